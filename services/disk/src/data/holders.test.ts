@@ -92,6 +92,43 @@ test('an identity that does not respond refuses the use, and ends nothing', asyn
   await watching;
 });
 
+for (const [what, silence] of [
+  ['fails', () => Promise.reject(new Error('no answer'))],
+  ['does not answer', () => new Promise<Decision>(() => undefined)],
+] as const)
+  test(`G3: while identity ${what}, the last grant counts for one period, and only the first use waits`, async () => {
+    const { clock, holders, session, answerWith } = checked();
+    await holders.check(session);
+    answerWith(silence);
+    await clock.drive(
+      (async () => {
+        const startMs = clock.monotonicMs();
+        for (let uses = 0; uses < 5; uses += 1) await holders.check(session);
+        assert.ok(clock.monotonicMs() - startMs <= 250, 'only the first use waits');
+        await clock.sleep(1_000);
+      })(),
+    );
+    const late = Promise.resolve(holders.check(session)).then(
+      () => 'granted',
+      () => 'refused',
+    );
+    const outcome = Promise.race([late, clock.sleep(5_000).then(() => 'waits')]);
+    assert.notEqual(await clock.drive(outcome), 'granted');
+    assert.equal(session.isEnded, false);
+  });
+
+test('a refusal that comes after the patience of a use ends the access', async () => {
+  const { clock, holders, session, stored, answerWith } = checked();
+  await holders.check(session);
+  const answer = Promise.withResolvers<Decision>();
+  answerWith(() => answer.promise);
+  await clock.drive(Promise.resolve(holders.check(session)));
+  assert.equal(session.isEnded, false);
+  answer.resolve({ allowed: false, principalActive: false });
+  await clock.pass(1);
+  assert.deepEqual([session.isEnded, stored], [true, [name]]);
+});
+
 test('the open of a machine has no principal to check', async () => {
   const { holders, session, asked } = checked();
   const opened = { ...session, holder: undefined };
