@@ -20,7 +20,7 @@ Written by \`node e2e/authorization/write-page.ts\` from \`e2e/authorization/tab
 A token that is missing, expired, or for another service is refused before any rule but public is looked at.
 
 A token outlives its principal, but not its rights. Once a principal is deleted, or loses a role, every service refuses it after at most \`AUTHZ_TTL_MS\` (5 s): a service uses an answer of identity that long. This is also so for what every verified principal may call.
-Direct access to a disk ends with the principal that began it, and with its \`compute/disks/beginAccess\`. A read or write is refused after at most \`AUTHZ_TTL_MS\`, and this refusal ends the access. An access that nobody uses ends after at most \`LEASE_TTL_MS\` and \`AUTHZ_TTL_MS\`. While identity does not respond, reads and writes through direct access fail and may be repeated; those of machines do not depend on identity. While identity does not respond, the last grant counts for \`LEASE_TTL_MS\`.
+Direct access to a disk ends with the principal that began it, and with its \`compute/disks/beginAccess\`. A read or write is refused after at most \`AUTHZ_TTL_MS\`, and this refusal ends the access. An access that nobody uses ends after at most \`LEASE_TTL_MS\` and \`AUTHZ_TTL_MS\`. While identity does not respond, the last grant counts for \`UNREACHABLE_GRACE_MS\`; after that, reads and writes through direct access fail and may be repeated. Those of machines do not depend on identity.
 `;
 
 /** The page for a table. Messaging, which is the same on every service, is told once. */

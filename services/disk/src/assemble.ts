@@ -158,7 +158,17 @@ export const assemble: Assemble<DiskSettings> = async ({
     clock,
     log,
   });
-  const holders = openHolders({ authorize, disks, sessions, turns, periodMs: terms.ttlMs, clock, random, log });
+  const holders = openHolders({
+    authorize,
+    disks,
+    sessions,
+    turns,
+    periodMs: terms.ttlMs,
+    graceMs: terms.unreachableGraceMs,
+    clock,
+    random,
+    log,
+  });
   scope.defer('open disks', () => sessions.close());
 
   const making = openVolumeMaking({ ...opened, setKeys, terms, mask, ...background });

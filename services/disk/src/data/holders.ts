@@ -12,7 +12,7 @@ import type { Sessions } from './sessions.ts';
 export interface Holders {
   /**
    * Checks the principal of a direct access; the answer of identity is at most `AUTHZ_TTL_MS` old. A refusal ends the access. While
-   * identity does not respond, the last grant counts for `periodMs`, as a lease does. The open of a machine has no principal.
+   * identity does not respond, the last grant counts for `graceMs`. The open of a machine has no principal.
    * @throws Rejection PERMISSION_DENIED ACCESS_DENIED; UNAUTHENTICATED PRINCIPAL_DELETED; RpcFailure while identity does not
    *   respond and no grant is young enough, which ends nothing
    */
@@ -41,13 +41,15 @@ export const openHolders = (parts: {
   readonly disks: Pick<Category<Disk, DiskEvent>, 'transact'>;
   readonly sessions: Pick<Sessions, 'end'>;
   readonly turns: Turns;
-  /** `LEASE_TTL_MS`: between two checks of an access that nobody uses, and how long a grant counts while identity is silent. */
+  /** `LEASE_TTL_MS`: between two checks of an access that is not used. */
   readonly periodMs: number;
+  /** `UNREACHABLE_GRACE_MS`: how long the last grant counts while identity does not respond. */
+  readonly graceMs: number;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
 }): Holders => {
-  const { authorize, disks, sessions, turns, periodMs, clock, random, log } = parts;
+  const { authorize, disks, sessions, turns, periodMs, graceMs, clock, random, log } = parts;
 
   /** The data key leaves memory first: then the store may take its time. */
   const end = async (session: Session): Promise<void> => {
@@ -112,7 +114,7 @@ export const openHolders = (parts: {
     const holding = holdingOf(session);
     const { grantedAt } = holding;
     const { sinceMs, refusal } = ask(session, session.holder, holding);
-    if (grantedAt === undefined || ageMs(grantedAt, readingOf(clock)) >= periodMs) return throwRefusal(refusal);
+    if (grantedAt === undefined || ageMs(grantedAt, readingOf(clock)) >= graceMs) return throwRefusal(refusal);
     const leftMs = sinceMs + PATIENCE_MS - clock.monotonicMs();
     return leftMs > 0 ? throwRefusal(patiently(refusal, leftMs)) : undefined;
   };
