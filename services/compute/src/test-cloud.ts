@@ -139,9 +139,16 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
       ? {}
       : { ownSeams: (replica) => options.ownSeams?.(replica, storeOf(replica.service)) ?? {} }),
   });
-  const tell = async (from: Workload, type: string, payload: Uint8Array, cause: Partial<Cause> = {}): Promise<void> => {
+  /** Consumers take facts of the streams of their source alone. */
+  const categories = { 'disk-encryption-set': 'set', disk: 'disk' } as const;
+  const tell = async (
+    from: keyof typeof categories,
+    type: string,
+    payload: Uint8Array,
+    cause: Partial<Cause> = {},
+  ): Promise<void> => {
     const event = { type, schema: 1, data: { payload: Buffer.from(payload).toString('base64') } };
-    const appends = [{ stream: `told-${random.uuid()}`, expected: 0, events: [event] } as const];
+    const appends = [{ stream: `${categories[from]}-${random.uuid()}`, expected: 0, events: [event] } as const];
     const id = random.uuid();
     await storeOf(from).commit({ appends }, { correlationId: id, causationId: id, caller: 'system:test', ...cause });
   };
