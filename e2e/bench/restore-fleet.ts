@@ -4,7 +4,7 @@ import { until } from '../cloud/until.ts';
 import type { BenchOptions } from './bench.ts';
 import type { Fleet } from './fleet/fleet.ts';
 import { type FleetCloud, openFleetCloud, usageOfCloud, usedMeanwhile } from './fleet/fleet-cloud.ts';
-import { openFleetFloor } from './fleet/floor.ts';
+import { openFleetFloor, vmTable } from './fleet/floor.ts';
 import { highestPeak, resetPeaks } from './fleet/memory.ts';
 import { planFleet } from './fleet/plan.ts';
 import { giveBack, restore, revoke } from './fleet/rounds.ts';
@@ -102,7 +102,7 @@ const disksClosed = ({ computeSql: sql }: Fleet): Promise<boolean> =>
     'the disks of stopped machines are closed',
     async () => {
       const [found] = await sql<{ closing: number }[]>`
-        select count(*)::int as closing from rows where table_name = 'vm_v1' and row::text like '%"access":"closing"%'`;
+        select count(*)::int as closing from rows where table_name = ${vmTable} and row::text like '%"access":"closing"%'`;
       return found?.closing === 0;
     },
     limitMs,
@@ -121,7 +121,7 @@ const allReturned = async ({ clients, fleet }: FleetCloud): Promise<void> => {
       if ((now?.position ?? 0) < base + stopping) return false;
       // A machine under two of the sets hears of a return for each of them, and is free with the last.
       const [found] = await sql<{ blocked: number }[]>`
-        select count(*)::int as blocked from rows where table_name = 'vm_v1' and row::text like '%"blocked":[{%'`;
+        select count(*)::int as blocked from rows where table_name = ${vmTable} and row::text like '%"blocked":[{%'`;
       return found?.blocked === 0;
     },
     limitMs,

@@ -4,6 +4,7 @@ import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { readMasterKey } from '@interlock/sealing';
 import type { Clients } from '../../cloud/clients.ts';
 import { until } from '../../cloud/until.ts';
+import { vmTable } from './floor.ts';
 import { type FleetMachine, planFleet } from './plan.ts';
 import { diskSeeding } from './seed-disks.ts';
 import { machineSeeding } from './seed-machines.ts';
@@ -100,7 +101,7 @@ export const openFleet = async (
         'every machine is shown that its key is back',
         async () => {
           const [row] = await computeSql<{ blocked: number }[]>`
-            select count(*)::int as blocked from rows where table_name = 'vm_v1' and row::text like '%"blocked":[{%'`;
+            select count(*)::int as blocked from rows where table_name = ${vmTable} and row::text like '%"blocked":[{%'`;
           return row?.blocked === 0;
         },
         restMs,

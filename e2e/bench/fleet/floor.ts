@@ -3,7 +3,11 @@ import type { Nats } from '@interlock/local/nats.ts';
 import type { Scope } from '@interlock/runtime';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { createInbox } from '@nats-io/transport-node';
+import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import type { Fleet } from './fleet.ts';
+
+/** The table of machines' state rows, as the event store names it. */
+export const vmTable = `${virtualMachines.name}_v${virtualMachines.stateVersion}`;
 
 /** Machines of one transaction, and transactions at once: the best of those tried. */
 const chunkSize = 5_000;
@@ -53,7 +57,7 @@ export const openFleetFloor = async (
   const idOf = sql`'f' || lpad(n::text, ${idLength - 1}, '0')`;
   await sql`
     insert into floor_rows (table_name, key, version, row)
-    select 'vm_v1', ${prefix} || ${idOf}, 3, replace(${written.row}, '@@', ${idOf})::json
+    select ${vmTable}, ${prefix} || ${idOf}, 3, replace(${written.row}, '@@', ${idOf})::json
     from generate_series(0, ${stopping - 1}) n`;
   await sql`
     insert into floor_events
@@ -71,7 +75,7 @@ export const openFleetFloor = async (
       const [stopped, count] = [version + written.events.length, written.events.length];
       await transaction`
         update floor_rows set version = ${stopped}, row = replace(${written.row}, '@@', right(key, ${idLength}))::json
-        where table_name = 'vm_v1' and key between ${first} and ${last}`;
+        where table_name = ${vmTable} and key between ${first} and ${last}`;
       await transaction`
         insert into floor_events
         select ${base} + (substr(key, length(key) - ${idLength - 2})::int - ${from}) * ${count} + e.n, 'vm-' || key, ${version} + e.n, e.type, 1,
@@ -79,7 +83,7 @@ export const openFleetFloor = async (
         from floor_rows, unnest(
           ${sql.array(written.events.map((e) => e.type))}::text[], ${sql.array(written.events.map((e) => e.data))}::text[],
           ${sql.array(written.events.map((e) => e.meta))}::text[]) with ordinality as e(type, data, meta, n)
-        where table_name = 'vm_v1' and key between ${first} and ${last}
+        where table_name = ${vmTable} and key between ${first} and ${last}
         order by key, e.n`;
     });
 
@@ -127,7 +131,7 @@ const readWritten = async (
   const id = last.stream.slice(-idLength);
   const key = `${group}/virtualMachines/${id}`;
   const [row] = await sql<{ row: string }[]>`
-    select row::text as row from rows where table_name = 'vm_v1' and key = ${key}`;
+    select row::text as row from rows where table_name = ${vmTable} and key = ${key}`;
   const events = await sql<{ type: string; data: string; meta: string; id: string }[]>`
     select type, data::text as data, meta::text as meta, meta->>'id' as id from events
     where stream = ${last.stream} and version <= ${last.version} and version > ${last.version - eventsEach} order by version`;
