@@ -105,7 +105,8 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
           : found.method.responseCopy(message),
       failure: (error: unknown): unknown => (error instanceof ServerError ? refuse(error.code, error.details) : error),
       end(isOver: boolean): void {
-        context.tellTrailer(callOptions.onTrailer);
+        // Nothing of a refusal arrives over a connection that was lost.
+        if (over === undefined) context.tellTrailer(callOptions.onTrailer);
         inFlight.delete(lose);
         signal?.removeEventListener('abort', leave);
         if (isOver) return;
