@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
-import { openKubectl } from '../../services/cli/src/kubectl.ts';
-import { type Answer, testKubectl } from '../../services/cli/src/test-kubectl.ts';
+import { openKubectl } from '../../services/cli/src/cluster/kubectl.ts';
+import { type Answer, testKubectl } from '../../services/cli/src/cluster/test-kubectl.ts';
 import { bringUp } from './bring-up.ts';
 
 const made: string[] = [];

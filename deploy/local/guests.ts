@@ -1,8 +1,8 @@
 import { globSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import type { Clock } from '@interlock/runtime';
-import { findGuest, signalGuest } from '../../services/compute/src/drivers/guest-process.ts';
 import { guestFiles } from '../../services/compute/src/guest/plan.ts';
+import { findGuest, signalGuest } from '../../services/compute/src/guests/guest-process.ts';
 
 /** How long guests may take to shut down before they are ended, in milliseconds: as long as compute gives them. */
 export const guestGraceMs = 10_000;

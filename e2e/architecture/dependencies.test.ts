@@ -60,11 +60,10 @@ test('a service imports libraries and itself, never another service', () => {
   assert.deepEqual(show(wrong), []);
 });
 
-test('a library knows no service, no launcher and no end-to-end test; the simulation alone runs the services', () => {
+test('a library knows no service, no launcher and no end-to-end test', () => {
   const wrong = imports.filter(({ from, to }) => {
     if (!from.startsWith('libs/') || isTest(from)) return false;
-    if (from.startsWith('libs/simulation/')) return /^(deploy|e2e)\//.test(to);
-    return /^(services|deploy|e2e)\//.test(to) || to === '@interlock/simulation';
+    return /^(services|deploy|e2e)\//.test(to);
   });
   assert.deepEqual(show(wrong), []);
 });
@@ -84,7 +83,7 @@ test('a decider imports its events, other deciders of its service, and what reje
 
 /** Real implementations of seams: the clock, the generator, and RSA, whose worker threads cannot be handed one. */
 const realSeams =
-  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^services\/key-vault\/src\/rsa-(job|worker)\.ts$/;
+  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$/;
 
 test('only main.ts and the launcher read the environment; clock and chance come from outside', () => {
   const reaches = (file: string, pattern: RegExp): boolean =>
@@ -94,7 +93,7 @@ test('only main.ts and the launcher read the environment; clock and chance come 
       /^(libs|services)\//.test(file) &&
       !isTest(file) &&
       !realSeams.test(file) &&
-      !/\/main\.ts$|^services\/cli\/|^libs\/simulation\/mutants\//.test(file),
+      !/\/main\.ts$|^services\/cli\//.test(file),
   );
   const wrong = below.filter((file) =>
     reaches(
@@ -118,7 +117,7 @@ test('decisions are pure: no promise, no clock, no chance in a decider', () => {
  * in the simulation, where such would make a history that cannot be repeated.
  */
 const outsideOfTheSimulation =
-  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|lanes|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^libs\/simulation\/(mutants\/(run|play-mutant)|src\/(main|play-(pool|process)))\.ts$|^services\/key-vault\/src\/(rsa-[a-z]+|file-seal-key-store|hold\/file-history-marks)\.ts$|^services\/disk\/src\/(file-(block-store|threads|worker)|host\/folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(drivers|guest)\//;
+  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|lanes|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^services\/key-vault\/src\/(rsa\/[a-z-]+|sealing\/file-seal-key-store|hold\/file-history-marks)\.ts$|^services\/disk\/src\/host\/(storage\/file-(block-store|threads|worker)|folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(guests\/guest-[a-z]+\.ts$|guest\/)/;
 
 test('what the simulation runs waits for the clock it is given alone: no timer, no thread, no file, no socket', () => {
   const reaches =

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { roleWith } from '../../services/cli/src/role-hints.ts';
-import { allows, roleNamed } from '../../services/identity/src/roles.ts';
+import { roleWith } from '../../services/cli/src/hints/role-hints.ts';
+import { allows, roleNamed } from '../../services/identity/src/role-assignment/roles.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 
 /** Every action that the code of a service asks about, as it is written there. */

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
-import { run } from '../../services/cli/src/run.ts';
-import { openTerminal } from '../../services/cli/src/terminal.ts';
+import { run } from '../../services/cli/src/commands/run.ts';
+import { openTerminal } from '../../services/cli/src/output/terminal.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { commandsOf, type PageCommand } from './how-to.ts';
 

@@ -41,11 +41,8 @@ export const withProofs = (page: string, proofs: RuleProofs): string => {
 
 const ruleIn = (line: string): string | undefined => /^\| ([A-Z]+-\d+) \|/.exec(line)?.[1];
 
-/** A link from the folder of the page; its text is the path without what every path has. */
+/** A link from the folder of the page; its text is the package and the name of the file. */
 const link = (file: string): string => {
-  const name = file
-    .replace(/^(services|libs|deploy|e2e)\//, '')
-    .replace('/src/', '/')
-    .replace(/(\.test)?\.ts$/, '');
-  return `[${name}](../${file})`;
+  const [, owner, ...rest] = file.split('/');
+  return `[${owner}/${rest.at(-1)?.replace(/(\.test)?\.ts$/, '')}](../${file})`;
 };

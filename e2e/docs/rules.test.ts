@@ -57,14 +57,14 @@ test('a proof is linked, a reason for not covering is kept until there is one, t
     '| CMK-04 | four | not covered: none exist |',
   ].join('\n');
   const found = new Map([
-    ['CMK-01', ['services/disk/src/dek.test.ts', 'e2e/scenarios/x.test.ts']],
+    ['CMK-01', ['services/disk/src/host/cipher/dek.test.ts', 'e2e/scenarios/x.test.ts']],
     ['CMK-04', ['libs/rpc/src/tokens.test.ts']],
   ]);
   assert.equal(
     withProofs(before, found),
     [
       '4 rules: 2 named by tests, 1 not covered, 1 without a test.',
-      '| CMK-01 | one | [disk/dek](../services/disk/src/dek.test.ts), [scenarios/x](../e2e/scenarios/x.test.ts) |',
+      '| CMK-01 | one | [disk/dek](../services/disk/src/host/cipher/dek.test.ts), [scenarios/x](../e2e/scenarios/x.test.ts) |',
       '| CMK-02 | two | not covered: none exist |',
       '| CMK-03 | three | – |',
       '| CMK-04 | four | [rpc/tokens](../libs/rpc/src/tokens.test.ts) |',

@@ -41,7 +41,7 @@ test('every variable that is read anywhere is on the page, and every one on the 
     ...sources.flatMap(({ text }) => [...readByName(text), ...readBySpec(text)]),
     ...Object.values(specs).flatMap((spec) => Object.keys(spec).map(variableOf)),
     // Its name is put together from that of the service.
-    ...(textOf('services/cli/src/settings.ts').includes('_ADDRESS`]') ? ['INTERLOCK_<SERVICE>_ADDRESS'] : []),
+    ...(textOf('services/cli/src/session/settings.ts').includes('_ADDRESS`]') ? ['INTERLOCK_<SERVICE>_ADDRESS'] : []),
   ]);
   assert.ok(read.has('CHAOS_SEED') && read.has('INTERLOCK_AS') && read.has('OUT_FOLDER'), [...read].join());
   const known = [...read].filter((name) => !notOurs.has(name));

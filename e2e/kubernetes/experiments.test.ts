@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parse } from 'yaml';
-import { testProgram } from '../../services/cli/src/test-session.ts';
+import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { objectsIn, type WorkflowTemplate } from './render.ts';
 

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { existsSync } from 'node:fs';
 import { dirname, join, normalize } from 'node:path';
 import { test } from 'node:test';
-import { testProgram } from '../../services/cli/src/test-session.ts';
+import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { pathOf, textOf } from '../docs/sources.ts';
 
 const pages = [

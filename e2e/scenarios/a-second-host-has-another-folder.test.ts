@@ -6,7 +6,7 @@ import { freePort } from '@interlock/local/free-port.ts';
 import { type ServiceProcess, startService } from '@interlock/local/processes.ts';
 import { entryOf } from '@interlock/local/services.ts';
 import { systemClock } from '@interlock/runtime';
-import { findGuest } from '../../services/compute/src/drivers/guest-process.ts';
+import { findGuest } from '../../services/compute/src/guests/guest-process.ts';
 import { readHistory } from '../chaos/history.ts';
 import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';

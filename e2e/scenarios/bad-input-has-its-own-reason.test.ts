@@ -108,7 +108,7 @@ test('G1: a lease below a second, or not twice as long as answers of identity ar
 });
 
 test('a seed that is no seed is refused, with what it must be', () => {
-  const main = pathOf('libs/simulation/src/main.ts');
+  const main = pathOf('e2e/simulation/main.ts');
   for (const seed of ['abc', '-1', '1.5', '4294967296', '']) {
     const { status, stderr } = spawnSync(process.execPath, [main, '--seed', seed], { encoding: 'utf8' });
     assert.equal(status, 2, seed);

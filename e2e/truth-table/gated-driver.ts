@@ -1,4 +1,4 @@
-import type { Driver, GuestDisk } from '../../services/compute/src/driver.ts';
+import type { Driver, GuestDisk } from '../../services/compute/src/guests/driver.ts';
 
 /** A place where something waits until it is let go on. */
 export interface Gate {

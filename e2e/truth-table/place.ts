@@ -18,16 +18,16 @@ import { createScope, logger, type Rate, type Scope, systemClock, systemRandom }
 import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
-import { openLosses } from '../../services/compute/src/losses.ts';
+import { openLosses } from '../../services/compute/src/losses/losses.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
-import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/keys/lease.ts';
-import { folderVolumeFiles } from '../../services/disk/src/volume/volume-files.ts';
+import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/keys/lease.ts';
+import { folderVolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
 import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
-import { hashSecret } from '../../services/identity/src/tokens.ts';
+import { hashSecret } from '../../services/identity/src/token/tokens.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
-import { openFileSealKeyStore } from '../../services/key-vault/src/file-seal-key-store.ts';
-import { createRsaPool } from '../../services/key-vault/src/rsa-pool.ts';
+import { createRsaPool } from '../../services/key-vault/src/rsa/pool.ts';
+import { openFileSealKeyStore } from '../../services/key-vault/src/sealing/file-seal-key-store.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 
 /** The five services in one process, over real Postgres, NATS, RSA and files, with guests held by hand. */

@@ -10,7 +10,7 @@ import { join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { type Plugin, rolldown } from 'rolldown';
 import manifest from './package.json' with { type: 'json' };
-import type { Build } from './src/build.ts';
+import type { Build } from './src/commands/build.ts';
 
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const entry = join(repository, 'services/cli/src/main.ts');

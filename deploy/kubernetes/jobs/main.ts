@@ -25,8 +25,8 @@ import { reportLines } from './report-lines.ts';
 const [command, ...args] = process.argv.slice(2);
 
 if (command === 'interlock') {
-  const { run } = await import('../../../services/cli/src/run.ts');
-  const { openTerminal } = await import('../../../services/cli/src/terminal.ts');
+  const { run } = await import('../../../services/cli/src/commands/run.ts');
+  const { openTerminal } = await import('../../../services/cli/src/output/terminal.ts');
   process.exit(await run(args, process.env, openTerminal()));
 }
 

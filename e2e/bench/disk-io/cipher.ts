@@ -2,8 +2,8 @@ import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { promisify } from 'node:util';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { openXts, xtsKeyLength } from '../../../services/disk/src/xts.ts';
-import { createXtsMask } from '../../../services/disk/src/xts-mask.ts';
+import { openXts, xtsKeyLength } from '../../../services/disk/src/host/cipher/xts.ts';
+import { createXtsMask } from '../../../services/disk/src/host/cipher/xts-mask.ts';
 import type { BenchOptions } from '../bench.ts';
 import { type Measurement, measurement } from '../measure.ts';
 

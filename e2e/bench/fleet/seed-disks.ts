@@ -4,20 +4,24 @@ import { join } from 'node:path';
 import { type Category, category, type EventStore, type RowChange, type Sql } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
-import { newAccessToken } from '../../../services/disk/src/data/access-token.ts';
-import { dekAuthenticator, dekLength } from '../../../services/disk/src/dek.ts';
-import { encodeDekPayload } from '../../../services/disk/src/dek-payload.ts';
 import { attach, open } from '../../../services/disk/src/disk/attachment-decider.ts';
 import { begin, type Decision, finish } from '../../../services/disk/src/disk/decider.ts';
 import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
 import { type Disk, disks as diskStreams, evolve } from '../../../services/disk/src/disk/state.ts';
-import { headerSize } from '../../../services/disk/src/disk-header.ts';
-import { type DiskHeader, encodeSlot, headerDigest } from '../../../services/disk/src/disk-header-format.ts';
-import { firstHeader } from '../../../services/disk/src/keys/deks.ts';
-import { type PlatformKey, platformKey } from '../../../services/disk/src/keys/platform-key.ts';
-import { volumeRefOf } from '../../../services/disk/src/volume/headers.ts';
-import { openStoredHeaders } from '../../../services/disk/src/volume/stored-headers.ts';
-import { bytesPerGib } from '../../../services/disk/src/volume/volume-making.ts';
+import { dekAuthenticator, dekLength } from '../../../services/disk/src/host/cipher/dek.ts';
+import { encodeDekPayload } from '../../../services/disk/src/host/cipher/dek-payload.ts';
+import { newAccessToken } from '../../../services/disk/src/host/data/access-token.ts';
+import { headerSize } from '../../../services/disk/src/host/header/disk-header.ts';
+import {
+  type DiskHeader,
+  encodeSlot,
+  headerDigest,
+} from '../../../services/disk/src/host/header/disk-header-format.ts';
+import { volumeRefOf } from '../../../services/disk/src/host/header/headers.ts';
+import { openStoredHeaders } from '../../../services/disk/src/host/header/stored-headers.ts';
+import { firstHeader } from '../../../services/disk/src/host/keys/deks.ts';
+import { type PlatformKey, platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
+import { bytesPerGib } from '../../../services/disk/src/host/volume/volume-making.ts';
 import { inTurn } from './in-turn.ts';
 import { type FleetDisk, type FleetMachine, fleetLocation, machineIdOf } from './plan.ts';
 import { seedCause } from './seed-cause.ts';

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { bundle } from '../bundle.ts';
 import manifest from '../package.json' with { type: 'json' };
-import { testProgram } from './test-session.ts';
+import { testProgram } from './session/test-session.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-bundle-'));
 let madeFrom: readonly string[] = [];

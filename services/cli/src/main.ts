@@ -1,7 +1,7 @@
-import { build } from './build.ts';
-import { programOfBuild } from './pasteable.ts';
-import { run } from './run.ts';
-import { openTerminal } from './terminal.ts';
+import { build } from './commands/build.ts';
+import { run } from './commands/run.ts';
+import { programOfBuild } from './output/pasteable.ts';
+import { openTerminal } from './output/terminal.ts';
 
 // Of no use to whoever types a command; grpc-js sends the address as the server's name and Node says so each time.
 process.noDeprecation = true;

@@ -3,29 +3,29 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import { accessLossApi } from './access-loss-api.ts';
-import { closings } from './closings.ts';
-import { openNoteMismatches } from './content-mismatches.ts';
-import { hearDecisions } from './decisions.ts';
-import { openDisks } from './disks.ts';
-import type { Driver } from './driver.ts';
-import { createEngine } from './engine.ts';
-import { impactApi } from './impact-api.ts';
-import { keyReturns } from './key-returns.ts';
-import { keyStops } from './key-stops.ts';
-import { openLosses } from './losses.ts';
-import { lostDisks } from './lost-disks.ts';
-import { guardedDriver, machineShares, shareOf } from './machine-shares.ts';
-import { nextStarts } from './next-starts.ts';
+import { openNoteMismatches } from './guests/content-mismatches.ts';
+import type { Driver } from './guests/driver.ts';
+import { accessLossApi } from './losses/access-loss-api.ts';
+import { closings } from './losses/closings.ts';
+import { keyReturns } from './losses/key-returns.ts';
+import { keyStops } from './losses/key-stops.ts';
+import { openLosses } from './losses/losses.ts';
+import { lostDisks } from './losses/lost-disks.ts';
+import { nextStarts } from './losses/next-starts.ts';
+import { openSetOptions } from './losses/set-options.ts';
+import { meterStops } from './losses/stop-metrics.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
-import { openSetOptions } from './set-options.ts';
-import { meterStops } from './stop-metrics.ts';
-import { sweeper } from './sweep.ts';
 import { vmApi } from './vm/api.ts';
 import { virtualMachines } from './vm/decider.ts';
+import { impactApi } from './vm/impact-api.ts';
 import { diskPlanner } from './vm/planning.ts';
 import { readApi } from './vm/read-api.ts';
+import { hearDecisions } from './work/decisions.ts';
+import { openDisks } from './work/disks.ts';
+import { createEngine } from './work/engine.ts';
+import { guardedDriver, machineShares, shareOf } from './work/machine-shares.ts';
+import { sweeper } from './work/sweep.ts';
 
 /** What compute is told from outside. */
 export interface ComputeSettings {

@@ -2,9 +2,9 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { enterHostFolder, hostService } from '@interlock/host';
 import { assemble } from './assemble.ts';
-import { guestDriver } from './drivers/guest-driver.ts';
-import { idleDriver } from './drivers/idle-driver.ts';
-import { endOrphansUntil } from './orphans.ts';
+import { guestDriver } from './guests/guest-driver.ts';
+import { idleDriver } from './guests/idle-driver.ts';
+import { endOrphansUntil } from './guests/orphans.ts';
 import { computeSpec } from './settings.ts';
 
 /** The little of the environment a guest gets: no secrets are in these. */

@@ -4,10 +4,10 @@ import type { EventStore } from '@interlock/event-store';
 import { type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { KeyReturns } from './key-returns.ts';
-import type { KeyStops } from './key-stops.ts';
-import type { Losses } from './losses.ts';
-import type { SetOptions } from './set-options.ts';
+import type { KeyReturns } from './losses/key-returns.ts';
+import type { KeyStops } from './losses/key-stops.ts';
+import type { Losses } from './losses/losses.ts';
+import type { SetOptions } from './losses/set-options.ts';
 import { FINAL_EPOCH } from './vm/loss-words.ts';
 import { lossReasonOf } from './vm/machine.ts';
 

@@ -7,10 +7,10 @@ import { workloads } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { idleDriver } from './drivers/idle-driver.ts';
-import { openLosses } from './losses.ts';
-import { openTestCloud, type TestCloud, until } from './test-cloud.ts';
-import { keyVersionOf, location } from './test-disk-service.ts';
+import { idleDriver } from './guests/idle-driver.ts';
+import { openLosses } from './losses/losses.ts';
+import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
+import { keyVersionOf, location } from './testing/test-disk-service.ts';
 
 const closing: (() => Promise<unknown>)[] = [];
 after(async () => {

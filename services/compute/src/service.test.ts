@@ -3,9 +3,9 @@ import { randomUUID } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { RpcFailure } from '@interlock/rpc';
-import { openLosses } from './losses.ts';
-import { openTestCloud, type TestCloud, until } from './test-cloud.ts';
-import { keyVersionOf, location } from './test-disk-service.ts';
+import { openLosses } from './losses/losses.ts';
+import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
+import { keyVersionOf, location } from './testing/test-disk-service.ts';
 import type { LossReason, Sku } from './vm/machine.ts';
 
 type CreateRequest = Parameters<TestCloud['compute']['createVirtualMachine']>[0];

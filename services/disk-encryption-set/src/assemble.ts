@@ -5,21 +5,21 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type Assemble, type Assembly, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import { checkAccess } from './access-check.ts';
-import { finishCreation } from './creation.ts';
-import { finishDeletion } from './deletion.ts';
-import { keyChoice } from './key-choice.ts';
+import { checkAccess } from './key/access-check.ts';
+import { keyChoice } from './key/key-choice.ts';
 import type { Neighbours } from './neighbours.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
-import { meterRotations } from './rotation-metrics.ts';
+import { meterRotations } from './rotation/rotation-metrics.ts';
 import { setApi } from './set/api.ts';
 import { impactApi } from './set/impact-api.ts';
 import { keyApi } from './set/key-api.ts';
 import { optionsApi } from './set/options-api.ts';
 import { sets as setStreams } from './set/streams.ts';
 import { watchApi } from './set/watch.ts';
-import { type UpkeepSettings, upkeep } from './upkeep.ts';
+import { finishCreation } from './upkeep/creation.ts';
+import { finishDeletion } from './upkeep/deletion.ts';
+import { type UpkeepSettings, upkeep } from './upkeep/upkeep.ts';
 
 /** What the service is told from outside. */
 export interface DiskEncryptionSetSettings {

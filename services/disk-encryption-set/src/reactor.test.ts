@@ -4,16 +4,25 @@ import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identi
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection } from '@interlock/event-store';
-import { checkAccess } from './access-check.ts';
-import { finishCreation } from './creation.ts';
-import { follow } from './following.ts';
+import { checkAccess } from './key/access-check.ts';
 import { reactions } from './reactor.ts';
 import { create } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
 import { FINAL_EPOCH } from './set/reasons.ts';
-import { versionOf } from './test-neighbours.ts';
-import { founding, keyReference, principal, setName, type TestSets, testCause, testSets, yesAt } from './test-sets.ts';
+import { versionOf } from './testing/test-neighbours.ts';
+import {
+  founding,
+  keyReference,
+  principal,
+  setName,
+  type TestSets,
+  testCause,
+  testSets,
+  yesAt,
+} from './testing/test-sets.ts';
+import { finishCreation } from './upkeep/creation.ts';
+import { follow } from './upkeep/following.ts';
 
 const traceId = 'a'.repeat(32);
 const otherSet = `${setName}-other`;

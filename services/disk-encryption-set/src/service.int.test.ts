@@ -12,8 +12,8 @@ import {
   readySet,
   toldOf,
   wishFor,
-} from './test-ready-sets.ts';
-import { resourceGroup, type SetCloud, setsPerRegionMax, startSetCloud } from './test-set-cloud.ts';
+} from './testing/test-ready-sets.ts';
+import { resourceGroup, type SetCloud, setsPerRegionMax, startSetCloud } from './testing/test-set-cloud.ts';
 
 let world: SetCloud;
 before(async () => {

@@ -7,9 +7,9 @@ import type { Encryption, KeyAccessReason } from '@interlock/contracts/interlock
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import { pieceSize } from './sector.ts';
-import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './test-disk-host.ts';
-import { refusal, silence, type VaultMood } from './test-vault.ts';
+import { refusal, silence, type VaultMood } from './host/keys/test-vault.ts';
+import { pieceSize } from './host/storage/sector.ts';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './host/test-disk-host.ts';
 
 const limit = { timeout: 60_000 };
 const parent = 'subscriptions/s/resourceGroups/g';

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
-import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './test-disk-cloud.ts';
-import { contentOf, fill, newSnapshot, platformKey, underSet } from './test-disk-content.ts';
+import { contentOf, fill, newSnapshot, platformKey, underSet } from './host/storage/test-disk-content.ts';
+import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
 
 let cloud: DiskCloud;
 before(async () => {

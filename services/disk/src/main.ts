@@ -7,8 +7,8 @@ import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
+import { findSealedByPlatform, folderVolumeFiles } from './host/volume/volume-files.ts';
 import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
-import { findSealedByPlatform, folderVolumeFiles } from './volume/volume-files.ts';
 
 // What is read and written passes through memory outside of V8's heap, some 2 MiB for each. V8 of Node 24 counts that against
 // the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,

@@ -1,9 +1,9 @@
 import { DiskEvent as WireDiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { eventReader } from '@interlock/event-store';
 import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
+import { encryptionOnWire, skuOnWire } from './disk/encryption.ts';
 import type { DiskEvent } from './disk/events.ts';
 import { disks } from './disk/state.ts';
-import { encryptionOnWire, skuOnWire } from './encryption.ts';
 import { snapshots } from './snapshot/decider.ts';
 import type { SnapshotEvent } from './snapshot/events.ts';
 

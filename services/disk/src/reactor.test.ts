@@ -4,10 +4,10 @@ import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encr
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { createKeyAccess } from './keys/key-access.ts';
-import { leaseDefaults } from './keys/lease.ts';
-import { openLossTable } from './keys/set-losses.ts';
-import { openSetOptions } from './keys/set-options.ts';
+import { createKeyAccess } from './host/keys/key-access.ts';
+import { leaseDefaults } from './host/keys/lease.ts';
+import { openLossTable } from './host/keys/set-losses.ts';
+import { openSetOptions } from './host/keys/set-options.ts';
 import { reactions } from './reactor.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';

@@ -2,11 +2,11 @@ import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encr
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
-import type { KeyAccess } from './keys/key-access.ts';
-import { lossReasonNamed } from './keys/key-reasons.ts';
-import type { Leases } from './keys/leases.ts';
-import type { LossTable } from './keys/set-losses.ts';
-import type { SetOptions } from './keys/set-options.ts';
+import type { KeyAccess } from './host/keys/key-access.ts';
+import { lossReasonNamed } from './host/keys/key-reasons.ts';
+import type { Leases } from './host/keys/leases.ts';
+import type { LossTable } from './host/keys/set-losses.ts';
+import type { SetOptions } from './host/keys/set-options.ts';
 
 /**
  * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored

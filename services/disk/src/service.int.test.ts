@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { type DiskCloud, resourceGroup, startDiskCloud, until } from './test-disk-cloud.ts';
+import { type DiskCloud, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
 
 let cloud: DiskCloud;
 before(async () => {

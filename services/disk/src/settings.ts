@@ -1,7 +1,7 @@
 import { hostFolderSpec } from '@interlock/host';
 import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
 import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
-import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 
 /** The settings of this service beside those of every service. */
 export const diskSpec = {

@@ -4,7 +4,6 @@ import { type Authorizer, names, rs256, service, type TokenFormat } from '@inter
 import type { MasterKey } from '@interlock/sealing';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
 import { grantHolders } from './grant-holder/decider.ts';
-import { permissions } from './permissions.ts';
 import { ownerRemovals } from './platform-owner/decider.ts';
 import { openPlatformOwners } from './platform-owner/owners.ts';
 import { watchOwners } from './platform-owner/watch.ts';
@@ -15,13 +14,14 @@ import { reactor } from './reactor.ts';
 import { roleAssignmentApi } from './role-assignment/api.ts';
 import { openAssigning } from './role-assignment/assigning.ts';
 import { roleAssignments } from './role-assignment/decider.ts';
+import { permissions } from './role-assignment/permissions.ts';
 import { signingKeys } from './signing-key/decider.ts';
 import { openKeyRing } from './signing-key/key-ring.ts';
 import { tenancyApi } from './tenancy/api.ts';
 import { subscriptions as subscriptionStreams, tenants as tenantStreams } from './tenancy/decider.ts';
-import { tokenApi } from './token-api.ts';
-import { type TokenRates, tokenLimit } from './token-limit.ts';
-import { type TokenLifetimes, tokenIssuer } from './tokens.ts';
+import { tokenApi } from './token/token-api.ts';
+import { type TokenRates, tokenLimit } from './token/token-limit.ts';
+import { type TokenLifetimes, tokenIssuer } from './token/tokens.ts';
 
 /** What identity is told from outside. */
 export interface IdentitySettings {

@@ -6,7 +6,7 @@ import type { PrincipalEvent } from './principal/events.ts';
 import { principalTypeOnWire } from './principal/wire.ts';
 import { roleAssignments } from './role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from './role-assignment/events.ts';
-import { roleNamed } from './roles.ts';
+import { roleNamed } from './role-assignment/roles.ts';
 
 const principalEvent = eventReader(principals);
 const roleAssignmentEvent = eventReader(roleAssignments);

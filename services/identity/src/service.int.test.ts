@@ -12,7 +12,7 @@ import { trace } from '@opentelemetry/api';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { assemble } from './assemble.ts';
 import type { Bootstrap } from './bootstrap.ts';
-import { hashSecret } from './tokens.ts';
+import { hashSecret } from './token/tokens.ts';
 
 const clock = systemClock;
 const random = systemRandom;

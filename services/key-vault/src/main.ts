@@ -4,11 +4,11 @@ import { hostService } from '@interlock/host';
 import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { openFileSealKeyStore } from './file-seal-key-store.ts';
 import { fileHistoryMarks } from './hold/file-history-marks.ts';
-import { hasPrivateKeys } from './key-material.ts';
-import { createRsaPool } from './rsa-pool.ts';
-import { requireMasterKeyOf, sealKeyUnderAnother } from './sealing.ts';
+import { createRsaPool } from './rsa/pool.ts';
+import { openFileSealKeyStore } from './sealing/file-seal-key-store.ts';
+import { hasPrivateKeys } from './sealing/key-material.ts';
+import { requireMasterKeyOf, sealKeyUnderAnother } from './sealing/sealing.ts';
 import { keyVaultSpec } from './settings.ts';
 
 await hostService({

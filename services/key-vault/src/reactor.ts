@@ -3,7 +3,7 @@ import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging
 import type { Category, IndexEntry, Loaded } from '@interlock/event-store';
 import { type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
-import { scopeOf } from './guard.ts';
+import { scopeOf } from './access/guard.ts';
 import { type GrantChange, noteGrantChange } from './vault/decider.ts';
 import type { VaultEvent } from './vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from './vault/vault.ts';

@@ -5,7 +5,7 @@ import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_v
 import type { RecordedEvent } from '@interlock/event-store';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
-import { newVault, startVaultCloud, until, type VaultCloud } from './test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from './testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import { type Answers, testProgram } from '../test-session.ts';
+import { type Answers, testProgram } from '../session/test-session.ts';
 
 const other = 'principals/00000000-0000-4000-8000-0000000000bb';
 const person = 'principals/00000000-0000-4000-8000-0000000000aa';

@@ -1,10 +1,10 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import type { Caller } from '../calls.ts';
-import { problemText } from '../failure.ts';
-import { whoServes } from '../hints.ts';
-import { isObject, methodOf, Service, type ServiceName } from '../schema.ts';
+import { problemText } from '../hints/failure.ts';
+import { whoServes } from '../hints/hints.ts';
+import type { Caller } from '../request/calls.ts';
+import { isObject, methodOf, Service, type ServiceName } from '../request/schema.ts';
 
 /** What is looked at with. */
 export interface Look {

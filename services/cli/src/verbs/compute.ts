@@ -1,4 +1,4 @@
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { existingBefore } from './before.ts';
 import { allPausedDoubt, pausedDoubt } from './doubts.ts';
 import { isHeldOffByKey } from './held-off.ts';

@@ -1,4 +1,4 @@
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { existingBefore } from './before.ts';
 import { impactNote, lostNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';

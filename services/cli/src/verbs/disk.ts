@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { existingBefore, setBefore } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 

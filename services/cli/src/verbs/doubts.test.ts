@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import { testProgram } from '../test-session.ts';
+import { testProgram } from '../session/test-session.ts';
 import { lastVersionDoubt, scopeDoubt } from './doubts.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';

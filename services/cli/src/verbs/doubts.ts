@@ -1,10 +1,10 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import type { Caller } from '../calls.ts';
-import { problemText } from '../failure.ts';
-import { whoServes } from '../hints.ts';
-import { isObject, methodOf, Service } from '../schema.ts';
+import { problemText } from '../hints/failure.ts';
+import { whoServes } from '../hints/hints.ts';
+import type { Caller } from '../request/calls.ts';
+import { isObject, methodOf, Service } from '../request/schema.ts';
 
 /** What may be wrong with what was done, found out by asking another service; undefined when nothing is. */
 export type Doubt = (

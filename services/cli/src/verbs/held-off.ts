@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { isObject } from '../schema.ts';
+import { isObject } from '../request/schema.ts';
 
 /**
  * Whether a lost key holds off a machine that is to run: it stopped it, and its user has not asked for that since; or it let it

@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { existingBefore } from './before.ts';
 import { scopeDoubt } from './doubts.ts';
 import { rolesNote } from './notes.ts';

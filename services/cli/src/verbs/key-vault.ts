@@ -1,4 +1,4 @@
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before.ts';
 import { lastVersionDoubt } from './doubts.ts';
 import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';

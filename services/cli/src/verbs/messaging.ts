@@ -1,4 +1,4 @@
-import { Service } from '../schema.ts';
+import { Service } from '../request/schema.ts';
 import { nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('any', Service.messaging, name);

@@ -1,7 +1,7 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
-import type { Caller } from '../calls.ts';
-import { hintFor } from '../hints.ts';
-import { lookAtVault } from '../vault-look.ts';
+import { hintFor } from '../hints/hints.ts';
+import { lookAtVault } from '../hints/vault-look.ts';
+import type { Caller } from '../request/calls.ts';
 import { isHeldOffByKey } from './held-off.ts';
 
 /** A line beside an answer, for what a table of it does not say. @param short a name as people type it */

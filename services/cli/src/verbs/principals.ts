@@ -1,8 +1,8 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import type { Caller } from '../calls.ts';
-import { isObject, methodOf, Service } from '../schema.ts';
+import type { Caller } from '../request/calls.ts';
+import { isObject, methodOf, Service } from '../request/schema.ts';
 
 /**
  * Who the principals in an answer are, by their full names, as people know them.

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { createFileRegistry, fromBinary } from '@bufbuild/protobuf';
 import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
-import { comments } from '../comments.ts';
-import { diskDataMethods } from '../disk-data.ts';
-import { fieldsOf, flagsOf } from '../field-flags.ts';
-import { methodOf } from '../schema.ts';
+import { diskDataMethods } from '../commands/disk-data.ts';
+import { comments } from '../request/comments.ts';
+import { fieldsOf, flagsOf } from '../request/field-flags.ts';
+import { methodOf } from '../request/schema.ts';
 import { nouns, verbs } from './table.ts';
 
 const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));

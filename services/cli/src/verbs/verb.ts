@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { Workload } from '@interlock/rpc';
-import type { NameKind } from '../names.ts';
-import type { ServiceName } from '../schema.ts';
+import type { NameKind } from '../request/names.ts';
+import type { ServiceName } from '../request/schema.ts';
 import type { Before } from './before.ts';
 import type { Doubt } from './doubts.ts';
 import type { AskedNote } from './notes.ts';

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { openVirtualCloud, until } from '../test-cloud.ts';
-import { keyVersionOf, location } from '../test-disk-service.ts';
-import { fleetOf } from '../test-fleet.ts';
+import { openVirtualCloud, until } from '../testing/test-cloud.ts';
+import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { fleetOf } from '../testing/test-fleet.ts';
 
 const inner = memoryStore({ clock: systemClock, random: systemRandom });
 /** Whoever waits for news does not look at them before this is over. */

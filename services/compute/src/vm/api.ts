@@ -26,9 +26,9 @@ import {
 } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { changesOf } from '../changes.ts';
-import type { Engine } from '../engine.ts';
-import { refusalOf } from '../failures.ts';
+import type { Engine } from '../work/engine.ts';
+import { refusalOf } from '../work/failures.ts';
+import { changesOf } from './changes.ts';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import {

@@ -1,6 +1,6 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../driver.ts';
+import type { GuestEnd } from '../guests/driver.ts';
 import { closed, maybeReopened, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import { isOutage } from './loss-words.ts';

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../driver.ts';
+import type { GuestEnd } from '../guests/driver.ts';
 import type { ContentMismatch, Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */

@@ -6,7 +6,7 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../driver.ts';
+import type { GuestEnd } from '../guests/driver.ts';
 import type { Vm } from './decider.ts';
 import { lossMessage } from './loss-words.ts';
 import { type Failure, type KeyLoss, type LossReason, lossReasonOf } from './machine.ts';

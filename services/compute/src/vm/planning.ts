@@ -1,10 +1,10 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Authorizer, type Call, isSameRegion, principalOf, requirePermission } from '@interlock/rpc';
-import { type Disks, TimedOut } from '../disks.ts';
-import { skuOf } from '../wire-sku.ts';
+import { type Disks, TimedOut } from '../work/disks.ts';
 import type { PlannedDisk, WishedDisk } from './machine.ts';
 import { checkSku } from './requests.ts';
+import { skuOf } from './wire-sku.ts';
 
 /** For whom disks are looked up. */
 export interface PlanFor {

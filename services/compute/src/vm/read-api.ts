@@ -8,11 +8,11 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
-import { changesOf } from '../changes.ts';
-import type { Driver } from '../driver.ts';
-import type { Losses } from '../losses.ts';
-import { standingLosses } from '../standing-losses.ts';
+import type { Driver } from '../guests/driver.ts';
+import type { Losses } from '../losses/losses.ts';
+import { standingLosses } from '../losses/standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
+import { changesOf } from './changes.ts';
 import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';

@@ -5,9 +5,9 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
 import { checkId, diskSizeGibMax, names } from '@interlock/rpc';
-import { skuOf } from '../wire-sku.ts';
 import type { Sku, Wish, WishedDisk, Workload } from './machine.ts';
 import { refuseLun, tooManyDisks } from './operations.ts';
+import { skuOf } from './wire-sku.ts';
 
 /** Highest LUN. */
 const lunMax = 63;

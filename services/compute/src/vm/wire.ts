@@ -9,7 +9,7 @@ import {
   GuestIo as WireGuestIo,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
-import type { GuestIo } from '../driver.ts';
+import type { GuestIo } from '../guests/driver.ts';
 import type { Machine, Power, Vm } from './decider.ts';
 import type { ContentMismatch, Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';

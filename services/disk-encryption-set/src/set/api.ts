@@ -21,8 +21,8 @@ import {
 } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { ChooseKey } from '../key-choice.ts';
-import { isOutage } from '../outages.ts';
+import type { ChooseKey } from '../key/key-choice.ts';
+import { isOutage } from '../upkeep/outages.ts';
 import { create, isSameWish, setNotFound, startDeletion } from './decider.ts';
 import type { SetEvent } from './events.ts';
 import { askedOptionsOf } from './options.ts';

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
-import { urlOf, versionOf } from '../test-neighbours.ts';
-import { founding, keyReference, principal, yesAt } from '../test-sets.ts';
+import { urlOf, versionOf } from '../testing/test-neighbours.ts';
+import { founding, keyReference, principal, yesAt } from '../testing/test-sets.ts';
 import { answeredTo, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { versionOf } from '../test-neighbours.ts';
-import { creatingSet, type TestSets } from '../test-sets.ts';
+import { versionOf } from '../testing/test-neighbours.ts';
+import { creatingSet, type TestSets } from '../testing/test-sets.ts';
 import { type Loss, loseKey, questionKey, refuseKey } from './access.ts';
 import { completeCreation } from './decider.ts';
 import { changeOptions } from './options.ts';

@@ -16,8 +16,8 @@ import {
   requireActive,
   requirePermission,
 } from '@interlock/rpc';
-import { beginning, type Event, placeOf, placeText, previewImpact } from '../impact.ts';
 import { callFor, type SetParts } from '../sets.ts';
+import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
 import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach } from './reach.ts';
 
 const read = 'compute/diskEncryptionSets/read';

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Call } from '@interlock/rpc';
-import { creatingSet, setName } from '../test-sets.ts';
+import { creatingSet, setName } from '../testing/test-sets.ts';
 import { completeCreation, completeDeletion, release, startDeletion } from './decider.ts';
 import { removeIdentity, replaceIdentity } from './identity.ts';
 import { watchApi } from './watch.ts';

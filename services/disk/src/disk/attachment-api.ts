@@ -18,12 +18,11 @@ import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interl
 import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, settleItems } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
-import { openCohort, type Step } from '../cohort.ts';
-import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../data/access-token.ts';
-import type { Sessions } from '../data/sessions.ts';
-import { setOf, skuOnWire } from '../encryption.ts';
-import type { Turns } from '../turns.ts';
-import { bytesPerGib } from '../volume/volume-making.ts';
+import { accessSecretLength, accessTokenOf, hashAccessToken, newAccessToken } from '../host/data/access-token.ts';
+import type { Sessions } from '../host/data/sessions.ts';
+import { bytesPerGib } from '../host/volume/volume-making.ts';
+import { openCohort, type Step } from '../moves/cohort.ts';
+import { refuseWhileChanging } from '../moves/encryption-change.ts';
 import type { ShowDisk } from './api.ts';
 import {
   accessible,
@@ -36,10 +35,11 @@ import {
   openable,
 } from './attachment-decider.ts';
 import type { Closing, ClosingWish } from './closing.ts';
-import { refuseWhileChanging } from './encryption-change.ts';
+import { setOf, skuOnWire } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
 import type { Opening } from './opening.ts';
 import type { Disk } from './state.ts';
+import type { Turns } from './turns.ts';
 
 /** Most disks opened in one call: as many as the vault takes in one. */
 const opensMax = 256;

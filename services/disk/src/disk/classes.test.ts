@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Sku } from '../encryption.ts';
 import { attach } from './attachment-decider.ts';
 import { checkLayers, checkSize, diskClasses } from './classes.ts';
 import { begin, finish } from './decider.ts';
+import type { Sku } from './encryption.ts';
 import { evolve, initial } from './state.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';

@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import { diskSizeGibMax } from '@interlock/rpc';
-import { type Encryption, type Sku, skuOnWire } from '../encryption.ts';
+import { type Encryption, type Sku, skuOnWire } from './encryption.ts';
 
 /** What a class of disks can and cannot do. */
 export interface DiskClass {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore, VersionConflict } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { createTurns } from '../turns.ts';
 import { openClosing } from './closing.ts';
 import type { DiskEvent } from './events.ts';
 import { disks as diskStreams } from './state.ts';
+import { createTurns } from './turns.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const [vm, other] = ['subscriptions/s/resourceGroups/g/virtualMachines/vm', 'subscriptions/s/resourceGroups/g/vm2'];

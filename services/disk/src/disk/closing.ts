@@ -1,10 +1,10 @@
 import { type Category, type Cause, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
-import type { Sessions } from '../data/sessions.ts';
-import { inTurnsOf, type Turns } from '../turns.ts';
+import type { Sessions } from '../host/data/sessions.ts';
 import { close } from './attachment-decider.ts';
 import type { DiskEvent } from './events.ts';
 import { type Disk, evolve } from './state.ts';
+import { inTurnsOf, type Turns } from './turns.ts';
 
 /** A wish to end what a machine does with a disk. */
 export interface ClosingWish {

@@ -1,22 +1,22 @@
 import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
-import { openAttempts } from '../attempts.ts';
-import { copyingFrom } from '../copy-source.ts';
-import { setOf } from '../encryption.ts';
-import { transactGuarded } from '../guarded-commit.ts';
-import type { DekHolder } from '../keys/deks.ts';
-import type { SetKeys } from '../keys/set-keys.ts';
-import type { Settling } from '../settling.ts';
+import { wrapRefOf } from '../host/header/headers.ts';
+import type { StoredHeaders } from '../host/header/stored-headers.ts';
+import type { DekHolder } from '../host/keys/deks.ts';
+import type { SetKeys } from '../host/keys/set-keys.ts';
+import { bytesPerGib, type VolumeMaking } from '../host/volume/volume-making.ts';
+import type { Volumes } from '../host/volume/volumes.ts';
+import { openAttempts } from '../reconcile/attempts.ts';
+import type { Settling } from '../reconcile/settling.ts';
 import type { Snapshot } from '../snapshot/decider.ts';
 import type { SnapshotEvent } from '../snapshot/events.ts';
-import type { Turns } from '../turns.ts';
-import { wrapRefOf } from '../volume/headers.ts';
-import type { StoredHeaders } from '../volume/stored-headers.ts';
-import { bytesPerGib, type VolumeMaking } from '../volume/volume-making.ts';
-import type { Volumes } from '../volume/volumes.ts';
+import { copyingFrom } from './copy-source.ts';
 import { begin, fail, finish } from './decider.ts';
+import { setOf } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
+import { transactGuarded } from './guarded-commit.ts';
 import type { Disk } from './state.ts';
+import type { Turns } from './turns.ts';
 
 /**
  * Makes a disk, so that nothing half-made remains (CMK-110):

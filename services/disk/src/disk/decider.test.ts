@@ -2,9 +2,9 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
-import type { Encryption } from '../encryption.ts';
 import * as attachment from './attachment-decider.ts';
 import * as lifeCycle from './decider.ts';
+import type { Encryption } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
 import { type Disk, disks, evolve, initial, volumesOf } from './state.ts';
 

@@ -1,10 +1,10 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { type Encryption, type HeaderRef, sameEncryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
-import { differingFields } from '../wishes.ts';
 import { checkSize } from './classes.ts';
+import { type Encryption, type HeaderRef, sameEncryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
 import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
+import { differingFields } from './wishes.ts';
 
 /** A command with its arguments: what it leads to in a state. */
 export type Decision = (disk: Disk) => readonly DiskEvent[];

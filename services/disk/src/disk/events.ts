@@ -1,6 +1,6 @@
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
-import type { Encryption, Sku, VolumeRef, WrapRef } from '../encryption.ts';
+import type { Encryption, Sku, VolumeRef, WrapRef } from './encryption.ts';
 
 /** What a disk is asked to be. */
 export interface DiskSpec {

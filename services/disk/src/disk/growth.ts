@@ -1,17 +1,17 @@
 import type { Category, Cause, EventStore, Loaded } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
-import { isLayered } from '../encryption.ts';
-import { transactGuarded } from '../guarded-commit.ts';
-import type { Turns } from '../turns.ts';
-import type { Headers } from '../volume/genuine-headers.ts';
-import { headerRefOf, replaceHeader } from '../volume/headers.ts';
-import type { StoredHeaders } from '../volume/stored-headers.ts';
-import { bytesPerGib } from '../volume/volume-making.ts';
-import type { Volumes } from '../volume/volumes.ts';
-import type { CatchUp } from './catching-up.ts';
+import type { Headers } from '../host/header/genuine-headers.ts';
+import { headerRefOf, replaceHeader } from '../host/header/headers.ts';
+import type { StoredHeaders } from '../host/header/stored-headers.ts';
+import { bytesPerGib } from '../host/volume/volume-making.ts';
+import type { Volumes } from '../host/volume/volumes.ts';
+import type { CatchUp } from '../moves/catching-up.ts';
 import { grow, growable } from './decider.ts';
+import { isLayered } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
+import { transactGuarded } from './guarded-commit.ts';
 import type { Disk } from './state.ts';
+import type { Turns } from './turns.ts';
 
 /**
  * Makes a disk larger: the volume first, then the header, then the event. Until the event the disk is as large as before,

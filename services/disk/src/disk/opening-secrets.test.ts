@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { Rejection, StoreUnavailable } from '@interlock/event-store';
-import { dekLength } from '../dek.ts';
-import { encodeDekPayload } from '../dek-payload.ts';
-import { encodeSlot, readUnverifiedSlot } from '../disk-header-format.ts';
-import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { dekLength } from '../host/cipher/dek.ts';
+import { encodeDekPayload } from '../host/cipher/dek-payload.ts';
+import { encodeSlot, readUnverifiedSlot } from '../host/header/disk-header-format.ts';
+import { type DiskHost, diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 const virtualMachine = `${parent}/virtualMachines/m`;

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
-import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 
 const virtualMachine = `${diskName.slice(0, diskName.lastIndexOf('/disks/'))}/virtualMachines/m`;
 

@@ -1,19 +1,19 @@
 import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
-import type { Step } from '../cohort.ts';
-import type { Sessions } from '../data/sessions.ts';
-import type { DiskHeader } from '../disk-header-format.ts';
-import { setOf } from '../encryption.ts';
-import type { DekHolder, Deks, OpenDek } from '../keys/deks.ts';
-import type { KeyAccess } from '../keys/key-access.ts';
-import { definiteReason, keyLost } from '../keys/key-reasons.ts';
-import type { KeyGrant } from '../keys/lease.ts';
-import type { Turns } from '../turns.ts';
-import type { Headers } from '../volume/genuine-headers.ts';
-import type { Volumes } from '../volume/volumes.ts';
-import type { CatchUp } from './catching-up.ts';
+import type { Sessions } from '../host/data/sessions.ts';
+import type { DiskHeader } from '../host/header/disk-header-format.ts';
+import type { Headers } from '../host/header/genuine-headers.ts';
+import type { DekHolder, Deks, OpenDek } from '../host/keys/deks.ts';
+import type { KeyAccess } from '../host/keys/key-access.ts';
+import { definiteReason, keyLost } from '../host/keys/key-reasons.ts';
+import type { KeyGrant } from '../host/keys/lease.ts';
+import type { Volumes } from '../host/volume/volumes.ts';
+import type { CatchUp } from '../moves/catching-up.ts';
+import type { Step } from '../moves/cohort.ts';
 import { existing } from './decider.ts';
+import { setOf } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
+import type { Turns } from './turns.ts';
 
 /**
  * What an access decides once the DEK is in hand: the events, for the next attach epoch.

@@ -1,7 +1,7 @@
 import type { CategoryDefinition } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
-import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
+import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
 
 /** The machine a disk is reserved for. */

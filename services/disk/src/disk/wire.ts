@@ -6,9 +6,9 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { encryptionOnWire, setOf, skuOnWire } from '../encryption.ts';
-import type { KeyUnavailable } from '../keys/key-reasons.ts';
+import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import { accessAt } from './decider.ts';
+import { encryptionOnWire, setOf, skuOnWire } from './encryption.ts';
 import type { Disk } from './state.ts';
 
 /** What a disk looks like beside its events: computed when it is read, so that a loss costs nothing per disk. */

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
-import type { BlockStore } from '../block-store.ts';
-import { createPlatter } from '../memory-block-store.ts';
-import { sectorSize } from '../sector.ts';
 import { type HeldStore, holdStore } from './held-store.ts';
+import type { BlockStore } from './storage/block-store.ts';
+import { createPlatter } from './storage/memory-block-store.ts';
+import { sectorSize } from './storage/sector.ts';
 
 test('what a lease that was over for a moment cut off is done once the volume is open again', async () => {
   const platter = createPlatter('d', 4 * sectorSize, systemRandom);

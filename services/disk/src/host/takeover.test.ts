@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
-import { diskName, startDiskHost } from '../test-disk-host.ts';
+import { diskName, startDiskHost } from './test-disk-host.ts';
 
 const spec = {
   parent: 'subscriptions/s/resourceGroups/g',

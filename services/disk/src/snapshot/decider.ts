@@ -1,7 +1,7 @@
 import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../encryption.ts';
-import { differingFields } from '../wishes.ts';
+import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
+import { differingFields } from '../disk/wishes.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { Encryption, VolumeRef, WrapRef } from '../encryption.ts';
+import type { Encryption, VolumeRef, WrapRef } from '../disk/encryption.ts';
 
 /** What a snapshot is asked to be. */
 export interface SnapshotSpec {

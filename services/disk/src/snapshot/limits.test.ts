@@ -3,8 +3,8 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
-import { pieceSize } from '../sector.ts';
-import { diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { pieceSize } from '../host/storage/sector.ts';
+import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 

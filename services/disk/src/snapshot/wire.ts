@@ -3,9 +3,9 @@ import {
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
-import { encryptionOnWire, setOf } from '../encryption.ts';
-import type { SetKeyVersion } from '../keys/key-access.ts';
-import type { KeyUnavailable } from '../keys/key-reasons.ts';
+import { encryptionOnWire, setOf } from '../disk/encryption.ts';
+import type { SetKeyVersion } from '../host/keys/key-access.ts';
+import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import type { Snapshot } from './decider.ts';
 
 /** What a snapshot looks like beside its events: computed when it is read, so that a loss costs nothing per snapshot. */

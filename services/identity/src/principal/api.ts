@@ -26,7 +26,7 @@ import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
 import type { Tenant } from '../tenancy/decider.ts';
 import type { TenantEvent } from '../tenancy/events.ts';
 import { tenantOnWire } from '../tenancy/wire.ts';
-import { hashSecret } from '../tokens.ts';
+import { hashSecret } from '../token/tokens.ts';
 import { addSecret, create, type Principal, remove, removeSecret } from './decider.ts';
 import type { PrincipalEvent } from './events.ts';
 import { principalOnWire } from './wire.ts';

@@ -4,7 +4,6 @@ import { category, memoryStore } from '@interlock/event-store';
 import type { Authorizer, Call } from '@interlock/rpc';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { grantHolders } from '../grant-holder/decider.ts';
-import { permissions } from '../permissions.ts';
 import { ownerRemovals } from '../platform-owner/decider.ts';
 import { openPlatformOwners } from '../platform-owner/owners.ts';
 import { addSecret, create, principals as definition, remove } from '../principal/decider.ts';
@@ -12,6 +11,7 @@ import { subscriptions as subscriptionStreams } from '../tenancy/decider.ts';
 import { roleAssignmentApi } from './api.ts';
 import { type Assigning, openAssigning } from './assigning.ts';
 import { roleAssignments } from './decider.ts';
+import { permissions } from './permissions.ts';
 
 test('a role that is given to a principal while that is being deleted goes with it', async () => {
   const store = memoryStore({ clock, random });

@@ -24,10 +24,10 @@ import type { PlatformOwners } from '../platform-owner/owners.ts';
 import type { Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { principalOnWire } from '../principal/wire.ts';
-import { assignmentAction, roleNamed, roles } from '../roles.ts';
 import type { Assigning } from './assigning.ts';
 import { type RoleAssignment, remove } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
+import { assignmentAction, roleNamed, roles } from './roles.ts';
 
 /** Where roles can be given (KV-73): the platform, a tenant, or a path in a subscription. */
 const scopePattern = /^(\/|(tenants|subscriptions)(\/[A-Za-z0-9_.-]+)+)$/;

@@ -4,9 +4,9 @@ import { ListAuditEntriesRequest } from '@interlock/contracts/interlock/key_vaul
 import { type Cause, category, type EventStore, memoryStore } from '@interlock/event-store';
 import { type Call, type Principal, pageToken } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
-import { createGuard } from '../guard.ts';
+import { createGuard } from '../access/guard.ts';
+import { rateLimit } from '../access/rate-limit.ts';
 import { keyUrls } from '../names.ts';
-import { rateLimit } from '../rate-limit.ts';
 import { beginPurge, create, finishPurge, remove } from '../vault/decider.ts';
 import { vaults as vaultStreams } from '../vault/vault.ts';
 import { auditApi } from './api.ts';

@@ -4,7 +4,7 @@ import type {
 } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
 import { type EventStore, type IndexEntry, Rejection, type Table, table } from '@interlock/event-store';
 import { type Call, pageOf, pageToken } from '@interlock/rpc';
-import type { Guard } from '../guard.ts';
+import type { Guard } from '../access/guard.ts';
 import { parseVault } from '../names.ts';
 import type { AuditDraft } from './draft.ts';
 import { type AuditEntry, type AuditRow, auditOperations, auditTable, entriesOf, timeInKey, within } from './entry.ts';

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { StoreUnavailable, table } from '@interlock/event-store';
-import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 import { auditTable, entriesOf } from './entry.ts';
 
 let world: VaultCloud;

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { Rejection } from '@interlock/event-store';
-import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 const perSecond = 20;
 const burst = 40;

@@ -1,10 +1,10 @@
 import { type EventStore, Rejection, type RejectionCode } from '@interlock/event-store';
 import { type Call, principalOf, type Refusal, RpcFailure, type Settled } from '@interlock/rpc';
 import { type Clock, type Logger, type Random, traceIdOf } from '@interlock/runtime';
+import type { RateLimit, RequestKind } from '../access/rate-limit.ts';
+import { StrangerRejection } from '../access/stranger.ts';
 import { batchMax, settleReady } from '../cryptography/batch.ts';
 import type { KeyUrls } from '../names.ts';
-import type { RateLimit, RequestKind } from '../rate-limit.ts';
-import { StrangerRejection } from '../stranger.ts';
 import { countedRefusals } from './counted.ts';
 import { type AuditDraft, EntryDraft, type StoredAlongside } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';

@@ -4,9 +4,9 @@ import { WrapKeyRequest } from '@interlock/contracts/interlock/key_vault/v1/cryp
 import { memoryStore } from '@interlock/event-store';
 import type { Call, Principal } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
+import { rateLimit } from '../access/rate-limit.ts';
 import { auditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
-import { rateLimit } from '../rate-limit.ts';
 import { cryptographyApi } from './api.ts';
 
 test('G8: a key that is to be wrapped is cleared also where its request is one too many', async () => {

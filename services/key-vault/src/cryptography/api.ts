@@ -14,7 +14,7 @@ import {
 import { Rejection } from '@interlock/event-store';
 import type { Call } from '@interlock/rpc';
 import type { AuditedItem, AuditLog } from '../audit/log.ts';
-import type { CipherJob } from '../rsa.ts';
+import type { CipherJob } from '../rsa/rsa.ts';
 import type { SettleBatch } from './batch.ts';
 import { type CryptographyParts, useKey, useKeyTogether, versionUse } from './use.ts';
 

@@ -3,7 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { inSpan, startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
-import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let telemetry: Telemetry;
 let world: VaultCloud;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { createHash, createPublicKey, randomBytes, randomUUID, verify } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 const evicted: string[] = [];

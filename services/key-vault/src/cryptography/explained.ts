@@ -1,12 +1,12 @@
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { principalOf } from '@interlock/rpc';
 import { type Clock, traceIdOf } from '@interlock/runtime';
+import { StrangerRejection } from '../access/stranger.ts';
 import type { Asking } from '../audit/log.ts';
 import { tellDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
-import { StrangerRejection } from '../stranger.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin, type Seen } from './origin.ts';
 

@@ -5,9 +5,9 @@ import type {
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
+import type { VaultAction } from '../access/guard.ts';
 import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
-import type { VaultAction } from '../guard.ts';
 import { keyNotFound } from '../key/decider.ts';
 import { purgedVersionsOf, versionOf } from '../key/key.ts';
 import { parseKeyOrVersion, parseVault, type VersionId, versionName } from '../names.ts';

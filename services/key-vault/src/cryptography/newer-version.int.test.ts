@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { category } from '@interlock/event-store';
 import { createVersion } from '../key/decider.ts';
 import { type Key, keys as keyStreams, versionOf } from '../key/key.ts';
-import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {

@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { type EventStore, Rejection } from '@interlock/event-store';
 import type { Bus } from '@interlock/messaging';
-import { newVault, startVaultCloud, until, type VaultClient, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultClient, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 const algorithm = 'RSA_OAEP_256';
 

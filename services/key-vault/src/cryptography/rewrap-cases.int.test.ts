@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
-import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 before(async () => {

@@ -7,9 +7,9 @@ import {
 import { Rejection } from '@interlock/event-store';
 import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
+import { diskPermissions } from '../access/guard.ts';
 import type { AuditSubjects } from '../audit/draft.ts';
 import type { Asking, AuditedItem, AuditLog } from '../audit/log.ts';
-import { diskPermissions } from '../guard.ts';
 import type { RewrapWord } from '../key/events.ts';
 import { isSameWord, isStanding, isWordGood, type KeyVersion, versionOf } from '../key/key.ts';
 import { diskOperations, obstacleOf } from '../key/usability.ts';

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
-import { newVault, startVaultCloud, until, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 import { memoryHistoryMarks } from './history-mark.ts';
 
 const asked = 'restore-1';

@@ -1,6 +1,6 @@
 import { type Cause, type EventStore, Rejection, table } from '@interlock/event-store';
 import { type Clock, failureLog, type Instant, type Logger, type Random } from '@interlock/runtime';
-import { sleepOrEvent } from '../sleep-or-event.ts';
+import { sleepOrEvent } from '../background/sleep-or-event.ts';
 import type { HistoryMark, HistoryMarks } from './history-mark.ts';
 
 /** Why nobody may use a key now. */

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { newVault, startVaultCloud, type VaultCloud } from '../test-vault-cloud.ts';
+import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
 let rowCommits = 0;

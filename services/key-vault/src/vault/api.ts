@@ -24,9 +24,9 @@ import {
   requirePermission,
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
+import { type Guard, scopeOf, type VaultAction } from '../access/guard.ts';
 import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { type Guard, scopeOf, type VaultAction } from '../guard.ts';
 import type { Confirmation } from '../key/confirmation.ts';
 import { type KeyUrls, parseVault } from '../names.ts';
 import {

@@ -4,8 +4,8 @@ import type { SetPermissionModelRequest } from '@interlock/contracts/interlock/k
 import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
 import type { Authorizer, Call, Principal } from '@interlock/rpc';
 import { seededRandom, virtualClock } from '@interlock/runtime';
+import { createGuard } from '../access/guard.ts';
 import type { AuditLog } from '../audit/log.ts';
-import { createGuard } from '../guard.ts';
 import { keyUrls } from '../names.ts';
 import { vaultApi } from './api.ts';
 import { create, setPermissionModel } from './decider.ts';

@@ -3,7 +3,7 @@ import type { Clock } from '@interlock/runtime';
 import { purgeWithVault } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
 import { initial, isSameKey, type Key } from '../key/key.ts';
-import type { KeyMaterial } from '../key-material.ts';
+import type { KeyMaterial } from '../sealing/key-material.ts';
 import { finishPurge } from './decider.ts';
 import type { VaultEvent } from './events.ts';
 import { vaultLife } from './life.ts';

@@ -1,0 +1,148 @@
+import type { KnownDisk } from '../oracle/disks.ts';
+import { encryptionOf, group, location, plannedSets } from '../workload/estate.ts';
+import { readSomething, writeSomething } from '../workload/io.ts';
+import { attempt, type Stage } from '../workload/stage.ts';
+import type { Action } from './actions.ts';
+import { newDisk } from './machines.ts';
+
+/** Disks and snapshots there may be, so that a history stays small. */
+const disksMax = 40;
+
+const pickDisk = ({ truth, random }: Stage, fits: (disk: KnownDisk) => boolean): KnownDisk | undefined => {
+  const found = [...truth.disks.disks.values()].filter((disk) => !disk.isDeleting && fits(disk));
+  return found.length === 0 ? undefined : random.pick(found);
+};
+const hasRoom = ({ truth }: Stage): boolean => truth.disks.disks.size < disksMax;
+const isFree = ({ isSnapshot, attachedTo, open }: KnownDisk): boolean =>
+  !isSnapshot && attachedTo === '' && open === undefined;
+
+const createDisk: Action = {
+  name: 'disk.create',
+  weight: 2,
+  async run(stage) {
+    if (!hasRoom(stage)) return;
+    const { random, clients } = stage;
+    const set = random.chance(0.8) ? random.pick(plannedSets).id : '';
+    const wish = newDisk(stage, `disk-${stage.nextNumber()}`, set);
+    await attempt(stage, 'disk.create', `${wish.diskId} under ${set || 'the platform'}`, () =>
+      clients.disks.createDisk(wish),
+    );
+  },
+};
+
+/** As what is copied has it, or under another set. */
+const encryptionOfCopy = ({ random }: Stage) =>
+  random.chance(0.6) ? {} : { encryption: encryptionOf(random.chance(0.9) ? random.pick(plannedSets).id : '') };
+
+/** Takes a snapshot of a disk: mostly one with the same ciphertext, else a full copy. */
+const takeSnapshot = async (stage: Stage, disk: KnownDisk): Promise<void> => {
+  const { clients, random } = stage;
+  const snapshotId = `snap-${stage.nextNumber()}`;
+  const hasFull = disk.sku !== 'ultra' && disk.sku !== 'premium_ssd_v2';
+  const isFull = hasFull && random.chance(0.35);
+  const kind = isFull ? { incremental: false, ...encryptionOfCopy(stage) } : { incremental: true };
+  await attempt(stage, 'snapshot.create', `${snapshotId} of ${disk.name}${isFull ? ', in full' : ''}`, () =>
+    clients.disks.createSnapshot({ parent: group, snapshotId, sourceDisk: disk.name, ...kind }),
+  );
+};
+
+/** Begins a copy of a disk under a set, if it has one. */
+export const copyUnder = async (stage: Stage, set: string): Promise<void> => {
+  const disk = pickDisk(stage, (one) => !one.isSnapshot && one.set === set);
+  if (disk) await takeSnapshot(stage, disk);
+};
+
+const createSnapshot: Action = {
+  name: 'snapshot.create',
+  weight: 2,
+  async run(stage) {
+    if (!hasRoom(stage)) return;
+    const disk = pickDisk(stage, ({ isSnapshot }) => !isSnapshot);
+    if (disk) await takeSnapshot(stage, disk);
+  },
+};
+
+const copyDisk: Action = {
+  name: 'disk.create from another',
+  weight: 1,
+  async run(stage) {
+    if (!hasRoom(stage)) return;
+    const { clients, random } = stage;
+    const isOfSnapshot = random.chance(0.7);
+    const of = pickDisk(stage, ({ isSnapshot }) => isSnapshot === isOfSnapshot);
+    if (!of) return;
+    const diskId = `disk-${stage.nextNumber()}`;
+    const encryption = encryptionOfCopy(stage);
+    await attempt(stage, 'disk.create', `${diskId} from ${of.name}`, () =>
+      clients.disks.createDisk({
+        parent: group,
+        diskId,
+        location,
+        sku: 'PREMIUM_SSD',
+        source: { $case: of.isSnapshot ? 'sourceSnapshot' : 'sourceDisk', value: of.name },
+        ...encryption,
+      }),
+    );
+  },
+};
+
+const deleteDisk: Action = {
+  name: 'disk.delete',
+  weight: 1,
+  async run(stage) {
+    const { clients, random } = stage;
+    const disk = pickDisk(stage, (one) => one.isSnapshot || isFree(one));
+    if (!disk) return;
+    const { name, isSnapshot } = disk;
+    if (isSnapshot && random.chance(0.5)) return;
+    await attempt(stage, isSnapshot ? 'snapshot.delete' : 'disk.delete', name, () =>
+      isSnapshot ? clients.disks.deleteSnapshot({ name }) : clients.disks.deleteDisk({ name }),
+    );
+  },
+};
+
+const changeEncryption: Action = {
+  name: 'disk.changeEncryption',
+  weight: 1,
+  async run(stage) {
+    const { clients, random } = stage;
+    const disk = pickDisk(stage, isFree);
+    if (!disk) return;
+    const set = random.chance(0.8) ? random.pick(plannedSets).id : '';
+    await attempt(stage, 'disk.changeEncryption', `${disk.name} to ${set || 'the platform'}`, () =>
+      clients.disks.changeDiskEncryption({ name: disk.name, encryption: encryptionOf(set) }),
+    );
+  },
+};
+
+/** Somebody reads and writes a disk directly for a while. */
+const exportDisk: Action = {
+  name: 'disk.export',
+  weight: 2,
+  async run(stage) {
+    const { clients, random } = stage;
+    const disk = pickDisk(stage, isFree);
+    if (!disk) return;
+    const { name } = disk;
+    const { value } = await attempt(stage, 'disk.export', name, () =>
+      clients.disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 60 }),
+    );
+    if (!value) return;
+    const access = { disk: name, token: value.accessToken, by: 'user', who: 'a user' } as const;
+    for (let n = 0; n < 4 && !stage.isEnding(); n += 1) {
+      await (random.chance(0.5) ? writeSomething(stage, access) : readSomething(stage, access));
+      await stage.world.clock.sleep(random.fraction() * 5_000);
+    }
+    await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+  },
+};
+
+/** What people do with disks and snapshots. */
+export const diskActions: readonly Action[] = [
+  createDisk,
+  createSnapshot,
+  copyDisk,
+  deleteDisk,
+  changeEncryption,
+  exportDisk,
+];

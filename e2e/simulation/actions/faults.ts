@@ -1,0 +1,273 @@
+import type { Workload } from '@interlock/rpc';
+import type { Part } from '../cloud/parts.ts';
+import { crashDisk, durationMs, during, type Fault } from '../faults/fault.ts';
+import { plannedSets, setName } from '../workload/estate.ts';
+import type { Stage } from '../workload/stage.ts';
+import { copyUnder } from './disks.ts';
+import { headerFaults } from './headers.ts';
+import { revokeForAWhile } from './keys.ts';
+
+const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
+
+/** Where the lease of the disk host on its volumes lasts longer, a history has no time to wait it out. */
+const hostLeaseWaitMaxMs = 10_000;
+
+const pairs: readonly (readonly [Part, Part])[] = [
+  ['key-vault', 'bus'],
+  ['disk-encryption-set', 'bus'],
+  ['disk', 'bus'],
+  ['compute', 'bus'],
+  ['identity', 'bus'],
+  ['disk', 'key-vault'],
+  ['disk', 'identity'],
+  ['disk', 'disk-encryption-set'],
+  ['disk-encryption-set', 'disk'],
+  ['key-vault', 'identity'],
+  ['compute', 'disk'],
+  ['compute', 'store'],
+  // Twice: its lease on the volumes is renewed there.
+  ['disk', 'store'],
+  ['disk', 'store'],
+  ['key-vault', 'store'],
+  ['disk-encryption-set', 'store'],
+  ['outside', 'disk'],
+  ['outside', 'compute'],
+];
+
+/** Raises rates for a time. */
+const pulse = <Rates extends object>(rates: Rates, raised: Partial<Rates>): (() => void) => {
+  const before = { ...rates };
+  Object.assign(rates, raised);
+  return () => {
+    for (const key of Object.keys(raised) as (keyof Rates)[]) rates[key] = before[key];
+  };
+};
+
+/**
+ * The clock of key-vault is the one dates are meant on: what they say changes with it, for the truth as well. Set by less than
+ * a token of an identity lives, so that it does not just cut everybody off.
+ */
+const strikeVaultClock = (stage: Stage): void => {
+  const { world, random, truth } = stage;
+  const set = (offsetMs: number): void => truth.losses.setClock(() => world.faults.jumpClock('key-vault', offsetMs));
+  set((random.fraction() - 0.5) * 6_000);
+  during(stage, ['key-vault'], () => set(0));
+};
+
+/** Services that more than one process may do the work of, the one that divides its work more often; volumes have one holder. */
+const replicated = ['key-vault', 'disk-encryption-set', 'identity', 'compute', 'compute'] as const;
+
+export const faults: readonly Fault[] = [
+  {
+    name: 'replica',
+    weight: 4,
+    strike(stage) {
+      // Two at once, one of which may end in the middle of its work: what is decided twice, and by whom, must not show.
+      const { world, random, troubles } = stage;
+      const service = random.pick(replicated);
+      stage.begin(() => world.faults.restart(service, 1));
+      if (random.chance(0.5)) return;
+      // Either of the two: what the first one had as its share is the second one's then.
+      const replica = random.int(2);
+      stage.later(5_000 + random.fraction() * 20_000, async () => {
+        world.faults.crash(service, replica);
+        // Calls that it had in hand are without an answer, and its share of the work waits for the next to take it.
+        const end = troubles.begin(service);
+        if (replica === 1) {
+          end();
+          return;
+        }
+        await world.clock.sleep(random.fraction() * 10_000);
+        await world.faults.restart(service, replica);
+        troubles.noteStart(service);
+        end();
+      });
+    },
+  },
+  {
+    name: 'partition',
+    weight: 6,
+    strike(stage) {
+      const { world, random } = stage;
+      const [a, b] = random.pick(pairs);
+      world.faults.partition(a, b);
+      during(stage, [a, b], () => world.faults.heal(a, b));
+    },
+  },
+  {
+    name: 'isolation',
+    weight: 16,
+    strike(stage) {
+      // Hosts that hear of a loss by no way at all have only their leases to go by (G1).
+      const { world, random } = stage;
+      const others: readonly Part[] = ['key-vault', 'identity', 'disk-encryption-set', 'bus'];
+      const cut = others.flatMap((other) => [['disk', other] as const, ['compute', other] as const]);
+      const isolate = (set = random.pick(plannedSets)): void => {
+        for (const [a, b] of cut) world.faults.partition(a, b);
+        const heal = (): void => {
+          for (const [a, b] of cut) world.faults.heal(a, b);
+        };
+        during(stage, ['disk', 'compute', ...others], heal, 18_000 + random.fraction() * 20_000);
+        stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000, set));
+      };
+      if (random.chance(0.3)) return isolate();
+      // A copy that was begun before goes on meanwhile, and must not be recorded on the word of its beginning.
+      const set = random.pick(plannedSets);
+      stage.begin(() => copyUnder(stage, setName(set.id)));
+      stage.begin(async () => {
+        await world.clock.sleep(random.fraction() * 500);
+        if (!stage.isEnding()) isolate(set);
+      });
+    },
+  },
+  {
+    name: 'crash',
+    weight: 4,
+    strike(stage) {
+      const { world, random, troubles } = stage;
+      const service = random.pick([...services, 'disk', 'disk'] as const);
+      // Its successor on another machine cannot know that it has ended, and waits its lease out.
+      const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
+      if (service === 'disk') {
+        const { loseMachine, crash } = world.faults;
+        return crashDisk(stage, isShort && random.chance(0.5) ? loseMachine : crash);
+      }
+      world.faults.crash(service);
+      const end = troubles.begin(service);
+      stage.later(random.fraction() * 3_000, async () => {
+        await world.faults.restart(service);
+        troubles.noteStart(service);
+        end();
+      });
+    },
+  },
+  {
+    name: 'pause',
+    weight: 3,
+    strike(stage) {
+      const { world, random } = stage;
+      const service = random.pick(services);
+      const lastsMs = durationMs(stage);
+      world.faults.pause(service, lastsMs);
+      during(stage, [service], () => undefined, lastsMs);
+    },
+  },
+  {
+    name: 'slow',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      const service = random.pick(['key-vault', 'disk', 'identity'] as const);
+      world.faults.slow(service, random.chance(0.3) ? 12_000 : random.fraction() * 2_000);
+      during(stage, [service, 'calls'], () => world.faults.slow(service, 0));
+    },
+  },
+  {
+    name: 'throttling',
+    weight: 4,
+    strike(stage) {
+      const { world, random } = stage;
+      world.faults.throttle('key-vault', 200 + random.int(2_000));
+      const lastsMs = 3_000 + random.fraction() * 12_000;
+      during(stage, ['key-vault', 'calls'], () => world.faults.throttle('key-vault', undefined), lastsMs);
+    },
+  },
+  {
+    name: 'forgotten messages',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      world.faults.forgetMessages(random.pick(services), 1 + random.int(5));
+      during(stage, ['bus'], () => undefined, 2_000);
+    },
+  },
+  {
+    name: 'clock',
+    weight: 2,
+    strike(stage) {
+      const { world, random } = stage;
+      const service = random.pick(['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const);
+      if (service === 'key-vault') return strikeVaultClock(stage);
+      if (random.chance(0.5)) world.faults.driftClock(service, random.int(400) - 200);
+      else world.faults.jumpClock(service, (random.fraction() - 0.5) * 20_000);
+      during(stage, [service], () => world.faults.jumpClock(service, 0));
+    },
+  },
+  {
+    name: 'calls',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const { calls } = world.faults.rates;
+      const raised = random.pick([
+        { loseRequest: 0.1, loseAnswer: 0.1 },
+        { delay: 0.5, delayMs: 300 },
+        { duplicate: 0.2 },
+        { loseAnswer: 0.2, delay: 0.3, delayMs: 100, duplicate: 0.1 },
+      ]);
+      stage.log.note(`fault calls: ${JSON.stringify(raised)}`);
+      during(stage, ['calls'], pulse(calls, raised));
+    },
+  },
+  {
+    name: 'bus',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = random.pick([
+        { loseAfterAck: 0.2 },
+        { loseAck: 0.3 },
+        { duplicate: 0.4 },
+        { delay: 0.5, delayMs: 3_000 },
+        { reorder: 0.5, duplicate: 0.2 },
+      ]);
+      stage.log.note(`fault bus: ${JSON.stringify(raised)}`);
+      during(stage, ['bus'], pulse(world.faults.rates.bus, raised));
+    },
+  },
+  {
+    name: 'stores',
+    weight: 3,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = random.pick([
+        { refuse: 0.1 },
+        { storeAndFail: 0.1 },
+        { delay: 0.5, delayMs: 200 },
+        { failRead: 0.05 },
+        { lateWake: 0.5, delayMs: 500 },
+      ]);
+      stage.log.note(`fault stores: ${JSON.stringify(raised)}`);
+      during(stage, ['store'], pulse(world.faults.rates.stores, raised));
+    },
+  },
+  {
+    name: 'storage',
+    weight: 4,
+    strike(stage) {
+      // Full for a while, or failing; whoever looks after storage that fails often starts its host anew.
+      const { random, world } = stage;
+      const { volumes } = world.faults.rates;
+      const raised = random.pick([{ full: 1 }, { full: 0.3 }, { fail: 1 }, { fail: 0.3 }, { fail: 0.3 }]);
+      stage.log.note(`fault storage: ${JSON.stringify(raised)}`);
+      Object.assign(volumes, raised);
+      const isStartedAnew = random.chance(0.4);
+      const heal = (): void => {
+        Object.assign(volumes, { full: 0, fail: 0 });
+        if (isStartedAnew && !stage.isEnding()) crashDisk(stage, world.faults.crash);
+      };
+      during(stage, ['volumes'], heal);
+    },
+  },
+  {
+    name: 'volumes',
+    weight: 2,
+    strike(stage) {
+      const { random, world } = stage;
+      const raised = { delay: 0.5, delayMs: random.pick([20, 500, 3_000]) };
+      stage.log.note(`fault volumes: ${JSON.stringify(raised)}`);
+      during(stage, ['volumes'], pulse(world.faults.rates.volumes, raised));
+    },
+  },
+  ...headerFaults,
+];

@@ -1,0 +1,109 @@
+import { encodeDekPayload } from '../../../services/disk/src/host/cipher/dek-payload.ts';
+import { type DiskHeader, encodeSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
+import { makeSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
+import { crashDisk, type Fault } from '../faults/fault.ts';
+import type { KnownDisk } from '../oracle/disks.ts';
+import { group, keyOf, plannedSets, setName } from '../workload/estate.ts';
+import { attempt, type Stage } from '../workload/stage.ts';
+import { newDisk } from './machines.ts';
+import { keyUrlOf } from './sets.ts';
+
+/** Moves the disks of a set to a new version of its key, and waits a while for that: so that there are earlier headers. */
+const rotate = async (stage: Stage): Promise<void> => {
+  const { random, clients, truth, world } = stage;
+  const set = setName(random.pick(plannedSets).id);
+  const known = truth.losses.sets.get(set);
+  if (!known || known.isDeleted) return;
+  const name = keyOf(known.activeKey);
+  const { value } = await attempt(stage, 'key.rotate', name, () =>
+    clients.keyVault.rotateKey({ name, requestId: random.uuid() }),
+  );
+  if (!value) return;
+  await attempt(stage, 'set.assignKey', `${value.name} to ${set}`, () =>
+    clients.sets.assignKey({ name: set, keyUrl: keyUrlOf(value.name) }),
+  );
+  await world.clock.sleep(1_000 + random.fraction() * 4_000);
+};
+
+/** Disks and snapshots whose header was another before. */
+const withEarlierHeader = ({ truth }: Stage): readonly KnownDisk[] =>
+  [...truth.disks.disks.values()].filter(
+    (disk) => !disk.isDeleting && !disk.isChanging && truth.disks.earlierHeaders(disk).length > 0,
+  );
+
+/** The volumes of a host are restored from before a rotation, as an operator does it: while the host is down. */
+const earlierHeader: Fault = {
+  name: 'earlier header',
+  weight: 4,
+  strike(stage) {
+    const { world, random, truth } = stage;
+    stage.begin(async () => {
+      await rotate(stage);
+      if (stage.isEnding()) return;
+      crashDisk(stage, world.faults.crash);
+      for (const disk of withEarlierHeader(stage)) {
+        if (random.chance(0.3)) continue;
+        truth.disks.noteReplaced(disk);
+        const slots = random.pick(truth.disks.earlierHeaders(disk));
+        world.faults.replaceHeader(disk.volumeId, slots, `storage returns an earlier header of ${disk.name}`);
+      }
+    });
+  },
+};
+
+/** The header of a disk with another DEK, wrapped to the customer's key with its public half; undefined where that is purged. */
+const withPlantedDek = ({ truth, random }: Stage, header: DiskHeader): DiskHeader | undefined => {
+  const n = truth.losses.access.modulusOf(header.wrap.keyVersion);
+  if (n === undefined) return undefined;
+  const { algorithm } = header.wrap;
+  const publicHalf = { publicJwk: { kty: 'RSA', n, e: 'AQAB' } } as const;
+  const payload = encodeDekPayload(random.bytes(32), header);
+  const wrapped = makeSimulatedWrap(publicHalf, algorithm, payload, random.bytes(8));
+  return { ...header, sequence: header.sequence + 1, wrap: { ...header.wrap, wrapped } };
+};
+
+/**
+ * Somebody who has the storage and the master key of the disk service plants a DEK in a disk that was just made. Nobody else gets
+ * to know of that disk, and it is deleted right away.
+ */
+const plantedDek: Fault = {
+  name: 'planted DEK',
+  weight: 4,
+  strike(stage) {
+    const { world, random, truth, clients, log } = stage;
+    stage.begin(async () => {
+      const wish = newDisk(stage, `planted-${stage.nextNumber()}`, random.pick(plannedSets).id);
+      const name = `${group}/disks/${wish.diskId}`;
+      await attempt(stage, 'disk.create', `${wish.diskId}, to plant a DEK in`, () => clients.disks.createDisk(wish));
+      const disk = truth.disks.disks.get(name);
+      const header = disk && truth.disks.headerOf(disk);
+      const planted = header && withPlantedDek(stage, header);
+      if (!disk || !planted) return;
+      // What it holds from here on is nothing that anybody wrote.
+      disk.isDeleting = true;
+      truth.disks.noteReplaced(disk);
+      const slot = encodeSlot(planted, world.slotMac(disk.volumeId));
+      world.faults.replaceHeader(disk.volumeId, [slot, undefined], `a DEK is planted in ${name}`);
+      const { value } = await attempt(stage, 'disk.export', name, () =>
+        clients.disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 60 }),
+      );
+      if (value)
+        log.violate('G1', `${name} opens under the DEK it was made with, and no other`, 'it opened with another');
+      await removeDisk(stage, name);
+    });
+  },
+};
+
+/** Tries to delete a disk, and to unlock it first, until it is gone or the history is brought to its end. */
+const removeDisk = async (stage: Stage, name: string): Promise<void> => {
+  const { clients, world } = stage;
+  for (;;) {
+    const { outcome } = await attempt(stage, 'disk.delete', name, () => clients.disks.deleteDisk({ name }));
+    if (outcome.kind === 'ok' || stage.isEnding()) return;
+    await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+    await world.clock.sleep(1_000);
+  }
+};
+
+/** What becomes of headers on storage, by itself or by somebody's hand. */
+export const headerFaults: readonly Fault[] = [earlierHeader, plantedDek];

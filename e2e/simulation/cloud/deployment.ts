@@ -1,0 +1,219 @@
+import type { CloudService } from '@interlock/host';
+import { simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
+import type { SeededRandom } from '@interlock/runtime';
+import { type MasterKey, masterKey } from '@interlock/sealing';
+import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
+import type { Driver } from '../../../services/compute/src/guests/driver.ts';
+import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
+import type { LeaseTerms } from '../../../services/disk/src/host/keys/lease.ts';
+import type { VolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
+import { assemble as assembleSets } from '../../../services/disk-encryption-set/src/assemble.ts';
+import { assemble as assembleIdentity, type IdentitySettings } from '../../../services/identity/src/assemble.ts';
+import { hashSecret } from '../../../services/identity/src/token/tokens.ts';
+import { assemble as assembleKeyVault } from '../../../services/key-vault/src/assemble.ts';
+import { createSimulatedRsa } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
+import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
+import type { CipherWatch } from '../oracle/ciphers.ts';
+
+/** The settings a history may choose, in milliseconds; the bounds of G1 and G2 follow from them. */
+export interface SimulatedSettings {
+  /** How long an answer of identity is used; also the life of a managed identity's token. */
+  readonly authzTtlMs: number;
+  /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
+  readonly leases: LeaseTerms;
+  /** How long the disk host may use its volumes after its last renewal, and one on another machine waits for it. */
+  readonly hostLeaseTtlMs: number;
+  /** How long after the last word of a replica the others do its share of the work. */
+  readonly shareTtlMs: number;
+  readonly sweepIntervalMs: number;
+  readonly guestStopTimeoutMs: number;
+  readonly startTimeoutMs: number;
+  readonly userTokenMs: number;
+  /** How often sets that stand still are looked for, and how often a rotation that waits for a key is tried. */
+  readonly watchdogMs: number;
+  readonly rotationRetryMs: number;
+  /** How often a set that follows its key asks for a newer version, beside hearing of one. */
+  readonly rotationCheckMs: number;
+  readonly retentionDayMs: number;
+  readonly watermarkMs: number;
+  readonly silenceMs: number;
+}
+
+/** Short enough that a history of minutes sees each of them pass, long enough that idle time costs little. */
+export const simulatedSettings: SimulatedSettings = {
+  authzTtlMs: 5_000,
+  leases: { ttlMs: 10_000, ioPauseTimeoutMs: 5_000, unreachableGraceMs: 30_000 },
+  hostLeaseTtlMs: 30_000,
+  shareTtlMs: 10_000,
+  sweepIntervalMs: 5_000,
+  guestStopTimeoutMs: 2_000,
+  startTimeoutMs: 20_000,
+  userTokenMs: 3_600_000,
+  watchdogMs: 2_000,
+  rotationRetryMs: 5_000,
+  rotationCheckMs: 10_000,
+  retentionDayMs: 60_000,
+  watermarkMs: 4_000,
+  silenceMs: 10_000,
+};
+
+/** Somebody with a secret. */
+export interface Somebody {
+  readonly id: string;
+  /** `principals/<id>`. */
+  readonly name: string;
+  readonly secret: string;
+}
+
+/** Who exists before anybody asks for anything. */
+export interface People {
+  /** May do everything. */
+  readonly administrator: Somebody;
+  readonly workloads: Readonly<Record<Workload, Somebody>>;
+}
+
+export const issuer = 'https://identity.simulation';
+export const subscriptions = ['s1', 's2'] as const;
+
+/** What a cloud is founded on: whoever goes on with its stores needs the same. */
+export interface Founding {
+  readonly people: People;
+  readonly bootstrap: IdentitySettings['bootstrap'];
+  readonly masterKeys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
+}
+
+/** What the cloud of one history is made of beside its stores. */
+export interface Deployment {
+  readonly people: People;
+  readonly tokenFormat: TokenFormat;
+  /** The services over the hardware that one process of them sees. */
+  services(hardware: Hardware): Readonly<Record<Workload, CloudService>>;
+}
+
+/** What a process touches beside the seams of every service. */
+export interface Hardware {
+  /** Names the machine it runs on. */
+  readonly machine: string;
+  readonly volumes: VolumeFiles;
+  readonly driver: Driver;
+  readonly sealKeys: SealKeyStore;
+  readonly ciphers: CipherWatch;
+}
+
+/** Draws people and master keys of a new cloud. */
+export const foundCloud = (random: SeededRandom): Founding => {
+  const somebody = (secret: string): Somebody => {
+    const id = random.uuid();
+    return { id, name: `principals/${id}`, secret };
+  };
+  const administrator = somebody('administrator');
+  const workloads = {
+    identity: somebody('identity'),
+    'key-vault': somebody('key-vault'),
+    'disk-encryption-set': somebody('disk-encryption-set'),
+    disk: somebody('disk'),
+    compute: somebody('compute'),
+  };
+  const bootstrap = {
+    tenant: { id: 'main', displayName: 'Main' },
+    subscriptions: subscriptions.map((id) => ({ id, displayName: id })),
+    administrator: {
+      principalId: administrator.id,
+      displayName: 'Administrator',
+      secretHash: hashSecret(administrator.secret),
+    },
+    workloads: Object.entries(workloads).map(([service, { id, secret }]) => ({
+      service,
+      principalId: id,
+      secretHash: hashSecret(secret),
+    })),
+    roleAssignments: ['roles/owner', 'roles/keyVaultAdministrator'].map((role) => ({
+      id: random.uuid(),
+      principalId: administrator.id,
+      role,
+      scope: '/',
+    })),
+  };
+  const masterKeys = {
+    identity: masterKey(random.bytes(32)),
+    vault: masterKey(random.bytes(32)),
+    disk: masterKey(random.bytes(32)),
+  };
+  return { people: { administrator, workloads }, bootstrap, masterKeys };
+};
+
+/** @param random for the keys that sign tokens */
+export const createDeployment = (founding: Founding, random: SeededRandom, settings: SimulatedSettings): Deployment => {
+  const { people, bootstrap, masterKeys } = founding;
+  const tokenFormat = simulatedTokens(random);
+  const { authzTtlMs, userTokenMs } = settings;
+  return {
+    people,
+    tokenFormat,
+    services: (hardware) => ({
+      identity: (seams) =>
+        assembleIdentity({
+          ...seams,
+          settings: {
+            bootstrap,
+            masterKey: masterKeys.identity,
+            issuer,
+            lifetimes: { userMs: userTokenMs, managedIdentityMs: authzTtlMs },
+            tokenFormat,
+          },
+        }),
+      'key-vault': (seams) =>
+        assembleKeyVault({
+          ...seams,
+          settings: {
+            masterKeys: { current: masterKeys.vault, previous: [] },
+            sealKeys: hardware.sealKeys,
+            engine: (sealing) => createSimulatedRsa({ sealing, random: seams.random }),
+            vaultUriSuffix: 'vault.simulation',
+            purgeProtectionDefault: false,
+            retentionDayMs: settings.retentionDayMs,
+          },
+        }),
+      'disk-encryption-set': (seams) =>
+        assembleSets({
+          ...seams,
+          settings: {
+            requirePurgeProtection: false,
+            setsPerRegionMax: 100,
+            upkeep: {
+              watchdogMs: settings.watchdogMs,
+              rotationRetryMs: settings.rotationRetryMs,
+              rotationCheckIntervalMs: settings.rotationCheckMs,
+              rotation: { concurrency: 4, pageSize: 8 },
+            },
+          },
+        }),
+      disk: (seams) =>
+        assembleDisk({
+          ...seams,
+          settings: {
+            masterKey: masterKeys.disk,
+            files: hardware.volumes,
+            dataAddress: 'disk.simulation:1',
+            snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
+            leases: settings.leases,
+            host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
+            watchCipher: hardware.ciphers.watch,
+          },
+        }),
+      compute: (seams) =>
+        assembleCompute({
+          ...seams,
+          settings: {
+            driver: hardware.driver,
+            startTimeoutMs: settings.startTimeoutMs,
+            guestStopTimeoutMs: settings.guestStopTimeoutMs,
+            leaseTtlMs: settings.leases.ttlMs,
+            sweepIntervalMs: settings.sweepIntervalMs,
+            dataDisksMax: 16,
+            diskCallsMax: 16,
+          },
+        }),
+    }),
+  };
+};

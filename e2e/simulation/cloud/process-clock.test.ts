@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { virtualClock } from '@interlock/runtime';
+import { createGate } from '../faults/gate.ts';
+import { processClock } from './process-clock.ts';
+
+test('whoever waits for the rest of a time on a clock that drifts gets past it', async () => {
+  const world = virtualClock();
+  await world.pass(39_667.123);
+  const clock = processClock(world, { offsetMs: 0, driftPpm: 137 }, createGate());
+  // Less than world time can tell at this moment.
+  const restMs = 1e-12;
+  assert.equal(world.monotonicMs() + restMs, world.monotonicMs());
+  const endMs = clock.monotonicMs();
+  await world.drive(clock.sleep(restMs));
+  assert.ok(clock.monotonicMs() > endMs);
+});

@@ -1,0 +1,20 @@
+import type { Driver } from '../../../services/compute/src/guests/driver.ts';
+import type { Gate } from '../faults/gate.ts';
+
+/** The hypervisor as one process of compute sees it: guests outlive the process, and what it is told comes through its gate. */
+export const processDriver = (inner: Driver, gate: Gate): Driver => ({
+  hasGuests: inner.hasGuests,
+  start: (vm, plan) => gate.through(inner.start(vm, plan)),
+  stop: (vm, order) => gate.through(inner.stop(vm, order)),
+  attach: (vm, disk) => gate.through(inner.attach(vm, disk)),
+  detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
+  isRunning: (vm) => gate.through(inner.isRunning(vm)),
+  ioOf: (vm, machineId) => gate.through(inner.ioOf(vm, machineId)),
+  forget: (vm) => gate.through(inner.forget(vm)),
+  async runningGuests() {
+    const found = await gate.through(inner.runningGuests());
+    return found.map(({ vm, end }) => ({ vm, end: () => gate.through(end()) }));
+  },
+  endOf: (vm) => gate.through(inner.endOf(vm)),
+  onEnded: (listener) => inner.onEnded((vm) => gate.whenOpen(() => listener(vm))),
+});

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { setImmediate as nextTurn } from 'node:timers/promises';
+import { setFlagsFromString } from 'node:v8';
+import { runInNewContext } from 'node:vm';
+import { makeMachine } from '../test-machine.ts';
+import { createSimulatedCloud } from './simulated-cloud.ts';
+
+test('CMK-100: in the simulated cloud a disabled key stops its machine, and an enabled one lets it start', async () => {
+  const world = await createSimulatedCloud({ seed: 1 });
+  await world.run(async () => {
+    const { vault, compute, keyVersion, machine, untilState } = await makeMachine(world);
+    await vault.disableKeyVersion({ name: keyVersion });
+    await untilState('STOPPED');
+    assert.equal(world.guests.guests.size, 0);
+    await compute.startVirtualMachine({ name: machine });
+    await world.clock.sleep(5_000);
+    await untilState('STOPPED');
+    assert.equal((await compute.getVirtualMachine({ name: machine })).failure?.code, 'KEY_DISABLED');
+    await vault.enableKeyVersion({ name: keyVersion });
+    await world.clock.sleep(5_000);
+    await compute.startVirtualMachine({ name: machine });
+    await untilState('RUNNING');
+  });
+  world.close();
+});
+
+test('a world that is closed is forgotten, also what its killed processes waited for', async () => {
+  setFlagsFromString('--expose-gc');
+  const collect: unknown = runInNewContext('gc');
+  if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
+  const remembered = new Map<string, WeakRef<object>>();
+  const live = async (seed: number): Promise<void> => {
+    const world = await createSimulatedCloud({ seed });
+    await world.run(async () => {
+      await makeMachine(world);
+      world.faults.crash('compute');
+      world.faults.crash('disk');
+    });
+    const { clock, bus, volumes, guests } = world;
+    const parts = { world, clock, bus, volumes, guests, store: world.storeOf('compute') };
+    for (const [name, part] of Object.entries(parts)) remembered.set(`${name} of ${seed}`, new WeakRef(part));
+    world.close();
+  };
+  const worlds = 4;
+  for (let seed = 0; seed < worlds; seed += 1) await live(seed);
+  // The newest may still be known to what the process has one of, such as its tracing.
+  const left = () => [...remembered].filter(([, ref]) => ref.deref()).map(([name]) => name);
+  const isOld = (name: string): boolean => !name.endsWith(` of ${worlds - 1}`);
+  // Some turns: what finalisers let go is collected after them.
+  for (let round = 0; round < 20 && left().some(isOld); round += 1) {
+    await nextTurn();
+    collect();
+  }
+  assert.deepEqual(left().filter(isOld), []);
+});

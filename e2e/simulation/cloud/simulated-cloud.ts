@@ -1,0 +1,319 @@
+import {
+  type Commit,
+  type EventStore,
+  type MemoryStore,
+  memoryStore,
+  type RecordedEvent,
+  type StoreImage,
+} from '@interlock/event-store';
+import { type InProcessCloud, inProcessCloud, type Peers, type Replica, workloads } from '@interlock/host';
+import { type MemoryBus, memoryBus, subjectOf } from '@interlock/messaging';
+import type { Workload } from '@interlock/rpc';
+import { logger, type SeededRandom, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { type SimulatedDriver, simulatedDriver } from '../../../services/compute/src/guests/simulated-driver.ts';
+import type { SlotMac } from '../../../services/disk/src/host/header/disk-header-format.ts';
+import { platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
+import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/host/volume/volume-files.ts';
+import { createMemorySealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
+import { createCopyPace } from '../faults/copy-pace.ts';
+import { createFaultControl, type FaultControl } from '../faults/fault-control.ts';
+import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from '../faults/fault-rates.ts';
+import { installForgetfulSignals } from '../faults/forgetful-signals.ts';
+import { linkBetween } from '../faults/network.ts';
+import { openStorageRecord, type StorageRecord } from '../faults/storage-record.ts';
+import { type Answered, toldLink } from '../oracle/answers.ts';
+import { openCipherWatch } from '../oracle/ciphers.ts';
+import {
+  createDeployment,
+  type Founding,
+  foundCloud,
+  issuer,
+  type People,
+  type SimulatedSettings,
+  simulatedSettings,
+} from './deployment.ts';
+import { createCuts, type Part } from './parts.ts';
+import { createProcesses, firstMachine } from './processes.ts';
+import { countingTracing } from './tracing.ts';
+
+/** What was stored in a service by one commit. */
+export interface Committed {
+  readonly service: Workload;
+  readonly commit: Commit;
+  /** The events as they were recorded. */
+  readonly events: readonly RecordedEvent[];
+}
+
+/** What of a cloud outlives all its processes, and what it was founded on: for another world to begin with. */
+export interface CloudImage {
+  readonly founding: Founding;
+  readonly stores: ReadonlyMap<Workload, StoreImage>;
+  readonly volumes: VolumesImage;
+  readonly sealKeys: ReadonlyMap<string, Uint8Array>;
+}
+
+export interface SimulatedCloudOptions {
+  /** From which everything follows: the same seed (and image), the same history. */
+  readonly seed: number;
+  readonly settings?: Partial<SimulatedSettings>;
+  /** What lies on storage at first. Its processes are gone, and the bus knows nothing any more. Default: an empty cloud. */
+  readonly image?: CloudImage;
+  /** Wall clock at which the world begins, in milliseconds since the Unix epoch. */
+  readonly startMs?: number;
+  /** See `countingTracing`. */
+  readonly firstSpan?: number;
+}
+
+/** The whole cloud in one process, in virtual time, from one seed. */
+export interface SimulatedCloud {
+  readonly seed: number;
+  readonly settings: SimulatedSettings;
+  /** What lay on storage when it began; undefined: nothing. */
+  readonly begunWith: CloudImage | undefined;
+  /** True time: that of people outside and of the verdict. Services read it wrong where their clock is skewed. */
+  readonly clock: VirtualClock;
+  /** Wall clock of a service's machines, as far as it was set wrong; what it drifts comes on top. */
+  clockOf(service: Workload): number;
+  /** Chance for whoever acts on the cloud; what the cloud itself draws does not shift it. */
+  readonly random: SeededRandom;
+  readonly people: People;
+  readonly faults: FaultControl;
+  /** The services as somebody sees them who has a secret of identity's. */
+  as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
+  /** The record of a service without faults in between: for the eyes of a verdict, not for the hands of an action. */
+  storeOf(service: Workload): EventStore;
+  readonly bus: MemoryBus;
+  readonly volumes: ReturnType<typeof memoryVolumeFiles>;
+  /** What the disk service authenticates the headers of a volume with: for a fault that has its master key. */
+  slotMac(volumeId: string): SlotMac;
+  /** What the storage of volumes did not do. */
+  readonly storage: Pick<StorageRecord, 'happenedSince' | 'onFlushFailed'>;
+  readonly guests: SimulatedDriver;
+  /** Whether the data key of an open disk is in the disk service's memory. */
+  hasCipher(disk: string): boolean;
+  /** Calls the listener with every commit, at the moment it is stored. */
+  onCommit(listener: (committed: Committed) => void): void;
+  /** Calls the listener with every answer a service gave that reached its caller. */
+  onAnswer(listener: (answered: Answered) => void): void;
+  /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
+  readonly log: readonly string[];
+  note(line: string): void;
+  /** Lines of the services' own logs, JSON each. */
+  readonly serviceLog: readonly string[];
+  /** Does the work while virtual time passes as far as it has to. */
+  run<Result>(work: () => Promise<Result>): Promise<Result>;
+  /** What lies on storage now. Nobody may be writing. */
+  image(): Promise<CloudImage>;
+  /** Ends the world at once: nothing of it runs any more. */
+  close(): void;
+}
+
+/** Longest history, in virtual time. */
+const LIMIT_MS = 24 * 3_600_000;
+/** Nothing here waits for anything real, and a turn of the event loop takes as long as what most jumps lead to. */
+const jumpsATurn = 32;
+/** Partitions of every service's facts. */
+export const PARTITIONS = 1;
+/** A disk holds so much, whatever it is declared to hold: just what guests use (`sectorsInUse`), for a copy looks at every sector. */
+const DISK_BYTES = 64 * 1024;
+
+/**
+ * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
+ * tracing of the process belongs to it.
+ */
+export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
+  const { seed, image } = options;
+  const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
+  const clock = virtualClock(options.startMs, jumpsATurn);
+  const chance = seededRandom(seed);
+  installForgetfulSignals();
+  const tracer = countingTracing(options.firstSpan);
+  const log: string[] = [];
+  const note = (line: string): void => {
+    log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
+  };
+  const serviceLog: string[] = [];
+
+  const listeners: ((committed: Committed) => void)[] = [];
+  const answerListeners: ((answered: Answered) => void)[] = [];
+  const stores = new Map(
+    workloads.map((service) => {
+      const store = memoryStore({
+        clock,
+        random: chance.fork(`store of ${service}`),
+        ...(image === undefined ? {} : { image: imageOf(image, service) }),
+      });
+      return [service, toldStore(service, store, listeners)];
+    }),
+  );
+  const storeOf = (service: Workload): MemoryStore => {
+    const store = stores.get(service);
+    if (!store) throw new Error(`${service} is no service`);
+    return store;
+  };
+  const bus = memoryBus({ clock, random: chance.fork('bus') });
+  const rates: FaultRates = {
+    calls: noCallFaults(),
+    stores: noStoreFaults(),
+    volumes: noVolumeFaults(),
+    bus: bus.faults,
+  };
+  const cuts = createCuts();
+  const slow = new Map<Part, number>();
+  const throttled = new Map<Part, number>();
+  const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes);
+  const storage = openStorageRecord(clock.monotonicMs);
+  const copies = createCopyPace(clock, chance.fork('copies'));
+  listeners.push(({ service, events }) => {
+    if (service === 'disk') for (const event of events) copies.apply(event);
+  });
+  const sealKeys = createMemorySealKeyStore();
+  for (const [id, record] of image?.sealKeys ?? []) await sealKeys.create(id, record);
+  const guests = simulatedDriver(clock);
+  const ciphers = openCipherWatch();
+  const ownChance = chance.fork('deployment');
+  const founding = image?.founding ?? foundCloud(ownChance);
+  const deployment = createDeployment(founding, ownChance.fork('tokens'), settings);
+  const processes = createProcesses({
+    clock,
+    random: chance.fork('processes'),
+    tracer,
+    rates,
+    cuts,
+    bus,
+    storeOf,
+    volumes,
+    storage,
+    copies,
+    driver: guests,
+    sealKeys,
+    ciphers,
+    servicesOver: deployment.services,
+    write: (line) => serviceLog.push(line),
+  });
+  const network = { clock, random: chance.fork('network'), faults: rates.calls, cuts, slow, throttled };
+  const choice = chance.fork('replicas');
+  const endOf = (replica: Replica | 'outside') =>
+    replica === 'outside'
+      ? { part: replica, gate: undefined }
+      : { part: replica.service, gate: processes.gateOf(replica) };
+
+  const starting = inProcessCloud({
+    services: deployment.services({ machine: firstMachine, volumes, driver: guests, sealKeys, ciphers }),
+    storeOf,
+    bus,
+    workloadOf: (service) => deployment.people.workloads[service],
+    clock,
+    random: chance.fork('outside'),
+    log: logger({ service: 'outside', clock, write: (line) => serviceLog.push(line) }),
+    tracer,
+    issuer,
+    tokenFormat: deployment.tokenFormat,
+    authzTtlMs: settings.authzTtlMs,
+    partitionCount: PARTITIONS,
+    isEncoded: false,
+    watermarkMs: settings.watermarkMs,
+    silenceMs: settings.silenceMs,
+    shareTtlMs: settings.shareTtlMs,
+    ownSeams: (replica) => processes.begin(replica),
+    linkBetween: (from, to) =>
+      toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, answerListeners),
+    chooseReplica: (running) => choice.pick(running),
+  });
+  const cloud: InProcessCloud = await clock.drive(starting);
+  const faults = createFaultControl({
+    clock,
+    cloud,
+    processes,
+    rates,
+    cuts,
+    slow,
+    throttled,
+    bus,
+    services: workloads,
+    subjectsOf: (service) => Array.from({ length: PARTITIONS }, (_, partition) => subjectOf(service, partition)),
+    crashVolumes: () => {
+      volumes.crash();
+      ciphers.forgetAll();
+    },
+    volumes,
+    copies,
+    log: note,
+  });
+
+  return {
+    seed,
+    settings,
+    begunWith: image,
+    clock,
+    clockOf: (service) => Math.floor(clock.now() + processes.skewOf({ service, replica: 0 }).offsetMs),
+    random: chance.fork('history'),
+    people: deployment.people,
+    faults,
+    as: (principal) => cloud.as(principal),
+    storeOf,
+    bus,
+    volumes,
+    slotMac: platformKey(founding.masterKeys.disk, chance.fork('headers')).slotMac,
+    storage,
+    guests,
+    hasCipher: ciphers.has,
+    onCommit: (listener) => {
+      listeners.push(listener);
+    },
+    onAnswer: (listener) => {
+      answerListeners.push(listener);
+    },
+    log,
+    note,
+    serviceLog,
+    run: (work) => clock.drive(work(), LIMIT_MS),
+    async image() {
+      const records = new Map<string, Uint8Array>();
+      for (const id of await sealKeys.ids()) {
+        const found = await sealKeys.read(id);
+        if (found.status === 'present') records.set(id, found.record);
+      }
+      return {
+        founding,
+        stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
+        volumes: volumes.image(),
+        sealKeys: records,
+      };
+    },
+    close() {
+      for (const service of workloads) {
+        for (const replica of cloud.running(service)) {
+          processes.kill({ service, replica });
+          cloud.crash(service, replica);
+        }
+      }
+    },
+  };
+};
+
+const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
+  const found = stores.get(service);
+  if (!found) throw new Error(`the image has no store of ${service}`);
+  return found;
+};
+
+/** A memory store that says what was stored, whether its writer learns of it or not. */
+const toldStore = (
+  service: Workload,
+  store: MemoryStore,
+  listeners: readonly ((committed: Committed) => void)[],
+): MemoryStore => {
+  return {
+    ...store,
+    async commit(commit, cause) {
+      const stored = await store.commit(commit, cause);
+      if (listeners.length > 0) {
+        const [first] = stored.positions;
+        const events = first === undefined ? [] : await store.feed(first - 1, stored.positions.length);
+        for (const listener of listeners) listener({ service, commit, events });
+      }
+      return stored;
+    },
+  };
+};

@@ -1,0 +1,17 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { headerJudge } from './headers.ts';
+
+const line = (volumeId: string) => JSON.stringify({ message: 'storage returned', volumeId, reason: 'HEADER_BEHIND' });
+
+test('G6: a header that the service had to write again is a violation where no fault had replaced it', () => {
+  const violationsOf = (serviceLog: readonly string[]): readonly string[] => {
+    const violations: string[] = [];
+    const log = { violate: (guarantee: string) => void violations.push(guarantee) };
+    const truth = { disks: { wasReplaced: (volumeId: string) => volumeId === 'replaced' } };
+    headerJudge({ world: { serviceLog }, log, truth }).checkEnd();
+    return violations;
+  };
+  assert.deepEqual(violationsOf(['{"message":"another"}', line('replaced')]), []);
+  assert.deepEqual(violationsOf([line('replaced'), line('own')]), ['G6']);
+});

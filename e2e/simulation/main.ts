@@ -1,0 +1,69 @@
+import { randomInt } from 'node:crypto';
+import { playInProcesses } from './runs/play-pool.ts';
+import { type RunOptions, readOptions, UsageError, usage } from './runs/run-options.ts';
+import {
+  emptySummary,
+  lastLine,
+  meansLine,
+  type RunSummary,
+  throughputLine,
+  violationText,
+  withResult,
+} from './runs/run-summary.ts';
+
+const PROGRESS_MS = 5_000;
+
+/** Plays one history here and prints its whole log. */
+const replay = async ({ seed, untilAction }: RunOptions): Promise<RunSummary> => {
+  // Whoever has others play needs none of it.
+  const { playHistory } = await import('./runs/history.ts');
+  const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
+  for (const line of lines()) console.log(line);
+  return withResult(emptySummary, result);
+};
+
+/** Plays many histories in processes of their own, and prints what does not hold as soon as it is seen. */
+const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<RunSummary> => {
+  let summary = emptySummary;
+  let begun = 0;
+  console.log(`seeds from ${options.seed} on, ${options.workers} processes`);
+  const progress = setInterval(() => console.log(throughputLine(summary, elapsedMs())), PROGRESS_MS);
+  try {
+    await playInProcesses({
+      workers: options.workers,
+      untilAction: options.untilAction,
+      nextSeed: () => {
+        if (begun >= options.histories || elapsedMs() >= options.seconds * 1_000) return undefined;
+        begun += 1;
+        return (options.seed + begun - 1) % 2 ** 32;
+      },
+      played: (result) => {
+        summary = withResult(summary, result);
+        if (result.violation) console.log(violationText(result));
+      },
+    });
+  } finally {
+    clearInterval(progress);
+  }
+  return summary;
+};
+
+try {
+  const options = readOptions(process.argv.slice(2), () => randomInt(2 ** 32));
+  if (options === undefined) {
+    console.log(usage);
+    process.exit(0);
+  }
+  const startedMs = performance.now();
+  const elapsedMs = (): number => performance.now() - startedMs;
+  const isReplay = options.isChosen && options.histories === 1;
+  const summary = await (isReplay ? replay(options) : playMany(options, elapsedMs));
+  const durationMs = elapsedMs();
+  console.log(throughputLine(summary, durationMs));
+  console.log(meansLine(summary));
+  console.log(lastLine(summary, durationMs, options.seed));
+  process.exitCode = summary.violations.length === 0 ? 0 : 1;
+} catch (error) {
+  console.error(error instanceof UsageError ? `${error.message}\n\n${usage}` : error);
+  process.exitCode = error instanceof UsageError ? 2 : 1;
+}

@@ -1,0 +1,30 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { mutants } from './mutants.ts';
+import { occurrences, root } from './patching.ts';
+import type { Hunt } from './play-mutant.ts';
+
+test('there are at least twenty planted bugs, each with a name of its own', () => {
+  assert.ok(mutants.length >= 20);
+  assert.equal(new Set(mutants.map(({ name }) => name)).size, mutants.length);
+});
+
+for (const { name, file, find, replace } of mutants) {
+  test(`the place of a planted bug is still there: ${name}`, () => {
+    const source = readFileSync(join(root, file), 'utf8');
+    assert.equal(occurrences(source, find), 1, `${file} must hold the text to be replaced exactly once`);
+    assert.notEqual(find, replace);
+  });
+}
+
+test('G1: the simulation finds a lease that is not looked at', () => {
+  const script = join(root, 'e2e/simulation/mutants/play-mutant.ts');
+  const lines = execFileSync(process.execPath, [script, '0', '1', 'Infinity', '60'], { encoding: 'utf8' })
+    .trim()
+    .split('\n');
+  const hunt: Hunt = JSON.parse(lines.at(-1) ?? '');
+  assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
+});

@@ -1,0 +1,84 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { registerHooks } from 'node:module';
+import { join } from 'node:path';
+import { before, test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+const root = fileURLToPath(new URL('../..', import.meta.url));
+const loaded = new Set<string>();
+registerHooks({
+  load(url, context, nextLoad) {
+    const prefix = new URL('../..', import.meta.url).href;
+    if (url.startsWith(prefix)) loaded.add(url.slice(prefix.length));
+    return nextLoad(url, context);
+  },
+});
+
+/** What only real surroundings need: the processes' own entry points and what they read of the environment, threads, files, guests that are processes. */
+const realOnly =
+  /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host\/(folder-identity|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|making|queue|thread|worker|job|padding|packed-values)|sealing\/file-seal-key-store|hold\/(file-history-marks|history-mark))\.ts$|^services\/compute\/src\/(guest\/|guests\/(guest-driver|guest-process|idle-driver)\.ts)/;
+const isTest = (file: string): boolean => /\.test\.ts$|\/test-[^/]*\.ts$/.test(file);
+const filesOf = (...folders: readonly string[]): readonly string[] =>
+  execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', ...folders], {
+    cwd: root,
+    encoding: 'utf8',
+  })
+    .split('\n')
+    .filter((file) => file.endsWith('.ts') && !isTest(file));
+
+/** Types leave nothing to load. */
+const hasCode = (file: string): boolean =>
+  /^export (default|const|let|function|class|async|\{ (?!type))/m.test(readFileSync(join(root, file), 'utf8'));
+
+before(async () => {
+  const { playHistory } = await import('./runs/history.ts');
+  await playHistory({ seed: 1, untilAction: 10 });
+});
+
+test('a simulated history runs the services themselves: every file of theirs but what only real surroundings need', () => {
+  const own = filesOf(
+    'services/identity/src',
+    'services/key-vault/src',
+    'services/disk-encryption-set/src',
+    'services/disk/src',
+    'services/compute/src',
+  );
+  assert.ok(own.length > 150, `only ${own.length} files found`);
+  assert.deepEqual(
+    own.filter((file) => !realOnly.test(file) && hasCode(file) && !loaded.has(file)),
+    [],
+  );
+  for (const kind of [/\/decider\.ts$/, /\/reactor\.ts$/, /\/work\//, /\/keys\/leases?\.ts$/, /\/rotation\.ts$/]) {
+    assert.ok(
+      own.some((file) => kind.test(file) && loaded.has(file)),
+      `nothing like ${kind} was loaded`,
+    );
+  }
+});
+
+test('it runs the relay, the consumers and both pipelines of calls as they are', () => {
+  for (const file of [
+    'libs/messaging/src/relay.ts',
+    'libs/messaging/src/consumer.ts',
+    'libs/messaging/src/lane.ts',
+    'libs/event-store/src/category.ts',
+    'libs/rpc/src/client-pipeline.ts',
+    'libs/rpc/src/server-pipeline.ts',
+    'libs/rpc/src/tokens.ts',
+    'libs/host/src/wiring.ts',
+  ]) {
+    assert.ok(loaded.has(file), file);
+  }
+});
+
+test('no second decider, reactor, process, lease or relay hides in the simulation', () => {
+  const twins = filesOf('e2e/simulation').filter((file) =>
+    /(decider|reactor|lease|relay|rotation|stopping|starting|opening|category|lane)\.ts$/.test(file),
+  );
+  assert.deepEqual(
+    twins.filter((file) => !/\/(invariants|actions|oracle|workload|mutants)\//.test(file)),
+    [],
+  );
+});

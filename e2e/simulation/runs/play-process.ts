@@ -1,0 +1,38 @@
+import { flushCompileCache } from 'node:module';
+import { installLightContexts } from '../cloud/light-contexts.ts';
+import { playHistory } from './history.ts';
+import type { PlayOrder, PlayReport, Result } from './play-pool.ts';
+
+// Refusals are everyday here, and nobody reads their stacks: a violation is played again to be looked at.
+Error.stackTraceLimit = 0;
+installLightContexts();
+
+const play = async (seed: number, untilAction: number | undefined): Promise<Result> => {
+  const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
+  return result.violation ? { ...result, lines: lines() } : result;
+};
+
+process.on('message', ({ seeds, untilAction }: PlayOrder) => {
+  const playAll = async (): Promise<void> => {
+    const results: Result[] = [];
+    for (const seed of seeds) {
+      const result = await play(seed, untilAction).catch((error: unknown) => {
+        throw new Error(`the history of seed ${seed} could not be played`, { cause: error });
+      });
+      results.push(result);
+    }
+    process.send?.({ results } satisfies PlayReport);
+  };
+  playAll().catch((error: unknown) => {
+    // Out of the promise, so that it ends the process, which says that the simulation itself is broken.
+    setImmediate(() => {
+      throw error;
+    });
+  });
+});
+// Whoever gave the seeds needs no more of them, or is gone.
+process.on('disconnect', () => {
+  // Compiled code belongs to the flags it was compiled with, and nobody else has those of these processes.
+  flushCompileCache();
+  process.exit();
+});

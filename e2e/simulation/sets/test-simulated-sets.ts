@@ -1,0 +1,210 @@
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import {
+  type DiskEncryptionSet,
+  DiskEncryptionSetServiceDefinition,
+} from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { RpcFailure } from '@interlock/rpc';
+import { Metadata } from 'nice-grpc-common';
+import { accessTokenKey } from '../../../services/disk/src/host/data/access-token.ts';
+import { createSimulatedCloud, type SimulatedCloud } from '../index.ts';
+
+export const parent = 'subscriptions/s1/resourceGroups/g';
+export const location = 'westeurope';
+
+/** Whose key a disk is under: a set, or the platform. */
+type Under = DiskEncryptionSet | 'platform';
+
+/** Who somebody is, and what proves it. */
+interface Secret {
+  readonly id: string;
+  readonly secret: string;
+}
+
+/** The beginning of a disk. */
+interface DiskContent {
+  write(data: Uint8Array): Promise<void>;
+  read(lengthBytes: number): Promise<Buffer>;
+}
+
+/** The whole cloud as its administrator uses it, in virtual time. */
+export type SimulatedSets = ReturnType<typeof simulatedSets>;
+
+/** Runs a history in a cloud of its own and ends it. @throws what the history throws */
+export const inSimulatedCloud = async (
+  seed: number,
+  history: (world: SimulatedSets) => Promise<void>,
+): Promise<void> => {
+  const cloud = await createSimulatedCloud({ seed });
+  try {
+    await cloud.run(() => history(simulatedSets(cloud)));
+  } finally {
+    cloud.close();
+  }
+};
+
+const simulatedSets = (cloud: SimulatedCloud) => {
+  const admin = cloud.as(cloud.people.administrator);
+  const vault = admin.client('key-vault', KeyVaultServiceDefinition);
+  const sets = admin.client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
+  const disks = admin.client('disk', DiskServiceDefinition);
+  const identity = admin.client('identity', IdentityServiceDefinition);
+  const compute = admin.client('compute', ComputeServiceDefinition);
+  const content = admin.client('disk', DiskDataServiceDefinition);
+  const { random, clock } = cloud;
+  const requestId = () => random.uuid();
+
+  /** Asks again where nobody answered: whoever asks outlives the services it asks. */
+  const asked = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        return await ask();
+      } catch (error) {
+        if (!(error instanceof RpcFailure) || attempt >= 10) throw error;
+        await clock.sleep(500);
+      }
+    }
+  };
+
+  /** Waits in virtual time. @throws Error naming what was waited for, after two virtual minutes */
+  const until = async (what: string, isSo: () => Promise<boolean>): Promise<void> => {
+    for (const end = clock.monotonicMs() + 120_000; clock.monotonicMs() < end; await clock.sleep(20)) {
+      if (await asked(isSo)) return;
+    }
+    throw new Error(`in vain: ${what}`);
+  };
+
+  const grant = (name: string, set: DiskEncryptionSet) =>
+    vault.setAccessPolicy({
+      name,
+      accessPolicy: { principal: set.identity?.principal ?? '', keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
+    });
+
+  const newDisk = async (diskId: string, under: Under, sku: DiskSku = 'PREMIUM_SSD'): Promise<string> => {
+    const encryption =
+      under === 'platform'
+        ? {}
+        : ({
+            encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: under.name },
+          } as const);
+    return (await disks.createDisk({ parent, diskId, location, sku, sizeGib: 1, ...encryption })).name;
+  };
+
+  return {
+    cloud,
+    vault,
+    identity,
+    sets,
+    disks,
+    compute,
+    clock,
+    until,
+    asked,
+    grant,
+    newDisk,
+    requestId,
+    async newVault(vaultId: string): Promise<string> {
+      const accessPolicies = [{ principal: cloud.people.administrator.name, keyPermissions: ['ALL' as const] }];
+      const wish = {
+        vaultId,
+        resourceGroup: parent,
+        location,
+        permissionModel: 'ACCESS_POLICY',
+        accessPolicies,
+      } as const;
+      return (await vault.createVault(wish)).name;
+    },
+    newKey: (vaultName: string, keyId: string) => vault.createKey({ parent: vaultName, keyId, requestId: requestId() }),
+    /** A set whose identity may use its key. */
+    async newSet(diskEncryptionSetId: string, vaultName: string, keyUrl: string): Promise<DiskEncryptionSet> {
+      const made = await sets.createDiskEncryptionSet({ parent, diskEncryptionSetId, location, keyUrl });
+      await grant(vaultName, made);
+      const isUsable = async () =>
+        (await sets.getDiskEncryptionSet({ name: made.name })).keyAccess[0]?.state === 'AVAILABLE';
+      await until('the set can use its key', isUsable);
+      return made;
+    },
+    /** A machine that runs, with an OS disk and data disks, each under what is said. */
+    async newMachine(id: string, os: Under, ...data: readonly (readonly [Under, DiskSku])[]): Promise<string> {
+      const osDisk = { source: { $case: 'disk', value: await newDisk(`${id}-os`, os) } } as const;
+      const dataDisks = [];
+      for (const [n, [under, sku]] of data.entries()) {
+        const value = await newDisk(`${id}-data${n}`, under, sku);
+        dataDisks.push({ lun: n, source: { $case: 'disk', value } as const });
+      }
+      const wish = { parent, virtualMachineId: id, location, osDisk, dataDisks, ultraSsdEnabled: true };
+      const { name } = await compute.createVirtualMachine(wish);
+      await until(`${id} runs`, async () => (await compute.getVirtualMachine({ name })).powerState === 'RUNNING');
+      return name;
+    },
+    async powerOf(name: string): Promise<string> {
+      return (await compute.getVirtualMachine({ name })).powerState;
+    },
+    async untilPower(name: string, wanted: string): Promise<void> {
+      await until(
+        `${name} is ${wanted}`,
+        async () => (await compute.getVirtualMachine({ name })).powerState === wanted,
+      );
+    },
+    async untilSet(
+      name: string,
+      what: string,
+      wanted: (set: DiskEncryptionSet) => boolean,
+    ): Promise<DiskEncryptionSet> {
+      await until(what, async () => wanted(await sets.getDiskEncryptionSet({ name })));
+      return sets.getDiskEncryptionSet({ name });
+    },
+    /** Reads or writes a disk through direct access, which ends afterwards. */
+    async withAccess<Result>(name: string, work: (io: DiskContent) => Promise<Result>): Promise<Result> {
+      const { accessToken } = await disks.beginAccess({ name, accessLevel: 'WRITE', durationSeconds: 600 });
+      try {
+        return await work(this.dataOf(name, accessToken));
+      } finally {
+        await disks.endAccess({ name });
+      }
+    },
+    /** A token for the vault of somebody, by default of the administrator, who may do everything with keys. */
+    async ownerToken({ id: clientId, secret: clientSecret }: Secret = cloud.people.administrator): Promise<string> {
+      return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
+    },
+    /** Somebody with one role at one scope. */
+    async newPerson(wish: { readonly role: string; readonly scope: string }): Promise<Secret> {
+      const id = random.uuid();
+      const principal = await identity.createPrincipal({
+        principalId: id,
+        tenant: 'tenants/main',
+        type: 'APPLICATION',
+        displayName: 'somebody',
+      });
+      const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
+      await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...wish });
+      return { id, secret: secretText };
+    },
+    /** The beginning of a disk, read and written through direct access. */
+    dataOf(name: string, token: string): DiskContent {
+      const metadata = new Metadata({ [accessTokenKey]: token });
+      return {
+        async write(data: Uint8Array): Promise<void> {
+          const header = { name, offsetBytes: 0 };
+          const pieces = async function* () {
+            yield { header, data: Buffer.from(data) };
+          };
+          await content.write(pieces(), { metadata });
+        },
+        async read(lengthBytes: number): Promise<Buffer> {
+          const pieces: Uint8Array[] = [];
+          for await (const { data } of content.read({ name, offsetBytes: 0, lengthBytes }, { metadata }))
+            pieces.push(data);
+          return Buffer.concat(pieces);
+        },
+      };
+    },
+    /** Lets pass what goes on behind requests. */
+    async settled(): Promise<void> {
+      await clock.sleep(30_000);
+    },
+  };
+};

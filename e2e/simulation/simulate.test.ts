@@ -1,0 +1,38 @@
+import assert from 'node:assert/strict';
+import { randomInt } from 'node:crypto';
+import { test } from 'node:test';
+import { playInProcesses } from './runs/play-pool.ts';
+import { emptySummary, meansLine, violationText, withResult } from './runs/run-summary.ts';
+
+/** Histories of every run, the same ones each time. */
+const FIXED_SEEDS = Array.from({ length: 40 }, (_, n) => n + 1);
+
+/** Ends a test that hangs. Quiet it takes seconds; a machine that is busy with other things plays a history in ten. */
+const limit = { timeout: 1_800_000 };
+
+test(
+  'G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: hold in forty known histories and one nobody has seen',
+  limit,
+  async (context) => {
+    const fresh = randomInt(2 ** 32);
+    const seeds = [fresh, ...FIXED_SEEDS];
+    let summary = emptySummary;
+    await playInProcesses({
+      workers: 2,
+      untilAction: undefined,
+      nextSeed: () => seeds.shift(),
+      played: (result) => {
+        summary = withResult(summary, result);
+      },
+    });
+    context.diagnostic(`fresh seed ${fresh}; ${meansLine(summary)}`);
+    assert.equal(summary.violations.map(violationText).join('\n\n'), '', `fresh seed ${fresh}`);
+    assert.equal(summary.histories, FIXED_SEEDS.length + 1);
+    // What makes a history worth its name.
+    const mean = (sum: number): number => sum / summary.histories;
+    assert.ok(mean(summary.machines) >= 10, meansLine(summary));
+    assert.ok(mean(summary.actions) >= 200, meansLine(summary));
+    assert.ok(mean(summary.faultKinds) >= 3, meansLine(summary));
+    assert.ok(mean(summary.revocations) >= 1 && mean(summary.returns) >= 1, meansLine(summary));
+  },
+);

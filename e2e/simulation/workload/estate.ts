@@ -1,0 +1,237 @@
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import type { DiskForMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import type { RpcClient } from '@interlock/rpc';
+import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
+
+/** The services as the administrator, who may do everything, sees them. */
+export interface Clients {
+  readonly identity: RpcClient<typeof IdentityServiceDefinition>;
+  readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
+  readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
+  readonly disks: RpcClient<typeof DiskServiceDefinition>;
+  readonly data: RpcClient<typeof DiskDataServiceDefinition>;
+  readonly compute: RpcClient<typeof ComputeServiceDefinition>;
+}
+
+export const clientsOf = (world: SimulatedCloud): Clients => {
+  const { client } = world.as(world.people.administrator);
+  return {
+    identity: client('identity', IdentityServiceDefinition),
+    keyVault: client('key-vault', KeyVaultServiceDefinition),
+    sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
+    disks: client('disk', DiskServiceDefinition),
+    data: client('disk', DiskDataServiceDefinition),
+    compute: client('compute', ComputeServiceDefinition),
+  };
+};
+
+/** Where everything lies. */
+export const group = 'subscriptions/s1/resourceGroups/g';
+export const location = 'westeurope';
+export const diskName = (id: string): string => `${group}/disks/${id}`;
+export const machineName = (id: string): string => `${group}/virtualMachines/${id}`;
+export const setName = (id: string): string => `${group}/diskEncryptionSets/${id}`;
+
+/** `vaults/<v>` and `vaults/<v>/keys/<k>` of a key version. */
+export const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');
+export const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
+
+/** All that a set's identity needs, and everything (CMK-25). */
+export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+/** Operations of a key version without which it is of no use to a set (KV-88). */
+export const encryptionOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
+export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
+
+/** A vault of the plan. One of them goes by roles. */
+export interface PlannedVault {
+  readonly id: string;
+  readonly model: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
+}
+
+/** A set of the plan, under a key of its own or one it shares. */
+export interface PlannedSet {
+  readonly id: string;
+  readonly vault: string;
+  readonly key: string;
+  readonly keyExpiry: KeyExpiryPolicy;
+  readonly autoRestart: boolean;
+  readonly autoRotation: boolean;
+}
+
+/** A disk of the plan; `set` empty: under the key of the platform. */
+export interface PlannedDisk {
+  readonly id: string;
+  readonly sku: DiskSku;
+  readonly set: string;
+}
+
+export const plannedVaults: readonly PlannedVault[] = [
+  { id: 'kv1', model: 'ACCESS_POLICY' },
+  { id: 'kv2', model: 'ROLE_ASSIGNMENT' },
+  { id: 'kv3', model: 'ACCESS_POLICY' },
+];
+
+export const plannedSets: readonly PlannedSet[] = [
+  { id: 'house', vault: 'kv1', key: 'k1', keyExpiry: 'STOP', autoRestart: false, autoRotation: false },
+  { id: 'lodge', vault: 'kv2', key: 'k1', keyExpiry: 'STOP', autoRestart: false, autoRotation: false },
+  { id: 'mill', vault: 'kv1', key: 'k2', keyExpiry: 'NEXT_START', autoRestart: false, autoRotation: true },
+  { id: 'barn', vault: 'kv3', key: 'k1', keyExpiry: 'STOP', autoRestart: true, autoRotation: false },
+];
+
+const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, set });
+
+/** Every class of disk, the mixtures that decide (CMK-100 to CMK-103), and one nobody's key concerns (CMK-111). */
+export const plannedMachines: Readonly<Record<string, readonly PlannedDisk[]>> = {
+  'vm-premium': [disk('premium-os', 'PREMIUM_SSD', 'house')],
+  'vm-standard': [disk('ssd-os', 'STANDARD_SSD', 'house'), disk('hdd-data', 'STANDARD_HDD', 'house')],
+  'vm-premium-v2': [disk('v2-os', 'PREMIUM_SSD'), disk('v2-data', 'PREMIUM_SSD_V2', 'house')],
+  'vm-ultra': [disk('ultra-os', 'PREMIUM_SSD'), disk('ultra-data', 'ULTRA', 'house')],
+  'vm-mixed': [
+    disk('mixed-os', 'STANDARD_SSD'),
+    disk('mixed-ultra', 'ULTRA', 'house'),
+    disk('mixed-ssd', 'STANDARD_SSD', 'house'),
+  ],
+  'vm-platform': [disk('platform-os', 'STANDARD_SSD')],
+  'vm-lodge-mixed': [disk('lodge-os', 'STANDARD_HDD', 'lodge'), disk('lodge-ultra', 'ULTRA', 'lodge')],
+  'vm-mill': [disk('mill-os', 'PREMIUM_SSD', 'mill')],
+  'vm-two-sets': [disk('two-os', 'PREMIUM_SSD', 'mill'), disk('two-data', 'STANDARD_SSD', 'house')],
+  'vm-barn': [disk('barn-os', 'PREMIUM_SSD', 'barn')],
+};
+
+/** Disks no machine has at first. */
+export const plannedSpares: readonly PlannedDisk[] = [
+  disk('spare-house', 'STANDARD_SSD', 'house'),
+  disk('spare-lodge', 'PREMIUM_SSD', 'lodge'),
+  disk('spare-platform', 'STANDARD_SSD'),
+];
+
+/** Under whose key, as requests say it. */
+export const encryptionOf = (set: string) =>
+  set === ''
+    ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
+    : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName(set) } as const);
+
+/** Disks of a machine as its creation wants them. */
+export const machineDisks = ([os, ...data]: readonly PlannedDisk[]) => {
+  const wish = ({ id, sku, set }: PlannedDisk, lun: number): DiskForMachine => ({
+    source: { $case: 'newDisk', value: { diskId: id, sku, sizeGib: 1, encryption: encryptionOf(set) } },
+    lun,
+    deleteWithVm: false,
+  });
+  if (!os) throw new Error('a machine has an OS disk');
+  return {
+    osDisk: wish(os, 0),
+    dataDisks: data.map(wish),
+    ultraSsdEnabled: data.some(({ sku }) => sku === 'ULTRA'),
+  };
+};
+
+/** How far an attempt waits for a state. @throws Error naming what did not come true */
+export const waitUntil = async (
+  { clock }: SimulatedCloud,
+  what: string,
+  look: () => Promise<boolean>,
+  limitMs = 120_000,
+): Promise<void> => {
+  const endMs = clock.monotonicMs() + limitMs;
+  for (let pauseMs = 5; !(await look()); pauseMs = Math.min(500, pauseMs * 2)) {
+    if (clock.monotonicMs() > endMs) throw new Error(`after ${limitMs} ms still not: ${what}`);
+    await clock.sleep(pauseMs);
+  }
+};
+
+/** Whether what is waited for came true. */
+export const reached = async (wait: () => Promise<void>): Promise<boolean> => {
+  try {
+    await wait();
+    return true;
+  } catch (error) {
+    if (error instanceof Error && error.message.startsWith('after ')) return false;
+    throw error;
+  }
+};
+
+/** Makes vaults, keys, sets and machines, and waits until every machine runs. Nothing may go wrong meanwhile. */
+export const makeEstate = async (world: SimulatedCloud): Promise<void> => {
+  const { identity, keyVault, sets, disks, compute } = clientsOf(world);
+  const { random, people } = world;
+  for (const { id, model } of plannedVaults) {
+    await keyVault.createVault({
+      vaultId: id,
+      resourceGroup: group,
+      location,
+      permissionModel: model,
+      accessPolicies: [{ principal: people.administrator.name, keyPermissions: ['ALL'] }],
+      softDeleteRetentionDays: 7,
+    });
+  }
+  await Promise.all(
+    plannedSets.map(async ({ id, vault, key, keyExpiry, autoRestart, autoRotation }) => {
+      const parent = `vaults/${vault}`;
+      const { keyUrl } = await keyVault.createKey({ parent, keyId: key, requestId: random.uuid() });
+      const made = await sets.createDiskEncryptionSet({
+        parent: group,
+        diskEncryptionSetId: id,
+        location,
+        keyUrl,
+        keyExpiry,
+        autoRestart,
+        autoKeyRotationEnabled: autoRotation,
+      });
+      const principal = made.identity?.principal ?? '';
+      if (plannedVaults.find((one) => one.id === vault)?.model === 'ROLE_ASSIGNMENT') {
+        await identity.createRoleAssignment({
+          roleAssignmentId: random.uuid(),
+          principal,
+          role: encryptionRole,
+          scope: `${group}/vaults/${vault}`,
+        });
+      } else {
+        await keyVault.setAccessPolicy({
+          name: parent,
+          accessPolicy: { principal, keyPermissions: [...encryptionPermissions] },
+        });
+      }
+    }),
+  );
+  await Promise.all(
+    plannedSpares.map(({ id, sku, set }) =>
+      disks.createDisk({ parent: group, diskId: id, location, sku, sizeGib: 1, encryption: encryptionOf(set) }),
+    ),
+  );
+  await Promise.all(
+    Object.entries(plannedMachines).map(([id, planned]) =>
+      compute.createVirtualMachine({ parent: group, virtualMachineId: id, location, ...machineDisks(planned) }),
+    ),
+  );
+  await untilAllRun(world);
+};
+
+/** A token of the administrator, who owns every key: its word lets a set move from an unusable version. */
+export const ownerToken = async (world: SimulatedCloud): Promise<string> => {
+  const { id: clientId, secret: clientSecret } = world.people.administrator;
+  const audience = 'interlock:key-vault';
+  return (await clientsOf(world).identity.issueToken({ clientId, clientSecret, audience })).accessToken;
+};
+
+/** Starts the machines of an estate that was made before, and waits until each runs. Nothing may go wrong meanwhile. */
+export const openEstate = async (world: SimulatedCloud): Promise<void> => {
+  const { compute } = clientsOf(world);
+  const { outcomes } = await compute.startVirtualMachines({ names: Object.keys(plannedMachines).map(machineName) });
+  const refused = outcomes.find(({ outcome }) => outcome?.$case !== 'starting');
+  if (refused) throw new Error(`a machine of the estate was refused its start: ${JSON.stringify(refused)}`);
+  await untilAllRun(world);
+};
+
+const untilAllRun = (world: SimulatedCloud): Promise<void> =>
+  waitUntil(
+    world,
+    'every machine of the estate runs',
+    async () => world.guests.guests.size === Object.keys(plannedMachines).length,
+  );

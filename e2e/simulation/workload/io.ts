@@ -1,0 +1,111 @@
+import { Metadata } from 'nice-grpc-common';
+import type { DiskIo } from '../invariants/io.ts';
+import { type CellRange, cellBytes, rangeContent, sectorCells } from '../oracle/content.ts';
+import { attempt, type Stage } from './stage.ts';
+
+/** Metadata in which reads and writes carry their right, as the contract has it. */
+const accessTokenKey = 'x-interlock-disk-access';
+
+/** A way to a disk's data. */
+export interface DataAccess {
+  readonly disk: string;
+  readonly token: string;
+  readonly by: 'machine' | 'user';
+  readonly who: string;
+}
+
+/** Sectors at the beginning of a disk that guests use: few, so that operations meet. */
+export const sectorsInUse = 16;
+/** How long somebody waits for an answer about a sector. */
+const deadlineMs = 8_000;
+
+const withToken = (token: string) => ({ metadata: new Metadata({ [accessTokenKey]: token }), deadlineMs });
+const epochOf = (token: string): number => Number(token.split('.')[0]);
+
+/** What an operation was, for the judge, in whatever way it ends. */
+const ioOf = (stage: Stage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'error'> => ({
+  kind,
+  disk: access.disk,
+  by: access.by,
+  attachEpoch: epochOf(access.token),
+  invokedMs: stage.truth.nowMs(),
+});
+
+const rangeText = ({ first, count }: CellRange): string => `cells ${first}..${first + count - 1}`;
+
+/** A stream of one message. */
+async function* only<Message>(message: Message): AsyncGenerator<Message, void> {
+  yield message;
+}
+
+/** Whole sectors mostly; sometimes a part of one, which is read, changed and written back. */
+const pickRange = ({ random }: Stage, sectorsMax: number): CellRange => {
+  const sector = random.int(sectorsInUse);
+  if (random.chance(0.2)) {
+    const from = random.int(sectorCells - 1);
+    return { first: sector * sectorCells + from, count: 1 + random.int(Math.min(3, sectorCells - from)) };
+  }
+  const count = Math.min(1 + random.int(sectorsMax), sectorsInUse - sector);
+  return { first: sector * sectorCells, count: count * sectorCells };
+};
+
+/** Writes something new, which says where it comes from. */
+export const writeSomething = async (stage: Stage, access: DataAccess): Promise<void> => {
+  const { clients, truth, judge } = stage;
+  const content = truth.contentOf(access.disk);
+  const range = pickRange(stage, 2);
+  if (!content.isFree(range)) return;
+  const value = stage.nextNumber();
+  const name = access.disk;
+  const io = ioOf(stage, access, 'write');
+  const end = content.beginWrite(range, value);
+  const data = rangeContent(range, value);
+  const header = { name, offsetBytes: range.first * cellBytes };
+  const { outcome, error } = await attempt(
+    stage,
+    'write',
+    `${name} ${rangeText(range)} as ${value} by ${access.who}`,
+    () => clients.data.write(only({ header, data }), withToken(access.token)),
+  );
+  end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
+  judge.onIo({ ...io, outcome, error });
+};
+
+/** Reads a range and compares every byte. */
+export const readRange = async (stage: Stage, access: DataAccess, range: CellRange): Promise<boolean> => {
+  const { clients, truth, judge } = stage;
+  const content = truth.contentOf(access.disk);
+  if (!content.isFree(range)) return false;
+  const io = ioOf(stage, access, 'read');
+  const end = content.beginRead(range);
+  const request = { name: access.disk, offsetBytes: range.first * cellBytes, lengthBytes: range.count * cellBytes };
+  const { outcome, value, error } = await attempt(
+    stage,
+    'read',
+    `${access.disk} ${rangeText(range)} by ${access.who}`,
+    async () => {
+      const pieces: Uint8Array[] = [];
+      for await (const { data } of clients.data.read(request, withToken(access.token))) pieces.push(data);
+      return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
+    },
+  );
+  const wrong = end(value);
+  judge.onIo({ ...io, outcome, error });
+  if (wrong !== undefined) judge.onWrongContent(access.disk, wrong);
+  return value !== undefined;
+};
+
+export const readSomething = (stage: Stage, access: DataAccess): Promise<boolean> =>
+  readRange(stage, access, pickRange(stage, 3));
+
+/** Makes what was acknowledged durable. */
+export const flush = async (stage: Stage, access: DataAccess): Promise<void> => {
+  const { clients, truth, judge } = stage;
+  const flushed = truth.contentOf(access.disk).beginFlush();
+  const io = ioOf(stage, access, 'flush');
+  const { outcome, error } = await attempt(stage, 'flush', `${access.disk} by ${access.who}`, () =>
+    clients.data.flush({ name: access.disk }, withToken(access.token)),
+  );
+  if (outcome.kind === 'ok') flushed();
+  judge.onIo({ ...io, outcome, error });
+};

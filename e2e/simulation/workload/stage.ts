@@ -1,0 +1,69 @@
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import type { SeededRandom } from '@interlock/runtime';
+import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
+import type { Judge } from '../invariants/invariants.ts';
+import type { Truth } from '../oracle/oracle.ts';
+import type { HistoryLog, Outcome } from '../runs/history-log.ts';
+import type { Clients } from './estate.ts';
+import type { Troubles } from './troubles.ts';
+
+/** What every action has at hand. */
+export interface Stage {
+  readonly world: SimulatedCloud;
+  readonly clients: Clients;
+  readonly log: HistoryLog;
+  readonly truth: Truth;
+  readonly judge: Judge;
+  readonly troubles: Troubles;
+  readonly random: SeededRandom;
+  /** What the history has seen, for its summary. */
+  readonly counts: { revocations: number; returns: number };
+  /** Names of the faults that were begun. */
+  readonly struck: Set<string>;
+  /** Does an action now; it is awaited before the history is judged. */
+  begin(work: () => Promise<unknown>): void;
+  /** The same after a time. */
+  later(delayMs: number, work: () => Promise<unknown>): void;
+  /** Whether this history waits for as long as everything may take, though nothing is amiss any more: for what goes wrong late. */
+  readonly isPatient: boolean;
+  /** Whether the history is being brought to its end: what was planned is not begun any more. */
+  readonly isEnding: () => boolean;
+  /** A number no other write, disk, machine or snapshot of this history has. */
+  nextNumber(): number;
+}
+
+/** What came of an attempt. */
+export interface Attempted<Value> {
+  readonly outcome: Outcome;
+  readonly value: Value | undefined;
+  readonly error: unknown;
+}
+
+/** How an error looks to whoever asked. @throws what is no answer of a service: a mistake of the simulation itself */
+export const outcomeOf = (error: unknown): Outcome => {
+  if (error instanceof Rejection) return { kind: 'refused', code: error.code, reason: error.reason };
+  if (error instanceof RpcFailure) return { kind: 'unknown', code: error.code };
+  throw error;
+};
+
+/** Does something by name, on record, and has its refusal judged. Never throws what a service answers. */
+export const attempt = async <Value>(
+  { log, judge }: Pick<Stage, 'log' | 'judge'>,
+  name: string,
+  text: string,
+  work: () => Promise<Value>,
+  describe: (value: Value) => string = () => '',
+): Promise<Attempted<Value>> => {
+  const action = log.begin(name, text);
+  try {
+    const value = await work();
+    log.end(action, { kind: 'ok', text: describe(value) });
+    return { outcome: action.outcome ?? { kind: 'ok', text: '' }, value, error: undefined };
+  } catch (error) {
+    const outcome = outcomeOf(error);
+    log.end(action, outcome);
+    judge.onFailure(action, error);
+    return { outcome, value: undefined, error };
+  }
+};

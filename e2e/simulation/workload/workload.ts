@@ -1,0 +1,248 @@
+import { actions, pickByWeight } from '../actions/actions.ts';
+import { faults } from '../actions/faults.ts';
+import { revokeForAWhile } from '../actions/keys.ts';
+import { startTogether } from '../actions/machines.ts';
+import { sectorCells } from '../oracle/content.ts';
+import { grant, renewIdentity, setOperations, switchModel } from '../runs/revocations.ts';
+import {
+  encryptionOperations,
+  keyOf,
+  plannedSets,
+  plannedVaults,
+  reached,
+  setName,
+  vaultOf,
+  waitUntil,
+} from './estate.ts';
+import { type DataAccess, readRange, sectorsInUse } from './io.ts';
+import { attempt, type Stage } from './stage.ts';
+
+/** How a history is paced. */
+export interface Pace {
+  /** Actions begun, I/O of guests among them, before everything is brought to its end, which takes some 80 more. */
+  readonly actions: number;
+  /** Mean time between two of them, in milliseconds; of one history as much as two fifths less or more. */
+  readonly everyMs: number;
+  /** Faults begun. */
+  readonly faults: number;
+}
+
+export const usualPace: Pace = { actions: 140, everyMs: 210, faults: 4 };
+
+/** Time between two looks at everything while nothing is begun, in milliseconds. */
+const lookMs = 250;
+
+/** Part of the actions among which all faults begin: one that begins with the last of them has hardly anything to meet. */
+const faultsWithin = 0.75;
+
+/** Kinds of fault of every history that lasts long enough: what goes wrong at once is what is hard to get right. */
+const leastKinds = 3;
+
+const beginFault = (stage: Stage): void => {
+  const { struck } = stage;
+  const fault = pickByWeight(stage, struck.size < leastKinds ? faults.filter(({ name }) => !struck.has(name)) : faults);
+  struck.add(fault.name);
+  fault.strike(stage);
+};
+
+/** Acts at random until so many actions were begun, with faults in between. */
+export const act = async (stage: Stage, pace: Pace, untilAction: number): Promise<void> => {
+  const { world, random, judge, log } = stage;
+  const strikes = new Set<number>();
+  const lastStrike = Math.ceil(pace.actions * faultsWithin);
+  while (strikes.size < Math.min(pace.faults, pace.actions / 2)) strikes.add(random.int(lastStrike));
+  // What goes wrong at once needs little time between two actions; what outlasts a lease needs much of it.
+  const everyMs = pace.everyMs * (0.6 + 0.8 * world.random.fork('pace').fraction());
+  // Each history sees at least one revocation that its faults may meet.
+  const certain = 20 + random.int(60);
+  for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
+    if (strikes.has(step)) beginFault(stage);
+    if (random.chance(0.02)) stage.begin(judge.disturb);
+    if (step === certain) stage.begin(() => revokeForAWhile(stage));
+    const { run } = pickByWeight(stage, actions);
+    stage.begin(() => run(stage));
+    await world.clock.sleep(-Math.log(1 - random.fraction()) * everyMs);
+    judge.check();
+    if (log.violation) return;
+  }
+};
+
+/**
+ * Lets time pass until nothing is amiss, and judges that. Most histories go on as soon as it is so: nothing but heartbeats and
+ * renewals of leases happens in the rest of the time, and takes a tenth of a whole history to play.
+ * @param leastMs before which nobody looks @param mostMs by then it must be so
+ */
+const calm = async ({ world, judge, isPatient }: Stage, leastMs: number, mostMs: number): Promise<void> => {
+  for (let passedMs = isPatient ? mostMs : leastMs, waitMs = passedMs; ; passedMs += waitMs) {
+    await world.clock.sleep(waitMs);
+    if (passedMs >= mostMs) return judge.checkSettled();
+    if (await judge.isSettled()) return;
+    waitMs = Math.min(Math.max(passedMs, 1_000), mostMs - passedMs);
+  }
+};
+
+/** Ends every fault. */
+const heal = async ({ world, judge, log, truth }: Stage): Promise<void> => {
+  truth.losses.setClock(() => world.faults.jumpClock('key-vault', 0));
+  await world.faults.healAll();
+  judge.heal();
+  log.note('every fault is over');
+  world.guests.slowToStart.clear();
+  world.guests.slowToStop.clear();
+};
+
+/** Lets time pass, and looks at everything again and again meanwhile. */
+const watch = async ({ world, judge, log }: Stage, forMs: number): Promise<void> => {
+  for (let leftMs = forMs; leftMs > 0 && !log.violation; leftMs -= lookMs) {
+    await world.clock.sleep(Math.min(lookMs, leftMs));
+    judge.check();
+  }
+};
+
+/** Ends every fault under whatever is still under way, and waits for everything to settle. */
+export const settle = async (stage: Stage & { end(): Promise<void> }): Promise<void> => {
+  const { world, judge } = stage;
+  // Some wait until their deadline for answers that were lost; news of before, and refusals that lead to more, come meanwhile.
+  await Promise.all([stage.end(), heal(stage), watch(stage, 3_000)]);
+  const { leaseTtlMs, stopMs } = judge.bounds;
+  await calm(stage, 0, leaseTtlMs + world.settings.authzTtlMs + stopMs);
+};
+
+/** Waits until whoever needs a key that was given back may use it. */
+export const hear = async (stage: Stage): Promise<void> => {
+  const { judge, world } = stage;
+  const { authzTtlMs } = world.settings;
+  // What identity said before is used for its time, whatever is shown.
+  await calm(stage, authzTtlMs + 1_000, judge.bounds.leaseTtlMs + authzTtlMs);
+};
+
+/** Gives back whatever was taken, so that everything that can come back does (G5). */
+export const restoreEverything = async (stage: Stage): Promise<void> => {
+  const { clients, truth } = stage;
+  const { keyVault } = clients;
+  stage.log.note('everything that was taken is given back');
+  for (const { id } of plannedVaults) {
+    const name = `vaults/${id}`;
+    await attempt(stage, 'vault.recover', name, () => keyVault.recoverVault({ name }));
+    await switchModel(stage, name, false);
+  }
+  const versions = truth.losses.access.keyVersions();
+  for (const name of new Set(versions.map(keyOf))) {
+    await attempt(stage, 'key.recover', name, () => keyVault.recoverKey({ name }));
+  }
+  for (const name of versions) {
+    await attempt(stage, 'key.enable', name, () => keyVault.enableKeyVersion({ name }));
+    await attempt(stage, 'key.setDates', name, () => keyVault.setKeyVersionDates({ name }));
+    await setOperations(stage, name, encryptionOperations);
+  }
+  for (const planned of plannedSets) {
+    const set = truth.losses.sets.get(setName(planned.id));
+    if (!set) continue;
+    const isGone = set.principal === '' || truth.losses.access.isDeleted(set.principal);
+    if (isGone) await renewIdentity(stage, planned);
+    else {
+      const vaults = new Set([set.activeKey, ...set.previousKeys].map(vaultOf));
+      for (const vault of vaults) await grant(stage, vault, set.principal);
+    }
+  }
+};
+
+/** Starts every machine that is off and can be started; each must come up. */
+export const startEverything = async (stage: Stage): Promise<void> => {
+  const { truth, clients, log, world } = stage;
+  const { machines } = truth.machines;
+  // Whoever asks while a machine is being stopped is refused, and asks again: a deallocation that faults held up may end late.
+  // A start that faults held up may run out of time as late, and to ask for it meanwhile is to ask for nothing.
+  const isBusy = () =>
+    [...machines.values()].some(
+      ({ power }) => power === 'stopping' || power === 'deallocating' || power === 'starting',
+    );
+  await reached(() => waitUntil(world, 'what is being stopped or started is off or on', async () => !isBusy()));
+  // Whoever asked for direct access and never heard of it has it all the same, and a disk has one holder.
+  for (const { name, open, attachedTo } of [...truth.disks.disks.values()]) {
+    if (open?.by === 'user' && attachedTo !== '') {
+      await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+    }
+  }
+  const expected: string[] = [];
+  const off: string[] = [];
+  for (const machine of machines.values()) {
+    const { name, power, disks } = machine;
+    const isStartable = [...disks.values()].some(({ isOs }) => isOs);
+    const isGone = [...disks.keys()].some((disk) => {
+      const known = truth.disks.disks.get(disk);
+      return known !== undefined && truth.standing(known, 'opening').length > 0;
+    });
+    if (!isStartable || isGone) continue;
+    expected.push(name);
+    if (power !== 'running') off.push(name);
+  }
+  if (off.length > 0) await startTogether(stage, off);
+  // A deletion or a making that faults held up may end only now: what is gone need not run.
+  const missing = () => expected.filter((name) => machines.has(name) && !world.guests.guests.has(name));
+  const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
+  if (isUp) return;
+  for (const name of missing()) {
+    const { powerState, failure } = await clients.compute.getVirtualMachine({ name });
+    log.violate('G5', `${name} can be started once every key is back`, `${powerState}: ${failure?.message ?? ''}`);
+  }
+};
+
+/** What is under a destroyed key is never read again, and whoever tries hears why (CMK-108). */
+export const provePurged = async (stage: Stage): Promise<void> => {
+  const { truth, clients, log, world } = stage;
+  for (const disk of [...truth.disks.disks.values()]) {
+    const { name, attachedTo } = disk;
+    if (disk.isSnapshot || disk.isDeleting || !truth.isGone(disk)) continue;
+    if (attachedTo === '') {
+      const { outcome } = await attempt(stage, 'disk.export', name, () =>
+        clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
+      );
+      if (outcome.kind === 'refused' && outcome.reason === 'KEY_PURGED') continue;
+      log.violate(
+        'G10',
+        `${name} is under a purged key, and whoever wants to read it is told KEY_PURGED`,
+        JSON.stringify(outcome),
+      );
+      return;
+    }
+    const machine = truth.machines.machines.get(attachedTo);
+    if (machine?.power !== 'stopped' && machine?.power !== 'deallocated') continue;
+    await attempt(stage, 'vm.start', attachedTo, () => clients.compute.startVirtualMachine({ name: attachedTo }));
+    await reached(() => waitUntil(world, 'the start has ended', async () => machine.power !== 'starting'));
+    const { failure } = await clients.compute.getVirtualMachine({ name: attachedTo });
+    if (!world.guests.guests.has(attachedTo) && failure?.code === 'KEY_PURGED') continue;
+    log.violate(
+      'G4',
+      `${attachedTo} does not start without ${name}, whose key was purged, and says so`,
+      failure?.code ?? 'it runs',
+    );
+    return;
+  }
+};
+
+/** Reads every byte anybody wrote, on every disk whose key there is (G5). */
+export const readEverything = async (stage: Stage): Promise<void> => {
+  const { world, truth, clients } = stage;
+  const read = async (access: DataAccess): Promise<void> => {
+    truth.contentOf(access.disk).endSession();
+    const range = { first: 0, count: sectorsInUse * sectorCells };
+    const isRead = await readRange(stage, access, range);
+    if (!isRead && !stage.log.violation) {
+      stage.log.violate('G5', `${access.disk} can be read once its key is back`, 'it cannot');
+    }
+  };
+  for (const [vm, disks] of [...world.guests.guests]) {
+    for (const { disk, accessToken: token } of disks) await read({ disk, token, by: 'machine', who: vm });
+  }
+  for (const disk of [...truth.disks.disks.values()]) {
+    const { name, isSnapshot, attachedTo, isDeleting } = disk;
+    if (isSnapshot || attachedTo !== '' || isDeleting || truth.standing(disk, 'opening').length > 0) continue;
+    await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
+    const { value } = await attempt(stage, 'disk.export', name, () =>
+      clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
+    );
+    if (value) await read({ disk: name, token: value.accessToken, by: 'user', who: 'a user' });
+    else stage.log.violate('G5', `${name} can be read once its key is back`, 'no access is given');
+  }
+};

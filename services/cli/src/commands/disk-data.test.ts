@@ -1,0 +1,251 @@
+import assert from 'node:assert/strict';
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { serveInProcess, service } from '@interlock/rpc';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Metadata } from 'nice-grpc-common';
+import { OutputProblem } from '../output/output-problem.ts';
+import { openTerminal } from '../output/terminal.ts';
+import { UsageError } from '../request/usage-error.ts';
+import type { Session } from '../session/session.ts';
+import { testProgram } from '../session/test-session.ts';
+import { writeDisk } from './disk-data.ts';
+
+const MIB = 1024 * 1024;
+
+/** A disk whose access token is `secret`. */
+function dataServer(content: Buffer) {
+  const flushed: string[] = [];
+  const check = (metadata: Metadata) => {
+    if (metadata.get('x-interlock-disk-access') === 'secret') return;
+    throw new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'no');
+  };
+  const data = service({
+    definition: DiskDataServiceDefinition,
+    implementation: {
+      async *read({ offsetBytes, lengthBytes }, { metadata }) {
+        check(metadata);
+        const range = content.subarray(offsetBytes, offsetBytes + lengthBytes);
+        for (let at = 0; at < range.length; at += 7) yield { data: range.subarray(at, at + 7) };
+      },
+      write: async (pieces, { metadata }) => {
+        check(metadata);
+        let at = 0;
+        let writtenBytes = 0;
+        for await (const { header, data: piece } of pieces) {
+          if (header !== undefined) at = header.offsetBytes;
+          if (at + piece.length > content.length)
+            throw new Rejection('OUT_OF_RANGE', 'BEYOND_END_OF_DISK', 'the disk ends before');
+          at += Buffer.from(piece).copy(content, at);
+          writtenBytes += piece.length;
+        }
+        return { writtenBytes };
+      },
+      flush: async ({ name }, { metadata }) => {
+        check(metadata);
+        flushed.push(name);
+        return {};
+      },
+    },
+    authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+  });
+  const server = serveInProcess({
+    name: 'disk-host',
+    services: [data],
+    authenticate: async () => {
+      throw new Error('nobody shows a token here');
+    },
+    authorize: async () => ({ allowed: false, principalActive: false }),
+    clock: systemClock,
+    random: systemRandom,
+    tracer: trace.getTracer('test'),
+    log: logger({ service: 'test', clock: systemClock, write: () => undefined }),
+  });
+  return { channel: server.channel, flushed };
+}
+
+const access = { accessToken: 'secret', dataAddress: 'disk-host', sizeBytes: '64' };
+const disk = 'subscriptions/local/resourceGroups/g/disks/d1';
+
+test('what is written is read back, and access is given back each time', async () => {
+  const content = Buffer.alloc(64);
+  const { channel, flushed } = dataServer(content);
+  const { run, sent, bytes, written } = testProgram(
+    { BeginAccess: access },
+    { channel, clock: systemClock, files: { '-': 'sixteen bytes ..' } },
+  );
+  await run('disk', 'write', 'd1', '--offset', '8', '--flush');
+  assert.equal(content.subarray(8, 24).toString(), 'sixteen bytes ..');
+  assert.deepEqual(flushed, [disk]);
+  await run('disk', 'read', 'd1', '--offset', '8', '--length', '16');
+  assert.equal(Buffer.concat(bytes).toString(), 'sixteen bytes ..');
+  await run('disk', 'read', 'd1', '--offset', '8', '--output', 'rest');
+  assert.equal(written.get('rest')?.length, 56);
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request.accessLevel]),
+    [
+      ['GetDisk', undefined],
+      ['BeginAccess', 'WRITE'],
+      ['EndAccess', undefined],
+      ['GetDisk', undefined],
+      ['BeginAccess', 'READ'],
+      ['EndAccess', undefined],
+      ['GetDisk', undefined],
+      ['BeginAccess', 'READ'],
+      ['EndAccess', undefined],
+    ],
+  );
+});
+
+test('a write that fails midway says how much of it is acknowledged', async () => {
+  const content = Buffer.alloc(40 * MIB);
+  const { channel, flushed } = dataServer(content);
+  const written = async (size: number, ...flags: readonly string[]) => {
+    const input = 'x'.repeat(size);
+    const { run, asides } = testProgram(
+      { BeginAccess: { ...access, sizeBytes: String(content.length) } },
+      { channel, clock: systemClock, files: { '-': input } },
+    );
+    await run('disk', 'write', 'd1', ...flags);
+    return asides.join();
+  };
+  // Sixteen at a time: two portions fit, the third does not.
+  const failure = await written(41 * MIB, '--flush').then(
+    () => assert.fail('the disk is smaller'),
+    (error: unknown) => error,
+  );
+  assert.ok(failure instanceof Rejection && failure.reason === 'BEYOND_END_OF_DISK');
+  assert.equal(failure.metadata.acknowledged_bytes, String(32 * MIB));
+  assert.match(
+    failure.message,
+    /^the disk ends before\. 33554432 bytes from 0 on are written and acknowledged, not flushed; of bytes 33554432 to 41943039 each sector/,
+  );
+  assert.ok(content.subarray(0, 32 * MIB).every((byte) => byte === 120));
+  assert.deepEqual(flushed, []);
+  await assert.rejects(written(2, '--offset', String(40 * MIB - 1)), {
+    metadata: { acknowledged_bytes: '0' },
+    message: /; of bytes 41943039 to 41943039 each sector/,
+  });
+  await assert.rejects(written(2, '--offset', String(40 * MIB)), UsageError);
+  assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
+});
+
+test('a write and a flush say in which trace they were, a read does not', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const trace = 'ab'.repeat(16);
+  const options = { channel, clock: systemClock, files: { '-': 'four' }, trace };
+  const { run, asides, lines } = testProgram({ BeginAccess: access }, options);
+  await run('disk', 'write', 'd1', '--flush');
+  await run('disk', 'flush', 'd1');
+  await run('disk', 'read', 'd1', '--length', '4');
+  assert.deepEqual(asides, ['4 bytes written and flushed', `trace: ${trace}`, 'flushed', `trace: ${trace}`]);
+  await run('disk', 'write', 'd1', '--json');
+  await run('disk', 'flush', 'd1', '--json');
+  assert.deepEqual(
+    lines.map((line) => JSON.parse(line)),
+    [
+      { writtenBytes: '4', flushed: false, trace },
+      { flushed: true, trace },
+    ],
+  );
+});
+
+test('a direct access that somebody has is left alone, unless its end is asked for', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const answers = { GetDisk: { name: disk, state: 'ACTIVE_ACCESS' }, BeginAccess: access };
+  const { run, sent } = testProgram(answers, { channel, clock: systemClock, files: { '-': 'four' } });
+  const methods = () => sent.splice(0).map(({ method }) => method);
+  for (const command of ['read', 'write', 'flush']) {
+    await assert.rejects(run('disk', command, 'd1'), {
+      reason: 'DISK_IN_ACTIVE_ACCESS',
+      message: /interlock disk end-access d1 ends it, or the same command with --end-other-access$/,
+    });
+    assert.deepEqual(methods(), ['GetDisk'], command);
+    await run('disk', command, 'd1', '--end-other-access');
+    assert.deepEqual(methods(), ['BeginAccess', 'EndAccess'], command);
+  }
+});
+
+test('access is given back also when the transfer fails', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const { run, sent } = testProgram(
+    { BeginAccess: { ...access, accessToken: 'wrong' } },
+    { channel, clock: systemClock },
+  );
+  await assert.rejects(run('disk', 'read', 'd1', '--length', '4'), /UNAUTHENTICATED|no/);
+  const { method, request } = sent.at(-1) ?? {};
+  assert.deepEqual([method, request], ['EndAccess', { name: disk, accessToken: 'wrong' }], 'its own, and no other');
+});
+
+test('access is given back also when standard output cannot be written, which is the error', async () => {
+  const { channel } = dataServer(Buffer.alloc(64));
+  const full = new OutputProblem('standard output cannot be written: ENOSPC', 'make room');
+  const terminal = { outBytes: () => Promise.reject(full) };
+  const { run, sent } = testProgram({ BeginAccess: access }, { channel, clock: systemClock, terminal });
+  await assert.rejects(run('disk', 'read', 'd1'), full);
+  assert.deepEqual(sent.at(-1)?.request, { name: disk, accessToken: 'secret' });
+  assert.equal(sent.at(-1)?.method, 'EndAccess');
+});
+
+test('what is on a disk is kept from a terminal, before access is asked for, unless --output - wants it there', async () => {
+  const { channel } = dataServer(Buffer.from('plain text'));
+  const options = { channel, clock: systemClock, terminal: { isOutTerminal: true } };
+  const { run, sent } = testProgram({ BeginAccess: access }, options);
+  await assert.rejects(
+    run('disk', 'read', 'd1'),
+    (error) => error instanceof UsageError && /--output -/.test(error.message),
+  );
+  assert.deepEqual(sent, []);
+  const wanted = testProgram({ BeginAccess: { ...access, sizeBytes: '10' } }, options);
+  await wanted.run('disk', 'read', 'd1', '--output', '-');
+  assert.equal(Buffer.concat(wanted.bytes).toString(), 'plain text');
+});
+
+test('access is given back also where a read is ended before its time', { timeout: 60_000 }, async (t) => {
+  const session = JSON.stringify(new URL('../session/test-session.ts', import.meta.url).href);
+  // A disk of which no piece ever comes.
+  const script = `
+    const { testProgram } = await import(${session});
+    const read = async function* () {
+      console.log('reads');
+      await new Promise(() => setInterval(() => undefined, 1_000));
+    };
+    const channel = { peer: 'disk', client: () => ({ read }), close: () => undefined };
+    const { run, sent } = testProgram({ BeginAccess: ${JSON.stringify(access)} }, { channel });
+    process.on('exit', () => console.log(JSON.stringify(sent.slice(1).map(({ method, request }) => [method, request.accessToken]))));
+    await run('disk', 'read', 'd1');`;
+  const command = spawn(process.execPath, ['--input-type=module', '--eval', script]);
+  t.after(() => command.kill('SIGKILL'));
+  const said: string[] = [];
+  command.stdout.on('data', (piece: Buffer) => {
+    said.push(String(piece));
+    if (said.length === 1) command.kill('SIGINT');
+  });
+  const [code] = await once(command, 'close');
+  assert.equal(code, 130);
+  assert.equal(said.join(''), 'reads\n[["BeginAccess",null],["EndAccess","secret"]]\n');
+});
+
+test('a file that is written to a disk may be larger than any buffer', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-image-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const input = join(folder, 'image');
+  writeFileSync(input, '');
+  truncateSync(input, 3 * 1024 * MIB);
+  const { channel } = dataServer(Buffer.alloc(64));
+  const sessions: Session[] = [];
+  const options = { channel, clock: systemClock, onProbe: (made: Session) => void sessions.push(made) };
+  await testProgram({ BeginAccess: access }, options).run('probe', 'services');
+  const [session = assert.fail('no session was opened')] = sessions;
+  const wish = { disk, endsOther: true, offset: 0, input, isFlushed: false };
+  await assert.rejects(writeDisk(wish, { ...session, terminal: openTerminal() }), { reason: 'BEYOND_END_OF_DISK' });
+  const missing = { ...wish, input: join(folder, 'none') };
+  await assert.rejects(writeDisk(missing, { ...session, terminal: openTerminal() }), UsageError);
+});

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { testProgram } from '../session/test-session.ts';
+
+/** Help of every command there is, by its words. */
+const everyHelp = (): ReadonlyMap<string, string> => {
+  const { program } = testProgram();
+  const found = new Map<string, string>();
+  const add = (command: typeof program, words: string): void => {
+    found.set(words, command.helpInformation());
+    for (const one of command.commands) add(one, `${words} ${one.name()}`.trim());
+  };
+  add(program, '');
+  return found;
+};
+
+test('help fits 80 columns: of every command, its usage and choices as well', () => {
+  const helps = everyHelp();
+  assert.ok(helps.size > 150, String(helps.size));
+  for (const [words, text] of helps)
+    for (const line of text.split('\n')) assert.ok(line.length <= 80, `${words}: ${line.length} columns: ${line}`);
+});
+
+test('what stands below the help of a command fits 80 columns as well', async () => {
+  for (const args of [[], ['disk', 'read'], ['context', 'add'], ['impact']]) {
+    const { run, lines } = testProgram();
+    await assert.rejects(run(...args, '--help'));
+    for (const line of lines.join('\n').split('\n')) assert.ok(line.length <= 80, `${args.join(' ')}: ${line}`);
+  }
+});
+
+test('a line is broken between words and choices, and nothing of it is lost', async () => {
+  const { program } = testProgram();
+  const help = program.commands.find((one) => one.name() === 'set')?.commands.find((one) => one.name() === 'create');
+  const text = help?.helpInformation() ?? '';
+  assert.match(text, /^Usage: interlock set create <set> .*\|\n {2}url> \[--flags\]\n/);
+  assert.match(
+    text.replace(/\n +/g, ''),
+    /<encryption-at-rest-with-platform-key\|encryption-at-rest-with-customer-key\|encryption-at-rest-with-platform-and-customer-keys>/,
+  );
+});

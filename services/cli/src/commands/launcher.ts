@@ -1,0 +1,71 @@
+import { spawn } from 'node:child_process';
+import { existsSync } from 'node:fs';
+import { constants } from 'node:os';
+import { join } from 'node:path';
+import { processStart, tryLock } from '@interlock/local/lock.mjs';
+import type { Clock } from '@interlock/runtime';
+import { UsageError } from '../request/usage-error.ts';
+import type { Terminal } from '../session/session.ts';
+import type { Environment } from '../session/settings.ts';
+import { build } from './build.ts';
+import { NotSettled } from './settle.ts';
+
+/** The launcher stops Postgres, NATS and five services; what takes longer is stuck. */
+const STOP_MS_MAX = 30_000;
+
+/**
+ * Runs a script of the launcher in the foreground, as npm would: `up.ts`, `start.ts`.
+ * @returns its exit code
+ * @throws UsageError in a command line that is installed: the launcher is in the repository
+ */
+export function runLauncher(
+  script: string,
+  data: string,
+  env: Environment,
+  args: readonly string[] = [],
+): Promise<number> {
+  const { clone } = build;
+  if (clone === undefined)
+    throw new UsageError('a local cloud runs from a clone of the repository: `npm run up` or `npm start` there');
+  const bootstrap = join(clone, 'deploy/local/bootstrap.mjs');
+  const child = spawn(process.execPath, [bootstrap, join('deploy/local', script), ...args], {
+    cwd: clone,
+    env: { ...env, INTERLOCK_DATA: data },
+    stdio: 'inherit',
+  });
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, () => child.kill(signal));
+  return new Promise((resolve, reject) => {
+    child.once('error', reject);
+    child.once('close', (code, signal) => resolve(code ?? 128 + (signal === null ? 0 : constants.signals[signal])));
+  });
+}
+
+/** Whether a launcher was at work on the folder and has ended: what it wrote says where services were. */
+export function isLauncherGone(data: string): boolean {
+  const lock = join(data, 'launcher.lock');
+  const attempt = existsSync(lock) ? tryLock(lock) : undefined;
+  if (attempt?.taken !== true) return false;
+  attempt.release();
+  return true;
+}
+
+/** Stops the launcher that runs on the folder, with everything it started, and waits for its end. */
+export async function stopCloud(data: string, clock: Clock, terminal: Terminal): Promise<void> {
+  const lock = join(data, 'launcher.lock');
+  const attempt = existsSync(lock) ? tryLock(lock) : undefined;
+  if (attempt === undefined || attempt.taken) {
+    attempt?.release();
+    terminal.err(`nothing runs on ${data}`);
+    return;
+  }
+  const { pid, startedAt } = attempt.holder;
+  process.kill(pid, 'SIGTERM');
+  const end = clock.monotonicMs() + STOP_MS_MAX;
+  // Told apart by its start from a later process with the same id.
+  while (processStart(pid) === startedAt) {
+    if (clock.monotonicMs() >= end)
+      throw new NotSettled('TIMEOUT', `process ${pid} still runs after ${STOP_MS_MAX} ms`);
+    await clock.sleep(50);
+  }
+  terminal.err(`stopped process ${pid}`);
+}

@@ -1,0 +1,869 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import { CommanderError } from 'commander';
+import { failureOf } from '../hints/failure.ts';
+import { OutputProblem } from '../output/output-problem.ts';
+import { UsageError } from '../request/usage-error.ts';
+import { ADMINISTRATOR, testProgram } from '../session/test-session.ts';
+import { NotSettled } from './settle.ts';
+
+const group = 'subscriptions/local/resourceGroups/g';
+const version = 'vaults/kv1/keys/k1/versions/0123456789abcdef0123456789abcdef';
+const uuid = '00000000-0000-4000-8000-0000000000ff';
+
+const requestOf = async (...args: readonly string[]) => {
+  const { run, sent } = testProgram();
+  await run(...args);
+  return sent.at(-1)?.request;
+};
+
+test('names and flags become the request', async () => {
+  assert.deepEqual(
+    await requestOf('vault', 'create', 'kv1', '--location', 'westeurope', '--purge-protection-enabled'),
+    {
+      vaultId: 'kv1',
+      location: 'westeurope',
+      purgeProtectionEnabled: true,
+      resourceGroup: group,
+    },
+  );
+  assert.deepEqual(
+    await requestOf('key', 'create', 'kv1/k1', '--size', '3072', '--no-enabled', '--tags', 'a=1', '--tags', 'b=2=3'),
+    {
+      parent: 'vaults/kv1',
+      keyId: 'k1',
+      keySizeBits: 3072,
+      attributes: { enabled: false },
+      tags: { a: '1', b: '2=3' },
+      requestId: uuid,
+    },
+  );
+  assert.deepEqual(
+    await requestOf(
+      'vault',
+      'grant',
+      'kv1',
+      '--principal',
+      'me',
+      '--permissions',
+      'get,wrap-key',
+      '--permissions',
+      'list',
+    ),
+    {
+      name: 'vaults/kv1',
+      accessPolicy: { principal: ADMINISTRATOR, keyPermissions: ['GET', 'WRAP_KEY', 'LIST'] },
+    },
+  );
+  const disk = ['disk', 'create', 'other/d1', '--location', 'westeurope'];
+  assert.deepEqual(await requestOf(...disk, '--sku', 'ultra', '--size', '4', '--set', 'des1'), {
+    parent: 'subscriptions/local/resourceGroups/other',
+    diskId: 'd1',
+    location: 'westeurope',
+    sku: 'ULTRA',
+    sizeGib: '4',
+    encryption: {
+      type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+      diskEncryptionSet: `${group}/diskEncryptionSets/des1`,
+    },
+  });
+  assert.deepEqual(await requestOf('key', 'import', 'kv1/k1', '--pem-file', 'k.pem'), {
+    parent: 'vaults/kv1',
+    keyId: 'k1',
+    pem: 'content of k.pem',
+    requestId: uuid,
+  });
+});
+
+test('several machines are started by one call, waited for, and each refusal is told', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const outcomes = [{ starting: vmOf('vm1', 'STARTING') }, { refused }, { starting: vmOf('vm3', 'STARTING') }];
+  const answers = {
+    StartVirtualMachines: { outcomes },
+    GetVirtualMachine: [
+      vmOf('vm1', 'RUNNING'),
+      { ...vmOf('vm3', 'STOPPED'), provisioningState: 'FAILED', failure: { code: 'KEY_DISABLED', message: 'no key' } },
+    ],
+  };
+  const { run, sent, lines, asides } = testProgram(answers);
+  await assert.rejects(
+    run('vm', 'start', 'vm1', 'vm2', 'other/vm3', '--wait'),
+    ({ reason, message }: NotSettled) => reason === 'VIRTUAL_MACHINE_NOT_FOUND' && message.startsWith('2 of 3: vm2'),
+  );
+  assert.deepEqual(sent[0]?.request, {
+    names: [
+      `${group}/virtualMachines/vm1`,
+      `${group}/virtualMachines/vm2`,
+      'subscriptions/local/resourceGroups/other/virtualMachines/vm3',
+    ],
+  });
+  assert.deepEqual(sent.map(({ method }) => method).slice(0, 1), ['StartVirtualMachines']);
+  assert.match(lines.join('\n'), /vm1 +RUNNING/);
+  assert.match(asides.join('\n'), /^vm2: VIRTUAL_MACHINE_NOT_FOUND: there is none$/m);
+  assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
+});
+
+test('of several machines one that failed alone is told by the error, with its trace, and not before it', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const answers = { StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { refused }] } };
+  const { run, asides } = testProgram(answers, { trace: 'a'.repeat(32) });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2'), { message: '1 of 2: vm2: there is none' });
+  assert.deepEqual(asides, []);
+  const all = testProgram(
+    { StartVirtualMachines: { outcomes: Array.from({ length: 7 }, () => ({ refused })) } },
+    { trace: 'a'.repeat(32) },
+  );
+  const error: unknown = await all
+    .run('vm', 'start', 'a', 'b', 'c', 'd', 'e', 'f', 'g')
+    .catch((thrown: unknown) => thrown);
+  const { message } = failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  assert.equal(message, '7 of 7: a, b, c, d, e … (2 more)');
+  assert.equal(all.asides.filter((line) => line.includes('there is none')).length, 7);
+});
+
+test('of several machines one that cannot be a name is refused before any is started', async () => {
+  for (const wrong of ['-x', '', 'a/b/c/d', 'vm 1']) {
+    const { run, sent } = testProgram();
+    await assert.rejects(run('vm', 'start', 'vm1', '--', wrong), UsageError, wrong);
+    assert.deepEqual(sent, [], wrong);
+  }
+});
+
+test('of several starts that failed the first is what the hint is about, by name', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const accessLoss = {
+    keyVersion: 'vaults/kv1/keys/k1/versions/0',
+    diskEncryptionSet: `${group}/diskEncryptionSets/des1`,
+  };
+  const failure = { code: 'KEY_DISABLED', message: 'no key', accessLoss };
+  const { run } = testProgram({
+    StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { starting: vmOf('vm2', 'STARTING') }] },
+    GetVirtualMachine: { ...vmOf('vm1', 'STOPPED'), provisioningState: 'FAILED', failure },
+  });
+  const error: unknown = await run('vm', 'start', 'vm1', 'vm2', '--wait').catch((thrown: unknown) => thrown);
+  const { hint = '' } = failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  assert.match(hint, /^interlock key enable kv1\/k1 where .*, kv1\/k1\/0 where .*, or .* set assign-key des1 /);
+});
+
+test('all machines that a lost key has stopped are started, page by page, and no other', async () => {
+  const vmOf = (n: number, powerState: string, stopCause = 'STOP_CAUSE_UNSPECIFIED') => ({
+    name: `${group}/virtualMachines/vm${n}`,
+    powerState,
+    stopCause,
+  });
+  const failed = (operation: string, accessLoss?: { keyVersion: string }) => ({
+    failure: { operation, code: 'KEY_DISABLED', ...(accessLoss === undefined ? {} : { accessLoss }) },
+  });
+  const loss = { keyVersion: 'vaults/kv1/keys/k1/versions/0' };
+  const lost = [
+    ...Array.from({ length: 298 }, (_, n) => vmOf(n, 'STOPPED', 'KEY_LOST')),
+    { ...vmOf(298, 'STOPPED'), ...failed('restart', loss) },
+    { ...vmOf(299, 'STOPPED'), ...failed('start', loss) },
+  ];
+  const others = [
+    { ...vmOf(1_000, 'STOPPED'), stopReason: loss, keyReturned: true },
+    vmOf(1_001, 'RUNNING'),
+    vmOf(1_002, 'STOPPING', 'KEY_LOST'),
+    { ...vmOf(1_003, 'STOPPED'), ...failed('restart') },
+    { ...vmOf(1_004, 'STOPPED'), ...failed('attach', loss) },
+    { ...vmOf(1_005, 'DEALLOCATED', 'KEY_LOST'), ...failed('start', loss) },
+  ];
+  const starting = lost.map(({ name }) => ({ starting: { name, powerState: 'STARTING' } }));
+  const { run, sent, asides } = testProgram({
+    ListVirtualMachines: [
+      { virtualMachines: [...others, ...lost.slice(0, 100)], nextPageToken: 'more' },
+      { virtualMachines: lost.slice(100, 200), nextPageToken: 'still more' },
+      { virtualMachines: lost.slice(200) },
+      { virtualMachines: others },
+    ],
+    StartVirtualMachines: [{ outcomes: starting.slice(0, 256) }, { outcomes: starting.slice(256) }],
+  });
+  await run('vm', 'start', '--stopped-by-key');
+  const asked = sent.filter(({ method }) => method === 'StartVirtualMachines').map(({ request }) => request.names);
+  assert.deepEqual(
+    asked.flat(),
+    lost.map(({ name }) => name),
+  );
+  assert.equal(asked.length, 2, '256 a call at most');
+  assert.deepEqual(sent[0]?.request, { parent: group });
+  await run('vm', 'start', '--stopped-by-key');
+  assert.match(asides.at(-1) ?? '', /^--stopped-by-key: there is none in local\/g$/);
+  const none = testProgram({ ListVirtualMachines: { virtualMachines: others } });
+  await none.run('vm', 'start', '--stopped-by-key', '--json');
+  assert.deepEqual(
+    [JSON.parse(none.lines.join()), none.asides],
+    [{ done: [], refused: [] }, []],
+    'a document all the same',
+  );
+  await assert.rejects(run('vm', 'start', 'vm1', '--stopped-by-key'), UsageError);
+});
+
+test('a call of several that has no answer hides nothing of what was done before it', async () => {
+  const names = Array.from({ length: 600 }, (_, n) => `vm${n}`);
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const silent = new RpcFailure('UNAVAILABLE', 'StartVirtualMachines', 'compute', 'nobody is there');
+  const outcomes = names.slice(0, 256).map((id) => ({ starting: vmOf(id, 'STARTING') }));
+  const { run, sent, lines, asides } = testProgram({ StartVirtualMachines: [{ outcomes }, silent] });
+  await assert.rejects(run('vm', 'start', ...names), ({ reason, message }: NotSettled) => {
+    return reason === 'NO_ANSWER' && message.startsWith('344 of 600: vm256');
+  });
+  assert.equal(sent.length, 2, 'no more is asked of whoever gives no answer');
+  assert.equal((lines.join('\n').match(/STARTING/g) ?? []).length, 256);
+  assert.match(asides.join('\n'), /^vm511: NO_ANSWER: .*nobody is there$/m);
+  assert.match(asides.join('\n'), /^vm512: NOT_ASKED: /m);
+  await assert.rejects(testProgram({ StartVirtualMachines: silent }).run('vm', 'start', 'vm1', 'vm2'), silent);
+});
+
+test('whoever waits for several machines is told whose state each is; of one alone the state is enough', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const { run, asides } = testProgram({
+    StartVirtualMachine: vmOf('vm1', 'STARTING'),
+    StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: [vmOf('vm1', 'RUNNING'), vmOf('vm2', 'RUNNING'), vmOf('vm1', 'RUNNING')],
+  });
+  const told = () => asides.splice(0).filter((line) => line.startsWith('… '));
+  await run('vm', 'start', 'vm1', 'vm2', '--wait');
+  assert.deepEqual(told().toSorted(), ['… vm1: RUNNING', '… vm1: STARTING', '… vm2: RUNNING', '… vm2: STARTING']);
+  await run('vm', 'start', 'vm1', '--wait');
+  assert.deepEqual(told(), ['… STARTING', '… RUNNING']);
+});
+
+test('of many machines that are waited for a few are looked at at once', async () => {
+  const names = Array.from({ length: 256 }, (_, n) => `vm${n}`);
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const { run, sent, mostAtOnce } = testProgram({
+    StartVirtualMachines: { outcomes: names.map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: vmOf('vm0', 'RUNNING'),
+  });
+  await run('vm', 'start', ...names, '--wait');
+  assert.equal(sent.filter(({ method }) => method === 'GetVirtualMachine').length, names.length, 'each is looked at');
+  assert.equal(mostAtOnce(), 16);
+});
+
+test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
+  const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
+  const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');
+  const { run, lines } = testProgram({
+    StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
+    GetVirtualMachine: [silent, vmOf('vm2', 'RUNNING')],
+  });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--wait'), {
+    reason: 'NO_ANSWER',
+    message: /^1 of 2: vm1: GetVirtualMachine at compute: /,
+  });
+  assert.match(lines.join('\n'), /vm2 +RUNNING/);
+});
+
+test('what is said about one machine is not said about several; one is asked for as ever', async () => {
+  const { run, sent } = testProgram();
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--etag', '4'), UsageError);
+  await assert.rejects(run('vm', 'start', 'vm1', 'a/b/c/d'), UsageError);
+  assert.equal(sent.length, 0);
+  await run('vm', 'start', 'vm1', '--etag', '4');
+  assert.equal(sent[0]?.method, 'StartVirtualMachine');
+});
+
+test('the identity of a set is named again as the set it is of, or in full', async () => {
+  const principal = 'principals/0198a2b4-6c1d-4e3f-8a5b-2c7d9e0f1a3b';
+  const set = { name: `${group}/diskEncryptionSets/des1`, identity: { principal, type: 'SYSTEM_ASSIGNED' } };
+  for (const text of ['set:des1', principal]) {
+    const { run, sent } = testProgram({ GetDiskEncryptionSet: set });
+    await run('principal', 'delete', 'set:des1', '--confirm', text);
+    assert.equal(sent.at(-1)?.method, 'DeletePrincipal');
+    assert.deepEqual(sent.at(-1)?.request, { name: principal, confirmName: principal });
+  }
+});
+
+test('CMK-27: a vault whose grants are to count no more is named again', async () => {
+  assert.deepEqual(await requestOf('vault', 'set-permission-model', 'kv1', 'role-assignment', '--confirm', 'kv1'), {
+    name: 'vaults/kv1',
+    permissionModel: 'ROLE_ASSIGNMENT',
+    confirmName: 'vaults/kv1',
+  });
+});
+
+test('what is to go is named again as it was named, in full, or by its last word', async () => {
+  for (const text of ['kv1/k1', 'vaults/kv1/keys/k1', 'k1']) {
+    for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {
+      const request = await requestOf('key', 'delete', target, '--confirm', text);
+      assert.deepEqual(request, { name: 'vaults/kv1/keys/k1', confirmName: 'vaults/kv1/keys/k1' });
+    }
+  }
+  assert.equal((await requestOf('vault', 'purge', 'vaults/kv1', '--confirm', 'kv1'))?.confirmName, 'vaults/kv1');
+  await assert.rejects(requestOf('key', 'delete', 'kv1/k1', '--confirm', 'k2'), UsageError);
+});
+
+test('global flags count before and after the verb', async () => {
+  for (const args of [
+    ['--group', 'h', 'vm', 'start', 'vm1'],
+    ['vm', 'start', 'vm1', '--group', 'h'],
+  ]) {
+    assert.deepEqual(await requestOf(...args), { name: 'subscriptions/local/resourceGroups/h/virtualMachines/vm1' });
+  }
+});
+
+test('a command that is named beside an answer needs none of the flags of the one it is beside', async () => {
+  const stopped = { powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
+  const start = async (name: string, ...flags: readonly string[]) => {
+    const { run, lines } = testProgram({ GetVirtualMachine: { name, ...stopped } });
+    await run('vm', 'show', 'vm1', ...flags);
+    return lines.at(-1);
+  };
+  const of = (path: string) => `what it ran on was restarted: interlock vm start ${path}`;
+  assert.equal(await start(`${group}/virtualMachines/vm1`), of('vm1'));
+  assert.equal(await start('subscriptions/local/resourceGroups/h/virtualMachines/vm1', '--group', 'h'), of('h/vm1'));
+  const other = 'subscriptions/s2/resourceGroups/g/virtualMachines/vm1';
+  assert.equal(await start(other, '--subscription', 'subscriptions/s2'), of('s2/g/vm1'));
+});
+
+test('a scope is shown as it is typed', async () => {
+  const scopes = ['/', 'tenants/local', 'subscriptions/local', group, `${group}/diskEncryptionSets/des1`];
+  const { run, lines, sent } = testProgram({
+    ListRoleAssignments: { roleAssignments: scopes.map((scope, n) => ({ name: `roleAssignments/${n}`, scope })) },
+  });
+  await run('role', 'assignments');
+  const shown = lines
+    .join('\n')
+    .split('\n')
+    .slice(1)
+    .map((line) => line.split(/ +/).at(-1) ?? '');
+  assert.deepEqual(shown, scopes);
+  for (const scope of shown) await run('role', 'assignments', '--scope', scope);
+  assert.deepEqual(
+    sent.slice(1).map(({ request }) => request.scope),
+    scopes,
+  );
+});
+
+test('flags come on top of a body', async () => {
+  assert.deepEqual(
+    await requestOf(
+      'vault',
+      'create',
+      'kv1',
+      '--body',
+      '{"location":"a","soft_delete_retention_days":7}',
+      '--location',
+      'b',
+    ),
+    {
+      vaultId: 'kv1',
+      location: 'b',
+      soft_delete_retention_days: 7,
+      resourceGroup: group,
+    },
+  );
+});
+
+test('a key is disabled and enabled as a whole, a version by its name, and it is said what was done', async () => {
+  const versions = [true, false].map((enabled, n) => ({ name: `vaults/kv1/keys/k1/versions/${n}`, enabled }));
+  const { run, sent, lines, asides } = testProgram({
+    DisableKey: [
+      { keyVersions: versions, disabled: [versions[0]?.name ?? ''] },
+      { keyVersions: versions, disabled: [] },
+    ],
+    EnableKey: { keyVersions: versions, enabled: [versions[0]?.name ?? ''] },
+    DisableKeyVersion: { name: version },
+    ListKeyVersions: { keyVersions: [{ name: version, enabled: false }] },
+  });
+  await run('key', 'disable', 'kv1/k1');
+  assert.match(
+    lines.at(-1) ?? '',
+    /^disabled: 1 version; 1 of 2 was disabled before; what comes of it: interlock impact kv1\/k1$/,
+  );
+  await run('key', 'disable', 'kv1/k1');
+  assert.match(lines.at(-1) ?? '', /nothing has changed/);
+  await run('key', 'enable', 'kv1/k1');
+  assert.equal(
+    lines.at(-1),
+    'enabled: 1 version; disabled by its own name and still so, to be enabled by it (interlock key enable <version>): kv1/k1/1',
+  );
+  await run('key', 'disable', version);
+  assert.match(lines.at(-1) ?? '', /this version alone/);
+  assert.match(asides.join(), /no version of kv1\/k1 is enabled any more/);
+  const { length } = lines;
+  await run('key', 'disable', 'kv1/k1', '--json');
+  assert.equal(lines.length, length + 1, 'programs have the answer');
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request]),
+    [
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['EnableKey', { name: 'vaults/kv1/keys/k1' }],
+      ['DisableKeyVersion', { name: version }],
+      ['ListKeyVersions', { parent: 'vaults/kv1/keys/k1', pageToken: '' }],
+      ['DisableKey', { name: 'vaults/kv1/keys/k1' }],
+    ],
+  );
+});
+
+test('what concerns the disks of one version has to name it, where there are several', async () => {
+  const one = testProgram({ ListKeyVersions: { keyVersions: [{ name: version }] } });
+  await one.run('key', 'set-dates', 'kv1/k1', '--expire-time', '+90d');
+  assert.equal(one.sent.at(-1)?.request.name, version);
+  const two = testProgram({ ListKeyVersions: { keyVersions: [{ name: version }, { name: `${version}0` }] } });
+  await assert.rejects(two.run('key', 'set-dates', 'kv1/k1', '--expire-time', '+90d'), /kv1\/k1 has several versions/);
+  assert.deepEqual(
+    two.sent.map(({ method }) => method),
+    ['ListKeyVersions'],
+  );
+});
+
+test('a preview says what is supposed, what that comes to, and whether it is so already', async () => {
+  const [stops, fails, loses] = ['VIRTUAL_MACHINE_STOPS', 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START', 'SET_LOSES_KEY'];
+  const { run, lines } = testProgram({
+    PreviewImpact: [
+      { impacts: [] },
+      {
+        impacts: [
+          { kind: loses, resource: 's' },
+          { kind: stops, resource: 'a' },
+          { kind: stops, resource: 'b' },
+          { kind: fails, resource: 'b' },
+          { kind: fails, resource: 'c' },
+          { kind: 'DISK_UNREADABLE', resource: 'd' },
+        ],
+      },
+      { impacts: [{ kind: loses, resource: 's', already: true }] },
+      {
+        impacts: [
+          { kind: stops, resource: 'a', startsAgain: true },
+          { kind: stops, resource: 'b' },
+        ],
+      },
+    ],
+  });
+  await run('impact', 'kv1/k1');
+  assert.equal(
+    lines.at(-1),
+    'if every version of kv1/k1 were disabled (--action says what else): nothing depends on it',
+  );
+  await run('impact', 'kv1', '--action', 'purge');
+  assert.equal(
+    lines.at(-1),
+    'if kv1 were purged: 2 machines would stop, ' +
+      '1 machine would fail at the next start, ' +
+      '1 disk or snapshot that nobody could ever read again without a backup of the key',
+  );
+  await run('impact', version, '--action', 'disable');
+  assert.match(
+    lines.at(-1) ?? '',
+    /^if kv1\/k1\/0123456789abcdef0123456789abcdef were disabled: .*; all of that is so already$/,
+  );
+  await run('impact', 'kv1', '--action', 'delete');
+  assert.equal(
+    lines.at(-1),
+    'if kv1 were deleted: 2 machines would stop, of which 1 would start again by itself when the key is back',
+  );
+});
+
+test('a key stands for its current version, and a set for its identity', async () => {
+  const { run, sent } = testProgram({
+    GetKeyVersion: { name: version, keyUrl: 'https://kv1/keys/k1/0' },
+    GetDiskEncryptionSet: { identity: { principal: 'principals/00000000-0000-4000-8000-000000000002' } },
+  });
+  await run('key', 'set-tags', 'kv1/k1', '--tags', 'a=b');
+  assert.deepEqual(
+    sent.map(({ method, request }) => [method, request]),
+    [
+      ['GetKeyVersion', { name: 'vaults/kv1/keys/k1' }],
+      ['SetKeyTags', { name: version, tags: { a: 'b' } }],
+    ],
+  );
+  await run('set', 'create', 'des1', '--location', 'westeurope', '--key', 'kv1/k1');
+  assert.equal(sent.at(-1)?.request.keyUrl, 'https://kv1/keys/k1/0');
+  await run('vault', 'revoke', 'kv1', 'set:des1');
+  assert.equal(sent.at(-1)?.request.principal, 'principals/00000000-0000-4000-8000-000000000002');
+});
+
+test('the key owner gives a token for the vault', async () => {
+  const { run, sent } = testProgram({ GetKeyVersion: { keyUrl: 'https://kv1/keys/k1/0' } });
+  await run('set', 'assign-key', 'des1', '--key', 'kv1/k1', '--as-key-owner');
+  assert.equal(sent.at(-1)?.request.keyOwnerToken, `token of ${ADMINISTRATOR} for key-vault`);
+  await assert.rejects(
+    run('set', 'resume-rotation', 'des1', '--as-key-owner', '--key-owner-token-file', 'f'),
+    UsageError,
+  );
+});
+
+test('a typing error is met with what was meant', async () => {
+  const { run } = testProgram();
+  await assert.rejects(run('key', 'disbale', 'kv1/k1'), /Did you mean disable\?/);
+  await assert.rejects(run('vm', 'create', 'vm1', '--locatoin', 'x'), /Did you mean --location\?/);
+});
+
+test('lists are read to the end, unless a page is asked for', async () => {
+  const pages = [
+    { vaults: [{ name: 'vaults/a' }], nextPageToken: 'more' },
+    { vaults: [{ name: 'vaults/b' }], nextPageToken: 'still more' },
+    { vaults: [{ name: 'vaults/c' }], nextPageToken: '' },
+  ];
+  const all = testProgram({ ListVaults: pages });
+  await all.run('vault', 'list', '--json');
+  assert.deepEqual(JSON.parse(all.lines.join('')), {
+    vaults: [{ name: 'vaults/a' }, { name: 'vaults/b' }, { name: 'vaults/c' }],
+    nextPageToken: '',
+  });
+  assert.deepEqual(
+    all.sent.map(({ request }) => request.pageToken),
+    [undefined, 'more', 'still more'],
+  );
+  const one = testProgram({ ListVaults: pages });
+  await one.run('vault', 'list', '--page-size', '1');
+  assert.equal(one.sent.length, 1);
+  assert.match(one.asides.join(), /^there are more: --page-token more/);
+  const large = testProgram({ ListVaults: pages });
+  await large.run('vault', 'list', '--page-size', '5000');
+  assert.match(large.asides.join(), /^there are more, for a page has at most 1000: --page-token more/);
+});
+
+test('G10: disks and snapshots whose key is lost are listed with the reason, and since when', async () => {
+  const unavailableSince = '2026-01-02T03:04:05Z';
+  const lost = { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED', unavailableSince };
+  const { run, lines } = testProgram({
+    ListDisks: { disks: [{ name: 'subscriptions/local/resourceGroups/g/disks/d1', ...lost }] },
+    ListSnapshots: { snapshots: [{ name: 'subscriptions/local/resourceGroups/g/snapshots/s1', ...lost }] },
+  });
+  for (const noun of ['disk', 'snapshot']) {
+    lines.length = 0;
+    await run(noun, 'list');
+    assert.match(
+      lines.join('\n'),
+      /^NAME +AVAILABILITY +REASON +SINCE\n\S+ +UNAVAILABLE +KEY_DISABLED +2026-01-02/,
+      noun,
+    );
+  }
+});
+
+test('every service is asked where none is named, and one that fails hides no other', async () => {
+  const { run, sent, lines } = testProgram({ ListConsumers: { consumers: [] } });
+  await run('consumers');
+  assert.deepEqual(
+    sent.map(({ service }) => service),
+    ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'],
+  );
+  await run('consumers', 'list', 'disk');
+  assert.equal(sent.length, 6);
+  assert.match(lines.join('\n'), /compute\nnone/);
+  const down = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'later');
+  const partly = testProgram({ ListParkedFacts: [{ parkedFacts: [] }, down, { parkedFacts: [] }] });
+  await assert.rejects(partly.run('parked', 'list', '--json'), down);
+  assert.deepEqual(Object.keys(JSON.parse(partly.lines.join(''))), [
+    'identity',
+    'disk-encryption-set',
+    'disk',
+    'compute',
+  ]);
+});
+
+test('--wait looks until the machine runs, and fails with its reason', async () => {
+  const name = `${group}/virtualMachines/vm1`;
+  const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
+  const good = testProgram({
+    StartVirtualMachine: starting,
+    GetVirtualMachine: [starting, { name, provisioningState: 'SUCCEEDED', powerState: 'RUNNING' }],
+  });
+  await good.run('vm', 'start', 'vm1', '--wait', '--json');
+  assert.equal(JSON.parse(good.lines.join('')).powerState, 'RUNNING');
+  const failure = { operation: 'start', code: 'KEY_DISABLED', message: 'no', accessLoss: { keyVersion: version } };
+  const bad = testProgram({
+    StartVirtualMachine: starting,
+    GetVirtualMachine: { name, provisioningState: 'FAILED', powerState: 'STOPPED', failure },
+  });
+  await assert.rejects(bad.run('vm', 'start', 'vm1', '--wait'), (error) => {
+    assert.ok(error instanceof NotSettled);
+    assert.equal(error.reason, 'KEY_DISABLED');
+    assert.equal(error.metadata.key_version, version);
+    return true;
+  });
+});
+
+const copying = ['disk', 'create', 'd2', '--location', 'l', '--sku', 'PREMIUM_SSD', '--source-snapshot', 's1'] as const;
+
+test('--wait gives the call itself as long, and what it took is part of the time', async () => {
+  const name = `${group}/disks/d2`;
+  const creating = { name, provisioningState: 'CREATING' };
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const waiting = testProgram({ GetDisk: [absent, creating], CreateDisk: creating });
+  await assert.rejects(waiting.run(...copying, '--wait'), /still CREATING after 120000 ms/);
+  const called = (method: string, { sent, deadlines }: typeof waiting) =>
+    deadlines[sent.findIndex((call) => call.method === method)];
+  assert.equal(called('CreateDisk', waiting), 120_000);
+  assert.equal(called('GetDisk', waiting), undefined);
+  const plain = testProgram({ GetDisk: absent, CreateDisk: creating });
+  await plain.run(...copying);
+  assert.equal(called('CreateDisk', plain), undefined);
+});
+
+test('a look at what is waited for takes no longer than there is time left', async () => {
+  const name = `${group}/virtualMachines/vm1`;
+  const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
+  const waiting = testProgram({ StartVirtualMachine: starting, GetVirtualMachine: starting });
+  await assert.rejects(
+    waiting.run('vm', 'start', 'vm1', '--wait', '--timeout', '10s'),
+    /still UPDATING STARTING after 10000 ms/,
+  );
+  const [, ...looks] = waiting.deadlines;
+  assert.ok(looks.length > 10);
+  for (const [n, most = 0] of looks.entries())
+    assert.ok(most >= 1_000 && most <= Number(looks[n - 1] ?? 9_999), `${looks}`);
+  assert.equal(looks.at(-1), 1_000);
+});
+
+test('--wait outlasts what a service lets a call take: the work is looked at, and its end asked for again', async () => {
+  const name = `${group}/disks/d2`;
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'the deadline passed');
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const done = { name, provisioningState: 'SUCCEEDED' };
+  const creating = { name, provisioningState: 'CREATING' };
+  const good = testProgram({ GetDisk: [absent, creating, done], CreateDisk: [late, done] });
+  await good.run(...copying, '--wait');
+  const called = good.sent.map(({ method }) => method);
+  assert.deepEqual(called, ['GetDisk', 'CreateDisk', 'GetDisk', 'GetDisk', 'CreateDisk']);
+  const lost = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+  const undone = testProgram({ GetDisk: [absent, creating, absent], CreateDisk: [late, lost] });
+  await assert.rejects(undone.run(...copying, '--wait'), { reason: 'KEY_DISABLED' });
+});
+
+test('a copy that is not answered in time goes on, and it is said how to look at it', async () => {
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'no answer before the deadline');
+  const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+  const answers = { GetDisk: absent, GetSnapshot: absent, CreateDisk: late, CreateSnapshot: late };
+  const shown = async (method: Partial<typeof answers>, ...words: readonly string[]) => {
+    const error: unknown = await testProgram({ ...answers, ...method })
+      .run(...words)
+      .catch((thrown: unknown) => thrown);
+    return failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
+  };
+  const { code, reason, exitCode, hint = '' } = await shown({}, ...copying);
+  assert.deepEqual([code, reason, exitCode], ['DEADLINE_EXCEEDED', 'NO_ANSWER', 3]);
+  assert.match(hint, /^the work goes on where it has begun, .*; how far it is: interlock disk show d2$/);
+  assert.match((await shown({}, 'snapshot', 'create', 's1', '--disk', 'd1')).hint ?? '', /interlock snapshot show s1$/);
+  const gone = new RpcFailure('UNAVAILABLE', 'CreateDisk', 'disk', 'nobody is there');
+  assert.equal((await shown({ CreateDisk: gone }, ...copying)).hint, 'interlock status shows who serves');
+});
+
+test('a secret goes into a file and not on the screen', async () => {
+  const { run, lines, written } = testProgram({
+    AddSecret: { secretText: 's3cret', principal: { displayName: 'bob' } },
+  });
+  await run('principal', 'add-secret', uuid, 'first', '--output', 'bob.secret', '--json');
+  assert.equal(Buffer.from(written.get('bob.secret') ?? []).toString(), 's3cret');
+  assert.doesNotMatch(lines.join(), /s3cret/);
+});
+
+test('the file for what is told once is made before that is asked for, and goes where nothing came', async () => {
+  const addSecret = ['principal', 'add-secret', uuid, 'first'];
+  const backup = ['key', 'backup', 'kv1/k1'];
+  const { run, sent, written } = testProgram({
+    AddSecret: [new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'no such principal'), { secretText: 's3cret' }],
+    BackupKey: { backup: Buffer.from('all of it').toString('base64') },
+  });
+  written.set('kept', Buffer.from('the only copy'));
+  for (const command of [addSecret, backup]) {
+    await assert.rejects(run(...command, '--output', 'kept'), OutputProblem);
+    await assert.rejects(run(...command, '--output', ''), UsageError);
+  }
+  assert.deepEqual(sent, []);
+  await assert.rejects(run(...addSecret, '--output', 'bob.secret'), { reason: 'PRINCIPAL_NOT_FOUND' });
+  assert.deepEqual([...written.keys()], ['kept']);
+  await run(...addSecret, '--output', 'bob.secret');
+  await run(...backup, '--output', 'k1.backup');
+  assert.deepEqual(
+    [...written].map(([path, content]) => [path, Buffer.from(content).toString()]),
+    [
+      ['kept', 'the only copy'],
+      ['bob.secret', 's3cret'],
+      ['k1.backup', 'all of it'],
+    ],
+  );
+});
+
+test('a watch tells each change', async () => {
+  const { run, lines } = testProgram({
+    WatchVirtualMachine: { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } },
+  });
+  await run('vm', 'watch', 'vm1');
+  assert.match(lines.join(), /STOPPED {2}KEY_DISABLED/);
+});
+
+test('a watch tells a state once, however much else changes; to programs all that changes', async () => {
+  const stopped = { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } };
+  const changes = [
+    { powerState: 'RUNNING', etag: '1' },
+    { ...stopped, etag: '2' },
+    { ...stopped, etag: '3' },
+    { powerState: 'RUNNING', etag: '4', nextStartLosses: [{ reason: 'KEY_DELETED' }] },
+    { powerState: 'RUNNING', etag: '5' },
+  ];
+  const { run, lines } = testProgram({ WatchVirtualMachine: changes });
+  await run('vm', 'watch', 'vm1');
+  assert.deepEqual(
+    lines.map((line) => line.replace(/^\S+ {2}/, '')),
+    ['RUNNING', 'STOPPED  KEY_DISABLED', 'RUNNING  next start fails KEY_DELETED', 'RUNNING'],
+  );
+  const whole = testProgram({ WatchVirtualMachine: changes });
+  await whole.run('vm', 'watch', 'vm1', '--json');
+  assert.deepEqual(
+    whole.lines.map((line) => JSON.parse(line)),
+    changes,
+  );
+});
+
+test('help is there for the whole, a noun and a verb', async () => {
+  for (const args of [['--help'], ['vm', '--help'], ['vm', 'create', '--help']]) {
+    const { run, lines } = testProgram();
+    await assert.rejects(run(...args), (error) => error instanceof CommanderError && error.exitCode === 0);
+    assert.match(lines.join(), /Usage: interlock/);
+  }
+});
+
+test('a flag without effect is still taken, and help offers the one that has one alone', async () => {
+  assert.deepEqual(await requestOf('key', 'purge', 'kv1/k1', '--acknowledge-in-use'), {
+    name: 'vaults/kv1/keys/k1',
+    acknowledgeInUse: true,
+  });
+  const { run, lines } = testProgram();
+  await assert.rejects(run('key', 'purge', '--help'), CommanderError);
+  const help = lines.join('\n');
+  assert.match(help, /--confirm /);
+  assert.doesNotMatch(help, /acknowledge/);
+});
+
+test('a request that is repeated under its own id says so with a flag, which help shows', async () => {
+  const id = '00000000-0000-4000-8000-0000000000aa';
+  const name = 'vaults/kv1/keys/k1';
+  assert.deepEqual(await requestOf('key', 'rotate', 'kv1/k1', '--request-id', id), { name, requestId: id });
+  assert.deepEqual(await requestOf('key', 'rotate', 'kv1/k1'), { name, requestId: id.replace('aa', 'ff') });
+  const { run, lines } = testProgram();
+  await assert.rejects(run('key', 'rotate', '--help'), CommanderError);
+  const help = lines.join(' ').replace(/\s+/g, ' ');
+  assert.match(help, /--request-id <uuid> UUID .*Ids count per key.* A new one each time unless given\./);
+});
+
+test('what an impact is asked for is told apart by its form, and its verb may be left out', async () => {
+  const of = (text: string) => requestOf('impact', text, '--action', 'purge');
+  assert.deepEqual(await of('kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
+  assert.deepEqual(await of('vaults/kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
+  assert.deepEqual(await of('kv1/k1'), { key: 'vaults/kv1/keys/k1', action: 'PURGE' });
+  assert.deepEqual(await of('vaults/kv1/keys/k1'), { key: 'vaults/kv1/keys/k1', action: 'PURGE' });
+  assert.deepEqual(await of(version), { keyVersion: version, action: 'PURGE' });
+  assert.deepEqual(await of(version.replace('vaults/', '').replace('keys/', '').replace('versions/', '')), {
+    keyVersion: version,
+    action: 'PURGE',
+  });
+  assert.deepEqual(await requestOf('impact', 'preview', ADMINISTRATOR), { principal: ADMINISTRATOR });
+  await assert.rejects(requestOf('impact', 'kv1/k1/x/y/z'), UsageError);
+});
+
+test('vault revoke takes its principal as vault grant does, or in short', async () => {
+  const principal = 'principals/00000000-0000-4000-8000-000000000002';
+  for (const args of [['--principal', principal], [principal]]) {
+    assert.deepEqual(await requestOf('vault', 'revoke', 'kv1', ...args), { name: 'vaults/kv1', principal });
+  }
+});
+
+test('a set without identity is nobody, wherever it is named for a principal, and what gives it one is said', async () => {
+  const set = { name: `${group}/diskEncryptionSets/dz`, identity: { principal: '', type: 'NONE' } };
+  for (const args of [
+    ['impact', 'set:dz'],
+    ['vault', 'grant', 'kv1', '--principal', 'set:dz', '--permissions', 'get'],
+    ['vault', 'revoke', 'kv1', '--principal', 'set:dz'],
+    ['role', 'assign', 'set:dz', 'reader', '--scope', 'group'],
+    ['principal', 'delete', 'set:dz'],
+  ]) {
+    const { run, sent } = testProgram({ GetDiskEncryptionSet: set });
+    const error: unknown = await run(...args).catch((thrown: unknown) => thrown);
+    assert.ok(error instanceof UsageError, `${args.join(' ')}: ${error}`);
+    assert.equal(
+      error.message,
+      'dz has no identity: interlock set update dz --identity-type system-assigned gives it one',
+    );
+    assert.deepEqual(
+      sent.map(({ method }) => method),
+      ['GetDiskEncryptionSet'],
+    );
+  }
+});
+
+test('help with a noun tells of the verb that is meant without one', async () => {
+  const { run, lines } = testProgram();
+  await assert.rejects(run('impact', '--help'), CommanderError);
+  assert.match(lines.join('\n'), /--action <disable\|delete\|purge\|expire\|revoke>/);
+});
+
+test('what is deleted is waited for until it is gone', async () => {
+  const gone = new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', '');
+  const name = `${group}/virtualMachines/vm1`;
+  const answers = {
+    DeleteVirtualMachine: { name, provisioningState: 'DELETING' },
+    GetVirtualMachine: [{ name, provisioningState: 'DELETING' }, gone],
+  };
+  const { run, lines } = testProgram(answers);
+  await run('vm', 'delete', 'vm1', '--wait');
+  assert.deepEqual(lines, ['vm1 is gone']);
+});
+
+test('an empty list of a resource group says that groups are names only, and how to see the others', async () => {
+  const empty = testProgram({ ListVirtualMachines: { virtualMachines: [] } });
+  await empty.run('vm', 'list', '--group', 'nope');
+  assert.deepEqual(empty.lines, ['none']);
+  assert.match(empty.asides.join(), /^none in resource group nope: .*: --parent subscriptions\/local$/);
+  const { run, sent, asides } = testProgram({ ListVirtualMachines: { virtualMachines: [] } });
+  await run('vm', 'list', '--parent', 'subscriptions/local');
+  assert.equal(sent[0]?.request.parent, 'subscriptions/local');
+  await run('vm', 'list', '--group', 'nope', '--json');
+  assert.deepEqual(asides, []);
+});
+
+test('an empty list of a subscription that is not there says that there is none', async () => {
+  const missing = new Rejection('NOT_FOUND', 'SUBSCRIPTION_NOT_FOUND', 'no such subscription');
+  for (const noun of ['vault', 'disk', 'set', 'vm', 'snapshot']) {
+    const none = testProgram({ GetSubscription: missing });
+    await none.run(noun, 'list', '--subscription', 'subscriptions/nope');
+    assert.match(none.asides.join(), /^there is no subscriptions\/nope; /, noun);
+  }
+  const unsaid = testProgram({ GetSubscription: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no') });
+  await unsaid.run('vault', 'list', '--parent', 'subscriptions/nope');
+  assert.deepEqual(unsaid.asides, []);
+});
+
+test('a vault is shown with the principals of its policies as people know them, and with their ids where nobody says', async () => {
+  const all = [
+    ADMINISTRATOR,
+    ...['a', 'b', 'c', 'd'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),
+  ];
+  const answers = {
+    GetVault: {
+      name: 'vaults/kv1',
+      accessPolicies: all.map((principal) => ({ principal, keyPermissions: ['GET'] })),
+    },
+    GetPrincipal: [
+      { displayName: 'Olga' },
+      { displayName: 'identity', owner: `${group}/diskEncryptionSets/des1` },
+      { displayName: 'Otto', state: 'DELETED' },
+      new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no'),
+    ],
+  };
+  const { run, lines } = testProgram(answers);
+  await run('vault', 'show', 'kv1');
+  const shown = lines.join('\n');
+  for (const row of [
+    / me \(0{8}-\S+1\) +GET/,
+    / Olga \(0{8}-\S+a\) +GET/,
+    / set:des1 \(0{8}-\S+b\) +GET/,
+    / Otto, deleted \(0{8}-\S+c\) +GET/,
+    / {2}0{8}-\S+d +GET/,
+  ])
+    assert.match(shown, row);
+  const json = testProgram(answers);
+  await json.run('vault', 'show', 'kv1', '--json');
+  assert.deepEqual(
+    json.sent.map(({ method }) => method),
+    ['GetVault'],
+  );
+});

@@ -1,0 +1,135 @@
+import { Argument, Command, type CommanderError, Option } from 'commander';
+import { UsageError } from '../request/usage-error.ts';
+import { nouns, verbs } from '../verbs/table.ts';
+import type { Verb } from '../verbs/verb.ts';
+import { build, versionLine } from './build.ts';
+import { completionScript, type Shell, shells } from './completion.ts';
+import { addContextCommands } from './context-commands.ts';
+import { addDiskDataCommands } from './disk-data-commands.ts';
+import { type Described, helpTexts } from './help.ts';
+import { addLocalCommands } from './local-commands.ts';
+import { filled } from './once.ts';
+import { addProbeCommands } from './probe-commands.ts';
+import { addRoleCommands } from './role-commands.ts';
+import type { Runner } from './runner.ts';
+import { addVerbCommand } from './verb-command.ts';
+
+/**
+ * The command line: a noun for each kind of resource, a verb for each RPC. Parsing throws a CommanderError, also after
+ * help was shown (its exit code is 0 then).
+ * @param args what will be parsed: what they do not name is not built; all when absent
+ */
+export function programOf(runner: Runner, args?: readonly string[]): Command {
+  const described: Described = { options: new WeakMap(), commands: new WeakMap() };
+  const program = new Command('interlock')
+    .description(
+      'The command line of Interlock: pull the key and the machines stop; give it back and every byte is there.',
+    )
+    .usage('<noun> <verb> [names] [--flags]')
+    .version(versionLine(build), '-V, --version', 'the version of this command line')
+    .exitOverride()
+    .configureOutput({ writeOut: runner.print, writeErr: runner.printUsage, outputError: () => undefined })
+    .configureHelp(helpTexts(described))
+    .helpCommand(false)
+    .showSuggestionAfterError(true);
+  for (const option of globalOptions()) program.addOption(option);
+  program.addHelpText('after', footer);
+
+  addLocalCommands(program, runner);
+  addContextCommands(program, runner);
+  addProbeCommands(program, runner);
+  addCompletionCommand(program, runner);
+  for (const [noun, description] of Object.entries(nouns)) {
+    const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
+    for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
+    if (noun === 'disk') addDiskDataCommands(parent, runner);
+    if (noun === 'role') addRoleCommands(parent, runner);
+  }
+  for (const command of allOf(program)) command.exitOverride((error) => refuse(command, error));
+  return program;
+}
+
+/**
+ * The verbs of a noun that a command line may need. All of them take 40 ms, so those of nouns that are not in it are left out,
+ * and those beside the ones that are named, unless help or an error will list them. A word may be a name as well: one too many
+ * does no harm.
+ */
+function verbsFor(noun: string, args: readonly string[] | undefined): readonly Verb[] {
+  const all = verbs.filter((verb) => verb.noun === noun && verb.isMadeElsewhere !== true);
+  if (args === undefined) return all;
+  if (!args.includes(noun)) return [];
+  const named = all.filter(({ verb, isDefault }) => isDefault === true || args.includes(verb));
+  const isListed = args.includes('--help') || args.includes('-h');
+  return isListed || named.length === 0 ? all : named;
+}
+
+const allOf = (command: Command): readonly Command[] => [command, ...command.commands.flatMap(allOf)];
+
+/** What is wrong with how a command was typed says how it is used. @throws UsageError, or what was no mistake as it is */
+function refuse(command: Command, error: CommanderError): never {
+  if (error.exitCode === 0 || error.code === 'commander.help') throw error;
+  const words = [];
+  for (let at: Command | null = command; at !== null; at = at.parent) words.unshift(at.name());
+  const message = error.message
+    .replace(/^error: /, '')
+    .replace(/\n\(Did/, ' (Did')
+    .replace(/\.?$/, '.');
+  const usage = `${words.join(' ')} ${command.usage().replace('[options]', '[--flags]')}`.replace(
+    /^(.*\S) \[--flags\](.*)$/,
+    '$1$2 [--flags]',
+  );
+  throw new UsageError(`${message} Usage: ${usage} (--help says more)`, { cause: error });
+}
+
+/** Adds `completion`. It has the script made from a program with all commands. */
+function addCompletionCommand(program: Command, runner: Runner): void {
+  const completion = program
+    .command('completion')
+    .description('prints what makes a shell complete commands and flags')
+    .addArgument(new Argument('<shell>', 'the shell').choices(shells))
+    .addHelpText('after', completionHelp);
+  completion.action((shell: Shell) =>
+    runner.offline(completion.optsWithGlobals(), async ({ terminal }) =>
+      terminal.out(completionScript(programOf(runner), shell).trimEnd()),
+    ),
+  );
+}
+
+const completionHelp = `
+  bash  eval "$(interlock completion bash)"    in ~/.bashrc
+  zsh   eval "$(interlock completion zsh)"     in ~/.zshrc, after compinit
+  fish  interlock completion fish | source     in ~/.config/fish/config.fish`;
+
+/** Flags of every command, before or after it. */
+function globalOptions(): readonly Option[] {
+  return [
+    filled(
+      '-o, --format <json|yaml|table|wide>',
+      'how answers are shown (default table, which fits 80 columns; wide has all)',
+    ),
+    new Option('--json', 'the same as -o json'),
+    filled(
+      '--query <JMESPath>',
+      'shows only this of the answer, for example vaults[].name; as JSON unless -o says otherwise',
+    ),
+    filled('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
+    filled('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
+    filled('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
+    filled('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
+    filled('--context <name>', 'a cloud by its name: interlock context list (INTERLOCK_CONTEXT)'),
+    filled('--kube-context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_KUBE_CONTEXT)'),
+    filled('--namespace <name>', 'namespace in the cluster (INTERLOCK_NAMESPACE; default interlock)'),
+    filled('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
+  ];
+}
+
+const footer = `
+Names are typed in short (d1, group/d1, kv1/k1, kv1/k1/version) or in full.
+Exit codes: 0 done, 1 refused or failed, 2 not understood (nothing was sent),
+3 no answer.
+
+  interlock vault create kv1 --group g --location westeurope
+  interlock key create kv1/k1 --size 3072
+  interlock key disable kv1/k1
+  interlock vm list --group g
+  interlock trace <id>`;

@@ -1,0 +1,183 @@
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { CommanderError } from 'commander';
+import type { ClusterCloud } from '../cluster/cluster.ts';
+import type { ClusterPlace } from '../cluster/kubectl.ts';
+import { ExitCode, type Failure, failureJson, failureOf, failureText } from '../hints/failure.ts';
+import { outputOf, wantsDocument } from '../output/output.ts';
+import { pasteable } from '../output/pasteable.ts';
+import { timeoutMs as timeoutIn } from '../request/field-values.ts';
+import { UsageError } from '../request/usage-error.ts';
+import type { FoundOut } from '../session/open-session.ts';
+import { dataFolder, type Place, placeOf } from '../session/place.ts';
+import type { Terminal } from '../session/session.ts';
+import { type Environment, type GlobalFlags, readSettings, withoutEmpty } from '../session/settings.ts';
+import { programOf } from './program.ts';
+import type { Runner } from './runner.ts';
+
+/** What the commands of one run share. */
+interface Running extends FoundOut {
+  readonly env: Environment;
+  readonly terminal: Terminal;
+  /** How a user types the command line. */
+  readonly program: string;
+  /** How the run ends where nothing is thrown. */
+  exitCode: number;
+  /** Shows what went wrong. */
+  showFailure(failure: Failure): void;
+}
+
+/**
+ * Runs one command line. @returns the exit code; what went wrong has been shown
+ * @param program how a user types it; commands in what is said beside an answer begin with it
+ */
+export async function run(
+  args: readonly string[],
+  environment: Environment,
+  { err, ...rest }: Terminal,
+  program = 'interlock',
+): Promise<number> {
+  const terminal: Terminal = { ...rest, err: (text) => err(pasteable(text, program)) };
+  const isDocument = wantsDocument(args);
+  const running: Running = {
+    env: withoutEmpty(environment),
+    terminal,
+    program,
+    names: { subscription: undefined, group: undefined },
+    trace: undefined,
+    behind: undefined,
+    exitCode: ExitCode.ok,
+    showFailure: (failure) => {
+      if (isDocument) terminal.err(JSON.stringify(failureJson(failure), undefined, 2));
+      else terminal.err(failureText(failure));
+    },
+  };
+  try {
+    await programOf(runnerOf(running), args).parseAsync(args, { from: 'user' });
+    return running.exitCode;
+  } catch (error) {
+    if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
+    if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
+    const failure = failureOf(error, running.trace, running.names, running.behind);
+    running.showFailure(failure);
+    return failure.exitCode;
+  }
+}
+
+/** How the commands are carried out. What only some of them need is loaded by those. */
+function runnerOf(running: Running): Runner {
+  const { env, terminal } = running;
+  const withSession = sessionsOf(running);
+  return {
+    withSession,
+    up: async (flags) => {
+      const { runLauncher } = await import('./launcher.ts');
+      const args = [
+        ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
+        ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
+      ];
+      running.exitCode = await runLauncher('up.ts', launcherFolder(flags, env), env, args);
+    },
+    rehearse: (flags) => rehearse(flags, running),
+    down: async (flags) => {
+      const { stopCloud } = await import('./launcher.ts');
+      return stopCloud(launcherFolder(flags, env), systemClock, terminal);
+    },
+    status: (flags) =>
+      withSession('status', flags, async (session) => {
+        const { showStatus } = await import('./status.ts');
+        if (await showStatus(session)) return;
+        running.exitCode = ExitCode.unreachable;
+        await sayIfLauncherGone(flags, running);
+      }),
+    probe: async (name, flags, work) => {
+      try {
+        await withSession(name, flags, async (session) => {
+          running.exitCode = (await work(session)) ? ExitCode.ok : ExitCode.refused;
+        });
+      } catch (error) {
+        // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
+        const failure = failureOf(error, running.trace, running.names, running.behind);
+        if (failure.exitCode === ExitCode.usage) throw error;
+        running.showFailure(failure);
+        running.exitCode = ExitCode.refused;
+      }
+    },
+    trace: async (id, flags) => {
+      const { showTrace } = await import('./trace.ts');
+      const { data, cluster } = placeOf(flags, env);
+      return showTrace(id, { data, cluster, terminal, output: await outputOf(flags, terminal) });
+    },
+    offline: async (flags, work) => work({ env, terminal, output: await outputOf(flags, terminal) }),
+    print: (text) => terminal.out(pasteable(text, running.program).trimEnd()),
+    printUsage: (text) => terminal.err(text.trimEnd()),
+  };
+}
+
+/** Opens sessions for commands. */
+const sessionsOf =
+  (running: Running): Runner['withSession'] =>
+  async (name, flags, work) => {
+    const { env, terminal, program } = running;
+    const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
+    const output = await outputOf(flags, terminal);
+    const place = placeOf(flags, env);
+    const cluster = await clusterAt(place, flags);
+    try {
+      const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
+      running.names = settings.namesWithoutFlags;
+      const { inSession } = await import('../session/open-session.ts');
+      await inSession(name, { settings, cluster, found: running, terminal, program, output, timeoutMs }, work);
+    } finally {
+      cluster?.close();
+    }
+  };
+
+async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Running): Promise<void> {
+  const { env, terminal } = running;
+  const out = launcherFolder(flags, env);
+  if (flags.kubernetes !== true) {
+    const { runLauncher } = await import('./launcher.ts');
+    running.exitCode = await runLauncher('start.ts', out, env);
+    return;
+  }
+  const [{ openKubectl }, { rehearseOnCluster }] = await Promise.all([
+    import('../cluster/kubectl.ts'),
+    import('../cluster/cluster-rehearsal.ts'),
+  ]);
+  const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
+  const hasPassed = await rehearseOnCluster(openKubectl(rehearsalPlace(flags, env), env), parts);
+  running.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
+}
+
+/** Services that do not answer are missing for a reason that is known where the launcher has ended. */
+async function sayIfLauncherGone(flags: GlobalFlags, { env, terminal }: Running): Promise<void> {
+  const { data, cluster, env: used } = placeOf(flags, env);
+  const isElsewhere = cluster !== undefined || Object.keys(used).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
+  if (isElsewhere || data === undefined) return;
+  const { isLauncherGone } = await import('./launcher.ts');
+  if (isLauncherGone(data)) terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
+}
+
+/** The cluster that a rehearsal runs in: kubectl's current context where none is named. `--data` names the folder of its report. */
+function rehearsalPlace({ data: _, ...flags }: GlobalFlags, env: Environment): ClusterPlace {
+  const namespace = flags.namespace ?? env.INTERLOCK_NAMESPACE ?? 'interlock';
+  return placeOf(flags, env).cluster ?? { context: undefined, namespace };
+}
+
+/** The cloud in a cluster, where the place is in one. */
+async function clusterAt({ cluster, env, context }: Place, flags: GlobalFlags): Promise<ClusterCloud | undefined> {
+  if (cluster === undefined) return undefined;
+  const actsAsOther = (flags.as ?? env.INTERLOCK_AS ?? context.as) !== undefined;
+  const [{ openClusterCloud }, { openKubectl }] = await Promise.all([
+    import('../cluster/cluster.ts'),
+    import('../cluster/kubectl.ts'),
+  ]);
+  return openClusterCloud(openKubectl(cluster, env), actsAsOther);
+}
+
+/** The folder a command of the launcher works on. @throws UsageError where none is named and this is no clone */
+function launcherFolder(flags: GlobalFlags, env: Environment): string {
+  const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
+  if (data !== undefined) return data;
+  throw new UsageError('name the data folder of the launcher with --data or INTERLOCK_DATA');
+}

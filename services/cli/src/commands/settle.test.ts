@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import { hintFor } from '../hints/hints.ts';
+import { shortName } from '../request/names.ts';
+import { sleepingClock } from '../session/test-session.ts';
+import { NotSettled, type SettleOptions, settle } from './settle.ts';
+
+function watched(...states: readonly (JsonObject | Error)[]): SettleOptions & { readonly said: string[] } {
+  const left = [...states];
+  const said: string[] = [];
+  const clock = sleepingClock();
+  return {
+    get: async () => {
+      const next = left.length > 1 ? left.shift() : left[0];
+      if (next === undefined || next instanceof Error) throw next ?? new Error('asked too often');
+      return next;
+    },
+    clock,
+    timeoutMs: 5_000,
+    beganMs: clock.monotonicMs(),
+    isRunWanted: false,
+    isDeletion: false,
+    say: (state) => said.push(state),
+    said,
+  };
+}
+
+const gone = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
+
+test('a passing state is waited out, and each state is told once', async () => {
+  const options = watched(
+    { provisioningState: 'UPDATING' },
+    { provisioningState: 'UPDATING' },
+    { provisioningState: 'SUCCEEDED' },
+  );
+  assert.deepEqual(await settle({ provisioningState: 'UPDATING' }, options), { provisioningState: 'SUCCEEDED' });
+  assert.deepEqual(options.said, ['UPDATING', 'SUCCEEDED']);
+});
+
+test('a settled answer is not asked about again', async () => {
+  await settle({ provisioningState: 'SUCCEEDED', powerState: 'RUNNING' }, watched());
+});
+
+test('a set that is made is shown once its vault has said whether it may use its key, and not for ever without', async () => {
+  const blank = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v' }] };
+  const lost = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v', state: 'LOST' }] };
+  assert.deepEqual(await settle(blank, watched(blank, lost)), lost);
+  assert.deepEqual(
+    await settle(blank, { ...watched(blank), timeoutMs: 60_000 }),
+    blank,
+    'a vault that gives no answer',
+  );
+});
+
+test('what is deleted is gone in the end', async () => {
+  const options = { ...watched({ name: 'vm', provisioningState: 'DELETING' }, gone), isDeletion: true };
+  assert.deepEqual(await settle({ name: 'vm', provisioningState: 'DELETING' }, options), { name: 'vm', deleted: true });
+  await assert.rejects(settle({ provisioningState: 'UPDATING' }, watched(gone)), gone);
+});
+
+test('a machine that had to run and was stopped by a key fails with that reason', async () => {
+  const stopped = { provisioningState: 'SUCCEEDED', powerState: 'STOPPED', stopReason: { reason: 'KEY_EXPIRED' } };
+  await assert.rejects(settle(stopped, { ...watched(), isRunWanted: true }), reason('KEY_EXPIRED'));
+  await settle(stopped, watched());
+});
+
+test('VM-48: what failed before is not told of a stop; what fails now is, and what keeps a machine from running', async () => {
+  const failureAt = (failureTime: string) => ({ operation: 'start', code: 'KEY_DISABLED', failureTime });
+  const off = {
+    provisioningState: 'FAILED',
+    powerState: 'STOPPED',
+    failure: failureAt('2026-01-01T00:00:00Z'),
+  };
+  const later = { ...off, failure: failureAt('2026-01-01T00:01:00Z') };
+  assert.deepEqual(await settle(off, watched()), off, 'it is off already');
+  const stopping = { ...off, provisioningState: 'UPDATING', powerState: 'STOPPING' };
+  assert.deepEqual(await settle(stopping, watched(off)), off);
+  await assert.rejects(settle(stopping, watched(later)), reason('KEY_DISABLED'));
+  await assert.rejects(settle(off, { ...watched(), isRunWanted: true }), reason('KEY_DISABLED'));
+  const running = { ...off, powerState: 'RUNNING' };
+  assert.deepEqual(await settle(running, { ...watched(), isRunWanted: true }), running);
+  await assert.rejects(settle(off, { ...watched(), isDeletion: true }), reason('KEY_DISABLED'));
+  const timeless = { provisioningState: 'FAILED', failure: { code: 'KEY_DISABLED' } };
+  await assert.rejects(settle(timeless, watched()), reason('KEY_DISABLED'), 'what says no time may be new');
+});
+
+test('what takes too long says so; a rotation that waits says for what', async () => {
+  await assert.rejects(
+    settle({ provisioningState: 'UPDATING' }, watched({ provisioningState: 'UPDATING' })),
+    reason('TIMEOUT'),
+  );
+  const rotation = {
+    state: 'WAITING',
+    waitingReason: 'KEY_DISABLED',
+    waitingForKeyVersion: 'vaults/v/keys/k/versions/0',
+  };
+  const waiting = { provisioningState: 'UPDATING', rotation };
+  await assert.rejects(settle(waiting, watched(waiting)), reason('KEY_DISABLED'));
+});
+
+test('a rotation that waits for another reason than a lost key says that one, and what can be done about it', async () => {
+  const version = 'vaults/weak/keys/k/versions/0';
+  const rotation = {
+    state: 'WAITING',
+    waitingReason: 'KEY_ACCESS_REASON_UNSPECIFIED',
+    waitingCode: 'TARGET_WEAKER_PROTECTED',
+    waitingForKeyVersion: version,
+  };
+  const name = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1';
+  const waiting = { name, provisioningState: 'UPDATING', activeKey: { keyVersion: version }, rotation };
+  const options = watched(waiting);
+  const error = await settle(waiting, options).catch((failure: unknown) => failure);
+  assert.ok(error instanceof NotSettled && error.reason === 'TARGET_WEAKER_PROTECTED', String(error));
+  assert.deepEqual(options.said, ['UPDATING', `waits for ${version}: TARGET_WEAKER_PROTECTED`]);
+  const hint = hintFor(error.reason, error.metadata, (full) =>
+    shortName(full, { subscription: undefined, group: undefined }),
+  );
+  assert.match(hint ?? '', /^interlock vault enable-purge-protection weak, or .* set assign-key .*des1 --key /);
+});
+
+test('a rotation that goes on only once somebody acts is said at once and given up soon, with what it needs', async () => {
+  const rotationOf = (waitingReason: string) => ({
+    state: 'WAITING',
+    waitingReason,
+    waitingForKeyVersion: 'vaults/v/keys/k/versions/0',
+    doneCount: 1,
+    resourcesCount: 3,
+  });
+  const setOf = (waitingReason: string) => ({
+    name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1',
+    provisioningState: 'UPDATING',
+    activeKey: { keyVersion: 'vaults/v/keys/other/versions/1' },
+    rotation: rotationOf(waitingReason),
+  });
+  const said: string[] = [];
+  const clock = sleepingClock();
+  const startedMs = clock.monotonicMs();
+  const patient = {
+    ...watched(setOf('KEY_DISABLED')),
+    clock,
+    timeoutMs: 120_000,
+    say: (state: string) => said.push(state),
+  };
+  const error = await settle(setOf('KEY_DISABLED'), patient).catch((failure: unknown) => failure);
+  assert.ok(error instanceof NotSettled && error.reason === 'KEY_DISABLED', String(error));
+  assert.match(
+    error.message,
+    /^UPDATING: 1 of 3 disks and snapshots have moved, the rest waits for vaults\/v\/keys\/k\//,
+  );
+  assert.equal(error.metadata.assigned_key, 'vaults/v/keys/other/versions/1');
+  assert.ok(clock.monotonicMs() - startedMs < 5_000, `after ${clock.monotonicMs() - startedMs} ms`);
+  assert.deepEqual(said, ['UPDATING', 'waits for vaults/v/keys/k/versions/0: KEY_DISABLED']);
+  const hint = hintFor(error.reason, error.metadata, (name) =>
+    shortName(name, { subscription: undefined, group: undefined }),
+  );
+  assert.match(
+    hint ?? '',
+    /^interlock key enable v\/k where .*, v\/k\/0 where .*, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,
+  );
+  // What a moment cures is waited for, and so is what was under way when it was asked.
+  const done = { name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1', provisioningState: 'SUCCEEDED' };
+  for (const cured of ['KEY_VAULT_UNREACHABLE', 'KEY_DISABLED']) {
+    assert.equal(await settle(setOf(cured), { ...watched(done), timeoutMs: 120_000 }), done);
+  }
+  const silent = Array.from({ length: 20 }, () => setOf('KEY_VAULT_UNREACHABLE'));
+  assert.equal(await settle(setOf('KEY_VAULT_UNREACHABLE'), { ...watched(...silent, done), timeoutMs: 120_000 }), done);
+});
+
+const reason = (expected: string) => (error: unknown) => error instanceof NotSettled && error.reason === expected;

@@ -1,0 +1,177 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { JsonObject } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { outputOf } from '../output/output.ts';
+import { services } from '../session/settings.ts';
+import { sleepingClock } from '../session/test-session.ts';
+import { showStatus } from './status.ts';
+
+const consumers = [
+  { name: 'consumers/key-vault-0', gap: '2', lagMs: '40', parkedCount: 1 },
+  { name: 'consumers/key-vault-1', gap: '0', lagMs: '90', parkedCount: 0 },
+];
+const telling = { position: '7', gap: '0', problem: '' };
+
+const replica = (name: string, state = 'WORKING', also: JsonObject = {}): JsonObject => ({
+  name: `replicas/${name}`,
+  state,
+  ...also,
+});
+
+/** Asks with these relays; every service has the same consumers. */
+const ask = async (
+  relays: Partial<Record<Workload, JsonObject | Error>>,
+  isJson = false,
+  held: JsonObject = {},
+  replicas: Partial<Record<Workload, JsonObject[]>> = {},
+) => {
+  const lines: string[] = [];
+  const say = (line: string): void => void lines.push(line);
+  const nothing = () => assert.fail('only lines are written');
+  const isWell = await showStatus({
+    caller: {
+      call: async (service, { path }) => {
+        if (path.endsWith('/GetHold')) return held;
+        if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
+        if (!path.endsWith('/GetRelay')) return { consumers };
+        const relay = relays[service] ?? telling;
+        if (relay instanceof Error) throw relay;
+        return relay;
+      },
+    },
+    clock: sleepingClock(),
+    terminal: {
+      out: say,
+      err: nothing,
+      outBytes: nothing,
+      in: nothing,
+      readFile: nothing,
+      writeFile: nothing,
+      newFile: (path: string) => ({ path, write: nothing, discard: nothing }),
+    },
+    output: await outputOf({ json: isJson }, { out: say }),
+  });
+  return { isWell, text: lines.join('\n') };
+};
+
+test('who serves is shown with what it has not heard yet', async () => {
+  const { isWell, text } = await ask({});
+  assert.equal(isWell, true);
+  assert.match(text, /^disk +serving +0 ms +2 +90 ms +1 +1$/m);
+});
+
+test('a service that cannot tell the others what happens in it is silent, says why, and not all is well', async () => {
+  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'no room for stream X' };
+  const { isWell, text } = await ask({ 'key-vault': silent });
+  assert.equal(isWell, false);
+  assert.match(text, /^key-vault +silent +has told nothing since 2026-01-01T00:00:00Z: no room for stream X$/m);
+  assert.match(text, /^identity +serving/m);
+  const { services } = JSON.parse((await ask({ 'key-vault': silent }, true)).text);
+  assert.deepEqual([services[1].service, services[1].state, services[1].untold], ['key-vault', 'silent', 3]);
+});
+
+test('Postgres and NATS are named: those a service cannot reach, and which', async () => {
+  const calm = await ask({});
+  assert.match(calm.text, /^postgres +serving$/m);
+  assert.match(calm.text, /^nats +serving$/m);
+  const gone = new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'the event store cannot be reached');
+  const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'timeout', failing: 'BUS' };
+  const relays = { disk: gone, compute: gone, 'key-vault': silent };
+  const { isWell, text } = await ask(relays);
+  assert.equal(isWell, false);
+  assert.match(text, /^disk +no store +does not reach Postgres$/m);
+  assert.match(text, /^postgres +failing +disk, compute cannot reach it$/m);
+  assert.match(text, /^nats +failing +key-vault cannot tell through it$/m);
+  assert.deepEqual(JSON.parse((await ask(relays, true)).text).servers, [
+    { server: 'postgres', state: 'failing', services: ['disk', 'compute'], shortages: [] },
+    { server: 'nats', state: 'failing', services: ['key-vault'], shortages: [] },
+  ]);
+  // Asked until the time was over, and of a token that identity could not give.
+  const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
+  assert.match((await ask({ disk: late })).text, /^disk +no store +does not reach Postgres$/m);
+  const { code, reason } = gone;
+  const noToken = new Rejection(code, reason, 'identity gave no token: no store', { token_issuer: 'identity' });
+  const tokens = await ask({ identity: noToken, disk: noToken });
+  assert.match(tokens.text, /^disk +not asked +identity gives no token to ask it with$/m);
+  assert.match(tokens.text, /^postgres +failing +identity cannot reach it$/m);
+  const unissued = new RpcFailure('UNAVAILABLE', 'interlock.identity.v1.IdentityService/IssueToken', 'p', 'refused');
+  const alone = (await ask({ identity: unissued, disk: unissued })).text;
+  assert.match(alone, /^identity +unreachable +.*IssueToken/m);
+  assert.match(alone, /^disk +not asked +/m);
+  // Nothing is told without a store either, and that is no word about NATS.
+  const stuck = await ask(Object.fromEntries(services.map((service) => [service, { ...silent, failing: 'STORE' }])));
+  assert.match(stuck.text, /^postgres +failing +identity, .*compute cannot reach it$/m);
+  assert.match(stuck.text, /^nats +unknown +no service says how it does$/m);
+  const mute = await ask(Object.fromEntries(services.map((service) => [service, silent])));
+  assert.match(mute.text, /^postgres +serving$/m);
+  const down = new RpcFailure('UNAVAILABLE', 'm', 'p', 'connect ECONNREFUSED');
+  const all = Object.fromEntries(services.map((service) => [service, down]));
+  assert.match((await ask(all)).text, /^postgres +unknown +no service says how it does$/m);
+});
+
+test('a key-vault that lets nobody use a key says so, since when and why', async () => {
+  const hold = { holdId: 'a1b2c3d4', startTime: '2026-01-01T00:00:00Z', reason: 'STORE_WENT_BACK' };
+  const { isWell, text } = await ask({}, false, { hold });
+  assert.equal(isWell, false);
+  assert.match(text, /^key-vault +on hold +lets nobody use a key since 2026-01-01T00:00:00Z: STORE_WENT_BACK/m);
+  assert.match(text, /^disk +serving/m);
+});
+
+test('of several processes each is shown; one that is gone is named, and not all is well', async () => {
+  const replicas = {
+    compute: [replica('compute'), replica('compute-1', 'GONE', { goneTime: '2026-01-01T00:00:00Z' })],
+    disk: [replica('disk'), replica('disk-standby-1a2b3c4d', 'STANDBY')],
+  };
+  const { isWell, text } = await ask({}, false, {}, replicas);
+  assert.equal(isWell, false);
+  assert.match(text, /^compute +degraded +0 ms .* 1 of 2$/m);
+  assert.match(text, /^ {2}compute +working$/m);
+  assert.match(text, /^ {2}compute-1 +gone since 2026-01-01T00:00:00Z/m);
+  assert.match(text, /^disk +serving +0 ms .* 2, 1 standby$/m);
+  assert.match(text, /^ {2}disk-standby-1a2b3c4d +standby$/m);
+  assert.equal((await ask({}, false, {}, { disk: replicas.disk })).isWell, true);
+  const { services } = JSON.parse((await ask({}, true, {}, replicas)).text);
+  const compute = services.find(({ service }: { service: string }) => service === 'compute');
+  assert.equal(compute.state, 'degraded');
+  assert.equal(compute.problem, 'compute-1 is gone since 2026-01-01T00:00:00Z');
+  assert.deepEqual(compute.replicas[1], { name: 'compute-1', state: 'gone', since: '2026-01-01T00:00:00Z' });
+});
+
+test('a process whose folder is not the one of the host is shown as not ready, with the reason', async () => {
+  const replicas = { compute: [replica('compute-0'), replica('compute-1-1a2b3c4d', 'OTHER_HOST_FOLDER')] };
+  const { isWell, text } = await ask({}, false, {}, replicas);
+  assert.equal(isWell, false);
+  assert.match(text, /^compute +degraded +0 ms .* 1 of 2$/m);
+  assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not the one of the host$/m);
+});
+
+test('a caller who may ask nobody is refused once, as by every other command; beside others the missing right is named', async () => {
+  const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'Caller is not authorized to perform action', {
+    action: 'platform/messaging/read',
+    scope: '/',
+  });
+  const all = Object.fromEntries(services.map((service) => [service, denied]));
+  for (const isJson of [false, true]) await assert.rejects(ask(all, isJson), denied);
+  const gone = new RpcFailure('UNAVAILABLE', 'GetRelay', 'disk', 'nobody is there');
+  const { isWell, text } = await ask({ ...all, disk: gone });
+  assert.equal(isWell, false);
+  assert.match(text, /^disk +unreachable/m);
+  assert.match(text, /^compute +refusing +the right platform\/messaging\/read is missing$/m);
+});
+
+test('a stream with fewer copies than it should have, or that does not exist, makes NATS degraded: not all is well', async () => {
+  const telling = { position: '7', gap: '0' };
+  const { isWell, text } = await ask({
+    disk: { ...telling, streamCopies: 1, streamCopiesWanted: 3 },
+    compute: { ...telling, streamCopiesWanted: 3, streamProblem: 'NATS has no stream interlock_compute; an operator' },
+    identity: { ...telling, streamCopies: 3, streamCopiesWanted: 3 },
+  });
+  assert.equal(isWell, false);
+  assert.match(
+    text,
+    /^nats +degraded +the stream of disk has 1 of 3 copies; NATS has no stream interlock_compute; an operator$/m,
+  );
+  assert.match(text, /^disk +serving/m);
+});

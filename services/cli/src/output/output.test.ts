@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { UsageError } from '../request/usage-error.ts';
+import { testProgram } from '../session/test-session.ts';
+import { wantsDocument } from './output.ts';
+
+const vaults = [
+  { name: 'vaults/kv1', location: 'westeurope' },
+  { name: 'vaults/kv2', location: 'northeurope' },
+];
+const shown = async (...args: readonly string[]): Promise<string> => {
+  const { run, lines } = testProgram({ ListVaults: { vaults, nextPageToken: '' } });
+  await run('vault', 'list', ...args);
+  return lines.join('\n');
+};
+
+test('-o json and --json show the answer as one document, -o yaml the same in YAML', async () => {
+  const json = await shown('-o', 'json');
+  assert.deepEqual(JSON.parse(json), { vaults, nextPageToken: '' });
+  assert.equal(await shown('--json'), json);
+  assert.equal(await shown('--format=json'), json);
+  assert.match(await shown('-o', 'yaml'), /^vaults:\n {2}- name: vaults\/kv1\n {4}location: westeurope\n/);
+});
+
+test('--query shows what JMESPath takes of the answer: as JSON, YAML, or a table', async () => {
+  assert.deepEqual(JSON.parse(await shown('--query', 'vaults[].name')), ['vaults/kv1', 'vaults/kv2']);
+  assert.equal(await shown('--query', 'vaults[].name', '-o', 'yaml'), '- vaults/kv1\n- vaults/kv2');
+  assert.equal(await shown('--query', 'vaults[0].name', '-o', 'table'), 'vaults/kv1', 'a text as it is, for scripts');
+  assert.equal(
+    await shown('--query', 'vaults[].{name: name, place: location}', '-o', 'table'),
+    'NAME        PLACE\nvaults/kv1  westeurope\nvaults/kv2  northeurope',
+  );
+});
+
+test('a format that does not exist, two of them, and a query that is none are refused before anything is sent', async () => {
+  const refused = async (...args: readonly string[]): Promise<string> => {
+    const { run, sent } = testProgram();
+    const error = await run('vault', 'list', ...args).then(
+      () => assert.fail('not refused'),
+      (thrown: unknown) => thrown,
+    );
+    assert.ok(error instanceof UsageError, String(error));
+    assert.deepEqual(sent, []);
+    return error.message;
+  };
+  assert.match(
+    await refused('-o', 'jsn'),
+    /^-o must be one of json, yaml, table, wide, not "jsn"\. Did you mean json\?/,
+  );
+  assert.match(await refused('--json', '-o', 'table'), /^--json is -o json: give one/);
+  assert.match(await refused('--query', 'vaults[?'), /^--query "vaults\[\?" is not JMESPath: /);
+});
+
+test('errors are documents where the answer would be one', () => {
+  for (const args of [['--json'], ['-o', 'json'], ['-ojson'], ['--format', 'yaml'], ['--format=yaml']])
+    assert.equal(wantsDocument(['vm', 'list', ...args]), true, args.join(' '));
+  for (const args of [[], ['-o', 'table'], ['-o', 'wide'], ['json']])
+    assert.equal(wantsDocument(['vm', 'list', ...args]), false, args.join(' '));
+});

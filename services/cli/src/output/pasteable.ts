@@ -1,0 +1,20 @@
+import { basename, dirname } from 'node:path';
+import type { Build } from '../commands/build.ts';
+import { nouns } from '../verbs/table.ts';
+
+/** Words behind `interlock` that make a text a command. */
+const words = ['up', 'down', 'status', 'rehearse', 'trace', 'probe', 'context', 'completion', ...Object.keys(nouns)];
+const command = new RegExp(`(?<![\\w./@-])(?<!npx )interlock (?=(?:${words.join('|')}|--)\\b)`, 'g');
+
+/**
+ * What a user types to run this command line: `interlock` where it is installed or on the PATH, else `npx interlock`.
+ * @param script path as it was started: `services/cli/bin` of the clone is for the PATH
+ */
+export const programOfBuild = ({ clone }: Build, script: string): string =>
+  clone === undefined || (basename(script) === 'interlock' && basename(dirname(script)) === 'bin')
+    ? 'interlock'
+    : 'npx interlock';
+
+/** A text whose commands can be pasted. */
+export const pasteable = (text: string, program: string): string =>
+  program === 'interlock' ? text : text.replace(command, `${program} `);

@@ -1,0 +1,145 @@
+import assert from 'node:assert/strict';
+import { execFileSync, spawnSync } from 'node:child_process';
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { OutputProblem } from './output-problem.ts';
+import { openTerminal } from './terminal.ts';
+
+const module = JSON.stringify(new URL('./terminal.ts', import.meta.url).href);
+const script = (deed: string) =>
+  `const { openTerminal } = await import(${module}); const terminal = openTerminal(); ${deed}`;
+/** A hundred thousand lines: more than any pipe holds. */
+const lines = script(`process.stdout; for (let n = 0; n < 100_000; n += 1) terminal.out('line ' + n);`);
+const bytes = script('for (let n = 0; n < 1_000; n += 1) await terminal.outBytes(Buffer.alloc(65_536));');
+const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
+const node = (text: string) => `${quoted(process.execPath)} --input-type=module --eval ${quoted(text)}`;
+
+test('a reader that has enough ends the command, without a word', () => {
+  for (const [what, text] of Object.entries({ lines, bytes })) {
+    const { stdout, stderr } = spawnSync('bash', [
+      '-c',
+      `${node(text)} | head -c 10 >/dev/null; echo "\${PIPESTATUS[0]}"`,
+    ]);
+    assert.deepEqual([what, String(stdout).trim(), String(stderr)], [what, '141', '']);
+  }
+});
+
+test('what is to be done before the end is done also where the reader has enough', () => {
+  const endings = JSON.stringify(new URL('../session/endings.ts', import.meta.url).href);
+  const act = `(await import(${endings})).beforeEnd(async () => { await new Promise((done) => setTimeout(done, 10)); console.error('tidy'); });`;
+  for (const [what, text] of Object.entries({ lines, bytes })) {
+    const { stdout, stderr } = spawnSync('bash', [
+      '-c',
+      `${node(`${act} ${text}`)} | head -c 10 >/dev/null; echo "\${PIPESTATUS[0]}"`,
+    ]);
+    assert.deepEqual([what, String(stdout).trim(), String(stderr)], [what, '141', 'tidy\n']);
+  }
+});
+
+test('a file that waits for its content goes with the command that is ended', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = (name: string) => JSON.stringify(join(folder, name));
+  const end = `process.kill(process.pid, 'SIGTERM'); setInterval(() => undefined, 1_000);`;
+  const pieces = `(async function* () { yield Buffer.from('half'); ${end} await new Promise(() => undefined); })()`;
+  const deeds = [
+    `terminal.newFile(${path('secret')}); ${end}`,
+    `await terminal.writeFile(${path('image')}, ${pieces});`,
+  ];
+  for (const deed of deeds) {
+    const { status } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+    assert.deepEqual([status, readdirSync(folder)], [143, []]);
+  }
+});
+
+test('a slow reader gets every line', () => {
+  const read = execFileSync('bash', ['-c', `${node(lines)} | (sleep 0.5; wc -l)`]);
+  assert.equal(String(read).trim(), '100000');
+});
+
+test('a file is written piece by piece, and takes the place of another once it is whole', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { writeFile } = openTerminal();
+  const path = join(folder, 'image');
+  writeFileSync(path, 'before');
+  const sizes: number[] = [];
+  const pieces = async function* (count: number, failure?: Error) {
+    for (let n = 0; n < count; n += 1) {
+      yield Buffer.alloc(1_000, n);
+      // Nothing is kept of what was taken.
+      sizes.push(statSync(`${path}.part`).size);
+    }
+    if (failure !== undefined) throw failure;
+  };
+  await assert.rejects(writeFile(path, pieces(2, new Error('refused'))), /^Error: refused$/);
+  assert.deepEqual([String(readFileSync(path)), readdirSync(folder)], ['before', ['image']]);
+  await writeFile(path, pieces(3));
+  assert.deepEqual(sizes, [1_000, 2_000, 1_000, 2_000, 3_000]);
+  const { size, mode } = statSync(path);
+  assert.deepEqual([size, mode & 0o777, readdirSync(folder)], [3_000, 0o600, ['image']]);
+  await writeFile('/dev/null', pieces(0));
+  await assert.rejects(writeFile(folder, pieces(0)), /is a folder$/);
+});
+
+test('a new file is for its owner alone, takes the place of none, and what cannot be one says why', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const { newFile, writeFile } = openTerminal();
+  const path = join(folder, 'secret');
+  newFile(path).discard();
+  assert.equal(existsSync(path), false);
+  newFile(path).write(Buffer.from('once'));
+  assert.equal(statSync(path).mode & 0o777, 0o600);
+  const problems = [
+    [path, /secret is there already, and stays as it is$/, /^name a file that is not there/],
+    [folder, /is a folder$/, /^name a file in it$/],
+    [join(folder, 'none', 'x'), /^the folder of \S+ is not there$/, /^mkdir -p \S+none$/],
+    [join(path, 'x'), /cannot be written: ENOTDIR/, /^name a file that you may write$/],
+  ] as const;
+  for (const [where, message, hint] of problems)
+    assert.throws(
+      () => newFile(where),
+      (error) => error instanceof OutputProblem && message.test(error.message) && hint.test(error.hint),
+      where,
+    );
+  assert.equal(String(readFileSync(path)), 'once');
+  newFile('/dev/null').discard();
+  const none = async function* () {};
+  await assert.rejects(
+    writeFile(join(folder, 'none', 'x'), none()),
+    /^OutputProblem: the folder of \S+none\/x is not there$/,
+  );
+});
+
+test('a full device is one line that says so, for lines and bytes, and no stack', {
+  skip: !existsSync('/dev/full'),
+}, () => {
+  const caught = (deed: string) =>
+    script(`try { ${deed} } catch (error) { terminal.err(error.name + ': ' + error.message); process.exitCode = 1; }`);
+  for (const deed of ["terminal.out('a line');", 'await terminal.outBytes(Buffer.alloc(65_536));']) {
+    const { status, stderr } = spawnSync('bash', ['-c', `${node(caught(deed))} > /dev/full`]);
+    assert.match(
+      String(stderr),
+      /^OutputProblem: standard output cannot be written: ENOSPC: no space left on device[^\n]*\n$/,
+    );
+    assert.equal(status, 1);
+  }
+});
+
+test('a wait that is ended by Ctrl-C says that the work continues, how to look at it, and ends with 130', () => {
+  const interruptible = JSON.stringify(new URL('../session/interruptible.ts', import.meta.url).href);
+  const deed = `
+    const { interruptible } = await import(${interruptible});
+    setInterval(() => undefined, 1_000);
+    setTimeout(() => process.kill(process.pid, 'SIGINT'), 0);
+    await interruptible('vm show vm1', terminal, () => new Promise(() => undefined));`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', script(deed)]);
+  assert.equal(
+    String(stderr),
+    'interrupted: the operation continues in the cloud; interlock vm show vm1 shows its state\n',
+  );
+  assert.equal(status, 130);
+});

@@ -1,0 +1,175 @@
+import {
+  closeSync,
+  createReadStream,
+  fchmodSync,
+  openSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
+import { dirname } from 'node:path';
+import { UsageError } from '../request/usage-error.ts';
+import { beforeEnd, endWith, isEnding, readerGone } from '../session/endings.ts';
+import type { NewFile, Terminal } from '../session/session.ts';
+import { OutputProblem } from './output-problem.ts';
+
+/** The process's own streams and files. Lines are written at once, so that nothing is lost when the process ends. */
+export function openTerminal(): Terminal {
+  // Of a write that failed, whoever wrote is told (`outBytes`); a reader that has enough ends the process.
+  process.stdout.on('error', (error: WriteError) => error.code === 'EPIPE' && endWithReader());
+  return {
+    isOutTerminal: process.stdout.isTTY === true,
+    width: process.stdout.isTTY ? process.stdout.columns : undefined,
+    out: (text) => writeAll(1, `${text}\n`),
+    err: (text) => writeAll(2, `${text}\n`),
+    outBytes: async (bytes) => {
+      // Nobody reads any more, and what is to be done before the end is being done.
+      if (isEnding()) await never();
+      await new Promise<void>((resolve, reject) => {
+        process.stdout.write(bytes, (error) => {
+          if (error === undefined || error === null) resolve();
+          else if (isReaderGone(error)) endWithReader();
+          else reject(outNotWritten(error));
+        });
+      });
+    },
+    in: (path = '-') => (path === '-' ? process.stdin : piecesOf(path)),
+    readFile: (path) => {
+      try {
+        return readFileSync(path === '-' ? 0 : path);
+      } catch (error) {
+        throw unreadable(path, error);
+      }
+    },
+    writeFile,
+    newFile,
+  };
+}
+
+async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {
+  try {
+    yield* createReadStream(path);
+  } catch (error) {
+    throw unreadable(path, error);
+  }
+}
+
+const unreadable = (path: string, error: unknown): UsageError =>
+  new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
+
+async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
+  // A pipe or a terminal (/dev/stdout) holds nothing that could be replaced; a folder is refused.
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
+  const draft = isFile ? `${path}.part` : path;
+  const file = opened(draft, 'w', path);
+  const takeBack = beforeEnd(() => isFile && unlinkSync(draft));
+  try {
+    // Also where a draft was left by a command that was killed, with other rights.
+    if (isFile) fchmodSync(file, 0o600);
+    for await (const piece of pieces) writtenTo(path, file, piece);
+    if (isFile) renameSync(draft, path);
+  } catch (error) {
+    if (isFile) unlinkSync(draft);
+    throw error;
+  } finally {
+    takeBack();
+    closeSync(file);
+  }
+}
+
+function newFile(path: string): NewFile {
+  const there = statSync(path, { throwIfNoEntry: false });
+  // A pipe or a terminal (/dev/stdout) holds nothing that would be lost.
+  const isFile = there === undefined || there.isFile() || there.isDirectory();
+  const file = opened(path, isFile ? 'wx' : 'w');
+  // Nothing came into it yet: it would be in the way of the same command.
+  const takeBack = beforeEnd(() => isFile && unlinkSync(path));
+  return {
+    path,
+    write: (content) => {
+      takeBack();
+      try {
+        writtenTo(path, file, content);
+      } finally {
+        closeSync(file);
+      }
+    },
+    discard: () => {
+      takeBack();
+      closeSync(file);
+      if (isFile) unlinkSync(path);
+    },
+  };
+}
+
+/** @param named as its user named it, for the error */
+function opened(path: string, flags: 'w' | 'wx', named = path): number {
+  try {
+    return openSync(path, flags, 0o600);
+  } catch (error) {
+    throw outputProblem(named, error);
+  }
+}
+
+function writtenTo(path: string, file: number, content: Uint8Array): void {
+  try {
+    writeFileSync(file, content);
+  } catch (error) {
+    throw outputProblem(path, error);
+  }
+}
+
+function outputProblem(path: string, error: unknown): unknown {
+  if (!(error instanceof Error && 'code' in error)) return error;
+  const { code, message } = error;
+  if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
+    return new OutputProblem(`${path} is a folder`, 'name a file in it', error);
+  if (code === 'EEXIST')
+    return new OutputProblem(
+      `${path} is there already, and stays as it is`,
+      'name a file that is not there, or move that one away before',
+      error,
+    );
+  if (code === 'ENOENT')
+    return new OutputProblem(`the folder of ${path} is not there`, `mkdir -p ${dirname(path)}`, error);
+  return new OutputProblem(`${path} cannot be written: ${message}`, 'name a file that you may write', error);
+}
+
+type WriteError = Error & { readonly code?: unknown };
+
+/** What is written to a reader that is gone fails once more in another way while the process ends. */
+const isReaderGone = (error: WriteError): boolean => error.code === 'EPIPE' || isEnding();
+
+const endWithReader = (): void => void endWith(readerGone);
+
+const never = (): Promise<never> => new Promise(() => undefined);
+
+const outNotWritten = (error: Error): OutputProblem =>
+  new OutputProblem(
+    `standard output cannot be written: ${error.message}`,
+    'make room where it goes, or name a file elsewhere',
+    error,
+  );
+
+/** How long to wait for a reader that is slower than this process, in milliseconds: its pipe is full. */
+const fullMs = 5;
+
+function writeAll(file: number, text: string): void {
+  let left: Uint8Array = Buffer.from(text);
+  while (left.length > 0) {
+    try {
+      left = left.subarray(writeSync(file, left));
+    } catch (error) {
+      if (!(error instanceof Error && 'code' in error)) throw error;
+      if (error.code !== 'EAGAIN') {
+        if (!isReaderGone(error)) throw outNotWritten(error);
+        endWithReader();
+        return;
+      }
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, fullMs);
+    }
+  }
+}

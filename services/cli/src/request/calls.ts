@@ -1,0 +1,130 @@
+import type { JsonObject, Message } from '@bufbuild/protobuf';
+import { Rejection } from '@interlock/event-store';
+import { type CallOptions, type Channel, connect, PATIENT_RETRY, tokenSource, type Workload } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+import type { Credentials } from '../session/settings.ts';
+import { type Method, methodOf, Service } from './schema.ts';
+
+/** Calls any method of any service as one principal. */
+export interface Caller {
+  /** One request, one answer. @throws Rejection, RpcFailure, UsageError */
+  call(service: Workload, method: Method, request: JsonObject, options?: CallOptions): Promise<JsonObject>;
+  /** One request, many answers. @throws the same */
+  stream(service: Workload, method: Method, request: JsonObject, options?: CallOptions): AsyncIterable<JsonObject>;
+  /** An access token of the principal for a service. */
+  token(service: Workload): Promise<string>;
+  /** `principals/{uuid}` that calls. */
+  readonly principal: string;
+  /** The same services, called by somebody else. */
+  as(credentials: Credentials): Caller;
+}
+
+export interface CallerOptions {
+  /**
+   * The way to a service, for a call of this method (`package.Service/Method`); asked for at each call, so opening is the caller's
+   * to remember. May throw what that call fails with.
+   */
+  readonly channel: (service: Workload, method: string) => Channel;
+  readonly credentials: Credentials;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tracer: Tracer;
+  /** How long a call may take that sets no deadline. Milliseconds. */
+  readonly deadlineMs: number;
+}
+
+/** Makes a caller. Tokens are fetched with the first call that needs one. */
+export function caller(options: CallerOptions): Caller {
+  const { channel, credentials, clock, random, tracer, deadlineMs } = options;
+  const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs, retry: PATIENT_RETRY };
+  const issueToken = methodOf(Service.identity, 'IssueToken');
+  const tokens = tokenSource({
+    clock,
+    issue: async (audience) => {
+      const { principal, secret } = credentials;
+      const request = { clientId: principal, clientSecret: secret, audience };
+      const { accessToken, expireTime } = await call('identity', issueToken, request).catch((error: unknown) => {
+        throw ofIdentity(error);
+      });
+      return {
+        token: String(accessToken),
+        expireTime: typeof expireTime === 'string' ? Date.parse(expireTime) : clock.now(),
+      };
+    },
+  });
+  const functionOf = (service: Workload, { definition, key, path }: Method): ((...args: unknown[]) => unknown) => {
+    const client = connect({
+      ...plain,
+      channel: channel(service, path),
+      definition,
+      credentials: publicMethods.has(path) ? undefined : tokens,
+      audience: audienceOf(service),
+    });
+    const found: unknown = Reflect.get(client, key);
+    if (typeof found !== 'function') throw new Error(`${path} is no function of its client`);
+    return (...args) => Reflect.apply(found, client, args);
+  };
+  const call = async (service: Workload, method: Method, request: JsonObject, options: CallOptions = {}) => {
+    const answer = await functionOf(service, method)(method.requestOf(request), options);
+    return method.jsonOf(answer as Message);
+  };
+  return {
+    principal: `principals/${credentials.principal}`,
+    call: async (service, method, request, options) => {
+      try {
+        return await call(service, method, request, options);
+      } catch (error) {
+        throw withResource(error, request, method.path.replace(/^.*\//, ''));
+      }
+    },
+    stream: async function* (service, method, request, options = {}) {
+      try {
+        const answers = functionOf(service, method)(method.requestOf(request), options) as AsyncIterable<Message>;
+        for await (const answer of answers) yield method.jsonOf(answer);
+      } catch (error) {
+        throw withResource(error, request, method.path.replace(/^.*\//, ''));
+      }
+    },
+    token: async (service) => tokens.token(audienceOf(service)),
+    as: (other) => caller({ ...options, credentials: other }),
+  };
+}
+
+/**
+ * A refusal with what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
+ * theirs may not name it, or name others alone. The request does.
+ * @param rpc what was asked, where that is known
+ */
+export function withResource(error: unknown, request: JsonObject, rpc?: string): unknown {
+  if (!(error instanceof Rejection)) return error;
+  const resource = request.name ?? nameToBe(request);
+  const { code, reason, message, metadata } = error;
+  const about = {
+    ...(typeof resource === 'string' && resource !== '' ? { resource } : {}),
+    ...(rpc === undefined ? {} : { rpc }),
+  };
+  return new Rejection(code, reason, message, { ...metadata, ...about }, { cause: error });
+}
+
+/** The name a vault or key would have that is asked for by its parts. */
+function nameToBe({ vaultId, parent, keyId }: JsonObject): string | undefined {
+  if (typeof vaultId === 'string') return `vaults/${vaultId}`;
+  return typeof parent === 'string' && typeof keyId === 'string' ? `${parent}/keys/${keyId}` : undefined;
+}
+
+/** What identity cannot do at the moment is said of identity, and not of the service the token is for. */
+function ofIdentity(error: unknown): unknown {
+  if (!(error instanceof Rejection) || error.code !== 'UNAVAILABLE') return error;
+  const { code, reason, message, metadata } = error;
+  const words = `identity gave no token: ${message}`;
+  return new Rejection(code, reason, words, { ...metadata, token_issuer: 'identity' }, { cause: error });
+}
+
+/** Audience of the tokens a service takes. */
+const audienceOf = (service: Workload): string => `interlock:${service}`;
+
+/** Methods that need no token, so that a wrong secret does not stand in their way. */
+const publicMethods: ReadonlySet<string> = new Set(
+  ['IssueToken', 'GetJsonWebKeySet'].map((name) => `${Service.identity}/${name}`),
+);

@@ -1,0 +1,103 @@
+import type { DescMessage } from '@bufbuild/protobuf';
+import type { Random } from '@interlock/runtime';
+import type { Target, Verb } from '../verbs/verb.ts';
+import { type DraftObject, has, put } from './draft.ts';
+import { type FieldFlag, fieldOf, putFlag } from './field-flags.ts';
+import { fieldValue, nameValue, type ValueContext } from './field-values.ts';
+import { jsonText } from './message-text.ts';
+import { fullName, parentAndId } from './names.ts';
+import { UsageError } from './usage-error.ts';
+
+/** What was typed. */
+export interface Typed {
+  /** One for each target; absent where an optional one was not given. */
+  readonly words: readonly (string | undefined)[];
+  /** Further names for the last target, of verbs that take many. */
+  readonly more: readonly string[];
+  /** Flags that were given, with their texts. */
+  readonly flags: readonly (readonly [FieldFlag, readonly string[]])[];
+  /** JSON, `@file` or `-`: the request to begin with. */
+  readonly body: string | undefined;
+}
+
+export interface RequestContext extends ValueContext {
+  readonly random: Pick<Random, 'uuid'>;
+  /** `tenants/{t}` for what is made without saying in which. */
+  readonly tenant: string | undefined;
+}
+
+/** Builds the request of a verb from what was typed: body, then targets, then flags, then defaults. @throws UsageError */
+export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context: RequestContext): DraftObject {
+  const draft = typed.body === undefined ? {} : jsonText(typed.body, '--body', context);
+  for (const [index, target] of (verb.targets ?? []).entries()) {
+    const word = typed.words[index];
+    if (word !== undefined) putTarget(draft, request, target, word, context);
+  }
+  const given = new Map<string, string>();
+  for (const [flag, texts] of typed.flags) {
+    const field = flag.path.map(({ name }) => name).join('.');
+    const before = given.get(field);
+    if (before !== undefined && !flag.isRepeated) {
+      throw new UsageError(`--${before} and --${flag.name} are two names of the same: give one of them`);
+    }
+    given.set(field, flag.name);
+    for (const text of texts) putFlag(draft, flag, confirmed(flag, text, typed.words[0]), context);
+  }
+  for (const [name, source] of Object.entries(verb.defaults ?? {})) {
+    const path = [fieldOf(request, name)];
+    if (has(draft, path)) continue;
+    const value = defaultOf(source, name, context);
+    if (value !== undefined) put(draft, path, value);
+  }
+  return draft;
+}
+
+/** What is to go is named again by the words it was named with, or by the last of them. */
+function confirmed({ field }: FieldFlag, text: string, target: string | undefined): string {
+  const isSame = field.name === 'confirm_name' && target?.split('/').at(-1) === text;
+  return isSame ? target : text;
+}
+
+function putTarget(
+  draft: DraftObject,
+  request: DescMessage,
+  target: Target,
+  text: string,
+  context: RequestContext,
+): void {
+  const shown = `<${target.word}>`;
+  if ('parent' in target) {
+    const { parent, id } = parentAndId(fullName(target.kind, text, context.names, shown));
+    put(draft, [fieldOf(request, target.parent)], parent);
+    put(draft, [fieldOf(request, target.idField)], id);
+    return;
+  }
+  if ('oneOf' in target) {
+    const form = target.oneOf.find(({ fits }) => fits.test(text));
+    if (form === undefined) throw new UsageError(`${shown} "${text}" is no name of any of these kinds`);
+    put(draft, [fieldOf(request, form.field)], nameValue(form.kind, text, shown, context.names));
+    return;
+  }
+  const field = fieldOf(request, target.field);
+  const value =
+    'kind' in target
+      ? nameValue(target.kind, text, shown, context.names)
+      : fieldValue(field, text, shown, { ...context, kinds: {} });
+  put(draft, [field], value);
+}
+
+type DefaultSource = NonNullable<Verb['defaults']>[string];
+
+function defaultOf(source: DefaultSource, field: string, { random, tenant, names }: RequestContext) {
+  switch (source) {
+    case 'uuid':
+      return random.uuid();
+    case 'tenant':
+      return tenant;
+    case 'group':
+      // Left empty where none is set: the service says what it wants to know.
+      return names.group === undefined ? undefined : fullName('resourceGroup', names.group, names, field);
+    case 'group-or-subscription':
+      return names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, field);
+  }
+}

@@ -1,0 +1,101 @@
+import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
+import { createScope, inSpan, systemClock, systemRandom, traceIdOf, traceparentOf } from '@interlock/runtime';
+import { type Tracer, trace as traces } from '@opentelemetry/api';
+import type { ClusterCloud } from '../cluster/cluster.ts';
+import type { Known } from '../hints/hints.ts';
+import { lookBehind } from '../hints/vault-look.ts';
+import { caller } from '../request/calls.ts';
+import type { NameDefaults } from '../request/names.ts';
+import type { Session } from './session.ts';
+import type { Settings } from './settings.ts';
+
+/** A call that does not say otherwise waits this long: longer than the pod of a service takes to be replaced (13 s measured). */
+const DEADLINE_MS = 20_000;
+
+/** How long the end of a command waits for its spans to be taken. */
+const FLUSH_MS = 1_000;
+
+/** What is found out while a command runs, for the error that ends it. */
+export interface FoundOut {
+  /** As its hint is pasted. */
+  names: NameDefaults;
+  /** Trace of the command. */
+  trace: string | undefined;
+  /** What is behind the error. */
+  behind: Known | undefined;
+}
+
+/** Where a session goes, and what it shows things with. */
+export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'output' | 'timeoutMs'> {
+  readonly settings: Settings;
+  /** The cluster the cloud is in, where it is in one. */
+  readonly cluster: ClusterCloud | undefined;
+  readonly found: FoundOut;
+}
+
+/**
+ * Opens a session, works in a trace named after the command, closes it. It has its own module because it loads gRPC: help and
+ * mistyped commands do without.
+ */
+export async function inSession(
+  name: string,
+  { settings, cluster, found, ...shown }: SessionParts,
+  work: (session: Session) => Promise<void>,
+): Promise<void> {
+  const scope = createScope();
+  try {
+    const tracer = await tracerFor(settings, (flush) => scope.defer('telemetry', () => atMost(FLUSH_MS, flush())));
+    const opened = new Map<Workload, Channel>();
+    const tls = { ca: settings.authority, ...settings.client };
+    const channel = (service: Workload, method: string): Channel => {
+      const problem = cluster?.absent.get(service);
+      if (problem !== undefined) throw new RpcFailure('UNAVAILABLE', method, service, problem);
+      const known = opened.get(service) ?? openChannel({ address: settings.addresses[service], tls });
+      if (!opened.has(service)) scope.defer(`channel to ${service}`, () => known.close());
+      opened.set(service, known);
+      return known;
+    };
+    const base = { clock: systemClock, random: systemRandom, tracer };
+    const { credentials } = settings;
+    const session: Omit<Session, 'trace'> = {
+      ...base,
+      ...shown,
+      caller: caller({ ...base, channel, credentials, deadlineMs: shown.timeoutMs ?? DEADLINE_MS }),
+      settings,
+      dataChannel: (address) =>
+        openChannel({
+          address: cluster?.dataAddress(address) ?? address,
+          tls,
+          messageBytesMax: DATA_MESSAGE_BYTES_MAX,
+        }),
+    };
+    await inSpan(tracer, `interlock ${name}`, {}, (span) => {
+      found.trace = traceIdOf(traceparentOf(span.spanContext()));
+      return work({ ...session, trace: found.trace }).catch(async (error: unknown) => {
+        found.behind = await lookBehind(session.caller, error);
+        throw error;
+      });
+    });
+  } finally {
+    await scope.close();
+  }
+}
+
+/** A tracer whose spans go where the settings say; the SDK is loaded only where they go anywhere. */
+async function tracerFor(
+  { tracesEndpoint }: Settings,
+  beforeEnd: (flush: () => Promise<unknown>) => void,
+): Promise<Tracer> {
+  if (tracesEndpoint === undefined) return traces.getTracer('interlock-cli');
+  const { startTelemetry } = await import('./telemetry.ts');
+  const telemetry = startTelemetry({ service: 'interlock-cli', random: systemRandom, tracesEndpoint });
+  beforeEnd(() => telemetry.shutdown());
+  return telemetry.tracer;
+}
+
+/** Waits for the work, but no longer than that: an end that takes long is nobody's interest here. */
+async function atMost(limitMs: number, work: Promise<unknown>): Promise<void> {
+  const over = new AbortController();
+  await Promise.race([work, systemClock.sleep(limitMs, over.signal)]);
+  over.abort();
+}

@@ -1,0 +1,195 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import type { OutputFlags } from '../output/output.ts';
+import type { NameDefaults } from '../request/names.ts';
+import { UsageError } from '../request/usage-error.ts';
+import type { CloudContext } from './contexts.ts';
+import { type Place, placeOf } from './place.ts';
+
+/** There is no cloud to speak to. Ends the command with exit code 3. */
+export class NoCloud extends Error {
+  override readonly name = 'NoCloud';
+}
+
+/** Who acts. */
+export interface Credentials {
+  /** UUID. */
+  readonly principal: string;
+  readonly secret: string;
+}
+
+/** Where everything is and who acts. */
+export interface Settings {
+  /** Folder of the launcher. */
+  readonly data: string | undefined;
+  /** host:port of each service. */
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  /** PEM text of the authority the services' certificates come from. */
+  readonly authority: string;
+  /** PEM texts of what is shown to services that want to see a certificate (mutual TLS). */
+  readonly client: { readonly certificate: string; readonly key: string } | undefined;
+  readonly credentials: Credentials;
+  /** `tenants/{t}` for what is made without saying in which. */
+  readonly tenant: string | undefined;
+  readonly names: NameDefaults;
+  /** The same for a command without flags, which is what a hint is pasted as. */
+  readonly namesWithoutFlags: NameDefaults;
+  /** Where spans go, as a full address. */
+  readonly tracesEndpoint: string | undefined;
+}
+
+/** Flags every command has. */
+export interface GlobalFlags extends OutputFlags {
+  readonly data?: string;
+  readonly as?: string;
+  readonly subscription?: string;
+  readonly group?: string;
+  readonly timeout?: string;
+  /** A context of the command line: `interlock context list`. */
+  readonly context?: string;
+  /** A context of the kubeconfig: the cloud is in that cluster. */
+  readonly kubeContext?: string;
+  readonly namespace?: string;
+}
+
+export type Environment = Readonly<Record<string, string | undefined>>;
+
+/** Of these an empty text says something: that there is none. */
+const mayBeEmpty: readonly string[] = ['INTERLOCK_SPANS'];
+
+/** The environment without settings that are empty, which are not set then: as in the services (`readConfig`). */
+export function withoutEmpty(env: Environment): Environment {
+  const isSet = ([name, value]: readonly [string, string | undefined]): boolean =>
+    value !== '' || !name.startsWith('INTERLOCK_') || mayBeEmpty.includes(name);
+  return Object.fromEntries(Object.entries(env).filter(isSet));
+}
+
+/**
+ * Reads where the cloud is: flags first, then `INTERLOCK_*`, then the context, then what the launcher wrote into its data
+ * folder. Files the first ones make unnecessary need not exist.
+ * @throws NoCloud when nothing runs there, UsageError for a setting that cannot be meant
+ */
+export function readSettings(
+  flags: GlobalFlags,
+  environment: Environment,
+  place: Place = placeOf(flags, environment),
+): Settings {
+  const { data, context, env } = place;
+  const cloud = fileIn(data, 'cloud.json');
+  const administratorFile = textIn(cloud, 'administratorFile');
+  const administrator =
+    administratorFile === undefined ? fileIn(data, 'administrator.json') : fileObject(administratorFile);
+  const address = (service: ServiceName): string => {
+    const found = env[`INTERLOCK_${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`];
+    const written = found ?? context.addresses?.[service] ?? textIn(objectIn(cloud, 'addresses'), service);
+    if (written !== undefined && written !== '') return written;
+    if (context.addresses !== undefined) throw new UsageError(`the context has no address of ${service}`);
+    throw new NoCloud(
+      data === undefined
+        ? 'no cloud is named: interlock context add <name> --data <the .interlock folder of a clone that runs one>, or --address, or --kube-context'
+        : `no cloud runs on ${data}: start one with \`npm run up\`, or set INTERLOCK_DATA to its folder`,
+    );
+  };
+  const addresses = {
+    identity: address('identity'),
+    'key-vault': address('key-vault'),
+    'disk-encryption-set': address('disk-encryption-set'),
+    disk: address('disk'),
+    compute: address('compute'),
+  };
+  const authorityFile = env.INTERLOCK_CA_FILE ?? context.caFile ?? textIn(cloud, 'authorityFile');
+  if (authorityFile === undefined) {
+    throw new NoCloud(`INTERLOCK_CA_FILE is not set and ${data ?? 'no data folder'} holds no cloud.json`);
+  }
+  const spans = env.INTERLOCK_SPANS ?? textIn(cloud, 'spans');
+  const namesWith = ({ subscription, group }: Pick<GlobalFlags, 'subscription' | 'group'>): NameDefaults => {
+    const own =
+      subscription ?? env.INTERLOCK_SUBSCRIPTION ?? context.subscription ?? textIn(administrator, 'subscription');
+    return {
+      subscription: own?.replace(/^(?!subscriptions\/)/, 'subscriptions/'),
+      group: group ?? env.INTERLOCK_GROUP ?? context.group,
+    };
+  };
+  return {
+    data,
+    addresses,
+    authority: readText(authorityFile, 'the authority'),
+    client: clientOf(env, context, cloud),
+    credentials: credentialsOf(flags.as ?? env.INTERLOCK_AS ?? context.as, administrator, data),
+    tenant: env.INTERLOCK_TENANT ?? context.tenant ?? textIn(administrator, 'tenant'),
+    names: namesWith(flags),
+    namesWithoutFlags: namesWith({}),
+    tracesEndpoint: spans === undefined || spans === '' ? undefined : `${spans.replace(/\/$/, '')}/v1/traces`,
+  };
+}
+
+/** Reads `<principal>:<file with its secret>`. @throws UsageError */
+export function credentialsFrom(text: string, flag: string): Credentials {
+  const [, principal, file] = /^(?:principals\/)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(.+)$/.exec(text) ?? [];
+  if (principal === undefined || file === undefined) {
+    throw new UsageError(`${flag} must look like <principal UUID>:<file with its secret>, not "${text}"`);
+  }
+  return { principal, secret: readText(file, `the secret of ${flag}`).trim() };
+}
+
+/** The services by name, for what asks every one of them. */
+export const services = serviceNames;
+
+/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what the context or `cloud.json` names. @throws UsageError for one alone */
+function clientOf(env: Environment, context: CloudContext, cloud: unknown): Settings['client'] {
+  const certificate = env.INTERLOCK_CERTIFICATE_FILE ?? context.certificateFile ?? textIn(cloud, 'certificateFile');
+  const key = env.INTERLOCK_KEY_FILE ?? context.keyFile ?? textIn(cloud, 'keyFile');
+  if (certificate === undefined && key === undefined) return undefined;
+  if (certificate === undefined || key === undefined) {
+    throw new UsageError('INTERLOCK_CERTIFICATE_FILE and INTERLOCK_KEY_FILE are of use only together');
+  }
+  return { certificate: readText(certificate, 'the certificate'), key: readText(key, 'its key') };
+}
+
+function credentialsOf(as: string | undefined, administrator: unknown, data: string | undefined): Credentials {
+  if (as !== undefined && as !== '') return credentialsFrom(as, '--as');
+  const principal = textIn(administrator, 'principalId');
+  const secret = textIn(administrator, 'secret');
+  if (principal !== undefined && secret !== undefined) return { principal, secret };
+  const file = data === undefined ? 'the environment' : join(data, 'administrator.json');
+  throw new UsageError(`${file} holds no credentials: say who acts with --as`);
+}
+
+/** A file of the launcher's folder; undefined where there is no folder. */
+const fileIn = (data: string | undefined, name: string): unknown =>
+  data === undefined ? undefined : fileObject(join(data, name));
+
+function fileObject(file: string): unknown {
+  let text: string;
+  try {
+    text = readFileSync(file, 'utf8');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && error.code === 'ENOENT') return undefined;
+    throw new UsageError(`${file} cannot be read: ${error instanceof Error ? error.message : String(error)}`);
+  }
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw new UsageError(`${file} is not JSON: ${error instanceof Error ? error.message : String(error)}`);
+  }
+}
+
+function readText(file: string, what: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new UsageError(`${what} cannot be read: ${error instanceof Error ? error.message : String(error)}`, {
+      cause: error,
+    });
+  }
+}
+
+function objectIn(value: unknown, key: string): unknown {
+  return typeof value === 'object' && value !== null ? Reflect.get(value, key) : undefined;
+}
+
+function textIn(value: unknown, key: string): string | undefined {
+  const found = objectIn(value, key);
+  return typeof found === 'string' ? found : undefined;
+}

@@ -1,0 +1,41 @@
+import type { Category, Cause } from '@interlock/event-store';
+import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { Meter } from '@opentelemetry/api';
+import type { Machine, Vm } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { mismatchesFound } from '../vm/progress.ts';
+import type { Driver } from './driver.ts';
+
+/** Looks at what the guest of a machine counted, and records reads that returned other bytes than were written. */
+export type NoteMismatches = (vm: string, machine: Machine, cause: Cause) => Promise<void>;
+
+/** Opens it. The counter `interlock.vm.content_mismatch` rises by each such read once it is recorded. */
+export const openNoteMismatches = (parts: {
+  readonly vms: Pick<Category<Vm, VmEvent>, 'transact'>;
+  readonly driver: Pick<Driver, 'ioOf'>;
+  readonly clock: Clock;
+  readonly random: Pick<Random, 'uuid'>;
+  readonly log: Logger;
+  readonly meter: Meter;
+}): NoteMismatches => {
+  const { vms, driver, clock, random, log } = parts;
+  const found = parts.meter.createCounter('interlock.vm.content_mismatch', {
+    unit: '{read}',
+    description: 'Reads of guests that returned other bytes than their machine has written',
+  });
+  // What only appears with its first value would never be seen to rise.
+  found.add(0);
+  return async (vm, { uniqueId, mismatches }, cause) => {
+    const before = mismatches?.count ?? 0;
+    const io = await driver.ioOf(vm, uniqueId);
+    if (io === undefined || io.mismatches <= before) return;
+    const { events } = await vms.transact(vm, mismatchesFound(clock.now(), random.uuid(), uniqueId, io), cause);
+    if (events.length === 0) return;
+    found.add(io.mismatches - before);
+    log.error('a machine read other bytes than it has written', {
+      vm,
+      count: io.mismatches,
+      newest: io.newestMismatch,
+    });
+  };
+};

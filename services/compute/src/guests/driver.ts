@@ -1,0 +1,80 @@
+import type { ContentMismatch, Workload } from '../vm/machine.ts';
+
+/** A disk as a guest reaches it. */
+export interface GuestDisk {
+  /** Full name. */
+  readonly disk: string;
+  readonly lun: number;
+  readonly isOs: boolean;
+  readonly sizeBytes: number;
+  /** `host:port` of the DiskDataService that has it. */
+  readonly dataAddress: string;
+  /** Secret; ends with the next open, or with the close. */
+  readonly accessToken: string;
+  /** Whether this machine has had it open before since it was attached: then its own writes must be on it. */
+  readonly isContinued: boolean;
+}
+
+/** What a guest is to do with what. */
+export interface GuestPlan {
+  /** Unique id of the machine: a guest never reads the journal of an earlier machine of the same name. */
+  readonly machineId: string;
+  readonly disks: readonly GuestDisk[];
+  readonly workload: Workload;
+}
+
+/** What the guests of one machine counted since the machine was made. At most a second old while a guest runs. */
+export interface GuestIo {
+  /** Reads, those that check what an earlier run wrote among them. */
+  readonly reads: number;
+  readonly writes: number;
+  readonly flushes: number;
+  /** Of all these, those that the disk service did not carry out. */
+  readonly failures: number;
+  /** Reads that were carried out and did not return what was written. */
+  readonly mismatches: number;
+  /** The newest of them. */
+  readonly newestMismatch?: ContentMismatch;
+}
+
+/** How a guest came to an end that nobody asked for. */
+export type GuestEnd = 'GUEST_ENDED' | 'HOST_RESTARTED';
+
+/** How a guest is ended. */
+export interface StopOrder {
+  /** Ask it to shut down first, and give it so long (VM-42). */
+  readonly graceMs: number;
+}
+
+/** A guest that runs now. */
+export interface RunningGuest {
+  /** Full name of its machine. */
+  readonly vm: string;
+  /** Ends this guest at once, and never a later one of the same machine. Resolves once it is gone. */
+  end(): Promise<void>;
+}
+
+/** Runs guests. Calls for one machine may overlap: a stop ends a start that is under way. */
+export interface Driver {
+  /** False: there is nothing to shut down, so a machine is off as soon as that is decided. */
+  readonly hasGuests: boolean;
+  /** Resolves once the guest runs. @throws Error when it does not come up, or is stopped meanwhile */
+  start(vm: string, plan: GuestPlan): Promise<void>;
+  /** Resolves once there is no guest any more, also when there was none. Never waits much longer than `graceMs`. */
+  stop(vm: string, order: StopOrder): Promise<void>;
+  /** Gives a running guest one more disk. @throws Error when there is no guest */
+  attach(vm: string, disk: GuestDisk): Promise<void>;
+  /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
+  detach(vm: string, disk: string): Promise<void>;
+  isRunning(vm: string): Promise<boolean>;
+  /** What the guests of a machine counted; `undefined` where none of that id was started here. */
+  ioOf(vm: string, machineId: string): Promise<GuestIo | undefined>;
+  /** Removes what is kept of a machine that is deleted. Its guest has ended. */
+  forget(vm: string): Promise<void>;
+  /** Every guest that runs, also those that an earlier process started. */
+  runningGuests(): Promise<readonly RunningGuest[]>;
+  /** Of a guest that is gone although nobody stopped it: whether it ended by itself, or with what it ran on. */
+  endOf(vm: string): Promise<GuestEnd>;
+  /** Calls `listener` with a machine whose guest ended although nobody stopped it. At least once, maybe late. */
+  onEnded(listener: (vm: string) => void): void;
+}

@@ -1,0 +1,301 @@
+import assert from 'node:assert/strict';
+import { existsSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { Rejection } from '@interlock/event-store';
+import { type Certificates, type RunningServer, service, startServer } from '@interlock/rpc';
+import { systemClock as clock, logger, systemRandom as random, renewable } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { readJournal } from '../guest/journal.ts';
+import { readGuestFile } from '../guest/plan.ts';
+import { until } from '../testing/test-cloud.ts';
+import type { GuestDisk } from './driver.ts';
+import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
+
+const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
+const machineId = 'machine-1';
+const log = logger({ service: 'test', clock, write: () => {} });
+const sectors = new Map<string, Uint8Array>();
+/** Reason with which the data service refuses; none while it works. */
+let refusal: string | undefined;
+let server: RunningServer;
+let folder: string;
+
+const refuse = (): void => {
+  if (refusal !== undefined) throw new Rejection('FAILED_PRECONDITION', refusal, 'refused');
+};
+const data = service({
+  definition: DiskDataServiceDefinition,
+  implementation: {
+    async *read({ name, offsetBytes, lengthBytes }, { metadata }) {
+      refuse();
+      assert.match(metadata.get('x-interlock-disk-access') ?? '', /^token-/);
+      yield { data: sectors.get(`${name} ${offsetBytes}`) ?? new Uint8Array(lengthBytes) };
+    },
+    async write(requests) {
+      let place = '';
+      const pieces: Uint8Array[] = [];
+      for await (const { header, data: piece } of requests) {
+        refuse();
+        if (header) place = `${header.name} ${header.offsetBytes}`;
+        pieces.push(piece);
+      }
+      const bytes = Buffer.concat(pieces);
+      sectors.set(place, bytes);
+      return { writtenBytes: bytes.length };
+    },
+    async flush() {
+      return {};
+    },
+  },
+  authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
+});
+
+before(async () => {
+  folder = mkdtempSync(join(tmpdir(), 'interlock-guests-'));
+  server = await startServer({
+    address: '127.0.0.1:0',
+    tls: 'plaintext',
+    services: [data],
+    authenticate: async () => {
+      throw new Error('nobody shows a token here');
+    },
+    authorize: async () => ({ allowed: false, principalActive: true }),
+    clock,
+    random,
+    tracer: trace.getTracer('test'),
+    log,
+  });
+});
+after(async () => {
+  await driver().stop(vm, { graceMs: 0 });
+  await server.stop({ graceMs: 100, streamGraceMs: 100 });
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** A driver as a service that was just started has it. */
+const driver = (changes: Partial<GuestDriverOptions> = {}) =>
+  guestDriver({
+    folder,
+    tls: 'plaintext',
+    parentPid: process.pid,
+    node: process.execPath,
+    env: { PATH: process.env.PATH ?? '' },
+    clock,
+    log,
+    ...changes,
+  });
+const diskNamed = (name: string, changes: Partial<GuestDisk> = {}): GuestDisk => ({
+  disk: `subscriptions/s/resourceGroups/g/disks/${name}`,
+  lun: 0,
+  isOs: false,
+  sizeBytes: 2 ** 30,
+  dataAddress: server.address,
+  accessToken: `token-${name}`,
+  isContinued: false,
+  ...changes,
+});
+const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 200, ioSizeBytes: 4_096 } as const;
+const home = () => join(folder, ...vm.split('/'));
+const journal = async () => readJournal(join(home(), 'io.jsonl'));
+
+test('a guest works on its disks, survives its service, takes a disk more, and shuts down when asked', {
+  timeout: 180_000,
+}, async () => {
+  const first = driver();
+  const own = diskNamed('a');
+  await first.start(vm, { machineId, disks: [own], workload });
+  await until(journal, (entries) => entries.filter(({ op, ok }) => op === 'read' && ok).length > 3);
+
+  const second = driver();
+  assert.equal(await second.isRunning(vm), true);
+  const extra = diskNamed('b', { lun: 1 });
+  await second.attach(vm, extra);
+  await until(journal, (entries) => entries.some(({ disk, ok, op }) => disk === extra.disk && ok && op === 'write'));
+  await second.detach(vm, own.disk);
+  const seen = (await journal()).filter(({ disk }) => disk === own.disk).length;
+  await until(journal, (entries) => entries.filter(({ disk }) => disk === extra.disk).length > 20);
+  assert.equal((await journal()).filter(({ disk }) => disk === own.disk).length, seen);
+
+  await second.stop(vm, { graceMs: 5_000 });
+  assert.equal(await second.isRunning(vm), false);
+  // The one that started it is told of its end by an event of its own, which may come a little later.
+  await until(
+    () => first.isRunning(vm),
+    (isRunning) => !isRunning,
+  );
+  assert.ok((await journal()).every(({ ok }) => ok));
+  assert.equal((await journal()).at(-1)?.op, 'flush');
+});
+
+test('a refusal is journalled with the reason of the disk service, and what was acknowledged is found again', {
+  timeout: 180_000,
+}, async () => {
+  const own = driver();
+  const disk = diskNamed('a', { isContinued: true, accessToken: 'token-2' });
+  await own.start(vm, { machineId, disks: [disk], workload });
+  await until(journal, (entries) => entries.some(({ op }) => op === 'verify'));
+  refusal = 'KEY_DISABLED';
+  await until(journal, (entries) => entries.some(({ reason }) => reason === 'KEY_DISABLED'));
+  refusal = undefined;
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.ok(
+    (await journal()).filter(({ op }) => op === 'verify').every(({ ok, reason }) => ok || reason === 'KEY_DISABLED'),
+  );
+});
+
+test('G8: tokens are in a file of its owner alone, and nowhere a process list shows them', {
+  timeout: 180_000,
+}, async () => {
+  const own = driver();
+  await own.start(vm, { machineId, disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
+  assert.equal(statSync(join(home(), 'guest.json')).mode & 0o777, 0o600);
+  const pid = readFileSync(join(home(), 'guest.pid'), 'utf8');
+  for (const file of ['cmdline', 'environ']) {
+    assert.ok(!readFileSync(`/proc/${pid}/${file}`, 'utf8').includes('token-secret'), file);
+  }
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.throws(() => statSync(join(home(), 'guest.json')), { code: 'ENOENT' });
+});
+
+test('a guest that is killed is told of; one whose launcher is gone ends by itself', { timeout: 180_000 }, async () => {
+  const own = driver();
+  const ended: string[] = [];
+  own.onEnded((name) => ended.push(name));
+  await own.start(vm, { machineId, disks: [diskNamed('d')], workload });
+  process.kill(Number(readFileSync(join(home(), 'guest.pid'), 'utf8')), 'SIGKILL');
+  await until(
+    async () => ended,
+    (names) => names.length === 1,
+  );
+  assert.equal(await own.isRunning(vm), false);
+
+  // No process has the highest id that can be given out.
+  const orphaned = driver({ parentPid: 4_194_304 });
+  await orphaned.start(vm, { machineId, disks: [diskNamed('d')], workload });
+  await until(
+    () => orphaned.isRunning(vm),
+    (isRunning) => !isRunning,
+  );
+});
+
+test('a journal belongs to one machine: another one of the same name checks nothing that it has not written', {
+  timeout: 180_000,
+}, async () => {
+  const own = driver();
+  const disk = diskNamed('again', { isContinued: true });
+  await own.start(vm, { machineId: 'machine-old', disks: [disk], workload });
+  await until(journal, (entries) => entries.filter(({ op }) => op === 'write').length > 5);
+  await own.stop(vm, { graceMs: 5_000 });
+  const counted = await own.ioOf(vm, 'machine-old');
+  const writes = (await journal()).filter(({ op }) => op === 'write').length;
+  assert.deepEqual([counted?.writes, counted?.failures, counted?.mismatches], [writes, 0, 0]);
+  // A disk of the same name, made again: nothing of what was written is on it.
+  sectors.clear();
+  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await until(journal, (entries) => entries.filter(({ op }) => op === 'read').length > 5);
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.deepEqual(
+    (await journal()).filter(({ op, reason }) => op === 'verify' || reason !== undefined),
+    [],
+  );
+  assert.equal(await own.ioOf(vm, 'machine-old'), undefined);
+  assert.equal((await own.ioOf(vm, 'machine-new'))?.mismatches, 0);
+
+  sectors.clear();
+  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await until(
+    () => own.ioOf(vm, 'machine-new'),
+    (io) => (io?.mismatches ?? 0) > 0,
+  );
+  await own.stop(vm, { graceMs: 5_000 });
+  assert.equal((await own.ioOf(vm, 'machine-new'))?.newestMismatch?.disk, disk.disk, 'its own writes it does check');
+  await own.forget(vm);
+  assert.equal(existsSync(home()), false);
+});
+
+test('guests that run are found by a process that did not start them, and each is ended by itself alone', {
+  timeout: 180_000,
+}, async () => {
+  const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
+  const own = driver();
+  assert.deepEqual(await own.runningGuests(), []);
+  await own.start(vm, { machineId, disks: [], workload: idle });
+  const other = driver();
+  const [found] = await other.runningGuests();
+  assert.equal(found?.vm, vm);
+  await other.stop(vm, { graceMs: 0 });
+  await own.stop(vm, { graceMs: 0 });
+  await own.start(vm, { machineId, disks: [], workload: idle });
+  await found?.end();
+  assert.equal(await own.isRunning(vm), true, 'a later guest of the same machine is another one');
+  for (const { end } of await other.runningGuests()) await end();
+  assert.equal(await other.isRunning(vm), false);
+  assert.deepEqual(await other.runningGuests(), []);
+});
+
+test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
+  const first = driver();
+  const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
+  await first.start(vm, { machineId, disks: [], workload: idle });
+  const pid = Number(readFileSync(join(home(), 'guest.pid'), 'utf8'));
+  process.kill(pid, 'SIGKILL');
+  const second = driver();
+  await until(
+    () => second.isRunning(vm),
+    (isRunning) => !isRunning,
+  );
+  assert.equal(await second.endOf(vm), 'GUEST_ENDED');
+  // The process without which guests end is another one now.
+  assert.equal(await driver({ parentPid: process.ppid }).endOf(vm), 'HOST_RESTARTED');
+  writeFileSync(join(home(), 'guest.json'), '');
+  assert.equal(
+    await second.endOf(vm),
+    'HOST_RESTARTED',
+    'a host that lost its power leaves a file without its content',
+  );
+  await second.stop(vm, { graceMs: 0 });
+  assert.equal(await second.endOf(vm), 'HOST_RESTARTED', 'nothing of it is left');
+});
+
+test('a renewed certificate reaches guests that run, come up, or were started by an earlier process of this service', {
+  timeout: 180_000,
+}, async () => {
+  const named = (name: string): Certificates => ({
+    certificate: `certificate ${name}`,
+    key: `key ${name}`,
+    ca: `authority ${name}`,
+    endsAt: 0,
+    authorityEndsAt: 0,
+  });
+  /** That guest has it, and says it has taken it over: the signal found it up, or it would have ended. */
+  const hasTaken = (name: string) =>
+    until(
+      async () => ({
+        plan: readGuestFile(join(home(), 'guest.json')),
+        applied: readFileSync(join(home(), 'guest.applied'), 'utf8'),
+      }),
+      ({ plan, applied }) => plan.client?.key === `key ${name}` && Number(applied) === plan.generation,
+    );
+  const tls = renewable(named('one'));
+  const own = driver({ tls });
+  const starting = own.start(vm, { machineId, disks: [], workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } });
+  // While the process comes up it knows no signal yet.
+  await until(
+    async () => existsSync(join(home(), 'guest.pid')),
+    (isThere) => isThere,
+  );
+  tls.renew(named('two'));
+  await starting;
+  await hasTaken('two');
+  tls.renew(named('three'));
+  await hasTaken('three');
+
+  const later = driver({ tls: renewable(named('four')) });
+  assert.equal(await later.isRunning(vm), true);
+  await hasTaken('four');
+  assert.equal(readGuestFile(join(home(), 'guest.json')).authority, 'authority four');
+  await later.stop(vm, { graceMs: 5_000 });
+});

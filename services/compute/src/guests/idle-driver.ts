@@ -1,0 +1,16 @@
+import type { Driver } from './driver.ts';
+
+/** No guests at all: for fleets too large to run, where what counts is what is decided, stored and told. */
+export const idleDriver = (): Driver => ({
+  hasGuests: false,
+  start: async () => {},
+  stop: async () => {},
+  attach: async () => {},
+  detach: async () => {},
+  isRunning: async () => true,
+  runningGuests: async () => [],
+  ioOf: async () => undefined,
+  forget: async () => {},
+  endOf: async () => 'GUEST_ENDED',
+  onEnded: () => {},
+});

@@ -1,0 +1,75 @@
+import { type Category, StoreUnavailable } from '@interlock/event-store';
+import type { Seams } from '@interlock/host';
+import type { Clock, Logger } from '@interlock/runtime';
+import { type Vm, virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import type { Driver, RunningGuest } from './driver.ts';
+
+/**
+ * Ends guests whose machine is off by its record: left over from a host that took them for gone, or unknown to a store that
+ * was restored to an earlier moment. The guest is seen before the record is read, so a guest of a later start is never ended.
+ * @param isOurs whether this process may touch the guest of a machine
+ * @throws StoreUnavailable
+ */
+export const endOrphans = async (parts: {
+  readonly vms: Pick<Category<Vm, VmEvent>, 'load'>;
+  readonly driver: Pick<Driver, 'runningGuests'>;
+  readonly log: Logger;
+  readonly isOurs: (vm: string) => boolean;
+}): Promise<void> => {
+  const { vms, driver, log, isOurs } = parts;
+  for (const { vm, end } of await listed(driver, log)) {
+    if (!isOurs(vm)) continue;
+    try {
+      if (!isOff((await vms.load(vm)).state)) continue;
+      await end();
+      log.warn('ended the guest of a machine that is off', { vm });
+    } catch (error) {
+      if (error instanceof StoreUnavailable) throw error;
+      log.warn('the guest of a machine that is off could not be ended', { vm, error });
+    }
+  }
+};
+
+/** The guests that run. A folder that cannot be read keeps the caller from nothing else. */
+const listed = async (driver: Pick<Driver, 'runningGuests'>, log: Logger): Promise<readonly RunningGuest[]> => {
+  try {
+    return await driver.runningGuests();
+  } catch (error) {
+    log.warn('the guests of this host could not be listed', { error });
+    return [];
+  }
+};
+
+/**
+ * The same again and again until `signal` is aborted, by a process that is not the host: nobody else sees the guests in its
+ * folder.
+ * @param intervalMs between two looks
+ */
+export const endOrphansUntil = async (
+  signal: AbortSignal,
+  parts: {
+    readonly openCategory: Seams<unknown>['openCategory'];
+    readonly driver: Driver;
+    readonly clock: Clock;
+    readonly log: Logger;
+    readonly intervalMs: number;
+  },
+): Promise<void> => {
+  const { driver, clock, log, intervalMs } = parts;
+  const vms = await parts.openCategory(virtualMachines);
+  while (!signal.aborted) {
+    try {
+      await endOrphans({ vms, driver, log, isOurs: () => true });
+    } catch (error) {
+      log.warn('guests were not compared with the records of their machines', { error });
+    }
+    await clock.sleep(intervalMs, signal);
+  }
+};
+
+/** Whether no guest may run for it. A machine that is being made has none yet, and is left to its creation. */
+const isOff = (vm: Vm): boolean => {
+  if (vm.status === 'active') return vm.power === 'stopped' || vm.power === 'deallocated';
+  return vm.status !== 'creating';
+};

@@ -1,0 +1,120 @@
+import type { Clock } from '@interlock/runtime';
+import type { Driver, GuestDisk, GuestIo, GuestPlan } from './driver.ts';
+
+/** Guests in memory, for tests and the simulation: what they have can be looked at, and they can be made to misbehave. */
+export interface SimulatedDriver extends Driver {
+  /** Running guests and their disks. */
+  readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
+  /** Machines whose guest takes so many milliseconds to shut down when asked; others do it at once. */
+  readonly slowToStop: Map<string, number>;
+  /** Machines whose guest takes so many milliseconds to come up; a stop ends the wait, and the start. */
+  readonly slowToStart: Map<string, number>;
+  /** Machines whose guest does not come up. */
+  readonly broken: Set<string>;
+  /** What the guests of a machine counted. */
+  readonly io: Map<string, GuestIo>;
+  /** Every start and stop, in order: `start <vm>`, `stop <vm>`, and `end <vm>` of a guest whose machine was off. */
+  readonly history: readonly string[];
+  /** Brings a guest up that no machine wants. */
+  orphan(vm: string): void;
+  /** Ends a guest from inside. */
+  crash(vm: string): void;
+  /** Ends every guest, as a restart of the host does; nobody is told. */
+  restartHost(): void;
+}
+
+export const simulatedDriver = (clock: Clock): SimulatedDriver => {
+  const guests = new Map<string, readonly GuestDisk[]>();
+  const io = new Map<string, GuestIo>();
+  /** Tells the runs of one guest apart. */
+  const runs = new Map<string, object>();
+  const history: string[] = [];
+  const listeners: ((vm: string) => void)[] = [];
+  const slowToStop = new Map<string, number>();
+  const slowToStart = new Map<string, number>();
+  /** Starts under way; each is ended by aborting it. */
+  const starting = new Map<string, AbortController>();
+  const broken = new Set<string>();
+  const lostWithHost = new Set<string>();
+  const disksOf = (vm: string): readonly GuestDisk[] => {
+    const disks = guests.get(vm);
+    if (!disks) throw new Error(`${vm} has no guest`);
+    return disks;
+  };
+  return {
+    hasGuests: true,
+    guests,
+    slowToStop,
+    slowToStart,
+    broken,
+    io,
+    history,
+    async start(vm: string, { disks }: GuestPlan) {
+      const neededMs = slowToStart.get(vm) ?? 0;
+      if (neededMs > 0) {
+        starting.get(vm)?.abort();
+        const ended = new AbortController();
+        starting.set(vm, ended);
+        await clock.sleep(neededMs, ended.signal);
+        if (ended.signal.aborted) throw new Error(`the guest of ${vm} was stopped before it was up`);
+        starting.delete(vm);
+      }
+      if (broken.has(vm)) throw new Error(`the guest of ${vm} did not come up`);
+      history.push(`start ${vm}`);
+      guests.set(vm, disks);
+      runs.set(vm, {});
+      lostWithHost.delete(vm);
+    },
+    async stop(vm, { graceMs }) {
+      starting.get(vm)?.abort();
+      starting.delete(vm);
+      if (!guests.has(vm)) return;
+      const neededMs = slowToStop.get(vm) ?? 0;
+      if (neededMs > 0) await clock.sleep(Math.min(neededMs, graceMs));
+      if (guests.delete(vm)) history.push(`stop ${vm}`);
+    },
+    ioOf: async (vm) => io.get(vm),
+    async forget(vm) {
+      io.delete(vm);
+    },
+    async runningGuests() {
+      return [...guests.keys()].map((vm) => {
+        const run = runs.get(vm);
+        return {
+          vm,
+          async end() {
+            if (runs.get(vm) === run && guests.delete(vm)) history.push(`end ${vm}`);
+          },
+        };
+      });
+    },
+    async attach(vm, disk) {
+      // Given again after a crash: with the newer token.
+      guests.set(vm, [...disksOf(vm).filter((one) => one.disk !== disk.disk), disk]);
+    },
+    async detach(vm, disk) {
+      const disks = guests.get(vm);
+      if (disks)
+        guests.set(
+          vm,
+          disks.filter((one) => one.disk !== disk),
+        );
+    },
+    isRunning: async (vm) => guests.has(vm),
+    endOf: async (vm) => (lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED'),
+    onEnded: (listener) => {
+      listeners.push(listener);
+    },
+    restartHost() {
+      for (const vm of guests.keys()) lostWithHost.add(vm);
+      guests.clear();
+    },
+    orphan(vm) {
+      guests.set(vm, []);
+      runs.set(vm, {});
+    },
+    crash(vm) {
+      if (guests.delete(vm)) for (const tell of listeners) tell(vm);
+    },
+  };
+};

@@ -1,0 +1,122 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, type EventStore, memoryStore, type StreamName, VersionConflict } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { applyKeyLoss } from '../vm/key-loss.ts';
+import { at, disk, fold, lossOf, running, setOf, version1, work } from '../vm/test-machine.ts';
+import { vmOnWire } from '../vm/wire.ts';
+import { keyReturns } from './key-returns.ts';
+import { openLosses } from './losses.ts';
+import { openSetOptions } from './set-options.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = lossOf('des', 6);
+const stopTerms = { loss, work: work('keyStop', 'k'), isInstant: true } as const;
+/** Stopped because its key was lost, its disk closed. */
+const stoppedByLoss: readonly VmEvent[] = [
+  ...running([os]),
+  ...applyKeyLoss(stopTerms)(fold(running([os]))),
+  { type: 'DisksClosed', at },
+];
+
+/** A fleet that a lost key has stopped, and what is done when that is back. @param beaten streams that somebody else changes just before each commit */
+const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlySet<StreamName> = new Set()) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: number[] = [];
+  let goesFirst = false;
+  /** What was stored while disks might have been closed. */
+  const beside: unknown[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: async (commit, why) => {
+      const streams = (commit.appends ?? []).map(({ stream }) => stream);
+      commits.push(streams.length);
+      if (!goesFirst) beside.push(commit);
+      const lost = streams.filter((stream) => beaten.has(stream));
+      if (lost.length > 0) throw new VersionConflict(lost);
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const options = openSetOptions(watched);
+  await store.commit({ rows: [options.put(setOf('des'), { autoRestart })] }, cause);
+  const ids = Array.from({ length: size }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await vms.transactMany(ids, () => stoppedByLoss, cause);
+  commits.length = 0;
+  beside.length = 0;
+  const kicked: string[] = [];
+  const returns = keyReturns({
+    vms,
+    losses: openLosses(watched),
+    options,
+    clock: systemClock,
+    random: systemRandom,
+    closing: {
+      async after(work) {
+        goesFirst = true;
+        return work().finally(() => {
+          goesFirst = false;
+        });
+      },
+    },
+    begun: (machines) => void kicked.push(...machines.map(({ id }) => id)),
+  });
+  return {
+    vms,
+    ids,
+    commits,
+    beside,
+    kicked,
+    returned: () => returns.returned({ set: setOf('des'), keyVersion: version1 }, cause),
+  };
+};
+
+test('CMK-125: a fleet whose key is back is shown so in a commit a page, and nothing is done with any of its machines', async () => {
+  const { vms, ids, commits, beside, kicked, returned } = await openReturns(1_200, false);
+  await returned();
+  assert.deepEqual(beside, [], 'closing what their stop has left waits for it');
+  const states = (await vms.loadMany(ids)).map(({ state }) => state);
+  assert.ok(states.every((state) => state.status === 'active' && state.blocked.length === 0));
+  assert.deepEqual(commits, [500, 500, 200]);
+  assert.deepEqual(kicked, [], 'the engine has nothing to look at');
+  await returned();
+  assert.equal(commits.length, 3, 'a return that is heard again decides nothing');
+});
+
+test('CMK-125: a machine shows what stopped it until it is started, and whether that is the past', async () => {
+  const { vms, ids, returned } = await openReturns(1, false);
+  const seen = async () => {
+    const [loaded = assert.fail()] = await vms.loadMany(ids);
+    const { powerState, stopReason, keyReturned } = vmOnWire(loaded);
+    return [powerState, stopReason?.reason, keyReturned];
+  };
+  assert.deepEqual(await seen(), ['STOPPED', 'KEY_DISABLED', false]);
+  await returned();
+  assert.deepEqual(await seen(), ['STOPPED', 'KEY_DISABLED', true]);
+});
+
+test('a machine that no key has stopped says nothing of its return', () => {
+  const vm = vmOnWire({ id: 'vm', version: 1, state: fold(running([os])) });
+  assert.deepEqual([vm.powerState, vm.keyReturned], ['RUNNING', undefined]);
+});
+
+test('CMK-125: a machine that others keep changing keeps none from starting again, and the return is to be heard again', async () => {
+  const beaten = new Set<StreamName>();
+  const { ids, kicked, returned } = await openReturns(502, true, beaten);
+  const [busy = '', ...others] = ids;
+  beaten.add(`vm-${busy}`);
+  await assert.rejects(returned(), { code: 'ABORTED', reason: 'CONTENTION' });
+  assert.deepEqual(kicked.toSorted(), others, 'also those of the page behind');
+  beaten.clear();
+  await returned();
+  assert.deepEqual(kicked.toSorted(), ids);
+});
+
+test('machines that start again are handed to the engine', async () => {
+  const { ids, kicked, returned } = await openReturns(3, true);
+  await returned();
+  assert.deepEqual(kicked.toSorted(), ids);
+});

@@ -1,0 +1,217 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import {
+  type Category,
+  type Cause,
+  category,
+  type EventStore,
+  memoryStore,
+  type StreamName,
+  VersionConflict,
+} from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { type Vm, virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
+import { type Disks, Interrupted } from '../work/disks.ts';
+import { keyStops } from './key-stops.ts';
+import { openLosses } from './losses.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = lossOf('des', 6);
+const until = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+const noDisks: Disks = {
+  insist: () => assert.fail('no machine is asked about over the network'),
+  open: () => assert.fail('no machine is asked about over the network'),
+  ofSet: () => assert.fail('no disk is asked about over the network'),
+};
+
+/**
+ * Stops over a store in memory.
+ * @param listed called with the machines after each look at a set
+ * @param busy streams that somebody else changes just before each commit
+ */
+const openStops = (
+  listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {},
+  disks: Disks = noDisks,
+  busy: ReadonlySet<StreamName> = new Set(),
+) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: number[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: async (commit, why) => {
+      const streams = (commit.appends ?? []).map(({ stream }) => stream);
+      commits.push(streams.length);
+      const beaten = streams.filter((stream) => busy.has(stream));
+      if (beaten.length > 0) throw new VersionConflict(beaten);
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const closed: string[] = [];
+  const losses = openLosses(watched);
+  const stops = keyStops({
+    vms: {
+      ...vms,
+      async list(query) {
+        const page = await vms.list(query);
+        await listed(vms);
+        return page;
+      },
+    },
+    disks,
+    driver: idleDriver(),
+    losses,
+    clock: systemClock,
+    random: systemRandom,
+    preempt: (ids) => assert.deepEqual(ids, [], 'without guests a machine is off at once'),
+    closing: { ofSet: (set) => void closed.push(set), after: (work) => work() },
+    measure: () => {},
+  });
+  const seed = async (ids: readonly string[], history: readonly VmEvent[]): Promise<void> => {
+    await vms.transactMany(ids, () => history, cause);
+    commits.length = 0;
+  };
+  const stop = (): Promise<number> => stops.stopFor({ loss, isPartial: false }, cause, new AbortController().signal);
+  return { vms, seed, stop, stops, losses, store, commits, closed };
+};
+
+test('one machine is off with the commit that keeps the loss, and its disks are closed after it', async () => {
+  const { vms, seed, stop, commits, closed } = openStops();
+  await seed(['a'], running([os]));
+  assert.equal(await stop(), 1);
+  const { state } = await vms.load('a');
+  assert.ok(state.status === 'active' && state.power === 'stopped' && state.stopReason?.reason === 'KEY_DISABLED');
+  assert.deepEqual(commits, [1]);
+  assert.deepEqual(closed, [setOf('des')]);
+});
+
+test('a fleet of several pages stops in a commit a page, each machine once however often the loss is heard of (VM-45)', async () => {
+  const { vms, seed, stop, commits } = openStops();
+  const ids = Array.from({ length: 1_234 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await seed(ids, running([os]));
+  assert.equal(await stop(), ids.length);
+  assert.ok(commits.length <= 3, `${commits.length} commits`);
+  assert.equal(await stop(), 0);
+  const machines = await vms.loadMany(ids);
+  assert.ok(
+    machines.every(({ state, version }) => version === 5 && state.status === 'active' && state.power === 'stopped'),
+  );
+});
+
+test('G2: a machine that others keep changing keeps no other from being stopped, and the pass is to be run again', async () => {
+  const busy = new Set<StreamName>();
+  const { vms, seed, stop, closed } = openStops(undefined, undefined, busy);
+  const ids = Array.from({ length: 1_001 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
+  await seed(ids, running([os]));
+  busy.add('vm-vm00000');
+  await assert.rejects(stop(), { code: 'ABORTED', reason: 'CONTENTION' });
+  const powerOf = async (id: string) => {
+    const { state } = await vms.load(id);
+    return state.status === 'active' ? state.power : state.status;
+  };
+  assert.deepEqual(await Promise.all(['vm00000', 'vm00001', 'vm01000'].map(powerOf)), [
+    'running',
+    'stopped',
+    'stopped',
+  ]);
+  assert.deepEqual(closed, [setOf('des')], 'of those that are off');
+  busy.clear();
+  assert.equal(await stop(), 1);
+  assert.equal(await powerOf('vm00000'), 'stopped');
+});
+
+test('G2: a machine that opened its disks after it was read and before the loss was stored stops all the same', async () => {
+  let looks = 0;
+  const { vms, seed, stop } = openStops(async (machines) => {
+    looks += 1;
+    if (looks > 1) return;
+    const opened = openedAt(5, [os], 2);
+    await machines.transact(
+      'late',
+      () => [
+        { type: 'DisksOpened', opened, at },
+        { type: 'VmStarted', at },
+      ],
+      cause,
+    );
+  });
+  await seed(['early'], running([os]));
+  await seed(['late'], [...stopped([os]), { type: 'VmStarting', work: work('start', 's'), from: 'stopped', at }]);
+  assert.equal(await stop(), 2);
+  const { state } = await vms.load('late');
+  assert.ok(state.status === 'active' && state.power === 'stopped');
+});
+
+test('CMK-102: a report that comes when the key is back is in the way of no next start; one before that is', async () => {
+  const ultra = disk('ultra', 1, 'ULTRA', 'des');
+  const underIt: Disks = {
+    ...noDisks,
+    async *ofSet() {
+      yield Disk.fromPartial({ name: ultra.disk });
+    },
+  };
+  const { vms, seed, stops, losses, store } = openStops(undefined, underIt);
+  await seed(['a'], running([disk('plain', 0, 'PREMIUM_SSD'), ultra]));
+  const report = () => stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal);
+  const blocked = async () => {
+    const { state } = await vms.load('a');
+    return state.status === 'active' ? state.blocked.length : undefined;
+  };
+  await losses.remember(loss, cause);
+  await store.commit({ rows: await losses.returned(loss.set, loss.keyVersion, 7) }, cause);
+  assert.equal(await report(), 0);
+  assert.equal(await blocked(), 0);
+  const again = { ...loss, accessEpoch: 8 };
+  assert.equal(await stops.stopFor({ loss: again, isPartial: true }, cause, new AbortController().signal), 0);
+  assert.equal(await blocked(), 1);
+});
+
+test('a report of a loss whose pass is under way waits for that one, and asks nobody which disks are meant', async () => {
+  const reading = Promise.withResolvers<void>();
+  let looks = 0;
+  const { seed, stop, stops, commits } = openStops(async () => {
+    looks += 1;
+    await reading.promise;
+  });
+  await seed(['a', 'b'], running([os]));
+  const pass = stop();
+  const reports = Array.from({ length: 3 }, () =>
+    stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal),
+  );
+  const leaving = new AbortController();
+  const left = assert.rejects(stops.stopFor({ loss, isPartial: true }, cause, leaving.signal), Interrupted);
+  leaving.abort();
+  await left;
+  reading.resolve();
+  assert.deepEqual(await Promise.all([pass, ...reports]), [2, 2, 2, 2]);
+  // The first page, read beforehand, and the set once again.
+  assert.equal(looks, 2);
+  assert.deepEqual(commits, [2]);
+});
+
+test('a pass that ends with whoever began it is begun again by who waits for it; news of all disks do not wait for one about some', async () => {
+  const asked: AbortSignal[] = [];
+  const { seed, stop, stops } = openStops(undefined, {
+    ...noDisks,
+    async *ofSet(_, { signal }) {
+      asked.push(signal);
+      if (asked.length === 1) await until(signal);
+      if (signal.aborted) throw new Interrupted('asked for nothing');
+      yield { name: os.disk } as never;
+    },
+  });
+  await seed(['a'], running([os]));
+  const first = new AbortController();
+  const begun = assert.rejects(stops.stopFor({ loss, isPartial: true }, cause, first.signal), Interrupted);
+  const waiting = stops.stopFor({ loss, isPartial: true }, cause, new AbortController().signal);
+  assert.equal(await stop(), 1);
+  first.abort();
+  await begun;
+  assert.equal(await waiting, 0);
+});

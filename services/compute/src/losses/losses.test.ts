@@ -1,0 +1,61 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type EventStore, memoryStore } from '@interlock/event-store';
+import { systemClock, systemRandom } from '@interlock/runtime';
+import { FINAL_EPOCH } from '../vm/loss-words.ts';
+import { lossOf } from '../vm/test-machine.ts';
+import { openLosses } from './losses.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const loss = lossOf('des', 6);
+
+test('CMK-120: a loss that is stored behind the word that it is over stands in nobody’s way', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  let isReturned = false;
+  // A host reports the loss while the return is heard: each has looked before the other has stored anything.
+  const between: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      if (!isReturned) {
+        isReturned = true;
+        await store.commit({ rows: await openLosses(store).returned(loss.set, loss.keyVersion, 7) }, cause);
+      }
+      return store.commit(commit, why);
+    },
+  };
+  const losses = openLosses(between);
+  await losses.remember(loss, cause);
+  assert.equal(await losses.anyLost([loss]), false);
+  assert.deepEqual(
+    (await losses.of(loss.set, loss.keyVersion)).map(({ accessEpoch, isOver }) => [accessEpoch, isOver]),
+    [[6, true]],
+  );
+  await losses.remember({ ...loss, accessEpoch: 8 }, cause);
+  assert.equal(await losses.anyLost([loss]), true, 'the next one is another');
+});
+
+test('CMK-120: the end of an identity that a replica stores once another has heard that it is over is over', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const end = { ...loss, reason: 'IDENTITY_DELETED', accessEpoch: FINAL_EPOCH, principal: 'principals/p' } as const;
+  let isReturned = false;
+  const between: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      if (!isReturned) {
+        isReturned = true;
+        const other = openLosses(store);
+        await other.remember(end, cause);
+        await store.commit({ rows: await other.returned(end.set, end.keyVersion, 7) }, cause);
+      }
+      return store.commit(commit, why);
+    },
+  };
+  const losses = openLosses(between);
+  await losses.remember(end, cause);
+  assert.deepEqual([await losses.isOver(end), await losses.anyLost([end])], [true, false]);
+  const next = { ...end, principal: 'principals/next' };
+  await losses.remember(next, cause);
+  assert.deepEqual([await losses.isOver(next), await losses.anyLost([end])], [false, true], 'the next one is another');
+  await store.commit({ rows: await losses.forgotten(end.set) }, cause);
+  assert.deepEqual([await losses.isOver(end), await losses.of(end.set, end.keyVersion)], [false, []]);
+});

@@ -1,0 +1,414 @@
+import assert from 'node:assert/strict';
+import { after, test } from 'node:test';
+import { RpcFailure } from '@interlock/rpc';
+import { openVirtualCloud, until } from '../testing/test-cloud.ts';
+import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { fleetOf } from '../testing/test-fleet.ts';
+import { openLosses } from './losses.ts';
+
+const sweepIntervalMs = 10_000;
+const world = await openVirtualCloud(1, { settings: { sweepIntervalMs } });
+const { clock, disks } = world;
+const fleet = fleetOf(world);
+after(() => world.close());
+const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
+
+/** The vault of a set gives no answer for longer than the host's grace. */
+const cutOff = (set: string): void => {
+  disks.lose(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
+  disks.show(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
+};
+/** It answers again, and nothing has happened to the key. */
+const backAgain = (set: string): void => {
+  disks.restore(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), undefined);
+};
+
+promised(
+  'G3: an outage reported beyond the grace stops a machine, once, and no machine whose disk has its data',
+  async () => {
+    const set = fleet.newSet();
+    const hit = await fleet.running(['PREMIUM_SSD', set]);
+    const pinned = await fleet.running(['ULTRA', set]);
+    cutOff(set);
+    Object.assign(disks.disks.get(pinned.disks[0] ?? '') ?? {}, { availability: 'LEASE_PINNED' });
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 1 });
+    assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 0 });
+    const { stopReason } = await fleet.settled(hit.name, 'STOPPED');
+    assert.deepEqual(
+      [stopReason?.reason, stopReason?.disk, stopReason?.keyVersion, stopReason?.traceId],
+      ['KEY_VAULT_UNREACHABLE', hit.disks[0], keyVersionOf(set), 'cd'.repeat(16)],
+    );
+    assert.equal((await fleet.get(pinned.name)).powerState, 'RUNNING');
+  },
+);
+
+promised('G3: an old report of an outage leaves a machine alone that was started since', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  assert.deepEqual(await fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { stoppingCount: 0 });
+  await fleet.lose(set);
+  assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
+  assert.equal(fleet.stopsOf(name), 2);
+});
+
+promised('G3: an answer that was on its way while the machine was started again does not stop it', async () => {
+  const set = fleet.newSet();
+  const {
+    name,
+    disks: [disk = ''],
+  } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  const asked = Promise.withResolvers<void>();
+  const gate = Promise.withResolvers<void>();
+  let looks = 0;
+  disks.beforeAnswer = async (call) => {
+    if (call !== `getDisk ${disk}`) return;
+    looks += 1;
+    if (looks > 1) return;
+    asked.resolve();
+    await gate.promise;
+  };
+  const report = fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await asked.promise;
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  gate.resolve();
+  assert.deepEqual(await report, { stoppingCount: 0 });
+  disks.beforeAnswer = undefined;
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
+
+promised(
+  'G3, G10: the reason of an outage is corrected once the decision is known, and the log says both',
+  async () => {
+    const set = fleet.newSet();
+    const {
+      name,
+      disks: [disk],
+    } = await fleet.running(['PREMIUM_SSD', set]);
+    cutOff(set);
+    await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+    await fleet.settled(name, 'STOPPED');
+    const accessEpoch = await fleet.lose(set, 'KEY_DELETED');
+    const corrected = await until(
+      () => fleet.get(name),
+      ({ stopReason }) => stopReason?.reason === 'KEY_DELETED',
+      clock,
+    );
+    assert.deepEqual([corrected.stopReason?.disk, corrected.stopReason?.accessEpoch], [disk, accessEpoch]);
+    const { entries } = await world.compute.listActivityLog({ name });
+    const causes = entries
+      .filter(({ category }) => category === 'RESOURCE_HEALTH')
+      .map(({ properties }) => properties.cause);
+    assert.deepEqual(causes, ['KEY_VAULT_UNREACHABLE', 'KEY_DELETED']);
+  },
+);
+
+promised(
+  'G3: without any fact the sweep learns from the disk host what an outage was, or that it is over',
+  async () => {
+    const [lost, back] = [fleet.newSet(), fleet.newSet()];
+    const [deleted, cured] = [await fleet.running(['PREMIUM_SSD', lost]), await fleet.running(['PREMIUM_SSD', back])];
+    for (const set of [lost, back]) {
+      cutOff(set);
+      await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+    }
+    await fleet.settled(deleted.name, 'STOPPED');
+    await fleet.settled(cured.name, 'STOPPED');
+    disks.show(lost, keyVersionOf(lost), 'VAULT_DELETED');
+    backAgain(back);
+    await clock.sleep(2 * sweepIntervalMs);
+    assert.equal((await fleet.get(deleted.name)).stopReason?.reason, 'VAULT_DELETED');
+    const { disks: shown } = await world.compute.getInstanceView({ name: cured.name });
+    assert.ok(shown.every(({ statuses }) => statuses.every(({ level }) => level === 'INFO')));
+    assert.equal((await fleet.get(cured.name)).powerState, 'STOPPED');
+  },
+);
+
+promised(
+  'G2: with nobody telling anything the sweep stops what has lost its data, an ultra disk of a host that restarted too',
+  async () => {
+    const set = fleet.newSet();
+    const ordinary = await fleet.running(['STANDARD_HDD', set]);
+    const ultra = await fleet.running(['ULTRA', set]);
+    const spared = await fleet.running(['PREMIUM_SSD', fleet.newSet()]);
+    await world.cloud.stop('disk-encryption-set');
+    disks.lose(set, keyVersionOf(set), 'ACCESS_DENIED');
+    disks.show(set, keyVersionOf(set), 'ACCESS_DENIED');
+    const t0 = clock.monotonicMs();
+    for (const {
+      name,
+      disks: [disk],
+    } of [ordinary, ultra]) {
+      const { stopReason } = await fleet.settled(name, 'STOPPED');
+      assert.deepEqual([stopReason?.reason, stopReason?.disk], ['ACCESS_DENIED', disk]);
+    }
+    assert.ok(clock.monotonicMs() - t0 <= sweepIntervalMs + 1_000, `${clock.monotonicMs() - t0} ms`);
+    assert.equal((await fleet.get(spared.name)).powerState, 'RUNNING');
+    await world.cloud.start('disk-encryption-set');
+  },
+);
+
+promised(
+  'CMK-102, G3: the guest of an ultra disk that ended with its host was not stopped by the lost key',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', fleet.newSet()], ['ULTRA', set]);
+    await fleet.lose(set);
+    // Disk host and compute start again together: the data key that was kept for the guest is gone with it.
+    await world.cloud.stop('compute');
+    world.driver.restartHost();
+    disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+    await world.cloud.start('compute');
+    const { stopReason, stopCause } = await fleet.settled(name, 'STOPPED');
+    assert.deepEqual([stopReason, stopCause], [undefined, 'HOST_RESTARTED']);
+  },
+);
+
+promised('G3, G10: a stop found by looking names the loss told last only where that concerns the open', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  const told = await fleet.lose(set);
+  assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.accessEpoch, told);
+  // The key returns and is lost again for the same reason, and nobody tells of either.
+  disks.restore(set, keyVersionOf(set));
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  disks.lose(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+  const { stopReason } = await fleet.settled(name, 'STOPPED');
+  assert.deepEqual([stopReason?.reason, stopReason?.accessEpoch], ['KEY_DISABLED', 0]);
+  // Told in the end, it is the newest, and names the next stop that is found by looking.
+  disks.restore(set, keyVersionOf(set));
+  disks.show(set, keyVersionOf(set), undefined);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  const newest = disks.lose(set, keyVersionOf(set));
+  const losses = openLosses(world.store);
+  const loss = {
+    reason: 'KEY_DISABLED',
+    set,
+    keyVersion: keyVersionOf(set),
+    since: 1,
+    traceId: '',
+    accessEpoch: newest,
+  };
+  await losses.remember(
+    { ...loss, reason: 'KEY_DISABLED' },
+    { correlationId: 'c', causationId: 'c', caller: 'system:test' },
+  );
+  disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
+  const stopped = await fleet.settled(name, 'STOPPED');
+  assert.deepEqual([stopped.stopReason?.reason, stopped.stopReason?.accessEpoch], ['KEY_DISABLED', newest]);
+});
+
+promised(
+  'G10: a loss that is told again under its number with another reason is corrected, one that is over is not',
+  async () => {
+    const set = fleet.newSet();
+    const keyVersion = keyVersionOf(set);
+    const accessEpoch = disks.lose(set, keyVersion);
+    const losses = openLosses(world.store);
+    const cause = (id: string) => ({ correlationId: id, causationId: id, caller: 'system:test' });
+    const loss = { set, keyVersion, since: clock.now(), traceId: '', accessEpoch };
+    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+    await losses.remember({ ...loss, reason: 'KEY_EXPIRED' }, cause('expired'));
+    const [known] = await losses.of(set, keyVersion);
+    assert.deepEqual([known?.reason, known?.cause.correlationId], ['KEY_EXPIRED', 'disabled']);
+    await losses.remember({ ...loss, reason: 'KEY_DELETED', accessEpoch: accessEpoch - 1 }, cause('late'));
+    await world.store.commit({ rows: await losses.returned(set, keyVersion, accessEpoch) }, cause('returned'));
+    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+    const [over] = await losses.of(set, keyVersion);
+    assert.deepEqual([over?.reason, over?.isOver], ['KEY_EXPIRED', true]);
+  },
+);
+
+promised('G2: a set that the disk service does not answer for holds up no other', async () => {
+  const [silent, lost] = [fleet.newSet(), fleet.newSet()];
+  await fleet.running(['PREMIUM_SSD', silent]);
+  const { name } = await fleet.running(['PREMIUM_SSD', lost]);
+  disks.before = async (call) => {
+    if (call === `listDisks ${silent}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  disks.show(lost, keyVersionOf(lost), 'KEY_DISABLED');
+  await fleet.settled(name, 'STOPPED');
+  disks.before = undefined;
+});
+
+promised('ReportAccessLost: a report that is none is refused with its own reason, and stops nothing', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  const host = world.computeAs('disk');
+  const request = {
+    diskHost: 'h1',
+    diskEncryptionSet: set,
+    keyVersion: keyVersionOf(set),
+    accessEpoch: 9_999,
+  } as const;
+  await assert.rejects(host.reportAccessLost(request), { reason: 'REASON_MISSING' });
+  await assert.rejects(host.reportAccessLost({ ...request, reason: 'THROTTLED' }), { reason: 'REASON_NOT_A_LOSS' });
+  const nameless = { ...request, diskHost: '', reason: 'KEY_DISABLED' } as const;
+  await assert.rejects(host.reportAccessLost(nameless), { reason: 'DISK_HOST_MISSING' });
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
+
+promised('a report that cannot be confirmed is to be repeated', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  cutOff(set);
+  disks.before = async (call) => {
+    if (call.startsWith('listDisks')) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  await assert.rejects(fleet.report(set, 'KEY_VAULT_UNREACHABLE'), { code: 'DEADLINE_EXCEEDED' });
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  disks.before = undefined;
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+});
+
+promised('G10: whoever attaches a disk that the disk service says nothing about in time is told so', async () => {
+  const { name } = await fleet.running();
+  const disk = fleet.newDisk();
+  disks.before = async (call) => {
+    if (call.startsWith('getDisk')) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'down');
+  };
+  const attaching = world.compute.attachDisk({ name, disk, lun: 1 }, { deadlineMs: 3_000 });
+  await assert.rejects(attaching, { code: 'UNAVAILABLE', reason: 'DEPENDENCY_UNAVAILABLE' });
+  disks.before = undefined;
+});
+
+promised(
+  'G10: whoever names a disk that is still being made waits for it, and is told so when that takes too long',
+  async () => {
+    const { name } = await fleet.running();
+    const disk = fleet.newDisk();
+    const made = disks.disks.get(disk);
+    assert.ok(made);
+    made.isCreating = true;
+    const attaching = world.compute.attachDisk({ name, disk, lun: 1 }, { deadlineMs: 3_000 });
+    await assert.rejects(attaching, { code: 'ABORTED', reason: 'DISK_CREATING' });
+    const vm = {
+      parent: 'subscriptions/s/resourceGroups/g',
+      virtualMachineId: 'later',
+      location,
+      osDisk: { source: { $case: 'disk', value: disk } },
+    } as const;
+    const creating = world.compute.createVirtualMachine(vm, { deadlineMs: 3_000 });
+    await assert.rejects(creating, { code: 'ABORTED', reason: 'DISK_CREATING' });
+    await assert.rejects(fleet.get(`${vm.parent}/virtualMachines/later`), { code: 'NOT_FOUND' });
+    const patient = world.compute.attachDisk({ name, disk, lun: 1 });
+    await clock.sleep(500);
+    made.isCreating = false;
+    await patient;
+  },
+);
+
+promised(
+  'G10, CMK-120: the word that an earlier loss is over does not hide the one that stopped the machine',
+  async () => {
+    const set = fleet.newSet();
+    const keyVersion = keyVersionOf(set);
+    const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
+    await world.tellOfSet({ $case: 'setOptionsChanged', value });
+    const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+    // Taken, given back and taken again, of which only the host tells in time.
+    disks.lose(set, keyVersion);
+    const returnedAt = disks.restore(set, keyVersion);
+    const lostAt = disks.lose(set, keyVersion);
+    assert.deepEqual(await fleet.report(set, 'KEY_DISABLED', lostAt), { stoppingCount: 1 });
+    await fleet.settled(name, 'STOPPED');
+    await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch: returnedAt } });
+    await clock.sleep(5_000);
+    assert.equal((await fleet.get(name)).provisioningState, 'SUCCEEDED', 'nothing was tried that had to fail');
+    const { disks: views } = await world.compute.getInstanceView({ name });
+    const view = views.find((one) => one.name === own[0]);
+    assert.equal(view?.statuses[0]?.code, 'ProvisioningState/failed/KeyVaultKeyNotEnabled');
+    await fleet.restore(set);
+    await fleet.settled(name, 'RUNNING');
+  },
+);
+
+promised('CMK-120, VM-41: of a key that is lost again before its return is heard nothing is started', async () => {
+  const set = fleet.newSet();
+  const keyVersion = keyVersionOf(set);
+  const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
+  await world.tellOfSet({ $case: 'setOptionsChanged', value });
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  const returnedAt = disks.restore(set, keyVersion);
+  const lostAt = disks.lose(set, keyVersion);
+  assert.deepEqual(await fleet.report(set, 'KEY_DISABLED', lostAt), { stoppingCount: 0 });
+  await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch: returnedAt } });
+  await clock.sleep(5_000);
+  const { provisioningState, keyReturned } = await fleet.get(name);
+  assert.deepEqual([provisioningState, keyReturned], ['SUCCEEDED', false]);
+  await fleet.restore(set);
+  await fleet.settled(name, 'RUNNING');
+});
+
+promised('G10: that a vault answers again says nothing of what it decides meanwhile', async () => {
+  const set = fleet.newSet();
+  const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+  const [disk = ''] = own;
+  cutOff(set);
+  await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
+  await fleet.settled(name, 'STOPPED');
+  backAgain(set);
+  // The sweep has seen that the disk can be used, and the key is lost before it says so.
+  const seen = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  disks.beforeAnswer = async (call) => {
+    if (call !== `getDisk ${disk}`) return;
+    seen.resolve();
+    await held.promise;
+  };
+  await seen.promise;
+  await fleet.lose(set);
+  await clock.sleep(100);
+  assert.equal((await fleet.get(name)).stopReason?.reason, 'KEY_DISABLED');
+  disks.beforeAnswer = undefined;
+  held.resolve();
+  await clock.sleep(5_000);
+  const { entries } = await world.compute.listActivityLog({ name });
+  assert.equal(entries.filter(({ status }) => status === 'RESOLVED').length, 0, 'it has an end with its return alone');
+  await fleet.restore(set);
+});
+
+promised(
+  'VM-06, CMK-114: a disk whose key is lost while its machine is off shows that in the way of the next start',
+  async () => {
+    const set = fleet.newSet();
+    const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+    await world.compute.powerOffVirtualMachine({ name });
+    await fleet.settled(name, 'STOPPED');
+    const codes = async () => {
+      const listed = await world.compute.listVirtualMachines({
+        parent: 'subscriptions/s/resourceGroups/g',
+        view: 'FULL',
+      });
+      const inList = listed.virtualMachines.find((one) => one.name === name)?.instanceView;
+      const views = [await world.compute.getInstanceView({ name }), inList];
+      return views.map((view) => view?.disks.find((disk) => disk.name === own[0])?.statuses[0]?.code);
+    };
+    await clock.sleep(1_000);
+    const { etag } = await fleet.get(name);
+    await fleet.lose(set);
+    await clock.sleep(1_000);
+    assert.deepEqual(await codes(), Array(2).fill('ProvisioningState/failed/KeyVaultKeyNotEnabled'));
+    assert.equal((await fleet.get(name)).etag, etag, 'the machine itself does not change');
+    await fleet.restore(set);
+    await clock.sleep(1_000);
+    assert.deepEqual(await codes(), Array(2).fill('ProvisioningState/succeeded'));
+  },
+);

@@ -1,0 +1,33 @@
+import type { Category, Page } from '@interlock/event-store';
+import type { Vm } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+
+/** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
+const pageSize = 500;
+
+/** A page of the machines that have a disk of a set, in order of their names, from behind one of them on. */
+export const pageOfSet = (
+  vms: Pick<Category<Vm, VmEvent>, 'list'>,
+  set: string,
+  after: string | undefined,
+): Promise<Page<Vm>> =>
+  vms.list({ index: { index: 'set', value: set }, limit: pageSize, ...(after === undefined ? {} : { after }) });
+
+/** Goes through all of them: a page is read while the one before is stored. */
+export const throughSet = async (
+  vms: Pick<Category<Vm, VmEvent>, 'list'>,
+  set: string,
+  store: (page: Page<Vm>) => Promise<void>,
+): Promise<void> => {
+  let storing: Promise<void> = Promise.resolve();
+  let after: string | undefined;
+  do {
+    const page = await pageOfSet(vms, set, after);
+    await storing;
+    storing = store(page);
+    // The failure is thrown where it is awaited; the next page may still be on its way then.
+    storing.catch(() => undefined);
+    after = page.next;
+  } while (after !== undefined);
+  await storing;
+};

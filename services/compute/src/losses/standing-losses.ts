@@ -1,0 +1,47 @@
+import type { Loaded } from '@interlock/event-store';
+import type { Vm } from '../vm/decider.ts';
+import type { KeyLoss, VmDisk } from '../vm/machine.ts';
+import type { Losses } from './losses.ts';
+
+/** The losses in the way of a machine's next start, at most one a disk; empty for one that runs. */
+export type StandingLosses = (vm: Loaded<Vm>) => readonly KeyLoss[];
+
+/**
+ * What is known to be lost of the keys of machines that are off. A machine that is off changes with no loss (CMK-114), so this
+ * is looked up when it is shown: one read for each key of all of these machines, however many they are.
+ */
+export const standingLosses = async (
+  losses: Pick<Losses, 'of'>,
+  machines: readonly Loaded<Vm>[],
+): Promise<StandingLosses> => {
+  const lost = new Map<string, Omit<KeyLoss, 'disk'> | undefined>();
+  for (const machine of machines) {
+    for (const disk of disksOf(machine)) {
+      const key = keyOf(disk);
+      if (!lost.has(key)) lost.set(key, await newestOf(losses, disk));
+    }
+  }
+  return (machine) =>
+    disksOf(machine).flatMap((disk) => {
+      const loss = lost.get(keyOf(disk));
+      return loss === undefined ? [] : [{ ...loss, disk: disk.disk }];
+    });
+};
+
+const newestOf = async (
+  losses: Pick<Losses, 'of'>,
+  { set, keyVersion }: VmDisk,
+): Promise<Omit<KeyLoss, 'disk'> | undefined> => {
+  const [newest] = (await losses.of(set, keyVersion)).filter(({ isOver }) => !isOver);
+  if (newest === undefined) return undefined;
+  const { cause: _cause, isOver: _over, ...loss } = newest;
+  return loss;
+};
+
+const keyOf = ({ set, keyVersion }: VmDisk): string => `${set} ${keyVersion}`;
+
+/** Disks under a customer's key of a machine that is off. */
+const disksOf = ({ state }: Loaded<Vm>): readonly VmDisk[] =>
+  state.status !== 'active' || state.power === 'running' || state.power === 'starting'
+    ? []
+    : state.disks.filter(({ set }) => set !== '');

@@ -1,7 +1,0 @@
-import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
-import type { Sku } from './vm/machine.ts';
-
-const skus: readonly Sku[] = ['STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2', 'ULTRA'];
-
-/** A class as the contracts name it; `undefined` when none is said. */
-export const skuOf = (sku: DiskSku): Sku | undefined => skus.find((known) => known === sku);

@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, memoryStore } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { openLosses } from '../losses/losses.ts';
+import { virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { at, disk, running, vm, work } from '../vm/test-machine.ts';
+import { detaching } from './attachment.ts';
+import type { Disks } from './disks.ts';
+import { deleting } from './stopping.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD');
+const extra = disk('extra', 1, 'PREMIUM_SSD');
+/** What a stop has left half attached, and nobody has freed yet. */
+const cutOff: readonly VmEvent[] = [
+  ...running([os]),
+  { type: 'DiskAttaching', disk: extra, work: { ...work('attach', 'a'), disk: extra.disk }, at },
+  { type: 'VmStopping', work: work('keyStop', 'k'), at },
+  { type: 'VmStopped', at },
+];
+const detach = { ...work('detach', 'd'), disk: extra.disk };
+const endings = {
+  detached: { step: detaching, begun: { type: 'DiskDetaching', disk: extra.disk, work: detach, at } },
+  'deleted with its machine': { step: deleting, begun: { type: 'VmDeleting', work: work('delete', 'd'), at } },
+} as const;
+
+for (const [ending, { step, begun }] of Object.entries(endings)) {
+  test(`CMK-110, G5: the attach of a disk that is ${ending} before it was freed is given up, however late it arrives`, async () => {
+    const freed: string[] = [];
+    const client = {
+      async detachDisk({ name, requestId }: { readonly name: string; readonly requestId: string }) {
+        freed.push(`${name} from ${requestId}`);
+      },
+    };
+    const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const vms = category(store, virtualMachines);
+    const loaded = await vms.transact(vm, () => [...cutOff, begun], cause);
+    const { state } = loaded;
+    assert.ok(state.status === 'active' && state.work);
+    const parts = {
+      ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(store) },
+      ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
+      isOurs: () => true,
+      log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    };
+    const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+    await step(parts)(vm, { ...state, work: state.work }, context);
+    assert.ok(freed.includes(`${extra.disk} from a`), freed.join());
+  });
+}

@@ -1,0 +1,208 @@
+import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
+import { type Loaded, Rejection } from '@interlock/event-store';
+import type { CallOptions } from '@interlock/rpc';
+import type { Machine } from '../vm/decider.ts';
+import type { VmDisk, Work } from '../vm/machine.ts';
+import { disksClosed } from '../vm/progress.ts';
+import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from './disks.ts';
+import type { ProcessParts, Step } from './step.ts';
+
+/** What closing disks needs. */
+export type ClosingParts = Pick<ProcessParts, 'vms' | 'disks' | 'clock' | 'random' | 'log'>;
+
+/** Disks of one call: what the disk service stores in one commit. */
+const callMax = 500;
+
+/** Closes the disks of a machine that is off, and frees what was being attached to it or detached from it. */
+export const closing =
+  (parts: ProcessParts): Step<Machine> =>
+  async (id, state, { signal, settled, loaded: { version } }) => {
+    await settled();
+    await closeMachines(parts, [{ id, state, version }], { signal });
+    return undefined;
+  };
+
+/**
+ * The same for machines that are all off, in few calls and one commit. One that has moved meanwhile is passed over: what it
+ * has to be closed then is another open.
+ */
+export const closeMachines = async (
+  parts: ClosingParts,
+  machines: readonly Loaded<Machine>[],
+  patience: Patience,
+): Promise<void> => {
+  const { vms, clock, random } = parts;
+  const toClose = machines.map(({ id, state }) => ({
+    vm: id,
+    isDeallocated: state.power === 'deallocated',
+    disks: state.disks.filter(({ access }) => access === 'closing'),
+  }));
+  await closeAll(parts, toClose, undefined, patience);
+  const id = random.uuid();
+  const cause = { correlationId: id, causationId: id, caller: 'system:compute' };
+  const versions = new Map(machines.map((one) => [one.id, one.version]));
+  await vms.transactMany(
+    machines,
+    (state, vm, version) => (version === versions.get(vm) ? disksClosed(clock.now())(state) : []),
+    cause,
+  );
+};
+
+/** Disks of a machine whose reads and writes end. */
+export interface ToClose {
+  readonly vm: string;
+  readonly disks: readonly VmDisk[];
+  readonly isDeallocated: boolean;
+}
+
+/** Ends the reads and writes of machines on their disks; what is not wholly attached is freed. Works without any key. */
+export const closeAll = async (
+  parts: ClosingParts,
+  machines: readonly ToClose[],
+  work: Work | undefined,
+  patience: Patience,
+): Promise<void> => {
+  const requests: CloseDiskRequest[] = [];
+  await Promise.all(
+    machines.flatMap(({ vm, disks, isDeallocated }) =>
+      disks.map(async (one) => {
+        const { disk, phase, attachRequest } = one;
+        if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience, attachRequest);
+        await evenIfRefused(
+          (async () => {
+            const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
+            // To end the open of number 0 is to end whichever there is: of a disk that was never opened none is to end.
+            if (attachEpoch === undefined || (attachEpoch === 0 && !isDeallocated)) return;
+            requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch });
+          })(),
+          (error) => parts.log.warn('disk was not closed', { vm, disk, error }),
+        );
+      }),
+    ),
+  );
+  for (let start = 0; start < requests.length; start += callMax) {
+    const chunk = requests.slice(start, start + callMax);
+    for (const { request, refusal } of await closeEach(parts.disks, chunk, correlated(work), patience)) {
+      parts.log.warn('disk was not closed', { vm: request.virtualMachine, disk: request.name, error: refusal });
+    }
+  }
+};
+
+/**
+ * Closes disks, and repeats that for those about which there is no definite answer.
+ * @returns what was refused for good
+ * @throws Interrupted; TimedOut
+ */
+export const closeEach = async (
+  disks: Disks,
+  requests: readonly CloseDiskRequest[],
+  correlation: { readonly correlationId?: string },
+  patience: Patience,
+): Promise<readonly { readonly request: CloseDiskRequest; readonly refusal: Rejection }[]> => {
+  const refusals: { request: CloseDiskRequest; refusal: Rejection }[] = [];
+  let left = requests;
+  await disks.insist(async (client, options) => {
+    const { outcomes } = await client.closeDisks({ closings: [...left] }, { ...options, ...correlation });
+    const again: CloseDiskRequest[] = [];
+    let failure: unknown;
+    for (const [n, request] of left.entries()) {
+      const outcome = outcomes[n]?.outcome;
+      if (outcome?.$case === 'closed') continue;
+      const error = refusedBy('CloseDisks', outcome?.value);
+      if (isDefinite(error)) {
+        refusals.push({ request, refusal: error });
+      } else {
+        again.push(request);
+        failure = error;
+      }
+    }
+    left = again;
+    if (left.length > 0) throw failure;
+  }, patience);
+  return refusals;
+};
+
+/**
+ * Frees a disk. A refusal means that this machine does not have it (any more).
+ * @param attachRequest the attach that is given up: another process may still be about to send it
+ */
+export const detachOne = (
+  { disks, log }: Pick<ClosingParts, 'disks' | 'log'>,
+  vm: string,
+  disk: string,
+  work: Work | undefined,
+  patience: Patience,
+  attachRequest = '',
+): Promise<void> => {
+  const request = { name: disk, virtualMachine: vm, requestId: attachRequest };
+  return evenIfRefused(
+    disks.insist((client, options) => client.detachDisk(request, { ...options, ...correlated(work) }), patience),
+    (error) => log.warn('disk was not detached', { vm, disk, error }),
+  );
+};
+
+/** Deletes that very disk: a call whose answer was lost is repeated, and another disk may have the name by then. */
+export const deleteThat = (
+  { disks }: Pick<ClosingParts, 'disks'>,
+  name: string,
+  uniqueId: string,
+  { correlationId }: Work,
+  patience: Patience,
+): Promise<void> =>
+  disks.insist(async (client, options) => {
+    const found = await lookUp(client, name, options);
+    if (found?.uniqueId !== uniqueId) return;
+    await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
+  }, patience);
+
+/** The disk of that name; `undefined` when there is none. */
+export const lookUp = async (client: DiskClient, name: string, options: CallOptions): Promise<Disk | undefined> => {
+  try {
+    return await client.getDisk({ name }, options);
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+    throw error;
+  }
+};
+
+/**
+ * The open that is to end, and no later one: another replica may have started the machine again before the close arrives.
+ * Only of an open that is on record the number is known here; else it is asked for, and counts only if the machine has
+ * not moved since. A host that is given back is told of every disk, so there it is looked at again.
+ * @returns `undefined` when there is nothing to end any more
+ */
+const openToEnd = async (
+  { disks, vms }: ClosingParts,
+  vm: string,
+  known: VmDisk,
+  isDeallocated: boolean,
+  patience: Patience,
+): Promise<number | undefined> => {
+  for (let disk = known; ; ) {
+    const { access, attachEpoch, isOpenUnsure } = disk;
+    if (isOpenUnsure !== true && (access === 'open' || (access === 'closing' && !isDeallocated))) return attachEpoch;
+    const newest = await disks.insist((client, options) => client.getDisk({ name: disk.disk }, options), patience);
+    const { state } = await vms.load(vm);
+    const now = state.status === 'active' ? state.disks.find((one) => one.disk === disk.disk) : undefined;
+    if (!now) return undefined;
+    if (now.access === access && now.isOpenUnsure === isOpenUnsure && now.attachEpoch === attachEpoch) {
+      return newest.attachEpoch;
+    }
+    if (!isDeallocated) return undefined;
+    disk = now;
+  }
+};
+
+const correlated = (work: Work | undefined): { readonly correlationId?: string } =>
+  work === undefined ? {} : { correlationId: work.correlationId };
+
+/** A definite no to ending something (it is gone, somebody else has it) is as good as a yes, but worth a line. */
+export const evenIfRefused = async (result: Promise<unknown>, note: (error: unknown) => void): Promise<void> => {
+  try {
+    await result;
+  } catch (error) {
+    if (!(error instanceof Rejection)) throw error;
+    note(error);
+  }
+};

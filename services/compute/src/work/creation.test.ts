@@ -1,0 +1,222 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { type Commit, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { openLosses } from '../losses/losses.ts';
+import { virtualMachines } from '../vm/decider.ts';
+import type { PlannedDisk } from '../vm/machine.ts';
+import { created, creationFailed, undoCreation } from '../vm/progress.ts';
+import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
+import { creation } from './creation.ts';
+import type { Disks } from './disks.ts';
+
+/** What a call without an answer may still do is not waited for. */
+const clock = { ...systemClock, sleep: async () => {} };
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = lossOf('des', 9);
+
+const failure = { operation: 'create', operationId: 'c', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
+const typesOf = ({ appends = [] }: Commit): readonly string[] =>
+  appends.flatMap(({ events }) => events.map(({ type }) => type));
+const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+const opened = { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
+const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+
+/** A creation that has begun, in a process of its own. */
+const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk = os) => {
+  const vms = category(watched, virtualMachines);
+  const begun = { type: 'VmCreationBegun', wish: wishFor([of]), disks: [of], work: work('create', 'c'), at } as const;
+  const loaded = await vms.transact(vm, () => [begun], cause);
+  const { state } = loaded;
+  assert.ok(state.status === 'creating');
+  const parts = {
+    ...{ vms, disks, driver: idleDriver(), losses: openLosses(watched), clock },
+    isOurs: () => true,
+    random: systemRandom,
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    measureStops: () => {},
+    startTimeoutMs: Number.MAX_SAFE_INTEGER / 2,
+    guestStopTimeoutMs: 0,
+  };
+  const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+  return {
+    vms,
+    run: () => creation(parts)(vm, state, context),
+    /** The same in a process that knows no more than what is stored. */
+    async runAnew() {
+      const now = await vms.load(vm);
+      assert.ok(now.state.status === 'creating');
+      return creation(parts)(vm, now.state, { ...context, loaded: now });
+    },
+  };
+};
+
+/** A disk service that writes down what is undone, whose disk is this machine's. */
+const undoneIn = (undone: string[], open: Disks['open']): Disks => {
+  const client = {
+    async attachDisk() {},
+    async getDisk() {
+      return { managedBy: vm, provisioningState: 'SUCCEEDED' };
+    },
+    async detachDisk({ name, requestId }: { readonly name: string; readonly requestId: string }) {
+      undone.push(`detach ${name} from ${requestId}`);
+    },
+  };
+  const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+  return { insist, open } as unknown as Disks;
+};
+
+test('G2: a loss stored between the last look of a creation and its commit stops the machine that was made', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const watched: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      if (typesOf(commit).includes('VmCreated')) await openLosses(store).remember(loss, cause);
+      return store.commit(commit, why);
+    },
+  };
+  const { vms, run } = await beginCreation(
+    watched,
+    undoneIn([], async () => opened),
+  );
+  assert.equal(await run(), undefined, 'the step does not know the machine as it is then');
+  const { state } = await vms.load(vm);
+  assert.ok(state.status === 'active');
+  assert.equal(state.power, 'stopping');
+  assert.equal(state.stopReason?.accessEpoch, loss.accessEpoch);
+});
+
+test('CMK-110, G5: what one process is refused undoes nothing of a machine that another one made meanwhile', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const undone: string[] = [];
+  const { vms, run } = await beginCreation(
+    store,
+    undoneIn(undone, async () => {
+      await vms.transact(vm, created(at, 'c', [{ ...openedDisk, attachEpoch: 1 }]), cause);
+      throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'another process opened it');
+    }),
+  );
+  await run();
+  assert.deepEqual(undone, []);
+  assert.equal((await vms.load(vm)).state.status, 'active');
+});
+
+test('CMK-110: whoever was given what another process gave up undoes it, and nobody has a machine', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const undone: string[] = [];
+  const { vms, run } = await beginCreation(
+    store,
+    undoneIn(undone, async () => {
+      await vms.transact(vm, undoCreation(at, 'c', failure), cause);
+      await vms.transact(vm, creationFailed(at, 'c', failure), cause);
+      return opened;
+    }),
+  );
+  await run();
+  assert.deepEqual(undone, [`detach ${os.disk} from c`]);
+  assert.equal((await vms.load(vm)).state.status, 'abandoned');
+});
+
+test('CMK-110: it is decided that a creation is undone before anything of it is', async () => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const steps: string[] = [];
+  const watched: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      steps.push(...typesOf(commit));
+      return store.commit(commit, why);
+    },
+  };
+  const { vms, run } = await beginCreation(
+    watched,
+    undoneIn(steps, async () => {
+      throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+    }),
+  );
+  await run();
+  const detached = `detach ${os.disk} from c`;
+  assert.deepEqual(steps, ['VmCreationBegun', 'VmCreationUndoing', detached, 'VmCreationFailed']);
+  assert.equal((await vms.load(vm)).state.status, 'abandoned');
+});
+
+for (const owner of ['this machine', 'somebody else'] as const) {
+  test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} made meanwhile is told apart`, async () => {
+    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const deleted: string[] = [];
+    const client = {
+      async createDisk() {
+        if (owner === 'somebody else') throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'of another size');
+        return { uniqueId: 'u' };
+      },
+      async getDisk() {
+        // Free, and younger than the wish for the machine: that alone does not tell whose it is.
+        return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1), uniqueId: 'u' };
+      },
+      async detachDisk() {},
+      async deleteDisk({ name }: { readonly name: string }) {
+        deleted.push(name);
+      },
+    };
+    const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
+    const made = { ...os, make: { sku: os.sku, sizeGib: 4, encryptionType: '', set: '' } };
+    const { vms, runAnew } = await beginCreation(store, { insist } as unknown as Disks, made);
+    await vms.transact(vm, undoCreation(at, 'c', failure), cause);
+    await runAnew();
+    assert.deepEqual(deleted, owner === 'this machine' ? [os.disk] : []);
+    assert.equal((await vms.load(vm)).state.status, 'abandoned');
+  });
+}
+
+/** When the disk of a creation that is being undone comes to be another one: made by somebody else under its name. */
+for (const moment of ['its deletion, which is repeated', 'the look that found it', 'its making'] as const) {
+  test(`G5: what undoes a creation leaves a disk alone that has the name of its own since ${moment}`, async () => {
+    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const own = { uniqueId: 'own', managedBy: '' };
+    const other = { uniqueId: 'other', managedBy: '' };
+    let found: typeof own | undefined;
+    const client = {
+      async createDisk() {
+        found ??= own;
+        return found;
+      },
+      async attachDisk() {
+        if (moment === 'its making') found = other;
+        else own.managedBy = vm;
+      },
+      async getDisk() {
+        if (found === undefined) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
+        return { ...found, provisioningState: 'SUCCEEDED', etag: found.uniqueId };
+      },
+      async detachDisk() {
+        own.managedBy = '';
+        // Another process has undone all of it meanwhile.
+        if (moment === 'the look that found it') found = other;
+      },
+      async deleteDisk({ etag = '' }: { readonly etag?: string }) {
+        if (etag !== '' && etag !== found?.uniqueId) throw new Rejection('ABORTED', 'ETAG_MISMATCH', 'another disk');
+        found = found === own && moment === 'its deletion, which is repeated' ? other : undefined;
+        if (found === other) throw new Rejection('UNAVAILABLE', 'CONNECTION_LOST', 'the answer did not arrive');
+      },
+    };
+    const insist = async (call: (client: unknown, options: object) => Promise<unknown>): Promise<unknown> => {
+      for (;;) {
+        try {
+          return await call(client, {});
+        } catch (error) {
+          if (error instanceof Rejection && !error.retryable()) throw error;
+        }
+      }
+    };
+    const open = async (): Promise<never> => {
+      throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+    };
+    const made = { ...os, make: { sku: os.sku, sizeGib: 4, encryptionType: '', set: '' } };
+    const { vms, run } = await beginCreation(store, { insist, open } as unknown as Disks, made);
+    await run();
+    assert.equal(found, other);
+    assert.equal((await vms.load(vm)).state.status, 'abandoned');
+  });
+}

@@ -1,0 +1,127 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { category, type EventStore, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { openLosses } from '../losses/losses.ts';
+import { virtualMachines } from '../vm/decider.ts';
+import { at, disk, running, vm, work } from '../vm/test-machine.ts';
+import type { Disks } from './disks.ts';
+import { deleting } from './stopping.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
+
+/** A disk of that name, whoever made it, in a disk service that knows no other. */
+interface Found {
+  readonly uniqueId: string;
+  readonly createTime: Date;
+  readonly attachEpoch: number;
+  managedBy: string;
+}
+
+/**
+ * A machine that is being deleted with its only disk.
+ * @param afterDeletion what comes of the call that has deleted the disk, the first time
+ */
+const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Promise<void> = async () => {}) => {
+  let found: Found | undefined = { uniqueId: 'own', createTime: new Date(at - 1), attachEpoch: 1, managedBy: vm };
+  let deletions = 0;
+  const put = (other: Found): void => {
+    found = other;
+  };
+  const client = {
+    async getDisk() {
+      if (found === undefined) throw new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
+      return { ...found, etag: found.uniqueId };
+    },
+    async detachDisk() {
+      if (found?.managedBy === vm) found.managedBy = '';
+    },
+    async deleteDisk({ etag = '' }: { readonly etag?: string }) {
+      if (found === undefined) return;
+      if (etag !== '' && etag !== found.uniqueId) throw new Rejection('ABORTED', 'ETAG_MISMATCH', 'another disk');
+      found = undefined;
+      deletions += 1;
+      if (deletions === 1) await afterDeletion(put);
+    },
+  };
+  const insist = async (call: (client: unknown, options: object) => Promise<unknown>): Promise<unknown> => {
+    for (;;) {
+      try {
+        return await call(client, {});
+      } catch (error) {
+        if (error instanceof Rejection && !error.retryable()) throw error;
+      }
+    }
+  };
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  let failures = 0;
+  const watched: EventStore = {
+    ...store,
+    async commit(commit, why) {
+      const isEnd = (commit.appends ?? []).some(({ events }) => events.some(({ type }) => type === 'VmDeleted'));
+      if (!isEnd || failures === 0) return store.commit(commit, why);
+      failures -= 1;
+      throw new StoreUnavailable('away for a moment');
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const begun = { type: 'VmDeleting', work: work('delete'), at } as const;
+  const loaded = await vms.transact(vm, () => [...running([os]), begun], cause);
+  const { state } = loaded;
+  assert.ok(state.status === 'active' && state.work);
+  const parts = {
+    ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(watched) },
+    ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
+    isOurs: () => true,
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+  };
+  const busy = { ...state, work: state.work };
+  return {
+    put,
+    found: () => found,
+    run: () => deleting(parts)(vm, busy, { signal: new AbortController().signal, settled: async () => {}, loaded }),
+    failNextEnd: () => {
+      failures += 1;
+    },
+    status: async () => (await vms.load(vm)).state.status,
+  };
+};
+
+test('VM-17, CMK-131: a disk goes with its machine, also where that is carried out in two goes', async () => {
+  const once = await beginDeletion();
+  await once.run();
+  assert.deepEqual([once.found(), await once.status()], [undefined, 'deleted']);
+
+  const twice = await beginDeletion();
+  const own = twice.found();
+  assert.ok(own);
+  // The disk was freed before, and nothing of what comes next happened.
+  own.managedBy = '';
+  await twice.run();
+  assert.deepEqual([twice.found(), await twice.status()], [undefined, 'deleted']);
+});
+
+for (const clock of ['as that of compute', 'behind that of compute'] as const) {
+  test(`G5: a disk made under the name of one that went with its machine stays when the deletion is carried out again, the clock of the disk service ${clock}`, async () => {
+    const machine = await beginDeletion();
+    machine.failNextEnd();
+    await assert.rejects(machine.run(), { name: 'StoreUnavailable' });
+    const createTime = new Date(clock === 'as that of compute' ? at + 1 : at - 1);
+    const other = { uniqueId: 'other', createTime, attachEpoch: 0, managedBy: '' };
+    machine.put(other);
+    await machine.run();
+    assert.deepEqual([machine.found(), await machine.status()], [other, 'deleted']);
+  });
+}
+
+test('G5: a deletion whose answer was lost deletes no disk that has the name since', async () => {
+  const other = { uniqueId: 'other', createTime: new Date(at + 1), attachEpoch: 0, managedBy: '' };
+  const machine = await beginDeletion(async (put) => {
+    put(other);
+    throw new Rejection('UNAVAILABLE', 'CONNECTION_LOST', 'the answer did not arrive');
+  });
+  await machine.run();
+  assert.deepEqual([machine.found(), await machine.status()], [other, 'deleted']);
+});

@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Category, category, type Loaded, memoryStore } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import type { Driver } from '../guests/driver.ts';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { openLosses } from '../losses/losses.ts';
+import { type Vm, virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { at, disk, fold, running, work } from '../vm/test-machine.ts';
+import type { Disks } from './disks.ts';
+import { createEngine } from './engine.ts';
+
+const state = fold(running([disk('os', 0, 'PREMIUM_SSD')]));
+
+/**
+ * An engine over a store in which every machine runs and has nothing to do, and which of them it has read.
+ * @param world.reading what each look waits for
+ * @param world.stopping what the end of each guest waits for
+ * @param world.first what the first look finds; whatever a step stores, the machine runs then
+ */
+const openEngine = (
+  world: { readonly reading?: Promise<void>; readonly stopping?: Promise<void>; readonly first?: Vm } = {},
+) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const read: string[] = [];
+  const driven: string[] = [];
+  const vms: Category<Vm, VmEvent> = {
+    ...category(store, virtualMachines),
+    async load(id) {
+      const isFirst = read.push(id) === 1;
+      await world.reading;
+      return isFirst ? { id, state: world.first ?? state, version: 3 } : { id, state, version: 9 };
+    },
+    transact: async (id) => ({ id, state, version: 9, events: [], positions: [] }),
+  };
+  const driver: Driver = {
+    ...idleDriver(),
+    async stop(vm) {
+      driven.push(`stop ${vm}`);
+      await world.stopping;
+    },
+  };
+  const engine = createEngine({
+    ...{ vms, driver, losses: openLosses(store), disks: {} as Disks },
+    ...{ clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') },
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    measureStops: () => {},
+    isOurs: () => true,
+    startTimeoutMs: 60_000,
+    guestStopTimeoutMs: 0,
+  });
+  const ending = new AbortController();
+  const done = engine.run(ending.signal);
+  return {
+    engine,
+    read,
+    driven,
+    async end() {
+      ending.abort();
+      await done;
+    },
+  };
+};
+
+/** Long enough for everything that waits for no time and no store. */
+const manyTurns = async (): Promise<void> => {
+  for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
+};
+
+const machines = (count: number): readonly Loaded<Vm>[] =>
+  Array.from({ length: count }, (_, n) => ({ id: `vm${n}`, state, version: 3 }));
+
+test('a machine that was stored a moment ago is not read again, one that is only named is, and so is one that both speak of', async () => {
+  const { engine, read, end } = openEngine();
+  const [known, both, turned] = machines(3);
+  assert.ok(known && both && turned);
+  engine.kick([turned.id]);
+  engine.begun([known, both, turned]);
+  engine.kick(['named', both.id]);
+  await manyTurns();
+  assert.deepEqual(read, [turned.id, both.id, 'named']);
+  await end();
+});
+
+test('G2: what is said of a machine while it is read is looked at, also where the look finds nothing to do', async () => {
+  const gate = Promise.withResolvers<void>();
+  const { engine, read, end } = openEngine({ reading: gate.promise });
+  engine.kick(['vm0']);
+  await manyTurns();
+  engine.kick(['vm0']);
+  await manyTurns();
+  assert.deepEqual(read, ['vm0'], 'one look at a time');
+  gate.resolve();
+  await manyTurns();
+  assert.deepEqual(read, ['vm0', 'vm0']);
+  await end();
+});
+
+test('G2: what is said of a machine while a step goes on is looked at, not only what that step stored', async () => {
+  const later = fold([...running([disk('os', 0, 'PREMIUM_SSD')]), { type: 'VmStopping', work: work('powerOff'), at }]);
+  for (const isSaid of [false, true]) {
+    const gate = Promise.withResolvers<void>();
+    const { engine, read, driven, end } = openEngine({ stopping: gate.promise, first: later });
+    engine.kick(['vm0']);
+    await manyTurns();
+    assert.deepEqual(driven, ['stop vm0']);
+    if (isSaid) engine.kick(['vm0']);
+    await manyTurns();
+    gate.resolve();
+    await manyTurns();
+    assert.deepEqual(read, isSaid ? ['vm0', 'vm0'] : ['vm0'], `said: ${isSaid}`);
+    await end();
+  }
+});
+
+test('of a fleet larger than there is room for only the names are kept until its machines are worked on', async () => {
+  const { engine, read, end } = openEngine();
+  engine.begun(machines(2_500));
+  await manyTurns();
+  assert.equal(read.length, 500);
+  await end();
+});

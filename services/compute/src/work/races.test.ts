@@ -1,0 +1,363 @@
+import assert from 'node:assert/strict';
+import { after, beforeEach, test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import { openVirtualCloud, until } from '../testing/test-cloud.ts';
+import { keyVersionOf, location } from '../testing/test-disk-service.ts';
+import { fleetOf } from '../testing/test-fleet.ts';
+
+const world = await openVirtualCloud(4, { settings: { sweepIntervalMs: 10_000, startTimeoutMs: 30_000 } });
+const { clock, disks, driver, random } = world;
+const fleet = fleetOf(world);
+after(() => world.close());
+beforeEach(() => {
+  disks.before = undefined;
+  disks.beforeAnswer = undefined;
+});
+const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
+/** Long enough for everything to be finished, and swept twice. */
+const settle = () => clock.sleep(60_000);
+const diskNamed = (name: string) => {
+  const found = disks.disks.get(name);
+  assert.ok(found, name);
+  return found;
+};
+
+/**
+ * A key is lost at some moment of an operation. Whatever the moment, the machine ends not running: stopped with the reason,
+ * or as its user asked; its guest is gone; no disk stays open; and it is no different when asked again later.
+ */
+type Begin = (vm: string, disk: string) => Promise<unknown>;
+const operations: Readonly<Record<string, { readonly from?: 'STOPPED' | 'DEALLOCATED'; readonly begin: Begin }>> = {
+  start: { from: 'STOPPED', begin: (name) => world.compute.startVirtualMachine({ name }) },
+  'start from deallocated': { from: 'DEALLOCATED', begin: (name) => world.compute.startVirtualMachine({ name }) },
+  restart: { begin: (name) => world.compute.restartVirtualMachine({ name, requestId: random.uuid() }) },
+  'power off': { begin: (name) => world.compute.powerOffVirtualMachine({ name }) },
+  deallocate: { begin: (name) => world.compute.deallocateVirtualMachine({ name }) },
+  delete: { begin: (name) => world.compute.deleteVirtualMachine({ name }) },
+  attach: { begin: (name) => world.compute.attachDisk({ name, lun: 9, disk: fleet.newDisk() }) },
+  detach: { begin: (name, disk) => world.compute.detachDisk({ name, disk }) },
+};
+/** Milliseconds after the operation was asked for, with every call of the disk service taking 40 or 65 and a guest 60 to stop. */
+const moments = [0, 20, 50, 90, 130, 180];
+
+for (const [operation, { from, begin }] of Object.entries(operations)) {
+  promised(`G2: revoke against ${operation}, at any moment of it`, async () => {
+    for (const moment of moments) {
+      const set = fleet.newSet();
+      const {
+        name,
+        disks: [disk = '', other = ''],
+      } = await fleet.running(['PREMIUM_SSD', set], ['STANDARD_SSD', set]);
+      driver.slowToStop.set(name, 60);
+      if (from === 'STOPPED') await world.compute.powerOffVirtualMachine({ name });
+      if (from === 'DEALLOCATED') await world.compute.deallocateVirtualMachine({ name });
+      await fleet.settled(name, from ?? 'RUNNING');
+      disks.before = () => clock.sleep(40);
+      disks.beforeAnswer = () => clock.sleep(25);
+      const asked = begin(name, disk).catch((error: unknown) => error);
+      await clock.sleep(moment);
+      await fleet.lose(set);
+      await settle();
+      await asked;
+      disks.before = undefined;
+      const where = `${operation} after ${moment} ms`;
+      assert.equal(driver.guests.has(name), false, where);
+      for (const one of [disk, other]) assert.equal(diskNamed(one).isOpen, false, where);
+      if (operation === 'delete') {
+        await assert.rejects(fleet.get(name), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' }, where);
+        continue;
+      }
+      const vm = await fleet.get(name);
+      assert.ok(['STOPPED', 'DEALLOCATED'].includes(vm.powerState), `${where}: ${vm.powerState}`);
+      assert.notEqual(vm.provisioningState, 'UPDATING', where);
+      // Off because of the key says so; off because its user asked, or because the start was refused, says that.
+      const isAsked = operation === 'power off' || operation === 'deallocate';
+      assert.ok(isAsked || vm.stopReason?.reason === 'KEY_DISABLED' || vm.failure?.code === 'KEY_DISABLED', where);
+      await fleet.restore(set);
+      await world.compute.startVirtualMachine({ name });
+      await fleet.settled(name, 'RUNNING');
+    }
+  });
+}
+
+promised('G2: revoke against create, at any moment of it: refused and nothing left, or made and stopped', async () => {
+  for (const moment of [0, 20, 60, 100, 140, 180, 220]) {
+    const set = fleet.newSet();
+    const [data, osDisk] = [fleet.newDisk('PREMIUM_SSD', set), fleet.newDisk()];
+    disks.before = () => clock.sleep(40);
+    disks.beforeAnswer = () => clock.sleep(25);
+    const asked = fleet.create([data], osDisk).catch((error: unknown) => error);
+    await clock.sleep(moment);
+    await fleet.lose(set);
+    const answer = await asked;
+    await settle();
+    disks.before = undefined;
+    assert.equal(diskNamed(data).isOpen, false);
+    if (answer instanceof Error) {
+      assert.equal(answer instanceof Rejection && answer.reason, 'KEY_DISABLED', `after ${moment} ms: ${answer}`);
+      const holder = diskNamed(data).managedBy;
+      if (holder === '') {
+        assert.equal(diskNamed(osDisk).managedBy, '');
+        continue;
+      }
+      // Refused after it was made: it is there, off, and says why.
+      assert.equal((await fleet.get(holder)).stopReason?.reason, 'KEY_DISABLED');
+      continue;
+    }
+    const vm = await fleet.get(diskNamed(data).managedBy);
+    assert.deepEqual([vm.powerState, vm.stopReason?.reason], ['STOPPED', 'KEY_DISABLED']);
+  }
+});
+
+promised(
+  'VM-45: a key that is taken and given back again and again within milliseconds stops once for each',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    for (let n = 0; n < 5; n += 1) {
+      await fleet.lose(set);
+      await fleet.restore(set);
+    }
+    await settle();
+    assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+    assert.equal(fleet.stopsOf(name), 1);
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+    await settle();
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  },
+);
+
+promised('VM-45: two losses of two sets at once stop a machine once, with one reason', async () => {
+  const sets = [fleet.newSet(), fleet.newSet()];
+  const { name } = await fleet.running(...sets.map((set) => ['PREMIUM_SSD', set] as const));
+  await Promise.all(sets.map((set) => fleet.lose(set)));
+  await fleet.settled(name, 'STOPPED');
+  await settle();
+  assert.equal(fleet.stopsOf(name), 1);
+});
+
+promised(
+  'CMK-105: a set whose identity was replaced starts machines before the return of its key is told',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const value = {
+      set,
+      keyVersion: keyVersionOf(set),
+      reason: 'IDENTITY_DELETED',
+      accessEpoch: Number.MAX_SAFE_INTEGER,
+      since: new Date(clock.now()),
+      partial: false,
+    } as const;
+    await world.tellOfSet({ $case: 'keyAccessLost', value });
+    await fleet.settled(name, 'STOPPED');
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+    assert.deepEqual(await fleet.report(set, 'IDENTITY_DELETED', Number.MAX_SAFE_INTEGER), { stoppingCount: 0 });
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  },
+);
+
+promised('G3: the end of an identity that is heard late stops nobody who opened as the next one', async () => {
+  const set = fleet.newSet();
+  const before = await fleet.running(['PREMIUM_SSD', set]);
+  const identities = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  for (const [turn, identity] of identities.entries()) {
+    disks.identities.set(set, identity);
+    await world.compute.restartVirtualMachine({ name: turn === 0 ? before.name : name, requestId: random.uuid() });
+    await settle();
+  }
+  const value = {
+    set,
+    keyVersion: keyVersionOf(set),
+    // The reason that was there first may hide that it is the identity that ended.
+    reason: 'VAULT_DELETED',
+    accessEpoch: Number.MAX_SAFE_INTEGER,
+    since: new Date(clock.now()),
+    partial: false,
+    principal: identities[0],
+  } as const;
+  await world.tellOfSet({ $case: 'keyAccessLost', value });
+  await fleet.settled(before.name, 'STOPPED');
+  await settle();
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  await world.tellOfSet({ $case: 'keyAccessLost', value: { ...value, principal: identities[1] } });
+  await fleet.settled(name, 'STOPPED');
+});
+
+const wishFor = (id: string, set: string) => ({
+  parent: 'subscriptions/s/resourceGroups/g',
+  virtualMachineId: id,
+  location,
+  osDisk: { source: { $case: 'newDisk', value: { sku: 'PREMIUM_SSD', sizeGib: 4 } } } as const,
+  dataDisks: [{ source: { $case: 'disk', value: fleet.newDisk('PREMIUM_SSD', set) } } as const],
+});
+const gone = (id: string) =>
+  until(
+    () => fleet.get(`subscriptions/s/resourceGroups/g/virtualMachines/${id}`).catch((error: unknown) => error),
+    (answer) => answer instanceof Rejection && answer.reason === 'VIRTUAL_MACHINE_NOT_FOUND',
+    clock,
+  );
+
+promised('CMK-110: a disk that somebody else made under the same name meanwhile is left alone', async () => {
+  const set = fleet.newSet();
+  disks.lose(set, keyVersionOf(set));
+  const osDisk = 'subscriptions/s/resourceGroups/g/disks/taken-os';
+  disks.before = async (call) => {
+    if (call !== `createDisk ${osDisk}`) return;
+    if (!disks.disks.has(osDisk)) disks.add(osDisk, { sku: 'ULTRA' });
+    throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'another disk has the name');
+  };
+  await assert.rejects(world.compute.createVirtualMachine(wishFor('taken', set)));
+  await gone('taken');
+  assert.equal(diskNamed(osDisk).sku, 'ULTRA');
+});
+
+promised(
+  'CMK-110: a disk that is made, and one that is attached, after its call ran out of time is undone as well',
+  async () => {
+    for (const late of ['createDisk', 'attachDisk'] as const) {
+      const set = fleet.newSet();
+      disks.lose(set, keyVersionOf(set));
+      const id = `late-${late.toLowerCase()}`;
+      const osDisk = `subscriptions/s/resourceGroups/g/disks/${id}-os`;
+      const vm = `subscriptions/s/resourceGroups/g/virtualMachines/${id}`;
+      disks.before = async (call) => {
+        if (call !== `${late} ${osDisk}` || (late === 'createDisk' && disks.disks.has(osDisk))) return;
+        void clock.sleep(3_000).then(() => {
+          if (late === 'createDisk') disks.add(osDisk, {});
+          else diskNamed(osDisk).managedBy = vm;
+        });
+        throw new RpcFailure('DEADLINE_EXCEEDED', 'DiskService', 'disk', 'too late');
+      };
+      await world.compute.createVirtualMachine(wishFor(id, set)).catch(() => undefined);
+      await gone(id);
+      assert.equal(disks.disks.has(osDisk), false, late);
+    }
+  },
+);
+
+promised(
+  'a disk service whose clock is behind does not keep what was made for a machine that came to nothing',
+  async () => {
+    const set = fleet.newSet();
+    disks.lose(set, keyVersionOf(set));
+    const osDisk = 'subscriptions/s/resourceGroups/g/disks/behind-os';
+    disks.before = async (call) => {
+      if (call === `attachDisk ${osDisk}`) {
+        diskNamed(osDisk).createdAt = clock.now() - 3_600_000;
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'somebody reads it');
+      }
+    };
+    await assert.rejects(world.compute.createVirtualMachine(wishFor('behind', set)));
+    await gone('behind');
+    assert.equal(disks.disks.has(osDisk), false);
+  },
+);
+
+for (const ended of ['cut short by a stop', 'refused in time'] as const) {
+  promised(`G5: an attach that was ${ended} attaches nothing, however late its request arrives`, async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const disk = fleet.newDisk('PREMIUM_SSD', set);
+    const onItsWay = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    disks.before = async (call) => {
+      if (call !== `attachDisk ${disk}`) return;
+      onItsWay.resolve();
+      await held.promise;
+    };
+    const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
+    await onItsWay.promise;
+    if (ended === 'cut short by a stop') {
+      await fleet.lose(set);
+      await fleet.settled(name, 'STOPPED');
+    }
+    await attaching;
+    await until(
+      () => fleet.get(name),
+      ({ dataDisks, provisioningState }) =>
+        provisioningState !== 'UPDATING' && dataDisks.every((one) => one.disk !== disk),
+      clock,
+    );
+    await settle();
+    disks.before = undefined;
+    held.resolve();
+    await settle();
+    assert.equal(diskNamed(disk).managedBy, '');
+  });
+}
+
+promised(
+  'G5: an open of an attach that a stop cut short takes the disk from no later open, however late it arrives',
+  async () => {
+    const set = fleet.newSet();
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    const disk = fleet.newDisk('PREMIUM_SSD', set);
+    // It belonged to another machine before, so the number of its last open has to be asked for.
+    diskNamed(disk).attachEpoch = 3;
+    const onItsWay = Promise.withResolvers<void>();
+    const held = Promise.withResolvers<void>();
+    disks.before = async (call) => {
+      if (call !== `openDisk ${disk}` || diskNamed(disk).attachEpoch !== 3) return;
+      disks.before = undefined;
+      onItsWay.resolve();
+      await held.promise;
+    };
+    const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
+    await onItsWay.promise;
+    await fleet.lose(set);
+    await fleet.settled(name, 'STOPPED');
+    await attaching;
+    await fleet.restore(set);
+    await settle();
+    if (!(await fleet.get(name)).dataDisks.some((one) => one.disk === disk)) {
+      await world.compute.attachDisk({ name, lun: 9, disk });
+    }
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+    const newest = diskNamed(disk).attachEpoch;
+    assert.ok(newest > 3);
+    held.resolve();
+    await settle();
+    assert.equal(diskNamed(disk).attachEpoch, newest);
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+  },
+);
+
+promised('VM-11: a machine starts though nobody answers that the disks of its last stop are closed', async () => {
+  const set = fleet.newSet();
+  const {
+    name,
+    disks: [disk = ''],
+  } = await fleet.running(['PREMIUM_SSD', set]);
+  disks.before = async (call) => {
+    if (call === `closeDisk ${disk}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'no answer');
+  };
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  await settle();
+  assert.ok(diskNamed(disk).isOpen);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+});
+
+promised('G5: a disk that was never opened is not closed: the number for that would stand for any open', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running();
+  await world.compute.powerOffVirtualMachine({ name });
+  await fleet.settled(name, 'STOPPED');
+  const disk = fleet.newDisk('PREMIUM_SSD', set);
+  await world.compute.attachDisk({ name, lun: 9, disk });
+  disks.lose(set, keyVersionOf(set));
+  await world.compute.startVirtualMachine({ name });
+  assert.equal((await fleet.settled(name, 'STOPPED')).failure?.code, 'KEY_DISABLED');
+  await settle();
+  assert.deepEqual(
+    disks.calls.filter((call) => call === `closeDisk ${disk}`),
+    [],
+  );
+});

@@ -1,0 +1,153 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
+import { type Category, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import type { Driver } from '../guests/driver.ts';
+import { idleDriver } from '../guests/idle-driver.ts';
+import { openLosses } from '../losses/losses.ts';
+import { type Vm, virtualMachines } from '../vm/decider.ts';
+import type { VmEvent } from '../vm/events.ts';
+import { diskKeyChanged, startFailed } from '../vm/progress.ts';
+import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
+import type { Disks } from './disks.ts';
+import { starting } from './starting.ts';
+
+const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const os = disk('os', 0, 'PREMIUM_SSD', 'des');
+const loss = lossOf('des', 9);
+
+/** What happens before the answer is there. */
+type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
+
+/** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */
+const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
+  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const commits: (readonly string[])[] = [];
+  const measured: string[] = [];
+  const watched: EventStore = {
+    ...store,
+    commit: (commit, why) => {
+      commits.push((commit.appends ?? []).flatMap(({ events }) => events.map(({ type }) => type)));
+      return store.commit(commit, why);
+    },
+  };
+  const vms = category(watched, virtualMachines);
+  const losses = openLosses(watched);
+  const begun = { type: 'VmStarting', work: work('start'), from: 'stopped', at } as const;
+  const loaded = await vms.transact(vm, () => [...stopped([os]), begun], cause);
+  const { state } = loaded;
+  assert.ok(state.status === 'active' && state.work);
+  const opens: (number | undefined)[] = [];
+  const disks: Partial<Disks> = {
+    async open({ attachEpochBefore }) {
+      opens.push(attachEpochBefore);
+      await meanwhile(losses, vms);
+      const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpoch: 8 };
+      return { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
+    },
+  };
+  const parts = {
+    ...{ vms, disks: disks as Disks, driver, losses, clock: systemClock, random: systemRandom, isOurs: () => isOurs },
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    measureStops: (events: readonly VmEvent[]) => void measured.push(...events.map(({ type }) => type)),
+    startTimeoutMs: 60_000,
+    guestStopTimeoutMs: 0,
+  };
+  commits.length = 0;
+  const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+  let failure: unknown;
+  const known = await starting(parts)(vm, { ...state, work: state.work }, context).catch((error: unknown) => {
+    failure = error;
+    return undefined;
+  });
+  const after = await vms.load(vm);
+  const power = after.state.status === 'active' ? after.state.power : undefined;
+  return { commits, measured, known, failure, opens, after, power };
+};
+
+const withGuests: Driver = { ...idleDriver(), hasGuests: true };
+const lost = (losses: ReturnType<typeof openLosses>) => losses.remember(loss, cause);
+
+test('VM-11: a machine with a guest runs once that is up; without one, as soon as its disks are open', async () => {
+  const guest = await start(withGuests, async () => {});
+  assert.deepEqual(guest.commits, [['DisksOpened'], ['VmStarted']]);
+  const idle = await start(idleDriver(), async () => {});
+  assert.deepEqual(idle.commits, [['DisksOpened', 'VmStarted']]);
+  for (const { known, after, power } of [guest, idle]) {
+    assert.equal(power, 'running');
+    assert.deepEqual({ ...known, ...after }, known, 'the step knows the machine as it is then');
+  }
+});
+
+test('G2: a loss stored while the disks were being opened is seen by whoever stores the open, guest or not', async () => {
+  const guest = await start(withGuests, lost);
+  assert.equal(guest.power, 'stopping');
+  assert.ok(!guest.commits.flat().includes('VmStarted'));
+  const idle = await start(idleDriver(), lost);
+  assert.equal(idle.power, 'stopped');
+  assert.deepEqual(idle.measured, ['VmStopping', 'VmStopped'], 'it counts as the others that the loss has stopped');
+  for (const { known, after } of [guest, idle]) {
+    assert.equal(known, undefined);
+    assert.equal(after.state.status === 'active' && after.state.stopReason?.accessEpoch, loss.accessEpoch);
+  }
+});
+
+/** Its disk comes under another version behind the open whose answer is waited for, and a version is lost behind that. */
+const moved =
+  (keyVersion: string): Meanwhile =>
+  async (losses, vms) => {
+    const changed = { disk: os.disk, set: setOf('des'), keyVersion: version2, diskVersion: 2 };
+    await vms.transact(vm, diskKeyChanged(at, changed), cause);
+    await losses.remember({ ...loss, keyVersion }, cause);
+  };
+
+test('G3, CMK-112: a version that a disk has left while its open was waited for stops nothing when it is lost', async () => {
+  for (const driver of [withGuests, idleDriver()]) {
+    assert.equal((await start(driver, moved(version1))).power, 'running');
+  }
+});
+
+test('G2, CMK-112: the version that a disk came under while its open was waited for stops the machine when it is lost', async () => {
+  const { after, power } = await start(withGuests, moved(version2));
+  assert.equal(power, 'stopping');
+  assert.equal(after.state.status === 'active' && after.state.stopReason?.keyVersion, version2);
+  assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
+});
+
+test('G5: a replica that stood still takes a disk from no open of the one that has the machine by now', async () => {
+  const overtaken: Meanwhile = async () => {
+    throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'opened since', { attach_epoch: '2' });
+  };
+  const late = await start(withGuests, overtaken, false);
+  assert.deepEqual([late.opens, late.commits, late.power], [[1], [], 'starting']);
+  assert.equal(late.failure instanceof Error && late.failure.name, 'Interrupted');
+});
+
+test('G3: what a replica that stood still was refused fails no start of the one that has the machine by now', async () => {
+  const refused: Meanwhile = async () => {
+    throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
+  };
+  assert.equal((await start(withGuests, refused, false)).power, 'starting');
+  assert.equal((await start(withGuests, refused)).power, 'stopped');
+});
+
+test('VM-40: no guest is left of a start that another replica reported as failed while it came up', async () => {
+  const guests: string[] = [];
+  let vms: Category<Vm, VmEvent> | undefined;
+  const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
+  const driver: Driver = {
+    ...withGuests,
+    async start(name) {
+      await vms?.transact(vm, startFailed(at, 'op', failure, []), cause);
+      guests.push(name);
+    },
+    async stop(name) {
+      guests.splice(0, guests.length, ...guests.filter((one) => one !== name));
+    },
+  };
+  const { power } = await start(driver, async (_losses, of) => {
+    vms = of;
+  });
+  assert.deepEqual([power, guests], ['stopped', []]);
+});

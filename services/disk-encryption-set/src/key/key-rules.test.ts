@@ -1,0 +1,67 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { KeyForEncryption } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
+import { fakeKey, urlOf, versionOf } from '../testing/test-neighbours.ts';
+import { checkKey, checkKeyUrl, type KeyWish } from './key-rules.ts';
+
+const now = 1_000_000;
+const wish: KeyWish = {
+  location: 'West Europe',
+  subscription: 'subscriptions/s1',
+  isOwnTenant: true,
+  sourceVault: '',
+  requirePurgeProtection: true,
+};
+const check = (key: Partial<KeyForEncryption> = {}, wanted: Partial<KeyWish> = {}) =>
+  checkKey(now, fakeKey('1', key).resolved, { ...wish, ...wanted });
+
+test('CMK-30: a key URL names its version', () => {
+  assert.equal(checkKeyUrl(urlOf('1')), urlOf('1'));
+  for (const keyUrl of ['https://kv1.vault.test/keys/k1', 'https://kv1.vault.test/keys/k1/']) {
+    assert.throws(() => checkKeyUrl(keyUrl), { reason: 'KEY_URL_WITHOUT_VERSION' });
+  }
+  for (const keyUrl of ['', 'k1', 'https://kv1.vault.test/secrets/k1/1', 'https://kv1.vault.test/keys/k1/LATEST']) {
+    assert.throws(() => checkKeyUrl(keyUrl), {
+      reason: 'KEY_URL_INVALID',
+      metadata: { field: 'key_url', value: keyUrl },
+    });
+  }
+});
+
+test('CMK-20: only RSA of 2048, 3072 or 4096 bits', () => {
+  for (const keySizeBits of [2048, 3072, 4096]) check({ keySizeBits });
+  assert.throws(() => check({ keySizeBits: 1024 }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
+  assert.throws(() => check({ keyType: 'EC' }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
+});
+
+test('CMK-21: a hardware key needs a premium vault', () => {
+  check({ keyType: 'RSA-HSM', vaultSku: 'PREMIUM' });
+  assert.throws(() => check({ keyType: 'RSA-HSM' }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
+});
+
+test('CMK-22: purge protection is required, unless the setting allows it', () => {
+  assert.throws(() => check({ purgeProtectionEnabled: false }), { reason: 'PURGE_PROTECTION_REQUIRED' });
+  check({ purgeProtectionEnabled: false }, { requirePurgeProtection: false });
+});
+
+test('CMK-23: same region, however it is written', () => {
+  check({ location: 'westeurope' });
+  assert.throws(() => check({ location: 'northeurope' }), { reason: 'LOCATION_MISMATCH' });
+});
+
+test('CMK-24: another subscription of the tenant is fine, and then the source vault is left out', () => {
+  const elsewhere = { subscription: 'subscriptions/s2' };
+  assert.deepEqual(check(elsewhere), { keyVersion: versionOf('1'), keyUrl: urlOf('1'), sourceVault: '' });
+  assert.throws(() => check(elsewhere, { sourceVault: 'vaults/kv1' }), { reason: 'SOURCE_VAULT_NOT_ALLOWED' });
+  assert.throws(() => check(elsewhere, { isOwnTenant: false }), { reason: 'TENANT_MISMATCH' });
+  assert.equal(check({}, { sourceVault: 'vaults/kv1' }).sourceVault, 'vaults/kv1');
+  assert.throws(() => check({}, { sourceVault: 'vaults/kv2' }), { reason: 'SOURCE_VAULT_MISMATCH' });
+});
+
+test('CMK-87: a key that cannot be used now is refused with the reason', () => {
+  assert.throws(() => check({ enabled: false }), { reason: 'KEY_DISABLED' });
+  assert.throws(() => check({ notBefore: new Date(now + 1) }), { reason: 'KEY_NOT_YET_VALID' });
+  assert.throws(() => check({ expireTime: new Date(now) }), { reason: 'KEY_EXPIRED' });
+  check({ notBefore: new Date(now), expireTime: new Date(now + 1) });
+  assert.throws(() => check({ keyOperations: ['WRAP_KEY'] }), { reason: 'KEY_OPERATION_NOT_ALLOWED' });
+});

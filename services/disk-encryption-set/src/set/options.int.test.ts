@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import {
+  grant,
+  isAvailable,
+  isDone,
+  isLost,
+  newDisk,
+  newKey,
+  newVault,
+  principalOf,
+  readySet,
+  toldOf,
+  wishFor,
+} from '../testing/test-ready-sets.ts';
+import { type SetCloud, startSetCloud } from '../testing/test-set-cloud.ts';
+
+let world: SetCloud;
+before(async () => {
+  world = await startSetCloud();
+});
+after(() => world?.close());
+
+const optionsTold = async (set: string) =>
+  (await toldOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
+
+test('CMK-104, CMK-125: a set has its options from the beginning and tells them, and a repeat is recognised by them', async () => {
+  const vault = await newVault(world);
+  const key = await newKey(world, vault);
+  const wish = {
+    ...wishFor(key.keyUrl),
+    keyExpiry: 'NEXT_START',
+    autoRestart: true,
+    autoKeyRotationEnabled: true,
+  } as const;
+  const made = await world.sets.createDiskEncryptionSet(wish);
+  const { keyExpiry, autoRestart, autoKeyRotationEnabled } = made;
+  assert.deepEqual([keyExpiry, autoRestart, autoKeyRotationEnabled], ['NEXT_START', true, true]);
+  assert.deepEqual(await optionsTold(made.name), [{ set: made.name, keyExpiry: 'NEXT_START', autoRestart: true }]);
+  assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name);
+  await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, autoRestart: false }), {
+    reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
+  });
+});
+
+test('an update changes what it names, tells it once, and holds the etag', async () => {
+  const { set } = await readySet(world);
+  const { name } = set;
+  const updated = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
+  assert.deepEqual([updated.autoRestart, updated.keyExpiry], [true, 'STOP']);
+  const again = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
+  assert.equal(again.etag, updated.etag, 'asked twice, decided once');
+  assert.equal((await optionsTold(name)).length, 2);
+  await assert.rejects(world.sets.updateDiskEncryptionSet({ name, autoRestart: false, etag: '1' }), {
+    code: 'ABORTED',
+    reason: 'ETAG_MISMATCH',
+  });
+  const off = await world.sets.updateDiskEncryptionSet({ name, autoRestart: false, keyExpiry: 'NEXT_START' });
+  assert.deepEqual([off.autoRestart, off.keyExpiry], [false, 'NEXT_START']);
+});
+
+test('bad options are refused, each with its own reason, and nothing changes', async () => {
+  const { set } = await readySet(world);
+  const { name } = set;
+  const update = world.sets.updateDiskEncryptionSet;
+  const refusals = [
+    [{ name }, 'UPDATE_EMPTY'],
+    [{ name: `${name}x`, autoRestart: true }, 'DISK_ENCRYPTION_SET_NOT_FOUND'],
+  ] as const;
+  const { etag } = await world.sets.getDiskEncryptionSet({ name });
+  for (const [request, reason] of refusals) await assert.rejects(update(request), { reason }, reason);
+  assert.equal((await world.sets.getDiskEncryptionSet({ name })).etag, etag);
+});
+
+test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one needs its grants anew, then all is back', async () => {
+  const { set, vault, key } = await readySet(world);
+  const { name } = set;
+  const disk = await newDisk(world, set);
+  const cut = await world.sets.updateDiskEncryptionSet({ name, identityType: 'NONE' });
+  assert.ok(isLost(key.name, 'IDENTITY_DELETED')(cut), 'told with the commit that takes the identity');
+  assert.deepEqual([cut.identity?.type, cut.identity?.principal], ['NONE', '']);
+  await assert.rejects(world.sets.assignKey({ name, keyUrl: (await newKey(world, vault)).keyUrl }), {
+    reason: 'IDENTITY_DELETED',
+  });
+  const made = await world.sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
+  assert.notEqual(principalOf(made), principalOf(set), 'CMK-39: old grants do not carry over');
+  await world.until(name, isLost(key.name, 'ACCESS_DENIED'));
+  const old = await world.identity.getPrincipal({ name: principalOf(set) });
+  assert.equal(old.state, 'DELETED');
+  await grant(world, made, vault);
+  await world.until(name, (now) => isAvailable(key.name)(now) && isDone(now));
+  assert.equal(world.disks.stock.get(disk)?.generation, 2, 'the new identity reached the disk');
+});
+
+test('CMK-37: an identity deleted behind the back of its set is replaced by an update', async () => {
+  const { set, vault, key } = await readySet(world);
+  const { name } = set;
+  await world.identity.deletePrincipal({ name: principalOf(set), confirmName: principalOf(set) });
+  await world.until(name, isLost(key.name, 'IDENTITY_DELETED'));
+  const made = await world.sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
+  await grant(world, made, vault);
+  await world.until(name, isAvailable(key.name));
+});

@@ -1,0 +1,129 @@
+import { category, type EventStore, memoryStore, StoreUnavailable } from '@interlock/event-store';
+import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
+import { create } from '../set/decider.ts';
+import type { SetEvent } from '../set/events.ts';
+import type { DiskEncryptionSet } from '../set/state.ts';
+import { sets as setStreams } from '../set/streams.ts';
+import type { SetParts } from '../sets.ts';
+import { type FakeNeighbours, fakeNeighbours, type Moment, urlOf, versionOf } from './test-neighbours.ts';
+
+export const setName = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d1';
+export const principal = 'principals/00000000-0000-4000-8000-000000000001';
+export const testCause = { correlationId: 'test', causationId: 'test', caller: 'system:test' };
+/** Stands still: nothing that is tested with it is decided by time. */
+export const testClock: Clock = { ...systemClock, now: () => 1_000, monotonicMs: () => 0, bootMs: () => 0 };
+
+export const founding = {
+  tenant: 'tenants/main',
+  location: 'westeurope',
+  encryptionType: 'customer_key',
+  principal,
+  askedKey: { keyUrl: urlOf('1'), sourceVault: '' },
+  askedOptions: {
+    keyExpiry: 'stop',
+    autoRestart: false,
+    autoKeyRotation: false,
+  },
+} as const;
+export const keyReference = (digit: string) => ({
+  keyVersion: versionOf(digit),
+  keyUrl: urlOf(digit),
+  sourceVault: 'vaults/kv1',
+});
+
+/** The vault's yes to the identity of the set. */
+export const yesAt = (epoch: number) => ({ epoch, principal });
+
+/** Sets in memory beside fake neighbours. */
+export interface TestSets extends SetParts {
+  readonly neighbours: FakeNeighbours;
+  readonly store: EventStore;
+  /** Types of the events of the set, in order. */
+  history(): Promise<string[]>;
+  state(): Promise<DiskEncryptionSet>;
+  /** Stores a decision on the set. */
+  decide(decision: (set: DiskEncryptionSet) => readonly SetEvent[]): Promise<void>;
+  /** Makes the commits chosen by number (from 0) fail as an outage of the store does. */
+  commitOutage: ((commit: number) => Moment | undefined) | undefined;
+  /** How many commits were tried. */
+  commits: number;
+}
+
+export const testSets = (): TestSets => {
+  const memory = memoryStore({ clock: testClock, random: systemRandom });
+  const store: EventStore = {
+    ...memory,
+    async commit(commit, cause) {
+      const number = parts.commits++;
+      const moment = parts.commitOutage?.(number);
+      if (moment === 'before') throw new StoreUnavailable('down');
+      const done = await memory.commit(commit, cause);
+      if (moment === 'after') throw new StoreUnavailable('the answer is lost');
+      return done;
+    },
+  };
+  const sets = category(store, setStreams);
+  const neighbours = fakeNeighbours();
+  const parts: TestSets = {
+    ...neighbours,
+    neighbours,
+    store,
+    clock: testClock,
+    sets,
+    requirePurgeProtection: true,
+    commitOutage: undefined,
+    commits: 0,
+    history: async () => (await memory.read(`set-${setName}`)).map(({ type }) => type),
+    state: async () => (await sets.load(setName)).state,
+    async decide(decision) {
+      await sets.transact(setName, decision, testCause);
+    },
+  };
+  return parts;
+};
+
+/** Sets in memory with one whose creation has begun. */
+export const creatingSet = async (): Promise<TestSets> => {
+  const parts = testSets();
+  await parts.decide(create(1_000, founding, keyReference('1')));
+  return parts;
+};
+
+/**
+ * Runs something again and again with one outage at a time, at every call and every commit it makes, before and after
+ * their effect; a run that fails is repeated without outage, as the watchdog would.
+ */
+export const failAtEach = async (
+  prepare: () => Promise<TestSets>,
+  run: (parts: TestSets) => Promise<void>,
+  check: (parts: TestSets) => Promise<void>,
+): Promise<number> => {
+  let tried = 0;
+  for (const seam of ['call', 'commit'] as const) {
+    for (const moment of ['before', 'after'] as const) {
+      for (let step = 0; ; step++) {
+        const parts = await prepare();
+        const firstCall = parts.neighbours.calls.length;
+        const firstCommit = parts.commits;
+        let isHit = false;
+        const hit = (reached: number): Moment | undefined => {
+          if (isHit || reached !== step) return undefined;
+          isHit = true;
+          return moment;
+        };
+        if (seam === 'call') parts.neighbours.outage = (call) => hit(call - firstCall);
+        else parts.commitOutage = (commit) => hit(commit - firstCommit);
+        let failure: unknown;
+        await run(parts).catch((error: unknown) => {
+          failure = error;
+        });
+        if (!isHit && failure !== undefined) throw failure;
+        if (failure !== undefined) await run(parts);
+        await check(parts);
+        if (!isHit) break;
+        tried++;
+      }
+    }
+  }
+  return tried;
+};

@@ -1,0 +1,154 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { completeCreation } from '../set/decider.ts';
+import { assignKey, noticeNewer } from '../set/key-change.ts';
+import { changeOptions } from '../set/options.ts';
+import type { DiskEncryptionSet } from '../set/state.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import {
+  creatingSet,
+  failAtEach,
+  keyReference,
+  setName,
+  type TestSets,
+  testCause,
+  yesAt,
+} from '../testing/test-sets.ts';
+import { follow } from './following.ts';
+
+/** A set that names version 1 of a key whose versions are 1 and 2, and follows it. */
+const following = async (): Promise<TestSets> => {
+  const parts = await creatingSet();
+  const { principals } = parts.neighbours;
+  await parts.decide(completeCreation(2));
+  const { state } = await parts.sets.load(setName);
+  principals.set(state.status === 'absent' ? '' : state.principal, { owner: setName, isDeleted: false });
+  await parts.decide(changeOptions(3, { autoKeyRotation: true }));
+  return parts;
+};
+const look = async (parts: TestSets): Promise<boolean> => follow(parts, setName, testCause);
+const active = (set: DiskEncryptionSet) => {
+  assert.ok(set.status === 'active');
+  return set;
+};
+
+test('CMK-36, CMK-81, CMK-85: a set that follows its key moves to the newest version, as an assignment would', async () => {
+  const parts = await following();
+  assert.equal(await look(parts), true);
+  const set = active(await parts.state());
+  assert.deepEqual(
+    [set.activeKey.keyVersion, set.generation, set.following],
+    [versionOf('2'), 2, { due: null, error: null }],
+  );
+  assert.equal(set.rotation?.progress.status, 'running');
+  const { length } = await parts.history();
+  assert.equal(await look(parts), false);
+  assert.equal((await parts.history()).length, length, 'at the newest a look decides nothing');
+});
+
+test('CMK-84: a set that does not follow keeps its version, whatever is noticed', async () => {
+  const parts = await following();
+  await parts.decide(changeOptions(4, { autoKeyRotation: false }));
+  await parts.decide(noticeNewer(9));
+  assert.equal(await look(parts), false);
+  assert.equal(active(await parts.state()).activeKey.keyVersion, versionOf('1'));
+});
+
+test('CMK-81: the newest usable version is taken, none that is disabled, and never an older one', async () => {
+  const parts = await following();
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3', { enabled: false }));
+  await look(parts);
+  assert.equal(active(await parts.state()).activeKey.keyVersion, versionOf('2'));
+  await look(parts);
+  const { activeKey, following: known } = active(await parts.state());
+  assert.deepEqual(
+    [activeKey.keyVersion, known.error?.code, known.error?.keyVersion],
+    [versionOf('2'), 'KEY_DISABLED', versionOf('3')],
+  );
+});
+
+const obstacles: readonly (readonly [string, (parts: TestSets) => void, (parts: TestSets) => void])[] = [
+  [
+    'ACCESS_DENIED',
+    ({ neighbours }) => Object.assign(neighbours.keys.get(versionOf('2')) ?? {}, { lost: 'ACCESS_DENIED' }),
+    ({ neighbours }) => Object.assign(neighbours.keys.get(versionOf('2')) ?? {}, { lost: undefined }),
+  ],
+  [
+    'LOCATION_MISMATCH',
+    ({ neighbours }) => neighbours.keys.set(versionOf('2'), fakeKey('2', { location: 'northeurope' })),
+    ({ neighbours }) => neighbours.keys.set(versionOf('2'), fakeKey('2')),
+  ],
+  [
+    'ManagedServiceIdentityNotFound',
+    ({ neighbours }) => {
+      for (const one of neighbours.principals.values()) one.isDeleted = true;
+    },
+    ({ neighbours }) => {
+      for (const one of neighbours.principals.values()) one.isDeleted = false;
+    },
+  ],
+];
+for (const [code, put, take] of obstacles) {
+  test(`CMK-37, CMK-87: ${code} is kept with the set, changes nothing else, and is gone once it is cured`, async () => {
+    const parts = await following();
+    put(parts);
+    assert.equal(await look(parts), false);
+    const missed = active(await parts.state());
+    assert.deepEqual(
+      [missed.following.error?.code, missed.following.error?.keyVersion, missed.following.due],
+      [code, versionOf('2'), null],
+    );
+    assert.deepEqual([missed.activeKey.keyVersion, missed.generation], [versionOf('1'), 1]);
+    const { length } = await parts.history();
+    await look(parts);
+    assert.equal((await parts.history()).length, length, 'the same obstacle is noted once');
+    take(parts);
+    assert.equal(await look(parts), true);
+    assert.equal(active(await parts.state()).following.error, null);
+  });
+}
+
+test('a key that somebody assigns while a look is on its way stays, and the look stores nothing', async () => {
+  const parts = await following();
+  parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
+  const { keyVault } = parts;
+  const looking = follow(
+    {
+      ...parts,
+      keyVault: {
+        ...keyVault,
+        async findNewerKeyVersion(...request) {
+          const answer = await keyVault.findNewerKeyVersion(...request);
+          await parts.decide(assignKey(5, keyReference('2'), yesAt(1)));
+          return answer;
+        },
+      },
+    },
+    setName,
+    testCause,
+  );
+  assert.equal(await looking, false);
+  const { activeKey, generation } = active(await parts.state());
+  assert.deepEqual([activeKey.keyVersion, generation], [versionOf('2'), 2]);
+});
+
+test('an outage at any step of a look leaves it to be taken again, and one assignment comes of it', async () => {
+  const tried = await failAtEach(
+    following,
+    async (parts) => {
+      await look(parts);
+    },
+    async (parts) => {
+      const { activeKey, generation } = active(await parts.state());
+      assert.deepEqual([activeKey.keyVersion, generation], [versionOf('2'), 2]);
+      assert.equal((await parts.history()).filter((type) => type === 'KeyAssigned').length, 1);
+    },
+  );
+  assert.ok(tried >= 6, `${tried}`);
+});
+
+test('two replicas that look at once assign once', async () => {
+  const parts = await following();
+  await Promise.all([look(parts), look(parts)]);
+  assert.equal((await parts.history()).filter((type) => type === 'KeyAssigned').length, 1);
+});

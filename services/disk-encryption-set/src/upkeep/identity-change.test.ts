@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { checkAccess } from '../key/access-check.ts';
+import { reactions } from '../reactor.ts';
+import { loseKey, questionKey } from '../set/access.ts';
+import { completeCreation, startDeletion } from '../set/decider.ts';
+import { removeIdentity, replaceIdentity } from '../set/identity.ts';
+import { FINAL_EPOCH } from '../set/reasons.ts';
+import { versionOf } from '../testing/test-neighbours.ts';
+import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from '../testing/test-sets.ts';
+import { finishDeletion } from './deletion.ts';
+import { settleIdentity } from './identity-change.ts';
+
+const other = 'principals/00000000-0000-4000-8000-000000000002';
+const third = 'principals/00000000-0000-4000-8000-000000000003';
+const run = async (parts: TestSets): Promise<void> => {
+  await settleIdentity(parts, setName, testCause);
+};
+
+/** A set whose identity was removed, and another one chosen; nothing of it is done at identity yet. */
+const begun = async (): Promise<TestSets> => {
+  const parts = await creatingSet();
+  parts.neighbours.principals.set(principal, { owner: setName, isDeleted: false });
+  await parts.decide(completeCreation(2));
+  await parts.decide(removeIdentity(3, ''));
+  await parts.decide(replaceIdentity(4, other));
+  return parts;
+};
+
+test('CMK-38: an outage at any step leaves the old identity deleted and one new one made', async () => {
+  const tried = await failAtEach(begun, run, async (parts) => {
+    const { principals } = parts.neighbours;
+    assert.deepEqual(
+      [...principals].map(([name, { isDeleted }]) => [name, isDeleted]),
+      [
+        [principal, true],
+        [other, false],
+      ],
+    );
+    const state = await parts.state();
+    assert.deepEqual(state.status === 'active' && [state.principal, state.identity], [
+      other,
+      { isMade: true, retiring: [], ungrantedSince: 4 },
+    ]);
+  });
+  assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
+});
+
+test('G7: a set asks for nothing as an identity that is not made yet, and for everything once it is', async () => {
+  const parts = await begun();
+  const keyVersion = versionOf('1');
+  await parts.decide(questionKey(keyVersion, { epoch: 5, since: 5, traceId: '' }));
+  // What a run did that began before the set got this identity: it made none, and goes on to what is in question.
+  assert.equal(await checkAccess(parts, setName, testCause), false);
+  assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
+  assert.equal(await settleIdentity(parts, setName, testCause), true, 'there is something to ask about');
+  assert.equal(await settleIdentity(parts, setName, testCause), false);
+  parts.neighbours.epoch = 5;
+  assert.equal(await checkAccess(parts, setName, testCause), true);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'active' && [state.access[keyVersion]?.state, state.questions], ['available', {}]);
+});
+
+test('two replicas that settle the same change make one identity', async () => {
+  const parts = await begun();
+  const settled = await Promise.all([1, 2].map(() => settleIdentity(parts, setName, testCause)));
+  assert.deepEqual([...parts.neighbours.principals.keys()], [principal, other]);
+  assert.deepEqual(settled.sort(), [false, true], 'and one of them asks about it');
+  assert.equal((await parts.history()).filter((type) => type === 'IdentityMade').length, 1);
+});
+
+test('CMK-39: a set deleted before its old identity was leaves neither behind', async () => {
+  const parts = await begun();
+  await parts.decide(startDeletion(5));
+  await finishDeletion(parts, setName, testCause);
+  assert.equal((await parts.state()).status, 'deleted');
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('G1: an identity that was taken away is deleted while nobody says whether its set, which is being deleted, is used', async () => {
+  const parts = await begun();
+  await parts.decide(startDeletion(5));
+  parts.neighbours.outage = (_call, method) => (method === 'listEncryptedResources' ? 'before' : undefined);
+  await assert.rejects(finishDeletion(parts, setName, testCause));
+  assert.equal(await settleIdentity(parts, setName, testCause), false);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'deleting' && state.identity.retiring, []);
+  assert.deepEqual([...parts.neighbours.principals], [[principal, { owner: setName, isDeleted: true }]]);
+});
+
+test('CMK-37: an identity deleted before the set knew that it was made is found out, and replaced', async () => {
+  const parts = await begun();
+  parts.neighbours.outage = (_call, method) => (method === 'createManagedIdentity' ? 'after' : undefined);
+  await assert.rejects(run(parts));
+  parts.neighbours.outage = undefined;
+  await parts.neighbours.identities.deletePrincipal({ name: other });
+  await run(parts);
+  await checkAccess(parts, setName, testCause);
+  await parts.decide(replaceIdentity(6, third));
+  await run(parts);
+  const state = await parts.state();
+  assert.deepEqual(state.status === 'active' && [state.principal, state.identity.isMade], [third, true]);
+});
+
+test('CMK-39: an identity that was taken away while it was being made is not left behind', async () => {
+  const parts = await begun();
+  const { identities } = parts;
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+    // Another replica settles the removal before the principal is there to be deleted.
+    await parts.decide(removeIdentity(5, ''));
+    await run(parts);
+    return identities.createManagedIdentity(...wish);
+  };
+  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('CMK-39: an identity that was made once its set was deleted is not left behind', async () => {
+  const parts = await begun();
+  const { identities } = parts;
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+    // The set goes before the principal is there to be deleted with it.
+    await parts.decide(startDeletion(5));
+    await finishDeletion(parts, setName, testCause);
+    return identities.createManagedIdentity(...wish);
+  };
+  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  assert.equal((await parts.state()).status, 'deleted');
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('G7: the end of an identity that is heard while the set gets another takes nothing from that one', async () => {
+  const parts = await creatingSet();
+  await parts.decide(completeCreation(2));
+  const end = {
+    keyVersion: versionOf('1'),
+    reason: 'IDENTITY_DELETED',
+    epoch: FINAL_EPOCH,
+    since: 3,
+    traceId: '',
+  } as const;
+  // The other replica was quicker: by the time this one decides, the loss is told and the identity replaced.
+  const transactMany: typeof parts.sets.transactMany = async (...transaction) => {
+    await parts.decide(loseKey(3, end));
+    await parts.decide(replaceIdentity(4, other));
+    return parts.sets.transactMany(...transaction);
+  };
+  const { identity } = reactions({ ...parts, sets: { ...parts.sets, transactMany }, attend: () => undefined });
+  const event = IdentityEvent.fromPartial({ event: { $case: 'principalDeleted', value: { principal } } });
+  const fact = Fact.fromPartial({
+    type: 'PrincipalDeleted',
+    payload: Buffer.from(IdentityEvent.encode(event).finish()),
+  });
+  await identity.PrincipalDeleted?.(fact, { cause: testCause, signal: new AbortController().signal });
+  const state = await parts.state();
+  assert.ok(state.status === 'active');
+  assert.deepEqual([state.principal, state.access[versionOf('1')]?.epoch], [other, 0], 'no loss of the new one');
+});
+
+test('G10: a set without an identity says so, whatever the last one was refused', async () => {
+  const parts = await creatingSet();
+  await parts.decide(completeCreation(2));
+  const refused = { keyVersion: versionOf('1'), reason: 'ACCESS_DENIED', epoch: 7, since: 3, traceId: '' } as const;
+  await parts.decide(loseKey(3, refused));
+  const [, lost] = removeIdentity(4, '')(await parts.state());
+  assert.ok(lost?.type === 'KeyAccessLost');
+  assert.deepEqual([lost.reason, lost.principal], ['IDENTITY_DELETED', principal]);
+});

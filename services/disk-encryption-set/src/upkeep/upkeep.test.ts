@@ -1,0 +1,199 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { RpcFailure } from '@interlock/rpc';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { trace } from '@opentelemetry/api';
+import { questionKey, restoreKey } from '../set/access.ts';
+import { completeCreation, create, startDeletion } from '../set/decider.ts';
+import { removeIdentity } from '../set/identity.ts';
+import { assignKey, followNewest } from '../set/key-change.ts';
+import { changeOptions } from '../set/options.ts';
+import type { DiskEncryptionSet } from '../set/state.ts';
+import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
+import {
+  creatingSet,
+  founding,
+  keyReference,
+  setName,
+  type TestSets,
+  testCause,
+  testSets,
+  yesAt,
+} from '../testing/test-sets.ts';
+import { upkeep } from './upkeep.ts';
+
+/** Runs the watchdogs until the set is as wanted. */
+const watchUntil = async (
+  parts: TestSets,
+  wanted: (set: DiskEncryptionSet) => boolean,
+  isDone: () => Promise<boolean> = async () => wanted(await parts.state()),
+  rotationCheckIntervalMs = 5,
+): Promise<void> => {
+  const stopping = new AbortController();
+  const { signal } = stopping;
+  const work = upkeep({
+    ...parts,
+    clock: systemClock,
+    random: systemRandom,
+    // What is taken up again is told at each look: here at a thousand.
+    log: logger({ service: 'test', clock: systemClock, write: () => {} }),
+    tracer: trace.getTracer('test'),
+    settings: {
+      watchdogMs: 5,
+      rotationRetryMs: 5,
+      rotationCheckIntervalMs,
+      rotation: { concurrency: 2, pageSize: 10 },
+    },
+    signal,
+  });
+  const watching = work.watchdogs.map((watchdog) => watchdog(signal));
+  const limit = AbortSignal.timeout(120_000);
+  try {
+    for (let position = 0; !(await isDone()); position = await parts.store.head()) {
+      if (!(await parts.store.waitForEvents(position, limit))) assert.fail('the set did not become as wanted');
+    }
+  } finally {
+    stopping.abort();
+    await Promise.all(watching);
+    await work.idle();
+  }
+};
+
+test('what a crash left behind is finished: a creation, then a move, then a deletion', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
+  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
+  await watchUntil(parts, (set) => set.status === 'active' && set.rotation?.progress.status === 'finished');
+  parts.neighbours.stock.clear();
+  await parts.decide(startDeletion(3));
+  await watchUntil(parts, ({ status }) => status === 'deleted');
+});
+
+test('CMK-88: a move that waits for a key is tried again without anybody asking', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const old = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(old);
+  old.lost = 'KEY_DISABLED';
+  parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
+  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
+  const has = (status: string) => (set: DiskEncryptionSet) =>
+    set.status === 'active' && set.rotation?.progress.status === status;
+  await watchUntil(parts, has('waiting'));
+  old.lost = undefined;
+  await watchUntil(parts, has('finished'));
+});
+
+test('a key that is not valid yet is asked about until time has made it so', async () => {
+  const parts = await creatingSet();
+  const key = parts.neighbours.keys.get(versionOf('1'));
+  assert.ok(key);
+  key.lost = 'KEY_NOT_YET_VALID';
+  const accessOf = (set: DiskEncryptionSet) => (set.status === 'active' ? set.access[versionOf('1')] : undefined);
+  await watchUntil(parts, (set) => accessOf(set)?.state === 'lost');
+  const { length } = await parts.history();
+  key.lost = undefined;
+  await watchUntil(parts, (set) => accessOf(set)?.state === 'available');
+  assert.deepEqual((await parts.history()).slice(length), ['KeyAccessRestored'], 'asking in vain stores nothing');
+});
+
+test('a restart between a request and its work loses nothing, and one outage is made up for', async () => {
+  const parts = await creatingSet();
+  parts.neighbours.outage = (call) => (call < 3 ? 'after' : undefined);
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const made = [...parts.neighbours.principals.values()];
+  assert.deepEqual(made, [{ owner: setName, isDeleted: false }]);
+  await parts.sets.transact(setName, startDeletion(3), testCause);
+  await watchUntil(parts, ({ status }) => status === 'deleted');
+});
+
+test('G1: an identity that was taken away is deleted while a disk host is asked and gives no answer', {
+  timeout: 180_000,
+}, async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  const asked = Promise.withResolvers<void>();
+  const silence = Promise.withResolvers<never>();
+  const disks: TestSets['disks'] = {
+    ...parts.disks,
+    checkKeyAccess: () => {
+      asked.resolve();
+      return silence.promise;
+    },
+  };
+  await parts.decide(questionKey(versionOf('1'), { epoch: 9, since: 2, traceId: '' }));
+  void asked.promise.then(() => parts.decide(removeIdentity(3, '')));
+  const isRetired = (set: DiskEncryptionSet) =>
+    set.status === 'active' && set.principal === '' && set.identity.retiring.length === 0;
+  const isOver = async (): Promise<boolean> => {
+    if (!isRetired(await parts.state())) return false;
+    silence.reject(new RpcFailure('DEADLINE_EXCEEDED', 'checkKeyAccess', 'fake', 'no answer'));
+    return true;
+  };
+  await watchUntil({ ...parts, disks }, isRetired, isOver);
+  assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
+});
+
+test('CMK-81: a set that follows its key finds a newer version by time alone, without any fact', async () => {
+  const parts = await creatingSet();
+  await watchUntil(parts, ({ status }) => status === 'active');
+  parts.neighbours.keys.delete(versionOf('2'));
+  await parts.decide(changeOptions(3, { autoKeyRotation: true }));
+  await watchUntil(parts, (set) => set.status === 'active' && set.following.due === null);
+  parts.neighbours.keys.set(versionOf('2'), fakeKey('2'));
+  await watchUntil(parts, (set) => set.status === 'active' && set.activeKey.keyVersion === versionOf('2'));
+});
+
+test('no set is passed over for those before it, however many stand still', async () => {
+  const parts = testSets();
+  const many = Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`);
+  const begin = (n: number) =>
+    create(
+      1,
+      { ...founding, principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}` },
+      keyReference('1'),
+    );
+  for (const [n, name] of many.entries()) await parts.sets.transact(name, begin(n), testCause);
+  await parts.sets.transact(`${setName}-last`, begin(5_000), testCause);
+  const { createManagedIdentity } = parts.identities;
+  const identities: TestSets['identities'] = {
+    ...parts.identities,
+    // Identity has no answer for any of them but the last, so all others stay where they are.
+    createManagedIdentity: (request, options) => {
+      if (request.owner !== `${setName}-last`)
+        throw new RpcFailure('UNAVAILABLE', 'createManagedIdentity', 'fake', 'down');
+      return createManagedIdentity(request, options);
+    },
+  };
+  const isActive = async (): Promise<boolean> => (await parts.sets.load(`${setName}-last`)).state.status === 'active';
+  await watchUntil({ ...parts, identities }, () => false, isActive);
+});
+
+test('CMK-81: of more sets than a look takes in hand at once all find a newer version within one interval', async () => {
+  const parts = testSets();
+  const askedOptions = { ...founding.askedOptions, autoKeyRotation: true };
+  const last = `${setName}-last`;
+  const names = [...Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`), last];
+  for (const [n, name] of names.entries()) {
+    const ofSet = {
+      ...founding,
+      askedOptions,
+      principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}`,
+    };
+    for (const decision of [
+      create(1, ofSet, keyReference('1')),
+      completeCreation(2),
+      restoreKey(2, { keyVersion: versionOf('1'), epoch: 1 }),
+      // The active version was the newest when it was looked for.
+      followNewest(2, { generation: 1, position: 0 }),
+    ]) {
+      await parts.sets.transact(name, decision, testCause);
+    }
+  }
+  const hasFollowed = async (): Promise<boolean> => {
+    const { state } = await parts.sets.load(last);
+    return state.status === 'active' && state.activeKey.keyVersion === versionOf('2');
+  };
+  await watchUntil(parts, () => false, hasFollowed, 3_600_000);
+});

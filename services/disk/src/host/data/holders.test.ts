@@ -1,0 +1,139 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Decision, Principal } from '@interlock/rpc';
+import { logger, seededRandom, virtualClock } from '@interlock/runtime';
+import { createTurns } from '../../disk/turns.ts';
+import { openHolders } from './holders.ts';
+import { type Session, SessionEnding } from './session.ts';
+
+const holder: Principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' };
+const name = 'subscriptions/s1/resourceGroups/g/disks/d';
+
+/** Checks of one session, with the answers of identity in the hands of the test. */
+const checked = (held: Principal | undefined = holder) => {
+  const clock = virtualClock();
+  const session = { name, tokenHash: 'h', holder: held, isEnded: false, ending: new SessionEnding() };
+  const asked: string[] = [];
+  const stored: string[] = [];
+  let answer: () => Promise<Decision> = async () => ({ allowed: true, principalActive: true });
+  const holders = openHolders({
+    authorize: async (principal, action, scope) => {
+      asked.push(`${principal.name} ${action} ${scope}`);
+      return answer();
+    },
+    disks: {
+      // Ending is all that is decided here.
+      transact: (async (disk: string) => {
+        stored.push(disk);
+      }) as never,
+    },
+    sessions: {
+      end() {
+        session.isEnded = true;
+        session.ending.end();
+      },
+    },
+    turns: createTurns(),
+    periodMs: 1_000,
+    graceMs: 10_000,
+    clock,
+    random: seededRandom(1),
+    log: logger({ service: 'disk', clock, write: () => undefined }),
+  });
+  return {
+    clock,
+    holders,
+    // As much of a session as the checks look at.
+    session: session as unknown as Session,
+    asked,
+    stored,
+    answerWith: (next: typeof answer) => {
+      answer = next;
+    },
+  };
+};
+
+test('a direct access lasts while its principal may begin one', async () => {
+  const { holders, session, asked, stored } = checked();
+  await holders.check(session);
+  assert.deepEqual(asked, [`principals/p compute/disks/beginAccess ${name}`]);
+  assert.deepEqual([session.isEnded, stored], [false, []]);
+});
+
+for (const [what, decision, reason] of [
+  ['was deleted', { allowed: false, principalActive: false }, 'PRINCIPAL_DELETED'],
+  ['lost its role', { allowed: false, principalActive: true }, 'ACCESS_DENIED'],
+] as const) {
+  test(`a direct access ends with its next use once its principal ${what}, in memory and in the store`, async () => {
+    const { holders, session, stored, answerWith } = checked();
+    answerWith(async () => decision);
+    await assert.rejects(async () => holders.check(session), { reason });
+    assert.deepEqual([session.isEnded, stored], [true, [name]]);
+  });
+  test(`a direct access that nobody uses ends within a period once its principal ${what}`, async () => {
+    const { clock, holders, session, stored, answerWith } = checked();
+    const watching = holders.watch(session);
+    await clock.pass(3_000);
+    assert.equal(session.isEnded, false);
+    answerWith(async () => decision);
+    await clock.pass(1_000);
+    await watching;
+    assert.deepEqual([session.isEnded, stored], [true, [name]]);
+  });
+}
+
+test('an identity that does not respond refuses the use, and ends nothing', async () => {
+  const { clock, holders, session, stored, answerWith } = checked();
+  answerWith(() => Promise.reject(new Error('no answer')));
+  await assert.rejects(async () => holders.check(session), /no answer/);
+  const watching = holders.watch(session);
+  await clock.pass(5_000);
+  assert.deepEqual([session.isEnded, stored], [false, []]);
+  session.ending.end();
+  await watching;
+});
+
+for (const [what, silence] of [
+  ['fails', () => Promise.reject(new Error('no answer'))],
+  ['does not answer', () => new Promise<Decision>(() => undefined)],
+] as const)
+  test(`G3: while identity ${what}, the last grant counts for the grace, and only the first use waits`, async () => {
+    const { clock, holders, session, answerWith } = checked();
+    await holders.check(session);
+    answerWith(silence);
+    await clock.drive(
+      (async () => {
+        const startMs = clock.monotonicMs();
+        for (let uses = 0; uses < 5; uses += 1) await holders.check(session);
+        assert.ok(clock.monotonicMs() - startMs <= 250, 'only the first use waits');
+        await clock.sleep(10_000);
+      })(),
+    );
+    const late = Promise.resolve(holders.check(session)).then(
+      () => 'granted',
+      () => 'refused',
+    );
+    const outcome = Promise.race([late, clock.sleep(5_000).then(() => 'waits')]);
+    assert.notEqual(await clock.drive(outcome), 'granted');
+    assert.equal(session.isEnded, false);
+  });
+
+test('a refusal that comes after the patience of a use ends the access', async () => {
+  const { clock, holders, session, stored, answerWith } = checked();
+  await holders.check(session);
+  const answer = Promise.withResolvers<Decision>();
+  answerWith(() => answer.promise);
+  await clock.drive(Promise.resolve(holders.check(session)));
+  assert.equal(session.isEnded, false);
+  answer.resolve({ allowed: false, principalActive: false });
+  await clock.pass(1);
+  assert.deepEqual([session.isEnded, stored], [true, [name]]);
+});
+
+test('the open of a machine has no principal to check', async () => {
+  const { holders, session, asked } = checked();
+  const opened = { ...session, holder: undefined };
+  assert.equal(holders.check(opened), undefined);
+  await holders.watch(opened);
+  assert.deepEqual(asked, []);
+});

@@ -1,0 +1,241 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { type VirtualClock, virtualClock } from '@interlock/runtime';
+import fc from 'fast-check';
+import { type LeaseHost, startLeaseHost } from '../keys/test-lease-host.ts';
+import { refusal, silence, type VaultMood } from '../keys/test-vault.ts';
+import { openRegaining } from './regaining.ts';
+import type { Session } from './session.ts';
+
+const limit = { timeout: 180_000 };
+const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d';
+
+/** A host whose vault is silent and whose lease is over, and a read that waits for it. */
+const paused = async () => {
+  const world = await startLeaseHost();
+  const disk = await world.open('d');
+  world.host.setVault(silence);
+  await world.until(async () => (await world.lease())?.state === 'PAUSED');
+  const read = disk.begin();
+  await world.pass(500);
+  assert.equal(read.outcome(), undefined, 'it waits');
+  return { ...world, disk, read };
+};
+
+test('CMK-113: a paused read goes on when the vault answers', limit, async () => {
+  const { host, until, read, stop } = await paused();
+  host.setVault('well');
+  await until(() => read.outcome() !== undefined);
+  assert.equal(read.outcome(), 'ok');
+  await stop();
+});
+
+test('CMK-105: a paused read ends with the reason when the vault says no', limit, async () => {
+  const { host, until, read, stop } = await paused();
+  host.setEpoch(5);
+  host.setVault(refusal('ACCESS_DENIED', 5));
+  await until(() => read.outcome() !== undefined);
+  assert.equal(read.outcome(), 'ACCESS_DENIED');
+  await stop();
+});
+
+test(
+  'G1: a paused read looks at its access again: it does not go on under one that has ended, and ends with it',
+  limit,
+  async () => {
+    const { host, clock, run, until, read, stop } = await paused();
+    const beganMs = clock.monotonicMs();
+    await run(host.disks.closeDisk({ name: 'subscriptions/s/resourceGroups/g/disks/d', virtualMachine }));
+    host.setVault('well');
+    await until(() => read.outcome() !== undefined);
+    assert.equal(read.outcome(), 'ATTACH_EPOCH_OUTDATED');
+    assert.equal(clock.monotonicMs(), beganMs, 'nobody waits for anything');
+    await stop();
+  },
+);
+
+test(
+  'CMK-113: a write and a flush may pause for as long as IO_PAUSE_TIMEOUT_MS says, also beyond 30 s',
+  limit,
+  async () => {
+    const { host, lease, open, clock, pass, run, until, stop } = await startLeaseHost({ ioPauseTimeoutMs: 45_000 });
+    const disk = await open('d');
+    host.setVault(silence);
+    await until(async () => (await lease())?.state === 'PAUSED');
+    const write = disk.write();
+    const beganMs = clock.monotonicMs();
+    await pass(40_000);
+    host.setVault('well');
+    assert.equal(await run(write), 'ok');
+    assert.ok(clock.monotonicMs() - beganMs >= 40_000);
+    assert.equal(await disk.flush(), 'ok');
+    await stop();
+  },
+);
+
+test('a paused read whose own deadline comes first hears why before it', limit, async () => {
+  const { clock, disk, stop } = await paused();
+  const beganMs = clock.monotonicMs();
+  assert.equal(await disk.read({ deadlineMs: 1_000 }), 'KEY_VAULT_UNREACHABLE');
+  assert.ok(clock.monotonicMs() - beganMs <= 1_000);
+  await stop();
+});
+
+test('a paused write has changed nothing until it goes on, and a snapshot does not wait for it', limit, async () => {
+  const { host, run, disk, stop } = await paused();
+  assert.equal(await disk.write(), 'KEY_VAULT_UNREACHABLE');
+  const { name } = disk;
+  const parent = 'subscriptions/s/resourceGroups/g';
+  await assert.rejects(run(host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: name })), {
+    code: 'UNAVAILABLE',
+  });
+  await stop();
+});
+
+/** A session without lease and DEK, and what lets it wait; `hasDek` gives it both. */
+const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; readonly bytesMax: number }) => {
+  const state = { isHeld: false };
+  const lease = { key: { set: 's', keyVersion: 'v' }, yes: () => undefined, isHeld: () => state.isHeld };
+  const ending = new AbortController();
+  // What is asked of a session here.
+  const session = {
+    name: 'd',
+    lease,
+    user: { accessEpoch: 0 },
+    held: { grant: undefined },
+    bridge: undefined,
+    isPinnable: false,
+    streams: 0,
+    isEnded: false,
+    expiresAt: undefined,
+    ending,
+  } as unknown as Session;
+  const regaining = openRegaining({
+    sessions: { fetchDek: async () => undefined },
+    keyAccess: { lossAfter: () => undefined },
+    leases: { changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 10), signal) },
+    ownership: { isHeld: () => true, regained: async () => undefined },
+    terms: { ioPauseTimeoutMs: 5_000 },
+    limits,
+    clock,
+    signal: new AbortController().signal,
+  });
+  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const { signal } = new AbortController();
+  const begin = (bytes: number) => {
+    const outcome: { reason?: string } = {};
+    regaining(session, { bytes, remainingMs: () => 60_000, signal, cause }).then(
+      () => Object.assign(outcome, { reason: 'ok' }),
+      (error: unknown) => Object.assign(outcome, { reason: error instanceof Rejection ? error.reason : String(error) }),
+    );
+    return outcome;
+  };
+  return { state, begin };
+};
+
+test(
+  'what waits is bounded, in number and in bytes: what is too much fails at once, and room is given back',
+  limit,
+  async () => {
+    for (const limits of [
+      { waitingMax: 3, bytesMax: 1_000_000 },
+      { waitingMax: 100, bytesMax: 300 },
+    ]) {
+      const clock = virtualClock();
+      const { state, begin } = waiting(clock, limits);
+      const first = [begin(100), begin(100), begin(100)];
+      const fourth = begin(100);
+      await clock.pass(1);
+      assert.equal(fourth.reason, 'KEY_VAULT_UNREACHABLE');
+      state.isHeld = true;
+      await clock.pass(20);
+      assert.deepEqual(first, [{ reason: 'ok' }, { reason: 'ok' }, { reason: 'ok' }]);
+      state.isHeld = false;
+      const later = [begin(100), begin(100), begin(100)];
+      await clock.pass(1);
+      assert.deepEqual(later, [{}, {}, {}]);
+      await clock.pass(5_000);
+      assert.deepEqual(
+        later.map(({ reason }) => reason),
+        Array(3).fill('KEY_VAULT_UNREACHABLE'),
+      );
+    }
+  },
+);
+
+/** What befalls a vault: from then on, for so long, with answers that take so long. */
+interface Episode {
+  readonly mood: 'well' | 'silent' | 'refuses' | 'flaky';
+  readonly ms: number;
+  readonly delayMs: number;
+}
+
+/** Plays it, reading all the time. @returns when each read that succeeded was answered, and from when on no yes was given */
+const play = async ({ host, clock, until, open, stop }: LeaseHost, episodes: readonly Episode[]) => {
+  const disk = await open('d');
+  const answered: number[] = [];
+  const refusedSince: { ms: number | undefined } = { ms: undefined };
+  const violations: string[] = [];
+  let epoch = 1;
+  for (const { mood, ms, delayMs } of episodes) {
+    epoch += 1;
+    host.setEpoch(epoch);
+    host.setDelay(delayMs);
+    let asked = 0;
+    const moods: Record<Episode['mood'], VaultMood> = {
+      well: 'well',
+      silent: silence,
+      refuses: refusal('KEY_DISABLED', epoch),
+      flaky: () => {
+        asked += 1;
+        return asked % 3 === 0 ? undefined : silence();
+      },
+    };
+    host.setVault(moods[mood]);
+    if (mood === 'well' || mood === 'flaky') refusedSince.ms = undefined;
+    // Silence after a refusal is a vault that cannot be reached while the key is lost.
+    else refusedSince.ms ??= clock.monotonicMs();
+    const endMs = clock.monotonicMs() + ms;
+    while (clock.monotonicMs() < endMs) {
+      const read = disk.begin();
+      const nextMs = clock.monotonicMs() + 400;
+      await until(() => clock.monotonicMs() >= nextMs);
+      if (read.outcome() !== 'ok') continue;
+      answered.push(nextMs - 400);
+      const { ms: sinceMs } = refusedSince;
+      if (sinceMs !== undefined && nextMs - 400 >= sinceMs + 10_000) {
+        violations.push(`a read at ${nextMs - 400} succeeded, the key was lost at ${sinceMs}`);
+      }
+    }
+  }
+  await stop();
+  return { answered, violations };
+};
+
+test('G1: whatever befalls the vault, no read succeeds later than the lease time after it last said yes', {
+  timeout: 120_000,
+}, async () => {
+  const episode: fc.Arbitrary<Episode> = fc.record({
+    mood: fc.constantFrom('well', 'silent', 'refuses', 'flaky'),
+    ms: fc.integer({ min: 500, max: 25_000 }),
+    delayMs: fc.constantFrom(0, 0, 50, 1_500, 4_000),
+  });
+  let answers = 0;
+  await fc.assert(
+    fc.asyncProperty(fc.array(episode, { minLength: 2, maxLength: 6 }), async (episodes) => {
+      const { answered, violations } = await play(await startLeaseHost(), episodes);
+      answers += answered.length;
+      assert.deepEqual(violations, []);
+    }),
+    { numRuns: 25 },
+  );
+  assert.ok(answers > 100, 'and reads do succeed');
+});
+
+test('a host that stops lets nothing wait', limit, async () => {
+  const { host, read, until, run } = await paused();
+  await run(host.stop());
+  await until(() => read.outcome() !== undefined);
+  assert.notEqual(read.outcome(), 'ok');
+});

@@ -1,0 +1,261 @@
+import { Rejection } from '@interlock/event-store';
+import { type BlockStore, isZeroSector, zeroSector } from '../storage/block-store.ts';
+import { sectorSize } from '../storage/sector.ts';
+import { type BadSlot, type DiskHeader, decodeSlot, encodeSlot, type SlotMac } from './disk-header-format.ts';
+
+/**
+ * The header of a disk: two slots of one sector each, in a small store beside the data. A slot is whole in itself, so a
+ * crash while one is written leaves the other. Of two good slots the one with the higher sequence counts; with the same
+ * sequence, the one with the higher host epoch, which alone then differs.
+ *
+ *   rotation:  [old][    ] ─write B, flush, read back─▶ [old][new] ─commit the event─▶ erase A ─▶ [    ][new]
+ */
+export interface FoundHeader {
+  readonly current: DiskHeader;
+  /** A good slot of a lower sequence: a rotation was stopped before its old wrap was erased. */
+  readonly previous: DiskHeader | undefined;
+}
+
+/** Bytes of the store a header lives in. */
+export const headerSize = 2 * sectorSize;
+
+type HeaderSlots = readonly [Slot, Slot];
+
+/** A header that is open to one who is the only one to write it. */
+export interface OpenHeader {
+  readonly store: BlockStore;
+  /** That of its volume. */
+  readonly mac: SlotMac;
+  /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
+  slots: HeaderSlots | undefined;
+  /** What they say, once somebody has asked. */
+  found: FoundHeader | undefined;
+  /** Whether the current slot is on stable storage for certain, because it was written here. */
+  isSettled: boolean;
+}
+
+/** Opens a header nobody has looked at yet. */
+export const headerOver = (store: BlockStore, mac: SlotMac): OpenHeader => ({
+  store,
+  mac,
+  slots: undefined,
+  found: undefined,
+  isSettled: false,
+});
+
+/** Whether something of it may have to be erased yet: what was current before, or nobody knows. */
+export const isLeftIn = ({ slots }: OpenHeader): boolean =>
+  slots === undefined || slots.every(({ status }) => status === 'good');
+
+/**
+ * Reads the header. A slot that was torn by a crash or cannot be read is passed over as long as the other is good.
+ * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together; DATA_LOSS HEADER_FORGED
+ * when no slot is good and one of them was written by another than this service
+ */
+export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => {
+  header.found ??= headerIn(await slotsOf(header));
+  return header.found;
+};
+
+/** As `readHeader`; what there is instead of a header where there is none: `empty` where none was written, or both slots were erased. */
+export const findHeader = async (open: OpenHeader): Promise<FoundHeader | 'empty' | BadSlot> => {
+  if ((await slotsOf(open)).every(({ status }) => status === 'empty')) return 'empty';
+  try {
+    return await readHeader(open);
+  } catch (error) {
+    if (!(error instanceof Rejection)) throw error;
+    return error.reason === 'HEADER_FORGED' ? 'forged' : 'corrupt';
+  }
+};
+
+/** Has the next look read the slots again, whatever is known of them. */
+export const forgetHeader = (open: OpenHeader): void => {
+  open.slots = undefined;
+  open.found = undefined;
+  open.isSettled = false;
+};
+
+function headerIn([a, b]: HeaderSlots): FoundHeader {
+  const good = [a, b].filter((slot) => slot.status === 'good');
+  const [first, second] = good.toSorted(
+    ({ header: left }, { header: right }) => right.sequence - left.sequence || right.hostEpoch - left.hostEpoch,
+  );
+  if (!first) {
+    const why = `slot A is ${a.status}, slot B is ${b.status}`;
+    throw [a, b].some(({ status }) => status === 'forged') ? forged(why) : corrupt(why);
+  }
+  const { header: current } = first;
+  const previous = second?.header;
+  if (previous) {
+    if (current.diskId !== previous.diskId) throw corrupt('both slots are good but are of different disks');
+    if (isSameHeader(current, previous)) throw corrupt('both slots are good and both count');
+  }
+  return { current, previous };
+}
+
+/**
+ * Has the current slot on stable storage before anything rests on it: the event that follows it, or the end of the slot before.
+ * One that is found beside another good one may be in the memory of the operating system alone: the process that wrote it was
+ * killed before its flush, or that failed. It is written again as it stands there, for what a failed flush has given up no later
+ * one makes durable. Nothing is done where it was written here, or stands alone: then the other was erased behind it.
+ * @throws Rejection as `readHeader`
+ */
+export async function settleCurrent(open: OpenHeader): Promise<void> {
+  const slots = await slotsOf(open);
+  const { current, previous } = headerIn(slots);
+  if (open.isSettled || !previous) return;
+  const slot = slots.find((one) => one.status === 'good' && isSameHeader(one.header, current));
+  if (!slot) return;
+  const sector = new Uint8Array(sectorSize);
+  await open.store.read(slot.index * sectorSize, sector);
+  await writeSlot(open, sector, slot);
+}
+
+/**
+ * Writes a header into the slot that is not current, makes it durable and reads it back. The current slot stays until
+ * `erasePrevious`. An unfinished rotation must be ended before anything else is written.
+ * @throws Rejection ABORTED HEADER_STALE unless the sequence follows the current one; FAILED_PRECONDITION HEADER_BUSY
+ * while a previous slot is there; DATA_LOSS HEADER_CORRUPT when what was written does not read back.
+ */
+export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise<void> {
+  const slots = await slotsOf(open);
+  const good = slots.filter((slot) => slot.status === 'good');
+  if (good.length === 2) {
+    throw new Rejection('FAILED_PRECONDITION', 'HEADER_BUSY', 'both slots are in use; erase the previous one first', {
+      disk: header.diskId,
+    });
+  }
+  const current = good[0];
+  const expected = (current?.header.sequence ?? 0) + 1;
+  if (header.sequence !== expected) {
+    throw new Rejection(
+      'ABORTED',
+      'HEADER_STALE',
+      `sequence is ${header.sequence}; the next of this header is ${expected}: read it again`,
+      { sequence: String(header.sequence), expected: String(expected) },
+    );
+  }
+  const sector = encodeSlot(header, open.mac);
+  if (current) await writeSlot(open, sector, { status: 'good', index: current.index === 0 ? 1 : 0, header });
+  else await writeFirst(open, sector, header);
+}
+
+/**
+ * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event that
+ * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
+ */
+export async function erasePrevious(open: OpenHeader): Promise<void> {
+  await settleCurrent(open);
+  const slots = await slotsOf(open);
+  const { current } = headerIn(slots);
+  for (const slot of slots) {
+    const isCurrent = slot.status === 'good' && isSameHeader(slot.header, current);
+    if (isCurrent || slot.status === 'empty') continue;
+    await writeSlot(open, zeroSector, { status: 'empty', index: slot.index });
+  }
+}
+
+/**
+ * Puts a header in the place of whatever both slots hold: one that the store vouches for, where the storage returns another. Should
+ * a crash tear it, the store has it still. @throws Rejection DATA_LOSS HEADER_CORRUPT when it does not read back
+ */
+export const restoreHeader = (open: OpenHeader, header: DiskHeader): Promise<void> =>
+  writeFirst(open, encodeSlot(header, open.mac), header);
+
+/**
+ * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
+ * changed. Nothing happens where it stands there, or no header is written yet.
+ * @param refuse makes the refusal for a host that finds a later one's epoch
+ * @throws Rejection as `readHeader`, and what `refuse` makes
+ */
+export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse: () => Rejection): Promise<void> {
+  const slots = await slotsOf(open);
+  if (slots.every(({ status }) => status === 'empty')) return;
+  const { current, previous } = headerIn(slots);
+  if (current.hostEpoch > hostEpoch) throw refuse();
+  if (current.hostEpoch === hostEpoch) return;
+  if (previous) await erasePrevious(open);
+  const at = slots.findIndex((slot) => slot.status === 'good' && isSameHeader(slot.header, current));
+  const header = { ...current, hostEpoch };
+  await writeSlot(open, encodeSlot(header, open.mac), { status: 'good', index: at === 0 ? 1 : 0, header });
+  await erasePrevious(open);
+}
+
+/** Two slots that cannot be told apart by what decides between them. */
+const isSameHeader = (one: DiskHeader, other: DiskHeader): boolean =>
+  one.sequence === other.sequence && one.hostEpoch === other.hostEpoch;
+
+type Slot =
+  | { readonly status: 'good'; readonly index: number; readonly header: DiskHeader }
+  | { readonly status: 'empty' | BadSlot; readonly index: number };
+
+const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
+  open.slots ??= await readSlots(open);
+  return open.slots;
+};
+
+/**
+ * What headers are read into, again and again: none of it is kept once the slots are decoded. Fresh memory for each of thousands
+ * lies outside of the heap, where the collector seldom comes by.
+ */
+const idleBuffers: Uint8Array[] = [];
+/** Buffers kept while nobody uses them. */
+const idleBuffersMax = 64;
+
+async function readSlots({ store, mac }: OpenHeader): Promise<HeaderSlots> {
+  // Cut off by someone: nothing of it is taken for a header.
+  if (store.size() < headerSize) {
+    return [
+      { status: 'corrupt', index: 0 },
+      { status: 'corrupt', index: 1 },
+    ];
+  }
+  const bytes = idleBuffers.pop() ?? new Uint8Array(headerSize);
+  // One that a failed read may still be under way into is not used again.
+  await store.read(0, bytes);
+  const slots: HeaderSlots = [slotIn(bytes, 0, mac), slotIn(bytes, 1, mac)];
+  if (idleBuffers.length < idleBuffersMax) idleBuffers.push(bytes);
+  return slots;
+}
+
+function slotIn(bytes: Uint8Array, index: number, mac: SlotMac): Slot {
+  const sector = bytes.subarray(index * sectorSize, (index + 1) * sectorSize);
+  if (isZeroSector(sector)) return { status: 'empty', index };
+  const header = decodeSlot(sector, mac);
+  return typeof header === 'string' ? { status: header, index } : { status: 'good', index, header };
+}
+
+/** @param slot what it is once it is written */
+async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Promise<void> {
+  const [a, b] = await slotsOf(open);
+  await writeSlots(open, slot.index * sectorSize, sector, slot.index === 0 ? [slot, b] : [a, slot]);
+}
+
+/** Writes the first header, with zeros for the other slot: so that has its room, and full storage keeps no later one from being written. */
+const writeFirst = (open: OpenHeader, sector: Uint8Array, header: DiskHeader): Promise<void> =>
+  writeSlots(open, 0, Buffer.concat([sector, zeroSector]), [
+    { status: 'good', index: 0, header },
+    { status: 'empty', index: 1 },
+  ]);
+
+/** @param slots what both are once the bytes are written */
+async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, slots: HeaderSlots): Promise<void> {
+  // Until it is known what became of it.
+  forgetHeader(open);
+  if (!(await open.store.writeDurably(offset, bytes)))
+    throw corrupt(`the bytes from ${offset} on read back differently than they were written`);
+  open.slots = slots;
+  // The current slot is what was written now, or the other was erased behind it.
+  open.isSettled = true;
+}
+
+const corrupt = (why: string) =>
+  new Rejection('DATA_LOSS', 'HEADER_CORRUPT', `the header of this disk cannot be used: ${why}`, { why });
+
+const forged = (why: string) =>
+  new Rejection(
+    'DATA_LOSS',
+    'HEADER_FORGED',
+    `the header of this disk was not written by this service, or for another volume: ${why}`,
+    { why },
+  );

@@ -1,0 +1,346 @@
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
+import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { type Commit, category, type EventStore, memoryStore, rowKeeper } from '@interlock/event-store';
+import type { Seams } from '@interlock/host';
+import type { Handlers } from '@interlock/messaging';
+import {
+  connect,
+  type Definition,
+  type InProcessServer,
+  type RetryPolicy,
+  type RpcClient,
+  serveInProcess,
+  type TokenSource,
+  type Workload,
+} from '@interlock/rpc';
+import { type Clock, createScope, logger, systemRandom as random, type Scope, systemClock } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { createNoopMeter, trace } from '@opentelemetry/api';
+import { Metadata } from 'nice-grpc';
+import { assemble, type DiskSettings } from '../assemble.ts';
+import { type Disk, disks as diskStreams } from '../disk/state.ts';
+import type { SnapshotLimits } from '../snapshot/api.ts';
+import { type Snapshot, snapshots as snapshotStreams } from '../snapshot/decider.ts';
+import { createFaults, type Faults } from '../testing/test-fault.ts';
+import { accessTokenKey } from './data/access-token.ts';
+import { type DiskHeader, readUnverifiedSlot, type SlotMac } from './header/disk-header-format.ts';
+import { openStoredHeaders } from './header/stored-headers.ts';
+import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
+import { platformKey } from './keys/platform-key.ts';
+import { startTestVault, type TestVault } from './keys/test-vault.ts';
+import type { BlockStore } from './storage/block-store.ts';
+import { sectorSize } from './storage/sector.ts';
+import { inSteps } from './storage/test-block-store-contract.ts';
+import { memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
+
+const group = 'subscriptions/s/resourceGroups/g';
+export const diskName = `${group}/disks/d`;
+export const setName = `${group}/diskEncryptionSets/one`;
+export const otherSetName = `${group}/diskEncryptionSets/two`;
+
+/** Two header slots. */
+export type HeaderOnStorage = readonly [Uint8Array | undefined, Uint8Array | undefined];
+
+/** The disk service alone in memory, beside a vault and sets that are a few lines, with a world that can fail. */
+export interface DiskHost extends TestVault {
+  readonly faults: Faults;
+  /** The service as compute sees it, which may also do what users may; and as sets see it. */
+  readonly disks: RpcClient<typeof DiskServiceDefinition>;
+  readonly asSets: RpcClient<typeof DiskServiceDefinition>;
+  /** The service as compute sees it; what fails is not repeated. */
+  clientWithoutRetries<D extends Definition>(definition: D): RpcClient<D>;
+  /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
+  reader(): Promise<(length: number) => Promise<Buffer>>;
+  /** Begins direct access. @returns what writes to the beginning of the disk, or there, with it, as long as it lasts */
+  writer(offset?: number): Promise<(content: Uint8Array) => Promise<void>>;
+  fill(content: Uint8Array): Promise<void>;
+  content(length: number, offset?: number): Promise<Buffer>;
+  /** The key version of every wrap that is in the header of a disk or snapshot, also in the slot that does not count. */
+  wrapsAtRest(name: string): Promise<readonly string[]>;
+  /** Both header slots of a disk or snapshot as they lie on storage; undefined for an empty one. */
+  headerOf(name: string): Promise<HeaderOnStorage>;
+  /** Puts both slots into the header of a disk or snapshot, as a restore of its volume does, or somebody with access to the storage. */
+  putHeader(name: string, slots: HeaderOnStorage): Promise<void>;
+  /** The header of a volume as the store keeps it. */
+  storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
+  /** What this host authenticates the headers of a volume with: for somebody who has its master key. */
+  slotMac(volumeId: string): SlotMac;
+  /** Lines of the service's log, JSON each. */
+  readonly log: readonly string[];
+  /** Tells the service a fact of disk encryption sets. */
+  tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
+  /** Stores a commit, as when it arrives after its asker has given up. */
+  commit: EventStore['commit'];
+  volumeIds(): readonly string[];
+  /** Volumes that a disk or snapshot refers to. */
+  volumesInUse(): Promise<readonly string[]>;
+  stateOf(name: string): Promise<Disk>;
+  snapshotStateOf(name: string): Promise<Snapshot>;
+  /**
+   * Cuts this host off from its store and starts another on the same volumes, on another machine, which is then what all the
+   * rest speaks to. @returns what still speaks to the first, with the access it had
+   */
+  takenOver(): Promise<{ write(content: Uint8Array): Promise<void>; flush(): Promise<void>; reconnect(): void }>;
+  /** As after a crash: what was not flushed is lost by chance, and the service starts on what is left. */
+  restart(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** Starts it, with an empty store. */
+export const startDiskHost = async (
+  options: {
+    readonly clock?: Clock;
+    readonly leases?: Partial<LeaseTerms>;
+    readonly hostLeaseTtlMs?: number;
+    readonly snapshotLimits?: SnapshotLimits;
+    /** What the opening of a file waits for. */
+    readonly beforeOpen?: (part: VolumePart) => Promise<void>;
+    /** What a file is cut off at, however large its disk is: copying takes time for holes too. */
+    readonly partBytesMax?: number;
+    /** What a write to a file waits for. */
+    readonly beforeWrite?: (part: VolumePart) => Promise<void>;
+    /** Asked at each flush of a file whether it fails, and gives up what it was to make durable. */
+    readonly flushFails?: (part: VolumePart) => boolean;
+    /** Told of each commit as it is asked for. */
+    readonly onCommit?: (commit: Commit) => void;
+    /** Called when a commit is stored, before it is answered; what it throws is the answer. */
+    readonly afterCommit?: () => void;
+  } = {},
+): Promise<DiskHost> => {
+  const { clock = systemClock } = options;
+  const faults = createFaults();
+  const tracer = trace.getTracer('test');
+  const memory = memoryStore({ clock, random });
+  const realStore: EventStore = {
+    ...memory,
+    async commit(commit, cause) {
+      options.onCommit?.(commit);
+      const committed = await memory.commit(commit, cause);
+      options.afterCommit?.();
+      return committed;
+    },
+  };
+  const files = memoryVolumeFiles(random, options.partBytesMax);
+  if (options.flushFails) files.failFlushes(options.flushFails);
+  const writtenLater = (file: BlockStore, part: VolumePart): BlockStore => ({
+    ...file,
+    async write(offset, bytes) {
+      await options.beforeWrite?.(part);
+      return file.write(offset, bytes);
+    },
+  });
+  const openedLater: VolumeFiles = {
+    ...files,
+    async open(volumeId, part) {
+      await options.beforeOpen?.(part);
+      const file = await files.open(volumeId, part);
+      return file && writtenLater(file, part);
+    },
+    create: async (volumeId, part, sizeBytes) => writtenLater(await files.create(volumeId, part, sizeBytes), part),
+  };
+  const master = random.bytes(32);
+  const logLines: string[] = [];
+  const world = startTestVault({ sets: [setName, otherSetName], clock, faults });
+  const wrapStore = (answer: unknown): unknown => (isBlockStore(answer) ? inSteps(faults.wrap(answer)) : answer);
+
+  interface Running {
+    readonly scope: Scope;
+    readonly server: InProcessServer;
+    readonly handlers: Handlers;
+    readonly storeLink: { isCut: boolean };
+  }
+  let running: Running;
+  const replaced: Scope[] = [];
+  const start = async (machine = 'this'): Promise<void> => {
+    const scope = createScope();
+    const storeLink = { isCut: false };
+    const store = cuttable(faults.wrap(realStore), storeLink);
+    const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });
+    const seams = {
+      store,
+      openCategory: rowKeeper({ store, clock, log }).open,
+      clock,
+      random,
+      log,
+      tracer,
+      meter: createNoopMeter(),
+      authorize: async () => ({ allowed: true, principalActive: true }),
+      forgetPermissions: () => undefined,
+      client: (service: string, _definition: unknown, options?: { readonly credentials?: TokenSource }) =>
+        service === 'key-vault' && options?.credentials
+          ? world.vaultAs(options.credentials)
+          : world.neighbours[service],
+      scope,
+      settings: {
+        masterKey: masterKey(Uint8Array.from(master)),
+        files: faults.wrap(openedLater, wrapStore),
+        dataAddress: 'here:1',
+        snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
+        leases: { ...leaseDefaults, ...options.leases },
+        host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
+      },
+    };
+    // The neighbours have only the methods that are asked here.
+    const { services, reactions = [], server: ways = {} } = await assemble(seams as unknown as Seams<DiskSettings>);
+    const authenticate = async (workload: string) =>
+      ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
+    const { authorize } = seams;
+    const around = { authenticate, authorize, clock, random, tracer, log };
+    const server = serveInProcess({ name: 'disk', services, ...around, deadlineMaxMs: ways.deadlineMaxMs ?? 30_000 });
+    running = { scope, server, handlers: reactions[0]?.handlers ?? {}, storeLink };
+  };
+  await start();
+
+  const clientAs = <D extends Definition>(workload: Workload, definition: D, retry?: RetryPolicy): RpcClient<D> =>
+    connect({
+      ...(retry === undefined ? {} : { retry }),
+      channel: running.server.channel,
+      definition,
+      credentials: { token: async () => workload, refused: () => undefined },
+      audience: 'interlock:disk',
+      clock,
+      random,
+      tracer,
+      defaultDeadlineMs: 60_000,
+    });
+  const disks = () => clientAs('compute', DiskServiceDefinition);
+  const data = () => clientAs('compute', DiskDataServiceDefinition);
+  const access = async (accessLevel: 'READ' | 'WRITE') => {
+    const { accessToken } = await disks().beginAccess({ name: diskName, accessLevel, durationSeconds: 60 });
+    return { metadata: new Metadata({ [accessTokenKey]: accessToken }) };
+  };
+  const writer: DiskHost['writer'] = async (offsetBytes = 0) => {
+    const credential = await access('WRITE');
+    return async (content) => {
+      const requests = (async function* () {
+        yield { header: { name: diskName, offsetBytes }, data: Buffer.from(content) };
+      })();
+      await data().write(requests, credential);
+      await data().flush({ name: diskName }, credential);
+    };
+  };
+
+  const volumeOf = async (name: string): Promise<string | undefined> => {
+    const isSnapshot = name.includes('/snapshots/');
+    const { state } = await (isSnapshot
+      ? category(realStore, snapshotStreams).load(name)
+      : category(realStore, diskStreams).load(name));
+    return 'volume' in state ? state.volume.volumeId : undefined;
+  };
+
+  return {
+    faults,
+    get disks() {
+      return disks();
+    },
+    get asSets() {
+      return clientAs('disk-encryption-set', DiskServiceDefinition);
+    },
+    ...world.control,
+    clientWithoutRetries: (definition) =>
+      clientAs('compute', definition, { attemptsMax: 1, backoffMs: 0, backoffMsMax: 0 }),
+    async reader() {
+      const credential = await access('READ');
+      return async (lengthBytes) => {
+        const pieces: Buffer[] = [];
+        const answers = data().read({ name: diskName, offsetBytes: 0, lengthBytes }, credential);
+        for await (const { data: piece } of answers) pieces.push(Buffer.from(piece));
+        return Buffer.concat(pieces);
+      };
+    },
+    writer,
+    async fill(content) {
+      const write = await writer();
+      await write(content);
+      await disks().endAccess({ name: diskName });
+    },
+    async content(lengthBytes, offsetBytes = 0) {
+      const pieces: Buffer[] = [];
+      const answers = data().read({ name: diskName, offsetBytes, lengthBytes }, await access('READ'));
+      for await (const { data: piece } of answers) pieces.push(Buffer.from(piece));
+      await disks().endAccess({ name: diskName });
+      return Buffer.concat(pieces);
+    },
+    async wrapsAtRest(name) {
+      const volumeId = await volumeOf(name);
+      if (volumeId === undefined) return [];
+      return [0, 1].flatMap((slot) => {
+        const header = readUnverifiedSlot(files.peek(volumeId, 'header', slot) ?? new Uint8Array(sectorSize));
+        return header?.wrap.keyVersion ?? [];
+      });
+    },
+    async headerOf(name) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      return [files.peek(volumeId, 'header', 0), files.peek(volumeId, 'header', 1)];
+    },
+    async putHeader(name, slots) {
+      const volumeId = (await volumeOf(name)) ?? '';
+      for (const [slot, bytes] of slots.entries()) files.poke(volumeId, 'header', slot, bytes);
+    },
+    storedHeader: openStoredHeaders(realStore).get,
+    slotMac: platformKey(masterKey(Uint8Array.from(master)), random).slotMac,
+    log: logLines,
+    async tell(type, event) {
+      const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
+      const handler = running.handlers[type];
+      if (!handler) throw new Error(`${type} is not heard`);
+      const cause = { correlationId: 'c', causationId: 'c', caller: 'system:disk-encryption-set' };
+      const { signal } = new AbortController();
+      const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
+      if (rows.length > 0) await realStore.commit({ rows }, cause);
+    },
+    commit: memory.commit,
+    volumeIds: files.volumeIds,
+    async volumesInUse() {
+      const disks = await category(realStore, diskStreams).listAll({});
+      const snapshots = await category(realStore, snapshotStreams).listAll({});
+      return [...disks, ...snapshots].flatMap(({ state }) => ('volume' in state ? [state.volume.volumeId] : [])).sort();
+    },
+    stateOf: async (name) => (await category(realStore, diskStreams).load(name)).state,
+    snapshotStateOf: async (name) => (await category(realStore, snapshotStreams).load(name)).state,
+    async takenOver() {
+      const { storeLink, scope } = running;
+      const [client, credential] = [data(), await access('WRITE')];
+      const write = async (content: Uint8Array) => {
+        const requests = (async function* () {
+          yield { header: { name: diskName, offsetBytes: 0 }, data: Buffer.from(content) };
+        })();
+        await client.write(requests, credential);
+      };
+      storeLink.isCut = true;
+      replaced.push(scope);
+      await start('other');
+      return {
+        write,
+        flush: async () => void (await client.flush({ name: diskName }, credential)),
+        reconnect: () => {
+          storeLink.isCut = false;
+        },
+      };
+    },
+    async restart() {
+      running.server.stop();
+      await running.scope.close();
+      files.crash();
+      await start();
+    },
+    async stop() {
+      for (const scope of [running.scope, ...replaced]) await scope.close();
+    },
+  };
+};
+
+/** A store that gives no answer while it is cut off. */
+const cuttable = (store: EventStore, link: { readonly isCut: boolean }): EventStore =>
+  new Proxy(store, {
+    get(target, property) {
+      const value: unknown = Reflect.get(target, property);
+      if (typeof value !== 'function') return value;
+      return (...args: unknown[]) =>
+        link.isCut ? Promise.reject(new Error('cut off from the store')) : Reflect.apply(value, target, args);
+    },
+  });
+
+const isBlockStore = (value: unknown): value is BlockStore =>
+  typeof value === 'object' && value !== null && 'copyTo' in value;

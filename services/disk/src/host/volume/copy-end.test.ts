@@ -1,0 +1,258 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { seededRandom, virtualClock } from '@interlock/runtime';
+import { initial } from '../../disk/state.ts';
+import { openDiskCipher } from '../cipher/dek.ts';
+import { createEncryptedDisk } from '../cipher/encrypted-disk.ts';
+import type { DiskHeader } from '../header/disk-header-format.ts';
+import type { Deks } from '../keys/deks.ts';
+import { createKeyAccess } from '../keys/key-access.ts';
+import { createPlatter } from '../storage/memory-block-store.ts';
+import { pieceSize } from '../storage/sector.ts';
+import { openCopyEnd } from './copy-end.ts';
+import type { Volumes } from './volumes.ts';
+
+const key = { set: 'set', keyVersion: 'one' };
+const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
+const pieces = 3;
+
+/** A source of three pieces under a lease that the test lets lapse and come back. */
+const world = async () => {
+  const clock = virtualClock();
+  const random = seededRandom(3);
+  const keyAccess = createKeyAccess(clock, terms);
+  const dek = random.bytes(32);
+  const platter = createPlatter('source', pieces * pieceSize, random);
+  const written = createEncryptedDisk(platter.open(), openDiskCipher(Buffer.from(dek), undefined));
+  const content = Buffer.concat(Array.from({ length: pieces }, (_, n) => Buffer.alloc(pieceSize, n + 1)));
+  await written.write(0, content, () => undefined);
+  await written.close();
+  let unwraps = 0;
+  const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask(), principal: undefined });
+  const grant = yes();
+  keyAccess.granted(key, grant, 'unwrapped');
+  const confirmed: string[] = [];
+  let whileConfirmed: () => Promise<void> = async () => undefined;
+  let whileUnwrapped: () => Promise<void> = async () => undefined;
+  const deks = {
+    async unwrap(_holder: unknown, { wrap }: DiskHeader, _cause: unknown, held = grant) {
+      unwraps += 1;
+      unwrapped = wrap.keyVersion;
+      await whileUnwrapped();
+      return { dek: Buffer.from(dek), grant: held };
+    },
+    async check(_holder: unknown, { wrap }: DiskHeader) {
+      confirmed.push(wrap.keyVersion);
+      await whileConfirmed();
+      return yes();
+    },
+  };
+  const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
+  let header = headerUnder(key.keyVersion);
+  let unwrapped = '';
+  const volumes = {
+    keepHeader: () => async () => undefined,
+    open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
+  };
+  let drop: (() => void) | undefined;
+  const source = await openCopyEnd(
+    {
+      disks: { load: async (id) => ({ id, state: initial, version: 0 }) },
+      volumes: volumes as unknown as Volumes,
+      headers: { current: async () => header },
+      deks: deks as unknown as Deks,
+      keyAccess,
+      leases: {
+        join: (_key, user) => {
+          drop = () => user.drop('ended');
+        },
+        leave: () => undefined,
+        changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 100), signal),
+      },
+      terms,
+      clock,
+      mask: undefined,
+      signal: new AbortController().signal,
+    },
+    {
+      name: 'snapshot',
+      encryption: { type: 'customer', set: key.set },
+      volume: {
+        volumeId: 'v',
+        dekId: 'k',
+        dekDiskId: 'u',
+        dekAuthenticator: 'a',
+        headerSequence: 1,
+        headerDigest: 'one',
+      },
+    },
+    cause,
+  );
+  return {
+    clock,
+    keyAccess,
+    content,
+    source,
+    unwraps: () => unwraps,
+    /** The time of the yes is over: DEKs are overwritten. */
+    lapse: async () => {
+      await clock.sleep(terms.ttlMs);
+      drop?.();
+    },
+    renew: (keyVersion = key.keyVersion) => keyAccess.granted({ ...key, keyVersion }, yes(), 'unwrapped'),
+    /** A rotation has moved the source to another version. */
+    move: (keyVersion: string) => {
+      header = headerUnder(keyVersion);
+    },
+    /** The version whose wrap was opened last. */
+    unwrapped: () => unwrapped,
+    /** Versions the vault was asked about at the end, and what happens while it is. */
+    confirmed,
+    onConfirm: (happens: () => Promise<void>) => {
+      whileConfirmed = happens;
+    },
+    onUnwrap: (happens: () => Promise<void>) => {
+      whileUnwrapped = happens;
+    },
+    /** @param after what happens behind the first piece */
+    async copy(after: () => Promise<unknown>): Promise<Buffer> {
+      const copied: Uint8Array[] = [];
+      for await (const piece of source.disk.read(0, source.disk.size(), source.check)) {
+        copied.push(Buffer.from(piece));
+        if (copied.length === 1) await after();
+      }
+      return Buffer.concat(copied);
+    },
+  };
+};
+
+const reasonOf = (copy: Promise<unknown>): Promise<string> =>
+  copy.then(
+    () => 'done',
+    (error: unknown) => (error instanceof Rejection ? error.reason : String(error)),
+  );
+
+test('G1: a copy waits without a lease, and goes on with the data key unwrapped anew once there is one', async () => {
+  const { clock, content, source, copy, lapse, renew, unwraps } = await world();
+  await clock.drive(
+    (async () => {
+      const copied = await copy(async () => {
+        await lapse();
+        void clock.sleep(1_000).then(() => renew());
+      });
+      assert.ok(copied.equals(content));
+      assert.equal(unwraps(), 2);
+      await source.close();
+    })(),
+  );
+});
+
+test('G1: a copy waits for no longer than reads and writes may, and fails as unreachable', async () => {
+  const { clock, copy, lapse } = await world();
+  await clock.drive(
+    (async () => {
+      let lapsedMs = 0;
+      const ended = await reasonOf(
+        copy(async () => {
+          await lapse();
+          lapsedMs = clock.monotonicMs();
+        }),
+      );
+      assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
+      assert.equal(clock.monotonicMs() - lapsedMs, terms.ioPauseTimeoutMs);
+    })(),
+  );
+});
+
+test('G6, CMK-89: a copy goes on under the version its source has moved to when the one before is disabled', async () => {
+  const { clock, content, source, copy, lapse, renew, move, keyAccess, unwrapped } = await world();
+  await clock.drive(
+    (async () => {
+      const copied = await copy(async () => {
+        move('two');
+        renew('two');
+        keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 }, 'fact');
+        await lapse();
+        void clock.sleep(500).then(() => renew('two'));
+      });
+      assert.ok(copied.equals(content));
+      assert.equal(unwrapped(), 'two');
+      await source.close();
+    })(),
+  );
+});
+
+test('G1, CMK-89: a copy whose source has moved ends with the key it has moved to, though the one before can be used', async () => {
+  const { clock, source, copy, move, renew, keyAccess, unwrapped } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = reasonOf(
+        copy(async () => {
+          move('two');
+          renew('two');
+          // It goes on under the version it has moved to.
+          await source.check();
+          assert.equal(unwrapped(), 'two');
+          const loss = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 } as const;
+          keyAccess.lost({ ...key, keyVersion: 'two' }, loss, 'fact');
+        }),
+      );
+      assert.equal(await ended, 'KEY_DISABLED');
+      assert.equal(keyAccess.lossOf(key), undefined);
+    })(),
+  );
+});
+
+test('G1, CMK-110: the end of a copy asks about the key its source is under by then, and again when it moves meanwhile', async () => {
+  const { clock, source, copy, move, renew, confirmed, onConfirm } = await world();
+  await clock.drive(
+    (async () => {
+      await copy(async () => undefined);
+      move('two');
+      renew('two');
+      onConfirm(async () => {
+        if (confirmed.length === 1) move('three');
+      });
+      await source.confirm();
+      assert.deepEqual(confirmed, ['two', 'three']);
+      await source.close();
+    })(),
+  );
+});
+
+test('G1, G8: a data key that comes when the lease has ended meanwhile is not kept', async () => {
+  const { clock, source, copy, lapse, renew, onUnwrap } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = await reasonOf(
+        copy(async () => {
+          await lapse();
+          renew();
+          onUnwrap(lapse);
+        }),
+      );
+      assert.equal(ended, 'KEY_VAULT_UNREACHABLE');
+      const left = await reasonOf(source.disk.read(0, 1, () => undefined).next());
+      assert.equal(left, 'DEK_DROPPED');
+    })(),
+  );
+});
+
+test('G1, CMK-110: a loss ends a copy that waits', async () => {
+  const { clock, copy, lapse, keyAccess } = await world();
+  await clock.drive(
+    (async () => {
+      const ended = reasonOf(
+        copy(async () => {
+          await lapse();
+          void clock.sleep(500).then(() => {
+            keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 }, 'fact');
+          });
+        }),
+      );
+      assert.equal(await ended, 'KEY_DISABLED');
+    })(),
+  );
+});

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { test } from 'node:test';
+import { setImmediate } from 'node:timers/promises';
+import { Rejection } from '@interlock/event-store';
+import { systemRandom } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { platformKey } from '../keys/platform-key.ts';
+import type { BlockStore } from '../storage/block-store.ts';
+import { sectorSize } from '../storage/sector.ts';
+import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
+import { openVolumes } from './volumes.ts';
+
+const sizeBytes = 4 * sectorSize;
+const unchecked = (): void => undefined;
+
+/** A volume with a lower layer. @param around what is done with the files besides */
+const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
+  const random = systemRandom;
+  const files = around(memoryVolumeFiles(random));
+  const volumes = openVolumes({
+    files,
+    platformKey: platformKey(masterKey(random.bytes(32)), random),
+    hostEpoch: 1,
+    random,
+  });
+  const volumeId = randomUUID();
+  await volumes.create(volumeId, sizeBytes, true);
+  const { store } = await volumes.open(volumeId, true);
+  const content = random.bytes(sectorSize);
+  await store.write(0, content);
+  await store.close();
+  const contentOf = async (id: string): Promise<Uint8Array> => {
+    const opened = await volumes.open(id, true);
+    const bytes = Buffer.alloc(sectorSize);
+    await opened.store.read(0, bytes).finally(() => opened.store.close());
+    return bytes;
+  };
+  return { volumes, volumeId, content, contentOf };
+};
+
+test('CMK-70: a volume with a lower layer is opened as ever while the layer of a copy of it is made', async () => {
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  let isCopying = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    async create(id, part, size) {
+      const file = await files.create(id, part, size);
+      if (part !== 'layer' || !isCopying) return file;
+      return {
+        ...file,
+        async write(offset, bytes) {
+          reached.resolve();
+          await released.promise;
+          return file.write(offset, bytes);
+        },
+      };
+    },
+  }));
+  isCopying = true;
+  const copyId = randomUUID();
+  const copying = volumes.copy(volumeId, copyId, true, unchecked);
+  await reached.promise;
+  const reading = contentOf(volumeId);
+  reading.catch(() => undefined);
+  // Files in memory are opened without a turn of the event loop: what does not wait for the copy has met its layer by then.
+  await setImmediate();
+  released.resolve();
+  assert.deepEqual(Buffer.from(await reading), Buffer.from(content));
+  await copying;
+  assert.deepEqual(Buffer.from(await contentOf(copyId)), Buffer.from(content));
+});
+
+test('CMK-110: a copy whose layer cannot be made keeps nobody from its source', async () => {
+  let isFull = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    async create(id, part, size) {
+      if (isFull && part === 'layer') throw new Rejection('RESOURCE_EXHAUSTED', 'STORAGE_FULL', 'the storage is full');
+      return files.create(id, part, size);
+    },
+  }));
+  isFull = true;
+  await assert.rejects(volumes.copy(volumeId, randomUUID(), true, unchecked), { reason: 'STORAGE_FULL' });
+  assert.deepEqual(Buffer.from(await contentOf(volumeId)), Buffer.from(content));
+});
+
+test('CMK-70, G5: a volume whose lower layer has lost its key is not opened as one without', async () => {
+  let isLost = false;
+  const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
+    ...files,
+    open: async (id, part) => (part === 'layer' && isLost ? undefined : files.open(id, part)),
+  }));
+  isLost = true;
+  await assert.rejects(contentOf(volumeId), { code: 'DATA_LOSS', reason: 'LAYER_CORRUPT' });
+  await assert.rejects(volumes.copy(volumeId, randomUUID(), true, unchecked), { reason: 'LAYER_CORRUPT' });
+  isLost = false;
+  assert.deepEqual(await contentOf(volumeId), Buffer.from(content));
+});
+
+test('CMK-70, G5: a volume whose lower layer was made by an earlier version is read as that made it, and so is a copy of it', async () => {
+  const random = systemRandom;
+  const files = memoryVolumeFiles(random);
+  const key = platformKey(masterKey(random.bytes(32)), random);
+  const volumes = openVolumes({ files, platformKey: key, hostEpoch: 1, random });
+  const [volumeId, copyId] = [randomUUID(), randomUUID()];
+  await volumes.create(volumeId, sizeBytes, true);
+  const layerKey = random.bytes(layerKeyLength);
+  const sealed = key.seal('interlock infrastructure layer', layerKey);
+  const layer = Buffer.alloc(sectorSize);
+  layer.writeUInt16BE(sealed.length);
+  layer.set(sealed, 2);
+  const content = random.bytes(sectorSize);
+  for (const [part, work] of [
+    ['layer', (store: BlockStore) => store.write(0, layer)],
+    ['data', (store: BlockStore) => withInfrastructureLayer(store, layerKey, sectorSize).write(0, content)],
+  ] as const) {
+    const store = await files.open(volumeId, part);
+    assert.ok(store);
+    await work(store);
+    await store.close();
+  }
+  await volumes.copy(volumeId, copyId, true, unchecked);
+  for (const id of [volumeId, copyId]) {
+    const { store } = await volumes.open(id, true);
+    const back = Buffer.alloc(sectorSize);
+    await store.read(0, back);
+    assert.deepEqual(back, Buffer.from(content));
+    await store.close();
+  }
+});

@@ -1,0 +1,89 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { setTimeout as pause } from 'node:timers/promises';
+import { isDeepStrictEqual } from 'node:util';
+import { pieceSize } from '../host/storage/sector.ts';
+import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../host/test-disk-host.ts';
+
+const parent = 'subscriptions/s/resourceGroups/g';
+const snapshotName = `${parent}/snapshots/s`;
+const under = (diskEncryptionSet: string) =>
+  ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
+/** Calls of one way to take something from its key, at most. */
+const callsMax = 40;
+/** Looks for what is to be so soon. */
+const looksMax = 400;
+
+/** The set names another key: from then on what is under the earlier one can be moved. */
+const beginMove = async (host: DiskHost): Promise<void> => {
+  await host.rotate(setName);
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
+};
+const moveTo = (name: string) => async (host: DiskHost) => {
+  const { generation, keyVersion: targetKeyVersion } = host.keyOf(setName);
+  const { resources } = await host.asSets.listEncryptedResources({
+    diskEncryptionSet: setName,
+    belowGeneration: generation,
+  });
+  // As the set does it: what is listed no more has moved.
+  if (resources.some((one) => one.name === name)) await host.asSets.rewrapDek({ name, generation, targetKeyVersion });
+};
+
+/** Ways to take something from its key that nobody opens. `take` is asked for again by whoever asked for it before. */
+const ways = [
+  {
+    what: 'a snapshot is moved to another key',
+    name: snapshotName,
+    set: setName,
+    async prepare(host: DiskHost) {
+      await host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
+      await beginMove(host);
+    },
+    take: moveTo(snapshotName),
+  },
+  { what: 'a disk is moved to another key', name: diskName, set: setName, prepare: beginMove, take: moveTo(diskName) },
+  {
+    what: 'a disk is put under another set',
+    name: diskName,
+    set: otherSetName,
+    prepare: async () => undefined,
+    take: (host: DiskHost) =>
+      host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) }).then(() => undefined),
+  },
+] as const;
+
+/** What comes in the middle, and what comes after it. */
+const ends = [
+  { end: 'a crash comes', mode: 'crash', until: 'a host has begun anew', goOn: (host: DiskHost) => host.restart() },
+  { end: 'something fails', mode: 'once', until: 'it works again', goOn: async () => undefined },
+] as const;
+
+for (const { what, name, set, prepare, take } of ways) {
+  for (const { end, mode, until, goOn } of ends) {
+    test(`CMK-10, CMK-89: wherever ${end} while ${what}, nothing of the old wrap is left once ${until}`, {
+      timeout: 120_000,
+    }, async (t) => {
+      for (let failAt = 1; failAt < callsMax; failAt += 1) {
+        const host = await startDiskHost({ partBytesMax: 2 * pieceSize });
+        t.after(() => host.stop());
+        await host.disks.createDisk({
+          ...{ parent, diskId: 'd', location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 },
+          encryption: under(setName),
+        });
+        await host.fill(randomBytes(8_192));
+        await prepare(host);
+        host.faults.arm(failAt, mode);
+        await Promise.allSettled([take(host)]);
+        host.faults.disarm();
+        await goOn(host);
+        await take(host);
+        const taken = [host.keyOf(set).keyVersion];
+        for (let look = 0; look < looksMax && !isDeepStrictEqual(await host.wrapsAtRest(name), taken); look += 1)
+          await pause(5);
+        assert.deepEqual(await host.wrapsAtRest(name), taken, `fault at call ${failAt}`);
+      }
+    });
+  }
+}

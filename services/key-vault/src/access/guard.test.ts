@@ -1,0 +1,178 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
+import type { Call, Decision, Principal } from '@interlock/rpc';
+import { seededRandom, virtualClock } from '@interlock/runtime';
+import type { KeyPermission, NewVault, VaultEvent } from '../vault/events.ts';
+import { vaults as definition, type StandingVault } from '../vault/vault.ts';
+import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
+
+const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const key = 'vaults/kv1/keys/k1';
+const identity: Principal = { kind: 'managed_identity', id: 'i', name: 'principals/i', tenant: 'main' };
+const wish: NewVault = {
+  resourceGroup: 'subscriptions/s/resourceGroups/g',
+  tenant: 'tenants/main',
+  location: 'westeurope',
+  sku: 'standard',
+  permissionModel: 'role_assignment',
+  accessPolicies: {},
+  retentionDays: 90,
+  purgeProtected: true,
+};
+
+/** A guard of one vault. @param answer of identity, by what is asked about */
+const guarding = async (
+  changes: Partial<NewVault>,
+  answer: (action: string, scope: string) => Partial<Decision> | Promise<Partial<Decision>>,
+) => {
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random: seededRandom(1) });
+  const vaults = category(store, definition);
+  const created: VaultEvent = { type: 'VaultCreated', ...wish, ...changes, at: 1 };
+  await vaults.transact('kv1', () => [created], cause);
+  const guard = createGuard({
+    clock,
+    vaults,
+    authorize: async (_principal, action, scope) => ({
+      allowed: true,
+      principalActive: true,
+      position: 7,
+      ...(await answer(action, scope)),
+    }),
+  });
+  const entry = { inVault: () => undefined, about: () => undefined } as unknown as Parameters<Guard['keyVault']>[4];
+  return {
+    /** How it ends. */
+    permit: async (permissions: readonly KeyPermission[], caller = identity, obstacle?: Rejection) => {
+      const vault = (await vaults.load('kv1')).state as StandingVault;
+      return guard.permit('kv1', vault, key, permissions, { caller, cause }, obstacle).catch((error: unknown) => error);
+    },
+    keyVault: () => guard.keyVault('kv1', key, 'get', { caller: identity, cause } as Call, entry),
+    managed: (action: VaultAction) => guard.managedVault('kv1', action, { caller: identity }, entry),
+    store: (...events: readonly VaultEvent[]) => vaults.transact('kv1', () => events, cause),
+    /** What identity was seen to say, in order. */
+    noted: async () =>
+      (await store.read('vault-kv1'))
+        .filter(({ type }) => type === 'IdentityAnswerTurned')
+        .map(({ data }) => Object(data))
+        .map(({ removed, position }) => [removed, position]),
+  };
+};
+
+test('KV-73, CMK-25: each permission is judged by its own answer, and the refusal names those that are lacking', async () => {
+  for (const [allowed, lacking] of [
+    [['get'], 'wrapKey,unwrapKey'],
+    [['wrapKey', 'unwrapKey'], 'get'],
+    [['get', 'wrapKey'], 'unwrapKey'],
+  ] as const) {
+    const isAllowed = (action: string) => allowed.some((one) => action === `keyVault/keys/${one}`);
+    const { permit } = await guarding({}, (action) => ({ allowed: isAllowed(action) }));
+    const error = await permit(diskPermissions);
+    assert.equal(Object(error).reason, 'ACCESS_DENIED');
+    assert.equal(Object(error).metadata.permission, lacking);
+  }
+});
+
+test('CMK-24, KV-72: a policy counts for a principal of the tenant of the vault, and for no other of that name', async () => {
+  const policy = { permissionModel: 'access_policy', accessPolicies: { [identity.name]: ['get'] } } as const;
+  const { permit } = await guarding(policy, () => ({}));
+  assert.equal(await permit(['get']), 'permitted');
+  assert.equal(Object(await permit(['get'], { ...identity, tenant: 'other' })).reason, 'ACCESS_DENIED');
+});
+
+test('G1: a no of identity is noted as of the oldest of its answers, once, and of what disks need alone', async () => {
+  const positions: Readonly<Record<string, number>> = { get: 9, wrapKey: 5, unwrapKey: 8, list: 9 };
+  const isDenied = ['wrapKey', 'list'];
+  const { permit, noted } = await guarding({}, (action) => {
+    const permission = action.replace(/^.*\//, '');
+    return { allowed: !isDenied.includes(permission), position: positions[permission] ?? 0 };
+  });
+  await permit(['list']);
+  assert.deepEqual(await noted(), []);
+  await permit(diskPermissions);
+  await permit(diskPermissions);
+  assert.deepEqual(await noted(), [[true, 5]]);
+});
+
+test('G1: the end of an identity is noted whatever it asked for', async () => {
+  const { permit, noted } = await guarding({}, () => ({ allowed: false, principalActive: false }));
+  assert.equal(Object(await permit(['list'])).reason, 'IDENTITY_DELETED');
+  assert.deepEqual(await noted(), [[true, 7]]);
+});
+
+test('G5: only a yes to all that disks need takes a no back, and only what identities of sets are told is noted', async () => {
+  let allowed = false;
+  const { permit, noted } = await guarding({}, () => ({ allowed }));
+  await permit(diskPermissions, { ...identity, kind: 'user' });
+  assert.deepEqual(await noted(), []);
+  await permit(diskPermissions);
+  allowed = true;
+  assert.equal(await permit(['get']), 'permitted');
+  assert.deepEqual(await noted(), [[true, 7]]);
+  assert.equal(await permit(diskPermissions), 'returned');
+  assert.equal(await permit(diskPermissions), 'permitted');
+  assert.deepEqual(await noted(), [
+    [true, 7],
+    [false, 7],
+  ]);
+});
+
+test('KV-82: what is in the way of a key is told to who has some of the permissions, and to nobody who has none', async () => {
+  const obstacle = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'disabled');
+  for (const [allowed, outcome] of [
+    [[], 'ACCESS_DENIED'],
+    [['get'], 'KEY_DISABLED'],
+  ] as const) {
+    const { permit } = await guarding({}, (action) => ({ allowed: allowed.some((one) => action.endsWith(`/${one}`)) }));
+    assert.equal(Object(await permit(diskPermissions, identity, obstacle)).reason, outcome);
+  }
+  const { permit } = await guarding({}, () => ({}));
+  assert.equal(
+    await permit(diskPermissions, identity, obstacle),
+    'permitted',
+    'the rest is decided by who knows of it',
+  );
+});
+
+test('KV-66: the keys of a deleted vault are used by nobody, whatever he may; a purged one is not there', async () => {
+  for (const allowed of [true, false]) {
+    const { permit, keyVault, store } = await guarding({}, () => ({ allowed }));
+    await store({ type: 'VaultDeleted', purgeAt: 9, at: 2 });
+    await assert.rejects(keyVault(), { reason: 'VAULT_DELETED' });
+    assert.equal(Object(await permit(['get'])).reason, allowed ? undefined : 'VAULT_DELETED');
+    await store({ type: 'VaultPurgeBegun', at: 3 }, { type: 'VaultPurged', at: 4 });
+    await assert.rejects(keyVault(), { reason: 'VAULT_NOT_FOUND' });
+  }
+});
+
+test('KV-70: managing a vault needs the role for just that, at the vault', async () => {
+  const own = 'subscriptions/s/resourceGroups/g/vaults/kv1';
+  const { managed } = await guarding({}, (action, scope) => ({
+    allowed: action === 'keyVault/vaults/delete' && scope === own,
+  }));
+  assert.equal((await managed('keyVault/vaults/delete')).status, 'active');
+  await assert.rejects(managed('keyVault/vaults/read'), { reason: 'ACCESS_DENIED' });
+});
+
+test('G10: where the vault hears of the change behind a refusal between the look and the answer, it is looked at again', async () => {
+  const removal: VaultEvent = {
+    type: 'GrantsChanged',
+    source: 'roleAssignments/r',
+    position: 8,
+    principal: identity.name,
+    removed: true,
+    at: 2,
+  };
+  let isHeard = false;
+  // Identity reads its place in its feed before it looks for roles.
+  const place = await guarding({}, async () => {
+    if (!isHeard) await place.store(removal);
+    isHeard = true;
+    return { allowed: false, position: 7 };
+  });
+  assert.ok(isOfEarlierLook(await place.permit(diskPermissions)));
+  const refused = await place.permit(diskPermissions);
+  assert.ok(refused instanceof Rejection && refused.reason === 'ACCESS_DENIED');
+  assert.deepEqual(await place.noted(), [], 'the removal is the loss, and no other is noted');
+});
