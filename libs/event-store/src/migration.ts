@@ -1,20 +1,18 @@
 import { readFile } from 'node:fs/promises';
 import type { Sql } from './connection.ts';
 
-/** Version of `schema.sql`: raised whenever that file changes in a way a server must learn of. */
-export const SCHEMA_VERSION = 6;
+/** Version of `schema.sql`: raise it with every change of that file. */
+export const SCHEMA_VERSION = 7;
 
 /**
- * Brings the tables and functions of a store to this release: creates what is missing, replaces what is older. Safe with
- * several processes starting at once, of this release and of the one before: whoever comes first does it, and a process
- * of an older release that starts later leaves what it finds as it is, so that a restart in the middle of a rolling
- * update takes nothing back. That works because the schema only ever grows: tables and columns are added with defaults,
- * functions keep the signatures the release before calls.
- * @param version of `schema`; others than `SCHEMA_VERSION` are for tests
+ * Creates the tables and functions of a store, or replaces older ones. Processes of one or of two releases may call it at the
+ * same time: the first one does the work, and an older release leaves the schema of a newer one unchanged. Therefore the schema
+ * only grows: new columns have defaults, and functions keep their signatures.
+ * @param version of `schema`; tests pass others than `SCHEMA_VERSION`
  */
 export const migrate = async (sql: Sql, version = SCHEMA_VERSION, schema = readSchema()): Promise<void> => {
-  // One message, and so one transaction. In one that the driver holds open it answers the end of its connection with a
-  // rollback that goes to no socket, and that ends this process.
+  // One message, so one transaction. If the connection ends inside `sql.begin`, the driver sends a rollback to no socket, which
+  // ends this process.
   await sql.unsafe(`
 select pg_advisory_xact_lock(${catalogueLock});
 create table if not exists schema_version (
@@ -30,7 +28,7 @@ end
 $migration$`);
 };
 
-/** Two processes creating the same table at once would fail in the catalogue; 'intl' as a number names the lock. */
+/** Advisory lock, 'intl' as a number: two processes that create the same table at once would fail in the catalogue. */
 const catalogueLock = 0x696e746c;
 
 const readSchema = (): Promise<string> => readFile(new URL('schema.sql', import.meta.url), 'utf8');

@@ -14,9 +14,9 @@ export interface Division {
   readonly owners: Readonly<Record<string, string>>;
   /**
    * Members that fell silent without leaving, and whose place nobody has taken since: when that was found, in milliseconds
-   * since the epoch, by name. For people to see; nothing is decided by it. Absent in what earlier releases wrote.
+   * since the epoch, by name. For people to see; nothing is decided by it.
    */
-  readonly gone?: Readonly<Record<string, number>>;
+  readonly gone: Readonly<Record<string, number>>;
   /**
    * Id of the folder that the service's host works in; absent for services without one. The first process with a folder
    * records its own. Only processes with this folder take part.
@@ -34,15 +34,15 @@ export interface Member {
   readonly ttlMs: number;
   /** The kinds of shares it takes part in. */
   readonly kinds: readonly string[];
-  /** When it gave it, in milliseconds since the epoch by its own clock. For people only; earlier releases write none. */
-  readonly at?: number;
-  /** The name of its process while that stands by, where it has one. For people only; earlier releases write none. */
+  /** When it gave it, in milliseconds since the epoch by its own clock. For people only. */
+  readonly at: number;
+  /** The name of its process while that stands by, where it has one. For people only. */
   readonly standbyName?: string;
   /** True for a process that is not ready because it has another folder than the host's. It has no shares. */
   readonly hasOtherFolder?: boolean;
 }
 
-export const noDivision: Division = { members: {}, owners: {} };
+export const noDivision: Division = { members: {}, owners: {}, gone: {} };
 
 /** One replica's next word. */
 export interface Word {
@@ -143,7 +143,7 @@ export const wordOf = (division: Division, word: Word): Division => {
 const goneMsMax = 86_400_000;
 
 /** Who is gone after that word. Whoever comes anew takes the place of the one that is gone longest. */
-const goneAfter = ({ members, gone = {} }: Division, word: Word): Record<string, number> => {
+const goneAfter = ({ members, gone }: Division, word: Word): Record<string, number> => {
   const { me, run, ended = new Set(), stoodBy = false, standbyName, now } = word;
   const isNew = !stoodBy && !(me in members) && !(me in gone);
   const [longest] = isNew ? Object.keys(gone).sort((a, b) => (gone[a] ?? 0) - (gone[b] ?? 0)) : [me];
@@ -183,7 +183,7 @@ export const surplusOf = (division: Division, me: string, shares: readonly strin
   });
 
 /** The division after a replica has left: what it had is free. */
-export const leftBy = ({ members, owners, gone = {}, folder }: Division, me: string): Division => ({
+export const leftBy = ({ members, owners, gone, folder }: Division, me: string): Division => ({
   members: without(members, (name) => name === me),
   owners: without(owners, (_, owner) => owner === me),
   gone,

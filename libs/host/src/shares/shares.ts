@@ -144,7 +144,7 @@ export const openShares = (parts: {
       const word = `${member.run} ${member.beat}`;
       const known = seen.get(name);
       if (known?.word !== word) {
-        const isLive = known !== undefined || clock.now() - (member.at ?? 0) < member.ttlMs;
+        const isLive = known !== undefined || clock.now() - member.at < member.ttlMs;
         seen.set(name, { word, at: now, isLive });
       } else if (member.run !== run && ageMs(known.at, now) > waitedOutMs(member.ttlMs)) silent.add(name);
     }
@@ -367,7 +367,7 @@ export const openShares = (parts: {
     },
     async replicas() {
       const division = (await rows.get(rowKey)) ?? noDivision;
-      const { members, gone = {} } = division;
+      const { members, gone } = division;
       const there = Object.entries(members).map(([name, { kinds, hasOtherFolder = false }]): Replica => {
         const shareCount = sharesOf(division, name).length;
         if (hasOtherFolder) return { name, state: 'other folder', shareCount, goneAt: undefined };

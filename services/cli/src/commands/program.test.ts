@@ -722,18 +722,6 @@ test('help is there for the whole, a noun and a verb', async () => {
   }
 });
 
-test('a flag without effect is still taken, and help offers the one that has one alone', async () => {
-  assert.deepEqual(await requestOf('key', 'purge', 'kv1/k1', '--acknowledge-in-use'), {
-    name: 'vaults/kv1/keys/k1',
-    acknowledgeInUse: true,
-  });
-  const { run, lines } = testProgram();
-  await assert.rejects(run('key', 'purge', '--help'), CommanderError);
-  const help = lines.join('\n');
-  assert.match(help, /--confirm /);
-  assert.doesNotMatch(help, /acknowledge/);
-});
-
 test('a request that is repeated under its own id says so with a flag, which help shows', async () => {
   const id = '00000000-0000-4000-8000-0000000000aa';
   const name = 'vaults/kv1/keys/k1';

@@ -34,8 +34,6 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   for (const flag of flags) {
     const [option, ...more] = optionsOf(flag);
     if (!flag.isAlias && shadowed.has(flag.field)) option.hidden = true;
-    // Taken as before from who still says it, and offered to nobody.
-    if (flag.field.proto.options?.deprecated === true) for (const one of [option, ...more]) one.hidden = true;
     byAttribute.set(option.attributeName(), flag);
     for (const one of [option, ...more]) command.addOption(one);
     described.options.set(option, flag);
