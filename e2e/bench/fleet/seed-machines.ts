@@ -1,10 +1,11 @@
 import { type Category, category, type EventStore, type Sql } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { evolve, type Vm, virtualMachines } from '../../../services/compute/src/vm/decider.ts';
+import { evolve, virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import type { OpenedDisk, VmEvent } from '../../../services/compute/src/vm/events.ts';
 import type { PlannedDisk, Wish, Work } from '../../../services/compute/src/vm/machine.ts';
 import { create, start } from '../../../services/compute/src/vm/operations.ts';
 import { created, disksOpened, guestStarted } from '../../../services/compute/src/vm/progress.ts';
+import type { Vm } from '../../../services/compute/src/vm/state.ts';
 import { inTurn } from './in-turn.ts';
 import { type FleetDisk, type FleetMachine, fleetLocation, machineIdOf } from './plan.ts';
 import { seedCause } from './seed-cause.ts';

@@ -1,6 +1,6 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import type { Vm } from '../../../services/compute/src/vm/decider.ts';
+import type { Vm } from '../../../services/compute/src/vm/state.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
 import type { KnownDisk } from '../oracle/disks.ts';
 import type { Truth } from '../oracle/oracle.ts';
@@ -66,7 +66,7 @@ export const viewJudge = (parts: {
   };
 
   const checkMachines = async (verdict: Verdict): Promise<void> => {
-    const rows = await world.storeOf('compute').listRows({ table: 'vm_v2', limit: 1_000_000 });
+    const rows = await world.storeOf('compute').listRows({ table: 'vm_v3', limit: 1_000_000 });
     for (const { key, row } of rows) {
       const vm = row as unknown as Vm;
       if (vm.status !== 'active') continue;

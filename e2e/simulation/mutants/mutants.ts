@@ -32,8 +32,8 @@ export const mutants: readonly Mutant[] = [
     name: 'machines that are starting are forgotten when a key is lost',
     guarantee: 'G2',
     file: 'services/compute/src/vm/key-loss.ts',
-    find: "(power === 'running' || power === 'starting') && work?.kind !== 'delete'",
-    replace: "power === 'running' && work?.kind !== 'delete'",
+    find: 'isOnOrStarting(machine) && machine.power.work',
+    replace: "machine.power.state === 'running' && machine.power.work",
   },
   {
     name: 'events are told before they are committed',
@@ -89,7 +89,7 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'machines are stopped for their ultra disks',
     guarantee: 'G3',
-    file: 'services/compute/src/vm/decider.ts',
+    file: 'services/compute/src/vm/disk-state.ts',
     find: "set !== '' && sku !== 'ULTRA';",
     replace: "set !== '' && sku.length > 0;",
   },

@@ -1,9 +1,9 @@
 import type { Category, Cause } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Meter } from '@opentelemetry/api';
-import type { Machine, Vm } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { mismatchesFound } from '../vm/progress.ts';
+import type { Machine, Vm } from '../vm/state.ts';
 import type { Driver } from './driver.ts';
 
 /** Looks at what the guest of a machine counted, and records reads that returned other bytes than were written. */

@@ -1,8 +1,9 @@
 import { type Category, StoreUnavailable } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock, Logger } from '@interlock/runtime';
-import { type Vm, virtualMachines } from '../vm/decider.ts';
+import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
+import { isOff, type Vm } from '../vm/state.ts';
 import type { Driver, RunningGuest } from './driver.ts';
 
 /**
@@ -21,7 +22,7 @@ export const endOrphans = async (parts: {
   for (const { vm, end } of await listed(driver, log)) {
     if (!isOurs(vm)) continue;
     try {
-      if (!isOff((await vms.load(vm)).state)) continue;
+      if (!isWithoutGuest((await vms.load(vm)).state)) continue;
       await end();
       log.warn('ended the guest of a machine that is off', { vm });
     } catch (error) {
@@ -69,7 +70,4 @@ export const endOrphansUntil = async (
 };
 
 /** Whether no guest may run for it. A machine that is being made has none yet, and is left to its creation. */
-const isOff = (vm: Vm): boolean => {
-  if (vm.status === 'active') return vm.power === 'stopped' || vm.power === 'deallocated';
-  return vm.status !== 'creating';
-};
+const isWithoutGuest = (vm: Vm): boolean => (vm.status === 'active' ? isOff(vm) : vm.status !== 'creating');

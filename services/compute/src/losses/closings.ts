@@ -1,6 +1,7 @@
 import { type Loaded, StoreUnavailable } from '@interlock/event-store';
 import { failureLog } from '@interlock/runtime';
-import { isToBeClosed, type Machine, type Vm } from '../vm/decider.ts';
+import { isToBeClosed } from '../vm/decider.ts';
+import type { Machine, Vm } from '../vm/state.ts';
 import { type ClosingParts, closeMachines } from '../work/closing.ts';
 import { Interrupted, orInterrupted, TimedOut } from '../work/disks.ts';
 import type { Engine } from '../work/engine.ts';

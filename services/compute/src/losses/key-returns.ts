@@ -1,18 +1,19 @@
 import type { Category, Cause, Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
-import type { Machine, Vm } from '../vm/decider.ts';
 import { underKey } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import {
   diskKeyReplaced,
-  isHeldByKey,
+  heldByKey,
   type KeyOfSet,
   keyAccessReturned,
+  owesStart,
   type Restart,
   type ReturnedKey,
 } from '../vm/key-return.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import type { DiskKey } from '../vm/progress.ts';
+import type { Machine, Vm } from '../vm/state.ts';
 import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
@@ -72,8 +73,9 @@ export const keyReturns = (parts: {
     const restarts = new Map<string, Restart>();
     const known = new Map<string, boolean>();
     for (const { id, state } of machines) {
-      if (state.status !== 'active' || state.stopReason === undefined || !isHeldByKey(state)) continue;
-      if (state.owesStart !== true && !(await wantsRestart([state.stopReason.set, way.set], known))) continue;
+      const held = state.status === 'active' ? heldByKey(state) : undefined;
+      if (state.status !== 'active' || held === undefined) continue;
+      if (!owesStart(state) && !(await wantsRestart([held.loss.set, way.set], known))) continue;
       const isClear = !(await losses.anyLost(way.others(state)));
       const work = { ...cause, id: random.uuid(), kind: 'start', at: clock.now(), caller: 'system:compute' } as const;
       restarts.set(id, { work, isClear });
@@ -94,7 +96,7 @@ export const keyReturns = (parts: {
     begun(changed.filter(hasWork));
     const contended = contendedOf(rejected);
     // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
-    const owing = changed.filter(({ state }) => state.status === 'active' && state.owesStart === true);
+    const owing = changed.filter(({ state }) => state.status === 'active' && owesStart(state));
     const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
     if (late.length === 0) return contended;
     const clear = new Map(late);
@@ -152,4 +154,4 @@ const toBeOpened = ({ disks }: Machine): readonly VmDisk[] => disks.filter(({ ph
 
 /** Most machines of a fleet are only shown that their key is back: there is nothing to be done with them. */
 const hasWork = ({ state }: Pick<Loaded<Vm>, 'state'>): boolean =>
-  state.status === 'active' && state.work !== undefined;
+  state.status === 'active' && state.power.work !== undefined;

@@ -12,8 +12,9 @@ import {
 } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { idleDriver } from '../guests/idle-driver.ts';
-import { type Vm, virtualMachines } from '../vm/decider.ts';
+import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
+import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
 import { type Disks, Interrupted } from '../work/disks.ts';
 import { keyStops } from './key-stops.ts';
@@ -86,7 +87,9 @@ test('one machine is off with the commit that keeps the loss, and its disks are 
   await seed(['a'], running([os]));
   assert.equal(await stop(), 1);
   const { state } = await vms.load('a');
-  assert.ok(state.status === 'active' && state.power === 'stopped' && state.stopReason?.reason === 'KEY_DISABLED');
+  assert.ok(
+    state.status === 'active' && state.power.state === 'stopped' && stoppingLossOf(state)?.reason === 'KEY_DISABLED',
+  );
   assert.deepEqual(commits, [1]);
   assert.deepEqual(closed, [setOf('des')]);
 });
@@ -100,7 +103,9 @@ test('a fleet of several pages stops in a commit a page, each machine once howev
   assert.equal(await stop(), 0);
   const machines = await vms.loadMany(ids);
   assert.ok(
-    machines.every(({ state, version }) => version === 5 && state.status === 'active' && state.power === 'stopped'),
+    machines.every(
+      ({ state, version }) => version === 5 && state.status === 'active' && state.power.state === 'stopped',
+    ),
   );
 });
 
@@ -113,7 +118,7 @@ test('G2: a machine that others keep changing keeps no other from being stopped,
   await assert.rejects(stop(), { code: 'ABORTED', reason: 'CONTENTION' });
   const powerOf = async (id: string) => {
     const { state } = await vms.load(id);
-    return state.status === 'active' ? state.power : state.status;
+    return state.status === 'active' ? state.power.state : state.status;
   };
   assert.deepEqual(await Promise.all(['vm00000', 'vm00001', 'vm01000'].map(powerOf)), [
     'running',
@@ -145,7 +150,7 @@ test('G2: a machine that opened its disks after it was read and before the loss 
   await seed(['late'], [...stopped([os]), { type: 'VmStarting', work: work('start', 's'), from: 'stopped', at }]);
   assert.equal(await stop(), 2);
   const { state } = await vms.load('late');
-  assert.ok(state.status === 'active' && state.power === 'stopped');
+  assert.ok(state.status === 'active' && state.power.state === 'stopped');
 });
 
 test('CMK-102: a report that comes when the key is back is in the way of no next start; one before that is', async () => {

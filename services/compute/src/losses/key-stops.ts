@@ -1,10 +1,10 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Driver } from '../guests/driver.ts';
-import type { Vm } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
 import type { Work } from '../vm/machine.ts';
+import type { Vm } from '../vm/state.ts';
 import { type Disks, Interrupted, orInterrupted } from '../work/disks.ts';
 import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';

@@ -1,5 +1,5 @@
 import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
-import { isStoppedByLoss } from '../vm/decider.ts';
+import { isStoppedByLoss } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import { isOlder, type SetLoss } from '../vm/key-loss.ts';
 import { FINAL_EPOCH } from '../vm/loss-words.ts';

@@ -47,7 +47,7 @@ for (const meanwhile of ['nothing happens', 'another machine and disk come to ha
     const { state } = await vms.load(vm);
     const isAsked = meanwhile === 'nothing happens';
     assert.deepEqual(
-      [stopped, state.status === 'active' && state.power],
+      [stopped, state.status === 'active' && state.power.state],
       [isAsked ? 1 : 0, isAsked ? 'stopped' : 'running'],
     );
   });

@@ -2,10 +2,11 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Driver } from '../guests/driver.ts';
-import { isPinned, type Vm } from '../vm/decider.ts';
+import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { isOlder, type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
 import { type KeyLoss, type LossReason, lossReasonOf } from '../vm/machine.ts';
+import type { Vm } from '../vm/state.ts';
 import { type Disks, limiter, type Patience } from '../work/disks.ts';
 import { keyStopWork } from './key-stops.ts';
 import type { Losses } from './losses.ts';

@@ -1,11 +1,12 @@
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import { isPinned, type Machine, type Vm } from '../vm/decider.ts';
+import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { blockNextStart } from '../vm/key-loss.ts';
 import { type KeyOfSet, keyAccessReturned } from '../vm/key-return.ts';
 import { isOutage } from '../vm/loss-words.ts';
 import type { KeyLoss } from '../vm/machine.ts';
+import type { Machine, Vm } from '../vm/state.ts';
 import { keyStopWork } from './key-stops.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 
@@ -61,4 +62,4 @@ export const nextStarts = (parts: {
   }
 };
 
-const isRunning = (vm: Vm): vm is Machine => vm.status === 'active' && vm.power === 'running';
+const isRunning = (vm: Vm): vm is Machine => vm.status === 'active' && vm.power.state === 'running';

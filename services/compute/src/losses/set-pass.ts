@@ -1,6 +1,6 @@
 import type { Category, Page } from '@interlock/event-store';
-import type { Vm } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
+import type { Vm } from '../vm/state.ts';
 
 /** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
 const pageSize = 500;

@@ -1,6 +1,6 @@
 import type { Loaded } from '@interlock/event-store';
-import type { Vm } from '../vm/decider.ts';
 import type { KeyLoss, VmDisk } from '../vm/machine.ts';
+import { isOnOrStarting, type Vm } from '../vm/state.ts';
 import type { Losses } from './losses.ts';
 
 /** The losses in the way of a machine's next start, at most one a disk; empty for one that runs. */
@@ -42,6 +42,4 @@ const keyOf = ({ set, keyVersion }: VmDisk): string => `${set} ${keyVersion}`;
 
 /** Disks under a customer's key of a machine that is off. */
 const disksOf = ({ state }: Loaded<Vm>): readonly VmDisk[] =>
-  state.status !== 'active' || state.power === 'running' || state.power === 'starting'
-    ? []
-    : state.disks.filter(({ set }) => set !== '');
+  state.status !== 'active' || isOnOrStarting(state) ? [] : state.disks.filter(({ set }) => set !== '');

@@ -6,9 +6,10 @@ import {
 import { eventReader, type RecordedEvent } from '@interlock/event-store';
 import { traceIdOf } from '@interlock/runtime';
 import type { GuestEnd } from '../guests/driver.ts';
-import { evolve, initial, type Vm, virtualMachines } from './decider.ts';
+import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';
+import { currentWork, stoppingLossOf, type Vm } from './state.ts';
 
 /** Actions as public clouds name them. */
 const operations: Readonly<Record<WorkKind, string>> = {
@@ -81,7 +82,7 @@ const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, r
 const idOf = (version: number, n: number): string => `${String(version).padStart(10, '0')}-${n}`;
 
 const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readonly Row[] => {
-  const work = vm.status === 'active' || vm.status === 'creating' ? vm.work : undefined;
+  const work = currentWork(vm);
   const ended = (status: ActivityLogEntry_Status): readonly Row[] =>
     work === undefined ? [] : [{ operation: work.kind, operationId: work.id, status }];
   const resolved: readonly Row[] =
@@ -167,7 +168,7 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
     case 'NextStartBlocked': {
       const [first] = event.blocked;
       if (!first) return [];
-      const isOn = vm.status === 'active' && vm.power === 'running';
+      const isOn = vm.status === 'active' && vm.power.state === 'running';
       const properties = { ...keyProperties(first, event.blocked), ...(isOn ? runsOn : {}) };
       return [
         {
@@ -216,8 +217,9 @@ const failed = ({ operation, operationId, code, message, loss }: Failure): Row =
 
 /** A start that nobody asked for is one because a key is back, or another one for its data: said is by whom, and why. */
 const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'properties'> => {
-  if (!caller.startsWith('system:') || vm.status !== 'active' || vm.stopReason === undefined) return {};
-  const { set, keyVersion } = vm.stopReason;
+  const loss = vm.status === 'active' ? stoppingLossOf(vm) : undefined;
+  if (!caller.startsWith('system:') || loss === undefined) return {};
+  const { set, keyVersion } = loss;
   const traceId = traceIdOf(traceparent) ?? '';
   return { caller, properties: { cause: 'KEY_ACCESS_RESTORED', keyUrl: keyVersion, diskEncryptionSet: set, traceId } };
 };

@@ -29,7 +29,6 @@ import { trace } from '@opentelemetry/api';
 import type { Engine } from '../work/engine.ts';
 import { refusalOf } from '../work/failures.ts';
 import { changesOf } from './changes.ts';
-import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import {
   type Ask,
@@ -46,6 +45,7 @@ import {
 } from './operations.ts';
 import type { DiskPlanner } from './planning.ts';
 import { checkDisk, checkLun, wishOf } from './requests.ts';
+import { currentWork, type Vm } from './state.ts';
 import { shown, vmOnWire } from './wire.ts';
 
 /**
@@ -200,11 +200,12 @@ export const vmApi = (parts: {
       );
       engine.kick([vm]);
       // A repeat waits for the attach that is under way, whoever asked for it.
-      const id = state.status === 'active' && state.work?.disk === disk ? state.work.id : ask.id;
+      const work = currentWork(state);
+      const id = work?.disk === disk ? work.id : ask.id;
       return settled(vm, call, (now) => {
         if (now.status !== 'active') return 'done';
         if (now.failure?.operationId === id) return refusalOf(now.failure, vm);
-        if (now.work?.id === id) return 'pending';
+        if (now.power.work?.id === id) return 'pending';
         // Of an attach that a stop has cut short nothing is said any more once the machine runs again.
         return now.disks.some((one) => one.disk === disk && one.phase !== 'attaching') ? 'done' : notAttached(vm, disk);
       });

@@ -1,6 +1,6 @@
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
-import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
+import type { Vm } from './state.ts';
 
 /** A machine now, and then after each change, whichever replica makes it, until `signal` is aborted. Close ones may be told as one. */
 export async function* changesOf(

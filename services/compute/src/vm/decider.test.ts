@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Vm } from './decider.ts';
 import { evolve, initial } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { applyKeyLoss, explainOutage, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
 import { attach, create, deallocate, detach, powerOff, remove, restart, start } from './operations.ts';
 import * as progress from './progress.ts';
+import type { Vm } from './state.ts';
 import {
   ask,
   at,
@@ -151,7 +151,7 @@ test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one 
   const stopping = after(running(disks), restart(ask(), 'r1'));
   const starting = after(stopping, progress.guestStopped(at, 'op'));
   const state = fold(starting);
-  assert.equal(state.status === 'active' && state.power, 'starting');
+  assert.equal(state.status === 'active' && state.power.state, 'starting');
   assert.ok(state.status === 'active' && state.disks.every(({ access }) => access === 'opening'));
   const done = after(starting, progress.guestStarted(at, 'op'));
   assert.deepEqual(given(...done).when(restart(ask('op2'), 'r1')), []);

@@ -1,6 +1,6 @@
-import type { Vm } from './decider.ts';
 import type { OpenedDisk } from './events.ts';
 import type { PlannedDisk, VmDisk } from './machine.ts';
+import type { Vm } from './state.ts';
 
 /** A disk that a machine begins to have. */
 export const newDisk = ({ make: _make, ...planned }: PlannedDisk): VmDisk => ({
@@ -62,3 +62,9 @@ export const maybeReopened = (disk: VmDisk): VmDisk => ({
 
 /** The disk once nobody has it open. */
 export const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
+
+/** Whether the loss of its key makes a disk stop its machine: there is a customer key, and the class is not ultra (CMK-102). */
+export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
+
+/** Whether a disk keeps its data through the loss of its key, for as long as its machine runs. */
+export const isPinned = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku === 'ULTRA';

@@ -19,8 +19,11 @@ export interface OpenedDisk {
   readonly principal?: string;
 }
 
-/** The facts of one machine. These names and shapes are on disk: add; never rename, never reuse. */
-export type VmEvent =
+/** The events of one machine. */
+export type VmEvent = CreationEvent | PowerEvent | DisksEvent | AccessEvent;
+
+/** The creation of a machine. */
+export type CreationEvent =
   /** Somebody wants a machine; its disks are made and attached now. Nobody else has been told. */
   | {
       readonly type: 'VmCreationBegun';
@@ -40,7 +43,10 @@ export type VmEvent =
       /** The disks it begins with, so that the fact can be told by itself. */
       readonly disks: readonly Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'deleteWithVm' | 'sku'>[];
       readonly at: Instant;
-    }
+    };
+
+/** The power of a machine, up to its deletion. */
+export type PowerEvent =
   /** Its disks are opened now, then its guest is started. */
   | {
       readonly type: 'VmStarting';
@@ -49,8 +55,6 @@ export type VmEvent =
       readonly from: 'stopped' | 'deallocated';
       readonly at: Instant;
     }
-  /** The disk service unwrapped these data keys. */
-  | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[]; readonly at: Instant }
   | { readonly type: 'VmStarted'; readonly at: Instant }
   /** It stays off. `blocked`: each disk whose key is in the way. */
   | {
@@ -78,10 +82,15 @@ export type VmEvent =
   | { readonly type: 'VmKeptOff'; readonly at: Instant }
   | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }
   | { readonly type: 'VmDeallocated'; readonly at: Instant }
+  | { readonly type: 'VmDeleting'; readonly work: Work; readonly at: Instant }
+  | { readonly type: 'VmDeleted'; readonly at: Instant };
+
+/** The disks of a machine. */
+export type DisksEvent =
+  /** The disk service unwrapped these data keys. */
+  | { readonly type: 'DisksOpened'; readonly opened: readonly OpenedDisk[]; readonly at: Instant }
   /** The disk service ended the reads and writes of a machine that is off. */
   | { readonly type: 'DisksClosed'; readonly at: Instant }
-  | { readonly type: 'VmDeleting'; readonly work: Work; readonly at: Instant }
-  | { readonly type: 'VmDeleted'; readonly at: Instant }
   | { readonly type: 'DiskAttaching'; readonly disk: PlannedDisk; readonly work: Work; readonly at: Instant }
   | {
       readonly type: 'DiskAttachedToVm';
@@ -100,7 +109,10 @@ export type VmEvent =
       readonly at: Instant;
     }
   | { readonly type: 'DiskDetaching'; readonly disk: string; readonly work: Work; readonly at: Instant }
-  | { readonly type: 'DiskDetachedFromVm'; readonly disk: string; readonly at: Instant }
+  | { readonly type: 'DiskDetachedFromVm'; readonly disk: string; readonly at: Instant };
+
+/** Keys of a machine's disks, and the data its guest reads. */
+export type AccessEvent =
   /** Its data key is under another set or version; told by the disk service. */
   | {
       readonly type: 'DiskKeyChanged';
@@ -132,6 +144,15 @@ export type VmEvent =
       readonly disks: readonly string[];
       readonly at: Instant;
     }
+  /** Keys of ultra disks it has open were lost: it goes on, and its next start needs them (CMK-102). */
+  | {
+      readonly type: 'NextStartBlocked';
+      /** UUID: the operation id of the activity log. */
+      readonly id: string;
+      /** Every disk that this is news about. */
+      readonly blocked: readonly KeyLoss[];
+      readonly at: Instant;
+    }
   /** Reads of its guest returned other bytes than it has written. */
   | {
       readonly type: 'ContentMismatchFound';
@@ -140,14 +161,5 @@ export type VmEvent =
       /** All since the machine was made. */
       readonly count: number;
       readonly newest: ContentMismatch;
-      readonly at: Instant;
-    }
-  /** Keys of ultra disks it has open were lost: it goes on, and its next start needs them (CMK-102). */
-  | {
-      readonly type: 'NextStartBlocked';
-      /** UUID: the operation id of the activity log. */
-      readonly id: string;
-      /** Every disk that this is news about. */
-      readonly blocked: readonly KeyLoss[];
       readonly at: Instant;
     };

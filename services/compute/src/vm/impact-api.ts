@@ -4,9 +4,9 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/key_loss_preview.ts';
 import { type Category, Rejection } from '@interlock/event-store';
 import { names, pageOf, pageToken } from '@interlock/rpc';
-import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { impactOf } from './impact.ts';
+import type { Vm } from './state.ts';
 import { powerOf, shown } from './wire.ts';
 
 /** Machines looked at in one call when the request does not say. */

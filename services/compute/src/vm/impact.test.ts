@@ -1,7 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import type { Vm } from './decider.ts';
 import { evolve } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { impactOf } from './impact.ts';
@@ -9,6 +8,7 @@ import { stopForKeyLoss } from './key-loss.ts';
 import type { PlannedDisk } from './machine.ts';
 import { attach, deallocate, powerOff, remove, restart, start } from './operations.ts';
 import { disksOpened } from './progress.ts';
+import type { Vm } from './state.ts';
 import {
   ask,
   at,

@@ -1,7 +1,8 @@
-import { evolve, type Machine, type Vm } from './decider.ts';
+import { evolve } from './decider.ts';
 import type { OpenedDisk } from './events.ts';
 import { stopForKeyLoss } from './key-loss.ts';
 import type { PlannedDisk, VmDisk, Work } from './machine.ts';
+import { type Creating, currentWork, type Machine, type Vm } from './state.ts';
 
 /** A loss that has not happened: of some versions, to a set. */
 export interface SupposedLoss {
@@ -22,7 +23,7 @@ export interface Impact {
  * or stops right after the open, and ends not running in both cases (G2).
  */
 export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => {
-  if ((vm.status !== 'creating' && vm.status !== 'active') || vm.work?.kind === 'delete') return undefined;
+  if ((vm.status !== 'creating' && vm.status !== 'active') || currentWork(vm)?.kind === 'delete') return undefined;
   const of: readonly Pick<VmDisk, 'disk' | 'set' | 'keyVersion'>[] = vm.disks;
   const disks = of.filter((disk) => isUnder(disk, supposed)).map(({ disk }) => disk);
   if (disks.length === 0) return undefined;
@@ -53,12 +54,12 @@ const isUnder = ({ set, keyVersion }: Pick<VmDisk, 'set' | 'keyVersion'>, suppos
   set === supposed.set && (keyVersion === '' || supposed.keyVersions.has(keyVersion));
 
 /** The machine once it has every disk open that it is about to open. */
-const onceOpen = (vm: Extract<Vm, { status: 'creating' }> | Machine): Vm => {
+const onceOpen = (vm: Creating | Machine): Vm => {
   if (vm.status === 'creating') return evolve(vm, { type: 'VmCreated', opened: opensOf(vm.disks), disks: [], at: 0 });
-  const { work, power } = vm;
+  const { power } = vm;
   const starting =
-    power === 'stopping' && work?.kind === 'restart'
-      ? evolve(vm, { type: 'VmStarting', work, from: 'stopped', at: 0 })
+    power.state === 'stopping' && power.work.kind === 'restart'
+      ? evolve(vm, { type: 'VmStarting', work: power.work, from: 'stopped', at: 0 })
       : vm;
   if (starting.status !== 'active') return starting;
   const opening = starting.disks.filter(({ access }) => access === 'opening');

@@ -7,9 +7,10 @@ import {
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { GuestEnd } from '../guests/driver.ts';
-import type { Vm } from './decider.ts';
 import { lossMessage } from './loss-words.ts';
 import { type Failure, type KeyLoss, type LossReason, lossReasonOf } from './machine.ts';
+import type { Vm } from './state.ts';
+import { stopCauseOf } from './state.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
 
 /** Codes clients of public clouds match on, where there are public ones; `KeyVault…` of our own elsewhere. */
@@ -37,10 +38,10 @@ const codes: Readonly<Record<LossReason, string>> = {
 export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): InstanceView => {
   const vm = shown(loaded);
   const power = powerOf(vm).toLowerCase();
-  const since = vm.status === 'active' ? vm.powerSince : vm.createdAt;
+  const since = vm.status === 'active' ? vm.power.since : vm.createdAt;
   const known = vm.status === 'active' ? vm.blocked : [];
   const blocked = [...known, ...standing.filter(({ disk }) => !known.some((one) => one.disk === disk))];
-  const isRunning = vm.status === 'active' && vm.power === 'running';
+  const isRunning = vm.status === 'active' && vm.power.state === 'running';
   return {
     statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since, whyOff(vm))],
     disks: vm.disks.map(({ disk }) => diskView(disk, blocked, { isRunning, createdAt: vm.createdAt })),
@@ -50,10 +51,9 @@ export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] 
 /** Why a machine is off that nobody wanted off; empty where somebody did. */
 const whyOff = (vm: ReturnType<typeof shown>): string => {
   if (vm.status !== 'active') return '';
-  const { stopReason, guestEnd, power } = vm;
-  if (power === 'starting') return '';
-  if (stopReason !== undefined) return lossMessage(stopReason);
-  return guestEnd === undefined || vm.isKeptOff === true ? '' : endMessages[guestEnd];
+  const cause = vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
+  if (cause?.kind === 'keyLoss') return lossMessage(cause.loss);
+  return cause?.kind === 'guestEnded' ? endMessages[cause.end] : '';
 };
 
 const endMessages: Readonly<Record<GuestEnd, string>> = {
@@ -73,7 +73,7 @@ const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {
       failure.message,
     );
   }
-  const at = vm.status === 'active' ? (vm.work?.at ?? vm.powerSince) : vm.work.at;
+  const at = vm.status === 'active' ? (vm.power.work?.at ?? vm.power.since) : vm.work.at;
   return status(`ProvisioningState/${state}`, 'INFO', `Provisioning ${state}`, at);
 };
 

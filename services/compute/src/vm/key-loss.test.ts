@@ -7,6 +7,7 @@ import { keyAccessReturned } from './key-return.ts';
 import { FINAL_EPOCH } from './loss-words.ts';
 import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
+import { stoppingLossOf } from './state.ts';
 import {
   ask,
   at,
@@ -198,7 +199,7 @@ test('VM-40, VM-41: running, stopping, stopped, not deallocated; provisioning st
     [off, 'stopped'],
   ] as const) {
     const state = shown({ id: vm, state: fold(events), version: 1 });
-    assert.equal(state.status === 'active' && state.power, power);
+    assert.equal(state.status === 'active' && state.power.state, power);
     assert.equal(provisioningOf(state), 'SUCCEEDED');
   }
   const [status] = view(off).disks.find(({ name }) => name === data.disk)?.statuses ?? [];
@@ -252,7 +253,7 @@ test('G10: a stop names the version that was lost, also when the machine still b
   const stopping = [...history, ...stop(history, { loss: { ...loss, keyVersion: version2 } })];
   const state = fold(stopping);
   assert.ok(state.status === 'active');
-  assert.equal(state.stopReason?.keyVersion, version2);
+  assert.equal(stoppingLossOf(state)?.keyVersion, version2);
   assert.deepEqual(
     state.blocked.map(({ disk: name, keyVersion }) => [name, keyVersion]),
     [[data.disk, version2]],
@@ -295,8 +296,8 @@ test('CMK-125: when the key returns only what is shown changes; the machine stay
   const returned = keyAccessReturned(at, { set: setOf('des'), keyVersion: version1 })(fold(off));
   assert.deepEqual(returned, [{ type: 'KeyAccessReturned', set: setOf('des'), keyVersion: version1, at }]);
   const state = fold([...off, ...returned]);
-  assert.equal(state.status === 'active' && state.power, 'stopped');
-  assert.equal(state.status === 'active' && state.stopReason?.reason, 'KEY_DISABLED');
+  assert.equal(state.status === 'active' && state.power.state, 'stopped');
+  assert.equal(state.status === 'active' && stoppingLossOf(state)?.reason, 'KEY_DISABLED');
   assert.ok(view([...off, ...returned]).disks.every(({ statuses }) => statuses.every(({ level }) => level === 'INFO')));
   assert.deepEqual(keyAccessReturned(at, { set: setOf('des'), keyVersion: version2 })(fold(off)), []);
 });
@@ -337,7 +338,7 @@ test('G3: a machine stopped for an outage is told the truth once it is known, wh
     assert.deepEqual(explained, [{ type: 'OutageExplained', loss, disks: [data.disk], at }]);
     const state = fold([...events, ...explained]);
     assert.ok(state.status === 'active');
-    assert.deepEqual([state.stopReason?.reason, state.blocked[0]?.reason], ['KEY_DISABLED', 'KEY_DISABLED']);
+    assert.deepEqual([stoppingLossOf(state)?.reason, state.blocked[0]?.reason], ['KEY_DISABLED', 'KEY_DISABLED']);
     assert.deepEqual(applyKeyLoss(terms())(state), []);
   }
 });

@@ -1,9 +1,10 @@
 import type { Instant } from '@interlock/runtime';
-import { isPinned, isStoppedByLoss, type Machine, type Vm } from './decider.ts';
+import { isPinned, isStoppedByLoss } from './disk-state.ts';
 import type { VmEvent } from './events.ts';
-import { isHeldByKey } from './key-return.ts';
+import { heldByKey } from './key-return.ts';
 import { FINAL_EPOCH, isOutage, lossMessage, statusOf } from './loss-words.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
+import { isOnOrStarting, type Machine, type Vm } from './state.ts';
 
 /** A set that cannot use a key version any more, as committed by the one who knows. */
 export type SetLoss = Omit<KeyLoss, 'disk'>;
@@ -72,7 +73,7 @@ export const applyKeyLoss =
     if (stopping.length > 0) return stopping;
     const explained = explainOutage(terms.loss, terms.work.at)(vm);
     if (explained.length > 0) return explained;
-    return vm.status === 'active' && vm.power === 'running' ? blockNextStart(terms)(vm) : holdBack(terms)(vm);
+    return vm.status === 'active' && vm.power.state === 'running' ? blockNextStart(terms)(vm) : holdBack(terms)(vm);
   };
 
 /**
@@ -83,7 +84,7 @@ export const applyKeyLoss =
 const holdBack =
   ({ loss, work, isUnder, isOver = false }: LossTerms) =>
   (vm: Vm): readonly VmEvent[] => {
-    if (isOver || vm.status !== 'active' || vm.blocked.length === 0 || !isHeldByKey(vm)) return [];
+    if (isOver || vm.status !== 'active' || vm.blocked.length === 0 || heldByKey(vm) === undefined) return [];
     if (vm.blocked.some(({ set, keyVersion }) => set === loss.set && keyVersion === loss.keyVersion)) return [];
     const isKept = ({ disk, phase }: VmDisk): boolean =>
       phase === 'attached' && !vm.blocked.some((known) => known.disk === disk);
@@ -100,7 +101,7 @@ const holdBack =
 export const blockNextStart =
   ({ loss, work, isUnder, isOver = false }: Omit<LossTerms, 'isInstant'>) =>
   (vm: Vm): readonly VmEvent[] => {
-    if (isOver || vm.status !== 'active' || vm.power !== 'running' || vm.work?.kind === 'delete') return [];
+    if (isOver || vm.status !== 'active' || vm.power.state !== 'running' || vm.power.work?.kind === 'delete') return [];
     const isNews = ({ disk }: VmDisk): boolean =>
       !vm.blocked.some(
         (known) =>
@@ -144,13 +145,12 @@ const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInsta
     at: work.at,
   };
   // Where something is under way, that has to end first.
-  const isReady = machine.power === 'running' && machine.work === undefined;
+  const isReady = machine.power.state === 'running' && machine.power.work === undefined;
   return isInstant && isReady ? [stopping, { type: 'VmStopped', reason, at: work.at }] : [stopping];
 };
 
 /** Runs, or will without anybody doing more. A restart that is still stopping opens its disks anew and finds out itself. */
-const isGoingToRun = ({ power, work }: Machine): boolean =>
-  (power === 'running' || power === 'starting') && work?.kind !== 'delete';
+const isGoingToRun = (machine: Machine): boolean => isOnOrStarting(machine) && machine.power.work?.kind !== 'delete';
 
 const isConcerned = (disk: VmDisk, terms: LossTerms): boolean => isStoppedByLoss(disk) && isLost(disk, terms);
 
@@ -177,7 +177,7 @@ export const isOlder = (
 export const isNumbered = ({ reason, accessEpoch }: Pick<SetLoss, 'reason' | 'accessEpoch'>): boolean =>
   !isOutage(reason) && accessEpoch > 0 && accessEpoch < FINAL_EPOCH;
 
-const preemptedBy = ({ work }: Machine, loss: KeyLoss, at: number): Failure | undefined => {
+const preemptedBy = ({ power: { work } }: Machine, loss: KeyLoss, at: number): Failure | undefined => {
   if (work === undefined) return undefined;
   return {
     operation: work.kind,

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { applyKeyLoss, stopForKeyLoss } from './key-loss.ts';
 import { diskKeyReplaced, keyAccessReturned } from './key-return.ts';
 import { attach, deallocate, powerOff, start } from './operations.ts';
 import { deallocated, disksClosed, disksOpened, guestStopped, startFailed } from './progress.ts';
+import type { Vm } from './state.ts';
 import { ask, at, disk, fold, openedAt, running, setOf, version1, version2, work } from './test-machine.ts';
 
 const os = disk('os', 0, 'PREMIUM_SSD');
@@ -26,7 +26,7 @@ const off = then(stopping, guestStopped(at, 'k'));
 const typesOf = (events: readonly VmEvent[]) => events.map(({ type }) => type);
 const powerAfter = (events: readonly VmEvent[]) => {
   const state = fold(events);
-  return state.status === 'active' && state.power;
+  return state.status === 'active' && state.power.state;
 };
 
 test('autoRestart: a machine that a lost key stopped starts again, once for one return', () => {

@@ -1,9 +1,9 @@
 import type { Instant } from '@interlock/runtime';
-import type { Machine, Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { FINAL_EPOCH, isOutage } from './loss-words.ts';
 import type { KeyLoss, VmDisk, Work } from './machine.ts';
 import { type DiskKey, diskKeyChanged } from './progress.ts';
+import type { Machine, StopCause, Vm } from './state.ts';
 
 /** A key version of a set. */
 export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
@@ -38,11 +38,12 @@ export const keyAccessReturned =
     const isKey = ({ set, keyVersion }: KeyOfSet): boolean => set === key.set && keyVersion === key.keyVersion;
     if (vm.blocked.some((loss) => isKey(loss) && !isEnded(loss, key.ends))) return [];
     const isBlocked = vm.blocked.some(isKey);
-    const isOwed = vm.owesStart === true && vm.disks.some(isKey);
+    const isOwed = owesStart(vm) && vm.disks.some(isKey);
     const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
-    if (restart === undefined || !isHeldByKey(vm) || !(isBlocked || isOwed)) return isBlocked ? [returned] : [];
+    if (restart === undefined || heldByKey(vm) === undefined || !(isBlocked || isOwed))
+      return isBlocked ? [returned] : [];
     if (!restart.isClear || !inTheWay(vm).every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
-    if (vm.power === 'stopping') return [{ ...returned, startsAgain: restart.work }];
+    if (vm.power.state === 'stopping') return [{ ...returned, startsAgain: restart.work }];
     return [...(isBlocked ? [returned] : []), { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
 
@@ -54,14 +55,14 @@ export const diskKeyReplaced =
   (at: Instant, changed: DiskKey, restart?: Restart) =>
   (vm: Vm): readonly VmEvent[] => {
     const moved = diskKeyChanged(at, changed)(vm);
-    if (vm.status !== 'active' || restart === undefined || !isHeldByKey(vm)) return moved;
+    if (vm.status !== 'active' || restart === undefined || heldByKey(vm) === undefined) return moved;
     const isFreed = moved.length > 0 && vm.blocked.some(({ disk }) => disk === changed.disk);
     // Owing without any news: what was to start it was decided before and did not get further.
-    const isOwed = vm.owesStart === true && vm.disks.some(({ disk }) => disk === changed.disk);
+    const isOwed = owesStart(vm) && vm.disks.some(({ disk }) => disk === changed.disk);
     if (!(isFreed || isOwed)) return moved;
     const isClear = restart.isClear && inTheWay(vm).every(({ disk }) => disk === changed.disk);
     if (!isClear) return moved.map((one) => ({ ...one, owesStart: true }));
-    if (vm.power === 'stopping') {
+    if (vm.power.state === 'stopping') {
       const { set, keyVersion } = changed;
       const news = moved.length > 0 ? moved : [{ type: 'KeyAccessReturned', set, keyVersion, at } as const];
       return news.map((one) => ({ ...one, startsAgain: restart.work }));
@@ -79,10 +80,16 @@ const isEnded = ({ reason, accessEpoch }: KeyLoss, ends: ReturnedKey['ends']): b
 const inTheWay = ({ blocked, disks }: Machine): Machine['blocked'] =>
   blocked.filter((loss) => disks.some(({ disk, phase }) => disk === loss.disk && phase === 'attached'));
 
-/** Off, or on its way there, only because of a lost key. */
-export const isHeldByKey = ({ power, work, stopReason, isKeptOff, startsAgain, disks }: Machine): boolean =>
-  stopReason !== undefined &&
-  isKeptOff !== true &&
-  startsAgain === undefined &&
-  disks.some(({ isOs }) => isOs) &&
-  ((power === 'stopped' && work === undefined) || (power === 'stopping' && work?.kind === 'keyStop'));
+/** The loss that keeps a machine off, or on its way there; `undefined` if something else does too. */
+export const heldByKey = (machine: Machine): Extract<StopCause, { kind: 'keyLoss' }> | undefined => {
+  const { power, disks } = machine;
+  const isHeld =
+    (power.state === 'stopped' && power.work === undefined) ||
+    (power.state === 'stopping' && power.work.kind === 'keyStop');
+  if (!isHeld || power.cause.kind !== 'keyLoss' || !disks.some(({ isOs }) => isOs)) return undefined;
+  const { kind } = power.cause.afterRestore;
+  return kind === 'ownerDecides' || kind === 'owesStart' ? power.cause : undefined;
+};
+
+/** Whether a machine starts once access to the last of its lost keys is restored. */
+export const owesStart = (machine: Machine): boolean => heldByKey(machine)?.afterRestore.kind === 'owesStart';

@@ -1,13 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import fc from 'fast-check';
-import { evolve, type Vm } from './decider.ts';
+import { evolve } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { applyKeyLoss, explainOutage, type SeenLost, type SetLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
 import type { LossReason } from './machine.ts';
 import { start } from './operations.ts';
 import { disksOpened, guestStarted, guestStopped, startFailed } from './progress.ts';
+import { stoppingLossOf, type Vm } from './state.ts';
 import { ask, at, disk, fold, openedAt, running, version1, work } from './test-machine.ts';
 
 /** What happens, and what is heard of it: some of it late, twice, out of order, or never. */
@@ -66,7 +67,7 @@ const createWorld = () => {
     looks.push({ loss, attachEpoch: open.attachEpoch });
   };
   const startIt = (): void => {
-    if (vm.status !== 'active' || vm.power !== 'stopped') return;
+    if (vm.status !== 'active' || vm.power.state !== 'stopped') return;
     commit(start(ask('s'))(vm));
     if (seenNow() !== undefined) {
       commit(startFailed(at, 's', failure, [])(vm));
@@ -129,11 +130,11 @@ const createWorld = () => {
       assert.ok(vm.status === 'active');
       const says = seenNow();
       if (says === undefined) return;
-      assert.equal(vm.power, 'stopped');
+      assert.equal(vm.power.state, 'stopped');
       // What stopped it is told by the truth of now where nothing but silence was known.
       const inTheWay = vm.blocked.map((one) => one.reason);
       if (says !== 'KEY_VAULT_UNREACHABLE') assert.ok(!inTheWay.includes('KEY_VAULT_UNREACHABLE'));
-      assert.ok(vm.stopReason !== undefined || vm.failure !== undefined);
+      assert.ok(stoppingLossOf(vm) !== undefined || vm.failure !== undefined);
     },
   };
 };

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
-import type { Machine, Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import type { PlannedDisk, VmDisk, Wish, WishedDisk, Work, WorkKind } from './machine.ts';
+import { type Machine, stopCauseOf, type Vm } from './state.ts';
 
 /** Who asks for something, when, and under which operation id. */
 export interface Ask extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requestId'> {
@@ -79,12 +79,12 @@ export const start =
     const machine = existing(vm, ask.vm);
     if (machine === 'creating' || isWorkOf(machine, 'start', 'create', 'restart')) return [];
     refuseDeletion(machine, ask.vm, 'start');
-    if (machine.power === 'running') return [];
+    if (machine.power.state === 'running') return [];
     refuseBusy(machine, ask.vm, 'start');
     if (!machine.disks.some(({ isOs }) => isOs)) {
       throw notAllowed('OS_DISK_MISSING', 'start', ask.vm, 'it has no OS disk');
     }
-    const from = machine.power === 'deallocated' ? 'deallocated' : 'stopped';
+    const from = machine.power.state === 'deallocated' ? 'deallocated' : 'stopped';
     return [{ type: 'VmStarting', work: workOf(ask, 'start'), from, at: ask.at }];
   };
 
@@ -95,15 +95,13 @@ export const powerOff =
     const machine = existing(vm, ask.vm);
     if (machine === 'creating') throw busy(ask.vm, 'powerOff');
     refuseDeletion(machine, ask.vm, 'powerOff');
-    if (machine.power === 'deallocated' || machine.power === 'deallocating') return [];
+    if (machine.power.state === 'deallocated' || machine.power.state === 'deallocating') return [];
     if (isWorkOf(machine, 'powerOff', 'guestEnded')) return [];
     // Off already, or nearly: all that is new is that its user wants it so.
-    if (isWorkOf(machine, 'keyStop') || (machine.power === 'stopped' && machine.work === undefined)) {
-      const isOffByItself = machine.stopReason !== undefined || machine.guestEnd !== undefined;
-      const isNews = isOffByItself && machine.isKeptOff !== true;
-      return isNews ? [{ type: 'VmKeptOff', at: ask.at }] : [];
+    if (isWorkOf(machine, 'keyStop') || (machine.power.state === 'stopped' && machine.power.work === undefined)) {
+      return isKeptOff(machine) ? [] : [{ type: 'VmKeptOff', at: ask.at }];
     }
-    if (machine.power === 'stopped') return [];
+    if (machine.power.state === 'stopped') return [];
     refuseBusy(machine, ask.vm, 'powerOff');
     return [{ type: 'VmStopping', work: workOf(ask, 'powerOff', options), at: ask.at }];
   };
@@ -115,7 +113,11 @@ export const deallocate =
     const machine = existing(vm, ask.vm);
     if (machine === 'creating') throw busy(ask.vm, 'deallocate');
     refuseDeletion(machine, ask.vm, 'deallocate');
-    if (machine.power === 'deallocating' || (machine.power === 'deallocated' && machine.work === undefined)) return [];
+    if (
+      machine.power.state === 'deallocating' ||
+      (machine.power.state === 'deallocated' && machine.power.work === undefined)
+    )
+      return [];
     refuseBusy(machine, ask.vm, 'deallocate');
     return [{ type: 'VmDeallocating', work: workOf(ask, 'deallocate'), at: ask.at }];
   };
@@ -131,12 +133,12 @@ export const restart =
     if (machine === 'creating') throw busy(ask.vm, 'restart');
     if (machine.restarts.includes(requestId)) return [];
     refuseDeletion(machine, ask.vm, 'restart');
-    if (machine.power === 'deallocated' || machine.power === 'deallocating') {
+    if (machine.power.state === 'deallocated' || machine.power.state === 'deallocating') {
       const why = 'the VM is either deallocated or marked to be deallocated';
       throw notAllowed('VIRTUAL_MACHINE_DEALLOCATED', 'restart', ask.vm, why);
     }
     refuseBusy(machine, ask.vm, 'restart');
-    if (machine.power !== 'running') {
+    if (machine.power.state !== 'running') {
       throw notAllowed('VIRTUAL_MACHINE_NOT_RUNNING', 'restart', ask.vm, 'the VM is not running: start it');
     }
     return [{ type: 'VmStopping', work: workOf(ask, 'restart', { requestId }), at: ask.at }];
@@ -182,7 +184,7 @@ export const attach =
   };
 
 /** Whether the disk is what is left of an attach that a stop put an end to: it is about to be freed, and not attached. */
-export const isLeftOver = ({ disks, work }: Machine, disk: string): boolean =>
+export const isLeftOver = ({ disks, power: { work } }: Machine, disk: string): boolean =>
   disks.some((one) => one.disk === disk && one.phase === 'attaching') && work?.kind !== 'attach';
 
 /**
@@ -199,7 +201,7 @@ export const detach =
     if (!known) throw notAttached(ask.vm, disk);
     refuseDeletion(machine, ask.vm, 'detach');
     refuseBusy(machine, ask.vm, 'detach');
-    if (known.isOs && machine.power !== 'deallocated') {
+    if (known.isOs && machine.power.state !== 'deallocated') {
       throw notAllowed('OS_DISK_IN_USE', 'detach', ask.vm, 'the VM is not deallocated and boots from this disk', {
         disk,
       });
@@ -224,7 +226,13 @@ export const notAttached = (vm: string, disk: string): Rejection => {
   return new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', message, { field: 'disk', disk, vm });
 };
 
-const isWorkOf = ({ work }: Machine, ...kinds: readonly WorkKind[]): boolean =>
+/** Whether its user asked for the machine to be off, whatever stopped it before. */
+const isKeptOff = (machine: Machine): boolean => {
+  const cause = stopCauseOf(machine);
+  return cause?.kind === 'requested' || (cause?.kind === 'keyLoss' && cause.afterRestore.kind === 'staysOff');
+};
+
+const isWorkOf = ({ power: { work } }: Machine, ...kinds: readonly WorkKind[]): boolean =>
   work !== undefined && kinds.includes(work.kind);
 
 /** Refuses work on a machine that is being deleted. */
@@ -236,7 +244,7 @@ const refuseDeletion = (machine: Machine, name: string, operation: WorkKind): vo
 
 /** Refuses a second piece of work (VM-20). */
 const refuseBusy = (machine: Machine, name: string, operation: WorkKind): void => {
-  if (machine.work !== undefined) throw busy(name, operation);
+  if (machine.power.work !== undefined) throw busy(name, operation);
 };
 
 const busy = (name: string, operation: WorkKind): Rejection =>

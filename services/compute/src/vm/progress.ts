@@ -1,9 +1,10 @@
 import type { Instant } from '@interlock/runtime';
 import type { GuestEnd, GuestIo } from '../guests/driver.ts';
-import { isToBeClosed, type Machine, type Vm } from './decider.ts';
+import { isToBeClosed } from './decider.ts';
 import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
+import type { Machine, Vm } from './state.ts';
 
 /** What the processes report. A report about work that is over, or was pre-empted, decides nothing. */
 type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
@@ -12,8 +13,11 @@ type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
 const during = (
   vm: Vm,
   workId: string,
-  decide: (machine: Machine & { readonly work: Work }) => readonly VmEvent[],
-): readonly VmEvent[] => (vm.status === 'active' && vm.work?.id === workId ? decide({ ...vm, work: vm.work }) : []);
+  decide: (work: Work, machine: Machine) => readonly VmEvent[],
+): readonly VmEvent[] => {
+  const work = vm.status === 'active' ? vm.power.work : undefined;
+  return vm.status === 'active' && work?.id === workId ? decide(work, vm) : [];
+};
 
 /** All disks of a new machine are made, attached and open. */
 export const created =
@@ -53,7 +57,7 @@ export const disksOpened =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active') return [];
-    const isUnderWay = vm.work?.id === workId;
+    const isUnderWay = vm.power.work?.id === workId;
     const isNews = (one: OpenedDisk, { disk, access, attachEpoch, isOpenUnsure }: VmDisk): boolean => {
       if (disk !== one.disk) return false;
       // What is being opened anew, or is looked up before it is closed, takes every earlier open into account; its number may be
@@ -72,32 +76,37 @@ export const runsWithoutGuest =
 
 /** The guest runs. */
 export const guestStarted: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStarted', at }] : []));
+  during(vm, workId, (_work, { power }) => (power.state === 'starting' ? [{ type: 'VmStarted', at }] : []));
 
 /** It could not be started; it is off as before (VM-47). */
 export const startFailed =
   (at: Instant, workId: string, failure: Failure, blocked: readonly KeyLoss[]) =>
   (vm: Vm): readonly VmEvent[] =>
-    during(vm, workId, ({ power }) => (power === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : []));
+    during(vm, workId, (_work, { power }) =>
+      power.state === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : [],
+    );
 
 /** The guest is off. A restart goes on by starting, and so does a machine whose key has returned, if that is wanted. */
 export const guestStopped: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ power, work, stopReason, startsAgain }) => {
-    if (power !== 'stopping') return [];
+  during(vm, workId, (work, { power }) => {
+    if (power.state !== 'stopping') return [];
     if (work.kind === 'restart') return [{ type: 'VmStarting', work, from: 'stopped', at }];
-    const stopped = { type: 'VmStopped', ...(stopReason === undefined ? {} : { reason: stopReason }), at } as const;
-    return startsAgain === undefined
-      ? [stopped]
-      : [stopped, { type: 'VmStarting', work: { ...startsAgain, at }, from: 'stopped', at }];
+    const { cause } = power;
+    if (cause.kind !== 'keyLoss') return [{ type: 'VmStopped', at }];
+    const stopped = { type: 'VmStopped', reason: cause.loss, at } as const;
+    const { afterRestore } = cause;
+    return afterRestore.kind === 'startsWhenOff'
+      ? [stopped, { type: 'VmStarting', work: { ...afterRestore.work, at }, from: 'stopped', at }]
+      : [stopped];
   });
 
 /** Its host is given back and its disks are closed. */
 export const deallocated: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ power }) => (power === 'deallocating' ? [{ type: 'VmDeallocated', at }] : []));
+  during(vm, workId, (_work, { power }) => (power.state === 'deallocating' ? [{ type: 'VmDeallocated', at }] : []));
 
 /** Its disks are free, or gone with it. */
 export const deleted: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ work }) => (work.kind === 'delete' ? [{ type: 'VmDeleted', at }] : []));
+  during(vm, workId, (work) => (work.kind === 'delete' ? [{ type: 'VmDeleted', at }] : []));
 
 /** The disks of a machine that is off are closed. */
 export const disksClosed =
@@ -107,7 +116,7 @@ export const disksClosed =
 
 /** The disk being attached is there, and the guest has it. */
 export const diskAttached: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ work, disks }) => {
+  during(vm, workId, (work, { disks }) => {
     const disk = disks.find((one) => one.disk === work.disk);
     if (work.kind !== 'attach' || work.undo !== undefined || !disk) return [];
     const { lun, deleteWithVm, sku } = disk;
@@ -118,7 +127,7 @@ export const diskAttached: Report = (at, workId) => (vm) =>
 export const undoAttach =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
-    during(vm, workId, ({ work }) =>
+    during(vm, workId, (work) =>
       work.kind === 'attach' && work.undo === undefined ? [{ type: 'DiskAttachUndoing', failure, at }] : [],
     );
 
@@ -126,7 +135,7 @@ export const undoAttach =
 export const diskAttachFailed =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
-    during(vm, workId, ({ work }) =>
+    during(vm, workId, (work) =>
       work.kind === 'attach' && work.disk !== undefined
         ? [{ type: 'DiskAttachFailed', disk: work.disk, failure, at }]
         : [],
@@ -134,7 +143,7 @@ export const diskAttachFailed =
 
 /** The disk being detached is free. */
 export const diskDetached: Report = (at, workId) => (vm) =>
-  during(vm, workId, ({ work }) =>
+  during(vm, workId, (work) =>
     work.kind === 'detach' && work.disk !== undefined ? [{ type: 'DiskDetachedFromVm', disk: work.disk, at }] : [],
   );
 
@@ -145,7 +154,7 @@ export const diskDetached: Report = (at, workId) => (vm) =>
 export const guestEnded =
   (work: Work, startedAt: Instant | undefined, end: GuestEnd) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'active' && vm.power === 'running' && vm.work === undefined && vm.startedAt === startedAt
+    vm.status === 'active' && vm.power.state === 'running' && vm.power.work === undefined && vm.startedAt === startedAt
       ? [{ type: 'VmStopping', work, end, at: work.at }]
       : [];
 

@@ -13,10 +13,10 @@ import type { Losses } from '../losses/losses.ts';
 import { standingLosses } from '../losses/standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
 import { changesOf } from './changes.ts';
-import type { Vm } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
 import { notFound } from './operations.ts';
+import type { Vm } from './state.ts';
 import { guestIoOnWire, powerOf, shown, vmOnWire } from './wire.ts';
 
 /** Entries of a page when the request does not say. */

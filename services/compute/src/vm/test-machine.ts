@@ -1,7 +1,8 @@
-import { evolve, initial, type Vm } from './decider.ts';
+import { evolve, initial } from './decider.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { PlannedDisk, Sku, Wish, Work, WorkKind } from './machine.ts';
 import type { Ask } from './operations.ts';
+import type { Vm } from './state.ts';
 
 /** What decider tests are told with. */
 export const at = 1_000;

@@ -10,12 +10,20 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
 import type { GuestIo } from '../guests/driver.ts';
-import type { Machine, Power, Vm } from './decider.ts';
 import type { ContentMismatch, Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';
+import {
+  type Creating,
+  currentWork,
+  isOnOrStarting,
+  type Machine,
+  stopCauseOf,
+  stoppingLossOf,
+  type Vm,
+} from './state.ts';
 
 /** A machine that can be shown. */
-export type Shown = Extract<Vm, { status: 'creating' | 'active' }>;
+export type Shown = Creating | Machine;
 
 /** The machine, if there is one. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
 export const shown = ({ id, state }: Loaded<Vm>): Shown => {
@@ -35,6 +43,7 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
   const osDisk = visible.find(({ isOs }) => isOs);
   const dataDisks = visible.filter(({ isOs }) => !isOs).toSorted((a, b) => a.lun - b.lun);
   const active = vm.status === 'active' ? vm : undefined;
+  const loss = active && stoppingLossOf(active);
   return VirtualMachine.fromPartial({
     name: loaded.id,
     location,
@@ -45,10 +54,8 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     provisioningState: provisioningOf(vm),
     powerState: powerOf(vm),
     createTime: new Date(vm.createdAt),
-    ...(active?.stopReason === undefined || active.power === 'starting'
-      ? {}
-      : { stopReason: lossOnWire(active.stopReason) }),
-    stopCause: stopCauseOf(active),
+    ...(loss === undefined || active?.power.state === 'starting' ? {} : { stopReason: lossOnWire(loss) }),
+    stopCause: stopCauseOnWire(active),
     ...(active === undefined || !isHeldOff(active)
       ? {}
       : { keyReturned: active.blocked.length === 0 && standing.length === 0 }),
@@ -65,17 +72,15 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
  * Whether a lost key stopped it or had its last operation fail, so that it waits for a start. One that runs or is being started does
  * not: the disk it was refused is none of its own, and nothing is known here of what has become of that disk's key.
  */
-const isHeldOff = ({ power, stopReason, failure }: Machine): boolean =>
-  power !== 'running' && power !== 'starting' && (stopReason !== undefined || failure?.loss !== undefined);
+const isHeldOff = (machine: Machine): boolean =>
+  !isOnOrStarting(machine) && (stoppingLossOf(machine) !== undefined || machine.failure?.loss !== undefined);
 
 /** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
-const unshownLosses = (
-  { power, blocked, stopReason, failure }: Machine,
-  standing: readonly KeyLoss[],
-): readonly KeyLoss[] => {
-  if (power === 'running') return blocked;
+const unshownLosses = (machine: Machine, standing: readonly KeyLoss[]): readonly KeyLoss[] => {
+  const { power, blocked, failure } = machine;
+  if (power.state === 'running') return blocked;
   const isShown = ({ set, keyVersion }: KeyLoss): boolean =>
-    [stopReason, failure?.loss].some((shown) => shown?.set === set && shown.keyVersion === keyVersion);
+    [stoppingLossOf(machine), failure?.loss].some((shown) => shown?.set === set && shown.keyVersion === keyVersion);
   const others = standing.filter(({ disk }) => !blocked.some((known) => known.disk === disk));
   return [...blocked, ...others].filter((loss) => !isShown(loss));
 };
@@ -86,7 +91,7 @@ const isVisible = ({ phase, access }: VmDisk): boolean => phase === 'attached' |
 /** What the last operation did (VM-04). The platform's own stops are no operation of anybody (VM-41). */
 export const provisioningOf = (vm: Shown): VirtualMachine_ProvisioningState => {
   if (vm.status === 'creating') return 'CREATING';
-  switch (vm.work?.kind) {
+  switch (currentWork(vm)?.kind) {
     case 'create':
       return 'CREATING';
     case 'delete':
@@ -107,16 +112,17 @@ const powers = {
   stopped: 'STOPPED',
   deallocating: 'DEALLOCATING',
   deallocated: 'DEALLOCATED',
-} as const satisfies Record<Power, PowerState>;
+} as const satisfies Record<Machine['power']['state'], PowerState>;
 
 /** What it does (VM-02). */
-export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'CREATING' : powers[vm.power]);
+export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'CREATING' : powers[vm.power.state]);
 
 /** Why it is off, or about to be, although nobody asked for that. */
-export const stopCauseOf = (vm: Machine | undefined): VirtualMachine_StopCause => {
+const stopCauseOnWire = (vm: Machine | undefined): VirtualMachine_StopCause => {
   // What stopped it is over once it is being started, or its user asked for it to be off.
-  if (vm === undefined || vm.power === 'starting' || vm.isKeptOff === true) return 'STOP_CAUSE_UNSPECIFIED';
-  return vm.stopReason === undefined ? (vm.guestEnd ?? 'STOP_CAUSE_UNSPECIFIED') : 'KEY_LOST';
+  const cause = vm === undefined || vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
+  if (cause?.kind === 'guestEnded') return cause.end;
+  return cause?.kind === 'keyLoss' && cause.afterRestore.kind !== 'staysOff' ? 'KEY_LOST' : 'STOP_CAUSE_UNSPECIFIED';
 };
 
 /** A disk of a machine; the LUN of an OS disk is 0 and without meaning. */

@@ -40,7 +40,7 @@ for (const [ending, { step, begun }] of Object.entries(endings)) {
     const vms = category(store, virtualMachines);
     const loaded = await vms.transact(vm, () => [...cutOff, begun], cause);
     const { state } = loaded;
-    assert.ok(state.status === 'active' && state.work);
+    assert.ok(state.status === 'active' && state.power.work);
     const parts = {
       ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
@@ -48,7 +48,7 @@ for (const [ending, { step, begun }] of Object.entries(endings)) {
       log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     };
     const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
-    await step(parts)(vm, { ...state, work: state.work }, context);
+    await step(parts)(vm, { ...state, work: state.power.work }, context);
     assert.ok(freed.includes(`${extra.disk} from a`), freed.join());
   });
 }

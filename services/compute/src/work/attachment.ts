@@ -35,7 +35,7 @@ export const attaching =
     try {
       const patience = { signal, untilMs: work.at + parts.startTimeoutMs };
       await reserve(parts, vm, machine, disk, patience);
-      if (machine.power === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return undefined;
+      if (machine.power.state === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return undefined;
     } catch (error) {
       if (error instanceof Interrupted) throw error;
       const at = clock.now();
@@ -63,7 +63,7 @@ const reserve = async (
   const { keyVersion, encryption, etag } = found;
   const seen = { disk, set: encryption?.diskEncryptionSet ?? '', keyVersion, diskVersion: Number(etag) };
   await vms.transact(vm, diskKeyChanged(clock.now(), seen), causeOf(work));
-  if (power !== 'deallocated') return;
+  if (power.state !== 'deallocated') return;
   const reserved = { name: disk, virtualMachine: vm, deallocated: true, attachEpoch: 0 };
   const [refused] = await closeEach(disks, [reserved], { correlationId }, patience);
   if (refused) throw refused.refusal;

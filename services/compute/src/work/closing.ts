@@ -2,9 +2,9 @@ import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/at
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import type { Machine } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
+import type { Machine } from '../vm/state.ts';
 import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from './disks.ts';
 import type { ProcessParts, Step } from './step.ts';
 
@@ -35,7 +35,7 @@ export const closeMachines = async (
   const { vms, clock, random } = parts;
   const toClose = machines.map(({ id, state }) => ({
     vm: id,
-    isDeallocated: state.power === 'deallocated',
+    isDeallocated: state.power.state === 'deallocated',
     disks: state.disks.filter(({ access }) => access === 'closing'),
   }));
   await closeAll(parts, toClose, undefined, patience);

@@ -8,6 +8,7 @@ import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { PlannedDisk } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
+import { stoppingLossOf } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
 import { creation } from './creation.ts';
 import type { Disks } from './disks.ts';
@@ -85,8 +86,8 @@ test('G2: a loss stored between the last look of a creation and its commit stops
   assert.equal(await run(), undefined, 'the step does not know the machine as it is then');
   const { state } = await vms.load(vm);
   assert.ok(state.status === 'active');
-  assert.equal(state.power, 'stopping');
-  assert.equal(state.stopReason?.accessEpoch, loss.accessEpoch);
+  assert.equal(state.power.state, 'stopping');
+  assert.equal(stoppingLossOf(state)?.accessEpoch, loss.accessEpoch);
 });
 
 test('CMK-110, G5: what one process is refused undoes nothing of a machine that another one made meanwhile', async () => {

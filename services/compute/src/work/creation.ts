@@ -1,18 +1,16 @@
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
-import type { Vm } from '../vm/decider.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { KeyLoss, PlannedDisk, Wish, Work } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
+import type { Creating, Vm } from '../vm/state.ts';
 import { encryptionTypeOf } from '../vm/wire-encryption.ts';
 import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
 import { callDeadlineMs, type Patience } from './disks.ts';
 import { failureOf } from './failures.ts';
 import { openAll, worstOf } from './opening.ts';
 import { causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
-
-export type Creating = Extract<Vm, { status: 'creating' }>;
 
 /**
  * Makes a machine: its new disks, then every disk attached and opened (VM-10). Only then is there a machine, whose guest

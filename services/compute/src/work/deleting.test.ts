@@ -70,14 +70,14 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
   const begun = { type: 'VmDeleting', work: work('delete'), at } as const;
   const loaded = await vms.transact(vm, () => [...running([os]), begun], cause);
   const { state } = loaded;
-  assert.ok(state.status === 'active' && state.work);
+  assert.ok(state.status === 'active' && state.power.work);
   const parts = {
     ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(watched) },
     ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
     isOurs: () => true,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
   };
-  const busy = { ...state, work: state.work };
+  const busy = { ...state, work: state.power.work };
   return {
     put,
     found: () => found,

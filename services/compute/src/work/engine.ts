@@ -1,7 +1,8 @@
 import type { Loaded } from '@interlock/event-store';
 import { contextFromTraceparent, DomainAttribute, sharedSpans } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { isToBeClosed, type Vm } from '../vm/decider.ts';
+import { isToBeClosed } from '../vm/decider.ts';
+import { currentWork, type Vm } from '../vm/state.ts';
 import { attaching, detaching } from './attachment.ts';
 import { closing } from './closing.ts';
 import { creation } from './creation.ts';
@@ -89,7 +90,7 @@ const nextFor = (parts: ProcessParts, vm: string, state: Vm): Next | undefined =
     return named('create', state.work.traceparent, (context) => creation(parts)(vm, state, context));
   }
   if (state.status !== 'active') return undefined;
-  const { work } = state;
+  const { work } = state.power;
   if (work === undefined) {
     return isToBeClosed(state)
       ? named('close disks of', undefined, (context) => closing(parts)(vm, state, context))
@@ -107,15 +108,14 @@ const named = (kind: string, traceparent: string | undefined, run: Next['run']):
 });
 
 /** Whether something was decided that is not carried out yet. */
-const hasWork = (state: Vm): boolean =>
-  state.status === 'creating' || (state.status === 'active' && state.work !== undefined);
+const hasWork = (state: Vm): boolean => currentWork(state) !== undefined;
 
 const strongest = (news: News, before: News = 'look'): News => {
   if (news === 'stop' || before === 'stop') return 'stop';
   return news === 'work' || before === 'work' ? 'work' : 'look';
 };
 
-const stepOf = ({ work, power }: Busy) => {
+const stepOf = ({ work, power: { state: power } }: Busy) => {
   if (work.kind === 'delete') return deleting;
   if (work.kind === 'attach') return attaching;
   if (work.kind === 'detach') return detaching;

@@ -6,9 +6,10 @@ import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import type { Driver } from '../guests/driver.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
 import { openLosses } from '../losses/losses.ts';
-import { type Vm, virtualMachines } from '../vm/decider.ts';
+import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { diskKeyChanged, startFailed } from '../vm/progress.ts';
+import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
 import type { Disks } from './disks.ts';
 import { starting } from './starting.ts';
@@ -37,7 +38,7 @@ const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
   const begun = { type: 'VmStarting', work: work('start'), from: 'stopped', at } as const;
   const loaded = await vms.transact(vm, () => [...stopped([os]), begun], cause);
   const { state } = loaded;
-  assert.ok(state.status === 'active' && state.work);
+  assert.ok(state.status === 'active' && state.power.work);
   const opens: (number | undefined)[] = [];
   const disks: Partial<Disks> = {
     async open({ attachEpochBefore }) {
@@ -57,12 +58,12 @@ const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
   commits.length = 0;
   const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
   let failure: unknown;
-  const known = await starting(parts)(vm, { ...state, work: state.work }, context).catch((error: unknown) => {
+  const known = await starting(parts)(vm, { ...state, work: state.power.work }, context).catch((error: unknown) => {
     failure = error;
     return undefined;
   });
   const after = await vms.load(vm);
-  const power = after.state.status === 'active' ? after.state.power : undefined;
+  const power = after.state.status === 'active' ? after.state.power.state : undefined;
   return { commits, measured, known, failure, opens, after, power };
 };
 
@@ -89,7 +90,7 @@ test('G2: a loss stored while the disks were being opened is seen by whoever sto
   assert.deepEqual(idle.measured, ['VmStopping', 'VmStopped'], 'it counts as the others that the loss has stopped');
   for (const { known, after } of [guest, idle]) {
     assert.equal(known, undefined);
-    assert.equal(after.state.status === 'active' && after.state.stopReason?.accessEpoch, loss.accessEpoch);
+    assert.equal(after.state.status === 'active' && stoppingLossOf(after.state)?.accessEpoch, loss.accessEpoch);
   }
 });
 
@@ -111,7 +112,7 @@ test('G3, CMK-112: a version that a disk has left while its open was waited for 
 test('G2, CMK-112: the version that a disk came under while its open was waited for stops the machine when it is lost', async () => {
   const { after, power } = await start(withGuests, moved(version2));
   assert.equal(power, 'stopping');
-  assert.equal(after.state.status === 'active' && after.state.stopReason?.keyVersion, version2);
+  assert.equal(after.state.status === 'active' && stoppingLossOf(after.state)?.keyVersion, version2);
   assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
 });
 

@@ -1,7 +1,7 @@
 import type { Loaded } from '@interlock/event-store';
-import type { Vm } from '../vm/decider.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import { disksOpened, guestStarted, runsWithoutGuest, startFailed } from '../vm/progress.ts';
+import { isOff, type Vm } from '../vm/state.ts';
 import { Interrupted, orInterrupted } from './disks.ts';
 import { failureOf } from './failures.ts';
 import { openAll, worstOf } from './opening.ts';
@@ -27,7 +27,7 @@ export const starting =
     };
 
     const wanted = machine.disks.filter(({ phase }) => phase === 'attached');
-    const untilMs = machine.powerSince + parts.startTimeoutMs;
+    const untilMs = machine.power.since + parts.startTimeoutMs;
     const outcome = await openAll(parts, vm, work, wanted, { signal, untilMs });
     const { opened, guestDisks, failures } = outcome;
     const worst = worstOf(failures);
@@ -46,7 +46,7 @@ export const starting =
     if (signal.aborted) throw new Interrupted('stopped before the guest was started');
     try {
       await orInterrupted(
-        driver.start(vm, { machineId: machine.uniqueId, disks: guestDisks, workload: machine.workload }),
+        driver.start(vm, { machineId: machine.uniqueId, disks: guestDisks, workload: machine.wish.workload }),
         signal,
       );
     } catch (error) {
@@ -57,8 +57,8 @@ export const starting =
     }
     const started = await vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
     // Another replica had reported that it cannot be started: nobody would look for a guest of a machine that is off.
-    if (isOff(started.state)) await driver.stop(vm, { graceMs: 0 });
+    if (isGuestUnwanted(started.state)) await driver.stop(vm, { graceMs: 0 });
     return started;
   };
 
-const isOff = (vm: Vm): boolean => vm.status !== 'active' || vm.power === 'stopped' || vm.power === 'deallocated';
+const isGuestUnwanted = (vm: Vm): boolean => vm.status !== 'active' || isOff(vm);

@@ -4,11 +4,11 @@ import type { Driver } from '../guests/driver.ts';
 import { keyStopWork } from '../losses/key-stops.ts';
 import type { Losses } from '../losses/losses.ts';
 import type { StopMeter } from '../losses/stop-metrics.ts';
-import type { Machine, Vm } from '../vm/decider.ts';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { stopForKeyLoss } from '../vm/key-loss.ts';
 import type { Work } from '../vm/machine.ts';
+import { currentWork, type Machine, type Vm } from '../vm/state.ts';
 import type { Disks } from './disks.ts';
 import type { OpenOutcome } from './opening.ts';
 
@@ -57,8 +57,7 @@ export const causeOf = ({ correlationId, causationId, caller, traceparent }: Wor
 };
 
 /** Whether the same piece of work is still under way. */
-export const isStillAt = (vm: Vm, work: Work): boolean =>
-  (vm.status === 'active' || vm.status === 'creating') && vm.work?.id === work.id;
+export const isStillAt = (vm: Vm, work: Work): boolean => currentWork(vm)?.id === work.id;
 
 /**
  * Stops a machine that has just opened disks under a key that was lost since they were unwrapped.

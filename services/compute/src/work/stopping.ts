@@ -10,13 +10,13 @@ import { type Busy, causeOf, type ProcessParts, type Step } from './step.ts';
  */
 export const stopping =
   (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work, disks, powerSince }, { signal, settled }) => {
+  async (vm, { work, disks, power }, { signal, settled }) => {
     const { vms, driver, clock, guestStopTimeoutMs, startTimeoutMs } = parts;
     await driver.stop(vm, { graceMs: work.isHard ? 0 : guestStopTimeoutMs });
     if (work.kind === 'restart') {
       await settled();
       try {
-        const untilMs = powerSince + startTimeoutMs;
+        const untilMs = power.since + startTimeoutMs;
         await closeAll(parts, [{ vm, disks, isDeallocated: false }], work, { signal, untilMs });
       } catch (error) {
         // An open ends the one before: what could not be closed in time does no harm.

@@ -8,11 +8,12 @@ import type { KeyReturns } from '../losses/key-returns.ts';
 import { type KeyStops, keyStopWork } from '../losses/key-stops.ts';
 import { type LostDisks, reasonOf } from '../losses/lost-disks.ts';
 import type { nextStarts } from '../losses/next-starts.ts';
-import { isToBeClosed, type Machine, type Vm } from '../vm/decider.ts';
+import { isToBeClosed } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { isOutage } from '../vm/loss-words.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import { guestEnded } from '../vm/progress.ts';
+import { isOnOrStarting, type Machine, type Vm } from '../vm/state.ts';
 import { type Disks, Interrupted, limiter, orInterrupted, TimedOut } from './disks.ts';
 import type { Engine } from './engine.ts';
 
@@ -73,7 +74,7 @@ export const sweeper = (parts: {
   const lookIn = async (vm: string, machine: Machine): Promise<void> => {
     try {
       if (engine.isOurs(vm)) await noteMismatches(vm, machine, ownCause());
-      if (machine.power === 'running') await endedInside(vm, machine);
+      if (machine.power.state === 'running') await endedInside(vm, machine);
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
       log.warn('the guest of a machine could not be looked at', { vm, error });
@@ -88,13 +89,13 @@ export const sweeper = (parts: {
       if (state.status === 'creating') unfinished.push(id);
       if (state.status !== 'active') continue;
       const isClosable = isToBeClosed(state);
-      if (state.work || (isClosable && engine.hasRoom())) unfinished.push(id);
+      if (state.power.work !== undefined || (isClosable && engine.hasRoom())) unfinished.push(id);
       // What a whole fleet left behind is closed together.
       else if (isClosable) closing.everywhere();
       for (const loss of state.blocked) if (isOutage(loss.reason)) outages.set(`${loss.set} ${loss.keyVersion}`, loss);
-      if (state.work?.kind === 'delete') continue;
+      if (state.power.work?.kind === 'delete') continue;
       if (driver.hasGuests) guests.push(turns(() => lookIn(id, state)));
-      if (state.power !== 'running' && state.power !== 'starting') continue;
+      if (!isOnOrStarting(state)) continue;
       for (const { set } of state.disks) if (set !== '') sets.add(set);
     }
     engine.kick(unfinished);
