@@ -133,19 +133,11 @@ export const diskTable = rowsOf(
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine, requestId }),
   },
-  openDisk: {
-    rule: workload('compute'),
-    request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),
-  },
   openDisks: {
     rule: workload('compute'),
     request: ({ missingDisk, missingMachine }) => ({
       items: [{ open: { name: missingDisk, virtualMachine: missingMachine } }],
     }),
-  },
-  closeDisk: {
-    rule: workload('compute'),
-    request: ({ missingDisk, missingMachine }) => ({ name: missingDisk, virtualMachine: missingMachine }),
   },
   closeDisks: {
     rule: workload('compute'),
@@ -168,14 +160,6 @@ export const diskTable = rowsOf(
   checkKeyAccess: { rule: ofSet, request: keyOfSet },
   beginGeneration: { rule: ofSet, request: (place) => ({ ...keyOfSet(place), generation: 1 }) },
   listEncryptedResources: { rule: ofSet, request: ({ set }) => ({ diskEncryptionSet: set }) },
-  rewrapDek: {
-    rule: ofSet,
-    request: ({ missingDisk, policyVault }) => ({
-      name: missingDisk,
-      targetKeyVersion: policyVault.targetKeyVersion,
-      generation: 1,
-    }),
-  },
   rewrapDeks: {
     rule: ofSet,
     request: ({ missingDisk, policyVault }) => ({
@@ -195,7 +179,7 @@ const notOfThisDisk = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_INVA
 /** Reads and writes: no bearer token counts, only the access token of the disk's newest open. */
 const byAccessToken: OwnRule = {
   kind: 'own',
-  words: 'the access token of this disk that OpenDisk or BeginAccess gave last; bearer tokens are not looked at',
+  words: 'the access token of this disk that OpenDisks or BeginAccess gave last; bearer tokens are not looked at',
   right: { kind: 'disk access', access: 'current' },
   refused: [
     { caller: 'anonymous', who: { kind: 'nobody' }, code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' },

@@ -229,9 +229,7 @@ export const assemble: Assemble<DiskSettings> = async ({
       listSnapshots: { action: 'compute/snapshots/read', scope: scopeOfList },
       deleteSnapshot: { action: 'compute/snapshots/delete', scope: ({ name }) => name },
       attachDisk: { workload: ['compute'] },
-      openDisk: { workload: ['compute'] },
       openDisks: { workload: ['compute'] },
-      closeDisk: { workload: ['compute'] },
       closeDisks: { workload: ['compute'] },
       detachDisk: { workload: ['compute'] },
       beginAccess: { action: 'compute/disks/beginAccess', scope: ({ name }) => name },
@@ -239,7 +237,6 @@ export const assemble: Assemble<DiskSettings> = async ({
       checkKeyAccess: { workload: ['disk-encryption-set'] },
       beginGeneration: { workload: ['disk-encryption-set'] },
       listEncryptedResources: { workload: ['disk-encryption-set'] },
-      rewrapDek: { workload: ['disk-encryption-set'] },
       rewrapDeks: { workload: ['disk-encryption-set'] },
       listLeases: {
         action: 'compute/diskEncryptionSets/read',

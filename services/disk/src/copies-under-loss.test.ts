@@ -10,6 +10,7 @@ import type { CallOptions } from '@interlock/rpc';
 import { refusal, silence, type VaultMood } from './host/keys/test-vault.ts';
 import { pieceSize } from './host/storage/sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from './host/test-disk-host.ts';
+import { rewrapDek } from './testing/test-one-disk.ts';
 
 const limit = { timeout: 60_000 };
 const parent = 'subscriptions/s/resourceGroups/g';
@@ -228,7 +229,7 @@ const moveTo = async (host: DiskHost, set: string) => {
   await host.asSets.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal });
   if (set === setName) {
     for (const name of [diskName, snapshot])
-      await host.asSets.rewrapDek({ name, generation, targetKeyVersion: keyVersion });
+      await rewrapDek(host.asSets, { name, generation, targetKeyVersion: keyVersion });
   }
   return key;
 };

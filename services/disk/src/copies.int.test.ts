@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { contentOf, fill, newSnapshot, platformKey, underSet } from './host/storage/test-disk-content.ts';
 import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
+import { closeDisk, openDisk } from './testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
@@ -130,7 +131,7 @@ describe('the rest of a disk', () => {
     await assert.rejects(cloud.compute.attachDisk({ ...named, virtualMachine: `${virtualMachine}2`, requestId: 'x' }), {
       reason: 'DISK_ATTACHED',
     });
-    assert.equal((await cloud.compute.closeDisk({ ...named, deallocated: true })).state, 'RESERVED');
+    assert.equal((await closeDisk(cloud.compute, { ...named, deallocated: true })).state, 'RESERVED');
     await assert.rejects(cloud.disks.deleteDisk({ name: disk.name }), { reason: 'DISK_ATTACHED' });
     await cloud.vault.disableKeyVersion({ name: set.keyVersion });
     assert.equal((await cloud.compute.detachDisk(named)).state, 'UNATTACHED');
@@ -203,7 +204,7 @@ describe('the rest of a disk', () => {
     await assert.rejects(nobody.beginAccess({ name: disk.name, accessLevel: 'READ', durationSeconds: 1 }), {
       reason: 'ACCESS_DENIED',
     });
-    await assert.rejects(cloud.disks.openDisk({ name: disk.name, virtualMachine: '' }), {
+    await assert.rejects(openDisk(cloud.disks, { name: disk.name, virtualMachine: '' }), {
       reason: 'WORKLOAD_REQUIRED',
     });
   });

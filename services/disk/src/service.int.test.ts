@@ -4,6 +4,7 @@ import { open as openFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type DiskCloud, resourceGroup, startDiskCloud, until } from './testing/test-disk-cloud.ts';
+import { closeDisk, openDisk } from './testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
@@ -178,7 +179,7 @@ test(
 
     // CMK-106, CMK-110: nothing that needs the key works, and CMK-109: the rest does.
     const { virtualMachine } = open;
-    await assert.rejects(cloud.compute.openDisk({ name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
+    await assert.rejects(openDisk(cloud.compute, { name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
     await assert.rejects(cloud.newDisk({ set: lost }), { reason: 'KEY_DISABLED' });
     const snapshot = { parent: resourceGroup, snapshotId: 's-lost', sourceDisk: disk.name };
     await assert.rejects(cloud.disks.createSnapshot(snapshot), { reason: 'KEY_DISABLED' });
@@ -230,11 +231,11 @@ test('CMK-102: a running machine keeps an ultra disk through a loss, visibly, un
   await assert.rejects(cloud.disks.createSnapshot(snapshot), { reason: 'KEY_DISABLED' });
 
   const { virtualMachine, attachEpoch } = open;
-  const closed = await cloud.compute.closeDisk({ name: disk.name, virtualMachine, deallocated: true, attachEpoch });
+  const closed = await closeDisk(cloud.compute, { name: disk.name, virtualMachine, deallocated: true, attachEpoch });
   assert.equal(closed.state, 'RESERVED');
   assert.equal(closed.availability, 'UNAVAILABLE');
   await assert.rejects(cloud.read(disk.name, open.accessToken, 0, 4_096), { reason: 'ATTACH_EPOCH_OUTDATED' });
-  await assert.rejects(cloud.compute.openDisk({ name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
+  await assert.rejects(openDisk(cloud.compute, { name: disk.name, virtualMachine }), { reason: 'KEY_DISABLED' });
 });
 
 test('CMK-102: a restarted host has no DEK, so its ultra disk under a lost key is unavailable', limit, async () => {
@@ -296,7 +297,7 @@ test(
 test('only the token of the newest open counts', limit, async () => {
   const disk = await cloud.newDisk();
   const first = await cloud.openNew(disk.name);
-  const second = await cloud.compute.openDisk({ name: disk.name, virtualMachine: first.virtualMachine });
+  const second = await openDisk(cloud.compute, { name: disk.name, virtualMachine: first.virtualMachine });
   assert.equal(second.attachEpoch, first.attachEpoch + 1);
   await cloud.write(disk.name, second.accessToken, 0, Buffer.alloc(10));
   await assert.rejects(cloud.write(disk.name, first.accessToken, 0, Buffer.alloc(10)), {

@@ -71,13 +71,10 @@ export const diskVerbs: readonly Verb[] = [
   lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' }, before: setBefore }),
 
   platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
-  platform('open-disk', 'OpenDisk', { targets: oneDisk, output: 'accessToken' }),
-  platform('close-disk', 'CloseDisk', { targets: oneDisk }),
   platform('detach-disk', 'DetachDisk', { targets: oneDisk }),
   platform('check-key-access', 'CheckKeyAccess', { targets: ofSet }),
   platform('begin-generation', 'BeginGeneration', { targets: ofSet }),
   platform('encrypted-resources', 'ListEncryptedResources', { targets: ofSet }),
-  platform('rewrap-dek', 'RewrapDek', { targets: [{ word: 'resource', field: 'name' }] }),
   platform('rewrap-deks', 'RewrapDeks'),
   platform('open-disks', 'OpenDisks'),
   platform('close-disks', 'CloseDisks'),

@@ -221,7 +221,6 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
       disk.state = 'ATTACHED';
       return onWire(name);
     },
-    openDisk: notFaked,
     async openDisks({ items }) {
       const outcomes = await eachItem(items, async ({ open }) => openOne(OpenDiskRequest.fromPartial(open ?? {})));
       return {
@@ -233,7 +232,6 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         })),
       };
     },
-    closeDisk: notFaked,
     async closeDisks({ closings }) {
       const closeOne = async ({ name, virtualMachine, deallocated, attachEpoch }: CloseDiskRequest): Promise<void> => {
         await asked('closeDisk', name);
@@ -269,7 +267,6 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     checkKeyAccess: notFaked,
     beginGeneration: notFaked,
     listEncryptedResources: notFaked,
-    rewrapDek: notFaked,
     rewrapDeks: notFaked,
     listLeases: notFaked,
   };
@@ -296,9 +293,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         listSnapshots: anybody,
         deleteSnapshot: anybody,
         attachDisk: anybody,
-        openDisk: anybody,
         openDisks: anybody,
-        closeDisk: anybody,
         closeDisks: anybody,
         detachDisk: anybody,
         beginAccess: anybody,
@@ -306,7 +301,6 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         checkKeyAccess: anybody,
         beginGeneration: anybody,
         listEncryptedResources: anybody,
-        rewrapDek: anybody,
         rewrapDeks: anybody,
         listLeases: anybody,
       },

@@ -98,7 +98,7 @@ export const attachmentApi = (parts: {
   const openOne = async (
     request: OpenDiskRequest,
     { cause }: Pick<Call, 'cause'>,
-    step?: Step,
+    step: Step,
   ): Promise<OpenDiskResponse> => {
     const name = named(request.name);
     const virtualMachine = machine(request.virtualMachine);
@@ -167,7 +167,6 @@ export const attachmentApi = (parts: {
       await refuseWhileChanging(parts, name);
       return show(await change(name, attach(clock.now(), wish), call));
     },
-    openDisk: (request: OpenDiskRequest, call: Call) => openOne(request, call),
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
       const cohort = openCohort(clock);
       const outcomes = await settleItems(items, { sizeMax: opensMax, log }, (item) =>
@@ -181,14 +180,6 @@ export const attachmentApi = (parts: {
               : { $case: 'refused', value: { ...outcome.refused } },
         })),
       };
-    },
-    async closeDisk(request: CloseDiskRequest, call: Call): Promise<WireDisk> {
-      named(request.name);
-      machine(request.virtualMachine);
-      const [outcome] = await closing([closingWish(request)], call.cause);
-      if (!outcome) throw new Error('a closing has an outcome');
-      if ('refused' in outcome) throw outcome.refused;
-      return show(outcome.disk);
     },
     async closeDisks({ closings }: CloseDisksRequest, { cause }: Call): Promise<CloseDisksResponse> {
       if (closings.length === 0 || closings.length > closingsMax) throw batchSizeInvalid(closings.length);

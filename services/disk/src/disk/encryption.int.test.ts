@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { after, before, describe, test } from 'node:test';
 import { contentOf, fill, newSnapshot, platformKey, underSet, volumeOf } from '../host/storage/test-disk-content.ts';
 import { type DiskCloud, resourceGroup, startDiskCloud } from '../testing/test-disk-cloud.ts';
+import { closeDisk } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
@@ -122,9 +123,9 @@ describe('changing the encryption of a disk', () => {
     const { virtualMachine } = await cloud.openNew(disk.name);
     const change = () => cloud.disks.changeDiskEncryption({ name: disk.name, encryption: underSet(set) });
     await assert.rejects(change(), { reason: 'DISK_ATTACHED', message: /^Cannot change Encryption Setting of disk/ });
-    await cloud.compute.closeDisk({ name: disk.name, virtualMachine });
+    await closeDisk(cloud.compute, { name: disk.name, virtualMachine });
     await assert.rejects(change(), { reason: 'DISK_ATTACHED' });
-    await cloud.compute.closeDisk({ name: disk.name, virtualMachine, deallocated: true });
+    await closeDisk(cloud.compute, { name: disk.name, virtualMachine, deallocated: true });
     assert.equal((await change()).keyVersion, set.keyVersion);
   });
   test('a change that fails leaves the disk as it was', limit, async () => {

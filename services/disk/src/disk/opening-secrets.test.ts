@@ -6,6 +6,7 @@ import { dekLength } from '../host/cipher/dek.ts';
 import { encodeDekPayload } from '../host/cipher/dek-payload.ts';
 import { encodeSlot, readUnverifiedSlot } from '../host/header/disk-header-format.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { openDisk } from '../testing/test-one-disk.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 const virtualMachine = `${parent}/virtualMachines/m`;
@@ -104,7 +105,7 @@ for (const [what, { before, whileUnwrapped }] of Object.entries(failures)) {
     await before?.(world);
     const hold = host.holdUnwrap();
     const seen = watchDeks(context);
-    const opening = host.disks.openDisk({ name: diskName, virtualMachine });
+    const opening = openDisk(host.disks, { name: diskName, virtualMachine });
     opening.catch(() => undefined);
     await hold.reached;
     await whileUnwrapped?.(world);

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { closeDisk, openDisk } from '../testing/test-one-disk.ts';
 
 const virtualMachine = `${diskName.slice(0, diskName.lastIndexOf('/disks/'))}/virtualMachines/m`;
 
@@ -18,14 +19,14 @@ const openUnderWay = async (context: TestContext) => {
   });
   await host.disks.attachDisk({ name: diskName, virtualMachine, requestId: 'one' });
   const hold = host.holdUnwrap();
-  const opening = host.disks.openDisk({ name: diskName, virtualMachine });
+  const opening = openDisk(host.disks, { name: diskName, virtualMachine });
   await hold.reached;
   return { host, opening, release: hold.release, before: host.unwraps() };
 };
 
 test('CMK-106: a disk that changes while its key is unwrapped is opened as what it is then, with another unwrap', async (context) => {
   const { host, opening, release, before } = await openUnderWay(context);
-  await host.disks.closeDisk({ name: diskName, virtualMachine, deallocated: true });
+  await closeDisk(host.disks, { name: diskName, virtualMachine, deallocated: true });
   release();
   const { attachEpoch } = await opening;
   const state = await host.stateOf(diskName);

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { startLeaseHost } from '../host/keys/test-lease-host.ts';
 import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { rewrapDek } from '../testing/test-one-disk.ts';
 
 test('CMK-102: a disk counts as open by its machine while that has it open, and not because a user reads it', async () => {
   const { host, run, open, stop } = await startLeaseHost();
@@ -40,7 +41,7 @@ test('G6, CMK-89: what a header was moved to by a generation that a restore took
   };
   await host.rotate(setName);
   const before = await begin();
-  for (const name of resources) await host.asSets.rewrapDek({ name, ...before });
+  for (const name of resources) await rewrapDek(host.asSets, { name, ...before });
   // The store goes back, and what is opened there follows its header; then the set is given another key than it was.
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
   const cursor = { name: `generation:${setName}`, from: before.generation, to: first.generation };
@@ -55,7 +56,7 @@ test('G6, CMK-89: what a header was moved to by a generation that a restore took
   };
   assert.deepEqual(await left(), resources);
   for (const name of resources) {
-    await host.asSets.rewrapDek({ name, targetKeyVersion: keyVersion, generation: again.generation });
+    await rewrapDek(host.asSets, { name, targetKeyVersion: keyVersion, generation: again.generation });
   }
   assert.deepEqual(await left(), []);
 });

@@ -3,7 +3,6 @@ import {
   type CheckKeyAccessRequest,
   EncryptedResource,
   type ListEncryptedResourcesRequest,
-  type RewrapDekRequest,
   type RewrapDeksRequest,
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
@@ -52,7 +51,7 @@ export const keyChangeApi = (parts: {
   };
   const rewrapOne = async (
     name: string,
-    target: Pick<RewrapDekRequest, 'targetKeyVersion' | 'generation'>,
+    target: Omit<RewrapDeksRequest, 'names'>,
     { cause, signal, remainingMs }: Pick<Call, 'cause' | 'signal' | 'remainingMs'>,
     step: Step,
   ): Promise<EncryptedResource> => {
@@ -110,8 +109,6 @@ export const keyChangeApi = (parts: {
       const { items, nextPageToken } = mergePages(pages, page.limit);
       return { resources: items.map(({ resource }) => resource), nextPageToken };
     },
-    rewrapDek: ({ name, ...target }: RewrapDekRequest, call: Call) =>
-      background.run((step) => rewrapOne(name, target, call, step)),
     async rewrapDeks({ names: resources, ...target }: RewrapDeksRequest, call: Call): Promise<RewrapDeksResponse> {
       const outcomes = await settleItems(resources, { sizeMax: batchMax, log }, (name) =>
         background.run((step) => rewrapOne(name, target, call, step)),

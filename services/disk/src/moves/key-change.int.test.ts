@@ -8,6 +8,7 @@ import { readUnverifiedSlot } from '../host/header/disk-header-format.ts';
 import { sectorSize } from '../host/storage/sector.ts';
 import { contentOf, diskStreams, newSnapshot, platformKey, volumeOf } from '../host/storage/test-disk-content.ts';
 import { type DiskCloud, location, resourceGroup, startDiskCloud, until } from '../testing/test-disk-cloud.ts';
+import { openDisk, rewrapDek } from '../testing/test-one-disk.ts';
 
 let cloud: DiskCloud;
 before(async () => {
@@ -60,7 +61,7 @@ describe('moving to another key', () => {
       await cloud.vault.disableKeyVersion({ name: set.keyVersion });
       assert.deepEqual(await cloud.read(first.name, open.accessToken, 0, 4_096), content);
       const { virtualMachine } = open;
-      const again = await cloud.compute.openDisk({ name: first.name, virtualMachine });
+      const again = await openDisk(cloud.compute, { name: first.name, virtualMachine });
       assert.equal(again.keyVersion, next.keyVersion);
       assert.deepEqual(await cloud.read(first.name, again.accessToken, 0, 4_096), content);
       const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name } });
@@ -78,7 +79,7 @@ describe('moving to another key', () => {
       const disk = await cloud.newDisk({ set });
       const next = await cloud.newKey(set.vault);
       const target = { name: disk.name, targetKeyVersion: next.keyVersion, generation: 2 };
-      await assert.rejects(cloud.setsWorkload.rewrapDek(target), { reason: 'GENERATION_OUTDATED' });
+      await assert.rejects(rewrapDek(cloud.setsWorkload, target), { reason: 'GENERATION_OUTDATED' });
       const begun = {
         diskEncryptionSet: set.name,
         generation: 2,
@@ -90,8 +91,8 @@ describe('moving to another key', () => {
       const below = { diskEncryptionSet: set.name, belowGeneration: 2 };
       assert.equal((await cloud.setsWorkload.listEncryptedResources(below)).resources.length, 1);
       const [one, two] = await Promise.all([
-        cloud.setsWorkload.rewrapDek(target),
-        cloud.setsWorkload.rewrapDek(target),
+        rewrapDek(cloud.setsWorkload, target),
+        rewrapDek(cloud.setsWorkload, target),
       ]);
       assert.deepEqual(one, two);
       assert.equal(one.keyVersion, next.keyVersion);
@@ -210,7 +211,7 @@ describe('damage and crashes', () => {
       keyVersion: next.keyVersion,
       principal: set.principal,
     });
-    await cloud.setsWorkload.rewrapDek({ name: disk.name, targetKeyVersion: next.keyVersion, generation: 2 });
+    await rewrapDek(cloud.setsWorkload, { name: disk.name, targetKeyVersion: next.keyVersion, generation: 2 });
     // As if the service had died between the header and the event: the event and the row are taken back.
     const { sql } = cloud.database;
     await sql`delete from events where stream = ${`disk-${disk.name}`} and type = 'DekRewrapped'`;

@@ -6,6 +6,7 @@ import { StoreUnavailable } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
 import { silence } from '../host/keys/test-vault.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { rewrapDek } from '../testing/test-one-disk.ts';
 
 const content = randomBytes(8_192);
 const under = (diskEncryptionSet: string) =>
@@ -50,10 +51,10 @@ test('CMK-112: wherever a rewrap failed, once it is done a loss of the new versi
     const read = await host.reader();
     const target = await beginMove(host);
     host.faults.arm(failAt, 'once');
-    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     assert.deepEqual(await read(content.length), content, `I/O went on, fault at call ${failAt}`);
-    await host.asSets.rewrapDek(target);
+    await rewrapDek(host.asSets, target);
     assert.deepEqual(await read(content.length), content, `I/O goes on, fault at call ${failAt}`);
     await loseTarget(host, target.targetKeyVersion);
     await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
@@ -67,12 +68,12 @@ test('CMK-88: wherever a crash cut a move short, nothing of the old wrap is left
     const read = await host.reader();
     const target = await beginMove(host);
     host.faults.arm(failAt, 'crash');
-    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     await host.restart();
     const left = { diskEncryptionSet: setName, belowGeneration: target.generation };
     const { resources } = await host.asSets.listEncryptedResources(left);
-    if (resources.length > 0) await host.asSets.rewrapDek(target);
+    if (resources.length > 0) await rewrapDek(host.asSets, target);
     assert.deepEqual(await host.wrapsAtRest(diskName), [target.targetKeyVersion], `crash at call ${failAt}`);
     assert.deepEqual(await read(content.length), content);
     await host.stop();
@@ -90,7 +91,7 @@ test('CMK-112: an open disk whose move nobody knows to be stored is under the ve
   const read = await host.reader();
   const target = await beginMove(host);
   isSilent = true;
-  await assert.rejects(host.asSets.rewrapDek(target), { reason: 'STORE_UNAVAILABLE' });
+  await assert.rejects(rewrapDek(host.asSets, target), { reason: 'STORE_UNAVAILABLE' });
   isSilent = false;
   assert.deepEqual(await read(content.length), content);
   await loseTarget(host, target.targetKeyVersion);
@@ -110,7 +111,7 @@ test('CMK-112, G6: a disk that a host finds open when it begins anew is under th
   const read = await host.reader();
   const target = await beginMove(host);
   isSilent = true;
-  await assert.rejects(host.asSets.rewrapDek(target), { reason: 'STORE_UNAVAILABLE' });
+  await assert.rejects(rewrapDek(host.asSets, target), { reason: 'STORE_UNAVAILABLE' });
   // Nobody asks for the move again, nor needs the version before any more.
   await host.restart();
   host.forgetKeysBefore(setName);
@@ -128,7 +129,7 @@ test('CMK-112: a DEK fetched while its disk moves counts as under the new versio
   const hold = host.holdUnwrap();
   const reading = read(content.length);
   await hold.reached;
-  await host.asSets.rewrapDek(target);
+  await rewrapDek(host.asSets, target);
   hold.release();
   assert.deepEqual(await reading, content);
   await loseTarget(host, target.targetKeyVersion);
@@ -145,7 +146,7 @@ const moveBeforeAnswer = async <Result>(host: DiskHost, ask: () => Promise<Resul
   asked.catch(() => undefined);
   while (host.unwrapCalls() === before) await pause(1);
   host.setDelay(0);
-  await host.asSets.rewrapDek(target);
+  await rewrapDek(host.asSets, target);
   host.forgetKeysBefore(setName);
   return asked;
 };
@@ -173,7 +174,7 @@ test('CMK-88: a failed change of encryption after a failed rewrap is not taken f
     const host = await hostWithDisk();
     const target = await beginMove(host);
     host.faults.arm(failAt, 'once');
-    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     const missing = under('subscriptions/s/resourceGroups/g/diskEncryptionSets/none');
     await assert.rejects(host.disks.changeDiskEncryption({ name: diskName, encryption: missing }), {
@@ -193,10 +194,10 @@ test('CMK-88: growing after a failed rewrap leaves the events with the version t
     const host = await hostWithDisk();
     const target = await beginMove(host);
     host.faults.arm(failAt, 'once');
-    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     await host.disks.growDisk({ name: diskName, sizeGib: 2 });
-    await host.asSets.rewrapDek(target);
+    await rewrapDek(host.asSets, target);
     const { keyVersion, sizeGib } = await host.disks.getDisk({ name: diskName });
     assert.deepEqual({ keyVersion, sizeGib }, { keyVersion: target.targetKeyVersion, sizeGib: 2 });
     host.forgetKeysBefore(setName);
@@ -213,7 +214,7 @@ test('VM-27: a rewrap after a failed growth leaves the events with the size the 
     host.faults.arm(failAt, 'once');
     const [growth] = await Promise.allSettled([host.disks.growDisk({ name: diskName, sizeGib: 2 })]);
     host.faults.disarm();
-    await host.asSets.rewrapDek(await beginMove(host));
+    await rewrapDek(host.asSets, await beginMove(host));
     if (growth?.status === 'rejected' && (await host.disks.getDisk({ name: diskName })).sizeGib === 2) ahead += 1;
     await host.disks.growDisk({ name: diskName, sizeGib: 2 });
     assert.equal((await host.disks.getDisk({ name: diskName })).sizeGib, 2, `fault at call ${failAt}`);
@@ -229,7 +230,7 @@ test('CMK-112, G6: growing an open disk after a failed rewrap puts it under the 
     const read = await host.reader();
     const target = await beginMove(host);
     host.faults.arm(failAt, 'once');
-    await Promise.allSettled([host.asSets.rewrapDek(target)]);
+    await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
     // Nobody can be asked about the new version: what is open goes on for what the last yes is worth.
     host.setVault(silence);
@@ -257,7 +258,7 @@ test('CMK-82: a DEK that is fetched while its disk gets a new generation of the 
   const hold = host.holdUnwrap();
   const reading = read(content.length);
   await hold.reached;
-  await host.asSets.rewrapDek({ name: diskName, targetKeyVersion: keyVersion, generation: generation + 1 });
+  await rewrapDek(host.asSets, { name: diskName, targetKeyVersion: keyVersion, generation: generation + 1 });
   const asked = host.unwraps();
   hold.release();
   assert.deepEqual(await reading, content);
@@ -283,7 +284,7 @@ test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the 
   await host.disks.createDisk({ ...spec, diskId: 'd2', encryption: under(setName) });
   const read = await host.reader();
   const { name: _name, ...first } = await beginMove(host);
-  await host.asSets.rewrapDek({ ...first, name: diskName });
+  await rewrapDek(host.asSets, { ...first, name: diskName });
 
   // Asked for again, beside a disk whose header takes its time to be opened: they keep step.
   const [reached, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -291,7 +292,7 @@ test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the 
   const again = host.asSets.rewrapDeks({ ...first, names: [diskName, other] });
   await reached.promise;
   const next = await beginMove(host);
-  await host.asSets.rewrapDek(next);
+  await rewrapDek(host.asSets, next);
   mayGoOn.resolve();
   await again;
 

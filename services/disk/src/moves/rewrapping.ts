@@ -6,7 +6,7 @@ import {
   type Loaded,
   Rejection,
 } from '@interlock/event-store';
-import type { Clock } from '@interlock/runtime';
+import type { Clock, Logger } from '@interlock/runtime';
 import { existing as existingDisk, grow, refuseChanging, rewrap as rewrapDisk } from '../disk/decider.ts';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
 import type { DiskEvent } from '../disk/events.ts';
@@ -87,9 +87,10 @@ export const openRewrapping = (parts: {
   readonly following: Following;
   readonly turns: Turns;
   readonly clock: Clock;
+  readonly log: Pick<Logger, 'warn'>;
 }): Rewrapping => {
   const { store, disks, snapshots, volumes, headers, stored } = parts;
-  const { sessions, vault, keyAccess, setKeys, turns, clock } = parts;
+  const { sessions, vault, keyAccess, setKeys, turns, clock, log } = parts;
 
   /** What stands in a header, as events and the guard of the generation have it. */
   const factsOf = ({ encryption, volume: { volumeId } }: Wrapped, header: DiskHeader) => {
@@ -169,8 +170,11 @@ export const openRewrapping = (parts: {
         const holder = { ...before, name };
         const header = await headers.current(holder);
         const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
-        // The header says where the DEK is, whatever the vault says now: a no ends the session once it is moved.
-        if (isMoved) await prove(set, key, header.wrap.wrapped).catch(() => undefined);
+        // The DEK has moved, whatever the vault responds now. If it refuses, the session ends.
+        if (isMoved)
+          await prove(set, key, header.wrap.wrapped).catch((error: unknown) =>
+            log.warn('the vault did not grant the key version that a DEK has moved to', { resource: name, error }),
+          );
         await step();
         const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
         return await turns(name, async () => {

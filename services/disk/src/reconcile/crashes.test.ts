@@ -10,6 +10,7 @@ import { type Clock, systemClock } from '@interlock/runtime';
 import { existing } from '../disk/decider.ts';
 import { pieceSize } from '../host/storage/sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { rewrapDek } from '../testing/test-one-disk.ts';
 
 /**
  * Each operation is run over and over; each time the next of its calls to the world (store, files, vault, set) fails, once
@@ -91,7 +92,7 @@ const operations: readonly Operation[] = [
     },
     run: (host) => {
       const { generation, keyVersion: targetKeyVersion } = host.keyOf(setName);
-      return host.asSets.rewrapDek({ name: diskName, generation, targetKeyVersion });
+      return rewrapDek(host.asSets, { name: diskName, generation, targetKeyVersion });
     },
     done: async (host) => {
       assert.equal((await host.disks.getDisk({ name: diskName })).keyVersion, host.keyOf(setName).keyVersion);

@@ -3,6 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { type DiskHost, diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { rewrapDek } from '../testing/test-one-disk.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 const snapshotName = `${parent}/snapshots/s`;
@@ -59,7 +60,7 @@ for (const name of [diskName, snapshotName]) {
     });
     const target = await beginMove(host);
     onHeader = async () => void (await beginMove(host));
-    await assert.rejects(host.asSets.rewrapDek({ name, ...target }), { reason: 'GENERATION_OUTDATED' });
+    await assert.rejects(rewrapDek(host.asSets, { name, ...target }), { reason: 'GENERATION_OUTDATED' });
     // The key of the next generation is gone before anything moves to it, and the set asks for nothing.
     assert.equal(await untilFollowed(host, name, 'overtaken'), target.targetKeyVersion);
     const { generation } = await recordOf(host, name);
@@ -72,7 +73,7 @@ for (const name of [diskName, snapshotName]) {
       const host = await hostWith(t);
       const target = await beginMove(host);
       host.faults.arm(failAt, 'crash');
-      await Promise.allSettled([host.asSets.rewrapDek({ name, ...target })]);
+      await Promise.allSettled([rewrapDek(host.asSets, { name, ...target })]);
       host.faults.disarm();
       await host.restart();
       versions.add(await untilFollowed(host, name, `crash at call ${failAt}`));
@@ -86,7 +87,7 @@ for (const name of [diskName, snapshotName]) {
       const host = await hostWith(t);
       const target = await beginMove(host);
       host.faults.arm(failAt, 'once');
-      await Promise.allSettled([host.asSets.rewrapDek({ name, ...target })]);
+      await Promise.allSettled([rewrapDek(host.asSets, { name, ...target })]);
       host.faults.disarm();
       versions.add(await untilFollowed(host, name, `fault at call ${failAt}`));
     }

@@ -5,6 +5,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isDeepStrictEqual } from 'node:util';
 import { pieceSize } from '../host/storage/sector.ts';
 import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '../host/test-disk-host.ts';
+import { rewrapDek } from '../testing/test-one-disk.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 const snapshotName = `${parent}/snapshots/s`;
@@ -28,7 +29,7 @@ const moveTo = (name: string) => async (host: DiskHost) => {
     belowGeneration: generation,
   });
   // As the set does it: what is listed no more has moved.
-  if (resources.some((one) => one.name === name)) await host.asSets.rewrapDek({ name, generation, targetKeyVersion });
+  if (resources.some((one) => one.name === name)) await rewrapDek(host.asSets, { name, generation, targetKeyVersion });
 };
 
 /** Ways to take something from its key that nobody opens. `take` is asked for again by whoever asked for it before. */

@@ -27,6 +27,7 @@ import { assemble } from '../assemble.ts';
 import { accessTokenKey } from '../host/data/access-token.ts';
 import { leaseDefaults } from '../host/keys/lease.ts';
 import { folderVolumeFiles } from '../host/volume/volume-files.ts';
+import { openDisk } from './test-one-disk.ts';
 
 export const resourceGroup = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
@@ -271,7 +272,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
       ),
     async openNew(name, virtualMachine = `${resourceGroup}/virtualMachines/vm-${randomUUID().slice(0, 8)}`) {
       await compute.attachDisk({ name, virtualMachine, requestId: randomUUID() });
-      return { ...(await compute.openDisk({ name, virtualMachine })), virtualMachine };
+      return { ...(await openDisk(compute, { name, virtualMachine })), virtualMachine };
     },
     async write(name, token, offset, ...pieces) {
       async function* requests() {

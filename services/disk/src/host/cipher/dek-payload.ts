@@ -1,12 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
-import { dekLength, secretBytes } from './dek.ts';
-
-/** Who a DEK is for: both are UUIDs in their usual form. */
-export interface DekOwner {
-  readonly dekId: string;
-  readonly diskId: string;
-}
+import { type DekOwner, dekLength, secretBytes } from './dek.ts';
 
 /** DEK ‖ DEK id (16) ‖ disk id (16): fits RSA-OAEP-256 under the smallest key (190 bytes). */
 export const dekPayloadLength = dekLength + 16 + 16;

@@ -1,7 +1,12 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import type { DekOwner } from './dek-payload.ts';
 import { destroyedCipher, openXts, type SectorCipher, xtsKeyLength } from './xts.ts';
 import type { XtsMask } from './xts-mask.ts';
+
+/** What a DEK is made for. Both are UUIDs in their usual form. */
+export interface DekOwner {
+  readonly dekId: string;
+  readonly diskId: string;
+}
 
 /** Length of a data encryption key: the AES-256 key of the rules, 32 random bytes. Rule CMK-12. */
 export const dekLength = 32;

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
+import { closeDisk } from '../../testing/test-one-disk.ts';
 import { type LeaseHost, startLeaseHost } from '../keys/test-lease-host.ts';
 import { refusal, silence, type VaultMood } from '../keys/test-vault.ts';
 import { openRegaining } from './regaining.ts';
@@ -46,7 +47,7 @@ test(
   async () => {
     const { host, clock, run, until, read, stop } = await paused();
     const beganMs = clock.monotonicMs();
-    await run(host.disks.closeDisk({ name: 'subscriptions/s/resourceGroups/g/disks/d', virtualMachine }));
+    await run(closeDisk(host.disks, { name: 'subscriptions/s/resourceGroups/g/disks/d', virtualMachine }));
     host.setVault('well');
     await until(() => read.outcome() !== undefined);
     assert.equal(read.outcome(), 'ATTACH_EPOCH_OUTDATED');

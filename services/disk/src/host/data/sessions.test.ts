@@ -12,6 +12,7 @@ import { beginAccess } from '../../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../../disk/decider.ts';
 import { disks as diskStreams } from '../../disk/state.ts';
 import { createTurns } from '../../disk/turns.ts';
+import { closeDisk, openDisk } from '../../testing/test-one-disk.ts';
 import { openDiskCipher } from '../cipher/dek.ts';
 import { openHeaders } from '../header/genuine-headers.ts';
 import { replaceHeader, volumeRefOf, writeFirstHeader } from '../header/headers.ts';
@@ -107,15 +108,15 @@ const name = diskName;
 /** Gives access to the disk. @returns the token */
 const openToMachine = async ({ disks }: DiskHost): Promise<string> => {
   await disks.attachDisk({ name, virtualMachine, requestId: 'r' });
-  return (await disks.openDisk({ name, virtualMachine })).accessToken;
+  return (await openDisk(disks, { name, virtualMachine })).accessToken;
 };
 const openToUser = async ({ disks }: DiskHost): Promise<string> =>
   (await disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 })).accessToken;
 const ends: readonly (readonly [string, typeof openToMachine, (disks: DiskHost['disks']) => Promise<unknown>])[] = [
-  ['a close', openToMachine, (disks) => disks.closeDisk({ name, virtualMachine })],
+  ['a close', openToMachine, (disks) => closeDisk(disks, { name, virtualMachine })],
   ['a close beside others', openToMachine, (disks) => disks.closeDisks({ closings: [{ name, virtualMachine }] })],
   ['a detach', openToMachine, (disks) => disks.detachDisk({ name, virtualMachine })],
-  ['a newer open', openToMachine, (disks) => disks.openDisk({ name, virtualMachine })],
+  ['a newer open', openToMachine, (disks) => openDisk(disks, { name, virtualMachine })],
   ['the end of direct access', openToUser, (disks) => disks.endAccess({ name })],
 ];
 for (const [what, open, end] of ends) {

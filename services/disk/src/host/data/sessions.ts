@@ -393,6 +393,6 @@ const noToken = (token: string | undefined): Rejection =>
     ? new Rejection(
         'UNAUTHENTICATED',
         'DISK_ACCESS_TOKEN_MISSING',
-        'metadata "x-interlock-disk-access" must carry the token of OpenDisk or BeginAccess',
+        'metadata "x-interlock-disk-access" must carry the token of OpenDisks or BeginAccess',
       )
-    : new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'the access token is none of this disk');
+    : new Rejection('UNAUTHENTICATED', 'DISK_ACCESS_TOKEN_INVALID', 'the access token does not belong to this disk');

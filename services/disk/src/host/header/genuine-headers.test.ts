@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { hash, randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { rewrapDek } from '../../testing/test-one-disk.ts';
 import { encodeDekPayload } from '../cipher/dek-payload.ts';
 import {
   type DiskHost,
@@ -39,7 +40,7 @@ const rotate = async (host: DiskHost, ...names: readonly string[]): Promise<void
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
   await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
-  for (const name of names) await host.asSets.rewrapDek({ name, generation, targetKeyVersion: keyVersion });
+  for (const name of names) await rewrapDek(host.asSets, { name, generation, targetKeyVersion: keyVersion });
 };
 /** What was reported about headers, in order. */
 const findings = ({ log }: DiskHost): readonly string[] =>

@@ -1,8 +1,8 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../../disk/encryption.ts';
-import { dekLength, matchesDekAuthenticator, secretBytes } from '../cipher/dek.ts';
-import { type DekOwner, encodeDekPayload, openDekPayload } from '../cipher/dek-payload.ts';
+import { type DekOwner, dekLength, matchesDekAuthenticator, secretBytes } from '../cipher/dek.ts';
+import { encodeDekPayload, openDekPayload } from '../cipher/dek-payload.ts';
 import type { DekWrap, DiskHeader } from '../header/disk-header-format.ts';
 import type { KeyGrant } from './lease.ts';
 import { type PlatformKey, platformAlgorithm } from './platform-key.ts';

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import { usableMs } from '@interlock/runtime';
+import { openDisk } from '../../testing/test-one-disk.ts';
 import { setName } from '../test-disk-host.ts';
 import { startLeaseHost } from './test-lease-host.ts';
 import { refusal, silence } from './test-vault.ts';
@@ -326,7 +327,7 @@ test(
       const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
       await (await open('d', sku)).close();
       const hold = host.holdUnwrap();
-      const opening = host.disks.openDisk({
+      const opening = openDisk(host.disks, {
         name: 'subscriptions/s/resourceGroups/g/disks/d',
         virtualMachine: 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d',
       });
@@ -367,7 +368,7 @@ test(
       const parent = 'subscriptions/s/resourceGroups/g';
       await assert.rejects(run(host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: ultra.name })));
       await assert.rejects(
-        run(host.disks.openDisk({ name: ultra.name, virtualMachine: `${parent}/virtualMachines/vm-u` })),
+        run(openDisk(host.disks, { name: ultra.name, virtualMachine: `${parent}/virtualMachines/vm-u` })),
       );
       assert.equal(await ultra.read(), 'ok', 'what was refused changed nothing');
       await ultra.close();
@@ -445,7 +446,7 @@ test(
     await pass(terms.ttlMs * 3);
     assert.equal(await disk.read(), 'ok');
     const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d';
-    await assert.rejects(run(host.disks.openDisk({ name: disk.name, virtualMachine })), { reason: 'KEY_EXPIRED' });
+    await assert.rejects(run(openDisk(host.disks, { name: disk.name, virtualMachine })), { reason: 'KEY_EXPIRED' });
     await pass(terms.ttlMs * 3);
     assert.equal(await disk.read(), 'ok', 'the refusal ended nothing');
     assert.equal((await lease())?.state, 'HELD');

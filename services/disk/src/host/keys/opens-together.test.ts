@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '@interlock/runtime';
+import { openDisk } from '../../testing/test-one-disk.ts';
 import { setName } from '../test-disk-host.ts';
 import { startLeaseHost } from './test-lease-host.ts';
 import { refusal } from './test-vault.ts';
@@ -41,7 +42,7 @@ const prepare = async () => {
       run(
         Promise.allSettled(
           disks.map(({ name, virtualMachine }) =>
-            host.disks.openDisk({ name, virtualMachine }, { deadlineMs: 60_000 }),
+            openDisk(host.disks, { name, virtualMachine }, { deadlineMs: 60_000 }),
           ),
         ),
       ),

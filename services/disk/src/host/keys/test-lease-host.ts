@@ -6,6 +6,7 @@ import type { Lease } from '@interlock/contracts/interlock/disk/v1/lease.ts';
 import { Rejection } from '@interlock/event-store';
 import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import { Metadata } from 'nice-grpc';
+import { closeDisk, openDisk } from '../../testing/test-one-disk.ts';
 import { accessTokenKey } from '../data/access-token.ts';
 import { type DiskHost, setName, startDiskHost } from '../test-disk-host.ts';
 import type { LeaseTerms } from './lease.ts';
@@ -90,7 +91,7 @@ export const startLeaseHost = async (
       const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
       await run(host.disks.createDisk({ parent: group, diskId: id, location: 'l', sku, sizeGib: 1, encryption }));
       await run(host.disks.attachDisk({ name, virtualMachine, requestId: id }));
-      const { accessToken } = await run(host.disks.openDisk({ name, virtualMachine }));
+      const { accessToken } = await run(openDisk(host.disks, { name, virtualMachine }));
       const metadata = new Metadata({ [accessTokenKey]: accessToken });
       const data = () => host.clientWithoutRetries(DiskDataServiceDefinition);
       const reading = async (deadlineMs: number): Promise<void> => {
@@ -113,7 +114,7 @@ export const startLeaseHost = async (
           return { outcome: () => outcome };
         },
         async close() {
-          await run(host.disks.closeDisk({ name, virtualMachine }));
+          await run(closeDisk(host.disks, { name, virtualMachine }));
         },
       };
     },

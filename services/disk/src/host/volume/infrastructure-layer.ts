@@ -1,16 +1,14 @@
 import { createCipheriv, createDecipheriv, createSecretKey, hkdfSync } from 'node:crypto';
 import { type BlockStore, writesDurably, writtenRuns } from '../storage/block-store.ts';
-import type { sectorSize } from '../storage/sector.ts';
 
 /** Bytes of the key of one layer: 256 random bits. */
 export const layerKeyLength = 32;
 
 /**
- * Bytes that are chained together. Storage may write any of the 512-byte parts of a sector and not the others: were they
- * chained, the first bytes of a part behind such a tear would be neither what was written nor what was there before, also where
- * nobody had written to that part. Volumes of earlier versions have their sectors chained as a whole.
+ * Bytes of one CBC chain. A torn write keeps or loses whole 512-byte parts of a sector. If parts shared a chain, the first
+ * bytes of an untouched part after the tear would decrypt to neither the old nor the new content.
  */
-export type LayerUnit = 512 | typeof sectorSize;
+const unit = 512;
 
 /** Purposes the key of a layer is used for; the strings are part of the format of every disk that is encrypted twice. */
 const purposes = { data: 'interlock layer v1: CBC data key', iv: 'interlock layer v1: ESSIV key' } as const;
@@ -24,7 +22,7 @@ const blockSize = 16;
  * sector is torn where it was below, so everything above works as without it.
  * @param key `layerKeyLength` bytes; the caller clears them
  */
-export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array, unit: LayerUnit): BlockStore => {
+export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): BlockStore => {
   const derive = (purpose: keyof typeof purposes) => {
     const bytes = new Uint8Array(hkdfSync('sha256', key, new Uint8Array(0), purposes[purpose], layerKeyLength));
     const derived = createSecretKey(bytes);

@@ -79,11 +79,7 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
       throw new Error(`the ${part} of volume ${volumeId} was made and is not there`);
     },
     async remove(volumeId) {
-      for (const path of parts.map((part) => pathOf(volumeId, part))) {
-        await rm(path, { force: true });
-        // Earlier versions kept the lock of a part beside it.
-        await rm(`${path}.lock`, { force: true });
-      }
+      for (const part of parts) await rm(pathOf(volumeId, part), { force: true });
     },
     async allocatedBytes(volumeId) {
       try {

@@ -6,9 +6,7 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { platformKey } from '../keys/platform-key.ts';
-import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
-import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
 import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
 import { openVolumes } from './volumes.ts';
 
@@ -97,36 +95,4 @@ test('CMK-70, G5: a volume whose lower layer has lost its key is not opened as o
   await assert.rejects(volumes.copy(volumeId, randomUUID(), true, unchecked), { reason: 'LAYER_CORRUPT' });
   isLost = false;
   assert.deepEqual(await contentOf(volumeId), Buffer.from(content));
-});
-
-test('CMK-70, G5: a volume whose lower layer was made by an earlier version is read as that made it, and so is a copy of it', async () => {
-  const random = systemRandom;
-  const files = memoryVolumeFiles(random);
-  const key = platformKey(masterKey(random.bytes(32)), random);
-  const volumes = openVolumes({ files, platformKey: key, hostEpoch: 1, random });
-  const [volumeId, copyId] = [randomUUID(), randomUUID()];
-  await volumes.create(volumeId, sizeBytes, true);
-  const layerKey = random.bytes(layerKeyLength);
-  const sealed = key.seal('interlock infrastructure layer', layerKey);
-  const layer = Buffer.alloc(sectorSize);
-  layer.writeUInt16BE(sealed.length);
-  layer.set(sealed, 2);
-  const content = random.bytes(sectorSize);
-  for (const [part, work] of [
-    ['layer', (store: BlockStore) => store.write(0, layer)],
-    ['data', (store: BlockStore) => withInfrastructureLayer(store, layerKey, sectorSize).write(0, content)],
-  ] as const) {
-    const store = await files.open(volumeId, part);
-    assert.ok(store);
-    await work(store);
-    await store.close();
-  }
-  await volumes.copy(volumeId, copyId, true, unchecked);
-  for (const id of [volumeId, copyId]) {
-    const { store } = await volumes.open(id, true);
-    const back = Buffer.alloc(sectorSize);
-    await store.read(0, back);
-    assert.deepEqual(back, Buffer.from(content));
-    await store.close();
-  }
 });

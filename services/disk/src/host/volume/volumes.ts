@@ -6,7 +6,7 @@ import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../ownership.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
-import { type LayerUnit, layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
+import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
 import { SharedStore } from './shared-store.ts';
 import type { VolumeFiles } from './volume-files.ts';
 import { createWriteGate, type WriteGate } from './write-gate.ts';
@@ -49,11 +49,8 @@ export interface Volumes {
   close(): Promise<void>;
 }
 
-/** What the key of a lower layer is sealed for, by what is chained together in it. The strings are part of the format of volumes. */
-const layerPurposes = {
-  512: 'interlock infrastructure layer in units of 512 bytes',
-  [sectorSize]: 'interlock infrastructure layer',
-} as const satisfies Record<LayerUnit, string>;
+/** The purpose that the key of a lower layer is sealed for. Part of the format of volumes. */
+const layerPurpose = 'interlock infrastructure layer in units of 512 bytes';
 const layerSize = sectorSize;
 
 interface Shared extends OpenVolume {
@@ -122,9 +119,9 @@ export const openVolumes = (parts: {
       await withHeader(volumeId, (header) =>
         stampHostEpoch(header, hostEpoch, () => hostReplaced({ volume: volumeId }, hostEpoch)),
       );
-      const layer = isLayered ? await layerOf(volumeId) : undefined;
-      const store = layer ? withInfrastructureLayer(raw, layer.key, layer.unit) : raw;
-      layer?.key.fill(0);
+      const layerKey = isLayered ? await layerKeyOf(volumeId) : undefined;
+      const store = layerKey ? withInfrastructureLayer(raw, layerKey) : raw;
+      layerKey?.fill(0);
       return { raw, store, gate: createWriteGate(), uses: 0 };
     } catch (error) {
       await raw.close();
@@ -132,17 +129,15 @@ export const openVolumes = (parts: {
     }
   };
 
-  const layerOf = async (volumeId: string): Promise<{ readonly key: Uint8Array; readonly unit: LayerUnit }> => {
+  const layerKeyOf = async (volumeId: string): Promise<Uint8Array> => {
     const store = await files.open(volumeId, 'layer');
     if (!store) throw layerCorrupt(volumeId, 'its key is gone');
     try {
       const sector = Buffer.alloc(layerSize);
       await store.read(0, sector);
       const sealed = sector.subarray(2, 2 + sector.readUInt16BE(0));
-      for (const unit of [512, sectorSize] as const) {
-        const key = platformKey.unseal(layerPurposes[unit], sealed);
-        if (key?.length === layerKeyLength) return { key, unit };
-      }
+      const key = platformKey.unseal(layerPurpose, sealed);
+      if (key?.length === layerKeyLength) return key;
     } finally {
       await store.close();
     }
@@ -154,7 +149,7 @@ export const openVolumes = (parts: {
     const key = random.bytes(layerKeyLength);
     try {
       const sector = Buffer.alloc(layerSize);
-      const sealed = platformKey.seal(layerPurposes[512], key);
+      const sealed = platformKey.seal(layerPurpose, key);
       sector.writeUInt16BE(sealed.length);
       sector.set(sealed, 2);
       await store.write(0, sector);
