@@ -11,7 +11,7 @@ import { assemble as assembleSets } from '../../../services/disk-encryption-set/
 import { assemble as assembleIdentity, type IdentitySettings } from '../../../services/identity/src/assemble.ts';
 import { hashSecret } from '../../../services/identity/src/token/tokens.ts';
 import { assemble as assembleKeyVault } from '../../../services/key-vault/src/assemble.ts';
-import { createSimulatedRsa } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
+import { SimulatedRsa } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import type { CipherWatch } from '../oracle/ciphers.ts';
 
@@ -168,7 +168,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
           settings: {
             masterKeys: { current: masterKeys.vault, previous: [] },
             sealKeys: hardware.sealKeys,
-            engine: (sealing) => createSimulatedRsa({ sealing, random: seams.random }),
+            engine: (sealing) => new SimulatedRsa({ sealing, random: seams.random }),
             vaultUriSuffix: 'vault.simulation',
             purgeProtectionDefault: false,
             retentionDayMs: settings.retentionDayMs,

@@ -2,14 +2,14 @@ import { checkPrimeSync, createPrivateKey, createPublicKey, type KeyObject } fro
 import { Rejection } from '@interlock/event-store';
 import { checkSize, type RsaImport, type RsaPublicJwk } from './rsa.ts';
 
-/** The private half (PKCS#8 DER; whoever asked clears it) and the public half of a key that passed every check. */
+/** A key that passed every check. `pkcs8` (DER) is its private half; the caller overwrites it. */
 export interface ImportedKey {
   readonly bits: number;
   readonly publicJwk: RsaPublicJwk;
   readonly pkcs8: Uint8Array;
 }
 
-/** OpenSSL (`OPENSSL_RSA_SMALL_MODULUS_BITS`) uses no key with a larger modulus whose public exponent has more than 64 bits. */
+/** Above this modulus size OpenSSL (`OPENSSL_RSA_SMALL_MODULUS_BITS`) accepts a public exponent of at most 64 bits. */
 const smallModulusBits = 3_072;
 
 const privateFields = ['d', 'p', 'q', 'dp', 'dq', 'qi'] as const;
@@ -20,8 +20,8 @@ const refuse = (reason: string, message: string, field?: string) =>
   new Rejection('INVALID_ARGUMENT', reason, message, field ? { field } : {});
 
 /**
- * Reads a key made elsewhere and checks that it is a sound RSA key: size, exponents, two distinct primes whose product
- * is the modulus, and CRT values that fit. A key that merely parses could wrap DEKs that nobody can ever unwrap.
+ * Reads an existing key and checks that it is a sound RSA key: size, exponents, two distinct primes whose product is the
+ * modulus, and CRT values that fit. A key that merely parses could wrap DEKs that cannot be unwrapped.
  * @throws Rejection NOT_AN_RSA_KEY, PRIVATE_PART_MISSING, KEY_MALFORMED, KEY_WEAK, KEY_SIZE_UNSUPPORTED, PEM_ENCRYPTED.
  * Rules CMK-20, KV-21, KV-93.
  */
@@ -47,7 +47,11 @@ export function publicJwkOf(key: KeyObject): RsaPublicJwk {
 
 function jwkOfPem(pem: string): Record<string, unknown> {
   if (pem.includes('ENCRYPTED')) {
-    throw refuse('PEM_ENCRYPTED', 'key is an encrypted PEM; decrypt it first: the vault takes no passphrase', 'pem');
+    throw refuse(
+      'PEM_ENCRYPTED',
+      'key is an encrypted PEM; decrypt it first, because the vault accepts no passphrase',
+      'pem',
+    );
   }
   const key = parsePem(pem);
   if (key.asymmetricKeyType !== 'rsa') {
@@ -56,12 +60,12 @@ function jwkOfPem(pem: string): Record<string, unknown> {
   return { ...key.export({ format: 'jwk' }) };
 }
 
-/** A PEM with only a public half is read too, so that the answer can say what is missing. */
+/** Also reads a PEM with only a public half, so that the error can name the missing part. */
 function parsePem(pem: string): KeyObject {
   try {
     return pem.includes('PRIVATE KEY') ? createPrivateKey(pem) : createPublicKey(pem);
   } catch {
-    // The parser's own text may quote its input, and the input is a private key.
+    // The parser's message may quote its input, which is a private key.
     throw refuse('KEY_MALFORMED', 'key is not a PEM of a private key (PKCS#8 or PKCS#1)', 'pem');
   }
 }

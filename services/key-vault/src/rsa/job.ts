@@ -12,7 +12,7 @@ import {
 import { digestInfo, encodePss, matchesPss, pkcs1Message } from './padding.ts';
 import { badCiphertext, type RsaPublicJwk } from './rsa.ts';
 
-/** What is done to a value. Lengths and algorithms were checked before. */
+/** An operation on a value. The pool has checked lengths and algorithms. */
 export type RsaWork =
   | { readonly operation: 'encrypt'; readonly publicKey: PublicKeyRef; readonly algorithm: string }
   | { readonly operation: 'decrypt'; readonly version: string; readonly algorithm: string }
@@ -33,13 +33,13 @@ export type RsaWork =
       readonly signature: Uint8Array;
     };
 
-/** One piece of work. */
+/** An operation and its value. */
 export interface RsaJob {
   readonly work: RsaWork;
   readonly value: Uint8Array;
 }
 
-/** Whether the same is done to the value, with the same key: a version has one key for ever. */
+/** Whether both are the same operation with the same keys: the key of a version never changes. */
 export const isSameWork = (one: RsaWork, other: RsaWork): boolean => {
   if (one.operation !== other.operation || one.algorithm !== other.algorithm || one.operation === 'verify')
     return false;
@@ -52,13 +52,13 @@ export const isSameWork = (one: RsaWork, other: RsaWork): boolean => {
   );
 };
 
-/** The public half of a version, so that a worker that never saw the version can use it. */
+/** The public half of a version. */
 export interface PublicKeyRef {
   readonly version: string;
   readonly jwk: RsaPublicJwk;
 }
 
-/** The keys of one worker: parsed once, used for every job (parsing costs as much as a private operation). */
+/** The keys of one thread, parsed once: parsing costs as much as a private operation. */
 export interface Keyring {
   addPrivate(version: string, pkcs8: Uint8Array): void;
   privateKey(version: string): KeyObject;
@@ -66,10 +66,10 @@ export interface Keyring {
   forget(version: string): void;
 }
 
-/** Public keys a worker keeps parsed. They are no secret; the limit only bounds memory. */
+/** Public keys a thread keeps parsed; the limit bounds memory. */
 const publicKeysMax = 10_000;
 
-/** An empty keyring. Which private keys it holds is decided by the pool, which also bounds their number. */
+/** An empty keyring. The pool decides which private keys it holds, and bounds their number. */
 export function createKeyring(): Keyring {
   const privateKeys = new Map<string, KeyObject>();
   const publicKeys = new Map<string, KeyObject>();
@@ -84,7 +84,7 @@ export function createKeyring(): Keyring {
     },
     privateKey(version) {
       const key = privateKeys.get(version);
-      if (!key) throw new Error(`the pool sent a job for ${version} without its key`);
+      if (!key) throw new Error(`the pool sent a job with ${version} without its key`);
       return key;
     },
     publicKey({ version, jwk }) {
@@ -106,8 +106,8 @@ export function createKeyring(): Keyring {
 }
 
 /**
- * Does one job, on this thread, and overwrites its value. @returns the answer; of `verify` one byte, 1 for true.
- * @throws Rejection BAD_CIPHERTEXT.
+ * Does one job on this thread and overwrites its value. @returns the result; of `verify` one byte, 1 for true
+ * @throws Rejection BAD_CIPHERTEXT
  */
 export function performRsaJob(keyring: Keyring, { work, value }: RsaJob): Uint8Array {
   try {
@@ -119,7 +119,7 @@ export function performRsaJob(keyring: Keyring, { work, value }: RsaJob): Uint8A
       case 'rewrap': {
         const plaintext = decrypt(keyring.privateKey(work.version), work.algorithm, value);
         try {
-          // Longer than the target takes: not a DEK of ours, whatever it opened to.
+          // The target cannot encrypt it, so it is no DEK.
           if (plaintext.length > work.targetLimit) throw badCiphertext(work.algorithm);
           return encrypt(keyring.publicKey(work.publicKey), work.targetAlgorithm, plaintext);
         } finally {
@@ -138,7 +138,7 @@ export function performRsaJob(keyring: Keyring, { work, value }: RsaJob): Uint8A
   }
 }
 
-/** Padding options of an encryption algorithm. Rule KV-40. */
+/** Padding of an encryption algorithm (KV-40). */
 function paddingOf(algorithm: string): Padding {
   if (algorithm === 'RSA1_5') return { padding: constants.RSA_PKCS1_PADDING };
   const oaepHash = algorithm === 'RSA-OAEP-256' ? 'sha256' : 'sha1';
@@ -151,9 +151,8 @@ interface Padding {
 }
 
 /**
- * A key with the padding of its next operation, as `node:crypto` takes it. The object is the key itself and not one around
- * it: Node tries first whether that is a key, and throws and catches two errors with their stacks until it knows, which is a
- * twentieth of an unwrap.
+ * A key with the padding of its next operation, as `node:crypto` takes it. Given an object around the key, Node throws and
+ * catches two errors before it finds the key, which costs a twentieth of an unwrap. So the padding is set on the key itself.
  */
 const padded = (key: KeyObject, { padding, oaepHash }: Padding): KeyObject => Object.assign(key, { padding, oaepHash });
 
@@ -172,7 +171,7 @@ function decrypt(key: KeyObject, algorithm: string, ciphertext: Uint8Array): Uin
   try {
     return privateDecrypt(padded(key, paddingOf(algorithm)), ciphertext);
   } catch {
-    // OpenSSL's text says at which step it failed, which nobody outside may learn.
+    // OpenSSL's message names the step that failed, which callers must not learn.
     throw badCiphertext(algorithm);
   }
 }
@@ -181,7 +180,7 @@ function openRaw(key: KeyObject, ciphertext: Uint8Array): Uint8Array | undefined
   try {
     return privateDecrypt(padded(key, { padding: constants.RSA_NO_PADDING }), ciphertext);
   } catch {
-    // Raw RSA refuses only a number that is not below the modulus: no ciphertext of this key.
+    // Raw RSA refuses only a number that is not below the modulus.
     return undefined;
   }
 }
@@ -202,7 +201,7 @@ function verify(key: KeyObject, algorithm: string, hash: string, digest: Uint8Ar
   try {
     opened = publicDecrypt(padded(key, { padding }), signature);
   } catch {
-    // Not below the modulus, or not padded as a signature: it is a signature of nothing.
+    // Not below the modulus, or not padded as a signature.
     return false;
   }
   return isPkcs1 ? Buffer.compare(opened, digestInfo(hash, digest)) === 0 : matchesPss(hash, digest, opened);

@@ -1,8 +1,8 @@
 import { createHash, timingSafeEqual } from 'node:crypto';
 
 /**
- * Paddings that OpenSSL offers only together with a hash of the message (signatures), or only in a form that answers a
- * changed ciphertext with random bytes (RSA1_5 decryption). Both are built here on the raw RSA operation.
+ * Paddings built on the raw RSA operation. OpenSSL offers those of signatures only together with a hash of the message, and
+ * for RSA1_5 it decrypts a changed ciphertext to random bytes.
  */
 
 /** ASN.1 DigestInfo up to the digest itself (RFC 8017, section 9.2, note 1). */
@@ -19,7 +19,7 @@ export function digestInfo(hash: string, digest: Uint8Array): Uint8Array {
   return Buffer.concat([prefix, digest]);
 }
 
-/** MGF1 (RFC 8017, appendix B.2.1): `length` mask bytes from `seed`. */
+/** MGF1 (RFC 8017, appendix B.2.1). */
 function mask(hash: string, seed: Uint8Array, length: number): Uint8Array {
   const blocks: Buffer[] = [];
   const counter = Buffer.alloc(4);
@@ -65,10 +65,10 @@ export function matchesPss(hash: string, digest: Uint8Array, encoded: Uint8Array
 }
 
 /**
- * The message inside a PKCS#1 v1.5 encryption block, or undefined when the padding is wrong. OpenSSL answers wrong
- * padding with random bytes; the vault must answer with an error and never with a different plaintext (rule KV-42).
- * That is an oracle only for somebody who may not decrypt anyway, and callers of `decrypt` may. A change that leaves
- * the padding intact cannot be noticed: the reason why RSA1_5 is off by default and never wraps a DEK (rule KV-40).
+ * The message inside a PKCS#1 v1.5 encryption block, or undefined when the padding is wrong: the vault must refuse such a
+ * ciphertext and never return a different plaintext (KV-42). The refusal is no padding oracle, because its callers may
+ * decrypt anyway. A change that leaves the padding intact is not noticed: so RSA1_5 is off by default and never wraps a
+ * DEK (KV-40).
  */
 export function pkcs1Message(block: Uint8Array): Uint8Array | undefined {
   const end = block.indexOf(0, 2);

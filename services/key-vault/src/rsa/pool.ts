@@ -1,6 +1,7 @@
 import type { Sealing } from '../sealing/sealing.ts';
-import { createRsaDispatch } from './dispatch.ts';
-import { createKeyMaker, rsaClosed } from './making.ts';
+import { RsaDispatch } from './dispatch.ts';
+import type { RsaJob } from './job.ts';
+import { KeyMaker } from './key-maker.ts';
 import {
   type CipherJob,
   checkCiphertext,
@@ -9,124 +10,111 @@ import {
   checkSize,
   modulusLength,
   plaintextLimit,
+  type RewrapJob,
   type RsaEngine,
   type RsaKey,
 } from './rsa.ts';
-import { createRsaThread } from './thread.ts';
+import { WorkerThread } from './thread.ts';
 
 /** How an RSA pool is built. */
 export interface RsaPoolOptions {
   readonly sealing: Sealing;
-  /** Threads: as many as there are cores, at least 1. */
+  /** Threads that use keys, at least 1: as many as there are cores. */
   readonly workers: number;
-  /** Whether RSA1_5 may be used. Rule KV-40. Default false. */
+  /** Whether RSA1_5 may be used (KV-40). Default false. */
   readonly legacyPadding?: boolean;
-  /** Jobs of one tenant that may wait, in each of the two queues, before new ones are refused. Default 4,096. */
+  /** Jobs of one tenant that may wait, in each of the two queues. Default 4,096. */
   readonly queueLimit?: number;
-  /** Private keys each thread keeps parsed; the least recently used goes first. Default 2,000. */
+  /** Private keys each thread keeps parsed; the least recently used is dropped. Default 2,000. */
   readonly keysPerWorker?: number;
-  /** Script of the threads that use keys; tests pass one that ends when they want. */
+  /** Script of the threads that use keys, and of the thread that makes them; tests replace them. */
   readonly workerUrl?: URL;
-  /** Script of the thread that makes keys; tests pass one that waits. */
   readonly makerUrl?: URL;
 }
 
-const rsaWorker = new URL('./worker.ts', import.meta.url);
+const workerScript = new URL('./worker.ts', import.meta.url);
 
 /**
- * RSA on worker threads, in small batches. The event loop only hands over; private keys are opened inside the threads,
- * which get each sealed key together with its seal key, once. New keys are made on one more thread of lower priority:
- * making a key takes as long as a thousand unwraps.
+ * RSA on worker threads. Private keys are opened only in the threads, which get each sealed key with its seal key once. New
+ * keys are made on one more thread of lower priority, because making a key takes as long as a thousand unwraps.
  */
 export function createRsaPool(options: RsaPoolOptions): RsaEngine {
   const { sealing, legacyPadding = false, queueLimit = 4096, keysPerWorker = 2000 } = options;
-  const { workerUrl = rsaWorker, makerUrl = rsaWorker } = options;
-  const threads = Array.from({ length: Math.max(1, options.workers) }, () => createRsaThread(workerUrl));
-  const maker = createKeyMaker({ thread: createRsaThread(makerUrl, { isBackground: true }), sealing });
-  let running = 0;
-  let onIdle: (() => void) | undefined;
-  let messageId = 0;
-  let closed = false;
+  const { workerUrl = workerScript, makerUrl = workerScript } = options;
+  const threads = Array.from({ length: Math.max(1, options.workers) }, () => new WorkerThread(workerUrl));
+  const dispatch = new RsaDispatch({ threads, sealing, queueLimit, keysPerThread: keysPerWorker });
+  const maker = new KeyMaker(new WorkerThread(makerUrl, { isBackground: true }), sealing);
 
-  const nextId = () => {
-    messageId += 1;
-    return messageId;
-  };
-  /** Work that is waited for when the pool is closed. @throws Rejection UNAVAILABLE RSA_CLOSED */
-  const tracked = async <T>(begin: () => Promise<T>): Promise<T> => {
-    if (closed) throw rsaClosed();
-    running += 1;
-    try {
-      return await begin();
-    } finally {
-      running -= 1;
-      if (running === 0) onIdle?.();
-    }
-  };
-
-  const { submit, evict } = createRsaDispatch({ threads, sealing, queueLimit, keysPerWorker, nextId });
-
-  const encrypt = (key: RsaKey, job: CipherJob) =>
-    tracked(() => {
-      checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
-      const { algorithm, value } = job;
-      const publicKey = { version: key.version, jwk: key.publicJwk };
-      return submit({ work: { operation: 'encrypt', publicKey, algorithm }, value }, key, undefined, job.urgent);
-    });
-  const decrypt = (key: RsaKey, job: CipherJob) =>
-    tracked(() => {
-      checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
-      const { algorithm, value } = job;
-      return submit({ work: { operation: 'decrypt', version: key.version, algorithm }, value }, key, key, job.urgent);
+  const encrypt = async (key: RsaKey, job: CipherJob) =>
+    dispatch.submit(encryptJob(key, job, legacyPadding), { tenant: key.tenant, isUrgent: job.urgent });
+  const decrypt = async (key: RsaKey, job: CipherJob) =>
+    dispatch.submit(decryptJob(key, job, legacyPadding), {
+      tenant: key.tenant,
+      privateKey: key,
+      isUrgent: job.urgent,
     });
 
   return {
     async generate(version, bits, order) {
       checkSize(bits);
-      return maker.make(version, order, (sealKey) => ({ type: 'generate', id: nextId(), version, bits, sealKey }));
+      return maker.make({ type: 'generate', version, bits }, order);
     },
-    import: (version, material, order) =>
-      maker.make(version, order, (sealKey) => ({ type: 'import', id: nextId(), version, material, sealKey })),
+    import: (version, material, order) => maker.make({ type: 'import', version, material }, order),
     encrypt,
     decrypt,
     wrap: encrypt,
     unwrap: decrypt,
-    rewrap: (source, target, job) =>
-      tracked(() => {
-        const wrapped = { algorithm: job.sourceAlgorithm, value: job.value };
-        checkCiphertext(wrapped, modulusLength(source.publicJwk), legacyPadding);
-        const work = {
-          operation: 'rewrap',
-          version: source.version,
-          algorithm: job.sourceAlgorithm,
-          publicKey: { version: target.version, jwk: target.publicJwk },
-          targetAlgorithm: job.targetAlgorithm,
-          targetLimit: plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
-        } as const;
-        return submit({ work, value: job.value }, source, source, job.urgent);
-      }),
-    sign: (key, job) =>
-      tracked(() => {
-        const { hash } = checkDigest(job);
-        const { algorithm, digest: value } = job;
-        return submit({ work: { operation: 'sign', version: key.version, algorithm, hash }, value }, key, key);
-      }),
-    verify: (key, job) =>
-      tracked(async () => {
-        const { hash } = checkDigest(job);
-        const { algorithm, digest: value, signature } = job;
-        const publicKey = { version: key.version, jwk: key.publicJwk };
-        if (signature.length !== modulusLength(key.publicJwk)) return false;
-        const work = { operation: 'verify', publicKey, algorithm, hash, signature } as const;
-        const [matches] = await submit({ work, value }, key);
-        return matches === 1;
-      }),
-    evict,
+    async rewrap(source, target, job) {
+      const { tenant } = source;
+      const options = { tenant, privateKey: source, isUrgent: job.urgent };
+      return dispatch.submit(rewrapJob(source, target, job, legacyPadding), options);
+    },
+    async sign(key, job) {
+      const { hash } = checkDigest(job);
+      const work = { operation: 'sign', version: key.version, algorithm: job.algorithm, hash } as const;
+      return dispatch.submit({ work, value: job.digest }, { tenant: key.tenant, privateKey: key });
+    },
+    async verify(key, { algorithm, digest, signature }) {
+      const { hash } = checkDigest({ algorithm, digest });
+      if (signature.length !== modulusLength(key.publicJwk)) return false;
+      const work = { operation: 'verify', publicKey: publicKeyOf(key), algorithm, hash, signature } as const;
+      const [matches] = await dispatch.submit({ work, value: digest }, { tenant: key.tenant });
+      return matches === 1;
+    },
+    evict: (version) => dispatch.evict(version),
     async close() {
-      closed = true;
-      await maker.close();
-      if (running > 0) await new Promise<void>((resolve) => (onIdle = resolve));
-      await Promise.all(threads.map((thread) => thread.stop()));
+      await Promise.all([maker.close(), dispatch.close()]);
     },
   };
 }
+
+const publicKeyOf = ({ version, publicJwk }: RsaKey) => ({ version, jwk: publicJwk });
+
+const encryptJob = (key: RsaKey, job: CipherJob, legacyPadding: boolean): RsaJob => {
+  checkPlaintext(job, modulusLength(key.publicJwk), legacyPadding);
+  return {
+    work: { operation: 'encrypt', publicKey: publicKeyOf(key), algorithm: job.algorithm },
+    value: job.value,
+  };
+};
+
+const decryptJob = (key: RsaKey, job: CipherJob, legacyPadding: boolean): RsaJob => {
+  checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
+  return { work: { operation: 'decrypt', version: key.version, algorithm: job.algorithm }, value: job.value };
+};
+
+const rewrapJob = (source: RsaKey, target: RsaKey, job: RewrapJob, legacyPadding: boolean): RsaJob => {
+  const { sourceAlgorithm: algorithm, targetAlgorithm, value } = job;
+  checkCiphertext({ algorithm, value }, modulusLength(source.publicJwk), legacyPadding);
+  return {
+    work: {
+      operation: 'rewrap',
+      version: source.version,
+      algorithm,
+      publicKey: publicKeyOf(target),
+      targetAlgorithm,
+      targetLimit: plaintextLimit(targetAlgorithm, modulusLength(target.publicJwk), legacyPadding),
+    },
+    value,
+  };
+};

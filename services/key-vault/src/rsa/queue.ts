@@ -1,111 +1,107 @@
-/** Jobs that wait, in lines. Whoever stands in a short line is served soon, however long another is. */
-export interface FairQueue<Job> {
+import { Rejection } from '@interlock/event-store';
+import { RETRY_AFTER_MS } from '@interlock/rpc';
+
+/** When to call again after `THROTTLED`: about the time in which a small machine works off a full queue. */
+const retryAfterMs = 1_000;
+
+/** How many jobs may wait in a queue. */
+export interface QueueLimits {
+  /** What waits, for the text of the refusal. */
+  readonly what: string;
+  readonly tenantMax: number;
+  readonly totalMax: number;
+}
+
+/** A list of jobs, or several of them that take turns. */
+interface Jobs<Job> {
   readonly length: number;
-  /** @param line for whom the job is done: a key version */
-  push(line: string, job: Job): void;
-  /** Takes up to `count` jobs: one of each line in turn, and from each in the order of coming. */
-  take(count: number): Job[];
-  /** Takes a whole line out. */
-  remove(line: string): Job[];
+  shift(): Job | undefined;
 }
 
-/** A job, and the one behind it. What was taken is held by nobody here, however long a line never ends. */
-interface Place<Job> {
-  readonly job: Job;
-  next: Place<Job> | undefined;
+/** Waiting jobs. Tenants take turns, and the keys of a tenant take turns within the turns of the tenant. */
+export class TenantQueue<Job> {
+  readonly #tenants = new Map<string, KeyQueues<Job>>();
+  readonly #limits: QueueLimits;
+  #length = 0;
+
+  constructor(limits: QueueLimits) {
+    this.#limits = limits;
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  /** @param key jobs with the same key keep their order @throws Rejection RESOURCE_EXHAUSTED THROTTLED */
+  push(tenant: string, key: string, job: Job): void {
+    const { what, tenantMax, totalMax } = this.#limits;
+    const queues = this.#tenants.get(tenant) ?? new KeyQueues<Job>();
+    if (queues.length >= tenantMax) throw throttled(what, tenant, tenantMax);
+    if (this.#length >= totalMax) throw throttled(what, 'this replica', totalMax);
+    this.#tenants.set(tenant, queues);
+    queues.push(key, job);
+    this.#length += 1;
+  }
+
+  /** Takes the next job. */
+  shift(): Job | undefined {
+    if (this.#length === 0) return undefined;
+    this.#length -= 1;
+    return takeTurn(this.#tenants);
+  }
+
+  /** Removes the jobs with a key. */
+  remove(key: string): readonly Job[] {
+    const removed: Job[] = [];
+    for (const [tenant, queues] of this.#tenants) {
+      removed.push(...queues.remove(key));
+      if (queues.length === 0) this.#tenants.delete(tenant);
+    }
+    this.#length -= removed.length;
+    return removed;
+  }
 }
 
-/** An empty queue. */
-export const fairQueue = <Job>(): FairQueue<Job> => {
-  /** In the order of their turns. */
-  const lines = new Map<string, { first: Place<Job>; last: Place<Job> }>();
-  let length = 0;
-  return {
-    get length() {
-      return length;
-    },
-    push(name, job) {
-      const place = { job, next: undefined };
-      const line = lines.get(name);
-      if (line) {
-        line.last.next = place;
-        line.last = place;
-      } else lines.set(name, { first: place, last: place });
-      length += 1;
-    },
-    take(count) {
-      const taken: Job[] = [];
-      // A line that is put back comes after the last one, so the loop goes round.
-      for (const [name, line] of lines) {
-        if (taken.length === count) break;
-        const { job, next } = line.first;
-        line.first.next = undefined;
-        taken.push(job);
-        lines.delete(name);
-        if (next === undefined) continue;
-        line.first = next;
-        lines.set(name, line);
-      }
-      length -= taken.length;
-      return taken;
-    },
-    remove(name) {
-      const removed: Job[] = [];
-      for (let place = lines.get(name)?.first; place; place = place.next) removed.push(place.job);
-      lines.delete(name);
-      length -= removed.length;
-      return removed;
-    },
-  };
+/** The jobs of one tenant. */
+class KeyQueues<Job> implements Jobs<Job> {
+  readonly #keys = new Map<string, Job[]>();
+  length = 0;
+
+  push(key: string, job: Job): void {
+    const jobs = this.#keys.get(key);
+    if (jobs) jobs.push(job);
+    else this.#keys.set(key, [job]);
+    this.length += 1;
+  }
+
+  shift(): Job | undefined {
+    this.length -= 1;
+    return takeTurn(this.#keys);
+  }
+
+  remove(key: string): readonly Job[] {
+    const removed = this.#keys.get(key) ?? [];
+    this.#keys.delete(key);
+    this.length -= removed.length;
+    return removed;
+  }
+}
+
+/** Takes a job of the first list and moves that list behind the others: a map iterates in the order of insertion. */
+const takeTurn = <Job, List extends Jobs<Job>>(lists: Map<string, List>): Job | undefined => {
+  for (const [name, list] of lists) {
+    const job = list.shift();
+    lists.delete(name);
+    if (list.length > 0) lists.set(name, list);
+    return job;
+  }
+  return undefined;
 };
 
-/** Jobs that wait, by tenant and line. Tenants take turns, and the lines of a tenant take turns within its own. */
-export interface TenantQueue<Job> {
-  readonly length: number;
-  /** Jobs of one tenant that wait. */
-  lengthOf(tenant: string): number;
-  /** @param tenant who owns the key @param line see `FairQueue` */
-  push(tenant: string, line: string, job: Job): void;
-  /** Takes the next job of the tenant whose turn it is. */
-  takeOne(): Job | undefined;
-  /** Takes a whole line out, whichever tenant it is of. */
-  remove(line: string): Job[];
-}
-
-/** An empty queue. */
-export const tenantQueue = <Job>(): TenantQueue<Job> => {
-  /** In the order of their turns. */
-  const tenants = new Map<string, FairQueue<Job>>();
-  let length = 0;
-  return {
-    get length() {
-      return length;
-    },
-    lengthOf: (tenant) => tenants.get(tenant)?.length ?? 0,
-    push(tenant, line, job) {
-      const queue = tenants.get(tenant) ?? fairQueue<Job>();
-      tenants.set(tenant, queue);
-      queue.push(line, job);
-      length += 1;
-    },
-    takeOne() {
-      for (const [tenant, queue] of tenants) {
-        const [job] = queue.take(1);
-        tenants.delete(tenant);
-        if (queue.length > 0) tenants.set(tenant, queue);
-        length -= 1;
-        return job;
-      }
-      return undefined;
-    },
-    remove(line) {
-      const removed: Job[] = [];
-      for (const [tenant, queue] of tenants) {
-        removed.push(...queue.remove(line));
-        if (queue.length === 0) tenants.delete(tenant);
-      }
-      length -= removed.length;
-      return removed;
-    },
-  };
-};
+const throttled = (what: string, owner: string, limit: number): Rejection =>
+  new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'THROTTLED',
+    `${limit} ${what} of ${owner} are waiting, which is the maximum; call again after ${retryAfterMs} ms`,
+    { limited: owner, limit: String(limit), [RETRY_AFTER_MS]: String(retryAfterMs) },
+  );

@@ -17,11 +17,11 @@ import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
 import { createSealing, type Sealing } from '../sealing/sealing.ts';
 import { createRsaPool } from './pool.ts';
 import type { NewRsaKey, RsaEngine, RsaKey } from './rsa.ts';
-import { createSimulatedRsa } from './simulated-rsa.ts';
+import { SimulatedRsa } from './simulated-rsa.ts';
 
 const engines: Record<string, (sealing: Sealing, legacyPadding: boolean) => RsaEngine> = {
   'worker threads': (sealing, legacyPadding) => createRsaPool({ sealing, workers: 2, legacyPadding }),
-  simulated: (sealing, legacyPadding) => createSimulatedRsa({ sealing, random: systemRandom, legacyPadding }),
+  simulated: (sealing, legacyPadding) => new SimulatedRsa({ sealing, random: systemRandom, legacyPadding }),
 };
 
 const newSealing = () =>

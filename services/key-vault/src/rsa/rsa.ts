@@ -10,44 +10,45 @@ export interface RsaPublicJwk {
   readonly e: string;
 }
 
-/** A new key: what may be shown, and the private half (PKCS#8) sealed under the seal key of its version. */
+/** A new key: its public half, and its private half (PKCS#8) sealed under the seal key of its version. */
 export interface NewRsaKey {
   readonly bits: number;
   readonly publicJwk: RsaPublicJwk;
   readonly sealedPrivateKey: Uint8Array;
 }
 
-/** For whom a new key is made. */
+/** The order of a new key. */
 export interface NewKeyOrder {
-  /** Tenants take turns: `tenants/<t>`. */
+  /** `tenants/<t>`: tenants take turns. */
   readonly tenant: string;
-  /** Aborted when the caller no longer waits; then a key that was not started is not made. */
+  /** Aborted when the caller gives up; then a key that was not started is not made. */
   readonly signal?: AbortSignal;
 }
 
-/** What a customer brings: a private JWK (RFC 7518, section 6.3) or an unencrypted PEM (PKCS#8 or PKCS#1). */
+/** A key to import: a private JWK (RFC 7518, section 6.3) or an unencrypted PEM (PKCS#8 or PKCS#1). */
 export type RsaImport =
   | { readonly format: 'jwk'; readonly jwk: Readonly<Record<string, unknown>> }
   | { readonly format: 'pem'; readonly pem: string };
 
-/** A key version in use. `sealedPrivateKey` is asked only when no worker holds the key yet. */
+/** A key version in use. */
 export interface RsaKey {
   /** The full name of the key version. The seal is bound to it. */
   readonly version: string;
-  /** Whose turns its jobs take: `tenants/<t>` of its vault. */
+  /** `tenants/<t>` of its vault: its jobs take turns with those of other tenants. */
   readonly tenant: string;
   readonly publicJwk: RsaPublicJwk;
+  /** Called only when a thread does not hold the key yet. */
   sealedPrivateKey(): Promise<Uint8Array>;
 }
 
-/** Encrypts or decrypts `value`; the caller clears it. `urgent` jobs have a queue of their own that is served first. */
+/** A value to encrypt or decrypt; the caller overwrites it. `urgent` jobs have a queue of their own that is served first. */
 export interface CipherJob {
   readonly algorithm: string;
   readonly value: Uint8Array;
   readonly urgent?: boolean;
 }
 
-/** Moves a wrapped value from one key to another without showing it to anybody. */
+/** A wrapped value to move from one key to another without revealing it. */
 export interface RewrapJob {
   readonly sourceAlgorithm: string;
   readonly targetAlgorithm: string;
@@ -55,50 +56,50 @@ export interface RewrapJob {
   readonly urgent?: boolean;
 }
 
-/** Signs a digest the caller made: 32, 48 or 64 bytes by algorithm. Rule KV-32. */
+/** A digest to sign: 32, 48 or 64 bytes by algorithm (KV-32). */
 export interface SignJob {
   readonly algorithm: string;
   readonly digest: Uint8Array;
 }
 
-/** Compares a signature with a digest. */
+/** A signature to compare with a digest. */
 export interface VerifyJob extends SignJob {
   readonly signature: Uint8Array;
 }
 
 /**
- * RSA as the vault uses it. Whether a version may be used at all (state, dates, grants, key_ops) is decided before.
- * Private keys go in and come out sealed: nobody on this side of the seam ever holds one in plain text.
+ * RSA as the vault uses it. The caller has decided whether the version may be used (state, dates, grants, key_ops).
+ * Private keys go in and come out sealed: no code on this side of the interface holds one in plain text.
  *
  * Every call may reject with Rejection: INVALID_ARGUMENT (ALGORITHM_UNSUPPORTED, ALGORITHM_DISABLED, PLAINTEXT_TOO_LONG,
  * BAD_CIPHERTEXT_LENGTH, BAD_CIPHERTEXT, BAD_DIGEST_LENGTH, KEY_SIZE_UNSUPPORTED), UNAVAILABLE (RSA_WORKER_LOST,
- * RSA_CLOSED), RESOURCE_EXHAUSTED (THROTTLED: too many jobs wait), ABORTED (CALLER_GONE, KEY_EVICTED), and with what `Sealing`
- * rejects with (KEY_PURGED, …).
+ * RSA_CLOSED), RESOURCE_EXHAUSTED (THROTTLED: too many jobs wait), ABORTED (CALLER_GONE, KEY_EVICTED), and with the
+ * rejections of `Sealing` (KEY_PURGED, …).
  */
 export interface RsaEngine {
   /** Makes a key and seals it under a seal key of `version`. Tenants take turns. */
   generate(version: string, bits: number, order: NewKeyOrder): Promise<NewRsaKey>;
   /**
-   * Checks and seals a key made elsewhere; it waits in the queue of new keys as well. @throws Rejection INVALID_ARGUMENT: NOT_AN_RSA_KEY, PRIVATE_PART_MISSING,
-   * KEY_MALFORMED, KEY_WEAK, PEM_ENCRYPTED. Rule KV-21.
+   * Checks and seals an existing key (KV-21); it waits in the queue of new keys too.
+   * @throws Rejection INVALID_ARGUMENT: NOT_AN_RSA_KEY, PRIVATE_PART_MISSING, KEY_MALFORMED, KEY_WEAK, PEM_ENCRYPTED
    */
   import(version: string, material: RsaImport, order: NewKeyOrder): Promise<NewRsaKey>;
   encrypt(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
   decrypt(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
-  /** For RSA the same as `encrypt`; a right of its own (KV-31). */
+  /** For RSA the same as `encrypt`; a permission of its own (KV-31). */
   wrap(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
-  /** For RSA the same as `decrypt`; a right of its own (KV-31). The caller clears what it gets. */
+  /** For RSA the same as `decrypt`; a permission of its own (KV-31). The caller overwrites the result. */
   unwrap(key: RsaKey, job: CipherJob): Promise<Uint8Array>;
   /** Unwraps with `source` and wraps with `target` in one step; the plain value stays inside the engine. Rule CMK-15. */
   rewrap(source: RsaKey, target: RsaKey, job: RewrapJob): Promise<Uint8Array>;
   sign(key: RsaKey, job: SignJob): Promise<Uint8Array>;
   verify(key: RsaKey, job: VerifyJob): Promise<boolean>;
   /**
-   * Forgets a version (disabled, purged). When it resolves nothing asked before still uses the private key: what had
-   * begun has ended, what had not is refused with ABORTED KEY_EVICTED, so that the vault decides about it again.
+   * Forgets the private key of a version (disabled, purged). When it resolves, no earlier job uses the key: jobs that had
+   * started have ended, the others are refused with ABORTED KEY_EVICTED, so that the vault decides about them again.
    */
   evict(version: string): Promise<void>;
-  /** Lets running jobs end, refuses new ones and new keys that wait, forgets every key. */
+  /** Finishes the jobs in progress, refuses new jobs and keys that wait to be made, and forgets every key. */
   close(): Promise<void>;
 }
 
@@ -142,7 +143,9 @@ export function plaintextLimit(algorithm: string, modulus: number, legacyPadding
     });
   }
   if (algorithm === 'RSA1_5' && !legacyPadding) {
-    throw refuse('ALGORITHM_DISABLED', 'alg RSA1_5 is turned off in this vault; use RSA-OAEP-256', { alg: algorithm });
+    throw refuse('ALGORITHM_DISABLED', 'alg RSA1_5 is turned off (LEGACY_PADDING); use RSA-OAEP-256', {
+      alg: algorithm,
+    });
   }
   return modulus - overhead;
 }
@@ -192,14 +195,18 @@ export function checkDigest(job: SignJob): { readonly hash: string; readonly len
   return digest;
 }
 
-/** The key changed while work with it waited: whether it may be used is decided again. */
+/** The refusal of a job that was not started when the engine closed, or came later. */
+export const rsaClosed = (): Rejection =>
+  new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; call another replica');
+
+/** The refusal of a job whose key was evicted before it started: the vault must decide again whether the key may be used. */
 export const keyEvicted = (version: string): Rejection =>
-  new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job began; decide about it again`, {
+  new Rejection('ABORTED', 'KEY_EVICTED', `${version} was evicted before this job started; repeat the call`, {
     version,
   });
 
-/** The one answer to a ciphertext that does not open: changed, of another key, or of another algorithm. Rule KV-42. */
+/** The one refusal of a ciphertext that was changed, or is of another key or algorithm (KV-42). */
 export const badCiphertext = (algorithm: string): Rejection =>
-  refuse('BAD_CIPHERTEXT', `value is not an ${algorithm} ciphertext of this key version, or it was changed`, {
+  refuse('BAD_CIPHERTEXT', `value must be an unchanged ${algorithm} ciphertext of this key version`, {
     alg: algorithm,
   });

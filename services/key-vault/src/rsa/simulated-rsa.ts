@@ -1,5 +1,4 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import { openPrivateKey, type Sealing, sealPrivateKey } from '../sealing/sealing.ts';
 import { importRsaKey } from './import.ts';
@@ -11,134 +10,149 @@ import {
   checkPlaintext,
   checkSize,
   modulusLength,
+  type NewRsaKey,
   plaintextLimit,
+  type RewrapJob,
   type RsaEngine,
+  type RsaImport,
   type RsaKey,
+  rsaClosed,
+  type SignJob,
+  type VerifyJob,
 } from './rsa.ts';
 
 const tagLength = 8;
 const saltLength = 8;
 
 /**
- * A twin of the RSA pool for the simulation: no threads, no chance but `random`, microseconds instead of milliseconds,
- * and the same answers and refusals. NOT SECURE: everything derives from the public modulus, so anybody can decrypt.
- * Sealing is the real one, so purging and tampering act as they do in production.
+ * The RSA engine of the simulation: no threads, no randomness but `random`, microseconds instead of milliseconds, and the same
+ * results and refusals as the pool. NOT SECURE: everything derives from the public modulus, so anyone can decrypt. Sealing
+ * is the real one, so purges and tampering have the same effect as in production.
  */
-export function createSimulatedRsa(parts: { sealing: Sealing; random: Random; legacyPadding?: boolean }): RsaEngine {
-  const { sealing, random, legacyPadding = false } = parts;
-  const opened = new Set<string>();
-  let closed = false;
+export class SimulatedRsa implements RsaEngine {
+  readonly #sealing: Sealing;
+  readonly #random: Random;
+  readonly #legacyPadding: boolean;
+  /** Versions whose private key was opened. */
+  readonly #opened = new Set<string>();
+  #isClosed = false;
 
-  const checkOpen = () => {
-    if (closed) throw new Rejection('UNAVAILABLE', 'RSA_CLOSED', 'this vault is shutting down; ask another replica');
-  };
+  constructor(parts: { sealing: Sealing; random: Random; legacyPadding?: boolean }) {
+    this.#sealing = parts.sealing;
+    this.#random = parts.random;
+    this.#legacyPadding = parts.legacyPadding ?? false;
+  }
 
-  /** As in a worker: the sealed key is opened at first use only. */
-  const needPrivateKey = async (key: RsaKey) => {
-    checkOpen();
-    if (opened.has(key.version)) return;
+  async generate(version: string, bits: number): Promise<NewRsaKey> {
+    checkSize(bits);
+    this.#checkOpen();
+    const modulus = Uint8Array.from(this.#random.bytes(bits / 8));
+    modulus[0] = (modulus[0] ?? 0) | 0x80;
+    const n = Buffer.from(modulus).toString('base64url');
+    const sealedPrivateKey = await this.#seal(version, simulatedPrivateKey(n));
+    return { bits, publicJwk: { kty: 'RSA', n, e: 'AQAB' }, sealedPrivateKey };
+  }
+
+  async import(version: string, material: RsaImport): Promise<NewRsaKey> {
+    this.#checkOpen();
+    const { bits, publicJwk, pkcs8 } = importRsaKey(material);
+    return { bits, publicJwk, sealedPrivateKey: await this.#seal(version, pkcs8) };
+  }
+
+  async encrypt(key: RsaKey, { algorithm, value }: CipherJob): Promise<Uint8Array> {
+    this.#checkOpen();
+    checkPlaintext({ algorithm, value }, modulusLength(key.publicJwk), this.#legacyPadding);
+    return makeSimulatedWrap(key, algorithm, value, algorithm === 'RSA1_5' ? [] : this.#random.bytes(saltLength));
+  }
+
+  async decrypt(key: RsaKey, job: CipherJob): Promise<Uint8Array> {
+    checkCiphertext(job, modulusLength(key.publicJwk), this.#legacyPadding);
+    await this.#openPrivateKey(key);
+    return openSimulatedWrap(key, job.algorithm, job.value);
+  }
+
+  wrap(key: RsaKey, job: CipherJob): Promise<Uint8Array> {
+    return this.encrypt(key, job);
+  }
+
+  unwrap(key: RsaKey, job: CipherJob): Promise<Uint8Array> {
+    return this.decrypt(key, job);
+  }
+
+  async rewrap(source: RsaKey, target: RsaKey, job: RewrapJob): Promise<Uint8Array> {
+    const limit = plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), this.#legacyPadding);
+    const plaintext = await this.decrypt(source, { algorithm: job.sourceAlgorithm, value: job.value });
+    try {
+      if (plaintext.length > limit) throw badCiphertext(job.sourceAlgorithm);
+      return await this.encrypt(target, { algorithm: job.targetAlgorithm, value: plaintext });
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+
+  async sign(key: RsaKey, job: SignJob): Promise<Uint8Array> {
+    checkDigest(job);
+    await this.#openPrivateKey(key);
+    return signatureOf(key, job);
+  }
+
+  async verify(key: RsaKey, job: VerifyJob): Promise<boolean> {
+    checkDigest(job);
+    this.#checkOpen();
+    const expected = signatureOf(key, job);
+    return job.signature.length === expected.length && timingSafeEqual(job.signature, expected);
+  }
+
+  async evict(version: string): Promise<void> {
+    this.#opened.delete(version);
+  }
+
+  async close(): Promise<void> {
+    this.#isClosed = true;
+    this.#opened.clear();
+  }
+
+  #checkOpen(): void {
+    if (this.#isClosed) throw rsaClosed();
+  }
+
+  /** Opens the sealed key at its first use, as a thread does. */
+  async #openPrivateKey(key: RsaKey): Promise<void> {
+    this.#checkOpen();
+    if (this.#opened.has(key.version)) return;
     const sealed = await key.sealedPrivateKey();
-    const sealKey = await sealing.open(key.version);
+    const sealKey = await this.#sealing.open(key.version);
     try {
       openPrivateKey(sealKey, key.version, sealed).fill(0);
     } finally {
       sealKey.fill(0);
     }
-    opened.add(key.version);
-  };
+    this.#opened.add(key.version);
+  }
 
-  const sealNew = async (version: string, pkcs8: Uint8Array) => {
-    const sealKey = await sealing.obtain(version);
+  async #seal(version: string, pkcs8: Uint8Array): Promise<Uint8Array> {
+    const sealKey = await this.#sealing.obtain(version);
     try {
-      return sealPrivateKey(sealKey, version, pkcs8, random.bytes(12));
+      return sealPrivateKey(sealKey, version, pkcs8, this.#random.bytes(12));
     } finally {
       sealKey.fill(0);
       pkcs8.fill(0);
     }
-  };
-
-  const encrypt = async (key: RsaKey, job: CipherJob) => {
-    checkOpen();
-    const modulus = modulusLength(key.publicJwk);
-    checkPlaintext(job, modulus, legacyPadding);
-    return scramble(key, job.algorithm, job.value, job.algorithm === 'RSA1_5' ? [] : random.bytes(saltLength));
-  };
-  const decrypt = async (key: RsaKey, job: CipherJob) => {
-    checkCiphertext(job, modulusLength(key.publicJwk), legacyPadding);
-    await needPrivateKey(key);
-    return unscramble(key, job.algorithm, job.value);
-  };
-
-  return {
-    async generate(version, bits) {
-      checkSize(bits);
-      checkOpen();
-      const modulus = Uint8Array.from(random.bytes(bits / 8));
-      modulus[0] = (modulus[0] ?? 0) | 0x80;
-      const n = Buffer.from(modulus).toString('base64url');
-      const sealedPrivateKey = await sealNew(version, simulatedPrivateKey(n));
-      return { bits, publicJwk: { kty: 'RSA', n, e: 'AQAB' }, sealedPrivateKey };
-    },
-    async import(version, material) {
-      checkOpen();
-      const { bits, publicJwk, pkcs8 } = importRsaKey(material);
-      return { bits, publicJwk, sealedPrivateKey: await sealNew(version, pkcs8) };
-    },
-    encrypt,
-    decrypt,
-    wrap: encrypt,
-    unwrap: decrypt,
-    async rewrap(source, target, job) {
-      const limit = plaintextLimit(job.targetAlgorithm, modulusLength(target.publicJwk), legacyPadding);
-      const plaintext = await decrypt(source, { algorithm: job.sourceAlgorithm, value: job.value });
-      try {
-        if (plaintext.length > limit) throw badCiphertext(job.sourceAlgorithm);
-        return await encrypt(target, { algorithm: job.targetAlgorithm, value: plaintext });
-      } finally {
-        plaintext.fill(0);
-      }
-    },
-    async sign(key, job) {
-      checkDigest(job);
-      await needPrivateKey(key);
-      return stream(modulusLength(key.publicJwk), key.publicJwk.n, 'sign', job.algorithm, job.digest);
-    },
-    async verify(key, job) {
-      checkDigest(job);
-      checkOpen();
-      const expected = stream(modulusLength(key.publicJwk), key.publicJwk.n, 'sign', job.algorithm, job.digest);
-      return job.signature.length === expected.length && timingSafeEqual(job.signature, expected);
-    },
-    async evict(version) {
-      opened.delete(version);
-    },
-    async close() {
-      closed = true;
-      opened.clear();
-    },
-  };
+  }
 }
 
-/** The private half of a generated key: recognisable bytes that must be nowhere in the clear (G8). @param n of its public half */
+/** The private half of a generated key: recognisable bytes that must not be stored in plain text (G8). @param n of its public half */
 export const simulatedPrivateKey = (n: string): Uint8Array => stream(256, n, 'private half');
 
-/** What a wrap holds, told without the private half: for whoever looks for it where it must not be. */
-export const openSimulatedWrap = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, wrapped: Uint8Array): Uint8Array =>
-  unscramble(key, algorithm, wrapped);
-
-/** A wrap as anyone makes it who has only the public half. @param salt eight bytes */
-export const makeSimulatedWrap = (
-  key: Pick<RsaKey, 'publicJwk'>,
-  algorithm: string,
-  plaintext: Uint8Array,
-  salt: Uint8Array,
-): Uint8Array => scramble(key, algorithm, plaintext, salt);
+const signatureOf = ({ publicJwk }: RsaKey, { algorithm, digest }: SignJob): Uint8Array =>
+  stream(modulusLength(publicJwk), publicJwk.n, 'sign', algorithm, digest);
 
 /**
- * 0 ‖ tag ‖ body, where body = (length ‖ salt ‖ plaintext ‖ zeros) under a stream of the tag, and the tag is a MAC over
- * what the body hides: exactly 11 bytes of overhead without salt, so RSA1_5 fits too.
+ * Wraps a value, which needs no private key. The result is 0 ‖ tag ‖ body: the body is (length ‖ salt ‖ plaintext ‖ zeros)
+ * under a stream of the tag, and the tag is a MAC over the plain body. Without salt the overhead is 11 bytes, so RSA1_5 fits.
+ * @param salt eight bytes, or none for RSA1_5
  */
-function scramble(
+export function makeSimulatedWrap(
   key: Pick<RsaKey, 'publicJwk'>,
   algorithm: string,
   plaintext: Uint8Array,
@@ -151,23 +165,24 @@ function scramble(
   const tag = macOf(key, algorithm, body);
   const ciphertext = new Uint8Array(1 + tagLength + body.length);
   ciphertext.set(tag, 1);
-  hide(ciphertext.subarray(1 + tagLength), body, stream(body.length, key.publicJwk.n, algorithm, tag));
+  xorInto(ciphertext.subarray(1 + tagLength), body, stream(body.length, key.publicJwk.n, algorithm, tag));
   return ciphertext;
 }
 
-function unscramble(key: Pick<RsaKey, 'publicJwk'>, algorithm: string, given: Uint8Array): Uint8Array {
-  const ciphertext = Uint8Array.from(given);
+/** Opens a wrap, which needs no private key. @throws Rejection BAD_CIPHERTEXT */
+export function openSimulatedWrap(key: Pick<RsaKey, 'publicJwk'>, algorithm: string, wrapped: Uint8Array): Uint8Array {
+  const ciphertext = Uint8Array.from(wrapped);
   const tag = ciphertext.subarray(1, 1 + tagLength);
   const body = ciphertext.slice(1 + tagLength);
-  hide(body, body, stream(body.length, key.publicJwk.n, algorithm, tag));
+  xorInto(body, body, stream(body.length, key.publicJwk.n, algorithm, tag));
   if (ciphertext[0] !== 0 || !timingSafeEqual(tag, macOf(key, algorithm, body))) throw badCiphertext(algorithm);
   const start = algorithm === 'RSA1_5' ? 2 : 2 + saltLength;
   return body.slice(start, start + new DataView(body.buffer).getUint16(0));
 }
 
-/** `target` = `source` under the stream; the two may be the same. A loop, not `map`: that calls a function for each byte. */
-const hide = (target: Uint8Array, source: Uint8Array, under: Uint8Array): void => {
-  for (let at = 0; at < target.length; at += 1) target[at] = (source[at] ?? 0) ^ (under[at] ?? 0);
+/** XORs `source` with a stream into `target`; the two may be the same. A loop, because `map` calls a function for each byte. */
+const xorInto = (target: Uint8Array, source: Uint8Array, stream: Uint8Array): void => {
+  for (let at = 0; at < target.length; at += 1) target[at] = (source[at] ?? 0) ^ (stream[at] ?? 0);
 };
 
 const macOf = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, body: Uint8Array): Uint8Array =>
@@ -177,7 +192,7 @@ const macOf = (key: Pick<RsaKey, 'publicJwk'>, algorithm: string, body: Uint8Arr
 const stream = (length: number, ...seeds: readonly (string | Uint8Array)[]): Uint8Array =>
   hash('shake256', joined(seeds), { outputEncoding: 'buffer', outputLength: length });
 
-/** All of them as one text of bytes, a zero behind each. */
+/** The seeds end to end, a zero after each. */
 const joined = (seeds: readonly (string | Uint8Array)[]): Buffer =>
   Buffer.concat(seeds.flatMap((seed) => [typeof seed === 'string' ? Buffer.from(seed) : seed, zero]));
 const zero = new Uint8Array(1);

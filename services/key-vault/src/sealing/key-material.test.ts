@@ -5,7 +5,7 @@ import { systemRandom as random, systemClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createVersion, purge, remove, restore } from '../key/decider.ts';
 import { keys as keyStreams } from '../key/key.ts';
-import { createSimulatedRsa } from '../rsa/simulated-rsa.ts';
+import { SimulatedRsa } from '../rsa/simulated-rsa.ts';
 import { hasPrivateKeys, keyMaterial } from './key-material.ts';
 import { createMemorySealKeyStore } from './seal-key-store.ts';
 import { createSealing } from './sealing.ts';
@@ -25,7 +25,7 @@ const newWorld = () => {
     masterKeys: { current: masterKey(random.bytes(32)), previous: [] },
     random,
   });
-  const engine = createSimulatedRsa({ sealing, random });
+  const engine = new SimulatedRsa({ sealing, random });
   const keys = category(store, keyStreams);
   return { time, store, keys, engine, sealing, material: keyMaterial({ store, keys, sealing, engine, clock }) };
 };
@@ -36,7 +36,7 @@ beforeEach(() => {
 
 /** What a creation does before its event. */
 const makeMaterial = async () => {
-  const made = await world.engine.generate(materialId, 2048, { tenant: 'tenants/t' });
+  const made = await world.engine.generate(materialId, 2048);
   await world.material.store(key, version, materialId, made.sealedPrivateKey, cause);
   const { n, e } = made.publicJwk;
   return { version, materialId, bits: 2048, n, e, origin: 'generated' } as const;
@@ -97,7 +97,7 @@ test('a purge destroys exactly the versions that were purged, not one that is ab
   await world.keys.transact(key, remove(0, 1), cause);
   await world.keys.transact(key, purge(0, false), cause);
   const coming = `${key}/versions/${'2'.repeat(32)}`;
-  const made = await world.engine.generate(coming, 2048, { tenant: 'tenants/t' });
+  const made = await world.engine.generate(coming, 2048);
   await world.material.store(key, '2'.repeat(32), coming, made.sealedPrivateKey, cause);
   await world.material.destroyPurged(key, cause);
   await assert.rejects(world.sealing.open(materialId), { reason: 'KEY_PURGED' });
@@ -110,7 +110,7 @@ test('KV-29: a purge destroys what was purged, and not the same version that is 
   await world.keys.transact(key, purge(0, false), cause);
   // As a restore does before its event: the same version, its private key under another name.
   const coming = `${materialId}#r2`;
-  const made = await world.engine.generate(coming, 2048, { tenant: 'tenants/t' });
+  const made = await world.engine.generate(coming, 2048);
   await world.material.store(key, version, coming, made.sealedPrivateKey, cause);
   await world.material.destroyPurged(key, cause);
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
@@ -126,9 +126,9 @@ test('KV-28, KV-29: a purge of a restored key destroys its private key too', asy
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
   await world.keys.transact(key, purge(0, false), cause);
-  const { n, e } = (await world.engine.generate(materialId, 2048, { tenant: 'tenants/t' })).publicJwk;
+  const { n, e } = (await world.engine.generate(materialId, 2048)).publicJwk;
   const coming = `${materialId}#r2`;
-  const made = await world.engine.generate(coming, 2048, { tenant: 'tenants/t' });
+  const made = await world.engine.generate(coming, 2048);
   await world.material.store(key, version, coming, made.sealedPrivateKey, cause);
   const attributes = { enabled: true, operations: [], tags: {}, createdAt: 0, updatedAt: 0 };
   const restored = { version, materialId: coming, bits: 2048, n, e, origin: 'generated', ...attributes } as const;

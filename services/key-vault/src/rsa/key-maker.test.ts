@@ -8,7 +8,8 @@ import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
 import { createSealing } from '../sealing/sealing.ts';
-import { createKeyMaker } from './making.ts';
+import { KeyMaker } from './key-maker.ts';
+import type { RsaRequest } from './messages.ts';
 import { createRsaPool } from './pool.ts';
 import type { RsaThread } from './thread.ts';
 
@@ -22,22 +23,22 @@ const newSealing = () =>
 /** A thread that makes a key when the test says so, and notes the versions in the order in which they were started. */
 const heldThread = () => {
   const started: string[] = [];
-  const answers: (() => void)[] = [];
+  const replies: (() => void)[] = [];
   let changed = Promise.withResolvers<void>();
-  const ask = (_type: string, message: Parameters<RsaThread['ask']>[1]): Promise<unknown> => {
-    assert.ok(message.type === 'generate');
-    started.push(message.version);
+  const send = (request: RsaRequest): Promise<unknown> => {
+    assert.ok(request.type === 'generate');
+    started.push(request.version);
     changed.resolve();
-    const { id, bits } = message;
+    const { bits } = request;
     const value = { bits, publicJwk: { kty: 'RSA', n: '', e: '' }, sealedPrivateKey: new Uint8Array() };
-    return new Promise((resolve) => answers.push(() => resolve({ type: 'key', id, outcome: { ok: true, value } })));
+    return new Promise((resolve) => replies.push(() => resolve({ ok: true, value })));
   };
-  // The maker sends it no other message.
-  const thread: RsaThread = { loaded: new Set(), ask: ask as RsaThread['ask'], stop: async () => undefined };
+  // The maker sends only requests for keys.
+  const thread: RsaThread = { loaded: new Set(), send: send as RsaThread['send'], stop: async () => undefined };
   return {
     thread,
     started,
-    answerNext: () => answers.shift()?.(),
+    replyNext: () => replies.shift()?.(),
     async untilStarted(count: number): Promise<void> {
       while (started.length < count) {
         await changed.promise;
@@ -50,24 +51,20 @@ const heldThread = () => {
 /** A maker on a held thread, and a way to order a key for a tenant. */
 const heldMaker = () => {
   const held = heldThread();
-  const maker = createKeyMaker({ thread: held.thread, sealing: newSealing() });
-  let id = 0;
+  const maker = new KeyMaker(held.thread, newSealing());
   const make = (tenant: string, version: string, signal?: AbortSignal) =>
-    maker.make(version, { tenant, ...(signal && { signal }) }, (sealKey) => {
-      id += 1;
-      return { type: 'generate', id, version, bits: 2048, sealKey };
-    });
+    maker.make({ type: 'generate', version, bits: 2048 }, { tenant, ...(signal && { signal }) });
   return { ...held, maker, make };
 };
 
 test('a tenant that orders many keys delays another tenant by the key that was started, and by no other', async () => {
-  const { make, started, untilStarted, answerNext } = heldMaker();
+  const { make, started, untilStarted, replyNext } = heldMaker();
   const all = ['a1', 'a2', 'a3', 'a4'].map((version) => make('tenants/a', version));
   await untilStarted(1);
   all.push(make('tenants/b', 'b1'), make('tenants/b', 'b2'));
   for (let count = 1; count <= all.length; count += 1) {
     await untilStarted(count);
-    answerNext();
+    replyNext();
   }
   await Promise.all(all);
   // a2 had its turn from before b came.
@@ -75,7 +72,7 @@ test('a tenant that orders many keys delays another tenant by the key that was s
 });
 
 test('KV-95: keys of one tenant above its limit are refused, and those of another tenant are not', async () => {
-  const { make, maker, untilStarted, answerNext } = heldMaker();
+  const { make, maker, untilStarted, replyNext } = heldMaker();
   const ordered = Array.from({ length: 100 }, (_, n) => make('tenants/a', `a${n}`));
   const outcomes = Promise.allSettled(ordered);
   await untilStarted(1);
@@ -89,7 +86,7 @@ test('KV-95: keys of one tenant above its limit are refused, and those of anothe
     return true;
   });
   const closing = maker.close();
-  answerNext();
+  replyNext();
   await assert.rejects(other, { reason: 'RSA_CLOSED' });
   await closing;
   const reasons = (await outcomes).map((one) => (one.status === 'fulfilled' ? 'made' : one.reason.reason));
@@ -98,7 +95,7 @@ test('KV-95: keys of one tenant above its limit are refused, and those of anothe
 });
 
 test('a key whose caller gave up before it was started is not made', async () => {
-  const { make, started, untilStarted, answerNext } = heldMaker();
+  const { make, started, untilStarted, replyNext } = heldMaker();
   const first = make('tenants/a', 'a1');
   const caller = new AbortController();
   const refused = assert.rejects(make('tenants/a', 'a2', caller.signal), { reason: 'CALLER_GONE' });
@@ -107,7 +104,7 @@ test('a key whose caller gave up before it was started is not made', async () =>
   const other = assert.rejects(make('tenants/b', 'b1', caller.signal), { reason: 'CALLER_GONE' });
   for (const count of [1, 2]) {
     await untilStarted(count);
-    answerNext();
+    replyNext();
   }
   await Promise.all([first, refused, other, third]);
   assert.deepEqual(started, ['a1', 'a3']);
