@@ -177,7 +177,7 @@ test('G2: with TLS connections cut at any moment, every query has its own answer
   timeout: 25_000,
 }, async (t) => {
   const url = new URL(postgres.url('store'));
-  const proxy = await startCuttingProxy(url.hostname, Number(url.port), 70);
+  const proxy = await startCuttingProxy(url.hostname, Number(url.port));
   url.port = String(proxy.port);
   const sql = openConnections(url.href, { maxConnections: 4, authorities: renewable(postgres.ca) });
   t.after(async () => {

@@ -10,7 +10,7 @@ import { createTestDatabase } from './test-database.ts';
 const database = await createTestDatabase();
 after(() => database.drop());
 
-/** Whatever a driver has lost, nobody answers: a test that met it fails by this, in ms. */
+/** A lost query never ends: its test fails after this time, in ms. */
 const limit = { timeout: 20_000 };
 
 /** A pool of one connection, and the socket it uses at the time. */
@@ -52,7 +52,7 @@ test('G2: a connection that closed with a query yet to be written writes again',
 });
 
 test(
-  'G2: what is asked for between a connection’s error and its end fails, and nobody gets the answer of another',
+  'G2: a query between the error and the close of a connection fails, and no query gets the result of another',
   limit,
   async (t) => {
     const { sql, socket } = await poolOfOne(t);
@@ -93,7 +93,7 @@ test('G2: a server that hangs up while it is greeted is said to be away', limit,
   t.after(() => server.close());
   const address = server.address();
   assert(address !== null && typeof address === 'object');
-  const { sql } = await poolOfOne(t, `postgres://nobody@127.0.0.1:${address.port}/none`);
+  const { sql } = await poolOfOne(t, `postgres://absent@127.0.0.1:${address.port}/none`);
   await assert.rejects(echo(sql, 1), { code: 'CONNECTION_CLOSED' });
   assert.equal(greeted, 1);
 });
@@ -112,7 +112,7 @@ test('a pool ends also where a connection closed by itself in the middle of its 
 
 test('G2: with connections cut at any moment, every query has its own answer or an error', limit, async (t) => {
   const url = new URL(database.url);
-  const proxy = await startCuttingProxy(url.hostname, Number(url.port || '5432'), 40);
+  const proxy = await startCuttingProxy(url.hostname, Number(url.port || '5432'));
   url.hostname = '127.0.0.1';
   url.port = String(proxy.port);
   const sql = openConnections(url.href, { maxConnections: 2 });
@@ -122,6 +122,6 @@ test('G2: with connections cut at any moment, every query has its own answer or 
   });
   await askThroughCuts(sql, 2_500);
   proxy.calm();
-  // What was cut last is told to whoever asks next on that connection.
+  // The next query on a connection gets the error of its last cut.
   while ((await echo(sql, 7).catch(() => undefined)) !== 7);
 });

@@ -2,45 +2,57 @@ import assert from 'node:assert/strict';
 import { connect, createServer, type Socket } from 'node:net';
 import type { Sql } from './connection.ts';
 
-/** A way to a server on which every connection is cut again and again. */
+/** A proxy that cuts each connection after some pieces of data. */
 export interface CuttingProxy {
   /** On 127.0.0.1. */
   readonly port: number;
-  /** What is connected now stays connected. */
+  /** Cuts no more connections. */
   calm(): void;
-  /** Cuts everything and serves nobody any more. */
+  /** Closes the proxy and every connection. */
   close(): void;
 }
 
-/** Starts one. @param everyMs longer than it takes to connect, or nobody is ever answered */
-export const startCuttingProxy = async (host: string, port: number, everyMs: number): Promise<CuttingProxy> => {
+/** Most pieces of data, in both directions together, before a connection is cut: some end while they open, some in a query. */
+const PIECES_MAX = 60;
+
+/** Starts a proxy. By pieces and not by time: however slow the machine is, some connections open and some queries are cut. */
+export const startCuttingProxy = async (host: string, port: number): Promise<CuttingProxy> => {
   const clients = new Set<Socket>();
-  const proxy = await startProxy(host, port, (client) => {
+  let isCalm = false;
+  const cut = (client: Socket): void => {
+    if (Math.random() < 0.5) client.resetAndDestroy();
+    else client.destroy();
+  };
+  const proxy = await startProxy(host, port, (client, server) => {
     clients.add(client);
     client.on('close', () => clients.delete(client));
+    let left = 1 + Math.floor(Math.random() * PIECES_MAX);
+    const count = (): void => {
+      left -= 1;
+      if (left === 0 && !isCalm) cut(client);
+    };
+    client.on('data', count);
+    server.on('data', count);
   });
-  const cut = (): void => {
-    for (const client of clients) Math.random() < 0.5 ? client.resetAndDestroy() : client.destroy();
-  };
-  const cutter = setInterval(cut, everyMs);
   return {
     port: proxy.port,
-    calm: () => clearInterval(cutter),
+    calm() {
+      isCalm = true;
+    },
     close() {
-      clearInterval(cutter);
       proxy.close();
-      cut();
+      for (const client of clients) client.destroy();
     },
   };
 };
 
-/** A way to a server whose connections can fall silent without an end, as they do when the machine at the other end is gone. */
+/** A proxy whose connections can fall silent without closing, as they do when the other machine is gone. */
 export interface MutingProxy {
   /** On 127.0.0.1. */
   readonly port: number;
-  /** Nothing passes any more on what is connected now; new connections are served. */
+  /** Stops the data on all current connections; new connections work. */
   mute(): void;
-  /** Cuts everything and serves nobody any more. */
+  /** Closes the proxy and every connection. */
   close(): void;
 }
 
@@ -66,7 +78,7 @@ export const startMutingProxy = async (host: string, port: number): Promise<Muti
   };
 };
 
-/** Serves whoever connects with a connection of its own to the server. @param onConnection told both ends of each */
+/** Connects each client to the server. @param onConnection receives both sockets of each connection */
 const startProxy = async (
   host: string,
   port: number,
@@ -91,12 +103,12 @@ const startProxy = async (
   return { port: address.port, close: () => void proxy.close() };
 };
 
-/** What a cut connection ends a query with. Waiting until the time to connect is over is not among it. */
+/** Error codes of queries on a cut connection. A connect timeout is not one of them. */
 const lost = /^(CONNECTION_CLOSED|CONNECTION_DESTROYED|ECONNRESET|EPIPE)$/;
 
 /**
- * Six who ask one thing after the other for a while, and see to it that each has its own answer or is told that its connection is lost.
- * @throws AssertionError for the answer of somebody else, any other failure, and where nobody was answered or nobody was cut off
+ * Runs six sequences of queries for a while, and checks that each query gets its own result or a connection error.
+ * @throws AssertionError for the result of another query, any other error, and if no query succeeded or none failed
  */
 export const askThroughCuts = async (sql: Sql, forMs: number): Promise<void> => {
   let answered = 0;
