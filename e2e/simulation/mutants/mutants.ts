@@ -39,28 +39,29 @@ export const mutants: readonly Mutant[] = [
     name: 'events are told before they are committed',
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
-    find: '      check(commit);\n      changeRows(commit.rows ?? []);',
+    find: '      events.assertVersions(commit);\n      assertCursors(cursors, commit);',
     replace: `      try {
-        check(commit);
+        events.assertVersions(commit);
+        assertCursors(cursors, commit);
       } catch (error) {
-        for (const { stream, expected, events } of commit.appends ?? []) {
-          for (const event of events) {
-            const place = { position: feed.length + 1, stream, version: expected + 1 };
-            feed.push(stored({ ...event, ...place, id: random.uuid(), cause, time: clock.now() }));
+        for (const { stream, expected, events: refused } of commit.appends ?? []) {
+          for (const event of refused) {
+            const place = { position: events.head() + 1, stream, version: expected + 1 };
+            const { clock, random } = options;
+            events.feed.push(stored({ ...event, ...place, id: random.uuid(), cause, time: clock.now() }));
           }
         }
         throw error;
-      }
-      changeRows(commit.rows ?? []);`,
+      }`,
   },
   {
     name: 'the feed is ordered by a sequence alone, so what commits late is skipped',
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
-    find: 'return feed.slice(after, after + limit);',
+    find: 'feed: async (after, limit) => events.feedAfter(after, limit),',
     // Not while the estate is made, which has no image yet: without an estate there is no history to find it in.
     replace:
-      'return feed.slice(after, after + limit).filter(({ position }) => image === undefined || position !== feed.length - 1 || random.fraction() > 0.05);',
+      'feed: async (after, limit) => events.feedAfter(after, limit).filter(({ position }) => options.image === undefined || position !== events.head() - 1 || options.random.fraction() > 0.05),',
     seenIn: 'event tables read by a serial column while transactions overlap',
   },
   {

@@ -119,7 +119,7 @@ test('many streams: conflicts are decided again, rejections are reported, the re
     lamps,
   );
   const { changed, rejected } = await racing.transactMany([...ids, 'missing'], turn(true), cause);
-  assert.equal(changed.length, 2_499, 'l7 was switched by somebody else');
+  assert.equal(changed.length, 2_499, 'l7 was switched by another writer');
   assert.deepEqual(
     rejected.map((r) => r.id),
     ['missing'],
@@ -201,7 +201,7 @@ test('table rows move their index entries', async () => {
   assert.equal(await notes.get('n'), undefined);
 });
 
-test('a row that is made anew takes away each entry its stream ever had, once, however often it had it', async () => {
+test('a rebuilt row removes each entry that its stream ever had, once', async () => {
   const { store } = opened();
   const switched = Array.from({ length: 500 }, (_, n) => ({
     type: 'LampSwitched',
@@ -255,13 +255,13 @@ test('states that were read before are decided on as they are, and again where t
   assert.equal(await store.head(), 6);
 });
 
-test('rows go with the first chunk, also where nothing is decided or nobody is asked', async () => {
+test('rows are stored with the first chunk, even if nothing is decided or there are no streams', async () => {
   const { store, lamp } = opened();
   const notes = table<{ readonly text: string }>(store, { name: 'note', version: 1 });
   const note = (key: string) => ({ rows: [notes.put(key, { text: key }, undefined)] });
   await lamp.transactMany(['a'], make('hall'), cause, note('with a decision'));
   await lamp.transactMany(['a'], make('hall'), cause, note('without one'));
-  await lamp.transactMany([], make('hall'), cause, note('about nobody'));
+  await lamp.transactMany([], make('hall'), cause, note('without streams'));
   assert.equal((await notes.list({ limit: 10 })).items.length, 3);
   assert.equal(await store.head(), 1);
 });

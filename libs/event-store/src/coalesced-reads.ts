@@ -1,42 +1,42 @@
-/** Most keys one look is made for, where nothing else is said. */
-const keysMaxDefault = 1_000;
+/** Most keys of one read by default. */
+const KEYS_MAX = 1_000;
 
-interface Look<Found> {
+interface Read<Found> {
   readonly keys: Set<string>;
   readonly found: Promise<ReadonlyMap<string, Found>>;
 }
 
 /**
- * Lets callers of the same turn share one look at the store: after a shared transaction all its callers go on at once, and
- * what each of them looks up next would be a round trip of its own. Every look is made after the call.
- * @param look finds what there is for these keys; a key without anything is absent in the answer
- * @param keysMax most keys of one look: bounds what is found at once
- * @returns the same for one caller: what was found for its keys, in any order
+ * Combines the reads of one turn of the event loop into one round trip: after a shared transaction all its callers continue in
+ * the same turn, and each would make a round trip of its own. Every read starts after its call.
+ * @param read finds the values of these keys; the answer omits keys without a value
+ * @param keysMax most keys of one read, to bound its size
+ * @returns reads for one caller: the values of its keys, in any order
  */
-export const sharedLooks = <Found>(
-  look: (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>,
-  keysMax = keysMaxDefault,
+export const coalescedReads = <Found>(
+  read: (keys: readonly string[]) => Promise<ReadonlyMap<string, Found>>,
+  keysMax = KEYS_MAX,
 ): ((keys: readonly string[]) => Promise<readonly Found[]>) => {
-  let open: Look<Found> | undefined;
+  let open: Read<Found> | undefined;
 
-  const begin = (): Look<Found> => {
+  const start = (): Read<Found> => {
     const keys = new Set<string>();
     const found = Promise.resolve().then(() => {
-      if (open === begun) open = undefined;
-      return look([...keys]);
+      if (open === started) open = undefined;
+      return read([...keys]);
     });
-    const begun: Look<Found> = { keys, found };
-    return begun;
+    const started: Read<Found> = { keys, found };
+    return started;
   };
 
   return async (wanted) => {
-    // A request may ask for any text. Postgres has none with a NUL in it, and refuses the whole question.
+    // A request may contain any text. Postgres stores none with a NUL, and refuses the whole query.
     const keys = wanted.filter((key) => !key.includes('\0'));
     if (keys.length === 0) return [];
-    if (open === undefined || open.keys.size + keys.length > keysMax) open = begin();
-    const mine = open;
-    for (const key of keys) mine.keys.add(key);
-    const found = await mine.found;
-    return [...new Set(keys)].flatMap((key) => found.get(key) ?? []);
+    if (open === undefined || open.keys.size + keys.length > keysMax) open = start();
+    const { keys: all, found } = open;
+    for (const key of keys) all.add(key);
+    const values = await found;
+    return [...new Set(keys)].flatMap((key) => values.get(key) ?? []);
   };
 };

@@ -1,9 +1,9 @@
 import type { Commit } from './store.ts';
 
 /**
- * Of two changes of one row in a transaction a database makes one, and which is not said; two appends to one stream cannot both be at the
- * version it has. So a commit names a stream, a row or a cursor once.
- * @throws TypeError saying what comes twice
+ * Checks that a commit names each stream, row and cursor once: of two changes of one row a database stores one or the other, and
+ * two appends to one stream cannot both have its version.
+ * @throws TypeError with the name that occurs twice
  */
 export const assertOnceEach = ({ appends = [], rows = [], cursors = [] }: Commit): void => {
   if (appends.length > 1) assertDistinct('stream', appends, ({ stream }) => stream);

@@ -1,22 +1,39 @@
 import type { Clock, Random } from '@interlock/runtime';
 import { assertOnceEach } from './commit-once.ts';
 import { type CommitParameters, FIELD_END, type Kind, RECORD_END } from './commit-statement.ts';
-import { isBulk, type Waiting } from './group-commit.ts';
-import type { CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
+import { isBulk, type PendingCommit } from './group-commit.ts';
+import type { Append, Cause, CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
 
-/** A batch as the statement of its kinds takes it. */
+/** A batch in the form that the statement of its kinds takes. */
 export interface BatchRecords {
   readonly kinds: ReadonlySet<Kind>;
   readonly parameters: CommitParameters;
-  /** The events as they will be recorded, but for their positions, which the server gives out in this order. */
-  readonly events: readonly Unplaced[];
+  /** The events as they will be recorded, without positions: the server assigns these in the same order. */
+  readonly events: readonly UnplacedEvent[];
 }
 
-/** An event that has no position yet. */
-export type Unplaced = { -readonly [Field in keyof RecordedEvent]: RecordedEvent[Field] };
+/** A recorded event without a position yet. */
+export type UnplacedEvent = { -readonly [Field in keyof RecordedEvent]: RecordedEvent[Field] };
 
-/** @throws TypeError for a name that holds what ends a field or a record */
-const named = (name: string): string => {
+/** Splits the commits of a batch into records. @throws TypeError for a name that cannot be stored, or occurs twice in a commit */
+export const batchRecords = (
+  batch: readonly PendingCommit[],
+  { clock, random }: { readonly clock: Clock; readonly random: Random },
+): BatchRecords => {
+  const records = new Records(batch[0]?.cause, clock.now(), random);
+  for (const pending of batch) {
+    const { commit, cause } = pending;
+    // The server detects a row that a large commit puts twice, but not one that it puts and deletes.
+    if (!isBulk(pending) || commit.rows?.some(({ row }) => row === null)) assertOnceEach(commit);
+    records.addAppends(commit.appends ?? [], cause);
+    for (const row of commit.rows ?? []) records.addRow(row);
+    for (const move of commit.cursors ?? []) records.addCursor(move);
+  }
+  return records.complete();
+};
+
+/** @throws TypeError for a name that contains the end of a field or a record */
+const checked = (name: string): string => {
   if (name.includes(RECORD_END) || name.includes(FIELD_END)) {
     throw new TypeError(`a name with a line break or a unit separator cannot be stored: ${JSON.stringify(name)}`);
   }
@@ -24,94 +41,103 @@ const named = (name: string): string => {
 };
 const record = (...fields: readonly (string | number)[]): string => fields.join(FIELD_END);
 
-/** Records in an order that every process chooses: two that change the same rows wait for each other, and never in a circle. */
+/** In the same order in every process: two transactions that change the same rows wait for each other, but never in a circle. */
 const sorted = (records: string[]): string => (records.length > 1 ? records.sort() : records).join(RECORD_END);
 
-/** The same order, of rows: by table and key, before their contents stand behind that. */
-const inOrder = (rows: RowChange[]): readonly RowChange[] =>
-  rows.sort((a, b) => compared(a.table, b.table) || compared(a.key, b.key));
-const compared = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
+/** The same order for rows: by table and key, before their content follows in the record. */
+const compareRows = (a: RowChange, b: RowChange): number => compare(a.table, b.table) || compare(a.key, b.key);
+const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
-/** Takes the commits of a batch apart. @throws TypeError for a name that cannot be stored, or comes twice in one of them */
-export const batchRecords = (
-  batch: readonly Waiting[],
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
-): BatchRecords => {
-  const timeMs = clock.now();
-  const recorded: Unplaced[] = [];
-  const appends: string[] = [];
-  const events: string[] = [];
-  const put: RowChange[] = [];
-  const gone: string[] = [];
-  const removed: string[] = [];
-  const added: string[] = [];
-  const cursors = new Map<string, CursorMove>();
-  // Whoever changes many streams at once has one cause for all of them: it is sent once.
-  const cause = JSON.stringify(batch[0]?.cause);
+/** One template instead of a join of fields, so that the list is built in a single copy. */
+const putRecord = ({ table, key, row, version }: RowChange): string =>
+  `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
 
-  const addRow = (change: RowChange): void => {
-    const { table, key, row, version } = change;
-    named(key);
-    const entry = ({ index, value }: IndexEntry): string => record(table, index, named(value), key);
-    if (row === null) gone.push(record(table, key, version));
-    else put.push(change);
-    for (const one of change.removed) removed.push(entry(one));
-    for (const one of change.added) added.push(entry(one));
-  };
-  // In one piece with what stands around it, and not joined first: the list is put together in a single copy.
-  const putRecord = ({ table, key, row, version }: RowChange): string =>
-    `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
+class Records {
+  readonly #sharedCause: Cause | undefined;
+  readonly #sharedCauseText: string;
+  readonly #timeMs: number;
+  readonly #random: Random;
+  readonly #recorded: UnplacedEvent[] = [];
+  readonly #appends: string[] = [];
+  readonly #events: string[] = [];
+  readonly #put: RowChange[] = [];
+  readonly #gone: string[] = [];
+  readonly #removed: string[] = [];
+  readonly #added: string[] = [];
+  readonly #cursors = new Map<string, CursorMove>();
 
-  for (const waiting of batch) {
-    const { commit, cause: own } = waiting;
-    // Of a page of a fleet the server looks by itself: it puts no row twice in one statement, but would put one and remove it.
-    if (!isBulk(waiting) || commit.rows?.some(({ row }) => row === null)) assertOnceEach(commit);
-    const ownCause = own === batch[0]?.cause ? cause : JSON.stringify(own);
-    const causeField = ownCause === cause ? '' : ownCause;
-    for (const { stream, expected, events: appended } of commit.appends ?? []) {
-      appends.push(record(named(stream), expected));
+  /** @param sharedCause sent once for all events that have it: a change of many streams has one cause */
+  constructor(sharedCause: Cause | undefined, timeMs: number, random: Random) {
+    this.#sharedCause = sharedCause;
+    this.#sharedCauseText = JSON.stringify(sharedCause);
+    this.#timeMs = timeMs;
+    this.#random = random;
+  }
+
+  addAppends(appends: readonly Append[], cause: Cause): void {
+    const causeText = cause === this.#sharedCause ? this.#sharedCauseText : JSON.stringify(cause);
+    const causeField = causeText === this.#sharedCauseText ? '' : causeText;
+    for (const { stream, expected, events } of appends) {
+      this.#appends.push(record(checked(stream), expected));
       let version = expected;
-      for (const { type, schema, data } of appended) {
+      for (const { type, schema, data } of events) {
         version += 1;
-        const id = random.uuid();
-        recorded.push({ position: 0, stream, version, type, schema, data, id, cause: own, time: timeMs });
-        events.push(
-          `${stream}${FIELD_END}${version}${FIELD_END}${named(type)}${FIELD_END}${schema}${FIELD_END}${id}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
+        const id = this.#random.uuid();
+        this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause, time: this.#timeMs });
+        this.#events.push(
+          `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${id}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
         );
       }
     }
-    for (const row of commit.rows ?? []) addRow(row);
-    // Moves of one cursor go on from each other: they are one, from where the first begins to where the last ends.
-    for (const { name, from, to } of commit.cursors ?? []) {
-      cursors.set(named(name), { name, from: cursors.get(name)?.from ?? from, to });
-    }
   }
 
-  const moves = [...cursors.values()];
-  const has: Readonly<Record<Kind, boolean>> = {
-    put: put.length > 0,
-    gone: gone.length > 0,
-    removed: removed.length > 0,
-    added: added.length > 0,
-    cursors: moves.length > 0,
-    newCursors: moves.some(({ from }) => from === 0),
-    events: events.length > 0,
-    single: [put, gone, removed, added, moves, appends, events].every(({ length }) => length <= 1),
-  };
-  return {
-    kinds: new Set((Object.keys(has) as Kind[]).filter((kind) => has[kind])),
-    events: recorded,
-    parameters: {
-      put: inOrder(put).map(putRecord).join(RECORD_END),
-      gone: sorted(gone),
-      removed: sorted(removed),
-      added: sorted(added),
-      cursors: sorted(moves.map(({ name, from, to }) => record(name, from, to))),
-      appends: appends.join(RECORD_END),
-      events: events.join(RECORD_END),
-      eventCount: events.length,
-      cause,
-      timeMs,
-    },
-  };
-};
+  addRow(change: RowChange): void {
+    const { table, key, row, version } = change;
+    checked(key);
+    const entry = ({ index, value }: IndexEntry): string => record(table, index, checked(value), key);
+    if (row === null) this.#gone.push(record(table, key, version));
+    else this.#put.push(change);
+    for (const one of change.removed) this.#removed.push(entry(one));
+    for (const one of change.added) this.#added.push(entry(one));
+  }
+
+  /** Moves of one cursor in a batch follow each other: they become one move, from the first `from` to the last `to`. */
+  addCursor({ name, from, to }: CursorMove): void {
+    this.#cursors.set(checked(name), { name, from: this.#cursors.get(name)?.from ?? from, to });
+  }
+
+  complete(): BatchRecords {
+    const moves = [...this.#cursors.values()];
+    return {
+      kinds: this.#kinds(moves),
+      events: this.#recorded,
+      parameters: {
+        put: this.#put.sort(compareRows).map(putRecord).join(RECORD_END),
+        gone: sorted(this.#gone),
+        removed: sorted(this.#removed),
+        added: sorted(this.#added),
+        cursors: sorted(moves.map(({ name, from, to }) => record(name, from, to))),
+        appends: this.#appends.join(RECORD_END),
+        events: this.#events.join(RECORD_END),
+        eventCount: this.#events.length,
+        cause: this.#sharedCauseText,
+        timeMs: this.#timeMs,
+      },
+    };
+  }
+
+  #kinds(moves: readonly CursorMove[]): ReadonlySet<Kind> {
+    const lists = [this.#put, this.#gone, this.#removed, this.#added, moves, this.#appends, this.#events];
+    const has: Readonly<Record<Kind, boolean>> = {
+      put: this.#put.length > 0,
+      gone: this.#gone.length > 0,
+      removed: this.#removed.length > 0,
+      added: this.#added.length > 0,
+      cursors: moves.length > 0,
+      newCursors: moves.some(({ from }) => from === 0),
+      events: this.#events.length > 0,
+      single: lists.every(({ length }) => length <= 1),
+    };
+    return new Set((Object.keys(has) as Kind[]).filter((kind) => has[kind]));
+  }
+}

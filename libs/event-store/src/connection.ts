@@ -5,44 +5,44 @@ import postgres from 'postgres';
 /** A pool of connections to one database. */
 export type Sql = postgres.Sql<{ bigint: number }>;
 
-/** A transaction that takes longer is ended by the server, unless told otherwise. */
-export const transactionTimeoutMs = 10_000;
+/** Default time after which the server ends a transaction. */
+export const TRANSACTION_TIMEOUT_MS = 10_000;
 
 /**
- * Longest wait between two attempts to connect, in seconds. The driver's own goes up to 20 s, and every query of that time
- * waits with it: a revocation would wait so long after the database is back.
+ * Longest wait between two attempts to connect, in seconds. The driver's default goes up to 20 s, and queries wait with it: so
+ * would a revocation, after the database is back.
  */
-const reconnectSecondsMax = 0.5;
+const RECONNECT_MAX_S = 0.5;
 
 /** Limits of one pool. */
 export interface ConnectionOptions {
   /** Most connections at once; default 10. */
   readonly maxConnections?: number;
-  /** A transaction that takes longer is ended by the server, so that a paused process cannot hold the head's lock; default 10 s. */
+  /** Time after which the server ends a transaction, so that a paused process cannot hold the head's lock; default 10 s. */
   readonly transactionTimeoutMs?: number;
   /** Longest wait for a lock; default 5 s. */
   readonly lockTimeoutMs?: number;
   /** Settings of the server for these connections. */
   readonly settings?: Readonly<Record<string, string>>;
   /**
-   * Whether each new connection asks the server for its array types first, as the driver does by default: a round trip that
-   * only array parameters need, and even then the first query of all is sent without them.
+   * Whether each new connection first reads the server's array types, as the driver does by default: a round trip that only
+   * array parameters need.
    */
   readonly fetchTypes?: boolean;
   /**
-   * Authorities of the server, PEM: with them connections are TLS, and the server has to show a certificate of theirs for the
-   * host of the URL (`sslmode=verify-full`). Each connection is made with those of its time.
+   * Authorities of the server, PEM. With them connections use TLS, and the server must present a certificate of theirs for the
+   * host of the URL (`sslmode=verify-full`). Each connection uses the current ones.
    */
   readonly authorities?: Renewed<string>;
-  /** Told the socket of each connection that is made over TCP. */
+  /** Receives the socket of each TCP connection. */
   readonly onSocket?: (socket: Socket) => void;
 }
 
 /**
- * For connections that do nothing but commit: every statement there is planned once, and every join is a look-up per
- * record, also in plans made while the tables were empty.
+ * For connections that only commit: every statement is planned once, and every join is a look-up for each record, also in plans
+ * made while the tables were empty.
  */
-export const commitSettings = {
+export const COMMIT_SETTINGS = {
   plan_cache_mode: 'force_generic_plan',
   enable_seqscan: 'off',
   enable_hashjoin: 'off',
@@ -55,7 +55,7 @@ export const commitSettings = {
  * connection has Nagle's algorithm off, or every statement larger than one packet would wait for a delayed
  * acknowledgement (40 ms).
  * @param url `postgres://user@host:port/database`, or with `?host=/folder/of/the/socket` over a unix socket
- * @throws Error for an `sslmode` that does not say what `authorities` say
+ * @throws Error for an `sslmode` that contradicts `authorities`
  */
 export const openConnections = (url: string, options: ConnectionOptions = {}): Sql => {
   const socketFolder = new URL(url).searchParams.get('host');
@@ -66,7 +66,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
   target.searchParams.delete('sslmode');
   const settings = {
     max: options.maxConnections ?? 10,
-    backoff: (attempts: number) => Math.min(3 ** attempts / 100, reconnectSecondsMax),
+    backoff: (attempts: number) => Math.min(3 ** attempts / 100, RECONNECT_MAX_S),
     onnotice: () => {},
     fetch_types: options.fetchTypes ?? true,
     types: {
@@ -80,8 +80,8 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
     connection: {
       ...options.settings,
       application_name: 'interlock',
-      transaction_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,
-      idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? transactionTimeoutMs,
+      transaction_timeout: options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS,
+      idle_in_transaction_session_timeout: options.transactionTimeoutMs ?? TRANSACTION_TIMEOUT_MS,
       lock_timeout: options.lockTimeoutMs ?? 5_000,
     },
   };
@@ -92,7 +92,7 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
       path: `${socketFolder}/.s.PGSQL.${target.port || '5432'}`,
     });
   }
-  // Handed over unconnected: the driver listens to it from the beginning, and sees a refused connection as what it is.
+  // Passed on before it is connected, so that the driver sees a refused connection.
   const socket = () => {
     const made = connect({ host: target.hostname, port: Number(target.port || '5432'), noDelay: true });
     options.onSocket?.(made);
@@ -103,12 +103,12 @@ export const openConnections = (url: string, options: ConnectionOptions = {}): S
   return postgres(target.href, { ...settings, ...(ssl === undefined ? {} : { ssl }), socket } as typeof settings);
 };
 
-/** The other modes of Postgres encrypt for whoever answers, or not at all when told so: either is no protection. */
+/** The other modes of Postgres do not verify the server, or do not encrypt. */
 const checkMode = (mode: string | null, hasAuthorities: boolean): void => {
   const isAgreed = hasAuthorities ? mode === null || mode === 'verify-full' : mode === null || mode === 'disable';
   if (isAgreed) return;
   throw new Error(
-    `sslmode=${mode} ${hasAuthorities ? 'contradicts' : 'needs'} DATABASE_CA_FILE: there is verify-full with it, or disable without`,
+    `sslmode=${mode} ${hasAuthorities ? 'contradicts' : 'needs'} DATABASE_CA_FILE: use verify-full with it, or disable without it`,
   );
 };
 

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events';
 import postgres from 'postgres';
 
-/** The driver of Postgres loses queries on a connection that ends: the installation has it without the patch. */
+/** The installed Postgres driver lacks the patch: it loses queries on a connection that ends. */
 export class UnpatchedDriver extends Error {
   override readonly name = 'UnpatchedDriver';
   constructor(found: string, options?: ErrorOptions) {
@@ -18,12 +18,11 @@ export class UnpatchedDriver extends Error {
 export type Driver = typeof postgres;
 
 /**
- * Refuses a driver that lacks the patch (libs/event-store/patches), which a package from npm cannot carry. The check looks at
- * what the driver does and not at its version: a later release that behaves is accepted.
+ * Refuses a driver without the patch (libs/event-store/patches), which a package from npm cannot contain. It checks the
+ * behaviour, not the version: a later release that behaves is accepted.
  *
- * It plays the worst of the defects, on sockets in memory: a connection ends with an error, and a query is called before the
- * socket has closed. The driver must fail that query. Without the patch it keeps the query, and resolves
- * it with the answer of a later one.
+ * It provokes the worst defect on in-memory sockets: a connection ends with an error, and a query is called before the socket
+ * closes. The driver must fail that query. Without the patch it keeps the query, and resolves it with the result of a later one.
  * @throws UnpatchedDriver
  */
 export const checkDriver = async (driver: Driver = postgres): Promise<void> => {
@@ -56,7 +55,6 @@ export const checkDriver = async (driver: Driver = postgres): Promise<void> => {
     await sql.unsafe('third').catch((cause: unknown) => {
       throw new UnpatchedDriver('after a lost connection it does not connect again', { cause });
     });
-    // What is still kept when a later query has its answer gets the answer of the next one.
     if (fate !== 'failed') throw new UnpatchedDriver(`a query on a lost connection is ${fate} and not failed`);
   } finally {
     await sql.end({ timeout: 0 });
@@ -68,12 +66,12 @@ const authenticated = Buffer.from([0x52, 0, 0, 0, 8, 0, 0, 0, 0]);
 const ready = Buffer.from([0x5a, 0, 0, 0, 5, 0x49]);
 const done = Buffer.concat([Buffer.from([0x43, 0, 0, 0, 13]), Buffer.from('SELECT 0\0'), ready]);
 
-/** As much of a socket and of a Postgres behind it as the check needs: it greets, gives some answers without rows, and breaks off. */
+/** A socket with a minimal Postgres behind it: it accepts the client, answers some queries without rows, and breaks off. */
 class FakeServer extends EventEmitter {
   readonly closed: Promise<void>;
   readyState = 'open';
   #answersLeft: number;
-  #isGreeted = false;
+  #isAccepted = false;
 
   constructor(answers: number) {
     super();
@@ -83,8 +81,8 @@ class FakeServer extends EventEmitter {
 
   write(): boolean {
     if (this.readyState !== 'open') return true;
-    if (!this.#isGreeted) {
-      this.#isGreeted = true;
+    if (!this.#isAccepted) {
+      this.#isAccepted = true;
       this.#send(Buffer.concat([authenticated, ready]));
     } else if (this.#answersLeft > 0) {
       this.#answersLeft -= 1;
@@ -97,7 +95,7 @@ class FakeServer extends EventEmitter {
     setImmediate(() => this.emit('data', answer));
   }
 
-  /** An error now, the end after what is written meanwhile: two rounds of the event loop later. */
+  /** Fails now and closes two turns of the event loop later, so that queries can be written in between. */
   #breakOff(): void {
     this.readyState = 'closed';
     this.emit('error', new Error('the connection is lost'));

@@ -1,26 +1,26 @@
 import type { JsonObject, NewEvent, RecordedEvent } from './store.ts';
 
-/** An event as deciders see it: its type, and its data beside it. */
+/** An event as deciders see it: its type and its data in one object. */
 export type EventOf = { readonly type: string };
 
-/** Turns old stored data of one event type into the next shape; index n lifts schema n to n + 1. */
+/** Converts old stored data by event type: function n converts schema n to schema n + 1. */
 export type Upcasters = Readonly<Record<string, Readonly<Record<number, (data: JsonObject) => JsonObject>>>>;
 
-/** Between the flat event deciders see and the stored form with its schema number. */
+/** Converts between the flat event of deciders and the stored form with its schema number. */
 export const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
-  const lifted = new Map(
-    Object.entries(upcast).map(([type, lifts]) => [type, 1 + Math.max(0, ...Object.keys(lifts).map(Number))]),
+  const schemas = new Map(
+    Object.entries(upcast).map(([type, casts]) => [type, 1 + Math.max(0, ...Object.keys(casts).map(Number))]),
   );
-  const currentSchema = (type: string): number => lifted.get(type) ?? 1;
+  const currentSchema = (type: string): number => schemas.get(type) ?? 1;
   return {
     encode: ({ type, ...data }: Event): NewEvent => ({ type, schema: currentSchema(type), data: data as JsonObject }),
     decode: ({ type, schema, data }: NewEvent): Event => {
       const current = currentSchema(type);
       let shape = data;
       for (let version = schema; version < current; version++) {
-        const lift = upcast[type]?.[version];
-        if (!lift) throw new Error(`no upcaster for ${type} from schema ${version}`);
-        shape = lift(shape);
+        const cast = upcast[type]?.[version];
+        if (!cast) throw new Error(`no upcaster for ${type} from schema ${version}`);
+        shape = cast(shape);
       }
       return { type, ...shape } as unknown as Event;
     },
@@ -28,7 +28,7 @@ export const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
 };
 
 /**
- * Reads stored events of one category back in the shape deciders see, upcast: for whoever tells others about them.
+ * Reads stored events of one category in their current shape, for publishing them.
  * @returns the id of the stream and the event, or `undefined` for an event of another category
  */
 export const eventReader = <Event extends EventOf>(definition: {

@@ -1,25 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { commitQueue, takeBatch, type Waiting } from './group-commit.ts';
+import { commitQueue, type PendingCommit, takeBatch } from './group-commit.ts';
 import type { StreamName } from './store.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
 
-const waiting = (stream: StreamName): Waiting => ({
+const waiting = (stream: StreamName): PendingCommit => ({
   commit: { appends: [{ stream, expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },
   cause,
   resolve: () => {},
   reject: () => {},
 });
 /** A commit in bulk: a page of a fleet, one event a stream. */
-const page = (prefix: string, size = 500): Waiting => ({
+const page = (prefix: string, size = 500): PendingCommit => ({
   ...waiting('page-0'),
   commit: { appends: many(size, prefix).flatMap((stream) => waiting(stream).commit.appends ?? []) },
 });
-const streams = (batch: readonly Waiting[]): readonly string[] =>
+const streams = (batch: readonly PendingCommit[]): readonly string[] =>
   batch.flatMap(({ commit }) => (commit.appends ?? []).map(({ stream }) => stream));
 
-/** A queue whose transactions end when told to. */
+/** A queue whose transactions end on demand. */
 const open = () => {
   const underWay: { readonly streams: readonly string[]; readonly end: (flushMs?: number) => Promise<void> }[] = [];
   const queue = commitQueue(
@@ -34,7 +34,7 @@ const open = () => {
         underWay.push(entry);
       }),
   );
-  const pushAll = async (...all: readonly Waiting[]): Promise<void> => {
+  const pushAll = async (...all: readonly PendingCommit[]): Promise<void> => {
     for (const one of all) queue.push(one);
     await settled();
   };
@@ -45,9 +45,9 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 const many = (count: number, prefix: string): readonly StreamName[] =>
   Array.from({ length: count }, (_, n): StreamName => `${prefix}-${n}`);
 
-test('a batch leaves out what touches something under way, and whatever is behind that', () => {
+test('a batch leaves out commits that conflict with a running one, and later commits that conflict with those', () => {
   const queue = ['a-1', 'b-1', 'a-1', 'c-1'].map((stream) => waiting(stream as StreamName));
-  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100, underWay: [waiting('b-1')] })), ['a-1', 'c-1']);
+  assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100, running: [waiting('b-1')] })), ['a-1', 'c-1']);
   assert.deepEqual(streams(queue), ['b-1', 'a-1']);
 });
 
@@ -58,7 +58,7 @@ test('a batch holds at least one commit, and no more than the weight allows', ()
   assert.equal(queue.length, 1);
 });
 
-test('what is asked for while a transaction is under way shares the next one', async () => {
+test('commits that arrive during a transaction share the next one', async () => {
   const { underWay, push } = open();
   await push('a-1');
   await underWay[0]?.end(50);
@@ -172,7 +172,7 @@ test('a small commit that touches what a page before it touches goes after that 
 });
 
 test('commits that go on from where the one before leaves a cursor share a transaction, in their order', () => {
-  const moving = (stream: StreamName, from: number, to = from): Waiting => ({
+  const moving = (stream: StreamName, from: number, to = from): PendingCommit => ({
     ...waiting(stream),
     commit: { ...waiting(stream).commit, cursors: [{ name: 'generation', from, to }] },
   });
@@ -192,5 +192,5 @@ test('commits that go on from where the one before leaves a cursor share a trans
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1']);
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1', 'b-2']);
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-3']);
-  assert.deepEqual(streams(takeBatch([moving('c-1', 3)], { maxWeight: 100, underWay: [moving('c-2', 3)] })), []);
+  assert.deepEqual(streams(takeBatch([moving('c-1', 3)], { maxWeight: 100, running: [moving('c-2', 3)] })), []);
 });

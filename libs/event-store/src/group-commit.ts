@@ -1,233 +1,241 @@
+import { oncePerTurn } from '@interlock/runtime';
 import type { Cause, Commit, CursorMove } from './store.ts';
 
-/** One caller's commit, waiting for the transaction that will carry it. */
-export interface Waiting {
+/** The commit of one caller, until a transaction has stored it. */
+export interface PendingCommit {
   readonly commit: Commit;
   readonly cause: Cause;
   readonly resolve: (result: { readonly positions: readonly number[] }) => void;
   readonly reject: (error: unknown) => void;
 }
 
-/** Events plus rows of a commit: what it weighs in a transaction. */
-const weight = (commit: Commit): number =>
+/** Weight of a commit in a transaction: its events plus its rows. */
+const weightOf = (commit: Commit): number =>
   (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0) + (commit.rows?.length ?? 0);
 
-/** What some commits write. */
-interface Touched {
-  add(commit: Commit): void;
-  /** Whether a commit writes something of it. @param goesOn true for the move of a cursor that is no conflict */
-  has(commit: Commit, goesOn?: (move: CursorMove) => boolean): boolean;
+/**
+ * Streams, rows and cursors that some commits write. Names are looked up as they are: building one key of kind and name for each
+ * stream and row of a fleet was a twentieth of the cost of a stop.
+ */
+class WriteSet {
+  readonly #streams = new Set<string>();
+  readonly #cursors = new Set<string>();
+  /** Keys by table. */
+  readonly #rows = new Map<string, Set<string>>();
+
+  add(commit: Commit): void {
+    for (const { stream } of commit.appends ?? []) this.#streams.add(stream);
+    for (const { name } of commit.cursors ?? []) this.#cursors.add(name);
+    for (const { table, key } of commit.rows ?? []) {
+      const keys = this.#rows.get(table);
+      if (keys) keys.add(key);
+      else this.#rows.set(table, new Set([key]));
+    }
+  }
+
+  /** @param isContinued true for the move of a cursor that is no conflict */
+  conflictsWith(commit: Commit, isContinued: (move: CursorMove) => boolean): boolean {
+    return (
+      (commit.appends ?? []).some(({ stream }) => this.#streams.has(stream)) ||
+      (commit.rows ?? []).some(({ table, key }) => this.#rows.get(table)?.has(key)) ||
+      (commit.cursors ?? []).some((move) => this.#cursors.has(move.name) && !isContinued(move))
+    );
+  }
 }
 
-/**
- * Nothing yet. Names are looked up as they are: to make one of kind and name for each stream and row of a fleet was a
- * twentieth of what a stop costs.
- */
-const openTouched = (): Touched => {
-  const streams = new Set<string>();
-  const cursors = new Set<string>();
-  /** Keys by table. */
-  const rows = new Map<string, Set<string>>();
-  return {
-    add(commit) {
-      for (const { stream } of commit.appends ?? []) streams.add(stream);
-      for (const { name } of commit.cursors ?? []) cursors.add(name);
-      for (const { table, key } of commit.rows ?? []) {
-        const keys = rows.get(table);
-        if (keys) keys.add(key);
-        else rows.set(table, new Set([key]));
-      }
-    },
-    has: (commit, goesOn = () => false) =>
-      (commit.appends ?? []).some(({ stream }) => streams.has(stream)) ||
-      (commit.rows ?? []).some(({ table, key }) => rows.get(table)?.has(key)) ||
-      (commit.cursors ?? []).some((move) => cursors.has(move.name) && !goesOn(move)),
-  };
-};
+/** From this weight on a commit is bulk: a page of a fleet, which takes as long as hundreds of others. */
+export const BULK_WEIGHT = 256;
+/** Whether a commit is bulk. */
+export const isBulk = ({ commit }: PendingCommit): boolean => weightOf(commit) >= BULK_WEIGHT;
 
-/** From so many events and rows on a piece of work is in bulk: a page of a fleet, which takes as long as hundreds of others. */
-export const bulkWeight = 256;
-/** Whether a commit is in bulk. */
-export const isBulk = ({ commit }: Waiting): boolean => weight(commit) >= bulkWeight;
-
-/** What a commit in bulk touches, found once: it is compared with all that come while it waits and while it is stored. */
-const touchedInBulk = new WeakMap<Waiting, Touched>();
-const touchedBy = (waiting: Waiting): Touched => {
-  const known = touchedInBulk.get(waiting);
+/** Write sets of bulk commits, computed once: each is compared with every commit that arrives while it waits or is stored. */
+const bulkWriteSets = new WeakMap<PendingCommit, WriteSet>();
+const writeSetOf = (pending: PendingCommit): WriteSet => {
+  const known = bulkWriteSets.get(pending);
   if (known) return known;
-  const touched = openTouched();
-  touched.add(waiting.commit);
-  touchedInBulk.set(waiting, touched);
-  return touched;
+  const writeSet = new WriteSet();
+  writeSet.add(pending.commit);
+  bulkWriteSets.set(pending, writeSet);
+  return writeSet;
 };
 
 /** What may go into one transaction. */
 export interface BatchLimits {
-  /** Most events and rows; the first commit that can go goes also if it has more. */
+  /** Most events and rows; the first commit is taken even if it has more. */
   readonly maxWeight: number;
-  /** Those that may go at all; default all. */
-  readonly isWanted?: (waiting: Waiting) => boolean;
-  /** What is being stored: nothing of what that touches can go. */
-  readonly underWay?: readonly Waiting[];
+  /** Which commits may be taken; default all. */
+  readonly isWanted?: (pending: PendingCommit) => boolean;
+  /** Commits that are being stored: a commit that conflicts with one of them waits. */
+  readonly running?: readonly PendingCommit[];
 }
 
 /**
- * Takes from the front of the queue what can be stored in one transaction: commits that touch different things, and
- * nothing of what is under way. What does not fit keeps its place and its order.
+ * Takes from the front of the queue what one transaction can store: commits that conflict neither with each other nor with
+ * running ones. The others keep their place and order.
  *
- * A cursor may be touched by several: one goes on where the one before it in the batch leaves the cursor, be it that this
- * wants it there and does not move it. So a consumer need not wait for each of its facts, and many may share a guard.
+ * Several commits may move the same cursor, if each continues where the one before it in the batch leaves the cursor (a guard
+ * leaves it where it is). So a consumer need not wait for each of its facts, and many commits can share a guard.
  */
 export const takeBatch = (
-  queue: Waiting[],
-  { maxWeight, isWanted = () => true, underWay = [] }: BatchLimits,
-): readonly Waiting[] => {
-  // What is touched is for telling commits apart.
-  if (queue.length === 1 && underWay.length === 0) return queue.every(isWanted) ? queue.splice(0) : [];
-  const batch: Waiting[] = [];
-  const left: Waiting[] = [];
-  /** By small commits, and by each one in bulk. */
-  const small = openTouched();
-  const taken = [small];
-  const take = (waiting: Waiting): void => {
-    if (isBulk(waiting)) taken.push(touchedBy(waiting));
-    else small.add(waiting.commit);
+  queue: PendingCommit[],
+  { maxWeight, isWanted = () => true, running = [] }: BatchLimits,
+): readonly PendingCommit[] => {
+  if (queue.length === 1 && running.length === 0) return queue.every(isWanted) ? queue.splice(0) : [];
+  const batch: PendingCommit[] = [];
+  const left: PendingCommit[] = [];
+  /** One for all small commits, and one for each bulk commit. */
+  const smallWrites = new WriteSet();
+  const writes = [smallWrites];
+  const addWrites = (pending: PendingCommit): void => {
+    if (isBulk(pending)) writes.push(writeSetOf(pending));
+    else smallWrites.add(pending.commit);
   };
-  underWay.forEach(take);
-  /** By cursor, where the batch leaves it; none that what was left behind touches. */
+  running.forEach(addWrites);
+  /** Where the batch leaves each cursor; without cursors of commits that stay in the queue. */
   const reached = new Map<string, number>();
-  const goesOn = ({ name, from }: CursorMove): boolean => reached.get(name) === from;
+  const isContinued = ({ name, from }: CursorMove): boolean => reached.get(name) === from;
   let total = 0;
-  for (const waiting of queue) {
-    const { commit } = waiting;
+  for (const pending of queue) {
+    const { commit } = pending;
     const moves = commit.cursors ?? [];
-    const size = weight(commit);
-    const fits = isWanted(waiting) && (batch.length === 0 || total + size <= maxWeight);
-    if (fits && !taken.some((touched) => touched.has(commit, goesOn))) {
-      batch.push(waiting);
-      total += size;
+    const weight = weightOf(commit);
+    const fits = isWanted(pending) && (batch.length === 0 || total + weight <= maxWeight);
+    if (fits && !writes.some((set) => set.conflictsWith(commit, isContinued))) {
+      batch.push(pending);
+      total += weight;
       for (const { name, to } of moves) reached.set(name, to);
     } else {
-      left.push(waiting);
+      left.push(pending);
       for (const { name } of moves) reached.delete(name);
     }
-    // Also what was left behind holds what it touches, so that a later commit of the same stream does not overtake it.
-    take(waiting);
+    // Also for commits that stay: a later commit of the same stream must not overtake them.
+    addWrites(pending);
   }
   queue.splice(0, queue.length, ...left);
   return batch;
 };
 
-/** Most events and rows in one transaction: keeps the event loop's pauses and the server's memory bounded. */
-const maxBatchWeight = 20_000;
-/** The same of commits in bulk, where its work is longer than its flush: whoever comes meanwhile waits for as long at the head's lock. */
-const bulkTurnWeight = 2_000;
-/** Most transactions of a kind at once; more would only queue up behind each other at the head's lock. */
-const maxOfAKind = 2;
-/** Most transactions at once: two in bulk, and a small one that waits for neither. */
-export const maxUnderWay = 3;
-/** What the server works on one event or row, in ms; on another machine it is another, of the same order. */
-const workMs = 0.009;
-/** Share by which a slower flush than known moves what is known; a faster one counts at once. */
-const slowerShare = 0.1;
+/** Most events and rows in one transaction: bounds the pauses of the event loop and the memory of the server. */
+const WEIGHT_MAX = 20_000;
+/** The same for bulk transactions, whose work is longer than their flush: others wait that long for the head's lock. */
+const BULK_WEIGHT_MAX = 2_000;
+/** Most transactions of a kind at once; more would only queue at the head's lock. */
+const RUNNING_OF_KIND_MAX = 2;
+/** Most transactions at once: two bulk ones, and a small one that waits for neither. */
+export const RUNNING_MAX = 3;
+/** The server's work for one event or row, in ms; other machines differ, within the same order of magnitude. */
+const WORK_MS = 0.009;
+/** How far a slower flush moves the estimate; a faster one replaces it at once. */
+const SLOWER_SHARE = 0.1;
 
-/** Commits of one process on their way into the store. */
+/** Pending and running commits of one kind: bulk or small. */
+interface Kind {
+  readonly isWanted: (pending: PendingCommit) => boolean;
+  pending: number;
+  /** Some commits weigh nothing. */
+  pendingWeight: number;
+  /** Transactions. */
+  running: number;
+}
+
+/** The commits of one process that are not stored yet. */
 export interface CommitQueue {
-  /** Takes a commit; it is answered by its `resolve` or `reject`. */
-  push(waiting: Waiting): void;
-  /** Resolves once nothing waits and nothing is under way. */
+  /** Takes a commit; its `resolve` or `reject` is called once. */
+  push(pending: PendingCommit): void;
+  /** Resolves once no commit is pending or running. */
   idle(): Promise<void>;
 }
 
-/** Commits of a kind: those in bulk, or the small ones. */
-interface Kind {
-  readonly isWanted: (waiting: Waiting) => boolean;
-  /** What waits: how many, and how much they weigh. Some weigh nothing. */
-  waiting: number;
-  waitingWeight: number;
-  /** Transactions. */
-  underWay: number;
-}
-
 /**
- * Puts the commits of one process into as few transactions as pays: the first goes at once, and whatever is asked for
- * meanwhile shares the next. Every transaction holds the head's lock through a flush of its own, so a second one beside
- * the first pays only where it takes more work off than a flush lasts: then many are shared out between two, and the
- * server works on one while this process prepares the other. Commits that touch the same thing keep the order of their calls.
+ * Combines the commits of one process into as few transactions as pays: the first one starts at once, and commits that arrive
+ * meanwhile share the next. Each transaction holds the head's lock through its own flush. So a second one beside the first pays
+ * only if it carries more work than a flush takes: then the commits are split between two, and the server works on one while
+ * this process prepares the other. Commits that conflict keep the order of their calls.
  *
- * Small commits and those in bulk never share a transaction: what somebody waits for would take as long as the pages of a
- * fleet beside it, and wait for those before. Small ones go first, and have a transaction of their own under way beside two in
- * bulk; what is left to wait for is the head, for one bounded turn of each of these.
- * @param store stores a batch and answers each of its commits; never rejects. @returns how long the transaction took
- * beyond the server's work on it, in ms; undefined when that is not known
+ * Small and bulk commits never share a transaction: a caller of a small one would wait for pages of a fleet. Small ones go
+ * first and may run beside two bulk ones; they only wait for the head, which each bulk transaction holds for a bounded time.
+ * @param store stores a batch and resolves or rejects each of its commits; never rejects. @returns the time of the transaction
+ *   beyond the server's work, in ms; undefined if unknown
  */
-export const commitQueue = (store: (batch: readonly Waiting[]) => Promise<number | undefined>): CommitQueue => {
-  const queue: Waiting[] = [];
-  const underWay = new Set<readonly Waiting[]>();
-  const small: Kind = { isWanted: (one) => !isBulk(one), waiting: 0, waitingWeight: 0, underWay: 0 };
-  const bulk: Kind = { isWanted: isBulk, waiting: 0, waitingWeight: 0, underWay: 0 };
-  const kindOf = (waiting: Waiting): Kind => (isBulk(waiting) ? bulk : small);
-  let isScheduled = false;
-  let flushMs = 0;
-  let idlers: (() => void)[] = [];
+export const commitQueue = (store: (batch: readonly PendingCommit[]) => Promise<number | undefined>): CommitQueue =>
+  new GroupCommit(store);
 
-  const paysAlone = (weight: number): boolean => weight * workMs >= flushMs;
+class GroupCommit implements CommitQueue {
+  readonly #store: (batch: readonly PendingCommit[]) => Promise<number | undefined>;
+  readonly #queue: PendingCommit[] = [];
+  readonly #running = new Set<readonly PendingCommit[]>();
+  readonly #small: Kind = { isWanted: (one) => !isBulk(one), pending: 0, pendingWeight: 0, running: 0 };
+  readonly #bulk: Kind = { isWanted: isBulk, pending: 0, pendingWeight: 0, running: 0 };
+  /** Commits of the same turn share a transaction. */
+  readonly #planStart = oncePerTurn(() => this.#startTransactions());
+  /** Estimated time of a flush. */
+  #flushMs = 0;
+  #idleWaiters: (() => void)[] = [];
 
-  const learnFlush = (ms: number | undefined): void => {
-    if (ms !== undefined) flushMs = ms < flushMs ? ms : flushMs + (ms - flushMs) * slowerShare;
-  };
+  constructor(store: (batch: readonly PendingCommit[]) => Promise<number | undefined>) {
+    this.#store = store;
+  }
 
-  const mostOf = (kind: Kind): number => (kind === small && bulk.underWay > 0 ? 1 : maxOfAKind);
+  push(pending: PendingCommit): void {
+    this.#queue.push(pending);
+    const kind = isBulk(pending) ? this.#bulk : this.#small;
+    kind.pending += 1;
+    kind.pendingWeight += weightOf(pending.commit);
+    this.#planStart();
+  }
 
-  const mayGo = (kind: Kind): boolean => {
-    if (kind.waiting === 0 || underWay.size >= maxUnderWay) return false;
-    return kind.underWay === 0 || (kind.underWay < mostOf(kind) && paysAlone(kind.waitingWeight));
-  };
+  async idle(): Promise<void> {
+    if (!this.#isIdle()) await new Promise<void>((resolve) => this.#idleWaiters.push(resolve));
+  }
 
-  /** Sends what may go of a kind. @returns whether something did */
-  const send = (kind: Kind): boolean => {
-    const part = Math.ceil(kind.waitingWeight / (mostOf(kind) - kind.underWay));
-    const share = paysAlone(part) ? part : kind.waitingWeight;
-    const turn = kind === bulk ? Math.max(bulkTurnWeight, flushMs / workMs) : maxBatchWeight;
-    const maxWeight = Math.min(maxBatchWeight, turn, share);
-    const batch = takeBatch(queue, { maxWeight, isWanted: kind.isWanted, underWay: [...underWay].flat() });
+  #isIdle(): boolean {
+    return this.#queue.length === 0 && this.#running.size === 0;
+  }
+
+  #startTransactions(): void {
+    for (const kind of [this.#small, this.#bulk]) while (this.#mayStart(kind) && this.#start(kind));
+    if (!this.#isIdle()) return;
+    for (const wake of this.#idleWaiters) wake();
+    this.#idleWaiters = [];
+  }
+
+  #mayStart(kind: Kind): boolean {
+    if (kind.pending === 0 || this.#running.size >= RUNNING_MAX) return false;
+    return kind.running === 0 || (kind.running < this.#runningMax(kind) && this.#paysAlone(kind.pendingWeight));
+  }
+
+  #runningMax(kind: Kind): number {
+    return kind === this.#small && this.#bulk.running > 0 ? 1 : RUNNING_OF_KIND_MAX;
+  }
+
+  #paysAlone(weight: number): boolean {
+    return weight * WORK_MS >= this.#flushMs;
+  }
+
+  /** Starts one transaction of a kind. @returns whether a commit could be taken */
+  #start(kind: Kind): boolean {
+    const part = Math.ceil(kind.pendingWeight / (this.#runningMax(kind) - kind.running));
+    const share = this.#paysAlone(part) ? part : kind.pendingWeight;
+    const bound = kind === this.#bulk ? Math.max(BULK_WEIGHT_MAX, this.#flushMs / WORK_MS) : WEIGHT_MAX;
+    const maxWeight = Math.min(WEIGHT_MAX, bound, share);
+    const running = [...this.#running].flat();
+    const batch = takeBatch(this.#queue, { maxWeight, isWanted: kind.isWanted, running });
     if (batch.length === 0) return false;
-    kind.waiting -= batch.length;
-    for (const { commit } of batch) kind.waitingWeight -= weight(commit);
-    kind.underWay += 1;
-    underWay.add(batch);
-    void store(batch).then((ms) => {
-      learnFlush(ms);
-      kind.underWay -= 1;
-      underWay.delete(batch);
-      pump();
+    kind.pending -= batch.length;
+    for (const { commit } of batch) kind.pendingWeight -= weightOf(commit);
+    kind.running += 1;
+    this.#running.add(batch);
+    void this.#store(batch).then((flushMs) => {
+      this.#learnFlush(flushMs);
+      kind.running -= 1;
+      this.#running.delete(batch);
+      this.#startTransactions();
     });
     return true;
-  };
+  }
 
-  const pump = (): void => {
-    isScheduled = false;
-    for (const kind of [small, bulk]) while (mayGo(kind) && send(kind));
-    if (queue.length > 0 || underWay.size > 0) return;
-    for (const wake of idlers) wake();
-    idlers = [];
-  };
-
-  return {
-    push(waiting) {
-      queue.push(waiting);
-      const kind = kindOf(waiting);
-      kind.waiting += 1;
-      kind.waitingWeight += weight(waiting.commit);
-      if (isScheduled) return;
-      isScheduled = true;
-      // A microtask later, so that commits of the same turn share a transaction.
-      queueMicrotask(pump);
-    },
-    idle() {
-      return queue.length === 0 && underWay.size === 0
-        ? Promise.resolve()
-        : new Promise((resolve) => idlers.push(resolve));
-    },
-  };
-};
+  #learnFlush(ms: number | undefined): void {
+    if (ms === undefined) return;
+    this.#flushMs = ms < this.#flushMs ? ms : this.#flushMs + (ms - this.#flushMs) * SLOWER_SHARE;
+  }
+}

@@ -1,14 +1,13 @@
 export {
   type Category,
-  type CategoryDefinition,
   category,
   etagMismatch,
-  type ListQuery,
-  type Loaded,
   type Page,
   type Prepared,
   type Transacted,
+  type TransactOptions,
 } from './category.ts';
+export type { CategoryDefinition, Loaded } from './category-definition.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
 export { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';
 export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';

@@ -1,12 +1,15 @@
 import type { Clock, Random } from '@interlock/runtime';
 import { assertOnceEach } from './commit-once.ts';
 import type {
+  Cause,
   Commit,
   EventStore,
   IndexEntry,
   RecordedEvent,
   RowChange,
+  RowQuery,
   RowRenewal,
+  StateTable,
   StoredRow,
   StoredState,
   StreamBehind,
@@ -17,18 +20,18 @@ import { CursorConflict, VersionConflict } from './store.ts';
 
 interface MemoryTable {
   readonly rows: Map<string, StoredRow>;
-  /** (index, value) → keys. */
+  /** Keys by (index, value). */
   readonly entries: Map<string, Set<string>>;
-  /** Keys of the rows in order; undefined once one came or went, until somebody lists them. */
+  /** Keys of the rows in order; undefined after a row was added or removed, until the next list. */
   sorted: readonly string[] | undefined;
 }
 
-/** Names of indexes are the code's own and have no line end in them. */
+/** Names of indexes are constants of the code and contain no line end. */
 const entryName = ({ index, value }: IndexEntry): string => `${index}\n${value}`;
 
 /**
- * A deep, frozen copy, as of a trip through a database: what was stored cannot change under a reader, and what is
- * undefined is not stored. @throws TypeError for what JSON cannot hold
+ * A deep, frozen copy, like a round trip through a database: a reader cannot change what is stored, and undefined fields
+ * are dropped. @throws TypeError for what JSON cannot hold
  */
 const stored = <T>(value: T): T => frozenCopy(value) as T;
 
@@ -44,7 +47,7 @@ const frozenCopy = (value: unknown): unknown => {
     default:
       throw new TypeError(`a ${typeof value} cannot be stored`);
   }
-  // Nobody else freezes: it was stored before, and whoever read it puts it back as a part of what it has become.
+  // A frozen object was stored before: its reader returns it as a part of the new state.
   if (value === null || Object.isFrozen(value)) return value;
   return Object.freeze(Array.isArray(value) ? value.map(frozenCopy) : copyOfObject(value));
 };
@@ -59,18 +62,21 @@ const copyOfObject = (value: object): object => {
   return copy;
 };
 
-/** What a memory store holds, for others to begin with. Nobody changes it: what is stored is frozen, and lists are copied. */
+/** The content of a memory store, as the start of others. It never changes: stored values are frozen, and lists are copied. */
 export interface StoreImage {
   readonly feed: readonly RecordedEvent[];
   readonly tables: ReadonlyMap<string, MemoryTable>;
   readonly cursors: ReadonlyMap<string, number>;
 }
 
-/** A store in memory, with what only the simulation may do. */
+/** A store in memory, with an operation for the simulation. */
 export interface MemoryStore extends EventStore {
-  /** Everything it holds now. */
+  /** Its current content. */
   image(): StoreImage;
 }
+
+const copyOfTables = (tables: ReadonlyMap<string, MemoryTable>): Map<string, MemoryTable> =>
+  new Map([...tables].map(([name, table]) => [name, copyOfTable(table)]));
 
 const copyOfTable = ({ rows, entries, sorted }: MemoryTable): MemoryTable => ({
   sorted,
@@ -78,202 +84,244 @@ const copyOfTable = ({ rows, entries, sorted }: MemoryTable): MemoryTable => ({
   entries: new Map([...entries].map(([name, keys]) => [name, new Set(keys)])),
 });
 
-const copyOfTables = (tables: ReadonlyMap<string, MemoryTable>): Map<string, MemoryTable> =>
-  new Map([...tables].map(([name, table]) => [name, copyOfTable(table)]));
-
-/**
- * The event store in memory: the twin of the Postgres store for decider-level tests and for the simulation. It passes
- * the same contract suite. Nothing outlives the object but its images.
- * @param dependencies.image what it holds at first; default: nothing
- */
-export const memoryStore = (dependencies: {
+/** What a memory store needs. */
+export interface MemoryStoreOptions {
   readonly clock: Clock;
   readonly random: Random;
+  /** Its first content; by default it is empty. */
   readonly image?: StoreImage;
-}): MemoryStore => {
-  const { clock, random, image } = dependencies;
-  const feed: RecordedEvent[] = [...(image?.feed ?? [])];
-  const streams: Map<StreamName, RecordedEvent[]> = Map.groupBy(feed, ({ stream }) => stream);
-  const tables = copyOfTables(image?.tables ?? new Map());
-  const cursors = new Map(image?.cursors);
-  const waiters = new Set<() => void>();
+}
 
-  const tableOf = (name: string): MemoryTable => {
-    let found = tables.get(name);
-    if (!found) {
-      found = { rows: new Map(), entries: new Map(), sorted: undefined };
-      tables.set(name, found);
+/** The event store in memory, for decider tests and the simulation. It passes the same contract suite as the Postgres store. */
+export const memoryStore = (options: MemoryStoreOptions): MemoryStore => {
+  const events = new MemoryEvents(options);
+  const rows = new MemoryRows(options.image?.tables);
+  const cursors = new Map(options.image?.cursors);
+  return {
+    image: () => ({ feed: [...events.feed], tables: rows.copy(), cursors: new Map(cursors) }),
+    async commit(commit, cause) {
+      assertOnceEach(commit);
+      events.assertVersions(commit);
+      assertCursors(cursors, commit);
+      rows.change(commit.rows ?? []);
+      for (const move of commit.cursors ?? []) cursors.set(move.name, move.to);
+      return { positions: events.append(commit, cause) };
+    },
+    read: async (stream, after = 0) => events.ofStream(stream).slice(after),
+    readStreams: async (query) => events.piecesOf(query),
+    feed: async (after, limit) => events.feedAfter(after, limit),
+    head: async () => events.head(),
+    waitForEvents: (position, signal) => events.waitFor(position, signal),
+    getRows: async (table, keys) => rows.get(table, keys),
+    listRows: async (query) => rows.list(query),
+    getStates: async (table, ids) => statesOf(events, rows, table, ids),
+    streamsBehind: async (query) => streamsBehind(events, rows, query),
+    renewRows: async (renewals) => renewRows(events, rows, renewals),
+    cursor: async (name) => cursors.get(name) ?? 0,
+    close: async () => events.wakeAll(),
+  };
+};
+
+const assertCursors = (stored: ReadonlyMap<string, number>, { cursors = [] }: Commit): void => {
+  for (const { name, from } of cursors) if ((stored.get(name) ?? 0) !== from) throw new CursorConflict(name);
+};
+
+/** The streams, and all their events in the order of positions. */
+class MemoryEvents {
+  readonly #clock: Clock;
+  readonly #random: Random;
+  /** In the order of positions. */
+  readonly feed: RecordedEvent[];
+  readonly #streams: Map<StreamName, RecordedEvent[]>;
+  readonly #waiters = new Set<() => void>();
+
+  constructor({ clock, random, image }: MemoryStoreOptions) {
+    this.#clock = clock;
+    this.#random = random;
+    this.feed = [...(image?.feed ?? [])];
+    this.#streams = Map.groupBy(this.feed, ({ stream }) => stream);
+  }
+
+  head(): number {
+    return this.feed.length;
+  }
+
+  ofStream(stream: StreamName): readonly RecordedEvent[] {
+    return this.#streams.get(stream) ?? [];
+  }
+
+  versionOf(stream: StreamName): number {
+    return this.ofStream(stream).length;
+  }
+
+  feedAfter(after: number, limit: number): readonly RecordedEvent[] {
+    return this.feed.slice(after, after + limit);
+  }
+
+  assertVersions({ appends = [] }: Commit): void {
+    const moved = appends.filter(({ stream, expected }) => this.versionOf(stream) !== expected);
+    if (moved.length > 0) throw new VersionConflict(moved.map(({ stream }) => stream));
+  }
+
+  /** @returns the positions of the events */
+  append({ appends = [] }: Commit, cause: Cause): readonly number[] {
+    const positions: number[] = [];
+    const time = this.#clock.now();
+    for (const { stream, events } of appends) {
+      const recordedBefore = this.#streams.get(stream) ?? [];
+      this.#streams.set(stream, recordedBefore);
+      for (const event of events) {
+        const place = { position: this.feed.length + 1, stream, version: recordedBefore.length + 1 };
+        const recorded = stored({ ...event, ...place, id: this.#random.uuid(), cause, time });
+        recordedBefore.push(recorded);
+        this.feed.push(recorded);
+        positions.push(recorded.position);
+      }
+    }
+    if (positions.length > 0) this.wakeAll();
+    return positions;
+  }
+
+  piecesOf({ category, after, limit }: Parameters<EventStore['readStreams']>[0]): readonly StreamPiece[] {
+    const prefix = `${category}-`;
+    const names = [...this.#streams.keys()]
+      .filter((name) => name.startsWith(prefix) && name >= (after?.stream ?? ''))
+      .sort();
+    const pieces: StreamPiece[] = [];
+    let left = limit;
+    for (const stream of names) {
+      const from = stream === after?.stream ? after.version : 0;
+      const events = this.ofStream(stream).slice(from, from + left);
+      if (events.length > 0) pieces.push({ stream, version: from + events.length, events });
+      left -= events.length;
+      if (left === 0) break;
+    }
+    return pieces;
+  }
+
+  async waitFor(position: number, signal: AbortSignal): Promise<boolean> {
+    while (this.feed.length <= position && !signal.aborted) await this.#nextWake(signal);
+    return !signal.aborted;
+  }
+
+  #nextWake(signal: AbortSignal): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = (): void => {
+        this.#waiters.delete(wake);
+        signal.removeEventListener('abort', wake);
+        resolve();
+      };
+      this.#waiters.add(wake);
+      signal.addEventListener('abort', wake);
+    });
+  }
+
+  wakeAll(): void {
+    for (const wake of [...this.#waiters]) wake();
+  }
+}
+
+/** All tables with their index entries. */
+class MemoryRows {
+  readonly #tables: Map<string, MemoryTable>;
+
+  constructor(tables: ReadonlyMap<string, MemoryTable> = new Map()) {
+    this.#tables = copyOfTables(tables);
+  }
+
+  copy(): ReadonlyMap<string, MemoryTable> {
+    return copyOfTables(this.#tables);
+  }
+
+  #table(name: string): MemoryTable {
+    const found = this.#tables.get(name) ?? { rows: new Map(), entries: new Map(), sorted: undefined };
+    this.#tables.set(name, found);
+    return found;
+  }
+
+  row(table: string, key: string): StoredRow | undefined {
+    return this.#table(table).rows.get(key);
+  }
+
+  get(table: string, keys: readonly string[]): readonly StoredRow[] {
+    return distinct(keys).flatMap((key) => this.row(table, key) ?? []);
+  }
+
+  list({ table, index, prefix = '', after, limit }: RowQuery): readonly StoredRow[] {
+    const found: StoredRow[] = [];
+    for (const key of this.#sortedKeys(table, index)) {
+      if (found.length === limit) break;
+      const isWanted = key.startsWith(prefix) && (after === undefined || key > after);
+      const row = isWanted ? this.row(table, key) : undefined;
+      if (row) found.push(row);
     }
     return found;
-  };
+  }
 
-  const sorted = (name: string): readonly string[] => {
-    const target = tableOf(name);
-    target.sorted ??= [...target.rows.keys()].sort();
-    return target.sorted;
-  };
-  const sortedIn = (name: string, index: IndexEntry): readonly string[] =>
-    [...(tableOf(name).entries.get(entryName(index)) ?? [])].sort();
+  #sortedKeys(name: string, index: IndexEntry | undefined): readonly string[] {
+    const table = this.#table(name);
+    if (index) return [...(table.entries.get(entryName(index)) ?? [])].sort();
+    table.sorted ??= [...table.rows.keys()].sort();
+    return table.sorted;
+  }
 
-  const check = (commit: Commit): void => {
-    assertOnceEach(commit);
-    const moved = (commit.appends ?? []).filter((a) => (streams.get(a.stream)?.length ?? 0) !== a.expected);
-    if (moved.length > 0) throw new VersionConflict(moved.map((a) => a.stream));
-    for (const move of commit.cursors ?? []) {
-      if ((cursors.get(move.name) ?? 0) !== move.from) throw new CursorConflict(move.name);
-    }
-  };
-
-  const changeRows = (changes: readonly RowChange[]): void => {
-    for (const change of changes) {
-      const target = tableOf(change.table);
-      const before = target.rows.get(change.key);
-      if (!before || before.version <= change.version) {
-        if (!before || change.row === null) target.sorted = undefined;
-        if (change.row === null) target.rows.delete(change.key);
-        else target.rows.set(change.key, stored({ key: change.key, row: change.row, version: change.version }));
+  change(changes: readonly RowChange[]): void {
+    for (const { table: name, key, row, version, removed, added } of changes) {
+      const table = this.#table(name);
+      const before = table.rows.get(key);
+      if (!before || before.version <= version) {
+        if (!before || row === null) table.sorted = undefined;
+        if (row === null) table.rows.delete(key);
+        else table.rows.set(key, stored({ key, row, version }));
       }
-      for (const entry of change.removed) target.entries.get(entryName(entry))?.delete(change.key);
-      for (const entry of change.added) {
-        const name = entryName(entry);
-        const keys = target.entries.get(name) ?? new Set();
-        target.entries.set(name, keys.add(change.key));
+      for (const entry of removed) table.entries.get(entryName(entry))?.delete(key);
+      for (const entry of added) {
+        const keys = table.entries.get(entryName(entry)) ?? new Set();
+        table.entries.set(entryName(entry), keys.add(key));
       }
     }
-  };
+  }
+}
 
-  return {
-    image: () => ({ feed: [...feed], tables: copyOfTables(tables), cursors: new Map(cursors) }),
-    async commit(commit, cause) {
-      check(commit);
-      changeRows(commit.rows ?? []);
-      for (const move of commit.cursors ?? []) cursors.set(move.name, move.to);
-      const positions: number[] = [];
-      const time = clock.now();
-      for (const append of commit.appends ?? []) {
-        const stream = streams.get(append.stream) ?? [];
-        streams.set(append.stream, stream);
-        for (const event of append.events) {
-          const position = feed.length + 1;
-          const recorded: RecordedEvent = stored({
-            ...event,
-            position,
-            stream: append.stream,
-            version: stream.length + 1,
-            id: random.uuid(),
-            cause,
-            time,
-          });
-          stream.push(recorded);
-          feed.push(recorded);
-          positions.push(position);
-        }
-      }
-      if (positions.length > 0) for (const wake of [...waiters]) wake();
-      return { positions };
-    },
-    async read(stream, after = 0) {
-      return (streams.get(stream) ?? []).slice(after);
-    },
-    async readStreams({ category, after, limit }) {
-      const prefix = `${category}-`;
-      const names = [...streams.keys()]
-        .filter((name) => name.startsWith(prefix) && name >= (after?.stream ?? ''))
-        .sort();
-      const pieces: StreamPiece[] = [];
-      let left = limit;
-      for (const stream of names) {
-        const from = stream === after?.stream ? after.version : 0;
-        const events = (streams.get(stream) ?? []).slice(from, from + left);
-        if (events.length > 0) pieces.push({ stream, version: from + events.length, events });
-        left -= events.length;
-        if (left === 0) break;
-      }
-      return pieces;
-    },
-    async feed(after, limit) {
-      return feed.slice(after, after + limit);
-    },
-    async head() {
-      return feed.length;
-    },
-    async waitForEvents(position, signal) {
-      while (feed.length <= position && !signal.aborted) {
-        await new Promise<void>((resolve) => {
-          const wake = (): void => {
-            waiters.delete(wake);
-            signal.removeEventListener('abort', wake);
-            resolve();
-          };
-          waiters.add(wake);
-          signal.addEventListener('abort', wake);
-        });
-      }
-      return !signal.aborted;
-    },
-    async getRows(tableName, keys) {
-      const { rows } = tableOf(tableName);
-      const [only] = keys;
-      if (only !== undefined && keys.length === 1) {
-        const row = rows.get(only);
-        return row ? [row] : [];
-      }
-      return [...new Set(keys)].flatMap((key) => rows.get(key) ?? []);
-    },
-    async listRows(query) {
-      const { table, index, prefix = '', after, limit } = query;
-      const { rows } = tableOf(table);
-      const found: StoredRow[] = [];
-      for (const key of index ? sortedIn(table, index) : sorted(table)) {
-        if (found.length === limit) break;
-        const row = key.startsWith(prefix) && (after === undefined || key > after) ? rows.get(key) : undefined;
-        if (row) found.push(row);
-      }
-      return found;
-    },
-    async getStates({ table, category }, ids) {
-      const { rows } = tableOf(table);
-      const stateOf = (id: string): StoredState | undefined => {
-        const version = streams.get(`${category}-${id}`)?.length ?? 0;
-        if (version === 0) return undefined;
-        const row = rows.get(id);
-        return row ? { id, version, rowVersion: row.version, row: row.row } : { id, version, rowVersion: 0 };
-      };
-      const [only] = ids;
-      if (only !== undefined && ids.length === 1) {
-        const state = stateOf(only);
-        return state ? [state] : [];
-      }
-      return [...new Set(ids)].flatMap((id) => stateOf(id) ?? []);
-    },
-    async streamsBehind({ tables: asked, after, span }) {
-      const looked = feed.slice(after, after + span);
-      const newest = new Map(looked.map(({ stream, version }) => [stream, version]));
-      const behind: StreamBehind[] = [];
-      for (const { category, table } of asked) {
-        const { rows } = tableOf(table);
-        for (const [stream, version] of newest) {
-          if (!stream.startsWith(`${category}-`)) continue;
-          const id = stream.slice(category.length + 1);
-          if ((rows.get(id)?.version ?? 0) < version) behind.push({ category, table, id });
-        }
-      }
-      return { behind, reached: after + looked.length };
-    },
-    async renewRows(renewals) {
-      const isMoved = ({ stream, change }: RowRenewal): boolean =>
-        (streams.get(stream)?.length ?? 0) !== change.version;
-      const isBehind = ({ change: { table, key, version } }: RowRenewal): boolean =>
-        (tableOf(table).rows.get(key)?.version ?? 0) < version;
-      const standing = renewals.filter((renewal) => !isMoved(renewal) && isBehind(renewal));
-      changeRows(standing.map(({ change }) => change));
-      return renewals.filter(isMoved).map(({ stream }) => stream);
-    },
-    async cursor(name) {
-      return cursors.get(name) ?? 0;
-    },
-    async close() {
-      for (const wake of waiters) wake();
-    },
-  };
+/** Without a set for the frequent case of one key. */
+const distinct = (keys: readonly string[]): readonly string[] => (keys.length === 1 ? keys : [...new Set(keys)]);
+
+const statesOf = (
+  events: MemoryEvents,
+  rows: MemoryRows,
+  { table, category }: StateTable,
+  ids: readonly string[],
+): readonly StoredState[] =>
+  distinct(ids).flatMap((id): readonly StoredState[] => {
+    const version = events.versionOf(`${category}-${id}`);
+    if (version === 0) return [];
+    const row = rows.row(table, id);
+    return [row ? { id, version, rowVersion: row.version, row: row.row } : { id, version, rowVersion: 0 }];
+  });
+
+const streamsBehind = (
+  events: MemoryEvents,
+  rows: MemoryRows,
+  { tables, after, span }: Parameters<EventStore['streamsBehind']>[0],
+): { readonly behind: readonly StreamBehind[]; readonly reached: number } => {
+  const read = events.feedAfter(after, span);
+  const newest = new Map(read.map(({ stream, version }) => [stream, version]));
+  const behind: StreamBehind[] = [];
+  for (const { category, table } of tables) {
+    for (const [stream, version] of newest) {
+      if (!stream.startsWith(`${category}-`)) continue;
+      const id = stream.slice(category.length + 1);
+      if ((rows.row(table, id)?.version ?? 0) < version) behind.push({ category, table, id });
+    }
+  }
+  return { behind, reached: after + read.length };
+};
+
+const renewRows = (events: MemoryEvents, rows: MemoryRows, renewals: readonly RowRenewal[]): readonly StreamName[] => {
+  const isMoved = ({ stream, change }: RowRenewal): boolean => events.versionOf(stream) !== change.version;
+  const isBehind = ({ change: { table, key, version } }: RowRenewal): boolean =>
+    (rows.row(table, key)?.version ?? 0) < version;
+  const wanted = renewals.filter((renewal) => !isMoved(renewal) && isBehind(renewal));
+  rows.change(wanted.map(({ change }) => change));
+  return renewals.filter(isMoved).map(({ stream }) => stream);
 };

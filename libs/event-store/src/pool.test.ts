@@ -3,14 +3,14 @@ import { EventEmitter } from 'node:events';
 import type { Socket } from 'node:net';
 import { test } from 'node:test';
 import type { Sql } from './connection.ts';
-import { openLanes } from './lanes.ts';
+import { openPool } from './pool.ts';
 
-/** Lanes over connections that are only numbers, and work that ends when told to. */
+/** A pool of connections that are numbers, and work that ends on demand. */
 const open = (count: number) => {
   const numbers = new Map<Sql, number>();
   const ended: number[] = [];
   const connected: number[] = [];
-  const lanes = openLanes(count, () => {
+  const pool = openPool(count, () => {
     const number = numbers.size;
     const end = async (): Promise<void> => {
       ended.push(number);
@@ -22,15 +22,15 @@ const open = (count: number) => {
     numbers.set(sql, number);
     return sql;
   });
-  const begin = (): { readonly lane: number; end(failure?: Error): Promise<void> } => {
+  const begin = (): { readonly connection: number; end(failure?: Error): Promise<void> } => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
-    let lane = -1;
-    const work = lanes.use((sql) => {
-      lane = numbers.get(sql) ?? -1;
+    let connection = -1;
+    const work = pool.use((sql) => {
+      connection = numbers.get(sql) ?? -1;
       return promise;
     });
     return {
-      lane,
+      connection,
       async end(failure) {
         if (failure) reject(failure);
         else resolve();
@@ -38,49 +38,49 @@ const open = (count: number) => {
       },
     };
   };
-  return { lanes, begin, ended, connected };
+  return { pool, begin, ended, connected };
 };
 
-test('work that comes one after the other stays on one connection', async () => {
+test('sequential work stays on one connection', async () => {
   const { begin } = open(3);
   for (let n = 0; n < 4; n++) {
     const work = begin();
-    assert.equal(work.lane, 0);
+    assert.equal(work.connection, 0);
     await work.end(n % 2 === 0 ? new Error('refused') : undefined);
   }
 });
 
-test('work that comes at once is shared out, and lines up where the least is under way', async () => {
+test('concurrent work is spread, and queues on the connection with the least running work', async () => {
   const { begin } = open(2);
   const works = [begin(), begin(), begin(), begin()];
   assert.deepEqual(
-    works.map(({ lane }) => lane),
+    works.map(({ connection }) => connection),
     [0, 1, 0, 1],
   );
   await works[1]?.end();
-  assert.equal(begin().lane, 1);
+  assert.equal(begin().connection, 1);
   await works[0]?.end();
   await works[2]?.end();
-  assert.equal(begin().lane, 0);
+  assert.equal(begin().connection, 0);
 });
 
 test('every connection is closed', async () => {
-  const { lanes, ended } = open(3);
-  await lanes.end(1);
+  const { pool, ended } = open(3);
+  await pool.end(1);
   assert.deepEqual(ended, [0, 1, 2]);
 });
 
-test('connections are opened beforehand as asked for, and no more than there are', async () => {
-  const { lanes, connected } = open(3);
-  await lanes.connect(2);
+test('connect opens the requested connections in advance, at most all of them', async () => {
+  const { pool, connected } = open(3);
+  await pool.connect(2);
   assert.deepEqual(connected, [0, 1]);
-  await lanes.connect(9);
+  await pool.connect(9);
   assert.deepEqual(connected, [0, 1, 0, 1, 2]);
 });
 
-test('a connection is given up where nothing has come back on it since the work began, and nowhere else', async () => {
+test('a connection is closed only if nothing arrived on it since the work began', async () => {
   let connected: (socket: Socket) => void = () => assert.fail('opened first');
-  const lanes = openLanes(1, (onSocket) => {
+  const pool = openPool(1, (onSocket) => {
     connected = onSocket;
     return undefined as unknown as Sql;
   });
@@ -96,7 +96,7 @@ test('a connection is given up where nothing has come back on it since the work 
     connected(socket as unknown as Socket);
     return socket;
   };
-  const begin = () => lanes.use(async (_, giveUpIfSilent) => giveUpIfSilent);
+  const begin = () => pool.use(async (_, closeIfSilent) => closeIfSilent);
   const first = connect();
   const answered = await begin();
   first.bytesRead += 1;

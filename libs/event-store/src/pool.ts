@@ -1,74 +1,78 @@
 import type { Socket } from 'node:net';
 import type { Sql } from './connection.ts';
 
-/** Does some work on a connection and waits for the answer, but not for ever. @throws StoreUnavailable for anything that is not the server's definite word */
-export type Reaching = <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
+/** Runs work on a connection, with a time limit. @throws StoreUnavailable for everything but a definite response of the server */
+export type UseConnection = <T>(work: (sql: Sql) => Promise<T>) => Promise<T>;
 
 /**
- * Gives a connection up, if nothing has come back on it since its work began: what else is under way there then fails as well, and what
- * comes next is done on a new one. Resolves when that is so.
+ * Closes a connection if nothing has arrived on it since the work began. Other work on that connection fails too, and the next
+ * work opens a new one. Resolves when the connection is closed or was found alive.
  */
-export type GiveUpIfSilent = () => Promise<void>;
+export type CloseIfSilent = () => Promise<void>;
 
-/** Connections that serve one purpose. */
-export interface Lanes {
-  readonly count: number;
-  /** Opens connections beforehand: the first work of each would wait for its process to be started. @param count at most so many */
+/** Connections for one purpose. */
+export interface Pool {
+  readonly size: number;
+  /** Opens at most `count` connections in advance: otherwise the first work on each waits until the server has started a process. */
   connect(count: number): Promise<void>;
-  /** Does some work on one connection. */
-  use<T>(work: (sql: Sql, giveUpIfSilent: GiveUpIfSilent) => Promise<T>): Promise<T>;
-  /** Closes them. @param timeout seconds that work under way is given to end */
+  /** Runs work on one connection. */
+  use<T>(work: (sql: Sql, closeIfSilent: CloseIfSilent) => Promise<T>): Promise<T>;
+  /** Closes them. @param timeout seconds that running work gets to end */
   end(timeout: number): Promise<void>;
 }
 
-/** Opens a pool of one connection. @param onSocket told the socket of each connection it makes */
-export type OpenLane = (onSocket: (socket: Socket) => void) => Sql;
+/** Opens a driver pool of one connection. @param onSocket receives the socket of each connection that it makes */
+export type OpenConnection = (onSocket: (socket: Socket) => void) => Sql;
 
 /**
- * Opens so many connections, made on first use or by `connect`. The first one that is free gets the work, so that most of it is done
- * where the server has planned its statements and filled its caches already: a pool that takes turns has every
- * connection learn everything. When none is free, work lines up where the least is under way.
+ * Opens a pool of `size` connections, each made on first use or by `connect`. Work goes to the first connection with the least
+ * running work. So most of it runs where the server has planned its statements and filled its caches already; a round-robin
+ * pool warms up every connection.
  */
-export const openLanes = (count: number, open: OpenLane): Lanes => {
-  const lanes = Array.from({ length: count }, () => openLane(open));
+export const openPool = (size: number, open: OpenConnection): Pool => {
+  const connections = Array.from({ length: size }, () => new Connection(open));
   return {
-    count,
-    async connect(some) {
-      await Promise.all(lanes.slice(0, some).map(({ sql }) => sql`select`));
+    size,
+    async connect(count) {
+      await Promise.all(connections.slice(0, count).map(({ sql }) => sql`select`));
     },
     async use(work) {
-      const lane = lanes.reduce((best, one) => (one.underWay < best.underWay ? one : best));
-      lane.underWay += 1;
+      const connection = connections.reduce((best, one) => (one.running < best.running ? one : best));
+      connection.running += 1;
       try {
-        return await work(lane.sql, lane.listen());
+        return await work(connection.sql, connection.watchSilence());
       } finally {
-        lane.underWay -= 1;
+        connection.running -= 1;
       }
     },
     async end(timeout) {
-      await Promise.all(lanes.map(({ sql }) => sql.end({ timeout })));
+      await Promise.all(connections.map(({ sql }) => sql.end({ timeout })));
     },
   };
 };
 
-const openLane = (open: OpenLane) => {
-  let newest: Socket | undefined;
-  const sql = open((socket) => {
-    newest = socket;
-  });
-  return {
-    sql,
-    underWay: 0,
-    /** @returns ends the connection there is now, if nothing comes back on it from now on */
-    listen: (): GiveUpIfSilent => {
-      const [socket, heard] = [newest, newest?.bytesRead];
-      return () =>
-        new Promise((resolve) => {
-          if (socket === undefined || socket.closed || socket !== newest || socket.bytesRead !== heard)
-            return resolve();
-          socket.once('close', () => resolve());
-          socket.destroy();
-        });
-    },
-  };
-};
+class Connection {
+  readonly sql: Sql;
+  /** Pieces of work that run on it. */
+  running = 0;
+  #socket: Socket | undefined;
+
+  constructor(open: OpenConnection) {
+    this.sql = open((socket) => {
+      this.#socket = socket;
+    });
+  }
+
+  /** @returns closes the current connection, if nothing arrives on it from now on */
+  watchSilence(): CloseIfSilent {
+    const socket = this.#socket;
+    const bytesBefore = socket?.bytesRead;
+    return () =>
+      new Promise((resolve) => {
+        const isSilent = socket === this.#socket && socket?.bytesRead === bytesBefore;
+        if (socket === undefined || socket.closed || !isSilent) return resolve();
+        socket.once('close', () => resolve());
+        socket.destroy();
+      });
+  }
+}

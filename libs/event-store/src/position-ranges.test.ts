@@ -6,12 +6,12 @@ test('what follows without a hole is reached at once, in whatever order it was h
   const ranges = positionRanges();
   for (const positions of [[1, 2], [6], [3, 4, 5], [], [9]]) ranges.add(positions);
   assert.equal(ranges.reach(0), 6);
-  assert.equal(ranges.reach(6), 6, 'positions 7 and 8 are somebody else’s');
+  assert.equal(ranges.reach(6), 6, 'positions 7 and 8 belong to another process');
   assert.equal(ranges.reach(8), 9);
   assert.equal(ranges.reach(9), 9);
 });
 
-test('from amid a range it goes on to its end, and what lies behind is forgotten', () => {
+test('from inside a range it continues to its end, and drops the positions up to it', () => {
   const ranges = positionRanges();
   ranges.add([4, 5, 6]);
   ranges.add([8]);

@@ -1,23 +1,23 @@
-/** Positions of a store's feed, kept as ranges without holes until somebody has come past them. */
+/** Positions of a store's feed, as ranges without gaps. */
 export interface PositionRanges {
-  /** @param positions rising, without a hole: those of one commit */
+  /** @param positions of one commit: ascending, without a gap */
   add(positions: readonly number[]): void;
   /**
-   * How far the positions reach that follow `position` without a hole; `position` itself where the next one is not there. What lies
-   * up to there is forgotten: whoever asks goes on from the answer.
+   * The last position that follows `position` without a gap; `position` itself if the next one is unknown. Positions up to the
+   * result are dropped: the caller continues from it.
    */
   reach(position: number): number;
 }
 
-/** Opens them; neighbours become one range, so what one process stores by itself is a single one. */
+/** Creates an empty set. Adjacent ranges are merged, so the commits of a single process form one range. */
 export const positionRanges = (): PositionRanges => {
-  /** In order, no two of them touching. */
+  /** In order, no two adjacent. */
   let ranges: { first: number; last: number }[] = [];
   return {
     add(positions) {
       const [first, last] = [positions[0], positions.at(-1)];
       if (first === undefined || last === undefined) return;
-      // Nearly always the newest; commits that were under way together may be heard of in another order.
+      // Nearly always the newest; concurrent commits may complete in another order.
       let at = ranges.length;
       while (at > 0 && (ranges[at - 1]?.first ?? 0) > first) at -= 1;
       const [before, after] = [ranges[at - 1], ranges[at]];

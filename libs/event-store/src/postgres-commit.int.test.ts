@@ -67,7 +67,7 @@ test('a commit that is ahead of one stream and behind another names both', async
   });
 });
 
-test('a cursor that somebody else has moved to the very same place is a conflict', async () => {
+test('a cursor that another process moved to the same place is a conflict', async () => {
   const [store, other] = stores;
   assert.ok(store && other);
   const move = (from: number, to: number) => ({ cursors: [{ name: 'shared', from, to }] });
@@ -90,7 +90,7 @@ test('every kind of record a commit may hold is stored, alone and beside every o
   assert.ok(store);
   for (let chosen = 0; chosen < 2 ** kinds.length; chosen++) {
     const has = (kind: (typeof kinds)[number]): boolean => (chosen & (1 << kinds.indexOf(kind))) !== 0;
-    // Asked for in one turn, commits share a transaction.
+    // Commits of one turn share a transaction.
     for (const names of [[`alone${chosen}`], [`one${chosen}`, `other${chosen}`]]) {
       await Promise.all(names.map((name) => store.commit({ rows: [oldRow(name)] }, cause)));
       await Promise.all(names.map((name) => store.commit(commitOf(name, kinds.filter(has)), cause)));
@@ -130,7 +130,7 @@ test('a commit does not wait for reads, however many are under way', async () =>
   assert.ok(store);
   await database.sql
     .begin(async (sql) => {
-      // Whoever reads a cursor waits from here on, on every connection that reads.
+      // From here on every read of a cursor waits, on every read connection.
       await sql`lock table cursors in access exclusive mode`;
       const reads = Array.from({ length: 40 }, () => store.cursor('none'));
       await store.commit({ appends: [append('beside-reads-1', 0)] }, cause);

@@ -3,53 +3,51 @@ import postgres from 'postgres';
 import { batchRecords } from './commit-records.ts';
 import { type CommitStatement, commitStatement, type Kind } from './commit-statement.ts';
 import type { Sql } from './connection.ts';
-import type { Waiting } from './group-commit.ts';
-import type { Reaching } from './lanes.ts';
+import type { PendingCommit } from './group-commit.ts';
+import type { UseConnection } from './pool.ts';
 import type { RecordedEvent, StreamName } from './store.ts';
 import { CursorConflict, StoreUnavailable, VersionConflict } from './store.ts';
 
-/** How often a transaction that lost a deadlock or a race is tried again before its callers hear of it. */
-const maxAttempts = 5;
+/** Attempts of a transaction that lost a deadlock or a race, before its callers get the error. */
+const ATTEMPTS_MAX = 5;
 
 /** What storing a batch needs. */
 export interface CommitParts {
   readonly clock: Clock;
   readonly random: Random;
-  /** Reaches the connections that commit. */
-  readonly reaching: Reaching;
-  /** Told the events of each transaction, before the callers are. @returns whether somebody had waited for them */
-  readonly stored: (events: readonly RecordedEvent[]) => boolean;
+  /** Runs work on the connections for commits. */
+  readonly use: UseConnection;
+  /** Receives the events of each transaction before the callers get their results. @returns whether a follower waited for them */
+  readonly onStored: (events: readonly RecordedEvent[]) => boolean;
 }
 
 /**
- * Stores one batch in one transaction; answers each of its commits. What conflicts is refused, and the rest is stored
- * without it. Never rejects.
- * @returns how long the transaction took beyond the server's work on it, in ms: its flush, and the way there and back;
- * undefined when it was not one transaction
+ * Stores one batch in one transaction and resolves or rejects each of its commits. Conflicting commits are rejected, and the
+ * rest is stored without them. Never rejects.
+ * @returns the time of the transaction beyond the server's work, in ms (flush and network); undefined when it was not one
+ *   transaction
  */
-export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts): Promise<number | undefined> => {
+export const storeBatch = async (batch: readonly PendingCommit[], parts: CommitParts): Promise<number | undefined> => {
   let left = batch;
-  for (let attempt = 1; left.length > 0; attempt++) {
+  for (let attempt = 1; left.length > 0; attempt += 1) {
     try {
-      const { events, flushMs } = await parts.reaching((sql) => storeOnce(sql, left, parts));
+      const { events, flushMs } = await parts.use((sql) => storeOnce(sql, left, parts));
       const stored = left;
-      // Whoever follows the feed, the relay before all, has the turn to itself: it hands over what is to be told before the
-      // callers go on with what is left to do, which is as much again.
-      if (parts.stored(events)) setImmediate(() => answer(stored, events));
-      else answer(stored, events);
+      // A follower of the feed (the relay) gets the turn for itself: it publishes the events before the callers continue.
+      if (parts.onStored(events)) setImmediate(() => resolveAll(stored, events));
+      else resolveAll(stored, events);
       return attempt === 1 ? flushMs : undefined;
     } catch (error) {
-      if (error instanceof postgres.PostgresError && error.code === 'IL001') {
-        left = goingOn(refuse(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[])));
-      } else if (error instanceof postgres.PostgresError && error.code === 'IL002') {
-        left = goingOn(refuse(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', '))));
-      } else if (!(isRace(error) && attempt < maxAttempts)) {
-        if (left.length > 1 && !(error instanceof StoreUnavailable)) {
-          // One of them holds what the database refuses, and nobody says which: each alone finds out.
-          for (const waiting of left) await storeBatch([waiting], parts);
-        } else {
-          for (const waiting of left) waiting.reject(error);
-        }
+      if (hasCode(error, 'IL001')) {
+        left = withoutBrokenMoves(
+          reject(left, namesIn(error), streamsOf, (names) => new VersionConflict(names as StreamName[])),
+        );
+      } else if (hasCode(error, 'IL002')) {
+        left = withoutBrokenMoves(
+          reject(left, namesIn(error), cursorsOf, (names) => new CursorConflict(names.join(', '))),
+        );
+      } else if (!isRace(error) || attempt === ATTEMPTS_MAX) {
+        await failAll(left, error, parts);
         return undefined;
       }
     }
@@ -57,23 +55,32 @@ export const storeBatch = async (batch: readonly Waiting[], parts: CommitParts):
   return undefined;
 };
 
-const answer = (batch: readonly Waiting[], events: readonly RecordedEvent[]): void => {
-  let next = 0;
-  for (const waiting of batch) {
-    const own = events.slice(next, next + countOf(waiting));
-    next += own.length;
-    waiting.resolve({ positions: own.map(({ position }) => position) });
+/** The database refuses one commit of the batch without saying which: each is stored alone. */
+const failAll = async (batch: readonly PendingCommit[], error: unknown, parts: CommitParts): Promise<void> => {
+  if (batch.length > 1 && !(error instanceof StoreUnavailable)) {
+    for (const pending of batch) await storeBatch([pending], parts);
+  } else {
+    for (const pending of batch) pending.reject(error);
   }
 };
 
-/** What one transaction stored. */
+const resolveAll = (batch: readonly PendingCommit[], events: readonly RecordedEvent[]): void => {
+  let next = 0;
+  for (const pending of batch) {
+    const own = events.slice(next, next + countOf(pending));
+    next += own.length;
+    pending.resolve({ positions: own.map(({ position }) => position) });
+  }
+};
+
+/** The result of one transaction. */
 interface Stored {
   readonly events: readonly RecordedEvent[];
-  /** How long it took beyond the server's work, waiting for locks included, in ms: the flush, and the way there and back. */
+  /** Its time beyond the server's work (which includes waits for locks), in ms: flush and network. */
   readonly flushMs: number;
 }
 
-/** By kinds: a service has as many as kinds of commits. */
+/** By kinds: as many as a service has kinds of commits. */
 const statements = new Map<string, CommitStatement>();
 const statementOf = (kinds: ReadonlySet<Kind>): CommitStatement => {
   const name = [...kinds].join(' ');
@@ -82,10 +89,10 @@ const statementOf = (kinds: ReadonlySet<Kind>): CommitStatement => {
   return statement;
 };
 
-const storeOnce = async (sql: Sql, batch: readonly Waiting[], parts: CommitParts): Promise<Stored> => {
+const storeOnce = async (sql: Sql, batch: readonly PendingCommit[], parts: CommitParts): Promise<Stored> => {
   const { kinds, parameters, events } = batchRecords(batch, parts);
   const { text, parameters: names } = statementOf(kinds);
-  // From here on: what this process does to put a batch together, a second one can be stored beside.
+  // Measured from here: while this process assembles a batch, another one can be stored.
   const since = parts.clock.monotonicMs();
   const [result] = await sql.unsafe<{ base: number; work_ms: number }[]>(
     text,
@@ -93,44 +100,46 @@ const storeOnce = async (sql: Sql, batch: readonly Waiting[], parts: CommitParts
     { prepare: true },
   );
   const tookMs = parts.clock.monotonicMs() - since;
-  if (!result) throw new Error('the statement of a commit answered no row');
+  if (!result) throw new Error('the statement of a commit returned no row');
   for (const [n, event] of events.entries()) event.position = result.base + n + 1;
   return { events, flushMs: tookMs - result.work_ms };
 };
 
-const countOf = ({ commit }: Waiting): number =>
+const countOf = ({ commit }: PendingCommit): number =>
   (commit.appends ?? []).reduce((sum, append) => sum + append.events.length, 0);
-const streamsOf = (waiting: Waiting): readonly string[] =>
-  (waiting.commit.appends ?? []).map((append) => append.stream);
-const cursorsOf = (waiting: Waiting): readonly string[] => (waiting.commit.cursors ?? []).map((cursor) => cursor.name);
+const streamsOf = ({ commit }: PendingCommit): readonly string[] => (commit.appends ?? []).map(({ stream }) => stream);
+const cursorsOf = ({ commit }: PendingCommit): readonly string[] => (commit.cursors ?? []).map(({ name }) => name);
+
+const hasCode = (error: unknown, code: string): error is postgres.PostgresError =>
+  error instanceof postgres.PostgresError && error.code === code;
 const namesIn = (error: postgres.PostgresError): ReadonlySet<string> => new Set(JSON.parse(error.detail ?? '[]'));
 
-const refuse = (
-  batch: readonly Waiting[],
+/** Rejects the commits that use a conflicting name. @returns the others */
+const reject = (
+  batch: readonly PendingCommit[],
   conflicting: ReadonlySet<string>,
-  namesOf: (waiting: Waiting) => readonly string[],
+  namesOf: (pending: PendingCommit) => readonly string[],
   conflict: (names: readonly string[]) => Error,
-): readonly Waiting[] =>
-  batch.filter((waiting) => {
-    const names = namesOf(waiting).filter((name) => conflicting.has(name));
-    if (names.length > 0) waiting.reject(conflict(names));
+): readonly PendingCommit[] =>
+  batch.filter((pending) => {
+    const names = namesOf(pending).filter((name) => conflicting.has(name));
+    if (names.length > 0) pending.reject(conflict(names));
     return names.length === 0;
   });
 
-/** Refuses what would move a cursor on from where something that was refused was to leave it. */
-const goingOn = (batch: readonly Waiting[]): readonly Waiting[] => {
+/** Rejects cursor moves that continue from a move that was rejected. @returns the other commits */
+const withoutBrokenMoves = (batch: readonly PendingCommit[]): readonly PendingCommit[] => {
   const reached = new Map<string, number>();
   return batch.filter(({ commit: { cursors = [] }, reject }) => {
-    const lost = cursors.filter(({ name, from }) => (reached.get(name) ?? from) !== from);
-    if (lost.length > 0) reject(new CursorConflict(lost.map(({ name }) => name).join(', ')));
+    const broken = cursors.filter(({ name, from }) => (reached.get(name) ?? from) !== from);
+    if (broken.length > 0) reject(new CursorConflict(broken.map(({ name }) => name).join(', ')));
     else for (const { name, to } of cursors) reached.set(name, to);
-    return lost.length === 0;
+    return broken.length === 0;
   });
 };
 
 /**
- * 40P01 deadlock, 40001 serialisation, 23505 somebody appended to one of the streams while we waited for the head: nothing
- * was stored, and the same transaction may succeed or learns what is in its way.
+ * 40P01 deadlock, 40001 serialisation failure, 23505 another transaction appended to one of the streams while this one waited
+ * for the head: nothing was stored, and a repeat succeeds or reports the conflict.
  */
-const isRace = (error: unknown): boolean =>
-  error instanceof postgres.PostgresError && ['40P01', '40001', '23505'].includes(error.code);
+const isRace = (error: unknown): boolean => ['40P01', '40001', '23505'].some((code) => hasCode(error, code));

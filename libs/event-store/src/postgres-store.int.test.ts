@@ -138,7 +138,7 @@ test('events of another process wake a waiting feed', async () => {
   assert.equal(await waiting, true);
 });
 
-test('who waits for events has its turn to itself before the caller of the commit goes on', async () => {
+test('a follower that waits for events runs in its own turn, before the caller of the commit continues', async () => {
   const store = await open();
   const order: string[] = [];
   const head = await store.head();
@@ -249,7 +249,7 @@ test('a server that is not there is reported as unavailable, not as a refusal', 
   );
 });
 
-test('a row stays removed by a commit that is under way while the row is made anew', async () => {
+test('a row that a concurrent commit removes stays removed while it is rebuilt', async () => {
   const store = await open();
   const lamp = category(store, lamps);
   await lamp.transact('a', make('hall'), cause);
@@ -273,7 +273,7 @@ test('a row stays removed by a commit that is under way while the row is made an
   assert.deepEqual((await lamp.list({ limit: 1 })).items, []);
 });
 
-test('what a process stored itself it feeds as everybody else reads it, whoever stored what lies between', async () => {
+test('the feed of own events equals the stored one, with events of other processes in between', async () => {
   const [one, other] = await Promise.all([open(), open()]);
   const start = await one.head();
   const lit = (n: number, store: EventStore): Promise<unknown> =>

@@ -1,42 +1,109 @@
 import { type Clock, certificateProblem, type Random } from '@interlock/runtime';
 import postgres from 'postgres';
-import { type ConnectionOptions, commitSettings, openConnections, transactionTimeoutMs } from './connection.ts';
+import { COMMIT_SETTINGS, type ConnectionOptions, openConnections, TRANSACTION_TIMEOUT_MS } from './connection.ts';
 import { checkDriver } from './driver-check.ts';
-import { bulkWeight, commitQueue, isBulk, maxUnderWay } from './group-commit.ts';
-import { type GiveUpIfSilent, type Lanes, type OpenLane, openLanes, type Reaching } from './lanes.ts';
+import { BULK_WEIGHT, commitQueue, isBulk, RUNNING_MAX } from './group-commit.ts';
+import { HeadWatch } from './head-watch.ts';
 import { openLoopTurns } from './loop-turns.ts';
 import { migrate } from './migration.ts';
+import { type CloseIfSilent, type OpenConnection, openPool, type Pool, type UseConnection } from './pool.ts';
 import { storeBatch } from './postgres-commit.ts';
-import { rowMaintenance } from './postgres-rows.ts';
+import { rowReads } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
 import type { Cause, EventStore, RecordedEvent, StreamName } from './store.ts';
 import { StoreUnavailable } from './store.ts';
 
 /** What the Postgres store needs from `main.ts`. */
 export interface PostgresStoreOptions extends ConnectionOptions {
-  /** Database of this service alone. */
+  /** Database of this service. */
   readonly url: string;
   readonly clock: Clock;
   readonly random: Random;
-  /** How often a waiting feed looks for events that other processes committed; default 100 ms. Our own wake it at once. */
+  /** How often a waiting feed looks for events of other processes; default 100 ms. Events of this process wake it at once. */
   readonly pollIntervalMs?: number;
   /**
-   * Longest wait for an answer of the server; default 2 s more than a transaction may take. A server that is paused, or a
-   * network that swallows what it is given, ends a call as unavailable too, and not never. A connection on
-   * which nothing at all has come back in that time is given up: TCP itself takes a quarter of an hour to find its other end gone.
+   * Longest wait for a response of the server; default 2 s more than a transaction may take. After it a call fails as
+   * unavailable, and a connection on which nothing arrived in that time is closed: TCP itself needs a quarter of an hour to
+   * notice a paused server or a network that drops packets.
    */
   readonly answerTimeoutMs?: number;
 }
 
-/** Connections to the server, when `main.ts` names no number. */
-const maxConnectionsDefault = 10;
-/** Connections that read from the start on; more are opened where they are needed. */
-const readyToRead = 2;
-/** Events kept after they were stored, for followers of the feed: some transactions of the largest size. */
-const recentEventsMax = 4_000;
+/** Connections to the server, when `main.ts` gives no number. */
+const CONNECTIONS_DEFAULT = 10;
+/** Read connections that are opened at the start; more are opened on demand. */
+const READ_CONNECTIONS_READY = 2;
+/** Stored events kept in memory for followers of the feed: some transactions of the largest size. */
+const RECENT_EVENTS_MAX = 4_000;
+const POLL_INTERVAL_MS = 100;
+/** Seconds that running queries get when the store closes. */
+const CLOSE_TIMEOUT_S = 5;
 
-/** Once a process: some 10 ms. */
+/** Once in a process, because it takes some 10 ms. */
 let driverChecked: Promise<void> | undefined;
+
+/**
+ * Opens the event store of one service in Postgres 17 or newer, and creates its tables where they are missing (safe
+ * with several processes starting at once).
+ * @throws StoreUnavailable when the server cannot be reached
+ * @throws UnpatchedDriver when the driver of this installation loses queries
+ */
+export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
+  driverChecked ??= checkDriver();
+  await driverChecked;
+  const { clock, random } = options;
+  const { use, useForCommits, disconnect } = await connect(options);
+  const recent = recentEvents(RECENT_EVENTS_MAX);
+  const readHead = (): Promise<number> => use(async (sql) => positionIn(await sql`select position from head`));
+  const head = new HeadWatch({ clock, readHead, pollIntervalMs: options.pollIntervalMs ?? POLL_INTERVAL_MS });
+  const turn = openLoopTurns();
+
+  const onStored = (events: readonly RecordedEvent[]): boolean => {
+    const [first] = events;
+    if (first) recent.add(first.position, events);
+    return head.advance(events.at(-1)?.position ?? 0);
+  };
+  const commits = commitQueue(async (batch) => {
+    // Assembling a page of a fleet takes about as long as deciding it, which happened in this turn.
+    if (batch.some(isBulk)) await turn();
+    return storeBatch(batch, { clock, random, use: useForCommits, onStored });
+  });
+  const readFeed = (after: number, limit: number): Promise<readonly RecordedEvent[]> =>
+    use(async (sql) => {
+      const rows = await sql<EventRow[]>`
+        select * from events where position > ${after} order by position limit ${limit}`;
+      return rows.map(toRecorded);
+    });
+
+  return {
+    commit: (commit, cause) =>
+      new Promise((resolve, reject) => {
+        commits.push({ commit, cause, resolve, reject });
+      }),
+    read: (stream, after = 0) =>
+      use(async (sql) => {
+        const rows = await sql<EventRow[]>`
+          select * from events where stream = ${stream} and version > ${after} order by version`;
+        return rows.map(toRecorded);
+      }),
+    async feed(after, limit) {
+      const events = recent.after(after, limit) ?? (await readFeed(after, limit));
+      // A relay reads the next page in the same turn if that is in memory as well.
+      if (events.length >= BULK_WEIGHT) await turn();
+      return events;
+    },
+    head: readHead,
+    waitForEvents: (position, signal) => head.waitFor(position, signal),
+    ...rowReads(use, turn),
+    cursor: (name) => use(async (sql) => positionIn(await sql`select position from cursors where name = ${name}`)),
+    async close() {
+      const watching = head.close();
+      await commits.idle();
+      await watching;
+      await disconnect(CLOSE_TIMEOUT_S);
+    },
+  };
+};
 
 interface EventRow {
   position: number;
@@ -55,186 +122,79 @@ const toRecorded = (row: EventRow): RecordedEvent => {
   return { position, stream, version, type, schema, data, id, cause, time: row.time_ms };
 };
 
-/**
- * Opens the event store of one service in Postgres 17 or newer, and creates its tables where they are missing (safe
- * with several processes starting at once).
- * @throws StoreUnavailable when the server cannot be reached
- * @throws UnpatchedDriver when the driver of this installation loses queries
- */
-export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
-  driverChecked ??= checkDriver();
-  await driverChecked;
-  const { clock, random } = options;
-  const maxConnections = options.maxConnections ?? maxConnectionsDefault;
+const positionIn = ([row]: readonly postgres.Row[]): number => row?.position ?? 0;
+
+/** Opens the connections of a store and migrates its schema. */
+const connect = async (
+  options: PostgresStoreOptions,
+): Promise<{
+  readonly use: UseConnection;
+  readonly useForCommits: UseConnection;
+  readonly disconnect: (seconds: number) => Promise<void>;
+}> => {
+  const maxConnections = options.maxConnections ?? CONNECTIONS_DEFAULT;
   const openOne =
-    (settings: NonNullable<ConnectionOptions['settings']>): OpenLane =>
+    (settings: NonNullable<ConnectionOptions['settings']>): OpenConnection =>
     (onSocket) =>
       openConnections(options.url, { ...options, maxConnections: 1, fetchTypes: false, settings, onSocket });
-  // Commits have connections of their own: they wait for no read, and plan a statement once and for all.
-  const committing = openLanes(Math.min(maxUnderWay, Math.ceil(maxConnections / 2)), openOne(commitSettings));
-  const reading = openLanes(Math.max(1, maxConnections - committing.count), openOne({}));
-  const answerTimeoutMs = options.answerTimeoutMs ?? (options.transactionTimeoutMs ?? transactionTimeoutMs) + 2_000;
-  const reachingBy =
-    (lanes: Lanes): Reaching =>
-    (work) => {
-      let giveUpIfSilent: GiveUpIfSilent | undefined;
-      const begin = () =>
-        lanes.use((sql, giveUp) => {
-          giveUpIfSilent = giveUp;
-          return work(sql);
-        });
-      return answered(begin, { clock, timeoutMs: answerTimeoutMs, onLate: async () => giveUpIfSilent?.() });
-    };
-  const reaching = reachingBy(reading);
-  const reachingCommit = reachingBy(committing);
+  // Commits have their own connections: they wait for no read, and each statement is planned once.
+  const committing = openPool(Math.min(RUNNING_MAX, Math.ceil(maxConnections / 2)), openOne(COMMIT_SETTINGS));
+  const reading = openPool(Math.max(1, maxConnections - committing.size), openOne({}));
+  const use = useWithin(reading, options);
   const disconnect = async (seconds: number): Promise<void> => {
     await Promise.all([committing.end(seconds), reading.end(seconds)]);
   };
   try {
-    await reaching(async (sql) => {
-      await Promise.all([migrate(sql), committing.connect(committing.count), reading.connect(readyToRead)]);
+    await use(async (sql) => {
+      await Promise.all([migrate(sql), committing.connect(committing.size), reading.connect(READ_CONNECTIONS_READY)]);
     });
   } catch (error) {
-    // Whoever tries again opens connections of its own.
+    // The next attempt opens its own connections.
     await disconnect(0);
     throw error;
   }
-  let knownHead = 0;
-  const recent = recentEvents(recentEventsMax);
-  const waiters = new Set<() => void>();
-  const closing = new AbortController();
-  let polling: Promise<void> | undefined;
-
-  /** @returns whether somebody had waited for that */
-  const learnHead = (position: number): boolean => {
-    if (position <= knownHead) return false;
-    knownHead = position;
-    const isAwaited = waiters.size > 0;
-    for (const wake of waiters) wake();
-    return isAwaited;
-  };
-
-  const stored = (events: readonly RecordedEvent[]): boolean => {
-    const [first] = events;
-    if (first) recent.add(first.position, events);
-    return learnHead(events.at(-1)?.position ?? 0);
-  };
-  const turn = openLoopTurns();
-  const commits = commitQueue(async (batch) => {
-    // To put a page of a fleet together takes about as long as to decide it, which was done in this turn.
-    if (batch.some(isBulk)) await turn();
-    return storeBatch(batch, { clock, random, reaching: reachingCommit, stored });
-  });
-
-  const head = (): Promise<number> =>
-    reaching(async (sql) => {
-      const [row] = await sql<{ position: number }[]>`select position from head`;
-      return row?.position ?? 0;
-    });
-
-  const poll = async (): Promise<void> => {
-    while (waiters.size > 0 && !closing.signal.aborted) {
-      await clock.sleep(options.pollIntervalMs ?? 100, closing.signal);
-      if (waiters.size === 0 || closing.signal.aborted) break;
-      // Unreachable for a moment: whoever waits goes on waiting, and its next read says what is wrong.
-      await head().then(learnHead, (error: unknown) => {
-        if (!(error instanceof StoreUnavailable)) throw error;
-      });
-    }
-    polling = undefined;
-  };
-
-  return {
-    commit(commit, cause) {
-      return new Promise((resolve, reject) => {
-        commits.push({ commit, cause, resolve, reject });
-      });
-    },
-    read(stream, after = 0) {
-      return reaching(async (sql) => {
-        const rows = await sql<EventRow[]>`
-          select * from events where stream = ${stream} and version > ${after} order by version`;
-        return rows.map(toRecorded);
-      });
-    },
-    async feed(after, limit) {
-      const events =
-        recent.after(after, limit) ??
-        (await reaching(async (sql) => {
-          const rows = await sql<EventRow[]>`
-          select * from events where position > ${after} order by position limit ${limit}`;
-          return rows.map(toRecorded);
-        }));
-      // A relay goes on with the next page at once where that is known as well.
-      if (events.length >= bulkWeight) await turn();
-      return events;
-    },
-    head,
-    async waitForEvents(position, signal) {
-      while (knownHead <= position && !signal.aborted && !closing.signal.aborted) {
-        await new Promise<void>((resolve) => {
-          const wake = (): void => {
-            waiters.delete(wake);
-            signal.removeEventListener('abort', wake);
-            resolve();
-          };
-          waiters.add(wake);
-          signal.addEventListener('abort', wake);
-          polling ??= poll();
-        });
-      }
-      return !signal.aborted && !closing.signal.aborted;
-    },
-    ...rowMaintenance(reaching, turn),
-    cursor(name) {
-      return reaching(async (sql) => {
-        const [row] = await sql<{ position: number }[]>`select position from cursors where name = ${name}`;
-        return row?.position ?? 0;
-      });
-    },
-    async close() {
-      closing.abort();
-      for (const wake of waiters) wake();
-      await commits.idle();
-      await polling;
-      await disconnect(5);
-    },
-  };
+  return { use, useForCommits: useWithin(committing, options), disconnect };
 };
 
-/** SQLSTATE classes that say the server is not there for us: connection, resources, operator intervention, and our own time limits. */
-const unavailableClasses = new Set(['08', '53', '57', '25', '55']);
+/** Runs work on a pool. Work without a response in time fails as unavailable, after its connection was closed if that is silent. */
+const useWithin =
+  (
+    pool: Pool,
+    { clock, answerTimeoutMs, transactionTimeoutMs = TRANSACTION_TIMEOUT_MS }: PostgresStoreOptions,
+  ): UseConnection =>
+  (work) => {
+    const timeoutMs = answerTimeoutMs ?? transactionTimeoutMs + 2_000;
+    let closeIfSilent: CloseIfSilent | undefined;
+    return new Promise((resolve, reject) => {
+      // An alarm instead of an aborted sleep, which would cost three errors with stacks for each statement.
+      const alarm = clock.alarm(timeoutMs, () => {
+        const late = new StoreUnavailable(`the event store did not respond within ${timeoutMs} ms`);
+        // First the close: a caller that repeats the work must not get the same connection.
+        void (closeIfSilent?.() ?? Promise.resolve()).then(() => reject(late));
+      });
+      pool
+        .use((sql, close) => {
+          closeIfSilent = close;
+          return work(sql);
+        })
+        .finally(() => alarm.cancel())
+        .then(resolve, (error: unknown) => reject(asUnavailable(error)));
+    });
+  };
 
-/** Anything that is not the server's definite word on our statement is unavailability, with the cause attached. */
+/** SQLSTATE classes of an unavailable server: connection, resources, operator intervention, and our own time limits. */
+const UNAVAILABLE_CLASSES: ReadonlySet<string> = new Set(['08', '53', '57', '25', '55']);
+
+/** Everything but a definite response of the server to the statement becomes `StoreUnavailable`, with its cause. */
 const asUnavailable = (error: unknown): unknown => {
-  if (error instanceof postgres.PostgresError && !unavailableClasses.has(error.code.slice(0, 2))) return error;
+  if (error instanceof postgres.PostgresError && !UNAVAILABLE_CLASSES.has(error.code.slice(0, 2))) return error;
   const untrusted = certificateProblem(error);
   if (untrusted !== undefined) {
-    const message = `the certificate of the Postgres server is not trusted: ${untrusted}; look at DATABASE_CA_FILE`;
+    const message = `the certificate of the Postgres server is not trusted: ${untrusted}; check DATABASE_CA_FILE`;
     return new StoreUnavailable(message, { cause: error });
   }
   if (error instanceof Error && 'code' in error) {
-    return new StoreUnavailable('the event store cannot be reached or did not answer in time', { cause: error });
+    return new StoreUnavailable('the event store cannot be reached or did not respond in time', { cause: error });
   }
   return error;
 };
-
-/** An alarm and not an aborted sleep: that would cost three errors with their stacks for each statement. */
-const answered = <T>(
-  work: () => Promise<T>,
-  {
-    clock,
-    timeoutMs,
-    onLate,
-  }: { readonly clock: Clock; readonly timeoutMs: number; readonly onLate: () => Promise<void> },
-): Promise<T> =>
-  new Promise((resolve, reject) => {
-    const patience = clock.alarm(timeoutMs, () => {
-      const late = new StoreUnavailable(`the event store did not answer within ${timeoutMs} ms`);
-      // Whoever hears of it and asks again is not to be given the same connection.
-      void onLate().then(() => reject(late));
-    });
-    work()
-      .finally(() => patience.cancel())
-      .then(resolve, (error: unknown) => reject(asUnavailable(error)));
-  });

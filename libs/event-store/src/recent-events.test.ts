@@ -32,11 +32,11 @@ test('nothing is answered where the next event is not known', () => {
   const recent = recentEvents(100);
   assert.equal(recent.after(0, 10), undefined);
   recent.add(5, run(5, 2));
-  assert.equal(recent.after(3, 10), undefined, 'somebody else stored 4');
+  assert.equal(recent.after(3, 10), undefined, 'another process stored 4');
   assert.equal(recent.after(6, 10), undefined, '7 does not exist yet');
 });
 
-test('an answer ends before a hole, and goes on once it is filled, also by a transaction that was answered late', () => {
+test('a result ends before a gap, and continues once a late transaction fills it', () => {
   const recent = recentEvents(100);
   recent.add(8, run(8, 2));
   recent.add(5, run(5, 1));

@@ -1,30 +1,30 @@
 import type { RecordedEvent } from './store.ts';
 
-/** The newest events this process stored itself. */
+/** The newest events that this process stored. */
 export interface RecentEvents {
-  /** Keeps the events of one transaction. @param first position of the first of them; the others follow it */
+  /** Keeps the events of one transaction. @param first position of the first event; the others follow without a gap */
   add(first: number, events: readonly RecordedEvent[]): void;
   /**
-   * At most `limit` events with positions above `after`, in order and without a hole, beginning with the very next one.
-   * Undefined when that one is not known here: somebody else stored it, it is too old, or it does not exist yet.
+   * At most `limit` events from position `after` + 1 on, in order and without a gap. Undefined when the first of them is not
+   * kept: another process stored it, it is too old, or it does not exist yet.
    */
   after(after: number, limit: number): readonly RecordedEvent[] | undefined;
 }
 
 /**
- * Keeps the newest events for whoever follows the feed close behind, as a relay does: what a commit of this process put
- * into the store need not be read out of it again. The store stays the record: whatever is not here is read there.
+ * Keeps the newest events for followers of the feed (the relay), so that events of this process need not be read from the store.
+ * Everything else is read there.
  * @param eventsMax most events kept
  */
 export const recentEvents = (eventsMax: number): RecentEvents => {
-  /** One entry a transaction, in order of positions. */
+  /** One entry for each transaction, in order of positions. */
   const runs: { readonly first: number; readonly events: readonly RecordedEvent[] }[] = [];
   let count = 0;
 
   return {
     add(first, events) {
       if (events.length === 0) return;
-      // Answers of transactions that were under way together may overtake each other.
+      // Concurrent transactions may complete in another order.
       let at = runs.length;
       while (at > 0 && (runs[at - 1]?.first ?? 0) > first) at -= 1;
       runs.splice(at, 0, { first, events });

@@ -1,4 +1,4 @@
-/** Canonical codes (google.rpc.Code) a rejection can carry. Each is here because some caller acts differently on it. */
+/** Canonical codes (google.rpc.Code) of rejections. Callers handle each of them differently. */
 export type RejectionCode =
   | 'INVALID_ARGUMENT'
   | 'NOT_FOUND'
@@ -14,8 +14,8 @@ export type RejectionCode =
   | 'UNIMPLEMENTED';
 
 /**
- * A request this service understood and will not do: the only error a decider throws. `reason` is stable and
- * machine-readable (UPPER_SNAKE_CASE, listed in docs/errors.md); every value named in the message is also in `metadata`.
+ * A valid request that a rule refuses: the only error that a decider throws. `reason` is stable and machine-readable
+ * (UPPER_SNAKE_CASE, listed in docs/errors.md); every value in the message is also in `metadata`.
  */
 export class Rejection extends Error {
   override readonly name = 'Rejection';
@@ -34,7 +34,7 @@ export class Rejection extends Error {
     this.reason = reason;
     this.metadata = metadata;
   }
-  /** Whether the same request may succeed later without anybody changing it. */
+  /** Whether the same request may succeed later without a change. */
   retryable(): boolean {
     return this.code === 'UNAVAILABLE' || this.code === 'ABORTED' || this.code === 'RESOURCE_EXHAUSTED';
   }

@@ -2,7 +2,8 @@ import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import fc from 'fast-check';
-import { type Category, category, type Loaded } from './category.ts';
+import { type Category, category } from './category.ts';
+import type { Loaded } from './category-definition.ts';
 import { eventCodec } from './event-codec.ts';
 import { memoryStore } from './memory-store.ts';
 import { openPostgresStore } from './postgres-store.ts';
@@ -98,7 +99,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       for (const id of ['a', 'b', 'c', 'd']) await old.transact(id, make('hall'), cause);
       await old.transact('b', turn(true), cause);
       await old.transact('c', breakIt, cause);
-      assert.deepEqual((await category(store, release(2, name)).list({ limit: 10 })).items, [], 'nobody has made them');
+      assert.deepEqual((await category(store, release(2, name)).list({ limit: 10 })).items, [], 'not built yet');
       const renewed = await keeperOf(store).open(release(2, name));
       assert.deepEqual(await everyRow(renewed), await everyRow(old));
       await assertIsFold(store, renewed);
@@ -150,7 +151,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.deepEqual(asked, ['head', 'cursor']);
     });
 
-    test('ended in the middle, it goes on from where it came to', async () => {
+    test('an interrupted open continues where it stopped', async () => {
       const name = newName();
       await category(store, release(1, name)).transactMany(
         Array.from({ length: 2_300 }, (_, n) => `l${n}`),

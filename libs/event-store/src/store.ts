@@ -8,19 +8,19 @@ export type JsonObject = { readonly [key: string]: Json };
 /** `<category>-<id>`, for example `key-vaults/kv1/keys/k1`. A category has no hyphen; an id may. */
 export type StreamName = `${string}-${string}`;
 
-/** Why a change happens: copied onto every event of the change, and from there onto every message told about it. */
+/** Why a change happens: copied to every event of the change, and from there to every published fact. */
 export interface Cause {
-  /** The request (or timer) that began it all; a UUID. The same through every service the cause reaches. */
+  /** The request (or timer) that started the chain; a UUID. The same in every service. */
   readonly correlationId: string;
-  /** What directly caused this change: the id of the consumed fact, or of the request. */
+  /** The direct cause of this change: the id of the consumed fact, or of the request. */
   readonly causationId: string;
-  /** Who asked: `principals/<id>`, or `system:<part>` where no caller stands behind it. */
+  /** `principals/<id>`, or `system:<part>` for changes without a caller. */
   readonly caller: string;
-  /** W3C trace context of the span in which the change was decided. */
+  /** W3C trace context of the deciding span. */
   readonly traceparent?: string;
 }
 
-/** An event about to be stored. `schema` is the version of its data's shape. */
+/** An event before it is stored. `schema` is the version of the shape of its data. */
 export interface NewEvent {
   readonly type: string;
   readonly schema: number;
@@ -29,49 +29,49 @@ export interface NewEvent {
 
 /** A stored event. */
 export interface RecordedEvent extends NewEvent {
-  /** Place in the whole store: 1, 2, 3 … without holes, in commit order. */
+  /** Place in the store: 1, 2, 3 … without gaps, in commit order. */
   readonly position: number;
   readonly stream: StreamName;
   /** Place in its stream: 1, 2, 3 … */
   readonly version: number;
-  /** A UUID; the causation id of whatever follows from this event. */
+  /** A UUID; the causation id of everything that follows from this event. */
   readonly id: string;
   readonly cause: Cause;
   readonly time: Instant;
 }
 
-/** One stream's share of a commit. */
+/** The new events of one stream in a commit. */
 export interface Append {
   readonly stream: StreamName;
-  /** The version the stream must have; 0 for a stream nobody wrote. */
+  /** The version the stream must have; 0 for a stream without events. */
   readonly expected: number;
   /** At least one. */
   readonly events: readonly NewEvent[];
 }
 
-/** An entry of a table's index: rows are found by (index, value), in order of their keys. */
+/** An entry of a table's index: rows are found by (index, value), in order of keys. */
 export interface IndexEntry {
   readonly index: string;
   readonly value: string;
 }
 
-/** Puts a row (or, with `row: null`, removes it) and moves its index entries. */
+/** Stores a row (or, with `row: null`, removes it) and updates its index entries. */
 export interface RowChange {
   /** Table name with its shape version, for example `vm_v1`. */
   readonly table: string;
   readonly key: string;
   readonly row: JsonObject | null;
-  /** Version of the stream the row was folded from; 0 for a row of another kind. A lower version never overwrites a higher one. */
+  /** Version of the folded stream; 0 for other rows. A lower version never overwrites a higher one. */
   readonly version: number;
-  /** Entries the row had and has no longer. */
+  /** Entries that the row loses. */
   readonly removed: readonly IndexEntry[];
-  /** Entries the row has now and had not. */
+  /** Entries that the row gains. */
   readonly added: readonly IndexEntry[];
 }
 
 /**
- * A named position moved in the same transaction as its effect: how far a consumer has come in another service's
- * feed, or a relay in its own. `from` must be the stored value (0 at first), else the commit fails with a `CursorConflict`.
+ * A named position that moves in the transaction of its effect: the place of a consumer in another service's feed, or of the
+ * relay in its own. `from` must be the stored value (0 at first), else the commit fails with a `CursorConflict`.
  */
 export interface CursorMove {
   readonly name: string;
@@ -79,7 +79,7 @@ export interface CursorMove {
   readonly to: number;
 }
 
-/** Everything that changes together: all of it is stored, or none. A stream, a row or a cursor comes once in it. */
+/** Changes that are stored together, or not at all. It names each stream, row and cursor at most once. */
 export interface Commit {
   readonly appends?: readonly Append[];
   readonly rows?: readonly RowChange[];
@@ -93,17 +93,18 @@ export interface StoredRow {
   readonly version: number;
 }
 
-/** A stream as stored: its state row, and the version it really has. */
+/** A stored stream: its state row and its current version. */
 export interface StoredState {
   readonly id: string;
-  /** The row, and the version it was folded at; absent for a stream without one: its state is gone, or in no row yet. */
+  /** Absent if the stream has no row: its state is gone, or the row was not built yet. */
   readonly row?: JsonObject;
+  /** Version of the stream when the row was folded; 0 without a row. */
   readonly rowVersion: number;
-  /** Version of the stream; above `rowVersion` when somebody appended who does not write this table. */
+  /** Version of the stream; above `rowVersion` if a writer that does not use this table appended events. */
   readonly version: number;
 }
 
-/** A piece of one stream, as `readStreams` gives it. */
+/** Part of one stream, as `readStreams` returns it. */
 export interface StreamPiece {
   readonly stream: StreamName;
   /** Version of the last event of the piece. */
@@ -124,7 +125,7 @@ export interface StreamBehind extends StateTable {
   readonly id: string;
 }
 
-/** A row made anew from the events of its stream. */
+/** A row that was rebuilt from the events of its stream. */
 export interface RowRenewal {
   readonly stream: StreamName;
   readonly change: RowChange;
@@ -133,7 +134,7 @@ export interface RowRenewal {
 /** Which rows of a table to list, in order of their keys. */
 export interface RowQuery {
   readonly table: string;
-  /** Only rows with this entry; without it every row of the table. */
+  /** Only rows with this entry; by default every row of the table. */
   readonly index?: IndexEntry;
   /** Only keys that begin with this. */
   readonly prefix?: string;
@@ -146,44 +147,44 @@ export interface RowQuery {
 /**
  * The record of one service: its events, the rows folded from them, and its cursors.
  *
- * Positions are given out in commit order and have no holes, so a reader that has seen position n has seen everything
- * up to n, whatever order transactions began in.
+ * Positions are assigned in commit order and have no gaps, so a reader that has seen position n has seen everything up to n,
+ * whatever the order in which transactions started.
  */
 export interface EventStore {
   /**
-   * Stores everything in the commit in one transaction and returns once it is durable. Concurrent calls of one process
-   * share a transaction; each still succeeds or fails alone.
-   * @returns positions of the events in the order of the commit; empty for a commit without events.
+   * Stores the commit in one transaction and returns once it is durable. Concurrent calls of one process share a transaction;
+   * each still succeeds or fails alone.
+   * @returns positions of the events in the order of the commit
    * @throws VersionConflict when a stream is not at the expected version; nothing of the commit is stored
-   * @throws CursorConflict when a cursor is not where it should be; nothing of the commit is stored
-   * @throws Error when a stream, a row or a cursor comes twice in it; nothing of the commit is stored
+   * @throws CursorConflict when a cursor has another value; nothing of the commit is stored
+   * @throws TypeError when it names a stream, a row or a cursor twice; nothing of the commit is stored
    */
   commit(commit: Commit, cause: Cause): Promise<{ readonly positions: readonly number[] }>;
-  /** Events of one stream, oldest first, with versions above `after` (default 0). Empty for a stream nobody wrote. */
+  /** Events of one stream, oldest first, with versions above `after` (default 0). */
   read(stream: StreamName, after?: number): Promise<readonly RecordedEvent[]>;
   /**
-   * At most `limit` events of one category, stream by stream in order of names, each oldest first, from behind a place on
-   * (exclusive; from the beginning without one). A stream that does not fit goes on in the next answer. Empty at the end.
+   * At most `limit` events of one category, stream by stream in order of names, each oldest first, after the place `after`
+   * (exclusive; default: the beginning). A stream that does not fit continues in the next result. Empty at the end.
    */
   readStreams(query: {
     readonly category: string;
     readonly after?: Pick<StreamPiece, 'stream' | 'version'>;
     readonly limit: number;
   }): Promise<readonly StreamPiece[]>;
-  /** At most `limit` events with positions above `after`, in order. Empty when there are none yet. */
+  /** At most `limit` events with positions above `after`, in order. */
   feed(after: number, limit: number): Promise<readonly RecordedEvent[]>;
   /** Position of the newest event; 0 in an empty store. */
   head(): Promise<number>;
-  /** Resolves true as soon as an event above `position` may exist, false when `signal` is aborted. May wake early, never late by more than the poll interval. */
+  /** Resolves true once an event above `position` may exist, false when `signal` is aborted. May wake early, and late by at most the poll interval. */
   waitForEvents(position: number, signal: AbortSignal): Promise<boolean>;
-  /** The rows with these keys, in any order; a missing key has no row in the answer. */
+  /** The existing rows with these keys, in any order. */
   getRows(table: string, keys: readonly string[]): Promise<readonly StoredRow[]>;
   listRows(query: RowQuery): Promise<readonly StoredRow[]>;
-  /** State rows and stream versions of these ids as of one moment, in any order; nothing for a stream nobody wrote. */
+  /** State rows and versions of these streams at one moment, in any order, without streams that have no events. */
   getStates(table: StateTable, ids: readonly string[]): Promise<readonly StoredState[]>;
   /**
-   * Looks at the `span` positions above `after`: which streams have an event there that their row has not taken in (or
-   * no row, as a gone one). `reached` is how far was looked; equal to `after` at the end of the store.
+   * Streams with an event in the `span` positions above `after` that their row does not contain (or that have no row, like gone
+   * ones). `reached` is the last examined position; equal to `after` at the end of the store.
    */
   streamsBehind(query: {
     readonly tables: readonly StateTable[];
@@ -191,21 +192,21 @@ export interface EventStore {
     readonly span: number;
   }): Promise<{ readonly behind: readonly StreamBehind[]; readonly reached: number }>;
   /**
-   * Puts rows that lag behind their streams in place, while nobody else changes a row. A row that is already as new is
-   * left alone; a stream that is not at the version of its change any more is passed over.
-   * @returns the streams passed over
+   * Stores rebuilt rows while no other transaction changes a row. Rows that are not older stay; streams that are no longer at the
+   * version of their change are skipped.
+   * @returns the skipped streams
    */
   renewRows(renewals: readonly RowRenewal[]): Promise<readonly StreamName[]>;
-  /** Value of a cursor; 0 for one that nobody moved. */
+  /** Value of a cursor; 0 before its first move. */
   cursor(name: string): Promise<number>;
-  /** Ends background work and connections. Calls in flight finish first. */
+  /** Ends background work and connections, after running calls have finished. */
   close(): Promise<void>;
 }
 
-/** Streams of a commit were not at the version their writer believed in: read again and decide again. */
+/** Streams of a commit were not at the expected version: read again and decide again. */
 export class VersionConflict extends Error {
   override readonly name = 'VersionConflict';
-  /** Every stream of the commit that was elsewhere; at least one. */
+  /** Every stream of the commit with another version; at least one. */
   readonly streams: readonly StreamName[];
   constructor(streams: readonly StreamName[]) {
     super(`no longer at the expected version: ${streams.join(', ')}`);
@@ -213,17 +214,17 @@ export class VersionConflict extends Error {
   }
 }
 
-/** The store could not be reached or did not answer in time. Whether the commit is stored is unknown: ask again. */
+/** The store could not be reached or did not respond in time. Whether the commit is stored is unknown: repeat it. */
 export class StoreUnavailable extends Error {
   override readonly name = 'StoreUnavailable';
 }
 
-/** A cursor was not where its mover believed: somebody else is moving it. */
+/** A cursor did not have the expected value: another process moved it. */
 export class CursorConflict extends Error {
   override readonly name = 'CursorConflict';
   readonly cursor: string;
   constructor(cursor: string) {
-    super(`cursor ${cursor} was moved by somebody else`);
+    super(`cursor ${cursor} was moved by another process`);
     this.cursor = cursor;
   }
 }

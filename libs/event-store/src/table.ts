@@ -1,10 +1,10 @@
 import { rowChange } from './row-change.ts';
 import type { EventStore, IndexEntry, JsonObject, RowChange } from './store.ts';
 
-/** Rows that are not folded from own events: what a service remembers of others, an audit log. */
+/** Rows that are not folded from own events: facts of other services, an audit log. */
 export interface TableDefinition<Row> {
   readonly name: string;
-  /** A new shape is a new version. */
+  /** Raise it with every new shape. */
   readonly version: number;
   readonly indexes?: (row: Row, key: string) => readonly IndexEntry[];
 }
@@ -17,7 +17,7 @@ export interface TableQuery {
   readonly limit: number;
 }
 
-/** Typed rows of one table. `put` and `remove` only describe a change; a commit carries it out. */
+/** Typed rows of one table. `put` and `remove` only describe a change; a commit stores it. */
 export interface Table<Row> {
   get(key: string): Promise<Row | undefined>;
   getMany(keys: readonly string[]): Promise<ReadonlyMap<string, Row>>;
@@ -25,12 +25,12 @@ export interface Table<Row> {
   list(
     query: TableQuery,
   ): Promise<{ readonly items: readonly { readonly key: string; readonly row: Row }[]; readonly next?: string }>;
-  /** @param before the row as stored now, so that its index entries can be moved; `undefined` when there is none */
+  /** @param before the stored row, to replace its index entries; `undefined` if it does not exist */
   put(key: string, row: Row, before: Row | undefined): RowChange;
   remove(key: string, before: Row): RowChange;
 }
 
-/** All rows that a query finds, `limit` at a time. What changes meanwhile behind the page that is being looked at is found as it is then. */
+/** All rows of a query, `limit` at a time. Later pages show changes that were made while earlier ones were processed. */
 export async function* pagesOf<Row>(
   rows: Pick<Table<Row>, 'list'>,
   query: TableQuery,

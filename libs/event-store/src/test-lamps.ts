@@ -1,4 +1,4 @@
-import type { CategoryDefinition } from './category.ts';
+import type { CategoryDefinition } from './category-definition.ts';
 import { Rejection } from './rejection.ts';
 
 export type LampEvent =
@@ -34,7 +34,7 @@ export const lamps: CategoryDefinition<Lamp, LampEvent> = {
   isGone: (lamp) => lamp.status === 'broken',
 };
 
-/** Makes a lamp where there is none. */
+/** Makes a lamp that does not exist yet. */
 export const make =
   (room: string) =>
   (lamp: Lamp): readonly LampEvent[] =>

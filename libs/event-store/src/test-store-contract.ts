@@ -260,7 +260,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await found(), []);
     });
 
-    test('what no text can be has no row, and whoever asks for it does not fail who asks at the same time', async () => {
+    test('a key that no text can have has no row, and does not fail other reads of the same turn', async () => {
       const row = { table: 'nul_v1', key: 'k', row: {}, version: 1, removed: [], added: [{ index: 'i', value: 'v' }] };
       await store.commit({ rows: [row] }, cause);
       const listed = (value: string) => store.listRows({ table: 'nul_v1', index: { index: 'i', value }, limit: 9 });
@@ -332,7 +332,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
         'the same among those of a fleet': { rows: [...fleet, { ...row, key: 'k7' }] },
         'a removal among those of a fleet': { rows: [...fleet, { ...row, key: 'k7', row: null }] },
         'two beginnings of a stream': { appends: [append('once-1', 0, 'A'), append('once-1', 0, 'B')] },
-        'a stream that goes on': { appends: [append('once-1', 0, 'A'), append('once-1', 1, 'B')] },
+        'a stream that continues': { appends: [append('once-1', 0, 'A'), append('once-1', 1, 'B')] },
         'two moves of a cursor that go on from each other': { cursors: [move(0, 1), move(1, 2)] },
         'the same move of a cursor': { cursors: [move(0, 1), move(0, 1)] },
       };
