@@ -1,170 +1,121 @@
-import {
-  type Cause,
-  category,
-  type EventStore,
-  openConnections,
-  openPostgresStore,
-  type Sql,
-} from '@interlock/event-store';
+import { category, type EventStore, openConnections, openPostgresStore, type Sql } from '@interlock/event-store';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { startPostgres } from '@interlock/local/postgres.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import type { BenchOptions } from './bench.ts';
-import { type Emmett, openEmmett } from './emmett.ts';
-import { inTurns, type Measurement, measurement, median, rounded } from './measure.ts';
+import { type Bench, openDatabases } from './bench.ts';
+import { benchCause, eventData } from './event.ts';
+import { alternate, inFlight, measurement, median, rounded } from './measure.ts';
 
-const cause: Cause = {
-  correlationId: 'bench',
-  causationId: 'bench',
-  caller: 'system:bench',
-  traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
-};
-/** About the size of a real event: 200 bytes of data beside 150 of meta. */
-const data = { name: 'x'.repeat(120), version: 'y'.repeat(32), at: 1_700_000_000_000 };
-/** More connections than that the server does not offer beside its own. */
+/** Postgres has no more connections to spare. */
 const writersMax = 200;
-/** Events a sample stores, about: enough for a steady state, few enough for several samples within a minute. */
+/** Long enough for a steady state, short enough for several samples a minute. */
 const eventsPerSample = 1_600;
 
 /**
- * Durable single-event appends per second at 1, 8 and 64 writers (`--size`: only so many), each of which waits for its
- * own before the next. What is measured is a commit as services make it: the event, its version check, and the stream's
- * state row in the same transaction.
- *
- * - floor: raw INSERTs of as many rows a statement as there are writers, on as many connections, into the same table
- *   with the same indexes; with one writer that is a transaction of one row.
- * - `oneStatement`: the same statement on one connection. The floor has writers² rows under way, and its connections
- *   share flushes; this has as many as the writers have, which is what any store that lets each of them wait can share.
- * - `emmett`: Emmett's Postgres store, the same events and version checks.
- * - `eventOnly`: our commit without the state row, as Emmett's is. `decided`: the whole of a command, state read and
- *   decided on first.
+ * Durable commits of one event a second, by 1, 8 and 64 writers (`size`); a commit is the event, its version check and the
+ * stream's state row.
+ * - floor: raw INSERTs of as many rows a statement as there are writers, on as many connections, into a table like `events`
+ * - `oneStatement`: the same statement on one connection: as many rows in flight as the writers have
+ * - `emmett`: the same events and version checks in Emmett's Postgres store
+ * - `eventOnly`: the commit without the state row, as Emmett has it; `decided`: a whole command, which reads the state first
  */
-export const append = async (
-  { smoke, size, data: folder }: BenchOptions,
-  scope: Scope,
-): Promise<readonly Measurement[]> => {
+export const append: Bench = async ({ smoke, size, data }, scope) => {
   if (size !== undefined && size > writersMax)
-    throw new LauncherError(`--size is the number of writers here, at most ${writersMax}, not ${size}.`);
-  const postgres = await startPostgres(folder, process.env);
-  scope.defer('Postgres', postgres.stop);
-  const databases = ['ours', 'emmett'].map((name) => `bench_append_${name}_${process.pid}`);
-  const [ownName = '', emmettName = ''] = databases;
-  await postgres.createDatabases(databases);
-  scope.defer('databases', () => postgres.dropDatabases(databases));
-  const url = postgres.shortUrl(ownName);
-  const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom });
+    throw new LauncherError(`--size of append is the number of writers, at most ${writersMax} (got ${size}).`);
+  const { urls } = await openDatabases('append', ['ours', 'emmett'], data, scope);
+  const store = await openPostgresStore({ url: urls.ours, clock: systemClock, random: systemRandom });
   scope.defer('store', () => store.close());
-  const emmett = await openEmmett(postgres.shortUrl(emmettName), scope);
-  const sql = openConnections(url, { maxConnections: Math.max(size ?? 64, 1) });
+  const appendToEmmett = await openEmmett(urls.emmett, scope);
+  const sql = openConnections(urls.ours, { maxConnections: size ?? 64 });
   scope.defer('floor', () => sql.end());
   await sql`create table raw (like events including all)`;
+  const commits = commitsOf(store);
 
-  const results: Measurement[] = [];
-  for (const writers of size === undefined ? [1, 8, 64] : [size]) {
+  const measureWith = async (writers: number) => {
     const each = smoke ? 2 : Math.ceil((writers === 1 ? eventsPerSample / 8 : eventsPerSample) / writers);
     const events = writers * each;
-    // The floor is faster: it gets more to do, so that its samples are no shorter.
+    // The floor is faster: with more statements its samples are no shorter.
     const statements = smoke ? writers : Math.max(each, 2 * writers);
-    const ways = oursIn(store, writers, each);
-    const raw = rawInserts(sql);
-    const samples = await inTurns(smoke ? 1 : 5, {
-      value: ways.withRow,
-      floor: () => raw(writers, writers, statements),
-      oneStatement: () => raw(writers, 1, each),
-      eventOnly: ways.eventOnly,
-      decided: ways.decided,
-      emmett: () => emmettAppends(emmett, writers, each),
+    const everyWriter = (write: (id: string, n: number) => Promise<unknown>) => () =>
+      inFlight(writers, writers, async () => {
+        const id = systemRandom.uuid();
+        for (let n = 0; n < each; n++) await write(id, n);
+      });
+    const samples = await alternate(smoke ? 1 : 5, {
+      value: everyWriter(commits.withRow),
+      floor: () => inFlight(writers, statements, () => insertRaw(sql, writers)),
+      oneStatement: () => inFlight(1, each, () => insertRaw(sql, writers)),
+      eventOnly: everyWriter(commits.eventOnly),
+      decided: everyWriter(commits.decided),
+      emmett: everyWriter(appendToEmmett),
     });
     await sql`truncate raw`;
-    const rates = (took: readonly number[], count: number): readonly number[] => took.map((ms) => (count / ms) * 1000);
-    const details = Object.fromEntries(
-      (['oneStatement', 'eventOnly', 'decided', 'emmett'] as const).map((name) => [
-        name,
-        rounded(median(rates(samples[name], events))),
-      ]),
+    const rates = (name: keyof typeof samples, count = events): readonly number[] =>
+      samples[name].map((ms) => (count / ms) * 1000);
+    const rate = (name: keyof typeof samples): number => rounded(median(rates(name)));
+    return measurement(
+      { bench: 'append', size: writers, unit: 'events/s' },
+      rates('value'),
+      rates('floor', statements * writers),
+      {
+        oneStatement: rate('oneStatement'),
+        eventOnly: rate('eventOnly'),
+        decided: rate('decided'),
+        emmett: rate('emmett'),
+        ratioToOneStatement: rounded(rate('value') / rate('oneStatement')),
+        ratioToEmmett: rounded(rate('value') / rate('emmett')),
+      },
     );
-    const value = median(rates(samples.value, events));
-    results.push(
-      measurement(
-        { bench: 'append', size: writers, unit: 'events/s' },
-        rates(samples.value, events),
-        rates(samples.floor, statements * writers),
-        {
-          ...details,
-          ratioToOneStatement: rounded(value / median(rates(samples.oneStatement, events))),
-          ratioToEmmett: rounded(value / median(rates(samples.emmett, events))),
-        },
-      ),
-    );
-  }
+  };
+  const results = [];
+  for (const writers of size === undefined ? [1, 8, 64] : [size]) results.push(await measureWith(writers));
   return results;
 };
 
-/** Every writer fills a stream of its own, one event after the other. */
-const allWriters = async (writers: number, write: (id: string) => Promise<void>): Promise<void> => {
-  await Promise.all(Array.from({ length: writers }, () => write(systemRandom.uuid())));
-};
-
-const oursIn = (store: EventStore, writers: number, each: number) => {
-  const counters = category<{ readonly count: number }, { readonly type: 'Counted' } & typeof data>(store, {
+const commitsOf = (store: EventStore) => {
+  const counters = category<{ readonly count: number }, { readonly type: 'Counted' } & typeof eventData>(store, {
     name: 'counter',
     stateVersion: 1,
     initial: { count: 0 },
     evolve: ({ count }) => ({ count: count + 1 }),
   });
-  const commit = (id: string, n: number) => ({
-    stream: `counter-${id}` as const,
-    expected: n,
-    events: [{ type: 'Counted', schema: 1, data }],
-  });
-  const row = (key: string, n: number) => ({
-    table: counters.table.table,
-    key,
-    row: { count: n + 1 },
-    version: n + 1,
-    removed: [],
-    added: [],
-  });
+  const events = [{ type: 'Counted', schema: 1, data: eventData }];
+  const append = (id: string, n: number) => ({ stream: `counter-${id}` as const, expected: n, events });
+  const row = (key: string, n: number) => {
+    const version = n + 1;
+    return { table: counters.table.table, key, row: { count: version }, version, removed: [], added: [] };
+  };
   return {
-    withRow: () =>
-      allWriters(writers, async (id) => {
-        for (let n = 0; n < each; n++) await store.commit({ appends: [commit(id, n)], rows: [row(id, n)] }, cause);
-      }),
-    eventOnly: () =>
-      allWriters(writers, async (id) => {
-        for (let n = 0; n < each; n++) await store.commit({ appends: [commit(id, n)] }, cause);
-      }),
-    decided: () =>
-      allWriters(writers, async (id) => {
-        for (let n = 0; n < each; n++) await counters.transact(id, () => [{ type: 'Counted', ...data }], cause);
-      }),
+    withRow: (id: string, n: number) => store.commit({ appends: [append(id, n)], rows: [row(id, n)] }, benchCause),
+    eventOnly: (id: string, n: number) => store.commit({ appends: [append(id, n)] }, benchCause),
+    decided: (id: string) => counters.transact(id, () => [{ type: 'Counted', ...eventData }], benchCause),
   };
 };
 
-/** INSERTs of so many rows each, on so many connections at once. */
-const rawInserts = (sql: Sql) => {
-  let position = 0;
-  const meta = { id: systemRandom.uuid(), ...cause };
-  const insert = (rows: number) => {
-    const batch = Array.from({ length: rows }, () => {
-      position++;
-      const stream = `raw-${position}`;
-      return { position, stream, version: 1, type: 'Counted', schema: 1, data, meta, time_ms: Date.now() };
-    });
-    return sql`insert into raw ${sql(batch)}`;
-  };
-  return async (rows: number, connections: number, statements: number): Promise<void> => {
-    let left = statements;
-    await Promise.all(
-      Array.from({ length: connections }, async () => {
-        while (left-- > 0) await insert(rows);
-      }),
-    );
-  };
-};
-
-const emmettAppends = (emmett: Emmett, writers: number, each: number): Promise<void> =>
-  allWriters(writers, async (id) => {
-    const event = { type: 'Counted', data, metadata: { ...cause } };
-    for (let n = 0; n < each; n++) await emmett.append(`counter-${id}`, n, event);
+let position = 0;
+const meta = { id: systemRandom.uuid(), ...benchCause };
+/** One statement that inserts so many rows. */
+const insertRaw = (sql: Sql, rows: number) => {
+  const batch = Array.from({ length: rows }, () => {
+    position++;
+    const stream = `raw-${position}`;
+    return { position, stream, version: 1, type: 'Counted', schema: 1, data: eventData, meta, time_ms: Date.now() };
   });
+  return sql`insert into raw ${sql(batch)}`;
+};
+
+/** Opens Emmett's Postgres store with its defaults in an empty database. @throws LauncherError if the package is not installed */
+const openEmmett = async (url: string, scope: Scope): Promise<(id: string, n: number) => Promise<unknown>> => {
+  const { getPostgreSQLEventStore } = await import('@event-driven-io/emmett-postgresql').catch((cause) => {
+    throw new LauncherError(
+      'append compares with Emmett, a development dependency of e2e. Install it with `npx pnpm install` (without --prod).',
+      { cause },
+    );
+  });
+  const store = getPostgreSQLEventStore(url);
+  scope.defer('Emmett', () => store.close());
+  await store.schema.migrate();
+  return (id, n) =>
+    store.appendToStream(`counter-${id}`, [{ type: 'Counted', data: eventData, metadata: { ...benchCause } }], {
+      expectedStreamVersion: n === 0 ? 'STREAM_DOES_NOT_EXIST' : BigInt(n),
+    });
+};

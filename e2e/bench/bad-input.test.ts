@@ -21,9 +21,9 @@ const run = (file: string, args: readonly string[], env: Readonly<Record<string,
 };
 const bench = (...args: readonly string[]) => run('run.ts', args);
 
-test('a bench that does not exist, or is not named, is refused, and those there are are named', () => {
+test('a missing or unknown bench name is refused, with the list of benches', () => {
   for (const [args, expected] of [
-    [['disk-oi'], /There is no bench "disk-oi"\. There are: append, .*disk-io/],
+    [['disk-oi'], /Unknown bench "disk-oi"\. Benches: append, .*disk-io/],
     [[], /Name one bench: npm run bench/],
     [['feed', 'append'], /Name one bench: npm run bench/],
     [['append', '--sizes', '1'], /Unknown option '--sizes'[\s\S]*npm run bench/],
@@ -31,62 +31,62 @@ test('a bench that does not exist, or is not named, is refused, and those there 
     const { status, stderr, stdout } = bench(...args);
     assert.deepEqual([status, stdout], [1, '']);
     assert.match(stderr, expected);
-    assert.doesNotMatch(stderr, / at .*\.ts:/, 'a text, not a stack');
+    assert.doesNotMatch(stderr, / at .*\.ts:/, 'a message, not a stack');
   }
 });
 
-test('--help says what may be said, whatever stands beside it', () => {
+test('--help prints the options, also beside a bench', () => {
   for (const args of [['--help'], ['-h'], ['append', '--help']]) {
     const { status, stderr, stdout } = bench(...args);
     assert.deepEqual([status, stderr], [0, ''], args.join(' '));
     for (const said of [
       /^npm run bench -- <name>/,
       /--history FILE .*INTERLOCK_BENCH_HISTORY/,
-      /There are: append, .*unwrap/,
+      /Benches: append, .*unwrap/,
     ])
       assert.match(stdout, said);
   }
 });
 
-test('a size that is no whole number above 0 is refused', () => {
+test('a size that is not a whole number above 0 is refused', () => {
   for (const size of ['0', '1.5', 'many']) {
     const { status, stderr } = bench('append', `--size=${size}`);
     assert.equal(status, 1);
-    assert.match(stderr, new RegExp(`--size must be a whole number above 0, not "${size}"`));
+    assert.match(stderr, new RegExp(`--size must be a whole number above 0 \\(got "${size}"\\)`));
   }
 });
 
-test('replicas of services that a bench does not have are refused', () => {
+test('--replicas is refused for a bench that is not of a whole cloud', () => {
   const { status, stderr, stdout } = bench('append', '--replicas', '2');
   assert.deepEqual([status, stdout], [1, '']);
-  assert.match(stderr, /--replicas is for benches of a whole cloud: churn, .*trace-cost\. append has none\./);
+  assert.match(stderr, /--replicas is only for churn, .*trace-cost \(got bench append\)/);
 });
 
-test('a size that the bench has no meaning for is refused', () => {
+test('a size that the bench does not accept is refused', () => {
   const { status, stderr } = bench('cipher', '--size', '5');
   assert.equal(status, 1);
-  assert.match(stderr, /whole sectors of 4/);
+  assert.match(stderr, /multiple of the sector of 4 KiB \(got 5\)/);
 });
 
-test('programs that a bench measures beside are named where they are missing, with the package to install', () => {
+test('missing programs are named with the package to install', () => {
   assert.throws(
     () => checkPeers('/nowhere'),
     /nbdkit, qemu-nbd, qemu-img, fio\. .*apt-get install nbdkit qemu-utils fio.*--smoke/,
   );
   const { status, stderr, stdout } = run('run.ts', ['disk-io'], { PATH: folder });
   assert.deepEqual([status, stdout], [1, '']);
-  assert.match(stderr, /disk-io measures peers that are not on this machine: nbdkit/);
+  assert.match(stderr, /disk-io needs programs that are not installed: nbdkit/);
   const cipher = run('run.ts', ['cipher', '--smoke'], { PATH: folder });
   assert.deepEqual([cipher.status, cipher.stdout], [1, '']);
   assert.match(cipher.stderr, /apt-get install openssl/);
 });
 
-test('a report without a history, or of one that is empty or damaged, says so', () => {
+test('a report without a history, or with a missing one, is refused', () => {
   for (const [args, expected] of [
-    [[], /Name the history to draw/],
+    [[], /Name the history to show/],
     [['--history', join(folder, 'none.jsonl')], /none\.jsonl/],
   ] as const) {
-    const { status, stderr } = run('report/run.ts', args, { INTERLOCK_BENCH_HISTORY: '' });
+    const { status, stderr } = run('report.ts', args, { INTERLOCK_BENCH_HISTORY: '' });
     assert.equal(status, 1);
     assert.match(stderr, expected);
   }

@@ -1,55 +1,58 @@
-import type { Scope } from '@interlock/runtime';
-import type { BenchOptions } from './bench.ts';
-import { type Deed, type Latencies, openBystander } from './fleet/bystander.ts';
-import { openFleetCloud } from './fleet/fleet-cloud.ts';
-import { restore, revoke } from './fleet/rounds.ts';
-import { type Measurement, measurement, percentile } from './measure.ts';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type Scope, systemRandom } from '@interlock/runtime';
+import { makeWorld, untilPower } from '../cloud/world.ts';
+import { type Bench, openDisk } from './bench.ts';
+import { openDataClient } from './disk-io/data-client.ts';
+import type { Fleet } from './fleet/fleet.ts';
+import { openFleet } from './fleet/open-fleet.ts';
+import { measurement, percentile, rounded, timed } from './measure.ts';
 
-/** Machines that stop meanwhile, when no size is asked for. */
-const sizeDefault = 10_000;
-/** How long the idle cloud is watched before each round, in ms. */
+const defaultSize = 10_000;
+/** How long the idle cloud is watched before each round. */
 const idleMs = 6_000;
-const deeds: readonly Deed[] = ['start', 'read', 'wrap'];
-/** Of each deed at least so many are seen beside fleets that stop, round after round: with fewer there is no p99. */
+/** Rounds repeat until there are so many samples of each call during revocations: fewer have no p99. */
 const samplesMin = 200;
-/** Where a round gives few. */
 const roundsMax = 8;
+/** Pause of a caller between two calls, and between two looks at a starting machine, in ms. */
+const pauseMs = 10;
+const pollMs = 2;
+/** Machines of the other user, each started again and again, and callers that read and wrap. */
+const machineCount = 8;
+const callerCount = 2;
+
+const calls = ['start', 'read', 'wrap'] as const;
+/** Latencies of each call, in ms. */
+type Latencies = Readonly<Record<(typeof calls)[number], readonly number[]>>;
 
 /**
- * What a fleet that stops costs others: p99 of starting a machine, reading a disk and wrapping a key, all of somebody with a
- * vault of their own, from the moment the fleet loses its key until its last machine is told as stopped; beside it the p99 of
- * the same in the same cloud while nothing else happens. `samples` says of how many.
+ * What a revocation of `size` machines costs others: p99 of starting a machine, reading 4 KiB of a disk and wrapping a key, for
+ * a user with a vault of their own, while the fleet stops. Floor: the same while nothing stops.
  */
-export const fairness = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
-  const { smoke, size = smoke ? 2 : sizeDefault } = options;
-  const opened = await openFleetCloud(options, size, scope);
-  const { clients, fleet } = opened;
-  const told = await opened.told('VmStopped');
-  const bystander = await openBystander(opened, scope);
-  const watchWhile = async (work: () => Promise<unknown>): Promise<Latencies> => {
-    const over = new AbortController();
-    const [latencies] = await Promise.all([bystander.watch(over.signal), work().finally(() => over.abort())]);
-    return latencies;
-  };
+export const fairness: Bench = async (options, scope) => {
+  const { smoke, size = smoke ? 2 : defaultSize } = options;
+  const fleet = await openFleet(options, size, scope);
+  const stopped = await fleet.countFacts('VmStopped', scope);
+  const measureDuring = await openOtherUser(fleet, scope);
+  const idle = () => sleep(smoke ? 0 : idleMs);
 
-  // Warms up what is watched.
-  await watchWhile(() => idle(smoke ? 0 : idleMs / 2));
+  // Warms up.
+  await measureDuring(idle);
   const quiet: Latencies[] = [];
   const busy: Latencies[] = [];
-  const all = (of: readonly Latencies[], deed: Deed): readonly number[] => of.flatMap((latencies) => latencies[deed]);
-  const isEnough = (): boolean => deeds.every((deed) => all(busy, deed).length >= samplesMin);
+  const all = (of: readonly Latencies[], call: keyof Latencies) => of.flatMap((latencies) => latencies[call]);
+  const isEnough = (): boolean => calls.every((call) => all(busy, call).length >= samplesMin);
   for (let round = 0; round < (smoke ? 1 : roundsMax) && !isEnough(); round++) {
-    if (round > 0) await restore(clients, fleet);
-    quiet.push(await watchWhile(() => idle(smoke ? 0 : idleMs)));
-    busy.push(await watchWhile(() => revoke(clients, fleet, told)));
+    if (round > 0) await fleet.restore();
+    quiet.push(await measureDuring(idle));
+    busy.push(await measureDuring(() => fleet.revoke(stopped)));
   }
-  return deeds.map((deed) => {
-    const [during, before] = [all(busy, deed), all(quiet, deed)];
-    const p99 = (latencies: readonly number[]): number => percentile(latencies, 0.99);
-    const line = measurement({ bench: 'fairness', size, unit: 'ms' }, [p99(during)], [p99(before)], {
-      of: `p99 of ${deed}`,
-      p50: Number(percentile(during, 0.5).toFixed(2)),
-      idleP50: Number(percentile(before, 0.5).toFixed(2)),
+  return calls.map((call) => {
+    const [during, before] = [all(busy, call), all(quiet, call)];
+    const named = { bench: 'fairness', size, unit: 'ms' };
+    const line = measurement(named, [percentile(during, 0.99)], [percentile(before, 0.99)], {
+      of: `p99 of ${call}`,
+      p50: rounded(percentile(during, 0.5)),
+      idleP50: rounded(percentile(before, 0.5)),
       idleSamples: before.length,
       rounds: busy.length,
     });
@@ -57,4 +60,51 @@ export const fairness = async (options: BenchOptions, scope: Scope): Promise<rea
   });
 };
 
-const idle = (ms: number): Promise<void> => new Promise((resolve) => setTimeout(resolve, ms));
+/** Creates another user's vault, set, machines and disk. @returns measures that user's calls while `work` runs */
+const openOtherUser = async (
+  fleet: Fleet,
+  scope: Scope,
+): Promise<(work: () => Promise<unknown>) => Promise<Latencies>> => {
+  const { clients } = fleet;
+  const world = await makeWorld(
+    clients,
+    Array.from({ length: machineCount }, () => ['PREMIUM_SSD']),
+  );
+  const target = await openDisk(fleet, world, 'own');
+  const data = openDataClient(target);
+  scope.defer('data of the other user', () => data.close());
+  const wrap = { algorithm: 'RSA_OAEP_256', plaintextKey: Buffer.from(systemRandom.bytes(32)) } as const;
+  const start = async (name: string): Promise<number> => {
+    await clients.compute.powerOffVirtualMachine({ name });
+    await untilPower(clients, name, 'STOPPED');
+    return timed(async () => {
+      await clients.compute.startVirtualMachine({ name });
+      while ((await clients.compute.getVirtualMachine({ name })).powerState !== 'RUNNING') await sleep(pollMs);
+    });
+  };
+  const read = () => timed(() => data.read(0, 4_096));
+  const wrapOne = () =>
+    timed(() => clients.keyVault.wrapKey({ name: world.keyVersion, ...wrap, resource: target.disk }));
+  return async (work) => {
+    const over = new AbortController();
+    const repeat = async (each: readonly (() => Promise<number>)[]): Promise<readonly number[]> => {
+      const latencies: number[] = [];
+      const repeatOne = async (call: () => Promise<number>): Promise<void> => {
+        do {
+          latencies.push(await call());
+          await sleep(pauseMs);
+        } while (!over.signal.aborted);
+      };
+      await Promise.all(each.map(repeatOne));
+      return latencies;
+    };
+    const callers = <Call>(call: Call): readonly Call[] => Array.from({ length: callerCount }, () => call);
+    const [starts, reads, wraps] = await Promise.all([
+      repeat(world.machines.map((machine) => () => start(machine))),
+      repeat(callers(read)),
+      repeat(callers(wrapOne)),
+      work().finally(() => over.abort()),
+    ]);
+    return { start: starts, read: reads, wrap: wraps };
+  };
+};

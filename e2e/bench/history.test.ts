@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'history-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [1, 2, 3], [1, 1, 1], { p95: 3, quantiles: [1, 2, 3] });
 
-test('what is added is read again, in order, with the time of its run', () => {
+test('added lines are read in order, with the time of their run', () => {
   const file = join(folder, 'kept');
   openHistory(file).add([one, { ...one, size: 2 }]);
   openHistory(file).add([{ ...one, size: 3 }]);
@@ -24,15 +24,15 @@ test('what is added is read again, in order, with the time of its run', () => {
   for (const { time } of kept) assert.equal(new Date(time).toISOString(), time);
 });
 
-test('what only showed that it runs leaves no line, and says so', () => {
+test('a smoke run adds no line and prints a message', () => {
   const file = join(folder, 'smoke');
-  const said: string[] = [];
-  openHistory(file, true, (line) => said.push(line)).add([one]);
+  const printed: string[] = [];
+  openHistory(file, true, (line) => printed.push(line)).add([one]);
   assert.deepEqual(readHistory(file), []);
-  assert.deepEqual(said, [`--smoke measures nothing: ${file} was given no line.`]);
+  assert.deepEqual(printed, [`--smoke measures nothing: no line was added to ${file}.`]);
 });
 
-test('a file in the repository is refused and not made, whatever way leads there', () => {
+test('a file in the repository is refused and not created, also through a link', () => {
   const file = join(repository, 'e2e', 'bench', 'kept');
   assert.throws(() => openHistory(file), /outside/);
   symlinkSync(join(repository, 'e2e'), join(folder, 'link'));
@@ -41,7 +41,7 @@ test('a file in the repository is refused and not made, whatever way leads there
   assert.equal(existsSync(join(repository, 'e2e', 'kept')), false);
 });
 
-test('a folder that is not there, a file that is not there, and a line that is none of a bench are named', () => {
+test('a missing folder, a missing file and a damaged line are named', () => {
   assert.throws(() => openHistory(join(folder, 'no', 'kept')), /cannot be written/);
   assert.throws(() => readHistory(join(folder, 'none')), /cannot be read.*npm run bench/s);
   const file = join(folder, 'odd');

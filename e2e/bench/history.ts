@@ -3,31 +3,30 @@ import { dirname, isAbsolute, relative, resolve } from 'node:path';
 import { LauncherError, repository } from '@interlock/local/data-folder.ts';
 import type { Measurement } from './measure.ts';
 
-/** A measurement as it is kept: the line a bench printed, and when. */
+/** A measurement in a history file. */
 export interface Kept extends Measurement {
-  /** ISO 8601, of the end of the run; the same for every line of it. */
+  /** ISO 8601: end of the run. */
   readonly time: string;
 }
 
-/** Name of the environment variable that names the file where `--history` does not. */
+/** The environment variable that names the history file if `--history` does not. */
 export const HISTORY_VARIABLE = 'INTERLOCK_BENCH_HISTORY';
 
 /**
- * Where measurements are kept: a file of JSON lines somebody chose. What one machine measured on one day is no part of
- * the repository, so a file inside it is refused.
- * @param isSmoke what only shows that it runs measures nothing: no line is kept, and that is said
- * @throws LauncherError before anything is measured, when the file cannot be written or lies in the repository
+ * Opens a file of JSON lines. What one machine measured on one day does not belong in the repository, so a file inside it is refused.
+ * @param isSmoke nothing is appended; a message says so
+ * @throws LauncherError if the file cannot be written or is inside the repository
  */
 export const openHistory = (
   file: string,
   isSmoke = false,
-  say: (line: string) => void = console.error,
+  print: (line: string) => void = console.error,
 ): { readonly add: (measurements: readonly Measurement[]) => void } => {
   const path = resolve(file);
   try {
     const fromRoot = relative(realpathSync(repository), realpathSync(dirname(path)));
     if (!fromRoot.startsWith('..') && !isAbsolute(fromRoot))
-      throw new LauncherError(`The history ${path} lies in the repository. Measurements are kept outside it.`);
+      throw new LauncherError(`The history ${path} is inside the repository. Name a file outside it.`);
     closeSync(openSync(path, 'a'));
   } catch (error) {
     if (error instanceof LauncherError) throw error;
@@ -37,18 +36,14 @@ export const openHistory = (
   }
   return {
     add(measurements) {
-      if (isSmoke) return say(`--smoke measures nothing: ${path} was given no line.`);
+      if (isSmoke) return print(`--smoke measures nothing: no line was added to ${path}.`);
       const time = new Date().toISOString();
-      const lines = measurements.map((measurement) => JSON.stringify({ time, ...measurement }));
-      appendFileSync(path, lines.map((line) => `${line}\n`).join(''));
+      appendFileSync(path, measurements.map((one) => `${JSON.stringify({ time, ...one })}\n`).join(''));
     },
   };
 };
 
-/**
- * Reads a history, oldest first.
- * @throws LauncherError when there is none, or a line of it is none of a bench
- */
+/** Reads a history, oldest first. @throws LauncherError if the file is missing or a line is not a measurement */
 export const readHistory = (file: string): readonly Kept[] => {
   const path = resolve(file);
   let text: string;
@@ -56,15 +51,14 @@ export const readHistory = (file: string): readonly Kept[] => {
     text = readFileSync(path, 'utf8');
   } catch (error) {
     throw new LauncherError(
-      `The history ${path} cannot be read: ${messageOf(error)}. Make one with \`npm run bench -- <name> --history ${path}\`.`,
+      `The history ${path} cannot be read: ${messageOf(error)}. Create one with \`npm run bench -- <name> --history ${path}\`.`,
     );
   }
-  const lines = text.split('\n').flatMap((line, n) => (line.trim() === '' ? [] : [{ line, number: n + 1 }]));
-  return lines.map(({ line, number }) => {
+  return text.split('\n').flatMap((line, n) => {
+    if (line.trim() === '') return [];
     const kept = parsed(line);
-    if (!isKept(kept))
-      throw new LauncherError(`Line ${number} of ${path} is no measurement of a bench: ${line.slice(0, 80)}`);
-    return kept;
+    if (!isKept(kept)) throw new LauncherError(`Line ${n + 1} of ${path} is not a measurement: ${line.slice(0, 80)}`);
+    return [kept];
   });
 };
 
@@ -79,9 +73,8 @@ const parsed = (line: string): unknown => {
 const isKept = (value: unknown): value is Kept => {
   if (typeof value !== 'object' || value === null) return false;
   const fields = value as Record<string, unknown>;
-  const areTexts = ['time', 'bench', 'unit', 'commit', 'machine'].every((name) => typeof fields[name] === 'string');
   return (
-    areTexts &&
+    ['time', 'bench', 'unit', 'commit', 'machine'].every((name) => typeof fields[name] === 'string') &&
     ['size', 'value', 'floor', 'ratio', 'spread', 'samples'].every((name) => typeof fields[name] === 'number')
   );
 };

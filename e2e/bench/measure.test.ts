@@ -9,7 +9,7 @@ test('percentiles are interpolated', () => {
   assert.throws(() => median([]), RangeError);
 });
 
-test('growth leaves out what warms up, and tells what goes on', () => {
+test('growth compares the last quarter with the second', () => {
   assert.equal(growth([10, 100, 100, 100, 100, 100, 100, 100]), 1);
   assert.equal(growth([100, 110, 120, 130, 140, 150, 160, 180]), 170 / 125);
   assert.equal(growth([100, 50]), 0.5);
@@ -17,7 +17,7 @@ test('growth leaves out what warms up, and tells what goes on', () => {
   assert.throws(() => growth([]), RangeError);
 });
 
-test('a measurement of two replicas does not pass for one of a single process', () => {
+test('a line of two replicas names them', () => {
   const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
   assert.deepEqual([withReplicas(one), withReplicas(one, 1)], [one, one]);
   assert.equal(withReplicas(one, 2).of, '2 of each service');
@@ -36,7 +36,7 @@ test('a measurement is a ratio of medians', () => {
   );
 });
 
-test('the line of a run that measures nothing says so before anything else', () => {
+test('a line of a smoke run starts with smoke: true', () => {
   const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
   assert.deepEqual(JSON.parse(lineOf(one, false)), one);
   assert.match(lineOf(one, true), /^\{"smoke":true,"bench":"b",/);

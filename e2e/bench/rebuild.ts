@@ -1,44 +1,35 @@
 import { once } from 'node:events';
 import { openConnections, openPostgresStore, rowKeeper, type Sql } from '@interlock/event-store';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { startPostgres } from '@interlock/local/postgres.ts';
-import { logger, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import type { BenchOptions } from './bench.ts';
-import { inTurns, type Measurement, measurement } from './measure.ts';
+import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { type Bench, openDatabases } from './bench.ts';
+import { alternate, measurement } from './measure.ts';
 
 const eventsPerStream = 10;
 const defaultEvents = 1_000_000;
 
 /**
- * Seconds until the state rows of `--size` events (1,000,000 by default; 10 a stream, the streams interleaved) are made
- * anew from position 0, as a service does it before it serves a new version of a state.
- *
- * - floor: the events go out with COPY and as many rows as there are streams come in with COPY, into a table with the
- *   same index, nothing decoded and nothing folded
+ * Seconds until all state rows are folded again from position 0, as a service does before it serves a new version of a state.
+ * `size` is the number of events, 10 a stream, the streams interleaved.
+ * Floor: the events go out with COPY, and one row a stream comes in with COPY, into a table with the same index.
  */
-export const rebuild = async (
-  { smoke, size, data: folder }: BenchOptions,
-  scope: Scope,
-): Promise<readonly Measurement[]> => {
+export const rebuild: Bench = async ({ smoke, size, data }, scope) => {
   const events = size ?? (smoke ? 1_000 : defaultEvents);
   if (events % eventsPerStream !== 0)
-    throw new LauncherError(`--size is the number of events here, a multiple of ${eventsPerStream}, not ${events}.`);
+    throw new LauncherError(
+      `--size of rebuild is a number of events, a multiple of ${eventsPerStream} (got ${events}).`,
+    );
   const streams = events / eventsPerStream;
-  const postgres = await startPostgres(folder, process.env);
-  scope.defer('Postgres', postgres.stop);
-  const database = `bench_rebuild_${process.pid}`;
-  await postgres.createDatabases([database]);
-  scope.defer('database', () => postgres.dropDatabases([database]));
-  const url = postgres.shortUrl(database);
-  const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom });
+  const { urls } = await openDatabases('rebuild', ['ours'], data, scope);
+  const store = await openPostgresStore({ url: urls.ours, clock: systemClock, random: systemRandom });
   scope.defer('store', () => store.close());
-  const sql = openConnections(url, { maxConnections: 1, transactionTimeoutMs: 300_000 });
+  const sql = openConnections(urls.ours, { maxConnections: 1, transactionTimeoutMs: 300_000 });
   scope.defer('floor', () => sql.end());
   await fill(sql, events, streams);
   await sql`create table raw (like rows including all)`;
 
   let stateVersion = 0;
-  const ours = async (): Promise<void> => {
+  const fold = async (): Promise<void> => {
     stateVersion++;
     const log = logger({ service: 'bench', clock: systemClock, write: () => {} });
     const counters = await rowKeeper({ store, clock: systemClock, log }).open({
@@ -50,19 +41,19 @@ export const rebuild = async (
         latest: name,
       }),
     });
-    const [made] = await sql<{ rows: number; events: number }[]>`
+    const [found] = await sql<{ rows: number; events: number }[]>`
       select count(*) as rows, coalesce(sum((row->>'count')::bigint), 0)::bigint as events
       from rows where table_name = ${counters.table.table}`;
-    if (made?.rows !== streams || made.events !== events)
-      throw new Error(`the rows are not what the events say: ${JSON.stringify(made)}`);
+    if (found?.rows !== streams || found.events !== events)
+      throw new Error(`the rows do not match the events: ${JSON.stringify(found)}`);
   };
-  const samples = await inTurns(smoke ? 1 : 3, {
-    value: ours,
+  const samples = await alternate(smoke ? 1 : 3, {
+    value: fold,
     floor: async () => {
       await copyOut(sql);
       await copyIn(sql, streams);
     },
-    // Neither counts: what the next round starts from.
+    // Not measured: restores what the next round starts from.
     cleaning: async () => {
       await sql`truncate rows, raw`;
       await sql`delete from cursors`;
@@ -77,7 +68,7 @@ export const rebuild = async (
   ];
 };
 
-/** Events of the size of real ones, as if every stream had been written to in turn. */
+/** Stores events as long as real ones. */
 const fill = async (sql: Sql, events: number, streams: number): Promise<void> => {
   await sql`
     insert into events (position, stream, version, type, schema, data, meta, time_ms)
@@ -91,10 +82,9 @@ const fill = async (sql: Sql, events: number, streams: number): Promise<void> =>
 };
 
 const copyOut = async (sql: Sql): Promise<void> => {
-  const out = await sql`copy events to stdout`.readable();
   let bytes = 0;
-  for await (const chunk of out) bytes += (chunk as Uint8Array).byteLength;
-  if (bytes === 0) throw new Error('COPY gave nothing');
+  for await (const chunk of await sql`copy events to stdout`.readable()) bytes += (chunk as Uint8Array).byteLength;
+  if (bytes === 0) throw new Error('COPY returned no bytes');
 };
 
 const copyIn = async (sql: Sql, streams: number): Promise<void> => {

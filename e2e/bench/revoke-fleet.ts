@@ -1,90 +1,73 @@
-import { createScope, type Scope } from '@interlock/runtime';
-import type { BenchOptions } from './bench.ts';
-import { backendsOf, cpuMs } from './fleet/cpu.ts';
-import { openFleetCloud, usageOfCloud, usedMeanwhile } from './fleet/fleet-cloud.ts';
+import type { Scope } from '@interlock/runtime';
+import { type Bench, type BenchOptions, forEachSize } from './bench.ts';
 import { openFleetFloor } from './fleet/floor.ts';
-import { openGuestIo } from './fleet/guest-io.ts';
-import { highestPeak, resetPeaks } from './fleet/memory.ts';
-import { assertListed, restore, revoke } from './fleet/rounds.ts';
-import { type Measurement, measurement, percentile, timed } from './measure.ts';
+import { openGuests } from './fleet/guests.ts';
+import { openFleet } from './fleet/open-fleet.ts';
+import { cpuDetails, peakDetails, resetPeaks } from './fleet/processes.ts';
+import { type Measurement, measurement, percentile, rounded, timed } from './measure.ts';
 
-/** Machines that must stop, when no size is asked for. */
-const sizes = [1, 1_000, 10_000];
-/** Rounds that are measured. */
 const roundsOf = (size: number): number => (size <= 100 ? 30 : size <= 1_000 ? 7 : size <= 10_000 ? 3 : 2);
-/** Disks under the lost key that are read and written meanwhile, in fleets from that size on. */
-const guestCount = 50;
+/** Fleets from this size on have disks in use, each every so many milliseconds. */
 const guestsFrom = 1_000;
-/** From here on a round is long enough to warm up by itself, and the first one counts as well. */
+const guestCount = 50;
+const guestPauseMs = 100;
+/** From this size on the first round counts: it is long enough to warm up. */
 const warmSize = 50_000;
 
 /**
- * How long it takes from `DisableKeyVersion` called until the last machine under the key is stored, told and listed as
- * stopped. The machines have no guests, several sets and real wrapped DEKs; a third is off the key, some have ultra disks.
- * Beside it, in turn and on the same servers, the floor of `fleet/floor.ts`.
+ * Milliseconds from `DisableKeyVersion` until the stop of the last machine is stored, published and listed. `size` is the
+ * number of machines that stop; a third of the fleet keeps running. Floor, alternately on the same servers: `fleet/floor.ts`.
  */
-export const revokeFleet = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
-  const measured: Measurement[] = [];
-  for (const size of options.size === undefined ? (options.smoke ? [1] : sizes) : [options.size]) {
-    // A cloud after the other on the same folder.
-    const own = createScope();
-    scope.defer('fleet', () => own.close());
-    measured.push(await revokeOne(options, size, own));
-    await own.close();
-  }
-  return measured;
-};
+export const revokeFleet: Bench = (options, scope) =>
+  forEachSize(options, { usual: [1, 1_000, 10_000], smoke: 1 }, scope, async (size, own) => [
+    await revokeOne(options, size, own),
+  ]);
 
 const revokeOne = async (options: BenchOptions, size: number, scope: Scope): Promise<Measurement> => {
-  const opened = await openFleetCloud(options, size, scope);
-  const { cloud, clients, fleet, told: listen } = opened;
-  const told = await listen('VmStopped');
-  const { nats } = cloud;
-
-  const ours: number[] = [];
-  const floors: number[] = [];
-  const peaks: { service: string; mib: number }[] = [];
-  let cpu: Readonly<Record<string, number>> = {};
-  const lastIo: number[] = [];
+  const fleet = await openFleet(options, size, scope);
+  const stopped = await fleet.countFacts('VmStopped', scope);
+  const guests = size >= guestsFrom ? await openGuests(fleet, guestCount, guestPauseMs, scope) : undefined;
+  const rounds: { tookMs: number; floorMs: number; lastIoMs: number; peakMib: number; peakOf: string }[] = [];
   let floor: (() => Promise<void>) | undefined;
-  const guests =
-    size >= guestsFrom ? await openGuestIo({ cloud, clients, world: fleet }, guestCount, scope) : undefined;
-  const perMachine = (ms: number): number => Math.round((ms / size) * 1_000);
-  for (let round = 0; ours.length < (options.smoke ? 1 : roundsOf(size)); round++) {
-    if (round > 0) await restore(clients, fleet);
-    await guests?.begin();
-    resetPeaks(cloud);
-    const before = await usageOfCloud(opened);
-    const since = performance.now();
-    const took = await timed(() => revoke(clients, fleet, told));
-    cpu = usedMeanwhile([before, await usageOfCloud(opened)], { machines: size, tookMs: took });
-    if (guests) {
-      const { lastRead, lastWrite } = await guests.end();
-      lastIo.push(Math.max(lastRead, lastWrite) - since);
-    }
-    floor ??= await openFleetFloor(fleet, { nats, factBytes: told.bytes() }, scope);
-    const floorBackends = await backendsOf(fleet.computeSql);
-    const floorServer = cpuMs(floorBackends);
-    const floorTook = await timed(floor);
-    cpu = { ...cpu, floorPostgresCpu: perMachine(cpuMs(floorBackends) - floorServer) };
-    await assertListed(clients, fleet);
-    peaks.push(highestPeak(cloud));
-    // The first round warms up both, unless it is long enough to do that by itself.
-    if (round === 0 && size < warmSize && !options.smoke) continue;
-    ours.push(took);
-    floors.push(floorTook);
+  let cpu = {};
+  const isWarmUp = !options.smoke && size < warmSize;
+  for (let round = 0; round < (options.smoke ? 1 : roundsOf(size) + Number(isWarmUp)); round++) {
+    if (round > 0) await fleet.restore();
+    resetPeaks(fleet.cloud);
+    const before = await fleet.cpuTimes();
+    let since = 0;
+    let tookMs = 0;
+    const revoke = async (): Promise<void> => {
+      since = performance.now();
+      tookMs = await timed(() => fleet.revoke(stopped));
+      cpu = cpuDetails(before, await fleet.cpuTimes(), { count: size, tookMs });
+    };
+    const io = await (guests ? guests.during(revoke, true) : revoke());
+    const lastIoMs = io ? io.lastSuccess - since : 0;
+    floor ??= await openFleetFloor(fleet, { factBytes: stopped.bytes, lastEvent: 'VmStopped', eventsEach: 2 }, scope);
+    const beforeFloor = await fleet.cpuTimes();
+    const floorMs = await timed(floor);
+    const floorCpu = cpuDetails(beforeFloor, await fleet.cpuTimes(), { count: size, tookMs: floorMs });
+    cpu = { ...cpu, floorPostgresCpu: floorCpu.postgresCpu ?? 0 };
+    await fleet.assertListed();
+    rounds.push({ tookMs, floorMs, lastIoMs, ...peakDetails(fleet.cloud) });
   }
-  const peak = peaks.reduce((most, one) => (one.mib > most.mib ? one : most));
-  return measurement({ bench: 'revoke-fleet', size, unit: 'ms' }, ours, floors, {
-    p95: Number(percentile(ours, 0.95).toFixed(2)),
-    floorP95: Number(percentile(floors, 0.95).toFixed(2)),
-    microsecondsPerMachine: Number(((percentile(ours, 0.5) / size) * 1_000).toFixed(2)),
-    // Microseconds of processor time a machine in the last round: what the figures above do not say on a busy machine.
+  const counted = rounds.slice(Number(isWarmUp));
+  const values = counted.map(({ tookMs }) => tookMs);
+  const floors = counted.map(({ floorMs }) => floorMs);
+  const { peakMib, peakOf } = rounds.reduce((most, one) => (one.peakMib > most.peakMib ? one : most));
+  return measurement({ bench: 'revoke-fleet', size, unit: 'ms' }, values, floors, {
+    p95: rounded(percentile(values, 0.95)),
+    floorP95: rounded(percentile(floors, 0.95)),
+    microsecondsPerMachine: rounded((percentile(values, 0.5) / size) * 1_000),
+    // Of the last round.
     ...cpu,
-    ...(lastIo.length > 0 ? { lastGoodIoMs: Number(Math.max(...lastIo).toFixed(1)), guests: guestCount } : {}),
-    peakMib: peak.mib,
-    peakOf: peak.service,
-    fleet: fleet.size,
-    messages: told.messages(),
+    ...(guests
+      ? { lastGoodIoMs: rounded(Math.max(...rounds.map(({ lastIoMs }) => lastIoMs))), guests: guestCount }
+      : {}),
+    peakMib,
+    peakOf,
+    fleet: fleet.machines().length,
+    messages: stopped.messages,
   });
 };

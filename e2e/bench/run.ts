@@ -17,48 +17,43 @@ import { rebuild } from './rebuild.ts';
 import { restoreFleet } from './restore-fleet.ts';
 import { revokeFleet } from './revoke-fleet.ts';
 import { rotateFleet } from './rotate-fleet.ts';
-import { start } from './start/start.ts';
+import { start } from './start.ts';
 import { traceCost } from './trace-cost.ts';
 import { unwrap } from './unwrap.ts';
 
-const benches: Readonly<Record<string, Bench>> = {
-  append,
+/** Benches of a whole cloud: they take `--replicas`. */
+const ofClouds: Readonly<Record<string, Bench>> = {
   churn,
-  cipher,
-  'disk-io': diskIo,
   fairness,
-  feed,
-  rebuild,
   'restore-fleet': restoreFleet,
   'revoke-fleet': revokeFleet,
   'rotate-fleet': rotateFleet,
-  start,
   'trace-cost': traceCost,
+};
+const ofParts: Readonly<Record<string, Bench>> = {
+  append,
+  cipher,
+  'disk-io': diskIo,
+  feed,
+  rebuild,
+  start,
   unwrap,
 };
-
-/** Those of a whole cloud: how many processes each of its services has is theirs to be told. */
-const ofClouds: readonly string[] = [
-  'churn',
-  'fairness',
-  'restore-fleet',
-  'revoke-fleet',
-  'rotate-fleet',
-  'trace-cost',
-];
+const benches: Readonly<Record<string, Bench>> = { ...ofClouds, ...ofParts };
+const names = Object.keys(benches).toSorted().join(', ');
 
 const usage = 'npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]';
 
-const help = () => `${usage}
+const help = `${usage}
 
 Measures one thing beside a floor of the same run, and prints one JSON line per size.
-  --size N        this size alone; what a size is, docs/performance.md says of each bench
-  --seconds N     for so long, where a bench is about time
-  --replicas N    processes of each service, 1 by default, where a bench is of a whole cloud
-  --smoke         as small as possible: shows that a bench runs and measures nothing, as its lines say (smoke: true)
-  --history FILE  keeps the lines in a file outside the repository as well; ${HISTORY_VARIABLE} names one for every run
+  --size N        only this size; docs/performance.md says what a size is in each bench
+  --seconds N     duration, for benches that measure over time
+  --replicas N    processes of each service, default 1, for benches of a whole cloud
+  --smoke         smallest size, to see that the bench runs; its lines start with smoke: true
+  --history FILE  also appends the lines to a file outside the repository; default ${HISTORY_VARIABLE}
 
-There are: ${Object.keys(benches).join(', ')}.`;
+Benches: ${names}.`;
 
 const readArguments = () => {
   try {
@@ -78,36 +73,27 @@ const readArguments = () => {
   }
 };
 
-const countIn = (text: string | undefined, flag: string): number | undefined => {
-  const count = text === undefined ? undefined : Number(text);
-  if (count === undefined || (Number.isSafeInteger(count) && count > 0)) return count;
-  throw new LauncherError(`${flag} must be a whole number above 0, not "${text}".`);
+const numberOf = (text: string | undefined, flag: string): number | undefined => {
+  const number = text === undefined ? undefined : Number(text);
+  if (number === undefined || (Number.isSafeInteger(number) && number > 0)) return number;
+  throw new LauncherError(`${flag} must be a whole number above 0 (got "${text}").`);
 };
 
-/**
- * `npm run bench -- <name> [--size N] [--seconds N] [--replicas N] [--smoke] [--history FILE]`: prints one JSON line per size; the last line is such a
- * line. Keeps the lines in the history file as well, or in the one `INTERLOCK_BENCH_HISTORY` names.
- */
 runCommand(async (scope) => {
   const { positionals, values } = readArguments();
   if (values.help) {
-    console.log(help());
+    console.log(help);
     return { exitCode: 0 };
   }
   const [name = '', ...more] = positionals;
+  if (name === '' || more.length > 0) throw new LauncherError(`Name one bench: ${usage}. Benches: ${names}.`);
   const bench = benches[name];
-  const names = Object.keys(benches).join(', ');
-  if (!bench || more.length > 0)
-    throw new LauncherError(
-      name === '' || more.length > 0
-        ? `Name one bench: ${usage}. There are: ${names}.`
-        : `There is no bench "${name}". There are: ${names}.`,
-    );
-  const size = countIn(values.size, '--size');
-  const seconds = countIn(values.seconds, '--seconds');
+  if (!bench) throw new LauncherError(`Unknown bench "${name}". Benches: ${names}.`);
+  const size = numberOf(values.size, '--size');
+  const seconds = numberOf(values.seconds, '--seconds');
   const replicas = values.replicas === undefined ? undefined : replicasOf(values.replicas);
-  if (replicas !== undefined && !ofClouds.includes(name))
-    throw new LauncherError(`--replicas is for benches of a whole cloud: ${ofClouds.join(', ')}. ${name} has none.`);
+  if (replicas !== undefined && !(name in ofClouds))
+    throw new LauncherError(`--replicas is only for ${Object.keys(ofClouds).join(', ')} (got bench ${name}).`);
   const file = values.history ?? process.env[HISTORY_VARIABLE];
   const history = file ? openHistory(file, values.smoke) : undefined;
 

@@ -1,114 +1,102 @@
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { createScope, type Scope } from '@interlock/runtime';
-import type { BenchOptions } from './bench.ts';
-import { openFleetCloud } from './fleet/fleet-cloud.ts';
-import { restore, revoke } from './fleet/rounds.ts';
-import { type Measurement, measurement, median, percentile, rounded, timed } from './measure.ts';
-import { openUnwraps } from './unwrap.ts';
+import type { Bench, BenchOptions } from './bench.ts';
+import { openFleet } from './fleet/open-fleet.ts';
+import { type Details, type Measurement, measurement, median, percentile, rounded, timed } from './measure.ts';
+import { openVault } from './unwrap.ts';
 
-/** Machines of the revocation, when no size is asked for. */
-const machines = 10_000;
+const defaultSize = 10_000;
 const keyBits = 2048;
-/** Unwraps of one sample: some second each where nothing else runs. */
+/** Unwraps of one sample: about a second each. */
 const batchedCount = 4_096;
 const singlesCount = 2_048;
-/** Pairs of samples, one with spans and one without: what one pair says is off by a tenth, and what is looked for is half of that. */
+/** Pairs of samples. One pair is off by a tenth; the cost of tracing is half of that. */
 const unwrapPairs = 21;
-const stopPairs = 15;
+const revocationPairs = 15;
 
-/** Whether spans are made and exported. */
-const tracings = ['on', 'off'] as const;
-type Tracing = (typeof tracings)[number];
-type Both<Opened> = Readonly<Record<Tracing, Opened>>;
+type Tracing = 'on' | 'off';
+type Both<Value> = Readonly<Record<Tracing, Value>>;
 
 /**
- * What tracing costs: unwraps (in batches, and one by one) and the stop of a fleet with spans made and exported as always,
- * beside the same with none. Two clouds run at once, and one of them works at a time: a sample with and one without follow each
- * other, each being the first of every other pair, so a drift of the machine's speed meets both alike. The value of a line is
- * the median of what the pairs say, as a share of the speed without; 1 means that tracing costs nothing. Half of the pairs lie
- * between `lowerQuartile` and `upperQuartile`. `--size` is the number of machines that stop.
+ * What tracing costs: unwraps (batches, single calls) and a revocation of `size` machines, with spans and without. Two clouds
+ * run; one of them works at a time. A sample with and one without follow each other, in alternating order. The value is the
+ * median of (time without ÷ time with) of the pairs: 1 means that tracing costs nothing.
  */
-export const traceCost = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
+export const traceCost: Bench = async (options, scope) => {
   const { smoke } = options;
-  const size = options.size ?? (smoke ? 1 : machines);
-  const lines: Measurement[] = [];
-
-  const vaults = createScope();
-  scope.defer('vaults', () => vaults.close());
-  const unwraps = await onAndOff(options, 'unwrap', (own) => openUnwraps(own, vaults));
-  const keys = { on: await unwraps.on.makeKey(keyBits), off: await unwraps.off.makeKey(keyBits) };
-  for (const [of, kind, count] of [
-    ['unwrap, in batches', 'batched', smoke ? 128 : batchedCount],
-    ['unwrap, one by one', 'singles', smoke ? 128 : singlesCount],
-  ] as const) {
-    const pairs = await inPairs(smoke ? 1 : unwrapPairs, (tracing) => timed(() => keys[tracing][kind](count)));
-    lines.push(line(of, keyBits, pairs, { unwraps: count }));
-  }
-
-  await vaults.close();
-
-  const fleets = await onAndOff(options, 'stop', async (own) => {
-    const opened = await openFleetCloud(own, size, scope);
-    return { ...opened, facts: await opened.told('VmStopped') };
+  const size = options.size ?? (smoke ? 1 : defaultSize);
+  const unwraps = await inOwnScope(scope, async (own) => {
+    const keys = await onAndOff(options, 'unwrap', async (each) => (await openVault(each, own)).createKey(keyBits));
+    const measurePairs = async (of: string, kind: 'batched' | 'singles', count: number) => {
+      const pairs = await inPairs(smoke ? 1 : unwrapPairs, (tracing) => timed(() => keys[tracing][kind](count)));
+      return line(of, keyBits, pairs, { unwraps: count });
+    };
+    return [
+      await measurePairs('unwrap, in batches', 'batched', smoke ? 128 : batchedCount),
+      await measurePairs('unwrap, one by one', 'singles', smoke ? 128 : singlesCount),
+    ];
   });
-  let round = 0;
-  const stops = await inPairs(smoke ? 1 : stopPairs, async (tracing) => {
-    const { clients, fleet, facts } = fleets[tracing];
-    if (round++ >= tracings.length) await restore(clients, fleet);
-    return timed(() => revoke(clients, fleet, facts));
+
+  const fleets = await onAndOff(options, 'stop', async (each) => {
+    const fleet = await openFleet(each, size, scope);
+    return { fleet, stopped: await fleet.countFacts('VmStopped', scope) };
   });
-  lines.push(line('revoke-fleet', size, stops));
-  return lines;
+  let samples = 0;
+  const revocations = await inPairs(smoke ? 1 : revocationPairs, async (tracing) => {
+    const { fleet, stopped } = fleets[tracing];
+    // The first sample of each fleet finds it running.
+    if (samples++ >= 2) await fleet.restore();
+    return timed(() => fleet.revoke(stopped));
+  });
+  return [...unwraps, line('revoke-fleet', size, revocations)];
 };
 
-/** One of each, with a folder of its own: beside another store key-vault would take its folder for that of a restored one. */
+const inOwnScope = async <Result>(scope: Scope, work: (own: Scope) => Promise<Result>): Promise<Result> => {
+  const own = createScope();
+  scope.defer('first clouds', () => own.close());
+  const result = await work(own);
+  await own.close();
+  return result;
+};
+
+/** Opens one of each, in a folder of its own: a key-vault that finds the folder of another store refuses it as restored. */
 const onAndOff = async <Opened>(
   options: BenchOptions,
   name: string,
   open: (options: BenchOptions) => Promise<Opened>,
 ): Promise<Both<Opened>> => {
-  const opened = async (tracing: Tracing): Promise<Opened> =>
+  const openWith = (tracing: Tracing, settings: Readonly<Record<string, string>>) =>
     open({
       ...options,
       data: openDataFolder(options.data.folder(`${name}-${tracing}`)),
-      settings: { ...options.settings, ...(tracing === 'on' ? {} : { OTEL_SDK_DISABLED: 'true' }) },
+      settings: { ...options.settings, ...settings },
     });
-  return { on: await opened('on'), off: await opened('off') };
+  return { on: await openWith('on', {}), off: await openWith('off', { OTEL_SDK_DISABLED: 'true' }) };
 };
 
-/** Milliseconds of as many samples of each, after one of each to warm up. */
+/** Milliseconds of as many samples of each, after one warm-up of each. */
 const inPairs = async (
   count: number,
   sample: (tracing: Tracing) => Promise<number>,
 ): Promise<Both<readonly number[]>> => {
   const samples = { on: [] as number[], off: [] as number[] };
-  for (const tracing of tracings) await sample(tracing);
+  const order: readonly Tracing[] = ['on', 'off'];
+  for (const tracing of order) await sample(tracing);
   for (let pair = 0; pair < count; pair++) {
-    for (const tracing of pair % 2 === 0 ? tracings : tracings.toReversed())
-      samples[tracing].push(await sample(tracing));
+    for (const tracing of pair % 2 === 0 ? order : order.toReversed()) samples[tracing].push(await sample(tracing));
   }
   return samples;
 };
 
-/** The speed with spans as a share of that without, pair by pair. */
-const line = (
-  of: string,
-  size: number,
-  { on, off }: Both<readonly number[]>,
-  details: Readonly<Record<string, number>> = {},
-): Measurement => {
-  const shares = on.map((ms, n) => (off[n] ?? Number.NaN) / ms);
-  return measurement(
-    { bench: 'trace-cost', size, unit: 'of the speed without' },
-    shares,
-    shares.map(() => 1),
-    {
-      of,
-      lowerQuartile: rounded(percentile(shares, 0.25)),
-      upperQuartile: rounded(percentile(shares, 0.75)),
-      onMs: rounded(median(on)),
-      offMs: rounded(median(off)),
-      ...details,
-    },
-  );
+const line = (of: string, size: number, { on, off }: Both<readonly number[]>, details: Details = {}): Measurement => {
+  const ratios = on.map((ms, n) => (off[n] ?? Number.NaN) / ms);
+  const named = { bench: 'trace-cost', size, unit: 'of the speed without' };
+  return measurement(named, ratios, [1], {
+    of,
+    lowerQuartile: rounded(percentile(ratios, 0.25)),
+    upperQuartile: rounded(percentile(ratios, 0.75)),
+    onMs: rounded(median(on)),
+    offMs: rounded(median(off)),
+    ...details,
+  });
 };

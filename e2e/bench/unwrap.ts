@@ -1,167 +1,158 @@
-import { randomBytes } from 'node:crypto';
-import type { UnwrapKeyItem } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
+import { randomBytes, randomUUID } from 'node:crypto';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
 import { openConnections } from '@interlock/event-store';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Scope } from '@interlock/runtime';
-import { type Clients, openOutside } from '../cloud/clients.ts';
-import type { BenchOptions } from './bench.ts';
-import { backendsOf, cpuMs } from './fleet/cpu.ts';
-import { inFlight } from './in-flight.ts';
-import { loopDelays } from './loop-delay.ts';
-import { type Measurement, measurement, median, timed } from './measure.ts';
+import type { Clients } from '../cloud/clients.ts';
+import { until } from '../cloud/until.ts';
+import { makeWorld } from '../cloud/world.ts';
+import { type Bench, type BenchOptions, openCloud } from './bench.ts';
+import { backendsOf, cpuMsOf } from './fleet/processes.ts';
+import { inFlight, measurement, median, rounded, timed } from './measure.ts';
 import { rsaSpeed } from './openssl-speed.ts';
-import { makeWrappedKeys, type WrappedKeys } from './wrapped-keys.ts';
 
-/** Bits of the moduli a key may have. */
+/** Bits of a key's modulus. */
 const sizes = [2048, 3072, 4096];
-/** Single calls at once: enough to keep both cores busy. */
+/** Single calls in flight: enough to keep both cores busy. */
 const singlesInFlight = 64;
-/** Items of a call, and calls at once, as the disk service sends them when many disks are opened. */
+/** Items of a batch and batches in flight, as the disk service sends them when many disks are opened. */
 const batchItems = 128;
 const batchesInFlight = 2;
 const algorithm = 'RSA_OAEP_256';
+/** A DEK, its id and the disk's id. */
+const payloadBytes = 64;
 
-/** A vault, and a client on the same cores. */
-export interface Unwraps {
-  readonly cloud: LocalCloud;
-  /** Makes a key of that length, and what is unwrapped by it. */
-  makeKey(bits: number): Promise<{
-    /** Unwraps so many, in whole batches. */
-    batched(count: number): Promise<void>;
-    singles(count: number): Promise<void>;
-  }>;
+/** A key with wrapped payloads. */
+export interface UnwrapKey {
+  /** Unwraps so many, in whole batches (`UnwrapKeys`). */
+  batched(count: number): Promise<void>;
+  /** Unwraps so many by single calls. */
+  singles(count: number): Promise<void>;
 }
 
-/** Starts a vault, with its gRPC, TLS and record as always. */
-export const openUnwraps = async ({ data, settings }: BenchOptions, scope: Scope): Promise<Unwraps> => {
-  const cloud = await startLocalCloud({
-    data,
-    env: process.env,
-    name: `bench_${randomBytes(4).toString('hex')}`,
-    temporary: true,
-    services: ['identity', 'key-vault'],
-    ...(settings === undefined ? {} : { settings }),
+/** Starts a cloud with a vault. @returns the cloud, and creates a key of that length */
+export const openVault = async (
+  options: BenchOptions,
+  scope: Scope,
+): Promise<{ readonly cloud: LocalCloud; readonly createKey: (bits: number) => Promise<UnwrapKey> }> => {
+  const { cloud, clients } = await openCloud(options, scope);
+  const { vault } = await makeWorld(clients, []);
+  return { cloud, createKey: (bits) => createKey(clients, vault, bits) };
+};
+
+const createKey = async ({ keyVault }: Clients, vault: string, keySizeBits: number): Promise<UnwrapKey> => {
+  const requestId = randomUUID();
+  const { name } = await keyVault.createKey({ parent: vault, keyId: `k-${requestId}`, requestId, keySizeBits });
+  const wrapped: Buffer[] = [];
+  await inFlight(8, batchItems, async () => {
+    const { wrappedKey } = await keyVault.wrapKey({ name, algorithm, plaintextKey: randomBytes(payloadBytes) });
+    wrapped.push(Buffer.from(wrappedKey));
   });
-  scope.defer('cloud', cloud.stop);
-  const outside = openOutside(cloud);
-  scope.defer('clients', async () => outside.close());
-  const clients = outside.administrator;
+  const requests = wrapped.map((wrappedKey, n) => ({ name, algorithm, wrappedKey, resource: `disks/d${n}` }) as const);
+  const items = requests.map((unwrap) => ({ unwrap, origin: undefined }));
   return {
-    cloud,
-    async makeKey(bits) {
-      const key = await makeWrappedKeys(clients, bits, batchItems);
-      return {
-        batched: (count) => inFlight(batchesInFlight, Math.ceil(count / batchItems), () => unwrapBatch(clients, key)),
-        singles: (count) => inFlight(singlesInFlight, count, (n) => unwrapOne(clients, key, n)),
-      };
-    },
+    batched: (count) =>
+      inFlight(batchesInFlight, Math.ceil(count / batchItems), async () => {
+        for (const { outcome } of (await keyVault.unwrapKeys({ items })).outcomes) {
+          if (outcome?.$case !== 'unwrapped') throw new Error(`an unwrap was refused: ${outcome?.value.reason}`);
+          outcome.value.plaintextKey.fill(0);
+        }
+      }),
+    singles: (count) =>
+      inFlight(singlesInFlight, count, async (n) => {
+        const { plaintextKey } = await keyVault.unwrapKey(requests[n % batchItems] ?? {});
+        plaintextKey.fill(0);
+      }),
   };
 };
 
 /**
- * Unwraps a second over gRPC with TLS, each on the record of its vault before it is answered, by a client on the same
- * cores: in batches (`UnwrapKeys`), which is the value of the line, and one by one. The floor is the private operation of
- * `openssl speed`, in turn with them. `--size` is the length of the modulus in bits.
+ * Unwraps a second over gRPC with TLS, each audited before its response: in batches (the value) and by single calls
+ * (`oneByOne`). `size` is the length of the modulus in bits.
+ * Floor: the private operation of `openssl speed`, alternately.
  */
-export const unwrap = async (options: BenchOptions, scope: Scope): Promise<readonly Measurement[]> => {
+export const unwrap: Bench = async (options, scope) => {
   const { size, smoke, data } = options;
   if (size !== undefined && !sizes.includes(size))
-    throw new LauncherError(`--size is the length of the key here: ${sizes.join(', ')}, not ${size}.`);
-  const delays = loopDelays(data.folder('loop-delays'));
-  const { cloud, makeKey } = await openUnwraps(
-    { ...options, settings: { ...delays.settings, ...options.settings } },
-    scope,
-  );
-  const spent = await openSpent(cloud, scope);
+    throw new LauncherError(`--size of unwrap is the length of the key in bits: ${sizes.join(', ')} (got ${size}).`);
+  const folder = data.folder('loop-delays');
+  const preload = pathToFileURL(join(import.meta.dirname, 'loop-delay-preload.ts')).href;
+  const settings = { NODE_OPTIONS: `--import=${preload}`, INTERLOCK_BENCH_LOOP_DELAYS: folder, ...options.settings };
+  const { cloud, createKey } = await openVault({ ...options, settings }, scope);
+  const probe = await openProbe(cloud, folder, scope);
 
-  const results: Measurement[] = [];
+  const results = [];
   for (const bits of size === undefined ? sizes : [size]) {
-    const key = await makeKey(bits);
-    // Some two seconds each where nothing else runs: an unwrap costs about the square of the length.
-    const batches = smoke ? 1 : Math.round(150 * (2048 / bits) ** 2.5);
-    const count = batches * batchItems;
-    const batched = () => key.batched(count);
-    const singles = () => key.singles(count);
-    await batched();
-    await singles();
-    const samples = { batched: [] as number[], singles: [] as number[], floor: [] as number[] };
-    const loop = { batched: [] as number[], singles: [] as number[], delayP99: [] as number[] };
-    const perSecond = (ms: number): number => (count / ms) * 1_000;
-    let cpu = {};
-    await delays.since(cloud, 'key-vault');
+    const key = await createKey(bits);
+    // About two seconds each: the time of an unwrap grows with about the square of the length.
+    const count = (smoke ? 1 : Math.round(150 * (2048 / bits) ** 2.5)) * batchItems;
+    await key.batched(count);
+    await key.singles(count);
+    await probe(count, async () => undefined);
+    const batched: Probed[] = [];
+    const singles: Probed[] = [];
+    const floors: number[] = [];
     for (let round = 0; round < (smoke ? 1 : 5); round++) {
-      const before = await spent();
-      samples.batched.push(perSecond(await timed(batched)));
-      const between = await spent();
-      const { blocked, p99 } = await delays.since(cloud, 'key-vault');
-      loop.batched.push(blocked);
-      loop.delayP99.push(p99);
-      samples.singles.push(perSecond(await timed(singles)));
-      const after = await spent();
-      loop.singles.push((await delays.since(cloud, 'key-vault')).blocked);
-      cpu = { ...perUnwrap(before, between, count, 'cpu'), ...perUnwrap(between, after, count, 'oneByOneCpu') };
-      samples.floor.push((await rsaSpeed(bits, 1)).decrypt);
+      batched.push(await probe(count, () => key.batched(count)));
+      singles.push(await probe(count, () => key.singles(count)));
+      floors.push((await rsaSpeed(bits, 1)).decrypt);
     }
-    const oneByOne = median(samples.singles);
+    const perSecond = (all: readonly Probed[]): readonly number[] => all.map(({ tookMs }) => (count / tookMs) * 1_000);
+    const oneByOne = median(perSecond(singles));
+    const blockedMs = (all: readonly Probed[]): number => Math.max(...all.map(({ loop }) => loop.blocked));
     results.push(
-      measurement({ bench: 'unwrap', size: bits, unit: 'unwraps/s' }, samples.batched, samples.floor, {
+      measurement({ bench: 'unwrap', size: bits, unit: 'unwraps/s' }, perSecond(batched), floors, {
         oneByOne: Math.round(oneByOne),
-        oneByOneRatio: Number((oneByOne / median(samples.floor)).toPrecision(4)),
-        // Of key-vault, in ms: most it blocked its event loop itself, and for how long that did not come round.
-        loopBlockedMs: Math.max(...loop.batched),
-        oneByOneLoopBlockedMs: Math.max(...loop.singles),
-        loopDelayP99Ms: Number(median(loop.delayP99).toFixed(1)),
-        // Microseconds of processor time an unwrap in the last round: what the rates do not say on a busy machine.
-        ...cpu,
+        oneByOneRatio: rounded(oneByOne / median(floors)),
+        loopBlockedMs: blockedMs(batched),
+        oneByOneLoopBlockedMs: blockedMs(singles),
+        loopDelayP99Ms: Number(median(batched.map(({ loop }) => loop.p99)).toFixed(1)),
+        ...cpuDetails('cpu', batched.at(-1)),
+        ...cpuDetails('oneByOneCpu', singles.at(-1)),
       }),
     );
   }
   return results;
 };
 
-const unwrapOne = async ({ keyVault }: Clients, { keyVersion, wrapped }: WrappedKeys, n: number): Promise<void> => {
-  const wrappedKey = wrapped[n % wrapped.length] ?? Buffer.alloc(0);
-  const { plaintextKey } = await keyVault.unwrapKey({
-    name: keyVersion,
-    algorithm,
-    wrappedKey,
-    resource: `disks/d${n}`,
-  });
-  plaintextKey.fill(0);
-};
+/** What some unwraps took. */
+interface Probed {
+  readonly tookMs: number;
+  /** Of key-vault, in ms. */
+  readonly loop: { readonly blocked: number; readonly p99: number };
+  /** µs of CPU an unwrap, by process. */
+  readonly cpu: Readonly<Record<string, number>>;
+}
 
-const unwrapBatch = async ({ keyVault }: Clients, { keyVersion, wrapped }: WrappedKeys): Promise<void> => {
-  const items = wrapped.map(
-    (wrappedKey, n): UnwrapKeyItem => ({
-      unwrap: { name: keyVersion, algorithm, wrappedKey, resource: `disks/d${n}` },
-      origin: undefined,
-    }),
-  );
-  const { outcomes } = await keyVault.unwrapKeys({ items });
-  for (const { outcome } of outcomes) {
-    if (outcome?.$case !== 'unwrapped') throw new Error(`an unwrap was refused: ${outcome?.value.reason}`);
-    outcome.value.plaintextKey.fill(0);
-  }
-};
-
-/** Processor time so far, in ms, of all who have a part in an unwrap. */
-type Spent = Readonly<Record<'Vault' | 'Postgres' | 'Client', number>>;
-
-const openSpent = async (cloud: LocalCloud, scope: Scope): Promise<() => Promise<Spent>> => {
+/** @returns measures time, key-vault's event loop and CPU time of some unwraps */
+const openProbe = async (cloud: LocalCloud, folder: string, scope: Scope) => {
   const sql = openConnections(cloud.databaseUrls['key-vault'], { maxConnections: 1 });
   scope.defer('statistics', () => sql.end());
-  return async () => ({
-    Vault: cpuMs([cloud.pid('key-vault')]),
-    Postgres: cpuMs(await backendsOf(sql)),
-    Client: cpuMs([process.pid]),
+  const vault = cloud.pid('key-vault');
+  const cpu = async () => ({
+    Vault: cpuMsOf([vault]),
+    Postgres: cpuMsOf(await backendsOf(sql)),
+    Client: cpuMsOf([process.pid]),
   });
+  const file = join(folder, 'key-vault.json');
+  return async (count: number, work: () => Promise<void>): Promise<Probed> => {
+    const before = await cpu();
+    const tookMs = await timed(work);
+    const after = await cpu();
+    rmSync(file, { force: true });
+    process.kill(vault, 'SIGUSR2');
+    await until('key-vault writes its event loop delays', async () => existsSync(file));
+    const perUnwrap = (part: keyof typeof before) => Math.round(((after[part] - before[part]) / count) * 1_000);
+    return {
+      tookMs,
+      loop: JSON.parse(readFileSync(file, 'utf8')),
+      cpu: { Vault: perUnwrap('Vault'), Postgres: perUnwrap('Postgres'), Client: perUnwrap('Client') },
+    };
+  };
 };
 
-const perUnwrap = (before: Spent, after: Spent, count: number, prefix: string): Readonly<Record<string, number>> =>
-  Object.fromEntries(
-    (['Vault', 'Postgres', 'Client'] as const).map((who) => [
-      `${prefix}${who}`,
-      Math.round(((after[who] - before[who]) / count) * 1_000),
-    ]),
-  );
+const cpuDetails = (prefix: string, probed: Probed | undefined): Readonly<Record<string, number>> =>
+  Object.fromEntries(Object.entries(probed?.cpu ?? {}).map(([part, us]) => [`${prefix}${part}`, us]));

@@ -1,26 +1,26 @@
 import { readFileSync } from 'node:fs';
-import type { ServerReadableStream } from '@grpc/grpc-js';
-import { Server, ServerCredentials, type ServerWritableStream, type sendUnaryData } from '@grpc/grpc-js';
+import {
+  Server,
+  ServerCredentials,
+  type ServerReadableStream,
+  type ServerWritableStream,
+  type sendUnaryData,
+} from '@grpc/grpc-js';
 import { ReadRequest, WriteResponse } from '@interlock/contracts/interlock/disk/v1/data.ts';
 import { channelOptions } from './data-client.ts';
+import { fieldHead, fieldLength, readDataTag, writeDataTag } from './wire.ts';
 
 /**
- * The floor of `disk-io`, as a process of its own: the methods Read and Write of DiskDataService over bare grpc-js, with
- * neither disk nor cipher, token, span or deadline. What is read was encoded beforehand, what is written is not looked at.
- * Arguments: file of the certificate, file of its key, bytes of data a message. Prints its port.
+ * The floor of `disk-io`, a process of its own: Read and Write of DiskDataService over bare grpc-js, without disk, cipher,
+ * token, span or deadline. Arguments: certificate file, key file, data bytes a message. Prints its port.
  */
 const [, , certificateFile = '', keyFile = '', messageBytes = ''] = process.argv;
 const pieceBytes = Number(messageBytes);
 
-/** A `ReadResponse` of each length asked for. */
+/** An encoded `ReadResponse` of each length. */
 const messages = new Map<number, Buffer>();
 const messageOf = (length: number): Buffer => {
-  const known = messages.get(length);
-  if (known) return known;
-  const head = [0x0a];
-  let rest = length;
-  for (; rest >= 128; rest >>>= 7) head.push((rest & 127) | 128);
-  const message = Buffer.concat([Buffer.from([...head, rest]), Buffer.alloc(length, 0x5a)]);
+  const message = messages.get(length) ?? Buffer.concat([fieldHead(readDataTag, length), Buffer.alloc(length, 0x5a)]);
   messages.set(length, message);
   return message;
 };
@@ -41,53 +41,34 @@ const read = (call: ServerWritableStream<ReadRequest, Buffer>): void => {
   send();
 };
 
-const write = (call: ServerReadableStream<number, WriteResponse>, answer: sendUnaryData<WriteResponse>): void => {
+const write = (call: ServerReadableStream<number, WriteResponse>, respond: sendUnaryData<WriteResponse>): void => {
   let writtenBytes = 0;
   call.on('data', (length: number) => {
     writtenBytes += length;
   });
-  call.on('end', () => answer(null, { writtenBytes }));
+  call.on('end', () => respond(null, { writtenBytes }));
 };
 
-/** Bytes of data in a `WriteRequest`: what follows its header. */
-const dataLengthOf = (bytes: Buffer): number => {
-  let at = 0;
-  while (at < bytes.length) {
-    const field = bytes[at];
-    let length = 0;
-    let shift = 0;
-    for (at += 1; ; at += 1, shift += 7) {
-      const byte = bytes[at] ?? 0;
-      length += (byte & 127) * 2 ** shift;
-      if (byte < 128) break;
-    }
-    if (field === 0x12) return length;
-    at += 1 + length;
-  }
-  return 0;
-};
-
-const path = (method: string) => `/interlock.disk.v1.DiskDataService/${method}`;
-const same = (message: Buffer): Buffer => message;
+const unchanged = (message: Buffer): Buffer => message;
 const server = new Server(channelOptions);
 server.addService(
   {
     read: {
-      path: path('Read'),
+      path: '/interlock.disk.v1.DiskDataService/Read',
       requestStream: false,
       responseStream: true,
       requestSerialize: (request: ReadRequest) => Buffer.from(ReadRequest.encode(request).finish()),
       requestDeserialize: (bytes: Buffer) => ReadRequest.decode(bytes),
-      responseSerialize: same,
-      responseDeserialize: same,
+      responseSerialize: unchanged,
+      responseDeserialize: unchanged,
     },
     write: {
-      path: path('Write'),
+      path: '/interlock.disk.v1.DiskDataService/Write',
       requestStream: true,
       responseStream: false,
-      requestSerialize: same,
-      requestDeserialize: dataLengthOf,
-      responseSerialize: (answer: WriteResponse) => Buffer.from(WriteResponse.encode(answer).finish()),
+      requestSerialize: unchanged,
+      requestDeserialize: (bytes: Buffer) => fieldLength(writeDataTag, bytes),
+      responseSerialize: (response: WriteResponse) => Buffer.from(WriteResponse.encode(response).finish()),
       responseDeserialize: (bytes: Buffer) => WriteResponse.decode(bytes),
     },
   },

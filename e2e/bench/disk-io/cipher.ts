@@ -1,21 +1,21 @@
-import { execFile } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { promisify } from 'node:util';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { openXts, xtsKeyLength } from '../../../services/disk/src/host/cipher/xts.ts';
 import { createXtsMask } from '../../../services/disk/src/host/cipher/xts-mask.ts';
-import type { BenchOptions } from '../bench.ts';
-import { type Measurement, measurement } from '../measure.ts';
+import type { Bench } from '../bench.ts';
+import { measurement, median, rounded } from '../measure.ts';
+import { opensslSpeed } from '../openssl-speed.ts';
 
-/** MB of data a sample goes through the cipher. */
+/** MB that a sample encrypts or decrypts. */
 const sampleMb = 256;
 
 /**
- * MB per second of one core's time that the cipher of a disk encrypts and decrypts, in runs of 4, 64 and 1,024 KiB (`size`), beside
- * what `openssl speed` says of the same mode in sectors of 4 KiB: that is C which makes a key schedule once and never allocates.
+ * MB per second of CPU time that the disk service's cipher encrypts (value) and decrypts, in runs of 4, 64 and 1,024 KiB (`size`).
+ * Floor: `openssl speed` of the same mode in sectors of 4 KiB, which makes one key schedule and never allocates.
  */
-export const cipher = async ({ smoke, size }: BenchOptions): Promise<readonly Measurement[]> => {
-  if (size !== undefined && size % 4 !== 0) throw new LauncherError('--size of cipher is in KiB: whole sectors of 4.');
+export const cipher: Bench = async ({ smoke, size }) => {
+  if (size !== undefined && size % 4 !== 0)
+    throw new LauncherError(`--size of cipher is in KiB, a multiple of the sector of 4 KiB (got ${size}).`);
   const rounds = smoke ? 1 : 9;
   const floors: number[] = [];
   for (let round = 0; round < rounds; round++) floors.push(await opensslRate(smoke ? 1 : 2));
@@ -29,23 +29,18 @@ export const cipher = async ({ smoke, size }: BenchOptions): Promise<readonly Me
       const { user, system } = process.cpuUsage(since);
       return (runs * plain.length) / Math.max(1, user + system);
     };
-    const values = Array.from({ length: 1 + rounds }, () => rate('encrypt')).slice(1);
-    const decrypted = Array.from({ length: rounds }, () => rate('decrypt'));
+    // The first one warms up.
+    const encrypted = Array.from({ length: 1 + rounds }, () => rate('encrypt')).slice(1);
+    const decrypt = rounded(median(Array.from({ length: rounds }, () => rate('decrypt'))));
     xts.destroy();
-    const { value: decrypt } = measurement({ bench: 'cipher', size: kib, unit: 'MB/s' }, decrypted, floors);
-    return measurement({ bench: 'cipher', size: kib, unit: 'MB/s' }, values, floors, { decrypt });
+    return measurement({ bench: 'cipher', size: kib, unit: 'MB/s' }, encrypted, floors, { decrypt });
   });
 };
 
 /** @returns MB per second of CPU time */
 const opensslRate = async (seconds: number): Promise<number> => {
-  const args = ['speed', '-mr', '-seconds', String(seconds), '-bytes', '4096', '-evp', 'aes-256-xts'];
-  const { stdout } = await promisify(execFile)('openssl', args).catch((error: unknown) => {
-    throw new LauncherError(
-      `"openssl speed" does not run here; cipher measures beside it (apt-get install openssl). ${error}`,
-    );
-  });
-  const bytesPerSecond = Number(/^\+F:\d+:[^:]*:([\d.]+)$/m.exec(stdout)?.[1]);
-  if (!(bytesPerSecond > 0)) throw new LauncherError(`"openssl ${args.join(' ')}" printed no rate:\n${stdout}`);
+  const output = await opensslSpeed(['-mr', '-seconds', String(seconds), '-bytes', '4096', '-evp', 'aes-256-xts']);
+  const bytesPerSecond = Number(/^\+F:\d+:[^:]*:([\d.]+)$/m.exec(output)?.[1]);
+  if (!(bytesPerSecond > 0)) throw new LauncherError(`openssl speed printed no rate for aes-256-xts:\n${output}`);
   return bytesPerSecond / 1e6;
 };

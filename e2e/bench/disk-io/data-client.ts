@@ -1,32 +1,30 @@
 import { readFileSync } from 'node:fs';
 import { Client, credentials, Metadata } from '@grpc/grpc-js';
 import { ReadRequest, WriteRequest, WriteResponse } from '@interlock/contracts/interlock/disk/v1/data.ts';
-
-/** HTTP/2 window of both ends, in bytes, as the disk service has it. */
-export const windowBytes = 1024 * 1024;
+import { fieldHead, fieldLength, readDataTag, writeDataTag } from './wire.ts';
 
 /** Largest message of both ends: a piece of 1 MiB and its fields. */
-export const messageBytesMax = 2 * 1024 * 1024 + 64 * 1024;
+const messageBytesMax = 2 * 1024 * 1024 + 64 * 1024;
 
-/** Options of grpc-js for either end. */
+/** grpc-js options of both ends, as the disk service has them. */
 export const channelOptions = {
-  'grpc-node.flow_control_window': windowBytes,
+  'grpc-node.flow_control_window': 1024 * 1024,
   'grpc.max_receive_message_length': messageBytesMax,
   'grpc.max_send_message_length': messageBytesMax,
 };
 
-/** Where the data of a disk is served, and as what. */
+/** A disk with direct access. */
 export interface DataTarget {
-  /** `host:port`. */
+  /** `host:port` */
   readonly address: string;
-  /** PEM file of the authority of its certificate. */
+  /** PEM file of the authority of the server's certificate. */
   readonly authorityFile: string;
-  /** Full name of the disk, and the token of an access to it; anything for the bare server. */
+  /** Full name of the disk and token of the access; any text for the bare server. */
   readonly disk: string;
   readonly accessToken: string;
 }
 
-/** Reads and writes as the wire has them, by grpc-js and nothing above it; what is received is counted and not copied. */
+/** Reads and writes over bare grpc-js; counts received bytes without copying them. */
 export interface DataClient {
   /** @throws Error unless exactly `length` bytes arrive */
   read(offset: number, length: number): Promise<void>;
@@ -37,11 +35,11 @@ export interface DataClient {
 const service = '/interlock.disk.v1.DiskDataService';
 const deadlineMs = 60_000;
 
-/** Opens a client. The same one is used against the disk service and against the bare server. */
+/** The same client for the disk service and the bare server. */
 export const openDataClient = ({ address, authorityFile, disk, accessToken }: DataTarget): DataClient => {
   const client = new Client(address, credentials.createSsl(readFileSync(authorityFile)), {
     ...channelOptions,
-    // An IP address is no name TLS may ask for; the certificate is for both.
+    // TLS accepts no IP address as a server name; the certificate is for both.
     'grpc.ssl_target_name_override': 'localhost',
   });
   const metadata = () => {
@@ -57,7 +55,7 @@ export const openDataClient = ({ address, authorityFile, disk, accessToken }: Da
         const call = client.makeServerStreamRequest(
           `${service}/Read`,
           (request: ReadRequest) => Buffer.from(ReadRequest.encode(request).finish()),
-          dataLength,
+          (bytes: Buffer) => fieldLength(readDataTag, bytes),
           { name: disk, offsetBytes, lengthBytes },
           metadata(),
           options(),
@@ -69,7 +67,7 @@ export const openDataClient = ({ address, authorityFile, disk, accessToken }: Da
         call.on('error', reject);
         call.on('end', () => {
           if (received === lengthBytes) resolve();
-          else reject(new Error(`${received} of ${lengthBytes} bytes arrived`));
+          else reject(new Error(`read ${received} of ${lengthBytes} bytes`));
         });
       }),
     write: (offsetBytes, data) =>
@@ -80,13 +78,13 @@ export const openDataClient = ({ address, authorityFile, disk, accessToken }: Da
           (bytes: Buffer) => WriteResponse.decode(bytes),
           metadata(),
           options(),
-          (error, answer) => {
+          (error, response) => {
             if (error) reject(error);
-            else if (answer?.writtenBytes === data.length) resolve();
-            else reject(new Error(`${answer?.writtenBytes} of ${data.length} bytes were written`));
+            else if (response?.writtenBytes === data.length) resolve();
+            else reject(new Error(`wrote ${response?.writtenBytes} of ${data.length} bytes`));
           },
         );
-        // The callback tells of a failure; the stream says it a second time.
+        // The callback gets the same error.
         call.on('error', () => undefined);
         call.write({ header: { name: disk, offsetBytes }, data });
         call.end();
@@ -95,24 +93,7 @@ export const openDataClient = ({ address, authorityFile, disk, accessToken }: Da
   };
 };
 
-/** Bytes of data in a `ReadResponse`: tag 0x0a, a varint, the data. */
-const dataLength = (bytes: Buffer): number => {
-  if (bytes.length === 0) return 0;
-  let at = 1;
-  while ((bytes[at++] ?? 0) >= 128);
-  if (bytes[0] !== 0x0a) throw new Error('this is no ReadResponse');
-  return bytes.length - at;
-};
-
+const noData = Buffer.alloc(0);
 /** A `WriteRequest` with one copy of its data. */
-const writeMessage = ({ header, data }: WriteRequest): Buffer => {
-  const head = WriteRequest.encode({ header, data: Buffer.alloc(0) }).finish();
-  const length: number[] = [];
-  let rest = data.length;
-  for (; rest >= 128; rest >>>= 7) length.push((rest & 127) | 128);
-  const message = Buffer.allocUnsafe(head.length + 2 + length.length + data.length);
-  message.set(head);
-  message.set([0x12, ...length, rest], head.length);
-  message.set(data, head.length + 2 + length.length);
-  return message;
-};
+const writeMessage = ({ header, data }: WriteRequest): Buffer =>
+  Buffer.concat([WriteRequest.encode({ header, data: noData }).finish(), fieldHead(writeDataTag, data.length), data]);

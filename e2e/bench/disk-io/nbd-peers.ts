@@ -16,31 +16,28 @@ export interface Peer {
   measure(operation: Operation, seconds: number): Promise<number>;
 }
 
-/** Programs needed beside Node, and the Debian package of each. */
+/** Programs and their Debian packages. */
 const programs = { nbdkit: 'nbdkit', 'qemu-nbd': 'qemu-utils', 'qemu-img': 'qemu-utils', fio: 'fio' } as const;
 
-/** @throws LauncherError naming every program that is missing, and what to install */
+/** @throws LauncherError with the missing programs and what to install */
 export const checkPeers = (path = process.env.PATH ?? ''): void => {
-  const isThere = (program: string) => path.split(':').some((folder) => existsSync(`${folder}/${program}`));
-  const missing = Object.entries(programs).filter(([program]) => !isThere(program));
+  const exists = (program: string) => path.split(':').some((folder) => existsSync(`${folder}/${program}`));
+  const missing = Object.entries(programs).filter(([program]) => !exists(program));
   if (missing.length === 0) return;
   throw new LauncherError(
-    `disk-io measures peers that are not on this machine: ${missing.map(([program]) => program).join(', ')}. ` +
-      `Install them (apt-get install ${[...new Set(missing.map(([, name]) => name))].join(' ')}), or run with --smoke, which leaves them out.`,
+    `disk-io needs programs that are not installed: ${missing.map(([program]) => program).join(', ')}. ` +
+      `Install them with apt-get install ${[...new Set(missing.map(([, name]) => name))].join(' ')}, or use --smoke, which measures no peers.`,
   );
 };
 
-/**
- * nbdkit and qemu-nbd, each serving a LUKS volume in a file of the same folder the disks' volumes lie in: AES-256-XTS as
- * well, but over NBD on a Unix socket and without TLS, and driven by fio, which is written in C.
- */
+/** nbdkit and qemu-nbd, each serving a LUKS volume (AES-256-XTS) in a file of the same file system, over NBD on a Unix socket without TLS, measured by fio. */
 export const startPeers = async (folder: DataFolder, regionBytes: number, scope: Scope): Promise<readonly Peer[]> => {
   const secretFile = folder.path('passphrase');
   writeFileSync(secretFile, 'only for this bench', { mode: 0o600 });
   const secret = ['--object', `secret,id=s,file=${secretFile}`];
   const start = async (name: Peer['name'], command: string, argsFor: (image: string, socket: string) => string[]) => {
     const [image, socket] = [folder.path(`${name}.luks`), folder.path(`${name}.sock`)];
-    // The default makes a guess at the passphrase take seconds, also for those who know it.
+    // By default opening a volume takes seconds.
     const options = 'key-secret=s,iter-time=50';
     await run('qemu-img', ['create', '-q', '-f', 'luks', ...secret, '-o', options, image, String(regionBytes)]);
     const output = folder.path(`${name}.log`);
@@ -52,7 +49,7 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
       await delay(20);
     }
     const fio = (operation: Operation, limit: readonly string[]) => measureByFio(socket, operation, regionBytes, limit);
-    // Written once as a whole, as the disk is: nothing is measured on holes.
+    // Written once as a whole: no sample reads holes.
     await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);
     return {
       name,
@@ -82,7 +79,7 @@ const measureByFio = async (
     ...[`--rw=${pattern === 'random' ? 'rand' : ''}${direction}`, `--bs=${bytes}`, `--iodepth=${depth}`],
     ...[`--size=${regionBytes}`, '--randrepeat=1', '--norandommap', ...limit],
   ]);
-  // Before its JSON it says in plain words that it connects.
+  // A line of text comes before the JSON.
   const [job] = JSON.parse(stdout.slice(stdout.indexOf('{'))).jobs;
   const { bw_bytes: bytesPerSecond, iops } = job[direction];
   return pattern === 'sequential' ? bytesPerSecond / 1e6 : iops;

@@ -1,19 +1,19 @@
 import type { DataClient } from './data-client.ts';
 
-/** One way of using a disk, as all who are compared are asked for it. */
+/** One kind of use of a disk, the same for everything that is compared. */
 export interface Operation {
   readonly pattern: 'sequential' | 'random';
   readonly direction: 'read' | 'write';
   /** Bytes of one read or write. */
   readonly bytes: number;
-  /** How many are under way at once. */
+  /** Reads or writes in flight. */
   readonly depth: number;
 }
 
-/** What is rated: bytes where they are many at once, else calls. */
+/** Unit of an operation's rate. */
 export const unitOf = ({ pattern }: Operation): 'MB/s' | 'IO/s' => (pattern === 'sequential' ? 'MB/s' : 'IO/s');
 
-/** 4 KiB random first, then 1 MiB sequential; each as read and write, at each depth. */
+/** 4 KiB random, then 1 MiB sequential; each as write and read, at each depth. */
 export const operationsAt = (depths: readonly number[]): readonly Operation[] =>
   [{ pattern: 'random', bytes: 4_096 } as const, { pattern: 'sequential', bytes: 1_048_576 } as const].flatMap(
     (shape) =>
@@ -21,8 +21,7 @@ export const operationsAt = (depths: readonly number[]): readonly Operation[] =>
   );
 
 /**
- * Reads or writes in the first `regionBytes` of a disk, `depth` at a time, for as long as it should; what is under way then is
- * finished and counts.
+ * Reads or writes in the first `regionBytes` of a disk, `depth` at a time, for `seconds`; what is in flight then finishes and counts.
  * @returns the rate, in the operation's unit
  */
 export const perform = async (
@@ -36,7 +35,7 @@ export const perform = async (
   let place = 1;
   const placeOf = (n: number): number => {
     if (pattern === 'sequential') return n % places;
-    // Places in the order of a linear congruential generator (Numerical Recipes): the same in every run.
+    // Linear congruential generator (Numerical Recipes): the same places in every run.
     place = (Math.imul(place, 1_664_525) + 1_013_904_223) >>> 0;
     return place % places;
   };

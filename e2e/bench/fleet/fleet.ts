@@ -1,117 +1,194 @@
-import { openConnections, openPostgresStore, type Sql } from '@interlock/event-store';
-import type { LocalCloud } from '@interlock/local/local-cloud.ts';
-import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { readMasterKey } from '@interlock/sealing';
-import type { Clients } from '../../cloud/clients.ts';
+import { randomUUID } from 'node:crypto';
+import type { EventStore, Sql } from '@interlock/event-store';
+import type { Scope } from '@interlock/runtime';
+import { virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import { until } from '../../cloud/until.ts';
-import { vmTable } from './floor.ts';
-import { type FleetMachine, planFleet } from './plan.ts';
-import { diskSeeding } from './seed-disks.ts';
-import { machineSeeding } from './seed-machines.ts';
-import { type FleetWorld, makeFleetWorld } from './world.ts';
+import type { BenchCloud } from '../bench.ts';
+import { inFlight } from '../measure.ts';
+import { FactCounter } from './fact-counter.ts';
+import { type FleetMachine, type FleetPlace, planFleet } from './plan.ts';
+import { type CpuTimes, cpuTimes } from './processes.ts';
+import { type machineSeeder, startStopped } from './seed-machines.ts';
 
-/** Machines put in place in one go: bounds the memory of the bench. */
+/** compute's table of machines' state rows, as the event store names it. */
+export const vmTable = `${virtualMachines.name}_v${virtualMachines.stateVersion}`;
+
+/** Machines that one call of the seeders stores: bounds the bench's memory. */
 const chunkSize = 5_000;
-/** How long services may take to come to rest after a fleet was put in place, or was stopped. */
-const restMs = 600_000;
+/** Limits for everything the services do with a fleet of any size. */
+const limitMs = 600_000;
+const rotationLimitMs = 3_600_000;
+/** Machines of a `StartVirtualMachines` call, and calls in flight: enough to keep both cores busy. */
+const startCallMax = 256;
+const startCallsInFlight = 2;
 
-/** A running fleet of machines without guests, in a cloud of separate processes. */
-export interface Fleet extends FleetWorld {
-  /** Machines that must stop with the key. */
+/** The parts of a fleet. */
+interface FleetParts extends BenchCloud {
+  readonly place: FleetPlace;
+  /** The key version that the bench disables. */
+  readonly keyVersion: string;
   readonly stopping: number;
-  /** All machines. */
-  readonly size: number;
-  /** compute's database, for floors that store what compute stores. */
+  readonly vaultStore: EventStore;
   readonly computeSql: Sql;
-  /** Has every machine run again after the key is back, in bulk and not by unwrapping. */
-  startAgain(): Promise<void>;
-  /** Waits until every service has told what it stored. */
-  rest(): Promise<void>;
+  readonly seedMachines: ReturnType<typeof machineSeeder>;
 }
 
-/** Puts a fleet in place. Beside the stores of disk and compute, everything is done through the APIs. */
-export const openFleet = async (
-  parts: {
-    readonly cloud: LocalCloud;
-    readonly clients: Clients;
-    readonly volumeFolder: string;
-    readonly masterKeyFile: string;
-  },
-  stopping: number,
-  scope: Scope,
-): Promise<Fleet> => {
-  const { cloud, clients, volumeFolder, masterKeyFile } = parts;
-  const storeOf = async (service: 'key-vault' | 'disk' | 'compute') => {
-    const url = cloud.databaseUrls[service];
-    const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom, maxConnections: 4 });
-    scope.defer(`store of ${service}`, () => store.close());
-    const sql = openConnections(url, { maxConnections: 4, transactionTimeoutMs: 120_000 });
-    scope.defer(`database of ${service}`, () => sql.end());
-    return { store, sql };
-  };
-  const [vault, disk, compute] = await Promise.all([storeOf('key-vault'), storeOf('disk'), storeOf('compute')]);
-  const { sql: computeSql } = compute;
-  const world = await makeFleetWorld(clients);
-  const machines = machineSeeding(compute);
-  const disks = diskSeeding(disk, { volumeFolder, masterKey: await readMasterKey(masterKeyFile) });
+/** A cloud of separate processes with a fleet of machines without guests. */
+export class Fleet {
+  readonly cloud: BenchCloud['cloud'];
+  readonly clients: BenchCloud['clients'];
+  readonly place: FleetPlace;
+  /** Machines that must stop when the key is disabled. */
+  readonly stopping: number;
+  /** compute's database. */
+  readonly computeSql: Sql;
+  readonly #parts: FleetParts;
+  #keyVersion: string;
+  #attachEpoch = 1;
 
-  const inChunks = async (
-    work: (chunk: readonly FleetMachine[]) => Promise<unknown>,
-    only = (_: FleetMachine) => true,
-  ) => {
-    let chunk: FleetMachine[] = [];
-    for (const machine of planFleet(stopping, world)) {
-      if (only(machine)) chunk.push(machine);
-      if (chunk.length < chunkSize) continue;
-      await work(chunk);
-      chunk = [];
-    }
-    if (chunk.length > 0) await work(chunk);
-  };
+  constructor(parts: FleetParts) {
+    ({ cloud: this.cloud, clients: this.clients, place: this.place } = parts);
+    ({ stopping: this.stopping, computeSql: this.computeSql, keyVersion: this.#keyVersion } = parts);
+    this.#parts = parts;
+  }
 
-  const accessEpoch = await vault.store.head();
-  await Promise.all([
-    inChunks((chunk) => disks.make(chunk, accessEpoch)),
-    inChunks((chunk) => machines.make(chunk, accessEpoch)),
-  ]);
-  // The planner of tables that were just filled believes that they are empty.
-  await Promise.all([compute, disk].map(({ sql }) => sql`vacuum (analyze) rows, row_index, events`));
-  let size = 0;
-  for (const _ of planFleet(stopping, world)) size += 1;
+  /** The planned machines. */
+  machines(isWanted = (_: FleetMachine) => true): readonly FleetMachine[] {
+    return [...planFleet(this.stopping, this.place)].filter(isWanted);
+  }
 
-  let opens = 1;
-  const rest = async (): Promise<void> => {
+  /** Calls `work` with the planned machines, some thousand at a time. */
+  async inChunks(machines: readonly FleetMachine[], work: (chunk: readonly FleetMachine[]) => Promise<unknown>) {
+    for (let at = 0; at < machines.length; at += chunkSize) await work(machines.slice(at, at + chunkSize));
+  }
+
+  /** Counts facts of compute of that type about this fleet from now on. */
+  countFacts(type: string, scope: Scope): Promise<FactCounter> {
+    const stream = `${this.#parts.name}_interlock_compute`;
+    return new FactCounter(type, this.place.group).consume(this.cloud.nats, stream, scope);
+  }
+
+  cpuTimes(): Promise<CpuTimes> {
+    return cpuTimes(this.cloud, this.computeSql);
+  }
+
+  /** Disables the key; resolves when the stop of the last machine is published and listed. */
+  async revoke(stopped: FactCounter): Promise<void> {
+    stopped.reset();
+    await this.clients.keyVault.disableKeyVersion({ name: this.#keyVersion });
+    await stopped.reached(this.stopping, limitMs);
+    // A row changes with its event, so a published stop is listed: checked here for one machine, by `assertListed` for all.
+    const request = { parent: this.place.group, powerState: 'STOPPED' as const, pageSize: 1 };
+    const { virtualMachines: found } = await this.clients.compute.listVirtualMachines(request);
+    if (found.length === 0) throw new Error('the stop of a machine was published but is not listed');
+  }
+
+  /** Enables the key; resolves when every set has access. */
+  async enableKey(): Promise<void> {
+    await this.clients.keyVault.enableKeyVersion({ name: this.#keyVersion });
+    await until('the sets have access to their key', async () => {
+      const { lost } = this.place;
+      const sets = await Promise.all(lost.map(({ name }) => this.clients.sets.getDiskEncryptionSet({ name })));
+      return sets.every(({ keyAccess }) => keyAccess.every(({ state }) => state === 'AVAILABLE'));
+    });
+  }
+
+  /** Enables the key; resolves when compute has stored for every machine that it may start. */
+  async restoreAccess(): Promise<void> {
+    await this.enableKey();
+    await this.#untilNoRow('every machine may start', '%"blocked":[{%');
+  }
+
+  /** Enables the key and stores every machine as running, without unwrapping. */
+  async restore(): Promise<void> {
+    await this.rest();
+    await this.restoreAccess();
+    await this.rest();
+    this.#attachEpoch += 1;
+    const epoch = await this.#parts.vaultStore.head();
+    await this.inChunks(
+      this.machines(({ stops }) => stops),
+      (chunk) => this.#parts.seedMachines(chunk, startStopped, epoch, this.#attachEpoch),
+    );
+    await this.rest();
+    await this.computeSql`vacuum`;
+  }
+
+  /** Resolves when every service has published everything it stored. */
+  async rest(): Promise<void> {
     for (const service of ['key-vault', 'disk-encryption-set', 'disk', 'compute'] as const) {
-      await until(
-        `${service} has told everything`,
-        async () => (await clients.messaging(service).getRelay({})).gap === 0,
-        restMs,
-      );
+      const relay = () => this.clients.messaging(service).getRelay({});
+      await until(`${service} has published everything`, async () => (await relay()).gap === 0, limitMs);
     }
-  };
-  await rest();
-  return {
-    ...world,
-    stopping,
-    size,
-    computeSql,
-    rest,
-    async startAgain() {
-      await until(
-        'every machine is shown that its key is back',
-        async () => {
-          const [row] = await computeSql<{ blocked: number }[]>`
-            select count(*)::int as blocked from rows where table_name = ${vmTable} and row::text like '%"blocked":[{%'`;
-          return row?.blocked === 0;
-        },
-        restMs,
-      );
-      opens += 1;
-      const epoch = await vault.store.head();
-      await inChunks(
-        (chunk) => machines.startAgain(chunk, epoch, opens),
-        ({ stops }) => stops,
-      );
-    },
-  };
-};
+  }
+
+  /** Resolves when the disks of all stopped machines are closed. */
+  disksClosed(): Promise<unknown> {
+    return this.#untilNoRow('the disks of stopped machines are closed', '%"access":"closing"%');
+  }
+
+  /** Checks that exactly the machines that had to stop are listed as stopped by the key, and all others as running. */
+  async assertListed(): Promise<void> {
+    const counts = { stopped: 0, running: 0 };
+    let pageToken = '';
+    do {
+      const page = { parent: this.place.group, pageSize: 1_000, pageToken };
+      const { virtualMachines: found, nextPageToken } = await this.clients.compute.listVirtualMachines(page);
+      for (const { powerState, stopReason } of found) {
+        if (powerState === 'STOPPED' && stopReason?.reason === 'KEY_DISABLED') counts.stopped += 1;
+        if (powerState === 'RUNNING') counts.running += 1;
+      }
+      pageToken = nextPageToken;
+    } while (pageToken !== '');
+    const running = this.machines().length - this.stopping;
+    if (counts.stopped !== this.stopping || counts.running !== running)
+      throw new Error(`${this.stopping} machines must be stopped and ${running} running: ${JSON.stringify(counts)}`);
+  }
+
+  /** Starts so many machines through the API; resolves when the last is published as running. @returns their disks */
+  async startMachines(count: number, started: FactCounter): Promise<number> {
+    const chosen = this.machines(({ stops }) => stops).slice(0, count);
+    started.reset();
+    await inFlight(startCallsInFlight, Math.ceil(count / startCallMax), async (call) => {
+      const names = chosen.slice(call * startCallMax, (call + 1) * startCallMax).map(({ name }) => name);
+      const { outcomes } = await this.clients.compute.startVirtualMachines({ names });
+      for (const { outcome } of outcomes)
+        if (outcome?.$case !== 'starting') throw new Error(`a start was refused: ${outcome?.value.message}`);
+    });
+    await started.reached(count, limitMs);
+    return chosen.reduce((sum, { disks }) => sum + disks.length, 0);
+  }
+
+  /** Rotates the key and assigns the new version to every set under it; resolves when no set needs the old version. */
+  async rotate(): Promise<void> {
+    const { keyVault, sets } = this.clients;
+    const [key = ''] = this.#keyVersion.split('/versions/');
+    const { name: newVersion, keyUrl } = await keyVault.rotateKey({ name: key, requestId: randomUUID() });
+    // Watching, not polling: polling takes a third of the CPU time that the rotation needs.
+    const moved = async (name: string): Promise<void> => {
+      const changes = sets.watchDiskEncryptionSet({ name }, { deadlineMs: rotationLimitMs });
+      for await (const { activeKey, previousKeys } of changes)
+        if (activeKey?.keyUrl === keyUrl && previousKeys.length === 0) return;
+      throw new Error(`the watch of ${name} ended while it needed the old version`);
+    };
+    await Promise.all(
+      this.place.lost.map(async ({ name }) => {
+        await sets.assignKey({ name, keyUrl });
+        await moved(name);
+      }),
+    );
+    this.#keyVersion = newVersion;
+  }
+
+  async #untilNoRow(what: string, pattern: string): Promise<void> {
+    await until(
+      what,
+      async () => {
+        const [found] = await this.computeSql<{ count: number }[]>`
+          select count(*)::int as count from rows where table_name = ${vmTable} and row::text like ${pattern}`;
+        return found?.count === 0;
+      },
+      limitMs,
+    );
+  }
+}

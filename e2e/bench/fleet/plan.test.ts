@@ -6,7 +6,6 @@ import { type FleetSet, planFleet } from './plan.ts';
 const { publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
 const set = (name: string): FleetSet => ({
   name,
-  principal: 'principals/p',
   keyVersion: 'v',
   generation: 1,
   publicKey,
@@ -17,7 +16,7 @@ const place = {
   kept: set('kept'),
 } as const;
 
-test('as many machines stop as asked for, a third of the fleet does not, and names are as many', () => {
+test('so many machines stop, a third of the fleet does not, and every name is unique', () => {
   for (const stopping of [1, 2, 3, 10, 999]) {
     const fleet = [...planFleet(stopping, place)];
     assert.equal(fleet.filter(({ stops }) => stops).length, stopping);
@@ -26,7 +25,7 @@ test('as many machines stop as asked for, a third of the fleet does not, and nam
   }
 });
 
-test('those that stop are spread over the lost sets, and every twentieth of all has an ultra disk under one of them', () => {
+test('stopping machines are spread over the lost sets, and every twentieth machine has an ultra disk under one of them', () => {
   const fleet = [...planFleet(600, place)];
   for (const { name } of place.lost) {
     assert.equal(fleet.filter(({ stops, disks }) => stops && disks[0]?.set.name === name).length, 200);

@@ -6,36 +6,31 @@ import { startNats } from '@interlock/local/nats.ts';
 import { startPostgres } from '@interlock/local/postgres.ts';
 
 /**
- * One start, as `npm start` does it, in a process of its own: `machine` ends when the first machine of a fresh cloud runs,
- * `servers` when its Postgres and NATS alone serve. What is stopped afterwards does not count.
- * Prints, as its last line, the milliseconds of each stage since the process began.
+ * The process that `start` measures: `machine` ends when the first machine of a new cloud runs, `servers` when its Postgres
+ * and NATS serve. Prints, as its last line, the milliseconds of each stage since the process started.
  */
 runCommand(async (scope) => {
   const stages: Record<string, number> = { loaded: performance.now() };
-  const reached = (stage: string): void => {
-    stages[stage] = performance.now();
-  };
   const data = openDataFolder(dataRoot(process.env));
-  const said = (line: string): void => {
+  const say = (line: string): void => {
     const [service] = /^\S+(?= serves on)/.exec(line) ?? [];
-    if (service !== undefined) reached(service);
+    if (service !== undefined) stages[service] = performance.now();
   };
   if (process.argv[2] === 'servers') {
-    const servers = [startPostgres(data, process.env), startNats({ data, env: process.env, say: said })];
+    const servers = [startPostgres(data, process.env), startNats({ data, env: process.env, say })];
     for (const server of await Promise.all(servers)) scope.defer('server', server.stop);
-    reached('end');
   } else {
-    const world = import('../../cloud/world.ts');
-    const clients = import('../../cloud/clients.ts');
+    const world = import('../cloud/world.ts');
+    const clients = import('../cloud/clients.ts');
     const name = `start_${randomBytes(4).toString('hex')}`;
-    const cloud = await startLocalCloud({ data, env: process.env, name, temporary: true, say: said });
+    const cloud = await startLocalCloud({ data, env: process.env, name, temporary: true, say });
     scope.defer('cloud', cloud.stop);
-    reached('services');
+    stages.services = performance.now();
     const outside = (await clients).openOutside(cloud);
-    scope.defer('clients', async () => outside.close());
+    scope.defer('clients', () => outside.close());
     await (await world).makeWorld(outside.administrator, [['PREMIUM_SSD']]);
-    reached('end');
   }
+  stages.end = performance.now();
   const lastLine = JSON.stringify({ ...stages, atEnd: Date.now() });
   await scope.close();
   return { exitCode: 0, lastLine };

@@ -3,7 +3,7 @@ import { resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { HISTORY_VARIABLE, readHistory } from '../history.ts';
+import { HISTORY_VARIABLE, readHistory } from './history.ts';
 import { renderPage } from './page.ts';
 
 const usage = `npm run bench:report -- --history FILE [--out FILE]   (or ${HISTORY_VARIABLE} names the history)`;
@@ -16,10 +16,10 @@ const readArguments = () => {
   }
 };
 
-/** `npm run bench:report`: draws a history as one HTML page, by default beside it; the last line says where. */
+/** `npm run bench:report`: writes a history as one HTML page, by default beside it, and prints the file's name. */
 runCommand(async () => {
   const { history = process.env[HISTORY_VARIABLE], out } = readArguments();
-  if (!history) throw new LauncherError(`Name the history to draw: ${usage}`);
+  if (!history) throw new LauncherError(`Name the history to show: ${usage}`);
   const kept = readHistory(history);
   if (kept.length === 0)
     throw new LauncherError(`The history ${resolve(history)} is empty: run a bench with --history first.`);

@@ -1,0 +1,85 @@
+import { createPublicKey, type JsonWebKey, randomUUID } from 'node:crypto';
+import { openConnections, openPostgresStore } from '@interlock/event-store';
+import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { readMasterKey } from '@interlock/sealing';
+import type { Clients } from '../../cloud/clients.ts';
+import { until } from '../../cloud/until.ts';
+import { allowSet, location, makeWorld } from '../../cloud/world.ts';
+import { type BenchOptions, openCloud } from '../bench.ts';
+import { Fleet } from './fleet.ts';
+import type { FleetPlace, FleetSet } from './plan.ts';
+import { diskSeeder } from './seed-disks.ts';
+import { createRunning, machineSeeder } from './seed-machines.ts';
+
+/** Sets under the key that the bench disables, beside the first. */
+const moreLostSets = ['lost-1', 'lost-2'];
+
+/** Starts a cloud and creates a fleet of which `stopping` machines must stop. Only disks and machines bypass the APIs. */
+export const openFleet = async (options: BenchOptions, stopping: number, scope: Scope): Promise<Fleet> => {
+  const benchCloud = await openCloud(options, scope);
+  const openStore = async (service: 'key-vault' | 'disk' | 'compute') => {
+    const url = benchCloud.cloud.databaseUrls[service];
+    const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom, maxConnections: 4 });
+    scope.defer(`store of ${service}`, () => store.close());
+    const sql = openConnections(url, { maxConnections: 4, transactionTimeoutMs: 120_000 });
+    scope.defer(`database of ${service}`, () => sql.end());
+    return { store, sql };
+  };
+  const [vault, disk, compute] = await Promise.all([openStore('key-vault'), openStore('disk'), openStore('compute')]);
+  const { place, keyVersion } = await createPlace(benchCloud.clients);
+  const seedMachines = machineSeeder(compute.store);
+  const masterKey = await readMasterKey(options.data.path('bootstrap', 'disk.master-key'));
+  const seedDisks = diskSeeder(disk.store, options.data.path('services', 'disk', 'volumes'), masterKey);
+  const parts = { place, keyVersion, stopping, vaultStore: vault.store, computeSql: compute.sql, seedMachines };
+  const fleet = new Fleet({ ...benchCloud, ...parts });
+  const epoch = await vault.store.head();
+  await fleet.inChunks(fleet.machines(), async (chunk) => {
+    await Promise.all([seedDisks(chunk, epoch), seedMachines(chunk, createRunning, epoch, 1)]);
+  });
+  // Without statistics the planner takes new tables for empty ones.
+  await Promise.all([compute, disk].map(({ sql }) => sql`vacuum (analyze) rows, row_index, events`));
+  await fleet.rest();
+  return fleet;
+};
+
+/** Creates a vault with two keys, three sets under the first and one under the second. */
+const createPlace = async (clients: Clients): Promise<{ readonly place: FleetPlace; readonly keyVersion: string }> => {
+  const world = await makeWorld(clients, []);
+  const { group, vault, keyVersion } = world;
+  const { keyUrl } = await clients.keyVault.getKeyVersion({ name: keyVersion });
+  const newKey = { parent: vault, keyId: 'k2', requestId: randomUUID(), keySizeBits: 2048 };
+  const { keyUrl: keptUrl } = await clients.keyVault.createKey(newKey);
+  const createSet = async (diskEncryptionSetId: string, url: string): Promise<FleetSet> => {
+    const request = { parent: group, diskEncryptionSetId, location, keyUrl: url };
+    const { name } = await clients.sets.createDiskEncryptionSet(request);
+    const set = await until(`${name} is created`, async () => {
+      const found = await clients.sets.getDiskEncryptionSet({ name });
+      return found.provisioningState === 'SUCCEEDED' && found;
+    });
+    await allowSet(clients, vault, set.identity?.principal ?? '');
+    return fleetSet(clients, name);
+  };
+  const lost = await Promise.all(moreLostSets.map((id) => createSet(id, keyUrl)));
+  const place = {
+    group,
+    lost: [await fleetSet(clients, world.set), ...lost] as const,
+    kept: await createSet('kept', keptUrl),
+  };
+  return { place, keyVersion };
+};
+
+const fleetSet = async ({ keyVault, sets }: Clients, name: string): Promise<FleetSet> => {
+  const { activeKey, generation } = await until(`${name} has access to its key`, async () => {
+    const found = await sets.getDiskEncryptionSet({ name });
+    return found.keyAccess.length > 0 && found.keyAccess.every(({ state }) => state === 'AVAILABLE') && found;
+  });
+  const keyVersion = activeKey?.keyVersion ?? '';
+  const { publicKey } = await keyVault.getKeyVersion({ name: keyVersion });
+  const jwk = JSON.parse(publicKey?.jwkJson ?? '{}') as JsonWebKey;
+  return {
+    name,
+    keyVersion,
+    generation,
+    publicKey: createPublicKey({ key: { kty: jwk.kty ?? '', n: jwk.n ?? '', e: jwk.e ?? '' }, format: 'jwk' }),
+  };
+};
