@@ -4,8 +4,7 @@ import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlo
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type Assemble, type Assembly, openSubscriptions, type Seams } from '@interlock/host';
-import { service } from '@interlock/rpc';
-import { checkAccess } from './key/access-check.ts';
+import { type Authorization, service } from '@interlock/rpc';
 import { keyChoice } from './key/key-choice.ts';
 import type { Neighbours } from './neighbours.ts';
 import { toFact } from './published.ts';
@@ -17,11 +16,9 @@ import { keyApi } from './set/key-api.ts';
 import { optionsApi } from './set/options-api.ts';
 import { sets as setStreams } from './set/streams.ts';
 import { watchApi } from './set/watch.ts';
-import { finishCreation } from './upkeep/creation.ts';
-import { finishDeletion } from './upkeep/deletion.ts';
-import { type UpkeepSettings, upkeep } from './upkeep/upkeep.ts';
+import { Upkeep, type UpkeepSettings } from './upkeep/upkeep.ts';
 
-/** What the service is told from outside. */
+/** Settings of the service. */
 export interface DiskEncryptionSetSettings {
   /** Whether a key's vault must have purge protection on (CMK-22). */
   readonly requirePurgeProtection: boolean;
@@ -30,7 +27,7 @@ export interface DiskEncryptionSetSettings {
   readonly upkeep: UpkeepSettings;
 }
 
-/** Puts the service together, with the clients of the others made from the seams. */
+/** Assembles the service, with clients from the seams. */
 export const assemble: Assemble<DiskEncryptionSetSettings> = (seams) =>
   assembleBeside(seams, {
     keyVault: seams.client('key-vault', KeyVaultServiceDefinition),
@@ -39,77 +36,62 @@ export const assemble: Assemble<DiskEncryptionSetSettings> = (seams) =>
     machines: seams.client('compute', ComputeServiceDefinition),
   });
 
-/** Puts the service together beside given neighbours. */
+/** Assembles the service with the given clients. */
 export const assembleBeside = async (
   seams: Seams<DiskEncryptionSetSettings>,
   neighbours: Neighbours,
 ): Promise<Assembly> => {
   const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, scope } = seams;
+  const { setsPerRegionMax, requirePurgeProtection } = settings;
   const sets = await openCategory(setStreams);
-  const parts = { ...neighbours, clock, sets, requirePurgeProtection: settings.requirePurgeProtection };
+  const parts = { ...neighbours, clock, sets, requirePurgeProtection };
   const ending = new AbortController();
-  const work = upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });
+  const upkeep = new Upkeep({ ...parts, random, log, tracer, settings: settings.upkeep, signal: ending.signal });
   scope.defer('rotation metrics', meterRotations({ meter, sets }));
   scope.defer('work on sets', () => {
     ending.abort();
-    return work.idle();
+    return upkeep.idle();
   });
   const subscriptions = openSubscriptions(neighbours.identities);
   const chooseKey = keyChoice({ ...parts, subscriptions });
-  const { attend } = work;
-  const reacts = reactions({ clock, sets, attend });
-
-  const api = service({
-    definition: DiskEncryptionSetServiceDefinition,
-    implementation: {
-      ...setApi({
-        clock,
-        random,
-        log,
-        authorize,
-        sets,
-        subscriptions,
-        chooseKey,
-        attend,
-        finishCreation: (set, cause) => finishCreation(parts, set, cause),
-        firstCheck: async (set, cause) => {
-          await checkAccess(parts, set, cause);
-        },
-        finishDeletion: (set, cause) => finishDeletion(parts, set, cause),
-        setsPerRegionMax: settings.setsPerRegionMax,
-      }),
-      ...keyApi({ ...parts, chooseKey, attend }),
-      ...impactApi({ ...parts, authorize }),
-      ...optionsApi({ ...parts, random, attend }),
-      ...watchApi({ store, sets }),
-    },
-    authorization: {
-      createDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ({ parent }) => parent },
-      getDiskEncryptionSet: {
-        authenticated: true,
-        why: 'compute/diskEncryptionSets/read on the set, or one of our services',
-      },
-      listDiskEncryptionSets: { action: 'compute/diskEncryptionSets/read', scope: ({ parent }) => parent },
-      updateDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
-      deleteDiskEncryptionSet: { action: 'compute/diskEncryptionSets/delete', scope: ({ name }) => name },
-      assignKey: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
-      listAssociatedResources: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
-      resumeRotation: { action: 'compute/diskEncryptionSets/write', scope: ({ name }) => name },
-      previewImpact: {
-        authenticated: true,
-        why: 'whoever may take the key away, by the grants of its vault; for an identity compute/diskEncryptionSets/read on its set; or that on the platform',
-      },
-      watchDiskEncryptionSet: { action: 'compute/diskEncryptionSets/read', scope: ({ name }) => name },
-    },
-  });
-
+  const { schedule } = upkeep;
+  const handlers = reactions({ clock, sets, schedule });
+  const implementation = {
+    ...setApi({ ...parts, random, log, authorize, subscriptions, chooseKey, schedule, setsPerRegionMax }),
+    ...keyApi({ ...parts, chooseKey, schedule }),
+    ...impactApi({ ...parts, authorize }),
+    ...optionsApi({ ...parts, random, schedule }),
+    ...watchApi({ store, sets }),
+  };
   return {
-    services: [api],
+    services: [service({ definition: DiskEncryptionSetServiceDefinition, implementation, authorization })],
     toFact,
     reactions: [
-      { source: 'key-vault', handlers: reacts.keyVault },
-      { source: 'identity', handlers: reacts.identity },
+      { source: 'key-vault', handlers: handlers.keyVault },
+      { source: 'identity', handlers: handlers.identity },
     ],
-    background: work.watchdogs,
+    background: upkeep.watchdogs(),
   };
+};
+
+const ofParent = ({ parent }: { readonly parent: string }): string => parent;
+const ofName = ({ name }: { readonly name: string }): string => name;
+
+const authorization: Authorization<typeof DiskEncryptionSetServiceDefinition> = {
+  createDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ofParent },
+  getDiskEncryptionSet: {
+    authenticated: true,
+    why: 'compute/diskEncryptionSets/read on the set, or the disk or compute service',
+  },
+  listDiskEncryptionSets: { action: 'compute/diskEncryptionSets/read', scope: ofParent },
+  updateDiskEncryptionSet: { action: 'compute/diskEncryptionSets/write', scope: ofName },
+  deleteDiskEncryptionSet: { action: 'compute/diskEncryptionSets/delete', scope: ofName },
+  assignKey: { action: 'compute/diskEncryptionSets/write', scope: ofName },
+  listAssociatedResources: { action: 'compute/diskEncryptionSets/read', scope: ofName },
+  resumeRotation: { action: 'compute/diskEncryptionSets/write', scope: ofName },
+  previewImpact: {
+    authenticated: true,
+    why: 'permission for the change itself at the vault; for an identity compute/diskEncryptionSets/read on its set; or compute/diskEncryptionSets/read on the platform',
+  },
+  watchDiskEncryptionSet: { action: 'compute/diskEncryptionSets/read', scope: ofName },
 };

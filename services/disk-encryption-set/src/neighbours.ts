@@ -4,28 +4,28 @@ import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/i
 import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { RpcClient } from '@interlock/rpc';
 
-/** What sets need of key-vault: public facts about a key, and its owner's word. Never the use of a key (CMK-07). */
+/** Public facts about keys and the owner's authorization. Never the use of a key (CMK-07). */
 export type KeyVault = Pick<
   RpcClient<typeof KeyVaultServiceDefinition>,
   'resolveKeyForEncryption' | 'findNewerKeyVersion' | 'authorizeRewrap' | 'authorizeImpactPreview'
 >;
 
-/** What sets need of disk: who uses a set, and every use of a key, done there as the set's identity. */
+/** Users of a set, and every use of a key, which the disk service makes as the set's identity. */
 export type Disks = Pick<
   RpcClient<typeof DiskServiceDefinition>,
   'checkKeyAccess' | 'beginGeneration' | 'listEncryptedResources' | 'rewrapDeks'
 >;
 
-/** What sets need of identity: which subscriptions a tenant has, and an identity of their own. */
+/** Subscriptions of a tenant, and the sets' identities. */
 export type Identities = Pick<
   RpcClient<typeof IdentityServiceDefinition>,
   'listSubscriptions' | 'createManagedIdentity' | 'deletePrincipal'
 >;
 
-/** What sets need of compute: what a lost key would do to machines, decided by the function that stops them. */
+/** The effect of a lost key on machines, decided by the function that stops them. */
 export type Machines = Pick<RpcClient<typeof ComputeServiceDefinition>, 'previewKeyLoss'>;
 
-/** The other services, as far as sets need them. */
+/** The other services. */
 export interface Neighbours {
   readonly keyVault: KeyVault;
   readonly disks: Disks;

@@ -8,83 +8,81 @@ import { encryptionTypeOnWire, reasonOnWire } from './set/wire.ts';
 
 const setEvent = eventReader(sets);
 
-/** What other services hear of a set: that it is there or gone, which key it names, and whether it can use its keys. */
+/** The facts of a set: that it exists or not, its options and key, its access to keys, and its rotation. */
 export const toFact: ToFact = (recorded) => {
   const read = setEvent(recorded);
   return read ? factOf(read.id, read.event) : null;
 };
 
-const told = (type: string, event: DiskEncryptionSetEvent['event']): ToldFact => ({
-  type,
-  payload: DiskEncryptionSetEvent.encode({ event }).finish(),
-});
+type Payload = DiskEncryptionSetEvent['event'];
 
-const factOf = (set: string, event: SetEvent): ToldFact | null => {
-  switch (event.type) {
-    case 'SetCreated': {
-      const { location, principal, keyVersion, generation } = event;
-      const encryptionType = encryptionTypeOnWire[event.encryptionType];
-      const value = { set, location, encryptionType, principal, keyVersion, generation };
-      return told(event.type, { $case: 'setCreated', value });
-    }
-    case 'SetOptionsChanged': {
-      const value = { set, keyExpiry: keyExpiryOnWire[event.keyExpiry], autoRestart: event.autoRestart };
-      return told(event.type, { $case: 'setOptionsChanged', value });
-    }
-    case 'SetDeleted':
-      return told(event.type, { $case: 'setDeleted', value: { set } });
-    case 'KeyAssigned': {
-      const { key, previousKeyVersion, generation } = event;
-      const value = { set, keyVersion: key.keyVersion, previousKeyVersion, generation };
-      return told(event.type, { $case: 'keyAssigned', value });
-    }
-    case 'KeyAccessLost': {
-      const { keyVersion, epoch: accessEpoch, partial, principal } = event;
-      const traceId = event.traceId || undefined;
-      const since = new Date(event.since);
-      const value = {
-        set,
-        keyVersion,
-        reason: reasonOnWire(event.reason),
-        accessEpoch,
-        since,
-        partial,
-        principal,
-        traceId,
-      };
-      return told(event.type, { $case: 'keyAccessLost', value });
-    }
-    case 'KeyAccessRestored': {
-      const { keyVersion, epoch: accessEpoch } = event;
-      return told(event.type, { $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch } });
-    }
-    case 'RotationProgressed': {
-      const { generation, resourcesCount, doneCount } = event;
-      return told(event.type, { $case: 'rotationProgressed', value: { set, generation, resourcesCount, doneCount } });
-    }
-    case 'RotationFinished': {
-      const { keyVersion, generation } = event;
-      return told(event.type, { $case: 'rotationFinished', value: { set, keyVersion, generation } });
-    }
-    case 'SetCreating':
-    case 'SetCreationAbandoned':
-    case 'IdentityRemoved':
-    case 'IdentityRetired':
-    case 'IdentityReplaced':
-    case 'IdentityMade':
-    case 'SetDeleting':
-    case 'SetDeleteRefused':
-    case 'SetReleased':
-    case 'KeyAccessBarred':
-    case 'KeyAccessQuestioned':
-    case 'KeyAccessAnswered':
-    case 'NewerVersionNoticed':
-    case 'NewestFollowed':
-    case 'NewestNotFollowed':
-    case 'RotationWaiting':
-    case 'RotationResumed':
-      return null;
-    default:
-      throw unknownEvent(event);
-  }
+/** Payloads by type of event; null for events that are not published. */
+const payloads: {
+  readonly [Type in SetEvent['type']]: ((set: string, event: Extract<SetEvent, { type: Type }>) => Payload) | null;
+} = {
+  SetCreated: (set, { location, encryptionType, principal, keyVersion, generation }) => ({
+    $case: 'setCreated',
+    value: { set, location, encryptionType: encryptionTypeOnWire[encryptionType], principal, keyVersion, generation },
+  }),
+  SetOptionsChanged: (set, { keyExpiry, autoRestart }) => ({
+    $case: 'setOptionsChanged',
+    value: { set, keyExpiry: keyExpiryOnWire[keyExpiry], autoRestart },
+  }),
+  SetDeleted: (set) => ({ $case: 'setDeleted', value: { set } }),
+  KeyAssigned: (set, { key: { keyVersion }, previousKeyVersion, generation }) => ({
+    $case: 'keyAssigned',
+    value: { set, keyVersion, previousKeyVersion, generation },
+  }),
+  KeyAccessLost: (set, { keyVersion, reason, epoch: accessEpoch, since, partial, principal, traceId }) => ({
+    $case: 'keyAccessLost',
+    value: {
+      set,
+      keyVersion,
+      reason: reasonOnWire(reason),
+      accessEpoch,
+      since: new Date(since),
+      partial,
+      principal,
+      traceId: traceId || undefined,
+    },
+  }),
+  KeyAccessRestored: (set, { keyVersion, epoch: accessEpoch }) => ({
+    $case: 'keyAccessRestored',
+    value: { set, keyVersion, accessEpoch },
+  }),
+  RotationProgressed: (set, { generation, resourcesCount, doneCount }) => ({
+    $case: 'rotationProgressed',
+    value: { set, generation, resourcesCount, doneCount },
+  }),
+  RotationFinished: (set, { keyVersion, generation }) => ({
+    $case: 'rotationFinished',
+    value: { set, keyVersion, generation },
+  }),
+  SetCreating: null,
+  SetCreationAbandoned: null,
+  IdentityRemoved: null,
+  IdentityRetired: null,
+  IdentityReplaced: null,
+  IdentityMade: null,
+  SetDeleting: null,
+  SetDeleteRefused: null,
+  SetReleased: null,
+  KeyAccessBarred: null,
+  KeyAccessQuestioned: null,
+  KeyAccessAnswered: null,
+  NewerVersionNoticed: null,
+  NewestFollowed: null,
+  NewestNotFollowed: null,
+  RotationWaiting: null,
+  RotationResumed: null,
+};
+
+const factOf = <Type extends SetEvent['type']>(
+  set: string,
+  event: Extract<SetEvent, { type: Type }>,
+): ToldFact | null => {
+  const payloadOf = payloads[event.type as Type];
+  if (payloadOf === undefined) throw unknownEvent(event as never);
+  if (payloadOf === null) return null;
+  return { type: event.type, payload: DiskEncryptionSetEvent.encode({ event: payloadOf(set, event) }).finish() };
 };

@@ -38,7 +38,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   await parts.sets.transact(otherSet, create(1, otherFounding, keyReference('3')), testCause);
   for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
   await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
-  const attended: string[] = [];
+  const scheduled: string[] = [];
   const sets: typeof parts.sets = {
     ...parts.sets,
     // As it is when somebody else changes them before each commit.
@@ -52,7 +52,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
       return { changed, rejected: [...rejected, ...refusals] };
     },
   };
-  const handlers = reactions({ ...parts, sets, attend: (set) => attended.push(set) });
+  const handlers = reactions({ ...parts, sets, schedule: (set) => scheduled.push(set) });
   let position = 100;
   const tell = async (type: string, payload: Uint8Array, isAgain = false): Promise<void> => {
     if (!isAgain) position++;
@@ -69,7 +69,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   };
   return {
     parts,
-    attended,
+    scheduled,
     tellVault: (event: Exclude<KeyVaultEvent['event'], undefined>, isAgain = false) =>
       tell(
         `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
@@ -94,17 +94,17 @@ const identityDeleted = {
   value: { principal, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', owner: setName, deleteTime: lostTime },
 } as const;
 
-test('a set that others keep changing keeps no other from being attended to, and the fact is heard again', async () => {
+test('a set that others keep changing keeps no other from being scheduled to, and the fact is heard again', async () => {
   const beaten = new Set<string>();
-  const { parts, attended, tellVault } = await world(beaten);
+  const { parts, scheduled, tellVault } = await world(beaten);
   const value = { vault, accessEpoch: 101 } as const;
   beaten.add(otherSet);
   await assert.rejects(tellVault({ $case: 'vaultRecovered', value }), { code: 'ABORTED', reason: 'CONTENTION' });
-  assert.deepEqual(attended, [setName]);
+  assert.deepEqual(scheduled, [setName]);
   assert.notDeepEqual(await questionsIn(parts, setName), []);
   beaten.clear();
   await tellVault({ $case: 'vaultRecovered', value });
-  assert.ok(attended.includes(otherSet));
+  assert.ok(scheduled.includes(otherSet));
 });
 
 test('CMK-112: disabling a version takes it from the sets that have it, with its epoch, time and trace', async () => {
@@ -207,9 +207,9 @@ test('what may give or take is asked about, for the sets it reaches and no other
     [{ $case: 'grantsChanged', value: { ...grants, key: `${vault}/keys/k2` } }, []],
   ];
   for (const [event, expected] of cases) {
-    const { parts, attended, tellVault } = await world();
+    const { parts, scheduled, tellVault } = await world();
     await tellVault(event);
-    assert.deepEqual([...attended].sort(), [...expected], event.$case);
+    assert.deepEqual([...scheduled].sort(), [...expected], event.$case);
     if (expected.length > 0) assert.ok((await questionsIn(parts, setName)).includes(keyVersion), event.$case);
   }
 });
@@ -287,7 +287,7 @@ test('G10: another loss after the end of the identity is asked about: the reason
 });
 
 test('CMK-81, CMK-84: what changes about the versions of a key is noticed by sets that follow it, and by no other', async () => {
-  const { parts, attended, tellVault } = await world();
+  const { parts, scheduled, tellVault } = await world();
   await parts.decide(changeOptions(3, { autoKeyRotation: true }));
   await follow(parts, setName, testCause);
   const dueOf = async (set: string) => {
@@ -315,5 +315,5 @@ test('CMK-81, CMK-84: what changes about the versions of a key is noticed by set
     await tellVault(fact);
     assert.deepEqual([await dueOf(setName), await dueOf(otherSet)], [101 + n, null], fact.$case);
   }
-  assert.deepEqual(attended, [setName, setName, setName]);
+  assert.deepEqual(scheduled, [setName, setName, setName]);
 });

@@ -2,7 +2,7 @@ import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identi
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { Category, Cause, Loaded } from '@interlock/event-store';
-import { type FactContext, type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
+import { type Handler, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { loseKey, questionKey } from './set/access.ts';
@@ -12,161 +12,7 @@ import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach, reachedVersions } f
 import { FINAL_EPOCH, type LossReason } from './set/reasons.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 
-/**
- * What sets do about facts of key-vault and identity.
- *
- * A fact that leaves no doubt takes access at once, in one commit for all sets it concerns. One that may give or take is
- * stored as a question, and the vault is asked outside of the consumer: an outage of the ones who answer must not hold
- * up the next loss.
- */
-export const reactions = (parts: {
-  readonly clock: Clock;
-  readonly sets: Category<DiskEncryptionSet, SetEvent>;
-  /** Asks about a set's open questions soon. */
-  readonly attend: (set: string, cause: Cause) => void;
-}): { readonly keyVault: Handlers; readonly identity: Handlers } => {
-  const { clock, sets, attend } = parts;
-
-  /**
-   * @param changed told of each set that has changed
-   * @throws Rejection CONTENTION, once the others are dealt with, when somebody keeps changing a set: the fact is heard again
-   * then, and decides nothing any more about those
-   */
-  const decideAbout = async (
-    concerned: readonly (string | Loaded<DiskEncryptionSet>)[],
-    decide: (set: DiskEncryptionSet) => readonly SetEvent[],
-    cause: Cause,
-    changed: (set: string) => void = () => {},
-  ): Promise<void> => {
-    const outcome = await sets.transactMany(concerned, decide, cause, { onContention: 'reject' });
-    for (const { id } of outcome.changed) changed(id);
-    for (const { rejection } of outcome.rejected) if (rejection.reason === 'CONTENTION') throw rejection;
-  };
-
-  const decideAll = async (
-    reach: Reach,
-    decide: (keyVersion: string) => (set: DiskEncryptionSet) => readonly SetEvent[],
-    cause: Cause,
-    changed?: (set: string) => void,
-  ): Promise<void> => {
-    const concerned = await sets.listAll({ index: reach.index });
-    const decideOne = (set: DiskEncryptionSet): readonly SetEvent[] =>
-      set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decide(version)(set));
-    await decideAbout(concerned, decideOne, cause, changed);
-  };
-
-  const lose = async (
-    fact: Fact,
-    { cause }: FactContext,
-    reach: Reach,
-    loss: { readonly reason: LossReason; readonly epoch: number; readonly since?: Date | undefined },
-  ): Promise<typeof NO_EFFECT> => {
-    const { reason, epoch } = loss;
-    const at = clock.now();
-    const since = (loss.since ?? fact.eventTime)?.getTime() ?? at;
-    const traceId = traceIdOf(fact.traceparent) ?? '';
-    trace.getActiveSpan()?.setAttribute(DomainAttribute.reason, reason);
-    await decideAll(reach, (keyVersion) => loseKey(at, { keyVersion, reason, epoch, since, traceId }), cause);
-    return NO_EFFECT;
-  };
-
-  const question = async (fact: Fact, { cause }: FactContext, reach: Reach): Promise<typeof NO_EFFECT> => {
-    const since = fact.eventTime?.getTime() ?? clock.now();
-    const asked = { epoch: fact.position, since, traceId: traceIdOf(fact.traceparent) ?? '' };
-    await decideAll(
-      reach,
-      (keyVersion) => questionKey(keyVersion, asked),
-      cause,
-      (set) => attend(set, cause),
-    );
-    return NO_EFFECT;
-  };
-
-  /** The versions of a key changed: sets that follow it look for the newest. */
-  const notice = async (fact: Fact, { cause }: FactContext, key: string): Promise<typeof NO_EFFECT> => {
-    const { index } = ofKey(key);
-    const followers = (await sets.listAll({ index })).flatMap(({ id, state }) =>
-      state.status === 'active' && state.options.autoKeyRotation ? [id] : [],
-    );
-    await decideAbout(followers, noticeNewer(fact.position), cause, (set) => attend(set, cause));
-    return NO_EFFECT;
-  };
-
-  const onKeyVault: Handler = async (fact, context) => {
-    const { event } = KeyVaultEvent.decode(fact.payload);
-    // The access epoch of a loss is its position (decision 0008), which the consumer has held against the feed of the vault.
-    const epoch = fact.position;
-    switch (event?.$case) {
-      case 'keyVersionDisabled': {
-        const { keyVersion } = event.value;
-        return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_DISABLED', epoch });
-      }
-      case 'keyExpired': {
-        const { keyVersion, expireTime: since } = event.value;
-        return lose(fact, context, ofVersion(keyVersion), { reason: 'KEY_EXPIRED', epoch, since });
-      }
-      case 'keyDeleted':
-        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_DELETED', epoch });
-      case 'keyPurged':
-        return lose(fact, context, ofKey(event.value.key), { reason: 'KEY_PURGED', epoch });
-      case 'vaultDeleted':
-        return lose(fact, context, ofVault(event.value.vault), {
-          reason: 'VAULT_DELETED',
-          epoch,
-        });
-      case 'vaultPurged':
-        return lose(fact, context, ofVault(event.value.vault), {
-          reason: 'KEY_PURGED',
-          epoch,
-        });
-      case 'keyVersionDatesSet': {
-        const { key, keyVersion, reason } = event.value;
-        await notice(fact, context, key);
-        return reason === 'KEY_EXPIRED' || reason === 'KEY_NOT_YET_VALID'
-          ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
-          : question(fact, context, ofVersion(keyVersion));
-      }
-      case 'keyOperationsSet': {
-        const { key, keyVersion, reason } = event.value;
-        await notice(fact, context, key);
-        return reason === 'ACCESS_DENIED'
-          ? lose(fact, context, ofVersion(keyVersion), { reason, epoch })
-          : question(fact, context, ofVersion(keyVersion));
-      }
-      case 'keyVersionCreated':
-        return notice(fact, context, event.value.key);
-      case 'keyVersionEnabled':
-        await notice(fact, context, event.value.key);
-        return question(fact, context, ofVersion(event.value.keyVersion));
-      case 'keyRecovered':
-        return question(fact, context, ofKey(event.value.key));
-      case 'vaultRecovered':
-      case 'permissionModelSet':
-        return question(fact, context, ofVault(event.value.vault));
-      case 'accessPolicySet':
-      case 'accessPolicyRemoved':
-        return question(fact, context, ofPrincipal(event.value.principal, event.value.vault));
-      case 'grantsChanged':
-        return question(fact, context, ofPrincipal(event.value.principal, event.value.key || event.value.vault));
-      default:
-        return NO_EFFECT;
-    }
-  };
-
-  const onPrincipalDeleted: Handler = async (fact, context) => {
-    const { event } = IdentityEvent.decode(fact.payload);
-    if (event?.$case !== 'principalDeleted') return NO_EFFECT;
-    const { principal, deleteTime: since } = event.value;
-    return lose(fact, context, ofPrincipal(principal, ''), { reason: 'IDENTITY_DELETED', epoch: FINAL_EPOCH, since });
-  };
-
-  return {
-    keyVault: Object.fromEntries(keyVaultFacts.map((type) => [type, onKeyVault])),
-    identity: { PrincipalDeleted: onPrincipalDeleted },
-  };
-};
-
-/** The facts of key-vault that can change an access, or which version is the newest. */
+/** The facts of key-vault that can change access to a key, or which version is the newest. */
 const keyVaultFacts = [
   'KeyVersionCreated',
   'KeyVersionDisabled',
@@ -185,3 +31,129 @@ const keyVaultFacts = [
   'VaultRecovered',
   'VaultPurged',
 ] as const;
+
+/** The effect of a fact on sets. */
+interface Effect {
+  /** Sets and versions concerned: they lose access for `reason`; without one their access is to be checked at the vault. */
+  readonly reach?: Reach;
+  readonly reason?: LossReason;
+  /** Default: the position of the fact (decision 0008). */
+  readonly epoch?: number;
+  /** Default: the time of the fact. */
+  readonly since?: Date | undefined;
+  /** A key whose versions changed: the sets that follow it look for the newest. */
+  readonly versionsOf?: string;
+}
+
+const keyVaultEffect = (event: KeyVaultEvent['event']): Effect => {
+  switch (event?.$case) {
+    case 'keyVersionCreated':
+      return { versionsOf: event.value.key };
+    case 'keyVersionDisabled':
+      return { reach: ofVersion(event.value.keyVersion), reason: 'KEY_DISABLED' };
+    case 'keyVersionEnabled':
+      return { reach: ofVersion(event.value.keyVersion), versionsOf: event.value.key };
+    case 'keyExpired':
+      return { reach: ofVersion(event.value.keyVersion), reason: 'KEY_EXPIRED', since: event.value.expireTime };
+    case 'keyVersionDatesSet': {
+      const { key, keyVersion, reason } = event.value;
+      const isLoss = reason === 'KEY_EXPIRED' || reason === 'KEY_NOT_YET_VALID';
+      return { reach: ofVersion(keyVersion), versionsOf: key, ...(isLoss ? { reason } : {}) };
+    }
+    case 'keyOperationsSet': {
+      const { key, keyVersion, reason } = event.value;
+      return { reach: ofVersion(keyVersion), versionsOf: key, ...(reason === 'ACCESS_DENIED' ? { reason } : {}) };
+    }
+    case 'keyDeleted':
+      return { reach: ofKey(event.value.key), reason: 'KEY_DELETED' };
+    case 'keyPurged':
+      return { reach: ofKey(event.value.key), reason: 'KEY_PURGED' };
+    case 'keyRecovered':
+      return { reach: ofKey(event.value.key) };
+    case 'vaultDeleted':
+      return { reach: ofVault(event.value.vault), reason: 'VAULT_DELETED' };
+    case 'vaultPurged':
+      return { reach: ofVault(event.value.vault), reason: 'KEY_PURGED' };
+    case 'vaultRecovered':
+    case 'permissionModelSet':
+      return { reach: ofVault(event.value.vault) };
+    case 'accessPolicySet':
+    case 'accessPolicyRemoved':
+      return { reach: ofPrincipal(event.value.principal, event.value.vault) };
+    case 'grantsChanged':
+      return { reach: ofPrincipal(event.value.principal, event.value.key || event.value.vault) };
+    default:
+      return {};
+  }
+};
+
+const identityEffect = (event: IdentityEvent['event']): Effect => {
+  if (event?.$case !== 'principalDeleted') return {};
+  const { principal, deleteTime: since } = event.value;
+  return { reach: ofPrincipal(principal, ''), reason: 'IDENTITY_DELETED', epoch: FINAL_EPOCH, since };
+};
+
+/**
+ * How sets react to facts of key-vault and identity.
+ *
+ * A fact that removes access is decided at once, in one commit for all sets concerned. A fact that may remove or restore
+ * access is stored as a question; the vault is called outside the consumer, so that its outage never delays the next loss.
+ */
+export const reactions = (parts: {
+  readonly clock: Clock;
+  readonly sets: Category<DiskEncryptionSet, SetEvent>;
+  /** Schedules the remaining work of a set. */
+  readonly schedule: (set: string, cause: Cause) => void;
+}): { readonly keyVault: Handlers; readonly identity: Handlers } => {
+  const { clock, sets, schedule } = parts;
+
+  /**
+   * @returns the sets that changed
+   * @throws Rejection CONTENTION, after all others are decided, if others keep changing a set: the fact is consumed again
+   */
+  const decide = async (
+    concerned: readonly (string | Loaded<DiskEncryptionSet>)[],
+    decision: (set: DiskEncryptionSet) => readonly SetEvent[],
+    cause: Cause,
+    scheduleChanged: boolean,
+  ): Promise<void> => {
+    const { changed, rejected } = await sets.transactMany(concerned, decision, cause, { onContention: 'reject' });
+    if (scheduleChanged) for (const { id } of changed) schedule(id, cause);
+    for (const { rejection } of rejected) if (rejection.reason === 'CONTENTION') throw rejection;
+  };
+
+  const followNewest = async (key: string, position: number, cause: Cause): Promise<void> => {
+    const followers = (await sets.listAll({ index: ofKey(key).index })).flatMap(({ id, state }) =>
+      state.status === 'active' && state.options.autoKeyRotation ? [id] : [],
+    );
+    await decide(followers, noticeNewer(position), cause, true);
+  };
+
+  const apply = async (fact: Fact, effect: Effect, cause: Cause): Promise<typeof NO_EFFECT> => {
+    const { reach, reason, epoch = fact.position, versionsOf } = effect;
+    if (versionsOf !== undefined) await followNewest(versionsOf, fact.position, cause);
+    if (reach === undefined) return NO_EFFECT;
+    const at = clock.now();
+    const since = (effect.since ?? fact.eventTime)?.getTime() ?? at;
+    const traceId = traceIdOf(fact.traceparent) ?? '';
+    if (reason !== undefined) trace.getActiveSpan()?.setAttribute(DomainAttribute.reason, reason);
+    const decisionFor = (keyVersion: string) =>
+      reason === undefined
+        ? questionKey(keyVersion, { epoch, since, traceId })
+        : loseKey(at, { keyVersion, reason, epoch, since, traceId });
+    const decision = (set: DiskEncryptionSet): readonly SetEvent[] =>
+      set.status === 'absent' ? [] : reachedVersions(reach, set).flatMap((version) => decisionFor(version)(set));
+    await decide(await sets.listAll({ index: reach.index }), decision, cause, reason === undefined);
+    return NO_EFFECT;
+  };
+
+  const onKeyVault: Handler = (fact, { cause }) =>
+    apply(fact, keyVaultEffect(KeyVaultEvent.decode(fact.payload).event), cause);
+  return {
+    keyVault: Object.fromEntries(keyVaultFacts.map((type) => [type, onKeyVault])),
+    identity: {
+      PrincipalDeleted: (fact, { cause }) =>
+        apply(fact, identityEffect(IdentityEvent.decode(fact.payload).event), cause),
+    },
+  };
+};

@@ -4,7 +4,7 @@ import type { Neighbours } from './neighbours.ts';
 import type { SetEvent } from './set/events.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 
-/** What every process over sets works with. */
+/** What the work on sets needs. */
 export interface SetParts extends Neighbours {
   readonly clock: Clock;
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
@@ -12,5 +12,5 @@ export interface SetParts extends Neighbours {
   readonly requirePurgeProtection: boolean;
 }
 
-/** Options of a call that is made for a cause: the correlation id goes with it, also outside of any request. */
+/** Options of a call for a cause: passes its correlation id on. */
 export const callFor = ({ correlationId }: Cause): { readonly correlationId: string } => ({ correlationId });

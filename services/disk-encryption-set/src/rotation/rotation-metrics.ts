@@ -5,14 +5,13 @@ import type { SetEvent } from '../set/events.ts';
 import type { DiskEncryptionSet } from '../set/state.ts';
 import { pendingIndex } from '../set/streams.ts';
 
-/** Attribute that says whether a move goes on (`running`) or stands still until somebody does something (`waiting`). */
+/** Attribute: `running`, or `waiting` for a key or its owner. */
 const STATE = 'interlock.rotation.state';
 
 /**
- * Shows the progress of every unfinished move of disks to another key as `interlock.rotation.left`: how many disks and
- * snapshots are still under an older generation, by set and state, with the reason where it waits. A finished move is not
- * observed. Read when metrics are exported, never before.
- * @returns ends it
+ * Metric `interlock.rotation.left`: disks and snapshots of each unfinished rotation that are under an older generation. Read when
+ * metrics are exported.
+ * @returns stops it
  */
 export const meterRotations = (parts: {
   readonly meter: Meter;
@@ -24,7 +23,7 @@ export const meterRotations = (parts: {
     description: 'Disks and snapshots of a set that are still under an older key',
   });
   const observe = async (result: ObservableResult): Promise<void> => {
-    // A set that waits for its key may be under both.
+    // A set may be in both indexes.
     const seen = new Set<string>();
     for (const when of ['soon', 'later'] as const) {
       for (const { id, state } of await sets.listAll({ index: pendingIndex(when) })) {

@@ -5,7 +5,7 @@ import type {
   ListDiskEncryptionSetsRequest,
   DiskEncryptionSet as WireSet,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, Rejection } from '@interlock/event-store';
 import type { Subscriptions } from '@interlock/host';
 import {
   type Authorizer,
@@ -19,117 +19,118 @@ import {
   requirePermission,
   subscriptionOf,
 } from '@interlock/rpc';
-import { type Clock, DomainAttribute, type Logger, type Random } from '@interlock/runtime';
+import { DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import { checkAccess } from '../key/access-check.ts';
 import type { ChooseKey } from '../key/key-choice.ts';
+import type { SetParts } from '../sets.ts';
+import { finishCreation } from '../upkeep/creation.ts';
+import { finishDeletion } from '../upkeep/deletion.ts';
 import { isOutage } from '../upkeep/outages.ts';
-import { create, isSameWish, setNotFound, startDeletion } from './decider.ts';
-import type { SetEvent } from './events.ts';
+import { create, matchesRequest, setNotFound, startDeletion } from './decider.ts';
 import { askedOptionsOf } from './options.ts';
-import type { DiskEncryptionSet } from './state.ts';
 import { regionIndex } from './streams.ts';
 import { encryptionTypeOf, existedOnWire, setOnWire } from './wire.ts';
 
-/** Sets from their making to their end: request in, resource out. */
-export const setApi = (parts: {
-  readonly clock: Clock;
+type Parts = SetParts & {
   readonly random: Random;
   readonly log: Logger;
   readonly authorize: Authorizer;
-  readonly sets: Category<DiskEncryptionSet, SetEvent>;
   readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly chooseKey: ChooseKey;
-  readonly finishCreation: (set: string, cause: Cause) => Promise<void>;
-  /** Answers what is asked about the keys of a set that was made. */
-  readonly firstCheck: (set: string, cause: Cause) => Promise<void>;
-  readonly finishDeletion: (set: string, cause: Cause) => Promise<void>;
-  readonly attend: (set: string, cause: Cause) => void;
+  readonly schedule: (set: string, cause: Cause) => void;
   /** Sets of one subscription in one region (CMK-140). */
   readonly setsPerRegionMax: number;
-}) => {
-  const { clock, random, log, sets, subscriptions, chooseKey, setsPerRegionMax } = parts;
+};
 
-  /** Goes as far as the others answer; the rest is done behind the request, which shows the set on its way. */
-  const asFarAsPossible = async (set: string, step: Promise<void>): Promise<void> => {
-    try {
-      await step;
-    } catch (error) {
-      if (!isOutage(error)) throw error;
-      log.warn('a set is finished later', { set, error });
+/** Create, read and delete sets. */
+export const setApi = (parts: Parts) => ({
+  async createDiskEncryptionSet(request: CreateDiskEncryptionSetRequest, call: Call): Promise<WireSet> {
+    names.resourceGroup.parse(request.parent, 'parent');
+    const id = checkId(request.diskEncryptionSetId, 'diskEncryptionSet', 'disk_encryption_set_id');
+    const set = `${request.parent}/diskEncryptionSets/${id}`;
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, set);
+    const { cause } = call;
+    await startCreation(parts, set, request, call);
+    await asFarAsPossible(parts, set, finishCreation(parts, set, cause));
+    // The response shows whether the identity has access to the key, or why not (CMK-05).
+    await asFarAsPossible(parts, set, checkAccess(parts, set, cause));
+    parts.schedule(set, cause);
+    return setOnWire(await parts.sets.load(set));
+  },
+
+  async getDiskEncryptionSet({ name }: GetDiskEncryptionSetRequest, call: Call): Promise<WireSet> {
+    names.diskEncryptionSet.parse(name, 'name');
+    // disk and compute read the sets of their disks; every other caller needs a role.
+    const caller = principalOf(call);
+    if (caller.workload !== 'disk' && caller.workload !== 'compute') {
+      await requirePermission(parts.authorize, caller, 'compute/diskEncryptionSets/read', name);
     }
+    return setOnWire(await parts.sets.load(name));
+  },
+
+  async listDiskEncryptionSets(request: ListDiskEncryptionSetsRequest) {
+    const { parent } = request;
+    const pattern = parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription;
+    pattern.parse(parent, 'parent');
+    const { items, next } = await parts.sets.list({ ...pageOf(request), prefix: `${parent}/` });
+    return { diskEncryptionSets: items.map(setOnWire), nextPageToken: pageToken(next) };
+  },
+
+  async deleteDiskEncryptionSet({ name, etag }: DeleteDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
+    names.diskEncryptionSet.parse(name, 'name');
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
+    await parts.sets.transact(name, startDeletion(parts.clock.now()), cause, expectedVersion(etag));
+    await asFarAsPossible(parts, name, finishDeletion(parts, name, cause));
+    const { state, ...loaded } = await parts.sets.load(name);
+    if (state.status === 'absent') throw setNotFound(name);
+    return existedOnWire({ ...loaded, state });
+  },
+});
+
+/** Stores a new set, unless the request repeats one: its key may be lost by now, or another. */
+const startCreation = async (
+  { clock, random, sets, subscriptions, chooseKey, setsPerRegionMax }: Parts,
+  set: string,
+  request: CreateDiskEncryptionSetRequest,
+  call: Call,
+): Promise<void> => {
+  const { keyUrl, sourceVault, location } = request;
+  if (location.trim() === '') throw locationMissing();
+  const wanted = {
+    location,
+    encryptionType: encryptionTypeOf(request.encryptionType),
+    askedKey: { keyUrl, sourceVault },
+    askedOptions: askedOptionsOf(request),
   };
+  const { state } = await sets.load(set);
+  if ((state.status === 'creating' || state.status === 'active') && matchesRequest(state, wanted)) return;
+  await subscriptions.requireOwn(set, call);
+  const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, call.cause);
+  if (state.status === 'absent' || state.status === 'deleted') await checkLimit(sets, set, location, setsPerRegionMax);
+  const founding = { ...wanted, tenant, principal: `principals/${random.uuid()}` };
+  await sets.transact(set, create(clock.now(), founding, key), call.cause);
+};
 
-  const checkLimit = async (set: string, location: string): Promise<void> => {
-    const { items } = await sets.list({ index: regionIndex(set, location), limit: setsPerRegionMax });
-    if (items.length < setsPerRegionMax) return;
-    throw new Rejection(
-      'RESOURCE_EXHAUSTED',
-      'TOO_MANY_DISK_ENCRYPTION_SETS',
-      `${subscriptionOf(set)} has ${setsPerRegionMax} sets in "${location}", the most allowed: delete one first`,
-      { subscription: subscriptionOf(set), location, limit: String(setsPerRegionMax) },
-    );
-  };
+/** Waits for a step. If another service does not respond, the step is finished later and the response shows the set as it is. */
+const asFarAsPossible = async ({ log }: Parts, set: string, step: Promise<unknown>): Promise<void> => {
+  try {
+    await step;
+  } catch (error) {
+    if (!isOutage(error)) throw error;
+    log.warn('a set will be finished later', { set, error });
+  }
+};
 
-  return {
-    async createDiskEncryptionSet(request: CreateDiskEncryptionSetRequest, call: Call): Promise<WireSet> {
-      const { cause } = call;
-      names.resourceGroup.parse(request.parent, 'parent');
-      const id = checkId(request.diskEncryptionSetId, 'diskEncryptionSet', 'disk_encryption_set_id');
-      const set = `${request.parent}/diskEncryptionSets/${id}`;
-      trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, set);
-      const { keyUrl, sourceVault, location } = request;
-      if (location.trim() === '') throw locationMissing();
-      const wish = {
-        location,
-        encryptionType: encryptionTypeOf(request.encryptionType),
-        askedKey: { keyUrl, sourceVault },
-        askedOptions: askedOptionsOf(request),
-      };
-      const { state: known } = await sets.load(set);
-      // A repeat is answered without the vault: its key may be lost, or another, by now.
-      const isRepeat = (known.status === 'creating' || known.status === 'active') && isSameWish(known, wish);
-      if (!isRepeat) {
-        await subscriptions.requireOwn(set, call);
-        const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, cause);
-        if (known.status === 'absent' || known.status === 'deleted') await checkLimit(set, location);
-        const founding = { ...wish, tenant, principal: `principals/${random.uuid()}` };
-        await sets.transact(set, create(clock.now(), founding, key), cause);
-      }
-      await asFarAsPossible(set, parts.finishCreation(set, cause));
-      // Whoever made the set is to see whether its identity can use the key, or what it lacks (CMK-05).
-      await asFarAsPossible(set, parts.firstCheck(set, cause));
-      parts.attend(set, cause);
-      return setOnWire(await sets.load(set));
-    },
-
-    async getDiskEncryptionSet({ name }: GetDiskEncryptionSetRequest, call: Call): Promise<WireSet> {
-      names.diskEncryptionSet.parse(name, 'name');
-      // Disk and compute read the sets of their disks; everybody else needs a role.
-      const caller = principalOf(call);
-      if (caller.workload !== 'disk' && caller.workload !== 'compute') {
-        await requirePermission(parts.authorize, caller, 'compute/diskEncryptionSets/read', name);
-      }
-      return setOnWire(await sets.load(name));
-    },
-
-    async listDiskEncryptionSets(request: ListDiskEncryptionSetsRequest) {
-      const { parent } = request;
-      const pattern = parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription;
-      pattern.parse(parent, 'parent');
-      const { items, next } = await sets.list({ ...pageOf(request), prefix: `${parent}/` });
-      return { diskEncryptionSets: items.map(setOnWire), nextPageToken: pageToken(next) };
-    },
-
-    async deleteDiskEncryptionSet({ name, etag }: DeleteDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
-      names.diskEncryptionSet.parse(name, 'name');
-      trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
-      await sets.transact(name, startDeletion(clock.now()), cause, expectedVersion(etag));
-      await asFarAsPossible(name, parts.finishDeletion(name, cause));
-      const { state, ...loaded } = await sets.load(name);
-      if (state.status === 'absent') throw setNotFound(name);
-      return existedOnWire({ ...loaded, state });
-    },
-  };
+const checkLimit = async (sets: Parts['sets'], set: string, location: string, limit: number): Promise<void> => {
+  const { items } = await sets.list({ index: regionIndex(set, location), limit });
+  if (items.length < limit) return;
+  throw new Rejection(
+    'RESOURCE_EXHAUSTED',
+    'TOO_MANY_DISK_ENCRYPTION_SETS',
+    `${subscriptionOf(set)} has ${limit} sets in "${location}", the most allowed: delete one first`,
+    { subscription: subscriptionOf(set), location, limit: String(limit) },
+  );
 };
 
 const locationMissing = (): Rejection =>

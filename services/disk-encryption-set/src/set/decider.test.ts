@@ -14,7 +14,7 @@ import {
   release,
   startDeletion,
 } from './decider.ts';
-import { type SetEvent, upcast } from './events.ts';
+import type { SetEvent } from './events.ts';
 import { completeIdentity, removeIdentity, replaceIdentity, retireIdentity } from './identity.ts';
 import {
   assignKey,
@@ -59,7 +59,7 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
   assert.throws(() => other(after(...created)), {
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
-    message: /asked for with another key_url: choose another/,
+    message: /with another key_url: choose another/,
     metadata: { field: 'disk_encryption_set_id', differs: 'key_url' },
   });
   const { askedOptions } = founding;
@@ -276,12 +276,6 @@ test('an update changes what it names and nothing else', () => {
   assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true });
 });
 
-test('a stored creation from before there were options has the plain ones', () => {
-  const { askedOptions: _asked, ...old } = founding;
-  const { askedOptions } = upcast.SetCreating?.[1]?.({ ...old }) ?? {};
-  assert.deepEqual(askedOptions, founding.askedOptions);
-});
-
 test('a deleted identity is final: no later yes and no later question brings it back', () => {
   const gone = after(...created, loseKey(3, loss(FINAL_EPOCH, 'IDENTITY_DELETED')));
   assert.deepEqual(
@@ -460,7 +454,7 @@ test('from any history: the state survives JSON, is listed without failing, and 
   );
 });
 
-test('CMK-32 from any history: the encryption type of a set is fixed; asked for with another it is another wish', () => {
+test('CMK-32 from any history: the encryption type of a set is fixed; with another it is another wish', () => {
   const double = { ...founding, encryptionType: 'platform_and_customer_keys' } as const;
   const made = after(create(1, double, keyReference('1')), completeCreation(2));
   assert.throws(() => create(9, founding, keyReference('1'))(made), {

@@ -4,10 +4,10 @@ import type { Founding, KeyReference, SetEvent } from './events.ts';
 import { type DiskEncryptionSet, isInRegionOf, type SetBody } from './state.ts';
 
 /**
- * Begins a set: its identity is chosen, nothing is made yet. The same wish again decides nothing, also when its key was
- * changed since; after a deletion the name is free and the new set has another identity (CMK-03, CMK-39).
+ * Starts a set with a chosen identity, which is created afterwards. A repeated request has no effect, also if the key has
+ * changed since. After a deletion the name can be used again, by a set with another identity (CMK-03, CMK-39).
  * @throws Rejection ALREADY_EXISTS DISK_ENCRYPTION_SET_ALREADY_EXISTS; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
- *   while the one before is being deleted
+ *   while an earlier set of this name is being deleted
  */
 export const create =
   (at: Instant, founding: Founding, key: KeyReference) =>
@@ -22,22 +22,22 @@ export const create =
     throw new Rejection(
       'ALREADY_EXISTS',
       'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
-      `a set of this name exists and was asked for with another ${differs}: choose another disk_encryption_set_id`,
+      `a set of this name exists with another ${differs}: choose another disk_encryption_set_id`,
       { field: 'disk_encryption_set_id', differs },
     );
   };
 
-/** Whether a set is what this creation asked for. */
-export const isSameWish = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principal'>): boolean =>
-  differingFields(set, wish).length === 0;
+/** Whether a set was created by this request. */
+export const matchesRequest = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'principal'>): boolean =>
+  differingFields(set, wanted).length === 0;
 
-/** In which fields of a request a set was asked for otherwise. */
-const differingFields = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principal'>): readonly string[] => {
+/** Fields in which the request of a set differs from another request. */
+const differingFields = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'principal'>): readonly string[] => {
   const { askedKey: key, askedOptions: options } = set;
-  const { askedKey: otherKey, askedOptions: other } = wish;
+  const { askedKey: otherKey, askedOptions: other } = wanted;
   const isSame: Readonly<Record<string, boolean>> = {
-    location: isInRegionOf(set, wish),
-    encryption_type: set.encryptionType === wish.encryptionType,
+    location: isInRegionOf(set, wanted),
+    encryption_type: set.encryptionType === wanted.encryptionType,
     key_url: key.keyUrl === otherKey.keyUrl,
     source_vault: key.sourceVault === otherKey.sourceVault,
     key_expiry: options.keyExpiry === other.keyExpiry,
@@ -47,10 +47,7 @@ const differingFields = (set: SetBody, wish: Omit<Founding, 'tenant' | 'principa
   return Object.keys(isSame).filter((field) => isSame[field] !== true);
 };
 
-/**
- * The identity exists: the set does too (CMK-04). Whether the identity may use the key is asked afterwards, for it may
- * get its grants only now (CMK-05).
- */
+/** The identity exists, and so does the set (CMK-04). Its access is checked afterwards: it can get its grants only now (CMK-05). */
 export const completeCreation =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -64,15 +61,14 @@ export const completeCreation =
     ];
   };
 
-/** The identity was refused for good: nothing was made, and the name is free again. */
+/** The identity was refused: nothing was created, and the name can be used again. */
 export const abandonCreation =
   (at: Instant, reason: string) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
     set.status === 'creating' ? [{ type: 'SetCreationAbandoned', reason, at }] : [];
 
 /**
- * The barrier of a deletion: from here on no disk may come under the set. Asked again while it goes on, or after it is
- * done, it decides nothing.
+ * The barrier of a deletion: no disk can be put under the set any more. A repeat during or after the deletion has no effect.
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const startDeletion =
@@ -90,26 +86,26 @@ export const startDeletion =
     }
   };
 
-/** Something uses the set: it stays as it was (CMK-130). Decides nothing once the set is released. */
+/** Something uses the set: it stays (CMK-130). No effect on a released set. */
 export const refuseDeletion =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
     set.status === 'deleting' ? [{ type: 'SetDeleteRefused', at }] : [];
 
-/** Nothing uses the set: its identity may go. Stored before it goes, so that no second look can bring the set back. */
+/** Nothing uses the set: its identity may be deleted. Stored before that, so that the set cannot come back. */
 export const release =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
     set.status === 'deleting' ? [{ type: 'SetReleased', at }] : [];
 
-/** The identity is gone, and with it the set (CMK-39). */
+/** The identity is deleted, and with it the set (CMK-39). */
 export const completeDeletion =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
     set.status === 'released' ? [{ type: 'SetDeleted', at }] : [];
 
 /**
- * The set as one whose key can be changed.
+ * The set as an active one.
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const activeSet = (set: DiskEncryptionSet): Extract<DiskEncryptionSet, { status: 'active' }> => {
@@ -117,7 +113,7 @@ export const activeSet = (set: DiskEncryptionSet): Extract<DiskEncryptionSet, { 
   throw set.status === 'absent' || set.status === 'deleted' ? setNotFound() : notReady(set.status);
 };
 
-/** @returns the refusal of a request about a set that is not there; `name` where it is known. */
+/** @param name if known */
 export const setNotFound = (name?: string): Rejection =>
   new Rejection(
     'NOT_FOUND',
@@ -130,6 +126,6 @@ const notReady = (status: string): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     'DISK_ENCRYPTION_SET_NOT_READY',
-    `the disk encryption set is ${status}: wait until that has ended`,
+    `the disk encryption set is ${status}: wait until it is finished`,
     { state: status },
   );

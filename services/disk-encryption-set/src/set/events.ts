@@ -1,8 +1,7 @@
-import type { Upcasters } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { LossReason } from './reasons.ts';
 
-/** Whose keys the disks of a set are under: the customer's alone, or a platform key below it as well (CMK-31). */
+/** Keys of a set's disks: the customer's alone, or a platform key below it too (CMK-31). */
 export type EncryptionType = 'customer_key' | 'platform_and_customer_keys';
 
 /** A key version a set names. */
@@ -15,33 +14,33 @@ export interface KeyReference {
   readonly sourceVault: string;
 }
 
-/** What the expiry of the key does: stops machines, or fails only what needs the key anew (CMK-104). */
+/** Effect of the key's expiry: stops machines, or fails only what needs the key again (CMK-104). */
 export type KeyExpiry = 'stop' | 'next_start';
 
-/** What the owner of a set chose about it, beside its key. */
+/** Options of a set. */
 export interface SetOptions {
   readonly keyExpiry: KeyExpiry;
-  /** Whether machines that a loss stopped start again once the key is back (CMK-125). */
+  /** Whether machines that an access loss stopped start when access is restored (CMK-125). */
   readonly autoRestart: boolean;
-  /** Whether the set follows the newest version of its key (CMK-36). */
+  /** Whether the set assigns the newest version of its key by itself (CMK-36). */
   readonly autoKeyRotation: boolean;
 }
 
-/** What a set is from its first moment, and stays. */
+/** What never changes in a set, but for its identity. */
 export interface Founding {
   /** `tenants/<t>` of its subscription, of its identity and of its vaults. */
   readonly tenant: string;
   readonly location: string;
   readonly encryptionType: EncryptionType;
-  /** `principals/<uuid>`: its identity, chosen before anything else is done so that a repeat makes no second one. */
+  /** `principals/<uuid>`: its identity, chosen first so that a repeat creates no second one. */
   readonly principal: string;
-  /** The key URL and source vault as asked, by which a repeated creation is recognised. */
+  /** Key URL and source vault of the request, to recognize a repeated creation. */
   readonly askedKey: { readonly keyUrl: string; readonly sourceVault: string };
-  /** The options as asked, for the same purpose. */
+  /** Options of the request, for the same purpose. */
   readonly askedOptions: SetOptions;
 }
 
-/** The facts of one set. These names and shapes are on disk: add; never rename, never reuse. */
+/** The events of one set. Names and shapes are stored: add, never rename or reuse. */
 export type SetEvent =
   | ({
       readonly type: 'SetCreating';
@@ -51,7 +50,7 @@ export type SetEvent =
   | { readonly type: 'SetCreationAbandoned'; readonly reason: string; readonly at: Instant }
   | {
       readonly type: 'SetCreated';
-      /** Repeated from the beginning, so that the fact can be told by itself. */
+      /** Repeated from SetCreating, so that the fact is complete. */
       readonly location: string;
       readonly encryptionType: EncryptionType;
       readonly principal: string;
@@ -60,11 +59,11 @@ export type SetEvent =
       readonly at: Instant;
     }
   | ({ readonly type: 'SetOptionsChanged'; readonly at: Instant } & SetOptions)
-  /** The set has no identity any more: nothing under it can use a key. The principal is deleted afterwards (CMK-38). */
+  /** The set has no identity: nothing under it can use a key. The principal is deleted afterwards (CMK-38). */
   | { readonly type: 'IdentityRemoved'; readonly principal: string; readonly at: Instant }
-  /** The principal of a removed identity is gone at identity. */
+  /** The principal of a removed identity is deleted. */
   | { readonly type: 'IdentityRetired'; readonly principal: string; readonly at: Instant }
-  /** The set has another identity, chosen before it is made. The generation carries it to the disk service. */
+  /** The set has another identity, which is created afterwards. The generation carries it to the disk service. */
   | {
       readonly type: 'IdentityReplaced';
       readonly principal: string;
@@ -75,7 +74,7 @@ export type SetEvent =
   | { readonly type: 'IdentityMade'; readonly principal: string; readonly at: Instant }
   | { readonly type: 'SetDeleting'; readonly at: Instant }
   | { readonly type: 'SetDeleteRefused'; readonly at: Instant }
-  /** Nothing uses the set: from here its deletion only goes forward. */
+  /** Nothing uses the set: its deletion cannot be undone. */
   | { readonly type: 'SetReleased'; readonly at: Instant }
   | { readonly type: 'SetDeleted'; readonly at: Instant }
   | {
@@ -91,17 +90,17 @@ export type SetEvent =
       readonly reason: LossReason;
       /** Access epoch of the loss: a position in key-vault's feed. */
       readonly epoch: number;
-      /** When access ended, by the clock of who took it away. */
+      /** When access ended, by the clock of the service that removed it. */
       readonly since: Instant;
       /** Trace of the cause, 32 hexadecimal digits; empty when it was not traced. */
       readonly traceId: string;
-      /** A move to another key is unfinished: only some disks are under this version. */
+      /** During a rotation only some disks are under this version. */
       readonly partial: boolean;
-      /** The identity that ended; absent for a loss of the key, and in old events. */
+      /** The deleted identity; absent for a loss of the key. */
       readonly principal?: string;
       readonly at: Instant;
     }
-  /** Access ended for what begins anew, while what runs goes on: an expiry under `next_start`. Nobody has to be told. */
+  /** Access ended for starts, while machines keep running: an expiry under `next_start`. Not published. */
   | {
       readonly type: 'KeyAccessBarred';
       readonly keyVersion: string;
@@ -112,11 +111,11 @@ export type SetEvent =
       readonly at: Instant;
     }
   | { readonly type: 'KeyAccessRestored'; readonly keyVersion: string; readonly epoch: number; readonly at: Instant }
-  /** Something happened that may have changed the access to a version: the vault is to be asked. */
+  /** Something may have changed access to a version: the vault must be called. */
   | {
       readonly type: 'KeyAccessQuestioned';
       readonly keyVersion: string;
-      /** Position in key-vault's feed an answer must have reached; 0 when any answer will do. */
+      /** Position in key-vault's feed that the response must have reached; 0 for any response. */
       readonly epoch: number;
       readonly since: Instant;
       readonly traceId: string;
@@ -125,14 +124,14 @@ export type SetEvent =
       readonly type: 'KeyAccessAnswered';
       readonly keyVersion: string;
       readonly granted: boolean;
-      /** Position in key-vault's feed when it answered. */
+      /** Position in key-vault's feed at its response. */
       readonly epoch: number;
     }
-  /** The newest version of the key is to be looked at: something about the key's versions changed. */
+  /** The key's versions changed: the newest must be checked. */
   | { readonly type: 'NewerVersionNoticed' /** Position in key-vault's feed. */; readonly position: number }
-  /** The newest usable version is the active one, or became it. */
+  /** The active version is the newest usable one. */
   | { readonly type: 'NewestFollowed'; readonly position: number; readonly at: Instant }
-  /** The newest version could not be taken (CMK-37). */
+  /** The newest version could not be assigned (CMK-37). */
   | {
       readonly type: 'NewestNotFollowed';
       readonly position: number;
@@ -151,11 +150,11 @@ export type SetEvent =
   | {
       readonly type: 'RotationWaiting';
       readonly generation: number;
-      /** What stands in the way; `UNKNOWN` for what is no matter of a key (a damaged header). */
+      /** `UNKNOWN` if the cause is not a key: a damaged header. */
       readonly reason: LossReason | 'UNKNOWN';
-      /** The version to enable, recover or authorise. */
+      /** The version to enable, recover or authorize. */
       readonly keyVersion: string;
-      /** Code of the refusal where the reason is `UNKNOWN`; absent in old events. */
+      /** Code of the refusal if the reason is `UNKNOWN`. */
       readonly code?: string;
       readonly at: Instant;
     }
@@ -166,10 +165,3 @@ export type SetEvent =
       readonly generation: number;
       readonly at: Instant;
     };
-
-const plainOptions: SetOptions = { keyExpiry: 'stop', autoRestart: false, autoKeyRotation: false };
-
-/** Lifts the stored shapes of older schemas. */
-export const upcast: Upcasters = {
-  SetCreating: { 1: (old) => ({ ...old, askedOptions: { ...plainOptions } }) },
-};

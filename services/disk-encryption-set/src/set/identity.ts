@@ -7,8 +7,7 @@ import { FINAL_EPOCH } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet } from './state.ts';
 
 /**
- * Takes the identity away: from this commit on nothing under the set has access to a key, and it is told so. Without one
- * it decides nothing (CMK-38).
+ * Removes the identity, and with it all access to keys, in one commit (CMK-38).
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const removeIdentity =
@@ -21,8 +20,7 @@ export const removeIdentity =
   };
 
 /**
- * Gives the set another identity where it has none, or where the one it has was deleted. It begins without any grant. One
- * that is there, or on its way, decides nothing.
+ * Gives the set another identity, without grants, if it has none or its identity was deleted.
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const replaceIdentity =
@@ -33,7 +31,7 @@ export const replaceIdentity =
     return [{ type: 'IdentityReplaced', principal, generation: set.generation + 1, at }];
   };
 
-/** The principal of a removed identity is gone. */
+/** The principal of a removed identity is deleted. */
 export const retireIdentity =
   (at: Instant, principal: string) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
@@ -41,7 +39,7 @@ export const retireIdentity =
       ? [{ type: 'IdentityRetired', principal, at }]
       : [];
 
-/** The principal of the new identity exists: what it may do is asked, for it may have its grants already. */
+/** The principal of the new identity exists. Its access is checked: it may have grants already. */
 export const completeIdentity =
   (at: Instant, principal: string) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -54,15 +52,15 @@ export const completeIdentity =
     ];
   };
 
-/** Whether the identity was deleted behind the back of the set; its number says so, also where a more telling reason is shown. */
+/** Whether the principal of the identity was deleted: the epoch shows it, whatever the reason. */
 const isIdentityGone = (set: LivingSet): boolean =>
   Object.values(set.access).some((known) => known.state === 'lost' && known.epoch === FINAL_EPOCH);
 
-/** @returns the refusal of a change decided for an identity that the set has no longer */
+/** The refusal of a change decided for an identity that the set no longer has. */
 export const identityChanged = (principal: string): Rejection =>
   new Rejection(
     'ABORTED',
     'IDENTITY_CHANGED',
-    `the identity of the set is no longer ${principal || 'none'}: read it again and decide again`,
+    `the identity of the set is no longer ${principal || 'none'}: read the set and repeat the call`,
     { principal },
   );

@@ -25,7 +25,7 @@ const read = 'compute/diskEncryptionSets/read';
 type Action = Event['action'];
 type Target = NonNullable<PreviewImpactRequest['target']>;
 
-/** What is meant when the action is not said. */
+/** Default actions. */
 const defaultActions = {
   key: 'DISABLE',
   keyVersion: 'DISABLE',
@@ -33,7 +33,7 @@ const defaultActions = {
   principal: 'REVOKE',
 } as const satisfies Record<Target['$case'], Action>;
 
-/** An action as the vault names the change. */
+/** Changes as the vault names them. */
 const changes: Readonly<Record<Action, KeyChange>> = {
   DISABLE: 'KEY_CHANGE_DISABLE',
   DELETE: 'KEY_CHANGE_DELETE',
@@ -42,89 +42,100 @@ const changes: Readonly<Record<Action, KeyChange>> = {
   REVOKE: 'KEY_CHANGE_REVOKE',
 };
 
-/** What taking a key away would do: request in, lines out. Decides nothing and stores nothing. */
-export const impactApi = (parts: SetParts & { readonly authorize: Authorizer }) => {
-  const { sets, keyVault, authorize } = parts;
+type Parts = SetParts & { readonly authorize: Authorizer };
 
-  /** The vault says who may take a key away, and whether it is there; readers of the whole platform may look at all. */
-  const permittedKey = async (name: string, action: Action, caller: Principal, cause: Cause) => {
-    const { allowed: isPlatformReader } = await authorize(caller, read, '/');
-    const asker = { principal: caller.name, tenant: `tenants/${caller.tenant}`, permittedElsewhere: isPlatformReader };
-    const request = { name, change: changes[action], ...asker };
-    return keyVault.authorizeImpactPreview(request, callFor(cause));
+/** Previews the effect of a change to a key. Stores nothing. */
+export const impactApi = (parts: Parts) => ({
+  async previewImpact(request: PreviewImpactRequest, call: Call): Promise<PreviewImpactResponse> {
+    const { target } = request;
+    if (target === undefined) throw targetMissing();
+    const { limit, after } = pageOf(request);
+    const from = after === undefined ? beginning : placeOf(after);
+    const action = actionOf(request.action, target);
+    const caller = principalOf(call);
+    await requireActive(parts.authorize, caller);
+    const { reach, refusedWith } = await reachOf(parts, target, action, caller, call.cause);
+    const { impacts, next } = await previewImpact(parts, { action, reach }, from, limit, call.cause);
+    return { impacts: [...impacts], nextPageToken: pageToken(next && placeText(next)), refusedWith };
+  },
+});
+
+/** Authorizes the preview. @returns what the change would reach, and the reason with which the vault would refuse the change */
+const reachOf = async (
+  parts: Parts,
+  target: Target,
+  action: Action,
+  caller: Principal,
+  cause: Cause,
+): Promise<{ readonly reach: Reach; readonly refusedWith: string }> => {
+  const reachOfKey = async (reach: (name: string) => Reach) => {
+    // The vault decides who may change the key; readers of the whole platform may preview everything.
+    const { allowed: permittedElsewhere } = await parts.authorize(caller, read, '/');
+    const asker = { principal: caller.name, tenant: `tenants/${caller.tenant}`, permittedElsewhere };
+    const request = { name: target.value, change: changes[action], ...asker };
+    const { name, refusedWith } = await parts.keyVault.authorizeImpactPreview(request, callFor(cause));
+    return { reach: reach(name), refusedWith };
   };
+  switch (target.$case) {
+    case 'key':
+      names.key.parse(target.value, 'key');
+      return reachOfKey(ofKey);
+    case 'keyVersion':
+      names.keyVersion.parse(target.value, 'key_version');
+      return reachOfKey(ofVersion);
+    case 'vault':
+      names.vault.parse(target.value, 'vault');
+      return reachOfKey(ofVault);
+    case 'principal':
+      return { reach: await reachOfPrincipal(parts, target.value, action, caller), refusedWith: '' };
+  }
+};
 
-  /** An identity is its set's: whoever may read the set may see what it would lose. */
-  const permittedPrincipal = async (principal: string, action: Action, caller: Principal): Promise<Reach> => {
-    names.principal.parse(principal, 'principal');
-    if (action !== 'REVOKE' && action !== 'DELETE') {
-      throw new Rejection(
-        'INVALID_ARGUMENT',
-        'KEY_CHANGE_NOT_APPLICABLE',
-        `${action} cannot happen to a principal: it is deleted, or its grants are withdrawn`,
-        { field: 'action', value: action },
-      );
-    }
-    const reach = ofPrincipal(principal, '');
-    const [owner] = (await sets.list({ index: reach.index, limit: 1 })).items;
-    await requirePermission(authorize, caller, read, owner?.id ?? '/');
-    if (owner) return reach;
+/** Readers of a set may preview the loss of its identity. */
+const reachOfPrincipal = async (
+  { sets, authorize }: Parts,
+  principal: string,
+  action: Action,
+  caller: Principal,
+): Promise<Reach> => {
+  names.principal.parse(principal, 'principal');
+  if (action !== 'REVOKE' && action !== 'DELETE') {
     throw new Rejection(
-      'NOT_FOUND',
-      'PRINCIPAL_NOT_FOUND',
-      `${principal} is the identity of no disk encryption set: nothing depends on it here`,
-      { principal },
+      'INVALID_ARGUMENT',
+      'KEY_CHANGE_NOT_APPLICABLE',
+      `action must be DELETE or REVOKE for a principal (got ${action})`,
+      { field: 'action', value: action },
     );
-  };
-
-  /** What the change would reach, and why the vault would refuse the change itself. */
-  const reachOf = async (target: Target, action: Action, caller: Principal, cause: Cause) => {
-    const permitted = async (reach: (name: string) => Reach) => {
-      const { name, refusedWith } = await permittedKey(target.value, action, caller, cause);
-      return { reach: reach(name), refusedWith };
-    };
-    switch (target.$case) {
-      case 'key':
-        names.key.parse(target.value, 'key');
-        return permitted(ofKey);
-      case 'keyVersion':
-        names.keyVersion.parse(target.value, 'key_version');
-        return permitted(ofVersion);
-      case 'vault':
-        names.vault.parse(target.value, 'vault');
-        return permitted(ofVault);
-      case 'principal':
-        return { reach: await permittedPrincipal(target.value, action, caller), refusedWith: '' };
-    }
-  };
-
-  return {
-    async previewImpact(request: PreviewImpactRequest, call: Call): Promise<PreviewImpactResponse> {
-      const { target } = request;
-      if (target === undefined) throw targetMissing();
-      const { limit, after } = pageOf(request);
-      const from = after === undefined ? beginning : placeOf(after);
-      const action = actionOf(request.action, target);
-      await requireActive(authorize, principalOf(call));
-      const { reach, refusedWith } = await reachOf(target, action, principalOf(call), call.cause);
-      const { impacts, next } = await previewImpact(parts, { action, reach }, from, limit, call.cause);
-      return { impacts: [...impacts], nextPageToken: pageToken(next && placeText(next)), refusedWith };
-    },
-  };
+  }
+  const reach = ofPrincipal(principal, '');
+  const [owner] = (await sets.list({ index: reach.index, limit: 1 })).items;
+  await requirePermission(authorize, caller, read, owner?.id ?? '/');
+  if (owner) return reach;
+  throw new Rejection(
+    'NOT_FOUND',
+    'PRINCIPAL_NOT_FOUND',
+    `${principal} is not the identity of a disk encryption set: no disk depends on it`,
+    { principal },
+  );
 };
 
 const actionOf = (asked: PreviewImpactRequest_Action, target: Target): Action => {
   if (asked === 'ACTION_UNSPECIFIED') return defaultActions[target.$case];
   if (asked !== 'UNRECOGNIZED') return asked;
-  throw new Rejection('INVALID_ARGUMENT', 'KEY_CHANGE_NOT_APPLICABLE', 'action is none of those there are', {
-    field: 'action',
-  });
+  throw new Rejection(
+    'INVALID_ARGUMENT',
+    'KEY_CHANGE_NOT_APPLICABLE',
+    'action must be DISABLE, DELETE, PURGE, EXPIRE or REVOKE',
+    {
+      field: 'action',
+    },
+  );
 };
 
 const targetMissing = (): Rejection =>
   new Rejection(
     'INVALID_ARGUMENT',
     'IMPACT_TARGET_MISSING',
-    'say what would be taken away: one of key, key_version, vault or principal',
+    'a target is required: one of key, key_version, vault or principal',
     { field: 'target' },
   );

@@ -10,16 +10,13 @@ import { callFor, type SetParts } from '../sets.ts';
 import { type Reach, reachedVersions } from './reach.ts';
 import type { DiskEncryptionSet, SetBody } from './state.ts';
 
-/** What would happen, and to what. */
+/** A change and what it reaches. */
 export interface Event {
   readonly action: Exclude<PreviewImpactRequest_Action, 'ACTION_UNSPECIFIED' | 'UNRECOGNIZED'>;
   readonly reach: Reach;
 }
 
-/**
- * Where a preview is: at one set, and there at its machines or its disks and snapshots (`token` continues the list of the
- * service that has them), or done with it and about to look for the next.
- */
+/** Position of a preview: in the list of a set's machines or resources (`token` continues that list), or after the set. */
 export interface Place {
   /** Empty before the first set. */
   readonly set: string;
@@ -30,15 +27,14 @@ export interface Place {
 /** Before the first set. */
 export const beginning: Place = { set: '', part: 'done', token: '' };
 
-/** Most lines asked of another service at once. */
+/** Largest page of a call to another service. */
 const pageSizeMax = 1_000;
 
 /**
- * What would come of an event, one page of it. Machines are judged by compute with the function that stops them, disks by
- * the version the disk service has on record for each, so a set in the middle of a move is told apart disk by disk.
- * Holds one page and no more, however large the fleet.
- * @returns the lines, and where the next page begins: undefined at the end
- * @throws RpcFailure or Rejection of the services asked
+ * One page of the impact of a change. compute judges machines with the function that stops them; the disk service knows the
+ * version of each disk, so a set may be in the middle of a rotation.
+ * @returns the lines, and the position of the next page: undefined at the end
+ * @throws RpcFailure or Rejection of the called services
  */
 export const previewImpact = async (
   parts: Pick<SetParts, 'sets' | 'disks' | 'machines'>,
@@ -79,7 +75,7 @@ const stepFrom = async (
   }
   const body = bodyOf((await sets.load(set)).state);
   const keyVersions = body === undefined ? [] : reachedVersions(reach, body);
-  // Deleted, or moved away, since the page before.
+  // Deleted, or rotated, since the page before.
   if (body === undefined || keyVersions.length === 0) return { impacts: [], next: done };
   const isLenient = event.action === 'EXPIRE' && body.options.keyExpiry === 'next_start';
   if (part === 'machines') {
@@ -90,7 +86,7 @@ const stepFrom = async (
       impacts: page.impacts.map((one) =>
         machineImpact(set, one, {
           isLenient,
-          // A purged key never comes back (CMK-108); whether the set gets another one is nobody's promise.
+          // A purged key never comes back (CMK-108).
           startsAgain: body.options.autoRestart && event.action !== 'PURGE',
           isLost: isLostAlready(body, keyVersions, event),
         }),
@@ -109,11 +105,10 @@ const stepFrom = async (
   };
 };
 
-/** A set whose keys matter to somebody. */
 const bodyOf = (state: DiskEncryptionSet): SetBody | undefined =>
   state.status === 'absent' || state.status === 'deleted' ? undefined : state;
 
-/** The line of a set itself, and where its other lines are. */
+/** The line of a set itself, and the position of its other lines. */
 const beginningOf = ({ id, state }: Loaded<DiskEncryptionSet>, event: Event): Step => {
   const body = bodyOf(state);
   const keyVersions = body === undefined ? [] : reachedVersions(event.reach, body);
@@ -129,7 +124,7 @@ const beginningOf = ({ id, state }: Loaded<DiskEncryptionSet>, event: Event): St
   return { impacts: [line], next: { set: id, part: 'machines', token: '' } };
 };
 
-/** Whether all of these versions are lost to the set as it is. What a purge adds to that is new, unless it was one. */
+/** Whether the set has lost all of these versions already. A purge is new unless they are purged. */
 const isLostAlready = ({ access }: SetBody, keyVersions: readonly string[], { action }: Event): boolean =>
   keyVersions.every((version) => {
     const known = access[version];
@@ -169,7 +164,7 @@ const resourceImpact = (
     already: of.isLost,
   });
 
-/** A purge takes the data of everything under the key: no other key can unwrap it (CMK-108, CMK-134). */
+/** After a purge no key can unwrap what is under the key (CMK-108, CMK-134). */
 const kindOf = (
   { name, sku, openByMachine }: EncryptedResource,
   action: Event['action'],
@@ -178,12 +173,12 @@ const kindOf = (
   const isSnapshot = name.split('/').at(-2) === 'snapshots';
   if (action === 'PURGE') return isSnapshot ? 'SNAPSHOT_UNREADABLE' : 'DISK_UNREADABLE';
   if (isSnapshot) return 'SNAPSHOT_UNAVAILABLE';
-  // One that is attached to a machine that is off is in nobody's memory (CMK-102).
+  // The DEK of a disk of a stopped machine is in no host's memory (CMK-102).
   const isKeptWhileRunning = openByMachine && (sku === 'ULTRA' || isLenient);
   return isKeptWhileRunning ? 'DISK_UNAVAILABLE_ONCE_STOPPED' : 'DISK_UNAVAILABLE';
 };
 
-/** A place as the `after` of a page token. */
+/** A position as the `after` of a page token. */
 export const placeText = ({ set, part, token }: Place): string => [part, set, token].join('\n');
 
 /** Reads it back. @throws Rejection INVALID_ARGUMENT PAGE_TOKEN_INVALID */
@@ -194,7 +189,7 @@ export const placeOf = (text: string): Place => {
   throw new Rejection(
     'INVALID_ARGUMENT',
     'PAGE_TOKEN_INVALID',
-    'page_token must be the next_page_token of an earlier answer',
+    'page_token must be the next_page_token of an earlier response',
     { field: 'page_token' },
   );
 };

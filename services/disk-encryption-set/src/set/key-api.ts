@@ -19,135 +19,144 @@ import type { LossReason } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
 import { setOnWire } from './wire.ts';
 
-/** Versions that move only with their owner's word. An expired one unwraps still; a purged one never again. */
-const ownersWordNeeded: ReadonlySet<LossReason> = new Set<LossReason>(['KEY_DISABLED', 'KEY_DELETED']);
+/** Losses that only the key's owner can permit to move away from. An expired key still unwraps; a purged one never again. */
+const needsOwner: ReadonlySet<LossReason> = new Set<LossReason>(['KEY_DISABLED', 'KEY_DELETED']);
 
-/** The key of a set and what is under it: request in, resource out. */
-export const keyApi = (
-  parts: SetParts & { readonly chooseKey: ChooseKey; readonly attend: (set: string, cause: Cause) => void },
-) => {
-  const { clock, sets, disks, keyVault, chooseKey, attend } = parts;
+type Parts = SetParts & {
+  readonly chooseKey: ChooseKey;
+  readonly schedule: (set: string, cause: Cause) => void;
+};
 
-  const loadAt = async (name: string, etag: string, cause: Cause): Promise<Loaded<DiskEncryptionSet>> => {
-    names.diskEncryptionSet.parse(name, 'name');
-    trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
-    setOnWire(await sets.load(name));
-    // Decides nothing, but holds the etag against the set before anything is done for the request.
-    return sets.transact(name, () => [], cause, expectedVersion(etag));
-  };
-
-  /** Why each version that disks have to leave is lost; those that can be used are left out. */
-  const lossesOf = async (name: string, set: LivingSet, target: string, cause: Cause) => {
-    const losses = new Map<string, LossReason>();
-    for (const keyVersion of keyVersionsOf(set).filter((version) => version !== target)) {
-      const known = set.access[keyVersion];
-      if (known?.state === 'lost' && known.reason !== 'KEY_EXPIRED') {
-        losses.set(keyVersion, known.reason);
-        continue;
-      }
-      // What is not known as lost may be lost since: the fact can be on its way while the owner acts. And an end that has come is
-      // told before a deletion, which keeps disks from moving where the end does not (CMK-124).
-      const { principal } = set;
-      const question = { set: name, principal, keyVersion, allowExpired: true, correlationId: cause.correlationId };
-      const answer = await askAccess(disks, question);
-      if (!answer.granted) losses.set(keyVersion, answer.reason);
-    }
-    return losses;
-  };
-
-  /**
-   * Has the vault record the key owner's word, with the owner's own token (CMK-121): whoever gives it could as well have
-   * made the old version usable, so a set's administrator alone cannot undo a revocation (CMK-10). No owner can for a purged
-   * key: what is under it stays there (CMK-108). Keys of several owners may be lost at once: each speaks for their own, and
-   * what is under the others waits.
-   * @throws Rejection as `ownersWord` does, where the token is good for none of them
-   */
-  const authorize = async (
-    name: string,
-    set: LivingSet,
-    target: string,
-    keyOwnerToken: string,
-    cause: Cause,
-  ): Promise<void> => {
-    if (keyOwnerToken === '') return;
-    const { principal } = set;
-    const losses = await lossesOf(name, set, target, cause);
-    const sources = [...losses].filter(([, reason]) => ownersWordNeeded.has(reason)).map(([version]) => version);
-    let isGiven = false;
-    const refusals: unknown[] = [];
-    for (const sourceKeyVersion of sources) {
-      const move = { sourceKeyVersion, targetKeyVersion: target, principal, diskEncryptionSet: name };
-      try {
-        await ownersWord(keyVault, move, keyOwnerToken, cause);
-        isGiven = true;
-      } catch (error) {
-        if (definiteReason(error) === undefined) throw error;
-        refusals.push(error);
-      }
-    }
-    if (!isGiven && refusals.length > 0) throw refusals[0];
-  };
-
-  /** Takes an unfinished move up again, with the key owner's word where there is one. */
-  const resume = async (
-    loaded: Loaded<DiskEncryptionSet>,
-    { name, keyOwnerToken, etag }: ResumeRotationRequest,
-    cause: Cause,
-  ): Promise<WireSet> => {
+/** The key of a set and the resources under it. */
+export const keyApi = (parts: Parts) => ({
+  async assignKey(request: AssignKeyRequest, { cause }: Call): Promise<WireSet> {
+    const { clock, sets, disks, chooseKey, schedule } = parts;
+    const { name, keyUrl, sourceVault, keyOwnerToken, etag } = request;
+    const loaded = await loadAt(parts, name, etag, cause);
     const set = activeSet(loaded.state);
-    if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
-    await authorize(name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
-    const resumed = await sets.transact(name, resumeRotation(clock.now()), cause, expectedVersion(etag));
-    attend(name, cause);
-    return setOnWire(resumed);
-  };
+    // A repeated request may bring the owner's token that the first one lacked.
+    const repeat = () => (keyOwnerToken === '' ? setOnWire(loaded) : resume(parts, loaded, request, cause));
+    if (keyUrl === set.activeKey.keyUrl) return repeat();
+    const { location, tenant, principal } = set;
+    const { key } = await chooseKey({ set: name, location, keyUrl, sourceVault, tenant }, cause);
+    const { keyVersion } = key;
+    if (keyVersion === set.activeKey.keyVersion) return repeat();
+    trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
 
-  return {
-    async assignKey(request: AssignKeyRequest, { cause }: Call): Promise<WireSet> {
-      const { name, keyUrl, sourceVault, keyOwnerToken, etag } = request;
-      const loaded = await loadAt(name, etag, cause);
-      const set = activeSet(loaded.state);
-      // The word that was not given with the key comes with the same wish again: what waits for it goes on.
-      const again = () => (keyOwnerToken === '' ? setOnWire(loaded) : resume(loaded, request, cause));
-      if (keyUrl === set.activeKey.keyUrl) return again();
-      const { location, tenant, principal } = set;
-      const { key } = await chooseKey({ set: name, location, keyUrl, sourceVault, tenant }, cause);
-      const { keyVersion } = key;
-      if (keyVersion === set.activeKey.keyVersion) return again();
-      trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
+    // A key that the identity cannot use is refused before anything changes (CMK-87).
+    const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
+    const answer = await askAccess(disks, question);
+    if (!answer.granted) throw answer.rejection;
+    await authorizeByOwner(parts, name, set, keyVersion, keyOwnerToken, cause);
 
-      // A key the identity cannot use is refused before anything has changed (CMK-87).
-      const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
-      const answer = await askAccess(disks, question);
-      if (!answer.granted) throw answer.rejection;
-      await authorize(name, set, keyVersion, keyOwnerToken, cause);
+    const assign = assignKey(clock.now(), key, { epoch: answer.epoch, principal });
+    const assigned = await sets.transact(name, assign, cause, expectedVersion(etag));
+    schedule(name, cause);
+    return setOnWire(assigned);
+  },
 
-      const assign = assignKey(clock.now(), key, { epoch: answer.epoch, principal });
-      const assigned = await sets.transact(name, assign, cause, expectedVersion(etag));
-      attend(name, cause);
-      return setOnWire(assigned);
-    },
+  async resumeRotation(request: ResumeRotationRequest, { cause }: Call): Promise<WireSet> {
+    return resume(parts, await loadAt(parts, request.name, request.etag, cause), request, cause);
+  },
 
-    async resumeRotation(request: ResumeRotationRequest, { cause }: Call): Promise<WireSet> {
-      return resume(await loadAt(request.name, request.etag, cause), request, cause);
-    },
+  async listAssociatedResources(request: ListAssociatedResourcesRequest, { cause }: Call) {
+    const { name: diskEncryptionSet, pageSize, pageToken } = request;
+    names.diskEncryptionSet.parse(diskEncryptionSet, 'name');
+    const { state } = await parts.sets.load(diskEncryptionSet);
+    if (state.status === 'absent' || state.status === 'deleted') throw setNotFound(diskEncryptionSet);
+    const page = await parts.disks.listEncryptedResources({ diskEncryptionSet, pageSize, pageToken }, callFor(cause));
+    const resources = page.resources.map(({ name, managedBy, keyVersion, generation }) => ({
+      name,
+      managedBy,
+      keyVersion,
+      generation,
+      rotationState: rotationStateOf(state, { keyVersion, generation }),
+    }));
+    return { resources, nextPageToken: page.nextPageToken };
+  },
+});
 
-    async listAssociatedResources(request: ListAssociatedResourcesRequest, { cause }: Call) {
-      const { name: diskEncryptionSet, pageSize, pageToken } = request;
-      names.diskEncryptionSet.parse(diskEncryptionSet, 'name');
-      const { state } = await sets.load(diskEncryptionSet);
-      if (state.status === 'absent' || state.status === 'deleted') throw setNotFound(diskEncryptionSet);
-      const page = await disks.listEncryptedResources({ diskEncryptionSet, pageSize, pageToken }, callFor(cause));
-      const resources = page.resources.map(({ name, managedBy, keyVersion, generation }) => ({
-        name,
-        managedBy,
-        keyVersion,
-        generation,
-        rotationState: rotationStateOf(state, { keyVersion, generation }),
-      }));
-      return { resources, nextPageToken: page.nextPageToken };
-    },
-  };
+/** Loads a set and checks the etag before anything is done for the request. */
+const loadAt = async (
+  { sets }: Parts,
+  name: string,
+  etag: string,
+  cause: Cause,
+): Promise<Loaded<DiskEncryptionSet>> => {
+  names.diskEncryptionSet.parse(name, 'name');
+  trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
+  setOnWire(await sets.load(name));
+  return sets.transact(name, () => [], cause, expectedVersion(etag));
+};
+
+/** Resumes a waiting rotation, with the key owner's authorization if there is a token. */
+const resume = async (
+  parts: Parts,
+  loaded: Loaded<DiskEncryptionSet>,
+  { name, keyOwnerToken, etag }: ResumeRotationRequest,
+  cause: Cause,
+): Promise<WireSet> => {
+  const set = activeSet(loaded.state);
+  if (set.rotation === null || set.rotation.progress.status === 'finished') return setOnWire(loaded);
+  await authorizeByOwner(parts, name, set, set.activeKey.keyVersion, keyOwnerToken, cause);
+  const resumed = await parts.sets.transact(name, resumeRotation(parts.clock.now()), cause, expectedVersion(etag));
+  parts.schedule(name, cause);
+  return setOnWire(resumed);
+};
+
+/**
+ * Records the key owner's authorization at the vault, with the owner's own token (CMK-121): an owner could as well have
+ * enabled the old version, so a set's administrator alone cannot undo a revocation (CMK-10). No owner can authorize a move from
+ * a purged key (CMK-108). If keys of several owners are lost, the token counts for its owner's keys; the others wait.
+ * @throws Rejection as `ownersWord` does, if the token is valid for none of them
+ */
+const authorizeByOwner = async (
+  parts: Parts,
+  name: string,
+  set: LivingSet,
+  targetKeyVersion: string,
+  keyOwnerToken: string,
+  cause: Cause,
+): Promise<void> => {
+  if (keyOwnerToken === '') return;
+  const losses = await lossesOf(parts, name, set, targetKeyVersion, cause);
+  let isAuthorized = false;
+  const refusals: unknown[] = [];
+  for (const [sourceKeyVersion, reason] of losses) {
+    if (!needsOwner.has(reason)) continue;
+    const move = { sourceKeyVersion, targetKeyVersion, principal: set.principal, diskEncryptionSet: name };
+    try {
+      await ownersWord(parts.keyVault, move, keyOwnerToken, cause);
+      isAuthorized = true;
+    } catch (error) {
+      if (definiteReason(error) === undefined) throw error;
+      refusals.push(error);
+    }
+  }
+  if (!isAuthorized && refusals.length > 0) throw refusals[0];
+};
+
+/** Versions that disks have to leave and that are lost, with the reason. */
+const lossesOf = async (
+  { disks }: Parts,
+  name: string,
+  set: LivingSet,
+  target: string,
+  { correlationId }: Cause,
+): Promise<ReadonlyMap<string, LossReason>> => {
+  const losses = new Map<string, LossReason>();
+  for (const keyVersion of keyVersionsOf(set).filter((version) => version !== target)) {
+    const known = set.access[keyVersion];
+    if (known?.state === 'lost' && known.reason !== 'KEY_EXPIRED') {
+      losses.set(keyVersion, known.reason);
+      continue;
+    }
+    // The fact of a loss may be on its way. An expired key may be deleted too, and only a deletion blocks disks (CMK-124).
+    const question = { set: name, principal: set.principal, keyVersion, allowExpired: true, correlationId };
+    const answer = await askAccess(disks, question);
+    if (!answer.granted) losses.set(keyVersion, answer.reason);
+  }
+  return losses;
 };
 
 const rotationStateOf = (

@@ -5,19 +5,17 @@ import { identityChanged } from './identity.ts';
 import type { LossReason } from './reasons.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
-/** The yes of a vault to an identity. */
+/** The access that a vault granted to an identity. */
 export interface Yes {
   readonly epoch: number;
   readonly principal: string;
 }
 
 /**
- * Names another key version and begins the move to it (CMK-33, CMK-80). The active version again decides nothing. The
- * new one is available from the moment of the change, so that machines can start, and is asked about once more: what
- * happened to it before it was the set's was heard as none of its business.
- * @param yes of the vault to the identity, for the new version
+ * Assigns another key version and starts the rotation to it (CMK-33, CMK-80). The new version is available at once, so that
+ * machines can start, and is checked again: earlier facts about it did not concern the set.
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY; ABORTED
- *   IDENTITY_CHANGED when the yes was given to another identity
+ *   IDENTITY_CHANGED if access was granted to another identity
  */
 export const assignKey =
   (at: Instant, key: KeyReference, { epoch, principal }: Yes) =>
@@ -28,7 +26,7 @@ export const assignKey =
     if (activeKey.keyVersion === keyVersion) return [];
     if (current !== principal) throw identityChanged(principal);
     const previousKeyVersion = activeKey.keyVersion;
-    // Of a version that it is about to leave the set has heard facts all the time, also since the yes.
+    // The set has consumed the facts of a version that it is leaving, also since the check.
     const known = set.access[keyVersion];
     const isLostSince = known?.state === 'lost' && known.epoch > epoch;
     const isInQuestion = (set.questions[keyVersion]?.epoch ?? -1) >= epoch;
@@ -39,7 +37,7 @@ export const assignKey =
     ];
   };
 
-/** Something about the versions of the key changed: the newest is to be looked at, where the set follows it (CMK-81). */
+/** The versions of the key changed: a set that follows it must check the newest (CMK-81). */
 export const noticeNewer =
   (position: number) =>
   (set: DiskEncryptionSet): readonly SetEvent[] =>
@@ -47,20 +45,17 @@ export const noticeNewer =
       ? [{ type: 'NewerVersionNoticed', position }]
       : [];
 
-/** What a look at the newest version was about: of no use once the set has another key, or does not follow any more. */
-export interface Look {
-  /** Of the set when the newest version was asked for. */
+/** A check of the newest version: void if the set's key or options change meanwhile. */
+export interface NewestCheck {
+  /** The set's, at the start of the check. */
   readonly generation: number;
-  /** What had been noticed by then. */
+  /** Last change of the versions at that time. */
   readonly position: number;
 }
 
-/**
- * Takes the newest version, or notes that the active one is the newest. A set whose key somebody changed meanwhile keeps
- * that; what was noticed is looked at again.
- */
+/** Assigns the newest version, or notes that the active one is the newest. */
 export const followNewest =
-  (at: Instant, { generation, position }: Look, newer?: { readonly key: KeyReference; readonly yes: Yes }) =>
+  (at: Instant, { generation, position }: NewestCheck, newer?: { readonly key: KeyReference; readonly yes: Yes }) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isFollowing(set, generation)) return [];
     const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.yes)(set);
@@ -69,11 +64,11 @@ export const followNewest =
     return [...assigned, ...(isNoted ? [] : [{ type: 'NewestFollowed', position, at } as const])];
   };
 
-/** The newest version cannot be taken; nothing else changes (CMK-37, CMK-87). The same obstacle again is noted once. */
+/** Notes why the newest version cannot be assigned (CMK-37, CMK-87). */
 export const missNewest =
   (
     at: Instant,
-    { generation, position }: Look,
+    { generation, position }: NewestCheck,
     obstacle: { readonly keyVersion: string; readonly code: string; readonly message: string },
   ) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -89,7 +84,7 @@ const isFollowing = (
 ): set is Extract<DiskEncryptionSet, { status: 'active' }> =>
   set.status === 'active' && set.options.autoKeyRotation && set.generation === generation;
 
-/** Tells how far the move is. Decides nothing for a move that another has overtaken, or when nothing is new. */
+/** Stores the progress of a rotation, unless a newer one has replaced it. */
 export const progressRotation =
   (at: Instant, generation: number, count: { readonly resourcesCount: number; readonly doneCount: number }) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -99,10 +94,7 @@ export const progressRotation =
     return isKnown ? [] : [{ type: 'RotationProgressed', generation, ...count, at }];
   };
 
-/**
- * Something cannot move until a version can be used or its owner agrees, or for another reason, which `code` names then; the
- * rest has moved (CMK-83, CMK-88).
- */
+/** What is left waits until a version is usable or its owner authorizes the move, or for the reason in `code` (CMK-83, CMK-88). */
 export const waitForKey =
   (
     at: Instant,
@@ -120,7 +112,7 @@ export const waitForKey =
     return isKnown ? [] : [{ type: 'RotationWaiting', generation, ...wait, at }];
   };
 
-/** Takes a waiting move up again; one that runs, or none, decides nothing. */
+/** Resumes a waiting rotation. */
 export const resumeRotation =
   (at: Instant) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -138,7 +130,7 @@ export const finishRotation =
     return [{ type: 'RotationFinished', keyVersion: set.activeKey.keyVersion, generation, at }];
   };
 
-/** Whether the move to that generation is the newest and not finished. */
+/** Whether the rotation to that generation is the newest and not finished. */
 export const isMoving = (
   set: DiskEncryptionSet,
   generation: number,

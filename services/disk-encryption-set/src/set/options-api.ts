@@ -10,14 +10,14 @@ import { askedChangeOf, changeOptions } from './options.ts';
 import type { DiskEncryptionSet } from './state.ts';
 import { setOnWire } from './wire.ts';
 
-/** What the owner of a set chooses about it: request in, resource out. */
+/** Updates of a set's options and identity. */
 export const optionsApi = (
   parts: Pick<SetParts, 'clock' | 'sets'> & {
     readonly random: Pick<Random, 'uuid'>;
-    readonly attend: (set: string, cause: Cause) => void;
+    readonly schedule: (set: string, cause: Cause) => void;
   },
 ) => {
-  const { clock, random, sets, attend } = parts;
+  const { clock, random, sets, schedule } = parts;
 
   return {
     async updateDiskEncryptionSet(request: UpdateDiskEncryptionSetRequest, { cause }: Call): Promise<WireSet> {
@@ -37,7 +37,7 @@ export const optionsApi = (
             : replaceIdentity(at, principal);
       const decide = (now: DiskEncryptionSet) => [...changeOptions(at, change)(now), ...decideIdentity(now)];
       const changed = await sets.transact(name, decide, cause, expected);
-      attend(name, cause);
+      schedule(name, cause);
       return setOnWire(changed);
     },
   };

@@ -11,7 +11,7 @@ import { activeSet } from './decider.ts';
 import type { KeyExpiry, SetEvent, SetOptions } from './events.ts';
 import type { DiskEncryptionSet } from './state.ts';
 
-/** What an update changes; what it does not name stays. */
+/** Changes of an update. */
 export interface AskedChange extends Partial<SetOptions> {
   readonly identity?: 'system_assigned' | 'none';
 }
@@ -23,8 +23,7 @@ export const keyExpiryOnWire = { stop: 'STOP', next_start: 'NEXT_START' } as con
 >;
 
 /**
- * Changes options. What is so already decides nothing. Once an expiry is to stop machines, one that only barred starts
- * until now is told (CMK-104).
+ * Changes options. If an expiry is to stop machines from now on, an expiry that only barred starts is published (CMK-104).
  * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
  */
 export const changeOptions =
@@ -49,7 +48,7 @@ export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOpti
 };
 
 /**
- * Reads what an update wants.
+ * Reads an update.
  * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID
  */
 export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedChange => {
@@ -66,7 +65,7 @@ export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedCha
   throw new Rejection(
     'INVALID_ARGUMENT',
     'UPDATE_EMPTY',
-    'an update must name what to change: key_expiry, auto_restart, auto_key_rotation_enabled or identity_type',
+    'an update needs at least one of key_expiry, auto_restart, auto_key_rotation_enabled and identity_type',
   );
 };
 

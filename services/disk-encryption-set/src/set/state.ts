@@ -3,7 +3,7 @@ import type { Instant } from '@interlock/runtime';
 import type { Founding, KeyReference, SetEvent, SetOptions } from './events.ts';
 import type { LossReason } from './reasons.ts';
 
-/** Whether a key version can be used by the set. A version without one has not been asked about yet. */
+/** Access of the set to a key version. A version without one was not checked yet. */
 export type KeyAccess =
   | { readonly state: 'available'; readonly epoch: number; readonly since: Instant }
   | {
@@ -12,25 +12,22 @@ export type KeyAccess =
       readonly epoch: number;
       readonly since: Instant;
       readonly traceId: string;
-      /**
-       * The number others heard last; null where they heard of none. An expiry under `next_start` concerns nobody who runs, so
-       * one behind a told loss raises `epoch` alone.
-       */
+      /** Epoch published last; null if none was. An expiry under `next_start` is not published: it only raises `epoch`. */
       readonly toldEpoch: number | null;
     };
 
-/** What the vault is to be asked about a version. */
+/** An open question about a version for the vault. */
 export interface Question {
   readonly epoch: number;
   readonly since: Instant;
   readonly traceId: string;
 }
 
-/** How a set that follows its key stands to the newest version. */
+/** State of a set that follows the newest version of its key. */
 export interface Following {
-  /** Position in key-vault's feed from which the newest version is to be looked at; null when it was. */
+  /** Position in key-vault's feed of a change that remains to be checked; null without one. */
   readonly due: number | null;
-  /** Why the newest version could not be taken; null while there is nothing in the way. */
+  /** Why the newest version could not be assigned; null without an error. */
   readonly error: {
     readonly keyVersion: string;
     readonly code: string;
@@ -39,7 +36,7 @@ export interface Following {
   } | null;
 }
 
-/** The last move to another key. */
+/** The last rotation. */
 export interface Rotation {
   readonly generation: number;
   readonly progress:
@@ -48,7 +45,7 @@ export interface Rotation {
         readonly status: 'waiting';
         readonly reason: LossReason | 'UNKNOWN';
         readonly keyVersion: string;
-        /** Code of the refusal where the reason is `UNKNOWN`; absent where that was not kept. */
+        /** Code of the refusal if the reason is `UNKNOWN`. */
         readonly code?: string;
       }
     | { readonly status: 'finished'; readonly finishedAt: Instant };
@@ -57,16 +54,13 @@ export interface Rotation {
   readonly startedAt: Instant;
 }
 
-/** Everything a set that exists has. */
+/** The state of a set that exists. */
 export interface SetBody extends Founding {
   readonly options: SetOptions;
   readonly activeKey: KeyReference;
-  /**
-   * Older versions that something may still be wrapped under, oldest first; empty unless a move is unfinished (CMK-34). A
-   * move to another identity under the same key has none.
-   */
+  /** Older versions that DEKs may still be wrapped under, oldest first; empty after a rotation (CMK-34). */
   readonly previousKeys: readonly KeyReference[];
-  /** Rises with every change of the active key, from 1; never falls, also when a set follows a deleted one of its name. */
+  /** Rises with every change of the active key or identity, from 1; continues in a later set of the same name. */
   readonly generation: number;
   /** By key version, of the active and previous keys. */
   readonly access: Readonly<Record<string, KeyAccess>>;
@@ -81,12 +75,9 @@ export interface SetBody extends Founding {
   readonly identity: {
     /** Whether the principal exists at identity. */
     readonly isMade: boolean;
-    /** Principals of removed identities that exist there still. */
+    /** Principals of removed identities that still exist at identity. */
     readonly retiring: readonly string[];
-    /**
-     * When the identity was chosen, as long as no vault has said yes to it: what a refusal goes back to before that took
-     * nothing from it. Null once one did.
-     */
+    /** When the identity was chosen, until a vault first grants it access; then null. An earlier loss took nothing from it. */
     readonly ungrantedSince: Instant | null;
   };
 }
@@ -99,9 +90,9 @@ export interface SetBody extends Founding {
  *                         │                           └─────in use───────┘                                          │
  *                         └────────────────────────────refused──────────────────────────────────────────────────────┘
  *
- * A deleted name is free: create begins another set there, with another identity and a higher generation (CMK-39).
+ * A deleted name can be used again, by a set with another identity and a higher generation (CMK-39).
  *
- * While active its key may change: KeyAssigned ─▶ running ⇄ waiting ─▶ finished, told by `rotation`.
+ * A change of the key of an active set: KeyAssigned ─▶ running ⇄ waiting ─▶ finished (`rotation`).
  */
 export type DiskEncryptionSet =
   | { readonly status: 'absent' }
@@ -111,7 +102,7 @@ export type DiskEncryptionSet =
   | ({ readonly status: 'released' } & SetBody)
   | ({ readonly status: 'deleted' } & SetBody);
 
-/** A set whose keys are watched: it has disks, or may have again. */
+/** A set that has disks, or may get disks again. */
 export type LivingSet = Extract<DiskEncryptionSet, { status: 'active' | 'deleting' }>;
 
 export const initial: DiskEncryptionSet = { status: 'absent' };
@@ -126,7 +117,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       options: askedOptions,
       activeKey: key,
       previousKeys: [],
-      // Goes on above a deleted set of this name: whoever remembers a generation of that one takes it for outdated.
+      // Above that of a deleted set of this name, whose generations are outdated.
       generation: set.status === 'absent' ? 1 : set.generation + 1,
       access: {},
       questions: {},
@@ -161,107 +152,92 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
   }
 };
 
-/** Every version the set watches: the active one first. */
+/** The active version, then the previous ones. */
 export const keyVersionsOf = ({ activeKey, previousKeys }: SetBody): readonly string[] => [
   activeKey.keyVersion,
   ...previousKeys.map(({ keyVersion }) => keyVersion),
 ];
 
-type LifeEvent = Extract<SetEvent, { type: `Set${string}` }>;
+type KeyEvent = Exclude<SetEvent, { type: `Set${string}` }>;
 
-const evolveKeys = (set: SetBody, event: Exclude<SetEvent, LifeEvent>): Partial<SetBody> => {
-  switch (event.type) {
-    case 'KeyAssigned': {
-      const { key, generation, at } = event;
-      const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
-      const rotation = newRotation(generation, at);
-      const following = { ...set.following, error: null };
-      return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
-    }
-    case 'IdentityRemoved': {
-      const retiring = [...set.identity.retiring, event.principal];
-      return { principal: '', identity: { ...set.identity, isMade: false, retiring } };
-    }
-    case 'IdentityRetired': {
-      const retiring = set.identity.retiring.filter((principal) => principal !== event.principal);
-      return { identity: { ...set.identity, retiring } };
-    }
-    case 'IdentityReplaced': {
-      const { principal, generation, at } = event;
-      // What another identity lost or was asked about says nothing about this one; a loss stays until there is a yes.
-      const access = Object.entries(set.access).map(([version, known]) => [version, begunAnew(known)] as const);
-      return {
-        principal,
-        generation,
-        rotation: newRotation(generation, at),
-        access: Object.fromEntries(access),
-        questions: {},
-        identity: { ...set.identity, isMade: false, ungrantedSince: at },
-      };
-    }
-    case 'IdentityMade':
-      return { identity: { ...set.identity, isMade: true } };
-    case 'KeyAccessLost': {
-      const { keyVersion, reason, epoch, since, traceId } = event;
-      // A correction has the number of what was told before, and undoes nothing that came since.
-      const newest = Math.max(epoch, lostIn(set, keyVersion)?.epoch ?? 0);
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, toldEpoch: epoch });
-    }
-    case 'KeyAccessBarred': {
-      const { keyVersion, reason, epoch, since, traceId } = event;
-      const toldEpoch = lostIn(set, keyVersion)?.toldEpoch ?? null;
-      return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, toldEpoch });
-    }
-    case 'KeyAccessRestored': {
-      const { keyVersion, epoch, at } = event;
-      const identity = { ...set.identity, ungrantedSince: null };
-      return { ...withAccess(set, keyVersion, { state: 'available', epoch, since: at }), identity };
-    }
-    case 'KeyAccessQuestioned': {
-      const { type: _type, keyVersion, ...question } = event;
-      return { questions: { ...set.questions, [keyVersion]: question } };
-    }
-    case 'KeyAccessAnswered': {
-      const { [event.keyVersion]: _answered, ...questions } = set.questions;
-      const known = set.access[event.keyVersion];
-      const isNewer = event.granted && known?.state === 'available' && known.epoch < event.epoch;
-      return { questions, ...(isNewer ? withAccess(set, event.keyVersion, { ...known, epoch: event.epoch }) : {}) };
-    }
-    case 'NewerVersionNoticed':
-      return { following: { ...set.following, due: event.position } };
-    case 'NewestFollowed':
-      return { following: { due: dueAfter(set.following, event.position), error: null } };
-    case 'NewestNotFollowed': {
-      const { keyVersion, code, message, position, at } = event;
-      const known = set.following.error;
-      const isKnown = known?.keyVersion === keyVersion && known.code === code;
-      const error = { keyVersion, code, message, since: isKnown ? known.since : at };
-      return { following: { due: dueAfter(set.following, position), error } };
-    }
-    case 'RotationProgressed': {
-      const { resourcesCount, doneCount } = event;
-      return withRotation(set, { progress: { status: 'running' }, resourcesCount, doneCount });
-    }
-    case 'RotationWaiting': {
-      const { type: _type, generation: _generation, at: _at, ...wait } = event;
-      return withRotation(set, { progress: { status: 'waiting', ...wait } });
-    }
-    case 'RotationResumed':
-      return withRotation(set, { progress: { status: 'running' } });
-    case 'RotationFinished': {
-      const active = set.activeKey.keyVersion;
-      return {
-        ...withRotation(set, {
-          progress: { status: 'finished', finishedAt: event.at },
-          doneCount: set.rotation?.resourcesCount ?? 0,
-        }),
-        previousKeys: [],
-        access: only(set.access, active),
-        questions: only(set.questions, active),
-      };
-    }
-  }
+const keyChanges: {
+  readonly [Type in KeyEvent['type']]: (set: SetBody, event: Extract<KeyEvent, { type: Type }>) => Partial<SetBody>;
+} = {
+  KeyAssigned: (set, { key, generation, at }) => {
+    const previousKeys = [...set.previousKeys, set.activeKey].filter((old) => old.keyVersion !== key.keyVersion);
+    const rotation = newRotation(generation, at);
+    const following = { ...set.following, error: null };
+    return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
+  },
+  IdentityRemoved: ({ identity }, event) => {
+    const retiring = [...identity.retiring, event.principal];
+    return { principal: '', identity: { ...identity, isMade: false, retiring } };
+  },
+  IdentityRetired: ({ identity }, event) => ({
+    identity: { ...identity, retiring: identity.retiring.filter((principal) => principal !== event.principal) },
+  }),
+  // Losses and questions of the earlier identity do not apply to this one; a loss stays until access is granted.
+  IdentityReplaced: (set, { principal, generation, at }) => ({
+    principal,
+    generation,
+    rotation: newRotation(generation, at),
+    access: Object.fromEntries(Object.entries(set.access).map(([version, known]) => [version, withoutEpoch(known)])),
+    questions: {},
+    identity: { ...set.identity, isMade: false, ungrantedSince: at },
+  }),
+  IdentityMade: ({ identity }) => ({ identity: { ...identity, isMade: true } }),
+  KeyAccessLost: (set, { keyVersion, reason, epoch, since, traceId }) => {
+    // A correction repeats the epoch that was published before; a later epoch stays.
+    const newest = Math.max(epoch, lostIn(set, keyVersion)?.epoch ?? 0);
+    return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, toldEpoch: epoch });
+  },
+  KeyAccessBarred: (set, { keyVersion, reason, epoch, since, traceId }) => {
+    const toldEpoch = lostIn(set, keyVersion)?.toldEpoch ?? null;
+    return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, toldEpoch });
+  },
+  KeyAccessRestored: (set, { keyVersion, epoch, at }) => ({
+    ...withAccess(set, keyVersion, { state: 'available', epoch, since: at }),
+    identity: { ...set.identity, ungrantedSince: null },
+  }),
+  KeyAccessQuestioned: ({ questions }, { type: _type, keyVersion, ...question }) => ({
+    questions: { ...questions, [keyVersion]: question },
+  }),
+  KeyAccessAnswered: (set, { keyVersion, granted, epoch }) => {
+    const { [keyVersion]: _answered, ...questions } = set.questions;
+    const known = set.access[keyVersion];
+    const isNewer = granted && known?.state === 'available' && known.epoch < epoch;
+    return { questions, ...(isNewer ? withAccess(set, keyVersion, { ...known, epoch }) : {}) };
+  },
+  NewerVersionNoticed: ({ following }, { position }) => ({ following: { ...following, due: position } }),
+  NewestFollowed: ({ following }, { position }) => ({
+    following: { due: dueAfter(following, position), error: null },
+  }),
+  NewestNotFollowed: ({ following }, { keyVersion, code, message, position, at }) => {
+    const known = following.error;
+    const isKnown = known?.keyVersion === keyVersion && known.code === code;
+    const error = { keyVersion, code, message, since: isKnown ? known.since : at };
+    return { following: { due: dueAfter(following, position), error } };
+  },
+  RotationProgressed: (set, { resourcesCount, doneCount }) =>
+    withRotation(set, { progress: { status: 'running' }, resourcesCount, doneCount }),
+  RotationWaiting: (set, { type: _type, generation: _generation, at: _at, ...wait }) =>
+    withRotation(set, { progress: { status: 'waiting', ...wait } }),
+  RotationResumed: (set) => withRotation(set, { progress: { status: 'running' } }),
+  RotationFinished: (set, { at: finishedAt }) => ({
+    ...withRotation(set, {
+      progress: { status: 'finished', finishedAt },
+      doneCount: set.rotation?.resourcesCount ?? 0,
+    }),
+    previousKeys: [],
+    access: only(set.access, set.activeKey.keyVersion),
+    questions: only(set.questions, set.activeKey.keyVersion),
+  }),
 };
+
+const evolveKeys = <Type extends KeyEvent['type']>(
+  set: SetBody,
+  event: Extract<KeyEvent, { type: Type }>,
+): Partial<SetBody> => keyChanges[event.type as Type](set, event);
 
 const newRotation = (generation: number, startedAt: Instant): Rotation => ({
   generation,
@@ -271,7 +247,7 @@ const newRotation = (generation: number, startedAt: Instant): Rotation => ({
   startedAt,
 });
 
-/** What was noticed later than the look is still to be looked at. */
+/** A change after this position remains to be checked. */
 const dueAfter = ({ due }: Following, position: number): number | null => (due !== null && due > position ? due : null);
 
 const lostIn = ({ access }: SetBody, keyVersion: string): Extract<KeyAccess, { state: 'lost' }> | undefined => {
@@ -279,7 +255,7 @@ const lostIn = ({ access }: SetBody, keyVersion: string): Extract<KeyAccess, { s
   return known?.state === 'lost' ? known : undefined;
 };
 
-const begunAnew = (known: KeyAccess): KeyAccess =>
+const withoutEpoch = (known: KeyAccess): KeyAccess =>
   known.state === 'lost' && known.toldEpoch !== null ? { ...known, epoch: 0, toldEpoch: 0 } : { ...known, epoch: 0 };
 
 const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
@@ -294,6 +270,6 @@ const only = <Value>(record: Readonly<Record<string, Value>>, key: string): Read
   return value === undefined ? {} : { [key]: value };
 };
 
-/** Whether what is asked for would be where the set is (CMK-23). */
-export const isInRegionOf = (set: { readonly location: string }, wish: { readonly location: string }): boolean =>
-  isSameRegion(set.location, wish.location);
+/** Whether both are in the same region (CMK-23). */
+export const isInRegionOf = (set: { readonly location: string }, wanted: { readonly location: string }): boolean =>
+  isSameRegion(set.location, wanted.location);

@@ -1,13 +1,13 @@
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import { names, regionOf, subscriptionOf } from '@interlock/rpc';
-import { type SetEvent, upcast } from './events.ts';
+import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, evolve, initial, keyVersionsOf, type SetBody } from './state.ts';
 
-/** Whether a principal is to be made or deleted yet. */
-export const isIdentityUnsettled = ({ principal, identity }: SetBody): boolean =>
+/** Whether a principal remains to be created or deleted. */
+export const hasIdentityWork = ({ principal, identity }: SetBody): boolean =>
   identity.retiring.length > 0 || (principal !== '' && !identity.isMade);
 
-/** Value of the index `region`: how many sets of one subscription lie in one region (CMK-140). */
+/** Sets of one subscription in one region (CMK-140). */
 export const regionIndex = (name: string, location: string): IndexEntry => ({
   index: 'region',
   value: `${subscriptionOf(name)}|${regionOf(location)}`,
@@ -16,7 +16,7 @@ export const regionIndex = (name: string, location: string): IndexEntry => ({
 /** Sets that follow the newest version of their key (CMK-81). */
 export const followingIndex: IndexEntry = { index: 'following', value: 'newest' };
 
-/** Sets with something left to do: `soon`, or `later` where somebody else has to do something first. */
+/** Sets with remaining work: `soon`, or `later` if a user or time must act first. */
 export const pendingIndex = (when: 'soon' | 'later'): IndexEntry => ({ index: 'pending', value: when });
 
 const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): readonly IndexEntry[] => {
@@ -27,8 +27,8 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
     Object.keys(set.questions).length > 0 ||
     rotation === 'running' ||
     set.following.due !== null ||
-    isIdentityUnsettled(set);
-  // A version that is not valid yet becomes so by time alone, and nobody tells.
+    hasIdentityWork(set);
+  // A version becomes valid by time alone, without a fact.
   const isEarly = Object.values(set.access).some((one) => one.state === 'lost' && one.reason === 'KEY_NOT_YET_VALID');
   return [
     ...(isSoon ? [pendingIndex('soon')] : []),
@@ -36,13 +36,12 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
   ];
 };
 
-/** How sets are stored and found: by what a fact of key-vault or identity names, by region, and by what is left to do. */
+/** Sets and their indexes: what facts of key-vault and identity name, region, and remaining work. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
   stateVersion: 8,
   initial,
   evolve,
-  upcast,
   isGone: ({ status }) => status === 'absent' || status === 'deleted',
   indexes: (set, name) => {
     if (set.status === 'absent' || set.status === 'deleted') return [];

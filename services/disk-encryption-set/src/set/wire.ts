@@ -21,12 +21,12 @@ export const encryptionTypeOnWire = {
   platform_and_customer_keys: 'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS',
 } as const satisfies Record<EncryptionType, WireEncryptionType>;
 
-/** The reason as the API names it: the same text, known to the compiler as one of the enumeration. */
+/** A reason as the API names it. */
 export const reasonOnWire = (reason: LossReason | 'UNKNOWN'): WireReason =>
   reason === 'UNKNOWN' ? 'KEY_ACCESS_REASON_UNSPECIFIED' : reason;
 
 /**
- * Reads the encryption type of a request; the customer's key alone when it is not said (CMK-31).
+ * Reads the encryption type of a request; default: the customer's key alone (CMK-31).
  * @throws Rejection INVALID_ARGUMENT ENCRYPTION_TYPE_NOT_ALLOWED
  */
 export const encryptionTypeOf = (asked: WireEncryptionType): EncryptionType => {
@@ -47,14 +47,14 @@ export const encryptionTypeOf = (asked: WireEncryptionType): EncryptionType => {
   }
 };
 
-/** A set as the API shows it. @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND when it is not there */
+/** @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND */
 export const setOnWire = (loaded: Loaded<DiskEncryptionSet>): WireSet => {
   const { state } = loaded;
   if (state.status === 'absent' || state.status === 'deleted') throw setNotFound(loaded.id);
   return existedOnWire({ ...loaded, state });
 };
 
-/** The same for a set that may be deleted by now: what a deletion answers. */
+/** The same for a set that may be deleted: the response of a deletion. */
 export const existedOnWire = ({
   id,
   state,

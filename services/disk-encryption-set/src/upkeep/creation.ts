@@ -6,10 +6,10 @@ import { callFor, type SetParts } from '../sets.ts';
 import { isOutage } from './outages.ts';
 
 /**
- * Finishes a creation: makes the identity under the id the set has stored, then the set is created (CMK-04). Safe to
- * repeat after a crash at any step and beside another replica: the id is the same, so is the identity.
- * @throws Rejection where identity refuses for good: the creation is abandoned and nothing is left behind
- * @throws RpcFailure or a retryable Rejection where it does not answer: the set stays in creation, to be finished later
+ * Finishes a creation: creates the identity under the stored id, then the set (CMK-04). May be repeated at any step and beside
+ * another replica.
+ * @throws Rejection if identity refuses: the creation is abandoned
+ * @throws RpcFailure or a retryable Rejection if identity does not respond: the creation is finished later
  */
 export const finishCreation = async (
   { clock, sets, identities }: Pick<SetParts, 'clock' | 'sets' | 'identities'>,
@@ -28,6 +28,6 @@ export const finishCreation = async (
     }
     throw error;
   }
-  // By now the set may be deleted, and another one of its name being made with another identity.
+  // Meanwhile the set may be deleted, and a later one of its name have another identity.
   await sets.transact(set, answeredTo(principal, completeCreation(clock.now())), cause);
 };

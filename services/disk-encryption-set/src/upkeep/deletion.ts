@@ -3,25 +3,24 @@ import { completeDeletion, refuseDeletion, release } from '../set/decider.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { deleteIdentity } from './identity-change.ts';
 
-/** Facts may change a set while its users are looked for; so often they are looked for again before it is left for later. */
-const looksMax = 3;
+/** Attempts while facts change the set between the list of its users and the release. */
+const attemptsMax = 3;
 
-/** Users a refused deletion names: enough to see what kind they are. */
+/** Users that a refusal names. */
 const namedUsersMax = 10;
 
 /**
- * Finishes a deletion behind its barrier: with users the set stays (CMK-130), without any its identity goes, and then the
- * set (CMK-39). Safe to repeat after a crash at any step and beside another replica: only a released set loses its
- * identity, and a released set cannot come back.
+ * Finishes a deletion after its barrier: a set with users stays (CMK-130); otherwise its identity is deleted, then the set
+ * (CMK-39). May be repeated at any step and beside another replica: only a released set loses its identity.
  * @throws Rejection FAILED_PRECONDITION DISK_ENCRYPTION_SET_IN_USE naming up to 10 users
- * @throws RpcFailure or a retryable Rejection where somebody does not answer: the deletion is finished later
+ * @throws RpcFailure or a retryable Rejection if a service does not respond: the deletion is finished later
  */
 export const finishDeletion = async (
   { clock, sets, disks, identities }: Pick<SetParts, 'clock' | 'sets' | 'disks' | 'identities'>,
   set: string,
   cause: Cause,
 ): Promise<void> => {
-  for (let look = 1; ; look += 1) {
+  for (let attempt = 1; ; attempt += 1) {
     const { state, version } = await sets.load(set);
     if (state.status !== 'deleting') break;
     const { resources, nextPageToken } = await disks.listEncryptedResources(
@@ -34,12 +33,12 @@ export const finishDeletion = async (
       break;
     }
     try {
-      // As it was when nobody used it: one whose deletion was refused meanwhile, and begun again, may have users by now.
+      // At the listed version only: after a refused and restarted deletion the set may have users.
       await sets.transact(set, release(clock.now()), cause, { expected: version });
       break;
     } catch (error) {
       const isChanged = error instanceof Rejection && error.reason === 'ETAG_MISMATCH';
-      if (!isChanged || look >= looksMax) throw error;
+      if (!isChanged || attempt >= attemptsMax) throw error;
     }
   }
   const { state: released } = await sets.load(set);

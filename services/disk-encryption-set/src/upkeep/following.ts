@@ -9,23 +9,22 @@ import { isOutage } from './outages.ts';
 
 type Parts = Pick<SetParts, 'clock' | 'sets' | 'disks' | 'keyVault' | 'requirePurgeProtection'>;
 
-/** Code of the error of a set whose identity is gone (CMK-37). */
+/** Code of the error of a set whose identity is deleted (CMK-37). */
 const identityGone = 'ManagedServiceIdentityNotFound';
 
 /**
- * Moves a set that follows its key to the newest version that can be used (CMK-36, CMK-81). The vault says which that is;
- * it is held against the rules a key somebody assigns is held against, and the identity must be able to use it. What
- * stands in the way is kept with the set until a later look finds it gone. Against a change somebody makes meanwhile the
- * generation decides: the look was about another key then, and nothing of it is stored.
- * @returns whether the set has another key now
- * @throws RpcFailure or a retryable Rejection where somebody does not answer: the look is taken again later
+ * Assigns the newest usable version to a set that follows its key (CMK-36, CMK-81). It must meet the rules of an assigned key,
+ * and the identity must have access to it; otherwise the obstacle is stored until a later check. If the set's generation
+ * changes meanwhile, nothing is stored.
+ * @returns whether the key changed
+ * @throws RpcFailure or a retryable Rejection if a service does not respond: the check is repeated later
  */
 export const follow = async (parts: Parts, set: string, cause: Cause): Promise<boolean> => {
   const { clock, sets, keyVault } = parts;
   const { state } = await sets.load(set);
   if (state.status !== 'active' || !state.options.autoKeyRotation) return false;
   const { keyVersion: active } = state.activeKey;
-  const look = { generation: state.generation, position: state.following.due ?? 0 };
+  const check = { generation: state.generation, position: state.following.due ?? 0 };
   let candidate = active;
   try {
     const found = await keyVault.findNewerKeyVersion({ keyVersion: active, resource: set }, callFor(cause));
@@ -38,7 +37,7 @@ export const follow = async (parts: Parts, set: string, cause: Cause): Promise<b
       );
     }
     const newer = found.newer === undefined ? undefined : await usable(parts, set, state, found.newer, cause);
-    const { events } = await sets.transact(set, followNewest(clock.now(), look, newer), cause);
+    const { events } = await sets.transact(set, followNewest(clock.now(), check, newer), cause);
     return events.some(({ type }) => type === 'KeyAssigned');
   } catch (error) {
     if (!(error instanceof Rejection) || isOutage(error)) throw error;
@@ -47,15 +46,15 @@ export const follow = async (parts: Parts, set: string, cause: Cause): Promise<b
       keyVersion: candidate,
       code: isGone ? identityGone : error.reason,
       message: isGone
-        ? `automatic rotation is off because the identity of the set, ${state.principal}, was not found: give the set a new one`
+        ? `automatic rotation is off because the identity of the set, ${state.principal}, does not exist: give the set a new one`
         : error.message,
     };
-    await sets.transact(set, missNewest(clock.now(), look, obstacle), cause);
+    await sets.transact(set, missNewest(clock.now(), check, obstacle), cause);
     return false;
   }
 };
 
-/** A newer version as the set will name it, if it fits the set and the identity can use it. @throws Rejection why not */
+/** A newer version, checked for the set and its identity. @throws Rejection if it cannot be assigned */
 const usable = async (
   { clock, disks, requirePurgeProtection }: Parts,
   set: string,
@@ -64,14 +63,14 @@ const usable = async (
   cause: Cause,
 ) => {
   const subscription = subscriptionOf(set);
-  const wish = {
+  const rules = {
     location,
     subscription,
     isOwnTenant: tenant === found.tenant,
     sourceVault: '',
     requirePurgeProtection,
   };
-  const key = checkKey(clock.now(), found, wish);
+  const key = checkKey(clock.now(), found, rules);
   const { keyVersion } = key;
   const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
   if (!answer.granted) throw answer.rejection;

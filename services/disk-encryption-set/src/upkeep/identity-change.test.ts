@@ -11,12 +11,12 @@ import { FINAL_EPOCH } from '../set/reasons.ts';
 import { versionOf } from '../testing/test-neighbours.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { finishDeletion } from './deletion.ts';
-import { settleIdentity } from './identity-change.ts';
+import { reconcileIdentity } from './identity-change.ts';
 
 const other = 'principals/00000000-0000-4000-8000-000000000002';
 const third = 'principals/00000000-0000-4000-8000-000000000003';
 const run = async (parts: TestSets): Promise<void> => {
-  await settleIdentity(parts, setName, testCause);
+  await reconcileIdentity(parts, setName, testCause);
 };
 
 /** A set whose identity was removed, and another one chosen; nothing of it is done at identity yet. */
@@ -55,8 +55,8 @@ test('G7: a set asks for nothing as an identity that is not made yet, and for ev
   // What a run did that began before the set got this identity: it made none, and goes on to what is in question.
   assert.equal(await checkAccess(parts, setName, testCause), false);
   assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
-  assert.equal(await settleIdentity(parts, setName, testCause), true, 'there is something to ask about');
-  assert.equal(await settleIdentity(parts, setName, testCause), false);
+  assert.equal(await reconcileIdentity(parts, setName, testCause), true, 'there is something to ask about');
+  assert.equal(await reconcileIdentity(parts, setName, testCause), false);
   parts.neighbours.epoch = 5;
   assert.equal(await checkAccess(parts, setName, testCause), true);
   const state = await parts.state();
@@ -65,7 +65,7 @@ test('G7: a set asks for nothing as an identity that is not made yet, and for ev
 
 test('two replicas that settle the same change make one identity', async () => {
   const parts = await begun();
-  const settled = await Promise.all([1, 2].map(() => settleIdentity(parts, setName, testCause)));
+  const settled = await Promise.all([1, 2].map(() => reconcileIdentity(parts, setName, testCause)));
   assert.deepEqual([...parts.neighbours.principals.keys()], [principal, other]);
   assert.deepEqual(settled.sort(), [false, true], 'and one of them asks about it');
   assert.equal((await parts.history()).filter((type) => type === 'IdentityMade').length, 1);
@@ -84,7 +84,7 @@ test('G1: an identity that was taken away is deleted while nobody says whether i
   await parts.decide(startDeletion(5));
   parts.neighbours.outage = (_call, method) => (method === 'listEncryptedResources' ? 'before' : undefined);
   await assert.rejects(finishDeletion(parts, setName, testCause));
-  assert.equal(await settleIdentity(parts, setName, testCause), false);
+  assert.equal(await reconcileIdentity(parts, setName, testCause), false);
   const state = await parts.state();
   assert.deepEqual(state.status === 'deleting' && state.identity.retiring, []);
   assert.deepEqual([...parts.neighbours.principals], [[principal, { owner: setName, isDeleted: true }]]);
@@ -113,7 +113,7 @@ test('CMK-39: an identity that was taken away while it was being made is not lef
     await run(parts);
     return identities.createManagedIdentity(...wish);
   };
-  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  await reconcileIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
@@ -126,7 +126,7 @@ test('CMK-39: an identity that was made once its set was deleted is not left beh
     await finishDeletion(parts, setName, testCause);
     return identities.createManagedIdentity(...wish);
   };
-  await settleIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
+  await reconcileIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
   assert.equal((await parts.state()).status, 'deleted');
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
@@ -147,7 +147,7 @@ test('G7: the end of an identity that is heard while the set gets another takes 
     await parts.decide(replaceIdentity(4, other));
     return parts.sets.transactMany(...transaction);
   };
-  const { identity } = reactions({ ...parts, sets: { ...parts.sets, transactMany }, attend: () => undefined });
+  const { identity } = reactions({ ...parts, sets: { ...parts.sets, transactMany }, schedule: () => undefined });
   const event = IdentityEvent.fromPartial({ event: { $case: 'principalDeleted', value: { principal } } });
   const fact = Fact.fromPartial({
     type: 'PrincipalDeleted',

@@ -20,7 +20,7 @@ import {
   testSets,
   yesAt,
 } from '../testing/test-sets.ts';
-import { upkeep } from './upkeep.ts';
+import { Upkeep } from './upkeep.ts';
 
 /** Runs the watchdogs until the set is as wanted. */
 const watchUntil = async (
@@ -31,7 +31,7 @@ const watchUntil = async (
 ): Promise<void> => {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const work = upkeep({
+  const work = new Upkeep({
     ...parts,
     clock: systemClock,
     random: systemRandom,
@@ -46,7 +46,7 @@ const watchUntil = async (
     },
     signal,
   });
-  const watching = work.watchdogs.map((watchdog) => watchdog(signal));
+  const watching = work.watchdogs().map((watchdog) => watchdog(signal));
   const limit = AbortSignal.timeout(120_000);
   try {
     for (let position = 0; !(await isDone()); position = await parts.store.head()) {

@@ -8,161 +8,157 @@ import type { SetParts } from '../sets.ts';
 import { finishCreation } from './creation.ts';
 import { finishDeletion } from './deletion.ts';
 import { follow } from './following.ts';
-import { settleIdentity } from './identity-change.ts';
+import { reconcileIdentity } from './identity-change.ts';
 import { isOutage } from './outages.ts';
 import { type WorkQueue, workQueue } from './work-queue.ts';
 
-/** Sets settled at once: one call to another service each. */
-const settledAtOnce = 32;
-/** Sets whose disks move at once: each is many calls. */
-const rotatedAtOnce = 4;
-/** Sets whose newest version is looked for at once. */
-const followedAtOnce = 8;
-/** Sets a look of a watchdog takes in hand at once, and the most it lets wait; it goes on behind them a little later. */
-const watchedAtOnce = 1_000;
+/** Sets in work at once, by kind of work: a reconciliation is one call to another service, a rotation many. */
+const concurrency = { reconcile: 32, rotate: 4, follow: 8 } as const;
+/** Sets of one page of a watchdog, and the most that may wait in its queue before it adds more. */
+const pageSize = 1_000;
 
-/** How often what stands still is looked for. */
+/** Intervals of the watchdogs, in milliseconds. */
 export interface UpkeepSettings {
-  /** Milliseconds between looks at what nobody needs to be waited for. */
+  /** For work that waits for nothing. */
   readonly watchdogMs: number;
-  /** Milliseconds between tries of what waits for a key. */
+  /** For work that waits for a key. */
   readonly rotationRetryMs: number;
-  /** Milliseconds between looks for a newer version of the keys that are followed (CMK-81). */
+  /** For newer versions of the keys that sets follow (CMK-81). */
   readonly rotationCheckIntervalMs: number;
   readonly rotation: RotationSettings;
 }
 
-/** The work that goes on behind requests and facts. */
-export interface Upkeep {
-  /** Does soon what a set has left to do: finish its creation or deletion, ask about its keys, move its disks. */
-  attend(set: string, cause: Cause): void;
-  /** Takes up what stands still, after a crash or an outage; returns when `signal` is aborted. */
-  readonly watchdogs: readonly ((signal: AbortSignal) => Promise<void>)[];
-  /** Resolves once nothing is in hand. */
-  idle(): Promise<void>;
-}
-
-/**
- * Makes the upkeep of sets. What is left to do is read from the stored state of a set, never remembered here, so a
- * replica that stops loses nothing and two replicas do at worst the same twice.
- */
-export const upkeep = (
-  parts: SetParts & {
-    readonly random: Random;
-    readonly log: Logger;
-    readonly tracer: Tracer;
-    readonly settings: UpkeepSettings;
-    readonly signal: AbortSignal;
-  },
-): Upkeep => {
-  const { clock, sets, random, log, tracer, settings, signal } = parts;
-
-  const traced = (name: string, set: string, cause: Cause, work: () => Promise<void>): Promise<void> => {
-    const parent = contextFromTraceparent(cause.traceparent);
-    const attributes = { [DomainAttribute.diskEncryptionSet]: set };
-    return inSpan(tracer, name, { kind: SpanKind.INTERNAL, parent, attributes }, work);
-  };
-  const report = (set: string, error: unknown): void => {
-    const isAwaited = isOutage(error) || error instanceof Rejection;
-    if (signal.aborted) log.info('work on a set was interrupted', { set, error });
-    else if (isAwaited) log.warn('work on a set is taken up again later', { set, error });
-    else log.error('work on a set failed and is taken up again later', { set, error });
-  };
-
-  const rotations: WorkQueue = workQueue({
-    limit: rotatedAtOnce,
-    signal,
-    report,
-    run: (set, cause) =>
-      traced('rotate set', set, cause, () => rotate({ ...parts, settings: settings.rotation, signal }, set, cause)),
-  });
-  const settling: WorkQueue = workQueue({
-    limit: settledAtOnce,
-    signal,
-    report,
-    run: (set, cause) =>
-      traced('settle set', set, cause, async () => {
-        const { state } = await sets.load(set);
-        if (state.status === 'creating') await finishCreation(parts, set, cause);
-        if (state.status === 'deleting' || state.status === 'released') await finishDeletion(parts, set, cause);
-        const isRestored = await checkAccess(parts, set, cause);
-        const { state: settled } = await sets.load(set);
-        if (settled.status !== 'active') return;
-        if (settled.rotation?.progress.status === 'waiting' && isRestored) rotations.add(set, cause);
-        const { due, error } = settled.following;
-        if (due !== null || error !== null) following.add(set, cause);
-      }),
-  });
-  // Apart from what is asked of disks: an identity that was taken away must not live on behind a host that gives no answer (G1).
-  const identities: WorkQueue = workQueue({
-    limit: settledAtOnce,
-    signal,
-    report,
-    run: (set, cause) =>
-      traced('settle identity', set, cause, async () => {
-        if (await settleIdentity(parts, set, cause)) attend(set, cause);
-      }),
-  });
-  const following: WorkQueue = workQueue({
-    limit: followedAtOnce,
-    signal,
-    report,
-    run: (set, cause) =>
-      traced('follow key', set, cause, async () => {
-        if (await follow(parts, set, cause)) attend(set, cause);
-      }),
-  });
-
-  /**
-   * A look at one kind of sets every so often, at once first: what a crash left behind waits for nobody. It takes so many in
-   * hand and goes on behind them a little later, until it has seen all: no set is passed over for those before it, and none
-   * waits longer for being one of many.
-   */
-  const watchdog =
-    (index: IndexEntry, everyMs: number, queue: WorkQueue, take: (set: string, cause: Cause) => void) =>
-    async (stopping: AbortSignal): Promise<void> => {
-      let after: string | undefined;
-      while (!stopping.aborted && !signal.aborted) {
-        let isOver = false;
-        try {
-          if (queue.waiting() < watchedAtOnce) {
-            const from = after === undefined ? {} : { after };
-            const { items, next } = await sets.list({ index, ...from, limit: watchedAtOnce });
-            for (const { id } of items) take(id, ownCause(random));
-            after = next;
-            isOver = next === undefined;
-          }
-        } catch (error) {
-          // The store is away: everything it holds is still there at the next look.
-          log.warn('the watchdog could not look', { error });
-        }
-        await clock.sleep(isOver ? everyMs : Math.min(everyMs, settings.watchdogMs), stopping);
-      }
-    };
-  const attend = (set: string, cause: Cause): void => {
-    identities.add(set, cause);
-    settling.add(set, cause);
-    rotations.add(set, cause);
-  };
-
-  return {
-    attend,
-    watchdogs: [
-      watchdog(pendingIndex('soon'), settings.watchdogMs, settling, attend),
-      watchdog(pendingIndex('later'), settings.rotationRetryMs, settling, attend),
-      watchdog(followingIndex, settings.rotationCheckIntervalMs, following, following.add),
-    ],
-    async idle() {
-      await identities.idle();
-      await settling.idle();
-      await following.idle();
-      await settling.idle();
-      await rotations.idle();
-    },
-  };
+type Parts = SetParts & {
+  readonly random: Random;
+  readonly log: Logger;
+  readonly tracer: Tracer;
+  readonly settings: UpkeepSettings;
+  readonly signal: AbortSignal;
 };
 
-const ownCause = (random: Random): Cause => {
+/**
+ * The work of sets outside of requests and facts. The stored state of a set is the only record of what remains: a replica
+ * that stops loses nothing, and two replicas at worst do the same work twice.
+ */
+export class Upkeep {
+  readonly #parts: Parts;
+  /** Separate from the rest: a disk host that does not respond must not keep a removed identity alive (G1). */
+  readonly #identities: WorkQueue;
+  readonly #reconciliations: WorkQueue;
+  readonly #rotations: WorkQueue;
+  readonly #follows: WorkQueue;
+
+  constructor(parts: Parts) {
+    this.#parts = parts;
+    const { settings, signal } = parts;
+    this.#identities = this.#queue('reconcile identity', concurrency.reconcile, async (set, cause) => {
+      if (await reconcileIdentity(parts, set, cause)) this.schedule(set, cause);
+    });
+    this.#reconciliations = this.#queue('reconcile set', concurrency.reconcile, (set, cause) =>
+      this.#reconcile(set, cause),
+    );
+    this.#rotations = this.#queue('rotate set', concurrency.rotate, (set, cause) =>
+      rotate({ ...parts, settings: settings.rotation, signal }, set, cause),
+    );
+    this.#follows = this.#queue('follow key', concurrency.follow, async (set, cause) => {
+      if (await follow(parts, set, cause)) this.schedule(set, cause);
+    });
+  }
+
+  /** Schedules what remains of a set: its creation or deletion, its questions, its identity, its rotation. */
+  readonly schedule = (set: string, cause: Cause): void => {
+    this.#identities.add(set, cause);
+    this.#reconciliations.add(set, cause);
+    this.#rotations.add(set, cause);
+  };
+
+  /** Loops that resume work after a crash or an outage; each returns when its signal is aborted. */
+  watchdogs(): readonly ((signal: AbortSignal) => Promise<void>)[] {
+    const { watchdogMs, rotationRetryMs, rotationCheckIntervalMs } = this.#parts.settings;
+    const follow = this.#follows.add;
+    return [
+      (signal) => this.#watch(pendingIndex('soon'), watchdogMs, this.#reconciliations, this.schedule, signal),
+      (signal) => this.#watch(pendingIndex('later'), rotationRetryMs, this.#reconciliations, this.schedule, signal),
+      (signal) => this.#watch(followingIndex, rotationCheckIntervalMs, this.#follows, follow, signal),
+    ];
+  }
+
+  /** Resolves when nothing is in work. */
+  async idle(): Promise<void> {
+    const queues = [this.#identities, this.#reconciliations, this.#follows, this.#reconciliations, this.#rotations];
+    for (const queue of queues) await queue.idle();
+  }
+
+  #queue(name: string, limit: number, work: (set: string, cause: Cause) => Promise<void>): WorkQueue {
+    const { tracer, signal } = this.#parts;
+    return workQueue({
+      limit,
+      signal,
+      report: (set, error) => this.#report(set, error),
+      run: (set, cause) => {
+        const parent = contextFromTraceparent(cause.traceparent);
+        const attributes = { [DomainAttribute.diskEncryptionSet]: set };
+        return inSpan(tracer, name, { kind: SpanKind.INTERNAL, parent, attributes }, () => work(set, cause));
+      },
+    });
+  }
+
+  async #reconcile(set: string, cause: Cause): Promise<void> {
+    const { sets } = this.#parts;
+    const { state } = await sets.load(set);
+    if (state.status === 'creating') await finishCreation(this.#parts, set, cause);
+    if (state.status === 'deleting' || state.status === 'released') await finishDeletion(this.#parts, set, cause);
+    const isRestored = await checkAccess(this.#parts, set, cause);
+    const { state: after } = await sets.load(set);
+    if (after.status !== 'active') return;
+    if (after.rotation?.progress.status === 'waiting' && isRestored) this.#rotations.add(set, cause);
+    const { due, error } = after.following;
+    if (due !== null || error !== null) this.#follows.add(set, cause);
+  }
+
+  #report(set: string, error: unknown): void {
+    const { log, signal } = this.#parts;
+    const isExpected = isOutage(error) || error instanceof Rejection;
+    if (signal.aborted) log.info('work on a set was interrupted', { set, error });
+    else if (isExpected) log.warn('work on a set will be retried', { set, error });
+    else log.error('work on a set failed and will be retried', { set, error });
+  }
+
+  /**
+   * Adds every set of an index, page by page, and starts again after `everyMs`; the first time at once. A page waits until the
+   * queue has room, so a long list neither fills the memory nor delays its last sets until the next round.
+   */
+  async #watch(
+    index: IndexEntry,
+    everyMs: number,
+    queue: WorkQueue,
+    add: (set: string, cause: Cause) => void,
+    stopping: AbortSignal,
+  ): Promise<void> {
+    const { clock, sets, random, log, settings, signal } = this.#parts;
+    let after: string | undefined;
+    while (!stopping.aborted && !signal.aborted) {
+      let isEnd = false;
+      try {
+        if (queue.waiting() < pageSize) {
+          const { items, next } = await sets.list({
+            index,
+            ...(after === undefined ? {} : { after }),
+            limit: pageSize,
+          });
+          for (const { id } of items) add(id, newCause(random));
+          after = next;
+          isEnd = next === undefined;
+        }
+      } catch (error) {
+        log.warn('a watchdog could not list sets and will try again', { error });
+      }
+      await clock.sleep(isEnd ? everyMs : Math.min(everyMs, settings.watchdogMs), stopping);
+    }
+  }
+}
+
+const newCause = (random: Random): Cause => {
   const id = random.uuid();
   return { correlationId: id, causationId: id, caller: 'system:disk-encryption-set' };
 };

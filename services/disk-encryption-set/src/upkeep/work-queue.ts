@@ -1,20 +1,17 @@
 import type { Cause } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 
-/** Work on sets, one run of a set at a time. */
+/** Runs work on sets, for one set at a time only once. */
 export interface WorkQueue {
-  /** Runs the work for a set soon. While it is running for that set already, it runs once more afterwards. */
+  /** Schedules a run for a set; a run in progress is followed by another. */
   add(set: string, cause: Cause): void;
-  /** Sets that wait for their turn. */
+  /** Number of sets that wait. */
   waiting(): number;
-  /** Resolves once nothing is running or waiting. */
+  /** Resolves when nothing runs or waits. */
   idle(): Promise<void>;
 }
 
-/**
- * Makes a queue that runs work for at most `limit` sets at once. A failed run is reported and not repeated here: whoever
- * looks after what stands still adds the set again. Nothing is begun after `signal` is aborted.
- */
+/** A queue with at most `limit` runs at once. A failed run is reported; a watchdog adds the set again. No run starts after `signal` is aborted. */
 export const workQueue = (options: {
   readonly limit: number;
   readonly run: (set: string, cause: Cause) => Promise<void>;
@@ -25,9 +22,9 @@ export const workQueue = (options: {
   const waiting = new Map<string, Cause>();
   const running = new Map<string, Promise<void>>();
 
-  const begin = (set: string, cause: Cause): void => {
+  const start = (set: string, cause: Cause): void => {
     waiting.delete(set);
-    // Work outlives the request that asked for it, so it must not inherit its deadline.
+    // A run must not inherit the deadline of the request that scheduled it.
     const done = outsideOfCalls(() => run(set, cause))
       .catch((error: unknown) => report(set, error))
       .finally(() => {
@@ -40,7 +37,7 @@ export const workQueue = (options: {
     if (signal.aborted) waiting.clear();
     for (const [set, cause] of waiting) {
       if (running.size >= limit) return;
-      if (!running.has(set)) begin(set, cause);
+      if (!running.has(set)) start(set, cause);
     }
   };
 
