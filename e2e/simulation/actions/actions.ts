@@ -1,4 +1,4 @@
-import type { Stage } from '../workload/stage.ts';
+import type { Action } from './action.ts';
 import { dataActions } from './data.ts';
 import { diskActions } from './disks.ts';
 import { keyActions } from './keys.ts';
@@ -6,15 +6,7 @@ import { machineActions } from './machines.ts';
 import { purgeActions } from './purges.ts';
 import { setActions } from './sets.ts';
 
-/** Something somebody does, by chance. */
-export interface Action {
-  readonly name: string;
-  /** How often it is chosen, against the others. */
-  readonly weight: number;
-  /** Does it on whatever it picks; does nothing when there is nothing to do it on. */
-  run(stage: Stage): Promise<void>;
-}
-
+/** Everything that a history does at random, faults aside. */
 export const actions: readonly Action[] = [
   ...dataActions,
   ...machineActions,
@@ -23,16 +15,3 @@ export const actions: readonly Action[] = [
   ...setActions,
   ...purgeActions,
 ];
-
-/** One of them, by weight. */
-export const pickByWeight = <One extends { readonly weight: number }>(
-  { random }: Pick<Stage, 'random'>,
-  all: readonly One[],
-): One => {
-  let left = random.fraction() * all.reduce((sum, { weight }) => sum + weight, 0);
-  for (const one of all) {
-    left -= one.weight;
-    if (left < 0) return one;
-  }
-  return random.pick(all);
-};

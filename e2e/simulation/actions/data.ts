@@ -1,6 +1,6 @@
 import { type DataAccess, flush, readSomething, writeSomething } from '../workload/io.ts';
 import type { Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 
 /** A disk of a guest that runs now, as the guest has it. */
 export const guestAccess = ({ world, random }: Stage): DataAccess | undefined => {

@@ -1,8 +1,8 @@
-import type { KnownDisk } from '../oracle/disks.ts';
+import type { KnownDisk } from '../../oracle/model/disks.ts';
 import { encryptionOf, group, location, plannedSets } from '../workload/estate.ts';
 import { readSomething, writeSomething } from '../workload/io.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 import { newDisk } from './machines.ts';
 
 /** Disks and snapshots there may be, so that a history stays small. */

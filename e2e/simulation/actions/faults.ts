@@ -63,7 +63,7 @@ export const faults: readonly Fault[] = [
     weight: 4,
     strike(stage) {
       // Two at once, one of which may end in the middle of its work: what is decided twice, and by whom, must not show.
-      const { world, random, troubles } = stage;
+      const { world, random, disturbances } = stage;
       const service = random.pick(replicated);
       stage.begin(() => world.faults.restart(service, 1));
       if (random.chance(0.5)) return;
@@ -72,14 +72,14 @@ export const faults: readonly Fault[] = [
       stage.later(5_000 + random.fraction() * 20_000, async () => {
         world.faults.crash(service, replica);
         // Calls that it had in hand are without an answer, and its share of the work waits for the next to take it.
-        const end = troubles.begin(service);
+        const end = disturbances.begin(service);
         if (replica === 1) {
           end();
           return;
         }
         await world.clock.sleep(random.fraction() * 10_000);
         await world.faults.restart(service, replica);
-        troubles.noteStart(service);
+        disturbances.noteStart(service);
         end();
       });
     },
@@ -124,7 +124,7 @@ export const faults: readonly Fault[] = [
     name: 'crash',
     weight: 4,
     strike(stage) {
-      const { world, random, troubles } = stage;
+      const { world, random, disturbances } = stage;
       const service = random.pick([...services, 'disk', 'disk'] as const);
       // Its successor on another machine cannot know that it has ended, and waits its lease out.
       const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
@@ -133,10 +133,10 @@ export const faults: readonly Fault[] = [
         return crashDisk(stage, isShort && random.chance(0.5) ? loseMachine : crash);
       }
       world.faults.crash(service);
-      const end = troubles.begin(service);
+      const end = disturbances.begin(service);
       stage.later(random.fraction() * 3_000, async () => {
         await world.faults.restart(service);
-        troubles.noteStart(service);
+        disturbances.noteStart(service);
         end();
       });
     },

@@ -1,7 +1,7 @@
 import { pickRevocation } from '../runs/revocations.ts';
 import { keyOf, plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 
 /** How long a revocation lasts: an instant, less than a lease, or well beyond it. */
 const holdMs = ({ random }: Stage): number => {
@@ -33,7 +33,7 @@ export const revokeForAWhile = async (
   if (await take(stage, set, keyVersion)) counts.revocations += 1;
   stage.later(lastsMs, async () => {
     await give(stage, set, keyVersion);
-    if (truth.losses.standing(setName(set.id), keyVersion, 'opening').length === 0) counts.returns += 1;
+    if (truth.losses.blockers(setName(set.id), keyVersion, 'opening').length === 0) counts.returns += 1;
   });
 };
 
@@ -41,7 +41,7 @@ export const revokeForAWhile = async (
 const preview = async (stage: Stage, keyVersion: string): Promise<void> => {
   const { clients, judge, random } = stage;
   if (random.chance(0.5)) return;
-  const before = judge.foreseen(keyVersion);
+  const before = judge.forecast(keyVersion);
   const request = { target: { $case: 'keyVersion', value: keyVersion }, action: 'DISABLE' } as const;
   const { value } = await attempt(stage, 'impact', keyVersion, () => clients.sets.previewImpact(request));
   if (value) judge.onPreview(keyVersion, value.impacts, before);

@@ -1,8 +1,8 @@
 import { itemError } from '@interlock/rpc';
-import type { KnownMachine } from '../oracle/machines.ts';
+import type { KnownMachine } from '../../oracle/model/machines.ts';
 import { encryptionOf, group, location, machineDisks, type PlannedDisk, plannedSets } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 
 const pickMachine = (
   { truth, random }: Stage,

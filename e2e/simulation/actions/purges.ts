@@ -1,7 +1,7 @@
 import { grant } from '../runs/revocations.ts';
 import { group, keyOf, location, plannedSets, plannedVaults, setName, vaultOf } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 import { assignTo, resume } from './sets.ts';
 
 /** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */

@@ -1,6 +1,6 @@
 import { keyOf, ownerToken, plannedSets, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
-import type { Action } from './actions.ts';
+import type { Action } from './action.ts';
 
 /** Versioned URL of a key version, as its vault writes it. */
 export const keyUrlOf = (keyVersion: string): string => {

@@ -13,7 +13,7 @@ import { hashSecret } from '../../../services/identity/src/token/tokens.ts';
 import { assemble as assembleKeyVault } from '../../../services/key-vault/src/assemble.ts';
 import { SimulatedRsa } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
-import type { CipherWatch } from '../oracle/ciphers.ts';
+import type { CipherWatch } from '../truth/cipher-watch.ts';
 
 /** The settings a history may choose, in milliseconds; the bounds of G1 and G2 follow from them. */
 export interface SimulatedSettings {
@@ -198,7 +198,7 @@ export const createDeployment = (founding: Founding, random: SeededRandom, setti
             snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
             leases: settings.leases,
             host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
-            watchCipher: hardware.ciphers.watch,
+            watchCipher: (cipher, disk) => hardware.ciphers.watch(cipher, disk),
           },
         }),
       compute: (seams) =>

@@ -12,7 +12,7 @@ import { busOver } from '../faults/faulty-bus.ts';
 import { faultyStore } from '../faults/faulty-store.ts';
 import { createGate, type Gate } from '../faults/gate.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
-import type { CipherWatch } from '../oracle/ciphers.ts';
+import type { CipherWatch } from '../truth/cipher-watch.ts';
 import type { Hardware } from './deployment.ts';
 import { type Cuts, nameOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';

@@ -21,8 +21,8 @@ import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from '..
 import { installForgetfulSignals } from '../faults/forgetful-signals.ts';
 import { linkBetween } from '../faults/network.ts';
 import { openStorageRecord, type StorageRecord } from '../faults/storage-record.ts';
-import { type Answered, toldLink } from '../oracle/answers.ts';
-import { openCipherWatch } from '../oracle/ciphers.ts';
+import { CipherWatch } from '../truth/cipher-watch.ts';
+import { observedLink, type Responded } from '../truth/responses.ts';
 import {
   createDeployment,
   type Founding,
@@ -94,7 +94,7 @@ export interface SimulatedCloud {
   /** Calls the listener with every commit, at the moment it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
   /** Calls the listener with every answer a service gave that reached its caller. */
-  onAnswer(listener: (answered: Answered) => void): void;
+  onResponse(listener: (responded: Responded) => void): void;
   /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
   readonly log: readonly string[];
   note(line: string): void;
@@ -135,7 +135,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const serviceLog: string[] = [];
 
   const listeners: ((committed: Committed) => void)[] = [];
-  const answerListeners: ((answered: Answered) => void)[] = [];
+  const responseListeners: ((responded: Responded) => void)[] = [];
   const stores = new Map(
     workloads.map((service) => {
       const store = memoryStore({
@@ -170,7 +170,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const sealKeys = createMemorySealKeyStore();
   for (const [id, record] of image?.sealKeys ?? []) await sealKeys.create(id, record);
   const guests = simulatedDriver(clock);
-  const ciphers = openCipherWatch();
+  const ciphers = new CipherWatch();
   const ownChance = chance.fork('deployment');
   const founding = image?.founding ?? foundCloud(ownChance);
   const deployment = createDeployment(founding, ownChance.fork('tokens'), settings);
@@ -217,7 +217,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     shareTtlMs: settings.shareTtlMs,
     ownSeams: (replica) => processes.begin(replica),
     linkBetween: (from, to) =>
-      toldLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, answerListeners),
+      observedLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, responseListeners),
     chooseReplica: (running) => choice.pick(running),
   });
   const cloud: InProcessCloud = await clock.drive(starting);
@@ -257,12 +257,12 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     slotMac: platformKey(founding.masterKeys.disk, chance.fork('headers')).slotMac,
     storage,
     guests,
-    hasCipher: ciphers.has,
+    hasCipher: (disk) => ciphers.has(disk),
     onCommit: (listener) => {
       listeners.push(listener);
     },
-    onAnswer: (listener) => {
-      answerListeners.push(listener);
+    onResponse: (listener) => {
+      responseListeners.push(listener);
     },
     log,
     note,

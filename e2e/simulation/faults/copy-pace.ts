@@ -1,6 +1,6 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
-import { beginningOf, isEndOfCopy } from '../oracle/copies.ts';
+import { beginningOf, isEndOfCopy } from '../../oracle/model/copies.ts';
 
 /**
  * How long the storage takes over copies. Volumes are small here, so that a copy would be over before anything could happen to

@@ -5,7 +5,7 @@ import type { VirtualClock } from '@interlock/runtime';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
 import { type Cuts, nameOf, type Part } from '../cloud/parts.ts';
 import type { Processes } from '../cloud/processes.ts';
-import type { HeaderSlots } from '../oracle/headers.ts';
+import type { HeaderSlots } from '../truth/headers.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { FaultRates } from './fault-rates.ts';
 import { noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';

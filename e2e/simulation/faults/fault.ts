@@ -1,5 +1,5 @@
+import type { Disturbed } from '../../oracle/model/disturbances.ts';
 import type { Stage } from '../workload/stage.ts';
-import type { Struck } from '../workload/troubles.ts';
 
 /** A fault and how it ends: each strikes for a time and is over then. */
 export interface Fault {
@@ -15,11 +15,11 @@ export const durationMs = ({ random }: Stage): number =>
 /** Notes the trouble and has it end after its time, or when the history ends all faults. */
 export const during = (
   stage: Stage,
-  struck: readonly Struck[],
+  struck: readonly Disturbed[],
   heal: () => void,
   lastsMs = durationMs(stage),
 ): void => {
-  const end = stage.troubles.begin(...struck);
+  const end = stage.disturbances.begin(...struck);
   stage.later(lastsMs, async () => {
     heal();
     end();
@@ -28,13 +28,13 @@ export const during = (
 
 /** Ends the disk host, and with it the power of its storage, and has it started again. */
 export const crashDisk = (stage: Stage, how: (service: 'disk') => void): void => {
-  const { world, random, truth, troubles } = stage;
+  const { world, random, truth, disturbances } = stage;
   how('disk');
   for (const content of truth.contents.values()) content.crash();
-  const end = troubles.begin('disk');
+  const end = disturbances.begin('disk');
   stage.later(random.fraction() * 3_000, async () => {
     await world.faults.restart('disk');
-    troubles.noteStart('disk');
+    disturbances.noteStart('disk');
     end();
   });
 };

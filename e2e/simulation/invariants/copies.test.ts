@@ -1,22 +1,25 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { DiskContent } from '../../oracle/model/content.ts';
+import type { CopyUnderWay } from '../../oracle/model/copies.ts';
+import type { KnownDisk } from '../../oracle/model/disks.ts';
+import type { Blocker } from '../../oracle/model/losses.ts';
+import { openFindings } from '../../oracle/verdict.ts';
 import { simulatedSettings } from '../cloud/deployment.ts';
 import { createSimulatedCloud } from '../cloud/simulated-cloud.ts';
-import { openContent } from '../oracle/content.ts';
-import type { CopyUnderWay } from '../oracle/copies.ts';
-import type { KnownDisk } from '../oracle/disks.ts';
-import type { Standing } from '../oracle/losses.ts';
-import { openTruth } from '../oracle/oracle.ts';
 import { estateImage } from '../runs/estate-image.ts';
-import { openTrial } from '../runs/history-log.ts';
+import { openTruth } from '../truth/truth.ts';
 import { clientsOf, diskName, group } from '../workload/estate.ts';
-import { copyJudge } from './copies.ts';
+import { CopyJudge } from './copies.ts';
+
+const { leases, authzTtlMs } = simulatedSettings;
 
 const known = (name: string, isSnapshot: boolean): KnownDisk => ({
   name,
   isSnapshot,
   sku: isSnapshot ? undefined : 'premium_ssd',
   set: `set of ${name}`,
+  keyVersion: `key of ${name}`,
   volumeId: `volume of ${name}`,
   attachedTo: '',
   open: undefined,
@@ -26,22 +29,23 @@ const known = (name: string, isSnapshot: boolean): KnownDisk => ({
   isChanging: false,
 });
 
-/** A judge of a snapshot `copy` of a disk `source`, in which what is in the way of either is for the test to say. */
+/** A judge of a snapshot `copy` of a disk `source`, with blockers that the test chooses. */
 const judging = () => {
   const source = known('source', false);
   const target = known('copy', true);
-  const standing = new Map<string, readonly Standing[]>();
+  const blockers = new Map<string, readonly Blocker[]>();
   const underWay = new Map<string, CopyUnderWay>();
   const disks = new Map([source, target].map((disk) => [disk.name, disk]));
   const stored = new Set([source.volumeId, target.volumeId]);
   let nowMs = 0;
-  const log = openTrial(() => nowMs);
-  const judge = copyJudge({
-    world: { settings: simulatedSettings, volumes: { volumeIds: () => [...stored], peek: () => undefined } },
+  const log = openFindings(() => nowMs);
+  const judge = new CopyJudge({
+    volumes: { volumeIds: () => [...stored], peek: () => undefined },
     log,
     truth: {
       nowMs: () => nowMs,
-      standing: ({ name }) => standing.get(name) ?? [],
+      blockers: ({ name }) => blockers.get(name) ?? [],
+      boundAfter: ({ sinceMs, owner }) => sinceMs + leases.ttlMs + (owner === 'identity' ? authzTtlMs : 0),
       disks: { disks, keyVersionOf: ({ name }) => `key of ${name}`, headerOf: () => undefined },
       losses: { access: { modulusOf: () => undefined } },
       contents: new Map(),
@@ -55,17 +59,16 @@ const judging = () => {
     underWay,
     disks,
     stored,
-    lose: (name: string, owner: Standing['owner'] = 'key-vault') =>
-      standing.set(name, [{ reason: 'ACCESS_DENIED', sinceMs: 1_000, owner }]),
+    lose: (name: string, owner: Blocker['owner'] = 'key-vault') =>
+      blockers.set(name, [{ reason: 'ACCESS_DENIED', sinceMs: 1_000, owner }]),
     /** The copy is recorded. */
     recordAt(ms: number) {
       nowMs = ms;
-      judge.onMade({ name: 'copy', source: { ...source }, target, content: openContent() });
+      judge.onMade({ name: 'copy', source: { ...source }, target, content: new DiskContent() });
     },
   };
 };
 
-const { leases, authzTtlMs } = simulatedSettings;
 /** Of a loss at 1 s that the vault decided. */
 const boundMs = 1_000 + leases.ttlMs;
 
@@ -85,7 +88,7 @@ test('judge of copies, G1: none is recorded after the bound when the key of eith
   assert.equal(unharmed.log.violation, undefined);
 });
 
-test('judge of copies, G1: what identity decided reaches a vault only when its word is over', () => {
+test('judge of copies, G1: a decision of identity reaches a vault only when its cached copy is too old', () => {
   const inTime = judging();
   inTime.lose('source', 'identity');
   inTime.recordAt(boundMs + authzTtlMs);
@@ -96,12 +99,12 @@ test('judge of copies, G1: what identity decided reaches a vault only when its w
   assert.equal(late.log.violation?.guarantee, 'G1');
 });
 
-test('judge of copies, G1: a source that is gone or under another set by now was not used under the key it has', () => {
+test('judge of copies, G1: a source that is deleted or under another set now was not used under the key it has now', () => {
   const gone = judging();
   gone.lose('source');
   gone.source.set = 'another set';
   const moved = { ...gone.source, set: 'set of source' };
-  gone.judge.onMade({ name: 'copy', source: moved, target: known('copy', true), content: openContent() });
+  gone.judge.onMade({ name: 'copy', source: moved, target: known('copy', true), content: new DiskContent() });
   assert.equal(gone.log.violation, undefined);
   const deleted = judging();
   deleted.lose('source');
@@ -110,16 +113,16 @@ test('judge of copies, G1: a source that is gone or under another set by now was
   assert.equal(deleted.log.violation, undefined);
 });
 
-test('judge of copies, G2: once everything has settled nothing is in the making or being deleted, and no files are left', () => {
+test('judge of copies, G2: once everything has settled no copy or deletion is in progress, and no files are left', () => {
   const settled = judging();
   settled.judge.checkAll(settled.log);
   assert.equal(settled.log.violation, undefined);
 
   const making = judging();
-  const capture = openContent().beginCapture();
+  const capture = new DiskContent().beginCapture();
   making.underWay.set('v', { name: 'copy', volumeId: 'v', from: 'source', source: undefined, capture });
   making.judge.checkAll(making.log);
-  assert.match(making.log.violation?.actual ?? '', /in the making/);
+  assert.match(making.log.violation?.actual ?? '', /in progress/);
 
   const deleting = judging();
   deleting.source.isDeleting = true;
@@ -132,7 +135,7 @@ test('judge of copies, G2: once everything has settled nothing is in the making 
   assert.match(left.log.violation?.actual ?? '', /volume of copy/);
 });
 
-test('judge of copies, G5: the bytes of a copy on storage are held against what was written to its source', async () => {
+test('judge of copies, G5: the bytes of a copy on storage are compared with what was written to its source', async () => {
   const { cloud: image, commits } = await estateImage();
   for (const [isLost, guarantee] of [
     [false, undefined],
@@ -141,8 +144,8 @@ test('judge of copies, G5: the bytes of a copy on storage are held against what 
     const world = await createSimulatedCloud({ seed: 5, image });
     const truth = openTruth(world);
     for (const committed of commits) truth.apply(committed);
-    const log = openTrial(world.clock.monotonicMs);
-    const judge = copyJudge({ world, log, truth });
+    const log = openFindings(world.clock.monotonicMs);
+    const judge = new CopyJudge({ volumes: world.volumes, log, truth });
     const sourceDisk = diskName('spare-house');
     // As if a write had been acknowledged that never came to the storage.
     if (isLost) truth.contentOf(sourceDisk).beginWrite({ first: 8, count: 8 }, 3)('done');

@@ -2,76 +2,108 @@ import { openDiskCipher } from '../../../services/disk/src/host/cipher/dek.ts';
 import { sectorSize } from '../../../services/disk/src/host/storage/sector.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { SimulatedSettings } from '../cloud/deployment.ts';
-import type { AccessTruth } from '../oracle/access.ts';
-import { sectorCells } from '../oracle/content.ts';
-import type { CopyTruth, MadeCopy } from '../oracle/copies.ts';
-import type { DiskTruth, KnownDisk } from '../oracle/disks.ts';
-import type { Truth } from '../oracle/oracle.ts';
-import type { Verdict } from '../runs/history-log.ts';
-import { sectorsInUse } from '../workload/io.ts';
-import { seconds } from './io.ts';
+import type { AccessTruth } from '../../oracle/model/access.ts';
+import { sectorCells } from '../../oracle/model/content.ts';
+import type { CopyTruth, MadeCopy } from '../../oracle/model/copies.ts';
+import type { KnownDisk } from '../../oracle/model/disks.ts';
+import type { Truth } from '../../oracle/model/truth.ts';
+import { type Findings, seconds } from '../../oracle/verdict.ts';
+import type { StoredDisks } from '../truth/stored-disks.ts';
+import { sectorsInUse } from '../workload/sectors.ts';
 
 /** Bytes of a DEK at the start of what is wrapped. */
 const dekBytes = 32;
 
-/**
- * Copies: snapshots, disks made of disks and snapshots, and changes of encryption that copy. None is recorded after the bound
- * when the key of either end was lost meanwhile (CMK-110, the bound is that of G1); what is recorded holds the bytes of its source
- * (G5); and what fails or is deleted leaves nothing, neither in the making for ever nor on storage (G2).
- */
-export const copyJudge = (parts: {
-  readonly world: {
-    readonly settings: Pick<SimulatedSettings, 'leases' | 'authzTtlMs'>;
-    readonly volumes: Pick<MemoryVolumeFiles, 'volumeIds' | 'peek'>;
-  };
-  readonly log: Verdict;
-  readonly truth: Pick<Truth, 'contents' | 'standing' | 'nowMs'> & {
-    readonly disks: Pick<DiskTruth, 'disks' | 'headerOf' | 'keyVersionOf'>;
+interface Parts {
+  readonly volumes: Pick<MemoryVolumeFiles, 'volumeIds' | 'peek'>;
+  readonly log: Findings;
+  readonly truth: Pick<Truth, 'contents' | 'blockers' | 'boundAfter' | 'nowMs'> & {
+    readonly disks: Pick<StoredDisks, 'disks' | 'headerOf' | 'keyVersionOf'>;
     readonly losses: { readonly access: Pick<AccessTruth, 'modulusOf'> };
     readonly copies: Pick<CopyTruth, 'underWay'>;
   };
-}) => {
-  const { world, log, truth } = parts;
-  const { settings, volumes } = world;
+}
 
-  /** From when on no copy from or to the disk may be recorded; undefined while its key can be used. */
-  const boundOf = (end: KnownDisk): { readonly boundMs: number; readonly why: string } | undefined => {
-    const bounds = truth.standing(end, 'opening').map(({ reason, sinceMs, owner }) => ({
-      boundMs: sinceMs + settings.leases.ttlMs + (owner === 'identity' ? settings.authzTtlMs : 0),
-      why: `${reason} since ${seconds(sinceMs)}`,
-    }));
-    return bounds.toSorted((a, b) => a.boundMs - b.boundMs)[0];
-  };
+/**
+ * Copies: snapshots, disks made of disks and snapshots, and changes of encryption that copy. None is recorded after the bound
+ * if the key of either end was lost meanwhile (CMK-110, the bound is that of G1); what is recorded holds the bytes of its source
+ * (G5); and what fails or is deleted leaves nothing behind, neither a copy in progress nor files (G2).
+ */
+export class CopyJudge {
+  readonly #parts: Parts;
 
-  /** The source, where it is still what was copied: not deleted, and not put under another set or volume. */
-  const sourceOf = ({ source }: MadeCopy): KnownDisk | undefined => {
-    const now = source && truth.disks.disks.get(source.name);
-    if (!now || !source) return undefined;
-    // Of a change of encryption the volume it was copied from is still there at this moment.
-    if (now.volumeId !== source.volumeId) return source;
-    return now.set === source.set ? now : undefined;
-  };
+  constructor(parts: Parts) {
+    this.#parts = parts;
+  }
 
-  const checkInTime = (copy: MadeCopy): void => {
+  onMade(copy: MadeCopy): void {
+    this.#checkInTime(copy);
+    this.#checkBytes(copy.target, 'once it is recorded');
+  }
+
+  /** Looks at what must hold once there is no disturbance any more. */
+  checkAll(log: Findings): void {
+    const { truth, volumes } = this.#parts;
+    for (const { name, from } of truth.copies.underWay.values()) {
+      log.violate('G2', `the copy ${name} of ${from} is complete, or has failed`, 'it is still in progress');
+      return;
+    }
+    const known = new Set<string>();
+    for (const { volumeId, name, isDeleting } of truth.disks.disks.values()) {
+      known.add(volumeId);
+      if (isDeleting) log.violate('G2', `${name} is deleted: its deletion began`, 'it is still being deleted');
+    }
+    const left = volumes.volumeIds().filter((volumeId) => !known.has(volumeId));
+    if (left.length === 0) return;
+    log.violate('G2', 'what was deleted or has failed leaves no files', `volumes without a disk: ${left.join(', ')}`);
+  }
+
+  /** Looks at every snapshot again at the end: its content is immutable. */
+  checkEnd(): void {
+    for (const disk of this.#parts.truth.disks.disks.values()) {
+      if (disk.isSnapshot && !disk.isDeleting) this.#checkBytes(disk, 'at the end');
+    }
+  }
+
+  #checkInTime(copy: MadeCopy): void {
+    const { truth, log } = this.#parts;
     for (const [end, which] of [
-      [sourceOf(copy), 'source'],
+      [this.#sourceOf(copy), 'source'],
       [copy.target, 'copy'],
     ] as const) {
       if (!end || truth.disks.keyVersionOf(end) === '') continue;
-      const bound = boundOf(end);
-      if (!bound || truth.nowMs() <= bound.boundMs) continue;
-      log.violate(
-        'G1',
-        `no copy is recorded after ${seconds(bound.boundMs)} whose ${which} is under ${truth.disks.keyVersionOf(end)} of ${end.set}: ${bound.why}`,
-        `${copy.name} of ${copy.source?.name} was recorded`,
-      );
+      const blockers = truth.blockers(end, 'opening').map((one) => ({ ...one, boundMs: truth.boundAfter(one) }));
+      const [first] = blockers.toSorted((a, b) => a.boundMs - b.boundMs);
+      if (!first || truth.nowMs() <= first.boundMs) continue;
+      const key = `${truth.disks.keyVersionOf(end)} of ${end.set}: ${first.reason} since ${seconds(first.sinceMs)}`;
+      const expected = `no copy is recorded after ${seconds(first.boundMs)} whose ${which} is under ${key}`;
+      log.violate('G1', expected, `${copy.name} of ${copy.source?.name} was recorded`);
       return;
     }
-  };
+  }
 
-  /** What a disk or snapshot holds, opened from what lies on storage; undefined where that takes a key nobody has. */
-  const bytesOf = (disk: KnownDisk): Buffer | undefined => {
+  /** The source, if it is still what was copied: not deleted, and not moved to another set or volume. */
+  #sourceOf({ source }: MadeCopy): KnownDisk | undefined {
+    const now = source && this.#parts.truth.disks.disks.get(source.name);
+    if (!now || !source) return undefined;
+    // Of a change of encryption the source volume still exists at this moment.
+    if (now.volumeId !== source.volumeId) return source;
+    return now.set === source.set ? now : undefined;
+  }
+
+  /** Compares what is on storage with what the copy may hold. */
+  #checkBytes(disk: KnownDisk, when: string): void {
+    const content = this.#parts.truth.contents.get(disk.name);
+    const bytes = content && this.#bytesOf(disk);
+    if (!content || !bytes) return;
+    const wrong = content.beginRead({ first: 0, count: sectorsInUse * sectorCells })(bytes);
+    if (wrong === undefined) return;
+    this.#parts.log.violate('G5', `${when}, ${disk.name} holds the bytes of its source`, wrong);
+  }
+
+  /** What a disk or snapshot holds, decrypted from storage; undefined if no existing key opens it. */
+  #bytesOf(disk: KnownDisk): Buffer | undefined {
+    const { truth, volumes } = this.#parts;
     const header = disk.set === '' ? undefined : truth.disks.headerOf(disk);
     const n = header && truth.losses.access.modulusOf(header.wrap.keyVersion);
     if (!header || n === undefined) return undefined;
@@ -86,47 +118,5 @@ export const copyJudge = (parts: {
     }
     cipher.destroy();
     return bytes;
-  };
-
-  /** Holds what lies on storage against what the copy may hold. */
-  const checkBytes = (disk: KnownDisk, when: string): void => {
-    const content = truth.contents.get(disk.name);
-    const bytes = content && bytesOf(disk);
-    if (!content || !bytes) return;
-    const wrong = content.beginRead({ first: 0, count: sectorsInUse * sectorCells })(bytes);
-    if (wrong !== undefined) log.violate('G5', `${when}, ${disk.name} holds the bytes of what it is a copy of`, wrong);
-  };
-
-  return {
-    onMade(copy: MadeCopy): void {
-      checkInTime(copy);
-      checkBytes(copy.target, 'once it is recorded');
-    },
-    /** Looks at what must be so once nothing goes wrong any more. */
-    checkAll(verdict: Verdict): void {
-      for (const { name, from } of truth.copies.underWay.values()) {
-        verdict.violate('G2', `the copy ${name} of ${from} is made, or has failed`, 'it is still in the making');
-        return;
-      }
-      const known = new Set<string>();
-      for (const { volumeId, name, isDeleting } of truth.disks.disks.values()) {
-        known.add(volumeId);
-        if (isDeleting) verdict.violate('G2', `${name} is gone: its deletion began`, 'it is still being deleted');
-      }
-      const left = volumes.volumeIds().filter((volumeId) => !known.has(volumeId));
-      if (left.length > 0) {
-        verdict.violate(
-          'G2',
-          'what was deleted or has failed leaves no files',
-          `volumes of nobody: ${left.join(', ')}`,
-        );
-      }
-    },
-    /** Looks at every snapshot once more: nobody can write to one. */
-    checkEnd(): void {
-      for (const disk of truth.disks.disks.values()) {
-        if (disk.isSnapshot && !disk.isDeleting) checkBytes(disk, 'at the end');
-      }
-    },
-  };
-};
+  }
+}

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { headerJudge } from './headers.ts';
+import { checkHeaders } from './headers.ts';
 
 const line = (volumeId: string) => JSON.stringify({ message: 'storage returned', volumeId, reason: 'HEADER_BEHIND' });
 
@@ -9,7 +9,7 @@ test('G6: a header that the service had to write again is a violation where no f
     const violations: string[] = [];
     const log = { violate: (guarantee: string) => void violations.push(guarantee) };
     const truth = { disks: { wasReplaced: (volumeId: string) => volumeId === 'replaced' } };
-    headerJudge({ world: { serviceLog }, log, truth }).checkEnd();
+    checkHeaders({ world: { serviceLog }, log, truth });
     return violations;
   };
   assert.deepEqual(violationsOf(['{"message":"another"}', line('replaced')]), []);

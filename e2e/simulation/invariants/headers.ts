@@ -1,26 +1,21 @@
+import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import type { Truth } from '../oracle/oracle.ts';
-import type { HistoryLog } from '../runs/history-log.ts';
+import type { SimulatedTruth } from '../truth/truth.ts';
 
 /**
- * G6: headers on storage keep up with the events by themselves. The disk service writes a header again that is behind them, or
- * damaged; where no fault has put another one there, it was the service that did not write it as it should.
+ * G6: headers on storage keep up with the events. The disk service writes a header again that is behind them or damaged. If no
+ * fault replaced the header, the service itself failed to write it. @param parts the service log of the whole history
  */
-export const headerJudge = (parts: {
+export const checkHeaders = (parts: {
   readonly world: Pick<SimulatedCloud, 'serviceLog'>;
-  readonly log: Pick<HistoryLog, 'violate'>;
-  readonly truth: { readonly disks: Pick<Truth['disks'], 'wasReplaced'> };
-}) => {
+  readonly log: Pick<Findings, 'violate'>;
+  readonly truth: { readonly disks: Pick<SimulatedTruth['disks'], 'wasReplaced'> };
+}): void => {
   const { world, log, truth } = parts;
-  return {
-    /** Looks at what the service reported in the whole history. */
-    checkEnd(): void {
-      for (const line of world.serviceLog) {
-        if (!line.includes('"HEADER_')) continue;
-        const { resource, volumeId, reason }: Record<string, unknown> = JSON.parse(line);
-        if (typeof volumeId !== 'string' || truth.disks.wasReplaced(volumeId)) continue;
-        log.violate('G6', `the header of ${resource} is the one its events record, without a fault`, String(reason));
-      }
-    },
-  };
+  for (const line of world.serviceLog) {
+    if (!line.includes('"HEADER_')) continue;
+    const { resource, volumeId, reason }: Record<string, unknown> = JSON.parse(line);
+    if (typeof volumeId !== 'string' || truth.disks.wasReplaced(volumeId)) continue;
+    log.violate('G6', `the header of ${resource} is the one its events record, without a fault`, String(reason));
+  }
 };

@@ -2,22 +2,12 @@ import type { RecordedEvent, RowChange } from '@interlock/event-store';
 import type { DekWrap } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import type { DiskEncryptionSet } from '../../../services/disk-encryption-set/src/set/state.ts';
 import { openSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
-import type { Truth } from '../oracle/oracle.ts';
-import type { Verdict } from '../runs/history-log.ts';
+import type { KnownDisk } from '../../oracle/model/disks.ts';
+import type { Findings } from '../../oracle/verdict.ts';
+import type { SimulatedTruth } from '../truth/truth.ts';
 
-/** What was found of a wrap. It is asked for again and again, and as long as its sector lies there it is the same object. */
+/** What was found of a wrap. It is checked again and again, and stays the same object while its sector does not change. */
 const tried = new WeakMap<DekWrap, { readonly wrong: string | undefined }>();
-
-/** Why a wrap does not open with the version it names; undefined when it does, or that is gone. */
-const wrongWrap = ({ losses }: Truth, wrap: DekWrap): string | undefined => {
-  const n = losses.access.modulusOf(wrap.keyVersion);
-  if (n === undefined) return undefined;
-  const known = tried.get(wrap);
-  if (known) return known.wrong;
-  const wrong = whyNotOpened(n, wrap);
-  tried.set(wrap, { wrong });
-  return wrong;
-};
 
 const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | undefined => {
   try {
@@ -29,87 +19,101 @@ const whyNotOpened = (n: string, { algorithm, wrapped }: DekWrap): string | unde
 };
 
 /**
- * G6: what a set says about its keys is held against the headers on storage. A version that is neither active nor among
- * `previousKeys` is needed by no disk and no snapshot, so its owner may destroy it.
+ * G6: what a set shows about its keys is compared with the headers on storage. No disk and no snapshot needs a version that is
+ * neither active nor among `previousKeys`, so its owner may destroy it.
  */
-export const rotationJudge = ({ log, truth }: { readonly log: Verdict; readonly truth: Truth }) => {
-  const checkSet = (name: string, when: string, verdict: Verdict): void => {
-    const set = truth.losses.sets.get(name);
+export class RotationJudge {
+  readonly #log: Findings;
+  readonly #truth: SimulatedTruth;
+
+  constructor({ log, truth }: { readonly log: Findings; readonly truth: SimulatedTruth }) {
+    this.#log = log;
+    this.#truth = truth;
+  }
+
+  /** What a set shows as its keys covers every header, at the moment it is stored. */
+  onRows(rows: readonly RowChange[]): void {
+    for (const { table, key, row } of rows) {
+      if (table.startsWith('set_v') && row !== null) this.#checkRow(key, row as unknown as DiskEncryptionSet);
+    }
+  }
+
+  /** A key was purged: everything lost with it is under a set that shows that key. */
+  onPurge(): void {
+    for (const disk of this.#truth.disks.disks.values()) {
+      const set = this.#truth.losses.sets.get(disk.set);
+      if (!set || set.isDeleted || disk.isDeleting || disk.isChanging || !this.#truth.isGone(disk)) continue;
+      const keyVersion = this.#truth.disks.keyVersionOf(disk);
+      if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
+      const expected = `${disk.set} shows every key in use: ${disk.name} was lost with ${keyVersion}`;
+      this.#log.violate('G6', expected, 'it does not show this one');
+    }
+  }
+
+  onEvent({ stream, type }: RecordedEvent): void {
+    if (type !== 'RotationFinished' && type !== 'KeyAssigned') return;
+    this.#checkSet(stream.slice('set-'.length), `at ${type}`, this.#log);
+  }
+
+  checkAll(log: Findings): void {
+    for (const disk of this.#truth.disks.disks.values()) {
+      if (disk.isDeleting || disk.isChanging || !this.#truth.disks.isReplaced(disk)) continue;
+      log.violate('G6', `the header of ${disk.name} is again the one its events record`, 'storage has another');
+    }
+    for (const name of this.#truth.losses.sets.keys()) this.#checkSet(name, 'once everything has settled', log);
+  }
+
+  /** Disks of a set that are neither being deleted nor between two sets: `CopyJudge` judges a change that does not end. */
+  #disksOf(set: string): readonly KnownDisk[] {
+    return [...this.#truth.disks.disks.values()].filter(
+      (disk) => disk.set === set && !disk.isDeleting && !disk.isChanging,
+    );
+  }
+
+  #checkSet(name: string, when: string, log: Findings): void {
+    const set = this.#truth.losses.sets.get(name);
     if (!set || set.isDeleted) return;
-    for (const disk of truth.disks.disks.values()) {
-      // Between two sets its header may be under a key of either; a change that does not end is for the judge of copies.
-      if (disk.set !== name || disk.isDeleting || disk.isChanging) continue;
-      const keyVersion = truth.disks.keyVersionOf(disk);
+    for (const disk of this.#disksOf(name)) {
+      const keyVersion = this.#truth.disks.keyVersionOf(disk);
       if (keyVersion === '') {
-        verdict.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
+        log.violate('G5', `the header of ${disk.name} can be read`, 'neither of its slots is good');
         return;
       }
-      const header = truth.disks.headerOf(disk);
-      const unopened = header && wrongWrap(truth, header.wrap);
+      const header = this.#truth.disks.headerOf(disk);
+      const unopened = header && this.#wrongWrap(header.wrap);
       if (unopened !== undefined) {
-        verdict.violate(
-          'G6',
-          `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`,
-          unopened,
-        );
+        const expected = `${when}, the wrap of ${disk.name} opens with ${keyVersion}, as its header says`;
+        log.violate('G6', expected, unopened);
         return;
       }
       if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
-      verdict.violate(
-        'G6',
-        `${when}, ${disk.name} is under the active key of ${name} (${set.activeKey}) or one of its previous ones`,
-        `its header says ${keyVersion || 'nothing readable'}`,
-      );
-      return;
-    }
-  };
-  /** What the set itself shows as its keys must cover every header, at the moment it is stored. */
-  const checkRow = (name: string, row: DiskEncryptionSet): void => {
-    if (row.status !== 'active') return;
-    const shown = new Set([row.activeKey, ...row.previousKeys].map(({ keyVersion }) => keyVersion));
-    for (const disk of truth.disks.disks.values()) {
-      if (disk.set !== name || disk.isDeleting || disk.isChanging) continue;
-      const keyVersion = truth.disks.keyVersionOf(disk);
-      if (keyVersion === '' || shown.has(keyVersion)) continue;
       log.violate(
         'G6',
-        `${name} shows every key something is under: ${disk.name} is under ${keyVersion}`,
-        [...shown].join(', '),
+        `${when}, ${disk.name} is under the active key of ${name} (${set.activeKey}) or one of its previous ones`,
+        `its header says ${keyVersion}`,
       );
       return;
     }
-  };
+  }
 
-  return {
-    onRows(rows: readonly RowChange[]): void {
-      for (const { table, key, row } of rows) {
-        if (table.startsWith('set_v') && row !== null) checkRow(key, row as unknown as DiskEncryptionSet);
-      }
-    },
-    /** A key was destroyed: whatever is lost with it is under a set that says it needs that key. */
-    onPurge(): void {
-      for (const disk of truth.disks.disks.values()) {
-        const set = truth.losses.sets.get(disk.set);
-        if (!set || set.isDeleted || disk.isDeleting || disk.isChanging || !truth.isGone(disk)) continue;
-        const keyVersion = truth.disks.keyVersionOf(disk);
-        if (keyVersion === set.activeKey || set.previousKeys.has(keyVersion)) continue;
-        log.violate(
-          'G6',
-          `${disk.set} shows every key something is under: ${disk.name} went with ${keyVersion}`,
-          'not this',
-        );
-      }
-    },
-    onEvent({ stream, type }: RecordedEvent): void {
-      if (type === 'RotationFinished' || type === 'KeyAssigned')
-        checkSet(stream.slice('set-'.length), `at ${type}`, log);
-    },
-    checkAll(verdict: Verdict): void {
-      for (const disk of truth.disks.disks.values()) {
-        if (disk.isDeleting || disk.isChanging || !truth.disks.isReplaced(disk)) continue;
-        verdict.violate('G6', `the header of ${disk.name} is again the one its events record`, 'storage has another');
-      }
-      for (const name of truth.losses.sets.keys()) checkSet(name, 'once everything has settled', verdict);
-    },
-  };
-};
+  #checkRow(name: string, row: DiskEncryptionSet): void {
+    if (row.status !== 'active') return;
+    const shown = new Set([row.activeKey, ...row.previousKeys].map(({ keyVersion }) => keyVersion));
+    for (const disk of this.#disksOf(name)) {
+      const keyVersion = this.#truth.disks.keyVersionOf(disk);
+      if (keyVersion === '' || shown.has(keyVersion)) continue;
+      const expected = `${name} shows every key in use: ${disk.name} is under ${keyVersion}`;
+      this.#log.violate('G6', expected, [...shown].join(', '));
+      return;
+    }
+  }
+
+  /** Why a wrap does not open with the version it names; undefined if it does, or that version is gone. */
+  #wrongWrap(wrap: DekWrap): string | undefined {
+    const n = this.#truth.losses.access.modulusOf(wrap.keyVersion);
+    if (n === undefined) return undefined;
+    const known = tried.get(wrap) ?? { wrong: whyNotOpened(n, wrap) };
+    tried.set(wrap, known);
+    return known.wrong;
+  }
+}

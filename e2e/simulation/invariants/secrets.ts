@@ -1,9 +1,9 @@
 import { workloads } from '@interlock/host';
 import type { DiskHeader } from '../../../services/disk/src/host/header/disk-header-format.ts';
 import { openSimulatedWrap, simulatedPrivateKey } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
+import type { Findings } from '../../oracle/verdict.ts';
 import type { CloudImage, SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import type { Truth } from '../oracle/oracle.ts';
-import type { HistoryLog } from '../runs/history-log.ts';
+import type { SimulatedTruth } from '../truth/truth.ts';
 
 /** Bytes of a DEK at the start of what is wrapped. */
 const dekBytes = 32;
@@ -17,7 +17,7 @@ const formsOf = (secret: Uint8Array): readonly string[] => {
   return [whole.toString('base64'), whole.toString('base64url'), bytes.toString('hex'), `[${[...bytes].join(',')}]`];
 };
 
-/** Forms of the DEK under a header. Of disks that a history begins with, every history asks anew. */
+/** Forms of the DEK under a header; every history needs those of the disks it begins with. */
 const formsKnown = new WeakMap<DiskHeader, readonly string[]>();
 
 /** @param n modulus of the version that wraps it, which `openSimulatedWrap` opens it with */
@@ -30,67 +30,63 @@ const formsOfDek = (header: DiskHeader, n: string): readonly string[] => {
   return known;
 };
 
-/** What histories of this process began with and was looked through: it cannot hold what was made later. */
+/** Images that were searched: they cannot hold secrets made later. */
 const clean = new WeakSet<CloudImage>();
 
-/**
- * G8: no plaintext DEK and no private key is in any event, row or line of a log. The DEKs are those that really wrap the
- * data, opened here from the headers.
- */
-export const secretsJudge = (parts: {
+interface Parts {
   readonly world: SimulatedCloud;
-  readonly log: HistoryLog;
-  readonly truth: Truth;
-}) => {
-  const { world, log, truth } = parts;
-  const secrets = (): ReadonlyMap<string, readonly string[]> => {
-    const found = new Map<string, readonly string[]>();
-    for (const disk of truth.disks.disks.values()) {
-      const header = truth.disks.headerOf(disk);
-      const n = header && truth.losses.access.modulusOf(header.wrap.keyVersion);
-      if (header && n !== undefined) found.set(`the DEK of ${disk.name}`, formsOfDek(header, n));
-    }
-    for (const keyVersion of truth.losses.access.keyVersions()) {
-      const n = truth.losses.access.modulusOf(keyVersion);
-      if (n !== undefined) found.set(`the private half of ${keyVersion}`, formsOf(simulatedPrivateKey(n)));
-    }
-    return found;
-  };
+  readonly truth: SimulatedTruth;
+}
 
-  return {
-    async checkAll(): Promise<void> {
-      const { begunWith } = world;
-      const known = begunWith && clean.has(begunWith) ? begunWith.stores : undefined;
-      const places = new Map<string, ReadonlySet<string>>([['a line of a log', new Set(world.serviceLog)]]);
-      for (const service of workloads) {
-        const store = world.storeOf(service);
-        const { feed, tables } = known?.get(service) ?? {};
-        places.set(`an event of ${service}`, longTextsOf(await store.feed(feed?.length ?? 0, 1_000_000)));
-        for (const table of tablesOf[service] ?? []) {
-          const before = tables?.get(table)?.rows;
-          const rows = await store.listRows({ table, limit: 1_000_000 });
-          const changed = rows.filter((row) => before?.get(row.key) !== row);
-          places.set(`a row of ${table} of ${service}`, longTextsOf(changed));
-        }
-      }
-      // All places as one text: to begin a search costs more than most places are long.
-      const everything = [...places.values()].flatMap((texts) => [...texts]).join('\n');
-      for (const [secret, forms] of secrets()) {
-        const form = forms.find((one) => everything.includes(one));
-        if (form === undefined) continue;
-        const [place] = [...places].find(([, texts]) => [...texts].some((text) => text.includes(form))) ?? ['a place'];
-        log.violate('G8', `${secret} is nowhere in the clear`, `it is in ${place}`);
-        return;
-      }
-      if (begunWith) clean.add(begunWith);
-    },
-  };
+/** What must not be in the clear, in the forms of text. The DEKs are those that really wrap the data, opened here from the headers. */
+const secretsOf = ({ disks, losses }: SimulatedTruth): ReadonlyMap<string, readonly string[]> => {
+  const found = new Map<string, readonly string[]>();
+  for (const disk of disks.disks.values()) {
+    const header = disks.headerOf(disk);
+    const n = header && losses.access.modulusOf(header.wrap.keyVersion);
+    if (header && n !== undefined) found.set(`the DEK of ${disk.name}`, formsOfDek(header, n));
+  }
+  for (const keyVersion of losses.access.keyVersions()) {
+    const n = losses.access.modulusOf(keyVersion);
+    if (n !== undefined) found.set(`the private half of ${keyVersion}`, formsOf(simulatedPrivateKey(n)));
+  }
+  return found;
 };
 
-/**
- * Every text in it that is long enough to hold a secret, names of fields among them, each once; lists of numbers as JSON writes
- * them. Most texts are shorter, or are there many times.
- */
+/** Texts of every event, row and log line that the history added to its image. */
+const placesOf = async ({ storeOf, begunWith, serviceLog }: SimulatedCloud) => {
+  const known = begunWith && clean.has(begunWith) ? begunWith.stores : undefined;
+  const places = new Map<string, ReadonlySet<string>>([['a line of a log', new Set(serviceLog)]]);
+  for (const service of workloads) {
+    const store = storeOf(service);
+    const { feed, tables } = known?.get(service) ?? {};
+    places.set(`an event of ${service}`, longTextsOf(await store.feed(feed?.length ?? 0, 1_000_000)));
+    for (const table of tablesOf[service] ?? []) {
+      const before = tables?.get(table)?.rows;
+      const rows = await store.listRows({ table, limit: 1_000_000 });
+      const changed = rows.filter((row) => before?.get(row.key) !== row);
+      places.set(`a row of ${table} of ${service}`, longTextsOf(changed));
+    }
+  }
+  return places;
+};
+
+/** G8: no plaintext DEK and no private key is in any event, row or log line. */
+export const checkSecrets = async ({ world, truth }: Parts, log: Findings): Promise<void> => {
+  const places = await placesOf(world);
+  // All places as one text: starting a search costs more than most places are long.
+  const everything = [...places.values()].flatMap((texts) => [...texts]).join('\n');
+  for (const [secret, forms] of secretsOf(truth)) {
+    const form = forms.find((one) => everything.includes(one));
+    if (form === undefined) continue;
+    const [place] = [...places].find(([, texts]) => [...texts].some((text) => text.includes(form))) ?? ['a place'];
+    log.violate('G8', `${secret} is nowhere in the clear`, `it is in ${place}`);
+    return;
+  }
+  if (world.begunWith) clean.add(world.begunWith);
+};
+
+/** Every text in a value that is long enough for a secret, each once; names of fields too, and lists of numbers as JSON. */
 const longTextsOf = (value: unknown): ReadonlySet<string> => {
   const found = new Set<string>();
   const note = (text: string): void => {

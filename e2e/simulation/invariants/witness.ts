@@ -2,96 +2,121 @@ import { type EventStore, memoryStore, StoreUnavailable, type StreamName } from 
 import { publishedStreams } from '@interlock/host';
 import { type Consumer, type Handler, type Handlers, startConsumer, type ToFact } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
-import { logger } from '@interlock/runtime';
+import { logger, type SeededRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { readFeed } from '../../../libs/messaging/src/feed.ts';
+import { type FeedOptions, readFeed } from '../../../libs/messaging/src/feed.ts';
+import type { Findings } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import type { HistoryLog } from '../runs/history-log.ts';
 
-/** Chance that a commit of the witness is refused, or stored without its writer hearing of it. */
+/** Chance that a commit of the witness is refused, or stored without an acknowledgement. */
 const commitFails = 0.1;
 
 /**
- * A consumer of its own in the cloud, whose effect is not idempotent: it writes down each fact it is given. What it wrote
- * must be what was told, each once and in order (G7). The services' own effects decide nothing the second time, so a fact
- * that takes effect twice would not show in them.
+ * A consumer in the cloud whose effect is not idempotent: it records each fact it receives. Its record must be what was
+ * published, each fact once and in order (G7). The services' own effects decide nothing the second time, so a fact that takes
+ * effect twice would not show in them.
  */
-export const openWitness = (parts: {
-  readonly world: SimulatedCloud;
-  readonly log: HistoryLog;
-  readonly source: Workload;
-  readonly toFact: ToFact;
-  readonly partitionCount: number;
-}) => {
-  const { world, log, source, toFact, partitionCount } = parts;
-  const { clock } = world;
-  const random = world.random.fork(`witness of ${source}`);
-  const store = memoryStore({ clock, random });
-  let isFaulty = true;
-  const faulty: EventStore = {
-    ...store,
-    async commit(wish, cause) {
-      if (isFaulty && random.chance(commitFails)) throw new StoreUnavailable('refused');
-      const stored = await store.commit(wish, cause);
-      if (isFaulty && random.chance(commitFails)) throw new StoreUnavailable('stored, but nobody knows');
-      return stored;
-    },
-  };
-  const notebook: StreamName = `notebook-${source}`;
-  const feed = { service: source, partitionCount, store: world.storeOf(source), toFact };
+export class Witness {
+  readonly #world: SimulatedCloud;
+  readonly #source: Workload;
+  readonly #random: SeededRandom;
+  readonly #store: EventStore;
+  readonly #feed: FeedOptions;
+  readonly #notebook: StreamName;
+  #isFaulty = true;
+  #consumer: Consumer;
 
-  const note: Handler = async ({ position, stream, version, type }) => {
-    const expected = (await store.read(notebook)).length;
-    const event = { type: 'Noted', schema: 1, data: { position, stream, version, type } };
-    return { appends: [{ stream: notebook, expected, events: [event] }] };
-  };
-  const handlers: Handlers = new Proxy({}, { get: () => note });
-  const start = (): Consumer =>
-    startConsumer({
+  constructor(parts: {
+    readonly world: SimulatedCloud;
+    readonly source: Workload;
+    readonly toFact: ToFact;
+    readonly partitionCount: number;
+  }) {
+    const { world, source, toFact, partitionCount } = parts;
+    this.#world = world;
+    this.#source = source;
+    this.#random = world.random.fork(`witness of ${source}`);
+    this.#notebook = `notebook-${source}`;
+    this.#feed = { service: source, partitionCount, store: world.storeOf(source), toFact };
+    this.#store = this.#faultyStore();
+    this.#consumer = this.#start();
+  }
+
+  /** Stops its consumer in the middle of its work and starts another. */
+  async restart(): Promise<void> {
+    await this.#consumer.stop();
+    this.#consumer = this.#start();
+  }
+
+  /** No commit fails from here on. */
+  heal(): void {
+    this.#isFaulty = false;
+  }
+
+  async checkAll(log: Findings): Promise<void> {
+    const published = await this.#published();
+    const events = await this.#store.read(this.#notebook);
+    const noted = events.map(({ data }) => `${data.position} ${data.type} of ${data.stream}`);
+    const wrong = published.findIndex((line, index) => noted[index] !== line);
+    if (wrong < 0 && noted.length === published.length) return;
+    const at = wrong < 0 ? published.length : wrong;
+    const next = published[at] ?? 'nothing';
+    log.violate(
+      'G7',
+      `every fact of ${this.#source} takes effect exactly once and in order; next: ${next}`,
+      `${noted[at] ?? 'nothing'} after ${noted[at - 1] ?? 'nothing'}; ${noted.length} effects of ${published.length} facts`,
+    );
+  }
+
+  async #published(): Promise<readonly string[]> {
+    const { partitionCount } = this.#feed;
+    const published: string[] = [];
+    for (let afterPosition = 0; ; ) {
+      const batch = await readFeed(this.#feed, { partition: 0, partitionCount, afterPosition, limit: 0 });
+      published.push(...batch.facts.map((fact) => `${fact.position} ${fact.type} of ${fact.stream}`));
+      if (batch.lastPosition <= afterPosition) return published;
+      afterPosition = batch.lastPosition;
+    }
+  }
+
+  #faultyStore(): EventStore {
+    const store = memoryStore({ clock: this.#world.clock, random: this.#random });
+    const fails = (): boolean => this.#isFaulty && this.#random.chance(commitFails);
+    return {
+      ...store,
+      async commit(commit, cause) {
+        if (fails()) throw new StoreUnavailable('refused');
+        const stored = await store.commit(commit, cause);
+        if (fails()) throw new StoreUnavailable('stored without acknowledgement');
+        return stored;
+      },
+    };
+  }
+
+  #start(): Consumer {
+    const { clock, bus, settings } = this.#world;
+    const { partitionCount } = this.#feed;
+    const note: Handler = async ({ position, stream, version, type }) => {
+      const expected = (await this.#store.read(this.#notebook)).length;
+      const event = { type: 'Noted', schema: 1, data: { position, stream, version, type } };
+      return { appends: [{ stream: this.#notebook, expected, events: [event] }] };
+    };
+    const handlers: Handlers = new Proxy({}, { get: () => note });
+    return startConsumer({
       service: 'witness',
-      source,
-      categories: publishedStreams[source],
+      source: this.#source,
+      categories: publishedStreams[this.#source],
       handlers,
       readFeed: ({ partition, afterPosition }) =>
-        readFeed(feed, { partition, partitionCount, afterPosition, limit: 0 }),
-      store: faulty,
-      bus: world.bus,
+        readFeed(this.#feed, { partition, partitionCount, afterPosition, limit: 0 }),
+      store: this.#store,
+      bus,
       clock,
-      random,
+      random: this.#random,
       log: logger({ service: 'witness', clock, write: () => undefined }),
       tracer: trace.getTracer('witness'),
       partitionCount,
-      silenceMs: world.settings.silenceMs,
+      silenceMs: settings.silenceMs,
     });
-  let consumer = start();
-
-  return {
-    /** A consumer that is ended and begun anew in the middle of its work. */
-    async restart(): Promise<void> {
-      await consumer.stop();
-      consumer = start();
-    },
-    /** Nothing goes wrong from here on. */
-    heal(): void {
-      isFaulty = false;
-    },
-    async checkAll(): Promise<void> {
-      const told: string[] = [];
-      for (let position = 0; ; ) {
-        const batch = await readFeed(feed, { partition: 0, partitionCount, afterPosition: position, limit: 0 });
-        told.push(...batch.facts.map((fact) => `${fact.position} ${fact.type} of ${fact.stream}`));
-        if (batch.lastPosition <= position) break;
-        position = batch.lastPosition;
-      }
-      const noted = (await store.read(notebook)).map(({ data }) => `${data.position} ${data.type} of ${data.stream}`);
-      const wrong = told.findIndex((line, index) => noted[index] !== line);
-      if (wrong < 0 && noted.length === told.length) return;
-      const at = wrong < 0 ? told.length : wrong;
-      log.violate(
-        'G7',
-        `every fact of ${source} takes effect exactly once and in order; next: ${told[at] ?? 'nothing'}`,
-        `${noted[at] ?? 'nothing'} after ${noted[at - 1] ?? 'nothing'}; ${noted.length} effects of ${told.length} facts`,
-      );
-    },
-  };
-};
+  }
+}

@@ -1,4 +1,4 @@
-import type { Guarantee } from '../runs/history-log.ts';
+import type { Guarantee } from '../../oracle/verdict.ts';
 
 /** A bug planted in a source file while it is loaded. */
 export interface Mutant {

@@ -1,26 +1,6 @@
-/** The promises, by their names. */
-export type Guarantee = 'G1' | 'G2' | 'G3' | 'G4' | 'G5' | 'G6' | 'G7' | 'G8' | 'G9' | 'G10';
+import type { Findings, OpenFindings, Outcome } from '../../oracle/verdict.ts';
 
-/** A promise that did not hold. */
-export interface Violation {
-  readonly guarantee: Guarantee;
-  /** What the promise says about this case, in words. */
-  readonly expected: string;
-  /** What was seen instead. */
-  readonly actual: string;
-  /** Milliseconds of true time since the history began. */
-  readonly atMs: number;
-}
-
-/** How an action ended, as whoever acted saw it. */
-export type Outcome =
-  | { readonly kind: 'ok'; readonly text: string }
-  /** A service understood and refused; `reason` is empty where the answer carried none. */
-  | { readonly kind: 'refused'; readonly code: string; readonly reason: string }
-  /** No answer: it may have taken effect, or may still. */
-  | { readonly kind: 'unknown'; readonly code: string };
-
-/** Something somebody did. */
+/** An action of a user, an operator or a guest. */
 export interface ActionRecord {
   /** From 1, in order of invocation. */
   readonly id: number;
@@ -37,34 +17,11 @@ type Entry =
   | { readonly kind: 'end'; readonly atMs: number; readonly action: ActionRecord }
   | { readonly kind: 'fact' | 'note'; readonly atMs: number; readonly text: string };
 
-/** Where what does not hold is said; the first that is said counts. */
-export interface Verdict {
-  violate(guarantee: Guarantee, expected: string, actual: string): void;
-  readonly violation: Violation | undefined;
-}
-
-/** While it is made. A property and no getter, which would be a function in the shape of each (see `engineFlags`). */
-type Found<V extends Verdict = Verdict> = Omit<V, 'violation'> & { violation: Violation | undefined };
-
-/** A verdict nobody is bound by: whether something would be said, were it the time to say it. */
-export const openTrial = (nowMs: () => number): Verdict => {
-  const trial: Found = {
-    violation: undefined,
-    violate(guarantee, expected, actual) {
-      trial.violation ??= { guarantee, expected, actual, atMs: nowMs() };
-    },
-  };
-  return trial;
-};
-
-/**
- * What happened, in order: who did what and how it ended, which facts services committed, which faults struck. Lines are
- * made only when somebody wants to read them.
- */
-export interface HistoryLog extends Verdict {
+/** What happened, in order: actions and how they ended, facts that services committed, faults. Lines are made only when read. */
+export interface HistoryLog extends Findings {
   begin(name: string, text: string): ActionRecord;
   end(action: ActionRecord, outcome: Outcome): void;
-  /** Something a service committed. */
+  /** A service committed it. */
   fact(text: string): void;
   /** A fault, or a step of the history itself. */
   note(text: string): void;
@@ -76,7 +33,7 @@ export interface HistoryLog extends Verdict {
 export const openHistoryLog = (nowMs: () => number): HistoryLog => {
   const entries: Entry[] = [];
   const actions: ActionRecord[] = [];
-  const log: Found<HistoryLog> = {
+  const log: OpenFindings<HistoryLog> = {
     actions,
     violation: undefined,
     begin(name, text) {
@@ -108,7 +65,7 @@ export const openHistoryLog = (nowMs: () => number): HistoryLog => {
   return log;
 };
 
-/** Every resource lies in the same group, so that part of its name tells nothing. */
+/** Every resource is in the same group: leaves out that part of its name. */
 const short = (text: string): string => text.replaceAll(/subscriptions\/[^/ ]+\/resourceGroups\/[^/ ]+\//g, '');
 
 const lineOf = (entry: Entry): string => `${(entry.atMs / 1_000).toFixed(3)} ${short(textOf(entry))}`;
@@ -129,5 +86,5 @@ const textOf = (entry: Entry): string => {
 const outcomeText = (outcome: Outcome | undefined): string => {
   if (outcome === undefined) return 'under way';
   if (outcome.kind === 'ok') return `ok ${outcome.text}`.trimEnd();
-  return outcome.kind === 'refused' ? `refused ${outcome.code} ${outcome.reason}` : `no answer ${outcome.code}`;
+  return outcome.kind === 'refused' ? `refused ${outcome.code} ${outcome.reason}` : `no response ${outcome.code}`;
 };

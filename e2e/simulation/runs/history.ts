@@ -1,10 +1,11 @@
+import { Disturbances } from '../../oracle/model/disturbances.ts';
+import type { Violation } from '../../oracle/verdict.ts';
 import type { SimulatedSettings } from '../cloud/deployment.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import { openJudge } from '../invariants/invariants.ts';
-import { openTruth } from '../oracle/oracle.ts';
+import { Judge } from '../invariants/judge.ts';
+import { openTruth } from '../truth/truth.ts';
 import { clientsOf, openEstate } from '../workload/estate.ts';
 import type { Stage } from '../workload/stage.ts';
-import { openTroubles } from '../workload/troubles.ts';
 import {
   act,
   hear,
@@ -17,7 +18,8 @@ import {
   usualPace,
 } from '../workload/workload.ts';
 import { estateImage } from './estate-image.ts';
-import { type HistoryLog, openHistoryLog, type Violation } from './history-log.ts';
+import { type HistoryLog, openHistoryLog } from './history-log.ts';
+import { WorkQueue } from './work-queue.ts';
 
 export interface HistoryOptions {
   readonly seed: number;
@@ -71,17 +73,6 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
       await openEstate(world);
       if (world.random.fork('copies').chance(slowCopiesShare)) world.faults.slowCopies();
       await act(stage, { ...usualPace, ...options.pace }, untilAction);
-      const { checkSettled, checkEnd } = stage.judge;
-      const phases = [
-        settle,
-        restoreEverything,
-        hear,
-        startEverything,
-        readEverything,
-        provePurged,
-        checkSettled,
-        checkEnd,
-      ];
       for (const phase of phases) {
         if (log.violation) return;
         await phase(stage);
@@ -102,80 +93,65 @@ export const playHistory = async (options: HistoryOptions): Promise<PlayedHistor
   };
 };
 
+/** How a history ends. */
+const phases: readonly ((stage: HistoryStage) => Promise<void>)[] = [
+  settle,
+  restoreEverything,
+  hear,
+  startEverything,
+  readEverything,
+  provePurged,
+  ({ judge }) => judge.checkSettled(),
+  ({ judge }) => judge.checkEnd(),
+];
+
 /** Two logs as one, by the seconds in front of each line. */
 const merged = (some: readonly string[], others: readonly string[]): readonly string[] =>
   [...some, ...others].toSorted((a, b) => Number.parseFloat(a) - Number.parseFloat(b));
 
-/** Puts the stage together. `end` waits for what was begun; what was planned for later is done at once. */
-const openStage = (world: SimulatedCloud, log: HistoryLog): Stage & { end(): Promise<void> } => {
+/** A stage, and what ends its actions. */
+type HistoryStage = Stage & Pick<WorkQueue, 'end'>;
+
+/** Puts the stage together. */
+const openStage = (world: SimulatedCloud, log: HistoryLog): HistoryStage => {
   const truth = openTruth(world);
-  const troubles = openTroubles(world);
+  const disturbances = new Disturbances(() => world.clock.monotonicMs());
   const clients = clientsOf(world);
-  const judge = openJudge({ world, log, truth, troubles, clients });
-  const running = new Set<Promise<unknown>>();
-  const planned = new Set<() => void>();
-  const mistakes: unknown[] = [];
+  const judge = new Judge({ world, log, truth, disturbances, clients });
+  const work = new WorkQueue(world.clock);
   let number = 0;
-  let isEnding = false;
-
-  world.onCommit((committed: Committed) => {
-    const copies = truth.apply(committed);
-    for (const { stream, type } of committed.events) {
-      if (isWorthALine(type)) log.fact(`${committed.service} ${type} ${stream}`);
-    }
-    judge.onCommit(committed, copies);
-    if (committed.service === 'disk') {
-      for (const { stream, type } of committed.events) {
-        // An open waits for the writes of the session before, so none of them can take effect afterwards.
-        if (type === 'DiskOpened' || type === 'AccessBegun')
-          truth.contents.get(stream.slice('disk-'.length))?.endSession();
-      }
-    }
-  });
-
-  const begin: Stage['begin'] = (work) => {
-    // An action answers whatever a service does: what it throws is a mistake of the simulation, and ends the history.
-    const done: Promise<unknown> = work().then(
-      () => running.delete(done),
-      (error: unknown) => {
-        running.delete(done);
-        mistakes.push(error);
-      },
-    );
-    running.add(done);
-  };
+  world.onCommit((committed) => onCommit({ truth, log, judge }, committed));
   return {
     world,
     clients,
     log,
     truth,
     judge,
-    troubles,
+    disturbances,
     random: world.random.fork('workload'),
     counts: { revocations: 0, returns: 0 },
     struck: new Set(),
     isPatient: world.random.fork('patience').chance(patientShare),
-    begin,
-    later(delayMs, work) {
-      const start = (): void => {
-        if (planned.delete(start)) begin(work);
-        alarm.cancel();
-      };
-      const alarm = world.clock.alarm(delayMs, start);
-      planned.add(start);
-    },
-    isEnding: () => isEnding,
+    begin: (act) => work.begin(act),
+    later: (delayMs, act) => work.later(delayMs, act),
+    isEnding: () => work.isEnding,
     nextNumber: () => {
       number += 1;
       return number;
     },
-    async end() {
-      isEnding = true;
-      while (planned.size + running.size > 0) {
-        for (const start of [...planned]) start();
-        await Promise.all(running);
-      }
-      if (mistakes.length > 0) throw mistakes[0];
-    },
+    end: () => work.end(),
   };
+};
+
+const onCommit = ({ truth, log, judge }: Pick<Stage, 'truth' | 'log' | 'judge'>, committed: Committed): void => {
+  const { service, events } = committed;
+  const copies = truth.apply(committed);
+  for (const { stream, type } of events) if (isWorthALine(type)) log.fact(`${service} ${type} ${stream}`);
+  judge.onCommit(committed, copies);
+  if (service !== 'disk') return;
+  for (const { stream, type } of events) {
+    // An open waits for the writes of the session before, so none of them can take effect afterwards.
+    if (type !== 'DiskOpened' && type !== 'AccessBegun') continue;
+    truth.contents.get(stream.slice('disk-'.length))?.endSession();
+  }
 };

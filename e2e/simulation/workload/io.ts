@@ -1,6 +1,8 @@
 import { Metadata } from 'nice-grpc-common';
-import type { DiskIo } from '../invariants/io.ts';
-import { type CellRange, cellBytes, rangeContent, sectorCells } from '../oracle/content.ts';
+import type { DiskIo } from '../../oracle/judges/io.ts';
+import { type CellRange, cellBytes, rangeContent, sectorCells } from '../../oracle/model/content.ts';
+import { refusalOf } from './outcomes.ts';
+import { sectorsInUse } from './sectors.ts';
 import { attempt, type Stage } from './stage.ts';
 
 /** Metadata in which reads and writes carry their right, as the contract has it. */
@@ -14,8 +16,6 @@ export interface DataAccess {
   readonly who: string;
 }
 
-/** Sectors at the beginning of a disk that guests use: few, so that operations meet. */
-export const sectorsInUse = 16;
 /** How long somebody waits for an answer about a sector. */
 const deadlineMs = 8_000;
 
@@ -23,7 +23,7 @@ const withToken = (token: string) => ({ metadata: new Metadata({ [accessTokenKey
 const epochOf = (token: string): number => Number(token.split('.')[0]);
 
 /** What an operation was, for the judge, in whatever way it ends. */
-const ioOf = (stage: Stage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'error'> => ({
+const ioOf = (stage: Stage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'refusal'> => ({
   kind,
   disk: access.disk,
   by: access.by,
@@ -68,7 +68,7 @@ export const writeSomething = async (stage: Stage, access: DataAccess): Promise<
     () => clients.data.write(only({ header, data }), withToken(access.token)),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
-  judge.onIo({ ...io, outcome, error });
+  judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
 };
 
 /** Reads a range and compares every byte. */
@@ -90,7 +90,7 @@ export const readRange = async (stage: Stage, access: DataAccess, range: CellRan
     },
   );
   const wrong = end(value);
-  judge.onIo({ ...io, outcome, error });
+  judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
   if (wrong !== undefined) judge.onWrongContent(access.disk, wrong);
   return value !== undefined;
 };
@@ -107,5 +107,5 @@ export const flush = async (stage: Stage, access: DataAccess): Promise<void> => 
     clients.data.flush({ name: access.disk }, withToken(access.token)),
   );
   if (outcome.kind === 'ok') flushed();
-  judge.onIo({ ...io, outcome, error });
+  judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
 };

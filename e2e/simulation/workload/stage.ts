@@ -1,21 +1,21 @@
-import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
 import type { SeededRandom } from '@interlock/runtime';
+import type { Disturbances } from '../../oracle/model/disturbances.ts';
+import type { Outcome } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
-import type { Judge } from '../invariants/invariants.ts';
-import type { Truth } from '../oracle/oracle.ts';
-import type { HistoryLog, Outcome } from '../runs/history-log.ts';
+import type { Judge } from '../invariants/judge.ts';
+import type { HistoryLog } from '../runs/history-log.ts';
+import type { SimulatedTruth } from '../truth/truth.ts';
 import type { Clients } from './estate.ts';
-import type { Troubles } from './troubles.ts';
+import { outcomeOf } from './outcomes.ts';
 
 /** What every action has at hand. */
 export interface Stage {
   readonly world: SimulatedCloud;
   readonly clients: Clients;
   readonly log: HistoryLog;
-  readonly truth: Truth;
+  readonly truth: SimulatedTruth;
   readonly judge: Judge;
-  readonly troubles: Troubles;
+  readonly disturbances: Disturbances;
   readonly random: SeededRandom;
   /** What the history has seen, for its summary. */
   readonly counts: { revocations: number; returns: number };
@@ -39,13 +39,6 @@ export interface Attempted<Value> {
   readonly value: Value | undefined;
   readonly error: unknown;
 }
-
-/** How an error looks to whoever asked. @throws what is no answer of a service: a mistake of the simulation itself */
-export const outcomeOf = (error: unknown): Outcome => {
-  if (error instanceof Rejection) return { kind: 'refused', code: error.code, reason: error.reason };
-  if (error instanceof RpcFailure) return { kind: 'unknown', code: error.code };
-  throw error;
-};
 
 /** Does something by name, on record, and has its refusal judged. Never throws what a service answers. */
 export const attempt = async <Value>(

@@ -1,8 +1,9 @@
-import { actions, pickByWeight } from '../actions/actions.ts';
+import { sectorCells } from '../../oracle/model/content.ts';
+import { pickByWeight } from '../actions/action.ts';
+import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
-import { sectorCells } from '../oracle/content.ts';
 import { grant, renewIdentity, setOperations, switchModel } from '../runs/revocations.ts';
 import {
   encryptionOperations,
@@ -14,7 +15,8 @@ import {
   vaultOf,
   waitUntil,
 } from './estate.ts';
-import { type DataAccess, readRange, sectorsInUse } from './io.ts';
+import { type DataAccess, readRange } from './io.ts';
+import { sectorsInUse } from './sectors.ts';
 import { attempt, type Stage } from './stage.ts';
 
 /** How a history is paced. */
@@ -57,7 +59,7 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
   const certain = 20 + random.int(60);
   for (let step = 0; log.actions.length < Math.min(pace.actions, untilAction); step += 1) {
     if (strikes.has(step)) beginFault(stage);
-    if (random.chance(0.02)) stage.begin(judge.disturb);
+    if (random.chance(0.02)) stage.begin(() => judge.disturb());
     if (step === certain) stage.begin(() => revokeForAWhile(stage));
     const { run } = pickByWeight(stage, actions);
     stage.begin(() => run(stage));
@@ -171,7 +173,7 @@ export const startEverything = async (stage: Stage): Promise<void> => {
     const isStartable = [...disks.values()].some(({ isOs }) => isOs);
     const isGone = [...disks.keys()].some((disk) => {
       const known = truth.disks.disks.get(disk);
-      return known !== undefined && truth.standing(known, 'opening').length > 0;
+      return known !== undefined && truth.blockers(known, 'opening').length > 0;
     });
     if (!isStartable || isGone) continue;
     expected.push(name);
@@ -237,7 +239,7 @@ export const readEverything = async (stage: Stage): Promise<void> => {
   }
   for (const disk of [...truth.disks.disks.values()]) {
     const { name, isSnapshot, attachedTo, isDeleting } = disk;
-    if (isSnapshot || attachedTo !== '' || isDeleting || truth.standing(disk, 'opening').length > 0) continue;
+    if (isSnapshot || attachedTo !== '' || isDeleting || truth.blockers(disk, 'opening').length > 0) continue;
     await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
     const { value } = await attempt(stage, 'disk.export', name, () =>
       clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { type DiskContent, openContent, rangeContent } from './content.ts';
+import { DiskContent, rangeContent } from './content.ts';
 
 const range = { first: 24, count: 8 };
 const write = (content: DiskContent, value: number): void => content.beginWrite(range, value)('done');
@@ -14,7 +14,7 @@ test('a crash brings back what was flushed and nothing older, whoever read meanw
     [2, true],
     [3, true],
   ] as const) {
-    const content = openContent();
+    const content = new DiskContent();
     write(content, 1);
     write(content, 2);
     const endRead = content.beginRead(range);
@@ -28,7 +28,7 @@ test('a crash brings back what was flushed and nothing older, whoever read meanw
 
 test('of several writes since a flush a crash may bring back any', () => {
   for (const value of [0, 1, 2]) {
-    const content = openContent();
+    const content = new DiskContent();
     write(content, 1);
     write(content, 2);
     content.crash();
@@ -38,7 +38,7 @@ test('of several writes since a flush a crash may bring back any', () => {
 });
 
 test('a write that begins during a flush is not covered by it, also where it is acknowledged later', () => {
-  const content = openContent();
+  const content = new DiskContent();
   write(content, 1);
   const flushed = content.beginFlush();
   const written = content.beginWrite(range, 2);
@@ -49,14 +49,14 @@ test('a write that begins during a flush is not covered by it, also where it is 
 });
 
 test('without a crash only the last write is there', () => {
-  const content = openContent();
+  const content = new DiskContent();
   write(content, 1);
   write(content, 2);
   assert.match(wrong(content, 1) ?? '', /cell 24 holds write 1, not write 2/);
 });
 
 test('after a flush that failed a crash may bring back what was there before, whatever was flushed since, unless it is written again', () => {
-  const content = openContent();
+  const content = new DiskContent();
   write(content, 1);
   content.beginFlush()();
   write(content, 2);
@@ -66,7 +66,7 @@ test('after a flush that failed a crash may bring back what was there before, wh
   content.crash();
   assert.equal(wrong(content, 1), undefined);
 
-  const rewritten = openContent();
+  const rewritten = new DiskContent();
   write(rewritten, 1);
   rewritten.failFlush();
   write(rewritten, 2);

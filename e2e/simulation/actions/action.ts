@@ -1,0 +1,23 @@
+import type { Stage } from '../workload/stage.ts';
+
+/** What a user, an operator or a guest does at random. */
+export interface Action {
+  readonly name: string;
+  /** How often it is chosen, relative to the others. */
+  readonly weight: number;
+  /** Does it on a resource that it picks; does nothing if there is none. */
+  run(stage: Stage): Promise<void>;
+}
+
+/** Picks one, by weight. */
+export const pickByWeight = <One extends { readonly weight: number }>(
+  { random }: Pick<Stage, 'random'>,
+  all: readonly One[],
+): One => {
+  let left = random.fraction() * all.reduce((sum, { weight }) => sum + weight, 0);
+  for (const one of all) {
+    left -= one.weight;
+    if (left < 0) return one;
+  }
+  return random.pick(all);
+};

@@ -1,0 +1,178 @@
+import type { Impact } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
+import { Rejection } from '@interlock/event-store';
+import type { ToFact } from '@interlock/messaging';
+import { RpcFailure, type Workload } from '@interlock/rpc';
+import { toFact as diskFacts } from '../../../services/disk/src/published.ts';
+import { toFact as setFacts } from '../../../services/disk-encryption-set/src/published.ts';
+import { keyUrls } from '../../../services/key-vault/src/names.ts';
+import { toFact as vaultFacts } from '../../../services/key-vault/src/published.ts';
+import { type Bounds, boundsOf } from '../../oracle/judges/bounds.ts';
+import { type Forecast, StopForecast } from '../../oracle/judges/forecast.ts';
+import { type DiskIo, IoJudge } from '../../oracle/judges/io.ts';
+import { MachineJudge } from '../../oracle/judges/machines.ts';
+import { previewJudge } from '../../oracle/judges/previews.ts';
+import { isDefinite } from '../../oracle/model/access.ts';
+import type { MadeCopy } from '../../oracle/model/copies.ts';
+import type { Disturbances } from '../../oracle/model/disturbances.ts';
+import { type Findings, openFindings } from '../../oracle/verdict.ts';
+import { type Committed, PARTITIONS, type SimulatedCloud } from '../cloud/simulated-cloud.ts';
+import type { ActionRecord, HistoryLog } from '../runs/history-log.ts';
+import type { SimulatedTruth } from '../truth/truth.ts';
+import type { Clients } from '../workload/estate.ts';
+import { refusalOf } from '../workload/outcomes.ts';
+import { AuditJudge } from './audit.ts';
+import { checkCiphers } from './ciphers.ts';
+import { CopyJudge } from './copies.ts';
+import { checkHeaders } from './headers.ts';
+import { RotationJudge } from './rotation.ts';
+import { checkSecrets } from './secrets.ts';
+import { checkRows } from './store.ts';
+import { checkViews } from './views.ts';
+import { Witness } from './witness.ts';
+
+/** Services whose facts a history may have a witness of. */
+const sources: readonly { readonly source: Workload; readonly toFact: ToFact }[] = [
+  { source: 'key-vault', toFact: vaultFacts(keyUrls('vault.simulation')) },
+  { source: 'disk-encryption-set', toFact: setFacts },
+  { source: 'disk', toFact: diskFacts },
+];
+
+/** Actions that use a key as compute, disk or a set does: their refusals because of a key are judged. */
+const keyUsers: ReadonlySet<string> = new Set([
+  'vm.create',
+  'vm.attach',
+  'disk.create',
+  'snapshot.create',
+  'disk.export',
+]);
+
+interface JudgeParts {
+  readonly world: SimulatedCloud;
+  readonly log: HistoryLog;
+  readonly truth: SimulatedTruth;
+  readonly disturbances: Disturbances;
+  readonly clients: Clients;
+}
+
+/** Compares everything that happens in a history with the guarantees. The first violation ends the history. */
+export class Judge {
+  readonly bounds: Bounds;
+  /** Takes a preview. @param before the forecast when it was requested */
+  readonly onPreview: (keyVersion: string, impacts: readonly Impact[], before: Forecast | undefined) => void;
+  readonly #parts: JudgeParts;
+  readonly #io: IoJudge;
+  readonly #machines: MachineJudge;
+  readonly #forecast: StopForecast;
+  readonly #rotations: RotationJudge;
+  readonly #copies: CopyJudge;
+  readonly #audit: AuditJudge;
+  readonly #witness: Witness;
+
+  constructor(parts: JudgeParts) {
+    const { world, log } = parts;
+    const bounds = boundsOf(world.settings);
+    this.#parts = parts;
+    this.bounds = bounds;
+    this.#io = new IoJudge({ ...parts, storage: world.storage, bounds });
+    this.#machines = new MachineJudge({ ...parts, guests: () => world.guests.guests, bounds });
+    this.#forecast = new StopForecast({ ...parts, bounds });
+    this.onPreview = previewJudge({ log, forecast: this.#forecast });
+    this.#rotations = new RotationJudge(parts);
+    this.#audit = new AuditJudge(world);
+    this.#copies = new CopyJudge({ ...parts, volumes: world.volumes });
+    const source = world.random.fork('witness').pick(sources);
+    this.#witness = new Witness({ world, ...source, partitionCount: PARTITIONS });
+  }
+
+  /** Takes each commit after the truth knows it, with the copies it records. */
+  onCommit({ service, commit, events }: Committed, made: readonly MadeCopy[]): void {
+    for (const copy of made) this.#copies.onMade(copy);
+    if (service === 'disk-encryption-set') this.#rotations.onRows(commit.rows ?? []);
+    for (const event of events) {
+      this.#machines.onEvent(service, event);
+      if (service === 'compute') this.#forecast.noteMove(event.stream);
+      else if (service === 'disk-encryption-set') this.#rotations.onEvent(event);
+      else if (event.type === 'KeyPurged') this.#rotations.onPurge();
+    }
+  }
+
+  onIo(io: DiskIo): void {
+    this.#io.onIo(io);
+  }
+
+  onWrongContent(disk: string, wrong: string): void {
+    this.#parts.log.violate('G5', `${disk} reads back what was written, byte for byte`, wrong);
+  }
+
+  /** Machines that a loss of the version would stop now; undefined while that is uncertain. */
+  forecast(keyVersion: string): Forecast | undefined {
+    return this.#forecast.of(keyVersion);
+  }
+
+  /** Takes each call that failed. */
+  onFailure({ name, text, invokedAtMs }: ActionRecord, error: unknown): void {
+    const { log, world } = this.#parts;
+    const { storage } = world;
+    const what = `${name} ${text}`;
+    if (error instanceof RpcFailure && (error.code === 'INTERNAL' || error.code === 'UNKNOWN')) {
+      // A caller can do nothing about storage that fails: its error is in the log of the service.
+      if (error.code === 'INTERNAL' && storage.happenedSince(invokedAtMs, 'failed')) return;
+      log.violate('G10', `${what} is refused with a reason`, error.message);
+    }
+    const refusal = refusalOf(error);
+    if (!refusal) return;
+    const { reason, message } = refusal;
+    if (reason === '') log.violate('G10', `${what} is refused with a reason`, message);
+    if (reason === 'STORAGE_FULL' && !storage.happenedSince(invokedAtMs, 'full'))
+      log.violate('G10', `${what} is refused for full storage only if it was full`, message);
+    if (keyUsers.has(name) && isDefinite(reason)) this.#io.onKeyRefusal(what, refusal, invokedAtMs);
+  }
+
+  /** Looks at what must hold at any moment. */
+  check(): void {
+    this.#machines.checkGuests(false);
+    checkCiphers({ ...this.#parts, bounds: this.bounds });
+  }
+
+  /** Looks at what must hold once there is no disturbance any more and everything had its time. */
+  async checkSettled(log: Findings = this.#parts.log): Promise<void> {
+    this.#machines.checkGuests(true, log);
+    this.#rotations.checkAll(log);
+    this.#copies.checkAll(log);
+    if (!log.violation) await checkViews(this.#parts, log);
+  }
+
+  /** Whether `checkSettled` would find no violation now. */
+  async isSettled(): Promise<boolean> {
+    const findings = openFindings(this.#parts.world.clock.monotonicMs);
+    try {
+      await this.checkSettled(findings);
+    } catch (error) {
+      // A service that does not respond yet has not settled.
+      if (error instanceof RpcFailure || error instanceof Rejection) return false;
+      throw error;
+    }
+    return findings.violation === undefined;
+  }
+
+  /** Looks at the whole history again when it is over. */
+  async checkEnd(): Promise<void> {
+    const { world, log } = this.#parts;
+    await this.#witness.checkAll(log);
+    await this.#audit.checkAll(log);
+    await checkRows(world, log);
+    await checkSecrets(this.#parts, log);
+    this.#copies.checkEnd();
+    checkHeaders(this.#parts);
+  }
+
+  /** Restarts a consumer of the judge itself, at random moments. */
+  disturb(): Promise<void> {
+    return this.#witness.restart();
+  }
+
+  /** No fault of the judge itself from here on. */
+  heal(): void {
+    this.#witness.heal();
+  }
+}

@@ -1,0 +1,30 @@
+import type { SectorCipher } from '../../../services/disk/src/host/cipher/xts.ts';
+
+/** Which open disks have their DEK in memory: a cipher holds it until it is destroyed. */
+export class CipherWatch {
+  readonly #alive = new Map<string, Set<SectorCipher>>();
+
+  /** The cipher, observed. */
+  watch(cipher: SectorCipher, disk: string): SectorCipher {
+    const own = this.#alive.get(disk) ?? new Set();
+    this.#alive.set(disk, own);
+    own.add(cipher);
+    return {
+      encrypt: (...piece) => cipher.encrypt(...piece),
+      decrypt: (...piece) => cipher.decrypt(...piece),
+      destroy: () => {
+        own.delete(cipher);
+        cipher.destroy();
+      },
+    };
+  }
+
+  has(disk: string): boolean {
+    return (this.#alive.get(disk)?.size ?? 0) > 0;
+  }
+
+  /** The process ended, and its memory is gone. */
+  forgetAll(): void {
+    this.#alive.clear();
+  }
+}

@@ -1,0 +1,18 @@
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import type { Refusal } from '../../oracle/judges/io.ts';
+import type { Outcome } from '../../oracle/verdict.ts';
+
+/** The refusal in an error; undefined if a service did not decide it. */
+export const refusalOf = (error: unknown): Refusal | undefined => {
+  if (!(error instanceof Rejection)) return undefined;
+  const { reason, message, metadata } = error;
+  return { reason, message, set: metadata.disk_encryption_set, keyVersion: metadata.key_version };
+};
+
+/** How an error looks to the caller. @throws an error that no service sent: a mistake of the simulation itself */
+export const outcomeOf = (error: unknown): Outcome => {
+  if (error instanceof Rejection) return { kind: 'refused', code: error.code, reason: error.reason };
+  if (error instanceof RpcFailure) return { kind: 'unknown', code: error.code };
+  throw error;
+};
