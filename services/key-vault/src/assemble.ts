@@ -1,13 +1,14 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import { type Assemble, openSubscriptions } from '@interlock/host';
+import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import type { MasterKeys } from '@interlock/sealing';
 import { createGuard } from './access/guard.ts';
 import { type RateLimits, rateLimit } from './access/rate-limit.ts';
 import { auditApi } from './audit/api.ts';
-import { auditLog } from './audit/log.ts';
+import { AuditLog } from './audit/log.ts';
 import { auditRetention, retentionShare } from './audit/retention.ts';
+import { authorization } from './authorization.ts';
 import { backgroundWork } from './background/background.ts';
 import { cryptographyApi } from './cryptography/api.ts';
 import { openSettleBatch } from './cryptography/batch.ts';
@@ -20,11 +21,12 @@ import { rewrapApi } from './cryptography/rewrap.ts';
 import { holdApi } from './hold/api.ts';
 import { type HoldTerms, neverOnHold, openHolding } from './hold/holding.ts';
 import { meterHold } from './hold/metrics.ts';
-import { keyApi } from './key/api.ts';
-import { keyBackup } from './key/backup.ts';
-import { confirmation } from './key/confirmation.ts';
+import { keyReadApi, keyRemovalApi } from './key/api.ts';
+import { KeyBackup } from './key/backup.ts';
+import { Confirmation } from './key/confirmation.ts';
 import { keys as keyStreams } from './key/key.ts';
-import { keyMakingApi } from './key/making-api.ts';
+import { keyBackupApi, keyMakingApi } from './key/making-api.ts';
+import { keyUpdateApi } from './key/update-api.ts';
 import { keyUses } from './key/uses.ts';
 import { keyUrls } from './names.ts';
 import { toFact } from './published.ts';
@@ -34,11 +36,11 @@ import { keyMaterial } from './sealing/key-material.ts';
 import type { SealKeyStore } from './sealing/seal-key-store.ts';
 import { createSealing, type Sealing } from './sealing/sealing.ts';
 import { vaultApi } from './vault/api.ts';
-import { vaultLife } from './vault/life.ts';
+import { VaultLife } from './vault/life.ts';
 import { vaultPurge } from './vault/purge.ts';
 import { isStanding, vaults as vaultStreams } from './vault/vault.ts';
 
-/** What key-vault is told from outside. */
+/** Settings of key-vault. */
 export interface KeyVaultSettings {
   readonly masterKeys: MasterKeys;
   readonly sealKeys: SealKeyStore;
@@ -46,161 +48,94 @@ export interface KeyVaultSettings {
   readonly engine: (sealing: Sealing) => RsaEngine;
   /** Host name of the vaults' URLs after the vault's own name. */
   readonly vaultUriSuffix: string;
-  /** Whether new vaults are purge protected also when nobody says so. */
+  /** Whether new vaults are purge protected when the request does not say so. */
   readonly purgeProtectionDefault: boolean;
-  /** What may be asked of one replica. Without it: as much as it can do. */
+  /** Limits of one replica; absent: none. */
   readonly rateLimits?: RateLimits;
-  /** What can put it on hold; without it nothing does. */
+  /** What can put key-vault on hold; absent: nothing. */
   readonly hold?: HoldTerms;
-  /** How long entries of the vaults' records are kept, in milliseconds; without it for ever. */
+  /** How long audit entries are kept, in milliseconds; absent: for ever. */
   readonly auditRetentionMs?: number;
   /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
   readonly retentionDayMs: number;
 }
 
-/** Why the handlers judge for themselves: they put every refusal on the vault's record. */
-const byGuard = { authenticated: true, why: 'the grants of the vault, by its permission model' } as const;
-const byRole = (action: string) =>
-  ({ authenticated: true, why: `role with ${action} on the vault; refusals are on its record` }) as const;
-
-/** Puts key-vault together. */
-export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
-  const {
-    store,
-    openCategory,
-    clock,
-    random,
-    log: logger,
-    tracer,
-    meter,
-    settings,
-    authorize,
-    forgetPermissions,
-    client,
-    shares,
-    scope,
-  } = seams;
-  const vaults = await openCategory(vaultStreams);
-  const keys = await openCategory(keyStreams);
+/** Opens the parts of key-vault. */
+const openParts = async (seams: Seams<KeyVaultSettings>) => {
+  const { store, clock, random, log: logger, settings, authorize, scope } = seams;
+  const vaults = await seams.openCategory(vaultStreams);
+  const keys = await seams.openCategory(keyStreams);
   const urls = keyUrls(settings.vaultUriSuffix);
   const sealing = createSealing({ store: settings.sealKeys, masterKeys: settings.masterKeys, random });
   const engine = settings.engine(sealing);
   scope.defer('RSA engine', () => engine.close());
-
   const terms = settings.hold;
   const holding = terms ? await openHolding({ store, clock, random, log: logger, terms }) : neverOnHold(store);
-  scope.defer('hold metrics', meterHold(meter, holding));
-  const guard = createGuard({ clock, vaults, authorize });
-  const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
   const { rateLimits = {} } = settings;
   const limits = rateLimit(rateLimits, clock);
   const { countWindowMs = 10_000 } = rateLimits;
-  const log = auditLog({ store, clock, random, log: logger, urls, limits, countWindowMs, vaultExists });
-  const { auditRetentionMs: retentionMs } = settings;
-  if (retentionMs !== undefined)
-    shares.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
-  const material = keyMaterial({ store, keys, sealing, engine, clock });
-  const backup = keyBackup({ masterKeys: settings.masterKeys, sealing, material, random });
-  const purgeVault = vaultPurge({ store, clock, vaults, keys, material });
-  const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
+  const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
   const uses = keyUses(store);
-  const confirm = confirmation({ keys, uses });
-  const parts = {
+  const material = keyMaterial({ store, keys, sealing, engine, clock });
+  return {
     ...settings,
-    limits,
-    uses,
-    confirm,
-    life: vaultLife(store),
     store,
     clock,
     random,
+    authorize,
     vaults,
     keys,
-    settleBatch: openSettleBatch(logger),
+    urls,
+    sealing,
+    engine,
     holding,
+    limits,
+    uses,
+    material,
+    guard: createGuard({ clock, vaults, authorize }),
+    log: new AuditLog({ store, clock, random, log: logger, urls, limits, countWindowMs, vaultExists }),
+    backup: new KeyBackup({ masterKeys: settings.masterKeys, sealing, material, random }),
+    purgeVault: vaultPurge({ store, clock, vaults, keys, material }),
+    subscriptions: openSubscriptions(seams.client('identity', IdentityServiceDefinition)),
+    confirm: new Confirmation(keys, uses),
+    life: new VaultLife(store),
+    settleBatch: openSettleBatch(logger),
     judging: openJudging(urls),
     look: openLooking({ store: holding, vaults, keys }),
-    guard,
-    authorize,
-    log,
-    urls,
-    engine,
-    material,
   };
+};
 
-  const api = service({
-    definition: KeyVaultServiceDefinition,
-    implementation: {
-      ...vaultApi({ ...parts, subscriptions, purgeVault }),
-      ...keyApi(parts),
-      ...keyMakingApi({ ...parts, backup }),
-      ...cryptographyApi(parts),
-      ...diskAccessApi({ ...parts, subscriptions }),
-      ...newerVersionApi(parts),
-      ...impactPreviewApi(parts),
-      ...rewrapApi(parts),
-      ...auditApi(parts),
-      ...holdApi(parts),
-    },
-    authorization: {
-      createVault: byRole('keyVault/vaults/write'),
-      getVault: byRole('keyVault/vaults/read'),
-      listVaults: { action: 'keyVault/vaults/read', scope: ({ parent }) => parent },
-      enablePurgeProtection: byRole('keyVault/vaults/write'),
-      setAccessPolicy: byRole('keyVault/vaults/write'),
-      removeAccessPolicy: byRole('keyVault/vaults/write'),
-      setPermissionModel: byRole('keyVault/vaults/write, and identity/roleAssignments/write to leave roles'),
-      deleteVault: byRole('keyVault/vaults/delete'),
-      recoverVault: byRole('keyVault/vaults/write'),
-      purgeVault: byRole('keyVault/vaults/purge'),
-      createKey: byGuard,
-      importKey: byGuard,
-      getKey: byGuard,
-      getKeyVersion: byGuard,
-      listKeys: byGuard,
-      listKeyVersions: byGuard,
-      disableKey: byGuard,
-      enableKey: byGuard,
-      enableKeyVersion: byGuard,
-      disableKeyVersion: byGuard,
-      setKeyVersionDates: byGuard,
-      setKeyOperations: byGuard,
-      setKeyTags: byGuard,
-      rotateKey: byGuard,
-      deleteKey: byGuard,
-      recoverKey: byGuard,
-      purgeKey: byGuard,
-      getDeletedKey: byGuard,
-      listDeletedKeys: byGuard,
-      backupKey: byGuard,
-      restoreKey: byGuard,
-      encrypt: byGuard,
-      decrypt: byGuard,
-      wrapKey: byGuard,
-      unwrapKey: byGuard,
-      unwrapKeys: byGuard,
-      sign: byGuard,
-      verify: byGuard,
-      checkAccess: byGuard,
-      resolveKeyForEncryption: { workload: ['disk-encryption-set'] },
-      findNewerKeyVersion: { workload: ['disk-encryption-set'] },
-      authorizeImpactPreview: { workload: ['disk-encryption-set'] },
-      authorizeRewrap: byGuard,
-      rewrap: byGuard,
-      rewrapKeys: byGuard,
-      listAuditEntries: byRole('keyVault/vaults/read'),
-      getHold: { action: 'platform/hold/read', scope: () => '/' },
-      confirmKeyStates: { action: 'platform/hold/write', scope: () => '/' },
-    },
-  });
-
+/** Assembles key-vault. */
+export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
+  const { store, clock, log: logger, tracer, meter, shares, scope, forgetPermissions } = seams;
+  const parts = await openParts(seams);
+  const { vaults, holding, log, urls, auditRetentionMs: retentionMs } = parts;
+  scope.defer('hold metrics', meterHold(meter, holding));
+  if (retentionMs !== undefined) {
+    shares.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
+  }
+  const implementation = {
+    ...vaultApi(parts),
+    ...keyReadApi(parts),
+    ...keyRemovalApi(parts),
+    ...keyUpdateApi(parts),
+    ...keyMakingApi(parts),
+    ...keyBackupApi(parts),
+    ...cryptographyApi(parts),
+    ...diskAccessApi(parts),
+    ...newerVersionApi(parts),
+    ...impactPreviewApi(parts),
+    ...rewrapApi(parts),
+    ...auditApi(parts),
+    ...holdApi(parts),
+  };
   return {
-    services: [api],
-    onRefused: log.refused,
+    services: [service({ definition: KeyVaultServiceDefinition, implementation, authorization })],
+    onRefused: (refusal) => log.refused(refusal),
     toFact: toFact(urls),
-    // An operator has to reach it, and sets have to hear what is taken away meanwhile: so it stays ready (decision 0012).
+    // A hold does not make the service unready: an operator must reach it, and revocations must reach the sets (decision 0012).
     findings: () => [{ name: 'inUse', isThere: holding.current() === undefined, counts: false }],
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
-    background: backgroundWork({ ...parts, log: logger, tracer, sealing, purgeVault, writeCounts: log.writeCounts }),
+    background: backgroundWork({ ...parts, log: logger, tracer, writeCounts: (signal) => log.writeCounts(signal) }),
   };
 };

@@ -3,7 +3,7 @@ import { eventReader } from '@interlock/event-store';
 import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
-import { keys, toldWith } from './key/key.ts';
+import { keys, publishedWith } from './key/key.ts';
 import { dateObstacle, diskOperations, withheldOf } from './key/usability.ts';
 import { operationOnWire } from './key/wire.ts';
 import { type KeyUrls, versionName } from './names.ts';
@@ -56,7 +56,7 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
       const { principal, removed, key = '' } = event;
       return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
-    case 'IdentityAnswerTurned': {
+    case 'IdentityAnswerChanged': {
       const { principal, removed, key } = event;
       return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
@@ -70,7 +70,7 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
       return told({ $case: 'vaultPurged', value: { vault, accessEpoch } });
     case 'VaultCreated':
     case 'PurgeProtectionEnabled':
-    case 'VaultPurgeBegun':
+    case 'VaultPurgeStarted':
       return null;
     default:
       throw unknownEvent(event);
@@ -93,7 +93,8 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       return told({ $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } });
     case 'KeyVersionDatesSet': {
       const { version, notBefore, expiresAt, at } = event;
-      const reason = dateObstacle({ ...event, ...toldWith(event, at) }, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
+      const reason =
+        dateObstacle({ ...event, ...publishedWith(event, at) }, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
       const window = { notBefore: time(notBefore), expireTime: time(expiresAt) };
       return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
     }

@@ -4,7 +4,7 @@ import type { Category, IndexEntry, Loaded } from '@interlock/event-store';
 import { type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
 import { scopeOf } from './access/guard.ts';
-import { type GrantChange, noteGrantChange } from './vault/decider.ts';
+import { type GrantChange, recordGrantChange } from './vault/decider.ts';
 import type { VaultEvent } from './vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from './vault/vault.ts';
 
@@ -27,7 +27,7 @@ export const reactor = (parts: {
     const keyOf = new Map(touched.map(({ id, key }) => [id, key]));
     const decide = (state: Vault, id: string) => {
       const key = keyOf.get(id);
-      return noteGrantChange(clock.now(), key === undefined ? change : { ...change, key })(state);
+      return recordGrantChange(clock.now(), key === undefined ? change : { ...change, key })(state);
     };
     await vaults.transactMany([...keyOf.keys()], decide, cause);
     return NO_EFFECT;

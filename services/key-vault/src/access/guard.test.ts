@@ -54,7 +54,7 @@ const guarding = async (
     /** What identity was seen to say, in order. */
     noted: async () =>
       (await store.read('vault-kv1'))
-        .filter(({ type }) => type === 'IdentityAnswerTurned')
+        .filter(({ type }) => type === 'IdentityAnswerChanged')
         .map(({ data }) => Object(data))
         .map(({ removed, position }) => [removed, position]),
   };
@@ -141,7 +141,7 @@ test('KV-66: the keys of a deleted vault are used by nobody, whatever he may; a 
     await store({ type: 'VaultDeleted', purgeAt: 9, at: 2 });
     await assert.rejects(keyVault(), { reason: 'VAULT_DELETED' });
     assert.equal(Object(await permit(['get'])).reason, allowed ? undefined : 'VAULT_DELETED');
-    await store({ type: 'VaultPurgeBegun', at: 3 }, { type: 'VaultPurged', at: 4 });
+    await store({ type: 'VaultPurgeStarted', at: 3 }, { type: 'VaultPurged', at: 4 });
     await assert.rejects(keyVault(), { reason: 'VAULT_NOT_FOUND' });
   }
 });

@@ -9,7 +9,7 @@ import {
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { AuditDraft } from '../audit/draft.ts';
-import { noteIdentityAnswer, vaultDeleted } from '../vault/decider.ts';
+import { recordIdentityAnswer, vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
 import {
   type ActiveVault,
@@ -159,7 +159,7 @@ export const createGuard = (parts: {
     const answer = { principal, key, removed, position: judgement.identityAsOf };
     const { events, state } = await vaults.transact(
       vaultId,
-      noteIdentityAnswer(clock.now(), answer, judgement.isGone),
+      recordIdentityAnswer(clock.now(), answer, judgement.isGone),
       call.cause,
     );
     // The change behind the answer reached the vault between the look and the answer, and is the loss: by what was seen the

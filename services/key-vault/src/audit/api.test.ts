@@ -7,10 +7,10 @@ import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { createGuard } from '../access/guard.ts';
 import { rateLimit } from '../access/rate-limit.ts';
 import { keyUrls } from '../names.ts';
-import { beginPurge, create, finishPurge, remove } from '../vault/decider.ts';
+import { create, finishPurge, remove, startPurge } from '../vault/decider.ts';
 import { vaults as vaultStreams } from '../vault/vault.ts';
 import { auditApi } from './api.ts';
-import { auditLog } from './log.ts';
+import { AuditLog } from './log.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
 const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
@@ -41,7 +41,7 @@ const recording = () => {
     purgeProtected: false,
   } as const;
   const guard = createGuard({ clock, vaults, authorize: async () => ({ allowed: true, principalActive: true }) });
-  const log = auditLog({
+  const log = new AuditLog({
     store,
     clock,
     random,
@@ -72,7 +72,7 @@ const recording = () => {
       answers = until;
     },
     async purge() {
-      for (const decide of [remove(0, 1), beginPurge(clock.now()), finishPurge(clock.now())])
+      for (const decide of [remove(0, 1), startPurge(clock.now()), finishPurge(clock.now())])
         await vaults.transact('kv1', decide, cause);
     },
     async listed(filter: { readonly pageToken?: string; readonly startTime?: Date } = {}) {

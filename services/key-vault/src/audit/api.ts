@@ -4,6 +4,7 @@ import type {
 } from '@interlock/contracts/interlock/key_vault/v1/audit.ts';
 import { type EventStore, type IndexEntry, Rejection, type Table, table } from '@interlock/event-store';
 import { type Call, pageOf, pageToken } from '@interlock/rpc';
+import type { Instant } from '@interlock/runtime';
 import type { Guard } from '../access/guard.ts';
 import { parseVault } from '../names.ts';
 import type { AuditDraft } from './draft.ts';
@@ -12,81 +13,88 @@ import type { AuditLog } from './log.ts';
 
 /** Entries of a page when the request does not say. */
 const pageSizeDefault = 100;
-/** Entries looked at for one answer: a filter that matches little answers a short page, with a token to go on. */
+/** Entries examined for one page: a filter that matches little returns a short page with a token. */
 const scannedMax = 5_000;
-/** What a query counts for besides, so that many that find little end too. */
+/** A query counts as so many entries, so that queries without matches end too. */
 const scannedPerQuery = 10;
-/** Rows read at once; each holds up to 64 entries. */
+/** Rows of one query; each contains up to 64 entries. */
 const rowsPerQuery = 100;
 
 const resultOnWire = { success: 'SUCCESS', refused: 'REFUSED', failed: 'FAILED' } as const;
 
-/** Entries from behind a place on, and after each query one without an entry, so that queries count too. */
+/** An entry and its place in the record. */
+interface Found {
+  readonly id: string;
+  readonly entry?: AuditEntry;
+}
+
+/** The entries behind a place, and after each query one item without an entry, so that queries count too. */
 async function* entriesAfter(
   rows: Table<AuditRow>,
   place: string,
-  query: { readonly prefix: string; readonly index: IndexEntry | undefined },
-  limit: number,
-): AsyncGenerator<{ readonly id: string; readonly one?: AuditEntry }> {
-  const { prefix, index } = query;
+  { prefix, index, limit }: { readonly prefix: string; readonly index: IndexEntry | undefined; readonly limit: number },
+): AsyncGenerator<Found> {
   const [rowKey = '', taken] = place.split('.');
-  // The place came from outside: it must not lead to the record of another vault.
-  const begun = taken !== undefined && rowKey.startsWith(prefix) ? await rows.get(rowKey) : undefined;
-  if (begun) yield* idsOf(rowKey, begun).slice(Number(taken) + 1);
+  // A page token comes from the caller: it must not lead to the record of another vault.
+  const started = taken !== undefined && rowKey.startsWith(prefix) ? await rows.get(rowKey) : undefined;
+  if (started) yield* entriesIn(rowKey, started).slice(Number(taken) + 1);
   for (let next: string | undefined = rowKey; next !== undefined; ) {
-    const wish = { prefix, after: next, limit: Math.min(limit, rowsPerQuery) };
-    const page = await rows.list(index === undefined ? wish : { ...wish, index });
-    for (const { key, row } of page.items) yield* idsOf(key, row);
+    const page = await rows.list({
+      prefix,
+      after: next,
+      limit: Math.min(limit, rowsPerQuery),
+      ...(index === undefined ? {} : { index }),
+    });
+    for (const { key, row } of page.items) yield* entriesIn(key, row);
     next = page.next;
     if (next !== undefined) yield { id: next };
   }
 }
 
-/** The record of a vault: request in, page out (CMK-11, CMK-144). */
-export const auditApi = ({
-  store,
-  guard,
-  log,
-}: {
-  readonly store: EventStore;
-  readonly guard: Guard;
-  readonly log: AuditLog;
-}) => {
-  const rows = table(store, auditTable);
+/** The entries of a row with their ids, `<row>.<index>`. */
+const entriesIn = (rowKey: string, row: AuditRow): readonly Found[] =>
+  entriesOf(row).map((entry, index) => ({ id: `${rowKey}.${index}`, entry }));
 
-  return {
-    listAuditEntries: log.audited(
-      'VaultAuditList',
-      async (request: ListAuditEntriesRequest, call: Call, entry: AuditDraft) => {
-        const vaultId = parseVault(request.parent, 'parent');
-        const vault = await guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
-        const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
-        checkKeyFilter(request.key, vaultId);
-        checkOperationFilter(request.operation);
-        const index = indexFor(request, vaultId);
-        // A vault of the same name that was purged may have had another owner: its record is not this one's.
-        // Keys begin with the time of writing, so the creation itself, which began before the vault was there, is in.
-        const startTime = request.startTime?.getTime() ?? 0;
-        const first = `${vaultId}/${timeInKey(Math.max(vault.createdAt, startTime))}`;
-        const found: WireAuditEntry[] = [];
-        let scanned = 0;
-        // A page token is of the vault that has the name, or of one before it, or of whoever made it.
-        let at = after !== undefined && after > first ? after : first;
-        let next: string | undefined;
-        for await (const { id, one } of entriesAfter(rows, at, { prefix: `${vaultId}/`, index }, limit)) {
-          if (found.length === limit || scanned >= scannedMax) {
-            next = at;
-            break;
-          }
-          const isOfThisOne = (one?.vaultMadeAt ?? vault.createdAt) === vault.createdAt;
-          if (one && isOfThisOne && matches(one, request) && one.time >= startTime) found.push(onWire(id, one));
-          scanned += one ? 1 : scannedPerQuery;
-          at = id;
-        }
-        return { auditEntries: found, nextPageToken: pageToken(next) };
-      },
-    ),
+/** The record of a vault: request in, page out (CMK-11, CMK-144). */
+export const auditApi = (parts: { readonly store: EventStore; readonly guard: Guard; readonly log: AuditLog }) => {
+  const rows = table(parts.store, auditTable);
+  const list = async (request: ListAuditEntriesRequest, call: Call, entry: AuditDraft) => {
+    const vaultId = parseVault(request.parent, 'parent');
+    const vault = await parts.guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
+    checkKeyFilter(request.key, vaultId);
+    checkOperationFilter(request.operation);
+    return pageOfRecord(rows, request, vaultId, vault.createdAt);
   };
+  return { listAuditEntries: parts.log.audited('VaultAuditList', list) };
+};
+
+const pageOfRecord = async (
+  rows: Table<AuditRow>,
+  request: ListAuditEntriesRequest,
+  vaultId: string,
+  createdAt: Instant,
+) => {
+  const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+  const startTime = request.startTime?.getTime() ?? 0;
+  const isMatch = (entry: AuditEntry): boolean =>
+    (entry.vaultMadeAt ?? createdAt) === createdAt && matches(entry, request) && entry.time >= startTime;
+  // A purged vault of the same name may have had another owner, so its record is not part of this one. Row keys begin with
+  // the time of writing, so the entry of the creation, which started before the vault existed, is included.
+  const first = `${vaultId}/${timeInKey(Math.max(createdAt, startTime))}`;
+  // A page token may be of an earlier vault of the name.
+  let place = after !== undefined && after > first ? after : first;
+  const found: WireAuditEntry[] = [];
+  let scanned = 0;
+  const query = { prefix: `${vaultId}/`, index: indexFor(request, vaultId), limit };
+  for await (const { id, entry } of entriesAfter(rows, place, query)) {
+    if (found.length === limit || scanned >= scannedMax) {
+      return { auditEntries: found, nextPageToken: pageToken(place) };
+    }
+    if (entry && isMatch(entry)) found.push(onWire(id, entry));
+    scanned += entry ? 1 : scannedPerQuery;
+    place = id;
+  }
+  return { auditEntries: found, nextPageToken: pageToken(undefined) };
 };
 
 const checkKeyFilter = (key: string, vaultId: string): void => {
@@ -99,7 +107,7 @@ const checkKeyFilter = (key: string, vaultId: string): void => {
   );
 };
 
-/** An operation there is not would find nothing, as one that nobody has asked for does. */
+/** An unknown operation would match nothing, like one that was never called. */
 const checkOperationFilter = (operation: string): void => {
   if (operation === '' || auditOperations.some((one) => one === operation)) return;
   const value = operation.slice(0, 200);
@@ -111,7 +119,7 @@ const checkOperationFilter = (operation: string): void => {
   );
 };
 
-/** The narrowest index that serves the request; what it does not filter is filtered row by row. */
+/** The narrowest index for the filters; the other filters apply to each entry. */
 const indexFor = ({ key, principal, operation }: ListAuditEntriesRequest, vault: string): IndexEntry | undefined => {
   if (key !== '') return { index: 'key', value: within(vault, key.toLowerCase()) };
   if (principal !== '') return { index: 'principal', value: within(vault, principal) };
@@ -121,10 +129,6 @@ const indexFor = ({ key, principal, operation }: ListAuditEntriesRequest, vault:
 const matches = (entry: AuditEntry, { principal, operation }: ListAuditEntriesRequest): boolean =>
   (principal === '' || entry.caller === principal || entry.onBehalfOf === principal) &&
   (operation === '' || entry.operation === operation);
-
-/** The entries of a row with their ids, in the order of both: `<row>.<place in the row>`. */
-const idsOf = (rowKey: string, row: AuditRow): readonly { readonly id: string; readonly one: AuditEntry }[] =>
-  entriesOf(row).map((one, n) => ({ id: `${rowKey}.${n}`, one }));
 
 const onWire = (id: string, entry: AuditEntry): WireAuditEntry => {
   const { key, time, result, occurrences = 1, onBehalfOf = '', change = '', vaultMadeAt: _madeAt, ...same } = entry;

@@ -1,50 +1,51 @@
 import type { RowChange } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyUrls } from '../names.ts';
+import type { AuditEntry } from './entry.ts';
 
-/** One vault a request turned out to be about, and what of it. */
+/** A vault that a request concerns, and the key or key version in it. */
 interface Subject {
   readonly vault: string;
   readonly madeAt: Instant;
-  /** Key version or key; empty where the vault itself is all. */
+  /** Empty when the request concerns the vault itself. */
   key: string;
   uri: string;
 }
 
-/** What a request turned out to be about, filled in as it is found out. */
+/** What a request concerns, filled in while it is handled. */
 export interface AuditSubjects {
   /**
-   * Names the vault whose record gets the entry. Nothing is recorded for a vault that does not exist.
-   * @param madeAt when that one was made: what is about it comes behind that, whatever the clock here says
+   * Names the vault whose record gets the entry. It must exist.
+   * @param madeAt when it was created: its entries sort behind that time, whatever the clock of this replica says
    */
   inVault(vault: string, madeAt?: Instant): void;
-  /** Names the key, or the exact version. */
+  /** Names the key or the exact version. */
   about(key: string, version?: string): void;
 }
 
-/** What is stored together with the entry of a success. `stored` is called afterwards. */
+/** A row stored together with the entry of a success. `stored` is called afterwards. */
 export interface StoredAlongside {
   readonly change: RowChange;
   stored(): void;
 }
 
-/** An entry that its handler fills in. */
+/** An entry that the handler of a request fills in. */
 export interface AuditDraft extends AuditSubjects {
-  /** Takes over what was found out for several who asked the same. */
+  /** Sets the subjects that were found for several equal requests. */
   concerns(found: FoundSubjects): void;
   /** What the caller says the use is for; at most 512 characters are kept. */
   forResource(resource: string): void;
-  /** Says what is to be changed, where the operation does not; at most 512 characters are kept. */
+  /** Describes the change, where the operation alone does not; at most 512 characters are kept. */
   changing(what: string): void;
-  /** Names the principal a service asks for. */
+  /** Names the principal on whose behalf a service calls. */
   onBehalfOf(principal: string): void;
-  /** Something to store together with the entry of a success. */
+  /** Adds a row to store together with the entry of a success. */
   alongside(also: StoredAlongside | undefined): void;
 }
 
 const textLengthMax = 512;
 
-/** What was found out so far: a vault once, in the order in which they were named. */
+/** The subjects found so far, each vault once, in the order in which they were named. */
 export class FoundSubjects implements AuditSubjects {
   readonly all: Subject[] = [];
   readonly #urls: KeyUrls;
@@ -54,7 +55,7 @@ export class FoundSubjects implements AuditSubjects {
   }
 
   inVault(vault: string, madeAt: Instant = 0): void {
-    // Whoever looks again, at two vaults, names both again.
+    // A repeated attempt names its vaults again.
     if (this.all.some((subject) => subject.vault === vault)) return;
     this.all.push({ vault, madeAt, key: '', uri: this.#urls.vault(vault) });
   }
@@ -67,46 +68,50 @@ export class FoundSubjects implements AuditSubjects {
   }
 }
 
-/** The draft of one entry. A class, because one is made for every use of a key. */
+/** The draft of one entry. A class, because every use of a key makes one. */
 export class EntryDraft implements AuditDraft {
-  resource = '';
-  change: string | undefined;
-  principal: string | undefined;
   readonly others: StoredAlongside[] = [];
-  #subjects: FoundSubjects | undefined;
-  readonly #urls: KeyUrls;
+  #resource = '';
+  #change: string | undefined;
+  #principal: string | undefined;
+  #subjects: FoundSubjects;
 
   constructor(urls: KeyUrls) {
-    this.#urls = urls;
+    this.#subjects = new FoundSubjects(urls);
   }
 
-  get subjects(): FoundSubjects['all'] {
-    return this.#subjects?.all ?? [];
+  get subjects(): readonly Subject[] {
+    return this.#subjects.all;
   }
   inVault(vault: string, madeAt?: Instant): void {
-    this.#found().inVault(vault, madeAt);
+    this.#subjects.inVault(vault, madeAt);
   }
   about(key: string, version?: string): void {
-    this.#found().about(key, version);
+    this.#subjects.about(key, version);
   }
   concerns(found: FoundSubjects): void {
     this.#subjects = found;
   }
   forResource(resource: string): void {
-    this.resource = resource.length > textLengthMax ? resource.slice(0, textLengthMax) : resource;
+    this.#resource = resource.length > textLengthMax ? resource.slice(0, textLengthMax) : resource;
   }
   changing(what: string): void {
-    this.change = what.slice(0, textLengthMax);
+    this.#change = what.slice(0, textLengthMax);
   }
   onBehalfOf(principal: string): void {
-    this.principal = principal;
+    this.#principal = principal;
   }
   alongside(also: StoredAlongside | undefined): void {
     if (also) this.others.push(also);
   }
 
-  #found(): FoundSubjects {
-    this.#subjects ??= new FoundSubjects(this.#urls);
-    return this.#subjects;
+  /** The fields of an entry that the handler filled in. @param madeAt when the vault was created; 0: unknown */
+  fields(madeAt: Instant): Pick<AuditEntry, 'resource' | 'onBehalfOf' | 'change' | 'vaultMadeAt'> {
+    return {
+      resource: this.#resource,
+      ...(this.#principal === undefined ? {} : { onBehalfOf: this.#principal }),
+      ...(this.#change === undefined ? {} : { change: this.#change }),
+      ...(madeAt === 0 ? {} : { vaultMadeAt: madeAt }),
+    };
   }
 }

@@ -1,7 +1,7 @@
 import type { IndexEntry, TableDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 
-/** What was asked, by the names of the public cloud's log (KV-113), and ours where it has none. */
+/** Operations, by the names of the public cloud's audit log (KV-113), and our own where it has none. */
 export const auditOperations = [
   'Authentication',
   'VaultPut',
@@ -40,18 +40,18 @@ export const auditOperations = [
 ] as const;
 export type AuditOperation = (typeof auditOperations)[number];
 
-/** One line of a vault's record (KV-112, CMK-144). Its names are on disk. Never key material. */
+/** One entry of a vault's record (KV-112, CMK-144). Its field names are on disk. Contains no key material. */
 export interface AuditEntry {
   readonly time: Instant;
   readonly operation: AuditOperation;
-  /** Key version or key it was about; empty where there is none. */
+  /** Key version or key; empty when the request concerned the vault itself. */
   readonly key: string;
   readonly requestUri: string;
-  /** `principals/<id>`, or who in the service itself. */
+  /** `principals/<id>`, or a part of the service itself. */
   readonly caller: string;
-  /** `principals/<id>` a service asked for; absent: the caller asked for itself. */
+  /** `principals/<id>` on whose behalf a service called; absent: the caller called for itself. */
   readonly onBehalfOf?: string;
-  /** What was to be changed, in words; absent where the operation says it. */
+  /** What was to be changed; absent when the operation says it. */
   readonly change?: string;
   readonly tenant: string;
   readonly httpStatusCode: number;
@@ -64,48 +64,34 @@ export interface AuditEntry {
   readonly traceId: string;
   readonly durationUs: number;
   readonly callerAddress: string;
-  /** When the vault was made that it is about, where that is known: a later vault of the name has a record of its own. */
+  /** When the vault was created, if known: a later vault of the same name has a record of its own. */
   readonly vaultMadeAt?: Instant;
-  /** How many equal refusals it stands for, above the rate limit; absent: it is one alone. */
+  /** Number of equal refusals above the rate limit; absent: one. */
   readonly occurrences?: number;
 }
 
 /**
- * A stored row: an entry, and of others written at the same time only what differs from it. So the record of a thousand
- * unwraps with one key is not a thousand times the same text, and not a thousand rows.
+ * A stored row: an entry, and of similar ones written at the same time only what differs. So a thousand unwraps with one key
+ * do not need a thousand rows of the same text.
  */
 export interface AuditRow extends AuditEntry {
   readonly also?: readonly Partial<Pick<AuditEntry, VaryingField>>[];
 }
 
-/** What may differ within a row; everything a row is found by is the same. */
+/** Fields that may differ within a row. All indexed fields are equal. */
 const varyingFields = ['time', 'resource', 'correlationId', 'traceId', 'durationUs', 'callerAddress'] as const;
 type VaryingField = (typeof varyingFields)[number];
 const varying: ReadonlySet<string> = new Set(varyingFields);
 
-/** Whether two entries may share a row. */
-export const areAlike = (one: AuditEntry, other: AuditEntry): boolean => {
-  // Whatever fields there are, as in `likeness`, which says the same at a higher price.
-  for (const name in one) {
-    const field = name as keyof AuditEntry;
-    if (one[field] !== other[field] && !varying.has(field)) return false;
-  }
-  return (
-    one.onBehalfOf === other.onBehalfOf &&
-    one.vaultMadeAt === other.vaultMadeAt &&
-    one.occurrences === other.occurrences
-  );
-};
-
-/** What entries of one row have in common, as a text to find them by. */
+/** What the entries of one row have in common. */
 export const likeness = (entry: AuditEntry): string => {
   let text = '';
-  // Whatever fields there are: one that is not known to vary is the same in all of them.
+  // All other fields must be equal, also ones that are added later.
   for (const name in entry) if (!varying.has(name)) text += `${name}\0${entry[name as keyof AuditEntry]}\0`;
   return text;
 };
 
-/** Puts entries of one likeness, at least one, into a row. */
+/** Puts entries of one likeness into a row. @throws RangeError without an entry */
 export const rowOf = ([first, ...others]: readonly AuditEntry[]): AuditRow => {
   if (first === undefined) throw new RangeError('a row holds an entry');
   return others.length === 0 ? first : { ...first, also: others.map((entry) => difference(first, entry)) };
@@ -117,18 +103,18 @@ const difference = (first: AuditEntry, entry: AuditEntry): Partial<AuditEntry> =
   return differing as Partial<AuditEntry>;
 };
 
-/** The entries of a row, in the order in which they were written. */
+/** The entries of a row, in the order of writing. */
 export const entriesOf = ({ also = [], ...first }: AuditRow): readonly AuditEntry[] => [
   first,
   ...also.map((varying) => ({ ...first, ...varying })),
 ];
 
-/** Index value that keeps vaults apart: rows of every vault share the table. */
+/** Index value of one vault: all vaults share the table. */
 export const within = (vault: string, value: string): string => `${vault}/${value}`;
 
 /**
- * The record, outside of the event feed. Keys are `<vault>/<milliseconds>-<sequence>-<random>`: within a vault in the
- * order in which entries were written.
+ * The audit record, outside the event feed. Keys are `<vault>/<milliseconds>-<sequence>-<random>`, so within a vault rows are
+ * in the order of writing.
  */
 export const auditTable: TableDefinition<AuditRow> = {
   name: 'audit',
@@ -148,5 +134,5 @@ export const auditTable: TableDefinition<AuditRow> = {
   },
 };
 
-/** A time as it begins a row's key: fixed width, so that text order is time order until the year 2286. */
+/** A time as the start of a row's key: of fixed width, so that text order is time order until the year 2286. */
 export const timeInKey = (time: Instant): string => String(Math.max(0, Math.floor(time))).padStart(13, '0');

@@ -4,7 +4,7 @@ import { type Commit, type EventStore, memoryStore, table } from '@interlock/eve
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { type AuditEntry, auditTable, entriesOf } from './entry.ts';
 import { auditRetention } from './retention.ts';
-import { auditWriter } from './writer.ts';
+import { AuditWriter } from './writer.ts';
 
 const day = 86_400_000;
 const retentionMs = 30 * day;
@@ -21,7 +21,7 @@ test('G9: entries older than the retention go in bounded batches, of every vault
       return memory.commit(commit, cause);
     },
   };
-  const writer = auditWriter({ store, clock, random });
+  const writer = new AuditWriter({ store, clock, random });
   const entry = (n: number): AuditEntry => ({
     time: clock.now(),
     operation: 'KeyUnwrap',

@@ -2,23 +2,23 @@ import { type EventStore, StoreUnavailable, table } from '@interlock/event-store
 import { type Clock, failureLog, type Logger } from '@interlock/runtime';
 import { auditTable, timeInKey } from './entry.ts';
 
-/** The share of this work: one replica does it at a time. */
+/** Name of the work partition: one replica at a time does this work. */
 export const retentionShare = 'audit retention/0';
 
-/** Rows, of up to 64 entries each, that go in one commit. */
+/** Rows of up to 64 entries that one commit removes. */
 const batchRows = 200;
-/** Pause between two commits, in milliseconds: whoever uses a key writes to the same table. */
+/** Pause between two commits, in milliseconds: every use of a key writes to the same table. */
 const pauseMs = 50;
-/** How often it is looked for what has become too old, in milliseconds: at least daily, at most every minute. */
+/** Time between two runs, in milliseconds: between a minute and a day. */
 const intervalMs = (retentionMs: number): number => Math.min(86_400_000, Math.max(60_000, retentionMs / 30));
-/** Sorts behind every key of the same vault, and before the next vault's. */
+/** Sorts behind every row of the vault and before those of the next one. */
 const lastOf = (vault: string): string => `${vault}/~`;
 
 const cause = { correlationId: 'audit-retention', causationId: 'audit-retention', caller: 'system:key-vault' };
 
 /**
- * Removes entries of the record that are older than the retention, vault by vault, oldest first, a bounded batch a commit.
- * Also those of vaults that are gone. What is younger stays, whatever else happens (G9).
+ * Removes audit entries older than the retention, vault by vault, oldest first, in bounded commits, also those of purged
+ * vaults. Younger entries stay in any case (G9).
  * @param retentionMs above 0
  */
 export const auditRetention =
@@ -27,7 +27,7 @@ export const auditRetention =
     const { store, clock, log, retentionMs } = parts;
     const rows = table(store, auditTable);
 
-    /** The vault with the first entry behind that place. */
+    /** The vault of the first row behind that key. */
     const nextVault = async (after: string): Promise<string | undefined> =>
       (await rows.list({ after, limit: 1 })).items[0]?.key.split('/')[0];
 
@@ -47,8 +47,8 @@ export const auditRetention =
     const attempts = failureLog({
       log,
       clock,
-      failing: 'old entries of the record are not removed',
-      back: 'old entries of the record are removed again',
+      failing: 'old audit entries are not removed',
+      back: 'old audit entries are removed again',
     });
     while (!signal.aborted) {
       try {
@@ -58,7 +58,7 @@ export const auditRetention =
           removed += await clear(vault, `${vault}/${end}`);
           vault = await nextVault(lastOf(vault));
         }
-        if (removed > 0) log.info('old entries of the record removed', { rows: removed, retentionMs });
+        if (removed > 0) log.info('old audit entries removed', { rows: removed, retentionMs });
         attempts.succeeded();
       } catch (error) {
         if (!(error instanceof StoreUnavailable)) throw error;

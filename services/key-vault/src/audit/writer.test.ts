@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { type Commit, type EventStore, memoryStore, type RowChange } from '@interlock/event-store';
 import { systemRandom as random, systemClock } from '@interlock/runtime';
 import type { AuditEntry } from './entry.ts';
-import { auditWriter } from './writer.ts';
+import { AuditWriter } from './writer.ts';
 
 const entryFor = (resource: string, differences: Partial<AuditEntry> = {}): AuditEntry => ({
   time: 1,
@@ -50,7 +50,7 @@ const openWriter = () => {
       },
     };
   };
-  const writer = auditWriter({ store, clock: { now: systemClock.now, alarm }, random });
+  const writer = new AuditWriter({ store, clock: { now: systemClock.now, alarm }, random });
   const write = (resource: string, differences?: Partial<AuditEntry>) =>
     writer.write([{ vault: 'v1', entry: entryFor(resource, differences) }]);
   return {

@@ -2,7 +2,7 @@ import { type Category, type Cause, type EventStore, StoreUnavailable } from '@i
 import type { Clock, Instant, Logger, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { Holding } from '../hold/holding.ts';
-import { doDue as doDueOfKey, tellDates } from '../key/decider.ts';
+import { doDue as doDueOfKey, publishDates } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
 import { type Key, dueTime as keyDueTime } from '../key/key.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
@@ -42,7 +42,7 @@ export const backgroundWork = (parts: {
     return { correlationId: id, causationId: id, caller: 'system:key-vault' };
   };
   const dates: DueSource = dueSource(keys, datesDue, async (id, cause) => {
-    await keys.transact(id, tellDates(clock.now()), cause);
+    await keys.transact(id, publishDates(clock.now()), cause);
   });
   const purges: readonly DueSource[] = [
     {

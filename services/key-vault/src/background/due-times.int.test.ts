@@ -98,7 +98,7 @@ test('KV-63: what is recovered and deleted again when its time comes is not purg
       name: parent,
       stream: `vault-${parent.slice('vaults/'.length)}`,
       deleted: 'VaultDeleted',
-      purged: 'VaultPurgeBegun',
+      purged: 'VaultPurgeStarted',
       again: (name: string) => vault.recoverVault({ name }),
       remove: (name: string) => vault.deleteVault({ name }),
     },

@@ -25,7 +25,7 @@ test('KV-28, G8: a key purged while the store gave no answer is forgotten once i
     origin: 'generated',
   } as const;
   const wish = { ...material, enabled: true, operations: [], tags: {} };
-  await keys.transact(key, createVersion(at, { requestId: 'r1', wish: '' }, wish), cause);
+  await keys.transact(key, createVersion(at, { requestId: 'r1', digest: '' }, wish), cause);
 
   let isAway = false;
   const reached: EventStore = {

@@ -5,7 +5,7 @@ import { memoryStore } from '@interlock/event-store';
 import type { Call, Principal } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { rateLimit } from '../access/rate-limit.ts';
-import { auditLog } from '../audit/log.ts';
+import { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { cryptographyApi } from './api.ts';
 
@@ -14,7 +14,7 @@ test('G8: a key that is to be wrapped is cleared also where its request is one t
   const random = seededRandom(1);
   const limits = rateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);
   const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
-  const log = auditLog({
+  const log = new AuditLog({
     store: memoryStore({ clock, random }),
     clock,
     random,

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import type { UnwrapKeyItem } from '@interlock/contracts/interlock/key_vault/v1/cryptography.ts';
+import { batchMax } from '../audit/settle-ready.ts';
 import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
-import { batchMax } from './batch.ts';
 
 let world: VaultCloud;
 before(async () => {

@@ -16,7 +16,7 @@ import { deniedToStranger } from '../access/stranger.ts';
 import type { AuditDraft } from '../audit/draft.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { authorizeRewrap } from '../key/decider.ts';
-import { isSameWord, type KeyVersion, versionOf } from '../key/key.ts';
+import { isSameAuthorization, type KeyVersion, versionOf } from '../key/key.ts';
 import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { operationOnWire } from '../key/wire.ts';
 import { type KeyId, type KeyUrls, parseVersion, type VersionId, versionName } from '../names.ts';
@@ -139,7 +139,9 @@ export const diskAccessApi = (
             expected,
           });
           const given =
-            'authorizations' in state ? state.authorizations.findLast((one) => isSameWord(one, word)) : undefined;
+            'authorizations' in state
+              ? state.authorizations.findLast((one) => isSameAuthorization(one, word))
+              : undefined;
           if (!given) throw new Error('a word that was given is on record');
           return {
             sourceKeyVersion: versionName(source.key, source.version),

@@ -2,8 +2,8 @@ import { type Category, type EventStore, Rejection } from '@interlock/event-stor
 import { principalOf } from '@interlock/rpc';
 import { type Clock, traceIdOf } from '@interlock/runtime';
 import { StrangerRejection } from '../access/stranger.ts';
-import type { Asking } from '../audit/log.ts';
-import { tellDates } from '../key/decider.ts';
+import type { AuditedCall } from '../audit/log.ts';
+import { publishDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
 import { type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
@@ -40,7 +40,7 @@ const explainable: ReadonlySet<string> = new Set([
 export const explained = async <Value>(
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   id: VersionId,
-  call: Asking,
+  call: AuditedCall,
   { epoch, seen }: { readonly epoch: number; readonly seen: Seen },
   judge: () => Promise<Value>,
 ): Promise<Value> => {
@@ -88,8 +88,9 @@ const tellEnd = async (
   { keys, clock }: { readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   key: string,
   version: string,
-  call: Asking,
+  call: AuditedCall,
 ): Promise<void> => {
   const { state } = await keys.load(key);
-  if (versionOf(state, version)?.isExpiryTold === false) await keys.transact(key, tellDates(clock.now()), call.cause);
+  if (versionOf(state, version)?.isExpiryPublished === false)
+    await keys.transact(key, publishDates(clock.now()), call.cause);
 };

@@ -56,7 +56,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
   };
 
   /** The service calls, but who considers the change learns whether the vault exists. */
-  const lookFor = async (id: VersionId, { call, asker }: Asking, entry: AuditDraft) => {
+  const lookFor = async (id: VersionId, { call, asker }: AuditedCall, entry: AuditDraft) => {
     const seen = lookAt(looking, id, call, entry, 'NOT_FOUND');
     if (!asker) return seen;
     return seen.catch(async (error: unknown) => {
@@ -65,7 +65,12 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     });
   };
 
-  const permitKey = async (id: VersionId, right: KeyPermission | VaultAction, asking: Asking, entry: AuditDraft) => {
+  const permitKey = async (
+    id: VersionId,
+    right: KeyPermission | VaultAction,
+    asking: AuditedCall,
+    entry: AuditDraft,
+  ) => {
     const { asker } = asking;
     const { vault, key } = await lookFor(id, asking, entry);
     if (id.version !== undefined && versionOf(key, id.version)) entry.about(id.key, id.version);
@@ -74,7 +79,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     return { vault, key };
   };
 
-  const ofKey = async (name: string, change: KeyChange, asking: Asking, entry: AuditDraft): Promise<Previewed> => {
+  const ofKey = async (name: string, change: KeyChange, asking: AuditedCall, entry: AuditDraft): Promise<Previewed> => {
     const id = parseKeyOrVersion(name, 'name');
     const rights: Readonly<Partial<Record<KeyChange, KeyPermission | VaultAction>>> =
       id.version === undefined ? keyRights : versionRights;
@@ -115,7 +120,7 @@ const refusedWith = (change: KeyChange, { purgeProtected }: Pick<StandingVault, 
   change === 'KEY_CHANGE_PURGE' && purgeProtected ? 'PURGE_PROTECTED' : '';
 
 /** A question: the call it came with, and who considers the change. */
-interface Asking {
+interface AuditedCall {
   readonly call: Call;
   readonly asker: Asker;
 }

@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Rejection } from '@interlock/event-store';
-import type { Asking } from '../audit/log.ts';
+import type { AuditedCall } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { openJudging, told } from './judging.ts';
 
-const asked = (id: string, tenant = 't'): Asking => ({
+const asked = (id: string, tenant = 't'): AuditedCall => ({
   caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant },
   cause: { correlationId: id, causationId: id, caller: id },
   peer: '127.0.0.1:1',

@@ -1,6 +1,6 @@
 import { principalOf } from '@interlock/rpc';
 import { FoundSubjects } from '../audit/draft.ts';
-import type { Asking } from '../audit/log.ts';
+import type { AuditedCall } from '../audit/log.ts';
 import type { KeyUrls } from '../names.ts';
 
 /** A judgement, or why there is none, and what was found out about the question on the way: for the record of each asker. */
@@ -19,7 +19,7 @@ export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
  */
 export type Judging = <Judgement>(
   question: string,
-  call: Asking,
+  call: AuditedCall,
   judge: (subjects: FoundSubjects) => Promise<Judgement>,
 ) => Promise<Judged<Judgement>>;
 
@@ -28,7 +28,7 @@ export const openJudging = (urls: KeyUrls): Judging => {
   const open = new Map<string, Promise<Judged<unknown>>>();
   return <Judgement>(
     question: string,
-    call: Asking,
+    call: AuditedCall,
     judge: (subjects: FoundSubjects) => Promise<Judgement>,
   ): Promise<Judged<Judgement>> => {
     const { name, tenant } = principalOf(call);

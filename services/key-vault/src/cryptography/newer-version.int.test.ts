@@ -53,8 +53,8 @@ test('CMK-81: the order in which versions were made counts, and not what the clo
     const made = versionOf(state, first.slice(-32)) ?? assert.fail('it was made');
     const { bits, n, e, origin, enabled, operations, tags } = made;
     const material = { version, materialId: `${key}/versions/${version}`, bits, n, e, origin };
-    const wish = { requestId: randomUUID(), wish: '' };
-    return createVersion(made.createdAt - 50, wish, { ...material, enabled, operations, tags })(state);
+    const asked = { requestId: randomUUID(), digest: '' };
+    return createVersion(made.createdAt - 50, asked, { ...material, enabled, operations, tags })(state);
   };
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
   await category(world.store, keyStreams).transact(key, behind, cause);

@@ -71,7 +71,7 @@ test('G10: a role that does not suffice, given after the one that did was taken,
   await append(
     { type: 'GrantsChanged', removed: false, at: 4 },
     { type: 'GrantsChanged', removed: true, at: 5 },
-    { type: 'IdentityAnswerTurned', removed: true, at: 6 },
+    { type: 'IdentityAnswerChanged', removed: true, at: 6 },
   );
   const taken = await origin();
   assert.equal(taken?.since, 5);
@@ -79,7 +79,7 @@ test('G10: a role that does not suffice, given after the one that did was taken,
   assert.deepEqual(await origin(), taken);
   // Identity has said yes to all that is needed: what was taken before is over.
   await append(
-    { type: 'IdentityAnswerTurned', removed: false, at: 8 },
+    { type: 'IdentityAnswerChanged', removed: false, at: 8 },
     { type: 'GrantsChanged', removed: false, at: 9 },
   );
   assert.equal(await origin(), undefined);

@@ -73,8 +73,8 @@ export const findOrigin = async (store: EventStore, use: RefusedUse): Promise<Lo
  */
 const notes: Readonly<Record<string, RecordedEvent['type']>> = {
   KEY_EXPIRED: 'KeyVersionExpired',
-  ACCESS_DENIED: 'IdentityAnswerTurned',
-  IDENTITY_DELETED: 'IdentityAnswerTurned',
+  ACCESS_DENIED: 'IdentityAnswerChanged',
+  IDENTITY_DELETED: 'IdentityAnswerChanged',
 };
 
 const isSeen = ({ type, version }: RecordedEvent, seenVersion: number, reason: string): boolean =>
@@ -220,7 +220,7 @@ const endsUse = (event: KeyEvent, version: string | undefined): boolean =>
 const identityDeletion = (events: readonly Told<VaultEvent>[], { principal }: RefusedUse): LossOrigin | undefined => {
   const taken = events.filter(
     ({ event }) =>
-      (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerTurned') &&
+      (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerChanged') &&
       event.principal === principal &&
       event.removed,
   );
@@ -262,7 +262,7 @@ const grantTaken = (
       byRoleBefore = [];
     }
     if (event.type === 'VaultDeleted') byRole = [...byRole, told];
-    if (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerTurned') {
+    if (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerChanged') {
       const isAboutIt = event.principal === principal && (event.key === undefined || event.key === key);
       if (isAboutIt && event.removed) byRole = [...byRole, told];
       // A role that was given says nothing of whether it suffices; a yes of identity to all that is needed does.
@@ -276,7 +276,7 @@ const grantTaken = (
   if (vault.permissionModel === 'access_policy') return originAt(byPolicy);
   const taken = byRole.length > 0 ? byRole : byRoleBefore;
   const newest = taken.at(-1);
-  const named = taken.findLast(({ event }) => event.type !== 'IdentityAnswerTurned') ?? newest;
+  const named = taken.findLast(({ event }) => event.type !== 'IdentityAnswerChanged') ?? newest;
   return originAt(named, undefined, newest?.recorded.position);
 };
 

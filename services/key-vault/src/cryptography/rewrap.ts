@@ -9,9 +9,9 @@ import { type Call, names, principalOf } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { diskPermissions } from '../access/guard.ts';
 import type { AuditSubjects } from '../audit/draft.ts';
-import type { Asking, AuditedItem, AuditLog } from '../audit/log.ts';
-import type { RewrapWord } from '../key/events.ts';
-import { isSameWord, isStanding, isWordGood, type KeyVersion, versionOf } from '../key/key.ts';
+import type { AuditedCall, AuditedItem, AuditLog } from '../audit/log.ts';
+import type { RewrapAuthorization } from '../key/events.ts';
+import { isAuthorizationValid, isSameAuthorization, isStanding, type KeyVersion, versionOf } from '../key/key.ts';
 import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
@@ -111,7 +111,7 @@ const rewrapUse = (parts: CryptographyParts): KeyUse<RewrapRequest, Movable, Rew
 const judge = async (
   parts: CryptographyParts,
   request: Pick<RewrapRequest, 'sourceKeyVersion' | 'targetKeyVersion' | 'diskEncryptionSet'>,
-  call: Asking,
+  call: AuditedCall,
   subjects: AuditSubjects,
 ): Promise<Movable> => {
   const { guard, clock } = parts;
@@ -173,7 +173,7 @@ const judge = async (
 const checkSource = (
   { vault, key }: Sight,
   name: string,
-  word: Omit<RewrapWord, 'authorizedBy'>,
+  word: Omit<RewrapAuthorization, 'authorizedBy'>,
   now: number,
 ): void => {
   const obstacle = obstacleOf(vault, key, word.source, now);
@@ -182,7 +182,9 @@ const checkSource = (
   if (!behindDates) return;
   const isGiven =
     isStanding(key) &&
-    key.authorizations.some((one) => isSameWord(one, { ...word, authorizedBy: '' }) && isWordGood(one, vault));
+    key.authorizations.some(
+      (one) => isSameAuthorization(one, { ...word, authorizedBy: '' }) && isAuthorizationValid(one, vault),
+    );
   if (isGiven && vault.status === 'active' && overcome.has(behindDates.reason)) return;
   throw refusal(name, behindDates, 'unwrapKey');
 };

@@ -47,7 +47,7 @@ const together = async (
   return {
     judged,
     outcomes: settled.map((one) => ('answer' in one ? one.answer : one.error)),
-    recorded: items.map(({ entry }) => [entry.resource, ...entry.subjects.map(({ key }) => key)]),
+    recorded: items.map(({ entry }) => [entry.fields(0).resource, ...entry.subjects.map(({ key }) => key)]),
   };
 };
 

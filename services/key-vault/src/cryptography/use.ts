@@ -5,7 +5,7 @@ import { type Attributes, trace } from '@opentelemetry/api';
 import { type Guard, isOfEarlierLook } from '../access/guard.ts';
 import type { RateLimit } from '../access/rate-limit.ts';
 import type { AuditDraft, AuditSubjects } from '../audit/draft.ts';
-import type { Asking, AuditedItem } from '../audit/log.ts';
+import type { AuditedCall, AuditedItem } from '../audit/log.ts';
 import type { Holding } from '../hold/holding.ts';
 import { keyNotFound } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
@@ -70,7 +70,7 @@ const looksMax = 3;
 export const lookAt = async (
   parts: CryptographyParts,
   { vault: vaultId, key: keyName, version }: VersionId,
-  call: Asking,
+  call: AuditedCall,
   entry: AuditSubjects,
   codeOfPurged: 'NOT_FOUND' | 'FAILED_PRECONDITION',
 ): Promise<Sight> => {
@@ -105,7 +105,7 @@ export interface KeyUse<Request, Judgement, Answer> {
   resource(request: Request): string;
   /** In words: everything the judgement depends on beside the principal. */
   question(request: Request): string;
-  judge(request: Request, call: Asking, subjects: AuditSubjects): Promise<Judgement>;
+  judge(request: Request, call: AuditedCall, subjects: AuditSubjects): Promise<Judgement>;
   /** What a trace says of it. */
   attributes(judgement: Judgement): Attributes;
   perform(judgement: Judgement, request: Request, entry: AuditDraft): Promise<Answer>;
@@ -215,7 +215,7 @@ const judgeUse = async (
   parts: CryptographyParts,
   name: string,
   operation: KeyOperation,
-  call: Asking,
+  call: AuditedCall,
   subjects: AuditSubjects,
 ): Promise<Usable> => {
   const id = parseKeyOrVersion(name, 'name');

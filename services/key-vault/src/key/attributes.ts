@@ -2,10 +2,10 @@ import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyOperation, VersionAttributes } from './events.ts';
 
-/** All operations of an RSA key, in the order the API lists them: what a version may do when nothing is said (KV-09). */
+/** All operations of an RSA key in the order of the API: the default of a new version (KV-09). */
 export const keyOperations: readonly KeyOperation[] = ['encrypt', 'decrypt', 'sign', 'verify', 'wrapKey', 'unwrapKey'];
 
-/** Tags of one version, and characters of a tag's name or value. Rule KV-10. */
+/** Tags of one version, and characters of a tag's name or value (KV-10). */
 const tagsMax = 15;
 const tagLengthMax = 256;
 
@@ -17,8 +17,8 @@ export const orderedOperations = (operations: readonly KeyOperation[]): readonly
   keyOperations.filter((operation) => operations.includes(operation));
 
 /**
- * The window of use: whole seconds, fractions are cut off (attributes are Unix seconds).
- * @throws Rejection INVALID_ARGUMENT EXPIRE_TIME_INVALID unless the end lies after the beginning
+ * The window of use in whole seconds (attributes are Unix seconds; fractions are cut off).
+ * @throws Rejection INVALID_ARGUMENT EXPIRE_TIME_INVALID unless the end is after the start
  */
 export const checkedDates = (
   notBefore: Date | undefined,

@@ -10,118 +10,125 @@ import type { StandingVault } from '../vault/vault.ts';
 import type { RestoredVersion } from './events.ts';
 import type { StandingKey } from './key.ts';
 
-/** Versions a backup holds at most. Rule KV-29. */
+/** Versions a backup can contain (KV-29). */
 const versionsMax = 500;
 const purpose = 'interlock key backup 1';
 
-/** What a backup holds: of each version its sealed private key and the seal key that opens it. */
-interface Contents {
+/** An opened backup: each version with its sealed private key and the seal key that opens it. Short-lived, never logged. */
+export interface OpenedBackup {
   readonly subscription: string;
   readonly location: string;
   readonly keyId: string;
   readonly versions: readonly (RestoredVersion & { readonly sealed: string; readonly sealKey: string })[];
 }
 
-/** An opened backup. Holds seal keys: short-lived, never logged. */
-export type OpenedBackup = Contents;
+/**
+ * Backups of keys: one blob that only this service can open (KV-29). It is sealed under a key derived from the master key; a
+ * backup made under a previous master key still opens.
+ */
+export class KeyBackup {
+  readonly #sealing: Sealing;
+  readonly #material: KeyMaterial;
+  readonly #random: Random;
+  readonly #current: KeyObject;
+  readonly #previous: readonly KeyObject[];
 
-/** Backups of keys: one blob that only this service can open (KV-29). */
-export interface Backup {
+  constructor(parts: {
+    readonly masterKeys: MasterKeys;
+    readonly sealing: Sealing;
+    readonly material: KeyMaterial;
+    readonly random: Random;
+  }) {
+    this.#sealing = parts.sealing;
+    this.#material = parts.material;
+    this.#random = parts.random;
+    this.#current = backupKey(parts.masterKeys.current);
+    this.#previous = parts.masterKeys.previous.map(backupKey);
+  }
+
   /** @throws Rejection FAILED_PRECONDITION TOO_MANY_VERSIONS */
-  make(key: string, state: StandingKey, vault: StandingVault): Promise<Uint8Array>;
+  async make(key: string, state: StandingKey, vault: StandingVault): Promise<Uint8Array> {
+    const count = Object.keys(state.versions).length;
+    if (count > versionsMax) throw tooManyVersions(count);
+    const versions: OpenedBackup['versions'][number][] = [];
+    for (const { requestId: _requestId, digest: _digest, ...kept } of Object.values(state.versions)) {
+      const { disabledAt: _disabledAt, isExpiryPublished: _published, ...version } = kept;
+      const sealed = await this.#material.sealed(version.materialId);
+      const sealKey = await this.#sealing.open(version.materialId);
+      versions.push({ ...version, sealed: base64url(sealed), sealKey: base64url(sealKey) });
+      sealKey.fill(0);
+    }
+    const contents: OpenedBackup = {
+      subscription: subscriptionOf(vault.resourceGroup),
+      location: vault.location,
+      keyId: key.split('/').at(-1) ?? '',
+      versions,
+    };
+    const plaintext = Buffer.from(JSON.stringify(contents));
+    try {
+      return seal(this.#current, this.#random.bytes(nonceLength), purpose, plaintext);
+    } finally {
+      plaintext.fill(0);
+    }
+  }
+
   /**
    * @throws Rejection INVALID_ARGUMENT BACKUP_INVALID; FAILED_PRECONDITION BACKUP_OF_ANOTHER_SUBSCRIPTION,
    *   BACKUP_OF_ANOTHER_LOCATION
    */
-  open(blob: Uint8Array, vault: StandingVault): OpenedBackup;
+  open(blob: Uint8Array, vault: StandingVault): OpenedBackup {
+    const contents = [this.#current, ...this.#previous]
+      .map((key) => contentsOf(key, blob))
+      .find((candidate) => candidate !== undefined);
+    if (!contents) throw backupInvalid();
+    requireSame('SUBSCRIPTION', contents.subscription, subscriptionOf(vault.resourceGroup));
+    requireSame('LOCATION', contents.location, vault.location);
+    return contents;
+  }
+
   /**
-   * Seals the private keys anew under the key's name and keeps them. @param requestId makes names of their own for them:
-   * a purge of the same versions before must stay a purge
+   * Seals the private keys again under new names and stores them.
+   * @param requestId makes the names unique: a private key that an earlier purge destroyed must stay destroyed
    */
-  reseal(opened: OpenedBackup, key: string, requestId: string, cause: Cause): Promise<readonly RestoredVersion[]>;
+  async reseal(
+    contents: OpenedBackup,
+    key: string,
+    requestId: string,
+    cause: Cause,
+  ): Promise<readonly RestoredVersion[]> {
+    const restored: RestoredVersion[] = [];
+    for (const { sealed, sealKey, ...version } of contents.versions) {
+      const materialId = `${versionName(key, version.version)}#${requestId}`;
+      const backupSealKey = Buffer.from(sealKey, 'base64url');
+      const newSealKey = await this.#sealing.obtain(materialId);
+      const pkcs8 = openPrivateKey(backupSealKey, version.materialId, Buffer.from(sealed, 'base64url'));
+      try {
+        const bytes = sealPrivateKey(newSealKey, materialId, pkcs8, this.#random.bytes(nonceLength));
+        await this.#material.store(key, version.version, materialId, bytes, cause);
+      } finally {
+        for (const secret of [backupSealKey, newSealKey, pkcs8]) secret.fill(0);
+      }
+      restored.push({ ...version, materialId });
+    }
+    return restored;
+  }
 }
 
-/** Backups under a key derived from the master key; one made under a previous master key still opens. */
-export const keyBackup = (parts: {
-  readonly masterKeys: MasterKeys;
-  readonly sealing: Sealing;
-  readonly material: KeyMaterial;
-  readonly random: Random;
-}): Backup => {
-  const { sealing, material, random } = parts;
-  const current = backupKey(parts.masterKeys.current);
-  const previous = parts.masterKeys.previous.map(backupKey);
+const tooManyVersions = (count: number): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'TOO_MANY_VERSIONS',
+    `a backup can contain ${versionsMax} versions; this key has ${count}`,
+    { versions: String(count), limit: String(versionsMax) },
+  );
 
-  return {
-    async make(key, state, vault) {
-      const versions = Object.values(state.versions);
-      if (versions.length > versionsMax) {
-        throw new Rejection(
-          'FAILED_PRECONDITION',
-          'TOO_MANY_VERSIONS',
-          `a backup holds at most ${versionsMax} versions; this key has ${versions.length}`,
-          { versions: String(versions.length), limit: String(versionsMax) },
-        );
-      }
-      const held: Contents['versions'][number][] = [];
-      for (const { requestId: _requestId, wish: _wish, ...kept } of versions) {
-        const { disabledAt: _disabledAt, isExpiryTold: _told, ...version } = kept;
-        const sealed = await material.sealed(version.materialId);
-        const sealKey = await sealing.open(version.materialId);
-        held.push({ ...version, sealed: base64url(sealed), sealKey: base64url(sealKey) });
-        sealKey.fill(0);
-      }
-      const keyId = key.split('/').at(-1) ?? '';
-      const contents: Contents = {
-        subscription: subscriptionOf(vault.resourceGroup),
-        location: vault.location,
-        keyId,
-        versions: held,
-      };
-      const plaintext = Buffer.from(JSON.stringify(contents));
-      try {
-        return seal(current, random.bytes(nonceLength), purpose, plaintext);
-      } finally {
-        plaintext.fill(0);
-      }
-    },
-    open(blob, vault) {
-      const contents = [current, ...previous]
-        .map((key) => opened(key, blob))
-        .find((candidate) => candidate !== undefined);
-      if (!contents) {
-        throw new Rejection(
-          'INVALID_ARGUMENT',
-          'BACKUP_INVALID',
-          'backup must be what BackupKey of this service answered; one from before the last change of its master key needs that in PREVIOUS_MASTER_KEY_FILES',
-          {
-            field: 'backup',
-          },
-        );
-      }
-      requireSame('SUBSCRIPTION', contents.subscription, subscriptionOf(vault.resourceGroup));
-      requireSame('LOCATION', contents.location, vault.location);
-      return contents;
-    },
-    async reseal(contents, key, requestId, cause) {
-      const restored: RestoredVersion[] = [];
-      for (const { sealed, sealKey, ...version } of contents.versions) {
-        const materialId = `${versionName(key, version.version)}#${requestId}`;
-        const openKey = Buffer.from(sealKey, 'base64url');
-        const ownKey = await sealing.obtain(materialId);
-        const pkcs8 = openPrivateKey(openKey, version.materialId, Buffer.from(sealed, 'base64url'));
-        try {
-          const bytes = sealPrivateKey(ownKey, materialId, pkcs8, random.bytes(nonceLength));
-          await material.store(key, version.version, materialId, bytes, cause);
-        } finally {
-          for (const secret of [openKey, ownKey, pkcs8]) secret.fill(0);
-        }
-        restored.push({ ...version, materialId });
-      }
-      return restored;
-    },
-  };
-};
+const backupInvalid = (): Rejection =>
+  new Rejection(
+    'INVALID_ARGUMENT',
+    'BACKUP_INVALID',
+    'backup must be a result of BackupKey of this service; to restore one from before a change of the master key, add the earlier key file to PREVIOUS_MASTER_KEY_FILES',
+    { field: 'backup' },
+  );
 
 const backupKey = ({ key }: MasterKey): KeyObject => {
   const bytes = createHmac('sha256', key).update(purpose).digest();
@@ -132,7 +139,7 @@ const backupKey = ({ key }: MasterKey): KeyObject => {
   }
 };
 
-const opened = (key: KeyObject, blob: Uint8Array): Contents | undefined => {
+const contentsOf = (key: KeyObject, blob: Uint8Array): OpenedBackup | undefined => {
   const plaintext = unseal(key, purpose, blob);
   if (!plaintext) return undefined;
   try {
@@ -147,7 +154,7 @@ const requireSame = (what: 'SUBSCRIPTION' | 'LOCATION', held: string, wanted: st
   throw new Rejection(
     'FAILED_PRECONDITION',
     `BACKUP_OF_ANOTHER_${what}`,
-    `the backup was made in ${held} and the vault is in ${wanted}: a key is restored only to where it came from`,
+    `the backup was made in ${held}, but the vault is in ${wanted}: a key can be restored only in its own subscription and location`,
     { backup: held, vault: wanted },
   );
 };

@@ -101,9 +101,7 @@ test('a vault is deleted and purged only by name while a key in it ever wrapped 
   await assert.rejects(vault().deleteVault({ name }), {
     code: 'FAILED_PRECONDITION',
     reason: 'VAULT_IN_USE',
-    message: new RegExp(
-      `^a key in ${name} has wrapped data keys of disks, or other data: what is left of that cannot be`,
-    ),
+    message: new RegExp(`^a key in ${name} has wrapped data keys of disks, or other data, which cannot be`),
   });
   await assert.rejects(vault().deleteVault({ name, confirmName: used.name }), { reason: 'CONFIRM_NAME_MISMATCH' });
   await vault().deleteVault({ name, confirmName: name });

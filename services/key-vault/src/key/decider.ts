@@ -4,13 +4,13 @@ import type {
   KeyEvent,
   KeyOperation,
   RestoredVersion,
-  RewrapWord,
+  RewrapAuthorization,
   VersionAttributes,
   VersionMaterial,
 } from './events.ts';
 import {
   type ActiveKey,
-  isSameWord,
+  isSameAuthorization,
   isStanding,
   type Key,
   type KeyVersion,
@@ -18,21 +18,21 @@ import {
   versionOf,
 } from './key.ts';
 
-/** A wish for a new version: the id its repeats have too, and a digest of what it asks for. */
-export interface Asked {
+/** A request for a new version. A repeat has the same id and the same digest of its content. */
+export interface CreationRequest {
   readonly requestId: string;
-  readonly wish: string;
+  readonly digest: string;
 }
 
 /**
- * Adds a version, which becomes current (KV-03); a wish already fulfilled decides nothing. The name of a purged key is
- * free (KV-15).
+ * Adds a version, which becomes current (KV-03); a repeated request changes nothing. The name of a purged key is free
+ * (KV-15).
  * @throws Rejection ALREADY_EXISTS KEY_NAME_HELD while a deleted key has the name (KV-64, KV-91), REQUEST_ID_USED
  */
 export const createVersion =
-  (at: Instant, asked: Asked, version: VersionMaterial & VersionAttributes) =>
+  (at: Instant, asked: CreationRequest, version: VersionMaterial & VersionAttributes) =>
   (key: Key): readonly KeyEvent[] => {
-    if (key.status === 'deleted') throw nameHeld();
+    if (key.status === 'deleted') throw keyNameHeld();
     if (versionMadeBy(key, asked)) return [];
     return [{ type: 'KeyVersionCreated', ...asked, ...version, at }];
   };
@@ -40,10 +40,10 @@ export const createVersion =
 /**
  * Adds a version like the current one, without dates (KV-33); the older ones stay as they are.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED; ALREADY_EXISTS REQUEST_ID_USED; ABORTED CONTENTION when the current
- *   version has another size than the one that the material was made like
+ *   version has another size than `material`
  */
 export const rotate =
-  (at: Instant, asked: Asked, material: VersionMaterial) =>
+  (at: Instant, asked: CreationRequest, material: VersionMaterial) =>
   (key: Key): readonly KeyEvent[] => {
     const found = active(key);
     if (versionMadeBy(key, asked)) return [];
@@ -52,38 +52,37 @@ export const rotate =
       throw new Rejection(
         'ABORTED',
         'CONTENTION',
-        `somebody else made a version of ${bits} bits meanwhile: read the key again and decide again`,
+        `another caller made a version of ${bits} bits meanwhile: read the key and repeat the call`,
       );
     }
     return [{ type: 'KeyVersionCreated', ...asked, ...material, enabled: true, operations, tags, at }];
   };
 
 /**
- * The version a wish has made, so that its repeat is recognised.
- * @throws Rejection ALREADY_EXISTS REQUEST_ID_USED when the id is known and asked for something else
+ * The version that a request has made, if this is a repeat.
+ * @throws Rejection ALREADY_EXISTS REQUEST_ID_USED when the earlier request with this id had another content
  */
-export const versionMadeBy = (key: Key, { requestId, wish }: Asked): KeyVersion | undefined => {
+export const versionMadeBy = (key: Key, { requestId, digest }: CreationRequest): KeyVersion | undefined => {
   if (key.status !== 'active') return undefined;
   const made = Object.values(key.versions).find((version) => version.requestId === requestId);
-  // Of one made before it was kept nobody knows what was asked for.
-  if (made?.wish === undefined || made.wish === wish) return made;
+  if (made === undefined || made.digest === digest) return made;
   throw new Rejection(
     'ALREADY_EXISTS',
     'REQUEST_ID_USED',
-    `request_id ${requestId} has made version ${made.version}, and asked for something else then: choose another`,
+    `request_id ${requestId} has made version ${made.version} with another content: choose another request_id`,
     { field: 'request_id', request_id: requestId, version: made.version },
   );
 };
 
-/** Lets a version be used again. @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND */
+/** Allows the use of a version again. @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND */
 export const enableVersion =
   (at: Instant, version: string) =>
   (key: Key): readonly KeyEvent[] =>
     existing(key, version).enabled ? [] : [{ type: 'KeyVersionEnabled', version, at }];
 
 /**
- * Stops every use of a version (KV-12); an older one does not become current (KV-04). Disabling it again decides
- * nothing but to take back what was authorised meanwhile.
+ * Stops every use of a version (KV-12); an older version does not become current (KV-04). Disabling it again only cancels the
+ * rewraps authorized meanwhile.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED, KEY_VERSION_NOT_FOUND
  */
 export const disableVersion =
@@ -93,31 +92,29 @@ export const disableVersion =
     if (enabled) return [{ type: 'KeyVersionDisabled', version, at }];
     return [
       ...(isDisabledWithKey === true ? [{ type: 'KeyVersionKeptDisabled', version, at } as const] : []),
-      ...cancelledWords(key, version, at),
+      ...cancelAuthorizations(key, version, at),
     ];
   };
 
-/** What was authorised for a version that is already disabled is taken back by whoever disables it again. */
-const cancelledWords = (key: Key, version: string, at: Instant): readonly KeyEvent[] =>
+const cancelAuthorizations = (key: Key, version: string, at: Instant): readonly KeyEvent[] =>
   active(key).authorizations.some(({ source }) => source === version)
     ? [{ type: 'RewrapAuthorizationsCancelled', version, at }]
     : [];
 
 /**
- * Stops every use of a key: all its versions that are enabled are disabled, and remember that it was with the key.
- * Disabling it again decides nothing but to take back what was authorised meanwhile.
+ * Stops every use of a key: all enabled versions are disabled, marked as disabled with the key. Disabling it again only
+ * cancels the rewraps authorized meanwhile.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
  */
 export const disableKey =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] =>
     Object.values(active(key).versions).flatMap(({ version, enabled }): readonly KeyEvent[] =>
-      enabled ? [{ type: 'KeyVersionDisabled', version, withKey: true, at }] : cancelledWords(key, version, at),
+      enabled ? [{ type: 'KeyVersionDisabled', version, withKey: true, at }] : cancelAuthorizations(key, version, at),
     );
 
 /**
- * Lets a key be used again that was disabled as a whole: the versions that were disabled with it. Those that were
- * disabled by their own name stay so.
+ * Enables the versions that were disabled with the whole key. Versions that were disabled by their own name stay disabled.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
  */
 export const enableKey =
@@ -139,7 +136,7 @@ export const setDates =
     return [{ type: 'KeyVersionDatesSet', version, ...dates, at }];
   };
 
-/** Sets what a version may be used for (KV-09). @param operations in the order of the API, without repeats */
+/** Sets the operations of a version (KV-09). @param operations in the order of the API, without repeats */
 export const setOperations =
   (at: Instant, version: string, operations: readonly KeyOperation[]) =>
   (key: Key): readonly KeyEvent[] => {
@@ -158,15 +155,15 @@ export const setTags =
     return isSame ? [] : [{ type: 'KeyTagsSet', version, tags, at }];
   };
 
-/** Tells which enabled versions have begun or ended. For the service's own clock; nothing to tell is no error. */
-export const tellDates =
+/** Publishes the start and end dates of enabled versions that have come. */
+export const publishDates =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
     if (key.status !== 'active') return [];
     return Object.values(key.versions)
       .filter(({ enabled }) => enabled)
-      .flatMap(({ version, isExpiryTold, expiresAt, isBeginningTold = true, notBefore }): KeyEvent[] => [
-        ...(!isBeginningTold && notBefore !== undefined && notBefore <= at
+      .flatMap(({ version, isExpiryPublished, expiresAt, isStartPublished = true, notBefore }): KeyEvent[] => [
+        ...(!isStartPublished && notBefore !== undefined && notBefore <= at
           ? [
               {
                 type: 'KeyVersionBegan',
@@ -177,15 +174,15 @@ export const tellDates =
               } as const,
             ]
           : []),
-        ...(!isExpiryTold && expiresAt !== undefined && expiresAt <= at
+        ...(!isExpiryPublished && expiresAt !== undefined && expiresAt <= at
           ? [{ type: 'KeyVersionExpired', version, expiresAt, at } as const]
           : []),
       ]);
   };
 
 /**
- * Deletes a key with all its versions; it can be recovered until `purgeAt` (KV-05, KV-25). Deleting it again decides
- * nothing but to take back what was authorised meanwhile.
+ * Deletes a key with all its versions; it can be recovered until `purgeAt` (KV-05, KV-25). Deleting it again only cancels the
+ * rewraps authorized meanwhile.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND
  */
 export const remove =
@@ -196,7 +193,7 @@ export const remove =
     return key.authorizations.length === 0 ? [] : [{ type: 'RewrapAuthorizationsCancelled', at }];
   };
 
-/** Brings a deleted key back with all its versions as they were (KV-27). @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_PURGED */
+/** Recovers a deleted key with all its versions as they were (KV-27). @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_PURGED */
 export const recover =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
@@ -206,8 +203,8 @@ export const recover =
   };
 
 /**
- * Removes a deleted key for good (KV-28). Once its time has come that works also under protection: the service does it
- * then (KV-63).
+ * Removes a deleted key for good (KV-28). After its scheduled time this works under purge protection too: then the service
+ * purges it (KV-63).
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND; FAILED_PRECONDITION KEY_NOT_DELETED, PURGE_PROTECTED (KV-94)
  */
 export const purge =
@@ -227,61 +224,64 @@ export const purge =
       throw new Rejection(
         'FAILED_PRECONDITION',
         'PURGE_PROTECTED',
-        `Operation 'DeletedKeyPurge' is not allowed: the vault is purge protected, nobody can purge the key before ${scheduled}`,
+        `Operation 'DeletedKeyPurge' is not allowed: the vault is purge protected, so the key cannot be purged before ${scheduled}`,
         { scheduled_purge_time: scheduled },
       );
     }
     return [{ type: 'KeyPurged', at }];
   };
 
-/**
- * What a key needs when one of its times has come: its dates told, or once it was deleted long enough its purge, about which
- * protection has nothing more to say then (KV-63).
- */
+/** What a key needs at one of its times: its dates published, or its scheduled purge, also under purge protection (KV-63). */
 export const doDue =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
-    if (key.status !== 'deleted') return tellDates(at)(key);
+    if (key.status !== 'deleted') return publishDates(at)(key);
     return at < key.purgeAt ? [] : purge(at, false)(key);
   };
 
-/** Removes a key because its vault is purged, whatever its own state is (KV-66). */
+/** Removes a key in any state because its vault is purged (KV-66). */
 export const purgeWithVault =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] =>
     isStanding(key) ? [{ type: 'KeyPurged', at }] : [];
 
 /**
- * Makes a key from a backup (KV-29); a wish already fulfilled decides nothing.
+ * Makes a key from a backup (KV-29); a repeated request changes nothing.
  * @param versions at least one, oldest first
  * @throws Rejection ALREADY_EXISTS KEY_ALREADY_EXISTS, KEY_NAME_HELD
  */
 export const restore =
   (at: Instant, requestId: string, versions: readonly RestoredVersion[]) =>
   (key: Key): readonly KeyEvent[] => {
-    if (key.status === 'deleted') throw nameHeld();
+    if (key.status === 'deleted') throw keyNameHeld();
     if (key.status === 'active') {
       if (key.restoreRequestId === requestId) return [];
-      throw new Rejection('ALREADY_EXISTS', 'KEY_ALREADY_EXISTS', 'a key of that name exists: its name is not free');
+      throw new Rejection(
+        'ALREADY_EXISTS',
+        'KEY_ALREADY_EXISTS',
+        'a key of this name exists: delete and purge it, or restore to another vault',
+      );
     }
     return [{ type: 'KeyRestored', requestId, versions, at }];
   };
 
 /**
- * Records the key owner's word that a set may move away from a version, also a disabled or deleted one.
+ * Records that the key owner allows a set to leave a version, also a disabled or deleted one.
  * @throws Rejection FAILED_PRECONDITION KEY_PURGED; NOT_FOUND KEY_NOT_FOUND, KEY_VERSION_NOT_FOUND
  */
 export const authorizeRewrap =
-  (at: Instant, word: RewrapWord) =>
+  (at: Instant, authorization: RewrapAuthorization) =>
   (key: Key): readonly KeyEvent[] => {
-    if (purgedVersionsOf(key).includes(word.source)) throw keyPurged();
+    if (purgedVersionsOf(key).includes(authorization.source)) throw keyPurged();
     if (!isStanding(key)) throw keyNotFound();
-    if (!versionOf(key, word.source)) throw versionNotFound();
+    if (!versionOf(key, authorization.source)) throw versionNotFound();
     return key.authorizations.some(
-      (given) => isSameWord(given, word) && (given.vaultDeletionCount ?? 0) === (word.vaultDeletionCount ?? 0),
+      (given) =>
+        isSameAuthorization(given, authorization) &&
+        (given.vaultDeletionCount ?? 0) === (authorization.vaultDeletionCount ?? 0),
     )
       ? []
-      : [{ type: 'RewrapAuthorized', ...word, at }];
+      : [{ type: 'RewrapAuthorized', ...authorization, at }];
   };
 
 /** KV-90 */
@@ -293,7 +293,7 @@ export const keyNotFound = (name?: string): Rejection =>
     name === undefined ? {} : { key: name },
   );
 
-/** KV-90, for a key that is deleted: only recover and purge know it (KV-14). */
+/** KV-90, for a deleted key: only recover and purge accept it (KV-14). */
 export const keyDeleted = (name?: string): Rejection =>
   new Rejection(
     'NOT_FOUND',
@@ -302,7 +302,7 @@ export const keyDeleted = (name?: string): Rejection =>
     name === undefined ? {} : { key: name },
   );
 
-/** KV-15: for who would have a key back that was purged. */
+/** KV-15, for the recovery of a purged key. */
 export const keyGone = (name?: string): Rejection =>
   new Rejection(
     'NOT_FOUND',
@@ -317,8 +317,8 @@ const versionNotFound = (): Rejection =>
 const keyPurged = (): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', 'the version is purged: what only it could unwrap is lost');
 
-/** KV-91 */
-const nameHeld = (): Rejection =>
+/** While a deleted key has the name (KV-64, KV-91). */
+export const keyNameHeld = (): Rejection =>
   new Rejection(
     'ALREADY_EXISTS',
     'KEY_NAME_HELD',

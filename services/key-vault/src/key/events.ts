@@ -1,15 +1,15 @@
 import type { Instant } from '@interlock/runtime';
 
-/** What a version may be used for (KV-09). */
+/** An operation that a version allows (KV-09). */
 export type KeyOperation = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'wrapKey' | 'unwrapKey';
 
-/** What never changes about a version (KV-06). */
+/** The part of a version that never changes (KV-06). */
 export interface VersionMaterial {
   /** 32 lower-case hex digits (KV-01). */
   readonly version: string;
   /**
-   * Under which name the sealed private key is kept, and sealed. A name of its own for each time the version came into
-   * being: what a purge destroyed stays destroyed also when the version is restored from a backup later.
+   * Name under which the private key is sealed and stored. Each restore of the version uses another name, so a private key
+   * that a purge destroyed stays destroyed.
    */
   readonly materialId: string;
   /** Size of the modulus: 2048, 3072 or 4096. */
@@ -20,7 +20,7 @@ export interface VersionMaterial {
   readonly origin: 'generated' | 'imported';
 }
 
-/** What may be said about a version when it is made. */
+/** The part of a version that its creator may set. */
 export interface VersionAttributes {
   readonly enabled: boolean;
   readonly notBefore?: Instant;
@@ -35,14 +35,14 @@ export interface RestoredVersion extends VersionMaterial, VersionAttributes {
   readonly updatedAt: Instant;
 }
 
-/** The facts of one key. These names and shapes are on disk: add; never rename, never reuse. No key material. */
+/** The events of one key. Their names and fields are on disk. They contain no key material. */
 export type KeyEvent =
   | ({
       readonly type: 'KeyVersionCreated';
-      /** The wish that made it, so that a repeat is recognised. */
+      /** The request that made it, so that a repeat is recognised. */
       readonly requestId: string;
-      /** Digest of what was asked for: the same id with another one is no repeat. Absent before it was kept. */
-      readonly wish?: string;
+      /** Digest of that request: a request with the same id and another digest is no repeat. */
+      readonly digest: string;
       readonly at: Instant;
     } & VersionMaterial &
       VersionAttributes)
@@ -50,12 +50,12 @@ export type KeyEvent =
   | {
       readonly type: 'KeyVersionDisabled';
       readonly version: string;
-      /** Together with the whole key, and to be enabled with it. */
+      /** Disabled with the whole key, and enabled with it. */
       readonly withKey?: true;
       readonly at: Instant;
     }
   | {
-      /** A version disabled with its key was disabled by its own name too: it stays so when the key is enabled. */
+      /** A version disabled with its key was also disabled by its own name: it stays disabled when the key is enabled. */
       readonly type: 'KeyVersionKeptDisabled';
       readonly version: string;
       readonly at: Instant;
@@ -80,14 +80,14 @@ export type KeyEvent =
       readonly at: Instant;
     }
   | {
-      /** The clock passed the end of an enabled version. */
+      /** An enabled version reached its end date. */
       readonly type: 'KeyVersionExpired';
       readonly version: string;
       readonly expiresAt: Instant;
       readonly at: Instant;
     }
   | {
-      /** The clock reached the beginning of an enabled version. */
+      /** An enabled version reached its start date. */
       readonly type: 'KeyVersionBegan';
       readonly version: string;
       readonly notBefore: Instant;
@@ -103,17 +103,17 @@ export type KeyEvent =
       readonly versions: readonly RestoredVersion[];
       readonly at: Instant;
     }
-  | ({ readonly type: 'RewrapAuthorized'; readonly at: Instant } & RewrapWord)
+  | ({ readonly type: 'RewrapAuthorized'; readonly at: Instant } & RewrapAuthorization)
   | {
-      /** Words already given were taken back although the state of the key did not change. */
+      /** Authorizations were cancelled although the state of the key did not change. */
       readonly type: 'RewrapAuthorizationsCancelled';
-      /** Of this version; absent: of all. */
+      /** Absent: for all versions. */
       readonly version?: string;
       readonly at: Instant;
     };
 
-/** The key owner's word that a set may move from a version to another. Names are full resource names. */
-export interface RewrapWord {
+/** The key owner's authorization for a set to leave a version. Names are full resource names. */
+export interface RewrapAuthorization {
   /** Version id of this key. */
   readonly source: string;
   /** `vaults/<v>/keys/<k>/versions/<version>` */
@@ -121,8 +121,8 @@ export interface RewrapWord {
   /** `principals/<id>`: the set's identity. */
   readonly principal: string;
   readonly diskEncryptionSet: string;
-  /** `principals/<id>`: who gave it. */
+  /** `principals/<id>` of the key owner. */
   readonly authorizedBy: string;
-  /** How often the vault had been deleted when it was given; a later deletion takes it back. Absent: never. */
+  /** How often the vault had been deleted at that time; a later deletion cancels the authorization. Absent: never. */
   readonly vaultDeletionCount?: number;
 }

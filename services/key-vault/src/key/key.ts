@@ -1,33 +1,33 @@
 import type { CategoryDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { KeyEvent, RestoredVersion, RewrapWord } from './events.ts';
+import type { KeyEvent, RestoredVersion, RewrapAuthorization } from './events.ts';
 
 /** One generation of a key. */
 export interface KeyVersion extends RestoredVersion {
-  /** The wish that made it; empty for a restored one. */
+  /** The request that made it; empty for a restored version. */
   readonly requestId: string;
-  /** Digest of what that asked for; absent where it is not known. */
-  readonly wish?: string;
-  /** Since when it is disabled; absent while it is enabled. */
+  /** Digest of that request; absent for a restored version. */
+  readonly digest?: string;
+  /** Absent while it is enabled. */
   readonly disabledAt?: Instant;
-  /** It was disabled with the whole key, and comes back with it. */
+  /** It was disabled with the whole key, and is enabled with it. */
   readonly isDisabledWithKey?: true;
-  /** Whether its expiry has been told, or needs no telling because the dates that made it so were. */
-  readonly isExpiryTold: boolean;
-  /** False while a beginning that lies ahead is still to be told; absent once it has come, for every replica. */
-  readonly isBeginningTold?: boolean;
+  /** Whether its end date was published, by an event of its own or by the event that set the date. */
+  readonly isExpiryPublished: boolean;
+  /** False until its future start date is published; then absent, also for replicas whose clock is behind. */
+  readonly isStartPublished?: boolean;
 }
 
-/** What of a version's window needs no telling any more, because the event that made it says it. */
-export const toldWith = (
+/** Which dates of a version need no event of their own, because the event that sets them says it. */
+export const publishedWith = (
   { notBefore, expiresAt }: Pick<RestoredVersion, 'notBefore' | 'expiresAt'>,
   at: Instant,
-): Pick<KeyVersion, 'isExpiryTold' | 'isBeginningTold'> => ({
-  isExpiryTold: (expiresAt ?? Number.POSITIVE_INFINITY) <= at,
-  ...(notBefore !== undefined && notBefore > at ? { isBeginningTold: false } : {}),
+): Pick<KeyVersion, 'isExpiryPublished' | 'isStartPublished'> => ({
+  isExpiryPublished: (expiresAt ?? Number.POSITIVE_INFINITY) <= at,
+  ...(notBefore !== undefined && notBefore > at ? { isStartPublished: false } : {}),
 });
 
-/** What a key that is not purged is. */
+/** A key that is not purged. */
 interface Life {
   /** By version id, oldest first. */
   readonly versions: Readonly<Record<string, KeyVersion>>;
@@ -35,10 +35,10 @@ interface Life {
   readonly current: string;
   readonly createdAt: Instant;
   readonly updatedAt: Instant;
-  readonly authorizations: readonly (RewrapWord & { readonly at: Instant })[];
-  /** Versions of this name that were purged: their owners are told so for ever. */
+  readonly authorizations: readonly (RewrapAuthorization & { readonly at: Instant })[];
+  /** Purged versions of this name: later uses of them are refused with KEY_PURGED. */
   readonly purgedVersions: readonly string[];
-  /** The wish that restored it; absent for one that was made here. */
+  /** The request that restored it; absent for a key that was created. */
   readonly restoreRequestId?: string;
 }
 
@@ -62,57 +62,18 @@ export const initial: Key = { status: 'absent' };
 
 export const evolve = (key: Key, event: KeyEvent): Key => {
   switch (event.type) {
-    case 'KeyVersionCreated': {
-      if (key.status === 'deleted') return key;
-      const { type: _type, at, ...made } = event;
-      const version: KeyVersion = {
-        ...made,
-        createdAt: at,
-        updatedAt: at,
-        ...(made.enabled ? {} : { disabledAt: at }),
-        ...toldWith(made, at),
-      };
-      if (key.status === 'active') {
-        const versions = { ...key.versions, [version.version]: version };
-        return { ...key, versions, current: version.version, updatedAt: at };
-      }
-      const versions = { [version.version]: version };
-      return { ...newLife(at, purgedVersionsOf(key)), status: 'active', versions, current: version.version };
-    }
+    case 'KeyVersionCreated':
+      return withCreatedVersion(key, event);
+    case 'KeyVersionDisabled':
+      return withoutAuthorizations(withChangedVersion(key, event), event.version);
     case 'KeyVersionEnabled':
-      return withVersion(key, event, (version) => {
-        const { disabledAt: _disabledAt, isDisabledWithKey: _withKey, ...enabled } = version;
-        return { ...enabled, enabled: true };
-      });
-    case 'KeyVersionDisabled': {
-      const change = { enabled: false, disabledAt: event.at };
-      const mark = event.withKey === true ? { isDisabledWithKey: true as const } : {};
-      return withoutWords(
-        withVersion(key, event, (version) => ({ ...version, ...change, ...mark })),
-        event.version,
-      );
-    }
     case 'KeyVersionKeptDisabled':
-      return withVersion(key, event, ({ isDisabledWithKey: _withKey, ...version }) => version);
     case 'KeyVersionDatesSet':
-      return withVersion(
-        key,
-        event,
-        ({ notBefore: _begins, expiresAt: _ends, isBeginningTold: _told, ...version }) => ({
-          ...version,
-          ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
-          ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
-          ...toldWith(event, event.at),
-        }),
-      );
     case 'KeyOperationsSet':
-      return withVersion(key, event, (version) => ({ ...version, operations: event.operations }));
     case 'KeyTagsSet':
-      return withVersion(key, event, (version) => ({ ...version, tags: event.tags }));
     case 'KeyVersionExpired':
-      return withVersion(key, event, (version) => ({ ...version, isExpiryTold: true }));
     case 'KeyVersionBegan':
-      return withVersion(key, event, ({ isBeginningTold: _told, ...version }) => version);
+      return withChangedVersion(key, event);
     case 'KeyDeleted':
       return key.status === 'active'
         ? { ...key, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt, authorizations: [] }
@@ -122,90 +83,152 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
       const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...life } = key;
       return { ...life, status: 'active', updatedAt: event.at };
     }
-    case 'KeyPurged':
-      return isStanding(key)
-        ? {
-            status: 'purged',
-            purgedAt: event.at,
-            purgedVersions: [...key.purgedVersions, ...Object.keys(key.versions)],
-          }
-        : key;
-    case 'KeyRestored': {
-      if (isStanding(key)) return key;
-      const restored = event.versions.map((version): [string, KeyVersion] => [
-        version.version,
-        {
-          ...version,
-          requestId: '',
-          ...(version.enabled ? {} : { disabledAt: event.at }),
-          ...toldWith(version, event.at),
-        },
-      ]);
-      const current = restored.at(-1)?.[0];
-      if (current === undefined) return key;
-      const versions = Object.fromEntries(restored);
-      const purgedVersions = purgedVersionsOf(key).filter((version) => !(version in versions));
-      const restoreRequestId = event.requestId;
-      return { ...newLife(event.at, purgedVersions), status: 'active', versions, current, restoreRequestId };
+    case 'KeyPurged': {
+      if (!isStanding(key)) return key;
+      const purgedVersions = [...key.purgedVersions, ...Object.keys(key.versions)];
+      return { status: 'purged', purgedAt: event.at, purgedVersions };
     }
+    case 'KeyRestored':
+      return isStanding(key) ? key : restored(key, event);
     case 'RewrapAuthorized': {
       if (!isStanding(key)) return key;
-      const { type: _type, ...word } = event;
-      return { ...key, authorizations: [...key.authorizations, word] };
+      const { type: _type, ...authorization } = event;
+      return { ...key, authorizations: [...key.authorizations, authorization] };
     }
     case 'RewrapAuthorizationsCancelled':
-      return withoutWords(key, event.version);
+      return withoutAuthorizations(key, event.version);
   }
+};
+
+type EventOf<Type extends KeyEvent['type']> = Extract<KeyEvent, { readonly type: Type }>;
+
+const withCreatedVersion = (key: Key, event: EventOf<'KeyVersionCreated'>): Key => {
+  if (key.status === 'deleted') return key;
+  const { type: _type, at, ...made } = event;
+  const disabled = made.enabled ? {} : { disabledAt: at };
+  const version: KeyVersion = { ...made, createdAt: at, updatedAt: at, ...disabled, ...publishedWith(made, at) };
+  const current = version.version;
+  if (key.status === 'active') {
+    return { ...key, versions: { ...key.versions, [current]: version }, current, updatedAt: at };
+  }
+  return { ...newLife(at, purgedVersionsOf(key)), status: 'active', versions: { [current]: version }, current };
+};
+
+type VersionEvent = EventOf<
+  | 'KeyVersionEnabled'
+  | 'KeyVersionDisabled'
+  | 'KeyVersionKeptDisabled'
+  | 'KeyVersionDatesSet'
+  | 'KeyOperationsSet'
+  | 'KeyTagsSet'
+  | 'KeyVersionExpired'
+  | 'KeyVersionBegan'
+>;
+
+const withChangedVersion = (key: Key, event: VersionEvent): Key => {
+  const { version: id, at } = event;
+  const version = versionOf(key, id);
+  if (!version || !isStanding(key)) return key;
+  const changed = { ...changedVersion(version, event), updatedAt: at };
+  return { ...key, versions: { ...key.versions, [id]: changed }, updatedAt: at };
+};
+
+const changedVersion = (version: KeyVersion, event: VersionEvent): KeyVersion => {
+  switch (event.type) {
+    case 'KeyVersionEnabled': {
+      const { disabledAt: _disabledAt, isDisabledWithKey: _withKey, ...enabled } = version;
+      return { ...enabled, enabled: true };
+    }
+    case 'KeyVersionDisabled': {
+      const mark = event.withKey === true ? { isDisabledWithKey: true as const } : {};
+      return { ...version, enabled: false, disabledAt: event.at, ...mark };
+    }
+    case 'KeyVersionKeptDisabled': {
+      const { isDisabledWithKey: _withKey, ...disabled } = version;
+      return disabled;
+    }
+    case 'KeyVersionDatesSet': {
+      const { notBefore: _notBefore, expiresAt: _expiresAt, isStartPublished: _published, ...undated } = version;
+      return {
+        ...undated,
+        ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
+        ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
+        ...publishedWith(event, event.at),
+      };
+    }
+    case 'KeyOperationsSet':
+      return { ...version, operations: event.operations };
+    case 'KeyTagsSet':
+      return { ...version, tags: event.tags };
+    case 'KeyVersionExpired':
+      return { ...version, isExpiryPublished: true };
+    case 'KeyVersionBegan': {
+      const { isStartPublished: _published, ...started } = version;
+      return started;
+    }
+  }
+};
+
+const restored = (key: Key, { at, requestId, versions: backedUp }: EventOf<'KeyRestored'>): Key => {
+  const current = backedUp.at(-1)?.version;
+  if (current === undefined) return key;
+  const versions = Object.fromEntries(
+    backedUp.map((version): [string, KeyVersion] => {
+      const disabled = version.enabled ? {} : { disabledAt: at };
+      return [version.version, { ...version, requestId: '', ...disabled, ...publishedWith(version, at) }];
+    }),
+  );
+  const purgedVersions = purgedVersionsOf(key).filter((version) => !(version in versions));
+  return { ...newLife(at, purgedVersions), status: 'active', versions, current, restoreRequestId: requestId };
 };
 
 /** Whether the key has versions. */
 export const isStanding = (key: Key): key is StandingKey => key.status === 'active' || key.status === 'deleted';
 
 /**
- * Whether a key is the one that was seen before and has versions still, and no later one of its name. Told by the names of the
- * private keys: each time a version comes into being it gets one of its own.
+ * Whether both are the same key, and not a later one of the same name, and have versions. The names of the private keys
+ * show it, because each creation or restore of a version uses another name.
  */
 export const isSameKey = (seen: Key, key: Key): boolean => {
   const before = materialOf(seen);
   return materialOf(key).some((materialId) => before.includes(materialId));
 };
 
-/** Names of the private keys that a key has. */
+/** Names of the private keys of a key. */
 export const materialOf = (key: Key): readonly string[] =>
   isStanding(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
 
-/** A version by id; `undefined` when the key has none of that id, or none at all. */
 export const versionOf = (key: Key, version: string): KeyVersion | undefined =>
   isStanding(key) && Object.hasOwn(key.versions, version) ? key.versions[version] : undefined;
 
-/** Versions of this name that were purged and not restored. */
 export const purgedVersionsOf = (key: Key): readonly string[] => ('purgedVersions' in key ? key.purgedVersions : []);
 
-/** Whether two words say the same. */
-export const isSameWord = (left: RewrapWord, right: RewrapWord): boolean =>
+export const isSameAuthorization = (left: RewrapAuthorization, right: RewrapAuthorization): boolean =>
   left.source === right.source &&
   left.target === right.target &&
   left.principal === right.principal &&
   left.diskEncryptionSet === right.diskEncryptionSet;
 
-/** Whether no deletion of the vault came between the word and now, by count and not by clock (CMK-10). */
-export const isWordGood = (word: RewrapWord, vault: { readonly deletionCount?: number }): boolean =>
-  (word.vaultDeletionCount ?? 0) === (vault.deletionCount ?? 0);
+/** Whether the vault was not deleted since the authorization, by count and not by clock (CMK-10). */
+export const isAuthorizationValid = (
+  authorization: RewrapAuthorization,
+  vault: { readonly deletionCount?: number },
+): boolean => (authorization.vaultDeletionCount ?? 0) === (vault.deletionCount ?? 0);
 
-/** When the service has to do something about the key by itself: tell a date, purge (KV-63). `undefined`: never. */
+/** When the service itself must publish a date of the key or purge it (KV-63); `undefined`: never. */
 export const dueTime = (key: Key): Instant | undefined => {
   if (key.status === 'deleted') return key.purgeAt;
   if (key.status !== 'active') return undefined;
   const dates = Object.values(key.versions).flatMap((version) => {
-    const { enabled, isExpiryTold, expiresAt, isBeginningTold = true, notBefore } = version;
+    const { enabled, isExpiryPublished, expiresAt, isStartPublished = true, notBefore } = version;
     if (!enabled) return [];
-    return [isExpiryTold ? undefined : expiresAt, isBeginningTold ? undefined : notBefore];
+    return [isExpiryPublished ? undefined : expiresAt, isStartPublished ? undefined : notBefore];
   });
   const due = dates.filter((date) => date !== undefined);
   return due.length === 0 ? undefined : Math.min(...due);
 };
 
-/** How keys are stored and listed: the ids are `vaults/<v>/keys/<k>`, so within a vault they come in order of names. */
+/** How keys are stored and listed. Their ids are `vaults/<v>/keys/<k>`, so within a vault they are in order of names. */
 export const keys: CategoryDefinition<Key, KeyEvent> = {
   name: 'key',
   stateVersion: 1,
@@ -228,17 +251,7 @@ const newLife = (at: Instant, purgedVersions: readonly string[]): Omit<Life, 've
   purgedVersions,
 });
 
-const withVersion = (
-  key: Key,
-  { version: id, at }: { readonly version: string; readonly at: Instant },
-  change: (version: KeyVersion) => KeyVersion,
-): Key => {
-  const version = versionOf(key, id);
-  if (!version || !isStanding(key)) return key;
-  return { ...key, versions: { ...key.versions, [id]: { ...change(version), updatedAt: at } }, updatedAt: at };
-};
-
-const withoutWords = (key: Key, version: string | undefined): Key =>
+const withoutAuthorizations = (key: Key, version: string | undefined): Key =>
   isStanding(key)
     ? { ...key, authorizations: key.authorizations.filter(({ source }) => version !== undefined && source !== version) }
     : key;

@@ -27,6 +27,7 @@ const vaultThat = (isDeleted: boolean) => {
 const created: KeyEvent = {
   type: 'KeyVersionCreated',
   requestId: 'r',
+  digest: 'd',
   version,
   materialId: 'm',
   bits: 2048,

@@ -4,16 +4,16 @@ import type { StandingVault } from '../vault/vault.ts';
 import type { KeyOperation } from './events.ts';
 import { type Key, type KeyVersion, purgedVersionsOf, versionOf } from './key.ts';
 
-/** Why a version cannot be used, and since when, where that is known. */
+/** Why a version cannot be used, and since when, if known. */
 export interface Obstacle {
   readonly reason: KeyAccessReason;
   readonly since?: Instant;
 }
 
 /**
- * What stands in the way of a version, the first in the order of precedence of the reasons; `undefined`: nothing.
- * A version in a deleted key or vault is still judged by itself first, so one that is disabled besides says so.
- * @param isExpiryIgnored whether `exp` is not looked at (CMK-104: a key's expiry may wait for the next start)
+ * The first reason in the order of precedence why a version cannot be used; `undefined`: it can. The state of the version
+ * precedes the deletion of its key or vault.
+ * @param isExpiryIgnored whether the end date does not count (CMK-104: the expiry of a key may wait for the next start)
  */
 export const obstacleOf = (
   vault: StandingVault,
@@ -35,21 +35,21 @@ const stateObstacle = ({ enabled, disabledAt }: KeyVersion): Obstacle | undefine
   enabled ? undefined : { reason: 'KEY_DISABLED', ...(disabledAt === undefined ? {} : { since: disabledAt }) };
 
 /**
- * Whether the moment lies outside the version's window: begins with `nbf`, ends before `exp` (KV-13). An end that was
- * told has come for every replica, also for one whose clock is behind: nobody is given a yes above the number of a loss. So
- * has a beginning: a no above its number would pass for news, and nothing would tell once more that it is over.
+ * Whether `now` is outside the window of a version: from `notBefore` to before `expiresAt` (KV-13). A published end counts for
+ * every replica, also if its clock is behind, so that no use is granted at an epoch above that of the loss. So does a
+ * published start: a refusal at a higher epoch would look like a new loss, and no event would end it.
  */
 export const dateObstacle = (
   {
     notBefore,
     expiresAt,
-    isExpiryTold = false,
-    isBeginningTold = true,
+    isExpiryPublished = false,
+    isStartPublished = true,
   }: Pick<KeyVersion, 'notBefore' | 'expiresAt'> & Partial<KeyVersion>,
   now: Instant,
 ): Obstacle | undefined => {
-  if (!isBeginningTold && notBefore !== undefined && now < notBefore) return { reason: 'KEY_NOT_YET_VALID' };
-  const hasEnded = expiresAt !== undefined && (now >= expiresAt || isExpiryTold);
+  if (!isStartPublished && notBefore !== undefined && now < notBefore) return { reason: 'KEY_NOT_YET_VALID' };
+  const hasEnded = expiresAt !== undefined && (now >= expiresAt || isExpiryPublished);
   return hasEnded ? { reason: 'KEY_EXPIRED', since: expiresAt } : undefined;
 };
 
@@ -58,17 +58,16 @@ const deletionObstacle = (vault: StandingVault, key: Key): Obstacle | undefined 
   return vault.status === 'active' ? undefined : { reason: 'VAULT_DELETED', since: vault.deletedAt };
 };
 
-/** Operations of a version that a set needs: its identity's permissions of the same name are worth nothing without them. */
+/** Operations of a version that a set needs, beside the permissions of its identity. */
 export const diskOperations: readonly KeyOperation[] = ['wrapKey', 'unwrapKey'];
 
-/** Which of the operations a version is not for (KV-88). */
+/** The operations that a version does not allow (KV-88). */
 export const withheldOf = (
   { operations }: Pick<KeyVersion, 'operations'>,
   wanted: readonly KeyOperation[],
 ): readonly KeyOperation[] => wanted.filter((operation) => !operations.includes(operation));
 
-/** Operations that make something new: refused outside of the dates, the others never lock a customer out (KV-13). */
+/** Operations refused outside the dates. The others are not, so that dates never lock a customer out (KV-13). */
 const bound: ReadonlySet<KeyOperation> = new Set(['encrypt', 'wrapKey', 'sign']);
 
-/** Whether the dates of a version matter for the operation (KV-13). */
 export const isBoundByDates = (operation: KeyOperation): boolean => bound.has(operation);

@@ -10,18 +10,18 @@ import type { Instant } from '@interlock/runtime';
 import { versionName } from '../names.ts';
 
 /**
- * Which key versions have ever wrapped something: one row each, for ever. It is by version and not by key, because a
- * version that is restored from a backup can still open what it wrapped, and a new key under an old name cannot.
+ * Which key versions have ever wrapped something: one permanent row for each. Versions and not keys count, because a version
+ * restored from a backup can still unwrap, and a new key under an old name cannot.
  */
 export interface KeyUses {
   /**
-   * What to store beside the record of a wrap, so that the wrap does not leave without it; `undefined` where this process
-   * knows that it is stored. So it costs no commit of its own, and one row for each version a process wraps with.
+   * The row to store together with the audit entry of a wrap, before the wrap is returned; `undefined` when this process has
+   * stored it. It needs no commit of its own.
    */
   wrappedBy(keyVersion: string, at: Instant): { readonly change: RowChange; stored(): void } | undefined;
-  /** Whether one of these versions of a key ever wrapped something. @param key `vaults/<v>/keys/<k>` */
+  /** Whether a version of a key ever wrapped something. @param key `vaults/<v>/keys/<k>` */
   hasWrapped(key: string, versions: readonly string[]): Promise<boolean>;
-  /** Versions in a vault that ever wrapped something, purged ones among them, a bounded number at a time. */
+  /** Versions in a vault that ever wrapped something, also purged ones, in pages. */
   inVault(vault: string): AsyncIterable<readonly { readonly key: string; readonly version: string }[]>;
 }
 
@@ -30,7 +30,7 @@ interface UseRow {
 }
 
 const definition: TableDefinition<UseRow> = { name: 'key_use', version: 1 };
-/** Versions a process remembers as stored; the oldest go first, and are stored again at their next wrap. */
+/** Stored versions that a process remembers; the oldest is dropped, and stored again at its next wrap. */
 const rememberedMax = 10_000;
 const pageSize = 500;
 

@@ -8,6 +8,7 @@ const at = 1_000_000;
 const [v1, v2, v3] = ['1', '2', '3'].map((digit) => digit.repeat(32)) as [string, string, string];
 const created = (version: string): KeyEvent => ({
   type: 'KeyVersionCreated',
+  digest: 'd',
   requestId: version,
   version,
   materialId: version,

@@ -37,7 +37,7 @@ export const operationsFromWire = (wire: readonly KeyVersion_Operation[]): reado
   );
 };
 
-/** Reads what is said about a new version. @throws Rejection INVALID_ARGUMENT naming the field */
+/** Reads the attributes of a new version. @throws Rejection INVALID_ARGUMENT naming the field */
 export const attributesFromWire = (request: {
   readonly keyOperations: readonly KeyVersion_Operation[];
   readonly attributes: KeyAttributes | undefined;
@@ -49,7 +49,7 @@ export const attributesFromWire = (request: {
   tags: checkedTags(request.tags),
 });
 
-/** What can happen to a key after a delete (KV-65). */
+/** How a key can be recovered or purged after a delete (KV-65). */
 export const recoveryLevel = ({ retentionDays, purgeProtected }: StandingVault): Key_RecoveryLevel => {
   if (retentionDays === 90) return purgeProtected ? 'RECOVERABLE' : 'RECOVERABLE_PURGEABLE';
   return purgeProtected ? 'CUSTOMIZED_RECOVERABLE' : 'CUSTOMIZED_RECOVERABLE_PURGEABLE';

@@ -45,7 +45,7 @@ const makeVersion = async () => {
   const attributes = { enabled: true, operations: [], tags: {} };
   await world.keys.transact(
     key,
-    createVersion(0, { requestId: 'r', wish: '' }, { ...(await makeMaterial()), ...attributes }),
+    createVersion(0, { requestId: 'r', digest: '' }, { ...(await makeMaterial()), ...attributes }),
     cause,
   );
 };

@@ -7,7 +7,7 @@ import { createGuard } from '../access/guard.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { vaultApi } from './api.ts';
-import { beginPurge, create, finishPurge, remove } from './decider.ts';
+import { create, finishPurge, remove, startPurge } from './decider.ts';
 import { vaults as vaultStreams } from './vault.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
@@ -30,7 +30,7 @@ test('KV-15, KV-70: who was judged about a vault changes nothing of the next one
   await store(create(clock.now(), wish));
   const authorize: Authorizer = async (_principal, _action, scope) => {
     // Once the vault was read, its name comes to somebody else.
-    for (const decide of [remove(1, 1), beginPurge(2), finishPurge(3)]) await store(decide);
+    for (const decide of [remove(1, 1), startPurge(2), finishPurge(3)]) await store(decide);
     await store(create(clock.now() + 1, { ...wish, resourceGroup: 'subscriptions/s/resourceGroups/others' }));
     return { allowed: scope.startsWith(wish.resourceGroup), principalActive: true };
   };

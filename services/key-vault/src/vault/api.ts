@@ -30,7 +30,6 @@ import type { AuditLog } from '../audit/log.ts';
 import type { Confirmation } from '../key/confirmation.ts';
 import { type KeyUrls, parseVault } from '../names.ts';
 import {
-  beginPurge,
   create,
   enablePurgeProtection,
   recover,
@@ -38,21 +37,22 @@ import {
   removeAccessPolicy,
   setAccessPolicy,
   setPermissionModel,
+  startPurge,
   takenByOwn,
   vaultNotFound,
 } from './decider.ts';
-import type { VaultEvent } from './events.ts';
+import type { NewVault, VaultEvent } from './events.ts';
 import type { VaultLife } from './life.ts';
 import type { VaultPurge } from './purge.ts';
 import { isStanding, type Vault } from './vault.ts';
 import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
 
-/** Days a deleted vault or key can be recovered when the request does not say (KV-61). */
+/** Days for which a deleted vault or key can be recovered when the request does not say (KV-61). */
 const retentionDaysDefault = 90;
 const pageSizeDefault = 100;
 
-/** Vaults and their grants: request in, resource out. */
-export const vaultApi = (parts: {
+/** What the handlers of vaults need. */
+export interface VaultApiParts {
   readonly clock: Clock;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly guard: Guard;
@@ -65,104 +65,53 @@ export const vaultApi = (parts: {
   readonly confirm: Confirmation;
   readonly purgeProtectionDefault: boolean;
   readonly retentionDayMs: number;
-}) => {
-  const { clock, vaults, guard, authorize, log, urls, confirm, retentionDayMs } = parts;
+}
 
-  /** A change of a vault the caller may manage: load, judge, decide, answer. @param what for the record, where the operation does not say it */
-  const change = async (
-    request: { readonly name: string; readonly etag: string },
-    action: VaultAction,
-    decide: (vault: Vault) => readonly VaultEvent[],
-    call: Call,
-    entry: AuditDraft,
-    what?: string,
-  ) => {
-    if (what !== undefined) entry.changing(what);
-    const vaultId = parseVault(request.name, 'name');
-    const expected = expectedVersion(request.etag);
-    const judged = await guard.managedVault(vaultId, action, call, entry);
-    const decideJudged = (vault: Vault): readonly VaultEvent[] => {
-      // The next vault of the name may be another's, and lie elsewhere.
-      if (isStanding(vault) && vault.createdAt !== judged.createdAt) throw vaultNotFound(vaultId);
-      return decide(vault);
-    };
-    const after = await vaults.transact(vaultId, decideJudged, call.cause, expected);
-    if (what !== undefined && after.events.length === 0) entry.changing(`${what}: was so already`);
-    return vaultOnWire(after, urls);
-  };
+/** Vaults and their grants: request in, resource out. */
+export const vaultApi = (parts: VaultApiParts) => ({
+  ...vaultReadApi(parts),
+  ...vaultGrantApi(parts),
+  ...vaultLifeApi(parts),
+});
 
+const vaultReadApi = ({ vaults, guard, log, urls }: VaultApiParts) => ({
+  getVault: log.audited('VaultGet', async ({ name }: GetVaultRequest, call: Call, entry) => {
+    const vaultId = parseVault(name, 'name');
+    await guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
+    return vaultOnWire(await vaults.load(vaultId), urls);
+  }),
+  async listVaults(request: ListVaultsRequest) {
+    const parentNames = request.parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription;
+    parentNames.parse(request.parent, 'parent');
+    const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+    const index = { index: request.showDeleted ? 'in_or_deleted' : 'in', value: request.parent };
+    const { items, next } = await vaults.list({ ...page, index });
+    return { vaults: items.map((loaded) => vaultOnWire(loaded, urls)), nextPageToken: pageToken(next) };
+  },
+});
+
+const vaultGrantApi = (parts: VaultApiParts) => {
+  const { clock, guard, authorize, log, confirm } = parts;
   return {
-    createVault: log.audited('VaultPut', async (request: CreateVaultRequest, call: Call, entry) => {
-      const vaultId = checkId(request.vaultId, 'vault', 'vault_id').toLowerCase();
-      names.resourceGroup.parse(request.resourceGroup, 'resource_group');
-      await requirePermission(authorize, principalOf(call), 'keyVault/vaults/write', scopeOf(request, vaultId));
-      const wish = {
-        resourceGroup: request.resourceGroup,
-        tenant: await parts.subscriptions.requireOwn(request.resourceGroup, call),
-        location: checkedLocation(request.location),
-        sku: request.sku === 'PREMIUM' ? 'premium' : 'standard',
-        permissionModel:
-          request.permissionModel === 'PERMISSION_MODEL_UNSPECIFIED'
-            ? 'access_policy'
-            : permissionModelFromWire(request.permissionModel),
-        accessPolicies: accessPoliciesFromWire(request.accessPolicies),
-        retentionDays: request.softDeleteRetentionDays || retentionDaysDefault,
-        purgeProtected: request.purgeProtectionEnabled || parts.purgeProtectionDefault,
-      } as const;
-      entry.inVault(vaultId);
-      try {
-        return vaultOnWire(await vaults.transact(vaultId, create(clock.now(), wish), call.cause), urls);
-      } catch (error) {
-        if (!(error instanceof Rejection) || error.reason !== 'VAULT_ALREADY_EXISTS') throw error;
-        const { state } = await vaults.load(vaultId);
-        if (state.status !== 'active') throw error;
-        const { allowed } = await authorize(principalOf(call), 'keyVault/vaults/read', scopeOf(state, vaultId));
-        throw (allowed ? takenByOwn(state, wish) : undefined) ?? error;
-      }
-    }),
-    getVault: log.audited('VaultGet', async ({ name }: GetVaultRequest, call: Call, entry) => {
-      const vaultId = parseVault(name, 'name');
-      await guard.managedVault(vaultId, 'keyVault/vaults/read', call, entry);
-      return vaultOnWire(await vaults.load(vaultId), urls);
-    }),
-    async listVaults(request: ListVaultsRequest) {
-      (request.parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(
-        request.parent,
-        'parent',
-      );
-      const page = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
-      const index = { index: request.showDeleted ? 'in_or_deleted' : 'in', value: request.parent };
-      const { items, next } = await vaults.list({ ...page, index });
-      return { vaults: items.map((loaded) => vaultOnWire(loaded, urls)), nextPageToken: pageToken(next) };
-    },
-    enablePurgeProtection: log.audited(
-      'VaultPatch',
-      async (request: EnablePurgeProtectionRequest, call: Call, entry) => {
-        const decide = enablePurgeProtection(clock.now());
-        const vault = await change(request, 'keyVault/vaults/write', decide, call, entry, 'purge protection: on');
-        // Whoever is about to purge a key has to look again.
-        await parts.life.end(parseVault(request.name, 'name'));
-        return vault;
-      },
-    ),
     setAccessPolicy: log.audited('VaultPatch', async (request: SetAccessPolicyRequest, call: Call, entry) => {
       const { principal, permissions } = accessPolicyFromWire(request.accessPolicy);
       const decide = setAccessPolicy(clock.now(), principal, permissions);
-      const what = `access policy of ${principal}: ${permissions.join(', ')}`;
-      return change(request, 'keyVault/vaults/write', decide, call, entry, what);
+      const text = `access policy of ${principal}: ${permissions.join(', ')}`;
+      return changeVault(parts, request, { action: 'keyVault/vaults/write', decide, text }, call, entry);
     }),
     removeAccessPolicy: log.audited('VaultPatch', async (request: RemoveAccessPolicyRequest, call: Call, entry) => {
       names.principal.parse(request.principal, 'principal');
       const decide = removeAccessPolicy(clock.now(), request.principal);
-      const what = `access policy of ${request.principal}: none`;
-      return change(request, 'keyVault/vaults/write', decide, call, entry, what);
+      const text = `access policy of ${request.principal}: none`;
+      return changeVault(parts, request, { action: 'keyVault/vaults/write', decide, text }, call, entry);
     }),
     setPermissionModel: log.audited('VaultPatch', async (request: SetPermissionModelRequest, call: Call, entry) => {
       const permissionModel = permissionModelFromWire(request.permissionModel);
-      entry.changing(`permission model: ${permissionModel}`);
+      const text = `permission model: ${permissionModel}`;
+      entry.changing(text);
       const vaultId = parseVault(request.name, 'name');
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/write', call, entry);
-      // Otherwise whoever may edit access policies could leave the role model and grant itself every key (KV-74).
+      // Otherwise a caller who may edit access policies could leave the role model and grant itself every key (KV-74).
       const isUnderRoles = vault.permissionModel === 'role_assignment';
       if (isUnderRoles) {
         const scope = scopeOf(vault, vaultId);
@@ -170,34 +119,111 @@ export const vaultApi = (parts: {
       }
       const decide = setPermissionModel(clock.now(), permissionModel, isUnderRoles);
       if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'revoke');
-      return change(request, 'keyVault/vaults/write', decide, call, entry, `permission model: ${permissionModel}`);
+      return changeVault(parts, request, { action: 'keyVault/vaults/write', decide, text }, call, entry);
     }),
+  };
+};
+
+const vaultLifeApi = (parts: VaultApiParts) => {
+  const { clock, vaults, guard, log, confirm, life, purgeVault, retentionDayMs } = parts;
+  return {
+    createVault: log.audited('VaultPut', (request: CreateVaultRequest, call: Call, entry) =>
+      createVault(parts, request, call, entry),
+    ),
+    enablePurgeProtection: log.audited(
+      'VaultPatch',
+      async (request: EnablePurgeProtectionRequest, call: Call, entry) => {
+        const decide = enablePurgeProtection(clock.now());
+        const change: VaultChange = { action: 'keyVault/vaults/write', decide, text: 'purge protection: on' };
+        const vault = await changeVault(parts, request, change, call, entry);
+        // Purges of keys in progress must decide again.
+        await life.end(parseVault(request.name, 'name'));
+        return vault;
+      },
+    ),
     deleteVault: log.audited('VaultDelete', async (request: DeleteVaultRequest, call: Call, entry) => {
       const vaultId = parseVault(request.name, 'name');
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/delete', call, entry);
       if (vault.status === 'active') await confirm.vault(vaultId, request.confirmName, 'delete');
-      return change(request, 'keyVault/vaults/delete', remove(clock.now(), retentionDayMs), call, entry);
+      const decide = remove(clock.now(), retentionDayMs);
+      return changeVault(parts, request, { action: 'keyVault/vaults/delete', decide }, call, entry);
     }),
-    recoverVault: log.audited('VaultRecover', (request: RecoverVaultRequest, call: Call, entry) =>
-      change(request, 'keyVault/vaults/write', recover(clock.now()), call, entry),
-    ),
+    recoverVault: log.audited('VaultRecover', (request: RecoverVaultRequest, call: Call, entry) => {
+      const decide = recover(clock.now());
+      return changeVault(parts, request, { action: 'keyVault/vaults/write', decide }, call, entry);
+    }),
     purgeVault: log.audited('VaultPurge', async (request: PurgeVaultRequest, call: Call, entry) => {
       const vaultId = parseVault(request.name, 'name');
-      const { state } = await vaults.load(vaultId);
-      // Its roles went with it: that it is gone already is all there is to say, and no secret.
-      if (state.status === 'purged') return {};
+      // The roles on a purged vault are gone, so its guard would refuse. That the vault was purged is no secret.
+      if ((await vaults.load(vaultId)).state.status === 'purged') return {};
       const vault = await guard.managedVault(vaultId, 'keyVault/vaults/purge', call, entry);
-      const decide = beginPurge(clock.now());
-      // What stands in the way of the purge itself is told first: no name helps against that.
+      const decide = startPurge(clock.now());
+      // A purge that is not allowed at all is refused before a missing confirmation is.
       if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'purge');
-      await change(request, 'keyVault/vaults/purge', decide, call, entry);
-      await parts.purgeVault(vaultId);
+      await changeVault(parts, request, { action: 'keyVault/vaults/purge', decide }, call, entry);
+      await purgeVault(vaultId);
       return {};
     }),
   };
 };
 
-/** Regions are compared by others without spaces and case; here they only have to look like one. */
+/** A change of a vault, and how its audit entry describes it where the operation does not. */
+interface VaultChange {
+  readonly action: VaultAction;
+  readonly decide: (vault: Vault) => readonly VaultEvent[];
+  readonly text?: string;
+}
+
+const changeVault = async (
+  { vaults, guard, urls }: VaultApiParts,
+  request: { readonly name: string; readonly etag: string },
+  { action, decide, text }: VaultChange,
+  call: Call,
+  entry: AuditDraft,
+) => {
+  if (text !== undefined) entry.changing(text);
+  const vaultId = parseVault(request.name, 'name');
+  const expected = expectedVersion(request.etag);
+  const judged = await guard.managedVault(vaultId, action, call, entry);
+  const decideJudged = (vault: Vault): readonly VaultEvent[] => {
+    // After a purge, another vault with another owner may have the name.
+    if (isStanding(vault) && vault.createdAt !== judged.createdAt) throw vaultNotFound(vaultId);
+    return decide(vault);
+  };
+  const after = await vaults.transact(vaultId, decideJudged, call.cause, expected);
+  if (text !== undefined && after.events.length === 0) entry.changing(`${text}: was so already`);
+  return vaultOnWire(after, urls);
+};
+
+const createVault = async (parts: VaultApiParts, request: CreateVaultRequest, call: Call, entry: AuditDraft) => {
+  const { clock, vaults, authorize, urls } = parts;
+  const vaultId = checkId(request.vaultId, 'vault', 'vault_id').toLowerCase();
+  names.resourceGroup.parse(request.resourceGroup, 'resource_group');
+  await requirePermission(authorize, principalOf(call), 'keyVault/vaults/write', scopeOf(request, vaultId));
+  const isModelGiven = request.permissionModel !== 'PERMISSION_MODEL_UNSPECIFIED';
+  const wanted: NewVault = {
+    resourceGroup: request.resourceGroup,
+    tenant: await parts.subscriptions.requireOwn(request.resourceGroup, call),
+    location: checkedLocation(request.location),
+    sku: request.sku === 'PREMIUM' ? 'premium' : 'standard',
+    permissionModel: isModelGiven ? permissionModelFromWire(request.permissionModel) : 'access_policy',
+    accessPolicies: accessPoliciesFromWire(request.accessPolicies),
+    retentionDays: request.softDeleteRetentionDays || retentionDaysDefault,
+    purgeProtected: request.purgeProtectionEnabled || parts.purgeProtectionDefault,
+  };
+  entry.inVault(vaultId);
+  try {
+    return vaultOnWire(await vaults.transact(vaultId, create(clock.now(), wanted), call.cause), urls);
+  } catch (error) {
+    if (!(error instanceof Rejection) || error.reason !== 'VAULT_ALREADY_EXISTS') throw error;
+    const { state } = await vaults.load(vaultId);
+    if (state.status !== 'active') throw error;
+    const { allowed } = await authorize(principalOf(call), 'keyVault/vaults/read', scopeOf(state, vaultId));
+    throw (allowed ? takenByOwn(state, wanted) : undefined) ?? error;
+  }
+};
+
+/** Checks that a location looks like a region; other services compare regions without spaces and case. */
 const checkedLocation = (location: string): string => {
   if (/^[A-Za-z][A-Za-z0-9 -]{1,49}$/.test(location)) return location;
   throw new Rejection(

@@ -4,17 +4,17 @@ import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import {
   accessPoliciesMax,
-  beginPurge,
   create,
   enablePurgeProtection,
   finishPurge,
-  noteGrantChange,
-  noteIdentityAnswer,
+  recordGrantChange,
+  recordIdentityAnswer,
   recover,
   remove,
   removeAccessPolicy,
   setAccessPolicy,
   setPermissionModel,
+  startPurge,
 } from './decider.ts';
 import type { NewVault, VaultEvent } from './events.ts';
 import { dueTime, evolve, identityKnownTo, initial, isStanding, type Vault } from './vault.ts';
@@ -36,7 +36,7 @@ type Command = (vault: Vault) => readonly VaultEvent[];
 const given = (...events: VaultEvent[]) => ({ when: (command: Command) => command(fold(events)) });
 const created: VaultEvent = { type: 'VaultCreated', ...wish, at };
 const deleted: VaultEvent = { type: 'VaultDeleted', purgeAt: at + 90 * dayMs, at };
-const begun: VaultEvent = { type: 'VaultPurgeBegun', at };
+const begun: VaultEvent = { type: 'VaultPurgeStarted', at };
 const purged: VaultEvent = { type: 'VaultPurged', at };
 
 test('a vault is created once; the same content again decides nothing, also after its grants changed', () => {
@@ -72,13 +72,13 @@ test('KV-62: purge protection goes on once and has no way off', () => {
 });
 
 test('KV-63, KV-94: a protected vault is purged by nobody before its time; an unprotected one at once', () => {
-  assert.throws(() => given(created).when(beginPurge(at)), { reason: 'VAULT_NOT_DELETED' });
-  assert.deepEqual(given(created, deleted).when(beginPurge(at)), [begun]);
+  assert.throws(() => given(created).when(startPurge(at)), { reason: 'VAULT_NOT_DELETED' });
+  assert.deepEqual(given(created, deleted).when(startPurge(at)), [begun]);
   const protectedVault: VaultEvent = { ...created, purgeProtected: true };
-  assert.throws(() => given(protectedVault, deleted).when(beginPurge(at + 90 * dayMs - 1)), {
+  assert.throws(() => given(protectedVault, deleted).when(startPurge(at + 90 * dayMs - 1)), {
     reason: 'PURGE_PROTECTED',
   });
-  assert.equal(given(protectedVault, deleted).when(beginPurge(at + 90 * dayMs)).length, 1);
+  assert.equal(given(protectedVault, deleted).when(startPurge(at + 90 * dayMs)).length, 1);
 });
 
 test('KV-64: the name of a deleted vault is held, also while its keys are being purged; then it is free', () => {
@@ -102,12 +102,12 @@ test('KV-72: at most 1,024 principals have access policies; changing one of them
 
 test('a change at identity is noted once per source, and an older one never after a newer', () => {
   const change = { source: 'roleAssignments/1', position: 5, principal: 'principals/a', removed: true };
-  const noted = given(created).when(noteGrantChange(at, change));
+  const noted = given(created).when(recordGrantChange(at, change));
   assert.deepEqual(noted, [{ type: 'GrantsChanged', ...change, at }]);
-  assert.deepEqual(given(created, ...noted).when(noteGrantChange(at, change)), []);
-  assert.deepEqual(given(created, ...noted).when(noteGrantChange(at, { ...change, position: 4 })), []);
-  assert.equal(given(created, ...noted).when(noteGrantChange(at, { ...change, position: 6 })).length, 1);
-  assert.deepEqual(given().when(noteGrantChange(at, change)), []);
+  assert.deepEqual(given(created, ...noted).when(recordGrantChange(at, change)), []);
+  assert.deepEqual(given(created, ...noted).when(recordGrantChange(at, { ...change, position: 4 })), []);
+  assert.equal(given(created, ...noted).when(recordGrantChange(at, { ...change, position: 6 })).length, 1);
+  assert.deepEqual(given().when(recordGrantChange(at, change)), []);
 });
 
 test('a vault remembers the newest changes at identity, and does not grow with all there ever were', () => {
@@ -122,8 +122,8 @@ test('a vault remembers the newest changes at identity, and does not grow with a
   assert.ok(isStanding(vault));
   assert.ok(Object.keys(vault.grantChanges).length < 1_000);
   assert.equal(identityKnownTo(vault), 2_000);
-  for (const n of [2_000, 1_900]) assert.deepEqual(noteGrantChange(at, change(n))(vault), [], 'told again');
-  assert.equal(noteGrantChange(at, change(2_001))(vault).length, 1);
+  for (const n of [2_000, 1_900]) assert.deepEqual(recordGrantChange(at, change(n))(vault), [], 'told again');
+  assert.equal(recordGrantChange(at, change(2_001))(vault).length, 1);
 });
 
 test('the newest change at identity is found however many there were', () => {
@@ -136,32 +136,32 @@ test("G1: identity's answer about a use is noted when it turns, a refusal first,
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
   const yes = { ...no, removed: false, position: 9 };
-  const refused = given(roles).when(noteIdentityAnswer(at, no));
-  assert.deepEqual(refused, [{ type: 'IdentityAnswerTurned', ...no, at }]);
-  assert.deepEqual(given(roles).when(noteIdentityAnswer(at, yes)), []);
-  assert.deepEqual(given(roles, ...refused).when(noteIdentityAnswer(at, { ...no, position: 8 })), []);
-  assert.equal(given(roles, ...refused).when(noteIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
-  const returned = given(roles, ...refused).when(noteIdentityAnswer(at, yes));
+  const refused = given(roles).when(recordIdentityAnswer(at, no));
+  assert.deepEqual(refused, [{ type: 'IdentityAnswerChanged', ...no, at }]);
+  assert.deepEqual(given(roles).when(recordIdentityAnswer(at, yes)), []);
+  assert.deepEqual(given(roles, ...refused).when(recordIdentityAnswer(at, { ...no, position: 8 })), []);
+  assert.equal(given(roles, ...refused).when(recordIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
+  const returned = given(roles, ...refused).when(recordIdentityAnswer(at, yes));
   const state = fold([roles, ...refused, ...returned]);
   assert.ok(isStanding(state));
   assert.deepEqual([state.refusedAnswers, identityKnownTo(state)], [[], 9]);
-  assert.deepEqual(given(roles, deleted).when(noteIdentityAnswer(at, no)), []);
+  assert.deepEqual(given(roles, deleted).when(recordIdentityAnswer(at, no)), []);
 });
 
 test("G7: an answer of identity's that was overtaken is not noted, or its number would make it the newest", () => {
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
   const change = { source: 'roleAssignments/1', position: 6, principal: 'principals/a', removed: false };
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
-  const assigned = given(roles).when(noteGrantChange(at, change));
-  assert.deepEqual(given(roles, ...assigned).when(noteIdentityAnswer(at, no)), []);
+  const assigned = given(roles).when(recordGrantChange(at, change));
+  assert.deepEqual(given(roles, ...assigned).when(recordIdentityAnswer(at, no)), []);
   // Also where the change came while the vault was deleted, which it is no longer.
-  const whileDeleted = given(roles, deleted).when(noteGrantChange(at, change));
+  const whileDeleted = given(roles, deleted).when(recordGrantChange(at, change));
   assert.deepEqual(whileDeleted, [{ type: 'GrantsChanged', ...change, at }]);
   const recovered = [...whileDeleted, { type: 'VaultRecovered', at }] as const;
-  assert.deepEqual(given(roles, deleted, ...recovered).when(noteIdentityAnswer(at, no)), []);
+  assert.deepEqual(given(roles, deleted, ...recovered).when(recordIdentityAnswer(at, no)), []);
   // Under access policies roles say nothing; that the principal is gone does.
-  assert.deepEqual(given(created).when(noteIdentityAnswer(at, no)), []);
-  assert.equal(given(created).when(noteIdentityAnswer(at, no, true)).length, 1);
+  assert.deepEqual(given(created).when(recordIdentityAnswer(at, no)), []);
+  assert.equal(given(created).when(recordIdentityAnswer(at, no, true)).length, 1);
 });
 
 const instant = fc.integer({ min: at, max: at + 100 * dayMs });
@@ -176,13 +176,13 @@ const command: fc.Arbitrary<Command> = fc.oneof(
     .map(([t, model]) => setPermissionModel(t, model, true)),
   fc
     .tuple(instant, fc.nat(5), principal, fc.boolean())
-    .map(([t, position, p, removed]) => noteGrantChange(t, { source: p, position, principal: p, removed })),
+    .map(([t, position, p, removed]) => recordGrantChange(t, { source: p, position, principal: p, removed })),
   fc
     .tuple(instant, fc.nat(5), principal, fc.boolean())
-    .map(([t, position, p, removed]) => noteIdentityAnswer(t, { principal: p, key: 'k', removed, position })),
+    .map(([t, position, p, removed]) => recordIdentityAnswer(t, { principal: p, key: 'k', removed, position })),
   instant.map((t) => remove(t, dayMs)),
   instant.map((t) => recover(t)),
-  instant.map((t) => beginPurge(t)),
+  instant.map((t) => startPurge(t)),
   instant.map((t) => finishPurge(t)),
 );
 const attempt = (decide: Command, vault: Vault): readonly VaultEvent[] => {

@@ -7,23 +7,23 @@ import { type ActiveVault, answerOf, identityKnownTo, type Vault } from './vault
 export const accessPoliciesMax = 1_024;
 
 /**
- * Creates a vault; the same wish again decides nothing. The name of a purged vault is free (KV-15).
+ * Creates a vault; a repeated request changes nothing. The name of a purged vault is free (KV-15).
  * @throws Rejection INVALID_ARGUMENT RETENTION_INVALID (KV-61); ALREADY_EXISTS VAULT_ALREADY_EXISTS, or VAULT_NAME_HELD
  *   while a deleted vault has the name (KV-64)
  */
 export const create =
-  (at: Instant, wish: NewVault) =>
+  (at: Instant, wanted: NewVault) =>
   (vault: Vault): readonly VaultEvent[] => {
-    if (!Number.isInteger(wish.retentionDays) || wish.retentionDays < 7 || wish.retentionDays > 90) {
+    if (!Number.isInteger(wanted.retentionDays) || wanted.retentionDays < 7 || wanted.retentionDays > 90) {
       throw new Rejection(
         'INVALID_ARGUMENT',
         'RETENTION_INVALID',
-        `soft_delete_retention_days must be a whole number from 7 to 90, not ${wish.retentionDays}`,
-        { field: 'soft_delete_retention_days', value: String(wish.retentionDays) },
+        `soft_delete_retention_days must be a whole number from 7 to 90, not ${wanted.retentionDays}`,
+        { field: 'soft_delete_retention_days', value: String(wanted.retentionDays) },
       );
     }
-    checkPolicyCount(Object.keys(wish.accessPolicies).length);
-    if (vault.status === 'absent' || vault.status === 'purged') return [{ type: 'VaultCreated', ...wish, at }];
+    checkPolicyCount(Object.keys(wanted.accessPolicies).length);
+    if (vault.status === 'absent' || vault.status === 'purged') return [{ type: 'VaultCreated', ...wanted, at }];
     if (vault.status !== 'active') {
       throw new Rejection(
         'ALREADY_EXISTS',
@@ -32,38 +32,43 @@ export const create =
         { field: 'vault_id' },
       );
     }
-    if (differencesOf(vault, wish).length === 0) return [];
-    throw new Rejection('ALREADY_EXISTS', 'VAULT_ALREADY_EXISTS', 'vault_id is taken: names of vaults are global', {
-      field: 'vault_id',
-    });
+    if (differencesOf(vault, wanted).length === 0) return [];
+    throw new Rejection(
+      'ALREADY_EXISTS',
+      'VAULT_ALREADY_EXISTS',
+      'vault_id is taken: choose another, because vault names are unique in the whole cloud',
+      {
+        field: 'vault_id',
+      },
+    );
   };
 
-/** In which fields a vault was created otherwise than is wished: `location is westeurope, not eastus`. None: the same wish. */
-const differencesOf = (vault: ActiveVault, wish: NewVault): readonly string[] => {
+/** The fields in which a vault was created differently: `location westeurope, not eastus`. */
+const differencesOf = (vault: ActiveVault, wanted: NewVault): readonly string[] => {
   const { asCreated } = vault;
   const pairs: readonly (readonly [string, string | number | boolean, string | number | boolean])[] = [
-    ['resource_group', vault.resourceGroup, wish.resourceGroup],
-    ['location', vault.location, wish.location],
-    ['sku', vault.sku, wish.sku],
-    ['soft_delete_retention_days', vault.retentionDays, wish.retentionDays],
-    ['permission_model', asCreated.permissionModel, wish.permissionModel],
-    ['purge_protection_enabled', asCreated.purgeProtected, wish.purgeProtected],
+    ['resource_group', vault.resourceGroup, wanted.resourceGroup],
+    ['location', vault.location, wanted.location],
+    ['sku', vault.sku, wanted.sku],
+    ['soft_delete_retention_days', vault.retentionDays, wanted.retentionDays],
+    ['permission_model', asCreated.permissionModel, wanted.permissionModel],
+    ['purge_protection_enabled', asCreated.purgeProtected, wanted.purgeProtected],
   ];
-  const plain = pairs.flatMap(([field, was, wanted]) => (was === wanted ? [] : [`${field} ${was}, not ${wanted}`]));
-  return isSamePolicies(asCreated.accessPolicies, wish.accessPolicies) ? plain : [...plain, 'other access_policies'];
+  const plain = pairs.flatMap(([field, was, now]) => (was === now ? [] : [`${field} ${was}, not ${now}`]));
+  return isSamePolicies(asCreated.accessPolicies, wanted.accessPolicies) ? plain : [...plain, 'other access_policies'];
 };
 
 /**
- * What stands in the way of a create, for who may read the vault that has the name: what differs. To others it says no more
- * than that the name is taken.
+ * The refusal of a create for a caller who may read the vault of the name: it names the differences. Other callers learn only
+ * that the name is taken.
  */
-export const takenByOwn = (vault: ActiveVault, wish: NewVault): Rejection | undefined => {
-  const differences = differencesOf(vault, wish);
+export const takenByOwn = (vault: ActiveVault, wanted: NewVault): Rejection | undefined => {
+  const differences = differencesOf(vault, wanted);
   if (differences.length === 0) return undefined;
   return new Rejection(
     'ALREADY_EXISTS',
     'VAULT_ALREADY_EXISTS',
-    `vault_id is taken: the vault is there, and was created with ${differences.join('; ')}`,
+    `vault_id is taken: the vault exists and was created with ${differences.join('; ')}`,
     { field: 'vault_id' },
   );
 };
@@ -76,18 +81,18 @@ const isSamePolicies = (left: NewVault['accessPolicies'], right: NewVault['acces
   );
 };
 
-/** Permissions are stored sorted and without repeats, so that equal ones look equal. */
+/** Permissions are stored sorted and without repeats. */
 const isSame = (left: readonly KeyPermission[], right: readonly KeyPermission[]): boolean =>
   left.length === right.length && left.every((permission, index) => permission === right[index]);
 
-/** Turns purge protection on; there is no way to turn it off (KV-62). */
+/** Turns purge protection on; it cannot be turned off (KV-62). */
 export const enablePurgeProtection =
   (at: Instant) =>
   (vault: Vault): readonly VaultEvent[] =>
     active(vault).purgeProtected ? [] : [{ type: 'PurgeProtectionEnabled', at }];
 
 /**
- * Sets everything a principal may do, in place of what it might before (KV-72).
+ * Replaces the permissions of a principal (KV-72).
  * @param permissions sorted, without repeats, not empty
  * @throws Rejection RESOURCE_EXHAUSTED TOO_MANY_ACCESS_POLICIES
  */
@@ -101,7 +106,7 @@ export const setAccessPolicy =
     return [{ type: 'AccessPolicySet', principal, permissions, at }];
   };
 
-/** Takes everything from a principal. */
+/** Removes all permissions of a principal. */
 export const removeAccessPolicy =
   (at: Instant, principal: string) =>
   (vault: Vault): readonly VaultEvent[] =>
@@ -109,8 +114,8 @@ export const removeAccessPolicy =
 
 /**
  * Chooses which grants count (KV-70).
- * @param mayLeaveRoles whether the caller was asked what leaving the role model needs: not where another model was found
- * @throws Rejection ABORTED CONTENTION when the vault has come under the role model since
+ * @param mayLeaveRoles whether the caller's permission to leave the role model was checked
+ * @throws Rejection ABORTED CONTENTION when the vault came under the role model after the check
  */
 export const setPermissionModel =
   (at: Instant, permissionModel: PermissionModel, mayLeaveRoles: boolean) =>
@@ -121,13 +126,13 @@ export const setPermissionModel =
       throw new Rejection(
         'ABORTED',
         'CONTENTION',
-        'somebody else chose the role model for the vault meanwhile: read it again and decide again',
+        'another caller chose the role model for the vault meanwhile: read the vault and repeat the call',
       );
     }
     return [{ type: 'PermissionModelSet', permissionModel, at }];
   };
 
-/** A change at identity, as the reactor hears of it. */
+/** A change of a role or a principal at identity. */
 export interface GrantChange {
   readonly source: string;
   readonly position: number;
@@ -137,10 +142,10 @@ export interface GrantChange {
 }
 
 /**
- * Notes that roles changed; a change already noted, or older than the one noted of the same source, decides nothing. A vault that is
- * deleted notes it too: once it is recovered, an answer of identity from before is known to be one.
+ * Records that roles changed; a change that is not newer than the recorded one of the same source changes nothing. A deleted
+ * vault records it too, so that after its recovery older answers of identity are known to be outdated.
  */
-export const noteGrantChange =
+export const recordGrantChange =
   (at: Instant, change: GrantChange) =>
   (vault: Vault): readonly VaultEvent[] => {
     const counts = vault.status === 'active' || vault.status === 'deleted';
@@ -148,29 +153,29 @@ export const noteGrantChange =
     return [{ type: 'GrantsChanged', ...change, at }];
   };
 
-/** What identity said about a use of a key. */
+/** Identity's answer about a use of a key. */
 export interface IdentityAnswer {
   readonly principal: string;
   /** `vaults/<v>/keys/<k>` */
   readonly key: string;
   readonly removed: boolean;
-  /** Place in identity's feed as of which it holds. */
+  /** Position in identity's feed at which it was given. */
   readonly position: number;
 }
 
 /**
- * Notes what identity answered about a use of a key, where that is another answer than the last one noted; only a
- * refusal is worth a first note. An answer that was overtaken is not noted, for its number would make it the newest: by a
- * switch to access policies, which makes roles count for nothing, or by a later change at identity that the vault has seen.
- * @param isGone whether the principal is gone: that counts under each permission model
+ * Records identity's answer about a use of a key if it differs from the last recorded one; a first answer is recorded only
+ * if it is a refusal. An outdated answer is not recorded, because its epoch would make it the newest: after a switch to
+ * access policies, where roles do not count, or after a later change at identity that the vault has recorded.
+ * @param isGone whether the principal was deleted, which counts under each permission model
  */
-export const noteIdentityAnswer =
+export const recordIdentityAnswer =
   (at: Instant, answer: IdentityAnswer, isGone = false) =>
   (vault: Vault): readonly VaultEvent[] => {
     if (vault.status !== 'active' || answer.position < identityKnownTo(vault)) return [];
     if (vault.permissionModel !== 'role_assignment' && !isGone) return [];
     const isRefused = (vault.refusedAnswers ?? []).includes(answerOf(answer.principal, answer.key));
-    return isRefused === answer.removed ? [] : [{ type: 'IdentityAnswerTurned', ...answer, at }];
+    return isRefused === answer.removed ? [] : [{ type: 'IdentityAnswerChanged', ...answer, at }];
   };
 
 /** Deletes a vault; it can be recovered until `purgeAt` (KV-66). */
@@ -181,7 +186,7 @@ export const remove =
     return [{ type: 'VaultDeleted', purgeAt: at + existing(vault).retentionDays * dayMs, at }];
   };
 
-/** Brings a deleted vault back with its keys and access policies (KV-66). @throws Rejection VAULT_NOT_FOUND */
+/** Recovers a deleted vault with its keys and access policies (KV-66). @throws Rejection VAULT_NOT_FOUND */
 export const recover =
   (at: Instant) =>
   (vault: Vault): readonly VaultEvent[] => {
@@ -191,10 +196,10 @@ export const recover =
   };
 
 /**
- * Begins the purge of a deleted vault. Once its time has come the service does that also under protection (KV-63).
+ * Starts the purge of a deleted vault. After its scheduled time the service does that also under purge protection (KV-63).
  * @throws Rejection FAILED_PRECONDITION VAULT_NOT_DELETED, PURGE_PROTECTED (KV-94)
  */
-export const beginPurge =
+export const startPurge =
   (at: Instant) =>
   (vault: Vault): readonly VaultEvent[] => {
     if (vault.status === 'purging' || vault.status === 'purged') return [];
@@ -210,35 +215,35 @@ export const beginPurge =
       throw new Rejection(
         'FAILED_PRECONDITION',
         'PURGE_PROTECTED',
-        `Operation 'DeletedVaultPurge' is not allowed: the vault is purge protected until ${new Date(vault.purgeAt).toISOString()}`,
+        `Operation 'DeletedVaultPurge' is not allowed: the vault is purge protected, so it cannot be purged before ${new Date(vault.purgeAt).toISOString()}`,
         { scheduled_purge_time: new Date(vault.purgeAt).toISOString() },
       );
     }
-    return [{ type: 'VaultPurgeBegun', at }];
+    return [{ type: 'VaultPurgeStarted', at }];
   };
 
-/** Begins the purge of a vault that was deleted long enough (KV-63). */
+/** Starts the purge of a deleted vault at its scheduled time (KV-63). */
 export const doDue =
   (at: Instant) =>
   (vault: Vault): readonly VaultEvent[] =>
-    vault.status === 'deleted' && at >= vault.purgeAt ? beginPurge(at)(vault) : [];
+    vault.status === 'deleted' && at >= vault.purgeAt ? startPurge(at)(vault) : [];
 
-/** Ends the purge, when no key is left. */
+/** Ends the purge when no key is left. */
 export const finishPurge =
   (at: Instant) =>
   (vault: Vault): readonly VaultEvent[] =>
     vault.status === 'purging' ? [{ type: 'VaultPurged', at }] : [];
 
-/** The answer for a vault that is not there, or no longer. */
+/** The refusal for a vault that does not exist. */
 export const vaultNotFound = (vaultId?: string): Rejection =>
   new Rejection(
     'NOT_FOUND',
     'VAULT_NOT_FOUND',
-    vaultId === undefined ? 'no such vault' : `vaults/${vaultId} does not exist`,
+    vaultId === undefined ? 'the vault does not exist' : `vaults/${vaultId} does not exist`,
     vaultId === undefined ? {} : { vault: `vaults/${vaultId}` },
   );
 
-/** The answer for a vault that is deleted: nothing in it can be used until it is recovered (KV-66). */
+/** The refusal for a deleted vault: its keys cannot be used until it is recovered (KV-66). */
 export const vaultDeleted = (vaultId?: string): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
@@ -263,7 +268,7 @@ const checkPolicyCount = (count: number): void => {
   throw new Rejection(
     'RESOURCE_EXHAUSTED',
     'TOO_MANY_ACCESS_POLICIES',
-    `a vault has access policies for at most ${accessPoliciesMax} principals; give roles to groups of resources instead`,
+    `a vault has access policies for at most ${accessPoliciesMax} principals; use the role model instead`,
     { limit: String(accessPoliciesMax) },
   );
 };

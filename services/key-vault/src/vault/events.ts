@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 
-/** One thing a principal may do with the keys of a vault (KV-72). `all` stands for every other one, purge included. */
+/** A permission on the keys of a vault (KV-72). `all` includes every other one, also purge. */
 export type KeyPermission =
   | 'all'
   | 'get'
@@ -27,10 +27,10 @@ export type KeyPermission =
 /** Which grants count in a vault (KV-70). */
 export type PermissionModel = 'access_policy' | 'role_assignment';
 
-/** What each principal (`principals/<id>`) may do. */
+/** The permissions of each principal (`principals/<id>`). */
 export type AccessPolicies = Readonly<Record<string, readonly KeyPermission[]>>;
 
-/** What is said about a vault when it is made. */
+/** A vault to create. */
 export interface NewVault {
   /** `subscriptions/<s>/resourceGroups/<g>` */
   readonly resourceGroup: string;
@@ -45,7 +45,7 @@ export interface NewVault {
   readonly purgeProtected: boolean;
 }
 
-/** The facts of one vault. These names and shapes are on disk: add; never rename, never reuse. */
+/** The events of one vault. Their names and fields are on disk. */
 export type VaultEvent =
   | ({ readonly type: 'VaultCreated'; readonly at: Instant } & NewVault)
   | { readonly type: 'PurgeProtectionEnabled'; readonly at: Instant }
@@ -58,11 +58,11 @@ export type VaultEvent =
   | { readonly type: 'AccessPolicyRemoved'; readonly principal: string; readonly at: Instant }
   | { readonly type: 'PermissionModelSet'; readonly permissionModel: PermissionModel; readonly at: Instant }
   | {
-      /** Something changed at identity that counts here. */
+      /** A role or principal changed at identity that counts in this vault. */
       readonly type: 'GrantsChanged';
-      /** What changed there: `roleAssignments/<id>` or `principals/<id>`. */
+      /** `roleAssignments/<id>` or `principals/<id>`. */
       readonly source: string;
-      /** Place of the change in identity's feed. */
+      /** Position of the change in identity's feed. */
       readonly position: number;
       readonly principal: string;
       /** `vaults/<v>/keys/<k>` when the role was for one key; absent for the whole vault. */
@@ -72,23 +72,23 @@ export type VaultEvent =
     }
   | {
       /**
-       * A use of a key met another answer of identity than the last one on record, before anybody told of a change. The
-       * note gives that loss its number (G1): only turns are noted, so a principal that is refused again adds nothing.
+       * Identity's answer about a use of a key differs from the last recorded one, and no fact of identity has arrived yet. The
+       * event gives that loss its epoch (G1). Repeated refusals add no events.
        */
-      readonly type: 'IdentityAnswerTurned';
+      readonly type: 'IdentityAnswerChanged';
       readonly principal: string;
       /** `vaults/<v>/keys/<k>` */
       readonly key: string;
       readonly removed: boolean;
-      /** Place in identity's feed as of which the answer holds. */
+      /** Position in identity's feed at which the answer was given. */
       readonly position: number;
       readonly at: Instant;
     }
   | { readonly type: 'VaultDeleted'; readonly purgeAt: Instant; readonly at: Instant }
   | { readonly type: 'VaultRecovered'; readonly at: Instant }
   | {
-      /** The point of no return: from here the vault cannot be recovered, and its keys go before its name is free. */
-      readonly type: 'VaultPurgeBegun';
+      /** From here on the vault cannot be recovered. Its keys are purged before its name is free. */
+      readonly type: 'VaultPurgeStarted';
       readonly at: Instant;
     }
   | { readonly type: 'VaultPurged'; readonly at: Instant };

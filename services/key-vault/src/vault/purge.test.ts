@@ -4,7 +4,7 @@ import { type Cause, category, memoryStore } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { createVersion, recover, remove as removeKey } from '../key/decider.ts';
 import { isStanding, keys as keyStreams } from '../key/key.ts';
-import { beginPurge, create, remove } from './decider.ts';
+import { create, remove, startPurge } from './decider.ts';
 import { vaultPurge } from './purge.ts';
 import { vaults as vaultStreams } from './vault.ts';
 
@@ -40,12 +40,12 @@ test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes 
   };
   const purge = vaultPurge({ store, clock, vaults, keys, material });
   await vaults.transact('v', create(0, wish), causeOf('1'));
-  await keys.transact(key, createVersion(0, { requestId: 'r', wish: '' }, { ...made, ...attributes }), causeOf('2'));
+  await keys.transact(key, createVersion(0, { requestId: 'r', digest: '' }, { ...made, ...attributes }), causeOf('2'));
   await vaults.transact('v', remove(0, 1), causeOf('3'));
   await purge('v');
   assert.equal((await vaults.load('v')).state.status, 'deleted', 'nothing was begun');
 
-  await vaults.transact('v', beginPurge(1), causeOf('4'));
+  await vaults.transact('v', startPurge(1), causeOf('4'));
   // The request and a timer at once.
   await Promise.all([purge('v'), purge('v')]);
   const last = async (stream: 'vault-v' | `key-${string}`) => (await store.read(stream)).at(-1);
@@ -69,10 +69,14 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     const vaults = category(store, vaultStreams);
     const keys = category(store, keyStreams);
     await vaults.transact('v', create(0, wish), causeOf('1'));
-    await keys.transact(key, createVersion(0, { requestId: 'r', wish: '' }, { ...made, ...attributes }), causeOf('1'));
+    await keys.transact(
+      key,
+      createVersion(0, { requestId: 'r', digest: '' }, { ...made, ...attributes }),
+      causeOf('1'),
+    );
     if (isRecovery) await keys.transact(key, removeKey(1, 2), causeOf('1'));
     await vaults.transact('v', remove(0, 1), causeOf('1'));
-    await vaults.transact('v', beginPurge(1), causeOf('1'));
+    await vaults.transact('v', startPurge(1), causeOf('1'));
     // Its request was let in before the vault was deleted, and is stored between two looks of the purge.
     const listAll: typeof keys.listAll = async (query) => {
       const found = await keys.listAll(query);
@@ -95,11 +99,11 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
     const at = clock.now();
     await vaults.transact('v', create(at, wish), causeOf('1'));
     const version = { ...made, materialId, ...attributes };
-    await keys.transact(key, createVersion(at, { requestId: materialId, wish: '' }, version), causeOf('1'));
+    await keys.transact(key, createVersion(at, { requestId: materialId, digest: '' }, version), causeOf('1'));
   };
   const beginPurging = async () => {
     await vaults.transact('v', remove(clock.now(), 1), causeOf('1'));
-    await vaults.transact('v', beginPurge(clock.now()), causeOf('1'));
+    await vaults.transact('v', startPurge(clock.now()), causeOf('1'));
   };
   await makeBoth('m');
   await beginPurging();
@@ -133,11 +137,11 @@ test('KV-15, G3: nor does one that stood still right before it purged the keys i
   const makeBoth = async (materialId: string) => {
     await vaults.transact('v', create(clock.now(), wish), causeOf('1'));
     const version = { ...made, materialId, ...attributes };
-    await keys.transact(key, createVersion(0, { requestId: materialId, wish: '' }, version), causeOf('1'));
+    await keys.transact(key, createVersion(0, { requestId: materialId, digest: '' }, version), causeOf('1'));
   };
   await makeBoth('m');
   await vaults.transact('v', remove(clock.now(), 1), causeOf('1'));
-  await vaults.transact('v', beginPurge(clock.now()), causeOf('1'));
+  await vaults.transact('v', startPurge(clock.now()), causeOf('1'));
   const transactMany: typeof keys.transactMany = async (...purged) => {
     await clock.sleep(2);
     await vaultPurge({ store, clock, vaults, keys, material })('v');

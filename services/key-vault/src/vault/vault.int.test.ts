@@ -95,7 +95,7 @@ test('KV-02: who may read the vault that has a name is told in what it differs, 
   await world.assignRole(stranger.name, 'roles/contributor', group('s2'));
   await assert.rejects(world.vault(stranger).createVault({ ...wish, resourceGroup: group('s2') }), {
     reason: 'VAULT_ALREADY_EXISTS',
-    message: 'vault_id is taken: names of vaults are global',
+    message: 'vault_id is taken: choose another, because vault names are unique in the whole cloud',
   });
 });
 

@@ -3,23 +3,23 @@ import { subscriptionOf } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { NewVault, VaultEvent } from './events.ts';
 
-/** What a vault that is not purged is. */
+/** A vault that is not purged. */
 export interface Profile extends NewVault {
-  /** What a repeated creation is compared with, because these may have changed since. */
+  /** As created, to recognise a repeated creation: these may have changed since. */
   readonly asCreated: Pick<NewVault, 'permissionModel' | 'accessPolicies' | 'purgeProtected'>;
   readonly createdAt: Instant;
-  /** Newest changes at identity seen here, by what changed: position in identity's feed. */
+  /** Position in identity's feed of the newest recorded change, by role assignment, principal or answer. */
   readonly grantChanges: Readonly<Record<string, number>>;
-  /** Uses that identity's answer refused when last asked: `answerOf(principal, key)`. */
+  /** Uses that identity refused at its last answer: `answerOf(principal, key)`. */
   readonly refusedAnswers?: readonly string[];
-  /** How often it was deleted: a word given before a deletion does not outlive it (CMK-10). Absent: never. */
+  /** How often it was deleted: a deletion cancels earlier owner's authorizations (CMK-10). Absent: never. */
   readonly deletionCount?: number;
 }
 
-/** Names what identity said about a principal and a key, among the changes seen. */
+/** Name of identity's answer about a principal and a key in `grantChanges`. */
 export const answerOf = (principal: string, key: string): string => `answers/${principal}/${key}`;
 
-/** Newest change at identity known here: an answer from before it is none. */
+/** Position of the newest recorded change at identity: older answers of identity are outdated. */
 export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>): number => {
   let newest = 0;
   for (const source in grantChanges) newest = Math.max(newest, grantChanges[source] ?? 0);
@@ -32,7 +32,7 @@ export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>)
  *   absent ──create──▶ active ──delete──▶ deleted ──purge──▶ purging ──keys gone──▶ purged ──create──▶ active
  *                         ◀────recover───────┘
  *
- * While `purging` the keys are purged one by one; the name is free only when none is left.
+ * While `purging` the keys are purged one by one; the name is free when no key is left.
  */
 export type Vault =
   | { readonly status: 'absent' }
@@ -41,9 +41,8 @@ export type Vault =
   | ({ readonly status: 'purging'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
   | { readonly status: 'purged'; readonly purgedAt: Instant };
 
-/** A vault that can be looked at. */
 export type ActiveVault = Extract<Vault, { status: 'active' }>;
-/** A vault that has grants and keys, whether they can be used or not. */
+/** A vault that has grants and keys, usable or not. */
 export type StandingVault = Extract<Vault, { status: 'active' | 'deleted' | 'purging' }>;
 
 export const initial: Vault = { status: 'absent' };
@@ -51,10 +50,10 @@ export const initial: Vault = { status: 'absent' };
 export const evolve = (vault: Vault, event: VaultEvent): Vault => {
   switch (event.type) {
     case 'VaultCreated': {
-      const { type: _type, at, ...wish } = event;
-      const { permissionModel, accessPolicies, purgeProtected } = wish;
+      const { type: _type, at, ...created } = event;
+      const { permissionModel, accessPolicies, purgeProtected } = created;
       const asCreated = { permissionModel, accessPolicies, purgeProtected };
-      return { status: 'active', ...wish, asCreated, createdAt: at, grantChanges: {} };
+      return { status: 'active', ...created, asCreated, createdAt: at, grantChanges: {} };
     }
     case 'PurgeProtectionEnabled':
       return vault.status === 'active' ? { ...vault, purgeProtected: true } : vault;
@@ -73,7 +72,7 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
       if (!isStanding(vault)) return vault;
       return { ...vault, grantChanges: withChange(vault.grantChanges, event.source, event.position) };
     }
-    case 'IdentityAnswerTurned': {
+    case 'IdentityAnswerChanged': {
       if (!isStanding(vault)) return vault;
       const answer = answerOf(event.principal, event.key);
       const others = (vault.refusedAnswers ?? []).filter((refused) => refused !== answer);
@@ -90,17 +89,17 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
       const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...profile } = vault;
       return { ...profile, status: 'active' };
     }
-    case 'VaultPurgeBegun':
+    case 'VaultPurgeStarted':
       return vault.status === 'deleted' ? { ...vault, status: 'purging' } : vault;
     case 'VaultPurged':
       return vault.status === 'purging' ? { status: 'purged', purgedAt: event.at } : vault;
   }
 };
 
-/** Changes at identity that a vault remembers one by one. One that is told a second time is among the newest. */
+/** Changes at identity that a vault remembers. A fact that is delivered twice is among the newest. */
 const grantChangesMax = 256;
 
-/** Notes a change and forgets the oldest: or a vault would grow with every role that is ever given or taken around it. */
+/** Adds a change and drops the oldest: otherwise a vault would grow with every change of a role. */
 const withChange = (seen: Profile['grantChanges'], source: string, position: number): Profile['grantChanges'] => {
   const changes = { ...seen, [source]: position };
   const all = Object.entries(changes);
@@ -108,17 +107,16 @@ const withChange = (seen: Profile['grantChanges'], source: string, position: num
   return Object.fromEntries(all.toSorted(([, one], [, other]) => other - one).slice(0, grantChangesMax));
 };
 
-/** Whether the vault still has grants and keys. */
 export const isStanding = (vault: Vault): vault is StandingVault =>
   vault.status === 'active' || vault.status === 'deleted' || vault.status === 'purging';
 
-/** When the service has to do something about the vault by itself (KV-63); `undefined`: never. */
+/** When the service itself must purge the vault, or continue to (KV-63); `undefined`: never. */
 export const dueTime = (vault: Vault): Instant | undefined => {
   if (vault.status === 'deleted') return vault.purgeAt;
   return vault.status === 'purging' ? 0 : undefined;
 };
 
-/** How vaults are stored and listed: by where they lie, by who is named in their policies, by whether work waits. */
+/** How vaults are stored and listed: by resource group, subscription and tenant, by principals in policies, by due work. */
 export const vaults: CategoryDefinition<Vault, VaultEvent> = {
   name: 'vault',
   stateVersion: 1,

@@ -57,7 +57,7 @@ export const permissionModelFromWire = (model: Vault_PermissionModel): Permissio
 };
 
 /**
- * Reads one access policy: its permissions in the order of the API, without repeats; `all` swallows the others.
+ * Reads one access policy: its permissions in the order of the API, without repeats; `all` replaces the others.
  * @throws Rejection INVALID_ARGUMENT NAME_INVALID, KEY_PERMISSIONS_INVALID
  */
 export const accessPolicyFromWire = (
@@ -79,11 +79,11 @@ export const accessPolicyFromWire = (
   return { principal, permissions: held.includes('all') ? ['all'] : held };
 };
 
-/** Reads the policies of a new vault; of two for one principal the later counts. */
+/** Reads the policies of a new vault; the last policy of a principal counts. */
 export const accessPoliciesFromWire = (policies: readonly AccessPolicy[]): AccessPolicies =>
   Object.fromEntries(policies.map(accessPolicyFromWire).map(({ principal, permissions: held }) => [principal, held]));
 
-/** A vault as the API shows it. @throws Rejection NOT_FOUND VAULT_NOT_FOUND for one that is not there */
+/** A vault as the API shows it. @throws Rejection NOT_FOUND VAULT_NOT_FOUND */
 export const vaultOnWire = ({ id, state, version }: Loaded<Vault>, urls: KeyUrls): WireVault => {
   if (!isStanding(state)) throw vaultNotFound(id);
   const isDeleted = state.status !== 'active';
