@@ -46,6 +46,8 @@ export class Guests {
     const guests = this.#disks.map(() => ({ isRefused: false, lastSuccess: 0 }));
     const tookMs: number[] = [];
     const use = async (disk: DataClient, n: number, guest: (typeof guests)[number]): Promise<void> => {
+      // Spread over the pause: otherwise all guests would pause at the same time.
+      await sleep((n * this.#pauseMs) / this.#disks.length);
       for (let io = n; !over.signal.aborted; io++) {
         try {
           tookMs.push(await timed(() => (io % 2 === 0 ? disk.read(0, ioBytes) : disk.write(0, randomBytes(ioBytes)))));

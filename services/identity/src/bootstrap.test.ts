@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
-import { grantHolders } from './grant-holder/decider.ts';
 import * as principal from './principal/decider.ts';
 import { openAssigning } from './role-assignment/assigning.ts';
 import { remove, roleAssignments } from './role-assignment/decider.ts';
+import { grantHolders } from './role-assignment/grant-holder.ts';
 import { subscriptions, tenants } from './tenancy/decider.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };

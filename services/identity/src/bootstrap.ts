@@ -8,7 +8,7 @@ import type { RoleAssignmentEvent } from './role-assignment/events.ts';
 import * as tenancy from './tenancy/decider.ts';
 import type { SubscriptionEvent, TenantEvent } from './tenancy/events.ts';
 
-/** Who and what exists before anybody can ask for anything: the first administrator, and the services themselves. */
+/** What exists before the first request: a tenant, the first administrator, and the services' principals. */
 export interface Bootstrap {
   readonly tenant: { readonly id: string; readonly displayName: string };
   readonly subscriptions: readonly { readonly id: string; readonly displayName: string }[];
@@ -27,7 +27,7 @@ export interface Bootstrap {
   }[];
 }
 
-/** Reads the text of a bootstrap file. @throws Error naming what is missing */
+/** Reads the text of a bootstrap file. @throws Error if a part is missing */
 export const parseBootstrap = (text: string): Bootstrap => {
   const given: Partial<Bootstrap> = JSON.parse(text);
   const { tenant, subscriptions, administrator, workloads, roleAssignments } = given;
@@ -39,10 +39,7 @@ export const parseBootstrap = (text: string): Bootstrap => {
 
 const cause: Cause = { correlationId: 'bootstrap', causationId: 'bootstrap', caller: 'system:bootstrap' };
 
-/**
- * Makes what the bootstrap names, where it does not exist yet. Safe to repeat at every start, and by several replicas: what was
- * taken away since, a first administrator for example, or a secret, stays away.
- */
+/** Creates what is missing of the bootstrap. May be repeated at every start and by several replicas. What was removed since stays removed. */
 export const applyBootstrap = async (
   bootstrap: Bootstrap,
   parts: {
@@ -73,7 +70,7 @@ export const applyBootstrap = async (
       const history = await parts.store.read(`${principal.principals.name}-${principalId}`);
       if (history.some(({ type, data }) => type === 'SecretRemoved' && data.secretId === secretId)) return;
       try {
-        // Of that history alone: what somebody takes away meanwhile, at another replica, stays away as well.
+        // On that history only, so that a concurrent removal at another replica stays.
         const expected = history.length;
         await parts.principals.transact(principalId, principal.addBootstrapSecret(at, secretHash), cause, { expected });
         return;
@@ -91,7 +88,7 @@ export const applyBootstrap = async (
     try {
       await parts.assigning(id, { principal: `principals/${principalId}`, role, scope }, at, cause);
     } catch (error) {
-      // Somebody gave the same under another id.
+      // The same grant exists under another id.
       if (!(error instanceof Rejection) || error.reason !== 'ROLE_ASSIGNMENT_ALREADY_EXISTS') throw error;
     }
   }

@@ -11,7 +11,7 @@ import { roleNamed } from './role-assignment/roles.ts';
 const principalEvent = eventReader(principals);
 const roleAssignmentEvent = eventReader(roleAssignments);
 
-/** What other services hear of identity's events: who came and went, and who may do what. Secrets and keys stay here. */
+/** Facts about principals and roles. Secrets and keys are not published. */
 export const toFact: ToFact = (recorded) => {
   const ofPrincipal = principalEvent(recorded);
   if (ofPrincipal) return principalFact(`principals/${ofPrincipal.id}`, ofPrincipal.event);
@@ -19,7 +19,7 @@ export const toFact: ToFact = (recorded) => {
   return ofRole ? roleFact(`roleAssignments/${ofRole.id}`, ofRole.event) : null;
 };
 
-const told = (type: string, event: IdentityEvent['event']): ToldFact => ({
+const factOf = (type: string, event: IdentityEvent['event']): ToldFact => ({
   type,
   payload: IdentityEvent.encode({ event }).finish(),
 });
@@ -28,7 +28,7 @@ const principalFact = (principal: string, event: PrincipalEvent): ToldFact | nul
   switch (event.type) {
     case 'PrincipalCreated': {
       const { tenant, principalType, owner = '' } = event;
-      return told(event.type, {
+      return factOf(event.type, {
         $case: 'principalCreated',
         value: { principal, tenant, type: principalTypeOnWire[principalType], owner },
       });
@@ -36,7 +36,7 @@ const principalFact = (principal: string, event: PrincipalEvent): ToldFact | nul
     case 'PrincipalDeleted': {
       const { tenant, principalType, owner = '' } = event;
       const type = principalTypeOnWire[principalType];
-      return told(event.type, {
+      return factOf(event.type, {
         $case: 'principalDeleted',
         value: { principal, tenant, type, owner, deleteTime: new Date(event.at) },
       });
@@ -54,14 +54,14 @@ const roleFact = (roleAssignment: string, event: RoleAssignmentEvent): ToldFact 
     case 'RoleAssigned': {
       const { principal, role, scope } = event;
       const dataActions = [...(roleNamed(role)?.dataActions ?? [])];
-      return told(event.type, {
+      return factOf(event.type, {
         $case: 'roleAssigned',
         value: { roleAssignment, principal, role, scope, dataActions },
       });
     }
     case 'RoleRemoved': {
       const { principal, role, scope } = event;
-      return told(event.type, { $case: 'roleRemoved', value: { roleAssignment, principal, role, scope } });
+      return factOf(event.type, { $case: 'roleRemoved', value: { roleAssignment, principal, role, scope } });
     }
     default:
       throw unknownEvent(event);

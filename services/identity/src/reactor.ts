@@ -5,10 +5,7 @@ import type { Clock } from '@interlock/runtime';
 import { type RoleAssignment, remove } from './role-assignment/decider.ts';
 import type { RoleAssignmentEvent } from './role-assignment/events.ts';
 
-/**
- * What identity does about key-vault's facts: with a vault the roles given on it and on its keys are gone, and recovering
- * the vault does not bring them back (KV-66, CMK-133).
- */
+/** With a vault, the roles on it and on its keys are removed; recovering the vault does not restore them (KV-66, CMK-133). */
 export const reactor = (parts: {
   readonly clock: Clock;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
@@ -16,9 +13,9 @@ export const reactor = (parts: {
   VaultDeleted: async (fact, { cause }) => {
     const { event } = KeyVaultEvent.decode(fact.payload);
     if (event?.$case !== 'vaultDeleted') return NO_EFFECT;
-    // Names of vaults are unique everywhere (KV-02), so the segment alone says which one a scope lies on.
+    // Names of vaults are unique (KV-02), so the segment alone identifies the vault of a scope.
     const segment = `/${event.value.vault}/`;
-    // Heard late, it is not about roles given since: the vault may be recovered by now, or another one of its name.
+    // A late fact does not concern later roles: the vault may be recovered, or another one have its name.
     const deletedAt = fact.eventTime?.getTime() ?? Number.POSITIVE_INFINITY;
     const all = await parts.assignments.listAll({});
     const onVault = all.filter(

@@ -3,12 +3,12 @@ import { after, before, describe, test } from 'node:test';
 import { category, type EventStore, memoryStore, openPostgresStore, Rejection } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { grantHolders } from '../grant-holder/decider.ts';
 import * as principal from '../principal/decider.ts';
 import { openAssigning } from '../role-assignment/assigning.ts';
 import { assign, roleAssignments } from '../role-assignment/decider.ts';
-import { ownerRemovals } from './decider.ts';
-import { openPlatformOwners } from './owners.ts';
+import { grantHolders } from '../role-assignment/grant-holder.ts';
+import { PlatformOwners } from './owners.ts';
+import { ownerRemovals } from './removals.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const now = () => systemClock.now();
@@ -20,7 +20,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const principals = category(store, principal.principals);
       const assignments = category(store, roleAssignments);
       const removals = category(store, ownerRemovals);
-      const owners = openPlatformOwners({ store, principals, assignments, removals });
+      const owners = new PlatformOwners({ store, principals, assignments, removals });
       const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
       return { principals, assignments, owners, give };
     };
@@ -124,7 +124,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const first = await soleOwner(one);
       const hour = 3_600_000;
       const [brief] = [await newOwner(one, now() + 23 * hour), await newOwner(one, 1)];
-      const ends = { reason: 'LAST_PLATFORM_OWNER', message: /from \d{4}-\S+ on, when the last secret left ends/ };
+      const ends = { reason: 'LAST_PLATFORM_OWNER', message: /from \d{4}-\S+ on, when the last secret expires/ };
       for (const way of take) await assert.rejects(way(other, first), ends);
       const addSecret = (id: string, secretId: string, end: number): Promise<unknown> =>
         one.principals.transact(id, principal.addSecret(now(), secretId, `${id} ${secretId}`, end), cause);

@@ -17,13 +17,13 @@ test('two weeks before nobody can manage the platform the log begins to say so, 
   assert.deepEqual(said, []);
   await clock.pass(2 * dayMs);
   assert.equal(said.length, 2);
-  assert.match(said[0] ?? '', /the last secret of an owner of the platform ends/);
+  assert.match(said[0] ?? '', /the last secret of an owner of the platform expires/);
   until = Number.POSITIVE_INFINITY;
   await clock.pass(2 * dayMs);
   assert.equal(said.length, 2);
   until = Number.NEGATIVE_INFINITY;
   await clock.pass(dayMs);
-  assert.match(said[2] ?? '', /no owner of the platform has a secret/);
+  assert.match(said[2] ?? '', /no owner of the platform has a usable secret/);
   ending.abort();
   await watching;
 });

@@ -1,36 +1,33 @@
 import type { Clock, Logger } from '@interlock/runtime';
 import type { PlatformOwners } from './owners.ts';
 
-/** From so long on before the last secret of an owner ends the log says so, in milliseconds. */
+/** How long before the expiry the warnings start, in ms. */
 const noticeMs = 14 * 86_400_000;
-/** Between two looks, in milliseconds. */
-const lookMs = 86_400_000;
+/** Interval of the checks, in ms. */
+const checkMs = 86_400_000;
 
-/**
- * Says in the log once a day that soon nobody can manage the platform: that a secret expires is no change that could be refused.
- * @returns goes on until `signal` is aborted
- */
+/** Logs a warning once a day before the last secret of all owners of the platform expires. @returns runs until `signal` is aborted */
 export const watchOwners = (parts: {
   readonly owners: Pick<PlatformOwners, 'actUntil'>;
   readonly clock: Clock;
   readonly log: Logger;
 }) => {
   const { owners, clock, log } = parts;
-  const look = async (): Promise<void> => {
+  const check = async (): Promise<void> => {
     const until = await owners.actUntil();
     const now = clock.now();
     if (until > now + noticeMs) return;
     if (until > now) {
       const ends = new Date(until).toISOString();
-      log.warn('the last secret of an owner of the platform ends: give an owner another one', { ends });
+      log.warn('the last secret of an owner of the platform expires soon: add another', { ends });
     } else {
-      log.warn('no owner of the platform has a secret: give the administrator another one in the bootstrap file');
+      log.warn('no owner of the platform has a usable secret: give the administrator another in the bootstrap file');
     }
   };
   return async (signal: AbortSignal): Promise<void> => {
     while (!signal.aborted) {
-      await look().catch((error: unknown) => log.warn('owners of the platform were not looked at', { error }));
-      await clock.sleep(lookMs, signal);
+      await check().catch((error: unknown) => log.warn('the owners of the platform could not be checked', { error }));
+      await clock.sleep(checkMs, signal);
     }
   };
 };

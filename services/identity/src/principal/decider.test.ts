@@ -31,7 +31,7 @@ test('a principal is created once; the same wish again decides nothing, another 
   assert.deepEqual(given(created).when(create(at + 1, wish)), []);
   assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other', tenant: 'tenants/other' })), {
     reason: 'PRINCIPAL_ALREADY_EXISTS',
-    message: /taken by one with another tenant, display_name/,
+    message: /exists with another tenant, display_name/,
   });
   assert.throws(() => given().when(create(at, { ...wish, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
 });
@@ -39,7 +39,7 @@ test('a principal is created once; the same wish again decides nothing, another 
 test('CMK-39: the id of a deleted principal is never given to another', () => {
   assert.throws(() => given(created, deleted).when(create(at, wish)), {
     reason: 'PRINCIPAL_ALREADY_EXISTS',
-    message: /was that of a principal that is deleted/,
+    message: /belongs to a deleted principal/,
     metadata: { field: 'principal_id', state: 'DELETED' },
   });
 });
@@ -48,7 +48,7 @@ test('what a service acts as is not deleted: nothing would ever give it another'
   assert.throws(() => given({ ...created, workload: 'disk' }).when(remove(at)), {
     code: 'FAILED_PRECONDITION',
     reason: 'PRINCIPAL_OF_SERVICE',
-    message: /the service disk acts as/,
+    message: /principal of the service disk/,
   });
   assert.deepEqual(given(created).when(remove(at)), [deleted]);
 });

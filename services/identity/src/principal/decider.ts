@@ -19,11 +19,11 @@ interface Profile {
 }
 
 /**
- * Somebody who can be granted access.
+ * A user, an application or a managed identity.
  *
  *   absent ──create──▶ active ──delete──▶ deleted
  *
- * A deleted principal stays on record: its id is never given to another (CMK-39), and its tokens end at the next check.
+ * A deleted principal stays stored: its id is never used again (CMK-39), and its tokens are refused at the next check.
  */
 export type Principal =
   | { readonly status: 'absent' }
@@ -32,7 +32,7 @@ export type Principal =
 
 /** Longest display name, in characters. */
 const maxDisplayNameLength = 256;
-/** For how long another secret must last where one is taken away that somebody cannot do without, in milliseconds: there must be time to give a third. */
+/** How long another secret must last where one is needed, in ms: there must be time to add a third. */
 export const reserveMs = 86_400_000;
 
 /** Most secrets of one principal: enough to overlap during a rotation, few enough to stay visible. */
@@ -79,60 +79,57 @@ export const principals: CategoryDefinition<Principal, PrincipalEvent> = {
       : [],
 };
 
-/** What a new principal is to be. */
+/** Profile of a new principal. */
 export type NewPrincipal = Omit<Profile, 'createdAt'>;
 
 /**
- * Creates a principal under the id its creator chose; the same wish again decides nothing.
+ * Creates a principal under the id its creator chose; a repeat has no effect.
  * @throws Rejection INVALID_ARGUMENT DISPLAY_NAME_INVALID; ALREADY_EXISTS PRINCIPAL_ALREADY_EXISTS when the id is taken by
- *   something else, also by a deleted principal
+ *   another principal, also a deleted one
  */
 export const create =
-  (at: Instant, wish: NewPrincipal) =>
+  (at: Instant, profile: NewPrincipal) =>
   (principal: Principal): readonly PrincipalEvent[] => {
-    if (wish.displayName.length === 0 || wish.displayName.length > maxDisplayNameLength) {
+    if (profile.displayName.length === 0 || profile.displayName.length > maxDisplayNameLength) {
       throw new Rejection(
         'INVALID_ARGUMENT',
         'DISPLAY_NAME_INVALID',
-        `display_name must have 1 to ${maxDisplayNameLength} characters, not ${wish.displayName.length}`,
+        `display_name must have 1 to ${maxDisplayNameLength} characters (got ${profile.displayName.length})`,
         { field: 'display_name' },
       );
     }
-    if (principal.status === 'absent') return [{ type: 'PrincipalCreated', ...wish, at }];
+    if (principal.status === 'absent') return [{ type: 'PrincipalCreated', ...profile, at }];
     if (principal.status === 'deleted') {
-      throw taken(
-        'this principal id was that of a principal that is deleted, and is given to no other: choose another',
-        {
-          state: 'DELETED',
-        },
-      );
+      throw taken('principal_id belongs to a deleted principal and cannot be used again: choose another', {
+        state: 'DELETED',
+      });
     }
     const isSame: Readonly<Record<string, boolean>> = {
-      tenant: principal.tenant === wish.tenant,
-      type: principal.principalType === wish.principalType,
-      display_name: principal.displayName === wish.displayName,
-      owner: principal.owner === wish.owner,
-      workload: principal.workload === wish.workload,
+      tenant: principal.tenant === profile.tenant,
+      type: principal.principalType === profile.principalType,
+      display_name: principal.displayName === profile.displayName,
+      owner: principal.owner === profile.owner,
+      workload: principal.workload === profile.workload,
     };
     const differing = Object.keys(isSame).filter((field) => isSame[field] !== true);
     if (differing.length === 0) return [];
     const differs = differing.join(', ');
-    throw taken(`this principal id is taken by one with another ${differs}: choose another`, { differs });
+    throw taken(`principal_id exists with another ${differs}: choose another`, { differs });
   };
 
 const taken = (message: string, facts: Readonly<Record<string, string>>): Rejection =>
   new Rejection('ALREADY_EXISTS', 'PRINCIPAL_ALREADY_EXISTS', message, { field: 'principal_id', ...facts });
 
 /**
- * Gives a user or application one more secret.
+ * Adds a secret to a user or application.
  * @param hash SHA-256 of the secret text, base64url
  * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_HAS_NO_SECRETS for a managed identity,
  *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_ALREADY_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
  */
 export const addSecret = (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
-  giveSecret(at, secretId, hash, expiresAt, maxSecrets);
+  secretAdded(at, secretId, hash, expiresAt, maxSecrets);
 
-const giveSecret =
+const secretAdded =
   (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined, most: number) =>
   (principal: Principal): readonly PrincipalEvent[] => {
     const active = existing(principal);
@@ -148,7 +145,7 @@ const giveSecret =
         field: 'expire_time',
       });
     }
-    // Ids are words of their creator, and every object has a `constructor`.
+    // The id may be `constructor`, which every object has.
     const known = Object.hasOwn(active.secrets, secretId) ? active.secrets[secretId] : undefined;
     if (known?.hash === hash) return [];
     if (known) {
@@ -173,9 +170,8 @@ const giveSecret =
   };
 
 /**
- * Gives a secret that the bootstrap names. Where there is no room for another one, one goes that has expired, else the oldest of the
- * bootstrap's, and else it is one more than there may be: nobody could take one away before the start has succeeded, and nobody at all
- * where it is the only one to act with.
+ * Adds a secret of the bootstrap. A full list loses an expired secret, else the oldest of the bootstrap; else it exceeds its limit,
+ * because no caller can remove a secret before the start succeeds.
  * @throws Rejection as `addSecret` does, but not TOO_MANY_SECRETS
  */
 export const addBootstrapSecret =
@@ -191,17 +187,16 @@ export const addBootstrapSecret =
     const [leaving] = isRoomWanted ? [...expired, ...ofBootstrap] : [];
     const removed: readonly PrincipalEvent[] =
       leaving === undefined ? [] : [{ type: 'SecretRemoved', secretId: leaving[0], at }];
-    const given = giveSecret(at, secretId, hash, undefined, Number.POSITIVE_INFINITY);
+    const given = secretAdded(at, secretId, hash, undefined, Number.POSITIVE_INFINITY);
     return [...removed, ...given(removed.reduce(evolve, principal))];
   };
 
-/** Of a secret that the bootstrap names: by its hash, so that a bootstrap with a new one adds that one, the same again adds nothing. */
+/** Id of a bootstrap secret, by its hash: a repeat adds nothing. */
 export const bootstrapSecretId = (hash: string): string => `bootstrap-${hash.slice(0, 8)}`;
 
 /**
- * Takes a secret away; tokens already issued with it run to their end.
- * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE for the last lasting one of a service, which
- *   could be used no more as soon as its tokens end
+ * Removes a secret; its tokens stay valid until they expire.
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE for the last lasting secret of a service
  */
 export const removeSecret =
   (at: Instant, secretId: string) =>
@@ -214,7 +209,7 @@ export const removeSecret =
       throw new Rejection(
         'FAILED_PRECONDITION',
         'PRINCIPAL_OF_SERVICE',
-        `the service ${workload} has no other secret that lasts for a day, and without one could be used no more: give it another one in the bootstrap file first, and start it with that`,
+        `the service ${workload} has no other secret that lasts for a day: give it another in the bootstrap file first, and start it with that`,
         { workload, secret: secretId },
       );
     }
@@ -222,9 +217,8 @@ export const removeSecret =
   };
 
 /**
- * Deletes a principal for good.
- * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND when it never existed; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE: nothing
- *   gives a service another one, so that it could never act again
+ * Deletes a principal.
+ * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_OF_SERVICE
  */
 export const remove =
   (at: Instant) =>
@@ -235,37 +229,31 @@ export const remove =
       throw new Rejection(
         'FAILED_PRECONDITION',
         'PRINCIPAL_OF_SERVICE',
-        `this is what the service ${workload} acts as, and cannot be deleted: without it the service could never be used again`,
+        `this is the principal of the service ${workload} and cannot be deleted`,
         { workload },
       );
     }
     return [{ type: 'PrincipalDeleted', tenant, principalType, ...(owner === undefined ? {} : { owner }), at }];
   };
 
-/**
- * Until when the principal is somebody who can get a token with a secret: for ever with one that does not expire, and at no time
- * (`-Infinity`) without any. Those of the services are nobody's.
- */
+/** Until when a principal can get tokens with a secret: `Infinity` if one does not expire, `-Infinity` without any and for services. */
 export const actsUntil = (principal: Principal): Instant =>
   principal.status === 'active' && principal.workload === undefined
     ? lastsUntil(principal.secrets)
     : Number.NEGATIVE_INFINITY;
 
-/** When the last of some secrets ends; at no time (`-Infinity`) where there is none. */
+/** When the last secret expires; `-Infinity` without any. */
 const lastsUntil = (secrets: Readonly<Record<string, Secret>>): Instant =>
   Math.max(...Object.values(secrets).map(({ expiresAt = Number.POSITIVE_INFINITY }) => expiresAt));
 
 const isCurrent = ({ expiresAt = Number.POSITIVE_INFINITY }: Secret, at: Instant): boolean => expiresAt > at;
 
-/**
- * Whether one of the principal's secrets has this hash and has not expired. The hashes are of 256-bit random texts, so
- * comparing them tells nothing about the text.
- */
+/** Whether an unexpired secret has this hash. The texts have 256 random bits, so the time of the comparison reveals nothing. */
 export const hasSecret = (principal: Principal, hash: string, at: Instant): boolean =>
   principal.status === 'active' &&
   Object.values(principal.secrets).some((secret) => secret.hash === hash && isCurrent(secret, at));
 
 const existing = (principal: Principal): Extract<Principal, { status: 'active' }> => {
   if (principal.status === 'active') return principal;
-  throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'no such principal, or it is deleted');
+  throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'the principal does not exist or is deleted');
 };

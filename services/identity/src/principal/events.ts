@@ -28,7 +28,7 @@ export type PrincipalEvent =
   | { readonly type: 'SecretRemoved'; readonly secretId: string; readonly at: Instant }
   | {
       readonly type: 'PrincipalDeleted';
-      /** Who was deleted, so that the fact can be told by itself. */
+      /** Repeated, so that the fact is complete. */
       readonly tenant: string;
       readonly principalType: PrincipalType;
       readonly owner?: string;

@@ -3,21 +3,21 @@ import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import type { Authorizer, Call } from '@interlock/rpc';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { grantHolders } from '../grant-holder/decider.ts';
-import { ownerRemovals } from '../platform-owner/decider.ts';
-import { openPlatformOwners } from '../platform-owner/owners.ts';
+import { PlatformOwners } from '../platform-owner/owners.ts';
+import { ownerRemovals } from '../platform-owner/removals.ts';
 import { addSecret, create, principals as definition, remove } from '../principal/decider.ts';
 import { subscriptions as subscriptionStreams } from '../tenancy/decider.ts';
 import { roleAssignmentApi } from './api.ts';
 import { type Assigning, openAssigning } from './assigning.ts';
 import { roleAssignments } from './decider.ts';
+import { grantHolders } from './grant-holder.ts';
 import { permissions } from './permissions.ts';
 
 test('a role that is given to a principal while that is being deleted goes with it', async () => {
   const store = memoryStore({ clock, random });
   const principals = category(store, definition);
   const assignments = category(store, roleAssignments);
-  const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
+  const owners = new PlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
   const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
   const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
   const id = random.uuid();
@@ -52,7 +52,7 @@ for (const [how, { isActing, refusal }] of Object.entries(ends))
     const principals = category(store, definition);
     const assignments = category(store, roleAssignments);
     const judge = permissions({ principals, assignments, subscriptions: category(store, subscriptionStreams) });
-    const owners = openPlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
+    const owners = new PlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
     const holders = category(store, grantHolders);
     const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
     const owning = { role: 'roles/owner', scope: '/' };

@@ -3,9 +3,9 @@ import { after, before, describe, test } from 'node:test';
 import { category, type EventStore, memoryStore, openPostgresStore, Rejection } from '@interlock/event-store';
 import { createTestDatabase, type TestDatabase } from '@interlock/event-store/test-database';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { grantHolders } from '../grant-holder/decider.ts';
 import { openAssigning } from './assigning.ts';
 import { assign, type Grant, remove, roleAssignments } from './decider.ts';
+import { grantHolders } from './grant-holder.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const newGrant = (): Grant => ({ principal: `principals/${systemRandom.uuid()}`, role: 'roles/reader', scope: '/' });

@@ -10,22 +10,20 @@ import {
 } from '@interlock/event-store';
 import { type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { type GrantHolder, hold } from '../grant-holder/decider.ts';
-import type { GrantHolderEvent } from '../grant-holder/events.ts';
-import { turnOfGiving } from '../platform-owner/owners.ts';
+import { cursorOfGrant } from '../platform-owner/owners.ts';
 import { assign, type Grant, type RoleAssignment } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
+import { type GrantHolder, type GrantHolderEvent, hold } from './grant-holder.ts';
 
-/** Conflicts in a row after which something else keeps giving and taking this grant. */
+/** Conflicts in a row before an assignment gives up. */
 const conflictsMax = 20;
 
 const tracer = trace.getTracer('@interlock/identity');
 
 /**
- * Makes an assignment that is the only one of its principal, role and scope, whoever else makes one meanwhile; the same id and
- * grant again decide nothing.
- * @param permit throws where whoever gives it may not, or may not any more: a role that makes somebody an owner of the platform
- *   is stored only where nobody has ceased to be one since
+ * Creates the only assignment of its principal, role and scope. A repeat with the same id and grant has no effect.
+ * @param permit throws if the caller may not give the role; called again before an owner of the platform is stored, because the
+ *   caller may have lost its own role meanwhile
  * @throws Rejection from `permit`; ALREADY_EXISTS ROLE_ASSIGNMENT_ALREADY_EXISTS when another assignment gives the grant,
  *   ROLE_ASSIGNMENT_UPDATE_NOT_PERMITTED as `assign`; ABORTED CONTENTION
  */
@@ -37,7 +35,6 @@ export type Assigning = (
   permit?: () => Promise<void>,
 ) => Promise<Loaded<RoleAssignment>>;
 
-/** Opens it. */
 export const openAssigning = (parts: {
   readonly store: Pick<EventStore, 'commit' | 'cursor'>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
@@ -45,7 +42,7 @@ export const openAssigning = (parts: {
 }): Assigning => {
   const { store, assignments, holders } = parts;
 
-  /** Another assignment that gives the grant: the one that holds it, or one from before grants had holders. */
+  /** Another assignment that gives the grant. */
   const twinOf = async (id: string, grant: Grant, holder: GrantHolder): Promise<string | undefined> => {
     const named = holder.status === 'held' ? [await assignments.load(holder.assignment)] : [];
     const listed = await assignments.listAll({ index: { index: 'principal', value: grant.principal } });
@@ -54,7 +51,7 @@ export const openAssigning = (parts: {
 
   return async (id, grant, at, cause, permit) => {
     for (let conflicts = 0; conflicts < conflictsMax; conflicts += 1) {
-      // Before the look for others: whoever made one before this has it in the list, and whoever does so later moves the holder.
+      // Read before the other assignments: one that is created later moves the holder, and the commit conflicts.
       const holder = await holders.load(holderIdOf(grant));
       const assigned = assignments.prepare(await assignments.load(id), assign(at, grant));
       if (!assigned.append || !assigned.row) return assigned;
@@ -65,7 +62,7 @@ export const openAssigning = (parts: {
         });
       }
       const held = holders.prepare(holder, hold(at, id));
-      const cursors = await turnOfGiving(store, grant);
+      const cursors = await cursorOfGrant(store, grant);
       if (cursors.length > 0) await permit?.();
       const appends = [assigned, held].flatMap(({ append }) => append ?? []);
       const rows = [assigned, held].flatMap(({ row }) => row ?? []);
@@ -78,7 +75,7 @@ export const openAssigning = (parts: {
         if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;
       }
     }
-    throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others all the time; try again`, {
+    throw new Rejection('ABORTED', 'CONTENTION', `${id} is being changed by others: repeat the call`, {
       name: id,
     });
   };
@@ -87,6 +84,6 @@ export const openAssigning = (parts: {
 const gives = (state: RoleAssignment, { principal, role, scope }: Grant): boolean =>
   state.status === 'assigned' && state.principal === principal && state.role === role && state.scope === scope;
 
-/** Under which id the holder of a grant is stored: principal, role and scope together are longer than a name may be. */
+/** Principal, role and scope together would be too long for an id. */
 const holderIdOf = ({ principal, role, scope }: Grant): string =>
   hash('sha256', JSON.stringify([principal, role, scope]));

@@ -2,7 +2,7 @@ import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { RoleAssignmentEvent } from './events.ts';
 
-/** Principal, role and scope: what an assignment says. */
+/** Principal, role and scope of an assignment. */
 export interface Grant {
   readonly principal: string;
   readonly role: string;
@@ -51,8 +51,8 @@ export const roleAssignments: CategoryDefinition<RoleAssignment, RoleAssignmentE
 };
 
 /**
- * Assigns a role under the id its creator chose; the same wish again decides nothing.
- * @throws Rejection ALREADY_EXISTS ROLE_ASSIGNMENT_UPDATE_NOT_PERMITTED when the id says something else or was removed
+ * Assigns a role under the id its creator chose; a repeat has no effect.
+ * @throws Rejection ALREADY_EXISTS ROLE_ASSIGNMENT_UPDATE_NOT_PERMITTED if the id has another grant or was removed
  */
 export const assign =
   (at: Instant, grant: Grant) =>
@@ -72,7 +72,7 @@ export const assign =
     );
   };
 
-/** Takes the role away. @throws Rejection NOT_FOUND ROLE_ASSIGNMENT_NOT_FOUND when it never existed */
+/** Removes the role. @throws Rejection NOT_FOUND ROLE_ASSIGNMENT_NOT_FOUND */
 export const remove =
   (at: Instant) =>
   (assignment: RoleAssignment): readonly RoleAssignmentEvent[] => {

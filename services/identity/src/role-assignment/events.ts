@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 
-/** The facts of one role assignment. These names and shapes are on disk: add; never rename, never reuse. */
+/** The events of one role assignment. Names and shapes are stored: add, never rename or reuse. */
 export type RoleAssignmentEvent =
   | {
       readonly type: 'RoleAssigned';
@@ -8,13 +8,13 @@ export type RoleAssignmentEvent =
       readonly principal: string;
       /** `roles/<name>` */
       readonly role: string;
-      /** Path of what the role is given on: `/`, or segments such as `subscriptions/s/resourceGroups/g/vaults/v`. */
+      /** `/`, or segments such as `subscriptions/s/resourceGroups/g/vaults/v`. */
       readonly scope: string;
       readonly at: Instant;
     }
   | {
       readonly type: 'RoleRemoved';
-      /** What was taken away, so that the fact can be told by itself. */
+      /** Repeated, so that the fact is complete. */
       readonly principal: string;
       readonly role: string;
       readonly scope: string;

@@ -8,26 +8,24 @@ import type { RoleAssignment } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
 import { allowedWith, allows, roleNamed } from './roles.ts';
 
-/** Whether somebody may do something somewhere. */
+/** Whether a principal may do an action on a scope. */
 export interface Permission {
   readonly allowed: boolean;
-  /** False for a principal that is deleted or never was. */
+  /** False for a principal that is deleted or does not exist. */
   readonly principalActive: boolean;
   /** Name of the assignment that allows it; empty when none does. */
   readonly roleAssignment: string;
-  /** Scope of that assignment: the same is allowed there and everywhere below. Empty when none does. */
+  /** Its scope. */
   readonly grantedAt: string;
-  /** What else of the same kind the role of that assignment allows there and below, as patterns. Empty when none does. */
+  /** Patterns of everything of the same kind that its role allows there. */
   readonly grantedActions: readonly string[];
-  /** Patterns that are taken away from those again. */
+  /** Exceptions from these. */
   readonly grantedNotActions: readonly string[];
 }
 
 /**
- * Makes the judge of management and role-based data access (KV-70, KV-73).
- *
- * A role counts where its scope covers the asked one. Inside a tenant or its subscriptions only its own principals
- * count, besides those with a role on the whole platform: a role given to a stranger by mistake opens nothing.
+ * Decides management and role-based data access (KV-70, KV-73). A role counts on its scope and everything below. Inside a tenant
+ * only its own principals count, and those with a role on the platform.
  */
 export const permissions =
   (parts: {
@@ -54,7 +52,7 @@ export const permissions =
       const role = grant.status === 'assigned' ? roleNamed(grant.role) : undefined;
       if (grant.status !== 'assigned' || role === undefined) continue;
       if (!(isOwnTenant || grant.scope === '/') || !covers(grant.scope, scope) || !allows(role, action)) continue;
-      // All that count cover the asked scope, so that the shorter of two covers the longer.
+      // All that count cover the requested scope, so the shorter of two covers the longer.
       if (widest && widest.grantedAt.length <= grant.scope.length) continue;
       const { actions, notActions } = allowedWith(role, action);
       widest = {

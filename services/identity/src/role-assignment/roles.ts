@@ -1,6 +1,6 @@
 import { type ActionPatterns, holdsAction } from '@interlock/rpc';
 
-/** A built-in role: what its holder may do, as patterns of actions (`*` stands for any run of characters). */
+/** A built-in role, as patterns of actions (`*`: any characters). */
 export interface Role {
   /** `roles/<name>` */
   readonly name: string;
@@ -11,7 +11,7 @@ export interface Role {
   readonly actions: readonly string[];
   /** Use of keys: what reaches key material. Owners and contributors have none of it (KV-73, KV-74). */
   readonly dataActions: readonly string[];
-  /** Actions taken away again from `actions`. */
+  /** Exceptions from `actions`. */
   readonly notActions?: readonly string[];
 }
 
@@ -33,7 +33,7 @@ export const roles: readonly Role[] = [
       'identity/roleAssignments/write',
       'identity/roleAssignments/delete',
       'identity/keyVaultRoleAssignments/*',
-      // With a secret of somebody else whoever may not give itself a role would have those of that one.
+      // A secret of another principal would give the contributor that principal's roles.
       'identity/principalSecrets/*',
     ],
     dataActions: [],
@@ -112,10 +112,7 @@ export const roles: readonly Role[] = [
   },
 ];
 
-/**
- * What somebody must be allowed to do with assignments of a role. Roles that give power over keys and nothing but sight
- * of vaults may also be given by whoever is an administrator of just that (Key Vault Data Access Administrator).
- */
+/** The action that a caller needs to assign a role. A Key Vault Data Access Administrator may assign roles about keys alone. */
 export const assignmentAction = (role: Role, verb: 'write' | 'delete'): string => {
   const isAboutKeys = role.dataActions.length > 0 && role.actions.every((action) => action === 'keyVault/vaults/read');
   return `identity/${isAboutKeys ? 'keyVaultRoleAssignments' : 'roleAssignments'}/${verb}`;
@@ -128,10 +125,7 @@ export const roleNamed = (name: string): Role | undefined => roles.find((role) =
 const dataActionPrefix = 'keyVault/keys/';
 const isDataAction = (action: string): boolean => action.startsWith(dataActionPrefix);
 
-/**
- * What a role allows of the kind the action is of: management, or use of keys. Patterns of management never mean a use of keys,
- * however wide they are.
- */
+/** What a role allows of the action's kind: management, or use of keys. Patterns of management never include a use of keys. */
 export const allowedWith = (role: Role, action: string): ActionPatterns =>
   isDataAction(action)
     ? { actions: role.dataActions, notActions: [] }

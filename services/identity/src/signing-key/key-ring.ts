@@ -12,7 +12,7 @@ import { type MasterKey, nonceLength, seal, unseal } from '@interlock/sealing';
 import { activate, publishedKeys, type SigningKey, type SigningKeys, signingKeysId } from './decider.ts';
 import type { SigningKeyEvent } from './events.ts';
 
-/** The private halves of the signing keys, and which of them signs. */
+/** The signing keys with their private halves. */
 export interface KeyRing {
   /** The key that signs now, with its private half. */
   signing(): Promise<{ readonly kid: string; readonly sign: SignToken }>;
@@ -29,9 +29,8 @@ export const hasSigningKeys = async (store: EventStore): Promise<boolean> =>
   (await table(store, materialDefinition).list({ limit: 1 })).items.length > 0;
 
 /**
- * Opens the ring, making the first key where there is none. Private keys lie sealed under the master key in the
- * service's store, so that every replica can sign. Under another master key than before no ring is opened: nobody would get a
- * token of it, and whoever has this one none with the next key.
+ * Opens the ring and creates the first key if there is none. Private keys are stored sealed under the master key, so that every
+ * replica can sign.
  * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
  * @param overlapMs how long a key stays published after it stopped signing: at least the longest token lifetime
  */
@@ -68,7 +67,7 @@ export const openKeyRing = async (parts: {
       'base64url',
     );
     pkcs8.fill(0);
-    // The material first: a key that is announced can always sign. Material of a rotation that lost a race is inert.
+    // The material first, so that a published key can always sign. Material of a lost race is never used.
     await store.commit({ rows: [material.put(kid, { sealed }, undefined)] }, cause);
     const { state } = await keys.transact(
       signingKeysId,

@@ -22,7 +22,7 @@ import { createSubscription, createTenant, type Subscription, type Tenant } from
 import type { SubscriptionEvent, TenantEvent } from './events.ts';
 import { subscriptionOnWire, tenantOnWire } from './wire.ts';
 
-/** Tenants and subscriptions: request in, resource out. */
+/** Tenants and subscriptions. */
 export const tenancyApi = (parts: {
   readonly clock: Clock;
   readonly authorize: Authorizer;
@@ -46,8 +46,8 @@ export const tenancyApi = (parts: {
       const id = checkId(request.subscriptionId, 'subscription', 'subscription_id');
       const { tenant } = names.tenant.parse(request.tenant, 'tenant');
       tenantOnWire(await tenants.load(tenant));
-      const wish = { tenant: request.tenant, displayName: request.displayName || id };
-      return subscriptionOnWire(await subscriptions.transact(id, createSubscription(clock.now(), wish), cause));
+      const profile = { tenant: request.tenant, displayName: request.displayName || id };
+      return subscriptionOnWire(await subscriptions.transact(id, createSubscription(clock.now(), profile), cause));
     },
     async getSubscription({ name }: GetSubscriptionRequest) {
       return subscriptionOnWire(await subscriptions.load(names.subscription.parse(name, 'name').subscription));

@@ -2,7 +2,7 @@ import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { SubscriptionEvent, TenantEvent } from './events.ts';
 
-/** An organisation: its principals trust nobody else's. absent ──create──▶ active. */
+/** An organization. absent ──create──▶ active. */
 export type Tenant =
   | { readonly status: 'absent' }
   | { readonly status: 'active'; readonly displayName: string; readonly createdAt: Instant };
@@ -35,7 +35,7 @@ export const subscriptions: CategoryDefinition<Subscription, SubscriptionEvent> 
     subscription.status === 'active' ? [{ index: 'tenant', value: subscription.tenant }] : [],
 };
 
-/** Creates a tenant; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS TENANT_ALREADY_EXISTS */
+/** Creates a tenant; a repeat has no effect. @throws Rejection ALREADY_EXISTS TENANT_ALREADY_EXISTS */
 export const createTenant =
   (at: Instant, displayName: string) =>
   (tenant: Tenant): readonly TenantEvent[] => {
@@ -52,14 +52,14 @@ export const createTenant =
     );
   };
 
-/** Creates a subscription; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_ALREADY_EXISTS */
+/** Creates a subscription; a repeat has no effect. @throws Rejection ALREADY_EXISTS SUBSCRIPTION_ALREADY_EXISTS */
 export const createSubscription =
-  (at: Instant, wish: { readonly tenant: string; readonly displayName: string }) =>
+  (at: Instant, profile: { readonly tenant: string; readonly displayName: string }) =>
   (subscription: Subscription): readonly SubscriptionEvent[] => {
-    if (subscription.status === 'absent') return [{ type: 'SubscriptionCreated', ...wish, at }];
+    if (subscription.status === 'absent') return [{ type: 'SubscriptionCreated', ...profile, at }];
     const differs = [
-      ...(subscription.tenant === wish.tenant ? [] : ['tenant']),
-      ...(subscription.displayName === wish.displayName ? [] : ['display_name']),
+      ...(subscription.tenant === profile.tenant ? [] : ['tenant']),
+      ...(subscription.displayName === profile.displayName ? [] : ['display_name']),
     ].join(', ');
     if (differs === '') return [];
     const message = `this subscription id is taken by one with another ${differs}`;

@@ -9,10 +9,7 @@ const audiences: ReadonlySet<string> = new Set(
   ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'].map((service) => `interlock:${service}`),
 );
 
-/**
- * How long before it was made a token says that it begins, in seconds: the clock of whoever looks at it may be behind. It ends by
- * its `exp` all the same.
- */
+/** `nbf` lies so many seconds before the issue: the clock of a verifier may be behind. */
 const clockAllowanceS = 60;
 
 /** The only service that the identity of a resource speaks to (CMK-07). */
@@ -73,7 +70,7 @@ export const tokenIssuer =
     const { kid, sign } = await ring.signing();
     const now = clock.now();
     const nowSeconds = Math.floor(now / 1_000);
-    // Lives of milliseconds count here, so the end is not rounded up to the second as it is for everybody else.
+    // This lifetime counts in milliseconds, so the expiry is not rounded up to the second.
     const expireTime = isManagedIdentity
       ? Math.floor(now + lifetimes.managedIdentityMs)
       : Math.ceil((now + lifetimes.userMs) / 1_000) * 1_000;

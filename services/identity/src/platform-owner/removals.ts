@@ -1,11 +1,16 @@
 import type { CategoryDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { OwnerRemovalEvent } from './events.ts';
 
-/**
- * Who was the last to stop being an owner of the platform: one stream for all of them, written in the commit that takes one
- * away.
- */
+/** The events of removed owners of the platform: one stream. Names and shapes are stored: add, never rename or reuse. */
+export type OwnerRemovalEvent = {
+  /** Another owner with a usable secret existed at that time. */
+  readonly type: 'PlatformOwnerRemoved';
+  /** `principals/<id>` */
+  readonly principal: string;
+  readonly at: Instant;
+};
+
+/** The owner that was removed last, written in the commit that removes it. */
 export interface OwnerRemovals {
   /** `principals/<id>` */
   readonly latest?: string;
@@ -22,7 +27,7 @@ export const ownerRemovals: CategoryDefinition<OwnerRemovals, OwnerRemovalEvent>
   evolve: (_removals, { principal }) => ({ latest: principal }),
 };
 
-/** Notes that a principal is no longer an owner; it may have become one again since it was last noted. */
+/** Notes that a principal is no longer an owner. */
 export const noteRemoval = (at: Instant, principal: string) => (): readonly OwnerRemovalEvent[] => [
   { type: 'PlatformOwnerRemoved', principal, at },
 ];
