@@ -1,3 +1,4 @@
+import { helpInGeneral } from '../../libs/rpc/src/help.ts';
 import { type Reasons, standsFor } from './reasons.ts';
 import { lineOf, type Row, rowOf } from './table.ts';
 
@@ -6,7 +7,7 @@ export const errorPage = 'docs/errors.md';
 
 /** What stands where words are missing. */
 const missing = '–';
-const promisedLine = /^Named in the API description, answered nowhere yet: .*$/m;
+const promisedLine = /^Named in the API description, not returned yet: .*$/m;
 
 /** Rows of the page by reason: reason, codes, meaning, who acts. */
 export const reasonRows = (page: string): ReadonlyMap<string, Row> =>
@@ -34,23 +35,30 @@ export const unlisted = (page: string, inCode: Reasons): readonly string[] => {
 export const unknown = (page: string, inCode: Reasons): readonly string[] =>
   [...reasonRows(page).keys()].filter((reason) => !isThrown(reason, inCode)).sort();
 
-/** Reasons that the API names and nobody answers. */
+/** Reasons that the API names and no service returns. */
 export const unanswered = (inCode: Reasons, inApi: ReadonlySet<string>): readonly string[] =>
   [...inApi].filter((reason) => !isThrown(reason, inCode)).sort();
 
+/** The help of a reason in Markdown: commands as code. Undefined where the page says itself who acts. */
+export const helpCell = (reason: string): string | undefined =>
+  helpInGeneral(reason)
+    ?.split(/(interlock (?:[^.,;()]|,(?! )|\.(?! |$))*[^\s.,;()])/)
+    .map((part, index) => (index % 2 === 1 ? `\`${part}\`` : part.replaceAll('<', '\\<')))
+    .join('');
+
 /**
- * The page in order: a row for every reason, those that are gone left out, new ones without words, codes completed, and
- * what the API promises beyond that.
+ * The page in order: a row for every reason of the code, with its codes and its help, and what the API promises beyond
+ * that. New reasons have no text yet.
  */
 export const completed = (page: string, inCode: Reasons, inApi: ReadonlySet<string>): string => {
   const rows = [...reasonRows(page)].filter(([reason]) => isThrown(reason, inCode));
   const added = unlisted(page, inCode).map((reason) => [reason, [`\`${reason}\``, missing, missing, missing]] as const);
   const lines = [...rows, ...added]
     .sort(([one], [other]) => (one < other ? -1 : 1))
-    .map(([reason, [name = '', , ...words]]) => {
+    .map(([reason, [name = '', , meaning = missing, action = missing]]) => {
       const known = codesOf(reasonRows(page).get(reason) ?? []);
       const all = new Set([...known, ...(inCode.get(reason)?.codes ?? [])]);
-      return lineOf([name, all.size === 0 ? missing : [...all].join(', '), ...words]);
+      return lineOf([name, all.size === 0 ? missing : [...all].join(', '), meaning, helpCell(reason) ?? action]);
     });
   const outside = page.split('\n').map((line) => (reasonIn(line) === undefined ? line : undefined));
   const first = outside.indexOf(undefined);
@@ -60,7 +68,7 @@ export const completed = (page: string, inCode: Reasons, inApi: ReadonlySet<stri
     .join('\n')
     .replace(
       promisedLine,
-      `Named in the API description, answered nowhere yet: ${promised.length === 0 ? 'none' : promised.join(', ')}.`,
+      `Named in the API description, not returned yet: ${promised.length === 0 ? 'none' : promised.join(', ')}.`,
     );
 };
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { codesOf, completed, errorPage, isWordless, reasonRows, unknown, unlisted } from './error-page.ts';
+import { reasonsWithHelp } from '../../libs/rpc/src/help.ts';
+import { codesOf, completed, errorPage, helpCell, isWordless, reasonRows, unknown, unlisted } from './error-page.ts';
 import { type Reasons, reasonsInApi, reasonsInCode } from './reasons.ts';
 import { textOf } from './sources.ts';
 
@@ -42,7 +43,7 @@ test('a new reason comes onto the page, one that is gone leaves it, codes are co
     '| `B_KEPT` | NOT_FOUND | kept | you |',
     '| `C_GONE` | ABORTED | gone | you |',
     '',
-    'Named in the API description, answered nowhere yet: none.',
+    'Named in the API description, not returned yet: none.',
   ].join('\n');
   const use = (...codes: readonly string[]) => ({ codes: new Set(codes), files: new Set(['x.ts']) });
   const found: Reasons = new Map([
@@ -59,7 +60,14 @@ test('a new reason comes onto the page, one that is gone leaves it, codes are co
       '| `B_KEPT` | NOT_FOUND, ABORTED | kept | you |',
       '| `D_PART_*` | – | – | – |',
       '',
-      'Named in the API description, answered nowhere yet: `E_PROMISED`.',
+      'Named in the API description, not returned yet: `E_PROMISED`.',
     ].join('\n'),
   );
+});
+
+test('the page shows the help that a refusal carries, and there is no help for a reason that does not exist', () => {
+  const rows = reasonRows(page);
+  const wrong = reasonsWithHelp.filter((reason) => rows.get(reason)?.[3] !== helpCell(reason));
+  assert.deepEqual(wrong, []);
+  assert.equal(helpCell('KEY_VERSION_NOT_FOUND'), 'List the versions: `interlock key versions <vault>/<key>`');
 });

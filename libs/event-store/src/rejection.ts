@@ -22,17 +22,20 @@ export class Rejection extends Error {
   readonly code: RejectionCode;
   readonly reason: string;
   readonly metadata: Readonly<Record<string, string>>;
+  /** What the caller can do, where that is more than the reason's own help. */
+  readonly help: string | undefined;
   constructor(
     code: RejectionCode,
     reason: string,
     message: string,
     metadata: Readonly<Record<string, string>> = {},
-    options?: ErrorOptions,
+    options?: ErrorOptions & { readonly help?: string | undefined },
   ) {
     super(message, options);
     this.code = code;
     this.reason = reason;
     this.metadata = metadata;
+    this.help = options?.help;
   }
   /** Whether the same request may succeed later without a change. */
   retryable(): boolean {

@@ -1,8 +1,9 @@
 import { Rejection, type RejectionCode, StoreUnavailable, VersionConflict } from '@interlock/event-store';
 import { Status } from 'nice-grpc-common';
-import { Any, ErrorInfo, RetryInfo } from 'nice-grpc-error-details';
+import { Any, ErrorInfo, Help, RetryInfo } from 'nice-grpc-error-details';
 // google.rpc.Status itself is not part of that package's index, and it is what the trailer below carries.
 import { Status as RpcStatus } from 'nice-grpc-error-details/lib/proto/google/rpc/status.js';
+import { helpFor } from './help.ts';
 import { RpcFailure, type StatusName } from './rpc-failure.ts';
 
 /** Trailer in which gRPC carries a google.rpc.Status. */
@@ -26,11 +27,15 @@ export interface WireError {
  * Turns whatever a handler threw into what its caller may see. A `Rejection` travels whole; a version conflict is
  * ABORTED CONTENTION; a store that does not answer is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
  * later, also one in which that service did not take the token of this one, which the caller has nothing to do with; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
+ * A rejection travels with its help (google.rpc.Help): its own, or that of its reason.
+ * @param resource name in the request, for the help: a decider does not know the name of what it decides about
  */
-export function toWire(error: unknown, traceId: string | undefined): WireError {
+export function toWire(error: unknown, traceId: string | undefined, resource?: string): WireError {
   const rejection = asRejection(error);
   if (rejection !== undefined) {
-    return encode(Status[rejection.code], rejection.message, rejection.reason, { ...rejection.metadata });
+    const { code, message, reason, metadata } = rejection;
+    const help = rejection.help ?? helpFor(reason, resource === undefined ? metadata : { ...metadata, resource });
+    return encode(Status[code], message, reason, { ...metadata }, help);
   }
   return encode(
     Status.INTERNAL,
@@ -53,14 +58,14 @@ export function fromWire(
   details: Uint8Array | undefined,
   call: { readonly method: string; readonly peer: string; readonly cause?: unknown },
 ): Rejection | RpcFailure {
-  const info = details === undefined ? undefined : errorInfoOf(details);
+  const { info, help } = details === undefined ? {} : detailsIn(details);
   const rejectionCode = REJECTION_CODES.find((candidate) => Status[candidate] === code);
   const failure = new RpcFailure(statusName(code), call.method, call.peer, message, {
     ...(call.cause === undefined ? {} : { cause: call.cause }),
     traceId: info?.metadata.trace,
   });
   if (info === undefined || rejectionCode === undefined) return failure;
-  return new Rejection(rejectionCode, info.reason, message, info.metadata, { cause: failure });
+  return new Rejection(rejectionCode, info.reason, message, info.metadata, { cause: failure, help });
 }
 
 /** Canonical name of a numeric status; `UNKNOWN` for a number gRPC does not define. */
@@ -110,6 +115,7 @@ export function asRejection(error: unknown): Rejection | undefined {
 const MESSAGE_BYTES_MAX = 1_024;
 const METADATA_VALUE_BYTES_MAX = 1_024;
 const METADATA_BYTES_MAX = 2_048;
+const HELP_BYTES_MAX = 1_024;
 
 /** The beginning of a text, cut between characters, with a mark where something is left out. */
 function shortened(text: string, bytesMax: number): string {
@@ -136,7 +142,7 @@ function shortenedMetadata(metadata: Readonly<Record<string, string>>): Record<s
 /** A value with less room than this is left out. */
 const METADATA_VALUE_BYTES_MIN = 64;
 
-function encode(code: Status, whole: string, reason: string, given: Record<string, string>): WireError {
+function encode(code: Status, whole: string, reason: string, given: Record<string, string>, help?: string): WireError {
   const message = shortened(whole, MESSAGE_BYTES_MAX);
   const metadata = shortenedMetadata(given);
   const details = [
@@ -147,6 +153,10 @@ function encode(code: Status, whole: string, reason: string, given: Record<strin
     const retryDelay = { seconds: Math.floor(retryAfterMs / 1_000), nanos: (retryAfterMs % 1_000) * 1_000_000 };
     details.push(any(RetryInfo.$type, RetryInfo.encode(RetryInfo.fromPartial({ retryDelay }))));
   }
+  if (help !== undefined) {
+    const links = [{ description: shortened(help, HELP_BYTES_MAX) }];
+    details.push(any(Help.$type, Help.encode(Help.fromPartial({ links }))));
+  }
   return { code, message, details: RpcStatus.encode({ $type: RpcStatus.$type, code, message, details }).finish() };
 }
 
@@ -156,18 +166,19 @@ const any = (type: string, writer: { finish(): Uint8Array }): Any => ({
   value: writer.finish(),
 });
 
-function errorInfoOf(bytes: Uint8Array): ErrorInfo | undefined {
+function detailsIn(bytes: Uint8Array): { readonly info?: ErrorInfo | undefined; readonly help?: string | undefined } {
   let status: RpcStatus;
   try {
     status = RpcStatus.decode(bytes);
   } catch {
-    // Written by something between us and the service: not a word of ours, so the code alone counts.
-    return undefined;
+    // Written by a proxy in between, not by a service: only the code counts.
+    return {};
   }
-  return status.details
-    .filter(({ typeUrl }) => typeUrl.endsWith(`/${ErrorInfo.$type}`))
-    .map(({ value }) => ErrorInfo.decode(value))
-    .find(({ domain }) => domain === ERROR_DOMAIN);
+  const valuesOf = (type: string): Uint8Array[] =>
+    status.details.filter(({ typeUrl }) => typeUrl.endsWith(`/${type}`)).map(({ value }) => value);
+  const infos = valuesOf(ErrorInfo.$type).map((value) => ErrorInfo.decode(value));
+  const [help] = valuesOf(Help.$type).flatMap((value) => Help.decode(value).links);
+  return { info: infos.find(({ domain }) => domain === ERROR_DOMAIN), help: help?.description };
 }
 
 /** Codes a refusal of ours can have. */

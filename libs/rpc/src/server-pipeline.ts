@@ -231,11 +231,28 @@ class Serving {
 
   /** What the caller is told of a failure; what it must not see is logged. */
   failure(error: unknown): ServerError {
-    const answer = translate(error, this.timer, this.#context, this.#span, (internal) =>
-      this.inSpan(() => this.#options.log.error('request failed', { rpc: this.#method, error: internal })),
-    );
+    const answer = this.#translated(error);
     this.#status = statusName(answer.code);
     return answer;
+  }
+
+  /** The error as the caller sees it, with its details in the trailer. Internal causes go to the log only. */
+  #translated(thrown: unknown): ServerError {
+    const error = outcome(thrown, this.timer);
+    if (error instanceof Rejection) this.#span.setAttribute(DomainAttribute.rejectionReason, error.reason);
+    const answer = error instanceof ServerError ? error : this.#answerFor(error);
+    if (SERVER_FAULTS.includes(answer.code)) failSpan(this.#span, error);
+    if (!(error instanceof ServerError) && isInternal(error))
+      this.inSpan(() => this.#options.log.error('request failed', { rpc: this.#method, error }));
+    return answer;
+  }
+
+  #answerFor(error: unknown): ServerError {
+    const spanContext = this.#span.spanContext();
+    const traceId = traceparentOf(spanContext) === undefined ? undefined : spanContext.traceId;
+    const wire = toWire(error, traceId, requestedName(this.#call.request));
+    this.#context.trailer.set(DETAILS_TRAILER, wire.details);
+    return new ServerError(wire.code, wire.message);
   }
 
   end(): void {
@@ -314,27 +331,12 @@ const SERVER_FAULTS: readonly Status[] = [
   Status.DATA_LOSS,
 ];
 
-/** What the caller is told, with the details in the trailer; what it must not see goes to `logInternal`. */
-function translate(
-  thrown: unknown,
-  timer: CallTimer,
-  context: CallContext,
-  span: Span,
-  logInternal: (error: unknown) => void,
-): ServerError {
-  const error = outcome(thrown, timer);
-  if (error instanceof Rejection) span.setAttribute(DomainAttribute.rejectionReason, error.reason);
-  const answer = error instanceof ServerError ? error : answerFor(error, context, span);
-  if (SERVER_FAULTS.includes(answer.code)) failSpan(span, error);
-  if (!(error instanceof ServerError) && isInternal(error)) logInternal(error);
-  return answer;
-}
-
-function answerFor(error: unknown, context: CallContext, span: Span): ServerError {
-  const { traceId } = span.spanContext();
-  const wire = toWire(error, traceparentOf(span.spanContext()) === undefined ? undefined : traceId);
-  context.trailer.set(DETAILS_TRAILER, wire.details);
-  return new ServerError(wire.code, wire.message);
+/** The resource that a request names, also one that it creates in a vault. */
+function requestedName(request: unknown): string | undefined {
+  const { name, vaultId, parent, keyId } = Object(request);
+  if (typeof name === 'string' && name !== '') return name;
+  if (typeof vaultId === 'string') return `vaults/${vaultId}`;
+  return typeof parent === 'string' && typeof keyId === 'string' ? `${parent}/keys/${keyId}` : undefined;
 }
 
 /** A call that was ended from outside failed because of that, whatever its handler made of the aborted signal. */
