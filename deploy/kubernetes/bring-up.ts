@@ -1,7 +1,7 @@
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import type { ClusterProblem } from '../../services/cli/src/cluster/cluster-problem.ts';
 import type { Kubectl } from '../../services/cli/src/cluster/kubectl.ts';
 import { waitingOf } from '../../services/cli/src/cluster/pod-status.ts';
+import type { ClusterProblem } from '../../services/cli/src/problems.ts';
 import { isObject } from '../../services/cli/src/request/schema.ts';
 
 /** What is waited for, in the order in which it comes up. compute is updated only on purpose (OnDelete) and has no rollout. */

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { roleWith } from '../../services/cli/src/hints/role-hints.ts';
+import { roleWith } from '../../libs/rpc/src/help.ts';
 import { allows, roleNamed } from '../../services/identity/src/role-assignment/roles.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 

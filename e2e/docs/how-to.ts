@@ -12,7 +12,7 @@ export interface PageCommand {
 
 /** Words of a comment that an output has literally: states, reasons and principals. */
 const literal =
-  /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|disabled|enabled|would start again by itself/g;
+  /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|would restart when the key is back/g;
 
 /** What a page has its reader export, by name. */
 const exportsOf = (page: string): ReadonlyMap<string, string> =>

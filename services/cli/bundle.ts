@@ -45,8 +45,8 @@ export async function bundle(folder: string, clone: string | undefined): Promise
 
 /** Files that are loaded as a whole: what nearly every command needs is in three, not in twenty, of which each takes 1 ms. */
 const parts = [
-  { name: 'core', test: /cli\/src\/run\.ts$/, priority: 2 },
-  { name: 'session', test: /cli\/src\/open-session\.ts$/, priority: 1 },
+  { name: 'core', test: /cli\/src\/commands\/run\.ts$/, priority: 2 },
+  { name: 'session', test: /cli\/src\/session\/open-session\.ts$/, priority: 1 },
 ];
 
 /**

@@ -56,7 +56,12 @@ test('what help needs does not load gRPC, OpenTelemetry, YAML, or what knows of 
 });
 
 test('a file that is made anew is noticed: the bundle names what it was made from', () => {
-  for (const name of ['cli/src/main.ts', 'cli/src/trace.ts', 'libs/rpc/src/index.ts', 'contracts/src/comments.ts'])
+  for (const name of [
+    'cli/src/main.ts',
+    'cli/src/commands/trace.ts',
+    'libs/rpc/src/index.ts',
+    'contracts/src/comments.ts',
+  ])
     assert.ok(
       madeFrom.some((file) => file.endsWith(name)),
       name,

@@ -6,9 +6,9 @@ import { openDataFolder } from '@interlock/local/data-folder.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import { parse } from 'yaml';
 import { build } from '../commands/build.ts';
+import type { Terminal } from '../output/terminal.ts';
+import { ClusterProblem } from '../problems.ts';
 import { isObject } from '../request/schema.ts';
-import type { Terminal } from '../session/session.ts';
-import { ClusterProblem } from './cluster-problem.ts';
 import type { Kubectl } from './kubectl.ts';
 import { waitingOf } from './pod-status.ts';
 

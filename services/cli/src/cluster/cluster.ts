@@ -1,10 +1,11 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import type { Workload } from '@interlock/rpc';
+import { ClusterProblem } from '../problems.ts';
 import { isObject } from '../request/schema.ts';
 import { beforeEnd } from '../session/endings.ts';
-import { ClusterProblem } from './cluster-problem.ts';
+import { services as serviceNames } from '../session/environment.ts';
 import type { Kubectl } from './kubectl.ts';
 
 /** Port of every service (deploy/kubernetes/base). */
@@ -15,7 +16,7 @@ export interface ClusterCloud {
   /** What the launcher would have written for a local cloud, `cloud.json` and the files it names; private. */
   readonly folder: string;
   /** Services there is no way to, and why. */
-  readonly absent: ReadonlyMap<ServiceName, string>;
+  readonly absent: ReadonlyMap<Workload, string>;
   /** Where the data of a disk host is reached from here. @param address as the disk service gives it */
   dataAddress(address: string): string;
   close(): void;
@@ -57,7 +58,7 @@ export const openClusterCloud = async (kubectl: Kubectl, actsAsOther = false): P
       }
     };
     const pods = await runningPods(kubectl);
-    const openService = async (service: ServiceName): Promise<string | ClusterProblem> =>
+    const openService = async (service: Workload): Promise<string | ClusterProblem> =>
       pods(service).length === 0 ? noPod(service, kubectl) : open(`svc/${service}`);
     const [services, hosts] = await Promise.all([
       Promise.all(serviceNames.map(async (service) => [service, await openService(service)] as const)),
@@ -117,7 +118,7 @@ const secret = async <const Key extends string>(
 };
 
 /** Names of the pods of each service that run: kubectl waits a minute for one where there is none. */
-const runningPods = async (kubectl: Kubectl): Promise<(service: ServiceName) => readonly string[]> => {
+const runningPods = async (kubectl: Kubectl): Promise<(service: Workload) => readonly string[]> => {
   const ofServices = `app.kubernetes.io/name in (${serviceNames.join(',')})`;
   const list = await kubectl.json(['get', 'pods', '--selector', ofServices]);
   const items = isObject(list) && Array.isArray(list.items) ? list.items.filter(isObject) : [];
@@ -129,7 +130,7 @@ const runningPods = async (kubectl: Kubectl): Promise<(service: ServiceName) => 
   return (service) => running.filter((pod) => pod.service === service).map(({ name }) => name);
 };
 
-const noPod = (service: ServiceName, { place: { namespace } }: Kubectl): ClusterProblem =>
+const noPod = (service: Workload, { place: { namespace } }: Kubectl): ClusterProblem =>
   new ClusterProblem(
     `no pod of ${service} runs in namespace ${namespace}: kubectl --namespace ${namespace} get pods shows what does`,
   );

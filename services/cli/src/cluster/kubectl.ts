@@ -1,14 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
-import type { Environment } from '../session/settings.ts';
-import { ClusterProblem } from './cluster-problem.ts';
-
-/** Which cluster, and which namespace of it. */
-export interface ClusterPlace {
-  /** A context of the kubeconfig; the current one when absent. */
-  readonly context: string | undefined;
-  readonly namespace: string;
-}
+import { ClusterProblem } from '../problems.ts';
+import type { Environment } from '../session/environment.ts';
+import type { ClusterPlace } from '../session/place.ts';
 
 /** kubectl for one place. */
 export interface Kubectl {

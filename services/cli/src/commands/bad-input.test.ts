@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { CommanderError } from 'commander';
-import { failureOf, failureText } from '../hints/failure.ts';
+import { failureOf, failureText } from '../failure.ts';
+import { UsageError } from '../problems.ts';
 import { withResource } from '../request/calls.ts';
 import { methodOf } from '../request/schema.ts';
-import { UsageError } from '../request/usage-error.ts';
 import { testProgram } from '../session/test-session.ts';
 import { verbs } from '../verbs/table.ts';
 import { usageOf } from './required.ts';
@@ -135,7 +135,7 @@ test('a refusal that does not say what it is about is told with the name that wa
   const names = { subscription: 'subscriptions/local', group: 'g' };
   const disk = 'subscriptions/local/resourceGroups/g/disks/d5';
   const told = (error: Rejection, request: object) =>
-    failureText({ ...failureOf(withResource(error, { ...request }), undefined, names), hint: undefined });
+    failureText({ ...failureOf(withResource(error, { ...request }), undefined, names), help: undefined });
   const nameless = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no such disk');
   assert.equal(told(nameless, { name: disk }), 'error: NOT_FOUND DISK_NOT_FOUND: d5: no such disk');
   assert.equal(told(nameless, {}), 'error: NOT_FOUND DISK_NOT_FOUND: no such disk');

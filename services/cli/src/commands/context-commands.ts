@@ -1,12 +1,13 @@
 import { readFileSync } from 'node:fs';
 import { resolve } from 'node:path';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import type { Workload } from '@interlock/rpc';
 import type { Command } from 'commander';
 import type { Output } from '../output/output.ts';
+import { UsageError } from '../problems.ts';
 import { choiceOf } from '../request/similar.ts';
-import { UsageError } from '../request/usage-error.ts';
 import { type CloudContext, type Contexts, contextNamed, readContexts, writeContexts } from '../session/contexts.ts';
-import { credentialsFrom, type GlobalFlags } from '../session/settings.ts';
+import { type GlobalFlags, services as serviceNames } from '../session/environment.ts';
+import { credentialsFrom } from '../session/settings.ts';
 import { filled } from './once.ts';
 import type { OfflineParts, Runner } from './runner.ts';
 
@@ -163,7 +164,7 @@ function contextOf(flags: AddFlags): CloudContext {
 
 /** @throws UsageError for a text of another shape, a service that does not exist, and one that is named twice or not at all */
 function addressesIn(texts: readonly string[]): Readonly<Record<string, string>> {
-  const found = new Map<ServiceName, string>();
+  const found = new Map<Workload, string>();
   for (const text of texts) {
     const [, service, at] = /^([a-z-]+)=([^=\s]+:\d{1,5})$/.exec(text) ?? [];
     if (service === undefined || at === undefined)

@@ -11,9 +11,8 @@ import { serveInProcess, service } from '@interlock/rpc';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { Metadata } from 'nice-grpc-common';
-import { OutputProblem } from '../output/output-problem.ts';
 import { openTerminal } from '../output/terminal.ts';
-import { UsageError } from '../request/usage-error.ts';
+import { OutputProblem, UsageError } from '../problems.ts';
 import type { Session } from '../session/session.ts';
 import { testProgram } from '../session/test-session.ts';
 import { writeDisk } from './disk-data.ts';
@@ -125,13 +124,13 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   assert.equal(failure.metadata.acknowledged_bytes, String(32 * MIB));
   assert.match(
     failure.message,
-    /^the disk ends before\. 33554432 bytes from 0 on are written and acknowledged, not flushed; of bytes 33554432 to 41943039 each sector/,
+    /^the disk ends before\. 33554432 bytes from offset 0 are written and acknowledged, not flushed; each sector in bytes 33554432 to 41943039 holds/,
   );
   assert.ok(content.subarray(0, 32 * MIB).every((byte) => byte === 120));
   assert.deepEqual(flushed, []);
   await assert.rejects(written(2, '--offset', String(40 * MIB - 1)), {
     metadata: { acknowledged_bytes: '0' },
-    message: /; of bytes 41943039 to 41943039 each sector/,
+    message: /; each sector in bytes 41943039 to 41943039 holds/,
   });
   await assert.rejects(written(2, '--offset', String(40 * MIB)), UsageError);
   assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
@@ -165,7 +164,7 @@ test('a direct access that somebody has is left alone, unless its end is asked f
   for (const command of ['read', 'write', 'flush']) {
     await assert.rejects(run('disk', command, 'd1'), {
       reason: 'DISK_IN_ACTIVE_ACCESS',
-      message: /interlock disk end-access d1 ends it, or the same command with --end-other-access$/,
+      help: /interlock disk end-access d1, or repeat the command with --end-other-access$/,
     });
     assert.deepEqual(methods(), ['GetDisk'], command);
     await run('disk', command, 'd1', '--end-other-access');

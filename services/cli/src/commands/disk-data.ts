@@ -3,60 +3,59 @@ import { DiskDataServiceDefinition } from '@interlock/contracts/interlock/disk/v
 import { Rejection } from '@interlock/event-store';
 import { type CallOptions, connect, type RpcClient } from '@interlock/rpc';
 import { Metadata } from 'nice-grpc-common';
+import { UsageError } from '../problems.ts';
 import { shortName } from '../request/names.ts';
 import { methodOf, Service } from '../request/schema.ts';
-import { UsageError } from '../request/usage-error.ts';
 import { beforeEnd } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
-import { endOtherAccess } from './end-other-access.ts';
 
 /** The RPCs of the data path; each is one command of `disk`. */
 export const diskDataMethods = ['Read', 'Write', 'Flush'] as const;
 
-/** A disk whose data is wanted, by way of a direct access of the command's own. */
-export interface DataWish {
+/** A disk, and how the command gets its direct access. */
+export interface DataOptions {
   /** Full name. */
   readonly disk: string;
-  /** Whether a direct access that somebody has is ended for it: a disk has one at a time. */
+  /** Whether an existing direct access is ended: a disk has one at a time. */
   readonly endsOther: boolean;
 }
 
-export interface ReadWish extends DataWish {
+export interface ReadOptions extends DataOptions {
   readonly offset: number;
-  /** To the end of the disk when absent. */
+  /** To the end of the disk by default. */
   readonly length: number | undefined;
-  /** File in place of standard output; `-` is standard output, also where that is a terminal. */
+  /** File in place of standard output; `-` is standard output, also when it is a terminal. */
   readonly output: string | undefined;
 }
 
-export interface WriteWish extends DataWish {
+export interface WriteOptions extends DataOptions {
   readonly offset: number;
   /** File in place of standard input. */
   readonly input: string | undefined;
-  /** Puts it on stable storage before it is called written. */
+  /** Flushes to stable storage at the end. */
   readonly isFlushed: boolean;
 }
 
-/** Piece of a write: a message may hold 2 MiB. */
+/** Bytes per message of a write; a message may hold 2 MiB. */
 const PIECE_BYTES = 1024 * 1024;
-/** What is acknowledged at once: how far a long write has come is known as exactly as this. */
+/** Bytes per Write call, and so per acknowledgement: the progress of a failed write is known to this precision. */
 const PORTION_BYTES = 16 * PIECE_BYTES;
 
-/** How long somebody who ends a command waits for its access to be given back, in milliseconds. */
-const GIVE_BACK_MS = 2_000;
+/** How long the end of an interrupted command waits for EndAccess, in milliseconds. */
+const END_ACCESS_MS = 2_000;
 
-/** A transfer takes as long as it takes; an hour is the end of what anybody waits. */
+/** Longest transfer without `--timeout`, in milliseconds: an hour. */
 const TRANSFER_MS = 3_600_000;
 
-/** Reads a range of a disk that no machine uses to standard output or a file. */
-export async function readDisk({ offset, length, output, ...wish }: ReadWish, session: Session): Promise<void> {
-  const { disk } = wish;
+/** Reads a range of a disk to standard output or a file. */
+export async function readDisk({ offset, length, output, ...options }: ReadOptions, session: Session): Promise<void> {
+  const { disk } = options;
   if (output === undefined && session.terminal.isOutTerminal === true) {
     throw new UsageError(
-      'what is on a disk is not for a terminal: send it on (> file, or | program), or name a file with --output; --output - shows it all the same',
+      'standard output is a terminal: redirect it (> file, or | program), or name a file with --output; --output - writes to the terminal',
     );
   }
-  await withAccess('READ', wish, session, async ({ client, options, sizeBytes }) => {
+  await withAccess('READ', options, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const lengthBytes = length ?? sizeBytes - offset;
     const pieces = async function* () {
@@ -68,14 +67,17 @@ export async function readDisk({ offset, length, output, ...wish }: ReadWish, se
 }
 
 /**
- * Writes standard input or a file to a disk that no machine uses, portion by portion.
- * @throws Rejection whose message and metadata (`acknowledged_bytes`) say how far it came
+ * Writes standard input or a file to a disk, portion by portion.
+ * @throws Rejection whose message and metadata (`acknowledged_bytes`) tell the progress
  */
-export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish, session: Session): Promise<void> {
-  const { disk } = wish;
+export async function writeDisk(
+  { offset, input, isFlushed, ...options }: WriteOptions,
+  session: Session,
+): Promise<void> {
+  const { disk } = options;
   const { terminal, output, trace } = session;
   const pieces = await notEmpty(terminal.in(input), input ?? 'standard input');
-  await withAccess('WRITE', wish, session, async ({ client, options, sizeBytes }) => {
+  await withAccess('WRITE', options, session, async ({ client, options, sizeBytes }) => {
     refuseBeyond(offset, sizeBytes);
     const source = smallPieces(pieces);
     let piece = await source.next();
@@ -118,23 +120,22 @@ export async function writeDisk({ offset, input, isFlushed, ...wish }: WriteWish
   });
 }
 
-/** @throws UsageError for a first byte that the disk does not have */
+/** @throws UsageError for an offset beyond the end of the disk */
 function refuseBeyond(offset: number, sizeBytes: number): void {
   if (offset >= sizeBytes) throw new UsageError(`--offset must be below the ${sizeBytes} bytes of the disk`);
 }
 
-/** How far a write came that failed. @param sentBytes of what was sent, as much as the disk has room for */
+/** Progress of a failed write. @param sentBytes within the size of the disk */
 function progressIn(writtenBytes: number, sentBytes: number, offset: number): string {
-  const done = `${writtenBytes} bytes from ${offset} on are written and acknowledged, not flushed`;
+  const done = `${writtenBytes} bytes from offset ${offset} are written and acknowledged, not flushed`;
   if (sentBytes === writtenBytes) return done;
   const [from, to] = [offset + writtenBytes, offset + sentBytes - 1];
-  return `${done}; of bytes ${from} to ${to} each sector holds either its old or its new content`;
+  return `${done}; each sector in bytes ${from} to ${to} holds its old or its new content`;
 }
 
 /**
- * The same pieces, once there is something in them: before access is asked for, so that nobody takes a file that is
- * missing or a pipe that failed for a write that was done.
- * @throws UsageError when there is nothing
+ * The same pieces, after the first one has arrived. A missing file or a failed pipe is refused before the access begins.
+ * @throws UsageError for empty input
  */
 async function notEmpty(pieces: AsyncIterable<Uint8Array>, source: string): Promise<AsyncIterable<Uint8Array>> {
   const rest = (async function* () {
@@ -151,11 +152,11 @@ async function notEmpty(pieces: AsyncIterable<Uint8Array>, source: string): Prom
   }
 }
 
-/** Puts every acknowledged write of a disk on stable storage. */
-export async function flushDisk(wish: DataWish, session: Session): Promise<void> {
-  const { disk } = wish;
+/** Flushes every acknowledged write of a disk to stable storage. */
+export async function flushDisk(options: DataOptions, session: Session): Promise<void> {
+  const { disk } = options;
   const { terminal, output, trace } = session;
-  await withAccess('WRITE', wish, session, async ({ client, options }) => {
+  await withAccess('WRITE', options, session, async ({ client, options }) => {
     await client.flush({ name: disk }, options);
     if (output.isDocument) output.write({ flushed: true, ...(trace === undefined ? {} : { trace }) });
     else {
@@ -171,7 +172,7 @@ interface Access {
   readonly sizeBytes: number;
 }
 
-/** The other's reads and writes would fail in the middle, and nobody would tell them why. @throws Rejection */
+/** BeginAccess ends an existing direct access without a warning. @throws Rejection DISK_IN_ACTIVE_ACCESS */
 async function refuseInUse(disk: string, { caller, settings }: Session): Promise<void> {
   const { state } = await caller.call('disk', methodOf(Service.disk, 'GetDisk'), { name: disk });
   if (state !== 'ACTIVE_ACCESS') return;
@@ -179,15 +180,18 @@ async function refuseInUse(disk: string, { caller, settings }: Session): Promise
   throw new Rejection(
     'FAILED_PRECONDITION',
     'DISK_IN_ACTIVE_ACCESS',
-    `somebody has direct access to ${short}, and a disk has one at a time: interlock disk end-access ${short} ends it, or the same command with --${endOtherAccess}`,
+    `${short} has a direct access, and a disk has one at a time`,
     { disk },
+    {
+      help: `End it with interlock disk end-access ${short}, or repeat the command with --end-other-access`,
+    },
   );
 }
 
-/** Direct access for the time of `work`; it is given back also when the work fails, or the command is ended before its time. */
+/** Runs `work` with direct access. The access ends with it, also when the work fails or the command is interrupted. */
 async function withAccess(
   accessLevel: 'READ' | 'WRITE',
-  { disk, endsOther }: DataWish,
+  { disk, endsOther }: DataOptions,
   session: Session,
   work: (access: Access) => Promise<void>,
 ): Promise<void> {
@@ -198,10 +202,10 @@ async function withAccess(
   const access = await caller.call('disk', begin, { name: disk, accessLevel, durationSeconds });
   const accessToken = textOf(access, 'accessToken');
   const channel = dataChannel(textOf(access, 'dataAddress'));
-  // Its own alone: whoever has ended that for an access of theirs goes on with it.
-  const giveBack = (call: CallOptions = {}) =>
+  // With the token: an access that another user has begun since stays.
+  const endAccess = (call: CallOptions = {}) =>
     caller.call('disk', methodOf(Service.disk, 'EndAccess'), { name: disk, accessToken }, call);
-  const takeBack = beforeEnd(() => giveBack({ deadlineMs: GIVE_BACK_MS }));
+  const cancel = beforeEnd(() => endAccess({ deadlineMs: END_ACCESS_MS }));
   try {
     const client = connect({
       channel,
@@ -219,9 +223,9 @@ async function withAccess(
       sizeBytes: Number(textOf(access, 'sizeBytes')),
     });
   } finally {
-    takeBack();
+    cancel();
     channel.close();
-    await giveBack();
+    await endAccess();
   }
 }
 

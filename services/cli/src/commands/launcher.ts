@@ -4,11 +4,10 @@ import { constants } from 'node:os';
 import { join } from 'node:path';
 import { processStart, tryLock } from '@interlock/local/lock.mjs';
 import type { Clock } from '@interlock/runtime';
-import { UsageError } from '../request/usage-error.ts';
-import type { Terminal } from '../session/session.ts';
-import type { Environment } from '../session/settings.ts';
+import type { Terminal } from '../output/terminal.ts';
+import { NotSettled, UsageError } from '../problems.ts';
+import type { Environment } from '../session/environment.ts';
 import { build } from './build.ts';
-import { NotSettled } from './settle.ts';
 
 /** The launcher stops Postgres, NATS and five services; what takes longer is stuck. */
 const STOP_MS_MAX = 30_000;

@@ -1,5 +1,5 @@
 import type { Command } from 'commander';
-import type { GlobalFlags } from '../session/settings.ts';
+import type { GlobalFlags } from '../session/environment.ts';
 import { single } from './once.ts';
 
 /** The commands about the local cloud itself. Each says what it does on the terminal. */

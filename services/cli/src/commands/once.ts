@@ -1,5 +1,5 @@
 import { Option } from 'commander';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
 
 /** An option that may be given once: of two values commander would take the second, whichever was meant. */
 export function single(flags: string, description: string): Option {

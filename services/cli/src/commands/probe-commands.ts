@@ -1,6 +1,6 @@
 import type { Command } from 'commander';
+import { UsageError } from '../problems.ts';
 import { durationMs } from '../request/field-values.ts';
-import { UsageError } from '../request/usage-error.ts';
 import type { Runner } from './runner.ts';
 
 /** Adds `probe services`, `probe leases`, `probe running` and `probe stopped`: steady states for experiments. */

@@ -1,12 +1,12 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import { currentHold } from '../hints/hold.ts';
 import { fullName } from '../request/names.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
+import { services } from '../session/environment.ts';
+import { currentHold } from '../session/hold.ts';
 import { type ServerWord, serverStatuses, serverText, serverWord, silence } from '../session/servers.ts';
 import type { Session } from '../session/session.ts';
-import { services } from '../session/settings.ts';
 import { missingOf, replicasIn } from './status.ts';
 
 /** What a probe found: one line for people, and whether it is as it should be. */

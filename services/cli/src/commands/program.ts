@@ -1,5 +1,5 @@
 import { Argument, Command, type CommanderError, Option } from 'commander';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
 import { nouns, verbs } from '../verbs/table.ts';
 import type { Verb } from '../verbs/verb.ts';
 import { build, versionLine } from './build.ts';
@@ -55,7 +55,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
  * does no harm.
  */
 function verbsFor(noun: string, args: readonly string[] | undefined): readonly Verb[] {
-  const all = verbs.filter((verb) => verb.noun === noun && verb.isMadeElsewhere !== true);
+  const all = verbs.filter((verb) => verb.noun === noun && verb.isCustom !== true);
   if (args === undefined) return all;
   if (!args.includes(noun)) return [];
   const named = all.filter(({ verb, isDefault }) => isDefault === true || args.includes(verb));

@@ -1,8 +1,8 @@
 import type { DescMessage } from '@bufbuild/protobuf';
+import { UsageError } from '../problems.ts';
 import { type DraftObject, has } from '../request/draft.ts';
 import { type FieldFlag, flagsOf, isOptional } from '../request/field-flags.ts';
 import { placeholderOf } from '../request/field-values.ts';
-import { UsageError } from '../request/usage-error.ts';
 import type { Verb } from '../verbs/verb.ts';
 
 /** How a verb is used, as one line: `disk grow <disk> --size <n> [--flags]`. */

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
 import { ADMINISTRATOR, testProgram } from '../session/test-session.ts';
 
 const id = (n: number) => `00000000-0000-4000-8000-00000000000${n}`;

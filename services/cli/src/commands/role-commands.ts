@@ -1,13 +1,13 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import type { Command } from 'commander';
+import { UsageError } from '../problems.ts';
 import { comments } from '../request/comments.ts';
 import { resolved } from '../request/draft.ts';
 import { nameValue } from '../request/field-values.ts';
 import { resolverOf } from '../request/lookups.ts';
 import { fullName, shortName } from '../request/names.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
-import { UsageError } from '../request/usage-error.ts';
 import type { Session } from '../session/session.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';

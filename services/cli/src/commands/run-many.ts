@@ -1,41 +1,46 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure, type Workload } from '@interlock/rpc';
-import { failureOf } from '../hints/failure.ts';
+import { RpcFailure } from '@interlock/rpc';
+import { failureOf } from '../failure.ts';
 import { table } from '../output/render.ts';
+import { NotSettled } from '../problems.ts';
 import { fullName, shortName } from '../request/names.ts';
 import { isObject, methodOf } from '../request/schema.ts';
 import type { Turns } from '../request/turns.ts';
 import type { Session } from '../session/session.ts';
 import type { Verb } from '../verbs/verb.ts';
-import { NotSettled } from './settle.ts';
+import type { ServedVerb } from './waiting.ts';
 
-/** What became of one of many. */
-export type Outcome =
-  | { readonly name: string; readonly resource: JsonObject }
-  | { readonly name: string; readonly reason: string; readonly message: string; readonly metadata: Facts };
+/** The result of one of several calls. */
+export type Outcome = { readonly name: string; readonly resource: JsonObject } | RefusedOutcome;
 
-/** What the words of a refusal are about, by name: keys, sets, disks. */
+interface RefusedOutcome {
+  readonly name: string;
+  readonly reason: string;
+  readonly message: string;
+  readonly metadata: Facts;
+}
+
+/** Metadata of a refusal. */
 type Facts = Readonly<Record<string, string>>;
 
-/** How one that is under way is waited for. @throws NotSettled, or as its look fails */
-export type Awaiting = (resource: JsonObject) => Promise<JsonObject>;
+/** So many failed names are in the error. */
+const NAMED_MAX = 5;
 
 /**
- * Asks about many and shows what became of each: one that is refused keeps none of the others from being done.
- * @param ask calls for all of them. @throws what it throws
- * @throws NotSettled with the first refusal's reason where some were refused, failed, or had no answer
+ * Calls for several resources and shows each outcome. A refusal of one does not stop the others.
+ * @param wait waits until a resource has settled; undefined without `--wait`
+ * @throws NotSettled with the reason of the first refusal; what `call` throws
  */
 export async function runMany(
   verb: Verb,
-  ask: () => Promise<readonly Outcome[]>,
-  awaiting: Awaiting | undefined,
+  call: () => Promise<readonly Outcome[]>,
+  wait: ((resource: JsonObject) => Promise<JsonObject>) | undefined,
   session: Session,
 ): Promise<void> {
-  const outcomes = await ask();
-  // All of them go on while one is waited for.
+  const outcomes = await call();
   const settled =
-    awaiting === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(awaiting, one, session)));
+    wait === undefined ? outcomes : await Promise.all(outcomes.map((one) => settledBy(wait, one, session)));
   const shown = settled.flatMap((one) => ('resource' in one ? [one.resource] : []));
   const refused = settled.flatMap((one) => ('reason' in one ? [one] : []));
   show(verb, shown, refused, session);
@@ -45,15 +50,14 @@ export async function runMany(
   const failed = refused.map(({ name }) => shortName(name, session.settings.names));
   const count = `${failed.length} of ${settled.length}`;
   if (failed.length === 1) throw new NotSettled(reason, `${count}: ${failed[0]}: ${message}`, metadata);
-  const more = failed.length > namedMax ? ` … (${failed.length - namedMax} more)` : '';
-  throw new NotSettled(reason, `${count}: ${failed.slice(0, namedMax).join(', ')}${more}`, metadata, {});
+  const more = failed.length > NAMED_MAX ? ` … (${failed.length - NAMED_MAX} more)` : '';
+  throw new NotSettled(reason, `${count}: ${failed.slice(0, NAMED_MAX).join(', ')}${more}`, metadata, false);
 }
 
-/** What is shown of those that were done and those that were not. */
 function show(
   verb: Verb,
   shown: readonly JsonObject[],
-  refused: readonly Extract<Outcome, { reason: string }>[],
+  refused: readonly RefusedOutcome[],
   { terminal, output, settings, trace }: Session,
 ): void {
   if (output.isDocument) {
@@ -61,12 +65,12 @@ function show(
     return;
   }
   const { response, hasEffect } = methodOf(verb.contract, verb.method);
-  const gone = shown.filter(({ deleted }) => deleted === true);
-  const there = shown.filter(({ deleted }) => deleted !== true);
-  for (const { name } of gone) terminal.out(`${shortName(String(name), settings.names)} is gone`);
-  if (there.length > 0 && response.fields.length === 0) terminal.out(`done: ${there.length}`);
-  else if (there.length > 0) terminal.out(table(response, there, settings.names, output.width));
-  // One alone is told by the error, which has the trace as well.
+  const deleted = shown.filter((resource) => resource.deleted === true);
+  const rest = shown.filter((resource) => resource.deleted !== true);
+  for (const { name } of deleted) terminal.out(`${shortName(String(name), settings.names)} is deleted`);
+  if (rest.length > 0 && response.fields.length === 0) terminal.out(`done: ${rest.length}`);
+  else if (rest.length > 0) terminal.out(table(response, rest, settings.names, output.width));
+  // A single refusal is in the error that ends the command.
   for (const { name, reason, message } of refused.length > 1 ? refused : []) {
     terminal.err(`${shortName(name, settings.names)}: ${reason}: ${message}`);
   }
@@ -74,12 +78,12 @@ function show(
 }
 
 /**
- * Calls the RPC that takes many names, as often as its limit asks.
- * @param words names as they were typed, at least one
- * @throws UsageError before anything is sent; what the first call threw
+ * Calls the RPC that takes several names, in as many calls as its limit needs.
+ * @param words names as typed, at least one
+ * @throws UsageError before the first call; what the first call throws
  */
-export async function askTogether(
-  verb: Verb & { readonly service: Workload },
+export async function callTogether(
+  verb: ServedVerb,
   words: readonly string[],
   session: Session,
 ): Promise<readonly Outcome[]> {
@@ -89,15 +93,15 @@ export async function askTogether(
   const names = words.map((word) => fullName(target.kind, word, session.settings.names, `<${target.word}>`));
   const outcomes: Outcome[] = [];
   for (let start = 0; start < names.length; start += many.callMax) {
-    const asked = names.slice(start, start + many.callMax);
+    const called = names.slice(start, start + many.callMax);
     try {
-      outcomes.push(...(await callWith(verb, many, asked, session)));
+      outcomes.push(...(await callWith(verb, many, called, session)));
     } catch (error) {
-      const failure = failureWords(error, session);
-      // What was done before is told all the same; of whoever gives no answer no more is asked.
+      const failure = refusalIn(error, session);
       if (start === 0 || failure === undefined) throw error;
-      outcomes.push(...asked.map((name) => ({ name, ...failure })));
-      const left = { reason: 'NOT_ASKED', message: 'not asked for, after the call before it failed', metadata: {} };
+      // The outcomes of the calls before are shown; no further call is made.
+      outcomes.push(...called.map((name) => ({ name, ...failure })));
+      const left = { reason: 'NOT_CALLED', message: 'not called, because an earlier call failed', metadata: {} };
       outcomes.push(...names.slice(start + many.callMax).map((name) => ({ name, ...left })));
       break;
     }
@@ -105,11 +109,8 @@ export async function askTogether(
   return outcomes;
 }
 
-/**
- * Calls the RPC of one for each of several, a few at a time.
- * @param calls what is called for each, by its name as it was typed. @throws what is no refusal, failure or silence
- */
-export const askEach = (
+/** Makes one call per resource. @param calls by the name as typed @param turns limits how many run at once */
+export const callEach = (
   calls: readonly (readonly [word: string, call: () => Promise<JsonObject>])[],
   turns: Turns,
   session: Session,
@@ -119,18 +120,15 @@ export const askEach = (
       try {
         return { name, resource: await turns(call) };
       } catch (error) {
-        const failure = failureWords(error, session);
+        const failure = refusalIn(error, session);
         if (failure === undefined) throw error;
         return { name, ...failure };
       }
     }),
   );
 
-/** As many of those that failed are named again in the error. */
-const namedMax = 5;
-
 async function callWith(
-  { service, contract }: Verb & { readonly service: Workload },
+  { service, contract }: ServedVerb,
   { method, field }: NonNullable<Verb['many']>,
   names: readonly string[],
   { caller }: Session,
@@ -139,7 +137,7 @@ async function callWith(
   return names.map((name, n) => {
     const outcome = Array.isArray(outcomes) ? outcomes[n] : undefined;
     const [[kind, value] = []] = Object.entries(isObject(outcome) ? outcome : {});
-    if (kind === undefined || !isObject(value)) throw new Error(`${method} said nothing about ${name}`);
+    if (kind === undefined || !isObject(value)) throw new Error(`${method} returned no outcome for ${name}`);
     if (kind !== 'refused') return { name, resource: value };
     return { name, reason: String(value.reason), message: String(value.message), metadata: factsIn(value.metadata) };
   });
@@ -148,24 +146,24 @@ async function callWith(
 const factsIn = (metadata: unknown): Facts =>
   Object.fromEntries(Object.entries(isObject(metadata) ? metadata : {}).map(([name, value]) => [name, String(value)]));
 
-/** What fails is the outcome of that one, and no end of the others. */
-async function settledBy(awaiting: Awaiting, outcome: Outcome, session: Session): Promise<Outcome> {
+async function settledBy(
+  wait: (resource: JsonObject) => Promise<JsonObject>,
+  outcome: Outcome,
+  session: Session,
+): Promise<Outcome> {
   if (!('resource' in outcome)) return outcome;
   const { name } = outcome;
   try {
-    return { name, resource: await awaiting(outcome.resource) };
+    return { name, resource: await wait(outcome.resource) };
   } catch (error) {
-    const failure = failureWords(error, session);
+    const failure = refusalIn(error, session);
     if (failure === undefined) throw error;
     return { name, ...failure };
   }
 }
 
-/** Reason and words of what a service said, or of its silence; undefined of anything else. */
-function failureWords(
-  error: unknown,
-  { settings }: Session,
-): { reason: string; message: string; metadata: Facts } | undefined {
+/** Reason and message of a refusal or a missing response; undefined for other errors. */
+function refusalIn(error: unknown, { settings }: Session): Omit<RefusedOutcome, 'name'> | undefined {
   if (!(error instanceof NotSettled || error instanceof Rejection || error instanceof RpcFailure)) return undefined;
   const { reason, message, metadata } = failureOf(error, undefined, settings.names);
   return { reason, message: error instanceof RpcFailure ? message : error.message, metadata };

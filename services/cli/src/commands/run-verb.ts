@@ -1,233 +1,212 @@
 import { type JsonObject, ScalarType } from '@bufbuild/protobuf';
-import { Rejection } from '@interlock/event-store';
-import { type CallOptions, RpcFailure, type Workload } from '@interlock/rpc';
-import { askingBeside } from '../hints/asking-beside.ts';
-import { GoesOn } from '../hints/failure.ts';
+import type { Workload } from '@interlock/rpc';
+import { plainText, withShortNames } from '../failure.ts';
 import { pasteable } from '../output/pasteable.ts';
-import { listOf, render, stateLine } from '../output/render.ts';
-import type { Caller } from '../request/calls.ts';
+import { render, stateLine } from '../output/render.ts';
+import type { NewFile } from '../output/terminal.ts';
+import { UsageError, WorkContinues } from '../problems.ts';
 import { resolved } from '../request/draft.ts';
 import { resolverOf } from '../request/lookups.ts';
 import { fullName, shortName } from '../request/names.ts';
+import { nextPageIn, PAGE_SIZE_MAX, readList, withAllPages } from '../request/pages.ts';
 import { draftOf, type Typed } from '../request/request.ts';
-import { isObject, type Method, methodOf } from '../request/schema.ts';
-import { type Turns, turnsOf } from '../request/turns.ts';
-import { UsageError } from '../request/usage-error.ts';
-import { interruptible } from '../session/interruptible.ts';
-import type { NewFile, Session } from '../session/session.ts';
-import { type Credentials, services } from '../session/settings.ts';
-import type { Seen } from '../verbs/before.ts';
-import { missingRoot } from '../verbs/doubts.ts';
+import { type Method, methodOf } from '../request/schema.ts';
+import { turnsOf } from '../request/turns.ts';
+import { interruptible } from '../session/endings.ts';
+import { type Credentials, services } from '../session/environment.ts';
+import type { Session } from '../session/session.ts';
 import type { Verb } from '../verbs/verb.ts';
 import { refuseMissing } from './required.ts';
-import { askEach, askTogether, runMany } from './run-many.ts';
-import { settle } from './settle.ts';
+import { callEach, callTogether, runMany } from './run-many.ts';
+import { callAndWait, isUndecided, type ServedVerb, waitUntilSettled } from './waiting.ts';
 
-/** What was typed for a verb, beside the request. */
+/** What was typed for a verb. */
 export interface VerbFlags extends Typed {
-  /** For verbs every service has; absent for all of them. */
+  /** For verbs of every service; undefined calls all of them. */
   readonly service: Workload | undefined;
   readonly wait: boolean;
-  /** File for the field of the answer that the verb names. */
+  /** File for the field of the response that the verb names. */
   readonly output: string | undefined;
   /** Switches of the verb that were given. */
   readonly switches: ReadonlySet<string>;
   readonly keyOwner: Credentials | 'caller' | undefined;
 }
 
-/** How long `--wait` waits unless told. */
-const WAIT_MS = 120_000;
+/** How many resources are called or read at once. */
+const PARALLEL_MAX = 16;
 
-/** Of many that are waited for, so many are looked at at once: a fleet that starts has other work to do. */
-const LOOKS_MAX = 16;
-
-/** A watch lasts until somebody ends it; a day is longer than anybody looks. */
+/** How long a watch lasts without `--timeout`, in milliseconds: a day. */
 const WATCH_MS = 86_400_000;
 
-/** Calls the RPC of a verb and shows the answer. @throws UsageError, Rejection, RpcFailure, NotSettled */
+/** Calls the RPC of a verb and shows the response. @throws UsageError, Rejection, RpcFailure, NotSettled */
 export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): Promise<void> {
   const all = verb.many?.all;
   if (all !== undefined && flags.switches.has(all.switch)) return runAll(verb, all, flags, session);
-  if (flags.more.length > 0) return runEach(verb, flags.words, flags, session);
+  if (flags.more.length > 0) return runEach(servedBy(verb, flags), flags.words, flags, session);
   const spoken = new Map<string, string>();
-  const names = { ...session.settings.names, spoken };
-  // What is said beside the answer is for pasting, mostly without the flags of this command.
-  const pasted = { ...session.settings.namesWithoutFlags, spoken };
-  const short = (name: string): string => shortName(name, pasted);
-  const seen = await lookedAt(verb, flags, await requestOf(verb, flags, session, spoken), short, session);
-  const { request, note: change } = seen;
+  const request = await completeRequest(verb, flags, await requestOf(verb, flags, session, spoken), session);
   const method = methodFor(verb, request);
-  const { terminal, output, trace } = session;
-  // Also to a program that reads the list: it may take an empty one for an answer.
-  if (seen.doubt !== undefined) terminal.err(output.isDocument ? JSON.stringify({ doubt: seen.doubt }) : seen.doubt);
-  if (method.isStream) return watch(servedBy(verb, flags), method, request, session);
+  if (method.isStream) return watch(servedBy(verb, flags).service, method, request, session);
+  if (verb.service === 'any' && flags.service === undefined) return callEveryService(method, request, session);
 
-  if (verb.service === 'any' && flags.service === undefined) {
-    return askEveryService(method, request, session);
-  }
-  const beganMs = session.clock.monotonicMs();
-  // Made before the call: what is told once, and cannot be kept, is not asked for.
-  const file = flags.output === undefined ? undefined : terminal.newFile(flags.output);
-  const answering = () => answered(verb, flags, method, request, session);
-  const look = verb.goesOn === undefined ? undefined : `${verb.noun} show ${short(verb.goesOn(request))}`;
-  const answer = await (look === undefined ? answering() : interruptible(look, terminal, answering)).catch(
-    (error: unknown) => {
-      file?.discard();
-      throw isUndecided(error) && look !== undefined ? new GoesOn(error, look) : error;
-    },
-  );
+  const served = servedBy(verb, flags);
+  const startedMs = session.clock.monotonicMs();
+  // Created before the call: a secret is issued once, and must not be lost because the file cannot be written.
+  const file = flags.output === undefined ? undefined : session.terminal.newFile(flags.output);
+  const response = await callOnce(served, method, request, flags, session).catch((error: unknown) => {
+    file?.discard();
+    throw error;
+  });
   const shown =
-    file === undefined
-      ? await finished(verb, flags, answer, session, { beganMs })
-      : withoutOutput(verb, method, answer, file, session);
-  if (output.isDocument) output.write(shown);
-  else if (shown.deleted === true) terminal.out(`${short(String(shown.name))} is gone`);
-  else {
-    const caller = askingBeside(session.caller);
-    for (const [principal, as] of (await verb.knows?.(caller, shown, short)) ?? [])
-      if (!spoken.has(principal)) spoken.set(principal, as);
-    terminal.out(render(method.response, shown, names, output.width));
-    const note = await verb.note?.(shown, request, short, caller);
-    for (const line of [change, note]) if (line !== undefined) terminal.out(pasteable(line, session.program));
-    const nothing = await nothingIn(verb, method, request, shown, caller);
-    if (nothing !== undefined) terminal.err(nothing);
-    const doubt = await verb.doubt?.(caller, request, shown);
-    if (doubt !== undefined) terminal.err(doubt);
-  }
-  if (!output.isDocument && method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
+    file !== undefined
+      ? withoutOutput(served, method, response, file, session)
+      : flags.wait
+        ? await waitUntilSettled(served, response, session, { startedMs })
+        : response;
+  await show(served, method, request, shown, spoken, session);
 }
 
-/** Several of one kind, named one after the other. */
+/** Calls the RPC. Ctrl-C and a missing response say that the work continues, where it does. */
+function callOnce(
+  verb: ServedVerb,
+  method: Method,
+  request: JsonObject,
+  flags: VerbFlags,
+  session: Session,
+): Promise<JsonObject> {
+  const call = () =>
+    flags.wait && verb.settles !== undefined
+      ? callAndWait(verb, method, request, session)
+      : callWithPages(verb.service, method, request, session);
+  if (verb.worksOn === undefined) return call();
+  const look = `${verb.noun} show ${shortName(verb.worksOn(request), session.settings.namesWithoutFlags)}`;
+  return interruptible(look, session.terminal, call).catch((error: unknown) => {
+    throw isUndecided(error) ? new WorkContinues(plainText(error.message), look, error) : error;
+  });
+}
+
+/** Shows a response, and for people what helps with it. */
+async function show(
+  verb: ServedVerb,
+  method: Method,
+  request: JsonObject,
+  response: JsonObject,
+  spoken: Map<string, string>,
+  session: Session,
+): Promise<void> {
+  const { terminal, output, trace, settings, caller, program } = session;
+  if (output.isDocument) return output.write(response);
+  const short = (name: string): string => shortName(name, { ...settings.namesWithoutFlags, spoken });
+  if (response.deleted === true) terminal.out(`${short(String(response.name))} is deleted`);
+  else {
+    for (const [principal, as] of (await verb.principals?.(caller, response, short)) ?? [])
+      if (!spoken.has(principal)) spoken.set(principal, as);
+    terminal.out(render(method.response, response, { ...settings.names, spoken }, output.width));
+    const note = verb.note?.(response, request, short);
+    if (note !== undefined) terminal.out(pasteable(withShortNames(note, settings.namesWithoutFlags), program));
+  }
+  if (method.hasEffect && trace !== undefined) terminal.err(`trace: ${trace}`);
+}
+
+/** Runs a verb on several resources of one kind. */
 async function runEach(
-  verb: Verb,
+  verb: ServedVerb,
   first: readonly (string | undefined)[],
   flags: VerbFlags,
   session: Session,
 ): Promise<void> {
-  const { service } = verb;
-  if (service === 'any') throw new Error(`${verb.verb} is asked of one service`);
-  if (flags.body !== undefined) throw new UsageError('--body is a request about one alone: name one, or leave it out');
-  if (verb.many !== undefined && flags.flags.length > 0) {
-    throw new UsageError('what is said beside the name is about one alone: name one, or leave it out');
-  }
+  if (flags.body !== undefined) throw new UsageError('--body is the request for one resource: name one, or omit it');
+  if (verb.many !== undefined && flags.flags.length > 0)
+    throw new UsageError('the flags of this command are for one resource: name one, or omit them');
   const words = [...first, ...flags.more].filter((word) => word !== undefined);
   const { names } = session.settings;
-  // Their states are told as they come, one beside the other.
-  const about = ({ name }: JsonObject): string => `${shortName(String(name), names)}: `;
-  const turns = turnsOf(LOOKS_MAX);
-  const awaiting = flags.wait
-    ? (resource: JsonObject) => finished(verb, flags, resource, session, { about: about(resource), turns })
-    : undefined;
-  const ask =
+  const turns = turnsOf(PARALLEL_MAX);
+  const startedMs = session.clock.monotonicMs();
+  const wait = (resource: JsonObject): Promise<JsonObject> =>
+    waitUntilSettled(verb, resource, session, {
+      startedMs,
+      prefix: `${shortName(String(resource.name), names)}: `,
+      turns,
+    });
+  const call =
     verb.many === undefined
-      ? await oneByOne(verb, words, flags, session)
-      : () => askTogether({ ...verb, service }, words, session);
-  const run = () => runMany(verb, ask, awaiting, session);
+      ? await callsForEach(verb, words, flags, session)
+      : () => callTogether(verb, words, session);
+  const run = () => runMany(verb, call, flags.wait ? wait : undefined, session);
   return flags.wait ? interruptible(`${verb.noun} list`, session.terminal, run) : run();
 }
 
-/** Calls for each of several what is called for one. Every request is made before the first is sent. @throws UsageError */
-async function oneByOne(verb: Verb, words: readonly string[], flags: VerbFlags, session: Session) {
-  const { names } = session.settings;
+/** One call per resource. Every request is built before the first is sent. @throws UsageError */
+async function callsForEach(verb: ServedVerb, words: readonly string[], flags: VerbFlags, session: Session) {
   const calls: [string, () => Promise<JsonObject>][] = [];
   for (const word of words) {
     const alone = { ...flags, words: [word], more: [] };
-    const request = await requestOf(verb, alone, session, new Map());
+    const typed = await requestOf(verb, alone, session, new Map());
     calls.push([
       word,
       async () => {
-        const seen = await lookedAt(verb, alone, request, (name) => shortName(name, names), session);
-        return answered(verb, alone, methodFor(verb, seen.request), seen.request, session);
+        const request = await completeRequest(verb, alone, typed, session);
+        return callOnce({ ...verb, worksOn: undefined }, methodFor(verb, request), request, alone, session);
       },
     ]);
   }
-  return () => askEach(calls, turnsOf(LOOKS_MAX), session);
+  return () => callEach(calls, turnsOf(PARALLEL_MAX), session);
 }
 
-/** All that a list shows and the verb means. */
+/** Runs a verb on every resource of a list that the verb selects. */
 async function runAll(
   verb: Verb,
-  { switch: name, list, isMeant }: NonNullable<NonNullable<Verb['many']>['all']>,
+  { switch: name, list, selects }: NonNullable<NonNullable<Verb['many']>['all']>,
   flags: VerbFlags,
   session: Session,
 ): Promise<void> {
-  if ([...flags.words, ...flags.more].some((word) => word !== undefined)) {
-    throw new UsageError(`--${name} is said in place of names: leave them out`);
-  }
+  if ([...flags.words, ...flags.more].some((word) => word !== undefined))
+    throw new UsageError(`--${name} selects the resources: omit their names`);
   const { names } = session.settings;
   const parent =
     names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, '--group');
   if (parent === undefined) throw new UsageError(`--${name} needs --group or --subscription`);
-  const method = methodOf(verb.contract, list);
-  const answer = await answerOf(servedBy(verb, flags), method, { parent }, session);
-  const found = elements(answer[listOf(method.response)?.jsonName ?? ''])
-    .filter(isObject)
-    .filter(isMeant);
-  if (found.length > 0) {
-    const words = found.map((resource) => String(resource.name));
-    return runEach(verb, words, flags, session);
-  }
+  const served = servedBy(verb, flags);
+  const found = await readList(session.caller, served.service, methodOf(verb.contract, list), { parent });
+  const words = found.filter(selects).map((resource) => String(resource.name));
+  if (words.length > 0) return runEach(served, words, flags, session);
   if (session.output.isDocument) session.output.write({ done: [], refused: [] });
-  else session.terminal.err(`--${name}: there is none in ${shortName(parent, names)}`);
+  else session.terminal.err(`--${name}: nothing to do in ${shortName(parent, names)}`);
 }
 
-/** What answers is shown also where another service does not; that one's error ends the command. */
-async function askEveryService(method: Method, request: JsonObject, session: Session): Promise<void> {
+/** Calls every service. Shows each response, also when another service fails; then that error ends the command. */
+async function callEveryService(method: Method, request: JsonObject, session: Session): Promise<void> {
   const { terminal, output, settings } = session;
-  const answers = await Promise.allSettled(services.map((service) => answerOf(service, method, request, session)));
+  const responses = await Promise.allSettled(
+    services.map((service) => callWithPages(service, method, request, session)),
+  );
   const found = services.flatMap((service, index): [Workload, JsonObject][] => {
-    const answer = answers[index];
-    return answer?.status === 'fulfilled' ? [[service, answer.value]] : [];
+    const response = responses[index];
+    return response?.status === 'fulfilled' ? [[service, response.value]] : [];
   });
   if (output.isDocument) output.write(Object.fromEntries(found));
-  else {
-    for (const [service, answer] of found) {
-      terminal.out(`${service}\n${render(method.response, answer, settings.names, output.width)}\n`);
-    }
-  }
-  const failure = answers.find((answer) => answer.status === 'rejected');
+  else
+    for (const [service, response] of found)
+      terminal.out(`${service}\n${render(method.response, response, settings.names, output.width)}\n`);
+  const failure = responses.find((response) => response.status === 'rejected');
   if (failure !== undefined) throw failure.reason;
 }
 
-/**
- * What an empty list may mean: lists of a subscription that is not there are empty, and groups are names in names, so one mistyped
- * is as empty as any.
- */
-async function nothingIn(
-  verb: Verb,
-  { response }: Method,
-  { parent }: JsonObject,
-  answer: JsonObject,
-  caller: Caller,
-): Promise<string | undefined> {
-  const isOfPlace = verb.defaults?.parent === 'group-or-subscription';
-  if (!isOfPlace || elements(answer[listOf(response)?.jsonName ?? '']).length > 0) return undefined;
-  const missing = await missingRoot(caller, String(parent));
-  if (missing !== undefined) return `there is no ${missing}; those there are: interlock subscription list`;
-  const [, subscription, , group] = String(parent).split('/');
-  if (group === undefined) return undefined;
-  return `none in resource group ${group}: a group is a name only, which nobody makes; of all groups: --parent subscriptions/${subscription}`;
-}
-
-/** The RPC that is meant: by a version that is named another one, for some verbs. */
+/** The RPC for a key, or for one version of it. */
 function methodFor({ contract, method, versionMethod }: Verb, { name }: JsonObject): Method {
   const isVersion = typeof name === 'string' && name.includes('/versions/');
   return methodOf(contract, isVersion ? (versionMethod ?? method) : method);
 }
 
-/** The request after what its verb looks at before; one that was given whole is meant as it is. */
-async function lookedAt(
-  verb: Verb,
-  flags: VerbFlags,
+/** A whole request (`--body`) is sent as it is. */
+const completeRequest = async (
+  { before }: Verb,
+  { body, switches }: VerbFlags,
   request: JsonObject,
-  short: (name: string) => string,
   { caller }: Session,
-): Promise<Seen> {
-  if (verb.before === undefined || flags.body !== undefined) return { request };
-  return verb.before({ caller, request, switches: flags.switches, short });
-}
+): Promise<JsonObject> => (before === undefined || body !== undefined ? request : before(request, switches, caller));
 
-/** @param spoken gets the principals that were typed by other names, by those */
+/** @param spoken receives the principals that were typed by other names */
 async function requestOf(
   verb: Verb,
   flags: VerbFlags,
@@ -236,18 +215,12 @@ async function requestOf(
 ): Promise<JsonObject> {
   const { caller, clock, random, terminal, settings } = session;
   const method = methodOf(verb.contract, verb.method);
-  const draft = draftOf(verb, method.request, flags, {
-    ...settings,
-    kinds: verb.kinds ?? {},
-    now: clock.now(),
-    random,
-    readFile: terminal.readFile,
-  });
+  const context = { ...settings, kinds: verb.kinds ?? {}, now: clock.now(), random, readFile: terminal.readFile };
+  const draft = draftOf(verb, method.request, flags, context);
   refuseMissing(verb, method.request, draft, flags.switches);
   if (flags.keyOwner !== undefined) {
-    if (draft.keyOwnerToken !== undefined || draft.key_owner_token !== undefined) {
-      throw new UsageError('give the word of the key owner once: a token, --key-owner or --as-key-owner');
-    }
+    if (draft.keyOwnerToken !== undefined || draft.key_owner_token !== undefined)
+      throw new UsageError('give one of --key-owner-token-file, --key-owner and --as-key-owner');
     const owner = flags.keyOwner === 'caller' ? caller : caller.as(flags.keyOwner);
     draft.keyOwnerToken = await owner.token('key-vault');
   }
@@ -260,155 +233,58 @@ async function requestOf(
   return request;
 }
 
-/**
- * What the verb is answered. Whoever waits for the work waits as long for a call that is answered with its end; where the
- * service gives up such a call before, the work is looked at until it is over, and then the same is asked again.
- */
-async function answered(
-  verb: Verb,
-  flags: VerbFlags,
+/** Calls an RPC. Reads every page of a list, unless a page was requested. */
+async function callWithPages(
+  service: Workload,
   method: Method,
   request: JsonObject,
-  session: Session,
+  { caller, terminal, output }: Session,
 ): Promise<JsonObject> {
-  const service = servedBy(verb, flags);
-  const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
-  const { settles, goesOn } = verb;
-  if (!flags.wait || settles === undefined) return answerOf(service, method, request, session);
-  const beganMs = clock.monotonicMs();
-  for (let leftMs = timeoutMs; ; leftMs = beganMs + timeoutMs - clock.monotonicMs()) {
-    try {
-      return await caller.call(service, method, request, { deadlineMs: Math.max(1, leftMs) });
-    } catch (error) {
-      if (!isUndecided(error) || goesOn === undefined || clock.monotonicMs() - beganMs >= timeoutMs) throw error;
-    }
-    const name = goesOn(request);
-    const get = () => caller.call(service, methodOf(verb.contract, settles.get), { name }, lookIn(session, beganMs));
-    const say = (state: string): void => terminal.err(`… ${state}`);
-    const waiting = { get, clock, timeoutMs, beganMs, isRunWanted: false, isDeletion: false, say };
-    await settle({ name, provisioningState: 'UPDATING' }, waiting).catch((error: unknown) => {
-      // It failed, and is undone: asked again, the service says why.
-      if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
-    });
+  const response = await caller.call(service, method, request);
+  if (!['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request))
+    return withAllPages(caller, service, method, request, response);
+  const next = nextPageIn(response);
+  if (next !== '' && !output.isDocument) {
+    const isCut = Number(request.pageSize ?? request.page_size ?? 0) > PAGE_SIZE_MAX;
+    terminal.err(`there are more${isCut ? ` (a page has at most ${PAGE_SIZE_MAX})` : ''}: --page-token ${next}`);
   }
+  return response;
 }
 
-/** Whether the call was given up without an answer, so that what it asked for may be done all the same. */
-const isUndecided = (error: unknown): error is RpcFailure =>
-  error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED';
-
-/** Lists are read to their end unless a page was asked for. */
-async function answerOf(service: Workload, method: Method, request: JsonObject, session: Session): Promise<JsonObject> {
-  const { caller, terminal, output } = session;
-  const answer = await caller.call(service, method, request);
-  const list = listOf(method.response);
-  let next = nextPageIn(answer);
-  if (list === undefined || next === '') return answer;
-  if (['pageSize', 'page_size', 'pageToken', 'page_token'].some((field) => field in request)) {
-    const isMore = Number(request.pageSize ?? request.page_size ?? 0) > PAGE_SIZE_MAX;
-    const most = isMore ? `, for a page has at most ${PAGE_SIZE_MAX}` : '';
-    if (!output.isDocument) terminal.err(`there are more${most}: --page-token ${next}`);
-    return answer;
-  }
-  const all = [...elements(answer[list.jsonName])];
-  let page = answer;
-  while (next !== '') {
-    page = await caller.call(service, method, { ...request, pageToken: next, pageSize: PAGE_SIZE_MAX });
-    all.push(...elements(page[list.jsonName]));
-    next = nextPageIn(page);
-  }
-  return { ...page, [list.jsonName]: all };
-}
-
-/** Where the next page of a list begins; empty for the last one. */
-const nextPageIn = ({ nextPageToken }: JsonObject): string => (typeof nextPageToken === 'string' ? nextPageToken : '');
-
-/** A larger page is answered with this many. */
-const PAGE_SIZE_MAX = 1_000;
-const elements = (value: unknown) => (Array.isArray(value) ? value : []);
-
-/**
- * The answer as it is shown: waited for, where that is wanted.
- * @param waiting.about stands before each state on the way
- * @param waiting.beganMs when the waiting began, by the monotonic clock; now when absent
- * @param waiting.turns in which each look is taken, of many that are waited for; at once when absent
- */
-async function finished(
-  verb: Verb,
-  flags: VerbFlags,
-  answer: JsonObject,
-  session: Session,
-  {
-    about = '',
-    beganMs,
-    turns = (look) => look(),
-  }: { readonly about?: string; readonly beganMs?: number; readonly turns?: Turns } = {},
-): Promise<JsonObject> {
-  const { caller, clock, terminal, timeoutMs = WAIT_MS } = session;
-  const { name } = answer;
-  const sinceMs = beganMs ?? clock.monotonicMs();
-  if (flags.wait && verb.settles !== undefined && verb.service !== 'any' && typeof name === 'string') {
-    const { get, until } = verb.settles;
-    const { service } = verb;
-    const getMethod = methodOf(verb.contract, get);
-    const look = `${verb.noun} show ${shortName(name, session.settings.namesWithoutFlags)}`;
-    const wait = () =>
-      settle(answer, {
-        get: () => turns(() => caller.call(service, getMethod, { name }, lookIn(session, sinceMs))),
-        clock,
-        timeoutMs,
-        beganMs: sinceMs,
-        isRunWanted: until === 'running',
-        isDeletion: verb.verb === 'delete',
-        say: (state) => terminal.err(`… ${about}${state}`),
-      });
-    // Of many that are waited for, one line says it for all.
-    return about === '' ? interruptible(look, terminal, wait) : wait();
-  }
-  return answer;
-}
-
-/** How long the last look may take all the same, in milliseconds. */
-const LOOK_MS = 1_000;
-
-/** How long one look may take of the time somebody waits: what is left of that, where they said how long it is. */
-const lookIn = ({ clock, timeoutMs }: Session, beganMs: number): CallOptions =>
-  timeoutMs === undefined ? {} : { deadlineMs: Math.max(LOOK_MS, beganMs + timeoutMs - clock.monotonicMs()) };
-
-/** The answer without what goes into the file. */
+/** The response without the field that goes into the file. */
 function withoutOutput(
   { output: name = '' }: Verb,
-  { response }: Method,
-  answer: JsonObject,
-  output: NewFile,
+  { response: message }: Method,
+  response: JsonObject,
+  file: NewFile,
   { terminal }: Session,
 ): JsonObject {
-  const { [name]: kept, ...rest } = answer;
-  const isText = response.fields.find(({ jsonName }) => jsonName === name)?.scalar === ScalarType.STRING;
-  output.write(Buffer.from(String(kept), isText ? 'utf8' : 'base64'));
-  terminal.err(`${name} is in ${output.path}`);
+  const { [name]: kept, ...rest } = response;
+  const isText = message.fields.find(({ jsonName }) => jsonName === name)?.scalar === ScalarType.STRING;
+  file.write(Buffer.from(String(kept), isText ? 'utf8' : 'base64'));
+  terminal.err(`${name} is in ${file.path}`);
   return rest;
 }
 
+/** Shows each change until the watch ends. People see a state once, programs see every change. */
 async function watch(service: Workload, method: Method, request: JsonObject, session: Session): Promise<void> {
   const { caller, clock, terminal, output, timeoutMs = WATCH_MS } = session;
-  let told: string | undefined;
+  let shown: string | undefined;
   try {
     for await (const change of caller.stream(service, method, request, { deadlineMs: timeoutMs })) {
       const state = stateLine(change);
       if (output.isDocument) output.writeNext(change);
-      // Much of what changes is not in the line: to people it would be the same once more.
-      else if (state !== told) terminal.out(`${new Date(clock.now()).toISOString()}  ${state}`);
-      told = state;
+      else if (state !== shown) terminal.out(`${new Date(clock.now()).toISOString()}  ${state}`);
+      shown = state;
     }
   } catch (error) {
-    // It was to last that long.
-    if (!(error instanceof RpcFailure && error.code === 'DEADLINE_EXCEEDED')) throw error;
+    // The watch has lasted as long as requested.
+    if (!isUndecided(error)) throw error;
   }
 }
 
-function servedBy(verb: Verb, { service }: VerbFlags): Workload {
-  if (verb.service !== 'any') return verb.service;
-  if (service !== undefined) return service;
-  throw new UsageError(`say which service: ${services.join(', ')}`);
+function servedBy(verb: Verb, { service }: VerbFlags): ServedVerb {
+  if (verb.service !== 'any') return { ...verb, service: verb.service };
+  if (service !== undefined) return { ...verb, service };
+  throw new UsageError(`name the service: ${services.join(', ')}`);
 }

@@ -1,16 +1,16 @@
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { CommanderError } from 'commander';
 import type { ClusterCloud } from '../cluster/cluster.ts';
-import type { ClusterPlace } from '../cluster/kubectl.ts';
-import { ExitCode, type Failure, failureJson, failureOf, failureText } from '../hints/failure.ts';
+import { type Failure, failureJson, failureOf, failureText } from '../failure.ts';
 import { outputOf, wantsDocument } from '../output/output.ts';
 import { pasteable } from '../output/pasteable.ts';
+import type { Terminal } from '../output/terminal.ts';
+import { ExitCode, UsageError } from '../problems.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
-import { UsageError } from '../request/usage-error.ts';
+import { type Environment, type GlobalFlags, withoutEmpty } from '../session/environment.ts';
 import type { FoundOut } from '../session/open-session.ts';
-import { dataFolder, type Place, placeOf } from '../session/place.ts';
-import type { Terminal } from '../session/session.ts';
-import { type Environment, type GlobalFlags, readSettings, withoutEmpty } from '../session/settings.ts';
+import { type ClusterPlace, dataFolder, type Place, placeOf } from '../session/place.ts';
+import { readSettings } from '../session/settings.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 
@@ -44,7 +44,6 @@ export async function run(
     program,
     names: { subscription: undefined, group: undefined },
     trace: undefined,
-    behind: undefined,
     exitCode: ExitCode.ok,
     showFailure: (failure) => {
       if (isDocument) terminal.err(JSON.stringify(failureJson(failure), undefined, 2));
@@ -57,7 +56,7 @@ export async function run(
   } catch (error) {
     if (error instanceof CommanderError && error.exitCode === 0) return ExitCode.ok;
     if (error instanceof CommanderError && error.code === 'commander.help') return ExitCode.usage;
-    const failure = failureOf(error, running.trace, running.names, running.behind);
+    const failure = failureOf(error, running.trace, running.names);
     running.showFailure(failure);
     return failure.exitCode;
   }
@@ -96,7 +95,7 @@ function runnerOf(running: Running): Runner {
         });
       } catch (error) {
         // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
-        const failure = failureOf(error, running.trace, running.names, running.behind);
+        const failure = failureOf(error, running.trace, running.names);
         if (failure.exitCode === ExitCode.usage) throw error;
         running.showFailure(failure);
         running.exitCode = ExitCode.refused;

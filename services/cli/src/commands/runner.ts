@@ -1,6 +1,7 @@
 import type { Output } from '../output/output.ts';
-import type { Session, Terminal } from '../session/session.ts';
-import type { Environment, GlobalFlags } from '../session/settings.ts';
+import type { Terminal } from '../output/terminal.ts';
+import type { Environment, GlobalFlags } from '../session/environment.ts';
+import type { Session } from '../session/session.ts';
 import type { LocalCommands } from './local-commands.ts';
 
 /** What a command works with that asks no service. */

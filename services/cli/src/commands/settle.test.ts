@@ -2,10 +2,10 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { hintFor } from '../hints/hints.ts';
-import { shortName } from '../request/names.ts';
+import { helpFor } from '@interlock/rpc';
+import { NotSettled } from '../problems.ts';
 import { sleepingClock } from '../session/test-session.ts';
-import { NotSettled, type SettleOptions, settle } from './settle.ts';
+import { type SettleOptions, settle } from './settle.ts';
 
 function watched(...states: readonly (JsonObject | Error)[]): SettleOptions & { readonly said: string[] } {
   const left = [...states];
@@ -19,10 +19,10 @@ function watched(...states: readonly (JsonObject | Error)[]): SettleOptions & { 
     },
     clock,
     timeoutMs: 5_000,
-    beganMs: clock.monotonicMs(),
-    isRunWanted: false,
+    startedMs: clock.monotonicMs(),
+    mustRun: false,
     isDeletion: false,
-    say: (state) => said.push(state),
+    report: (state) => said.push(state),
     said,
   };
 }
@@ -62,7 +62,7 @@ test('what is deleted is gone in the end', async () => {
 
 test('a machine that had to run and was stopped by a key fails with that reason', async () => {
   const stopped = { provisioningState: 'SUCCEEDED', powerState: 'STOPPED', stopReason: { reason: 'KEY_EXPIRED' } };
-  await assert.rejects(settle(stopped, { ...watched(), isRunWanted: true }), reason('KEY_EXPIRED'));
+  await assert.rejects(settle(stopped, { ...watched(), mustRun: true }), reason('KEY_EXPIRED'));
   await settle(stopped, watched());
 });
 
@@ -78,9 +78,9 @@ test('VM-48: what failed before is not told of a stop; what fails now is, and wh
   const stopping = { ...off, provisioningState: 'UPDATING', powerState: 'STOPPING' };
   assert.deepEqual(await settle(stopping, watched(off)), off);
   await assert.rejects(settle(stopping, watched(later)), reason('KEY_DISABLED'));
-  await assert.rejects(settle(off, { ...watched(), isRunWanted: true }), reason('KEY_DISABLED'));
+  await assert.rejects(settle(off, { ...watched(), mustRun: true }), reason('KEY_DISABLED'));
   const running = { ...off, powerState: 'RUNNING' };
-  assert.deepEqual(await settle(running, { ...watched(), isRunWanted: true }), running);
+  assert.deepEqual(await settle(running, { ...watched(), mustRun: true }), running);
   await assert.rejects(settle(off, { ...watched(), isDeletion: true }), reason('KEY_DISABLED'));
   const timeless = { provisioningState: 'FAILED', failure: { code: 'KEY_DISABLED' } };
   await assert.rejects(settle(timeless, watched()), reason('KEY_DISABLED'), 'what says no time may be new');
@@ -114,10 +114,8 @@ test('a rotation that waits for another reason than a lost key says that one, an
   const error = await settle(waiting, options).catch((failure: unknown) => failure);
   assert.ok(error instanceof NotSettled && error.reason === 'TARGET_WEAKER_PROTECTED', String(error));
   assert.deepEqual(options.said, ['UPDATING', `waits for ${version}: TARGET_WEAKER_PROTECTED`]);
-  const hint = hintFor(error.reason, error.metadata, (full) =>
-    shortName(full, { subscription: undefined, group: undefined }),
-  );
-  assert.match(hint ?? '', /^interlock vault enable-purge-protection weak, or .* set assign-key .*des1 --key /);
+  const help = helpFor(error.reason, error.metadata);
+  assert.match(help ?? '', /interlock vault enable-purge-protection vaults\/weak\).* set assign-key .*des1 --key /);
 });
 
 test('a rotation that goes on only once somebody acts is said at once and given up soon, with what it needs', async () => {
@@ -141,23 +139,21 @@ test('a rotation that goes on only once somebody acts is said at once and given 
     ...watched(setOf('KEY_DISABLED')),
     clock,
     timeoutMs: 120_000,
-    say: (state: string) => said.push(state),
+    report: (state: string) => said.push(state),
   };
   const error = await settle(setOf('KEY_DISABLED'), patient).catch((failure: unknown) => failure);
   assert.ok(error instanceof NotSettled && error.reason === 'KEY_DISABLED', String(error));
   assert.match(
     error.message,
-    /^UPDATING: 1 of 3 disks and snapshots have moved, the rest waits for vaults\/v\/keys\/k\//,
+    /^UPDATING: 1 of 3 disks and snapshots are moved\. The rotation waits for vaults\/v\/keys\/k\//,
   );
-  assert.equal(error.metadata.assigned_key, 'vaults/v/keys/other/versions/1');
+  assert.equal(error.metadata.assigned, 'vaults/v/keys/other/versions/1');
   assert.ok(clock.monotonicMs() - startedMs < 5_000, `after ${clock.monotonicMs() - startedMs} ms`);
   assert.deepEqual(said, ['UPDATING', 'waits for vaults/v/keys/k/versions/0: KEY_DISABLED']);
-  const hint = hintFor(error.reason, error.metadata, (name) =>
-    shortName(name, { subscription: undefined, group: undefined }),
-  );
+  const help = helpFor(error.reason, error.metadata);
   assert.match(
-    hint ?? '',
-    /^interlock key enable v\/k where .*, v\/k\/0 where .*, or give the word .* set assign-key .*des1 --key v\/other --as-key-owner$/,
+    help ?? '',
+    /interlock key enable vaults\/v\/keys\/k \(.* set assign-key \S+des1 --key vaults\/v\/keys\/other\S+ --as-key-owner$/,
   );
   // What a moment cures is waited for, and so is what was under way when it was asked.
   const done = { name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1', provisioningState: 'SUCCEEDED' };

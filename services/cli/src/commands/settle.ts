@@ -2,77 +2,68 @@ import { isDeepStrictEqual } from 'node:util';
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
+import { NotSettled } from '../problems.ts';
 import { isObject } from '../request/schema.ts';
 
-/** What was waited for ended otherwise, or not in time. Ends the command with exit code 1. */
-export class NotSettled extends Error {
-  override readonly name = 'NotSettled';
-  /** Stable code, for example a KeyAccessReason; `TIMEOUT` when it still goes on. */
-  readonly reason: string;
-  readonly metadata: Readonly<Record<string, string>>;
-  /** What of the metadata belongs to the message. */
-  readonly told: Readonly<Record<string, string>>;
-  constructor(reason: string, message: string, metadata: Readonly<Record<string, string>> = {}, told = metadata) {
-    super(message);
-    this.reason = reason;
-    this.metadata = metadata;
-    this.told = told;
-  }
-}
-
 export interface SettleOptions {
-  /** Reads the resource again. */
+  /** Reads the resource. */
   readonly get: () => Promise<JsonObject>;
   readonly clock: Clock;
   readonly timeoutMs: number;
-  /** When the time began, by the monotonic clock: the call that is waited for is part of it. */
-  readonly beganMs: number;
-  /** The machine has to run in the end. */
-  readonly isRunWanted: boolean;
-  /** What was asked is the end of it: not found is the end that was waited for. */
+  /** Start of the time, by the monotonic clock: the call that is waited for is part of it. */
+  readonly startedMs: number;
+  /** The machine must run in the end. */
+  readonly mustRun: boolean;
+  /** The resource must be gone in the end. */
   readonly isDeletion: boolean;
-  /** Told each new state. */
-  readonly say: (state: string) => void;
+  /** Called with each new state. */
+  readonly report: (state: string) => void;
 }
 
 const POLL_MS_MIN = 20;
 const POLL_MS_MAX = 500;
-/** How long a set that is made may take to hear from its vault for the first time, before it is shown without. */
-const FIRST_ANSWER_MS = 5_000;
-/** How long a rotation may stand still for somebody to act: what was asked a moment ago may still be on its way to it. */
-const STUCK_MS = 2_000;
-/** Why a rotation waits, where time cures it. */
-const passing: readonly unknown[] = [undefined, 'UNKNOWN', 'KEY_VAULT_UNREACHABLE', 'THROTTLED', 'KEY_NOT_YET_VALID'];
+/** How long a new set may take until its vault has responded for the first time. */
+const FIRST_CHECK_MS = 5_000;
+/** How long a rotation may wait for an owner: an authorization from a moment ago may still be on its way. */
+const BLOCKED_MS = 2_000;
+/** Reasons for which a rotation waits and that time cures. */
+const transientReasons: readonly unknown[] = [
+  undefined,
+  'UNKNOWN',
+  'KEY_VAULT_UNREACHABLE',
+  'THROTTLED',
+  'KEY_NOT_YET_VALID',
+];
 
 /**
- * Reads a resource until it is in a passing state no more. Polls and does not watch, so that a service that restarts
- * meanwhile is no end. Answers it as it was read last;
- * what was deleted and is gone as `{ name, deleted: true }`. A failure that was there before is none of this. A rotation that goes on only once somebody acts is waited for no longer.
- * @throws NotSettled with the reason the resource gives, or TIMEOUT
+ * Polls a resource until it is in no transient state; polling survives a restart of the service. A rotation that waits for an
+ * owner is not waited for.
+ * @returns the resource as it was last read; `{ name, deleted: true }` for a deleted one
+ * @throws NotSettled with the reason in the resource, or TIMEOUT. A failure that the resource had before does not count
  */
 export async function settle(first: JsonObject, options: SettleOptions): Promise<JsonObject> {
-  const { get, clock, timeoutMs, beganMs, isDeletion, say } = options;
-  const end = beganMs + timeoutMs;
+  const { get, clock, timeoutMs, startedMs, isDeletion, report } = options;
+  const endMs = startedMs + timeoutMs;
   let current = first;
-  let told = '';
-  let answerEnd: number | undefined;
-  let stuck: { readonly on: string; readonly endMs: number } | undefined;
+  let reported = '';
+  let firstCheckEndMs: number | undefined;
+  let blocked: { readonly on: string; readonly endMs: number } | undefined;
   for (let waitMs = POLL_MS_MIN; ; waitMs = Math.min(waitMs * 1.5, POLL_MS_MAX)) {
     const state = stateOf(current);
-    if (state !== told) say(state);
-    told = state;
-    if (!isPassing(current) && (!isDeletion || current.provisioningState === 'FAILED')) {
-      answerEnd ??= Math.min(end, clock.monotonicMs() + FIRST_ANSWER_MS);
-      if (!isUnanswered(current) || clock.monotonicMs() >= answerEnd) return judged(current, first, options);
-    }
+    if (state !== reported) report(state);
+    reported = state;
     const now = clock.monotonicMs();
-    const on = isPassing(current) ? stuckOn(current) : undefined;
-    if (on === undefined) stuck = undefined;
-    else if (stuck?.on !== on) {
-      stuck = { on, endMs: now + STUCK_MS };
-      say(`waits for ${on}`);
-    } else if (now >= stuck.endMs) throw standingStill(current, state);
-    if (now >= end) throw notInTime(current, state, timeoutMs);
+    if (!isTransient(current) && (!isDeletion || current.provisioningState === 'FAILED')) {
+      firstCheckEndMs ??= Math.min(endMs, now + FIRST_CHECK_MS);
+      if (!isUnchecked(current) || now >= firstCheckEndMs) return judged(current, first, options);
+    }
+    const on = isTransient(current) ? blockerOf(current) : undefined;
+    if (on === undefined) blocked = undefined;
+    else if (blocked?.on !== on) {
+      blocked = { on, endMs: now + BLOCKED_MS };
+      report(`waits for ${on}`);
+    } else if (now >= blocked.endMs) throw rotationWaits(current, state);
+    if (now >= endMs) throw timedOut(current, state, timeoutMs);
     await clock.sleep(waitMs);
     try {
       current = await get();
@@ -84,31 +75,30 @@ export async function settle(first: JsonObject, options: SettleOptions): Promise
   }
 }
 
-/** `SUCCEEDED RUNNING`: what the resource says about itself. */
+/** `SUCCEEDED RUNNING`: the states of a resource. */
 export function stateOf(resource: JsonObject): string {
   return [resource.provisioningState, resource.powerState].filter((state) => typeof state === 'string').join(' ');
 }
 
-function notInTime(resource: JsonObject, state: string, timeoutMs: number): NotSettled {
+function timedOut(resource: JsonObject, state: string, timeoutMs: number): NotSettled {
   const still = `still ${state} after ${timeoutMs} ms`;
   return waitOf(resource) === undefined
-    ? new NotSettled('TIMEOUT', `${still}: it goes on; look again with show`)
-    : standingStill(resource, still);
+    ? new NotSettled('TIMEOUT', `${still}: the operation continues; wait longer with --timeout, or show the resource`)
+    : rotationWaits(resource, still);
 }
 
-/** A rotation that waits says for what: somebody has to act, so that is told in place of the time that is over. */
-function standingStill(resource: JsonObject, state: string): NotSettled {
+/** A waiting rotation fails with the reason for which it waits. */
+function rotationWaits(resource: JsonObject, state: string): NotSettled {
   const { doneCount, resourcesCount, waitingForKeyVersion, ...wait } = waitOf(resource) ?? {};
   const version = text(waitingForKeyVersion);
-  const moved = `${doneCount} of ${resourcesCount} disks and snapshots have moved`;
   const { activeKey } = resource;
   return new NotSettled(
-    text(whyOf(wait)),
-    `${state}: ${moved}, the rest waits for ${version}, and goes on by itself once that can be used`,
+    text(reasonOf(wait)),
+    `${state}: ${doneCount} of ${resourcesCount} disks and snapshots are moved. The rotation waits for ${version} and continues when that can be used`,
     {
       key_version: version,
       disk_encryption_set: text(resource.name),
-      assigned_key: isObject(activeKey) ? text(activeKey.keyVersion) : '',
+      assigned: isObject(activeKey) ? text(activeKey.keyVersion) : '',
     },
   );
 }
@@ -117,24 +107,23 @@ function standingStill(resource: JsonObject, state: string): NotSettled {
 const waitOf = ({ rotation }: JsonObject): JsonObject | undefined =>
   isObject(rotation) && rotation.state === 'WAITING' ? rotation : undefined;
 
-/** Why a rotation waits: what is with its key, or the reason of another refusal. */
-const whyOf = ({ waitingCode, waitingReason }: JsonObject): JsonValue | undefined => waitingCode || waitingReason;
+const reasonOf = ({ waitingCode, waitingReason }: JsonObject): JsonValue | undefined => waitingCode || waitingReason;
 
-/** What a rotation waits for, where that takes somebody's act. */
-function stuckOn(resource: JsonObject): string | undefined {
+/** What a rotation waits for, where an owner must act. */
+function blockerOf(resource: JsonObject): string | undefined {
   const wait = waitOf(resource) ?? {};
-  const why = whyOf(wait);
-  return passing.includes(why) ? undefined : `${text(wait.waitingForKeyVersion)}: ${text(why)}`;
+  const reason = reasonOf(wait);
+  return transientReasons.includes(reason) ? undefined : `${text(wait.waitingForKeyVersion)}: ${text(reason)}`;
 }
 
-function isPassing(resource: JsonObject): boolean {
+function isTransient(resource: JsonObject): boolean {
   return [resource.provisioningState, resource.powerState].some(
     (state) => typeof state === 'string' && state.endsWith('ING') && state !== 'RUNNING',
   );
 }
 
-/** A set that has not heard yet whether it may use its key: what it would show is blank. */
-function isUnanswered({ provisioningState, keyAccess }: JsonObject): boolean {
+/** Whether a set has not checked its key access yet. */
+function isUnchecked({ provisioningState, keyAccess }: JsonObject): boolean {
   if (provisioningState !== 'SUCCEEDED' || !Array.isArray(keyAccess)) return false;
   return keyAccess.some((one) => isObject(one) && (one.state === undefined || one.state === 'STATE_UNSPECIFIED'));
 }
@@ -142,23 +131,23 @@ function isUnanswered({ provisioningState, keyAccess }: JsonObject): boolean {
 function judged(
   resource: JsonObject,
   first: JsonObject,
-  { isRunWanted, isDeletion }: Pick<SettleOptions, 'isRunWanted' | 'isDeletion'>,
+  { mustRun, isDeletion }: Pick<SettleOptions, 'mustRun' | 'isDeletion'>,
 ): JsonObject {
   const { failure, stopReason, powerState } = resource;
-  // A machine keeps what an earlier operation failed for until another succeeds, and one that had nothing to do is none.
-  const isDone = !isDeletion && (!isRunWanted || powerState === 'RUNNING');
+  // A machine keeps the failure of an earlier operation until another one succeeds.
+  const isDone = !isDeletion && (!mustRun || powerState === 'RUNNING');
   if (resource.provisioningState === 'FAILED' && !(isDone && isSameFailure(failure, first.failure))) {
-    if (!isObject(failure)) throw new NotSettled('FAILED', 'it ended FAILED');
+    if (!isObject(failure)) throw new NotSettled('FAILED', 'the operation failed');
     throw new NotSettled(text(failure.code), text(failure.message), lossOf(failure.accessLoss));
   }
-  if (isRunWanted && powerState !== 'RUNNING') {
+  if (mustRun && powerState !== 'RUNNING') {
     const loss = lossOf(stopReason);
-    throw new NotSettled(loss.reason ?? 'NOT_RUNNING', `it ended ${text(powerState)}, not running`, loss);
+    throw new NotSettled(loss.reason ?? 'NOT_RUNNING', `the machine is ${text(powerState)}, not RUNNING`, loss);
   }
   return resource;
 }
 
-/** Whether it is one and the same: only what says when it failed can be told from the next of its kind. */
+/** Two failures of a kind differ in their time only. */
 const isSameFailure = (one: JsonValue | undefined, other: JsonValue | undefined): boolean =>
   isObject(one) && isObject(other) && one.failureTime !== undefined && isDeepStrictEqual(one, other);
 

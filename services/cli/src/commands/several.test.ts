@@ -2,9 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { UsageError } from '../request/usage-error.ts';
+import { NotSettled, UsageError } from '../problems.ts';
 import { testProgram } from '../session/test-session.ts';
-import { NotSettled } from './settle.ts';
 
 const vm = (name: string, powerState: string): JsonObject => ({
   name: `subscriptions/local/resourceGroups/g/virtualMachines/${name}`,
@@ -47,7 +46,7 @@ test('one that is refused keeps no other from being done, and is the error at th
 test('a name that cannot be meant is refused before anything is sent, and so is a body for several', async () => {
   const { run, sent } = testProgram();
   await assert.rejects(run('vm', 'delete', 'a', 'b//c'), UsageError);
-  await assert.rejects(run('vm', 'stop', 'a', 'b', '--body', '{}'), /--body is a request about one alone/);
+  await assert.rejects(run('vm', 'stop', 'a', 'b', '--body', '{}'), /--body is the request for one resource/);
   await assert.rejects(run('vm', 'watch', 'a', 'b'), /too many arguments/);
   await assert.rejects(run('vm', 'attach', 'a', 'b', 'c'), /too many arguments/);
   assert.deepEqual(sent, []);
@@ -61,5 +60,5 @@ test('several that are deleted and waited for are told one by one', async () => 
   };
   const { run, lines } = testProgram(answers);
   await run('vm', 'delete', 'a', 'b', '--wait');
-  assert.deepEqual(lines, ['a is gone', 'b is gone']);
+  assert.deepEqual(lines, ['a is deleted', 'b is deleted']);
 });

@@ -4,7 +4,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { outputOf } from '../output/output.ts';
-import { services } from '../session/settings.ts';
+import { services } from '../session/environment.ts';
 import { sleepingClock } from '../session/test-session.ts';
 import { showStatus } from './status.ts';
 

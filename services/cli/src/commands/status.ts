@@ -1,9 +1,10 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import { currentHold } from '../hints/hold.ts';
 import type { Caller } from '../request/calls.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
+import { services } from '../session/environment.ts';
+import { currentHold } from '../session/hold.ts';
 import {
   type ServerStatus,
   type ServerWord,
@@ -14,7 +15,6 @@ import {
   silence,
 } from '../session/servers.ts';
 import type { Session } from '../session/session.ts';
-import { services } from '../session/settings.ts';
 
 /** How one service does. */
 interface ServiceStatus extends ServerWord {

@@ -5,11 +5,10 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { spansInLine } from '@interlock/local/span-receiver.ts';
 import { type Span, spanStore } from '@interlock/local/spans.ts';
 import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
-import type { ClusterPlace } from '../cluster/kubectl.ts';
 import type { Output } from '../output/output.ts';
-import { UsageError } from '../request/usage-error.ts';
-import type { Terminal } from '../session/session.ts';
-import { TraceNotFound } from './trace-not-found.ts';
+import type { Terminal } from '../output/terminal.ts';
+import { TraceNotFound, UsageError } from '../problems.ts';
+import type { ClusterPlace } from '../session/place.ts';
 
 /** Where a trace is looked for, and how it is shown. */
 export interface TraceWish {

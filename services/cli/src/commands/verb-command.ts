@@ -1,9 +1,10 @@
 import { Argument, type Command, Option } from 'commander';
+import { UsageError } from '../problems.ts';
 import { type FieldFlag, flagsOf, isOptional } from '../request/field-flags.ts';
 import { placeholderOf } from '../request/field-values.ts';
 import { methodOf } from '../request/schema.ts';
-import { UsageError } from '../request/usage-error.ts';
-import { credentialsFrom, services } from '../session/settings.ts';
+import { services } from '../session/environment.ts';
+import { credentialsFrom } from '../session/settings.ts';
 import { takesSeveral, type Verb } from '../verbs/verb.ts';
 import type { Described } from './help.ts';
 import { filled, once, single } from './once.ts';

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
 import { testProgram } from '../session/test-session.ts';
 import { wantsDocument } from './output.ts';
 

@@ -1,24 +1,15 @@
 import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
+import { UsageError } from '../problems.ts';
 import { choiceOf } from '../request/similar.ts';
-import { UsageError } from '../request/usage-error.ts';
-import type { Terminal } from '../session/session.ts';
+import type { OutputFlags } from '../session/environment.ts';
 import { WIDTH_DEFAULT } from './render.ts';
+import type { Terminal } from './terminal.ts';
 
 /** Forms of an answer: for people in columns that fit the terminal, in all columns, or a document for programs. */
 export const formats = ['json', 'yaml', 'table', 'wide'] as const;
 
 /** One of them. */
 export type Format = (typeof formats)[number];
-
-/** Flags that say how an answer is shown. */
-export interface OutputFlags {
-  /** `-o` */
-  readonly format?: string;
-  /** The same as `-o json`. */
-  readonly json?: boolean;
-  /** JMESPath: what of the answer is shown. */
-  readonly query?: string;
-}
 
 /** How the answer of a command is shown. */
 export interface Output {

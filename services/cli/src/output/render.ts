@@ -1,6 +1,7 @@
 import type { DescField, DescMessage, JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { ScalarType } from '@bufbuild/protobuf';
 import { type NameDefaults, shortName } from '../request/names.ts';
+import { listOf } from '../request/pages.ts';
 import { isObject } from '../request/schema.ts';
 import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
 
@@ -16,14 +17,6 @@ export function render(message: DescMessage, json: JsonObject, names: NameDefaul
   if (list !== undefined) return table(list.message, arrayOf(json[list.jsonName]), names, width);
   if (message.fields.length === 0) return 'done';
   return block(message, json, names, { indent: '', width }).join('\n');
-}
-
-/** The field a list answer is about: the only list of messages in it, beside plain fields. */
-export function listOf(message: DescMessage): (DescField & { readonly message: DescMessage }) | undefined {
-  const [only, second] = message.fields.filter(({ message: inner }) => inner !== undefined);
-  const isPage = message.name.endsWith('Response') || message.name === 'FactBatch';
-  if (only?.fieldKind !== 'list' || only.listKind !== 'message' || second !== undefined || !isPage) return undefined;
-  return only;
 }
 
 /**

@@ -4,7 +4,7 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, w
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { OutputProblem } from './output-problem.ts';
+import { OutputProblem } from '../problems.ts';
 import { openTerminal } from './terminal.ts';
 
 const module = JSON.stringify(new URL('./terminal.ts', import.meta.url).href);
@@ -99,10 +99,10 @@ test('a new file is for its owner alone, takes the place of none, and what canno
     [join(folder, 'none', 'x'), /^the folder of \S+ is not there$/, /^mkdir -p \S+none$/],
     [join(path, 'x'), /cannot be written: ENOTDIR/, /^name a file that you may write$/],
   ] as const;
-  for (const [where, message, hint] of problems)
+  for (const [where, message, help] of problems)
     assert.throws(
       () => newFile(where),
-      (error) => error instanceof OutputProblem && message.test(error.message) && hint.test(error.hint),
+      (error) => error instanceof OutputProblem && message.test(error.message) && help.test(error.help),
       where,
     );
   assert.equal(String(readFileSync(path)), 'once');
@@ -130,7 +130,7 @@ test('a full device is one line that says so, for lines and bytes, and no stack'
 });
 
 test('a wait that is ended by Ctrl-C says that the work continues, how to look at it, and ends with 130', () => {
-  const interruptible = JSON.stringify(new URL('../session/interruptible.ts', import.meta.url).href);
+  const interruptible = JSON.stringify(new URL('../session/endings.ts', import.meta.url).href);
   const deed = `
     const { interruptible } = await import(${interruptible});
     setInterval(() => undefined, 1_000);

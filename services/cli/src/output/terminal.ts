@@ -11,10 +11,42 @@ import {
   writeSync,
 } from 'node:fs';
 import { dirname } from 'node:path';
-import { UsageError } from '../request/usage-error.ts';
+import { OutputProblem, UsageError } from '../problems.ts';
 import { beforeEnd, endWith, isEnding, readerGone } from '../session/endings.ts';
-import type { NewFile, Terminal } from '../session/session.ts';
-import { OutputProblem } from './output-problem.ts';
+
+/** Standard streams and files of the process. */
+export interface Terminal {
+  /** Characters per line, where standard output is a terminal. */
+  readonly width?: number | undefined;
+  /** Whether standard output is a terminal: bytes are not written there. */
+  readonly isOutTerminal?: boolean;
+  /** Writes a line of the response to standard output. @throws OutputProblem */
+  out(text: string): void;
+  /** Writes a line to standard error. */
+  err(text: string): void;
+  /** Writes bytes of the response; resolves when more can be taken. @throws OutputProblem */
+  outBytes(bytes: Uint8Array): Promise<void>;
+  /** Reads standard input or a file in pieces: it may be larger than memory. @throws UsageError for an unreadable file */
+  in(path?: string): AsyncIterable<Uint8Array>;
+  /** Reads a whole file; `-` is standard input. @throws UsageError when it is unreadable */
+  readFile(path: string): Uint8Array;
+  /**
+   * Writes a file that only its owner can read, in pieces. It replaces an existing file once it is complete.
+   * @throws OutputProblem, or the error of the pieces; an existing file then stays as it was
+   */
+  writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void>;
+  /** Creates a file that only its owner can read. @throws OutputProblem, also when the file exists */
+  newFile(path: string): NewFile;
+}
+
+/** A created file without content. Exactly one of its methods is called. */
+export interface NewFile {
+  readonly path: string;
+  /** @throws OutputProblem */
+  write(content: Uint8Array): void;
+  /** Removes the file. */
+  discard(): void;
+}
 
 /** The process's own streams and files. Lines are written at once, so that nothing is lost when the process ends. */
 export function openTerminal(): Terminal {

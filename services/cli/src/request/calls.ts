@@ -3,7 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import { type CallOptions, type Channel, connect, PATIENT_RETRY, tokenSource, type Workload } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { Credentials } from '../session/settings.ts';
+import type { Credentials } from '../session/environment.ts';
 import { type Method, methodOf, Service } from './schema.ts';
 
 /** Calls any method of any service as one principal. */
@@ -75,7 +75,7 @@ export function caller(options: CallerOptions): Caller {
       try {
         return await call(service, method, request, options);
       } catch (error) {
-        throw withResource(error, request, method.path.replace(/^.*\//, ''));
+        throw withResource(error, request);
       }
     },
     stream: async function* (service, method, request, options = {}) {
@@ -83,7 +83,7 @@ export function caller(options: CallerOptions): Caller {
         const answers = functionOf(service, method)(method.requestOf(request), options) as AsyncIterable<Message>;
         for await (const answer of answers) yield method.jsonOf(answer);
       } catch (error) {
-        throw withResource(error, request, method.path.replace(/^.*\//, ''));
+        throw withResource(error, request);
       }
     },
     token: async (service) => tokens.token(audienceOf(service)),
@@ -91,34 +91,19 @@ export function caller(options: CallerOptions): Caller {
   };
 }
 
-/**
- * A refusal with what it is about: the rules of a service know a thing by its state and not by its name, so a refusal of
- * theirs may not name it, or name others alone. The request does.
- * @param rpc what was asked, where that is known
- */
-export function withResource(error: unknown, request: JsonObject, rpc?: string): unknown {
-  if (!(error instanceof Rejection)) return error;
-  const resource = request.name ?? nameToBe(request);
-  const { code, reason, message, metadata } = error;
-  const about = {
-    ...(typeof resource === 'string' && resource !== '' ? { resource } : {}),
-    ...(rpc === undefined ? {} : { rpc }),
-  };
-  return new Rejection(code, reason, message, { ...metadata, ...about }, { cause: error });
+/** Adds the name in the request to the metadata: a decider does not know the name of what it decides about. */
+export function withResource(error: unknown, { name }: JsonObject): unknown {
+  if (!(error instanceof Rejection) || typeof name !== 'string' || name === '') return error;
+  const { code, reason, message, metadata, help } = error;
+  return new Rejection(code, reason, message, { ...metadata, resource: name }, { cause: error, help });
 }
 
-/** The name a vault or key would have that is asked for by its parts. */
-function nameToBe({ vaultId, parent, keyId }: JsonObject): string | undefined {
-  if (typeof vaultId === 'string') return `vaults/${vaultId}`;
-  return typeof parent === 'string' && typeof keyId === 'string' ? `${parent}/keys/${keyId}` : undefined;
-}
-
-/** What identity cannot do at the moment is said of identity, and not of the service the token is for. */
+/** Marks an error as one of identity: the service that the token is for may respond. */
 function ofIdentity(error: unknown): unknown {
   if (!(error instanceof Rejection) || error.code !== 'UNAVAILABLE') return error;
   const { code, reason, message, metadata } = error;
-  const words = `identity gave no token: ${message}`;
-  return new Rejection(code, reason, words, { ...metadata, token_issuer: 'identity' }, { cause: error });
+  const text = `identity issued no token: ${message}`;
+  return new Rejection(code, reason, text, { ...metadata, token_issuer: 'identity' }, { cause: error });
 }
 
 /** Audience of the tokens a service takes. */

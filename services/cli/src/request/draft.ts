@@ -1,5 +1,5 @@
 import type { DescField, JsonObject, JsonValue } from '@bufbuild/protobuf';
-import { UsageError } from './usage-error.ts';
+import { UsageError } from '../problems.ts';
 
 const looked = Symbol('looked up');
 

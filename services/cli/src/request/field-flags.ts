@@ -1,10 +1,10 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf';
+import { UsageError } from '../problems.ts';
 import type { Target, Verb } from '../verbs/verb.ts';
 import { type DraftObject, put } from './draft.ts';
 import { fieldValue, isFileField, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
 import { choiceOf } from './similar.ts';
-import { UsageError } from './usage-error.ts';
 
 /** A flag that fills a field of the request. */
 export interface FieldFlag {

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { UsageError } from '../problems.ts';
 import { fieldOf } from './field-flags.ts';
 import { durationMs, fieldValue, nameValue, placeholderOf, timeoutMs, type ValueContext } from './field-values.ts';
 import { messageValue } from './message-text.ts';
 import { methodOf, Service } from './schema.ts';
-import { UsageError } from './usage-error.ts';
 
 const context: ValueContext = {
   names: { subscription: 'subscriptions/local', group: 'g' },

@@ -1,8 +1,8 @@
 import { type DescEnum, type DescField, ScalarType } from '@bufbuild/protobuf';
+import { UsageError } from '../problems.ts';
 import { type Draft, identityOf, onlyVersionOf, self, urlOf, versionOf } from './draft.ts';
 import { fullName, type NameDefaults, type NameKind } from './names.ts';
 import { choiceOf } from './similar.ts';
-import { UsageError } from './usage-error.ts';
 
 /** What values are read with. */
 export interface ValueContext {

@@ -1,8 +1,8 @@
 import type { JsonObject } from '@bufbuild/protobuf';
+import { UsageError } from '../problems.ts';
 import type { Caller } from './calls.ts';
 import type { Resolver } from './draft.ts';
 import { isObject, methodOf, Service } from './schema.ts';
-import { UsageError } from './usage-error.ts';
 
 /**
  * Answers lookups by asking the services. Each method throws what the service answers, a missing key for example.

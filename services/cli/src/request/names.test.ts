@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { UsageError } from '../problems.ts';
 import { fullName, parentAndId, shortName } from './names.ts';
-import { UsageError } from './usage-error.ts';
 
 const defaults = { subscription: 'subscriptions/local', group: 'g' };
 const version = '0123456789abcdef0123456789abcdef';

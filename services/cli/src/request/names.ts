@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
-import { UsageError } from './usage-error.ts';
+import { UsageError } from '../problems.ts';
 
 /** Kinds of names that may be typed in short. */
 export type NameKind = keyof typeof names | 'keyOrVersion' | 'onlyVersion' | 'container' | 'role' | 'scope';

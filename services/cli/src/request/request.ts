@@ -1,12 +1,12 @@
 import type { DescMessage } from '@bufbuild/protobuf';
 import type { Random } from '@interlock/runtime';
+import { UsageError } from '../problems.ts';
 import type { Target, Verb } from '../verbs/verb.ts';
 import { type DraftObject, has, put } from './draft.ts';
 import { type FieldFlag, fieldOf, putFlag } from './field-flags.ts';
 import { fieldValue, nameValue, type ValueContext } from './field-values.ts';
 import { jsonText } from './message-text.ts';
 import { fullName, parentAndId } from './names.ts';
-import { UsageError } from './usage-error.ts';
 
 /** What was typed. */
 export interface Typed {

@@ -14,7 +14,7 @@ import {
 import { FileDescriptorSetSchema, MethodOptions_IdempotencyLevel } from '@bufbuild/protobuf/wkt';
 import { packageDescriptors } from '@interlock/contracts/package-descriptors.ts';
 import type { Definition } from '@interlock/rpc';
-import { UsageError } from './usage-error.ts';
+import { UsageError } from '../problems.ts';
 
 /** Full names of the services that commands call. The data path of disk is called by its generated client (`disk-data.ts`). */
 export const Service = {

@@ -1,4 +1,4 @@
-import { UsageError } from './usage-error.ts';
+import { UsageError } from '../problems.ts';
 
 /** The choice that was typed. @throws UsageError naming the choices and the one that was probably meant */
 export function choiceOf<Choice extends string>(text: string, choices: readonly Choice[], flag: string): Choice {

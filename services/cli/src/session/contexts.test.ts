@@ -3,9 +3,10 @@ import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
+import type { GlobalFlags } from './environment.ts';
 import { placeOf } from './place.ts';
-import { type GlobalFlags, readSettings } from './settings.ts';
+import { readSettings } from './settings.ts';
 import { testProgram } from './test-session.ts';
 
 let home = '';

@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
-import type { ServiceName } from '@interlock/local/services.ts';
+import type { Workload } from '@interlock/rpc';
+import { UsageError } from '../problems.ts';
 import { isObject } from '../request/schema.ts';
-import { UsageError } from '../request/usage-error.ts';
-import type { Environment } from './settings.ts';
+import type { Environment } from './environment.ts';
 
 /** A cloud with a name, and what a command takes where neither a flag nor the environment says it. Paths are absolute. */
 export interface CloudContext {
@@ -14,7 +14,7 @@ export interface CloudContext {
   /** Namespace in the cluster. */
   readonly namespace?: string;
   /** host:port of services. */
-  readonly addresses?: Readonly<Partial<Record<ServiceName, string>>>;
+  readonly addresses?: Readonly<Partial<Record<Workload, string>>>;
   /** PEM file of the authority the services' certificates come from. */
   readonly caFile?: string;
   /** PEM files of the client's certificate and its key. */

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { Terminal } from '../output/terminal.ts';
 
 /** What ends a command before its time. */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
@@ -46,3 +47,24 @@ export const beforeEnd = (act: Act): (() => void) => {
     if (acts.size === 0) for (const name of signals) process.off(name, onSignal);
   };
 };
+
+/**
+ * Waits for work that continues when this process ends. Ctrl-C or another signal ends the wait: it says so and how to look at the
+ * work; the process ends with 128 and the number of the signal, 130 for Ctrl-C.
+ * @param look the command, after `interlock`, that shows the state of the work
+ */
+export async function interruptible<Result>(
+  look: string,
+  { err }: Pick<Terminal, 'err'>,
+  wait: () => Promise<Result>,
+): Promise<Result> {
+  const cancel = beforeEnd((code) => {
+    if (code !== readerGone)
+      err(`interrupted: the operation continues in the cloud; interlock ${look} shows its state`);
+  });
+  try {
+    return await wait();
+  } finally {
+    cancel();
+  }
+}

@@ -2,8 +2,6 @@ import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, RpcFailure, type Wor
 import { createScope, inSpan, systemClock, systemRandom, traceIdOf, traceparentOf } from '@interlock/runtime';
 import { type Tracer, trace as traces } from '@opentelemetry/api';
 import type { ClusterCloud } from '../cluster/cluster.ts';
-import type { Known } from '../hints/hints.ts';
-import { lookBehind } from '../hints/vault-look.ts';
 import { caller } from '../request/calls.ts';
 import type { NameDefaults } from '../request/names.ts';
 import type { Session } from './session.ts';
@@ -21,8 +19,6 @@ export interface FoundOut {
   names: NameDefaults;
   /** Trace of the command. */
   trace: string | undefined;
-  /** What is behind the error. */
-  behind: Known | undefined;
 }
 
 /** Where a session goes, and what it shows things with. */
@@ -71,10 +67,7 @@ export async function inSession(
     };
     await inSpan(tracer, `interlock ${name}`, {}, (span) => {
       found.trace = traceIdOf(traceparentOf(span.spanContext()));
-      return work({ ...session, trace: found.trace }).catch(async (error: unknown) => {
-        found.behind = await lookBehind(session.caller, error);
-        throw error;
-      });
+      return work({ ...session, trace: found.trace });
     });
   } finally {
     await scope.close();

@@ -1,11 +1,17 @@
 import { join, resolve } from 'node:path';
-import type { ClusterPlace } from '../cluster/kubectl.ts';
 import { build } from '../commands/build.ts';
-import { UsageError } from '../request/usage-error.ts';
+import { UsageError } from '../problems.ts';
 import { type CloudContext, contextNamed, readContexts } from './contexts.ts';
-import type { Environment, GlobalFlags } from './settings.ts';
+import type { Environment, GlobalFlags } from './environment.ts';
 
-/** Which cloud a command speaks to. */
+/** A Kubernetes cluster and a namespace in it. */
+export interface ClusterPlace {
+  /** A context of the kubeconfig; the current one when undefined. */
+  readonly context: string | undefined;
+  readonly namespace: string;
+}
+
+/** Which cloud a command calls. */
 export interface Place {
   /** What its context says; empty where none is meant. */
   readonly context: CloudContext;

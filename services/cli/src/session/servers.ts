@@ -1,7 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
-import { problemText } from '../hints/failure.ts';
+import { problemText } from '../failure.ts';
 
 /** What every service needs: its store, and the bus. */
 export type ServerName = 'postgres' | 'nats';

@@ -3,8 +3,9 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { UsageError } from '../request/usage-error.ts';
-import { NoCloud, readSettings, withoutEmpty } from './settings.ts';
+import { NoCloud, UsageError } from '../problems.ts';
+import { withoutEmpty } from './environment.ts';
+import { readSettings } from './settings.ts';
 
 const data = mkdtempSync(join(tmpdir(), 'interlock-cli-'));
 after(() => rmSync(data, { recursive: true }));

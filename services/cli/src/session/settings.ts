@@ -1,30 +1,18 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
-import type { OutputFlags } from '../output/output.ts';
+import type { Workload } from '@interlock/rpc';
+import { NoCloud, UsageError } from '../problems.ts';
 import type { NameDefaults } from '../request/names.ts';
-import { UsageError } from '../request/usage-error.ts';
 import type { CloudContext } from './contexts.ts';
+import type { Credentials, Environment, GlobalFlags } from './environment.ts';
 import { type Place, placeOf } from './place.ts';
-
-/** There is no cloud to speak to. Ends the command with exit code 3. */
-export class NoCloud extends Error {
-  override readonly name = 'NoCloud';
-}
-
-/** Who acts. */
-export interface Credentials {
-  /** UUID. */
-  readonly principal: string;
-  readonly secret: string;
-}
 
 /** Where everything is and who acts. */
 export interface Settings {
   /** Folder of the launcher. */
   readonly data: string | undefined;
   /** host:port of each service. */
-  readonly addresses: Readonly<Record<ServiceName, string>>;
+  readonly addresses: Readonly<Record<Workload, string>>;
   /** PEM text of the authority the services' certificates come from. */
   readonly authority: string;
   /** PEM texts of what is shown to services that want to see a certificate (mutual TLS). */
@@ -37,32 +25,6 @@ export interface Settings {
   readonly namesWithoutFlags: NameDefaults;
   /** Where spans go, as a full address. */
   readonly tracesEndpoint: string | undefined;
-}
-
-/** Flags every command has. */
-export interface GlobalFlags extends OutputFlags {
-  readonly data?: string;
-  readonly as?: string;
-  readonly subscription?: string;
-  readonly group?: string;
-  readonly timeout?: string;
-  /** A context of the command line: `interlock context list`. */
-  readonly context?: string;
-  /** A context of the kubeconfig: the cloud is in that cluster. */
-  readonly kubeContext?: string;
-  readonly namespace?: string;
-}
-
-export type Environment = Readonly<Record<string, string | undefined>>;
-
-/** Of these an empty text says something: that there is none. */
-const mayBeEmpty: readonly string[] = ['INTERLOCK_SPANS'];
-
-/** The environment without settings that are empty, which are not set then: as in the services (`readConfig`). */
-export function withoutEmpty(env: Environment): Environment {
-  const isSet = ([name, value]: readonly [string, string | undefined]): boolean =>
-    value !== '' || !name.startsWith('INTERLOCK_') || mayBeEmpty.includes(name);
-  return Object.fromEntries(Object.entries(env).filter(isSet));
 }
 
 /**
@@ -80,7 +42,7 @@ export function readSettings(
   const administratorFile = textIn(cloud, 'administratorFile');
   const administrator =
     administratorFile === undefined ? fileIn(data, 'administrator.json') : fileObject(administratorFile);
-  const address = (service: ServiceName): string => {
+  const address = (service: Workload): string => {
     const found = env[`INTERLOCK_${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`];
     const written = found ?? context.addresses?.[service] ?? textIn(objectIn(cloud, 'addresses'), service);
     if (written !== undefined && written !== '') return written;
@@ -132,9 +94,6 @@ export function credentialsFrom(text: string, flag: string): Credentials {
   }
   return { principal, secret: readText(file, `the secret of ${flag}`).trim() };
 }
-
-/** The services by name, for what asks every one of them. */
-export const services = serviceNames;
 
 /** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what the context or `cloud.json` names. @throws UsageError for one alone */
 function clientOf(env: Environment, context: CloudContext, cloud: unknown): Settings['client'] {

@@ -4,12 +4,13 @@ import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { programOf } from '../commands/program.ts';
 import { type Output, outputOf } from '../output/output.ts';
-import { OutputProblem } from '../output/output-problem.ts';
+import type { Terminal } from '../output/terminal.ts';
+import { OutputProblem } from '../problems.ts';
 import type { Caller } from '../request/calls.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
 import type { Method } from '../request/schema.ts';
-import type { Session, Terminal } from './session.ts';
-import type { Environment, GlobalFlags } from './settings.ts';
+import type { Environment, GlobalFlags } from './environment.ts';
+import type { Session } from './session.ts';
 
 /** A call that would have been made. */
 export interface SentCall {

@@ -1,8 +1,6 @@
-import { Service } from '../request/schema.ts';
-import { existingBefore } from './before.ts';
-import { allPausedDoubt, pausedDoubt } from './doubts.ts';
-import { isHeldOffByKey } from './held-off.ts';
-import { machineNote, machinesNote } from './notes.ts';
+import type { JsonObject } from '@bufbuild/protobuf';
+import { isObject, Service } from '../request/schema.ts';
+import { machineNote } from './notes.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('compute', Service.compute, name);
@@ -13,24 +11,27 @@ const vmAndDisk: readonly Target[] = [...oneVm, { word: 'disk', field: 'disk', k
 const settles = { get: 'GetVirtualMachine' } as const;
 const untilRunning = { get: 'GetVirtualMachine', until: 'running' } as const;
 
-/** What compute is asked. */
+/**
+ * Whether an access loss keeps a machine off that should run: the loss stopped it, and its user has not stopped it since; or
+ * its last start or restart failed because of a loss (VM-33, VM-47).
+ */
+const isStoppedByKey = ({ powerState, stopCause, failure }: JsonObject): boolean => {
+  if (powerState !== 'STOPPED') return false;
+  if (stopCause === 'KEY_LOST') return true;
+  const isOfStart = isObject(failure) && (failure.operation === 'start' || failure.operation === 'restart');
+  return isOfStart && isObject(failure.accessLoss);
+};
+
+/** The RPCs of compute. */
 export const computeVerbs: readonly Verb[] = [
   vm('create', 'CreateVirtualMachine', {
     targets: [{ word: 'vm', kind: 'virtualMachine', parent: 'parent', idField: 'virtual_machine_id' }],
     aliases: { 'data-disk': 'data_disks' },
     required: ['location', 'os-disk'],
-    before: existingBefore(
-      'compute',
-      Service.compute,
-      'GetVirtualMachine',
-      ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
-    ),
     settles: untilRunning,
   }),
-  vm('show', 'GetVirtualMachine', { targets: oneVm, note: machineNote, doubt: pausedDoubt }),
+  vm('show', 'GetVirtualMachine', { targets: oneVm, note: machineNote }),
   vm('list', 'ListVirtualMachines', {
-    note: machinesNote,
-    doubt: allPausedDoubt,
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
@@ -40,7 +41,7 @@ export const computeVerbs: readonly Verb[] = [
     settles: untilRunning,
     switches: {
       'stopped-by-key':
-        'all that a lost key has stopped, or kept off at their last start or restart, in the group or, without one, in the subscription',
+        'every machine of the group (without a group: of the subscription) that an access loss stopped or kept from starting',
     },
     many: {
       method: 'StartVirtualMachines',
@@ -49,7 +50,7 @@ export const computeVerbs: readonly Verb[] = [
       all: {
         switch: 'stopped-by-key',
         list: 'ListVirtualMachines',
-        isMeant: isHeldOffByKey,
+        selects: isStoppedByKey,
       },
     },
   }),

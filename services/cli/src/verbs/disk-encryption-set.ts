@@ -1,6 +1,5 @@
 import { Service } from '../request/schema.ts';
-import { existingBefore } from './before.ts';
-import { impactNote, lostNote } from './notes.ts';
+import { impactNote, setNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const set = nounOf('disk-encryption-set', Service.diskEncryptionSet, 'set');
@@ -14,16 +13,10 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],
     aliases: { key: 'key_url' },
     required: ['location', 'key'],
-    before: existingBefore(
-      'disk-encryption-set',
-      Service.diskEncryptionSet,
-      'GetDiskEncryptionSet',
-      ({ parent, diskEncryptionSetId }) => `${parent}/diskEncryptionSets/${diskEncryptionSetId}`,
-    ),
     settles,
-    note: lostNote,
+    note: setNote,
   }),
-  set('show', 'GetDiskEncryptionSet', { targets: oneSet, note: lostNote }),
+  set('show', 'GetDiskEncryptionSet', { targets: oneSet, note: setNote }),
   set('list', 'ListDiskEncryptionSets', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
@@ -36,7 +29,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     aliases: { key: 'key_url' },
     settles,
     takesKeyOwner: true,
-    note: lostNote,
+    note: setNote,
   }),
   set('resume-rotation', 'ResumeRotation', { targets: oneSet, settles, takesKeyOwner: true }),
   set('resources', 'ListAssociatedResources', { targets: oneSet }),

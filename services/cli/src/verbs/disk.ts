@@ -1,6 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
-import { existingBefore, setBefore } from './before.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('disk', Service.disk, name);
@@ -12,8 +11,6 @@ const oneDisk = named('disk', 'disk');
 const oneSnapshot = named('snapshot', 'snapshot');
 const ofSet = named('set', 'diskEncryptionSet', 'disk_encryption_set');
 const encryption = { set: 'encryption.disk_encryption_set' };
-const existing = (get: string, nameIn: (request: JsonObject) => string) =>
-  existingBefore('disk', Service.disk, get, nameIn);
 const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
 const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;
@@ -24,13 +21,11 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],
     aliases: { ...encryption, size: 'size_gib' },
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
-    before: existing('GetDisk', newDisk),
     settles,
-    goesOn: newDisk,
+    worksOn: newDisk,
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
   disk('list', 'ListDisks', {
-    before: setBefore,
     aliases: { set: 'disk_encryption_set' },
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
@@ -41,7 +36,7 @@ export const diskVerbs: readonly Verb[] = [
     aliases: encryption,
     required: [['set', 'encryption-type']],
     settles,
-    goesOn: ({ name }) => String(name),
+    worksOn: ({ name }) => String(name),
   }),
   disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, required: ['size'], settles }),
   disk('begin-access', 'BeginAccess', {
@@ -55,20 +50,18 @@ export const diskVerbs: readonly Verb[] = [
     targets: [{ word: 'snapshot', kind: 'snapshot', parent: 'parent', idField: 'snapshot_id' }],
     aliases: { ...encryption, disk: 'source_disk' },
     required: ['disk'],
-    before: existing('GetSnapshot', newSnapshot),
     settles: { get: 'GetSnapshot' },
-    goesOn: newSnapshot,
+    worksOn: newSnapshot,
   }),
   snapshot('show', 'GetSnapshot', { targets: oneSnapshot }),
   snapshot('list', 'ListSnapshots', {
-    before: setBefore,
     aliases: { set: 'disk_encryption_set', disk: 'source_disk' },
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
   snapshot('delete', 'DeleteSnapshot', { targets: oneSnapshot }),
 
-  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' }, before: setBefore }),
+  lease('list', 'ListLeases', { aliases: { set: 'disk_encryption_set' } }),
 
   platform('attach-disk', 'AttachDisk', { targets: oneDisk, defaults: { request_id: 'uuid' } }),
   platform('detach-disk', 'DetachDisk', { targets: oneDisk }),

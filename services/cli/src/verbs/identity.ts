@@ -1,8 +1,4 @@
-import type { JsonObject } from '@bufbuild/protobuf';
 import { Service } from '../request/schema.ts';
-import { existingBefore } from './before.ts';
-import { scopeDoubt } from './doubts.ts';
-import { rolesNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('identity', Service.identity, name);
@@ -14,21 +10,16 @@ const role = noun('role');
 const token = noun('token');
 const signingKey = noun('signing-key');
 
-const existing = (get: string, nameIn: (request: JsonObject) => string) =>
-  existingBefore('identity', Service.identity, get, nameIn);
-
 /** What identity is asked. */
 export const identityVerbs: readonly Verb[] = [
   tenant('create', 'CreateTenant', {
     targets: [{ word: 'id', field: 'tenant_id' }],
-    before: existing('GetTenant', ({ tenantId }) => `tenants/${tenantId}`),
   }),
   tenant('show', 'GetTenant', { targets: named('tenant', 'tenant') }),
   tenant('list', 'ListTenants'),
 
   subscription('create', 'CreateSubscription', {
     targets: [{ word: 'id', field: 'subscription_id' }],
-    before: existing('GetSubscription', ({ subscriptionId }) => `subscriptions/${subscriptionId}`),
     defaults: { tenant: 'tenant' },
   }),
   subscription('show', 'GetSubscription', { targets: named('subscription', 'subscription') }),
@@ -39,7 +30,6 @@ export const identityVerbs: readonly Verb[] = [
     required: ['type'],
     // A managed identity is made with the resource it belongs to.
     choices: { type: ['user', 'application'] },
-    before: existing('GetPrincipal', ({ principalId }) => `principals/${principalId}`),
     defaults: { principal_id: 'uuid', tenant: 'tenant' },
   }),
   principal('create-managed-identity', 'CreateManagedIdentity', {
@@ -62,18 +52,17 @@ export const identityVerbs: readonly Verb[] = [
     targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],
   }),
 
-  role('list', 'ListRoles', { note: rolesNote }),
+  role('list', 'ListRoles'),
   role('assign', 'CreateRoleAssignment', {
     targets: [...named('principal', 'principal', 'principal'), ...named('role', 'role', 'role')],
     required: ['scope'],
     defaults: { role_assignment_id: 'uuid' },
-    doubt: scopeDoubt,
   }),
   role('assignment', 'GetRoleAssignment', { targets: named('assignment', 'roleAssignment') }),
   role('assignments', 'ListRoleAssignments'),
   role('unassign', 'DeleteRoleAssignment', {
     targets: named('assignment', 'roleAssignment'),
-    isMadeElsewhere: true,
+    isCustom: true,
   }),
   platform('check-permission', 'CheckPermission', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'action', field: 'action' }],

@@ -1,7 +1,6 @@
 import { Service } from '../request/schema.ts';
-import { datesBefore, existingBefore, grantBefore, revokeBefore } from './before.ts';
-import { lastVersionDoubt } from './doubts.ts';
-import { disabledNote, enabledNote, holdNote, madeNote } from './notes.ts';
+import { addPermissions, keepDates } from './before.ts';
+import { holdNote } from './notes.ts';
 import { policyPrincipals } from './principals.ts';
 import { named, nounOf, type Target, type Verb } from './verb.ts';
 
@@ -35,9 +34,8 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: [{ word: 'id', field: 'vault_id' }],
     required: ['resource-group', 'location'],
     defaults: { resource_group: 'group' },
-    before: existingBefore('key-vault', Service.keyVault, 'GetVault', ({ vaultId }) => `vaults/${vaultId}`),
   }),
-  vault('show', 'GetVault', { targets: oneVault, knows: policyPrincipals }),
+  vault('show', 'GetVault', { targets: oneVault, principals: policyPrincipals }),
   vault('list', 'ListVaults', {
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
@@ -48,13 +46,12 @@ export const keyVaultVerbs: readonly Verb[] = [
     required: ['principal', 'permissions'],
     aliases: { permissions: 'access_policy.key_permissions' },
     switches: { add: 'keeps what the principal might do before; without it that is replaced' },
-    before: grantBefore,
+    before: addPermissions,
   }),
   vault('revoke', 'RemoveAccessPolicy', {
     required: ['principal'],
     // As it is granted, or in short.
     targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
-    before: revokeBefore,
   }),
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
@@ -71,30 +68,26 @@ export const keyVaultVerbs: readonly Verb[] = [
     // To the service 0 is none said, and that a default: whoever types it means something else.
     choices: { key_size_bits: ['2048', '3072', '4096'] },
     defaults: { request_id: 'uuid' },
-    note: madeNote,
   }),
   key('import', 'ImportKey', {
     targets: newKey,
     required: [['pem-file', 'jwk-file']],
     defaults: { request_id: 'uuid' },
-    note: madeNote,
   }),
   key('show', 'GetKey', { targets: oneKey }),
   key('list', 'ListKeys', { targets: named('vault', 'vault', 'parent') }),
   key('version', 'GetKeyVersion', { targets: use }),
   key('versions', 'ListKeyVersions', { targets: named('vault/key', 'key', 'parent') }),
-  key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion', note: enabledNote }),
+  key('enable', 'EnableKey', { targets: use, versionMethod: 'EnableKeyVersion' }),
   key('disable', 'DisableKey', {
     targets: use,
     versionMethod: 'DisableKeyVersion',
-    note: disabledNote,
-    doubt: lastVersionDoubt,
   }),
   key('set-dates', 'SetKeyVersionDates', {
     targets: onlyVersion,
     required: [['not-before', 'expire-time', 'clear']],
     switches: { clear: 'takes away the dates that are not named; without it they stay' },
-    before: datesBefore,
+    before: keepDates,
   }),
   key('set-operations', 'SetKeyOperations', {
     targets: onlyVersion,

@@ -2,44 +2,44 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
 import type { Caller } from '../request/calls.ts';
-import { isObject, methodOf, Service } from '../request/schema.ts';
+import { methodOf, Service } from '../request/schema.ts';
+import { objectsIn } from './before.ts';
 
-/**
- * Who the principals in an answer are, by their full names, as people know them.
- * @param short a name as people type it
- */
-export type Knows = (
+/** Names for the principals in a response, by `principals/{uuid}`. @param short a name as users type it */
+export type PrincipalNames = (
   caller: Pick<Caller, 'call' | 'principal'>,
-  answer: JsonObject,
+  response: JsonObject,
   short: (name: string) => string,
 ) => Promise<ReadonlyMap<string, string>>;
 
-/** As many are asked about: a policy may have a thousand, and a table of them is read by its beginning. */
-const askedMax = 32;
+/** At most so many principals are looked up; a vault may have a thousand. */
+const LOOKUPS_MAX = 32;
 
-/** Those in the access policies of a vault: the caller, the set whose identity one is, or the name it was given. */
-export const policyPrincipals: Knows = async (caller, { accessPolicies }, short) => {
-  const policies = Array.isArray(accessPolicies) ? accessPolicies.filter(isObject) : [];
-  const principals = policies.slice(0, askedMax).map(({ principal }) => String(principal));
-  const known = await Promise.all(principals.map((name) => knownAs(caller, name, short)));
+/** A lookup that takes longer, in milliseconds, leaves the id: the response is there already. */
+const LOOKUP_MS = 2_000;
+
+/** The principals in the access policies of a vault: `me`, `set:<set>` of a set's identity, or the display name. */
+export const policyPrincipals: PrincipalNames = async (caller, { accessPolicies }, short) => {
+  const principals = objectsIn(accessPolicies)
+    .slice(0, LOOKUPS_MAX)
+    .map(({ principal }) => String(principal));
+  const known = await Promise.all(principals.map((name) => displayNameOf(caller, name, short)));
   return new Map(known.flatMap((as, n) => (as === undefined ? [] : [[principals[n] ?? '', as] as const])));
 };
 
-async function knownAs(
+async function displayNameOf(
   { principal: own, call }: Pick<Caller, 'call' | 'principal'>,
   name: string,
   short: (name: string) => string,
 ): Promise<string | undefined> {
   if (name === own) return 'me';
   try {
-    const { owner, displayName, state } = await call('identity', methodOf(Service.identity, 'GetPrincipal'), {
-      name,
-    });
+    const get = methodOf(Service.identity, 'GetPrincipal');
+    const { owner, displayName, state } = await call('identity', get, { name }, { deadlineMs: LOOKUP_MS });
     const as = isText(owner) ? `set:${short(owner)}` : isText(displayName) ? displayName : undefined;
-    // A grant outlives whom it was given to.
-    return state === 'DELETED' ? `${as ?? 'somebody'}, deleted` : as;
+    return state === 'DELETED' ? `${as ?? name}, deleted` : as;
   } catch (error) {
-    // Whoever may not see principals, or one that is gone, has the id.
+    // The caller may not read principals, or identity does not respond: the id is enough.
     if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
     throw error;
   }

@@ -3,22 +3,21 @@ import type { Workload } from '@interlock/rpc';
 import type { NameKind } from '../request/names.ts';
 import type { ServiceName } from '../request/schema.ts';
 import type { Before } from './before.ts';
-import type { Doubt } from './doubts.ts';
-import type { AskedNote } from './notes.ts';
-import type { Knows } from './principals.ts';
+import type { Note } from './notes.ts';
+import type { PrincipalNames } from './principals.ts';
 
-/** What stands on the command line without a flag. */
+/** A positional argument of a command. */
 export type Target =
   /** A name that fills one field. */
   | { readonly word: string; readonly field: string; readonly kind: NameKind; readonly optional?: boolean }
-  /** A name of something new: what stands before its id fills `parent`, the id fills `idField`. */
+  /** The name of a new resource: its parent fills `parent`, its id fills `idField`. */
   | { readonly word: string; readonly kind: NameKind; readonly parent: string; readonly idField: string }
-  /** A name of one of several kinds, told apart by its form: the first that fits. */
+  /** A name of one of several kinds: the first whose form fits. */
   | { readonly word: string; readonly oneOf: readonly NameForm[] }
-  /** A text, taken as it is. */
+  /** A text, used as it is. */
   | { readonly word: string; readonly field: string };
 
-/** What a name of one kind looks like as it is typed, and the field it fills. */
+/** How a name of one kind looks, and the field it fills. */
 export interface NameForm {
   readonly field: string;
   readonly kind: NameKind;
@@ -29,68 +28,57 @@ export interface NameForm {
 export interface Verb {
   readonly noun: string;
   readonly verb: string;
-  /** Who serves it; `any` for what every service serves: then the service is named on the command line. */
+  /** The service that has the RPC; `any` where every service has it: then the command line names one. */
   readonly service: Workload | 'any';
   readonly contract: ServiceName;
   /** Name in the .proto file. */
   readonly method: string;
-  /** The RPC in its place where what is named is one version of a key; its request has the same fields. */
+  /** The RPC for one version of a key; its request has the same fields. */
   readonly versionMethod?: string;
-  /**
-   * The RPC in its place where its target is named more than once: with the names in that field, so many a call at most. Answers
-   * an outcome for each: `refused`, or the resource.
-   */
+  /** The RPC for several targets: their names fill `field`, at most `callMax` per call. It returns an outcome for each. */
   readonly many?: {
     readonly method: string;
     readonly field: string;
     readonly callMax: number;
-    /** A switch of the verb that means, in place of names, all that a list of the group or subscription shows and this says. */
-    readonly all?: { readonly switch: string; readonly list: string; isMeant(resource: JsonObject): boolean };
+    /** A switch in place of names: every resource of the list that `selects` accepts. */
+    readonly all?: { readonly switch: string; readonly list: string; selects(resource: JsonObject): boolean };
   };
-  /** A line for people beside the answer. */
-  readonly note?: AskedNote;
-  /** What is looked at before the request is sent; a whole request (`--body`) is sent as it is. */
+  /** A line for people below the response. */
+  readonly note?: Note;
+  /** Completes the request. Not called for a whole request (`--body`). */
   readonly before?: Before;
-  /** Flags that fill no field, for `before`: what `--help` says of each. */
+  /** Flags that fill no field, with their help. */
   readonly switches?: Readonly<Record<string, string>>;
-  /** Who the principals in the answer are, where that takes a question. */
-  readonly knows?: Knows;
-  /** A line for people that takes a question: about something the service that answered does not know. */
-  readonly doubt?: Doubt;
+  /** Looks up the names of the principals in the response. */
+  readonly principals?: PrincipalNames;
   readonly targets?: readonly Target[];
   /** Flag → field path, beside the flags named like the fields. */
   readonly aliases?: Readonly<Record<string, string>>;
-  /** Kinds of names of fields whose own name does not say it: `parent` of a list. */
+  /** Kinds of names of fields whose own name does not tell it: `parent` of a list. */
   readonly kinds?: Readonly<Record<string, NameKind>>;
-  /**
-   * Flags without which the service would refuse, or do more than was meant, by the names people type; of those in a list, one is enough. What a
-   * target, a body or a default fills counts as given.
-   */
+  /** Flags that the command needs; of those in a list, one is enough. A target, a body or a default counts too. */
   readonly required?: readonly (string | readonly string[])[];
-  /** Values that may be typed, by field, where not all that its type has may: in the form of flags. */
+  /** Allowed values of a field, as flags have them, where the type allows more. */
   readonly choices?: Readonly<Record<string, readonly string[]>>;
-  /** Fields filled when nothing is typed for them. */
+  /** Defaults of fields. */
   readonly defaults?: Readonly<Record<string, 'uuid' | 'group' | 'group-or-subscription' | 'tenant'>>;
-  /** Whether what it answers goes on for a while, so that `--wait` makes sense; how to look at it again. */
+  /** For `--wait`: the RPC that reads the resource, and whether it must run in the end. */
   readonly settles?: { readonly get: string; readonly until?: 'running' };
-  /**
-   * Of a verb that is answered only when its work is done, which may take minutes: the name of what is worked on. A call that is
-   * given up does not end the work, and the same again is answered as the first would have been.
-   */
-  readonly goesOn?: (request: JsonObject) => string;
-  /** Field of the answer that `--output` writes to a file: bytes, or a secret. */
+  /** Of an RPC that responds only when its work is done: the name of the resource. The work continues when the call ends. */
+  readonly worksOn?: ((request: JsonObject) => string) | undefined;
+  /** Field of the response that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
-  /** Of a verb any service answers: whether all are asked where none is named. Lists always are. */
+  /** Whether a verb of every service calls all of them when none is named. Lists always do. */
   readonly asksAll?: boolean;
-  /** Whether its command is made elsewhere, because it takes other words than its request has fields. */
-  readonly isMadeElsewhere?: boolean;
-  /** Whether the verb may be left out after its noun. */
+  /** Whether another module adds the command, because its arguments are not those of the request. */
+  readonly isCustom?: boolean;
+  /** Whether the verb may be omitted after its noun. */
   readonly isDefault?: boolean;
   /** Adds `--as-key-owner` and `--key-owner`, which fill `key_owner_token`. */
   readonly takesKeyOwner?: boolean;
 }
 
-/** Whether it can be told several names, each of one resource that is there; `isStream`: whether its RPC answers a stream. */
+/** Whether a verb takes several names. @param isStream whether its RPC responds with a stream */
 export function takesSeveral({ many, service, targets = [], output }: Verb, isStream: boolean): boolean {
   if (many !== undefined) return true;
   const [only, second] = targets;
