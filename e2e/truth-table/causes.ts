@@ -1,15 +1,4 @@
-/** Why a customer key cannot be used: the words of `interlock.access.v1.KeyAccessReason`. */
-export type LossReason =
-  | 'KEY_DISABLED'
-  | 'KEY_NOT_YET_VALID'
-  | 'KEY_EXPIRED'
-  | 'KEY_DELETED'
-  | 'KEY_PURGED'
-  | 'VAULT_DELETED'
-  | 'ACCESS_DENIED'
-  | 'IDENTITY_DELETED'
-  | 'KEY_VAULT_UNREACHABLE'
-  | 'THROTTLED';
+import type { AccessReason } from '@interlock/access';
 
 /**
  * What a cause does to disks that use the key.
@@ -30,9 +19,9 @@ export interface Cause {
   readonly how: string;
   readonly effect: Effect;
   /** Reason that refused calls, disks and the set give afterwards. */
-  readonly reason: LossReason;
+  readonly reason: AccessReason;
   /** Reason on machines it stopped, where a cause of two steps stopped them at its first. */
-  readonly stopReason?: LossReason;
+  readonly stopReason?: AccessReason;
   readonly back: string;
   /** False where nothing brings the data back. */
   readonly returns: boolean;

@@ -1,4 +1,5 @@
-import { type Cause, type CauseName, causes, type LossReason } from './causes.ts';
+import type { AccessReason } from '@interlock/access';
+import { type Cause, type CauseName, causes } from './causes.ts';
 
 /** What the disks of a machine under the key are; `mixed`: a Premium SSD and an ultra disk, both under it. */
 export const diskClasses = ['Premium SSD', 'Premium SSD v2', 'Standard SSD', 'Standard HDD', 'Ultra', 'mixed'] as const;
@@ -29,18 +30,18 @@ export interface Expectation {
   /** Power state; `NONE` where there is no such machine. */
   readonly end: 'RUNNING' | 'STOPPED' | 'DEALLOCATED' | 'NONE';
   /** How a create or an attach that was under way is answered; `none` where none was. */
-  readonly answer: 'done' | LossReason | 'none';
+  readonly answer: 'done' | AccessReason | 'none';
   /** Why the platform stopped it; `none` where it did not. */
-  readonly stopReason: LossReason | 'none';
+  readonly stopReason: AccessReason | 'none';
   /** Reads and writes with what its guest was given last; `none` where it never had one. */
   readonly io: 'continues' | 'refused' | 'none';
   /** Its disks under the key; `NONE` where they were never made. */
   readonly disks: 'AVAILABLE' | 'UNAVAILABLE' | 'LEASE_PINNED' | 'NONE';
-  readonly diskReason: LossReason | 'none';
+  readonly diskReason: AccessReason | 'none';
   /** Whether the set shows its key as lost, and why. */
-  readonly set: LossReason | 'none';
+  readonly set: AccessReason | 'none';
   /** How StartVirtualMachine ends; where the machine runs, once it is deallocated. `NOT_FOUND`: there is none. */
-  readonly start: 'runs' | 'NOT_FOUND' | LossReason;
+  readonly start: 'runs' | 'NOT_FOUND' | AccessReason;
   /** Its data once the key is back; `none` where there never was any. */
   readonly data: 'there' | 'lost' | 'none';
 }

@@ -1,8 +1,9 @@
+import { accessReasons } from '@interlock/access';
 import type { RecordedEvent } from '@interlock/event-store';
 import type { Workload } from '@interlock/rpc';
 import { traceIdOf } from '@interlock/runtime';
 import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
-import { type KeyLoss, lossReasons } from '../../../services/compute/src/vm/machine.ts';
+import type { KeyLoss } from '../../../services/compute/src/vm/machine.ts';
 import type { DiskTruth } from '../model/disks.ts';
 import type { Disturbances } from '../model/disturbances.ts';
 import type { LossTruth } from '../model/losses.ts';
@@ -120,7 +121,7 @@ export class MachineJudge {
     const { log, truth, disturbances, bounds } = this.#parts;
     const { reason, keyVersion, set, since } = loss;
     const expected = `${machine.name} is not stopped for ${reason} of ${keyVersion}`;
-    if (!lossReasons.includes(reason) || set === '' || keyVersion === '' || since <= 0) {
+    if (!accessReasons.includes(reason) || set === '' || keyVersion === '' || since <= 0) {
       log.violate('G10', 'a stop names reason, set, key version and time', JSON.stringify(loss));
     }
     const disk = machine.disks.get(loss.disk);

@@ -1,10 +1,11 @@
-import type { CauseName, LossReason } from '../../truth-table/causes.ts';
+import type { AccessReason } from '@interlock/access';
+import type { CauseName } from '../../truth-table/causes.ts';
 
 /** One way to lose a key and get it back, with a few machines that ran. */
 export interface TimedLoss {
   readonly cause: CauseName;
   /** The reason their stop must have. */
-  readonly reason: LossReason;
+  readonly reason: AccessReason;
   readonly machines: readonly TimedMachine[];
 }
 

@@ -82,10 +82,10 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a rate limit is taken for a refusal',
     guarantee: 'G3',
-    file: 'services/disk/src/host/keys/key-reasons.ts',
-    find: "error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED'\n    ? lossReasonNamed(error.reason)",
+    file: 'libs/access/src/refusals.ts',
+    find: "error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED'\n    ? (lossReasonOf(error.reason)",
     replace:
-      "error instanceof Rejection && error.code !== 'UNAUTHENTICATED'\n    ? error.reason === 'THROTTLED'\n      ? 'ACCESS_DENIED'\n      : lossReasonNamed(error.reason)",
+      "error instanceof Rejection && error.code !== 'UNAUTHENTICATED'\n    ? error.reason === 'THROTTLED'\n      ? 'ACCESS_DENIED'\n      : (lossReasonOf(error.reason)",
   },
   {
     name: 'machines are stopped for their ultra disks',

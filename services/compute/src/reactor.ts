@@ -1,3 +1,4 @@
+import { accessReasonOf, FINAL_EPOCH } from '@interlock/access';
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { EventStore } from '@interlock/event-store';
@@ -8,8 +9,6 @@ import type { KeyReturns } from './losses/key-returns.ts';
 import type { KeyStops } from './losses/key-stops.ts';
 import type { Losses } from './losses/losses.ts';
 import type { SetOptions } from './losses/set-options.ts';
-import { FINAL_EPOCH } from './vm/loss-words.ts';
-import { lossReasonOf } from './vm/machine.ts';
 
 /**
  * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown
@@ -29,7 +28,7 @@ export const setReactor = (parts: {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessLost') throw misfit(fact.type);
       const { set, keyVersion, accessEpoch, since, partial: isPartial, principal, traceId } = event.value;
-      const reason = lossReasonOf(event.value.reason);
+      const reason = accessReasonOf(event.value.reason);
       if (!reason) throw new Error(`a loss must have a reason, not ${event.value.reason}`);
       trace.getActiveSpan()?.setAttributes({
         [DomainAttribute.diskEncryptionSet]: set,

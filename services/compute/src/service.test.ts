@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { after, before, beforeEach, test } from 'node:test';
+import type { AccessReason } from '@interlock/access';
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { RpcFailure } from '@interlock/rpc';
 import { openLosses } from './losses/losses.ts';
 import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
 import { keyVersionOf, location } from './testing/test-disk-service.ts';
-import type { LossReason, Sku } from './vm/machine.ts';
+import type { Sku } from './vm/machine.ts';
 
 type CreateRequest = Parameters<TestCloud['compute']['createVirtualMachine']>[0];
 
@@ -45,7 +46,7 @@ const runningVm = async (...skus: readonly (readonly [Sku, string])[]) => {
   await inPower(name, 'RUNNING');
   return { name, disks };
 };
-const lose = async (set: string, reason: LossReason = 'KEY_DISABLED', cause = {}) => {
+const lose = async (set: string, reason: AccessReason = 'KEY_DISABLED', cause = {}) => {
   const keyVersion = keyVersionOf(set);
   const accessEpoch = world.disks.lose(set, keyVersion, reason);
   const value = { set, keyVersion, reason, accessEpoch, since: new Date(), partial: false };

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -9,7 +10,6 @@ import { reactions } from './reactor.ts';
 import { create } from './set/decider.ts';
 import { assignKey } from './set/key-change.ts';
 import { changeOptions } from './set/options.ts';
-import { FINAL_EPOCH } from './set/reasons.ts';
 import { versionOf } from './testing/test-neighbours.ts';
 import {
   founding,

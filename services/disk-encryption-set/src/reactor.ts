@@ -1,3 +1,4 @@
+import { FINAL_EPOCH, type LossReason } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -9,7 +10,6 @@ import { loseKey, questionKey } from './set/access.ts';
 import type { SetEvent } from './set/events.ts';
 import { noticeNewer } from './set/key-change.ts';
 import { ofKey, ofPrincipal, ofVault, ofVersion, type Reach, reachedVersions } from './set/reach.ts';
-import { FINAL_EPOCH, type LossReason } from './set/reasons.ts';
 import type { DiskEncryptionSet } from './set/state.ts';
 
 /** The facts of key-vault that can change access to a key, or which version is the newest. */

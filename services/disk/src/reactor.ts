@@ -1,9 +1,9 @@
+import { lossReasonOf } from '@interlock/access';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
 import type { KeyAccess } from './host/keys/key-access.ts';
-import { lossReasonNamed } from './host/keys/key-reasons.ts';
 import type { Leases } from './host/keys/leases.ts';
 import type { LossTable } from './host/keys/set-losses.ts';
 import type { SetOptions } from './host/keys/set-options.ts';
@@ -27,7 +27,7 @@ export const reactions = (parts: {
       const { event } = eventOf(fact);
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
       const { set, keyVersion, reason: name, accessEpoch, since, principal, traceId } = event.value;
-      const reason = lossReasonNamed(name);
+      const reason = lossReasonOf(name);
       // An outage is no loss here: each lease runs to its end, and this host looks for itself.
       if (!reason) return NO_EFFECT;
       const loss = {

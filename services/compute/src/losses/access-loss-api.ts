@@ -1,10 +1,10 @@
+import { type AccessReason, accessReasonOf } from '@interlock/access';
 import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { isNumbered } from '../vm/key-loss.ts';
-import { type LossReason, lossReasonOf } from '../vm/machine.ts';
 import { TimedOut } from '../work/disks.ts';
 import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
@@ -65,8 +65,8 @@ export const accessLossApi = (parts: {
 });
 
 /** @throws Rejection INVALID_ARGUMENT REASON_MISSING, REASON_NOT_A_LOSS */
-const lossOf = ({ reason: word }: ReportAccessLostRequest): LossReason => {
-  const reason = lossReasonOf(word);
+const lossOf = ({ reason: word }: ReportAccessLostRequest): AccessReason => {
+  const reason = accessReasonOf(word);
   if (!reason) {
     throw new Rejection('INVALID_ARGUMENT', 'REASON_MISSING', 'reason must say why the key version was refused', {
       field: 'reason',

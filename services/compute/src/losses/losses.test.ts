@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { FINAL_EPOCH } from '../vm/loss-words.ts';
 import { lossOf } from '../vm/test-machine.ts';
 import { openLosses } from './losses.ts';
 

@@ -1,8 +1,8 @@
+import { concerns, FINAL_EPOCH } from '@interlock/access';
 import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
 import { isStoppedByLoss } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
-import { isOlder, type SetLoss } from '../vm/key-loss.ts';
-import { FINAL_EPOCH } from '../vm/loss-words.ts';
+import type { SetLoss } from '../vm/key-loss.ts';
 
 /** A loss with what began it, so that a stop that comes later still names its cause. */
 export interface KnownLoss extends SetLoss {
@@ -149,7 +149,7 @@ export const openLosses = (store: EventStore): Losses => {
         const losses = known.get(name) ?? (await ofVersion(disk.set, disk.keyVersion));
         known.set(name, losses);
         const missed = losses.find(
-          ({ key, row }) => isOlder(disk, row) && !(row.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
+          ({ key, row }) => concerns(row, disk) && !(row.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
         );
         if (missed) return missed.row;
       }

@@ -1,11 +1,12 @@
+import { type AccessReason, accessReasonOf, concerns } from '@interlock/access';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Driver } from '../guests/driver.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
-import { isOlder, type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
-import { type KeyLoss, type LossReason, lossReasonOf } from '../vm/machine.ts';
+import { type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
+import type { KeyLoss } from '../vm/machine.ts';
 import type { Vm } from '../vm/state.ts';
 import { type Disks, limiter, type Patience } from '../work/disks.ts';
 import { keyStopWork } from './key-stops.ts';
@@ -91,9 +92,9 @@ export const lostDisks = (parts: {
       const keyVersion = found.keyVersion || believed;
       // Told before by its own name, the loss has a number and a cause that a disk does not know. One from before the
       // disk was opened is another loss, also where its return has not been heard of yet.
-      const unwrap = { accessEpoch, ...(principal === undefined ? {} : { principal }) };
+      const unwrap = { accessEpoch, principal };
       const told = (await losses.of(set, keyVersion)).find(
-        (known) => known.reason === reason && !known.isOver && isOlder(unwrap, known),
+        (known) => known.reason === reason && !known.isOver && concerns(known, unwrap),
       );
       cause ??= told?.cause;
       const loss: KeyLoss = {
@@ -146,7 +147,7 @@ export const lostDisks = (parts: {
  * Why a disk has no data, as its host says; `undefined` while it has. A vault that throttles has decided nothing, and one
  * that gives no answer is told as the reason once the host's grace is over.
  */
-export const reasonOf = ({ availability, unavailableReason }: Disk): LossReason | undefined => {
-  const reason = lossReasonOf(unavailableReason);
+export const reasonOf = ({ availability, unavailableReason }: Disk): AccessReason | undefined => {
+  const reason = accessReasonOf(unavailableReason);
   return availability === 'UNAVAILABLE' && reason !== 'THROTTLED' ? reason : undefined;
 };

@@ -1,3 +1,4 @@
+import { type AccessReason, statusOf } from '@interlock/access';
 import {
   type CloseDiskRequest,
   OpenDiskRequest,
@@ -8,8 +9,7 @@ import { type Disk, Disk as DiskMessage } from '@interlock/contracts/interlock/d
 import { Rejection } from '@interlock/event-store';
 import { type BoundService, type Implementation, service, settleItems } from '@interlock/rpc';
 import { logger, systemClock } from '@interlock/runtime';
-import { statusOf } from '../vm/loss-words.ts';
-import type { LossReason, Sku } from '../vm/machine.ts';
+import type { Sku } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
 
 /** A disk of the fake service. */
@@ -27,7 +27,7 @@ export interface FakeDisk {
   /** Version of its stream; rises with every change of its key. */
   version: number;
   availability: Disk['availability'];
-  unavailableReason: LossReason | undefined;
+  unavailableReason: AccessReason | undefined;
   createdAt: number;
   /** Of this disk alone: the next one of its name has another. */
   uniqueId: string;
@@ -47,9 +47,9 @@ export interface FakeDiskService {
   beforeAnswer: ((call: string) => Promise<void>) | undefined;
   add(name: string, about: { sku?: Sku; set?: string; keyVersion?: string }): string;
   /** Takes a key version from a set. @returns the number of the loss */
-  lose(set: string, keyVersion: string, reason?: LossReason): number;
+  lose(set: string, keyVersion: string, reason?: AccessReason): number;
   /** What the host shows of the disks under a version: no data for that reason, or data again. */
-  show(set: string, keyVersion: string, reason: LossReason | undefined): void;
+  show(set: string, keyVersion: string, reason: AccessReason | undefined): void;
   /** Gives it back. @returns the number at which the vault says yes again */
   restore(set: string, keyVersion: string): number;
 }
@@ -60,7 +60,7 @@ const silent = logger({ service: 'disk', clock: systemClock, write: () => {} });
 
 export const fakeDiskService = (now: () => number): FakeDiskService => {
   const disks = new Map<string, FakeDisk>();
-  const lost = new Map<string, LossReason>();
+  const lost = new Map<string, AccessReason>();
   const calls: string[] = [];
   let epoch = 100;
   let made = 0;

@@ -1,6 +1,7 @@
+import type { AccessReason } from '@interlock/access';
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Clock, Random } from '@interlock/runtime';
-import type { LossReason, Sku } from '../vm/machine.ts';
+import type { Sku } from '../vm/machine.ts';
 import { type TestCloud, until } from './test-cloud.ts';
 import { keyVersionOf, location } from './test-disk-service.ts';
 
@@ -43,7 +44,7 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       return { name, disks: dataDisks };
     },
     /** The vault takes a key away and sets tell so. @returns the number of the loss */
-    async lose(set: string, reason: LossReason = 'KEY_DISABLED'): Promise<number> {
+    async lose(set: string, reason: AccessReason = 'KEY_DISABLED'): Promise<number> {
       const keyVersion = keyVersionOf(set);
       const accessEpoch = disks.lose(set, keyVersion, reason);
       const value = { set, keyVersion, reason, accessEpoch, since: new Date(clock.now()), partial: false };
@@ -58,7 +59,7 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch } });
     },
     /** What a disk host reports of a version of a set. */
-    report: (set: string, reason: LossReason, accessEpoch = 0) =>
+    report: (set: string, reason: AccessReason, accessEpoch = 0) =>
       world.computeAs('disk').reportAccessLost({
         diskHost: 'h1',
         diskEncryptionSet: set,

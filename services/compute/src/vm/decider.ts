@@ -1,8 +1,8 @@
+import { isOutage } from '@interlock/access';
 import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { closed, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { AccessEvent, DisksEvent, OpenedDisk, VmEvent } from './events.ts';
-import { isOutage } from './loss-words.ts';
 import type { KeyLoss, VmDisk } from './machine.ts';
 import {
   afterDetaching,

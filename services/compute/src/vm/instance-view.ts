@@ -1,3 +1,4 @@
+import { type AccessReason, accessReasonOf, messageOf } from '@interlock/access';
 import {
   type DiskInstanceView,
   InstanceStatus,
@@ -7,14 +8,13 @@ import {
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { GuestEnd } from '../guests/driver.ts';
-import { lossMessage } from './loss-words.ts';
-import { type Failure, type KeyLoss, type LossReason, lossReasonOf } from './machine.ts';
+import type { Failure, KeyLoss } from './machine.ts';
 import type { Vm } from './state.ts';
 import { stopCauseOf } from './state.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
 
 /** Codes clients of public clouds match on, where there are public ones; `KeyVault…` of our own elsewhere. */
-const codes: Readonly<Record<LossReason, string>> = {
+const codes: Readonly<Record<AccessReason, string>> = {
   KEY_DISABLED: 'KeyVaultKeyNotEnabled',
   KEY_NOT_YET_VALID: 'KeyVaultKeyNotYetValid',
   KEY_EXPIRED: 'KeyVaultAccessForbidden',
@@ -52,7 +52,7 @@ export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] 
 const whyOff = (vm: ReturnType<typeof shown>): string => {
   if (vm.status !== 'active') return '';
   const cause = vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
-  if (cause?.kind === 'keyLoss') return lossMessage(cause.loss);
+  if (cause?.kind === 'keyLoss') return messageOf(cause.loss);
   return cause?.kind === 'guestEnded' ? endMessages[cause.end] : '';
 };
 
@@ -78,7 +78,7 @@ const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {
 };
 
 const codeOf = ({ code }: Failure): string => {
-  const reason = lossReasonOf(code);
+  const reason = accessReasonOf(code);
   return reason === undefined ? code : codes[reason];
 };
 
@@ -93,7 +93,7 @@ const diskView = (
 
 const diskStatus = (loss: KeyLoss | undefined, isRunning: boolean, createdAt: Instant): InstanceStatus => {
   if (loss === undefined) return status('ProvisioningState/succeeded', 'INFO', 'Provisioning succeeded', createdAt);
-  const message = lossMessage(loss);
+  const message = messageOf(loss);
   if (isRunning) {
     // It serves reads and writes: nothing has failed, and something will.
     const held = `It keeps its data while the machine runs; the next start of the machine fails. ${message}`;

@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
 import { applyKeyLoss, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
-import { FINAL_EPOCH } from './loss-words.ts';
 import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
 import { stoppingLossOf } from './state.ts';

@@ -1,8 +1,8 @@
+import { concerns, FINAL_EPOCH, isOutage, messageOf, statusOf } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import { isPinned, isStoppedByLoss } from './disk-state.ts';
 import type { VmEvent } from './events.ts';
 import { heldByKey } from './key-return.ts';
-import { FINAL_EPOCH, isOutage, lossMessage, statusOf } from './loss-words.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
 import { isOnOrStarting, type Machine, type Vm } from './state.ts';
 
@@ -125,7 +125,7 @@ export const explainOutage =
     if (vm.status !== 'active' || isOutage(loss.reason)) return [];
     const disks = vm.blocked
       .filter(({ reason, set, keyVersion }) => isOutage(reason) && set === loss.set && keyVersion === loss.keyVersion)
-      .filter(({ disk }) => !isNumbered(loss) || isOlder({ accessEpoch: epochOf(vm, disk) }, loss))
+      .filter(({ disk }) => !isNumbered(loss) || concerns(loss, { accessEpoch: epochOf(vm, disk) }))
       .map(({ disk }) => disk);
     return disks.length === 0 ? [] : [{ type: 'OutageExplained', loss, disks, at }];
   };
@@ -156,19 +156,7 @@ const isConcerned = (disk: VmDisk, terms: LossTerms): boolean => isStoppedByLoss
 
 /** Open with data that was unwrapped before the loss. */
 const isLost = (disk: VmDisk, { loss, isUnder }: Pick<LossTerms, 'loss' | 'isUnder'>): boolean =>
-  disk.access === 'open' && disk.set === loss.set && isOlder(disk, loss) && (isUnder === undefined || isUnder(disk));
-
-/**
- * Whether a loss came after an unwrap. The end of an identity is above every number, and comes after nothing that was
- * unwrapped as another one, however late it is heard.
- */
-export const isOlder = (
-  { accessEpoch, principal }: Pick<VmDisk, 'accessEpoch' | 'principal'>,
-  loss: Pick<SetLoss, 'accessEpoch' | 'principal'>,
-): boolean => {
-  const isOfOther = loss.principal !== undefined && principal !== undefined && loss.principal !== principal;
-  return !isOfOther && accessEpoch < loss.accessEpoch;
-};
+  disk.access === 'open' && disk.set === loss.set && concerns(loss, disk) && (isUnder === undefined || isUnder(disk));
 
 /**
  * Whether unwraps can be compared with a loss: it is an event of the vault. An outage is none, and the end of an identity
@@ -184,7 +172,7 @@ const preemptedBy = ({ power: { work } }: Machine, loss: KeyLoss, at: number): F
     operationId: work.id,
     status: statusOf(loss.reason),
     code: loss.reason,
-    message: lossMessage(loss),
+    message: messageOf(loss),
     loss,
     at,
   };

@@ -1,6 +1,6 @@
+import { FINAL_EPOCH, isOutage } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { VmEvent } from './events.ts';
-import { FINAL_EPOCH, isOutage } from './loss-words.ts';
 import type { KeyLoss, VmDisk, Work } from './machine.ts';
 import { type DiskKey, diskKeyChanged } from './progress.ts';
 import type { Machine, StopCause, Vm } from './state.ts';

@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { AccessReason } from '@interlock/access';
 import fc from 'fast-check';
 import { evolve } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import { applyKeyLoss, explainOutage, type SeenLost, type SetLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
-import type { LossReason } from './machine.ts';
 import { start } from './operations.ts';
 import { disksOpened, guestStarted, guestStopped, startFailed } from './progress.ts';
 import { stoppingLossOf, type Vm } from './state.ts';
@@ -26,7 +26,7 @@ const createWorld = () => {
   let vm: Vm = fold(running([os, data], 1));
   let epoch = 1;
   let attachEpoch = 1;
-  let reason: LossReason | undefined;
+  let reason: AccessReason | undefined;
   let isCutOff = false;
   const losses: SetLoss[] = [];
   const remembered: SetLoss[] = [];
@@ -52,7 +52,7 @@ const createWorld = () => {
     if (events.some(({ type }) => type === 'VmStopping')) assert.ok(seen < loss.accessEpoch);
     stop(events, `loss ${loss.accessEpoch}`);
   };
-  const seenNow = (): LossReason | undefined => reason ?? (isCutOff ? 'KEY_VAULT_UNREACHABLE' : undefined);
+  const seenNow = (): AccessReason | undefined => reason ?? (isCutOff ? 'KEY_VAULT_UNREACHABLE' : undefined);
   const act = (look: SeenLost): void => {
     const before = opened();
     const events = stopForLostDisks([look], { work: work('keyStop', 'k'), isInstant: false })(vm);

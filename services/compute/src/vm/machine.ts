@@ -1,31 +1,13 @@
+import type { AccessReason } from '@interlock/access';
 import type { RejectionCode } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 
 /** Class of a disk. */
 export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
 
-/** Why a customer key cannot be used; the words of the published enumeration, in the order of precedence. */
-export const lossReasons = [
-  'KEY_DISABLED',
-  'KEY_NOT_YET_VALID',
-  'KEY_EXPIRED',
-  'KEY_DELETED',
-  'KEY_PURGED',
-  'KEY_VERSION_NOT_FOUND',
-  'VAULT_DELETED',
-  'ACCESS_DENIED',
-  'IDENTITY_DELETED',
-  'KEY_VAULT_UNREACHABLE',
-  'THROTTLED',
-] as const;
-export type LossReason = (typeof lossReasons)[number];
-
-/** That word as a reason; `undefined` for any other word. */
-export const lossReasonOf = (word: string): LossReason | undefined => lossReasons.find((reason) => reason === word);
-
 /** A key in the way of a disk. */
 export interface KeyLoss {
-  readonly reason: LossReason;
+  readonly reason: AccessReason;
   readonly disk: string;
   readonly set: string;
   readonly keyVersion: string;
@@ -44,7 +26,7 @@ export interface Failure {
   readonly operationId: string;
   /** How a caller who waits for it is refused. */
   readonly status: RejectionCode;
-  /** A `LossReason`, or another reason in capitals. */
+  /** An `AccessReason`, or another reason in capitals. */
   readonly code: string;
   readonly message: string;
   readonly loss?: KeyLoss;

@@ -1,7 +1,7 @@
+import { accessReasonOf, isOutage, messageOf, refusalFacts, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { isOutage, lossMessage, statusOf } from '../vm/loss-words.ts';
-import { type Failure, type KeyLoss, lossReasonOf, type Work } from '../vm/machine.ts';
+import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 import { TimedOut } from './disks.ts';
 
 /** Which disk a refusal is about, as far as compute knows. */
@@ -14,17 +14,18 @@ export interface AskedDisk {
 /** The lost key behind a refusal of the disk service; `undefined` when it was refused for another reason. */
 export const lossBehind = (error: unknown, asked: AskedDisk, at: Instant): KeyLoss | undefined => {
   const rejection = rejectionIn(error);
-  const reason = rejection && lossReasonOf(rejection.reason);
+  const reason = rejection && accessReasonOf(rejection.reason);
   if (!rejection || !reason) return undefined;
   const { metadata } = rejection;
+  const { accessEpoch = 0, since = at, traceId = '' } = refusalFacts(rejection);
   return {
     reason,
     disk: asked.disk,
     set: metadata.disk_encryption_set || asked.set,
     keyVersion: metadata.key_version || asked.keyVersion,
-    since: instantOf(metadata.since) ?? at,
-    traceId: metadata.trace_id ?? '',
-    accessEpoch: Number(metadata.access_epoch ?? 0) || 0,
+    since,
+    traceId,
+    accessEpoch,
   };
 };
 
@@ -35,7 +36,7 @@ export const lossBehind = (error: unknown, asked: AskedDisk, at: Instant): KeyLo
 export const failureOf = (error: unknown, loss: KeyLoss | undefined, work: Work, vm: string, at: Instant): Failure => {
   const common = { operation: work.kind, operationId: work.id, at };
   if (loss && !(error instanceof TimedOut && !isOutage(loss.reason))) {
-    return { ...common, status: statusOf(loss.reason), code: loss.reason, message: lossMessage(loss), loss };
+    return { ...common, status: statusOf(loss.reason), code: loss.reason, message: messageOf(loss), loss };
   }
   if (error instanceof TimedOut) {
     return {
@@ -76,11 +77,4 @@ export const refusalOf = (failure: Failure, vm: string): Rejection => {
 const rejectionIn = (error: unknown): Rejection | undefined => {
   if (error instanceof Rejection) return error;
   return error instanceof TimedOut && error.cause instanceof Rejection ? error.cause : undefined;
-};
-
-/** A time of error metadata: ISO 8601 or milliseconds. */
-const instantOf = (text: string | undefined): Instant | undefined => {
-  if (!text) return undefined;
-  const at = /^\d+$/.test(text) ? Number(text) : Date.parse(text);
-  return Number.isFinite(at) ? at : undefined;
 };

@@ -1,3 +1,4 @@
+import { isOutage } from '@interlock/access';
 import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { NoteMismatches } from '../guests/content-mismatches.ts';
@@ -10,7 +11,6 @@ import { type LostDisks, reasonOf } from '../losses/lost-disks.ts';
 import type { nextStarts } from '../losses/next-starts.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
-import { isOutage } from '../vm/loss-words.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import { guestEnded } from '../vm/progress.ts';
 import { isOnOrStarting, type Machine, type Vm } from '../vm/state.ts';

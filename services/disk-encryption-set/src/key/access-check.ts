@@ -1,7 +1,7 @@
+import { FINAL_EPOCH } from '@interlock/access';
 import type { Cause } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { answeredTo, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
-import { FINAL_EPOCH } from '../set/reasons.ts';
 import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from '../set/state.ts';
 import type { SetParts } from '../sets.ts';
 import { type AccessAnswer, askAccess } from './key-access.ts';

@@ -1,8 +1,7 @@
+import { FINAL_EPOCH, type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { Disks } from '../neighbours.ts';
-import { FINAL_EPOCH, type LossReason, lossReasonNamed } from '../set/reasons.ts';
-import { isOutage } from '../upkeep/outages.ts';
 
 /** Who is asked for, and about which version. */
 export interface AccessQuestion {
@@ -46,15 +45,14 @@ export const askAccess = async (disks: Disks, question: AccessQuestion): Promise
     );
     return { granted: true, epoch: accessEpoch };
   } catch (error) {
-    const reason = definiteReason(error);
+    const reason = lossReasonIn(error);
     if (!(error instanceof Rejection) || reason === undefined) throw error;
-    const { access_epoch: epoch = '', since = '', trace_id: traceId = '' } = error.metadata;
-    const sinceAt = Date.parse(since);
+    const { accessEpoch, since, traceId = '' } = refusalFacts(error);
     return {
       granted: false,
       reason,
-      epoch: reason === 'IDENTITY_DELETED' ? FINAL_EPOCH : /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
-      since: Number.isNaN(sinceAt) ? undefined : sinceAt,
+      epoch: reason === 'IDENTITY_DELETED' ? FINAL_EPOCH : accessEpoch,
+      since,
       traceId,
       rejection: error,
     };
@@ -75,7 +73,3 @@ const noIdentity = (set: string): AccessAnswer => ({
     { disk_encryption_set: set },
   ),
 });
-
-/** The reason of a refusal that a service decided; undefined for an outage, a throttled call or anything else. */
-export const definiteReason = (error: unknown): LossReason | undefined =>
-  error instanceof Rejection && !isOutage(error) ? lossReasonNamed(error.reason) : undefined;

@@ -1,12 +1,11 @@
+import { type LossReason, lossReasonIn } from '@interlock/access';
 import type {
   EncryptedResource,
   ListEncryptedResourcesResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { itemError, type RpcFailure } from '@interlock/rpc';
-import { definiteReason } from '../key/key-access.ts';
 import { finishRotation, isMoving, progressRotation, waitForKey } from '../set/key-change.ts';
-import type { LossReason } from '../set/reasons.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { isOutage } from '../upkeep/outages.ts';
 
@@ -223,7 +222,7 @@ const note = (pass: Pass, resource: EncryptedResource, error: Rejection | RpcFai
  * refusal of a version that this move does not involve: after an interrupted move a disk is ahead of what was listed of it.
  */
 const noteObstacle = (pass: Pass, resource: EncryptedResource, error: Rejection, move: Move): void => {
-  const reason = definiteReason(error);
+  const reason = lossReasonIn(error);
   const keyVersion = error.metadata.key_version || resource.keyVersion;
   if (reason !== undefined) {
     const isOfAll = keyVersion === resource.keyVersion || keyVersion === move.keyVersion;

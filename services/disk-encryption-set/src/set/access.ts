@@ -1,6 +1,6 @@
+import { FINAL_EPOCH, type LossReason, precedingReason } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { SetEvent } from './events.ts';
-import { FINAL_EPOCH, type LossReason, moreTelling } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type Question } from './state.ts';
 
 /** That access to a key version ended. */
@@ -29,7 +29,7 @@ export const loseKey =
     // What was refused to an identity that is gone is refused to nobody, and no later fact would say that it is over.
     const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
     const isAdded = isHeard && !isMoot;
-    const reason = isAdded ? moreTelling(known.reason, loss.reason) : loss.reason;
+    const reason = isAdded ? precedingReason(known.reason, loss.reason) : loss.reason;
     // The same loss under a new number, as of an expiry that is set again: access has been away all the time.
     const isGoingOn =
       known?.state === 'lost' && known.reason === reason && set.questions[loss.keyVersion] === undefined;

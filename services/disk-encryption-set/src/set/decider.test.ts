@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH, lossReasons } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../testing/test-neighbours.ts';
@@ -27,7 +28,6 @@ import {
   waitForKey,
 } from './key-change.ts';
 import { changeOptions } from './options.ts';
-import { FINAL_EPOCH, lossReasons } from './reasons.ts';
 import { type DiskEncryptionSet, evolve, initial, type KeyAccess } from './state.ts';
 import { sets } from './streams.ts';
 import { setOnWire } from './wire.ts';

@@ -1,5 +1,5 @@
+import type { LossReason } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
-import type { LossReason } from './reasons.ts';
 
 /** Keys of a set's disks: the customer's alone, or a platform key below it too (CMK-31). */
 export type EncryptionType = 'customer_key' | 'platform_and_customer_keys';

@@ -1,3 +1,4 @@
+import { type LossReason, lossReasonIn } from '@interlock/access';
 import type {
   AssignKeyRequest,
   AssociatedResource_RotationState,
@@ -9,13 +10,12 @@ import type { Cause, Loaded } from '@interlock/event-store';
 import { type Call, expectedVersion, names } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { askAccess, definiteReason } from '../key/key-access.ts';
+import { askAccess } from '../key/key-access.ts';
 import type { ChooseKey } from '../key/key-choice.ts';
 import { ownersWord } from '../key/owners-word.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { activeSet, setNotFound } from './decider.ts';
 import { assignKey, resumeRotation } from './key-change.ts';
-import type { LossReason } from './reasons.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type SetBody } from './state.ts';
 import { setOnWire } from './wire.ts';
 
@@ -129,7 +129,7 @@ const authorizeByOwner = async (
       await ownersWord(parts.keyVault, move, keyOwnerToken, cause);
       isAuthorized = true;
     } catch (error) {
-      if (definiteReason(error) === undefined) throw error;
+      if (lossReasonIn(error) === undefined) throw error;
       refusals.push(error);
     }
   }

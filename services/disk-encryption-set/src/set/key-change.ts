@@ -1,8 +1,8 @@
+import type { LossReason } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import { activeSet } from './decider.ts';
 import type { KeyReference, SetEvent } from './events.ts';
 import { identityChanged } from './identity.ts';
-import type { LossReason } from './reasons.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
 /** The access that a vault granted to an identity. */

@@ -1,7 +1,7 @@
+import type { LossReason } from '@interlock/access';
 import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { Founding, KeyReference, SetEvent, SetOptions } from './events.ts';
-import type { LossReason } from './reasons.ts';
 
 /** Access of the set to a key version. A version without one was not checked yet. */
 export type KeyAccess =

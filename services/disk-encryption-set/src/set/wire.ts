@@ -1,3 +1,4 @@
+import type { LossReason } from '@interlock/access';
 import type {
   EncryptionType as WireEncryptionType,
   KeyAccessReason as WireReason,
@@ -12,7 +13,6 @@ import { type Loaded, Rejection } from '@interlock/event-store';
 import { setNotFound } from './decider.ts';
 import type { EncryptionType } from './events.ts';
 import { keyExpiryOnWire } from './options.ts';
-import type { LossReason } from './reasons.ts';
 import { type DiskEncryptionSet, type Following, keyVersionsOf, type Rotation, type SetBody } from './state.ts';
 
 /** Encryption types as the API names them. */

@@ -1,3 +1,4 @@
+import type { LossReason } from '@interlock/access';
 import { type DiskSku, KeyAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { PreviewKeyLossResponse } from '@interlock/contracts/interlock/compute/v1/key_loss_preview.ts';
 import {
@@ -18,7 +19,6 @@ import {
 import { Rejection } from '@interlock/event-store';
 import { itemRefusal, RpcFailure } from '@interlock/rpc';
 import type { Neighbours } from '../neighbours.ts';
-import type { LossReason } from '../set/reasons.ts';
 
 /** A key version of the fake vault; `lost` says why the identity of the set cannot use it. */
 export interface FakeKey {

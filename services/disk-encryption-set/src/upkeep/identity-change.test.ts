@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { FINAL_EPOCH } from '@interlock/access';
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { checkAccess } from '../key/access-check.ts';
@@ -7,7 +8,6 @@ import { reactions } from '../reactor.ts';
 import { loseKey, questionKey } from '../set/access.ts';
 import { completeCreation, startDeletion } from '../set/decider.ts';
 import { removeIdentity, replaceIdentity } from '../set/identity.ts';
-import { FINAL_EPOCH } from '../set/reasons.ts';
 import { versionOf } from '../testing/test-neighbours.ts';
 import { creatingSet, failAtEach, principal, setName, type TestSets, testCause } from '../testing/test-sets.ts';
 import { finishDeletion } from './deletion.ts';

@@ -1,10 +1,11 @@
+import { lossReasonIn } from '@interlock/access';
 import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Sessions } from '../host/data/sessions.ts';
 import type { DiskHeader } from '../host/header/disk-header-format.ts';
 import type { Headers } from '../host/header/genuine-headers.ts';
 import type { DekHolder, Deks, OpenDek } from '../host/keys/deks.ts';
 import type { KeyAccess } from '../host/keys/key-access.ts';
-import { definiteReason, keyLost } from '../host/keys/key-reasons.ts';
+import { keyLost } from '../host/keys/key-reasons.ts';
 import type { KeyGrant } from '../host/keys/lease.ts';
 import type { Volumes } from '../host/volume/volumes.ts';
 import type { CatchUp } from '../moves/catching-up.ts';
@@ -64,7 +65,7 @@ export const openOpening = (parts: {
     try {
       return await deks.unwrap(holder, header, cause);
     } catch (error) {
-      if (definiteReason(error) === undefined) throw error;
+      if (lossReasonIn(error) === undefined) throw error;
       const { sequence } = await headers.current(holder);
       if (sequence === header.sequence) throw error;
       return undefined;

@@ -1,3 +1,4 @@
+import { lossReasonIn } from '@interlock/access';
 import {
   type Category,
   type Cause,
@@ -19,7 +20,6 @@ import type { Headers } from '../host/header/genuine-headers.ts';
 import { replaceHeader, volumeRefOf, wrapRefOf } from '../host/header/headers.ts';
 import type { StoredHeaders } from '../host/header/stored-headers.ts';
 import type { DekHolder } from '../host/keys/deks.ts';
-import { definiteReason } from '../host/keys/key-reasons.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import type { Vault } from '../host/keys/vault.ts';
 import { bytesPerGib, outlastingItsCall, type VolumeMaking } from '../host/volume/volume-making.ts';
@@ -96,7 +96,7 @@ export const openSnapshotCreation = (parts: {
       const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
       return { wrap: { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) }, generation };
     } catch (error) {
-      if (definiteReason(error) === undefined) throw error;
+      if (lossReasonIn(error) === undefined) throw error;
       const source = await headers.current(of.source);
       if (source.dekId !== header.dekId || source.generation !== generation) throw error;
       return { wrap: source.wrap, generation };

@@ -1,3 +1,4 @@
+import { lossReasons, type RefusalFacts, refusalMetadata } from '@interlock/access';
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { principalOf } from '@interlock/rpc';
 import { type Clock, traceIdOf } from '@interlock/runtime';
@@ -10,19 +11,8 @@ import { type VersionId, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin, type Seen } from './origin.ts';
 
-/** Refusals that are an answer about access: the reasons of `KeyAccessReason` that somebody decided, and KV-88. */
-const explainable: ReadonlySet<string> = new Set([
-  'KEY_DISABLED',
-  'KEY_NOT_YET_VALID',
-  'KEY_EXPIRED',
-  'KEY_DELETED',
-  'KEY_PURGED',
-  'KEY_VERSION_NOT_FOUND',
-  'VAULT_DELETED',
-  'ACCESS_DENIED',
-  'IDENTITY_DELETED',
-  'KEY_OPERATION_NOT_ALLOWED',
-]);
+/** Refusals that are an answer about access; KEY_OPERATION_NOT_ALLOWED is one that a disk host reads as ACCESS_DENIED. */
+const explainable: ReadonlySet<string> = new Set([...lossReasons, 'KEY_OPERATION_NOT_ALLOWED']);
 
 /**
  * Judges about a version; a refusal leaves with all a reader needs to act on it (G10): `key_version`, `access_epoch`,
@@ -69,18 +59,20 @@ export const explained = async <Value>(
       {
         ...metadata,
         ...(version === undefined ? { key: id.key } : { key_version: versionName(id.key, version) }),
-        access_epoch: String(Math.max(epoch, origin?.position ?? 0)),
-        ...(origin === undefined ? {} : { since: new Date(origin.since).toISOString() }),
-        ...(origin?.traceparent === undefined ? {} : traceOf(origin.traceparent)),
+        ...refusalMetadata({
+          accessEpoch: Math.max(epoch, origin?.position ?? 0),
+          since: origin?.since,
+          ...traceOf(origin?.traceparent),
+        }),
       },
       { cause: error },
     );
   }
 };
 
-const traceOf = (traceparent: string): Record<string, string> => {
+const traceOf = (traceparent: string | undefined): Pick<RefusalFacts, 'traceId' | 'traceparent'> | undefined => {
   const traceId = traceIdOf(traceparent);
-  return traceId === undefined ? {} : { trace_id: traceId, traceparent };
+  return traceId === undefined ? undefined : { traceId, traceparent };
 };
 
 /** An end met before the timer told it gets its number here: a refusal without one could not be compared with a yes. */

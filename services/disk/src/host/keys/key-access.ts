@@ -1,5 +1,6 @@
+import { isAboutIdentity } from '@interlock/access';
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
-import { isAboutAsker, type LossFacts } from './key-reasons.ts';
+import type { LossFacts } from './key-reasons.ts';
 import { type Asked, endOf, type KeyGrant, type LeaseTerms, type Refused } from './lease.ts';
 
 /**
@@ -211,14 +212,14 @@ export const createKeyAccess = (
       if (isNews) for (const { held } of listeners) held?.(entry.lease.key, grant);
     },
     lost(key, facts, source) {
-      if (source !== 'fact' && isAboutAsker(facts.reason) && hasEnded(key.set, source.principal)) return;
+      if (source !== 'fact' && isAboutIdentity(facts.reason) && hasEnded(key.set, source.principal)) return;
       const entry = entryOf(key);
       order += 1;
       const known = entry.loss;
       // The same no again: what is known of when and why it began stays.
       const isSame = known?.reason === facts.reason && known.accessEpoch === facts.accessEpoch;
       const asked = source === 'fact' ? undefined : source.order;
-      const isAboutKey = known !== undefined && !isAboutAsker(known.reason);
+      const isAboutKey = known !== undefined && !isAboutIdentity(known.reason);
       const isOfAskerAlone = source !== 'fact' && facts.reason === 'IDENTITY_DELETED' && isAboutKey;
       const loss: Known = {
         ...(isSame ? known : facts),

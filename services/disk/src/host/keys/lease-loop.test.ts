@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
+import { lossReasonIn } from '@interlock/access';
 import { Rejection, StoreUnavailable } from '@interlock/event-store';
 import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
 import { logger, seededRandom, usableMs, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { createKeyAccess } from './key-access.ts';
-import { definiteReason, vaultUnreachable } from './key-reasons.ts';
+import { vaultUnreachable } from './key-reasons.ts';
 import type { Asked, KeyGrant } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import { openLeases } from './leases.ts';
@@ -73,7 +74,7 @@ const startLoop = () => {
         const question = keyAccess.ask();
         if (delayMs > 0) await clock.sleep(delayMs);
         const said = answer();
-        if (definiteReason(said) !== undefined)
+        if (lossReasonIn(said) !== undefined)
           keyAccess.lost(key, { ...lossOf(9), reason: 'KEY_DELETED' }, { ...question, principal });
         if (said instanceof Error) throw said;
         keyAccess.granted(key, grantOf(said, question), 'unwrapped');

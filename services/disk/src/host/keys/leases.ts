@@ -1,3 +1,4 @@
+import { lossReasonIn } from '@interlock/access';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import {
@@ -12,7 +13,6 @@ import {
 } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
-import { definiteReason } from './key-reasons.ts';
 import { endOf, type LeaseTerms, nextStep, pacing } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
@@ -203,7 +203,7 @@ export const openLeases = (parts: {
       await user.probe({ allowExpired: false, deadlineMs }, cause);
       return;
     } catch (error) {
-      if (definiteReason(error) !== 'KEY_EXPIRED' || !options.outlivesExpiry(set)) throw error;
+      if (lossReasonIn(error) !== 'KEY_EXPIRED' || !options.outlivesExpiry(set)) throw error;
     }
     // Whoever is silent from here on, it is not the vault.
     entry.silentSinceMs = undefined;
@@ -229,8 +229,8 @@ export const openLeases = (parts: {
       await inSpan(tracer, 'renew lease', { attributes }, () => probe(entry, user, deadlineMs, cause));
       dismissWitness(entry);
     } catch (error) {
-      if (definiteReason(error) !== undefined || isNoWitness(error)) dismissWitness(entry);
-      if (definiteReason(error) !== undefined) return;
+      if (lossReasonIn(error) !== undefined || isNoWitness(error)) dismissWitness(entry);
+      if (lossReasonIn(error) !== undefined) return;
       entry.failures += 1;
       const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
       entry.askAtMs = clock.monotonicMs() + waitMs;

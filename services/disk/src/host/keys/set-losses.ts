@@ -1,6 +1,7 @@
+import { lossReasonOf } from '@interlock/access';
 import { type EventStore, type RowChange, table } from '@interlock/event-store';
 import type { KeyAccess, SetKeyVersion } from './key-access.ts';
-import { type LossFacts, lossReasonNamed } from './key-reasons.ts';
+import type { LossFacts } from './key-reasons.ts';
 
 /** A loss as stored: JSON, so what is not known is left out. */
 interface StoredLoss {
@@ -64,7 +65,7 @@ export const openLossTable = (store: EventStore): LossTable => {
         });
         for (const { key: set, row } of page.items) {
           for (const [keyVersion, { reason: name, ...loss }] of Object.entries(row.losses)) {
-            const reason = lossReasonNamed(name);
+            const reason = lossReasonOf(name);
             if (reason) keyAccess.lost({ set, keyVersion }, { ...loss, reason }, 'fact');
           }
         }

@@ -1,3 +1,4 @@
+import { lossReasonIn, refusalFacts } from '@interlock/access';
 import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { CheckAccessRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
@@ -6,7 +7,7 @@ import { type RpcClient, type TokenSource, tokenSource } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { type Tracer, trace } from '@opentelemetry/api';
 import type { KeyAccess } from './key-access.ts';
-import { definiteReason, type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
+import { type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
 import type { Asked, KeyGrant } from './lease.ts';
 import type { SetOptions } from './set-options.ts';
 import { type BatchingVault, openBatchingVault, type Told, type VaultClient, withFreshToken } from './vault-client.ts';
@@ -107,16 +108,15 @@ export const openVault = (parts: {
 
   /** What a definite no says about the key; undefined for anything else. */
   const lossIn = (error: unknown): LossFacts | undefined => {
-    const reason = definiteReason(error);
+    const reason = lossReasonIn(error);
     if (reason === undefined || !(error instanceof Rejection)) return undefined;
-    const { access_epoch: epoch = '', since = '', traceparent } = error.metadata;
-    const told = Date.parse(since);
+    const { accessEpoch, since = clock.now(), traceId, traceparent } = refusalFacts(error);
     return {
       reason,
-      since: Number.isNaN(told) ? clock.now() : told,
-      traceId: error.metadata.trace_id ?? trace.getActiveSpan()?.spanContext().traceId ?? '',
+      since,
+      traceId: traceId ?? trace.getActiveSpan()?.spanContext().traceId ?? '',
       ...(traceparent === undefined ? {} : { traceparent }),
-      accessEpoch: /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
+      accessEpoch,
     };
   };
 

@@ -1,3 +1,4 @@
+import { lossReasonIn } from '@interlock/access';
 import type { Category, Cause } from '@interlock/event-store';
 import { changed } from '../../disk/decider.ts';
 import { sameEncryption, setOf } from '../../disk/encryption.ts';
@@ -7,7 +8,7 @@ import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { Headers } from '../header/genuine-headers.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
 import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
-import { definiteReason, type KeyUse, keyLost } from '../keys/key-reasons.ts';
+import { type KeyUse, keyLost } from '../keys/key-reasons.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { Volumes } from './volumes.ts';
@@ -125,7 +126,7 @@ export const followKey = (
         try {
           await deks.check(holder, asked, cause);
         } catch (error) {
-          if (definiteReason(error) === undefined || !(await catchUp())) throw error;
+          if (lossReasonIn(error) === undefined || !(await catchUp())) throw error;
         }
       }
       // The yes may be late, and a loss be heard since it was given.

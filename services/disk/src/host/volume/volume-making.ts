@@ -1,3 +1,4 @@
+import { lossReasonIn } from '@interlock/access';
 import { type Cause, CursorConflict, Rejection } from '@interlock/event-store';
 import { runAsCall } from '@interlock/rpc';
 import type { Random } from '@interlock/runtime';
@@ -7,7 +8,7 @@ import type { DiskHeader } from '../header/disk-header-format.ts';
 import { replaceHeader, volumeRefOf, writeFirstHeader } from '../header/headers.ts';
 import { type DekHolder, firstHeader } from '../keys/deks.ts';
 import type { KeyAccess } from '../keys/key-access.ts';
-import { definiteReason, keyLost } from '../keys/key-reasons.ts';
+import { keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { SetKey, SetKeys } from '../keys/set-keys.ts';
 import { writtenRuns } from '../storage/block-store.ts';
@@ -191,7 +192,7 @@ export const openVolumeMaking = (
    * as soon as what there is has moved, and what is being made is not there yet (CMK-89).
    */
   const isOutdated = async (error: unknown, key: SetKey, set: string, cause: Cause): Promise<boolean> => {
-    if (definiteReason(error) === undefined || !(error instanceof Rejection)) return false;
+    if (lossReasonIn(error) === undefined || !(error instanceof Rejection)) return false;
     if (error.metadata.key_version !== key.keyVersion) return false;
     return (await setKeys.inForce(set, cause)).generation > key.generation;
   };

@@ -1,0 +1,16 @@
+export { messageOf, type UnusableKey } from './messages.ts';
+export { concerns, FINAL_EPOCH, type Grant, isSameIdentity, type Loss } from './order.ts';
+export {
+  type AccessReason,
+  accessReasonOf,
+  accessReasons,
+  isAboutIdentity,
+  isOutage,
+  type LossReason,
+  lossReasonOf,
+  lossReasons,
+  type OutageReason,
+  precedingReason,
+  statusOf,
+} from './reasons.ts';
+export { lossReasonIn, type RefusalFacts, refusalFacts, refusalMetadata } from './refusals.ts';
