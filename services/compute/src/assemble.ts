@@ -7,10 +7,10 @@ import { openNoteMismatches } from './guests/content-mismatches.ts';
 import type { Driver } from './guests/driver.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
 import { closings } from './losses/closings.ts';
-import { keyReturns } from './losses/key-returns.ts';
-import { keyStops } from './losses/key-stops.ts';
+import { KeyReturns } from './losses/key-returns.ts';
+import { KeyStops } from './losses/key-stops.ts';
 import { openLosses } from './losses/losses.ts';
-import { lostDisks } from './losses/lost-disks.ts';
+import { LostDisks } from './losses/lost-disks.ts';
 import { nextStarts } from './losses/next-starts.ts';
 import { openSetOptions } from './losses/set-options.ts';
 import { meterStops } from './losses/stop-metrics.ts';
@@ -67,12 +67,12 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const begin = driver.hasGuests ? engine.preempt : engine.kick;
   const closing = closings({ vms, disks, engine, clock, random, log });
   const asked = { vms, disks: askedDisks, driver, losses, clock, random, measure: measureStops };
-  const stops = keyStops({ ...asked, preempt, closing });
+  const stops = new KeyStops({ ...asked, preempt, closing });
   const plan = diskPlanner({ disks: askedDisks, authorize });
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
-  const lost = lostDisks({ ...asked, isOurs, begin });
+  const lost = new LostDisks({ ...asked, isOurs, begin });
   const options = openSetOptions(store);
-  const returns = keyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
+  const returns = new KeyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
   const intervalMs = settings.sweepIntervalMs;
   const sweep = sweeper({
     ...work,

@@ -1,4 +1,4 @@
-import { accessReasonOf, FINAL_EPOCH } from '@interlock/access';
+import { accessReasonOf } from '@interlock/access';
 import { DiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { EventStore } from '@interlock/event-store';
@@ -9,6 +9,7 @@ import type { KeyReturns } from './losses/key-returns.ts';
 import type { KeyStops } from './losses/key-stops.ts';
 import type { Losses } from './losses/losses.ts';
 import type { SetOptions } from './losses/set-options.ts';
+import { endedWith } from './vm/key-return.ts';
 
 /**
  * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown
@@ -47,7 +48,7 @@ export const setReactor = (parts: {
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
       // Of two replicas one may still be at a loss when the other has heard of its end: what it noted is carried back now, or never.
-      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: endedWith(accessEpoch) }, cause);
+      if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: endedWith(loss) }, cause);
       return NO_EFFECT;
     },
     async KeyAccessRestored(fact, { cause }) {
@@ -55,7 +56,7 @@ export const setReactor = (parts: {
       if (event?.$case !== 'keyAccessRestored') throw misfit(fact.type);
       const { set, keyVersion, accessEpoch } = event.value;
       // Stored before machines are looked for: of two keys of a machine that return at once, one sees the other.
-      const rows = await losses.returned(set, keyVersion, accessEpoch);
+      const rows = await losses.rowsForRestored(set, keyVersion, accessEpoch);
       if (rows.length > 0) await store.commit({ rows }, cause);
       await returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
       return NO_EFFECT;
@@ -70,7 +71,7 @@ export const setReactor = (parts: {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'setDeleted') throw misfit(fact.type);
       const { set } = event.value;
-      return { rows: [...(await losses.forgotten(set)), options.forgotten(set)] };
+      return { rows: [...(await losses.rowsForDeleted(set)), options.remove(set)] };
     },
   };
 };
@@ -99,8 +100,5 @@ export const diskReactor = ({ returns }: { readonly returns: KeyReturns }): Hand
     },
   };
 };
-
-/** Which losses are over with one of that number. The end of an identity has none to compare, so no other is over with it. */
-const endedWith = (accessEpoch: number): number => (accessEpoch === FINAL_EPOCH ? -1 : accessEpoch);
 
 const misfit = (type: string): Error => new Error(`the payload of a ${type} is another message`);

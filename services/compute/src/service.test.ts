@@ -607,7 +607,7 @@ test('CMK-39: what a deleted set lost for good does not concern the one made aga
   await world.compute.deleteVirtualMachine({ name: before.name });
   await world.tellOfSet({ $case: 'setDeleted', value: { set } });
   await until(
-    () => openLosses(world.store).forgotten(set),
+    () => openLosses(world.store).rowsForDeleted(set),
     (left) => left.length === 0,
   );
   const after = await runningVm(['PREMIUM_SSD', set]);

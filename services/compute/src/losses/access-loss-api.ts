@@ -4,7 +4,8 @@ import { Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
 import { type Clock, DomainAttribute, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { isNumbered } from '../vm/key-loss.ts';
+import { canBeOrdered, type SetLoss } from '../vm/key-loss.ts';
+import { endedWith } from '../vm/key-return.ts';
 import { TimedOut } from '../work/disks.ts';
 import type { KeyReturns } from './key-returns.ts';
 import type { KeyStops } from './key-stops.ts';
@@ -14,10 +15,10 @@ import type { LostDisks } from './lost-disks.ts';
 /** How long the disk service may take to confirm an outage, in milliseconds; the host repeats its report anyway. */
 const confirmMs = 5_000;
 
-/** What disk hosts report: a vault refused them a key version, or gave no answer for longer than their grace. */
+/** Reports of disk hosts: a vault refused them a key version, or was unreachable for longer than their grace. */
 export const accessLossApi = (parts: {
-  readonly stops: KeyStops;
-  readonly lost: LostDisks;
+  readonly stops: Pick<KeyStops, 'stopFor'>;
+  readonly lost: Pick<LostDisks, 'stopUnder'>;
   readonly losses: Pick<Losses, 'isOver'>;
   readonly returns: Pick<KeyReturns, 'returned'>;
   readonly clock: Clock;
@@ -31,7 +32,7 @@ export const accessLossApi = (parts: {
         field: 'disk_host',
       });
     }
-    const reason = lossOf(request);
+    const reason = reasonOf(request);
     trace.getActiveSpan()?.setAttributes({
       [DomainAttribute.diskEncryptionSet]: set,
       [DomainAttribute.keyVersion]: keyVersion,
@@ -39,44 +40,53 @@ export const accessLossApi = (parts: {
     });
     const traceId = request.traceId || (traceIdOf(cause.traceparent) ?? '');
     const loss = { reason, set, keyVersion, since: since?.getTime() ?? parts.clock.now(), traceId, accessEpoch };
-    // A host speaks for one version: which disks are under it is confirmed before anything is stopped.
-    if (isNumbered(loss)) {
-      const stoppingCount = await parts.stops.stopFor({ loss, isPartial: true }, cause, signal);
-      // The word that the key is back may have overtaken the report: what it stopped is carried back now, or never.
-      if (await parts.losses.isOver(loss)) {
-        await parts.returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
-      }
-      return { stoppingCount };
+    return { stoppingCount: canBeOrdered(loss) ? await stopFor(loss) : await stopWithoutData() };
+
+    /** The host reports one version: the disk service confirms which disks are under it. */
+    async function stopFor(known: SetLoss): Promise<number> {
+      const stopped = await parts.stops.stopFor({ loss: known, isPartial: true }, cause, signal);
+      // Access may have been restored before the report arrived: give back what it stopped now, because nothing else will.
+      if (await parts.losses.isOver(known))
+        await parts.returns.returned({ set, keyVersion, ends: endedWith(known) }, cause);
+      return stopped;
     }
-    const patience = { signal, untilMs: parts.clock.now() + confirmMs };
-    try {
-      const filter = { diskEncryptionSet: set, keyVersion };
-      return { stoppingCount: await parts.lost.stopUnder(filter, { cause, traceId }, patience) };
-    } catch (error) {
-      if (!(error instanceof TimedOut)) throw error;
-      throw new Rejection(
-        'UNAVAILABLE',
-        'DEPENDENCY_UNAVAILABLE',
-        'the disk service did not say which disks are concerned: report again',
-        { service: 'disk' },
-      );
+
+    /** The loss has no number: the disks say which opens it ended. */
+    async function stopWithoutData(): Promise<number> {
+      const patience = { signal, untilMs: parts.clock.now() + confirmMs };
+      try {
+        return await parts.lost.stopUnder({ diskEncryptionSet: set, keyVersion }, { cause, traceId }, patience);
+      } catch (error) {
+        if (!(error instanceof TimedOut)) throw error;
+        throw new Rejection(
+          'UNAVAILABLE',
+          'DEPENDENCY_UNAVAILABLE',
+          `the disk service did not list the disks under ${keyVersion} within ${confirmMs} ms: report again`,
+          { service: 'disk' },
+        );
+      }
     }
   },
 });
 
 /** @throws Rejection INVALID_ARGUMENT REASON_MISSING, REASON_NOT_A_LOSS */
-const lossOf = ({ reason: word }: ReportAccessLostRequest): AccessReason => {
-  const reason = accessReasonOf(word);
+const reasonOf = ({ reason: name }: ReportAccessLostRequest): AccessReason => {
+  const reason = accessReasonOf(name);
   if (!reason) {
-    throw new Rejection('INVALID_ARGUMENT', 'REASON_MISSING', 'reason must say why the key version was refused', {
-      field: 'reason',
-    });
+    throw new Rejection(
+      'INVALID_ARGUMENT',
+      'REASON_MISSING',
+      'reason must be the reason for which the key version was refused, for example KEY_DISABLED',
+      {
+        field: 'reason',
+      },
+    );
   }
   if (reason === 'THROTTLED') {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'REASON_NOT_A_LOSS',
-      'reason: a vault that throttles has decided nothing; report KEY_VAULT_UNREACHABLE once the grace is over',
+      'reason must not be THROTTLED: a vault that throttles has decided nothing. Report KEY_VAULT_UNREACHABLE after the grace',
       { field: 'reason', reason },
     );
   }

@@ -6,34 +6,34 @@ import { type ClosingParts, closeMachines } from '../work/closing.ts';
 import { Interrupted, orInterrupted, TimedOut } from '../work/disks.ts';
 import type { Engine } from '../work/engine.ts';
 
-/** Has the disks of whole fleets closed that were stopped without guests. */
+/** Closes the disks of fleets that stopped without guests. */
 export interface Closings {
-  /** Some machines with disks of these sets may have disks to be closed. Safe to say twice. */
+  /** Machines of this set may have disks to close. A repeat changes nothing. */
   ofSet(set: string): void;
-  /** The same of any machine: more of them have disks to be closed than the engine has room for. */
+  /** Machines of any set may have disks to close: more than the engine has room for. */
   everywhere(): void;
-  /** Does something that goes first: no page is begun meanwhile. */
+  /** Runs work that goes first: no page starts meanwhile. */
   after<Result>(work: () => Promise<Result>): Promise<Result>;
-  /** Works until `signal` is aborted; what is not finished then the sweep finds. */
+  /** Runs until `signal` is aborted; the sweep finds what is left. */
   run(signal: AbortSignal): Promise<void>;
 }
 
 /** Machines read, and closed together. */
 const pageSize = 1_000;
-/** How long disks that nobody uses any more wait, in milliseconds: telling that their machines are off goes first. */
+/** How long unused disks wait, in milliseconds: publishing that their machines are off goes first. */
 const pauseMs = 500;
-/** Pause before a store that could not be reached is asked again, in milliseconds. */
+/** Pause before an unreachable store is called again, in milliseconds. */
 const retryMs = 1_000;
-/** How long a page may take before its machines are left to the engine, each on its own, in milliseconds. */
+/** How long a page may take before the engine closes its machines one by one, in milliseconds. */
 const pageMs = 30_000;
 
 /** Stands for every set. */
 const everySet = '';
 
 /**
- * Goes through the machines of a set page by page and closes their disks together: a fleet that stops at once leaves as much
- * to be closed, and none of it is urgent or has to be kept in mind, for the machines themselves say it. A page in which some
- * disk gives no answer is left to the engine, so that one holds up no other.
+ * Closes the disks of a set's machines page by page: a fleet that stops at once leaves many. Nothing is urgent and nothing is
+ * kept in memory, because the machines record which disks are open. If a disk of a page does not respond, the engine closes
+ * that page machine by machine, so one disk delays no other.
  */
 export const closings = (parts: ClosingParts & { readonly engine: Pick<Engine, 'kick' | 'room'> }): Closings => {
   const { vms, engine, clock, log } = parts;
@@ -42,7 +42,7 @@ export const closings = (parts: ClosingParts & { readonly engine: Pick<Engine, '
   let goingFirst = 0;
   let clear = Promise.withResolvers<void>();
 
-  /** Waits for what goes first. */
+  /** Waits for the work that goes first. */
   const untilClear = async (signal: AbortSignal): Promise<void> => {
     while (goingFirst > 0 && !signal.aborted) await orInterrupted(clear.promise, signal);
   };
@@ -73,14 +73,14 @@ export const closings = (parts: ClosingParts & { readonly engine: Pick<Engine, '
     } while (after !== undefined && !signal.aborted);
   };
 
-  const say = (set: string): void => {
+  const enqueue = (set: string): void => {
     waiting.add(set);
     woken.resolve();
   };
 
   return {
-    ofSet: say,
-    everywhere: () => say(everySet),
+    ofSet: enqueue,
+    everywhere: () => enqueue(everySet),
     async after(work) {
       goingFirst += 1;
       try {

@@ -7,7 +7,7 @@ import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss } from '../vm/key-loss.ts';
 import { at, disk, fold, lossOf, running, setOf, version1, work } from '../vm/test-machine.ts';
 import { vmOnWire } from '../vm/wire.ts';
-import { keyReturns } from './key-returns.ts';
+import { KeyReturns } from './key-returns.ts';
 import { openLosses } from './losses.ts';
 import { openSetOptions } from './set-options.ts';
 
@@ -48,7 +48,7 @@ const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlyS
   commits.length = 0;
   beside.length = 0;
   const kicked: string[] = [];
-  const returns = keyReturns({
+  const returns = new KeyReturns({
     vms,
     losses: openLosses(watched),
     options,

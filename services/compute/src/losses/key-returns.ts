@@ -19,139 +19,134 @@ import type { Losses } from './losses.ts';
 import type { SetOptions } from './set-options.ts';
 import { throughSet } from './set-pass.ts';
 
-/**
- * Carries the return of a key, or of its data to a disk, to the machines that the loss was in the way of. Where others keep
- * changing a machine, the rest is dealt with first: then it throws CONTENTION, and is to be called again.
- */
-export interface KeyReturns {
-  /** Shows a version of a set as usable again, page by page, and starts again what its owner wants started. */
-  returned(key: ReturnedKey, cause: Cause): Promise<void>;
-  /** Shows a disk under the key it is under now, and starts its machine again if its owner wants that. */
-  moved(changed: DiskKey, cause: Cause): Promise<void>;
+/** What applying a return needs. */
+export interface ReturnParts {
+  readonly vms: Category<Vm, VmEvent>;
+  readonly losses: Pick<Losses, 'anyLost'>;
+  readonly options: Pick<SetOptions, 'of'>;
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Called with the machines that have work to do. */
+  readonly begun: (machines: readonly Loaded<Vm>[]) => void;
+  /** Closing the disks of a stopped fleet waits for this. */
+  readonly closing: Pick<Closings, 'after'>;
 }
 
-/** One way back, and what it says about a machine. */
-interface WayBack {
-  /** Whose key it is. */
+/** How machines get access back, and the decision about one machine. */
+interface Return {
+  /** The set of the key. */
   readonly set: string;
-  /** Keys of the machine's disks that it does not say anything about. */
+  /** The keys of a machine's disks that it does not give back. */
   readonly others: (machine: Machine) => readonly KeyOfSet[];
   readonly decide: (at: Instant, restart: Restart | undefined) => (vm: Vm) => readonly VmEvent[];
 }
 
-export const keyReturns = (parts: {
-  readonly vms: Category<Vm, VmEvent>;
-  readonly losses: Losses;
-  readonly options: SetOptions;
-  readonly clock: Clock;
-  readonly random: Random;
-  /** Told of machines that have something to do. */
-  readonly begun: (machines: readonly Loaded<Vm>[]) => void;
-  /** Closes what a stopped fleet left, which can wait: a pass back goes first. */
-  readonly closing: Pick<Closings, 'after'>;
-}): KeyReturns => {
-  const { vms, losses, options, clock, random, begun, closing } = parts;
+/**
+ * Applies access restored, and moves of disks to another key, to the machines that a loss blocked. If others keep changing a
+ * machine, it finishes the rest, then throws CONTENTION: call it again.
+ */
+export class KeyReturns {
+  readonly #parts: ReturnParts;
 
-  const wantsRestart = async (sets: readonly string[], known: Map<string, boolean>): Promise<boolean> => {
-    for (const set of sets) {
-      if (!known.has(set)) known.set(set, (await options.of(set)).autoRestart);
-      if (known.get(set) === true) return true;
-    }
-    return false;
-  };
+  constructor(parts: ReturnParts) {
+    this.#parts = parts;
+  }
+
+  /** Shows a version of a set as usable, page by page, and starts the machines whose set has `auto_restart`. */
+  async returned(key: ReturnedKey, cause: Cause): Promise<void> {
+    const { vms, losses, closing } = this.#parts;
+    // Already lost again: when that loss is over, it gives back what this would.
+    if (await losses.anyLost([key])) return;
+    const isOther = (disk: KeyOfSet): boolean =>
+      disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
+    const way: Return = {
+      set: key.set,
+      others: (machine) => attachedDisks(machine).filter(isOther),
+      decide: (at, restart) => keyAccessReturned(at, key, restart),
+    };
+    const contended: Rejection[] = [];
+    await closing.after(() =>
+      throughSet(vms, key.set, async ({ items }) => {
+        contended.push(...(await this.#decideAll(items, way, cause)));
+      }),
+    );
+    for (const refusal of contended) throw refusal;
+  }
+
+  /** Shows a disk under its current key, and starts its machine if its set has `auto_restart`. */
+  async moved(changed: DiskKey, cause: Cause): Promise<void> {
+    const way: Return = {
+      set: changed.set,
+      // The new key may be lost too.
+      others: (machine) =>
+        attachedDisks(machine)
+          .map((disk) => underKey(disk, changed))
+          .filter(({ set }) => set !== ''),
+      decide: (at, restart) => diskKeyReplaced(at, changed, restart),
+    };
+    // One machine owns a disk; others may be about to find out that they cannot attach it.
+    const machines = await this.#parts.vms.listAll({ index: { index: 'disk', value: changed.disk } });
+    for (const refusal of await this.#decideAll(machines, way, cause)) throw refusal;
+  }
+
+  /** @returns the refusals of machines that others kept changing: decide them again */
+  async #decideAll(machines: readonly Loaded<Vm>[], way: Return, cause: Cause): Promise<readonly Rejection[]> {
+    const { vms, clock, begun } = this.#parts;
+    const at = clock.now();
+    const store = async (streams: Parameters<typeof vms.transactMany>[0], restarts: ReadonlyMap<string, Restart>) => {
+      const decide = (state: Vm, id: string) => way.decide(at, restarts.get(id))(state);
+      const { changed, rejected } = await vms.transactMany(streams, decide, cause, { onContention: 'reject' });
+      begun(changed.filter(hasWork));
+      return { changed, contended: contendedOf(rejected) };
+    };
+    const first = await store(machines, await this.#restartsOf(machines, way, cause));
+    // The other key of a machine that owes its start may have returned between the look and the commit: look again.
+    const owing = first.changed.filter(({ state }) => state.status === 'active' && owesStart(state));
+    const clear = [...(await this.#restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
+    if (clear.length === 0) return first.contended;
+    const second = await store(
+      clear.map(([id]) => id),
+      new Map(clear),
+    );
+    return [...first.contended, ...second.contended];
+  }
 
   /**
-   * How these machines are to be started again; one that is not named stays off (CMK-125). Of several keys lost at once any
-   * may have stopped a machine, so it starts where the set of any of them wants it: of the one that stopped it, of the one that
-   * is back now, or of one that was back before and left the start owing.
+   * How to start these machines again; a machine that is missing stays off (CMK-125). Of several keys lost at once any may
+   * have stopped a machine. So it starts if the set of the key that stopped it or of the key that is back has `auto_restart`,
+   * or if an earlier return left the start owed.
    */
-  const restartsOf = async (
-    machines: readonly Loaded<Vm>[],
-    way: WayBack,
-    cause: Cause,
-  ): Promise<ReadonlyMap<string, Restart>> => {
+  async #restartsOf(machines: readonly Loaded<Vm>[], way: Return, cause: Cause): Promise<ReadonlyMap<string, Restart>> {
+    const { losses, clock, random } = this.#parts;
     const restarts = new Map<string, Restart>();
     const known = new Map<string, boolean>();
     for (const { id, state } of machines) {
       const held = state.status === 'active' ? heldByKey(state) : undefined;
       if (state.status !== 'active' || held === undefined) continue;
-      if (!owesStart(state) && !(await wantsRestart([held.loss.set, way.set], known))) continue;
+      if (!owesStart(state) && !(await this.#hasAutoRestart([held.loss.set, way.set], known))) continue;
       const isClear = !(await losses.anyLost(way.others(state)));
       const work = { ...cause, id: random.uuid(), kind: 'start', at: clock.now(), caller: 'system:compute' } as const;
       restarts.set(id, { work, isClear });
     }
     return restarts;
-  };
+  }
 
-  /** @returns why some of them were passed over, because somebody keeps changing them: they are to be decided again */
-  const decideAll = async (
-    machines: readonly Loaded<Vm>[],
-    way: WayBack,
-    cause: Cause,
-  ): Promise<readonly Rejection[]> => {
-    const at = clock.now();
-    const restarts = await restartsOf(machines, way, cause);
-    const decide = (state: Vm, id: string) => way.decide(at, restarts.get(id))(state);
-    const { changed, rejected } = await vms.transactMany(machines, decide, cause, { onContention: 'reject' });
-    begun(changed.filter(hasWork));
-    const contended = contendedOf(rejected);
-    // The other key of one that owes its start may have returned between the look and the commit: then nobody else starts it.
-    const owing = changed.filter(({ state }) => state.status === 'active' && owesStart(state));
-    const late = [...(await restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
-    if (late.length === 0) return contended;
-    const clear = new Map(late);
-    const started = await vms.transactMany(
-      [...clear.keys()],
-      (state, id) => way.decide(at, clear.get(id))(state),
-      cause,
-      { onContention: 'reject' },
-    );
-    begun(started.changed.filter(hasWork));
-    return [...contended, ...contendedOf(started.rejected)];
-  };
-
-  return {
-    async returned(key, cause) {
-      // Lost again, as was heard of already: then that loss's own return carries back what this one would.
-      if (await losses.anyLost([key])) return;
-      const isOther = (disk: KeyOfSet): boolean =>
-        disk.set !== '' && !(disk.set === key.set && disk.keyVersion === key.keyVersion);
-      const way: WayBack = {
-        set: key.set,
-        others: (machine) => toBeOpened(machine).filter(isOther),
-        decide: (at, restart) => keyAccessReturned(at, key, restart),
-      };
-      const contended: Rejection[] = [];
-      await closing.after(() =>
-        throughSet(vms, key.set, async ({ items }) => {
-          contended.push(...(await decideAll(items, way, cause)));
-        }),
-      );
-      for (const refusal of contended) throw refusal;
-    },
-    async moved(changed, cause) {
-      // The key it is under now may be lost by now as well.
-      const way: WayBack = {
-        set: changed.set,
-        others: (machine) =>
-          toBeOpened(machine)
-            .map((disk) => underKey(disk, changed))
-            .filter(({ set }) => set !== ''),
-        decide: (at, restart) => diskKeyReplaced(at, changed, restart),
-      };
-      // One machine has a disk; others may just be finding out that they cannot.
-      const machines = await vms.listAll({ index: { index: 'disk', value: changed.disk } });
-      for (const refusal of await decideAll(machines, way, cause)) throw refusal;
-    },
-  };
-};
+  /** @param known the answers so far, by set */
+  async #hasAutoRestart(sets: readonly string[], known: Map<string, boolean>): Promise<boolean> {
+    for (const set of sets) {
+      if (!known.has(set)) known.set(set, (await this.#parts.options.of(set)).autoRestart);
+      if (known.get(set) === true) return true;
+    }
+    return false;
+  }
+}
 
 const contendedOf = (rejected: readonly { readonly rejection: Rejection }[]): readonly Rejection[] =>
   rejected.map(({ rejection }) => rejection).filter(({ reason }) => reason === 'CONTENTION');
 
-/** The disks that a start needs: what a stop has left half attached or half detached is freed beside it. */
-const toBeOpened = ({ disks }: Machine): readonly VmDisk[] => disks.filter(({ phase }) => phase === 'attached');
+/** The disks that a start opens. What a stop left half attached or half detached is freed beside it. */
+const attachedDisks = ({ disks }: Machine): readonly VmDisk[] => disks.filter(({ phase }) => phase === 'attached');
 
-/** Most machines of a fleet are only shown that their key is back: there is nothing to be done with them. */
+/** Most machines of a fleet are only shown that their key is back, and have nothing to do. */
 const hasWork = ({ state }: Pick<Loaded<Vm>, 'state'>): boolean =>
   state.status === 'active' && state.power.work !== undefined;

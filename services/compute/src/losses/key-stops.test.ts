@@ -17,7 +17,7 @@ import type { VmEvent } from '../vm/events.ts';
 import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
 import { type Disks, Interrupted } from '../work/disks.ts';
-import { keyStops } from './key-stops.ts';
+import { KeyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
@@ -56,7 +56,7 @@ const openStops = (
   const vms = category(watched, virtualMachines);
   const closed: string[] = [];
   const losses = openLosses(watched);
-  const stops = keyStops({
+  const stops = new KeyStops({
     vms: {
       ...vms,
       async list(query) {
@@ -169,7 +169,7 @@ test('CMK-102: a report that comes when the key is back is in the way of no next
     return state.status === 'active' ? state.blocked.length : undefined;
   };
   await losses.remember(loss, cause);
-  await store.commit({ rows: await losses.returned(loss.set, loss.keyVersion, 7) }, cause);
+  await store.commit({ rows: await losses.rowsForRestored(loss.set, loss.keyVersion, 7) }, cause);
   assert.equal(await report(), 0);
   assert.equal(await blocked(), 0);
   const again = { ...loss, accessEpoch: 8 };

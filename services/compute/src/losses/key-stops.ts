@@ -11,67 +11,114 @@ import type { Losses } from './losses.ts';
 import { pageOfSet, throughSet } from './set-pass.ts';
 import type { StopMeter } from './stop-metrics.ts';
 
-/** How a loss was heard of. */
+/** A loss and what it applies to. */
 export interface LossNews {
   readonly loss: SetLoss;
   /**
-   * Whether only some disks of the set are under the lost version: then the disk service is asked which. When it does
-   * not answer soon, those that compute itself believes to be count too; the sweep finds the others.
+   * Whether only some disks of the set are under the lost version. The disk service then lists them. If it does not respond
+   * in time, the disks that compute has under that version are added; the sweep finds the others.
    */
   readonly isPartial: boolean;
 }
 
-/** Stops machines whose key is lost. */
-export interface KeyStops {
-  /**
-   * Stops every machine that a loss concerns, however many, each once however often it is heard of (VM-45). Heard of again
-   * while its pass is under way, it waits for that one: disk hosts report a loss until they get an answer, and a pass over a fleet for
-   * each of these reports would be more than all of its stops.
-   * @returns how many are being stopped by the pass
-   * @throws Rejection when the disk service refuses to say which disks are meant: nothing is stopped then
-   * @throws Interrupted
-   */
-  stopFor(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number>;
-  /** Says to machines that an outage stopped what was behind that (G3). */
-  explain(loss: SetLoss, cause: Cause): Promise<void>;
-}
-
-/**
- * How long the disk service may take to say which disks are meant, in milliseconds: losses are handled in turn, so the
- * machines of other sets wait as long.
- */
-const confirmMs = 3_000;
-
-/**
- * One pass: a page of machines is read and decided while the one before is stored, one commit a page; only pages in
- * which a machine moved meanwhile are decided again. No machine is asked about over the network, and shutting down
- * begins page by page, beside the pass.
- *
- * Machines that open their disks while the pass runs are not missed: the loss is remembered before it begins (see `Losses`),
- * in the commit of what its first page, read beforehand, decides: so one machine alone is off as soon as the loss is known.
- */
-export const keyStops = (parts: {
+/** What the stops of a fleet need. */
+export interface StopParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
   readonly driver: Driver;
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
-  /** Told which machines are being stopped and are not off yet. */
+  /** Called with the machines that are stopping and not off yet. */
   readonly preempt: (ids: readonly string[]) => void;
-  /** Told that machines of a set are off and their disks are to be closed, which waits for every pass that is under way. */
+  /** Closes the disks of machines that are off, after every pass that is running. */
   readonly closing: Pick<Closings, 'ofSet' | 'after'>;
   readonly measure: StopMeter;
-}): KeyStops => {
-  const { vms, disks, driver, losses, clock, random, preempt, closing, measure } = parts;
+}
 
-  const disksUnder = async (
-    { set, keyVersion }: SetLoss,
-    signal: AbortSignal,
-  ): Promise<NonNullable<LossTerms['isUnder']>> => {
+/** How long the disk service may take to list disks, in milliseconds. Losses are handled one after another, so others wait. */
+const confirmMs = 3_000;
+
+/**
+ * Stops machines whose key is lost.
+ *
+ * One pass reads and decides a page of machines while the previous page is stored: one commit a page, and no call per
+ * machine. Only pages with a conflict are decided again. Guests shut down beside the pass.
+ *
+ * The loss is stored in the commit of the first page, so a single machine is off as soon as the loss is known. A machine that
+ * opens its disks during the pass finds the loss itself (see `Losses`).
+ */
+export class KeyStops {
+  readonly #parts: StopParts;
+  /** By loss: the pass that is running. */
+  readonly #running = new Map<string, { readonly isPartial: boolean; readonly pass: Promise<number> }>();
+
+  constructor(parts: StopParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Stops every machine that a loss concerns, each once (VM-45). Disk hosts repeat a report until it is answered, so a repeat
+   * of a loss waits for the pass that is running instead of starting another one.
+   * @returns the number of machines that the pass stops
+   * @throws Rejection when the disk service refuses to list the disks (then nothing is stopped), or CONTENTION after the other
+   *   machines are stored
+   * @throws Interrupted
+   */
+  async stopFor(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number> {
+    for (;;) {
+      const running = this.#running.get(nameOf(news.loss));
+      // A pass over some disks of the set does not cover a loss that concerns all of them.
+      if (running === undefined || (running.isPartial && !news.isPartial)) return this.#start(news, cause, signal);
+      try {
+        return await orInterrupted(running.pass, signal);
+      } catch (error) {
+        // The caller that started the pass was interrupted; this one was not.
+        if (!(error instanceof Interrupted) || signal.aborted) throw error;
+      }
+    }
+  }
+
+  /** Records the loss behind an outage at the machines that the outage stopped (G3). */
+  async explain(loss: SetLoss, cause: Cause): Promise<void> {
+    await new StopPass(this.#parts, loss.set, explainOutage(loss, this.#parts.clock.now()), cause).run();
+  }
+
+  #start(news: LossNews, cause: Cause, signal: AbortSignal): Promise<number> {
+    const name = nameOf(news.loss);
+    const pass = this.#parts.closing.after(() => this.#pass(news, cause, signal));
+    const started = { isPartial: news.isPartial, pass };
+    this.#running.set(name, started);
+    const end = (): void => {
+      if (this.#running.get(name) === started) this.#running.delete(name);
+    };
+    void pass.then(end, end);
+    return pass;
+  }
+
+  async #pass({ loss, isPartial }: LossNews, cause: Cause, signal: AbortSignal): Promise<number> {
+    const { vms, driver, losses, clock, random } = this.#parts;
+    const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
+    if (isPartial) {
+      // Listing disks may take a while, so the loss is stored before it: an open meanwhile finds it.
+      await losses.remember(loss, cause);
+      const isUnder = await this.#disksUnder(loss, signal);
+      // A report may arrive after access was restored. It still stops what unwrapped before, and blocks no start.
+      const isOver = !(await losses.anyLost([loss]));
+      return new StopPass(this.#parts, loss.set, applyKeyLoss({ ...terms, isUnder, isOver }), cause).run();
+    }
+    const pass = new StopPass(this.#parts, loss.set, applyKeyLoss(terms), cause);
+    const [first, rows] = await Promise.all([pageOfSet(vms, loss.set, undefined), losses.rowsFor(loss, cause)]);
+    await pass.store(first, rows);
+    // The first page again: a machine that opened its disks after that read and before the commit did not find the loss.
+    return pass.run();
+  }
+
+  async #disksUnder({ set, keyVersion }: SetLoss, signal: AbortSignal): Promise<NonNullable<LossTerms['isUnder']>> {
+    const { disks, clock } = this.#parts;
     const patience = new AbortController();
-    const answered = new AbortController();
-    void clock.sleep(confirmMs, answered.signal, signal).then(() => patience.abort());
+    const listed = new AbortController();
+    void clock.sleep(confirmMs, listed.signal, signal).then(() => patience.abort());
     const confirmed = new Set<string>();
     try {
       const under = disks.ofSet({ diskEncryptionSet: set, keyVersion }, { signal: patience.signal });
@@ -81,102 +128,61 @@ export const keyStops = (parts: {
       if (!(error instanceof Interrupted) || signal.aborted) throw error;
       return (disk) => confirmed.has(disk.disk) || disk.keyVersion === keyVersion;
     } finally {
-      answered.abort();
+      listed.abort();
     }
-  };
+  }
+}
 
-  /** One pass over the machines of a set. */
-  const openPass = (set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause) => {
-    let stopped = 0;
-    let off = 0;
-    let contended: readonly Rejection[] = [];
-    /** Decides about a page, in one commit with these rows. */
-    const store = async (page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> => {
-      const options = { rows, onContention: 'reject' } as const;
-      const { changed, rejected } = await vms.transactMany(page.items, decide, cause, options);
-      for (const { events } of changed) measure(events);
-      const { count, unfinished } = stoppingOf(changed);
-      stopped += count;
-      off += count - unfinished.length;
-      preempt(unfinished);
-      const refusals = rejected.map(({ rejection }) => rejection);
-      contended = [...contended, ...refusals.filter(({ reason }) => reason === 'CONTENTION')];
-    };
-    return {
-      store,
-      /**
-       * Goes through all of them, a page a commit. @returns how many are being stopped by this pass
-       * @throws Rejection CONTENTION, once the others are dealt with, when somebody keeps changing a machine: it is to be run again
-       */
-      async run(): Promise<number> {
-        contended = [];
-        await throughSet(vms, set, store);
-        if (off > 0) closing.ofSet(set);
-        for (const refusal of contended) throw refusal;
-        return stopped;
-      },
-    };
-  };
+/** One pass over the machines of a set. */
+class StopPass {
+  readonly #parts: StopParts;
+  readonly #set: string;
+  readonly #decide: (vm: Vm) => readonly VmEvent[];
+  readonly #cause: Cause;
+  #stopped = 0;
+  #off = 0;
+  #contended: readonly Rejection[] = [];
 
-  const stopFor: KeyStops['stopFor'] = async ({ loss, isPartial }, cause, signal) => {
-    const terms = { loss, work: keyStopWork(cause, clock, random), isInstant: !driver.hasGuests };
-    if (isPartial) {
-      // What is asked of the disk service may take a while: whoever opens disks meanwhile is to find the loss.
-      await losses.remember(loss, cause);
-      const isUnder = await disksUnder(loss, signal);
-      // A host may report when all is over. What was unwrapped before is stopped then as well, but no start fails any more.
-      const isOver = !(await losses.anyLost([loss]));
-      return openPass(loss.set, applyKeyLoss({ ...terms, isUnder, isOver }), cause).run();
-    }
-    const pass = openPass(loss.set, applyKeyLoss(terms), cause);
-    const [first, news] = await Promise.all([pageOfSet(vms, loss.set, undefined), losses.heard(loss, cause)]);
-    await pass.store(first, news);
-    // From the first page on again: who opened disks after that was read and before the loss was stored knows nothing of it.
-    return pass.run();
-  };
+  constructor(parts: StopParts, set: string, decide: (vm: Vm) => readonly VmEvent[], cause: Cause) {
+    this.#parts = parts;
+    this.#set = set;
+    this.#decide = decide;
+    this.#cause = cause;
+  }
 
-  /** By loss, the pass that is under way. */
-  const underWay = new Map<string, { readonly isPartial: boolean; readonly pass: Promise<number> }>();
+  /** Decides about a page, in one commit with these rows. */
+  async store(page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> {
+    const { vms, measure, preempt } = this.#parts;
+    const options = { rows, onContention: 'reject' } as const;
+    const { changed, rejected } = await vms.transactMany(page.items, this.#decide, this.#cause, options);
+    for (const { events } of changed) measure(events);
+    const { count, unfinished } = stoppingOf(changed);
+    this.#stopped += count;
+    this.#off += count - unfinished.length;
+    preempt(unfinished);
+    const refusals = rejected.map(({ rejection }) => rejection);
+    this.#contended = [...this.#contended, ...refusals.filter(({ reason }) => reason === 'CONTENTION')];
+  }
 
-  const begin: KeyStops['stopFor'] = (news, cause, signal) => {
-    const name = nameOf(news.loss);
-    const pass = closing.after(() => stopFor(news, cause, signal));
-    const begun = { isPartial: news.isPartial, pass };
-    underWay.set(name, begun);
-    const end = (): void => {
-      if (underWay.get(name) === begun) underWay.delete(name);
-    };
-    void pass.then(end, end);
-    return pass;
-  };
+  /**
+   * Decides about all of them, a page a commit.
+   * @returns the number of machines that this pass stops
+   * @throws Rejection CONTENTION, after the other machines are stored, if others keep changing a machine: call it again
+   */
+  async run(): Promise<number> {
+    this.#contended = [];
+    await throughSet(this.#parts.vms, this.#set, (page) => this.store(page));
+    if (this.#off > 0) this.#parts.closing.ofSet(this.#set);
+    for (const refusal of this.#contended) throw refusal;
+    return this.#stopped;
+  }
+}
 
-  const joinOrBegin: KeyStops['stopFor'] = async (news, cause, signal) => {
-    for (;;) {
-      const known = underWay.get(nameOf(news.loss));
-      // A pass over some disks of the set is not enough for who says that all are meant.
-      if (known === undefined || (known.isPartial && !news.isPartial)) return begin(news, cause, signal);
-      try {
-        return await orInterrupted(known.pass, signal);
-      } catch (error) {
-        // Whoever began it went away; we are still here.
-        if (!(error instanceof Interrupted) || signal.aborted) throw error;
-      }
-    }
-  };
-
-  return {
-    stopFor: joinOrBegin,
-    async explain(loss, cause) {
-      await openPass(loss.set, explainOutage(loss, clock.now()), cause).run();
-    },
-  };
-};
-
-/** What tells a loss from others; another reason of the same number is a correction, and news. */
+/** Distinguishes losses. Another reason of the same number is a correction, and is applied too. */
 const nameOf = ({ set, keyVersion, accessEpoch, reason, principal = '' }: SetLoss): string =>
   [set, keyVersion, accessEpoch, reason, principal].join(' ');
 
-/** What was decided to stop: how many machines, and which of them are not off yet. */
+/** The machines that a commit stops: how many, and which of them are not off yet. */
 interface Stopping {
   readonly count: number;
   readonly unfinished: readonly string[];
@@ -188,7 +194,7 @@ const stoppingOf = (decided: readonly Pick<Transacted<Vm, VmEvent>, 'id' | 'even
   return { count: stopping.length, unfinished: unfinished.map(({ id }) => id) };
 };
 
-/** A stop by the platform as a piece of work: nobody asked, and its correlation is that of the change behind it (VM-44). */
+/** A stop by the platform as work. Its correlation id is that of the change behind it (VM-44). */
 export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({
   id: random.uuid(),
   kind: 'keyStop',

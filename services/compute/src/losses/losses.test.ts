@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FINAL_EPOCH } from '@interlock/access';
 import { type EventStore, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { lossOf } from '../vm/test-machine.ts';
@@ -18,7 +17,7 @@ test('CMK-120: a loss that is stored behind the word that it is over stands in n
     async commit(commit, why) {
       if (!isReturned) {
         isReturned = true;
-        await store.commit({ rows: await openLosses(store).returned(loss.set, loss.keyVersion, 7) }, cause);
+        await store.commit({ rows: await openLosses(store).rowsForRestored(loss.set, loss.keyVersion, 7) }, cause);
       }
       return store.commit(commit, why);
     },
@@ -36,7 +35,7 @@ test('CMK-120: a loss that is stored behind the word that it is over stands in n
 
 test('CMK-120: the end of an identity that a replica stores once another has heard that it is over is over', async () => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
-  const end = { ...loss, reason: 'IDENTITY_DELETED', accessEpoch: FINAL_EPOCH, principal: 'principals/p' } as const;
+  const end = { ...loss, reason: 'IDENTITY_DELETED', accessEpoch: 0, principal: 'principals/p' } as const;
   let isReturned = false;
   const between: EventStore = {
     ...store,
@@ -45,7 +44,7 @@ test('CMK-120: the end of an identity that a replica stores once another has hea
         isReturned = true;
         const other = openLosses(store);
         await other.remember(end, cause);
-        await store.commit({ rows: await other.returned(end.set, end.keyVersion, 7) }, cause);
+        await store.commit({ rows: await other.rowsForRestored(end.set, end.keyVersion, 7) }, cause);
       }
       return store.commit(commit, why);
     },
@@ -56,6 +55,6 @@ test('CMK-120: the end of an identity that a replica stores once another has hea
   const next = { ...end, principal: 'principals/next' };
   await losses.remember(next, cause);
   assert.deepEqual([await losses.isOver(next), await losses.anyLost([end])], [false, true], 'the next one is another');
-  await store.commit({ rows: await losses.forgotten(end.set) }, cause);
+  await store.commit({ rows: await losses.rowsForDeleted(end.set) }, cause);
   assert.deepEqual([await losses.isOver(end), await losses.of(end.set, end.keyVersion)], [false, []]);
 });

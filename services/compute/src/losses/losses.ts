@@ -1,182 +1,148 @@
-import { concerns, FINAL_EPOCH } from '@interlock/access';
+import { concerns } from '@interlock/access';
 import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
 import { isStoppedByLoss } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { SetLoss } from '../vm/key-loss.ts';
 
-/** A loss with what began it, so that a stop that comes later still names its cause. */
+/** A loss with its cause, so that a later stop still names it. */
 export interface KnownLoss extends SetLoss {
   readonly cause: Cause;
-  /** The key has returned since. Kept all the same: a machine that unwrapped before the loss is concerned by it. */
+  /** Access was restored since. The loss is kept: it still concerns a machine that unwrapped before it. */
   readonly isOver: boolean;
 }
 
-/**
- * What is known about lost key versions: the newest numbered loss of each, and the end of each identity that had it. An end
- * has no number to compare, so it stands beside what the next identity loses and hides nothing of that.
- */
-export interface Losses {
-  /**
-   * Keeps a loss, unless the same or a newer one of the same set and version is known. One of the same number with another
-   * reason is a correction of what was told first. The end of an identity is compared with that of the same one alone.
-   */
-  remember(loss: SetLoss, cause: Cause): Promise<void>;
-  /** Describes the same, to be stored together with what follows from it. */
-  heard(loss: SetLoss, cause: Cause): Promise<readonly RowChange[]>;
-  /** The newest numbered loss of a version, if one is known, and then the ends of its identities. */
-  of(set: string, keyVersion: string): Promise<readonly KnownLoss[]>;
-  /** Whether one of these keys is lost now, as far as is known. */
-  anyLost(keys: readonly { readonly set: string; readonly keyVersion: string }[]): Promise<boolean>;
-  /**
-   * Losses of these sets that have no number, to be read before disks are opened: a yes that was asked for after such a
-   * loss was heard of came after it.
-   */
-  unnumbered(sets: readonly string[]): Promise<ReadonlySet<string>>;
-  /**
-   * A loss that one of these disks, just opened, must have missed: committed after its unwrap. Whoever commits an open
-   * asks afterwards, and whoever hears of a loss remembers it before looking for machines, so that of two at the same
-   * time at least one sees the other (G2).
-   * @param heardBefore what `unnumbered` said before the disks were opened
-   */
-  missedBy(opened: readonly OpenedDisk[], heardBefore: ReadonlySet<string>): Promise<KnownLoss | undefined>;
-  /**
-   * Describes that a key has returned at that number: what was lost up to then is over, and so is every end of an identity. Also
-   * what is heard of later: a disk host's report, or a replica that stood still, may come behind the word that its loss is over.
-   */
-  returned(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]>;
-  /** Whether a loss is known to be over. */
-  isOver(loss: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>): Promise<boolean>;
-  /**
-   * Describes the end of every loss of a deleted set: another set may be made under its name and use the same key
-   * (CMK-39), and what the old one lost for good does not concern that.
-   */
-  forgotten(set: string): Promise<readonly RowChange[]>;
-}
+/** Identifies a loss among those of its key version: by its number, or by the identity that was deleted. */
+type LossId = Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>;
 
-const tableName = 'key_loss';
-/** Up to which number losses are over, by the keys of their rows: those of a version, and each end of an identity by itself. */
-const returnsName = 'key_return';
 const tableVersion = 1;
+/** The end of an identity happens once, whatever number it is reported with. */
+const anyNumber = Number.MAX_SAFE_INTEGER;
 /** Rows read at once. */
 const pageSize = 1_000;
-/** No name holds a space, so the prefix of a set is that of no other. */
+/** No name contains a space, so the prefix of a set is not the prefix of another one. */
 const prefixOf = (set: string): string => `${set} `;
 const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${keyVersion}`;
-/** Key of its row: behind that of the version for the end of an identity, one for each. */
-const rowKeyOf = ({
-  set,
-  keyVersion,
-  accessEpoch,
-  principal,
-}: Pick<SetLoss, 'set' | 'keyVersion' | 'accessEpoch' | 'principal'>): string =>
-  accessEpoch === FINAL_EPOCH ? `${keyOf(set, keyVersion)} ${principal ?? ''}` : keyOf(set, keyVersion);
+/** One row for the losses of a version, and beside it one for each deleted identity. */
+const rowKeyOf = ({ set, keyVersion, principal }: LossId): string =>
+  principal === undefined ? keyOf(set, keyVersion) : `${keyOf(set, keyVersion)} ${principal}`;
 
-async function* under(
-  rows: Table<KnownLoss>,
-  prefix: string,
-): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
-  for await (const page of pagesOf(rows, { prefix, limit: pageSize })) yield* page;
-}
+/**
+ * The known losses of key versions: of each version the newest loss of the key, and the end of each of its set's identities.
+ * The end of an identity has no position in key-vault's feed, so it is stored beside the losses of the key and replaces none.
+ */
+export class Losses {
+  readonly #store: EventStore;
+  readonly #rows: Table<KnownLoss>;
+  /** By row key: up to which number losses are over. */
+  readonly #over: Table<{ readonly accessEpoch: number }>;
 
-export const openLosses = (store: EventStore): Losses => {
-  const rows = table<KnownLoss>(store, { name: tableName, version: tableVersion });
-  const returns = table<{ readonly accessEpoch: number }>(store, { name: returnsName, version: tableVersion });
-  // The number of the loss is the version of the row: a store never puts a lower one over a higher one.
-  const put = (loss: KnownLoss): RowChange => ({
-    ...rows.put(rowKeyOf(loss), loss, undefined),
-    version: loss.accessEpoch,
-  });
-  const remove = (key: string, loss: KnownLoss): RowChange => ({
-    ...rows.remove(key, loss),
-    version: loss.accessEpoch,
-  });
+  constructor(store: EventStore) {
+    this.#store = store;
+    this.#rows = table(store, { name: 'key_loss', version: tableVersion });
+    this.#over = table(store, { name: 'key_return', version: tableVersion });
+  }
 
-  const overTo = (key: string, accessEpoch: number): RowChange => ({
-    ...returns.put(key, { accessEpoch }, undefined),
-    version: accessEpoch,
-  });
+  /** Stores a loss unless a newer one of the same row is known. The same number with another reason is a correction. */
+  async remember(loss: SetLoss, cause: Cause): Promise<void> {
+    const rows = await this.rowsFor(loss, cause);
+    if (rows.length > 0) await this.#store.commit({ rows }, cause);
+  }
 
-  const ofSet = (set: string) => under(rows, prefixOf(set));
-  const ofVersion = (set: string, keyVersion: string) => Array.fromAsync(under(rows, keyOf(set, keyVersion)));
+  /** The rows that `remember` stores, for a caller that stores more in the same commit. */
+  async rowsFor(loss: SetLoss, cause: Cause): Promise<readonly RowChange[]> {
+    const [known, isOver] = await Promise.all([this.#rows.get(rowKeyOf(loss)), this.isOver(loss)]);
+    if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
+    const isSameNumber = known?.accessEpoch === loss.accessEpoch;
+    if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
+    // A correction changes the reason, not the cause.
+    return [this.#put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver })];
+  }
 
-  /** A row that was about to be stored when the word of the return was does not say that it is over: the number does. */
-  const asTheyStand: Losses['of'] = async (set, keyVersion) => {
-    const found = await ofVersion(set, keyVersion);
-    const over = await returns.getMany(found.map(({ key }) => key));
+  /** The known losses of a version: of its key first, then the ends of identities. */
+  async of(set: string, keyVersion: string): Promise<readonly KnownLoss[]> {
+    const found = await this.#ofVersion(set, keyVersion);
+    const over = await this.#over.getMany(found.map(({ key }) => key));
+    // A replica may store a loss after another one stored that it is over: the number decides, not the row.
     return found.map(({ key, row }) => ({
       ...row,
       isOver: row.isOver || row.accessEpoch <= (over.get(key)?.accessEpoch ?? -1),
     }));
-  };
+  }
 
-  const isOver: Losses['isOver'] = async (loss) =>
-    loss.accessEpoch <= ((await returns.get(rowKeyOf(loss)))?.accessEpoch ?? -1);
+  /** Whether one of these keys is lost now. */
+  async anyLost(keys: readonly { readonly set: string; readonly keyVersion: string }[]): Promise<boolean> {
+    for (const { set, keyVersion } of keys) {
+      if ((await this.of(set, keyVersion)).some(({ isOver }) => !isOver)) return true;
+    }
+    return false;
+  }
 
-  const heard: Losses['heard'] = async (loss, cause) => {
-    const [known, isKnownOver] = await Promise.all([rows.get(rowKeyOf(loss)), isOver(loss)]);
-    if (known !== undefined && known.accessEpoch > loss.accessEpoch) return [];
-    const isSameNumber = known?.accessEpoch === loss.accessEpoch;
-    if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
-    // A correction says why, not what began it.
-    return [put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver: isKnownOver })];
-  };
+  /**
+   * A loss that concerns one of these disks although its open succeeded: committed after the unwrap. The caller looks after
+   * it stored the open, and a loss is stored before its machines are looked for, so one of the two finds the other (G2).
+   */
+  async missedBy(opened: readonly OpenedDisk[]): Promise<KnownLoss | undefined> {
+    const known = new Map<string, readonly KnownLoss[]>();
+    for (const disk of opened.filter(isStoppedByLoss)) {
+      const key = keyOf(disk.set, disk.keyVersion);
+      const losses = known.get(key) ?? (await this.#ofVersion(disk.set, disk.keyVersion)).map(({ row }) => row);
+      known.set(key, losses);
+      const missed = losses.find((loss) => concerns(loss, disk));
+      if (missed) return missed;
+    }
+    return undefined;
+  }
 
-  return {
-    heard,
-    isOver,
-    async remember(loss, cause) {
-      const news = await heard(loss, cause);
-      if (news.length > 0) await store.commit({ rows: news }, cause);
-    },
-    of: asTheyStand,
-    async anyLost(keys) {
-      for (const { set, keyVersion } of keys) {
-        if ((await asTheyStand(set, keyVersion)).some(({ isOver }) => !isOver)) return true;
-      }
-      return false;
-    },
-    async unnumbered(sets) {
-      const found = new Set<string>();
-      for (const set of new Set(sets)) {
-        for await (const { key, row } of ofSet(set)) if (row.accessEpoch === FINAL_EPOCH) found.add(key);
-      }
-      return found;
-    },
-    async missedBy(opened, heardBefore) {
-      const known = new Map<string, Awaited<ReturnType<typeof ofVersion>>>();
-      for (const disk of opened.filter(isStoppedByLoss)) {
-        const name = keyOf(disk.set, disk.keyVersion);
-        const losses = known.get(name) ?? (await ofVersion(disk.set, disk.keyVersion));
-        known.set(name, losses);
-        const missed = losses.find(
-          ({ key, row }) => concerns(row, disk) && !(row.accessEpoch === FINAL_EPOCH && heardBefore.has(key)),
-        );
-        if (missed) return missed.row;
-      }
-      return undefined;
-    },
-    async returned(set, keyVersion, accessEpoch) {
-      const over = (await ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
-        if (row.accessEpoch !== FINAL_EPOCH) {
-          return row.accessEpoch > accessEpoch || row.isOver ? [] : [put({ ...row, isOver: true })];
-        }
-        // Of whom it was, old events do not say: the next one would be taken for the same.
-        if (row.principal === undefined) return [remove(key, row)];
-        // No number of a return reaches that of an end. An identity ends once: told again, it is over.
-        return row.isOver ? [] : [put({ ...row, isOver: true }), overTo(key, FINAL_EPOCH)];
-      });
-      const key = keyOf(set, keyVersion);
-      const known = await returns.get(key);
-      return known !== undefined && known.accessEpoch >= accessEpoch ? over : [...over, overTo(key, accessEpoch)];
-    },
-    async forgotten(set) {
-      const removals: RowChange[] = [];
-      // As with putting: a removal with a lower version than the row's would leave it.
-      for await (const { key, row } of ofSet(set)) removals.push(remove(key, row));
-      for await (const page of pagesOf(returns, { prefix: prefixOf(set), limit: pageSize })) {
-        for (const { key, row } of page) removals.push({ ...returns.remove(key, row), version: row.accessEpoch });
-      }
-      return removals;
-    },
-  };
-};
+  /**
+   * The rows that record access restored at that number: every loss up to it is over, and so is every end of an identity. They
+   * also apply to a loss that is stored later: a report of a disk host may arrive after its loss is over.
+   */
+  async rowsForRestored(set: string, keyVersion: string, accessEpoch: number): Promise<readonly RowChange[]> {
+    const over = (await this.#ofVersion(set, keyVersion)).flatMap(({ key, row }) => {
+      if (row.isOver) return [];
+      if (row.principal !== undefined) return [this.#put({ ...row, isOver: true }), this.#overTo(key, anyNumber)];
+      return row.accessEpoch > accessEpoch ? [] : [this.#put({ ...row, isOver: true })];
+    });
+    const key = keyOf(set, keyVersion);
+    const known = await this.#over.get(key);
+    return known !== undefined && known.accessEpoch >= accessEpoch ? over : [...over, this.#overTo(key, accessEpoch)];
+  }
+
+  /** Whether a loss is known to be over. */
+  async isOver(loss: LossId): Promise<boolean> {
+    return loss.accessEpoch <= ((await this.#over.get(rowKeyOf(loss)))?.accessEpoch ?? -1);
+  }
+
+  /** The rows that remove every loss of a deleted set: a later set of its name may use the same key (CMK-39). */
+  async rowsForDeleted(set: string): Promise<readonly RowChange[]> {
+    const removals: RowChange[] = [];
+    // A removal with a lower version than that of the row would leave the row.
+    for await (const { key, row } of this.#under(prefixOf(set))) {
+      removals.push({ ...this.#rows.remove(key, row), version: row.accessEpoch });
+    }
+    for await (const page of pagesOf(this.#over, { prefix: prefixOf(set), limit: pageSize })) {
+      for (const { key, row } of page) removals.push({ ...this.#over.remove(key, row), version: row.accessEpoch });
+    }
+    return removals;
+  }
+
+  /** The number of the loss is the version of the row: a store never replaces a row by one of a lower version. */
+  #put(loss: KnownLoss): RowChange {
+    return { ...this.#rows.put(rowKeyOf(loss), loss, undefined), version: loss.accessEpoch };
+  }
+
+  #overTo(key: string, accessEpoch: number): RowChange {
+    return { ...this.#over.put(key, { accessEpoch }, undefined), version: accessEpoch };
+  }
+
+  #ofVersion(set: string, keyVersion: string) {
+    return Array.fromAsync(this.#under(keyOf(set, keyVersion)));
+  }
+
+  async *#under(prefix: string): AsyncGenerator<{ readonly key: string; readonly row: KnownLoss }> {
+    for await (const page of pagesOf(this.#rows, { prefix, limit: pageSize })) yield* page;
+  }
+}
+
+/** Opens the losses of a store. */
+export const openLosses = (store: EventStore): Losses => new Losses(store);

@@ -9,7 +9,7 @@ import type { VmEvent } from '../vm/events.ts';
 import { at, disk, running, setOf, version1, vm, work } from '../vm/test-machine.ts';
 import type { Disks } from '../work/disks.ts';
 import { openLosses } from './losses.ts';
-import { lostDisks } from './lost-disks.ts';
+import { LostDisks } from './lost-disks.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -38,12 +38,12 @@ for (const meanwhile of ['nothing happens', 'another machine and disk come to ha
         yield found;
       },
     };
-    const { stopUnder } = lostDisks({
+    const lostDisks = new LostDisks({
       ...{ vms, disks: disks as Disks, driver: idleDriver(), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
     });
     const patience = { signal: new AbortController().signal };
-    const stopped = await stopUnder({ diskEncryptionSet: setOf('des') }, undefined, patience);
+    const stopped = await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, patience);
     const { state } = await vms.load(vm);
     const isAsked = meanwhile === 'nothing happens';
     assert.deepEqual(

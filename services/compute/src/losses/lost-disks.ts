@@ -6,146 +6,171 @@ import type { Driver } from '../guests/driver.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
-import type { KeyLoss } from '../vm/machine.ts';
+import type { VmDisk } from '../vm/machine.ts';
 import type { Vm } from '../vm/state.ts';
 import { type Disks, limiter, type Patience } from '../work/disks.ts';
 import { keyStopWork } from './key-stops.ts';
-import type { Losses } from './losses.ts';
+import type { KnownLoss, Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
 
-/** Stops machines by what the disk service says about their disks now. */
-export interface LostDisks {
-  /**
-   * Goes through the disks of a set, or of one of its versions, and stops each machine that has one open which has no
-   * data any more. Each such disk is asked about once more right before the decision, after its machine was read, so that
-   * an answer never outlives a return of the key (design of losses without a number).
-   * @returns how many machines are being stopped because of that
-   * @throws TimedOut, Interrupted, Rejection of the disk service
-   */
-  stopUnder(
-    filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string },
-    heard: { readonly cause: Cause; readonly traceId: string } | undefined,
-    patience: Patience,
-  ): Promise<number>;
+/** The report of a disk host, if one started the search. */
+export interface LostReport {
+  readonly cause: Cause;
+  /** 32 hexadecimal digits; empty if the report was not traced. */
+  readonly traceId: string;
 }
 
-/** Machines decided about at once. */
-const machinesMax = 64;
-/** Suspected disks held at once: bounds the memory of a pass. */
-const batchSize = 1_000;
-
-export const lostDisks = (parts: {
+/** What the search needs. */
+export interface LostDiskParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
   readonly driver: Driver;
-  readonly losses: Losses;
+  readonly losses: Pick<Losses, 'of'>;
   readonly clock: Clock;
   readonly random: Random;
-  /** Whether this replica works on a machine now, and so knows its guest. */
+  /** Whether this replica works on a machine, and so knows its guest. */
   readonly isOurs: (vm: string) => boolean;
-  /** Told which machines are being stopped. */
+  /** Called with the machines that are stopping. */
   readonly begin: (ids: readonly string[]) => void;
   readonly measure: StopMeter;
-}): LostDisks => {
-  const { vms, disks, driver, losses, clock, random, isOurs, begin, measure } = parts;
-  const turns = limiter(machinesMax);
+}
 
-  /** The disk as it is now, if it still has no data. */
-  const askAgain = async (name: string, patience: Patience): Promise<Disk | undefined> => {
-    try {
-      const found = await disks.insist((client, options) => client.getDisk({ name }, options), patience);
-      return reasonOf(found) === undefined ? undefined : found;
-    } catch (error) {
-      if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
-      throw error;
-    }
-  };
+/** Machines decided at once. */
+const machinesMax = 64;
+/** Disks without data kept in memory at once. */
+const batchSize = 1_000;
+
+/**
+ * Stops machines by the current state of their disks in the disk service. This is how an outage stops machines: it ends opens
+ * of disks and has no number. The sweep uses it too, in case no fact arrived.
+ */
+export class LostDisks {
+  readonly #parts: LostDiskParts;
+  readonly #inTurn = limiter(machinesMax);
+
+  constructor(parts: LostDiskParts) {
+    this.#parts = parts;
+  }
 
   /**
-   * Whether a guest that goes on with ultra disks has lost their data. Where it ended with its host, as the data did, that is why its
-   * machine is off, and not the key (CMK-102): whoever works on the machine sees it.
+   * Stops each machine that has a disk of the set, or of one of its versions, open without data. It reads the disk again
+   * after the machine, right before the decision, so the reply is never older than access restored.
+   * @returns the number of machines that it stops
+   * @throws TimedOut, Interrupted, Rejection of the disk service
    */
-  const hasLostPinned = async (vm: string): Promise<boolean> =>
-    !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
+  async stopUnder(
+    filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string },
+    report: LostReport | undefined,
+    patience: Patience,
+  ): Promise<number> {
+    let stopped = 0;
+    let batch = new Map<string, string[]>();
+    const decide = async (): Promise<void> => {
+      const machines = [...batch];
+      batch = new Map();
+      const outcomes = await Promise.all(
+        machines.map(([vm, names]) => this.#inTurn(() => this.#stopOne(vm, names, report, patience))),
+      );
+      stopped += outcomes.filter(Boolean).length;
+    };
+    for await (const found of this.#parts.disks.ofSet({ ...filter, unavailableOnly: true }, patience)) {
+      if (found.managedBy === '' || reasonOf(found) === undefined) continue;
+      batch.set(found.managedBy, [...(batch.get(found.managedBy) ?? []), found.name]);
+      if (batch.size >= batchSize) await decide();
+    }
+    await decide();
+    return stopped;
+  }
 
-  const ownCause = (): Cause => {
-    const id = random.uuid();
-    return { correlationId: id, causationId: id, caller: 'system:compute' };
-  };
-
-  const stopOne = async (
+  /** @returns whether the machine is stopped now */
+  async #stopOne(
     vm: string,
     names: readonly string[],
-    heard: { readonly cause: Cause; readonly traceId: string } | undefined,
+    report: LostReport | undefined,
     patience: Patience,
-  ): Promise<boolean> => {
+  ): Promise<boolean> {
+    const { vms, driver, clock, random, begin, measure } = this.#parts;
     const { state } = await vms.load(vm);
     if (state.status !== 'active') return false;
     const open = state.disks.filter(({ disk, access }) => names.includes(disk) && access === 'open');
-    if (open.every(isPinned) && !(await hasLostPinned(vm))) return false;
+    if (open.every(isPinned) && !(await this.#hasLostPinned(vm))) return false;
     const seen: SeenLost[] = [];
-    let cause = heard?.cause;
-    for (const { disk, attachEpoch, accessEpoch, principal, keyVersion: believed, set } of open) {
-      const found = await askAgain(disk, patience);
-      const reason = found && reasonOf(found);
-      if (!found || !reason) continue;
-      const keyVersion = found.keyVersion || believed;
-      // Told before by its own name, the loss has a number and a cause that a disk does not know. One from before the
-      // disk was opened is another loss, also where its return has not been heard of yet.
-      const unwrap = { accessEpoch, principal };
-      const told = (await losses.of(set, keyVersion)).find(
-        (known) => known.reason === reason && !known.isOver && concerns(known, unwrap),
-      );
-      cause ??= told?.cause;
-      const loss: KeyLoss = {
-        reason,
-        disk,
-        set,
-        keyVersion,
-        since: found.unavailableSince?.getTime() ?? told?.since ?? clock.now(),
-        traceId: told?.traceId || (heard?.traceId ?? ''),
-        accessEpoch: told?.accessEpoch ?? 0,
-      };
-      seen.push({ loss, attachEpoch });
+    let cause = report?.cause;
+    for (const disk of open) {
+      const found = await this.#look(disk, report?.traceId ?? '', patience);
+      if (found === undefined) continue;
+      cause ??= found.cause;
+      seen.push(found);
     }
     if (seen.length === 0) return false;
-    const by = cause ?? ownCause();
-    const terms = { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests };
-    const stop = stopForLostDisks(seen, terms);
-    // A machine that has the name since may have a disk of that name as well, and have opened it as often.
+    const by = cause ?? this.#ownCause();
+    const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests });
+    // A later machine of the name may have a disk of that name, opened as often.
     const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
     const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by);
     measure(events);
     if (events.length > 0) begin([vm]);
     return events.length > 0;
-  };
+  }
 
-  return {
-    async stopUnder(filter, heard, patience) {
-      let stopped = 0;
-      let suspects = new Map<string, string[]>();
-      const decide = async (): Promise<void> => {
-        const batch = suspects;
-        suspects = new Map();
-        const outcomes = await Promise.all(
-          [...batch].map(([vm, names]) => turns(() => stopOne(vm, names, heard, patience))),
-        );
-        stopped += outcomes.filter(Boolean).length;
-      };
-      for await (const found of disks.ofSet({ ...filter, unavailableOnly: true }, patience)) {
-        if (found.managedBy === '' || reasonOf(found) === undefined) continue;
-        suspects.set(found.managedBy, [...(suspects.get(found.managedBy) ?? []), found.name]);
-        if (suspects.size >= batchSize) await decide();
-      }
-      await decide();
-      return stopped;
-    },
-  };
-};
+  /** The loss of an open disk, if the disk service still says that it has no data. */
+  async #look(
+    disk: VmDisk,
+    traceId: string,
+    patience: Patience,
+  ): Promise<(SeenLost & { readonly cause: Cause | undefined }) | undefined> {
+    const found = await this.#readAgain(disk.disk, patience);
+    const reason = found && reasonOf(found);
+    if (!found || !reason) return undefined;
+    const keyVersion = found.keyVersion || disk.keyVersion;
+    const known = await this.#lossBehind(disk, keyVersion, reason);
+    const loss = {
+      reason,
+      disk: disk.disk,
+      set: disk.set,
+      keyVersion,
+      since: found.unavailableSince?.getTime() ?? known?.since ?? this.#parts.clock.now(),
+      traceId: known?.traceId || traceId,
+      accessEpoch: known?.accessEpoch ?? 0,
+      ...(known?.principal === undefined ? {} : { principal: known.principal }),
+    };
+    return { loss, attachEpoch: disk.attachEpoch, cause: known?.cause };
+  }
+
+  /** The known loss behind the state of a disk: it has a number and a cause. One that does not concern the open is another. */
+  async #lossBehind(disk: VmDisk, keyVersion: string, reason: AccessReason): Promise<KnownLoss | undefined> {
+    const known = await this.#parts.losses.of(disk.set, keyVersion);
+    return known.find((one) => one.reason === reason && !one.isOver && concerns(one, disk));
+  }
+
+  /** The disk as it is now; undefined if it is deleted. */
+  async #readAgain(name: string, patience: Patience): Promise<Disk | undefined> {
+    try {
+      return await this.#parts.disks.insist((client, options) => client.getDisk({ name }, options), patience);
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Whether a guest that runs with ultra disks has lost their data. If the guest ended together with its host, that is why
+   * the machine is off, and not the key (CMK-102): the replica that works on the machine sees it.
+   */
+  async #hasLostPinned(vm: string): Promise<boolean> {
+    const { driver, isOurs } = this.#parts;
+    return !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
+  }
+
+  #ownCause(): Cause {
+    const id = this.#parts.random.uuid();
+    return { correlationId: id, causationId: id, caller: 'system:compute' };
+  }
+}
 
 /**
- * Why a disk has no data, as its host says; `undefined` while it has. A vault that throttles has decided nothing, and one
- * that gives no answer is told as the reason once the host's grace is over.
+ * Why a disk has no data, as its host reports; `undefined` while it has. A throttled vault has decided nothing. An unreachable
+ * one is reported after the grace of the host.
  */
 export const reasonOf = ({ availability, unavailableReason }: Disk): AccessReason | undefined => {
   const reason = accessReasonOf(unavailableReason);

@@ -49,7 +49,7 @@ test('CMK-102: what was noted after its key had returned is gone with the next l
   await losses.remember(loss, cause);
   await vms.transact('a', () => running([os, ultra]), cause);
   await look();
-  const rows = await losses.returned(setOf('des'), version1, 7);
+  const rows = await losses.rowsForRestored(setOf('des'), version1, 7);
   await store.commit({ rows }, cause);
   await look();
   assert.deepEqual(await losesAt('a'), []);

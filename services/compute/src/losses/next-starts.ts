@@ -11,8 +11,8 @@ import { keyStopWork } from './key-stops.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 
 /**
- * Keeps what running machines say about their next start in step with what is lost, beside the news of losses and returns: a
- * machine that opened an ultra disk while its key was being lost was not among those that were told.
+ * Reconciles what running machines show about their next start with the known losses. Facts of losses and returns do that too,
+ * but a machine that opened an ultra disk while its key was being lost was not among the machines they found.
  */
 export const nextStarts = (parts: {
   readonly vms: Category<Vm, VmEvent>;
@@ -22,7 +22,7 @@ export const nextStarts = (parts: {
 }) => {
   const { vms, losses, clock, random } = parts;
 
-  /** Decides about these machines; one that somebody keeps changing is left to the next look. */
+  /** Decides about these machines. One that others keep changing is left to the next sweep. */
   const decide = async (
     machines: readonly Loaded<Vm>[],
     decision: (vm: Vm) => readonly VmEvent[],
@@ -32,7 +32,7 @@ export const nextStarts = (parts: {
     if (concerned.length > 0) await vms.transactMany(concerned, decision, cause, { onContention: 'reject' });
   };
 
-  /** Looks at a page of machines. @param cause of what is found to be over */
+  /** Reconciles a page of machines. @param cause of access that is found restored */
   return async (machines: readonly Loaded<Vm>[], cause: Cause): Promise<void> => {
     const pinned = machines.filter(({ state }) => isRunning(state) && state.disks.some(isPinned));
     const keys = new Map<string, KeyOfSet>();
@@ -50,7 +50,7 @@ export const nextStarts = (parts: {
 
   function unblocking(key: KeyOfSet): (vm: Vm) => readonly VmEvent[] {
     const returned = keyAccessReturned(clock.now(), key);
-    // An outage is followed up with who can tell what has become of it.
+    // The sweep asks the disk service whether an outage is over.
     const isOfKey = ({ set, keyVersion, reason }: KeyLoss): boolean =>
       set === key.set && keyVersion === key.keyVersion && !isOutage(reason);
     return (vm) => (isRunning(vm) && vm.blocked.some(isOfKey) ? returned(vm) : []);

@@ -226,7 +226,7 @@ promised(
     const [known] = await losses.of(set, keyVersion);
     assert.deepEqual([known?.reason, known?.cause.correlationId], ['KEY_EXPIRED', 'disabled']);
     await losses.remember({ ...loss, reason: 'KEY_DELETED', accessEpoch: accessEpoch - 1 }, cause('late'));
-    await world.store.commit({ rows: await losses.returned(set, keyVersion, accessEpoch) }, cause('returned'));
+    await world.store.commit({ rows: await losses.rowsForRestored(set, keyVersion, accessEpoch) }, cause('returned'));
     await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
     const [over] = await losses.of(set, keyVersion);
     assert.deepEqual([over?.reason, over?.isOver], ['KEY_EXPIRED', true]);

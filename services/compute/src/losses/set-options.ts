@@ -1,28 +1,29 @@
 import { type EventStore, type RowChange, table } from '@interlock/event-store';
 
-/** What the owner of a set wants for the machines on its disks. */
+/** The options of a set that concern its machines. */
 export interface OptionsOfSet {
-  /** Whether machines that a loss stopped start again once the key is back. */
+  /** Whether machines that a loss stopped start again when access is restored. */
   readonly autoRestart: boolean;
 }
 
-/** What compute was told about sets. */
+/** The options that sets have published. */
 export interface SetOptions {
-  /** Of a set that was never told about: nothing starts by itself (CMK-125). */
+  /** The options of a set; of an unknown set the default, so that nothing starts by itself (CMK-125). */
   of(set: string): Promise<OptionsOfSet>;
-  /** Describes what a set's owner wants from now on. */
+  /** The row that stores the options. */
   put(set: string, options: OptionsOfSet): RowChange;
-  /** Describes that a set is gone: another one of its name begins anew. */
-  forgotten(set: string): RowChange;
+  /** The row change that removes the options of a deleted set. */
+  remove(set: string): RowChange;
 }
 
-const untold: OptionsOfSet = { autoRestart: false };
+const defaults: OptionsOfSet = { autoRestart: false };
 
+/** Opens the options stored in a store. */
 export const openSetOptions = (store: EventStore): SetOptions => {
   const rows = table<OptionsOfSet>(store, { name: 'set_options', version: 1 });
   return {
-    of: async (set) => (await rows.get(set)) ?? untold,
+    of: async (set) => (await rows.get(set)) ?? defaults,
     put: (set, options) => rows.put(set, options, undefined),
-    forgotten: (set) => rows.remove(set, untold),
+    remove: (set) => rows.remove(set, defaults),
   };
 };

@@ -2,10 +2,10 @@ import type { Category, Page } from '@interlock/event-store';
 import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 
-/** Machines read, decided and stored in one go: bounds the memory of a pass and the pause of the event loop. */
+/** Machines read, decided and stored together: bounds the memory of a pass and the pause of the event loop. */
 const pageSize = 500;
 
-/** A page of the machines that have a disk of a set, in order of their names, from behind one of them on. */
+/** A page of the machines that have a disk of a set, in the order of their names. @param after name of the last machine before it */
 export const pageOfSet = (
   vms: Pick<Category<Vm, VmEvent>, 'list'>,
   set: string,
@@ -13,7 +13,7 @@ export const pageOfSet = (
 ): Promise<Page<Vm>> =>
   vms.list({ index: { index: 'set', value: set }, limit: pageSize, ...(after === undefined ? {} : { after }) });
 
-/** Goes through all of them: a page is read while the one before is stored. */
+/** Stores all pages of a set: reads the next page while the previous one is stored. */
 export const throughSet = async (
   vms: Pick<Category<Vm, VmEvent>, 'list'>,
   set: string,
@@ -25,7 +25,7 @@ export const throughSet = async (
     const page = await pageOfSet(vms, set, after);
     await storing;
     storing = store(page);
-    // The failure is thrown where it is awaited; the next page may still be on its way then.
+    // A failure is thrown by the await of `storing`; until then the next page may still be on its way.
     storing.catch(() => undefined);
     after = page.next;
   } while (after !== undefined);

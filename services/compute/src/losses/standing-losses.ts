@@ -3,12 +3,12 @@ import type { KeyLoss, VmDisk } from '../vm/machine.ts';
 import { isOnOrStarting, type Vm } from '../vm/state.ts';
 import type { Losses } from './losses.ts';
 
-/** The losses in the way of a machine's next start, at most one a disk; empty for one that runs. */
+/** The losses that block a machine's next start, at most one per disk; empty for a machine that runs. */
 export type StandingLosses = (vm: Loaded<Vm>) => readonly KeyLoss[];
 
 /**
- * What is known to be lost of the keys of machines that are off. A machine that is off changes with no loss (CMK-114), so this
- * is looked up when it is shown: one read for each key of all of these machines, however many they are.
+ * The known losses of the keys of machines that are off. A loss does not change a machine that is off (CMK-114), so they are
+ * read when the machine is shown: one read per key, for any number of machines.
  */
 export const standingLosses = async (
   losses: Pick<Losses, 'of'>,

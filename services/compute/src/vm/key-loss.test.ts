@@ -1,9 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { FINAL_EPOCH } from '@interlock/access';
 import type { VmEvent } from './events.ts';
 import { instanceViewOf } from './instance-view.ts';
-import { applyKeyLoss, isNumbered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
+import { applyKeyLoss, canBeOrdered, type LossTerms, stopForKeyLoss, stopForLostDisks } from './key-loss.ts';
 import { keyAccessReturned } from './key-return.ts';
 import { attach, detach, powerOff, remove, restart, start } from './operations.ts';
 import { guestStopped } from './progress.ts';
@@ -234,11 +233,11 @@ test('VM-45: losses are numbered: one older than the last unwrap stops nothing, 
   assert.deepEqual(stop(again), []);
 });
 
-test('G3: an outage and the end of an identity have no number of the vault', () => {
-  assert.equal(isNumbered(loss), true);
-  assert.equal(isNumbered({ reason: 'KEY_DISABLED', accessEpoch: 0 }), false);
-  assert.equal(isNumbered({ reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 6 }), false);
-  assert.equal(isNumbered({ reason: 'IDENTITY_DELETED', accessEpoch: FINAL_EPOCH }), false);
+test('G3: a loss with a number or a deleted identity can be compared with unwraps; an outage cannot', () => {
+  assert.equal(canBeOrdered(loss), true);
+  assert.equal(canBeOrdered({ reason: 'IDENTITY_DELETED', accessEpoch: 0, principal: 'principals/p' }), true);
+  assert.equal(canBeOrdered({ reason: 'KEY_DISABLED', accessEpoch: 0 }), false);
+  assert.equal(canBeOrdered({ reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 6 }), false);
 });
 
 test('a loss for some disks of a set stops only machines whose disk is confirmed to be one of them', () => {

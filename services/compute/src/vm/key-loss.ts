@@ -1,4 +1,4 @@
-import { concerns, FINAL_EPOCH, isOutage, messageOf, statusOf } from '@interlock/access';
+import { concerns, isOutage, messageOf, statusOf } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import { isPinned, isStoppedByLoss } from './disk-state.ts';
 import type { VmEvent } from './events.ts';
@@ -6,48 +6,47 @@ import { heldByKey } from './key-return.ts';
 import type { Failure, KeyLoss, VmDisk, Work } from './machine.ts';
 import { isOnOrStarting, type Machine, type Vm } from './state.ts';
 
-/** A set that cannot use a key version any more, as committed by the one who knows. */
+/** A set cannot use a key version, as a set published it or a vault refused it. */
 export type SetLoss = Omit<KeyLoss, 'disk'>;
 
 /** How a loss is applied to a machine. */
 export interface LossTerms {
   readonly loss: SetLoss;
-  /** What the stop is recorded as; `at` is the time of the decision. */
+  /** The stop as work; `at` is the time of the decision. */
   readonly work: Work;
   /** Whether a disk of the set is under the lost version; absent: all of them are. */
   readonly isUnder?: ((disk: Pick<VmDisk, 'disk' | 'keyVersion'>) => boolean) | undefined;
-  /** The key has returned since: the loss is in the way of no start any more. */
+  /** Access was restored since: the loss blocks no start. */
   readonly isOver?: boolean;
-  /** True where no guest has to be shut down: then the machine is off in the same step. */
+  /** Whether no guest has to shut down: then the machine is off in the same step. */
   readonly isInstant: boolean;
 }
 
 /**
- * Stops a machine that runs or starts with a non-ultra disk under a lost key (CMK-100 to CMK-103, VM-40): whatever was
- * under way is pre-empted, what its user asked to be off is left alone. Only disks whose last unwrap is older than the
- * loss count, so the same loss never stops a machine that was started since (VM-45).
+ * Stops a machine that runs or starts with a non-ultra disk under a lost key (CMK-100 to CMK-103, VM-40). It replaces
+ * other work, and ignores a machine that its user is switching off. Only disks unwrapped before the loss count, so a loss
+ * never stops a machine that started after it (VM-45).
  */
 export const stopForKeyLoss =
   (terms: LossTerms) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status !== 'active' || !isGoingToRun(vm)) return [];
     const { loss, work, isInstant } = terms;
-    // The version is that of the loss: what the machine knows of its disks' versions comes by another way, and may lag.
+    // The loss names the version: the versions that the machine has of its disks may lag.
     const blocked = vm.disks.filter((disk) => isConcerned(disk, terms)).map(({ disk }): KeyLoss => ({ ...loss, disk }));
     return stop(vm, blocked, work, isInstant);
   };
 
-/** An open disk that the disk service says has no data any more. */
+/** An open disk that has no data, as the disk service says. */
 export interface SeenLost {
   readonly loss: KeyLoss;
-  /** The open the answer is about: a machine that opened its disk again meanwhile is left alone. */
+  /** The open that the reply is about: it does not stop a machine that opened its disk again. */
   readonly attachEpoch: number;
 }
 
 /**
- * Stops a machine because the disk service says that open disks have no data any more, whatever has been told about their
- * keys: the way of losses without a number. A class makes no difference here: the host keeps the data of an ultra disk
- * for as long as its machine runs, unless it has lost its memory (G3).
+ * Stops a machine because open disks have no data, as the disk service says: an outage has ended their opens. It stops for
+ * ultra disks too: the host keeps their data while the machine runs, unless the host lost its memory (G3).
  */
 export const stopForLostDisks =
   (seen: readonly SeenLost[], { work, isInstant }: Pick<LossTerms, 'work' | 'isInstant'>) =>
@@ -63,8 +62,8 @@ export const stopForLostDisks =
   };
 
 /**
- * What a loss does to any machine: it stops one that runs, says to one that an outage stopped what was behind that, and to
- * one that goes on with ultra disks, or that another lost key has stopped, what its next start will fail for.
+ * Applies a loss to any machine. It stops a machine that runs. At a machine that an outage stopped it replaces the reason. At
+ * a machine that continues with ultra disks, or that another lost key stopped, it records what blocks the next start.
  */
 export const applyKeyLoss =
   (terms: LossTerms) =>
@@ -73,15 +72,17 @@ export const applyKeyLoss =
     if (stopping.length > 0) return stopping;
     const explained = explainOutage(terms.loss, terms.work.at)(vm);
     if (explained.length > 0) return explained;
-    return vm.status === 'active' && vm.power.state === 'running' ? blockNextStart(terms)(vm) : holdBack(terms)(vm);
+    return vm.status === 'active' && vm.power.state === 'running'
+      ? blockNextStart(terms)(vm)
+      : blockStoppedMachine(terms)(vm);
   };
 
 /**
- * Notes the loss at a machine that another lost key has stopped and still holds back: it is not back with that key alone, and
- * starts by itself once all are where one of their sets wants it. Of several keys lost at once any may have stopped it. What
- * the machine says of a key stays as it is: a fleet that is off does not change with every further loss (CMK-114).
+ * Records the loss at a machine that another lost key stopped: the machine needs both keys back, also for a start by
+ * `auto_restart`. A key that the machine already names stays as it is: a fleet that is off does not change with every
+ * further loss (CMK-114).
  */
-const holdBack =
+const blockStoppedMachine =
   ({ loss, work, isUnder, isOver = false }: LossTerms) =>
   (vm: Vm): readonly VmEvent[] => {
     if (isOver || vm.status !== 'active' || vm.blocked.length === 0 || heldByKey(vm) === undefined) return [];
@@ -95,8 +96,8 @@ const holdBack =
   };
 
 /**
- * Notes the loss at a machine that runs with ultra disks under it. They keep their data for as long as it runs, so nothing
- * else changes, and without this nobody would see that it cannot be started again (CMK-102, VM-49).
+ * Records the loss at a machine that runs with ultra disks under the key. The disks keep their data while it runs; the record
+ * shows that its next start fails (CMK-102, VM-49).
  */
 export const blockNextStart =
   ({ loss, work, isUnder, isOver = false }: Omit<LossTerms, 'isInstant'>) =>
@@ -116,8 +117,8 @@ export const blockNextStart =
   };
 
 /**
- * The truth behind an outage: where a machine was stopped because a vault gave no answer, the vault has decided something
- * meanwhile (G3). A loss from before the last unwrap explains nothing, nor does one after the outage is over.
+ * Replaces the reason of a machine that stopped because its vault was unreachable: the vault has refused since (G3). A loss
+ * before the last unwrap is not the reason, and neither is one after the outage.
  */
 export const explainOutage =
   (loss: SetLoss, at: Instant) =>
@@ -125,12 +126,13 @@ export const explainOutage =
     if (vm.status !== 'active' || isOutage(loss.reason)) return [];
     const disks = vm.blocked
       .filter(({ reason, set, keyVersion }) => isOutage(reason) && set === loss.set && keyVersion === loss.keyVersion)
-      .filter(({ disk }) => !isNumbered(loss) || concerns(loss, { accessEpoch: epochOf(vm, disk) }))
+      .filter(({ disk }) => !canBeOrdered(loss) || concerns(loss, lastUnwrapOf(vm, disk)))
       .map(({ disk }) => disk);
     return disks.length === 0 ? [] : [{ type: 'OutageExplained', loss, disks, at }];
   };
 
-const epochOf = ({ disks }: Machine, name: string): number => disks.find(({ disk }) => disk === name)?.accessEpoch ?? 0;
+const lastUnwrapOf = ({ disks }: Machine, name: string): Pick<VmDisk, 'accessEpoch' | 'principal'> =>
+  disks.find(({ disk }) => disk === name) ?? { accessEpoch: 0 };
 
 const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInstant: boolean): readonly VmEvent[] => {
   const [reason, ...others] = blocked;
@@ -144,26 +146,30 @@ const stop = (machine: Machine, blocked: readonly KeyLoss[], work: Work, isInsta
     ...(preempted === undefined ? {} : { preempted }),
     at: work.at,
   };
-  // Where something is under way, that has to end first.
+  // Other work has to end first.
   const isReady = machine.power.state === 'running' && machine.power.work === undefined;
   return isInstant && isReady ? [stopping, { type: 'VmStopped', reason, at: work.at }] : [stopping];
 };
 
-/** Runs, or will without anybody doing more. A restart that is still stopping opens its disks anew and finds out itself. */
+/** Runs, or will run. A restart that is still stopping reopens its disks and finds the loss then. */
 const isGoingToRun = (machine: Machine): boolean => isOnOrStarting(machine) && machine.power.work?.kind !== 'delete';
 
 const isConcerned = (disk: VmDisk, terms: LossTerms): boolean => isStoppedByLoss(disk) && isLost(disk, terms);
 
-/** Open with data that was unwrapped before the loss. */
+/** Open, with a DEK that was unwrapped before the loss. */
 const isLost = (disk: VmDisk, { loss, isUnder }: Pick<LossTerms, 'loss' | 'isUnder'>): boolean =>
   disk.access === 'open' && disk.set === loss.set && concerns(loss, disk) && (isUnder === undefined || isUnder(disk));
 
 /**
- * Whether unwraps can be compared with a loss: it is an event of the vault. An outage is none, and the end of an identity
- * is one of another service. A machine that such a loss concerns is told by its open: see `stopForLostDisks`.
+ * Whether a loss can be compared with unwraps: it has a position in key-vault's feed, or names the identity that was deleted.
+ * An outage has neither and is bound to an open: see `stopForLostDisks`.
  */
-export const isNumbered = ({ reason, accessEpoch }: Pick<SetLoss, 'reason' | 'accessEpoch'>): boolean =>
-  !isOutage(reason) && accessEpoch > 0 && accessEpoch < FINAL_EPOCH;
+export const canBeOrdered = ({
+  reason,
+  accessEpoch,
+  principal,
+}: Pick<SetLoss, 'reason' | 'accessEpoch' | 'principal'>): boolean =>
+  !isOutage(reason) && (accessEpoch > 0 || principal !== undefined);
 
 const preemptedBy = ({ power: { work } }: Machine, loss: KeyLoss, at: number): Failure | undefined => {
   if (work === undefined) return undefined;

@@ -1,4 +1,4 @@
-import { FINAL_EPOCH, isOutage } from '@interlock/access';
+import { isOutage } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { VmEvent } from './events.ts';
 import type { KeyLoss, VmDisk, Work } from './machine.ts';
@@ -11,8 +11,8 @@ export type KeyOfSet = Pick<VmDisk, 'set' | 'keyVersion'>;
 /** A key version that can be used again. */
 export interface ReturnedKey extends KeyOfSet {
   /**
-   * Which losses of it are over: those up to a number, or only outages, where all that is known is that the vault answers again.
-   * Absent: all of them.
+   * Which losses of it are over: those up to a number and every end of an identity, or only outages, if the vault is just
+   * reachable again. Absent: all of them.
    */
   readonly ends?: number | 'outages';
 }
@@ -20,16 +20,15 @@ export interface ReturnedKey extends KeyOfSet {
 /** The start of a machine by the platform. */
 export interface Restart {
   readonly work: Work & { readonly kind: 'start' };
-  /** Whether no other key of its disks is lost: until then the start is owed. */
+  /** Whether no other key of its disks is lost. If one is, the start is owed until that key is back. */
   readonly isClear: boolean;
 }
 
 /**
- * A key can be used again: what it blocked is not blocked any more. Nothing starts by itself (CMK-125), unless `restart`
- * says that the owner of the set wants it: then a machine that a lost key stopped starts again, once for that return, when
- * no other key is in its way and its user has not asked for it to be off since. One that is still stopping starts once it
- * is off; one with another key lost owes its start to that key's return. Of a machine that says more of the key than what is over by
- * that, it is heard too late.
+ * Access to a key is restored: it blocks the machine no longer. No machine starts by itself (CMK-125) without `restart`. With
+ * it, a machine that a lost key stopped starts again, once for this return, if no other key blocks it and its user has not
+ * switched it off since. If it is still stopping, it starts when it is off. If another key is lost, the start is owed until
+ * that key is back. A return that is older than a loss of the machine decides nothing.
  */
 export const keyAccessReturned =
   (at: Instant, key: ReturnedKey, restart?: Restart) =>
@@ -42,14 +41,14 @@ export const keyAccessReturned =
     const returned = { type: 'KeyAccessReturned', set: key.set, keyVersion: key.keyVersion, at } as const;
     if (restart === undefined || heldByKey(vm) === undefined || !(isBlocked || isOwed))
       return isBlocked ? [returned] : [];
-    if (!restart.isClear || !inTheWay(vm).every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
+    if (!restart.isClear || !blockersOf(vm).every(isKey)) return isBlocked ? [{ ...returned, owesStart: true }] : [];
     if (vm.power.state === 'stopping') return [{ ...returned, startsAgain: restart.work }];
     return [...(isBlocked ? [returned] : []), { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
 
 /**
- * A disk came under another key (CMK-121). For a machine that its old key stopped that is a return as well: with `restart`
- * it starts again, once, when no other key is in its way; else it owes its start to what is in the way still.
+ * A disk moved to another key (CMK-121). That also gives access back to a machine that the old key stopped: with `restart` it
+ * starts again, once, if no other key blocks it; otherwise the start is owed.
  */
 export const diskKeyReplaced =
   (at: Instant, changed: DiskKey, restart?: Restart) =>
@@ -57,10 +56,10 @@ export const diskKeyReplaced =
     const moved = diskKeyChanged(at, changed)(vm);
     if (vm.status !== 'active' || restart === undefined || heldByKey(vm) === undefined) return moved;
     const isFreed = moved.length > 0 && vm.blocked.some(({ disk }) => disk === changed.disk);
-    // Owing without any news: what was to start it was decided before and did not get further.
+    // The start is owed and the disk had moved before: an earlier decision was not carried out.
     const isOwed = owesStart(vm) && vm.disks.some(({ disk }) => disk === changed.disk);
     if (!(isFreed || isOwed)) return moved;
-    const isClear = restart.isClear && inTheWay(vm).every(({ disk }) => disk === changed.disk);
+    const isClear = restart.isClear && blockersOf(vm).every(({ disk }) => disk === changed.disk);
     if (!isClear) return moved.map((one) => ({ ...one, owesStart: true }));
     if (vm.power.state === 'stopping') {
       const { set, keyVersion } = changed;
@@ -70,14 +69,18 @@ export const diskKeyReplaced =
     return [...moved, { type: 'VmStarting', work: restart.work, from: 'stopped', at }];
   };
 
-/** An end of an identity is over with any return: it stands above every number. */
-const isEnded = ({ reason, accessEpoch }: KeyLoss, ends: ReturnedKey['ends']): boolean => {
+/** The end of an identity is over with any return: access is restored to another identity only. */
+const isEnded = ({ reason, accessEpoch, principal }: KeyLoss, ends: ReturnedKey['ends']): boolean => {
   if (ends === undefined) return true;
-  return ends === 'outages' ? isOutage(reason) : accessEpoch <= ends || accessEpoch === FINAL_EPOCH;
+  return ends === 'outages' ? isOutage(reason) : accessEpoch <= ends || principal !== undefined;
 };
 
-/** What a start of the machine would fail for: of what a stop has left half attached or half detached none is opened. */
-const inTheWay = ({ blocked, disks }: Machine): Machine['blocked'] =>
+/** Up to which number losses are over with one that is over. The end of an identity is over without any other loss. */
+export const endedWith = ({ accessEpoch, principal }: Pick<KeyLoss, 'accessEpoch' | 'principal'>): number =>
+  principal === undefined ? accessEpoch : -1;
+
+/** The losses that block a start. A start does not open disks that a stop left half attached or half detached. */
+const blockersOf = ({ blocked, disks }: Machine): Machine['blocked'] =>
   blocked.filter((loss) => disks.some(({ disk, phase }) => disk === loss.disk && phase === 'attached'));
 
 /** The loss that keeps a machine off, or on its way there; `undefined` if something else does too. */

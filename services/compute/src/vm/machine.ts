@@ -5,7 +5,7 @@ import type { Instant } from '@interlock/runtime';
 /** Class of a disk. */
 export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
 
-/** A key in the way of a disk. */
+/** A key that a disk cannot use. */
 export interface KeyLoss {
   readonly reason: AccessReason;
   readonly disk: string;
@@ -14,9 +14,9 @@ export interface KeyLoss {
   readonly since: Instant;
   /** 32 hexadecimal digits; empty when the cause was not traced. */
   readonly traceId: string;
-  /** Number of the loss; 0 where it is not known (the disk service said so while opening). */
+  /** Number of the loss; 0 for an outage, and if the disk service did not say it. */
   readonly accessEpoch: number;
-  /** The identity that ended; absent for a loss of the key. */
+  /** The identity that was deleted; absent for every other loss. */
   readonly principal?: string;
 }
 

@@ -35,7 +35,7 @@ export const creation =
       const planned = plan.get(disk);
       if (planned) await obtain(parts, vm, creating, planned, patience);
     });
-    const { opened, heardBefore, failures } = outcome;
+    const { opened, failures } = outcome;
 
     /** Undoes what this run did, unless there is a machine that has it. */
     const undoUnlessMade = async (decided: Loaded<Vm>): Promise<Loaded<Vm>> => {
@@ -54,8 +54,8 @@ export const creation =
     const worst = worstOf(failures);
     if (worst) return fail(worst.error, worst.loss);
     // Not acknowledged yet, so a loss in between makes it fail as a whole (G2).
-    let missed = await losses.missedBy(opened, heardBefore);
-    if (missed) missed = await losses.missedBy(asKnownBy((await vms.load(vm)).state, opened), heardBefore);
+    let missed = await losses.missedBy(opened);
+    if (missed) missed = await losses.missedBy(asKnownBy((await vms.load(vm)).state, opened));
     if (missed) {
       const { cause: _cause, isOver: _over, ...loss } = missed;
       return fail(undefined, { ...loss, disk: firstUnder(opened, loss.set, loss.keyVersion) });

@@ -17,8 +17,6 @@ export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' |
 /** What came of opening several disks. */
 export interface OpenOutcome {
   readonly opened: readonly OpenedDisk[];
-  /** What `Losses.unnumbered` said before anything was opened. */
-  readonly heardBefore: ReadonlySet<string>;
   /** The same disks as the guest reaches them; with secrets. */
   readonly guestDisks: readonly GuestDisk[];
   /** Each disk that could not be opened, and the key in the way where it was one. */
@@ -39,9 +37,8 @@ export const openAll = async (
   limits: Patience,
   prepare: (disk: ToOpen, patience: Patience) => Promise<void> = async () => {},
 ): Promise<OpenOutcome> => {
-  const { clock, random, losses } = parts;
+  const { clock, random } = parts;
   const patience: { signal: AbortSignal; untilMs?: number } = { ...limits };
-  const heardBefore = await losses.unnumbered(wanted.map(({ set }) => set).filter((set) => set !== ''));
   const outcomes = await Promise.all(
     wanted.map(async (disk) => {
       try {
@@ -79,7 +76,7 @@ export const openAll = async (
     const isContinued = disk.attachEpoch > 0;
     guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });
   }
-  return { opened, heardBefore, guestDisks, failures };
+  return { opened, guestDisks, failures };
 };
 
 const elsewhere = 'another replica works on the machine by now';

@@ -142,20 +142,24 @@ promised(
   'CMK-105: a set whose identity was replaced starts machines before the return of its key is told',
   async () => {
     const set = fleet.newSet();
+    const [principal, next] = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+    disks.identities.set(set, principal);
     const { name } = await fleet.running(['PREMIUM_SSD', set]);
     const value = {
       set,
       keyVersion: keyVersionOf(set),
       reason: 'IDENTITY_DELETED',
       accessEpoch: Number.MAX_SAFE_INTEGER,
+      principal,
       since: new Date(clock.now()),
       partial: false,
     } as const;
     await world.tellOfSet({ $case: 'keyAccessLost', value });
     await fleet.settled(name, 'STOPPED');
+    disks.identities.set(set, next);
     await world.compute.startVirtualMachine({ name });
     await fleet.settled(name, 'RUNNING');
-    assert.deepEqual(await fleet.report(set, 'IDENTITY_DELETED', Number.MAX_SAFE_INTEGER), { stoppingCount: 0 });
+    assert.deepEqual(await fleet.report(set, 'IDENTITY_DELETED'), { stoppingCount: 0 });
     assert.equal((await fleet.get(name)).powerState, 'RUNNING');
   },
 );

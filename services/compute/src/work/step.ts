@@ -67,11 +67,11 @@ export const isStillAt = (vm: Vm, work: Work): boolean => currentWork(vm)?.id ==
 export const stopIfLossMissed = async (
   parts: ProcessParts,
   machine: Loaded<Vm>,
-  outcome: Pick<OpenOutcome, 'opened' | 'heardBefore'>,
+  outcome: Pick<OpenOutcome, 'opened'>,
 ): Promise<boolean> => {
   const { vms, losses, clock, random, driver } = parts;
   const opened = asKnownBy(machine.state, outcome.opened);
-  const known = await losses.missedBy(opened, outcome.heardBefore);
+  const known = await losses.missedBy(opened);
   if (!known) return false;
   const { cause, isOver: _over, ...loss } = known;
   const isUnder = ({ disk }: { readonly disk: string }): boolean =>

@@ -9,31 +9,31 @@ import type { LossFacts } from './key-reasons.ts';
 /** What disk hosts need of compute. */
 export type ComputeClient = Pick<RpcClient<typeof ComputeServiceDefinition>, 'reportAccessLost'>;
 
-/** What is told: a loss, or an outage that counts as one. */
+/** What is reported: a loss, or an outage that counts as one. */
 export type ReportedLoss = Omit<LossFacts, 'reason'> & {
   readonly reason: LossFacts['reason'] | 'KEY_VAULT_UNREACHABLE';
 };
 
-/** How far a report is. */
+/** The state of a report. */
 export type ReportState = 'pending' | 'accepted' | 'refused';
 
 /**
- * Tells compute which keys its machines cannot use here, so that they stop also when no event flows (G2). One report a
- * (set, key version) and loss, repeated until compute accepts it or the loss is over. Nothing waits for it.
+ * Reports to compute which keys its machines cannot use here, so that they stop although no event flows (G2). One report for
+ * each set, key version and loss, repeated until compute accepts it or the loss is over. No caller waits for it.
  */
 export interface LossReports {
-  /** What is so about a key from now on; undefined for nothing. The same again changes nothing. */
+  /** Sets what is reported about a key; undefined ends the report. A repeat changes nothing. */
   about(key: SetKeyVersion, loss: undefined): void;
-  about(key: SetKeyVersion, loss: ReportedLoss, toldBy: LossSource): void;
-  /** How far the report about a key is; undefined where there is none. */
+  about(key: SetKeyVersion, loss: ReportedLoss, source: LossSource): void;
+  /** The state of the report about a key; undefined without one. */
   stateOf(key: SetKeyVersion): ReportState | undefined;
 }
 
 /**
- * How long a loss told by the set is not reported: compute hears of it by the same way, and by then its machines have
- * closed their disks. In milliseconds.
+ * How long a loss that the set published is not reported, in milliseconds: compute consumes the same fact, and by then its
+ * machines have closed their disks.
  */
-const toldBySetMs = 3_000;
+const publishedMs = 3_000;
 /** Waits between tries, in milliseconds: doubling, half of each by chance. */
 const retryMs = (failures: number, chance: number): number =>
   Math.min(5_000, 100 * 2 ** (failures - 1)) * (0.5 + chance / 2);
@@ -42,13 +42,13 @@ const deadlineMs = 10_000;
 
 interface Report {
   readonly loss: ReportedLoss;
-  /** Where its calls belong in the traces. */
+  /** The trace context of its calls. */
   readonly parent: Context;
   state: ReportState;
   readonly over: AbortController;
 }
 
-/** Nothing is lost yet. Rules G2, CMK-113. */
+/** Opens the reports of a host. Rules G2, CMK-113. */
 export const openLossReports = (parts: {
   readonly compute: ComputeClient;
   /** Name of this host. */
@@ -74,8 +74,8 @@ export const openLossReports = (parts: {
           diskEncryptionSet: set,
           keyVersion,
           reason: loss.reason,
-          // Without a number it is the loss of the identity, which is final.
-          accessEpoch: loss.accessEpoch ?? Number.MAX_SAFE_INTEGER,
+          // The end of an identity has no number that compute could compare: it reads the disks.
+          accessEpoch: loss.principal === undefined ? (loss.accessEpoch ?? 0) : 0,
           since: new Date(loss.since),
           traceId: loss.traceId,
         };
@@ -87,7 +87,7 @@ export const openLossReports = (parts: {
         const isFinal =
           error instanceof Rejection && !error.retryable() && !['UNAUTHENTICATED', 'DATA_LOSS'].includes(error.code);
         if (failures === 1 || isFinal) {
-          log.warn('compute was not told of a loss', { set, keyVersion, reason: loss.reason, isFinal, error });
+          log.warn('a loss was not reported to compute', { set, keyVersion, reason: loss.reason, isFinal, error });
         }
         if (isFinal) {
           report.state = 'refused';
@@ -99,7 +99,7 @@ export const openLossReports = (parts: {
   };
 
   return {
-    about(key: SetKeyVersion, loss: ReportedLoss | undefined, toldBy: LossSource = 'refusal') {
+    about(key: SetKeyVersion, loss: ReportedLoss | undefined, source: LossSource = 'refusal') {
       const name = nameOf(key);
       const known = reports.get(name);
       if (known && loss && isSame(known.loss, loss)) return;
@@ -108,7 +108,7 @@ export const openLossReports = (parts: {
       if (!loss) return;
       const report: Report = { loss, parent: parentOf(loss), state: 'pending', over: new AbortController() };
       reports.set(name, report);
-      outsideOfCalls(() => void run(key, report, toldBy === 'fact' ? toldBySetMs : 0));
+      outsideOfCalls(() => void run(key, report, source === 'fact' ? publishedMs : 0));
     },
     stateOf: (key) => reports.get(nameOf(key))?.state,
   };
@@ -118,9 +118,9 @@ const isSame = (one: ReportedLoss, other: ReportedLoss): boolean =>
   one.reason === other.reason && one.accessEpoch === other.accessEpoch && one.since === other.since;
 
 /**
- * A report belongs to the trace of what it tells: below the work in which this host heard of the loss where that is of the same
- * trace, else below the commit that the vault named. Of neither only the work is left, and the report says which trace is meant:
- * a parent that nobody exports would leave a hole in the trace.
+ * A report belongs to the trace of the loss: below the work in which this host received the loss, if that has the same trace,
+ * else below the commit that the vault named. If neither is known, it is below the work, and the report names the trace: a
+ * parent span that no service exports would leave a hole in the trace.
  */
 const parentOf = ({ traceId, traceparent }: ReportedLoss): Context => {
   if (traceId === '') return ROOT_CONTEXT;
