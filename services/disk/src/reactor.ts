@@ -52,7 +52,7 @@ export const reactions = (parts: {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setDeleted') return NO_EFFECT;
       const { set } = event.value;
-      keyAccess.forget(set, leases.isUsed);
+      keyAccess.forget(set, (key) => leases.isUsed(key));
       return effectOf(await losses.forgotten(set), await options.forgotten(set));
     },
     SetOptionsChanged: async (fact) => {

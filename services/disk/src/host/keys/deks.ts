@@ -15,18 +15,18 @@ export interface DekHolder {
   readonly name: string;
   readonly encryption: Encryption;
   readonly volume: VolumeRef;
-  /** Of a disk: the change of encryption under way; its header may be that of the change already. */
+  /** Of a disk: the change of encryption in progress; its header may be the new one already. */
   readonly changing?: { readonly encryption: Encryption } | null;
 }
 
-/** A DEK in the clear. Whoever has it clears it. */
+/** A plaintext DEK. The holder clears it. */
 export interface OpenDek {
   readonly dek: Uint8Array;
-  /** Under what yes it was unwrapped; undefined under a key of the platform. */
+  /** The grant under which it was unwrapped; undefined under a key of the platform. */
   readonly grant: KeyGrant | undefined;
 }
 
-/** A wrapped DEK, and under which key of the set. */
+/** A wrapped DEK, and the key of the set that wraps it. */
 export interface WrappedDek {
   readonly wrap: DekWrap;
   readonly ref: WrapRef;
@@ -45,15 +45,15 @@ export interface Deks {
   ): Promise<WrappedDek>;
   /**
    * Unwraps with exactly the version the header names, and compares the DEK with the one the store knows of this disk.
-   * @param held the yes of a lease that is held; without one the vault is asked first whether the key may be used
+   * @param held the grant of a lease that is held; without it the vault first checks whether the key may be used
    * @throws Rejection DATA_LOSS WRONG_DEK, HEADER_CORRUPT; a reason of key loss; UNAVAILABLE
    */
   unwrap(holder: DekHolder, header: DiskHeader, cause: Cause, held?: KeyGrant): Promise<OpenDek>;
-  /** Whether the DEK could be unwrapped now, by the vault's word; wins or renews the lease. @throws Rejection as `unwrap` */
+  /** Has the vault check whether the DEK can be unwrapped now; wins or renews the lease. @throws Rejection as `unwrap` */
   check(holder: DekHolder, header: DiskHeader, cause: Cause, terms?: CheckTerms): Promise<KeyGrant | undefined>;
 }
 
-/** Opens it. */
+/** Opens the DEKs of a host. */
 export const openDeks = (parts: {
   readonly vault: Vault;
   readonly setKeys: SetKeys;
@@ -117,7 +117,7 @@ export const openDeks = (parts: {
       throw new Rejection(
         'DATA_LOSS',
         'WRONG_DEK',
-        `the wrap in the header of ${question.resource} is none of ${question.keyVersion}`,
+        `the wrap in the header of ${question.resource} was not made by ${question.keyVersion}`,
         {
           disk: question.resource,
           key_version: question.keyVersion,
@@ -140,7 +140,7 @@ const ownerIn = (holder: DekHolder, header: DiskHeader): DekOwner => {
   return { dekId, diskId };
 };
 
-/** Whatever a header says, and whoever wrote it: no other DEK than the disk's own is ever used. */
+/** Whatever a header says: only the disk's own DEK is used. */
 const verified = (dek: Uint8Array, owner: DekOwner, holder: DekHolder): Uint8Array => {
   if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator)) return dek;
   dek.fill(0);

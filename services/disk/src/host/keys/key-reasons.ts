@@ -2,7 +2,7 @@ import { type LossReason, refusalMetadata, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 
-/** Which key, and for whom, in the metadata of an error. Names are full; empty ones are left out. */
+/** Which key, and for which resource, in the metadata of an error. Names are full; empty ones are left out. */
 export interface KeyUse {
   readonly set: string;
   readonly keyVersion: string;
@@ -14,23 +14,23 @@ export interface KeyUse {
 export interface LossFacts {
   readonly reason: LossReason;
   readonly since: Instant;
-  /** 32 hexadecimal digits; `''` when its cause was not traced. */
+  /** 32 hexadecimal digits; `''` if its cause was not traced. */
   readonly traceId: string;
-  /** W3C trace context of the commit that took access away, where the vault said it. */
+  /** W3C trace context of the commit that took access away, if the vault said it. */
   readonly traceparent?: string;
-  /** Undefined where whoever refused did not say. */
+  /** Undefined if the refusal did not say it. */
   readonly accessEpoch: number | undefined;
-  /** `principals/<uuid>`: of an identity that ended; absent for a loss of the key. */
+  /** `principals/<uuid>`: the identity that was deleted; absent for every other loss. */
   readonly principal?: string;
 }
 
-/** Why data under a key is out of reach, as shown: a loss in force, or the silence of the vault where that counts as one. */
+/** Why data under a key is unavailable, as the API shows it: a loss in force, or an outage that counts as one. */
 export interface KeyUnavailable {
   readonly reason: LossReason | 'KEY_VAULT_UNREACHABLE';
   readonly since: Instant;
 }
 
-/** The refusal of everything that needs a lost key (CMK-105, CMK-110). Also for I/O under way. */
+/** The refusal of everything that needs a lost key, running I/O included (CMK-105, CMK-110). */
 export const keyLost = (use: KeyUse, loss: LossFacts, cause?: unknown): Rejection => {
   const since = new Date(loss.since).toISOString();
   return new Rejection(
@@ -42,13 +42,13 @@ export const keyLost = (use: KeyUse, loss: LossFacts, cause?: unknown): Rejectio
   );
 };
 
-/** The vault gave no definite answer: cured by time, and no decision of the key's owner. */
+/** The vault did not decide: time cures it, and it is no decision of the key's owner. */
 export const vaultUnreachable = (use: KeyUse, cause: unknown): Rejection => {
   const isThrottled = cause instanceof Rejection && cause.reason === 'THROTTLED';
   return new Rejection(
     'UNAVAILABLE',
     isThrottled ? 'THROTTLED' : 'KEY_VAULT_UNREACHABLE',
-    `the vault of key version ${use.keyVersion} did not say whether it may be used: try again`,
+    `the vault of key version ${use.keyVersion} did not reply whether it may be used: try again`,
     namesOf(use),
     { cause },
   );

@@ -75,11 +75,11 @@ const leaseOnWire = (
 
 const timeOf = (at: Instant | undefined): Date | undefined => (at === undefined ? undefined : new Date(at));
 
-/** Disks that go on without the lease: ultra, of running machines, with a data key in memory (CMK-102). */
+/** Disks that continue without the lease: ultra, of running machines, with a DEK in memory (CMK-102). */
 const pinnedCountOf = ({ lease, users }: LeaseReport): number =>
   lease.isHeld() ? 0 : [...users].filter((user) => user.isPinnable && user.grant() !== undefined).length;
 
-/** What is so of a lease that somebody uses. @param isLost whether a loss of its key is in force */
+/** The state of a lease in use. @param isLost whether a loss of its key is in force */
 export const stateOfLease = (
   report: LeaseReport,
   isLost: boolean,

@@ -4,15 +4,15 @@ import type { KeyAccess } from './key-access.ts';
 import { stateOfLease } from './lease-api.ts';
 import type { Leases } from './leases.ts';
 
-/** Attribute with the state of a lease, in the words of the API. */
+/** Attribute with the state of a lease, as the API names it. */
 const STATE = 'interlock.lease.state';
 
 const STATES = ['HELD', 'PAUSED', 'LOST', 'PINNED'] as const;
 
 /**
  * Shows the leases of this host: how many are in each state as `interlock.lease.count`, and the age of each as
- * `interlock.lease.age`: seconds since the question of its newest yes was sent, by set and key version. A healthy one
- * stays below half of `interlock.lease.ttl`, which is LEASE_TTL_MS in seconds; one without a yes is not observed.
+ * `interlock.lease.age`: seconds since the call of its newest grant was sent, by set and key version. A healthy lease stays
+ * below half of `interlock.lease.ttl`, which is LEASE_TTL_MS in seconds; a lease without a grant is not observed.
  * @returns ends it
  */
 export const meterLeases = (parts: {

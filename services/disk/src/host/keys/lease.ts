@@ -3,96 +3,96 @@ import { type ClockReading, usableUntil } from '@interlock/runtime';
 /**
  * A lease: the right of this host to use unwrapped DEKs of one (set, key version) for a time (G1).
  *
- *             yes                     time                    grace
+ *           granted                   time                    grace
  *   none ──────────▶ held ──────────────────▶ paused ──────────────────▶ counted as lost outside
  *                     │ ▲                       │  │
- *                  no │ └────────── yes ────────┘  │ no
+ *             refused │ └──────── granted ──────┘  │ refused
  *                     ▼                            │
- *                   lost ◀─────────────────────────┘      lost ── yes, asked later, epoch no lower ──▶ held
+ *                   lost ◀─────────────────────────┘      lost ── granted later, epoch no lower ──▶ held
  *
- * A yes is worth `ttlMs` from before its question was sent: whatever the vault decided, it decided after that moment, so a
- * loss at t0 finds no lease that lasts beyond t0 + ttl. Silence adds nothing. Everything here is pure.
+ * A grant lasts `ttlMs` from before its call was sent. The vault decided after that moment, so after a loss at t0 no lease
+ * lasts beyond t0 + ttl. A call without a reply adds nothing. Everything here is pure.
  */
 export interface LeaseTerms {
-  /** How long a yes is worth, in milliseconds; ≥ 1,000. */
+  /** How long a grant lasts, in milliseconds; ≥ 1,000. */
   readonly ttlMs: number;
-  /** How long reads and writes wait for an answer of a silent vault, in milliseconds. */
+  /** How long reads and writes wait for an unreachable vault, in milliseconds. */
   readonly ioPauseTimeoutMs: number;
-  /** After how much silence beyond the end of a lease a vault counts as lost outside of this host, in milliseconds. */
+  /** How long after the end of a lease an unreachable vault counts as lost outside of this host, in milliseconds. */
   readonly unreachableGraceMs: number;
 }
 
-/** What applies where nothing else is said. */
+/** Defaults. */
 export const leaseDefaults: LeaseTerms = { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 };
 
-/** A question to the vault, before it is sent. */
+/** A call to the vault, before it is sent. */
 export interface Asked {
-  /** Place among everything this host has asked and heard. */
+  /** Place in the order of all calls and messages of this host. */
   readonly order: number;
   readonly at: ClockReading;
 }
 
-/** A yes of the vault. */
+/** A grant of the vault. */
 export interface KeyGrant {
   readonly accessEpoch: number;
   readonly asked: Asked;
-  /** `principals/<uuid>`: who was told yes; undefined where that is not known. */
+  /** `principals/<uuid>`: the identity that called; undefined if it is not known. */
   readonly principal: string | undefined;
 }
 
-/** A question that was refused. */
+/** A call that was refused. */
 export interface Refused extends Asked {
-  /** `principals/<uuid>`: who was told no. */
+  /** `principals/<uuid>`: the identity that called. */
   readonly principal: string;
 }
 
-/** Up to when a yes lets DEKs be used: by whichever clock comes there first. */
+/** Until when a grant allows the use of DEKs: by the clock that gets there first. */
 export const endOf = ({ asked: { at } }: KeyGrant, ttlMs: number): ClockReading => usableUntil(at, ttlMs);
 
-/** How a host asks again, all in milliseconds. */
+/** When a host checks again, all in milliseconds. */
 export const pacing = {
-  /** After a yes: between a third and half of its worth, so that two or three answers can be lost without any effect. */
+  /** After a grant: between a third and half of its time, so that two or three replies can be lost without effect. */
   renewMs: (ttlMs: number, chance: number): number => ttlMs * (1 / 3 + chance / 6),
-  /** After `failures` questions in a row without an answer. */
+  /** After `failures` calls in a row without a reply. */
   retryMs: (ttlMs: number, failures: number, chance: number): number =>
     Math.min(ttlMs / 6, 5_000, Math.min(ttlMs / 24, 500) * 2 ** (failures - 1)) * (0.5 + chance / 2),
-  /** After a no: rarely, for it is the owner who changes it, and whoever opens a disk asks anyhow. */
+  /** After a refusal: rarely, because the owner changes it, and every open of a disk checks anyway. */
   lostMs: (ttlMs: number, chance: number): number => ttlMs * (0.5 + chance / 2),
-  /** How long one question may take: also a slow answer is one. */
+  /** Deadline of one call: a slow reply still counts. */
   deadlineMs: (ttlMs: number): number => Math.min(10_000, ttlMs / 2),
-  /** After a question without an answer so far: the next one is sent beside it. */
+  /** After a call that has no reply yet: the next call is sent beside it. */
   besideMs: (ttlMs: number): number => Math.min(2_500, ttlMs / 8),
 };
 
-/** Questions about one lease under way at once: an answer that is late must not keep the next question from being asked. */
+/** Calls about one lease at once: a late reply must not delay the next call. */
 const questionsMax = 3;
 
-/** What a host knows about one lease when it looks for what to do next. */
+/** What a host knows about one lease when it decides the next step. */
 export interface LeaseWatch {
-  /** Milliseconds the newest yes is still worth; undefined without one. */
+  /** Milliseconds left of the newest grant; undefined without one. */
   readonly leftMs: number | undefined;
-  /** Whether what the end of the lease brings about is done. */
+  /** Whether the end of the lease has been carried out. */
   readonly isEnded: boolean;
-  /** Milliseconds until the silence counts as a loss outside; undefined where it does already, or there is none. */
+  /** Milliseconds until the unreachable vault counts as lost outside; undefined if it does already, or is reachable. */
   readonly outageInMs: number | undefined;
-  /** Milliseconds until the next question is due. */
+  /** Milliseconds until the next call is due. */
   readonly askInMs: number;
   readonly questions: number;
 }
 
-/** What to do next about a lease. */
+/** The next step of a lease. */
 export type LeaseStep =
-  /** The time of the yes is over: DEKs are overwritten, I/O pauses. */
+  /** The time of the grant is over: DEKs are overwritten, I/O pauses. */
   | { readonly do: 'end' }
-  /** The grace is over as well. */
+  /** The grace is over too. */
   | { readonly do: 'countAsLost' }
   | { readonly do: 'ask' }
   | { readonly do: 'wait'; readonly forMs: number };
 
-/** Also where nothing is due before an answer comes: a timer of the system takes no longer time than 24 days. */
+/** The longest wait if nothing is due: a timer of the system takes at most 24 days. */
 const waitMsMax = 3_600_000;
 
-/** Decides it. Ends come before questions, so that nothing that takes time delays them. */
+/** Decides the next step. Ends come before calls, so that no call delays them. */
 export const nextStep = (watch: LeaseWatch): LeaseStep => {
   const { leftMs: left, isEnded, outageInMs, askInMs, questions } = watch;
   if (!isEnded && (left === undefined || left <= 0)) return { do: 'end' };

@@ -13,81 +13,29 @@ import {
 } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { KeyAccess, Lease, LossSource, SetKeyVersion } from './key-access.ts';
-import { endOf, type LeaseTerms, nextStep, pacing } from './lease.ts';
+import { endOf, type KeyGrant, type LeaseTerms, type LeaseWatch, nextStep, pacing } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetClient } from './set-keys.ts';
 import type { SetOptions } from './set-options.ts';
 import { askedWaitMs, isSilence, type Silence, whyOf } from './silence.ts';
 
-/** Whether who was to ask is gone, or its header is damaged. */
-const isNoWitness = (error: unknown): boolean =>
-  error instanceof Rejection && (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS');
-
-/** One lease with those who use it, as it is now. */
+/** One lease and its users, as it is now. */
 export interface LeaseReport {
   readonly lease: Lease;
   readonly users: ReadonlySet<LeaseUser>;
-  /** When the lease was won first after it had not been held; undefined while it is not held. */
+  /** Start of the current time in which the lease is held; undefined while it is not held. */
   readonly wonAt: Instant | undefined;
   /** Since when it is not held; undefined while it is. */
   readonly endedAt: Instant | undefined;
-  /** The last question without an answer; undefined once there is one. */
+  /** The last call without a reply; undefined after a reply. */
   readonly silence: Silence | undefined;
-  /** Whether the silence counts as a loss outside of this host. */
+  /** Whether the unreachable vault counts as lost outside of this host. */
   readonly isCountedAsLost: boolean;
 }
 
-/**
- * The leases of this host: for each (set, key version) that somebody uses, one loop that asks the vault early and again,
- * ends the use of DEKs when the time of the last yes is over, and tells compute of losses. However many disks are under a
- * key, one question is asked for all of them.
- */
-export interface Leases {
-  /** Somebody uses DEKs under the key from now on. Begins to ask where nobody did. */
-  join(key: SetKeyVersion, user: LeaseUser): void;
-  leave(key: SetKeyVersion, user: LeaseUser): void;
-  /** Whether anybody does. */
-  isUsed(key: SetKeyVersion): boolean;
-  /** Resolves at the next change of the lease, or after that time, or when `signal` is aborted. */
-  changed(key: SetKeyVersion, withinMs: number, signal: AbortSignal): Promise<void>;
-  /**
-   * The silence of a vault that counts as a loss outside; undefined for none. It lasts until the vault answers, also when
-   * nobody uses the key any more because of it.
-   */
-  outageOf(key: SetKeyVersion): { readonly reason: 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined;
-  /** Whether there is one for any version of a set. */
-  isAnyOut(set: string): boolean;
-  /** Every lease that is used, in order of names. */
-  list(): readonly LeaseReport[];
-}
-
-interface Entry {
-  readonly key: SetKeyVersion;
-  readonly lease: Lease;
-  readonly users: Set<LeaseUser>;
-  /** Who used it last, where nobody does any more: an outage that counts as a loss is asked about with its wrapped DEK. */
-  witness: LeaseUser | undefined;
-  wonAt: Instant | undefined;
-  /** When the end was noticed, by the monotonic clock. */
-  endedAtMs: number | undefined;
-  endedAt: Instant | undefined;
-  silence: Silence | undefined;
-  /** When the first question was asked that the vault gave no answer to, of those since its last answer. */
-  silentSinceMs: number | undefined;
-  failures: number;
-  askAtMs: number;
-  questions: number;
-  isCountedAsLost: boolean;
-  /** Who told of the last loss. */
-  toldBy: LossSource;
-  /** Aborted to make the loop look again. */
-  wake: AbortController;
-  change: PromiseWithResolvers<void>;
-}
-
-/** Nobody uses a key yet. Rules G1, G3, CMK-100, CMK-102, CMK-113. */
-export const openLeases = (parts: {
+/** What leases need. */
+export interface LeaseParts {
   readonly keyAccess: KeyAccess;
   readonly options: Pick<SetOptions, 'outlivesExpiry' | 'confirm'>;
   readonly sets: SetClient;
@@ -99,254 +47,336 @@ export const openLeases = (parts: {
   readonly tracer: Tracer;
   /** Ends every loop. */
   readonly signal: AbortSignal;
-}): Leases => {
-  const { keyAccess, options, sets, reports, terms, clock, random, log, tracer, signal } = parts;
-  const { ttlMs, unreachableGraceMs } = terms;
-  const entries = new Map<string, Entry>();
-  const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
+}
 
-  /** Whether somebody uses the key, or it is to be found out when an outage is over that ended the use. */
-  const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0 || isCountedAsLost;
+interface Entry {
+  readonly key: SetKeyVersion;
+  readonly lease: Lease;
+  readonly users: Set<LeaseUser>;
+  /** The last user, if no user is left: its wrapped DEK serves to check whether an outage is over. */
+  witness: LeaseUser | undefined;
+  wonAt: Instant | undefined;
+  /** When the end was noticed, by the monotonic clock. */
+  endedAtMs: number | undefined;
+  endedAt: Instant | undefined;
+  silence: Silence | undefined;
+  /** When the first of the calls without a reply since the last reply was sent, by the monotonic clock. */
+  silentSinceMs: number | undefined;
+  failures: number;
+  askAtMs: number;
+  /** Calls that are on their way. */
+  questions: number;
+  isCountedAsLost: boolean;
+  /** Where the last loss came from. */
+  lossSource: LossSource;
+  /** Aborted to make the loop look again. */
+  wake: AbortController;
+  change: PromiseWithResolvers<void>;
+}
 
-  const changed = (entry: Entry): void => {
-    if (!isWatched(entry)) entries.delete(nameOf(entry.key));
+const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
+
+/** Whether the disk that was to check is deleted, or its header damaged. */
+const cannotCheck = (error: unknown): boolean =>
+  error instanceof Rejection && (error.code === 'NOT_FOUND' || error.code === 'DATA_LOSS');
+
+/** Whether the key is in use, or an outage that ended its use may be over. */
+const isWatched = ({ users, isCountedAsLost }: Entry): boolean => users.size > 0 || isCountedAsLost;
+
+/**
+ * The leases of this host. For each set and key version in use, one loop renews the lease early, ends the use of DEKs when the
+ * time of the last grant is over, and reports losses to compute. One check serves all disks under a key.
+ * Rules G1, G3, CMK-100, CMK-102, CMK-113.
+ */
+export class Leases {
+  readonly #parts: LeaseParts;
+  readonly #entries = new Map<string, Entry>();
+
+  constructor(parts: LeaseParts) {
+    this.#parts = parts;
+    parts.keyAccess.listen({
+      held: (key, grant) => this.#onHeld(key, grant),
+      lost: (key, concerns, source) => this.#onLost(key, concerns, source),
+      returned: (key) => this.#onReturned(key),
+    });
+  }
+
+  /** A user uses DEKs under the key from now on. Starts the loop of the key if there is none. */
+  join(key: SetKeyVersion, user: LeaseUser): void {
+    const name = nameOf(key);
+    const known = this.#entries.get(name);
+    if (known) {
+      known.users.add(user);
+      known.witness = undefined;
+      this.#report(known);
+      return;
+    }
+    const entry = this.#newEntry(key, user);
+    this.#entries.set(name, entry);
+    this.#report(entry);
+    // The call that starts the loop gives it neither its deadline nor its trace.
+    outsideOfCalls(() => void this.#run(entry));
+  }
+
+  /** The user uses no DEK under the key any more. */
+  leave(key: SetKeyVersion, user: LeaseUser): void {
+    const entry = this.#entries.get(nameOf(key));
+    if (!entry?.users.delete(user) || entry.users.size > 0) return;
+    entry.witness = user;
+    this.#changed(entry);
+  }
+
+  /** Whether the key has a user. */
+  isUsed(key: SetKeyVersion): boolean {
+    return (this.#entries.get(nameOf(key))?.users.size ?? 0) > 0;
+  }
+
+  /** Resolves at the next change of the lease, after that time, or when a signal is aborted. */
+  async changed(key: SetKeyVersion, withinMs: number, until: AbortSignal): Promise<void> {
+    const { clock, signal } = this.#parts;
+    const entry = this.#entries.get(nameOf(key));
+    // After a suspension of the machine the lease is over before a timer fires: make the loop look.
+    entry?.wake.abort();
+    const over = new AbortController();
+    const sleeping = clock.sleep(withinMs, over.signal, until, signal);
+    await Promise.race(entry ? [entry.change.promise, sleeping] : [sleeping]);
+    over.abort();
+  }
+
+  /** The outage that counts as lost outside of this host, or undefined. It lasts until the vault replies, also without a user. */
+  outageOf(key: SetKeyVersion): { readonly reason: 'KEY_VAULT_UNREACHABLE'; readonly since: Instant } | undefined {
+    const entry = this.#entries.get(nameOf(key));
+    if (!entry?.isCountedAsLost) return undefined;
+    return { reason: 'KEY_VAULT_UNREACHABLE', since: entry.endedAt ?? this.#parts.clock.now() };
+  }
+
+  /** Whether there is such an outage for any version of a set. */
+  isAnyOut(set: string): boolean {
+    return [...this.#entries.values()].some(({ key, isCountedAsLost }) => key.set === set && isCountedAsLost);
+  }
+
+  /** Every lease in use, in the order of names. */
+  list(): readonly LeaseReport[] {
+    return [...this.#entries]
+      .sort(([one], [other]) => (one < other ? -1 : 1))
+      .flatMap(([, entry]) => (entry.users.size > 0 ? [entry] : []));
+  }
+
+  #newEntry(key: SetKeyVersion, user: LeaseUser): Entry {
+    const { keyAccess, clock, random, terms } = this.#parts;
+    const lease = keyAccess.lease(key);
+    const grant = lease.yes();
+    const renewMs = pacing.renewMs(terms.ttlMs, random.fraction());
+    return {
+      key: lease.key,
+      lease,
+      users: new Set([user]),
+      witness: undefined,
+      wonAt: lease.isHeld() ? clock.now() : undefined,
+      endedAtMs: undefined,
+      endedAt: undefined,
+      silence: undefined,
+      silentSinceMs: undefined,
+      failures: 0,
+      askAtMs: grant ? grant.asked.at.monotonicMs + renewMs : clock.monotonicMs(),
+      questions: 0,
+      isCountedAsLost: false,
+      lossSource: 'fact',
+      wake: new AbortController(),
+      change: Promise.withResolvers(),
+    };
+  }
+
+  #onHeld(key: SetKeyVersion, grant: KeyGrant): void {
+    const { clock, random, terms } = this.#parts;
+    const entry = this.#entries.get(nameOf(key));
+    if (!entry) return;
+    entry.silence = undefined;
+    entry.silentSinceMs = undefined;
+    entry.failures = 0;
+    entry.askAtMs = grant.asked.at.monotonicMs + pacing.renewMs(terms.ttlMs, random.fraction());
+    // A reply can be so late that its time is over already.
+    if (entry.lease.isHeld()) {
+      entry.wonAt ??= clock.now();
+      entry.endedAtMs = undefined;
+      entry.endedAt = undefined;
+      entry.isCountedAsLost = false;
+    }
+    this.#changed(entry);
+  }
+
+  #onLost(key: SetKeyVersion, concerns: (grant: KeyGrant) => boolean, source: LossSource): void {
+    const { keyAccess, clock, random, terms } = this.#parts;
+    const entry = this.#entries.get(nameOf(key));
+    if (!entry) return;
+    for (const user of entry.users) {
+      const grant = user.grant();
+      if (grant && !user.isPinnable && concerns(grant)) user.drop('lost');
+    }
+    if (keyAccess.lossOf(key) !== undefined) {
+      entry.silence = undefined;
+      entry.silentSinceMs = undefined;
+      entry.isCountedAsLost = false;
+      entry.lossSource = source;
+      this.#end(entry);
+      entry.askAtMs = clock.monotonicMs() + pacing.lostMs(terms.ttlMs, random.fraction());
+    }
+    this.#changed(entry);
+  }
+
+  #onReturned(key: SetKeyVersion): void {
+    const { clock } = this.#parts;
+    const entry = this.#entries.get(nameOf(key));
+    if (!entry) return;
+    // From here on the vault may be unreachable; the loss is over.
+    entry.endedAtMs = clock.monotonicMs();
+    entry.endedAt = clock.now();
+    entry.askAtMs = clock.monotonicMs();
+    this.#changed(entry);
+  }
+
+  #changed(entry: Entry): void {
+    if (!isWatched(entry)) this.#entries.delete(nameOf(entry.key));
     entry.wake.abort();
     const { change } = entry;
     entry.change = Promise.withResolvers();
     change.resolve();
-    tell(entry);
-  };
+    this.#report(entry);
+  }
 
-  /** Lets compute know what its machines cannot use here, as long as it is so and somebody has a disk under it open. */
-  const tell = (entry: Entry): void => {
+  /** Reports to compute what its machines cannot use here, while a disk under the key is open. */
+  #report(entry: Entry): void {
+    const { keyAccess, reports, clock } = this.#parts;
     const { key, users, endedAt } = entry;
     const loss = keyAccess.lossOf(key);
     if (users.size === 0) reports.about(key, undefined);
-    else if (loss) reports.about(key, loss, entry.toldBy);
+    else if (loss) reports.about(key, loss, entry.lossSource);
     else if (!entry.isCountedAsLost) reports.about(key, undefined);
     else {
       const since = endedAt ?? clock.now();
-      // An outage has no number of its own: it concerns whoever unwrapped up to now.
+      // An outage has no number of its own: it concerns every unwrap up to now.
       let accessEpoch = entry.lease.yes()?.accessEpoch ?? 0;
       for (const user of users) accessEpoch = Math.max(accessEpoch, user.accessEpoch);
       reports.about(key, { reason: 'KEY_VAULT_UNREACHABLE', since, traceId: '', accessEpoch }, 'refusal');
     }
-  };
+  }
 
-  keyAccess.listen({
-    held(key, grant) {
-      const entry = entries.get(nameOf(key));
-      if (!entry) return;
-      entry.silence = undefined;
-      entry.silentSinceMs = undefined;
-      entry.failures = 0;
-      entry.askAtMs = grant.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction());
-      // An answer can be so late that its time is over already.
-      if (entry.lease.isHeld()) {
-        entry.wonAt ??= clock.now();
-        entry.endedAtMs = undefined;
-        entry.endedAt = undefined;
-        entry.isCountedAsLost = false;
-      }
-      changed(entry);
-    },
-    lost(key, concerns, source) {
-      const entry = entries.get(nameOf(key));
-      if (!entry) return;
-      for (const user of entry.users) {
-        const grant = user.grant();
-        if (grant && !user.isPinnable && concerns(grant)) user.drop('lost');
-      }
-      if (keyAccess.lossOf(key) !== undefined) {
-        entry.silence = undefined;
-        entry.silentSinceMs = undefined;
-        entry.isCountedAsLost = false;
-        entry.toldBy = source;
-        end(entry);
-        entry.askAtMs = clock.monotonicMs() + pacing.lostMs(ttlMs, random.fraction());
-      }
-      changed(entry);
-    },
-    returned(key) {
-      const entry = entries.get(nameOf(key));
-      if (!entry) return;
-      // From here on it is silence, if it is.
-      entry.endedAtMs = clock.monotonicMs();
-      entry.endedAt = clock.now();
-      entry.askAtMs = clock.monotonicMs();
-      changed(entry);
-    },
-  });
-
-  /** The lease is not held any more: no DEK under it stays in memory but those of pinned disks. */
-  const end = (entry: Entry): void => {
+  /** The lease is not held any more: no DEK under it stays in memory, except those of pinned disks. */
+  #end(entry: Entry): void {
     entry.wonAt = undefined;
-    entry.endedAtMs ??= clock.monotonicMs();
-    entry.endedAt ??= clock.now();
+    entry.endedAtMs ??= this.#parts.clock.monotonicMs();
+    entry.endedAt ??= this.#parts.clock.now();
     for (const user of entry.users) if (!user.isPinnable && user.grant() !== undefined) user.drop('ended');
-  };
+  }
 
-  /** The vault has answered, if about another key: it is under that now. Or it cannot be asked about this one any more. */
-  const dismissWitness = (entry: Entry): void => {
+  /** The vault replied, perhaps about the key that the disk is under now, or the disk cannot check any more. */
+  #dismissWitness(entry: Entry): void {
     if (entry.users.size > 0 || !entry.isCountedAsLost) return;
     entry.isCountedAsLost = false;
-    changed(entry);
-  };
+    this.#changed(entry);
+  }
+
+  async #run(entry: Entry): Promise<void> {
+    const { clock, log, signal } = this.#parts;
+    while (isWatched(entry) && !signal.aborted) {
+      const step = nextStep(this.#watchOf(entry));
+      if (step.do === 'end') {
+        this.#end(entry);
+        // The machine was suspended: the early renewal is due now.
+        if (entry.failures === 0) entry.askAtMs = Math.min(entry.askAtMs, clock.monotonicMs());
+        this.#changed(entry);
+      } else if (step.do === 'countAsLost') {
+        entry.isCountedAsLost = true;
+        log.warn('an unreachable key vault counts as lost', { ...entry.key, since: entry.endedAt });
+        this.#changed(entry);
+      } else if (step.do === 'ask') {
+        void this.#renew(entry);
+      } else {
+        entry.wake = new AbortController();
+        await clock.sleep(step.forMs, entry.wake.signal, signal);
+      }
+    }
+  }
+
+  #watchOf(entry: Entry): LeaseWatch {
+    const { keyAccess, clock, terms } = this.#parts;
+    const now = readingOf(clock);
+    const grant = entry.lease.yes();
+    const { endedAtMs, isCountedAsLost, silentSinceMs } = entry;
+    const isOver = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
+    return {
+      leftMs: grant && leftMs(endOf(grant, terms.ttlMs), now),
+      isEnded: endedAtMs !== undefined,
+      // A vault that was not called yet, or that this host cannot call, is not unreachable.
+      outageInMs:
+        isOver && silentSinceMs !== undefined
+          ? Math.max(endedAtMs, silentSinceMs) + terms.unreachableGraceMs - now.monotonicMs
+          : undefined,
+      askInMs: entry.askAtMs - now.monotonicMs,
+      questions: entry.questions,
+    };
+  }
+
+  async #renew(entry: Entry): Promise<void> {
+    const { clock, random, tracer, terms } = this.#parts;
+    const { key, users } = entry;
+    // In turn: a disk with a damaged header does not keep the others from a reply.
+    const [user = entry.witness] = users;
+    if (user === undefined) return;
+    if (users.delete(user)) users.add(user);
+    const askedAtMs = clock.monotonicMs();
+    entry.questions += 1;
+    entry.askAtMs = askedAtMs + pacing.besideMs(terms.ttlMs);
+    try {
+      const id = random.uuid();
+      const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
+      const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
+      // A span, so that a loss found here has a trace.
+      await inSpan(tracer, 'renew lease', { attributes }, () => this.#probe(entry, user, cause));
+      this.#dismissWitness(entry);
+    } catch (error) {
+      if (lossReasonIn(error) !== undefined || cannotCheck(error)) this.#dismissWitness(entry);
+      if (lossReasonIn(error) === undefined) this.#noteFailure(entry, askedAtMs, error);
+    } finally {
+      entry.questions -= 1;
+      entry.wake.abort();
+    }
+  }
+
+  #noteFailure(entry: Entry, askedAtMs: number, error: unknown): void {
+    const { clock, random, log, terms } = this.#parts;
+    const { ttlMs } = terms;
+    const { key } = entry;
+    entry.failures += 1;
+    const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
+    entry.askAtMs = clock.monotonicMs() + waitMs;
+    entry.silence = { at: clock.now(), why: whyOf(error) };
+    const isUnreachable = isSilence(error);
+    if (isUnreachable) entry.silentSinceMs = Math.min(askedAtMs, entry.silentSinceMs ?? askedAtMs);
+    const what = isUnreachable ? 'a key vault did not reply about a lease' : 'this host could not check a lease';
+    if (entry.failures === 1) log.warn(what, { ...key, error });
+  }
 
   /**
-   * Asks the vault through one of the disks. That a set lets what runs outlive the expiry of its key is what it told last; of a
-   * key that has expired the set is asked each time, for its facts may not arrive (G1). Without its word there is no answer.
+   * Checks with the vault, with the wrapped DEK of one disk. A set may let running disks outlive the expiry of its key. Once
+   * the key has expired, the set confirms that each time, because its facts may be lost (G1). Without a reply there is no grant.
    */
-  const probe = async (entry: Entry, user: LeaseUser, deadlineMs: number, cause: Cause): Promise<void> => {
+  async #probe(entry: Entry, user: LeaseUser, cause: Cause): Promise<void> {
+    const { options, sets, terms } = this.#parts;
     const { set } = entry.key;
+    const deadlineMs = pacing.deadlineMs(terms.ttlMs);
     try {
       await user.probe({ allowExpired: false, deadlineMs }, cause);
       return;
     } catch (error) {
       if (lossReasonIn(error) !== 'KEY_EXPIRED' || !options.outlivesExpiry(set)) throw error;
     }
-    // Whoever is silent from here on, it is not the vault.
+    // The vault replied: if the next call has no reply, the vault is not unreachable.
     entry.silentSinceMs = undefined;
     await options.confirm(set, () => sets.getDiskEncryptionSet({ name: set }, { deadlineMs }));
     await user.probe({ allowExpired: options.outlivesExpiry(set), deadlineMs }, cause);
-  };
+  }
+}
 
-  const ask = async (entry: Entry): Promise<void> => {
-    const { key, users } = entry;
-    // In turn: one whose own header is damaged does not keep the others from an answer.
-    const [user = entry.witness] = users;
-    if (user === undefined) return;
-    if (users.delete(user)) users.add(user);
-    const deadlineMs = pacing.deadlineMs(ttlMs);
-    const askedAtMs = clock.monotonicMs();
-    entry.questions += 1;
-    entry.askAtMs = askedAtMs + pacing.besideMs(ttlMs);
-    try {
-      const id = random.uuid();
-      const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
-      const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
-      // A span, so that a loss found like this has a trace.
-      await inSpan(tracer, 'renew lease', { attributes }, () => probe(entry, user, deadlineMs, cause));
-      dismissWitness(entry);
-    } catch (error) {
-      if (lossReasonIn(error) !== undefined || isNoWitness(error)) dismissWitness(entry);
-      if (lossReasonIn(error) !== undefined) return;
-      entry.failures += 1;
-      const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
-      entry.askAtMs = clock.monotonicMs() + waitMs;
-      entry.silence = { at: clock.now(), why: whyOf(error) };
-      const isVaultSilent = isSilence(error);
-      if (isVaultSilent) entry.silentSinceMs = Math.min(askedAtMs, entry.silentSinceMs ?? askedAtMs);
-      const what = isVaultSilent
-        ? 'a key vault gave no answer about a lease'
-        : 'a key vault could not be asked about a lease';
-      if (entry.failures === 1) log.warn(what, { ...key, error });
-    } finally {
-      entry.questions -= 1;
-      entry.wake.abort();
-    }
-  };
-
-  const watchOf = (entry: Entry) => {
-    const now = readingOf(clock);
-    const yes = entry.lease.yes();
-    const { endedAtMs, isCountedAsLost, silentSinceMs } = entry;
-    const isOver = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
-    return {
-      leftMs: yes && leftMs(endOf(yes, ttlMs), now),
-      isEnded: endedAtMs !== undefined,
-      // Who was not asked yet, as after a start or a suspension, or cannot be by this host, is not silent.
-      outageInMs:
-        isOver && silentSinceMs !== undefined
-          ? Math.max(endedAtMs, silentSinceMs) + unreachableGraceMs - now.monotonicMs
-          : undefined,
-      askInMs: entry.askAtMs - now.monotonicMs,
-      questions: entry.questions,
-    };
-  };
-
-  const run = async (entry: Entry): Promise<void> => {
-    while (isWatched(entry) && !signal.aborted) {
-      const step = nextStep(watchOf(entry));
-      if (step.do === 'end') {
-        end(entry);
-        // The machine was suspended: what was to be asked early is due now.
-        if (entry.failures === 0) entry.askAtMs = Math.min(entry.askAtMs, clock.monotonicMs());
-        changed(entry);
-      } else if (step.do === 'countAsLost') {
-        entry.isCountedAsLost = true;
-        log.warn('a key vault that gives no answer counts as lost', { ...entry.key, since: entry.endedAt });
-        changed(entry);
-      } else if (step.do === 'ask') {
-        void ask(entry);
-      } else {
-        entry.wake = new AbortController();
-        await clock.sleep(step.forMs, entry.wake.signal, signal);
-      }
-    }
-  };
-
-  return {
-    join(key, user) {
-      const name = nameOf(key);
-      const known = entries.get(name);
-      if (known) {
-        known.users.add(user);
-        known.witness = undefined;
-        tell(known);
-        return;
-      }
-      const lease = keyAccess.lease(key);
-      const yes = lease.yes();
-      const entry: Entry = {
-        key: lease.key,
-        lease,
-        users: new Set([user]),
-        witness: undefined,
-        wonAt: lease.isHeld() ? clock.now() : undefined,
-        endedAtMs: undefined,
-        endedAt: undefined,
-        silence: undefined,
-        silentSinceMs: undefined,
-        failures: 0,
-        askAtMs: yes ? yes.asked.at.monotonicMs + pacing.renewMs(ttlMs, random.fraction()) : clock.monotonicMs(),
-        questions: 0,
-        isCountedAsLost: false,
-        toldBy: 'fact',
-        wake: new AbortController(),
-        change: Promise.withResolvers(),
-      };
-      entries.set(name, entry);
-      tell(entry);
-      // A loop belongs to no call, though one may begin it: it has neither its deadline nor its trace.
-      outsideOfCalls(() => void run(entry));
-    },
-    leave(key, user) {
-      const entry = entries.get(nameOf(key));
-      if (!entry?.users.delete(user) || entry.users.size > 0) return;
-      entry.witness = user;
-      changed(entry);
-    },
-    isUsed: (key) => (entries.get(nameOf(key))?.users.size ?? 0) > 0,
-    async changed(key, withinMs, until) {
-      const entry = entries.get(nameOf(key));
-      // A machine that wakes finds its lease over before any timer does: whoever waits makes the loop look.
-      entry?.wake.abort();
-      const over = new AbortController();
-      const sleeping = clock.sleep(withinMs, over.signal, until, signal);
-      await Promise.race(entry ? [entry.change.promise, sleeping] : [sleeping]);
-      over.abort();
-    },
-    outageOf(key) {
-      const entry = entries.get(nameOf(key));
-      return entry?.isCountedAsLost
-        ? { reason: 'KEY_VAULT_UNREACHABLE', since: entry.endedAt ?? clock.now() }
-        : undefined;
-    },
-    isAnyOut: (set) => [...entries.values()].some(({ key, isCountedAsLost }) => key.set === set && isCountedAsLost),
-    list: () =>
-      [...entries]
-        .sort(([one], [other]) => (one < other ? -1 : 1))
-        .flatMap(([, entry]) => (entry.users.size > 0 ? [entry] : [])),
-  };
-};
+/** The leases of a host on which no key is in use. */
+export const openLeases = (parts: LeaseParts): Leases => new Leases(parts);

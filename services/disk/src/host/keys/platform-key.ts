@@ -5,11 +5,11 @@ import type { SlotMac } from '../header/disk-header-format.ts';
 
 /** The key of the platform: it wraps DEKs of disks without a set, and keys of lower layers. Rule CMK-17. */
 export interface PlatformKey {
-  /** How a header names it where the key version of a customer would stand. */
+  /** Its name in a header, in place of a customer's key version. */
   readonly name: string;
   /** AES-256-GCM under the master key. The caller clears `plaintext`. */
   seal(purpose: string, plaintext: Uint8Array): Uint8Array;
-  /** @returns the plaintext in a buffer of its own, which the caller clears; undefined when changed or of another purpose */
+  /** @returns the plaintext in a new buffer, which the caller clears; undefined if `sealed` was changed or has another purpose */
   unseal(purpose: string, sealed: Uint8Array): Uint8Array | undefined;
   /** Authenticates the header slots of one volume. */
   slotMac(volumeId: string): SlotMac;
@@ -18,7 +18,7 @@ export interface PlatformKey {
 /** What the key that authenticates headers is derived for. The string is part of the format of every header. */
 const slotPurpose = 'interlock disk header v2: slot authentication';
 
-/** How a header names the algorithm of the platform's wraps. */
+/** The algorithm of platform wraps, as headers name it. */
 export const platformAlgorithm = 'AES-256-GCM';
 
 /** Makes it from the master key of this service. */

@@ -11,7 +11,7 @@ import type { SetOptions } from './set-options.ts';
 /** What disks need of disk encryption sets. */
 export type SetClient = Pick<RpcClient<typeof DiskEncryptionSetServiceDefinition>, 'getDiskEncryptionSet'>;
 
-/** The key new wraps of a set use, and as whom the vault is asked. */
+/** The key for new wraps of a set, and the identity that calls the vault. */
 export interface SetKey {
   /** `principals/<uuid>`. */
   readonly principal: string;
@@ -21,13 +21,12 @@ export interface SetKey {
 }
 
 /**
- * The key in force of each set, and the barrier of its change. The set itself is the authority for what its key is; here
- * is kept which generation has begun. It is a cursor, so a commit that says under which generation it wrapped fails when a
- * later one has begun meanwhile, on whichever replica (CMK-86, CMK-88).
+ * The key in force of each set, and the barrier of its change. The set decides its key; this host stores which generation has
+ * begun. The generation is a cursor: a commit that wrapped under an older generation fails, on any replica (CMK-86, CMK-88).
  */
 export interface SetKeys {
   /**
-   * Asks the set whether a resource may be encrypted with it, and which key is in force.
+   * Calls the set: whether a resource may be encrypted with it, and which key is in force.
    * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_DELETING, IDENTITY_DELETED;
    *   INVALID_ARGUMENT SUBSCRIPTION_MISMATCH, LOCATION_MISMATCH (CMK-52), ENCRYPTION_TYPE_MISMATCH (CMK-50)
    */
@@ -36,13 +35,13 @@ export interface SetKeys {
     resource: { readonly name: string; readonly location: string },
     cause: Cause,
   ): Promise<SetKey>;
-  /** The key in force; asks the set where none has begun here. */
+  /** The key in force; calls the set if no generation has begun here. */
   inForce(set: string, cause: Cause): Promise<SetKey>;
   /** Begins a generation unless a later one has begun. @returns what is in force then */
   begin(set: string, key: SetKey, cause: Cause): Promise<SetKey>;
-  /** The generation that has begun here; 0: none. */
+  /** The generation that has begun here; 0 before the first. */
   begun(set: string): Promise<number>;
-  /** Put into a commit: it fails with a `CursorConflict` unless this generation is in force. */
+  /** A part of a commit: it fails with a `CursorConflict` unless this generation is in force. */
   guard(set: string, generation: number): CursorMove;
 }
 
@@ -65,7 +64,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
         await store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
         return key;
       } catch (error) {
-        // Somebody else began one meanwhile: look again.
+        // Another writer began a generation: look again.
         if (!(error instanceof CursorConflict)) throw error;
       }
     }
@@ -96,13 +95,13 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
     return { found, key };
   };
 
-  /** By set: its first key being asked for, by all who need one before there is an answer. */
+  /** By set: the call for its first key, shared by all who need it. */
   const beginning = new Map<string, Promise<SetKey>>();
   const first = async (set: string, cause: Cause): Promise<SetKey> => {
     const known = beginning.get(set);
     if (known) {
       return known.catch((error) => {
-        // What the set says, or nobody, is the answer to all; but its asker may have had no time left.
+        // A refusal is the reply to all; but the first caller may have had no time left.
         if (isOfItsCall(error)) return first(set, cause);
         throw error;
       });
@@ -149,7 +148,7 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
   };
 };
 
-/** Nobody has to be asked for a set without an identity (CMK-38): there is nobody to ask as. @throws Rejection IDENTITY_DELETED */
+/** A set without an identity cannot call the vault (CMK-38). @throws Rejection IDENTITY_DELETED */
 const refuseWithoutIdentity = ({ name: set, activeKey, keyAccess }: DiskEncryptionSet, resource: string): void => {
   const keyVersion = activeKey?.keyVersion ?? '';
   const loss = keyAccess.find((one) => one.keyVersion === keyVersion);

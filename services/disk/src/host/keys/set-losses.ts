@@ -3,7 +3,7 @@ import { type EventStore, type RowChange, table } from '@interlock/event-store';
 import type { KeyAccess, SetKeyVersion } from './key-access.ts';
 import type { LossFacts } from './key-reasons.ts';
 
-/** A loss as stored: JSON, so what is not known is left out. */
+/** A loss as stored: JSON, so unknown values are left out. */
 interface StoredLoss {
   readonly reason: string;
   readonly accessEpoch: number;
@@ -18,24 +18,24 @@ interface SetLosses {
 }
 
 /**
- * The losses sets have told of, one row a set, so that a service that starts again refuses what it refused before. Only
- * facts of sets change it; what is heard of a refusal is heard again by asking.
+ * The losses that sets published, one row per set, so that a restarted host refuses what it refused before. Refusals of the
+ * vault are not stored: the next check repeats them.
  */
 export interface LossTable {
-  /** Describes the row with this loss in it. */
+  /** The row that stores this loss too. */
   lost(key: SetKeyVersion, loss: LossFacts & { readonly accessEpoch: number }): Promise<RowChange>;
-  /** Describes the row without the loss; undefined when there is none. */
+  /** The row without the loss; undefined if it is not stored. */
   restored(key: SetKeyVersion): Promise<RowChange | undefined>;
-  /** Describes the end of the row; undefined when there is none. */
+  /** The removal of the row; undefined if there is no row. */
   forgotten(set: string): Promise<RowChange | undefined>;
-  /** Tells every stored loss to `keyAccess`. */
+  /** Passes every stored loss to `keyAccess`. */
   recall(keyAccess: KeyAccess): Promise<void>;
 }
 
 /** Rows read at once while recalling. */
 const pageSize = 1_000;
 
-/** Opens it. */
+/** Opens the table in a store. */
 export const openLossTable = (store: EventStore): LossTable => {
   const rows = table<SetLosses>(store, { name: 'set_loss', version: 1 });
   return {

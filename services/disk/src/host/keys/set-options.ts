@@ -1,25 +1,24 @@
 import type { KeyExpiryPolicy } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { type EventStore, type RowChange, table } from '@interlock/event-store';
 
-/** What a set says about itself that disks depend on, beside its key. */
-export interface ToldOptions {
+/** The options of a set that disks depend on. */
+export interface PublishedOptions {
   readonly keyExpiry: KeyExpiryPolicy;
 }
 
 /** The options of sets, as far as they differ from the default. */
 export interface SetOptions {
-  /** Whether what runs goes on when the key expires: renewals then leave the expiry out of account (CMK-104). */
+  /** Whether running disks outlive the expiry of the key: renewals then ignore the expiry (CMK-104). */
   outlivesExpiry(set: string): boolean;
-  /** The set was asked: what it says holds until its first fact. An answer on its way is no newer than a fact. */
-  note(set: string, told: ToldOptions): void;
+  /** The set replied to a call: its options hold until its first fact, because the reply may be older than a fact. */
+  note(set: string, told: PublishedOptions): void;
   /**
-   * Asks a set about the expiry of its key, of which it told something before. What it answers holds until its next fact, unless
-   * one has come meanwhile.
+   * Calls a set whose options are known. Its reply holds until its next fact, unless a fact arrived during the call.
    */
-  confirm(set: string, ask: () => Promise<ToldOptions>): Promise<void>;
-  /** Describes the row of what the set told, and holds it from now on. */
-  told(set: string, told: ToldOptions): Promise<RowChange | undefined>;
-  /** Describes the end of the row; undefined when there is none. */
+  confirm(set: string, ask: () => Promise<PublishedOptions>): Promise<void>;
+  /** Applies the options of a fact. @returns the row that stores them; undefined if it need not change */
+  told(set: string, told: PublishedOptions): Promise<RowChange | undefined>;
+  /** The removal of the row; undefined if there is no row. */
   forgotten(set: string): Promise<RowChange | undefined>;
   /** Reads every row. */
   recall(): Promise<void>;
@@ -32,21 +31,21 @@ interface StoredOptions {
 /** Rows read at once while recalling. */
 const pageSize = 1_000;
 
-/** Opens it. A set that differs once keeps its row until it is deleted: a `note` that arrives late must not replace a fact. */
+/** Opens the options. A set that once differed keeps its row until it is deleted: a late `note` must not replace a fact. */
 export const openSetOptions = (store: EventStore): SetOptions => {
   const rows = table<StoredOptions>(store, { name: 'set_option', version: 1 });
-  const known = new Map<string, StoredOptions & { readonly isTold: boolean }>();
+  const known = new Map<string, StoredOptions & { readonly isPublished: boolean }>();
 
-  const hold = (set: string, told: ToldOptions, isTold: boolean): StoredOptions => {
+  const hold = (set: string, told: PublishedOptions, isPublished: boolean): StoredOptions => {
     const options = { keyExpiry: policyOf(told.keyExpiry) };
-    if (known.has(set) || options.keyExpiry === 'NEXT_START') known.set(set, { ...options, isTold });
+    if (known.has(set) || options.keyExpiry === 'NEXT_START') known.set(set, { ...options, isPublished });
     return options;
   };
 
   return {
     outlivesExpiry: (set) => known.get(set)?.keyExpiry === 'NEXT_START',
     note: (set, asked) => {
-      if (known.get(set)?.isTold !== true) hold(set, asked, false);
+      if (known.get(set)?.isPublished !== true) hold(set, asked, false);
     },
     async confirm(set, ask) {
       const before = known.get(set);
@@ -71,12 +70,13 @@ export const openSetOptions = (store: EventStore): SetOptions => {
           limit: pageSize,
           ...(after === undefined ? {} : { after }),
         });
-        for (const { key, row } of page.items) known.set(key, { ...row, isTold: true });
+        for (const { key, row } of page.items) known.set(key, { ...row, isPublished: true });
         after = page.next;
       } while (after !== undefined);
     },
   };
 };
 
-/** What a set says nothing of is as by default. */
-const policyOf = (told: KeyExpiryPolicy): StoredOptions['keyExpiry'] => (told === 'NEXT_START' ? 'NEXT_START' : 'STOP');
+/** The policy; the default if the set does not say. */
+const policyOf = (policy: KeyExpiryPolicy): StoredOptions['keyExpiry'] =>
+  policy === 'NEXT_START' ? 'NEXT_START' : 'STOP';

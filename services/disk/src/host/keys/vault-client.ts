@@ -27,22 +27,22 @@ export type VaultClient = Pick<
   'checkAccess' | 'wrapKey' | 'unwrapKeys' | 'rewrapKeys'
 >;
 
-/** An answer of the vault, or its failure, and when it was asked for. */
+/** A reply of the vault, or the failure of the call, and when the call started. */
 export type Told<Answer> = { readonly asked: Asked } & BatchOutcome<Answer>;
 
-/** The vault as one identity sees it. What is asked at about the same time is sent together. */
+/** The vault as one identity calls it. Calls of about the same time are sent together. */
 export interface BatchingVault {
   readonly client: VaultClient;
   readonly unwrap: Batching<UnwrapKeyRequest, Told<UnwrapKeyResponse>>;
   readonly rewrap: Batching<RewrapRequest, Told<RewrapResponse>>;
-  /** One question for all who ask the same before it is sent, and for nobody who asks later. The first says what it is for. */
+  /** One call for all who request the same before it is sent. The first one names the resource. */
   check(request: CheckAccessRequest): Promise<Told<GrantedAccess>>;
 }
 
-/** Items of one call. The vault takes up to 256; so many are 15 ms of RSA-2048 on two cores, beside which a call costs little. */
+/** Items of one call. The vault takes up to 256; these are 15 ms of RSA-2048 on two cores, so the call itself costs little. */
 const itemsMax = 128;
 
-/** Opens it. @param ask begins a question: all items of a call are asked for at one moment, right before it is sent */
+/** Opens it. @param ask starts a call: all items of a call start at one moment, right before it is sent */
 export const openBatchingVault = (parts: {
   readonly client: VaultClient;
   readonly ask: () => Asked;
@@ -52,7 +52,7 @@ export const openBatchingVault = (parts: {
   const { client, ask, clock, tracer } = parts;
   const checks = new Map<string, Batching<CheckAccessRequest, Told<GrantedAccess>>>();
 
-  /** @param call the outcomes, one a wish */
+  /** @param call returns one outcome per item */
   const told = <Wish, Answer>(
     name: string,
     sizeMax: number,
@@ -113,7 +113,7 @@ export const openBatchingVault = (parts: {
   };
 };
 
-/** Once more where the token was refused: the next one is new, and a deleted identity gets none, which is definite. */
+/** Repeats a call whose token was refused: the next token is new, and identity refuses one to a deleted identity. */
 export const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
   try {
     return await ask();
@@ -124,4 +124,6 @@ export const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promis
 };
 
 const refused = (method: string, refusal: ItemRefusal | undefined): Error =>
-  refusal ? itemError(refusal, { method, peer: 'key-vault' }) : new Error(`${method} answered an item with nothing`);
+  refusal
+    ? itemError(refusal, { method, peer: 'key-vault' })
+    : new Error(`the reply of ${method} has no outcome for an item`);

@@ -12,105 +12,182 @@ import type { Asked, KeyGrant } from './lease.ts';
 import type { SetOptions } from './set-options.ts';
 import { type BatchingVault, openBatchingVault, type Told, type VaultClient, withFreshToken } from './vault-client.ts';
 
-/** What disks need of identity: to speak as a set. */
+/** What disks need of identity: tokens of a set. */
 export type IdentityClient = Pick<RpcClient<typeof IdentityServiceDefinition>, 'issueManagedIdentityToken'>;
 
-/** A use of a key, as whom. */
+/** A use of a key by an identity. */
 export interface VaultQuestion extends KeyUse {
   /** `principals/<uuid>`: the identity of the set. */
   readonly principal: string;
 }
 
-/**
- * The vault, asked as the identity of a set and as nobody else (CMK-07). Every question says what it is for, for the audit.
- * A definite no is a loss of the set's key at once, whoever asked and why; it is thrown with its reason. No answer is
- * `UNAVAILABLE` `KEY_VAULT_UNREACHABLE` or `THROTTLED`, and changes nothing.
- */
-export interface Vault {
-  /**
-   * Whether the key may be used now: state, dates, all of get, wrapKey and unwrapKey, and an unwrap of `wrapped` if given.
-   * With it, a yes wins or renews the lease.
-   */
-  check(
-    question: VaultQuestion,
-    wrapped?: Uint8Array,
-    terms?: CheckTerms,
-  ): Promise<{ readonly access: GrantedAccess; readonly grant: KeyGrant }>;
-  /** Checks, then wraps. The caller clears `payload`. */
-  wrap(
-    question: VaultQuestion,
-    payload: Uint8Array,
-  ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
-  /**
-   * Checks, then unwraps, which wins or renews the lease. The caller clears what it gets.
-   * @param held the yes of a lease that is held: then the check has been made already
-   */
-  unwrap(
-    question: VaultQuestion,
-    wrapped: Uint8Array,
-    held?: KeyGrant,
-  ): Promise<{ readonly payload: Uint8Array; readonly grant: KeyGrant }>;
-  /** Moves a wrap to another key version, inside the vault. A no concerns source or target, so it is thrown and no more. */
-  rewrap(
-    question: VaultQuestion,
-    target: string,
-    wrapped: Uint8Array,
-  ): Promise<{ readonly wrapped: Uint8Array; readonly grant: KeyGrant }>;
-}
-
-/** How a check is to be made. */
+/** How to check. */
 export interface CheckTerms {
-  /** Whether the end of the key's time is left out of account (CMK-104). */
+  /** Whether to ignore the expiry of the key (CMK-104). */
   readonly allowExpired: boolean;
   /** Default: that of every call. */
   readonly deadlineMs?: number;
 }
 
-/** How DEKs are wrapped, in the vault's words; the header has it with hyphens. */
-const algorithm = 'RSA_OAEP_256';
-/** Name of the algorithm in headers. */
-export const vaultAlgorithm = 'RSA-OAEP-256';
-/** Identities whose client is kept; the one not used for longest goes first. */
-const clientsMax = 1_000;
-
-/** Whether identity does not know who asks: a set names its next identity before that is made, so nothing is decided yet. */
-const isUnmade = ({ reason }: Rejection): boolean => reason === 'PRINCIPAL_NOT_FOUND';
-
-/** Opens the way to the vault. */
-export const openVault = (parts: {
+/** What a host's calls of the vault need. */
+export interface VaultParts {
   readonly connect: (credentials: TokenSource) => VaultClient;
   readonly identities: IdentityClient;
   readonly keyAccess: KeyAccess;
   readonly options: Pick<SetOptions, 'outlivesExpiry'>;
   readonly clock: Clock;
   readonly tracer: Tracer;
-}): Vault => {
-  const { connect, identities, keyAccess, options, clock, tracer } = parts;
-  const clients = new Map<string, BatchingVault>();
+}
 
-  const open = (principal: string): BatchingVault => {
-    const issue = async (audience: string) => {
-      const { accessToken, expireTime } = await identities.issueManagedIdentityToken({ principal, audience });
-      return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
-    };
-    return openBatchingVault({ client: connect(tokenSource({ clock, issue })), ask: keyAccess.ask, clock, tracer });
-  };
-  const vaultAs = (principal: string): BatchingVault => {
-    const client = clients.get(principal) ?? open(principal);
-    clients.delete(principal);
-    clients.set(principal, client);
-    if (clients.size > clientsMax) {
-      const [oldest] = clients.keys();
-      if (oldest !== undefined) clients.delete(oldest);
+/** A wrap, and the grant that it was made under. */
+interface Wrapped {
+  readonly wrapped: Uint8Array;
+  readonly grant: KeyGrant;
+}
+
+/** The algorithm that wraps DEKs, as the vault names it; headers write it with hyphens. */
+const algorithm = 'RSA_OAEP_256';
+/** Name of the algorithm in headers. */
+export const vaultAlgorithm = 'RSA-OAEP-256';
+/** Identities whose client is kept; the least recently used one is removed first. */
+const clientsMax = 1_000;
+
+/**
+ * Calls the vault as the identity of a set and as no other (CMK-07). Every call names the resource it is for, for the audit.
+ * A refusal with a loss reason is a loss of the set's key at once; it is thrown with its reason. Without a reply the error is
+ * `UNAVAILABLE` `KEY_VAULT_UNREACHABLE` or `THROTTLED`, and nothing changes.
+ */
+export class Vault {
+  readonly #parts: VaultParts;
+  readonly #clients = new Map<string, BatchingVault>();
+
+  constructor(parts: VaultParts) {
+    this.#parts = parts;
+  }
+
+  /**
+   * Checks whether the key may be used now: state, dates, all of get, wrapKey and unwrapKey, and an unwrap of `wrapped` if
+   * given. With it, a grant wins or renews the lease.
+   */
+  async check(
+    question: VaultQuestion,
+    wrapped?: Uint8Array,
+    terms?: CheckTerms,
+  ): Promise<{ readonly access: GrantedAccess; readonly grant: KeyGrant }> {
+    const { keyAccess } = this.#parts;
+    const { keyVersion, resource, set, principal } = question;
+    const asked = keyAccess.ask();
+    const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
+    const { allowExpired = false, deadlineMs } = terms ?? {};
+    const request = { keyVersion, resource: resource || set, allowExpired, ...probe };
+    const options = deadlineMs === undefined ? {} : { deadlineMs };
+    const access = await this.#call(question, (client) => client.checkAccess(request, options), asked);
+    const grant = { accessEpoch: access.accessEpoch, asked, principal };
+    keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');
+    return { access, grant };
+  }
+
+  /** Checks, then wraps. The caller clears `payload`. */
+  async wrap(question: VaultQuestion, payload: Uint8Array): Promise<Wrapped> {
+    // A wrap needs neither get nor unwrapKey, but without them the disk could never be read (CMK-25): so check first.
+    const grant = await this.#stated(question);
+    const { keyVersion: name, resource } = question;
+    const plaintextKey = Buffer.from(payload.buffer, payload.byteOffset, payload.length);
+    const { wrappedKey } = await this.#call(question, (client) =>
+      client.wrapKey({ name, algorithm, plaintextKey, resource }),
+    );
+    return { wrapped: wrappedKey, grant };
+  }
+
+  /**
+   * Checks, then unwraps, which wins or renews the lease. The caller clears the payload.
+   * @param held the grant of a lease that is held: then the check has been made already
+   */
+  async unwrap(
+    question: VaultQuestion,
+    wrapped: Uint8Array,
+    held?: KeyGrant,
+  ): Promise<{ readonly payload: Uint8Array; readonly grant: KeyGrant }> {
+    // An unwrap works after the expiry of the key and needs no get, so the check comes first (CMK-104). The grant is that of
+    // the check: a loss between the two has a higher epoch and concerns this DEK.
+    const grant = held ?? (await this.#stated(question));
+    const { keyVersion: name, resource, principal } = question;
+    const request = { name, algorithm, wrappedKey: Buffer.from(wrapped), resource } as const;
+    const { plaintextKey } = this.#answerOf(question, await this.#vaultAs(principal).unwrap(request));
+    if (held === undefined) this.#parts.keyAccess.granted(question, grant, 'unwrapped');
+    return { payload: plaintextKey, grant };
+  }
+
+  /** Moves a wrap to another key version, inside the vault. A refusal may concern source or target, so it is only thrown. */
+  async rewrap(question: VaultQuestion, target: string, wrapped: Uint8Array): Promise<Wrapped> {
+    const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
+    const told = await this.#vaultAs(principal).rewrap({
+      sourceKeyVersion,
+      targetKeyVersion: target,
+      wrappedKey: Buffer.from(wrapped),
+      algorithm,
+      diskEncryptionSet,
+      resource,
+    });
+    if ('answer' in told) {
+      const { wrappedKey, accessEpoch } = told.answer;
+      const grant = { accessEpoch, asked: told.asked, principal };
+      this.#parts.keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
+      return { wrapped: wrappedKey, grant };
     }
-    return client;
-  };
+    const { error } = told;
+    const loss = this.#lossIn(error);
+    if (!loss) throw withoutLoss(question, error);
+    const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
+    throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
+  }
 
-  /** What a definite no says about the key; undefined for anything else. */
-  const lossIn = (error: unknown): LossFacts | undefined => {
+  /** Whether the key may be used: one call for all who open disks under it at the moment. */
+  async #stated(question: VaultQuestion): Promise<KeyGrant> {
+    const { keyVersion, resource, set, principal } = question;
+    const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
+    const told = await this.#vaultAs(principal).check(request);
+    const { accessEpoch } = this.#answerOf(question, told);
+    const grant = { accessEpoch, asked: told.asked, principal };
+    this.#parts.keyAccess.granted(question, grant, 'stated');
+    return grant;
+  }
+
+  async #call<Answer>(
+    question: VaultQuestion,
+    send: (client: VaultClient) => Promise<Answer>,
+    asked = this.#parts.keyAccess.ask(),
+  ): Promise<Answer> {
+    try {
+      return await withFreshToken(() => send(this.#vaultAs(question.principal).client));
+    } catch (error) {
+      throw this.#failed(question, error, asked);
+    }
+  }
+
+  #answerOf<Answer>(question: VaultQuestion, told: Told<Answer>): Answer {
+    if ('answer' in told) return told.answer;
+    throw this.#failed(question, told.error, told.asked);
+  }
+
+  /** The error of a failed call about one version. A loss reason ends the lease for every disk under it. */
+  #failed(question: VaultQuestion, error: unknown, asked: Asked): unknown {
+    const { keyAccess, options } = this.#parts;
+    const found = this.#lossIn(error);
+    if (!found) return withoutLoss(question, error);
+    // A deleted identity says nothing about the next one of the set, whose grant may be here already.
+    const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
+    // If running disks outlive the expiry of the key, this refusal is about this call only.
+    const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
+    if (isLoss) keyAccess.lost(question, loss, { ...asked, principal: question.principal });
+    return keyLost(question, loss, error);
+  }
+
+  /** What a refusal says about the key; undefined for any other error. */
+  #lossIn(error: unknown): LossFacts | undefined {
     const reason = lossReasonIn(error);
     if (reason === undefined || !(error instanceof Rejection)) return undefined;
-    const { accessEpoch, since = clock.now(), traceId, traceparent } = refusalFacts(error);
+    const { accessEpoch, since = this.#parts.clock.now(), traceId, traceparent } = refusalFacts(error);
     return {
       reason,
       since,
@@ -118,115 +195,38 @@ export const openVault = (parts: {
       ...(traceparent === undefined ? {} : { traceparent }),
       accessEpoch,
     };
-  };
+  }
 
-  /** What a failure that is no loss is told as: a refusal of the request itself stays, everything else is no answer. */
-  const withoutLoss = (question: KeyUse, error: unknown): unknown =>
-    error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED' && !isUnmade(error)
-      ? error
-      : vaultUnreachable(question, error);
-
-  /** What a failure to answer a question about one version comes to: a definite no is heard by every disk under it. */
-  const failed = (question: VaultQuestion, error: unknown, asked: Asked): unknown => {
-    const found = lossIn(error);
-    if (!found) return withoutLoss(question, error);
-    // That an identity is gone says nothing about the one the set may have by now, whose yes may be here already.
-    const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
-    // Where the set says that what runs outlives the expiry of its key, such a no is about what was asked for alone.
-    const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
-    if (isLoss) keyAccess.lost(question, loss, { ...asked, principal: question.principal });
-    return keyLost(question, loss, error);
-  };
-  const asking = async <Answer>(
-    question: VaultQuestion,
-    ask: (client: VaultClient) => Promise<Answer>,
-    asked = keyAccess.ask(),
-  ): Promise<Answer> => {
-    try {
-      return await withFreshToken(() => ask(vaultAs(question.principal).client));
-    } catch (error) {
-      throw failed(question, error, asked);
+  #vaultAs(principal: string): BatchingVault {
+    const client = this.#clients.get(principal) ?? this.#open(principal);
+    this.#clients.delete(principal);
+    this.#clients.set(principal, client);
+    if (this.#clients.size > clientsMax) {
+      const [oldest] = this.#clients.keys();
+      if (oldest !== undefined) this.#clients.delete(oldest);
     }
-  };
-  const answered = <Answer>(question: VaultQuestion, told: Told<Answer>): Answer => {
-    if ('answer' in told) return told.answer;
-    throw failed(question, told.error, told.asked);
-  };
+    return client;
+  }
 
-  /** Whether the key may be used: asked together by all who open disks under it at the moment. */
-  const stated = async (question: VaultQuestion): Promise<KeyGrant> => {
-    const { keyVersion, resource, set, principal } = question;
-    const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
-    const told = await vaultAs(principal).check(request);
-    const { accessEpoch } = answered(question, told);
-    const grant = { accessEpoch, asked: told.asked, principal };
-    keyAccess.granted(question, grant, 'stated');
-    return grant;
-  };
+  #open(principal: string): BatchingVault {
+    const { connect, identities, keyAccess, clock, tracer } = this.#parts;
+    const issue = async (audience: string) => {
+      const { accessToken, expireTime } = await identities.issueManagedIdentityToken({ principal, audience });
+      return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
+    };
+    const client = connect(tokenSource({ clock, issue }));
+    return openBatchingVault({ client, ask: () => keyAccess.ask(), clock, tracer });
+  }
+}
 
-  const check: Vault['check'] = async (question, wrapped, terms) => {
-    const { keyVersion, resource, set } = question;
-    const asked = keyAccess.ask();
-    const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
-    const { allowExpired = false, deadlineMs } = terms ?? {};
-    const request = { keyVersion, resource: resource || set, allowExpired, ...probe };
-    const access = await asking(
-      question,
-      (client) => client.checkAccess(request, deadlineMs === undefined ? {} : { deadlineMs }),
-      asked,
-    );
-    const grant = { accessEpoch: access.accessEpoch, asked, principal: question.principal };
-    keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');
-    return { access, grant };
-  };
+/** Opens the calls of a host. */
+export const openVault = (parts: VaultParts): Vault => new Vault(parts);
 
-  return {
-    check,
-    async wrap(question, payload) {
-      // A wrap alone needs neither get nor unwrapKey: without them the disk could never be read again (CMK-25).
-      const grant = await stated(question);
-      const { keyVersion: name, resource } = question;
-      const { wrappedKey } = await asking(question, (client) =>
-        client.wrapKey({
-          name,
-          algorithm,
-          plaintextKey: Buffer.from(payload.buffer, payload.byteOffset, payload.length),
-          resource,
-        }),
-      );
-      return { wrapped: wrappedKey, grant };
-    },
-    async unwrap(question, wrapped, held) {
-      // Unwrapping alone goes on after the key has expired and needs no get, so the check comes first (CMK-104). The grant
-      // is the check's: a loss between the two has a higher epoch and still concerns this DEK.
-      const grant = held ?? (await stated(question));
-      const { keyVersion: name, resource, principal } = question;
-      const wish = { name, algorithm, wrappedKey: Buffer.from(wrapped), resource } as const;
-      const { plaintextKey } = answered(question, await vaultAs(principal).unwrap(wish));
-      if (held === undefined) keyAccess.granted(question, grant, 'unwrapped');
-      return { payload: plaintextKey, grant };
-    },
-    async rewrap(question, target, wrapped) {
-      const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
-      const told = await vaultAs(principal).rewrap({
-        sourceKeyVersion,
-        targetKeyVersion: target,
-        wrappedKey: Buffer.from(wrapped),
-        algorithm,
-        diskEncryptionSet,
-        resource,
-      });
-      if ('answer' in told) {
-        const { wrappedKey, accessEpoch } = told.answer;
-        const grant = { accessEpoch, asked: told.asked, principal };
-        keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
-        return { wrapped: wrappedKey, grant };
-      }
-      const { error } = told;
-      const loss = lossIn(error);
-      if (!loss) throw withoutLoss(question, error);
-      const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
-      throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
-    },
-  };
-};
+/** Whether identity does not know the caller: a set names its next identity before it exists, so nothing is decided yet. */
+const isUnmade = ({ reason }: Rejection): boolean => reason === 'PRINCIPAL_NOT_FOUND';
+
+/** The error for a failure without a loss reason: a refusal of the request stays; anything else is a vault without a reply. */
+const withoutLoss = (question: KeyUse, error: unknown): unknown =>
+  error instanceof Rejection && !error.retryable() && error.code !== 'UNAUTHENTICATED' && !isUnmade(error)
+    ? error
+    : vaultUnreachable(question, error);
