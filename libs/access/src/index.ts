@@ -1,5 +1,5 @@
 export { messageOf, type UnusableKey } from './messages.ts';
-export { concerns, FINAL_EPOCH, type Grant, isSameIdentity, type Loss } from './order.ts';
+export { concerns, type Grant, isSameIdentity, type Loss } from './order.ts';
 export {
   type AccessReason,
   accessReasonOf,

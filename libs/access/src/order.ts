@@ -24,6 +24,3 @@ export const concerns = (loss: Loss, grant: Grant): boolean =>
 /** Whether both may be about one identity: an identity that is not known can be any. */
 export const isSameIdentity = (one: { readonly principal?: string | undefined }, other: typeof one): boolean =>
   one.principal === undefined || other.principal === undefined || one.principal === other.principal;
-
-/** Number of the end of an identity: above every position of key-vault's feed. */
-export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;

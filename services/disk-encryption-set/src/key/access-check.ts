@@ -1,18 +1,17 @@
-import { FINAL_EPOCH } from '@interlock/access';
 import type { Cause } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { answeredTo, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
+import { answeredTo, FINAL_EPOCH, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
 import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from '../set/state.ts';
 import type { SetParts } from '../sets.ts';
 import { type AccessAnswer, askAccess } from './key-access.ts';
 
-/** Trace of the loss that goes on, where no cause made us ask. */
+/** Trace of the known loss, if the question has no cause. */
 const lostBefore = (question: Question | undefined, known: KeyAccess | undefined): string =>
   question?.traceId === '' && known?.state === 'lost' ? known.traceId : '';
 
 /**
- * Since when and by what the vault says that access is away. To somebody it never granted anything it names the last change of
- * its grants: what is older than the identity took nothing from it, and it has been without access from its beginning.
+ * Time and trace of a refusal. To an identity that never had access the vault names the last change of its grants. A change older
+ * than the identity took nothing from it: the identity had no access from its start.
  */
 const causeIn = (
   { identity: { ungrantedSince } }: LivingSet,
@@ -25,10 +24,10 @@ const causeIn = (
 };
 
 /**
- * What the vault says about a version. It names one thing that is in the way, an expiry before a permission; where the expiry
- * leaves alone what runs, what is behind it need not.
+ * Checks a version. The vault names one reason, an expiry before a permission. If the expiry stops no machine, the reason
+ * behind it may, so the check is repeated without the expiry.
  */
-const askWhole = async (
+const checkVersion = async (
   disks: SetParts['disks'],
   set: string,
   state: LivingSet,
@@ -43,11 +42,11 @@ const askWhole = async (
 };
 
 /**
- * Asks about every version of a set that a question is open for, and about one that is not valid yet, which becomes so
- * by time alone; then decides by the answers (CMK-105, CMK-120). Nobody is asked as an identity that is not made yet: once
- * it is, every version is in question.
- * @returns whether a version can be used that could not before
- * @throws RpcFailure or Rejection where there is no definite answer: the question stays open
+ * Checks every version of a set with an open question, and every version that is not valid yet, because time alone makes it
+ * valid; then decides by the replies (CMK-105, CMK-120). An identity that does not exist yet is not used: once it exists,
+ * every version has an open question.
+ * @returns whether access to a version is restored
+ * @throws RpcFailure or Rejection if the vault did not decide: the question stays open
  */
 export const checkAccess = async (
   { clock, sets, disks }: Pick<SetParts, 'clock' | 'sets' | 'disks'>,
@@ -64,7 +63,7 @@ export const checkAccess = async (
     const known = access[keyVersion];
     const isEarly = known?.state === 'lost' && known.reason === 'KEY_NOT_YET_VALID';
     if (question === undefined && !isEarly) continue;
-    const answer = await askWhole(disks, set, state, keyVersion, cause);
+    const answer = await checkVersion(disks, set, state, keyVersion, cause);
     const at = clock.now();
     if (answer.granted) {
       const { events } = await sets.transact(
@@ -74,9 +73,9 @@ export const checkAccess = async (
       );
       isRestored ||= events.some(({ type }) => type === 'KeyAccessRestored');
     } else {
-      // A refusal without an epoch is at least as young as what made us ask.
+      // A refusal without an epoch is at least as new as the question.
       const epoch = answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0);
-      // That an identity is gone is answered by who found out; identity's own word, heard before, says when and by what.
+      // The fact of identity, consumed before, says when the identity was deleted and by what.
       const told = known?.state === 'lost' && known.epoch === FINAL_EPOCH && epoch === FINAL_EPOCH ? known : undefined;
       const { since, traceId } = causeIn(state, answer);
       const loss = {
@@ -84,7 +83,7 @@ export const checkAccess = async (
         reason: answer.reason,
         epoch,
         since: told?.since ?? since ?? question?.since ?? at,
-        // Asked because there is another identity, and not because of a cause: what took access away before is still why.
+        // The question of a new identity has no cause: the cause of the known loss still counts.
         traceId: told?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
       };
       await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);

@@ -1,39 +1,40 @@
-import { FINAL_EPOCH, type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
+import { type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { Disks } from '../neighbours.ts';
+import { FINAL_EPOCH } from '../set/access.ts';
 
-/** Who is asked for, and about which version. */
+/** Which identity and which version to check. */
 export interface AccessQuestion {
   /** Name of the set. */
   readonly set: string;
   /** `principals/<uuid>`: its identity. */
   readonly principal: string;
   readonly keyVersion: string;
-  /** Whether the end of the version's window is not looked at. Default false. */
+  /** Whether to ignore the expiry of the version. Default false. */
   readonly allowExpired?: boolean;
   readonly correlationId: string;
 }
 
-/** A definite answer. */
+/** The decision of the vault. */
 export type AccessAnswer =
   | { readonly granted: true; readonly epoch: number }
   | {
       readonly granted: false;
       readonly reason: LossReason;
-      /** Undefined where the refusal did not carry it. */
+      /** Undefined if the refusal does not say it. */
       readonly epoch: number | undefined;
-      /** Undefined where the refusal did not carry it. */
+      /** Undefined if the refusal does not say it. */
       readonly since: Instant | undefined;
-      /** Trace of the commit that took access away; empty where the refusal did not carry it. */
+      /** Trace of the commit that took access away; empty if the refusal does not say it. */
       readonly traceId: string;
-      /** As the service that refused worded it. */
+      /** The refusal itself. */
       readonly rejection: Rejection;
     };
 
 /**
- * Has the disk service ask the vault, as the identity of the set (CMK-07).
- * @throws RpcFailure or Rejection where there is no definite answer: nothing may be concluded from it
+ * Has the disk service check with the vault, as the identity of the set (CMK-07).
+ * @throws RpcFailure or Rejection if the vault did not decide: that says nothing about the key
  */
 export const askAccess = async (disks: Disks, question: AccessQuestion): Promise<AccessAnswer> => {
   const { set, principal, keyVersion, allowExpired = false, correlationId } = question;
@@ -59,7 +60,7 @@ export const askAccess = async (disks: Disks, question: AccessQuestion): Promise
   }
 };
 
-/** Nobody has to be asked for a set without an identity (CMK-38). */
+/** A set without an identity needs no check (CMK-38). */
 const noIdentity = (set: string): AccessAnswer => ({
   granted: false,
   reason: 'IDENTITY_DELETED',

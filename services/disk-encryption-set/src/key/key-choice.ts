@@ -7,7 +7,7 @@ import type { KeyReference } from '../set/events.ts';
 import { callFor } from '../sets.ts';
 import { checkKey, checkKeyUrl } from './key-rules.ts';
 
-/** A key somebody wants a set to name. */
+/** The key that a request names for a set. */
 export interface KeyWanted {
   /** Name of the set. */
   readonly set: string;

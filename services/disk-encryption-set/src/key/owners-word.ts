@@ -2,7 +2,7 @@ import { type Cause, Rejection } from '@interlock/event-store';
 import type { KeyVault } from '../neighbours.ts';
 import { callFor } from '../sets.ts';
 
-/** What a key's owner agrees to: that the data keys of a set come from one version under another. */
+/** What a key's owner permits: to move the DEKs of a set from one version to another. */
 export interface Move {
   readonly sourceKeyVersion: string;
   readonly targetKeyVersion: string;
@@ -11,14 +11,14 @@ export interface Move {
   readonly diskEncryptionSet: string;
 }
 
-/** Characters that a bearer token may have (RFC 6750, b64token), and how many: less than servers take as metadata (8 KiB). */
+/** Characters of a bearer token (RFC 6750, b64token), and how many: fewer than servers accept as metadata (8 KiB). */
 const bearerToken = /^[A-Za-z0-9._~+/=-]{1,7000}$/;
 
 /**
- * Has the vault judge and record the word of the source's owner, called with the owner's own token (CMK-10). The token is
- * kept nowhere.
+ * Has the vault check and record the authorization of the source's owner, with the owner's own token (CMK-10). The token is not
+ * stored.
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED when its holder may not change the source; INVALID_ARGUMENT
- *   KEY_OWNER_TOKEN_INVALID when it is no bearer token or the vault does not take it at all; FAILED_PRECONDITION KEY_PURGED, and as the vault does
+ *   KEY_OWNER_TOKEN_INVALID when it is no bearer token or the vault does not accept it; FAILED_PRECONDITION KEY_PURGED, and as the vault does
  */
 export const ownersWord = async (
   keyVault: Pick<KeyVault, 'authorizeRewrap'>,
@@ -26,7 +26,7 @@ export const ownersWord = async (
   token: string,
   cause: Cause,
 ): Promise<void> => {
-  // Metadata cannot carry other texts: the call would fail before the vault sees it.
+  // Metadata cannot carry other texts: the call would fail before it reaches the vault.
   if (!bearerToken.test(token)) throw notAToken();
   try {
     await keyVault.authorizeRewrap(move, { ...callFor(cause), token });
@@ -40,7 +40,7 @@ const notAToken = (): Rejection =>
   new Rejection(
     'INVALID_ARGUMENT',
     'KEY_OWNER_TOKEN_INVALID',
-    'key_owner_token must be a valid access token for the vault: up to 7,000 letters, digits and any of -._~+/=; issue one with IssueToken',
+    'key_owner_token must be a valid access token for the vault: up to 7,000 letters, digits and the characters -._~+/=; issue one with IssueToken',
     { field: 'key_owner_token' },
   );
 

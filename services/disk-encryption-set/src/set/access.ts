@@ -1,55 +1,61 @@
-import { FINAL_EPOCH, type LossReason, precedingReason } from '@interlock/access';
+import { type LossReason, precedingReason } from '@interlock/access';
 import type { Instant } from '@interlock/runtime';
 import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet, type Question } from './state.ts';
 
-/** That access to a key version ended. */
+/**
+ * Number of the end of an identity: above every position of key-vault's feed. A deleted identity never exists again (CMK-39),
+ * and its end has no position there, so no later grant to it counts.
+ */
+export const FINAL_EPOCH = Number.MAX_SAFE_INTEGER;
+
+/** Access to a key version ended. */
 export interface Loss {
   readonly keyVersion: string;
   readonly reason: LossReason;
-  /** Access epoch: whoever unwrapped at a lower one is concerned. */
+  /** Access epoch: every unwrap at a lower one is concerned. */
   readonly epoch: number;
   readonly since: Instant;
   readonly traceId: string;
 }
 
 /**
- * Access ended by a fact that leaves no doubt. The same epoch again, or an older one, decides nothing; a version the set
- * does not have is none of its business (CMK-112). Where several reasons apply the most telling stays.
+ * Access ended by a fact that needs no check. The same epoch or an older one decides nothing, and neither does a version that
+ * the set does not have (CMK-112). If several reasons apply, the first in the order of precedence is shown.
  */
 export const loseKey =
   (at: Instant, loss: Loss) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!has(set, loss.keyVersion)) return [];
     const known = set.access[loss.keyVersion];
-    if (known?.state === 'lost' && known.epoch === FINAL_EPOCH) return behindTheEnd(set, known.reason, loss, at);
+    if (known?.state === 'lost' && known.epoch === FINAL_EPOCH) return loseAfterEnd(set, known.reason, loss, at);
     if (known !== undefined && known.epoch >= loss.epoch) return [];
-    // What was not told is no reason to tell now: a deletion is one, the expiry before it was none.
-    const isHeard = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
-    // What was refused to an identity that is gone is refused to nobody, and no later fact would say that it is over.
+    // A reason that was not published is not shown now: an expiry under `next_start`, and then a deletion.
+    const isPublished = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
+    // A missing permission of a deleted identity is no reason any more, and no later fact would end it.
     const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
-    const isAdded = isHeard && !isMoot;
+    const isAdded = isPublished && !isMoot;
     const reason = isAdded ? precedingReason(known.reason, loss.reason) : loss.reason;
-    // The same loss under a new number, as of an expiry that is set again: access has been away all the time.
-    const isGoingOn =
+    // The same loss with a new number, for example another date in the past: access was lost all the time.
+    const isSameLoss =
       known?.state === 'lost' && known.reason === reason && set.questions[loss.keyVersion] === undefined;
-    const { since, traceId } = isGoingOn ? known : loss;
+    const { since, traceId } = isSameLoss ? known : loss;
     return [lostOrBarred(set, { ...loss, reason, since, traceId }, stopsNothing(set, loss.reason), at)];
   };
 
 /**
- * A loss heard of after the end of the identity takes nothing away any more, but the reason that is shown may be over with
- * it: a deleted vault that is purged is not a deleted one. A purge is never over, so it is told under the number of the end,
- * however late it is heard; of any other loss that number would hide whether it is over, so the vault is asked.
+ * A loss after the end of the identity takes no access away, but the reason that is shown may be over: a purged vault is no
+ * longer a deleted one. A purge is final, so it is published with the number of the end. For any other loss that number would
+ * hide whether it is over, so the set checks with the vault.
  */
-const behindTheEnd = (set: LivingSet, shown: LossReason, loss: Loss, at: Instant): readonly SetEvent[] => {
+const loseAfterEnd = (set: LivingSet, shown: LossReason, loss: Loss, at: Instant): readonly SetEvent[] => {
   const { keyVersion, reason, epoch, since, traceId } = loss;
   if (epoch === FINAL_EPOCH || reason === shown || shown === 'KEY_PURGED') return [];
   if (reason === 'KEY_PURGED') return [lostOrBarred(set, { ...loss, epoch: FINAL_EPOCH }, false, at)];
   return questionKey(keyVersion, { epoch, since, traceId })(set);
 };
 
-/** Notes that the vault is to be asked about a version. A question already open and as young decides nothing. */
+/** Records that the vault has to check a version. An open question of the same or a higher number decides nothing. */
 export const questionKey =
   (keyVersion: string, question: Question) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
@@ -60,9 +66,9 @@ export const questionKey =
   };
 
 /**
- * The vault said yes at this epoch. It gives back what was lost at an epoch no higher (CMK-120). Also where no loss was heard
- * of: what happened since the last yes may have been one that is over already, and a host that asked in between was refused.
- * Nobody but the set tells that host, and whoever it told, that access is back.
+ * The vault granted at this epoch: losses up to it are over (CMK-120). It is also published if no loss is known but a question
+ * was open: access may have been lost and restored since the last grant, and a host that was refused in between learns only
+ * from the set that access is restored.
  */
 export const restoreKey =
   (at: Instant, { keyVersion, epoch }: { readonly keyVersion: string; readonly epoch: number }) =>
@@ -71,15 +77,14 @@ export const restoreKey =
     const known = set.access[keyVersion];
     const question = set.questions[keyVersion];
     const answer = answered(set, { keyVersion, epoch, granted: true });
-    const isDoubted = answer.length > 0 && question !== undefined && question.epoch > (known?.epoch ?? 0);
-    const isBack = (known?.state !== 'available' || isDoubted) && (known?.epoch ?? 0) <= epoch;
+    const wasInDoubt = answer.length > 0 && question !== undefined && question.epoch > (known?.epoch ?? 0);
+    const isBack = (known?.state !== 'available' || wasInDoubt) && (known?.epoch ?? 0) <= epoch;
     return [...(isBack ? [{ type: 'KeyAccessRestored', keyVersion, epoch, at } as const] : []), ...answer];
   };
 
 /**
- * The vault said no. Unlike a fact the answer knows every reason, so its own replaces what was known. The first no is told
- * as well: between the grant and the first answer disks may have come under the key. A no that only repeats what is known
- * decides nothing unless something had happened in between.
+ * The vault refused. Unlike a fact, its reply considers every reason, so its reason replaces the known one. The first refusal is
+ * published too: disks may be under the key already. A repeated refusal decides nothing unless a question was open.
  */
 export const refuseKey =
   (at: Instant, { keyVersion, reason, epoch, since, traceId }: Loss) =>
@@ -88,20 +93,20 @@ export const refuseKey =
     const known = set.access[keyVersion];
     const answer = answered(set, { keyVersion, epoch, granted: false });
     const isBarredOnly = stopsNothing(set, reason);
-    // Whoever heard of the loss has its reason to correct; the number they heard stays, for an expiry concerns nobody who
-    // opened since, also where it has been noted under its own meanwhile.
+    // A published loss gets its reason corrected under the published number: an expiry under `next_start` concerns no open
+    // since then, although it has a number of its own.
     const toldEpoch = isBarredOnly && known?.state === 'lost' ? known.toldEpoch : null;
     const told = { keyVersion, reason, epoch: toldEpoch ?? epoch, since, traceId };
     const loss = lostOrBarred(set, told, isBarredOnly && toldEpoch === null, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
-    // A fact of the same number may have kept a reason that is over: the vault knows which one is in force.
+    // A fact of the same number may have kept a reason that is over: the vault says which one is in force.
     const isOtherReason = known.state === 'lost' && known.epoch === epoch && known.reason !== reason;
     return (known.epoch >= epoch && !isOtherReason) || !isNew ? answer : [loss, ...answer];
   };
 
 /** Tells what only barred starts so far, once an expiry is to stop machines (CMK-104). */
-export const tellBarred =
+export const publishBarred =
   (at: Instant) =>
   (set: LivingSet): readonly SetEvent[] =>
     keyVersionsOf(set).flatMap((keyVersion) => {
@@ -111,7 +116,7 @@ export const tellBarred =
       return [lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, false, at)];
     });
 
-/** Whether a loss leaves alone what runs: an expiry, where the owner of the set wants it so (CMK-104). */
+/** Whether a loss stops no machine: an expiry under `next_start` (CMK-104). */
 export const stopsNothing = ({ options }: LivingSet, reason: LossReason): boolean =>
   reason === 'KEY_EXPIRED' && options.keyExpiry === 'next_start';
 
@@ -122,14 +127,14 @@ const lostOrBarred = (set: LivingSet, loss: Loss, isBarredOnly: boolean, at: Ins
         type: 'KeyAccessLost',
         ...loss,
         partial: set.previousKeys.length > 0,
-        // What no yes undoes is the end of this identity, and concerns nobody who asked as another.
+        // The end of this identity concerns no grant to another one.
         ...(loss.epoch === FINAL_EPOCH ? { principal: set.principal } : {}),
         at,
       };
 
 /**
- * An answer from before the question is none, and neither is one from before a loss that was heard of meanwhile: which reason
- * is in force since then, or whether that loss is over, it cannot say. The question stays open, and the vault is asked again.
+ * Closes the question, unless the reply is older than it or than a known loss: then it does not say which reason is in force,
+ * or whether that loss is over. The question stays open, and the set checks again.
  */
 const answered = (
   set: LivingSet,
@@ -143,7 +148,7 @@ const answered = (
     : [{ type: 'KeyAccessAnswered', ...answer }];
 };
 
-/** Every version is lost with the identity, for good as far as this identity goes (CMK-38, CMK-105). */
+/** Every version is lost with the identity (CMK-38, CMK-105). */
 export const loseIdentity =
   (at: Instant, traceId: string) =>
   (set: LivingSet): readonly SetEvent[] =>
@@ -152,7 +157,7 @@ export const loseIdentity =
     );
 
 /**
- * A decision by an answer that some identity got: void once the set has another, for which the answer says nothing.
+ * A decision about a reply to one identity. It has no effect once the set has another identity.
  */
 export const answeredTo =
   (principal: string, decide: (set: DiskEncryptionSet) => readonly SetEvent[]) =>

@@ -1,7 +1,6 @@
-import { FINAL_EPOCH } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { loseIdentity } from './access.ts';
+import { FINAL_EPOCH, loseIdentity } from './access.ts';
 import { activeSet } from './decider.ts';
 import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, keyVersionsOf, type LivingSet } from './state.ts';

@@ -6,7 +6,7 @@ import type {
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import { tellBarred } from './access.ts';
+import { publishBarred } from './access.ts';
 import { activeSet } from './decider.ts';
 import type { KeyExpiry, SetEvent, SetOptions } from './events.ts';
 import type { DiskEncryptionSet } from './state.ts';
@@ -33,7 +33,7 @@ export const changeOptions =
     const options = { ...set.options, ...change };
     if (isSame(options, set.options)) return [];
     const isStricter = options.keyExpiry === 'stop' && set.options.keyExpiry === 'next_start';
-    return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? tellBarred(at)(set) : [])];
+    return [{ type: 'SetOptionsChanged', ...options, at }, ...(isStricter ? publishBarred(at)(set) : [])];
   };
 
 const isSame = (one: SetOptions, other: SetOptions): boolean =>

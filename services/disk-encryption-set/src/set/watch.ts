@@ -8,7 +8,7 @@ import type { SetEvent } from './events.ts';
 import type { DiskEncryptionSet } from './state.ts';
 import { setOnWire } from './wire.ts';
 
-/** Follows one set: now, and after each change until it is deleted. Changes close together are told as one. */
+/** Streams one set: now, and after each change until it is deleted. Changes close together are sent as one. */
 export const watchApi = (parts: {
   readonly store: EventStore;
   readonly sets: Category<DiskEncryptionSet, SetEvent>;
@@ -16,7 +16,7 @@ export const watchApi = (parts: {
   async *watchDiskEncryptionSet({ name }: WatchDiskEncryptionSetRequest, { signal }: Call): AsyncGenerator<WireSet> {
     const { store, sets } = parts;
     names.diskEncryptionSet.parse(name, 'name');
-    // Read before the state, so that a change between the two is waited for in vain at worst.
+    // Read before the state, so that a change between the two is at worst waited for without effect.
     let position = await store.head();
     let loaded = await sets.load(name);
     const first = setOnWire(loaded);
@@ -28,7 +28,7 @@ export const watchApi = (parts: {
       loaded = await sets.load(name);
       const { state, version } = loaded;
       if (state.status === 'absent' || state.status === 'deleted') return;
-      // Another set of the same name is not the one that is watched; the same one may have another identity by now.
+      // A later set of the same name is another one. The same set may have another identity.
       if (state.createdAt !== began) return;
       if (version === shown) continue;
       shown = version;
