@@ -69,7 +69,7 @@ test('a library knows no service, no launcher and no end-to-end test', () => {
 });
 
 test('a decider imports its events, other deciders of its service, and what rejections and types need', () => {
-  const allowed = /^@interlock\/(event-store|runtime)$/;
+  const allowed = /^@interlock\/(access|event-store|runtime)$/;
   const deciders = imports.filter(({ from }) => from.endsWith('/decider.ts'));
   assert.ok(deciders.length > 0);
   const wrong = deciders.filter(({ from, to }) => {
