@@ -38,22 +38,16 @@ export const allMethods = (services: readonly ServiceName[]): readonly FuzzedMet
   return found;
 };
 
-/** What came of a call. */
+/** Result of a call. */
 export interface Outcome {
   /** Name of the gRPC status. */
   readonly code: string;
   readonly details: string;
 }
 
-export interface Sender {
-  /** Sends these messages, takes at most a few answers, and adds what they name to the known values. Never throws. */
-  send(target: FuzzedMethod, messages: readonly Uint8Array[], sent: Sent): Promise<Outcome>;
-  close(): void;
-}
-
 /** What goes with the messages. */
 export interface Sent {
-  /** The first message before it was made malformed, if its values belong to those of the answer. */
+  /** The first message before it was made malformed, if its values belong to those of the response. */
   readonly request: ReflectMessage | undefined;
   /** Bearer token; absent for an anonymous caller. */
   readonly token: string | undefined;
@@ -61,79 +55,95 @@ export interface Sent {
   readonly diskAccess: string | undefined;
 }
 
-/** How long a call may take, in milliseconds. */
+/** Deadline of a call. */
 const DEADLINE_MS = 3_000;
-/** How long a watch is watched, in milliseconds. */
+/** Duration of a watch. */
 const WATCH_MS = 200;
 
-const asItIs = (bytes: Buffer): Buffer => bytes;
+const unchanged = (bytes: Buffer): Buffer => bytes;
 
-/** Calls the services with raw bytes: no client of ours stands between, so nothing is corrected on the way. */
-export const openSender = (
-  addresses: Readonly<Record<ServiceName, string>>,
-  authority: Buffer,
-  known: KnownValues,
-  protectedIds: readonly string[],
-): Sender => {
-  const clients = new Map<ServiceName, Client>();
-  const clientOf = (service: ServiceName): Client => {
-    const client = clients.get(service) ?? new Client(addresses[service], credentials.createSsl(authority));
-    clients.set(service, client);
-    return client;
-  };
-  const learn = ({ output }: DescMethod, request: ReflectMessage | undefined, bytes: Uint8Array): void => {
-    for (const record of recordsOf(request, reflect(output, fromBinary(output, bytes)), protectedIds)) {
-      known.addRecord(record);
+/** Calls the services with raw bytes, so that no client of ours corrects them. */
+export class Sender {
+  readonly #addresses: Readonly<Record<ServiceName, string>>;
+  readonly #authority: Buffer;
+  readonly #known: KnownValues;
+  readonly #protectedIds: readonly string[];
+  readonly #clients = new Map<ServiceName, Client>();
+
+  /** @param known gets what responses contain, without messages that name a protected id */
+  constructor(
+    addresses: Readonly<Record<ServiceName, string>>,
+    authority: Buffer,
+    known: KnownValues,
+    protectedIds: readonly string[],
+  ) {
+    this.#addresses = addresses;
+    this.#authority = authority;
+    this.#known = known;
+    this.#protectedIds = protectedIds;
+  }
+
+  /** Sends messages and receives at most a few responses. Never throws. */
+  send(target: FuzzedMethod, messages: readonly Uint8Array[], sent: Sent): Promise<Outcome> {
+    const { method } = target;
+    const metadata = new Metadata();
+    if (sent.token !== undefined) metadata.set('authorization', `Bearer ${sent.token}`);
+    if (sent.diskAccess !== undefined) metadata.set('x-interlock-disk-access', sent.diskAccess);
+    const client = this.#clientOf(target.service);
+    const options = { deadline: Date.now() + DEADLINE_MS };
+    const outcome = Promise.withResolvers<Outcome>();
+    const end = (error: { code: status; details: string } | null): void =>
+      outcome.resolve({
+        code: error === null ? 'OK' : (status[error.code] ?? String(error.code)),
+        details: error?.details ?? '',
+      });
+    const first = Buffer.from(messages[0] ?? []);
+    const path = `/${target.path}`;
+    const respond = (error: Parameters<typeof end>[0], response?: Buffer): void => {
+      if (response !== undefined) this.#learn(method, sent.request, response);
+      end(error);
+    };
+    if (method.methodKind === 'unary')
+      client.makeUnaryRequest(path, unchanged, unchanged, first, metadata, options, respond);
+    else if (method.methodKind === 'client_streaming') {
+      const call = client.makeClientStreamRequest(path, unchanged, unchanged, metadata, options, respond);
+      for (const message of messages) call.write(Buffer.from(message));
+      call.end();
+    } else {
+      const call = client.makeServerStreamRequest(path, unchanged, unchanged, first, metadata, options);
+      let responses = 0;
+      const enough = setTimeout(() => call.cancel(), WATCH_MS);
+      call.on('data', (response: Buffer) => {
+        responses += 1;
+        this.#learn(method, sent.request, response);
+      });
+      call.on('error', () => undefined);
+      call.on('status', (final) => {
+        clearTimeout(enough);
+        // A watch ends when its caller cancels: it succeeded if it responded before.
+        const isWatched = final.code === status.CANCELLED && responses > 0;
+        end(final.code === status.OK || isWatched ? null : final);
+      });
     }
-  };
-  return {
-    send: ({ service, path, method }, messages, { request, token, diskAccess }) => {
-      const metadata = new Metadata();
-      if (token !== undefined) metadata.set('authorization', `Bearer ${token}`);
-      if (diskAccess !== undefined) metadata.set('x-interlock-disk-access', diskAccess);
-      const client = clientOf(service);
-      const options = { deadline: Date.now() + DEADLINE_MS };
-      const outcome = Promise.withResolvers<Outcome>();
-      const ended = (error: { code: status; details: string } | null): void =>
-        outcome.resolve({
-          code: error === null ? 'OK' : (status[error.code] ?? String(error.code)),
-          details: error?.details ?? '',
-        });
-      const first = Buffer.from(messages[0] ?? []);
-      const full = `/${path}`;
-      const answered = (error: Parameters<typeof ended>[0], answer?: Buffer): void => {
-        if (answer !== undefined) learn(method, request, answer);
-        ended(error);
-      };
-      if (method.methodKind === 'unary')
-        client.makeUnaryRequest(full, asItIs, asItIs, first, metadata, options, answered);
-      else if (method.methodKind === 'client_streaming') {
-        const call = client.makeClientStreamRequest(full, asItIs, asItIs, metadata, options, answered);
-        for (const message of messages) call.write(Buffer.from(message));
-        call.end();
-      } else {
-        const call = client.makeServerStreamRequest(full, asItIs, asItIs, first, metadata, options);
-        let answers = 0;
-        const enough = setTimeout(() => call.cancel(), WATCH_MS);
-        call.on('data', (answer: Buffer) => {
-          answers += 1;
-          learn(method, request, answer);
-        });
-        call.on('error', () => undefined);
-        call.on('status', (end) => {
-          clearTimeout(enough);
-          // A watch ends when its caller is gone: it succeeded if it answered before.
-          const isWatched = end.code === status.CANCELLED && answers > 0;
-          ended(end.code === status.OK || isWatched ? null : end);
-        });
-      }
-      return outcome.promise;
-    },
-    close: () => {
-      for (const client of clients.values()) client.close();
-    },
-  };
-};
+    return outcome.promise;
+  }
+
+  close(): void {
+    for (const client of this.#clients.values()) client.close();
+  }
+
+  #clientOf(service: ServiceName): Client {
+    const client =
+      this.#clients.get(service) ?? new Client(this.#addresses[service], credentials.createSsl(this.#authority));
+    this.#clients.set(service, client);
+    return client;
+  }
+
+  #learn({ output }: DescMethod, request: ReflectMessage | undefined, bytes: Uint8Array): void {
+    const response = reflect(output, fromBinary(output, bytes));
+    for (const record of recordsOf(request, response, this.#protectedIds)) this.#known.addRecord(record);
+  }
+}
 
 /** A message as JSON, for a report: bytes and large numbers as text. */
 export const shown = (message: Message): string =>

@@ -5,22 +5,21 @@ import type { DataFolder } from '@interlock/local/data-folder.ts';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { type SeededRandom, seededRandom } from '@interlock/runtime';
-import { openOutside } from '../cloud/clients.ts';
+import { type Outside, openOutside } from '../cloud/clients.ts';
 import { residentMib } from '../cloud/resident.ts';
 import { makeWorld } from '../cloud/world.ts';
-import { openCallers } from './callers.ts';
-import { allMethods, type FuzzedMethod, openSender, shown } from './calls.ts';
+import { type Callers, openCallers } from './callers.ts';
+import { allMethods, type FuzzedMethod, type Outcome, Sender, shown } from './calls.ts';
 import type { MemorySample } from './memory.ts';
 import { aboutNothing, malformed } from './messages.ts';
-import { type Aim, type KnownValues, knownValues } from './names.ts';
+import { type Aim, KnownValues } from './names.ts';
 import { type ValueRecord, valuesOf } from './records.ts';
 import { encoded, messagesOf, openTemplates } from './templates.ts';
 
-/** Calls under way at once. */
+/** Calls in flight. */
 const IN_FLIGHT = 12;
-/** How often the administrator makes a vault, a set, a disk and a machine again, in milliseconds: the fuzzer deletes what it finds. */
+/** The administrator creates a vault, a set, a disk and a machine so often: the fuzzer deletes what it finds. */
 const WORLD_EVERY_MS = 20_000;
-/** Between two looks at the memory of the services, in milliseconds. */
 const MEMORY_EVERY_MS = 5_000;
 
 /** Of the values of a message: half of the messages are plain, so that they get deep; few are odd all over. */
@@ -50,7 +49,7 @@ const CANNOT_SUCCEED: Readonly<Record<string, string>> = {
     'a fact is parked only if its consumer fails, and all facts here come from services of the same version',
 };
 
-/** A well-formed message that a service answered with INTERNAL or UNKNOWN. */
+/** INTERNAL or UNKNOWN in response to a well-formed message. */
 export interface InternalAnswer {
   readonly path: string;
   readonly service: string;
@@ -67,58 +66,142 @@ export interface Findings {
   readonly calls: number;
   readonly wellFormed: number;
   readonly codes: Readonly<Record<string, number>>;
-  /** Methods no call of which was answered with OK: the fuzzer did not reach their depth. */
+  /** Methods without a successful call: the fuzzer did not reach their depth. */
   readonly neverOk: readonly string[];
   readonly internals: readonly InternalAnswer[];
-  /** Times the world could not be made again. */
+  /** Failures to create the world again. */
   readonly worldFailures: number;
   readonly memory: readonly MemorySample[];
 }
 
-/** Calls every RPC with made-up messages for that long. */
-export const fuzz = async (parts: {
+/** Parts of a run. */
+export interface FuzzParts {
   readonly cloud: LocalCloud;
   readonly data: DataFolder;
   readonly seconds: number;
   readonly seed: number;
+  /** Only RPCs with this text in their path. */
   readonly only: string | undefined;
-  readonly say: (line: string) => void;
-}): Promise<Findings> => {
-  const { cloud, data, seconds, seed, only, say } = parts;
+  readonly print: (line: string) => void;
+}
+
+/** Calls every RPC with generated messages for `seconds`. */
+export const fuzz = async (parts: FuzzParts): Promise<Findings> => {
+  const { cloud, data } = parts;
   const outside = openOutside(cloud);
   const callers = await openCallers(outside, data);
-  const known = knownValues();
+  const known = new KnownValues();
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2_048 });
   known.addText('pem', privateKey.export({ type: 'pkcs8', format: 'pem' }).toString());
-  const sender = openSender(cloud.addresses, readFileSync(cloud.authorityFile), known, callers.protectedIds);
-  const methods = allMethods(serviceNames).filter(({ path }) => only === undefined || path.includes(only));
-  if (methods.length === 0) throw new Error(`no RPC has "${only}" in its path`);
-  const startMs = performance.now();
-  const isOver = () => performance.now() - startMs >= seconds * 1_000;
+  const sender = new Sender(cloud.addresses, readFileSync(cloud.authorityFile), known, callers.protectedIds);
+  const fuzzer = new Fuzzer(parts, { outside, callers, known, sender });
+  try {
+    return await fuzzer.run();
+  } finally {
+    sender.close();
+    outside.close();
+  }
+};
 
-  const codes: Record<string, number> = {};
-  const ok = new Set<string>();
-  const templates = openTemplates();
-  const refusals = refusalCounts();
-  const internals = new Map<string, InternalAnswer>();
-  const memory: MemorySample[] = [];
-  let next = 0;
-  let calls = 0;
-  let wellFormedCalls = 0;
-  let worldFailures = 0;
+class Fuzzer {
+  readonly #parts: FuzzParts;
+  readonly #outside: Outside;
+  readonly #callers: Callers;
+  readonly #known: KnownValues;
+  readonly #sender: Sender;
+  readonly #methods: readonly FuzzedMethod[];
+  readonly #startMs = performance.now();
+  readonly #codes: Record<string, number> = {};
+  readonly #ok = new Set<string>();
+  readonly #templates = openTemplates();
+  readonly #refusals = refusalCounts();
+  readonly #internals = new Map<string, InternalAnswer>();
+  readonly #memory: MemorySample[] = [];
+  #next = 0;
+  #calls = 0;
+  #wellFormedCalls = 0;
+  #worldFailures = 0;
 
-  const isMissing = (one: FuzzedMethod): boolean => !ok.has(one.path) && CANNOT_SUCCEED[one.path] === undefined;
-  const one = async (): Promise<void> => {
-    const call = next;
-    next += 1;
-    const random = seededRandom(seed).fork(`call ${call}`);
-    const missing = random.chance(FOR_MISSING) ? methods.filter(isMissing) : [];
-    const target = missing.length > 0 ? random.pick(missing) : (methods[call % methods.length] as FuzzedMethod);
+  constructor(
+    parts: FuzzParts,
+    opened: {
+      readonly outside: Outside;
+      readonly callers: Callers;
+      readonly known: KnownValues;
+      readonly sender: Sender;
+    },
+  ) {
+    this.#parts = parts;
+    ({ outside: this.#outside, callers: this.#callers, known: this.#known, sender: this.#sender } = opened);
+    const { only } = parts;
+    this.#methods = allMethods(serviceNames).filter(({ path }) => only === undefined || path.includes(only));
+    if (this.#methods.length === 0) throw new Error(`no RPC has "${only}" in its path`);
+  }
+
+  async run(): Promise<Findings> {
+    const world = this.#every(WORLD_EVERY_MS, () => this.#createWorld());
+    const memory = this.#every(MEMORY_EVERY_MS, () => this.#sampleMemory());
+    await Promise.all([memory, ...Array.from({ length: IN_FLIGHT }, () => this.#callUntilOver())]);
+    // A world that is being created at the end is not needed.
+    await Promise.race([world, sleep(2_000)]);
+    const neverOk = [...new Set(this.#methods.map(({ path }) => path))].filter((path) => !this.#ok.has(path));
+    for (const path of neverOk) {
+      const why = CANNOT_SUCCEED[path];
+      const refusals = this.#refusals.most(path).join('\n');
+      this.#parts.print(`never OK: ${path}${why === undefined ? `\n${refusals}` : `, as expected: ${why}`}`);
+    }
+    return {
+      calls: this.#calls,
+      wellFormed: this.#wellFormedCalls,
+      codes: this.#codes,
+      neverOk,
+      internals: [...this.#internals.values()],
+      worldFailures: this.#worldFailures,
+      memory: this.#memory,
+    };
+  }
+
+  #isOver(): boolean {
+    return performance.now() - this.#startMs >= this.#parts.seconds * 1_000;
+  }
+
+  async #every(everyMs: number, act: () => Promise<void> | void): Promise<void> {
+    for (;;) {
+      const nextMs = performance.now() + everyMs;
+      await act();
+      while (performance.now() < nextMs && !this.#isOver()) await sleep(100);
+      if (this.#isOver()) return;
+    }
+  }
+
+  async #callUntilOver(): Promise<void> {
+    while (!this.#isOver()) {
+      try {
+        await this.#call(this.#next++);
+      } catch (error) {
+        // No token while identity restarts, for example. The response of a service is never thrown.
+        this.#codes['not sent'] = (this.#codes['not sent'] ?? 0) + 1;
+        this.#parts.print(`a call was not sent: ${error instanceof Error ? error.message : String(error)}`);
+        await sleep(200);
+      }
+    }
+  }
+
+  #targetOf(call: number, random: SeededRandom): FuzzedMethod {
+    const isMissing = ({ path }: FuzzedMethod): boolean => !this.#ok.has(path) && CANNOT_SUCCEED[path] === undefined;
+    const missing = random.chance(FOR_MISSING) ? this.#methods.filter(isMissing) : [];
+    return missing.length > 0 ? random.pick(missing) : (this.#methods[call % this.#methods.length] as FuzzedMethod);
+  }
+
+  async #call(call: number): Promise<void> {
+    const known = this.#known;
+    const random = seededRandom(this.#parts.seed).fork(`call ${call}`);
+    const target = this.#targetOf(call, random);
     const { method, path, service } = target;
-    // What is gone cannot be used any more.
-    if (DESTRUCTIVE.test(method.name) && ok.has(path) && random.chance(0.4)) return;
-    calls += 1;
-    const template = random.chance(TEMPLATES) ? templates.pick(path, random) : undefined;
+    // A deleted resource is of no use to other requests.
+    if (DESTRUCTIVE.test(method.name) && this.#ok.has(path) && random.chance(0.4)) return;
+    this.#calls += 1;
+    const template = random.chance(TEMPLATES) ? this.#templates.pick(path, random) : undefined;
     const oddness = random.pick(template === undefined ? ODDNESS : CHANGED_ODDNESS);
     const about = aboutNothing(method.input);
     const requests = messagesOf(method, template, { random, known, path, aim: aimOf(method.name), oddness, about });
@@ -127,102 +210,78 @@ export const fuzz = async (parts: {
     const isWellFormed = !random.chance(0.12);
     const wellFormed = encoded(method, requests);
     const bytes = isWellFormed ? wellFormed : wellFormed.map((one) => malformed(one, random));
-    if (isWellFormed) wellFormedCalls += 1;
-    const tokens = callers.pick(path, random);
-    const token = await tokens?.token(`interlock:${service}`);
+    if (isWellFormed) this.#wellFormedCalls += 1;
+    const tokens = this.#callers.pick(path, random);
     const values = valuesOf(request);
-    const diskAccess = random.chance(0.9) ? accessTokenFor(values, known, random) : undefined;
-    const { code, details } = await sender.send(target, bytes, {
+    const outcome = await this.#sender.send(target, bytes, {
       request: HARMFUL.test(method.name) ? undefined : request,
-      token,
-      diskAccess,
+      token: await tokens?.token(`interlock:${service}`),
+      diskAccess: random.chance(0.9) ? accessTokenFor(values, known, random) : undefined,
     });
-    codes[code] = (codes[code] ?? 0) + 1;
-    if (code === 'OK') {
-      ok.add(path);
-      callers.succeeded(path, tokens);
-      if (isWellFormed) {
-        templates.succeeded(path, wellFormed);
-        follow(method.name, values, known);
-      }
+    this.#codes[outcome.code] = (this.#codes[outcome.code] ?? 0) + 1;
+    if (outcome.code === 'OK') {
+      this.#ok.add(path);
+      this.#callers.succeeded(path, tokens);
+      if (!isWellFormed) return;
+      this.#templates.succeeded(path, wellFormed);
+      follow(method.name, values, known);
     } else {
-      known.learnPattern(path, details);
-      if (!ABOUT_DELETED.test(method.name) && code === 'NOT_FOUND') known.notFound(details);
-      // It is protected, or not deleted any more.
-      if (method.name.startsWith('Purge') && code === 'FAILED_PRECONDITION') follow(method.name, values, known);
-      callers.refused(path, details);
-      refusals.count(path, `${code} ${details.slice(0, 160)}`);
+      this.#learnFromRefusal(target, outcome, values);
+      if (isWellFormed && (outcome.code === 'INTERNAL' || outcome.code === 'UNKNOWN'))
+        this.#noteInternal(target, outcome, requests, call);
     }
-    if ((code !== 'INTERNAL' && code !== 'UNKNOWN') || !isWellFormed) return;
-    const before = internals.get(path);
-    if (before !== undefined) internals.set(path, { ...before, count: before.count + 1 });
-    else {
-      const request = requests
-        .map(({ message }) => shown(message))
-        .join(' ')
-        .slice(0, 4_000);
-      internals.set(path, { path, service, count: 1, details, request, call });
-      say(`${code} from ${path} (call ${call}): ${details}\n  ${request}`);
-    }
-  };
-  const caller = async (): Promise<void> => {
-    while (!isOver()) {
-      try {
-        await one();
-      } catch (error) {
-        // A token that cannot be had while identity is restarted, for one. What a service answers is never thrown.
-        codes['not sent'] = (codes['not sent'] ?? 0) + 1;
-        say(`a call was not sent: ${error instanceof Error ? error.message : String(error)}`);
-        await sleep(200);
-      }
-    }
-  };
-  const remakeWorld = async (): Promise<void> => {
-    try {
-      const world = await makeWorld(outside.administrator, [['PREMIUM_SSD', 'STANDARD_SSD']]);
-      for (const name of [world.group, world.vault, world.keyVersion, world.set, world.identity, ...world.machines]) {
-        known.addText('name', name);
-      }
-      known.spare([world.group, world.vault]);
-    } catch (error) {
-      worldFailures += 1;
-      say(`the world could not be made again: ${error instanceof Error ? error.message : String(error)}`);
-    }
-  };
-  const every = async (everyMs: number, act: () => Promise<void> | void): Promise<void> => {
-    for (;;) {
-      const nextMs = performance.now() + everyMs;
-      await act();
-      while (performance.now() < nextMs && !isOver()) await sleep(100);
-      if (isOver()) return;
-    }
-  };
-  const sample = (): void => {
-    const resident = serviceNames.map((service) => [service, residentMib(cloud.pid(service))] as const);
-    const there = resident.filter((entry): entry is [(typeof serviceNames)[number], number] => entry[1] !== undefined);
-    memory.push({ atS: Math.round((performance.now() - startMs) / 1_000), residentMib: Object.fromEntries(there) });
-  };
-  const world = every(WORLD_EVERY_MS, remakeWorld);
-  await Promise.all([every(MEMORY_EVERY_MS, sample), ...Array.from({ length: IN_FLIGHT }, caller)]);
-  // One that is being made when the time is over is not waited for: it is of no use any more.
-  await Promise.race([world, sleep(2_000)]);
-  sender.close();
-  outside.close();
-  const neverOk = [...new Set(methods.map(({ path }) => path))].filter((path) => !ok.has(path));
-  for (const path of neverOk) {
-    const why = CANNOT_SUCCEED[path];
-    say(`never OK: ${path}${why === undefined ? `\n${refusals.most(path).join('\n')}` : `, as expected: ${why}`}`);
   }
-  return {
-    calls,
-    wellFormed: wellFormedCalls,
-    codes,
-    neverOk,
-    internals: [...internals.values()],
-    worldFailures,
-    memory,
-  };
-};
+
+  #learnFromRefusal({ method, path }: FuzzedMethod, { code, details }: Outcome, values: ValueRecord): void {
+    this.#known.learnPattern(path, details);
+    if (!ABOUT_DELETED.test(method.name) && code === 'NOT_FOUND') this.#known.notFound(details);
+    // It is protected, or no longer deleted.
+    if (method.name.startsWith('Purge') && code === 'FAILED_PRECONDITION') follow(method.name, values, this.#known);
+    this.#callers.refused(path, details);
+    this.#refusals.count(path, `${code} ${details.slice(0, 160)}`);
+  }
+
+  #noteInternal(
+    { path, service }: FuzzedMethod,
+    { code, details }: Outcome,
+    requests: ReturnType<typeof messagesOf>,
+    call: number,
+  ): void {
+    const before = this.#internals.get(path);
+    if (before !== undefined) {
+      this.#internals.set(path, { ...before, count: before.count + 1 });
+      return;
+    }
+    const request = requests
+      .map(({ message }) => shown(message))
+      .join(' ')
+      .slice(0, 4_000);
+    this.#internals.set(path, { path, service, count: 1, details, request, call });
+    this.#parts.print(`${code} from ${path} (call ${call}): ${details}\n  ${request}`);
+  }
+
+  async #createWorld(): Promise<void> {
+    try {
+      const world = await makeWorld(this.#outside.administrator, [['PREMIUM_SSD', 'STANDARD_SSD']]);
+      const { group, vault, keyVersion, set, identity, machines } = world;
+      for (const name of [group, vault, keyVersion, set, identity, ...machines]) this.#known.addText('name', name);
+      this.#known.spare([group, vault]);
+    } catch (error) {
+      this.#worldFailures += 1;
+      const message = error instanceof Error ? error.message : String(error);
+      this.#parts.print(`the world could not be created again: ${message}`);
+    }
+  }
+
+  #sampleMemory(): void {
+    const sizes = serviceNames.flatMap((service) => {
+      const mib = residentMib(this.#parts.cloud.pid(service));
+      return mib === undefined ? [] : [[service, mib] as const];
+    });
+    const atS = Math.round((performance.now() - this.#startMs) / 1_000);
+    this.#memory.push({ atS, residentMib: Object.fromEntries(sizes) });
+  }
+}
 
 /** The access token of the disk that the request names, if one is known; otherwise any. */
 const accessTokenFor = (values: ValueRecord, known: KnownValues, random: SeededRandom): string | undefined => {

@@ -5,7 +5,7 @@ import { serviceNames } from '@interlock/local/services.ts';
 import { seededRandom } from '@interlock/runtime';
 import { allMethods } from './calls.ts';
 import { aboutNothing, malformed, wellFormed } from './messages.ts';
-import { knownValues } from './names.ts';
+import { KnownValues } from './names.ts';
 
 const methods = allMethods(serviceNames);
 const bytesFor = (seed: number): readonly Buffer[] =>
@@ -13,7 +13,7 @@ const bytesFor = (seed: number): readonly Buffer[] =>
     const random = seededRandom(seed).fork(`call ${n}`);
     const source = {
       random,
-      known: knownValues(),
+      known: new KnownValues(),
       path,
       aim: 'newer',
       oddness: 0.5,
@@ -49,7 +49,7 @@ test('most malformed bytes are no message', () => {
 const unrelated = { comment: '', aim: 'newer', chosen: [], record: undefined, fields: new Set<string>() } as const;
 
 test('a name that fits the method is found, also by what a refusal says', () => {
-  const known = knownValues();
+  const known = new KnownValues();
   const random = seededRandom(1);
   known.addText('name', 'vaults/v/keys/k');
   known.addText('name', 'subscriptions/s/resourceGroups/g/disks/d');

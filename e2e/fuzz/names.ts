@@ -33,34 +33,6 @@ export interface Wanted {
   readonly fields: ReadonlySet<string>;
 }
 
-/**
- * Texts and bytes that the cloud knows: names of resources, etags, page tokens, wrapped keys. The fuzzer puts them into requests,
- * so that requests pass the first checks. It fills as the cloud answers.
- */
-export interface KnownValues {
-  /** Adds a text under the field it was found in, and under the kind of resource it names. */
-  addText(field: string, value: string): void;
-  /** Adds values that belong together. */
-  addRecord(record: ValueRecord): void;
-  /** Learns from a refusal what a field of that method takes: "name must look like vaults/{vault}/keys/{key}, not …". */
-  learnPattern(path: string, details: string): void;
-  /** Takes a name, and what is below it, from the known values; it is known as deleted until it is purged or recovered. */
-  deleted(name: string): void;
-  /** Requests that aim at older resources leave these places (resource groups, vaults) alone, and all that appear later. */
-  spare(names: readonly string[]): void;
-  /** Takes names that a service did not find from the known values, until an answer names them again. */
-  notFound(details: string): void;
-  /** The name is neither deleted nor recoverable any more, or it was recovered. */
-  notDeleted(name: string): void;
-  /** A known text that fits the field of the request; undefined where none is known. */
-  text(wanted: Wanted, random: SeededRandom): string | undefined;
-  /** Of the records that have this text, and another one, the one with the most of these fields. */
-  recordWith(text: string, fields: ReadonlySet<string>, other?: ValueRecord): ValueRecord | undefined;
-  /** A known text of exactly this field. */
-  exact(field: string, random: SeededRandom): string | undefined;
-  bytes(field: string, random: SeededRandom): Uint8Array | undefined;
-}
-
 /** Fields of requests that take the value of a field of another name. */
 const sameAs: Readonly<Record<string, string>> = {
   client_id: 'principal_id',
@@ -157,141 +129,163 @@ const limit = (map: Map<string, unknown>, max: number): void => {
 const shared = (record: ValueRecord, fields: ReadonlySet<string>): number =>
   new Set(record.map(({ field }) => field).filter((field) => fields.has(field))).size;
 
-/** Nothing is known yet. */
-export const knownValues = (): KnownValues => {
-  const byField = valueLists<string>(KEPT_MAX);
-  const byKind = valueLists<string>(KEPT_MAX);
-  const deletedByKind = valueLists<string>(KEPT_MAX);
-  const bytesByField = valueLists<Uint8Array>(KEPT_MAX);
+/**
+ * Texts and bytes that the cloud knows: names of resources, etags, page tokens, wrapped keys. The fuzzer puts them into requests,
+ * so that requests pass the first checks. Responses fill it.
+ */
+export class KnownValues {
+  readonly #byField = valueLists<string>(KEPT_MAX);
+  readonly #byKind = valueLists<string>(KEPT_MAX);
+  readonly #deletedByKind = valueLists<string>(KEPT_MAX);
+  readonly #bytesByField = valueLists<Uint8Array>(KEPT_MAX);
   /** Name → fields of a record → the newest record with these fields. */
-  const recordsByName = new Map<string, Map<string, ValueRecord>>();
-  let spared: ReadonlySet<string> = new Set();
-  /** Places known before. */
-  let older: ReadonlySet<string> = new Set();
+  readonly #recordsByName = new Map<string, Map<string, ValueRecord>>();
+  #spared: ReadonlySet<string> = new Set();
+  /** Places known before the spared ones. */
+  #older: ReadonlySet<string> = new Set();
   /** Method and field → the kind of resource it takes. */
-  const kindsWanted = new Map<string, string>();
+  readonly #kindsWanted = new Map<string, string>();
 
-  const addText = (field: string, value: string): void => {
-    // A message for people in an outcome of a batch, or what a role allows.
+  /** Adds a text under its field and under the kind of resource it names. */
+  addText(field: string, value: string): void {
+    // Messages in outcomes of batches, and the actions of roles, fit nowhere.
     if ((/\s/.test(value) && field !== 'pem') || /action|permission/.test(field)) return;
-    byField.add(kindOf(field), value);
+    this.#byField.add(kindOf(field), value);
     const kind = resourceKind(value);
-    if (kind !== undefined) byKind.add(kind, value);
-  };
+    if (kind !== undefined) this.#byKind.add(kind, value);
+  }
 
-  /** The kind of resource that the field takes: as the contract or a refusal says, or the names of the field and the method. */
-  const kindFor = ({ field, comment, path }: Wanted, random: SeededRandom): string | undefined => {
-    const described = kindsDescribed(comment);
-    if (described.length > 0 && random.chance(0.95)) return random.pick(described);
-    const said = kindsWanted.get(`${path} ${field}`);
-    if (said !== undefined && random.chance(0.95)) return said;
-    const own = meaningsOf(field).map(kindOf).find(byKind.has);
-    if (own !== undefined) return own;
-    const method = path.slice(path.indexOf('/') + 1).toLowerCase();
-    // The longest kind that the method speaks of: RotateKeyVersion is about a key version, not a key.
-    const spoken = byKind
-      .keys()
-      .filter((kind) => method.includes(kind))
-      .sort((one, other) => other.length - one.length);
-    if (kindOf(field) === 'name' && spoken[0] !== undefined && random.chance(0.8)) {
-      return random.chance(0.8) ? spoken[0] : random.pick(spoken);
+  /** Adds values that belong together. */
+  addRecord(record: ValueRecord): void {
+    for (const { field, value } of record) {
+      if (value instanceof Uint8Array) this.#bytesByField.add(field, value);
+      if (typeof value !== 'string') continue;
+      this.addText(field, value);
+      if (resourceKind(value) === undefined) continue;
+      const records = this.#recordsByName.get(value) ?? new Map<string, ValueRecord>();
+      this.#recordsByName.set(value, records);
+      const shape = [...new Set(record.map((one) => one.field))].join();
+      records.delete(shape);
+      records.set(shape, record);
+      limit(records, RECORDS_OF_NAME_MAX);
     }
-    return undefined;
-  };
+    limit(this.#recordsByName, NAMES_MAX);
+  }
 
-  const recordWith: KnownValues['recordWith'] = (text, fields, other) => {
+  /** Learns from a refusal what a field of that method takes: "name must look like vaults/{vault}/keys/{key}, …". */
+  learnPattern(path: string, details: string): void {
+    const [, field, pattern] = /(\w+)(?:\[\d+\])? must look like (\S+),/.exec(details) ?? [];
+    const kind = pattern === undefined ? undefined : resourceKind(pattern.replaceAll(/[{}]/g, ''));
+    if (field !== undefined && kind !== undefined) this.#kindsWanted.set(`${path} ${field}`, kind);
+  }
+
+  /** Removes a name and everything below it; it is known as deleted until it is purged or recovered. */
+  deleted(name: string): void {
+    this.#forget((value) => value === name || value.startsWith(`${name}/`));
+    const kind = resourceKind(name);
+    if (kind !== undefined) this.#deletedByKind.add(kind, name);
+  }
+
+  /** Requests that aim at older resources do not touch these places (resource groups, vaults) and later ones. */
+  spare(names: readonly string[]): void {
+    this.#spared = new Set(names.map(placeOf));
+    const all = this.#byKind.keys().flatMap((kind) => this.#byKind.of(kind).map(placeOf));
+    this.#older = new Set(all.filter((place) => !this.#spared.has(place)));
+  }
+
+  /** Removes the names that a service did not find, until a response contains them again. */
+  notFound(details: string): void {
+    this.#forget((value) => value.includes('/') && details.includes(value));
+  }
+
+  /** The name was purged or recovered. */
+  notDeleted(name: string): void {
+    this.#deletedByKind.removeAll((value) => value === name);
+  }
+
+  /** A known text that fits the field of the request; undefined if none is known. */
+  text(wanted: Wanted, random: SeededRandom): string | undefined {
+    const kind = this.#kindFor(wanted, random);
+    if (kind !== undefined) {
+      const name = this.#nameOf(kind, wanted, random);
+      if (name !== undefined) return wanted.field === 'client_id' ? name.split('/').at(-1) : name;
+    }
+    const { field, record, aim } = wanted;
+    const alongside = valueIn(record, field);
+    if (typeof alongside === 'string' && random.chance(0.85)) return alongside;
+    const own = meaningsOf(field).map(kindOf).find(this.#byField.has);
+    const isGeneral = ['name', 'parent', 'scope', 'resource'].includes(kindOf(field));
+    if (own !== undefined && !isGeneral) return pickFrom(this.#byField.of(own), aim, random);
+    // Nothing fits a field that no response has.
+    if (!isGeneral && this.#kindFor(wanted, random) === undefined) return undefined;
+    const kinds = this.#byKind.keys();
+    return kinds.length === 0 ? undefined : pickFrom(this.#byKind.of(random.pick(kinds)), aim, random);
+  }
+
+  /** Of the records with this text, and another one, the one with the most of these fields. */
+  recordWith(text: string, fields: ReadonlySet<string>, other?: ValueRecord): ValueRecord | undefined {
     const size = (record: ValueRecord | undefined): number => (record === undefined ? -1 : shared(record, fields));
-    const best = [...(recordsByName.get(text)?.values() ?? [])].reduce<ValueRecord | undefined>(
+    const best = [...(this.#recordsByName.get(text)?.values() ?? [])].reduce<ValueRecord | undefined>(
       (most, record) => (size(record) >= size(most) ? record : most),
       undefined,
     );
     return size(best) > size(other) ? best : other;
-  };
+  }
 
-  /** Of a few names the one of which most fields of the request are known. */
-  const bestOf = (names: readonly string[], { aim, fields }: Wanted, random: SeededRandom): string | undefined => {
+  /** A known text of exactly this field. */
+  exact(field: string, random: SeededRandom): string | undefined {
+    return pickFrom(this.#byField.of(kindOf(field)), 'newer', random);
+  }
+
+  bytes(field: string, random: SeededRandom): Uint8Array | undefined {
+    const own = meaningsOf(field).find(this.#bytesByField.has);
+    const key = own !== undefined && random.chance(0.8) ? own : this.#bytesByField.keys()[0];
+    return key === undefined ? undefined : pickFrom(this.#bytesByField.of(key), 'newer', random);
+  }
+
+  /** The kind of resource that a field takes, by the contract, a refusal, or the names of the field and the method. */
+  #kindFor({ field, comment, path }: Wanted, random: SeededRandom): string | undefined {
+    const described = kindsDescribed(comment);
+    if (described.length > 0 && random.chance(0.95)) return random.pick(described);
+    const learned = this.#kindsWanted.get(`${path} ${field}`);
+    if (learned !== undefined && random.chance(0.95)) return learned;
+    const own = meaningsOf(field).map(kindOf).find(this.#byKind.has);
+    if (own !== undefined) return own;
+    const method = path.slice(path.indexOf('/') + 1).toLowerCase();
+    // The longest kind in the method's name: RotateKeyVersion is about a key version, not a key.
+    const named = this.#byKind
+      .keys()
+      .filter((kind) => method.includes(kind))
+      .sort((one, other) => other.length - one.length);
+    if (kindOf(field) !== 'name' || named[0] === undefined || !random.chance(0.8)) return undefined;
+    return random.chance(0.8) ? named[0] : random.pick(named);
+  }
+
+  /** Of a few names the one with the most fields of the request known. */
+  #bestOf(names: readonly string[], { aim, fields }: Wanted, random: SeededRandom): string | undefined {
     const few = Array.from({ length: random.chance(0.6) ? 4 : 1 }, () => pickFrom(names, aim, random));
-    const value = (name: string | undefined): number => shared((name && recordWith(name, fields)) || [], fields);
+    const value = (name: string | undefined): number => shared((name && this.recordWith(name, fields)) || [], fields);
     return few.reduce((best, name) => (value(name) > value(best) ? name : best));
-  };
+  }
 
-  const nameOf = (kind: string, wanted: Wanted, random: SeededRandom): string | undefined => {
+  #nameOf(kind: string, wanted: Wanted, random: SeededRandom): string | undefined {
     const { aim, chosen, record } = wanted;
-    const deleted = aim === 'deleted' && random.chance(0.85) ? pickFrom(deletedByKind.of(kind), 'older', random) : '';
+    const isDeleted = aim === 'deleted' && random.chance(0.85);
+    const deleted = isDeleted ? pickFrom(this.#deletedByKind.of(kind), 'older', random) : undefined;
     if (deleted) return deleted;
     const alongside = (record ?? []).flatMap(({ value }) =>
       typeof value === 'string' && resourceKind(value) === kind && !chosen.includes(value) ? [value] : [],
     );
     if (alongside.length > 0 && random.chance(0.75)) return random.pick(alongside);
-    const all = byKind.of(kind).filter((name) => aim !== 'older' || older.has(placeOf(name)));
-    // What is spared is whole. A request that has no name yet is often about that.
-    const places = chosen.length > 0 ? new Set(chosen.map(placeOf)) : spared;
+    const all = this.#byKind.of(kind).filter((name) => aim !== 'older' || this.#older.has(placeOf(name)));
+    // Spared places are complete: a request without a name yet is often about them.
+    const places = chosen.length > 0 ? new Set(chosen.map(placeOf)) : this.#spared;
     const near = all.filter((name) => places.has(placeOf(name)));
-    return bestOf(near.length > 0 && random.chance(chosen.length > 0 ? 0.85 : 0.4) ? near : all, wanted, random);
-  };
+    return this.#bestOf(near.length > 0 && random.chance(chosen.length > 0 ? 0.85 : 0.4) ? near : all, wanted, random);
+  }
 
-  const forget = (isGone: (value: string) => boolean): void => {
-    byKind.removeAll(isGone);
-    byField.removeAll(isGone);
-  };
-
-  return {
-    addText,
-    addRecord(record) {
-      for (const { field, value } of record) {
-        if (value instanceof Uint8Array) bytesByField.add(field, value);
-        if (typeof value !== 'string') continue;
-        addText(field, value);
-        if (resourceKind(value) === undefined) continue;
-        const records = recordsByName.get(value) ?? new Map<string, ValueRecord>();
-        recordsByName.set(value, records);
-        const shape = [...new Set(record.map((one) => one.field))].join();
-        records.delete(shape);
-        records.set(shape, record);
-        limit(records, RECORDS_OF_NAME_MAX);
-      }
-      limit(recordsByName, NAMES_MAX);
-    },
-    learnPattern(path, details) {
-      const [, field, pattern] = /(\w+)(?:\[\d+\])? must look like (\S+),/.exec(details) ?? [];
-      const kind = pattern === undefined ? undefined : resourceKind(pattern.replaceAll(/[{}]/g, ''));
-      if (field !== undefined && kind !== undefined) kindsWanted.set(`${path} ${field}`, kind);
-    },
-    deleted(name) {
-      forget((value) => value === name || value.startsWith(`${name}/`));
-      const kind = resourceKind(name);
-      if (kind !== undefined) deletedByKind.add(kind, name);
-    },
-    spare(names) {
-      spared = new Set(names.map(placeOf));
-      const all = byKind.keys().flatMap((kind) => byKind.of(kind).map(placeOf));
-      older = new Set(all.filter((place) => !spared.has(place)));
-    },
-    notFound: (details) => forget((value) => value.includes('/') && details.includes(value)),
-    notDeleted: (name) => deletedByKind.removeAll((value) => value === name),
-    text(wanted, random) {
-      const kind = kindFor(wanted, random);
-      if (kind !== undefined) {
-        const name = nameOf(kind, wanted, random);
-        if (name !== undefined) return wanted.field === 'client_id' ? name.split('/').at(-1) : name;
-      }
-      const { field, record, aim } = wanted;
-      const alongside = valueIn(record, field);
-      if (typeof alongside === 'string' && random.chance(0.85)) return alongside;
-      const own = meaningsOf(field).map(kindOf).find(byField.has);
-      const isGeneral = ['name', 'parent', 'scope', 'resource'].includes(kindOf(field));
-      if (own !== undefined && !isGeneral) return pickFrom(byField.of(own), aim, random);
-      // Of a field that no answer has, nothing fits.
-      if (!isGeneral && kindFor(wanted, random) === undefined) return undefined;
-      const kinds = byKind.keys();
-      return kinds.length === 0 ? undefined : pickFrom(byKind.of(random.pick(kinds)), aim, random);
-    },
-    recordWith,
-    exact: (field, random) => pickFrom(byField.of(kindOf(field)), 'newer', random),
-    bytes(field, random) {
-      const own = meaningsOf(field).find(bytesByField.has);
-      const key = own !== undefined && random.chance(0.8) ? own : bytesByField.keys()[0];
-      return key === undefined ? undefined : pickFrom(bytesByField.of(key), 'newer', random);
-    },
-  };
-};
+  #forget(isGone: (value: string) => boolean): void {
+    this.#byKind.removeAll(isGone);
+    this.#byField.removeAll(isGone);
+  }
+}

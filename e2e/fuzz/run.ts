@@ -51,7 +51,7 @@ runCommand(async (scope) => {
   };
   const cloud = await startLocalCloud({ data, env, within: scope, onCrash });
   console.log(`seed ${seed}, ${seconds} s`);
-  const findings = await fuzz({ cloud, data, seconds, seed, only: values.only, say: console.log });
+  const findings = await fuzz({ cloud, data, seconds, seed, only: values.only, print: console.log });
   const problems = memoryProblems(findings.memory);
   for (const problem of problems) console.log(problem);
   const { memory, ...found } = findings;

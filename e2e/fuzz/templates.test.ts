@@ -6,7 +6,7 @@ import { serviceNames } from '@interlock/local/services.ts';
 import { seededRandom } from '@interlock/runtime';
 import { allMethods } from './calls.ts';
 import { aboutNothing, type Source, wellFormed } from './messages.ts';
-import { type Aim, type KnownValues, knownValues } from './names.ts';
+import { type Aim, KnownValues } from './names.ts';
 import { recordsOf, type ValueRecord, valuesOf } from './records.ts';
 import { encoded, messagesOf } from './templates.ts';
 
@@ -28,7 +28,7 @@ const requests = (name: string, known: KnownValues, aim?: Aim): readonly ValueRe
 const held = (record: ValueRecord, field: string) => record.find((one) => one.field === field)?.value;
 
 test('a request takes values that belong together: a wrapped key, the version that wraps it, the algorithm', () => {
-  const known = knownValues();
+  const known = new KnownValues();
   const wrap = (version: string, algorithm: number): Buffer => {
     const wrapped = Buffer.from(version);
     known.addRecord([
@@ -57,7 +57,7 @@ test('a request takes values that belong together: a wrapped key, the version th
 });
 
 test('requests about deleted resources name what was deleted, others do not', () => {
-  const known = knownValues();
+  const known = new KnownValues();
   for (const name of ['vaults/v1/keys/living', 'vaults/v1/keys/gone']) known.addText('name', name);
   known.deleted('vaults/v1/keys/gone');
   const naming = (method: string, name: string, aim: Aim): number =>
@@ -69,7 +69,7 @@ test('requests about deleted resources name what was deleted, others do not', ()
 });
 
 test('requests that take something away leave the spared vault alone, and every later one', () => {
-  const known = knownValues();
+  const known = new KnownValues();
   for (const name of ['vaults/old/keys/k', 'vaults/spared/keys/k']) known.addText('name', name);
   known.spare(['vaults/spared']);
   known.addText('name', 'vaults/later/keys/k');
@@ -86,7 +86,7 @@ test('a request from a template differs in few fields', () => {
   const bytes = encoded(method, [reflect(method.input, template)]);
   let changed = 0;
   for (let seed = 0; seed < 100; seed += 1) {
-    const [message] = messagesOf(method, bytes, sourceFor('CreateDisk', knownValues(), seed));
+    const [message] = messagesOf(method, bytes, sourceFor('CreateDisk', new KnownValues(), seed));
     const now = { ...message?.message } as Record<string, unknown>;
     const different = fields.filter(([field, value]) => now[field] !== value);
     // The id of what is created is replaced beside the one to three fields.
