@@ -59,7 +59,7 @@ const elsewhere = (service: Workload): Workload => (service === 'identity' ? 'co
 /** What the caller of a cell shows. */
 const shownBy = async ({ who, token }: Cell, service: Workload): Promise<Shown> => {
   switch (who.kind) {
-    case 'nobody':
+    case 'anonymous':
       return {};
     case 'disk access':
       return { diskAccess: place.diskAccess[who.access] };

@@ -26,7 +26,7 @@ export const makeCallers = async (
   all: readonly Who[],
 ): Promise<Callers> => {
   const { identity } = administrator;
-  await identity.createTenant({ tenantId: names.otherTenant.replace('tenants/', ''), displayName: 'somebody else' });
+  await identity.createTenant({ tenantId: names.otherTenant.replace('tenants/', ''), displayName: 'another tenant' });
 
   const make = async (who: PrincipalWho): Promise<Credentials> => {
     const id = randomUUID();

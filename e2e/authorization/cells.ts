@@ -20,7 +20,7 @@ export interface Cell {
   readonly expected: 'served' | Refusal;
 }
 
-const nobody: Who = { kind: 'nobody' };
+const anonymous: Who = { kind: 'anonymous' };
 const stranger = principal([]);
 const denied = (metadata: Readonly<Record<string, string>> = {}): Refusal => ({
   code: 'PERMISSION_DENIED',
@@ -40,7 +40,7 @@ export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
   switch (rule.kind) {
     case 'public':
       return [
-        cell('anonymous', nobody, 'served'),
+        cell('anonymous', anonymous, 'served'),
         cell('token for another audience', stranger, 'served', 'wrong audience'),
         cell('expired token', stranger, 'served', 'expired'),
         cell('principal of another tenant', otherTenant(names), 'served'),
@@ -72,9 +72,9 @@ export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
 /** What an access token of a disk is asked for with: bearer tokens count for nothing there. */
 const missingDiskToken: Refusal = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' };
 
-/** Tokens that tell nothing about their bearer, each of somebody who may (KV-80, KV-81). */
+/** Invalid tokens of a permitted caller (KV-80, KV-81). */
 const badTokens = (right: Who): readonly Cell[] => [
-  cell('anonymous', nobody, { code: 'UNAUTHENTICATED', reason: 'TOKEN_MISSING' }),
+  cell('anonymous', anonymous, { code: 'UNAUTHENTICATED', reason: 'TOKEN_MISSING' }),
   cell(
     'token for another audience',
     right,
@@ -84,7 +84,7 @@ const badTokens = (right: Who): readonly Cell[] => [
   cell('expired token', right, { code: 'UNAUTHENTICATED', reason: 'TOKEN_EXPIRED' }, 'expired'),
 ];
 
-/** Somebody else's principal, to whom everything was given by mistake. */
+/** A principal of another tenant that got every role by mistake. */
 const otherTenant = ({ tenant, subscription }: Names): PrincipalWho => ({
   kind: 'principal',
   tenant: 'other',
@@ -108,7 +108,7 @@ const workloadCells = (may: readonly (typeof services)[number][], names: Names):
     { role: 'keyVaultAdministrator', at: '/' },
   ]);
   return [
-    ...badTokens(right[0] ?? nobody),
+    ...badTokens(right[0] ?? anonymous),
     cell('principal of another tenant', otherTenant(names), notThatService),
     ...[everything, ...others].map((who) => cell('without the grant', who, notThatService)),
     ...right.map((who) => cell('the right one', who, 'served')),

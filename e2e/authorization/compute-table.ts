@@ -38,7 +38,7 @@ export const computeTable = rowsOf(
         need('compute/disks/write', on.newDisk, { near: 'operator' }),
         need('compute/diskEncryptionSets/read', on.set),
       ),
-      // The set is of another type: whoever may is told so, and no machine is made.
+      // The set is of another type: a permitted caller gets that error, and no machine is created.
       request: (place) => ({
         ...newMachine(place),
         osDisk: {

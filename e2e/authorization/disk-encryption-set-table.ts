@@ -3,7 +3,7 @@ import type { Place } from './place.ts';
 import { rowsOf } from './row.ts';
 import { need, on, type Rule, role, roleOr } from './rule.ts';
 
-/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+/** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
 const read = 'compute/diskEncryptionSets/read';
 const write = 'compute/diskEncryptionSets/write';
@@ -41,7 +41,7 @@ export const diskEncryptionSetTable = rowsOf(
     request: ({ set, policyVault }) => ({ name: set, keyUrl: policyVault.keyUrl, etag: staleEtag }),
   },
   listAssociatedResources: { rule: role(need(read, on.set)), request: ({ set }) => ({ name: set }) },
-  // CMK-10: whoever may take the key away may see what it would do, and needs nothing on the sets for it.
+  // CMK-10: a caller that may disable the key may preview that, without permission on the sets.
   previewImpact: [
     ...(['policyVault', 'roleVault'] as const).map((model) => ({
       when: `of a key, ${model === 'policyVault' ? 'access policies' : 'role assignments'}`,

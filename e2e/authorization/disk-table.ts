@@ -4,14 +4,14 @@ import type { Place } from './place.ts';
 import { rowsOf } from './row.ts';
 import { need, type OwnRule, on, role, roleOr, workload } from './rule.ts';
 
-/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+/** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
 const requestId = '3b7c2c58-0a55-4f5c-9a2a-0d2d5c1e7c01';
 const operator = { near: 'operator' } as const;
 const writesDisk = need('compute/disks/write', on.parent, operator);
 const writesSnapshot = need('compute/snapshots/write', on.parent, operator);
 const readsSet = need('compute/diskEncryptionSets/read', on.set);
-/** Whoever copies a disk or a snapshot reads all of it: showing that it exists (roles/reader) is not enough. */
+/** A copy reads the whole disk or snapshot: roles/reader is not enough. */
 const copiesDisk = need('compute/disks/beginAccess', on.usedDisk);
 const copiesSnapshot = need('compute/snapshots/beginAccess', on.usedSnapshot);
 const newDisk = ({ group, newDisk: name }: Place) =>
@@ -99,7 +99,7 @@ export const diskTable = rowsOf(
     {
       when: 'under a set',
       rule: role(writesSnapshot, need('compute/disks/beginAccess', on.disk), readsSet),
-      // The set is of another type: whoever may is told so, and no whole disk is copied for a cell.
+      // The set is of another type: a permitted caller gets that error, and no disk is copied.
       request: ({ group, disk, set }) => ({
         parent: group,
         snapshotId: 'under-set',
@@ -182,7 +182,7 @@ const byAccessToken: OwnRule = {
   words: 'the access token of this disk that OpenDisks or BeginAccess gave last; bearer tokens are not looked at',
   right: { kind: 'disk access', access: 'current' },
   refused: [
-    { caller: 'anonymous', who: { kind: 'nobody' }, code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' },
+    { caller: 'anonymous', who: { kind: 'anonymous' }, code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' },
     { caller: 'token for another audience', who: { kind: 'disk access', access: 'ofAnotherDisk' }, ...notOfThisDisk },
     {
       caller: 'expired token',
@@ -214,7 +214,7 @@ export const diskDataTable = rowsOf(
       when: 'with an access token that may only read',
       rule: {
         kind: 'own',
-        words: 'nobody',
+        words: 'no caller',
         refused: [
           {
             caller: 'without the grant',

@@ -3,9 +3,9 @@ import { rowsOf } from './row.ts';
 import { anybody, everybody, need, on, role, roleOr, workload } from './rule.ts';
 import { services } from './who.ts';
 
-/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+/** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
-/** UUIDs of what is made by whoever may. */
+/** UUIDs of what permitted callers create. */
 const newPrincipal = '6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a01';
 const newIdentity = '6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a02';
 const newAssignments = ['6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a03', '6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a04'] as const;
@@ -13,7 +13,7 @@ const newAssignments = ['6f1c1f5e-53a2-4f0e-9d53-0e6a3c3f0a03', '6f1c1f5e-53a2-4
 /** Owners assign roles; contributors do everything else (KV-74). */
 const assigning = { opens: 'owner', near: 'contributor' } as const;
 
-/** The platform's own: whoever could act as a service would be above every tenant. */
+/** A caller that acts as a service would be above every tenant. */
 const ofService = (action: string, roles: Parameters<typeof need>[2] = {}) => ({
   when: 'the principal of a service',
   rule: role(need(action, on.platform, roles)),
@@ -75,7 +75,7 @@ export const identityTable = rowsOf(
   ],
   addSecret: [
     {
-      // Whoever has a secret of somebody's has the roles of that one.
+      // A secret of a principal gives its roles.
       rule: role(need('identity/principalSecrets/write', on.itsTenant, assigning)),
       request: ({ principal }) => ({ principal, secretId: 'added', etag: staleEtag }),
     },
@@ -119,7 +119,7 @@ export const identityTable = rowsOf(
   getJsonWebKeySet: { rule: anybody, request: () => ({}) },
   rotateSigningKey: {
     rule: role(need('identity/signingKeys/write', on.platform)),
-    // No wish is named, so whoever may is told so: a new key would be unknown to the services under the other cells.
+    // Without a request id a permitted caller gets an error: services would not know a new key yet.
     request: () => ({ requestId: '' }),
   },
   listSigningKeys: { rule: role(need('identity/signingKeys/read', on.platform)), request: () => ({}) },

@@ -5,7 +5,7 @@ import { type Case, rowsOf } from './row.ts';
 import { type KeyNeed, need, on, role, workload } from './rule.ts';
 import type { Permission } from './who.ts';
 
-/** An etag no stream reaches here: whoever may is told ETAG_MISMATCH, and nothing changes under the other cells. */
+/** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
 /** UUIDs of wishes. */
 const wish = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
@@ -93,7 +93,7 @@ export const keyVaultTable = rowsOf(
       request: ({ policyVault }) => ({ name: policyVault.vault, permissionModel: 'ROLE_ASSIGNMENT', etag: staleEtag }),
     },
     {
-      // Whoever may write policies could otherwise leave the roles and admit itself (KV-74).
+      // A writer of policies could otherwise switch from roles to policies and admit itself (KV-74).
       when: 'from role assignments',
       rule: role(
         need('keyVault/vaults/write', on.vaultWithRoles),
@@ -185,7 +185,7 @@ export const keyVaultTable = rowsOf(
     rule: workload('disk-encryption-set'),
     request: ({ policyVault }) => ({ name: policyVault.key, change: 'KEY_CHANGE_DISABLE' }),
   },
-  // CMK-10: whoever gives the word could have made the source usable.
+  // CMK-10: a caller that authorizes the move could have made the source usable.
   authorizeRewrap: [
     ...inEachModel(
       [key('UPDATE', ({ disabledKey }) => disabledKey)],
@@ -223,6 +223,6 @@ export const keyVaultTable = rowsOf(
     request: ({ policyVault }) => ({ parent: policyVault.vault, pageSize: 1 }),
   },
   getHold: { rule: role(need('platform/hold/read', on.platform)), request: () => ({}) },
-  // None is on: whoever may is told HOLD_NOT_FOUND.
+  // There is no hold: a permitted caller gets HOLD_NOT_FOUND.
   confirmKeyStates: { rule: role(need('platform/hold/write', on.platform)), request: () => ({ holdId: 'none' }) },
 });

@@ -12,7 +12,7 @@ export interface VaultNames {
   readonly deletedKey: string;
   /** Never made: what a change of a key asks for, so that no cell changes what another one uses. */
   readonly missingKey: string;
-  /** Made by whoever may. */
+  /** Created by permitted callers. */
   readonly newKey: string;
 }
 
@@ -47,7 +47,7 @@ export interface Names {
   /** Neither are these, in `usedGroup`. */
   readonly usedDisk: string;
   readonly usedSnapshot: string;
-  /** Made by whoever may. */
+  /** Created by permitted callers. */
   readonly newDisk: string;
   readonly newMachine: string;
 }

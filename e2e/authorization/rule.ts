@@ -43,7 +43,7 @@ export interface VaultRule {
 export interface OwnRule {
   readonly kind: 'own';
   readonly words: string;
-  /** Absent where nobody may. */
+  /** Absent if no role allows it. */
   readonly right?: Who;
   readonly refused: readonly {
     readonly caller: CallerName;

@@ -53,7 +53,7 @@ test('every RPC meets all six callers', () => {
   }
 });
 
-test('nobody is expected to be let in and kept out at once', () => {
+test('no caller is expected to be both served and refused', () => {
   for (const { rpc, cases } of table) {
     for (const { rule } of cases) {
       const expectations = new Map<string, string>();
@@ -68,7 +68,7 @@ test('nobody is expected to be let in and kept out at once', () => {
 });
 
 test('a rule that is too open, too tight, or gives another reason or scope is told', () => {
-  const served = { caller: 'the right one', who: { kind: 'nobody' }, token: 'good', expected: 'served' } as const;
+  const served = { caller: 'the right one', who: { kind: 'anonymous' }, token: 'good', expected: 'served' } as const;
   const refused = {
     ...served,
     expected: { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED', metadata: { scope: '/a' } },

@@ -41,9 +41,9 @@ export interface PrincipalWho {
   readonly policies: readonly Policy[];
 }
 
-/** Somebody who calls. Equal values are the same somebody. */
+/** A caller. Equal values are the same caller. */
 export type Who =
-  | { readonly kind: 'nobody' }
+  | { readonly kind: 'anonymous' }
   | { readonly kind: 'service'; readonly service: Workload }
   | PrincipalWho
   /** Shows an access token of a disk in place of a bearer token. */

@@ -9,7 +9,7 @@ const sources = filesLike(/^(libs|services|deploy|e2e)\/.*\.(ts|mjs)$/)
   .filter((file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$|^libs\/contracts\//.test(file))
   .map((file) => ({ file, text: textOf(file) }));
 
-/** What a system or npm sets, not somebody who sets up this one. */
+/** Set by the system or npm, not by an operator. */
 const notOurs = new Set(['HOME', 'PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
 
 /** Variables that are read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names kept in a constant. */

@@ -310,7 +310,7 @@ export const malformed = (bytes: Uint8Array, random: SeededRandom): Uint8Array =
     case 2:
       return random.bytes(random.pick([1, 2, 7, 64, 1_000]));
     case 3:
-      // A length that goes on for ever, or reaches far beyond the end.
+      // An endless length, or one far beyond the end.
       return Uint8Array.from([0x0a, ...Array.from({ length: random.pick([5, 9, 12]) }, () => 0xff)]);
     default:
       // Each field once more, of another wire type.

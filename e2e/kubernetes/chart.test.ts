@@ -217,7 +217,7 @@ const refused: readonly (readonly [string, object, RegExp])[] = [
   ['more than one disk host', { services: { disk: { replicas: 2 } } }, /replicas/],
   ['a setting that is no string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
   ['a value of the streams Job that it does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
-  ['a digest that is none', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
+  ['an invalid digest', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
   ['a gateway without a domain', { gateway: { enabled: true } }, /gateway\.domain is required/],
 ];
 for (const [what, values, words] of refused)

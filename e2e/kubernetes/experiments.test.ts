@@ -38,7 +38,7 @@ describe('experiments of Chaos Mesh', () => {
       assert.deepEqual(
         templates.map(({ name }) => name).filter((name) => !reached.has(name)),
         [],
-        'steps nobody goes to',
+        'unreachable steps',
       );
       for (const { task } of templates) {
         if (task === undefined) continue;

@@ -114,7 +114,7 @@ for (const overlay of overlays) {
         assert.deepEqual(restrictedProblems(spec.template.spec), [], metadata.name);
     });
 
-    test('liveness asks nobody else, and stopping fits into its time', () => {
+    test('liveness depends on no other service, and stopping fits into the grace period', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       for (const workload of own(overlay)) {
         const { terminationGracePeriodSeconds = 30 } = workload.spec.template.spec;
@@ -182,7 +182,7 @@ for (const overlay of overlays) {
       assert.ok(wanted <= Number(most), `${processes} processes want ${wanted} of ${most} connections`);
     });
 
-    test('nobody reaches anybody unless a policy says so', () => {
+    test('every connection needs a network policy', () => {
       const policies = objectsOf(overlay).filter(({ kind }) => kind === 'NetworkPolicy');
       const deny = policies.find(({ metadata }) => metadata.name === 'deny-by-default');
       assert.deepEqual(deny?.spec.podSelector, {});
@@ -310,7 +310,7 @@ for (const overlay of overlays.filter(isProduction))
         'hostssl sameuser /^interlock_ all scram-sha-256',
         'hostssl all /^interlock_ all reject',
       ]);
-      // A namespace would be in names nobody may use.
+      // A namespace would be part of names.
       assert.equal(data.NATS_NAMESPACE, undefined);
       assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);
     });

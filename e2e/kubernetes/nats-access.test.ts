@@ -404,10 +404,10 @@ describe('on a server with the configuration of the production overlay', () => {
     assert.equal(await shownBy(nats), serial);
     await bus.publish(subjectOf('compute', 1), 'after', bytes('after'));
     assert.equal(bus.session(), session);
-    await (await busOf('compute')).publish(subjectOf('compute', 1), 'anew', bytes('anew'));
+    await (await busOf('compute')).publish(subjectOf('compute', 1), 'again', bytes('again'));
   });
 
-  test('a server that shows the certificate of a service is none of the cluster', async () => {
+  test('a server with the certificate of a service cannot join the cluster', async () => {
     const service = await makeServer(authority, Date.now(), { dns: ['identity'], ip: [] });
     await nats.intrude(service, "Route Error 'Authorization Violation'");
   });

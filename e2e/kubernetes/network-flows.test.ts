@@ -7,8 +7,8 @@ import { workloadsIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
 
 /**
- * Every connection the system needs, held against the policies in both directions: what a cluster would show only by standing
- * still. And connections nobody needs, which must not be.
+ * Every connection the system needs, checked against the policies in both directions, and unneeded connections, which must be
+ * refused.
  */
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
@@ -141,7 +141,7 @@ for (const overlay of overlays) {
       for (const protocol of ['UDP', 'TCP']) assert.deepEqual(blocked(objects, pod, names, 53, protocol), []);
   });
 
-  test(`${overlay}: what nobody needs is kept out`, () => {
+  test(`${overlay}: unneeded connections are refused`, () => {
     const objects = rendered.get(overlay) ?? [];
     for (const flow of unwanted)
       for (const [from, to] of pairs(flow)) assert.notDeepEqual(blocked(objects, from, to, flow[3]), [], flow[0]);

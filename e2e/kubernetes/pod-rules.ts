@@ -57,7 +57,7 @@ const containerProblems = (container: Container, isJob: boolean): readonly strin
     ...problem(securityContext.allowPrivilegeEscalation !== false, 'may gain privileges'),
     ...problem(securityContext.readOnlyRootFilesystem !== true, 'may write to its root'),
     ...problem(!capabilities?.drop?.includes('ALL') || (capabilities.add ?? []).length > 0, 'keeps capabilities'),
-    // What serves nobody has nothing to be asked at: it is watched by its end.
+    // A pod that serves nothing has no probe: its end is watched.
     ...(isJob || container.ports === undefined
       ? []
       : (['startupProbe', 'livenessProbe', 'readinessProbe'] as const).flatMap((probe) =>

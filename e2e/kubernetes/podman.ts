@@ -37,10 +37,12 @@ export interface RunningPod {
   remove(): Promise<void>;
 }
 
+type Run = (...args: readonly string[]) => Promise<string>;
+
 /**
- * podman for one run. Needs root, and the limits this process has: a container may not have more than its parent.
+ * podman for one run. Needs root, and the limits of this process: a container may not have more than its parent.
  * @param folder for configuration and manifests
- * @throws LauncherError when podman is missing
+ * @throws LauncherError if podman is missing
  */
 export const openPodman = async (id: string, folder: string, env: NodeJS.ProcessEnv): Promise<Podman> => {
   if (!isOnPath('podman', env)) {
@@ -52,7 +54,7 @@ export const openPodman = async (id: string, folder: string, env: NodeJS.Process
   const configuration = join(folder, 'containers.conf');
   writeFileSync(configuration, await containersConf(env));
   const own = { ...env, CONTAINERS_CONF_OVERRIDE: configuration, PODMAN_IGNORE_CGROUPSV1_WARNING: '1' };
-  const podman = (...args: readonly string[]): Promise<string> => runProgram('podman', args, own);
+  const podman: Run = (...args) => runProgram('podman', args, own);
   const network = `interlock-${id}`;
   const volumes = new Set<string>();
   const pods = new Set<string>();
@@ -68,41 +70,7 @@ export const openPodman = async (id: string, folder: string, env: NodeJS.Process
       const aliases = [pod.name, ...pod.aliases].map((alias) => `alias=${alias}`).join(',');
       pods.add(name);
       await podman('kube', 'play', '--network', `${network}:${aliases}`, '--log-driver', 'k8s-file', file);
-      const [container = ''] = (await podman('ps', '--all', '--format', '{{.Names}}', '--filter', `pod=${name}`))
-        .split('\n')
-        .filter((one) => one !== '' && !one.endsWith('-infra'));
-      const ip = (
-        await podman('pod', 'inspect', name, '--format', '{{.InfraContainerID}}').then((infra) =>
-          podman('inspect', infra.trim(), '--format', `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`),
-        )
-      ).trim();
-      return {
-        name,
-        ip,
-        async stop(graceSeconds) {
-          const since = performance.now();
-          await podman('stop', '--time', String(graceSeconds), container);
-          const tookMs = Math.round(performance.now() - since);
-          const code = await podman('inspect', container, '--format', '{{.State.ExitCode}}');
-          return { exitCode: Number(code), tookMs };
-        },
-        kill: async () => void (await podman('kill', container)),
-        async follow(line) {
-          const child = spawn('podman', ['logs', '--follow', container], {
-            env: own,
-            stdio: ['ignore', 'pipe', 'pipe'],
-          });
-          for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', line);
-          await new Promise((resolve) => child.once('close', resolve));
-          return Number(await podman('wait', container));
-        },
-        // Services log to standard error, and say on standard output that they are ready.
-        logs: () => runProgram('sh', ['-c', 'exec podman logs "$0" 2>&1', container], own),
-        async remove() {
-          await podman('pod', 'rm', '--force', '--time', '0', name);
-          pods.delete(name);
-        },
-      };
+      return runningPod(name, network, podman, own, () => pods.delete(name));
     },
     volumeFolder: async (claim) =>
       (await podman('volume', 'inspect', `${id}-${claim}`, '--format', '{{.Mountpoint}}')).trim(),
@@ -110,6 +78,43 @@ export const openPodman = async (id: string, folder: string, env: NodeJS.Process
       for (const name of pods) await podman('pod', 'rm', '--force', '--time', '0', '--ignore', name);
       for (const name of volumes) await podman('volume', 'rm', '--force', name);
       await podman('network', 'rm', '--force', network);
+    },
+  };
+};
+
+const runningPod = async (
+  name: string,
+  network: string,
+  podman: Run,
+  env: NodeJS.ProcessEnv,
+  removed: () => void,
+): Promise<RunningPod> => {
+  const containers = await podman('ps', '--all', '--format', '{{.Names}}', '--filter', `pod=${name}`);
+  const [container = ''] = containers.split('\n').filter((one) => one !== '' && !one.endsWith('-infra'));
+  const infra = (await podman('pod', 'inspect', name, '--format', '{{.InfraContainerID}}')).trim();
+  const address = `{{(index .NetworkSettings.Networks "${network}").IPAddress}}`;
+  return {
+    name,
+    ip: (await podman('inspect', infra, '--format', address)).trim(),
+    async stop(graceSeconds) {
+      const since = performance.now();
+      await podman('stop', '--time', String(graceSeconds), container);
+      const tookMs = Math.round(performance.now() - since);
+      const code = await podman('inspect', container, '--format', '{{.State.ExitCode}}');
+      return { exitCode: Number(code), tookMs };
+    },
+    kill: async () => void (await podman('kill', container)),
+    async follow(line) {
+      const child = spawn('podman', ['logs', '--follow', container], { env, stdio: ['ignore', 'pipe', 'pipe'] });
+      for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', line);
+      await new Promise((resolve) => child.once('close', resolve));
+      return Number(await podman('wait', container));
+    },
+    // Services log to standard error, and print on standard output that they are ready.
+    logs: () => runProgram('sh', ['-c', 'exec podman logs "$0" 2>&1', container], env),
+    async remove() {
+      await podman('pod', 'rm', '--force', '--time', '0', name);
+      removed();
     },
   };
 };

@@ -90,7 +90,7 @@ const danglingInTemplate = (
   const claims = new Set(volumeClaimTemplates.map(({ metadata }) => metadata.name));
   const volumes = new Set([...claims, ...(template.spec.volumes ?? []).map(({ name }) => name)]);
   for (const { secret, configMap, persistentVolumeClaim } of template.spec.volumes ?? []) {
-    if (secret) want(known.external.has(secret.secretName), `nobody makes Secret ${secret.secretName}`);
+    if (secret) want(known.external.has(secret.secretName), `nothing creates Secret ${secret.secretName}`);
     if (configMap) want(known.has('ConfigMap', configMap.name), `no ConfigMap ${configMap.name}`);
     if (persistentVolumeClaim) {
       const { claimName } = persistentVolumeClaim;
@@ -104,7 +104,7 @@ const danglingInTemplate = (
     for (const { name, valueFrom } of container.env ?? []) {
       const { secretKeyRef, configMapKeyRef } = valueFrom ?? {};
       if (secretKeyRef)
-        want(known.external.has(secretKeyRef.name), `${name}: nobody makes Secret ${secretKeyRef.name}`);
+        want(known.external.has(secretKeyRef.name), `${name}: nothing creates Secret ${secretKeyRef.name}`);
       if (configMapKeyRef) want(known.has('ConfigMap', configMapKeyRef.name), `${name}: no ConfigMap`);
     }
   }

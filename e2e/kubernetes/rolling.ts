@@ -3,22 +3,23 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { ServiceName } from '@interlock/local/services.ts';
-import { openOutside } from '../cloud/clients.ts';
+import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { type Io, journalReader } from '../rehearsal/evidence/journal.ts';
 import { type Forwarder, startForwarder } from './forwarder.ts';
 import { type PodCloud, untilReady } from './pod-cloud.ts';
+import type { RunningPod } from './podman.ts';
 
-/** What a rolling update showed: times in milliseconds. */
+/** Times of a rolling update, in milliseconds. */
 export interface RollingOutcome {
   /** From SIGTERM to the end of the process, under load, by service. */
   readonly drainMs: Readonly<Record<string, number>>;
-  /** From the commit that took the key away to the last acknowledged read or write under it. */
+  /** From the disabled key to the last acknowledged read or write under it. */
   readonly lastAckMs: number;
-  /** The same to the last machine that was off. */
+  /** From the disabled key to the last stopped machine. */
   readonly stoppedMs: number;
-  /** Operations of the guests that were not concerned while stateless services were replaced; none of them failed. */
+  /** Operations of the other guests while stateless services were replaced; none failed. */
   readonly operations: number;
   /** The disk host: from SIGTERM to its successor being ready, and the longest operation meanwhile; none failed. */
   readonly disk: { readonly goneMs: number; readonly longestMs: number; readonly operations: number };
@@ -30,145 +31,153 @@ const GRACE_SECONDS = 45;
 const BOUND_MS = 60_000;
 const GRPC_PORT = 7400;
 
-/** Stateless services: a second pod is ready before the first one is told to stop. */
-const replaced = ['identity', 'key-vault', 'disk-encryption-set'] as const;
+/** Stateless services: a second pod is ready before the first one gets SIGTERM. */
+const stateless = ['identity', 'key-vault', 'disk-encryption-set'] as const;
 
 /**
- * Replaces identity, key-vault and disk-encryption-set as a rolling update does, while guests read and write, and takes a key
- * away in the middle of it. Then disk and compute, which are hosts: one after the other, with a gap, which the I/O of guests
- * waits out in the one case and machines end with in the other.
- * @throws AssertionError naming the promise that was broken
+ * Replaces identity, key-vault and disk-encryption-set as a rolling update does, while guests read and write, and disables a key
+ * meanwhile. Then replaces disk and compute, which are hosts, with a gap: I/O of guests waits for the disk host, and machines
+ * stop with compute.
+ * @throws AssertionError with the broken guarantee
  */
-export const rollEverything = async (cloud: PodCloud, say: (line: string) => void): Promise<RollingOutcome> => {
+export const rollEverything = async (cloud: PodCloud, print: (line: string) => void): Promise<RollingOutcome> => {
   const forwarders = new Map<ServiceName, Forwarder>();
   for (const [name, { ip }] of cloud.services) forwarders.set(name, await startForwarder(ip, GRPC_PORT));
-  const addressOf = (name: ServiceName): string => forwarders.get(name)?.address ?? assert.fail(`no way to ${name}`);
-  const outside = openOutside({
-    addresses: {
-      identity: addressOf('identity'),
-      'key-vault': addressOf('key-vault'),
-      'disk-encryption-set': addressOf('disk-encryption-set'),
-      disk: addressOf('disk'),
-      compute: addressOf('compute'),
-    },
-    ...secretsFor(cloud),
-  });
+  const addressOf = (name: ServiceName): string =>
+    forwarders.get(name)?.address ?? assert.fail(`${name} has no address`);
+  const addresses = {
+    identity: addressOf('identity'),
+    'key-vault': addressOf('key-vault'),
+    'disk-encryption-set': addressOf('disk-encryption-set'),
+    disk: addressOf('disk'),
+    compute: addressOf('compute'),
+  };
+  const outside = openOutside({ addresses, ...secretsFor(cloud) });
   const clients = outside.administrator;
-  const drainMs: Record<string, number> = {};
   try {
     const lost = await makeWorld(clients, [['PREMIUM_SSD'], ['STANDARD_SSD']]);
     const kept = await makeWorld(clients, [['PREMIUM_SSD', 'STANDARD_HDD'], ['platform']]);
     const guests = join(await cloud.volumeFolder('data-compute-0'), 'guests');
-    const journals = (world: World) => {
+    const journalOf = (world: World) => {
       const read = journalReader(guests, world.machines);
       return () => Object.values(read()).flat();
     };
-    const [ofLost, ofKept] = [journals(lost), journals(kept)];
-    await until('guests write', async () => ofKept().filter(isWrite).length > 20);
-    const since = Date.now();
-
-    let t0 = 0;
-    for (const name of replaced) {
-      const before = cloud.services.get(name) ?? assert.fail(`${name} does not run`);
-      const next = await cloud.podman.play(cloud.pod(cloud.workload(name)), '-next');
-      await untilReady(name, next);
-      forwarders.get(name)?.to(next.ip);
-      if (name === 'key-vault') {
-        t0 = Date.now();
-        await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
-      }
-      const { exitCode, tookMs } = await before.stop(GRACE_SECONDS);
-      assert.equal(exitCode, 0, `${name} did not end by itself:\n${await before.logs()}`);
-      drainMs[name] = tookMs;
-      await before.remove();
-      cloud.services.set(name, next);
-      say(`${name}: replaced; the old one ended in ${tookMs} ms`);
-    }
-
-    await Promise.all(lost.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS + 30_000)));
-    const stoppedMs = Date.now() - t0;
-    const lastAckMs =
-      Math.max(
-        ...ofLost()
-          .filter(({ ok, op }) => ok && op !== 'flush')
-          .map(({ completedAt }) => completedAt),
-      ) - t0;
-    assert.ok(lastAckMs <= BOUND_MS, `an acknowledgement came ${lastAckMs} ms after the key was lost`);
-    const meanwhile = ofKept().filter(({ invokedAt }) => invokedAt >= since);
-    const failed = meanwhile.filter(({ ok }) => !ok);
-    assert.deepEqual(
-      failed.slice(0, 3),
-      [],
-      `${failed.length} of ${meanwhile.length} operations failed during a rolling update`,
-    );
-    assert.ok(meanwhile.filter(isWrite).length > 50, 'the guests wrote all along');
-
+    const journals = { lost: journalOf(lost), kept: journalOf(kept) };
+    const roll: Roll = { cloud, clients, forwarders, lost, kept, journals, drainMs: {}, print };
+    await until('guests write', async () => journals.kept().filter(isWrite).length > 20);
+    const times = await rollStateless(roll);
     await clients.keyVault.enableKeyVersion({ name: lost.keyVersion });
     await startAgain(clients, lost.set, lost.machines);
-    say(`the key is back, and its ${lost.machines.length} machines run`);
-
-    const diskGoesAt = Date.now();
-    drainMs.disk = await restartHost(cloud, 'disk', forwarders);
-    const diskBackAt = Date.now();
-    await until('guests write again after their disk host was replaced', async () =>
-      ofKept().some((io) => isWrite(io) && io.invokedAt > diskBackAt),
-    );
-    for (const name of kept.machines) assert.equal((await untilPower(clients, name, 'RUNNING')).powerState, 'RUNNING');
-    const around = ofKept().filter(({ completedAt }) => completedAt >= diskGoesAt);
-    const disk = {
-      goneMs: diskBackAt - diskGoesAt,
-      longestMs: Math.max(...around.map(({ invokedAt, completedAt }) => completedAt - invokedAt)),
-      operations: around.length,
-    };
-    assert.deepEqual(
-      around.filter(({ ok }) => !ok),
-      [],
-      'a host that is replaced is waited for: its I/O is slow and does not fail',
-    );
-    say(
-      `disk: replaced in place in ${disk.goneMs} ms (it ended in ${drainMs.disk} ms); machines ran on, ` +
-        `the longest of ${disk.operations} operations took ${disk.longestMs} ms`,
-    );
-
-    drainMs.compute = await restartHost(cloud, 'compute', forwarders);
-    const ended = await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS)));
-    for (const { stopCause } of ended)
-      assert.equal(stopCause, 'HOST_RESTARTED', "nobody takes it for the guest's doing");
-    const startedAt = Date.now();
-    await Promise.all(kept.machines.map((name) => clients.compute.startVirtualMachine({ name })));
-    await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'RUNNING')));
-    await until('what was written is there', async () =>
-      ofKept().some(({ op, invokedAt }) => op === 'verify' && invokedAt > startedAt),
-    );
-    await sleep(2_000);
-    const wrong = [...ofKept(), ...ofLost()].filter(({ reason }) => reason === 'CONTENT_MISMATCH');
-    assert.deepEqual(wrong, [], 'every byte that was acknowledged is there');
-    say(
-      `compute: replaced in place; it ended in ${drainMs.compute} ms, machines were started again and found their data`,
-    );
-    return { drainMs, lastAckMs, stoppedMs, operations: meanwhile.length, disk };
+    print(`access is restored, and ${lost.machines.length} machines run`);
+    const disk = await rollDisk(roll);
+    await rollCompute(roll);
+    return { drainMs: roll.drainMs, ...times, disk };
   } finally {
     outside.close();
     for (const forwarder of forwarders.values()) forwarder.close();
   }
 };
 
+/** A rolling update in progress. */
+interface Roll {
+  readonly cloud: PodCloud;
+  readonly clients: Clients;
+  readonly forwarders: ReadonlyMap<ServiceName, Forwarder>;
+  /** Its key is disabled. */
+  readonly lost: World;
+  readonly kept: World;
+  readonly journals: { readonly lost: () => readonly Io[]; readonly kept: () => readonly Io[] };
+  readonly drainMs: Record<string, number>;
+  readonly print: (line: string) => void;
+}
+
+const rollStateless = async (roll: Roll): Promise<Pick<RollingOutcome, 'lastAckMs' | 'stoppedMs' | 'operations'>> => {
+  const { cloud, clients, forwarders, lost, journals } = roll;
+  const since = Date.now();
+  let disabledAt = 0;
+  for (const name of stateless) {
+    const before = cloud.services.get(name) ?? assert.fail(`${name} does not run`);
+    const next = await cloud.podman.play(cloud.pod(cloud.workload(name)), '-next');
+    await untilReady(name, next);
+    forwarders.get(name)?.to(next.ip);
+    if (name === 'key-vault') {
+      disabledAt = Date.now();
+      await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
+    }
+    const tookMs = await stopCleanly(name, before);
+    roll.drainMs[name] = tookMs;
+    cloud.services.set(name, next);
+    roll.print(`${name}: replaced; the old one ended in ${tookMs} ms`);
+  }
+  await Promise.all(lost.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS + 30_000)));
+  const stoppedMs = Date.now() - disabledAt;
+  const acknowledged = journals.lost().filter(({ ok, op }) => ok && op !== 'flush');
+  const lastAckMs = Math.max(...acknowledged.map(({ completedAt }) => completedAt)) - disabledAt;
+  assert.ok(lastAckMs <= BOUND_MS, `an acknowledgement came ${lastAckMs} ms after the key was disabled`);
+  const meanwhile = journals.kept().filter(({ invokedAt }) => invokedAt >= since);
+  const failed = meanwhile.filter(({ ok }) => !ok);
+  const message = `${failed.length} of ${meanwhile.length} operations failed during a rolling update`;
+  assert.deepEqual(failed.slice(0, 3), [], message);
+  assert.ok(meanwhile.filter(isWrite).length > 50, 'the guests wrote all the time');
+  return { lastAckMs, stoppedMs, operations: meanwhile.length };
+};
+
+const rollDisk = async (roll: Roll): Promise<RollingOutcome['disk']> => {
+  const { clients, kept, journals } = roll;
+  const stoppedAt = Date.now();
+  roll.drainMs.disk = await restartHost(roll, 'disk');
+  const backAt = Date.now();
+  await until('guests write after their disk host was replaced', async () =>
+    journals.kept().some((io) => isWrite(io) && io.invokedAt > backAt),
+  );
+  for (const name of kept.machines) assert.equal((await untilPower(clients, name, 'RUNNING')).powerState, 'RUNNING');
+  const around = journals.kept().filter(({ completedAt }) => completedAt >= stoppedAt);
+  const failed = around.filter(({ ok }) => !ok);
+  assert.deepEqual(failed, [], 'I/O waits for a host that is replaced: it is slow and does not fail');
+  const goneMs = backAt - stoppedAt;
+  const longestMs = Math.max(...around.map(({ invokedAt, completedAt }) => completedAt - invokedAt));
+  roll.print(
+    `disk: replaced in place in ${goneMs} ms (it ended in ${roll.drainMs.disk} ms); machines kept running, ` +
+      `the longest of ${around.length} operations took ${longestMs} ms`,
+  );
+  return { goneMs, longestMs, operations: around.length };
+};
+
+const rollCompute = async (roll: Roll): Promise<void> => {
+  const { clients, kept, journals } = roll;
+  roll.drainMs.compute = await restartHost(roll, 'compute');
+  const stopped = await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'STOPPED', BOUND_MS)));
+  for (const { stopCause } of stopped) assert.equal(stopCause, 'HOST_RESTARTED');
+  const startedAt = Date.now();
+  await Promise.all(kept.machines.map((name) => clients.compute.startVirtualMachine({ name })));
+  await Promise.all(kept.machines.map((name) => untilPower(clients, name, 'RUNNING')));
+  await until('a guest verifies what it wrote', async () =>
+    journals.kept().some(({ op, invokedAt }) => op === 'verify' && invokedAt > startedAt),
+  );
+  await sleep(2_000);
+  const wrong = [...journals.kept(), ...journals.lost()].filter(({ reason }) => reason === 'CONTENT_MISMATCH');
+  assert.deepEqual(wrong, [], 'every acknowledged byte is there');
+  const ended = `it ended in ${roll.drainMs.compute} ms`;
+  roll.print(`compute: replaced in place; ${ended}, machines were started again and found their data`);
+};
+
 const isWrite = ({ op, ok }: Io): boolean => op === 'write' && ok;
 
-/** A host goes before its successor comes: the volume is one. @returns how long it took to end */
-const restartHost = async (
-  cloud: PodCloud,
-  name: 'disk' | 'compute',
-  forwarders: ReadonlyMap<ServiceName, Forwarder>,
-): Promise<number> => {
-  const before = cloud.services.get(name) ?? assert.fail(`${name} does not run`);
-  const { exitCode, tookMs } = await before.stop(GRACE_SECONDS);
-  assert.equal(exitCode, 0, `${name} did not end by itself:\n${await before.logs()}`);
-  await before.remove();
+/** Stops a host before its successor starts: they share one volume. @returns how long it took to end */
+const restartHost = async ({ cloud, forwarders }: Roll, name: 'disk' | 'compute'): Promise<number> => {
+  const tookMs = await stopCleanly(name, cloud.services.get(name) ?? assert.fail(`${name} does not run`));
   const next = await cloud.podman.play(cloud.pod(cloud.workload(name)));
   forwarders.get(name)?.to(next.ip);
   await untilReady(name, next);
   cloud.services.set(name, next);
+  return tookMs;
+};
+
+/** Stops a pod with SIGTERM and removes it. @returns how long it took to end */
+const stopCleanly = async (name: ServiceName, pod: RunningPod): Promise<number> => {
+  const { exitCode, tookMs } = await pod.stop(GRACE_SECONDS);
+  assert.equal(exitCode, 0, `${name} did not end by itself:\n${await pod.logs()}`);
+  await pod.remove();
   return tookMs;
 };
 

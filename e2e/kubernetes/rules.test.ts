@@ -109,7 +109,7 @@ for (const [path, value, words] of schemaRules) {
   });
 }
 
-test('a kind nobody knows is no valid object', async () => {
+test('an unknown kind is refused', async () => {
   const unknown = { ...identity('spec.replicas', 1), kind: 'Deploymint' };
   assert.match((await problemsOf(unknown)).join('\n'), /no model of apps\/v1 Deploymint/);
 });
@@ -121,11 +121,11 @@ const references: readonly (readonly [string, string, string, unknown, RegExp])[
   ['StatefulSet', 'disk', 'spec.serviceName', 'disks', /no Service disks/],
   ['HorizontalPodAutoscaler', 'identity', 'spec.scaleTargetRef.name', 'idenity', /target is not there/],
   ['NetworkPolicy', 'nats', 'spec.podSelector.matchLabels', { 'app.kubernetes.io/name': 'nat' }, /means no pod/],
-  ['Deployment', 'identity', 'spec.template.spec.serviceAccountName', 'nobody', /no ServiceAccount nobody/],
-  ['Deployment', 'identity', 'spec.template.spec.volumes.0.secret.secretName', 'lost', /nobody makes Secret lost/],
+  ['Deployment', 'identity', 'spec.template.spec.serviceAccountName', 'missing', /no ServiceAccount missing/],
+  ['Deployment', 'identity', 'spec.template.spec.volumes.0.secret.secretName', 'lost', /nothing creates Secret lost/],
   ['Deployment', 'identity', `${container}.envFrom.0.configMapRef.name`, 'settings', /no ConfigMap settings/],
   ['Deployment', 'identity', `${container}.volumeMounts.0.name`, 'tsl', /no volume tsl/],
-  ['Deployment', 'identity', `${container}.env.0.valueFrom.secretKeyRef.name`, 'lost', /nobody makes Secret lost/],
+  ['Deployment', 'identity', `${container}.env.0.valueFrom.secretKeyRef.name`, 'lost', /nothing creates Secret lost/],
   ['StatefulSet', 'postgres', 'spec.template.spec.volumes.0.configMap.name', 'dbs', /no ConfigMap dbs/],
 ];
 for (const [kind, name, path, value, words] of references) {

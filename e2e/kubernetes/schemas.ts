@@ -22,8 +22,8 @@ const ajv = new Ajv({ allErrors: true, strict: true, strictRequired: false });
 const compiled = new Map<string, ValidateFunction>();
 
 /**
- * What is wrong with an object: a field that is missing or of the wrong type, a field the kind does not have, a kind nobody
- * knows. An API server with strict field validation refuses the same.
+ * What is wrong with an object: a field that is missing or of the wrong type, a field the kind does not have, or an
+ * unknown kind. An API server with strict field validation refuses the same.
  * @returns problems in words; empty when there are none
  */
 export const problemsOf = async (object: KubernetesObject): Promise<readonly string[]> => {

@@ -48,7 +48,7 @@ for (const service of serviceNames) {
         () => true,
         () => false,
       );
-      // Nobody restarts anything: the other replica is all there is, and a call that was cut off is asked again.
+      // Nothing is restarted: only the other replica is left, and a cut-off call is repeated.
       if (!isAnswered) {
         await until('the key is disabled', async () => {
           await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
@@ -80,7 +80,7 @@ for (const service of serviceNames) {
         const stops = await stopsOf(name);
         assert.equal(stops.length - (stopsBefore[n] ?? 0), 1, `${name}: ${JSON.stringify(stops)}`);
       }
-      // A disk host that was killed lost what it had in memory; the machine beside the key goes on when it is back.
+      // A killed disk host lost its memory; the other machine continues when it is back.
       await until('the machine beside the key runs', async () => {
         const machine = await clients.compute.getVirtualMachine({ name: control });
         assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');

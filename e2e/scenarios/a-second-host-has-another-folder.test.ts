@@ -75,7 +75,7 @@ const startSecond = async (
   };
 };
 
-/** The cloud as somebody sees it who reaches a service at another address. */
+/** The cloud with a service at another address. */
 const seenAt = (service: 'compute' | 'disk', address: string): Outside => {
   const { addresses, administrator, authorityFile } = cloud.cloud;
   return openOutside({ addresses: { ...addresses, [service]: address }, administrator, authorityFile });

@@ -48,7 +48,7 @@ for (const service of serviceNames) {
     await startAgain(clients, world.set, [premium, mixed]);
     await livelyOn(history, from, lost);
     assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
-    // A disk service that was killed lost its memory; the machine beside the key goes on or is started again by its user.
+    // A killed disk service lost its memory; the other machine continues, or its user starts it again.
     await until('the machine beside the key runs', async () => {
       const machine = await clients.compute.getVirtualMachine({ name: control });
       assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');

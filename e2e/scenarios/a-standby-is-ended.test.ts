@@ -21,7 +21,7 @@ test('a standby of disk that is told to end is known as one no more', async () =
   const number = Number(first?.name.split('-').at(-1));
   process.kill(cloud.cloud.pid('disk', number), 'SIGTERM');
   // One that had only fallen silent would still be shown, and later as gone.
-  await until('nobody stands by', async () => (await others()).length === 0);
+  await until('no standby is left', async () => (await others()).length === 0);
   await cloud.cloud.restart('disk', number);
   const [next] = await standingBy();
   assert.equal(next?.name, first?.name);

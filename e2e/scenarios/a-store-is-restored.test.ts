@@ -91,7 +91,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   const operations = () => Object.values(read()).flat();
   await until('guests write', async () => operations().filter(({ op, ok }) => op === 'write' && ok).length > 30);
 
-  // Everybody goes on; what is told and written after the backup and before the moment is in the log alone.
+  // Work continues; what is published and written after the backup is only in the log.
   const copy = join(folder, 'copy');
   await baseBackup(cloud.postgres.shortUrl('postgres'), databaseFolder(), copy);
   const afterBackup = await newKey(lost, 'after-the-backup');
@@ -121,7 +121,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   await clients.keyVault.getKeyVersion({ name: afterBackup.name });
   await Promise.all([lostMachine, ...movedMachines].map((name) => untilPower(clients, name, 'STOPPED', 60_000)));
   await clients.compute.startVirtualMachine({ name: lostMachine });
-  await until('nobody may use a key, whoever asks', async () => {
+  await until('no caller may use a key', async () => {
     const { auditEntries } = await clients.keyVault.listAuditEntries({ parent: lost.vault, pageSize: 1_000 });
     return auditEntries.some(({ reason }) => reason === 'KEY_VAULT_ON_HOLD');
   });

@@ -34,7 +34,7 @@ const newPrincipal = async (role: string): Promise<Clients> => {
   const { identity } = cloud.clients;
   const id = randomUUID();
   const { tenant, subscription } = cloud.cloud.administrator;
-  const { name } = await identity.createPrincipal({ principalId: id, tenant, type: 'USER', displayName: 'somebody' });
+  const { name } = await identity.createPrincipal({ principalId: id, tenant, type: 'USER', displayName: 'a user' });
   const { secretText } = await identity.addSecret({ principal: name, secretId: 'only' });
   await identity.createRoleAssignment({ roleAssignmentId: randomUUID(), principal: name, role, scope: subscription });
   return cloud.outside.as({ id, secret: secretText });
@@ -166,7 +166,7 @@ test('CMK-20, CMK-23, CMK-25, CMK-87: a key that a set cannot take changes nothi
   });
 });
 
-test('CMK-07, CMK-10: nobody but the identity of the set rewraps for it, whoever may use the key otherwise', async () => {
+test('CMK-07, CMK-10: only the identity of the set rewraps for it, not another user of the key', async () => {
   const { keyVault } = cloud.clients;
   const target = await keyVault.createKey({ parent: world.vault, keyId: 'k2', requestId: randomUUID() });
   const { wrappedKey } = await keyVault.wrapKey({
@@ -194,7 +194,7 @@ test('CMK-07, CMK-10: nobody but the identity of the set rewraps for it, whoever
   await keyVault.enableKeyVersion({ name: world.keyVersion });
 });
 
-test('KV-81: a token that is forged, for another service, or of somebody who is gone is refused, each for its own reason', async () => {
+test('KV-81: a token that is forged, for another service, or of a deleted principal is refused, each with its own reason', async () => {
   const { keyVault, identity } = cloud.clients;
   const disable = (token: string) => keyVault.disableKeyVersion({ name: world.keyVersion }, { token });
   const good = await cloud.clients.tokens.token('interlock:key-vault');

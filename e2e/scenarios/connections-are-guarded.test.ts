@@ -57,7 +57,7 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
   mkdirSync(data);
   const options: LocalCloudOptions = {
     data: openDataFolder(data),
-    // Servers without guard are there as well; nobody is sent to them.
+    // Servers without TLS run too, and get no connections.
     env: process.env,
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
@@ -79,7 +79,7 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
   return startLocalCloud(options);
 };
 
-test('G2, G5: with TLS to both, users of NATS with the permissions of the production overlay, and Postgres that takes nobody without TLS, keys go and come back', async () => {
+test('G2, G5: with TLS to both, users of NATS with the permissions of the production overlay, and Postgres that refuses connections without TLS, keys go and come back', async () => {
   const cloud: LocalCloud = await guardedCloud('whole', {});
   const outside = openOutside(cloud);
   try {
@@ -173,7 +173,7 @@ test('G3: the role of a service connects to the database of its name alone, by t
   await admin.end();
 });
 
-test('G2: with TLS connections cut at any moment, every query has its own answer or an error, and nobody waits for long', {
+test('G2: with TLS connections cut at any moment, every query gets its own result or an error, and none waits for long', {
   timeout: 25_000,
 }, async (t) => {
   const url = new URL(postgres.url('store'));

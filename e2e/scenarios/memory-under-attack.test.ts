@@ -30,7 +30,7 @@ after(() => t.stop());
 // What one attack left in the allocator says nothing about the next one.
 beforeEach(() => t.cloud.restart('disk'));
 
-/** A connection of somebody who does not use gRPC: nothing of it is polite. */
+/** A raw connection that ignores the limits of gRPC. */
 const stranger = (service: ServiceName): ClientHttp2Session => {
   const session = connect(`https://${t.cloud.addresses[service]}`, { ca: readFileSync(t.cloud.authorityFile) });
   session.on('error', () => undefined);
@@ -51,7 +51,7 @@ const framed = (message: Uint8Array, length = message.length): Buffer => {
   return frame;
 };
 
-/** The most that a service has in memory while something goes on. */
+/** The largest memory of a service while work runs. */
 const mostResident = async (service: ServiceName, seconds: number): Promise<number> => {
   let most = 0;
   for (let n = 0; n < seconds * 10; n += 1) {
@@ -119,7 +119,7 @@ const readsOf = ({ name, accessToken }: { name: string; accessToken: string }, c
   };
 };
 
-test('1,500 reads with one access token that nobody takes leave the disk host below 300 MiB, and others are served', async (context) => {
+test('1,500 reads with one access token that are not consumed leave the disk host below 300 MiB, and others are served', async (context) => {
   const attacked = await newDisk('attacked');
   const other = await newDisk('other');
   const end = readsOf(attacked, 15, 100);
@@ -129,7 +129,7 @@ test('1,500 reads with one access token that nobody takes leave the disk host be
   judge(context, most);
 });
 
-test('20 reads of each of 20 disks that nobody takes leave it below 300 MiB as well, and others are served', async (context) => {
+test('20 reads of each of 20 disks that are not consumed leave it below 300 MiB as well, and others are served', async (context) => {
   const attacked = await Promise.all(Array.from({ length: 20 }, (_, n) => newDisk(`attacked-${n}`)));
   const other = await newDisk('another');
   const ends = attacked.map((disk) => readsOf(disk, 1, 20));
