@@ -11,7 +11,7 @@ import { lineOf, type Row, rowOf } from './table.ts';
 /** The page, from the root. */
 export const settingsPage = 'docs/settings.md';
 
-/** Headings of the page whose tables are made from specifications. */
+/** Headings whose tables are generated, with their specifications. */
 export const specs: Readonly<Record<string, ConfigSpec>> = {
   'Every service': hostSpec,
   'NATS streams': streamsSpec,
@@ -22,7 +22,7 @@ export const specs: Readonly<Record<string, ConfigSpec>> = {
   compute: computeSpec,
 };
 
-/** The page with the tables of specifications as the code has them; everything else as it is. */
+/** The page with the tables that the specifications generate. */
 export const withSettings = (page: string): string =>
   page
     .split(/^(?=## )/m)
@@ -30,7 +30,7 @@ export const withSettings = (page: string): string =>
       const spec = specs[/^## (.*)$/m.exec(section)?.[1] ?? ''];
       if (spec === undefined) return section;
       const rows = Object.entries(spec)
-        // What every service has is said once.
+        // Settings of every service are in one table.
         .filter(([name, reader]) => spec === hostSpec || Reflect.get(hostSpec, name) !== reader)
         .map(([name, reader]) => lineOf(rowFor(name, reader)));
       const before = section.slice(0, section.indexOf('\n| Variable |'));
@@ -39,32 +39,43 @@ export const withSettings = (page: string): string =>
     })
     .join('');
 
-/** Variables with a row on the page, in every table of it. */
+/** Variables with a row in a table of the page. */
 export const variablesOn = (page: string): readonly string[] =>
   page.split('\n').flatMap((line) => {
     const [first = ''] = rowOf(line) ?? [];
     return [...first.matchAll(/`([A-Z][A-Z0-9_<>]+)`/g)].map(([, name = '']) => name);
   });
 
-const head = ['| Variable | Unit | Values | Default | Meaning |', '| --- | --- | --- | --- | --- |'];
+const head = ['| Variable | Values | Default | Meaning |', '| --- | --- | --- | --- |'];
 
 const rowFor = (name: string, reader: Reader<unknown>): Row => [
   `\`${variableOf(name)}\``,
-  unitOf(variableOf(name)),
   valuesOf(reader.expected.replace(/, or nothing$/, '')),
   defaultOf(reader),
   reader.description.replaceAll('|', '\\|'),
 ];
 
-/** What may be said, in short. */
+/** Short forms of the values that readers expect. */
+const shortValues: Readonly<Record<string, string>> = {
+  'a text': 'text',
+  'true or false': 'boolean',
+  'the path of a readable file that is not empty': 'file',
+  'a URL such as scheme://host:port': 'URL',
+  'URLs such as scheme://host:port, separated by commas': 'URLs',
+  'key=value pairs, separated by commas': 'key=value,…',
+  'a number from 0 to 1': '0 to 1',
+};
+
 const valuesOf = (expected: string): string => {
   const [, from = '', to = ''] = /^a whole number from (-?\d+) to (\d+)$/.exec(expected) ?? [];
-  const inWords = (number: string): string => Number(number).toLocaleString('en-US');
+  const withCommas = (number: string): string => Number(number).toLocaleString('en-US');
   if (from !== '')
-    return Number(to) === Number.MAX_SAFE_INTEGER ? `≥ ${inWords(from)}` : `${inWords(from)} to ${inWords(to)}`;
-  const [, words] = /^one of (.*)$/.exec(expected) ?? [];
-  if (words !== undefined) return words.replaceAll(/[\w/-]+/g, '`$&`');
-  return expected.replace('the path of a readable file that is not empty', 'a readable file, not empty');
+    return Number(to) === Number.MAX_SAFE_INTEGER
+      ? `≥ ${withCommas(from)}`
+      : `${withCommas(from)} to ${withCommas(to)}`;
+  const [, options] = /^one of (.*)$/.exec(expected) ?? [];
+  if (options !== undefined) return options.replaceAll(/[\w/-]+/g, '`$&`');
+  return shortValues[expected] ?? expected;
 };
 
 const defaultOf = (reader: Reader<unknown>): string => {
@@ -74,18 +85,4 @@ const defaultOf = (reader: Reader<unknown>): string => {
   const shown = reader.show(value);
   if (shown === '‹not set›') return '–';
   return typeof value === 'number' ? value.toLocaleString('en-US') : `\`${shown}\``;
-};
-
-/** OpenTelemetry's names say no unit. */
-const unitsOf: Readonly<Record<string, string>> = {
-  OTEL_METRIC_EXPORT_INTERVAL: 'ms',
-  OTEL_BSP_SCHEDULE_DELAY: 'ms',
-};
-
-const unitOf = (variable: string): string => {
-  const [, unit] = /_(MS|DAYS|PER_SECOND)$/.exec(variable) ?? [];
-  if (unit === 'MS') return 'ms';
-  if (unit === 'DAYS') return 'days';
-  if (unit === 'PER_SECOND') return 'a second';
-  return /(^|_)BYTES(_|$)/.test(variable) ? 'bytes' : (unitsOf[variable] ?? '');
 };

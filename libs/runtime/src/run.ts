@@ -34,8 +34,8 @@ export interface RunOptions {
 
 /** Settings of how a process ends; spread into a service's own specification, so that they are shown with the others. */
 export const runSpec = {
-  interlockParentPid: optional(int('Process without which this one ends', { min: 1 })),
-  shutdownGraceMs: int('How long closing may take after SIGTERM before the process ends regardless', {
+  interlockParentPid: optional(int('Process whose end ends this one', { min: 1 })),
+  shutdownGraceMs: int('Longest shutdown after SIGTERM', {
     min: 100,
     default: 10_000,
   }),

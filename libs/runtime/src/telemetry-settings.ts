@@ -26,8 +26,7 @@ const samplers = {
 const samplerNames = Object.keys(samplers) as (keyof typeof samplers)[];
 
 const endpoint = (description: string) => lenient(optional(url(description)));
-const protocol = (of: string) =>
-  otelEnum(`Protocol of OTLP${of}; others are ignored with a warning`, ['http/json'], 'http/json');
+const protocol = (of: string) => otelEnum(`Protocol of OTLP${of}`, ['http/json'], 'http/json');
 const limit = (description: string, min: number, fallback: number) =>
   lenient(int(description, { min, default: fallback }));
 
@@ -36,34 +35,34 @@ const limit = (description: string, min: number, fallback: number) =>
  * `readConfig`. None of their values is refused: what cannot be used is ignored with a warning.
  */
 export const telemetrySpec = {
-  otelServiceName: optional(text('service.name of what this process reports; by default the name of the service')),
-  otelResourceAttributes: otelAttributes('Attributes of everything this process reports: key=value,key=value'),
+  otelServiceName: optional(text('service.name in telemetry; default: the name of the service')),
+  otelResourceAttributes: otelAttributes('Attributes in all telemetry'),
   otelExporterOtlpEndpoint: endpoint('OTLP collector over HTTP; /v1/traces and /v1/metrics are appended'),
-  otelExporterOtlpTracesEndpoint: endpoint('OTLP address for traces, used as it is; wins over the general one'),
-  otelExporterOtlpMetricsEndpoint: endpoint('OTLP address for metrics, used as it is; wins over the general one'),
+  otelExporterOtlpTracesEndpoint: endpoint('OTLP address for traces, used unchanged, instead of the general one'),
+  otelExporterOtlpMetricsEndpoint: endpoint('OTLP address for metrics, used unchanged, instead of the general one'),
   otelExporterOtlpProtocol: protocol(''),
   otelExporterOtlpTracesProtocol: protocol(' for traces'),
   otelExporterOtlpMetricsProtocol: protocol(' for metrics'),
-  otelSdkDisabled: otelBool('Makes no spans and no metrics at all'),
-  otelTracesExporter: otelExporters('Where spans go, separated by commas', ['otlp', 'console'], 'otlp'),
-  otelTracesSampler: otelEnum('Which traces are kept', samplerNames, 'always_on'),
-  otelTracesSamplerArg: otelRatio('Share of traces the samplers named …traceidratio keep; 1 by default'),
+  otelSdkDisabled: otelBool('Turns spans and metrics off'),
+  otelTracesExporter: otelExporters('Exporters of spans, separated by commas', ['otlp', 'console'], 'otlp'),
+  otelTracesSampler: otelEnum('Which traces to keep', samplerNames, 'always_on'),
+  otelTracesSamplerArg: otelRatio('Fraction of traces that …traceidratio samplers keep; default 1'),
   otelMetricsExporter: otelExporters(
-    'Where metrics go, separated by commas',
+    'Exporters of metrics, separated by commas',
     ['otlp', 'prometheus', 'console'],
     'otlp',
   ),
-  otelExporterPrometheusHost: text('Host on which the prometheus exporter is scraped', { default: 'localhost' }),
+  otelExporterPrometheusHost: text('Host of the prometheus exporter', { default: 'localhost' }),
   otelExporterPrometheusPort: lenient(
-    int('Port on which the prometheus exporter is scraped, at /metrics; each process of a machine needs its own', {
+    int('Port of the prometheus exporter (/metrics); different for each process of a machine', {
       min: 1,
       max: 65_535,
       default: 9_464,
     }),
   ),
-  otelMetricExportInterval: limit('Milliseconds between two exports of metrics', 100, 60_000),
-  otelBspScheduleDelay: limit('Milliseconds between two exports', 1, 1_000),
-  otelBspMaxQueueSize: limit('Spans held while waiting for an export; more are dropped', 1, 16_384),
+  otelMetricExportInterval: limit('Interval of exports of metrics', 100, 60_000),
+  otelBspScheduleDelay: limit('Interval of exports of spans', 1, 1_000),
+  otelBspMaxQueueSize: limit('Most spans that wait for an export; more are dropped', 1, 16_384),
   otelBspMaxExportBatchSize: limit('Spans in one export', 1, EXPORT_SPANS),
 } as const;
 

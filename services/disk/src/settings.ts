@@ -6,32 +6,30 @@ import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
 /** The settings of this service beside those of every service. */
 export const diskSpec = {
   ...hostFolderSpec,
-  dataFolder: text('Folder of this host alone for the volumes of disks and snapshots; made when missing'),
-  standby: bool('Whether to wait, for as long as it takes, for a process that serves the volumes to end', {
+  dataFolder: text('Folder of the volumes, used by this host only; created if missing'),
+  standby: bool('Wait as a standby while another process serves the volumes', {
     default: false,
   }),
-  masterKeyFile: text(
-    'File of 32 bytes the keys of the platform are sealed under; made at the first start, where nothing is sealed yet',
-  ),
+  masterKeyFile: text('File of 32 bytes that seals the platform keys; created at the first start'),
   diskAddress: text('host:port of disk'),
-  dataAddress: optional(text('host:port at which machines reach the data of disks; by default that of disk')),
-  snapshotsPerDiskMax: int('Most incremental snapshots of one disk', { min: 1, default: 500 }),
-  snapshotsRecentMax: int('Most incremental snapshots of one disk within SNAPSHOTS_RECENT_MS', { min: 1, default: 7 }),
-  snapshotsRecentMs: int('Over how long SNAPSHOTS_RECENT_MAX counts', { min: 0, default: 300_000 }),
-  leaseTtlMs: int('How long a yes of a vault lets data keys be used, from before it was asked for', {
+  dataAddress: optional(text('host:port of the data API for machines; default: that of disk')),
+  snapshotsPerDiskMax: int('Most incremental snapshots of a disk', { min: 1, default: 500 }),
+  snapshotsRecentMax: int('Most incremental snapshots of a disk within SNAPSHOTS_RECENT_MS', { min: 1, default: 7 }),
+  snapshotsRecentMs: int('Period of SNAPSHOTS_RECENT_MAX', { min: 0, default: 300_000 }),
+  leaseTtlMs: int('How long data keys may be used after the call that renewed their lease', {
     min: 1_000,
     default: leaseDefaults.ttlMs,
   }),
   hostLeaseTtlMs: int(
-    'How long this host may use its volumes after its last renewal; another machine that takes them waits as long',
+    'How long this host may use its volumes after a renewal; another host waits as long before it takes over',
     { min: 1_000, default: hostLeaseTtlDefaultMs },
   ),
-  ioPauseTimeoutMs: int('How long reads and writes wait for a vault that gives no answer once a lease is over', {
+  ioPauseTimeoutMs: int('How long reads and writes wait after the lease for a vault that does not respond', {
     min: 0,
     default: leaseDefaults.ioPauseTimeoutMs,
   }),
   unreachableGraceMs: int(
-    'After how much silence beyond the end of a lease its key counts as lost, so that machines stop',
+    'Time after the lease without a response of the vault after which the key counts as lost and machines stop',
     { min: 0, default: leaseDefaults.unreachableGraceMs },
   ),
 } as const;
