@@ -147,6 +147,19 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
 });
 
+test('compute reaches guests through VmHost alone, and what runs guests decides nothing', () => {
+  const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
+  const isHost = (path: string): boolean => ['guests', 'guest'].includes(roomOf(path));
+  const isDecided = (path: string): boolean => ['vm', 'losses', 'work'].includes(roomOf(path));
+  const own = imports.filter(({ from }) => serviceOf(from) === 'compute' && !isTest(from));
+  const interfaceOfHost = 'services/compute/src/guests/vm-host.ts';
+  assert.ok(own.some(({ from, to }) => isDecided(from) && to === interfaceOfHost));
+  const wrong = own.filter(
+    ({ from, to }) => (isDecided(from) && isHost(to) && to !== interfaceOfHost) || (isHost(from) && isDecided(to)),
+  );
+  assert.deepEqual(show(wrong), []);
+});
+
 test('consumers know the streams of each service as its code names them', () => {
   for (const [service, categories] of Object.entries(publishedStreams)) {
     const sources = files.filter((file) => file.startsWith(`services/${service}/src/`) && !/test[-.]/.test(file));

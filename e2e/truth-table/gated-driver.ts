@@ -1,4 +1,4 @@
-import type { Driver, GuestDisk } from '../../services/compute/src/guests/driver.ts';
+import type { GuestDisk, VmHost } from '../../services/compute/src/guests/vm-host.ts';
 
 /** A place where something waits until it is let go on. */
 export interface Gate {
@@ -35,7 +35,7 @@ export type HeldStep = 'start' | 'stop' | 'attach';
  * Guests that do nothing by themselves: the test reads and writes with what they were given, and holds their starts,
  * stops and attaches at gates, so that a machine is in the midst of one for exactly as long as the test wants.
  */
-export interface GatedDriver extends Driver {
+export interface GatedDriver extends VmHost {
   /** Holds the next such step of a machine. */
   hold(vm: string, step: HeldStep): Gate;
   /** A disk as the guest of a machine was given it last, also when it has no guest any more. */

@@ -3,7 +3,7 @@ import { simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc
 import type { SeededRandom } from '@interlock/runtime';
 import { type MasterKey, masterKey } from '@interlock/sealing';
 import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
-import type { Driver } from '../../../services/compute/src/guests/driver.ts';
+import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import { assemble as assembleDisk } from '../../../services/disk/src/assemble.ts';
 import type { LeaseTerms } from '../../../services/disk/src/host/keys/lease.ts';
 import type { VolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
@@ -95,7 +95,7 @@ export interface Hardware {
   /** Names the machine it runs on. */
   readonly machine: string;
   readonly volumes: VolumeFiles;
-  readonly driver: Driver;
+  readonly driver: VmHost;
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
 }

@@ -1,8 +1,8 @@
-import type { Driver } from '../../../services/compute/src/guests/driver.ts';
+import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import type { Gate } from '../faults/gate.ts';
 
 /** The hypervisor as one process of compute sees it: guests outlive the process, and what it is told comes through its gate. */
-export const processDriver = (inner: Driver, gate: Gate): Driver => ({
+export const processDriver = (inner: VmHost, gate: Gate): VmHost => ({
   hasGuests: inner.hasGuests,
   start: (vm, plan) => gate.through(inner.start(vm, plan)),
   stop: (vm, order) => gate.through(inner.stop(vm, order)),

@@ -3,7 +3,7 @@ import type { CloudService, OwnSeams, Replica } from '@interlock/host';
 import type { MemoryBus } from '@interlock/messaging';
 import { logger, type SeededRandom, type VirtualClock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { Driver } from '../../../services/compute/src/guests/driver.ts';
+import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
 import type { MemoryVolumeFiles } from '../../../services/disk/src/host/volume/volume-files.ts';
 import type { SealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import type { CopyPace } from '../faults/copy-pace.ts';
@@ -31,7 +31,7 @@ export interface Machine {
   readonly volumes: MemoryVolumeFiles;
   readonly storage: Pick<StorageRecord, 'note'>;
   readonly copies: Pick<CopyPace, 'step'>;
-  readonly driver: Driver;
+  readonly driver: VmHost;
   readonly sealKeys: SealKeyStore;
   readonly ciphers: CipherWatch;
   readonly servicesOver: (hardware: Hardware) => Readonly<Record<Replica['service'], CloudService>>;

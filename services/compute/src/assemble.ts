@@ -3,8 +3,7 @@ import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/di
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import { openNoteMismatches } from './guests/content-mismatches.ts';
-import type { Driver } from './guests/driver.ts';
+import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
 import { closings } from './losses/closings.ts';
 import { KeyReturns } from './losses/key-returns.ts';
@@ -21,16 +20,17 @@ import { virtualMachines } from './vm/decider.ts';
 import { impactApi } from './vm/impact-api.ts';
 import { diskPlanner } from './vm/planning.ts';
 import { readApi } from './vm/read-api.ts';
-import { hearDecisions } from './work/decisions.ts';
+import { openNoteMismatches } from './work/content-mismatches.ts';
+import { followDecisions } from './work/decisions.ts';
 import { openDisks } from './work/disks.ts';
-import { createEngine } from './work/engine.ts';
+import { Engine } from './work/engine.ts';
 import { guardedDriver, machineShares, shareOf } from './work/machine-shares.ts';
 import { sweeper } from './work/sweep.ts';
 
 /** What compute is told from outside. */
 export interface ComputeSettings {
   /** What runs the guests. */
-  readonly driver: Driver;
+  readonly driver: VmHost;
   /** How long a create, start, restart or attach goes on without a definite answer. */
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down before it is ended (VM-42). */
@@ -60,11 +60,12 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const askedDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   const measureStops = meterStops(meter, settings.leaseTtlMs);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
-  const engine = createEngine({ ...work, isOurs: holds, tracer });
+  const engine = new Engine({ ...work, isOurs: holds, tracer });
   if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
-  const hear = isDivided ? [hearDecisions({ store, engine, clock, log, from: await store.head() })] : [];
-  const { preempt, isOurs } = engine;
-  const begin = driver.hasGuests ? engine.preempt : engine.kick;
+  const hear = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
+  const isOurs = (vm: string): boolean => engine.isOurs(vm);
+  const preempt = (ids: readonly string[]): void => engine.preempt(ids);
+  const begin = (ids: readonly string[]): void => (driver.hasGuests ? engine.preempt(ids) : engine.kick(ids));
   const closing = closings({ vms, disks, engine, clock, random, log });
   const asked = { vms, disks: askedDisks, driver, losses, clock, random, measure: measureStops };
   const stops = new KeyStops({ ...asked, preempt, closing });
@@ -72,7 +73,15 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
   const lost = new LostDisks({ ...asked, isOurs, begin });
   const options = openSetOptions(store);
-  const returns = new KeyReturns({ vms, losses, options, clock, random, begun: engine.begun, closing });
+  const returns = new KeyReturns({
+    vms,
+    losses,
+    options,
+    clock,
+    random,
+    begun: (machines) => engine.resume(machines),
+    closing,
+  });
   const intervalMs = settings.sweepIntervalMs;
   const sweep = sweeper({
     ...work,
@@ -128,6 +137,6 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ returns }) },
     ],
-    background: [engine.run, ...hear, closing.run, sweep],
+    background: [(signal) => engine.run(signal), ...hear, closing.run, sweep],
   };
 };

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
-import type { GuestIo } from '../guests/driver.ts';
+import type { GuestIo } from '../guests/vm-host.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
 /** Counts what is journalled, beyond the size of the journal and the end of a guest. */

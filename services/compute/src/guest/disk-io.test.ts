@@ -9,7 +9,7 @@ import { startMutingProxy } from '@interlock/event-store/test-cut-connections';
 import { type RunningServer, service, startServer } from '@interlock/rpc';
 import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { GuestDisk } from '../guests/driver.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import { connectionOptions, diskIo, IoError } from './disk-io.ts';
 
 const log = logger({ service: 'test', clock, write: () => {} });

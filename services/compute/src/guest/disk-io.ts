@@ -15,7 +15,7 @@ import {
   WriteResponse,
 } from '@interlock/contracts/interlock/disk/v1/data.ts';
 import type { Clock } from '@interlock/runtime';
-import type { GuestDisk } from '../guests/driver.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import { reasonIn } from './error-reason.ts';
 
 /** Reads and writes of one open disk. Each throws `IoError`. */

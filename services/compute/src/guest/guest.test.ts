@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, test } from 'node:test';
 import { systemClock as clock } from '@interlock/runtime';
-import type { GuestDisk } from '../guests/driver.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import { type DiskIo, IoError } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { type JournalEntry, openJournal, readJournal } from './journal.ts';

@@ -1,5 +1,5 @@
 import type { Clock } from '@interlock/runtime';
-import type { GuestDisk } from '../guests/driver.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import type { DiskIo } from './disk-io.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type GuestFile, isSameOpen } from './plan.ts';

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Certificates, ClientTls } from '@interlock/rpc';
 import type { Renewed } from '@interlock/runtime';
-import type { GuestDisk, GuestPlan } from '../guests/driver.ts';
+import type { GuestDisk, GuestPlan } from '../guests/vm-host.ts';
 
 /** What a guest finds in the file it is started with. The file has secrets: only its owner may read it. */
 export interface GuestFile extends GuestPlan {

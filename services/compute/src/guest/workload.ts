@@ -1,5 +1,5 @@
 import type { Clock } from '@interlock/runtime';
-import type { Workload } from '../vm/machine.ts';
+import type { Workload } from '../guests/vm-host.ts';
 import { type DiskIo, IoError } from './disk-io.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type Expectation, isAsExpected, type Ledger, offsetOf, recordOf } from './records.ts';

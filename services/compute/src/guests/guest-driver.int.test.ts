@@ -11,8 +11,8 @@ import { trace } from '@opentelemetry/api';
 import { readJournal } from '../guest/journal.ts';
 import { readGuestFile } from '../guest/plan.ts';
 import { until } from '../testing/test-cloud.ts';
-import type { GuestDisk } from './driver.ts';
 import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
+import type { GuestDisk } from './vm-host.ts';
 
 const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
 const machineId = 'machine-1';

@@ -8,9 +8,9 @@ import type { Certificates } from '@interlock/rpc';
 import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { readCounters } from '../guest/counters.ts';
 import { type GuestFile, guestFiles, guestTls, readGuestFile } from '../guest/plan.ts';
-import { limiter } from '../work/disks.ts';
-import type { Driver, GuestDisk, RunningGuest } from './driver.ts';
+import { limiter } from '../limiter.ts';
 import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
+import type { GuestDisk, RunningGuest, VmHost } from './vm-host.ts';
 
 export interface GuestDriverOptions {
   /**
@@ -48,7 +48,7 @@ interface Held extends GuestProcess {
  * Runs each guest as a process of its own. Guests outlive this service: a restarted one finds them by their pid files and
  * goes on. Their plans hold secrets, so these travel in files only their owner may read, never in arguments or environment.
  */
-export const guestDriver = (options: GuestDriverOptions): Driver => {
+export const guestDriver = (options: GuestDriverOptions): VmHost => {
   const { clock, log } = options;
   const guests = new Map<string, Held>();
   /** Starts that nobody has stopped meanwhile: one may still be waiting for its turn. */

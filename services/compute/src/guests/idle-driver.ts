@@ -1,7 +1,7 @@
-import type { Driver } from './driver.ts';
+import type { VmHost } from './vm-host.ts';
 
 /** No guests at all: for fleets too large to run, where what counts is what is decided, stored and told. */
-export const idleDriver = (): Driver => ({
+export const idleDriver = (): VmHost => ({
   hasGuests: false,
   start: async () => {},
   stop: async () => {},

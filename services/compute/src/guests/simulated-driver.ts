@@ -1,8 +1,8 @@
 import type { Clock } from '@interlock/runtime';
-import type { Driver, GuestDisk, GuestIo, GuestPlan } from './driver.ts';
+import type { GuestDisk, GuestIo, GuestPlan, VmHost } from './vm-host.ts';
 
 /** Guests in memory, for tests and the simulation: what they have can be looked at, and they can be made to misbehave. */
-export interface SimulatedDriver extends Driver {
+export interface SimulatedDriver extends VmHost {
   /** Running guests and their disks. */
   readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
   /** Machines whose guest takes so many milliseconds to shut down when asked; others do it at once. */

@@ -1,10 +1,10 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import type { Driver } from '../guests/driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
-import type { Work } from '../vm/machine.ts';
 import type { Vm } from '../vm/state.ts';
+import { keyStopWork } from '../work/causes.ts';
 import { type Disks, Interrupted, orInterrupted } from '../work/disks.ts';
 import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
@@ -25,7 +25,7 @@ export interface LossNews {
 export interface StopParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
-  readonly driver: Driver;
+  readonly driver: VmHost;
   readonly losses: Losses;
   readonly clock: Clock;
   readonly random: Random;
@@ -193,12 +193,3 @@ const stoppingOf = (decided: readonly Pick<Transacted<Vm, VmEvent>, 'id' | 'even
   const unfinished = stopping.filter(({ events }) => !events.some(({ type }) => type === 'VmStopped'));
   return { count: stopping.length, unfinished: unfinished.map(({ id }) => id) };
 };
-
-/** A stop by the platform as work. Its correlation id is that of the change behind it (VM-44). */
-export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({
-  id: random.uuid(),
-  kind: 'keyStop',
-  at: clock.now(),
-  ...cause,
-  caller: 'system:compute',
-});

@@ -2,14 +2,15 @@ import { type AccessReason, accessReasonOf, concerns } from '@interlock/access';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import type { Driver } from '../guests/driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
+import { limiter } from '../limiter.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import type { Vm } from '../vm/state.ts';
-import { type Disks, limiter, type Patience } from '../work/disks.ts';
-import { keyStopWork } from './key-stops.ts';
+import { keyStopWork, ownCause } from '../work/causes.ts';
+import type { Disks, Patience } from '../work/disks.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
 
@@ -24,7 +25,7 @@ export interface LostReport {
 export interface LostDiskParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
-  readonly driver: Driver;
+  readonly driver: VmHost;
   readonly losses: Pick<Losses, 'of'>;
   readonly clock: Clock;
   readonly random: Random;
@@ -103,7 +104,7 @@ export class LostDisks {
       seen.push(found);
     }
     if (seen.length === 0) return false;
-    const by = cause ?? this.#ownCause();
+    const by = cause ?? ownCause(random);
     const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests });
     // A later machine of the name may have a disk of that name, opened as often.
     const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
@@ -160,11 +161,6 @@ export class LostDisks {
   async #hasLostPinned(vm: string): Promise<boolean> {
     const { driver, isOurs } = this.#parts;
     return !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
-  }
-
-  #ownCause(): Cause {
-    const id = this.#parts.random.uuid();
-    return { correlationId: id, causationId: id, caller: 'system:compute' };
   }
 }
 

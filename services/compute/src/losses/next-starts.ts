@@ -7,7 +7,7 @@ import { blockNextStart } from '../vm/key-loss.ts';
 import { type KeyOfSet, keyAccessReturned } from '../vm/key-return.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import type { Machine, Vm } from '../vm/state.ts';
-import { keyStopWork } from './key-stops.ts';
+import { keyStopWork } from '../work/causes.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 
 /**

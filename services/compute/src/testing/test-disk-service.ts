@@ -11,6 +11,7 @@ import { type BoundService, type Implementation, service, settleItems } from '@i
 import { logger, systemClock } from '@interlock/runtime';
 import type { Sku } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
+import type { DiskClient } from '../work/disks.ts';
 
 /** A disk of the fake service. */
 export interface FakeDisk {
@@ -36,6 +37,8 @@ export interface FakeDisk {
 /** The disk service and the vault behind it, faked: what compute sees of them, with outages on demand. */
 export interface FakeDiskService {
   readonly bound: BoundService;
+  /** The same without a server: calls the fake directly. */
+  readonly client: DiskClient;
   readonly disks: Map<string, FakeDisk>;
   /** As whom the disks of a set are unwrapped; a set that is not in it does not say. */
   readonly identities: Map<string, string>;
@@ -278,6 +281,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     calls,
     before: undefined,
     beforeAnswer: undefined,
+    client: directClient(implementation),
     bound: service({
       definition: DiskServiceDefinition,
       implementation,
@@ -326,6 +330,15 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
   };
   return fake;
 };
+
+/** Calls an implementation as a client would, with whole requests. */
+const directClient = (implementation: Implementation<typeof DiskServiceDefinition>): DiskClient =>
+  new Proxy({} as DiskClient, {
+    get: (_target, method: keyof typeof DiskServiceDefinition.methods) => (request: object) => {
+      const handle = implementation[method] as (request: object, call: object) => Promise<unknown>;
+      return handle(DiskServiceDefinition.methods[method].requestType.fromPartial(request as never), {});
+    },
+  });
 
 /** The version new disks of a set are under. */
 export const keyVersionOf = (set: string): string =>

@@ -5,7 +5,7 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
 import { eventReader, type RecordedEvent } from '@interlock/event-store';
 import { traceIdOf } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/driver.ts';
+import type { GuestEnd } from '../guests/vm-host.ts';
 import { evolve, initial, virtualMachines } from './decider.ts';
 import type { VmEvent } from './events.ts';
 import type { Failure, KeyLoss, Work, WorkKind } from './machine.ts';

@@ -62,7 +62,7 @@ export const vmApi = (parts: {
   readonly vms: Category<Vm, VmEvent>;
   readonly clock: Clock;
   readonly log: Logger;
-  readonly engine: Pick<Engine, 'kick' | 'begun'>;
+  readonly engine: Pick<Engine, 'kick' | 'resume'>;
   readonly authorize: Authorizer;
   readonly subscriptions: Pick<Subscriptions, 'requireOwn'>;
   readonly plan: DiskPlanner;
@@ -85,7 +85,7 @@ export const vmApi = (parts: {
   ): Promise<VirtualMachine> => {
     const vm = checkName(name);
     const loaded = await vms.transact(vm, decision(askOf(vm, call)), call.cause, expectedVersion(etag));
-    engine.begun([loaded]);
+    engine.resume([loaded]);
     return vmOnWire(loaded);
   };
 
@@ -101,7 +101,7 @@ export const vmApi = (parts: {
     for (const machine of changed) found.set(machine.id, machine);
     for (const { id, rejection } of rejected) found.set(id, rejection);
     // Also what was under way before, as with one: whoever began it may be gone.
-    engine.begun([...found.values()].flatMap((one) => (one instanceof Rejection ? [] : [one])));
+    engine.resume([...found.values()].flatMap((one) => (one instanceof Rejection ? [] : [one])));
     return found;
   };
 

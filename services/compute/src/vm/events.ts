@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/driver.ts';
-import type { ContentMismatch, Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
+import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
+import type { Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
 export interface OpenedDisk {

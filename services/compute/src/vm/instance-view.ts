@@ -7,7 +7,7 @@ import {
 } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type { Loaded } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/driver.ts';
+import type { GuestEnd } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss } from './machine.ts';
 import type { Vm } from './state.ts';
 import { stopCauseOf } from './state.ts';

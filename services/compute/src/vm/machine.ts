@@ -1,6 +1,7 @@
 import type { AccessReason } from '@interlock/access';
 import type { RejectionCode } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import type { Workload } from '../guests/vm-host.ts';
 
 /** Class of a disk. */
 export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
@@ -46,16 +47,6 @@ export type WorkKind =
   | 'keyStop'
   | 'guestEnded';
 
-/** A read returned other bytes than the machine has written there. */
-export interface ContentMismatch {
-  /** Full name. */
-  readonly disk: string;
-  /** In bytes. */
-  readonly offset: number;
-  readonly length: number;
-  readonly at: Instant;
-}
-
 /** Something under way, with all that is needed to go on with it after a crash, in the name of who asked. */
 export interface Work {
   /** UUID: the operation id of the activity log. */
@@ -74,13 +65,6 @@ export interface Work {
   readonly requestId?: string;
   /** Why an attach or a creation is being undone: it has failed once nothing is left of it. */
   readonly undo?: Failure;
-}
-
-/** What the guest does with its disks. */
-export interface Workload {
-  readonly kind: 'IDLE' | 'WRITE_AND_VERIFY';
-  readonly ioPerSecond: number;
-  readonly ioSizeBytes: number;
 }
 
 /** A disk as it was asked for. */

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd, GuestIo } from '../guests/driver.ts';
+import type { GuestEnd, GuestIo } from '../guests/vm-host.ts';
 import { isToBeClosed } from './decider.ts';
 import { isOldNews } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';

@@ -8,7 +8,7 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
-import type { Driver } from '../guests/driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import type { Losses } from '../losses/losses.ts';
 import { standingLosses } from '../losses/standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
@@ -27,7 +27,7 @@ export const readApi = (parts: {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly losses: Pick<Losses, 'of'>;
-  readonly driver: Pick<Driver, 'ioOf'>;
+  readonly driver: Pick<VmHost, 'ioOf'>;
 }) => {
   const { store, vms, losses, driver } = parts;
   const load = (name: string): Promise<Loaded<Vm>> => {

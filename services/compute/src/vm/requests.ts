@@ -5,7 +5,8 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
 import { checkId, diskSizeGibMax, names } from '@interlock/rpc';
-import type { Sku, Wish, WishedDisk, Workload } from './machine.ts';
+import type { Workload } from '../guests/vm-host.ts';
+import type { Sku, Wish, WishedDisk } from './machine.ts';
 import { refuseLun, tooManyDisks } from './operations.ts';
 import { skuOf } from './wire-sku.ts';
 

@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd } from '../guests/driver.ts';
-import type { ContentMismatch, Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work } from './machine.ts';
+import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
+import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work } from './machine.ts';
 
 /**
  * A virtual machine.

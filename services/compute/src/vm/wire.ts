@@ -9,8 +9,8 @@ import {
   GuestIo as WireGuestIo,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Loaded } from '@interlock/event-store';
-import type { GuestIo } from '../guests/driver.ts';
-import type { ContentMismatch, Failure, KeyLoss, VmDisk } from './machine.ts';
+import type { ContentMismatch, GuestIo } from '../guests/vm-host.ts';
+import type { Failure, KeyLoss, VmDisk } from './machine.ts';
 import { notFound } from './operations.ts';
 import {
   type Creating,

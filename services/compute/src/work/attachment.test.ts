@@ -7,9 +7,8 @@ import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, running, vm, work } from '../vm/test-machine.ts';
-import { detaching } from './attachment.ts';
 import type { Disks } from './disks.ts';
-import { deleting } from './stopping.ts';
+import { nextProcess } from './table.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD');
@@ -23,11 +22,11 @@ const cutOff: readonly VmEvent[] = [
 ];
 const detach = { ...work('detach', 'd'), disk: extra.disk };
 const endings = {
-  detached: { step: detaching, begun: { type: 'DiskDetaching', disk: extra.disk, work: detach, at } },
-  'deleted with its machine': { step: deleting, begun: { type: 'VmDeleting', work: work('delete', 'd'), at } },
+  detached: { begun: { type: 'DiskDetaching', disk: extra.disk, work: detach, at } },
+  'deleted with its machine': { begun: { type: 'VmDeleting', work: work('delete', 'd'), at } },
 } as const;
 
-for (const [ending, { step, begun }] of Object.entries(endings)) {
+for (const [ending, { begun }] of Object.entries(endings)) {
   test(`CMK-110, G5: the attach of a disk that is ${ending} before it was freed is given up, however late it arrives`, async () => {
     const freed: string[] = [];
     const client = {
@@ -39,16 +38,14 @@ for (const [ending, { step, begun }] of Object.entries(endings)) {
     const store = memoryStore({ clock: systemClock, random: systemRandom });
     const vms = category(store, virtualMachines);
     const loaded = await vms.transact(vm, () => [...cutOff, begun], cause);
-    const { state } = loaded;
-    assert.ok(state.status === 'active' && state.power.work);
     const parts = {
       ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(store) },
       ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
       isOurs: () => true,
       log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     };
-    const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
-    await step(parts)(vm, { ...state, work: state.power.work }, context);
+    const context = { signal: new AbortController().signal, settled: async () => {} };
+    await nextProcess(parts, loaded)?.carryOut(context);
     assert.ok(freed.includes(`${extra.disk} from a`), freed.join());
   });
 }

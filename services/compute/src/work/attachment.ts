@@ -9,96 +9,137 @@ import {
 } from '../vm/progress.ts';
 import { closeEach, detachOne } from './closing.ts';
 import { Interrupted, orInterrupted, type Patience } from './disks.ts';
-import { failureOf, lossBehind } from './failures.ts';
-import { openAll } from './opening.ts';
-import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
+import { failureOf } from './failures.ts';
+import { stopIfLossMissed } from './missed-losses.ts';
+import { openAll, withEachDisk } from './opening.ts';
+import { atWork, type Busy, type Ended, isStillAt, type Process, type Run, type Step } from './process.ts';
 
 /**
- * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18). When that is refused, it is decided first
- * that the disk is to be freed, and recorded as failed once it is (CMK-110): two processes may work on it, of which one is
- * refused what the other was given.
+ * Attaches a disk. A running machine gets it at once, with a fresh unwrap (VM-18). When the attach is refused, the machine
+ * first stores that the disk is to be freed, and the failure once it is free (CMK-110): of two replicas at this work, one may
+ * be refused what the other was granted.
  */
-export const attaching =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, machine, { signal, settled }) => {
-    const { vms, clock } = parts;
-    const { work } = machine;
-    const disk = machine.disks.find((one) => one.disk === work.disk);
-    if (!disk) throw new Error('a disk that is being attached is among the disks of its machine');
-    const cause = causeOf(work);
-    await settled();
-    if (work.undo !== undefined) {
-      await parts.driver.detach(vm, disk.disk);
-      await detachOne(parts, vm, disk.disk, work, { signal }, work.id);
-      return vms.transact(vm, diskAttachFailed(clock.now(), work.id, work.undo), cause);
-    }
-    try {
-      const patience = { signal, untilMs: work.at + parts.startTimeoutMs };
-      await reserve(parts, vm, machine, disk, patience);
-      if (machine.power.state === 'running' && !(await handOver(parts, vm, machine, disk, patience))) return undefined;
-    } catch (error) {
-      if (error instanceof Interrupted) throw error;
-      const at = clock.now();
-      const failure = failureOf(error, lossBehind(error, disk, at), work, vm, at);
-      return vms.transact(vm, undoAttach(at, work.id, failure), cause);
-    }
-    return vms.transact(vm, diskAttached(clock.now(), work.id), cause);
-  };
-
-/** Makes the disk this machine's at the disk service; without a host it is RESERVED (VM-07). */
-const reserve = async (
-  { disks, vms, clock }: ProcessParts,
-  vm: string,
-  { work, power }: Busy,
-  { disk, isOs }: VmDisk,
-  patience: Patience,
-): Promise<void> => {
-  const { correlationId } = work;
-  const request = { name: disk, virtualMachine: vm, requestId: work.id, osDisk: isOs };
-  const found = await disks.insist(
-    (client, options) => client.attachDisk(request, { ...options, correlationId }),
-    patience,
-  );
-  // Its key may have changed between the look at it and the attach, while nobody told this machine of its facts.
-  const { keyVersion, encryption, etag } = found;
-  const seen = { disk, set: encryption?.diskEncryptionSet ?? '', keyVersion, diskVersion: Number(etag) };
-  await vms.transact(vm, diskKeyChanged(clock.now(), seen), causeOf(work));
-  if (power.state !== 'deallocated') return;
-  const reserved = { name: disk, virtualMachine: vm, deallocated: true, attachEpoch: 0 };
-  const [refused] = await closeEach(disks, [reserved], { correlationId }, patience);
-  if (refused) throw refused.refusal;
+export const attachDisk: Process<Busy> = {
+  name: 'attach',
+  appliesTo: atWork(({ kind, undo }) => kind === 'attach' && undo === undefined),
+  steps: [
+    { name: 'attach the disk', effect: attach },
+    { name: 'reserve the disk', when: ({ state }) => state.power.state === 'deallocated', effect: reserve },
+    { name: 'open the disk', when: isRunning, effect: open },
+    { name: 'give the disk to the guest', when: isRunning, effect: giveToGuest },
+  ],
+  success: { event: 'DiskAttachedToVm', decide: ({ parts, state }) => diskAttached(parts.clock.now(), state.work.id) },
+  failure: {
+    event: 'DiskAttachUndoing',
+    decide({ parts, vm, state: { work } }, error) {
+      const at = parts.clock.now();
+      return undoAttach(at, work.id, failureOf(error, work, vm, at));
+    },
+  },
 };
 
-/** Opens the disk and gives it to the guest. @returns false when the machine is being stopped instead */
-const handOver = async (
-  parts: ProcessParts,
-  vm: string,
-  { work }: Busy,
-  disk: VmDisk,
-  patience: Patience,
-): Promise<boolean> => {
-  const outcome = await openAll(parts, vm, work, [{ ...disk, attachEpoch: 0 }], patience);
-  const { opened, guestDisks, failures } = outcome;
-  const [failure] = failures;
-  if (failure) throw failure.error;
-  const [guestDisk] = guestDisks;
-  if (!guestDisk) throw new Error('a disk was either opened or not');
-  const now = await parts.vms.transact(vm, disksOpened(parts.clock.now(), work.id, opened), causeOf(work));
-  if (!isStillAt(now.state, work) || (await stopIfLossMissed(parts, now, outcome))) return false;
-  if (patience.signal.aborted) throw new Interrupted('stopped before the guest got the disk');
-  await orInterrupted(parts.driver.attach(vm, guestDisk), patience.signal);
-  return true;
+const takeFromGuest: Step<Busy> = {
+  name: 'take the disk from the guest',
+  async effect({ parts, vm, state }) {
+    await parts.driver.detach(vm, diskName(state));
+  },
+};
+
+const freeDisk: Step<Busy> = {
+  name: 'free the disk',
+  async effect({ parts, vm, state, signal }) {
+    const { work, disks } = state;
+    // The attach of a disk that a stop left half attached may still be on its way.
+    const attachRequest = disks.find(({ disk }) => disk === work.disk)?.attachRequest;
+    await detachOne(parts, vm, diskName(state), work, { signal }, attachRequest);
+  },
+};
+
+/** Frees the disk of an attach that failed. */
+export const undoAttachment: Process<Busy> = {
+  name: 'undo attach',
+  appliesTo: atWork(({ kind, undo }) => kind === 'attach' && undo !== undefined),
+  steps: [takeFromGuest, freeDisk],
+  success: {
+    event: 'DiskAttachFailed',
+    decide: ({ parts, state: { work } }) =>
+      work.undo === undefined ? () => [] : diskAttachFailed(parts.clock.now(), work.id, work.undo),
+  },
 };
 
 /** Takes a disk from the guest, if it runs, and frees it. Needs no key (VM-48). */
-export const detaching =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work, disks }, { signal, settled }) => {
-    if (work.disk === undefined) throw new Error('work that detaches names the disk');
-    await settled();
-    await parts.driver.detach(vm, work.disk);
-    // Of what a stop has left half attached, the attach may still be on its way.
-    const attachRequest = disks.find(({ disk }) => disk === work.disk)?.attachRequest;
-    await detachOne(parts, vm, work.disk, work, { signal }, attachRequest);
-    return parts.vms.transact(vm, diskDetached(parts.clock.now(), work.id), causeOf(work));
+export const detachDisk: Process<Busy> = {
+  name: 'detach',
+  appliesTo: atWork(({ kind }) => kind === 'detach'),
+  steps: [takeFromGuest, freeDisk],
+  success: {
+    event: 'DiskDetachedFromVm',
+    decide: ({ parts, state }) => diskDetached(parts.clock.now(), state.work.id),
+  },
+};
+
+function isRunning({ state }: Run<Busy>): boolean {
+  return state.power.state === 'running';
+}
+
+const diskName = ({ work }: Busy): string => {
+  if (work.disk === undefined) throw new Error(`work of kind ${work.kind} names no disk`);
+  return work.disk;
+};
+
+const attachedDisk = (state: Busy): VmDisk => {
+  const name = diskName(state);
+  const disk = state.disks.find((one) => one.disk === name);
+  if (!disk) throw new Error(`${name} is being attached and is not among the disks of its machine`);
+  return disk;
+};
+
+const patienceOf = ({ parts, state, signal }: Run<Busy>): Patience => ({
+  signal,
+  untilMs: state.work.at + parts.startTimeoutMs,
+});
+
+/** Makes the disk this machine's at the disk service. */
+async function attach(run: Run<Busy>): Promise<undefined> {
+  const { parts, vm, state, cause } = run;
+  const { id: requestId, correlationId } = state.work;
+  const [found] = await withEachDisk(run, [attachedDisk(state)], patienceOf(run), ({ disk, isOs }, patience) =>
+    parts.disks.insist(
+      (client, options) =>
+        client.attachDisk({ name: disk, virtualMachine: vm, requestId, osDisk: isOs }, { ...options, correlationId }),
+      patience,
+    ),
+  );
+  if (found === undefined) return;
+  // The key may have changed between the lookup and the attach: until now no fact of this disk reached this machine.
+  const { keyVersion, encryption, etag } = found;
+  const seen = {
+    ...{ disk: diskName(state), set: encryption?.diskEncryptionSet ?? '', keyVersion },
+    diskVersion: Number(etag),
   };
+  await parts.vms.transact(vm, diskKeyChanged(parts.clock.now(), seen), cause);
+}
+
+/** Without a host the disk is RESERVED (VM-07). */
+async function reserve(run: Run<Busy>): Promise<undefined> {
+  const { parts, vm, state } = run;
+  const { correlationId } = state.work;
+  const reserved = { name: diskName(state), virtualMachine: vm, deallocated: true, attachEpoch: 0 };
+  const [refused] = await closeEach(parts.disks, [reserved], { correlationId }, patienceOf(run));
+  if (refused) throw refused.refusal;
+}
+
+/** Opens the disk and stores that. */
+async function open(run: Run<Busy>): Promise<Ended | undefined> {
+  const { parts, vm, state, cause } = run;
+  run.opening = await openAll(run, [{ ...attachedDisk(state), attachEpoch: 0 }], patienceOf(run));
+  const decision = disksOpened(parts.clock.now(), state.work.id, run.opening.opened);
+  run.loaded = await parts.vms.transact(vm, decision, cause);
+  const isReplaced = !isStillAt(run.loaded.state, state.work) || (await stopIfLossMissed(run, run.loaded));
+  return isReplaced ? { ended: undefined } : undefined;
+}
+
+async function giveToGuest({ parts, vm, signal, opening }: Run<Busy>): Promise<undefined> {
+  if (signal.aborted) throw new Interrupted('stopped before the guest got the disk');
+  for (const disk of opening?.guestDisks ?? []) await orInterrupted(parts.driver.attach(vm, disk), signal);
+}

@@ -5,8 +5,9 @@ import type { CallOptions } from '@interlock/rpc';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
+import { ownCause } from './causes.ts';
 import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from './disks.ts';
-import type { ProcessParts, Step } from './step.ts';
+import type { ProcessParts } from './process.ts';
 
 /** What closing disks needs. */
 export type ClosingParts = Pick<ProcessParts, 'vms' | 'disks' | 'clock' | 'random' | 'log'>;
@@ -14,18 +15,9 @@ export type ClosingParts = Pick<ProcessParts, 'vms' | 'disks' | 'clock' | 'rando
 /** Disks of one call: what the disk service stores in one commit. */
 const callMax = 500;
 
-/** Closes the disks of a machine that is off, and frees what was being attached to it or detached from it. */
-export const closing =
-  (parts: ProcessParts): Step<Machine> =>
-  async (id, state, { signal, settled, loaded: { version } }) => {
-    await settled();
-    await closeMachines(parts, [{ id, state, version }], { signal });
-    return undefined;
-  };
-
 /**
- * The same for machines that are all off, in few calls and one commit. One that has moved meanwhile is passed over: what it
- * has to be closed then is another open.
+ * Closes the disks of machines that are off, and frees what was being attached to them or detached from them, in few calls
+ * and one commit. A machine that changed meanwhile is left out: another open is to be closed then.
  */
 export const closeMachines = async (
   parts: ClosingParts,
@@ -39,13 +31,11 @@ export const closeMachines = async (
     disks: state.disks.filter(({ access }) => access === 'closing'),
   }));
   await closeAll(parts, toClose, undefined, patience);
-  const id = random.uuid();
-  const cause = { correlationId: id, causationId: id, caller: 'system:compute' };
   const versions = new Map(machines.map((one) => [one.id, one.version]));
   await vms.transactMany(
     machines,
     (state, vm, version) => (version === versions.get(vm) ? disksClosed(clock.now())(state) : []),
-    cause,
+    ownCause(random),
   );
 };
 

@@ -10,8 +10,9 @@ import type { PlannedDisk } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { stoppingLossOf } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
-import { creation } from './creation.ts';
+import { createMachine, undoneCreation } from './creation.ts';
 import type { Disks } from './disks.ts';
+import { nextRun } from './process.ts';
 
 /** What a call without an answer may still do is not waited for. */
 const clock = { ...systemClock, sleep: async () => {} };
@@ -42,15 +43,15 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
     startTimeoutMs: Number.MAX_SAFE_INTEGER / 2,
     guestStopTimeoutMs: 0,
   };
-  const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+  const context = { signal: new AbortController().signal, settled: async () => {} };
   return {
     vms,
-    run: () => creation(parts)(vm, state, context),
+    run: () => nextRun(createMachine, parts, loaded)?.carryOut(context),
     /** The same in a process that knows no more than what is stored. */
     async runAnew() {
       const now = await vms.load(vm);
       assert.ok(now.state.status === 'creating');
-      return creation(parts)(vm, now.state, { ...context, loaded: now });
+      return nextRun(undoneCreation, parts, now)?.carryOut(context);
     },
   };
 };

@@ -2,17 +2,17 @@ import { type EventStore, StoreUnavailable } from '@interlock/event-store';
 import { type Clock, failureLog, type Logger } from '@interlock/runtime';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
-import type { Engine, News } from './engine.ts';
+import type { Engine, Urgency } from './engine.ts';
 
 /** Events read at once. */
 const runLength = 1_000;
-/** Pause before a store that could not be reached is asked again, in milliseconds. */
+/** Pause after a failed read, in milliseconds. */
 const retryMs = 500;
 
 const prefix = `${virtualMachines.name}-`;
 
-/** Decisions after which there is something to do with a machine. */
-const beginnings: ReadonlyMap<string, News> = new Map<VmEvent['type'], News>([
+/** Events that a process follows, and what they interrupt. */
+const urgencies: ReadonlyMap<string, Urgency> = new Map<VmEvent['type'], Urgency>([
   ['VmCreationBegun', 'work'],
   ['VmStarting', 'work'],
   ['VmStopping', 'stop'],
@@ -24,14 +24,14 @@ const beginnings: ReadonlyMap<string, News> = new Map<VmEvent['type'], News>([
 ]);
 
 /**
- * Hears in the feed of this service's own store what was decided about machines, by whichever replica: whoever has the
- * machine's share carries it out. What was decided before that replica had the share, the sweep finds.
- * @param from position of the store behind which it begins
+ * Follows the feed of this service's own store: any replica may decide about a machine, and the owner of the machine's work
+ * partition carries it out. The sweep finds what was decided before that replica owned the partition.
+ * @param from position of the store after which it begins
  */
-export const hearDecisions =
+export const followDecisions =
   (parts: {
     readonly store: EventStore;
-    readonly engine: Pick<Engine, 'heard'>;
+    readonly engine: Pick<Engine, 'notify'>;
     readonly clock: Clock;
     readonly log: Logger;
     readonly from: number;
@@ -41,8 +41,8 @@ export const hearDecisions =
     const attempts = failureLog({
       log,
       clock,
-      failing: 'decisions of other replicas are not heard',
-      back: 'decisions of other replicas are heard again',
+      failing: 'decisions of other replicas are not read',
+      back: 'decisions of other replicas are read again',
     });
     for (let position = parts.from; !signal.aborted; ) {
       if (!(await store.waitForEvents(position, signal))) return;
@@ -50,8 +50,8 @@ export const hearDecisions =
         const events = await store.feed(position, runLength);
         for (const { stream, type, version } of events) {
           if (!stream.startsWith(prefix)) continue;
-          const news = beginnings.get(type);
-          if (news !== undefined) engine.heard(stream.slice(prefix.length), version, news);
+          const urgency = urgencies.get(type);
+          if (urgency !== undefined) engine.notify(stream.slice(prefix.length), version, urgency);
         }
         position = events.at(-1)?.position ?? position;
         attempts.succeeded();

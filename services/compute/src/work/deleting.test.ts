@@ -7,7 +7,8 @@ import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import { at, disk, running, vm, work } from '../vm/test-machine.ts';
 import type { Disks } from './disks.ts';
-import { deleting } from './stopping.ts';
+import { nextRun } from './process.ts';
+import { deleteMachine } from './stopping.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
@@ -69,19 +70,17 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
   const vms = category(watched, virtualMachines);
   const begun = { type: 'VmDeleting', work: work('delete'), at } as const;
   const loaded = await vms.transact(vm, () => [...running([os]), begun], cause);
-  const { state } = loaded;
-  assert.ok(state.status === 'active' && state.power.work);
   const parts = {
     ...{ vms, disks: { insist } as unknown as Disks, driver: idleDriver(), losses: openLosses(watched) },
     ...{ clock: systemClock, random: systemRandom, measureStops: () => {}, startTimeoutMs: 0, guestStopTimeoutMs: 0 },
     isOurs: () => true,
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
   };
-  const busy = { ...state, work: state.power.work };
+  const context = { signal: new AbortController().signal, settled: async () => {} };
   return {
     put,
     found: () => found,
-    run: () => deleting(parts)(vm, busy, { signal: new AbortController().signal, settled: async () => {}, loaded }),
+    run: async () => nextRun(deleteMachine, parts, loaded)?.carryOut(context),
     failNextEnd: () => {
       failures += 1;
     },

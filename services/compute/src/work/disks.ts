@@ -12,6 +12,7 @@ import {
 } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import { limiter } from '../limiter.ts';
 
 /** What compute asks of the disk service. */
 export type DiskClient = Pick<
@@ -159,23 +160,6 @@ export const orInterrupted = async <Result>(result: Promise<Result>, signal: Abo
   } finally {
     signal.removeEventListener('abort', abort);
   }
-};
-
-/** Lets at most `max` pieces of work run at once; the others wait in order. */
-export const limiter = (max: number): (<Result>(work: () => Promise<Result>) => Promise<Result>) => {
-  const waiting: (() => void)[] = [];
-  let running = 0;
-  return async (work) => {
-    if (running >= max) await new Promise<void>((resolve) => waiting.push(resolve));
-    else running += 1;
-    try {
-      return await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else running -= 1;
-    }
-  };
 };
 
 async function* disksListed(

@@ -3,15 +3,15 @@ import { test } from 'node:test';
 import { type Category, category, type Loaded, memoryStore } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { Driver } from '../guests/driver.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { Vm } from '../vm/state.ts';
 import { at, disk, fold, running, work } from '../vm/test-machine.ts';
 import type { Disks } from './disks.ts';
-import { createEngine } from './engine.ts';
+import { Engine } from './engine.ts';
 
 const state = fold(running([disk('os', 0, 'PREMIUM_SSD')]));
 
@@ -36,14 +36,14 @@ const openEngine = (
     },
     transact: async (id) => ({ id, state, version: 9, events: [], positions: [] }),
   };
-  const driver: Driver = {
+  const driver: VmHost = {
     ...idleDriver(),
     async stop(vm) {
       driven.push(`stop ${vm}`);
       await world.stopping;
     },
   };
-  const engine = createEngine({
+  const engine = new Engine({
     ...{ vms, driver, losses: openLosses(store), disks: {} as Disks },
     ...{ clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') },
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
@@ -78,7 +78,7 @@ test('a machine that was stored a moment ago is not read again, one that is only
   const [known, both, turned] = machines(3);
   assert.ok(known && both && turned);
   engine.kick([turned.id]);
-  engine.begun([known, both, turned]);
+  engine.resume([known, both, turned]);
   engine.kick(['named', both.id]);
   await manyTurns();
   assert.deepEqual(read, [turned.id, both.id, 'named']);
@@ -118,7 +118,7 @@ test('G2: what is said of a machine while a step goes on is looked at, not only 
 
 test('of a fleet larger than there is room for only the names are kept until its machines are worked on', async () => {
   const { engine, read, end } = openEngine();
-  engine.begun(machines(2_500));
+  engine.resume(machines(2_500));
   await manyTurns();
   assert.equal(read.length, 500);
   await end();

@@ -1,210 +1,210 @@
 import type { Loaded } from '@interlock/event-store';
 import { contextFromTraceparent, DomainAttribute, sharedSpans } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import { isToBeClosed } from '../vm/decider.ts';
+import { limiter } from '../limiter.ts';
 import { currentWork, type Vm } from '../vm/state.ts';
-import { attaching, detaching } from './attachment.ts';
-import { closing } from './closing.ts';
-import { creation } from './creation.ts';
-import { Interrupted, limiter, orInterrupted } from './disks.ts';
+import { Interrupted, orInterrupted } from './disks.ts';
 import { shareOf } from './machine-shares.ts';
-import { starting } from './starting.ts';
-import type { Busy, ProcessParts, StepContext } from './step.ts';
-import { deallocating, deleting, stopping } from './stopping.ts';
+import type { ProcessParts } from './process.ts';
+import { nextProcess } from './table.ts';
 
-/**
- * Carries out what was decided about machines, each on its own, one step at a time. Where machines have guests it works only
- * on those of the shares that it serves, and lets what is said about others pass.
- */
-export interface Engine {
-  /** These machines may have something to do. Safe to say twice, and about any machine. */
-  kick(ids: readonly string[]): void;
-  /**
-   * The same, of machines as they were stored a moment ago: they are not read again, as long as there is room. What was begun
-   * with one does not wait for the disks of an earlier stop to be closed.
-   */
-  begun(machines: readonly Loaded<Vm>[]): void;
-  /** The same, and whatever is being done with them now is cut short: they are to be stopped. */
-  preempt(ids: readonly string[]): void;
-  /** The same about one, for whoever saw what was decided: nothing is cut short that began after that version was stored. */
-  heard(id: string, version: number, news: News): void;
-  /** Whether this replica works on a machine now. */
-  isOurs(id: string): boolean;
-  /**
-   * Works on the machines of a share until `signal` is aborted, and resolves once nothing of that goes on. What was begun
-   * with them before has to be said to it again: see `onServed`.
-   */
-  serve(share: string, signal: AbortSignal): Promise<void>;
-  /** Calls `listener` whenever a share begins to be served. */
-  onServed(listener: () => void): void;
-  /** Whether it has less to do than what a fleet leaves behind: whoever has work that can wait asks before bringing more. */
-  hasRoom(): boolean;
-  /** Resolves once it has room, or when `signal` is aborted. */
-  room(signal: AbortSignal): Promise<void>;
-  /** Works until `signal` is aborted; what is not finished then is resumed by the next run. */
-  run(signal: AbortSignal): Promise<void>;
-}
+/** What a notice about a machine interrupts: `stop` any run, `work` only one that closes disks, `look` none. */
+export type Urgency = 'look' | 'work' | 'stop';
 
-/** What is said of a machine. `stop` cuts short whatever is done with it, `work` only that its disks are closed, `look` nothing. */
-export type News = 'look' | 'work' | 'stop';
-
-/** Machines worked on at once, those being stopped for a key aside: none of them ever waits for another (VM-45). */
+/** Machines worked on at once, except those stopped for a key: these never wait for another (VM-45). */
 const machinesMax = 1_024;
-/** Machines in hand from which on there is no room for what can wait: bounds the memory, and keeps every turn taken. */
+/** Machines held from which on work that can wait has to wait: bounds the memory, and keeps every slot busy. */
 const roomMax = 2_000;
 const backoffMsMin = 100;
 const backoffMsMax = 5_000;
 
 interface Task {
-  /** The machine as whoever spoke of it first knew it, until it is worked on. */
+  /** The machine as the first notice had it, until a run begins. */
   known: Loaded<Vm> | undefined;
-  /** Set when something was said about the machine since it was read. */
+  /** A notice arrived since the machine was read. */
   again: boolean;
-  /** Cuts the running step short. */
+  /** Interrupts the current run. */
   interrupt: AbortController;
-  /** False while it waits for its turn. */
+  /** False while the task waits for a slot. */
   isStarted: boolean;
-  /** Whether the running step carries out what was decided: to close the disks of a machine that is off gives way to that. */
+  /** Whether the current run carries out a decision; a run that closes disks gives way to one. */
   isAtWork: boolean;
-  /** Of the machine as the running step found it. */
+  /** Version of the machine that the current run works on. */
   version: number;
-  /** Steps that have not really ended yet, interrupted ones included. */
+  /** Runs that have not ended yet, interrupted ones included. */
   readonly running: Set<Promise<unknown>>;
 }
 
-/** Somebody spoke of a machine. */
-interface Waiting {
-  readonly news: News;
+interface Notice {
+  readonly urgency: Urgency;
   readonly known: Loaded<Vm> | undefined;
 }
 
-type Next = {
-  readonly name: string;
-  readonly traceparent: string | undefined;
-  run(context: StepContext): Promise<Loaded<Vm> | undefined>;
-};
-
-/** What is to be done next with a machine; `undefined`: nothing. */
-const nextFor = (parts: ProcessParts, vm: string, state: Vm): Next | undefined => {
-  if (state.status === 'creating') {
-    return named('create', state.work.traceparent, (context) => creation(parts)(vm, state, context));
-  }
-  if (state.status !== 'active') return undefined;
-  const { work } = state.power;
-  if (work === undefined) {
-    return isToBeClosed(state)
-      ? named('close disks of', undefined, (context) => closing(parts)(vm, state, context))
-      : undefined;
-  }
-  const busy: Busy = { ...state, work };
-  const step = stepOf(busy);
-  return named(work.kind, work.traceparent, (context) => step(parts)(vm, busy, context));
-};
-
-const named = (kind: string, traceparent: string | undefined, run: Next['run']): Next => ({
-  name: `${kind} virtual machine`,
-  traceparent,
-  run,
-});
-
-/** Whether something was decided that is not carried out yet. */
-const hasWork = (state: Vm): boolean => currentWork(state) !== undefined;
-
-const strongest = (news: News, before: News = 'look'): News => {
-  if (news === 'stop' || before === 'stop') return 'stop';
-  return news === 'work' || before === 'work' ? 'work' : 'look';
-};
-
-const stepOf = ({ work, power: { state: power } }: Busy) => {
-  if (work.kind === 'delete') return deleting;
-  if (work.kind === 'attach') return attaching;
-  if (work.kind === 'detach') return detaching;
-  if (power === 'deallocating') return deallocating;
-  return power === 'starting' ? starting : stopping;
-};
+const urgencies: readonly Urgency[] = ['look', 'work', 'stop'];
+const mostUrgent = (one: Urgency, other: Urgency = 'look'): Urgency =>
+  urgencies.indexOf(one) > urgencies.indexOf(other) ? one : other;
 
 /**
- * The loop behind all processes. A state says what comes next, a step does it and records the outcome, and that is all
- * that is remembered: a crash at any point is followed by the same step again.
+ * Carries out what was decided about machines, one process per machine at a time. The state of a machine says which process
+ * is next, the process stores its outcome, and nothing else is remembered: after a crash the same process runs again. If
+ * machines have guests, the engine works only on those in the work partitions it serves and ignores notices about others.
  */
-export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }): Engine => {
-  const { vms, driver, clock, log, tracer } = parts;
-  // What is begun with many machines at once, and for one cause, is one step of that.
-  const spans = sharedSpans(tracer);
-  const served = new Set<string>();
-  const servedListeners: (() => void)[] = [];
-  const tasks = new Map<string, Task>();
-  const turns = limiter(machinesMax);
-  let waiting = new Map<string, Waiting>();
-  let woken = Promise.withResolvers<void>();
-  let roomy = Promise.withResolvers<void>();
+export class Engine {
+  readonly #parts: ProcessParts;
+  /** Runs that begin for many machines at once, and for one cause, share a span. */
+  readonly #spans: ReturnType<typeof sharedSpans>;
+  readonly #served = new Set<string>();
+  readonly #servedListeners: (() => void)[] = [];
+  readonly #tasks = new Map<string, Task>();
+  readonly #slots = limiter(machinesMax);
+  #waiting = new Map<string, Notice>();
+  #woken = Promise.withResolvers<void>();
+  #roomy = Promise.withResolvers<void>();
 
-  const hasRoom = (): boolean => tasks.size + waiting.size < roomMax;
-  const forget = (id: string): void => {
-    tasks.delete(id);
-    if (hasRoom()) roomy.resolve();
-  };
+  constructor({ tracer, ...parts }: ProcessParts & { readonly tracer: Tracer }) {
+    this.#parts = parts;
+    this.#spans = sharedSpans(tracer);
+  }
 
-  /** Of machines without guests any replica may do the work of any: what is done twice is done once. */
-  const isOurs = (id: string): boolean => !driver.hasGuests || served.has(shareOf(id));
-
-  const enqueue = (id: string, news: News, known?: Loaded<Vm>): void => {
-    if (!isOurs(id)) return;
-    const before = waiting.get(id);
-    // Of two who speak of it nobody knows who is the later, so it is read.
-    waiting.set(id, { news: strongest(news, before?.news), known: before ? undefined : known });
-    woken.resolve();
-  };
+  /** These machines may have something to do. Idempotent, for any machine. */
+  kick(ids: readonly string[]): void {
+    for (const id of ids) this.#enqueue(id, 'look');
+  }
 
   /**
-   * One step.
-   * @param known the machine as it was read after the step before, unless something was said about it since
-   * @returns the machine as it is then; undefined when there is nothing to do
+   * Starts the processes of machines as they were just stored; as long as there is room, they are not read again. Their work
+   * does not wait for the disks of an earlier stop to be closed.
    */
-  const advance = async (id: string, task: Task, known: Loaded<Vm> | undefined): Promise<Loaded<Vm> | undefined> => {
-    task.again = false;
-    task.isAtWork = false;
-    task.interrupt = new AbortController();
-    const { signal } = task.interrupt;
-    const loaded = known ?? (await vms.load(id));
-    const { state, version } = loaded;
-    task.version = version;
-    // What came up while it was read begins anew, before anything is done that it would cut short.
-    if (signal.aborted) throw new Interrupted('something else came up');
-    const next = isOurs(id) ? nextFor(parts, id, state) : undefined;
-    if (!next) return undefined;
-    task.isAtWork = hasWork(state);
-    const earlier = [...task.running];
-    const settled = async (): Promise<void> => {
-      await orInterrupted(Promise.allSettled(earlier), signal);
-    };
-    const options = {
-      attributes: { [DomainAttribute.virtualMachine]: id },
-      count: 'interlock.vms.count',
-      parent: contextFromTraceparent(next.traceparent),
-    };
-    const step = spans(next.name, options, () => next.run({ signal, settled, loaded }));
-    task.running.add(step);
-    const ended = (): boolean => task.running.delete(step);
-    void step.then(ended, ended);
-    const after = (await orInterrupted(step, signal)) ?? (await vms.load(id));
-    // Interrupted between its last commit and its end, or somebody else was faster: else a step changes something.
-    if (after.version === version) throw new Error(`nothing came of "${next.name}"`);
-    return after;
-  };
+  resume(machines: readonly Loaded<Vm>[]): void {
+    for (const machine of machines) {
+      const urgency = currentWork(machine.state) === undefined ? 'look' : 'work';
+      // A waiting machine that is known by its name alone takes a tenth of the memory.
+      this.#enqueue(machine.id, urgency, this.hasRoom() ? machine : undefined);
+    }
+  }
 
-  const work = async (id: string, task: Task, ending: AbortSignal): Promise<void> => {
+  /** These machines are to be stopped: interrupts what is done with them now. */
+  preempt(ids: readonly string[]): void {
+    for (const id of ids) this.#enqueue(id, 'stop');
+  }
+
+  /** A decision was stored at this version of a machine. It interrupts no run that began later. */
+  notify(id: string, version: number, urgency: Urgency): void {
+    if ((this.#tasks.get(id)?.version ?? 0) < version) this.#enqueue(id, urgency);
+  }
+
+  /** Whether this replica works on a machine now. Any may work on one without a guest: what is done twice has one effect. */
+  isOurs(id: string): boolean {
+    return !this.#parts.driver.hasGuests || this.#served.has(shareOf(id));
+  }
+
+  /** Calls `listener` whenever this replica begins to serve a work partition. */
+  onServed(listener: () => void): void {
+    this.#servedListeners.push(listener);
+  }
+
+  /**
+   * Works on the machines of a work partition until `signal` is aborted, and resolves once no run of it is left. It does not
+   * know unfinished work from before: see `onServed`.
+   */
+  async serve(share: string, signal: AbortSignal): Promise<void> {
+    this.#served.add(share);
+    for (const listener of this.#servedListeners) listener();
+    if (!signal.aborted) {
+      await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
+    }
+    this.#served.delete(share);
+    const left = [...this.#tasks].flatMap(([id, task]) => (shareOf(id) === share ? [task] : []));
+    for (const { interrupt } of left) interrupt.abort();
+    while (left.some(({ running }) => running.size > 0)) {
+      await Promise.allSettled(left.flatMap(({ running }) => [...running]));
+    }
+  }
+
+  /** Whether there is room for work that can wait. */
+  hasRoom(): boolean {
+    return this.#tasks.size + this.#waiting.size < roomMax;
+  }
+
+  /** Resolves once there is room, or when `signal` is aborted. */
+  async room(signal: AbortSignal): Promise<void> {
+    const leave = (): void => this.#roomy.resolve();
+    signal.addEventListener('abort', leave, { once: true });
+    while (!this.hasRoom() && !signal.aborted) {
+      this.#roomy = Promise.withResolvers();
+      await this.#roomy.promise;
+    }
+    signal.removeEventListener('abort', leave);
+  }
+
+  /** Works until `signal` is aborted; the next engine resumes what is not finished then. */
+  async run(ending: AbortSignal): Promise<void> {
+    const all = new Set<Promise<void>>();
+    const end = (): void => {
+      for (const { interrupt } of this.#tasks.values()) interrupt.abort();
+      this.#woken.resolve();
+    };
+    ending.addEventListener('abort', end, { once: true });
+    while (!ending.aborted) {
+      await this.#woken.promise;
+      this.#woken = Promise.withResolvers();
+      if (ending.aborted) break;
+      const batch = this.#waiting;
+      this.#waiting = new Map();
+      for (const [id, notice] of batch) {
+        const done = this.#begin(id, notice, ending);
+        if (!done) continue;
+        all.add(done);
+        void done.finally(() => all.delete(done));
+      }
+    }
+    await Promise.all(all);
+  }
+
+  #enqueue(id: string, urgency: Urgency, known?: Loaded<Vm>): void {
+    if (!this.isOurs(id)) return;
+    const before = this.#waiting.get(id);
+    // The order of two notices is unknown, so the machine is read.
+    this.#waiting.set(id, { urgency: mostUrgent(urgency, before?.urgency), known: before ? undefined : known });
+    this.#woken.resolve();
+  }
+
+  #begin(id: string, { urgency, known }: Notice, ending: AbortSignal): Promise<void> | undefined {
+    const existing = this.#tasks.get(id);
+    if (existing) {
+      existing.again = true;
+      if (urgency === 'stop' || (urgency === 'work' && !existing.isAtWork)) existing.interrupt.abort();
+      return urgency === 'stop' ? this.#start(id, existing, ending) : undefined;
+    }
+    const interrupt = new AbortController();
+    const task: Task = {
+      ...{ known, interrupt, again: false, isStarted: false, isAtWork: false, version: 0 },
+      running: new Set(),
+    };
+    this.#tasks.set(id, task);
+    const start = (): Promise<void> => this.#start(id, task, ending);
+    return urgency === 'stop' ? start() : this.#slots(start);
+  }
+
+  async #start(id: string, task: Task, ending: AbortSignal): Promise<void> {
+    if (task.isStarted) return;
+    task.isStarted = true;
+    await this.#work(id, task, ending);
+  }
+
+  async #work(id: string, task: Task, ending: AbortSignal): Promise<void> {
+    const { clock, log } = this.#parts;
     let { known } = task;
     task.known = undefined;
     for (let failures = 0; !ending.aborted; ) {
       try {
         const left = task.again ? undefined : known;
         known = undefined;
-        if (isOurs(id)) known = await advance(id, task, left);
+        if (this.isOurs(id)) known = await this.#advance(id, task, left);
         failures = 0;
-        if (!known && (!task.again || !isOurs(id))) {
-          // At once, so that what is said from now on begins anew.
-          forget(id);
+        if (!known && (!task.again || !this.isOurs(id))) {
+          // In the same tick, so that the next notice creates a new task.
+          this.#forget(id);
           return;
         }
       } catch (error) {
@@ -215,97 +215,47 @@ export const createEngine = (parts: ProcessParts & { readonly tracer: Tracer }):
         await clock.sleep(waitMs, task.interrupt.signal);
       }
     }
-  };
+  }
 
-  const begin = (id: string, { news, known }: Waiting, ending: AbortSignal): Promise<void> | undefined => {
-    const start = async (task: Task): Promise<void> => {
-      if (task.isStarted) return;
-      task.isStarted = true;
-      await work(id, task, ending);
-    };
-    const existing = tasks.get(id);
-    if (existing) {
-      existing.again = true;
-      if (news === 'stop' || (news === 'work' && !existing.isAtWork)) existing.interrupt.abort();
-      return news === 'stop' ? start(existing) : undefined;
-    }
-    const task: Task = {
-      known,
-      again: false,
-      interrupt: new AbortController(),
-      isStarted: false,
-      isAtWork: false,
-      version: 0,
-      running: new Set(),
-    };
-    tasks.set(id, task);
-    return news === 'stop' ? start(task) : turns(() => start(task));
-  };
+  #forget(id: string): void {
+    this.#tasks.delete(id);
+    if (this.hasRoom()) this.#roomy.resolve();
+  }
 
-  return {
-    kick(ids) {
-      for (const id of ids) enqueue(id, 'look');
-    },
-    begun(machines) {
-      for (const machine of machines) {
-        // A fleet whose machines are known by their names alone takes a tenth of the memory while it waits.
-        enqueue(machine.id, hasWork(machine.state) ? 'work' : 'look', hasRoom() ? machine : undefined);
-      }
-    },
-    preempt(ids) {
-      for (const id of ids) enqueue(id, 'stop');
-    },
-    heard(id, version, news) {
-      if ((tasks.get(id)?.version ?? 0) < version) enqueue(id, news);
-    },
-    isOurs,
-    onServed: (listener) => {
-      servedListeners.push(listener);
-    },
-    async serve(share, signal) {
-      served.add(share);
-      for (const listener of servedListeners) listener();
-      if (!signal.aborted) {
-        await new Promise<void>((resolve) => signal.addEventListener('abort', () => resolve(), { once: true }));
-      }
-      served.delete(share);
-      const left = [...tasks].flatMap(([id, task]) => (shareOf(id) === share ? [task] : []));
-      for (const { interrupt } of left) interrupt.abort();
-      while (left.some(({ running }) => running.size > 0)) {
-        await Promise.allSettled(left.flatMap(({ running }) => [...running]));
-      }
-    },
-    hasRoom,
-    async room(signal) {
-      const leave = (): void => roomy.resolve();
-      signal.addEventListener('abort', leave, { once: true });
-      while (!hasRoom() && !signal.aborted) {
-        roomy = Promise.withResolvers();
-        await roomy.promise;
-      }
-      signal.removeEventListener('abort', leave);
-    },
-    async run(ending) {
-      const all = new Set<Promise<void>>();
-      const end = (): void => {
-        for (const { interrupt } of tasks.values()) interrupt.abort();
-        woken.resolve();
-      };
-      ending.addEventListener('abort', end, { once: true });
-      while (!ending.aborted) {
-        await woken.promise;
-        woken = Promise.withResolvers();
-        if (ending.aborted) break;
-        const batch = waiting;
-        waiting = new Map();
-        for (const [id, said] of batch) {
-          const done = begin(id, said, ending);
-          if (!done) continue;
-          all.add(done);
-          void done.finally(() => all.delete(done));
-        }
-      }
-      await Promise.all(all);
-    },
-  };
-};
+  /**
+   * One process.
+   * @param known the machine as the process before left it, unless a notice arrived since
+   * @returns the machine as it is then; undefined when there is nothing to do
+   */
+  async #advance(id: string, task: Task, known: Loaded<Vm> | undefined): Promise<Loaded<Vm> | undefined> {
+    const { vms } = this.#parts;
+    task.again = false;
+    task.isAtWork = false;
+    task.interrupt = new AbortController();
+    const { signal } = task.interrupt;
+    const loaded = known ?? (await vms.load(id));
+    task.version = loaded.version;
+    // A notice that arrived during the read starts over, before anything is done that it would interrupt.
+    if (signal.aborted) throw new Interrupted('another notice arrived');
+    const next = this.isOurs(id) ? nextProcess(this.#parts, loaded) : undefined;
+    if (!next) return undefined;
+    task.isAtWork = currentWork(loaded.state) !== undefined;
+    const earlier = [...task.running];
+    const settled = async (): Promise<void> => {
+      await orInterrupted(Promise.allSettled(earlier), signal);
+    };
+    const options = {
+      attributes: { [DomainAttribute.virtualMachine]: id },
+      count: 'interlock.vms.count',
+      parent: contextFromTraceparent(next.traceparent),
+    };
+    const run = this.#spans(next.name, options, () => next.carryOut({ signal, settled }));
+    task.running.add(run);
+    const ended = (): boolean => task.running.delete(run);
+    void run.then(ended, ended);
+    const after = (await orInterrupted(run, signal)) ?? (await vms.load(id));
+    // A run changes the machine, unless it was interrupted between its last commit and its end, or another replica was faster.
+    if (after.version === loaded.version) throw new Error(`"${next.name}" stored nothing`);
+    return after;
+  }
+}

@@ -4,11 +4,39 @@ import type { Instant } from '@interlock/runtime';
 import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 import { TimedOut } from './disks.ts';
 
-/** Which disk a refusal is about, as far as compute knows. */
+/** The disk a call is about, as far as compute knows. */
 export interface AskedDisk {
   readonly disk: string;
   readonly set: string;
   readonly keyVersion: string;
+}
+
+/** A call about a disk failed; `loss` if a lost key is why. */
+export interface DiskFailure {
+  readonly disk: string;
+  readonly error: unknown;
+  readonly loss?: KeyLoss;
+}
+
+/** Calls about some disks of a machine failed. */
+export class DisksFailed extends Error {
+  override readonly name = 'DisksFailed';
+  /** In the order of the disks. */
+  readonly failures: readonly DiskFailure[];
+  constructor(failures: readonly DiskFailure[]) {
+    super(`calls about ${failures.map(({ disk }) => disk).join(', ')} failed`, { cause: failures[0]?.error });
+    this.failures = failures;
+  }
+}
+
+/** A key was lost after this run unwrapped it. */
+export class LossMissed extends Error {
+  override readonly name = 'LossMissed';
+  readonly loss: KeyLoss;
+  constructor(loss: KeyLoss) {
+    super(messageOf(loss));
+    this.loss = loss;
+  }
 }
 
 /** The lost key behind a refusal of the disk service; `undefined` when it was refused for another reason. */
@@ -29,11 +57,23 @@ export const lossBehind = (error: unknown, asked: AskedDisk, at: Instant): KeyLo
   };
 };
 
+/** The failure that counts: an access loss before any other refusal, a refusal before a call that ran out of time. */
+const worstOf = ({ failures }: DisksFailed): Omit<DiskFailure, 'disk'> =>
+  failures.find(({ loss }) => loss !== undefined) ??
+  failures.find(({ error }) => error instanceof Rejection) ??
+  failures[0] ?? { error: undefined };
+
+const reasonsOf = (error: unknown): Omit<DiskFailure, 'disk'> => {
+  if (error instanceof DisksFailed) return worstOf(error);
+  return error instanceof LossMissed ? { error, loss: error.loss } : { error };
+};
+
 /**
- * Why a piece of work failed, in the words of whoever said no. Without a definite no it is the vault that gives no
- * answer, where that is what the disk service said, else the disk service itself (VM-47).
+ * Why a piece of work failed, in the words of the service that refused it. Without a definite refusal, the vault is
+ * unreachable if the disk service said so; otherwise the disk service is (VM-47).
  */
-export const failureOf = (error: unknown, loss: KeyLoss | undefined, work: Work, vm: string, at: Instant): Failure => {
+export const failureOf = (thrown: unknown, work: Work, vm: string, at: Instant): Failure => {
+  const { error, loss } = reasonsOf(thrown);
   const common = { operation: work.kind, operationId: work.id, at };
   if (loss && !(error instanceof TimedOut && !isOutage(loss.reason))) {
     return { ...common, status: statusOf(loss.reason), code: loss.reason, message: messageOf(loss), loss };
@@ -58,20 +98,15 @@ export const failureOf = (error: unknown, loss: KeyLoss | undefined, work: Work,
 
 /** A failed operation as the refusal its caller gets. */
 export const refusalOf = (failure: Failure, vm: string): Rejection => {
-  const { status, code, message, loss } = failure;
-  return new Rejection(status, code, message, {
-    vm,
-    operation: failure.operation,
-    ...(loss === undefined
-      ? {}
-      : {
-          disk: loss.disk,
-          disk_encryption_set: loss.set,
-          key_version: loss.keyVersion,
-          since: new Date(loss.since).toISOString(),
-          trace_id: loss.traceId,
-        }),
-  });
+  const { status, code, message, operation, loss } = failure;
+  const about = loss && {
+    disk: loss.disk,
+    disk_encryption_set: loss.set,
+    key_version: loss.keyVersion,
+    since: new Date(loss.since).toISOString(),
+    trace_id: loss.traceId,
+  };
+  return new Rejection(status, code, message, { vm, operation, ...about });
 };
 
 const rejectionIn = (error: unknown): Rejection | undefined => {

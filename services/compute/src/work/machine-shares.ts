@@ -1,5 +1,5 @@
 import { partitionOf } from '@interlock/messaging';
-import type { Driver } from '../guests/driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import { Interrupted } from './disks.ts';
 
 /** In how many shares the replicas divide the machines: more than there are ever replicas. Every release has to count alike. */
@@ -17,7 +17,7 @@ export const machineShares: readonly string[] = Array.from({ length: shareCount 
  * as far as it is this replica's own.
  * @param isOurs asked at the moment it counts
  */
-export const guardedDriver = (driver: Driver, isOurs: (vm: string) => boolean): Driver => {
+export const guardedDriver = (driver: VmHost, isOurs: (vm: string) => boolean): VmHost => {
   const assertOurs = (vm: string): void => {
     if (!isOurs(vm)) throw new Interrupted(`another replica works on ${vm}`);
   };

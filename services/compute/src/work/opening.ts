@@ -1,12 +1,12 @@
 import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { Rejection } from '@interlock/event-store';
-import type { GuestDisk } from '../guests/driver.ts';
+import type { GuestDisk } from '../guests/vm-host.ts';
 import type { OpenedDisk } from '../vm/events.ts';
-import type { KeyLoss, PlannedDisk, Work } from '../vm/machine.ts';
+import type { PlannedDisk, Work } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
 import { Interrupted, type Patience } from './disks.ts';
-import { lossBehind } from './failures.ts';
-import type { ProcessParts } from './step.ts';
+import { type AskedDisk, type DiskFailure, DisksFailed, lossBehind } from './failures.ts';
+import type { OpenOutcome, ProcessParts, Run } from './process.ts';
 
 /** A disk to be opened. */
 export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' | 'keyVersion'> & {
@@ -14,77 +14,94 @@ export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' |
   readonly attachEpoch: number;
 };
 
-/** What came of opening several disks. */
-export interface OpenOutcome {
-  readonly opened: readonly OpenedDisk[];
-  /** The same disks as the guest reaches them; with secrets. */
-  readonly guestDisks: readonly GuestDisk[];
-  /** Each disk that could not be opened, and the key in the way where it was one. */
-  readonly failures: readonly { readonly disk: string; readonly error: unknown; readonly loss?: KeyLoss }[];
-}
+type WorkRun = Pick<Run<{ readonly work: Work }>, 'parts' | 'vm' | 'state'>;
 
 /**
- * Opens disks side by side, each with a fresh unwrap (VM-11, VM-33). After the first definite no the others are not
- * repeated any more, but each answer on its way counts, so that every disk that blocks a start is named.
- * @param prepare what has to be done to a disk before it can be opened
- * @throws Interrupted
+ * Opens disks side by side, each with a fresh unwrap (VM-11, VM-33).
+ * @param prepare what each disk needs before it can be opened
+ * @throws DisksFailed; Interrupted
  */
-export const openAll = async (
-  parts: ProcessParts,
-  vm: string,
-  work: Work,
-  wanted: readonly ToOpen[],
+export const openAll = async <Of extends ToOpen>(
+  run: WorkRun,
+  disks: readonly Of[],
   limits: Patience,
-  prepare: (disk: ToOpen, patience: Patience) => Promise<void> = async () => {},
+  prepare: (disk: Of, patience: Patience) => Promise<void> = async () => {},
 ): Promise<OpenOutcome> => {
-  const { clock, random } = parts;
+  const { parts, vm, state } = run;
+  const answers = await withEachDisk(run, disks, limits, async (disk, patience) => {
+    await prepare(disk, patience);
+    // Created once for all repeats, so that a request that arrives late is no open of its own and outdates nothing.
+    const accessSecret = Buffer.from(parts.random.bytes(32));
+    return openAfter(parts, { name: disk.disk, virtualMachine: vm, accessSecret }, disk, state.work, patience);
+  });
+  const opens = answers.map((answer, n) => ({ disk: disks[n] as ToOpen, answer }));
+  return { opened: opens.map(openedDisk), guestDisks: opens.map(guestDisk) };
+};
+
+interface Open {
+  readonly disk: ToOpen;
+  readonly answer: OpenDiskResponse;
+}
+
+const openedDisk = ({ disk, answer }: Open): OpenedDisk => {
+  const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, diskVersion, sku, principal } = answer;
+  const opened = {
+    disk: disk.disk,
+    sku: skuOf(sku) ?? disk.sku,
+    set,
+    keyVersion,
+    accessEpoch,
+    attachEpoch,
+    diskVersion,
+  };
+  return principal === '' ? opened : { ...opened, principal };
+};
+
+const guestDisk = ({ disk: { disk, lun, isOs, attachEpoch }, answer }: Open): GuestDisk => {
+  const { dataAddress, accessToken, sizeBytes } = answer;
+  return { disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued: attachEpoch > 0 };
+};
+
+/**
+ * Does something with disks side by side. After the first definite refusal the other calls are not repeated any more, but
+ * every call on its way counts, so that each disk that blocks the work is named.
+ * @throws DisksFailed; Interrupted
+ */
+export const withEachDisk = async <Of extends AskedDisk, Answer>(
+  { parts, vm }: Pick<Run<unknown>, 'parts' | 'vm'>,
+  disks: readonly Of[],
+  limits: Patience,
+  effect: (disk: Of, patience: Patience) => Promise<Answer>,
+): Promise<readonly Answer[]> => {
+  const { clock } = parts;
   const patience: { signal: AbortSignal; untilMs?: number } = { ...limits };
-  const outcomes = await Promise.all(
-    wanted.map(async (disk) => {
+  const failures: DiskFailure[] = [];
+  const answers = await Promise.all(
+    disks.map(async (disk) => {
       try {
-        await prepare(disk, patience);
-        // Made once, so that a request that was lost and arrives late is no open of its own and outdates nothing.
-        const accessSecret = Buffer.from(random.bytes(32));
-        const request = { name: disk.disk, virtualMachine: vm, accessSecret };
-        const answer = await openAfter(parts, request, disk, work, patience);
-        return { disk, answer };
+        return [await effect(disk, patience)];
       } catch (error) {
         patience.untilMs = clock.now();
-        return { disk, error };
+        const loss = lossBehind(error, disk, clock.now());
+        failures.push({ disk: disk.disk, error, ...(loss === undefined ? {} : { loss }) });
+        return [];
       }
     }),
   );
-  if (limits.signal.aborted) throw new Interrupted('stopped while opening disks');
-  // What a replica that stood still is refused, whoever has the machine by now may have been given.
-  if (outcomes.some((outcome) => 'error' in outcome) && !parts.isOurs(vm)) throw new Interrupted(elsewhere);
-  const opened: OpenedDisk[] = [];
-  const guestDisks: GuestDisk[] = [];
-  const failures: { disk: string; error: unknown; loss?: KeyLoss }[] = [];
-  for (const outcome of outcomes) {
-    const { disk } = outcome;
-    if ('error' in outcome) {
-      const loss = lossBehind(outcome.error, disk, clock.now());
-      failures.push({ disk: disk.disk, error: outcome.error, ...(loss === undefined ? {} : { loss }) });
-      continue;
-    }
-    const { attachEpoch, accessEpoch, diskEncryptionSet: set, keyVersion, diskVersion, sku } = outcome.answer;
-    const numbers = { accessEpoch, attachEpoch, diskVersion };
-    const { dataAddress, accessToken, sizeBytes, principal } = outcome.answer;
-    const as = principal === '' ? {} : { principal };
-    opened.push({ disk: disk.disk, sku: skuOf(sku) ?? disk.sku, set, keyVersion, ...numbers, ...as });
-    const { lun, isOs } = disk;
-    const isContinued = disk.attachEpoch > 0;
-    guestDisks.push({ disk: disk.disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued });
-  }
-  return { opened, guestDisks, failures };
+  if (limits.signal.aborted) throw new Interrupted('stopped while working on disks');
+  if (failures.length === 0) return answers.flat();
+  // A replica that was paused is refused what the machine's new owner may have been granted.
+  if (!parts.isOurs(vm)) throw new Interrupted(elsewhere);
+  const order = disks.map(({ disk }) => disk);
+  throw new DisksFailed(failures.toSorted((a, b) => order.indexOf(a.disk) - order.indexOf(b.disk)));
 };
 
 const elsewhere = 'another replica works on the machine by now';
 
 /**
- * Opens a disk that nobody has opened since the open of that number, or since the newest that is found. So a request of
- * work that was given up, which may arrive at any time, never takes the disk from an open that came after it. Nor does a
- * replica that stood still and finds it opened since: that open is of whoever has the machine by now.
+ * Opens a disk, unless it was opened since the open of that number or since the newest open found. So a request of work that
+ * was given up, which may arrive at any time, never takes the disk from a later open. Nor does a replica that was paused: a
+ * newer open belongs to the machine's new owner.
  */
 const openAfter = async (
   { disks, isOurs }: Pick<ProcessParts, 'disks' | 'isOurs'>,
@@ -105,12 +122,3 @@ const openAfter = async (
     }
   }
 };
-
-/**
- * The failure that counts: the first by the order of the disks, a definite one before one that ran out of time, a lost
- * key before anything else.
- */
-export const worstOf = (failures: OpenOutcome['failures']): OpenOutcome['failures'][number] | undefined =>
-  failures.find(({ loss }) => loss !== undefined) ??
-  failures.find(({ error }) => error instanceof Error && error.name === 'Rejection') ??
-  failures[0];

@@ -3,8 +3,8 @@ import { test } from 'node:test';
 import type { OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import { type Category, category, type EventStore, memoryStore, Rejection } from '@interlock/event-store';
 import { logger, systemClock, systemRandom } from '@interlock/runtime';
-import type { Driver } from '../guests/driver.ts';
 import { idleDriver } from '../guests/idle-driver.ts';
+import type { VmHost } from '../guests/vm-host.ts';
 import { openLosses } from '../losses/losses.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
@@ -12,7 +12,8 @@ import { diskKeyChanged, startFailed } from '../vm/progress.ts';
 import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, setOf, stopped, version1, version2, vm, work } from '../vm/test-machine.ts';
 import type { Disks } from './disks.ts';
-import { starting } from './starting.ts';
+import { nextRun } from './process.ts';
+import { startMachine } from './starting.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -22,7 +23,7 @@ const loss = lossOf('des', 9);
 type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
 
 /** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */
-const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
+const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: (readonly string[])[] = [];
   const measured: string[] = [];
@@ -56,9 +57,11 @@ const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
     guestStopTimeoutMs: 0,
   };
   commits.length = 0;
-  const context = { signal: new AbortController().signal, settled: async () => {}, loaded };
+  const context = { signal: new AbortController().signal, settled: async () => {} };
   let failure: unknown;
-  const known = await starting(parts)(vm, { ...state, work: state.power.work }, context).catch((error: unknown) => {
+  const run = nextRun(startMachine, parts, loaded);
+  assert.ok(run);
+  const known = await run.carryOut(context).catch((error: unknown) => {
     failure = error;
     return undefined;
   });
@@ -67,7 +70,7 @@ const start = async (driver: Driver, meanwhile: Meanwhile, isOurs = true) => {
   return { commits, measured, known, failure, opens, after, power };
 };
 
-const withGuests: Driver = { ...idleDriver(), hasGuests: true };
+const withGuests: VmHost = { ...idleDriver(), hasGuests: true };
 const lost = (losses: ReturnType<typeof openLosses>) => losses.remember(loss, cause);
 
 test('VM-11: a machine with a guest runs once that is up; without one, as soon as its disks are open', async () => {
@@ -137,7 +140,7 @@ test('VM-40: no guest is left of a start that another replica reported as failed
   const guests: string[] = [];
   let vms: Category<Vm, VmEvent> | undefined;
   const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
-  const driver: Driver = {
+  const driver: VmHost = {
     ...withGuests,
     async start(name) {
       await vms?.transact(vm, startFailed(at, 'op', failure, []), cause);

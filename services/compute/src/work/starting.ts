@@ -1,64 +1,77 @@
-import type { Loaded } from '@interlock/event-store';
-import type { KeyLoss } from '../vm/machine.ts';
 import { disksOpened, guestStarted, runsWithoutGuest, startFailed } from '../vm/progress.ts';
-import { isOff, type Vm } from '../vm/state.ts';
+import { isOff } from '../vm/state.ts';
 import { Interrupted, orInterrupted } from './disks.ts';
-import { failureOf } from './failures.ts';
-import { openAll, worstOf } from './opening.ts';
-import { type Busy, causeOf, isStillAt, type ProcessParts, type Step, stopIfLossMissed } from './step.ts';
+import { DisksFailed, failureOf } from './failures.ts';
+import { stopIfLossMissed } from './missed-losses.ts';
+import { openAll } from './opening.ts';
+import { type Busy, type Ended, inPower, isStillAt, type Process, type Run } from './process.ts';
 
 /**
- * Starts a machine: opens every disk, then the guest. Anything definite in the way ends it as it was before, FAILED, with
- * every disk in the way named (VM-06, VM-47).
+ * Starts a machine: opens every disk, then the guest. A definite refusal leaves it as it was before, FAILED, and names every
+ * disk that blocks the start (VM-06, VM-47).
  */
-export const starting =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, machine, { signal, settled, loaded }) => {
-    const { vms, driver, clock } = parts;
-    const { work } = machine;
-    const cause = causeOf(work);
-    await settled();
-    // A guest can only be left from a start that a crash cut off; the tokens it has end with the opens below.
-    await driver.stop(vm, { graceMs: 0 });
+export const startMachine: Process<Busy> = {
+  name: 'start',
+  appliesTo: inPower('starting'),
+  steps: [
+    {
+      // Only a start that a crash interrupted leaves a guest. The opens below end the tokens it has.
+      name: 'end the guest of an interrupted start',
+      async effect({ parts, vm }) {
+        await parts.driver.stop(vm, { graceMs: 0 });
+      },
+    },
+    {
+      name: 'open the disks',
+      async effect(run) {
+        const { parts, state, signal } = run;
+        const disks = state.disks.filter(({ phase }) => phase === 'attached');
+        run.opening = await openAll(run, disks, { signal, untilMs: state.power.since + parts.startTimeoutMs });
+      },
+    },
+    { name: 'store the opens', effect: storeOpens },
+    { name: 'start the guest', effect: startGuest },
+  ],
+  success: { event: 'VmStarted', decide: ({ parts, state }) => guestStarted(parts.clock.now(), state.work.id) },
+  failure: {
+    event: 'VmStartFailed',
+    decide({ parts, vm, state: { work } }, error) {
+      const at = parts.clock.now();
+      const blocked = error instanceof DisksFailed ? error.failures.flatMap(({ loss }) => loss ?? []) : [];
+      return startFailed(at, work.id, failureOf(error, work, vm, at), blocked);
+    },
+  },
+  async afterwards({ parts, vm }, stored) {
+    // Another replica reported that the start failed: no process looks for the guest of a machine that is off.
+    if (stored.state.status !== 'active' || isOff(stored.state)) await parts.driver.stop(vm, { graceMs: 0 });
+    return stored;
+  },
+};
 
-    const fail = (error: unknown, loss: KeyLoss | undefined, blocked: readonly KeyLoss[]): Promise<Loaded<Vm>> => {
-      const at = clock.now();
-      return vms.transact(vm, startFailed(at, work.id, failureOf(error, loss, work, vm, at), blocked), cause);
-    };
+/** Stores the opens. Without guests the machine runs in the same commit. */
+async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
+  const { parts, vm, state, cause, loaded, opening } = run;
+  const { driver, clock } = parts;
+  const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
+  const stored = await parts.vms.transact(vm, report(clock.now(), state.work.id, opening?.opened ?? []), cause, {
+    known: loaded,
+  });
+  const isOn = driver.hasGuests ? isStillAt(stored.state, state.work) : stored.events.length > 0;
+  if (!isOn || (await stopIfLossMissed(run, stored))) return { ended: undefined };
+  run.loaded = stored;
+  return driver.hasGuests ? undefined : { ended: stored };
+}
 
-    const wanted = machine.disks.filter(({ phase }) => phase === 'attached');
-    const untilMs = machine.power.since + parts.startTimeoutMs;
-    const outcome = await openAll(parts, vm, work, wanted, { signal, untilMs });
-    const { opened, guestDisks, failures } = outcome;
-    const worst = worstOf(failures);
-    if (worst)
-      return fail(
-        worst.error,
-        worst.loss,
-        failures.flatMap(({ loss }) => loss ?? []),
-      );
-
-    const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
-    const withDisks = await vms.transact(vm, report(clock.now(), work.id, opened), cause, { known: loaded });
-    const isOn = driver.hasGuests ? isStillAt(withDisks.state, work) : withDisks.events.length > 0;
-    if (!isOn || (await stopIfLossMissed(parts, withDisks, outcome))) return undefined;
-    if (!driver.hasGuests) return withDisks;
-    if (signal.aborted) throw new Interrupted('stopped before the guest was started');
-    try {
-      await orInterrupted(
-        driver.start(vm, { machineId: machine.uniqueId, disks: guestDisks, workload: machine.wish.workload }),
-        signal,
-      );
-    } catch (error) {
-      if (error instanceof Interrupted) throw error;
-      parts.log.warn('guest did not start', { vm, error });
-      await driver.stop(vm, { graceMs: 0 });
-      return fail(error, undefined, []);
-    }
-    const started = await vms.transact(vm, guestStarted(clock.now(), work.id), cause, { known: withDisks });
-    // Another replica had reported that it cannot be started: nobody would look for a guest of a machine that is off.
-    if (isGuestUnwanted(started.state)) await driver.stop(vm, { graceMs: 0 });
-    return started;
-  };
-
-const isGuestUnwanted = (vm: Vm): boolean => vm.status !== 'active' || isOff(vm);
+async function startGuest({ parts, vm, state, signal, opening }: Run<Busy>): Promise<undefined> {
+  if (signal.aborted) throw new Interrupted('stopped before the guest was started');
+  const { uniqueId: machineId, wish } = state;
+  const plan = { machineId, disks: opening?.guestDisks ?? [], workload: wish.workload };
+  try {
+    await orInterrupted(parts.driver.start(vm, plan), signal);
+  } catch (error) {
+    if (error instanceof Interrupted) throw error;
+    parts.log.warn('guest did not start', { vm, error });
+    await parts.driver.stop(vm, { graceMs: 0 });
+    throw error;
+  }
+}

@@ -1,73 +1,130 @@
+import { isToBeClosed } from '../vm/decider.ts';
 import type { VmDisk, Work } from '../vm/machine.ts';
 import { deallocated, deleted, guestStopped } from '../vm/progress.ts';
-import { closeAll, deleteThat, detachOne, evenIfRefused, lookUp } from './closing.ts';
+import type { Machine } from '../vm/state.ts';
+import { closeAll, closeMachines, deleteThat, detachOne, evenIfRefused, lookUp } from './closing.ts';
 import { type Patience, TimedOut } from './disks.ts';
-import { type Busy, causeOf, type ProcessParts, type Step } from './step.ts';
+import { atWork, type Busy, inPower, type Process, type Run, type Step } from './process.ts';
 
-/**
- * Stops a machine. Its guest first and at once, whatever an interrupted start is still waiting for; the machine is off
- * when its guest is, so a disk service that does not answer keeps no machine running (VM-40, VM-42, VM-45).
- */
-export const stopping =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work, disks, power }, { signal, settled }) => {
-    const { vms, driver, clock, guestStopTimeoutMs, startTimeoutMs } = parts;
-    await driver.stop(vm, { graceMs: work.isHard ? 0 : guestStopTimeoutMs });
-    if (work.kind === 'restart') {
-      await settled();
-      try {
-        const untilMs = power.since + startTimeoutMs;
-        await closeAll(parts, [{ vm, disks, isDeallocated: false }], work, { signal, untilMs });
-      } catch (error) {
-        // An open ends the one before: what could not be closed in time does no harm.
-        if (!(error instanceof TimedOut)) throw error;
-      }
-    }
-    const after = await vms.transact(vm, guestStopped(clock.now(), work.id), causeOf(work));
-    parts.measureStops(after.events);
-    return after;
-  };
+/** The guest ends first and at once, whatever an interrupted start still waits for (VM-45). */
+const stopGuest: Step<Busy> = {
+  name: 'stop the guest',
+  isUrgent: true,
+  async effect({ parts, vm, state: { work } }) {
+    await parts.driver.stop(vm, { graceMs: work.isHard === true ? 0 : parts.guestStopTimeoutMs });
+  },
+};
+
+const guestStoppedOutcome = {
+  decide: ({ parts, state }: Run<Busy>) => guestStopped(parts.clock.now(), state.work.id),
+};
+
+/** Stops a machine. It is off once its guest is, so an unreachable disk service keeps no machine running (VM-40, VM-42). */
+export const stopMachine: Process<Busy> = {
+  name: 'stop',
+  appliesTo: inPower('stopping', ({ kind }) => kind !== 'restart'),
+  steps: [stopGuest],
+  success: { event: 'VmStopped', ...guestStoppedOutcome },
+  async afterwards({ parts }, stored) {
+    parts.measureStops(stored.events);
+    return stored;
+  },
+};
+
+/** The first half of a restart: what follows is a start (VM-14). */
+export const stopForRestart: Process<Busy> = {
+  name: 'stop for a restart',
+  appliesTo: inPower('stopping', ({ kind }) => kind === 'restart'),
+  steps: [
+    stopGuest,
+    {
+      name: 'close the disks',
+      async effect({ parts, vm, state: { disks, work, power }, signal }) {
+        const patience = { signal, untilMs: power.since + parts.startTimeoutMs };
+        try {
+          await closeAll(parts, [{ vm, disks, isDeallocated: false }], work, patience);
+        } catch (error) {
+          // The next open ends the one before, so the restart continues without this close.
+          if (!(error instanceof TimedOut)) throw error;
+        }
+      },
+    },
+  ],
+  success: { event: 'VmStarting', ...guestStoppedOutcome },
+};
 
 /** Gives the host of a machine back: its guest ends, its disks become RESERVED (VM-13). */
-export const deallocating =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work, disks }, { signal, settled }) => {
-    await parts.driver.stop(vm, { graceMs: parts.guestStopTimeoutMs });
-    await settled();
-    await closeAll(parts, [{ vm, disks, isDeallocated: true }], work, { signal });
-    return parts.vms.transact(vm, deallocated(parts.clock.now(), work.id), causeOf(work));
-  };
+export const deallocateMachine: Process<Busy> = {
+  name: 'deallocate',
+  appliesTo: inPower('deallocating'),
+  steps: [
+    stopGuest,
+    {
+      name: 'close the disks',
+      async effect({ parts, vm, state: { disks, work }, signal }) {
+        await closeAll(parts, [{ vm, disks, isDeallocated: true }], work, { signal });
+      },
+    },
+  ],
+  success: { event: 'VmDeallocated', decide: ({ parts, state }) => deallocated(parts.clock.now(), state.work.id) },
+};
 
 /** Deletes a machine: its guest ends, its disks are freed, and those that go with it are deleted (VM-17, CMK-131). */
-export const deleting =
-  (parts: ProcessParts): Step<Busy> =>
-  async (vm, { work, disks: all }, { signal, settled }) => {
-    const { driver, vms, clock, log } = parts;
-    await driver.stop(vm, { graceMs: parts.guestStopTimeoutMs });
-    await settled();
-    const patience = { signal };
-    await Promise.all(
-      all.map(async (one) => {
-        const { disk, deleteWithVm, attachRequest } = one;
-        const own = deleteWithVm ? await idOfOwn(parts, vm, one, work, patience) : undefined;
-        await detachOne(parts, vm, disk, work, patience, attachRequest);
-        if (own === undefined) return;
-        await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
-          log.warn('disk was not deleted with its machine', { vm, disk, error }),
-        );
-      }),
-    );
-    await driver.forget(vm);
-    return vms.transact(vm, deleted(clock.now(), work.id), causeOf(work));
-  };
+export const deleteMachine: Process<Busy> = {
+  name: 'delete',
+  appliesTo: atWork(({ kind }) => kind === 'delete'),
+  steps: [
+    stopGuest,
+    {
+      name: 'free the disks',
+      async effect(run) {
+        await Promise.all(run.state.disks.map((disk) => freeOrDelete(run, disk)));
+      },
+    },
+    {
+      name: 'remove the folder of the guest',
+      async effect({ parts, vm }) {
+        await parts.driver.forget(vm);
+      },
+    },
+  ],
+  success: { event: 'VmDeleted', decide: ({ parts, state }) => deleted(parts.clock.now(), state.work.id) },
+};
+
+/** Closes the disks of a machine that is off, and frees what was being attached to it or detached from it. */
+export const closeDisks: Process<Machine> = {
+  name: 'close disks of virtual machine',
+  appliesTo: (vm) => (vm.status === 'active' && isToBeClosed(vm) ? vm : undefined),
+  steps: [
+    {
+      name: 'close the disks',
+      async effect({ parts, vm, state, signal, loaded: { version } }) {
+        await closeMachines(parts, [{ id: vm, state, version }], { signal });
+      },
+    },
+  ],
+  // Stored by the step, in one commit for many machines.
+  success: { event: 'DisksClosed' },
+};
+
+const freeOrDelete = async ({ parts, vm, state: { work }, signal }: Run<Busy>, one: VmDisk): Promise<void> => {
+  const { disk, deleteWithVm, attachRequest } = one;
+  const patience = { signal };
+  const own = deleteWithVm ? await idOfOwn(parts, vm, one, work, patience) : undefined;
+  await detachOne(parts, vm, disk, work, patience, attachRequest);
+  if (own === undefined) return;
+  await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
+    parts.log.warn('disk was not deleted with its machine', { vm, disk, error }),
+  );
+};
 
 /**
- * The id of a disk that goes with its machine; `undefined` once it is gone. Where it was freed before, and what followed did not come
- * to its end, its name may be somebody else's by now: then who has it does not tell whose it is, but when it was made does, and how
- * often it was opened: the clock of who made it may be behind.
+ * The unique id of a disk that is deleted with its machine; `undefined` once it is gone. If an earlier run freed it and then
+ * crashed, another disk may have its name. The holder of a free disk tells nothing, so its creation time does, and the
+ * number of its opens, because the clock of the disk service may be behind.
  */
 const idOfOwn = async (
-  { disks }: ProcessParts,
+  { disks }: Run<Busy>['parts'],
   vm: string,
   { disk: name, attachEpoch: opened }: VmDisk,
   work: Work,

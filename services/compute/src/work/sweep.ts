@@ -1,12 +1,11 @@
 import { isOutage } from '@interlock/access';
 import { type Category, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
-import type { NoteMismatches } from '../guests/content-mismatches.ts';
-import type { Driver } from '../guests/driver.ts';
-import { endOrphans } from '../guests/orphans.ts';
+import type { VmHost } from '../guests/vm-host.ts';
+import { limiter } from '../limiter.ts';
 import type { Closings } from '../losses/closings.ts';
 import type { KeyReturns } from '../losses/key-returns.ts';
-import { type KeyStops, keyStopWork } from '../losses/key-stops.ts';
+import type { KeyStops } from '../losses/key-stops.ts';
 import { type LostDisks, reasonOf } from '../losses/lost-disks.ts';
 import type { nextStarts } from '../losses/next-starts.ts';
 import { isToBeClosed } from '../vm/decider.ts';
@@ -14,8 +13,11 @@ import type { VmEvent } from '../vm/events.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import { guestEnded } from '../vm/progress.ts';
 import { isOnOrStarting, type Machine, type Vm } from '../vm/state.ts';
-import { type Disks, Interrupted, limiter, orInterrupted, TimedOut } from './disks.ts';
+import { keyStopWork, ownCause } from './causes.ts';
+import type { NoteMismatches } from './content-mismatches.ts';
+import { type Disks, Interrupted, orInterrupted, TimedOut } from './disks.ts';
 import type { Engine } from './engine.ts';
+import { endOrphans } from './orphans.ts';
 
 /** Machines held in memory at once. */
 const pageSize = 1_000;
@@ -43,7 +45,7 @@ export const sweeper = (parts: {
   readonly stops: Pick<KeyStops, 'explain'>;
   readonly returns: KeyReturns;
   readonly nextStarts: ReturnType<typeof nextStarts>;
-  readonly driver: Driver;
+  readonly driver: VmHost;
   readonly noteMismatches: NoteMismatches;
   readonly engine: Pick<Engine, 'kick' | 'hasRoom' | 'isOurs' | 'onServed'>;
   readonly closing: Pick<Closings, 'everywhere'>;
@@ -55,15 +57,11 @@ export const sweeper = (parts: {
   const { vms, disks, lost, stops, returns, driver, noteMismatches, engine, closing, clock, random, log, intervalMs } =
     parts;
   const turns = limiter(questionsMax);
-  const ownCause = () => {
-    const id = random.uuid();
-    return { correlationId: id, causationId: id, caller: 'system:compute' };
-  };
 
   /** Stops a machine whose guest is gone: nobody can tell what became of its writes, so nobody starts it again but its user. */
   const endedInside = async (vm: string, { startedAt }: Machine): Promise<void> => {
     if (!engine.isOurs(vm) || (await driver.isRunning(vm))) return;
-    const cause = ownCause();
+    const cause = ownCause(random);
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
     const end = await driver.endOf(vm);
     const { events } = await vms.transact(vm, guestEnded(work, startedAt, end), cause);
@@ -73,7 +71,7 @@ export const sweeper = (parts: {
   /** Looks at the guest of one machine of many: what is wrong with it keeps the sweep from nothing else. */
   const lookIn = async (vm: string, machine: Machine): Promise<void> => {
     try {
-      if (engine.isOurs(vm)) await noteMismatches(vm, machine, ownCause());
+      if (engine.isOurs(vm)) await noteMismatches(vm, machine, ownCause(random));
       if (machine.power.state === 'running') await endedInside(vm, machine);
     } catch (error) {
       if (error instanceof StoreUnavailable) throw error;
@@ -124,8 +122,8 @@ export const sweeper = (parts: {
       const reason = reasonOf(found);
       if (reason !== undefined && isOutage(reason)) return;
       const since = found.unavailableSince?.getTime() ?? clock.now();
-      if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages' }, ownCause());
-      else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, ownCause());
+      if (reason === undefined) await returns.returned({ set, keyVersion, ends: 'outages' }, ownCause(random));
+      else await stops.explain({ reason, set, keyVersion, since, traceId: '', accessEpoch: 0 }, ownCause(random));
     } catch (error) {
       if (!(error instanceof Rejection && error.code === 'NOT_FOUND')) throw error;
     }
@@ -138,7 +136,7 @@ export const sweeper = (parts: {
     do {
       const page = await vms.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
       await lookAt(page.items, questions);
-      await parts.nextStarts(page.items, ownCause());
+      await parts.nextStarts(page.items, ownCause(random));
       after = page.next;
     } while (after !== undefined && !signal.aborted);
     return questions;
@@ -171,7 +169,7 @@ export const sweeper = (parts: {
     while (!signal.aborted) {
       wake = new AbortController();
       try {
-        if (driver.hasGuests) await endOrphans({ vms, driver, log, isOurs: engine.isOurs });
+        if (driver.hasGuests) await endOrphans({ vms, driver, log, isOurs: (vm) => engine.isOurs(vm) });
         const questions = await look(signal);
         asking ??= ask(questions, signal).finally(() => {
           asking = undefined;

@@ -1,10 +1,10 @@
 import { type Category, StoreUnavailable } from '@interlock/event-store';
 import type { Seams } from '@interlock/host';
 import type { Clock, Logger } from '@interlock/runtime';
+import type { RunningGuest, VmHost } from '../guests/vm-host.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { isOff, type Vm } from '../vm/state.ts';
-import type { Driver, RunningGuest } from './driver.ts';
 
 /**
  * Ends guests whose machine is off by its record: left over from a host that took them for gone, or unknown to a store that
@@ -14,7 +14,7 @@ import type { Driver, RunningGuest } from './driver.ts';
  */
 export const endOrphans = async (parts: {
   readonly vms: Pick<Category<Vm, VmEvent>, 'load'>;
-  readonly driver: Pick<Driver, 'runningGuests'>;
+  readonly driver: Pick<VmHost, 'runningGuests'>;
   readonly log: Logger;
   readonly isOurs: (vm: string) => boolean;
 }): Promise<void> => {
@@ -33,7 +33,7 @@ export const endOrphans = async (parts: {
 };
 
 /** The guests that run. A folder that cannot be read keeps the caller from nothing else. */
-const listed = async (driver: Pick<Driver, 'runningGuests'>, log: Logger): Promise<readonly RunningGuest[]> => {
+const listed = async (driver: Pick<VmHost, 'runningGuests'>, log: Logger): Promise<readonly RunningGuest[]> => {
   try {
     return await driver.runningGuests();
   } catch (error) {
@@ -51,7 +51,7 @@ export const endOrphansUntil = async (
   signal: AbortSignal,
   parts: {
     readonly openCategory: Seams<unknown>['openCategory'];
-    readonly driver: Driver;
+    readonly driver: VmHost;
     readonly clock: Clock;
     readonly log: Logger;
     readonly intervalMs: number;

@@ -1,10 +1,10 @@
 import type { Category, Cause } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { Meter } from '@opentelemetry/api';
+import type { VmHost } from '../guests/vm-host.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { mismatchesFound } from '../vm/progress.ts';
 import type { Machine, Vm } from '../vm/state.ts';
-import type { Driver } from './driver.ts';
 
 /** Looks at what the guest of a machine counted, and records reads that returned other bytes than were written. */
 export type NoteMismatches = (vm: string, machine: Machine, cause: Cause) => Promise<void>;
@@ -12,7 +12,7 @@ export type NoteMismatches = (vm: string, machine: Machine, cause: Cause) => Pro
 /** Opens it. The counter `interlock.vm.content_mismatch` rises by each such read once it is recorded. */
 export const openNoteMismatches = (parts: {
   readonly vms: Pick<Category<Vm, VmEvent>, 'transact'>;
-  readonly driver: Pick<Driver, 'ioOf'>;
+  readonly driver: Pick<VmHost, 'ioOf'>;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;

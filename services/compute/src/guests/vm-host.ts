@@ -1,4 +1,21 @@
-import type { ContentMismatch, Workload } from '../vm/machine.ts';
+import type { Instant } from '@interlock/runtime';
+
+/** What the guest does with its disks. */
+export interface Workload {
+  readonly kind: 'IDLE' | 'WRITE_AND_VERIFY';
+  readonly ioPerSecond: number;
+  readonly ioSizeBytes: number;
+}
+
+/** A read returned other bytes than the machine has written there. */
+export interface ContentMismatch {
+  /** Full name. */
+  readonly disk: string;
+  /** In bytes. */
+  readonly offset: number;
+  readonly length: number;
+  readonly at: Instant;
+}
 
 /** A disk as a guest reaches it. */
 export interface GuestDisk {
@@ -55,7 +72,7 @@ export interface RunningGuest {
 }
 
 /** Runs guests. Calls for one machine may overlap: a stop ends a start that is under way. */
-export interface Driver {
+export interface VmHost {
   /** False: there is nothing to shut down, so a machine is off as soon as that is decided. */
   readonly hasGuests: boolean;
   /** Resolves once the guest runs. @throws Error when it does not come up, or is stopped meanwhile */
