@@ -41,7 +41,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   const scheduled: string[] = [];
   const sets: typeof parts.sets = {
     ...parts.sets,
-    // As it is when somebody else changes them before each commit.
+    // As if others changed them before each commit.
     async transactMany(streams, decide, cause, options = {}) {
       const idOf = (stream: (typeof streams)[number]) => (typeof stream === 'string' ? stream : stream.id);
       const [lost = [], won = []] = [true, false].map((is) => streams.filter((one) => beaten.has(idOf(one)) === is));
@@ -64,7 +64,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
       traceparent: `00-${traceId}-${'b'.repeat(16)}-01`,
     });
     const handler = handlers.keyVault[type] ?? handlers.identity[type];
-    assert.ok(handler, `${type} is heard`);
+    assert.ok(handler, `${type} is consumed`);
     await handler(fact, { cause: testCause, signal: new AbortController().signal });
   };
   return {
@@ -94,7 +94,7 @@ const identityDeleted = {
   value: { principal, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', owner: setName, deleteTime: lostTime },
 } as const;
 
-test('a set that others keep changing keeps no other from being scheduled to, and the fact is heard again', async () => {
+test('a set that others keep changing delays no other set, and the fact is consumed again', async () => {
   const beaten = new Set<string>();
   const { parts, scheduled, tellVault } = await world(beaten);
   const value = { vault, accessEpoch: 101 } as const;
@@ -118,7 +118,7 @@ test('CMK-112: disabling a version takes it from the sets that have it, with its
   assert.equal(await accessIn(parts, otherSet, '3'), undefined);
   const { length } = await parts.history();
   await tellVault({ $case: 'keyVersionDisabled', value }, true);
-  assert.equal((await parts.history()).length, length, 'told twice, lost once');
+  assert.equal((await parts.history()).length, length, 'consumed twice, lost once');
 });
 
 test('G3: the epoch of a loss is the position of its fact, which the vault confirms, whatever the fact claims', async () => {
@@ -178,7 +178,7 @@ test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates
   assert.equal(await accessIn(parts, otherSet, '3'), undefined, 'the identity of another set is another');
 });
 
-test('what may give or take is asked about, for the sets it reaches and no others', async () => {
+test('a fact that may give or remove access is checked, for the sets that it reaches only', async () => {
   const keyVersion = versionOf('1');
   const ofKey = { vault, key, accessEpoch: 101 };
   const grants = { vault, key: '', principal, removed: true, accessEpoch: 101 };
@@ -232,7 +232,7 @@ test('an outage of those who answer leaves the question open and holds up no los
   assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'available', epoch: 103, since: 1_000 });
 });
 
-test('an answer from before the question is none', async () => {
+test('a response from before the question decides nothing', async () => {
   const { parts, tellVault } = await world();
   await tellVault({ $case: 'accessPolicyRemoved', value: { vault, principal, accessEpoch: 101 } });
   parts.neighbours.epoch = 50;
@@ -251,7 +251,7 @@ test('CMK-105: an answer that the identity is deleted is final, as the fact of i
   assert.deepEqual(access?.state === 'lost' && [access.reason, access.epoch], ['IDENTITY_DELETED', FINAL_EPOCH]);
 });
 
-test('G10, CMK-108: a purge is shown also where the identity ended before it; told twice it is shown once', async () => {
+test('G10, CMK-108: a purge is shown also after the identity was deleted, and once if consumed twice', async () => {
   const { parts, tellVault, tellIdentity } = await world();
   await tellVault({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime: undefined, accessEpoch: 101 } });
   await tellIdentity(identityDeleted);
@@ -267,7 +267,7 @@ test('G10, CMK-108: a purge is shown also where the identity ended before it; to
   assert.equal((await parts.history()).length, length);
 });
 
-test('G10: another loss after the end of the identity is asked about: the reason shown may be over with it', async () => {
+test('G10: another loss after the identity was deleted is checked: the shown reason may have ended', async () => {
   const { parts, tellVault, tellIdentity } = await world();
   const keyVersion = versionOf('2');
   parts.neighbours.epoch = 100;

@@ -36,7 +36,7 @@ test('CMK-03, CMK-05: a set without grants is created, and shows that they are m
     ['setCreated', 'setOptionsChanged', 'keyAccessLost'],
   );
   const again = await world.sets.createDiskEncryptionSet(wish);
-  assert.equal(principalOf(again), principalOf(made), 'asked twice, made once');
+  assert.equal(principalOf(again), principalOf(made), 'requested twice, created once');
 });
 
 test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks a rule is refused by name', async () => {
@@ -61,13 +61,13 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
   await refused({ diskEncryptionSetId: 'fresh' }, 'KEY_DISABLED');
 });
 
-test('REST-17: nobody makes a set in a subscription that is not there, and the vault is not asked', async () => {
+test('REST-17: a set in a missing subscription is refused before the vault is called', async () => {
   const { keyUrl } = await newKey(world, await newVault(world));
   const wish = { ...wishFor(keyUrl), parent: 'subscriptions/nowhere/resourceGroups/g' };
   await assert.rejects(world.sets.createDiskEncryptionSet(wish), { reason: 'SUBSCRIPTION_NOT_FOUND' });
 });
 
-test('CMK-105, CMK-120: disabling, deleting, withdrawing and taking operations are told at once, and what comes back is told', async () => {
+test('CMK-105, CMK-120: disabling, deleting, withdrawing and removing operations publish a loss at once, and restored access is published', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.disableKeyVersion({ name: key.name });
   const lost = await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
@@ -164,12 +164,12 @@ test('CMK-140: a region holds so many sets of a subscription and no more; lists 
 
 test('who has no role on a set neither sees nor changes it; a role opens what it says', async () => {
   const { set, key } = await readySet(world);
-  const somebody = await world.newPrincipal();
+  const user = await world.newPrincipal();
   const { name } = set;
-  const theirs = world.setsAs(somebody);
+  const theirs = world.setsAs(user);
   await assert.rejects(theirs.getDiskEncryptionSet({ name }), { reason: 'ACCESS_DENIED' });
   await assert.rejects(theirs.createDiskEncryptionSet(wishFor(key.keyUrl)), { reason: 'ACCESS_DENIED' });
-  const wish = { roleAssignmentId: randomUUID(), principal: somebody.name, role: 'roles/reader', scope: resourceGroup };
+  const wish = { roleAssignmentId: randomUUID(), principal: user.name, role: 'roles/reader', scope: resourceGroup };
   await world.identity.createRoleAssignment(wish);
   assert.equal((await theirs.getDiskEncryptionSet({ name })).name, name);
   await assert.rejects(theirs.deleteDiskEncryptionSet({ name }), { reason: 'ACCESS_DENIED' });

@@ -44,7 +44,7 @@ test('a start makes what the bootstrap names, and the next starts, also at once,
   assert.equal((await assignments.load('first')).state.status, 'assigned');
 });
 
-test('what was taken away since stays away, and keeps nobody from starting', async () => {
+test('what was removed stays removed and does not prevent a start', async () => {
   const { store, start, principals, assignments } = openWorld();
   await start();
   await assignments.transact('first', remove(1), cause);
@@ -130,11 +130,11 @@ test('a new secret is given whatever the others are: expired ones make room, and
   }
   for (const n of [10, 11]) await add(`by-hand-${n}`);
   await withSecret('third-hash');
-  assert.equal((await secretsOf()).length, 11, 'nobody’s was taken');
+  assert.equal((await secretsOf()).length, 11, 'none was removed');
   await assert.rejects(add('by-hand-12'), { reason: 'TOO_MANY_SECRETS' });
 });
 
-test('a role that somebody gave before is not given a second time, so that taking it away does take it away', async () => {
+test('a role that exists is not assigned a second time, so that one removal is enough', async () => {
   const { start, assignments, assigning } = openWorld();
   await start({ ...bootstrap, roleAssignments: [] });
   await assigning('by-hand', grant, 1, cause);

@@ -75,7 +75,7 @@ const newPrincipal = async (type: 'USER' | 'APPLICATION' = 'APPLICATION') => {
     principalId,
     tenant: 'tenants/main',
     type,
-    displayName: 'somebody',
+    displayName: 'a user',
   });
   const { secretText } = await admin().addSecret({ principal: principal.name, secretId: 'one' });
   return { principal, id: principalId, secret: secretText };
@@ -117,7 +117,7 @@ test('a wrong secret, an unknown client and an unknown audience get no token', a
   const asked = { clientId: ids.disk, clientSecret: 'disk', audience: 'interlock:key-vault' };
   await assert.rejects(admin().issueToken({ ...asked, clientSecret: 'wrong' }), { reason: 'INVALID_CLIENT' });
   await assert.rejects(admin().issueToken({ ...asked, clientId: randomUUID() }), { reason: 'INVALID_CLIENT' });
-  await assert.rejects(admin().issueToken({ ...asked, audience: 'interlock:nobody' }), { reason: 'INVALID_AUDIENCE' });
+  await assert.rejects(admin().issueToken({ ...asked, audience: 'interlock:unknown' }), { reason: 'INVALID_AUDIENCE' });
 });
 
 test('KV-74: the list of roles says what a role takes away from what it allows', async () => {
@@ -129,8 +129,8 @@ test('KV-74: the list of roles says what a role takes away from what it allows',
 });
 
 test('rotating the signing key leaves older tokens good, and the same request rotates once', async () => {
-  const somebody = await newPrincipal();
-  const client = as(somebody.id, somebody.secret);
+  const user = await newPrincipal();
+  const client = as(user.id, user.secret);
   await client.listRoles({});
   const { signingKeys } = await admin().rotateSigningKey({ requestId: 'r1' });
   assert.deepEqual(
@@ -139,17 +139,17 @@ test('rotating the signing key leaves older tokens good, and the same request ro
   );
   assert.deepEqual((await admin().rotateSigningKey({ requestId: 'r1' })).signingKeys, signingKeys);
   await client.listRoles({});
-  await as(somebody.id, somebody.secret).listRoles({});
+  await as(user.id, user.secret).listRoles({});
 });
 
 test('a deleted principal is refused at the next check, though its token has not expired', async () => {
-  const somebody = await newPrincipal();
-  const client = as(somebody.id, somebody.secret);
+  const user = await newPrincipal();
+  const client = as(user.id, user.secret);
   await assert.rejects(client.getTenant({ name: 'tenants/main' }), { reason: 'ACCESS_DENIED' });
-  const { id: clientId, secret: clientSecret } = somebody;
+  const { id: clientId, secret: clientSecret } = user;
   const { accessToken: token } = await admin().issueToken({ clientId, clientSecret, audience: 'interlock:identity' });
   await client.listRoles({}, { token });
-  await admin().deletePrincipal({ name: somebody.principal.name });
+  await admin().deletePrincipal({ name: user.principal.name });
   await assert.rejects(client.getTenant({ name: 'tenants/main' }), {
     code: 'UNAUTHENTICATED',
     reason: 'PRINCIPAL_DELETED',
@@ -157,15 +157,15 @@ test('a deleted principal is refused at the next check, though its token has not
   for (const answeredToAll of [client.listRoles({}, { token }), client.listSubscriptions({}, { token })]) {
     await assert.rejects(answeredToAll, { code: 'UNAUTHENTICATED', reason: 'PRINCIPAL_DELETED' });
   }
-  await assert.rejects(as(somebody.id, somebody.secret).listRoles({}), { reason: 'INVALID_CLIENT' });
+  await assert.rejects(as(user.id, user.secret).listRoles({}), { reason: 'INVALID_CLIENT' });
 });
 
 test('KV-73: a role counts at and under its scope, and nowhere else; removing it ends it', async () => {
-  const somebody = await newPrincipal();
+  const user = await newPrincipal();
   const roleAssignmentId = randomUUID();
   const wish = {
     roleAssignmentId,
-    principal: somebody.principal.name,
+    principal: user.principal.name,
     role: 'roles/reader',
     scope: 'subscriptions/s1/resourceGroups/g',
   };
@@ -175,7 +175,7 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
     reason: 'ROLE_ASSIGNMENT_ALREADY_EXISTS',
   });
   const permission = (scope: string) =>
-    as(ids.disk, 'disk').checkPermission({ principal: somebody.principal.name, action: 'compute/disks/read', scope });
+    as(ids.disk, 'disk').checkPermission({ principal: user.principal.name, action: 'compute/disks/read', scope });
   const check = async (scope: string) => (await permission(scope)).allowed;
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), true);
   assert.equal(await check('subscriptions/s1'), false);
@@ -220,7 +220,7 @@ test('a role given to a stranger of another tenant opens nothing', async () => {
   assert.equal((await as(ids.disk, 'disk').checkPermission(asked)).allowed, false);
 });
 
-test('KV-74: whoever may not give roles gets into nobody’s who has them, with a secret of theirs', async () => {
+test('KV-74: a principal that may not assign roles may not add secrets to one that has them', async () => {
   const [contributor, owner] = [await newPrincipal(), await newPrincipal()];
   for (const [{ principal }, role] of [
     [contributor, 'roles/contributor'],
@@ -244,7 +244,7 @@ test('the roles of a deleted principal go with it', async () => {
   });
 });
 
-test('the last owner of the platform is taken away by nothing that somebody asks for, and a second one may', async () => {
+test('the last owner of the platform cannot be removed by any request, a second one can', async () => {
   const name = `principals/${ids.administrator}`;
   const ownRole = { name: `roleAssignments/${bootstrap.roleAssignments[0]?.id}` };
   const lastOwner = {
@@ -279,7 +279,7 @@ test('the last owner of the platform is taken away by nothing that somebody asks
   assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
 });
 
-test('the principal of a service is deleted by nobody', async () => {
+test('the principal of a service cannot be deleted', async () => {
   const name = `principals/${ids.disk}`;
   await assert.rejects(admin().deletePrincipal({ name }), { reason: 'PRINCIPAL_OF_SERVICE' });
   assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');

@@ -59,7 +59,7 @@ const assertFinished = async (parts: TestSets, digit = '2'): Promise<void> => {
   assert.equal(finished.length, 1);
 };
 
-test('CMK-80, CMK-83: every disk follows, the barrier comes before the first list, and the progress is told', async () => {
+test('CMK-80, CMK-83: every disk moves, the barrier comes before the first list, and the progress is published', async () => {
   const parts = await assigned();
   assert.deepEqual((await body(parts)).previousKeys, [keyReference('1')]);
   await run(parts);
@@ -138,7 +138,7 @@ test('CMK-121: the owner’s word moves what is under a disabled key', async () 
   await assertFinished(parts);
 });
 
-test('an expired old key still unwraps, so the move needs nobody', async () => {
+test('an expired old key still unwraps, so the move needs no owner', async () => {
   const parts = await assigned();
   const old = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(old);
@@ -160,7 +160,7 @@ test('CMK-112: disks under several old keys: those that can move do, the others 
   assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [3, 2]);
 });
 
-test('CMK-112: a disk that is ahead of what is listed of it, and refused for that version, holds up nobody but itself', async () => {
+test('CMK-112: a disk that is ahead of its listed version, and refused for it, blocks only itself', async () => {
   const parts = await assigned(4);
   // A move to the third key was cut short behind its header, and that key was taken away since.
   const metadata = { key_version: versionOf('3') };
@@ -183,7 +183,7 @@ test('CMK-112: a disk that is ahead of what is listed of it, and refused for tha
   assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [4, 3]);
 });
 
-test('a damaged disk holds up nobody but itself', async () => {
+test('a damaged disk blocks only itself', async () => {
   const parts = await assigned(5);
   const damaged = parts.neighbours.stock.get('disk02');
   assert.ok(damaged);
@@ -249,7 +249,7 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
   assert.equal(calls, 6, 'five batches of the newer move, and the one refusal that ends the overtaken one');
 });
 
-/** A run in which somebody assigns a third key at the first call of that kind, and does nothing else yet; the calls from then on. */
+/** A run in which a third key is assigned at the first call of that kind. @returns the calls from then on */
 const overtakenAt = async (parts: TestSets, method: 'listEncryptedResources' | 'rewrapDeks'): Promise<string[]> => {
   parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
   const { calls } = parts.neighbours;
@@ -273,12 +273,12 @@ test('CMK-86: a move whose set has another key since does no more than the page 
   assert.deepEqual(calls, ['rewrapDeks', 'rewrapDeks'], 'both batches of the page in hand, and no list after them');
   const moved = [...parts.neighbours.stock.values()].filter(({ keyVersion }) => keyVersion === versionOf('2'));
   assert.equal(moved.length, 4);
-  assert.equal((await body(parts)).rotation?.progress.status, 'running', 'the newer move is told nothing of it');
+  assert.equal((await body(parts)).rotation?.progress.status, 'running', 'the newer move gets none of it');
   await run(parts);
   await assertFinished(parts, '3');
 });
 
-test('CMK-86: a move that was overtaken while it looked at what is left tells nothing, and moves nothing', async () => {
+test('CMK-86: a move that was overtaken while it listed what is left publishes and moves nothing', async () => {
   const parts = await assigned();
   const calls = await overtakenAt(parts, 'listEncryptedResources');
   assert.equal(calls.includes('rewrapDeks'), false);
@@ -309,7 +309,7 @@ test('CMK-88: a run that is stopped asks for nothing more once what is under way
   assert.deepEqual(calls, []);
 });
 
-test('a disk service that says of every disk that it has moved, and moves none, ends the run and is told so', async () => {
+test('a disk service that reports every disk as moved, and moves none, ends the run with an error', async () => {
   const parts = await assigned();
   const disks: TestSets['disks'] = {
     ...parts.disks,

@@ -73,7 +73,7 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   });
 });
 
-test('CMK-43: a set says that work on it goes on, and one whose creation failed is not there', () => {
+test('CMK-43: a set shows that work on it continues, and a failed creation leaves none', () => {
   const made = after(...created);
   const moving = assignKey(3, keyReference('2'), yesAt(5));
   const waiting = waitForKey(4, 2, { reason: 'KEY_DISABLED', keyVersion: versionOf('1') });
@@ -149,7 +149,7 @@ test('CMK-120: a yes gives back what was lost before it, and a yes from before t
   assert.ok(typesOf(restoreKey(4, yes(7))(lost)).includes('KeyAccessRestored'));
 });
 
-test('CMK-120: a yes to what was asked since the last one says that access is back, also where nobody told of a loss', () => {
+test('CMK-120: a grant after a question publishes restored access, also if no loss was published', () => {
   const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
   const doubted = after(...created, restoreKey(3, yes(5)), asked);
   assert.deepEqual(typesOf(restoreKey(4, yes(19))(doubted)), []);
@@ -165,7 +165,7 @@ test('a late loss is measured against the newest yes', () => {
   assert.deepEqual(loseKey(5, loss(10))(fine), []);
 });
 
-test('CMK-105: the reasons keep their order of precedence, and a purge is told before all', () => {
+test('CMK-105: the reasons keep their order of precedence, and a purge is published before all', () => {
   const reasonAfter = (...decisions: readonly Decision[]) => {
     const set = after(...created, ...decisions);
     const known = set.status === 'absent' ? undefined : set.access[versionOf('1')];
@@ -178,14 +178,14 @@ test('CMK-105: the reasons keep their order of precedence, and a purge is told b
   assert.equal(reasonAfter(loseKey(3, loss(7, 'KEY_DISABLED')), answer), 'KEY_DELETED', 'an answer knows all reasons');
 });
 
-test('CMK-05, G2: the first answer about a set is told also when it is a no', () => {
+test('CMK-05, G2: the first result about a set is published also if it is a refusal', () => {
   assert.deepEqual(typesOf(refuseKey(3, loss(7, 'ACCESS_DENIED'))(after(...created))), [
     'KeyAccessLost',
     'KeyAccessAnswered',
   ]);
 });
 
-test('CMK-104: under NEXT_START an expiry bars starts and tells nobody; every other loss is told', () => {
+test('CMK-104: under NEXT_START an expiry bars starts and is not published; every other loss is', () => {
   const lenient = [...created, changeOptions(3, { keyExpiry: 'next_start' })];
   const expired = after(...lenient, loseKey(4, loss(7, 'KEY_EXPIRED')));
   assert.deepEqual(typesOf(loseKey(4, loss(7, 'KEY_EXPIRED'))(after(...lenient))), ['KeyAccessBarred']);
@@ -197,7 +197,7 @@ test('CMK-104: under NEXT_START an expiry bars starts and tells nobody; every ot
   assert.deepEqual(deleted?.type === 'KeyAccessLost' && deleted.reason, 'KEY_DELETED');
 });
 
-test('CMK-104, G10: an expiry behind a told loss corrects its reason under its number, so that it concerns nobody who opened since', () => {
+test('CMK-104, G10: an expiry after a published loss corrects its reason under its epoch, so that later opens are not affected', () => {
   const disabled = after(
     ...created,
     changeOptions(3, { keyExpiry: 'next_start' }),
@@ -219,9 +219,9 @@ test('KV-13, G10: the same loss under a new number keeps since and trace, unless
   assert.ok(told?.type === 'KeyAccessLost');
   assert.deepEqual([told.epoch, told.since, told.traceId], [9, 5, 'a'.repeat(32)]);
   const asked = questionKey(versionOf('1'), { epoch: 8, since: 6, traceId: '' })(set).reduce(evolve, set);
-  const [anew] = loseKey(8, again)(asked);
-  assert.ok(anew?.type === 'KeyAccessLost');
-  assert.deepEqual([anew.epoch, anew.since, anew.traceId], [9, 8, 'b'.repeat(32)]);
+  const [repeated] = loseKey(8, again)(asked);
+  assert.ok(repeated?.type === 'KeyAccessLost');
+  assert.deepEqual([repeated.epoch, repeated.since, repeated.traceId], [9, 8, 'b'.repeat(32)]);
   const [other] = loseKey(8, { ...again, reason: 'KEY_DISABLED' })(set);
   assert.ok(other?.type === 'KeyAccessLost');
   assert.deepEqual([other.reason, other.since, other.traceId], ['KEY_DISABLED', 8, 'b'.repeat(32)]);
@@ -241,7 +241,7 @@ test('G10: a reason that is over is corrected by a refusal of the same number, o
   assert.deepEqual(refuseKey(7, loss(9, 'KEY_EXPIRED'))([told, ...rest].reduce(evolve, lost)), []);
 });
 
-test('G10: an answer from before a loss that was heard meanwhile leaves the question open; the next one names the reason in force', () => {
+test('G10: a response from before a loss that was consumed meanwhile leaves the question open; the next one names the reason in force', () => {
   // Disabled at 7, enabled again at 8, expired at 9: asked because of 8, the vault decided before 9.
   const lost = after(
     ...created,
@@ -257,7 +257,7 @@ test('G10: an answer from before a loss that was heard meanwhile leaves the ques
   assert.deepEqual(typesOf(restoreKey(8, yes(11))(lost)), ['KeyAccessRestored', 'KeyAccessAnswered']);
 });
 
-test('CMK-104: once an expiry is to stop machines, one that only barred starts is told, once', () => {
+test('CMK-104: once an expiry is to stop machines, one that only barred starts is published, once', () => {
   const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const stricter = changeOptions(5, { keyExpiry: 'stop' });
   assert.deepEqual(typesOf(stricter(barred)), ['SetOptionsChanged', 'KeyAccessLost']);
@@ -276,7 +276,7 @@ test('an update changes what it names and nothing else', () => {
   assert.deepEqual(one.options, { keyExpiry: 'stop', autoRestart: true, autoKeyRotation: true });
 });
 
-test('a deleted identity is final: no later yes and no later question brings it back', () => {
+test('a deleted identity is final: no later grant and no later question restores access', () => {
   const gone = after(...created, loseKey(3, loss(FINAL_EPOCH, 'IDENTITY_DELETED')));
   assert.deepEqual(
     restoreKey(4, yes(1_000_000))(gone).filter(({ type }) => type === 'KeyAccessRestored'),
@@ -431,7 +431,7 @@ const anyHistory = fc
   .array(anyDecision, { maxLength: 25 })
   .map((decisions) => decisions.reduce((set, decide) => attempt(decide, set).reduce(evolve, set), initial));
 
-test('from any history: asked twice, decided once', () => {
+test('from any history: a repeated command has no effect', () => {
   fc.assert(
     fc.property(anyHistory, anyDecision, (set, decide) => {
       const decided = attempt(decide, set);
@@ -454,7 +454,7 @@ test('from any history: the state survives JSON, is listed without failing, and 
   );
 });
 
-test('CMK-32 from any history: the encryption type of a set is fixed; with another it is another wish', () => {
+test('CMK-32 from any history: the encryption type of a set is fixed; another one is another request', () => {
   const double = { ...founding, encryptionType: 'platform_and_customer_keys' } as const;
   const made = after(create(1, double, keyReference('1')), completeCreation(2));
   assert.throws(() => create(9, founding, keyReference('1'))(made), {

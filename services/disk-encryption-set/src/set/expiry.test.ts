@@ -25,7 +25,7 @@ const expiredBehindQuestion = async (): Promise<TestSets> => {
   return parts;
 };
 
-test('G3: an expiry that is noted before a told loss is answered concerns nobody who opened in between', async () => {
+test('G3: an expiry noted before a published loss is checked does not affect opens in between', async () => {
   const parts = await expiredBehindQuestion();
   const [told, answer] = refuseKey(7, lossAt(9, 'KEY_EXPIRED'))(await parts.state());
   assert.ok(told?.type === 'KeyAccessLost');
@@ -35,7 +35,7 @@ test('G3: an expiry that is noted before a told loss is answered concerns nobody
   assert.deepEqual(loseKey(8, lossAt(9, 'KEY_EXPIRED'))(await parts.state()), [], 'the expiry itself is known');
 });
 
-test('CMK-104: once an expiry is to stop machines, it is told under its own number, whatever was told before', async () => {
+test('CMK-104: once an expiry is to stop machines, it is published under its own epoch, whatever was published before', async () => {
   const parts = await expiredBehindQuestion();
   await parts.decide(refuseKey(7, lossAt(9, 'KEY_EXPIRED')));
   const stricter = changeOptions(8, { keyExpiry: 'stop' });

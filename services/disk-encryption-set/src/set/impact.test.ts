@@ -140,7 +140,7 @@ test('a fleet is read page by page, whatever the size of the pages, each line on
     assert.deepEqual(await preview(parts, event, pageSize), whole, `${pageSize}`);
 });
 
-test('a page token of somebody else is refused', () => {
+test('a foreign page token is refused', () => {
   for (const text of ['', 'machines', 'elsewhere\na\nb', 'done\na\nb\nc']) {
     assert.throws(() => placeOf(text), { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID' }, text);
   }

@@ -24,7 +24,7 @@ after(() => world?.close());
 const optionsTold = async (set: string) =>
   (await toldOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
 
-test('CMK-104, CMK-125: a set has its options from the beginning and tells them, and a repeat is recognised by them', async () => {
+test('CMK-104, CMK-125: a set has its options from the start and publishes them, and they identify a repeat', async () => {
   const vault = await newVault(world);
   const key = await newKey(world, vault);
   const wish = {
@@ -43,13 +43,13 @@ test('CMK-104, CMK-125: a set has its options from the beginning and tells them,
   });
 });
 
-test('an update changes what it names, tells it once, and holds the etag', async () => {
+test('an update changes what it names, is published once, and checks the etag', async () => {
   const { set } = await readySet(world);
   const { name } = set;
   const updated = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
   assert.deepEqual([updated.autoRestart, updated.keyExpiry], [true, 'STOP']);
   const again = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
-  assert.equal(again.etag, updated.etag, 'asked twice, decided once');
+  assert.equal(again.etag, updated.etag, 'requested twice, decided once');
   assert.equal((await optionsTold(name)).length, 2);
   await assert.rejects(world.sets.updateDiskEncryptionSet({ name, autoRestart: false, etag: '1' }), {
     code: 'ABORTED',
@@ -72,12 +72,12 @@ test('bad options are refused, each with its own reason, and nothing changes', a
   assert.equal((await world.sets.getDiskEncryptionSet({ name })).etag, etag);
 });
 
-test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one needs its grants anew, then all is back', async () => {
+test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one needs grants, then access is restored', async () => {
   const { set, vault, key } = await readySet(world);
   const { name } = set;
   const disk = await newDisk(world, set);
   const cut = await world.sets.updateDiskEncryptionSet({ name, identityType: 'NONE' });
-  assert.ok(isLost(key.name, 'IDENTITY_DELETED')(cut), 'told with the commit that takes the identity');
+  assert.ok(isLost(key.name, 'IDENTITY_DELETED')(cut), 'published with the commit that removes the identity');
   assert.deepEqual([cut.identity?.type, cut.identity?.principal], ['NONE', '']);
   await assert.rejects(world.sets.assignKey({ name, keyUrl: (await newKey(world, vault)).keyUrl }), {
     reason: 'IDENTITY_DELETED',

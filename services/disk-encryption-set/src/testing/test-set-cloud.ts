@@ -29,7 +29,7 @@ export const resourceGroup = 'subscriptions/s1/resourceGroups/g';
 /** Sets of one region in this cloud. */
 export const setsPerRegionMax = 30;
 
-interface Somebody {
+interface TestPrincipal {
   readonly id: string;
   readonly name: string;
   readonly secret: string;
@@ -39,12 +39,12 @@ interface Somebody {
 export interface SetCloud {
   readonly store: EventStore;
   readonly disks: VaultDisks;
-  readonly administrator: Somebody;
+  readonly administrator: TestPrincipal;
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
   readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
-  setsAs(somebody: Somebody): RpcClient<typeof DiskEncryptionSetServiceDefinition>;
-  newPrincipal(): Promise<Somebody>;
+  setsAs(user: TestPrincipal): RpcClient<typeof DiskEncryptionSetServiceDefinition>;
+  newPrincipal(): Promise<TestPrincipal>;
   restart(service: Workload): Promise<void>;
   /** Follows a set until it is as wanted. @throws when it is not within ten seconds, with the set as last seen */
   until(name: string, wanted: (set: DiskEncryptionSet) => boolean): Promise<DiskEncryptionSet>;
@@ -83,7 +83,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
   const bus = await openTestBus(services);
   scope.defer('bus', () => bus.close());
 
-  const person = (secret: string): Somebody => {
+  const person = (secret: string): TestPrincipal => {
     const id = randomUUID();
     return { id, name: `principals/${id}`, secret };
   };
@@ -178,8 +178,8 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
 
   const asAdministrator = cloud.as(administrator);
   const identity = asAdministrator.client('identity', IdentityServiceDefinition);
-  const setsAs = (somebody: Somebody) =>
-    cloud.as(somebody).client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
+  const setsAs = (user: TestPrincipal) =>
+    cloud.as(user).client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const sets = setsAs(administrator);
   return {
     store: storeOf('disk-encryption-set'),
@@ -191,7 +191,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
     setsAs,
     async newPrincipal() {
       const principalId = randomUUID();
-      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'somebody' } as const;
+      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'a user' } as const;
       const { name } = await identity.createPrincipal(wish);
       const { secretText } = await identity.addSecret({ principal: name, secretId: 'one' });
       return { id: principalId, name, secret: secretText };

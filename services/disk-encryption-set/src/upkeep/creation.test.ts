@@ -42,7 +42,7 @@ test('two replicas that finish the same creation make one set', async () => {
 
 test('an identity refused for good leaves nothing behind', async () => {
   const parts = await begun();
-  parts.neighbours.principals.set(principal, { owner: 'somebody', isDeleted: true });
+  parts.neighbours.principals.set(principal, { owner: 'another owner', isDeleted: true });
   await assert.rejects(
     run(parts),
     (error) => error instanceof Rejection && error.reason === 'PRINCIPAL_ALREADY_EXISTS',
@@ -50,7 +50,7 @@ test('an identity refused for good leaves nothing behind', async () => {
   assert.equal((await parts.state()).status, 'deleted');
 });
 
-test('an identity service that is busy is no refusal: the creation goes on later', async () => {
+test('a busy identity service is no refusal: the creation continues later', async () => {
   const parts = await begun();
   const busy = () => Promise.reject(new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'try again'));
   const identities = { ...parts.identities, createManagedIdentity: busy };

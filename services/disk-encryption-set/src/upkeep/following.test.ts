@@ -108,7 +108,7 @@ for (const [code, put, take] of obstacles) {
   });
 }
 
-test('a key that somebody assigns while a look is on its way stays, and the look stores nothing', async () => {
+test('a key assigned during a check stays, and the check stores nothing', async () => {
   const parts = await following();
   parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
   const { keyVault } = parts;

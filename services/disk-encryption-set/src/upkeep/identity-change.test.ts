@@ -51,7 +51,7 @@ test('G7: a set asks for nothing as an identity that is not made yet, and for ev
   const parts = await begun();
   const keyVersion = versionOf('1');
   await parts.decide(questionKey(keyVersion, { epoch: 5, since: 5, traceId: '' }));
-  // What a run did that began before the set got this identity: it made none, and goes on to what is in question.
+  // A run from before the set got this identity: it created none, and continues with the questions.
   assert.equal(await checkAccess(parts, setName, testCause), false);
   assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
   assert.equal(await reconcileIdentity(parts, setName, testCause), true, 'there is something to ask about');
@@ -78,7 +78,7 @@ test('CMK-39: a set deleted before its old identity was leaves neither behind', 
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('G1: an identity that was taken away is deleted while nobody says whether its set, which is being deleted, is used', async () => {
+test('G1: a removed identity is deleted while it is unknown whether its set, which is being deleted, is used', async () => {
   const parts = await begun();
   await parts.decide(startDeletion(5));
   parts.neighbours.outage = (_call, method) => (method === 'listEncryptedResources' ? 'before' : undefined);
@@ -130,7 +130,7 @@ test('CMK-39: an identity that was made once its set was deleted is not left beh
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('G7: the end of an identity that is heard while the set gets another takes nothing from that one', async () => {
+test('G7: the deletion of an identity that is consumed while the set gets another does not affect that one', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const end = {

@@ -59,7 +59,7 @@ const watchUntil = async (
   }
 };
 
-test('what a crash left behind is finished: a creation, then a move, then a deletion', async () => {
+test('interrupted work is finished: a creation, then a rotation, then a deletion', async () => {
   const parts = await creatingSet();
   await watchUntil(parts, ({ status }) => status === 'active');
   parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
@@ -70,7 +70,7 @@ test('what a crash left behind is finished: a creation, then a move, then a dele
   await watchUntil(parts, ({ status }) => status === 'deleted');
 });
 
-test('CMK-88: a move that waits for a key is tried again without anybody asking', async () => {
+test('CMK-88: a rotation that waits for a key is retried without a request', async () => {
   const parts = await creatingSet();
   await watchUntil(parts, ({ status }) => status === 'active');
   const old = parts.neighbours.keys.get(versionOf('1'));
@@ -85,7 +85,7 @@ test('CMK-88: a move that waits for a key is tried again without anybody asking'
   await watchUntil(parts, has('finished'));
 });
 
-test('a key that is not valid yet is asked about until time has made it so', async () => {
+test('a key that is not valid yet is checked until it is', async () => {
   const parts = await creatingSet();
   const key = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(key);
@@ -108,7 +108,7 @@ test('a restart between a request and its work loses nothing, and one outage is 
   await watchUntil(parts, ({ status }) => status === 'deleted');
 });
 
-test('G1: an identity that was taken away is deleted while a disk host is asked and gives no answer', {
+test('G1: a removed identity is deleted while a disk host does not respond', {
   timeout: 180_000,
 }, async () => {
   const parts = await creatingSet();

@@ -51,7 +51,7 @@ test('no more than the limit at once, and none is forgotten', async () => {
   await queue.idle();
 });
 
-test('a failed run is reported and holds up nobody; after a stop nothing begins', async () => {
+test('a failed run is reported and delays no other; after a stop nothing starts', async () => {
   const { add, begun, endNext, queue, reported, stopping } = heldQueue(1);
   add('bad');
   add('b');

@@ -34,7 +34,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
 
     const newOwner = async ({ principals, assignments }: Process, secretExpiresAt?: number): Promise<string> => {
       const id = systemRandom.uuid();
-      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
       await principals.transact(id, principal.create(now(), wish), cause);
       await principals.transact(id, principal.addSecret(0, 's', id, secretExpiresAt), cause);
       const grant = { principal: `principals/${id}`, role: 'roles/owner', scope: '/' };

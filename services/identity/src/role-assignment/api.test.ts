@@ -21,9 +21,9 @@ test('a role that is given to a principal while that is being deleted goes with 
   const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
   const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
   const id = random.uuid();
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), wish), cause);
-  /** Whoever deletes it has looked for its roles already. */
+  /** Its deletion has listed its roles already. */
   const assigning: Assigning = async (...wanted) => {
     await principals.transact(id, remove(clock.now()), cause);
     return give(...wanted);
@@ -40,14 +40,14 @@ test('a role that is given to a principal while that is being deleted goes with 
   assert.deepEqual(held, []);
 });
 
-/** How somebody ceases to be an owner, and what they are told who were about to make one. */
+/** How an owner is removed, and the error of an owner that was about to make another. */
 const ends = {
   'by the role': { isActing: true, refusal: { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' } },
   'deleted, without a secret': { isActing: false, refusal: { code: 'UNAUTHENTICATED', reason: 'PRINCIPAL_DELETED' } },
 } as const;
 
 for (const [how, { isActing, refusal }] of Object.entries(ends))
-  test(`whoever ceases to be an owner of the platform (${how}) while they make somebody one makes nobody one`, async () => {
+  test(`an owner of the platform that is removed (${how}) while it makes another makes none`, async () => {
     const store = memoryStore({ clock, random });
     const principals = category(store, definition);
     const assignments = category(store, roleAssignments);
@@ -58,7 +58,7 @@ for (const [how, { isActing, refusal }] of Object.entries(ends))
     const owning = { role: 'roles/owner', scope: '/' };
     const newPrincipal = async (hasSecret = true) => {
       const id = random.uuid();
-      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
       await principals.transact(id, create(clock.now(), wish), cause);
       if (hasSecret) await principals.transact(id, addSecret(clock.now(), 's', id, undefined), cause);
       return id;

@@ -62,7 +62,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
       }
     });
 
-    test('the same assignment asked for many times at once is made once, and each is told so', async () => {
+    test('concurrent equal requests create one assignment, and each gets it', async () => {
       const grant = newGrant();
       const [id = ''] = ids(1);
       const { made, refusals } = await giveAtOnce(grant, Array<string>(6).fill(id));
@@ -70,7 +70,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
       assert.equal((await stores[0]?.read(`role_assignment-${id}`))?.length, 1);
     });
 
-    test('other roles, scopes and principals stand in nobody’s way', async () => {
+    test('other roles, scopes and principals do not conflict', async () => {
       const grant = newGrant();
       const wishes = [
         grant,

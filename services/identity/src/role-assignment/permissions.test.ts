@@ -51,7 +51,7 @@ after(() => cloud.close());
 
 const as = (id: string, secret: string) => cloud.as({ id, secret }).client('identity', IdentityServiceDefinition);
 
-test('KV-73: whoever has lost the role to give roles gives none from then on, also none back to themselves', async () => {
+test('KV-73: a principal that lost the role to assign roles assigns none, also none to itself', async () => {
   const admin = as(ids.administrator, 'admin');
   const principalId = random.uuid();
   const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'second' } as const;

@@ -29,7 +29,7 @@ export const hasSigningKeys = async (store: EventStore): Promise<boolean> =>
   (await table(store, materialDefinition).list({ limit: 1 })).items.length > 0;
 
 /**
- * Opens the ring and creates the first key if there is none. Private keys are stored sealed under the master key, so that every
+ * Opens the ring and creates the first key if the ring is empty. Private keys are stored sealed under the master key, so that every
  * replica can sign.
  * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
  * @param overlapMs how long a key stays published after it stopped signing: at least the longest token lifetime

@@ -11,11 +11,11 @@ import { tokenApi } from './token-api.ts';
 import { type TokenRates, tokenLimit } from './token-limit.ts';
 import { hashSecret, tokenIssuer } from './tokens.ts';
 
-test('G10: whoever asks as an identity that is gone hears since when, and the trace of what ended it', async () => {
+test('G10: the refusal of a deleted identity has the time and trace of the deletion', async () => {
   const clock = virtualClock();
   const store = memoryStore({ clock, random });
   const principals = category(store, definition);
-  const unused = () => assert.fail('nobody gets a token here');
+  const unused = () => assert.fail('no token is issued here');
   const ring = { signing: unused, published: unused, rotate: unused };
   const api = tokenApi({ clock, store, principals, ring, issue: unused, limit: tokenLimit({}, clock) });
   const id = random.uuid();
@@ -37,7 +37,7 @@ test('G10: whoever asks as an identity that is gone hears since when, and the tr
   });
 });
 
-test('a token is taken at once by whoever has a clock that is behind', async () => {
+test('a new token is accepted by a verifier whose clock is behind', async () => {
   const clock = virtualClock();
   const store = memoryStore({ clock, random });
   const principals = category(store, definition);
@@ -56,7 +56,7 @@ test('a token is taken at once by whoever has a clock that is behind', async () 
   });
   const id = random.uuid();
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), wish), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('text'), undefined), cause);
   const audience = 'interlock:disk';
@@ -76,7 +76,7 @@ const limited = async (rates: TokenRates) => {
   const principals = category(store, definition);
   const id = random.uuid();
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'somebody' } as const;
+  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), wish), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('right'), undefined), cause);
   const counts = { read: 0, signed: 0 };
