@@ -179,7 +179,7 @@ const notOfThisDisk = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_INVA
 /** Reads and writes: no bearer token counts, only the access token of the disk's newest open. */
 const byAccessToken: OwnRule = {
   kind: 'own',
-  words: 'the access token of this disk that OpenDisks or BeginAccess gave last; bearer tokens are not looked at',
+  words: 'the access token of this disk that OpenDisks or BeginAccess returned last; bearer tokens do not count',
   right: { kind: 'disk access', access: 'current' },
   refused: [
     { caller: 'anonymous', who: { kind: 'anonymous' }, code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' },

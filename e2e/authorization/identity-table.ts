@@ -39,7 +39,7 @@ export const identityTable = rowsOf(
     request: ({ subscription }) => ({ name: subscription }),
   },
   listSubscriptions: {
-    rule: everybody('which subscriptions a tenant has is no secret'),
+    rule: everybody('the subscriptions of a tenant are not secret'),
     request: ({ tenant }) => ({ tenant }),
   },
   createPrincipal: {
@@ -123,7 +123,7 @@ export const identityTable = rowsOf(
     request: () => ({ requestId: '' }),
   },
   listSigningKeys: { rule: role(need('identity/signingKeys/read', on.platform)), request: () => ({}) },
-  listRoles: { rule: everybody('the list is the same for everybody'), request: () => ({}) },
+  listRoles: { rule: everybody('the list is the same for every caller'), request: () => ({}) },
   createRoleAssignment: [
     {
       rule: role(need('identity/roleAssignments/write', on.itsScope, assigning)),
@@ -143,7 +143,7 @@ export const identityTable = rowsOf(
             near: 'keyVaultDataAccessAdministrator',
           }),
         ),
-        note: 'who gives out access to keys cannot make itself an owner',
+        note: 'a caller that gives access to keys cannot make itself an owner',
       },
       request: ({ principal, group }) => ({
         roleAssignmentId: newAssignments[1],
