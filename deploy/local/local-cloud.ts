@@ -1,7 +1,7 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { type Administrator, openIdentities } from './bootstrap-identities.ts';
-import { openCertificates } from './certificates.ts';
+import { type Administrator, type Identities, openIdentities } from './bootstrap-identities.ts';
+import { type Certificates, openCertificates } from './certificates.ts';
 import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
@@ -22,7 +22,7 @@ import {
   type ServiceName,
   serviceNames,
 } from './services.ts';
-import { startSpanReceiver } from './span-receiver.ts';
+import { type SpanReceiver, startSpanReceiver } from './span-receiver.ts';
 import { type SpanStore, spanStore } from './spans.ts';
 
 /** What to start, and how. */
@@ -35,23 +35,23 @@ export interface LocalCloudOptions {
   readonly services?: readonly ServiceName[];
   /** Processes of each service; default 1. */
   readonly replicas?: number;
-  /** Keeps clouds apart that share given servers: begins the names of databases, streams and subjects. */
+  /** Prefix of databases, streams and subjects: keeps clouds on the same servers apart. */
   readonly name?: string;
-  /** Removes its databases and streams when it stops: for given servers, which would keep them. */
+  /** Removes its databases and streams when it stops. */
   readonly temporary?: boolean;
   /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
   readonly settings?: Readonly<Record<string, string>>;
-  /** The same for one service alone: what it shows to a server. */
+  /** Settings for one service. */
   readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
-  /** Closes the cloud when it closes, also while the cloud is still starting. */
+  /** A scope that closes the cloud, also while it starts. */
   readonly within?: Scope;
-  /** Settings of a Postgres of our own, beside those the launcher makes. */
+  /** Settings of a Postgres that is started here. */
   readonly postgresSettings?: Readonly<Record<string, string>>;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
-  /** Progress, a line each. */
+  /** Called with each line of progress. */
   readonly say?: (line: string) => void;
-  /** A service, or a server of ours, that ended although nobody asked it to. By default its last words go to standard error. */
+  /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */
   readonly onCrash?: (crash: Crash) => void;
 }
 
@@ -61,15 +61,15 @@ export interface LocalCloudOptions {
  */
 export interface LocalCloud {
   /**
-   * host:port of each service, the same for the life of the cloud; also of those not started. With several replicas as many,
-   * separated by commas, but for disk: whichever of its processes has the volumes serves on the one address.
+   * host:port of each service, the same for the life of the cloud; also of services that were not started. With several replicas as many,
+   * separated by commas. Disk has one address, on which the process that holds the volumes serves.
    */
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** The database of each service, over TCP. */
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   /** PEM file of the authority that signed the services' certificate. */
   readonly authorityFile: string;
-  /** PEM files of what callers show, where services want to see a certificate. Local ones do not. */
+  /** PEM files of a client certificate, where services require one. Local ones do not. */
   readonly client?: { readonly certificateFile: string; readonly keyFile: string };
   readonly administrator: Administrator;
   readonly spans: SpanStore;
@@ -95,206 +95,293 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   const scope = createScope();
   options.within?.defer('cloud', scope.close);
   try {
-    return await start(options, scope);
+    return await new CloudLaunch(options, scope).start();
   } catch (error) {
     await scope.close();
     throw error;
   }
 }
 
-async function start(options: LocalCloudOptions, scope: Scope): Promise<LocalCloud> {
-  const { data, env, services = serviceNames, name = 'interlock', entry = entryOf, say = () => undefined } = options;
-  const { replicas = 1, onCrash = sayCrash } = options;
-  const namespace = name === 'interlock' ? undefined : name;
-  const partitionCount = partitionCountOf({ ...env, ...options.settings });
-  for (const service of services) {
-    if (!existsSync(entry(service)))
-      throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
-  }
-  scope.defer('data folder', holdDataFolder(data));
+/** What the services of a cloud are started with. */
+interface Ground {
+  readonly postgres: Postgres;
+  readonly nats: Nats;
+  readonly identities: Identities;
+  readonly certificates: Certificates;
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  /** Settings of every service. */
+  readonly shared: Readonly<Record<string, string | undefined>>;
+  portOf(service: ServiceName, replica: number): number | undefined;
+}
 
-  const onServerCrash = (crash: Crash): void =>
-    onCrash({
-      ...crash,
-      restart: async () => {
-        const since = performance.now();
-        const pid = await crash.restart();
-        say(`${crash.name} serves again (process ${pid}, ${Math.round(performance.now() - since)} ms)`);
-        return pid;
-      },
+/** The start of one cloud: first the servers, then what services need on them, then the services. */
+class CloudLaunch {
+  readonly #options: LocalCloudOptions;
+  readonly #scope: Scope;
+  readonly #services: readonly ServiceName[];
+  readonly #name: string;
+  readonly #replicas: number;
+  readonly #say: (line: string) => void;
+  readonly #onCrash: (crash: Crash) => void;
+  /** Services that run, by the names of their processes. */
+  readonly #processes = new Map<string, ServiceProcess>();
+
+  constructor(options: LocalCloudOptions, scope: Scope) {
+    this.#options = options;
+    this.#scope = scope;
+    this.#services = options.services ?? serviceNames;
+    this.#name = options.name ?? 'interlock';
+    this.#replicas = options.replicas ?? 1;
+    this.#say = options.say ?? (() => undefined);
+    this.#onCrash = options.onCrash ?? sayCrash;
+  }
+
+  async start(): Promise<LocalCloud> {
+    const { data, entry = entryOf } = this.#options;
+    for (const service of this.#services) {
+      if (!existsSync(entry(service)))
+        throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
+    }
+    this.#scope.defer('data folder', holdDataFolder(data));
+    const { postgres, nats, certificates, ports } = await this.#startServers();
+    const identities = await this.#prepareServers(postgres, nats);
+    const receiver = await startSpanReceiver({
+      store: spanStore(),
+      file: data.path('spans.jsonl'),
+      random: systemRandom,
     });
-  const sayServer = ({ description, pid }: Postgres | Nats): void =>
-    say(pid === undefined ? description : `${description}, process ${pid}`);
-  const [postgres, nats, certificates, ports] = await Promise.all([
-    startPostgres(data, env, {}, options.postgresSettings, onServerCrash).then((started) => {
-      scope.defer('Postgres', started.stop);
-      sayServer(started);
-      return started;
-    }),
-    startNats({ data, env, say, users: { namespace, partitionCount }, onCrash: onServerCrash }).then((started) => {
-      scope.defer('NATS', started.stop);
-      sayServer(started);
-      return started;
-    }),
-    openCertificates(data, systemClock.now()),
-    freePorts(serviceNames.length * replicas),
-  ]);
-  const databases = services.map((service) => databaseOf(name, service));
-  await postgres.createDatabases(databases);
-  if (options.temporary === true) {
-    scope.defer('databases', () => postgres.dropDatabases(databases));
-    scope.defer('streams', () => removeStreams(nats, `${name}_`));
-  }
-  await createStreams(nats, { ...env, ...options.settings }, { services, namespace });
-  const identities = openIdentities(data, systemRandom);
-  // On a server of its own they lie in the folder, which is held.
-  if (postgres.pid === undefined && services.includes('identity')) {
-    const holder = { folder: data.root, administratorId: identities.administrator.principalId };
-    scope.defer('hold on the databases', await holdDatabases(postgres.url(databaseOf(name, 'identity')), holder));
-  }
-  const receiver = await startSpanReceiver({
-    store: spanStore(),
-    file: data.path('spans.jsonl'),
-    random: systemRandom,
-  });
-  scope.defer('span receiver', receiver.stop);
-  const numbers = Array.from({ length: replicas }, (_, replica) => replica);
-  const portOf = (service: ServiceName, replica: number) =>
-    ports[serviceNames.indexOf(service) * replicas + (isOneAtATime(service) ? 0 : replica)];
-  // Called by name: TLS has no word for a server that is an address.
-  const addresses = eachService((service) =>
-    [...new Set(numbers.map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
-  );
+    this.#scope.defer('span receiver', receiver.stop);
 
-  data.folder('logs');
-  const life = await startGuarded({
-    command: 'sleep',
-    args: ['infinity'],
-    cwd: '/',
-    output: data.path('logs', 'guests.log'),
-    stopSignal: 'TERM',
-    graceMs: 1_000,
-  });
-  const endOfGuests = async () => {
-    await life.stop();
-    await endGuests(data.path('services', 'compute', 'guests'), systemClock);
-  };
-  scope.defer('guests', endOfGuests);
+    const portOf = (service: ServiceName, replica: number) =>
+      ports[serviceNames.indexOf(service) * this.#replicas + (isOneAtATime(service) ? 0 : replica)];
+    // By name: TLS sends no server name for an address.
+    const addresses = eachService((service) =>
+      [...new Set(this.#numbers().map((replica) => `localhost:${portOf(service, replica)}`))].join(','),
+    );
+    const { guestParentPid, endGuests: endOfGuests } = await this.#guardGuests();
+    const shared = this.#sharedSettings({ certificates, identities, receiver, addresses, guestParentPid });
+    const ground: Ground = { postgres, nats, identities, certificates, addresses, shared, portOf };
+    await this.#startServices(ground, endOfGuests);
+    this.#writeDescription(ground, receiver);
+    return this.#cloud(ground, receiver);
+  }
 
-  const shared = {
-    ...(namespace === undefined ? {} : { NATS_NAMESPACE: namespace }),
-    TLS_CERTIFICATE_FILE: certificates.certificateFile,
-    TLS_KEY_FILE: certificates.keyFile,
-    TLS_CA_FILE: certificates.authorityFile,
-    OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-    OTEL_METRICS_EXPORTER: metricsExporterOf(env),
-    BOOTSTRAP_FILE: identities.bootstrapFile,
-    ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
-    ...(replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
-    // Guests outlive a compute that crashes, and end with the cloud, however that ends: this process lives as long.
-    GUEST_PARENT_PID: String(life.pid),
-    ...options.settings,
-  };
-  const processes = new Map<string, ServiceProcess>();
-  const nameOf = (service: ServiceName, replica: number) => processNameOf(service, replica, replicas);
-  const running = (service: ServiceName, replica = 0): ServiceProcess => {
-    const found = processes.get(nameOf(service, replica));
-    if (found === undefined) throw new Error(`${nameOf(service, replica)} was not started in this cloud`);
-    return found;
-  };
-  const startOne = async (service: ServiceName, replica: number) => {
+  /** Starts Postgres and NATS, unless they are given, while certificates are made and ports are found. */
+  async #startServers() {
+    const { data, env, postgresSettings, settings } = this.#options;
+    const onCrash = (crash: Crash): void => this.#onCrash({ ...crash, restart: () => this.#restartServer(crash) });
+    const started = <Server extends Postgres | Nats>(name: string, server: Server): Server => {
+      this.#scope.defer(name, server.stop);
+      const { description, pid } = server;
+      this.#say(pid === undefined ? description : `${description}, process ${pid}`);
+      return server;
+    };
+    const users = { namespace: this.#namespace(), partitionCount: partitionCountOf({ ...env, ...settings }) };
+    const [postgres, nats, certificates, ports] = await Promise.all([
+      startPostgres(data, env, {}, postgresSettings, onCrash).then((server) => started('Postgres', server)),
+      startNats({ data, env, say: this.#say, users, onCrash }).then((server) => started('NATS', server)),
+      openCertificates(data, systemClock.now()),
+      freePorts(serviceNames.length * this.#replicas),
+    ]);
+    return { postgres, nats, certificates, ports };
+  }
+
+  async #restartServer(crash: Crash): Promise<number> {
     const since = performance.now();
-    const { principalId, secretFile, masterKeyFile } = identities.workloads[service];
-    const own = nameOf(service, replica);
-    const started = await startService({
+    const pid = await crash.restart();
+    this.#say(`${crash.name} serves again (process ${pid}, ${millisecondsSince(since)})`);
+    return pid;
+  }
+
+  /** Creates databases, streams and identities. Given databases are locked for this data folder. */
+  async #prepareServers(postgres: Postgres, nats: Nats): Promise<Identities> {
+    const { data, env, settings, temporary } = this.#options;
+    const databases = this.#services.map((service) => databaseOf(this.#name, service));
+    await postgres.createDatabases(databases);
+    if (temporary === true) {
+      this.#scope.defer('databases', () => postgres.dropDatabases(databases));
+      this.#scope.defer('streams', () => removeStreams(nats, `${this.#name}_`));
+    }
+    await createStreams(nats, { ...env, ...settings }, { services: this.#services, namespace: this.#namespace() });
+    const identities = openIdentities(data, systemRandom);
+    // The databases of a Postgres started here are in the data folder, which is locked already.
+    if (postgres.pid === undefined && this.#services.includes('identity')) {
+      const holder = { folder: data.root, administratorId: identities.administrator.principalId };
+      const url = postgres.url(databaseOf(this.#name, 'identity'));
+      this.#scope.defer('lock of the databases', await holdDatabases(url, holder));
+    }
+    return identities;
+  }
+
+  /** Guests outlive a compute that crashes. They end with this process, however that ends. */
+  async #guardGuests() {
+    const { data } = this.#options;
+    data.folder('logs');
+    const life = await startGuarded({
+      command: 'sleep',
+      args: ['infinity'],
+      cwd: '/',
+      output: data.path('logs', 'guests.log'),
+      stopSignal: 'TERM',
+      graceMs: 1_000,
+    });
+    const end = async (): Promise<void> => {
+      await life.stop();
+      await endGuests(data.path('services', 'compute', 'guests'), systemClock);
+    };
+    this.#scope.defer('guests', end);
+    return { guestParentPid: life.pid, endGuests: end };
+  }
+
+  #sharedSettings(parts: {
+    readonly certificates: Certificates;
+    readonly identities: Identities;
+    readonly receiver: SpanReceiver;
+    readonly addresses: Readonly<Record<ServiceName, string>>;
+    readonly guestParentPid: number;
+  }): Ground['shared'] {
+    const { certificates, identities, receiver, addresses, guestParentPid } = parts;
+    const namespace = this.#namespace();
+    return {
+      ...(namespace === undefined ? {} : { NATS_NAMESPACE: namespace }),
+      TLS_CERTIFICATE_FILE: certificates.certificateFile,
+      TLS_KEY_FILE: certificates.keyFile,
+      TLS_CA_FILE: certificates.authorityFile,
+      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+      OTEL_METRICS_EXPORTER: metricsExporterOf(this.#options.env),
+      BOOTSTRAP_FILE: identities.bootstrapFile,
+      ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
+      ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
+      GUEST_PARENT_PID: String(guestParentPid),
+      ...this.#options.settings,
+    };
+  }
+
+  async #startServices(ground: Ground, endOfGuests: () => Promise<void>): Promise<void> {
+    const numbers = this.#numbers();
+    // Deferred before the start, so that a stop during the start ends the services that run.
+    this.#scope.defer('services', async () => {
+      for (const service of this.#services.toReversed()) {
+        await Promise.all(numbers.map((replica) => this.#processes.get(this.#nameOf(service, replica))?.stop()));
+        // When no compute starts guests any more, and while their disks are still served.
+        if (service === 'compute') await endOfGuests();
+      }
+    });
+    refuseEnded(this.#scope);
+    const all = this.#services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
+    await allOrFirstFailure(all.map(({ service, replica }) => this.#startService(ground, service, replica)));
+    refuseEnded(this.#scope);
+  }
+
+  async #startService(ground: Ground, service: ServiceName, replica: number): Promise<void> {
+    const { data, env, entry = entryOf, settingsOf } = this.#options;
+    const since = performance.now();
+    const own = this.#nameOf(service, replica);
+    const { principalId, secretFile, masterKeyFile } = ground.identities.workloads[service];
+    const process = await startService({
       name: own,
       entry: entry(service),
       env: {
         ...env,
-        ...nats.settingsOf(service),
-        ...shared,
-        SERVICE_ADDRESS: `127.0.0.1:${portOf(service, replica)}`,
+        ...ground.nats.settingsOf(service),
+        ...ground.shared,
+        SERVICE_ADDRESS: `127.0.0.1:${ground.portOf(service, replica)}`,
         REPLICA_NAME: isOneAtATime(service) ? service : own,
         ...(isOneAtATime(service) && own !== service ? { STANDBY_NAME: own } : {}),
-        DATABASE_URL: postgres.shortUrl(databaseOf(name, service)),
+        DATABASE_URL: ground.postgres.shortUrl(databaseOf(this.#name, service)),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
-        ...options.settingsOf?.(service),
+        ...settingsOf?.(service),
       },
       logFile: data.path('logs', `${own}.log`),
-      onCrash: (crash) => onCrash({ ...crash, restart: () => restartOne(service, replica) }),
-      // One whose start is not over yet is told of then.
-      onTakeover: (pid) => processes.has(own) && sayServing(service, replica, { pid, how: 'took over' }),
+      onCrash: (crash) => this.#onCrash({ ...crash, restart: () => this.#restart(ground, service, replica) }),
+      // A takeover during the start is reported at the end of the start.
+      onTakeover: (pid) => this.#processes.has(own) && this.#report(ground, service, replica, pid, 'took over'),
     });
-    processes.set(own, started);
-    // What came up after the stop had begun was not there to be stopped.
-    if (scope.signal.aborted) await started.stop();
-    sayServing(service, replica, { pid: started.pid, how: tookSince(since) });
-  };
-  const restartOne = async (service: ServiceName, replica: number): Promise<number> => {
+    this.#processes.set(own, process);
+    // A stop that began before this process ran did not end it.
+    if (this.#scope.signal.aborted) await process.stop();
+    this.#report(ground, service, replica, process.pid, millisecondsSince(since));
+  }
+
+  async #restart(ground: Ground, service: ServiceName, replica: number): Promise<number> {
     const since = performance.now();
-    const own = running(service, replica);
-    await own.restart();
-    if (scope.signal.aborted) await own.stop();
-    sayServing(service, replica, { pid: own.pid, how: tookSince(since) });
-    return own.pid;
-  };
-  const tookSince = (since: number) => `${Math.round(performance.now() - since)} ms`;
-  const sayServing = (service: ServiceName, replica: number, { pid, how }: { pid: number; how: string }): void => {
-    const { name: own, isStandby } = running(service, replica);
-    const does = isStandby ? 'stands by for' : 'serves on';
-    // As `interlock status` calls it.
+    const process = this.#running(service, replica);
+    await process.restart();
+    if (this.#scope.signal.aborted) await process.stop();
+    this.#report(ground, service, replica, process.pid, millisecondsSince(since));
+    return process.pid;
+  }
+
+  #report(ground: Ground, service: ServiceName, replica: number, pid: number, how: string): void {
+    const { name: own, isStandby } = this.#running(service, replica);
+    // The name that `interlock status` shows.
     const known = isOneAtATime(service) && !isStandby ? service : own;
     const log = known === own ? '' : `, log ${own}.log`;
-    say(`${known} ${does} localhost:${portOf(service, replica)} (process ${pid}, ${how}${log})`);
-  };
-  const all = services.flatMap((service) => numbers.map((replica) => ({ service, replica })));
-  // Registered before the start: a stop in the middle of it ends those that are there. In the order of their listing, not of their luck.
-  scope.defer('services', async () => {
-    for (const service of services.toReversed()) {
-      await Promise.all(numbers.map((replica) => processes.get(nameOf(service, replica))?.stop()));
-      // When nobody starts them any more, and while their disks are still served.
-      if (service === 'compute') await endOfGuests();
-    }
-  });
-  refuseEnded(scope);
-  await allOrFirstFailure(all.map(({ service, replica }) => startOne(service, replica)));
-  refuseEnded(scope);
+    const verb = isStandby ? 'stands by for' : 'serves on';
+    this.#say(`${known} ${verb} localhost:${ground.portOf(service, replica)} (process ${pid}, ${how}${log})`);
+  }
 
-  const { administrator, administratorFile } = identities;
-  const { endpoint } = receiver;
-  const cloudFile = data.path('cloud.json');
-  const description = {
-    pid: process.pid,
-    addresses,
-    authorityFile: certificates.authorityFile,
-    administratorFile,
-    spans: endpoint,
-  };
-  writeFileSync(cloudFile, `${JSON.stringify(description, undefined, 2)}\n`, { mode: 0o600 });
-  scope.defer('cloud.json', () => rmSync(cloudFile, { force: true }));
-  return {
-    addresses,
-    databaseUrls: eachService((service) => postgres.url(databaseOf(name, service))),
-    authorityFile: certificates.authorityFile,
-    administrator,
-    spans: receiver.spans,
-    postgres,
-    nats,
-    pid: (service, replica) => running(service, replica).pid,
-    kill: (service, replica) => running(service, replica).kill(),
-    restart: async (service, replica = 0) => {
-      await restartOne(service, replica);
-    },
-    pause: (service, replica) => running(service, replica).pause(),
-    resume: (service, replica) => running(service, replica).resume(),
-    stop: () => scope.close(),
-  };
+  /** Writes `cloud.json`, which is there while the cloud runs. */
+  #writeDescription({ addresses, certificates, identities }: Ground, { endpoint }: SpanReceiver): void {
+    const file = this.#options.data.path('cloud.json');
+    const description = {
+      pid: process.pid,
+      addresses,
+      authorityFile: certificates.authorityFile,
+      administratorFile: identities.administratorFile,
+      spans: endpoint,
+    };
+    writeFileSync(file, `${JSON.stringify(description, undefined, 2)}\n`, { mode: 0o600 });
+    this.#scope.defer('cloud.json', () => rmSync(file, { force: true }));
+  }
+
+  #cloud(ground: Ground, { spans }: SpanReceiver): LocalCloud {
+    const { postgres, nats, addresses, certificates, identities } = ground;
+    return {
+      addresses,
+      databaseUrls: eachService((service) => postgres.url(databaseOf(this.#name, service))),
+      authorityFile: certificates.authorityFile,
+      administrator: identities.administrator,
+      spans,
+      postgres,
+      nats,
+      pid: (service, replica) => this.#running(service, replica).pid,
+      kill: (service, replica) => this.#running(service, replica).kill(),
+      restart: async (service, replica = 0) => {
+        await this.#restart(ground, service, replica);
+      },
+      pause: (service, replica) => this.#running(service, replica).pause(),
+      resume: (service, replica) => this.#running(service, replica).resume(),
+      stop: () => this.#scope.close(),
+    };
+  }
+
+  /** @throws Error for a process that was not started */
+  #running(service: ServiceName, replica = 0): ServiceProcess {
+    const found = this.#processes.get(this.#nameOf(service, replica));
+    if (found === undefined) throw new Error(`${this.#nameOf(service, replica)} was not started in this cloud`);
+    return found;
+  }
+
+  #nameOf(service: ServiceName, replica: number): string {
+    return processNameOf(service, replica, this.#replicas);
+  }
+
+  #numbers(): readonly number[] {
+    return Array.from({ length: this.#replicas }, (_, replica) => replica);
+  }
+
+  #namespace(): string | undefined {
+    return this.#name === 'interlock' ? undefined : this.#name;
+  }
 }
 
-/** @throws LauncherError when the cloud was closed while it started: what was started since is not left running */
+const millisecondsSince = (sinceMs: number): string => `${Math.round(performance.now() - sinceMs)} ms`;
+
+/** @throws LauncherError when the cloud was closed while it started */
 function refuseEnded({ signal }: Scope): void {
   if (signal.aborted) throw new LauncherError('The cloud was stopped while it started.');
 }
@@ -309,7 +396,7 @@ function eachService<Value>(make: (service: ServiceName) => Value): Record<Servi
   };
 }
 
-/** Waits for all, so that none is still starting when the failure of one leads to the stop of the others. */
+/** Waits for all starts before it fails: the stop that follows then finds every process. */
 async function allOrFirstFailure(starts: readonly Promise<void>[]): Promise<void> {
   const outcomes = await Promise.allSettled(starts);
   const failure = outcomes.find((outcome) => outcome.status === 'rejected');
