@@ -35,9 +35,9 @@ test('services are steady when each tells and none is behind', async () => {
         ...calm,
         ListReplicas: { replicas: [{ name: 'replicas/r1', state: 'GONE', goneTime: '2026-01-01T00:00:00Z' }] },
       },
-      /0 parked, r1 is gone since 2026/,
+      /0 parked: r1 is gone since 2026/,
     ],
-    [{ ...calm, GetRelay: { failingSince: '2026-01-01T00:00:00Z' } }, /told nothing since 2026/],
+    [{ ...calm, GetRelay: { failingSince: '2026-01-01T00:00:00Z' } }, /published nothing since 2026/],
   ];
   for (const [answers, words] of unsteady) {
     const found = await probeServices((await sessionWith(answers)).session, 0);
@@ -48,7 +48,9 @@ test('services are steady when each tells and none is behind', async () => {
   const onHold = (await probeServices((await sessionWith(held)).session, 0)).filter(({ isSo }) => !isSo);
   assert.deepEqual(
     onHold.map(({ text }) => text),
-    ['key-vault is 0 facts behind, 0 parked, lets nobody use a key (hold restore-1)'],
+    [
+      'key-vault is on hold, 0 facts behind, 0 parked: no key may be used since undefined: ASKED_FOR, hold restore-1 (interlock hold show)',
+    ],
   );
   const behind = await sessionWith({ ...calm, ListConsumers: { consumers: [{ gap: '3', parkedCount: 0 }] } });
   assert.ok(
@@ -80,11 +82,8 @@ test('a service that gives no answer is a finding, and the others are told besid
     found.filter(({ isSo }) => isSo).map(({ text }) => text.split(' ')[0]),
     ['identity', 'key-vault', 'disk-encryption-set', 'nats'],
   );
-  assert.match(found.map(({ text }) => text).join('\n'), /^disk does not say how it does: .*ECONNREFUSED$/m);
-  assert.match(
-    found.map(({ text }) => text).join('\n'),
-    /^compute does not say how it does: does not reach Postgres$/m,
-  );
+  assert.match(found.map(({ text }) => text).join('\n'), /^disk is unreachable, .*ECONNREFUSED$/m);
+  assert.match(found.map(({ text }) => text).join('\n'), /^compute is no store, .*: cannot reach Postgres$/m);
   assert.match(found.map(({ text }) => text).join('\n'), /^postgres is failing: compute cannot reach it$/m);
   await assert.rejects(probeServices(without('identity'), 0), TypeError);
 });
@@ -121,7 +120,7 @@ test('what is not so is shown as such, and where there is nothing to look at tha
     false,
   );
   assert.equal(showFindings(shown, []), true);
-  assert.deepEqual(lines, ['ok      a', 'NOT SO  b', 'ok      there is nothing to look at']);
+  assert.deepEqual(lines, ['ok      a', 'NOT OK  b', 'ok      nothing to check']);
 });
 
 test('a probe that cannot find out ends with 1, a typing error with 2', async () => {

@@ -66,10 +66,10 @@ test('a service that cannot tell the others what happens in it is silent, says w
   const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'no room for stream X' };
   const { isWell, text } = await ask({ 'key-vault': silent });
   assert.equal(isWell, false);
-  assert.match(text, /^key-vault +silent +has told nothing since 2026-01-01T00:00:00Z: no room for stream X$/m);
+  assert.match(text, /^key-vault +silent +has published nothing since 2026-01-01T00:00:00Z: no room for stream X$/m);
   assert.match(text, /^identity +serving/m);
   const { services } = JSON.parse((await ask({ 'key-vault': silent }, true)).text);
-  assert.deepEqual([services[1].service, services[1].state, services[1].untold], ['key-vault', 'silent', 3]);
+  assert.deepEqual([services[1].service, services[1].state, services[1].unpublished], ['key-vault', 'silent', 3]);
 });
 
 test('Postgres and NATS are named: those a service cannot reach, and which', async () => {
@@ -81,41 +81,41 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
   const relays = { disk: gone, compute: gone, 'key-vault': silent };
   const { isWell, text } = await ask(relays);
   assert.equal(isWell, false);
-  assert.match(text, /^disk +no store +does not reach Postgres$/m);
+  assert.match(text, /^disk +no store +cannot reach Postgres$/m);
   assert.match(text, /^postgres +failing +disk, compute cannot reach it$/m);
-  assert.match(text, /^nats +failing +key-vault cannot tell through it$/m);
+  assert.match(text, /^nats +failing +key-vault cannot publish to it$/m);
   assert.deepEqual(JSON.parse((await ask(relays, true)).text).servers, [
     { server: 'postgres', state: 'failing', services: ['disk', 'compute'], shortages: [] },
     { server: 'nats', state: 'failing', services: ['key-vault'], shortages: [] },
   ]);
   // Asked until the time was over, and of a token that identity could not give.
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
-  assert.match((await ask({ disk: late })).text, /^disk +no store +does not reach Postgres$/m);
+  assert.match((await ask({ disk: late })).text, /^disk +no store +cannot reach Postgres$/m);
   const { code, reason } = gone;
   const noToken = new Rejection(code, reason, 'identity gave no token: no store', { token_issuer: 'identity' });
   const tokens = await ask({ identity: noToken, disk: noToken });
-  assert.match(tokens.text, /^disk +not asked +identity gives no token to ask it with$/m);
+  assert.match(tokens.text, /^disk +not called +identity issues no token for the call$/m);
   assert.match(tokens.text, /^postgres +failing +identity cannot reach it$/m);
   const unissued = new RpcFailure('UNAVAILABLE', 'interlock.identity.v1.IdentityService/IssueToken', 'p', 'refused');
   const alone = (await ask({ identity: unissued, disk: unissued })).text;
   assert.match(alone, /^identity +unreachable +.*IssueToken/m);
-  assert.match(alone, /^disk +not asked +/m);
+  assert.match(alone, /^disk +not called +/m);
   // Nothing is told without a store either, and that is no word about NATS.
   const stuck = await ask(Object.fromEntries(services.map((service) => [service, { ...silent, failing: 'STORE' }])));
   assert.match(stuck.text, /^postgres +failing +identity, .*compute cannot reach it$/m);
-  assert.match(stuck.text, /^nats +unknown +no service says how it does$/m);
+  assert.match(stuck.text, /^nats +unknown +no service reports its state$/m);
   const mute = await ask(Object.fromEntries(services.map((service) => [service, silent])));
   assert.match(mute.text, /^postgres +serving$/m);
   const down = new RpcFailure('UNAVAILABLE', 'm', 'p', 'connect ECONNREFUSED');
   const all = Object.fromEntries(services.map((service) => [service, down]));
-  assert.match((await ask(all)).text, /^postgres +unknown +no service says how it does$/m);
+  assert.match((await ask(all)).text, /^postgres +unknown +no service reports its state$/m);
 });
 
 test('a key-vault that lets nobody use a key says so, since when and why', async () => {
   const hold = { holdId: 'a1b2c3d4', startTime: '2026-01-01T00:00:00Z', reason: 'STORE_WENT_BACK' };
   const { isWell, text } = await ask({}, false, { hold });
   assert.equal(isWell, false);
-  assert.match(text, /^key-vault +on hold +lets nobody use a key since 2026-01-01T00:00:00Z: STORE_WENT_BACK/m);
+  assert.match(text, /^key-vault +on hold +no key may be used since 2026-01-01T00:00:00Z: STORE_WENT_BACK/m);
   assert.match(text, /^disk +serving/m);
 });
 
@@ -144,7 +144,7 @@ test('a process whose folder is not the one of the host is shown as not ready, w
   const { isWell, text } = await ask({}, false, {}, replicas);
   assert.equal(isWell, false);
   assert.match(text, /^compute +degraded +0 ms .* 1 of 2$/m);
-  assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not the one of the host$/m);
+  assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not that of the host$/m);
 });
 
 test('a caller who may ask nobody is refused once, as by every other command; beside others the missing right is named', async () => {
@@ -158,7 +158,7 @@ test('a caller who may ask nobody is refused once, as by every other command; be
   const { isWell, text } = await ask({ ...all, disk: gone });
   assert.equal(isWell, false);
   assert.match(text, /^disk +unreachable/m);
-  assert.match(text, /^compute +refusing +the right platform\/messaging\/read is missing$/m);
+  assert.match(text, /^compute +refusing +the caller lacks platform\/messaging\/read$/m);
 });
 
 test('a stream with fewer copies than it should have, or that does not exist, makes NATS degraded: not all is well', async () => {

@@ -1,16 +1,16 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 
-/** A column of a list as a terminal of usual width has room for it. */
+/** A column in a form that fits a terminal. */
 export interface NarrowColumn {
   readonly title: string;
-  /** @param short a name as people type it */
+  /** @param short a name as users type it */
   text(row: JsonObject, short: (name: string) => string): string;
-  /** How narrow it may get where a line would be wider than the terminal, and what of a text stays then; absent: it stays whole. */
+  /** The minimum width, and how a text is shortened to a width; undefined: the column is never shortened. */
   readonly narrowest?: { readonly width: number; cut(text: string, width: number): string };
 }
 
-/** The beginning of what is an id, in place of it. */
-const begun = (name: string): string =>
+/** A name with its ids shortened to 8 digits. */
+const shortIds = (name: string): string =>
   name
     .split('/')
     .map((part) => (/^[0-9a-f-]{32,36}$/.test(part) ? `${part.slice(0, 8)}…` : part))
@@ -19,14 +19,14 @@ const textOf = (row: JsonObject, field: string): string => String(row[field] ?? 
 
 const cutEnd = (text: string, width: number): string => (text.length > width ? `${text.slice(0, width - 1)}…` : text);
 
-/** Names that belong together differ at their ends: `orders-db-01-os`, `orders-db-02-data`. So both ends stay. */
+/** Keeps both ends: related names differ there, such as `orders-db-01-os` and `orders-db-02-data`. */
 const cutMiddle = (text: string, width: number): string => {
   if (text.length <= width) return text;
   const tail = Math.ceil((width - 1) / 2);
   return `${text.slice(0, width - 1 - tail)}…${text.slice(-tail)}`;
 };
 
-/** Of a key and its version the name gives way: versions of one key are told apart by their beginning alone. */
+/** Shortens the name of the key and keeps the version. */
 const cutKey = (text: string, width: number): string => {
   const at = text.lastIndexOf('/');
   if (text.length <= width || at < 0) return cutMiddle(text, width);
@@ -52,7 +52,7 @@ const folded = (actions: readonly string[]): string => {
     .join(', ');
 };
 
-/** Lists whose columns in full are wider than any terminal: as they are shown unless `-o wide` is said. */
+/** Lists that are wider than a terminal: their columns without `-o wide`. */
 export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = {
   'interlock.key_vault.v1.AuditEntry': [
     { title: 'time', text: (row) => textOf(row, 'time').replace(/\.\d+Z$/, 'Z') },
@@ -70,23 +70,23 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
       text: (row) => textOf(row, 'reason') || textOf(row, 'result'),
       narrowest: { width: 13, cut: cutEnd },
     },
-    // Of the vault that is listed.
+    // Without the vault: the list is of one vault.
     {
       title: 'key',
-      text: (row, short) => begun(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')),
+      text: (row, short) => shortIds(short(textOf(row, 'keyVersion')).replace(/^[^/]+\//, '')),
       narrowest: { width: 18, cut: cutKey },
     },
-    { title: 'caller', text: (row, short) => begun(short(textOf(row, 'caller'))) },
-    { title: 'for', text: (row, short) => begun(short(textOf(row, 'onBehalfOf'))) },
+    { title: 'caller', text: (row, short) => shortIds(short(textOf(row, 'caller'))) },
+    { title: 'for', text: (row, short) => shortIds(short(textOf(row, 'onBehalfOf'))) },
     {
       title: 'resource',
-      text: (row, short) => begun(short(textOf(row, 'resource'))),
+      text: (row, short) => shortIds(short(textOf(row, 'resource'))),
       narrowest: { width: 9, cut: cutMiddle },
     },
     { title: 'trace id', text: (row) => textOf(row, 'traceId') },
   ],
   'interlock.identity.v1.Role': [
-    // As it is typed where it is given.
+    // As users type it.
     { title: 'name', text: (row) => textOf(row, 'name').replace('roles/', '') },
     {
       title: 'allows',
@@ -101,9 +101,9 @@ export const narrowColumns: Readonly<Record<string, readonly NarrowColumn[]>> = 
 };
 
 /**
- * Columns of lists by type: the state, why, and since when come before the rest. A column is a path into the JSON of the
- * resource, with `TITLE:` before it where its last word would say too little, and behind it `?` where only yes is worth a word, or
- * `!` and another path that says the same in most rows: it is left out there. Other types show every plain field.
+ * Columns of lists by type: state, reason and time come first. A column is a path into the JSON of the resource, optionally with
+ * `TITLE:` before it. `?` shows only `yes`; `!` and another path omit a value that equals the other one. Other types show every
+ * plain field.
  */
 export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.key_vault.v1.Vault': [
@@ -226,10 +226,10 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
   'interlock.messaging.v1.Fact': ['position', 'type', 'stream', 'version', 'eventTime'],
 };
 
-/** Fields that are for programs only: they would fill the screen. `-o json` has them. */
+/** Fields that only documents show (`-o json`): they would fill the screen. */
 export const machineFields: ReadonlySet<string> = new Set(['interlock.key_vault.v1.KeyVersion.public_key']);
 
-/** Fields shown first of a single resource, where it has them. */
+/** Fields of a single resource that are shown first. */
 export const firstFields: readonly string[] = [
   'name',
   'provisioningState',

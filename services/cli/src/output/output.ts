@@ -2,28 +2,29 @@ import type { JsonObject, JsonValue } from '@bufbuild/protobuf';
 import { UsageError } from '../problems.ts';
 import { choiceOf } from '../request/similar.ts';
 import type { OutputFlags } from '../session/environment.ts';
+import { aligned } from './align.ts';
 import { WIDTH_DEFAULT } from './render.ts';
 import type { Terminal } from './terminal.ts';
 
-/** Forms of an answer: for people in columns that fit the terminal, in all columns, or a document for programs. */
+/** Formats of a response: a document for programs, a table that fits the terminal, or a table with every column. */
 export const formats = ['json', 'yaml', 'table', 'wide'] as const;
 
 /** One of them. */
 export type Format = (typeof formats)[number];
 
-/** How the answer of a command is shown. */
+/** How the response of a command is shown. */
 export interface Output {
-  /** Whether answers are documents for programs, and not texts for people. */
+  /** Whether responses are documents for programs. */
   readonly isDocument: boolean;
-  /** How wide a table may be, in characters; Infinity: every column in full. */
+  /** Width of a table, in characters; Infinity shows every column in full. */
   readonly width: number;
-  /** Shows an answer as a document: what the query takes of it. */
+  /** Writes a response, or the part that the query selects, as a document. */
   write(json: JsonValue): void;
-  /** The same for one of many answers, as they come: JSON on one line, YAML as a document of its own. */
+  /** Writes one of several responses: JSON on one line, YAML as a separate document. */
   writeNext(json: JsonValue): void;
 }
 
-/** Whether errors are documents as well; known before anything is parsed. YAML is a superset of JSON, so they are JSON then. */
+/** Whether errors are JSON documents; needed before the flags are parsed. */
 export const wantsDocument = (args: readonly string[]): boolean =>
   args.some(
     (arg, index) =>
@@ -32,7 +33,7 @@ export const wantsDocument = (args: readonly string[]): boolean =>
       /^(-o|--format) (json|yaml)$/.test(`${args[index - 1]} ${arg}`),
   );
 
-/** @throws UsageError for flags that contradict each other, and a query that is none; nothing has been sent by then */
+/** @throws UsageError for contradicting flags and an invalid query */
 export async function outputOf(flags: OutputFlags, terminal: Pick<Terminal, 'out' | 'width'>): Promise<Output> {
   const format = formatOf(flags);
   const take = flags.query === undefined ? undefined : await queryOf(flags.query);
@@ -40,7 +41,7 @@ export async function outputOf(flags: OutputFlags, terminal: Pick<Terminal, 'out
   const form = await formOf(format);
   const taken = (json: JsonValue): JsonValue => (take === undefined ? json : take(json));
   return {
-    // What a query takes has another shape than the answer, so it is a document however it is shown.
+    // A query changes the shape of the response, so the columns of its type do not apply.
     isDocument: !isTable || take !== undefined,
     width: format === 'wide' ? Number.POSITIVE_INFINITY : (terminal.width ?? WIDTH_DEFAULT),
     write: (json) => terminal.out(form.whole(taken(json))),
@@ -56,7 +57,7 @@ function formatOf({ format, json, query }: OutputFlags): Format {
   return chosen;
 }
 
-/** How a document is written. */
+/** How documents are written. */
 interface Form {
   whole(json: JsonValue): string;
   next(json: JsonValue): string;
@@ -71,7 +72,7 @@ async function formOf(format: Format): Promise<Form> {
   return { whole, next: (json) => `---\n${whole(json)}` };
 }
 
-/** @throws UsageError for a text that is no JMESPath */
+/** @throws UsageError for an invalid JMESPath */
 async function queryOf(query: string): Promise<(json: JsonValue) => JsonValue> {
   const { compile, TreeInterpreter } = await import('@jmespath-community/jmespath');
   try {
@@ -80,35 +81,28 @@ async function queryOf(query: string): Promise<(json: JsonValue) => JsonValue> {
       try {
         return TreeInterpreter.search(compiled, json) as JsonValue;
       } catch (error) {
-        throw new UsageError(`--query "${query}" does not fit the answer: ${wordsOf(error)}`, { cause: error });
+        throw new UsageError(`--query "${query}" does not fit the response: ${textOf(error)}`, { cause: error });
       }
     };
   } catch (error) {
-    throw new UsageError(`--query "${query}" is not JMESPath: ${wordsOf(error)}. See https://jmespath.org`, {
+    throw new UsageError(`--query "${query}" is not JMESPath: ${textOf(error)}. See https://jmespath.org`, {
       cause: error,
     });
   }
 }
 
-const wordsOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const textOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** What a query took, for people and for shell scripts: objects as rows, anything else as it is, one a line. */
+/** The result of a query for people and shell scripts: objects as rows, other values one per line. */
 function plainTable(value: JsonValue): string {
   const rows = Array.isArray(value) ? value : [value];
   if (!rows.every((row) => typeof row === 'object' && row !== null && !Array.isArray(row)))
     return rows.map(plain).join('\n');
   const titles = [...new Set(rows.flatMap((row) => Object.keys(row as JsonObject)))];
-  const lines = [titles.map((title) => title.toUpperCase())];
-  for (const row of rows) lines.push(titles.map((title) => plain((row as JsonObject)[title] ?? null)));
-  const widths = titles.map((_, column) => Math.max(...lines.map((line) => line[column]?.length ?? 0)));
-  return lines
-    .map((line) =>
-      line
-        .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join('  ')
-        .trimEnd(),
-    )
-    .join('\n');
+  return aligned([
+    titles.map((title) => title.toUpperCase()),
+    ...rows.map((row) => titles.map((title) => plain((row as JsonObject)[title] ?? null))),
+  ]);
 }
 
 const plain = (value: JsonValue): string =>

@@ -3,13 +3,14 @@ import { ScalarType } from '@bufbuild/protobuf';
 import { type NameDefaults, shortName } from '../request/names.ts';
 import { listOf } from '../request/pages.ts';
 import { isObject } from '../request/schema.ts';
+import { aligned, GAP } from './align.ts';
 import { columns, firstFields, machineFields, type NarrowColumn, narrowColumns } from './columns.ts';
 
-/** Width of a table where nothing says how wide the terminal is, in characters. */
+/** Width of a table without a terminal, in characters. */
 export const WIDTH_DEFAULT = 80;
 
 /**
- * An answer for people: a list as a table, a resource as names and values, without what is empty.
+ * A response for people: a list as a table, a resource as names and values. Empty fields are omitted.
  * @param width how wide a table may be, in characters; Infinity: every column in full (`-o wide`)
  */
 export function render(message: DescMessage, json: JsonObject, names: NameDefaults, width = WIDTH_DEFAULT): string {
@@ -20,8 +21,8 @@ export function render(message: DescMessage, json: JsonObject, names: NameDefaul
 }
 
 /**
- * Rows with columns as wide as they need to be; columns that are empty everywhere are left out. Where they are wider together than
- * they may be, those that can be shortened are, and then the last ones are left out: `…` in the title says so.
+ * A table without empty columns. To fit the width, columns that allow it are shortened, then the last columns are omitted: the
+ * title then ends with `…`.
  */
 export function table(
   message: DescMessage,
@@ -36,19 +37,13 @@ export function table(
     all.filter(({ texts }) => texts.some((text) => text !== '')),
     width,
   );
-  const widths = cells.map(widthOf);
-  const lines = [cells.map(({ title }) => title), ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? ''))];
-  return lines
-    .map((line) =>
-      line
-        .map((text, column) => text.padEnd(widths[column] ?? 0))
-        .join(GAP)
-        .trimEnd(),
-    )
-    .join('\n');
+  return aligned([
+    cells.map(({ title }) => title),
+    ...rows.map((_, row) => cells.map(({ texts }) => texts[row] ?? '')),
+  ]);
 }
 
-/** As many of the columns as fit, the first in any case; with one that says that others were left out. */
+/** The columns that fit, at least the first, and a mark if others are omitted. */
 function fitting(cells: readonly Cells[], width: number): readonly Cells[] {
   if (totalWidth(cells.map(widthOf)) <= width) return cells;
   const kept = [...cells];
@@ -56,13 +51,10 @@ function fitting(cells: readonly Cells[], width: number): readonly Cells[] {
   return [...kept, MORE];
 }
 
-/** Stands for columns that were left out. */
+/** Marks omitted columns. */
 const MORE: Cells = { title: '…', texts: [] };
 
-/** Between two columns. */
-const GAP = '  ';
-
-/** A column with what is in it, row by row. */
+/** A column: its title, and a text per row. */
 interface Cells {
   readonly title: string;
   readonly texts: readonly string[];
@@ -76,7 +68,7 @@ const wideCells = (message: DescMessage, rows: readonly JsonValue[], names: Name
     const textOf = (row: JsonValue): string => {
       const value = valueAt(row, path.split('.'));
       if (column.endsWith('?')) return value === true ? 'yes' : '';
-      // In short a scope is no scope any more: `local` is a tenant as well as a subscription.
+      // A scope stays in full: `local` names a tenant and a subscription.
       const known = path === 'scope' ? undefined : names;
       return other !== undefined && value === valueAt(row, other.split('.')) ? '' : cell(value, known);
     };
@@ -102,7 +94,7 @@ const narrowCells = (
   }));
 };
 
-/** What is too wide is taken from the widest column that may still give, so that those give most that have most. */
+/** Shortens the widest column that may be shortened, until the table fits. */
 function sharedWidths(
   cells: readonly (Cells & { readonly narrowest: NarrowColumn['narrowest'] | undefined })[],
   width: number,
@@ -123,24 +115,24 @@ function sharedWidths(
   return widths;
 }
 
-// Not as arguments of one call: a list may have more rows than a call takes.
+// Not Math.max(...): a list may have more rows than a call takes arguments.
 const widthOf = ({ title, texts }: Cells): number =>
   texts.reduce((widest, { length }) => Math.max(widest, length), title.length);
-/** Of columns side by side. */
+/** Width of a line of these columns. */
 const totalWidth = (widths: readonly number[]): number =>
   widths.reduce((total, width) => total + width, 0) + GAP.length * Math.max(0, widths.length - 1);
 
-/** One line about a resource, for watches: its states and why. */
+/** The states of a resource and their reasons in one line, for watches. */
 export function stateLine(json: JsonObject): string {
   const { provisioningState, powerState, stopReason, nextStartLosses, failure, keyAccess, rotation } = json;
   const [blocking] = arrayOf(nextStartLosses);
   const next = blocking === undefined ? '' : `next start fails ${factsOf(blocking, 'reason')}`;
-  const words = [provisioningState, powerState, factsOf(stopReason, 'reason'), next, factsOf(failure, 'code')];
+  const states = [provisioningState, powerState, factsOf(stopReason, 'reason'), next, factsOf(failure, 'code')];
   const access = arrayOf(keyAccess).map((state) => factsOf(state, 'state'));
   const moved = isObject(rotation)
     ? [`rotation ${cell(rotation.state)} ${cell(rotation.doneCount)}/${cell(rotation.resourcesCount)}`]
     : [];
-  return [...words, ...access, ...moved].filter((word) => typeof word === 'string' && word !== '').join('  ');
+  return [...states, ...access, ...moved].filter((text) => typeof text === 'string' && text !== '').join('  ');
 }
 
 function factsOf(value: JsonValue | undefined, field: string): string {
@@ -151,7 +143,7 @@ function factsOf(value: JsonValue | undefined, field: string): string {
     .join(' ');
 }
 
-/** What a resource is shown in: how far from the left, and how wide. */
+/** Where a resource is shown. */
 interface Room {
   readonly indent: string;
   readonly width: number;
@@ -179,9 +171,9 @@ function block(message: DescMessage, json: JsonObject, names: NameDefaults, room
     const inner = field.message;
     if (inner !== undefined && field.fieldKind === 'list') {
       const more = details(inner, value, names, room);
-      // A table of names alone would say them twice.
-      const isTold = more.length > 0 && columnsOf(inner).length === 1;
-      return [title, ...(isTold ? [] : innerTable(inner, arrayOf(value), names, inside('  '))), ...more];
+      // The details name the rows already.
+      const isNamed = more.length > 0 && columnsOf(inner).length === 1;
+      return [title, ...(isNamed ? [] : innerTable(inner, arrayOf(value), names, inside('  '))), ...more];
     }
     if (inner !== undefined && isObject(value) && field.fieldKind === 'message') {
       return [title, ...block(inner, value, names, inside('  '))];
@@ -190,7 +182,7 @@ function block(message: DescMessage, json: JsonObject, names: NameDefaults, room
   });
 }
 
-/** What a table of an inner list cannot show: lists inside its rows. */
+/** Lists inside the rows of an inner list. */
 function details(message: DescMessage, value: JsonValue | undefined, names: NameDefaults, room: Room): string[] {
   const { indent } = room;
   const lists = message.fields.filter((field) => field.fieldKind === 'list' && field.listKind === 'message');
@@ -222,7 +214,7 @@ function valueAt(value: JsonValue | undefined, path: readonly string[]): JsonVal
 }
 
 function plain(field: DescField, value: JsonValue | undefined): string {
-  // In the form flags take, so that it can be pasted back.
+  // In the form that flags take.
   if (field.scalar === ScalarType.BYTES) return `base64:${cell(value)}`;
   if (isObject(value)) {
     return Object.entries(value)
@@ -240,7 +232,7 @@ function cell(value: JsonValue | undefined, names?: NameDefaults): string {
   return names === undefined ? text : shortName(text, names);
 }
 
-/** Stands for a number where something is above all numbers there are: the end of an identity has none of the vault. */
+/** The vault position of an event that no vault caused, such as a deleted identity. */
 const ABOVE_ALL = String(Number.MAX_SAFE_INTEGER);
 
 function isEmpty(value: JsonValue | undefined): boolean {

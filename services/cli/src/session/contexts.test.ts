@@ -52,22 +52,22 @@ test('a context is added, listed, shown, made the current one and removed; its f
       ['prod', true],
     ],
   );
-  assert.match((await context('remove', 'prod')).said, /no context is the current one/);
-  await assert.rejects(context('show'), /no context is the current one/);
+  assert.match((await context('remove', 'prod')).said, /no context is current/);
+  await assert.rejects(context('show'), /no context is current/);
   await assert.rejects(context('use', 'prod'), /there is no context "prod"; there are local/);
 });
 
 test('what is said of a cloud must be enough to reach it', async () => {
   const refusals: readonly (readonly [readonly string[], RegExp])[] = [
-    [[], /say where the cloud is with one of --data, --kube-context and --address$/],
-    [['--data', home, '--kube-context', 'kind'], /not with --data and --kube-context/],
+    [[], /exactly one of --data, --kube-context and --address$/],
+    [['--data', home, '--kube-context', 'kind'], /given: --data and --kube-context/],
     [['--address', 'identity=a:1'], /--address needs --ca-file/],
     [['--address', 'identity=a:1', '--ca-file', '/none'], /--address is missing for key-vault/],
     [['--address', 'identity', '--ca-file', '/none'], /must look like identity=host:port/],
     [['--address', 'vm=a:1', '--ca-file', '/none'], /--address must be one of identity,/],
-    [['--data', home, '--key-file', 'k'], /are of use only together/],
+    [['--data', home, '--key-file', 'k'], /need each other/],
     [['--data', home, '--as', `${principal}:/none`], /cannot be read/],
-    [['--data', home, '--namespace', 'n'], /--namespace belongs to --kube-context/],
+    [['--data', home, '--namespace', 'n'], /--namespace needs --kube-context/],
   ];
   for (const [flags, words] of refusals)
     await assert.rejects(
@@ -76,7 +76,7 @@ test('what is said of a cloud must be enough to reach it', async () => {
     );
   await assert.rejects(context('add', 'a/b', '--data', home), /<name> must be/);
   await context('add', 'c', '--data', home);
-  await assert.rejects(context('add', 'c', '--data', home), /there is a context "c" already/);
+  await assert.rejects(context('add', 'c', '--data', home), /context "c" exists/);
 });
 
 test('settings come from flags, then the environment, then the context', async () => {

@@ -3,32 +3,32 @@ import { Rejection } from '@interlock/event-store';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { problemText } from '../failure.ts';
 
-/** What every service needs: its store, and the bus. */
+/** The servers that every service needs. */
 export type ServerName = 'postgres' | 'nats';
 
-/** How a server does, as services say who need it. */
+/** State of a server, as the services report it. */
 export interface ServerStatus {
   readonly server: ServerName;
-  /** `unknown`: no service answers that could say. */
+  /** `unknown`: no service responds that could report it. */
   readonly state: 'serving' | 'degraded' | 'failing' | 'unknown';
-  /** Those it fails. */
+  /** Services that cannot reach it. */
   readonly services: readonly Workload[];
-  /** What is less than it should be, in words: one entry for each service that reports it. */
+  /** Missing copies of streams: one text per service that reports them. */
   readonly shortages: readonly string[];
 }
 
-/** What a service says of its servers: one that gives no answer says nothing. */
-export interface ServerWord {
+/** What one service reports about the servers. A service that does not respond reports nothing. */
+export interface ServerReport {
   readonly lacks: readonly ServerName[];
   readonly reaches: readonly ServerName[];
-  /** What NATS has less of than it should, for this service; empty where nothing is missing. */
+  /** Missing copies of the service's stream; empty when none is missing. */
   readonly shortage: string;
 }
 
-/** The word of a service by how its relay does, or by its failure to say that. */
-export function serverWord(service: Workload, relay: JsonObject | Rejection | RpcFailure): ServerWord {
+/** The report in the state of a relay, or in the failure to read it. */
+export function serverReport(service: Workload, relay: JsonObject | Rejection | RpcFailure): ServerReport {
   if (relay instanceof Error)
-    return { lacks: isStoreLackedBy(service, relay) ? ['postgres'] : [], reaches: [], shortage: '' };
+    return { lacks: lacksStore(service, relay) ? ['postgres'] : [], reaches: [], shortage: '' };
   const { failingSince, failing } = relay;
   const shortage = shortageOf(service, relay);
   if (failingSince === undefined) return { lacks: [], reaches: ['postgres', 'nats'], shortage };
@@ -37,70 +37,62 @@ export function serverWord(service: Workload, relay: JsonObject | Rejection | Rp
     : { lacks: ['nats'], reaches: ['postgres'], shortage };
 }
 
-/** With fewer copies than there should be, the loss of one more server may take the stream away. */
+/** With fewer copies than configured, the failure of one more NATS server may lose the stream. */
 const shortageOf = (service: Workload, { streamProblem, streamCopies, streamCopiesWanted }: JsonObject): string => {
   if (streamProblem) return String(streamProblem);
   const [copies, wanted] = [Number(streamCopies ?? 0), Number(streamCopiesWanted ?? 0)];
   return copies < wanted ? `the stream of ${service} has ${copies} of ${wanted} copies` : '';
 };
 
-/** How a service does that did not say it. */
-export interface Silence {
-  /**
-   * `no store`: it answers, and does not reach what it keeps everything in. `not asked`: identity gives no token to ask it with, which
-   * says nothing about the service itself.
-   */
-  readonly state: 'no store' | 'not asked' | 'refusing' | 'unreachable';
+/** State of a service that did not report its own. */
+export interface UnreadState {
+  /** `no store`: it cannot reach Postgres. `not called`: identity issues no token for it. */
+  readonly state: 'no store' | 'not called' | 'refusing' | 'unreachable';
   readonly problem: string;
 }
 
-/** What a failed question says of the service it was for. */
-export function silence(service: Workload, error: Rejection | RpcFailure): Silence {
-  if (isStoreLackedBy(service, error)) return { state: 'no store', problem: 'does not reach Postgres' };
-  if (isWithoutToken(service, error)) return { state: 'not asked', problem: 'identity gives no token to ask it with' };
-  const isAnswer = error instanceof Rejection && error.code !== 'UNAVAILABLE';
+/** What the failure of a call says about the service. */
+export function unreadState(service: Workload, error: Rejection | RpcFailure): UnreadState {
+  if (lacksStore(service, error)) return { state: 'no store', problem: 'cannot reach Postgres' };
+  if (lacksToken(service, error)) return { state: 'not called', problem: 'identity issues no token for the call' };
+  const isRefusal = error instanceof Rejection && error.code !== 'UNAVAILABLE';
   const missing = error instanceof Rejection ? error.metadata.action : undefined;
-  const problem = missing === undefined ? problemText(error) : `the right ${missing} is missing`;
-  return { state: isAnswer ? 'refusing' : 'unreachable', problem };
+  const problem = missing === undefined ? problemText(error) : `the caller lacks ${missing}`;
+  return { state: isRefusal ? 'refusing' : 'unreachable', problem };
 }
 
-const isStoreLackedBy = (service: Workload, error: Error): boolean =>
-  tried(error).some((one) => one instanceof Rejection && one.reason === 'STORE_UNAVAILABLE') &&
-  !isWithoutToken(service, error);
+const lacksStore = (service: Workload, error: Error): boolean =>
+  attempts(error).some((one) => one instanceof Rejection && one.reason === 'STORE_UNAVAILABLE') &&
+  !lacksToken(service, error);
 
-const isWithoutToken = (service: Workload, error: Error): boolean =>
+const lacksToken = (service: Workload, error: Error): boolean =>
   service !== 'identity' &&
-  tried(error).some((one) =>
+  attempts(error).some((one) =>
     one instanceof RpcFailure ? one.method.endsWith('/IssueToken') : one.metadata.token_issuer !== undefined,
   );
 
-/** What failed, and what failed before it where it was asked again until the time was over. */
-const tried = (error: unknown): readonly (Rejection | RpcFailure)[] => {
+/** A failure, and the failures of the attempts before it. */
+const attempts = (error: unknown): readonly (Rejection | RpcFailure)[] => {
   if (error instanceof Rejection) return [error];
-  return error instanceof RpcFailure ? [error, ...tried(error.cause)] : [];
+  return error instanceof RpcFailure ? [error, ...attempts(error.cause)] : [];
 };
 
-/** Both servers, as all services together say. */
+/** The state of both servers, from the reports of all services. */
 export const serverStatuses = (
-  words: readonly (ServerWord & { readonly service: Workload })[],
+  reports: readonly (ServerReport & { readonly service: Workload })[],
 ): readonly ServerStatus[] =>
   (['postgres', 'nats'] as const).map((server) => {
-    const failed = words.filter(({ lacks }) => lacks.includes(server)).map(({ service }) => service);
-    const isReached = words.some(({ reaches }) => reaches.includes(server));
-    const shortages = server === 'nats' ? words.flatMap(({ shortage }) => (shortage === '' ? [] : [shortage])) : [];
+    const services = reports.filter(({ lacks }) => lacks.includes(server)).map(({ service }) => service);
+    const isReached = reports.some(({ reaches }) => reaches.includes(server));
+    const shortages = server === 'nats' ? reports.flatMap(({ shortage }) => (shortage === '' ? [] : [shortage])) : [];
     const reached = shortages.length > 0 ? 'degraded' : 'serving';
-    return {
-      server,
-      services: failed,
-      shortages,
-      state: failed.length > 0 ? 'failing' : isReached ? reached : 'unknown',
-    };
+    return { server, services, shortages, state: services.length > 0 ? 'failing' : isReached ? reached : 'unknown' };
   });
 
-/** Whom a server fails, in words; empty where it serves. */
+/** What is wrong with a server; empty when it serves. */
 export function serverText({ server, state, services, shortages }: ServerStatus): string {
   if (state === 'serving') return '';
   if (state === 'degraded') return shortages.join('; ');
-  if (state === 'unknown') return 'no service says how it does';
-  return `${services.join(', ')} ${server === 'postgres' ? 'cannot reach it' : 'cannot tell through it'}`;
+  if (state === 'unknown') return 'no service reports its state';
+  return `${services.join(', ')} ${server === 'postgres' ? 'cannot reach it' : 'cannot publish to it'}`;
 }
