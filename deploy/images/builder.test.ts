@@ -3,8 +3,7 @@ import { chmodSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { textOf } from '../../e2e/docs/sources.ts';
-import { LauncherError } from '../local/data-folder.ts';
+import { LauncherError, repository } from '../local/data-folder.ts';
 import { buildImage, exportBill, findBuilder, importDebianBase, runProgram } from './builder.ts';
 import { images } from './services.mjs';
 
@@ -100,7 +99,7 @@ test('the bill of materials is kept beside the build, from its cache', async () 
   assert.match(calls, /--build-arg SERVICE=disk .*--target bill /);
   assert.doesNotMatch(calls, /--no-cache|--tag/);
   assert.match(
-    textOf('deploy/Containerfile'),
+    readFileSync(join(repository, 'deploy/Containerfile'), 'utf8'),
     /^FROM scratch AS bill\nCOPY --from=image \/image\/app\/sbom\.cdx\.json \/$/m,
   );
 });

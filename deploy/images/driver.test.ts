@@ -15,7 +15,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { promisify } from 'node:util';
-import { textOf } from '../../e2e/docs/sources.ts';
 import { repository } from '../local/data-folder.ts';
 import { checkDriverOf } from './driver.mjs';
 
@@ -56,6 +55,12 @@ test('what has no event store has no driver to check', () => {
 });
 
 test('every image is checked after its packages are installed, and the build has the patch', () => {
-  assert.match(textOf('deploy/images/assemble.mjs'), /installPackages\(\);[^}]*checkDriverOf\(app, node\)/);
-  assert.match(textOf('deploy/Containerfile'), /^COPY libs\/event-store\/patches .*\n(.*\n)*RUN pnpm fetch/m);
+  assert.match(
+    readFileSync(join(repository, 'deploy/images/assemble.mjs'), 'utf8'),
+    /installPackages\(\);[^}]*checkDriverOf\(app, node\)/,
+  );
+  assert.match(
+    readFileSync(join(repository, 'deploy/Containerfile'), 'utf8'),
+    /^COPY libs\/event-store\/patches .*\n(.*\n)*RUN pnpm fetch/m,
+  );
 });

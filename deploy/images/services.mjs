@@ -14,7 +14,7 @@ export const images = {
   // What is run in a cluster beside the services: setting up, rehearsing, probing.
   tools: {
     description: 'Setup, rehearsal and command line of Interlock.',
-    main: 'deploy/kubernetes/jobs/main.ts',
+    main: 'e2e/kubernetes/tools.ts',
     packages: ['@interlock/e2e', '@interlock/cli'],
     // The command line's help is what the .proto files say.
     folders: ['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],

@@ -1,13 +1,13 @@
 import assert from 'node:assert/strict';
 import { execFile } from 'node:child_process';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { stripTypeScriptTypes } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
-import { textOf } from '../../e2e/docs/sources.ts';
+import { repository } from '../local/data-folder.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
@@ -45,8 +45,11 @@ test('what still has types does not run: an image cannot hold such a source unno
 
 test('every image is started that way', () => {
   assert.match(
-    textOf('deploy/Containerfile'),
+    readFileSync(join(repository, 'deploy/Containerfile'), 'utf8'),
     /^ENTRYPOINT \[.*"--import=\/app\/without-types\.mjs", "\/app\/main\.mjs"\]$/m,
   );
-  assert.match(textOf('deploy/images/assemble.mjs'), /copyTo\('\/app\/without-types\.mjs'/);
+  assert.match(
+    readFileSync(join(repository, 'deploy/images/assemble.mjs'), 'utf8'),
+    /copyTo\('\/app\/without-types\.mjs'/,
+  );
 });

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { readFileSync, rmSync } from 'node:fs';
 import { afterEach, test } from 'node:test';
-import { openKubectl } from '../../services/cli/src/cluster/kubectl.ts';
-import { type Answer, testKubectl } from '../../services/cli/src/cluster/test-kubectl.ts';
 import { bringUp } from './bring-up.ts';
+import { openKubectl } from './kubectl.ts';
+import { type Answer, testKubectl } from './test-kubectl.ts';
 
 const made: string[] = [];
 afterEach(() => {
@@ -54,14 +54,14 @@ test('new images under the tags of before replace the pods that run, but for com
   const restart = called.find((call) => call.startsWith('rollout restart')) ?? assert.fail('nothing is replaced');
   assert.match(restart, /deployment\/key-vault/);
   assert.ok(!restart.includes('compute'));
-  assert.match(said.join(), /compute goes on.*delete pod compute-0/);
+  assert.match(said.join(), /compute keeps its image.*delete pod compute-0/);
   assert.ok(!(await play([isThere], false)).called.some((call) => call.includes('restart')), 'images as they were');
 });
 
 test('an overlay that is refused half way says that part of it may be there, and how it goes', async () => {
   const err = 'Error from server (Forbidden): error when creating "overlays/local": deployments.apps is forbidden\n';
   const { outcome } = await play([{ when: 'apply', err, code: 1 }]);
-  assert.match(outcome, /^LauncherError: kubectl: .*forbidden.*may not do this in namespace interlock/);
+  assert.match(outcome, /^LauncherError: kubectl: .*forbidden.*lacks this right in namespace interlock/);
   assert.match(
     outcome,
     /Part of overlays\/local may have been applied. To continue, run this command again. To remove everything, run kubectl --context kind-kind delete namespace interlock --wait/,

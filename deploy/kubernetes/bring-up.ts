@@ -1,10 +1,7 @@
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import type { Kubectl } from '../../services/cli/src/cluster/kubectl.ts';
-import { waitingOf } from '../../services/cli/src/cluster/pod-status.ts';
-import type { ClusterProblem } from '../../services/cli/src/problems.ts';
-import { isObject } from '../../services/cli/src/request/schema.ts';
+import { isObject, itemsOf, type Kubectl, waitingOf } from './kubectl.ts';
 
-/** What is waited for, in the order in which it comes up. compute is updated only on purpose (OnDelete) and has no rollout. */
+/** Workloads in the order in which they start. compute has no rollout: its update strategy is OnDelete. */
 const workloads = [
   'statefulset/postgres',
   'statefulset/nats',
@@ -15,7 +12,7 @@ const workloads = [
   'deployment/otel-collector',
   'deployment/jaeger',
 ] as const;
-/** What runs our images, and is replaced while guests work. */
+/** Workloads of our images that can be replaced while guests run. */
 const replaceable = [
   'deployment/identity',
   'deployment/key-vault',
@@ -26,16 +23,16 @@ const replaceable = [
 /** How to bring it up. */
 export interface BringUp {
   readonly overlay: string;
-  /** How long everything may take to be ready, pulls included. */
+  /** Longest time until everything is ready, pulls included. */
   readonly readySeconds: number;
-  /** Images were built anew under tags that may run already: their pods are replaced. */
+  /** Whether images were built under tags that may run already: then their pods are replaced. */
   readonly hasNewImages: boolean;
   readonly say: (line: string) => void;
 }
 
 /**
  * Applies an overlay and waits until all of it is ready. Safe to repeat.
- * @throws LauncherError saying how far it came, which pods are not ready and why, and how to go on or take it away again
+ * @throws LauncherError with the step that failed, the pods that are not ready and why, and how to continue or remove everything
  */
 export const bringUp = async (
   kubectl: Kubectl,
@@ -43,13 +40,13 @@ export const bringUp = async (
 ): Promise<void> => {
   const { context, namespace } = kubectl.place;
   // Not `delete -k`: it fails once the Job `setup` is deleted by its TTL.
-  const takeAway = `To continue, run this command again. To remove everything, run kubectl --context ${context} delete namespace ${namespace} --wait`;
+  const removal = `To continue, run this command again. To remove everything, run kubectl --context ${context} delete namespace ${namespace} --wait`;
   const wasThere =
     (await kubectl.run(['get', 'deployment', 'identity', '--ignore-not-found', '--output', 'name'])) !== '';
   try {
     await kubectl.run(['apply', '--kustomize', overlay]);
   } catch (error) {
-    throw new LauncherError(`${messageOf(error)}\nPart of ${overlay} may have been applied. ${takeAway}`, {
+    throw new LauncherError(`${messageOf(error)}\nPart of ${overlay} may have been applied. ${removal}`, {
       cause: error,
     });
   }
@@ -59,7 +56,7 @@ export const bringUp = async (
     } catch (error) {
       const why = [...(await notReady(kubectl)), ...(what.startsWith('job/') ? await endOfLog(kubectl, what) : [])];
       throw new LauncherError(
-        [`The overlay is applied, and ${what} is not ready: ${messageOf(error)}`, ...why, takeAway].join('\n'),
+        [`The overlay is applied, and ${what} is not ready: ${messageOf(error)}`, ...why, removal].join('\n'),
         { cause: error },
       );
     }
@@ -68,25 +65,24 @@ export const bringUp = async (
   if (wasThere && hasNewImages) {
     await kubectl.run(['rollout', 'restart', ...replaceable]);
     say(
-      `Services are replaced by their new images, one by one. compute goes on with the one it has, for with its pod go its guests: kubectl --namespace ${namespace} delete pod compute-0`,
+      `The services restart with their new images, one by one. compute keeps its image, because its guests end with its pod. To replace it: kubectl --namespace ${namespace} delete pod compute-0`,
     );
   }
   for (const workload of workloads) await wait(workload, ['rollout', 'status', workload]);
   await wait('pod/compute-0', ['wait', '--for=condition=Ready', 'pod/compute-0']);
 };
 
-/** A line for each pod that is not ready: what it waits for. What cannot be found out is said in place of it. */
+/** A line for each pod that is not ready: why. */
 const notReady = async (kubectl: Kubectl): Promise<readonly string[]> => {
   try {
     const list = await kubectl.json(['get', 'pods']);
-    const pods = isObject(list) && Array.isArray(list.items) ? list.items.filter(isObject) : [];
-    return pods.flatMap(({ metadata, status }) => {
+    return itemsOf(list).flatMap(({ metadata, status }) => {
       const waiting = isObject(status) ? waitingOf(status) : undefined;
       const name = isObject(metadata) ? String(metadata.name) : 'a pod';
       return waiting === undefined ? [] : [`  ${name}: ${waiting.reason}: ${waiting.message}`];
     });
   } catch (error) {
-    return [`  why is not known: ${messageOf(error)}`];
+    return [`  the pods cannot be listed: ${messageOf(error)}`];
   }
 };
 
@@ -95,9 +91,9 @@ const endOfLog = async (kubectl: Kubectl, what: string): Promise<readonly string
     const log = await kubectl.run(['logs', what, '--tail=5']);
     return log.trim() === '' ? [] : [`The end of the log of ${what}:`, ...log.trim().split('\n')];
   } catch {
-    // It has not started: its pod says why.
+    // The Job has not started; its pod is in the list of pods that are not ready.
     return [];
   }
 };
 
-const messageOf = (error: unknown): string => (error as ClusterProblem).message;
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -3,7 +3,6 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
-import { holdWord } from './hold-word.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
@@ -11,14 +10,13 @@ import { replicasOf } from './services.ts';
 const usage = `npm run up [-- --replicas N --restart-after T]
 
 Runs the whole cloud until Ctrl-C; its data stays.
-  --replicas N   processes of each service, 1 to 7, 1 by default. Of disk one works and the others stand by: it has the
-                 volumes of its folder to itself, and is called disk whichever it is; one that stands by is disk-0, disk-1, …,
-                 which is also the name of its log, whether it works or stands by.
-                 The guests of compute's processes are on this one machine, which all of them share.
+  --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
+                 only one may use the volumes. The working one is called disk, the others disk-0, disk-1, …; their logs
+                 keep these names. All guests run on this machine.
   --restart-after T
-                 how long a service stays away that ended although nobody asked it to (kill -9), and NATS or Postgres where
-                 they were started here: 500ms, 30s, 2m, 1h (a unit is needed), 1s by default, twice as long each time it ends
-                 again soon; never leaves it away.`;
+                 how long a service, or NATS or Postgres started here, stays away after it crashed or was killed:
+                 500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
+                 away.`;
 
 const readArguments = () => {
   try {
@@ -41,19 +39,18 @@ runCommand(async (scope) => {
   const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  const cloud = await startLocalCloud({
+  await startLocalCloud({
     data,
     env: process.env,
     replicas,
     say: console.log,
     within: scope,
-    // Five times as often as usual: whoever types a command looks at its trace next, and a process that is killed keeps less to itself.
+    // Spans are exported five times as often as by default: users look at the trace of their last command.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   });
-  const hold = await holdWord(cloud);
   console.log(`
-The cloud is running. ${hold === undefined ? '' : `${hold}\n\n`}Try, in another terminal:
+The cloud is running. Try, in another terminal:
 
 ${folder === undefined ? '' : `  export INTERLOCK_DATA=${data.root}\n`}  npx interlock status
   npx interlock --help

@@ -68,6 +68,13 @@ test('a library knows no service, no launcher and no end-to-end test', () => {
   assert.deepEqual(show(wrong), []);
 });
 
+test('deploy imports neither the command line nor end-to-end tests', () => {
+  const wrong = imports.filter(
+    ({ from, to }) => from.startsWith('deploy/') && /^(services\/cli|e2e)\/|^@interlock\/(cli|e2e)\b/.test(to),
+  );
+  assert.deepEqual(show(wrong), []);
+});
+
 test('a decider imports its events, other deciders of its service, and what rejections and types need', () => {
   const allowed = /^@interlock\/(access|event-store|runtime)$/;
   const deciders = imports.filter(({ from }) => from.endsWith('/decider.ts'));

@@ -131,5 +131,5 @@ test('a context is added, and commands call the cloud it names', async () => {
 test('what belongs to a clone says so', async () => {
   const { status, err } = await run('up', '--data', home);
   assert.equal(status, 2);
-  assert.match(err, /^error: a local cloud runs from a clone of the repository/);
+  assert.match(err, /^error: a local cloud needs a clone of the repository/);
 });

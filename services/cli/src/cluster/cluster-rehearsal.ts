@@ -2,23 +2,20 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { reportReader } from '@interlock/kubernetes/jobs/report-lines.ts';
-import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { isObject, itemsOf, type Kubectl, waitingOf } from '@interlock/kubernetes/kubectl.ts';
+import { LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import { parse } from 'yaml';
 import { build } from '../commands/build.ts';
 import type { Terminal } from '../output/terminal.ts';
-import { ClusterProblem } from '../problems.ts';
-import { isObject } from '../request/schema.ts';
-import type { Kubectl } from './kubectl.ts';
-import { waitingOf } from './pod-status.ts';
 
-/** How long the pod of a rehearsal may take to start, and its Job to be counted once it has ended, in milliseconds. */
+/** Longest start of the pod, and longest time until the Job counts its end, in milliseconds. */
 const START_MS = 180_000;
 const COUNTED_MS = 30_000;
 const LOOK_MS = 1_000;
 
-/** Why a container does not start, where waiting does not help. */
-const hopeless = new Set([
+/** Reasons for which a container never starts. */
+const permanentReasons = new Set([
   'ErrImagePull',
   'ImagePullBackOff',
   'ErrImageNeverPull',
@@ -28,18 +25,18 @@ const hopeless = new Set([
 ]);
 
 /**
- * Runs a rehearsal as a Job of the cluster, shows what it says, and brings its report back into the data folder.
+ * Runs a rehearsal as a Job of the cluster, shows its log, and writes its report into the data folder.
  * @returns whether every rule held
- * @throws ClusterProblem when it could not be run; a Job that did not start is taken away again
+ * @throws LauncherError when it cannot run; a Job that did not start is deleted
  */
-export const rehearseOnCluster = async (
+export const runRehearsal = async (
   kubectl: Kubectl,
   parts: {
     readonly clock: Clock;
     readonly random: Random;
     readonly terminal: Terminal;
     readonly out: string;
-    /** The tools image; by default the one beside that of identity. */
+    /** The tools image; by default the one of the same registry and tag as identity's. */
     readonly image?: string | undefined;
   },
 ): Promise<boolean> => {
@@ -53,7 +50,7 @@ export const rehearseOnCluster = async (
     await untilStarted(kubectl, name, clock);
   } catch (error) {
     await kubectl.run(['delete', 'job', name, '--wait=false']);
-    terminal.err(`Job ${name} was taken away again; nothing is left of it`);
+    terminal.err(`Job ${name} is deleted`);
     throw error;
   }
   const reader = reportReader();
@@ -64,8 +61,8 @@ export const rehearseOnCluster = async (
   const data = openDataFolder(out);
   for (const [file, content] of reader.files()) writeFileSync(data.path(file), content, { mode: 0o600 });
   if (reader.files().size === 0) {
-    throw new ClusterProblem(
-      `Job ${name} ended without a report; its log is above, and kubectl describe job ${name} says how it ended`,
+    throw new LauncherError(
+      `Job ${name} ended without a report; its log is above; kubectl describe job ${name} shows how it ended`,
     );
   }
   terminal.err(`report.json and report.html are in ${data.root}`);
@@ -81,13 +78,13 @@ interface JobManifest {
   };
 }
 
-/** In a package that is installed it lies beside the program (services/cli/pack.ts puts it there). */
+/** An installed package has it beside the program (services/cli/pack.ts). */
 const manifestFile =
   build.clone === undefined
     ? fileURLToPath(new URL('rehearsal.yaml', import.meta.url))
     : join(build.clone, 'deploy/kubernetes/jobs/rehearsal.yaml');
 
-/** The Job of deploy/kubernetes/jobs/rehearsal.yaml under a name of its own. */
+/** The Job of deploy/kubernetes/jobs/rehearsal.yaml under another name. */
 export const jobOf = (name: string, tag: string, image: string): object => {
   const job: JobManifest = parse(readFileSync(manifestFile, 'utf8'));
   const { template } = job.spec;
@@ -105,18 +102,18 @@ export const jobOf = (name: string, tag: string, image: string): object => {
   };
 };
 
-/** The image beside the one identity runs: same registry, same tag. */
+/** The tools image of the same registry and tag as the image of identity. */
 const toolsImage = async (kubectl: Kubectl): Promise<string> => {
   const path = '{.spec.template.spec.containers[0].image}';
   const image = await kubectl.run(['get', 'deployment', 'identity', '--output', `jsonpath=${path}`]);
   if (!/\/identity[:@]/.test(image)) {
-    throw new ClusterProblem(
-      `Deployment identity runs ${image}: where its tools image is cannot be told from that name. Name it with --image`,
+    throw new LauncherError(
+      `Deployment identity runs ${image}: that name does not tell the tools image. Name it with --image`,
     );
   }
   if (image.includes('@')) {
-    throw new ClusterProblem(
-      `Deployment identity runs ${image}, by digest, which says nothing about that of its tools image. Name it with --image`,
+    throw new LauncherError(
+      `Deployment identity runs ${image}, by digest, which does not tell the tools image. Name it with --image`,
     );
   }
   return image.replace('/identity:', '/tools:');
@@ -125,21 +122,21 @@ const toolsImage = async (kubectl: Kubectl): Promise<string> => {
 const untilStarted = async (kubectl: Kubectl, job: string, clock: Clock): Promise<void> => {
   const endMs = clock.monotonicMs() + START_MS;
   for (
-    let last = `no pod was made (kubectl --namespace ${kubectl.place.namespace} describe job ${job} says why)`;
+    let last = `no pod was created (kubectl --namespace ${kubectl.place.namespace} describe job ${job} shows why)`;
     ;
     await clock.sleep(LOOK_MS)
   ) {
     const list = await kubectl.json(['get', 'pods', '--selector', `job-name=${job}`]);
-    const [pod] = isObject(list) && Array.isArray(list.items) ? list.items.filter(isObject) : [];
+    const [pod] = itemsOf(list);
     const status = pod !== undefined && isObject(pod.status) ? pod.status : {};
     if (status.phase === 'Running' || status.phase === 'Succeeded' || status.phase === 'Failed') return;
     const waiting = waitingOf(status);
     if (waiting !== undefined) last = `${waiting.reason}: ${waiting.message}`;
-    if (waiting !== undefined && hopeless.has(waiting.reason)) {
-      throw new ClusterProblem(`the rehearsal does not start: ${last}${cureOf(waiting.reason)}`);
+    if (waiting !== undefined && permanentReasons.has(waiting.reason)) {
+      throw new LauncherError(`the rehearsal does not start: ${last}${cureOf(waiting.reason)}`);
     }
     if (clock.monotonicMs() >= endMs) {
-      throw new ClusterProblem(`the rehearsal has not started after ${START_MS / 1_000} s: ${last}`);
+      throw new LauncherError(`the rehearsal has not started after ${START_MS / 1_000} s: ${last}`);
     }
   }
 };
@@ -147,7 +144,7 @@ const untilStarted = async (kubectl: Kubectl, job: string, clock: Clock): Promis
 const cureOf = (reason: string): string =>
   /Image/.test(reason)
     ? '\nload the image into the cluster: kind load docker-image, k3d image import, or push it to a registry'
-    : '\na Secret, ConfigMap or key it refers to is missing in the namespace';
+    : '\na Secret, ConfigMap or key that it uses is missing in the namespace';
 
 const outcome = async (kubectl: Kubectl, name: string, clock: Clock): Promise<boolean> => {
   const endMs = clock.monotonicMs() + COUNTED_MS;
@@ -156,7 +153,7 @@ const outcome = async (kubectl: Kubectl, name: string, clock: Clock): Promise<bo
     const status = isObject(job) && isObject(job.status) ? job.status : {};
     if (Number(status.succeeded ?? 0) > 0) return true;
     if (Number(status.failed ?? 0) > 0) return false;
-    if (clock.monotonicMs() >= endMs) throw new ClusterProblem(`Job ${name} has not ended, though its log has`);
+    if (clock.monotonicMs() >= endMs) throw new LauncherError(`Job ${name} has not ended, but its log has`);
     await clock.sleep(LOOK_MS);
   }
 };

@@ -13,15 +13,15 @@ import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.
 import { processStart } from '@interlock/local/lock.mjs';
 import { serviceNames } from '@interlock/local/services.ts';
 import { systemRandom } from '@interlock/runtime';
+import { openKubectl } from '../../../../deploy/kubernetes/kubectl.ts';
+import { type Answer, testKubectl } from '../../../../deploy/kubernetes/test-kubectl.ts';
 import { run } from '../commands/run.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { ClusterProblem } from '../problems.ts';
 import { readSettings } from '../session/settings.ts';
 import { sleepingClock } from '../session/test-session.ts';
 import { openClusterCloud } from './cluster.ts';
-import { rehearseOnCluster } from './cluster-rehearsal.ts';
-import { openKubectl } from './kubectl.ts';
-import { type Answer, testKubectl } from './test-kubectl.ts';
+import { runRehearsal } from './cluster-rehearsal.ts';
 
 const made: string[] = [];
 afterEach(() => {
@@ -65,7 +65,8 @@ const kubectlWith = (answers: readonly Answer[], context: string | undefined = '
   const { folder, calls } = testKubectl(answers);
   made.push(folder);
   const env = { PATH: `${folder}:${process.env.PATH}` };
-  return { kubectl: openKubectl({ context, namespace: 'interlock' }, env), env, calls };
+  const place = { context, namespace: 'interlock' };
+  return { place, kubectl: openKubectl(place, env), env, calls };
 };
 const callsIn = (file: string): { args: string; input: string; pid: number }[] =>
   readFileSync(file, 'utf8')
@@ -74,8 +75,8 @@ const callsIn = (file: string): { args: string; input: string; pid: number }[] =
     .map((line) => JSON.parse(line));
 
 test('a cloud in a cluster looks like a local one: settings are read from what its Secrets and port-forwards gave', async () => {
-  const { kubectl, calls } = kubectlWith(cluster);
-  const cloud = await openClusterCloud(kubectl);
+  const { place, env, calls } = kubectlWith(cluster);
+  const cloud = await openClusterCloud(place, env);
   assert.equal(statSync(join(cloud.folder, 'administrator.json')).mode & 0o777, 0o600);
   const settings = readSettings({ data: cloud.folder }, {});
   assert.deepEqual(settings.addresses, {
@@ -165,13 +166,13 @@ test('of a trace of a cluster it is said where its spans are', async () => {
 });
 
 test('a service to which there is no way is in the way of nobody who asks the others', async () => {
-  const { kubectl } = kubectlWith([
+  const { place, env } = kubectlWith([
     podsAnswer([podOf('identity'), podOf('key-vault'), podOf('disk-encryption-set'), podOf('compute', 'Pending')]),
     // Its node is gone, and nobody has said so yet.
     { when: 'port-forward svc/disk-encryption-set ', err: 'error: error dialing backend: i/o timeout\n', code: 1 },
     ...cluster,
   ]);
-  const cloud = await openClusterCloud(kubectl);
+  const cloud = await openClusterCloud(place, env);
   const { addresses } = readSettings({ data: cloud.folder }, {});
   assert.deepEqual([addresses.identity, addresses['key-vault']], ['127.0.0.1:40000', '127.0.0.1:40001']);
   assert.deepEqual([...cloud.absent.keys()].sort(), ['compute', 'disk', 'disk-encryption-set']);
@@ -192,8 +193,8 @@ test('what is asked of a service of which no pod runs has no answer, and says wh
 });
 
 test('where no pod runs at all that is the problem', async () => {
-  const { kubectl } = kubectlWith([podsAnswer([]), ...cluster]);
-  await assert.rejects(openClusterCloud(kubectl), /no pod of identity runs in namespace interlock/);
+  const { place, env } = kubectlWith([podsAnswer([]), ...cluster]);
+  await assert.rejects(openClusterCloud(place, env), /no pod of identity runs in namespace interlock/);
 });
 
 for (const [what, words, cure] of [
@@ -202,7 +203,7 @@ for (const [what, words, cure] of [
   [
     'an unreachable cluster',
     'dial tcp 127.0.0.1:6443: connect: connection refused',
-    /context "laptop" does not answer/,
+    /context "laptop" does not respond/,
   ],
   ['a cluster that wants a login', 'error: You must be logged in to the server (Unauthorized)', /log in/],
   [
@@ -210,7 +211,7 @@ for (const [what, words, cure] of [
     'Error from server (NotFound): secrets "interlock-administrator" not found',
     /Job setup/,
   ],
-  ['somebody without rights', 'Error from server (Forbidden): secrets is forbidden', /may not do this in namespace/],
+  ['somebody without rights', 'Error from server (Forbidden): secrets is forbidden', /lacks this right in namespace/],
 ] as const) {
   test(`${what} is named with its cure, and the command ends with 1`, async () => {
     const { env } = kubectlWith([{ when: '', err: `${words}\n`, code: 1 }]);
@@ -232,18 +233,17 @@ const silent: Terminal = {
 };
 
 test('without kubectl it says so', async () => {
-  const kubectl = openKubectl({ context: undefined, namespace: 'n' }, { PATH: '/nonexistent' });
   await assert.rejects(
-    openClusterCloud(kubectl),
+    openClusterCloud({ context: undefined, namespace: 'n' }, { PATH: '/nonexistent' }),
     (error) => error instanceof ClusterProblem && /kubectl is not on the PATH/.test(error.message),
   );
 });
 
 test('who acts as somebody else needs no right to read the secret of the administrator', async () => {
   const words = 'Error from server (Forbidden): secrets "interlock-administrator" is forbidden\n';
-  const { kubectl } = kubectlWith([{ when: 'interlock-administrator', err: words, code: 1 }, ...cluster]);
-  await assert.rejects(openClusterCloud(kubectl), /may not do this in namespace/);
-  const cloud = await openClusterCloud(kubectl, true);
+  const { place, env } = kubectlWith([{ when: 'interlock-administrator', err: words, code: 1 }, ...cluster]);
+  await assert.rejects(openClusterCloud(place, env), /lacks this right in namespace/);
+  const cloud = await openClusterCloud(place, env, true);
   const secretFile = join(cloud.folder, 'ca.crt');
   const { credentials, names } = readSettings({ data: cloud.folder, as: `${principalId}:${secretFile}` }, {});
   assert.deepEqual([credentials.principal, names.subscription], [principalId, undefined]);
@@ -251,11 +251,11 @@ test('who acts as somebody else needs no right to read the secret of the adminis
 });
 
 test('a Secret without a key it should have is named', async () => {
-  const { kubectl } = kubectlWith([
+  const { place, env } = kubectlWith([
     { when: 'interlock-administrator', out: secretAnswer({ other: 'x' }) },
     ...cluster.slice(1),
   ]);
-  await assert.rejects(openClusterCloud(kubectl), /interlock-administrator .* has no administrator\.json/);
+  await assert.rejects(openClusterCloud(place, env), /interlock-administrator .* has no administrator\.json/);
 });
 
 const report = { 'report.json': '{"verdict":"pass"}', 'report.html': '<p>' };
@@ -274,7 +274,7 @@ const rehearse = async (answers: readonly Answer[], image?: string) => {
   made.push(out);
   const lines: string[] = [];
   const terminal = { ...silent, out: (text: string) => lines.push(text), err: (text: string) => lines.push(text) };
-  const outcome = rehearseOnCluster(kubectl, { clock: sleepingClock(), random: systemRandom, terminal, out, image });
+  const outcome = runRehearsal(kubectl, { clock: sleepingClock(), random: systemRandom, terminal, out, image });
   return { outcome, out, lines, calls };
 };
 
@@ -318,7 +318,7 @@ test('a Job that ends without a report is a failure that says so', async () => {
   await assert.rejects(outcome, /ended without a report/);
 });
 
-test('a Job whose image is not there is taken away again, with the cure', async () => {
+test('a Job whose image is not there is deleted again, with the cure', async () => {
   const waiting = { reason: 'ErrImagePull', message: 'no such image' };
   const { outcome, lines, calls } = await rehearse([
     {
@@ -330,7 +330,7 @@ test('a Job whose image is not there is taken away again, with the cure', async 
   ]);
   await assert.rejects(outcome, /ErrImagePull: no such image\nload the image into the cluster/);
   assert.ok(callsIn(calls).some(({ args }) => args.includes('delete job rehearsal-')));
-  assert.ok(lines.some((line) => /taken away again/.test(line)));
+  assert.ok(lines.some((line) => /is deleted/.test(line)));
 });
 
 test('a report of which a line is missing is not written', async () => {

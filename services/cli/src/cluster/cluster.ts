@@ -1,84 +1,71 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { isObject, itemsOf, type Kubectl, openKubectl } from '@interlock/kubernetes/kubectl.ts';
+import { LauncherError } from '@interlock/local/data-folder.ts';
 import type { Workload } from '@interlock/rpc';
 import { ClusterProblem } from '../problems.ts';
-import { isObject } from '../request/schema.ts';
 import { beforeEnd } from '../session/endings.ts';
-import { services as serviceNames } from '../session/environment.ts';
-import type { Kubectl } from './kubectl.ts';
+import { type Environment, services } from '../session/environment.ts';
+import type { ClusterCloud, ClusterPlace } from '../session/place.ts';
+import { runRehearsal } from './cluster-rehearsal.ts';
 
 /** Port of every service (deploy/kubernetes/base). */
 const GRPC_PORT = 7400;
 
-/** A cloud in a cluster, reached from here. */
-export interface ClusterCloud {
-  /** What the launcher would have written for a local cloud, `cloud.json` and the files it names; private. */
-  readonly folder: string;
-  /** Services there is no way to, and why. */
-  readonly absent: ReadonlyMap<Workload, string>;
-  /** Where the data of a disk host is reached from here. @param address as the disk service gives it */
-  dataAddress(address: string): string;
-  close(): void;
+/**
+ * Opens port-forwards to the services of a cloud in a cluster, and copies the administrator and the client certificate from its
+ * Secrets into a private folder. A service that cannot be reached does not prevent calls to the others.
+ * @param actsAsOther whether `--as` names the caller: then an unreadable administrator's Secret is no error
+ * @throws ClusterProblem naming what is missing, also when no service can be reached
+ */
+export const openClusterCloud = (place: ClusterPlace, env: Environment, actsAsOther = false): Promise<ClusterCloud> =>
+  asClusterProblem(() => openCloud(openKubectl(place, env), actsAsOther));
+
+/** Runs a rehearsal as a Job of the cluster. @returns whether every rule held. @throws ClusterProblem when it cannot run */
+export const rehearseOnCluster = (
+  place: ClusterPlace,
+  env: Environment,
+  parts: Parameters<typeof runRehearsal>[1],
+): Promise<boolean> => asClusterProblem(() => runRehearsal(openKubectl(place, env), parts));
+
+/** Errors of kubectl are problems of the command line here. */
+async function asClusterProblem<Result>(work: () => Promise<Result>): Promise<Result> {
+  try {
+    return await work();
+  } catch (error) {
+    throw error instanceof LauncherError ? new ClusterProblem(error.message, { cause: error }) : error;
+  }
 }
 
-/**
- * Opens ways to the services of a cloud in a cluster, and fetches the administrator and the client's certificate from its
- * Secrets, into a folder that goes when it is closed. A service without a pod that runs, or on a node that does not answer, is
- * in the way of nobody who asks others: a key is taken away without compute.
- * @param actsAsOther whether somebody else acts: who may not read the administrator's secret does without it then
- * @throws ClusterProblem naming what is missing, also where there is a way to no service at all
- */
-export const openClusterCloud = async (kubectl: Kubectl, actsAsOther = false): Promise<ClusterCloud> => {
+async function openCloud(kubectl: Kubectl, actsAsOther: boolean): Promise<ClusterCloud> {
   const [administrator, tls] = await Promise.all([
     secret(kubectl, 'interlock-administrator', ['administrator.json']).catch((error: unknown) => {
-      if (actsAsOther && error instanceof ClusterProblem) return undefined;
+      if (actsAsOther && error instanceof LauncherError) return undefined;
       throw error;
     }),
     secret(kubectl, 'interlock-tls-client', ['tls.crt', 'tls.key', 'ca.crt']),
   ]);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
-  const takeAway = (): void => {
+  const remove = (): void => {
     kubectl.end();
     rmSync(folder, { recursive: true, force: true });
   };
-  // A watch is ended by Ctrl-C, and a list by a reader that has enough: neither leaves secrets behind, nor a way in.
-  const takeBack = beforeEnd(takeAway);
+  // An interrupted command leaves neither secrets nor port-forwards behind.
+  const cancel = beforeEnd(remove);
   const close = (): void => {
-    takeBack();
-    takeAway();
+    cancel();
+    remove();
   };
   try {
-    const open = async (target: string): Promise<string | ClusterProblem> => {
-      try {
-        return await kubectl.forward(target, GRPC_PORT);
-      } catch (error) {
-        if (error instanceof ClusterProblem) return error;
-        throw error;
-      }
-    };
-    const pods = await runningPods(kubectl);
-    const openService = async (service: Workload): Promise<string | ClusterProblem> =>
-      pods(service).length === 0 ? noPod(service, kubectl) : open(`svc/${service}`);
-    const [services, hosts] = await Promise.all([
-      Promise.all(serviceNames.map(async (service) => [service, await openService(service)] as const)),
-      Promise.all(pods('disk').map(async (host) => [host, await open(`pod/${host}`)] as const)),
-    ]);
-    const absent = new Map(
-      services.flatMap(([service, way]) => (typeof way === 'string' ? [] : [[service, way] as const])),
-    );
-    const [problem] = absent.values();
-    if (problem !== undefined && absent.size === services.length) throw problem;
+    const forwards = await openForwards(kubectl);
     const write = (name: string, content: Uint8Array): string => {
       const file = join(folder, name);
       writeFileSync(file, content, { mode: 0o600 });
       return file;
     };
     const description = {
-      // One that is absent is asked by nobody from here, and goes by its name in the cluster.
-      addresses: Object.fromEntries(
-        services.map(([service, way]) => [service, typeof way === 'string' ? way : `${service}:${GRPC_PORT}`]),
-      ),
+      addresses: forwards.addresses,
       authorityFile: write('ca.crt', tls['ca.crt']),
       certificateFile: write('tls.crt', tls['tls.crt']),
       keyFile: write('tls.key', tls['tls.key']),
@@ -87,50 +74,74 @@ export const openClusterCloud = async (kubectl: Kubectl, actsAsOther = false): P
         : { administratorFile: write('administrator.json', administrator['administrator.json']) }),
     };
     write('cloud.json', Buffer.from(JSON.stringify(description)));
-    const byHost = new Map(hosts.flatMap(([host, way]) => (typeof way === 'string' ? [[host, way] as const] : [])));
-    return {
-      folder,
-      absent: new Map([...absent].map(([service, { message }]) => [service, message])),
-      close,
-      // disk-0.disk.interlock.svc:7400 → the way to pod disk-0.
-      dataAddress: (address) => byHost.get(address.replace(/[.:].*$/, '')) ?? address,
-    };
+    const { absent, hosts } = forwards;
+    // disk-0.disk.interlock.svc:7400 → the port-forward to pod disk-0.
+    return { folder, absent, close, dataAddress: (address) => hosts.get(address.replace(/[.:].*$/, '')) ?? address };
   } catch (error) {
     close();
     throw error;
   }
-};
+}
 
-const secret = async <const Key extends string>(
+/** Opens a port-forward to each service, and to each disk host. @throws LauncherError when no service can be reached */
+async function openForwards(kubectl: Kubectl) {
+  const pods = await runningPods(kubectl);
+  const open = (target: string): Promise<string | LauncherError> =>
+    kubectl.forward(target, GRPC_PORT).catch((error: unknown) => {
+      if (error instanceof LauncherError) return error;
+      throw error;
+    });
+  const [ways, hostWays] = await Promise.all([
+    Promise.all(
+      services.map(async (service) => {
+        const way = pods(service).length === 0 ? noPod(service, kubectl) : await open(`svc/${service}`);
+        return [service, way] as const;
+      }),
+    ),
+    Promise.all(pods('disk').map(async (host) => [host, await open(`pod/${host}`)] as const)),
+  ]);
+  const failed = ways.flatMap(([service, way]) => (typeof way === 'string' ? [] : [[service, way] as const]));
+  const [first] = failed;
+  if (first !== undefined && failed.length === ways.length) throw first[1];
+  return {
+    // An absent service keeps its name in the cluster; it is not called.
+    addresses: Object.fromEntries(
+      ways.map(([service, way]) => [service, typeof way === 'string' ? way : `${service}:${GRPC_PORT}`]),
+    ),
+    absent: new Map(failed.map(([service, { message }]) => [service, message])),
+    hosts: new Map(hostWays.flatMap(([host, way]) => (typeof way === 'string' ? [[host, way] as const] : []))),
+  };
+}
+
+async function secret<const Key extends string>(
   kubectl: Kubectl,
   name: string,
   keys: readonly Key[],
-): Promise<Readonly<Record<Key, Buffer>>> => {
+): Promise<Readonly<Record<Key, Buffer>>> {
   const found = await kubectl.json(['get', 'secret', name]);
   const data = isObject(found) && isObject(found.data) ? found.data : {};
   const missing = keys.filter((key) => typeof data[key] !== 'string');
   if (missing.length > 0) {
-    throw new ClusterProblem(
-      `Secret ${name} in namespace ${kubectl.place.namespace} has no ${missing.join(', ')}: it was made by something else than Interlock's setup`,
+    throw new LauncherError(
+      `Secret ${name} in namespace ${kubectl.place.namespace} has no ${missing.join(', ')}: Interlock's setup did not create it`,
     );
   }
   return Object.fromEntries(keys.map((key) => [key, Buffer.from(String(data[key]), 'base64')])) as Record<Key, Buffer>;
-};
+}
 
-/** Names of the pods of each service that run: kubectl waits a minute for one where there is none. */
-const runningPods = async (kubectl: Kubectl): Promise<(service: Workload) => readonly string[]> => {
-  const ofServices = `app.kubernetes.io/name in (${serviceNames.join(',')})`;
-  const list = await kubectl.json(['get', 'pods', '--selector', ofServices]);
-  const items = isObject(list) && Array.isArray(list.items) ? list.items.filter(isObject) : [];
+/** Names of the running pods of each service. Without one, kubectl would wait a minute for a port-forward. */
+async function runningPods(kubectl: Kubectl): Promise<(service: Workload) => readonly string[]> {
+  const selector = `app.kubernetes.io/name in (${services.join(',')})`;
+  const items = itemsOf(await kubectl.json(['get', 'pods', '--selector', selector]));
   const running = items.flatMap(({ metadata, status }) => {
     const { name, labels } = isObject(metadata) ? metadata : {};
     const service = isObject(labels) ? labels['app.kubernetes.io/name'] : undefined;
     return isObject(status) && status.phase === 'Running' ? [{ name: String(name), service }] : [];
   });
   return (service) => running.filter((pod) => pod.service === service).map(({ name }) => name);
-};
+}
 
-const noPod = (service: Workload, { place: { namespace } }: Kubectl): ClusterProblem =>
-  new ClusterProblem(
-    `no pod of ${service} runs in namespace ${namespace}: kubectl --namespace ${namespace} get pods shows what does`,
+const noPod = (service: Workload, { place: { namespace } }: Kubectl): LauncherError =>
+  new LauncherError(
+    `no pod of ${service} runs in namespace ${namespace}: kubectl --namespace ${namespace} get pods shows the pods`,
   );

@@ -9,13 +9,14 @@ import { NotSettled, UsageError } from '../problems.ts';
 import type { Environment } from '../session/environment.ts';
 import { build } from './build.ts';
 
-/** The launcher stops Postgres, NATS and five services; what takes longer is stuck. */
+/** Longest stop of Postgres, NATS and five services, in milliseconds. */
 const STOP_MS_MAX = 30_000;
 
 /**
- * Runs a script of the launcher in the foreground, as npm would: `up.ts`, `start.ts`.
+ * Runs a script of the repository in the foreground, as npm would.
+ * @param script path from the root of the clone
  * @returns its exit code
- * @throws UsageError in a command line that is installed: the launcher is in the repository
+ * @throws UsageError in an installed command line, which has no clone
  */
 export function runLauncher(
   script: string,
@@ -25,9 +26,9 @@ export function runLauncher(
 ): Promise<number> {
   const { clone } = build;
   if (clone === undefined)
-    throw new UsageError('a local cloud runs from a clone of the repository: `npm run up` or `npm start` there');
+    throw new UsageError('a local cloud needs a clone of the repository: run `npm run up` or `npm start` in it');
   const bootstrap = join(clone, 'deploy/local/bootstrap.mjs');
-  const child = spawn(process.execPath, [bootstrap, join('deploy/local', script), ...args], {
+  const child = spawn(process.execPath, [bootstrap, script, ...args], {
     cwd: clone,
     env: { ...env, INTERLOCK_DATA: data },
     stdio: 'inherit',
@@ -39,7 +40,7 @@ export function runLauncher(
   });
 }
 
-/** Whether a launcher was at work on the folder and has ended: what it wrote says where services were. */
+/** Whether the launcher of the folder has ended: its cloud.json is out of date then. */
 export function isLauncherGone(data: string): boolean {
   const lock = join(data, 'launcher.lock');
   const attempt = existsSync(lock) ? tryLock(lock) : undefined;
@@ -54,13 +55,13 @@ export async function stopCloud(data: string, clock: Clock, terminal: Terminal):
   const attempt = existsSync(lock) ? tryLock(lock) : undefined;
   if (attempt === undefined || attempt.taken) {
     attempt?.release();
-    terminal.err(`nothing runs on ${data}`);
+    terminal.err(`no launcher runs on ${data}`);
     return;
   }
   const { pid, startedAt } = attempt.holder;
   process.kill(pid, 'SIGTERM');
   const end = clock.monotonicMs() + STOP_MS_MAX;
-  // Told apart by its start from a later process with the same id.
+  // The start time distinguishes it from a later process with the same id.
   while (processStart(pid) === startedAt) {
     if (clock.monotonicMs() >= end)
       throw new NotSettled('TIMEOUT', `process ${pid} still runs after ${STOP_MS_MAX} ms`);

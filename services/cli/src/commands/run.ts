@@ -1,6 +1,5 @@
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { CommanderError } from 'commander';
-import type { ClusterCloud } from '../cluster/cluster.ts';
 import { type Failure, failureJson, failureOf, failureText } from '../failure.ts';
 import { outputOf, wantsDocument } from '../output/output.ts';
 import { pasteable } from '../output/pasteable.ts';
@@ -9,7 +8,7 @@ import { ExitCode, UsageError } from '../problems.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
 import { type Environment, type GlobalFlags, withoutEmpty } from '../session/environment.ts';
 import type { FoundOut } from '../session/open-session.ts';
-import { type ClusterPlace, dataFolder, type Place, placeOf } from '../session/place.ts';
+import { type ClusterCloud, type ClusterPlace, dataFolder, type Place, placeOf } from '../session/place.ts';
 import { readSettings } from '../session/settings.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
@@ -74,7 +73,7 @@ function runnerOf(running: Running): Runner {
         ...(flags.replicas === undefined ? [] : ['--replicas', flags.replicas]),
         ...(flags.restartAfter === undefined ? [] : ['--restart-after', flags.restartAfter]),
       ];
-      running.exitCode = await runLauncher('up.ts', launcherFolder(flags, env), env, args);
+      running.exitCode = await runLauncher('deploy/local/up.ts', launcherFolder(flags, env), env, args);
     },
     rehearse: (flags) => rehearse(flags, running),
     down: async (flags) => {
@@ -136,15 +135,12 @@ async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Runni
   const out = launcherFolder(flags, env);
   if (flags.kubernetes !== true) {
     const { runLauncher } = await import('./launcher.ts');
-    running.exitCode = await runLauncher('start.ts', out, env);
+    running.exitCode = await runLauncher('e2e/rehearsal/start.ts', out, env);
     return;
   }
-  const [{ openKubectl }, { rehearseOnCluster }] = await Promise.all([
-    import('../cluster/kubectl.ts'),
-    import('../cluster/cluster-rehearsal.ts'),
-  ]);
+  const { rehearseOnCluster } = await import('../cluster/cluster.ts');
   const parts = { clock: systemClock, random: systemRandom, terminal, out, image: flags.image };
-  const hasPassed = await rehearseOnCluster(openKubectl(rehearsalPlace(flags, env), env), parts);
+  const hasPassed = await rehearseOnCluster(rehearsalPlace(flags, env), env, parts);
   running.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
 }
 
@@ -167,11 +163,8 @@ function rehearsalPlace({ data: _, ...flags }: GlobalFlags, env: Environment): C
 async function clusterAt({ cluster, env, context }: Place, flags: GlobalFlags): Promise<ClusterCloud | undefined> {
   if (cluster === undefined) return undefined;
   const actsAsOther = (flags.as ?? env.INTERLOCK_AS ?? context.as) !== undefined;
-  const [{ openClusterCloud }, { openKubectl }] = await Promise.all([
-    import('../cluster/cluster.ts'),
-    import('../cluster/kubectl.ts'),
-  ]);
-  return openClusterCloud(openKubectl(cluster, env), actsAsOther);
+  const { openClusterCloud } = await import('../cluster/cluster.ts');
+  return openClusterCloud(cluster, env, actsAsOther);
 }
 
 /** The folder a command of the launcher works on. @throws UsageError where none is named and this is no clone */

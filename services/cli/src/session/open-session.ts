@@ -1,9 +1,9 @@
 import { type Channel, DATA_MESSAGE_BYTES_MAX, openChannel, RpcFailure, type Workload } from '@interlock/rpc';
 import { createScope, inSpan, systemClock, systemRandom, traceIdOf, traceparentOf } from '@interlock/runtime';
 import { type Tracer, trace as traces } from '@opentelemetry/api';
-import type { ClusterCloud } from '../cluster/cluster.ts';
 import { caller } from '../request/calls.ts';
 import type { NameDefaults } from '../request/names.ts';
+import type { ClusterCloud } from './place.ts';
 import type { Session } from './session.ts';
 import type { Settings } from './settings.ts';
 

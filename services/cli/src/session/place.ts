@@ -1,4 +1,5 @@
 import { join, resolve } from 'node:path';
+import type { Workload } from '@interlock/rpc';
 import { build } from '../commands/build.ts';
 import { UsageError } from '../problems.ts';
 import { type CloudContext, contextNamed, readContexts } from './contexts.ts';
@@ -11,27 +12,38 @@ export interface ClusterPlace {
   readonly namespace: string;
 }
 
+/** A cloud in a cluster, reached from here. */
+export interface ClusterCloud {
+  /** A private folder with `cloud.json` and the files it names, as the launcher writes them for a local cloud. */
+  readonly folder: string;
+  /** Services that cannot be reached, and why. */
+  readonly absent: ReadonlyMap<Workload, string>;
+  /** Address of a disk host from here. @param address as the disk service returns it */
+  dataAddress(address: string): string;
+  close(): void;
+}
+
 /** Which cloud a command calls. */
 export interface Place {
-  /** What its context says; empty where none is meant. */
+  /** Its context; empty without one. */
   readonly context: CloudContext;
-  /** The launcher's data folder; undefined where none is meant. */
+  /** The launcher's data folder, where the cloud is local. */
   readonly data: string | undefined;
-  /** The cluster it is in; undefined where it is in none. */
+  /** The cluster, where the cloud is in one. */
   readonly cluster: ClusterPlace | undefined;
-  /** The environment, without the addresses and certificates that a context or cluster says in its place. */
+  /** The environment, without addresses and certificates that a context or cluster replaces. */
   readonly env: Environment;
 }
 
 /**
- * Finds the cloud that is meant. The first of these names it: `--kube-context`, `--context`, `--data`, `INTERLOCK_KUBE_CONTEXT`,
+ * Finds the cloud of a command. The first of these names it: `--kube-context`, `--context`, `--data`, `INTERLOCK_KUBE_CONTEXT`,
  * `INTERLOCK_CONTEXT`, `INTERLOCK_DATA`, the current context, the clone's own data folder.
  * @throws UsageError for a context that does not exist, and for two flags that each name a cloud
  */
 export function placeOf(flags: GlobalFlags, env: Environment): Place {
   if (flags.context !== undefined && (flags.kubeContext ?? flags.data) !== undefined) {
     const other = flags.kubeContext === undefined ? '--data' : '--kube-context';
-    throw new UsageError(`--context and ${other} each name a cloud: give one of them`);
+    throw new UsageError(`--context and ${other} each name a cloud: use one of them`);
   }
   const namespace = flags.namespace ?? env.INTERLOCK_NAMESPACE;
   const { kubeContext, name, flag, isNamed } = sourceOf(flags, env);
@@ -47,13 +59,13 @@ export function placeOf(flags: GlobalFlags, env: Environment): Place {
   };
 }
 
-/** What names the cloud: a context of kubectl, one of ours, or neither of them. */
+/** What names the cloud: a context of kubectl, a context of the command line, or neither. */
 interface Source {
   readonly kubeContext?: string;
   readonly name?: string;
-  /** Where it was named, for errors. */
+  /** Flag or variable that named it, for errors. */
   readonly flag: string;
-  /** Whether a context was named for this command, by a flag or the environment. */
+  /** Whether a flag or the environment named a context. */
   readonly isNamed: boolean;
 }
 
@@ -71,14 +83,14 @@ function sourceOf(flags: GlobalFlags, env: Environment): Source {
     : { name: current, flag: 'the current context', isNamed: false };
 }
 
-/** The launcher's data folder, whether anything runs there or not; that of the clone unless one is named. */
+/** The launcher's data folder; that of the clone by default. */
 export function dataFolder(flags: Pick<GlobalFlags, 'data'>, env: Environment): string | undefined {
   const named = flags.data ?? env.INTERLOCK_DATA;
   if (named !== undefined && named !== '') return resolve(named);
   return build.clone === undefined ? undefined : join(build.clone, '.interlock');
 }
 
-/** The environment without what says where services are, and what is shown and trusted there. */
+/** The environment without addresses and certificates. */
 export function withoutPlaces(env: Environment): Environment {
   const isPlace = (name: string): boolean => /^INTERLOCK_(.+_ADDRESS|CA_FILE|CERTIFICATE_FILE|KEY_FILE)$/.test(name);
   return Object.fromEntries(Object.entries(env).filter(([name]) => !isPlace(name)));

@@ -1,4 +1,4 @@
-import type { RehearsalOutcome } from '../../e2e/rehearsal/run.ts';
+import type { RehearsalOutcome } from './run.ts';
 
 /** What `npm start` says at its end; times are milliseconds since the epoch. */
 export const startOutcome = (

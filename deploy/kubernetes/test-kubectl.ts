@@ -2,20 +2,20 @@ import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** What a kubectl that is no kubectl answers: the first entry whose pattern fits its arguments. */
+/** A response of the fake kubectl: that of the first entry whose pattern fits the arguments. */
 export interface Answer {
   /** Regular expression on the arguments, joined by spaces. */
   readonly when: string;
   readonly out?: string;
   readonly err?: string;
   readonly code?: number;
-  /** Stays until it is killed, as a port-forward does. */
+  /** Runs until it is killed, as a port-forward does. */
   readonly stays?: boolean;
 }
 
 /**
- * A program named kubectl in a folder of its own, for the front of PATH. It notes what it was called with, what it was
- * given on standard input, and its process id, as JSON lines in `calls.jsonl`.
+ * A program named kubectl in its own folder, to put on PATH. It writes its arguments, standard input and process id as JSON
+ * lines to `calls.jsonl`.
  */
 export const testKubectl = (answers: readonly Answer[]): { readonly folder: string; readonly calls: string } => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-kubectl-'));
@@ -27,7 +27,7 @@ const args = process.argv.slice(2).join(' ');
 const input = args.includes('--filename -') ? readFileSync(0, 'utf8') : '';
 appendFileSync(${JSON.stringify(calls)}, JSON.stringify({ args, input, pid: process.pid }) + '\\n');
 const answer = ${JSON.stringify(answers)}.find(({ when }) => new RegExp(when).test(args))
-  ?? { err: 'error: nobody answers ' + args, code: 99 };
+  ?? { err: 'error: no answer for ' + args, code: 99 };
 process.stdout.write(answer.out ?? '');
 process.stderr.write(answer.err ?? '');
 if (answer.stays) setInterval(() => undefined, 1000);

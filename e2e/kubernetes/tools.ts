@@ -3,12 +3,12 @@ import { join } from 'node:path';
 import { runCommand } from '@interlock/local/command.ts';
 import { serviceNames } from '@interlock/local/services.ts';
 import { systemClock, systemRandom } from '@interlock/runtime';
-import { readBuild, versionLine } from '../../../libs/host/src/build.ts';
-import { clusterApi, ownNamespace } from '../setup/cluster-api.ts';
-import { createStreams } from '../setup/nats-streams.ts';
-import { makeSecrets, namesMade } from '../setup/secrets.ts';
-import { setUp } from '../setup/setup.ts';
-import { reportLines } from './report-lines.ts';
+import { reportLines } from '../../deploy/kubernetes/jobs/report-lines.ts';
+import { clusterApi, ownNamespace } from '../../deploy/kubernetes/setup/cluster-api.ts';
+import { createStreams } from '../../deploy/kubernetes/setup/nats-streams.ts';
+import { makeSecrets, namesMade } from '../../deploy/kubernetes/setup/secrets.ts';
+import { setUp } from '../../deploy/kubernetes/setup/setup.ts';
+import { readBuild, versionLine } from '../../libs/host/src/build.ts';
 
 /**
  * What the `tools` image runs, by its first argument:
@@ -25,8 +25,8 @@ import { reportLines } from './report-lines.ts';
 const [command, ...args] = process.argv.slice(2);
 
 if (command === 'interlock') {
-  const { run } = await import('../../../services/cli/src/commands/run.ts');
-  const { openTerminal } = await import('../../../services/cli/src/output/terminal.ts');
+  const { run } = await import('../../services/cli/src/commands/run.ts');
+  const { openTerminal } = await import('../../services/cli/src/output/terminal.ts');
   process.exit(await run(args, process.env, openTerminal()));
 }
 
@@ -57,7 +57,7 @@ runCommand(async (scope) => {
       return { exitCode: 0, lastLine: `${serviceNames.length} streams have their copies` };
     }
     case 'rehearse': {
-      const { rehearseInCluster } = await import('../../../e2e/rehearsal/in-cluster.ts');
+      const { rehearseInCluster } = await import('../rehearsal/in-cluster.ts');
       const outcome = await rehearseInCluster(process.env, scope);
       const out = process.env.OUT_FOLDER ?? '';
       for (const name of ['report.json', 'report.html'])

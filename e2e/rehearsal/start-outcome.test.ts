@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import { repository } from './data-folder.ts';
+import { repository } from '../../deploy/local/data-folder.ts';
 import { startOutcome } from './start-outcome.ts';
 
 const outcome = { verdict: 'pass', rules: { pass: 40, fail: 0 }, report: '/…/.interlock/report.json' } as const;

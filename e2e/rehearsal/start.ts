@@ -1,11 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { runCommand } from './command.ts';
-import { dataRoot, holdDataFolder, LauncherError, openDataFolder, removeWhole } from './data-folder.ts';
-import { startLocalCloud } from './local-cloud.ts';
+import { runCommand } from '../../deploy/local/command.ts';
+import {
+  dataRoot,
+  holdDataFolder,
+  LauncherError,
+  openDataFolder,
+  removeWhole,
+} from '../../deploy/local/data-folder.ts';
+import { startLocalCloud } from '../../deploy/local/local-cloud.ts';
+import { removeServer } from '../../deploy/local/unprivileged.ts';
 import { startOutcome } from './start-outcome.ts';
-import { removeServer } from './unprivileged.ts';
 
 const usage = `npm start
 
@@ -40,7 +46,7 @@ runCommand(async (scope) => {
   release();
 
   // Loaded while the services start, which wait for other things most of that time.
-  const rehearsal = import('../../e2e/rehearsal/run.ts');
+  const rehearsal = import('./run.ts');
   void Promise.allSettled([rehearsal]);
   const cloud = await startLocalCloud({
     data,

@@ -1,0 +1,154 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { createInterface } from 'node:readline';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+
+/** A cluster and a namespace in it. */
+export interface ClusterPlace {
+  /** A context of the kubeconfig; the current one when undefined. */
+  readonly context: string | undefined;
+  readonly namespace: string;
+}
+
+/** kubectl for one place. Its errors are LauncherErrors that say what to do. */
+export interface Kubectl {
+  readonly place: ClusterPlace;
+  /** Runs a command to its end. @returns its standard output. @throws LauncherError */
+  run(args: readonly string[], input?: string): Promise<string>;
+  /** Runs a command with JSON output. */
+  json(args: readonly string[]): Promise<unknown>;
+  /** Passes on each line of a command until it ends. @throws LauncherError when it fails */
+  lines(args: readonly string[], line: (text: string) => void): Promise<void>;
+  /**
+   * Forwards a free local port to a port of a Service or pod, until `end`.
+   * @param target `svc/identity`, `pod/disk-0`
+   * @returns `127.0.0.1:<port>`
+   * @throws LauncherError when the target does not exist or respond
+   */
+  forward(target: string, port: number): Promise<string>;
+  /** Ends every command that still runs. */
+  end(): void;
+}
+
+/** Longest start of a port-forward, in milliseconds. */
+const FORWARD_MS = 15_000;
+
+/** @param env with PATH and KUBECONFIG */
+export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubectl => {
+  const { context, namespace } = place;
+  const common = [...(context === undefined ? [] : ['--context', context]), '--namespace', namespace];
+  const running = new Set<ChildProcess>();
+  /** Starts a command. `ended` rejects with kubectl's error. */
+  const start = (args: readonly string[], input?: string) => {
+    const stdin = input === undefined ? 'ignore' : 'pipe';
+    const child = spawn('kubectl', [...common, ...args], { env, stdio: [stdin, 'pipe', 'pipe'] });
+    running.add(child);
+    const [output, errors] = [gathered(child.stdout), gathered(child.stderr)];
+    const ended = new Promise<string>((resolve, reject) => {
+      child.once('error', (error) => reject(notStarted(error)));
+      child.once('close', (code) => {
+        running.delete(child);
+        if (code === 0) resolve(output());
+        else reject(failureOf(errors(), place));
+      });
+    });
+    child.stdin?.end(input);
+    return { child, ended };
+  };
+  const run: Kubectl['run'] = (args, input) => start(args, input).ended;
+  const lines: Kubectl['lines'] = async (args, line) => {
+    const { child, ended } = start(args);
+    if (child.stdout !== null) createInterface({ input: child.stdout }).on('line', line);
+    await ended;
+  };
+  const forward: Kubectl['forward'] = async (target, port) => {
+    const opened = Promise.withResolvers<string>();
+    const ended = lines(['port-forward', target, `:${port}`], (text) => {
+      const [, found] = /^Forwarding from 127\.0\.0\.1:(\d+) /.exec(text) ?? [];
+      if (found !== undefined) opened.resolve(`127.0.0.1:${found}`);
+    });
+    ended.then(() => opened.reject(failureOf('', place)), opened.reject);
+    const patience = setTimeout(
+      () => opened.reject(new LauncherError(`port-forward to ${target} did not start within ${FORWARD_MS} ms`)),
+      FORWARD_MS,
+    );
+    return opened.promise.finally(() => clearTimeout(patience));
+  };
+  return {
+    place,
+    run,
+    json: async (args) => JSON.parse(await run([...args, '--output', 'json'])),
+    lines,
+    forward,
+    end: () => {
+      for (const child of running) child.kill();
+    },
+  };
+};
+
+const gathered = (stream: ChildProcess['stdout']): (() => string) => {
+  const pieces: Buffer[] = [];
+  stream?.on('data', (piece: Buffer) => pieces.push(piece));
+  return () => Buffer.concat(pieces).toString();
+};
+
+const notStarted = (error: NodeJS.ErrnoException): LauncherError =>
+  error.code === 'ENOENT'
+    ? new LauncherError(
+        'kubectl is not on the PATH: install it (https://kubernetes.io/docs/tasks/tools), 1.30 or newer',
+      )
+    : new LauncherError(`kubectl cannot be started: ${error.message}`);
+
+/** The last line of kubectl's error output, and what to do about it. */
+const failureOf = (errors: string, { context, namespace }: ClusterPlace): LauncherError => {
+  const line = errors.trim().split('\n').at(-1) ?? '';
+  const where = context === undefined ? 'the current context' : `context "${context}"`;
+  const cures: readonly (readonly [RegExp, string])[] = [
+    [/context .* does not exist|no context exists/, 'kubectl config get-contexts lists the contexts'],
+    [
+      /current-context is not set|localhost:8080/,
+      'name a cluster with --kube-context, or set one: kubectl config use-context',
+    ],
+    [
+      /connection refused|Unable to connect|no such host|i\/o timeout|deadline exceeded/,
+      `the cluster of ${where} does not respond: check that it runs and is reachable`,
+    ],
+    [/Unauthorized|must be logged in/, `log in to the cluster of ${where} again`],
+    [/[Ff]orbidden/, `your user in the cluster of ${where} lacks this right in namespace ${namespace}`],
+    [/namespaces? .* not found/, `create namespace ${namespace}: kubectl apply -k deploy/kubernetes/overlays/local`],
+    [
+      /secrets? "?interlock-.* not found/,
+      `namespace ${namespace} has no cloud that is set up: check the namespace, and the Job setup (kubectl --namespace ${namespace} logs job/setup)`,
+    ],
+    [
+      /not found/,
+      `install Interlock in namespace ${namespace} (kubectl apply -k deploy/kubernetes/overlays/local), or name another with --namespace`,
+    ],
+  ];
+  const cure = cures.find(([pattern]) => pattern.test(errors))?.[1];
+  return new LauncherError(`kubectl: ${line}${cure === undefined ? '' : `. ${cure}`}`);
+};
+
+/** Why a pod does not run, from its status: the reason of its container, or of the scheduler. */
+export const waitingOf = (
+  status: Readonly<Record<string, unknown>>,
+): { readonly reason: string; readonly message: string } | undefined => {
+  const waiting = objectsIn(status.containerStatuses).flatMap(({ state }) =>
+    isObject(state) && isObject(state.waiting) ? [state.waiting] : [],
+  );
+  const unscheduled = objectsIn(status.conditions).filter(
+    ({ type, status: value }) => type === 'PodScheduled' && value === 'False',
+  );
+  const [found] = [...waiting, ...unscheduled];
+  return found && { reason: String(found.reason), message: String(found.message ?? '') };
+};
+
+/** The items of a list that kubectl returned. */
+export const itemsOf = (list: unknown): readonly Readonly<Record<string, unknown>>[] =>
+  isObject(list) ? objectsIn(list.items) : [];
+
+const objectsIn = (value: unknown): readonly Readonly<Record<string, unknown>>[] =>
+  Array.isArray(value) ? value.filter(isObject) : [];
+
+/** Whether a value is a JSON object. */
+export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
