@@ -27,7 +27,7 @@ import type { Tenant } from '../tenancy/decider.ts';
 import type { TenantEvent } from '../tenancy/events.ts';
 import { tenantOnWire } from '../tenancy/wire.ts';
 import { hashSecret } from '../token/tokens.ts';
-import { addSecret, create, type Principal, remove, removeSecret } from './decider.ts';
+import { addSecret, create, type NewPrincipal, type Principal, remove, removeSecret } from './decider.ts';
 import type { PrincipalEvent } from './events.ts';
 import { principalOnWire } from './wire.ts';
 
@@ -62,12 +62,7 @@ export const principalApi = (parts: Parts) => ({
   async createManagedIdentity(request: CreateManagedIdentityRequest, { cause }: Call) {
     const id = checkId(request.principalId, 'principal', 'principal_id');
     names.diskEncryptionSet.parse(request.owner, 'owner');
-    const profile = {
-      tenant: await existingTenant(parts, request.tenant),
-      principalType: 'managed_identity',
-      displayName: request.owner.split('/').at(-1) ?? request.owner,
-      owner: request.owner,
-    } as const;
+    const profile = managedIdentity(await existingTenant(parts, request.tenant), request.owner);
     return principalOnWire(await parts.principals.transact(id, create(parts.clock.now(), profile), cause));
   },
 
@@ -86,16 +81,7 @@ export const principalApi = (parts: Parts) => ({
   async deletePrincipal(request: DeletePrincipalRequest, call: Call) {
     const { clock, principals, assignments, owners } = parts;
     const id = idOf(request.name, 'name');
-    const { state } = await principals.load(id);
-    // disk-encryption-set deletes the identity with its set (CMK-39). For one that was never created it gets NOT_FOUND: a
-    // refusal would be retried for ever. Every other caller needs a role.
-    const isOwner =
-      principalOf(call).workload === 'disk-encryption-set' && (state.status === 'absent' || state.owner !== undefined);
-    if (!isOwner) {
-      const scope = await parts.scopeToChange(request.name);
-      await requirePermission(parts.authorize, principalOf(call), 'identity/principals/delete', scope);
-      confirmDeletion(request, state);
-    }
+    await permitDeletion(parts, request, (await principals.load(id)).state, call);
     const at = clock.now();
     const deleted = await owners.changePrincipal(id, remove(at), at, call.cause, expectedVersion(request.etag));
     // Its role assignments are deleted too; a repeated call finishes that after a crash.
@@ -124,9 +110,31 @@ export const principalApi = (parts: Parts) => ({
 
 const idOf = (name: string, field: string): string => names.principal.parse(name, field).principal;
 
+const managedIdentity = (tenant: string, owner: string): NewPrincipal => {
+  const displayName = owner.split('/').at(-1) ?? owner;
+  return { tenant, principalType: 'managed_identity', displayName, owner };
+};
+
 const existingTenant = async ({ tenants }: Parts, tenant: string): Promise<string> => {
   tenantOnWire(await tenants.load(names.tenant.parse(tenant, 'tenant').tenant));
   return tenant;
+};
+
+/**
+ * disk-encryption-set deletes an identity with its set (CMK-39). For an identity that was never created it gets NOT_FOUND: a refusal
+ * would be retried for ever. Every other caller needs a role and, for the identity of a set, a confirmation.
+ */
+const permitDeletion = async (
+  { authorize, scopeToChange }: Parts,
+  request: DeletePrincipalRequest,
+  principal: Principal,
+  call: Call,
+): Promise<void> => {
+  const isOfSet = principal.status === 'absent' || principal.owner !== undefined;
+  if (principalOf(call).workload === 'disk-encryption-set' && isOfSet) return;
+  const scope = await scopeToChange(request.name);
+  await requirePermission(authorize, principalOf(call), 'identity/principals/delete', scope);
+  confirmDeletion(request, principal);
 };
 
 const typeInvalid = (type: string): Rejection =>

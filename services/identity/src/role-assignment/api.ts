@@ -45,17 +45,7 @@ interface Parts {
 export const roleAssignmentApi = (parts: Parts) => ({
   async listRoles(request: ListRolesRequest, call: Call) {
     await requireActive(parts.authorize, principalOf(call));
-    const { limit, after } = pageOf(request);
-    const from = after === undefined ? 0 : roles.findIndex((role) => role.name === after) + 1;
-    const page = roles.slice(from, from + limit);
-    const next = from + limit < roles.length ? page.at(-1)?.name : undefined;
-    const onWire = page.map(({ actions, notActions = [], dataActions, ...role }) => ({
-      ...role,
-      actions: [...actions],
-      notActions: [...notActions],
-      dataActions: [...dataActions],
-    }));
-    return { roles: onWire, nextPageToken: pageToken(next) };
+    return pageOfRoles(request);
   },
 
   async createRoleAssignment(request: CreateRoleAssignmentRequest, call: Call) {
@@ -111,6 +101,20 @@ export const roleAssignmentApi = (parts: Parts) => ({
     return {};
   },
 });
+
+const pageOfRoles = (request: ListRolesRequest) => {
+  const { limit, after } = pageOf(request);
+  const from = after === undefined ? 0 : roles.findIndex((role) => role.name === after) + 1;
+  const page = roles.slice(from, from + limit);
+  const next = from + limit < roles.length ? page.at(-1)?.name : undefined;
+  const onWire = page.map(({ actions, notActions = [], dataActions, ...role }) => ({
+    ...role,
+    actions: [...actions],
+    notActions: [...notActions],
+    dataActions: [...dataActions],
+  }));
+  return { roles: onWire, nextPageToken: pageToken(next) };
+};
 
 const idOf = (name: string): string => names.roleAssignment.parse(name, 'name').roleAssignment;
 

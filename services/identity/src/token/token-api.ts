@@ -54,14 +54,7 @@ export const tokenApi = (parts: Parts) => ({
     // Not a loss: its resource has stored the name and creates it next.
     if (state.status === 'absent') throw principalNotFound(id);
     if (state.status === 'deleted') throw await identityDeleted(parts, id, state.deletedAt);
-    if (state.principalType !== 'managed_identity') {
-      throw new Rejection(
-        'FAILED_PRECONDITION',
-        'NOT_A_MANAGED_IDENTITY',
-        `${principal} is not a managed identity: it gets tokens with its own secret`,
-        { principal },
-      );
-    }
+    if (state.principalType !== 'managed_identity') throw notAManagedIdentity(principal);
     return tokenFor(parts, id, state, audience);
   },
 
@@ -96,6 +89,14 @@ const tokenFor = async (
   const { token, expireTime } = await issue({ id, ...principal }, audience);
   return { accessToken: token, tokenType: 'Bearer', expireTime: new Date(expireTime) };
 };
+
+const notAManagedIdentity = (principal: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'NOT_A_MANAGED_IDENTITY',
+    `${principal} is not a managed identity: it gets tokens with its own secret`,
+    { principal },
+  );
 
 /** Carries the time and trace of the deletion (G10). */
 const identityDeleted = async ({ store }: Parts, id: string, deletedAt: number): Promise<Rejection> => {
