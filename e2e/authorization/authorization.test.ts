@@ -71,7 +71,7 @@ const shownBy = async ({ who, token }: Cell, service: Workload): Promise<Shown> 
   }
 };
 
-/** Everything about the cells of an RPC that is not as the table says. */
+/** Cells of an RPC whose outcome differs from the table. */
 const wrongCells = async (row: Row): Promise<readonly string[]> => {
   const wrong: string[] = [];
   for (const { when, rule, request } of row.cases) {
@@ -86,7 +86,7 @@ const wrongCells = async (row: Row): Promise<readonly string[]> => {
 };
 
 for (const service of services) {
-  test(`KV-70, KV-73, KV-74, KV-80, KV-81, KV-82, KV-83, CMK-25, CMK-26, CMK-27: ${service} answers every caller of every RPC as the table says`, {
+  test(`KV-70, KV-73, KV-74, KV-80, KV-81, KV-82, KV-83, CMK-25, CMK-26, CMK-27: ${service} serves or refuses every caller of every RPC as in the table`, {
     concurrency: width,
   }, async (t) => {
     const rows = table.filter((row) => row.service === service);
@@ -100,10 +100,10 @@ for (const service of services) {
   });
 }
 
-/** The caller is refused before anybody looks at who it is, or what it names is missing. */
+/** Refusals before the principal is checked, or because a resource is missing. */
 const refusedForOtherReasons: ReadonlySet<string> = new Set(['WORKLOAD_REQUIRED', 'VAULT_NOT_FOUND']);
 
-test('KV-81: the tokens of a deleted owner of the platform are refused by every RPC that looks at tokens', async () => {
+test('KV-81: the tokens of a deleted owner of the platform are refused by every RPC that checks tokens', async () => {
   const principalId = randomUUID();
   const { identity } = cloud.clients;
   const wish = { principalId, tenant: names.tenant, type: 'APPLICATION', displayName: 'deleted' } as const;

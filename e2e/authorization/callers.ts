@@ -8,7 +8,7 @@ import type { Names } from './names.ts';
 import type { PoliciesOf } from './place.ts';
 import type { PrincipalWho, Who } from './who.ts';
 
-/** Everybody who calls, made and granted what their description says; access policies come with the vaults. */
+/** All callers, created with the grants of their descriptions; access policies come with the vaults. */
 export interface Callers {
   readonly policies: PoliciesOf;
   /** A bearer token that is good at a service; issued once. */

@@ -10,7 +10,7 @@ export interface Refusal {
   readonly metadata?: Readonly<Record<string, string>>;
 }
 
-/** One caller of one RPC and what it must be told. */
+/** One caller of one RPC and the expected outcome. */
 export interface Cell {
   readonly caller: CallerName;
   readonly who: Who;
@@ -69,7 +69,7 @@ export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
   }
 };
 
-/** What an access token of a disk is asked for with: bearer tokens count for nothing there. */
+/** DiskDataService takes access tokens of disks; bearer tokens do not count. */
 const missingDiskToken: Refusal = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' };
 
 /** Invalid tokens of a permitted caller (KV-80, KV-81). */
@@ -124,7 +124,7 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   // Of several needs that are missing any may be named.
   const allMissing = needs.length === 1 ? refusal : denied();
   const isOnVault = last.action.startsWith('keyVault/vaults/');
-  // Nearly enough: what the other scopes ask for, a lesser role at this one, and everything beside and below it.
+  // Nearly enough: the roles of the other scopes, a lesser role at this one, and every role beside and below it.
   const nearly = principal([
     ...opening.slice(0, -1),
     { role: last.near, at: last.at.of(names) },

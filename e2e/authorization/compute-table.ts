@@ -27,7 +27,7 @@ export const computeTable = rowsOf(
   createVirtualMachine: [
     {
       when: 'from a disk',
-      // compute attaches in its own name, so it has to ask in its caller's.
+      // compute attaches in its own name, so it checks its caller's permission.
       rule: role(makesMachine, need('compute/disks/write', on.attachedDisk, { near: 'operator' })),
       request: (place) => ({ ...newMachine(place), osDisk: { source: { $case: 'disk', value: place.usedDisk } } }),
     },

@@ -84,7 +84,7 @@ export const identityTable = rowsOf(
       request: ({ servicePrincipal }) => ({ principal: servicePrincipal, secretId: 'added', etag: staleEtag }),
     },
     {
-      // With a secret of its own making the caller would have that role.
+      // A caller that adds a secret gets the principal's roles.
       when: 'a principal with a role on the platform',
       rule: role(need('identity/principalSecrets/write', on.platform, assigning)),
       request: ({ administrator }) => ({

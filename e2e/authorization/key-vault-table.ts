@@ -7,7 +7,7 @@ import type { Permission } from './who.ts';
 
 /** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
-/** UUIDs of wishes. */
+/** Request ids. */
 const wish = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
 /** A version no key has. */
 const noVersion = '0'.repeat(32);

@@ -10,7 +10,7 @@ export interface VaultNames {
   readonly disabledKey: string;
   /** Made and deleted. */
   readonly deletedKey: string;
-  /** Never made: what a change of a key asks for, so that no cell changes what another one uses. */
+  /** Never created: named in changes of keys, so that no cell changes what another one uses. */
   readonly missingKey: string;
   /** Created by permitted callers. */
   readonly newKey: string;
@@ -18,7 +18,7 @@ export interface VaultNames {
 
 /** Names the requests and the scopes of the table are about: chosen before anything is made, so grants can come first. */
 export interface Names {
-  /** Short and random: tells the names of one run from those of another. */
+  /** Short and random: separates the names of two runs. */
   readonly tag: string;
   readonly platform: '/';
   readonly tenant: string;

@@ -4,7 +4,7 @@ import { roleWith } from '../../libs/rpc/src/help.ts';
 import { allows, roleNamed } from '../../services/identity/src/role-assignment/roles.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 
-/** Every action that the code of a service asks about, as it is written there. */
+/** Every action in the code of the services. */
 const actions = [
   ...new Set(
     filesLike(/^services\/[a-z-]+\/src\/.*(?<!\.test)\.ts$/).flatMap((file) => [

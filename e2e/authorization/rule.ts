@@ -117,7 +117,7 @@ export const need = (
 /** Takes a role with each of these actions. */
 export const role = (...needs: readonly Need[]): RoleRule => ({ kind: 'role', needs });
 
-/** The same for people; these services need none. @param not a service that is held to the rule like everybody */
+/** The same, but these services need no role. @param not a service that needs one */
 export const roleOr = (exempt: readonly Workload[], not: Workload, ...needs: readonly Need[]): RoleRule => ({
   kind: 'role',
   needs,
@@ -130,7 +130,7 @@ export const workload = (...services: readonly Workload[]): Rule => ({ kind: 'wo
 /** Every verified principal. @param words why that is right */
 export const everybody = (words: string): Rule => ({ kind: 'everybody', words });
 
-/** Anybody, also without a token. */
+/** Every caller, also without a token. */
 export const anybody: Rule = { kind: 'public' };
 
 /** Permissions as the vault, its record and the actions of roles name them (KV-72). */
@@ -141,7 +141,7 @@ export const permissionText = (permission: Permission): string => {
   return permission.toLowerCase().replace(/_(.)/g, (_, letter: string) => letter.toUpperCase());
 };
 
-/** A rule as the docs tell it: public, workload, role, vault or own. */
+/** A rule as docs/authorization.md describes it: public, workload, role, vault or own. */
 export const ruleInWords = (rule: Rule): string => {
   switch (rule.kind) {
     case 'public':

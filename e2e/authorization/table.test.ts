@@ -67,7 +67,7 @@ test('no caller is expected to be both served and refused', () => {
   }
 });
 
-test('a rule that is too open, too tight, or gives another reason or scope is told', () => {
+test('a rule that is too open, too tight, or gives another reason or scope is reported', () => {
   const served = { caller: 'the right one', who: { kind: 'anonymous' }, token: 'good', expected: 'served' } as const;
   const refused = {
     ...served,
@@ -88,6 +88,6 @@ test('a rule that is too open, too tight, or gives another reason or scope is to
   assert.ok(wrongWith(refused, { ...denied, metadata: {} }));
 });
 
-test('docs/authorization.md is what the table says (node e2e/authorization/write-page.ts writes it)', () => {
+test('docs/authorization.md matches the table (node e2e/authorization/write-page.ts writes it)', () => {
   assert.equal(textOf(authorizationPage), pageOf(table));
 });

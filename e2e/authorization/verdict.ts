@@ -1,7 +1,7 @@
 import type { Outcome } from './calls.ts';
 import type { Cell } from './cells.ts';
 
-/** How a request that is dealt with can end: done, or refused for what it says and not for who says it. */
+/** Outcomes of a served request: done, or refused for its content and not for its caller. */
 const dealtWith: ReadonlySet<string> = new Set([
   'OK',
   'INVALID_ARGUMENT',
@@ -12,7 +12,7 @@ const dealtWith: ReadonlySet<string> = new Set([
   'OUT_OF_RANGE',
 ]);
 
-/** What is wrong with an outcome, in words; undefined when it is as the cell says. */
+/** How an outcome differs from the cell; undefined if it does not. */
 export const wrongWith = ({ expected }: Cell, outcome: Outcome): string | undefined => {
   const { code, reason, message, metadata } = outcome;
   const got = `${code} ${reason} (${message}) ${JSON.stringify(metadata)}`;

@@ -4,7 +4,7 @@ import type { Workload } from '@interlock/rpc';
 /** Every service. */
 export const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** A permission of an access policy, but for the one that stands for all (KV-72). */
+/** A permission of an access policy, except ALL (KV-72). */
 export type Permission = Exclude<AccessPolicy_KeyPermission, 'KEY_PERMISSION_UNSPECIFIED' | 'UNRECOGNIZED' | 'ALL'>;
 
 /** Built-in roles the table speaks of, without `roles/`. */

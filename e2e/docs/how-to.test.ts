@@ -15,7 +15,7 @@ const pages = [
   'docs/how-to/use-a-key-in-another-vault.md',
 ];
 
-/** What a command only looks at comes true a little later, where another service has to hear of it first. */
+/** Reads may need a moment until another service has consumed a fact. */
 const looks = new Set(['list', 'show', 'resources', 'activity-log', 'impact']);
 const patienceMs = 90_000;
 
@@ -43,7 +43,7 @@ const play = async (command: PageCommand): Promise<{ readonly exitCode: number; 
   return { exitCode, output: lines.join('\n') };
 };
 
-/** What is wrong with how a command went; undefined: it went as its page says. */
+/** How the result of a command differs from its page; undefined if it does not. */
 const flaw = (command: PageCommand, { exitCode, output }: Awaited<ReturnType<typeof play>>): string | undefined => {
   if (exitCode !== (command.isRefused ? 1 : 0)) return `ended with ${exitCode}`;
   const missing = command.words.filter((word) => !output.includes(word));

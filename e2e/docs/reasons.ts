@@ -3,7 +3,7 @@ import { visit } from './test-titles.ts';
 
 /** Where a reason comes from. */
 export interface ReasonUse {
-  /** Canonical codes it is thrown with, as far as they stand beside it. */
+  /** Canonical codes it is thrown with, if known. */
   readonly codes: ReadonlySet<string>;
   /** Files that name it, as paths from the root. */
   readonly files: ReadonlySet<string>;
@@ -12,7 +12,7 @@ export interface ReasonUse {
 /** Reasons by their names. A name with `*` is put together while the program runs. */
 export type Reasons = ReadonlyMap<string, ReasonUse>;
 
-/** Not the command line, which has reasons of its own, nor what reads the environment and decides nothing. */
+/** Without the command line, which has its own reasons, and code that reads the environment. */
 const source = /^(?:libs|services)\/(?!contracts\/|cli\/).*(?<!\.test|\/main)\.ts$/;
 const testSupport = /\/test-[^/]*\.ts$/;
 const capitals = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$/;
@@ -96,7 +96,7 @@ export const reasonsInApi = (): ReadonlySet<string> => {
   return found;
 };
 
-/** Whether a name, which may have `*`, stands for a reason. */
+/** Whether a name, which may contain `*`, matches a reason. */
 export const standsFor = (name: string, reason: string): boolean =>
   name === reason || new RegExp(`^${name.split('*').join('[A-Z0-9_]+')}$`).test(reason);
 

@@ -5,7 +5,7 @@ import { fileURLToPath } from 'node:url';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Files that git knows or would add, as paths from the root, sorted. @param pattern tells which */
+/** Files that git knows or would add and that match a pattern, as sorted paths from the root. */
 export const filesLike = (pattern: RegExp): readonly string[] =>
   execFileSync('git', ['ls-files', '-z', '--cached', '--others', '--exclude-standard'], {
     cwd: root,

@@ -22,7 +22,7 @@ export const testTitles = (file: string, text: string): readonly string[] => {
   return titles;
 };
 
-/** First texts of the calls of a function: what `rule('CMK-100', …)` says that it checks. */
+/** First string arguments of the calls of a function: `rule('CMK-100', …)`. */
 export const firstTextsOf = (called: string, file: string, text: string): readonly string[] => {
   const texts: string[] = [];
   visit(file, text, {

@@ -9,7 +9,7 @@ export const RESIDENT_MAX_MIB = 350;
 /** How much more of it the last quarter of a run may have than the second one, in MiB: caches of bounded size still fill. */
 const GROWTH_MAX_MIB = 40;
 
-/** What is wrong with the memory of a run, a line each. Whether it is flat can be said of a run of five minutes or more. */
+/** Memory problems of a run, a line each. Growth is judged for runs of five minutes or more. */
 export const memoryProblems = (samples: readonly MemorySample[]): readonly string[] => {
   const names = [...new Set(samples.flatMap(({ residentMib }) => Object.keys(residentMib)))];
   const lastS = samples.at(-1)?.atS ?? 0;

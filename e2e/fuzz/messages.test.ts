@@ -48,7 +48,7 @@ test('most malformed bytes are no message', () => {
 /** What a text of a request may go by, before anything is chosen. */
 const unrelated = { comment: '', aim: 'newer', chosen: [], record: undefined, fields: new Set<string>() } as const;
 
-test('a name that fits the method is found, also by what a refusal says', () => {
+test('a name that fits the method is found, also from a refusal', () => {
   const known = new KnownValues();
   const random = seededRandom(1);
   known.addText('name', 'vaults/v/keys/k');

@@ -15,14 +15,14 @@ import type { SeededRandom } from '@interlock/runtime';
 import { type Aim, type KnownValues, meaningsOf, valueIn } from './names.ts';
 import type { Value, ValueRecord } from './records.ts';
 
-/** What the contract says of each field. */
+/** Comments of the contract by field. */
 const comments: Readonly<Record<string, string>> = JSON.parse(commentsJson);
 
 /** What a request is made from. */
 export interface Source {
   readonly random: SeededRandom;
   readonly known: KnownValues;
-  /** `interlock.disk.v1.DiskService/CreateDisk`: says which names fit. */
+  /** `interlock.disk.v1.DiskService/CreateDisk` */
   readonly path: string;
   readonly aim: Aim;
   /** How likely each value is an odd one, from 0 to 1: a request with many is refused before it gets anywhere. */

@@ -17,10 +17,10 @@ export type Aim =
   /** For requests about what was deleted. */
   | 'deleted';
 
-/** A text that a field of a request asks for. */
+/** A text that a field of a request needs. */
 export interface Wanted {
   readonly field: string;
-  /** What the contract says of the field: "`vaults/{v}/keys/{k}`". */
+  /** Comment of the field in the contract: "`vaults/{v}/keys/{k}`". */
   readonly comment: string;
   /** `interlock.disk.v1.DiskService/GetDisk`. */
   readonly path: string;

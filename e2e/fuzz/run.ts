@@ -41,7 +41,7 @@ runCommand(async (scope) => {
     removeServer(data);
     rmSync(folder, { recursive: true, force: true });
   });
-  // Servers of its own: what is in given ones belongs to others.
+  // Own servers: data in given ones belongs to others.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   const crashes: string[] = [];
   const onCrash = ({ name, message, restart }: Crash): void => {

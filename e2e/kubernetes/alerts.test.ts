@@ -121,7 +121,7 @@ test('every alert has series it fires on, and series it leaves alone', () => {
   assert.deepEqual(Object.keys(cases).sort(), alerts.map(({ alert }) => alert).sort());
 });
 
-test('no alert has the seconds of a setting written out, and each says where its page is', () => {
+test('no alert repeats the seconds of a setting, and each links its page', () => {
   for (const { alert, expr, annotations } of alerts) {
     if (/lease|revocation/.test(expr)) assert.doesNotMatch(expr, /\b(45|60)\b/, alert);
     assert.ok(URL.canParse(annotations.runbook_url ?? ''), alert);

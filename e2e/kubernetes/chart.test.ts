@@ -60,7 +60,7 @@ test('the chart is of the version of the project, and helm lint finds nothing', 
   await helm.lint();
 });
 
-test('the chart can say everything that production says of the services', async () => {
+test('the chart can express everything that production sets for the services', async () => {
   const production = await render('production');
   const clients = find(production, 'NetworkPolicy clients').spec;
   const claim = find(production, 'PersistentVolumeClaim key-vault-seal-keys').spec;

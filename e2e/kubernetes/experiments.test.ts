@@ -26,7 +26,7 @@ describe('experiments of Chaos Mesh', () => {
     const find = (name: string): WorkflowTemplate =>
       templates.find((template) => template.name === name) ?? assert.fail(`${file} has no template ${name}`);
 
-    test(`${file}: every step is there and used, and every command is understood`, async () => {
+    test(`${file}: every step exists and is used, and every command is valid`, async () => {
       const reached = new Set<string>();
       const walk = (name: string): void => {
         if (reached.has(name)) return;

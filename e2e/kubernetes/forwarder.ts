@@ -1,6 +1,6 @@
 import { connect, createServer, type Socket } from 'node:net';
 
-/** A way from a port of this machine to whichever pod stands behind a service now: what a port-forward is in a cluster. */
+/** Forwards a port of this machine to the current pod of a service, like a port-forward in a cluster. */
 export interface Forwarder {
   /** `127.0.0.1:<port>`: a name the certificates have. */
   readonly address: string;

@@ -56,7 +56,7 @@ for (const overlay of overlays)
       }
     });
 
-    test('every port of a Service says what it speaks: services gRPC over TLS, not h2c', () => {
+    test('every port of a Service names its protocol: services gRPC over TLS, not h2c', () => {
       const ports = objects()
         .filter(({ kind }) => kind === 'Service')
         .flatMap(({ metadata, spec }) => (spec.ports ?? []).map((port) => ({ ...port, of: metadata.name })));

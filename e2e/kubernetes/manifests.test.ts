@@ -34,7 +34,7 @@ const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
 /** The overlay for a platform, and what such a platform makes of it. */
 const isProduction = (overlay: Overlay): boolean => overlay === 'production' || overlay === 'example';
 
-/** Secrets that are there before an overlay is applied, or are made by what it applies. */
+/** Secrets that exist before an overlay is applied, or that it creates. */
 const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   isProduction(overlay)
     ? new Set([
@@ -87,7 +87,7 @@ for (const overlay of overlays) {
       assert.ok(objectsOf(overlay).length > 40);
     });
 
-    test('names are there once, and everything is in the namespace', () => {
+    test('names are unique, and everything is in the namespace', () => {
       const names = objectsOf(overlay).map(
         ({ apiVersion, kind, metadata }) => `${apiVersion} ${kind} ${metadata.name}`,
       );
@@ -96,7 +96,7 @@ for (const overlay of overlays) {
         if (kind !== 'Namespace') assert.equal(metadata.namespace, 'interlock', `${kind} ${metadata.name}`);
     });
 
-    test('whatever is referred to is there', () => {
+    test('every referenced object exists', () => {
       assert.deepEqual(danglingIn(objectsOf(overlay), secretsOf(overlay)), []);
     });
 
@@ -204,7 +204,7 @@ for (const overlay of overlays) {
 }
 
 for (const overlay of ['local', 'chaos'] as const)
-  test(`${overlay}: deleting the namespace deletes everything, and every page says so`, () => {
+  test(`${overlay}: deleting the namespace deletes everything, and every page warns about it`, () => {
     // Every kind of these overlays is namespaced but this one.
     const kinds = new Set(objectsOf(overlay).map(({ kind }) => kind));
     const clusterScoped = ['Namespace', 'ClusterRole', 'ClusterRoleBinding', 'PersistentVolume', 'StorageClass'];
@@ -274,13 +274,13 @@ for (const overlay of overlays.filter(isProduction))
       });
     });
 
-    test('an update of NATS waits for a server that catches up, and a Job that is done does not stand in the way of the next', () => {
+    test('an update of NATS waits for a server to catch up, and a finished Job does not block the next', () => {
       const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
       assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
       assert.ok(Number(find('local', 'Job', 'setup').spec.ttlSecondsAfterFinished) > 0);
     });
 
-    test('every service shows NATS a key of its own, and trusts only whom it should: nothing goes unencrypted', () => {
+    test('every service has its own NATS key and trusts the right authority: all connections are encrypted', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
       for (const workload of own(overlay)) {
@@ -360,7 +360,7 @@ describe('example', () => {
     assert.deepEqual(names.sort(), [...wanted, backups.accessKeyId.name].sort());
   });
 
-  test('nothing is left of what production only stands in for', () => {
+  test('production has no stand-ins left', () => {
     const text = JSON.stringify(objectsOf('example'));
     for (const placeholder of ['example.com', 'interlock-shared', 's3://interlock-backups', '.observability.svc'])
       assert.ok(!text.includes(placeholder), placeholder);
@@ -394,7 +394,7 @@ describe('example', () => {
     }
   });
 
-  test('what production stands for is untouched: the same objects, and Secrets', () => {
+  test('the objects and Secrets that production only refers to are unchanged', () => {
     const names = (overlay: Overlay) =>
       objectsOf(overlay)
         .filter(({ kind }) => !['ExternalSecret', 'Gateway', 'TLSRoute'].includes(kind))

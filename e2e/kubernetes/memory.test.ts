@@ -23,7 +23,7 @@ const mebibytesOf = (quantity: string | undefined): number => {
   const [, number = '', unit = ''] = /^(\d+)(Mi|Gi)$/.exec(quantity ?? '') ?? [];
   return Number(number) * (unit === 'Gi' ? 1_024 : 1);
 };
-/** What a manifest could say about heaps beside the image: it says nothing. */
+/** Settings of the heap that a manifest could have beside the image: it has none. */
 const heapVariable = /^(NODE_OPTIONS|MALLOC_ARENA_MAX)$/;
 
 let workloads: readonly KubernetesObject[] = [];

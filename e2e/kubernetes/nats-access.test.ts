@@ -98,7 +98,7 @@ const bytes = (text: string): Uint8Array => Buffer.from(text);
 /** No two messages of this file are one to the server. */
 let messageCount = 0;
 
-/** A service at what it does in production. Without a permission it needs it would wait for ever: here that ends it, and says which. */
+/** A service as in production. A missing permission would make it wait for ever: here that ends it with an error. */
 const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}) => {
   const denied = Promise.withResolvers<never>();
   const write = (line: string): void => {
@@ -136,7 +136,7 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
       unlessDenied(async () => {
         await until('the stream is looked at', async () => bus.stream?.().isVerified === true);
       }),
-    /** Hears a fact that was told on each partition: refuses it, says that it is at work on it when it comes again, and is done with it. */
+    /** Consumes a fact on each partition: refuses it, reports progress when it is delivered again, and acknowledges it. */
     hears: (source: ServiceName) =>
       unlessDenied(async (signal) => {
         for (let partition = 0; partition < partitionCount; partition += 1) {
@@ -169,7 +169,7 @@ test('the authorization of both overlays is the one that is written from who con
 });
 
 describe('on a server with the configuration of the production overlay', () => {
-  test('where a server is missing the operator creates no stream with fewer copies, and says what to do', {
+  test('without one server the operator creates no stream with fewer copies, and the error says what to do', {
     timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
@@ -191,7 +191,7 @@ describe('on a server with the configuration of the production overlay', () => {
     assert.deepEqual(disk.stream?.(), { copies: 3, copiesWanted: 3, problem: '', isVerified: true });
   });
 
-  test('a server that ends later shows as a copy less, and is told from a stream with fewer copies', {
+  test('a server that ends later counts as a missing copy, unlike a stream with fewer copies', {
     timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
@@ -209,7 +209,7 @@ describe('on a server with the configuration of the production overlay', () => {
     await createStreams();
   });
 
-  test('every service tells its facts on each partition and reads back what it told', {
+  test('every service publishes facts on each partition and reads them back', {
     timeout: 300_000,
   }, async () => {
     for (const service of serviceNames) await (await userOf(service)).tells();
@@ -232,7 +232,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 
   for (const service of serviceNames) {
-    test(`${service} hears ${consumes[service].join(' and ')} on each partition`, { timeout: 300_000 }, async () => {
+    test(`${service} consumes ${consumes[service].join(' and ')} on each partition`, { timeout: 300_000 }, async () => {
       const user = await userOf(service);
       for (const source of consumes[service]) await user.hears(source);
     });
@@ -249,7 +249,7 @@ describe('on a server with the configuration of the production overlay', () => {
     `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
     `$JS.ACK.${consumer}.>`,
   ]) {
-    test(`a service that needs ${subject} and may not do it is told so by name`, { timeout: 60_000 }, async () => {
+    test(`a service without permission for ${subject} gets an error with that name`, { timeout: 60_000 }, async () => {
       await nats.authorize((rendered) => {
         const lines = rendered.split('\n');
         // The operator may look at every stream, and comes before the services.
@@ -275,7 +275,7 @@ describe('on a server with the configuration of the production overlay', () => {
     });
   }
 
-  test('G3: no service tells facts of another', async () => {
+  test('G3: no service publishes facts of another', async () => {
     for (const service of serviceNames) {
       const bus = await busOf(service);
       for (const other of serviceNames.filter((one) => one !== service))
@@ -283,7 +283,7 @@ describe('on a server with the configuration of the production overlay', () => {
     }
     const last = await (await busOf('key-vault')).lastMessage(subjectOf('key-vault', 0));
     assert.equal(Buffer.from(last ?? []).toString(), 'key-vault 0', 'nothing forged arrived');
-    // Nor does it get even an answer of its own on the inbox of another.
+    // Nor does it receive a response on the inbox of another.
     const listener = await busOf('disk', { inboxPrefix: '_INBOX_key-vault' });
     await assert.rejects(listener.lastMessage(subjectOf('disk', 0)));
     assert.ok(logged.some((line) => line.includes('NATS does not permit that')));
@@ -348,7 +348,7 @@ describe('on a server with the configuration of the production overlay', () => {
       `DURABLE.CREATE.${stream}.${durable}`,
     ])
       await assert.rejects(create(call), /Permissions Violation/, call);
-    // The server compares what the subject of the call says, which permissions are about, with what the call asks for.
+    // The server compares the subject, which permissions are for, with the request.
     for (const change of [
       { filter_subject: 'interlock.disk-encryption-set.1' },
       { filter_subject: '' },
@@ -397,7 +397,7 @@ describe('on a server with the configuration of the production overlay', () => {
     }
   });
 
-  test('a certificate that is renewed and read again is shown to new connections; those that stand go on', async () => {
+  test('a renewed certificate is used for new connections; open ones continue', async () => {
     const bus = await busOf('compute');
     const session = bus.session();
     const serial = await nats.renewCertificate();
@@ -412,7 +412,7 @@ describe('on a server with the configuration of the production overlay', () => {
     await nats.intrude(service, "Route Error 'Authorization Violation'");
   });
 
-  test('who is not known, shows nothing, or trusts another authority is told so at once', async () => {
+  test('an unknown user, one without a key, and one that trusts another authority are refused at once', async () => {
     await assert.rejects(busOf('disk', { seed: makeNkey().seed }), /does not know the nkey of NATS_SEED_FILE/);
     await assert.rejects(busOf('disk', { seed: 'SUnot' }), /NATS_SEED_FILE holds no seed of an nkey/);
     const other = join(folder, 'other.crt');

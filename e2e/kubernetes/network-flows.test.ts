@@ -148,7 +148,7 @@ for (const overlay of overlays) {
   });
 }
 
-test('the pods of LitmusChaos reach what their probes and faults ask, by the policies beside its experiments', () => {
+test('the pods of LitmusChaos reach what their probes and faults need, by the policies of the experiments', () => {
   const own = objectsIn(textOf('deploy/kubernetes/experiments/litmus/policies.yaml'));
   const litmus: Place = { labels: { 'app.kubernetes.io/part-of': 'litmus' } };
   for (const overlay of overlays) {

@@ -45,7 +45,7 @@ const queries = [
   ...dashboard.panels.flatMap(({ targets = [] }) => targets.map(({ expr }) => expr)),
 ];
 
-test('every query asks for metrics and labels that are measured', () => {
+test('every query uses metrics and labels that exist', () => {
   assert.ok(
     metricNames.has('interlock_lease_age_seconds') && metricNames.has('interlock_revocation_duration_seconds_bucket'),
   );
@@ -88,7 +88,7 @@ test('what the operators were promised is on the dashboard', () => {
     assert.ok(all.includes(name), name);
 });
 
-test('every alert has a page that says what to do, and every page an alert', () => {
+test('every alert has a page with what to do, and every page an alert', () => {
   const pages = [...textOf('docs/operations.md').matchAll(/^## (\w+)$/gm)].map(([, name = '']) => name);
   assert.deepEqual(alerts.map(({ alert }) => alert).sort(), [...pages].sort());
   for (const { alert, annotations } of alerts)

@@ -26,7 +26,7 @@ const isKnown = (noun: string, verb: string | undefined): boolean => {
 for (const page of pages) {
   const text = textOf(page);
 
-  test(`${page}: files, links and scripts are there`, () => {
+  test(`${page}: files, links and scripts exist`, () => {
     for (const [, link = ''] of text.matchAll(/\]\(([^)#]+)(?:#[^)]*)?\)/g))
       if (!link.startsWith('http')) assert.ok(existsSync(pathOf(normalize(join(dirname(page), link)))), `no ${link}`);
     for (const [, path = ''] of text.matchAll(/\b(deploy\/[a-zA-Z0-9/._-]+[a-zA-Z0-9])/g))

@@ -31,7 +31,7 @@ const namespace = 'interlock';
 const READY_MS = 180_000;
 
 /**
- * Starts what the `local` overlay says: Postgres, NATS and the five services, with Secrets as the setup Job makes them.
+ * Starts the `local` overlay: Postgres, NATS and the five services, with Secrets as the setup Job makes them.
  * Without collector and Jaeger, of which there is no image here; services lose nothing but spans by that.
  * @param folder for Secrets, manifests and logs
  * @throws LauncherError naming what is missing, or the pod that did not become ready with the end of its log
@@ -98,7 +98,7 @@ const createStreams = async (podman: Podman, pod: RunnablePod): Promise<void> =>
   if (exitCode !== 0) throw new LauncherError(`The streams were not created.\n${lines.slice(-15).join('\n')}`);
 };
 
-/** Asks the readiness probe as a kubelet would. @throws LauncherError with the end of the pod's log */
+/** Calls the readiness probe as a kubelet does. @throws LauncherError with the end of the pod's log */
 export const untilReady = async (name: string, { ip, logs }: RunningPod): Promise<void> => {
   try {
     await until(`${name} is ready`, async () => (await fetch(`http://${ip}:7480/readyz`)).ok, READY_MS);

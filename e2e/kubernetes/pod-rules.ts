@@ -29,7 +29,7 @@ const securityProblems = (pod: PodSpec): readonly string[] => {
       'gets a token of the cluster it has no use for',
     ),
     ...problem(
-      // What is not said is 0644.
+      // Default: 0644.
       (pod.volumes ?? []).some(({ secret }) => secret !== undefined && ((secret.defaultMode ?? 0o644) & 0o037) !== 0),
       'has secrets that others may read, or the group may write',
     ),
@@ -69,7 +69,7 @@ const containerProblems = (container: Container, isJob: boolean): readonly strin
   ].map((text) => `${container.name} ${text}`);
 };
 
-/** Time to drain: what a service takes, and the pause before it is told, fit into what Kubernetes gives. */
+/** Time to drain: the shutdown of a service and the pause before it fit into the grace period. */
 const drainProblems = (pod: PodSpec): readonly string[] =>
   pod.containers.flatMap(({ name, lifecycle }) => {
     const pauseSeconds = lifecycle?.preStop?.sleep?.seconds ?? 0;

@@ -100,7 +100,7 @@ export const podOf = (workload: KubernetesObject, cluster: Cluster): RunnablePod
 /** What is a scheduler's and an API server's, not a kubelet's. */
 const withoutCluster = ({ serviceAccountName: _account, topologySpreadConstraints: _spread, ...spec }: PodSpec) => spec;
 
-/** podman runs probes through systemd, which a container host for tests has not; they are asked from outside (run.ts). */
+/** podman runs probes through systemd, which a test host may not have; run.ts calls them from outside. */
 const withoutProbes = ({
   startupProbe: _startup,
   livenessProbe: _live,

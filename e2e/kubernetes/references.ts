@@ -17,7 +17,7 @@ export const selects = (selector: PodSelector | undefined, labels: Labels): bool
 
 /**
  * What refers to something that is not there: selectors without a pod, targets without a workload, volumes and variables
- * without their ConfigMap, claim or account. A cluster accepts all that and then stands still.
+ * without their ConfigMap, claim or account. A cluster accepts all that and then does not start.
  * @param external names of Secrets that are made by something else
  */
 export const danglingIn = (objects: readonly KubernetesObject[], external: ReadonlySet<string>): readonly string[] => {

@@ -22,7 +22,7 @@ export interface KubernetesObject {
   readonly spec: Spec;
 }
 
-/** What stands below `spec` of the kinds here. */
+/** `spec` of the kinds here. */
 export interface Spec {
   readonly template: PodTemplate;
   readonly replicas?: number;
@@ -200,7 +200,7 @@ export const overlays = ['local', 'production', 'chaos', 'example'] as const;
 
 export type Overlay = (typeof overlays)[number];
 
-/** Whether `kubectl` is there to render with. */
+/** Whether `kubectl` is installed. */
 export const hasKubectl = (): boolean =>
   (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'kubectl')));
 

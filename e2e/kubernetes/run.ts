@@ -54,7 +54,7 @@ async function tellErrors({ services }: PodCloud): Promise<void> {
   for (const [name, { logs }] of services) for (const line of errorLines(await logs())) console.log(`${name}: ${line}`);
 }
 
-/** Plays the rehearsal's Job as a pod, which is told the services' spans in the collector's place. */
+/** Runs the rehearsal's Job as a pod, which receives the services' spans in the collector's place. */
 async function rehearseThere(cloud: PodCloud) {
   const [job] = objectsIn(readFileSync(join(repository, 'deploy/kubernetes/jobs/rehearsal.yaml'), 'utf8'));
   if (job === undefined) throw new Error('rehearsal.yaml holds no Job');

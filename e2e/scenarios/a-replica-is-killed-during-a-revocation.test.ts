@@ -59,7 +59,7 @@ for (const service of serviceNames) {
         const { stopReason } = await untilPower(clients, name, 'STOPPED');
         assert.equal(stopReason?.reason, 'KEY_DISABLED', name);
       }
-      // The share of the dead replica has moved on: the one that is left hears every partition, and none is behind.
+      // The other replica has taken over the work partition: it consumes every partition without lag.
       await until(`the other replica of ${service} hears everything`, async () => {
         const { consumers } = await clients.messaging(service).listConsumers({});
         return consumers.every(({ heardElsewhere, gap }) => !heardElsewhere && gap === 0);

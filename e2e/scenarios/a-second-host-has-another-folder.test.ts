@@ -14,7 +14,7 @@ import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower, type World } from '../cloud/world.ts';
 
-/** What a second pod of a StatefulSet is: the same settings and the same store, and a volume of its own. */
+/** A second pod of a StatefulSet: the same settings and store, its own volume. */
 interface SecondPod {
   readonly process: ServiceProcess;
   /** host:port it serves on, once it does. */
@@ -92,7 +92,7 @@ const history = () => readHistory(join(homeOf('compute'), 'guests'), world.machi
 const guestsIn = (folder: string) =>
   world.machines.flatMap((vm) => findGuest(join(folder, 'guests', ...vm.split('/')), systemClock) ?? []);
 
-test('G3: a second compute with a folder of its own is not ready and says why, and stops no machine', async () => {
+test('G3: a second compute with another folder is not ready, with a reason, and stops no machine', async () => {
   const second = await startSecond('compute');
   assert.equal(second.process.isStandby, true);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
@@ -123,7 +123,7 @@ test('G3: a second compute with a folder of its own is not ready and says why, a
   assert.equal(guestsIn(homeOf('compute')).length, world.machines.length);
 });
 
-test('a second disk with a folder of its own is not ready, and never takes a volume that is elsewhere for lost', async () => {
+test('a second disk with another folder is not ready, and never takes a volume elsewhere for lost', async () => {
   const second = await startSecond('disk');
   assert.equal(second.process.isStandby, true);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);

@@ -26,7 +26,7 @@ for (const service of serviceNames) {
     const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
     // The kill meets the fan-out wherever it is: before the commit, between two services, or in the middle of a stop.
     await cloud.cloud.kill(service);
-    // A call that was cut off is asked again, as its caller would: it decides nothing the second time.
+    // A cut-off call is repeated, as its caller does: it has no effect the second time.
     const outcome = await disabled.then(
       () => 'answered',
       () => 'cut off',

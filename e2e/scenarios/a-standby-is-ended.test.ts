@@ -9,7 +9,7 @@ before(async () => {
 });
 after(() => cloud.stop());
 
-test('a standby of disk that is told to end is known as one no more', async () => {
+test('a standby of disk that gets SIGTERM is no longer listed', async () => {
   const others = async () =>
     (await cloud.clients.messaging('disk').listReplicas({})).replicas.filter(({ state }) => state !== 'WORKING');
   const standingBy = () =>

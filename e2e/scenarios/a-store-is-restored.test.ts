@@ -111,7 +111,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
 
   await stop();
   putBack(copy, databaseFolder());
-  // What NATS holds was told of a time that was taken back: it is not heard again.
+  // NATS holds facts of the time that was undone: they are not consumed again.
   await start(recoveringTo(moment), { NATS_NAMESPACE: 'restored1' });
 
   const { hold } = await clients.keyVault.getHold({});

@@ -70,7 +70,7 @@ const refused = async (reason: string, act: () => Promise<unknown>): Promise<voi
   assert.deepEqual(await versions(), earlier, `${reason}: nothing changed`);
 };
 
-/** Starts a service with these settings beside a full set of others, and sees it refuse them. @returns what it said */
+/** Starts a service with these settings, which it must refuse. @returns its output */
 const startedWith = (settings: Readonly<Record<string, string>>): string => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-settings-'));
   const secret = join(folder, 'secret');

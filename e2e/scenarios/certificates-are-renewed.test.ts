@@ -19,7 +19,7 @@ const files = { ca: join(folder, 'ca.pem'), certificate: join(folder, 'tls.pem')
 let authority: Pair;
 let cloud: LocalCloud;
 
-/** Everybody here shows the same certificate. Each file is replaced in one step; the pair is not, and need not be. */
+/** All services use the same certificate. Each file is replaced in one step; the pair need not be. */
 const lay = async (pair: Pair, ca: string): Promise<void> => {
   const { certificate, key } = await pemOf(pair);
   for (const [file, text] of [
@@ -31,7 +31,7 @@ const lay = async (pair: Pair, ca: string): Promise<void> => {
     renameSync(`${file}.new`, file);
   }
 };
-/** Waits until the process of every service says that it has taken over what lies there, beside those of before. */
+/** Waits until the process of every service logs that it has loaded the files. */
 const taken = async (text: string): Promise<void> => {
   for (const service of serviceNames)
     await until(`${service}: ${text}`, async () =>

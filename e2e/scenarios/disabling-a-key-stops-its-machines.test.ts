@@ -80,7 +80,7 @@ test('G10: the traces of a revocation and of a start are complete: every span th
   const [premium = ''] = world.machines;
   await clients.keyVault.removeAccessPolicy({ name: world.vault, principal: world.identity });
   const { stopReason } = await untilPower(clients, premium, 'STOPPED');
-  // The host was refused while the disk was open, and told compute of it.
+  // The host was refused while the disk was open, and reported it to compute.
   await untilComplete(stopReason?.traceId ?? '', [
     'interlock.key_vault.v1.KeyVaultService/RemoveAccessPolicy',
     'interlock.compute.v1.ComputeService/ReportAccessLost',

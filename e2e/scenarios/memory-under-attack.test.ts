@@ -27,7 +27,7 @@ before(async () => {
   group = `${name}/resourceGroups/memory`;
 });
 after(() => t.stop());
-// What one attack left in the allocator says nothing about the next one.
+// Memory that one attack leaves in the allocator does not count for the next.
 beforeEach(() => t.cloud.restart('disk'));
 
 /** A raw connection that ignores the limits of gRPC. */

@@ -27,7 +27,7 @@ let outside: Outside;
 let world: World;
 const folder = mkdtempSync(join(tmpdir(), 'interlock-postgres-'));
 before(async () => {
-  // A Postgres of its own, which may be taken away.
+  // Its own Postgres, which the test stops.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   cloud = await startLocalCloud({ data: openDataFolder(folder), env, settings });
   outside = openOutside(cloud);

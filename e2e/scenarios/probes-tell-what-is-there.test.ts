@@ -11,7 +11,7 @@ import { removeServer } from '@interlock/local/unprivileged.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 
-/** One service on a Postgres and a NATS of its own, which may be taken away. */
+/** One service on its own Postgres and NATS, which the test stops. */
 let cloud: LocalCloud;
 let probes = '';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-probes-'));
@@ -43,7 +43,7 @@ const answers = (path: string, status: number, body: object) =>
     return found === status && JSON.stringify(json) === JSON.stringify(body);
   });
 
-test('without NATS a service says so, and is asked all the same; without its store it is not ready; it lives through both', async () => {
+test('without NATS a service reports that and stays ready; without its store it is not ready; it survives both', async () => {
   await answers('/startupz', 200, { started: true });
   await answers('/readyz', 200, { store: true, bus: true, ...whole });
 

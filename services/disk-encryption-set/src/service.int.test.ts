@@ -162,7 +162,7 @@ test('CMK-140: a region holds so many sets of a subscription and no more; lists 
   await assert.rejects(world.sets.listDiskEncryptionSets({ parent: 'nowhere' }), { reason: 'NAME_INVALID' });
 });
 
-test('who has no role on a set neither sees nor changes it; a role opens what it says', async () => {
+test('without a role on a set a caller neither sees nor changes it; a role allows what it lists', async () => {
   const { set, key } = await readySet(world);
   const user = await world.newPrincipal();
   const { name } = set;

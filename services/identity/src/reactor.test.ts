@@ -36,7 +36,7 @@ test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and
   );
 });
 
-test('KV-66, G3: a role given after the vault was deleted stays, however late the deletion is heard', async () => {
+test('KV-66, G3: a role assigned after the vault was deleted stays, however late the deletion is consumed', async () => {
   const assignments = category(memoryStore({ clock: systemClock, random: systemRandom }), roleAssignments);
   const cause = { correlationId: 'c', causationId: 'f', caller: 'system:test' };
   const scope = 'subscriptions/s/resourceGroups/g/vaults/kv1';

@@ -120,7 +120,7 @@ test('a wrong secret, an unknown client and an unknown audience get no token', a
   await assert.rejects(admin().issueToken({ ...asked, audience: 'interlock:unknown' }), { reason: 'INVALID_AUDIENCE' });
 });
 
-test('KV-74: the list of roles says what a role takes away from what it allows', async () => {
+test('KV-74: the list of roles shows the exceptions of a role', async () => {
   const { roles } = await admin().listRoles({});
   const contributor = roles.find(({ name }) => name === 'roles/contributor');
   assert.deepEqual(contributor?.actions, ['*']);
@@ -307,7 +307,7 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
   await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
 });
 
-test('the identity of a set is deleted by its name said twice, but by its own service as ever', async () => {
+test('deleting the identity of a set needs its name twice, except for its own service', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/confirmed';
   const newIdentity = async () => {
     const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
@@ -335,7 +335,7 @@ test('the identity of a set is deleted by its name said twice, but by its own se
   await admin().deletePrincipal({ name: principal.name });
 });
 
-test('CMK-38: the service of managed identities is told that one it takes away was never made, and others learn nothing', async () => {
+test('CMK-38: the service of managed identities gets NOT_FOUND for one that was never created, and other callers learn nothing', async () => {
   const name = `principals/${randomUUID()}`;
   await assert.rejects(as(ids.des, 'des').deletePrincipal({ name }), {
     code: 'NOT_FOUND',

@@ -199,7 +199,7 @@ test('a damaged disk blocks only itself', async () => {
   assert.equal(rotation?.doneCount, 4);
 });
 
-test('CMK-88: what would come under a key that can be purged in haste waits, and says for which vault’s protection', async () => {
+test('CMK-88: what would move under a key that can be purged at once waits, and names the unprotected vault', async () => {
   const parts = await assigned();
   const { keys, calls } = parts.neighbours;
   keys.set(versionOf('2'), fakeKey('2', { purgeProtectionEnabled: false }));
@@ -286,7 +286,7 @@ test('CMK-86: a move that was overtaken while it listed what is left publishes a
   await assertFinished(parts, '3');
 });
 
-test('CMK-86: a move that finds a later barrier than its own asks for nothing more', async () => {
+test('CMK-86: a rotation that finds a later barrier makes no further calls', async () => {
   const parts = await assigned();
   await parts.disks.beginGeneration({ diskEncryptionSet: setName, generation: 3 }, { correlationId: 'test' });
   parts.neighbours.calls.length = 0;
@@ -294,7 +294,7 @@ test('CMK-86: a move that finds a later barrier than its own asks for nothing mo
   assert.deepEqual(parts.neighbours.calls, ['beginGeneration']);
 });
 
-test('CMK-88: a run that is stopped asks for nothing more once what is under way has ended', async () => {
+test('CMK-88: a stopped run makes no further calls after those in flight', async () => {
   const parts = await assigned(20);
   const stopping = new AbortController();
   const { calls } = parts.neighbours;

@@ -97,7 +97,7 @@ test('CMK-43: a set shows that work on it continues, and a failed creation leave
   }
 });
 
-test('G10, CMK-38: an identity that was removed while it was made says nothing about the one made after it', () => {
+test('G10, CMK-38: an identity that was removed during its creation does not affect the next one', () => {
   const [first, second] = [
     'principals/00000000-0000-4000-8000-000000000002',
     'principals/00000000-0000-4000-8000-000000000003',
@@ -310,7 +310,7 @@ test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the o
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
 });
 
-test('CMK-120, G10: a version assigned again is not given back what it lost since the vault said yes, and what is in question stays so', () => {
+test('CMK-120, G10: a version assigned again keeps a loss since the check, and an open question stays open', () => {
   const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
   const again = assignKey(6, keyReference('1'), yesAt(8));
   const lost = loseKey(5, loss(9))(moving).reduce(evolve, moving);
@@ -475,7 +475,7 @@ test('CMK-32 from any history: the encryption type of a set is fixed; another on
   );
 });
 
-test('CMK-34 from any history: previous keys are there only while a move is unfinished', () => {
+test('CMK-34 from any history: previous keys exist only during a rotation', () => {
   fc.assert(
     fc.property(anyHistory, (set) => {
       if (set.status === 'absent') return;

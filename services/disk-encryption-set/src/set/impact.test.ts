@@ -146,7 +146,7 @@ test('a foreign page token is refused', () => {
   }
 });
 
-test('what is so already is said to be, and whether a machine that stops starts again by itself', async () => {
+test('effects that already hold are marked, and so are machines that will start again automatically', async () => {
   const parts = await world();
   parts.neighbours.stock.set('g/disks/a', disk(setName, '1'));
   parts.neighbours.fleet.set('vm1', ['g/disks/a']);

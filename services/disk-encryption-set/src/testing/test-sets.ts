@@ -10,7 +10,7 @@ import { type FakeNeighbours, fakeNeighbours, type Moment, urlOf, versionOf } fr
 export const setName = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d1';
 export const principal = 'principals/00000000-0000-4000-8000-000000000001';
 export const testCause = { correlationId: 'test', causationId: 'test', caller: 'system:test' };
-/** Stands still: nothing that is tested with it is decided by time. */
+/** A stopped clock: time decides no test. */
 export const testClock: Clock = { ...systemClock, now: () => 1_000, monotonicMs: () => 0, bootMs: () => 0 };
 
 export const founding = {

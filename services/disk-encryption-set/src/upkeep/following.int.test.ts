@@ -12,7 +12,7 @@ after(() => world?.close());
 
 const keyOf = (keyVersion: string): string => keyVersion.split('/versions/')[0] ?? '';
 
-test('CMK-36, CMK-81, CMK-91: a set that follows its key moves to a version the vault made, and shows what stands in the way', async () => {
+test('CMK-36, CMK-81, CMK-91: a set that follows its key moves to a new version, and shows what blocks it', async () => {
   const { set, vault, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const { name } = set;

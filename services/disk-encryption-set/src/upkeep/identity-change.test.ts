@@ -47,7 +47,7 @@ test('CMK-38: an outage at any step leaves the old identity deleted and one new 
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
 });
 
-test('G7: a set asks for nothing as an identity that is not made yet, and for everything once it is', async () => {
+test('G7: a set makes no calls as an identity that is not created yet, and all once it is', async () => {
   const parts = await begun();
   const keyVersion = versionOf('1');
   await parts.decide(questionKey(keyVersion, { epoch: 5, since: 5, traceId: '' }));
@@ -158,7 +158,7 @@ test('G7: the deletion of an identity that is consumed while the set gets anothe
   assert.deepEqual([state.principal, state.access[versionOf('1')]?.epoch], [other, 0], 'no loss of the new one');
 });
 
-test('G10: a set without an identity says so, whatever the last one was refused', async () => {
+test('G10: a set without an identity shows that, whatever the refusal of the last one', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const refused = { keyVersion: versionOf('1'), reason: 'ACCESS_DENIED', epoch: 7, since: 3, traceId: '' } as const;

@@ -145,7 +145,7 @@ test('CMK-81: a set that follows its key finds a newer version by time alone, wi
   await watchUntil(parts, (set) => set.status === 'active' && set.activeKey.keyVersion === versionOf('2'));
 });
 
-test('no set is passed over for those before it, however many stand still', async () => {
+test('no set is skipped, however many others wait', async () => {
   const parts = testSets();
   const many = Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`);
   const begin = (n: number) =>

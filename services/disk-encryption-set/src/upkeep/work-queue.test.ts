@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { testCause } from '../testing/test-sets.ts';
 import { workQueue } from './work-queue.ts';
 
-/** A queue whose runs end only when told, and what it did. */
+/** A queue whose runs end on command, and its log. */
 const heldQueue = (limit: number) => {
   const begun: string[] = [];
   const ends: (() => void)[] = [];

@@ -26,7 +26,7 @@ test('a secret may have any id that its creator chose, also one that every objec
   assert.deepEqual(given(created).when(removeSecret(at, 'constructor')), []);
 });
 
-test('a principal is created once; the same wish again decides nothing, another is refused', () => {
+test('a principal is created once; a repeat has no effect, another request is refused', () => {
   assert.deepEqual(given().when(create(at, wish)), [created]);
   assert.deepEqual(given(created).when(create(at + 1, wish)), []);
   assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other', tenant: 'tenants/other' })), {
@@ -121,7 +121,7 @@ const command = fc.constantFrom(
   remove(at),
 );
 
-test('asked twice, every command gets it once, from any history', () => {
+test('from any history: a repeated command has no effect', () => {
   fc.assert(
     fc.property(fc.array(event, { maxLength: 8 }), command, (history, wanted) => {
       let first: readonly PrincipalEvent[];

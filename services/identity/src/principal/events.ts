@@ -13,7 +13,7 @@ export type PrincipalEvent =
       readonly displayName: string;
       /** Resource that owns a managed identity (CMK-04); absent for the others. */
       readonly owner?: string;
-      /** Name of the service this principal stands for; absent for principals of customers. */
+      /** Service of this principal; absent for principals of customers. */
       readonly workload?: string;
       readonly at: Instant;
     }

@@ -10,7 +10,7 @@ const assigned: RoleAssignmentEvent = { type: 'RoleAssigned', ...grant, at };
 const removed: RoleAssignmentEvent = { type: 'RoleRemoved', ...grant, at };
 const fold = (events: readonly RoleAssignmentEvent[]): RoleAssignment => events.reduce(evolve, initial);
 
-test('a role is assigned once and says what was taken away when it is removed', () => {
+test('a role is assigned once, and its removal names the grant', () => {
   assert.deepEqual(assign(at, grant)(initial), [assigned]);
   assert.deepEqual(remove(at)(fold([assigned])), [removed]);
 });
@@ -23,7 +23,7 @@ test('an assignment cannot be changed, and a removed one does not come back unde
   assert.throws(() => remove(at)(initial), { reason: 'ROLE_ASSIGNMENT_NOT_FOUND' });
 });
 
-test('asked twice, every command gets it once, from any history', () => {
+test('from any history: a repeated command has no effect', () => {
   fc.assert(
     fc.property(
       fc.array(fc.constantFrom(assigned, removed), { maxLength: 5 }),

@@ -35,7 +35,7 @@ test('operators run machines and read', () => {
   assert.equal(can('reader', 'compute/virtualMachines/start'), false);
 });
 
-test('KV-70, KV-73: what a role allows of one kind says of every action of that kind what the role itself says', () => {
+test('KV-70, KV-73: the patterns of one kind allow exactly the actions of that kind that the role allows', () => {
   const management = ['keyVault/vaults/write', 'compute/disks/read', 'identity/roleAssignments/write'];
   const use = ['keyVault/keys/wrapKey', 'keyVault/keys/get', 'keyVault/keys/purge'];
   for (const role of roles) {

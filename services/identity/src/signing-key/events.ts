@@ -8,7 +8,7 @@ export type SigningKeyEvent = {
   /** Modulus and exponent, base64url (RFC 7518 §6.3.1). */
   readonly n: string;
   readonly e: string;
-  /** The request that asked for the rotation: the same id again decides nothing. */
+  /** The request of the rotation: a repeat has no effect. */
   readonly requestId: string;
   /** When keys activated before this one stop being published. */
   readonly retireOthersAt: Instant;

@@ -21,7 +21,7 @@ export interface AccessToken {
   readonly expireTime: Instant;
 }
 
-/** Issues tokens for a principal that is known to be who it says. */
+/** Issues tokens for an authenticated principal. */
 export type TokenIssuer = (
   principal: { readonly id: string } & Extract<Principal, { status: 'active' }>,
   audience: string,
