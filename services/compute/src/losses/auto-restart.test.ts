@@ -351,7 +351,7 @@ promised('CMK-121, autoRestart: one key replaced and the other returned, in whic
 
 for (const moment of ['while the machine runs', 'while it is off for another key'] as const) {
   promised(
-    `CMK-120: the end of an identity, told by a replica that stood still, ${moment}, keeps nobody off`,
+    `CMK-120: the end of an identity, stored late by a paused replica, ${moment}, keeps no machine off`,
     async () => {
       const [set, wanted] = [fleet.newSet(), fleet.newSet()];
       await wantRestarts(wanted);

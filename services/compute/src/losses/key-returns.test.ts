@@ -22,7 +22,7 @@ const stoppedByLoss: readonly VmEvent[] = [
   { type: 'DisksClosed', at },
 ];
 
-/** A fleet that a lost key has stopped, and what is done when that is back. @param beaten streams that somebody else changes just before each commit */
+/** A fleet that a lost key has stopped, and the return of that key. @param beaten streams that another writer changes just before each commit */
 const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlySet<StreamName> = new Set()) => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const commits: number[] = [];

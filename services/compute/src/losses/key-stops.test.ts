@@ -34,7 +34,7 @@ const noDisks: Disks = {
 /**
  * Stops over a store in memory.
  * @param listed called with the machines after each look at a set
- * @param busy streams that somebody else changes just before each commit
+ * @param busy streams that another writer changes just before each commit
  */
 const openStops = (
   listed: (vms: Category<Vm, VmEvent>) => Promise<void> = async () => {},
@@ -177,7 +177,7 @@ test('CMK-102: a report that comes when the key is back is in the way of no next
   assert.equal(await blocked(), 1);
 });
 
-test('a report of a loss whose pass is under way waits for that one, and asks nobody which disks are meant', async () => {
+test('a report of a loss whose pass is under way waits for that one, and does not list the disks again', async () => {
   const reading = Promise.withResolvers<void>();
   let looks = 0;
   const { seed, stop, stops, commits } = openStops(async () => {
@@ -200,7 +200,7 @@ test('a report of a loss whose pass is under way waits for that one, and asks no
   assert.deepEqual(commits, [2]);
 });
 
-test('a pass that ends with whoever began it is begun again by who waits for it; news of all disks do not wait for one about some', async () => {
+test('a pass that ends with its caller is started again by the caller that waits; a loss of all disks does not wait for one about some', async () => {
   const asked: AbortSignal[] = [];
   const { seed, stop, stops } = openStops(undefined, {
     ...noDisks,

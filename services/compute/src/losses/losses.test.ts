@@ -8,7 +8,7 @@ import { openLosses } from './losses.ts';
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const loss = lossOf('des', 6);
 
-test('CMK-120: a loss that is stored behind the word that it is over stands in nobody’s way', async () => {
+test('CMK-120: a loss stored after access was restored blocks no machine', async () => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   let isReturned = false;
   // A host reports the loss while the return is heard: each has looked before the other has stored anything.

@@ -136,7 +136,7 @@ promised(
 );
 
 promised(
-  'G2: with nobody telling anything the sweep stops what has lost its data, an ultra disk of a host that restarted too',
+  'G2: without any message the sweep stops what has lost its data, an ultra disk of a host that restarted too',
   async () => {
     const set = fleet.newSet();
     const ordinary = await fleet.running(['STANDARD_HDD', set]);
@@ -180,7 +180,7 @@ promised('G3, G10: a stop found by looking names the loss told last only where t
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   const told = await fleet.lose(set);
   assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.accessEpoch, told);
-  // The key returns and is lost again for the same reason, and nobody tells of either.
+  // The key returns and is lost again for the same reason, and no message about either arrives.
   disks.restore(set, keyVersionOf(set));
   await world.compute.startVirtualMachine({ name });
   await fleet.settled(name, 'RUNNING');
@@ -245,7 +245,7 @@ promised('G2: a set that the disk service does not answer for holds up no other'
   disks.before = undefined;
 });
 
-promised('ReportAccessLost: a report that is none is refused with its own reason, and stops nothing', async () => {
+promised('ReportAccessLost: an invalid report is refused with its own reason, and stops nothing', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   const host = world.computeAs('disk');
@@ -276,7 +276,7 @@ promised('a report that cannot be confirmed is to be repeated', async () => {
   await fleet.settled(name, 'STOPPED');
 });
 
-promised('G10: whoever attaches a disk that the disk service says nothing about in time is told so', async () => {
+promised('G10: an attach is refused with the reason if the disk service does not reply in time', async () => {
   const { name } = await fleet.running();
   const disk = fleet.newDisk();
   disks.before = async (call) => {
@@ -288,7 +288,7 @@ promised('G10: whoever attaches a disk that the disk service says nothing about 
 });
 
 promised(
-  'G10: whoever names a disk that is still being made waits for it, and is told so when that takes too long',
+  'G10: a request for a disk that is still being made waits for it, and is refused with the reason when that takes too long',
   async () => {
     const { name } = await fleet.running();
     const disk = fleet.newDisk();

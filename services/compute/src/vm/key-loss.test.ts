@@ -48,14 +48,14 @@ test('CMK-100, CMK-101: one disk of any ordinary class under the lost key stops 
   assert.deepEqual(typesOf(stop(running([disk('os', 0, 'PREMIUM_SSD', 'des')]))), ['VmStopping']);
 });
 
-test('CMK-102, VM-49: a machine with only ultra disks under the lost key goes on', () => {
+test('CMK-102, VM-49: a machine with only ultra disks under the lost key continues', () => {
   assert.deepEqual(stop(running([os, ultra])), []);
   assert.deepEqual(stop(running([os, ultra, other])), []);
 });
 
 const shownAs = (events: readonly VmEvent[]) => vmOnWire({ id: vm, state: fold(events), version: 1 });
 
-test('CMK-102, VM-49: a machine that goes on with ultra disks says what its next start will fail for, once for one loss', () => {
+test('CMK-102, VM-49: a machine that continues with ultra disks shows what blocks its next start, once per loss', () => {
   const note = (history: readonly VmEvent[], changes: Partial<LossTerms> = {}) =>
     applyKeyLoss(terms(changes))(fold(history));
   const history = running([os, ultra, other]);

@@ -50,7 +50,7 @@ test('CMK-125: without it nothing starts', () => {
   assert.deepEqual(typesOf(keyAccessReturned(at, key)(fold(off))), ['KeyAccessReturned']);
 });
 
-test('CMK-120: a return ends losses up to its number, and the end of an outage no loss that somebody decided', () => {
+test('CMK-120: a return ends losses up to its number, and the end of an outage ends no loss of a key', () => {
   const returnOf = (ends: number | 'outages') => typesOf(keyAccessReturned(at, { ...key, ends }, restart)(fold(off)));
   assert.deepEqual(returnOf(5), []);
   assert.deepEqual(returnOf(6), ['KeyAccessReturned', 'VmStarting']);
@@ -117,7 +117,7 @@ test('CMK-121, autoRestart: a machine starts when the last of its disks has come
   assert.deepEqual(diskKeyReplaced(at, underNew(second), restart)(fold(both)), []);
 });
 
-test('CMK-121, autoRestart: a disk whose key was in nobody’s way, and a machine its user wants off, start nothing', () => {
+test('CMK-121, autoRestart: a disk whose key blocked no machine, and a machine its user wants off, start nothing', () => {
   const [moved] = diskKeyReplaced(at, { ...underNew(other), ...otherKey, keyVersion: version2 }, restart)(fold(off));
   assert.equal(moved?.type === 'DiskKeyChanged' && moved.owesStart, undefined);
   const keptOff = then(bothOff, powerOff(ask('p'), { isHard: false }));
@@ -165,7 +165,7 @@ const cutOff = then(
   }),
 );
 
-test('G10: what a stop has left half attached is in nobody’s way once it is freed', () => {
+test('G10: what a stop has left half attached blocks nothing once it is freed', () => {
   const freed = fold(then(cutOff, disksClosed(at)));
   assert.ok(freed.status === 'active');
   assert.deepEqual(

@@ -56,7 +56,7 @@ test('CMK-44, CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the o
   );
 });
 
-test('CMK-33: the active key under another spelling of its URL is the active key: nobody is asked, nothing is decided', async () => {
+test('CMK-33: the active key under another spelling of its URL is the active key: no service is called, nothing is decided', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.removeAccessPolicy({ name: vault, principal: principalOf(set) });
   const lost = await world.until(set.name, isLost(key.name, 'ACCESS_DENIED'));
@@ -177,7 +177,7 @@ test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks bac
 });
 
 test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own, and what is under the other waits', async () => {
-  /** A vault with a key, and somebody who may enable that key and no other. */
+  /** A vault with a key, and a principal that may enable that key and no other. */
   const owned = async (set: DiskEncryptionSet) => {
     const vault = await newVault(world);
     await grant(world, set, vault);
@@ -216,7 +216,7 @@ test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own
   assert.deepEqual(versions(), [key.name, key.name]);
 });
 
-test('CMK-120: a waiting move goes on by itself when the old key is back', async () => {
+test('CMK-120: a waiting move continues by itself when the old key is back', async () => {
   const { set, vault, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const next = await newKey(world, vault);

@@ -6,7 +6,7 @@ import { completeCreation, completeDeletion, release, startDeletion } from './de
 import { removeIdentity, replaceIdentity } from './identity.ts';
 import { watchApi } from './watch.ts';
 
-test('CMK-38: a watch goes on while the set loses its identity and gets another, until the set is deleted', async () => {
+test('CMK-38: a watch continues while the set loses its identity and gets another, until the set is deleted', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const signal = AbortSignal.timeout(10_000);

@@ -69,12 +69,12 @@ const reasonOf = (call: Promise<unknown>): Promise<string | undefined> =>
 
 test('KV-72, KV-75, KV-82: each use needs its own permission; with all others it is still refused, from the next call on', async () => {
   const subject = await vaultWithKey();
-  const somebody = await world.newPrincipal();
-  const calls = uses(subject, world.vault(somebody));
+  const grantee = await world.newPrincipal();
+  const calls = uses(subject, world.vault(grantee));
   const everything = Object.keys(calls) as (keyof typeof calls)[];
   for (const permission of everything) {
     const others = everything.filter((other) => other !== permission);
-    const accessPolicy = { principal: somebody.name, keyPermissions: others };
+    const accessPolicy = { principal: grantee.name, keyPermissions: others };
     await world.vault().setAccessPolicy({ name: subject.name, accessPolicy });
     for (const call of calls[permission]) assert.equal(await reasonOf(call()), 'ACCESS_DENIED', permission);
     await world
@@ -89,26 +89,26 @@ test('KV-72, KV-75, KV-82: each use needs its own permission; with all others it
 
 test('KV-82: the refusal names principal, permission and vault', async () => {
   const { name, version, id } = await vaultWithKey();
-  const somebody = await world.newPrincipal();
-  const wrap = world.vault(somebody).wrapKey({ name: version, algorithm, plaintextKey: randomBytes(8) });
+  const grantee = await world.newPrincipal();
+  const wrap = world.vault(grantee).wrapKey({ name: version, algorithm, plaintextKey: randomBytes(8) });
   await assert.rejects(wrap, (error: Rejection) => {
     const { access_epoch: epoch, ...metadata } = error.metadata;
     assert.match(epoch ?? '', /^[0-9]+$/);
     assert.deepEqual(metadata, {
-      principal: somebody.name,
+      principal: grantee.name,
       permission: 'wrapKey',
       vault: name,
       key_version: version,
     });
     assert.equal(
       error.message,
-      `The user, group or application '${somebody.name}' does not have keys wrapKey permission on key vault '${id};location=westeurope'.`,
+      `The user, group or application '${grantee.name}' does not have keys wrapKey permission on key vault '${id};location=westeurope'.`,
     );
     return error.code === denied.code && error.reason === denied.reason;
   });
 });
 
-test('nobody without permission learns whether a key exists', async () => {
+test('a caller without permission does not learn whether a key exists', async () => {
   const { name, version } = await vaultWithKey();
   const client = world.vault(await world.newPrincipal());
   const ask = (key: string) =>
@@ -123,32 +123,32 @@ test('nobody without permission learns whether a key exists', async () => {
 
 test('KV-70, KV-75, CMK-27: grants of the other model have no effect, and switching the model takes effect with the next call', async () => {
   const subject = await vaultWithKey();
-  const somebody = await world.newPrincipal();
+  const grantee = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}`;
-  await world.assignRole(somebody.name, 'roles/keyVaultCryptoUser', scope);
+  await world.assignRole(grantee.name, 'roles/keyVaultCryptoUser', scope);
   const named = { name: `${subject.name}/keys/k1`, confirmName: `${subject.name}/keys/k1` };
-  const wrap = () => world.vault(somebody).wrapKey({ name: subject.version, algorithm, plaintextKey: randomBytes(8) });
+  const wrap = () => world.vault(grantee).wrapKey({ name: subject.version, algorithm, plaintextKey: randomBytes(8) });
   await assert.rejects(wrap(), denied);
   await world.vault().setPermissionModel({ name: subject.name, permissionModel: 'ROLE_ASSIGNMENT' });
   await wrap();
-  const accessPolicy = { principal: somebody.name, keyPermissions: ['ALL' as const] };
+  const accessPolicy = { principal: grantee.name, keyPermissions: ['ALL' as const] };
   await world.vault().setAccessPolicy({ name: subject.name, accessPolicy });
-  await assert.rejects(world.vault(somebody).deleteKey(named), {
+  await assert.rejects(world.vault(grantee).deleteKey(named), {
     ...denied,
     message: /Action: 'keyVault\/keys\/delete'/,
   });
   const policies = { name: subject.name, permissionModel: 'ACCESS_POLICY', confirmName: subject.name } as const;
   await world.vault().setPermissionModel(policies);
-  await world.vault(somebody).deleteKey(named);
+  await world.vault(grantee).deleteKey(named);
 });
 
 test('KV-73, CMK-26: a role counts for one key, and for no other of the vault', async () => {
   const subject = await vaultWithKey(true);
   const other = await world.vault().createKey({ parent: subject.name, keyId: 'k2', requestId: randomUUID() });
-  const somebody = await world.newPrincipal();
+  const grantee = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}/keys/k1`;
-  await world.assignRole(somebody.name, 'roles/keyVaultCryptoServiceEncryptionUser', scope);
-  const client = world.vault(somebody);
+  await world.assignRole(grantee.name, 'roles/keyVaultCryptoServiceEncryptionUser', scope);
+  const client = world.vault(grantee);
   await client.checkAccess({ keyVersion: subject.version });
   await assert.rejects(client.checkAccess({ keyVersion: other.name }), denied);
   await assert.rejects(client.sign({ name: subject.version, algorithm: 'RS256', digest: randomBytes(32) }), denied);
@@ -156,10 +156,10 @@ test('KV-73, CMK-26: a role counts for one key, and for no other of the vault', 
 
 test('KV-74: a contributor manages vaults and policies, uses no key, and cannot leave the role model', async () => {
   const subject = await vaultWithKey(true);
-  const somebody = await world.newPrincipal();
-  await world.assignRole(somebody.name, 'roles/contributor', `subscriptions/s1/resourceGroups/g/${subject.name}`);
-  const client = world.vault(somebody);
-  const accessPolicy = { principal: somebody.name, keyPermissions: ['ALL' as const] };
+  const grantee = await world.newPrincipal();
+  await world.assignRole(grantee.name, 'roles/contributor', `subscriptions/s1/resourceGroups/g/${subject.name}`);
+  const client = world.vault(grantee);
+  const accessPolicy = { principal: grantee.name, keyPermissions: ['ALL' as const] };
   await client.setAccessPolicy({ name: subject.name, accessPolicy });
   await assert.rejects(client.getKey({ name: `${subject.name}/keys/k1` }), denied);
   await assert.rejects(client.setPermissionModel({ name: subject.name, permissionModel: 'ACCESS_POLICY' }), denied);
@@ -260,17 +260,17 @@ test('only the disk encryption set service resolves keys, without any grant', as
 test('CMK-27: what identity tells about roles is noted on the vaults in scope, and on no other', async () => {
   const inScope = await vaultWithKey(true);
   const byPolicies = await vaultWithKey(false);
-  const somebody = await world.newPrincipal();
+  const grantee = await world.newPrincipal();
   const notes = async (id: string) =>
     (await world.store.read(`vault-${id}`)).filter(({ type }) => type === 'GrantsChanged').map(({ data }) => data);
-  const assignment = await world.assignRole(somebody.name, 'roles/keyVaultCryptoUser', 'subscriptions/s1');
+  const assignment = await world.assignRole(grantee.name, 'roles/keyVaultCryptoUser', 'subscriptions/s1');
   await until(async () => (await notes(inScope.id)).some(({ source }) => source === assignment));
   await world.identity.deleteRoleAssignment({ name: assignment });
   await until(async () =>
     (await notes(inScope.id)).some(({ removed, source }) => removed === true && source === assignment),
   );
   const forKey = await world.assignRole(
-    somebody.name,
+    grantee.name,
     'roles/keyVaultReader',
     `subscriptions/s1/resourceGroups/g/${inScope.name}/keys/k1`,
   );
@@ -281,13 +281,13 @@ test('CMK-27: what identity tells about roles is noted on the vaults in scope, a
 
 test('a deleted principal is noted on the vaults whose policies name it', async () => {
   const subject = await vaultWithKey();
-  const somebody = await world.newPrincipal();
-  const accessPolicy = { principal: somebody.name, keyPermissions: ['GET' as const] };
+  const grantee = await world.newPrincipal();
+  const accessPolicy = { principal: grantee.name, keyPermissions: ['GET' as const] };
   await world.vault().setAccessPolicy({ name: subject.name, accessPolicy });
-  await world.identity.deletePrincipal({ name: somebody.name });
+  await world.identity.deletePrincipal({ name: grantee.name });
   await until(async () =>
     (await world.store.read(`vault-${subject.id}`)).some(
-      ({ type, data }) => type === 'GrantsChanged' && data.principal === somebody.name,
+      ({ type, data }) => type === 'GrantsChanged' && data.principal === grantee.name,
     ),
   );
 });

@@ -118,7 +118,7 @@ test('G5: only a yes to all that disks need takes a no back, and only what ident
   ]);
 });
 
-test('KV-82: what is in the way of a key is told to who has some of the permissions, and to nobody who has none', async () => {
+test('KV-82: a caller with some of the permissions learns what blocks a key; a caller without any does not', async () => {
   const obstacle = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'disabled');
   for (const [allowed, outcome] of [
     [[], 'ACCESS_DENIED'],
@@ -135,7 +135,7 @@ test('KV-82: what is in the way of a key is told to who has some of the permissi
   );
 });
 
-test('KV-66: the keys of a deleted vault are used by nobody, whatever he may; a purged one is not there', async () => {
+test('KV-66: no caller can use the keys of a deleted vault; a purged vault does not exist', async () => {
   for (const allowed of [true, false]) {
     const { permit, keyVault, store } = await guarding({}, () => ({ allowed }));
     await store({ type: 'VaultDeleted', purgeAt: 9, at: 2 });

@@ -37,7 +37,7 @@ export interface Guard {
   missing(vaultId: string, call: Pick<Call, 'caller'>): Promise<Rejection>;
   /**
    * A vault whose keys the caller may do something with. The order is: does the vault exist, may the caller, is the vault
-   * there; so nobody without permission learns anything about its keys.
+   * there; so a caller without permission learns nothing about its keys.
    * A caller of another tenant gets the same ACCESS_DENIED whether the vault exists or not.
    * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; PERMISSION_DENIED ACCESS_DENIED (KV-82, KV-83), IDENTITY_DELETED for a
    *   managed identity that is gone; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
@@ -106,7 +106,7 @@ export const createGuard = (parts: {
 
   /**
    * Which of the permissions the caller lacks, and what identity said: `position` of its answers, where it decides.
-   * An answer from before a change that the vault has seen is none (G1).
+   * A reply older than a change that the vault knows does not count (G1).
    */
   const judge = async (
     vaultId: string,
@@ -141,7 +141,7 @@ export const createGuard = (parts: {
   };
 
   /**
-   * Puts on record that identity's answer about a set's identity turned, so that a loss nobody told of yet has a number
+   * Puts on record that identity's answer about a set's identity turned, so that a loss without a fact has a number
    * and its return one above. Only `CheckAccess` and a rewrap ask for everything, so only their yes takes a no back.
    */
   const note = async (
@@ -211,7 +211,7 @@ export const createGuard = (parts: {
   };
 };
 
-/** Why whoever judges has to look at the vault again: never told to a caller, as long as a few looks are enough. */
+/** Why the vault has to be read again: never told to a caller, as long as a few looks are enough. */
 const seenBefore = (vaultId: string): Rejection =>
   new Rejection('ABORTED', 'VAULT_CHANGED', `vaults/${vaultId} changed while the call was judged: try again`, {
     vault: `vaults/${vaultId}`,

@@ -8,7 +8,7 @@ import { rateLimit } from './rate-limit.ts';
 const someone = { kind: 'managed_identity', name: 'principals/a' } as const;
 const other = { kind: 'user', name: 'principals/b' } as const;
 
-/** Milliseconds the refusal asks to wait; undefined when there is none. */
+/** Milliseconds that the refusal asks to wait; undefined if it does not say. */
 const waitOf = (ask: () => void): number | undefined => {
   try {
     ask();

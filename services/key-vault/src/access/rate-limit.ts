@@ -8,7 +8,7 @@ export interface RateLimits {
   readonly principal?: Rate | undefined;
   /** Uses of the keys of one vault, by everybody who may use them. */
   readonly vault?: Rate | undefined;
-  /** Refusals are counted for so long before the count goes on record. Default 10,000 ms. */
+  /** Refusals are counted for so long before the count is recorded. Default 10,000 ms. */
   readonly countWindowMs?: number;
 }
 
@@ -21,14 +21,14 @@ export type RequestKind = 'check' | 'use' | 'manage';
 /**
  * Keeps floods away from RSA and from the record (KV-95, KV-100). Each principal has its own buckets. A vault's bucket is
  * drawn from only by uses of those who may use its keys, so strangers cannot empty it; `CheckAccess` and management never
- * draw from it: whoever floods a vault stops neither the leases of its other sets nor the owner who ends the flood.
+ * draw from it: a flood of a vault stops neither the leases of its other sets nor the owner who ends the flood.
  */
 export interface RateLimit {
   /** @throws Rejection RESOURCE_EXHAUSTED THROTTLED, with the time until the next request would be let in */
   admit(principal: Pick<Principal, 'kind' | 'name'>, kind: RequestKind): void;
   /** For one use of a key of a vault. @throws Rejection as above */
   admitToVault(vault: string): void;
-  /** Whether somebody without a name may leave another line on the record. @param address network address */
+  /** Whether an unauthenticated caller may add another entry to the record. @param address network address */
   mayRecord(address: string): boolean;
   /**
    * Whether a refusal of a caller from another tenant may be another entry on the record of a vault, or is only counted. It

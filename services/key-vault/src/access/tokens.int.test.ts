@@ -27,7 +27,7 @@ const setUp = async () => {
   await world.vault().setAccessPolicy({ name: parent, accessPolicy });
   const { name } = await world.vault().createKey({ parent, keyId: 'k', requestId: randomUUID() });
   const refused: string[] = [];
-  /** Key-vault as seen by whoever presents this token. */
+  /** A client of key-vault with this token. */
   const withToken = (token: string) => {
     const credentials: TokenSource = { token: async () => token, refused: (_, bad) => refused.push(bad) };
     return world.cloud.as(world.administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });
@@ -52,10 +52,10 @@ test('KV-81: a forged token is refused by its own reason, whatever it is forged 
   const own = generateKeyPairSync('rsa', { modulusLength: 2048 }).privateKey;
   const signed = `${part(headerOf(real))}.${part(administrator)}`;
   const forged = {
-    'claims of somebody else under the old signature': `${header}.${part(administrator)}.${signature}`,
+    'claims of another principal under the old signature': `${header}.${part(administrator)}.${signature}`,
     'signed with a key of the forger': `${signed}.${sign('sha256', Buffer.from(signed), own).toString('base64url')}`,
     'without a signature': `${part({ alg: 'none', typ: 'JWT' })}.${part(administrator)}.`,
-    'under a key nobody published': `${part({ ...headerOf(real), kid: randomUUID() })}.${part(administrator)}.${signature}`,
+    'under a key that was not published': `${part({ ...headerOf(real), kid: randomUUID() })}.${part(administrator)}.${signature}`,
   };
   for (const [how, token] of Object.entries(forged)) {
     await assert.rejects(
@@ -114,11 +114,11 @@ test('G1: with identity away its last answer is used for authzTtl; then there is
   const { name, parent } = await setUp();
   const { secret, id, name: principal } = await world.newPrincipal();
   const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
-  const somebody = world.vault({ id, name: principal, secret });
+  const other = world.vault({ id, name: principal, secret });
   await world
     .vault()
     .setAccessPolicy({ name: parent, accessPolicy: { principal, keyPermissions: [...keyPermissions] } });
-  const wrap = () => somebody.wrapKey({ name, algorithm, plaintextKey: Buffer.alloc(32, 1) }, { deadlineMs: 1_000 });
+  const wrap = () => other.wrapKey({ name, algorithm, plaintextKey: Buffer.alloc(32, 1) }, { deadlineMs: 1_000 });
   await wrap();
   const askedAt = performance.now();
   await world.cloud.stop('identity');

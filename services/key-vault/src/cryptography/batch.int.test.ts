@@ -14,7 +14,7 @@ after(() => world.close());
 const algorithm = 'RSA_OAEP_256';
 const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
-/** A vault with two keys, and somebody who may use them. */
+/** A vault with two keys, and a principal that may use them. */
 const prepare = async () => {
   const vault = await newVault(world);
   const identity = await world.newManagedIdentity();

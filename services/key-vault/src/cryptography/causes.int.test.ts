@@ -77,7 +77,7 @@ interface Cause {
   readonly isWithoutOrigin?: boolean;
 }
 
-/** Dates lock nobody out of what exists (KV-13). */
+/** Dates do not prevent the use of what exists (KV-13). */
 const byDates = (reason: string) => ({
   check: reason,
   wrap: reason,
@@ -85,7 +85,7 @@ const byDates = (reason: string) => ({
   rewrapFrom: undefined,
   rewrapInto: reason,
 });
-/** What a set asks for needs all of it: whoever took a part has taken the key (CMK-10, CMK-25). */
+/** A set needs all permissions: without one of them it cannot use the key (CMK-10, CMK-25). */
 const lacking = (...refused: readonly ('wrap' | 'unwrap')[]) => {
   const reasonOf = (call: 'wrap' | 'unwrap') => (refused.includes(call) ? 'ACCESS_DENIED' : undefined);
   return {
@@ -272,7 +272,7 @@ for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigi
   });
 }
 
-test('G10: of several reasons the first in the order of precedence is told to whoever may know', async () => {
+test('G10: of several reasons a permitted caller learns the first in the order of precedence', async () => {
   const subject = await setUp(false);
   const { vault, name, key, parent, allow, calls } = subject;
   const reason = async () => (await refusalOf(calls(name).check))?.reason;
@@ -305,7 +305,7 @@ test('KV-88: operations that are back are access that is back, and of a grant an
   assert.ok((await check()).accessEpoch > Number(refused?.metadata.access_epoch));
 });
 
-test('G10: an identity that was never granted anything is refused without a since: nobody took anything away', async () => {
+test('G10: an identity that was never granted anything is refused without a since: no access was taken away', async () => {
   const { name } = await setUp(false);
   const stranger = await world.newManagedIdentity();
   const refused = await refusalOf(() => stranger.vault.unwrapKey({ name, algorithm, wrappedKey: randomBytes(256) }));

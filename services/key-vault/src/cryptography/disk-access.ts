@@ -185,7 +185,7 @@ export const keyForEncryption = (
   keyOperations: version.operations.map((operation) => operationOnWire[operation]),
 });
 
-/** Whoever gives the word could have made the source usable instead: by `update`, `recover`, or both (CMK-10). */
+/** The owner who authorizes could have made the source usable instead: by `update`, `recover`, or both (CMK-10). */
 const ownerPermissions = (key: Parameters<typeof versionOf>[0], version: string): readonly KeyPermission[] => {
   const isDisabled = versionOf(key, version)?.enabled === false;
   if (key.status !== 'deleted') return ['update'];

@@ -12,12 +12,12 @@ after(() => world?.close());
 const asSets = () => world.vault(world.diskEncryptionSet);
 const tenant = 'tenants/main';
 
-test('CMK-10: whoever may take a key away may see beforehand what it would do, and nobody else', async () => {
+test('CMK-10: only a caller that may take a key away may preview the effect', async () => {
   const vault = await newVault(world);
   const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
   const key = version.split('/versions/')[0] ?? '';
-  const somebody = await world.newPrincipal();
-  const { name: principal } = somebody;
+  const other = await world.newPrincipal();
+  const { name: principal } = other;
   const ask = asSets().authorizeImpactPreview;
   const allowOnly = (...keyPermissions: ('GET' | 'UPDATE' | 'DELETE' | 'PURGE')[]) =>
     world.vault().setAccessPolicy({ name: vault, accessPolicy: { principal, keyPermissions } });

@@ -38,10 +38,10 @@ const vaultRights: Readonly<Partial<Record<KeyChange, VaultAction>>> = {
   KEY_CHANGE_REVOKE: 'keyVault/vaults/write',
 };
 
-/** Who may see what a change would do: whoever may make it. Permission comes before existence (KV-82). */
+/** A caller may preview a change that it may make. Permission comes before existence (KV-82). */
 export const impactPreviewApi = (parts: CryptographyParts & { readonly log: AuditLog }) => {
   const { vaults, guard, log } = parts;
-  // A preview uses no key: it is answered on hold too, where somebody has to see what they would take away.
+  // A preview uses no key: it is answered on hold too, because an operator has to see the effect of a change.
   const looking = { ...parts, holding: { check: () => undefined } };
 
   const ofVault = async (name: string, change: KeyChange, asker: Asker, entry: AuditDraft): Promise<Previewed> => {
@@ -109,13 +109,13 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
   };
 };
 
-/** Who considers the change, as guards want it; undefined for somebody whose right was established elsewhere. */
+/** Who considers the change, as guards want it; undefined if the right was checked elsewhere. */
 type Asker = Pick<Call, 'caller' | 'cause'> | undefined;
 
 /** What may be previewed: its name as the vault writes it, and why the change itself would be refused. */
 type Previewed = AuthorizeImpactPreviewResponse;
 
-/** Whoever protected the vault from purges did so from everybody's (CMK-134). */
+/** Purge protection holds for every caller (CMK-134). */
 const refusedWith = (change: KeyChange, { purgeProtected }: Pick<StandingVault, 'purgeProtected'>): string =>
   change === 'KEY_CHANGE_PURGE' && purgeProtected ? 'PURGE_PROTECTED' : '';
 

@@ -42,32 +42,32 @@ test('what is asked in one turn in the same words by the same principal is judge
   ]);
   assert.deepEqual(judgements, ['a unwrapKey k', 'b unwrapKey k', 'a get k']);
   for (const judged of all)
-    assert.deepEqual([judged.subjects.all.map(({ vault }) => vault), told(judged, nobody)], [['v1'], 'yes']);
+    assert.deepEqual([judged.subjects.all.map(({ vault }) => vault), told(judged, anEntry)], [['v1'], 'yes']);
 });
 
-test('the same id in another tenant is somebody else', async () => {
+test('the same id in another tenant is another principal', async () => {
   const judging = openJudging(keyUrls('vault.test'));
   const all = await Promise.all(
     ['t', 'u'].map((tenant) => judging('get k', asked('a', tenant), async () => `judged in ${tenant}`)),
   );
   assert.deepEqual(
-    all.map((judged) => told(judged, nobody)),
+    all.map((judged) => told(judged, anEntry)),
     ['judged in t', 'judged in u'],
   );
 });
 
-test('G1: nobody is judged by what was decided before the question, a yes least of all', async () => {
+test('G1: no caller is judged by a decision made before its call', async () => {
   const judging = openJudging(keyUrls('vault.test'));
   const first = Promise.withResolvers<string>();
   const slow = judging('unwrapKey k', asked('a'), () => first.promise);
   await nextTurn();
   const disabled = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'it is disabled by now');
   const later = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
-  assert.throws(() => told(later, nobody), { reason: 'KEY_DISABLED' });
+  assert.throws(() => told(later, anEntry), { reason: 'KEY_DISABLED' });
   first.resolve('yes');
-  assert.equal(told(await slow, nobody), 'yes');
+  assert.equal(told(await slow, anEntry), 'yes');
   const again = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
-  assert.throws(() => told(again, nobody), { reason: 'KEY_DISABLED' });
+  assert.throws(() => told(again, anEntry), { reason: 'KEY_DISABLED' });
 });
 
 test('G9: a refusal is told to everybody who asked, with what was found out for the record', async () => {
@@ -90,4 +90,4 @@ test('G9: a refusal is told to everybody who asked, with what was found out for 
   }
 });
 
-const nobody = { concerns: () => undefined };
+const anEntry = { concerns: () => undefined };

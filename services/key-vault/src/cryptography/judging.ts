@@ -3,7 +3,7 @@ import { FoundSubjects } from '../audit/draft.ts';
 import type { AuditedCall } from '../audit/log.ts';
 import type { KeyUrls } from '../names.ts';
 
-/** A judgement, or why there is none, and what was found out about the question on the way: for the record of each asker. */
+/** A judgement or an error, and the subjects found on the way, for the audit entry of each caller. */
 export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
   | { readonly judgement: Judgement }
   | { readonly error: unknown }
@@ -12,7 +12,7 @@ export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
 /**
  * Judges a question once for all who ask the same, as the same principal, in one turn of the event loop: a batch of unwraps
  * with one key is one decision, and each has an entry of its own on the record. Nothing is remembered: judging begins after
- * everybody it is for has asked, and whoever asks later is judged anew.
+ * all its callers have called; a later caller is judged again.
  *
  * @param question what is asked, in words: everything the judgement depends on beside the principal
  * @param judge its cause is the first asker's
@@ -37,7 +37,7 @@ export const openJudging = (urls: KeyUrls): Judging => {
     // What is asked in the same words is judged by the same function.
     if (known) return known as Promise<Judged<Judgement>>;
     const begin = async (): Promise<Judged<Judgement>> => {
-      // A microtask later, and before anything is looked at: from here on nobody joins.
+      // A microtask later, and before anything is looked at: from here on no caller joins.
       await undefined;
       open.delete(whole);
       const subjects = new FoundSubjects(urls);

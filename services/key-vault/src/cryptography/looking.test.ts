@@ -38,7 +38,7 @@ test('what is asked in one turn is looked at together, each vault and key once',
   );
 });
 
-test('G1: nobody is judged by a look that had begun before the question', async () => {
+test('G1: no caller is judged by a read that started before its call', async () => {
   const { look, heads } = byHand();
   const first = look('v1', 'k1');
   await nextTurn();

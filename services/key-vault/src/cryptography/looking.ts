@@ -13,7 +13,7 @@ export interface Look {
 }
 
 /**
- * Reads the states that uses of keys are judged by. Every look begins after it was asked for, so nobody is judged by what
+ * Reads the states that uses of keys are judged by. Every read starts after its callers called, so no caller is judged by what
  * was known before the question (no cache of a past yes); but all that is asked for while a look is under way shares the
  * next one, whatever vaults and keys it is about. So a thousand unwraps cost a few reads, and one costs one.
  *

@@ -174,7 +174,7 @@ const readKey = async (name: string) => {
   return { state, version: (await world.store.read(`key-${state}`)).length };
 };
 
-test('G1: a loss that identity owns has a number though nobody told of it, and its return one above', async () => {
+test('G1: a loss that identity owns has a number although no fact arrived, and its return has a higher one', async () => {
   const { check, grant, assignment } = await setUp(world, true);
   isIdentityCutOff = true;
   try {

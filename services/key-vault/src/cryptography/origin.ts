@@ -8,7 +8,7 @@ import { evolve, initial, isStanding, type Vault, vaults } from '../vault/vault.
 
 /** What took access away: the commit a refusal goes back to (G10). */
 export interface LossOrigin {
-  /** Its number: whoever was given access at a lower one is concerned. */
+  /** Its number: every grant at a lower one is concerned. */
   readonly position: number;
   readonly since: Instant;
   /** Trace context of that commit, not of the request that met the refusal; undefined when it was not traced. */

@@ -108,7 +108,7 @@ test('CMK-10: a word does not outlive a deletion of the vault, though the vault 
   await isWhole(await rewrap());
 });
 
-test('CMK-10: somebody who controls the set but not the key cannot undo a revocation', async () => {
+test('CMK-10: a caller that controls the set but not the key cannot undo a revocation', async () => {
   const { identity, old, next, rewrap, authorize } = await setUp();
   const attacker = await world.newPrincipal();
   // Owns the group of the set and a vault there, and may do everything with the new key; nothing with the old one.

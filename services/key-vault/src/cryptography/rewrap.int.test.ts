@@ -100,7 +100,7 @@ test("CMK-10, CMK-121: from a disabled source only with the key owner's word, fo
   await assert.rejects(rewrap(), { reason: 'KEY_DISABLED' });
 });
 
-test('CMK-121, CMK-126: from a deleted source with the word of somebody who may recover it; a later delete takes it back', async () => {
+test('CMK-121, CMK-126: from a deleted source with the authorization of a principal that may recover it; a later delete cancels it', async () => {
   const { rewrap, authorize, source, opensUnderTarget } = await setUp();
   await deleteKey(source);
   await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });

@@ -35,10 +35,10 @@ const overcome: ReadonlySet<string> = new Set(['KEY_DISABLED', 'KEY_DELETED']);
 const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID']);
 
 /**
- * Moves a wrapped key from one version to another inside the vault: nobody ever holds it in plain text, and it is under
+ * Moves a wrapped key from one version to another inside the vault: no service outside holds it in plain text, and it is under
  * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner. Of both
  * versions the identity needs all that an access check asks for: an owner who has taken any of it has taken the key (CMK-25),
- * and whoever controls the set alone must not come around that by a key of their own (CMK-10).
+ * and a caller that controls only the set must not evade that with its own key (CMK-10).
  */
 export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly settleBatch: SettleBatch }) => {
   const rewrap = rewrapUse(parts);
@@ -194,7 +194,7 @@ const deletion = (vault: StandingVault, key: Sight['key']) => {
   return vault.status === 'active' ? undefined : ({ reason: 'VAULT_DELETED', since: vault.deletedAt } as const);
 };
 
-/** What is under a key that nobody can purge in haste must not end under one that somebody can. */
+/** Data under a key with purge protection must not move under a key without it. */
 const checkProtection = (source: StandingVault, target: StandingVault, targetName: string): void => {
   if (!source.purgeProtected || target.purgeProtected) return;
   throw new Rejection(

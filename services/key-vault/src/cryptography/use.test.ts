@@ -74,7 +74,7 @@ test('KV-114: what is answered together is judged once a question, and each is a
   ]);
 });
 
-test('KV-12: one whose key was forgotten before its turn is judged anew, and only so often', async () => {
+test('KV-12: a use whose key was evicted before its turn is judged again, a limited number of times', async () => {
   const { judged, outcomes } = await together(wishes, {
     judge: (_key, look) => {
       if (look === 2) throw refused;

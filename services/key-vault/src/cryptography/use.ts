@@ -162,7 +162,7 @@ export const useKeyTogether = async <Request, Judgement, Answer>(
     await Promise.all([...asked].map(([question, alike]) => settleAlike(question, alike)));
     left = left.filter((item) => isUnsettled(settled.get(item)));
   }
-  return items.map((item) => settled.get(item) ?? { error: new Error('a use of a key that nobody judged') });
+  return items.map((item) => settled.get(item) ?? { error: new Error('a use of a key was not judged') });
 };
 
 const isUnsettled = (settled: Settled<unknown> | undefined): boolean =>

@@ -14,7 +14,7 @@ const loss = (accessEpoch: number | undefined) =>
 const principal = 'principals/one';
 const refused = (asked: Asked, as = principal): Refused => ({ ...asked, principal: as });
 
-test('CMK-112: a loss concerns whoever unwrapped before it, under that version of that set alone', () => {
+test('CMK-112: a loss concerns every unwrap before it, under that version of that set only', () => {
   const access = createKeyAccess();
   const dropped: boolean[] = [];
   const grant: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
@@ -58,7 +58,7 @@ test('a late loss does not hit who unwrapped after it, and is not shown as in fo
   assert.equal(access.lossOf(key), undefined);
 });
 
-test('G3: the end of an identity concerns who was told yes as that one, and nobody who was as another', () => {
+test('G3: the end of an identity concerns every grant to that identity, and no grant to another', () => {
   const access = createKeyAccess();
   const old: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' };
   const later = { monotonicMs: 1, bootMs: 1 };
@@ -89,7 +89,7 @@ test('G5: after the end of an identity the first yes to another one wins the lea
   assert.ok(access.lease(key).isHeld());
 });
 
-test('G10: the end of an identity that nobody was told yes as yet is why the key is lost, whatever an earlier one was told', () => {
+test('G10: the end of an identity without a grant is the reason of the loss, whatever was granted to an earlier one', () => {
   const access = createKeyAccess();
   const end = (principal: string) => ({ ...loss(Number.MAX_SAFE_INTEGER), principal }) as const;
   access.granted(key, { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
@@ -100,7 +100,7 @@ test('G10: the end of an identity that nobody was told yes as yet is why the key
 
 test('G10: a question asked late as an identity that has ended takes nothing from what is told of the key', () => {
   const access = createKeyAccess();
-  // Begun anew, the host remembers the last loss that the set told, and not the end of the identity before it.
+  // After a restart the host remembers the last loss that the set published, and not the end of the identity before it.
   access.lost(key, { ...loss(8), reason: 'KEY_PURGED', since: 1, traceId: 'purge' }, 'fact');
   const late = {
     ...loss(undefined),
@@ -146,7 +146,7 @@ test('G10: what an identity that ended is refused for says nothing about the nex
   access.lost(key, { ...loss(12), reason: 'ACCESS_DENIED' }, refused(access.ask(), old));
   assert.equal(access.lossOf(key), undefined, 'access is back, though this host asks as the earlier one yet');
   access.lost(key, { ...loss(13), reason: 'KEY_DISABLED' }, refused(access.ask(), old));
-  assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED', 'the key is disabled whoever asks');
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED', 'the key is disabled for every identity');
 });
 
 test('G1: no yes to an identity that ended wins a lease, also once the next one has access', () => {
@@ -233,7 +233,7 @@ test('a refusal that comes after the word that it is over ends what it concerns,
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'an older one that comes late ends no newer one');
 });
 
-test('a refusal without a number that comes after the word that access is back stays: nobody knows which of them is later', () => {
+test('a refusal without a number that arrives after access restored stays: the order of the two is unknown', () => {
   const access = createKeyAccess();
   const early = access.ask();
   access.restored(key, 8);
@@ -354,7 +354,7 @@ test('CMK-39, G3: what the deleted one lost ends for the later one also where th
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'the vault refused the later one');
 });
 
-test('G3: the end of an identity for one set is none for another that has the same', () => {
+test('G3: the end of an identity for one set does not concern another set that has the same', () => {
   const access = createKeyAccess();
   const other = { ...key, set: 'other' };
   access.granted(other, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');

@@ -19,7 +19,7 @@ const key = { set: 'set', keyVersion: 'one' };
 const principal = 'principals/one';
 const use = { ...key, resource: '' };
 const silent = (): Error =>
-  vaultUnreachable(use, new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'nobody is there'));
+  vaultUnreachable(use, new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'no connection'));
 const lossOf = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
 
 /** The loop over leases, with users that note what is done to them and a vault that does as told. */
@@ -139,12 +139,12 @@ test('G1, G3: a loss drops the data keys that were unwrapped before it, also whe
     [hit, spared, pinned].map(({ dropped }) => dropped),
     [['lost'], [], []],
   );
-  assert.ok(keyAccess.lease(key).isHeld(), 'and the lease goes on');
+  assert.ok(keyAccess.lease(key).isHeld(), 'and the lease continues');
   assert.equal(leases.list()[0]?.endedAt, undefined);
   stop();
 });
 
-test('a lease is won once, however often it is renewed, and anew after it was lost; it ends once, however often that is said', async () => {
+test('a lease is won once, however often it is renewed, and again after a loss; it ends once, however often the loss arrives', async () => {
   const { clock, keyAccess, leases, asked, userOf, only, pass, setVault, stop } = startLoop();
   const { user } = userOf('open', undefined);
   leases.join(key, user);
@@ -171,7 +171,7 @@ test('a lease is won once, however often it is renewed, and anew after it was lo
   stop();
 });
 
-test('G2: whoever finds the lease held already says since when, and asks when its yes is old enough', async () => {
+test('G2: a user that finds the lease held reports since when, and renews when its grant is old enough', async () => {
   const { clock, keyAccess, leases, asked, grantOf, userOf, only, pass, stop } = startLoop();
   keyAccess.granted(key, grantOf(4), 'unwrapped');
   await pass(1_000);
@@ -330,7 +330,7 @@ test('G3, G10: what keeps a host from asking is no silence of the vault, and the
   stop();
 });
 
-test('G2: whoever comes to a lost key has it reported, by whom it was told; when the last has gone nothing is', async () => {
+test('G2: a user of a lost key has the loss reported with its source; after the last user nothing is', async () => {
   const { keyAccess, leases, reported, userOf, stop } = startLoop();
   const [one, other] = [userOf('one', undefined).user, userOf('other', undefined).user];
   keyAccess.lost(key, lossOf(5), 'fact');
@@ -347,7 +347,7 @@ test('G2: whoever comes to a lost key has it reported, by whom it was told; when
   stop();
 });
 
-test('a suspended machine asks at once when it wakes, and whoever waits for a change is told of it', async () => {
+test('a suspended machine checks at once when it wakes, and resolves the waits for a change', async () => {
   const { clock, keyAccess, leases, asked, userOf, only, pass, settled, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);

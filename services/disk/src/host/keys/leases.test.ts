@@ -37,7 +37,7 @@ test('CMK-113: one question a set, key version and host renews the lease, early 
   for (const disk of disks) await disk.close();
   const ended = host.checks.length;
   await pass(terms.ttlMs * 2);
-  assert.equal(host.checks.length, ended, 'nobody asks for what nobody uses');
+  assert.equal(host.checks.length, ended, 'an unused key is not checked');
   assert.equal(await lease(), undefined);
   await stop();
 });
@@ -236,7 +236,7 @@ for (const [end, mood] of [
   ['says no', refusal('KEY_DELETED', 7)],
 ] as const) {
   test(
-    `CMK-120: an outage that closed every disk under a key is over when the vault ${end}, and not because nobody asks any more`,
+    `CMK-120: an outage that closed every disk under a key is over when the vault ${end}, and not because the checks stop`,
     limit,
     async () => {
       const { host, open, lease, run, until, pass, stop } = await startLeaseHost();
@@ -248,20 +248,20 @@ for (const [end, mood] of [
       await disk.close();
       await pass(300_000);
       assert.equal(await shown(), 'KEY_VAULT_UNREACHABLE');
-      assert.equal(await lease(), undefined, 'nobody uses it');
+      assert.equal(await lease(), undefined, 'no user');
       host.setEpoch(7);
       host.setVault(mood);
       await until(async () => (await shown()) !== 'KEY_VAULT_UNREACHABLE');
       assert.equal(await shown(), mood === 'well' ? 'KEY_ACCESS_REASON_UNSPECIFIED' : 'KEY_DELETED');
       const asked = host.checks.length;
       await pass(300_000);
-      assert.equal(host.checks.length, asked, 'nobody asks for what nobody uses');
+      assert.equal(host.checks.length, asked, 'an unused key is not checked');
       await stop();
     },
   );
 }
 
-test('CMK-120: an outage that nobody can ask about any more is forgotten', limit, async () => {
+test('CMK-120: an outage that no disk can check any more is forgotten', limit, async () => {
   const { host, open, run, until, pass, stop } = await startLeaseHost();
   const [first, other] = [await open('d1'), await open('d2')];
   host.setVault(silence);
@@ -379,30 +379,26 @@ test(
   },
 );
 
-test(
-  'CMK-102: a host that begins anew has the DEK of an ultra disk before anybody reads, and keeps it',
-  limit,
-  async () => {
-    const { host, open, lease, run, until, stop } = await startLeaseHost();
-    const ultra = await open('u', 'ULTRA');
-    const other = await open('d');
-    // The first unwrap after the restart gets no answer: it is tried again with the next yes.
-    const silent = { left: 1 };
-    host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
-    const before = host.unwraps();
-    await run(host.restart());
-    await until(() => host.unwraps() > before);
-    assert.equal((await lease())?.state, 'HELD');
-    host.setEpoch(5);
-    host.setVault(refusal('KEY_DISABLED', 5));
-    await until(async () => (await lease())?.state === 'PINNED');
-    assert.equal(await ultra.read(), 'ok');
-    assert.equal(await other.read(), 'KEY_DISABLED');
-    const { availability } = await run(host.disks.getDisk({ name: ultra.name }));
-    assert.equal(availability, 'LEASE_PINNED');
-    await stop();
-  },
-);
+test('CMK-102: a restarted host has the DEK of an ultra disk before any read, and keeps it', limit, async () => {
+  const { host, open, lease, run, until, stop } = await startLeaseHost();
+  const ultra = await open('u', 'ULTRA');
+  const other = await open('d');
+  // The first unwrap after the restart gets no answer: it is tried again with the next yes.
+  const silent = { left: 1 };
+  host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
+  const before = host.unwraps();
+  await run(host.restart());
+  await until(() => host.unwraps() > before);
+  assert.equal((await lease())?.state, 'HELD');
+  host.setEpoch(5);
+  host.setVault(refusal('KEY_DISABLED', 5));
+  await until(async () => (await lease())?.state === 'PINNED');
+  assert.equal(await ultra.read(), 'ok');
+  assert.equal(await other.read(), 'KEY_DISABLED');
+  const { availability } = await run(host.disks.getDisk({ name: ultra.name }));
+  assert.equal(availability, 'LEASE_PINNED');
+  await stop();
+});
 
 test(
   'CMK-102: a host that lost its memory has no DEK: its ultra disk under a lost key is unavailable before anybody reads',
@@ -426,7 +422,7 @@ test(
 );
 
 test(
-  'CMK-104: where a set says NEXT_START, what runs outlives the expiry of its key, and what is opened anew fails',
+  'CMK-104: where a set says NEXT_START, what runs outlives the expiry of its key, and a new open fails',
   limit,
   async () => {
     const { host, terms, open, lease, run, until, pass, stop } = await startLeaseHost();
@@ -460,7 +456,7 @@ test(
   },
 );
 
-/** A disk that is open under a set that says NEXT_START and an expired key, and what the set says to whoever asks. */
+/** A disk that is open under a set that says NEXT_START and an expired key, and the replies of the set. */
 const openBeyondExpiry = async () => {
   const started = await startLeaseHost();
   const { host, terms, open, pass } = started;
@@ -495,7 +491,7 @@ test(
 );
 
 test(
-  'G1, CMK-104: of an expired key no lease goes on without the word of its set, whose silence is no loss of the key',
+  'G1, CMK-104: no lease of an expired key continues without a reply of its set, and a missing reply is no loss of the key',
   limit,
   async () => {
     const { host, terms, lease, pass, disk, stop } = await openBeyondExpiry();

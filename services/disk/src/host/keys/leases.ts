@@ -101,7 +101,7 @@ export class Leases {
     });
   }
 
-  /** A user uses DEKs under the key from now on. Starts the loop of the key if there is none. */
+  /** A user uses DEKs under the key from now on. Starts the loop of the key unless it runs. */
   join(key: SetKeyVersion, user: LeaseUser): void {
     const name = nameOf(key);
     const known = this.#entries.get(name);

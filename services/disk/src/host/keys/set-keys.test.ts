@@ -45,16 +45,16 @@ test('a set is asked for its key once by all who need it', async () => {
   for (const outcome of outcomes) assert.equal(outcome.status === 'fulfilled' && outcome.value.generation, 3);
 });
 
-test('what the set says, or that nobody does, is the answer to all who asked together', async () => {
+test('the reply of the set, or its failure, is the result of all calls made together', async () => {
   const gone = new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', 'gone', {});
   for (const answer of [failing(gone), silent('UNAVAILABLE')]) {
     const { asked, outcomes } = await fiveAtOnce([answer]);
-    assert.equal(asked, 1, 'nobody waits for the failures of the others, one after the other');
+    assert.equal(asked, 1, 'no call waits for the failures of the others');
     for (const { status } of outcomes) assert.equal(status, 'rejected');
   }
 });
 
-test('whoever asked for all and has no time left takes the answer from nobody', async () => {
+test('a shared call whose first caller runs out of time still serves the others', async () => {
   for (const code of ['CANCELLED', 'DEADLINE_EXCEEDED'] as const) {
     const { asked, outcomes } = await fiveAtOnce([silent(code), known]);
     assert.equal(asked, 2);

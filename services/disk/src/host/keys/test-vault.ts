@@ -53,7 +53,7 @@ export interface TestVault {
 }
 
 /** No answer at all, as a vault that is down gives it. */
-export const silence = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'nobody is there');
+export const silence = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'no connection');
 
 /** A definite no. */
 export const refusal =
