@@ -18,18 +18,6 @@ export type ReportedLoss = Omit<LossFacts, 'reason'> & {
 export type ReportState = 'pending' | 'accepted' | 'refused';
 
 /**
- * Reports to compute which keys its machines cannot use here, so that they stop although no event flows (G2). One report for
- * each set, key version and loss, repeated until compute accepts it or the loss is over. No caller waits for it.
- */
-export interface LossReports {
-  /** Sets what is reported about a key; undefined ends the report. A repeat changes nothing. */
-  about(key: SetKeyVersion, loss: undefined): void;
-  about(key: SetKeyVersion, loss: ReportedLoss, source: LossSource): void;
-  /** The state of the report about a key; undefined without one. */
-  stateOf(key: SetKeyVersion): ReportState | undefined;
-}
-
-/**
  * How long a loss that the set published is not reported, in milliseconds: compute consumes the same fact, and by then its
  * machines have closed their disks.
  */
@@ -48,8 +36,8 @@ interface Report {
   readonly over: AbortController;
 }
 
-/** Opens the reports of a host. Rules G2, CMK-113. */
-export const openLossReports = (parts: {
+/** What reports need. */
+export interface ReportParts {
   readonly compute: ComputeClient;
   /** Name of this host. */
   readonly diskHost: string;
@@ -58,28 +46,48 @@ export const openLossReports = (parts: {
   readonly log: Logger;
   /** Ends every report. */
   readonly signal: AbortSignal;
-}): LossReports => {
-  const { compute, diskHost, clock, random, log, signal } = parts;
-  const reports = new Map<string, Report>();
-  const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
+}
 
-  const run = async ({ set, keyVersion }: SetKeyVersion, report: Report, delayMs: number): Promise<void> => {
-    const { loss, parent } = report;
+const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVersion}`;
+
+/**
+ * Reports to compute which keys its machines cannot use here, so that they stop although no event flows (G2). One report for
+ * each set, key version and loss, repeated until compute accepts it or the loss is over. No caller waits for it.
+ * Rules G2, CMK-113.
+ */
+export class LossReports {
+  readonly #parts: ReportParts;
+  readonly #reports = new Map<string, Report>();
+
+  constructor(parts: ReportParts) {
+    this.#parts = parts;
+  }
+
+  /** Sets what is reported about a key; undefined ends the report. A repeat changes nothing. */
+  about(key: SetKeyVersion, loss: ReportedLoss | undefined, source: LossSource = 'refusal'): void {
+    const name = nameOf(key);
+    const known = this.#reports.get(name);
+    if (known && loss && isSame(known.loss, loss)) return;
+    known?.over.abort();
+    this.#reports.delete(name);
+    if (!loss) return;
+    const report: Report = { loss, parent: parentOf(loss), state: 'pending', over: new AbortController() };
+    this.#reports.set(name, report);
+    outsideOfCalls(() => void this.#run(key, report, source === 'fact' ? publishedMs : 0));
+  }
+
+  /** The state of the report about a key; undefined without one. */
+  stateOf(key: SetKeyVersion): ReportState | undefined {
+    return this.#reports.get(nameOf(key))?.state;
+  }
+
+  async #run(key: SetKeyVersion, report: Report, delayMs: number): Promise<void> {
+    const { clock, random, log, signal } = this.#parts;
     const ending = AbortSignal.any([report.over.signal, signal]);
     await clock.sleep(delayMs, ending);
     for (let failures = 1; !ending.aborted; failures += 1) {
       try {
-        const request = {
-          diskHost,
-          diskEncryptionSet: set,
-          keyVersion,
-          reason: loss.reason,
-          // The end of an identity has no number that compute could compare: it reads the disks.
-          accessEpoch: loss.principal === undefined ? (loss.accessEpoch ?? 0) : 0,
-          since: new Date(loss.since),
-          traceId: loss.traceId,
-        };
-        await context.with(parent, () => compute.reportAccessLost(request, { deadlineMs, signal: ending }));
+        await this.#send(key, report, ending);
         report.state = 'accepted';
         return;
       } catch (error) {
@@ -87,7 +95,7 @@ export const openLossReports = (parts: {
         const isFinal =
           error instanceof Rejection && !error.retryable() && !['UNAUTHENTICATED', 'DATA_LOSS'].includes(error.code);
         if (failures === 1 || isFinal) {
-          log.warn('a loss was not reported to compute', { set, keyVersion, reason: loss.reason, isFinal, error });
+          log.warn('a loss was not reported to compute', { ...key, reason: report.loss.reason, isFinal, error });
         }
         if (isFinal) {
           report.state = 'refused';
@@ -96,23 +104,26 @@ export const openLossReports = (parts: {
         await clock.sleep(retryMs(failures, random.fraction()), ending);
       }
     }
-  };
+  }
 
-  return {
-    about(key: SetKeyVersion, loss: ReportedLoss | undefined, source: LossSource = 'refusal') {
-      const name = nameOf(key);
-      const known = reports.get(name);
-      if (known && loss && isSame(known.loss, loss)) return;
-      known?.over.abort();
-      reports.delete(name);
-      if (!loss) return;
-      const report: Report = { loss, parent: parentOf(loss), state: 'pending', over: new AbortController() };
-      reports.set(name, report);
-      outsideOfCalls(() => void run(key, report, source === 'fact' ? publishedMs : 0));
-    },
-    stateOf: (key) => reports.get(nameOf(key))?.state,
-  };
-};
+  async #send({ set, keyVersion }: SetKeyVersion, { loss, parent }: Report, signal: AbortSignal): Promise<void> {
+    const { compute, diskHost } = this.#parts;
+    const request = {
+      diskHost,
+      diskEncryptionSet: set,
+      keyVersion,
+      reason: loss.reason,
+      // The end of an identity has no number that compute could compare: it reads the disks.
+      accessEpoch: loss.principal === undefined ? (loss.accessEpoch ?? 0) : 0,
+      since: new Date(loss.since),
+      traceId: loss.traceId,
+    };
+    await context.with(parent, () => compute.reportAccessLost(request, { deadlineMs, signal }));
+  }
+}
+
+/** Opens the reports of a host. */
+export const openLossReports = (parts: ReportParts): LossReports => new LossReports(parts);
 
 const isSame = (one: ReportedLoss, other: ReportedLoss): boolean =>
   one.reason === other.reason && one.accessEpoch === other.accessEpoch && one.since === other.since;

@@ -2,7 +2,15 @@ import type {
   DiskEncryptionSet,
   DiskEncryptionSetServiceDefinition,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import { type Cause, CursorConflict, type CursorMove, type EventStore, Rejection, table } from '@interlock/event-store';
+import {
+  type Cause,
+  CursorConflict,
+  type CursorMove,
+  type EventStore,
+  Rejection,
+  type Table,
+  table,
+} from '@interlock/event-store';
 import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../../disk/encryption.ts';
 import { keyLost } from './key-reasons.ts';
@@ -24,56 +32,112 @@ export interface SetKey {
  * The key in force of each set, and the barrier of its change. The set decides its key; this host stores which generation has
  * begun. The generation is a cursor: a commit that wrapped under an older generation fails, on any replica (CMK-86, CMK-88).
  */
-export interface SetKeys {
+export class SetKeys {
+  readonly #store: EventStore;
+  readonly #sets: SetClient;
+  readonly #options: Pick<SetOptions, 'note'>;
+  readonly #rows: Table<SetKey & { readonly set: string }>;
+  /** By set: the call for its first key, shared by all who need it. */
+  readonly #first = new Map<string, Promise<SetKey>>();
+
+  constructor(store: EventStore, sets: SetClient, options: Pick<SetOptions, 'note'>) {
+    this.#store = store;
+    this.#sets = sets;
+    this.#options = options;
+    this.#rows = table(store, { name: 'set_key', version: 1 });
+  }
+
   /**
    * Calls the set: whether a resource may be encrypted with it, and which key is in force.
    * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_DELETING, IDENTITY_DELETED;
    *   INVALID_ARGUMENT SUBSCRIPTION_MISMATCH, LOCATION_MISMATCH (CMK-52), ENCRYPTION_TYPE_MISMATCH (CMK-50)
    */
-  forEncrypting(
-    encryption: Extract<Encryption, { set: string }>,
-    resource: { readonly name: string; readonly location: string },
+  async forEncrypting(
+    { type, set }: Extract<Encryption, { set: string }>,
+    { name, location }: { readonly name: string; readonly location: string },
     cause: Cause,
-  ): Promise<SetKey>;
+  ): Promise<SetKey> {
+    const mismatch = (reason: string, message: string): Rejection =>
+      new Rejection('INVALID_ARGUMENT', reason, message, {
+        field: 'encryption.disk_encryption_set',
+        disk_encryption_set: set,
+        resource: name,
+      });
+    if (subscriptionOf(set) !== subscriptionOf(name)) {
+      throw mismatch('SUBSCRIPTION_MISMATCH', `${set} is in another subscription than ${name}`);
+    }
+    const { found, key } = await this.#ask(set, name);
+    if (!isSameRegion(found.location, location)) {
+      throw mismatch(
+        'LOCATION_MISMATCH',
+        `${set} is in ${found.location}, ${name} in ${location}: they must be in one region`,
+      );
+    }
+    if (found.encryptionType !== encryptionTypeOnWire[type]) {
+      throw mismatch(
+        'ENCRYPTION_TYPE_MISMATCH',
+        `${set} is for ${found.encryptionType}: encryption.type of ${name} must say the same, not ${encryptionTypeOnWire[type]}`,
+      );
+    }
+    return this.begin(set, key, cause);
+  }
+
   /** The key in force; calls the set if no generation has begun here. */
-  inForce(set: string, cause: Cause): Promise<SetKey>;
+  async inForce(set: string, cause: Cause): Promise<SetKey> {
+    return (await this.#stored(set)) ?? this.#firstKey(set, cause);
+  }
+
   /** Begins a generation unless a later one has begun. @returns what is in force then */
-  begin(set: string, key: SetKey, cause: Cause): Promise<SetKey>;
-  /** The generation that has begun here; 0 before the first. */
-  begun(set: string): Promise<number>;
-  /** A part of a commit: it fails with a `CursorConflict` unless this generation is in force. */
-  guard(set: string, generation: number): CursorMove;
-}
-
-/** Opens the keys of sets. */
-export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<SetOptions, 'note'>): SetKeys => {
-  const rows = table<SetKey & { readonly set: string }>(store, { name: 'set_key', version: 1 });
-  const cursorOf = (set: string): string => `generation:${set}`;
-
-  const stored = async (set: string): Promise<SetKey | undefined> => {
-    const row = await rows.get(set);
-    return row && { principal: row.principal, keyVersion: row.keyVersion, generation: row.generation };
-  };
-
-  const begin: SetKeys['begin'] = async (set, key, cause) => {
+  async begin(set: string, key: SetKey, cause: Cause): Promise<SetKey> {
     for (;;) {
-      const from = await store.cursor(cursorOf(set));
-      if (from >= key.generation) return (await stored(set)) ?? key;
+      const from = await this.begun(set);
+      if (from >= key.generation) return (await this.#stored(set)) ?? key;
       try {
-        const row = rows.put(set, { set, ...key }, undefined);
-        await store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
+        const row = this.#rows.put(set, { set, ...key }, undefined);
+        await this.#store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
         return key;
       } catch (error) {
         // Another writer began a generation: look again.
         if (!(error instanceof CursorConflict)) throw error;
       }
     }
-  };
+  }
+
+  /** The generation that has begun here; 0 before the first. */
+  begun(set: string): Promise<number> {
+    return this.#store.cursor(cursorOf(set));
+  }
+
+  /** A part of a commit: it fails with a `CursorConflict` unless this generation is in force. */
+  guard(set: string, generation: number): CursorMove {
+    return { name: cursorOf(set), from: generation, to: generation };
+  }
+
+  async #stored(set: string): Promise<SetKey | undefined> {
+    const row = await this.#rows.get(set);
+    return row && { principal: row.principal, keyVersion: row.keyVersion, generation: row.generation };
+  }
+
+  async #firstKey(set: string, cause: Cause): Promise<SetKey> {
+    const known = this.#first.get(set);
+    if (known) {
+      return known.catch((error) => {
+        // A refusal is the reply to all; but the first caller may have had no time left.
+        if (isOfItsCall(error)) return this.#firstKey(set, cause);
+        throw error;
+      });
+    }
+    const first = this.#ask(set, '')
+      .then(({ key }) => this.begin(set, key, cause))
+      .finally(() => this.#first.delete(set));
+    this.#first.set(set, first);
+    return first;
+  }
 
   /** @param resource what needs the key; `''` for the set as a whole */
-  const ask = async (set: string, resource: string) => {
-    const found = await sets.getDiskEncryptionSet({ name: set });
-    options.note(set, found);
+  async #ask(set: string, resource: string) {
+    const found = await this.#sets.getDiskEncryptionSet({ name: set });
+    this.#options.note(set, found);
     const key = {
       principal: found.identity?.principal ?? '',
       keyVersion: found.activeKey?.keyVersion ?? '',
@@ -86,67 +150,17 @@ export const openSetKeys = (store: EventStore, sets: SetClient, options: Pick<Se
         'FAILED_PRECONDITION',
         'DISK_ENCRYPTION_SET_DELETING',
         `${set} is being made or deleted: it cannot be used`,
-        {
-          field: 'encryption.disk_encryption_set',
-          disk_encryption_set: set,
-        },
+        { field: 'encryption.disk_encryption_set', disk_encryption_set: set },
       );
     }
     return { found, key };
-  };
+  }
+}
 
-  /** By set: the call for its first key, shared by all who need it. */
-  const beginning = new Map<string, Promise<SetKey>>();
-  const first = async (set: string, cause: Cause): Promise<SetKey> => {
-    const known = beginning.get(set);
-    if (known) {
-      return known.catch((error) => {
-        // A refusal is the reply to all; but the first caller may have had no time left.
-        if (isOfItsCall(error)) return first(set, cause);
-        throw error;
-      });
-    }
-    const begun = ask(set, '')
-      .then(({ key }) => begin(set, key, cause))
-      .finally(() => beginning.delete(set));
-    beginning.set(set, begun);
-    return begun;
-  };
+/** Opens the keys of sets. */
+export const openSetKeys = (...parts: ConstructorParameters<typeof SetKeys>): SetKeys => new SetKeys(...parts);
 
-  return {
-    begin,
-    async forEncrypting({ type, set }, { name, location }, cause) {
-      const mismatch = (reason: string, message: string): Rejection =>
-        new Rejection('INVALID_ARGUMENT', reason, message, {
-          field: 'encryption.disk_encryption_set',
-          disk_encryption_set: set,
-          resource: name,
-        });
-      if (subscriptionOf(set) !== subscriptionOf(name)) {
-        throw mismatch('SUBSCRIPTION_MISMATCH', `${set} is in another subscription than ${name}`);
-      }
-      const { found, key } = await ask(set, name);
-      if (!isSameRegion(found.location, location)) {
-        throw mismatch(
-          'LOCATION_MISMATCH',
-          `${set} is in ${found.location}, ${name} in ${location}: they must be in one region`,
-        );
-      }
-      if (found.encryptionType !== encryptionTypeOnWire[type]) {
-        throw mismatch(
-          'ENCRYPTION_TYPE_MISMATCH',
-          `${set} is for ${found.encryptionType}: encryption.type of ${name} must say the same, not ${encryptionTypeOnWire[type]}`,
-        );
-      }
-      return begin(set, key, cause);
-    },
-    async inForce(set, cause) {
-      return (await stored(set)) ?? first(set, cause);
-    },
-    begun: (set) => store.cursor(cursorOf(set)),
-    guard: (set, generation) => ({ name: cursorOf(set), from: generation, to: generation }),
-  };
-};
+const cursorOf = (set: string): string => `generation:${set}`;
 
 /** A set without an identity cannot call the vault (CMK-38). @throws Rejection IDENTITY_DELETED */
 const refuseWithoutIdentity = ({ name: set, activeKey, keyAccess }: DiskEncryptionSet, resource: string): void => {

@@ -49,12 +49,9 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
     }),
     check: async () => grantNow(),
   };
-  const setKeys: SetKeys = {
+  const setKeys: Pick<SetKeys, 'forEncrypting' | 'inForce'> = {
     forEncrypting: async () => keyOf(),
     inForce: async () => keyOf(),
-    begin: async () => keyOf(),
-    begun: async () => generation,
-    guard: (name, from) => ({ name, from, to: from }),
   };
   const volumes = openVolumes({
     files: memoryVolumeFiles(random),

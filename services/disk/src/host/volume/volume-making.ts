@@ -71,7 +71,7 @@ const generationsMax = 10;
 export const openVolumeMaking = (
   parts: CopyParts & {
     readonly keyAccess: Pick<KeyAccess, 'lossConcerning'>;
-    readonly setKeys: SetKeys;
+    readonly setKeys: Pick<SetKeys, 'forEncrypting' | 'inForce'>;
     readonly random: Pick<Random, 'uuid'>;
   },
 ): VolumeMaking => {
