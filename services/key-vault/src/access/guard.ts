@@ -28,50 +28,6 @@ export type VaultAction =
   | 'keyVault/vaults/delete'
   | 'keyVault/vaults/purge';
 
-/**
- * Decides who may do what (KV-70…KV-75). Grants are looked up at every request; only answers of identity about roles and
- * principals are remembered, for as long as `AUTHZ_TTL_MS` says.
- */
-export interface Guard {
-  /** What the caller learns of a vault that does not exist. See `missingVault`. */
-  missing(vaultId: string, call: Pick<Call, 'caller'>): Promise<Rejection>;
-  /**
-   * A vault whose keys the caller may do something with. The order is: does the vault exist, may the caller, is the vault
-   * there; so a caller without permission learns nothing about its keys.
-   * A caller of another tenant gets the same ACCESS_DENIED whether the vault exists or not.
-   * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; PERMISSION_DENIED ACCESS_DENIED (KV-82, KV-83), IDENTITY_DELETED for a
-   *   managed identity that is gone; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
-   */
-  keyVault(
-    vaultId: string,
-    key: string | undefined,
-    permission: KeyPermission,
-    call: Call,
-    entry: AuditDraft,
-  ): Promise<ActiveVault>;
-  /**
-   * The same for a vault at hand, which may be deleted: what its keys are still good for is decided afterwards.
-   * @param obstacle what is in the way of the key besides; it precedes missing permissions for a caller who has some of
-   *   them, and one who has none learns nothing of it (KV-82)
-   * @returns `returned` where the last answer of identity on record was a no, and this yes was noted now
-   */
-  permit(
-    vaultId: string,
-    vault: StandingVault,
-    key: string | undefined,
-    permissions: readonly KeyPermission[],
-    call: Pick<Call, 'caller' | 'cause'>,
-    obstacle?: Rejection,
-  ): Promise<'permitted' | 'returned'>;
-  /** A vault the caller may manage: always by role (KV-70). May be deleted. @throws Rejection as above */
-  managedVault(
-    vaultId: string,
-    action: VaultAction,
-    call: Pick<Call, 'caller'>,
-    entry: AuditDraft,
-  ): Promise<StandingVault>;
-}
-
 /** Scope of roles on a vault, or on one of its keys (KV-73). @param key `vaults/<v>/keys/<k>` */
 export const scopeOf = (vault: Pick<StandingVault, 'resourceGroup'>, vaultId: string, key?: string): string =>
   `${vault.resourceGroup}/${key ?? `vaults/${vaultId}`}`;
@@ -80,50 +36,132 @@ export const scopeOf = (vault: Pick<StandingVault, 'resourceGroup'>, vaultId: st
 export const diskPermissions: readonly KeyPermission[] = ['get', 'wrapKey', 'unwrapKey'];
 
 interface Judgement {
-  /** The principal does not exist any more. */
+  /** Whether the principal was deleted. */
   readonly isGone: boolean;
   readonly lacking: readonly KeyPermission[];
-  /** Place in identity's feed as of which it decided; absent where the vault's own policies did. */
+  /** Position in identity's feed of the decision; absent if the vault's own policies decided. */
   readonly identityAsOf?: number;
 }
 
-/** Makes the guard. */
-export const createGuard = (parts: {
+/** What the guard needs. */
+export interface GuardParts {
   readonly clock: Clock;
   readonly vaults: Category<Vault, VaultEvent>;
   readonly authorize: Authorizer;
-}): Guard => {
-  const { clock, vaults, authorize } = parts;
+}
 
-  const missing: Guard['missing'] = (vaultId, call) => missingVault(authorize, principalOf(call), vaultId);
+/**
+ * Decides which principal may do what (KV-70…KV-75). Grants are read at every request; only identity's replies about roles and
+ * principals are cached, for `AUTHZ_TTL_MS`.
+ */
+export class Guard {
+  readonly #parts: GuardParts;
 
-  const standing = async (vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<StandingVault> => {
-    const { state } = await vaults.load(vaultId);
-    if (!isStanding(state)) throw await missing(vaultId, call);
-    entry.inVault(vaultId, state.createdAt);
-    return state;
-  };
+  constructor(parts: GuardParts) {
+    this.#parts = parts;
+  }
+
+  /** What the caller learns of a vault that does not exist. See `missingVault`. */
+  missing(vaultId: string, call: Pick<Call, 'caller'>): Promise<Rejection> {
+    return missingVault(this.#parts.authorize, principalOf(call), vaultId);
+  }
 
   /**
-   * Which of the permissions the caller lacks, and what identity said: `position` of its answers, where it decides.
-   * A reply older than a change that the vault knows does not count (G1).
+   * A vault whose keys the caller may use. The order of checks is: the vault exists, the caller is permitted, the vault is
+   * active; so a caller without permission learns nothing about its keys.
+   * A caller of another tenant gets the same ACCESS_DENIED whether the vault exists or not.
+   * @throws Rejection NOT_FOUND VAULT_NOT_FOUND; PERMISSION_DENIED ACCESS_DENIED (KV-82, KV-83), IDENTITY_DELETED for a
+   *   deleted managed identity; UNAUTHENTICATED PRINCIPAL_DELETED; FAILED_PRECONDITION VAULT_DELETED
    */
-  const judge = async (
+  async keyVault(
+    vaultId: string,
+    key: string | undefined,
+    permission: KeyPermission,
+    call: Call,
+    entry: AuditDraft,
+  ): Promise<ActiveVault> {
+    const vault = await this.#standing(vaultId, call, entry);
+    if (key !== undefined) entry.about(key);
+    await this.permit(vaultId, vault, key, [permission], call);
+    if (vault.status !== 'active') throw vaultDeleted(vaultId);
+    return vault;
+  }
+
+  /**
+   * The same for a vault that was read, and that may be deleted: the caller decides what its keys can still be used for.
+   * @param obstacle what else blocks the key. It precedes a missing permission for a caller that has some of the permissions;
+   *   a caller without any does not learn it (KV-82)
+   * @returns `returned` if identity's last recorded reply was a refusal, and this grant was recorded now
+   */
+  async permit(
+    vaultId: string,
+    vault: StandingVault,
+    key: string | undefined,
+    permissions: readonly KeyPermission[],
+    call: Pick<Call, 'caller' | 'cause'>,
+    obstacle?: Rejection,
+  ): Promise<'permitted' | 'returned'> {
+    const principal = principalOf(call);
+    const judgement = await this.#judge(vaultId, vault, key, permissions, principal);
+    const { isGone, lacking, identityAsOf } = judgement;
+    const isWhole = permissions.length === diskPermissions.length;
+    const isTurned =
+      key !== undefined &&
+      identityAsOf !== undefined &&
+      (await this.#record(vaultId, vault, key, { isGone, lacking, identityAsOf }, isWhole, call));
+    if (isGone) throw principalDeleted(principal);
+    if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
+    if (obstacle && lacking.length < permissions.length) throw obstacle;
+    if (isStranger(principal, vault)) throw deniedToStranger(principal.name, vaultId);
+    // A deleted vault is refused for its deletion: its roles may be deleted with it (KV-66).
+    if (vault.status !== 'active') throw vaultDeleted(vaultId);
+    throw denied(vaultId, vault, key, lacking, principal);
+  }
+
+  /** A vault the caller may manage: always by role (KV-70). May be deleted. @throws Rejection as above */
+  async managedVault(
+    vaultId: string,
+    action: VaultAction,
+    call: Pick<Call, 'caller'>,
+    entry: AuditDraft,
+  ): Promise<StandingVault> {
+    const { authorize } = this.#parts;
+    const vault = await this.#standing(vaultId, call, entry);
+    const principal = principalOf(call);
+    const scope = scopeOf(vault, vaultId);
+    if (isStranger(principal, vault)) {
+      const { allowed, principalActive } = await authorize(principal, action, scope);
+      if (principalActive && !allowed) throw deniedToStranger(principal.name, vaultId);
+    }
+    await requirePermission(authorize, principal, action, scope);
+    return vault;
+  }
+
+  async #standing(vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<StandingVault> {
+    const { state } = await this.#parts.vaults.load(vaultId);
+    if (!isStanding(state)) throw await this.missing(vaultId, call);
+    entry.inVault(vaultId, state.createdAt);
+    return state;
+  }
+
+  /** Which permissions the caller lacks. A reply of identity that is older than a change that the vault knows does not count (G1). */
+  async #judge(
     vaultId: string,
     vault: StandingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
     principal: Principal,
-  ): Promise<Judgement> => {
+  ): Promise<Judgement> {
+    const { authorize } = this.#parts;
     const atLeast = identityKnownTo(vault);
     const byRole = vault.permissionModel === 'role_assignment';
-    // In an access policy vault roles count for nothing; identity is asked only whether the principal still exists, which is
-    // the same question whatever it wants and wherever.
+    // In a vault with access policies roles do not count: identity only says whether the principal exists, which does not
+    // depend on the permission or the scope.
     const asked: readonly KeyPermission[] = byRole ? permissions : ['get'];
     const scope = byRole ? scopeOf(vault, vaultId, key) : '/';
     const decide = (permission: KeyPermission): Promise<Decision> =>
       authorize(principal, `keyVault/keys/${permission}`, scope, atLeast);
-    // The answer to the first mostly holds for the others too: a role that allows one of them allows all.
+    // The reply to the first mostly holds for the others: a role that allows one of them allows all.
     const first = await Promise.all(asked.slice(0, 1).map(decide));
     const decisions = [...first, ...(await Promise.all(asked.slice(1).map(decide)))];
     const position = Math.min(...decisions.map((decision) => decision.position ?? 0));
@@ -138,20 +176,21 @@ export const createGuard = (parts: {
     const held: readonly KeyPermission[] = isOwnTenant ? (vault.accessPolicies[principal.name] ?? []) : [];
     const lacking = permissions.filter((permission) => !held.includes(permission) && !held.includes('all'));
     return { isGone: false, lacking };
-  };
+  }
 
   /**
-   * Puts on record that identity's answer about a set's identity turned, so that a loss without a fact has a number
-   * and its return one above. Only `CheckAccess` and a rewrap ask for everything, so only their yes takes a no back.
+   * Records that identity's reply about a set's identity changed, so that a loss without a fact has a number, and its return a
+   * higher one. Only `CheckAccess` and a rewrap need every permission, so only their grant ends a recorded refusal.
    */
-  const note = async (
+  async #record(
     vaultId: string,
     vault: StandingVault,
     key: string,
     judgement: Required<Judgement>,
     isWhole: boolean,
     call: Pick<Call, 'caller' | 'cause'>,
-  ): Promise<boolean> => {
+  ): Promise<boolean> {
+    const { clock, vaults } = this.#parts;
     const { name: principal, kind } = principalOf(call);
     const removed = judgement.isGone || judgement.lacking.some((permission) => diskPermissions.includes(permission));
     const wasRefused = (vault.refusedAnswers ?? []).includes(answerOf(principal, key));
@@ -162,56 +201,18 @@ export const createGuard = (parts: {
       recordIdentityAnswer(clock.now(), answer, judgement.isGone),
       call.cause,
     );
-    // The change behind the answer reached the vault between the look and the answer, and is the loss: by what was seen the
-    // refusal would have neither its number nor its trace.
-    const isHeard = isStanding(state) && identityKnownTo(state) > identityKnownTo(vault);
-    if (removed && events.length === 0 && isHeard) throw seenBefore(vaultId);
+    // The vault recorded the change behind the reply after it was read: that is the loss, and the refusal would have neither its
+    // number nor its trace.
+    const isRecorded = isStanding(state) && identityKnownTo(state) > identityKnownTo(vault);
+    if (removed && events.length === 0 && isRecorded) throw seenBefore(vaultId);
     return events.length > 0;
-  };
+  }
+}
 
-  const permit: Guard['permit'] = async (vaultId, vault, key, permissions, call, obstacle) => {
-    const principal = principalOf(call);
-    const judgement = await judge(vaultId, vault, key, permissions, principal);
-    const { isGone, lacking, identityAsOf } = judgement;
-    const isWhole = permissions.length === diskPermissions.length;
-    const isTurned =
-      key !== undefined &&
-      identityAsOf !== undefined &&
-      (await note(vaultId, vault, key, { isGone, lacking, identityAsOf }, isWhole, call));
-    if (isGone) throw principalDeleted(principal);
-    if (lacking.length === 0) return isTurned ? 'returned' : 'permitted';
-    if (obstacle && lacking.length < permissions.length) throw obstacle;
-    if (isStranger(principal, vault)) throw deniedToStranger(principal.name, vaultId);
-    // The grants of a deleted vault are not what is in the way, and its roles may be gone with it (KV-66).
-    if (vault.status !== 'active') throw vaultDeleted(vaultId);
-    throw denied(vaultId, vault, key, lacking, principal);
-  };
+/** Makes the guard. */
+export const createGuard = (parts: GuardParts): Guard => new Guard(parts);
 
-  return {
-    missing,
-    permit,
-    async keyVault(vaultId, key, permission, call, entry) {
-      const vault = await standing(vaultId, call, entry);
-      if (key !== undefined) entry.about(key);
-      await permit(vaultId, vault, key, [permission], call);
-      if (vault.status !== 'active') throw vaultDeleted(vaultId);
-      return vault;
-    },
-    async managedVault(vaultId, action, call, entry) {
-      const vault = await standing(vaultId, call, entry);
-      const principal = principalOf(call);
-      const scope = scopeOf(vault, vaultId);
-      if (isStranger(principal, vault)) {
-        const { allowed, principalActive } = await authorize(principal, action, scope);
-        if (principalActive && !allowed) throw deniedToStranger(principal.name, vaultId);
-      }
-      await requirePermission(authorize, principal, action, scope);
-      return vault;
-    },
-  };
-};
-
-/** Why the vault has to be read again: never told to a caller, as long as a few looks are enough. */
+/** The vault has to be read again. A caller gets this only after several attempts. */
 const seenBefore = (vaultId: string): Rejection =>
   new Rejection('ABORTED', 'VAULT_CHANGED', `vaults/${vaultId} changed while the call was judged: try again`, {
     vault: `vaults/${vaultId}`,
