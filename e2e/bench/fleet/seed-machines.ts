@@ -2,7 +2,7 @@ import { category, type EventStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { evolve, virtualMachines } from '../../../services/compute/src/vm/decider.ts';
 import type { OpenedDisk, VmEvent } from '../../../services/compute/src/vm/events.ts';
-import type { PlannedDisk, Wish, Work } from '../../../services/compute/src/vm/machine.ts';
+import type { PlannedDisk, VmSpec, Work } from '../../../services/compute/src/vm/machine.ts';
 import { create, start } from '../../../services/compute/src/vm/operations.ts';
 import { created, disksOpened, guestStarted } from '../../../services/compute/src/vm/progress.ts';
 import type { Vm } from '../../../services/compute/src/vm/state.ts';
@@ -50,7 +50,7 @@ export const createRunning: DecisionsFor = ({ name, disks }, accessEpoch, attach
       diskVersion: 2,
     }),
   );
-  const wish: Wish = {
+  const wish: VmSpec = {
     location,
     ultraSsdEnabled: disks.some(({ sku }) => sku === 'ULTRA'),
     workload: { kind: 'IDLE', ioPerSecond: 1, ioSizeBytes: 4_096 },

@@ -57,7 +57,7 @@ export class MachineTruth {
     if (!stream.startsWith('vm-')) return;
     const name = stream.slice('vm-'.length);
     const event = { type, ...data } as unknown as VmEvent;
-    if (event.type === 'VmCreationBegun') {
+    if (event.type === 'VmCreationStarted') {
       const requestedMs = this.#nowMs();
       this.#machines.set(name, { name, power: 'creating', requestedMs, disks: new Map(), isStoppedByKey: false });
     } else if (event.type === 'VmCreationFailed' || event.type === 'VmDeleted') this.#machines.delete(name);

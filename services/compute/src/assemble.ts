@@ -2,7 +2,7 @@ import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
-import { service } from '@interlock/rpc';
+import { type Authorization, service } from '@interlock/rpc';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
 import { closings } from './losses/closings.ts';
@@ -25,19 +25,19 @@ import { followDecisions } from './work/decisions.ts';
 import { openDisks } from './work/disks.ts';
 import { Engine } from './work/engine.ts';
 import { guardedDriver, machineShares, shareOf } from './work/machine-shares.ts';
-import { sweeper } from './work/sweep.ts';
+import { Sweep } from './work/sweep.ts';
 
-/** What compute is told from outside. */
+/** Settings of compute. */
 export interface ComputeSettings {
   /** What runs the guests. */
   readonly driver: VmHost;
-  /** How long a create, start, restart or attach goes on without a definite answer. */
+  /** How long a create, start, restart or attach is retried without a definite answer. */
   readonly startTimeoutMs: number;
   /** How long a guest may take to shut down before it is ended (VM-42). */
   readonly guestStopTimeoutMs: number;
   /** Bound of a revocation: machines that are off later are counted. */
   readonly leaseTtlMs: number;
-  /** How often everything is looked at again. */
+  /** The interval of the sweep, in milliseconds. */
   readonly sweepIntervalMs: number;
   readonly dataDisksMax: number;
   /** Calls of the disk service at once. */
@@ -48,7 +48,7 @@ export interface ComputeSettings {
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, shares } = seams;
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
-  // Machines with guests are divided among the replicas; without there is nothing two of them could do to each other.
+  // Machines with guests are divided among the replicas; without guests any replica may work on any machine.
   const isDivided = settings.driver.hasGuests;
   const holds = (vm: string): boolean => !isDivided || shares.holds(shareOf(vm));
   const driver = isDivided ? guardedDriver(settings.driver, holds) : settings.driver;
@@ -56,22 +56,22 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const losses = openLosses(store);
   const diskClient = client('disk', DiskServiceDefinition);
   const disks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
-  // What people wait for while they ask does not queue behind the disks of a whole fleet.
-  const askedDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
+  // Calls that users wait for do not queue behind the disks of a whole fleet.
+  const userDisks = openDisks({ client: diskClient, clock, random, tracer, callsMax: diskCallsMax });
   const measureStops = meterStops(meter, settings.leaseTtlMs);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = new Engine({ ...work, isOurs: holds, tracer });
   if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
-  const hear = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
+  const following = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);
   const begin = (ids: readonly string[]): void => (driver.hasGuests ? engine.preempt(ids) : engine.kick(ids));
   const closing = closings({ vms, disks, engine, clock, random, log });
-  const asked = { vms, disks: askedDisks, driver, losses, clock, random, measure: measureStops };
-  const stops = new KeyStops({ ...asked, preempt, closing });
-  const plan = diskPlanner({ disks: askedDisks, authorize });
+  const lossParts = { vms, disks: userDisks, driver, losses, clock, random, measure: measureStops };
+  const stops = new KeyStops({ ...lossParts, preempt, closing });
+  const plan = diskPlanner({ disks: userDisks, authorize });
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
-  const lost = new LostDisks({ ...asked, isOurs, begin });
+  const lost = new LostDisks({ ...lossParts, isOurs, begin });
   const options = openSetOptions(store);
   const returns = new KeyReturns({
     vms,
@@ -83,9 +83,9 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
     closing,
   });
   const intervalMs = settings.sweepIntervalMs;
-  const sweep = sweeper({
+  const sweep = new Sweep({
     ...work,
-    disks: askedDisks,
+    disks: userDisks,
     lost,
     stops,
     returns,
@@ -104,30 +104,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       ...accessLossApi({ stops, lost, losses, returns, clock }),
       ...impactApi({ vms }),
     },
-    authorization: {
-      createVirtualMachine: {
-        action: 'compute/virtualMachines/write',
-        scope: ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
-      },
-      getVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-      listVirtualMachines: { action: 'compute/virtualMachines/read', scope: ({ parent }) => parent },
-      deleteVirtualMachine: { action: 'compute/virtualMachines/delete', scope: ({ name }) => name },
-      startVirtualMachine: { action: 'compute/virtualMachines/start', scope: ({ name }) => name },
-      startVirtualMachines: {
-        authenticated: true,
-        why: 'compute/virtualMachines/start on each machine: one it may not start is refused by itself',
-      },
-      powerOffVirtualMachine: { action: 'compute/virtualMachines/powerOff', scope: ({ name }) => name },
-      deallocateVirtualMachine: { action: 'compute/virtualMachines/deallocate', scope: ({ name }) => name },
-      restartVirtualMachine: { action: 'compute/virtualMachines/restart', scope: ({ name }) => name },
-      attachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
-      detachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
-      getInstanceView: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-      listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-      watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
-      reportAccessLost: { workload: ['disk'] },
-      previewKeyLoss: { workload: ['disk-encryption-set'] },
-    },
+    authorization,
   });
 
   return {
@@ -137,6 +114,32 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ returns }) },
     ],
-    background: [(signal) => engine.run(signal), ...hear, closing.run, sweep],
+    background: [(signal) => engine.run(signal), ...following, closing.run, (signal) => sweep.run(signal)],
   };
+};
+
+/** Who may call what. */
+const authorization: Authorization<typeof ComputeServiceDefinition> = {
+  createVirtualMachine: {
+    action: 'compute/virtualMachines/write',
+    scope: ({ parent, virtualMachineId }) => `${parent}/virtualMachines/${virtualMachineId}`,
+  },
+  getVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+  listVirtualMachines: { action: 'compute/virtualMachines/read', scope: ({ parent }) => parent },
+  deleteVirtualMachine: { action: 'compute/virtualMachines/delete', scope: ({ name }) => name },
+  startVirtualMachine: { action: 'compute/virtualMachines/start', scope: ({ name }) => name },
+  startVirtualMachines: {
+    authenticated: true,
+    why: 'compute/virtualMachines/start on each machine: one it may not start is refused by itself',
+  },
+  powerOffVirtualMachine: { action: 'compute/virtualMachines/powerOff', scope: ({ name }) => name },
+  deallocateVirtualMachine: { action: 'compute/virtualMachines/deallocate', scope: ({ name }) => name },
+  restartVirtualMachine: { action: 'compute/virtualMachines/restart', scope: ({ name }) => name },
+  attachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
+  detachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
+  getInstanceView: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+  listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+  watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+  reportAccessLost: { workload: ['disk'] },
+  previewKeyLoss: { workload: ['disk-encryption-set'] },
 };

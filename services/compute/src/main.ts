@@ -2,7 +2,7 @@ import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { enterHostFolder, hostService } from '@interlock/host';
 import { assemble } from './assemble.ts';
-import { guestDriver } from './guests/guest-driver.ts';
+import { GuestDriver } from './guests/guest-driver.ts';
 import { idleDriver } from './guests/idle-driver.ts';
 import { computeSpec } from './settings.ts';
 import { endOrphansUntil } from './work/orphans.ts';
@@ -23,7 +23,7 @@ await hostService({
     const driver =
       settings.guestDriver === 'idle'
         ? idleDriver()
-        : guestDriver({
+        : new GuestDriver({
             folder,
             tls,
             ioTimeoutMs: settings.guestIoTimeoutMs,

@@ -9,20 +9,20 @@ import { attachedDiskOnWire, failureOnWire, lossOnWire } from './vm/wire.ts';
 const vmEvent = eventReader(virtualMachines);
 const encode = encoder(ComputeEvent);
 
-/** What other services hear of machines. A machine is told as created with the disks it was asked for with. */
+/** The facts other services consume. A machine is published as created with the disks of its request. */
 export const toFact: ToFact = (recorded) => {
   const found = vmEvent(recorded);
-  const event = found && told(found.id, found.event);
+  const event = found && published(found.id, found.event);
   if (!found || !event) return null;
   return { type: nameOf(event.$case), payload: encode({ event }) };
 };
 
-type Told = NonNullable<ComputeEvent['event']>;
+type PublishedEvent = NonNullable<ComputeEvent['event']>;
 
 /** `vmStarted` → `VmStarted`: the name of the message. */
-const nameOf = ($case: Told['$case']): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
+const nameOf = ($case: PublishedEvent['$case']): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
 
-const told = (virtualMachine: string, event: VmEvent): Told | undefined => {
+const published = (virtualMachine: string, event: VmEvent): PublishedEvent | undefined => {
   switch (event.type) {
     case 'VmCreated': {
       const [osDisk, dataDisks] = [event.disks.find(({ isOs }) => isOs), event.disks.filter(({ isOs }) => !isOs)];
@@ -48,7 +48,7 @@ const told = (virtualMachine: string, event: VmEvent): Told | undefined => {
       return { $case: 'diskAttachedToVm', value: { virtualMachine, disk: attachedDiskOnWire(event) } };
     case 'DiskDetachedFromVm':
       return { $case: 'diskDetachedFromVm', value: { virtualMachine, disk: event.disk } };
-    case 'VmCreationBegun':
+    case 'VmCreationStarted':
     case 'VmCreationUndoing':
     case 'VmCreationFailed':
     case 'VmStarting':

@@ -12,8 +12,8 @@ import type { SetOptions } from './losses/set-options.ts';
 import { endedWith } from './vm/key-return.ts';
 
 /**
- * What compute does about the facts of disk encryption sets: a lost key stops machines, a returned one is no longer shown
- * and starts those whose owner wants it, and what a deleted set lost is forgotten.
+ * Consumes the facts of disk encryption sets: an access loss stops machines; restored access is shown, and starts machines whose
+ * set wants that; the losses of a deleted set are removed.
  */
 export const setReactor = (parts: {
   readonly store: EventStore;
@@ -41,13 +41,13 @@ export const setReactor = (parts: {
         set,
         keyVersion,
         since: since?.getTime() ?? fact.eventTime?.getTime() ?? clock.now(),
-        // The fact itself may come of a look long after the loss.
+        // The fact itself may be published long after the loss.
         traceId: traceId || (traceIdOf(fact.traceparent) ?? ''),
         accessEpoch,
         ...(principal === undefined ? {} : { principal }),
       };
       await stops.stopFor({ loss, isPartial }, cause, signal);
-      // Of two replicas one may still be at a loss when the other has heard of its end: what it noted is carried back now, or never.
+      // Another replica may have consumed the end of this loss already: then what this one stored is restored now, or never.
       if (await losses.isOver(loss)) await returns.returned({ set, keyVersion, ends: endedWith(loss) }, cause);
       return NO_EFFECT;
     },
@@ -55,7 +55,7 @@ export const setReactor = (parts: {
       const { event } = DiskEncryptionSetEvent.decode(fact.payload);
       if (event?.$case !== 'keyAccessRestored') throw misfit(fact.type);
       const { set, keyVersion, accessEpoch } = event.value;
-      // Stored before machines are looked for: of two keys of a machine that return at once, one sees the other.
+      // Stored before the pass over machines: if access to two keys of a machine is restored at once, one pass sees the other.
       const rows = await losses.rowsForRestored(set, keyVersion, accessEpoch);
       if (rows.length > 0) await store.commit({ rows }, cause);
       await returns.returned({ set, keyVersion, ends: accessEpoch }, cause);
@@ -76,10 +76,7 @@ export const setReactor = (parts: {
   };
 };
 
-/**
- * What compute does about the facts of disks: it remembers under which key each of its disks is, and a disk that came under
- * another key is back for its machine.
- */
+/** Consumes the facts of disks: it stores the key of each disk, and a disk under another key may unblock its machine. */
 export const diskReactor = ({ returns }: { readonly returns: KeyReturns }): Handlers => {
   return {
     async DiskEncryptionChanged(fact, { cause }) {

@@ -89,8 +89,8 @@ test('VM-10, CMK-09: a machine is made with its disks and runs, whoever holds th
 test('REST-17: nobody makes a machine in a subscription that is not there, and no disk with it', async () => {
   const nowhere = 'subscriptions/nowhere/resourceGroups/g';
   const made = { sku: 'PREMIUM_SSD', sizeGib: 4 } as const;
-  const wish = { virtualMachineId: 'vm1', location, osDisk: { source: { $case: 'newDisk', value: made } } } as const;
-  await assert.rejects(world.compute.createVirtualMachine({ ...wish, parent: nowhere }), {
+  const spec = { virtualMachineId: 'vm1', location, osDisk: { source: { $case: 'newDisk', value: made } } } as const;
+  await assert.rejects(world.compute.createVirtualMachine({ ...spec, parent: nowhere }), {
     code: 'NOT_FOUND',
     reason: 'SUBSCRIPTION_NOT_FOUND',
   });
@@ -190,7 +190,7 @@ test('CMK-110, G2: a disk still being made when its machine has failed is waited
   assert.equal(world.disks.disks.has(osDisk), false);
 });
 
-test('REST-51, CMK-52, VM-18: a wish that makes no sense is refused before anything is made', async () => {
+test('REST-51, CMK-52, VM-18: a spec that makes no sense is refused before anything is made', async () => {
   const ultra = newDisk('ULTRA');
   const base = {
     parent,

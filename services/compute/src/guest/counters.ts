@@ -2,9 +2,9 @@ import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { GuestIo } from '../guests/vm-host.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 
-/** Counts what is journalled, beyond the size of the journal and the end of a guest. */
+/** Counts the entries of a journal, beyond its size limit and the end of a guest. */
 export interface Counters {
-  /** A journal that counts each entry it is given. */
+  /** The journal, counting each entry. */
   over(journal: Journal): Journal;
   /** Writes the counters to their file, if they have changed. */
   save(): void;
@@ -12,7 +12,7 @@ export interface Counters {
 
 const nothing: GuestIo = { reads: 0, writes: 0, flushes: 0, failures: 0, mismatches: 0 };
 
-/** Goes on with the counters in a file. A content mismatch is saved at once; whatever else was not saved dies with the guest. */
+/** Continues the counters of a file. A content mismatch is saved at once; other unsaved counts are lost with the guest. */
 export const openCounters = (path: string): Counters => {
   let now = readCounters(path) ?? nothing;
   let saved = now;
@@ -49,6 +49,6 @@ const countedWith = (before: GuestIo, { op, ok, reason, disk, offset, length, co
   };
 };
 
-/** The counters in a file; `undefined` when there is none. The file is put in place as a whole. */
+/** The counters of a file; `undefined` if it does not exist. The file is put in place as a whole. */
 export const readCounters = (path: string): GuestIo | undefined =>
   existsSync(path) ? JSON.parse(readFileSync(path, 'utf8')) : undefined;

@@ -29,7 +29,7 @@ export interface DiskIo {
 /** A read, write or flush failed. */
 export class IoError extends Error {
   override readonly name = 'IoError';
-  /** A reason of the disk service, or the name of the status where it gave none. */
+  /** A reason of the disk service, or the name of the status without one. */
   readonly reason: string;
   constructor(reason: string, options?: ErrorOptions) {
     super(`disk I/O failed: ${reason}`, options);
@@ -38,16 +38,16 @@ export class IoError extends Error {
 }
 
 const service = '/interlock.disk.v1.DiskDataService';
-/** Longest single read, write or flush, in milliseconds, where nothing else is said: what is invoked before a key is lost has ended by then. */
+/** Default of the longest single read, write or flush, in milliseconds: an operation invoked before a key is lost has ended by then. */
 export const ioTimeoutDefaultMs = 5_000;
 
-/** Longest time between two pings of a host that something waits for, in milliseconds. */
+/** Longest time between two pings of a host that an operation waits for, in milliseconds. */
 const silenceMsMax = 30_000;
 
 /**
- * How the connection to a disk host is kept. While something waits for the host, it is asked by a ping as often as an operation
- * may take, and at least every 30 s. A host that does not answer a ping for as long is connected to again: a machine that is gone
- * ends no connection, and TCP notices after a quarter of an hour.
+ * Options of the connection to a disk host. While an operation waits, the guest pings the host as often as an operation may
+ * take, at least every 30 s. It reconnects if a ping is not answered for as long: a host that is gone closes no connection,
+ * and TCP notices after a quarter of an hour.
  * @param timeoutMs longest single read, write or flush
  */
 export const connectionOptions = (timeoutMs = ioTimeoutDefaultMs): ClientOptions => ({
@@ -59,115 +59,142 @@ export const connectionOptions = (timeoutMs = ioTimeoutDefaultMs): ClientOptions
   'grpc.keepalive_timeout_ms': Math.min(timeoutMs, silenceMsMax),
 });
 
-/** How often a host that something waits for is looked up anew, in milliseconds. */
+/** How often a host that an operation waits for is looked up again, in milliseconds. */
 const lookUpMs = 500;
 
+/** An open disk as its calls need it. */
+interface OpenDisk {
+  readonly client: Client;
+  readonly disk: GuestDisk;
+  readonly clock: Pick<Clock, 'now' | 'alarm'>;
+  readonly timeoutMs: number;
+}
+
 /**
- * The methods of grpc-js and nothing above it: a guest should be up within the time a process needs to load.
+ * Reads and writes of one open disk with the methods of grpc-js and nothing above it: a guest should be up as soon as its
+ * process has loaded.
  * @param timeoutMs longest single read, write or flush
  */
 export const diskIo = (
   client: Client,
-  { disk, accessToken }: GuestDisk,
-  clock: Pick<Clock, 'now' | 'alarm'>,
+  disk: GuestDisk,
+  clock: OpenDisk['clock'],
   timeoutMs = ioTimeoutDefaultMs,
 ): DiskIo => {
-  const metadata = (): Metadata => {
-    // A host that cannot be reached for a moment is waited for until the deadline, as a kernel waits for its disk: a restart of
-    // the host is then a slow operation and no failed one. What the host answers is never repeated.
-    const entries = new Metadata({ waitForReady: true });
-    entries.set('x-interlock-disk-access', accessToken);
-    entries.set('x-interlock-timeout-ms', String(timeoutMs));
-    return entries;
-  };
-  const options = () => ({ deadline: clock.now() + timeoutMs });
-  /**
-   * Cancels a call with the signal, and looks after the channel while the call waits. grpc-js looks a host up again when an
-   * attempt to connect has failed. A pod that was replaced may have no name for a moment, and its old address may swallow what
-   * is sent there: then no attempt fails for minutes. Each wish to connect has it look again.
-   * @returns ends both
-   */
-  const watch = (call: { cancel(): void }, signal: AbortSignal): (() => void) => {
-    const cancel = (): void => call.cancel();
-    if (signal.aborted) cancel();
-    signal.addEventListener('abort', cancel, { once: true });
-    const look = (): void => {
-      client.getChannel().getConnectivityState(true);
-      next = clock.alarm(lookUpMs, look);
-    };
-    let next = clock.alarm(lookUpMs, look);
-    return () => {
-      signal.removeEventListener('abort', cancel);
-      next.cancel();
-    };
-  };
-  const encode =
-    <Message>(codec: { encode(message: Message): { finish(): Uint8Array } }) =>
-    (message: Message): Buffer =>
-      Buffer.from(codec.encode(message).finish());
-
+  const open: OpenDisk = { client, disk, clock, timeoutMs };
   return {
-    read: (offsetBytes, lengthBytes, signal) =>
-      new Promise((resolve, reject) => {
-        const call: ClientReadableStream<ReadResponse> = client.makeServerStreamRequest(
-          `${service}/Read`,
-          encode(ReadRequest),
-          (bytes: Buffer) => ReadResponse.decode(bytes),
-          { name: disk, offsetBytes, lengthBytes },
-          metadata(),
-          options(),
-        );
-        const pieces: Uint8Array[] = [];
-        const stop = watch(call, signal);
-        call.on('data', ({ data }: ReadResponse) => pieces.push(data));
-        call.on('error', (error: ServiceError) => {
-          stop();
-          reject(ioError(error));
-        });
-        call.on('end', () => {
-          stop();
-          resolve(Buffer.concat(pieces));
-        });
-      }),
-    write: (offsetBytes, data, signal) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeClientStreamRequest(
-          `${service}/Write`,
-          encode(WriteRequest),
-          (bytes: Buffer) => WriteResponse.decode(bytes),
-          metadata(),
-          options(),
-          (error: ServiceError | null) => {
-            stop();
-            if (error) reject(ioError(error));
-            else resolve();
-          },
-        );
-        const stop = watch(call, signal);
-        // The callback above tells of the failure; the stream says it a second time.
-        call.on('error', () => undefined);
-        call.write({ header: { name: disk, offsetBytes }, data });
-        call.end();
-      }),
-    flush: (signal) =>
-      new Promise((resolve, reject) => {
-        const call = client.makeUnaryRequest(
-          `${service}/Flush`,
-          encode(FlushRequest),
-          (bytes: Buffer) => FlushResponse.decode(bytes),
-          { name: disk },
-          metadata(),
-          options(),
-          (error: ServiceError | null) => {
-            stop();
-            if (error) reject(ioError(error));
-            else resolve();
-          },
-        );
-        const stop = watch(call, signal);
-      }),
+    read: (offset, length, signal) => read(open, offset, length, signal),
+    write: (offset, data, signal) => write(open, offset, data, signal),
+    flush: (signal) => flush(open, signal),
   };
 };
+
+const read = (open: OpenDisk, offsetBytes: number, lengthBytes: number, signal: AbortSignal): Promise<Uint8Array> => {
+  return new Promise((resolve, reject) => {
+    const call: ClientReadableStream<ReadResponse> = open.client.makeServerStreamRequest(
+      `${service}/Read`,
+      encode(ReadRequest),
+      (bytes: Buffer) => ReadResponse.decode(bytes),
+      { name: open.disk.disk, offsetBytes, lengthBytes },
+      metadataOf(open),
+      { deadline: open.clock.now() + open.timeoutMs },
+    );
+    const pieces: Uint8Array[] = [];
+    const stop = watch(open, call, signal);
+    call.on('data', ({ data }: ReadResponse) => pieces.push(data));
+    call.on('error', (error: ServiceError) => {
+      stop();
+      reject(ioError(error));
+    });
+    call.on('end', () => {
+      stop();
+      resolve(Buffer.concat(pieces));
+    });
+  });
+};
+
+const write = (open: OpenDisk, offsetBytes: number, data: Uint8Array, signal: AbortSignal): Promise<void> => {
+  return answered(open, signal, (done) => {
+    const call = open.client.makeClientStreamRequest(
+      `${service}/Write`,
+      encode(WriteRequest),
+      (bytes: Buffer) => WriteResponse.decode(bytes),
+      metadataOf(open),
+      { deadline: open.clock.now() + open.timeoutMs },
+      done,
+    );
+    // The callback has the failure already; the stream emits it again.
+    call.on('error', () => undefined);
+    call.write({ header: { name: open.disk.disk, offsetBytes }, data });
+    call.end();
+    return call;
+  });
+};
+
+const flush = (open: OpenDisk, signal: AbortSignal): Promise<void> => {
+  return answered(open, signal, (done) =>
+    open.client.makeUnaryRequest(
+      `${service}/Flush`,
+      encode(FlushRequest),
+      (bytes: Buffer) => FlushResponse.decode(bytes),
+      { name: open.disk.disk },
+      metadataOf(open),
+      { deadline: open.clock.now() + open.timeoutMs },
+      done,
+    ),
+  );
+};
+
+/** Sends a call and resolves with its answer. */
+const answered = (
+  open: OpenDisk,
+  signal: AbortSignal,
+  send: (done: (error: ServiceError | null) => void) => { cancel(): void },
+): Promise<void> => {
+  return new Promise((resolve, reject) => {
+    const call = send((error) => {
+      stop();
+      if (error) reject(ioError(error));
+      else resolve();
+    });
+    const stop = watch(open, call, signal);
+  });
+};
+
+const metadataOf = (open: OpenDisk): Metadata => {
+  // A call waits for an unreachable host until its deadline, as a kernel waits for its disk: a restart of the host is a slow
+  // operation, not a failed one. What the host answers is never repeated.
+  const entries = new Metadata({ waitForReady: true });
+  entries.set('x-interlock-disk-access', open.disk.accessToken);
+  entries.set('x-interlock-timeout-ms', String(open.timeoutMs));
+  return entries;
+};
+
+/**
+ * Cancels a call with the signal, and keeps looking up the host while the call waits. grpc-js looks a host up again when an
+ * attempt to connect fails. A replaced pod may have no name for a moment, and its old address may drop what is sent there:
+ * then no attempt fails for minutes. Each look at the connectivity state starts another lookup.
+ * @returns ends both
+ */
+const watch = (open: OpenDisk, call: { cancel(): void }, signal: AbortSignal): (() => void) => {
+  const cancel = (): void => call.cancel();
+  if (signal.aborted) cancel();
+  signal.addEventListener('abort', cancel, { once: true });
+  const look = (): void => {
+    open.client.getChannel().getConnectivityState(true);
+    next = open.clock.alarm(lookUpMs, look);
+  };
+  let next = open.clock.alarm(lookUpMs, look);
+  return () => {
+    signal.removeEventListener('abort', cancel);
+    next.cancel();
+  };
+};
+
+const encode =
+  <Message>(codec: { encode(message: Message): { finish(): Uint8Array } }) =>
+  (message: Message): Buffer =>
+    Buffer.from(codec.encode(message).finish());
 
 const ioError = (error: ServiceError): IoError => {
   const [details] = error.metadata?.get('grpc-status-details-bin') ?? [];

@@ -8,9 +8,9 @@ import { recorded, workOn } from './workload.ts';
 
 /** A running guest. */
 export interface Guest {
-  /** Goes on with what the plan says now: new disks are worked on, those no longer in it are let go. */
+  /** Applies a plan: works on new disks, and stops work on disks that are no longer in it. */
   apply(plan: GuestFile): Promise<void>;
-  /** Shuts down: ends every operation, then puts what was written on stable storage, as far as that works. */
+  /** Ends every operation, then tries to flush every disk. */
   shutDown(): Promise<void>;
 }
 
@@ -22,12 +22,12 @@ interface Worker {
   readonly done: Promise<void>;
 }
 
-/** Longest wait for an operation under way, in milliseconds: a disk that has no data any more may hold it back for long. */
+/** Longest wait for an operation under way, in milliseconds: a disk without data may delay it for long. */
 const lastOperationMs = 250;
 /** Longest wait for a disk's last flush, in milliseconds: its key may be lost, its host gone. */
 const lastFlushMs = 1_000;
 
-/** @param history what earlier runs of this machine journalled */
+/** @param history the journal of earlier runs of this machine */
 export const createGuest = (parts: {
   readonly journal: Journal;
   readonly history: readonly JournalEntry[];

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, fstatSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
 
-/** One read, write, flush or check of a guest, as it went. Evidence for whoever looks from outside. */
+/** One read, write, flush or check of a guest and its outcome: evidence for tests and operators. */
 export interface JournalEntry {
   readonly disk: string;
   /** `verify`: a read of what an earlier run of this machine wrote. `adopt`: from here on the disk is this machine's. */
@@ -17,12 +17,12 @@ export interface JournalEntry {
   readonly invokedMonotonicMs: number;
   readonly completedMonotonicMs: number;
   readonly ok: boolean;
-  /** Why not: a reason of the disk service, a status, or CONTENT_MISMATCH. */
+  /** The reason of a failure: of the disk service, a status, or CONTENT_MISMATCH. */
   readonly reason?: string;
 }
 
 export interface Journal {
-  /** Hands the entry to the operating system before it returns: a guest that is killed then has told it. */
+  /** Hands the entry to the operating system before it returns, so that it survives a kill of the guest. */
   append(entry: JournalEntry): void;
   close(): void;
 }
@@ -30,7 +30,7 @@ export interface Journal {
 /** A journal of this size begins a new file; one older file is kept, so twice as much is the bound. */
 const fileBytesMax = 16 * 1024 * 1024;
 
-/** Opens a journal, going on with the one that is there. */
+/** Opens a journal and continues an existing one. */
 export const openJournal = (path: string, bytesMax = fileBytesMax): Journal => {
   const open = () => openSync(path, 'a', 0o600);
   let file = open();
@@ -50,7 +50,7 @@ export const openJournal = (path: string, bytesMax = fileBytesMax): Journal => {
   };
 };
 
-/** Every entry that is left, oldest first. A line cut off by the end of a machine is passed over. */
+/** Every entry that is left, oldest first. A line cut by the end of a machine is skipped. */
 export const readJournal = (path: string): readonly JournalEntry[] =>
   [`${path}.1`, path]
     .filter((file) => existsSync(file))

@@ -12,7 +12,7 @@ import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
 import { clientTls, guestFiles, readGuestFile } from './plan.ts';
 
-/** How often a guest looks whether it is still wanted, in milliseconds. */
+/** How often a guest checks whether it is still needed, in milliseconds. */
 const lookMs = 500;
 
 const [, , folder] = process.argv;
@@ -34,7 +34,7 @@ const clientOf = (address: string): Client => {
 
 const clock: Clock = {
   ...systemClock,
-  // The same in every process of this host, so that what several saw can be put in order.
+  // The same in every process of this host, so that the entries of several can be ordered.
   monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
   bootMs: () => Number(process.hrtime.bigint()) / 1e6,
 };
@@ -49,7 +49,7 @@ const guest = createGuest({
 
 const apply = async (): Promise<void> => {
   const plan = readGuestFile(planFile);
-  // Connections that stand go on; whatever connects from now on shows and trusts these.
+  // Open connections continue; new ones show and trust these certificates.
   const planTls = clientTls(plan);
   if (planTls !== 'plaintext') tls?.renew(planTls);
   await guest.apply(plan);
@@ -68,14 +68,14 @@ const exists = (pid: number): boolean => {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it exists and belongs to somebody else.
+    // EPERM: it exists and belongs to another user.
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 };
 
 process.on('SIGTERM', () => void end());
 process.on('SIGHUP', () => void apply());
-// A guest without its plan, or without whoever runs the whole, is nobody's.
+// A guest ends without its plan, and with its parent process.
 setInterval(() => {
   counters.save();
   if (!existsSync(planFile) || (parentPid !== undefined && !exists(parentPid))) void end();
@@ -83,5 +83,5 @@ setInterval(() => {
 
 await apply();
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);
-// What was compiled is kept for the next guest now, and not at the end, where a stop because of a key would wait for that.
+// Saves the compile cache for the next guest now: at the end, a stop because of a key would wait for it.
 flushCompileCache();

@@ -1,22 +1,22 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, renameSync, writeFileSync } from 'node:fs';
 import type { Certificates, ClientTls } from '@interlock/rpc';
 import type { Renewed } from '@interlock/runtime';
 import type { GuestDisk, GuestPlan } from '../guests/vm-host.ts';
 
-/** What a guest finds in the file it is started with. The file has secrets: only its owner may read it. */
+/** The file a guest is started with. It has secrets: only its owner may read it. */
 export interface GuestFile extends GuestPlan {
   readonly vm: string;
-  /** PEM text of the authority that signed the certificates of the disk hosts, or none where something else secures the network. */
+  /** PEM text of the authority that signed the certificates of the disk hosts; `plaintext` if something else secures the network. */
   readonly authority: string | 'plaintext';
-  /** What the guest shows to disk hosts that want to see a certificate. */
+  /** What the guest shows to disk hosts that require a certificate. */
   readonly client?: ClientCertificate;
-  /** Longest single read, write or flush, in milliseconds, where it is not the usual one. */
+  /** Longest single read, write or flush, in milliseconds; absent: the default. */
   readonly ioTimeoutMs?: number;
-  /** Process without which the guest ends. */
+  /** The guest ends with this process. */
   readonly parentPid?: number;
-  /** What the guest runs on, as long as that lasts: see `hostRun`. */
+  /** The run of the host: see `hostRun`. */
   readonly host?: string;
-  /** Rises with each change of the file: the guest says which one it has applied. */
+  /** Rises with each change of the file; the guest writes the one it has applied to `guest.applied`. */
   readonly generation: number;
 }
 
@@ -52,7 +52,13 @@ export const guestFiles = {
   log: 'guest.log',
 } as const;
 
-/** Reads the file. @throws Error when it is not there or not whole */
+/** Puts the file in place as a whole. */
+export const writeGuestFile = (path: string, file: GuestFile): void => {
+  writeFileSync(`${path}.new`, JSON.stringify(file), { mode: 0o600 });
+  renameSync(`${path}.new`, path);
+};
+
+/** Reads the file. @throws Error if it is missing or incomplete */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
   const { vm, machineId, authority, client, workload, disks, generation, parentPid, host, ioTimeoutMs } = given;

@@ -1,16 +1,16 @@
 import { createHash } from 'node:crypto';
 import type { JournalEntry } from './journal.ts';
 
-/** A disk keeps its promises per sector: after a failed write each holds its old or its new content, whole. */
+/** A disk is atomic per sector: after a failed write each sector has its old or its new content. */
 export const sectorBytes = 4_096;
 
-/** Places a guest writes to, in turn, from the beginning of each disk. */
+/** Slots a guest writes to in turn, from the beginning of each disk. */
 const slotCount = 64;
 
 /** Where a write goes. */
 export const offsetOf = (seq: number, ioSizeBytes: number): number => (seq % slotCount) * ioSizeBytes;
 
-/** The content of a numbered write: each sector differs by disk, number and place, and can be told from any other. */
+/** The content of a numbered write: each sector is unique by disk, number and offset. */
 export const recordOf = (disk: string, seq: number, offset: number, length: number): Buffer => {
   const record = Buffer.alloc(length);
   for (let at = 0; at < length; at += sectorBytes) {

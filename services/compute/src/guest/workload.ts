@@ -4,9 +4,9 @@ import { type DiskIo, IoError } from './disk-io.ts';
 import type { Journal, JournalEntry } from './journal.ts';
 import { type Expectation, isAsExpected, type Ledger, offsetOf, recordOf } from './records.ts';
 
-/** How often what was written is also put on stable storage: once in so many writes. */
+/** Writes between two flushes. */
 const writesPerFlush = 16;
-/** Wait after a failure, in milliseconds: often enough to show when a disk comes back, too seldom to be a flood. */
+/** Wait after a failure, in milliseconds: short enough to show when a disk is available again, long enough not to flood it. */
 const retryMs = 200;
 
 export interface DiskWork {
@@ -19,17 +19,16 @@ export interface DiskWork {
 }
 
 /**
- * What a guest does with one disk until `signal` is aborted (what is under way then ends by itself, or with `cancelling`):
- * first it checks everything earlier runs of this machine
- * wrote, then it writes numbered records, reads each back and compares, and flushes now and then, at the rate of its
- * workload. A failed operation is journalled and repeated as it is; the same record twice does no harm.
+ * Works on one disk until `signal` is aborted; the operation under way then ends by itself, or with `cancelling`. First it
+ * checks everything that earlier runs of this machine wrote. Then it writes numbered records, reads each back and compares,
+ * and flushes regularly, at the rate of its workload. A failed operation is journalled and repeated.
  */
 export const workOn = async (work: DiskWork, signal: AbortSignal, cancelling: AbortSignal): Promise<void> => {
   const { io, ledger, workload, clock } = work;
   for (const expected of ledger.all()) await insist(work, signal, () => check(work, 'verify', expected, cancelling));
   const intervalMs = 1_000 / workload.ioPerSecond;
   let dueMs = clock.monotonicMs();
-  /** One operation when it is due; what was missed is not made up for. */
+  /** Does one operation when it is due; missed operations are not made up for. */
   const paced = async (operation: () => Promise<boolean>): Promise<void> => {
     dueMs = Math.max(dueMs + intervalMs, clock.monotonicMs());
     await clock.sleep(Math.max(0, dueMs - clock.monotonicMs()), signal);

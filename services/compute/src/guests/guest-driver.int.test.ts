@@ -11,7 +11,7 @@ import { trace } from '@opentelemetry/api';
 import { readJournal } from '../guest/journal.ts';
 import { readGuestFile } from '../guest/plan.ts';
 import { until } from '../testing/test-cloud.ts';
-import { type GuestDriverOptions, guestDriver } from './guest-driver.ts';
+import { GuestDriver, type GuestDriverOptions } from './guest-driver.ts';
 import type { GuestDisk } from './vm-host.ts';
 
 const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
@@ -77,7 +77,7 @@ after(async () => {
 
 /** A driver as a service that was just started has it. */
 const driver = (changes: Partial<GuestDriverOptions> = {}) =>
-  guestDriver({
+  new GuestDriver({
     folder,
     tls: 'plaintext',
     parentPid: process.pid,

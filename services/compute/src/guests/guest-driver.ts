@@ -1,5 +1,5 @@
 import { spawn } from 'node:child_process';
-import { closeSync, existsSync, mkdirSync, openSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { closeSync, existsSync, mkdirSync, openSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { glob } from 'node:fs/promises';
 import { dirname, join, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -7,22 +7,22 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Certificates } from '@interlock/rpc';
 import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { readCounters } from '../guest/counters.ts';
-import { type GuestFile, guestFiles, guestTls, readGuestFile } from '../guest/plan.ts';
+import { guestFiles, guestTls, readGuestFile, writeGuestFile } from '../guest/plan.ts';
 import { limiter } from '../limiter.ts';
 import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
-import type { GuestDisk, RunningGuest, VmHost } from './vm-host.ts';
+import type { GuestDisk, GuestEnd, GuestIo, GuestPlan, RunningGuest, StopOrder, VmHost } from './vm-host.ts';
 
 export interface GuestDriverOptions {
   /**
-   * Holds a folder for each machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. The journal
-   * is that of one unique id: a machine that is made again under the same name begins with an empty folder.
+   * Holds a folder per machine, `<folder>/subscriptions/…/virtualMachines/<vm>`, with the journal of its I/O. The journal
+   * belongs to one unique id: a new machine of the same name begins with an empty folder.
    */
   readonly folder: string;
-  /** What guests show and trust; running ones are told when it is renewed. */
+  /** What guests show and trust; running guests get it when it is renewed. */
   readonly tls: Renewed<Certificates> | 'plaintext';
-  /** Longest single read, write or flush of a guest, in milliseconds, where it is not the usual one. */
+  /** Longest single read, write or flush of a guest, in milliseconds; absent: the default of guests. */
   readonly ioTimeoutMs?: number;
-  /** Process without which guests end; they outlive this one. */
+  /** Guests end with this process; they outlive this service. */
   readonly parentPid?: number;
   /** The Node that runs guests, and the little of the environment they get. */
   readonly node: string;
@@ -31,9 +31,9 @@ export interface GuestDriverOptions {
   readonly log: Logger;
 }
 
-/** Processes coming up at once: each needs a core for a moment. */
+/** Guests that come up at once: each needs a core for a moment. */
 const startsMax = 4;
-/** How long a guest may take to come up, and to take over a changed plan, in milliseconds. */
+/** How long a guest may take to come up, and to apply a changed plan, in milliseconds. */
 const startMs = 30_000;
 const applyMs = 2_000;
 const lookMs = 10;
@@ -45,94 +45,181 @@ interface Held extends GuestProcess {
 }
 
 /**
- * Runs each guest as a process of its own. Guests outlive this service: a restarted one finds them by their pid files and
- * goes on. Their plans hold secrets, so these travel in files only their owner may read, never in arguments or environment.
+ * Runs each guest as a process of its own. Guests outlive this service: after a restart it finds them by their pid files.
+ * Their plans have secrets, so these are in files that only their owner may read, never in arguments or environment.
  */
-export const guestDriver = (options: GuestDriverOptions): VmHost => {
-  const { clock, log } = options;
-  const guests = new Map<string, Held>();
-  /** Starts that nobody has stopped meanwhile: one may still be waiting for its turn. */
-  const starts = new Map<string, object>();
-  const listeners: ((vm: string) => void)[] = [];
-  const turns = limiter(startsMax);
-  const host = hostRun(options.parentPid);
-  const folderOf = (vm: string): string => join(options.folder, ...vm.split('/'));
+export class GuestDriver implements VmHost {
+  readonly hasGuests = true;
+  readonly #options: GuestDriverOptions;
+  readonly #guests = new Map<string, Held>();
+  /** Starts that were not stopped since: one may still wait for its slot. */
+  readonly #starts = new Map<string, object>();
+  readonly #listeners: ((vm: string) => void)[] = [];
+  readonly #slots = limiter(startsMax);
+  /** What guests live with: another text means that every earlier guest is gone. */
+  readonly #host: string;
 
-  /** Unique id of the machine whose journal is there; `undefined` where there is none. */
-  const machineIn = (vm: string): string | undefined => {
-    const path = join(folderOf(vm), guestFiles.machine);
-    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
-  };
+  constructor(options: GuestDriverOptions) {
+    this.#options = options;
+    this.#host = hostRun(options.parentPid);
+    if (options.tls !== 'plaintext') {
+      options.tls.onRenewal(() => {
+        for (const [vm, guest] of this.#guests) this.#renewTls(vm, guest);
+      });
+    }
+  }
 
-  const hold = (vm: string, found: GuestProcess): Held => {
-    const held: Held = { ...found, isEndWanted: false };
-    guests.set(vm, held);
-    void found.ended.then(() => {
-      if (guests.get(vm) === held) guests.delete(vm);
-      if (!held.isEndWanted) for (const tell of listeners) tell(vm);
+  async start(vm: string, { machineId, disks, workload }: GuestPlan): Promise<void> {
+    if (this.#guestOf(vm)) throw new Error(`${vm} has a guest already: stop it first`);
+    const folder = this.#folderOf(vm);
+    if (this.#machineIn(vm) !== machineId) rmSync(folder, { recursive: true, force: true });
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    writeFileSync(join(folder, guestFiles.machine), machineId, { mode: 0o600 });
+    rmSync(join(folder, guestFiles.applied), { force: true });
+    const { parentPid, ioTimeoutMs, tls } = this.#options;
+    writeGuestFile(join(folder, guestFiles.plan), {
+      ...{ vm, machineId, ...guestTls(tls), workload, disks, generation: 1, host: this.#host },
+      ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
+      ...(parentPid === undefined ? {} : { parentPid }),
     });
-    return held;
-  };
-  const guestOf = (vm: string): Held | undefined => {
-    const held = guests.get(vm);
-    if (held) return held;
-    const found = findGuest(folderOf(vm), clock);
-    if (!found) return undefined;
-    const guest = hold(vm, found);
-    // It may have been started with certificates that were renewed while nobody of us was there.
-    renewTls(vm, guest);
-    return guest;
-  };
-
-  const writePlan = (vm: string, plan: GuestFile): void => {
-    const path = join(folderOf(vm), guestFiles.plan);
-    writeFileSync(`${path}.new`, JSON.stringify(plan), { mode: 0o600 });
-    renameSync(`${path}.new`, path);
-  };
-
-  const renewTls = (vm: string, guest: GuestProcess): void => {
-    const [plan = '', applied = ''] = [guestFiles.plan, guestFiles.applied].map((file) => join(folderOf(vm), file));
-    // One whose plan is gone is about to end; one that has applied none is not up yet, and the signal would end it.
-    if (!existsSync(plan) || !existsSync(applied)) return;
-    const before = readGuestFile(plan);
-    const tls = guestTls(options.tls);
-    if (before.authority === tls.authority && isDeepStrictEqual(before.client, tls.client)) return;
-    writePlan(vm, { ...before, ...tls, generation: before.generation + 1 });
-    signalGuest(guest, 'SIGHUP');
-  };
-  if (options.tls !== 'plaintext') {
-    options.tls.onRenewal(() => {
-      for (const [vm, guest] of guests) renewTls(vm, guest);
+    const own = {};
+    this.#starts.set(vm, own);
+    await this.#slots(async () => {
+      if (this.#starts.get(vm) !== own) throw new Error(`${vm} was stopped before its guest was started`);
+      await this.#launch(vm);
     });
   }
 
-  /** Changes the disks of a running guest and waits, not for ever, until it has taken them over. */
-  const change = async (vm: string, disks: (before: readonly GuestDisk[]) => readonly GuestDisk[]): Promise<void> => {
-    const guest = guestOf(vm);
-    if (!guest) throw new Error(`${vm} has no guest`);
-    const folder = folderOf(vm);
-    const before = readGuestFile(join(folder, guestFiles.plan));
-    const plan = { ...before, disks: disks(before.disks), generation: before.generation + 1 };
-    writePlan(vm, plan);
+  async stop(vm: string, { graceMs }: StopOrder): Promise<void> {
+    this.#starts.delete(vm);
+    const guest = this.#guestOf(vm);
+    if (guest) {
+      guest.isEndWanted = true;
+      if (graceMs > 0) {
+        signalGuest(guest, 'SIGTERM');
+        const patience = new AbortController();
+        await Promise.race([guest.ended, this.#options.clock.sleep(graceMs, patience.signal)]);
+        patience.abort();
+      }
+      signalGuest(guest, 'SIGKILL');
+      await guest.ended;
+    }
+    this.#removeTraces(vm);
+  }
+
+  attach(vm: string, disk: GuestDisk): Promise<void> {
+    return this.#change(vm, (before) => [...before.filter((one) => one.disk !== disk.disk), disk]);
+  }
+
+  async detach(vm: string, disk: string): Promise<void> {
+    if (this.#guestOf(vm)) await this.#change(vm, (before) => before.filter((one) => one.disk !== disk));
+  }
+
+  async isRunning(vm: string): Promise<boolean> {
+    return this.#guestOf(vm) !== undefined;
+  }
+
+  async ioOf(vm: string, machineId: string): Promise<GuestIo | undefined> {
+    if (this.#machineIn(vm) !== machineId) return undefined;
+    return readCounters(join(this.#folderOf(vm), guestFiles.counters));
+  }
+
+  async forget(vm: string): Promise<void> {
+    const folder = this.#folderOf(vm);
+    if (!findGuest(folder, this.#options.clock)) rmSync(folder, { recursive: true, force: true });
+  }
+
+  async runningGuests(): Promise<readonly RunningGuest[]> {
+    const found: RunningGuest[] = [];
+    for await (const file of glob(`**/${guestFiles.pid}`, { cwd: this.#options.folder })) {
+      const vm = dirname(file).split(sep).join('/');
+      const pid = guestPid(this.#folderOf(vm));
+      if (pid !== undefined) found.push({ vm, end: () => this.#endThat(vm, pid) });
+    }
+    return found;
+  }
+
+  async endOf(vm: string): Promise<GuestEnd> {
+    try {
+      const { host } = readGuestFile(join(this.#folderOf(vm), guestFiles.plan));
+      return host === this.#host ? 'GUEST_ENDED' : 'HOST_RESTARTED';
+    } catch (error) {
+      // The plan is put in place whole, so a missing or cut one was lost with the storage of the host.
+      const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+      if (isGone || error instanceof SyntaxError) return 'HOST_RESTARTED';
+      throw error;
+    }
+  }
+
+  onEnded(listener: (vm: string) => void): void {
+    this.#listeners.push(listener);
+  }
+
+  #folderOf(vm: string): string {
+    return join(this.#options.folder, ...vm.split('/'));
+  }
+
+  /** Unique id of the machine whose journal is in the folder. */
+  #machineIn(vm: string): string | undefined {
+    const path = join(this.#folderOf(vm), guestFiles.machine);
+    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
+  }
+
+  #hold(vm: string, found: GuestProcess): Held {
+    const held: Held = { ...found, isEndWanted: false };
+    this.#guests.set(vm, held);
+    void found.ended.then(() => {
+      if (this.#guests.get(vm) === held) this.#guests.delete(vm);
+      if (!held.isEndWanted) for (const listener of this.#listeners) listener(vm);
+    });
+    return held;
+  }
+
+  #guestOf(vm: string): Held | undefined {
+    const held = this.#guests.get(vm);
+    if (held) return held;
+    const found = findGuest(this.#folderOf(vm), this.#options.clock);
+    if (!found) return undefined;
+    const guest = this.#hold(vm, found);
+    // Certificates may have been renewed while no process of this service ran.
+    this.#renewTls(vm, guest);
+    return guest;
+  }
+
+  #renewTls(vm: string, guest: GuestProcess): void {
+    const folder = this.#folderOf(vm);
+    const plan = join(folder, guestFiles.plan);
+    // A guest without a plan is about to end. One that has applied none is not up yet, and the signal would end it.
+    if (!existsSync(plan) || !existsSync(join(folder, guestFiles.applied))) return;
+    const before = readGuestFile(plan);
+    const tls = guestTls(this.#options.tls);
+    if (before.authority === tls.authority && isDeepStrictEqual(before.client, tls.client)) return;
+    writeGuestFile(plan, { ...before, ...tls, generation: before.generation + 1 });
     signalGuest(guest, 'SIGHUP');
-    const applied = () => Number(readFileSync(join(folder, guestFiles.applied), 'utf8'));
+  }
+
+  /** Changes the disks of a running guest and waits until it has applied that, at most `applyMs`. */
+  async #change(vm: string, disks: (before: readonly GuestDisk[]) => readonly GuestDisk[]): Promise<void> {
+    const { clock } = this.#options;
+    const guest = this.#guestOf(vm);
+    if (!guest) throw new Error(`${vm} has no guest`);
+    const folder = this.#folderOf(vm);
+    const path = join(folder, guestFiles.plan);
+    const before = readGuestFile(path);
+    const generation = before.generation + 1;
+    writeGuestFile(path, { ...before, disks: disks(before.disks), generation });
+    signalGuest(guest, 'SIGHUP');
+    const applied = (): number => Number(readFileSync(join(folder, guestFiles.applied), 'utf8'));
     const endMs = clock.monotonicMs() + applyMs;
-    while (guests.get(vm) === guest && applied() < plan.generation && clock.monotonicMs() < endMs) {
+    while (this.#guests.get(vm) === guest && applied() < generation && clock.monotonicMs() < endMs) {
       await clock.sleep(lookMs);
     }
-  };
+  }
 
-  const launch = async (vm: string): Promise<void> => {
-    const folder = folderOf(vm);
-    const output = openSync(join(folder, guestFiles.log), 'a', 0o600);
-    // A session of its own: what ends this service, its process group included, does not end its guests.
-    const child = spawn(options.node, ['--disable-sigusr1', guestMain, folder], {
-      detached: true,
-      cwd: '/',
-      env: options.env,
-      stdio: ['ignore', 'pipe', output],
-    });
-    closeSync(output);
+  async #launch(vm: string): Promise<void> {
+    const { clock, log } = this.#options;
+    const folder = this.#folderOf(vm);
+    const child = this.#spawn(folder);
     const ended = new Promise<void>((resolve) => {
       child.once('exit', () => resolve());
       child.once('error', (error) => {
@@ -143,14 +230,14 @@ export const guestDriver = (options: GuestDriverOptions): VmHost => {
     const { stdout } = child;
     if (child.pid === undefined || stdout === null) throw new Error(`no process could be started for ${vm}`);
     writeFileSync(join(folder, guestFiles.pid), String(child.pid), { mode: 0o600 });
-    const held = hold(vm, { pid: child.pid, ended });
-    // Until it is up, its end is told by the failed start.
+    const held = this.#hold(vm, { pid: child.pid, ended });
+    // Until it is up, the failed start reports its end.
     held.isEndWanted = true;
     const patience = new AbortController();
     const outcome = await Promise.race([
       new Promise<'ready'>((resolve) => stdout.once('data', () => resolve('ready'))),
       ended.then(() => 'ended' as const),
-      clock.sleep(startMs, patience.signal).then(() => 'silent' as const),
+      clock.sleep(startMs, patience.signal).then(() => 'not responding' as const),
     ]);
     patience.abort();
     stdout.destroy();
@@ -159,102 +246,36 @@ export const guestDriver = (options: GuestDriverOptions): VmHost => {
       signalGuest(held, 'SIGKILL');
       throw new Error(`the guest of ${vm} did not come up: ${outcome}; see ${join(folder, guestFiles.log)}`);
     }
-    if (guests.get(vm) !== held) return;
+    if (this.#guests.get(vm) !== held) return;
     held.isEndWanted = false;
-    // What was renewed while it came up, it has not heard of.
-    renewTls(vm, held);
-  };
+    // Certificates may have been renewed while it came up.
+    this.#renewTls(vm, held);
+  }
 
-  /** Takes the files away by which a guest is found; those of a guest that another replica has started since stay. */
-  const forgetGuest = (vm: string): void => {
-    if (findGuest(folderOf(vm), clock)) return;
-    for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folderOf(vm), file), { force: true });
-  };
+  #spawn(folder: string) {
+    const output = openSync(join(folder, guestFiles.log), 'a', 0o600);
+    // A session of its own: a signal to the process group of this service does not end its guests.
+    const child = spawn(this.#options.node, ['--disable-sigusr1', guestMain, folder], {
+      ...{ detached: true, cwd: '/', env: this.#options.env },
+      stdio: ['ignore', 'pipe', output],
+    });
+    closeSync(output);
+    return child;
+  }
 
-  const endThat = async (vm: string, pid: number): Promise<void> => {
-    const guest = guestOf(vm);
+  /** Removes the files by which a guest is found, unless another replica has started a guest since. */
+  #removeTraces(vm: string): void {
+    const folder = this.#folderOf(vm);
+    if (findGuest(folder, this.#options.clock)) return;
+    for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folder, file), { force: true });
+  }
+
+  async #endThat(vm: string, pid: number): Promise<void> {
+    const guest = this.#guestOf(vm);
     if (guest?.pid !== pid) return;
     guest.isEndWanted = true;
     signalGuest(guest, 'SIGKILL');
     await guest.ended;
-    forgetGuest(vm);
-  };
-
-  return {
-    hasGuests: true,
-    async start(vm, { machineId, disks, workload }) {
-      if (guestOf(vm)) throw new Error(`${vm} has a guest already`);
-      const folder = folderOf(vm);
-      if (machineIn(vm) !== machineId) rmSync(folder, { recursive: true, force: true });
-      mkdirSync(folder, { recursive: true, mode: 0o700 });
-      writeFileSync(join(folder, guestFiles.machine), machineId, { mode: 0o600 });
-      rmSync(join(folder, guestFiles.applied), { force: true });
-      const { parentPid, ioTimeoutMs } = options;
-      writePlan(vm, {
-        vm,
-        machineId,
-        ...guestTls(options.tls),
-        ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
-        workload,
-        disks,
-        generation: 1,
-        host,
-        ...(parentPid === undefined ? {} : { parentPid }),
-      });
-      const own = {};
-      starts.set(vm, own);
-      await turns(async () => {
-        if (starts.get(vm) !== own) throw new Error(`${vm} was stopped before its guest was started`);
-        await launch(vm);
-      });
-    },
-    async stop(vm, { graceMs }) {
-      starts.delete(vm);
-      const guest = guestOf(vm);
-      if (guest) {
-        guest.isEndWanted = true;
-        const patience = new AbortController();
-        if (graceMs > 0) {
-          signalGuest(guest, 'SIGTERM');
-          await Promise.race([guest.ended, clock.sleep(graceMs, patience.signal)]);
-          patience.abort();
-        }
-        signalGuest(guest, 'SIGKILL');
-        await guest.ended;
-      }
-      forgetGuest(vm);
-    },
-    attach: (vm, disk) => change(vm, (before) => [...before.filter((one) => one.disk !== disk.disk), disk]),
-    async detach(vm, disk) {
-      if (guestOf(vm)) await change(vm, (before) => before.filter((one) => one.disk !== disk));
-    },
-    isRunning: async (vm) => guestOf(vm) !== undefined,
-    ioOf: async (vm, machineId) =>
-      machineIn(vm) === machineId ? readCounters(join(folderOf(vm), guestFiles.counters)) : undefined,
-    async forget(vm) {
-      if (!findGuest(folderOf(vm), clock)) rmSync(folderOf(vm), { recursive: true, force: true });
-    },
-    async runningGuests() {
-      const found: RunningGuest[] = [];
-      for await (const file of glob(`**/${guestFiles.pid}`, { cwd: options.folder })) {
-        const vm = dirname(file).split(sep).join('/');
-        const pid = guestPid(folderOf(vm));
-        if (pid !== undefined) found.push({ vm, end: () => endThat(vm, pid) });
-      }
-      return found;
-    },
-    async endOf(vm) {
-      try {
-        return readGuestFile(join(folderOf(vm), guestFiles.plan)).host === host ? 'GUEST_ENDED' : 'HOST_RESTARTED';
-      } catch (error) {
-        // What described the guest is gone as well, with the storage of the host, or cut off: it was put in place whole.
-        const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-        if (isGone || error instanceof SyntaxError) return 'HOST_RESTARTED';
-        throw error;
-      }
-    },
-    onEnded: (listener) => {
-      listeners.push(listener);
-    },
-  };
-};
+    this.#removeTraces(vm);
+  }
+}

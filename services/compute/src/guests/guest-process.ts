@@ -23,7 +23,7 @@ export const findGuest = (folder: string, clock: Clock): GuestProcess | undefine
   return { pid, ended: untilGone() };
 };
 
-/** The process id of the running guest of a folder; `undefined` when there is none. */
+/** The process id of the running guest of a folder; `undefined` if none runs. */
 export const guestPid = (folder: string): number | undefined => {
   const pid = pidOf(folder);
   return pid !== undefined && isGuest(pid, folder) ? pid : undefined;
@@ -36,8 +36,8 @@ const pidOf = (folder: string): number | undefined => {
 };
 
 /**
- * Names what guests live with: this boot of the machine, and the process without which they end. Another text means that
- * every guest of before is gone for that reason. A process id comes again, with another start time.
+ * Identifies a run of the host: this boot, and the process that guests end with. A guest of another run is gone for that
+ * reason. A process id may be used again, with another start time.
  */
 export const hostRun = (parentPid: number | undefined): string => {
   const boot = textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
@@ -59,7 +59,7 @@ const exists = (pid: number): boolean => {
   try {
     return process.kill(pid, 0);
   } catch {
-    // Whatever the reason, it is no process of ours.
+    // In any case it is no process of this service.
     return false;
   }
 };

@@ -1,6 +1,6 @@
 import type { VmHost } from './vm-host.ts';
 
-/** No guests at all: for fleets too large to run, where what counts is what is decided, stored and told. */
+/** Runs no guests: for fleets too large to run, which only decide, store and publish. */
 export const idleDriver = (): VmHost => ({
   hasGuests: false,
   start: async () => {},

@@ -1,11 +1,11 @@
 import type { Clock } from '@interlock/runtime';
 import type { GuestDisk, GuestIo, GuestPlan, VmHost } from './vm-host.ts';
 
-/** Guests in memory, for tests and the simulation: what they have can be looked at, and they can be made to misbehave. */
+/** Guests in memory, for tests and the simulation: visible from outside, and with faults on demand. */
 export interface SimulatedDriver extends VmHost {
   /** Running guests and their disks. */
   readonly guests: ReadonlyMap<string, readonly GuestDisk[]>;
-  /** Machines whose guest takes so many milliseconds to shut down when asked; others do it at once. */
+  /** Machines whose guest takes so many milliseconds to shut down; others do at once. */
   readonly slowToStop: Map<string, number>;
   /** Machines whose guest takes so many milliseconds to come up; a stop ends the wait, and the start. */
   readonly slowToStart: Map<string, number>;
@@ -15,11 +15,11 @@ export interface SimulatedDriver extends VmHost {
   readonly io: Map<string, GuestIo>;
   /** Every start and stop, in order: `start <vm>`, `stop <vm>`, and `end <vm>` of a guest whose machine was off. */
   readonly history: readonly string[];
-  /** Brings a guest up that no machine wants. */
+  /** Starts a guest whose machine is off. */
   orphan(vm: string): void;
   /** Ends a guest from inside. */
   crash(vm: string): void;
-  /** Ends every guest, as a restart of the host does; nobody is told. */
+  /** Ends every guest, as a restart of the host does, without an event. */
   restartHost(): void;
 }
 
@@ -114,7 +114,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       runs.set(vm, {});
     },
     crash(vm) {
-      if (guests.delete(vm)) for (const tell of listeners) tell(vm);
+      if (guests.delete(vm)) for (const listener of listeners) listener(vm);
     },
   };
 };

@@ -7,7 +7,7 @@ export interface Workload {
   readonly ioSizeBytes: number;
 }
 
-/** A read returned other bytes than the machine has written there. */
+/** A read that returned other bytes than the machine wrote. */
 export interface ContentMismatch {
   /** Full name. */
   readonly disk: string;
@@ -32,7 +32,7 @@ export interface GuestDisk {
   readonly isContinued: boolean;
 }
 
-/** What a guest is to do with what. */
+/** The disks of a guest and its work on them. */
 export interface GuestPlan {
   /** Unique id of the machine: a guest never reads the journal of an earlier machine of the same name. */
   readonly machineId: string;
@@ -46,20 +46,20 @@ export interface GuestIo {
   readonly reads: number;
   readonly writes: number;
   readonly flushes: number;
-  /** Of all these, those that the disk service did not carry out. */
+  /** Operations of all kinds that the disk service did not carry out. */
   readonly failures: number;
-  /** Reads that were carried out and did not return what was written. */
+  /** Reads that did not return what was written. */
   readonly mismatches: number;
   /** The newest of them. */
   readonly newestMismatch?: ContentMismatch;
 }
 
-/** How a guest came to an end that nobody asked for. */
+/** How a guest ended without a request. */
 export type GuestEnd = 'GUEST_ENDED' | 'HOST_RESTARTED';
 
 /** How a guest is ended. */
 export interface StopOrder {
-  /** Ask it to shut down first, and give it so long (VM-42). */
+  /** How long it may take to shut down; 0: it is killed at once (VM-42). */
   readonly graceMs: number;
 }
 
@@ -71,27 +71,30 @@ export interface RunningGuest {
   end(): Promise<void>;
 }
 
-/** Runs guests. Calls for one machine may overlap: a stop ends a start that is under way. */
+/**
+ * The host side of compute: it runs guests and owns their folder, and decides nothing. Calls for one machine may overlap: a
+ * stop ends a start that is under way.
+ */
 export interface VmHost {
-  /** False: there is nothing to shut down, so a machine is off as soon as that is decided. */
+  /** False: nothing has to be shut down, so a machine is off as soon as that is decided. */
   readonly hasGuests: boolean;
   /** Resolves once the guest runs. @throws Error when it does not come up, or is stopped meanwhile */
   start(vm: string, plan: GuestPlan): Promise<void>;
-  /** Resolves once there is no guest any more, also when there was none. Never waits much longer than `graceMs`. */
+  /** Resolves once the guest is gone, also if there was none. Never waits much longer than `graceMs`. */
   stop(vm: string, order: StopOrder): Promise<void>;
   /** Gives a running guest one more disk. @throws Error when there is no guest */
   attach(vm: string, disk: GuestDisk): Promise<void>;
   /** Takes a disk from a guest; nothing happens when there is no guest, or no such disk. */
   detach(vm: string, disk: string): Promise<void>;
   isRunning(vm: string): Promise<boolean>;
-  /** What the guests of a machine counted; `undefined` where none of that id was started here. */
+  /** What the guests of a machine counted; `undefined` if no guest of that id was started here. */
   ioOf(vm: string, machineId: string): Promise<GuestIo | undefined>;
-  /** Removes what is kept of a machine that is deleted. Its guest has ended. */
+  /** Removes the files of a deleted machine. Its guest has ended. */
   forget(vm: string): Promise<void>;
-  /** Every guest that runs, also those that an earlier process started. */
+  /** Every guest that runs, also those of an earlier process. */
   runningGuests(): Promise<readonly RunningGuest[]>;
-  /** Of a guest that is gone although nobody stopped it: whether it ended by itself, or with what it ran on. */
+  /** How a guest ended that no stop ended: by itself, or with its host. */
   endOf(vm: string): Promise<GuestEnd>;
-  /** Calls `listener` with a machine whose guest ended although nobody stopped it. At least once, maybe late. */
+  /** Calls `listener` with a machine whose guest ended without a stop: at least once, maybe late. */
   onEnded(listener: (vm: string) => void): void;
 }

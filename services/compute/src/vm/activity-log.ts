@@ -25,22 +25,24 @@ const operations: Readonly<Record<WorkKind, string>> = {
   guestEnded: 'virtualMachines/healthEvent',
 };
 
-/** The part of a row that the event says. */
+/** The part of a row that comes from the event. */
 interface Row {
   readonly operation: WorkKind;
   readonly operationId: string;
   readonly status: ActivityLogEntry_Status;
   readonly category?: ActivityLogEntry_Category;
   readonly properties?: Readonly<Record<string, string>>;
-  /** Who decided it, where that is not who began it all. */
+  /** The caller, if it is not that of the event's cause. */
   readonly caller?: string;
 }
+
+type EventOf<Type extends VmEvent['type']> = Extract<VmEvent, { type: Type }>;
 
 const vmEvent = eventReader(virtualMachines);
 
 /**
- * The activity log of a machine, oldest first (VM-43, VM-44). It is read from the machine's own events: they hold who,
- * when, and what began it, so a second record could only differ.
+ * The activity log of a machine, oldest first (VM-43, VM-44). It is derived from the machine's events, which have caller, time
+ * and cause.
  * @param recorded the whole stream
  */
 export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): readonly ActivityLogEntry[] => {
@@ -53,8 +55,8 @@ export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): r
     const { event } = found;
     const rows = rowsOf(state, event, healthEvent);
     for (const [n, row] of rows.entries()) entries.push(entry(vm, record, n, row));
-    const begun = rows.find(({ status }) => status === 'ACTIVE');
-    if (begun !== undefined) healthEvent = begun.operationId;
+    const active = rows.find(({ status }) => status === 'ACTIVE');
+    if (active !== undefined) healthEvent = active.operationId;
     if (rows.some(({ status }) => status === 'RESOLVED')) healthEvent = undefined;
     state = evolve(state, event);
   }
@@ -63,7 +65,7 @@ export const activityLogOf = (vm: string, recorded: readonly RecordedEvent[]): r
 
 const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, row: Row): ActivityLogEntry => {
   const { category = 'ADMINISTRATIVE', properties = {} } = row;
-  // A row about a lost key has the trace of the loss, where that is known: it leads to who took the key away.
+  // A row about an access loss has the trace of the loss if known: it leads to the change that removed access.
   const traceId = properties.traceId || traceIdOf(cause.traceparent);
   return ActivityLogEntry.fromPartial({
     name: `${vm}/activityLogEntries/${idOf(version, n)}`,
@@ -81,124 +83,52 @@ const entry = (vm: string, { version, time, cause }: RecordedEvent, n: number, r
 /** Sorts as the events do. */
 const idOf = (version: number, n: number): string => `${String(version).padStart(10, '0')}-${n}`;
 
+/** @param healthEvent operation id of the health event that is not resolved yet */
 const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readonly Row[] => {
-  const work = currentWork(vm);
-  const ended = (status: ActivityLogEntry_Status): readonly Row[] =>
-    work === undefined ? [] : [{ operation: work.kind, operationId: work.id, status }];
-  const resolved: readonly Row[] =
-    healthEvent === undefined
-      ? []
-      : [
-          {
-            operation: 'keyStop',
-            operationId: healthEvent,
-            status: 'RESOLVED',
-            category: 'RESOURCE_HEALTH',
-            properties: { availability: 'Available' },
-          },
-        ];
   switch (event.type) {
-    case 'VmCreationBegun':
+    case 'VmCreationStarted':
     case 'VmDeallocating':
     case 'VmDeleting':
     case 'DiskAttaching':
     case 'DiskDetaching':
-      return [{ operation: event.work.kind, operationId: event.work.id, status: 'STARTED' }];
+      return [rowOf(event.work, 'STARTED')];
     case 'VmCreated':
-      return ended('ACCEPTED');
+      return ended(vm, 'ACCEPTED');
     case 'VmStarting':
-      // A restart began when it stopped.
-      if (event.work.kind === 'restart') return ended('ACCEPTED');
-      return [
-        { operation: event.work.kind, operationId: event.work.id, status: 'STARTED', ...startOf(vm, event.work) },
-      ];
+      // A restart started when it stopped the machine.
+      if (event.work.kind === 'restart') return ended(vm, 'ACCEPTED');
+      return [{ ...rowOf(event.work, 'STARTED'), ...startOf(vm, event.work) }];
     case 'VmStarted':
-      return [...ended('SUCCEEDED'), ...resolved];
+      return [...ended(vm, 'SUCCEEDED'), ...resolved(healthEvent)];
     case 'VmDeallocated':
     case 'VmDeleted':
     case 'DiskAttachedToVm':
     case 'DiskDetachedFromVm':
-      return ended('SUCCEEDED');
+      return ended(vm, 'SUCCEEDED');
     case 'VmStopped':
-      return work?.kind === 'powerOff' ? ended('SUCCEEDED') : [];
+      return currentWork(vm)?.kind === 'powerOff' ? ended(vm, 'SUCCEEDED') : [];
     case 'VmCreationFailed':
     case 'VmStartFailed':
     case 'DiskAttachFailed':
       return [failed(event.failure)];
-    case 'VmStopping': {
-      const { work: begun, reason, end, blocked = [], preempted } = event;
-      if (begun.kind !== 'keyStop' && begun.kind !== 'guestEnded') {
-        return [{ operation: begun.kind, operationId: begun.id, status: 'STARTED' }];
-      }
-      const health: Row = {
-        operation: begun.kind,
-        operationId: begun.id,
-        status: 'ACTIVE',
-        category: 'RESOURCE_HEALTH',
-        properties: reason === undefined ? endProperties(end) : keyProperties(reason, [reason, ...blocked]),
-      };
-      return preempted === undefined ? [health] : [failed(preempted), health];
-    }
-    case 'KeyAccessReturned': {
-      const isLast =
-        vm.status === 'active' &&
-        vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
-      return isLast ? resolved : [];
-    }
-    case 'DiskKeyChanged': {
-      const isLast =
-        vm.status === 'active' && vm.blocked.length > 0 && vm.blocked.every(({ disk }) => disk === event.disk);
-      return isLast ? resolved : [];
-    }
-    case 'OutageExplained': {
-      if (healthEvent === undefined) return [];
-      const explained = event.disks.map((disk) => ({ ...event.loss, disk }));
-      const [first] = explained;
-      if (!first) return [];
-      return [
-        {
-          operation: 'keyStop',
-          operationId: healthEvent,
-          status: 'ACTIVE',
-          category: 'RESOURCE_HEALTH',
-          properties: keyProperties(first, explained),
-        },
-      ];
-    }
+    case 'VmStopping':
+      return stoppingRows(event);
+    case 'KeyAccessReturned':
+    case 'DiskKeyChanged':
+      return isUnblocked(vm, event) ? resolved(healthEvent) : [];
+    case 'OutageExplained':
+      return healthEvent === undefined
+        ? []
+        : lossRows(
+            healthEvent,
+            event.disks.map((disk) => ({ ...event.loss, disk })),
+          );
     case 'NextStartBlocked': {
-      const [first] = event.blocked;
-      if (!first) return [];
       const isOn = vm.status === 'active' && vm.power.state === 'running';
-      const properties = { ...keyProperties(first, event.blocked), ...(isOn ? runsOn : {}) };
-      return [
-        {
-          operation: 'keyStop',
-          operationId: healthEvent ?? event.id,
-          status: 'ACTIVE',
-          category: 'RESOURCE_HEALTH',
-          properties,
-        },
-      ];
+      return lossRows(healthEvent ?? event.id, event.blocked, isOn ? runsOn : {});
     }
-    case 'ContentMismatchFound': {
-      const { id, count, newest } = event;
-      return [
-        {
-          operation: 'guestEnded',
-          operationId: id,
-          status: 'FAILED',
-          category: 'RESOURCE_HEALTH',
-          properties: {
-            annotation: 'VirtualMachineContentMismatch',
-            cause: 'CONTENT_MISMATCH',
-            disks: newest.disk,
-            offsetBytes: String(newest.offset),
-            lengthBytes: String(newest.length),
-            count: String(count),
-          },
-        },
-      ];
-    }
+    case 'ContentMismatchFound':
+      return [mismatchRow(event)];
     case 'DisksOpened':
     case 'VmCreationUndoing':
     case 'DiskAttachUndoing':
@@ -208,6 +138,64 @@ const rowsOf = (vm: Vm, event: VmEvent, healthEvent: string | undefined): readon
   }
 };
 
+const rowOf = ({ kind, id }: Work, status: ActivityLogEntry_Status): Row => ({
+  operation: kind,
+  operationId: id,
+  status,
+});
+
+/** The row about the work under way. */
+const ended = (vm: Vm, status: ActivityLogEntry_Status): readonly Row[] => {
+  const work = currentWork(vm);
+  return work === undefined ? [] : [rowOf(work, status)];
+};
+
+const healthRow = (
+  operation: WorkKind,
+  operationId: string,
+  status: ActivityLogEntry_Status,
+  properties: Row['properties'] = {},
+): Row => ({ operation, operationId, status, category: 'RESOURCE_HEALTH', properties });
+
+const resolved = (healthEvent: string | undefined): readonly Row[] =>
+  healthEvent === undefined ? [] : [healthRow('keyStop', healthEvent, 'RESOLVED', { availability: 'Available' })];
+
+const stoppingRows = ({ work, reason, end, blocked = [], preempted }: EventOf<'VmStopping'>): readonly Row[] => {
+  if (work.kind !== 'keyStop' && work.kind !== 'guestEnded') return [rowOf(work, 'STARTED')];
+  const properties = reason === undefined ? endProperties(end) : keyProperties(reason, [reason, ...blocked]);
+  const health = healthRow(work.kind, work.id, 'ACTIVE', properties);
+  return preempted === undefined ? [health] : [failed(preempted), health];
+};
+
+/** Whether nothing blocks the machine any more once the event has its effect. */
+const isUnblocked = (vm: Vm, event: EventOf<'KeyAccessReturned' | 'DiskKeyChanged'>): boolean => {
+  if (vm.status !== 'active') return false;
+  if (event.type === 'DiskKeyChanged') {
+    return vm.blocked.length > 0 && vm.blocked.every(({ disk }) => disk === event.disk);
+  }
+  return vm.blocked.every(({ set, keyVersion }) => set === event.set && keyVersion === event.keyVersion);
+};
+
+const lossRows = (
+  operationId: string,
+  losses: readonly KeyLoss[],
+  properties: Row['properties'] = {},
+): readonly Row[] => {
+  const [first] = losses;
+  if (first === undefined) return [];
+  return [healthRow('keyStop', operationId, 'ACTIVE', { ...keyProperties(first, losses), ...properties })];
+};
+
+const mismatchRow = ({ id, count, newest }: EventOf<'ContentMismatchFound'>): Row =>
+  healthRow('guestEnded', id, 'FAILED', {
+    annotation: 'VirtualMachineContentMismatch',
+    cause: 'CONTENT_MISMATCH',
+    disks: newest.disk,
+    offsetBytes: String(newest.offset),
+    lengthBytes: String(newest.length),
+    count: String(count),
+  });
+
 const failed = ({ operation, operationId, code, message, loss }: Failure): Row => ({
   operation,
   operationId,
@@ -215,7 +203,7 @@ const failed = ({ operation, operationId, code, message, loss }: Failure): Row =
   properties: { statusCode: code, statusMessage: message, ...(loss === undefined ? {} : keyProperties(loss, [loss])) },
 });
 
-/** A start that nobody asked for is one because a key is back, or another one for its data: said is by whom, and why. */
+/** A start by the platform follows restored access or a new key: the row names the platform and the reason. */
 const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'properties'> => {
   const loss = vm.status === 'active' ? stoppingLossOf(vm) : undefined;
   if (!caller.startsWith('system:') || loss === undefined) return {};
@@ -224,14 +212,13 @@ const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'p
   return { caller, properties: { cause: 'KEY_ACCESS_RESTORED', keyUrl: keyVersion, diskEncryptionSet: set, traceId } };
 };
 
-/** Old events do not say which it was. */
 const endProperties = (end: GuestEnd = 'GUEST_ENDED'): Readonly<Record<string, string>> => ({
   availability: 'Unavailable',
   annotation: end === 'GUEST_ENDED' ? 'VirtualMachineStoppedInternally' : 'VirtualMachineHostRestarted',
   cause: end,
 });
 
-/** Of a machine that goes on without its key, and cannot be started again. */
+/** A machine that keeps running without its key cannot be started again. */
 const runsOn = { availability: 'Degraded', annotation: 'VirtualMachineNextStartBlocked' } as const;
 
 const keyProperties = (loss: KeyLoss, blocked: readonly KeyLoss[]): Readonly<Record<string, string>> => ({

@@ -2,7 +2,7 @@ import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import type { VmEvent } from './events.ts';
 import type { Vm } from './state.ts';
 
-/** A machine now, and then after each change, whichever replica makes it, until `signal` is aborted. Close ones may be told as one. */
+/** A machine now, and then after each change by any replica, until `signal` is aborted. Changes close together may be one. */
 export async function* changesOf(
   parts: { readonly store: EventStore; readonly vms: Category<Vm, VmEvent> },
   id: string,

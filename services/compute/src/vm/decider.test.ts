@@ -18,11 +18,11 @@ import {
   openedAt,
   running,
   setOf,
+  specFor,
   stopped,
   version1,
   version2,
   vm,
-  wishFor,
   work,
 } from './test-machine.ts';
 import { powerOf, provisioningOf, shown } from './wire.ts';
@@ -44,21 +44,21 @@ const statesOf = (events: readonly VmEvent[]) => {
   return [provisioningOf(vmShown), powerOf(vmShown)];
 };
 
-test('VM-10: a machine is created once; the same wish again decides nothing, another is refused', () => {
-  const wish = wishFor(disks);
-  const begun = given().when(create(ask('c'), wish, disks));
-  assert.deepEqual(begun, [{ type: 'VmCreationBegun', wish, disks, work: work('create', 'c'), at }]);
-  assert.deepEqual(given(...begun).when(create(ask('c2'), structuredClone(wish), disks)), []);
-  assert.deepEqual(given(...stopped(disks)).when(create(ask('c2'), wish, disks)), []);
+test('VM-10: a machine is created once; the same request again decides nothing, another is refused', () => {
+  const spec = specFor(disks);
+  const begun = given().when(create(ask('c'), spec, disks));
+  assert.deepEqual(begun, [{ type: 'VmCreationStarted', spec, disks, work: work('create', 'c'), at }]);
+  assert.deepEqual(given(...begun).when(create(ask('c2'), structuredClone(spec), disks)), []);
+  assert.deepEqual(given(...stopped(disks)).when(create(ask('c2'), spec, disks)), []);
   const differing = {
     location: { location: 'x' },
-    ultra_ssd_enabled: { ultraSsdEnabled: !wish.ultraSsdEnabled },
-    workload: { workload: { ...wish.workload, ioPerSecond: 11 } },
-    os_disk: { disks: wish.disks.map((one) => (one.isOs ? { ...one, disk: diskOf('other') } : one)) },
-    data_disks: { disks: wish.disks.filter(({ isOs }) => isOs) },
+    ultra_ssd_enabled: { ultraSsdEnabled: !spec.ultraSsdEnabled },
+    workload: { workload: { ...spec.workload, ioPerSecond: 11 } },
+    os_disk: { disks: spec.disks.map((one) => (one.isOs ? { ...one, disk: diskOf('other') } : one)) },
+    data_disks: { disks: spec.disks.filter(({ isOs }) => isOs) },
   };
   for (const [field, other] of Object.entries(differing)) {
-    assert.throws(() => given(...begun).when(create(ask('c2'), { ...wish, ...other }, disks)), {
+    assert.throws(() => given(...begun).when(create(ask('c2'), { ...spec, ...other }, disks)), {
       reason: 'VIRTUAL_MACHINE_ALREADY_EXISTS',
       metadata: { field: 'virtual_machine_id', name: vm, differs: field },
     });
@@ -67,7 +67,7 @@ test('VM-10: a machine is created once; the same wish again decides nothing, ano
 });
 
 test('VM-10: a create that failed leaves no machine, and can be asked for again', () => {
-  const begun = given().when(create(ask('c'), wishFor(disks), disks));
+  const begun = given().when(create(ask('c'), specFor(disks), disks));
   const failure = {
     operation: 'create',
     operationId: 'c',
@@ -78,11 +78,11 @@ test('VM-10: a create that failed leaves no machine, and can be asked for again'
   } as const;
   const failed = after(begun, progress.creationFailed(at, 'c', failure));
   assert.throws(() => given(...failed).when(start(ask())), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' });
-  assert.equal(given(...failed).when(create(ask('c2'), wishFor(disks), disks)).length, 1);
+  assert.equal(given(...failed).when(create(ask('c2'), specFor(disks), disks)).length, 1);
 });
 
 test('CMK-110: of two processes that make a machine the first to decide says how it ends', () => {
-  const begun = given().when(create(ask('op'), wishFor(disks), disks));
+  const begun = given().when(create(ask('op'), specFor(disks), disks));
   const undoing = after(begun, progress.undoCreation(at, 'op', failure));
   assert.deepEqual(statesOf(undoing), ['CREATING', 'CREATING']);
   assert.deepEqual(given(...undoing).when(progress.created(at, 'op', [])), []);
@@ -319,7 +319,7 @@ test('CMK-112: whatever overtakes what, a machine ends knowing the newest key of
   fc.assert(
     // Facts arrive while the machine is being made, then it is made with what an open said, then both arrive in any order.
     fc.property(facts, fc.integer({ min: 2, max: 9 }), news, (before, born, later) => {
-      const begun = fold([{ type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'op'), at }]);
+      const begun = fold([{ type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'op'), at }]);
       const made = progress.created(at, 'op', openAt(born));
       const creating = before.reduce(apply, begun);
       const state = later.reduce(apply, made(creating).reduce(evolve, creating));
@@ -359,7 +359,7 @@ test('G2: an open counts whatever its number, where the store of the disk servic
 
 const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
 const event = fc.constantFrom<VmEvent>(
-  { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'op'), at },
+  { type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'op'), at },
   { type: 'VmCreationUndoing', failure, at },
   { type: 'VmCreationFailed', failure, at },
   { type: 'VmCreated', opened: openedAt(5, disks), disks, at },
@@ -401,7 +401,7 @@ const event = fc.constantFrom<VmEvent>(
   },
 );
 const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
-  create(ask('n'), wishFor(disks), disks),
+  create(ask('n'), specFor(disks), disks),
   start(ask('n')),
   powerOff(ask('n'), { isHard: false }),
   deallocate(ask('n')),

@@ -29,9 +29,9 @@ import {
 export const initial: Vm = { status: 'absent' };
 
 export const evolve = (vm: Vm, event: VmEvent): Vm => {
-  if (event.type === 'VmCreationBegun') {
-    const { wish, disks, work, at } = event;
-    return { status: 'creating', wish, disks, work, createdAt: at };
+  if (event.type === 'VmCreationStarted') {
+    const { spec, disks, work, at } = event;
+    return { status: 'creating', spec, disks, work, createdAt: at };
   }
   if (vm.status === 'creating') return evolveCreating(vm, event);
   if (vm.status !== 'active') return vm;
@@ -48,7 +48,7 @@ const evolveCreating = (vm: Creating, event: VmEvent): Vm => {
 
 const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
   switch (event.type) {
-    case 'VmCreationBegun':
+    case 'VmCreationStarted':
     case 'VmCreationUndoing':
     case 'VmCreationFailed':
     case 'VmCreated':
@@ -83,14 +83,14 @@ const evolveMachine = (machine: Machine, event: VmEvent): Vm => {
 };
 
 const createdMachine = (
-  { wish, disks, work, createdAt }: Creating,
+  { spec, disks, work, createdAt }: Creating,
   opened: readonly OpenedDisk[],
   at: Instant,
 ): Machine => ({
   status: 'active',
   // One creation, one machine.
   uniqueId: work.id,
-  wish,
+  spec,
   disks: withOpened(
     disks.map((disk) => ({ ...newDisk(disk), phase: 'attached' })),
     opened,

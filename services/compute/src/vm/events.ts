@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
-import type { Failure, KeyLoss, PlannedDisk, Wish, Work } from './machine.ts';
+import type { Failure, KeyLoss, PlannedDisk, VmSpec, Work } from './machine.ts';
 
 /** A disk as the disk service opened it: what was unwrapped, and at which numbers. */
 export interface OpenedDisk {
@@ -9,13 +9,13 @@ export interface OpenedDisk {
   /** Empty under a key of the platform, like `keyVersion`. */
   readonly set: string;
   readonly keyVersion: string;
-  /** Number of the unwrap: a loss with a higher one concerns it. */
+  /** Number of the unwrap: a loss with a higher number concerns it. */
   readonly accessEpoch: number;
-  /** Number of the open; a newer one ends it. */
+  /** Number of the open; a newer open ends it. */
   readonly attachEpoch: number;
-  /** Version of the disk's stream that set and key version are from; absent in old events. */
+  /** Version of the disk's stream that set and key version come from. */
   readonly diskVersion?: number;
-  /** As whom it was unwrapped: the end of another identity does not concern it. Absent under a key of the platform. */
+  /** The identity that unwrapped it: the loss of another identity does not concern it. Absent under a key of the platform. */
   readonly principal?: string;
 }
 
@@ -24,61 +24,61 @@ export type VmEvent = CreationEvent | PowerEvent | DisksEvent | AccessEvent;
 
 /** The creation of a machine. */
 export type CreationEvent =
-  /** Somebody wants a machine; its disks are made and attached now. Nobody else has been told. */
+  /** Its disks are created and attached next. Not published yet. */
   | {
-      readonly type: 'VmCreationBegun';
-      readonly wish: Wish;
+      readonly type: 'VmCreationStarted';
+      readonly spec: VmSpec;
       readonly disks: readonly PlannedDisk[];
       readonly work: Work;
       readonly at: Instant;
     }
-  /** It comes to nothing: from now on whoever works on it undoes what was made for it, and nobody reports it as made. */
+  /** The creation fails. From now on every replica undoes what was created for it, and none reports it as created. */
   | { readonly type: 'VmCreationUndoing'; readonly failure: Failure; readonly at: Instant }
-  /** It came to nothing and nothing is left of it. */
+  /** The creation failed, and nothing of it is left. */
   | { readonly type: 'VmCreationFailed'; readonly failure: Failure; readonly at: Instant }
-  /** Every disk is there and open; its guest is started now. */
+  /** Every disk is open; its guest is started next. */
   | {
       readonly type: 'VmCreated';
       readonly opened: readonly OpenedDisk[];
-      /** The disks it begins with, so that the fact can be told by itself. */
+      /** Its first disks, so that the fact can be published from this event alone. */
       readonly disks: readonly Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'deleteWithVm' | 'sku'>[];
       readonly at: Instant;
     };
 
 /** The power of a machine, up to its deletion. */
 export type PowerEvent =
-  /** Its disks are opened now, then its guest is started. */
+  /** Its disks are opened next, then its guest is started. */
   | {
       readonly type: 'VmStarting';
       readonly work: Work;
-      /** What it falls back to when it cannot be started. */
+      /** The state a failed start falls back to. */
       readonly from: 'stopped' | 'deallocated';
       readonly at: Instant;
     }
   | { readonly type: 'VmStarted'; readonly at: Instant }
-  /** It stays off. `blocked`: each disk whose key is in the way. */
+  /** It stays off. `blocked`: each disk whose key blocks the start. */
   | {
       readonly type: 'VmStartFailed';
       readonly failure: Failure;
       readonly blocked: readonly KeyLoss[];
       readonly at: Instant;
     }
-  /** Its guest is shut down now. */
+  /** Its guest is shut down next. */
   | {
       readonly type: 'VmStopping';
       readonly work: Work;
-      /** The lost key behind it; absent when somebody asked or the guest ended by itself. */
+      /** The access loss that stops it; absent if its user requested the stop or the guest ended. */
       readonly reason?: KeyLoss;
-      /** How the guest came to its end, where it was gone before anything was decided; absent in old events. */
+      /** How the guest ended, if it was gone before this decision. */
       readonly end?: GuestEnd;
       /** Every further disk under the lost key, besides that of `reason`. */
       readonly blocked?: readonly KeyLoss[];
-      /** What became of the operation that was under way. */
+      /** The failure of the operation that the stop replaces. */
       readonly preempted?: Failure;
       readonly at: Instant;
     }
   | { readonly type: 'VmStopped'; readonly reason?: KeyLoss; readonly at: Instant }
-  /** Its user wants a machine off that a lost key, or the end of its guest, stopped: it does not start by itself when a key returns. */
+  /** Its user wants a machine off that an access loss or the end of its guest stopped: restored access does not start it. */
   | { readonly type: 'VmKeptOff'; readonly at: Instant }
   | { readonly type: 'VmDeallocating'; readonly work: Work; readonly at: Instant }
   | { readonly type: 'VmDeallocated'; readonly at: Instant }
@@ -100,7 +100,7 @@ export type DisksEvent =
       readonly sku: PlannedDisk['sku'];
       readonly at: Instant;
     }
-  /** It cannot be attached: from now on whoever works on it frees the disk, and nobody reports it as attached. */
+  /** The attach fails. From now on every replica frees the disk, and none reports it as attached. */
   | { readonly type: 'DiskAttachUndoing'; readonly failure: Failure; readonly at: Instant }
   | {
       readonly type: 'DiskAttachFailed';
@@ -113,7 +113,7 @@ export type DisksEvent =
 
 /** Keys of a machine's disks, and the data its guest reads. */
 export type AccessEvent =
-  /** Its data key is under another set or version; told by the disk service. */
+  /** The disk service moved the data key of a disk under another set or version. */
   | {
       readonly type: 'DiskKeyChanged';
       readonly disk: string;
@@ -121,44 +121,44 @@ export type AccessEvent =
       readonly keyVersion: string;
       /** As in `OpenedDisk`. */
       readonly diskVersion?: number;
-      /** As in `KeyAccessReturned`: the key it was under was in the way, and the new one is not. */
+      /** As in `KeyAccessReturned`: the old key blocked the machine, and the new one does not. */
       readonly startsAgain?: Work;
       readonly owesStart?: boolean;
       readonly at: Instant;
     }
-  /** A key that was in the way can be used again; the machine stays as it is (CMK-125), unless its owner wants it started. */
+  /** Access to a key that blocked it is restored. The machine stays as it is (CMK-125), unless the owner of a set wants it started. */
   | {
       readonly type: 'KeyAccessReturned';
       readonly set: string;
       readonly keyVersion: string;
-      /** The machine was still stopping: it starts again once it is off. */
+      /** The machine was still stopping: it starts by this work once it is off. */
       readonly startsAgain?: Work;
-      /** Another of its keys is lost: it starts again when that one returns. */
+      /** Another of its keys is lost: it starts when access to that key is restored. */
       readonly owesStart?: boolean;
       readonly at: Instant;
     }
-  /** The vault that gave no answer has decided something: that is what is in the way of these disks. */
+  /** The vault that was unreachable has decided: this loss blocks these disks. */
   | {
       readonly type: 'OutageExplained';
       readonly loss: Omit<KeyLoss, 'disk'>;
       readonly disks: readonly string[];
       readonly at: Instant;
     }
-  /** Keys of ultra disks it has open were lost: it goes on, and its next start needs them (CMK-102). */
+  /** Keys of open ultra disks were lost: the machine keeps running, and its next start needs them (CMK-102). */
   | {
       readonly type: 'NextStartBlocked';
       /** UUID: the operation id of the activity log. */
       readonly id: string;
-      /** Every disk that this is news about. */
+      /** The disks whose loss is new. */
       readonly blocked: readonly KeyLoss[];
       readonly at: Instant;
     }
-  /** Reads of its guest returned other bytes than it has written. */
+  /** Reads of its guest returned other bytes than it wrote. */
   | {
       readonly type: 'ContentMismatchFound';
       /** UUID: the operation id of the activity log. */
       readonly id: string;
-      /** All since the machine was made. */
+      /** All since the machine was created. */
       readonly count: number;
       readonly newest: ContentMismatch;
       readonly at: Instant;

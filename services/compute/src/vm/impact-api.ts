@@ -9,11 +9,11 @@ import { impactOf } from './impact.ts';
 import type { Vm } from './state.ts';
 import { powerOf, shown } from './wire.ts';
 
-/** Machines looked at in one call when the request does not say. */
+/** Machines of a page if the request names no size. */
 const pageSizeDefault = 100;
 const keyVersionsMax = 1_000;
 
-/** What disk encryption sets ask before somebody acts: which machines a loss would stop. One page is read a call. */
+/** The call of disk encryption sets before a change: which machines would a loss stop? Each call reads one page. */
 export const impactApi = ({ vms }: { readonly vms: Category<Vm, VmEvent> }) => ({
   async previewKeyLoss(request: PreviewKeyLossRequest): Promise<PreviewKeyLossResponse> {
     const set = request.diskEncryptionSet;
@@ -52,7 +52,7 @@ const versionsOf = (keyVersions: readonly string[]): ReadonlySet<string> => {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'TOO_MANY_KEY_VERSIONS',
-      `key_versions: ${keyVersions.length} are too many; ask about at most ${keyVersionsMax} at once`,
+      `key_versions: ${keyVersions.length} are too many; at most ${keyVersionsMax} are allowed in one call`,
       { field: 'key_versions', maximum: String(keyVersionsMax) },
     );
   }

@@ -18,10 +18,10 @@ import {
   openedAt,
   running,
   setOf,
+  specFor,
   stopped,
   version1,
   version2,
-  wishFor,
   work,
 } from './test-machine.ts';
 
@@ -55,8 +55,8 @@ test('CMK-101 to CMK-103: who would stop, who would fail at the next start, and 
 
 test('G2: a machine that is starting, restarting, attaching or being created counts as one that runs', () => {
   const creating: VmEvent = {
-    type: 'VmCreationBegun',
-    wish: wishFor([os, data]),
+    type: 'VmCreationStarted',
+    spec: specFor([os, data]),
     disks: [os, { ...data, keyVersion: '' }],
     work: work('create', 'c'),
     at,

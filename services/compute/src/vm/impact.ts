@@ -4,7 +4,7 @@ import { stopForKeyLoss } from './key-loss.ts';
 import type { PlannedDisk, VmDisk, Work } from './machine.ts';
 import { type Creating, currentWork, type Machine, type Vm } from './state.ts';
 
-/** A loss that has not happened: of some versions, to a set. */
+/** A supposed loss of some key versions of a set. */
 export interface SupposedLoss {
   readonly set: string;
   readonly keyVersions: ReadonlySet<string>;
@@ -18,9 +18,9 @@ export interface Impact {
 }
 
 /**
- * What would become of a machine; `undefined`: nothing. Decided by the stop itself, on the machine as it will be once
- * the disks it is opening are open: one that is starting or being created when its key is lost finds out by the refusal,
- * or stops right after the open, and ends not running in both cases (G2).
+ * What a loss would do to a machine; `undefined`: nothing. The function that stops machines decides, on the machine as it is
+ * once the disks being opened are open: a machine that is starting or being created when its key is lost fails or stops right
+ * after the open, so it does not run in both cases (G2).
  */
 export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => {
   if ((vm.status !== 'creating' && vm.status !== 'active') || currentWork(vm)?.kind === 'delete') return undefined;
@@ -36,7 +36,7 @@ export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => 
       traceId: '',
       accessEpoch: afterAnyOpen,
     },
-    work: nobodysWork,
+    work: supposedWork,
     isUnder: (disk) => isUnder({ ...disk, set: supposed.set }, supposed),
     isInstant: false,
   });
@@ -46,14 +46,14 @@ export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => 
 /** Newer than every unwrap. */
 const afterAnyOpen = Number.MAX_SAFE_INTEGER;
 
-/** Of a stop that is only thought of; it is in no event that is stored. */
-const nobodysWork: Work = { id: '', kind: 'keyStop', at: 0, correlationId: '', causationId: '', caller: '' };
+/** The work of the supposed stop. It is never stored. */
+const supposedWork: Work = { id: '', kind: 'keyStop', at: 0, correlationId: '', causationId: '', caller: '' };
 
-/** A disk that is not made yet has no version: it will be under one that its set names, so it counts. */
+/** A disk that is not created yet has no version: it will get one of its set, so it counts. */
 const isUnder = ({ set, keyVersion }: Pick<VmDisk, 'set' | 'keyVersion'>, supposed: SupposedLoss): boolean =>
   set === supposed.set && (keyVersion === '' || supposed.keyVersions.has(keyVersion));
 
-/** The machine once it has every disk open that it is about to open. */
+/** The machine once every disk it is about to open is open. */
 const onceOpen = (vm: Creating | Machine): Vm => {
   if (vm.status === 'creating') return evolve(vm, { type: 'VmCreated', opened: opensOf(vm.disks), disks: [], at: 0 });
   const { power } = vm;

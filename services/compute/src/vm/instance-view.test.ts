@@ -12,9 +12,9 @@ import {
   lossOf,
   openedAt,
   running,
+  specFor,
   stopped,
   vm,
-  wishFor,
   work,
 } from './test-machine.ts';
 
@@ -42,7 +42,7 @@ const of = (events: readonly VmEvent[], kind: string) =>
   view(events).statuses.filter(({ code }) => code.startsWith(`${kind}/`));
 
 test('VM-05: exactly one status says how the last operation went, with code and message after a failure, and one the power', () => {
-  const making: VmEvent = { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'c'), at };
+  const making: VmEvent = { type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'c'), at };
   const histories = [
     [[making], 'creating', 'creating'],
     [[making, { type: 'VmCreated', opened: openedAt(5, disks), disks, at }], 'creating', 'starting'],

@@ -29,10 +29,9 @@ const codes: Readonly<Record<AccessReason, string>> = {
 };
 
 /**
- * Statuses of a machine and of each of its disks (VM-05, VM-06). Only disks whose key is in the way have an error, and
- * they have it whether that stopped the machine, fails its start, or both (VM-41, VM-50). An ultra disk whose machine runs on
- * has a warning in its place.
- * @param standing what is known to be lost of the keys of its disks, while it is off
+ * Statuses of a machine and of each of its disks (VM-05, VM-06). A disk whose lost key stopped the machine or blocks its start
+ * has an error (VM-41, VM-50). An ultra disk whose machine keeps running has a warning instead.
+ * @param standing known losses of the keys of its disks, while it is off
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
 export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): InstanceView => {
@@ -48,7 +47,7 @@ export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] 
   };
 };
 
-/** Why a machine is off that nobody wanted off; empty where somebody did. */
+/** Why a machine is off without a request of its user; empty if its user requested it. */
 const whyOff = (vm: ReturnType<typeof shown>): string => {
   if (vm.status !== 'active') return '';
   const cause = vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
@@ -57,8 +56,8 @@ const whyOff = (vm: ReturnType<typeof shown>): string => {
 };
 
 const endMessages: Readonly<Record<GuestEnd, string>> = {
-  GUEST_ENDED: 'GUEST_ENDED: the guest came to an end by itself.',
-  HOST_RESTARTED: 'HOST_RESTARTED: what the machine ran on was restarted. Start it again.',
+  GUEST_ENDED: 'GUEST_ENDED: the guest ended by itself.',
+  HOST_RESTARTED: 'HOST_RESTARTED: the host of the machine was restarted. Start the machine again.',
 };
 
 const provisioningStatus = (vm: ReturnType<typeof shown>): InstanceStatus => {
@@ -95,7 +94,7 @@ const diskStatus = (loss: KeyLoss | undefined, isRunning: boolean, createdAt: In
   if (loss === undefined) return status('ProvisioningState/succeeded', 'INFO', 'Provisioning succeeded', createdAt);
   const message = messageOf(loss);
   if (isRunning) {
-    // It serves reads and writes: nothing has failed, and something will.
+    // It serves reads and writes: nothing has failed yet.
     const held = `It keeps its data while the machine runs; the next start of the machine fails. ${message}`;
     return status('ProvisioningState/succeeded', 'WARNING', 'Provisioning succeeded', loss.since, held);
   }

@@ -25,7 +25,7 @@ export interface KeyLoss {
 export interface Failure {
   readonly operation: WorkKind;
   readonly operationId: string;
-  /** How a caller who waits for it is refused. */
+  /** The status of the refusal for a waiting caller. */
   readonly status: RejectionCode;
   /** An `AccessReason`, or another reason in capitals. */
   readonly code: string;
@@ -34,7 +34,7 @@ export interface Failure {
   readonly at: Instant;
 }
 
-/** What is being done to a machine. The last two are the platform's own doing. */
+/** The kinds of work on a machine. The platform starts the last two. */
 export type WorkKind =
   | 'create'
   | 'start'
@@ -47,7 +47,7 @@ export type WorkKind =
   | 'keyStop'
   | 'guestEnded';
 
-/** Something under way, with all that is needed to go on with it after a crash, in the name of who asked. */
+/** Work under way, with all that is needed to continue it after a crash, in the name of its caller. */
 export interface Work {
   /** UUID: the operation id of the activity log. */
   readonly id: string;
@@ -57,24 +57,24 @@ export interface Work {
   readonly causationId: string;
   readonly caller: string;
   readonly traceparent?: string;
-  /** Power off without asking the guest to shut down first. */
+  /** Power off without a shutdown of the guest. */
   readonly isHard?: boolean;
   /** The disk that is attached or detached. */
   readonly disk?: string;
-  /** The caller's name for a restart, so that it happens once. */
+  /** The caller's id of a restart, so that a repeat does not restart again. */
   readonly requestId?: string;
-  /** Why an attach or a creation is being undone: it has failed once nothing is left of it. */
+  /** Why an attach or a creation is being undone; its failure is stored once nothing is left of it. */
   readonly undo?: Failure;
 }
 
-/** A disk as it was asked for. */
-export interface WishedDisk {
+/** A disk as requested. */
+export interface DiskSpec {
   /** Full name. */
   readonly disk: string;
   readonly lun: number;
   readonly isOs: boolean;
   readonly deleteWithVm: boolean;
-  /** Present for a disk to be made with the machine. */
+  /** Present for a disk that is created with the machine. */
   readonly make?: {
     readonly sku: Sku;
     readonly sizeGib: number;
@@ -83,23 +83,23 @@ export interface WishedDisk {
   };
 }
 
-/** A machine as it was asked for: the same wish again makes nothing new. */
-export interface Wish {
+/** A machine as requested. */
+export interface VmSpec {
   readonly location: string;
   readonly ultraSsdEnabled: boolean;
   readonly workload: Workload;
   /** The OS disk first, then data disks in order of their LUNs. */
-  readonly disks: readonly WishedDisk[];
+  readonly disks: readonly DiskSpec[];
 }
 
-/** A wished disk with what the disk service says about it. */
-export interface PlannedDisk extends WishedDisk {
+/** A requested disk with what the disk service returned about it. */
+export interface PlannedDisk extends DiskSpec {
   readonly sku: Sku;
   /** Empty under a key of the platform. */
   readonly set: string;
-  /** Empty under a key of the platform, and for a disk that is not made yet. */
+  /** Empty under a key of the platform, and for a disk that is not created yet. */
   readonly keyVersion: string;
-  /** Version of the disk's stream that set and key version are from; absent for a disk that is not made yet. */
+  /** Version of the disk's stream that set and key version are from; absent for a disk that is not created yet. */
   readonly diskVersion?: number;
 }
 
@@ -112,19 +112,19 @@ export interface VmDisk {
   readonly sku: Sku;
   readonly set: string;
   readonly keyVersion: string;
-  /** Version of the disk's stream that set and key version are from: what is heard of an earlier one is old. */
+  /** Version of the disk's stream that set and key version come from: facts of earlier versions are outdated. */
   readonly diskVersion?: number;
   readonly phase: 'attached' | 'attaching' | 'detaching';
-  /** What asked the disk service for it, while it is being attached. */
+  /** The request id of its attach, while it is being attached. */
   readonly attachRequest?: string;
   /** closed ──▶ opening ──▶ open ──▶ closing ──▶ closed. `opening` and `closing`: the disk service may have it open. */
   readonly access: 'closed' | 'opening' | 'open' | 'closing';
   /** Number of the last unwrap; 0 before the first. */
   readonly accessEpoch: number;
-  /** As whom it was unwrapped last; absent before the first, and under a key of the platform. */
+  /** The identity that unwrapped it last; absent before the first unwrap, and under a key of the platform. */
   readonly principal?: string;
   /** Number of the last open; 0 before the first since it was attached. */
   readonly attachEpoch: number;
-  /** Whether there may be a later open, whose answer did not arrive. */
+  /** Whether there may be a later open whose response was lost. */
   readonly isOpenUnsure?: boolean;
 }

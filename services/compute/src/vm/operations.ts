@@ -1,59 +1,56 @@
 import { Rejection } from '@interlock/event-store';
 import type { VmEvent } from './events.ts';
-import type { PlannedDisk, VmDisk, Wish, WishedDisk, Work, WorkKind } from './machine.ts';
+import type { DiskSpec, PlannedDisk, VmDisk, VmSpec, Work, WorkKind } from './machine.ts';
 import { type Machine, stopCauseOf, type Vm } from './state.ts';
 
-/** Who asks for something, when, and under which operation id. */
-export interface Ask extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requestId'> {
+/** A request of a user: the caller, the time, and the operation id. */
+export interface Operation extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requestId'> {
   /** Full name of the machine, for the errors. */
   readonly vm: string;
 }
 
-/** The piece of work an ask leads to. */
-export const workOf = ({ vm: _vm, ...ask }: Ask, kind: WorkKind, more: Partial<Work> = {}): Work => ({
-  ...ask,
+/** The work an operation leads to. */
+export const workOf = ({ vm: _vm, ...operation }: Operation, kind: WorkKind, more: Partial<Work> = {}): Work => ({
+  ...operation,
   kind,
   ...more,
 });
 
 /**
- * Begins a machine (VM-10). The same wish again decides nothing, whatever became of its disks since; after a failed
- * attempt it begins anew.
- * @throws Rejection ALREADY_EXISTS VIRTUAL_MACHINE_ALREADY_EXISTS for another wish
+ * Starts the creation of a machine (VM-10). The same request again decides nothing, whatever became of its disks since; after
+ * a failed creation it starts over.
+ * @throws Rejection ALREADY_EXISTS VIRTUAL_MACHINE_ALREADY_EXISTS if the existing machine was requested differently
  */
 export const create =
-  (ask: Ask, wish: Wish, disks: readonly PlannedDisk[]) =>
+  (operation: Operation, spec: VmSpec, disks: readonly PlannedDisk[]) =>
   (vm: Vm): readonly VmEvent[] => {
     if (vm.status === 'creating' || vm.status === 'active') {
-      const differing = differingFields(vm.wish, wish);
+      const differing = differingFields(vm.spec, spec);
       if (differing.length === 0) return [];
       const differs = differing.join(', ');
       throw new Rejection(
         'ALREADY_EXISTS',
         'VIRTUAL_MACHINE_ALREADY_EXISTS',
-        `virtual_machine_id: ${ask.vm} exists and is not the machine asked for, but one with another ${differs}; choose another id`,
-        { field: 'virtual_machine_id', name: ask.vm, differs },
+        `virtual_machine_id: ${operation.vm} exists with another ${differs}; choose another id`,
+        { field: 'virtual_machine_id', name: operation.vm, differs },
       );
     }
-    return [{ type: 'VmCreationBegun', wish, disks, work: workOf(ask, 'create'), at: ask.at }];
+    return [{ type: 'VmCreationStarted', spec, disks, work: workOf(operation, 'create'), at: operation.at }];
   };
 
-/** Whether two wishes ask for the same machine. */
-export const isSameWish = (one: Wish, other: Wish): boolean => differingFields(one, other).length === 0;
-
-/** In which fields of a request two wishes differ. */
-const differingFields = (one: Wish, other: Wish): readonly string[] => {
+/** The fields of a request in which two machines differ. */
+const differingFields = (one: VmSpec, other: VmSpec): readonly string[] => {
   const [was, is] = [canonical(one), canonical(other)];
   return Object.keys(was).filter((field) => was[field] !== is[field]);
 };
 
-/** A wish by the fields of a request, each in a fixed order of its own: how a row came back from a store does not matter. */
-const canonical = ({ location, ultraSsdEnabled, workload, disks }: Wish): Readonly<Record<string, string>> => {
+/** The fields of a request as text, independent of the order in which a store returns an object's fields. */
+const canonical = ({ location, ultraSsdEnabled, workload, disks }: VmSpec): Readonly<Record<string, string>> => {
   const text = (isOs: boolean): string =>
     JSON.stringify(
       disks
         .filter((disk) => disk.isOs === isOs)
-        .map(({ disk, lun, deleteWithVm, make }: WishedDisk) => [
+        .map(({ disk, lun, deleteWithVm, make }: DiskSpec) => [
           disk,
           lun,
           deleteWithVm,
@@ -74,85 +71,85 @@ const canonical = ({ location, ultraSsdEnabled, workload, disks }: Wish): Readon
  * @throws Rejection FAILED_PRECONDITION OS_DISK_MISSING when its OS disk was detached
  */
 export const start =
-  (ask: Ask) =>
+  (operation: Operation) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
+    const machine = existing(vm, operation.vm);
     if (machine === 'creating' || isWorkOf(machine, 'start', 'create', 'restart')) return [];
-    refuseDeletion(machine, ask.vm, 'start');
+    refuseDeletion(machine, operation.vm, 'start');
     if (machine.power.state === 'running') return [];
-    refuseBusy(machine, ask.vm, 'start');
+    refuseBusy(machine, operation.vm, 'start');
     if (!machine.disks.some(({ isOs }) => isOs)) {
-      throw notAllowed('OS_DISK_MISSING', 'start', ask.vm, 'it has no OS disk');
+      throw notAllowed('OS_DISK_MISSING', 'start', operation.vm, 'it has no OS disk');
     }
     const from = machine.power.state === 'deallocated' ? 'deallocated' : 'stopped';
-    return [{ type: 'VmStarting', work: workOf(ask, 'start'), from, at: ask.at }];
+    return [{ type: 'VmStarting', work: workOf(operation, 'start'), from, at: operation.at }];
   };
 
 /** Powers a machine off (VM-12); one that is off, deallocated, or on its way there stays as it is. Needs no key (VM-48). */
 export const powerOff =
-  (ask: Ask, options: { readonly isHard: boolean }) =>
+  (operation: Operation, options: { readonly isHard: boolean }) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'powerOff');
-    refuseDeletion(machine, ask.vm, 'powerOff');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'powerOff');
+    refuseDeletion(machine, operation.vm, 'powerOff');
     if (machine.power.state === 'deallocated' || machine.power.state === 'deallocating') return [];
     if (isWorkOf(machine, 'powerOff', 'guestEnded')) return [];
-    // Off already, or nearly: all that is new is that its user wants it so.
+    // It is off or about to be: only its user's request for that is new.
     if (isWorkOf(machine, 'keyStop') || (machine.power.state === 'stopped' && machine.power.work === undefined)) {
-      return isKeptOff(machine) ? [] : [{ type: 'VmKeptOff', at: ask.at }];
+      return isKeptOff(machine) ? [] : [{ type: 'VmKeptOff', at: operation.at }];
     }
     if (machine.power.state === 'stopped') return [];
-    refuseBusy(machine, ask.vm, 'powerOff');
-    return [{ type: 'VmStopping', work: workOf(ask, 'powerOff', options), at: ask.at }];
+    refuseBusy(machine, operation.vm, 'powerOff');
+    return [{ type: 'VmStopping', work: workOf(operation, 'powerOff', options), at: operation.at }];
   };
 
 /** Powers a machine off, if needed, and gives its host back (VM-13). Needs no key (VM-48). */
 export const deallocate =
-  (ask: Ask) =>
+  (operation: Operation) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'deallocate');
-    refuseDeletion(machine, ask.vm, 'deallocate');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'deallocate');
+    refuseDeletion(machine, operation.vm, 'deallocate');
     if (
       machine.power.state === 'deallocating' ||
       (machine.power.state === 'deallocated' && machine.power.work === undefined)
     )
       return [];
-    refuseBusy(machine, ask.vm, 'deallocate');
-    return [{ type: 'VmDeallocating', work: workOf(ask, 'deallocate'), at: ask.at }];
+    refuseBusy(machine, operation.vm, 'deallocate');
+    return [{ type: 'VmDeallocating', work: workOf(operation, 'deallocate'), at: operation.at }];
   };
 
 /**
- * Stops and starts a running machine with its disks opened anew (VM-14, VM-33). The same request again decides nothing.
+ * Stops and starts a running machine and opens its disks again (VM-14, VM-33). The same request again decides nothing.
  * @throws Rejection FAILED_PRECONDITION VIRTUAL_MACHINE_DEALLOCATED, VIRTUAL_MACHINE_NOT_RUNNING
  */
 export const restart =
-  (ask: Ask, requestId: string) =>
+  (operation: Operation, requestId: string) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'restart');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'restart');
     if (machine.restarts.includes(requestId)) return [];
-    refuseDeletion(machine, ask.vm, 'restart');
+    refuseDeletion(machine, operation.vm, 'restart');
     if (machine.power.state === 'deallocated' || machine.power.state === 'deallocating') {
       const why = 'the VM is either deallocated or marked to be deallocated';
-      throw notAllowed('VIRTUAL_MACHINE_DEALLOCATED', 'restart', ask.vm, why);
+      throw notAllowed('VIRTUAL_MACHINE_DEALLOCATED', 'restart', operation.vm, why);
     }
-    refuseBusy(machine, ask.vm, 'restart');
+    refuseBusy(machine, operation.vm, 'restart');
     if (machine.power.state !== 'running') {
-      throw notAllowed('VIRTUAL_MACHINE_NOT_RUNNING', 'restart', ask.vm, 'the VM is not running: start it');
+      throw notAllowed('VIRTUAL_MACHINE_NOT_RUNNING', 'restart', operation.vm, 'the VM is not running: start it');
     }
-    return [{ type: 'VmStopping', work: workOf(ask, 'restart', { requestId }), at: ask.at }];
+    return [{ type: 'VmStopping', work: workOf(operation, 'restart', { requestId }), at: operation.at }];
   };
 
 /** Deletes a machine in any power state (VM-17). Needs no key (VM-48). */
 export const remove =
-  (ask: Ask) =>
+  (operation: Operation) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'delete');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'delete');
     if (isWorkOf(machine, 'delete')) return [];
-    refuseBusy(machine, ask.vm, 'delete');
-    return [{ type: 'VmDeleting', work: workOf(ask, 'delete'), at: ask.at }];
+    refuseBusy(machine, operation.vm, 'delete');
+    return [{ type: 'VmDeleting', work: workOf(operation, 'delete'), at: operation.at }];
   };
 
 /**
@@ -160,15 +157,15 @@ export const remove =
  * @throws Rejection INVALID_ARGUMENT LUN_IN_USE; FAILED_PRECONDITION DISK_ATTACHED at another LUN, TOO_MANY_DATA_DISKS
  */
 export const attach =
-  (ask: Ask, disk: PlannedDisk, dataDisksMax: number) =>
+  (operation: Operation, disk: PlannedDisk, dataDisksMax: number) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'attach');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'attach');
     const known = machine.disks.find((one) => one.disk === disk.disk);
-    if (isLeftOver(machine, disk.disk)) throw busy(ask.vm, 'attach');
+    if (isLeftOver(machine, disk.disk)) throw busy(operation.vm, 'attach');
     if (known && known.phase !== 'detaching' && !known.isOs && known.lun === disk.lun) return [];
-    refuseDeletion(machine, ask.vm, 'attach');
-    refuseBusy(machine, ask.vm, 'attach');
+    refuseDeletion(machine, operation.vm, 'attach');
+    refuseBusy(machine, operation.vm, 'attach');
     if (known) {
       const where = known.isOs ? 'as its OS disk' : `at LUN ${known.lun}`;
       throw new Rejection(
@@ -180,43 +177,43 @@ export const attach =
     }
     refuseLun(machine.disks, disk.lun);
     if (machine.disks.filter(({ isOs }) => !isOs).length >= dataDisksMax) throw tooManyDisks(dataDisksMax);
-    return [{ type: 'DiskAttaching', disk, work: workOf(ask, 'attach', { disk: disk.disk }), at: ask.at }];
+    return [{ type: 'DiskAttaching', disk, work: workOf(operation, 'attach', { disk: disk.disk }), at: operation.at }];
   };
 
-/** Whether the disk is what is left of an attach that a stop put an end to: it is about to be freed, and not attached. */
+/** Whether a stop interrupted the attach of the disk: it is about to be freed, and not attached. */
 export const isLeftOver = ({ disks, power: { work } }: Machine, disk: string): boolean =>
   disks.some((one) => one.disk === disk && one.phase === 'attaching') && work?.kind !== 'attach';
 
 /**
- * Detaches a disk (VM-18, VM-48). One that was detached already decides nothing.
- * @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE; DISK_NOT_ATTACHED for one the machine did not have
+ * Detaches a disk (VM-18, VM-48). A repeat decides nothing.
+ * @throws Rejection FAILED_PRECONDITION OS_DISK_IN_USE; DISK_NOT_ATTACHED if the machine did not have it
  */
 export const detach =
-  (ask: Ask, disk: string) =>
+  (operation: Operation, disk: string) =>
   (vm: Vm): readonly VmEvent[] => {
-    const machine = existing(vm, ask.vm);
-    if (machine === 'creating') throw busy(ask.vm, 'detach');
+    const machine = existing(vm, operation.vm);
+    if (machine === 'creating') throw busy(operation.vm, 'detach');
     const known = machine.disks.find((one) => one.disk === disk);
     if (known?.phase === 'detaching' || (!known && machine.detached?.includes(disk))) return [];
-    if (!known) throw notAttached(ask.vm, disk);
-    refuseDeletion(machine, ask.vm, 'detach');
-    refuseBusy(machine, ask.vm, 'detach');
+    if (!known) throw notAttached(operation.vm, disk);
+    refuseDeletion(machine, operation.vm, 'detach');
+    refuseBusy(machine, operation.vm, 'detach');
     if (known.isOs && machine.power.state !== 'deallocated') {
-      throw notAllowed('OS_DISK_IN_USE', 'detach', ask.vm, 'the VM is not deallocated and boots from this disk', {
+      throw notAllowed('OS_DISK_IN_USE', 'detach', operation.vm, 'the VM is not deallocated and boots from this disk', {
         disk,
       });
     }
-    return [{ type: 'DiskDetaching', disk, work: workOf(ask, 'detach', { disk }), at: ask.at }];
+    return [{ type: 'DiskDetaching', disk, work: workOf(operation, 'detach', { disk }), at: operation.at }];
   };
 
-/** The machine, or that it is being made. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
+/** The machine, or that it is being created. @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND */
 const existing = (vm: Vm, name: string): Machine | 'creating' => {
   if (vm.status === 'active') return vm;
   if (vm.status === 'creating') return 'creating';
   throw notFound(name);
 };
 
-/** The refusal for a machine that is not there. */
+/** The refusal for a machine that does not exist. */
 export const notFound = (name: string): Rejection =>
   new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', `The VM '${name}' cannot be found.`, { name });
 

@@ -1,15 +1,15 @@
 import type { Instant } from '@interlock/runtime';
 import type { GuestEnd, GuestIo } from '../guests/vm-host.ts';
 import { isToBeClosed } from './decider.ts';
-import { isOldNews } from './disk-state.ts';
+import { isOutdated } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
 import type { Machine, Vm } from './state.ts';
 
-/** What the processes report. A report about work that is over, or was pre-empted, decides nothing. */
+/** A report of a process. It decides nothing if the work is over or was preempted. */
 type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
 
-/** The machine while that work is under way on it. */
+/** Decides only while that work is under way. */
 const during = (
   vm: Vm,
   workId: string,
@@ -19,15 +19,15 @@ const during = (
   return vm.status === 'active' && work?.id === workId ? decide(work, vm) : [];
 };
 
-/** All disks of a new machine are made, attached and open. */
+/** All disks of a new machine are created, attached and open. */
 export const created =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] =>
     vm.status === 'creating' && vm.work.id === workId && vm.work.undo === undefined
-      ? [{ type: 'VmCreated', opened, disks: vm.disks.map((disk) => begunWith(disk, opened)), at }]
+      ? [{ type: 'VmCreated', opened, disks: vm.disks.map((disk) => firstDisk(disk, opened)), at }]
       : [];
 
-const begunWith = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: readonly OpenedDisk[]) => ({
+const firstDisk = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: readonly OpenedDisk[]) => ({
   disk,
   lun,
   isOs,
@@ -35,7 +35,7 @@ const begunWith = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: 
   sku: opened.find((one) => one.disk === disk)?.sku ?? sku,
 });
 
-/** A new machine comes to nothing, unless another process reported it as made already; what was made for it is still there. */
+/** The creation fails, unless another replica already reported it as done. What was created for it is still there. */
 export const undoCreation =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
@@ -43,15 +43,15 @@ export const undoCreation =
       ? [{ type: 'VmCreationUndoing', failure, at }]
       : [];
 
-/** A new machine came to nothing, and everything made for it is gone again. */
+/** The creation failed, and everything created for it is gone. */
 export const creationFailed =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
     vm.status === 'creating' && vm.work.id === workId ? [{ type: 'VmCreationFailed', failure, at }] : [];
 
 /**
- * Disks were opened, those of a start or the one being attached. Of two processes at one piece of work a disk is open for the one that
- * opened it last, and that may be the one that reports last as well, when the work is over: that open is the machine's then.
+ * Disks were opened by a start or an attach. If two replicas work on one machine, the last open of a disk counts, even if it is
+ * reported when the work is over.
  */
 export const disksOpened =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
@@ -60,8 +60,8 @@ export const disksOpened =
     const isUnderWay = vm.power.work?.id === workId;
     const isNews = (one: OpenedDisk, { disk, access, attachEpoch, isOpenUnsure }: VmDisk): boolean => {
       if (disk !== one.disk) return false;
-      // What is being opened anew, or is looked up before it is closed, takes every earlier open into account; its number may be
-      // lower, where the store of the disk service was restored to an earlier moment.
+      // An open under way, or a lookup before a close, accounts for every earlier open. Its number may be lower after a restore of
+      // the disk service's store.
       if (access === 'opening') return isUnderWay;
       return isOpenUnsure !== true && one.attachEpoch > attachEpoch;
     };
@@ -69,7 +69,7 @@ export const disksOpened =
     return news.length === 0 ? [] : [{ type: 'DisksOpened', opened: news, at }];
   };
 
-/** Disks were opened for a start that has no guest to bring up: then the machine runs in the same step. */
+/** Disks were opened for a start without a guest: the machine runs in the same commit. */
 export const runsWithoutGuest =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] => [...disksOpened(at, workId, opened)(vm), ...guestStarted(at, workId)(vm)];
@@ -78,7 +78,7 @@ export const runsWithoutGuest =
 export const guestStarted: Report = (at, workId) => (vm) =>
   during(vm, workId, (_work, { power }) => (power.state === 'starting' ? [{ type: 'VmStarted', at }] : []));
 
-/** It could not be started; it is off as before (VM-47). */
+/** The start failed; the machine is off as before (VM-47). */
 export const startFailed =
   (at: Instant, workId: string, failure: Failure, blocked: readonly KeyLoss[]) =>
   (vm: Vm): readonly VmEvent[] =>
@@ -86,7 +86,7 @@ export const startFailed =
       power.state === 'starting' ? [{ type: 'VmStartFailed', failure, blocked, at }] : [],
     );
 
-/** The guest is off. A restart goes on by starting, and so does a machine whose key has returned, if that is wanted. */
+/** The guest is off. A restart continues with the start, and so does a machine that starts once it is off. */
 export const guestStopped: Report = (at, workId) => (vm) =>
   during(vm, workId, (work, { power }) => {
     if (power.state !== 'stopping') return [];
@@ -100,11 +100,11 @@ export const guestStopped: Report = (at, workId) => (vm) =>
       : [stopped];
   });
 
-/** Its host is given back and its disks are closed. */
+/** Its host is free and its disks are closed. */
 export const deallocated: Report = (at, workId) => (vm) =>
   during(vm, workId, (_work, { power }) => (power.state === 'deallocating' ? [{ type: 'VmDeallocated', at }] : []));
 
-/** Its disks are free, or gone with it. */
+/** Its disks are free or deleted. */
 export const deleted: Report = (at, workId) => (vm) =>
   during(vm, workId, (work) => (work.kind === 'delete' ? [{ type: 'VmDeleted', at }] : []));
 
@@ -114,7 +114,7 @@ export const disksClosed =
   (vm: Vm): readonly VmEvent[] =>
     isToBeClosed(vm) ? [{ type: 'DisksClosed', at }] : [];
 
-/** The disk being attached is there, and the guest has it. */
+/** The disk is attached, and a running guest has it. */
 export const diskAttached: Report = (at, workId) => (vm) =>
   during(vm, workId, (work, { disks }) => {
     const disk = disks.find((one) => one.disk === work.disk);
@@ -123,7 +123,7 @@ export const diskAttached: Report = (at, workId) => (vm) =>
     return [{ type: 'DiskAttachedToVm', disk: disk.disk, lun, deleteWithVm, sku, at }];
   });
 
-/** It cannot be attached, unless another process reported it as attached already; the disk is not free yet. */
+/** The attach fails, unless another replica already reported it as done. The disk is not free yet. */
 export const undoAttach =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
@@ -131,7 +131,7 @@ export const undoAttach =
       work.kind === 'attach' && work.undo === undefined ? [{ type: 'DiskAttachUndoing', failure, at }] : [],
     );
 
-/** It could not be attached, and is free again (CMK-110). */
+/** The attach failed, and the disk is free (CMK-110). */
 export const diskAttachFailed =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
@@ -148,8 +148,8 @@ export const diskDetached: Report = (at, workId) => (vm) =>
   );
 
 /**
- * The guest of a running machine is gone although nobody stopped it (VM-43: stopped from inside).
- * @param startedAt the run it was seen gone in: a machine restarted meanwhile is left alone
+ * The guest of a running machine is gone without a stop (VM-43: stopped from inside).
+ * @param startedAt the run in which it was gone; a later run is left alone
  */
 export const guestEnded =
   (work: Work, startedAt: Instant | undefined, end: GuestEnd) =>
@@ -159,9 +159,9 @@ export const guestEnded =
       : [];
 
 /**
- * The guest of a machine read other bytes than it had written.
- * @param uniqueId of the machine that they were counted for
- * @param count all since it was made; what is known already decides nothing
+ * The guest of a machine read other bytes than it wrote.
+ * @param uniqueId of the machine whose guest counted them
+ * @param count all since the machine was created; a known count decides nothing
  */
 export const mismatchesFound =
   (at: Instant, id: string, uniqueId: string, { mismatches: count, newestMismatch: newest }: GuestIo) =>
@@ -170,22 +170,22 @@ export const mismatchesFound =
     return count > (vm.mismatches?.count ?? 0) ? [{ type: 'ContentMismatchFound', id, count, newest, at }] : [];
   };
 
-/** Where a disk's data key is now. */
+/** The key of a disk now. */
 export interface DiskKey {
   readonly disk: string;
   readonly set: string;
   readonly keyVersion: string;
-  /** Version of the disk's stream that says so; what is known from a later one stays. */
+  /** Version of the disk's stream this comes from. */
   readonly diskVersion: number;
 }
 
-/** The disk service moved a disk's data key under another set or version; later losses must find it there. */
+/** The disk service moved a disk's data key under another set or version: later losses concern it there. */
 export const diskKeyChanged =
   (at: Instant, changed: DiskKey) =>
   (vm: Vm): readonly Extract<VmEvent, { type: 'DiskKeyChanged' }>[] => {
     const disks: readonly (PlannedDisk | VmDisk)[] = vm.status === 'active' || vm.status === 'creating' ? vm.disks : [];
     const disk = disks.find((one) => one.disk === changed.disk);
-    if (!disk || isOldNews(disk, changed)) return [];
+    if (!disk || isOutdated(disk, changed)) return [];
     if (disk.set === changed.set && disk.keyVersion === changed.keyVersion) return [];
     return [{ type: 'DiskKeyChanged', ...changed, at }];
   };

@@ -19,10 +19,10 @@ import { notFound } from './operations.ts';
 import type { Vm } from './state.ts';
 import { guestIoOnWire, powerOf, shown, vmOnWire } from './wire.ts';
 
-/** Entries of a page when the request does not say. */
+/** Entries of a page if the request names no size. */
 const pageSizeDefault = 100;
 
-/** What people see of machines. Never needs a key (CMK-109). */
+/** What users see of machines. Never needs a key (CMK-109). */
 export const readApi = (parts: {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;

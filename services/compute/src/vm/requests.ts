@@ -6,7 +6,7 @@ import type {
 import { Rejection } from '@interlock/event-store';
 import { checkId, diskSizeGibMax, names } from '@interlock/rpc';
 import type { Workload } from '../guests/vm-host.ts';
-import type { Sku, Wish, WishedDisk } from './machine.ts';
+import type { DiskSpec, Sku, VmSpec } from './machine.ts';
 import { refuseLun, tooManyDisks } from './operations.ts';
 import { skuOf } from './wire-sku.ts';
 
@@ -14,18 +14,18 @@ import { skuOf } from './wire-sku.ts';
 const lunMax = 63;
 /** A sector of a disk in bytes: a guest reads and writes whole ones. */
 const sectorBytes = 4_096;
-/** Bounds of a guest's work: enough to show that it goes on, too little to wear a disk out. */
+/** Bounds of a guest's work: enough to show that it continues, too little to wear out a disk. */
 const ioSizeBytesMax = 1_048_576;
 const ioPerSecondMax = 10_000;
 
 /**
- * Reads the wish for a machine out of a request.
- * @throws Rejection INVALID_ARGUMENT naming the field and what would be right
+ * The machine that a request describes.
+ * @throws Rejection INVALID_ARGUMENT naming the field and what is allowed
  */
-export const wishOf = (
+export const specOf = (
   request: CreateVirtualMachineRequest,
   dataDisksMax: number,
-): { readonly vm: string; readonly wish: Wish } => {
+): { readonly vm: string; readonly spec: VmSpec } => {
   names.resourceGroup.parse(request.parent, 'parent');
   const id = checkId(request.virtualMachineId, 'virtualMachine', 'virtual_machine_id');
   if (!/^[A-Za-z0-9_-]{1,64}$/.test(id)) {
@@ -36,10 +36,10 @@ export const wishOf = (
   if (request.dataDisks.length > dataDisksMax) throw tooManyDisks(dataDisksMax);
 
   const about = { parent: request.parent, id, ultraSsdEnabled: request.ultraSsdEnabled };
-  const osDisk = wishedDisk(request.osDisk, 'os_disk', about, true);
-  const dataDisks: WishedDisk[] = [];
+  const osDisk = diskSpec(request.osDisk, 'os_disk', about, true);
+  const dataDisks: DiskSpec[] = [];
   for (const [n, wanted] of request.dataDisks.entries()) {
-    const disk = wishedDisk(wanted, `data_disks[${n}]`, about, false);
+    const disk = diskSpec(wanted, `data_disks[${n}]`, about, false);
     refuseLun(dataDisks, disk.lun);
     dataDisks.push(disk);
   }
@@ -47,16 +47,16 @@ export const wishOf = (
   const twice = disks.find((one, n) => disks.findIndex(({ disk }) => disk === one.disk) !== n);
   if (twice) throw invalid('DISK_NAMED_TWICE', 'data_disks', `names ${twice.disk} twice; each disk may be there once`);
   const { location, ultraSsdEnabled } = request;
-  const wish = { location, ultraSsdEnabled, workload: workloadOf(request.workload), disks };
-  return { vm: `${request.parent}/virtualMachines/${id}`, wish };
+  const spec = { location, ultraSsdEnabled, workload: workloadOf(request.workload), disks };
+  return { vm: `${request.parent}/virtualMachines/${id}`, spec };
 };
 
-const wishedDisk = (
+const diskSpec = (
   { source, lun, deleteWithVm }: DiskForMachine,
   field: string,
   about: { readonly parent: string; readonly id: string; readonly ultraSsdEnabled: boolean },
   isOs: boolean,
-): WishedDisk => {
+): DiskSpec => {
   const place = { lun: isOs ? 0 : checkLun(lun, `${field}.lun`), isOs, deleteWithVm };
   if (source?.$case === 'disk') return { ...place, disk: checkDisk(source.value, `${field}.disk`, about.parent) };
   if (source?.$case !== 'newDisk') {

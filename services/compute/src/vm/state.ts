@@ -1,6 +1,6 @@
 import type { Instant } from '@interlock/runtime';
 import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
-import type { Failure, KeyLoss, PlannedDisk, VmDisk, Wish, Work } from './machine.ts';
+import type { Failure, KeyLoss, PlannedDisk, VmDisk, VmSpec, Work } from './machine.ts';
 
 /**
  * A virtual machine.
@@ -18,7 +18,7 @@ export type Vm =
 /** A machine whose disks are created and opened. */
 export interface Creating {
   readonly status: 'creating';
-  readonly wish: Wish;
+  readonly spec: VmSpec;
   readonly disks: readonly PlannedDisk[];
   readonly work: Work;
   readonly createdAt: Instant;
@@ -30,7 +30,7 @@ export interface Machine {
   /** UUID of this machine alone: after its deletion another machine may have its name. */
   readonly uniqueId: string;
   /** As requested at its creation; the other fields say what it is now. */
-  readonly wish: Wish;
+  readonly spec: VmSpec;
   /** The OS disk first, if there is one. */
   readonly disks: readonly VmDisk[];
   readonly power: PowerState;

@@ -1,7 +1,7 @@
 import { evolve, initial } from './decider.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
-import type { PlannedDisk, Sku, Wish, Work, WorkKind } from './machine.ts';
-import type { Ask } from './operations.ts';
+import type { PlannedDisk, Sku, VmSpec, Work, WorkKind } from './machine.ts';
+import type { Operation } from './operations.ts';
 import type { Vm } from './state.ts';
 
 /** What decider tests are told with. */
@@ -12,7 +12,7 @@ export const diskOf = (name: string): string => `subscriptions/s/resourceGroups/
 export const version1 = 'vaults/kv1/keys/k1/versions/11111111111111111111111111111111';
 export const version2 = 'vaults/kv1/keys/k1/versions/22222222222222222222222222222222';
 
-export const ask = (id = 'op'): Ask => ({
+export const ask = (id = 'op'): Operation => ({
   vm,
   id,
   at,
@@ -36,7 +36,7 @@ export const disk = (name: string, lun: number, sku: Sku, set = ''): PlannedDisk
   keyVersion: set === '' ? '' : version1,
 });
 
-export const wishFor = (disks: readonly PlannedDisk[]): Wish => ({
+export const specFor = (disks: readonly PlannedDisk[]): VmSpec => ({
   location: 'westeurope',
   ultraSsdEnabled: true,
   workload: { kind: 'IDLE', ioPerSecond: 10, ioSizeBytes: 4_096 },
@@ -62,7 +62,7 @@ export const fold = (events: readonly VmEvent[]): Vm => events.reduce(evolve, in
 
 /** A machine with these disks that runs, opened at that unwrap. */
 export const running = (disks: readonly PlannedDisk[], accessEpoch = 5): readonly VmEvent[] => [
-  { type: 'VmCreationBegun', wish: wishFor(disks), disks, work: work('create', 'c'), at },
+  { type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'c'), at },
   { type: 'VmCreated', opened: openedAt(accessEpoch, disks), disks, at },
   { type: 'VmStarted', at },
 ];

@@ -6,5 +6,5 @@ const types: readonly EncryptionType[] = [
   'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS',
 ];
 
-/** An encryption type as the contracts name it; `undefined` where none is said, which leaves the choice to the disk service. */
+/** An encryption type of the contracts; `undefined` if none is given: the disk service chooses. */
 export const encryptionTypeOf = (name: string): EncryptionType | undefined => types.find((known) => known === name);

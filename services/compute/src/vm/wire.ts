@@ -33,12 +33,12 @@ export const shown = ({ id, state }: Loaded<Vm>): Shown => {
 
 /**
  * A machine as the API shows it, without its instance view.
- * @param standing what is known to be lost of the keys of its disks, while it is off
+ * @param standing known losses of the keys of its disks, while it is off
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
 export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): VirtualMachine => {
   const vm = shown(loaded);
-  const { location, ultraSsdEnabled, workload } = vm.wish;
+  const { location, ultraSsdEnabled, workload } = vm.spec;
   const visible = vm.status === 'active' ? vm.disks.filter(isVisible) : vm.disks;
   const osDisk = visible.find(({ isOs }) => isOs);
   const dataDisks = visible.filter(({ isOs }) => !isOs).toSorted((a, b) => a.lun - b.lun);
@@ -69,13 +69,13 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
 };
 
 /**
- * Whether a lost key stopped it or had its last operation fail, so that it waits for a start. One that runs or is being started does
- * not: the disk it was refused is none of its own, and nothing is known here of what has become of that disk's key.
+ * Whether an access loss stopped the machine or failed its last operation, so that it waits for a start. If it runs or is
+ * starting, the refused disk is not its own, and the state of that disk's key is unknown here.
  */
 const isHeldOff = (machine: Machine): boolean =>
   !isOnOrStarting(machine) && (stoppingLossOf(machine) !== undefined || machine.failure?.loss !== undefined);
 
-/** What is in the way of a start, where the machine does not say so already as the reason why it is off. */
+/** The losses that block a start and are not shown as the reason why the machine is off. */
 const unshownLosses = (machine: Machine, standing: readonly KeyLoss[]): readonly KeyLoss[] => {
   const { power, blocked, failure } = machine;
   if (power.state === 'running') return blocked;
@@ -85,10 +85,10 @@ const unshownLosses = (machine: Machine, standing: readonly KeyLoss[]): readonly
   return [...blocked, ...others].filter((loss) => !isShown(loss));
 };
 
-/** What a stop left half attached is not the machine's any more. */
+/** A disk that a stop left half attached does not belong to the machine. */
 const isVisible = ({ phase, access }: VmDisk): boolean => phase === 'attached' || access !== 'closing';
 
-/** What the last operation did (VM-04). The platform's own stops are no operation of anybody (VM-41). */
+/** What the last operation did (VM-04). A stop by the platform is not an operation (VM-41). */
 export const provisioningOf = (vm: Shown): VirtualMachine_ProvisioningState => {
   if (vm.status === 'creating') return 'CREATING';
   switch (currentWork(vm)?.kind) {
@@ -117,7 +117,7 @@ const powers = {
 /** What it does (VM-02). */
 export const powerOf = (vm: Shown): PowerState => (vm.status === 'creating' ? 'CREATING' : powers[vm.power.state]);
 
-/** Why it is off, or about to be, although nobody asked for that. */
+/** Why it is off, or about to be, without a request of its user. */
 const stopCauseOnWire = (vm: Machine | undefined): VirtualMachine_StopCause => {
   // What stopped it is over once it is being started, or its user asked for it to be off.
   const cause = vm === undefined || vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
@@ -136,7 +136,7 @@ export const attachedDiskOnWire = ({
 
 /**
  * What the guest of a machine counted; `undefined` where no guest has run.
- * @param recorded mismatches that the machine knows of: the counters are gone with the host that had them
+ * @param recorded mismatches stored for the machine: the counters are lost with their host
  */
 export const guestIoOnWire = (io: Partial<GuestIo> = {}, recorded: Machine['mismatches']): WireGuestIo | undefined => {
   const { reads = 0, writes = 0, flushes = 0, failures = 0, mismatches = 0, newestMismatch = recorded?.newest } = io;

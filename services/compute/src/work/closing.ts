@@ -39,14 +39,14 @@ export const closeMachines = async (
   );
 };
 
-/** Disks of a machine whose reads and writes end. */
+/** Disks of a machine to be closed. */
 export interface ToClose {
   readonly vm: string;
   readonly disks: readonly VmDisk[];
   readonly isDeallocated: boolean;
 }
 
-/** Ends the reads and writes of machines on their disks; what is not wholly attached is freed. Works without any key. */
+/** Closes disks of machines, and frees disks that are not fully attached. Needs no key. */
 export const closeAll = async (
   parts: ClosingParts,
   machines: readonly ToClose[],
@@ -62,7 +62,7 @@ export const closeAll = async (
         await evenIfRefused(
           (async () => {
             const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
-            // To end the open of number 0 is to end whichever there is: of a disk that was never opened none is to end.
+            // Number 0 closes any open, and a disk that was never opened has none.
             if (attachEpoch === undefined || (attachEpoch === 0 && !isDeallocated)) return;
             requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch });
           })(),
@@ -80,8 +80,8 @@ export const closeAll = async (
 };
 
 /**
- * Closes disks, and repeats that for those about which there is no definite answer.
- * @returns what was refused for good
+ * Closes disks, and repeats that for those without a definite answer.
+ * @returns definite refusals
  * @throws Interrupted; TimedOut
  */
 export const closeEach = async (
@@ -114,8 +114,8 @@ export const closeEach = async (
 };
 
 /**
- * Frees a disk. A refusal means that this machine does not have it (any more).
- * @param attachRequest the attach that is given up: another process may still be about to send it
+ * Frees a disk. A refusal means that this machine does not have it.
+ * @param attachRequest the attach to refuse from now on: another replica may still send it
  */
 export const detachOne = (
   { disks, log }: Pick<ClosingParts, 'disks' | 'log'>,
@@ -132,7 +132,7 @@ export const detachOne = (
   );
 };
 
-/** Deletes that very disk: a call whose answer was lost is repeated, and another disk may have the name by then. */
+/** Deletes the disk of that unique id: when a call is repeated, another disk may have the name. */
 export const deleteThat = (
   { disks }: Pick<ClosingParts, 'disks'>,
   name: string,
@@ -146,7 +146,7 @@ export const deleteThat = (
     await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
   }, patience);
 
-/** The disk of that name; `undefined` when there is none. */
+/** The disk of that name; `undefined` if it does not exist. */
 export const lookUp = async (client: DiskClient, name: string, options: CallOptions): Promise<Disk | undefined> => {
   try {
     return await client.getDisk({ name }, options);
@@ -157,10 +157,10 @@ export const lookUp = async (client: DiskClient, name: string, options: CallOpti
 };
 
 /**
- * The open that is to end, and no later one: another replica may have started the machine again before the close arrives.
- * Only of an open that is on record the number is known here; else it is asked for, and counts only if the machine has
- * not moved since. A host that is given back is told of every disk, so there it is looked at again.
- * @returns `undefined` when there is nothing to end any more
+ * The number of the open to close, and of no later one: another replica may have started the machine again before the close
+ * arrives. The number of a stored open is known. Otherwise it is read from the disk service, and counts only if the machine
+ * has not changed since. A deallocation closes every disk, so it reads again after a change.
+ * @returns `undefined` if nothing is left to close
  */
 const openToEnd = async (
   { disks, vms }: ClosingParts,
@@ -187,7 +187,7 @@ const openToEnd = async (
 const correlated = (work: Work | undefined): { readonly correlationId?: string } =>
   work === undefined ? {} : { correlationId: work.correlationId };
 
-/** A definite no to ending something (it is gone, somebody else has it) is as good as a yes, but worth a line. */
+/** A definite refusal to end something (it is gone, or has another owner) counts as success and is logged. */
 export const evenIfRefused = async (result: Promise<unknown>, note: (error: unknown) => void): Promise<void> => {
   try {
     await result;

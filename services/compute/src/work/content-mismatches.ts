@@ -6,10 +6,10 @@ import type { VmEvent } from '../vm/events.ts';
 import { mismatchesFound } from '../vm/progress.ts';
 import type { Machine, Vm } from '../vm/state.ts';
 
-/** Looks at what the guest of a machine counted, and records reads that returned other bytes than were written. */
+/** Stores the reads of a machine's guest that returned other bytes than were written. */
 export type NoteMismatches = (vm: string, machine: Machine, cause: Cause) => Promise<void>;
 
-/** Opens it. The counter `interlock.vm.content_mismatch` rises by each such read once it is recorded. */
+/** The counter `interlock.vm.content_mismatch` rises by each such read once it is stored. */
 export const openNoteMismatches = (parts: {
   readonly vms: Pick<Category<Vm, VmEvent>, 'transact'>;
   readonly driver: Pick<VmHost, 'ioOf'>;
@@ -21,9 +21,9 @@ export const openNoteMismatches = (parts: {
   const { vms, driver, clock, random, log } = parts;
   const found = parts.meter.createCounter('interlock.vm.content_mismatch', {
     unit: '{read}',
-    description: 'Reads of guests that returned other bytes than their machine has written',
+    description: 'Reads of guests that returned other bytes than their machine wrote',
   });
-  // What only appears with its first value would never be seen to rise.
+  // A metric that appears with its first value shows no increase.
   found.add(0);
   return async (vm, { uniqueId, mismatches }, cause) => {
     const before = mismatches?.count ?? 0;
@@ -32,7 +32,7 @@ export const openNoteMismatches = (parts: {
     const { events } = await vms.transact(vm, mismatchesFound(clock.now(), random.uuid(), uniqueId, io), cause);
     if (events.length === 0) return;
     found.add(io.mismatches - before);
-    log.error('a machine read other bytes than it has written', {
+    log.error('a machine read other bytes than it wrote', {
       vm,
       count: io.mismatches,
       newest: io.newestMismatch,

@@ -9,7 +9,7 @@ import { virtualMachines } from '../vm/decider.ts';
 import type { PlannedDisk } from '../vm/machine.ts';
 import { created, creationFailed, undoCreation } from '../vm/progress.ts';
 import { stoppingLossOf } from '../vm/state.ts';
-import { at, disk, lossOf, setOf, version1, vm, wishFor, work } from '../vm/test-machine.ts';
+import { at, disk, lossOf, setOf, specFor, version1, vm, work } from '../vm/test-machine.ts';
 import { createMachine, undoneCreation } from './creation.ts';
 import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
@@ -30,7 +30,7 @@ const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: 
 /** A creation that has begun, in a process of its own. */
 const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk = os) => {
   const vms = category(watched, virtualMachines);
-  const begun = { type: 'VmCreationBegun', wish: wishFor([of]), disks: [of], work: work('create', 'c'), at } as const;
+  const begun = { type: 'VmCreationStarted', spec: specFor([of]), disks: [of], work: work('create', 'c'), at } as const;
   const loaded = await vms.transact(vm, () => [begun], cause);
   const { state } = loaded;
   assert.ok(state.status === 'creating');
@@ -140,7 +140,7 @@ test('CMK-110: it is decided that a creation is undone before anything of it is'
   );
   await run();
   const detached = `detach ${os.disk} from c`;
-  assert.deepEqual(steps, ['VmCreationBegun', 'VmCreationUndoing', detached, 'VmCreationFailed']);
+  assert.deepEqual(steps, ['VmCreationStarted', 'VmCreationUndoing', detached, 'VmCreationFailed']);
   assert.equal((await vms.load(vm)).state.status, 'abandoned');
 });
 
@@ -154,7 +154,7 @@ for (const owner of ['this machine', 'somebody else'] as const) {
         return { uniqueId: 'u' };
       },
       async getDisk() {
-        // Free, and younger than the wish for the machine: that alone does not tell whose it is.
+        // Free, and younger than the spec for the machine: that alone does not tell whose it is.
         return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1), uniqueId: 'u' };
       },
       async detachDisk() {},

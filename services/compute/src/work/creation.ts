@@ -2,7 +2,7 @@ import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.t
 import { type Loaded, Rejection, type Transacted } from '@interlock/event-store';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
-import type { PlannedDisk, Wish, Work } from '../vm/machine.ts';
+import type { PlannedDisk, VmSpec, Work } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import type { Creating, Vm } from '../vm/state.ts';
 import { encryptionTypeOf } from '../vm/wire-encryption.ts';
@@ -66,7 +66,7 @@ const patienceOf = ({ parts, state, signal }: Run<Creating>): Patience => ({
 
 /**
  * Each disk goes through these calls by itself: one that is slow to be created does not delay the refusal of another. After a
- * refusal no disk goes on.
+ * refusal no call is repeated.
  */
 async function obtainDisks(run: Run<Creating>): Promise<undefined> {
   const disks = run.state.disks.map((disk) => ({ ...disk, attachEpoch: 0 }));
@@ -85,7 +85,7 @@ const createDisk = async (
   patience: Patience,
 ): Promise<void> => {
   const { correlationId } = state.work;
-  const request = makingOf(name, make, state.wish);
+  const request = makingOf(name, make, state.spec);
   fate.make = 'unsure';
   try {
     const { uniqueId } = await parts.disks.insist(
@@ -95,7 +95,7 @@ const createDisk = async (
     fate.make = 'made';
     fate.madeId = uniqueId;
   } catch (error) {
-    if (error instanceof Rejection) fate.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not asked';
+    if (error instanceof Rejection) fate.make = error.code === 'ALREADY_EXISTS' ? 'taken' : 'not sent';
     throw error;
   }
 };
@@ -154,7 +154,7 @@ const isMade = (vm: Vm, { createdAt }: Creating): boolean =>
 const firstUnder = (opened: readonly OpenedDisk[], set: string, keyVersion: string): string =>
   opened.find((disk) => disk.set === set && disk.keyVersion === keyVersion)?.disk ?? '';
 
-const newFate = (): Fate => ({ make: 'not asked', attach: 'not asked' });
+const newFate = (): Fate => ({ make: 'not sent', attach: 'not sent' });
 
 const fateIn = ({ fates }: Run<Creating>, disk: string): Fate => {
   const fate = fates.get(disk) ?? newFate();
@@ -166,7 +166,7 @@ const fateIn = ({ fates }: Run<Creating>, disk: string): Fate => {
 const unknownFate: Fate = { make: 'unsure', attach: 'unsure' };
 
 /** The request that creates a disk. If repeated, it returns that disk, or is refused where another disk has the name. */
-const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { location }: Wish) => {
+const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { location }: VmSpec) => {
   const [, parent = '', diskId = ''] = /^(.*)\/disks\/([^/]+)$/.exec(name) ?? [];
   const { sku, sizeGib, set } = make;
   const type = encryptionTypeOf(make.encryptionType);
@@ -196,7 +196,7 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: F
   if (!found) return;
   await detachOne(parts, vm, disk, state.work, patience, state.work.id);
   if (make === undefined) return;
-  const own = await ownIdOf(vm, found, fate, () => madeAsWished(parts, disk, make, state.wish, state.work, patience));
+  const own = await ownIdOf(vm, found, fate, () => requestedId(parts, disk, make, state.spec, state.work, patience));
   if (own === undefined) return;
   await evenIfRefused(deleteThat(parts, disk, own, state.work, patience), (error) =>
     // Another machine attached it in between: then it is that machine's.
@@ -209,27 +209,27 @@ const ownIdOf = (
   vm: string,
   { managedBy, uniqueId }: Disk,
   { madeId }: Fate,
-  asked: () => Promise<string | undefined>,
+  createAgain: () => Promise<string | undefined>,
 ): Promise<string | undefined> | string | undefined => {
   if (managedBy === vm) return uniqueId;
   if (managedBy !== '') return undefined;
-  return madeId ?? asked();
+  return madeId ?? createAgain();
 };
 
 /**
  * The unique id of the disk that was to be created, if this run does not know it. Requested again, the own disk is returned
  * and another owner's is refused. Neither age nor state would tell the two apart.
  */
-const madeAsWished = async (
+const requestedId = async (
   { disks }: ProcessParts,
   name: string,
   make: NonNullable<PlannedDisk['make']>,
-  wish: Wish,
+  spec: VmSpec,
   { correlationId }: Work,
   patience: Patience,
 ): Promise<string | undefined> => {
   try {
-    const request = makingOf(name, make, wish);
+    const request = makingOf(name, make, spec);
     const { uniqueId } = await disks.insist(
       (client, options) => client.createDisk(request, { ...options, correlationId }),
       patience,

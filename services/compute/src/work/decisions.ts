@@ -13,7 +13,7 @@ const prefix = `${virtualMachines.name}-`;
 
 /** Events that a process follows, and what they interrupt. */
 const urgencies: ReadonlyMap<string, Urgency> = new Map<VmEvent['type'], Urgency>([
-  ['VmCreationBegun', 'work'],
+  ['VmCreationStarted', 'work'],
   ['VmStarting', 'work'],
   ['VmStopping', 'stop'],
   ['VmStopped', 'look'],

@@ -14,23 +14,23 @@ import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { limiter } from '../limiter.ts';
 
-/** What compute asks of the disk service. */
+/** The calls of the disk service that compute uses. */
 export type DiskClient = Pick<
   RpcClient<typeof DiskServiceDefinition>,
   'createDisk' | 'getDisk' | 'listDisks' | 'deleteDisk' | 'attachDisk' | 'openDisks' | 'closeDisks' | 'detachDisk'
 >;
 
-/** The work was stopped from outside: something more important took its place, or the service ends. */
+/** The work was interrupted: other work replaced it, or the service ends. */
 export class Interrupted extends Error {
   override readonly name = 'Interrupted';
 }
 
-/** There was no definite answer for as long as one could wait. */
+/** No definite answer arrived in time. */
 export class TimedOut extends Error {
   override readonly name = 'TimedOut';
 }
 
-/** How long to go on without a definite answer. */
+/** How long to continue without a definite answer. */
 export interface Patience {
   /** Aborted: give up at once, with `Interrupted`. */
   readonly signal: AbortSignal;
@@ -38,7 +38,7 @@ export interface Patience {
   readonly untilMs?: number;
 }
 
-/** Calls of the disk service, few at a time, repeated until they are answered. */
+/** Calls of the disk service, a limited number at a time, repeated until they are answered. */
 export interface Disks {
   /**
    * Repeats a call until there is a definite answer. Every call given to it must be idempotent.
@@ -49,12 +49,12 @@ export interface Disks {
     patience: Patience,
   ): Promise<Answer>;
   /**
-   * Opens a disk of a set (`''`: of none), in one call with others of the set that are opened at about the same time: what
-   * a vault does not answer holds up no disk of another.
+   * Opens a disk of a set (`''`: of no set), in one call with other disks of the set that are opened at about the same time:
+   * an unreachable vault does not delay disks of another.
    * @throws as `insist`
    */
   open(request: OpenDiskRequest, set: string, correlationId: string, patience: Patience): Promise<OpenDiskResponse>;
-  /** Every disk of a set, or of one of its key versions, or those of them that have no data now, page by page. */
+  /** Every disk of a set, or of one of its key versions, or those of them without data now, page by page. */
   ofSet(
     filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string; readonly unavailableOnly?: boolean },
     patience: Patience,
@@ -70,63 +70,30 @@ const pageSize = 1_000;
 /** Disks opened in one call: as many as the disk service unwraps in one. */
 const opensMax = 128;
 
-/** @param callsMax calls under way at once; more wait their turn */
-export const openDisks = (parts: {
+/** What calls of the disk service need. */
+interface DiskParts {
   readonly client: DiskClient;
   readonly clock: Clock;
   readonly random: Random;
   readonly tracer: Tracer;
+  /** Calls at once; more wait. */
   readonly callsMax: number;
-}): Disks => {
-  const { client, clock, random, tracer } = parts;
-  const turns = limiter(parts.callsMax);
+}
 
-  /** Repeats something until there is a definite answer. */
-  const repeat = async <Answer>(attempt: () => Promise<Answer>, patience: Patience): Promise<Answer> => {
-    const { signal } = patience;
-    for (let tries = 1; ; tries += 1) {
-      if (signal.aborted) throw new Interrupted('stopped before the disk service was asked');
-      try {
-        return await orInterrupted(attempt(), signal);
-      } catch (error) {
-        if (isDefinite(error)) throw error;
-        const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (tries - 1)) * (0.5 + random.fraction() / 2);
-        if (patience.untilMs !== undefined && clock.now() + waitMs > patience.untilMs) {
-          throw new TimedOut('the disk service gave no definite answer in time', { cause: error });
-        }
-        await clock.sleep(waitMs, signal);
-      }
-    }
-  };
-
+export const openDisks = (parts: DiskParts): Disks => {
+  const slots = limiter(parts.callsMax);
   const insist: Disks['insist'] = (call, patience) =>
-    repeat(() => turns(() => call(client, { deadlineMs: callDeadlineMs })), patience);
-
-  const opens = new Map<string, Batching<OpenDiskRequest, OpenDiskResponse>>();
-  const opensOf = (set: string): Batching<OpenDiskRequest, OpenDiskResponse> => {
-    const known = opens.get(set);
-    if (known) return known;
-    const opening = openBatching<OpenDiskRequest, OpenDiskResponse>({
-      name: 'open disks',
-      sizeMax: opensMax,
-      clock,
-      tracer,
-      onIdle: () => void opens.delete(set),
-      async send(items) {
-        const wanted = items.map(({ wish, origin }) => ({ open: wish, origin }));
-        const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
-        return outcomes.map(({ outcome }) =>
-          outcome?.$case === 'opened' ? { answer: outcome.value } : { error: refusedBy('OpenDisks', outcome?.value) },
-        );
-      },
-    });
-    opens.set(set, opening);
-    return opening;
+    repeat(parts, () => slots(() => call(parts.client, { deadlineMs: callDeadlineMs })), patience);
+  const batches = new Map<string, Batching<OpenDiskRequest, OpenDiskResponse>>();
+  const batchOf = (set: string): Batching<OpenDiskRequest, OpenDiskResponse> => {
+    const batch = batches.get(set) ?? openBatch(parts, () => void batches.delete(set));
+    batches.set(set, batch);
+    return batch;
   };
-
   return {
     insist,
-    open: (request, set, correlationId, patience) => repeat(() => opensOf(set)(request, correlationId), patience),
+    open: (request, set, correlationId, patience) =>
+      repeat(parts, () => batchOf(set)(request, correlationId), patience),
     ofSet: ({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) =>
       disksListed((pageToken) => {
         const request = { diskEncryptionSet, keyVersion, unavailableOnly, pageSize, pageToken };
@@ -135,9 +102,44 @@ export const openDisks = (parts: {
   };
 };
 
+/** Repeats a call until there is a definite answer. */
+const repeat = async <Answer>(
+  { clock, random }: DiskParts,
+  attempt: () => Promise<Answer>,
+  patience: Patience,
+): Promise<Answer> => {
+  const { signal } = patience;
+  for (let tries = 1; ; tries += 1) {
+    if (signal.aborted) throw new Interrupted('stopped before the call of the disk service');
+    try {
+      return await orInterrupted(attempt(), signal);
+    } catch (error) {
+      if (isDefinite(error)) throw error;
+      const waitMs = Math.min(backoffMsMax, backoffMsMin * 2 ** (tries - 1)) * (0.5 + random.fraction() / 2);
+      // Read again each time: the failure of another disk ends the patience.
+      if (patience.untilMs !== undefined && clock.now() + waitMs > patience.untilMs) {
+        throw new TimedOut('the disk service gave no definite answer in time', { cause: error });
+      }
+      await clock.sleep(waitMs, signal);
+    }
+  }
+};
+
+const openBatch = ({ client, clock, tracer }: DiskParts, onIdle: () => void) =>
+  openBatching<OpenDiskRequest, OpenDiskResponse>({
+    ...{ name: 'open disks', sizeMax: opensMax, clock, tracer, onIdle },
+    async send(items) {
+      const wanted = items.map(({ wish, origin }) => ({ open: wish, origin }));
+      const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
+      return outcomes.map(({ outcome }) =>
+        outcome?.$case === 'opened' ? { answer: outcome.value } : { error: refusedBy('OpenDisks', outcome?.value) },
+      );
+    },
+  });
+
 /**
- * Whether a failure is a refusal of what was asked. A token of ours that was not taken is none, as the next one is another; nor is
- * it that a disk host was replaced, as the next one is asked.
+ * Whether a failure is a refusal of the request. A refused token is not, because the next call has another one; nor is a
+ * replaced disk host, because the next call reaches its successor.
  */
 export const isDefinite = (error: unknown): error is Rejection =>
   error instanceof Rejection &&
@@ -145,11 +147,11 @@ export const isDefinite = (error: unknown): error is Rejection =>
   error.code !== 'UNAUTHENTICATED' &&
   error.reason !== 'DISK_HOST_REPLACED';
 
-/** What a call for an item alone would have thrown; an item without an outcome is as good as unanswered. */
+/** The error of an item, as its own call would throw it; an item without an outcome counts as unanswered. */
 export const refusedBy = (method: string, refusal: ItemRefusal | undefined): Error =>
   refusal ? itemError(refusal, { method, peer: 'disk' }) : new Error(`${method} answered an item with nothing`);
 
-/** Waits for the result, but no longer than until the signal is aborted. What was sent is not called back. */
+/** Waits for the result, at most until the signal is aborted. A call that was sent is not cancelled. */
 export const orInterrupted = async <Result>(result: Promise<Result>, signal: AbortSignal): Promise<Result> => {
   const aborted = Promise.withResolvers<never>();
   const abort = (): void => aborted.reject(new Interrupted('stopped while waiting'));

@@ -2,32 +2,37 @@ import { partitionOf } from '@interlock/messaging';
 import type { VmHost } from '../guests/vm-host.ts';
 import { Interrupted } from './disks.ts';
 
-/** In how many shares the replicas divide the machines: more than there are ever replicas. Every release has to count alike. */
+/** Work partitions of machines: more than there are ever replicas. Every release must use the same number. */
 const shareCount = 16;
 
-/** The share a machine is in. */
+/** The work partition of a machine. */
 export const shareOf = (vm: string): string => `machines/${partitionOf(vm, shareCount)}`;
 
-/** Every share of machines. */
+/** Every work partition of machines. */
 export const machineShares: readonly string[] = Array.from({ length: shareCount }, (_, share) => `machines/${share}`);
 
 /**
- * Lets this replica touch the guest of a machine only while it has the machine's share: two that work on one start would
- * leave a guest with the tokens of an open that the other's has ended. What was under way when the share was lost is undone
- * as far as it is this replica's own.
- * @param isOurs asked at the moment it counts
+ * A host that touches the guest of a machine only while this replica owns the machine's work partition: of two replicas at one
+ * start, one would leave a guest with tokens that the other's opens have ended.
+ * @param isOurs called at the moment it counts
  */
 export const guardedDriver = (driver: VmHost, isOurs: (vm: string) => boolean): VmHost => {
   const assertOurs = (vm: string): void => {
     if (!isOurs(vm)) throw new Interrupted(`another replica works on ${vm}`);
   };
   return {
-    ...driver,
+    hasGuests: driver.hasGuests,
+    isRunning: (vm) => driver.isRunning(vm),
+    ioOf: (vm, machineId) => driver.ioOf(vm, machineId),
+    forget: (vm) => driver.forget(vm),
+    runningGuests: () => driver.runningGuests(),
+    endOf: (vm) => driver.endOf(vm),
+    onEnded: (listener) => driver.onEnded(listener),
     async start(vm, plan) {
       assertOurs(vm);
       await driver.start(vm, plan);
       if (isOurs(vm)) return;
-      // Whoever has the share now opens the disks anew, so this guest can do nothing; nor may it stand in the way.
+      // The new owner opens the disks again, so this guest can do nothing, and would block the owner's.
       await driver.stop(vm, { graceMs: 0 });
       throw new Interrupted(`another replica came to work on ${vm} while its guest was started`);
     },

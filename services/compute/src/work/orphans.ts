@@ -7,8 +7,8 @@ import type { VmEvent } from '../vm/events.ts';
 import { isOff, type Vm } from '../vm/state.ts';
 
 /**
- * Ends guests whose machine is off by its record: left over from a host that took them for gone, or unknown to a store that
- * was restored to an earlier moment. The guest is seen before the record is read, so a guest of a later start is never ended.
+ * Ends guests whose machine is off by its record: a host took them for gone, or the store was restored to an earlier moment.
+ * The guests are listed before the records are read, so the guest of a later start is never ended.
  * @param isOurs whether this process may touch the guest of a machine
  * @throws StoreUnavailable
  */
@@ -32,7 +32,7 @@ export const endOrphans = async (parts: {
   }
 };
 
-/** The guests that run. A folder that cannot be read keeps the caller from nothing else. */
+/** The guests that run; none if the folder cannot be read. */
 const listed = async (driver: Pick<VmHost, 'runningGuests'>, log: Logger): Promise<readonly RunningGuest[]> => {
   try {
     return await driver.runningGuests();
@@ -43,9 +43,8 @@ const listed = async (driver: Pick<VmHost, 'runningGuests'>, log: Logger): Promi
 };
 
 /**
- * The same again and again until `signal` is aborted, by a process that is not the host: nobody else sees the guests in its
- * folder.
- * @param intervalMs between two looks
+ * Ends orphans at an interval until `signal` is aborted, in a process that is not the host: no other process sees the guests in
+ * its folder.
  */
 export const endOrphansUntil = async (
   signal: AbortSignal,
@@ -69,5 +68,5 @@ export const endOrphansUntil = async (
   }
 };
 
-/** Whether no guest may run for it. A machine that is being made has none yet, and is left to its creation. */
+/** Whether no guest may run for the machine. One that is being created has none yet and is left to its creation. */
 const isWithoutGuest = (vm: Vm): boolean => (vm.status === 'active' ? isOff(vm) : vm.status !== 'creating');

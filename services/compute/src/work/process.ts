@@ -37,8 +37,8 @@ export interface OpenOutcome {
 /** How far a disk of a creation got in a run: what an undo has to know. A call without an answer may still be carried out. */
 export interface Fate {
   /** `taken`: a disk of another owner has the name. */
-  make: 'not asked' | 'unsure' | 'made' | 'taken';
-  attach: 'not asked' | 'unsure' | 'answered';
+  make: 'not sent' | 'unsure' | 'made' | 'taken';
+  attach: 'not sent' | 'unsure' | 'answered';
   /** Unique id of the disk that was made, once that was answered. */
   madeId?: string;
 }

@@ -10,7 +10,7 @@ import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import type { Failure, PlannedDisk } from '../vm/machine.ts';
 import type { Creating, Machine, Vm } from '../vm/state.ts';
-import { deallocatedVm, disk, running, stopped, vm, wishFor, work } from '../vm/test-machine.ts';
+import { deallocatedVm, disk, running, specFor, stopped, vm, work } from '../vm/test-machine.ts';
 import { attachDisk, detachDisk, undoAttachment } from './attachment.ts';
 import { createMachine, undoneCreation } from './creation.ts';
 import { Interrupted, openDisks } from './disks.ts';
@@ -52,7 +52,7 @@ const openWorld = async (history: readonly VmEvent[]) => {
     });
   }
   const hasGuest = state.status === 'active' && ['running', 'stopping', 'deallocating'].includes(state.power.state);
-  if (hasGuest) await driver.start(vm, { machineId: 'm', disks: [], workload: state.wish.workload });
+  if (hasGuest) await driver.start(vm, { machineId: 'm', disks: [], workload: state.spec.workload });
   const parts: ProcessParts = {
     ...{ vms, driver, clock, random, losses: openLosses(store) },
     disks: openDisks({ client: disks.client, clock, random, tracer: trace.getTracer('test'), callsMax: 8 }),
@@ -196,7 +196,7 @@ const isReached = async <State extends Creating | Machine>(
 
 const at = 1_000;
 const creating: readonly VmEvent[] = [
-  { type: 'VmCreationBegun', wish: wishFor([os, fresh]), disks: [os, fresh], work: work('create', 'c'), at },
+  { type: 'VmCreationStarted', spec: specFor([os, fresh]), disks: [os, fresh], work: work('create', 'c'), at },
 ];
 const attaching = { type: 'DiskAttaching', disk: data, work: { ...work('attach', 'a'), disk: data.disk }, at } as const;
 

@@ -192,7 +192,7 @@ promised('G3: the end of an identity that is heard late stops nobody who opened 
   await fleet.settled(name, 'STOPPED');
 });
 
-const wishFor = (id: string, set: string) => ({
+const specFor = (id: string, set: string) => ({
   parent: 'subscriptions/s/resourceGroups/g',
   virtualMachineId: id,
   location,
@@ -215,7 +215,7 @@ promised('CMK-110: a disk that somebody else made under the same name meanwhile 
     if (!disks.disks.has(osDisk)) disks.add(osDisk, { sku: 'ULTRA' });
     throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'another disk has the name');
   };
-  await assert.rejects(world.compute.createVirtualMachine(wishFor('taken', set)));
+  await assert.rejects(world.compute.createVirtualMachine(specFor('taken', set)));
   await gone('taken');
   assert.equal(diskNamed(osDisk).sku, 'ULTRA');
 });
@@ -237,7 +237,7 @@ promised(
         });
         throw new RpcFailure('DEADLINE_EXCEEDED', 'DiskService', 'disk', 'too late');
       };
-      await world.compute.createVirtualMachine(wishFor(id, set)).catch(() => undefined);
+      await world.compute.createVirtualMachine(specFor(id, set)).catch(() => undefined);
       await gone(id);
       assert.equal(disks.disks.has(osDisk), false, late);
     }
@@ -256,7 +256,7 @@ promised(
         throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'somebody reads it');
       }
     };
-    await assert.rejects(world.compute.createVirtualMachine(wishFor('behind', set)));
+    await assert.rejects(world.compute.createVirtualMachine(specFor('behind', set)));
     await gone('behind');
     assert.equal(disks.disks.has(osDisk), false);
   },
