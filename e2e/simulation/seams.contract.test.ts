@@ -6,7 +6,7 @@ import { storeContract } from '../../libs/event-store/src/test-store-contract.ts
 import { ACK_WAIT_MS, busContract } from '../../libs/messaging/src/test-bus-contract.ts';
 import { blockStoreContract } from '../../services/disk/src/host/storage/test-block-store-contract.ts';
 import { memoryVolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
-import { processVolumes } from './cloud/process-volumes.ts';
+import { ProcessVolumes } from './cloud/process-volumes.ts';
 import { noStoreFaults, noVolumeFaults } from './faults/fault-rates.ts';
 import { busOver } from './faults/faulty-bus.ts';
 import { faultyStore } from './faults/faulty-store.ts';
@@ -56,11 +56,11 @@ busContract("a process's way to the memory", async () => {
 
 const diskThrough =
   (delay: number) =>
-  (sizeBytes: number): (() => ReturnType<ReturnType<typeof processVolumes>['create']>) => {
+  (sizeBytes: number): (() => ReturnType<ProcessVolumes['create']>) => {
     const inner = memoryVolumeFiles(systemRandom);
     const faults = { ...noVolumeFaults(), delay, delayMs: 2 };
     const around = { copies: { step: () => undefined }, record: { note: () => assert.fail('nothing goes wrong') } };
-    const volumes = processVolumes(inner, { ...link(), faults, ...around });
+    const volumes = new ProcessVolumes(inner, { ...link(), faults, ...around });
     return () => volumes.create('disk', 'data', sizeBytes);
   };
 blockStoreContract({ "a process's storage": diskThrough(0), "a process's slow storage": diskThrough(0.5) });

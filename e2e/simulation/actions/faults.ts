@@ -128,10 +128,7 @@ export const faults: readonly Fault[] = [
       const service = random.pick([...services, 'disk', 'disk'] as const);
       // Its successor on another machine cannot know that it has ended, and waits its lease out.
       const isShort = world.settings.hostLeaseTtlMs < hostLeaseWaitMaxMs;
-      if (service === 'disk') {
-        const { loseMachine, crash } = world.faults;
-        return crashDisk(stage, isShort && random.chance(0.5) ? loseMachine : crash);
-      }
+      if (service === 'disk') return crashDisk(stage, isShort && random.chance(0.5));
       world.faults.crash(service);
       const end = disturbances.begin(service);
       stage.later(random.fraction() * 3_000, async () => {
@@ -254,7 +251,7 @@ export const faults: readonly Fault[] = [
       const isStartedAnew = random.chance(0.4);
       const heal = (): void => {
         Object.assign(volumes, { full: 0, fail: 0 });
-        if (isStartedAnew && !stage.isEnding()) crashDisk(stage, world.faults.crash);
+        if (isStartedAnew && !stage.isEnding()) crashDisk(stage);
       };
       during(stage, ['volumes'], heal);
     },

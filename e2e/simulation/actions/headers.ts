@@ -40,7 +40,7 @@ const earlierHeader: Fault = {
     stage.begin(async () => {
       await rotate(stage);
       if (stage.isEnding()) return;
-      crashDisk(stage, world.faults.crash);
+      crashDisk(stage);
       for (const disk of withEarlierHeader(stage)) {
         if (random.chance(0.3)) continue;
         truth.disks.noteReplaced(disk);

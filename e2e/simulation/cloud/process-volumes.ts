@@ -11,24 +11,64 @@ import type { VolumeFaults } from '../faults/fault-rates.ts';
 import type { Gate } from '../faults/gate.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
 
+/** What lies between a process and the storage. */
+interface VolumeLink {
+  readonly clock: VirtualClock;
+  readonly random: SeededRandom;
+  readonly faults: VolumeFaults;
+  readonly gate: Gate;
+  readonly copies: Pick<CopyPace, 'step'>;
+  readonly record: Pick<StorageRecord, 'note'>;
+}
+
 /**
- * Storage as one process of the disk service sees it: slow at times, full or failing at times, slow for some copies, and of no use
- * once the process is gone.
+ * Storage as one process of the disk service sees it: sometimes slow, full or failing, slow for some copies, and of no use
+ * after the process has ended.
  */
-export const processVolumes = (
-  inner: VolumeFiles & Pick<MemoryVolumeFiles, 'failFlushes'>,
-  link: {
-    readonly clock: VirtualClock;
-    readonly random: SeededRandom;
-    readonly faults: VolumeFaults;
-    readonly gate: Gate;
-    readonly copies: Pick<CopyPace, 'step'>;
-    readonly record: Pick<StorageRecord, 'note'>;
-  },
-): VolumeFiles => {
-  const { clock, random, faults, gate, copies, record } = link;
-  /** Late before and late after: between the check of a lease and the bytes, and between the bytes and their answer. */
-  const slowly = <Result>(work: () => Promise<Result>): Promise<Result> => {
+export class ProcessVolumes implements VolumeFiles {
+  readonly #inner: VolumeFiles & Pick<MemoryVolumeFiles, 'failFlushes'>;
+  readonly #link: VolumeLink;
+
+  constructor(inner: VolumeFiles & Pick<MemoryVolumeFiles, 'failFlushes'>, link: VolumeLink) {
+    this.#inner = inner;
+    this.#link = link;
+  }
+
+  async open(volumeId: string, part: VolumePart): Promise<BlockStore | undefined> {
+    const { gate } = this.#link;
+    // An operation of a killed process must not open what its successor needs: it would never be closed.
+    if (gate.isCondemned()) return never();
+    const store = await gate.through(this.#inner.open(volumeId, part));
+    return store && this.#storeOver(store, volumeId, part);
+  }
+
+  async create(volumeId: string, part: VolumePart, sizeBytes: number): Promise<BlockStore> {
+    const { gate, random } = this.#link;
+    if (gate.isCondemned()) return never();
+    const refused = this.#refusal('make', volumeId);
+    // A refused volume may exist all the same, by its name alone or whole.
+    if (refused && random.chance(0.5)) throw refused;
+    const store = await gate.through(this.#inner.create(volumeId, part, sizeBytes));
+    if (!refused) return this.#storeOver(store, volumeId, part);
+    await gate.through(store.close());
+    throw refused;
+  }
+
+  remove(volumeId: string): Promise<void> {
+    return this.#slowly(async () => {
+      const refused = this.#refusal('remove', volumeId);
+      if (refused) throw refused;
+      await this.#inner.remove(volumeId);
+    });
+  }
+
+  allocatedBytes(volumeId: string): ReturnType<VolumeFiles['allocatedBytes']> {
+    return this.#link.gate.through(this.#inner.allocatedBytes(volumeId));
+  }
+
+  /** Delays before and after: between the check of a lease and the bytes, and between the bytes and the response. */
+  #slowly<Result>(work: () => Promise<Result>): Promise<Result> {
+    const { clock, random, faults, gate } = this.#link;
     if (!random.chance(faults.delay)) return gate.isOpen() ? work() : gate.through(work());
     const delayed = async (): Promise<Result> => {
       await clock.sleep(random.fraction() * faults.delayMs);
@@ -37,15 +77,17 @@ export const processVolumes = (
       return result;
     };
     return gate.through(delayed());
-  };
-  /** As long as a copy takes, where it is one that is made. */
-  const paced = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> => {
-    const step = copies.step(volumeId);
-    return step === undefined ? slowly(work) : gate.through(step.then(() => slowly(work)));
-  };
+  }
 
-  /** What storage answers a step with that it does not do; undefined where it does it. `flush`, `remove`: needs no room. */
-  const refusal = (step: 'make' | 'write' | 'grow' | 'flush' | 'remove', volumeId: string): Error | undefined => {
+  /** Takes the time of a copy, if the volume belongs to one in progress. */
+  #paced<Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> {
+    const step = this.#link.copies.step(volumeId);
+    return step === undefined ? this.#slowly(work) : this.#link.gate.through(step.then(() => this.#slowly(work)));
+  }
+
+  /** The error of a step that storage refuses; undefined if it does the step. `flush` and `remove` need no room. */
+  #refusal(step: 'make' | 'write' | 'grow' | 'flush' | 'remove', volumeId: string): Error | undefined {
+    const { random, faults, record } = this.#link;
     const needsRoom = step !== 'flush' && step !== 'remove';
     if (needsRoom && random.chance(faults.full)) {
       record.note('full', volumeId);
@@ -54,32 +96,35 @@ export const processVolumes = (
     if (!random.chance(faults.fail)) return undefined;
     record.note('failed', volumeId);
     return Object.assign(new Error('input/output error'), { code: 'EIO' });
-  };
-  const write = async (store: BlockStore, volumeId: string, offset: number, bytes: Uint8Array): Promise<void> => {
-    const refused = refusal('write', volumeId);
+  }
+
+  async #write(store: BlockStore, volumeId: string, offset: number, bytes: Uint8Array): Promise<void> {
+    const refused = this.#refusal('write', volumeId);
     if (!refused) return store.write(offset, bytes);
-    const written = sectorSize * random.int(bytes.length / sectorSize);
+    const written = sectorSize * this.#link.random.int(bytes.length / sectorSize);
     if (written > 0) await store.write(offset, bytes.subarray(0, written));
     throw refused;
-  };
-  const flush = async (store: BlockStore, volumeId: string, part: VolumePart): Promise<void> => {
-    const refused = refusal('flush', volumeId);
+  }
+
+  async #flush(store: BlockStore, volumeId: string, part: VolumePart): Promise<void> {
+    const refused = this.#refusal('flush', volumeId);
     if (!refused) return store.flush();
-    if (part === 'data') record.note('flush', volumeId);
-    // Whether it fails is decided as it is asked for.
-    inner.failFlushes(() => true);
+    if (part === 'data') this.#link.record.note('flush', volumeId);
+    // Whether it fails is decided when it is called.
+    this.#inner.failFlushes(() => true);
     const failed = store.flush();
-    inner.failFlushes(() => false);
+    this.#inner.failFlushes(() => false);
     await failed;
     throw refused;
-  };
+  }
 
-  const storeOver = (store: BlockStore, volumeId: string, part: VolumePart): BlockStore => {
+  #storeOver(store: BlockStore, volumeId: string, part: VolumePart): BlockStore {
+    const { gate, record } = this.#link;
     const copied = part === 'data' ? volumeId : '';
     const steps: Pick<BlockStore, 'read' | 'write' | 'flush'> = {
-      read: (offset, into) => slowly(() => store.read(offset, into)),
-      write: (offset, bytes) => paced(copied, () => write(store, volumeId, offset, bytes)),
-      flush: () => paced(copied, () => flush(store, volumeId, part)),
+      read: (offset, into) => this.#slowly(() => store.read(offset, into)),
+      write: (offset, bytes) => this.#paced(copied, () => this.#write(store, volumeId, offset, bytes)),
+      flush: () => this.#paced(copied, () => this.#flush(store, volumeId, part)),
     };
     // Each step may be the last one of the process.
     const inSteps = writesDurably(steps);
@@ -95,42 +140,17 @@ export const processVolumes = (
         }
       },
       grow: (size) =>
-        slowly(async () => {
-          const refused = refusal('grow', volumeId);
+        this.#slowly(async () => {
+          const refused = this.#refusal('grow', volumeId);
           if (refused) throw refused;
           await store.grow(size);
         }),
       allocatedBytes: () => gate.through(store.allocatedBytes()),
-      copyTo: (target, check) => slowly(() => store.copyTo(target, check)),
+      copyTo: (target, check) => this.#slowly(() => store.copyTo(target, check)),
       close: () => gate.through(store.close()),
     };
-  };
-  return {
-    open: async (volumeId, part) => {
-      // What was under way when the process was killed must not open what its successor needs: nobody would close it.
-      if (gate.isCondemned()) return gone();
-      const store = await gate.through(inner.open(volumeId, part));
-      return store && storeOver(store, volumeId, part);
-    },
-    create: async (volumeId, part, sizeBytes) => {
-      if (gate.isCondemned()) return gone();
-      const refused = refusal('make', volumeId);
-      // It may be there all the same, by its name alone or whole.
-      if (refused && random.chance(0.5)) throw refused;
-      const store = await gate.through(inner.create(volumeId, part, sizeBytes));
-      if (!refused) return storeOver(store, volumeId, part);
-      await gate.through(store.close());
-      throw refused;
-    },
-    remove: (volumeId) =>
-      slowly(async () => {
-        const refused = refusal('remove', volumeId);
-        if (refused) throw refused;
-        await inner.remove(volumeId);
-      }),
-    allocatedBytes: (volumeId) => gate.through(inner.allocatedBytes(volumeId)),
-  };
-};
+  }
+}
 
-/** What a process that is gone waits for. */
-const gone = (): Promise<never> => new Promise(() => undefined);
+/** The result of a call by a process that has ended. */
+const never = (): Promise<never> => new Promise(() => undefined);

@@ -17,7 +17,7 @@ import type { Hardware } from './deployment.ts';
 import { type Cuts, nameOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
-import { processVolumes } from './process-volumes.ts';
+import { ProcessVolumes } from './process-volumes.ts';
 
 /** What the processes of a world share. */
 export interface Machine {
@@ -108,7 +108,7 @@ export const createProcesses = (machine: Machine): Processes => {
       const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
       const hardware: Hardware = {
         machine: machineOf(name),
-        volumes: processVolumes(machine.volumes, {
+        volumes: new ProcessVolumes(machine.volumes, {
           ...link,
           faults: rates.volumes,
           copies: machine.copies,

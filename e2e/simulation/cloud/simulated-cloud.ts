@@ -16,7 +16,7 @@ import { platformKey } from '../../../services/disk/src/host/keys/platform-key.t
 import { memoryVolumeFiles, type VolumesImage } from '../../../services/disk/src/host/volume/volume-files.ts';
 import { createMemorySealKeyStore } from '../../../services/key-vault/src/sealing/seal-key-store.ts';
 import { createCopyPace } from '../faults/copy-pace.ts';
-import { createFaultControl, type FaultControl } from '../faults/fault-control.ts';
+import { FaultControl } from '../faults/fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from '../faults/fault-rates.ts';
 import { installForgetfulSignals } from '../faults/forgetful-signals.ts';
 import { linkBetween } from '../faults/network.ts';
@@ -33,7 +33,7 @@ import {
   simulatedSettings,
 } from './deployment.ts';
 import { createCuts, type Part } from './parts.ts';
-import { createProcesses, firstMachine } from './processes.ts';
+import { createProcesses, firstMachine, type Processes } from './processes.ts';
 import { countingTracing } from './tracing.ts';
 
 /** What was stored in a service by one commit. */
@@ -117,96 +117,87 @@ export const PARTITIONS = 1;
 /** A disk holds so much, whatever it is declared to hold: just what guests use (`sectorsInUse`), for a copy looks at every sector. */
 const DISK_BYTES = 64 * 1024;
 
-/**
- * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
- * tracing of the process belongs to it.
- */
-export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
-  const { seed, image } = options;
-  const settings: SimulatedSettings = { ...simulatedSettings, ...options.settings };
+/** Storage, bus and network of a world, with the faults on them; the services run on these. */
+const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) => {
+  const { image } = options;
   const clock = virtualClock(options.startMs, jumpsATurn);
-  const chance = seededRandom(seed);
-  installForgetfulSignals();
-  const tracer = countingTracing(options.firstSpan);
-  const log: string[] = [];
-  const note = (line: string): void => {
-    log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
-  };
-  const serviceLog: string[] = [];
-
-  const listeners: ((committed: Committed) => void)[] = [];
-  const responseListeners: ((responded: Responded) => void)[] = [];
+  const chance = seededRandom(options.seed);
+  const commitListeners: ((committed: Committed) => void)[] = [];
   const stores = new Map(
     workloads.map((service) => {
-      const store = memoryStore({
-        clock,
-        random: chance.fork(`store of ${service}`),
-        ...(image === undefined ? {} : { image: imageOf(image, service) }),
-      });
-      return [service, toldStore(service, store, listeners)];
+      const random = chance.fork(`store of ${service}`);
+      const store = memoryStore({ clock, random, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
+      return [service, observedStore(service, store, commitListeners)];
     }),
   );
-  const storeOf = (service: Workload): MemoryStore => {
-    const store = stores.get(service);
-    if (!store) throw new Error(`${service} is no service`);
-    return store;
-  };
   const bus = memoryBus({ clock, random: chance.fork('bus') });
+  const copies = createCopyPace(clock, chance.fork('copies'));
+  commitListeners.push(({ service, events }) => {
+    if (service === 'disk') for (const event of events) copies.apply(event);
+  });
   const rates: FaultRates = {
     calls: noCallFaults(),
     stores: noStoreFaults(),
     volumes: noVolumeFaults(),
     bus: bus.faults,
   };
-  const cuts = createCuts();
-  const slow = new Map<Part, number>();
-  const throttled = new Map<Part, number>();
-  const volumes = memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes);
-  const storage = openStorageRecord(clock.monotonicMs);
-  const copies = createCopyPace(clock, chance.fork('copies'));
-  listeners.push(({ service, events }) => {
-    if (service === 'disk') for (const event of events) copies.apply(event);
-  });
-  const sealKeys = createMemorySealKeyStore();
-  for (const [id, record] of image?.sealKeys ?? []) await sealKeys.create(id, record);
-  const guests = simulatedDriver(clock);
-  const ciphers = new CipherWatch();
   const ownChance = chance.fork('deployment');
   const founding = image?.founding ?? foundCloud(ownChance);
-  const deployment = createDeployment(founding, ownChance.fork('tokens'), settings);
-  const processes = createProcesses({
+  return {
+    settings,
     clock,
-    random: chance.fork('processes'),
-    tracer,
-    rates,
-    cuts,
+    chance,
+    tracer: countingTracing(options.firstSpan),
+    commitListeners,
+    responseListeners: [] as ((responded: Responded) => void)[],
+    /** Lines of the services' own logs. */
+    serviceLog: [] as string[],
+    storeOf: (service: Workload): MemoryStore => {
+      const store = stores.get(service);
+      if (!store) throw new Error(`${service} is no service`);
+      return store;
+    },
     bus,
-    storeOf,
-    volumes,
-    storage,
     copies,
-    driver: guests,
-    sealKeys,
-    ciphers,
-    servicesOver: deployment.services,
-    write: (line) => serviceLog.push(line),
+    rates,
+    cuts: createCuts(),
+    slow: new Map<Part, number>(),
+    throttled: new Map<Part, number>(),
+    volumes: memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes),
+    storage: openStorageRecord(clock.monotonicMs),
+    sealKeys: createMemorySealKeyStore(),
+    guests: simulatedDriver(clock),
+    ciphers: new CipherWatch(),
+    founding,
+    deployment: createDeployment(founding, ownChance.fork('tokens'), settings),
+  };
+};
+
+type Seams = ReturnType<typeof openSeams>;
+
+const processesOver = (seams: Seams): Processes =>
+  createProcesses({
+    ...seams,
+    random: seams.chance.fork('processes'),
+    driver: seams.guests,
+    servicesOver: seams.deployment.services,
+    write: (line) => seams.serviceLog.push(line),
   });
-  const network = { clock, random: chance.fork('network'), faults: rates.calls, cuts, slow, throttled };
+
+const startServices = (seams: Seams, processes: Processes): Promise<InProcessCloud> => {
+  const { settings, clock, chance, deployment, rates, responseListeners } = seams;
+  const network = { ...seams, random: chance.fork('network'), faults: rates.calls };
   const choice = chance.fork('replicas');
   const endOf = (replica: Replica | 'outside') =>
     replica === 'outside'
       ? { part: replica, gate: undefined }
       : { part: replica.service, gate: processes.gateOf(replica) };
-
-  const starting = inProcessCloud({
-    services: deployment.services({ machine: firstMachine, volumes, driver: guests, sealKeys, ciphers }),
-    storeOf,
-    bus,
+  return inProcessCloud({
+    ...seams,
+    services: deployment.services({ ...seams, machine: firstMachine, driver: seams.guests }),
     workloadOf: (service) => deployment.people.workloads[service],
-    clock,
     random: chance.fork('outside'),
-    log: logger({ service: 'outside', clock, write: (line) => serviceLog.push(line) }),
-    tracer,
+    log: logger({ service: 'outside', clock, write: (line) => seams.serviceLog.push(line) }),
     issuer,
     tokenFormat: deployment.tokenFormat,
     authzTtlMs: settings.authzTtlMs,
@@ -220,67 +211,70 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
       observedLink(linkBetween(network, endOf(from), endOf(to)), to.service, clock.monotonicMs, responseListeners),
     chooseReplica: (running) => choice.pick(running),
   });
-  const cloud: InProcessCloud = await clock.drive(starting);
-  const faults = createFaultControl({
-    clock,
+};
+
+const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Promise<CloudImage> => {
+  const records = new Map<string, Uint8Array>();
+  for (const id of await sealKeys.ids()) {
+    const found = await sealKeys.read(id);
+    if (found.status === 'present') records.set(id, found.record);
+  }
+  return {
+    founding,
+    stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
+    volumes: volumes.image(),
+    sealKeys: records,
+  };
+};
+
+/**
+ * Makes a cloud of all five services over simulated seams, and runs until they are up. One world at a time: the
+ * tracing of the process belongs to it.
+ */
+export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
+  installForgetfulSignals();
+  const seams = openSeams(options, { ...simulatedSettings, ...options.settings });
+  const { clock, chance, ciphers, volumes, commitListeners, responseListeners } = seams;
+  for (const [id, record] of options.image?.sealKeys ?? []) await seams.sealKeys.create(id, record);
+  const processes = processesOver(seams);
+  const cloud = await clock.drive(startServices(seams, processes));
+  const log: string[] = [];
+  const note = (line: string): void => {
+    log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);
+  };
+  const faults = new FaultControl({
+    ...seams,
     cloud,
     processes,
-    rates,
-    cuts,
-    slow,
-    throttled,
-    bus,
     services: workloads,
     subjectsOf: (service) => Array.from({ length: PARTITIONS }, (_, partition) => subjectOf(service, partition)),
     crashVolumes: () => {
       volumes.crash();
       ciphers.forgetAll();
     },
-    volumes,
-    copies,
     log: note,
   });
-
   return {
-    seed,
-    settings,
-    begunWith: image,
-    clock,
+    ...seams,
+    seed: options.seed,
+    begunWith: options.image,
     clockOf: (service) => Math.floor(clock.now() + processes.skewOf({ service, replica: 0 }).offsetMs),
     random: chance.fork('history'),
-    people: deployment.people,
+    people: seams.deployment.people,
     faults,
     as: (principal) => cloud.as(principal),
-    storeOf,
-    bus,
-    volumes,
-    slotMac: platformKey(founding.masterKeys.disk, chance.fork('headers')).slotMac,
-    storage,
-    guests,
+    slotMac: platformKey(seams.founding.masterKeys.disk, chance.fork('headers')).slotMac,
     hasCipher: (disk) => ciphers.has(disk),
     onCommit: (listener) => {
-      listeners.push(listener);
+      commitListeners.push(listener);
     },
     onResponse: (listener) => {
       responseListeners.push(listener);
     },
     log,
     note,
-    serviceLog,
     run: (work) => clock.drive(work(), LIMIT_MS),
-    async image() {
-      const records = new Map<string, Uint8Array>();
-      for (const id of await sealKeys.ids()) {
-        const found = await sealKeys.read(id);
-        if (found.status === 'present') records.set(id, found.record);
-      }
-      return {
-        founding,
-        stores: new Map(workloads.map((service) => [service, storeOf(service).image()])),
-        volumes: volumes.image(),
-        sealKeys: records,
-      };
-    },
+    image: () => imageOfWorld(seams),
     close() {
       for (const service of workloads) {
         for (const replica of cloud.running(service)) {
@@ -298,8 +292,8 @@ const imageOf = ({ stores }: CloudImage, service: Workload): StoreImage => {
   return found;
 };
 
-/** A memory store that says what was stored, whether its writer learns of it or not. */
-const toldStore = (
+/** A memory store that reports every commit, whether or not its writer gets the acknowledgement. */
+const observedStore = (
   service: Workload,
   store: MemoryStore,
   listeners: readonly ((committed: Committed) => void)[],

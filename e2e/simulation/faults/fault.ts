@@ -1,18 +1,18 @@
 import type { Disturbed } from '../../oracle/model/disturbances.ts';
 import type { Stage } from '../workload/stage.ts';
 
-/** A fault and how it ends: each strikes for a time and is over then. */
+/** A fault that lasts for a time. */
 export interface Fault {
   readonly name: string;
   readonly weight: number;
   strike(stage: Stage): void;
 }
 
-/** Longer than a lease at times, so that both the bound and what happens after it are seen. */
+/** Sometimes longer than a lease, so that a history sees the bound and what happens after it. */
 export const durationMs = ({ random }: Stage): number =>
   random.chance(0.3) ? 8_000 + random.fraction() * 20_000 : 100 + random.fraction() * 5_000;
 
-/** Notes the trouble and has it end after its time, or when the history ends all faults. */
+/** Notes the disturbance, and ends it after its time or when the history ends all faults. */
 export const during = (
   stage: Stage,
   struck: readonly Disturbed[],
@@ -26,10 +26,11 @@ export const during = (
   });
 };
 
-/** Ends the disk host, and with it the power of its storage, and has it started again. */
-export const crashDisk = (stage: Stage, how: (service: 'disk') => void): void => {
+/** Ends the disk host and cuts the power of its storage; it starts again later. @param isMachineLost on another machine */
+export const crashDisk = (stage: Stage, isMachineLost = false): void => {
   const { world, random, truth, disturbances } = stage;
-  how('disk');
+  if (isMachineLost) world.faults.loseMachine('disk');
+  else world.faults.crash('disk');
   for (const content of truth.contents.values()) content.crash();
   const end = disturbances.begin('disk');
   stage.later(random.fraction() * 3_000, async () => {

@@ -6,7 +6,7 @@ import type { Cuts, Part } from '../cloud/parts.ts';
 import type { CallFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
-/** The net between callers and services. */
+/** The network between callers and services. */
 export interface Network {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
@@ -14,24 +14,20 @@ export interface Network {
   readonly cuts: Cuts;
   /** Milliseconds every request to a service waits before it is carried out. */
   readonly slow: ReadonlyMap<Part, number>;
-  /** Services that answer every call with a rate limit, and after how long they say to come again. */
+  /** Services that refuse every call with a rate limit, and the retry delay they send. */
   readonly throttled: ReadonlyMap<Part, number>;
 }
 
-/** One end of a link. People outside have no gate: nothing stops them. */
+/** One end of a link. Callers outside have no gate: nothing stops them. */
 export interface End {
   readonly part: Part;
   readonly gate: Gate | undefined;
 }
 
-/** How long an end takes to notice that a peer it was cut off from does not answer, where its connection is not reset. */
+/** How long it takes at most until a lost connection is reset, in milliseconds. */
 const RESET_MS = 20;
 
-/** Milliseconds pass, unless the signal comes first. */
-const passing = (clock: VirtualClock, durationMs: number, signal: AbortSignal | undefined): Promise<void> =>
-  clock.sleep(durationMs, signal);
-
-/** Waits for the caller's own deadline, which is all that ends a call into a void. */
+/** Waits for the caller's own deadline: nothing else ends a call without a response. */
 const untilAborted = (signal: AbortSignal | undefined): Promise<never> =>
   new Promise((_, reject) => {
     const end = (): void => reject(new DOMException('The call was aborted', 'AbortError'));
@@ -39,71 +35,114 @@ const untilAborted = (signal: AbortSignal | undefined): Promise<never> =>
     signal?.addEventListener('abort', end, { once: true });
   });
 
-/** The way from one end to another, with everything that goes wrong on it. */
-export const linkBetween = (network: Network, from: End, to: End): Link => {
-  const { clock, random, faults, cuts } = network;
+/** The way from one end to another, with the faults on it. */
+class Way {
+  readonly #network: Network;
+  readonly #from: End;
+  readonly #to: End;
 
-  /** No answer: the connection is reset after a moment, or nothing comes at all. */
-  const lose = async (path: string, signal: AbortSignal | undefined): Promise<never> => {
-    if (random.chance(0.5)) return untilAborted(signal);
-    await passing(clock, random.fraction() * RESET_MS, signal);
-    throw new ClientError(path, Status.UNAVAILABLE, 'the connection was reset');
-  };
-  const late = (): number => (random.chance(faults.delay) ? random.fraction() * faults.delayMs : 0);
-  const isCut = (): boolean => cuts.isCut(from.part, to.part);
+  constructor(network: Network, from: End, to: End) {
+    this.#network = network;
+    this.#from = from;
+    this.#to = to;
+  }
 
-  /** Brings a request to the other end. Throws where it does not arrive. */
-  const send = async (path: string, options: CallOptions): Promise<void> => {
+  get gate(): Gate | undefined {
+    return this.#from.gate;
+  }
+
+  /** Whether no fault is possible now: then a call takes the direct way. */
+  isQuiet(): boolean {
+    const { faults, slow, throttled } = this.#network;
+    return (
+      faults.loseRequest === 0 &&
+      faults.loseAnswer === 0 &&
+      faults.delay === 0 &&
+      faults.duplicate === 0 &&
+      slow.size === 0 &&
+      throttled.size === 0 &&
+      !this.#isCut() &&
+      (this.#to.gate === undefined || this.#to.gate.isOpen())
+    );
+  }
+
+  /** Whether the caller runs too. */
+  isFree(): boolean {
+    return this.isQuiet() && (this.gate === undefined || this.gate.isOpen());
+  }
+
+  isDuplicated(): boolean {
+    return this.#network.random.chance(this.#network.faults.duplicate);
+  }
+
+  /** Brings a request to the other end. Throws if it does not arrive. */
+  async send(path: string, options: CallOptions): Promise<void> {
+    const { clock, random, faults, slow, throttled } = this.#network;
     const { signal } = options;
-    if (isCut() || random.chance(faults.loseRequest)) await lose(path, signal);
-    const waitMs = late() + (network.slow.get(to.part) ?? 0);
-    if (waitMs > 0) await passing(clock, waitMs, signal);
+    if (this.#isCut() || random.chance(faults.loseRequest)) await this.#lose(path, signal);
+    const waitMs = this.#delayMs() + (slow.get(this.#to.part) ?? 0);
+    if (waitMs > 0) await clock.sleep(waitMs, signal);
     // A stopped process still has its sockets: the request waits in them.
-    if (to.gate && !to.gate.isOpen()) await standing(to.gate, signal);
-    const retryAfterMs = network.throttled.get(to.part);
+    const { gate } = this.#to;
+    if (gate && !gate.isOpen()) await untilOpen(gate, signal);
+    const retryAfterMs = throttled.get(this.#to.part);
     if (retryAfterMs !== undefined) throw throttle(path, options, retryAfterMs);
-  };
-  /** Brings an answer back, or a failure. */
-  const receive = async (path: string, signal: AbortSignal | undefined): Promise<void> => {
-    if (isCut() || random.chance(faults.loseAnswer)) await lose(path, signal);
-    const waitMs = late();
-    if (waitMs > 0) await passing(clock, waitMs, signal);
-  };
-  /** Whether nothing can go wrong just now: then the call goes its way without a detour. */
-  const isQuiet = (): boolean =>
-    faults.loseRequest === 0 &&
-    faults.loseAnswer === 0 &&
-    faults.delay === 0 &&
-    faults.duplicate === 0 &&
-    network.slow.size === 0 &&
-    network.throttled.size === 0 &&
-    !isCut() &&
-    (to.gate === undefined || to.gate.isOpen());
+  }
 
-  const { gate } = from;
-  return (carry) => {
-    /** The answer of a call, or its failure, when it is back; the caller may be stopped or gone by then. */
-    const answered = async (path: string, options: CallOptions): Promise<void> => {
-      if (!isQuiet()) {
-        try {
-          await receive(path, options.signal);
-        } catch (error) {
-          // What a refusal says travels with it: of one that is lost nothing arrives.
-          options.onTrailer?.(Metadata());
-          throw error;
-        } finally {
-          await gate?.held();
-        }
+  /** Brings a response back, or a failure. */
+  async receive(path: string, signal: AbortSignal | undefined): Promise<void> {
+    const { clock, random, faults } = this.#network;
+    if (this.#isCut() || random.chance(faults.loseAnswer)) await this.#lose(path, signal);
+    const waitMs = this.#delayMs();
+    if (waitMs > 0) await clock.sleep(waitMs, signal);
+  }
+
+  /** The response of a call, or its failure, is back; the caller may be stopped or gone by then. */
+  async responded(path: string, options: CallOptions): Promise<void> {
+    if (!this.isQuiet()) {
+      try {
+        await this.receive(path, options.signal);
+      } catch (error) {
+        // The details of a refusal travel with it: if it is lost they are too.
+        options.onTrailer?.(Metadata());
+        throw error;
+      } finally {
+        await this.gate?.held();
       }
-      await gate?.held();
-    };
-    const isFree = (): boolean => isQuiet() && (gate === undefined || gate.isOpen());
+    }
+    await this.gate?.held();
+  }
+
+  #isCut(): boolean {
+    return this.#network.cuts.isCut(this.#from.part, this.#to.part);
+  }
+
+  #delayMs(): number {
+    const { random, faults } = this.#network;
+    return random.chance(faults.delay) ? random.fraction() * faults.delayMs : 0;
+  }
+
+  /** No response: the connection is reset after a moment, or nothing arrives at all. */
+  async #lose(path: string, signal: AbortSignal | undefined): Promise<never> {
+    const { clock, random } = this.#network;
+    if (random.chance(0.5)) return untilAborted(signal);
+    await clock.sleep(random.fraction() * RESET_MS, signal);
+    throw new ClientError(path, Status.UNAVAILABLE, 'the connection was reset');
+  }
+}
+
+/** A link from one end to another over a network with faults. */
+export const linkBetween =
+  (network: Network, from: End, to: End): Link =>
+  (carry) => {
+    const way = new Way(network, from, to);
+    const { gate } = way;
     return {
       async once(method, request, options) {
         const { path } = method;
-        if (!isQuiet()) {
+        if (!way.isQuiet()) {
           try {
-            await send(path, options);
+            await way.send(path, options);
           } catch (error) {
             await gate?.held();
             throw error;
@@ -111,57 +150,55 @@ export const linkBetween = (network: Network, from: End, to: End): Link => {
         }
         // A stream of requests can be sent only once: no transport repeats it.
         const isRepeatable = method.options.idempotencyLevel !== undefined && !method.requestStream;
-        const isTwice = isRepeatable && random.chance(faults.duplicate);
-        // The answer of the first is the one that is lost.
-        if (isTwice) void Promise.allSettled([carry.once(method, request, options)]);
-        let answer: unknown;
+        // The response of the first is the one that is lost.
+        if (isRepeatable && way.isDuplicated()) void Promise.allSettled([carry.once(method, request, options)]);
+        let response: unknown;
         try {
-          answer = await carry.once(method, request, options);
+          response = await carry.once(method, request, options);
         } catch (error) {
-          if (!isFree()) await answered(path, options);
+          if (!way.isFree()) await way.responded(path, options);
           throw error;
         }
-        if (!isFree()) await answered(path, options);
-        return answer;
+        if (!way.isFree()) await way.responded(path, options);
+        return response;
       },
       stream: (method, request, options) =>
         carried(() => carry.stream(method, request, options), {
           gate,
           send: async () => {
-            if (!isQuiet()) await send(method.path, options);
+            if (!way.isQuiet()) await way.send(method.path, options);
           },
           receive: async () => {
-            if (!isQuiet()) await receive(method.path, options.signal);
+            if (!way.isQuiet()) await way.receive(method.path, options.signal);
           },
         }),
     };
   };
-};
 
-/** A stream of answers over a net: one that nobody reads is not sent. */
+/** A stream of responses over a network: a response that the caller does not read is not sent. */
 async function* carried(
   begin: () => AsyncGenerator<unknown, void>,
   way: { readonly gate: Gate | undefined; readonly send: () => Promise<void>; readonly receive: () => Promise<void> },
 ): AsyncGenerator<unknown, void> {
   const { gate, send, receive } = way;
   await send();
-  const answers = begin();
+  const responses = begin();
   try {
     for (;;) {
-      const answer = await (gate ? gate.through(answers.next()) : answers.next());
+      const response = await (gate ? gate.through(responses.next()) : responses.next());
       await receive();
-      if (answer.done === true) return;
-      yield answer.value;
+      if (response.done === true) return;
+      yield response.value;
     }
   } finally {
-    await answers.return();
+    await responses.return();
   }
 }
 
-const standing = (gate: Gate, signal: AbortSignal | undefined): Promise<void> =>
+const untilOpen = (gate: Gate, signal: AbortSignal | undefined): Promise<void> =>
   Promise.race([new Promise<void>((resolve) => gate.whenOpen(resolve)), untilAborted(signal)]);
 
-/** The refusal of a service that is asked too often, as its own server would send it. */
+/** The refusal of a throttled call, as the service's own server would send it. */
 const throttle = (path: string, options: CallOptions, retryAfterMs: number): ClientError => {
   const rejection = new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'too many requests: come again later', {
     [RETRY_AFTER_MS]: String(retryAfterMs),
