@@ -10,24 +10,25 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
-import { type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
+import { type CloudService, type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Rate, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { masterKey } from '@interlock/sealing';
+import { type MasterKey, masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { openLosses } from '../../services/compute/src/losses/losses.ts';
 import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/keys/lease.ts';
-import { folderVolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
+import { folderVolumeFiles, type VolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
-import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
+import { assemble as assembleIdentity, type IdentitySettings } from '../../services/identity/src/assemble.ts';
 import { hashSecret } from '../../services/identity/src/token/tokens.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
 import { createRsaPool } from '../../services/key-vault/src/rsa/pool.ts';
 import { openFileSealKeyStore } from '../../services/key-vault/src/sealing/file-seal-key-store.ts';
+import type { Recording } from '../oracle/recording/replay.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 
 /** The five services in one process, over real Postgres, NATS, RSA and files, with guests held by hand. */
@@ -51,6 +52,8 @@ export interface Place {
    * hosts as well, which may come before the set has told of the loss.
    */
   heardLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
+  /** Everything the services stored, for the oracle. */
+  recording(): Promise<Recording>;
   close(): Promise<void>;
 }
 
@@ -79,137 +82,59 @@ export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
   }
 };
 
+/** Credentials of a principal that exists from the start. */
+interface Founder {
+  readonly id: string;
+  readonly secret: string;
+}
+
+/** What the services of a place are assembled from; the same for every start of a service. */
+interface Ground {
+  readonly folder: string;
+  readonly terms: Required<PlaceTerms>;
+  readonly driver: GatedDriver;
+  readonly files: VolumeFiles;
+  readonly administrator: Founder;
+  readonly workloads: ReadonlyMap<Workload, Founder>;
+  readonly keys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
+  /** Gates of responses of the disk service, by machine. */
+  readonly opened: Map<string, ReturnType<typeof closedGate>>;
+  /** Changed by `limitVaults`. */
+  readonly limits: { vault: Rate | undefined };
+}
+
 const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> => {
   const [clock, random] = [systemClock, systemRandom];
-  const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
-  scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
   const stores = await openStores(scope);
   const storeOf = (name: Workload): EventStore => stores.get(name) ?? failed(`${name} has no store`);
   const bus = await openBus(scope);
-  const driver = gatedDriver();
-  const opened = new Map<string, ReturnType<typeof closedGate>>();
-
-  const administrator = { id: randomUUID(), secret: 'administrator' };
-  const services = new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }]));
-  const workloadOf = (name: Workload) => services.get(name) ?? { id: '', secret: '' };
-  const limits: { vault: Rate | undefined } = { vault: undefined };
-  // The same for every start of a service.
-  const newKey = () => masterKey(randomBytes(32));
-  const keys = { identity: newKey(), vault: newKey(), disk: newKey() };
-  const volumes = join(folder, 'volumes');
-  const files = folderVolumeFiles(volumes);
-  scope.defer('volume files', () => files.close());
-  await mkdir(volumes);
-
+  const ground = await openGround(scope, terms);
+  const write = (line: string): void => {
+    if (/warn|error/.test(line) && process.env.LOUD) console.log(line.slice(0, 600));
+  };
   const cloud = await inProcessCloud({
-    services: {
-      identity: (seams) =>
-        assembleIdentity({
-          ...seams,
-          settings: {
-            bootstrap: {
-              tenant: { id: 'main', displayName: 'Main' },
-              subscriptions: [{ id: 's1', displayName: 'One' }],
-              administrator: {
-                principalId: administrator.id,
-                displayName: 'Administrator',
-                secretHash: hashSecret(administrator.secret),
-              },
-              workloads: [...services].map(([service, { id, secret }]) => ({
-                service,
-                principalId: id,
-                secretHash: hashSecret(secret),
-              })),
-              roleAssignments: ['roles/owner', 'roles/keyVaultAdministrator'].map((role) => ({
-                id: randomUUID(),
-                principalId: administrator.id,
-                role,
-                scope: '/',
-              })),
-            },
-            masterKey: keys.identity,
-            issuer,
-            lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
-          },
-        }),
-      'key-vault': async (seams) =>
-        assembleKeyVault({
-          ...seams,
-          settings: {
-            masterKeys: { current: keys.vault, previous: [] },
-            sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), random),
-            engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
-            vaultUriSuffix: 'vault.test',
-            purgeProtectionDefault: false,
-            retentionDayMs: 86_400_000,
-            rateLimits: { vault: limits.vault },
-          },
-        }),
-      'disk-encryption-set': (seams) =>
-        assembleSets({
-          ...seams,
-          settings: {
-            // A purge is one of the causes.
-            requirePurgeProtection: false,
-            setsPerRegionMax: 100,
-            upkeep: {
-              watchdogMs: 500,
-              rotationRetryMs: 1_000,
-              rotationCheckIntervalMs: 60_000,
-              rotation: { concurrency: 4, pageSize: 100 },
-            },
-          },
-        }),
-      disk: (seams) =>
-        assembleDisk({
-          ...seams,
-          settings: {
-            masterKey: keys.disk,
-            files,
-            dataAddress: 'disk.test:1',
-            snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
-            leases: terms.leases,
-            host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
-          },
-        }),
-      compute: (seams) =>
-        assembleCompute({
-          ...seams,
-          client: (service, definition, wish) => holding(seams.client(service, definition, wish), opened),
-          settings: {
-            driver,
-            startTimeoutMs: terms.startTimeoutMs,
-            guestStopTimeoutMs: 60_000,
-            leaseTtlMs: terms.leases.ttlMs,
-            // What stops a machine here is what it heard, not that it looked.
-            sweepIntervalMs: 3_600_000,
-            dataDisksMax: 8,
-            // Held answers each take a turn, and keep no other waiting.
-            diskCallsMax: 256,
-          },
-        }),
-    },
+    services: servicesOn(ground),
     storeOf,
     bus,
-    workloadOf,
+    workloadOf: (name) => ground.workloads.get(name) ?? failed(`${name} has no principal`),
     clock,
     random,
-    log: logger({
-      service: 'test',
-      clock,
-      write: (line) => {
-        if (/warn|error/.test(line) && process.env.LOUD) console.log(line.slice(0, 600));
-      },
-    }),
+    log: logger({ service: 'test', clock, write }),
     tracer: trace.getTracer('test'),
     issuer,
     authzTtlMs,
     shareTtlMs,
   });
   scope.defer('cloud', () => cloud.close());
-  const asAdministrator = cloud.as(administrator);
-  const client = <D extends Definition>(service: Workload, definition: D) =>
-    asAdministrator.client(service, definition);
+  return { ...placeOver(cloud, ground, storeOf), close: () => scope.close() };
+};
+
+const placeOver = (
+  cloud: InProcessCloud,
+  { administrator, driver, opened, limits, terms }: Ground,
+  storeOf: (name: Workload) => EventStore,
+): Omit<Place, 'close'> => {
+  const { client } = cloud.as(administrator);
   return {
     cloud,
     driver,
@@ -234,9 +159,136 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
       const losses = await openLosses(storeOf('compute')).of(set, keyVersion);
       return Math.max(0, ...losses.map(({ accessEpoch }) => accessEpoch));
     },
-    close: () => scope.close(),
+    async recording() {
+      const feeds = workloads.map(async (service) => [service, await storeOf(service).feed(0, 1_000_000)] as const);
+      const { leases } = terms;
+      return {
+        events: Object.fromEntries(await Promise.all(feeds)),
+        terms: { authzTtlMs, leases, sweepIntervalMs, guestStopTimeoutMs },
+        slackMs,
+      };
+    },
   };
 };
+
+const openGround = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Ground> => {
+  const folder = await mkdtemp(join(tmpdir(), 'interlock-truth-'));
+  scope.defer('folder', () => rm(folder, { recursive: true, force: true }));
+  const volumes = join(folder, 'volumes');
+  const files = folderVolumeFiles(volumes);
+  scope.defer('volume files', () => files.close());
+  await mkdir(volumes);
+  const newKey = () => masterKey(randomBytes(32));
+  return {
+    folder,
+    terms,
+    files,
+    driver: gatedDriver(),
+    administrator: { id: randomUUID(), secret: 'administrator' },
+    workloads: new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }])),
+    keys: { identity: newKey(), vault: newKey(), disk: newKey() },
+    opened: new Map(),
+    limits: { vault: undefined },
+  };
+};
+
+const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> => {
+  const { folder, terms, driver, files, keys, opened, limits } = ground;
+  return {
+    identity: (seams) =>
+      assembleIdentity({
+        ...seams,
+        settings: {
+          bootstrap: bootstrapOf(ground),
+          masterKey: keys.identity,
+          issuer,
+          lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
+        },
+      }),
+    'key-vault': async (seams) =>
+      assembleKeyVault({
+        ...seams,
+        settings: {
+          masterKeys: { current: keys.vault, previous: [] },
+          sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), systemRandom),
+          engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
+          vaultUriSuffix: 'vault.test',
+          purgeProtectionDefault: false,
+          retentionDayMs: 86_400_000,
+          rateLimits: { vault: limits.vault },
+        },
+      }),
+    'disk-encryption-set': (seams) => assembleSets({ ...seams, settings: setSettings }),
+    disk: (seams) =>
+      assembleDisk({
+        ...seams,
+        settings: {
+          masterKey: keys.disk,
+          files,
+          dataAddress: 'disk.test:1',
+          snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
+          leases: terms.leases,
+          host: { folder: 'volumes', machine: 'this', ttlMs: 30_000 },
+        },
+      }),
+    compute: (seams) =>
+      assembleCompute({
+        ...seams,
+        client: (service, definition, wish) => holding(seams.client(service, definition, wish), opened),
+        settings: {
+          driver,
+          startTimeoutMs: terms.startTimeoutMs,
+          guestStopTimeoutMs,
+          leaseTtlMs: terms.leases.ttlMs,
+          sweepIntervalMs,
+          dataDisksMax: 8,
+          // Each held response takes a slot; no other call waits for it.
+          diskCallsMax: 256,
+        },
+      }),
+  };
+};
+
+const bootstrapOf = ({ administrator, workloads: own }: Ground): IdentitySettings['bootstrap'] => ({
+  tenant: { id: 'main', displayName: 'Main' },
+  subscriptions: [{ id: 's1', displayName: 'One' }],
+  administrator: {
+    principalId: administrator.id,
+    displayName: 'Administrator',
+    secretHash: hashSecret(administrator.secret),
+  },
+  workloads: [...own].map(([service, { id, secret }]) => ({
+    service,
+    principalId: id,
+    secretHash: hashSecret(secret),
+  })),
+  roleAssignments: ['roles/owner', 'roles/keyVaultAdministrator'].map((role) => ({
+    id: randomUUID(),
+    principalId: administrator.id,
+    role,
+    scope: '/',
+  })),
+});
+
+const setSettings = {
+  // A purge is one of the causes.
+  requirePurgeProtection: false,
+  setsPerRegionMax: 100,
+  upkeep: {
+    watchdogMs: 500,
+    rotationRetryMs: 1_000,
+    rotationCheckIntervalMs: 60_000,
+    rotation: { concurrency: 4, pageSize: 100 },
+  },
+} as const;
+
+/** Machines here stop because of events; the sweep must not interfere. In milliseconds. */
+const sweepIntervalMs = 3_600_000;
+
+const guestStopTimeoutMs = 60_000;
+
+/** What gates may add to every time: a machine may wait at one for a whole cause. In milliseconds. */
+const slackMs = 120_000;
 
 /** How long answers of identity are used, and how long tokens of managed identities live, in milliseconds. */
 const authzTtlMs = 500;

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
+import { judgeRecording } from '../oracle/recording/verdicts.ts';
 import type { Cause, CauseName } from './causes.ts';
 import { openPlace, type Place, type PlaceTerms } from './place.ts';
 import { cellsOf } from './table.ts';
@@ -29,6 +30,20 @@ export const testCauses = (causes: readonly (Cause & { readonly name: CauseName 
     await Promise.allSettled(trials.values());
     await place.close();
   });
+  // Outages and limits of the vault leave no events, so the oracle would not know them.
+  if (causes.every(({ effect }) => effect === 'loss' || effect === 'start only')) {
+    test(`G2, G3, G4, G10, CMK-100: the oracle agrees with every event of ${causes.map(({ name }) => name).join(', ')}`, async (t) => {
+      await Promise.allSettled(trials.values());
+      const verdicts = judgeRecording(await place.recording());
+      const rules = new Set(verdicts.map(({ rule }) => rule));
+      t.diagnostic(`${verdicts.length} verdicts of ${[...rules].join(', ')}`);
+      assert.deepEqual(
+        verdicts.filter(({ holds }) => !holds),
+        [],
+      );
+      if (causes.some(({ effect }) => effect === 'loss')) assert.ok(rules.has('CMK-100') && rules.has('CMK-106'));
+    });
+  }
   for (const cause of causes) {
     describe(`truth: ${cause.name}`, () => {
       let verdicts: Verdicts;

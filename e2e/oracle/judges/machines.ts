@@ -160,6 +160,8 @@ export class MachineJudge {
   /** A loss with a number has the trace of the commit that took access away. */
   #judgeTrace(machine: KnownMachine, { reason, set, keyVersion, traceId, accessEpoch }: KeyLoss): void {
     if (accessEpoch === 0 || this.#causes.has(traceId)) return;
+    // A run without tracing has no traces to name.
+    if (this.#causes.size === 0 && traceId === '') return;
     const vault = keyVersion.split('/').slice(0, 2).join('/');
     if (reason === 'ACCESS_DENIED' && (this.#withNewIdentity.has(set) || this.#recreatedVaults.has(vault))) return;
     const expected = `the stop of ${machine.name} for ${reason} names the trace of its cause`;

@@ -1,0 +1,156 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { RecordedEvent, StreamName } from '@interlock/event-store';
+import type { Recording } from './replay.ts';
+import { judgeRecording } from './verdicts.ts';
+
+const [vault, keyVersion, set] = ['kv', 'vaults/kv/keys/k/versions/1', 'sets/s'];
+const traceId = '0af7651916cd43dd8448eb211c80319c';
+const terms = {
+  authzTtlMs: 1_000,
+  leases: { ttlMs: 2_000, unreachableGraceMs: 10_000 },
+  sweepIntervalMs: 1_000,
+  guestStopTimeoutMs: 1_000,
+};
+/** When the key is disabled. */
+const lostMs = 100_000;
+
+const event = (stream: StreamName, time: number, type: string, data: object = {}): RecordedEvent => ({
+  position: time,
+  stream,
+  version: 1,
+  id: `${type} of ${stream}`,
+  type,
+  schema: 1,
+  data: { ...data },
+  cause: {
+    correlationId: 'c',
+    causationId: 'c',
+    caller: 'principals/p',
+    traceparent: `00-${traceId}-b7ad6b7169203331-01`,
+  },
+  time,
+});
+
+const keyLoss = { reason: 'KEY_DISABLED', disk: 'd1', set, keyVersion, since: lostMs, traceId, accessEpoch: 9 };
+
+/** Events of a machine with one disk of a class, from its creation on. */
+const machine = (name: string, disk: string, sku: 'PREMIUM_SSD' | 'ULTRA', isUnderKey: boolean) => ({
+  disk: [
+    event(`disk-${disk}`, 10, 'DiskCreated', {
+      sku: sku.toLowerCase(),
+      encryption: isUnderKey ? { type: 'customer', set } : { type: 'platform' },
+      keyVersion: isUnderKey ? keyVersion : '',
+      volume: { volumeId: disk, headerSequence: 1 },
+    }),
+    event(`disk-${disk}`, 11, 'DiskAttached', { virtualMachine: name }),
+    event(`disk-${disk}`, 12, 'DiskOpened', { attachEpoch: 1, virtualMachine: name }),
+  ],
+  compute: [
+    event(`vm-${name}`, 9, 'VmCreationBegun'),
+    event(`vm-${name}`, 13, 'VmCreated', {
+      disks: [{ disk, sku, isOs: true, lun: 0 }],
+      opened: [{ disk, accessEpoch: 1 }],
+    }),
+    event(`vm-${name}`, 14, 'VmStarted'),
+  ],
+});
+
+/** A cloud in which the key is disabled; `after`: what compute stored afterwards. */
+const recording = (after: readonly RecordedEvent[], change: Partial<Recording> = {}): Recording => {
+  const machines = [
+    machine('stops', 'd1', 'PREMIUM_SSD', true),
+    machine('ultra', 'd2', 'ULTRA', true),
+    machine('other', 'd3', 'PREMIUM_SSD', false),
+  ];
+  return {
+    terms,
+    events: {
+      identity: [event('principal-i', 1, 'PrincipalCreated')],
+      'key-vault': [
+        event(`vault-${vault}`, 1, 'VaultCreated', {
+          resourceGroup: 'g',
+          permissionModel: 'access_policy',
+          accessPolicies: { 'principals/i': ['get', 'wrapKey', 'unwrapKey'] },
+        }),
+        event('key-vaults/kv/keys/k', 2, 'KeyVersionCreated', {
+          version: '1',
+          enabled: true,
+          operations: ['wrapKey', 'unwrapKey'],
+          n: 'n',
+          at: 2,
+        }),
+        event('key-vaults/kv/keys/k', lostMs, 'KeyVersionDisabled', { version: '1' }),
+      ],
+      'disk-encryption-set': [
+        event(`set-${set}`, 3, 'SetCreating', {
+          principal: 'principals/i',
+          key: { keyVersion },
+          askedOptions: { keyExpiry: 'stop' },
+        }),
+      ],
+      disk: machines.flatMap(({ disk }) => disk),
+      compute: [...machines.flatMap(({ compute }) => compute), ...after],
+    },
+    ...change,
+  };
+};
+
+const stopped = [
+  event('vm-stops', lostMs + 50, 'VmStopping', { reason: keyLoss }),
+  event('vm-stops', lostMs + 90, 'VmStopped', { reason: keyLoss }),
+];
+/** Something that happens much later, so that the loss lasts. */
+const later = event('vm-other', lostMs + 60_000, 'VmKeptOff');
+
+const failing = (of: Recording): readonly string[] =>
+  judgeRecording(of).flatMap(({ rule, subject, holds }) => (holds ? [] : `${rule} ${subject}`));
+
+test('CMK-100, CMK-102, CMK-111: a loss stops machines with a non-ultra disk under the key, and no other', () => {
+  const verdicts = judgeRecording(recording([...stopped, later]));
+  assert.deepEqual(
+    verdicts.map(({ rule, subject, holds }) => [rule, subject, holds]),
+    [
+      ['CMK-100', 'stops', true],
+      ['CMK-102', 'ultra', true],
+      ['CMK-111', 'other', true],
+    ],
+  );
+  const [first] = verdicts;
+  assert.equal(first?.seen, 'stopped 90 ms after the loss, for KEY_DISABLED');
+  assert.deepEqual(
+    first?.evidence.map(({ type, atMs, traceId: trace }) => [type, atMs, trace]),
+    [
+      ['KeyVersionDisabled', lostMs, traceId],
+      ['VmStopping', lostMs + 50, traceId],
+    ],
+  );
+});
+
+test('G2, CMK-100: a machine that keeps running under a lost key is found, unless a disturbance explains it', () => {
+  assert.deepEqual(failing(recording([later])), ['G2 other', 'CMK-100 stops']);
+  const disturbances = [{ parts: ['compute'] as const, fromMs: lostMs - 10 }];
+  assert.deepEqual(failing(recording([later], { disturbances })), []);
+});
+
+test('G3, CMK-102, CMK-111: a machine that stops without a reason to is found', () => {
+  const ultra = event('vm-ultra', lostMs + 50, 'VmStopping', { reason: { ...keyLoss, disk: 'd2' } });
+  assert.deepEqual(failing(recording([...stopped, ultra, later])), ['G3 ultra', 'CMK-102 ultra']);
+  const restarted = [{ parts: ['disk'] as const, fromMs: lostMs + 1, toMs: lostMs + 20, restarted: 'disk' as const }];
+  assert.deepEqual(failing(recording([...stopped, ultra, later], { disturbances: restarted })), []);
+  const other = event('vm-other', lostMs + 50, 'VmStopping', { reason: { ...keyLoss, disk: 'd3' } });
+  assert.deepEqual(failing(recording([...stopped, other])), ['CMK-111 other']);
+});
+
+test('G4, CMK-106: a start during the loss must fail', () => {
+  const start = event('vm-stops', lostMs + 1_000, 'VmStarting');
+  const failed = event('vm-stops', lostMs + 1_010, 'VmStartFailed', { failure: { code: 'KEY_DISABLED' } });
+  assert.deepEqual(failing(recording([...stopped, start, failed, later])), []);
+  const ran = event('vm-stops', lostMs + 1_010, 'VmStarted');
+  assert.deepEqual(failing(recording([...stopped, start, ran])), ['G4 stops', 'CMK-106 stops']);
+});
+
+test('G10: a stop that does not name the trace of its cause is found', () => {
+  const reason = { ...keyLoss, traceId: 'f'.repeat(32) };
+  assert.deepEqual(failing(recording([event('vm-stops', lostMs + 50, 'VmStopping', { reason })])), ['G10 stops']);
+});
