@@ -62,9 +62,9 @@ test('G1, G3, G5: the disk host was suspended for an hour, by its boot clock: it
     await chaos.shiftClocks('disk', { wallMs: 0, bootMs: hourMs });
     const noticeMs = times.leaseTtlMs / 2;
     await sleep(noticeMs + 300);
-    const returnedAt = chaos.resume('key-vault');
-    await atWork(trial, returnedAt, trial.disks.lost);
-    const loss = lossOf(trial, jumpedAt, { boundMs: noticeMs, returnedAt, reasons: ['KEY_VAULT_UNREACHABLE'] });
+    const restoredAt = chaos.resume('key-vault');
+    await atWork(trial, restoredAt, trial.disks.lost);
+    const loss = lossOf(trial, jumpedAt, { boundMs: noticeMs, restoredAt, reasons: ['KEY_VAULT_UNREACHABLE'] });
     assertPromiseHeld(t, trial, { losses: [loss], undisturbed: [besides(trial, jumpedAt, Date.now())] });
     const good = trial.history().filter(({ ok, disk }) => ok && trial.disks.lost.includes(disk));
     const pausedMs = Math.max(...good.map((io, at) => io.completedAt - (good[at - 1] ?? io).completedAt));

@@ -5,14 +5,14 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import connect from 'postgres';
 import { until } from '../cloud/until.ts';
 import { location, makeMachine, makeWorld, startAgain, type World } from '../cloud/world.ts';
+import { judgeIo } from '../oracle/journal/guest-io.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 import { momentMs } from './chance.ts';
 import { type ChaosCloud, startChaosCloud, times } from './chaos-cloud.ts';
 import { disabledAt, settled, stopsOf } from './facts.ts';
-import { readHistory } from './history.ts';
 import { type OwnGuest, startOwnGuest } from './own-guest.ts';
 import { livelyOn, notFound } from './returned.ts';
 import { ending, slackMs } from './trial.ts';
-import { judge } from './verdict.ts';
 
 const machineCount = 100;
 /** Creates and starts at once: as many as the two cores keep busy. */
@@ -115,7 +115,7 @@ const loseAndReturn = async (t: TestContext, trouble: () => Promise<unknown>): P
   assert.deepEqual(stops.get(control), { stopping: 0, stopped: 0 });
 
   const reasons = ['KEY_DISABLED', 'KEY_VAULT_UNREACHABLE'];
-  const verdict = judge(history(), {
+  const verdict = judgeIo(history(), {
     losses: [{ t0, boundMs: times.leaseTtlMs, disks: disks.slice(0, 2), reasons }],
     undisturbed: [{ disks: disks.slice(2), from: t0, to: Date.now(), gapMsMax: 1_500 }],
     otherReasons: ending,

@@ -35,10 +35,10 @@ test('G1, G3, G5, CMK-104: key-vault is down: I/O pauses at the end of the lease
     const t0 = Date.now();
     await chaos.kill('key-vault');
     await sleep(times.leaseTtlMs + times.ioPauseTimeoutMs + 1_000);
-    const returnedAt = Date.now();
+    const restoredAt = Date.now();
     await chaos.restart('key-vault');
-    await atWork(trial, returnedAt, trial.disks.lost);
-    const loss = lossOf(trial, t0, { returnedAt, reasons: ['KEY_VAULT_UNREACHABLE'] });
+    await atWork(trial, restoredAt, trial.disks.lost);
+    const loss = lossOf(trial, t0, { restoredAt, reasons: ['KEY_VAULT_UNREACHABLE'] });
     assertPromiseHeld(t, trial, { losses: [loss], undisturbed: [besides(trial, t0, Date.now())] });
     const failures = trial.history().filter(({ ok, disk }) => !ok && trial.disks.lost.includes(disk));
     assert.ok(failures.length > 0, 'paused I/O failed in the end');
@@ -158,13 +158,13 @@ for (const service of ['disk-encryption-set', 'disk', 'compute'] as const) {
       const name = trial.world.keyVersion;
       await chaos.kill(service);
       const first = await disableKey(chaos, trial);
-      const returnedAt = Date.now();
+      const restoredAt = Date.now();
       await keyVault.enableKeyVersion({ name });
       const t0 = await disableKey(chaos, trial);
       await sleep(Math.max(0, t0 + times.leaseTtlMs + 500 - Date.now()));
       await chaos.restart(service);
       await machinesStop(chaos, trial, { t0: Date.now(), withinMs: stopMs });
-      const losses = [lossOf(trial, t0), lossOf(trial, first, { returnedAt })];
+      const losses = [lossOf(trial, t0), lossOf(trial, first, { restoredAt })];
       assertPromiseHeld(t, trial, { losses, otherReasons: hostIsGone });
       // A disk host that was killed has lost its pins with its memory.
       const stopped = service === 'disk' ? [...trial.stopping, trial.ultra] : trial.stopping;

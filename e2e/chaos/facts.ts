@@ -1,10 +1,11 @@
+import type { Cause, RecordedEvent } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import connect from 'postgres';
 import type { Clients } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 
-/** One stored event, as far as tests look at it. */
+/** One stored event, as far as tests need it. */
 export interface Stored {
   readonly stream: string;
   readonly type: string;
@@ -29,6 +30,23 @@ export const storedEvents = async (
   }
 };
 
+/** All events of a service in the order of its feed, straight from its database. */
+export const feedOf = async (
+  cloud: Pick<LocalCloud, 'databaseUrls'>,
+  service: ServiceName,
+): Promise<readonly RecordedEvent[]> => {
+  const sql = connect(cloud.databaseUrls[service], { max: 1, onnotice: () => undefined });
+  try {
+    const rows = await sql<
+      (Omit<RecordedEvent, 'id' | 'cause' | 'time'> & { meta: Cause & { id: string }; time: string })[]
+    >`
+      select position, stream, version, type, schema, data, meta, time_ms::text as time from events order by position`;
+    return rows.map(({ meta: { id, ...cause }, time, ...event }) => ({ ...event, id, cause, time: Number(time) }));
+  } finally {
+    await sql.end();
+  }
+};
+
 /** When a key version was last disabled: the time of the commit, as key-vault stored it. */
 export const disabledAt = async (cloud: Pick<LocalCloud, 'databaseUrls'>, keyVersion: string): Promise<number> => {
   const key = keyVersion.replace(/\/versions\/.*/, '');
@@ -37,7 +55,7 @@ export const disabledAt = async (cloud: Pick<LocalCloud, 'databaseUrls'>, keyVer
   return last.at;
 };
 
-/** How often each of these machines was told to stop because of a key, and how often it stopped, since a time. */
+/** How often each of these machines was stopped because of a key, and how often it reached the end of that, since a time. */
 export const stopsOf = async (
   cloud: Pick<LocalCloud, 'databaseUrls'>,
   machines: readonly string[],
@@ -54,18 +72,18 @@ export const stopsOf = async (
   );
 };
 
-/** How long every consumer must have been level with what it hears: longer than the time between two watermarks. */
+/** How long every consumer must have had no lag: longer than the time between two watermarks. In milliseconds. */
 const calmMs = 1_200;
 
 /**
- * Waits until every service has applied all it can hear of, and nothing is parked.
- * @throws Error naming who is behind, or what was parked (G7)
+ * Waits until no consumer lags and no fact is parked.
+ * @throws Error naming the consumers that lag, or what was parked (G7)
  */
 export const settled = async (clients: Clients, limitMs = 20_000): Promise<void> => {
   let calmSince = performance.now();
   let behind = '';
   await until(
-    'every service is level with the others',
+    'no consumer lags',
     async () => {
       const consumers = await Promise.all(
         serviceNames.map(async (service) =>
@@ -83,6 +101,6 @@ export const settled = async (clients: Clients, limitMs = 20_000): Promise<void>
     },
     limitMs,
   ).catch((error: unknown) => {
-    throw new Error(`not settled; last behind: ${behind || 'nobody'}`, { cause: error });
+    throw new Error(`not settled; last lag: ${behind || 'none'}`, { cause: error });
   });
 };

@@ -4,16 +4,17 @@ import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World, type WorldWish } from '../cloud/world.ts';
+import { type Actions, judgeIo, type KeyLossWindow } from '../oracle/journal/guest-io.ts';
+import { type History, readHistory } from '../oracle/journal/history.ts';
+import { expectedPlaces, mismatches } from '../oracle/journal/records.ts';
+import { judgeRecording } from '../oracle/recording/verdicts.ts';
 import { readAsOwner, unwrapDek } from '../rehearsal/evidence/owner-key.ts';
-import { expectedPlaces, mismatches } from '../rehearsal/evidence/records.ts';
 import { findVolumes } from '../rehearsal/evidence/volume.ts';
 import { momentMs } from './chance.ts';
 import { type ChaosCloud, times } from './chaos-cloud.ts';
 import { disabledAt, settled, stopsOf } from './facts.ts';
 import { guestsEnd } from './guests.ts';
-import { type History, readHistory } from './history.ts';
 import { livelyOn, notFound } from './returned.ts';
-import { type Deeds, judge, type Loss } from './verdict.ts';
 
 /** A key, and machines of every kind that a loss of it tells apart. All names are full. */
 export interface Trial {
@@ -120,7 +121,7 @@ export const disableKey = async ({ clients, cloud }: ChaosCloud, { world }: Tria
 };
 
 /** A loss of the trial's key that is told as KEY_DISABLED, or as silence while nobody could ask. */
-export const lossOf = ({ disks }: Trial, t0: number, change: Partial<Loss> = {}): Loss => ({
+export const lossOf = ({ disks }: Trial, t0: number, change: Partial<KeyLossWindow> = {}): KeyLossWindow => ({
   t0,
   boundMs: times.leaseTtlMs,
   disks: disks.lost,
@@ -137,11 +138,11 @@ export const besides = ({ disks }: Trial, from: number, to: number, gapMsMax = 1
 });
 
 /** Judges what the guests recorded, and says in the test's output what it measured. */
-export const assertPromiseHeld = (test: TestContext, trial: Trial, deeds: Deeds): void => {
+export const assertPromiseHeld = (test: TestContext, trial: Trial, actions: Actions): void => {
   const history = trial.history().filter(({ invokedAt }) => invokedAt >= trial.since);
-  const verdict = judge(history, { otherReasons: ending, ...deeds });
+  const verdict = judgeIo(history, { otherReasons: ending, ...actions });
   const { lastGoodMs, refused, inHand } = verdict;
-  const [{ boundMs } = { boundMs: 0 }] = deeds.losses;
+  const [{ boundMs } = { boundMs: 0 }] = actions.losses;
   test.diagnostic(
     `${history.length} operations; last good one at t0 ${lastGoodMs < 0 ? '-' : '+'} ${Math.abs(lastGoodMs)} ms (bound ${boundMs}); ${refused} refused; ${inHand} in hand`,
   );
@@ -162,7 +163,10 @@ export const machinesStop = async (
   return Math.max(...ended.values()) - t0;
 };
 
-/** After everything has calmed down: nobody is behind, nothing is parked, each machine stopped once, the others never (G2, G3, G7). */
+/**
+ * Once everything has settled: no consumer lags, nothing is parked, each machine stopped once, the others never (G2, G3, G7), and
+ * the oracle finds no violation in the events of the cloud so far.
+ */
 export const assertStoppedOnce = async (
   chaos: ChaosCloud,
   trial: Trial,
@@ -174,6 +178,12 @@ export const assertStoppedOnce = async (
     const count = machines.includes(name) ? 1 : 0;
     assert.deepEqual(stops.get(name), { stopping: count, stopped: count }, name);
   }
+  const recording = await chaos.recording(slackMs);
+  const verdicts = recording === undefined ? [] : judgeRecording(recording);
+  assert.deepEqual(
+    verdicts.filter(({ holds }) => !holds),
+    [],
+  );
 };
 
 /**

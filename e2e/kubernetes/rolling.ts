@@ -6,7 +6,7 @@ import type { ServiceName } from '@interlock/local/services.ts';
 import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { type Io, journalReader } from '../rehearsal/evidence/journal.ts';
+import { type Io, journalReader } from '../oracle/journal/journal.ts';
 import { type Forwarder, startForwarder } from './forwarder.ts';
 import { type PodCloud, untilReady } from './pod-cloud.ts';
 import type { RunningPod } from './podman.ts';

@@ -6,7 +6,7 @@ import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { openDataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import { journalReader } from './evidence/journal.ts';
+import { journalReader } from '../oracle/journal/journal.ts';
 import { untilSeen } from './evidence/observe.ts';
 import { renderPage } from './report/page.ts';
 import { buildReport, lossesOf, type Report } from './report/report.ts';

@@ -6,7 +6,7 @@ import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import type { Journals } from './evidence/journal.ts';
+import type { Journals } from '../oracle/journal/journal.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 

@@ -7,7 +7,7 @@ import { type ServiceProcess, startService } from '@interlock/local/processes.ts
 import { entryOf } from '@interlock/local/services.ts';
 import { systemClock } from '@interlock/runtime';
 import { findGuest } from '../../services/compute/src/guests/guest-process.ts';
-import { readHistory } from '../chaos/history.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';

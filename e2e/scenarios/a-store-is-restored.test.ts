@@ -11,7 +11,7 @@ import { type Clients, type Outside, openOutside } from '../cloud/clients.ts';
 import { archiving, baseBackup, clockOf, putBack, recoveringTo } from '../cloud/database-archive.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { journalReader } from '../rehearsal/evidence/journal.ts';
+import { journalReader } from '../oracle/journal/journal.ts';
 
 /**
  * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes: a base backup of the running server and its

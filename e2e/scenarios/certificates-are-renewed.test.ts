@@ -11,7 +11,7 @@ import { serviceNames } from '@interlock/local/services.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower } from '../cloud/world.ts';
-import { type Io, journalReader } from '../rehearsal/evidence/journal.ts';
+import { type Io, journalReader } from '../oracle/journal/journal.ts';
 
 const names = { dns: ['localhost'], ip: ['127.0.0.1'] };
 const folder = mkdtempSync(join(tmpdir(), 'interlock-'));

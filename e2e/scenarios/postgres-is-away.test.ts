@@ -7,7 +7,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
-import { readHistory } from '../chaos/history.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { makeWorld, type World } from '../cloud/world.ts';

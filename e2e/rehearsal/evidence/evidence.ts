@@ -1,6 +1,6 @@
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import type { Attempt } from '../attempt.ts';
-import type { IoSummary } from './journal.ts';
+import type { IoSummary } from '../../oracle/journal/journal.ts';
 import type { Search } from './search.ts';
 import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';
 

@@ -3,7 +3,7 @@ import { context, ROOT_CONTEXT } from '@opentelemetry/api';
 import { until } from '../../cloud/until.ts';
 import { patienceMs } from '../settings.ts';
 import { groupsOf, type Person, type PlannedMachine, type World } from '../world.ts';
-import { type IoSummary, lastSegment, summarize } from './journal.ts';
+import { type IoSummary, lastSegment, summarize } from '../../oracle/journal/journal.ts';
 
 /** Machines by the last segment of their names. */
 export type Fleet = ReadonlyMap<string, VirtualMachine>;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Gathered } from '../evidence/evidence.ts';
-import type { Io } from '../evidence/journal.ts';
+import type { Io } from '../../oracle/journal/journal.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';
 import { hasPauses, lanes, pauses } from './lanes.ts';

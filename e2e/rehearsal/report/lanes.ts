@@ -1,5 +1,5 @@
 import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
-import type { Io, Journals } from '../evidence/journal.ts';
+import type { Io, Journals } from '../../oracle/journal/journal.ts';
 import type { Step } from '../timeline.ts';
 import { type Html, html, px } from './html.ts';
 import { labelHeight, labelRows } from './label-rows.ts';

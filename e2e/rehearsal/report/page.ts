@@ -1,6 +1,6 @@
 import type { Span } from '@interlock/local/spans.ts';
 import type { Gathered } from '../evidence/evidence.ts';
-import type { Journals } from '../evidence/journal.ts';
+import type { Journals } from '../../oracle/journal/journal.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';
 import { duration, type Html, html } from './html.ts';

@@ -1,7 +1,7 @@
 import { causes } from '../../truth-table/causes.ts';
 import type { Attempt } from '../attempt.ts';
 import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';
-import type { IoSummary } from '../evidence/journal.ts';
+import type { IoSummary } from '../../oracle/journal/journal.ts';
 import type { TimedLoss } from '../evidence/timed.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 

@@ -1,6 +1,6 @@
 import { trace } from '@opentelemetry/api';
 import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
-import { lastGoodIo, summarize } from '../evidence/journal.ts';
+import { lastGoodIo, summarize } from '../../oracle/journal/journal.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import type { StepPlan } from '../timeline.ts';
 import { disksOf, machines, namesIn, type People, type PlannedMachine, type World } from '../world.ts';

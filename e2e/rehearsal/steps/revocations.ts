@@ -1,6 +1,6 @@
 import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { attempt } from '../attempt.ts';
-import { lastSegment } from '../evidence/journal.ts';
+import { lastSegment } from '../../oracle/journal/journal.ts';
 import { millisOf, untilSeen } from '../evidence/observe.ts';
 import type { ImpactSeen } from '../evidence/timed.ts';
 import {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { type Io, ioOf } from '../rehearsal/evidence/journal.ts';
+import { type Io, ioOf } from './journal.ts';
 
 /** One operation of a guest as it recorded it, with both of its clocks. */
 export interface Recorded extends Io {

@@ -3,8 +3,8 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { type Actions, judgeIo, type KeyLossWindow } from './guest-io.ts';
 import { type History, type Recorded, readHistory } from './history.ts';
-import { type Deeds, judge, type Loss } from './verdict.ts';
 
 const t0 = 1_000_000;
 const boundMs = 2_000;
@@ -28,14 +28,16 @@ const io = (invoked: number, completed: number, change: Partial<Recorded> = {}):
 });
 const failed = (invoked: number, completed: number, reason = 'KEY_DISABLED', change: Partial<Recorded> = {}) =>
   io(invoked, completed, { ok: false, reason, ...change });
-const loss: Loss = { t0, boundMs, disks: [disk], reasons: ['KEY_DISABLED', 'KEY_VAULT_UNREACHABLE'] };
+const loss: KeyLossWindow = { t0, boundMs, disks: [disk], reasons: ['KEY_DISABLED', 'KEY_VAULT_UNREACHABLE'] };
 /** Work up to t0, as every history that is to prove something begins. */
 const lively: History = [io(-120, -110), io(-20, -10)];
-const kindsOf = (history: History, deeds: Partial<Deeds> = {}) =>
-  judge([...lively, ...history], { losses: [loss], ...deeds }).violations.map(({ kind }) => kind);
+const kindsOf = (history: History, actions: Partial<Actions> = {}) =>
+  judgeIo([...lively, ...history], { losses: [loss], ...actions }).violations.map(({ kind }) => kind);
 
 test('G1: a history in which I/O ends within the bound passes, and is measured', () => {
-  const verdict = judge([...lively, io(1_500, 1_510), failed(1_600, 1_610), failed(2_100, 2_110)], { losses: [loss] });
+  const verdict = judgeIo([...lively, io(1_500, 1_510), failed(1_600, 1_610), failed(2_100, 2_110)], {
+    losses: [loss],
+  });
   assert.deepEqual(verdict, { violations: [], lastGoodMs: 1_510, refused: 2, inHand: 0 });
 });
 
@@ -53,7 +55,7 @@ test('G1: what was invoked in time and is acknowledged long after the bound was 
 });
 
 test('G5: after access was given back I/O may succeed, and not before', () => {
-  const back = { losses: [{ ...loss, returnedAt: t0 + 3_000 }] };
+  const back = { losses: [{ ...loss, restoredAt: t0 + 3_000 }] };
   assert.deepEqual(kindsOf([io(3_000, 3_010)], back), []);
   assert.deepEqual(kindsOf([io(2_990, 3_010)], back), ['invoked after the bound']);
 });
@@ -67,7 +69,7 @@ test('G1: a stopped host acknowledges nothing that arrived while it stood still 
 test('G1: an answer past its last check when the host was stopped is the exception, once a disk and pause', () => {
   const pauses = [{ from: t0 - 5, to: t0 + 2_500 }];
   const history = [...lively, io(-8, 2_501), failed(2_510, 2_520)];
-  assert.deepEqual(judge(history, { losses: [loss], pauses }), {
+  assert.deepEqual(judgeIo(history, { losses: [loss], pauses }), {
     violations: [],
     lastGoodMs: 2_501,
     refused: 1,
@@ -112,7 +114,7 @@ test('G3: other disks go on without a failure and without standing still', () =>
 });
 
 test('a history that proves nothing does not pass', () => {
-  const kinds = (history: History) => judge(history, { losses: [loss] }).violations.map(({ kind }) => kind);
+  const kinds = (history: History) => judgeIo(history, { losses: [loss] }).violations.map(({ kind }) => kind);
   assert.deepEqual(kinds([]), ['proves nothing', 'proves nothing']);
   assert.deepEqual(kinds([io(-5_000, -4_990), failed(10, 20)]), ['proves nothing']);
   assert.deepEqual(kinds([io(-20, -10, { disk: 'disks/other' })]), ['proves nothing']);
