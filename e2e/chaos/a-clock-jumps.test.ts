@@ -27,7 +27,7 @@ for (const [how, wallMs] of [
   ['back', -hourMs],
   ['forward', hourMs],
 ] as const) {
-  test(`G1, G3, G5: the wall clock of the disk host jumps an hour ${how}: I/O goes on, and the bound is no longer for it`, (t) =>
+  test(`G1, G3, G5: the wall clock of the disk host jumps an hour ${how}: I/O continues, and the bound is not longer`, (t) =>
     withTrial(chaos, async (trial) => {
       const { lost, beside, pinned } = trial.disks;
       const from = Date.now();
@@ -42,7 +42,7 @@ for (const [how, wallMs] of [
       await sleep(times.leaseTtlMs + 500);
       undisturbed.push(besides(trial, t0, Date.now()));
       assertPromiseHeld(t, trial, { losses: [lossOf(trial, t0)], undisturbed });
-      // A host ahead of the others takes their tokens for expired: nobody can ask it, and machines wait for it or for events.
+      // A host ahead of the others rejects their tokens as expired: no caller reaches it, and machines wait for it or for events.
       const askableAt = wallMs > 0 ? Date.now() : t0;
       if (wallMs > 0) await chaos.heal();
       await machinesStop(chaos, trial, { t0: askableAt, withinMs: stopWithinMs });
@@ -56,7 +56,7 @@ for (const [how, wallMs] of [
 
 test('G1, G3, G5: the disk host was suspended for an hour, by its boot clock: its leases are over at once, and I/O waits for a fresh yes', (t) =>
   withTrial(chaos, async (trial) => {
-    // Nobody answers: only the age of the lease can end it.
+    // The vault does not respond: only the age of the lease can end it.
     chaos.pause('key-vault');
     const jumpedAt = Date.now();
     await chaos.shiftClocks('disk', { wallMs: 0, bootMs: hourMs });

@@ -18,7 +18,7 @@ const machineCount = 100;
 /** Creates and starts at once: as many as the two cores keep busy. */
 const batch = 20;
 
-/** With compute and its store up; so from when the store is back (G2). Without guests nobody has to be shut down. */
+/** With compute and its store up; so from when the store is back (G2). Without guests no shutdown takes time. */
 const stopWithinMs = times.leaseTtlMs + times.sweepIntervalMs;
 
 let chaos: ChaosCloud;

@@ -27,10 +27,10 @@ before(async () => {
 after(() => chaos?.stop());
 
 const stopMs = times.sweepIntervalMs + times.guestStopTimeoutMs;
-/** What a guest is told while the process of the disk host is gone. */
+/** Reasons a guest gets while the process of the disk host is gone. */
 const hostIsGone = ['UNAVAILABLE', 'DEADLINE_EXCEEDED', 'CANCELLED', 'ATTACH_EPOCH_OUTDATED'];
 
-test('G1, G3, G5, CMK-104: key-vault is down: I/O pauses at the end of the lease, then fails as KEY_VAULT_UNREACHABLE, no machine stops; when it is back I/O goes on and nothing is lost', (t) =>
+test('G1, G3, G5, CMK-104: key-vault is down: I/O pauses at the end of the lease, then fails as KEY_VAULT_UNREACHABLE, no machine stops; when it is back I/O continues and nothing is lost', (t) =>
   withTrial(chaos, async (trial) => {
     const t0 = Date.now();
     await chaos.kill('key-vault');
@@ -57,11 +57,11 @@ test('G1, G3, G5, CMK-104: key-vault is down: I/O pauses at the end of the lease
       assert.deepEqual(stops, { stopping: 0, stopped: 0 });
   }));
 
-test('G2, G3, G10: key-vault stays down beyond the grace after a loss nobody heard of: machines stop as KEY_VAULT_UNREACHABLE, and the reason is corrected when the truth is known', (t) =>
+test('G2, G3, G10: key-vault stays down beyond the grace after a loss that no service received: machines stop as KEY_VAULT_UNREACHABLE, and the reason is corrected when the vault is back', (t) =>
   withTrial(chaos, async (trial) => {
     await chaos.kill('nats');
-    // Whoever asks about keys stands still until there is nobody to ask: a renewal between the loss and the end of key-vault
-    // would hear of it. What was asked before is answered meanwhile.
+    // Callers of key-vault are paused until it is down: a renewal between the loss and the end of key-vault
+    // would show the loss. Requests sent before are answered meanwhile.
     const from = chaos.pause('disk');
     chaos.pause('disk-encryption-set');
     await sleep(200);

@@ -6,9 +6,9 @@ import { until } from '../cloud/until.ts';
 
 /** How far the clocks of one service are from those of the machine, in milliseconds. */
 export interface Shift {
-  /** Of the wall clock: somebody set it, or its time server was wrong. */
+  /** Of the wall clock: an operator set it, or its time server was wrong. */
   readonly wallMs: number;
-  /** Of the time since boot, which goes on while a machine is suspended and its monotonic clock stands still. */
+  /** Of the time since boot, which continues while a machine is suspended and its monotonic clock stops. */
   readonly bootMs: number;
 }
 

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { until } from '../cloud/until.ts';
 
-/** The process of a machine's guest, looked up in the system's own list of processes; undefined when there is none. */
+/** The process of a machine's guest, looked up in the system's own list of processes; undefined if it has none. */
 export const guestPid = (folder: string, machine: string): number | undefined => {
   const own = join(folder, ...machine.split('/'));
   const file = join(own, 'guest.pid');

@@ -13,7 +13,7 @@ export const livelyOn = (history: () => History, from: number, disks: readonly s
   });
 
 /**
- * What guests did not find, or did not look for, when they began anew: they do so before they write, so whoever calls this
+ * What guests did not find, or did not look for, when they started again: they do so before they write, so the caller
  * waits for that.
  * @param from when the key was given back, in milliseconds since the epoch
  */

@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 
 test('each round has moments of its own and the next begins when it has passed', () => {
-  // As typed by somebody, not as a part of this test run: Node would pass over tests within tests.
+  // As a user types it, not as a part of this test run: Node would pass over tests within tests.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const args = ['--rounds', '2', '--seed', 'a', '--only', 'chance'];
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'run.ts'), ...args], {

@@ -21,14 +21,14 @@ before(async () => {
 });
 after(() => chaos?.stop());
 
-/** How long beyond the bound a service stands still. */
+/** How long beyond the bound a service is paused. */
 const beyondMs = 700;
 
-/** These two are needed to disable a key at all, so they are stopped right after; the others before. Nobody hears of it: NATS is down. */
+/** These two are needed to disable a key at all, so they are stopped right after; the others before. NATS is down, so no service receives the event. */
 const isNeededToDisable = (service: string): boolean => service === 'key-vault' || service === 'identity';
 
 for (const service of serviceNames) {
-  test(`G1, G2, G3, G5: ${service} stands still from a revocation that nobody hears of until beyond the bound, then goes on: no I/O is acknowledged whose last check falls after the bound`, (t) =>
+  test(`G1, G2, G3, G5: ${service} is paused from a revocation without events until beyond the bound, then resumes: no I/O is acknowledged whose last check falls after the bound`, (t) =>
     withTrial(chaos, async (trial) => {
       await chaos.kill('nats');
       let from = 0;
@@ -40,7 +40,7 @@ for (const service of serviceNames) {
 
       const withinMs = to - t0 + times.sweepIntervalMs + times.guestStopTimeoutMs;
       const stoppedMs = await machinesStop(chaos, trial, { t0, withinMs });
-      t.diagnostic(`stood still for ${to - from} ms; last guest gone ${stoppedMs} ms after t0`);
+      t.diagnostic(`paused for ${to - from} ms; last guest gone ${stoppedMs} ms after t0`);
       const isHost = service === 'disk';
       await atWork(trial, to, [...trial.disks.beside, ...trial.disks.pinned]);
       assertPromiseHeld(t, trial, {
@@ -51,9 +51,9 @@ for (const service of serviceNames) {
       const invoked = trial
         .history()
         .filter(({ invokedAt, disk }) => invokedAt > from && trial.disks.lost.includes(disk));
-      // A lease may be renewed between the loss and the pause: then the guests were refused, and off, before anything stood still.
+      // A lease may be renewed between the loss and the pause: then the guests were refused, and off, before the pause.
       const wereOff = isNeededToDisable(service) && stoppedMs <= to - t0;
-      assert.ok(wereOff || invoked.length > 0, 'the guests went on asking');
+      assert.ok(wereOff || invoked.length > 0, 'the guests continued to send requests');
       await chaos.restart('nats');
       await assertStoppedOnce(chaos, trial);
       await assertComesBack(chaos, trial);

@@ -21,7 +21,7 @@ export interface Trial {
   readonly world: World;
   /** Premium SSD under the key; Standard SSD under the key beside a disk of the platform. Both stop (CMK-100, CMK-103). */
   readonly stopping: readonly string[];
-  /** Ultra disk under the key beside a disk of the platform: goes on (CMK-102). */
+  /** Ultra disk under the key beside a disk of the platform: keeps running (CMK-102). */
   readonly ultra: string;
   /** No disk under the key. */
   readonly control: string;
@@ -90,7 +90,7 @@ export const withTrial = async (
     await sleep(momentMs(`trial ${trials}`, { usualMs: 0, spreadMs: times.leaseTtlMs }));
     await run(trial);
   } catch (error) {
-    // What went wrong first is told, not what the end of a failed trial runs into.
+    // Report the first error, not those of the end of a failed trial.
     failure = { error };
   }
   const ended = await retire(chaos, world.machines).then(
@@ -120,7 +120,7 @@ export const disableKey = async ({ clients, cloud }: ChaosCloud, { world }: Tria
   return disabledAt(cloud, world.keyVersion);
 };
 
-/** A loss of the trial's key that is told as KEY_DISABLED, or as silence while nobody could ask. */
+/** A loss of the trial's key with the reason KEY_DISABLED, or KEY_VAULT_UNREACHABLE while the vault could not be called. */
 export const lossOf = ({ disks }: Trial, t0: number, change: Partial<KeyLossWindow> = {}): KeyLossWindow => ({
   t0,
   boundMs: times.leaseTtlMs,
@@ -129,7 +129,7 @@ export const lossOf = ({ disks }: Trial, t0: number, change: Partial<KeyLossWind
   ...change,
 });
 
-/** Everything beside the loss goes on: disks of other keys and the pinned one. */
+/** I/O that the loss must not disturb: on disks of other keys and on the pinned one. */
 export const besides = ({ disks }: Trial, from: number, to: number, gapMsMax = 1_500) => ({
   disks: [...disks.beside, ...disks.pinned],
   from,

@@ -15,7 +15,7 @@ export interface Attempt {
   readonly tookMs: number;
 }
 
-/** Tries something and says how it went. Only answers of services are taken for outcomes; a fault of ours goes on. */
+/** Tries something and returns how it went. Only responses of services are outcomes; an error of ours is thrown. */
 export const attempt = async (what: string, act: () => Promise<unknown>): Promise<Attempt> => {
   const since = performance.now();
   const tookMs = () => performance.now() - since;

@@ -4,9 +4,9 @@ import type { DataFolder } from '@interlock/local/data-folder.ts';
 import { traceTree } from '@interlock/local/trace-tree.ts';
 import { createScope, systemClock, systemRandom } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
+import { journalReader } from '../oracle/journal/journal.ts';
 import { openDataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import { journalReader } from '../oracle/journal/journal.ts';
 import { untilSeen } from './evidence/observe.ts';
 import { renderPage } from './report/page.ts';
 import { buildReport, lossesOf, type Report } from './report/report.ts';
@@ -41,7 +41,7 @@ export interface RehearsalOutcome {
 
 /**
  * Plays the documented workflow on a fresh cloud, judges every rule by what was seen, and writes the report. A step that
- * fails is told and costs the rules that need it; the report is written all the same.
+ * fails is reported and costs the rules that need it; the report is still written.
  */
 export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions): Promise<RehearsalOutcome> => {
   const { data, out, signal } = options;

@@ -55,7 +55,7 @@ export const playScenario = async (world: World): Promise<readonly string[]> => 
 
 const setUp = async (world: World) => {
   const atHome = makeKeysAtHome();
-  // Where the scenario ends before it needs them, their failure is nobody's.
+  // If the scenario ends before it needs them, their failure does not matter.
   void Promise.allSettled([atHome]);
   const people = await admitPeople(world);
   const [keys, olderMarks] = await Promise.all([fillVault(world, people, atHome), createPlatformDisks(world, people)]);
@@ -65,7 +65,7 @@ const setUp = async (world: World) => {
   return { people, keys, sets, marks };
 };
 
-/** An error with what lies behind it, each told once. */
+/** An error with its causes, each text once. */
 const causes = (error: unknown): string => {
   if (!(error instanceof Error)) return String(error);
   return error.cause === undefined ? error.message : `${error.message} (${causes(error.cause)})`;

@@ -6,13 +6,13 @@ import { trace } from '@opentelemetry/api';
 import { callsInWords, stepLines } from './terminal.ts';
 import { createTimeline, type Step } from './timeline.ts';
 
-test('a step is told as it ends; a failed one with its error, which goes on', async () => {
-  const told: Step[] = [];
+test('a step is reported when it ends; a failed one with its error, which is thrown', async () => {
+  const reported: Step[] = [];
   const timeline = createTimeline({
     tracer: trace.getTracer('test'),
     spans: spanStore(),
     clock: systemClock,
-    tell: (step) => told.push(step),
+    tell: (step) => reported.push(step),
   });
   const plan = { who: 'VM user', title: 'Tries', rules: ['CMK-06'] };
   assert.equal(await timeline.step(plan, async () => 7), 7);
@@ -21,11 +21,11 @@ test('a step is told as it ends; a failed one with its error, which goes on', as
     /no such disk/,
   );
   assert.deepEqual(
-    told.map(({ error }) => error),
+    reported.map(({ error }) => error),
     [undefined, 'no such disk'],
   );
-  assert.deepEqual(timeline.steps(), told);
-  const [first, second] = told;
+  assert.deepEqual(timeline.steps(), reported);
+  const [first, second] = reported;
   assert.ok(first && second);
   assert.match(stepLines(first, first.startMs).join('\n'), /0\.00 s .*✓ VM user: Tries {2}\[CMK-06\]/);
   assert.match(stepLines(second, first.startMs).join('\n'), /✗ VM user: Tries[\s\S]*no such disk/);

@@ -17,7 +17,7 @@ export interface StepPlan {
 /** Something that machines may notice, by a few words. */
 export interface StepEvent {
   readonly label: string;
-  /** Access goes, access comes, the key changes and nobody should notice, or other machines are looked at from there on. */
+  /** Access goes, access comes, the key changes without any effect on machines, or other machines are looked at from there on. */
   readonly kind: 'loss' | 'return' | 'change' | 'aside';
 }
 
@@ -45,7 +45,7 @@ export interface Step extends StepPlan {
 /** Runs steps and keeps them. */
 export interface Timeline {
   /**
-   * Runs a step in a trace of its own and tells it. Errors go on to the caller after they were noted.
+   * Runs a step in a trace of its own and reports it. Errors are noted and thrown to the caller.
    * Steps may overlap.
    */
   step<Result>(plan: StepPlan, act: () => Promise<Result>): Promise<Result>;

@@ -4,9 +4,9 @@ import type { DataFolder } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Clients, Outside, OutsideOf } from '../cloud/clients.ts';
+import type { Journals } from '../oracle/journal/journal.ts';
 import type { DataPath } from './data-path.ts';
 import type { Gathered } from './evidence/evidence.ts';
-import type { Journals } from '../oracle/journal/journal.ts';
 import { tag } from './settings.ts';
 import type { Timeline } from './timeline.ts';
 
@@ -36,7 +36,7 @@ export interface World {
   readonly signal: AbortSignal;
 }
 
-/** Somebody who acts, with the services as they see them. */
+/** A principal who acts, with the services as they see them. */
 export interface Person extends Clients {
   /** `principals/<uuid>` */
   readonly principal: string;
@@ -106,7 +106,7 @@ export interface PlannedMachine {
 
 const disk = (id: string, sku: DiskSku, set: PlannedDisk['set']): PlannedDisk => ({ id, sku, set });
 
-/** Existed before anybody thought of a customer key, and is moved under the set later (CMK-06). */
+/** Existed before the customer key, and is moved under the set later (CMK-06). */
 export const movedDisk = disk('older-disk', 'STANDARD_SSD', 'platform');
 
 /** Belongs to no machine: it is what is tried when a key must be refused. */

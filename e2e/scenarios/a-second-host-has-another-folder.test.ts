@@ -7,12 +7,12 @@ import { type ServiceProcess, startService } from '@interlock/local/processes.ts
 import { entryOf } from '@interlock/local/services.ts';
 import { systemClock } from '@interlock/runtime';
 import { findGuest } from '../../services/compute/src/guests/guest-process.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower, type World } from '../cloud/world.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 
 /** A second pod of a StatefulSet: the same settings and store, its own volume. */
 interface SecondPod {

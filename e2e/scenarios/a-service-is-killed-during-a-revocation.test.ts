@@ -2,11 +2,11 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 import { livelyOn, notFound } from '../chaos/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 
 let cloud: TestCloud;
 let world: World;

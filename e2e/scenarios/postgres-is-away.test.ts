@@ -7,10 +7,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
-import { readHistory } from '../oracle/journal/history.ts';
 import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { makeWorld, type World } from '../cloud/world.ts';
+import { readHistory } from '../oracle/journal/history.ts';
 
 /** How long Postgres is away, in milliseconds: longer than every lease, shorter than reads and writes may wait. */
 const awayMs = 15_000;

@@ -1,4 +1,4 @@
-export { type People, type SimulatedSettings, type Somebody, simulatedSettings } from './cloud/deployment.ts';
+export { type Credentials, type People, type SimulatedSettings, simulatedSettings } from './cloud/deployment.ts';
 export { type Part, parts } from './cloud/parts.ts';
 export {
   type Committed,

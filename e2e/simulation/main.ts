@@ -15,7 +15,7 @@ const PROGRESS_MS = 5_000;
 
 /** Plays one history here and prints its whole log. */
 const replay = async ({ seed, untilAction }: RunOptions): Promise<RunSummary> => {
-  // Whoever has others play needs none of it.
+  // A parent of playing processes needs none of it.
   const { playHistory } = await import('./runs/history.ts');
   const { lines, ...result } = await playHistory({ seed, ...(untilAction === undefined ? {} : { untilAction }) });
   for (const line of lines()) console.log(line);

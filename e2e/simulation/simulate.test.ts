@@ -11,7 +11,7 @@ const FIXED_SEEDS = Array.from({ length: 40 }, (_, n) => n + 1);
 const limit = { timeout: 1_800_000 };
 
 test(
-  'G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: hold in forty known histories and one nobody has seen',
+  'G1 G2 G3 G4 G5 G6 G7 G8 G9 G10: hold in forty known histories and one with a new seed',
   limit,
   async (context) => {
     const fresh = randomInt(2 ** 32);

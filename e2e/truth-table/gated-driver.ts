@@ -8,7 +8,7 @@ export interface Gate {
 }
 
 interface ClosedGate extends Gate {
-  /** Says that somebody is there, and waits. */
+  /** Reports that one more caller waits, and waits. */
   pass(): Promise<void>;
 }
 

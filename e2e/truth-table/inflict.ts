@@ -18,7 +18,7 @@ export interface Keyed {
   readonly identity: string;
 }
 
-/** Whoever owns keys, sets and principals. */
+/** The owner of keys, sets and principals. */
 export type Owner = Pick<Place, 'administrator' | 'identity' | 'keyVault' | 'sets' | 'disks'>;
 
 /** How a cause is brought about, and undone. `By` is what it takes. */
@@ -177,7 +177,7 @@ export const deeds: Readonly<Record<Exclude<CauseName, keyof typeof accidents>, 
   },
 };
 
-/** What is nobody's decision. */
+/** Causes that no owner decided. */
 const accidents = {
   'vault unreachable': {
     inflict: ({ cloud }) => atOnce(cloud.stop('key-vault')),

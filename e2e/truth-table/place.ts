@@ -43,13 +43,13 @@ export interface Place {
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly data: RpcClient<typeof DiskDataServiceDefinition>;
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
-  /** Holds what the disk service answers compute when it has opened the disks, so many, of that machine. */
+  /** Holds the response of the disk service when it has opened that many disks of the machine. */
   holdOpened(vm: string, disksCount: number): Gate;
   /** Restarts key-vault with a limit to the uses of each vault's keys; `undefined`: none. */
   limitVaults(vault: Rate | undefined): Promise<void>;
   /**
-   * Number of the newest loss of a key version that compute has heard of; 0 for none. Machines stop by reports of disk
-   * hosts as well, which may come before the set has told of the loss.
+   * Number of the newest loss of a key version that compute has received; 0 for none. Machines also stop by reports of
+   * disk hosts, which may arrive before the set has published the loss.
    */
   heardLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
   /** Everything the services stored, for the oracle. */

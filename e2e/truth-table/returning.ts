@@ -8,7 +8,7 @@ import type { Place } from './place.ts';
 const noMachine = 'VIRTUAL_MACHINE_NOT_FOUND';
 
 /**
- * Starts a machine, after deallocating it where it runs, so that its disks have to be opened anew.
+ * Starts a machine, after deallocating it where it runs, so that its disks have to be opened again.
  * @returns `runs`, `NOT_FOUND`, or the reason it does not
  */
 export const startOf = async (place: Place, member: Member): Promise<string> => {
@@ -44,7 +44,7 @@ export const dataOf = async (place: Place, set: string, member: Member, content:
     if (attached) await place.compute.attachDisk({ name, disk: attached.name, lun: attachLun }, patient);
     let missing = 0;
     for (const disk of disksUnderKey(member)) {
-      // Also of a disk that nobody had written to before: it is there when it works.
+      // Also of a disk without earlier writes: its data is there if it works.
       const io = await content.tryAsGuest(member, disk);
       if (io !== 'continues') return `${disk.name}: ${io}`;
       missing += await content.missingAsGuest(member, disk);

@@ -50,7 +50,7 @@ export const makeKeyed = async (owner: Owner, group: string, wish: KeyedWish): P
   };
   if (wish.byRoles) await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
-  // Grants take time to act; whoever gave them tries again (CMK-28).
+  // Grants take time to act; the caller tries again (CMK-28).
   await until('the set may use its key', async () => {
     await createFreeDisk(owner, set, { name: `${group}/disks/first`, sku: 'PREMIUM_SSD', isUnderKey: true });
     return true;
@@ -68,7 +68,7 @@ export const untilAvailable = ({ sets }: Pick<Place, 'sets'>, { set, keyVersion 
 
 /** What is under way when the key is lost. */
 export interface Held {
-  /** Where machines wait, each with somebody there. */
+  /** Where machines wait, each with a caller at the gate. */
   readonly gates: readonly Gate[];
   /** How creates and attaches under way are answered: `done`, or the reason of the refusal. */
   readonly answers: ReadonlyMap<Member, Promise<string>>;

@@ -40,7 +40,7 @@ export interface Expectation {
   readonly diskReason: AccessReason | 'none';
   /** Whether the set shows its key as lost, and why. */
   readonly set: AccessReason | 'none';
-  /** How StartVirtualMachine ends; where the machine runs, once it is deallocated. `NOT_FOUND`: there is none. */
+  /** How StartVirtualMachine ends; where the machine runs, once it is deallocated. `NOT_FOUND`: it does not exist. */
   readonly start: 'runs' | 'NOT_FOUND' | AccessReason;
   /** Its data once the key is back; `none` where there never was any. */
   readonly data: 'there' | 'lost' | 'none';
@@ -90,11 +90,11 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     answer: 'none',
     stopReason: 'none',
     io: 'refused',
-    // Where what runs goes on, the disks serve it: only opening one anew is refused.
+    // If running machines continue, the disks serve them: only a new open is refused.
     ...(goesOn
       ? ({ disks: 'AVAILABLE', diskReason: 'none' } as const)
       : ({ disks: 'UNAVAILABLE', diskReason: reason } as const)),
-    // A set goes by decisions of the vault alone: silence is none, nor is a refusal for the moment.
+    // A set publishes only decisions of the vault: no response is no decision, nor is a temporary refusal.
     set: isDecided ? reason : 'none',
     start: reason,
     data: returns ? 'there' : 'lost',
@@ -118,7 +118,7 @@ const expectationOf = (cause: Cause, diskClass: DiskClass, state: MachineState):
     const gone = { disks: 'NONE', diskReason: 'none', start: 'NOT_FOUND', data: 'none' } as const;
     return { ...off, ...gone, end: 'NONE', answer: stopReason, io: 'none' };
   }
-  // Whoever is told of an outage tries again, and attaching to a machine that is off by now needs no key.
+  // A caller retries after an outage, and attaching to a machine that is off by now needs no key.
   if (effect === 'outage' && state === 'attaching') return { ...off, answer: 'done', stopReason };
   const stopped = { ...off, answer: isAnswered ? stopReason : 'none', stopReason } as const;
   // The attach has failed and the disk is free again: what is left has only a disk of the platform, unless it is mixed.

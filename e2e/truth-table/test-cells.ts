@@ -53,7 +53,7 @@ export const testCauses = (causes: readonly (Cause & { readonly name: CauseName 
       for (const { rule, diskClass, state, expected } of cellsOf(cause)) {
         test(`${rule} truth: ${cause.name} × ${diskClass} × ${state}`, () => {
           const found = [...verdicts].find(([cell]) => cell.diskClass === diskClass && cell.state === state);
-          // Of two losses one after the other a create that fails names the newest that compute has heard of by then.
+          // Of two losses one after the other a create that fails names the newest that compute has received by then.
           const isEither = state === 'being created' && expected.answer === cause.stopReason;
           const isNewer = isEither && found?.[1].answer === cause.reason;
           assert.deepEqual(found?.[1], isNewer ? { ...expected, answer: cause.reason } : expected);

@@ -17,7 +17,7 @@ export type Seen = Readonly<Record<keyof Expectation, string>>;
 /** What was seen of every cell of a cause. */
 export type Verdicts = ReadonlyMap<Cell, Seen>;
 
-/** How long everything may take to come to rest, in milliseconds; what is not as expected by then is told as it is. */
+/** How long everything may take to come to rest, in milliseconds; what is not as expected by then is reported as it is. */
 const restMs = 10_000;
 
 /**
@@ -81,8 +81,8 @@ const tryAsGuest = async (content: Content, member: Member): Promise<string> =>
   inOne(await Promise.all(disksUnderKey(member).map((disk) => content.tryAsGuest(member, disk))));
 
 /**
- * Waits until the machines that ran are off where they should be: then compute has heard of the loss, and what waits at
- * the gates meets it. Those that do not stop are told by their cells.
+ * Waits until the machines that ran are off where they should be: then compute has received the loss, and what waits at
+ * the gates meets it. The cells report those that do not stop.
  */
 const untilStopped = async (
   place: Place,
@@ -113,7 +113,7 @@ const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sin
   });
 };
 
-/** Whether compute has heard of the loss from the set itself. */
+/** Whether compute has received the loss from the set itself. */
 const isHeard = async (place: Place, { set, keyVersion }: Keyed): Promise<boolean> => {
   const { keyAccess } = await place.sets.getDiskEncryptionSet({ name: set });
   const lost = keyAccess.find((access) => access.keyVersion === keyVersion && access.state === 'LOST');

@@ -8,7 +8,7 @@ const write = (content: DiskContent, value: number): void => content.beginWrite(
 const wrong = (content: DiskContent, value: number): string | undefined =>
   content.beginRead(range)(rangeContent(range, value));
 
-test('a crash brings back what was flushed and nothing older, whoever read meanwhile', () => {
+test('a crash brings back what was flushed and nothing older, also during a read', () => {
   for (const [value, isPossible] of [
     [1, false],
     [2, true],

@@ -1,6 +1,6 @@
 import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
-import type { Attempt } from '../attempt.ts';
 import type { IoSummary } from '../../oracle/journal/journal.ts';
+import type { Attempt } from '../attempt.ts';
 import type { Search } from './search.ts';
 import type { DiskProof, ImpactSeen, TimedLoss } from './timed.ts';
 
@@ -141,7 +141,7 @@ export interface RewrapSeen {
   readonly keyVersionBefore: string;
   readonly keyVersionAfter: string;
   readonly isWrapChanged: boolean;
-  /** Whether a stretch nobody wrote to has the very same ciphertext. */
+  /** Whether a range without writes has the very same ciphertext. */
   readonly isDataUntouched: boolean;
 }
 

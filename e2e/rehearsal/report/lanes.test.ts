@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Gathered } from '../evidence/evidence.ts';
 import type { Io } from '../../oracle/journal/journal.ts';
+import type { Gathered } from '../evidence/evidence.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';
 import { hasPauses, lanes, pauses } from './lanes.ts';
@@ -21,7 +21,7 @@ const io = (atMs: number, op: Io['op'] = 'write'): Io => ({
 });
 
 const step = (atMs: number, kind: 'loss' | 'return' | 'aside', label: string): Step => ({
-  who: 'somebody',
+  who: 'VM user',
   title: label,
   rules: [],
   event: { label, kind },
@@ -64,12 +64,12 @@ test('a machine that was stopped is shown as off until access is back, and then 
   assert.deepEqual(stretches('vm-hdd', [...worked(0, 3_000), ...worked(7_000, 9_000)]), ['off 20', 'free 19']);
 });
 
-test('a machine that nobody starts again waits to the end', () => {
+test('a machine that is not started again waits to the end', () => {
   const [off, free, ...more] = stretches('vm-hdd', [...worked(0, 3_000), { ...io(9_000), ok: false }]);
   assert.deepEqual([off?.split(' ')[0], free?.split(' ')[0], more], ['off', 'free', []]);
 });
 
-test('a machine that goes on is shown as restarted where it was, and not where it only had to wait', () => {
+test('a machine that keeps running is shown as restarted where it was, and not where it only had to wait', () => {
   const restarted = [...worked(0, 6_000), ...worked(7_000, 9_000)];
   const [away, ...more] = stretches('vm-ultra', restarted);
   assert.deepEqual([away?.split(' ')[0], more], ['away', []]);

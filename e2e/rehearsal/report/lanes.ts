@@ -1,5 +1,5 @@
-import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { Io, Journals } from '../../oracle/journal/journal.ts';
+import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { Step } from '../timeline.ts';
 import { type Html, html, px } from './html.ts';
 import { labelHeight, labelRows } from './label-rows.ts';
@@ -90,7 +90,7 @@ interface Scale {
   readonly fromMs: number;
   readonly toMs: number;
   readonly losses: readonly LossSeen[];
-  /** When somebody gave access back, in milliseconds since the epoch. */
+  /** When access was restored, in milliseconds since the epoch. */
   readonly returns: readonly number[];
 }
 
@@ -133,7 +133,7 @@ function lane(machine: Machine, journal: readonly Io[], y: number, scale: Scale)
 }
 
 /**
- * Stretches without work: stopped for a lost key, and from when that was back waiting for somebody to start the machine; or
+ * Stretches without work: stopped for a lost key, and, once that was restored, waiting for a start; or
  * given back by the user. A machine that only had to wait for a core was not restarted, so it checks nothing afterwards.
  */
 function silences(

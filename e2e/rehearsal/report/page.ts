@@ -1,6 +1,6 @@
 import type { Span } from '@interlock/local/spans.ts';
-import type { Gathered } from '../evidence/evidence.ts';
 import type { Journals } from '../../oracle/journal/journal.ts';
+import type { Gathered } from '../evidence/evidence.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';
 import { duration, type Html, html } from './html.ts';
@@ -51,14 +51,14 @@ ${primer()}
     <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
     <span><i style="background: var(--stop)"></i>reads and writes that were refused</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--stop) 0 2px, transparent 2px 6px)"></i>stopped by the platform</span>
-    <span><i style="background: repeating-linear-gradient(45deg, var(--work) 0 2px, transparent 2px 6px)"></i>off; access is back, and nobody has started it yet</span>
+    <span><i style="background: repeating-linear-gradient(45deg, var(--work) 0 2px, transparent 2px 6px)"></i>off; access is restored, and it was not started yet</span>
     <span><i style="background: repeating-linear-gradient(45deg, var(--faint) 0 2px, transparent 2px 6px)"></i>given back or restarted by its user</span>
     ${hasPauses({ machines, journals }) ? html`<span><i style="background: var(--key); opacity: .3"></i>every machine waits at once: other machines are being started on the same processors</span>` : []}
   </div>
 </section>
 <section>
   <h2>How fast they stop</h2>
-  <p>From the moment the vault has decided. Green: reads and writes still succeeded, as the disk had not heard yet. The dot:
+  <p>From the moment the vault has decided. Green: reads and writes still succeeded, as the disk did not know yet. The dot:
   the machine is off.</p>
   ${stops(report)}
 </section>

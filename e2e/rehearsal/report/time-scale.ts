@@ -56,7 +56,7 @@ export const timeScale = (parts: {
     x: (ms) => partOf(ms).x(ms),
     msPerPixel: (ms) => partOf(ms).msPerPixel,
     beginOf: (ms) => (ms < foldMs ? fromMs : foldMs),
-    // The last label of the first part would stand in the way of the first of the second.
+    // The last label of the first part would overlap the first of the second.
     labels: [...first.labels.filter(({ at }) => at < left + firstWidth - foldGap), ...rest.labels],
     foldAt: left + firstWidth + foldGap / 2,
   };

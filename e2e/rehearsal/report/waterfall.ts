@@ -24,7 +24,7 @@ export function waterfall({ traceId, spans }: { readonly traceId: string; readon
       <div class="track"><i style="left: ${left.toFixed(2)}%; width: ${width.toFixed(2)}%; background: var(--${span.service}, var(--faint))"></i><span style="left: ${(left + width).toFixed(2)}%">${duration(span.durationMs)}${span.status === 'error' ? html` <b class="error">refused</b>` : ''}</span></div>
     </div>`;
   })}</div>
-  ${missing.size > 0 ? html`<p>${missing.size} more spans were not received, so what hangs on them stands by itself: the process of a span that was killed never told of it.</p>` : ''}
+  ${missing.size > 0 ? html`<p>${missing.size} more spans were not received, so what hangs on them stands by itself: a killed process never sends its open spans.</p>` : ''}
   ${rows.length > rowsMax ? html`<p>… and ${rows.length - rowsMax} more.</p>` : ''}`;
 }
 

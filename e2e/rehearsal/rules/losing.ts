@@ -8,7 +8,7 @@ export const losingRules = [
     'Disabling or deleting the key stops every machine with any disk under it',
     ['impact', 'disabled', 'deleted'],
     ({ impact, disabled, deleted }) => [
-      foretold(impact.stops, 'stops', disabled, ({ power }) => power === 'STOPPED'),
+      predicted(impact.stops, 'stops', disabled, ({ power }) => power === 'STOPPED'),
       ...[disabled, deleted].flatMap((loss) => stopped(loss, () => true)),
     ],
   ),
@@ -32,7 +32,7 @@ export const losingRules = [
     ({ impact, disabled, deleted, ultraWhileDisabled }) => {
       const { start, namesDisk } = ultraWhileDisabled;
       return [
-        foretold(impact.failsAtNextStart, 'runs on and fails at its next start', disabled, ({ name }) => {
+        predicted(impact.failsAtNextStart, 'runs on and fails at its next start', disabled, ({ name }) => {
           return name === ultraWhileDisabled.machine && start.outcome === 'failed';
         }),
         ...[disabled, deleted].map((loss) =>
@@ -144,7 +144,7 @@ export const losingRules = [
   ),
 ];
 
-/** That those machines stopped, with the reason, and that their disks went quiet. */
+/** That those machines stopped, with the reason, and that I/O on their disks ended. */
 function stopped(loss: LossSeen, isMeant: (machine: MachineAfterLoss) => boolean): readonly Finding[] {
   const meant = loss.machines.filter((machine) => machine.onLoss === 'stops' && isMeant(machine));
   const after = (at: number | undefined) => (at ?? Number.NaN) - loss.committedAt;
@@ -170,7 +170,7 @@ function stopped(loss: LossSeen, isMeant: (machine: MachineAfterLoss) => boolean
   ];
 }
 
-/** That those machines went on as if nothing had happened. */
+/** That the loss did not touch those machines. */
 function untouched(cause: string, machines: readonly MachineAfterLoss[]): Finding {
   return each(
     machines,
@@ -186,8 +186,8 @@ function untouched(cause: string, machines: readonly MachineAfterLoss[]): Findin
   );
 }
 
-/** What was said beforehand is exactly what came. */
-const foretold = (
+/** The preview named exactly the machines to which it happened. */
+const predicted = (
   names: readonly string[],
   how: string,
   { machines }: LossSeen,
@@ -195,5 +195,5 @@ const foretold = (
 ): Finding => {
   const came = machines.filter(happened).map(({ name }) => name);
   const isSame = came.toSorted().join() === names.toSorted().join();
-  return finding(isSame && came.length > 0, `foretold: ${how} ${listed(names)}; it was ${listed(came)}`);
+  return finding(isSame && came.length > 0, `predicted: ${how} ${listed(names)}; it was ${listed(came)}`);
 };

@@ -87,7 +87,7 @@ function returned({ how, starts, io }: ReturnSeen, isMeant: (machine: string) =>
   ];
 }
 
-/** That none of the machines that were stopped was forgotten. */
+/** That every machine that was stopped was started again. */
 function everyone(
   { starts }: Pick<ReturnSeen, 'starts'>,
   machines: readonly { readonly name: string; readonly onLoss: string }[],

@@ -5,7 +5,7 @@ import { each, type Finding, finding, listed, millis, rule, short, shortVersion 
 export const rotationRules = [
   rule(
     'CMK-15',
-    'Rotation wraps data keys anew; data is not rewritten and the data key stays',
+    'Rotation wraps data keys again; data is not rewritten and the data key stays',
     ['rotation', 'files'],
     ({ rotation, files }) => [
       each(

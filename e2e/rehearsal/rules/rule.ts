@@ -20,7 +20,7 @@ export interface Finding {
 export interface Rule {
   readonly id: string;
   readonly title: string;
-  /** @param problems what went wrong on the way: told where evidence is missing */
+  /** @param problems what went wrong on the way: reported where evidence is missing */
   judge(evidence: Gathered, problems: readonly string[]): Verdict;
 }
 
@@ -44,13 +44,13 @@ export const rule = <Slice extends keyof Evidence>(
     }
     const findings = look(evidence);
     const wrong = findings.filter(({ holds }) => !holds);
-    const told = wrong.length > 0 ? wrong : findings;
+    const shown = wrong.length > 0 ? wrong : findings;
     return {
       id,
       title,
       // A rule that looked at nothing proves nothing.
       verdict: findings.length > 0 && wrong.length === 0 ? 'pass' : 'fail',
-      evidence: told.map(({ holds, seen }) => (holds ? seen : `NOT AS DEMANDED: ${seen}`)).join('; '),
+      evidence: shown.map(({ holds, seen }) => (holds ? seen : `NOT AS DEMANDED: ${seen}`)).join('; '),
     };
   },
 });

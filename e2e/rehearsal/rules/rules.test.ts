@@ -24,7 +24,7 @@ for (const [id, ways] of Object.entries(breaks)) {
   }
 }
 
-test('a rule fails without its evidence, and says why there is none', () => {
+test('a rule fails without its evidence, and says why it is missing', () => {
   for (const { verdict, evidence } of judge({}, ['the cloud fell over'])) {
     assert.equal(verdict, 'fail');
     assert.match(evidence, /^not seen: .*the cloud fell over/);

@@ -15,7 +15,7 @@ export const settingUpRules = [
         ),
         finding(
           put?.caller === people.vaultAdministrator,
-          `the vault’s record has its creation by ${put?.caller ?? 'nobody'}`,
+          `the vault’s record has its creation by ${put?.caller ?? 'no principal'}`,
         ),
       ];
     },

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
-import type { Evidence, LossSeen, ReturnSeen } from '../evidence/evidence.ts';
 import type { IoSummary } from '../../oracle/journal/journal.ts';
+import type { Evidence, LossSeen, ReturnSeen } from '../evidence/evidence.ts';
 import type { Breakable } from './test-evidence.ts';
 
 /** Evidence that a test may change. */

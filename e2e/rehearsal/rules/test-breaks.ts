@@ -5,7 +5,7 @@ import { lossBreaks } from './test-loss-breaks.ts';
 /** What breaks each rule, by its id and in words. A rule that is missing here has no test, and a test says so. */
 export const breaks: Breaks = {
   'CMK-01': {
-    'somebody else created the vault': (e) => {
+    'another principal created the vault': (e) => {
       one(e.audit, ({ operation }) => operation === 'VaultPut').caller = e.people.vmUser;
     },
     'the vault has no purge protection': (e) => {
@@ -30,7 +30,7 @@ export const breaks: Breaks = {
   },
   'CMK-04': {
     'the identity belongs to something else': (e) => {
-      one(e.sets).identity.owner = 'somebody';
+      one(e.sets).identity.owner = 'another set';
     },
     'two sets share an identity': (e) => {
       for (const set of e.sets) set.principal = 'principals/same';
@@ -43,7 +43,7 @@ export const breaks: Breaks = {
     'half a disk is left': (e) => {
       e.grants.afterwards.reason = '';
     },
-    'the identity is granted without anybody granting': (e) => {
+    'the identity has access without a grant': (e) => {
       one(e.sets).isGrantedAtCreation = true;
     },
     'the disk fails with the grant too': (e) => {
@@ -62,7 +62,7 @@ export const breaks: Breaks = {
     },
   },
   'CMK-07': {
-    'somebody else unwraps': (e) => {
+    'another principal unwraps': (e) => {
       one(e.audit, ({ operation, result }) => operation === 'KeyUnwrap' && result === 'SUCCESS').caller =
         'principals/x';
     },

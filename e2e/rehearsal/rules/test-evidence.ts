@@ -1,7 +1,7 @@
+import type { IoSummary } from '../../oracle/journal/journal.ts';
 import { causes } from '../../truth-table/causes.ts';
 import type { Attempt } from '../attempt.ts';
 import type { Evidence, LossSeen, MachineAfterLoss, QuietSeen, ReturnSeen } from '../evidence/evidence.ts';
-import type { IoSummary } from '../../oracle/journal/journal.ts';
 import type { TimedLoss } from '../evidence/timed.ts';
 import { disksOf, machines, movedDisk, type PlannedDisk, type PlannedMachine, spareDisk } from '../world.ts';
 
@@ -114,7 +114,7 @@ const auditRow = (operation: string, caller: string, resource: string): Evidence
   callerAddress: '127.0.0.1:1',
 });
 
-/** What a rehearsal sees in which every rule holds; made anew each time. */
+/** Evidence of a rehearsal in which every rule holds; a new copy each time. */
 export const goodEvidence = (): Breakable<Evidence> => ({
   people: {
     ...people,

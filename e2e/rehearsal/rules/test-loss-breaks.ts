@@ -15,7 +15,7 @@ const timedOf = (evidence: Broken, name: string) => one(evidence.timed, ({ cause
 /** The part about losing a key and coming back, and what follows it by number. */
 export const lossBreaks: Breaks = {
   'CMK-100': {
-    'a machine stops that nobody was told of': (e) => {
+    'a machine stops that the preview did not name': (e) => {
       e.impact.stops.pop();
     },
     'a machine with one data disk under the key runs on': (e) => keepsRunning(e.disabled, 'vm-premium-v2'),
@@ -32,7 +32,7 @@ export const lossBreaks: Breaks = {
     'Premium SSD runs on': (e) => keepsRunning(e.disabled, 'vm-premium'),
   },
   'CMK-102': {
-    'nobody was told that it will not start': (e) => {
+    'the preview did not say that it will not start': (e) => {
       e.impact.failsAtNextStart = [];
     },
     'the ultra machine stops': (e) => stopsUnasked(e.disabled, 'vm-ultra'),
@@ -49,7 +49,7 @@ export const lossBreaks: Breaks = {
     'a machine runs on when the key has expired': (e) => {
       one(timedOf(e, 'expired').machines).stoppedAfterMs = Number.NaN;
     },
-    'nobody let a key expire': (e) => {
+    'no key expired': (e) => {
       e.timed = e.timed.filter(({ cause }) => cause !== 'expired');
     },
   },
@@ -134,7 +134,7 @@ export const lossBreaks: Breaks = {
     'a disk has another hash': (e) => {
       one(e.content.perDisk).found = 'b'.repeat(64);
     },
-    'a disk was counted that nobody compared': (e) => {
+    'a disk was counted that was not compared': (e) => {
       e.content.disks += 1;
     },
     'nothing was compared': (e) => {
@@ -148,7 +148,7 @@ export const lossBreaks: Breaks = {
     'the set was deleted': (e) => {
       e.setInUse.deletion.outcome = 'done';
     },
-    'the refusal names nobody': (e) => {
+    'the refusal names no user of the set': (e) => {
       e.setInUse.users = [];
     },
     'the set was left half deleted': (e) => {

@@ -7,7 +7,7 @@ import type { KeySets } from './sets.ts';
 /** All three, and nothing else, are what a set's identity needs (CMK-25). */
 const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
-/** Lets the identity of a set use the vault's keys as told. */
+/** Lets the identity of a set use the vault's keys with those permissions. */
 export const grant = (
   { vaultAdministrator }: People,
   { principal }: KeySet,

@@ -1,8 +1,8 @@
 import { createHash, type KeyObject } from 'node:crypto';
+import { acknowledged, expectedPlaces, mismatches, recordBytes } from '../../oracle/journal/records.ts';
 import type { AuditSeen, FileSeen } from '../evidence/evidence.ts';
 import { millisOf } from '../evidence/observe.ts';
 import { decryptSectors, readAsOwner, unwrapDek } from '../evidence/owner-key.ts';
-import { acknowledged, expectedPlaces, mismatches, recordBytes } from '../../oracle/journal/records.ts';
 import { searchFiles } from '../evidence/search.ts';
 import type { DiskProof } from '../evidence/timed.ts';
 import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';

@@ -1,6 +1,6 @@
 import { trace } from '@opentelemetry/api';
-import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
 import { lastGoodIo, summarize } from '../../oracle/journal/journal.ts';
+import type { LossSeen, MachineAfterLoss } from '../evidence/evidence.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import type { StepPlan } from '../timeline.ts';
 import { disksOf, machines, namesIn, type People, type PlannedMachine, type World } from '../world.ts';
@@ -21,7 +21,7 @@ export interface LossPlan {
   readonly tries: readonly string[];
 }
 
-/** Takes access away, and sees who stops, who goes on, and that nobody starts. */
+/** Takes access away, and sees which machines stop, which keep running, and that none starts. */
 export const loseAccess = async (world: World, { vmUser }: People, plan: LossPlan): Promise<LossSeen> => {
   const { timeline, clock } = world;
   const { cause, keyVersion, stops, stay, tries } = plan;

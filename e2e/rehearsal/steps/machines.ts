@@ -1,7 +1,7 @@
 import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
-import type { QuietSeen, StartSeen } from '../evidence/evidence.ts';
 import { summarize } from '../../oracle/journal/journal.ts';
+import type { QuietSeen, StartSeen } from '../evidence/evidence.ts';
 import { millisOf, readFleet, untilAtWork, untilFleet } from '../evidence/observe.ts';
 import {
   disksOf,

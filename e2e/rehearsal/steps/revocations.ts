@@ -1,6 +1,6 @@
 import type { Impact_Kind } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
-import { attempt } from '../attempt.ts';
 import { lastSegment } from '../../oracle/journal/journal.ts';
+import { attempt } from '../attempt.ts';
 import { millisOf, untilSeen } from '../evidence/observe.ts';
 import type { ImpactSeen } from '../evidence/timed.ts';
 import {
@@ -40,7 +40,7 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
       title: 'Asks what disabling the key version would do',
       rules: ['CMK-100', 'CMK-102'],
     },
-    () => foretold(vaultAdministrator, key.version),
+    () => predictedBy(vaultAdministrator, key.version),
   );
   evidence.disabled = await loseAccess(world, people, {
     step: {
@@ -79,7 +79,7 @@ export const disableAndEnable = async (world: World, people: People, key: KeyInV
 };
 
 /** What would become of machines if the version were disabled. */
-const foretold = async ({ sets }: Person, keyVersion: string): Promise<ImpactSeen> => {
+const predictedBy = async ({ sets }: Person, keyVersion: string): Promise<ImpactSeen> => {
   const target = { $case: 'keyVersion', value: keyVersion } as const;
   const { impacts } = await sets.previewImpact({ target, action: 'DISABLE', pageSize: 1_000 });
   const machinesThat = (kind: Impact_Kind): readonly string[] =>
@@ -170,7 +170,7 @@ const coldStart = async (world: World, { vmUser }: People): Promise<void> => {
   );
 };
 
-/** Delete the key, then bring the machines back under another one, by the word of who could have recovered the old one. */
+/** Delete the key, then bring the machines back under another one, authorized by a principal who could have recovered the old one. */
 export const deleteAndAssign = async (
   world: World,
   people: People,
@@ -203,13 +203,13 @@ export const deleteAndAssign = async (
   await timeline.step(
     {
       who: 'Administrator',
-      title: 'Assigns the other key, with the word of the owner of the deleted one',
+      title: 'Assigns the other key, authorized by the owner of the deleted one',
       rules: ['CMK-121', 'CMK-126'],
       event: { label: 'other key assigned', kind: 'return' },
     },
     async () => {
-      const word = await vaultAdministrator.tokens.token('interlock:key-vault');
-      await assignKey(people, set, keys.imported, word);
+      const keyOwnerToken = await vaultAdministrator.tokens.token('interlock:key-vault');
+      await assignKey(people, set, keys.imported, keyOwnerToken);
     },
   );
   evidence.assigned = await returnToWork(

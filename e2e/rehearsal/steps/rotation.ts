@@ -47,7 +47,7 @@ export const assignKey = async (
 };
 
 /**
- * What was on a disk before a key change: its header, and the ciphertext of its mark, which nobody writes to.
+ * What was on a disk before a key change: its header, and the ciphertext of its mark, which is never overwritten.
  */
 export interface Before {
   readonly volume: Volume;
@@ -143,7 +143,7 @@ export const disableOldVersion = async (world: World, people: People, keys: Keys
   world.evidence.oldVersionDisabled = await world.timeline.step(
     {
       who: 'Vault administrator',
-      title: 'Disables the old version: nobody notices',
+      title: 'Disables the old version: no effect',
       rules: ['CMK-83'],
       event: { label: 'old version disabled', kind: 'change' },
     },

@@ -17,7 +17,7 @@ export interface KeySets {
   readonly lodge: KeySet;
 }
 
-/** Steps 3 and 4: sets with an identity of their own each, which nobody has granted anything yet. */
+/** Steps 3 and 4: sets with an identity of their own each, without any grant yet. */
 export const createSets = async (world: World, people: People, keys: Keys): Promise<KeySets> => {
   const { timeline, evidence } = world;
   const { sets, identity, keyVault } = people.administrator;

@@ -1,12 +1,12 @@
 import type { PowerState, VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { until } from '../../cloud/until.ts';
 import { makeMachine } from '../../cloud/world.ts';
+import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../../oracle/journal/journal.ts';
+import { expectedPlaces } from '../../oracle/journal/records.ts';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
 import { deeds, type Keyed, type Owner } from '../../truth-table/inflict.ts';
 import { makeKeyed, untilAvailable } from '../../truth-table/stage.ts';
-import { type Io, type Journals, journalReader, lastGoodIo, lastSegment } from '../../oracle/journal/journal.ts';
 import { millisOf, quietly, untilSeen } from '../evidence/observe.ts';
-import { expectedPlaces } from '../../oracle/journal/records.ts';
 import type { TimedLoss, TimedMachine } from '../evidence/timed.ts';
 import { patienceMs } from '../settings.ts';
 import { groupsOf, type People, type Person, type World } from '../world.ts';
@@ -148,7 +148,7 @@ const timeCause = async (
   return { cause: cause.name, reason: cause.stopReason ?? cause.reason, machines: machines.map(seen) };
 };
 
-/** Waits until a machine is in that power state, told of each change and not asking. */
+/** Waits until a machine is in that power state, by a watch and without polling. */
 const inPower = async ({ compute }: Person, name: string, power: PowerState): Promise<VirtualMachine> => {
   const limits = { signal: AbortSignal.timeout(patienceMs), deadlineMs: patienceMs };
   for await (const machine of compute.watchVirtualMachine({ name }, limits)) {

@@ -115,7 +115,7 @@ const changeEncryption: Action = {
   },
 };
 
-/** Somebody reads and writes a disk directly for a while. */
+/** A user reads and writes a disk directly for a while. */
 const exportDisk: Action = {
   name: 'disk.export',
   weight: 2,

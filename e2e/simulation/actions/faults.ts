@@ -111,7 +111,7 @@ export const faults: readonly Fault[] = [
         stage.later(random.fraction() * 2_000, () => revokeForAWhile(stage, 15_000 + random.fraction() * 15_000, set));
       };
       if (random.chance(0.3)) return isolate();
-      // A copy that was begun before goes on meanwhile, and must not be recorded on the word of its beginning.
+      // A copy that began before continues meanwhile, and must not be recorded because its start was allowed.
       const set = random.pick(plannedSets);
       stage.begin(() => copyUnder(stage, setName(set.id)));
       stage.begin(async () => {
@@ -242,7 +242,7 @@ export const faults: readonly Fault[] = [
     name: 'storage',
     weight: 4,
     strike(stage) {
-      // Full for a while, or failing; whoever looks after storage that fails often starts its host anew.
+      // Full for a while, or failing; an operator restarts the host of failing storage.
       const { random, world } = stage;
       const { volumes } = world.faults.rates;
       const raised = random.pick([{ full: 1 }, { full: 0.3 }, { fail: 1 }, { fail: 0.3 }, { fail: 0.3 }]);

@@ -63,7 +63,7 @@ const withPlantedDek = ({ truth, random }: Stage, header: DiskHeader): DiskHeade
 };
 
 /**
- * Somebody who has the storage and the master key of the disk service plants a DEK in a disk that was just made. Nobody else gets
+ * An attacker with the storage and the master key of the disk service plants a DEK in a new disk. No other principal gets
  * to know of that disk, and it is deleted right away.
  */
 const plantedDek: Fault = {
@@ -105,5 +105,5 @@ const removeDisk = async (stage: Stage, name: string): Promise<void> => {
   }
 };
 
-/** What becomes of headers on storage, by itself or by somebody's hand. */
+/** What happens to headers on storage: by faults, or by an attacker. */
 export const headerFaults: readonly Fault[] = [earlierHeader, plantedDek];

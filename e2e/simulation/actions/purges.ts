@@ -4,7 +4,7 @@ import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 import { assignTo, resume } from './sets.ts';
 
-/** Sets whose key somebody purges although it is in use: small ones, so that most of the estate is left to look at. */
+/** Sets whose key is purged although it is in use: small ones, so that most of the estate stays readable. */
 const purgedSets = ['lodge', 'barn', 'mill'] as const;
 
 /** How long a move to a new key is waited for before the old one is left alone, and between two looks, in milliseconds. */
@@ -85,7 +85,7 @@ const purgeVault: Action = {
 
 /**
  * Makes a vault and a key under the names of purged ones, for the set that lost them. They are others: what was under the
- * old ones stays lost, whoever may use the new ones (CMK-108).
+ * old ones stays lost, also for users of the new ones (CMK-108).
  */
 const remake = async (stage: Stage, name: string, set: string): Promise<void> => {
   const { clients, random, truth, world } = stage;
@@ -124,7 +124,7 @@ const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined
 };
 
 /**
- * Gives a set a key of its own and destroys the old one once every set says that it does not need it: whoever believes
+ * Gives a set a key of its own and destroys the old one once every set shows that it does not need it: an owner who relies on
  * that loses nothing (G6).
  */
 const replaceKey: Action = {

@@ -57,8 +57,8 @@ export const simulatedSettings: SimulatedSettings = {
   silenceMs: 10_000,
 };
 
-/** Somebody with a secret. */
-export interface Somebody {
+/** A principal with a secret. */
+export interface Credentials {
   readonly id: string;
   /** `principals/<id>`. */
   readonly name: string;
@@ -68,14 +68,14 @@ export interface Somebody {
 /** Who exists before anybody asks for anything. */
 export interface People {
   /** May do everything. */
-  readonly administrator: Somebody;
-  readonly workloads: Readonly<Record<Workload, Somebody>>;
+  readonly administrator: Credentials;
+  readonly workloads: Readonly<Record<Workload, Credentials>>;
 }
 
 export const issuer = 'https://identity.simulation';
 export const subscriptions = ['s1', 's2'] as const;
 
-/** What a cloud is founded on: whoever goes on with its stores needs the same. */
+/** What a cloud is founded on: a cloud on the same stores needs the same. */
 export interface Founding {
   readonly people: People;
   readonly bootstrap: IdentitySettings['bootstrap'];
@@ -102,17 +102,17 @@ export interface Hardware {
 
 /** Draws people and master keys of a new cloud. */
 export const foundCloud = (random: SeededRandom): Founding => {
-  const somebody = (secret: string): Somebody => {
+  const credentials = (secret: string): Credentials => {
     const id = random.uuid();
     return { id, name: `principals/${id}`, secret };
   };
-  const administrator = somebody('administrator');
+  const administrator = credentials('administrator');
   const workloads = {
-    identity: somebody('identity'),
-    'key-vault': somebody('key-vault'),
-    'disk-encryption-set': somebody('disk-encryption-set'),
-    disk: somebody('disk'),
-    compute: somebody('compute'),
+    identity: credentials('identity'),
+    'key-vault': credentials('key-vault'),
+    'disk-encryption-set': credentials('disk-encryption-set'),
+    disk: credentials('disk'),
+    compute: credentials('compute'),
   };
   const bootstrap = {
     tenant: { id: 'main', displayName: 'Main' },

@@ -3,7 +3,7 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 type Storage = AsyncLocalStorage<unknown>;
 type Work = (...args: readonly unknown[]) => unknown;
 
-/** What one storage holds, in front of what the others do. Never changed: what was begun under it goes on under it. */
+/** What one storage holds, in front of what the others do. Immutable: work that began under it stays under it. */
 class Held {
   readonly storage: Storage;
   readonly value: unknown;
@@ -24,7 +24,7 @@ const without = (storage: Storage, held: Held | undefined): Held | undefined => 
 /** Node's own, for the one storage that holds what all others do. */
 const { enterWith, getStore } = AsyncLocalStorage.prototype;
 const all = new AsyncLocalStorage<Held | undefined>();
-/** Where no storage holds anything: whoever enters one there copies nothing. */
+/** No storage holds anything: entering one copies nothing. */
 const nowhere = new AsyncResource('nowhere');
 
 const heldNow = (): Held | undefined => getStore.call(all);

@@ -1,7 +1,7 @@
 import { type Replica, workloads } from '@interlock/host';
 import type { Workload } from '@interlock/rpc';
 
-/** What can be cut off from one another: services, the bus, the stores, and whoever asks from outside. */
+/** What can be cut off from one another: services, the bus, the stores, and callers outside. */
 export type Part = Workload | 'bus' | 'store' | 'outside';
 
 export const parts: readonly Part[] = [...workloads, 'bus', 'store', 'outside'];

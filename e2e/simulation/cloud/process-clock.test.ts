@@ -4,7 +4,7 @@ import { virtualClock } from '@interlock/runtime';
 import { createGate } from '../faults/gate.ts';
 import { processClock } from './process-clock.ts';
 
-test('whoever waits for the rest of a time on a clock that drifts gets past it', async () => {
+test('a wait for the rest of a time on a drifting clock ends', async () => {
   const world = virtualClock();
   await world.pass(39_667.123);
   const clock = processClock(world, { offsetMs: 0, driftPpm: 137 }, createGate());

@@ -74,11 +74,11 @@ export interface SimulatedCloud {
   readonly clock: VirtualClock;
   /** Wall clock of a service's machines, as far as it was set wrong; what it drifts comes on top. */
   clockOf(service: Workload): number;
-  /** Chance for whoever acts on the cloud; what the cloud itself draws does not shift it. */
+  /** Random numbers for actions on the cloud; draws of the cloud itself do not shift them. */
   readonly random: SeededRandom;
   readonly people: People;
   readonly faults: FaultControl;
-  /** The services as somebody sees them who has a secret of identity's. */
+  /** The services as a principal with a secret sees them. */
   as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
   /** The record of a service without faults in between: for the eyes of a verdict, not for the hands of an action. */
   storeOf(service: Workload): EventStore;
@@ -93,7 +93,7 @@ export interface SimulatedCloud {
   hasCipher(disk: string): boolean;
   /** Calls the listener with every commit, at the moment it is stored. */
   onCommit(listener: (committed: Committed) => void): void;
-  /** Calls the listener with every answer a service gave that reached its caller. */
+  /** Calls the listener with every response that reached its caller. */
   onResponse(listener: (responded: Responded) => void): void;
   /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
   readonly log: readonly string[];
@@ -102,7 +102,7 @@ export interface SimulatedCloud {
   readonly serviceLog: readonly string[];
   /** Does the work while virtual time passes as far as it has to. */
   run<Result>(work: () => Promise<Result>): Promise<Result>;
-  /** What lies on storage now. Nobody may be writing. */
+  /** What is on storage now. No write may be in progress. */
   image(): Promise<CloudImage>;
   /** Ends the world at once: nothing of it runs any more. */
   close(): void;

@@ -68,7 +68,7 @@ const countingTracer: Tracer = {
 let isInstalled = false;
 
 /**
- * Tracing for this process that counts spans in place of drawing ids and records nothing. The counter begins anew with
+ * Tracing for this process that counts spans in place of drawing ids and records nothing. The counter restarts with
  * each world, so only one world runs at a time.
  * @param first the number to count from: one whose events go on in another world counts where that one never comes
  */

@@ -25,7 +25,7 @@ const failed = (error: unknown): boolean =>
   error instanceof RpcFailure && (error.code === 'UNAVAILABLE' || error.code === 'DEADLINE_EXCEEDED');
 
 describe('a process', () => {
-  test('that is paused answers when it goes on, and not before', () =>
+  test('that is paused responds when it resumes, and not before', () =>
     inWorld(async (world) => {
       await listVaults(world);
       const sinceMs = world.clock.monotonicMs();

@@ -62,7 +62,7 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
       const stored = await inner.commit(wish, cause);
       arrived();
       await late();
-      if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored, but nobody knows');
+      if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored without acknowledgement');
       return stored;
     } finally {
       arrived();

@@ -61,7 +61,7 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
     assert.equal(Signal.any([new Controller().signal]).aborted, false);
   });
 
-  test(`${name} signals: one made of several, and who listens to it, is forgotten with those it was made of: nobody has to abort it`, async () => {
+  test(`${name} signals: one made of several, with its listeners, is collected with those it was made of, without an abort`, async () => {
     setFlagsFromString('--expose-gc');
     const collect: unknown = runInNewContext('gc');
     if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');

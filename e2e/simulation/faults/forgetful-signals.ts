@@ -1,9 +1,9 @@
 type Listener = Parameters<AbortSignal['addEventListener']>[1];
 
-/** What listeners are given: that it happened. Whoever wants to know why asks the signal. */
+/** What listeners receive: that it happened. The signal has the reason. */
 const happened = new Event('abort');
 
-/** An error of a listener is nobody's to catch, and keeps no other listener from being told. */
+/** An error of a listener is uncaught, and does not keep the other listeners from being called. */
 const call = (listener: Listener): void => {
   try {
     if (typeof listener === 'function') listener(happened);

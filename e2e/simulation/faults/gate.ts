@@ -8,7 +8,7 @@ export interface Gate {
   isCondemned(): boolean;
   /** What `work` comes to, once the gate is open; never, once it is condemned. */
   through<Result>(work: Promise<Result>): Promise<Result>;
-  /** Resolves when the gate is open again, or never; undefined while it is open, so that nobody waits for nothing. */
+  /** Resolves when the gate is open again, or never; undefined while it is open, so that no caller waits in vain. */
   held(): Promise<void> | undefined;
   /** Calls `go` when the gate is open: at once, later, or never. */
   whenOpen(go: () => void): void;

@@ -4,7 +4,7 @@
  */
 export type StorageFailure = 'full' | 'failed' | 'flush' | 'header';
 
-/** What storage refused, and when: an excuse for whoever was refused because of it, and for nobody else. */
+/** What storage refused, and when: it excuses only the operations that it refused. */
 export interface StorageRecord {
   note(failure: StorageFailure, volumeId: string): void;
   /** Whether it happened at that true time or since. @param volumeId only there; anywhere without it */

@@ -25,7 +25,7 @@ const planted = plant(mutant);
 const { playHistory } = await import('../runs/history.ts');
 if (!planted.isLoaded()) throw new Error(`${mutant.file} is no part of what the simulation runs`);
 
-// As in a process that plays histories: nobody reads the stacks of refusals.
+// As in a process that plays histories: stacks of refusals are not read.
 Error.stackTraceLimit = 0;
 const seconds = (): number => {
   const { user, system } = process.cpuUsage();

@@ -18,14 +18,14 @@ export interface PlayReport {
 export interface PoolOptions {
   readonly workers: number;
   readonly untilAction: number | undefined;
-  /** The next seed to play; undefined when there is none any more. */
+  /** The next seed to play; undefined at the end. */
   readonly nextSeed: () => number | undefined;
   /** Called with every history that was played. */
   readonly played: (result: Result) => void;
 }
 
 /**
- * Flags of V8 for whoever plays histories. Its heap, in MiB: 1.5 GiB a process after 300 histories, 2 GiB later. A history makes
+ * Flags of V8 for processes that play histories. Its heap, in MiB: 1.5 GiB a process after 300 histories, 2 GiB later. A history makes
  * some 80 MB and is garbage when it is over. A collection costs what lives at that moment: so the young generation holds seven.
  * What it moves to the old one is garbage soon, and is not looked through before there is much of it. Buffers, which lie outside
  * of the heap, count as a part of it for that: by themselves they pass what V8 allows them, 64 MB, every thirty histories.

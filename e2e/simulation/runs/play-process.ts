@@ -3,7 +3,7 @@ import { installLightContexts } from '../cloud/light-contexts.ts';
 import { playHistory } from './history.ts';
 import type { PlayOrder, PlayReport, Result } from './play-pool.ts';
 
-// Refusals are everyday here, and nobody reads their stacks: a violation is played again to be looked at.
+// Refusals are frequent and their stacks are not read: a violation is replayed to look at it.
 Error.stackTraceLimit = 0;
 installLightContexts();
 
@@ -30,9 +30,9 @@ process.on('message', ({ seeds, untilAction }: PlayOrder) => {
     });
   });
 });
-// Whoever gave the seeds needs no more of them, or is gone.
+// The parent needs no more histories, or is gone.
 process.on('disconnect', () => {
-  // Compiled code belongs to the flags it was compiled with, and nobody else has those of these processes.
+  // Compiled code belongs to the flags it was compiled with, and no other process has these flags.
   flushCompileCache();
   process.exit();
 });

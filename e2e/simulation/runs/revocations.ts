@@ -66,7 +66,7 @@ export const renewIdentity = async (stage: Stage, set: PlannedSet): Promise<void
   for (const vault of new Set([known.activeKey, ...known.previousKeys].map(vaultOf))) await grantAll(set, stage, vault);
 };
 
-/** Says anew what a version is for. */
+/** Sets the operations of a version. */
 export const setOperations = (stage: Stage, name: string, keyOperations: readonly KeyVersion_Operation[]) =>
   attempt(stage, 'key.setOperations', `${name} ${keyOperations.join(',') || 'nothing'}`, () =>
     stage.clients.keyVault.setKeyOperations({ name, keyOperations: [...keyOperations] }),

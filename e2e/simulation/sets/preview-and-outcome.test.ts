@@ -246,7 +246,7 @@ for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
       const without = named(impacts, 'DISK_UNAVAILABLE', 'DISK_UNREADABLE', 'DISK_UNAVAILABLE_ONCE_STOPPED').filter(
         (disk) => !keptNames.includes(disk),
       );
-      // Under NEXT_START nobody is told of an expiry: it shows on a disk when it is used anew.
+      // Under NEXT_START an expiry is not published: a disk shows it when it is opened again.
       if (name !== 'a key expired under NEXT_START') {
         const unavailable = [...availability].filter(([, state]) => state === 'UNAVAILABLE').map(([disk]) => disk);
         assert.deepEqual(unavailable.sort(), without);

@@ -42,7 +42,7 @@ const stoppedOf = async (world: SimulatedSets, { machines }: Fleet): Promise<str
   for (const name of machines) if ((await world.powerOf(name)) !== 'RUNNING') stopped.push(name);
   return stopped.sort();
 };
-/** Everything is under the version, and nothing needs another: each machine opens all of its disks anew. */
+/** Everything is under the version, and nothing needs another: each machine opens all of its disks again. */
 const assertMoved = async (world: SimulatedSets, fleet: Fleet, keyVersion: string, generation: number) => {
   const set = await world.untilSet(fleet.set, 'the move is finished', (now) => isFinished(now, generation));
   assert.deepEqual([set.previousKeys, set.activeKey?.keyVersion], [[], keyVersion]);
@@ -97,7 +97,7 @@ const crashes = [
 ] as const satisfies readonly { readonly of: Workload; readonly killed: Workload; readonly stepsMin: number }[];
 
 for (const { of, killed, stepsMin } of crashes) {
-  test(`CMK-88: a move goes on after ${killed} is killed at any commit of ${of}, and ends with everything moved`, async () => {
+  test(`CMK-88: a move continues after ${killed} is killed at any commit of ${of}, and ends with everything moved`, async () => {
     let steps = 0;
     for (let step = 0; ; step++) {
       let isHit = false;
@@ -179,7 +179,7 @@ test('CMK-89: the old version disabled in the moment the list of previous keys i
   });
 });
 
-test('CMK-87, CMK-120: the new version disabled at any step stops what is under it, and all goes on once it is enabled', async () => {
+test('CMK-87, CMK-120: the new version disabled at any step stops what is under it, and everything continues once it is enabled', async () => {
   for (let step = 0; ; step++) {
     let isHit = false;
     await inSimulatedCloud(400 + step, async (world) => {

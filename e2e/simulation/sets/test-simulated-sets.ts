@@ -18,7 +18,7 @@ export const location = 'westeurope';
 /** Whose key a disk is under: a set, or the platform. */
 type Under = DiskEncryptionSet | 'platform';
 
-/** Who somebody is, and what proves it. */
+/** The credentials of a principal. */
 interface Secret {
   readonly id: string;
   readonly secret: string;
@@ -57,7 +57,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
   const { random, clock } = cloud;
   const requestId = () => random.uuid();
 
-  /** Asks again where nobody answered: whoever asks outlives the services it asks. */
+  /** Retries while no response arrives: a caller outlives the services it calls. */
   const asked = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
     for (let attempt = 1; ; attempt++) {
       try {
@@ -166,18 +166,18 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         await disks.endAccess({ name });
       }
     },
-    /** A token for the vault of somebody, by default of the administrator, who may do everything with keys. */
+    /** A token for the vault; by default of the administrator, who may do everything with keys. */
     async ownerToken({ id: clientId, secret: clientSecret }: Secret = cloud.people.administrator): Promise<string> {
       return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
     },
-    /** Somebody with one role at one scope. */
+    /** A user with one role at one scope. */
     async newPerson(wish: { readonly role: string; readonly scope: string }): Promise<Secret> {
       const id = random.uuid();
       const principal = await identity.createPrincipal({
         principalId: id,
         tenant: 'tenants/main',
         type: 'APPLICATION',
-        displayName: 'somebody',
+        displayName: 'a user',
       });
       const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
       await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...wish });
@@ -202,7 +202,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         },
       };
     },
-    /** Lets pass what goes on behind requests. */
+    /** Waits for the work behind requests. */
     async settled(): Promise<void> {
       await clock.sleep(30_000);
     },

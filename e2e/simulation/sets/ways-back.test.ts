@@ -83,7 +83,7 @@ const ways: readonly (readonly [cause: string, way: string, Step])[] = [
   ['deleted', 'recovered', recover],
   ['deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
   ['expired', 'another exp', moveDates],
-  ['expired', 'another key, nobody asked', assign('sameVault', 'without')],
+  ['expired', 'another key, without authorization', assign('sameVault', 'without')],
   ['expired, then deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
   ['not valid yet', 'another nbf', moveDates],
   ['vault deleted', 'recovered and granted again', recoverVault],
@@ -181,7 +181,7 @@ for (const cause of ['disabled', 'deleted'] as const) {
       await stops[cause]?.(world, fleet);
       await world.settled();
 
-      // Its own word is none: it may neither enable nor recover the old key.
+      // Its own authorization does not count: it may neither enable nor recover the old key.
       const keyOwnerToken = await world.ownerToken(owner);
       const { name } = set;
       const wish = { name, keyUrl: otherVault.keyUrl };

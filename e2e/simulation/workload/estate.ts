@@ -86,7 +86,7 @@ export const plannedSets: readonly PlannedSet[] = [
 
 const disk = (id: string, sku: DiskSku, set = ''): PlannedDisk => ({ id, sku, set });
 
-/** Every class of disk, the mixtures that decide (CMK-100 to CMK-103), and one nobody's key concerns (CMK-111). */
+/** Every class of disk, the mixtures that decide (CMK-100 to CMK-103), and one under no customer key (CMK-111). */
 export const plannedMachines: Readonly<Record<string, readonly PlannedDisk[]>> = {
   'vm-premium': [disk('premium-os', 'PREMIUM_SSD', 'house')],
   'vm-standard': [disk('ssd-os', 'STANDARD_SSD', 'house'), disk('hdd-data', 'STANDARD_HDD', 'house')],

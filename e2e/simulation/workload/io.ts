@@ -16,7 +16,7 @@ export interface DataAccess {
   readonly who: string;
 }
 
-/** How long somebody waits for an answer about a sector. */
+/** Deadline of an operation on sectors, in milliseconds. */
 const deadlineMs = 8_000;
 
 const withToken = (token: string) => ({ metadata: new Metadata({ [accessTokenKey]: token }), deadlineMs });

@@ -70,9 +70,9 @@ export const act = async (stage: Stage, pace: Pace, untilAction: number): Promis
 };
 
 /**
- * Lets time pass until nothing is amiss, and judges that. Most histories go on as soon as it is so: nothing but heartbeats and
+ * Lets time pass until nothing is amiss, and judges that. Most histories continue as soon as it is so: nothing but heartbeats and
  * renewals of leases happens in the rest of the time, and takes a tenth of a whole history to play.
- * @param leastMs before which nobody looks @param mostMs by then it must be so
+ * @param leastMs before the first look @param mostMs by then it must be so
  */
 const calm = async ({ world, judge, isPatient }: Stage, leastMs: number, mostMs: number): Promise<void> => {
   for (let passedMs = isPatient ? mostMs : leastMs, waitMs = passedMs; ; passedMs += waitMs) {
@@ -110,7 +110,7 @@ export const settle = async (stage: Stage & { end(): Promise<void> }): Promise<v
   await calm(stage, 0, leaseTtlMs + world.settings.authzTtlMs + stopMs);
 };
 
-/** Waits until whoever needs a key that was given back may use it. */
+/** Waits until every set may use the keys that were given back. */
 export const hear = async (stage: Stage): Promise<void> => {
   const { judge, world } = stage;
   const { authzTtlMs } = world.settings;
@@ -153,14 +153,14 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
 export const startEverything = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
   const { machines } = truth.machines;
-  // Whoever asks while a machine is being stopped is refused, and asks again: a deallocation that faults held up may end late.
+  // A start while the machine is being stopped is refused, and tried again: a deallocation that faults delayed may end late.
   // A start that faults held up may run out of time as late, and to ask for it meanwhile is to ask for nothing.
   const isBusy = () =>
     [...machines.values()].some(
       ({ power }) => power === 'stopping' || power === 'deallocating' || power === 'starting',
     );
   await reached(() => waitUntil(world, 'what is being stopped or started is off or on', async () => !isBusy()));
-  // Whoever asked for direct access and never heard of it has it all the same, and a disk has one holder.
+  // A direct access whose response was lost exists all the same, and a disk has one holder.
   for (const { name, open, attachedTo } of [...truth.disks.disks.values()]) {
     if (open?.by === 'user' && attachedTo !== '') {
       await attempt(stage, 'disk.endExport', name, () => clients.disks.endAccess({ name }));
@@ -190,7 +190,7 @@ export const startEverything = async (stage: Stage): Promise<void> => {
   }
 };
 
-/** What is under a destroyed key is never read again, and whoever tries hears why (CMK-108). */
+/** What is under a purged key is never read again, and the refusal says why (CMK-108). */
 export const provePurged = async (stage: Stage): Promise<void> => {
   const { truth, clients, log, world } = stage;
   for (const disk of [...truth.disks.disks.values()]) {
@@ -203,7 +203,7 @@ export const provePurged = async (stage: Stage): Promise<void> => {
       if (outcome.kind === 'refused' && outcome.reason === 'KEY_PURGED') continue;
       log.violate(
         'G10',
-        `${name} is under a purged key, and whoever wants to read it is told KEY_PURGED`,
+        `${name} is under a purged key: reading it is refused with KEY_PURGED`,
         JSON.stringify(outcome),
       );
       return;
