@@ -1,4 +1,3 @@
-import { randomBytes, randomUUID } from 'node:crypto';
 import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -15,7 +14,6 @@ import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
 import { createScope, logger, type Rate, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { type MasterKey, masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { assemble as assembleCompute } from '../../services/compute/src/assemble.ts';
 import { openLosses } from '../../services/compute/src/losses/losses.ts';
@@ -23,12 +21,12 @@ import { assemble as assembleDisk } from '../../services/disk/src/assemble.ts';
 import { type LeaseTerms, leaseDefaults } from '../../services/disk/src/host/keys/lease.ts';
 import { folderVolumeFiles, type VolumeFiles } from '../../services/disk/src/host/volume/volume-files.ts';
 import { assemble as assembleSets } from '../../services/disk-encryption-set/src/assemble.ts';
-import { assemble as assembleIdentity, type IdentitySettings } from '../../services/identity/src/assemble.ts';
-import { hashSecret } from '../../services/identity/src/token/tokens.ts';
+import { assemble as assembleIdentity } from '../../services/identity/src/assemble.ts';
 import { assemble as assembleKeyVault } from '../../services/key-vault/src/assemble.ts';
 import { createRsaPool } from '../../services/key-vault/src/rsa/pool.ts';
 import { openFileSealKeyStore } from '../../services/key-vault/src/sealing/file-seal-key-store.ts';
 import type { Recording } from '../oracle/recording/replay.ts';
+import { type Founding, foundCloud } from '../simulation/cloud/deployment.ts';
 import { closedGate, type Gate, type GatedDriver, gatedDriver } from './gated-driver.ts';
 
 /** The five services in one process, over real Postgres, NATS, RSA and files, with guests held by hand. */
@@ -82,21 +80,13 @@ export const openPlace = async (terms: PlaceTerms = {}): Promise<Place> => {
   }
 };
 
-/** Credentials of a principal that exists from the start. */
-interface Founder {
-  readonly id: string;
-  readonly secret: string;
-}
-
 /** What the services of a place are assembled from; the same for every start of a service. */
 interface Ground {
   readonly folder: string;
   readonly terms: Required<PlaceTerms>;
   readonly driver: GatedDriver;
   readonly files: VolumeFiles;
-  readonly administrator: Founder;
-  readonly workloads: ReadonlyMap<Workload, Founder>;
-  readonly keys: Readonly<Record<'identity' | 'vault' | 'disk', MasterKey>>;
+  readonly founding: Founding;
   /** Gates of responses of the disk service, by machine. */
   readonly opened: Map<string, ReturnType<typeof closedGate>>;
   /** Changed by `limitVaults`. */
@@ -116,7 +106,7 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
     services: servicesOn(ground),
     storeOf,
     bus,
-    workloadOf: (name) => ground.workloads.get(name) ?? failed(`${name} has no principal`),
+    workloadOf: (name) => ground.founding.people.workloads[name],
     clock,
     random,
     log: logger({ service: 'test', clock, write }),
@@ -131,14 +121,15 @@ const open = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Place> =
 
 const placeOver = (
   cloud: InProcessCloud,
-  { administrator, driver, opened, limits, terms }: Ground,
+  { founding, driver, opened, limits, terms }: Ground,
   storeOf: (name: Workload) => EventStore,
 ): Omit<Place, 'close'> => {
+  const { administrator } = founding.people;
   const { client } = cloud.as(administrator);
   return {
     cloud,
     driver,
-    administrator: `principals/${administrator.id}`,
+    administrator: administrator.name,
     identity: client('identity', IdentityServiceDefinition),
     keyVault: client('key-vault', KeyVaultServiceDefinition),
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
@@ -178,29 +169,26 @@ const openGround = async (scope: Scope, terms: Required<PlaceTerms>): Promise<Gr
   const files = folderVolumeFiles(volumes);
   scope.defer('volume files', () => files.close());
   await mkdir(volumes);
-  const newKey = () => masterKey(randomBytes(32));
   return {
     folder,
     terms,
     files,
     driver: gatedDriver(),
-    administrator: { id: randomUUID(), secret: 'administrator' },
-    workloads: new Map(workloads.map((name) => [name, { id: randomUUID(), secret: name }])),
-    keys: { identity: newKey(), vault: newKey(), disk: newKey() },
+    founding: foundCloud(systemRandom),
     opened: new Map(),
     limits: { vault: undefined },
   };
 };
 
 const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> => {
-  const { folder, terms, driver, files, keys, opened, limits } = ground;
+  const { folder, terms, driver, files, founding, opened, limits } = ground;
   return {
     identity: (seams) =>
       assembleIdentity({
         ...seams,
         settings: {
-          bootstrap: bootstrapOf(ground),
-          masterKey: keys.identity,
+          bootstrap: founding.bootstrap,
+          masterKey: founding.masterKeys.identity,
           issuer,
           lifetimes: { userMs: 600_000, managedIdentityMs: authzTtlMs },
         },
@@ -209,7 +197,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
       assembleKeyVault({
         ...seams,
         settings: {
-          masterKeys: { current: keys.vault, previous: [] },
+          masterKeys: { current: founding.masterKeys.vault, previous: [] },
           sealKeys: await openFileSealKeyStore(join(folder, 'seal-keys'), systemRandom),
           engine: (sealing) => createRsaPool({ sealing, workers: 1 }),
           vaultUriSuffix: 'vault.test',
@@ -223,7 +211,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
       assembleDisk({
         ...seams,
         settings: {
-          masterKey: keys.disk,
+          masterKey: founding.masterKeys.disk,
           files,
           dataAddress: 'disk.test:1',
           snapshotLimits: { perDiskMax: 10, recentMax: 10, recentMs: 60_000 },
@@ -249,27 +237,6 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
   };
 };
 
-const bootstrapOf = ({ administrator, workloads: own }: Ground): IdentitySettings['bootstrap'] => ({
-  tenant: { id: 'main', displayName: 'Main' },
-  subscriptions: [{ id: 's1', displayName: 'One' }],
-  administrator: {
-    principalId: administrator.id,
-    displayName: 'Administrator',
-    secretHash: hashSecret(administrator.secret),
-  },
-  workloads: [...own].map(([service, { id, secret }]) => ({
-    service,
-    principalId: id,
-    secretHash: hashSecret(secret),
-  })),
-  roleAssignments: ['roles/owner', 'roles/keyVaultAdministrator'].map((role) => ({
-    id: randomUUID(),
-    principalId: administrator.id,
-    role,
-    scope: '/',
-  })),
-});
-
 const setSettings = {
   // A purge is one of the causes.
   requirePurgeProtection: false,
@@ -294,8 +261,8 @@ const slackMs = 120_000;
 const authzTtlMs = 500;
 
 /**
- * How long after its last word the one replica of a service loses its shares, in milliseconds: longer than a busy machine stands
- * still. Who loses the share of a machine that is held at a gate begins its step anew, and asks for a key that is gone by then.
+ * How long after its last renewal the one replica of a service loses its work partitions, in milliseconds: longer than a busy
+ * machine stalls. A replica that loses the partition of a machine at a gate repeats its step, and then needs a key that is lost.
  */
 const shareTtlMs = 60_000;
 

@@ -1,6 +1,6 @@
 import type { CloudService } from '@interlock/host';
 import { simulatedTokens, type TokenFormat, type Workload } from '@interlock/rpc';
-import type { SeededRandom } from '@interlock/runtime';
+import type { Random, SeededRandom } from '@interlock/runtime';
 import { type MasterKey, masterKey } from '@interlock/sealing';
 import { assemble as assembleCompute } from '../../../services/compute/src/assemble.ts';
 import type { VmHost } from '../../../services/compute/src/guests/vm-host.ts';
@@ -101,7 +101,7 @@ export interface Hardware {
 }
 
 /** Draws people and master keys of a new cloud. */
-export const foundCloud = (random: SeededRandom): Founding => {
+export const foundCloud = (random: Pick<Random, 'uuid' | 'bytes'>): Founding => {
   const credentials = (secret: string): Credentials => {
     const id = random.uuid();
     return { id, name: `principals/${id}`, secret };
@@ -144,76 +144,91 @@ export const foundCloud = (random: SeededRandom): Founding => {
 
 /** @param random for the keys that sign tokens */
 export const createDeployment = (founding: Founding, random: SeededRandom, settings: SimulatedSettings): Deployment => {
-  const { people, bootstrap, masterKeys } = founding;
   const tokenFormat = simulatedTokens(random);
-  const { authzTtlMs, userTokenMs } = settings;
   return {
-    people,
+    people: founding.people,
     tokenFormat,
     services: (hardware) => ({
-      identity: (seams) =>
-        assembleIdentity({
-          ...seams,
-          settings: {
-            bootstrap,
-            masterKey: masterKeys.identity,
-            issuer,
-            lifetimes: { userMs: userTokenMs, managedIdentityMs: authzTtlMs },
-            tokenFormat,
-          },
-        }),
-      'key-vault': (seams) =>
-        assembleKeyVault({
-          ...seams,
-          settings: {
-            masterKeys: { current: masterKeys.vault, previous: [] },
-            sealKeys: hardware.sealKeys,
-            engine: (sealing) => new SimulatedRsa({ sealing, random: seams.random }),
-            vaultUriSuffix: 'vault.simulation',
-            purgeProtectionDefault: false,
-            retentionDayMs: settings.retentionDayMs,
-          },
-        }),
-      'disk-encryption-set': (seams) =>
-        assembleSets({
-          ...seams,
-          settings: {
-            requirePurgeProtection: false,
-            setsPerRegionMax: 100,
-            upkeep: {
-              watchdogMs: settings.watchdogMs,
-              rotationRetryMs: settings.rotationRetryMs,
-              rotationCheckIntervalMs: settings.rotationCheckMs,
-              rotation: { concurrency: 4, pageSize: 8 },
-            },
-          },
-        }),
-      disk: (seams) =>
-        assembleDisk({
-          ...seams,
-          settings: {
-            masterKey: masterKeys.disk,
-            files: hardware.volumes,
-            dataAddress: 'disk.simulation:1',
-            snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
-            leases: settings.leases,
-            host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
-            watchCipher: (cipher, disk) => hardware.ciphers.watch(cipher, disk),
-          },
-        }),
-      compute: (seams) =>
-        assembleCompute({
-          ...seams,
-          settings: {
-            driver: hardware.driver,
-            startTimeoutMs: settings.startTimeoutMs,
-            guestStopTimeoutMs: settings.guestStopTimeoutMs,
-            leaseTtlMs: settings.leases.ttlMs,
-            sweepIntervalMs: settings.sweepIntervalMs,
-            dataDisksMax: 16,
-            diskCallsMax: 16,
-          },
-        }),
+      ...authorities(founding, tokenFormat, hardware, settings),
+      ...users(founding, hardware, settings),
     }),
   };
 };
+
+const authorities = (
+  { bootstrap, masterKeys }: Founding,
+  tokenFormat: TokenFormat,
+  hardware: Hardware,
+  settings: SimulatedSettings,
+): Readonly<Record<'identity' | 'key-vault', CloudService>> => ({
+  identity: (seams) =>
+    assembleIdentity({
+      ...seams,
+      settings: {
+        bootstrap,
+        masterKey: masterKeys.identity,
+        issuer,
+        lifetimes: { userMs: settings.userTokenMs, managedIdentityMs: settings.authzTtlMs },
+        tokenFormat,
+      },
+    }),
+  'key-vault': (seams) =>
+    assembleKeyVault({
+      ...seams,
+      settings: {
+        masterKeys: { current: masterKeys.vault, previous: [] },
+        sealKeys: hardware.sealKeys,
+        engine: (sealing) => new SimulatedRsa({ sealing, random: seams.random }),
+        vaultUriSuffix: 'vault.simulation',
+        purgeProtectionDefault: false,
+        retentionDayMs: settings.retentionDayMs,
+      },
+    }),
+});
+
+const users = (
+  { masterKeys }: Founding,
+  hardware: Hardware,
+  settings: SimulatedSettings,
+): Readonly<Record<'disk-encryption-set' | 'disk' | 'compute', CloudService>> => ({
+  'disk-encryption-set': (seams) =>
+    assembleSets({
+      ...seams,
+      settings: {
+        requirePurgeProtection: false,
+        setsPerRegionMax: 100,
+        upkeep: {
+          watchdogMs: settings.watchdogMs,
+          rotationRetryMs: settings.rotationRetryMs,
+          rotationCheckIntervalMs: settings.rotationCheckMs,
+          rotation: { concurrency: 4, pageSize: 8 },
+        },
+      },
+    }),
+  disk: (seams) =>
+    assembleDisk({
+      ...seams,
+      settings: {
+        masterKey: masterKeys.disk,
+        files: hardware.volumes,
+        dataAddress: 'disk.simulation:1',
+        snapshotLimits: { perDiskMax: 50, recentMax: 20, recentMs: 60_000 },
+        leases: settings.leases,
+        host: { folder: 'volumes', machine: hardware.machine, ttlMs: settings.hostLeaseTtlMs },
+        watchCipher: (cipher, disk) => hardware.ciphers.watch(cipher, disk),
+      },
+    }),
+  compute: (seams) =>
+    assembleCompute({
+      ...seams,
+      settings: {
+        driver: hardware.driver,
+        startTimeoutMs: settings.startTimeoutMs,
+        guestStopTimeoutMs: settings.guestStopTimeoutMs,
+        leaseTtlMs: settings.leases.ttlMs,
+        sweepIntervalMs: settings.sweepIntervalMs,
+        dataDisksMax: 16,
+        diskCallsMax: 16,
+      },
+    }),
+});

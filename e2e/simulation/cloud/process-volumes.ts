@@ -12,7 +12,7 @@ import type { Gate } from '../faults/gate.ts';
 import type { StorageRecord } from '../faults/storage-record.ts';
 
 /** What lies between a process and the storage. */
-interface VolumeLink {
+export interface VolumeLink {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
   readonly faults: VolumeFaults;

@@ -17,7 +17,7 @@ import type { Hardware } from './deployment.ts';
 import { type Cuts, nameOf } from './parts.ts';
 import { processClock, type Skew } from './process-clock.ts';
 import { processDriver } from './process-driver.ts';
-import { ProcessVolumes } from './process-volumes.ts';
+import { ProcessVolumes, type VolumeLink } from './process-volumes.ts';
 
 /** What the processes of a world share. */
 export interface Machine {
@@ -39,22 +39,6 @@ export interface Machine {
   readonly write: (line: string) => void;
 }
 
-/** The processes of a world: what each sees of it, and what stops or ends each. */
-export interface Processes {
-  /** Begins a new process of the replica. @returns the seams it runs on */
-  begin(replica: Replica): OwnSeams;
-  /** Gate of the replica's present process; undefined when it never began. */
-  gateOf(replica: Replica): Gate | undefined;
-  /** Ends the process at once. */
-  kill(replica: Replica): void;
-  /** The replica's machine is gone: its next process begins on another one. */
-  moveOn(replica: Replica): void;
-  /** How the clock of the replica's machine goes wrong; what is set there acts at once. */
-  skewOf(replica: Replica): Skew;
-  /** Says that the connections between the replica's machine and the bus were interrupted. */
-  interruptBus(replica: Replica): void;
-}
-
 /** The machine that everything runs on at first: also where the estate that a history begins with was made. */
 export const firstMachine = 'machine';
 
@@ -63,77 +47,89 @@ interface Process {
   readonly gone: AbortController;
 }
 
-export const createProcesses = (machine: Machine): Processes => {
-  const { clock, tracer, rates, cuts } = machine;
-  const processes = new Map<string, Process>();
-  const skews = new Map<string, Skew>();
-  const interruptions = new Map<string, number>();
-  /** How many machines of a replica are gone. */
-  const lost = new Map<string, number>();
-  let begun = 0;
+/** The processes of a world: what each sees of it, and what stops or ends each. */
+export class Processes {
+  readonly #machine: Machine;
+  readonly #processes = new Map<string, Process>();
+  readonly #skews = new Map<string, Skew>();
+  readonly #interruptions = new Map<string, number>();
+  /** How many machines of a replica are lost. */
+  readonly #lost = new Map<string, number>();
+  #begun = 0;
 
-  const skewOf = (replica: Replica): Skew => {
-    const found = skews.get(nameOf(replica)) ?? { offsetMs: 0, driftPpm: 0 };
-    skews.set(nameOf(replica), found);
-    return found;
-  };
-  const machineOf = (name: string): string => `${firstMachine}${'+'.repeat(lost.get(name) ?? 0)}`;
-  const kill = (replica: Replica): void => {
-    const found = processes.get(nameOf(replica));
+  constructor(machine: Machine) {
+    this.#machine = machine;
+  }
+
+  /** Starts a new process of the replica. @returns the seams it runs on */
+  begin(replica: Replica): OwnSeams {
+    const { clock, tracer, rates, cuts, random: all, bus, storeOf, servicesOver, write } = this.#machine;
+    const name = nameOf(replica);
+    const { service } = replica;
+    this.kill(replica);
+    this.#begun += 1;
+    // Its own sequence: the draws of one process do not shift those of another.
+    const random = all.fork(`${name} ${this.#begun}`);
+    const gate = createGate();
+    const gone = new AbortController();
+    this.#processes.set(name, { gate, gone });
+    const link = { clock, gate, random: random.fork('faults') };
+    const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
+    const own = processClock(clock, this.skewOf(replica), gate);
+    return {
+      assemble: servicesOver(this.#hardwareOf(name, link))[service],
+      store: faultyStore(storeOf(service), { ...link, faults: rates.stores, isCut: isCutFrom('store') }),
+      bus: busOver(bus, {
+        clock,
+        gate,
+        isCut: isCutFrom('bus'),
+        interruptions: () => this.#interruptions.get(name) ?? 0,
+        gone: gone.signal,
+      }),
+      clock: own,
+      random,
+      tracer,
+      log: logger({ service: name, clock: own, write }),
+    };
+  }
+
+  /** Gate of the replica's present process; undefined if it never started. */
+  gateOf(replica: Replica): Gate | undefined {
+    return this.#processes.get(nameOf(replica))?.gate;
+  }
+
+  /** Ends the process at once. */
+  kill(replica: Replica): void {
+    const found = this.#processes.get(nameOf(replica));
     found?.gate.condemn();
     found?.gone.abort();
-  };
+  }
 
-  return {
-    skewOf,
-    kill,
-    moveOn: (replica) => {
-      lost.set(nameOf(replica), (lost.get(nameOf(replica)) ?? 0) + 1);
-    },
-    gateOf: (replica) => processes.get(nameOf(replica))?.gate,
-    interruptBus: (replica) => {
-      interruptions.set(nameOf(replica), (interruptions.get(nameOf(replica)) ?? 0) + 1);
-    },
-    begin(replica) {
-      const name = nameOf(replica);
-      const { service } = replica;
-      kill(replica);
-      begun += 1;
-      // Its own sequence, so that what one process draws does not shift what another does.
-      const random = machine.random.fork(`${name} ${begun}`);
-      const gate = createGate();
-      const gone = new AbortController();
-      processes.set(name, { gate, gone });
-      const link = { clock, gate, random: random.fork('faults') };
-      const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
-      const hardware: Hardware = {
-        machine: machineOf(name),
-        volumes: new ProcessVolumes(machine.volumes, {
-          ...link,
-          faults: rates.volumes,
-          copies: machine.copies,
-          record: machine.storage,
-        }),
-        driver: processDriver(machine.driver, gate),
-        sealKeys: machine.sealKeys,
-        ciphers: machine.ciphers,
-      };
-      const own = processClock(clock, skewOf(replica), gate);
-      return {
-        assemble: machine.servicesOver(hardware)[service],
-        store: faultyStore(machine.storeOf(service), { ...link, faults: rates.stores, isCut: isCutFrom('store') }),
-        bus: busOver(machine.bus, {
-          clock,
-          gate,
-          isCut: isCutFrom('bus'),
-          interruptions: () => interruptions.get(name) ?? 0,
-          gone: gone.signal,
-        }),
-        clock: own,
-        random,
-        tracer,
-        log: logger({ service: name, clock: own, write: machine.write }),
-      };
-    },
-  };
-};
+  /** The replica's machine is lost: its next process starts on another one. */
+  moveOn(replica: Replica): void {
+    this.#lost.set(nameOf(replica), (this.#lost.get(nameOf(replica)) ?? 0) + 1);
+  }
+
+  /** How the clock of the replica's machine is wrong; changes act at once. */
+  skewOf(replica: Replica): Skew {
+    const found = this.#skews.get(nameOf(replica)) ?? { offsetMs: 0, driftPpm: 0 };
+    this.#skews.set(nameOf(replica), found);
+    return found;
+  }
+
+  /** Notes that the connections between the replica's machine and the bus were interrupted. */
+  interruptBus(replica: Replica): void {
+    this.#interruptions.set(nameOf(replica), (this.#interruptions.get(nameOf(replica)) ?? 0) + 1);
+  }
+
+  #hardwareOf(name: string, link: Pick<VolumeLink, 'clock' | 'gate' | 'random'>): Hardware {
+    const { volumes, rates, copies, storage, driver, sealKeys, ciphers } = this.#machine;
+    return {
+      machine: `${firstMachine}${'+'.repeat(this.#lost.get(name) ?? 0)}`,
+      volumes: new ProcessVolumes(volumes, { ...link, faults: rates.volumes, copies, record: storage }),
+      driver: processDriver(driver, link.gate),
+      sealKeys,
+      ciphers,
+    };
+  }
+}

@@ -33,7 +33,7 @@ import {
   simulatedSettings,
 } from './deployment.ts';
 import { createCuts, type Part } from './parts.ts';
-import { createProcesses, firstMachine, type Processes } from './processes.ts';
+import { firstMachine, Processes } from './processes.ts';
 import { countingTracing } from './tracing.ts';
 
 /** What was stored in a service by one commit. */
@@ -176,7 +176,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
 type Seams = ReturnType<typeof openSeams>;
 
 const processesOver = (seams: Seams): Processes =>
-  createProcesses({
+  new Processes({
     ...seams,
     random: seams.chance.fork('processes'),
     driver: seams.guests,

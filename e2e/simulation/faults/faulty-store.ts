@@ -1,9 +1,9 @@
-import { type Commit, type EventStore, StoreUnavailable } from '@interlock/event-store';
+import { type Cause, type Commit, type EventStore, StoreUnavailable } from '@interlock/event-store';
 import type { SeededRandom, VirtualClock } from '@interlock/runtime';
 import type { StoreFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
-/** How long a process waits for a store it is cut off from before it gives up. */
+/** How long a process waits for a store it is cut off from, in milliseconds. */
 const CONNECT_TIMEOUT_MS = 1_000;
 
 /** How one process reaches a store. */
@@ -16,74 +16,101 @@ export interface StoreLink {
   readonly isCut: () => boolean;
 }
 
-/** A store as one process sees it over a connection that fails: refused, unknown, late and unreachable. */
-export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
-  const { clock, random, faults, gate, isCut } = link;
-  const passing = (durationMs: number): Promise<void> => clock.sleep(durationMs);
-  const late = (): Promise<void> | undefined =>
-    random.chance(faults.delay) ? passing(random.fraction() * faults.delayMs) : undefined;
-  const unreachable = async (): Promise<never> => {
-    await passing(CONNECT_TIMEOUT_MS);
-    throw new StoreUnavailable('the store does not answer');
-  };
+/** A connection to a store that fails: refused, unknown, late and unreachable. */
+class StoreConnection {
+  readonly #inner: EventStore;
+  readonly #link: StoreLink;
+  /** By cursor: until the last commit that moves it has arrived. A process's moves of one cursor do not overtake each other. */
+  readonly #moving = new Map<string, Promise<void>>();
 
-  /** A store in memory answers before anything else can happen: there is nothing to hold back when nothing goes wrong. */
-  const isFree = (): boolean => gate.isOpen() && !isCut();
-  const isCommitSure = (): boolean => faults.refuse === 0 && faults.storeAndFail === 0 && faults.delay === 0;
+  constructor(inner: EventStore, link: StoreLink) {
+    this.#inner = inner;
+    this.#link = link;
+  }
 
-  const read = <Result>(work: () => Promise<Result>): Promise<Result> => {
-    if (faults.failRead === 0 && isFree()) return work();
-    if (isCut()) return gate.through(unreachable());
+  read<Result>(work: () => Promise<Result>): Promise<Result> {
+    const { random, faults, gate, isCut } = this.#link;
+    if (faults.failRead === 0 && this.#isFree()) return work();
+    if (isCut()) return gate.through(this.#unreachable());
     if (random.chance(faults.failRead)) return gate.through(Promise.reject(new StoreUnavailable('the read failed')));
     return gate.through(work());
-  };
-  /** By cursor: until the last commit that moves it has arrived. A process's moves of one cursor do not overtake each other. */
-  const moving = new Map<string, Promise<void>>();
-  const isOvertaking = ({ cursors = [] }: Commit): boolean => cursors.some(({ name }) => moving.has(name));
-  /** Takes a turn for every cursor of the commit. @returns what to wait for before arriving, and what to call then */
-  const turnOf = ({ cursors = [] }: Commit): { readonly before: Promise<unknown>; readonly arrived: () => void } => {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const before = Promise.all(cursors.map(({ name }) => moving.get(name)));
-    for (const { name } of cursors) moving.set(name, promise);
-    const arrived = (): void => {
-      for (const { name } of cursors) if (moving.get(name) === promise) moving.delete(name);
-      resolve();
-    };
-    return { before, arrived };
-  };
-  const commit: EventStore['commit'] = async (wish, cause) => {
-    const { before, arrived } = turnOf(wish);
+  }
+
+  commit(commit: Commit, cause: Cause): ReturnType<EventStore['commit']> {
+    const { faults, gate } = this.#link;
+    const isSure = faults.refuse === 0 && faults.storeAndFail === 0 && faults.delay === 0;
+    const isOvertaking = (commit.cursors ?? []).some(({ name }) => this.#moving.has(name));
+    if (isSure && this.#isFree() && !isOvertaking) return this.#inner.commit(commit, cause);
+    return gate.through(this.#commitUnsurely(commit, cause));
+  }
+
+  async waitForEvents(position: number, signal: AbortSignal): Promise<boolean> {
+    const { clock, random, faults, isCut } = this.#link;
+    let isWoken = await this.#inner.waitForEvents(position, signal);
+    while (isWoken && isCut() && !signal.aborted) await clock.sleep(CONNECT_TIMEOUT_MS, signal);
+    isWoken = !signal.aborted;
+    if (isWoken && random.chance(faults.lateWake)) await clock.sleep(random.fraction() * faults.delayMs, signal);
+    return !signal.aborted;
+  }
+
+  /** A store in memory responds before anything else can happen: without a fault there is nothing to hold back. */
+  #isFree(): boolean {
+    return this.#link.gate.isOpen() && !this.#link.isCut();
+  }
+
+  async #unreachable(): Promise<never> {
+    await this.#link.clock.sleep(CONNECT_TIMEOUT_MS);
+    throw new StoreUnavailable('the store does not respond');
+  }
+
+  #delay(): Promise<void> | undefined {
+    const { clock, random, faults } = this.#link;
+    return random.chance(faults.delay) ? clock.sleep(random.fraction() * faults.delayMs) : undefined;
+  }
+
+  async #commitUnsurely(commit: Commit, cause: Cause): ReturnType<EventStore['commit']> {
+    const { random, faults, isCut } = this.#link;
+    const { before, arrived } = this.#queue(commit);
     try {
-      if (isCut()) return await unreachable();
+      if (isCut()) return await this.#unreachable();
       if (random.chance(faults.refuse)) throw new StoreUnavailable('refused');
-      await late();
+      await this.#delay();
       await before;
-      if (isCut()) return await unreachable();
-      const stored = await inner.commit(wish, cause);
+      if (isCut()) return await this.#unreachable();
+      const stored = await this.#inner.commit(commit, cause);
       arrived();
-      await late();
+      await this.#delay();
       if (isCut() || random.chance(faults.storeAndFail)) throw new StoreUnavailable('stored without acknowledgement');
       return stored;
     } finally {
       arrived();
     }
-  };
-  const waitForEvents = async (position: number, signal: AbortSignal): Promise<boolean> => {
-    let isWoken = await inner.waitForEvents(position, signal);
-    while (isWoken && isCut() && !signal.aborted) await clock.sleep(CONNECT_TIMEOUT_MS, signal);
-    isWoken = !signal.aborted;
-    if (isWoken && random.chance(faults.lateWake)) await clock.sleep(random.fraction() * faults.delayMs, signal);
-    return !signal.aborted;
-  };
+  }
 
+  /** Queues the commit for each of its cursors. @returns what to wait for before it arrives, and what to call then */
+  #queue({ cursors = [] }: Commit): { readonly before: Promise<unknown>; readonly arrived: () => void } {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const before = Promise.all(cursors.map(({ name }) => this.#moving.get(name)));
+    for (const { name } of cursors) this.#moving.set(name, promise);
+    const arrived = (): void => {
+      for (const { name } of cursors) if (this.#moving.get(name) === promise) this.#moving.delete(name);
+      resolve();
+    };
+    return { before, arrived };
+  }
+}
+
+/** A store as one process sees it over a connection that fails. */
+export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
+  const connection = new StoreConnection(inner, link);
+  const read = <Result>(work: () => Promise<Result>): Promise<Result> => connection.read(work);
   return {
-    commit: (wish, cause) =>
-      isCommitSure() && isFree() && !isOvertaking(wish) ? inner.commit(wish, cause) : gate.through(commit(wish, cause)),
+    commit: (commit, cause) => connection.commit(commit, cause),
     read: (stream, after) => read(() => inner.read(stream, after)),
     readStreams: (query) => read(() => inner.readStreams(query)),
     feed: (after, limit) => read(() => inner.feed(after, limit)),
     head: () => read(() => inner.head()),
-    waitForEvents: (position, signal) => gate.through(waitForEvents(position, signal)),
+    waitForEvents: (position, signal) => link.gate.through(connection.waitForEvents(position, signal)),
     getRows: (table, keys) => read(() => inner.getRows(table, keys)),
     listRows: (query) => read(() => inner.listRows(query)),
     getStates: (table, ids) => read(() => inner.getStates(table, ids)),
