@@ -98,26 +98,24 @@ export const rehearse = async (cloud: RehearsedCloud, options: RehearsalOptions)
     const reportFile = join(out, 'report.json');
     const pageFile = join(out, 'report.html');
     writeFileSync(reportFile, `${JSON.stringify(report, undefined, 2)}\n`, { mode: 0o600 });
-    const page = renderPage({
-      report,
-      startedAtMs,
-      steps: timeline.steps(),
-      journals: world.journals(),
-      evidence,
-      traces,
-    });
+    const steps = timeline.steps();
+    const page = renderPage({ report, startedAtMs, steps, journals: world.journals(), evidence, traces });
     writeFileSync(pageFile, page, { mode: 0o600 });
     say(`\nThe same as a page: ${pageFile}`);
-    const { firstMachineRanAt } = report;
-    return {
-      verdict: report.verdict,
-      rules: countOf(report),
-      report: reportFile,
-      ...(firstMachineRanAt === null ? {} : { firstMachineRanAtMs: Date.parse(firstMachineRanAt) }),
-    };
+    return outcomeOf(report, reportFile);
   } finally {
     await scope.close();
   }
+};
+
+const outcomeOf = (report: Report, reportFile: string): RehearsalOutcome => {
+  const { firstMachineRanAt } = report;
+  return {
+    verdict: report.verdict,
+    rules: countOf(report),
+    report: reportFile,
+    ...(firstMachineRanAt === null ? {} : { firstMachineRanAtMs: Date.parse(firstMachineRanAt) }),
+  };
 };
 
 const countOf = ({ rules }: Report) => ({

@@ -45,8 +45,11 @@ export const openFiles = (world: World, leftovers: Leftovers, marksThere: number
 interface Opened {
   readonly name: string;
   readonly volume: Volume;
-  /** Undefined where the owner's key does not open it. */
+  /** Undefined if the owner's key does not open it. */
   readonly dek: Buffer | undefined;
+  readonly mark: Mark | undefined;
+  /** Places its guests wrote to. */
+  readonly places: ReturnType<typeof expectedPlaces>;
 }
 
 function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThere: number): void {
@@ -56,97 +59,116 @@ function inspectFiles(world: World, { keys, marks, before }: Leftovers, marksThe
   const opened = (evidence.disks ?? []).flatMap(({ name, id, set }): Opened[] => {
     const volume = volumes.get(id);
     if (volume === undefined || set === '') return [];
-    return [{ name, volume, dek: dekOrNothing(keys.imported.privateKey, volume) }];
-  });
-
-  const perDisk: DiskProof[] = [];
-  let records = 0;
-  let bytesCompared = marks.reduce((sum, { bytes }) => sum + bytes.length, 0);
-  let wrong = marks.length - marksThere;
-  const files = opened.map(({ name, volume, dek }): FileSeen => {
     const mark = marks.find(({ disk }) => disk === name);
-    const places = expectedPlaces(journal, name);
-    let readable = dek !== undefined;
-    if (dek !== undefined) {
-      const [written, readBack] = [createHash('sha256'), createHash('sha256')];
-      let bytes = 0;
-      for (const place of places.toSorted((one, other) => one.offset - other.offset)) {
-        const there = readAsOwner(volume, dek, place.offset, place.length);
-        written.update(acknowledged(name, place, there));
-        readBack.update(there);
-        const found = mismatches(name, place, there);
-        wrong += found;
-        records += 1;
-        bytes += place.length;
-        readable &&= found === 0;
-      }
-      bytesCompared += bytes;
-      if (mark !== undefined) {
-        written.update(mark.bytes);
-        readBack.update(readAsOwner(volume, dek, mark.offset, mark.bytes.length));
-        bytes += mark.bytes.length;
-      }
-      perDisk.push({ disk: name, bytes, acknowledged: written.digest('hex'), found: readBack.digest('hex') });
-      readable &&= mark === undefined || mark.bytes.equals(readAsOwner(volume, dek, mark.offset, mark.bytes.length));
-    }
-    const old = before.get(name);
-    const { header } = volume;
-    const searched = [
-      ...places.map(({ offset, length, candidates }) => ({
-        raw: rawBytes(volume, offset, length),
-        plain: candidates.map((seq) => recordBytes(name, seq, offset, length).subarray(8, 40)),
-      })),
-      ...(mark === undefined
-        ? []
-        : [{ raw: rawBytes(volume, mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
-    ];
-    return {
-      disk: name,
-      cipher: header.cipher,
-      keyVersion: header.keyVersion,
-      algorithm: header.algorithm,
-      wrappedBytes: header.wrapped.length,
-      allocatedBytes: volume.allocatedBytes,
-      isReadableByOwner: readable,
-      // The same private key, and the wrap from the time of another key.
-      isReadableByOther: old !== undefined && dekOrNothing(keys.imported.privateKey, old.volume) !== undefined,
-      isSameDek:
-        dek !== undefined &&
-        mark !== undefined &&
-        (old === undefined || mark.bytes.equals(decryptedBefore(dek, mark, old))),
-      plaintextPlaces: searched.filter(({ raw, plain }) => plain.some((text) => raw.includes(text))).length,
-      searchedPlaces: searched.length,
-    };
+    const dek = dekOrNothing(keys.imported.privateKey, volume);
+    return [{ name, volume, dek, mark, places: expectedPlaces(journal, name) }];
   });
+  const compared = opened.flatMap((disk) => (disk.dek === undefined ? [] : compareContent(disk, disk.dek)));
   const deks = opened.flatMap(({ name, dek }) => (dek === undefined ? [] : [{ name, dek }]));
   evidence.files = {
-    disks: files,
+    disks: opened.map((disk) => {
+      const proof = compared.find(({ proof: { disk: name } }) => name === disk.name);
+      const old = before.get(disk.name);
+      // The same private key, and the wrap from the time of another key.
+      const isReadableByOther = old !== undefined && dekOrNothing(keys.imported.privateKey, old.volume) !== undefined;
+      return { ...fileSeen(disk, old), isReadableByOther, isReadableByOwner: proof?.isReadable === true };
+    }),
     distinctDeks: new Set(deks.map(({ dek }) => dek.toString('hex'))).size,
     dekSearch: searchFiles(data.root, Object.fromEntries(deks.map(({ name, dek }) => [name, dek]))),
   };
-  const proven = new Set(perDisk.map(({ disk }) => disk));
+  const proven = new Set(compared.map(({ proof }) => proof.disk));
   const throughApi = [...new Set(marks.map(({ disk }) => disk))].filter((disk) => !proven.has(disk)).toSorted();
+  const sum = (of: (one: Compared) => number): number => compared.reduce((total, one) => total + of(one), 0);
   evidence.content = {
     disks: proven.size + throughApi.length,
-    bytesCompared,
-    mismatches: wrong,
-    records,
+    bytesCompared: marks.reduce((total, { bytes }) => total + bytes.length, 0) + sum(({ recordBytes: bytes }) => bytes),
+    mismatches: marks.length - marksThere + sum(({ wrong }) => wrong),
+    records: sum(({ records }) => records),
     marksRead: marksThere,
-    perDisk,
+    perDisk: compared.map(({ proof }) => proof),
     throughApi,
   };
   for (const { dek } of deks) dek.fill(0);
 }
 
-const decryptedBefore = (dek: Uint8Array, { offset }: Mark, { ciphertext }: Before): Buffer =>
-  decryptSectors(dek, offset, ciphertext);
+/** What a disk holds, compared with what was acknowledged. */
+interface Compared {
+  readonly proof: DiskProof;
+  readonly records: number;
+  /** Bytes of those records. */
+  readonly recordBytes: number;
+  /** Sectors of them that hold something else. */
+  readonly wrong: number;
+  readonly isReadable: boolean;
+}
 
-/** The data key, where this private key is the one that wrapped it. */
+function compareContent({ name, volume, mark, places }: Opened, dek: Buffer): Compared {
+  const [written, found] = [createHash('sha256'), createHash('sha256')];
+  let wrong = 0;
+  let bytes = 0;
+  for (const place of places.toSorted((one, other) => one.offset - other.offset)) {
+    const there = readAsOwner(volume, dek, place.offset, place.length);
+    written.update(acknowledged(name, place, there));
+    found.update(there);
+    wrong += mismatches(name, place, there);
+    bytes += place.length;
+  }
+  const markThere = mark && readAsOwner(volume, dek, mark.offset, mark.bytes.length);
+  if (mark && markThere) {
+    written.update(mark.bytes);
+    found.update(markThere);
+  }
+  return {
+    proof: {
+      disk: name,
+      bytes: bytes + (mark?.bytes.length ?? 0),
+      acknowledged: written.digest('hex'),
+      found: found.digest('hex'),
+    },
+    records: places.length,
+    recordBytes: bytes,
+    wrong,
+    isReadable: wrong === 0 && (mark === undefined || mark.bytes.equals(markThere ?? Buffer.alloc(0))),
+  };
+}
+
+/** What the files of a disk show without the cloud. @param old the same disk before the rotation */
+function fileSeen(
+  { name, volume, dek, mark, places }: Opened,
+  old: Before | undefined,
+): Omit<FileSeen, 'isReadableByOwner' | 'isReadableByOther'> {
+  const { header } = volume;
+  const searched = [
+    ...places.map(({ offset, length, candidates }) => ({
+      raw: rawBytes(volume, offset, length),
+      plain: candidates.map((seq) => recordBytes(name, seq, offset, length).subarray(8, 40)),
+    })),
+    ...(mark === undefined
+      ? []
+      : [{ raw: rawBytes(volume, mark.offset, mark.bytes.length), plain: [mark.bytes.subarray(0, 32)] }]),
+  ];
+  return {
+    disk: name,
+    cipher: header.cipher,
+    keyVersion: header.keyVersion,
+    algorithm: header.algorithm,
+    wrappedBytes: header.wrapped.length,
+    allocatedBytes: volume.allocatedBytes,
+    isSameDek:
+      dek !== undefined &&
+      mark !== undefined &&
+      (old === undefined || mark.bytes.equals(decryptSectors(dek, mark.offset, old.ciphertext))),
+    plaintextPlaces: searched.filter(({ raw, plain }) => plain.some((text) => raw.includes(text))).length,
+    searchedPlaces: searched.length,
+  };
+}
+
+/** The data key, if this private key wrapped it. */
 function dekOrNothing(key: KeyObject, { header }: Volume): Buffer | undefined {
   try {
     return unwrapDek(key, header);
   } catch {
-    // Another key's wrap does not open: that is an answer here, and OpenSSL gives it as an error.
+    // OpenSSL reports the wrap of another key as an error; here it is a result.
     return undefined;
   }
 }

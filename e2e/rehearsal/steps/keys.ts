@@ -10,12 +10,13 @@ import {
   type Keys,
   location,
   type People,
+  type Person,
   vaultId,
   vaultName,
   type World,
 } from '../world.ts';
 
-/** Private keys as their owner has them at home, in PEM. */
+/** Private keys that their owner keeps outside the cloud, in PEM. */
 export interface HomeMadeKeys {
   readonly rsa3072: string;
   readonly rsa1024: string;
@@ -25,7 +26,7 @@ export interface HomeMadeKeys {
 const generate = promisify(generateKeyPair);
 const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
 
-/** Makes them, in threads of their own: it takes a second, while other things begin. */
+/** Makes them, in threads of their own: it takes a second. */
 export const makeKeysAtHome = async (): Promise<HomeMadeKeys> => {
   const [rsa3072, rsa1024, p256] = await Promise.all([
     generate('rsa', { modulusLength: 3072 }),
@@ -35,15 +36,28 @@ export const makeKeysAtHome = async (): Promise<HomeMadeKeys> => {
   return { rsa3072: pem(rsa3072.privateKey), rsa1024: pem(rsa1024.privateKey), p256: pem(p256.privateKey) };
 };
 
-/** Steps 1 and 2 of the workflow: a vault, a key made in it, a key brought along. */
-export const fillVault = async (
-  world: World,
-  { vaultAdministrator }: People,
-  atHome: Promise<HomeMadeKeys>,
-): Promise<Keys> => {
-  const { timeline, evidence, random } = world;
-  const { keyVault, principal } = vaultAdministrator;
-  await timeline.step(
+/** Steps 1 and 2 of the workflow: a vault, a key made in it, an imported key. */
+export const fillVault = async (world: World, people: People, ownKeys: Promise<HomeMadeKeys>): Promise<Keys> => {
+  await createVault(world, people);
+  const [made, brought, refused] = await Promise.all([
+    generateKeyInVault(world, people),
+    importOwnKey(world, people, ownKeys),
+    tryWrongKeys(world, people, ownKeys),
+  ]);
+  world.evidence.keys = {
+    generated: keySeen(made),
+    imported: keySeen(brought.version),
+    isOwnMaterial: brought.isOwnMaterial,
+    refused,
+  };
+  return {
+    generated: { version: made.name, url: made.keyUrl },
+    imported: { version: brought.version.name, url: brought.version.keyUrl, privateKey: brought.privateKey },
+  };
+};
+
+const createVault = (world: World, { vaultAdministrator: { keyVault, principal } }: People): Promise<void> =>
+  world.timeline.step(
     { who: 'Vault administrator', title: 'Creates a purge-protected vault', rules: ['CMK-01'] },
     async () => {
       await keyVault.createVault({
@@ -57,7 +71,7 @@ export const fillVault = async (
         purgeProtectionEnabled: true,
       });
       const vault = await keyVault.getVault({ name: vaultName });
-      evidence.vault = {
+      world.evidence.vault = {
         name: vault.name,
         state: vault.state,
         purgeProtected: vault.purgeProtectionEnabled,
@@ -66,14 +80,8 @@ export const fillVault = async (
     },
   );
 
-  const bring = (keyId: string, text: string) =>
-    keyVault.importKey({
-      parent: vaultName,
-      keyId,
-      keyMaterial: { $case: 'pem', value: text },
-      requestId: random.uuid(),
-    });
-  const generated = timeline.step(
+const generateKeyInVault = ({ timeline, random }: World, { vaultAdministrator: { keyVault } }: People) =>
+  timeline.step(
     { who: 'Vault administrator', title: 'Has the vault make an RSA key of 2,048 bits', rules: ['CMK-02'] },
     async () => {
       const keyId = generatedKey.slice(generatedKey.lastIndexOf('/') + 1);
@@ -81,46 +89,48 @@ export const fillVault = async (
       return keyVault.getKeyVersion({ name: generatedKey });
     },
   );
-  const imported = timeline.step(
+
+const importPem = ({ random }: World, { keyVault }: Person, keyId: string, text: string) =>
+  keyVault.importKey({
+    parent: vaultName,
+    keyId,
+    keyMaterial: { $case: 'pem', value: text },
+    requestId: random.uuid(),
+  });
+
+const importOwnKey = (world: World, { vaultAdministrator }: People, ownKeys: Promise<HomeMadeKeys>) =>
+  world.timeline.step(
     { who: 'Vault administrator', title: 'Brings an RSA key of 3,072 bits', rules: ['CMK-02'] },
     async () => {
-      const { rsa3072 } = await atHome;
+      const { rsa3072 } = await ownKeys;
       const privateKey = createPrivateKey(rsa3072);
-      await bring(importedKeyId, rsa3072);
-      const version = await keyVault.getKeyVersion({ name: `${vaultName}/keys/${importedKeyId}` });
+      await importPem(world, vaultAdministrator, importedKeyId, rsa3072);
+      const name = `${vaultName}/keys/${importedKeyId}`;
+      const version = await vaultAdministrator.keyVault.getKeyVersion({ name });
       const isOwnMaterial = createPublicKey(privateKey).export({ format: 'jwk' }).n === version.publicKey?.n;
       return { version, privateKey, isOwnMaterial };
     },
   );
-  const refused = timeline.step(
+
+const tryWrongKeys = (world: World, { vaultAdministrator }: People, ownKeys: Promise<HomeMadeKeys>) =>
+  world.timeline.step(
     {
       who: 'Vault administrator',
       title: 'Tries to bring an elliptic-curve key and a 1,024-bit one',
       rules: ['CMK-20'],
     },
     async () => {
-      const { p256, rsa1024 } = await atHome;
+      const { p256, rsa1024 } = await ownKeys;
+      const requestId = world.random.uuid();
       return Promise.all([
-        attempt('import of a P-256 key', () => bring('curve', p256)),
-        attempt('import of a 1,024-bit RSA key', () => bring('small', rsa1024)),
+        attempt('import of a P-256 key', () => importPem(world, vaultAdministrator, 'curve', p256)),
+        attempt('import of a 1,024-bit RSA key', () => importPem(world, vaultAdministrator, 'small', rsa1024)),
         attempt('making a 1,024-bit RSA key', () =>
-          keyVault.createKey({ parent: vaultName, keyId: 'tiny', keySizeBits: 1024, requestId: random.uuid() }),
+          vaultAdministrator.keyVault.createKey({ parent: vaultName, keyId: 'tiny', keySizeBits: 1024, requestId }),
         ),
       ]);
     },
   );
-  const [made, brought, refusals] = await Promise.all([generated, imported, refused]);
-  evidence.keys = {
-    generated: keySeen(made),
-    imported: keySeen(brought.version),
-    isOwnMaterial: brought.isOwnMaterial,
-    refused: refusals,
-  };
-  return {
-    generated: { version: made.name, url: made.keyUrl },
-    imported: { version: brought.version.name, url: brought.version.keyUrl, privateKey: brought.privateKey },
-  };
-};
 
 const keySeen = ({ name, keyUrl, origin, keySizeBits }: KeyVersion): KeySeen => ({
   version: name,

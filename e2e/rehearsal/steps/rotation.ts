@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import { Rejection } from '@interlock/event-store';
 import { attempt } from '../attempt.ts';
+import type { RewrapSeen } from '../evidence/evidence.ts';
 import { quietly, untilSeen } from '../evidence/observe.ts';
 import { findVolumes, rawBytes, type Volume } from '../evidence/volume.ts';
 import { generatedKey, type KeyInVault, type KeySet, type Keys, machines, type People, type World } from '../world.ts';
@@ -110,20 +111,19 @@ export const rotate = async (
     wereBothEnabled: enabledAtStart && enabledAtEnd,
     resources: resources.map(({ name, keyVersion, generation: under }) => ({ name, keyVersion, generation: under })),
     generation,
-    rewraps: [...before].map(([disk, old]) => {
-      const now = after.get(disk);
-      return {
-        disk,
-        keyVersionBefore: old.volume.header.keyVersion,
-        keyVersionAfter: now?.volume.header.keyVersion ?? '',
-        isWrapChanged: now !== undefined && !now.volume.header.wrapped.equals(old.volume.header.wrapped),
-        isDataUntouched: now !== undefined && digest(now.ciphertext) === digest(old.ciphertext),
-      };
-    }),
+    rewraps: [...before].map(([disk, old]) => rewrapOf(disk, old, after.get(disk))),
     machines: quiet,
   };
   return { before, next };
 };
+
+const rewrapOf = (disk: string, old: Before, now: Before | undefined): RewrapSeen => ({
+  disk,
+  keyVersionBefore: old.volume.header.keyVersion,
+  keyVersionAfter: now?.volume.header.keyVersion ?? '',
+  isWrapChanged: now !== undefined && !now.volume.header.wrapped.equals(old.volume.header.wrapped),
+  isDataUntouched: now !== undefined && digest(now.ciphertext) === digest(old.ciphertext),
+});
 
 const digest = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex');
 
