@@ -100,7 +100,7 @@ function installPackages() {
   prune(join(app, 'node_modules/.pnpm'));
 }
 
-/** Declarations, source maps, sources and words: a third of what is installed, read by nobody at run time. */
+/** Declarations, source maps, sources and words: a third of the installation, and unused at run time. */
 function prune(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);

@@ -18,8 +18,8 @@ Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of 
   --platform     linux/amd64 or linux/arm64; default that of this machine. Another one needs qemu-user-static
   --source       URL of the sources, for a label; default the remote origin of git
   --ca           certificates to trust while packages are fetched, where a registry has an authority of its own
-  --no-cache     builds every layer anew
-  --twice        builds every layer anew, and again, and fails where the two are not the same image
+  --no-cache     builds every layer without the cache
+  --twice        builds each image twice without the cache, and fails if the two differ
 
 The bill of materials of each image (CycloneDX) goes to .interlock/images/<image>.cdx.json (INTERLOCK_DATA names another folder).
 The last line is JSON: for each image its size in bytes, its digest, its bill of materials, and how long the build took.`;

@@ -5,7 +5,7 @@ import type { DataFolder } from './data-folder.ts';
 import { type ServiceName, serviceNames } from './services.ts';
 
 /**
- * What identity makes at its first start (`BOOTSTRAP_FILE`): without it nobody could ask for anything. Holds no secrets.
+ * What identity makes at its first start (`BOOTSTRAP_FILE`): without it no caller could authenticate. Holds no secrets.
  * Identity applies it at every start, so an addition takes effect with the next one.
  */
 export interface BootstrapIdentities {

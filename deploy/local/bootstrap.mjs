@@ -178,7 +178,7 @@ function runToEnd(entry, args) {
 
 /**
  * Calls `gone` once the npm that runs this script has ended. A signal to npm alone (a service manager's, `kill`) ends it and
- * leaves what it started behind, with nobody to stop it. Between npm and this process there may be a shell.
+ * leaves its child processes behind. Between npm and this process there may be a shell.
  */
 function whenNpmIsGone(gone) {
   if (process.env.npm_lifecycle_event === undefined) return;

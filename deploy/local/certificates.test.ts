@@ -52,7 +52,7 @@ test('keys are for their owner only', async () => {
   }
 });
 
-test('what is still good is kept; what ends soon is made anew under the same authority', async () => {
+test('valid certificates are kept; one that expires soon is renewed under the same authority', async () => {
   const data = openDataFolder(join(folder, 'renewal'));
   const now = Date.now();
   const first = await openCertificates(data, now);

@@ -35,7 +35,7 @@ const renewWithinDays = 30;
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /**
- * The authority and the certificate in the data folder; made where they are missing, made anew where they are near their end.
+ * The authority and the certificate in the data folder; created if they are missing, renewed before they expire.
  * The authority's key stays in the folder (0600), so that a new server certificate needs no new trust.
  * @param now milliseconds since the epoch
  */

@@ -36,7 +36,7 @@ test('a folder from which a process that is ending removes its own files is remo
   const inner = join(root, 'data');
   mkdirSync(inner, { recursive: true });
   writeFileSync(join(root, 'password'), '');
-  // So many that the two meet, whoever is faster.
+  // So many that the two overlap, whichever is faster.
   for (let n = 0; n < 5_000; n += 1) writeFileSync(join(inner, `file-${n}`), '');
   const removing = `console.log('begins');
     for (const file of require('fs').readdirSync('.').reverse()) require('fs').rmSync(file, { force: true });`;

@@ -45,7 +45,7 @@ export function dataRoot(env: Readonly<Record<string, string | undefined>>): str
 
 /**
  * Creates the folder where it is missing and makes it private.
- * @throws LauncherError when it belongs to somebody else: files of two owners in it would lock one of them out later.
+ * @throws LauncherError when it belongs to another user: files of two owners would lock one of them out.
  */
 export function openDataFolder(root: string): DataFolder {
   mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -60,7 +60,7 @@ export function openDataFolder(root: string): DataFolder {
   return foldersAt(root);
 }
 
-/** The same for a folder that is there already and may belong to somebody else, as a mounted volume does. */
+/** The same for an existing folder of another user, such as a mounted volume. */
 export const foldersAt = (root: string): DataFolder => {
   const path = (...segments: string[]) => join(root, ...segments);
   return {
@@ -79,7 +79,7 @@ const [goneWithinMs, lookMs] = [30_000, 50];
 /**
  * Removes a file or folder that may not be there. Servers and services whose launcher was killed end a moment later, and until
  * then write files and remove their own; where `rmSync` meets one of those it stops, and says nothing of what is left.
- * @throws LauncherError where somebody goes on writing to it
+ * @throws LauncherError while another process writes to it
  */
 export function removeWhole(path: string): void {
   const endMs = performance.now() + goneWithinMs;
@@ -87,8 +87,7 @@ export function removeWhole(path: string): void {
   for (;;) {
     rmSync(path, { recursive: true, force: true });
     if (!existsSync(path)) return;
-    if (performance.now() > endMs)
-      throw new LauncherError(`${path} cannot be removed: some process goes on writing to it.`);
+    if (performance.now() > endMs) throw new LauncherError(`${path} cannot be removed: a process still writes to it.`);
     Atomics.wait(pause, 0, 0, lookMs);
   }
 }

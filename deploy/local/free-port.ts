@@ -10,7 +10,7 @@ const ephemeralDefault = 32_768;
 const attemptsMax = 50;
 
 /**
- * Ports on 127.0.0.1 that nobody listens on, all different. They are not reserved, but lie below those the operating system
+ * Ports on 127.0.0.1 without a listener, all different. They are not reserved, but lie below those the operating system
  * takes for outgoing connections, of which every process makes many: those would take one in the seconds before it is bound.
  */
 export async function freePorts(count: number): Promise<number[]> {

@@ -4,7 +4,7 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 
 /**
- * Runs the command given as its arguments for as long as somebody holds the other end of its standard input. A launcher
+ * Runs the command given as its arguments for as long as the other end of its standard input is open. A launcher
  * that ends, however it ends, lets go of it; so nothing it started outlives it, also what is paused and what (like
  * Postgres and NATS) knows nothing of launchers. No polling, and a shell is all it needs.
  *
@@ -116,7 +116,7 @@ async function watched(child: ChildProcess, command: GuardedCommand): Promise<Gu
   const { stdin, stdout } = child;
   const report = child.stdio[3];
   if (stdin === null || !(report instanceof Readable)) throw new Error('the guard was started without its pipes');
-  // The guard may be gone before the lifeline is closed; there is then nobody left to tell.
+  // The guard may be gone before the lifeline is closed; then no one reads the pipe.
   stdin.on('error', () => undefined);
   if (stdout !== null && command.onLine !== undefined) createInterface({ input: stdout }).on('line', command.onLine);
 
@@ -140,7 +140,7 @@ async function watched(child: ChildProcess, command: GuardedCommand): Promise<Gu
   child.once('close', () => {
     live.delete(stop);
     started.reject(new Error(`${command.command} could not be started`));
-    // Without a second report somebody killed the guard; its reader still waits for the lifeline's end, to kill the command.
+    // Without a second report the guard was killed; its reader still waits for the lifeline's end, to kill the command.
     if (reports.length < 2) stdin.end();
     exited.resolve({ status: reports[1] ?? 137 });
   });

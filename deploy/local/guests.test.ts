@@ -36,7 +36,7 @@ test('guests are asked to end, those that do not are ended, and all are gone whe
 
   const deaf = await startGuest('deaf', `process.on('SIGTERM', () => {}); setInterval(() => {}, 1000)`);
   const other = await startGuest('other', `setInterval(() => {}, 1000)`);
-  // A process id that belongs to somebody else by now.
+  // A process id that another process has now.
   writeFileSync(join(root, 'subscriptions/s/resourceGroups/g/virtualMachines/other/guest.pid'), String(process.pid));
   const isKilled = once(deaf, 'exit');
   await endGuests(root, systemClock, 50);

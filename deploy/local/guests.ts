@@ -8,7 +8,7 @@ import { findGuest, signalGuest } from '../../services/compute/src/guests/guest-
 export const guestGraceMs = 10_000;
 
 /**
- * Asks every guest below a folder to shut down, ends those that do not, and resolves when their processes are gone. Nobody
+ * Asks every guest below a folder to shut down, ends those that do not, and resolves when their processes are gone. No process
  * may start guests there meanwhile.
  * @param folder where compute keeps them; it need not exist
  */

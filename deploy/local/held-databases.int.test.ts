@@ -22,7 +22,7 @@ test('databases are of the folder they were made from: another one is refused be
   const postgres = await startPostgres(openDataFolder(folder), env);
   t.after(() => postgres.dropDatabases([database]));
   const start = (data: DataFolder) => startLocalCloud({ data, env, name, services: ['identity'] });
-  const made = openDataFolder(join(folder, "somebody's"));
+  const made = openDataFolder(join(folder, "another's"));
   const other = openDataFolder(join(folder, 'other'));
   const refused = async (why: RegExp) => {
     await assert.rejects(start(other), { name: 'LauncherError', message: why });

@@ -27,7 +27,7 @@ const patienceMs = 1_000;
  * Makes this process the only launcher on the databases of a cloud on a server that was given, until the returned function is
  * called or the process ends. They belong to the folder whose first administrator their identity knows: what they hold is
  * sealed under the keys of that folder, and another one can do nothing with it but harm. The database says in its comment
- * which folder that is, for whoever is refused.
+ * which folder that is; the refusal shows it.
  * @param url of the database of identity, which exists
  * @throws LauncherError when they belong to another folder, or another launcher is at work on them
  */
@@ -54,7 +54,7 @@ export async function holdDatabases(
   const release = async () => {
     isReleased = true;
     clearTimeout(timer);
-    // Nobody waits here for a server that is away.
+    // No retries: an unreachable server is an error.
     await sql.end({ timeout: 1 });
   };
   try {
@@ -107,7 +107,7 @@ async function comment(sql: connect.Sql, database: string, text: string): Promis
   try {
     await sql`comment on database ${sql(database)} is ${literal}`;
   } catch (error) {
-    // Somebody else made it, and whose it is shows without the comment.
+    // Another role owns the database: the owner shows without a comment.
     if (!(error instanceof connect.PostgresError) || error.code !== insufficientPrivilege) throw error;
   }
 }

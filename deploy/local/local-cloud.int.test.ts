@@ -106,7 +106,7 @@ test('a cloud that is closed while it starts ends its services before what they 
   await closing;
   assert.deepEqual(crashes, []);
   assert.equal(existsSync(data.path('cloud.json')), false);
-  // Whoever starts another one on the folder finds it free.
+  // The folder is free for another cloud.
   const again = await startLocalCloud({
     data,
     env,
@@ -140,7 +140,7 @@ test('a service can be killed, restarted, paused and resumed, at the same addres
 
   cloud.pause('disk');
   const waiting = ask(cloud.addresses.disk).then(() => 'answered');
-  // A stopped process answers nobody; that it does so after SIGCONT is what the test waits for.
+  // A stopped process does not respond; that it does so after SIGCONT is what the test waits for.
   while (!readFileSync(`/proc/${cloud.pid('disk')}/stat`, 'utf8').includes(') T ')) await delay(1);
   cloud.resume('disk');
   assert.equal(await waiting, 'answered');
@@ -149,7 +149,7 @@ test('a service can be killed, restarted, paused and resumed, at the same addres
   assert.deepEqual(crashes, [], 'what was asked for is no crash');
 });
 
-test('whoever takes over from a process that is gone is told of, with its id and its log', async (t) => {
+test('a takeover from a process that is gone is reported, with its id and its log', async (t) => {
   const taking = join(folder, 'taking-turns.ts');
   writeFileSync(
     taking,
@@ -214,7 +214,7 @@ test('a crash is reported with the end of the log', async (t) => {
   await cloud.stop();
 });
 
-test('servers of its own that somebody kills are told as services are, and come back where they were', async (t) => {
+test('killed servers of the cloud are reported like services, and restart on the same ports', async (t) => {
   const crashes = new Map<string, Crash>();
   const said: string[] = [];
   const cloud = await startLocalCloud({

@@ -41,7 +41,7 @@ function startFromPs(pid) {
   }
 }
 
-/** A hard link appears with its whole content or not at all, so nobody reads half a lock. */
+/** A hard link appears with its whole content or not at all, so no process reads half a lock. */
 function linked(draft, file) {
   try {
     linkSync(draft, file);
@@ -63,12 +63,12 @@ function readHolder(file) {
   try {
     return JSON.parse(text);
   } catch {
-    // Not written by this program: nobody alive can be behind it.
+    // Not written by this program: no running process holds it.
     return { pid: 0, startedAt: '' };
   }
 }
 
-/** Removes a dead holder's lock, unless somebody else did so and took it in the meantime: then it is put back. */
+/** Removes a dead holder's lock, unless another process has taken it in the meantime: then it is put back. */
 function setAside(file, dead) {
   const aside = `${file}.${process.pid}.stale`;
   try {

@@ -40,7 +40,7 @@ test('a lock that cannot be read is free', () => {
   assert(tryLock(file).taken);
 });
 
-test('a release leaves a lock alone that somebody else has taken since', () => {
+test('a release keeps a lock that another process has taken since', () => {
   const file = join(folder, 'theirs');
   const attempt = tryLock(file);
   assert(attempt.taken);

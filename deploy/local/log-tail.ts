@@ -6,11 +6,11 @@ const lineMax = 600;
 /** What is read of a log at most: many lines of settings and stacks, few of which are shown. */
 const bytesMax = 65_536;
 
-/** Where a log ends now: what is written from here on is of whoever is started next. 0 when there is no such file. */
+/** Where a log ends now: later lines are of the next process. 0 when there is no such file. */
 export const logEnd = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
 /**
- * The last words of whoever writes to a log since that place, long lines cut; empty when there is no such file. Of the lines of
+ * The last lines of a log since that position, long lines cut; empty when there is no such file. Of the lines of
  * a service those that tell of no trouble are left out while there are others, and of a trouble its words are shown, not its stack.
  */
 export function logTail(file: string, { lines = 20, from = 0 } = {}): string {

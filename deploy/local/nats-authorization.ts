@@ -35,7 +35,7 @@ export interface NatsAuthorization {
  * - A service neither creates nor changes a stream. With `republish` it could forge facts of another service, with `sources` it could
  *   read what it does not consume.
  * - A consumer is created under its full name with its one subject (`CONSUMER.CREATE.<stream>.<consumer>.<subject>`), which the server
- *   compares with the request. The older calls (`CONSUMER.CREATE.<stream>`, `CONSUMER.DURABLE.CREATE`) carry no subject, so nobody may use them.
+ *   compares with the request. The older calls (`CONSUMER.CREATE.<stream>`, `CONSUMER.DURABLE.CREATE`) carry no subject, so they are denied.
  * - The operator creates and changes the five streams.
  */
 export const natsAuthorization = (wanted: NatsAuthorization): string => {

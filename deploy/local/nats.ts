@@ -42,10 +42,10 @@ export interface NatsOptions {
   readonly say: (line: string) => void;
   /**
    * Gives a server of our own users: an operator and each service, with permissions for the streams and subjects of that system.
-   * Without it whoever reaches the server may do everything: for the servers of tests and benches.
+   * Without it every client may do everything: for the servers of tests and benches.
    */
   readonly users?: Pick<NatsAuthorization, 'namespace' | 'partitionCount'>;
-  /** Called when a server of our own ends although nobody asked it to; by default its last words go to standard error. */
+  /** Called when a server started here crashes; by default the end of its log goes to standard error. */
   readonly onCrash?: (crash: Crash) => void;
 }
 

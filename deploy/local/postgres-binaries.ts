@@ -20,7 +20,7 @@ export interface PostgresBinaries {
  * The installation to use: the machine's newest of at least {@link oldestMajor} (1.4 to 1.6 times as fast at inserts as
  * the embedded one), else the one that came with the dependencies.
  * @param dataMajor the version that made the data that is already there; only the same version can read it.
- * @throws LauncherError when there is none that fits.
+ * @throws LauncherError when no suitable one exists.
  */
 export async function findPostgres(
   path: string,

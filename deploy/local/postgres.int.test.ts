@@ -84,7 +84,7 @@ test('root runs it as another user where namespaces are forbidden', { skip: proc
   t.after(second.stop);
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from kept'), { value: 1 });
   await second.stop();
-  // Whoever removes the data folder alone would leave all of it.
+  // Removing the data folder alone would leave all of it.
   removeServer(data);
   assert.equal(existsSync(outsideHome(data)), false);
 });
@@ -122,7 +122,7 @@ test('can be killed and started again at the same address', async (t) => {
   assert.deepEqual(await query(url, 'select value from acknowledged'), { value: 1 });
 });
 
-test('G2: whoever waits for a database that was down is served once it is back', async (t) => {
+test('G2: a query that waits for a stopped database succeeds after its restart', async (t) => {
   const postgres = await startPostgres(openDataFolder(join(folder, 'away')), env);
   t.after(postgres.stop);
   const sql = openConnections(postgres.shortUrl('postgres'), { maxConnections: 1 });
@@ -134,10 +134,10 @@ test('G2: whoever waits for a database that was down is served once it is back',
   const again = (): Promise<unknown> => delay(20).then(ask);
   const ask = async (): Promise<unknown> =>
     sql`select 1 as one`.then(
-      // Whoever served us may outlive its server for a moment.
+      // The backend process may outlive its server for a moment.
       (rows) => (refusals < refusalsMin ? again() : rows),
       (error: unknown) => {
-        // A test that was given up leaves nobody asking, who would keep the file from its end.
+        // An aborted test must not leave a poll that keeps the file alive.
         if (t.signal.aborted) throw error;
         refusals += 1;
         return again();
@@ -194,7 +194,7 @@ test('does not outlive a launcher that is killed', async () => {
 test('a server that cannot be used is named with what to do', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
-    startPostgres(data, { DATABASE_URL: 'postgres://nobody@127.0.0.1:1/none' }),
+    startPostgres(data, { DATABASE_URL: 'postgres://unknown@127.0.0.1:1/none' }),
     /The server behind DATABASE_URL does not answer/,
   );
   for (const url of ['foo', 'mysql://root:secret@127.0.0.1/none']) {

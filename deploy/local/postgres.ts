@@ -61,7 +61,7 @@ const startTimeoutMs = 120_000;
 
 /**
  * Larger than the defaults, which are made for a machine that does other things; nothing here trades durability away.
- * `wal_level=minimal` because nobody replicates a local cloud.
+ * `wal_level=minimal` because a local cloud has no replicas.
  */
 const settings = {
   fsync: 'on',
@@ -82,7 +82,7 @@ const settings = {
  * The server behind `DATABASE_URL`, or one of our own in the data folder: initialised once, on a free port, ready when
  * this resolves.
  * @param further settings of one of our own beside ours: an archive of its log, for example
- * @param onCrash told when one of our own ends although nobody asked it to; by default its last words go to standard error
+ * @param onCrash called when a Postgres started here crashes; by default the end of its log goes to standard error
  * @throws LauncherError when none can be reached or started; says what to do.
  */
 export async function startPostgres(

@@ -11,9 +11,9 @@ export interface ServiceCommand {
   readonly entry: string;
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly logFile: string;
-  /** Told when the process ends although nobody asked it to. */
+  /** Called when the process crashes. */
   readonly onCrash: (crash: Crash) => void;
-  /** Told the process id when one that stood by serves, because the one before it is gone. */
+  /** Called with the process id when a standby process takes over. */
   readonly onTakeover: (pid: number) => void;
 }
 

@@ -1,7 +1,7 @@
 import { spansOf } from './otlp.ts';
 import type { SpanStore } from './spans.ts';
 
-/** Spans as they were sent, and the store they come into once somebody asks for spans. */
+/** Received exports, and the store that parses them at the first query. */
 export interface ReceivedSpans {
   /** Takes an export: the text of an ExportTraceServiceRequest in OTLP's JSON form. */
   take(request: string): void;
@@ -19,8 +19,8 @@ const spansIn = (request: string): number => {
 };
 
 /**
- * Keeps exports as they are until somebody asks. To take a span apart and to index it costs this process 9 µs, beside 5 that
- * the service had with it, and most are dropped before anybody has asked: a revocation would be measured with them.
+ * Keeps exports unparsed until a query. Parsing and indexing a span takes 9 µs here, beside 5 µs in the service, and most spans are
+ * dropped before a query: parsing them at once would distort the measured times.
  * @param capacity how many spans wait at most; the oldest exports go first
  */
 export const receivedSpans = (store: SpanStore, capacity = 100_000): ReceivedSpans => {

@@ -58,7 +58,7 @@ test('what is killed, restarted and stopped on purpose is no crash', async () =>
   assert.equal(await Promise.race([crashed, 'nothing']), 'nothing');
 });
 
-test('whoever stops it while it is started again waits for that, and nothing is left running', async () => {
+test('a stop during a restart waits for it, and leaves no process', async () => {
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
   const { own, launched } = await idling(() => gate);
   await own.kill();
@@ -70,7 +70,7 @@ test('whoever stops it while it is started again waits for that, and nothing is 
   assert.deepEqual(launched.map(isRunning), [false, false]);
 });
 
-test('a start that fails is told to whoever asked for it, and may be tried again', async () => {
+test('a failed start is thrown to its caller, and may be repeated', async () => {
   let failures = 1;
   const { own } = await idling(async () => {
     failures -= 1;

@@ -1,7 +1,7 @@
 import type { GuardedProcess } from './guarded-process.ts';
 import { logEnd, logTail } from './log-tail.ts';
 
-/** An end that nobody asked for. */
+/** The unrequested end of a process. */
 export interface Crash {
   readonly name: string;
   /** Exit status; 128 + n after signal n. */
@@ -12,16 +12,16 @@ export interface Crash {
   readonly restart: () => Promise<number>;
 }
 
-/** What is done about a crash unless somebody does more. */
+/** The default for a crash: prints its message. */
 export const sayCrash = ({ message }: Crash): void => console.error(`\n${message}`);
 
-/** What runs as a process, and is started anew each time it is to run. */
+/** A command that can be started repeatedly. */
 export interface RestartableCommand {
   readonly name: string;
   readonly logFile: string;
   /** Resolves when it serves. @throws LauncherError when it does not come to that, with nothing left running */
   readonly launch: () => Promise<GuardedProcess>;
-  /** Told when the process ends although nobody asked it to. */
+  /** Called when the process crashes. */
   readonly onCrash: (crash: Crash) => void;
 }
 
@@ -39,7 +39,7 @@ export interface Restartable {
 
 /** Starts it for the first time. @throws LauncherError of `launch` */
 export async function startRestartable({ name, logFile, launch, onCrash }: RestartableCommand): Promise<Restartable> {
-  let begunAt = logEnd(logFile);
+  let startedAt = logEnd(logFile);
   let running = await launch();
   let isEndWanted = false;
   let isStopped = false;
@@ -51,15 +51,15 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
         await restart();
         return running.pid;
       };
-      onCrash({ name, status, message: explainEnd(name, logFile, status, begunAt), restart: bringBack });
+      onCrash({ name, status, message: explainEnd(name, logFile, status, startedAt), restart: bringBack });
     });
   const startAgain = async () => {
     isEndWanted = true;
     isStopped = false;
     await running.stop();
-    begunAt = logEnd(logFile);
+    startedAt = logEnd(logFile);
     running = await launch();
-    // Asked to stop meanwhile: whoever did waits for this.
+    // A stop during the restart waits for this process.
     if (isStopped) return;
     isEndWanted = false;
     watch(running);
@@ -81,7 +81,7 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
     stop: async () => {
       isEndWanted = true;
       isStopped = true;
-      // Its failure is told to whoever asked for the restart.
+      // restart() throws this failure.
       await restarting?.catch(() => undefined);
       await running.stop();
     },
@@ -89,11 +89,11 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
   };
 }
 
-/** How a process ended, and its last words. @param begunAt where its log ended when it was started */
-export function explainEnd(name: string, logFile: string, status: number, begunAt: number): string {
+/** How a process ended, and its last words. @param startedAt where its log ended when it was started */
+export function explainEnd(name: string, logFile: string, status: number, startedAt: number): string {
   const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
-  const words = logTail(logFile, { from: begunAt });
+  const words = logTail(logFile, { from: startedAt });
   return words === ''
-    ? `${name} ${how}, without a word in ${logFile}.`
+    ? `${name} ${how}. ${logFile} has no output of it.`
     : `${name} ${how}. The end of ${logFile} says:\n${words}`;
 }

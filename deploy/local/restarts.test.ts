@@ -33,7 +33,7 @@ test('a service that was killed comes back after the wait, and it is said', asyn
   onCrash();
   await clock.pass(5_000);
   assert.deepEqual(restarted, [1_000]);
-  assert.deepEqual(said, ['\nwhy', 'compute-1 is started again in 1000 ms; the rest goes on.']);
+  assert.deepEqual(said, ['\nwhy', 'compute-1 is started again in 1000 ms; the others continue.']);
 });
 
 test('who ends again soon, or does not come up, is waited for twice as long, at most 30 s; who has run is not', async () => {
@@ -59,7 +59,7 @@ test('who is to stay away stays away, for as long as was asked for, for good, or
   assert.deepEqual(long.restarted, [120_000]);
   const never = brought(undefined);
   never.onCrash();
-  assert.deepEqual(never.said, ['\nwhy', 'compute-1 stays away (--restart-after never); the rest goes on.']);
+  assert.deepEqual(never.said, ['\nwhy', 'compute-1 stays away (--restart-after never); the others continue.']);
   assert.equal(never.clock.pending(), 0);
   const ended = brought(1_000);
   ended.onCrash();

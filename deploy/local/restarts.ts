@@ -36,12 +36,12 @@ export interface RestartParts {
   readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
   /** For people, a line each. */
   readonly say: (line: string) => void;
-  /** Ends it: whoever is away stays away. */
+  /** Ends the restarts. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Brings back services and servers that ended although nobody asked them to, as a platform does: after the wait, which doubles
+ * Restarts crashed services and servers, as a platform does: after the wait, which doubles
  * with each end that follows soon.
  * @returns to be told of each end
  */
@@ -54,7 +54,7 @@ export const openRestarts = ({ afterMs, clock, say, signal }: RestartParts): ((c
     const isSteady = before === undefined || clock.monotonicMs() - before.backAtMs >= steadyMs;
     for (let count = isSteady ? 0 : before.count; ; count += 1) {
       const waitMs = Math.min(firstMs * 2 ** count, Math.max(firstMs, waitMsMax));
-      say(`${name} is started again in ${waitMs} ms; the rest goes on.`);
+      say(`${name} is started again in ${waitMs} ms; the others continue.`);
       await clock.sleep(waitMs, signal);
       if (signal.aborted) return;
       try {
@@ -69,7 +69,7 @@ export const openRestarts = ({ afterMs, clock, say, signal }: RestartParts): ((c
 
   return (crash) => {
     say(`\n${crash.message}`);
-    if (afterMs === undefined) say(`${crash.name} stays away (--restart-after never); the rest goes on.`);
+    if (afterMs === undefined) say(`${crash.name} stays away (--restart-after never); the others continue.`);
     else void bringBack(crash, afterMs);
   };
 };

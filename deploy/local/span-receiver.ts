@@ -71,6 +71,12 @@ export async function startSpanReceiver(options: {
     return receive(request);
   };
 
+  const { port, stop } = await serve(answer, host, wanted);
+  return { endpoint: `http://${host}:${port}${prefix}`, spans, stop };
+}
+
+/** Serves JSON over HTTP. An error of `answer` becomes its status and message. */
+async function serve(answer: (request: IncomingMessage) => Promise<object>, host: string, wanted: number) {
   const server = createServer((request, response) => {
     answer(request).then(
       (body) => reply(response, 200, body),
@@ -82,16 +88,12 @@ export async function startSpanReceiver(options: {
     server.once('error', reject);
     server.listen(wanted, host, resolve);
   });
-  const { port } = server.address() as AddressInfo;
-  return {
-    endpoint: `http://${host}:${port}${prefix}`,
-    spans,
-    stop: () =>
-      new Promise((resolve) => {
-        server.close(() => resolve());
-        server.closeAllConnections();
-      }),
-  };
+  const stop = (): Promise<void> =>
+    new Promise((resolve) => {
+      server.close(() => resolve());
+      server.closeAllConnections();
+    });
+  return { port: (server.address() as AddressInfo).port, stop };
 }
 
 /** The spans in a line of the file: an export as it was sent, or a span of the process that wrote it. @throws OtlpError, SyntaxError */

@@ -91,8 +91,7 @@ test('what hangs on a span that was not received says so, inside of it and as a 
     span(5, { traceId: traceB, service: 'disk', links: [link(traceA, 8)] }),
     span(6, { traceId: traceB, service: 'disk', parentSpanId: spanId(5) }),
   ]);
-  const why =
-    'was not received: its process ended before it told of it, it is not over yet, or whoever made it does not export here';
+  const why = 'was not received: its process ended before the export, it has not ended, or it is exported elsewhere';
   assert.equal(
     renderTrace(traceTree(store, traceA)),
     `trace ${traceA}: 6 spans, 3 services, 7.0 ms; 2 not received
@@ -151,7 +150,7 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
     inSpan(telemetry.tracer, 'inner', {}, async () => undefined),
   );
   await telemetry.flush();
-  assert.equal(kept.count().held, 0, 'nobody has asked yet');
+  assert.equal(kept.count().held, 0, 'no query yet');
   const [outer] = store.findByAttribute('interlock.vm', 'vm-1');
   assert(outer !== undefined);
   assert.equal(outer.service, 'compute');
@@ -168,7 +167,7 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
   assert.deepEqual(await told.json(), JSON.parse(JSON.stringify(store.spansOfTrace(outer.traceId))));
 });
 
-test('exports wait as they were sent until somebody asks, and the oldest of too many go', () => {
+test('exports are kept unparsed until a query, and the oldest of too many are dropped', () => {
   const kept = spanStore();
   const received = receivedSpans(kept, 3);
   const request = (...numbers: number[]) =>

@@ -6,8 +6,8 @@ export interface TraceNode {
   /** `parent`: called or done inside the span above; `link`: the span above is only named as a cause (a message in a batch). */
   readonly via: 'root' | 'parent' | 'link';
   /**
-   * Of a root that is none: the id of the span it is said to be inside of, or a consequence of, which was not received.
-   * Whose process ended first never told of it; nor does a span that is not over, or a caller who exports elsewhere.
+   * Id of the parent or cause that was not received: its process ended before the export, the span has not ended, or it is
+   * exported elsewhere.
    */
   readonly missing?: string;
   /** By start. */
@@ -96,7 +96,7 @@ function linesOf({ span, children }: TraceNode, before: string, beforeChildren: 
 
 /** What hangs on a span that was not received. */
 function orphanLines(spanId: string, children: readonly TraceNode[]): Line[] {
-  const text = `(span ${spanId} was not received: its process ended before it told of it, it is not over yet, or whoever made it does not export here)`;
+  const text = `(span ${spanId} was not received: its process ended before the export, it has not ended, or it is exported elsewhere)`;
   return [{ text, span: undefined }, ...childLines(children, '')];
 }
 

@@ -8,13 +8,13 @@ import { type DataFolder, LauncherError, removeWhole } from './data-folder.ts';
  * How to run Postgres, which refuses to be root, and where it keeps its files:
  *
  * - an ordinary user runs it as it is;
- * - root runs it in a user namespace in which root appears as user 1: files stay root's, so nobody else needs a way through
+ * - root runs it in a user namespace in which root appears as user 1: files stay root's, so no other user needs access
  *   the private folders around them;
  * - where namespaces are forbidden (or a folder on the way belongs to a third user) it runs as an unprivileged user of the
  *   machine, with its files outside the data folder, in /var/tmp.
  */
 export interface Unprivileged {
-  /** The folder for data, password and socket; belongs to whoever runs the server. */
+  /** The folder for data, password and socket; belongs to the user of the server. */
   readonly home: string;
   /** The folder with the binaries, which may be a copy that can be reached. */
   readonly binaries: string;
@@ -75,7 +75,7 @@ export function outsideHome(data: DataFolder): string {
 /** Removes what Postgres keeps of this data folder, wherever that is. */
 export function removeServer(data: DataFolder): void {
   removeWhole(data.path('postgres'));
-  // Nobody else has files there, and in somebody else's way they would be somebody else's.
+  // Only this user has files there.
   if (process.getuid?.() === 0) removeWhole(outsideHome(data));
 }
 
@@ -107,7 +107,7 @@ function unprivilegedUser(): User | undefined {
 }
 
 /**
- * /var/tmp is everybody's: a folder of that name which somebody else put there (or a link to elsewhere) is not used.
+ * /var/tmp is everybody's: a folder of that name of another user (or a link) is not used.
  */
 function makeOwned(folder: string, user: User): void {
   if (!existsSync(folder)) {

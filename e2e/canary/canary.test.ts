@@ -196,7 +196,7 @@ test('G8: private keys are in the memory of key-vault alone, and data keys only 
     t.diagnostic(`${service}: ${Math.round(bytes / 2 ** 20)} MiB, ${finds.length} finds of private keys`);
     assert.ok(bytes > memoryBytesMin, `${service}: its memory was looked at`);
     if (service !== 'key-vault') assert.deepEqual(finds, [], service);
-    else assert.ok(finds.length > 0, 'whoever has private keys is seen to have them');
+    else assert.ok(finds.length > 0, 'processes with private keys are found');
   }
   const dataKeys = createScanner(diskSecrets);
   for (const service of ['identity', 'disk-encryption-set', 'compute'] as const) {

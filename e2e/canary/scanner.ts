@@ -22,7 +22,7 @@ export interface Find {
 export interface Scanner {
   /** Distinct finds of one (name, form), the first place each. */
   scan(content: Uint8Array): readonly Find[];
-  /** In bytes: whoever scans something in parts lets them overlap by so much. */
+  /** In bytes: overlap of the parts of a scan. */
   readonly overlap: number;
 }
 

@@ -20,7 +20,7 @@ import {
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { type Tracer, trace } from '@opentelemetry/api';
 
-/** Who somebody is to identity: a principal's UUID and one of its secrets. */
+/** Credentials: a principal's UUID and one of its secrets. */
 export interface Credentials {
   readonly id: string;
   readonly secret: string;
@@ -77,7 +77,7 @@ export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('
       random: systemRandom,
       tracer,
     });
-  const nobody: TokenSource = {
+  const noToken: TokenSource = {
     token: async () => Promise.reject(new Error('an anonymous caller has no token')),
     refused: () => {},
   };
@@ -88,7 +88,7 @@ export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('
     disks: client('disk', DiskServiceDefinition, credentials),
     compute: client('compute', ComputeServiceDefinition, credentials),
     messaging: (service) => client(service, MessagingServiceDefinition, credentials),
-    tokens: credentials ?? nobody,
+    tokens: credentials ?? noToken,
   });
   const anonymous = clients(undefined);
   const as = ({ id, secret }: Credentials): Clients =>

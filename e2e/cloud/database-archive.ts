@@ -10,13 +10,13 @@ export const archiving = {
   archive_command: 'mkdir -p ../archive && test ! -f ../archive/%f && cp %p ../archive/%f',
 } as const;
 
-/** Settings with which it reads that log again, up to a moment (`clockOf`), and goes on from there. */
+/** Settings with which it replays that log up to a time (`clockOf`) and then accepts writes. */
 export const recoveringTo = (moment: string) => ({
   ...archiving,
   restore_command: 'cp ../archive/%f %p',
   recovery_target_time: moment,
   recovery_target_action: 'promote',
-  // Nobody is let in before it has got there.
+  // Clients connect only after the replay.
   hot_standby: 'off',
 });
 
@@ -24,7 +24,7 @@ export const recoveringTo = (moment: string) => ({
 const leftOut = new Set(['pg_wal', 'postmaster.pid', 'postmaster.opts', 'pg_replslot', 'pg_stat_tmp', 'pgsql_tmp']);
 
 /**
- * Copies the data folder of a server that goes on writing, as tools for base backups do: between `pg_backup_start` and
+ * Copies the data folder of a running server, as tools for base backups do: between `pg_backup_start` and
  * `pg_backup_stop`, in one session.
  * @param url of the server, as a superuser
  */

@@ -5,7 +5,7 @@ import { makeServer, type Pair, pemOf } from '@interlock/local/certificates.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { startPostgres } from '@interlock/local/postgres.ts';
 
-/** A Postgres server that takes nobody over TCP without TLS, as production has it. */
+/** A Postgres server that accepts TCP only with TLS, as in production. */
 export interface GuardedPostgres {
   /** PEM text of the authority of its certificate. */
   readonly ca: string;

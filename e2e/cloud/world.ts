@@ -32,7 +32,7 @@ export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** How a world may differ from the usual one. */
 export interface WorldWish {
-  /** The private key, so that whoever made it can open the disks' files; by default the vault makes one nobody else has. */
+  /** A private key to import, so that a test can decrypt the disks' files; by default the vault generates the key. */
   readonly keyPem?: string;
   /** By default grants are access policies. */
   readonly permissionModel?: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';

@@ -18,7 +18,7 @@ const testSupport = /\/test-[^/]*\.ts$/;
 const capitals = /^[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+$/;
 const capitalsInText = /\b[A-Z][A-Z0-9]*(?:_[A-Z0-9]+)+\b/g;
 
-/** The reason of whatever nobody expected; a code as well. */
+/** The reason of unexpected errors; also a code. */
 const unexpected = 'INTERNAL';
 
 /** Codes of google.rpc.Code that look like reasons. */

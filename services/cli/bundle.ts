@@ -58,7 +58,7 @@ const withoutFacades: Plugin = {
   transform: (code, id) => {
     if (!id.includes('otlp-exporter-base')) return undefined;
     const changed = code.replace(/\bimport\((['"])(https?)\1\)/g, "Promise.resolve(process.getBuiltinModule('$2'))");
-    // Without mappings: nobody looks for a fault in that line.
+    // No mappings: the line has no source.
     return changed === code ? undefined : { code: changed, map: { mappings: '' } };
   },
 };

@@ -45,7 +45,7 @@ if (!existsSync(node24) || !existsSync(contracts)) {
   });
 }
 
-/** Folder of the bundle that was made from the files as they are now; undefined where there is none. */
+/** Folder of the bundle of the current sources; undefined when it does not exist. */
 function currentBundle() {
   try {
     const { folder, madeFrom } = JSON.parse(readFileSync(join(bundles, 'current.json'), 'utf8'));

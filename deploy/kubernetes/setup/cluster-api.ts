@@ -12,9 +12,9 @@ export interface ClusterApi {
   secretNames(): Promise<ReadonlySet<string>>;
   /** @returns whether it was made: false when one of that name exists. @throws ClusterRefusal */
   createSecret(secret: Secret): Promise<boolean>;
-  /** @throws ClusterRefusal, also when there is none */
+  /** @throws ClusterRefusal, also when it does not exist */
   readSecret(name: string): Promise<Pick<Secret, 'data'>>;
-  /** Nothing happens when there is none. @throws ClusterRefusal */
+  /** Does nothing when it does not exist. @throws ClusterRefusal */
   deleteSecret(name: string): Promise<void>;
 }
 

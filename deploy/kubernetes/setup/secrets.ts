@@ -31,7 +31,7 @@ export const secretNames = {
   store: (service: ServiceName) => `interlock-store-${service}`,
   /** `seed` and `public` of the nkey NATS knows a user by. */
   nats: (user: NatsUser) => `interlock-nats-${user}`,
-  /** `password` of the superuser of a Postgres that nobody else runs. */
+  /** `password` of the superuser of the Postgres in the cluster. */
   postgres: 'interlock-postgres',
 } as const;
 

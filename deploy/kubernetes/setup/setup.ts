@@ -1,7 +1,7 @@
 import type { ClusterApi } from './cluster-api.ts';
 import type { Secret } from './secrets.ts';
 
-/** Some of the secrets that belong together are there and some are not, and nobody can make the missing ones fit. */
+/** Only some of the Secrets exist, and the missing ones cannot be regenerated to match. */
 export class HalfSetUp extends Error {
   override readonly name = 'HalfSetUp';
 }

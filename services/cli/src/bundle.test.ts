@@ -55,7 +55,7 @@ test('what help needs does not load gRPC, OpenTelemetry, YAML, or what knows of 
   }
 });
 
-test('a file that is made anew is noticed: the bundle names what it was made from', () => {
+test('the bundle lists its sources, so that a changed source is noticed', () => {
   for (const name of [
     'cli/src/main.ts',
     'cli/src/commands/trace.ts',

@@ -3,7 +3,7 @@ import { run } from './commands/run.ts';
 import { programOfBuild } from './output/pasteable.ts';
 import { openTerminal } from './output/terminal.ts';
 
-// Of no use to whoever types a command; grpc-js sends the address as the server's name and Node says so each time.
+// grpc-js sends an address as the server name; Node warns each time.
 process.noDeprecation = true;
 const exitCode = await run(
   process.argv.slice(2),

@@ -165,10 +165,10 @@ test('of a trace of a cluster it is said where its spans are', async () => {
   assert.match(said.at(-1) ?? '', /no spans of trace \w+ are in \/nonexistent/);
 });
 
-test('a service to which there is no way is in the way of nobody who asks the others', async () => {
+test('an unreachable service does not prevent calls to the others', async () => {
   const { place, env } = kubectlWith([
     podsAnswer([podOf('identity'), podOf('key-vault'), podOf('disk-encryption-set'), podOf('compute', 'Pending')]),
-    // Its node is gone, and nobody has said so yet.
+    // Its node is gone, and Kubernetes has not noticed yet.
     { when: 'port-forward svc/disk-encryption-set ', err: 'error: error dialing backend: i/o timeout\n', code: 1 },
     ...cluster,
   ]);
@@ -211,7 +211,7 @@ for (const [what, words, cure] of [
     'Error from server (NotFound): secrets "interlock-administrator" not found',
     /Job setup/,
   ],
-  ['somebody without rights', 'Error from server (Forbidden): secrets is forbidden', /lacks this right in namespace/],
+  ['a user without rights', 'Error from server (Forbidden): secrets is forbidden', /lacks this right in namespace/],
 ] as const) {
   test(`${what} is named with its cure, and the command ends with 1`, async () => {
     const { env } = kubectlWith([{ when: '', err: `${words}\n`, code: 1 }]);
@@ -239,7 +239,7 @@ test('without kubectl it says so', async () => {
   );
 });
 
-test('who acts as somebody else needs no right to read the secret of the administrator', async () => {
+test('a caller with --as needs no right to read the Secret of the administrator', async () => {
   const words = 'Error from server (Forbidden): secrets "interlock-administrator" is forbidden\n';
   const { place, env } = kubectlWith([{ when: 'interlock-administrator', err: words, code: 1 }, ...cluster]);
   await assert.rejects(openClusterCloud(place, env), /lacks this right in namespace/);

@@ -39,7 +39,7 @@ test('bad input is refused before anything is sent', async () => {
     ['vault', 'create', 'kv1', '--body', '[]'],
     ['disk', 'create', 'd1', '--source-disk', 'd2', '--source-snapshot', 's1'],
     ['disk', 'read', 'd1', '--offset', '-1'],
-    ['parked', 'replay', 'nobody', 'parkedFacts/a-1'],
+    ['parked', 'replay', 'no-service', 'parkedFacts/a-1'],
     ['set', 'assign-key', 'des1', '--key', 'kv1'],
   ];
   for (const args of lines) await toldFor(...args);
@@ -122,7 +122,7 @@ test('a value given twice is no value', async () => {
   assert.match(await toldFor('disk', 'read', 'd1', '--offset', '0', '--offset', '8'), /^--offset is given twice/);
   assert.match(
     await toldFor('key', 'create', 'kv1/k1', '--size', '2048', '--key-size-bits', '4096'),
-    /^--key-size-bits and --size are two names of the same/,
+    /^--key-size-bits and --size set the same field/,
   );
 });
 

@@ -53,6 +53,6 @@ test('what is written for zsh and fish can be read by them', async (t) => {
   }
 });
 
-test('a shell that is none of them is refused', async () => {
+test('an unknown shell is refused', async () => {
   await assert.rejects(scriptFor('csh'), /Allowed choices are bash, zsh, fish/);
 });

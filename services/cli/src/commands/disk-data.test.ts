@@ -59,7 +59,7 @@ function dataServer(content: Buffer) {
     name: 'disk-host',
     services: [data],
     authenticate: async () => {
-      throw new Error('nobody shows a token here');
+      throw new Error('this test uses no token');
     },
     authorize: async () => ({ allowed: false, principalActive: false }),
     clock: systemClock,
@@ -156,7 +156,7 @@ test('a write and a flush say in which trace they were, a read does not', async 
   );
 });
 
-test('a direct access that somebody has is left alone, unless its end is asked for', async () => {
+test('an existing direct access stays, unless --end-other-access is given', async () => {
   const { channel } = dataServer(Buffer.alloc(64));
   const answers = { GetDisk: { name: disk, state: 'ACTIVE_ACCESS' }, BeginAccess: access };
   const { run, sent } = testProgram(answers, { channel, clock: systemClock, files: { '-': 'four' } });

@@ -1,23 +1,23 @@
 import { Option } from 'commander';
 import { UsageError } from '../problems.ts';
 
-/** An option that may be given once: of two values commander would take the second, whichever was meant. */
+/** An option that may be given once: commander would silently take the second value. */
 export function single(flags: string, description: string): Option {
   const option = new Option(flags, description);
   return option.argParser(once(option));
 }
 
-/** The same, of which an empty text is none: what a script means by `--group "$G"` is never the default in its place. */
+/** Like `single`, and refuses an empty text: `--group "$G"` of a script must not mean the default. */
 export function filled(flags: string, description: string): Option {
   const option = new Option(flags, description);
   const take = once(option);
   return option.argParser((text: string, before: string | undefined) => {
     if (text !== '') return take(text, before);
-    throw new UsageError(`${option.long ?? option.flags} is empty: leave it out, or say which`);
+    throw new UsageError(`${option.long ?? option.flags} is empty: omit it, or give a value`);
   });
 }
 
-/** Takes a value as it is. @throws UsageError for a second one */
+/** Accepts one value. @throws UsageError for a second one */
 export const once =
   (option: Option) =>
   (text: string, before: string | undefined): string => {

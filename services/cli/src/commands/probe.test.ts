@@ -142,9 +142,9 @@ test('a probe that cannot find out ends with 1, a typing error with 2', async ()
   assert.equal(await run(['probe', 'running'], nowhere, terminal), 2);
 });
 
-test('a refusal is no finding: it reaches whoever asked', async () => {
+test('a refusal is no finding: it ends the probe', async () => {
   const { session } = await sessionWith({
-    GetVirtualMachine: new Rejection('NOT_FOUND', 'VM_NOT_FOUND', 'there is none'),
+    GetVirtualMachine: new Rejection('NOT_FOUND', 'VM_NOT_FOUND', 'no such machine'),
   });
   await assert.rejects(probePower(session, 'RUNNING', ['vm1']), Rejection);
 });

@@ -77,7 +77,7 @@ test('names and flags become the request', async () => {
 
 test('several machines are started by one call, waited for, and each refusal is told', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
-  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'no such machine', metadata: {} };
   const outcomes = [{ starting: vmOf('vm1', 'STARTING') }, { refused }, { starting: vmOf('vm3', 'STARTING') }];
   const answers = {
     StartVirtualMachines: { outcomes },
@@ -100,16 +100,16 @@ test('several machines are started by one call, waited for, and each refusal is 
   });
   assert.deepEqual(sent.map(({ method }) => method).slice(0, 1), ['StartVirtualMachines']);
   assert.match(lines.join('\n'), /vm1 +RUNNING/);
-  assert.match(asides.join('\n'), /^vm2: VIRTUAL_MACHINE_NOT_FOUND: there is none$/m);
+  assert.match(asides.join('\n'), /^vm2: VIRTUAL_MACHINE_NOT_FOUND: no such machine$/m);
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
 });
 
 test('of several machines one that failed alone is told by the error, with its trace, and not before it', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
-  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'there is none', metadata: {} };
+  const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'no such machine', metadata: {} };
   const answers = { StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { refused }] } };
   const { run, asides } = testProgram(answers, { trace: 'a'.repeat(32) });
-  await assert.rejects(run('vm', 'start', 'vm1', 'vm2'), { message: '1 of 2: vm2: there is none' });
+  await assert.rejects(run('vm', 'start', 'vm1', 'vm2'), { message: '1 of 2: vm2: no such machine' });
   assert.deepEqual(asides, []);
   const all = testProgram(
     { StartVirtualMachines: { outcomes: Array.from({ length: 7 }, () => ({ refused })) } },
@@ -120,7 +120,7 @@ test('of several machines one that failed alone is told by the error, with its t
     .catch((thrown: unknown) => thrown);
   const { message } = failureOf(error, undefined, { subscription: 'subscriptions/local', group: 'g' });
   assert.equal(message, '7 of 7: a, b, c, d, e … (2 more)');
-  assert.equal(all.asides.filter((line) => line.includes('there is none')).length, 7);
+  assert.equal(all.asides.filter((line) => line.includes('no such machine')).length, 7);
 });
 
 test('of several machines one that cannot be a name is refused before any is started', async () => {
@@ -203,20 +203,20 @@ test('all machines that a lost key has stopped are started, page by page, and no
 test('a call of several that has no answer hides nothing of what was done before it', async () => {
   const names = Array.from({ length: 600 }, (_, n) => `vm${n}`);
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
-  const silent = new RpcFailure('UNAVAILABLE', 'StartVirtualMachines', 'compute', 'nobody is there');
+  const silent = new RpcFailure('UNAVAILABLE', 'StartVirtualMachines', 'compute', 'no connection');
   const outcomes = names.slice(0, 256).map((id) => ({ starting: vmOf(id, 'STARTING') }));
   const { run, sent, lines, asides } = testProgram({ StartVirtualMachines: [{ outcomes }, silent] });
   await assert.rejects(run('vm', 'start', ...names), ({ reason, message }: NotSettled) => {
     return reason === 'NO_ANSWER' && message.startsWith('344 of 600: vm256');
   });
-  assert.equal(sent.length, 2, 'no more is asked of whoever gives no answer');
+  assert.equal(sent.length, 2, 'a service that does not respond is not called again');
   assert.equal((lines.join('\n').match(/STARTING/g) ?? []).length, 256);
-  assert.match(asides.join('\n'), /^vm511: NO_ANSWER: .*nobody is there$/m);
+  assert.match(asides.join('\n'), /^vm511: NO_ANSWER: .*no connection$/m);
   assert.match(asides.join('\n'), /^vm512: NOT_CALLED: /m);
   await assert.rejects(testProgram({ StartVirtualMachines: silent }).run('vm', 'start', 'vm1', 'vm2'), silent);
 });
 
-test('whoever waits for several machines is told whose state each is; of one alone the state is enough', async () => {
+test('--wait shows the machine of each state; for one machine the state alone', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const { run, asides } = testProgram({
     StartVirtualMachine: vmOf('vm1', 'STARTING'),
@@ -244,7 +244,7 @@ test('of many machines that are waited for a few are looked at at once', async (
 
 test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
-  const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'nobody is there');
+  const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'no connection');
   const { run, lines } = testProgram({
     StartVirtualMachines: { outcomes: ['vm1', 'vm2'].map((id) => ({ starting: vmOf(id, 'STARTING') })) },
     GetVirtualMachine: [silent, vmOf('vm2', 'RUNNING')],
@@ -602,7 +602,7 @@ test('--wait outlasts what a service lets a call take: the work is looked at, an
   await assert.rejects(undone.run(...copying, '--wait'), { reason: 'KEY_DISABLED' });
 });
 
-test('a copy that is not answered in time goes on, and it is said how to look at it', async () => {
+test('a copy without a response in time continues, and the error says how to look at it', async () => {
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'no answer before the deadline');
   const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
   const answers = { GetDisk: absent, GetSnapshot: absent, CreateDisk: late, CreateSnapshot: late };
@@ -616,7 +616,7 @@ test('a copy that is not answered in time goes on, and it is said how to look at
   assert.deepEqual([code, reason, exitCode], ['DEADLINE_EXCEEDED', 'NO_ANSWER', 3]);
   assert.match(help, /^The operation may continue in the cloud\. .*: interlock disk show d2$/);
   assert.match((await shown({}, 'snapshot', 'create', 's1', '--disk', 'd1')).help ?? '', /interlock snapshot show s1$/);
-  const gone = new RpcFailure('UNAVAILABLE', 'CreateDisk', 'disk', 'nobody is there');
+  const gone = new RpcFailure('UNAVAILABLE', 'CreateDisk', 'disk', 'no connection');
   assert.match((await shown({ CreateDisk: gone }, ...copying)).help ?? '', /interlock status$/);
 });
 
@@ -728,7 +728,7 @@ test('vault revoke takes its principal as vault grant does, or in short', async 
   }
 });
 
-test('a set without identity is nobody, wherever it is named for a principal, and what gives it one is said', async () => {
+test('a set without identity is refused as a principal, with the command that assigns one', async () => {
   const set = { name: `${group}/diskEncryptionSets/dz`, identity: { principal: '', type: 'NONE' } };
   for (const args of [
     ['impact', 'set:dz'],
@@ -742,7 +742,7 @@ test('a set without identity is nobody, wherever it is named for a principal, an
     assert.ok(error instanceof UsageError, `${args.join(' ')}: ${error}`);
     assert.equal(
       error.message,
-      'dz has no identity: interlock set update dz --identity-type system-assigned gives it one',
+      'dz has no identity: interlock set update dz --identity-type system-assigned assigns one',
     );
     assert.deepEqual(
       sent.map(({ method }) => method),
@@ -769,7 +769,7 @@ test('what is deleted is waited for until it is gone', async () => {
   assert.deepEqual(lines, ['vm1 is deleted']);
 });
 
-test('a vault is shown with the principals of its policies as people know them, and with their ids where nobody says', async () => {
+test('a vault is shown with the principals of its policies by name, and by id where the name is unknown', async () => {
   const all = [
     ADMINISTRATOR,
     ...['a', 'b', 'c', 'd'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),

@@ -13,21 +13,21 @@ import { readSettings } from '../session/settings.ts';
 import { programOf } from './program.ts';
 import type { Runner } from './runner.ts';
 
-/** What the commands of one run share. */
+/** State of one run. */
 interface Running extends FoundOut {
   readonly env: Environment;
   readonly terminal: Terminal;
-  /** How a user types the command line. */
+  /** How users type the command line. */
   readonly program: string;
-  /** How the run ends where nothing is thrown. */
+  /** Exit code when nothing is thrown. */
   exitCode: number;
-  /** Shows what went wrong. */
+  /** Shows an error. */
   showFailure(failure: Failure): void;
 }
 
 /**
- * Runs one command line. @returns the exit code; what went wrong has been shown
- * @param program how a user types it; commands in what is said beside an answer begin with it
+ * Runs one command line and shows its error. @returns the exit code
+ * @param program how users type it; commands in help begin with it
  */
 export async function run(
   args: readonly string[],
@@ -61,7 +61,7 @@ export async function run(
   }
 }
 
-/** How the commands are carried out. What only some of them need is loaded by those. */
+/** Runs the commands. Modules that few commands need are imported by those. */
 function runnerOf(running: Running): Runner {
   const { env, terminal } = running;
   const withSession = sessionsOf(running);
@@ -85,7 +85,7 @@ function runnerOf(running: Running): Runner {
         const { showStatus } = await import('./status.ts');
         if (await showStatus(session)) return;
         running.exitCode = ExitCode.unreachable;
-        await sayIfLauncherGone(flags, running);
+        await reportLauncherGone(flags, running);
       }),
     probe: async (name, flags, work) => {
       try {
@@ -93,7 +93,7 @@ function runnerOf(running: Running): Runner {
           running.exitCode = (await work(session)) ? ExitCode.ok : ExitCode.refused;
         });
       } catch (error) {
-        // Whoever steers by a probe wants to know whether all is well, and not knowing is not well.
+        // A probe that cannot read the state fails.
         const failure = failureOf(error, running.trace, running.names);
         if (failure.exitCode === ExitCode.usage) throw error;
         running.showFailure(failure);
@@ -144,16 +144,16 @@ async function rehearse(flags: Parameters<Runner['rehearse']>[0], running: Runni
   running.exitCode = hasPassed ? ExitCode.ok : ExitCode.refused;
 }
 
-/** Services that do not answer are missing for a reason that is known where the launcher has ended. */
-async function sayIfLauncherGone(flags: GlobalFlags, { env, terminal }: Running): Promise<void> {
+/** If the launcher has ended, that is why services do not respond. */
+async function reportLauncherGone(flags: GlobalFlags, { env, terminal }: Running): Promise<void> {
   const { data, cluster, env: used } = placeOf(flags, env);
   const isElsewhere = cluster !== undefined || Object.keys(used).some((name) => /^INTERLOCK_.+_ADDRESS$/.test(name));
   if (isElsewhere || data === undefined) return;
   const { isLauncherGone } = await import('./launcher.ts');
-  if (isLauncherGone(data)) terminal.err(`what ran on ${data} has ended; npm run up starts it again, with its data`);
+  if (isLauncherGone(data)) terminal.err(`the launcher of ${data} has ended; npm run up restarts it with its data`);
 }
 
-/** The cluster that a rehearsal runs in: kubectl's current context where none is named. `--data` names the folder of its report. */
+/** The cluster of a rehearsal: kubectl's current context by default. `--data` names the folder of the report. */
 function rehearsalPlace({ data: _, ...flags }: GlobalFlags, env: Environment): ClusterPlace {
   const namespace = flags.namespace ?? env.INTERLOCK_NAMESPACE ?? 'interlock';
   return placeOf(flags, env).cluster ?? { context: undefined, namespace };
@@ -167,7 +167,7 @@ async function clusterAt({ cluster, env, context }: Place, flags: GlobalFlags): 
   return openClusterCloud(cluster, env, actsAsOther);
 }
 
-/** The folder a command of the launcher works on. @throws UsageError where none is named and this is no clone */
+/** The data folder of a launcher command. @throws UsageError without a name or a clone */
 function launcherFolder(flags: GlobalFlags, env: Environment): string {
   const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
   if (data !== undefined) return data;

@@ -4,23 +4,23 @@ import type { Environment, GlobalFlags } from '../session/environment.ts';
 import type { Session } from '../session/session.ts';
 import type { LocalCommands } from './local-commands.ts';
 
-/** What a command works with that asks no service. */
+/** What a command without services works with. */
 export interface OfflineParts {
   readonly env: Environment;
   readonly terminal: Terminal;
   readonly output: Output;
 }
 
-/** How the commands are carried out. */
+/** Runs the commands. */
 export interface Runner extends LocalCommands {
-  /** Opens a session, works in a trace named after the command, closes it. */
+  /** Opens a session, runs the work in a trace named after the command, and closes the session. */
   withSession(name: string, flags: GlobalFlags, work: (session: Session) => Promise<void>): Promise<void>;
-  /** The same for a probe: what `work` says, and every failure to find out, is the exit code 0 or 1. */
+  /** Like `withSession`, for a probe: its result, or its failure, is the exit code 0 or 1. */
   probe(name: string, flags: GlobalFlags, work: (session: Session) => Promise<boolean>): Promise<void>;
-  /** Carries out what asks no service. */
+  /** Runs a command that calls no service. */
   offline(flags: GlobalFlags, work: (parts: OfflineParts) => Promise<void>): Promise<void>;
-  /** Takes the text of help. */
+  /** Prints help. */
   readonly print: (text: string) => void;
-  /** Takes the text of help that nobody asked for: a noun without a verb. */
+  /** Prints help for a noun without a verb, which is an error. */
   readonly printUsage: (text: string) => void;
 }

@@ -118,7 +118,7 @@ test('a rotation that waits for another reason than a lost key says that one, an
   assert.match(help ?? '', /interlock vault enable-purge-protection vaults\/weak\).* set assign-key .*des1 --key /);
 });
 
-test('a rotation that goes on only once somebody acts is said at once and given up soon, with what it needs', async () => {
+test('a rotation that needs an owner is reported at once, and the wait ends soon with what it needs', async () => {
   const rotationOf = (waitingReason: string) => ({
     state: 'WAITING',
     waitingReason,

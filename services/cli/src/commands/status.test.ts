@@ -111,7 +111,7 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
   assert.match((await ask(all)).text, /^postgres +unknown +no service reports its state$/m);
 });
 
-test('a key-vault that lets nobody use a key says so, since when and why', async () => {
+test('a key-vault on hold shows since when and why', async () => {
   const hold = { holdId: 'a1b2c3d4', startTime: '2026-01-01T00:00:00Z', reason: 'STORE_WENT_BACK' };
   const { isWell, text } = await ask({}, false, { hold });
   assert.equal(isWell, false);
@@ -147,14 +147,14 @@ test('a process whose folder is not the one of the host is shown as not ready, w
   assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not that of the host$/m);
 });
 
-test('a caller who may ask nobody is refused once, as by every other command; beside others the missing right is named', async () => {
+test('a caller without any right is refused once; beside other states the missing right is shown', async () => {
   const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'Caller is not authorized to perform action', {
     action: 'platform/messaging/read',
     scope: '/',
   });
   const all = Object.fromEntries(services.map((service) => [service, denied]));
   for (const isJson of [false, true]) await assert.rejects(ask(all, isJson), denied);
-  const gone = new RpcFailure('UNAVAILABLE', 'GetRelay', 'disk', 'nobody is there');
+  const gone = new RpcFailure('UNAVAILABLE', 'GetRelay', 'disk', 'no connection');
   const { isWell, text } = await ask({ ...all, disk: gone });
   assert.equal(isWell, false);
   assert.match(text, /^disk +unreachable/m);

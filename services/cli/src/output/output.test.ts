@@ -32,7 +32,7 @@ test('--query shows what JMESPath takes of the answer: as JSON, YAML, or a table
   );
 });
 
-test('a format that does not exist, two of them, and a query that is none are refused before anything is sent', async () => {
+test('an unknown format, two formats, and an invalid query are refused before anything is sent', async () => {
   const refused = async (...args: readonly string[]): Promise<string> => {
     const { run, sent } = testProgram();
     const error = await run('vault', 'list', ...args).then(

@@ -26,7 +26,7 @@ test('errors and help of a clone can be pasted', async () => {
   const say = (text: string): void => void said.push(text);
   const terminal = { ...openTerminal(), out: say, err: say };
   assert.equal(await run(['context', 'use', 'x'], {}, terminal, 'npx interlock'), 2);
-  assert.match(said.join('\n'), /: npx interlock context add x makes it/);
+  assert.match(said.join('\n'), /: npx interlock context add x adds it/);
   said.length = 0;
   assert.equal(await run(['--help'], {}, terminal, 'npx interlock'), 0);
   assert.match(said.join('\n'), /^ {2}npx interlock key disable kv1\/k1$/m);

@@ -2,7 +2,7 @@ import { basename, dirname } from 'node:path';
 import type { Build } from '../commands/build.ts';
 import { nouns } from '../verbs/table.ts';
 
-/** Words behind `interlock` that make a text a command. */
+/** Words after `interlock` that begin a command. */
 const words = ['up', 'down', 'status', 'rehearse', 'trace', 'probe', 'context', 'completion', ...Object.keys(nouns)];
 const command = new RegExp(`(?<![\\w./@-])(?<!npx )interlock (?=(?:${words.join('|')}|--)\\b)`, 'g');
 
@@ -15,6 +15,6 @@ export const programOfBuild = ({ clone }: Build, script: string): string =>
     ? 'interlock'
     : 'npx interlock';
 
-/** A text whose commands can be pasted. */
+/** The text with commands as the user types them. */
 export const pasteable = (text: string, program: string): string =>
   program === 'interlock' ? text : text.replace(command, `${program} `);

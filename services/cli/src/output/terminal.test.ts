@@ -94,9 +94,9 @@ test('a new file is for its owner alone, takes the place of none, and what canno
   newFile(path).write(Buffer.from('once'));
   assert.equal(statSync(path).mode & 0o777, 0o600);
   const problems = [
-    [path, /secret is there already, and stays as it is$/, /^name a file that is not there/],
+    [path, /secret exists and is kept$/, /^name another file/],
     [folder, /is a folder$/, /^name a file in it$/],
-    [join(folder, 'none', 'x'), /^the folder of \S+ is not there$/, /^mkdir -p \S+none$/],
+    [join(folder, 'none', 'x'), /^the folder of \S+ does not exist$/, /^mkdir -p \S+none$/],
     [join(path, 'x'), /cannot be written: ENOTDIR/, /^name a file that you may write$/],
   ] as const;
   for (const [where, message, help] of problems)
@@ -110,7 +110,7 @@ test('a new file is for its owner alone, takes the place of none, and what canno
   const none = async function* () {};
   await assert.rejects(
     writeFile(join(folder, 'none', 'x'), none()),
-    /^OutputProblem: the folder of \S+none\/x is not there$/,
+    /^OutputProblem: the folder of \S+none\/x does not exist$/,
   );
 });
 

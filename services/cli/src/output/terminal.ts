@@ -48,9 +48,9 @@ export interface NewFile {
   discard(): void;
 }
 
-/** The process's own streams and files. Lines are written at once, so that nothing is lost when the process ends. */
+/** The terminal of this process. Lines are written synchronously: none is lost at the end of the process. */
 export function openTerminal(): Terminal {
-  // Of a write that failed, whoever wrote is told (`outBytes`); a reader that has enough ends the process.
+  // outBytes reports other errors; a reader that is gone ends the process.
   process.stdout.on('error', (error: WriteError) => error.code === 'EPIPE' && endWithReader());
   return {
     isOutTerminal: process.stdout.isTTY === true,
@@ -58,7 +58,7 @@ export function openTerminal(): Terminal {
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
     outBytes: async (bytes) => {
-      // Nobody reads any more, and what is to be done before the end is being done.
+      // The reader is gone and the process exits after its cleanups.
       if (isEnding()) await never();
       await new Promise<void>((resolve, reject) => {
         process.stdout.write(bytes, (error) => {
@@ -93,13 +93,13 @@ const unreadable = (path: string, error: unknown): UsageError =>
   new UsageError(`${path} cannot be read: ${error instanceof Error ? error.message : String(error)}`, { cause: error });
 
 async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promise<void> {
-  // A pipe or a terminal (/dev/stdout) holds nothing that could be replaced; a folder is refused.
+  // A pipe or a terminal (/dev/stdout) is written directly; a folder is refused.
   const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() ?? true;
   const draft = isFile ? `${path}.part` : path;
   const file = opened(draft, 'w', path);
-  const takeBack = beforeEnd(() => isFile && unlinkSync(draft));
+  const cancel = beforeEnd(() => isFile && unlinkSync(draft));
   try {
-    // Also where a draft was left by a command that was killed, with other rights.
+    // A killed command may have left a draft with other permissions.
     if (isFile) fchmodSync(file, 0o600);
     for await (const piece of pieces) writtenTo(path, file, piece);
     if (isFile) renameSync(draft, path);
@@ -107,22 +107,22 @@ async function writeFile(path: string, pieces: AsyncIterable<Uint8Array>): Promi
     if (isFile) unlinkSync(draft);
     throw error;
   } finally {
-    takeBack();
+    cancel();
     closeSync(file);
   }
 }
 
 function newFile(path: string): NewFile {
   const there = statSync(path, { throwIfNoEntry: false });
-  // A pipe or a terminal (/dev/stdout) holds nothing that would be lost.
+  // A pipe or a terminal (/dev/stdout) has no content to protect.
   const isFile = there === undefined || there.isFile() || there.isDirectory();
   const file = opened(path, isFile ? 'wx' : 'w');
-  // Nothing came into it yet: it would be in the way of the same command.
-  const takeBack = beforeEnd(() => isFile && unlinkSync(path));
+  // An empty file would make the repeated command fail.
+  const cancel = beforeEnd(() => isFile && unlinkSync(path));
   return {
     path,
     write: (content) => {
-      takeBack();
+      cancel();
       try {
         writtenTo(path, file, content);
       } finally {
@@ -130,14 +130,14 @@ function newFile(path: string): NewFile {
       }
     },
     discard: () => {
-      takeBack();
+      cancel();
       closeSync(file);
       if (isFile) unlinkSync(path);
     },
   };
 }
 
-/** @param named as its user named it, for the error */
+/** @param named path for the error */
 function opened(path: string, flags: 'w' | 'wx', named = path): number {
   try {
     return openSync(path, flags, 0o600);
@@ -160,19 +160,15 @@ function outputProblem(path: string, error: unknown): unknown {
   if (statSync(path, { throwIfNoEntry: false })?.isDirectory() === true)
     return new OutputProblem(`${path} is a folder`, 'name a file in it', error);
   if (code === 'EEXIST')
-    return new OutputProblem(
-      `${path} is there already, and stays as it is`,
-      'name a file that is not there, or move that one away before',
-      error,
-    );
+    return new OutputProblem(`${path} exists and is kept`, 'name another file, or move this one first', error);
   if (code === 'ENOENT')
-    return new OutputProblem(`the folder of ${path} is not there`, `mkdir -p ${dirname(path)}`, error);
+    return new OutputProblem(`the folder of ${path} does not exist`, `mkdir -p ${dirname(path)}`, error);
   return new OutputProblem(`${path} cannot be written: ${message}`, 'name a file that you may write', error);
 }
 
 type WriteError = Error & { readonly code?: unknown };
 
-/** What is written to a reader that is gone fails once more in another way while the process ends. */
+/** While the process exits, writes fail in other ways too. */
 const isReaderGone = (error: WriteError): boolean => error.code === 'EPIPE' || isEnding();
 
 const endWithReader = (): void => void endWith(readerGone);
@@ -182,11 +178,11 @@ const never = (): Promise<never> => new Promise(() => undefined);
 const outNotWritten = (error: Error): OutputProblem =>
   new OutputProblem(
     `standard output cannot be written: ${error.message}`,
-    'make room where it goes, or name a file elsewhere',
+    'free space at the destination, or redirect to another one',
     error,
   );
 
-/** How long to wait for a reader that is slower than this process, in milliseconds: its pipe is full. */
+/** Wait for a slow reader whose pipe is full, in milliseconds. */
 const fullMs = 5;
 
 function writeAll(file: number, text: string): void {

@@ -6,35 +6,35 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Credentials } from '../session/environment.ts';
 import { type Method, methodOf, Service } from './schema.ts';
 
-/** Calls any method of any service as one principal. */
+/** Calls the methods of all services as one principal. */
 export interface Caller {
-  /** One request, one answer. @throws Rejection, RpcFailure, UsageError */
+  /** A call with one response. @throws Rejection, RpcFailure, UsageError */
   call(service: Workload, method: Method, request: JsonObject, options?: CallOptions): Promise<JsonObject>;
-  /** One request, many answers. @throws the same */
+  /** A call with a stream of responses. @throws the same */
   stream(service: Workload, method: Method, request: JsonObject, options?: CallOptions): AsyncIterable<JsonObject>;
   /** An access token of the principal for a service. */
   token(service: Workload): Promise<string>;
-  /** `principals/{uuid}` that calls. */
+  /** `principals/{uuid}` of the credentials. */
   readonly principal: string;
-  /** The same services, called by somebody else. */
+  /** A caller with other credentials. */
   as(credentials: Credentials): Caller;
 }
 
 export interface CallerOptions {
   /**
-   * The way to a service, for a call of this method (`package.Service/Method`); asked for at each call, so opening is the caller's
-   * to remember. May throw what that call fails with.
+   * Returns the channel to a service, for a call of a method (`package.Service/Method`). Called for each call, so it has to reuse
+   * channels. Throws if the service cannot be called.
    */
   readonly channel: (service: Workload, method: string) => Channel;
   readonly credentials: Credentials;
   readonly clock: Clock;
   readonly random: Random;
   readonly tracer: Tracer;
-  /** How long a call may take that sets no deadline. Milliseconds. */
+  /** Deadline of calls without their own, in milliseconds. */
   readonly deadlineMs: number;
 }
 
-/** Makes a caller. Tokens are fetched with the first call that needs one. */
+/** Makes a caller. The first call that needs a token fetches it. */
 export function caller(options: CallerOptions): Caller {
   const { channel, credentials, clock, random, tracer, deadlineMs } = options;
   const plain = { clock, random, tracer, defaultDeadlineMs: deadlineMs, retry: PATIENT_RETRY };
@@ -106,10 +106,10 @@ function ofIdentity(error: unknown): unknown {
   return new Rejection(code, reason, text, { ...metadata, token_issuer: 'identity' }, { cause: error });
 }
 
-/** Audience of the tokens a service takes. */
+/** Audience of the tokens of a service. */
 const audienceOf = (service: Workload): string => `interlock:${service}`;
 
-/** Methods that need no token, so that a wrong secret does not stand in their way. */
+/** Methods without a token: they work with a wrong secret. */
 const publicMethods: ReadonlySet<string> = new Set(
   ['IssueToken', 'GetJsonWebKeySet'].map((name) => `${Service.identity}/${name}`),
 );

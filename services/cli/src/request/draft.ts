@@ -3,14 +3,14 @@ import { UsageError } from '../problems.ts';
 
 const looked = Symbol('looked up');
 
-/** Something only a service knows; asked once everything typed is known to be right. */
+/** A value that a service looks up, after all typed values are checked. */
 export interface Lookup {
   readonly [looked]: 'version' | 'only-version' | 'url' | 'set-identity' | 'self';
   /** Full name of a key, a key version or a set; empty for `self`. */
   readonly name: string;
 }
 
-/** A value of a request: protobuf JSON in which lookups still stand. */
+/** A value of a request: protobuf JSON with open lookups. */
 export type Draft = string | number | boolean | null | Lookup | Draft[] | DraftObject;
 
 /** A message of a request, by JSON names. */
@@ -20,9 +20,9 @@ export interface DraftObject {
 
 /** Answers lookups. */
 export interface Resolver {
-  /** Name of the version a key stands for. */
+  /** Name of the current version of a key. */
   version(key: string): Promise<string>;
-  /** Name of the version of a key that has one alone. @throws UsageError where it has several */
+  /** Name of the only version of a key. @throws UsageError for several versions */
   onlyVersion(key: string): Promise<string>;
   /** Versioned URL of a key or a version. */
   url(keyOrVersion: string): Promise<string>;
@@ -43,7 +43,7 @@ export const identityOf = (name: string): Lookup => ({ [looked]: 'set-identity',
 /** The caller's principal. */
 export const self: Lookup = { [looked]: 'self', name: '' };
 
-/** The draft with its lookups answered, one after another. */
+/** The request, with the results of the lookups. */
 export async function resolved(draft: DraftObject, resolver: Resolver): Promise<JsonObject> {
   const entries: [string, JsonValue][] = [];
   for (const [key, value] of Object.entries(draft)) entries.push([key, await resolvedValue(value, resolver)]);
@@ -72,13 +72,13 @@ async function resolvedValue(draft: Draft, resolver: Resolver): Promise<JsonValu
   }
 }
 
-/** Whether a service has to be asked for the value. */
+/** Whether a service looks up the value. */
 export const isLookup = (draft: Draft): draft is Lookup =>
   typeof draft === 'object' && draft !== null && looked in draft;
 
 /**
- * Puts a value into a draft, making the messages on the way. A list gets it as its next element where `append` says so.
- * @throws UsageError when another field of the same oneof is there already, or something that is no message is in the way
+ * Puts a value into a draft, with the messages above it. `append` adds it to a list.
+ * @throws UsageError when another field of the oneof is set, or a value above is no message
  */
 export function put(draft: DraftObject, path: readonly DescField[], value: Draft, append = false): void {
   const [field, ...rest] = path;
@@ -101,12 +101,12 @@ export function put(draft: DraftObject, path: readonly DescField[], value: Draft
     draft[key] = value;
   }
   if (field.parent.typeName === 'interlock.access.v1.Encryption' && field.name === 'disk_encryption_set') {
-    // Only a customer's key comes through a set; who wants both keys says so.
+    // A set means the customer's key, unless the type says that both keys are used.
     draft.type ??= 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY';
   }
 }
 
-/** Whether something stands at the path. */
+/** Whether the draft has a value at the path. */
 export function has(draft: DraftObject, path: readonly DescField[]): boolean {
   const [field, ...rest] = path;
   if (field === undefined) return true;

@@ -16,18 +16,18 @@ export interface FieldFlag {
   /** May be given more than once. */
   readonly isRepeated: boolean;
   readonly isSwitch: boolean;
-  /** Another name of a flag that exists. */
+  /** Whether it is another name of an existing flag. */
   readonly isAlias: boolean;
-  /** A new UUID stands for it where it is not given. */
+  /** Whether its default is a new UUID. */
   readonly isFresh: boolean;
-  /** What may be typed for it, where that is less than its type has. */
+  /** Allowed values, where the type allows more. */
   readonly choices?: readonly string[];
 }
 
-/** Words that say too little without the message they belong to. */
+/** Field names that need the name of their message. */
 const vague: ReadonlySet<string> = new Set(['type', 'kind', 'name']);
 
-/** The flags of a verb: one a field, in the order of the fields, then the aliases. What its targets fill has none. */
+/** The flags of a verb: one per field, then the aliases. Fields of targets have none. */
 export function flagsOf(
   request: DescMessage,
   { targets = [], aliases = {}, choices = {}, defaults = {} }: Verb,
@@ -54,7 +54,7 @@ export function flagsOf(
   }));
 }
 
-/** Puts what was typed for a flag into the request. @throws UsageError */
+/** Puts the typed value of a flag into the request. @throws UsageError */
 export function putFlag(draft: DraftObject, flag: FieldFlag, text: string, context: ValueContext) {
   const { name, path, field, choices } = flag;
   const shown = `--${name}`;
@@ -85,7 +85,7 @@ export function fieldOf(message: DescMessage, name: string): DescField {
   return field;
 }
 
-/** Whether it may be left out, and said by a flag instead. */
+/** Whether a flag may replace the argument. */
 export const isOptional = (target: Target): boolean => 'optional' in target && target.optional === true;
 
 /** Names of the fields a target fills. */
@@ -113,7 +113,7 @@ function nameOf(field: DescField, name: string = field.name): string {
   return isFileField(field) ? `${base}-file` : base;
 }
 
-/** A message whose fields can be flags of their own: nothing in it is a message again. */
+/** A message without inner messages: its fields become flags. */
 function flatMessageOf(field: DescField): DescMessage | undefined {
   if (field.fieldKind !== 'message' || field.message.typeName === 'google.protobuf.Timestamp') return undefined;
   const isFlat = field.message.fields.every(

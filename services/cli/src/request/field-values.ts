@@ -4,7 +4,7 @@ import { type Draft, identityOf, onlyVersionOf, self, urlOf, versionOf } from '.
 import { fullName, type NameDefaults, type NameKind } from './names.ts';
 import { choiceOf } from './similar.ts';
 
-/** What values are read with. */
+/** Context for reading values. */
 export interface ValueContext {
   readonly names: NameDefaults;
   /** Milliseconds since the epoch. */
@@ -15,7 +15,7 @@ export interface ValueContext {
   readonly readFile: (path: string) => Uint8Array;
 }
 
-/** What fields of these names hold, wherever they are. */
+/** Kinds of names by field name, in every message. */
 const fieldKinds: Readonly<Record<string, NameKind>> = {
   disk: 'disk',
   source_disk: 'disk',
@@ -33,7 +33,7 @@ const fieldKinds: Readonly<Record<string, NameKind>> = {
   target_key_version: 'keyVersion',
 };
 
-/** Texts too long or too secret for a command line: their flag takes a file. */
+/** Fields whose flag takes a file: their values are long or secret. */
 const fileFields: ReadonlySet<string> = new Set([
   'pem',
   'jwk_json',
@@ -69,7 +69,7 @@ export function fieldValue(field: DescField, text: string, flag: string, context
   }
 }
 
-/** A name in full, or what has to be asked to know it. @throws UsageError */
+/** A full name, or a lookup that a service answers. @throws UsageError */
 export function nameValue(kind: NameKind, text: string, flag: string, names: NameDefaults): Draft {
   if (kind === 'principal' && text === 'me') return self;
   if (kind === 'principal' && text.startsWith('set:')) {
@@ -84,18 +84,18 @@ export function nameValue(kind: NameKind, text: string, flag: string, names: Nam
   return fullName(kind, text, names, flag);
 }
 
-/** Nobody remembers the number of a principal: whoever types something else is told of the ways around it. */
+/** A principal by its id. The error names the other ways to name a principal. */
 function principalName(text: string, flag: string, names: NameDefaults): string {
   try {
     return fullName('principal', text, names, flag);
   } catch (error) {
     if (!(error instanceof UsageError)) throw error;
-    const others = 'me is the caller, set:<set> the identity of a set, interlock principal list shows who there is';
+    const others = 'me is the caller, set:<set> the identity of a set, interlock principal list shows the principals';
     throw new UsageError(`${error.message}; ${others}`, { cause: error });
   }
 }
 
-/** What is typed for a value, for `--help`. */
+/** The placeholder of a value in help. */
 export function placeholderOf(field: DescField): string {
   if (isFileField(field)) return 'file';
   if (field.fieldKind === 'map') return 'name=value';
@@ -110,7 +110,7 @@ export function placeholderOf(field: DescField): string {
   return field.name in fieldKinds ? 'name' : 'text';
 }
 
-/** The values of an enum as they are typed: lower case with hyphens, without the one that says nothing. */
+/** The values of an enum as users type them: lower case with hyphens, without the unspecified one. */
 export const choicesOf = (type: DescEnum): readonly string[] =>
   type.values.filter(({ number }) => number !== 0).map(({ name }) => name.toLowerCase().replaceAll('_', '-'));
 
@@ -122,7 +122,7 @@ function enumValue(type: DescEnum, text: string, flag: string): string {
 function textValue(field: DescField, text: string, flag: string, context: ValueContext): Draft {
   if (isFileField(field)) return Buffer.from(context.readFile(text)).toString('utf8').trim();
   if (keyUrlFields.has(field.name)) {
-    // Empty takes a key away.
+    // An empty text removes the key.
     if (text === '') return text;
     return /^https?:\/\//.test(text) ? text : urlOf(fullName('keyOrVersion', text, context.names, flag));
   }
@@ -157,7 +157,7 @@ function bytesValue(text: string, flag: string, context: ValueContext): string {
 
 const unitsMs: Readonly<Record<string, number>> = { s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
 
-/** RFC 3339, or from now on: `+90d`, `-5m`, `now`. Relative times are whole seconds, as keys want them. */
+/** RFC 3339, or relative: `+90d`, `-5m`, `now`. Relative times are whole seconds, as keys require. */
 function timestamp(text: string, flag: string, now: number): string {
   const [, sign, amount, unit] = /^([+-])(\d{1,9})([smhd])$/.exec(text) ?? [];
   if (text === 'now' || sign !== undefined) {
@@ -179,9 +179,9 @@ export function durationMs(text: string, flag: string): number {
   return Number(amount) * (unit === 'ms' ? 1 : (unitsMs[unit] ?? 0));
 }
 
-/** What `--timeout` says, in milliseconds. @throws UsageError, of no time at all as well: no service would be to blame for its silence */
+/** The time in `--timeout`, in milliseconds. @throws UsageError, also for zero */
 export function timeoutMs(text: string): number {
   const ms = durationMs(text, '--timeout');
   if (ms > 0) return ms;
-  throw new UsageError(`--timeout ${text} leaves no time for an answer: name a duration such as 500ms or 30s`);
+  throw new UsageError(`--timeout must be more than 0, such as 500ms or 30s, not "${text}"`);
 }

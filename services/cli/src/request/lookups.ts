@@ -5,9 +5,9 @@ import type { Resolver } from './draft.ts';
 import { isObject, methodOf, Service } from './schema.ts';
 
 /**
- * Answers lookups by asking the services. Each method throws what the service answers, a missing key for example.
- * @param short a name as people type it
- * @param spoken gets the principals that were found, by the full name of the set, or `me`
+ * Resolves lookups with calls to the services. Each method throws the refusal of the service.
+ * @param short a name as users type it
+ * @param spoken receives the principals that are found, with the full name of the set, or `me`
  */
 export function resolverOf(
   caller: Caller,
@@ -25,7 +25,7 @@ export function resolverOf(
       if (isObject(only) && second === undefined) return textOf(only, 'name');
       const short = key.replace(/^vaults\/([^/]+)\/keys\//, '$1/');
       throw new UsageError(
-        `${short} has several versions: name the one that is meant, ${short}/<version> (interlock key versions ${short})`,
+        `${short} has several versions: name one, ${short}/<version> (interlock key versions ${short})`,
       );
     },
     url: async (keyOrVersion) => textOf(await version(keyOrVersion), 'keyUrl'),
@@ -36,7 +36,7 @@ export function resolverOf(
       if (principal === '') {
         const set = short(name);
         throw new UsageError(
-          `${set} has no identity: interlock set update ${set} --identity-type system-assigned gives it one`,
+          `${set} has no identity: interlock set update ${set} --identity-type system-assigned assigns one`,
         );
       }
       spoken(principal, name);

@@ -9,27 +9,27 @@ import { nearest } from './similar.ts';
 const shortWords: Readonly<Record<string, string>> = { set: 'disk_encryption_set', size: 'size_gib' };
 
 /**
- * A message as one text: `lun=1,sku=ultra,size=4,set=des1,delete-with-vm`. Fields of messages inside it are named alone
- * where that is clear, else with dots. A first word without `=` is the first field. JSON, and `@file` with JSON, are taken too.
+ * A message as one text: `lun=1,sku=ultra,size=4,set=des1,delete-with-vm`. A field of an inner message is named alone if that is
+ * unambiguous, else with dots. A first word without `=` is the first field. JSON and `@file` with JSON are allowed too.
  * @throws UsageError
  */
 export function messageValue(message: DescMessage, text: string, flag: string, context: ValueContext): DraftObject {
   if (text.startsWith('{') || text.startsWith('@')) return jsonText(text, flag, context);
   const draft: DraftObject = {};
-  const said = new Map<DescOneof, Said>();
+  const typed = new Map<DescOneof, TypedField>();
   for (const [index, part] of text.split(',').entries()) {
     const [word, value] = halves(part);
     if (word === '') throw new UsageError(`${flag} "${text}" has an empty part`);
     if (value !== undefined) {
       const path = pathOf(message, word, flag);
-      refuseOther(said, path, word, flag);
+      refuseOther(typed, path, word, flag);
       put(draft, path, leafValue(path, value, `${flag} ${word}`, context));
       continue;
     }
     const [first] = message.fields;
     const isFirst = index === 0 && first !== undefined && !leaves(message).some((path) => isNamed(path, word));
     const path = isFirst ? [first] : pathOf(message, word, flag);
-    refuseOther(said, path, isFirst ? nameOf(first) : word, flag);
+    refuseOther(typed, path, isFirst ? nameOf(first) : word, flag);
     put(draft, path, leafValue(path, isFirst ? word : 'true', `${flag} ${word}`, context));
   }
   return draft;
@@ -51,7 +51,7 @@ export function jsonText(text: string, flag: string, { readFile }: Pick<ValueCon
   throw new UsageError(`${flag} must be an object in JSON`);
 }
 
-/** Every field that has a value of its own, inside messages too, with the way to it. */
+/** The paths to all fields that are no messages. */
 export function leaves(message: DescMessage): readonly (readonly DescField[])[] {
   return message.fields.flatMap((field) => {
     const inner = field.fieldKind === 'message' ? field.message : undefined;
@@ -60,25 +60,25 @@ export function leaves(message: DescMessage): readonly (readonly DescField[])[] 
   });
 }
 
-/** What was typed for one of several fields of which a message has one. */
-interface Said {
+/** The typed field of a oneof. */
+interface TypedField {
   readonly field: DescField;
   readonly word: string;
 }
 
-/** @throws UsageError for a word of another field of the same oneof, in the words that were typed */
-function refuseOther(said: Map<DescOneof, Said>, path: readonly DescField[], word: string, flag: string): void {
+/** @throws UsageError for a second field of a oneof */
+function refuseOther(typed: Map<DescOneof, TypedField>, path: readonly DescField[], word: string, flag: string): void {
   const [field] = path;
   if (field?.oneof === undefined) return;
-  const before = said.get(field.oneof);
-  said.set(field.oneof, { field, word });
+  const before = typed.get(field.oneof);
+  typed.set(field.oneof, { field, word });
   if (before === undefined || before.field === field) return;
   const ways = [before.field, field].map((one) => wordsOf(one).join(', '));
   throw new UsageError(`${flag}: ${before.word} and ${word} exclude each other: write ${ways.join(', or ')}`);
 }
 
 const nameOf = (field: DescField): string => field.name.replaceAll('_', '-');
-/** As what is behind a field is typed. */
+/** The names that set a field. */
 const wordsOf = (field: DescField): readonly string[] =>
   field.fieldKind === 'message' ? leaves(field.message).map((path) => nameOf(path.at(-1) ?? field)) : [nameOf(field)];
 

@@ -41,8 +41,8 @@ test('what is no name is refused with what would be right', () => {
     ['vault', '', /empty/],
     ['keyVersion', 'kv1/k1/abc', /must look like/],
     ['vault', 'kv_1', /\{vault\} must be 3 to 24 letters/],
-    ['key', 'vaults/kv1', /begins like a full name, and is none/],
-    ['disk', 'disks/d1', /begins like a full name, and is none/],
+    ['key', 'vaults/kv1', /begins like a full name of another kind/],
+    ['disk', 'disks/d1', /begins like a full name of another kind/],
     ['scope', 'g', /is not a scope/],
     ['principal', 'alice', /must look like/],
   ] as const;

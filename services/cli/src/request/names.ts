@@ -2,23 +2,23 @@ import { Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 import { UsageError } from '../problems.ts';
 
-/** Kinds of names that may be typed in short. */
+/** Kinds of names. */
 export type NameKind = keyof typeof names | 'keyOrVersion' | 'onlyVersion' | 'container' | 'role' | 'scope';
 
-/** What stands for the parts of a name that are not typed. */
+/** Defaults for the parts of a name that are not typed. */
 export interface NameDefaults {
   /** `subscriptions/{s}`. */
   readonly subscription: string | undefined;
   /** Last segment of a resource group. */
   readonly group: string | undefined;
-  /** Principals (`principals/{uuid}`) by how they were typed in this command: `set:des1`, `me`. Nobody knows them by their ids. */
+  /** Names of principals by `principals/{uuid}`: `set:des1`, `me`, a display name. */
   readonly spoken?: ReadonlyMap<string, string>;
 }
 
 /**
  * Completes a name: `kv1/k1` → `vaults/kv1/keys/k1`, `d1` → `subscriptions/s/resourceGroups/g/disks/d1`. A full name stays as it is.
  * @param flag where it was typed, for the error
- * @throws UsageError saying what would be right
+ * @throws UsageError that says what is allowed
  */
 export function fullName(kind: NameKind, text: string, defaults: NameDefaults, flag: string): string {
   if (kind === 'scope') return scope(text, defaults, flag);
@@ -39,8 +39,8 @@ export function fullName(kind: NameKind, text: string, defaults: NameDefaults, f
 }
 
 /**
- * The short form that `fullName` completes again under the same defaults; a text of another shape as it is. A principal that was
- * typed by another name has that before its id.
+ * The short form that `fullName` completes with the same defaults; a text that is no name stays as it is. A principal with a
+ * spoken name has it before its id.
  */
 export function shortName(text: string, defaults: NameDefaults): string {
   const said = defaults.spoken?.get(text);
@@ -76,7 +76,7 @@ function filled(
   const lacking = variables - typed.length;
   const below = words[0] === 'subscriptions';
   if (typed.length > 1 && words.some((word, index) => index % 2 === 0 && word === typed[0])) {
-    throw fail('it begins like a full name, and is none of that kind');
+    throw fail('it begins like a full name of another kind');
   }
   if (lacking < 0 || typed.includes('')) throw fail('it has too many or empty parts');
   if (lacking > 0 && !below) throw fail(`it has ${typed.length} of ${variables} parts`);
@@ -120,7 +120,7 @@ function validated(kind: keyof typeof names, full: string, flag: string): string
   }
 }
 
-/** Role assignments count at `/`, at a tenant or a subscription, and at paths below one. Vaults lie below a resource group here. */
+/** A scope is `/`, a tenant, a subscription, or a path below one. In scopes, vaults are below a resource group. */
 function scope(text: string, defaults: NameDefaults, flag: string): string {
   if (text === '/' || /^(tenants|subscriptions)\/[^/]+(\/[^/]+\/[^/]+)*$/.test(text)) return text;
   if (text === 'subscription' && defaults.subscription !== undefined) return defaults.subscription;

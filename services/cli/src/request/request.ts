@@ -8,25 +8,25 @@ import { fieldValue, nameValue, type ValueContext } from './field-values.ts';
 import { jsonText } from './message-text.ts';
 import { fullName, parentAndId } from './names.ts';
 
-/** What was typed. */
+/** The typed arguments and flags. */
 export interface Typed {
-  /** One for each target; absent where an optional one was not given. */
+  /** One per target; undefined for an optional one that is missing. */
   readonly words: readonly (string | undefined)[];
-  /** Further names for the last target, of verbs that take many. */
+  /** Further names for the last target, for verbs that take several. */
   readonly more: readonly string[];
-  /** Flags that were given, with their texts. */
+  /** Given flags, with their texts. */
   readonly flags: readonly (readonly [FieldFlag, readonly string[]])[];
-  /** JSON, `@file` or `-`: the request to begin with. */
+  /** JSON, `@file` or `-`: a request that the rest changes. */
   readonly body: string | undefined;
 }
 
 export interface RequestContext extends ValueContext {
   readonly random: Pick<Random, 'uuid'>;
-  /** `tenants/{t}` for what is made without saying in which. */
+  /** `tenants/{t}`: default of new resources. */
   readonly tenant: string | undefined;
 }
 
-/** Builds the request of a verb from what was typed: body, then targets, then flags, then defaults. @throws UsageError */
+/** Builds the request of a verb from the body, then targets, flags and defaults. @throws UsageError */
 export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context: RequestContext): DraftObject {
   const draft = typed.body === undefined ? {} : jsonText(typed.body, '--body', context);
   for (const [index, target] of (verb.targets ?? []).entries()) {
@@ -38,7 +38,7 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
     const field = flag.path.map(({ name }) => name).join('.');
     const before = given.get(field);
     if (before !== undefined && !flag.isRepeated) {
-      throw new UsageError(`--${before} and --${flag.name} are two names of the same: give one of them`);
+      throw new UsageError(`--${before} and --${flag.name} set the same field: use one of them`);
     }
     given.set(field, flag.name);
     for (const text of texts) putFlag(draft, flag, confirmed(flag, text, typed.words[0]), context);
@@ -52,7 +52,7 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
   return draft;
 }
 
-/** What is to go is named again by the words it was named with, or by the last of them. */
+/** A confirmation is the name as typed, or its last word. */
 function confirmed({ field }: FieldFlag, text: string, target: string | undefined): string {
   const isSame = field.name === 'confirm_name' && target?.split('/').at(-1) === text;
   return isSame ? target : text;
@@ -74,7 +74,7 @@ function putTarget(
   }
   if ('oneOf' in target) {
     const form = target.oneOf.find(({ fits }) => fits.test(text));
-    if (form === undefined) throw new UsageError(`${shown} "${text}" is no name of any of these kinds`);
+    if (form === undefined) throw new UsageError(`${shown} "${text}" is a name of none of these kinds`);
     put(draft, [fieldOf(request, form.field)], nameValue(form.kind, text, shown, context.names));
     return;
   }
@@ -95,7 +95,7 @@ function defaultOf(source: DefaultSource, field: string, { random, tenant, names
     case 'tenant':
       return tenant;
     case 'group':
-      // Left empty where none is set: the service says what it wants to know.
+      // Without a group the service says what is missing.
       return names.group === undefined ? undefined : fullName('resourceGroup', names.group, names, field);
     case 'group-or-subscription':
       return names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, field);

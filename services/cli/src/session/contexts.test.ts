@@ -54,7 +54,7 @@ test('a context is added, listed, shown, made the current one and removed; its f
   );
   assert.match((await context('remove', 'prod')).said, /no context is current/);
   await assert.rejects(context('show'), /no context is current/);
-  await assert.rejects(context('use', 'prod'), /there is no context "prod"; there are local/);
+  await assert.rejects(context('use', 'prod'), /no context "prod"; existing contexts: local/);
 });
 
 test('what is said of a cloud must be enough to reach it', async () => {
@@ -116,12 +116,12 @@ test('the first of flag, environment and current context that names a cloud says
   assert.equal(place({}, { INTERLOCK_KUBE_CONTEXT: 'k3d', INTERLOCK_CONTEXT: 'local' }), 'k3d/interlock');
   assert.equal(place({ kubeContext: 'k3d' }, { INTERLOCK_NAMESPACE: 'n' }), 'k3d/n');
   assert.throws(() => place({ context: 'kind', data: '/d' }), /--context and --data each name a cloud/);
-  assert.throws(() => place({ context: 'kind-kind' }), /A context of kubectl is named with --kube-context/);
+  assert.throws(() => place({ context: 'kind-kind' }), /--kube-context names a context of kubectl/);
 });
 
 test('a file that is damaged is said to be, and not written over', async () => {
   await context('add', 'local', '--data', '/data/local');
   writeFileSync(file(), '{');
-  await assert.rejects(context('add', 'other', '--data', '/data/other'), /config\.json cannot be understood/);
+  await assert.rejects(context('add', 'other', '--data', '/data/other'), /config\.json is invalid/);
   assert.equal(readFileSync(file(), 'utf8'), '{');
 });

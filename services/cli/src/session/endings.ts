@@ -1,22 +1,21 @@
 import { constants } from 'node:os';
-import type { Terminal } from '../output/terminal.ts';
 
-/** What ends a command before its time. */
+/** Signals that interrupt a command. */
 const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const;
 
-/** Exit code where whoever read standard output has enough, as of what SIGPIPE ends (`interlock … | head -1`). */
+/** Exit code when the reader of standard output is gone, as after SIGPIPE (`interlock … | head -1`). */
 export const readerGone = 141;
 
-/** What is done before the end. @param code exit code of the process */
+/** Cleanup before the process exits. @param code its exit code */
 type Act = (code: number) => unknown;
 
 const acts = new Set<Act>();
 let isUnderWay = false;
 
-/** Whether the process is on its way out before its time. */
+/** Whether the process exits early. */
 export const isEnding = (): boolean => isUnderWay;
 
-/** Ends this process with that code, once what it has to do before is done, the last first. */
+/** Exits with a code after all cleanups, the last one first. */
 export const endWith = async (code: number): Promise<void> => {
   if (isUnderWay) return;
   isUnderWay = true;
@@ -24,20 +23,20 @@ export const endWith = async (code: number): Promise<void> => {
     try {
       await act(code);
     } catch {
-      // Whoever ended the process waits for nothing more; what could not be done ends by its own time.
+      // The process exits anyway; what a cleanup could not end expires.
     }
   }
   process.exit(code);
 };
 
-// It may be told twice: by the terminal, and by what started it.
+// The signal may arrive twice: from the terminal and from the parent process.
 const onSignal = (signal: NodeJS.Signals): void => {
   void endWith(128 + constants.signals[signal]);
 };
 
 /**
- * Has something done also where the process is ended before its time: by Ctrl-C or another signal, or by a reader that has enough.
- * @returns what takes that back
+ * Registers a cleanup for an early exit: a signal, or a reader that is gone.
+ * @returns a function that removes it
  */
 export const beforeEnd = (act: Act): (() => void) => {
   if (acts.size === 0) for (const name of signals) process.on(name, onSignal);
@@ -55,7 +54,7 @@ export const beforeEnd = (act: Act): (() => void) => {
  */
 export async function interruptible<Result>(
   look: string,
-  { err }: Pick<Terminal, 'err'>,
+  { err }: { err(text: string): void },
   wait: () => Promise<Result>,
 ): Promise<Result> {
   const cancel = beforeEnd((code) => {

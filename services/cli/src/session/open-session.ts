@@ -7,31 +7,31 @@ import type { ClusterCloud } from './place.ts';
 import type { Session } from './session.ts';
 import type { Settings } from './settings.ts';
 
-/** A call that does not say otherwise waits this long: longer than the pod of a service takes to be replaced (13 s measured). */
+/** Default deadline in milliseconds: longer than the replacement of a pod (13 s measured). */
 const DEADLINE_MS = 20_000;
 
-/** How long the end of a command waits for its spans to be taken. */
+/** How long the end of a command waits for the export of its spans, in milliseconds. */
 const FLUSH_MS = 1_000;
 
-/** What is found out while a command runs, for the error that ends it. */
+/** State of a running command that its error needs. */
 export interface FoundOut {
-  /** As its hint is pasted. */
+  /** Names for help: a command without the flags of this one. */
   names: NameDefaults;
   /** Trace of the command. */
   trace: string | undefined;
 }
 
-/** Where a session goes, and what it shows things with. */
+/** What a session is opened with. */
 export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'output' | 'timeoutMs'> {
   readonly settings: Settings;
-  /** The cluster the cloud is in, where it is in one. */
+  /** The cluster, where the cloud is in one. */
   readonly cluster: ClusterCloud | undefined;
   readonly found: FoundOut;
 }
 
 /**
- * Opens a session, works in a trace named after the command, closes it. It has its own module because it loads gRPC: help and
- * mistyped commands do without.
+ * Opens a session, runs the work in a trace named after the command, and closes the session. A separate module, because it loads
+ * gRPC, which help and usage errors do not need.
  */
 export async function inSession(
   name: string,
@@ -74,7 +74,7 @@ export async function inSession(
   }
 }
 
-/** A tracer whose spans go where the settings say; the SDK is loaded only where they go anywhere. */
+/** The tracer. The SDK is loaded only if spans are exported. */
 async function tracerFor(
   { tracesEndpoint }: Settings,
   beforeEnd: (flush: () => Promise<unknown>) => void,
@@ -86,7 +86,7 @@ async function tracerFor(
   return telemetry.tracer;
 }
 
-/** Waits for the work, but no longer than that: an end that takes long is nobody's interest here. */
+/** Waits for work, at most `limitMs`. */
 async function atMost(limitMs: number, work: Promise<unknown>): Promise<void> {
   const over = new AbortController();
   await Promise.race([work, systemClock.sleep(limitMs, over.signal)]);

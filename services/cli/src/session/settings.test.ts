@@ -82,7 +82,7 @@ test('flags come before the environment, and that before the files', () => {
 test('a certificate of the caller comes with its key, or not at all', () => {
   write();
   const env = { INTERLOCK_CERTIFICATE_FILE: authorityFile };
-  assert.throws(() => readSettings({ data }, env), /only together/);
+  assert.throws(() => readSettings({ data }, env), /need each other/);
   const settings = readSettings({ data }, { ...env, INTERLOCK_KEY_FILE: authorityFile });
   assert.deepEqual(settings.client, { certificate: 'pem', key: 'pem' });
 });

@@ -7,30 +7,30 @@ import type { CloudContext } from './contexts.ts';
 import type { Credentials, Environment, GlobalFlags } from './environment.ts';
 import { type Place, placeOf } from './place.ts';
 
-/** Where everything is and who acts. */
+/** Where the cloud is, and who calls. */
 export interface Settings {
   /** Folder of the launcher. */
   readonly data: string | undefined;
   /** host:port of each service. */
   readonly addresses: Readonly<Record<Workload, string>>;
-  /** PEM text of the authority the services' certificates come from. */
+  /** PEM text of the authority that signed the services' certificates. */
   readonly authority: string;
-  /** PEM texts of what is shown to services that want to see a certificate (mutual TLS). */
+  /** PEM texts of the client certificate and its key (mutual TLS). */
   readonly client: { readonly certificate: string; readonly key: string } | undefined;
   readonly credentials: Credentials;
-  /** `tenants/{t}` for what is made without saying in which. */
+  /** `tenants/{t}`: default of new resources. */
   readonly tenant: string | undefined;
   readonly names: NameDefaults;
-  /** The same for a command without flags, which is what a hint is pasted as. */
+  /** Names of a command without flags, for commands in help. */
   readonly namesWithoutFlags: NameDefaults;
-  /** Where spans go, as a full address. */
+  /** URL that spans are exported to. */
   readonly tracesEndpoint: string | undefined;
 }
 
 /**
- * Reads where the cloud is: flags first, then `INTERLOCK_*`, then the context, then what the launcher wrote into its data
- * folder. Files the first ones make unnecessary need not exist.
- * @throws NoCloud when nothing runs there, UsageError for a setting that cannot be meant
+ * Reads the settings: from flags, then `INTERLOCK_*`, then the context, then the launcher's data folder. Files that are not
+ * needed need not exist.
+ * @throws NoCloud when no cloud runs there, UsageError for an invalid setting
  */
 export function readSettings(
   flags: GlobalFlags,
@@ -95,13 +95,13 @@ export function credentialsFrom(text: string, flag: string): Credentials {
   return { principal, secret: readText(file, `the secret of ${flag}`).trim() };
 }
 
-/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or what the context or `cloud.json` names. @throws UsageError for one alone */
+/** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or those of the context or `cloud.json`. @throws UsageError for one without the other */
 function clientOf(env: Environment, context: CloudContext, cloud: unknown): Settings['client'] {
   const certificate = env.INTERLOCK_CERTIFICATE_FILE ?? context.certificateFile ?? textIn(cloud, 'certificateFile');
   const key = env.INTERLOCK_KEY_FILE ?? context.keyFile ?? textIn(cloud, 'keyFile');
   if (certificate === undefined && key === undefined) return undefined;
   if (certificate === undefined || key === undefined) {
-    throw new UsageError('INTERLOCK_CERTIFICATE_FILE and INTERLOCK_KEY_FILE are of use only together');
+    throw new UsageError('INTERLOCK_CERTIFICATE_FILE and INTERLOCK_KEY_FILE need each other');
   }
   return { certificate: readText(certificate, 'the certificate'), key: readText(key, 'its key') };
 }
@@ -112,10 +112,10 @@ function credentialsOf(as: string | undefined, administrator: unknown, data: str
   const secret = textIn(administrator, 'secret');
   if (principal !== undefined && secret !== undefined) return { principal, secret };
   const file = data === undefined ? 'the environment' : join(data, 'administrator.json');
-  throw new UsageError(`${file} holds no credentials: say who acts with --as`);
+  throw new UsageError(`${file} has no credentials: name the caller with --as`);
 }
 
-/** A file of the launcher's folder; undefined where there is no folder. */
+/** A JSON file of the data folder; undefined without a folder or file. */
 const fileIn = (data: string | undefined, name: string): unknown =>
   data === undefined ? undefined : fileObject(join(data, name));
 

@@ -12,7 +12,7 @@ import type { Method } from '../request/schema.ts';
 import type { Environment, GlobalFlags } from './environment.ts';
 import type { Session } from './session.ts';
 
-/** A call that would have been made. */
+/** A call that the command made. */
 export interface SentCall {
   readonly service: Workload;
   readonly method: string;
@@ -20,7 +20,7 @@ export interface SentCall {
   readonly principal: string;
 }
 
-/** What services would answer, by method path; a list is given out one after the other, an error is thrown. */
+/** Responses by method; a list is used one after the other, an error is thrown. */
 export type Answers = Readonly<Record<string, JsonObject | Error | readonly (JsonObject | Error)[]>>;
 
 export const ADMINISTRATOR = 'principals/00000000-0000-4000-8000-000000000001';
@@ -39,18 +39,18 @@ export function sleepingClock(): Clock {
   };
 }
 
-/** A command line whose calls go nowhere. */
+/** A command line without services. */
 export function testProgram(
   answers: Answers = {},
   options: {
     readonly files?: Readonly<Record<string, string>>;
     readonly channel?: Channel;
     readonly clock?: Clock;
-    /** What of the terminal is otherwise. */
+    /** Replaced parts of the terminal. */
     readonly terminal?: Partial<Terminal>;
-    /** Environment of commands that ask no service. */
+    /** Environment of commands that call no service. */
     readonly env?: Environment;
-    /** Trace of its commands, as if somebody took spans. */
+    /** Trace of its commands. */
     readonly trace?: string;
     /** Gets the session of a probe, in place of the probe. */
     readonly onProbe?: (session: Session) => void;
@@ -82,7 +82,7 @@ export function testProgram(
       calls.most = Math.max(calls.most, calls.now);
       try {
         const answer = answerOf(service, method, request, principal);
-        // No answer comes with its question.
+        // A response is never synchronous.
         await Promise.resolve();
         return answer;
       } finally {
@@ -156,7 +156,7 @@ export function testProgram(
   return {
     program,
     sent,
-    /** What each call said about its deadline. */
+    /** Deadline of each call. */
     deadlines,
     /** How many calls were under way at once, at most. */
     mostAtOnce: () => calls.most,

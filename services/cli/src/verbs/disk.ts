@@ -15,7 +15,7 @@ const settles = { get: 'GetDisk' } as const;
 const newDisk = ({ parent, diskId }: JsonObject): string => `${parent}/disks/${diskId}`;
 const newSnapshot = ({ parent, snapshotId }: JsonObject): string => `${parent}/snapshots/${snapshotId}`;
 
-/** What the control side of disk is asked; `platform` is what other services ask it. */
+/** The RPCs of disk's control plane; other services call those under `platform`. */
 export const diskVerbs: readonly Verb[] = [
   disk('create', 'CreateDisk', {
     targets: [{ word: 'disk', kind: 'disk', parent: 'parent', idField: 'disk_id' }],

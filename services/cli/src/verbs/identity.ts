@@ -10,7 +10,7 @@ const role = noun('role');
 const token = noun('token');
 const signingKey = noun('signing-key');
 
-/** What identity is asked. */
+/** The RPCs of identity. */
 export const identityVerbs: readonly Verb[] = [
   tenant('create', 'CreateTenant', {
     targets: [{ word: 'id', field: 'tenant_id' }],
@@ -28,7 +28,7 @@ export const identityVerbs: readonly Verb[] = [
   principal('create', 'CreatePrincipal', {
     targets: [{ word: 'display-name', field: 'display_name' }],
     required: ['type'],
-    // A managed identity is made with the resource it belongs to.
+    // A managed identity is created with its resource.
     choices: { type: ['user', 'application'] },
     defaults: { principal_id: 'uuid', tenant: 'tenant' },
   }),
@@ -40,7 +40,7 @@ export const identityVerbs: readonly Verb[] = [
   principal('list', 'ListPrincipals'),
   principal('delete', 'DeletePrincipal', {
     targets: named('principal', 'principal'),
-    // The identity of a set goes only by being named again: `--confirm set:des1`.
+    // Deleting the identity of a set needs a confirmation: `--confirm set:des1`.
     aliases: { confirm: 'confirm_name' },
     kinds: { confirm_name: 'principal' },
   }),

@@ -15,19 +15,19 @@ const newKey: readonly Target[] = [{ word: 'vault/key', kind: 'key', parent: 'pa
 const oneVault = named('vault', 'vault');
 const oneKey = named('vault/key', 'key');
 const oneVersion = named('vault/key[/version]', 'keyVersion');
-/** What differs by version has to name it, where there are several. */
+/** For settings of one version: several versions need a choice. */
 const onlyVersion = named('vault/key[/version]', 'onlyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
 
-/** What is in use goes only by being named again: `--confirm vault/key`, or the last word of it. */
+/** Deleting something in use needs its name as confirmation: `--confirm vault/key`, or the last word. */
 const naming = {
   vault: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'vault' } },
   key: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'key' } },
 } as const;
 
 /**
- * What the key vault is asked. Where a version is wanted, a key stands for its current one; where it matters to disks
- * which, for its only one. Disabled and enabled is a key as a whole, unless a version is named: as `impact` foretells it.
+ * The RPCs of key-vault. Where a version is needed, a key stands for its current version; for settings that disks depend on, for
+ * its only version. `enable` and `disable` act on the whole key unless a version is named.
  */
 export const keyVaultVerbs: readonly Verb[] = [
   vault('create', 'CreateVault', {
@@ -45,12 +45,11 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: oneVault,
     required: ['principal', 'permissions'],
     aliases: { permissions: 'access_policy.key_permissions' },
-    switches: { add: 'keeps what the principal might do before; without it that is replaced' },
+    switches: { add: 'keeps the permissions that the principal has; without it they are replaced' },
     before: addPermissions,
   }),
   vault('revoke', 'RemoveAccessPolicy', {
     required: ['principal'],
-    // As it is granted, or in short.
     targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
   }),
   vault('set-permission-model', 'SetPermissionModel', {
@@ -65,7 +64,7 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: newKey,
     aliases: { size: 'key_size_bits' },
     required: ['size'],
-    // To the service 0 is none said, and that a default: whoever types it means something else.
+    // 0 means the default to the service, and is no size to a user.
     choices: { key_size_bits: ['2048', '3072', '4096'] },
     defaults: { request_id: 'uuid' },
   }),
@@ -86,7 +85,7 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('set-dates', 'SetKeyVersionDates', {
     targets: onlyVersion,
     required: [['not-before', 'expire-time', 'clear']],
-    switches: { clear: 'takes away the dates that are not named; without it they stay' },
+    switches: { clear: 'removes the dates that are not named; without it they stay' },
     before: keepDates,
   }),
   key('set-operations', 'SetKeyOperations', {

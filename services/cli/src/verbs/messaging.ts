@@ -3,7 +3,7 @@ import { nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('any', Service.messaging, name);
 
-/** What every service is asked about the messages it sent and took in. */
+/** The RPCs of every service about its messages. */
 export const messagingVerbs: readonly Verb[] = [
   noun('parked')('list', 'ListParkedFacts'),
   noun('parked')('replay', 'ReplayParkedFact', { targets: [{ word: 'fact', field: 'name' }] }),
