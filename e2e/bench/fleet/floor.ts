@@ -2,7 +2,6 @@ import type { Sql } from '@interlock/event-store';
 import type { Nats } from '@interlock/local/nats.ts';
 import type { Scope } from '@interlock/runtime';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
-import { createInbox } from '@nats-io/transport-node';
 import { type Fleet, vmTable } from './fleet.ts';
 
 /** Machines of a transaction, and transactions in flight: the fastest of those tried. */
@@ -141,7 +140,7 @@ const readTemplate = async (sql: Sql, prefix: string, { lastEvent, eventsEach }:
   };
 };
 
-/** A stream of the floor's own with a consumer. All acknowledgements of the server go to one inbox. */
+/** A stream of the floor's own with a consumer. `settled` resolves when everything is stored and consumed. */
 const openFloorBus = async (nats: Pick<Nats, 'connect'>, scope: Scope) => {
   const [publisher, consumer] = [await nats.connect(), await nats.connect()];
   scope.defer('floor bus', () => Promise.all([publisher.close(), consumer.close()]));
@@ -150,38 +149,29 @@ const openFloorBus = async (nats: Pick<Nats, 'connect'>, scope: Scope) => {
   await manager.streams.add({ name: stream, subjects: [`${stream}.>`], max_bytes: 1024 ** 3 });
   scope.defer('floor stream', () => manager.streams.delete(stream));
   await manager.consumers.add(stream, { durable_name: 'floor', ack_policy: AckPolicy.Explicit });
-  let [sent, stored, received] = [0, 0, 0];
+  const client = jetstream(publisher);
+  const stored: Promise<unknown>[] = [];
+  let [sent, received] = [0, 0];
   let waiting: (() => void) | undefined;
-  const check = (): void => {
-    if (stored >= sent && received >= sent) waiting?.();
-  };
   await (await jetstream(consumer).consumers.get(stream, 'floor')).consume({
     callback: (message) => {
       message.ack();
       received += 1;
-      check();
-    },
-  });
-  const inbox = createInbox();
-  publisher.subscribe(`${inbox}.*`, {
-    callback: (_, message) => {
-      if (message.json<{ error?: unknown }>().error !== undefined) throw new Error(`not stored: ${message.string()}`);
-      stored += 1;
-      check();
+      if (received >= sent) waiting?.();
     },
   });
   const payload = new Uint8Array(messageBytesMax).fill(120);
   const publish = (bytes: number): void => {
     for (let left = bytes; left > 0; left -= messageBytesMax) {
-      const reply = `${inbox}.${++sent}`;
-      publisher.publish(`${stream}.0`, payload.subarray(0, Math.min(left, messageBytesMax)), { reply });
+      sent += 1;
+      stored.push(client.publish(`${stream}.0`, payload.subarray(0, Math.min(left, messageBytesMax))));
     }
   };
-  const settled = (): Promise<void> => {
+  const settled = async (): Promise<void> => {
     const { promise, resolve } = Promise.withResolvers<void>();
     waiting = resolve;
-    check();
-    return promise;
+    if (received >= sent) resolve();
+    await Promise.all([...stored.splice(0), promise]);
   };
   const hop = (bytes: number): Promise<void> => {
     publish(bytes);
