@@ -13,13 +13,13 @@ import { changeOptions } from './set/options.ts';
 import { versionOf } from './testing/test-neighbours.ts';
 import {
   founding,
+  grantAt,
   keyReference,
   principal,
   setName,
   type TestSets,
   testCause,
   testSets,
-  yesAt,
 } from './testing/test-sets.ts';
 import { finishCreation } from './upkeep/creation.ts';
 import { follow } from './upkeep/following.ts';
@@ -37,7 +37,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
   const otherFounding = { ...founding, principal: 'principals/00000000-0000-4000-8000-000000000009' };
   await parts.sets.transact(otherSet, create(1, otherFounding, keyReference('3')), testCause);
   for (const set of [setName, otherSet]) await finishCreation(parts, set, testCause);
-  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
+  await parts.decide(assignKey(2, keyReference('2'), grantAt(1)));
   const scheduled: string[] = [];
   const sets: typeof parts.sets = {
     ...parts.sets,
@@ -227,7 +227,7 @@ test('an outage of those who answer leaves the question open and holds up no los
   assert.equal((await accessIn(parts, setName, '1'))?.state, 'lost');
   parts.neighbours.outage = undefined;
   parts.neighbours.epoch = 103;
-  assert.equal(await checkAccess(parts, setName, testCause), true, 'the fake vault says yes');
+  assert.equal(await checkAccess(parts, setName, testCause), true, 'the fake vault grants access');
   assert.deepEqual(await questionsIn(parts, setName), []);
   assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'available', epoch: 103, since: 1_000 });
 });

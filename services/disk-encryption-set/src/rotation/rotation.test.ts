@@ -11,11 +11,11 @@ import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
 import {
   creatingSet,
   failAtEach,
+  grantAt,
   keyReference,
   setName,
   type TestSets,
   testCause,
-  yesAt,
 } from '../testing/test-sets.ts';
 import { finishCreation } from '../upkeep/creation.ts';
 import { rotate } from './rotation.ts';
@@ -40,7 +40,7 @@ const active = async (diskCount: number): Promise<TestSets> => {
 };
 const assigned = async (diskCount = 10): Promise<TestSets> => {
   const parts = await active(diskCount);
-  await parts.decide(assignKey(2_000, keyReference('2'), yesAt(1)));
+  await parts.decide(assignKey(2_000, keyReference('2'), grantAt(1)));
   return parts;
 };
 const body = async (parts: TestSets): Promise<SetBody> => {
@@ -232,7 +232,7 @@ test('CMK-86: a move that a newer key has overtaken ends by itself; the newer on
   const overtake = async (): Promise<void> => {
     if (isOvertaken) return;
     isOvertaken = true;
-    await parts.decide(assignKey(3_000, keyReference('3'), yesAt(2)));
+    await parts.decide(assignKey(3_000, keyReference('3'), grantAt(2)));
     await run(parts);
   };
   const disks = {
@@ -258,7 +258,7 @@ const overtakenAt = async (parts: TestSets, method: 'listEncryptedResources' | '
     if (!isOvertaken) {
       isOvertaken = true;
       calls.length = 0;
-      await parts.decide(assignKey(3_000, keyReference('3'), yesAt(2)));
+      await parts.decide(assignKey(3_000, keyReference('3'), grantAt(2)));
     }
     return Reflect.apply(parts.disks[method], parts.disks, asked);
   };

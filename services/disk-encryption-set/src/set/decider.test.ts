@@ -4,7 +4,7 @@ import { lossReasons } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import fc from 'fast-check';
 import { urlOf, versionOf } from '../testing/test-neighbours.ts';
-import { founding, keyReference, principal, yesAt } from '../testing/test-sets.ts';
+import { founding, grantAt, keyReference, principal } from '../testing/test-sets.ts';
 import { answeredTo, FINAL_EPOCH, loseKey, questionKey, refuseKey, restoreKey } from './access.ts';
 import {
   abandonCreation,
@@ -50,12 +50,12 @@ const otherKey = {
   keyUrl: `https://kv1.vault.test/keys/k2/${'9'.repeat(32)}`,
   sourceVault: '',
 };
-const yes = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
+const granted = (epoch: number, digit = '1') => ({ keyVersion: versionOf(digit), epoch });
 
 test('CMK-03: creating the same set again decides nothing, also after its key was changed', () => {
   const begin = create(9, founding, keyReference('1'));
   assert.deepEqual(begin(after(...created)), []);
-  assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), yesAt(7)))), []);
+  assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), grantAt(7)))), []);
   const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
   assert.throws(() => other(after(...created)), {
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
@@ -75,7 +75,7 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
 
 test('CMK-43: a set shows that work on it continues, and a failed creation leaves none', () => {
   const made = after(...created);
-  const moving = assignKey(3, keyReference('2'), yesAt(5));
+  const moving = assignKey(3, keyReference('2'), grantAt(5));
   const waiting = waitForKey(4, 2, { reason: 'KEY_DISABLED', keyVersion: versionOf('1') });
   const shownAs = (state: DiskEncryptionSet) => setOnWire({ id: 'd', state, version: 1 }).provisioningState;
   const states = [
@@ -125,10 +125,10 @@ test('CMK-39: after a deletion the name is free, and the new set has another ide
 
 test('CMK-112: a loss is the set’s business only for a version it has', () => {
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '2'))(after(...created)), []);
-  const moving = after(...created, assignKey(3, keyReference('2'), yesAt(5)));
+  const moving = after(...created, assignKey(3, keyReference('2'), grantAt(5)));
   const [lost] = loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moving);
   assert.equal(lost?.type === 'KeyAccessLost' && lost.partial, true, 'only some disks are under it');
-  const moved = after(...created, assignKey(3, keyReference('2'), yesAt(5)), finishRotation(4, 2));
+  const moved = after(...created, assignKey(3, keyReference('2'), grantAt(5)), finishRotation(4, 2));
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moved), [], 'CMK-89');
 });
 
@@ -137,31 +137,31 @@ test('a loss is decided once, and an older one never overrides a newer word', ()
   assert.deepEqual(loseKey(4, loss(7))(lost), []);
   assert.deepEqual(loseKey(4, loss(6))(lost), []);
   assert.deepEqual(typesOf(loseKey(4, loss(8))(lost)), ['KeyAccessLost']);
-  assert.deepEqual(loseKey(4, loss(6))(after(...created, restoreKey(3, yes(6)))), []);
+  assert.deepEqual(loseKey(4, loss(6))(after(...created, restoreKey(3, granted(6)))), []);
 });
 
-test('CMK-120: a yes gives back what was lost before it, and a yes from before the loss does not', () => {
+test('CMK-120: granted access restores an earlier loss, and access granted before the loss does not', () => {
   const lost = after(...created, loseKey(3, loss(7)));
   assert.deepEqual(
-    restoreKey(4, yes(6))(lost).filter(({ type }) => type === 'KeyAccessRestored'),
+    restoreKey(4, granted(6))(lost).filter(({ type }) => type === 'KeyAccessRestored'),
     [],
   );
-  assert.ok(typesOf(restoreKey(4, yes(7))(lost)).includes('KeyAccessRestored'));
+  assert.ok(typesOf(restoreKey(4, granted(7))(lost)).includes('KeyAccessRestored'));
 });
 
 test('CMK-120: a grant after a question publishes restored access, also if no loss was published', () => {
   const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
-  const doubted = after(...created, restoreKey(3, yes(5)), asked);
-  assert.deepEqual(typesOf(restoreKey(4, yes(19))(doubted)), []);
-  assert.deepEqual(typesOf(restoreKey(4, yes(20))(doubted)), ['KeyAccessRestored', 'KeyAccessAnswered']);
-  const sure = after(...created, restoreKey(3, yes(25)), asked);
-  assert.deepEqual(typesOf(restoreKey(4, yes(25))(sure)), ['KeyAccessAnswered']);
-  assert.deepEqual(typesOf(restoreKey(4, yes(26))(after(...created, restoreKey(3, yes(5))))), []);
+  const doubted = after(...created, restoreKey(3, granted(5)), asked);
+  assert.deepEqual(typesOf(restoreKey(4, granted(19))(doubted)), []);
+  assert.deepEqual(typesOf(restoreKey(4, granted(20))(doubted)), ['KeyAccessRestored', 'KeyAccessAnswered']);
+  const sure = after(...created, restoreKey(3, granted(25)), asked);
+  assert.deepEqual(typesOf(restoreKey(4, granted(25))(sure)), ['KeyAccessAnswered']);
+  assert.deepEqual(typesOf(restoreKey(4, granted(26))(after(...created, restoreKey(3, granted(5))))), []);
 });
 
-test('a late loss is measured against the newest yes', () => {
+test('a late loss is compared with the newest grant', () => {
   const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
-  const fine = after(...created, restoreKey(3, yes(5)), asked, restoreKey(4, yes(20)));
+  const fine = after(...created, restoreKey(3, granted(5)), asked, restoreKey(4, granted(20)));
   assert.deepEqual(loseKey(5, loss(10))(fine), []);
 });
 
@@ -209,11 +209,11 @@ test('CMK-104, G10: an expiry after a published loss corrects its reason under i
   assert.deepEqual([told.reason, told.epoch, rest.map(({ type }) => type)], ['KEY_EXPIRED', 7, ['KeyAccessAnswered']]);
   const corrected = [told, ...rest].reduce(evolve, disabled);
   assert.deepEqual(refuseKey(7, loss(11, 'KEY_EXPIRED'))(corrected), [], 'said once');
-  assert.deepEqual(typesOf(restoreKey(8, yes(12))(corrected)), ['KeyAccessRestored']);
+  assert.deepEqual(typesOf(restoreKey(8, granted(12))(corrected)), ['KeyAccessRestored']);
 });
 
 test('KV-13, G10: the same loss under a new number keeps since and trace, unless access may have been back in between', () => {
-  const set = after(...created, restoreKey(3, yes(6)), loseKey(4, loss(7, 'KEY_EXPIRED')));
+  const set = after(...created, restoreKey(3, granted(6)), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const again = { ...loss(9, 'KEY_EXPIRED'), since: 8, traceId: 'b'.repeat(32) };
   const [told] = loseKey(8, again)(set);
   assert.ok(told?.type === 'KeyAccessLost');
@@ -249,12 +249,12 @@ test('G10: a response from before a loss that was consumed meanwhile leaves the 
     questionKey(versionOf('1'), { epoch: 8, since: 5, traceId: '' }),
     loseKey(5, loss(9, 'KEY_EXPIRED')),
   );
-  assert.deepEqual(restoreKey(6, yes(8))(lost), []);
+  assert.deepEqual(restoreKey(6, granted(8))(lost), []);
   assert.deepEqual(refuseKey(6, loss(8, 'KEY_DELETED'))(lost), []);
   const [told, ...rest] = refuseKey(7, loss(10, 'KEY_EXPIRED'))(lost);
   assert.equal(told?.type === 'KeyAccessLost' && told.reason, 'KEY_EXPIRED');
   assert.deepEqual(typesOf(rest), ['KeyAccessAnswered']);
-  assert.deepEqual(typesOf(restoreKey(8, yes(11))(lost)), ['KeyAccessRestored', 'KeyAccessAnswered']);
+  assert.deepEqual(typesOf(restoreKey(8, granted(11))(lost)), ['KeyAccessRestored', 'KeyAccessAnswered']);
 });
 
 test('CMK-104: once an expiry is to stop machines, one that only barred starts is published, once', () => {
@@ -279,7 +279,7 @@ test('an update changes what it names and nothing else', () => {
 test('a deleted identity is final: no later grant and no later question restores access', () => {
   const gone = after(...created, loseKey(3, loss(FINAL_EPOCH, 'IDENTITY_DELETED')));
   assert.deepEqual(
-    restoreKey(4, yes(1_000_000))(gone).filter(({ type }) => type === 'KeyAccessRestored'),
+    restoreKey(4, granted(1_000_000))(gone).filter(({ type }) => type === 'KeyAccessRestored'),
     [],
   );
 });
@@ -297,38 +297,38 @@ test('G3: the end of an identity names it, also behind another reason; a loss of
 });
 
 test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the old one until all has moved', () => {
-  const moving = after(...created, assignKey(3, keyReference('2'), yesAt(7)));
+  const moving = after(...created, assignKey(3, keyReference('2'), grantAt(7)));
   assert.ok(moving.status === 'active');
   assert.deepEqual(
     [moving.generation, moving.activeKey, moving.previousKeys, moving.lastKeyRotationAt],
     [2, keyReference('2'), [keyReference('1')], 3],
   );
   assert.deepEqual(moving.access[versionOf('2')], { state: 'available', epoch: 7, since: 3 });
-  const back = assignKey(4, keyReference('1'), yesAt(8))(moving).reduce(evolve, moving);
+  const back = assignKey(4, keyReference('1'), grantAt(8))(moving).reduce(evolve, moving);
   assert.deepEqual(back.status === 'active' && [back.generation, back.previousKeys], [3, [keyReference('2')]]);
-  assert.deepEqual(assignKey(4, keyReference('2'), yesAt(9))(moving), [], 'the active key again does nothing');
+  assert.deepEqual(assignKey(4, keyReference('2'), grantAt(9))(moving), [], 'the active key again does nothing');
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
 });
 
 test('CMK-120, G10: a version assigned again keeps a loss since the check, and an open question stays open', () => {
-  const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
-  const again = assignKey(6, keyReference('1'), yesAt(8));
+  const moving = after(...created, restoreKey(3, granted(5)), assignKey(4, keyReference('2'), grantAt(7)));
+  const again = assignKey(6, keyReference('1'), grantAt(8));
   const lost = loseKey(5, loss(9))(moving).reduce(evolve, moving);
   const back = again(lost).reduce(evolve, lost);
   assert.ok(back.status === 'active');
-  assert.equal(back.access[versionOf('1')]?.state, 'lost', 'the yes is older than the loss');
+  assert.equal(back.access[versionOf('1')]?.state, 'lost', 'the grant is older than the loss');
   assert.equal(back.questions[versionOf('1')]?.epoch, 8, 'the vault is asked all the same');
   const asked = questionKey(versionOf('1'), { epoch: 9, since: 5, traceId: '' })(moving).reduce(evolve, moving);
   const doubted = again(asked).reduce(evolve, asked);
   assert.deepEqual(
-    restoreKey(7, yes(8))(doubted).filter(({ type }) => type === 'KeyAccessAnswered'),
+    restoreKey(7, granted(8))(doubted).filter(({ type }) => type === 'KeyAccessAnswered'),
     [],
-    'a yes from before it is no answer',
+    'an earlier grant does not answer it',
   );
 });
 
 test('CMK-38: without an identity every key is lost at once, and what another identity gets is a new beginning', () => {
-  const moving = after(...created, restoreKey(3, yes(5)), assignKey(4, keyReference('2'), yesAt(7)));
+  const moving = after(...created, restoreKey(3, granted(5)), assignKey(4, keyReference('2'), grantAt(7)));
   const cut = removeIdentity(5, 'a'.repeat(32))(moving).reduce(evolve, moving);
   assert.ok(cut.status === 'active');
   assert.deepEqual([cut.principal, cut.identity], ['', { isMade: false, retiring: [principal], ungrantedSince: null }]);
@@ -336,7 +336,7 @@ test('CMK-38: without an identity every key is lost at once, and what another id
     const known: KeyAccess | undefined = cut.access[versionOf(digit)];
     assert.equal(known?.state === 'lost' && known.reason, 'IDENTITY_DELETED');
   }
-  assert.throws(() => assignKey(6, keyReference('1'), yesAt(9))(cut), { reason: 'IDENTITY_CHANGED' });
+  assert.throws(() => assignKey(6, keyReference('1'), grantAt(9))(cut), { reason: 'IDENTITY_CHANGED' });
   const other = 'principals/00000000-0000-4000-8000-000000000002';
   const replaced = replaceIdentity(6, other)(cut).reduce(evolve, cut);
   assert.ok(replaced.status === 'active');
@@ -346,15 +346,15 @@ test('CMK-38: without an identity every key is lost at once, and what another id
   );
   assert.deepEqual(replaceIdentity(7, principal)(replaced), [], 'one on its way is enough');
   assert.deepEqual(
-    answeredTo(principal, restoreKey(7, yes(50)))(replaced),
+    answeredTo(principal, restoreKey(7, granted(50)))(replaced),
     [],
-    'a yes to the old one counts for nothing',
+    'a grant to the old one does not count',
   );
-  assert.ok(typesOf(answeredTo(other, restoreKey(7, yes(50)))(replaced)).includes('KeyAccessRestored'));
+  assert.ok(typesOf(answeredTo(other, restoreKey(7, granted(50)))(replaced)).includes('KeyAccessRestored'));
 });
 
 test('CMK-37: an identity deleted behind the back of the set is replaced, one that is well is not', () => {
-  const well = after(...created, restoreKey(3, yes(5)));
+  const well = after(...created, restoreKey(3, granted(5)));
   const replace = replaceIdentity(6, 'principals/00000000-0000-4000-8000-000000000002');
   assert.deepEqual(replace(well), []);
   const end = loseKey(5, loss(FINAL_EPOCH, 'IDENTITY_DELETED'));
@@ -366,7 +366,9 @@ test('CMK-37: an identity deleted behind the back of the set is replaced, one th
 
 test('a set on its way in or out cannot change its key', () => {
   const creating = after(create(1, founding, keyReference('1')));
-  assert.throws(() => assignKey(3, keyReference('2'), yesAt(7))(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
+  assert.throws(() => assignKey(3, keyReference('2'), grantAt(7))(creating), {
+    reason: 'DISK_ENCRYPTION_SET_NOT_READY',
+  });
   assert.throws(() => startDeletion(3)(creating), { reason: 'DISK_ENCRYPTION_SET_NOT_READY' });
   assert.throws(() => startDeletion(3)(initial), { reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
 });
@@ -394,12 +396,12 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   anyChange.map((change) => changeOptions(3, change)),
   fc.constant(release(3)),
   fc.constant(completeDeletion(3)),
-  fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), yesAt(e))),
-  fc.constant(assignKey(4, otherKey, yesAt(5))),
+  fc.tuple(digit, epoch).map(([d, e]) => assignKey(4, keyReference(d), grantAt(e))),
+  fc.constant(assignKey(4, otherKey, grantAt(5))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => loseKey(5, loss(e, r, d))),
   fc.tuple(digit, reason).map(([d, r]) => loseKey(5, loss(FINAL_EPOCH, r, d))),
   fc.tuple(digit, epoch, reason).map(([d, e, r]) => refuseKey(5, loss(e, r, d))),
-  fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, yes(e, d))),
+  fc.tuple(digit, epoch).map(([d, e]) => restoreKey(5, granted(e, d))),
   fc.tuple(digit, epoch).map(([d, e]) => questionKey(versionOf(d), { epoch: e, since: 5, traceId: '' })),
   fc.tuple(generation, epoch).map(([g, n]) => progressRotation(6, g, { resourcesCount: 12, doneCount: n })),
   fc.tuple(generation, digit, reason).map(([g, d, r]) => waitForKey(6, g, { reason: r, keyVersion: versionOf(d) })),
@@ -412,7 +414,9 @@ const anyDecision: fc.Arbitrary<Decision> = fc.oneof(
   epoch.map(noticeNewer),
   fc
     .tuple(generation, epoch, fc.option(digit, { nil: undefined }))
-    .map(([g, e, d]) => followNewest(8, { generation: g, position: e }, d && { key: keyReference(d), yes: yesAt(e) })),
+    .map(([g, e, d]) =>
+      followNewest(8, { generation: g, position: e }, d && { key: keyReference(d), grant: grantAt(e) }),
+    ),
   fc
     .tuple(generation, epoch, digit)
     .map(([g, e, d]) =>

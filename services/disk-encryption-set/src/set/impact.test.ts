@@ -1,7 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type FakeDisk, versionOf } from '../testing/test-neighbours.ts';
-import { creatingSet, founding, keyReference, setName, type TestSets, testCause, yesAt } from '../testing/test-sets.ts';
+import {
+  creatingSet,
+  founding,
+  grantAt,
+  keyReference,
+  setName,
+  type TestSets,
+  testCause,
+} from '../testing/test-sets.ts';
 import { loseKey } from './access.ts';
 import { completeCreation, create } from './decider.ts';
 import { beginning, type Event, placeOf, placeText, previewImpact } from './impact.ts';
@@ -72,7 +80,7 @@ test('CMK-112: in the middle of a move only what is under the version yet is con
   parts.neighbours.stock.set('g/disks/waiting', disk(setName, '1'));
   parts.neighbours.fleet.set('vm-moved', ['g/disks/moved']);
   parts.neighbours.fleet.set('vm-waiting', ['g/disks/waiting']);
-  await parts.decide(assignKey(3, keyReference('2'), yesAt(1)));
+  await parts.decide(assignKey(3, keyReference('2'), grantAt(1)));
   assert.deepEqual(await preview(parts, { action: 'DISABLE', reach: ofVersion(versionOf('1')) }), [
     `SET_LOSES_KEY ${setName}`,
     'VIRTUAL_MACHINE_STOPS vm-waiting',
@@ -92,7 +100,7 @@ test('CMK-108: a purge makes everything under the key unreadable for good, once 
   assert.deepEqual(await areAlready(), [false, false, false]);
   await parts.decide(loseKey(4, { keyVersion: versionOf('1'), reason: 'KEY_PURGED', epoch: 9, since: 4, traceId: '' }));
   assert.deepEqual(await areAlready(), [true, true, true]);
-  await parts.decide(assignKey(5, keyReference('2'), yesAt(10)));
+  await parts.decide(assignKey(5, keyReference('2'), grantAt(10)));
   assert.deepEqual((await preview(parts, event)).slice(1), lost, 'nothing moves away from a purged key');
 });
 

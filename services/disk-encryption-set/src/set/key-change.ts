@@ -6,7 +6,7 @@ import { identityChanged } from './identity.ts';
 import type { DiskEncryptionSet, Rotation } from './state.ts';
 
 /** The access that a vault granted to an identity. */
-export interface Yes {
+export interface GrantedAccess {
   readonly epoch: number;
   readonly principal: string;
 }
@@ -18,7 +18,7 @@ export interface Yes {
  *   IDENTITY_CHANGED if access was granted to another identity
  */
 export const assignKey =
-  (at: Instant, key: KeyReference, { epoch, principal }: Yes) =>
+  (at: Instant, key: KeyReference, { epoch, principal }: GrantedAccess) =>
   (state: DiskEncryptionSet): readonly SetEvent[] => {
     const set = activeSet(state);
     const { activeKey, generation, principal: current } = set;
@@ -55,10 +55,14 @@ export interface NewestCheck {
 
 /** Assigns the newest version, or notes that the active one is the newest. */
 export const followNewest =
-  (at: Instant, { generation, position }: NewestCheck, newer?: { readonly key: KeyReference; readonly yes: Yes }) =>
+  (
+    at: Instant,
+    { generation, position }: NewestCheck,
+    newer?: { readonly key: KeyReference; readonly grant: GrantedAccess },
+  ) =>
   (set: DiskEncryptionSet): readonly SetEvent[] => {
     if (!isFollowing(set, generation)) return [];
-    const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.yes)(set);
+    const assigned = newer === undefined ? [] : assignKey(at, newer.key, newer.grant)(set);
     const { due, error } = set.following;
     const isNoted = due === null && error === null;
     return [...assigned, ...(isNoted ? [] : [{ type: 'NewestFollowed', position, at } as const])];

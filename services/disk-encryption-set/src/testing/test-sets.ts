@@ -31,8 +31,8 @@ export const keyReference = (digit: string) => ({
   sourceVault: 'vaults/kv1',
 });
 
-/** The vault's yes to the identity of the set. */
-export const yesAt = (epoch: number) => ({ epoch, principal });
+/** Access granted to the identity of the set. */
+export const grantAt = (epoch: number) => ({ epoch, principal });
 
 /** Sets in memory beside fake neighbours. */
 export interface TestSets extends SetParts {

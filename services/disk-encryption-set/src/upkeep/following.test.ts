@@ -8,11 +8,11 @@ import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
 import {
   creatingSet,
   failAtEach,
+  grantAt,
   keyReference,
   setName,
   type TestSets,
   testCause,
-  yesAt,
 } from '../testing/test-sets.ts';
 import { follow } from './following.ts';
 
@@ -119,7 +119,7 @@ test('a key assigned during a check stays, and the check stores nothing', async 
         ...keyVault,
         async findNewerKeyVersion(...request) {
           const answer = await keyVault.findNewerKeyVersion(...request);
-          await parts.decide(assignKey(5, keyReference('2'), yesAt(1)));
+          await parts.decide(assignKey(5, keyReference('2'), grantAt(1)));
           return answer;
         },
       },

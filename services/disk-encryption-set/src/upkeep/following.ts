@@ -74,5 +74,5 @@ const usable = async (
   const { keyVersion } = key;
   const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
   if (!answer.granted) throw answer.rejection;
-  return { key, yes: { epoch: answer.epoch, principal } };
+  return { key, grant: { epoch: answer.epoch, principal } };
 };

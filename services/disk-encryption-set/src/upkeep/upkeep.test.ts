@@ -13,12 +13,12 @@ import { fakeKey, versionOf } from '../testing/test-neighbours.ts';
 import {
   creatingSet,
   founding,
+  grantAt,
   keyReference,
   setName,
   type TestSets,
   testCause,
   testSets,
-  yesAt,
 } from '../testing/test-sets.ts';
 import { Upkeep } from './upkeep.ts';
 
@@ -63,7 +63,7 @@ test('interrupted work is finished: a creation, then a rotation, then a deletion
   const parts = await creatingSet();
   await watchUntil(parts, ({ status }) => status === 'active');
   parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
-  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
+  await parts.decide(assignKey(2, keyReference('2'), grantAt(1)));
   await watchUntil(parts, (set) => set.status === 'active' && set.rotation?.progress.status === 'finished');
   parts.neighbours.stock.clear();
   await parts.decide(startDeletion(3));
@@ -77,7 +77,7 @@ test('CMK-88: a rotation that waits for a key is retried without a request', asy
   assert.ok(old);
   old.lost = 'KEY_DISABLED';
   parts.neighbours.stock.set('disk', { set: setName, keyVersion: versionOf('1'), generation: 1 });
-  await parts.decide(assignKey(2, keyReference('2'), yesAt(1)));
+  await parts.decide(assignKey(2, keyReference('2'), grantAt(1)));
   const has = (status: string) => (set: DiskEncryptionSet) =>
     set.status === 'active' && set.rotation?.progress.status === status;
   await watchUntil(parts, has('waiting'));
