@@ -6,7 +6,6 @@ import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_va
 import { type Assemble, type Assembly, openSubscriptions, type Seams } from '@interlock/host';
 import { type Authorization, service } from '@interlock/rpc';
 import { keyChoice } from './key/key-choice.ts';
-import type { Neighbours } from './neighbours.ts';
 import { toFact } from './published.ts';
 import { reactions } from './reactor.ts';
 import { meterRotations } from './rotation/rotation-metrics.ts';
@@ -16,6 +15,7 @@ import { keyApi } from './set/key-api.ts';
 import { optionsApi } from './set/options-api.ts';
 import { sets as setStreams } from './set/streams.ts';
 import { watchApi } from './set/watch.ts';
+import type { Neighbours } from './sets.ts';
 import { Upkeep, type UpkeepSettings } from './upkeep/upkeep.ts';
 
 /** Settings of the service. */

@@ -4,7 +4,7 @@ import type { Category } from '@interlock/event-store';
 import { type Assemble, workloads } from '@interlock/host';
 import { type Authorization, type Authorizer, names, rs256, service, type TokenFormat } from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
-import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
+import { applyBootstrap, type Bootstrap } from './bootstrap/bootstrap.ts';
 import { PlatformOwners } from './platform-owner/owners.ts';
 import { ownerRemovals } from './platform-owner/removals.ts';
 import { watchOwners } from './platform-owner/watch.ts';

@@ -2,7 +2,7 @@ import { hostService } from '@interlock/host';
 import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { parseBootstrap } from './bootstrap.ts';
+import { parseBootstrap } from './bootstrap/bootstrap.ts';
 import { identitySpec } from './settings.ts';
 import { hasSigningKeys } from './signing-key/key-ring.ts';
 

@@ -11,7 +11,7 @@ import { masterKey } from '@interlock/sealing';
 import { trace } from '@opentelemetry/api';
 import { decodeJwt, decodeProtectedHeader } from 'jose';
 import { assemble } from './assemble.ts';
-import type { Bootstrap } from './bootstrap.ts';
+import type { Bootstrap } from './bootstrap/bootstrap.ts';
 import { hashSecret } from './token/tokens.ts';
 
 const clock = systemClock;

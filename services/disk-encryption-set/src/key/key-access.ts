@@ -1,8 +1,8 @@
 import { type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { Disks } from '../neighbours.ts';
 import { FINAL_EPOCH } from '../set/access.ts';
+import type { Disks } from '../sets.ts';
 
 /** Which identity and which version to check. */
 export interface AccessQuestion {

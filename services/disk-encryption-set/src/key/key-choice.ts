@@ -2,9 +2,8 @@ import type { Cause } from '@interlock/event-store';
 import type { Subscriptions } from '@interlock/host';
 import { subscriptionOf } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
-import type { KeyVault } from '../neighbours.ts';
 import type { KeyReference } from '../set/events.ts';
-import { callFor } from '../sets.ts';
+import { callFor, type KeyVault } from '../sets.ts';
 import { checkKey, checkKeyUrl } from './key-rules.ts';
 
 /** The key that a request names for a set. */

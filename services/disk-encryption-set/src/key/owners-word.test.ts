@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { KeyVault } from '../neighbours.ts';
+import type { KeyVault } from '../sets.ts';
 import { versionOf } from '../testing/test-neighbours.ts';
 import { setName, testCause } from '../testing/test-sets.ts';
 import { ownersWord } from './owners-word.ts';

@@ -1,6 +1,5 @@
 import { type Cause, Rejection } from '@interlock/event-store';
-import type { KeyVault } from '../neighbours.ts';
-import { callFor } from '../sets.ts';
+import { callFor, type KeyVault } from '../sets.ts';
 
 /** What a key's owner permits: to move the DEKs of a set from one version to another. */
 export interface Move {

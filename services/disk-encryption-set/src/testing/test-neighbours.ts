@@ -18,7 +18,7 @@ import {
 } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { Rejection } from '@interlock/event-store';
 import { itemRefusal, RpcFailure } from '@interlock/rpc';
-import type { Neighbours } from '../neighbours.ts';
+import type { Neighbours } from '../sets.ts';
 
 /** A key version of the fake vault; `lost` says why the identity of the set cannot use it. */
 export interface FakeKey {

@@ -9,7 +9,7 @@ import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/k
 import { Rejection } from '@interlock/event-store';
 import { type RpcClient, settleItems } from '@interlock/rpc';
 import { logger, systemClock } from '@interlock/runtime';
-import type { Disks } from '../neighbours.ts';
+import type { Disks } from '../sets.ts';
 
 /** A disk that is nothing but its wrapped data key. */
 export interface WrappedDisk {

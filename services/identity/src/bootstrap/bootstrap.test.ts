@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import * as principal from '../principal/decider.ts';
+import { openAssigning } from '../role-assignment/assigning.ts';
+import { remove, roleAssignments } from '../role-assignment/decider.ts';
+import { grantHolders } from '../role-assignment/grant-holder.ts';
+import { subscriptions, tenants } from '../tenancy/decider.ts';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
-import * as principal from './principal/decider.ts';
-import { openAssigning } from './role-assignment/assigning.ts';
-import { remove, roleAssignments } from './role-assignment/decider.ts';
-import { grantHolders } from './role-assignment/grant-holder.ts';
-import { subscriptions, tenants } from './tenancy/decider.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const bootstrap: Bootstrap = {

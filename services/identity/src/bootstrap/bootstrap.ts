@@ -1,12 +1,12 @@
 import { type Category, type Cause, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
-import * as principal from './principal/decider.ts';
-import type { PrincipalEvent, PrincipalType } from './principal/events.ts';
-import type { Assigning } from './role-assignment/assigning.ts';
-import type { RoleAssignment } from './role-assignment/decider.ts';
-import type { RoleAssignmentEvent } from './role-assignment/events.ts';
-import * as tenancy from './tenancy/decider.ts';
-import type { SubscriptionEvent, TenantEvent } from './tenancy/events.ts';
+import * as principal from '../principal/decider.ts';
+import type { PrincipalEvent, PrincipalType } from '../principal/events.ts';
+import type { Assigning } from '../role-assignment/assigning.ts';
+import type { RoleAssignment } from '../role-assignment/decider.ts';
+import type { RoleAssignmentEvent } from '../role-assignment/events.ts';
+import * as tenancy from '../tenancy/decider.ts';
+import type { SubscriptionEvent, TenantEvent } from '../tenancy/events.ts';
 
 /** What exists before the first request: a tenant, the first administrator, and the services' principals. */
 export interface Bootstrap {
