@@ -27,135 +27,155 @@ import { encryptionAlgorithm } from './api.ts';
 import { explained } from './explained.ts';
 import { type CryptographyParts, checkGranted, deciding, lookAt, refusal } from './use.ts';
 
-/** What disks and sets need beyond wrap and unwrap: request in, answer out. */
-export const diskAccessApi = (
-  parts: CryptographyParts & {
-    readonly log: AuditLog;
-    readonly urls: KeyUrls;
-    readonly subscriptions: Pick<Subscriptions, 'has'>;
-  },
-) => {
-  const { clock, keys, guard, engine, material, log, urls, subscriptions } = parts;
+type Parts = CryptographyParts & {
+  readonly log: AuditLog;
+  readonly urls: KeyUrls;
+  readonly subscriptions: Pick<Subscriptions, 'has'>;
+};
 
-  /** A set of another tenant learns nothing of the vault: not even whether it exists (CMK-24, KV-82). */
-  const lookForSet = async (id: VersionId, set: string, call: Call, entry: AuditDraft) => {
-    const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
-      const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
-      throw isMissing ? deniedToStranger(set, id.vault) : error;
-    });
-    const { tenant, resourceGroup } = sight.vault;
-    const subscription = subscriptionOf(set);
-    const isOwn = subscriptionOf(resourceGroup) === subscription || (await subscriptions.has(tenant, subscription));
-    if (!isOwn) throw deniedToStranger(set, id.vault);
-    return sight;
-  };
+/** The calls of disks and sets beside wrap and unwrap. */
+export const diskAccessApi = (parts: Parts) => {
+  const { log } = parts;
   return {
-    checkAccess: log.audited(
-      'KeyCheckAccess',
-      async (request: CheckAccessRequest, call: Call, entry): Promise<KeyAccess> => {
-        const id = parseVersion(request.keyVersion, 'key_version');
-        const keyVersion = versionName(id.key, id.version);
-        entry.forResource(request.resource);
-        trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
-        return deciding(async function decide(): Promise<KeyAccess> {
-          const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
-          const { epoch, vault, key } = sight;
-          entry.about(id.key, id.version);
-          const { turned, version } = await explained(parts, id, call, sight, async () => {
-            const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
-            const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
-            const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
-            if (refused) throw refused;
-            const present = versionOf(key, id.version);
-            if (!present) throw new Error('a version without an obstacle exists');
-            checkGranted(keyVersion, present, diskOperations);
-            return { turned, version: present };
-          });
-          // Access is back where it was noted as lost: the yes has to have a number above that note.
-          if (turned === 'returned') return decide();
-          if (request.wrappedProbe.length > 0) {
-            const algorithm = encryptionAlgorithm(request.algorithm);
-            const job = { algorithm, value: request.wrappedProbe, urgent: true };
-            const unwrapped = await engine.unwrap(material.rsaKey(version, vault), job);
-            unwrapped.fill(0);
-          }
-          return {
-            keyVersion,
-            accessEpoch: epoch,
-            enabled: true,
-            notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
-            expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
-          };
-        });
-      },
+    checkAccess: log.audited('KeyCheckAccess', (request: CheckAccessRequest, call: Call, entry) =>
+      checkAccess(parts, request, call, entry),
     ),
-    resolveKeyForEncryption: log.audited(
-      'KeyResolve',
-      async (request: ResolveKeyForEncryptionRequest, call: Call, entry): Promise<KeyForEncryption> => {
-        const id = urls.parse(request.keyUrl);
-        const keyVersion = versionName(id.key, id.version);
-        names.diskEncryptionSet.parse(request.resource, 'resource');
-        entry.forResource(request.resource);
-        const sight = await lookForSet(id, request.resource, call, entry);
-        const { vault, key } = sight;
-        entry.about(id.key, id.version);
-        const version = await explained(parts, id, call, sight, async () => {
-          if (vault.status !== 'active') throw vaultDeleted(id.vault);
-          const found = versionOf(key, id.version);
-          // A disabled or expired version is described, not refused: the caller names what is wrong with it.
-          if (found && key.status === 'active') return found;
-          const obstacle = obstacleOf(vault, key, id.version, clock.now());
-          throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, 'resolve');
-        });
-        return keyForEncryption(urls, id, vault, version);
-      },
+    resolveKeyForEncryption: log.audited('KeyResolve', (request: ResolveKeyForEncryptionRequest, call: Call, entry) =>
+      resolveKey(parts, request, call, entry),
     ),
-    authorizeRewrap: log.audited(
-      'KeyRewrapAuthorize',
-      async (request: AuthorizeRewrapRequest, call: Call, entry): Promise<RewrapAuthorization> => {
-        const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
-        const target = parseVersion(request.targetKeyVersion, 'target_key_version');
-        names.principal.parse(request.principal, 'principal');
-        names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
-        const targetKeyVersion = versionName(target.key, target.version);
-        entry.forResource(request.diskEncryptionSet);
-        return deciding(async () => {
-          const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
-          const { epoch, seen, vault, key } = sight;
-          entry.about(source.key, source.version);
-          await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
-          if (vault.status !== 'active') throw vaultDeleted(source.vault);
-          const word = {
-            source: source.version,
-            target: targetKeyVersion,
-            principal: request.principal,
-            diskEncryptionSet: request.diskEncryptionSet,
-            authorizedBy: principalOf(call).name,
-            vaultDeletionCount: vault.deletionCount ?? 0,
-          };
-          // Of the key that was judged, and no other: one deleted since needs another permission, and takes words back.
-          const expected = seen.keyVersion;
-          const { state } = await keys.transact(source.key, authorizeRewrap(clock.now(), word), call.cause, {
-            expected,
-          });
-          const given =
-            'authorizations' in state
-              ? state.authorizations.findLast((one) => isSameAuthorization(one, word))
-              : undefined;
-          if (!given) throw new Error('a word that was given is on record');
-          return {
-            sourceKeyVersion: versionName(source.key, source.version),
-            targetKeyVersion,
-            principal: given.principal,
-            diskEncryptionSet: given.diskEncryptionSet,
-            authorizedBy: given.authorizedBy,
-            authorizeTime: new Date(given.at),
-            sourceAccessEpoch: epoch,
-          };
-        }, isOfOlderState);
-      },
+    authorizeRewrap: log.audited('KeyRewrapAuthorize', (request: AuthorizeRewrapRequest, call: Call, entry) =>
+      authorizeMove(parts, request, call, entry),
     ),
   };
+};
+
+const checkAccess = async (
+  parts: Parts,
+  request: CheckAccessRequest,
+  call: Call,
+  entry: AuditDraft,
+): Promise<KeyAccess> => {
+  const { clock, guard, engine, material } = parts;
+  const id = parseVersion(request.keyVersion, 'key_version');
+  const keyVersion = versionName(id.key, id.version);
+  entry.forResource(request.resource);
+  trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
+  return deciding(async function decide(): Promise<KeyAccess> {
+    const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION');
+    const { epoch, vault, key } = sight;
+    entry.about(id.key, id.version);
+    const { turned, version } = await explained(parts, id, call, sight, async () => {
+      const obstacle = obstacleOf(vault, key, id.version, clock.now(), request.allowExpired);
+      const refused = obstacle && refusal(keyVersion, obstacle, 'checkAccess');
+      const turned = await guard.permit(id.vault, vault, id.key, diskPermissions, call, refused);
+      if (refused) throw refused;
+      const present = versionOf(key, id.version);
+      if (!present) throw new Error('a version without an obstacle exists');
+      checkGranted(keyVersion, present, diskOperations);
+      return { turned, version: present };
+    });
+    // Access is restored after a recorded refusal: the grant needs a number above that record.
+    if (turned === 'returned') return decide();
+    if (request.wrappedProbe.length > 0) {
+      const algorithm = encryptionAlgorithm(request.algorithm);
+      const job = { algorithm, value: request.wrappedProbe, urgent: true };
+      const unwrapped = await engine.unwrap(material.rsaKey(version, vault), job);
+      unwrapped.fill(0);
+    }
+    return {
+      keyVersion,
+      accessEpoch: epoch,
+      enabled: true,
+      notBefore: version.notBefore === undefined ? undefined : new Date(version.notBefore),
+      expireTime: version.expiresAt === undefined ? undefined : new Date(version.expiresAt),
+    };
+  });
+};
+
+/** A set of another tenant learns nothing of the vault, not even whether it exists (CMK-24, KV-82). */
+const lookForSet = async (parts: Parts, id: VersionId, set: string, call: Call, entry: AuditDraft) => {
+  const sight = await lookAt(parts, id, call, entry, 'FAILED_PRECONDITION').catch((error: unknown) => {
+    const isMissing = error instanceof Rejection && error.reason === 'VAULT_NOT_FOUND';
+    throw isMissing ? deniedToStranger(set, id.vault) : error;
+  });
+  const { tenant, resourceGroup } = sight.vault;
+  const subscription = subscriptionOf(set);
+  const isOwn = subscriptionOf(resourceGroup) === subscription || (await parts.subscriptions.has(tenant, subscription));
+  if (!isOwn) throw deniedToStranger(set, id.vault);
+  return sight;
+};
+
+const resolveKey = async (
+  parts: Parts,
+  request: ResolveKeyForEncryptionRequest,
+  call: Call,
+  entry: AuditDraft,
+): Promise<KeyForEncryption> => {
+  const { clock, urls } = parts;
+  const id = urls.parse(request.keyUrl);
+  const keyVersion = versionName(id.key, id.version);
+  names.diskEncryptionSet.parse(request.resource, 'resource');
+  entry.forResource(request.resource);
+  const sight = await lookForSet(parts, id, request.resource, call, entry);
+  const { vault, key } = sight;
+  entry.about(id.key, id.version);
+  const version = await explained(parts, id, call, sight, async () => {
+    if (vault.status !== 'active') throw vaultDeleted(id.vault);
+    const found = versionOf(key, id.version);
+    // A disabled or expired version is described, not refused: the caller names what is wrong with it.
+    if (found && key.status === 'active') return found;
+    const obstacle = obstacleOf(vault, key, id.version, clock.now());
+    throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, 'resolve');
+  });
+  return keyForEncryption(urls, id, vault, version);
+};
+
+const authorizeMove = async (
+  parts: Parts,
+  request: AuthorizeRewrapRequest,
+  call: Call,
+  entry: AuditDraft,
+): Promise<RewrapAuthorization> => {
+  const { clock, keys, guard } = parts;
+  const source = parseVersion(request.sourceKeyVersion, 'source_key_version');
+  const target = parseVersion(request.targetKeyVersion, 'target_key_version');
+  names.principal.parse(request.principal, 'principal');
+  names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
+  const targetKeyVersion = versionName(target.key, target.version);
+  entry.forResource(request.diskEncryptionSet);
+  return deciding(async () => {
+    const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
+    const { epoch, seen, vault, key } = sight;
+    entry.about(source.key, source.version);
+    await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
+    if (vault.status !== 'active') throw vaultDeleted(source.vault);
+    const authorization = {
+      source: source.version,
+      target: targetKeyVersion,
+      principal: request.principal,
+      diskEncryptionSet: request.diskEncryptionSet,
+      authorizedBy: principalOf(call).name,
+      vaultDeletionCount: vault.deletionCount ?? 0,
+    };
+    // Only for the key that was judged: one deleted since needs another permission, and cancels authorizations.
+    const expected = seen.keyVersion;
+    const decide = authorizeRewrap(clock.now(), authorization);
+    const { state } = await keys.transact(source.key, decide, call.cause, { expected });
+    const given =
+      'authorizations' in state
+        ? state.authorizations.findLast((one) => isSameAuthorization(one, authorization))
+        : undefined;
+    if (!given) throw new Error('a given authorization is stored');
+    return {
+      sourceKeyVersion: versionName(source.key, source.version),
+      targetKeyVersion,
+      principal: given.principal,
+      diskEncryptionSet: given.diskEncryptionSet,
+      authorizedBy: given.authorizedBy,
+      authorizeTime: new Date(given.at),
+      sourceAccessEpoch: epoch,
+    };
+  }, isOfOlderState);
 };
 
 const isOfOlderState = (error: unknown): boolean => error instanceof Rejection && error.reason === 'ETAG_MISMATCH';
