@@ -121,7 +121,7 @@ class RowCheck<State, Event extends { readonly type: string }> {
       const { state, version } = states.get(found.id) ?? { state: this.#definition.initial, version: 0 };
       if (recorded.version !== version + 1)
         throw new Disorder(`${recorded.stream} has ${recorded.version} after ${version}`);
-      states.set(found.id, { state: this.#definition.evolve(state, found.event), version: version + 1 });
+      states.set(found.id, { state: this.#definition.evolve(state, found.event, version + 1), version: version + 1 });
     }
     return states;
   }

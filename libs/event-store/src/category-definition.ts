@@ -8,7 +8,8 @@ export interface CategoryDefinition<State, Event extends EventOf> {
   /** Version of the state's shape. Raise it with every new shape: the rows are rebuilt from the events, never migrated. */
   readonly stateVersion: number;
   readonly initial: State;
-  readonly evolve: (state: State, event: Event) => State;
+  /** `version` of the event in its stream: 1 for the first. */
+  readonly evolve: (state: State, event: Event, version: number) => State;
   /** Converts old event shapes while reading. The current schema of a type is its highest key plus 1; 1 without an entry. */
   readonly upcast?: Upcasters;
   /** The (index, value) pairs under which a stream is listed. A pure function of the state. */

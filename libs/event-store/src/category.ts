@@ -158,7 +158,8 @@ const prepare = <State, Event extends EventOf>(
   const { id, state: before, version: expected } = loaded;
   const events = decide(before);
   if (events.length === 0) return { id, state: before, version: expected, events, positions: [] };
-  const next = { id, state: events.reduce(definition.evolve, before), version: expected + events.length };
+  const evolve = (state: State, event: Event, index: number) => definition.evolve(state, event, expected + index + 1);
+  const next = { id, state: events.reduce(evolve, before), version: expected + events.length };
   const stream: StreamName = `${definition.name}-${id}`;
   const append = { stream, expected, events: events.map(codec.encode) };
   return { ...next, events, positions: [], append, row: rows.change(loaded, next) };

@@ -34,7 +34,7 @@ export const eventCodec = <Event extends EventOf>(upcast: Upcasters) => {
 export const eventReader = <Event extends EventOf>(definition: {
   readonly name: string;
   readonly upcast?: Upcasters;
-  readonly evolve: (state: never, event: Event) => unknown;
+  readonly evolve: (state: never, event: Event, version: number) => unknown;
 }) => {
   const codec = eventCodec<Event>(definition.upcast ?? {});
   const prefix = `${definition.name}-`;

@@ -43,7 +43,7 @@ const assertIsFold = async (store: EventStore, opened: Lamps): Promise<void> => 
   for (const event of await store.feed(0, 1_000_000)) {
     if (!event.stream.startsWith(`${name}-`)) continue;
     const { state } = states.get(event.stream.slice(name.length + 1)) ?? { state: initial };
-    const next = { state: evolve(state, codec.decode(event)), version: event.version };
+    const next = { state: evolve(state, codec.decode(event), event.version), version: event.version };
     states.set(event.stream.slice(name.length + 1), next);
   }
   const standing = [...states]

@@ -105,8 +105,8 @@ class Folding<State, Event extends EventOf> {
   apply(before: Loaded<State>, events: readonly NewEvent[]): Loaded<State> {
     let { state } = before;
     const formerEntries = [...(before.formerEntries ?? [])];
-    for (const event of events) {
-      state = this.#definition.evolve(state, this.#codec.decode(event));
+    for (const [index, event] of events.entries()) {
+      state = this.#definition.evolve(state, this.#codec.decode(event), before.version + index + 1);
       for (const entry of this.#indexesOf(state, before.id)) {
         if (!formerEntries.some(({ index, value }) => index === entry.index && value === entry.value))
           formerEntries.push(entry);

@@ -15,23 +15,19 @@ import { findOrigin, type Seen } from './origin.ts';
 const explainable: ReadonlySet<string> = new Set([...lossReasons, 'KEY_OPERATION_NOT_ALLOWED']);
 
 /**
- * Judges about a version; a refusal leaves with all a reader needs to act on it (G10): `key_version`, `access_epoch`,
- * and, where access was there before, `since`, `trace_id` and `traceparent` of the commit that took it away.
+ * Judges a version and adds to a refusal what its reader needs (G10): `key_version`, `access_epoch`, and, if access existed
+ * before, `since`, `trace_id` and `traceparent` of the commit that took it away.
  *
- * The epoch of a refusal is no lower than the number of the loss, also where the loss was committed while the state was
- * being read; an answer given after the return of access has one no lower than the return's predecessor. So a host that
- * compares the two is never wrong about which came first.
+ * The epoch of a refusal is not below the number of the loss, also if the loss was committed while the state was read. It is
+ * below the number of everything that the judgement did not see: else access restored in between would go unnoticed.
  *
- * What was committed after the state was read had no part in the refusal: with a number of that it would pass for an answer
- * to it, and a return that came in between would never be noticed.
- *
- * @param sight what the judgement is about: the head of the event feed from before the state was read, and the versions read
+ * @param sight the state that is judged: the head of the event feed before it was read, and the key and versions that were read
  */
 export const explained = async <Value>(
   parts: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   id: VersionId,
   call: AuditedCall,
-  { epoch, seen }: { readonly epoch: number; readonly seen: Seen },
+  sight: { readonly epoch: number; readonly seen: Seen; readonly key: Key },
   judge: () => Promise<Value>,
 ): Promise<Value> => {
   try {
@@ -41,11 +37,14 @@ export const explained = async <Value>(
     if (error instanceof StrangerRejection) throw error;
     const { code, reason, message, metadata } = error;
     const version = id.version ?? metadata.key_version?.split('/versions/')[1];
-    if (reason === 'KEY_EXPIRED' && version !== undefined) await tellEnd(parts, id.key, version, call);
+    const { state, seen } = await (reason === 'KEY_EXPIRED' && version !== undefined
+      ? publishExpiry(parts, id.key, version, call, sight)
+      : { state: sight.key, seen: sight.seen });
     const isWithheld = reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission);
     const origin = await findOrigin(parts.store, {
       ...id,
       seen,
+      state,
       reason,
       version,
       principal: principalOf(call).name,
@@ -60,7 +59,7 @@ export const explained = async <Value>(
         ...metadata,
         ...(version === undefined ? { key: id.key } : { key_version: versionName(id.key, version) }),
         ...refusalMetadata({
-          accessEpoch: Math.max(epoch, origin?.position ?? 0),
+          accessEpoch: Math.max(sight.epoch, origin?.position ?? 0),
           since: origin?.since,
           ...traceOf(origin?.traceparent),
         }),
@@ -75,14 +74,23 @@ const traceOf = (traceparent: string | undefined): Pick<RefusalFacts, 'traceId' 
   return traceId === undefined ? undefined : { traceId, traceparent };
 };
 
-/** An end met before the timer told it gets its number here: a refusal without one could not be compared with a yes. */
-const tellEnd = async (
+/**
+ * Publishes an expiry that a use finds before the timer does: a refusal without a number could not be compared with a grant.
+ * @returns the key with the published expiry, which counts as seen: it is committed only while the version is expired, so its
+ *   number is true for the refusal, whatever was committed before it
+ */
+const publishExpiry = async (
   { keys, clock }: { readonly keys: Category<Key, KeyEvent>; readonly clock: Clock },
   key: string,
   version: string,
   call: AuditedCall,
-): Promise<void> => {
-  const { state } = await keys.load(key);
-  if (versionOf(state, version)?.isExpiryPublished === false)
-    await keys.transact(key, publishDates(clock.now()), call.cause);
+  sight: { readonly seen: Seen; readonly key: Key },
+): Promise<{ readonly state: Key; readonly seen: Seen }> => {
+  let { state } = await keys.load(key);
+  if (versionOf(state, version)?.isExpiryPublished === false) {
+    ({ state } = await keys.transact(key, publishDates(clock.now()), call.cause));
+  }
+  const expired = versionOf(state, version)?.ends.expired;
+  if (expired === undefined) return { state: sight.key, seen: sight.seen };
+  return { state, seen: { ...sight.seen, keyVersion: Math.max(sight.seen.keyVersion, expired.by) } };
 };

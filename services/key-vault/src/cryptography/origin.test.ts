@@ -1,11 +1,24 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { memoryStore } from '@interlock/event-store';
+import { type EventStore, eventReader, memoryStore } from '@interlock/event-store';
 import { seededRandom, traceIdOf, virtualClock } from '@interlock/runtime';
+import { evolve, initial, type Key, keys } from '../key/key.ts';
 import { findOrigin } from './origin.ts';
 
 const cause = { correlationId: 'c', causationId: 'c', caller: 'principals/owner' };
 const principal = 'principals/a';
+const absent: Key = initial;
+const keyEvent = eventReader(keys);
+
+/** The key as it was at that version of its stream. */
+const keyAt = async (store: EventStore, key: string, version: number): Promise<Key> =>
+  (await store.read(`key-${key}`))
+    .filter((recorded) => recorded.version <= version)
+    .reduce((state, recorded) => {
+      const read = keyEvent(recorded);
+      assert.ok(read);
+      return evolve(state, read.event, recorded.version);
+    }, absent);
 
 /** A vault by access policies without any for the principal, which is switched to roles afterwards. */
 const switchedVault = async () => {
@@ -39,6 +52,7 @@ test('G7: a refusal goes back to what it saw, never to what was committed while 
     reason: 'ACCESS_DENIED',
     vault: 'v',
     key: 'vaults/v/keys/k',
+    state: absent,
     principal,
     permissions: ['get'] as const,
     operations: [],
@@ -65,7 +79,15 @@ test('G10: a role that does not suffice, given after the one that did was taken,
   };
   const origin = async () => {
     const seen = { vaultVersion: (await store.read('vault-v')).length, keyVersion: 1 };
-    const use = { reason: 'ACCESS_DENIED', vault: 'v', key, principal, permissions: ['get'] as const, operations: [] };
+    const use = {
+      reason: 'ACCESS_DENIED',
+      vault: 'v',
+      key,
+      state: absent,
+      principal,
+      permissions: ['get'] as const,
+      operations: [],
+    };
     return findOrigin(store, { ...use, seen });
   };
   await append(
@@ -111,11 +133,16 @@ test('G10: an end that was told while a refusal for another reason was answered 
   const disabled = await findOrigin(store, {
     ...use,
     reason: 'KEY_DISABLED',
+    state: await keyAt(store, key, 2),
     seen: { vaultVersion: 1, keyVersion: 2 },
   });
   assert.equal(disabled?.position, positionOf('KeyVersionDisabled'));
-  // What the request itself told is its own number.
-  const expired = await findOrigin(store, { ...use, reason: 'KEY_EXPIRED', seen: { vaultVersion: 1, keyVersion: 3 } });
+  const expired = await findOrigin(store, {
+    ...use,
+    reason: 'KEY_EXPIRED',
+    state: await keyAt(store, key, 4),
+    seen: { vaultVersion: 1, keyVersion: 4 },
+  });
   assert.equal(expired?.position, positionOf('KeyVersionExpired'));
 });
 
@@ -136,7 +163,8 @@ const datesOrigin = async (
     await store.commit({ appends: [{ stream: `key-${key}`, expected, events: appended }] }, { ...cause, traceparent });
   }
   const seen = { vaultVersion: 1, keyVersion: events.length };
-  const use = { reason, vault: 'v', key, version, principal, permissions: [], operations: [], seen };
+  const state = await keyAt(store, key, events.length);
+  const use = { reason, vault: 'v', key, state, version, principal, permissions: [], operations: [], seen };
   const origin = await findOrigin(store, use);
   const stored = await store.read(`key-${key}`);
   assert.equal(origin?.position, stored.at(-1)?.position, 'the number is that of the last');

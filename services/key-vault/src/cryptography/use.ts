@@ -89,7 +89,7 @@ export const lookAt = async (
     // A store that went back, or another one, cannot say of what it does not have that it is gone.
     parts.holding.check();
     if (!isKnown) throw await parts.guard.missing(vaultId, call);
-    return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen }, async () => {
+    return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen, key }, async () => {
       throw versionPurged(versionName(keyName, version), codeOfPurged);
     });
   }

@@ -52,7 +52,7 @@ export class KeyBackup {
     if (count > versionsMax) throw tooManyVersions(count);
     const versions: OpenedBackup['versions'][number][] = [];
     for (const { requestId: _requestId, digest: _digest, ...kept } of Object.values(state.versions)) {
-      const { disabledAt: _disabledAt, isExpiryPublished: _published, ...version } = kept;
+      const { disabledAt: _disabledAt, isExpiryPublished: _published, ends: _ends, ...version } = kept;
       const sealed = await this.#material.sealed(version.materialId);
       const sealKey = await this.#sealing.open(version.materialId);
       versions.push({ ...version, sealed: base64url(sealed), sealKey: base64url(sealKey) });

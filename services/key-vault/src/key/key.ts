@@ -1,5 +1,6 @@
 import type { CategoryDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import { type Ended, firstEnds, type VersionEnds, withDates, withEnabled, withExpiry, withOperations } from './ends.ts';
 import type { KeyEvent, RestoredVersion, RewrapAuthorization } from './events.ts';
 
 /** One generation of a key. */
@@ -16,6 +17,7 @@ export interface KeyVersion extends RestoredVersion {
   readonly isExpiryPublished: boolean;
   /** False until its future start date is published; then absent, also for replicas whose clock is behind. */
   readonly isStartPublished?: boolean;
+  readonly ends: VersionEnds;
 }
 
 /** Which dates of a version need no event of their own, because the event that sets them says it. */
@@ -38,6 +40,8 @@ interface Life {
   readonly authorizations: readonly (RewrapAuthorization & { readonly at: Instant })[];
   /** Purged versions of this name: later uses of them are refused with KEY_PURGED. */
   readonly purgedVersions: readonly string[];
+  /** The last purge of a key of this name; absent before the first. */
+  readonly lastPurge?: Ended;
   /** The request that restored it; absent for a key that was created. */
   readonly restoreRequestId?: string;
 }
@@ -51,8 +55,18 @@ interface Life {
 export type Key =
   | { readonly status: 'absent' }
   | ({ readonly status: 'active' } & Life)
-  | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Life)
-  | { readonly status: 'purged'; readonly purgedAt: Instant; readonly purgedVersions: readonly string[] };
+  | ({
+      readonly status: 'deleted';
+      readonly deletedAt: Instant;
+      readonly deletedBy: number;
+      readonly purgeAt: Instant;
+    } & Life)
+  | {
+      readonly status: 'purged';
+      readonly purgedAt: Instant;
+      readonly purgedVersions: readonly string[];
+      readonly lastPurge: Ended;
+    };
 
 export type ActiveKey = Extract<Key, { status: 'active' }>;
 /** A key whose versions are known. */
@@ -60,12 +74,13 @@ export type StandingKey = Extract<Key, { status: 'active' | 'deleted' }>;
 
 export const initial: Key = { status: 'absent' };
 
-export const evolve = (key: Key, event: KeyEvent): Key => {
+/** @param by version of the event in the stream of the key */
+export const evolve = (key: Key, event: KeyEvent, by: number): Key => {
   switch (event.type) {
     case 'KeyVersionCreated':
-      return withCreatedVersion(key, event);
+      return withCreatedVersion(key, event, by);
     case 'KeyVersionDisabled':
-      return withoutAuthorizations(withChangedVersion(key, event), event.version);
+      return withoutAuthorizations(withChangedVersion(key, event, by), event.version);
     case 'KeyVersionEnabled':
     case 'KeyVersionKeptDisabled':
     case 'KeyVersionDatesSet':
@@ -73,23 +88,23 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
     case 'KeyTagsSet':
     case 'KeyVersionExpired':
     case 'KeyVersionBegan':
-      return withChangedVersion(key, event);
+      return withChangedVersion(key, event, by);
     case 'KeyDeleted':
       return key.status === 'active'
-        ? { ...key, status: 'deleted', deletedAt: event.at, purgeAt: event.purgeAt, authorizations: [] }
+        ? { ...key, status: 'deleted', deletedAt: event.at, deletedBy: by, purgeAt: event.purgeAt, authorizations: [] }
         : key;
     case 'KeyRecovered': {
       if (key.status !== 'deleted') return key;
-      const { deletedAt: _deletedAt, purgeAt: _purgeAt, ...life } = key;
+      const { deletedAt: _deletedAt, deletedBy: _deletedBy, purgeAt: _purgeAt, ...life } = key;
       return { ...life, status: 'active', updatedAt: event.at };
     }
     case 'KeyPurged': {
       if (!isStanding(key)) return key;
       const purgedVersions = [...key.purgedVersions, ...Object.keys(key.versions)];
-      return { status: 'purged', purgedAt: event.at, purgedVersions };
+      return { status: 'purged', purgedAt: event.at, purgedVersions, lastPurge: { since: event.at, by } };
     }
     case 'KeyRestored':
-      return isStanding(key) ? key : restored(key, event);
+      return isStanding(key) ? key : restored(key, event, by);
     case 'RewrapAuthorized': {
       if (!isStanding(key)) return key;
       const { type: _type, ...authorization } = event;
@@ -102,16 +117,17 @@ export const evolve = (key: Key, event: KeyEvent): Key => {
 
 type EventOf<Type extends KeyEvent['type']> = Extract<KeyEvent, { readonly type: Type }>;
 
-const withCreatedVersion = (key: Key, event: EventOf<'KeyVersionCreated'>): Key => {
+const withCreatedVersion = (key: Key, event: EventOf<'KeyVersionCreated'>, by: number): Key => {
   if (key.status === 'deleted') return key;
   const { type: _type, at, ...made } = event;
   const disabled = made.enabled ? {} : { disabledAt: at };
-  const version: KeyVersion = { ...made, createdAt: at, updatedAt: at, ...disabled, ...publishedWith(made, at) };
+  const ends = firstEnds(made, at, by);
+  const version: KeyVersion = { ...made, createdAt: at, updatedAt: at, ...disabled, ...publishedWith(made, at), ends };
   const current = version.version;
   if (key.status === 'active') {
     return { ...key, versions: { ...key.versions, [current]: version }, current, updatedAt: at };
   }
-  return { ...newLife(at, purgedVersionsOf(key)), status: 'active', versions: { [current]: version }, current };
+  return { ...newLife(at, key), status: 'active', versions: { [current]: version }, current };
 };
 
 type VersionEvent = EventOf<
@@ -125,23 +141,25 @@ type VersionEvent = EventOf<
   | 'KeyVersionBegan'
 >;
 
-const withChangedVersion = (key: Key, event: VersionEvent): Key => {
+const withChangedVersion = (key: Key, event: VersionEvent, by: number): Key => {
   const { version: id, at } = event;
   const version = versionOf(key, id);
   if (!version || !isStanding(key)) return key;
-  const changed = { ...changedVersion(version, event), updatedAt: at };
+  const changed = { ...changedVersion(version, event, by), updatedAt: at };
   return { ...key, versions: { ...key.versions, [id]: changed }, updatedAt: at };
 };
 
-const changedVersion = (version: KeyVersion, event: VersionEvent): KeyVersion => {
+const changedVersion = (version: KeyVersion, event: VersionEvent, by: number): KeyVersion => {
+  const { ends } = version;
+  const now = { since: event.at, by };
   switch (event.type) {
     case 'KeyVersionEnabled': {
       const { disabledAt: _disabledAt, isDisabledWithKey: _withKey, ...enabled } = version;
-      return { ...enabled, enabled: true };
+      return { ...enabled, enabled: true, ends: withEnabled(ends, undefined) };
     }
     case 'KeyVersionDisabled': {
       const mark = event.withKey === true ? { isDisabledWithKey: true as const } : {};
-      return { ...version, enabled: false, disabledAt: event.at, ...mark };
+      return { ...version, enabled: false, disabledAt: event.at, ...mark, ends: withEnabled(ends, now) };
     }
     case 'KeyVersionKeptDisabled': {
       const { isDisabledWithKey: _withKey, ...disabled } = version;
@@ -154,14 +172,15 @@ const changedVersion = (version: KeyVersion, event: VersionEvent): KeyVersion =>
         ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
         ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
         ...publishedWith(event, event.at),
+        ends: withDates(version, event, now),
       };
     }
     case 'KeyOperationsSet':
-      return { ...version, operations: event.operations };
+      return { ...version, operations: event.operations, ends: withOperations(ends, event, now) };
     case 'KeyTagsSet':
       return { ...version, tags: event.tags };
     case 'KeyVersionExpired':
-      return { ...version, isExpiryPublished: true };
+      return { ...version, isExpiryPublished: true, ends: withExpiry(ends, event.expiresAt, by) };
     case 'KeyVersionBegan': {
       const { isStartPublished: _published, ...started } = version;
       return started;
@@ -169,17 +188,18 @@ const changedVersion = (version: KeyVersion, event: VersionEvent): KeyVersion =>
   }
 };
 
-const restored = (key: Key, { at, requestId, versions: backedUp }: EventOf<'KeyRestored'>): Key => {
+const restored = (key: Key, { at, requestId, versions: backedUp }: EventOf<'KeyRestored'>, by: number): Key => {
   const current = backedUp.at(-1)?.version;
   if (current === undefined) return key;
   const versions = Object.fromEntries(
     backedUp.map((version): [string, KeyVersion] => {
       const disabled = version.enabled ? {} : { disabledAt: at };
-      return [version.version, { ...version, requestId: '', ...disabled, ...publishedWith(version, at) }];
+      const ends = firstEnds(version, at, by);
+      return [version.version, { ...version, requestId: '', ...disabled, ...publishedWith(version, at), ends }];
     }),
   );
   const purgedVersions = purgedVersionsOf(key).filter((version) => !(version in versions));
-  return { ...newLife(at, purgedVersions), status: 'active', versions, current, restoreRequestId: requestId };
+  return { ...newLife(at, key), purgedVersions, status: 'active', versions, current, restoreRequestId: requestId };
 };
 
 /** Whether the key has versions. */
@@ -244,11 +264,12 @@ export const keys: CategoryDefinition<Key, KeyEvent> = {
   },
 };
 
-const newLife = (at: Instant, purgedVersions: readonly string[]): Omit<Life, 'versions' | 'current'> => ({
+const newLife = (at: Instant, key: Key): Omit<Life, 'versions' | 'current'> => ({
   createdAt: at,
   updatedAt: at,
   authorizations: [],
-  purgedVersions,
+  purgedVersions: purgedVersionsOf(key),
+  ...('lastPurge' in key && key.lastPurge !== undefined ? { lastPurge: key.lastPurge } : {}),
 });
 
 const withoutAuthorizations = (key: Key, version: string | undefined): Key =>
