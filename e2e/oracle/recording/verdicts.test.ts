@@ -1,6 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RecordedEvent, StreamName } from '@interlock/event-store';
+import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
+import type { DiskEvent } from '../../../services/disk/src/disk/events.ts';
+import type { SetEvent } from '../../../services/disk-encryption-set/src/set/events.ts';
+import type { PrincipalEvent } from '../../../services/identity/src/principal/events.ts';
+import type { KeyEvent } from '../../../services/key-vault/src/key/events.ts';
+import type { VaultEvent } from '../../../services/key-vault/src/vault/events.ts';
 import type { Recording } from './replay.ts';
 import { judgeRecording } from './verdicts.ts';
 
@@ -15,7 +21,10 @@ const terms = {
 /** When the key is disabled. */
 const lostMs = 100_000;
 
-const event = (stream: StreamName, time: number, type: string, data: object = {}): RecordedEvent => ({
+/** Types of all services, so that the test does not compile when a service renames one it uses. */
+type EventType = (DiskEvent | KeyEvent | PrincipalEvent | SetEvent | VaultEvent | VmEvent)['type'];
+
+const event = (stream: StreamName, time: number, type: EventType, data: object = {}): RecordedEvent => ({
   position: time,
   stream,
   version: 1,
@@ -47,7 +56,7 @@ const machine = (name: string, disk: string, sku: 'PREMIUM_SSD' | 'ULTRA', isUnd
     event(`disk-${disk}`, 12, 'DiskOpened', { attachEpoch: 1, virtualMachine: name }),
   ],
   compute: [
-    event(`vm-${name}`, 9, 'VmCreationBegun'),
+    event(`vm-${name}`, 9, 'VmCreationStarted'),
     event(`vm-${name}`, 13, 'VmCreated', {
       disks: [{ disk, sku, isOs: true, lun: 0 }],
       opened: [{ disk, accessEpoch: 1 }],
