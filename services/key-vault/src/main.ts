@@ -4,7 +4,7 @@ import { hostService } from '@interlock/host';
 import { rateOf, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
-import { fileHistoryMarks } from './hold/file-history-marks.ts';
+import { fileHistoryMarks } from './hold/history-marks.ts';
 import { createRsaPool } from './rsa/pool.ts';
 import { openFileSealKeyStore } from './sealing/file-seal-key-store.ts';
 import { hasPrivateKeys } from './sealing/key-material.ts';

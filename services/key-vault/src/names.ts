@@ -2,8 +2,8 @@ import { Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 
 /**
- * Names of vaults, keys and versions. Look-ups are not case-sensitive (KV-01): a name is put in lower case where it comes
- * in, and is stored, answered and told like that, so that others can compare names as text.
+ * Names of vaults, keys and versions. Case does not matter (KV-01): requests are converted to lower case, so stored, returned
+ * and published names can be compared as text.
  */
 export interface KeyId {
   /** Last segment of the vault's name, lower case. */
@@ -12,7 +12,7 @@ export interface KeyId {
   readonly key: string;
 }
 
-/** A key, and the version it is about; `undefined`: the current one. */
+/** A key and a version; `undefined`: the current one. */
 export interface VersionId extends KeyId {
   readonly version: string | undefined;
 }

@@ -15,8 +15,8 @@ const vaultEvent = eventReader(vaults);
 const keyEvent = eventReader(keys);
 
 /**
- * What other services hear of key-vault's events: everything that changes whether a key can be used. The access epoch of a
- * fact is its own position, so a loss has a number above every answer given before it (design: losses are numbered).
+ * The facts that key-vault publishes: every event that changes whether a key can be used. The access epoch of a fact is its
+ * own position, so the epoch of a loss is above that of every earlier grant.
  */
 export const toFact =
   (urls: KeyUrls): ToFact =>
@@ -28,10 +28,10 @@ export const toFact =
     return ofKey ? keyFact(ofKey.id, ofKey.event, position, urls) : null;
   };
 
-type Told = Exclude<KeyVaultEvent['event'], undefined>;
+type PublishedEvent = Exclude<KeyVaultEvent['event'], undefined>;
 
 /** The type of a fact is the name of the message inside it. */
-const told = (event: Told): ToldFact => ({
+const factOf = (event: PublishedEvent): ToldFact => ({
   type: `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
   payload: KeyVaultEvent.encode({ event }).finish(),
 });
@@ -44,30 +44,30 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
     case 'AccessPolicySet': {
       const { principal, permissions } = event;
       const keyPermissions = permissions.map((permission) => permissionOnWire[permission]);
-      return told({ $case: 'accessPolicySet', value: { vault, principal, keyPermissions, accessEpoch } });
+      return factOf({ $case: 'accessPolicySet', value: { vault, principal, keyPermissions, accessEpoch } });
     }
     case 'AccessPolicyRemoved':
-      return told({ $case: 'accessPolicyRemoved', value: { vault, principal: event.principal, accessEpoch } });
+      return factOf({ $case: 'accessPolicyRemoved', value: { vault, principal: event.principal, accessEpoch } });
     case 'PermissionModelSet': {
       const permissionModel = permissionModelOnWire[event.permissionModel];
-      return told({ $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } });
+      return factOf({ $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } });
     }
     case 'GrantsChanged': {
       const { principal, removed, key = '' } = event;
-      return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
+      return factOf({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
     case 'IdentityAnswerChanged': {
       const { principal, removed, key } = event;
-      return told({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
+      return factOf({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
     case 'VaultDeleted': {
       const scheduledPurgeTime = new Date(event.purgeAt);
-      return told({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch } });
+      return factOf({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch } });
     }
     case 'VaultRecovered':
-      return told({ $case: 'vaultRecovered', value: { vault, accessEpoch } });
+      return factOf({ $case: 'vaultRecovered', value: { vault, accessEpoch } });
     case 'VaultPurged':
-      return told({ $case: 'vaultPurged', value: { vault, accessEpoch } });
+      return factOf({ $case: 'vaultPurged', value: { vault, accessEpoch } });
     case 'VaultCreated':
     case 'PurgeProtectionEnabled':
     case 'VaultPurgeStarted':
@@ -85,44 +85,44 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
     case 'KeyVersionCreated': {
       const { version, enabled } = event;
       const value = { ...ofVersion(version), keyUrl: urls.version(key, version), enabled };
-      return told({ $case: 'keyVersionCreated', value });
+      return factOf({ $case: 'keyVersionCreated', value });
     }
     case 'KeyVersionEnabled':
-      return told({ $case: 'keyVersionEnabled', value: ofVersion(event.version) });
+      return factOf({ $case: 'keyVersionEnabled', value: ofVersion(event.version) });
     case 'KeyVersionDisabled':
-      return told({ $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } });
+      return factOf({ $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } });
     case 'KeyVersionDatesSet': {
       const { version, notBefore, expiresAt, at } = event;
       const reason =
         dateObstacle({ ...event, ...publishedWith(event, at) }, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
       const window = { notBefore: time(notBefore), expireTime: time(expiresAt) };
-      return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
+      return factOf({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
     }
     case 'KeyOperationsSet': {
       const { version, operations } = event;
       const isTaken = withheldOf(event, diskOperations).length > 0;
       const reason = isTaken ? 'ACCESS_DENIED' : 'KEY_ACCESS_REASON_UNSPECIFIED';
       const keyOperations = operations.map((operation) => operationOnWire[operation]);
-      return told({ $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } });
+      return factOf({ $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } });
     }
     case 'KeyVersionExpired': {
       const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };
-      return told({ $case: 'keyExpired', value });
+      return factOf({ $case: 'keyExpired', value });
     }
     case 'KeyVersionBegan': {
-      // To everybody else that is a change of dates after which nothing is in the way.
+      // Published as a change of dates after which the version can be used.
       const window = { notBefore: new Date(event.notBefore), expireTime: time(event.expiresAt) };
       const reason = 'KEY_ACCESS_REASON_UNSPECIFIED';
-      return told({ $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } });
+      return factOf({ $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } });
     }
     case 'KeyDeleted':
-      return told({ $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } });
+      return factOf({ $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } });
     case 'KeyRecovered':
     case 'KeyRestored':
-      // To everybody else a key restored from a backup is one that is back with all its versions.
-      return told({ $case: 'keyRecovered', value: ofKey });
+      // A key restored from a backup is published like a recovered one.
+      return factOf({ $case: 'keyRecovered', value: ofKey });
     case 'KeyPurged':
-      return told({ $case: 'keyPurged', value: ofKey });
+      return factOf({ $case: 'keyPurged', value: ofKey });
     case 'KeyVersionKeptDisabled':
     case 'KeyTagsSet':
     case 'RewrapAuthorized':

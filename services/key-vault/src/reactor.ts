@@ -9,8 +9,8 @@ import type { VaultEvent } from './vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from './vault/vault.ts';
 
 /**
- * What key-vault does about identity's facts: it forgets what it was told about permissions, and notes the change at each
- * vault whose grants it touches. The note is told to others, and its position is the epoch of the loss.
+ * Applies identity's facts: drops cached permissions and records the change at each vault whose grants it concerns. The
+ * recorded event is published, and its position is the epoch of the loss.
  */
 export const reactor = (parts: {
   readonly clock: Clock;
@@ -19,7 +19,7 @@ export const reactor = (parts: {
 }): Handlers => {
   const { clock, vaults, forgetPermissions } = parts;
 
-  const note = async (
+  const record = async (
     touched: readonly { readonly id: string; readonly key?: string }[],
     change: Omit<GrantChange, 'key'>,
     { cause }: FactContext,
@@ -37,12 +37,12 @@ export const reactor = (parts: {
     forgetPermissions();
     const { event } = IdentityEvent.decode(fact.payload);
     if (event?.$case !== 'roleAssigned' && event?.$case !== 'roleRemoved') return NO_EFFECT;
-    // A role without power over keys changes nothing here; of a removed one nobody says what power it had.
+    // A role without data actions changes nothing here. The fact of a removed role does not name its actions.
     if (event.$case === 'roleAssigned' && event.value.dataActions.length === 0) return NO_EFFECT;
     const { roleAssignment: source, principal, scope } = event.value;
     const candidates = await vaults.listAll(candidatesIn(scope));
     const touched = candidates.flatMap((loaded) => touchedBy(scope, loaded));
-    return note(touched, { source, position: fact.position, principal, removed }, context);
+    return record(touched, { source, position: fact.position, principal, removed }, context);
   };
 
   return {
@@ -54,12 +54,12 @@ export const reactor = (parts: {
       if (event?.$case !== 'principalDeleted') return NO_EFFECT;
       const { principal } = event.value;
       const named = await vaults.listAll({ index: { index: 'principal', value: principal } });
-      return note(named, { source: principal, position: fact.position, principal, removed: true }, context);
+      return record(named, { source: principal, position: fact.position, principal, removed: true }, context);
     },
   };
 };
 
-/** Vaults among which those in the scope are, by the narrowest index there is. */
+/** The narrowest index that contains all vaults in the scope. */
 const candidatesIn = (scope: string): { readonly index?: IndexEntry } => {
   const [, place] = /^(subscriptions\/[^/]+(?:\/resourceGroups\/[^/]+)?)/.exec(scope) ?? [];
   if (place !== undefined) return { index: { index: 'in_or_deleted', value: place } };

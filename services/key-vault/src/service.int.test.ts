@@ -58,7 +58,7 @@ test('a loss is told with its own position as access epoch, above every answer g
   assert.ok((await vault().checkAccess({ keyVersion: name })).accessEpoch > loss.position);
 });
 
-test('KV-54, KV-110, CMK-145: every change of keys and grants is told by its name, once; tags are nobody’s business', async () => {
+test('KV-54, KV-110, CMK-145: every change of keys and grants is published once by its name; tags are not published', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const [key, requestId] = [`${parent}/keys/k1`, randomUUID()];
@@ -69,7 +69,7 @@ test('KV-54, KV-110, CMK-145: every change of keys and grants is told by its nam
     ['KeyVersionCreated', () => vault().rotateKey({ name: key, requestId })],
     ['', () => vault().rotateKey({ name: key, requestId })],
     ['', () => vault().wrapKey({ name, algorithm, plaintextKey })],
-    ['', () => vault().setKeyTags({ name, tags: { owner: 'somebody' } })],
+    ['', () => vault().setKeyTags({ name, tags: { owner: 'someone' } })],
     ['KeyVersionDisabled', () => vault().disableKeyVersion({ name })],
     ['KeyVersionEnabled', () => vault().enableKeyVersion({ name })],
     ['KeyVersionDatesSet', () => vault().setKeyVersionDates({ name, expireTime: new Date('2101-01-01') })],

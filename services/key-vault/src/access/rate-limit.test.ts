@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
-import { rateLimit } from './rate-limit.ts';
+import { RateLimit } from './rate-limit.ts';
 
 const someone = { kind: 'managed_identity', name: 'principals/a' } as const;
 const other = { kind: 'user', name: 'principals/b' } as const;
@@ -24,7 +24,7 @@ test('KV-95: over the limit the wait told is true: a moment before it no, after 
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 1, max: 50 }), async (perSecond, burst) => {
       const clock = virtualClock();
-      const limit = rateLimit({ vault: { perSecond, burst } }, clock);
+      const limit = new RateLimit({ vault: { perSecond, burst } }, clock);
       for (let request = 0; request < burst; request += 1) limit.admitToVault('v');
       const waitMs = waitOf(() => limit.admitToVault('v'));
       assert.ok(waitMs !== undefined && waitMs >= 1 && waitMs <= Math.ceil(1_000 / perSecond));
@@ -43,7 +43,7 @@ test('KV-95: over the limit the wait told is true: a moment before it no, after 
 });
 
 test('one principal takes nothing from another, and a flood of one kind nothing from the other kinds', () => {
-  const limit = rateLimit({ principal: { perSecond: 1, burst: 2 } }, virtualClock());
+  const limit = new RateLimit({ principal: { perSecond: 1, burst: 2 } }, virtualClock());
   for (const kind of ['use', 'check', 'manage'] as const) {
     for (let request = 0; request < 2; request += 1) limit.admit(someone, kind);
     assert.ok(waitOf(() => limit.admit(someone, kind)));
@@ -53,8 +53,8 @@ test('one principal takes nothing from another, and a flood of one kind nothing 
 
 test('without limits, and for services of the cloud, everything is let in', () => {
   const clock = virtualClock();
-  const open = rateLimit({}, clock);
-  const tight = rateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);
+  const open = new RateLimit({}, clock);
+  const tight = new RateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);
   for (let request = 0; request < 1_000; request += 1) {
     open.admit(someone, 'use');
     open.admitToVault('v');

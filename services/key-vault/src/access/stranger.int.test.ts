@@ -3,8 +3,8 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import {
+  type Account,
   newVault,
-  type Somebody,
   startVaultCloud,
   until,
   type VaultClient,
@@ -19,7 +19,7 @@ before(async () => {
 after(() => world.close());
 
 /** A caller of another tenant, who owns that tenant and a subscription in it. */
-const newStranger = async (): Promise<Somebody & { readonly subscription: string }> => {
+const newStranger = async (): Promise<Account & { readonly subscription: string }> => {
   const id = randomUUID();
   const [tenantId, subscriptionId] = [`t${id.slice(0, 8)}`, `s${id.slice(0, 8)}`];
   const { name: tenant } = await world.identity.createTenant({ tenantId, displayName: 'stranger' });

@@ -4,8 +4,8 @@ import { vaultNotFound } from '../vault/decider.ts';
 import type { StandingVault } from '../vault/vault.ts';
 
 /**
- * The refusal of a caller from another tenant. It is the same whether the vault, the key or the version exists or not, so it
- * says nothing about them (KV-82), and gets no explanation of since when and why.
+ * The refusal of a caller of another tenant. It is the same whether vault, key and version exist or not (KV-82), and does not
+ * explain since when and why.
  */
 export class StrangerRejection extends Rejection {}
 
@@ -14,20 +14,20 @@ export const deniedToStranger = (who: string, vaultId: string): StrangerRejectio
   new StrangerRejection(
     'PERMISSION_DENIED',
     'ACCESS_DENIED',
-    `${who} has no access to vaults/${vaultId}, or no such vault exists: check the name, or have access granted`,
+    `${who} has no access to vaults/${vaultId}, or the vault does not exist: check the name, or request access`,
     { principal: who, vault: `vaults/${vaultId}` },
   );
 
 /**
- * Whether a caller is of another tenant than the vault. Services and the identities of sets are not: a set only gets a key of
- * its own tenant (CMK-24).
+ * Whether a user or app is of another tenant than the vault. Services and identities of sets never are: a set can only get a
+ * key of its own tenant (CMK-24).
  */
 export const isStranger = ({ kind, tenant }: Principal, vault: Pick<StandingVault, 'tenant'>): boolean =>
   (kind === 'user' || kind === 'app') && `tenants/${tenant}` !== vault.tenant;
 
 /**
- * What a caller learns of a vault that does not exist: the same as a stranger of one that does. Callers who may read all vaults
- * of the platform, services and the identities of sets are told the truth.
+ * The refusal for a vault that does not exist: the same as for a caller of another tenant. Only callers who may read all vaults
+ * of the platform, services and identities of sets learn that it does not exist.
  * @throws Rejection UNAUTHENTICATED PRINCIPAL_DELETED
  */
 export const missingVault = async (

@@ -5,7 +5,7 @@ import { type Cause, category, type EventStore, memoryStore } from '@interlock/e
 import { type Call, type Principal, pageToken } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
 import { createGuard } from '../access/guard.ts';
-import { rateLimit } from '../access/rate-limit.ts';
+import { RateLimit } from '../access/rate-limit.ts';
 import { keyUrls } from '../names.ts';
 import { create, finishPurge, remove, startPurge } from '../vault/decider.ts';
 import { vaults as vaultStreams } from '../vault/vault.ts';
@@ -47,7 +47,7 @@ const recording = () => {
     random,
     log: logger({ service: 'test', clock }),
     urls: keyUrls('vault.test'),
-    limits: rateLimit({}, clock),
+    limits: new RateLimit({}, clock),
     countWindowMs: 1,
     vaultExists: async () => true,
   });

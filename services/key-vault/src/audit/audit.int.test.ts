@@ -150,13 +150,13 @@ test('KV-113, CMK-145: what an update was to change is on record, and whether it
   );
 });
 
-test('G9, CMK-108: whoever asks for a version that went with its vault is on record', async () => {
+test('G9, CMK-108: a request for a version purged with its vault has an entry', async () => {
   const { name, version } = await vaultWithKey();
   const vault = world.vault();
   await vault.deleteVault({ name, confirmName: name });
   await vault.purgeVault({ name, confirmName: name });
   await assert.rejects(vault.checkAccess({ keyVersion: version, resource: 'disks/d1' }), { reason: 'KEY_PURGED' });
-  // Its name is free, so nobody lists this record any more; it is kept.
+  // The name is free, so the record cannot be listed any more, but it is kept.
   const rows = table(world.store, auditTable);
   const { items } = await rows.list({ prefix: `${name.slice('vaults/'.length)}/`, limit: 100 });
   const last = items.flatMap(({ row }) => entriesOf(row)).at(-1);
@@ -219,7 +219,7 @@ test('the record is filtered by key, principal, operation and time, and paged ol
   await assert.rejects(list({ key: 'vaults/another/keys/k' }), { reason: 'KEY_FILTER_INVALID' });
   for (const operation of ['Fly', 'keywrap'])
     await assert.rejects(list({ operation }), { reason: 'OPERATION_FILTER_INVALID', message: /one of .*KeyWrap/ });
-  assert.deepEqual(await list({ operation: 'KeyRestore' }), [], 'one that nobody has asked for');
+  assert.deepEqual(await list({ operation: 'KeyRestore' }), [], 'an operation that was never called');
 });
 
 test('without a record there is no answer', async () => {

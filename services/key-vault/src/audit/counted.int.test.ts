@@ -89,7 +89,7 @@ test('KV-95: the renewals of one set go on through a flood of wraps in its vault
   await wrapping.check();
 });
 
-test('KV-95: whoever withdraws access is let in while the vault is flooded', async () => {
+test('KV-95: a withdrawal of access is admitted while the vault is flooded', async () => {
   const { name, members } = await setUp(2);
   // Some of it is late as well, and refused as what it asks for is gone.
   const flood = Promise.allSettled(members.flatMap(({ wrap }) => Array.from({ length: 200 }, wrap)));
@@ -104,8 +104,8 @@ test('KV-95: whoever withdraws access is let in while the vault is flooded', asy
 test('KV-114: calls without an accepted token are counted above the limit as well, each still refused by its reason', async () => {
   const { parent, name } = await setUp(0);
   const credentials = { token: async () => 'no-token', refused: () => {} };
-  const nobody = world.cloud.as(world.administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });
-  const calls = Array.from({ length: 200 }, () => nobody.getKeyVersion({ name }));
+  const anonymous = world.cloud.as(world.administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });
+  const calls = Array.from({ length: 200 }, () => anonymous.getKeyVersion({ name }));
   for (const outcome of await Promise.allSettled(calls)) {
     assert.equal(outcome.status === 'rejected' && outcome.reason.reason, 'TOKEN_MALFORMED');
   }

@@ -1,11 +1,5 @@
 import type { Clock, Logger } from '@interlock/runtime';
-import type { AuditEntry } from './entry.ts';
-
-/** A refusal above the rate limit, and the vault whose record it belongs to, if that vault exists. */
-export interface CountedRefusal {
-  readonly vault: string;
-  readonly entry: AuditEntry;
-}
+import type { VaultEntry } from './writer.ts';
 
 /** Different refusals counted in one window; of the others only the number is logged. */
 const countedMax = 10_000;
@@ -19,8 +13,8 @@ export class CountedRefusals {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #windowMs: number;
-  readonly #write: (refusals: readonly CountedRefusal[]) => Promise<void>;
-  #counts = new Map<string, CountedRefusal>();
+  readonly #write: (refusals: readonly VaultEntry[]) => Promise<void>;
+  #counts = new Map<string, VaultEntry>();
   #uncounted = 0;
   #first = Promise.withResolvers<void>();
 
@@ -28,7 +22,7 @@ export class CountedRefusals {
     readonly clock: Clock;
     readonly log: Logger;
     readonly windowMs: number;
-    readonly write: (refusals: readonly CountedRefusal[]) => Promise<void>;
+    readonly write: (refusals: readonly VaultEntry[]) => Promise<void>;
   }) {
     this.#clock = parts.clock;
     this.#log = parts.log;
@@ -37,7 +31,7 @@ export class CountedRefusals {
   }
 
   /** Needs no I/O, and bounded memory. */
-  add({ vault, entry }: CountedRefusal): void {
+  add({ vault, entry }: VaultEntry): void {
     const { caller, operation, reason, occurrences = 1 } = entry;
     const name = JSON.stringify([vault, caller, operation, reason]);
     const known = this.#counts.get(name);

@@ -29,20 +29,6 @@ export interface StoredAlongside {
   stored(): void;
 }
 
-/** An entry that the handler of a request fills in. */
-export interface AuditDraft extends AuditSubjects {
-  /** Sets the subjects that were found for several equal requests. */
-  concerns(found: FoundSubjects): void;
-  /** What the caller says the use is for; at most 512 characters are kept. */
-  forResource(resource: string): void;
-  /** Describes the change, where the operation alone does not; at most 512 characters are kept. */
-  changing(what: string): void;
-  /** Names the principal on whose behalf a service calls. */
-  onBehalfOf(principal: string): void;
-  /** Adds a row to store together with the entry of a success. */
-  alongside(also: StoredAlongside | undefined): void;
-}
-
 const textLengthMax = 512;
 
 /** The subjects found so far, each vault once, in the order in which they were named. */
@@ -68,8 +54,8 @@ export class FoundSubjects implements AuditSubjects {
   }
 }
 
-/** The draft of one entry. A class, because every use of a key makes one. */
-export class EntryDraft implements AuditDraft {
+/** The draft of one entry, which the handler of the request fills in. */
+export class AuditDraft implements AuditSubjects {
   readonly others: StoredAlongside[] = [];
   #resource = '';
   #change: string | undefined;
@@ -89,18 +75,23 @@ export class EntryDraft implements AuditDraft {
   about(key: string, version?: string): void {
     this.#subjects.about(key, version);
   }
+  /** Sets the subjects that were found for several equal requests. */
   concerns(found: FoundSubjects): void {
     this.#subjects = found;
   }
+  /** What the caller says the use is for; at most 512 characters are kept. */
   forResource(resource: string): void {
     this.#resource = resource.length > textLengthMax ? resource.slice(0, textLengthMax) : resource;
   }
+  /** Describes the change, where the operation alone does not; at most 512 characters are kept. */
   changing(what: string): void {
     this.#change = what.slice(0, textLengthMax);
   }
+  /** Names the principal on whose behalf a service calls. */
   onBehalfOf(principal: string): void {
     this.#principal = principal;
   }
+  /** Adds a row to store together with the entry of a success. */
   alongside(also: StoredAlongside | undefined): void {
     if (also) this.others.push(also);
   }

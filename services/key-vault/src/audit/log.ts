@@ -5,7 +5,7 @@ import type { RateLimit, RequestKind } from '../access/rate-limit.ts';
 import { StrangerRejection } from '../access/stranger.ts';
 import type { KeyUrls } from '../names.ts';
 import { CountedRefusals } from './counted.ts';
-import { type AuditDraft, EntryDraft, type StoredAlongside } from './draft.ts';
+import { AuditDraft, type StoredAlongside } from './draft.ts';
 import type { AuditEntry, AuditOperation } from './entry.ts';
 import { outcomeOf, success } from './outcome.ts';
 import { batchMax, settleReady } from './settle-ready.ts';
@@ -115,7 +115,7 @@ export class AuditLog {
   ): Promise<readonly Settled<Answer>[]> {
     const admit = ({ request, call }: AuditedRequest<Request>) => {
       this.#admit(operation, request, call);
-      return { request, call, entry: new EntryDraft(this.#urls) };
+      return { request, call, entry: new AuditDraft(this.#urls) };
     };
     return settleReady(requests, admit, async (items) => {
       const time = this.#clock.now();
@@ -150,7 +150,7 @@ export class AuditLog {
 
   /** The entries of a request. A refusal above a limit has none: it is counted. */
   #recordOf(
-    item: (AuditedRequest<unknown> & { readonly entry: EntryDraft }) | undefined,
+    item: AuditedItem<unknown> | undefined,
     about: Pick<AuditEntry, 'time' | 'operation' | 'durationUs'>,
     ended: Settled<unknown>,
   ): StoredRecord {

@@ -69,7 +69,7 @@ const openWriter = () => {
 const resourcesIn = (rows: readonly RowChange[]): string[] =>
   [...JSON.stringify(rows).matchAll(/"resource":"([^"]*)"/g)].map(([, resource = '']) => resource);
 
-test('G9: a write waits for those that are on their way and shares their commit; with none on its way it waits for nobody', async () => {
+test('G9: a write waits for announced writes and shares their commit; without an announcement it does not wait', async () => {
   const { writer, write, commits, isPatient } = openWriter();
   await write('alone');
   assert.deepEqual(commits, [1]);
@@ -85,7 +85,7 @@ test('G9: a write waits for those that are on their way and shares their commit;
   assert.deepEqual([commits, isPatient()], [[1, 1], false], 'alike, so one row holds both');
 });
 
-test('G9: nobody waits longer than the patience lasts, nor for what will not come', async () => {
+test('G9: a write waits at most for the patience, and not for a withdrawn announcement', async () => {
   const { writer, write, commits, losePatience } = openWriter();
   const late = writer.expect();
   const impatient = write('one');
@@ -102,7 +102,7 @@ test('G9: nobody waits longer than the patience lasts, nor for what will not com
   await waiting;
   assert.equal(commits.length, 2);
 
-  // Who says twice that it is here is not taken for another that is.
+  // A second call of the same withdrawal does not count for another announcement.
   const next = writer.expect();
   const third = write('three');
   await nextTurn();

@@ -15,13 +15,12 @@ import { type Vault, dueTime as vaultDueTime } from '../vault/vault.ts';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 import { evictUnusable } from './eviction.ts';
 
-/** How long a process whose store was away, or is on hold, waits before it begins anew. */
+/** How long work waits when the store is unavailable or key-vault is on hold, in milliseconds. */
 const restartMs = 1_000;
-/** How long whoever purged a key has for its private keys before every replica does what is left of that. */
+/** How long the replica that purged a key has to destroy its private keys before every replica does it, in milliseconds. */
 const finishMs = 2_000;
 
-/** What key-vault does by itself: tells expiries, purges on time, forgets keys that may not be used, finishes purges, writes counted refusals, sees whether its store went back. */
-export const backgroundWork = (parts: {
+interface BackgroundParts {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly random: Random;
@@ -35,44 +34,50 @@ export const backgroundWork = (parts: {
   readonly purgeVault: VaultPurge;
   readonly writeCounts: (signal: AbortSignal) => Promise<void>;
   readonly holding: Holding;
-}): readonly ((signal: AbortSignal) => Promise<void>)[] => {
-  const { clock, random, log, vaults, keys, material, sealing, purgeVault, holding } = parts;
+}
+
+type Work = (signal: AbortSignal) => Promise<void>;
+
+/** The background work of key-vault: due dates and purges, eviction of keys, counted refusals, hold, sweep, resealing. */
+export const backgroundWork = (parts: BackgroundParts): readonly Work[] => {
+  const { clock, random, log, material, sealing, holding } = parts;
   const newCause = (): Cause => {
     const id = random.uuid();
     return { correlationId: id, causationId: id, caller: 'system:key-vault' };
   };
-  const dates: DueSource = dueSource(keys, datesDue, async (id, cause) => {
-    await keys.transact(id, publishDates(clock.now()), cause);
-  });
-  const purges: readonly DueSource[] = [
-    {
-      ...dueSource(keys, purgeDue, async (id, cause) => {
-        const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
-        // Also of one that was purged before: an attempt that failed may have left that to do.
-        if (state.status === 'purged') await material.destroyPurged(id, cause);
-      }),
-      async dueAt(id) {
-        const { state } = await keys.load(id);
-        if (state.status !== 'purged') return purgeDue(state);
-        return (await material.isPurgeOwed(id)) ? state.purgedAt + finishMs : undefined;
-      },
-    },
-    dueSource(vaults, vaultDueTime, async (id, cause) => {
-      await vaults.transact(id, doDueOfVault(clock.now()), cause);
-      await purgeVault(id);
-    }),
-  ];
-
   /**
-   * On hold nothing is done by the clock: a store that went back knows nothing of what was recovered, or put off, after that
-   * moment, and a purge is for good (decision 0012).
+   * On hold nothing happens by the clock: a store that went back does not know later recoveries and changes of dates, and a
+   * purge is final (decision 0012).
    */
   const mayAct = async (): Promise<boolean> => {
     await holding.head();
     return holding.current() === undefined;
   };
+  const watchDue = (sources: readonly DueSource[]) =>
+    persistent(parts, (signal) => watchDueTimes({ ...parts, sources, newCause, mayAct }, signal));
+  return [
+    // Separately, because a purge waits for the store of seal keys, and a date must be published on time.
+    watchDue([dateSource(parts)]),
+    watchDue(purgeSources(parts)),
+    persistent(parts, evictUnusable(parts)),
+    persistent(parts, parts.writeCounts),
+    (signal) => holding.watch(signal),
+    persistent(parts, async (signal) => {
+      while (!(await mayAct()) && !signal.aborted) await clock.sleep(restartMs, signal);
+      if (!signal.aborted) await material.sweep(newCause());
+    }),
+    // Moves seal keys that are still under a previous master key.
+    async () => {
+      const { failedCount, failure } = await sealing.resealAll();
+      if (failure) log.error('seal keys are not under the current master key', { failedCount, ...failure });
+    },
+  ];
+};
 
-  const persistent = (work: (signal: AbortSignal) => Promise<unknown>) => async (signal: AbortSignal) => {
+/** Restarts work while the store is unavailable. */
+const persistent =
+  ({ clock, log }: BackgroundParts, work: (signal: AbortSignal) => Promise<unknown>): Work =>
+  async (signal) => {
     while (!signal.aborted) {
       try {
         await work(signal);
@@ -84,31 +89,34 @@ export const backgroundWork = (parts: {
       }
     }
   };
-  const watched = (sources: readonly DueSource[]) =>
-    persistent((signal) => watchDueTimes({ ...parts, sources, newCause, mayAct }, signal));
-  return [
-    // Apart from each other: a purge takes as long as the store of seal keys does, and an end has to be told when it comes.
-    watched([dates]),
-    watched(purges),
-    persistent(evictUnusable(parts)),
-    persistent(parts.writeCounts),
-    holding.watch,
-    persistent(async (signal) => {
-      while (!(await mayAct()) && !signal.aborted) await clock.sleep(restartMs, signal);
-      if (!signal.aborted) await material.sweep(newCause());
-    }),
-    // Moves seal keys that are still under a previous master key; without one it finds nothing to do.
-    async () => {
-      const { failedCount, failure } = await sealing.resealAll();
-      // Who needs one of those is told so by itself; all others go on.
-      if (failure) log.error('seal keys are not under the current master key', { failedCount, ...failure });
-    },
-  ];
-};
 
-/** When a date of a key comes that is to be told. */
+const dateSource = ({ clock, keys }: BackgroundParts): DueSource =>
+  dueSource(keys, datesDue, async (id, cause) => {
+    await keys.transact(id, publishDates(clock.now()), cause);
+  });
+
+const purgeSources = ({ clock, keys, vaults, material, purgeVault }: BackgroundParts): readonly DueSource[] => [
+  {
+    ...dueSource(keys, purgeDue, async (id, cause) => {
+      const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
+      // Also for a key purged before: an attempt that failed may have left private keys.
+      if (state.status === 'purged') await material.destroyPurged(id, cause);
+    }),
+    async dueAt(id) {
+      const { state } = await keys.load(id);
+      if (state.status !== 'purged') return purgeDue(state);
+      return (await material.isPurgeOwed(id)) ? state.purgedAt + finishMs : undefined;
+    },
+  },
+  dueSource(vaults, vaultDueTime, async (id, cause) => {
+    await vaults.transact(id, doDueOfVault(clock.now()), cause);
+    await purgeVault(id);
+  }),
+];
+
+/** When a date of a key must be published. */
 const datesDue = (key: Key): Instant | undefined => (key.status === 'active' ? keyDueTime(key) : undefined);
-/** When a key is to be purged. */
+/** When a key must be purged. */
 const purgeDue = (key: Key): Instant | undefined => (key.status === 'active' ? undefined : keyDueTime(key));
 
 const dueSource = <State, Event extends { readonly type: string }>(

@@ -8,10 +8,10 @@ const keyEvent = eventReader(keyStreams);
 const feedPage = 1_000;
 
 /**
- * Makes the workers forget the private keys of versions that are disabled, deleted or purged, in every replica: each
- * follows the feed by itself. For a purge that is the rest of it (KV-28, G8): the seal key is gone for all, what a replica
- * had opened before is not. Otherwise it is defence in depth: whether a version may be used is decided at every use.
- * @returns follows until the signal; after a failure it goes on where it was, for nobody else tells it what it missed
+ * Makes the RSA threads of this replica forget the private keys of disabled, deleted and purged versions; every replica follows
+ * the feed itself. A purge needs it (KV-28, G8), because a replica may hold a key that it opened before the seal key was
+ * destroyed. Otherwise it is defence in depth: every use decides whether the version may be used.
+ * @returns follows the feed until the signal; called again after a failure, it continues at the same position
  */
 export const evictUnusable = (parts: {
   readonly store: EventStore;
@@ -31,19 +31,19 @@ export const evictUnusable = (parts: {
         for (const materialId of await unusableAfter({ store, keys }, found)) await engine.evict(materialId);
       }
       position = events.at(-1)?.position ?? position;
-      // A page that is not full was the last one, or else this ends at once.
+      // After a full page there may be more.
       if (events.length < feedPage) await store.waitForEvents(position, signal);
     }
   };
 };
 
-/** Private keys that an event leaves nothing to do for. */
+/** Private keys that may not be used after an event. */
 const unusableAfter = async (
   { store, keys }: { readonly store: EventStore; readonly keys: Category<Key, KeyEvent> },
   { id, event }: { readonly id: string; readonly event: KeyEvent },
 ): Promise<readonly string[]> => {
-  // A purged key has no versions any more: what it had is in its past. One that came back by that name has new ones.
-  if (event.type === 'KeyPurged') return [...(await formerMaterial({ store, keys }, id))];
+  // The state of a purged key has no versions; its events name them.
+  if (event.type === 'KeyPurged') return [...(await formerMaterial(store, keys, id))];
   if (event.type !== 'KeyVersionDisabled' && event.type !== 'KeyDeleted') return [];
   const { state } = await keys.load(id);
   if (!isStanding(state)) return [];

@@ -1,7 +1,7 @@
 import type { EventStore } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 
-/** Ends with the time (milliseconds), with the next event above the position, or with the signal. Never rejects. */
+/** Resolves after the time (milliseconds), at the next event above the position, or at the signal. Never rejects. */
 export const sleepOrEvent = async (
   { store, clock }: { readonly store: Pick<EventStore, 'waitForEvents'>; readonly clock: Clock },
   position: number,

@@ -4,7 +4,7 @@ import { WrapKeyRequest } from '@interlock/contracts/interlock/key_vault/v1/cryp
 import { memoryStore } from '@interlock/event-store';
 import type { Call, Principal } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
-import { rateLimit } from '../access/rate-limit.ts';
+import { RateLimit } from '../access/rate-limit.ts';
 import { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { cryptographyApi } from './api.ts';
@@ -12,7 +12,7 @@ import { cryptographyApi } from './api.ts';
 test('G8: a key that is to be wrapped is cleared also where its request is one too many', async () => {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const limits = rateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);
+  const limits = new RateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);
   const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
   const log = new AuditLog({
     store: memoryStore({ clock, random }),

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
-import { EntryDraft } from '../audit/draft.ts';
+import { AuditDraft } from '../audit/draft.ts';
 import type { AuditedItem } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { openJudging } from './judging.ts';
@@ -34,15 +34,17 @@ const together = async (
     attributes: () => ({}),
     perform: async (judgement, { disk }) => act.perform(disk, judgement),
   };
-  const items = wishes.map((request): AuditedItem<Wish> & { readonly entry: EntryDraft } => ({
-    request,
-    call: {
-      caller: { kind: 'managed_identity', id: 'a', name: 'principals/a', tenant: 't' },
-      cause: { correlationId: 'c', causationId: 'c', caller: 'a' },
-      peer: '127.0.0.1:1',
-    },
-    entry: new EntryDraft(urls),
-  }));
+  const items = wishes.map(
+    (request): AuditedItem<Wish> => ({
+      request,
+      call: {
+        caller: { kind: 'managed_identity', id: 'a', name: 'principals/a', tenant: 't' },
+        cause: { correlationId: 'c', causationId: 'c', caller: 'a' },
+        peer: '127.0.0.1:1',
+      },
+      entry: new AuditDraft(urls),
+    }),
+  );
   const settled = await useKeyTogether({ judging: openJudging(urls) }, use, items);
   return {
     judged,

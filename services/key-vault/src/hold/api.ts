@@ -7,7 +7,7 @@ import type {
 import type { Call } from '@interlock/rpc';
 import type { Hold, Holding } from './holding.ts';
 
-/** What an operator asks about a hold: request in, answer out. */
+/** The hold, for operators: request in, answer out. */
 export const holdApi = ({ holding }: { readonly holding: Holding }) => {
   const answer = () => ({ hold: onWire(holding.current()) });
   return {

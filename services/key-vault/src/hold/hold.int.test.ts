@@ -3,7 +3,7 @@ import { randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
-import { memoryHistoryMarks } from './history-mark.ts';
+import { memoryHistoryMarks } from './history-marks.ts';
 
 const asked = 'restore-1';
 let cloud: VaultCloud;
@@ -39,7 +39,7 @@ test('KV-114, G9: on hold keys are managed and not used; refusals are on record;
   await assert.rejects(vault.wrapKey(probe), onHold);
   const identity = await cloud.newManagedIdentity();
   await assert.rejects(identity.vault.checkAccess({ keyVersion: version.name }), onHold);
-  // What is not there may have been made after the moment: that it is gone would be a loss that nobody decided.
+  // A missing key may have been created after the restored moment: its absence is not a loss that its owner decided.
   const unknown = `vaults/v${randomUUID().slice(0, 12)}/keys/k1/versions/${'1'.repeat(32)}`;
   await assert.rejects(identity.vault.checkAccess({ keyVersion: unknown }), onHold);
 
@@ -51,8 +51,8 @@ test('KV-114, G9: on hold keys are managed and not used; refusals are on record;
 
   const { hold } = await vault.getHold({});
   assert.deepEqual([hold?.holdId, hold?.reason], [asked, 'ASKED_FOR']);
-  const somebody = await cloud.newPrincipal();
-  await assert.rejects(cloud.vault(somebody).confirmKeyStates({ holdId: asked }), { code: 'PERMISSION_DENIED' });
+  const account = await cloud.newPrincipal();
+  await assert.rejects(cloud.vault(account).confirmKeyStates({ holdId: asked }), { code: 'PERMISSION_DENIED' });
   await assert.rejects(vault.confirmKeyStates({ holdId: 'other' }), { code: 'NOT_FOUND', reason: 'HOLD_NOT_FOUND' });
   assert.equal((await vault.confirmKeyStates({ holdId: asked })).hold, undefined);
   assert.equal((await vault.getHold({})).hold, undefined);

@@ -5,8 +5,7 @@ import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { type Cause, type EventStore, memoryStore } from '@interlock/event-store';
 import { logger, seededRandom, systemRandom, virtualClock } from '@interlock/runtime';
-import { fileHistoryMarks } from './file-history-marks.ts';
-import { type HistoryMark, memoryHistoryMarks } from './history-mark.ts';
+import { fileHistoryMarks, type HistoryMark, memoryHistoryMarks } from './history-marks.ts';
 import { type HoldTerms, openHolding } from './holding.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/operator' };
@@ -31,7 +30,7 @@ const world = () => {
   return { clock, lines, storeOf, append, open };
 };
 
-test('a store that goes on is never on hold, and its mark follows it', async () => {
+test('a store that continues is never on hold, and its mark follows it', async () => {
   const { clock, storeOf, append, open } = world();
   const marks = memoryHistoryMarks();
   const store = await storeOf(3);
@@ -73,7 +72,7 @@ test('a stop in the middle of a look leaves the mark where the store is as well'
   assert.equal((await marks.read())?.position, 5);
 });
 
-test('a store that was restored to an earlier moment lets nobody use a key until its states are confirmed, once for every replica and start', async () => {
+test('after a restore of the store no key is used until its states are confirmed, once for all replicas and starts', async () => {
   const { storeOf, append, open } = world();
   const marks = memoryHistoryMarks();
   await open(await storeOf(7), { marks });
@@ -81,7 +80,7 @@ test('a store that was restored to an earlier moment lets nobody use a key until
   const [one, other] = [await open(restored, { marks }), await open(restored, { marks })];
   const hold = one.current() ?? assert.fail('it is on hold');
   assert.deepEqual([hold.reason, hold.position, hold.knownPosition], ['STORE_WENT_BACK', 4, 7]);
-  assert.throws(() => one.check(), { ...onHold, message: new RegExp(`position 4; it had been at 7.*${hold.id}`) });
+  assert.throws(() => one.check(), { ...onHold, message: new RegExp(`position 4; it had reached 7.*${hold.id}`) });
   assert.throws(() => other.check(), onHold);
   await append(restored, 1);
   assert.throws(() => one.check(), onHold, 'what is put right meanwhile confirms nothing');
@@ -172,13 +171,13 @@ test('looks at once, answered out of order, are no restore', async () => {
   holding.check();
 });
 
-test('a hold that is asked for by name lasts until that name is confirmed, and not again', async () => {
+test('a requested hold lasts until its name is confirmed, and does not start again', async () => {
   const { storeOf, open } = world();
   const marks = memoryHistoryMarks();
   const store = await storeOf(3);
   const holding = await open(store, { marks, asked: 'drill-1' });
   assert.equal(holding.current()?.reason, 'ASKED_FOR');
-  assert.throws(() => holding.check(), { ...onHold, message: /its operator asked for it.*drill-1/ });
+  assert.throws(() => holding.check(), { ...onHold, message: /the setting HOLD requests it.*drill-1/ });
   await holding.confirm('drill-1', cause);
   holding.check();
   (await open(store, { marks, asked: 'drill-1' })).check();
@@ -211,5 +210,5 @@ test('a mark in a file is there whole or not at all, for its owner alone', async
   assert.deepEqual(readdirSync(folder), ['history.json']);
   assert.equal(statSync(file).mode & 0o777, 0o600);
   writeFileSync(file, '{"id":"a"}');
-  await assert.rejects(marks.read(), /is no mark of a history.*HOLD/);
+  await assert.rejects(marks.read(), /is not a mark of the store's history.*HOLD/);
 });

@@ -1,56 +1,27 @@
-import { type Cause, type EventStore, Rejection, table } from '@interlock/event-store';
+import { type Cause, type EventStore, Rejection, type Table, table } from '@interlock/event-store';
 import { type Clock, failureLog, type Instant, type Logger, type Random } from '@interlock/runtime';
+import type { Meter, ObservableResult } from '@opentelemetry/api';
 import { sleepOrEvent } from '../background/sleep-or-event.ts';
-import type { HistoryMark, HistoryMarks } from './history-mark.ts';
+import type { HistoryMark, HistoryMarks } from './history-marks.ts';
 
-/** Why nobody may use a key now. */
+/** Why no key may be used now. */
 export interface Hold {
-  /** What it is confirmed by. */
+  /** The id to confirm it by. */
   readonly id: string;
   readonly reason: 'ASKED_FOR' | 'STORE_WENT_BACK';
   readonly since: Instant;
-  /** Where the store is. */
+  /** Position of the store. */
   readonly position: number;
-  /** Where it had been; 0 where nobody knows. */
+  /** Position it had reached; 0: unknown. */
   readonly knownPosition: number;
 }
 
 /** What can put key-vault on hold. */
 export interface HoldTerms {
   readonly marks: HistoryMarks;
-  /** Name of a hold the operator asks for. */
+  /** Name of a hold that the operator requests. */
   readonly asked?: string | undefined;
 }
-
-/**
- * Holds the use of keys back until an operator confirms their states. A restore of the store to an earlier moment gives keys
- * back that were taken away after it: nobody may use one before somebody has looked.
- *
- *   in use ──store ends before its mark, or HOLD names an unconfirmed one──▶ on hold ──confirmed──▶ in use
- *
- * What is confirmed is a row in the store, so it holds for every replica and after every start; the mark begins a new
- * history with it.
- */
-export interface Holding {
-  /** Head of the store, and a look at whether it went back. */
-  head(): Promise<number>;
-  /** @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD */
-  check(): void;
-  current(): Hold | undefined;
-  /** Ends the hold of that id; one that was ended before stays so. @throws Rejection NOT_FOUND HOLD_NOT_FOUND */
-  confirm(id: string, cause: Cause): Promise<void>;
-  /** Follows the store and the other replicas until the signal; the mark is where the store is when it resolves. */
-  watch(signal: AbortSignal): Promise<void>;
-}
-
-/** For where nothing outlasts the store: never on hold. */
-export const neverOnHold = (store: Pick<EventStore, 'head'>): Holding => ({
-  head: () => store.head(),
-  check: () => undefined,
-  current: () => undefined,
-  confirm: async (id) => Promise.reject(holdNotFound(id)),
-  watch: async () => undefined,
-});
 
 interface ConfirmedRow {
   readonly by: string;
@@ -58,111 +29,169 @@ interface ConfirmedRow {
   readonly position: number;
 }
 
-/** Time between two looks at the mark, and the longest a replica does not know what another confirmed, in milliseconds. */
+/** Time between two reads of the mark, and until a replica knows what another one confirmed, in milliseconds. */
 const lookMs = 1_000;
 
-/** How long the mark waits for further events before it follows, in milliseconds: one write for many changes. */
+/** How long the mark waits for further events before it is written, in milliseconds: one write for many changes. */
 const gatherMs = 100;
 
-/** Opens it; knows whether there is a hold when it resolves. @throws what the store and the marks throw */
-export const openHolding = async (parts: {
+interface HoldingParts {
   readonly store: EventStore;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
-  readonly terms: HoldTerms;
-}): Promise<Holding> => {
-  const { store, clock, random, log, terms } = parts;
-  const { marks, asked } = terms;
-  const confirmed = table<ConfirmedRow>(store, { name: 'hold_confirmed', version: 1 });
-  const isConfirmed = async (id: string): Promise<boolean> => (await confirmed.get(id)) !== undefined;
-  /** The newest this process has seen: of the mark, and of the store. */
-  let known: HistoryMark | undefined;
-  let held: Hold | undefined;
+  /** Absent for a store that does not outlive the process: never on hold. */
+  readonly terms: HoldTerms | undefined;
+}
 
-  const hold = (id: string, reason: Hold['reason'], position: number, knownPosition: number): void => {
-    const isNew = held?.id !== id;
-    held = { id, reason, since: isNew || !held ? clock.now() : held.since, position, knownPosition };
-    if (isNew) log.error('on hold: no key is used until its state is confirmed', { ...held });
-  };
+/** Opens it; when it resolves, it is known whether there is a hold. @throws what the store and the marks throw */
+export const openHolding = async (parts: HoldingParts): Promise<Holding> => {
+  const holding = new Holding(parts);
+  await holding.look();
+  return holding;
+};
 
-  const head: Holding['head'] = async () => {
-    const before = known;
-    const position = await store.head();
-    if (before && known?.id === before.id) {
-      if (position < before.position) hold(before.id, 'STORE_WENT_BACK', position, before.position);
-      else known = { id: before.id, position: Math.max(position, known.position) };
+/**
+ * Refuses the use of keys until an operator confirms their states. A restore of the store to an earlier moment also restores
+ * access that was revoked later, so no key may be used before an operator has looked.
+ *
+ *   in use ──store ends before its mark, or HOLD names an unconfirmed hold──▶ on hold ──confirmed──▶ in use
+ *
+ * A confirmation is a row in the store, so it applies to every replica and every later start; it starts a new history of the
+ * mark.
+ */
+export class Holding {
+  readonly #parts: HoldingParts;
+  readonly #confirmed: Table<ConfirmedRow>;
+  /** The newest mark and the newest position of the store that this process has seen. */
+  #known: HistoryMark | undefined;
+  #held: Hold | undefined;
+
+  constructor(parts: HoldingParts) {
+    this.#parts = parts;
+    this.#confirmed = table<ConfirmedRow>(parts.store, { name: 'hold_confirmed', version: 1 });
+  }
+
+  /** Head of the store. Also checks whether the store went back. */
+  async head(): Promise<number> {
+    const before = this.#known;
+    const position = await this.#parts.store.head();
+    if (before && this.#known?.id === before.id) {
+      if (position < before.position) this.#hold(before.id, 'STORE_WENT_BACK', position, before.position);
+      else this.#known = { id: before.id, position: Math.max(position, this.#known.position) };
     }
     return position;
-  };
+  }
 
-  const look = async (): Promise<void> => {
-    const before = held?.id;
-    // The mark first: whoever wrote it had seen that position, so a store that goes on is there or beyond.
+  /** @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD */
+  check(): void {
+    if (this.#held) throw onHold(this.#held);
+  }
+
+  current(): Hold | undefined {
+    return this.#held;
+  }
+
+  /** Ends the hold of this id; may be repeated. @throws Rejection NOT_FOUND HOLD_NOT_FOUND */
+  async confirm(id: string, cause: Cause): Promise<void> {
+    const { store, clock, log } = this.#parts;
+    if (this.#held?.id !== id) {
+      if (await this.#isConfirmed(id)) return;
+      throw holdNotFound(id);
+    }
+    const row = { by: cause.caller, at: clock.now(), position: this.#held.position };
+    await store.commit({ rows: [this.#confirmed.put(id, row, undefined)] }, cause);
+    log.warn('key states confirmed', { hold: id, ...row });
+    await this.look();
+  }
+
+  /** Follows the store and the other replicas until the signal; when it resolves, the mark is at the head of the store. */
+  async watch(signal: AbortSignal): Promise<void> {
+    const { clock, log, terms } = this.#parts;
+    if (!terms) return;
+    const attempts = failureLog({
+      log,
+      clock,
+      failing: 'the mark of the store cannot be checked',
+      back: 'the mark of the store is checked again',
+    });
+    for (let isLast = false; !isLast; ) {
+      await sleepOrEvent(this.#parts, this.#known?.position ?? 0, lookMs, signal);
+      await clock.sleep(gatherMs, signal);
+      // The last check starts after the end of the service, so that the mark includes its last revocations.
+      isLast = signal.aborted;
+      try {
+        await this.look();
+        attempts.succeeded();
+      } catch (error) {
+        attempts.failed(error, {});
+      }
+    }
+  }
+
+  /** Compares mark and store, moves the mark, and starts or ends a hold. */
+  async look(): Promise<void> {
+    const { log, random, terms } = this.#parts;
+    if (!terms) return;
+    const { marks, asked } = terms;
+    const before = this.#held?.id;
+    // The mark first: its writer had seen that position, so an intact store is there or beyond.
     const mark = await marks.read();
-    if (mark && (known?.id !== mark.id || known.position < mark.position)) known = mark;
-    const position = await head();
-    const newest = known ?? { id: random.uuid().slice(0, 8), position };
-    if (position < newest.position) {
-      if (!(await isConfirmed(newest.id))) {
-        hold(newest.id, 'STORE_WENT_BACK', position, newest.position);
-        if (mark?.position !== newest.position) await marks.write(newest);
-        return;
-      }
-      known = { id: random.uuid().slice(0, 8), position };
-    } else known = newest;
+    if (mark && (this.#known?.id !== mark.id || this.#known.position < mark.position)) this.#known = mark;
+    const position = await this.head();
+    const newest = this.#known ?? { id: random.uuid().slice(0, 8), position };
+    if (position < newest.position && !(await this.#isConfirmed(newest.id))) {
+      this.#hold(newest.id, 'STORE_WENT_BACK', position, newest.position);
+      if (mark?.position !== newest.position) await marks.write(newest);
+      return;
+    }
+    const known = position < newest.position ? { id: random.uuid().slice(0, 8), position } : newest;
+    this.#known = known;
     if (mark?.id !== known.id || mark.position !== known.position) await marks.write(known);
-    if (asked !== undefined && !(await isConfirmed(asked))) return hold(asked, 'ASKED_FOR', position, 0);
-    // A use has found meanwhile that the store went back: of that this look says nothing.
-    if (held?.id !== before) return;
-    if (held) log.warn('keys may be used again', { hold: held.id });
-    held = undefined;
-  };
-  await look();
+    if (asked !== undefined && !(await this.#isConfirmed(asked))) return this.#hold(asked, 'ASKED_FOR', position, 0);
+    // A use found meanwhile that the store went back, which this check does not know.
+    if (this.#held?.id !== before) return;
+    if (this.#held) log.warn('keys may be used again', { hold: this.#held.id });
+    this.#held = undefined;
+  }
 
-  return {
-    head,
-    check() {
-      if (held) throw onHold(held);
-    },
-    current: () => held,
-    async confirm(id, cause) {
-      if (held?.id !== id) {
-        if (await isConfirmed(id)) return;
-        throw holdNotFound(id);
-      }
-      const row = { by: cause.caller, at: clock.now(), position: held.position };
-      await store.commit({ rows: [confirmed.put(id, row, undefined)] }, cause);
-      log.warn('key states confirmed', { hold: id, ...row });
-      await look();
-    },
-    async watch(signal) {
-      const attempts = failureLog({ log, clock, failing: 'hold is looked at again', back: 'hold is looked at' });
-      for (let isLast = false; !isLast; ) {
-        await sleepOrEvent(parts, known?.position ?? 0, lookMs, signal);
-        await clock.sleep(gatherMs, signal);
-        // The last look begins after the end: what was taken away last is known to whoever starts after a restore.
-        isLast = signal.aborted;
-        try {
-          await look();
-          attempts.succeeded();
-        } catch (error) {
-          attempts.failed(error, {});
-        }
-      }
-    },
-  };
+  async #isConfirmed(id: string): Promise<boolean> {
+    return (await this.#confirmed.get(id)) !== undefined;
+  }
+
+  #hold(id: string, reason: Hold['reason'], position: number, knownPosition: number): void {
+    const { clock, log } = this.#parts;
+    const isNew = this.#held?.id !== id;
+    this.#held = {
+      id,
+      reason,
+      since: isNew || !this.#held ? clock.now() : this.#held.since,
+      position,
+      knownPosition,
+    };
+    if (isNew) log.error('on hold: no key is used until its state is confirmed', { ...this.#held });
+  }
+}
+
+/** Registers the gauge `interlock.key_vault.hold`: 1 on hold, else 0. @returns unregisters it */
+export const meterHold = (meter: Meter, holding: Pick<Holding, 'current'>): (() => void) => {
+  const gauge = meter.createObservableGauge('interlock.key_vault.hold', {
+    description: 'Whether no key may be used until its state is confirmed',
+  });
+  const observe = (result: ObservableResult): void => result.observe(holding.current() === undefined ? 0 : 1);
+  gauge.addCallback(observe);
+  return () => gauge.removeCallback(observe);
 };
 
 const onHold = ({ id, reason, since, position, knownPosition }: Hold): Rejection => {
   const why =
     reason === 'ASKED_FOR'
-      ? 'its operator asked for it'
-      : `its store was restored to an earlier moment (position ${position}; it had been at ${knownPosition})`;
+      ? 'the setting HOLD requests it'
+      : `its store was restored to an earlier moment (position ${position}; it had reached ${knownPosition})`;
   return new Rejection(
     'UNAVAILABLE',
     'KEY_VAULT_ON_HOLD',
-    `key-vault is on hold, because ${why}: no key is used until an operator has looked at their states and confirmed hold ${id}`,
+    `key-vault is on hold, because ${why}: no key is used until an operator checks the key states and confirms hold ${id}`,
     {
       hold: id,
       since: new Date(since).toISOString(),
@@ -173,4 +202,4 @@ const onHold = ({ id, reason, since, position, knownPosition }: Hold): Rejection
 };
 
 const holdNotFound = (id: string): Rejection =>
-  new Rejection('NOT_FOUND', 'HOLD_NOT_FOUND', `hold_id: there is no hold "${id}"`, { hold: id });
+  new Rejection('NOT_FOUND', 'HOLD_NOT_FOUND', `hold_id "${id}" is not a hold; list holds with GetHold`, { hold: id });

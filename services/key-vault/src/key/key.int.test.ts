@@ -212,7 +212,7 @@ test('that a key or version is not there is told before that its etag is another
       rotateKey: () => vault().rotateKey({ name: key, requestId, etag }),
     };
     for (const [method, call] of Object.entries(ofNone)) {
-      // Who would have a key back is told that nobody can.
+      // A purged key cannot be recovered, and the refusal says so.
       const reason = method === 'recoverKey' && key === name ? 'KEY_PURGED' : 'KEY_NOT_FOUND';
       await assert.rejects(call(), { code: 'NOT_FOUND', reason }, `${method} ${key}`);
     }

@@ -63,7 +63,7 @@ test('the first reason in the order of precedence is told when several apply', (
   assert.equal(reasonAfter([], true), 'VAULT_DELETED');
 });
 
-test('a version nobody made is not found, and a reason says since when it holds', () => {
+test('a version that was never made is not found, and an obstacle says since when it applies', () => {
   const key = [created, disabled].reduce(evolve, initial);
   assert.deepEqual(obstacleOf(vaultThat(false), key, 'f'.repeat(32), at), { reason: 'KEY_VERSION_NOT_FOUND' });
   assert.deepEqual(obstacleOf(vaultThat(false), key, version, at), { reason: 'KEY_DISABLED', since: at + 1 });

@@ -7,14 +7,14 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
-import { createSealing } from '../sealing/sealing.ts';
+import { Sealing } from '../sealing/sealing.ts';
 import { KeyMaker } from './key-maker.ts';
 import type { RsaRequest } from './messages.ts';
 import { createRsaPool } from './pool.ts';
 import type { RsaThread } from './thread.ts';
 
 const newSealing = () =>
-  createSealing({
+  new Sealing({
     store: createMemorySealKeyStore(),
     masterKeys: { current: masterKey(randomBytes(32)), previous: [] },
     random: systemRandom,

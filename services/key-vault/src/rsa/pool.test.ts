@@ -6,7 +6,7 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
-import { createSealing } from '../sealing/sealing.ts';
+import { Sealing } from '../sealing/sealing.ts';
 import { createRsaPool, type RsaPoolOptions } from './pool.ts';
 import type { RsaEngine, RsaKey } from './rsa.ts';
 
@@ -26,7 +26,7 @@ const dyingWorker = (jobs: number) =>
   );
 
 async function withPool(options: Partial<RsaPoolOptions>, run: (pool: Pool) => Promise<void>): Promise<void> {
-  const sealing = createSealing({
+  const sealing = new Sealing({
     store: createMemorySealKeyStore(),
     masterKeys: { current: masterKey(randomBytes(32)), previous: [] },
     random: systemRandom,
@@ -41,7 +41,7 @@ async function withPool(options: Partial<RsaPoolOptions>, run: (pool: Pool) => P
 
 interface Pool {
   readonly engine: RsaEngine;
-  readonly sealing: ReturnType<typeof createSealing>;
+  readonly sealing: Sealing;
 }
 
 /** A key that counts how often its sealed private half was asked for. */

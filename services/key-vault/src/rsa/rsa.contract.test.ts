@@ -14,7 +14,7 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
-import { createSealing, type Sealing } from '../sealing/sealing.ts';
+import { Sealing } from '../sealing/sealing.ts';
 import { createRsaPool } from './pool.ts';
 import type { NewRsaKey, RsaEngine, RsaKey } from './rsa.ts';
 import { SimulatedRsa } from './simulated-rsa.ts';
@@ -25,7 +25,7 @@ const engines: Record<string, (sealing: Sealing, legacyPadding: boolean) => RsaE
 };
 
 const newSealing = () =>
-  createSealing({
+  new Sealing({
     store: createMemorySealKeyStore(),
     masterKeys: { current: masterKey(randomBytes(32)), previous: [] },
     random: systemRandom,

@@ -1,27 +1,109 @@
 import { link, mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Random } from '@interlock/runtime';
-import type { SealKeyStore } from './seal-key-store.ts';
+import type { FoundSealKey, SealKeyStore } from './seal-key-store.ts';
 
 const purgedSuffix = '.purged';
-/** Looks at a record that is all zeros; each that finds it replaced meanwhile means one more change of it. */
-const looksMax = 10;
+/** Reads of a record of zeros before it counts as the record: each further read means that it was replaced meanwhile. */
+const readsMax = 10;
 
 /**
- * A store in one directory (0700): `<id>` holds a record (0600), `<id>.purged` remembers a purge and wins over any
- * record, `<id>.<random>.new` is a record being written. Opening the store finishes purges that a crash cut short.
+ * Opens the store in a directory (0700). `<id>` is a record (0600), `<id>.purged` marks a purge and precedes any record,
+ * `<id>.<random>.new` is a record being written. Opening finishes the purges that a crash interrupted.
  */
 export async function openFileSealKeyStore(directory: string, random: Random): Promise<SealKeyStore> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
-  const path = (name: string) => join(directory, name);
-  const syncDirectory = async () => {
-    const handle = await open(directory);
-    await handle.sync().finally(() => handle.close());
-  };
-  const isPurged = async (id: string) => (await read(path(id + purgedSuffix))) !== undefined;
+  const store = new FileSealKeyStore(directory, random);
+  const names = await readdir(directory);
+  for (const name of names) {
+    if (!name.endsWith(purgedSuffix)) continue;
+    const id = name.slice(0, -purgedSuffix.length);
+    if (names.some((other) => isRecordOf(id, other))) await store.destroy(id);
+  }
+  return store;
+}
 
-  const writeNew = async (id: string, record: Uint8Array) => {
-    const name = path(`${id}.${Buffer.from(random.bytes(8)).toString('hex')}.new`);
+class FileSealKeyStore implements SealKeyStore {
+  readonly #directory: string;
+  readonly #random: Random;
+
+  constructor(directory: string, random: Random) {
+    this.#directory = directory;
+    this.#random = random;
+  }
+
+  async create(id: string, record: Uint8Array): Promise<'created' | 'exists' | 'purged'> {
+    if (await this.#isPurged(id)) return 'purged';
+    const name = await this.#writeNew(id, record);
+    try {
+      // link, unlike rename, fails when another process was first.
+      await link(name, this.#path(id));
+    } catch (cause) {
+      if (!isCode(cause, 'EEXIST')) throw cause;
+      return 'exists';
+    } finally {
+      await rm(name, { force: true });
+    }
+    await this.#syncDirectory();
+    if (!(await this.#isPurged(id))) return 'created';
+    await this.destroy(id);
+    return 'purged';
+  }
+
+  async read(id: string): Promise<FoundSealKey> {
+    for (let count = 1; ; count += 1) {
+      if (await this.#isPurged(id)) return { status: 'purged' };
+      const record = await read(this.#path(id));
+      if (!record) return { status: 'absent' };
+      // Zeros are an old record that was replaced or purged during the read, or the result of a crash of the machine.
+      if (count === readsMax || record.some((byte) => byte !== 0)) return { status: 'present', record };
+    }
+  }
+
+  async replace(id: string, record: Uint8Array): Promise<void> {
+    const old = await open(this.#path(id), 'r+').catch(absentIs(undefined));
+    if (!old) return;
+    try {
+      const name = await this.#writeNew(id, record);
+      // A purge by another process may have removed the new file already.
+      await rename(name, this.#path(id)).catch(absentIs(undefined));
+      await this.#syncDirectory();
+      // The rename only unlinks the old record, so its bytes are overwritten too.
+      await old.write(new Uint8Array((await old.stat()).size), { position: 0 });
+      await old.sync();
+    } finally {
+      await old.close();
+    }
+    if (await this.#isPurged(id)) await this.destroy(id);
+  }
+
+  /** The mark is durable before anything is removed, so a crash cannot leave a purge without its mark. */
+  async destroy(id: string): Promise<void> {
+    const mark = await open(this.#path(id + purgedSuffix), 'a', 0o600);
+    await mark.close();
+    await this.#syncDirectory();
+    for (const name of await readdir(this.#directory)) {
+      if (isRecordOf(id, name)) await overwriteAndRemove(this.#path(name));
+    }
+    await this.#syncDirectory();
+  }
+
+  async ids(): Promise<readonly string[]> {
+    const names = await readdir(this.#directory);
+    const purged = new Set(names.filter((name) => name.endsWith(purgedSuffix)));
+    return names.filter((name) => /^[0-9a-f]{64}$/.test(name) && !purged.has(name + purgedSuffix));
+  }
+
+  #path(name: string): string {
+    return join(this.#directory, name);
+  }
+
+  async #isPurged(id: string): Promise<boolean> {
+    return (await read(this.#path(id + purgedSuffix))) !== undefined;
+  }
+
+  async #writeNew(id: string, record: Uint8Array): Promise<string> {
+    const name = this.#path(`${id}.${Buffer.from(this.#random.bytes(8)).toString('hex')}.new`);
     const file = await open(name, 'wx', 0o600);
     try {
       await file.writeFile(record);
@@ -30,87 +112,20 @@ export async function openFileSealKeyStore(directory: string, random: Random): P
       await file.close();
     }
     return name;
-  };
-
-  /** The marker comes first and is durable before anything is removed, so a crash cannot leave a purge half known. */
-  const destroy = async (id: string) => {
-    const marker = await open(path(id + purgedSuffix), 'a', 0o600);
-    await marker.close();
-    await syncDirectory();
-    const names = await readdir(directory);
-    for (const name of names.filter((name) => name === id || (name.startsWith(id) && name.endsWith('.new')))) {
-      await overwriteAndRemove(path(name));
-    }
-    await syncDirectory();
-  };
-
-  const store: SealKeyStore = {
-    destroy,
-    async create(id, record) {
-      if (await isPurged(id)) return 'purged';
-      const name = await writeNew(id, record);
-      try {
-        // link, unlike rename, fails when somebody else was first.
-        await link(name, path(id));
-      } catch (cause) {
-        if (!isCode(cause, 'EEXIST')) throw cause;
-        return 'exists';
-      } finally {
-        await rm(name, { force: true });
-      }
-      await syncDirectory();
-      if (!(await isPurged(id))) return 'created';
-      await destroy(id);
-      return 'purged';
-    },
-    async read(id) {
-      for (let look = 1; ; look += 1) {
-        if (await isPurged(id)) return { status: 'purged' };
-        const record = await read(path(id));
-        if (!record) return { status: 'absent' };
-        // Zeros are an old record that somebody was replacing or purging while we read, and the next look finds what counts; or
-        // what a crash of the machine left.
-        if (look === looksMax || record.some((byte) => byte !== 0)) return { status: 'present', record };
-      }
-    },
-    async replace(id, record) {
-      const old = await open(path(id), 'r+').catch(absentIs(undefined));
-      if (!old) return;
-      try {
-        const name = await writeNew(id, record);
-        // A purge of another process may have removed the new file already; then there is nothing to put in place.
-        await rename(name, path(id)).catch(absentIs(undefined));
-        await syncDirectory();
-        // The old record is only unlinked by the rename; its bytes go as well.
-        await old.write(new Uint8Array((await old.stat()).size), { position: 0 });
-        await old.sync();
-      } finally {
-        await old.close();
-      }
-      if (await isPurged(id)) await destroy(id);
-    },
-    async ids() {
-      const names = await readdir(directory);
-      const purged = new Set(names.filter((name) => name.endsWith(purgedSuffix)));
-      return names.filter((name) => /^[0-9a-f]{64}$/.test(name) && !purged.has(name + purgedSuffix));
-    },
-  };
-
-  const names = new Set(await readdir(directory));
-  for (const name of names) {
-    if (name.endsWith(purgedSuffix)) await destroyLeftover(name.slice(0, -purgedSuffix.length));
   }
-  return store;
 
-  async function destroyLeftover(id: string) {
-    const left = [...names].some((name) => name === id || (name.startsWith(id) && name.endsWith('.new')));
-    if (left) await destroy(id);
+  async #syncDirectory(): Promise<void> {
+    const handle = await open(this.#directory);
+    await handle.sync().finally(() => handle.close());
   }
 }
 
+/** Whether a file is the record of an id, or a new record of it. */
+const isRecordOf = (id: string, name: string): boolean => name === id || (name.startsWith(id) && name.endsWith('.new'));
+
 const isCode = (cause: unknown, code: string) => cause instanceof Error && 'code' in cause && cause.code === code;
 
-/** For `catch`: a missing file is `value`; everything else stays an error. */
+/** For `catch`: a missing file gives `value`; other errors are thrown again. */
 const absentIs =
   <T>(value: T) =>
   (cause: unknown): T => {
@@ -120,7 +135,7 @@ const absentIs =
 
 const read = (path: string): Promise<Uint8Array | undefined> => readFile(path).catch(absentIs(undefined));
 
-/** Journals and flash may keep old blocks all the same; the master key above is the answer to that. */
+/** Journals and flash may keep old blocks; these records are sealed under the master key. */
 async function overwriteAndRemove(path: string): Promise<void> {
   const file = await open(path, 'r+').catch(absentIs(undefined));
   if (!file) return;

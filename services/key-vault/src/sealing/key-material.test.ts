@@ -6,9 +6,9 @@ import { masterKey } from '@interlock/sealing';
 import { createVersion, purge, remove, restore } from '../key/decider.ts';
 import { keys as keyStreams } from '../key/key.ts';
 import { SimulatedRsa } from '../rsa/simulated-rsa.ts';
-import { hasPrivateKeys, keyMaterial } from './key-material.ts';
+import { hasPrivateKeys, KeyMaterial } from './key-material.ts';
 import { createMemorySealKeyStore } from './seal-key-store.ts';
-import { createSealing } from './sealing.ts';
+import { Sealing } from './sealing.ts';
 
 const key = 'vaults/v/keys/k';
 const version = '1'.repeat(32);
@@ -20,14 +20,14 @@ const newWorld = () => {
   const time = { now: 10 * hourMs };
   const clock = { ...systemClock, now: () => time.now };
   const store = memoryStore({ clock, random });
-  const sealing = createSealing({
+  const sealing = new Sealing({
     store: createMemorySealKeyStore(),
     masterKeys: { current: masterKey(random.bytes(32)), previous: [] },
     random,
   });
   const engine = new SimulatedRsa({ sealing, random });
   const keys = category(store, keyStreams);
-  return { time, store, keys, engine, sealing, material: keyMaterial({ store, keys, sealing, engine, clock }) };
+  return { time, store, keys, engine, sealing, material: new KeyMaterial({ store, keys, sealing, engine, clock }) };
 };
 let world = newWorld();
 beforeEach(() => {

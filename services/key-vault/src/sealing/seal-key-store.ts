@@ -1,22 +1,22 @@
 import { createHash } from 'node:crypto';
 
-/** What the store knows about an id. `purged` is for ever; `absent` was never here, or the store is not the right one. */
+/** `purged` is permanent. `absent` was never stored, or this is not the right store. */
 export type FoundSealKey =
   | { readonly status: 'present'; readonly record: Uint8Array }
   | { readonly status: 'purged' }
   | { readonly status: 'absent' };
 
 /**
- * Keeps the sealed seal key of each key version, outside Postgres and its backups: a backup that held both would undo a
- * purge. Durable when a call resolves. Several processes may share one store; whatever they race, a purge wins.
+ * Stores the sealed seal key of each key version outside Postgres and its backups: a backup of both would undo a purge. A
+ * change is durable when the call resolves. Several processes may share one store; a purge wins every race.
  */
 export interface SealKeyStore {
   /** Stores a record unless the id has one or was purged. */
   create(id: string, record: Uint8Array): Promise<'created' | 'exists' | 'purged'>;
   read(id: string): Promise<FoundSealKey>;
-  /** Puts `record` in the place of an existing one, whole or not at all. Does nothing to an id that has none. */
+  /** Replaces an existing record atomically. Does nothing to an id without a record. */
   replace(id: string, record: Uint8Array): Promise<void>;
-  /** Purges: overwrites and removes the record and remembers that it did. Repeating it does nothing. */
+  /** Purges: overwrites and removes the record and marks it as purged. May be repeated. */
   destroy(id: string): Promise<void>;
   /** Ids of all records. */
   ids(): Promise<readonly string[]>;
@@ -25,7 +25,7 @@ export interface SealKeyStore {
 /** The id of a version's seal key: SHA-256 of the version's full name in hex, so that files do not name keys. */
 export const sealKeyId = (version: string): string => createHash('sha256').update(version).digest('hex');
 
-/** A store that lives as long as the process: for tests and the simulation. */
+/** A store in memory, for tests and the simulation. */
 export function createMemorySealKeyStore(): SealKeyStore {
   const records = new Map<string, Uint8Array>();
   const purged = new Set<string>();

@@ -8,13 +8,13 @@ import { Rejection } from '@interlock/event-store';
 import { systemRandom as random } from '@interlock/runtime';
 import { type MasterKey, masterKey, obtainMasterKey, readMasterKey } from '@interlock/sealing';
 import { createMemorySealKeyStore, type SealKeyStore, sealKeyId } from './seal-key-store.ts';
-import { createSealing, openPrivateKey, requireMasterKeyOf, sealKeyUnderAnother, sealPrivateKey } from './sealing.ts';
+import { openPrivateKey, requireMasterKeyOf, Sealing, sealKeyUnderAnother, sealPrivateKey } from './sealing.ts';
 
 const version = 'vaults/a/keys/b/versions/1';
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 const newMasterKey = () => masterKey(randomBytes(32));
 const sealingUnder = (store: SealKeyStore, current: MasterKey, ...previous: MasterKey[]) =>
-  createSealing({ store, masterKeys: { current, previous }, random });
+  new Sealing({ store, masterKeys: { current, previous }, random });
 const recordOf = async (store: SealKeyStore, id: string) => {
   const found = await store.read(id);
   assert.ok(found.status === 'present');
@@ -38,7 +38,7 @@ test('a private key opens under its seal key and its name only, and not after on
   }
 });
 
-test('a version has one seal key, whoever asks and however often; the store never holds it in plain text', async () => {
+test('a version has one seal key for all callers; the store never contains it in plain text', async () => {
   const store = createMemorySealKeyStore();
   const sealing = sealingUnder(store, newMasterKey());
   const [made, ...again] = await Promise.all([1, 2, 3].map(() => sealing.obtain(version)));
@@ -94,10 +94,10 @@ test('a master key rotation may stop after every step; keys open all the while, 
     const during = sealingUnder(store, newKey, oldKey);
     const stopped = await sealingUnder(stopping, newKey, oldKey).resealAll();
     assert.equal(stopped.failedCount, versions.length - stopAfter);
-    assert.deepEqual(await Promise.all(versions.map(during.open)), sealKeys);
+    assert.deepEqual(await Promise.all(versions.map((version) => during.open(version))), sealKeys);
     const rest = await during.resealAll();
     assert.deepEqual(rest, { resealed: versions.length - stopAfter, upToDate: stopAfter, failedCount: 0 });
-    assert.deepEqual(await Promise.all(versions.map(sealingUnder(store, newKey).open)), sealKeys);
+    assert.deepEqual(await Promise.all(versions.map((version) => sealingUnder(store, newKey).open(version))), sealKeys);
     await assert.rejects(sealingUnder(store, oldKey).open('1'), hasReason('MASTER_KEY_UNKNOWN'));
   }
 });

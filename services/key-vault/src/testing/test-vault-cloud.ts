@@ -22,27 +22,27 @@ import { openFileSealKeyStore } from '../sealing/file-seal-key-store.ts';
 
 export type VaultClient = RpcClient<typeof KeyVaultServiceDefinition>;
 
-/** Somebody with a secret. */
-export interface Somebody {
+/** A principal with a secret. */
+export interface Account {
   readonly id: string;
   readonly name: string;
   readonly secret: string;
 }
 
-/** Identity and key-vault in one process on real Postgres and NATS, and the people in it. */
+/** Identity and key-vault in one process on real Postgres and NATS, with their principals. */
 export interface VaultCloud {
   readonly cloud: InProcessCloud;
   readonly database: TestDatabase;
   readonly store: EventStore;
-  readonly administrator: Somebody;
+  readonly administrator: Account;
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
-  /** Key-vault as seen by somebody; by default by the administrator. */
-  vault(somebody?: Somebody): VaultClient;
+  /** A client with the credentials of the account; by default of the administrator. */
+  vault(account?: Account): VaultClient;
   /** The disk encryption set service, and the disk service. */
-  readonly diskEncryptionSet: Somebody;
-  readonly disk: Somebody;
-  newPrincipal(): Promise<Somebody>;
-  /** A new managed identity, and key-vault as seen by it, also `at` another replica. */
+  readonly diskEncryptionSet: Account;
+  readonly disk: Account;
+  newPrincipal(): Promise<Account>;
+  /** A new managed identity with a client, also `at` another replica. */
   newManagedIdentity(): Promise<{
     readonly name: string;
     readonly vault: VaultClient;
@@ -56,7 +56,7 @@ export interface VaultCloud {
 
 const resourceGroup = 'subscriptions/s1/resourceGroups/g';
 
-/** Starts it. @param changes wraps what key-vault is given: engine, store, bus, clock, settings, tracer */
+/** Starts it. @param changes replaces or wraps parts of key-vault: engine, store, bus, clock, settings, tracer */
 export const startVaultCloud = async (
   changes: {
     readonly engine?: (engine: RsaEngine) => RsaEngine;
@@ -65,7 +65,7 @@ export const startVaultCloud = async (
     readonly clock?: Clock;
     readonly settings?: Partial<KeyVaultSettings>;
     readonly tracer?: Tracer;
-    /** By default every permission is asked anew. */
+    /** By default permissions are not cached. */
     readonly authzTtlMs?: number;
     /** How long tokens of managed identities live; by default far longer than a test. */
     readonly managedIdentityMs?: number;
@@ -88,7 +88,7 @@ export const startVaultCloud = async (
   const bus = await openTestBus(services);
   scope.defer('bus', () => bus.close());
 
-  const person = (secret: string): Somebody => {
+  const person = (secret: string): Account => {
     const id = randomUUID();
     return { id, name: `principals/${id}`, secret };
   };
@@ -168,14 +168,14 @@ export const startVaultCloud = async (
     identity,
     diskEncryptionSet: workloads['disk-encryption-set'],
     disk: workloads.disk,
-    vault(somebody = administrator) {
-      const client = clients.get(somebody.id) ?? cloud.as(somebody).client('key-vault', KeyVaultServiceDefinition);
-      clients.set(somebody.id, client);
+    vault(account = administrator) {
+      const client = clients.get(account.id) ?? cloud.as(account).client('key-vault', KeyVaultServiceDefinition);
+      clients.set(account.id, client);
       return client;
     },
     async newPrincipal() {
       const principalId = randomUUID();
-      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'somebody' } as const;
+      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'someone' } as const;
       const { name } = await identity.createPrincipal(wish);
       const { secretText } = await identity.addSecret({ principal: name, secretId: 'one' });
       return { id: principalId, name, secret: secretText };

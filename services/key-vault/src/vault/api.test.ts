@@ -29,7 +29,7 @@ test('KV-15, KV-70: who was judged about a vault changes nothing of the next one
   const store = (decide: Parameters<typeof vaults.transact>[1]) => vaults.transact('kv1', decide, cause);
   await store(create(clock.now(), wish));
   const authorize: Authorizer = async (_principal, _action, scope) => {
-    // Once the vault was read, its name comes to somebody else.
+    // Once the vault was read, its name is taken by another owner.
     for (const decide of [remove(1, 1), startPurge(2), finishPurge(3)]) await store(decide);
     await store(create(clock.now() + 1, { ...wish, resourceGroup: 'subscriptions/s/resourceGroups/others' }));
     return { allowed: scope.startsWith(wish.resourceGroup), principalActive: true };

@@ -65,13 +65,13 @@ test('KV-60, KV-66: a deleted vault is soft-deleted for its retention, and comes
   });
 });
 
-test('KV-62: purge protection goes on once and has no way off', () => {
+test('KV-62: purge protection can be turned on, and not off', () => {
   const on = given(created).when(enablePurgeProtection(at));
   assert.deepEqual(on, [{ type: 'PurgeProtectionEnabled', at }]);
   assert.deepEqual(given(created, ...on).when(enablePurgeProtection(at)), []);
 });
 
-test('KV-63, KV-94: a protected vault is purged by nobody before its time; an unprotected one at once', () => {
+test('KV-63, KV-94: a protected vault cannot be purged before its time; an unprotected one can at once', () => {
   assert.throws(() => given(created).when(startPurge(at)), { reason: 'VAULT_NOT_DELETED' });
   assert.deepEqual(given(created, deleted).when(startPurge(at)), [begun]);
   const protectedVault: VaultEvent = { ...created, purgeProtected: true };

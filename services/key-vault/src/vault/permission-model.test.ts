@@ -14,7 +14,7 @@ import { vaults as vaultStreams } from './vault.ts';
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
 const contributor: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 
-test('KV-74: whoever may not leave the role model does not leave one that was chosen while it was judged', async () => {
+test('KV-74: a caller who may not leave the role model does not leave one that was chosen meanwhile', async () => {
   const clock = virtualClock();
   const vaults = category(memoryStore({ clock, random: seededRandom(1) }), vaultStreams);
   const wish = {

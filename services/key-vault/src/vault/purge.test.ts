@@ -29,7 +29,7 @@ const wish = {
 const made = { version: 'x', materialId: 'm', bits: 2048, n: '', e: '', origin: 'generated' } as const;
 const attributes = { enabled: true, operations: [], tags: {} } as const;
 
-test('G10, KV-66: whoever finishes the purge of a vault, what it took away goes back to who began it', async () => {
+test('G10, KV-66: the losses of a vault purge have the cause of its start, also if another run finishes it', async () => {
   const store = memoryStore({ clock, random });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);

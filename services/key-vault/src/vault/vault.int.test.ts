@@ -83,7 +83,7 @@ test('KV-02: names of vaults are checked, global and not case-sensitive', async 
   );
 });
 
-test('KV-02: who may read the vault that has a name is told in what it differs, nobody else anything of it', async () => {
+test('KV-02: only a caller who may read the vault of a taken name learns how it differs', async () => {
   const group = (subscription: string) => `subscriptions/${subscription}/resourceGroups/g`;
   const wish = { vaultId: `v${randomUUID().slice(0, 12)}`, resourceGroup: group('s1'), location: 'westeurope' };
   await vault().createVault({ ...wish, purgeProtectionEnabled: true });
@@ -125,7 +125,7 @@ test('vaults are listed by resource group and subscription, page by page, delete
   }
 });
 
-test('KV-62, KV-63, KV-94, CMK-134: under purge protection nobody purges a key or the vault', async () => {
+test('KV-62, KV-63, KV-94, CMK-134: under purge protection neither a key nor the vault can be purged', async () => {
   const parent = await newVault(world);
   await newKey(parent);
   await vault().enablePurgeProtection({ name: parent });
@@ -190,7 +190,7 @@ test('KV-15, KV-66: a key that is being made while its vault is purged is not th
   await newKey(parent);
 });
 
-test('KV-62, KV-63, CMK-134: a key is not purged any more once its vault is protected, whoever was about to', async () => {
+test('KV-62, KV-63, CMK-134: a purge in progress is refused once the vault is protected', async () => {
   const parent = await newVault(world);
   await newKey(parent);
   const name = `${parent}/keys/k1`;

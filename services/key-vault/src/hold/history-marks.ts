@@ -1,7 +1,35 @@
 import { open, readFile, rename } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import type { Random } from '@interlock/runtime';
-import type { HistoryMark, HistoryMarks } from './history-mark.ts';
+
+/** A position that the history of this service has reached. */
+export interface HistoryMark {
+  /** Names the history: after a confirmed restore a new one starts. */
+  readonly id: string;
+  readonly position: number;
+}
+
+/**
+ * Stores the mark outside the backups of the store, so that a store restored to an earlier moment ends before it. All replicas
+ * share one.
+ */
+export interface HistoryMarks {
+  /** @throws Error when it cannot be read, or is no mark */
+  read(): Promise<HistoryMark | undefined>;
+  /** Atomic, and durable when it resolves. */
+  write(mark: HistoryMark): Promise<void>;
+}
+
+/** A mark in memory, for tests. */
+export const memoryHistoryMarks = (): HistoryMarks => {
+  let mark: HistoryMark | undefined;
+  return {
+    read: async () => mark,
+    async write(next) {
+      mark = next;
+    },
+  };
+};
 
 /** A mark in a file of its own. The folder exists. */
 export const fileHistoryMarks = (file: string, random: Pick<Random, 'uuid'>): HistoryMarks => ({
@@ -33,10 +61,10 @@ const parsed = (text: string, file: string): HistoryMark => {
     if (typeof id === 'string' && id !== '' && Number.isSafeInteger(position))
       return { id, position: Number(position) };
   } catch {
-    // As one that is something else.
+    // Handled like any other file that is no mark.
   }
   throw new Error(
-    `${file} is no mark of a history: whether the store was restored to an earlier moment cannot be told. ` +
-      'Look at the keys, delete the file, and start key-vault with HOLD',
+    `${file} is not a mark of the store's history, so a restore of the store cannot be detected. ` +
+      'Check the key states, delete the file, and start key-vault with HOLD',
   );
 };
