@@ -52,12 +52,9 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
       const permissionModel = permissionModelOnWire[event.permissionModel];
       return factOf({ $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } });
     }
-    case 'GrantsChanged': {
-      const { principal, removed, key = '' } = event;
-      return factOf({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
-    }
+    case 'GrantsChanged':
     case 'IdentityAnswerChanged': {
-      const { principal, removed, key } = event;
+      const { principal, removed, key = '' } = event;
       return factOf({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
     }
     case 'VaultDeleted': {

@@ -12,10 +12,6 @@ const tagLengthMax = 256;
 const refuse = (reason: string, field: string, message: string): Rejection =>
   new Rejection('INVALID_ARGUMENT', reason, message, { field });
 
-/** Sorts operations and drops repeats. */
-export const orderedOperations = (operations: readonly KeyOperation[]): readonly KeyOperation[] =>
-  keyOperations.filter((operation) => operations.includes(operation));
-
 /**
  * The window of use in whole seconds (attributes are Unix seconds; fractions are cut off).
  * @throws Rejection INVALID_ARGUMENT EXPIRE_TIME_INVALID unless the end is after the start
@@ -24,14 +20,14 @@ export const checkedDates = (
   notBefore: Date | undefined,
   expireTime: Date | undefined,
 ): Pick<VersionAttributes, 'notBefore' | 'expiresAt'> => {
-  const begins = wholeSeconds(notBefore);
-  const ends = wholeSeconds(expireTime);
-  if (begins !== undefined && ends !== undefined && ends <= begins) {
+  const start = wholeSeconds(notBefore);
+  const end = wholeSeconds(expireTime);
+  if (start !== undefined && end !== undefined && end <= start) {
     throw refuse('EXPIRE_TIME_INVALID', 'expire_time', 'expire_time must be at least a second after not_before');
   }
   return {
-    ...(begins === undefined ? {} : { notBefore: begins }),
-    ...(ends === undefined ? {} : { expiresAt: ends }),
+    ...(start === undefined ? {} : { notBefore: start }),
+    ...(end === undefined ? {} : { expiresAt: end }),
   };
 };
 

@@ -57,33 +57,6 @@ interface NewVersion {
 /** Creation, import and rotation of keys: request in, version out. */
 export const keyMakingApi = (parts: KeyMakingParts) => {
   const { clock, keys, guard, log, engine } = parts;
-
-  const create = async (
-    request: CreateKeyRequest | ImportKeyRequest,
-    permission: 'create' | 'import',
-    readSource: () => { readonly content: unknown; readonly make: MakePrivateKey },
-    call: Call,
-    entry: AuditDraft,
-  ) => {
-    const vaultId = parseVault(request.parent, 'parent');
-    const key = names.key.format({ vault: vaultId, key: checkId(request.keyId, 'key', 'key_id').toLowerCase() });
-    const vault = await guard.keyVault(vaultId, key, permission, call, entry);
-    const requestId = checkedRequestId(request.requestId);
-    const { content, make } = readSource();
-    const attributes = attributesFromWire(request);
-    const asked = { requestId, digest: digestOf([permission, content, sortedAttributes(attributes)]) };
-    const before = await keys.load(key);
-    // Refused before a private key is made in vain (KV-64).
-    if (before.state.status === 'deleted') throw keyNameHeld();
-    const version: NewVersion = {
-      asked,
-      origin: permission === 'import' ? 'imported' : 'generated',
-      make,
-      decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
-    };
-    return addVersion(parts, vault, before, version, call, entry);
-  };
-
   return {
     createKey: log.audited('KeyCreate', (request: CreateKeyRequest, call: Call, entry) => {
       const bits = request.keySizeBits || keySizeDefault;
@@ -91,7 +64,7 @@ export const keyMakingApi = (parts: KeyMakingParts) => {
         checkSize(bits);
         return { content: bits, make: generate(engine, bits) };
       };
-      return create(request, 'create', readSource, call, entry);
+      return create(parts, request, 'create', readSource, call, entry);
     }),
     importKey: log.audited('KeyImport', (request: ImportKeyRequest, call: Call, entry) => {
       const readSource = () => {
@@ -99,7 +72,7 @@ export const keyMakingApi = (parts: KeyMakingParts) => {
         const make: MakePrivateKey = (materialId, order) => engine.import(materialId, content, order);
         return { content, make };
       };
-      return create(request, 'import', readSource, call, entry);
+      return create(parts, request, 'import', readSource, call, entry);
     }),
     rotateKey: log.audited('KeyRotate', async (request: RotateKeyRequest, call: Call, entry) => {
       const { vault: vaultId, key } = parseKey(request.name, 'name');
@@ -117,6 +90,35 @@ export const keyMakingApi = (parts: KeyMakingParts) => {
       return addVersion(parts, vault, before, version, call, entry);
     }),
   };
+};
+
+/** Creates or imports a key or its next version. @param readSource reads the rest of the request, after the permission check */
+const create = async (
+  parts: KeyMakingParts,
+  request: CreateKeyRequest | ImportKeyRequest,
+  permission: 'create' | 'import',
+  readSource: () => { readonly content: unknown; readonly make: MakePrivateKey },
+  call: Call,
+  entry: AuditDraft,
+) => {
+  const { clock, keys, guard } = parts;
+  const vaultId = parseVault(request.parent, 'parent');
+  const key = names.key.format({ vault: vaultId, key: checkId(request.keyId, 'key', 'key_id').toLowerCase() });
+  const vault = await guard.keyVault(vaultId, key, permission, call, entry);
+  const requestId = checkedRequestId(request.requestId);
+  const { content, make } = readSource();
+  const attributes = attributesFromWire(request);
+  const asked = { requestId, digest: digestOf([permission, content, sortedAttributes(attributes)]) };
+  const before = await keys.load(key);
+  // Refused before a private key is made in vain (KV-64).
+  if (before.state.status === 'deleted') throw keyNameHeld();
+  const version: NewVersion = {
+    asked,
+    origin: permission === 'import' ? 'imported' : 'generated',
+    make,
+    decide: (made) => createVersion(clock.now(), asked, { ...made, ...attributes }),
+  };
+  return addVersion(parts, vault, before, version, call, entry);
 };
 
 /** Backup and restore of keys. */

@@ -8,7 +8,7 @@ import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type KeyUrls, versionName } from '../names.ts';
 import type { StandingVault } from '../vault/vault.ts';
-import { checkedDates, checkedTags, keyOperations, orderedOperations } from './attributes.ts';
+import { checkedDates, checkedTags, keyOperations } from './attributes.ts';
 import { keyDeleted, keyNotFound } from './decider.ts';
 import type { KeyOperation, VersionAttributes } from './events.ts';
 import { isStanding, type Key, type KeyVersion, versionOf } from './key.ts';
@@ -27,8 +27,7 @@ export const operationOnWire = {
 /** Reads operations; an empty list stays empty. @throws Rejection INVALID_ARGUMENT KEY_OPERATIONS_INVALID (KV-09) */
 export const operationsFromWire = (wire: readonly KeyVersion_Operation[]): readonly KeyOperation[] => {
   const found = keyOperations.filter((operation) => wire.includes(operationOnWire[operation]));
-  if (wire.every((one) => found.some((operation) => operationOnWire[operation] === one)))
-    return orderedOperations(found);
+  if (wire.every((one) => found.some((operation) => operationOnWire[operation] === one))) return found;
   throw new Rejection(
     'INVALID_ARGUMENT',
     'KEY_OPERATIONS_INVALID',
