@@ -5,7 +5,7 @@ import { type Assemble, openSubscriptions } from '@interlock/host';
 import { type Authorization, service } from '@interlock/rpc';
 import type { VmHost } from './guests/vm-host.ts';
 import { accessLossApi } from './losses/access-loss-api.ts';
-import { closings } from './losses/closings.ts';
+import { Closings } from './losses/closings.ts';
 import { KeyReturns } from './losses/key-returns.ts';
 import { KeyStops } from './losses/key-stops.ts';
 import { openLosses } from './losses/losses.ts';
@@ -66,7 +66,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);
   const begin = (ids: readonly string[]): void => (driver.hasGuests ? engine.preempt(ids) : engine.kick(ids));
-  const closing = closings({ vms, disks, engine, clock, random, log });
+  const closing = new Closings({ vms, disks, engine, clock, random, log });
   const lossParts = { vms, disks: userDisks, driver, losses, clock, random, measure: measureStops };
   const stops = new KeyStops({ ...lossParts, preempt, closing });
   const plan = diskPlanner({ disks: userDisks, authorize });
@@ -114,7 +114,12 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
       { source: 'disk-encryption-set', handlers: setReactor({ store, stops, returns, losses, options, clock }) },
       { source: 'disk', handlers: diskReactor({ returns }) },
     ],
-    background: [(signal) => engine.run(signal), ...following, closing.run, (signal) => sweep.run(signal)],
+    background: [
+      (signal) => engine.run(signal),
+      ...following,
+      (signal) => closing.run(signal),
+      (signal) => sweep.run(signal),
+    ],
   };
 };
 

@@ -8,7 +8,7 @@ import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
 import { type DiskClient, openDisks } from '../work/disks.ts';
-import { closings } from './closings.ts';
+import { Closings } from './closings.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -50,7 +50,7 @@ const openClosings = (
       return { outcomes: await Promise.all(machines.map((vm) => close(vm, calls.length))) };
     },
   } as Partial<DiskClient> as DiskClient;
-  const closing = closings({
+  const closing = new Closings({
     vms: {
       ...vms,
       list: (query) => {
