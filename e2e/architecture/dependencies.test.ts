@@ -88,6 +88,24 @@ test('a decider imports its events, other deciders of its service, and what reje
   assert.deepEqual(show(wrong), []);
 });
 
+/** Pure vocabulary of the disk host: sizes, header and token formats, reasons. The key in force of a set is a record of the store. */
+const vocabularyOfDiskHost =
+  /\/host\/(records|storage\/sector|header\/(disk-header-format|header-refs)|data\/access-token|keys\/(key-reasons|key-access|set-keys))\.ts$/;
+
+test('disk: the control side knows its host by DiskHost alone, and the host imports no decision', () => {
+  const inDisk = imports.filter(
+    ({ from, to }) => serviceOf(from) === 'disk' && serviceOf(to) === 'disk' && !isTest(from),
+  );
+  const isControl = (path: string): boolean => /^services\/disk\/src\/(disk|snapshot|moves|reconcile)\//.test(path);
+  const isHost = (path: string): boolean => path.startsWith('services/disk/src/host/');
+  const fromControl = inDisk.filter(({ from, to }) => isControl(from) && isHost(to));
+  assert.ok(fromControl.length > 0);
+  const allowed = (to: string): boolean => to.endsWith('/host/disk-host.ts') || vocabularyOfDiskHost.test(to);
+  assert.deepEqual(show(fromControl.filter(({ to }) => !allowed(to))), []);
+  const fromHost = inDisk.filter(({ from, to }) => isHost(from) && isControl(to));
+  assert.deepEqual(show(fromHost.filter(({ to }) => !/\/disk\/(encryption|turns)\.ts$/.test(to))), []);
+});
+
 /** Real implementations of seams: the clock, the generator, and RSA, whose worker threads cannot be handed one. */
 const realSeams =
   /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$/;

@@ -12,11 +12,11 @@ import { encodeDekPayload } from '../../../services/disk/src/host/cipher/dek-pay
 import { newAccessToken } from '../../../services/disk/src/host/data/access-token.ts';
 import { headerSize } from '../../../services/disk/src/host/header/disk-header.ts';
 import { type DiskHeader, encodeSlot } from '../../../services/disk/src/host/header/disk-header-format.ts';
-import { volumeRefOf } from '../../../services/disk/src/host/header/headers.ts';
-import { openStoredHeaders } from '../../../services/disk/src/host/header/stored-headers.ts';
+import { volumeRefOf } from '../../../services/disk/src/host/header/header-refs.ts';
+import { openStoredHeaders } from '../../../services/disk/src/disk/stored-headers.ts';
 import { firstHeader } from '../../../services/disk/src/host/keys/deks.ts';
 import { type PlatformKey, platformKey } from '../../../services/disk/src/host/keys/platform-key.ts';
-import { bytesPerGib } from '../../../services/disk/src/host/volume/volume-making.ts';
+import { bytesPerGib } from '../../../services/disk/src/host/storage/sector.ts';
 import { location } from '../../cloud/world.ts';
 import { decideInTurn, newCause } from './decide.ts';
 import type { FleetDisk, FleetMachine } from './plan.ts';

@@ -9,8 +9,8 @@ export const mutants: readonly Mutant[] = [
     name: 'the lease is not looked at before a piece of I/O',
     guarantee: 'G1',
     file: 'services/disk/src/host/data/session.ts',
-    find: 'held !== undefined && (lease === undefined || isPinnable || lease.isHeld() || bridge?.isHeld() === true);',
-    replace: 'held !== undefined;',
+    find: 'this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#bridge?.isHeld() === true);',
+    replace: 'this.hasDek;',
   },
   {
     name: 'a lease is extended while the vault does not answer',
@@ -97,9 +97,9 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'the DEK stays in memory when the lease is over',
     guarantee: 'G8',
-    file: 'services/disk/src/host/data/sessions.ts',
-    find: '    session.bridge = undefined;\n    session.disk.dropKey();',
-    replace: '    session.bridge = undefined;',
+    file: 'services/disk/src/host/data/session.ts',
+    find: '    this.#bridge = undefined;\n    this.disk.dropKey();',
+    replace: '    this.#bridge = undefined;',
   },
   {
     name: 'the record of an unwrap holds what was unwrapped',
@@ -155,7 +155,7 @@ export const mutants: readonly Mutant[] = [
     name: 'a flush flushes nothing',
     guarantee: 'G5',
     file: 'services/disk/src/host/cipher/encrypted-disk.ts',
-    find: '    return this.#store.flush();',
+    find: '    return this.#volume.store.flush();',
     replace: '    return Promise.resolve();',
   },
   {
@@ -183,8 +183,8 @@ export const mutants: readonly Mutant[] = [
     name: 'a copy is recorded on the word of its beginning',
     guarantee: 'G1',
     file: 'services/disk/src/host/volume/followed-key.ts',
-    find: '        await failIfLost();\n        asked = header;',
-    replace: '        return;',
+    find: '      await this.failIfLost();\n      checked = this.#header;',
+    replace: '      return;',
   },
   {
     name: 'a write that storage has no room for is acknowledged',

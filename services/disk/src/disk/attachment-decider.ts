@@ -15,26 +15,26 @@ import type { ActiveDisk, Disk } from './state.ts';
 export const attach =
   (
     at: Instant,
-    wish: { readonly virtualMachine: string; readonly isOsDisk: boolean; readonly requestId: string },
+    request: { readonly virtualMachine: string; readonly isOsDisk: boolean; readonly requestId: string },
   ): Decision =>
   (disk) => {
     const active = existing(disk);
-    if (active.attachRequests.includes(wish.requestId) || isGivenUp(active, wish.requestId)) return [];
+    if (active.attachRequests.includes(request.requestId) || isGivenUp(active, request.requestId)) return [];
     const { holder } = active;
-    if (holder?.virtualMachine === wish.virtualMachine && holder.isOsDisk === wish.isOsDisk) return [];
+    if (holder?.virtualMachine === request.virtualMachine && holder.isOsDisk === request.isOsDisk) return [];
     if (holder) throw attached(active, `the disk is attached to ${holder.virtualMachine}: detach it there first`);
     refuseUserAccess(active, at);
     refuseChanging(active);
-    if (wish.isOsDisk && !diskClasses[active.sku].canBootMachine) {
+    if (request.isOsDisk && !diskClasses[active.sku].canBootMachine) {
       throw new Rejection('INVALID_ARGUMENT', 'OS_DISK_NOT_SUPPORTED', 'disks of this class can be data disks only', {
         field: 'os_disk',
       });
     }
-    return [{ type: 'DiskAttached', ...wish, at }];
+    return [{ type: 'DiskAttached', ...request, at }];
   };
 
-/** A machine's wish to open a disk. */
-export interface OpenWish {
+/** A machine's request to open a disk. */
+export interface OpenRequest {
   readonly virtualMachine: string;
   /** Hash of this open's token for an epoch. */
   readonly tokenHashOf: (attachEpoch: number) => string;
@@ -49,30 +49,30 @@ export interface OpenWish {
 export const open =
   (
     at: Instant,
-    wish: OpenWish,
+    request: OpenRequest,
     opened: { readonly attachEpoch: number; readonly accessEpoch: number; readonly principal?: string },
   ): Decision =>
   (disk) => {
-    const active = openable(at, wish)(disk);
-    if (isOpenedBy(active, wish)) return [];
+    const active = openable(at, request)(disk);
+    if (isOpenedBy(active, request)) return [];
     if (opened.attachEpoch !== active.attachEpoch + 1) throw changed();
-    const { virtualMachine, tokenHashOf } = wish;
+    const { virtualMachine, tokenHashOf } = request;
     return [{ type: 'DiskOpened', virtualMachine, ...opened, tokenHash: tokenHashOf(opened.attachEpoch), at }];
   };
 
-const isOpenedBy = ({ access }: ActiveDisk, { tokenHashOf }: OpenWish): boolean =>
+const isOpenedBy = ({ access }: ActiveDisk, { tokenHashOf }: OpenRequest): boolean =>
   access?.by === 'machine' && access.tokenHash === tokenHashOf(access.attachEpoch);
 
 /**
- * Asks whether that machine may open the disk, before the vault is asked. A wish that was overtaken by a newer open of the
+ * Asks whether that machine may open the disk, before the vault is asked. A request that was overtaken by a newer open of the
  * same machine is refused: it may have been given up long ago.
  * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING, ATTACH_EPOCH_OUTDATED
  */
 export const openable =
-  (at: Instant, wish: OpenWish) =>
+  (at: Instant, request: OpenRequest) =>
   (disk: Disk): ActiveDisk => {
     const active = existing(disk);
-    const { virtualMachine, before } = wish;
+    const { virtualMachine, before } = request;
     if (active.holder?.virtualMachine !== virtualMachine) {
       throw new Rejection('FAILED_PRECONDITION', 'DISK_NOT_ATTACHED', `the disk is not attached to ${virtualMachine}`, {
         virtual_machine: virtualMachine,
@@ -80,7 +80,7 @@ export const openable =
     }
     refuseUserAccess(active, at);
     refuseChanging(active);
-    if (before !== undefined && active.attachEpoch > before && !isOpenedBy(active, wish)) {
+    if (before !== undefined && active.attachEpoch > before && !isOpenedBy(active, request)) {
       throw new Rejection(
         'FAILED_PRECONDITION',
         'ATTACH_EPOCH_OUTDATED',

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore, VersionConflict } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-import { openClosing } from './closing.ts';
+import { type Closing, closeDisks } from './closing.ts';
 import type { DiskEvent } from './events.ts';
 import { disks as diskStreams } from './state.ts';
 import { createTurns } from './turns.ts';
@@ -30,14 +30,14 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
     headerDigest: 'one',
   };
   return [
-    { type: 'DiskCreating', volumeId: uniqueId, wish: '', at, ...spec },
+    { type: 'DiskCreating', volumeId: uniqueId, request: '', at, ...spec },
     { type: 'DiskCreated', volume, accessEpoch: 0, keyVersion: '', generation: 0, at, ...spec },
     { type: 'DiskAttached', virtualMachine, isOsDisk: false, requestId: 'r', at },
     { type: 'DiskOpened', attachEpoch: 1, virtualMachine, tokenHash: 't', accessEpoch: 0, at },
   ];
 };
 
-/** Closings over a store in memory. @param beaten disks that somebody else changes just before each commit */
+/** Closings over a store in memory. @param beaten disks that another process changes just before each commit */
 const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> = new Set()) => {
   const store = memoryStore({ clock, random });
   const turns = createTurns();
@@ -58,12 +58,9 @@ const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> =
   );
   await disks.transactMany(names, (_, name) => opened(name), cause);
   commits = 0;
-  const closing = openClosing({
-    disks,
-    sessions: { end: (name) => void ended.push(name), doubt: () => undefined },
-    turns,
-    clock,
-  });
+  const host = { close: (name: string) => void ended.push(name), doubt: () => undefined };
+  const closing = (closings: readonly Closing[], by: typeof cause) =>
+    closeDisks({ disks, host, turns, clock }, closings, by);
   return {
     turns,
     disks,

@@ -42,7 +42,7 @@ const after = (...commands: readonly Command[]): Disk =>
 const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
 
 /** The wish for an open with that secret: its token's hash is `<secret>@<epoch>`. */
-const wishOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenWish => ({
+const wishOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenRequest => ({
   virtualMachine,
   tokenHashOf: (attachEpoch) => `${secret}@${attachEpoch}`,
   before,

@@ -3,23 +3,23 @@ import type { Instant } from '@interlock/runtime';
 import { checkSize } from './classes.ts';
 import { type Encryption, type HeaderRef, sameEncryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
+import { differingFields } from './request-difference.ts';
 import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
-import { differingFields } from './wishes.ts';
 
 /** A command with its arguments: what it leads to in a state. */
 export type Decision = (disk: Disk) => readonly DiskEvent[];
 
 /**
- * Takes the name and the set; the same wish again decides nothing, whether the disk is being made or made.
+ * Takes the name and the set; the same request again decides nothing, whether the disk is being made or made.
  * @throws Rejection ALREADY_EXISTS DISK_ALREADY_EXISTS; ABORTED DISK_DELETING. Rule CMK-110.
  */
 export const begin =
-  (at: Instant, wish: string, volumeId: string, spec: DiskSpec): Decision =>
+  (at: Instant, request: string, volumeId: string, spec: DiskSpec): Decision =>
   (disk) => {
-    if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, volumeId, wish, at }];
+    if (disk.status === 'absent') return [{ type: 'DiskCreating', ...spec, volumeId, request, at }];
     if (disk.status === 'deleting') throw deleting();
-    if (disk.wish === wish) return [];
-    const differs = differingFields(disk.wish, wish).join(', ');
+    if (disk.request === request) return [];
+    const differs = differingFields(disk.request, request).join(', ');
     throw new Rejection(
       'ALREADY_EXISTS',
       'DISK_ALREADY_EXISTS',

@@ -25,7 +25,7 @@ export type DiskEvent =
       readonly type: 'DiskCreating';
       readonly volumeId: string;
       /** The request in canonical form, so that a repeat is recognised after the disk has changed. */
-      readonly wish: string;
+      readonly request: string;
       readonly at: Instant;
     } & DiskSpec)
   | ({

@@ -27,7 +27,7 @@ export type DiskAccess =
 /** A disk that exists. */
 export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly status: 'active';
-  readonly wish: string;
+  readonly request: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
   /** `null`: no machine has it. */
@@ -63,7 +63,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
  */
 export type Disk =
   | { readonly status: 'absent' }
-  | ({ readonly status: 'creating'; readonly wish: string; readonly volumeId: string } & DiskSpec)
+  | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & DiskSpec)
   | ActiveDisk
   | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' });
 
@@ -82,7 +82,7 @@ export const evolve = (disk: Disk, event: DiskEvent): Disk => {
     const { type: _type, at, ...created } = event;
     return {
       status: 'active',
-      wish: disk.wish,
+      request: disk.request,
       ...created,
       createdAt: at,
       holder: null,
@@ -189,7 +189,7 @@ export const volumesOf = ({
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
-  stateVersion: 4,
+  stateVersion: 5,
   initial,
   evolve,
   isGone: (disk) => disk.status === 'absent',

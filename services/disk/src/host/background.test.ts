@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { currentCall, runAsCall } from '@interlock/rpc';
 import { virtualClock } from '@interlock/runtime';
-import { openBackground } from './background.ts';
+import { Background } from './background.ts';
 
 /** How long a piece lasts, in ms. */
 const pieceMs = 50;
@@ -26,7 +26,7 @@ const startWork = (
     most: 0,
     done: 0,
   };
-  const background = openBackground({
+  const background = new Background({
     monotonicMs: clock.monotonicMs,
     alarm: (durationMs, wake) => {
       world.looks += 1;
@@ -174,7 +174,7 @@ test('once its guests are gone, what waits is under way at once', async () => {
 
 test('a piece is part of the work of whoever asked for it, whoever makes room for it', async () => {
   const clock = virtualClock();
-  const background = openBackground(clock);
+  const background = new Background(clock);
   background.noteGuest();
   const callOf = (requestId: string): Parameters<typeof runAsCall>[0] => ({
     caller: { kind: 'anonymous', name: 'system:anonymous' },
@@ -199,7 +199,7 @@ test('a piece is part of the work of whoever asked for it, whoever makes room fo
 });
 
 test('a piece that fails makes room for the next, and its failure is its own', async () => {
-  const background = openBackground(virtualClock());
+  const background = new Background(virtualClock());
   background.noteGuest();
   const outcomes = await Promise.allSettled(
     Array.from({ length: 100 }, (_, n) =>

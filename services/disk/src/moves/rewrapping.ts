@@ -1,239 +1,226 @@
-import {
-  type Category,
-  type Cause,
-  CursorConflict,
-  type EventStore,
-  type Loaded,
-  Rejection,
-} from '@interlock/event-store';
-import type { Clock, Logger } from '@interlock/runtime';
+import { type Cause, CursorConflict, type Loaded, Rejection } from '@interlock/event-store';
+import { type Control, commitDisk, commitSnapshot, isSnapshotName } from '../disk/control.ts';
 import { existing as existingDisk, grow, refuseChanging, rewrap as rewrapDisk } from '../disk/decider.ts';
-import { type Encryption, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
-import type { DiskEvent } from '../disk/events.ts';
-import { transactGuarded } from '../disk/guarded-commit.ts';
+import { setOf } from '../disk/encryption.ts';
 import type { Disk } from '../disk/state.ts';
-import type { Turns } from '../disk/turns.ts';
-import type { Sessions } from '../host/data/sessions.ts';
-import type { DiskHeader } from '../host/header/disk-header-format.ts';
-import type { Headers } from '../host/header/genuine-headers.ts';
-import { headerRefOf, replaceHeader, wrapRefOf } from '../host/header/headers.ts';
-import type { StoredHeaders } from '../host/header/stored-headers.ts';
-import type { KeyAccess } from '../host/keys/key-access.ts';
-import type { SetKey, SetKeys } from '../host/keys/set-keys.ts';
-import type { Vault } from '../host/keys/vault.ts';
-import { bytesPerGib } from '../host/volume/volume-making.ts';
-import type { Volumes } from '../host/volume/volumes.ts';
-import type { Following, Resource } from '../reconcile/following.ts';
+import type { DekHolder, DiskHeader, SetKey } from '../host/disk-host.ts';
+import { headerRefOf, wrapRefOf } from '../host/header/header-refs.ts';
+import { bytesPerGib } from '../host/storage/sector.ts';
+import type { Step } from '../lockstep.ts';
 import { existing as existingSnapshot, rewrap as rewrapSnapshot, type Snapshot } from '../snapshot/decider.ts';
-import type { SnapshotEvent } from '../snapshot/events.ts';
-import type { Step } from './cohort.ts';
+import { followHeaderLater } from './header-following.ts';
 
-/** What moves is found like this, whether disk or snapshot. */
-interface Wrapped extends WrapRef {
-  readonly encryption: Encryption;
-  readonly volume: VolumeRef;
-  /** Of disks alone. */
-  readonly accessEpoch?: number;
+/** The key version and generation to move to. */
+export interface MoveTarget {
+  readonly keyVersion: string;
+  readonly generation: number;
 }
 
-/** One that was looked at, and how what its header says is stored. */
-interface Opened {
-  readonly wrapped: Wrapped;
-  readonly commit: (header: DiskHeader, accessEpoch: number, cause: Cause) => Promise<Moved>;
-}
-
-/**
- * Moves the DEK of a disk or snapshot to another key version, inside the vault; I/O goes on (CMK-15, CMK-16, CMK-82).
- *
- *   vault rewraps ──▶ second slot, synced, read back ──▶ commit (guarded by the generation) ──▶ old slot erased
- *
- * The vault is asked outside of the resource's turn, so closing a disk never waits for it. A disk that is open has the
- * lease of its new version before it moves, so that its I/O goes on. After a crash a header that is ahead of the events
- * counts, and the events catch up here, or by themselves where nobody asks for the move again.
- *
- * Many may be asked for at one time: they keep step, so that they share looks at the store, messages to the vault and commits.
- * @returns the disk or snapshot as it is then
- * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version`
- *   saying whether of source or target
- */
-export type Rewrapping = (
-  resource: Resource,
-  target: {
-    readonly keyVersion: string;
-    readonly generation: number;
-  },
-  cause: Cause,
-  /** Keeps together those that are moved beside each other. */
-  step: Step,
-) => Promise<Moved>;
-
-/** A disk or snapshot as it is after its move. */
+/** A disk or snapshot after its move. */
 export type Moved =
   | { readonly kind: 'disk'; readonly now: Loaded<Disk> }
   | { readonly kind: 'snapshot'; readonly now: Loaded<Snapshot> };
 
-/** Opens it. */
-export const openRewrapping = (parts: {
-  readonly store: EventStore;
-  readonly disks: Category<Disk, DiskEvent>;
-  readonly snapshots: Category<Snapshot, SnapshotEvent>;
-  readonly volumes: Volumes;
-  readonly headers: Headers;
-  readonly stored: Pick<StoredHeaders, 'put'>;
-  readonly sessions: Sessions;
-  readonly vault: Vault;
-  readonly keyAccess: Pick<KeyAccess, 'lease'>;
-  readonly setKeys: SetKeys;
-  readonly following: Following;
-  readonly turns: Turns;
-  readonly clock: Clock;
-  readonly log: Pick<Logger, 'warn'>;
-}): Rewrapping => {
-  const { store, disks, snapshots, volumes, headers, stored } = parts;
-  const { sessions, vault, keyAccess, setKeys, turns, clock, log } = parts;
+/** A disk or snapshot as it was read, and how to record that its header has moved. */
+interface Movable {
+  readonly holder: DekHolder;
+  readonly accessEpoch: number;
+  commit(header: DiskHeader, accessEpoch: number): Promise<Moved>;
+}
 
-  /** What stands in a header, as events and the guard of the generation have it. */
-  const factsOf = ({ encryption, volume: { volumeId } }: Wrapped, header: DiskHeader) => {
-    const wrap = wrapRefOf(encryption, header);
-    const of = headerRefOf(volumeId, header);
-    const rows = [stored.put(volumeId, header)];
-    const guard = setKeys.guard(setOf(encryption), wrap.generation);
-    return { wrap, guard, of, rows, at: clock.now() };
-  };
-  const openDisk = async (name: string): Promise<Opened> => {
-    const loaded = await disks.load(name);
-    const found = existingDisk(loaded.state);
-    // A header that is ahead of a changing disk is the change: nothing else may move it.
-    refuseChanging(found);
-    return {
-      wrapped: found,
-      async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, rows, at } = factsOf(found, header);
-        const decide = (disk: Disk) => [
-          ...rewrapDisk(at, wrap, of, accessEpoch)(disk),
-          // The header may have been ahead by a growth: from here on nobody can tell that by its sequence.
-          ...grow(at, header.size / bytesPerGib, of)(disk),
-        ];
-        const terms = { guard, rows, known: loaded };
-        return { kind: 'disk', now: await transactGuarded(store, disks, name, decide, cause, terms) };
-      },
-    };
-  };
-  const openSnapshot = async (name: string): Promise<Opened> => {
-    const loaded = await snapshots.load(name);
-    const found = existingSnapshot(loaded.state);
-    return {
-      wrapped: found,
-      async commit(header, accessEpoch, cause) {
-        const { wrap, guard, of, rows, at } = factsOf(found, header);
-        const decide = rewrapSnapshot(at, wrap, of, accessEpoch);
-        const terms = { guard, rows, known: loaded };
-        return { kind: 'snapshot', now: await transactGuarded(store, snapshots, name, decide, cause, terms) };
-      },
-    };
-  };
+/** One move in progress. */
+interface Move {
+  readonly control: Control;
+  readonly name: string;
+  readonly target: MoveTarget;
+  readonly cause: Cause;
+  /** Keeps moves that run together in step. */
+  readonly step: Step;
+}
 
-  return async (resource, target, cause, step) => {
-    const { name, kind } = resource;
-    const load = () => (kind === 'snapshot' ? openSnapshot(name) : openDisk(name));
-
-    /** The wrap the target wants. Under the version it has already, only the generation is new. */
-    const moved = async ({ wrap }: DiskHeader, set: string, key: SetKey) => {
-      if (wrap.keyVersion === target.keyVersion) return { wrap, grant: undefined };
-      const question = { set, principal: key.principal, keyVersion: wrap.keyVersion, resource: name };
-      const { wrapped, grant } = await vault.rewrap(question, target.keyVersion, wrap.wrapped);
-      await prove(set, key, wrapped);
-      return { wrap: { ...wrap, keyVersion: target.keyVersion, wrapped: Uint8Array.from(wrapped) }, grant };
-    };
-
-    /** Wins the lease of the new version for a disk that is open. @throws as the vault does */
-    const prove = async (set: string, { principal }: SetKey, wrapped: Uint8Array): Promise<void> => {
-      const { keyVersion } = target;
-      if (kind !== 'disk' || !sessions.has(name) || keyAccess.lease({ set, keyVersion }).isHeld()) return;
-      await vault.check({ set, keyVersion, principal, resource: name }, wrapped);
-    };
-
-    for (;;) {
-      const { wrapped: before } = await load();
-      const set = setOf(before.encryption);
-      if (set === '') {
-        throw new Rejection('FAILED_PRECONDITION', 'NOT_ENCRYPTED_WITH_SET', `${name} is under a key of the platform`, {
-          resource: name,
-        });
-      }
-      const key = await setKeys.inForce(set, cause);
-      if (key.generation !== target.generation) throw outdated(set, target.generation, key.generation);
-
-      const { volumeId } = before.volume;
-      const release = volumes.keepHeader(volumeId);
-      try {
-        const holder = { ...before, name };
-        const header = await headers.current(holder);
-        const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
-        // The DEK has moved, whatever the vault responds now. If it refuses, the session ends.
-        if (isMoved)
-          await prove(set, key, header.wrap.wrapped).catch((error: unknown) =>
-            log.warn('the vault did not grant the key version that a DEK has moved to', { resource: name, error }),
-          );
-        await step();
-        const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await moved(header, set, key);
-        return await turns(name, async () => {
-          const { wrapped: state, commit } = await load();
-          if (state.volume.volumeId !== volumeId) throw stale();
-          const settle = async (next: DiskHeader): Promise<Moved> => {
-            await step();
-            try {
-              return await commit(next, grant?.accessEpoch ?? state.accessEpoch ?? 0, cause);
-            } catch (error) {
-              // Another generation has begun, or the store does not answer: the header has moved all the same.
-              parts.following.later(resource, cause);
-              throw error;
-            } finally {
-              // Whatever becomes of the commit, which may be stored without anybody hearing of it: the header says where the DEK
-              // is, so from here on a loss of the new version is what ends the session, and the lease of that what it needs.
-              sessions.rewrapped(name, { set, keyVersion: target.keyVersion });
-            }
-          };
-          if (isMoved) {
-            // The vault was asked and others were waited for since: what stands there now counts, here as in `replaceHeader`.
-            if ((await headers.settled(holder)).sequence !== header.sequence) throw stale();
-            // An earlier attempt came so far: whatever it did not do is done now.
-            const done = await settle(header);
-            await headers.tidied(holder);
-            return done;
-          }
-          const change = { wrap, generation: target.generation };
-          try {
-            return (await replaceHeader(volumes, volumeId, header, change, settle)).committed;
-          } catch (error) {
-            // The storage failed, and may have the new header all the same.
-            const isOfStorage = !(error instanceof Rejection) || error.reason === 'STORAGE_FULL';
-            if (isOfStorage) parts.following.later(resource, cause);
-            throw error;
-          }
-        });
-      } catch (error) {
-        // Somebody else moved the header or the generation meanwhile: look again.
-        const isStale = error instanceof Rejection && error.reason === 'HEADER_STALE';
-        if (!(isStale || error instanceof CursorConflict)) throw error;
-      } finally {
-        await release();
-      }
+/**
+ * Moves the DEK of a disk or snapshot to another key version, inside the vault; I/O continues (CMK-15, CMK-16, CMK-82).
+ *
+ *   vault rewraps ──▶ second slot, durable, read back ──▶ commit (guarded by the generation) ──▶ old slot erased
+ *
+ * The vault is called outside of the resource's turn, so a close never waits for it. An open disk has the lease of its new version
+ * before it moves. After a crash a header that is ahead of the events counts, and the events follow it.
+ * @param step keeps moves that run together in step: they share store reads, vault messages and commits
+ * @returns the disk or snapshot afterwards
+ * @throws Rejection FAILED_PRECONDITION GENERATION_OUTDATED, NOT_ENCRYPTED_WITH_SET; a reason of key loss, with `key_version` of
+ *   source or target
+ */
+export const rewrapDek = async (
+  control: Control,
+  name: string,
+  target: MoveTarget,
+  cause: Cause,
+  step: Step,
+): Promise<Moved> => {
+  const move: Move = { control, name, target, cause, step };
+  for (;;) {
+    const { holder } = await readMovable(move);
+    const key = await keyInForce(move, holder);
+    const release = control.host.keepHeader(holder.volume.volumeId);
+    try {
+      return await attemptMove(move, holder, key);
+    } catch (error) {
+      // Another process moved the header or the generation meanwhile.
+      const isStale = error instanceof Rejection && error.reason === 'HEADER_STALE';
+      if (!(isStale || error instanceof CursorConflict)) throw error;
+    } finally {
+      await release();
     }
+  }
+};
+
+/** @throws Rejection FAILED_PRECONDITION NOT_ENCRYPTED_WITH_SET, GENERATION_OUTDATED */
+const keyInForce = async ({ control, name, target, cause }: Move, { encryption }: DekHolder): Promise<SetKey> => {
+  const set = setOf(encryption);
+  if (set === '') {
+    throw new Rejection('FAILED_PRECONDITION', 'NOT_ENCRYPTED_WITH_SET', `${name} is under a platform key`, {
+      resource: name,
+    });
+  }
+  const key = await control.setKeys.inForce(set, cause);
+  if (key.generation !== target.generation) throw outdated(set, target.generation, key.generation);
+  return { ...key, keyVersion: target.keyVersion };
+};
+
+const attemptMove = async (move: Move, holder: DekHolder, key: SetKey): Promise<Moved> => {
+  const { control, name, target, step } = move;
+  const { host, turns, log } = control;
+  const header = await host.inspect(holder);
+  const isMoved = header.wrap.keyVersion === target.keyVersion && header.generation === target.generation;
+  if (isMoved) {
+    // The DEK has moved, whatever the vault responds now. If it refuses, the session ends.
+    await host
+      .obtainLease(holder, key, header.wrap.wrapped)
+      .catch((error: unknown) =>
+        log.warn('the vault did not grant the key version that a DEK has moved to', { resource: name, error }),
+      );
+  }
+  await step();
+  const { wrap, grant } = isMoved ? { wrap: header.wrap, grant: undefined } : await host.rewrap(holder, header, key);
+  return turns(name, async () => {
+    const current = await readMovable(move);
+    if (current.holder.volume.volumeId !== holder.volume.volumeId) throw stale();
+    const commit = (next: DiskHeader) => commitMove(move, current, next, grant?.accessEpoch ?? current.accessEpoch);
+    return isMoved
+      ? recordMoved(move, holder, header, commit)
+      : replaceWrap(move, holder, header, { wrap, generation: target.generation }, commit);
+  });
+};
+
+/** An earlier attempt moved the header: does what it did not do. */
+const recordMoved = async (
+  { control: { host } }: Move,
+  holder: DekHolder,
+  header: DiskHeader,
+  commit: (header: DiskHeader) => Promise<Moved>,
+): Promise<Moved> => {
+  // Time has passed since the header was read.
+  if ((await host.inspect(holder, 'make durable')).sequence !== header.sequence) throw stale();
+  const done = await commit(header);
+  await host.inspect(holder, 'erase previous');
+  return done;
+};
+
+const replaceWrap = async (
+  { control, name, cause }: Move,
+  holder: DekHolder,
+  header: DiskHeader,
+  change: Pick<DiskHeader, 'wrap' | 'generation'>,
+  commit: (header: DiskHeader) => Promise<Moved>,
+): Promise<Moved> => {
+  try {
+    return (await control.host.replaceHeader(holder.volume.volumeId, header, change, commit)).committed;
+  } catch (error) {
+    // The storage failed, and may have the new header nevertheless.
+    const isOfStorage = !(error instanceof Rejection) || error.reason === 'STORAGE_FULL';
+    if (isOfStorage) followHeaderLater(control, name, cause);
+    throw error;
+  }
+};
+
+/** Records that the header has moved. */
+const commitMove = async (
+  { control, name, target, cause, step }: Move,
+  { holder, commit }: Movable,
+  header: DiskHeader,
+  accessEpoch: number,
+): Promise<Moved> => {
+  await step();
+  try {
+    return await commit(header, accessEpoch);
+  } catch (error) {
+    // Another generation has begun, or the store is unreachable: the header has moved nevertheless.
+    followHeaderLater(control, name, cause);
+    throw error;
+  } finally {
+    // The header says where the DEK is: from here on a loss of the new version ends the session.
+    control.host.keyMoved(name, { set: setOf(holder.encryption), keyVersion: target.keyVersion });
+  }
+};
+
+const readMovable = (move: Move): Promise<Movable> => (isSnapshotName(move.name) ? readSnapshot(move) : readDisk(move));
+
+const readDisk = async ({ control, name, cause }: Move): Promise<Movable> => {
+  const known = await control.disks.load(name);
+  const disk = existingDisk(known.state);
+  // A header that is ahead of a changing disk is that change.
+  refuseChanging(disk);
+  const holder = { ...disk, name };
+  return {
+    holder,
+    accessEpoch: disk.accessEpoch,
+    async commit(header, accessEpoch) {
+      const { wrap, ref, at, terms } = factsOf(control, holder, header);
+      const decide = (now: Disk) => [
+        ...rewrapDisk(at, wrap, ref, accessEpoch)(now),
+        // The header may have been ahead by a growth, which its sequence does not show any more.
+        ...grow(at, header.size / bytesPerGib, ref)(now),
+      ];
+      return { kind: 'disk', now: await commitDisk(control, name, decide, cause, { ...terms, known }) };
+    },
   };
+};
+
+const readSnapshot = async ({ control, name, cause }: Move): Promise<Movable> => {
+  const known = await control.snapshots.load(name);
+  const holder = { ...existingSnapshot(known.state), name };
+  return {
+    holder,
+    accessEpoch: 0,
+    async commit(header, accessEpoch) {
+      const { wrap, ref, at, terms } = factsOf(control, holder, header);
+      const decide = rewrapSnapshot(at, wrap, ref, accessEpoch);
+      return { kind: 'snapshot', now: await commitSnapshot(control, name, decide, cause, { ...terms, known }) };
+    },
+  };
+};
+
+/** A header as events have it, and what its commit consists of. */
+const factsOf = (
+  { stored, setKeys, clock }: Control,
+  { encryption, volume: { volumeId } }: DekHolder,
+  header: DiskHeader,
+) => {
+  const wrap = wrapRefOf(encryption, header);
+  const terms = {
+    guard: setKeys.guard(setOf(encryption), wrap.generation),
+    rows: [stored.put(volumeId, header)],
+  };
+  return { wrap, ref: headerRefOf(volumeId, header), at: clock.now(), terms };
 };
 
 const stale = (): Rejection =>
   new Rejection('ABORTED', 'HEADER_STALE', 'the volume or its header was replaced: read it again');
 
-const outdated = (set: string, asked: number, inForce: number): Rejection =>
+const outdated = (set: string, requested: number, inForce: number): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     'GENERATION_OUTDATED',
-    `generation ${asked} of ${set} is not the one in force: ${inForce} is`,
-    {
-      disk_encryption_set: set,
-      generation: String(asked),
-      in_force: String(inForce),
-    },
+    `generation ${requested} of ${set} is not in force: ${inForce} is`,
+    { disk_encryption_set: set, generation: String(requested), in_force: String(inForce) },
   );

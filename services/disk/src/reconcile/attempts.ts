@@ -1,10 +1,7 @@
 import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
-import type { Turns } from '../disk/turns.ts';
-import type { Volumes } from '../host/volume/volumes.ts';
-import type { Settling } from './settling.ts';
+import type { Control } from '../disk/control.ts';
 
-/** What an attempt gives what it makes, and may leave behind. */
+/** What an attempt gives to what it makes, and may leave behind. */
 export interface Made {
   readonly uniqueId: string;
   readonly volumeId: string;
@@ -16,87 +13,87 @@ type Makeable =
   | ({ readonly status: 'creating' } & Made)
   | { readonly status: 'active'; readonly uniqueId: string };
 
-/** Makes things of one kind, so that nothing half-made remains (CMK-110). */
-export interface Attempts<State, Event> {
+/** Makes resources of one kind so that a failure leaves nothing behind (CMK-110). */
+export class Attempts<State extends Makeable, Event extends { readonly type: string }> {
+  readonly #control: Pick<Control, 'host' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>;
+  readonly #kind: Category<State, Event>;
+  readonly #fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[];
+
+  /** @param fail releases the name, if this very attempt holds it */
+  constructor(
+    control: Pick<Control, 'host' | 'turns' | 'retries' | 'clock' | 'random' | 'log'>,
+    kind: Category<State, Event>,
+    fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[],
+  ) {
+    this.#control = control;
+    this.#kind = kind;
+    this.#fail = fail;
+  }
+
   /**
-   * Takes the name with `begin`, then makes what has it, in its turn; does nothing where that was done. What cannot be undone
-   * at once, because the store or the volumes are away, is undone as soon as they are back, and before the next attempt under
-   * the same name.
+   * Takes the name with `begin`, then makes the resource in its turn; does nothing if it exists. If a failed attempt cannot be
+   * undone at once because the store or the volumes are unreachable, it is undone later, and before the next attempt of the name.
    */
   create(
     name: string,
     begin: (made: Made) => (state: State) => readonly Event[],
     make: () => Promise<Loaded<State>>,
     cause: Cause,
-  ): Promise<Loaded<State>>;
-  /** Undoes what is left of an attempt that is over; does nothing otherwise. The caller has the turn of the name. */
-  undo(name: string, reason: string, cause: Cause): Promise<void>;
-}
-
-/** Opens it for one kind. @param parts.fail gives the name back, where that very attempt has it */
-export const openAttempts = <State extends Makeable, Event extends { readonly type: string }>(parts: {
-  readonly kind: Category<State, Event>;
-  readonly fail: (at: number, uniqueId: string, reason: string) => (state: State) => readonly Event[];
-  readonly volumes: Pick<Volumes, 'remove'>;
-  readonly turns: Turns;
-  readonly settling: Settling;
-  readonly clock: Pick<Clock, 'now'>;
-  readonly random: Pick<Random, 'uuid'>;
-  readonly log: Pick<Logger, 'error'>;
-}): Attempts<State, Event> => {
-  const { kind, fail, volumes, turns, settling, clock, random, log } = parts;
-
-  const undo: Attempts<State, Event>['undo'] = async (name, reason, cause) => {
-    const state: Makeable = (await kind.load(name)).state;
-    if (state.status !== 'creating') return;
-    await volumes.remove(state.volumeId);
-    await kind.transact(name, fail(clock.now(), state.uniqueId, reason), cause);
-  };
-
-  /** After a store that did not answer, `finish` may still arrive: the name is taken from it before the volume goes. */
-  const undoUnsure = async (name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> => {
-    const failed = await kind.transact(name, fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
-    const state: Makeable = failed.state;
-    if (state.status !== 'active' || state.uniqueId !== uniqueId) await volumes.remove(volumeId);
-  };
-
-  /** What made the attempt fail is what the caller must hear; a leftover that stays for now is undone later. */
-  const undoAfter = async (error: unknown, name: string, made: Made, cause: Cause): Promise<void> => {
-    const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
-    const undone = () =>
-      error instanceof StoreUnavailable ? undoUnsure(name, made, cause) : undo(name, reason, cause);
-    await undone().catch((failure: unknown) => {
-      log.error('a failed creation could not be undone yet', { [kind.definition.name]: name, error: failure });
-      settling.later(name, undone);
+  ): Promise<Loaded<State>> {
+    const { turns, random, retries } = this.#control;
+    const kind = this.#kind;
+    return turns(name, async () => {
+      const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
+      const beginning = begin(made);
+      try {
+        const { events } = await kind.transact(name, beginning, cause);
+        if (events.length === 0) {
+          const found = await kind.load(name);
+          if (found.state.status === 'active') return found;
+          // This is the turn of the name, so no call makes it: an earlier attempt ended and was not undone.
+          await this.undo(name, 'INTERRUPTED', cause);
+          await kind.transact(name, beginning, cause);
+        }
+      } catch (error) {
+        // The commit may be stored nevertheless.
+        if (error instanceof StoreUnavailable) retries.add(name, () => this.#undoUncertain(name, made, cause));
+        throw error;
+      }
+      try {
+        return await make();
+      } catch (error) {
+        await this.#undoAfter(error, name, made, cause);
+        throw error;
+      }
     });
-  };
+  }
 
-  return {
-    undo,
-    create: (name, begin, make, cause) =>
-      turns(name, async () => {
-        const made = { uniqueId: random.uuid(), volumeId: random.uuid() };
-        const beginning = begin(made);
-        try {
-          const { events } = await kind.transact(name, beginning, cause);
-          if (events.length === 0) {
-            const found = await kind.load(name);
-            if (found.state.status === 'active') return found;
-            // Nobody else makes it, for this is its turn: an earlier attempt ended without being undone.
-            await undo(name, 'INTERRUPTED', cause);
-            await kind.transact(name, beginning, cause);
-          }
-        } catch (error) {
-          // Not answered, and stored perhaps.
-          if (error instanceof StoreUnavailable) settling.later(name, () => undoUnsure(name, made, cause));
-          throw error;
-        }
-        try {
-          return await make();
-        } catch (error) {
-          await undoAfter(error, name, made, cause);
-          throw error;
-        }
-      }),
-  };
-};
+  /** Undoes what an ended attempt left; does nothing otherwise. The caller has the turn of the name. */
+  async undo(name: string, reason: string, cause: Cause): Promise<void> {
+    const { host, clock } = this.#control;
+    const state: Makeable = (await this.#kind.load(name)).state;
+    if (state.status !== 'creating') return;
+    await host.delete(state.volumeId);
+    await this.#kind.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause);
+  }
+
+  /** A commit that the store did not respond to may still arrive: its name is released before the volume is removed. */
+  async #undoUncertain(name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> {
+    const { host, clock } = this.#control;
+    const failed = await this.#kind.transact(name, this.#fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
+    const state: Makeable = failed.state;
+    if (state.status !== 'active' || state.uniqueId !== uniqueId) await host.delete(volumeId);
+  }
+
+  /** The caller receives why the attempt failed; if the undo fails, it is repeated later. */
+  async #undoAfter(error: unknown, name: string, made: Made, cause: Cause): Promise<void> {
+    const { log, retries } = this.#control;
+    const reason = error instanceof Rejection ? error.reason : 'INTERNAL';
+    const undo = () =>
+      error instanceof StoreUnavailable ? this.#undoUncertain(name, made, cause) : this.undo(name, reason, cause);
+    await undo().catch((failure: unknown) => {
+      log.error('a failed creation could not be undone yet', { [this.#kind.definition.name]: name, error: failure });
+      retries.add(name, undo);
+    });
+  }
+}

@@ -5,37 +5,28 @@ import type {
   ListSnapshotsRequest,
   Snapshot as WireSnapshot,
 } from '@interlock/contracts/interlock/disk/v1/snapshot.ts';
-import { type Category, type EventStore, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Loaded, Rejection } from '@interlock/event-store';
 import {
   type Authorizer,
   type Call,
   checkId,
-  expectedVersion,
   names,
   pageToken,
   principalOf,
   requirePermission,
   subscriptionOf,
 } from '@interlock/rpc';
-import type { Clock } from '@interlock/runtime';
 import { checkLayers, diskClasses } from '../disk/classes.ts';
+import type { Control } from '../disk/control.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
-import type { DiskEvent } from '../disk/events.ts';
-import { transactGuarded } from '../disk/guarded-commit.ts';
 import { listKept, pageOfRequest } from '../disk/listing.ts';
-import type { ActiveDisk, Disk } from '../disk/state.ts';
-import type { Turns } from '../disk/turns.ts';
+import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
-import type { StoredHeaders } from '../host/header/stored-headers.ts';
-import type { KeyAccess } from '../host/keys/key-access.ts';
-import type { Leases } from '../host/keys/leases.ts';
-import type { Volumes } from '../host/volume/volumes.ts';
-import type { Settling } from '../reconcile/settling.ts';
+import { deleteSnapshot } from '../reconcile/deletion.ts';
 import type { SnapshotCreation } from './creation.ts';
-import { gone, remove, type Snapshot } from './decider.ts';
-import type { SnapshotEvent } from './events.ts';
-import { keyOf, snapshotNotFound, snapshotOnWire } from './wire.ts';
+import type { Snapshot } from './decider.ts';
+import { keyOf, snapshotOnWire } from './wire.ts';
 
 /** How many incremental snapshots a disk may have. */
 export interface SnapshotLimits {
@@ -47,131 +38,23 @@ export interface SnapshotLimits {
 }
 
 /** Snapshots: request in, resource out. */
-export const snapshotApi = (parts: {
-  readonly disks: Category<Disk, DiskEvent>;
-  readonly snapshots: Category<Snapshot, SnapshotEvent>;
-  readonly creation: SnapshotCreation;
-  readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
-  readonly leases: Pick<Leases, 'outageOf'>;
-  readonly volumes: Volumes;
-  readonly store: EventStore;
-  readonly stored: Pick<StoredHeaders, 'remove'>;
-  readonly turns: Turns;
-  readonly settling: Settling;
-  readonly authorize: Authorizer;
-  readonly clock: Clock;
-  readonly limits: SnapshotLimits;
-}) => {
-  const { disks, snapshots, creation, keyAccess, leases, volumes, store, stored } = parts;
-  const { turns, settling, authorize, clock, limits } = parts;
-
-  const show = async (loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
-    const { state } = loaded;
-    const key = keyOf(state);
-    return snapshotOnWire(loaded, {
-      loss: key && (keyAccess.lossOf(key) ?? leases.outageOf(key)),
-      allocatedBytes: 'volume' in state ? await volumes.allocatedBytes(state.volume.volumeId) : 0,
-    });
-  };
-  const named = (name: string): string => {
-    names.snapshot.parse(name, 'name');
-    return name;
-  };
-
-  /** By disk: incremental snapshots that were let in and may not be on record yet. */
-  const letIn = new Map<string, Set<string>>();
-
-  /**
-   * Rule CMK-142: also of those that are asked for at once, and of those in the making. A repeat of a request that was carried
-   * out is not counted against it.
-   */
-  const withinLimits = async <Result>(
-    name: string,
-    { uniqueId }: ActiveDisk,
-    take: () => Promise<Result>,
-  ): Promise<Result> => {
-    const all = await snapshots.listAll({ index: { index: 'source_unique_id', value: uniqueId } });
-    if (all.some(({ id }) => id === name)) return take();
-    const known = all.filter(({ state }) => state.status !== 'absent' && state.incremental);
-    const since = clock.now() - limits.recentMs;
-    const recent = known.filter(({ state }) => !('createdAt' in state) || state.createdAt > since);
-    const begun = letIn.get(uniqueId) ?? new Set();
-    const unknownCount = [...begun].filter((id) => id !== name && !all.some((one) => one.id === id)).length;
-    const [count, recentCount] = [known.length + unknownCount, recent.length + unknownCount];
-    const { perDiskMax, recentMax, recentMs } = limits;
-    if (count >= perDiskMax || recentCount >= recentMax) {
-      throw new Rejection(
-        'RESOURCE_EXHAUSTED',
-        'TOO_MANY_SNAPSHOTS',
-        `a disk can have ${perDiskMax} incremental snapshots, and ${recentMax} of them within ${recentMs} ms; it has ${count} and ${recentCount}`,
-        {
-          count: String(count),
-          count_max: String(perDiskMax),
-          recent_count: String(recentCount),
-          recent_max: String(recentMax),
-        },
-      );
-    }
-    letIn.set(uniqueId, begun.add(name));
-    try {
-      return await take();
-    } finally {
-      begun.delete(name);
-      if (begun.size === 0) letIn.delete(uniqueId);
-    }
-  };
-
+export const snapshotApi = (
+  control: Control,
+  parts: { readonly creation: SnapshotCreation; readonly authorize: Authorizer; readonly limits: SnapshotLimits },
+) => {
+  const { snapshots } = control;
+  const { creation } = parts;
+  const admission = new IncrementalAdmission(control, parts.limits);
+  const show = (loaded: Loaded<Snapshot>) => showSnapshot(control, loaded);
   return {
     async createSnapshot(request: CreateSnapshotRequest, call: Call): Promise<WireSnapshot> {
-      const { subscription, resourceGroup } = names.resourceGroup.parse(request.parent, 'parent');
-      const snapshot = checkId(request.snapshotId, 'snapshot', 'snapshot_id');
-      const name = names.snapshot.format({ subscription, resourceGroup, snapshot });
-      const { sourceDisk, incremental } = request;
-      names.disk.parse(sourceDisk, 'source_disk');
-      if (subscriptionOf(sourceDisk) !== subscriptionOf(name)) {
-        throw invalid('SUBSCRIPTION_MISMATCH', 'source_disk', `${sourceDisk} is in another subscription than ${name}`);
-      }
-      // Whoever keeps a copy of a disk can read all of it later: more than a reader may.
-      await requirePermission(authorize, principalOf(call), 'compute/disks/beginAccess', sourceDisk);
-      const { state } = await disks.load(sourceDisk);
-      const before = await snapshots.load(name);
-      // A repeat finds the snapshot also when its disk is gone by now.
-      if (before.state.status === 'active' && state.status === 'absent') {
-        if (before.state.sourceDisk === sourceDisk && before.state.incremental === incremental) return show(before);
-      }
-      if (state.status === 'absent') throw diskNotFound(sourceDisk);
-      const disk = existingDisk(state);
-      const encryption = wishedEncryption(request, name, disk);
-      const set = setOf(encryption);
-      if (set !== '') await requirePermission(authorize, principalOf(call), 'compute/diskEncryptionSets/read', set);
-      const { location, sizeGib, uniqueId: sourceUniqueId } = disk;
-      const wish = JSON.stringify({ sourceDisk, sourceUniqueId, incremental, asked: request.encryption ?? null });
-      const spec = { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
-      const take = () => creation.create(name, wish, spec, call.cause);
-      return show(await (incremental ? withinLimits(name, disk, take) : take()));
+      return show(await createSnapshot({ ...control, ...parts, admission }, request, call));
     },
     async getSnapshot({ name }: GetSnapshotRequest): Promise<WireSnapshot> {
       return show(await snapshots.load(named(name)));
     },
     async listSnapshots(request: ListSnapshotsRequest) {
-      const { parent, sourceDisk, diskEncryptionSet: set } = request;
-      if (parent === '' && sourceDisk === '' && set === '') {
-        throw invalid(
-          'FIELD_MISSING',
-          'parent',
-          'parent is missing: a subscription or resource group, or another filter in its place',
-        );
-      }
-      if (parent !== '')
-        (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
-      if (sourceDisk !== '') names.disk.parse(sourceDisk, 'source_disk');
-      if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
-      const index = sourceDisk === '' ? { index: 'set', value: set } : { index: 'source_disk', value: sourceDisk };
-      const query = {
-        ...pageOfRequest(request),
-        ...(sourceDisk === '' && set === '' ? {} : { index }),
-        ...(parent === '' ? {} : { prefix: `${parent}/` }),
-      };
+      const { query, set } = queryOf(request);
       const { items, next } = await listKept(
         snapshots,
         query,
@@ -179,41 +62,139 @@ export const snapshotApi = (parts: {
       );
       return { snapshots: await Promise.all(items.map(show)), nextPageToken: pageToken(next) };
     },
-    async deleteSnapshot({ name, etag }: DeleteSnapshotRequest, { cause }: Call) {
-      await turns(named(name), async () => {
-        const { state, version } = await snapshots.load(name);
-        if (version === 0) throw snapshotNotFound(name);
-        if (state.status === 'absent') return;
-        if (state.status === 'creating') {
-          // Nobody takes it any more, for this is its turn: what is left of one that failed needs no more than its undoing.
-          await snapshots.transact(name, () => [], cause, expectedVersion(etag));
-          await creation.undo(name, 'DELETED', cause);
-          return;
-        }
-        const finish = async (): Promise<void> => {
-          const { state: left } = await snapshots.load(name);
-          if (left.status !== 'deleting') return;
-          await volumes.remove(left.volume.volumeId);
-          const rows = [stored.remove(left.volume.volumeId)];
-          await transactGuarded(store, snapshots, name, gone(clock.now()), cause, { rows });
-        };
-        await snapshots.transact(name, remove(clock.now()), cause, expectedVersion(etag)).catch((error: unknown) => {
-          // Not answered, and announced perhaps.
-          if (error instanceof StoreUnavailable) settling.later(name, finish);
-          throw error;
-        });
-        await finish().catch((error: unknown) => {
-          // It is announced, so it comes to an end without being asked for again.
-          settling.later(name, finish);
-          throw error;
-        });
-      });
+    async deleteSnapshot(request: DeleteSnapshotRequest, { cause }: Call) {
+      named(request.name);
+      await deleteSnapshot(control, creation, request, cause);
       return {};
     },
   };
 };
 
-/** Where a list of snapshots needs the permission: at its parent, else where its other filter lies. */
+const named = (name: string): string => {
+  names.snapshot.parse(name, 'name');
+  return name;
+};
+
+const showSnapshot = async ({ host }: Control, loaded: Loaded<Snapshot>): Promise<WireSnapshot> => {
+  const { state } = loaded;
+  const key = keyOf(state);
+  return snapshotOnWire(loaded, {
+    loss: key && host.lossOf(key),
+    allocatedBytes: 'volume' in state ? await host.allocatedBytes(state.volume.volumeId) : 0,
+  });
+};
+
+const createSnapshot = async (
+  parts: Control & {
+    readonly creation: SnapshotCreation;
+    readonly authorize: Authorizer;
+    readonly admission: IncrementalAdmission;
+  },
+  request: CreateSnapshotRequest,
+  call: Call,
+): Promise<Loaded<Snapshot>> => {
+  const { disks, snapshots, creation, authorize, admission } = parts;
+  const { subscription, resourceGroup } = names.resourceGroup.parse(request.parent, 'parent');
+  const snapshot = checkId(request.snapshotId, 'snapshot', 'snapshot_id');
+  const name = names.snapshot.format({ subscription, resourceGroup, snapshot });
+  const { sourceDisk, incremental } = request;
+  names.disk.parse(sourceDisk, 'source_disk');
+  if (subscriptionOf(sourceDisk) !== subscriptionOf(name)) {
+    throw invalid('SUBSCRIPTION_MISMATCH', 'source_disk', `${sourceDisk} is in another subscription than ${name}`);
+  }
+  // The owner of a copy can read all of it later: more than a reader of the disk may.
+  await requirePermission(authorize, principalOf(call), 'compute/disks/beginAccess', sourceDisk);
+  const { state } = await disks.load(sourceDisk);
+  const before = await snapshots.load(name);
+  // A repeat finds the snapshot also after its disk was deleted.
+  if (before.state.status === 'active' && state.status === 'absent') {
+    if (before.state.sourceDisk === sourceDisk && before.state.incremental === incremental) return before;
+  }
+  if (state.status === 'absent') throw diskNotFound(sourceDisk);
+  const disk = existingDisk(state);
+  const encryption = encryptionOf(request, name, disk);
+  const set = setOf(encryption);
+  if (set !== '') await requirePermission(authorize, principalOf(call), 'compute/diskEncryptionSets/read', set);
+  const { location, sizeGib, uniqueId: sourceUniqueId } = disk;
+  const canonical = JSON.stringify({ sourceDisk, sourceUniqueId, incremental, asked: request.encryption ?? null });
+  const spec = { location, sourceDisk, sourceUniqueId, incremental, sizeGib, encryption };
+  const create = () => creation.create(name, canonical, spec, call.cause);
+  return incremental ? admission.within(name, disk, create) : create();
+};
+
+const queryOf = (request: ListSnapshotsRequest) => {
+  const { parent, sourceDisk, diskEncryptionSet: set } = request;
+  if (parent === '' && sourceDisk === '' && set === '') {
+    throw invalid(
+      'FIELD_MISSING',
+      'parent',
+      'parent is missing: a subscription or resource group, or another filter in its place',
+    );
+  }
+  if (parent !== '')
+    (parent.includes('/resourceGroups/') ? names.resourceGroup : names.subscription).parse(parent, 'parent');
+  if (sourceDisk !== '') names.disk.parse(sourceDisk, 'source_disk');
+  if (set !== '') names.diskEncryptionSet.parse(set, 'disk_encryption_set');
+  const index = sourceDisk === '' ? { index: 'set', value: set } : { index: 'source_disk', value: sourceDisk };
+  const query = {
+    ...pageOfRequest(request),
+    ...(sourceDisk === '' && set === '' ? {} : { index }),
+    ...(parent === '' ? {} : { prefix: `${parent}/` }),
+  };
+  return { query, set };
+};
+
+/** Admits incremental snapshots within the limits of a disk. Rule CMK-142: concurrent requests and those in the making count. */
+class IncrementalAdmission {
+  readonly #control: Pick<Control, 'snapshots' | 'clock'>;
+  readonly #limits: SnapshotLimits;
+  /** By disk: admitted snapshots that may not be recorded yet. */
+  readonly #admitted = new Map<string, Set<string>>();
+
+  constructor(control: Pick<Control, 'snapshots' | 'clock'>, limits: SnapshotLimits) {
+    this.#control = control;
+    this.#limits = limits;
+  }
+
+  /** Runs `create` within the limits. A repeat of a completed request is not counted against itself. */
+  async within<Result>(name: string, { uniqueId }: ActiveDisk, create: () => Promise<Result>): Promise<Result> {
+    const { snapshots } = this.#control;
+    const all = await snapshots.listAll({ index: { index: 'source_unique_id', value: uniqueId } });
+    if (all.some(({ id }) => id === name)) return create();
+    const admitted = this.#admitted.get(uniqueId) ?? new Set();
+    const unrecorded = [...admitted].filter((id) => id !== name && !all.some((one) => one.id === id)).length;
+    this.#refuseTooMany(all, unrecorded);
+    this.#admitted.set(uniqueId, admitted.add(name));
+    try {
+      return await create();
+    } finally {
+      admitted.delete(name);
+      if (admitted.size === 0) this.#admitted.delete(uniqueId);
+    }
+  }
+
+  #refuseTooMany(all: readonly Loaded<Snapshot>[], unrecorded: number): void {
+    const { perDiskMax, recentMax, recentMs } = this.#limits;
+    const known = all.filter(({ state }) => state.status !== 'absent' && state.incremental);
+    const since = this.#control.clock.now() - recentMs;
+    const recent = known.filter(({ state }) => !('createdAt' in state) || state.createdAt > since);
+    const [count, recentCount] = [known.length + unrecorded, recent.length + unrecorded];
+    if (count < perDiskMax && recentCount < recentMax) return;
+    throw new Rejection(
+      'RESOURCE_EXHAUSTED',
+      'TOO_MANY_SNAPSHOTS',
+      `a disk can have ${perDiskMax} incremental snapshots, and ${recentMax} of them within ${recentMs} ms; it has ${count} and ${recentCount}`,
+      {
+        count: String(count),
+        count_max: String(perDiskMax),
+        recent_count: String(recentCount),
+        recent_max: String(recentMax),
+      },
+    );
+  }
+}
+
+/** The scope at which a list of snapshots needs the permission: its parent, else that of its other filter. */
 export const scopeOfList = ({
   parent,
   sourceDisk,
@@ -224,10 +205,10 @@ export const scopeOfList = ({
 };
 
 /**
- * What the request says, else what the disk has (CMK-58).
+ * The encryption of the request, else that of the disk (CMK-58).
  * @throws Rejection INVALID_ARGUMENT SNAPSHOT_TYPE_NOT_SUPPORTED (CMK-61), INCREMENTAL_SNAPSHOT_SET_MISMATCH (CMK-56)
  */
-const wishedEncryption = (
+const encryptionOf = (
   { encryption: asked, incremental }: CreateSnapshotRequest,
   name: string,
   disk: ActiveDisk,

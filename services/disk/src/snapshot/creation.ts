@@ -1,132 +1,56 @@
 import { lossReasonIn } from '@interlock/access';
-import {
-  type Category,
-  type Cause,
-  CursorConflict,
-  type EventStore,
-  type Loaded,
-  Rejection,
-} from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
+import { type Cause, CursorConflict, type Loaded, Rejection } from '@interlock/event-store';
+import { type Control, commitSnapshot } from '../disk/control.ts';
 import { copyingFrom } from '../disk/copy-source.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
-import { type Encryption, sameEncryption, setOf, type VolumeRef } from '../disk/encryption.ts';
-import type { DiskEvent } from '../disk/events.ts';
-import { transactGuarded } from '../disk/guarded-commit.ts';
-import type { ActiveDisk, Disk } from '../disk/state.ts';
-import type { Turns } from '../disk/turns.ts';
-import type { DiskHeader } from '../host/header/disk-header-format.ts';
-import type { Headers } from '../host/header/genuine-headers.ts';
-import { replaceHeader, volumeRefOf, wrapRefOf } from '../host/header/headers.ts';
-import type { StoredHeaders } from '../host/header/stored-headers.ts';
-import type { DekHolder } from '../host/keys/deks.ts';
-import type { SetKeys } from '../host/keys/set-keys.ts';
-import type { Vault } from '../host/keys/vault.ts';
-import { bytesPerGib, outlastingItsCall, type VolumeMaking } from '../host/volume/volume-making.ts';
-import type { Volumes } from '../host/volume/volumes.ts';
-import { openAttempts } from '../reconcile/attempts.ts';
-import type { Settling } from '../reconcile/settling.ts';
+import { sameEncryption, setOf, type VolumeRef } from '../disk/encryption.ts';
+import type { ActiveDisk } from '../disk/state.ts';
+import { type DekHolder, type DiskHeader, outlastingItsCall } from '../host/disk-host.ts';
+import { volumeRefOf, wrapRefOf } from '../host/header/header-refs.ts';
+import { bytesPerGib } from '../host/storage/sector.ts';
+import { Attempts } from '../reconcile/attempts.ts';
 import { begin, fail, finish, type Snapshot } from './decider.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
-/**
- * Takes a snapshot, so that nothing half-made remains (CMK-110). Under the disk's own key it has the same ciphertext and
- * the same wrapped DEK in a header of its own, which moves with the key of the set; under another key it is a full copy
- * under a fresh DEK. The disk's writers wait meanwhile, so it is the content of one moment. What fails is undone as for disks.
- */
-export interface SnapshotCreation {
-  /** @throws Rejection as CreateSnapshot lists them */
-  create(name: string, wish: string, spec: Omit<SnapshotSpec, 'uniqueId'>, cause: Cause): Promise<Loaded<Snapshot>>;
-  /** Undoes what is left of a creation that is over; does nothing otherwise. The caller has the snapshot's turn. */
-  undo(name: string, reason: string, cause: Cause): Promise<void>;
-}
-
 type Creating = Extract<Snapshot, { status: 'creating' }>;
 
-/** Opens it. */
-export const openSnapshotCreation = (parts: {
-  readonly store: EventStore;
-  readonly disks: Category<Disk, DiskEvent>;
-  readonly snapshots: Category<Snapshot, SnapshotEvent>;
-  readonly volumes: Volumes;
-  readonly headers: Pick<Headers, 'current'>;
-  readonly stored: Pick<StoredHeaders, 'put'>;
-  readonly making: VolumeMaking;
-  readonly vault: Vault;
-  readonly setKeys: SetKeys;
-  readonly turns: Turns;
-  readonly settling: Settling;
-  readonly clock: Clock;
-  readonly random: Pick<Random, 'uuid'>;
-  readonly log: Logger;
-}): SnapshotCreation => {
-  const { store, disks, snapshots, volumes, headers, stored, making, vault, setKeys } = parts;
-  const { turns, settling, clock, random, log } = parts;
+/**
+ * Creates a snapshot so that a failure leaves nothing behind (CMK-110). Under the disk's own key it has the disk's ciphertext and
+ * wrapped DEK, in a header of its own that moves with the key of the set. Under another key it is a full copy under a fresh DEK.
+ * Writes to the disk wait meanwhile, so it is the content of one moment.
+ */
+export class SnapshotCreation {
+  readonly #control: Control;
+  readonly #attempts: Attempts<Snapshot, SnapshotEvent>;
 
-  const attempts = openAttempts({ kind: snapshots, fail, volumes, turns, settling, clock, random, log });
+  constructor(control: Control) {
+    this.#control = control;
+    this.#attempts = new Attempts(control, control.snapshots, fail);
+  }
 
-  const commit = (
-    name: string,
-    { uniqueId, volumeId, encryption }: Creating,
-    { header, volume }: { readonly header: DiskHeader; readonly volume: VolumeRef },
-    cause: Cause,
-  ) => {
-    const wrap = wrapRefOf(encryption, header);
-    const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
-    const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
-    const rows = [stored.put(volumeId, header)];
-    return transactGuarded(store, snapshots, name, finish(clock.now(), uniqueId, taken), cause, { guard, rows });
-  };
+  /** @param request in canonical form, so that a repeat is recognized @throws Rejection as CreateSnapshot lists them */
+  create(name: string, request: string, spec: Omit<SnapshotSpec, 'uniqueId'>, cause: Cause): Promise<Loaded<Snapshot>> {
+    const { clock } = this.#control;
+    return this.#attempts.create(
+      name,
+      ({ uniqueId, volumeId }) => begin(clock.now(), request, volumeId, { ...spec, uniqueId }),
+      () => this.#make(name, cause),
+      cause,
+    );
+  }
 
-  /** A wrap under the key the set has now; by way of the disk where only that has moved before the earlier key was taken away. */
-  const movedWrap = async (
-    header: DiskHeader,
-    of: { readonly name: string; readonly encryption: Encryption; readonly source: DekHolder },
-    cause: Cause,
-  ): Promise<Pick<DiskHeader, 'wrap' | 'generation'>> => {
-    const set = setOf(of.encryption);
-    const { principal, keyVersion: target, generation } = await setKeys.inForce(set, cause);
-    const question = { set, principal, keyVersion: header.wrap.keyVersion, resource: of.name };
-    try {
-      if (header.wrap.keyVersion === target) {
-        // Only the generation is new, and with it perhaps who asks: the wrap is the one it is to have.
-        await vault.check(question, header.wrap.wrapped);
-        return { wrap: header.wrap, generation };
-      }
-      const { wrapped } = await vault.rewrap(question, target, header.wrap.wrapped);
-      return { wrap: { ...header.wrap, keyVersion: target, wrapped: Uint8Array.from(wrapped) }, generation };
-    } catch (error) {
-      if (lossReasonIn(error) === undefined) throw error;
-      const source = await headers.current(of.source);
-      if (source.dekId !== header.dekId || source.generation !== generation) throw error;
-      return { wrap: source.wrap, generation };
-    }
-  };
+  /** Undoes what an ended creation left; does nothing otherwise. The caller has the snapshot's turn. */
+  undo(name: string, reason: string, cause: Cause): Promise<void> {
+    return this.#attempts.undo(name, reason, cause);
+  }
 
-  /** Ciphertext and wrap as the disk has them. When the key of the set changes meanwhile, the wrap moves with it. */
-  const share = async (name: string, creating: Creating, disk: ActiveDisk, cause: Cause): Promise<Loaded<Snapshot>> => {
-    const { volumeId, encryption, sourceDisk } = creating;
-    const source = { ...disk, name: sourceDisk };
-    let header = await making.shared(source, volumeId, cause);
-    for (;;) {
-      try {
-        const volume = volumeRefOf(volumeId, header, disk.volume.dekAuthenticator);
-        return await commit(name, creating, { header, volume }, cause);
-      } catch (error) {
-        if (!(error instanceof CursorConflict)) throw error;
-      }
-      const of = { name, encryption, source };
-      const wrap = await outlastingItsCall(() => movedWrap(header, of, cause));
-      ({ header } = await replaceHeader(volumes, volumeId, header, wrap, async () => undefined));
-    }
-  };
-
-  const make = async (name: string, cause: Cause): Promise<Loaded<Snapshot>> => {
+  async #make(name: string, cause: Cause): Promise<Loaded<Snapshot>> {
+    const { disks, snapshots, host } = this.#control;
     const loaded = await snapshots.load(name);
     const { state } = loaded;
     if (state.status !== 'creating') return loaded;
     const { uniqueId, volumeId, encryption, location, sourceDisk, sourceUniqueId } = state;
-    // Read after `begin`: a change of the disk's encryption begun later sees this snapshot and copies.
+    // Read after `begin`: a later encryption change of the disk sees this snapshot and copies.
     const disk = existingDisk((await disks.load(sourceDisk)).state);
     if (disk.changing !== null || disk.uniqueId !== sourceUniqueId) {
       throw new Rejection('ABORTED', 'DISK_CHANGING', `${sourceDisk} is being changed: try again`, {
@@ -134,22 +58,74 @@ export const openSnapshotCreation = (parts: {
       });
     }
     const source = { ...disk, name: sourceDisk };
-    const wish = { name, location, uniqueId, volumeId, encryption, sizeBytes: disk.sizeGib * bytesPerGib, source };
-    return copyingFrom(parts, source, () =>
+    const spec = { name, location, uniqueId, volumeId, encryption, sizeBytes: disk.sizeGib * bytesPerGib, source };
+    return copyingFrom(this.#control, source, () =>
       sameEncryption(encryption, disk.encryption)
-        ? share(name, state, disk, cause)
-        : making.fresh(wish, cause, (made) => commit(name, state, made, cause)),
+        ? this.#share(name, state, disk, cause)
+        : host.make(spec, cause, (made) => this.#commit(name, state, made, cause)),
     );
-  };
+  }
 
-  return {
-    undo: attempts.undo,
-    create: (name, wish, spec, cause) =>
-      attempts.create(
-        name,
-        ({ uniqueId, volumeId }) => begin(clock.now(), wish, volumeId, { ...spec, uniqueId }),
-        () => make(name, cause),
-        cause,
-      ),
-  };
-};
+  /** Copies ciphertext and wrap. If the key of the set changes meanwhile, the wrap moves with it. */
+  async #share(name: string, creating: Creating, disk: ActiveDisk, cause: Cause): Promise<Loaded<Snapshot>> {
+    const { host } = this.#control;
+    const { volumeId, sourceDisk } = creating;
+    const source = { ...disk, name: sourceDisk };
+    let header = await host.copy(source, volumeId, cause);
+    for (;;) {
+      try {
+        const volume = volumeRefOf(volumeId, header, disk.volume.dekAuthenticator);
+        return await this.#commit(name, creating, { header, volume }, cause);
+      } catch (error) {
+        if (!(error instanceof CursorConflict)) throw error;
+      }
+      const wrap = await outlastingItsCall(() => this.#movedWrap(name, source, header, cause));
+      ({ header } = await host.replaceHeader(volumeId, header, wrap, async () => undefined));
+    }
+  }
+
+  /**
+   * The wrap under the key in force. If the vault refuses to move it, the source may have moved already: its wrap is of the same DEK.
+   * @throws a reason of key loss; UNAVAILABLE
+   */
+  async #movedWrap(
+    name: string,
+    source: DekHolder,
+    header: DiskHeader,
+    cause: Cause,
+  ): Promise<Pick<DiskHeader, 'wrap' | 'generation'>> {
+    const { host, setKeys } = this.#control;
+    const set = setOf(source.encryption);
+    const key = await setKeys.inForce(set, cause);
+    const { generation, principal, keyVersion } = key;
+    try {
+      if (header.wrap.keyVersion === keyVersion) {
+        // Only the generation is new, and perhaps the identity of the set.
+        await host.checkKey({ set, keyVersion, principal, resource: name }, header.wrap.wrapped);
+        return { wrap: header.wrap, generation };
+      }
+      const { wrap } = await host.rewrap({ ...source, name }, header, key);
+      return { wrap, generation };
+    } catch (error) {
+      if (lossReasonIn(error) === undefined) throw error;
+      const moved = await host.inspect(source);
+      if (moved.dekId !== header.dekId || moved.generation !== generation) throw error;
+      return { wrap: moved.wrap, generation };
+    }
+  }
+
+  #commit(
+    name: string,
+    { uniqueId, volumeId, encryption }: Creating,
+    { header, volume }: { readonly header: DiskHeader; readonly volume: VolumeRef },
+    cause: Cause,
+  ) {
+    const { setKeys, stored, clock } = this.#control;
+    const wrap = wrapRefOf(encryption, header);
+    const guard = encryption.type === 'platform' ? undefined : setKeys.guard(encryption.set, wrap.generation);
+    const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
+    const rows = [stored.put(volumeId, header)];
+    const decide = finish(clock.now(), uniqueId, taken);
+    return commitSnapshot(this.#control, name, decide, cause, { guard, rows });
+  }
+}

@@ -1,13 +1,13 @@
 import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
-import { differingFields } from '../disk/wishes.ts';
+import { differingFields } from '../disk/request-difference.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */
 export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
   readonly status: 'active';
-  readonly wish: string;
+  readonly request: string;
   readonly volume: VolumeRef;
   readonly createdAt: Instant;
 }
@@ -20,7 +20,7 @@ export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
  */
 export type Snapshot =
   | { readonly status: 'absent' }
-  | ({ readonly status: 'creating'; readonly wish: string; readonly volumeId: string } & SnapshotSpec)
+  | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & SnapshotSpec)
   | ActiveSnapshot
   | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' });
 
@@ -35,7 +35,7 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
     case 'SnapshotCreated': {
       if (snapshot.status !== 'creating') return snapshot;
       const { type: _type, at, ...created } = event;
-      return { status: 'active', wish: snapshot.wish, ...created, createdAt: at };
+      return { status: 'active', request: snapshot.request, ...created, createdAt: at };
     }
     case 'SnapshotDekRewrapped': {
       if (snapshot.status !== 'active') return snapshot;
@@ -53,7 +53,7 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
-  stateVersion: 3,
+  stateVersion: 4,
   initial,
   evolve,
   isGone: (snapshot) => snapshot.status === 'absent',
@@ -72,14 +72,14 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
 
 type Decision = (snapshot: Snapshot) => readonly SnapshotEvent[];
 
-/** Takes the name and the set; the same wish again decides nothing. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
+/** Takes the name and the set; the same request again decides nothing. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
 export const begin =
-  (at: Instant, wish: string, volumeId: string, spec: SnapshotSpec): Decision =>
+  (at: Instant, request: string, volumeId: string, spec: SnapshotSpec): Decision =>
   (snapshot) => {
-    if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, volumeId, wish, at }];
+    if (snapshot.status === 'absent') return [{ type: 'SnapshotCreating', ...spec, volumeId, request, at }];
     if (snapshot.status === 'deleting') throw deleting();
-    if (snapshot.wish === wish) return [];
-    const differs = differingFields(snapshot.wish, wish).join(', ');
+    if (snapshot.request === request) return [];
+    const differs = differingFields(snapshot.request, request).join(', ');
     throw new Rejection(
       'ALREADY_EXISTS',
       'SNAPSHOT_ALREADY_EXISTS',

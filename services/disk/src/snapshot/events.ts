@@ -19,7 +19,7 @@ export type SnapshotEvent =
       /** The barrier, as `DiskCreating` is for a disk. */
       readonly type: 'SnapshotCreating';
       readonly volumeId: string;
-      readonly wish: string;
+      readonly request: string;
       readonly at: Instant;
     } & SnapshotSpec)
   | ({ readonly type: 'SnapshotCreated'; readonly volume: VolumeRef; readonly at: Instant } & SnapshotSpec & WrapRef)

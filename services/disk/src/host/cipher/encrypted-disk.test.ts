@@ -10,9 +10,10 @@ import fc from 'fast-check';
 import type { BlockStore } from '../storage/block-store.ts';
 import { createPlatter } from '../storage/memory-block-store.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
+import { volumeOver } from '../volume/test-volume.ts';
 import { folderVolumeFiles } from '../volume/volume-files.ts';
 import { openDiskCipher } from './dek.ts';
-import { type AccessCheck, createEncryptedDisk, type EncryptedDisk } from './encrypted-disk.ts';
+import { type AccessCheck, EncryptedDisk } from './encrypted-disk.ts';
 import { createXtsMask } from './xts-mask.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
@@ -45,7 +46,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       const step = fc.record({ kind: fc.constantFrom('read', 'write', 'zero', 'rekey'), range, fill: fc.integer() });
       await fc.assert(
         fc.asyncProperty(fc.array(step, { maxLength: 30 }), async (steps) => {
-          const disk = createEncryptedDisk(await newStore(size), newCipher());
+          const disk = new EncryptedDisk(volumeOver(await newStore(size)), newCipher());
           const model = Buffer.alloc(size);
           for (const { kind, range, fill } of steps) {
             const end = range.offset + range.length;
@@ -66,7 +67,7 @@ for (const [name, newStore] of Object.entries(stores)) {
     });
 
     test('pieces on their way beside each other keep to themselves, in parts as their receiver wants them', async () => {
-      const disk = createEncryptedDisk(await newStore(4 * pieceSize), newCipher());
+      const disk = new EncryptedDisk(volumeOver(await newStore(4 * pieceSize)), newCipher());
       const content = randomBytes(4 * pieceSize);
       const pieces = [0, 1, 2, 3].map((n) => [n * pieceSize, (n + 1) * pieceSize] as const);
       await Promise.all(pieces.map(([from, to]) => disk.write(from, content.subarray(from, to), allowed)));
@@ -86,7 +87,7 @@ for (const [name, newStore] of Object.entries(stores)) {
     });
 
     test('concurrent writes into one sector lose nothing, whole-sector writes among them', async () => {
-      const disk = createEncryptedDisk(await newStore(2 * sectorSize), newCipher());
+      const disk = new EncryptedDisk(volumeOver(await newStore(2 * sectorSize)), newCipher());
       const model = Buffer.alloc(2 * sectorSize);
       const work: Promise<void>[] = [];
       for (let index = 0; index < 200; index += 1) {
@@ -103,7 +104,7 @@ for (const [name, newStore] of Object.entries(stores)) {
 
     test('long transfers go in pieces of at most 1 MiB, checked before each', async () => {
       const size = 3 * pieceSize;
-      const disk = createEncryptedDisk(await newStore(size), newCipher());
+      const disk = new EncryptedDisk(volumeOver(await newStore(size)), newCipher());
       const bytes = randomBytes(2 * pieceSize + 100);
       let checks = 0;
       const counting = () => {
@@ -128,7 +129,7 @@ for (const [name, newStore] of Object.entries(stores)) {
     });
 
     test('without a key nothing is read or written, but flush and grow work; with the key all is back (CMK-120, CMK-127)', async () => {
-      const disk = createEncryptedDisk(await newStore(4 * sectorSize), newCipher());
+      const disk = new EncryptedDisk(volumeOver(await newStore(4 * sectorSize)), newCipher());
       const bytes = randomBytes(5000);
       await disk.write(100, bytes, allowed);
       disk.dropKey();
@@ -151,7 +152,7 @@ for (const [name, newStore] of Object.entries(stores)) {
         await read(offset, into);
         onRead();
       };
-      const disk = createEncryptedDisk(store, newCipher());
+      const disk = new EncryptedDisk(volumeOver(store), newCipher());
       await disk.write(0, randomBytes(sectorSize), allowed);
       const before = Buffer.alloc(sectorSize);
       await read(0, before);
@@ -166,7 +167,7 @@ for (const [name, newStore] of Object.entries(stores)) {
     });
 
     test('ranges outside the disk are refused, naming what would be right', async () => {
-      const disk = createEncryptedDisk(await newStore(sectorSize), newCipher());
+      const disk = new EncryptedDisk(volumeOver(await newStore(sectorSize)), newCipher());
       for (const [offset, length] of [
         [-1, 1],
         [0, sectorSize + 1],
@@ -186,7 +187,7 @@ for (const [name, newStore] of Object.entries(stores)) {
 test('a plaintext pattern is never in the file, and unwritten room stays unallocated (CMK-12)', async () => {
   const volumeId = randomUUID();
   const store = await files.create(volumeId, 'data', 64 * sectorSize);
-  const disk = createEncryptedDisk(store, newCipher());
+  const disk = new EncryptedDisk(volumeOver(store), newCipher());
   const pattern = Buffer.from('interlock-plaintext-');
   await disk.write(123, Buffer.alloc(5 * sectorSize, pattern), allowed);
   await disk.write(20 * sectorSize, Buffer.alloc(sectorSize), allowed);
@@ -208,13 +209,13 @@ test('a plaintext pattern is never in the file, and unwritten room stays unalloc
 test('after a crash every flushed byte is there, and other sectors than those written are untouched', async () => {
   for (let round = 0; round < 20; round += 1) {
     const platter = createPlatter('disk', 8 * sectorSize, systemRandom);
-    const disk = createEncryptedDisk(platter.open(), newCipher());
+    const disk = new EncryptedDisk(volumeOver(platter.open()), newCipher());
     const flushed = randomBytes(8 * sectorSize);
     await disk.write(0, flushed, allowed);
     await disk.flush();
     await disk.write(3 * sectorSize + 10, randomBytes(sectorSize), allowed);
     platter.crash();
-    const again = await readAll(createEncryptedDisk(platter.open(), newCipher()));
+    const again = await readAll(new EncryptedDisk(volumeOver(platter.open()), newCipher()));
     assert.ok(again.subarray(0, 3 * sectorSize).equals(flushed.subarray(0, 3 * sectorSize)));
     assert.ok(again.subarray(5 * sectorSize).equals(flushed.subarray(5 * sectorSize)));
   }
@@ -224,7 +225,7 @@ test('another DEK reads noise, not data', async () => {
   const platter = createPlatter('disk', sectorSize, systemRandom);
   const store = platter.open();
   const bytes = Buffer.alloc(sectorSize, 'text');
-  await createEncryptedDisk(store, newCipher()).write(0, bytes, allowed);
-  const stranger = createEncryptedDisk(store, openDiskCipher(randomBytes(32), mask));
+  await new EncryptedDisk(volumeOver(store), newCipher()).write(0, bytes, allowed);
+  const stranger = new EncryptedDisk(volumeOver(store), openDiskCipher(randomBytes(32), mask));
   assert.equal((await readAll(stranger)).includes('text'), false);
 });

@@ -1,137 +1,146 @@
 import { Rejection } from '@interlock/event-store';
-import { type BlockStore, writtenRuns } from '../storage/block-store.ts';
+import { writtenRuns } from '../storage/block-store.ts';
 import { createRangeLock } from '../storage/range-lock.ts';
 import { createScratch, type Scratch } from '../storage/scratch.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
+import type { OpenVolume } from '../volume/volumes.ts';
 import type { SectorCipher } from './xts.ts';
 
 /**
- * Decides whether this read or write may still go on; throws what the caller is to be told. It may wait (I/O is paused
- * while the vault cannot be reached).
+ * Checks whether this read or write may continue; throws what its caller receives. It may wait: I/O is paused while the vault is
+ * unreachable.
  */
 export type AccessCheck = () => void | Promise<void>;
 
-/**
- * A disk as a guest sees it: bytes at offsets, encrypted sector by sector on their way to the store. Rules CMK-08, 09.
- *
- * Access is checked before each piece of at most 1 MiB is touched, and again when it is done, before it, or a part of it, is
- * answered or the next one is begun: a key can be lost, and a process be stopped for any time, while the store and the cipher work (G1).
- *
- * Sectors never written hold zeros. Such a hole is known by its ciphertext: all zeros. A written sector can look like one
- * only if AES maps it there, which happens to one content in 2^32768 of each sector. So no map of written sectors is
- * needed that would itself have to survive crashes.
- *
- * A write is atomic per sector for readers, and done once its ciphertext is with the store. Torn writes: after a crash a
- * sector written since the last flush may hold its old content, the new, or 512-byte parts of each (where the old one
- * was a hole: noise in the old parts); bytes of other sectors are never touched, but a write of a part of a sector puts
- * that whole sector at this risk.
- */
-export interface EncryptedDisk {
-  size(): number;
-  /**
-   * The bytes from `offset` on, in order, in parts that belong to the receiver. A part is decrypted when it is asked for.
-   * @param parts how the bytes are cut; by default into pieces
-   * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws.
-   */
-  read(offset: number, length: number, check: AccessCheck, parts?: Parts): AsyncGenerator<Uint8Array>;
-  /**
-   * Writes `bytes` at `offset`; they are not changed. When it throws, any of its pieces may be written.
-   * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws.
-   */
-  write(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void>;
-  /** Makes every finished write durable. Needs no key and works after a loss. */
-  flush(): Promise<void>;
-  /** Makes the disk larger; what is added reads as zeros. Needs no key. */
-  grow(size: number): Promise<void>;
-  /** Access ended: destroys the cipher. Reads and writes under way fail with DEK_DROPPED at their next piece. */
-  dropKey(): void;
-  /** Access returned: `cipher` takes the place of a dropped one, which is destroyed if it is still there. */
-  giveKey(cipher: SectorCipher): void;
-  /** Waits for nothing: drops the key and gives the store free. */
-  close(): Promise<void>;
-}
-
-/** How a read is cut: a door that sends smaller messages, or puts something in front of each, needs no copy for it. */
+/** How a read is cut, so that a sender of small messages, or of messages with a prefix, needs no copy. */
 export interface Parts {
-  /** Most bytes of one, whole sectors and at most a piece. */
+  /** Most bytes of a part: whole sectors, at most a piece. */
   readonly bytesMax: number;
-  /** Makes a part of so many bytes; they are then filled. */
+  /** Allocates a part of so many bytes, to be filled. */
   allocate(length: number): Uint8Array;
 }
 
 const wholePieces: Parts = { bytesMax: pieceSize, allocate: (length) => Buffer.allocUnsafeSlow(length) };
 
-/** Times a piece is begun again whose key was dropped under it, or whose volume was let go of. */
+/** How often a piece is repeated whose key was dropped, or whose file was closed, during the work. */
 const droppedMax = 3;
-/** What may be back once the check lets it pass. */
+/** What may be back once the check passes. */
 const regained: ReadonlySet<string> = new Set(['DEK_DROPPED', 'DISK_HOST_LEASE_OVER']);
 
 /**
- * Puts a cipher over a store. The disk owns both from now on; without a cipher it waits for `giveKey`.
- * @param scratch may be shared by all disks of a process
+ * A disk as a guest sees it: bytes at offsets, encrypted sector by sector on their way to the store. Rules CMK-08, CMK-09.
+ *
+ * Access is checked before each piece of at most 1 MiB. A read is checked again before each part is handed over; the caller of a
+ * write checks again before it acknowledges: meanwhile a key can be lost, or the process paused for any time (G1).
+ *
+ * Sectors never written read as zeros. Such a hole is recognized by its ciphertext: all zeros. AES maps a written sector to
+ * zeros for one content in 2^32768. So there is no map of written sectors that would have to survive crashes.
+ *
+ * A write is atomic per sector for readers. It is complete when its ciphertext is with the store. Torn writes: after a crash a
+ * sector written since the last flush may hold its old content, the new content, or 512-byte parts of each (if the old one was a
+ * hole: noise in the old parts). Bytes of other sectors are never touched, but a write of a part of a sector puts that whole
+ * sector at this risk.
+ *
+ * A class, like everything that exists once per open disk (see `FileBlockStore`).
  */
-export const createEncryptedDisk = (
-  store: BlockStore,
-  initialCipher?: SectorCipher,
-  scratch: Scratch = createScratch(),
-): EncryptedDisk => new DiskOverStore(store, initialCipher, scratch);
-
-/** A class: there is one for each open disk, and a function for each thing it does would take ten times as much memory. */
-class DiskOverStore implements EncryptedDisk {
-  readonly #store: BlockStore;
+export class EncryptedDisk {
+  readonly #volume: OpenVolume;
   readonly #scratch: Scratch;
   readonly #lock = createRangeLock();
+  /** Writes that have passed the gate; created by the first write. */
+  #writes: Set<Promise<void>> | undefined;
   #cipher: SectorCipher | undefined;
 
-  constructor(store: BlockStore, cipher: SectorCipher | undefined, scratch: Scratch) {
-    this.#store = store;
+  /**
+   * The disk owns volume and cipher from now on; without a cipher it waits for `giveKey`.
+   * @param scratch may be shared by all disks of a process
+   */
+  constructor(volume: OpenVolume, cipher?: SectorCipher, scratch: Scratch = createScratch()) {
+    this.#volume = volume;
     this.#cipher = cipher;
     this.#scratch = scratch;
   }
 
   size(): number {
-    return this.#store.size();
+    return this.#volume.store.size();
   }
 
+  /**
+   * The bytes from `offset` on, in order, in parts that belong to the receiver. A part is decrypted when it is requested.
+   * @param parts how the bytes are cut; by default into pieces
+   * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws
+   */
   async *read(
     offset: number,
     length: number,
     check: AccessCheck,
     parts: Parts = wholePieces,
   ): AsyncGenerator<Uint8Array> {
-    checkRange(offset, length, this.#store.size());
+    checkRange(offset, length, this.size());
     for (const piece of ranges(offset, offset + length, pieceSize)) yield* this.#readPiece(piece, check, parts);
   }
 
+  /**
+   * Writes `bytes` at `offset`; they are not changed. If it throws, any of its pieces may be written. The caller checks access
+   * again before it acknowledges the write.
+   * @throws Rejection OUT_OF_RANGE, DEK_DROPPED, and what `check` throws
+   */
   async write(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void> {
-    checkRange(offset, bytes.length, this.#store.size());
-    for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
-      const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
-      await checkedPiece(() => this.#writePiece(piece, part, check), check);
-    }
+    checkRange(offset, bytes.length, this.size());
+    // A paused write waits here and not behind the gate: a copy of the disk waits for the writes behind the gate.
+    await check();
+    await this.#volume.gate.write(() => this.#noted(this.#writePieces(offset, bytes, check)));
   }
 
+  /** Makes every completed write durable. Needs no key and works after a loss. */
   flush(): Promise<void> {
-    return this.#store.flush();
+    return this.#volume.store.flush();
   }
 
+  /** Makes the disk larger; the new part reads as zeros. Needs no key. */
   grow(size: number): Promise<void> {
-    return this.#store.grow(size);
+    return this.#volume.store.grow(size);
   }
 
+  /** Runs `work` while no write to the volume is in progress. */
+  withoutWrites<Result>(work: () => Promise<Result>): Promise<Result> {
+    return this.#volume.gate.withoutWrites(work);
+  }
+
+  /** Access ended: destroys the cipher. Reads and writes in progress fail with DEK_DROPPED at their next piece. */
   dropKey(): void {
     this.#cipher?.destroy();
     this.#cipher = undefined;
   }
 
+  /** Access was restored: replaces the cipher; one that is still there is destroyed. */
   giveKey(next: SectorCipher): void {
     this.dropKey();
     this.#cipher = next;
   }
 
+  /** Drops the key at once, and closes the volume after the writes in progress. A write that still waits at the gate is refused. */
   async close(): Promise<void> {
     this.dropKey();
-    await this.#store.close();
+    await Promise.allSettled(this.#writes ?? []);
+    await this.#volume.close();
+  }
+
+  async #noted(writing: Promise<void>): Promise<void> {
+    this.#writes ??= new Set();
+    this.#writes.add(writing);
+    try {
+      await writing;
+    } finally {
+      this.#writes.delete(writing);
+    }
+  }
+
+  async #writePieces(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void> {
+    for (const piece of ranges(offset, offset + bytes.length, pieceSize)) {
+      const part = bytes.subarray(piece[0] - offset, piece[1] - offset);
+      await repeatedIfDropped(() => this.#writePiece(piece, part, check), check);
+    }
   }
 
   /** @throws Rejection DEK_DROPPED */
@@ -154,7 +163,7 @@ class DiskOverStore implements EncryptedDisk {
 
   /** Reads and decrypts whole sectors. */
   async #load(from: number, into: Uint8Array): Promise<void> {
-    await this.#store.read(from, into);
+    await this.#volume.store.read(from, into);
     this.#decrypt(from, into, into);
   }
 
@@ -180,7 +189,7 @@ class DiskOverStore implements EncryptedDisk {
       this.#lock.hold(first, end, 'read', async () => {
         await check();
         this.#currentCipher();
-        await this.#store.read(start, sealed);
+        await this.#volume.store.read(start, sealed);
       });
     try {
       await checkedPiece(load, check);
@@ -211,7 +220,7 @@ class DiskOverStore implements EncryptedDisk {
           sealed.set(bytes, from - start);
         }
         this.#currentCipher().encrypt(first, plain, sealed);
-        await this.#store.write(start, sealed);
+        await this.#volume.store.write(start, sealed);
       } finally {
         this.#scratch.give(sealed);
       }
@@ -220,15 +229,16 @@ class DiskOverStore implements EncryptedDisk {
 }
 
 /**
- * Does one piece and checks once more. Where the key was dropped, or the volume let go of, while the store worked, the check
- * decides: it throws why, or waits until that is back, and the piece is begun again.
+ * Does one piece. If the key was dropped or the file closed during the work, the check decides: it throws why, or waits until
+ * both are back, and the piece is repeated.
  */
-const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> => {
+const repeatedIfDropped = async <Result>(
+  piece: () => Promise<Result> | Result,
+  check: AccessCheck,
+): Promise<Result> => {
   for (let dropped = 0; ; dropped += 1) {
     try {
-      const result = await piece();
-      await check();
-      return result;
+      return await piece();
     } catch (error) {
       const isDropped = error instanceof Rejection && regained.has(error.reason);
       if (!isDropped || dropped === droppedMax) throw error;
@@ -236,6 +246,14 @@ const checkedPiece = async <Result>(piece: () => Promise<Result> | Result, check
     }
   }
 };
+
+/** As `repeatedIfDropped`, with a check after the piece. */
+const checkedPiece = <Result>(piece: () => Promise<Result> | Result, check: AccessCheck): Promise<Result> =>
+  repeatedIfDropped(async () => {
+    const result = await piece();
+    await check();
+    return result;
+  }, check);
 
 const sectorsAround = (from: number, to: number): [first: number, end: number] => [
   Math.floor(from / sectorSize),

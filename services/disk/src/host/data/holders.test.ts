@@ -2,8 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Decision, Principal } from '@interlock/rpc';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
-import { createTurns } from '../../disk/turns.ts';
-import { openHolders } from './holders.ts';
+import { Holders } from './holders.ts';
 import { type Session, SessionEnding } from './session.ts';
 
 const holder: Principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' };
@@ -12,20 +11,19 @@ const name = 'subscriptions/s1/resourceGroups/g/disks/d';
 /** Checks of one session, with the answers of identity in the hands of the test. */
 const checked = (held: Principal | undefined = holder) => {
   const clock = virtualClock();
-  const session = { name, tokenHash: 'h', holder: held, isEnded: false, ending: new SessionEnding() };
+  const session = { name, access: { tokenHash: 'h' }, principal: held, isEnded: false, ending: new SessionEnding() };
   const asked: string[] = [];
   const stored: string[] = [];
   let answer: () => Promise<Decision> = async () => ({ allowed: true, principalActive: true });
-  const holders = openHolders({
+  const holders = new Holders({
     authorize: async (principal, action, scope) => {
       asked.push(`${principal.name} ${action} ${scope}`);
       return answer();
     },
-    disks: {
-      // Ending is all that is decided here.
-      transact: (async (disk: string) => {
+    records: {
+      async endAccess(disk) {
         stored.push(disk);
-      }) as never,
+      },
     },
     sessions: {
       end() {
@@ -33,7 +31,6 @@ const checked = (held: Principal | undefined = holder) => {
         session.ending.end();
       },
     },
-    turns: createTurns(),
     periodMs: 1_000,
     graceMs: 10_000,
     clock,
@@ -132,7 +129,7 @@ test('a refusal that comes after the patience of a use ends the access', async (
 
 test('the open of a machine has no principal to check', async () => {
   const { holders, session, asked } = checked();
-  const opened = { ...session, holder: undefined };
+  const opened = { ...session, principal: undefined } as unknown as Session;
   assert.equal(holders.check(opened), undefined);
   await holders.watch(opened);
   assert.deepEqual(asked, []);

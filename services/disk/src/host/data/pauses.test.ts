@@ -103,18 +103,13 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
   const session = {
     name: 'd',
     lease,
-    user: { accessEpoch: 0 },
-    held: { grant: undefined },
-    bridge: undefined,
-    isPinnable: false,
-    streams: 0,
-    isEnded: false,
-    expiresAt: undefined,
     ending,
+    refuseEnded: () => undefined,
+    refuseLost: () => undefined,
+    mayUseDek: () => state.isHeld,
   } as unknown as Session;
   const regaining = openRegaining({
     sessions: { fetchDek: async () => undefined },
-    keyAccess: { lossAfter: () => undefined },
     leases: { changed: (_key, withinMs, signal) => clock.sleep(Math.min(withinMs, 10), signal) },
     ownership: { isHeld: () => true, regained: async () => undefined },
     terms: { ioPauseTimeoutMs: 5_000 },

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Clock } from '@interlock/runtime';
-import { readRoom } from './read-room.ts';
+import { ReadRoom } from './read-room.ts';
 
 /** A clock that moves when told. */
 const testClock = () => {
@@ -33,7 +33,7 @@ const undropped = (): void => assert.fail('nothing is to be dropped');
 
 test('a read waits for room, in the order of arrival, and gets it when another gives it back', async () => {
   const { clock, alarms } = testClock();
-  const room = readRoom(clock, 10);
+  const room = new ReadRoom(clock, 10);
   const first = await room.take(6, undropped, never);
   const order: string[] = [];
   const second = room.take(6, undropped, never).then((taken) => {
@@ -56,7 +56,7 @@ test('a read waits for room, in the order of arrival, and gets it when another g
 
 test('a reader that leaves its answer untaken loses its piece to one that waits, and no other does', async () => {
   const { clock, pass } = testClock();
-  const room = readRoom(clock, 10);
+  const room = new ReadRoom(clock, 10);
   const dropped: string[] = [];
   const idle = await room.take(5, () => dropped.push('idle'), never);
   const busy = await room.take(5, () => dropped.push('busy'), never);
@@ -67,15 +67,15 @@ test('a reader that leaves its answer untaken loses its piece to one that waits,
   await pass(1);
   const taken = await waiting;
   assert.deepEqual(dropped, ['idle']);
-  assert.equal(idle.goOn(), false);
-  assert.equal(busy.goOn(), true);
+  assert.equal(idle.resume(), false);
+  assert.equal(busy.resume(), true);
   for (const each of [idle, busy, taken]) each.giveBack();
   (await room.take(10, undropped, never)).giveBack();
 });
 
 test('a read that ends while it waits takes nothing', async () => {
   const { clock, alarms } = testClock();
-  const room = readRoom(clock, 10);
+  const room = new ReadRoom(clock, 10);
   const first = await room.take(10, undropped, never);
   const ending = new AbortController();
   const waiting = room.take(10, undropped, () => ending.signal);

@@ -1,123 +1,129 @@
 import type { Alarm, Clock } from '@interlock/runtime';
 
-/** Memory that the pieces of all reads of a host may take, in bytes: as many pieces as `Scratch` keeps for them. */
+/** Memory for the pieces of all reads of a host, in bytes: as many pieces as `Scratch` keeps. */
 export const READ_ROOM_BYTES = 32 * 1024 * 1024;
 
-/** How long a reader must leave an answer untaken before its piece may be dropped for another reader, in milliseconds. */
+/** After how many milliseconds without progress of its reader a piece may be dropped for another reader. */
 const RESTED_MS = 50;
 
-/** The memory that pieces of reads have until they are answered, bounded for the whole host. */
-export interface ReadRoom {
-  /**
-   * Waits for room, first come, first served. Where there is none, the piece of the reader that has left its answer untaken for
-   * longest is dropped; that one reads it again when it goes on.
-   * @param bytes at most a piece
-   * @param drop gives the memory of the piece back; called only while `rest` lasts
-   * @param signal asked for only where the read has to wait
-   * @throws Error when the signal is aborted before there is room
-   */
-  take(bytes: number, drop: () => void, signal: () => AbortSignal): Promise<Room>;
-}
-
-/** Room for one piece. */
+/** Memory for one piece. */
 export interface Room {
-  /** An answer is handed over: until `goOn` the piece may be dropped. */
+  /** A part is handed over. Until `resume` the piece may be dropped. */
   rest(): void;
-  /** The answer was taken. @returns whether the piece is still there */
-  goOn(): boolean;
-  /** The piece is answered, or its read has ended. May be called again. */
+  /** The part was taken. @returns whether the piece is still there */
+  resume(): boolean;
+  /** The piece is sent, or its read has ended. May be called again. */
   giveBack(): void;
 }
 
 interface Waiting {
   readonly bytes: number;
-  readonly go: () => void;
+  readonly admit: () => void;
 }
 
-/** All of it is free. */
-export const readRoom = (clock: Pick<Clock, 'alarm' | 'monotonicMs'>, totalBytes = READ_ROOM_BYTES): ReadRoom => {
-  let freeBytes = totalBytes;
-  const waiting = new Set<Waiting>();
-  /** Rooms whose readers rest, those that have rested for longest first. */
-  const resting = new Map<{ drop: () => void }, number>();
-  let next: Alarm | undefined;
+interface Resting {
+  readonly sinceMs: number;
+  readonly drop: () => void;
+}
 
-  const letIn = (): void => {
-    for (const first of waiting) {
-      while (freeBytes < first.bytes && dropOne()) {
-        // Until there is room.
-      }
-      if (freeBytes < first.bytes) break;
-      freeBytes -= first.bytes;
-      waiting.delete(first);
-      first.go();
+/** The memory that pieces of reads take until they are sent, bounded for the whole host. */
+export class ReadRoom {
+  readonly #clock: Pick<Clock, 'alarm' | 'monotonicMs'>;
+  #freeBytes: number;
+  readonly #waiting = new Set<Waiting>();
+  /** Readers at rest, the longest first. */
+  readonly #resting = new Map<Room, Resting>();
+  #nextLook: Alarm | undefined;
+
+  constructor(clock: Pick<Clock, 'alarm' | 'monotonicMs'>, totalBytes = READ_ROOM_BYTES) {
+    this.#clock = clock;
+    this.#freeBytes = totalBytes;
+  }
+
+  /**
+   * Waits for memory, first come, first served. If there is none, the piece whose reader has rested longest is dropped; that
+   * reader reads it again when it resumes.
+   * @param bytes at most a piece
+   * @param drop frees the memory of the piece; called only while the reader rests
+   * @param signalOf called only if the read has to wait
+   * @throws Error when the signal is aborted before there is memory
+   */
+  async take(bytes: number, drop: () => void, signalOf: () => AbortSignal): Promise<Room> {
+    if (this.#waiting.size === 0 && this.#freeBytes >= bytes) {
+      this.#freeBytes -= bytes;
+      return this.#roomOf(bytes, drop);
     }
-    // A reader may come to rest without giving anything back.
-    if (waiting.size === 0) next?.cancel();
-    next = waiting.size === 0 ? undefined : (next ?? clock.alarm(RESTED_MS, look));
-  };
-  const look = (): void => {
-    next = undefined;
-    letIn();
-  };
-  const dropOne = (): boolean => {
-    const [oldest] = resting;
-    if (oldest === undefined || clock.monotonicMs() - oldest[1] < RESTED_MS) return false;
-    oldest[0].drop();
-    return true;
-  };
+    const { promise, resolve, reject } = Promise.withResolvers<void>();
+    const own: Waiting = { bytes, admit: resolve };
+    const signal = signalOf();
+    const leave = (): void => {
+      if (this.#waiting.delete(own)) reject(new Error('the read ended before there was memory for it'));
+    };
+    signal.addEventListener('abort', leave, { once: true });
+    this.#waiting.add(own);
+    this.#admit();
+    if (signal.aborted) leave();
+    try {
+      await promise;
+    } finally {
+      signal.removeEventListener('abort', leave);
+    }
+    return this.#roomOf(bytes, drop);
+  }
 
-  const taken = (bytes: number, dropPiece: () => void): Room => {
+  #roomOf(bytes: number, dropPiece: () => void): Room {
     let isThere = true;
-    const giveBack = (): void => {
-      resting.delete(own);
-      if (!isThere) return;
+    const free = (): void => {
+      this.#resting.delete(room);
+      if (isThere) this.#freeBytes += bytes;
       isThere = false;
-      freeBytes += bytes;
     };
-    const own = {
-      drop: () => {
-        giveBack();
-        dropPiece();
-      },
+    const drop = (): void => {
+      free();
+      dropPiece();
     };
-    return {
+    const room: Room = {
       rest: () => {
-        resting.set(own, clock.monotonicMs());
+        this.#resting.set(room, { sinceMs: this.#clock.monotonicMs(), drop });
       },
-      goOn: () => {
-        resting.delete(own);
+      resume: () => {
+        this.#resting.delete(room);
         return isThere;
       },
       giveBack: () => {
-        giveBack();
-        letIn();
+        free();
+        this.#admit();
       },
     };
-  };
+    return room;
+  }
 
-  return {
-    async take(bytes, drop, signalOf) {
-      if (waiting.size === 0 && freeBytes >= bytes) {
-        freeBytes -= bytes;
-        return taken(bytes, drop);
+  #admit(): void {
+    for (const first of this.#waiting) {
+      while (this.#freeBytes < first.bytes && this.#dropOne()) {
+        // Until there is enough memory.
       }
-      const { promise, resolve, reject } = Promise.withResolvers<void>();
-      const own: Waiting = { bytes, go: resolve };
-      const signal = signalOf();
-      const leave = (): void => {
-        if (waiting.delete(own)) reject(new Error('the read ended before there was memory for it'));
-      };
-      signal.addEventListener('abort', leave, { once: true });
-      waiting.add(own);
-      letIn();
-      if (signal.aborted) leave();
-      try {
-        await promise;
-      } finally {
-        signal.removeEventListener('abort', leave);
-      }
-      return taken(bytes, drop);
-    },
-  };
-};
+      if (this.#freeBytes < first.bytes) break;
+      this.#freeBytes -= first.bytes;
+      this.#waiting.delete(first);
+      first.admit();
+    }
+    // A reader may come to rest later without giving memory back.
+    if (this.#waiting.size === 0) this.#nextLook?.cancel();
+    this.#nextLook = this.#waiting.size === 0 ? undefined : (this.#nextLook ?? this.#lookLater());
+  }
+
+  #lookLater(): Alarm {
+    return this.#clock.alarm(RESTED_MS, () => {
+      this.#nextLook = undefined;
+      this.#admit();
+    });
+  }
+
+  #dropOne(): boolean {
+    const oldest = this.#resting.values().next().value;
+    if (oldest === undefined || this.#clock.monotonicMs() - oldest.sinceMs < RESTED_MS) return false;
+    oldest.drop();
+    return true;
+  }
+}

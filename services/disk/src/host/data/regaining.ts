@@ -1,16 +1,64 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
-import type { KeyAccess } from '../keys/key-access.ts';
-import { vaultUnreachable } from '../keys/key-reasons.ts';
+import type { Lease } from '../keys/key-access.ts';
+import { type KeyUse, vaultUnreachable } from '../keys/key-reasons.ts';
 import type { LeaseTerms } from '../keys/lease.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { Ownership } from '../ownership.ts';
-import { mayUseDek, refuseEnded, refuseLost, type Session } from './session.ts';
+import type { Session } from './session.ts';
 import type { Sessions } from './sessions.ts';
 
-/** One read or write that cannot go on now. */
+/** What waits for its DEK: a session, or one end of a copy. */
+export interface DekUser {
+  /** Throws why the wait is in vain. @param leftMs how long it may take itself */
+  refuse(leftMs: number): void | Promise<void>;
+  /** Whether the DEK is in memory and may be used. */
+  isUsable(): boolean;
+  /** The lease of the DEK now; undefined under a platform key. */
+  lease(): Lease | undefined;
+  /** Unwraps the DEK while the lease is held. */
+  fetchDek(): Promise<void>;
+  /** For errors. */
+  use(): KeyUse;
+}
+
+/** Wait after an unwrap that the vault did not respond to, in milliseconds. */
+const unwrapAgainMs = 200;
+
+/**
+ * Waits until the DEK may be used: first for the lease, then for the unwrap. After each change it starts over.
+ * @throws Rejection UNAVAILABLE KEY_VAULT_UNREACHABLE at `endMs` or when `over` is aborted; whatever `refuse` and `fetchDek` throw
+ */
+export const regainDek = async (
+  user: DekUser,
+  parts: { readonly leases: Pick<Leases, 'changed'>; readonly clock: Clock },
+  { endMs, over }: { readonly endMs: number; readonly over: AbortSignal },
+): Promise<void> => {
+  const { leases, clock } = parts;
+  let failure: unknown;
+  for (;;) {
+    const leftMs = endMs - clock.monotonicMs();
+    await user.refuse(Math.max(0, leftMs));
+    if (user.isUsable()) return;
+    if (leftMs <= 0 || over.aborted) throw vaultUnreachable(user.use(), failure);
+    const lease = user.lease();
+    if (lease && !lease.isHeld()) {
+      await leases.changed(lease.key, leftMs, over);
+      continue;
+    }
+    try {
+      await user.fetchDek();
+    } catch (error) {
+      if (!(error instanceof Rejection && error.code === 'UNAVAILABLE') || lease === undefined) throw error;
+      failure = error;
+      await clock.sleep(Math.min(leftMs, unwrapAgainMs), over);
+    }
+  }
+};
+
+/** One read or write that waits. */
 export interface PausedIo {
-  /** Bytes it holds in memory while it waits. */
+  /** Bytes it holds in memory meanwhile. */
   readonly bytes: number;
   /** Milliseconds until its own deadline. */
   remainingMs(): number;
@@ -20,12 +68,10 @@ export interface PausedIo {
 }
 
 /**
- * Lets a read or write wait until the DEK of its disk may be used again: for the lease, which is asked for once for all who
- * wait, then for the DEK. It waits for at most the pause allowed, or until its own deadline; then, and when too many
- * wait already, it fails as unreachable. What changes meanwhile is looked at again: a loss, the end of the access.
- * The lease of this host on its volumes comes before both.
- * @throws Rejection UNAVAILABLE KEY_VAULT_UNREACHABLE, DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED; a reason of key loss; FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED;
- *   DATA_LOSS WRONG_DEK, HEADER_CORRUPT
+ * Pauses a read or write until the DEK of its disk may be used again: for at most `IO_PAUSE_TIMEOUT_MS` or its own deadline.
+ * The host's lease on its volumes comes first.
+ * @throws Rejection UNAVAILABLE KEY_VAULT_UNREACHABLE, also if too many wait already; DISK_HOST_LEASE_OVER; FAILED_PRECONDITION
+ *   DISK_HOST_REPLACED, ATTACH_EPOCH_OUTDATED; a reason of key loss; DATA_LOSS WRONG_DEK, HEADER_CORRUPT
  */
 export type Regaining = (session: Session, io: PausedIo) => Promise<void>;
 
@@ -38,15 +84,12 @@ export interface PauseLimits {
 /** Two for every disk a host is expected to have open, and the data of 64 of the largest messages. */
 export const pauseLimits: PauseLimits = { waitingMax: 4_096, bytesMax: 128 * 1024 * 1024 };
 
-/** Wait after an unwrap that got no answer while the lease is held, in milliseconds. */
-const unwrapAgainMs = 200;
-/** How long before its own deadline a paused call is answered, so that its caller still hears why: a tenth, at most 250 ms. */
+/** How long before its own deadline a paused call fails, so that the caller receives the reason: a tenth, at most 250 ms. */
 const beforeDeadlineMs = (remainingMs: number): number => Math.min(250, remainingMs / 10);
 
-/** Nobody waits yet. Rules G1, CMK-113. */
+/** Rules G1, CMK-113. */
 export const openRegaining = (parts: {
   readonly sessions: Pick<Sessions, 'fetchDek'>;
-  readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   readonly leases: Pick<Leases, 'changed'>;
   readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
@@ -55,45 +98,37 @@ export const openRegaining = (parts: {
   /** Aborted when this host stops: nothing waits any longer. */
   readonly signal: AbortSignal;
 }): Regaining => {
-  const { sessions, keyAccess, leases, ownership, terms, limits = pauseLimits, clock, signal } = parts;
+  const { sessions, ownership, terms, limits = pauseLimits, clock, signal } = parts;
   const paused = { waiting: 0, bytes: 0 };
 
-  const until = async (session: Session, io: PausedIo): Promise<void> => {
-    const allowedMs = io.remainingMs();
-    const endMs = clock.monotonicMs() + Math.min(terms.ioPauseTimeoutMs, allowedMs - beforeDeadlineMs(allowedMs));
-    const over = AbortSignal.any([io.signal, session.ending.signal, signal]);
-    let failure: unknown;
-    for (;;) {
-      refuseEnded(session, clock.now());
-      const leftMs = endMs - clock.monotonicMs();
-      if (!ownership.isHeld()) {
-        await ownership.regained(Math.max(0, leftMs), over);
-        continue;
+  const userOf = (session: Session, { cause }: PausedIo, over: AbortSignal): DekUser => ({
+    async refuse(leftMs) {
+      const endMs = clock.monotonicMs() + leftMs;
+      session.refuseEnded(clock.now());
+      while (!ownership.isHeld()) {
+        await ownership.regained(Math.max(0, endMs - clock.monotonicMs()), over);
+        session.refuseEnded(clock.now());
       }
-      if (mayUseDek(session)) return;
-      refuseLost(session, keyAccess);
-      if (leftMs <= 0 || over.aborted) throw unreachable(session, failure);
-      const { lease } = session;
-      if (lease === undefined || lease.isHeld()) {
-        try {
-          await sessions.fetchDek(session, io.cause);
-        } catch (error) {
-          if (!(error instanceof Rejection && error.code === 'UNAVAILABLE') || lease === undefined) throw error;
-          failure = error;
-          await clock.sleep(Math.min(leftMs, unwrapAgainMs), over);
-        }
-      } else await leases.changed(lease.key, leftMs, over);
-    }
-  };
+      // A pinned session continues after a loss.
+      if (!session.mayUseDek()) session.refuseLost();
+    },
+    isUsable: () => session.mayUseDek(),
+    lease: () => session.lease,
+    fetchDek: () => sessions.fetchDek(session, cause),
+    use: () => useOf(session),
+  });
 
   return async (session, io) => {
     if (paused.waiting >= limits.waitingMax || paused.bytes + io.bytes > limits.bytesMax) {
-      throw unreachable(session, new Error('too many reads and writes wait already'));
+      throw vaultUnreachable(useOf(session), new Error('too many reads and writes wait already'));
     }
     paused.waiting += 1;
     paused.bytes += io.bytes;
+    const allowedMs = io.remainingMs();
+    const endMs = clock.monotonicMs() + Math.min(terms.ioPauseTimeoutMs, allowedMs - beforeDeadlineMs(allowedMs));
+    const over = AbortSignal.any([io.signal, session.ending.signal, signal]);
     try {
-      await until(session, io);
+      await regainDek(userOf(session, io, over), parts, { endMs, over });
     } finally {
       paused.waiting -= 1;
       paused.bytes -= io.bytes;
@@ -101,5 +136,8 @@ export const openRegaining = (parts: {
   };
 };
 
-const unreachable = ({ name, lease }: Session, cause: unknown): Rejection =>
-  vaultUnreachable({ set: lease?.key.set ?? '', keyVersion: lease?.key.keyVersion ?? '', resource: name }, cause);
+const useOf = ({ name, lease }: Session): KeyUse => ({
+  set: lease?.key.set ?? '',
+  keyVersion: lease?.key.keyVersion ?? '',
+  resource: name,
+});

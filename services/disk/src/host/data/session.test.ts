@@ -1,30 +1,45 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { LossFacts } from '../keys/key-reasons.ts';
-import { checkPiece, type PieceGate, type Session } from './session.ts';
+import type { DiskRecord } from '../records.ts';
+import { checkPiece, type PieceGate, Session } from './session.ts';
 
 const loss: LossFacts = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 7 };
 const key = { set: 'sets/s', keyVersion: 'versions/v' };
 
-/** Under a lost key, as far as a check of it looks. */
-const sessionOf = (state: Pick<Session, 'isPinnable' | 'held'>): Session =>
-  ({
-    ...state,
-    name: 'disks/d',
+/** A session under a lost key, with its DEK if it is pinned. */
+const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
+  const record = {
+    holder: { name: 'disks/d' } as DiskRecord['holder'],
+    access: { by: 'machine', attachEpoch: 1, tokenHash: 't' },
     attachEpoch: 1,
-    streams: 0,
-    isEnded: false,
-    expiresAt: undefined,
-    bridge: undefined,
-    lease: { key, yes: () => undefined, isHeld: () => false },
-    user: { accessEpoch: 1 },
-  }) as Partial<Session> as Session;
+    accessEpoch: 1,
+    outlivesKeyLoss: isPinned,
+  } as const;
+  const disk = { giveKey: () => undefined, dropKey: () => undefined } as unknown as EncryptedDisk;
+  const lease = { key, yes: () => undefined, isHeld: () => false };
+  const session = new Session(record, disk, {
+    keyAccess: {
+      lease: () => lease,
+      lossAfter: () => loss,
+      lossConcerning: () => loss,
+      termOf: () => ({ isHeld: () => false, leftMs: () => 0 }),
+    },
+    leases: { join: () => undefined, leave: () => undefined },
+    clock: { sleep: async () => undefined },
+    openCipher: () => ({ encrypt: () => undefined, decrypt: () => undefined, destroy: () => undefined }),
+    probe: async () => undefined,
+  });
+  session.moveTo(key);
+  if (isPinned) session.giveDek({ dek: new Uint8Array(32), grant: undefined });
+  return session;
+};
 
 const gateOf = (isOwner: boolean) => {
   const waiting: string[] = [];
   const gate: PieceGate = {
     ownership: { isHeld: () => isOwner },
-    keyAccess: { lossAfter: () => loss },
     now: () => 0,
     regain: async ({ name }) => void waiting.push(name),
   };
@@ -32,7 +47,7 @@ const gateOf = (isOwner: boolean) => {
 };
 
 test('G3, CMK-102: a pinned disk whose host has no lease for a moment waits for that, and is not refused for its lost key', async () => {
-  const pinned = sessionOf({ isPinnable: true, held: { grant: undefined } });
+  const pinned = sessionOf({ isPinned: true });
   const without = gateOf(false);
   await checkPiece(pinned, without.gate);
   assert.deepEqual(without.waiting, ['disks/d']);
@@ -43,7 +58,7 @@ test('G3, CMK-102: a pinned disk whose host has no lease for a moment waits for 
 
 test('CMK-100: whatever else is missing, a disk that is not pinned is refused for its lost key', () => {
   for (const isOwner of [true, false]) {
-    const session = sessionOf({ isPinnable: false, held: undefined });
+    const session = sessionOf({ isPinned: false });
     assert.throws(() => checkPiece(session, gateOf(isOwner).gate), { reason: 'KEY_DISABLED' });
   }
 });

@@ -1,51 +1,188 @@
 import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
-import type { Instant } from '@interlock/runtime';
+import type { Clock, Instant } from '@interlock/runtime';
 import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
-import type { KeyAccess, Lease } from '../keys/key-access.ts';
+import type { SectorCipher } from '../cipher/xts.ts';
+import type { OpenDek } from '../keys/deks.ts';
+import type { KeyAccess, Lease, SetKeyVersion } from '../keys/key-access.ts';
 import { keyLost } from '../keys/key-reasons.ts';
 import type { KeyGrant } from '../keys/lease.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
+import type { Leases } from '../keys/leases.ts';
 import type { Ownership } from '../ownership.ts';
-import type { WriteGate } from '../volume/write-gate.ts';
+import type { DiskRecord, GrantedAccess } from '../records.ts';
 
-/** One open of a disk: what a token gives access to. Kept in memory; the events know enough to make it again. */
-export interface Session {
-  readonly name: string;
-  readonly attachEpoch: number;
-  readonly tokenHash: string;
-  readonly level: 'read' | 'write';
-  /** Who began direct access, and has to be allowed to as long as it lasts; undefined for a machine. */
-  readonly holder: Principal | undefined;
-  /** When direct access ends by itself; undefined for a machine. */
-  readonly expiresAt: Instant | undefined;
-  /** A running machine keeps its DEK of such a disk through a loss (CMK-102), as long as this process has it. */
-  readonly isPinnable: boolean;
-  readonly disk: EncryptedDisk;
-  readonly gate: WriteGate;
-  /** Writes that have begun, once there was one: a newer open waits for them, or it could lose what it wrote to an older one. */
-  writes: Set<Promise<unknown>> | undefined;
-  /** What the disk is to its lease. */
-  readonly user: LeaseUser;
-  /** The lease of the key version the DEK is under; undefined under a key of the platform. */
-  lease: Lease | undefined;
-  /**
-   * The lease of the version the DEK was under, while it lasts and the one of its new version is not won: a disk moves to
-   * another version without a pause also while the vault is silent (G6). It is not renewed.
-   */
-  bridge: { isHeld(): boolean } | undefined;
-  /** Undefined while the DEK is not in memory. */
-  held: { readonly grant: KeyGrant | undefined } | undefined;
-  /** Reads and writes under way. */
-  streams: number;
-  isEnded: boolean;
-  /** Stops the wait for its expiry, and paused reads and writes. */
-  readonly ending: SessionEnding;
-  /** The DEK being fetched: one question, however many reads wait for it. */
-  fetching: Promise<void> | undefined;
+/** What all sessions of a host share. */
+export interface SessionParts {
+  readonly keyAccess: Pick<KeyAccess, 'lease' | 'lossAfter' | 'lossConcerning' | 'termOf'>;
+  readonly leases: Pick<Leases, 'join' | 'leave'>;
+  readonly clock: Pick<Clock, 'sleep'>;
+  /** Opens the cipher of a disk. The caller clears `dek`. */
+  readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
+  /** Checks with the vault whether the DEK of a disk could be unwrapped now. */
+  readonly probe: (disk: string, ...args: Parameters<LeaseUser['probe']>) => Promise<unknown>;
 }
 
-/** The end of a session. Its signal is made for whoever waits for it: most sessions end without that anybody does. */
+/**
+ * One open of a disk: what an access token gives access to. It exists in memory only; the records suffice to make it again.
+ * A class, like everything that exists once per open disk (see `FileBlockStore`).
+ */
+export class Session implements LeaseUser {
+  readonly name: string;
+  readonly access: GrantedAccess;
+  readonly accessEpoch: number;
+  /** A running machine keeps its DEK of such a disk during an access loss, as long as this process has it (CMK-102). */
+  readonly isPinnable: boolean;
+  readonly disk: EncryptedDisk;
+  readonly ending = new SessionEnding();
+  /** Writes in progress; created by the first write. A newer open waits for them, or an older write could overwrite its own. */
+  writes: Set<Promise<unknown>> | undefined;
+  /** Reads and writes in progress. */
+  streams = 0;
+  isEnded = false;
+  /** The unwrap in progress, shared by all reads and writes that wait for the DEK. */
+  fetching: Promise<void> | undefined;
+  /** The lease of the DEK's key version; undefined under a platform key. */
+  lease: Lease | undefined;
+  /**
+   * The rest of the last grant of the previous key version, until the lease of the new version is held. It is not renewed. So a
+   * disk moves to another version without a pause even if the vault is unreachable (G6).
+   */
+  #bridge: { isHeld(): boolean } | undefined;
+  /** Undefined while the DEK is not in memory. */
+  #held: { readonly grant: KeyGrant | undefined } | undefined;
+  readonly #parts: SessionParts;
+
+  constructor(record: DiskRecord & { readonly access: GrantedAccess }, disk: EncryptedDisk, parts: SessionParts) {
+    this.name = record.holder.name;
+    this.access = record.access;
+    this.accessEpoch = record.accessEpoch;
+    this.isPinnable = record.access.by === 'machine' && record.outlivesKeyLoss;
+    this.disk = disk;
+    this.#parts = parts;
+  }
+
+  /** The principal of a direct access; undefined for a machine. */
+  get principal(): Principal | undefined {
+    return this.access.by === 'user' ? this.access.principal : undefined;
+  }
+  get level(): 'read' | 'write' {
+    return this.access.by === 'user' ? this.access.level : 'write';
+  }
+  get expiresAt(): Instant | undefined {
+    return this.access.by === 'user' ? this.access.expiresAt : undefined;
+  }
+  get hasDek(): boolean {
+    return this.#held !== undefined;
+  }
+  /** Whether a running machine uses the disk although the lease is not held. */
+  get isPinned(): boolean {
+    return this.isPinnable && this.hasDek && this.lease !== undefined && !this.lease.isHeld();
+  }
+
+  grant(): KeyGrant | undefined {
+    return this.#held?.grant;
+  }
+  probe(...args: Parameters<LeaseUser['probe']>): Promise<unknown> {
+    return this.#parts.probe(this.name, ...args);
+  }
+
+  /** Whether the DEK is in memory and may be used now. */
+  mayUseDek(): boolean {
+    const { lease, isPinnable } = this;
+    return this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#bridge?.isHeld() === true);
+  }
+
+  /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */
+  refuseEnded(at: Instant): void {
+    if (!this.isEnded && (this.expiresAt === undefined || this.expiresAt > at)) return;
+    throw outdated(this.name, this.access.attachEpoch);
+  }
+
+  /** @throws Rejection a reason of key loss */
+  refuseLost(): void {
+    const { lease, name, accessEpoch } = this;
+    const loss = lease && this.#parts.keyAccess.lossAfter(lease.key, accessEpoch);
+    if (loss) throw keyLost({ ...lease.key, resource: name }, loss);
+  }
+
+  /** Puts a DEK that was just unwrapped into use, and clears `opened.dek`. */
+  giveDek({ dek, grant }: OpenDek): void {
+    this.disk.giveKey(this.#parts.openCipher(dek, this.name));
+    dek.fill(0);
+    this.#held = { grant };
+    // A loss or the end of the lease may have arrived after the grant, when there was no DEK here to drop.
+    if (this.#isLost(grant)) this.#dropDek();
+    else this.#dropUnusable();
+  }
+
+  /** Overwrites the DEK: always after a loss; after the end of the lease only if nothing else allows its use. */
+  drop(why: 'lost' | 'ended'): void {
+    if (why === 'lost') this.#dropDek();
+    else this.#dropUnusable();
+  }
+
+  /** Uses the lease of another key version from now on. */
+  moveTo(key: SetKeyVersion): void {
+    const { keyAccess, leases } = this.#parts;
+    const before = this.lease;
+    this.lease = keyAccess.lease(key);
+    leases.join(key, this);
+    if (before && before !== this.lease) leases.leave(before.key, this);
+  }
+
+  /**
+   * The DEK moved to another key version; its value, and so I/O, stay (CMK-15, CMK-82). If the lease of the new version is not
+   * held, the last grant of the previous version counts for the rest of its time (G6).
+   */
+  async rewrapped(key: SetKeyVersion): Promise<void> {
+    const { keyAccess, clock } = this.#parts;
+    const before = this.lease;
+    if (!before || before === keyAccess.lease(key)) return;
+    this.moveTo(key);
+    const { lease } = this;
+    if (!lease || !this.#held) return;
+    const previous = before.yes();
+    const last = this.#held.grant ?? previous;
+    // A grant of one version says nothing about another version: every loss of the new version concerns this DEK.
+    const grant = lease.isHeld() ? lease.yes() : last && { ...last, accessEpoch: 0 };
+    this.#held = { grant };
+    if (this.#isLost(grant)) return this.#dropDek();
+    if (lease.isHeld() || !previous) return this.#dropUnusable();
+
+    const term = keyAccess.termOf(previous);
+    this.#bridge = term;
+    this.#dropUnusable();
+    while (this.#bridge === term && term.isHeld()) await clock.sleep(term.leftMs(), this.ending.signal);
+    if (this.#bridge !== term) return;
+    this.#bridge = undefined;
+    this.#dropUnusable();
+  }
+
+  /** Ends the session: the DEK is overwritten when this returns. Writes in progress may still fail. */
+  end(): void {
+    this.isEnded = true;
+    this.ending.end();
+    if (this.lease) this.#parts.leases.leave(this.lease.key, this);
+    this.#dropDek();
+  }
+
+  #isLost(grant: KeyGrant | undefined): boolean {
+    const { lease, isPinnable } = this;
+    if (!lease || !grant || isPinnable) return false;
+    return this.#parts.keyAccess.lossConcerning(lease.key, grant) !== undefined;
+  }
+  #dropDek(): void {
+    this.#held = undefined;
+    this.#bridge = undefined;
+    this.disk.dropKey();
+  }
+  #dropUnusable(): void {
+    if (this.hasDek && !this.mayUseDek()) this.#dropDek();
+  }
+}
+
+/** The end of a session. The signal is created on first use: most sessions end without a waiter. */
 export class SessionEnding {
   #controller: AbortController | undefined;
   #isOver = false;
@@ -63,55 +200,34 @@ export class SessionEnding {
   }
 }
 
-/** Why waiting ended. Without a reason of ours each signal would be given an error with a stack of its own. */
+/** A constant reason: otherwise each abort would create an error with a stack. */
 const accessEnded = 'the access has ended';
 
-/** Whether the session goes on without a lease, because its machine has an ultra disk. */
-export const isPinned = ({ isPinnable, lease, held }: Session): boolean =>
-  isPinnable && held !== undefined && lease !== undefined && !lease.isHeld();
-
-/** What checks of a session ask. */
+/** What a check of a session needs. */
 export interface PieceGate {
-  /** Whether this host still owns the volume. */
+  /** Whether this host owns the volume. */
   readonly ownership: Pick<Ownership, 'isHeld'>;
-  readonly keyAccess: Pick<KeyAccess, 'lossAfter'>;
   now(): Instant;
-  /** Waits for the leases and gets the DEK where it is not in memory: after a restart, or when access has returned. */
+  /** Waits for the leases, and unwraps the DEK if it is not in memory: after a restart, or when access was restored. */
   regain(session: Session): Promise<void>;
 }
 
 /**
- * Asked before each piece of I/O, and again before it is acknowledged. Costs a few comparisons while the lease is held
- * and the DEK is in memory; without them, and without the lease of the host, it waits, for no longer than I/O may be paused.
+ * Checks access before and after each piece of I/O. It costs a few comparisons while the lease is held and the DEK is in memory.
+ * Otherwise it waits, for at most as long as I/O may be paused.
  * @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED, DISK_HOST_REPLACED; a reason of key loss; UNAVAILABLE. Rules G1,
  *   CMK-100, CMK-105.
  */
 export const checkPiece = (session: Session, gate: PieceGate): void | Promise<void> => {
-  refuseEnded(session, gate.now());
-  const mayUse = mayUseDek(session);
+  session.refuseEnded(gate.now());
+  const mayUse = session.mayUseDek();
   if (gate.ownership.isHeld() && mayUse) return;
-  // A pinned disk outlives the loss of its key, and only waits for the lease of its host (CMK-102).
-  if (!mayUse) refuseLost(session, gate.keyAccess);
+  // A pinned disk continues after the loss of its key and waits only for the lease of its host (CMK-102).
+  if (!mayUse) session.refuseLost();
   return gate.regain(session);
 };
 
-/** Whether the DEK is in memory and may be used now. */
-export const mayUseDek = ({ held, lease, bridge, isPinnable }: Session): boolean =>
-  held !== undefined && (lease === undefined || isPinnable || lease.isHeld() || bridge?.isHeld() === true);
-
-/** @throws Rejection a reason of key loss */
-export const refuseLost = ({ lease, name, user }: Session, keyAccess: Pick<KeyAccess, 'lossAfter'>): void => {
-  const loss = lease && keyAccess.lossAfter(lease.key, user.accessEpoch);
-  if (loss) throw keyLost({ ...lease.key, resource: name }, loss);
-};
-
-/** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */
-export const refuseEnded = (session: Session, at: Instant): void => {
-  if (!session.isEnded && (session.expiresAt === undefined || session.expiresAt > at)) return;
-  throw outdated(session.name, session.attachEpoch);
-};
-
-/** The refusal of a token whose time is over. */
+/** The refusal of a token of an earlier access. */
 export const outdated = (name: string, attachEpoch: number): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',

@@ -10,24 +10,27 @@ import { createNoopMeter, trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
 import { beginAccess } from '../../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../../disk/decider.ts';
+import { recordOf } from '../../disk/records.ts';
 import { disks as diskStreams } from '../../disk/state.ts';
 import { createTurns } from '../../disk/turns.ts';
 import { closeDisk, openDisk } from '../../testing/test-one-disk.ts';
 import { openDiskCipher } from '../cipher/dek.ts';
-import { openHeaders } from '../header/genuine-headers.ts';
-import { replaceHeader, volumeRefOf, writeFirstHeader } from '../header/headers.ts';
+import { Headers } from '../header/genuine-headers.ts';
+import { volumeRefOf } from '../header/header-refs.ts';
+import { replaceHeader, writeFirstHeader } from '../header/replace-header.ts';
 import { firstHeader } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { leaseDefaults } from '../keys/lease.ts';
 import { openLeases } from '../keys/leases.ts';
 import { platformKey as openPlatformKey } from '../keys/platform-key.ts';
 import { openSetOptions } from '../keys/set-options.ts';
+import type { DiskRecords } from '../records.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
 import { memoryVolumeFiles } from '../volume/volume-files.ts';
-import { openVolumes } from '../volume/volumes.ts';
+import { Volumes } from '../volume/volumes.ts';
 import { accessTokenKey, newAccessToken } from './access-token.ts';
-import { openSessions } from './sessions.ts';
+import { Sessions } from './sessions.ts';
 
 const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
@@ -179,7 +182,7 @@ const openedDisk = async () => {
   const loaded = await disks.load(diskName);
 
   const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
-  const volumes = openVolumes({ files: memoryVolumeFiles(random), platformKey, hostEpoch: 1, random });
+  const volumes = new Volumes({ files: memoryVolumeFiles(random), platformKey, hostEpoch: 1, random });
   await volumes.create(volumeId, 2 ** 20, false);
   await writeFirstHeader(volumes, volumeId, header);
   let looking: Promise<void> | undefined;
@@ -199,28 +202,26 @@ const openedDisk = async () => {
     signal: ending.signal,
   });
   const noAnswer = async () => assert.fail('nothing is to be asked of the vault');
-  const sessions = openSessions({
-    disks: {
-      ...disks,
-      async load(id) {
-        await looking;
-        return disks.load(id);
-      },
+  const record = recordOf({ ...loaded, state: existing(loaded.state) }, clock);
+  const records: DiskRecords = {
+    async disk() {
+      await looking;
+      return record;
     },
+    holder: async () => record.holder,
+    async *withAccess() {},
+    header: async () => undefined,
+    endAccess: async () => undefined,
+  };
+  const sessions = new Sessions({
+    records,
     volumes,
-    headers: openHeaders({
-      disks,
-      snapshots: { load: () => assert.fail('there is no snapshot') },
-      volumes,
-      stored: { get: async () => undefined },
-      log,
-      meter: createNoopMeter(),
-    }),
-    deks: { generate: () => assert.fail('no DEK is made'), wrap: noAnswer, unwrap: noAnswer, check: noAnswer },
+    headers: new Headers({ records, volumes, log, meter: createNoopMeter() }),
+    deks: { unwrap: noAnswer, check: noAnswer },
     keyAccess,
     leases,
     turns: createTurns(),
-    settling: { later: () => assert.fail('the store answers') },
+    retries: { add: () => assert.fail('the store responds') },
     openCipher: (dek) => openDiskCipher(dek, undefined),
     watchHolder: async () => undefined,
     clock,
@@ -243,7 +244,7 @@ const openedDisk = async () => {
     moveTo: (keyVersion: string) =>
       replaceHeader(volumes, volumeId, header, { wrap: { ...wrapped, keyVersion } }, async () => undefined),
     begin: async () => {
-      await sessions.begin({ ...loaded, state: existing(loaded.state) }, { dek: random.bytes(32), grant });
+      await sessions.begin(record, { dek: random.bytes(32), grant });
       return sessions.of(diskName, token);
     },
     stop: async () => {
@@ -262,7 +263,7 @@ for (const [accessEpoch, isHeld] of [
     const { keyAccess, key, begin, stop } = await openedDisk();
     keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }, 'fact');
     const session = await begin();
-    assert.equal(session.held !== undefined, isHeld);
+    assert.equal(session.hasDek, isHeld);
     const reading = session.disk.read(0, 4_096, () => undefined).next();
     if (isHeld) await reading;
     else await assert.rejects(reading, { reason: 'DEK_DROPPED' });

@@ -10,10 +10,10 @@ import { inSteps } from '../storage/test-block-store-contract.ts';
 import {
   erasePrevious,
   headerSize,
+  makeCurrentDurable,
   type OpenHeader,
   headerOver as openOver,
   readHeader,
-  settleCurrent,
   stampHostEpoch,
   writeHeader,
 } from './disk-header.ts';
@@ -130,7 +130,7 @@ test('G5: a slot that is written again and fails once more leaves the one it fol
   await writeHeader(headerOver(store), first);
   isFailing = true;
   await assert.rejects(writeHeader(headerOver(store), second), { code: 'EIO' });
-  await assert.rejects(settleCurrent(headerOver(store)), { code: 'EIO' });
+  await assert.rejects(makeCurrentDurable(headerOver(store)), { code: 'EIO' });
   await assert.rejects(erasePrevious(headerOver(store)), { code: 'EIO' });
   platter.crash();
   assert.deepEqual(await readHeader(headerOver(platter.open())), { current: first, previous: undefined });

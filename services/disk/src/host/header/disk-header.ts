@@ -31,7 +31,7 @@ export interface OpenHeader {
   /** What they say, once somebody has asked. */
   found: FoundHeader | undefined;
   /** Whether the current slot is on stable storage for certain, because it was written here. */
-  isSettled: boolean;
+  isDurable: boolean;
 }
 
 /** Opens a header nobody has looked at yet. */
@@ -40,11 +40,11 @@ export const headerOver = (store: BlockStore, mac: SlotMac): OpenHeader => ({
   mac,
   slots: undefined,
   found: undefined,
-  isSettled: false,
+  isDurable: false,
 });
 
 /** Whether something of it may have to be erased yet: what was current before, or nobody knows. */
-export const isLeftIn = ({ slots }: OpenHeader): boolean =>
+export const mayHavePrevious = ({ slots }: OpenHeader): boolean =>
   slots === undefined || slots.every(({ status }) => status === 'good');
 
 /**
@@ -72,7 +72,7 @@ export const findHeader = async (open: OpenHeader): Promise<FoundHeader | 'empty
 export const forgetHeader = (open: OpenHeader): void => {
   open.slots = undefined;
   open.found = undefined;
-  open.isSettled = false;
+  open.isDurable = false;
 };
 
 function headerIn([a, b]: HeaderSlots): FoundHeader {
@@ -100,10 +100,10 @@ function headerIn([a, b]: HeaderSlots): FoundHeader {
  * one makes durable. Nothing is done where it was written here, or stands alone: then the other was erased behind it.
  * @throws Rejection as `readHeader`
  */
-export async function settleCurrent(open: OpenHeader): Promise<void> {
+export async function makeCurrentDurable(open: OpenHeader): Promise<void> {
   const slots = await slotsOf(open);
   const { current, previous } = headerIn(slots);
-  if (open.isSettled || !previous) return;
+  if (open.isDurable || !previous) return;
   const slot = slots.find((one) => one.status === 'good' && isSameHeader(one.header, current));
   if (!slot) return;
   const sector = new Uint8Array(sectorSize);
@@ -145,7 +145,7 @@ export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise
  * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
  */
 export async function erasePrevious(open: OpenHeader): Promise<void> {
-  await settleCurrent(open);
+  await makeCurrentDurable(open);
   const slots = await slotsOf(open);
   const { current } = headerIn(slots);
   for (const slot of slots) {
@@ -246,7 +246,7 @@ async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, s
     throw corrupt(`the bytes from ${offset} on read back differently than they were written`);
   open.slots = slots;
   // The current slot is what was written now, or the other was erased behind it.
-  open.isSettled = true;
+  open.isDurable = true;
 }
 
 const corrupt = (why: string) =>

@@ -2,15 +2,15 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
-import { initial } from '../../disk/state.ts';
 import { openDiskCipher } from '../cipher/dek.ts';
-import { createEncryptedDisk } from '../cipher/encrypted-disk.ts';
+import { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { createPlatter } from '../storage/memory-block-store.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { openCopyEnd } from './copy-end.ts';
+import { volumeOver } from './test-volume.ts';
 import type { Volumes } from './volumes.ts';
 
 const key = { set: 'set', keyVersion: 'one' };
@@ -25,7 +25,7 @@ const world = async () => {
   const keyAccess = createKeyAccess(clock, terms);
   const dek = random.bytes(32);
   const platter = createPlatter('source', pieces * pieceSize, random);
-  const written = createEncryptedDisk(platter.open(), openDiskCipher(Buffer.from(dek), undefined));
+  const written = new EncryptedDisk(volumeOver(platter.open()), openDiskCipher(Buffer.from(dek), undefined));
   const content = Buffer.concat(Array.from({ length: pieces }, (_, n) => Buffer.alloc(pieceSize, n + 1)));
   await written.write(0, content, () => undefined);
   await written.close();
@@ -54,14 +54,14 @@ const world = async () => {
   let unwrapped = '';
   const volumes = {
     keepHeader: () => async () => undefined,
-    open: async () => ({ store: platter.open(), gate: { still: (work: () => unknown) => work() } }),
+    open: async () => volumeOver(platter.open()),
   };
   let drop: (() => void) | undefined;
   const source = await openCopyEnd(
     {
-      disks: { load: async (id) => ({ id, state: initial, version: 0 }) },
+      records: { holder: async () => undefined },
       volumes: volumes as unknown as Volumes,
-      headers: { current: async () => header },
+      headers: { inspect: async () => header },
       deks: deks as unknown as Deks,
       keyAccess,
       leases: {

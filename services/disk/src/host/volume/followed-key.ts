@@ -1,9 +1,6 @@
 import { lossReasonIn } from '@interlock/access';
-import type { Category, Cause } from '@interlock/event-store';
-import { changed } from '../../disk/decider.ts';
+import { type Cause, Rejection } from '@interlock/event-store';
 import { sameEncryption, setOf } from '../../disk/encryption.ts';
-import type { DiskEvent } from '../../disk/events.ts';
-import type { Disk } from '../../disk/state.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { Headers } from '../header/genuine-headers.ts';
 import type { DekHolder, Deks } from '../keys/deks.ts';
@@ -11,130 +8,129 @@ import type { KeyAccess, SetKeyVersion } from '../keys/key-access.ts';
 import { type KeyUse, keyLost } from '../keys/key-reasons.ts';
 import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
+import type { DiskRecords } from '../records.ts';
 import type { Volumes } from './volumes.ts';
 
 /** What following a key needs. */
 export interface FollowParts {
-  readonly disks: Pick<Category<Disk, DiskEvent>, 'load'>;
+  readonly records: Pick<DiskRecords, 'holder'>;
   readonly volumes: Pick<Volumes, 'keepHeader'>;
-  readonly headers: Pick<Headers, 'current'>;
+  readonly headers: Pick<Headers, 'inspect'>;
   readonly deks: Pick<Deks, 'check'>;
   readonly keyAccess: Pick<KeyAccess, 'lossOf'>;
   readonly leases: Pick<Leases, 'join' | 'leave'>;
 }
 
-/** The key of a disk or snapshot, for as long as a copy of it or into it is made. */
-export interface FollowedKey {
-  /** As it was found last. */
-  readonly key: SetKeyVersion;
-  readonly header: DiskHeader;
+/**
+ * The key of a disk or snapshot while a copy of it, or into it, is made. The host checks the key with the vault as for an open
+ * disk, so that the copy ends at a loss even if no event arrives. Without a customer key there is nothing to lose.
+ */
+export class FollowedKey {
+  readonly #parts: FollowParts;
+  readonly #holder: DekHolder;
+  readonly #hasKey: boolean;
+  readonly #user: LeaseUser;
+  readonly #releaseHeader: () => Promise<void>;
+  readonly #cause: Cause;
+  #header: DiskHeader;
+
+  /**
+   * @param header as it was read last
+   * @param user.grant as `LeaseUser`: the grant under which its DEK is in memory, or its ciphertext is used
+   */
+  constructor(
+    parts: FollowParts,
+    holder: DekHolder,
+    header: DiskHeader,
+    user: Pick<LeaseUser, 'grant' | 'drop'>,
+    cause: Cause,
+  ) {
+    this.#parts = parts;
+    this.#holder = holder;
+    this.#header = header;
+    this.#cause = cause;
+    this.#hasKey = holder.encryption.type !== 'platform';
+    this.#user = {
+      ...user,
+      name: holder.name,
+      isPinnable: false,
+      accessEpoch: user.grant()?.accessEpoch ?? 0,
+      probe: (terms, probing) => parts.deks.check(holder, this.#header, probing, terms),
+    };
+    // The header is read around every piece of a copy.
+    this.#releaseHeader = this.#hasKey ? parts.volumes.keepHeader(holder.volume.volumeId) : async () => undefined;
+    if (this.#hasKey) parts.leases.join(this.key, this.#user);
+  }
+
+  get header(): DiskHeader {
+    return this.#header;
+  }
+  get key(): SetKeyVersion {
+    return { set: setOf(this.#holder.encryption), keyVersion: this.#header.wrap.keyVersion };
+  }
   /** For errors. */
-  use(): KeyUse;
+  get use(): KeyUse {
+    return { ...this.key, resource: this.#holder.name };
+  }
+
   /**
-   * Looks under which version it is now: a rotation may have taken it to another, and then that one counts, whether the one
-   * before can be used or not (CMK-89, G1). @returns whether it has moved since the last look
-   * @throws Rejection ABORTED DISK_CHANGED where it has moved to another set, which its own can say nothing about
+   * Reads the header again: if a rotation has moved the DEK to another version, only that version counts from now on
+   * (CMK-89, G1). @returns whether it has moved
+   * @throws Rejection ABORTED DISK_CHANGED if it has moved to another set, whose losses this copy would not notice
    */
-  catchUp(): Promise<boolean>;
-  /** Catches up, and throws why the key is lost, unless it is not. */
-  failIfLost(): Promise<void>;
+  async update(): Promise<boolean> {
+    if (!this.#hasKey) return false;
+    const { headers, leases } = this.#parts;
+    const now = await headers.inspect(this.#holder);
+    if (now.wrap.keyVersion === this.key.keyVersion) return false;
+    await this.#refuseAnotherSet();
+    leases.leave(this.key, this.#user);
+    this.#header = now;
+    leases.join(this.key, this.#user);
+    return true;
+  }
+
+  /** Updates, and throws the loss of the key if there is one. */
+  async failIfLost(): Promise<void> {
+    await this.update();
+    this.#throwLoss();
+  }
+
   /**
-   * Asks the vault whether the key it is under now can be used: what a copy makes is recorded after such a yes, and not on the
-   * word of its beginning, which may be minutes old.
-   * @throws Rejection as `Deks.check`
+   * Checks the current key with the vault. A copy is recorded only after such a grant: the grant of its beginning may be minutes
+   * old. @throws Rejection as `Deks.check`
    */
-  confirm(): Promise<void>;
-  close(): Promise<void>;
+  async confirm(): Promise<void> {
+    // A reply about a version that the DEK has left does not count.
+    for (let checked: DiskHeader | undefined; checked !== this.#header; await this.update()) {
+      await this.failIfLost();
+      checked = this.#header;
+      try {
+        await this.#parts.deks.check(this.#holder, checked, this.#cause);
+      } catch (error) {
+        if (lossReasonIn(error) === undefined || !(await this.update())) throw error;
+      }
+    }
+    // A loss may have arrived after the grant.
+    this.#throwLoss();
+  }
+
+  async close(): Promise<void> {
+    if (this.#hasKey) this.#parts.leases.leave(this.key, this.#user);
+    await this.#releaseHeader();
+  }
+
+  /** A snapshot stays under its set. A disk records its change of encryption before its header changes. */
+  async #refuseAnotherSet(): Promise<void> {
+    const now = await this.#parts.records.holder(this.#holder.name);
+    if (now && !sameEncryption(now.changing?.encryption ?? now.encryption, this.#holder.encryption)) throw changed();
+  }
+
+  #throwLoss(): void {
+    const loss = this.#hasKey ? this.#parts.keyAccess.lossOf(this.key) : undefined;
+    if (loss) throw keyLost(this.use, loss);
+  }
 }
 
-/**
- * Follows the key of a disk or snapshot: the host asks the vault about it in time, as for an open disk, so that a loss is
- * heard also where no event tells of it. Where it has a key of the platform there is none to lose.
- * @param user.grant as `LeaseUser`: under what yes its DEK is in memory, or its ciphertext is used
- */
-export const followKey = (
-  { disks, volumes, headers, deks, keyAccess, leases }: FollowParts,
-  holder: DekHolder,
-  found: DiskHeader,
-  user: Pick<LeaseUser, 'grant' | 'drop'>,
-  cause: Cause,
-): FollowedKey => {
-  const { volumeId } = holder.volume;
-  const keyIn = ({ wrap }: DiskHeader): SetKeyVersion => ({
-    set: setOf(holder.encryption),
-    keyVersion: wrap.keyVersion,
-  });
-  const hasKey = holder.encryption.type !== 'platform';
-  let header = found;
-  let key = keyIn(header);
-  const following: LeaseUser = {
-    ...user,
-    name: holder.name,
-    isPinnable: false,
-    accessEpoch: user.grant()?.accessEpoch ?? 0,
-    probe: (terms, probing) => deks.check(holder, header, probing, terms),
-  };
-  const use = (): KeyUse => ({ ...key, resource: holder.name });
-
-  /** A snapshot stays under its set. A disk that leaves its own says so before its header does. */
-  const refuseAnotherSet = async (): Promise<void> => {
-    const { state } = await disks.load(holder.name);
-    if (state.status !== 'active') return;
-    if (!sameEncryption(state.changing?.encryption ?? state.encryption, holder.encryption)) throw changed();
-  };
-
-  const catchUp = async (): Promise<boolean> => {
-    if (!hasKey) return false;
-    const now = await headers.current(holder);
-    if (now.wrap.keyVersion === key.keyVersion) return false;
-    await refuseAnotherSet();
-    leases.leave(key, following);
-    header = now;
-    key = keyIn(now);
-    leases.join(key, following);
-    return true;
-  };
-
-  const throwLoss = (): void => {
-    const loss = hasKey ? keyAccess.lossOf(key) : undefined;
-    if (loss) throw keyLost(use(), loss);
-  };
-
-  const failIfLost = async (): Promise<void> => {
-    await catchUp();
-    throwLoss();
-  };
-
-  // It is looked at around every piece of a copy.
-  const release = hasKey ? volumes.keepHeader(volumeId) : async () => undefined;
-  if (hasKey) leases.join(key, following);
-  return {
-    get key() {
-      return key;
-    },
-    get header() {
-      return header;
-    },
-    use,
-    catchUp,
-    failIfLost,
-    async confirm() {
-      // An answer about the version it was under is none about the one it is under.
-      for (let asked: DiskHeader | undefined; asked !== header; await catchUp()) {
-        await failIfLost();
-        asked = header;
-        try {
-          await deks.check(holder, asked, cause);
-        } catch (error) {
-          if (lossReasonIn(error) === undefined || !(await catchUp())) throw error;
-        }
-      }
-      // The yes may be late, and a loss be heard since it was given.
-      throwLoss();
-    },
-    async close() {
-      if (hasKey) leases.leave(key, following);
-      await release();
-    },
-  };
-};
+const changed = (): Rejection =>
+  new Rejection('ABORTED', 'DISK_CHANGED', 'the disk changed while it was copied: read it again and decide again');

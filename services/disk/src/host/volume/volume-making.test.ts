@@ -5,16 +5,15 @@ import { CursorConflict } from '@interlock/event-store';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createNoopMeter } from '@opentelemetry/api';
-import { initial } from '../../disk/state.ts';
-import { openHeaders } from '../header/genuine-headers.ts';
+import { Headers } from '../header/genuine-headers.ts';
 import type { Deks } from '../keys/deks.ts';
 import { createKeyAccess } from '../keys/key-access.ts';
 import { platformKey } from '../keys/platform-key.ts';
 import type { SetKeys } from '../keys/set-keys.ts';
 import { sectorSize } from '../storage/sector.ts';
 import { memoryVolumeFiles } from './volume-files.ts';
-import { openVolumeMaking } from './volume-making.ts';
-import { openVolumes } from './volumes.ts';
+import { VolumeMaking } from './volume-making.ts';
+import { Volumes } from './volumes.ts';
 
 const set = 'set';
 const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
@@ -53,23 +52,24 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
     forEncrypting: async () => keyOf(),
     inForce: async () => keyOf(),
   };
-  const volumes = openVolumes({
+  const volumes = new Volumes({
     files: memoryVolumeFiles(random),
     platformKey: platformKey(masterKey(random.bytes(32)), random),
     hostEpoch: 1,
     random,
   });
-  const disks = { load: async (id: string) => ({ id, state: initial, version: 0 }) };
-  const headers = openHeaders({
-    disks,
-    snapshots: { load: () => assert.fail('there is no snapshot') },
+  const records = {
+    holder: async () => undefined,
+    header: () => assert.fail('no header differs from what its maker knows'),
+  };
+  const headers = new Headers({
+    records,
     volumes,
-    stored: { get: () => assert.fail('no header differs from what its maker knows') },
     log: { warn: assert.fail, error: assert.fail },
     meter: createNoopMeter(),
   });
-  const making = openVolumeMaking({
-    disks,
+  const making = new VolumeMaking({
+    records,
     volumes,
     headers,
     deks,

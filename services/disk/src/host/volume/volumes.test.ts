@@ -8,7 +8,7 @@ import { masterKey } from '@interlock/sealing';
 import { platformKey } from '../keys/platform-key.ts';
 import { sectorSize } from '../storage/sector.ts';
 import { memoryVolumeFiles, type VolumeFiles } from './volume-files.ts';
-import { openVolumes } from './volumes.ts';
+import { Volumes } from './volumes.ts';
 
 const sizeBytes = 4 * sectorSize;
 const unchecked = (): void => undefined;
@@ -17,7 +17,7 @@ const unchecked = (): void => undefined;
 const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
   const random = systemRandom;
   const files = around(memoryVolumeFiles(random));
-  const volumes = openVolumes({
+  const volumes = new Volumes({
     files,
     platformKey: platformKey(masterKey(random.bytes(32)), random),
     hostEpoch: 1,
@@ -25,14 +25,14 @@ const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
   });
   const volumeId = randomUUID();
   await volumes.create(volumeId, sizeBytes, true);
-  const { store } = await volumes.open(volumeId, true);
+  const { store, close } = await volumes.open(volumeId, true);
   const content = random.bytes(sectorSize);
   await store.write(0, content);
-  await store.close();
+  await close();
   const contentOf = async (id: string): Promise<Uint8Array> => {
     const opened = await volumes.open(id, true);
     const bytes = Buffer.alloc(sectorSize);
-    await opened.store.read(0, bytes).finally(() => opened.store.close());
+    await opened.store.read(0, bytes).finally(() => opened.close());
     return bytes;
   };
   return { volumes, volumeId, content, contentOf };

@@ -1,51 +1,21 @@
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 import { createTurns } from '../../disk/turns.ts';
-import { headerOver, headerSize, isLeftIn, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
+import { headerOver, headerSize, mayHavePrevious, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../ownership.ts';
 import type { BlockStore } from '../storage/block-store.ts';
 import { sectorSize } from '../storage/sector.ts';
 import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.ts';
-import { SharedStore } from './shared-store.ts';
 import type { VolumeFiles } from './volume-files.ts';
-import { createWriteGate, type WriteGate } from './write-gate.ts';
+import { WriteGate } from './write-gate.ts';
 
-/** The sectors of a volume, shared by all of this process who have it open. */
+/** One use of the sectors of a volume, which several uses of this process share. */
 export interface OpenVolume {
-  /** Sectors as they are above the infrastructure layer: ciphertext under the DEK. Its `close` gives this use back. */
+  /** Sectors above the infrastructure layer: ciphertext under the DEK. */
   readonly store: BlockStore;
   readonly gate: WriteGate;
-}
-
-/** The volumes of this host. They know nothing of DEKs. */
-export interface Volumes {
-  /** The epoch under which this host owns them. It stands in the header of each that was opened since. */
-  readonly hostEpoch: number;
-  /** Makes a volume, with a key of the platform for the lower layer if it has one. Repeating it opens what is there. */
-  create(volumeId: string, sizeBytes: number, isLayered: boolean): Promise<void>;
-  /**
-   * @param isLayered whether it was made with a lower layer: without that its sectors would be taken for what they are not
-   * @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED
-   */
-  open(volumeId: string, isLayered: boolean): Promise<OpenVolume>;
-  /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
-  withHeader<Result>(volumeId: string, work: (header: OpenHeader) => Promise<Result>): Promise<Result>;
-  /**
-   * Has the header stay open from its next use on, so that whoever needs it again and again opens and reads it once. Others may
-   * use it meanwhile as ever. @returns gives it free
-   */
-  keepHeader(volumeId: string): () => Promise<void>;
-  /**
-   * Makes `to` hold the same sectors and the same lower layer as `from`, but no header. Writers of `from` wait.
-   * @param check called before each piece; what it throws ends the copy
-   */
-  copy(from: string, to: string, isLayered: boolean, check: () => void | Promise<void>): Promise<void>;
-  /** Ends every use of a volume and removes it. Repeating it does nothing. */
-  remove(volumeId: string): Promise<void>;
-  /** Bytes of storage the volume's data takes up; 0 for one that is not there. */
-  allocatedBytes(volumeId: string): Promise<number>;
-  /** Gives every volume free. */
+  /** Ends this use. The last use closes the file. */
   close(): Promise<void>;
 }
 
@@ -53,98 +23,195 @@ export interface Volumes {
 const layerPurpose = 'interlock infrastructure layer in units of 512 bytes';
 const layerSize = sectorSize;
 
-interface Shared extends OpenVolume {
+interface Shared {
   readonly raw: BlockStore;
+  readonly store: BlockStore;
+  readonly gate: WriteGate;
   uses: number;
 }
 
-/** Opens the volumes of a host. */
-export const openVolumes = (parts: {
+interface VolumesParts {
   readonly files: VolumeFiles;
   readonly platformKey: PlatformKey;
+  /** The epoch under which this host owns the volumes. It is in the header of each volume opened since. */
   readonly hostEpoch: number;
   readonly random: Pick<Random, 'bytes'>;
-  /** Told of a volume in whose header something may be left that was to be erased. */
-  readonly onLeft?: (volumeId: string) => void;
-}): Volumes => {
-  const { files, platformKey, hostEpoch, random, onLeft } = parts;
-  const turns = createTurns();
-  const headerTurns = createTurns();
-  const opened = new Map<string, Shared>();
+  /** Called with a volume whose previous header slot may have to be erased. */
+  readonly onPreviousLeft?: (volumeId: string) => void;
+}
+
+/** The volumes of this host. They know nothing of DEKs. */
+export class Volumes {
+  readonly hostEpoch: number;
+  readonly #parts: VolumesParts;
+  readonly #turns = createTurns();
+  readonly #headerTurns = createTurns();
+  readonly #opened = new Map<string, Shared>();
   /** Headers that stay open. */
-  const kept = new Map<string, { keepers: number; header: OpenHeader | undefined }>();
+  readonly #kept = new Map<string, { keepers: number; header: OpenHeader | undefined }>();
 
-  const openHeader = async (volumeId: string): Promise<OpenHeader> => {
-    const store = await files.open(volumeId, 'header');
-    if (!store) throw missing(volumeId);
-    return headerOver(store, platformKey.slotMac(volumeId));
-  };
+  constructor(parts: VolumesParts) {
+    this.#parts = parts;
+    this.hostEpoch = parts.hostEpoch;
+  }
 
-  const inHeaderTurn = <Result>(volumeId: string, work: () => Promise<Result>): Promise<Result> =>
-    headerTurns(volumeId, work);
+  /** Makes a volume, with a platform key for the lower layer if it has one. A repeat opens what is there. */
+  async create(volumeId: string, sizeBytes: number, isLayered: boolean): Promise<void> {
+    const { files } = this.#parts;
+    await (await files.create(volumeId, 'data', sizeBytes)).close();
+    await (await files.create(volumeId, 'header', headerSize)).close();
+    if (isLayered) await this.#createLayer(volumeId);
+  }
 
-  const withHeader: Volumes['withHeader'] = (volumeId, work) =>
-    inHeaderTurn(volumeId, async () => {
-      const keeping = kept.get(volumeId);
-      const header = keeping?.header ?? (await openHeader(volumeId));
+  /**
+   * @param isLayered whether it was made with a lower layer; the volume itself does not say it
+   * @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED
+   */
+  async open(volumeId: string, isLayered: boolean): Promise<OpenVolume> {
+    const shared = await this.#use(volumeId, isLayered);
+    let isOpen = true;
+    return {
+      store: shared.store,
+      gate: shared.gate,
+      close: async () => {
+        if (!isOpen) return;
+        isOpen = false;
+        await this.#release(volumeId, shared);
+      },
+    };
+  }
+
+  /** Runs `work` on the header alone, one after another. @throws Rejection DATA_LOSS VOLUME_MISSING; ABORTED DISK_BUSY */
+  withHeader<Result>(volumeId: string, work: (header: OpenHeader) => Promise<Result>): Promise<Result> {
+    return this.#headerTurns(volumeId, async () => {
+      const keeping = this.#kept.get(volumeId);
+      const header = keeping?.header ?? (await this.#openHeader(volumeId));
       if (keeping) keeping.header = header;
       try {
         return await work(header);
       } catch (error) {
-        if (isLeftIn(header)) onLeft?.(volumeId);
+        if (mayHavePrevious(header)) this.#parts.onPreviousLeft?.(volumeId);
         throw error;
       } finally {
         if (!keeping) await header.store.close();
       }
     });
+  }
 
-  const keepHeader: Volumes['keepHeader'] = (volumeId) => {
-    const keeping = kept.get(volumeId) ?? { keepers: 0, header: undefined };
+  /** Keeps the header open from its next use on, so that a process of several steps reads it once. @returns ends that */
+  keepHeader(volumeId: string): () => Promise<void> {
+    const keeping = this.#kept.get(volumeId) ?? { keepers: 0, header: undefined };
     keeping.keepers += 1;
-    kept.set(volumeId, keeping);
-    // In its turn: whoever waits for the header finds it open, and never one that is about to be closed.
+    this.#kept.set(volumeId, keeping);
+    // In the header's turn: the next user finds it open, and never about to be closed.
     return () =>
-      inHeaderTurn(volumeId, async () => {
+      this.#headerTurns(volumeId, async () => {
         keeping.keepers -= 1;
         if (keeping.keepers > 0) return;
-        kept.delete(volumeId);
+        this.#kept.delete(volumeId);
         await keeping.header?.store.close();
       });
-  };
+  }
 
-  const openData = async (volumeId: string, isLayered: boolean): Promise<Shared> => {
-    const raw = await files.open(volumeId, 'data');
+  /**
+   * Makes `to` with the same sectors and the same lower layer as `from`, but without a header. Writes to `from` wait.
+   * @param check called before each piece; what it throws ends the copy
+   */
+  async copy(from: string, to: string, isLayered: boolean, check: () => void | Promise<void>): Promise<void> {
+    const { files } = this.#parts;
+    const source = await this.#use(from, isLayered);
+    try {
+      const target = await files.create(to, 'data', source.raw.size());
+      await source.gate.withoutWrites(() => source.raw.copyTo(target, check)).finally(() => target.close());
+    } finally {
+      await this.#release(from, source);
+    }
+    await (await files.create(to, 'header', headerSize)).close();
+    if (isLayered) await this.#copyLayer(from, to, check);
+  }
+
+  /** Ends every use of a volume and removes it. A repeat does nothing. */
+  remove(volumeId: string): Promise<void> {
+    return this.#turns(volumeId, async () => {
+      const shared = this.#opened.get(volumeId);
+      this.#opened.delete(volumeId);
+      await shared?.raw.close();
+      await this.#parts.files.remove(volumeId);
+    });
+  }
+
+  /** Bytes of storage that the volume's data takes; 0 if it does not exist. */
+  allocatedBytes(volumeId: string): Promise<number> {
+    return this.#parts.files.allocatedBytes(volumeId);
+  }
+
+  /** Closes every volume. */
+  async close(): Promise<void> {
+    const all = [...this.#opened.values()];
+    this.#opened.clear();
+    for (const { raw } of all) await raw.close();
+  }
+
+  #use(volumeId: string, isLayered: boolean): Promise<Shared> {
+    return this.#turns(volumeId, async () => {
+      const shared = this.#opened.get(volumeId) ?? (await this.#openData(volumeId, isLayered));
+      this.#opened.set(volumeId, shared);
+      shared.uses += 1;
+      return shared;
+    });
+  }
+
+  #release(volumeId: string, shared: Shared): Promise<void> {
+    return this.#turns(volumeId, async () => {
+      shared.uses -= 1;
+      if (shared.uses > 0 || this.#opened.get(volumeId) !== shared) return;
+      this.#opened.delete(volumeId);
+      await shared.raw.close();
+    });
+  }
+
+  async #openHeader(volumeId: string): Promise<OpenHeader> {
+    const { files, platformKey } = this.#parts;
+    const store = await files.open(volumeId, 'header');
+    if (!store) throw missing(volumeId);
+    return headerOver(store, platformKey.slotMac(volumeId));
+  }
+
+  async #openData(volumeId: string, isLayered: boolean): Promise<Shared> {
+    const { hostEpoch } = this;
+    const raw = await this.#parts.files.open(volumeId, 'data');
     if (!raw) throw missing(volumeId);
     try {
-      await withHeader(volumeId, (header) =>
+      await this.withHeader(volumeId, (header) =>
         stampHostEpoch(header, hostEpoch, () => hostReplaced({ volume: volumeId }, hostEpoch)),
       );
-      const layerKey = isLayered ? await layerKeyOf(volumeId) : undefined;
+      const layerKey = isLayered ? await this.#layerKeyOf(volumeId) : undefined;
       const store = layerKey ? withInfrastructureLayer(raw, layerKey) : raw;
       layerKey?.fill(0);
-      return { raw, store, gate: createWriteGate(), uses: 0 };
+      return { raw, store, gate: new WriteGate(), uses: 0 };
     } catch (error) {
       await raw.close();
       throw error;
     }
-  };
+  }
 
-  const layerKeyOf = async (volumeId: string): Promise<Uint8Array> => {
+  async #layerKeyOf(volumeId: string): Promise<Uint8Array> {
+    const { files, platformKey } = this.#parts;
     const store = await files.open(volumeId, 'layer');
-    if (!store) throw layerCorrupt(volumeId, 'its key is gone');
+    if (!store) throw layerCorrupt(volumeId, 'its key is missing');
     try {
       const sector = Buffer.alloc(layerSize);
       await store.read(0, sector);
-      const sealed = sector.subarray(2, 2 + sector.readUInt16BE(0));
-      const key = platformKey.unseal(layerPurpose, sealed);
+      const key = platformKey.unseal(layerPurpose, sector.subarray(2, 2 + sector.readUInt16BE(0)));
       if (key?.length === layerKeyLength) return key;
     } finally {
       await store.close();
     }
     throw layerCorrupt(volumeId, 'its key was changed, or is under another master key');
-  };
+  }
 
-  const createLayer = async (volumeId: string): Promise<void> => {
+  async #createLayer(volumeId: string): Promise<void> {
+    const { files, platformKey, random } = this.#parts;
     const store = await files.create(volumeId, 'layer', layerSize);
     const key = random.bytes(layerKeyLength);
     try {
@@ -158,13 +225,14 @@ export const openVolumes = (parts: {
       key.fill(0);
       await store.close();
     }
-  };
+  }
 
-  /** In the turn of `from`: whoever opens that volume reads its layer there, and a part is open once. */
-  const copyLayer = (from: string, to: string, check: () => void | Promise<void>): Promise<void> =>
-    turns(from, async () => {
+  /** In the turn of `from`: an open of that volume reads its layer there, and a part is open once. */
+  #copyLayer(from: string, to: string, check: () => void | Promise<void>): Promise<void> {
+    const { files } = this.#parts;
+    return this.#turns(from, async () => {
       const layer = await files.open(from, 'layer');
-      if (!layer) throw layerCorrupt(from, 'its key is gone');
+      if (!layer) throw layerCorrupt(from, 'its key is missing');
       try {
         const copied = await files.create(to, 'layer', layerSize);
         await layer.copyTo(copied, check).finally(() => copied.close());
@@ -172,62 +240,8 @@ export const openVolumes = (parts: {
         await layer.close();
       }
     });
-
-  const giveBack = (volumeId: string, shared: Shared): Promise<void> =>
-    turns(volumeId, async () => {
-      shared.uses -= 1;
-      if (shared.uses > 0 || opened.get(volumeId) !== shared) return;
-      opened.delete(volumeId);
-      await shared.raw.close();
-    });
-
-  const open = (volumeId: string, isLayered: boolean): Promise<{ readonly shared: Shared; readonly use: BlockStore }> =>
-    turns(volumeId, async () => {
-      const shared = opened.get(volumeId) ?? (await openData(volumeId, isLayered));
-      opened.set(volumeId, shared);
-      shared.uses += 1;
-      return { shared, use: new SharedStore(shared.store, () => giveBack(volumeId, shared)) };
-    });
-
-  return {
-    hostEpoch,
-    async create(volumeId, sizeBytes, isLayered) {
-      await (await files.create(volumeId, 'data', sizeBytes)).close();
-      await (await files.create(volumeId, 'header', headerSize)).close();
-      if (isLayered) await createLayer(volumeId);
-    },
-    async open(volumeId, isLayered) {
-      const { shared, use } = await open(volumeId, isLayered);
-      return { store: use, gate: shared.gate };
-    },
-    withHeader,
-    keepHeader,
-    async copy(from, to, isLayered, check) {
-      const source = await open(from, isLayered);
-      try {
-        const target = await files.create(to, 'data', source.shared.raw.size());
-        await source.shared.gate.still(() => source.shared.raw.copyTo(target, check)).finally(() => target.close());
-      } finally {
-        await source.use.close();
-      }
-      await (await files.create(to, 'header', headerSize)).close();
-      if (isLayered) await copyLayer(from, to, check);
-    },
-    remove: (volumeId) =>
-      turns(volumeId, async () => {
-        const shared = opened.get(volumeId);
-        opened.delete(volumeId);
-        await shared?.raw.close();
-        await files.remove(volumeId);
-      }),
-    allocatedBytes: (volumeId) => files.allocatedBytes(volumeId),
-    async close() {
-      const all = [...opened.values()];
-      opened.clear();
-      for (const { raw } of all) await raw.close();
-    },
-  };
-};
+  }
+}
 
 const layerCorrupt = (volumeId: string, why: string): Rejection =>
   new Rejection('DATA_LOSS', 'LAYER_CORRUPT', `the lower layer of this disk cannot be opened: ${why}`, {

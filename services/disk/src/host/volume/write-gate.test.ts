@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { createWriteGate } from './write-gate.ts';
+import { WriteGate } from './write-gate.ts';
 
 test('a copy waits for the writes under way, and later writes wait for the copy', async () => {
-  const gate = createWriteGate();
+  const gate = new WriteGate();
   const order: string[] = [];
   const first = Promise.withResolvers<void>();
   const copying = Promise.withResolvers<void>();
   const writing = gate.write(() => first.promise.then(() => order.push('first write')));
-  const copy = gate.still(async () => {
+  const copy = gate.withoutWrites(async () => {
     order.push('copy begins');
     await copying.promise;
     order.push('copy ends');
@@ -21,9 +21,9 @@ test('a copy waits for the writes under way, and later writes wait for the copy'
 });
 
 test('copies take turns, and a failure of either side stops nobody', async () => {
-  const gate = createWriteGate();
+  const gate = new WriteGate();
   await assert.rejects(
-    gate.still(() => Promise.reject(new Error('no'))),
+    gate.withoutWrites(() => Promise.reject(new Error('no'))),
     /no/,
   );
   await assert.rejects(
@@ -32,7 +32,7 @@ test('copies take turns, and a failure of either side stops nobody', async () =>
   );
   let running = 0;
   const copy = () =>
-    gate.still(async () => {
+    gate.withoutWrites(async () => {
       running += 1;
       assert.equal(running, 1);
       await Promise.resolve();

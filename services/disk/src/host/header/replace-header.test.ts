@@ -6,11 +6,10 @@ import { masterKey } from '@interlock/sealing';
 import { platformKey } from '../keys/platform-key.ts';
 import { inSteps } from '../storage/test-block-store-contract.ts';
 import { memoryVolumeFiles, type VolumeFiles } from '../volume/volume-files.ts';
-import type { Volumes } from '../volume/volumes.ts';
-import { openVolumes } from '../volume/volumes.ts';
+import { Volumes } from '../volume/volumes.ts';
 import { readHeader } from './disk-header.ts';
 import type { DiskHeader } from './disk-header-format.ts';
-import { replaceHeader, writeFirstHeader } from './headers.ts';
+import { replaceHeader, writeFirstHeader } from './replace-header.ts';
 
 const volumeId = randomUUID();
 const currentHeader = async (volumes: Volumes, id: string): Promise<DiskHeader> =>
@@ -64,7 +63,7 @@ const volumeWithHeader = async () => {
   };
   const key = platformKey(masterKey(Uint8Array.from(systemRandom.bytes(32))), systemRandom);
   /** The volumes as the host has them that owned the folder in that epoch. */
-  const as = (hostEpoch: number) => openVolumes({ files: watched, platformKey: key, hostEpoch, random: systemRandom });
+  const as = (hostEpoch: number) => new Volumes({ files: watched, platformKey: key, hostEpoch, random: systemRandom });
   const volumes = as(1);
   await volumes.create(volumeId, 4_096, false);
   const written = await writeFirstHeader(volumes, volumeId, first);

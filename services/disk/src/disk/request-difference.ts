@@ -1,4 +1,4 @@
-/** Fields of the API by what a wish calls them; those not named here are called alike. */
+/** Fields of the API by what a request calls them; those not named here are called alike. */
 const fieldNames: Readonly<Record<string, string>> = {
   sizeGib: 'size_gib',
   sourceDisk: 'source_disk',
@@ -20,5 +20,5 @@ export const differingFields = (one: string, other: string): readonly string[] =
   return [...new Set(differing.map((field) => fieldNames[field] ?? field))];
 };
 
-const fieldsIn = (wish: string): ReadonlyMap<string, string> =>
-  new Map(Object.entries(Object(JSON.parse(wish))).map(([field, value]) => [field, JSON.stringify(value)]));
+const fieldsIn = (request: string): ReadonlyMap<string, string> =>
+  new Map(Object.entries(Object(JSON.parse(request))).map(([field, value]) => [field, JSON.stringify(value)]));

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
-import { openCohort } from './cohort.ts';
+import { Lockstep } from './lockstep.ts';
 
 /** As long as one waits for others. */
 const patienceMs = 50;
 
 test('members keep step: nobody goes on before all are as far, and those that end are waited for no more', async () => {
   const clock = virtualClock();
-  const cohort = openCohort(clock);
+  const lockstep = new Lockstep(clock);
   const order: string[] = [];
   const held = Promise.withResolvers<void>();
   const moved = ['a', 'b', 'late', 'failing'].map((name) =>
-    cohort.member(async (step) => {
+    lockstep.member(async (step) => {
       if (name === 'late') await held.promise;
       if (name === 'failing') throw new Error('no');
       order.push(`${name} 1`);
@@ -35,11 +35,11 @@ test('members keep step: nobody goes on before all are as far, and those that en
 
 test('one that is held up holds up the others for no longer than their patience', async () => {
   const clock = virtualClock();
-  const cohort = openCohort(clock);
+  const lockstep = new Lockstep(clock);
   const never = Promise.withResolvers<void>();
-  void cohort.member(() => never.promise);
+  void lockstep.member(() => never.promise);
   let isDone = false;
-  const moved = cohort.member(async (step) => {
+  const moved = lockstep.member(async (step) => {
     await step();
     isDone = true;
   });
@@ -52,14 +52,14 @@ test('one that is held up holds up the others for no longer than their patience'
 
 test('whoever ends behind all others lets them go on, without the patience of anybody', async () => {
   const clock = virtualClock();
-  const cohort = openCohort(clock);
+  const lockstep = new Lockstep(clock);
   const held = Promise.withResolvers<void>();
   let isOn = false;
-  void cohort.member(async (step) => {
+  void lockstep.member(async (step) => {
     await step();
     isOn = true;
   });
-  const ending = cohort.member(() => held.promise);
+  const ending = lockstep.member(() => held.promise);
   await clock.pass(1);
   assert.equal(isOn, false);
   held.resolve();
@@ -70,7 +70,7 @@ test('whoever ends behind all others lets them go on, without the patience of an
 
 test('whoever is alone waits for nobody', async () => {
   const clock = virtualClock();
-  await openCohort(clock).member(async (step) => {
+  await new Lockstep(clock).member(async (step) => {
     await step();
     await step();
   });

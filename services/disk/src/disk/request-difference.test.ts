@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { differingFields } from './wishes.ts';
+import { differingFields } from './request-difference.ts';
 
 const wish = { location: 'w', sku: 'ultra', sizeGib: 4, encryption: { type: 'platform' }, source: '' };
 const between = (one: object, other: object): readonly string[] =>

@@ -1,0 +1,52 @@
+import type { Loaded } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { DiskRecord, DiskRecords } from '../host/records.ts';
+import { endAccess } from './attachment-decider.ts';
+import { diskClasses } from './classes.ts';
+import { type Control, isSnapshotName } from './control.ts';
+import { accessAt, existing } from './decider.ts';
+import type { ActiveDisk } from './state.ts';
+
+/** Disks read at once. */
+const pageSize = 1_000;
+
+/** A disk as its host sees it. */
+export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Clock, 'now'>): DiskRecord => ({
+  holder: { ...state, name },
+  access: accessAt(state, clock.now()),
+  attachEpoch: state.attachEpoch,
+  accessEpoch: state.accessEpoch,
+  outlivesKeyLoss: diskClasses[state.sku].outlivesKeyLoss,
+});
+
+/** The store as the host reads it. */
+export const openRecords = ({
+  disks,
+  snapshots,
+  stored,
+  turns,
+  clock,
+}: Pick<Control, 'disks' | 'snapshots' | 'stored' | 'turns' | 'clock'>): DiskRecords => ({
+  async disk(name) {
+    const loaded = await disks.load(name);
+    return recordOf({ ...loaded, state: existing(loaded.state) }, clock);
+  },
+  async holder(name) {
+    const { state } = await (isSnapshotName(name) ? snapshots : disks).load(name);
+    return state.status === 'active' ? { ...state, name } : undefined;
+  },
+  async *withAccess() {
+    let after: string | undefined;
+    do {
+      const page = await disks.list({ limit: pageSize, ...(after === undefined ? {} : { after }) });
+      for (const { id, state } of page.items) {
+        if (state.status === 'active' && accessAt(state, clock.now()) !== null) yield id;
+      }
+      after = page.next;
+    } while (after !== undefined);
+  },
+  header: stored.get,
+  async endAccess(name, tokenHash, cause) {
+    await turns(name, () => disks.transact(name, endAccess(clock.now(), tokenHash), cause));
+  },
+});

@@ -1,0 +1,44 @@
+import type { Cause } from '@interlock/event-store';
+import type { Principal } from '@interlock/rpc';
+import type { Instant } from '@interlock/runtime';
+import type { DiskHeader } from './header/disk-header-format.ts';
+import type { DekHolder } from './keys/deks.ts';
+
+/** The newest access to a disk: of its machine, or of a user for a time. Only the newest attach epoch may read and write. */
+export type GrantedAccess =
+  | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
+  | {
+      readonly by: 'user';
+      readonly attachEpoch: number;
+      readonly tokenHash: string;
+      readonly principal: Principal;
+      readonly level: 'read' | 'write';
+      readonly expiresAt: Instant;
+    };
+
+/** A disk as the store records it, as far as a host needs it. */
+export interface DiskRecord {
+  readonly holder: DekHolder;
+  /** `null`: no access is granted, or it has expired. */
+  readonly access: GrantedAccess | null;
+  /** Epoch of the newest access that was ever granted. */
+  readonly attachEpoch: number;
+  /** Access epoch of the key version when it was last used for this disk. */
+  readonly accessEpoch: number;
+  /** Whether a running machine keeps its DEK during an access loss (CMK-102). */
+  readonly outlivesKeyLoss: boolean;
+}
+
+/** The store as a host reads it. The control side implements it, so that a host depends on no decider. */
+export interface DiskRecords {
+  /** @throws Rejection NOT_FOUND DISK_NOT_FOUND; ABORTED DISK_CREATING, DISK_DELETING */
+  disk(name: string): Promise<DiskRecord>;
+  /** A disk or snapshot by full name; undefined unless it is active. */
+  holder(name: string): Promise<DekHolder | undefined>;
+  /** The names of all disks with a granted access. */
+  withAccess(): AsyncIterable<string>;
+  /** The header of a volume as the last event describes it; undefined if no event names the volume. Its `hostEpoch` is 0. */
+  header(volumeId: string): Promise<DiskHeader | undefined>;
+  /** Records the end of the direct access with this token. */
+  endAccess(name: string, tokenHash: string, cause: Cause): Promise<void>;
+}

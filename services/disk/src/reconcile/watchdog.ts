@@ -1,0 +1,65 @@
+import type { Cause } from '@interlock/event-store';
+import { outsideOfCalls } from '@interlock/rpc';
+import type { Control } from '../disk/control.ts';
+import type { DiskCreation } from '../disk/creation.ts';
+import type { EncryptionChange } from '../moves/encryption-change.ts';
+import type { SnapshotCreation } from '../snapshot/creation.ts';
+import { finishDiskDeletion, finishSnapshotDeletion } from './deletion.ts';
+
+/**
+ * Time between two searches for unfinished work, in milliseconds. A search rarely finds any: failed calls reconcile what they
+ * leave, unless the store stores a commit after it reported that the commit is missing.
+ */
+const searchMs = 30_000;
+
+const unfinished = { index: { index: 'unfinished', value: 'yes' } };
+
+/**
+ * Reconciles what a crash left unfinished before anything is served, and searches for more until the service ends. Creations are
+ * undone, deletions finished, encryption changes finished or undone as the header says (CMK-110). Work that cannot be reconciled
+ * now, because a volume is damaged or the store unreachable, is reported and repeated; the rest is served meanwhile.
+ */
+export const startWatchdog = async (
+  control: Control,
+  processes: {
+    readonly diskCreation: DiskCreation;
+    readonly snapshotCreation: SnapshotCreation;
+    readonly encryptionChange: EncryptionChange;
+  },
+  cause: Cause,
+): Promise<void> => {
+  const { disks, snapshots, turns, retries, clock, log, signal } = control;
+  const { diskCreation, snapshotCreation, encryptionChange } = processes;
+
+  const reconcileDisk = async (name: string): Promise<void> => {
+    await diskCreation.undo(name, 'INTERRUPTED', cause);
+    await encryptionChange.reconcile(name, cause);
+    await finishDiskDeletion(control, name, cause);
+  };
+  const reconcileSnapshot = async (name: string): Promise<void> => {
+    await snapshotCreation.undo(name, 'INTERRUPTED', cause);
+    await finishSnapshotDeletion(control, name, cause);
+  };
+  const reconcile = async (name: string, work: () => Promise<void>): Promise<void> => {
+    // A call that changes the resource has its turn, and queued work will run there.
+    if (!turns.isFree(name) || retries.has(name)) return;
+    await turns(name, work).catch((error: unknown) => {
+      log.error('unfinished work could not be reconciled yet', { name, error });
+      retries.add(name, work);
+    });
+  };
+  const search = async (): Promise<void> => {
+    for (const { id } of await disks.listAll(unfinished)) await reconcile(id, () => reconcileDisk(id));
+    for (const { id } of await snapshots.listAll(unfinished)) await reconcile(id, () => reconcileSnapshot(id));
+  };
+  const watch = async (): Promise<void> => {
+    for (;;) {
+      await clock.sleep(searchMs, signal);
+      if (signal.aborted) return;
+      await search().catch((error: unknown) => log.warn('the search for unfinished work failed', { error }));
+    }
+  };
+
+  await search();
+  outsideOfCalls(() => void watch());
+};
