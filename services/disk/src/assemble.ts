@@ -3,7 +3,6 @@ import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlo
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import type { MasterKey } from '@interlock/sealing';
 import { diskApi } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import type { Control } from './disk/control.ts';
@@ -13,13 +12,9 @@ import { disks as diskStreams } from './disk/state.ts';
 import { openStoredHeaders } from './disk/stored-headers.ts';
 import { createTurns } from './disk/turns.ts';
 import { assembleHost } from './host/assemble-host.ts';
-import type { SectorCipher } from './host/cipher/xts.ts';
-import type { LeaseTerms } from './host/keys/lease.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
 import { openSetOptions } from './host/keys/set-options.ts';
-import type { HostIdentity, Owner } from './host/ownership.ts';
-import type { VolumeFiles } from './host/volume/volume-files.ts';
 import { EncryptionChange } from './moves/encryption-change.ts';
 import { keyChangeApi } from './moves/key-change-api.ts';
 import { toFact } from './published.ts';
@@ -27,27 +22,10 @@ import { reactions } from './reactor.ts';
 import { sweepHeaders } from './reconcile/header-sweep.ts';
 import { startWatchdog } from './reconcile/watchdog.ts';
 import { RetryQueue } from './retry-queue.ts';
-import { type SnapshotLimits, scopeOfList, snapshotApi } from './snapshot/api.ts';
+import type { DiskSettings } from './settings.ts';
+import { scopeOfList, snapshotApi } from './snapshot/api.ts';
 import { SnapshotCreation } from './snapshot/creation.ts';
 import { snapshots as snapshotStreams } from './snapshot/decider.ts';
-
-/** Settings of disk that are not values of the environment alone. */
-export interface DiskSettings {
-  readonly masterKey: MasterKey;
-  readonly files: VolumeFiles;
-  /** `host:port` at which machines reach DiskDataService. */
-  readonly dataAddress: string;
-  readonly snapshotLimits: SnapshotLimits;
-  readonly leases: LeaseTerms;
-  /** Identity of this host among hosts that may serve the same volumes. */
-  readonly host: HostIdentity;
-  /** Called when another host has taken the volumes: this process is replaced. */
-  readonly onReplaced?: () => void;
-  /** Writes the owner of the volumes beside them. */
-  readonly onTaken?: (owner: Owner) => Promise<void>;
-  /** Wraps each cipher of an open disk: the simulation observes which exist. */
-  readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
-}
 
 /** HTTP/2 window of the data path: at 64 KiB, the default, each piece would wait for several round trips. */
 const flowControlWindowBytes = 1024 * 1024;

@@ -1,7 +1,29 @@
 import { hostFolderSpec } from '@interlock/host';
 import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@interlock/runtime';
+import type { MasterKey } from '@interlock/sealing';
+import type { SectorCipher } from './host/cipher/xts.ts';
 import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
-import { hostLeaseTtlDefaultMs } from './host/ownership.ts';
+import { type HostIdentity, hostLeaseTtlDefaultMs, type Owner } from './host/ownership.ts';
+import type { VolumeFiles } from './host/volume/volume-files.ts';
+import type { SnapshotLimits } from './snapshot/api.ts';
+
+/** Settings of disk that are not values of the environment alone. */
+export interface DiskSettings {
+  readonly masterKey: MasterKey;
+  readonly files: VolumeFiles;
+  /** `host:port` at which machines reach DiskDataService. */
+  readonly dataAddress: string;
+  readonly snapshotLimits: SnapshotLimits;
+  readonly leases: LeaseTerms;
+  /** Identity of this host among hosts that may serve the same volumes. */
+  readonly host: HostIdentity;
+  /** Called when another host has taken the volumes: this process is replaced. */
+  readonly onReplaced?: () => void;
+  /** Writes the owner of the volumes beside them. */
+  readonly onTaken?: (owner: Owner) => Promise<void>;
+  /** Wraps each cipher of an open disk: the simulation observes which exist. */
+  readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
+}
 
 /** The settings of this service beside those of every service. */
 export const diskSpec = {

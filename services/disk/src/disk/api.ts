@@ -33,7 +33,7 @@ import type { DiskCreation } from './creation.ts';
 import { existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
-import { listKept, pageOfRequest } from './listing.ts';
+import { listKept, pageOfRequest } from '../listing.ts';
 import type { Disk } from './state.ts';
 import { diskOnWire, keyOf } from './wire.ts';
 

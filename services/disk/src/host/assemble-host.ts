@@ -3,7 +3,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import type { DiskSettings } from '../assemble.ts';
+import type { DiskSettings } from '../settings.ts';
 import type { Turns } from '../disk/turns.ts';
 import type { RetryQueue } from '../retry-queue.ts';
 import { Background } from './background.ts';

@@ -18,7 +18,8 @@ import { type Clock, createScope, logger, systemRandom as random, type Scope, sy
 import { masterKey } from '@interlock/sealing';
 import { createNoopMeter, trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
-import { assemble, type DiskSettings } from '../assemble.ts';
+import { assemble } from '../assemble.ts';
+import type { DiskSettings } from '../settings.ts';
 import { type Disk, disks as diskStreams } from '../disk/state.ts';
 import { openStoredHeaders } from '../disk/stored-headers.ts';
 import type { SnapshotLimits } from '../snapshot/api.ts';

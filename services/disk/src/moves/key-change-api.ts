@@ -12,7 +12,7 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type Control, isSnapshotName } from '../disk/control.ts';
 import { setOf, skuOnWire } from '../disk/encryption.ts';
-import { listKept, mergePages, pageOfRequest } from '../disk/listing.ts';
+import { listKept, mergePages, pageOfRequest } from '../listing.ts';
 import type { Disk } from '../disk/state.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import type { Step } from '../lockstep.ts';

@@ -20,7 +20,7 @@ import { checkLayers, diskClasses } from '../disk/classes.ts';
 import type { Control } from '../disk/control.ts';
 import { existing as existingDisk } from '../disk/decider.ts';
 import { type Encryption, encryptionFromWire, sameEncryption, setOf, skuOnWire } from '../disk/encryption.ts';
-import { listKept, pageOfRequest } from '../disk/listing.ts';
+import { listKept, pageOfRequest } from '../listing.ts';
 import type { ActiveDisk } from '../disk/state.ts';
 import { diskNotFound } from '../disk/wire.ts';
 import { deleteSnapshot } from '../reconcile/deletion.ts';

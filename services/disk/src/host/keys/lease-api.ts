@@ -7,7 +7,7 @@ import {
 } from '@interlock/contracts/interlock/disk/v1/lease.ts';
 import { names, pageToken } from '@interlock/rpc';
 import { ageMs, type Clock, type Instant, leftMs, readingOf } from '@interlock/runtime';
-import { pageOfRequest } from '../../disk/listing.ts';
+import { pageOfRequest } from '../../listing.ts';
 import type { KeyAccess } from './key-access.ts';
 import { endOf, type LeaseTerms } from './lease.ts';
 import type { LeaseReport, Leases } from './leases.ts';
