@@ -24,6 +24,7 @@ import {
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { DekHolder } from '../host/disk-host.ts';
+import { listKept, pageOfRequest } from '../listing.ts';
 import { type EncryptionChange, refuseWhileChanging } from '../moves/encryption-change.ts';
 import { deleteDisk } from '../reconcile/deletion.ts';
 import { existing as existingSnapshot } from '../snapshot/decider.ts';
@@ -33,7 +34,6 @@ import type { DiskCreation } from './creation.ts';
 import { existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
-import { listKept, pageOfRequest } from '../listing.ts';
 import type { Disk } from './state.ts';
 import { diskOnWire, keyOf } from './wire.ts';
 

@@ -3,9 +3,9 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import type { DiskSettings } from '../settings.ts';
 import type { Turns } from '../disk/turns.ts';
 import type { RetryQueue } from '../retry-queue.ts';
+import type { DiskSettings } from '../settings.ts';
 import { Background } from './background.ts';
 import { openDiskCipher } from './cipher/dek.ts';
 import { createXtsMask } from './cipher/xts-mask.ts';

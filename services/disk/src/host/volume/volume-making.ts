@@ -54,7 +54,7 @@ const generationsMax = 10;
 /** What making volumes needs. */
 export interface VolumeMakingParts extends CopyParts {
   readonly keyAccess: CopyParts['keyAccess'] & Pick<KeyAccess, 'lossConcerning'>;
-  readonly setKeys: SetKeys;
+  readonly setKeys: Pick<SetKeys, 'forEncrypting' | 'inForce'>;
   readonly random: Pick<Random, 'uuid'>;
 }
 
