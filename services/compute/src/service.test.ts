@@ -63,7 +63,7 @@ const errorsOf = async (name: string) =>
     .filter(({ statuses }) => statuses.some(({ level }) => level === 'ERROR'))
     .map(({ name: disk, statuses }) => [disk, statuses[0]?.code]);
 
-test('VM-10, CMK-09: a machine is made with its disks and runs, whoever holds their keys', async () => {
+test('VM-10, CMK-09: a machine is created with its disks and runs, under keys of any owner', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['PREMIUM_SSD', set], ['ULTRA', set]);
   const vm = await get(name);
@@ -86,7 +86,7 @@ test('VM-10, CMK-09: a machine is made with its disks and runs, whoever holds th
   ]);
 });
 
-test('REST-17: nobody makes a machine in a subscription that is not there, and no disk with it', async () => {
+test('REST-17: no machine is created in a subscription that does not exist, and no disk with it', async () => {
   const nowhere = 'subscriptions/nowhere/resourceGroups/g';
   const made = { sku: 'PREMIUM_SSD', sizeGib: 4 } as const;
   const spec = { virtualMachineId: 'vm1', location, osDisk: { source: { $case: 'newDisk', value: made } } } as const;
@@ -305,7 +305,7 @@ test('VM-45, VM-42: one guest that does not shut down delays no other', async ()
   assert.equal(order.at(-1), `stop ${slow.name}`);
 });
 
-test('CMK-102, VM-49, CMK-126: an ultra machine goes on; deallocated it does not start until the key is back', async () => {
+test('CMK-102, VM-49, CMK-126: an ultra machine keeps running; deallocated, it does not start until access is restored', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set]);
   const mixed = await runningVm(['ULTRA', set], ['PREMIUM_SSD', set]);
@@ -376,7 +376,7 @@ test('CMK-102, VM-49, VM-44: an ultra machine under a lost key says that its nex
   assert.deepEqual([begun?.properties.disks, begun?.properties.keyUrl], [disks[0], keyVersion]);
 });
 
-test('VM-33: a restart opens every disk anew, so an ultra machine under a lost key ends stopped with the reason', async () => {
+test('VM-33: a restart opens every disk again, so an ultra machine under a lost key ends stopped with the reason', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set]);
   await lose(set);
@@ -643,7 +643,7 @@ test('a disk that moved to another key is no longer shown as blocked, and is fou
   await inPower(name, 'STOPPED');
 });
 
-test('ReportAccessLost: a disk host alone stops a machine, confirmed and once; nobody else may report', async () => {
+test('ReportAccessLost: the report of a disk host stops a machine, confirmed and once; no other caller may report', async () => {
   const set = newSet();
   const { name } = await runningVm(['PREMIUM_SSD', set]);
   const keyVersion = keyVersionOf(set);
@@ -800,7 +800,7 @@ test('VM-07, VM-13, VM-47: a machine deallocated after a start that failed has a
   );
 });
 
-test('CMK-110, VM-18: an attach that is repeated while its remains are freed begins anew', async () => {
+test('CMK-110, VM-18: an attach that is repeated while the disk of an interrupted one is freed starts over', async () => {
   const set = newSet();
   const extra = newDisk('STANDARD_SSD', set);
   const { name } = await runningVm(['STANDARD_SSD', set]);

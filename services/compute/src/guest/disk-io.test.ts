@@ -53,8 +53,8 @@ const host = (address: string): Promise<RunningServer> =>
     address,
     tls: 'plaintext',
     services: [data],
-    authenticate: async () => assert.fail('nobody is asked who they are'),
-    authorize: async () => assert.fail('nobody is asked what they may do'),
+    authenticate: async () => assert.fail('the caller is not authenticated'),
+    authorize: async () => assert.fail('the caller is not authorized'),
     clock,
     random,
     tracer: trace.getTracer('test'),
@@ -126,7 +126,7 @@ test('G5: a host that comes back elsewhere is found while its old address swallo
   await first.stop();
   const waiting = io.write(0, new Uint8Array(8), never);
   await clock.sleep(300);
-  // From here on its name is not known, and whoever connects to the old address hears nothing.
+  // From here on its name is unknown, and the old address does not respond.
   whereabouts = undefined;
   const connected: Socket[] = [];
   const silent = createServer((socket) => connected.push(socket));
@@ -140,7 +140,7 @@ test('G5: a host that comes back elsewhere is found while its old address swallo
   await second.stop();
 });
 
-test('G5: a host that nothing comes back from any more is connected to anew', async () => {
+test('G5: the guest reconnects to a host that does not respond any more', async () => {
   const running = await host('127.0.0.1:0');
   const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
   const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
@@ -174,7 +174,7 @@ test('a host that stays away is waited for as long as it was said', async () => 
   await assert.rejects(io.flush(never), (error) => error instanceof IoError && error.reason === 'DEADLINE_EXCEEDED');
 });
 
-test('whoever stops waits for no host', async () => {
+test('a stop does not wait for an unreachable host', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();
   const io = diskIo(clientOf(gone.address), disk, clock);

@@ -9,7 +9,7 @@ const writesPerFlush = 16;
 /** Wait after a failure, in milliseconds: short enough to show when a disk is available again, long enough not to flood it. */
 const retryMs = 200;
 
-export interface DiskWork {
+interface DiskWork {
   readonly disk: string;
   readonly io: DiskIo;
   readonly ledger: Ledger;

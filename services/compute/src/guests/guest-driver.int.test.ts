@@ -60,7 +60,7 @@ before(async () => {
     tls: 'plaintext',
     services: [data],
     authenticate: async () => {
-      throw new Error('nobody shows a token here');
+      throw new Error('no call has a token here');
     },
     authorize: async () => ({ allowed: false, principalActive: true }),
     clock,

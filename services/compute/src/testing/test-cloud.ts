@@ -24,7 +24,7 @@ import { assemble, type ComputeSettings } from '../assemble.ts';
 import { type SimulatedDriver, simulatedDriver } from '../guests/simulated-driver.ts';
 import { type FakeDiskService, fakeDiskService } from './test-disk-service.ts';
 
-/** compute with the real identity, a fake disk service, and somebody who tells facts as disk encryption sets do. */
+/** compute with the real identity, a fake disk service, and a publisher of facts in place of disk encryption sets. */
 export interface TestCloud {
   readonly cloud: InProcessCloud;
   readonly disks: FakeDiskService;

@@ -273,7 +273,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
     rewrapDeks: notFaked,
     listLeases: notFaked,
   };
-  const anybody = { authenticated: true, why: 'a fake asks nobody' } as const;
+  const anybody = { authenticated: true, why: 'the fake has no permissions' } as const;
 
   const fake: FakeDiskService = {
     disks,

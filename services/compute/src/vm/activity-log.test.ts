@@ -21,7 +21,7 @@ const logOf = (events: readonly (readonly [VmEvent, string | undefined])[]) =>
       cause: {
         correlationId: 'cor',
         causationId: 'req',
-        caller: 'principals/somebody',
+        caller: 'principals/user',
         ...(traceId === undefined ? {} : { traceparent: `00-${traceId}-${'1'.repeat(16)}-01` }),
       },
       time: at,
@@ -51,7 +51,7 @@ test('VM-43: each row has the trace of what it tells: of the operation, of the l
   ]);
 });
 
-test('a loss without a trace is shown with that of its stop, and what nobody traced without any', () => {
+test('a loss without a trace is shown with the trace of its stop, and an untraced stop without one', () => {
   const untraced: VmEvent = {
     type: 'VmStopping',
     work: work('keyStop', 'k'),

@@ -7,7 +7,7 @@ import { keyVersionOf, location } from '../testing/test-disk-service.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 const inner = memoryStore({ clock: systemClock, random: systemRandom });
-/** Whoever waits for news does not look at them before this is over. */
+/** A waiting call reads the next change only after this is over. */
 let busy: Promise<void> | undefined;
 const store: EventStore = {
   ...inner,
@@ -26,7 +26,7 @@ afterEach(() => {
   busy = undefined;
 });
 
-test('VM-10: whoever waits for a machine that came to nothing is not given another one made under its name meanwhile', () =>
+test('VM-10: a caller waiting for a creation that failed does not get another machine created under its name', () =>
   clock.drive(
     (async () => {
       const set = fleet.newSet();
@@ -65,7 +65,7 @@ test('VM-10: whoever waits for a machine that came to nothing is not given anoth
     })(),
   ));
 
-test('CMK-110: whoever waits for an attach that a stop has cut short is not told that it is done, though the machine runs again', () =>
+test('CMK-110: a caller waiting for an attach that a stop interrupted is refused, although the machine runs again', () =>
   clock.drive(
     (async () => {
       const set = fleet.newSet();

@@ -54,7 +54,7 @@ const startsMax = 256;
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/;
 
 /** What the calls of users need. */
-export interface VmApiParts {
+interface VmApiParts {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly clock: Clock;

@@ -10,7 +10,7 @@ export interface Operation extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requ
 }
 
 /** The work an operation leads to. */
-export const workOf = ({ vm: _vm, ...operation }: Operation, kind: WorkKind, more: Partial<Work> = {}): Work => ({
+const workOf = ({ vm: _vm, ...operation }: Operation, kind: WorkKind, more: Partial<Work> = {}): Work => ({
   ...operation,
   kind,
   ...more,

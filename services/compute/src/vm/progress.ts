@@ -4,7 +4,7 @@ import { isToBeClosed } from './decider.ts';
 import { isOutdated } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, Work } from './machine.ts';
-import type { Machine, Vm } from './state.ts';
+import type { Creating, Machine, Vm } from './state.ts';
 
 /** A report of a process. It decides nothing if the work is over or was preempted. */
 type Report = (at: Instant, workId: string) => (vm: Vm) => readonly VmEvent[];
@@ -19,35 +19,39 @@ const during = (
   return vm.status === 'active' && work?.id === workId ? decide(work, vm) : [];
 };
 
+/** Decides only while that creation is under way. */
+const duringCreation = (
+  vm: Vm,
+  workId: string,
+  decide: (creating: Creating) => readonly VmEvent[],
+): readonly VmEvent[] => (vm.status === 'creating' && vm.work.id === workId ? decide(vm) : []);
+
 /** All disks of a new machine are created, attached and open. */
 export const created =
   (at: Instant, workId: string, opened: readonly OpenedDisk[]) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'creating' && vm.work.id === workId && vm.work.undo === undefined
-      ? [{ type: 'VmCreated', opened, disks: vm.disks.map((disk) => firstDisk(disk, opened)), at }]
-      : [];
-
-const firstDisk = ({ disk, lun, isOs, deleteWithVm, sku }: PlannedDisk, opened: readonly OpenedDisk[]) => ({
-  disk,
-  lun,
-  isOs,
-  deleteWithVm,
-  sku: opened.find((one) => one.disk === disk)?.sku ?? sku,
-});
+    duringCreation(vm, workId, ({ work, disks }) => {
+      if (work.undo !== undefined) return [];
+      const first = disks.map(({ disk, lun, isOs, deleteWithVm, sku }) => {
+        const found = opened.find((one) => one.disk === disk);
+        return { disk, lun, isOs, deleteWithVm, sku: found?.sku ?? sku };
+      });
+      return [{ type: 'VmCreated', opened, disks: first, at }];
+    });
 
 /** The creation fails, unless another replica already reported it as done. What was created for it is still there. */
 export const undoCreation =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'creating' && vm.work.id === workId && vm.work.undo === undefined
-      ? [{ type: 'VmCreationUndoing', failure, at }]
-      : [];
+    duringCreation(vm, workId, ({ work }) =>
+      work.undo === undefined ? [{ type: 'VmCreationUndoing', failure, at }] : [],
+    );
 
 /** The creation failed, and everything created for it is gone. */
 export const creationFailed =
   (at: Instant, workId: string, failure: Failure) =>
   (vm: Vm): readonly VmEvent[] =>
-    vm.status === 'creating' && vm.work.id === workId ? [{ type: 'VmCreationFailed', failure, at }] : [];
+    duringCreation(vm, workId, () => [{ type: 'VmCreationFailed', failure, at }]);
 
 /**
  * Disks were opened by a start or an attach. If two replicas work on one machine, the last open of a disk counts, even if it is

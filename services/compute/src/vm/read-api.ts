@@ -22,76 +22,78 @@ import { guestIoOnWire, powerOf, shown, vmOnWire } from './wire.ts';
 /** Entries of a page if the request names no size. */
 const pageSizeDefault = 100;
 
-/** What users see of machines. Never needs a key (CMK-109). */
-export const readApi = (parts: {
+interface ReadParts {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly losses: Pick<Losses, 'of'>;
   readonly driver: Pick<VmHost, 'ioOf'>;
-}) => {
-  const { store, vms, losses, driver } = parts;
-  const load = (name: string): Promise<Loaded<Vm>> => {
-    names.virtualMachine.parse(name, 'name');
-    return vms.load(name);
-  };
-  const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
-    pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+}
 
-  const shownOne = async (loaded: Loaded<Vm>): Promise<VirtualMachine> => {
-    const { id, state } = loaded;
-    const machine = vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
-    if (state.status !== 'active') return machine;
-    const guestIo = guestIoOnWire(await driver.ioOf(id, state.uniqueId), state.mismatches);
-    return guestIo === undefined ? machine : { ...machine, guestIo };
-  };
+/** What users see of machines. Never needs a key (CMK-109). */
+export const readApi = (parts: ReadParts) => ({
+  async getVirtualMachine({ name }: GetVirtualMachineRequest) {
+    return withGuestIo(parts, await load(parts, name));
+  },
+  listVirtualMachines: (request: ListVirtualMachinesRequest) => listMachines(parts, request),
+  async getInstanceView({ name }: GetInstanceViewRequest) {
+    const loaded = await load(parts, name);
+    return instanceViewOf(loaded, (await standingLosses(parts.losses, [loaded]))(loaded));
+  },
+  async listActivityLog(request: ListActivityLogRequest) {
+    names.virtualMachine.parse(request.name, 'name');
+    const { limit, after } = page(request);
+    const recorded = await parts.store.read(`${parts.vms.definition.name}-${request.name}`);
+    if (recorded.length === 0) throw notFound(request.name);
+    const rest = activityLogOf(request.name, recorded).filter(({ name }) => after === undefined || name > after);
+    const entries = rest.slice(0, limit);
+    return { entries, nextPageToken: pageToken(rest.length > limit ? entries.at(-1)?.name : undefined) };
+  },
+  async *watchVirtualMachine({ name }: WatchVirtualMachineRequest, { signal }: Call) {
+    vmOnWire(await load(parts, name));
+    for await (const loaded of changesOf(parts, name, signal)) {
+      if (loaded.state.status !== 'creating' && loaded.state.status !== 'active') return;
+      yield await withGuestIo(parts, loaded);
+    }
+  },
+});
 
-  return {
-    async getVirtualMachine({ name }: GetVirtualMachineRequest) {
-      return shownOne(await load(name));
-    },
-    async listVirtualMachines(request: ListVirtualMachinesRequest) {
-      const prefix = prefixOf(request.parent);
-      const { limit, after: first } = page(request);
-      const isAsked = (loaded: Loaded<Vm>): boolean =>
-        request.powerState === 'POWER_STATE_UNSPECIFIED' || powerOf(shown(loaded)) === request.powerState;
-      const found: Loaded<Vm>[] = [];
-      let after = first;
-      do {
-        const { items, next } = await vms.list({ prefix, limit: limit - found.length, ...(after && { after }) });
-        found.push(...items.filter(isAsked));
-        after = next;
-      } while (after !== undefined && found.length < limit);
-      const standing = await standingLosses(losses, found);
-      const onWire = (loaded: Loaded<Vm>): VirtualMachine => ({
-        ...vmOnWire(loaded, standing(loaded)),
-        ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded, standing(loaded)) } : {}),
-      });
-      return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
-    },
-    async getInstanceView({ name }: GetInstanceViewRequest) {
-      const loaded = await load(name);
-      return instanceViewOf(loaded, (await standingLosses(losses, [loaded]))(loaded));
-    },
-    async listActivityLog(request: ListActivityLogRequest) {
-      names.virtualMachine.parse(request.name, 'name');
-      const { limit, after } = page(request);
-      const recorded = await store.read(`${vms.definition.name}-${request.name}`);
-      if (recorded.length === 0) throw notFound(request.name);
-      const rest = activityLogOf(request.name, recorded).filter(({ name }) => after === undefined || name > after);
-      const entries = rest.slice(0, limit);
-      return { entries, nextPageToken: pageToken(rest.length > limit ? entries.at(-1)?.name : undefined) };
-    },
-    async *watchVirtualMachine({ name }: WatchVirtualMachineRequest, { signal }: Call) {
-      vmOnWire(await load(name));
-      for await (const loaded of changesOf(parts, name, signal)) {
-        if (loaded.state.status !== 'creating' && loaded.state.status !== 'active') return;
-        yield await shownOne(loaded);
-      }
-    },
-  };
+const load = (parts: ReadParts, name: string): Promise<Loaded<Vm>> => {
+  names.virtualMachine.parse(name, 'name');
+  return parts.vms.load(name);
 };
 
-/** What the names of the machines under a parent begin with. @throws Rejection INVALID_ARGUMENT NAME_INVALID */
+const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
+  pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
+
+const withGuestIo = async ({ losses, driver }: ReadParts, loaded: Loaded<Vm>): Promise<VirtualMachine> => {
+  const { id, state } = loaded;
+  const machine = vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
+  if (state.status !== 'active') return machine;
+  const guestIo = guestIoOnWire(await driver.ioOf(id, state.uniqueId), state.mismatches);
+  return guestIo === undefined ? machine : { ...machine, guestIo };
+};
+
+const listMachines = async ({ vms, losses }: ReadParts, request: ListVirtualMachinesRequest) => {
+  const prefix = prefixOf(request.parent);
+  const { limit, after: first } = page(request);
+  const isListed = (loaded: Loaded<Vm>): boolean =>
+    request.powerState === 'POWER_STATE_UNSPECIFIED' || powerOf(shown(loaded)) === request.powerState;
+  const found: Loaded<Vm>[] = [];
+  let after = first;
+  do {
+    const { items, next } = await vms.list({ prefix, limit: limit - found.length, ...(after && { after }) });
+    found.push(...items.filter(isListed));
+    after = next;
+  } while (after !== undefined && found.length < limit);
+  const standing = await standingLosses(losses, found);
+  const onWire = (loaded: Loaded<Vm>): VirtualMachine => ({
+    ...vmOnWire(loaded, standing(loaded)),
+    ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded, standing(loaded)) } : {}),
+  });
+  return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
+};
+
+/** The prefix of the names of machines under a parent. @throws Rejection INVALID_ARGUMENT NAME_INVALID */
 const prefixOf = (parent: string): string => {
   if (parent.includes('/resourceGroups/')) {
     names.resourceGroup.parse(parent, 'parent');

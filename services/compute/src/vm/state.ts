@@ -45,7 +45,7 @@ export interface Machine {
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly stoppedAt?: Instant;
-  /** How many reads returned other bytes than the machine wrote, and the newest of them; absent while there is none. */
+  /** How many reads returned other bytes than the machine wrote, and the newest of them; absent without any. */
   readonly mismatches?: { readonly count: number; readonly newest: ContentMismatch };
 }
 
@@ -82,7 +82,7 @@ interface InState<State extends string> {
 }
 
 /** Power states that end with their work. */
-export type Transition = Extract<PowerState, { state: 'starting' | 'stopping' | 'deallocating' }>;
+type Transition = Extract<PowerState, { state: 'starting' | 'stopping' | 'deallocating' }>;
 
 /** Why a machine is off, or about to be. */
 export type StopCause =

@@ -26,7 +26,7 @@ const causeOf = (events: readonly VmEvent[]) => {
   const [, power] = instanceViewOf(loaded).statuses;
   return { stopCause, reason: stopReason?.reason, keyReturned, message: power?.message ?? '' };
 };
-/** The same once somebody has asked for something. */
+/** The same after a request of its user. */
 const after = (events: readonly VmEvent[], operation: (state: ReturnType<typeof fold>) => readonly VmEvent[]) => [
   ...events,
   ...operation(fold(events)),

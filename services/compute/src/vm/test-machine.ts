@@ -18,7 +18,7 @@ export const ask = (id = 'op'): Operation => ({
   at,
   correlationId: 'cor',
   causationId: 'req',
-  caller: 'principals/somebody',
+  caller: 'principals/user',
 });
 export const work = (kind: WorkKind, id = 'op'): Work => {
   const { vm: _vm, ...rest } = ask(id);
@@ -67,7 +67,7 @@ export const running = (disks: readonly PlannedDisk[], accessEpoch = 5): readonl
   { type: 'VmStarted', at },
 ];
 
-/** The same, powered off by somebody. */
+/** The same, powered off by its user. */
 export const stopped = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   ...running(disks),
   { type: 'VmStopping', work: work('powerOff', 'p'), at },
@@ -75,7 +75,7 @@ export const stopped = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   { type: 'DisksClosed', at },
 ];
 
-/** The same, deallocated by somebody. */
+/** The same, deallocated by its user. */
 export const deallocatedVm = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   ...running(disks),
   { type: 'VmDeallocating', work: work('deallocate', 'd'), at },

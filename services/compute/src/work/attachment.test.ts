@@ -13,7 +13,7 @@ import { nextProcess } from './table.ts';
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD');
 const extra = disk('extra', 1, 'PREMIUM_SSD');
-/** What a stop has left half attached, and nobody has freed yet. */
+/** A disk that a stop left half attached, and that is not free yet. */
 const cutOff: readonly VmEvent[] = [
   ...running([os]),
   { type: 'DiskAttaching', disk: extra, work: { ...work('attach', 'a'), disk: extra.disk }, at },

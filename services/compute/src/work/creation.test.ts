@@ -106,7 +106,7 @@ test('CMK-110, G5: what one process is refused undoes nothing of a machine that 
   assert.equal((await vms.load(vm)).state.status, 'active');
 });
 
-test('CMK-110: whoever was given what another process gave up undoes it, and nobody has a machine', async () => {
+test('CMK-110: a replica that was granted what another one gave up undoes it, and no machine exists', async () => {
   const store = memoryStore({ clock: systemClock, random: systemRandom });
   const undone: string[] = [];
   const { vms, run } = await beginCreation(
@@ -144,13 +144,13 @@ test('CMK-110: it is decided that a creation is undone before anything of it is'
   assert.equal((await vms.load(vm)).state.status, 'abandoned');
 });
 
-for (const owner of ['this machine', 'somebody else'] as const) {
-  test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} made meanwhile is told apart`, async () => {
+for (const owner of ['this machine', 'another owner'] as const) {
+  test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} created meanwhile is recognised`, async () => {
     const store = memoryStore({ clock: systemClock, random: systemRandom });
     const deleted: string[] = [];
     const client = {
       async createDisk() {
-        if (owner === 'somebody else') throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'of another size');
+        if (owner === 'another owner') throw new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'of another size');
         return { uniqueId: 'u' };
       },
       async getDisk() {
@@ -172,7 +172,7 @@ for (const owner of ['this machine', 'somebody else'] as const) {
   });
 }
 
-/** When the disk of a creation that is being undone comes to be another one: made by somebody else under its name. */
+/** The moment at which another owner creates a disk under the name of one that is being undone. */
 for (const moment of ['its deletion, which is repeated', 'the look that found it', 'its making'] as const) {
   test(`G5: what undoes a creation leaves a disk alone that has the name of its own since ${moment}`, async () => {
     const store = memoryStore({ clock: systemClock, random: systemRandom });

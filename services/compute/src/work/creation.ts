@@ -1,3 +1,4 @@
+import type { EncryptionType } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Loaded, Rejection, type Transacted } from '@interlock/event-store';
 import { asKnownBy } from '../vm/disk-state.ts';
@@ -5,7 +6,6 @@ import type { OpenedDisk, VmEvent } from '../vm/events.ts';
 import type { PlannedDisk, VmSpec, Work } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import type { Creating, Vm } from '../vm/state.ts';
-import { encryptionTypeOf } from '../vm/wire-encryption.ts';
 import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
 import { callDeadlineMs, type Patience } from './disks.ts';
 import { failureOf, LossMissed } from './failures.ts';
@@ -164,6 +164,15 @@ const fateIn = ({ fates }: Run<Creating>, disk: string): Fate => {
 
 /** How far a disk got in a run of which nothing is known. */
 const unknownFate: Fate = { make: 'unsure', attach: 'unsure' };
+
+const encryptionTypes: readonly EncryptionType[] = [
+  'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY',
+  'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+  'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS',
+];
+
+/** An encryption type of the contracts; `undefined` if none is given: the disk service chooses. */
+const encryptionTypeOf = (name: string): EncryptionType | undefined => encryptionTypes.find((known) => known === name);
 
 /** The request that creates a disk. If repeated, it returns that disk, or is refused where another disk has the name. */
 const makingOf = (name: string, make: NonNullable<PlannedDisk['make']>, { location }: VmSpec) => {

@@ -13,7 +13,7 @@ import { deleteMachine } from './stopping.ts';
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
 
-/** A disk of that name, whoever made it, in a disk service that knows no other. */
+/** A disk of that name, of any owner, in a disk service without another. */
 interface Found {
   readonly uniqueId: string;
   readonly createTime: Date;

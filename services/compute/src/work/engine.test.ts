@@ -73,7 +73,7 @@ const manyTurns = async (): Promise<void> => {
 const machines = (count: number): readonly Loaded<Vm>[] =>
   Array.from({ length: count }, (_, n) => ({ id: `vm${n}`, state, version: 3 }));
 
-test('a machine that was stored a moment ago is not read again, one that is only named is, and so is one that both speak of', async () => {
+test('a machine known from its commit is not read again; one known by name, or from two notices, is', async () => {
   const { engine, read, end } = openEngine();
   const [known, both, turned] = machines(3);
   assert.ok(known && both && turned);
@@ -85,7 +85,7 @@ test('a machine that was stored a moment ago is not read again, one that is only
   await end();
 });
 
-test('G2: what is said of a machine while it is read is looked at, also where the look finds nothing to do', async () => {
+test('G2: a notice that arrives while the machine is read is looked at, also if the read finds nothing to do', async () => {
   const gate = Promise.withResolvers<void>();
   const { engine, read, end } = openEngine({ reading: gate.promise });
   engine.kick(['vm0']);
@@ -99,7 +99,7 @@ test('G2: what is said of a machine while it is read is looked at, also where th
   await end();
 });
 
-test('G2: what is said of a machine while a step goes on is looked at, not only what that step stored', async () => {
+test('G2: a notice that arrives during a run is looked at, not only what that run stored', async () => {
   const later = fold([...running([disk('os', 0, 'PREMIUM_SSD')]), { type: 'VmStopping', work: work('powerOff'), at }]);
   for (const isSaid of [false, true]) {
     const gate = Promise.withResolvers<void>();
@@ -116,7 +116,7 @@ test('G2: what is said of a machine while a step goes on is looked at, not only 
   }
 });
 
-test('of a fleet larger than there is room for only the names are kept until its machines are worked on', async () => {
+test('of a fleet larger than the room only the names are kept until its machines are worked on', async () => {
   const { engine, read, end } = openEngine();
   engine.resume(machines(2_500));
   await manyTurns();

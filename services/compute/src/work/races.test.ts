@@ -164,7 +164,7 @@ promised(
   },
 );
 
-promised('G3: the end of an identity that is heard late stops nobody who opened as the next one', async () => {
+promised('G3: the late loss of an identity stops no machine that opened its disks as the next identity', async () => {
   const set = fleet.newSet();
   const before = await fleet.running(['PREMIUM_SSD', set]);
   const identities = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
@@ -206,7 +206,7 @@ const gone = (id: string) =>
     clock,
   );
 
-promised('CMK-110: a disk that somebody else made under the same name meanwhile is left alone', async () => {
+promised('CMK-110: a disk that another owner created under the same name is left alone', async () => {
   const set = fleet.newSet();
   disks.lose(set, keyVersionOf(set));
   const osDisk = 'subscriptions/s/resourceGroups/g/disks/taken-os';
@@ -253,7 +253,7 @@ promised(
     disks.before = async (call) => {
       if (call === `attachDisk ${osDisk}`) {
         diskNamed(osDisk).createdAt = clock.now() - 3_600_000;
-        throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'somebody reads it');
+        throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'another caller reads it');
       }
     };
     await assert.rejects(world.compute.createVirtualMachine(specFor('behind', set)));
@@ -332,22 +332,25 @@ promised(
   },
 );
 
-promised('VM-11: a machine starts though nobody answers that the disks of its last stop are closed', async () => {
-  const set = fleet.newSet();
-  const {
-    name,
-    disks: [disk = ''],
-  } = await fleet.running(['PREMIUM_SSD', set]);
-  disks.before = async (call) => {
-    if (call === `closeDisk ${disk}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'no answer');
-  };
-  await world.compute.powerOffVirtualMachine({ name });
-  await fleet.settled(name, 'STOPPED');
-  await settle();
-  assert.ok(diskNamed(disk).isOpen);
-  await world.compute.startVirtualMachine({ name });
-  await fleet.settled(name, 'RUNNING');
-});
+promised(
+  'VM-11: a machine starts although no response confirms that the disks of its last stop are closed',
+  async () => {
+    const set = fleet.newSet();
+    const {
+      name,
+      disks: [disk = ''],
+    } = await fleet.running(['PREMIUM_SSD', set]);
+    disks.before = async (call) => {
+      if (call === `closeDisk ${disk}`) throw new RpcFailure('UNAVAILABLE', 'DiskService', 'disk', 'no answer');
+    };
+    await world.compute.powerOffVirtualMachine({ name });
+    await fleet.settled(name, 'STOPPED');
+    await settle();
+    assert.ok(diskNamed(disk).isOpen);
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+  },
+);
 
 promised('G5: a disk that was never opened is not closed: the number for that would stand for any open', async () => {
   const set = fleet.newSet();

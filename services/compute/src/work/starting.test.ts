@@ -84,7 +84,7 @@ test('VM-11: a machine with a guest runs once that is up; without one, as soon a
   }
 });
 
-test('G2: a loss stored while the disks were being opened is seen by whoever stores the open, guest or not', async () => {
+test('G2: a loss stored while the disks are opened is seen by the run that stores the open, with a guest or without', async () => {
   const guest = await start(withGuests, lost);
   assert.equal(guest.power, 'stopping');
   assert.ok(!guest.commits.flat().includes('VmStarted'));

@@ -5,7 +5,7 @@ import { openVirtualCloud } from '../testing/test-cloud.ts';
 import { keyVersionOf } from '../testing/test-disk-service.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
-/** Machines whose guest is gone, and nobody can tell how it came to its end. */
+/** Machines whose guest is gone for an unknown reason. */
 const unreadable = new Set<string>();
 const world = await openVirtualCloud(11, {
   settings: {
@@ -48,7 +48,7 @@ test('the sweep ends a guest whose machine is off or gone, and no other', () =>
     })(),
   ));
 
-test('G2: a machine whose guest nobody can tell about keeps the sweep from no other machine', () =>
+test('G2: a machine whose guest cannot be examined does not keep the sweep from the others', () =>
   clock.drive(
     (async () => {
       const set = fleet.newSet();

@@ -34,7 +34,7 @@ interface Questions {
 }
 
 /** What the sweep works with. */
-export interface SweepParts {
+interface SweepParts {
   readonly vms: Category<Vm, VmEvent>;
   readonly disks: Disks;
   readonly lost: LostDisks;
