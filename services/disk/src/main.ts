@@ -15,7 +15,7 @@ import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
 // as this asks for: up to 64 MiB wait to be given free instead.
 setFlagsFromString('--external-memory-accounted-in-global-limit');
 
-// A stream of answers counts messages: with 16 of 64 KiB, the default, each read that nobody takes would hold 1 MiB.
+// A stream of answers counts messages: with 16 of 64 KiB, the default, each read that is not taken would hold 1 MiB.
 setDefaultHighWaterMark(true, 2);
 
 await hostService({
@@ -39,7 +39,7 @@ await hostService({
         seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
         if (!settings.standby) return;
         stoodBy = seams.shares.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
-        // One that is ended while it waits says so while its store is open: nobody is left to be taken for a standby.
+        // A standby that ends removes its record while its store is open.
         seams.scope.defer('standing by', () => stoodBy);
         process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);
       },

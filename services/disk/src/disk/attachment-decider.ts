@@ -43,7 +43,7 @@ export interface OpenRequest {
 }
 
 /**
- * The DEK was unwrapped for a machine: it may read and write, and whoever could before may not. The same open again
+ * The DEK was unwrapped for a machine: it may read and write; an earlier access ends. The same open again
  * decides nothing, so that a repeat that arrives after its answer was used takes nothing away.
  */
 export const open =
@@ -158,7 +158,7 @@ export const beginAccess =
 
 /**
  * Ends direct access.
- * @param tokenHash of the access that is meant: one that has taken its place is somebody else's; undefined: whichever there is
+ * @param tokenHash of the access to end, so that a newer one stays; undefined: any
  */
 export const endAccess =
   (at: Instant, tokenHash?: string): Decision =>

@@ -85,7 +85,7 @@ export interface Changed {
 
 /**
  * The content is under the announced encryption.
- * @param announced the volume id of the announcement: that of a later change is none that this one ends
+ * @param announced the volume id of the announcement: this does not end a later change
  * @throws Rejection ABORTED DISK_CHANGED when it is not announced
  */
 export const finishChange =
@@ -176,7 +176,7 @@ export const grow =
 
 /**
  * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so
- * what is here of one was left behind, and goes with the disk: its volume may be damaged, so that nobody can settle it.
+ * what is left of one goes with the disk: its volume may be damaged, so that it cannot be reconciled.
  * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CREATING
  */
 export const remove =
@@ -205,7 +205,7 @@ export const existing = (disk: Disk): ActiveDisk => {
 };
 
 /**
- * Whoever was paused between writing a header and storing that may find another volume, or a later disk of the name: its host
+ * A process that was paused between a header and its commit may find another volume, or a later disk of the name: its host
  * was replaced meanwhile. @throws Rejection as `existing`; ABORTED DISK_CHANGED
  */
 const existingWith = (disk: Disk, volumeId: string): ActiveDisk => {

@@ -1,4 +1,4 @@
-/** Fields of the API by what a request calls them; those not named here are called alike. */
+/** Names of fields in the API, if they differ from those in the recorded request. */
 const fieldNames: Readonly<Record<string, string>> = {
   sizeGib: 'size_gib',
   sourceDisk: 'source_disk',
@@ -7,10 +7,10 @@ const fieldNames: Readonly<Record<string, string>> = {
   asked: 'encryption',
 };
 
-/** Of what a copy takes from its source unless it is told otherwise: two wishes with other sources cannot be compared in it. */
+/** Fields that a copy may take from its source: requests with different sources cannot be compared in them. */
 const inherited: ReadonlySet<string> = new Set(['sizeGib', 'encryption']);
 
-/** In which fields of a request two wishes for a disk or snapshot differ. @param one as the facts keep it: the JSON of an object */
+/** The fields in which two requests for a disk or snapshot differ. @param one as the events keep it: the JSON of an object */
 export const differingFields = (one: string, other: string): readonly string[] => {
   const [was, is] = [fieldsIn(one), fieldsIn(other)];
   const isOtherSource = was.get('source') !== is.get('source');

@@ -32,7 +32,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
   readonly createdAt: Instant;
   /** `null`: no machine has it. */
   readonly holder: Holder | null;
-  /** `null`: nobody may read or write. */
+  /** `null`: no access is granted. */
   readonly access: DiskAccess | null;
   /** Epoch of the newest access ever given; 0 before the first. */
   readonly attachEpoch: number;

@@ -8,7 +8,7 @@ import type { MasterKey } from '@interlock/sealing';
 import type { Owner } from './ownership.ts';
 import { storageRefusal } from './storage/block-store.ts';
 
-/** How often a lock that somebody else has is tried again, in milliseconds. */
+/** How often a lock that another process holds is tried again, in milliseconds. */
 const lockAgainMs = 100;
 
 /**
@@ -45,7 +45,7 @@ export const lockFolder = async (
 
 /**
  * Node has no call for an exclusive lock of the operating system; SQLite, which is built in, takes one with BEGIN EXCLUSIVE.
- * @returns what gives it free; undefined while somebody else has it
+ * @returns what releases it; undefined while another process holds it
  */
 const lockFile = (path: string): (() => void) | undefined => {
   const database = new DatabaseSync(path);
@@ -95,7 +95,7 @@ const absentIs =
     throw error;
   };
 
-/** Who owned the folder last; undefined for one that nobody has. Call it under the folder's lock. @throws Error for a file that says something else */
+/** The last owner of the folder; undefined for a new folder. Call it under the folder's lock. @throws Error for a file that says something else */
 export const readOwner = async (folder: string): Promise<Owner | undefined> => {
   const path = join(folder, ownerFile);
   const text = await readFile(path, 'utf8').catch(absentIs(undefined));
@@ -107,7 +107,7 @@ export const readOwner = async (folder: string): Promise<Owner | undefined> => {
 
 /**
  * Keeps who owns the folder now, whole or not at all. Call it under the folder's lock. Where storage has no room for another file
- * it is written over the one that is there: nobody could delete a disk, which makes room, where no host could start.
+ * it overwrites the existing one: otherwise no host could start, and no disk be deleted to make room.
  */
 export const writeOwner = async (folder: string, owner: Owner): Promise<void> => {
   const path = join(folder, ownerFile);

@@ -11,7 +11,7 @@ export interface HeldStore {
 /**
  * Asks before each operation whether this host still owns the volume, and again when it is done: what was answered after
  * that belongs to another.
- * @param reopen opens the store anew once it was let go of
+ * @param reopen opens the store again after `letGo`
  * @param check throws where this host is not the owner
  * @param among where it is as long as it is not closed
  */
@@ -33,7 +33,7 @@ class OwnedStore implements HeldStore, BlockStore {
   readonly #among: Set<HeldStore> | undefined;
   #current: BlockStore | undefined;
   #reopening: Promise<BlockStore> | undefined;
-  /** The end of what was let go of last: what is under way there is finished first, and until then nobody can open the file. */
+  /** The close of the last `letGo`: operations in progress end first; until then the file cannot be opened. */
   #leaving: Promise<unknown> | undefined;
   #size: number;
   #isClosed = false;
@@ -87,7 +87,7 @@ class OwnedStore implements HeldStore, BlockStore {
   async close(): Promise<void> {
     this.#isClosed = true;
     this.#among?.delete(this);
-    // Whoever opens the volume next finds nothing of it still open.
+    // The next open of the volume must not find the file open.
     await this.#reopening?.catch(() => undefined);
     await Promise.all([this.#current?.close(), this.#leaving]);
   }
@@ -98,7 +98,7 @@ class OwnedStore implements HeldStore, BlockStore {
     this.#size = held.size();
     this.#current = undefined;
     const closed = held.close();
-    // Whoever opens it again only has to know that it is over; a failure is that of `letGo`.
+    // A reopen waits only for the end; a failure is reported by `letGo`.
     this.#leaving = closed.catch(() => undefined);
     await closed;
   }
@@ -127,14 +127,14 @@ class OwnedStore implements HeldStore, BlockStore {
     try {
       this.#check();
     } catch (error) {
-      // Owned no longer since it was asked for: nobody else could open it.
+      // The lease ended during the open: another host must be able to open the file.
       await this.letGo();
       throw error;
     }
     return opened;
   }
 
-  /** Whoever asks from its end on finds what it opened: nobody opens the volume a second time beside it. */
+  /** Sets the opened store before it ends, so that no second open starts. */
   async #openAgain(): Promise<BlockStore> {
     try {
       await this.#leaving;
@@ -146,7 +146,7 @@ class OwnedStore implements HeldStore, BlockStore {
       await opened.close();
       throw storeClosed();
     } catch (error) {
-      // Closed meanwhile, so the volume may be open for somebody else by now.
+      // Closed meanwhile: another use may have the volume open by now.
       throw this.#isClosed ? storeClosed() : error;
     } finally {
       this.#reopening = undefined;

@@ -41,7 +41,7 @@ export interface Ownership {
 
 /** What this host is to the lease. */
 export interface HostIdentity {
-  /** Names the folder of the volumes: whoever serves the same volumes has the same. */
+  /** Names the folder of the volumes: the same for every host that may serve them. */
   readonly folder: string;
   /**
    * Names the running kernel. A process that holds the lock of the folder there knows that the one before it has ended, and
@@ -66,7 +66,7 @@ export interface Owner {
 /** What applies where nothing else is said. */
 export const hostLeaseTtlDefaultMs = 30_000;
 
-/** One row a folder. The cursor beside it counts the renewals, so that whoever writes knows that nobody wrote before. */
+/** One row a folder. The cursor beside it counts the renewals, so that a write fails after another write. */
 interface HostLease {
   readonly epoch: number;
   /** UUID of the process. */
@@ -77,7 +77,7 @@ interface HostLease {
 }
 
 /**
- * Takes the folder, after the lease of whoever had it is waited out, and keeps it until `release`.
+ * Takes the folder after the lease of its previous owner has expired, and keeps it until `release`.
  * @param onEnd told each time the lease runs out: every file is to be let go of
  * @param onTaken keeps the new owner with the folder, before anything is done there
  * @param onReplaced told once when another host has taken the folder: this one will never have it again
@@ -177,7 +177,7 @@ export const takeOwnership = async (parts: {
       change = Promise.withResolvers();
     } catch (error) {
       if (!(error instanceof CursorConflict)) throw error;
-      // Somebody else's write, or one of our own whose answer was lost; that one is worth nothing, but the next may be.
+      // Another host's write, or an own write without a response: it renews nothing, but the next may.
       const now = await read();
       if (now.lease?.holder !== holder) return false;
       renewals = now.renewals;
@@ -227,7 +227,7 @@ export const takeOwnership = async (parts: {
     async regained(withinMs, signal) {
       if (!isReplaced && !isReleased && isOver()) {
         const { promise } = change;
-        // A machine that wakes finds its lease over before any timer does: whoever waits has it renewed.
+        // After a suspension the lease is over before any timer fires: the waiter has it renewed.
         wake.abort();
         const passed = new AbortController();
         await Promise.race([promise, clock.sleep(withinMs, passed.signal, signal)]);
@@ -258,7 +258,7 @@ const leaseOver = (folder: string, epoch: number): Rejection =>
   new Rejection(
     'UNAVAILABLE',
     'DISK_HOST_LEASE_OVER',
-    `this disk host could not renew its lease of the volumes (epoch ${epoch}); it goes on once it can`,
+    `this disk host could not renew its lease of the volumes (epoch ${epoch}); it continues when it can`,
     { folder, host_epoch: String(epoch) },
   );
 

@@ -85,8 +85,8 @@ const infoOf = (purpose: string): Uint8Array => Buffer.concat([Buffer.from(purpo
 const infos = { data: infoOf(purposes.data), tweak: infoOf(purposes.tweak) };
 
 /**
- * Opens the cipher of a disk. The caller clears `dek`. It is made with its first use: a fleet that starts opens many disks that
- * nobody reads for long, and to make one takes as long as to open the disk. Until then a copy of the DEK is kept, which is
+ * Opens the cipher of a disk. The caller clears `dek`. It is made with its first use: a fleet that starts opens many disks
+ * without reading them, and making a cipher takes as long as opening the disk. Until then a copy of the DEK is kept, which is
  * overwritten when the cipher is made or destroyed. Rules CMK-08, CMK-12.
  */
 export function openDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCipher {

@@ -19,7 +19,7 @@ export const accessSecretLength = 32;
 export const accessTokenOf = (attachEpoch: number, secret: Uint8Array): string =>
   `${attachEpoch}.${Buffer.from(secret).toString('base64url')}`;
 
-/** Makes a token that nobody else has. */
+/** Makes a new random token. */
 export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'>): AccessToken => {
   const token = accessTokenOf(attachEpoch, random.bytes(accessSecretLength));
   return { token, tokenHash: hashAccessToken(token) };

@@ -6,7 +6,7 @@ import { sharedBytes } from '@interlock/rpc';
  * DiskDataService with codecs that do not copy what is read and written: a read is decrypted into the message it is sent in,
  * a write encrypted from the one it came in. On the wire nothing differs from the generated ones.
  *
- * The memory of both is given back as soon as nobody needs it. Left to the garbage collector, it would look through
+ * The memory of both is freed after its last use. Left to the garbage collector, that would look through
  * everything this process holds for every few pieces: a third of what a write costs.
  */
 export const diskDataDefinition = {
@@ -90,7 +90,7 @@ const framePrefixLength = 5;
 /** The memory of messages that were received into a buffer of their own. Small ones share theirs with others. */
 const receivedAlone = new WeakSet<ArrayBufferLike>();
 
-/** Gives the memory of a received `WriteRequest` back, where it has its own: nobody may use its data any more. */
+/** Frees the memory of a received `WriteRequest`, if it has its own. Its data must not be used any more. */
 export const giveBack = ({ data: { buffer } }: Pick<WriteRequest, 'data'>): void => {
   if (receivedAlone.delete(buffer) && buffer instanceof ArrayBuffer) buffer.transfer(0);
 };

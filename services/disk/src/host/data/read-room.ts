@@ -41,7 +41,7 @@ export class ReadRoom {
   }
 
   /**
-   * Waits for memory, first come, first served. If there is none, the piece whose reader has rested longest is dropped; that
+   * Waits for memory, first come, first served. If no memory is free, the piece whose reader has rested longest is dropped; that
    * reader reads it again when it resumes.
    * @param bytes at most a piece
    * @param drop frees the memory of the piece; called only while the reader rests

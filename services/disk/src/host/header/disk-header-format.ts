@@ -21,7 +21,7 @@ export interface DiskHeader {
   readonly sequence: number;
   /** Full name of the encryption set the wrap belongs to; `''` under a key of the platform. */
   readonly set: string;
-  /** Generation of the encryption set the wrap was made under; wraps of an older one are refused and made anew. */
+  /** Generation of the encryption set the wrap was made under; wraps of an older one are refused and wrapped again. */
   readonly generation: number;
   /** Epoch of the host that owns the disk: an older host finds a higher one here. */
   readonly hostEpoch: number;
@@ -30,7 +30,7 @@ export interface DiskHeader {
 
 /**
  * Authenticates a slot: HMAC-SHA256, 32 bytes, under a key only the disk service has, over the id of the volume and the bytes.
- * Whoever has only the storage can neither change a header nor move it to another volume.
+ * With access to the storage alone a header can neither be changed nor moved to another volume.
  */
 export type SlotMac = (bytes: Uint8Array) => Uint8Array;
 
@@ -39,7 +39,7 @@ export type BadSlot = 'corrupt' | 'forged';
 
 /**
  * A slot is one sector: magic (8) ‖ format version (4, big-endian) ‖ length (4) ‖ JSON ‖ zeros ‖ MAC of all before (32) ‖ SHA-256 of
- * all before. The MAC decides; the hash tells a slot that was damaged from one that somebody else wrote.
+ * all before. The MAC decides; the hash distinguishes a damaged slot from one of another writer.
  * JSON, so that an operator with only a hex dump can read which key a disk needs.
  */
 const magic = Buffer.from('ILKDISKH');
@@ -73,7 +73,7 @@ export function decodeSlot(bytes: Uint8Array, mac: SlotMac): DiskHeader | BadSlo
 const checksum = (sector: Uint8Array): Buffer => hash('sha256', sector.subarray(0, checksumAt), 'buffer');
 
 /**
- * What a slot says, whoever wrote it: for tests and reports, never to decide by.
+ * The content of a slot without authentication: for tests and reports, never for decisions.
  * @returns undefined when the sector is torn, or of a format this version does not know
  */
 export function readUnverifiedSlot(bytes: Uint8Array): DiskHeader | undefined {

@@ -28,13 +28,13 @@ export interface OpenHeader {
   readonly mac: SlotMac;
   /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
   slots: HeaderSlots | undefined;
-  /** What they say, once somebody has asked. */
+  /** Their content, after the first read. */
   found: FoundHeader | undefined;
   /** Whether the current slot is on stable storage for certain, because it was written here. */
   isDurable: boolean;
 }
 
-/** Opens a header nobody has looked at yet. */
+/** A header that was not read yet. */
 export const headerOver = (store: BlockStore, mac: SlotMac): OpenHeader => ({
   store,
   mac,
@@ -43,7 +43,7 @@ export const headerOver = (store: BlockStore, mac: SlotMac): OpenHeader => ({
   isDurable: false,
 });
 
-/** Whether something of it may have to be erased yet: what was current before, or nobody knows. */
+/** Whether a previous slot may have to be erased: both slots are good, or they were not read. */
 export const mayHavePrevious = ({ slots }: OpenHeader): boolean =>
   slots === undefined || slots.every(({ status }) => status === 'good');
 
@@ -57,7 +57,7 @@ export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => {
   return header.found;
 };
 
-/** As `readHeader`; what there is instead of a header where there is none: `empty` where none was written, or both slots were erased. */
+/** As `readHeader`, without throwing for a bad header. `empty`: no header was written, or both slots were erased. */
 export const findHeader = async (open: OpenHeader): Promise<FoundHeader | 'empty' | BadSlot> => {
   if ((await slotsOf(open)).every(({ status }) => status === 'empty')) return 'empty';
   try {
@@ -199,7 +199,7 @@ const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
  * lies outside of the heap, where the collector seldom comes by.
  */
 const idleBuffers: Uint8Array[] = [];
-/** Buffers kept while nobody uses them. */
+/** Most idle buffers. */
 const idleBuffersMax = 64;
 
 async function readSlots({ store, mac }: OpenHeader): Promise<HeaderSlots> {

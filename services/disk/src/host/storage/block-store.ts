@@ -81,7 +81,7 @@ export const writesDurably =
 export const storeClosed = (): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'STORE_CLOSED', 'this store of a disk was closed; open it again');
 
-/** What storage says that cannot take what it was given, in words for whoever asked; any other failure as it is. */
+/** The Rejection for storage that is full or cannot store that size; any other failure as it is. */
 export const storageRefusal = <Failure>(error: Failure): Failure | Rejection => {
   switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'ENOSPC':
@@ -106,13 +106,13 @@ export const storageRefusal = <Failure>(error: Failure): Failure | Rejection => 
   }
 };
 
-/** Somebody else has the store open. @param name how the store is called in messages. */
+/** The store is open elsewhere. @param name of the store, for the message */
 export const diskBusy = (name: string): Rejection =>
   new Rejection('ABORTED', 'DISK_BUSY', `${name} is open elsewhere; two hosts must never write one disk`, {
     disk: name,
   });
 
-/** A sector never written. Nobody changes it. */
+/** A sector never written. It must not be changed. */
 export const zeroSector: Uint8Array = new Uint8Array(sectorSize);
 
 /** Whether all bytes of one sector are zero. */

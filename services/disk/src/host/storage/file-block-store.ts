@@ -28,7 +28,7 @@ interface FileAccess {
   close(): Promise<void>;
 }
 
-/** A file whose sectors are a store. Whoever opened it sees to it that nobody else has it open. */
+/** A file whose sectors are a store. Its opener ensures that it is open once. */
 interface BlockFile {
   readonly path: string;
   readonly threads: FileThreads;
@@ -187,7 +187,7 @@ class LargeFile implements FileAccess {
 class SmallFile implements FileAccess {
   readonly path: string;
   readonly #threads: FileThreads;
-  /** As long as nobody has read it, and nothing was written since it was found. */
+  /** Kept until the first read or write. */
   #content: Uint8Array | undefined;
 
   constructor(path: string, threads: FileThreads, content: Uint8Array | undefined) {

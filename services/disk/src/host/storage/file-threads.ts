@@ -60,7 +60,7 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
   let isStopped = false;
 
   const start = (): Thread => {
-    // Files are opened by one thread and closed by another: nobody but us keeps account of them.
+    // One thread opens a file and another closes it, so Node must not track them.
     const worker = new Worker(workerUrl, { trackUnmanagedFds: false });
     const thread: Thread = { worker, underWay: [] };
     const lost = (why: string): void => {
@@ -73,7 +73,7 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     worker.on('message', (outcomes: readonly FileOutcome[]) => {
       const asked = thread.underWay.shift() ?? [];
       if (thread.underWay.length === 0) worker.unref();
-      // What waits goes on its way before what is done is gone on with.
+      // Waiting calls are sent before the outcomes are handled.
       pump();
       for (const [n, { resolve, reject }] of asked.entries()) {
         const outcome = outcomes[n];

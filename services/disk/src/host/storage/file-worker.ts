@@ -88,7 +88,7 @@ const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
   }
 };
 
-/** @param open is told how long the file is. @returns undefined where there is none */
+/** @param open receives the size of the file @returns undefined if the file does not exist */
 const existing = <Result>(path: string, open: (size: number) => Result): Result | undefined => {
   // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this look.
   const found = statSync(path, { throwIfNoEntry: false });

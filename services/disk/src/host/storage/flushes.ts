@@ -1,9 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 
 /**
- * The flushes of one store, so that none says more than it knows. Storage tells once that writes are lost: one of those who
- * flush at the time, and whoever flushes next is told that all is well, though what it asks about is gone (Linux gives a page up
- * that it could not write, and goes on reading it from memory). So one flush is under way at a time, for all who asked before it
+ * The flushes of one store, so that none says more than it knows. Storage tells once that writes are lost: to one
+ * flush, and the next flush succeeds although the data is gone (Linux gives a page up that it could not write, and continues to
+ * read it from memory). So one flush is under way at a time, for all who asked before it
  * began, and behind one that failed none succeeds.
  */
 export class Flushes {

@@ -14,7 +14,7 @@ import { sectorSize } from './sector.ts';
 /** Bytes that real storage writes all or none of: where a torn sector may be cut. */
 const atomicUnit = 512;
 
-/** The content of a platter that nobody writes to, for others to begin with. Sectors are replaced, never changed. */
+/** The content of a platter, to start another one from. Sectors are replaced, never changed. */
 export interface PlatterImage {
   readonly size: number;
   readonly sectors: ReadonlyMap<number, Uint8Array>;
@@ -29,9 +29,9 @@ export interface Platter {
    * the last one written is torn. So it loses more than any file would. What a failed flush has given up is lost.
    */
   crash(): void;
-  /** Content of a sector as it is now, without opening the store; undefined for a hole. For whoever judges from outside. */
+  /** Content of a sector as it is now, without opening the store; undefined for a hole. For judges outside of the service. */
   peek(sector: number): Uint8Array | undefined;
-  /** Puts other content in the place of a sector, durably, beside whoever has the store open: storage that returns what it should not. */
+  /** Puts other content in the place of a sector, durably, also while the store is open: storage that returns what it should not. */
   poke(sector: number, content: Uint8Array | undefined): void;
   /** Everything on it now, as if it were flushed. */
   image(): PlatterImage;

@@ -10,7 +10,7 @@ interface Claim {
 
 /**
  * Locks over ranges of sectors. Claims that touch each other and are not both reads take turns in the order they came,
- * so nobody starves and two changes of one sector cannot lose each other.
+ * so no claim starves, and no change of a sector is lost.
  */
 export interface RangeLock {
   /** Runs `work` while it holds sectors [from, to). */

@@ -11,7 +11,7 @@ export interface Scratch {
 /** Below this a buffer of its own costs less than one of a whole piece that lies mostly idle. */
 const shortLength = 65_536;
 
-/** Buffers kept while nobody uses them. */
+/** Most idle buffers. */
 const idleMax = 32;
 
 /** Nothing is kept yet. */

@@ -41,7 +41,7 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
 
   const onClosed = (path: string): void => void inUse.delete(path);
 
-  /** @param open opens the file of a path that nobody else has open; undefined where there is none */
+  /** @param open opens the file; undefined if it does not exist */
   const alone = async (
     path: string,
     open: (file: Parameters<typeof smallFileStore>[0]) => Promise<BlockStore | undefined>,
@@ -94,7 +94,7 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   };
 };
 
-/** @returns a file of a folder that needs the key of the platform, in words; undefined when there is none */
+/** @returns a file of a folder that needs the key of the platform, in words; undefined if there is no such file */
 export const findSealedByPlatform = async (folder: string): Promise<string | undefined> => {
   const names = await readdir(folder);
   const layer = names.find((name) => name.endsWith('.layer'));
@@ -104,7 +104,7 @@ export const findSealedByPlatform = async (folder: string): Promise<string | und
   return header && `the header ${join(folder, header)}`;
 };
 
-/** Volumes nobody has open, for others to begin with: each part with what lies on it. */
+/** Closed volumes to start from: each part with its content. */
 export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string; readonly part: VolumePart })[];
 
 /** Volumes in memory, with what only a verdict from outside may do. */
@@ -116,7 +116,7 @@ export interface MemoryVolumeFiles extends VolumeFiles {
   volumeIds(): readonly string[];
   /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
-  /** Puts another sector in its place, durably, whoever has the part open. @throws Error for a part that is not there */
+  /** Puts another sector in its place, durably, also while the part is open. @throws Error for a part that does not exist */
   poke(volumeId: string, part: VolumePart, sector: number, content: Uint8Array | undefined): void;
   /** Everything that lies on them now. */
   image(): VolumesImage;
