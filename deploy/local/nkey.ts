@@ -4,7 +4,7 @@ import { nkeys } from '@nats-io/transport-node';
 export interface Nkey {
   /** `SU…`: secret. */
   readonly seed: string;
-  /** `U…`: what the server is told. */
+  /** `U…`: the public key, for the server. */
   readonly publicKey: string;
 }
 

@@ -29,7 +29,7 @@ const defaultFileBytesMax = 64 * 2 ** 20;
 const ownExporter = 'OTel-OTLP-Exporter-JavaScript/';
 
 /**
- * Serves on a free port of 127.0.0.1, unless told otherwise. Spans go to the store, and to `file` as they were sent, an export a
+ * Serves on a free port of 127.0.0.1 by default. Spans go to the store, and to `file` as they were sent, an export a
  * line (`spansInLine`); when that is full it becomes `<name>.1.jsonl` in place of the one before.
  */
 export async function startSpanReceiver(options: {

@@ -5,16 +5,16 @@ import manifest from '../../package.json' with { type: 'json' };
 export interface Build {
   /** From package.json: `0.1.0`. */
   readonly version: string;
-  /** Git revision it was built from, `4bc4bbe` or `4bc4bbe-dirty`; undefined where git was not there to say it. */
+  /** Git revision it was built from, `4bc4bbe` or `4bc4bbe-dirty`; undefined without git. */
   readonly revision: string | undefined;
   /** Root of the clone it belongs to; undefined in a package that is installed. */
   readonly clone: string | undefined;
 }
 
-/** Put in its place by the bundler (services/cli/bundle.ts). */
+/** The bundler (services/cli/bundle.ts) replaces it. */
 declare const INTERLOCK_BUILD: Build | undefined;
 
-/** This build. What runs from its sources belongs to their clone. */
+/** This build. Sources belong to their clone. */
 export const build: Build =
   typeof INTERLOCK_BUILD === 'undefined'
     ? { version: manifest.version, revision: undefined, clone: fileURLToPath(new URL('../../../..', import.meta.url)) }

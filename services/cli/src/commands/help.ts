@@ -5,7 +5,7 @@ import type { FieldFlag } from '../request/field-flags.ts';
 import { leaves } from '../request/message-text.ts';
 import type { Verb } from '../verbs/verb.ts';
 
-/** What options and commands stand for, so that help can say what the contracts say. */
+/** The fields of options and the RPCs of commands: their comments in the contracts are the help. */
 export interface Described {
   readonly options: WeakMap<Option, FieldFlag>;
   readonly commands: WeakMap<Command, Verb>;

@@ -7,15 +7,15 @@ import type { Runner } from './runner.ts';
 export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>): void {
   const probe = program
     .command('probe')
-    .description('says whether a steady state holds: ends with 0 or 1, for experiments and monitors')
+    .description('checks a steady state: ends with 0 or 1, for experiments and monitors')
     .usage('<state> [--flags]');
 
   const services = probe
     .command('services')
     .description(
-      'every service answers with every process it had, tells its facts and is not behind; Postgres and NATS are there',
+      'every service responds with every process, publishes its facts and has no lag; Postgres and NATS serve',
     );
-  services.option('--gap <n>', 'how many facts a service may be behind', '0');
+  services.option('--gap <n>', 'allowed lag of a service, in facts', '0');
   services.action(() =>
     runner.probe('probe services', services.optsWithGlobals(), async (session) => {
       const { probeServices, showFindings } = await import('./probe.ts');
@@ -23,8 +23,8 @@ export function addProbeCommands(program: Command, runner: Pick<Runner, 'probe'>
     }),
   );
 
-  const leases = probe.command('leases').description('no lease waits for a vault, and each was renewed lately');
-  leases.option('--max-age <duration>', 'how old the newest yes of a lease may be', '60s');
+  const leases = probe.command('leases').description('no lease is paused, and each was renewed recently');
+  leases.option('--max-age <duration>', 'allowed age of the last renewal of a lease', '60s');
   leases.action(() =>
     runner.probe('probe leases', leases.optsWithGlobals(), async (session) => {
       const { probeLeases, showFindings } = await import('./probe.ts');

@@ -50,9 +50,8 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
 }
 
 /**
- * The verbs of a noun that a command line may need. All of them take 40 ms, so those of nouns that are not in it are left out,
- * and those beside the ones that are named, unless help or an error will list them. A word may be a name as well: one too many
- * does no harm.
+ * The verbs of a noun that a command line may need. Building all takes 40 ms, so only named verbs are built, unless help or an
+ * error lists all. A word may be a name too: one verb too many does no harm.
  */
 function verbsFor(noun: string, args: readonly string[] | undefined): readonly Verb[] {
   const all = verbs.filter((verb) => verb.noun === noun && verb.isCustom !== true);
@@ -65,7 +64,7 @@ function verbsFor(noun: string, args: readonly string[] | undefined): readonly V
 
 const allOf = (command: Command): readonly Command[] => [command, ...command.commands.flatMap(allOf)];
 
-/** What is wrong with how a command was typed says how it is used. @throws UsageError, or what was no mistake as it is */
+/** Adds the usage of the command to an error of the parser. @throws UsageError; help and version as they are */
 function refuse(command: Command, error: CommanderError): never {
   if (error.exitCode === 0 || error.code === 'commander.help') throw error;
   const words = [];
@@ -81,11 +80,11 @@ function refuse(command: Command, error: CommanderError): never {
   throw new UsageError(`${message} Usage: ${usage} (--help says more)`, { cause: error });
 }
 
-/** Adds `completion`. It has the script made from a program with all commands. */
+/** Adds `completion`, which needs a program with all commands. */
 function addCompletionCommand(program: Command, runner: Runner): void {
   const completion = program
     .command('completion')
-    .description('prints what makes a shell complete commands and flags')
+    .description('prints the completion script of a shell')
     .addArgument(new Argument('<shell>', 'the shell').choices(shells))
     .addHelpText('after', completionHelp);
   completion.action((shell: Shell) =>
@@ -105,28 +104,28 @@ function globalOptions(): readonly Option[] {
   return [
     filled(
       '-o, --format <json|yaml|table|wide>',
-      'how answers are shown (default table, which fits 80 columns; wide has all)',
+      'format of the response (default table, which fits 80 columns; wide shows all)',
     ),
     new Option('--json', 'the same as -o json'),
     filled(
       '--query <JMESPath>',
-      'shows only this of the answer, for example vaults[].name; as JSON unless -o says otherwise',
+      'the part of the response to show, for example vaults[].name; as JSON unless -o is given',
     ),
     filled('--timeout <duration>', 'how long to wait: 500ms, 30s, 2m (default 10s; 2m with --wait)'),
-    filled('--group <group>', 'resource group of names typed in short (INTERLOCK_GROUP)'),
-    filled('--subscription <subscription>', 'subscription of names typed in short (INTERLOCK_SUBSCRIPTION)'),
-    filled('--as <principal:file>', 'acts as this principal, with the secret in the file (INTERLOCK_AS)'),
-    filled('--context <name>', 'a cloud by its name: interlock context list (INTERLOCK_CONTEXT)'),
-    filled('--kube-context <name>', 'a cloud in the cluster of this kubectl context (INTERLOCK_KUBE_CONTEXT)'),
+    filled('--group <group>', 'resource group of short names (INTERLOCK_GROUP)'),
+    filled('--subscription <subscription>', 'subscription of short names (INTERLOCK_SUBSCRIPTION)'),
+    filled('--as <principal:file>', 'calls as this principal, with the secret in the file (INTERLOCK_AS)'),
+    filled('--context <name>', 'a named cloud: interlock context list (INTERLOCK_CONTEXT)'),
+    filled('--kube-context <name>', 'the cloud in the cluster of this kubectl context (INTERLOCK_KUBE_CONTEXT)'),
     filled('--namespace <name>', 'namespace in the cluster (INTERLOCK_NAMESPACE; default interlock)'),
     filled('--data <folder>', "the launcher's data folder (INTERLOCK_DATA)"),
   ];
 }
 
 const footer = `
-Names are typed in short (d1, group/d1, kv1/k1, kv1/k1/version) or in full.
-Exit codes: 0 done, 1 refused or failed, 2 not understood (nothing was sent),
-3 no answer.
+Names are short (d1, group/d1, kv1/k1, kv1/k1/version) or full.
+Exit codes: 0 done, 1 refused or failed, 2 usage error (nothing was sent),
+3 no response.
 
   interlock vault create kv1 --group g --location westeurope
   interlock key create kv1/k1 --size 3072

@@ -13,29 +13,29 @@ export function usageOf(verb: Verb, request: DescMessage): string {
   );
   const wanted = requiredFlags(verb, request).map((flags) => flags.map(shown).join('|'));
   const optional = (verb.targets ?? []).filter(isOptional).flatMap((target) => ('field' in target ? target.field : []));
-  // What may be said by a word as well is not asked for twice.
+  // A flag that an argument can replace is shown once, as the argument.
   const flags = wanted.filter((_, index) => !isIn(optional, requiredFlags(verb, request)[index]));
   return [verb.noun, verb.verb, ...words, ...flags, '[--flags]'].join(' ');
 }
 
-/** Refuses a request in which something is missing that has no default. @throws UsageError naming it, and the way to say it */
+/** @throws UsageError for required flags that are missing, with the usage */
 export function refuseMissing(
   verb: Verb,
   request: DescMessage,
   draft: DraftObject,
   switches: ReadonlySet<string>,
 ): void {
-  const isGiven = (flag: Wanted): boolean => ('path' in flag ? has(draft, flag.path) : switches.has(flag.name));
+  const isGiven = (flag: Required): boolean => ('path' in flag ? has(draft, flag.path) : switches.has(flag.name));
   const missing = requiredFlags(verb, request).filter((flags) => !flags.some(isGiven));
   if (missing.length === 0) return;
   const names = missing.map((flags) => flags.map(({ name }) => nameOf(name)).join(' or '));
   throw new UsageError(`missing ${names.join(', ')}. Usage: interlock ${usageOf(verb, request)} (--help says more)`);
 }
 
-/** A flag that is wanted: of a field, or a switch of the verb. */
-type Wanted = FieldFlag | { readonly name: string };
+/** A required flag: of a field, or a switch of the verb. */
+type Required = FieldFlag | { readonly name: string };
 
-function requiredFlags(verb: Verb, request: DescMessage): readonly (readonly Wanted[])[] {
+function requiredFlags(verb: Verb, request: DescMessage): readonly (readonly Required[])[] {
   const flags = flagsOf(request, verb);
   return (verb.required ?? []).map((one) =>
     (typeof one === 'string' ? [one] : one).map((name) => {
@@ -46,13 +46,13 @@ function requiredFlags(verb: Verb, request: DescMessage): readonly (readonly Wan
   );
 }
 
-const isIn = (fields: readonly string[], flags: readonly Wanted[] = []): boolean =>
+const isIn = (fields: readonly string[], flags: readonly Required[] = []): boolean =>
   flags.some((flag) => 'field' in flag && fields.includes(flag.field.name));
 
 /** The resource group is a setting of every command. */
 const nameOf = (name: string): string => (name === 'resource-group' ? '--group (or INTERLOCK_GROUP)' : `--${name}`);
 
-const shown = (flag: Wanted): string => {
+const shown = (flag: Required): string => {
   const { name } = flag;
   if (!('field' in flag)) return `--${name}`;
   return name === 'resource-group'

@@ -32,7 +32,7 @@ test('a role is taken from a principal by the words it was given with', async ()
       ['DeleteRoleAssignment', `roleAssignments/${id(1)}`],
     ],
   );
-  assert.match(shown, /^operator at subscriptions\/local\/resourceGroups\/g is taken from /);
+  assert.match(shown, /^operator at subscriptions\/local\/resourceGroups\/g is removed from /);
   assert.equal((await ran('me', 'operator')).sent[0]?.request.principal, ADMINISTRATOR);
 });
 

@@ -24,7 +24,7 @@ export function addRoleCommands(role: Command, runner: Pick<Runner, 'withSession
     .usage(usage)
     .argument('[words...]')
     .addOption(
-      filled('--scope <scope>', 'where the role was given; needed where the principal has it in several places'),
+      filled('--scope <scope>', 'scope of the assignment; needed when the principal has the role at several scopes'),
     );
   unassign.action((words: readonly string[]) => {
     const { scope }: { readonly scope?: string } = unassign.opts();
@@ -43,7 +43,7 @@ export function addRoleCommands(role: Command, runner: Pick<Runner, 'withSession
   });
 }
 
-/** The one assignment by which a principal has a role. @throws Rejection where it has none, UsageError where it has several */
+/** The assignment of a role to a principal. @throws Rejection for none, UsageError for several */
 async function assignmentOf(
   principalWord: string,
   roleWord: string,
@@ -70,7 +70,7 @@ async function assignmentOf(
   throw new UsageError(`${principalWord} has the role ${typed(role)} at ${scopes}: name one with --scope`);
 }
 
-/** A role as it is typed. */
+/** A role as users type it. */
 const typed = (role: unknown): string => String(role).replace(/^roles\//, '');
 
 async function assignmentsOf(principal: string, { caller }: Session): Promise<readonly JsonObject[]> {
@@ -91,6 +91,6 @@ async function remove({ name, role, scope, principal }: JsonObject, session: Ses
   const answer = await caller.call('identity', methodOf(Service.identity, 'DeleteRoleAssignment'), request);
   if (output.isDocument) return output.write(answer);
   const short = (text: unknown): string => shortName(String(text), settings.names);
-  terminal.out(role === undefined ? 'done' : `${typed(role)} at ${String(scope)} is taken from ${short(principal)}`);
+  terminal.out(role === undefined ? 'done' : `${typed(role)} at ${String(scope)} is removed from ${short(principal)}`);
   if (trace !== undefined) terminal.err(`trace: ${trace}`);
 }

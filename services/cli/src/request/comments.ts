@@ -1,6 +1,6 @@
 import { commentsJson } from '@interlock/contracts/comments.ts';
 
-/** What the contracts say about methods and fields: the text of help. */
+/** Comments of the contracts on methods and fields: the text of help. */
 export interface Comments {
   /** Comment of a field; empty where it has none. @param typeName full name of its message */
   field(typeName: string, field: string): string;
@@ -14,7 +14,7 @@ const textOf = (name: string): string => {
   return parsed[name] ?? '';
 };
 
-/** Read at the first question: most commands show no help. */
+/** Parsed at the first use: most commands show no help. */
 export const comments: Comments = {
   field: (typeName, field) => textOf(`${typeName}.${field}`),
   method: (service, method) => textOf(`${service}/${method}`),
