@@ -40,6 +40,8 @@ export interface ObservedMachine {
   readonly skus: readonly Sku[];
   /** Whether it ran, or was starting, when the loss began. */
   readonly wasOn: boolean;
+  /** Whether a disk under the key was being attached or detached when the loss began. */
+  readonly isChanging: boolean;
   readonly stops: ObservedStop[];
   readonly starts: ObservedStart[];
 }
@@ -109,6 +111,7 @@ export class LossRecorder {
 const observed = ({ name, power, disks }: KnownMachine, under: ReadonlySet<string>): ObservedMachine => ({
   name,
   skus: [...disks.values()].flatMap(({ disk, sku, phase }) => (under.has(disk) && phase === 'attached' ? [sku] : [])),
+  isChanging: [...disks.values()].some(({ disk, phase }) => under.has(disk) && phase !== 'attached'),
   wasOn: power === 'running' || power === 'starting',
   stops: [],
   starts: [],

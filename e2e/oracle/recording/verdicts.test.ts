@@ -151,6 +151,24 @@ test('G3, CMK-102, CMK-111: a machine that stops without a reason to is found', 
   assert.deepEqual(failing(recording([...stopped, other])), ['CMK-111 other']);
 });
 
+test('CMK-110: a machine that attaches a disk under the key when it is lost may stop or not', () => {
+  const disk = { disk: 'd4', sku: 'PREMIUM_SSD', isOs: false, lun: 1 };
+  const attaching = event('vm-other', lostMs - 10, 'DiskAttaching', { disk });
+  const created = event('disk-d4', 15, 'DiskCreated', {
+    sku: 'premium_ssd',
+    encryption: { type: 'customer', set },
+    keyVersion,
+    volume: { volumeId: 'd4', headerSequence: 1 },
+  });
+  const reason = { ...keyLoss, disk: 'd4' };
+  const stop = event('vm-other', lostMs + 50, 'VmStopping', { reason });
+  for (const after of [[], [stop]]) {
+    const { events, ...rest } = recording([...stopped, attaching, ...after]);
+    const compute = (events.compute ?? []).toSorted((a, b) => a.time - b.time);
+    assert.deepEqual(failing({ ...rest, events: { ...events, compute, disk: [...(events.disk ?? []), created] } }), []);
+  }
+});
+
 test('G4, CMK-106: a start during the loss must fail', () => {
   const start = event('vm-stops', lostMs + 1_000, 'VmStarting');
   const failed = event('vm-stops', lostMs + 1_010, 'VmStartFailed', { failure: { code: 'KEY_DISABLED' } });

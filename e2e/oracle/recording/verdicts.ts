@@ -64,8 +64,9 @@ interface Run {
 /** Whether a machine that was on when a loss began stopped, or kept running. */
 const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run): readonly Verdict[] => {
   const { loss, set, keyVersion } = observed;
-  const { name, skus, wasOn, stops } = machine;
-  if (!wasOn) return [];
+  const { name, skus, wasOn, isChanging, stops } = machine;
+  // While a disk is attached or detached the machine may stop or not: it depends on whether the host has the disk open.
+  if (!wasOn || isChanging) return [];
   const untilMs = loss.untilMs ?? run.endMs;
   const stop = stops.find((one) => one.loss.set === set && one.loss.keyVersion === keyVersion);
   const evidence = evidenceOf(loss.first.event, stop?.event);
