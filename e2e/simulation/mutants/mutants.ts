@@ -67,16 +67,16 @@ export const mutants: readonly Mutant[] = [
   {
     name: 'a fact counts as applied before its effect is stored',
     guarantee: 'G7',
-    file: 'libs/messaging/src/lane.ts',
-    find: 'await store.commit({ ...effect, cursors: [{ name, from, to: fact.position }] }, causeOf(fact, service));',
-    replace: `await store.commit({ cursors: [{ name, from, to: fact.position }] }, causeOf(fact, service));
+    file: 'libs/messaging/src/fact-applier.ts',
+    find: 'await store.commit({ ...effect, cursors: [move] }, causeOf(fact, service));',
+    replace: `await store.commit({ cursors: [move] }, causeOf(fact, service));
     await store.commit(effect, causeOf(fact, service));`,
   },
   {
     name: 'a fact that comes again takes effect again',
     guarantee: 'G7',
-    file: 'libs/messaging/src/lane.ts',
-    find: '        if (fact.position <= reached) return;\n',
+    file: 'libs/messaging/src/fact-applier.ts',
+    find: '        if (fact.position <= this.#reached) return;\n',
     replace: '',
   },
   {

@@ -19,13 +19,13 @@ after(async () => {
   await server?.remove();
 });
 
-/** Somebody who hears what is published and acknowledges nothing. */
+/** A subscriber that receives messages and acknowledges none. */
 const silence = async (subject: string): Promise<void> => {
   connection.subscribe(subject);
   await connection.flush();
 };
 
-test('each message is acknowledged to who published it: stored, seen before, refused with the reason, or taken by nobody', async () => {
+test('each publish gets its own result: stored, duplicate, refused with the reason, or without a stream', async () => {
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: 'small', subjects: ['small.>'], max_msg_size: 100 });
   const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 60_000 });
@@ -34,7 +34,7 @@ test('each message is acknowledged to who published it: stored, seen before, ref
     publish('small.a', 'one', bytes),
     publish('small.a', 'large', new Uint8Array(200)),
     publish('small.a', 'one', bytes),
-    publish('nobody.a', 'two', bytes),
+    publish('unknown.a', 'two', bytes),
   ]);
   assert.deepEqual(
     outcomes.map(({ status }) => status),
@@ -49,7 +49,7 @@ test('each message is acknowledged to who published it: stored, seen before, ref
   publishing.interrupted();
 });
 
-test('G7: an answer that is no acknowledgement is none, and what is published after it is acknowledged', async () => {
+test('G7: a response that is no acknowledgement fails its message, and later messages are acknowledged', async () => {
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: 'sound', subjects: ['sound.>'] });
   const answers = [new Uint8Array(), new TextEncoder().encode('no JSON'), new TextEncoder().encode('{}'), bytes];
@@ -77,8 +77,8 @@ test('what is not acknowledged in time is given up, each in its own time', async
   const second = publish('silent.a', '2', bytes).catch(note('second'));
   await clock.drive(Promise.all([first, second]));
   assert.deepEqual(ends, [
-    `first ${startMs + 5_000}: Error: JetStream has not acknowledged a message within 5000 ms`,
-    `second ${startMs + 7_000}: Error: JetStream has not acknowledged a message within 5000 ms`,
+    `first ${startMs + 5_000}: Error: JetStream did not acknowledge a message within 5000 ms`,
+    `second ${startMs + 7_000}: Error: JetStream did not acknowledge a message within 5000 ms`,
   ]);
 });
 

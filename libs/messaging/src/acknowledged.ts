@@ -2,7 +2,7 @@ import type { Clock } from '@interlock/runtime';
 import { JetStreamApiError, PubHeaders } from '@nats-io/jetstream';
 import { createInbox, headers, type Msg, type NatsConnection } from '@nats-io/transport-node';
 
-/** No stream takes the subject of a message, or the server runs without JetStream. */
+/** No stream accepts the subject of a message, or the server runs without JetStream. */
 export class NoStream extends Error {
   override readonly name = 'NoStream';
 
@@ -15,12 +15,12 @@ export class NoStream extends Error {
 export interface AcknowledgedPublishing {
   /**
    * Resolves once JetStream has stored the message.
-   * @throws JetStreamApiError when it says that it has not; Error when it has said nothing
+   * @throws JetStreamApiError when it refuses the message; Error when it does not respond
    */
   publish(subject: string, messageId: string, bytes: Uint8Array): Promise<void>;
-  /** Gives up what is not acknowledged yet: the answers to it went where the connection was, or nobody waits for them any more. */
+  /** Fails all unacknowledged messages: their acknowledgements were lost with the connection. */
   interrupted(): void;
-  /** Gives up what was published to a subject that we may not publish to: no answer comes to that. */
+  /** Fails messages to a subject that this process may not publish to: the server does not respond to them. */
   forbidden(subject: string, error: Error): void;
 }
 
@@ -31,13 +31,13 @@ interface Unacknowledged {
   readonly reject: (error: Error) => void;
 }
 
-/** Of a message on an empty subject of answers: nobody was there to take it. */
+/** Status of an empty response: no stream accepts the subject. */
 const NO_RESPONDERS = 503;
 
 /**
- * Publishes with all acknowledgements on one subject of our own. The library's `publish` is a request each: with a timer and
- * up to three errors made beforehand, should it fail, which is most of what it costs.
- * @param timeoutMs after so long without an acknowledgement it is not known whether a message was stored
+ * Publishes with all acknowledgements on one subject. The library's `publish` makes a request with a timer and up to three prepared
+ * errors for each message, which is most of its cost.
+ * @param timeoutMs after this time without an acknowledgement a message fails; it may be stored nevertheless
  */
 export const acknowledgedPublishing = (
   connection: NatsConnection,
@@ -48,7 +48,7 @@ export const acknowledgedPublishing = (
   }: { readonly clock: Clock; readonly timeoutMs: number; readonly inboxPrefix?: string },
 ): AcknowledgedPublishing => {
   const inbox = createInbox(inboxPrefix);
-  /** By the last token of the subject of the answer, in the order they were published, which is that of their time. */
+  /** By the last token of the reply subject, in the order of publishing and so of their due times. */
   const unacknowledged = new Map<string, Unacknowledged>();
   let published = 0;
   let watching: { cancel(): void } | undefined;
@@ -59,24 +59,24 @@ export const acknowledgedPublishing = (
     return one;
   };
 
-  /** One alarm for the oldest of all: most are answered long before it. */
+  /** One alarm, for the oldest: most are acknowledged long before. */
   const watchTime = (): void => {
     const [oldest] = unacknowledged.values();
-    watching = oldest && clock.alarm(Math.max(1, oldest.dueMs - clock.monotonicMs()), giveUpLate);
+    watching = oldest && clock.alarm(Math.max(1, oldest.dueMs - clock.monotonicMs()), failLate);
   };
 
-  const giveUpLate = (): void => {
+  const failLate = (): void => {
     const nowMs = clock.monotonicMs();
     for (const [token, { dueMs }] of unacknowledged) {
       if (dueMs > nowMs) break;
-      take(token)?.reject(new Error(`JetStream has not acknowledged a message within ${timeoutMs} ms`));
+      take(token)?.reject(new Error(`JetStream did not acknowledge a message within ${timeoutMs} ms`));
     }
     watchTime();
   };
 
   connection.subscribe(`${inbox}.*`, {
     callback: (error, message) => {
-      // What is wrong with the subscription itself shows as answers that do not come.
+      // A failure of the subscription shows as missing acknowledgements.
       if (error) return;
       const one = take(message.subject.slice(inbox.length + 1));
       const refusal = refusalIn(message);
@@ -107,7 +107,7 @@ export const acknowledgedPublishing = (
   };
 };
 
-/** Never throws: in this place that would end the reading of the connection. */
+/** Never throws: an exception here would end the reading of the connection. */
 const refusalIn = (message: Msg): Error | undefined => {
   if (message.data.length === 0 && message.headers?.code === NO_RESPONDERS) {
     return new NoStream();
@@ -121,16 +121,16 @@ const refusalIn = (message: Msg): Error | undefined => {
   }
 };
 
-/** Of what JetStream answers: where it has stored the message, or why it has not. */
+/** Response of JetStream: the sequence of the stored message, or an error. */
 interface Acknowledgement {
   readonly error?: ConstructorParameters<typeof JetStreamApiError>[0];
   readonly seq?: number;
 }
 
-/** Somebody else has answered, who took the message off the subject: whether it was stored is not known. */
+/** Another subscriber of the subject has responded: whether the message was stored is unknown. */
 const notAcknowledged = ({ headers: head, data }: Msg, cause?: unknown): Error =>
   new Error(
-    `what answered is no acknowledgement of JetStream (status ${head?.code ?? 'none'}, ${data.length} bytes): ` +
-      'something else listens to this subject',
+    `the response is no acknowledgement of JetStream (status ${head?.code ?? 'none'}, ${data.length} bytes): ` +
+      'another subscriber consumes this subject; stop it',
     { cause },
   );

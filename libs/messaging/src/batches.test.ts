@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { batchesTogether } from './batches.ts';
+import { joinBatches } from './batches.ts';
 
 /** A message with facts at these positions, behind that one; none: a watermark at `last`. */
 const message = (previousPosition: number, positions: readonly number[], last = positions.at(-1)) => ({
@@ -14,7 +14,7 @@ const message = (previousPosition: number, positions: readonly number[], last = 
 });
 
 const joined = (messages: readonly ReturnType<typeof message>[], factsMax = 16) =>
-  batchesTogether(messages, factsMax).map(({ batch, of }) => ({
+  joinBatches(messages, factsMax).map(({ batch, of }) => ({
     from: batch.previousPosition,
     facts: batch.facts.map(({ position }) => position),
     to: batch.lastPosition,

@@ -2,15 +2,15 @@ import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v
 import { factBytes } from './facts.ts';
 import { partitionOf } from './subjects.ts';
 
-/** How far one partition was told. */
+/** How far one partition is published. */
 export interface PartitionProgress {
-  /** Facts up to here are not told (again). */
-  readonly toldTo: number;
-  /** A position with no told fact of the partition between it and the next one to be told. */
+  /** Facts up to here are not published again. */
+  readonly publishedTo: number;
+  /** A position without facts of the partition between it and the next one. */
   readonly previous: number;
 }
 
-/** Where the batches of a service begin and how large they may become. */
+/** Source and size of the batches of a service. */
 export interface BatchShape {
   readonly source: string;
   readonly partitionCount: number;
@@ -19,8 +19,8 @@ export interface BatchShape {
 }
 
 /**
- * Groups facts of one run of the feed by partition, cut to size, in the order of their first facts. Facts a partition
- * has already told are left out. `progress`, one entry per partition, moves behind what was grouped.
+ * Groups facts of one run of the feed into batches by partition, limited in size, in the order of their first facts. Facts that a
+ * partition has already published are left out. `progress`, one entry per partition, moves behind the grouped facts.
  */
 export const batchesOf = (facts: readonly Fact[], progress: PartitionProgress[], shape: BatchShape): FactBatch[] => {
   const batches: FactBatch[] = [];
@@ -28,11 +28,11 @@ export const batchesOf = (facts: readonly Fact[], progress: PartitionProgress[],
   let stream: string | undefined;
   let partition = 0;
   for (const fact of facts) {
-    // What is decided about a stream in one go stands side by side.
+    // Events of one commit to a stream are adjacent.
     if (fact.stream !== stream) partition = partitionOf(fact.stream, shape.partitionCount);
     stream = fact.stream;
-    const { toldTo, previous } = progress[partition] ?? { toldTo: 0, previous: 0 };
-    if (fact.position <= toldTo) continue;
+    const { publishedTo, previous } = progress[partition] ?? { publishedTo: 0, previous: 0 };
+    if (fact.position <= publishedTo) continue;
     const bytes = factBytes(fact);
     let current = open.get(partition);
     if (!current || current.bytes + bytes > shape.batchBytes) {
@@ -43,7 +43,7 @@ export const batchesOf = (facts: readonly Fact[], progress: PartitionProgress[],
     current.batch.facts.push(fact);
     current.batch.lastPosition = fact.position;
     current.bytes += bytes;
-    progress[partition] = { toldTo: fact.position, previous: fact.position };
+    progress[partition] = { publishedTo: fact.position, previous: fact.position };
   }
   return batches;
 };
@@ -63,7 +63,7 @@ const emptyBatch = (
   facts: [],
 });
 
-/** A batch without facts: every told fact of the partition up to `position` is out, the last of them at `previous`. */
+/** A batch without facts: every fact of the partition up to `position` is published, the last of them at `previous`. */
 export const watermarkOf = (
   shape: Omit<BatchShape, 'batchBytes'>,
   partition: number,
@@ -71,23 +71,23 @@ export const watermarkOf = (
   position: number,
 ): FactBatch => emptyBatch(shape, partition, previous, position);
 
-/** Message id of a batch, `<service>:<partition>:<first>-<last>`: the same facts told again within moments are dropped. */
+/** Message id of a batch, `<service>:<partition>:<first>-<last>`: the bus drops the same facts published again within minutes. */
 export const messageIdOf = (batch: FactBatch): string =>
   `${batch.source}:${batch.partition}:${batch.firstPosition}-${batch.lastPosition}`;
 
 /**
- * Joins batches that follow each other without a hole, for whoever takes in several that arrived while it was busy: as long
- * as they hold at most so many facts together. Watermarks stay by themselves.
- * @returns in the same order, each with what it is made of
+ * Joins batches that follow each other without a gap, up to `factsMax` facts, for a consumer that applies several at once.
+ * Watermarks are not joined.
+ * @returns the joined batches in the same order, each with its parts
  */
-export const batchesTogether = <Received extends { readonly batch: FactBatch }>(
+export const joinBatches = <Received extends { readonly batch: FactBatch }>(
   received: readonly Received[],
   factsMax: number,
 ): readonly { readonly batch: FactBatch; readonly of: readonly Received[] }[] => {
   const joined: { batch: FactBatch; of: Received[] }[] = [];
   for (const one of received) {
     const last = joined.at(-1);
-    if (last && goesOn(last.batch, one.batch) && last.batch.facts.length + one.batch.facts.length <= factsMax) {
+    if (last && isNext(last.batch, one.batch) && last.batch.facts.length + one.batch.facts.length <= factsMax) {
       const facts = [...last.batch.facts, ...one.batch.facts];
       last.batch = { ...last.batch, lastPosition: one.batch.lastPosition, facts };
       last.of.push(one);
@@ -98,7 +98,7 @@ export const batchesTogether = <Received extends { readonly batch: FactBatch }>(
   return joined;
 };
 
-const goesOn = (before: FactBatch, after: FactBatch): boolean =>
+const isNext = (before: FactBatch, after: FactBatch): boolean =>
   before.facts.length > 0 &&
   after.facts.length > 0 &&
   after.previousPosition <= before.lastPosition &&

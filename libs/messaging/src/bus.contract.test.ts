@@ -134,7 +134,7 @@ test('a stream that an operator left with sources, republishing or too few copie
 
 test('a NATS server that is gone or silent is named, with where it was looked for, and without the login', async () => {
   const server = await startTestNatsServer();
-  const url = server.url.replace('//', '//somebody:secret@');
+  const url = server.url.replace('//', '//user:secret@');
   const bus = await natsBus({ servers: [url], clock: systemClock, publishTimeoutMs: 200 });
   const { host } = new URL(url);
   const { source, subject } = newInterest();
@@ -142,7 +142,7 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
   const asked = () => Promise.all([bus.lastMessage(subject), bus.publish(subject, 'a', bytes('a'))]);
   try {
     await server.pause();
-    await assert.rejects(asked(), { message: `NATS (${host}) did not answer within 200 ms` });
+    await assert.rejects(asked(), { message: `NATS (${host}) did not respond within 200 ms` });
     assert.equal(bus.outage?.(), undefined, 'a server that fell silent is no lost connection');
     await server.kill();
     await until(() => !bus.isConnected());
@@ -158,11 +158,11 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
   }
 });
 
-test('what a NATS server has not acknowledged is given up with its connection, whoever ends that', {
+test('unacknowledged messages fail when the connection ends, on either side', {
   timeout: 30_000,
 }, async () => {
   const server = await startTestNatsServer();
-  // Nobody waits that long: what ends here ends because of the connection.
+  // Longer than the test: messages fail because of the connection.
   const open = () => natsBus({ servers: [server.url], clock: systemClock, publishTimeoutMs: 3_600_000 });
   const [cut, closed] = [await open(), await open()];
   try {
@@ -199,7 +199,7 @@ test('a NATS server without room for a stream is named as that, and room is take
   }
 });
 
-test('a test world takes its streams with it, and nobody else’s', async () => {
+test('a test world deletes its own streams and no others', async () => {
   const server = await startTestNatsServer();
   const [one, other] = [await openTestBus(['src'], server.url), await openTestBus(['src'], server.url)];
   const looking = await connect({ servers: server.url });

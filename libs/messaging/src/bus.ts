@@ -1,62 +1,61 @@
 import type { Outage } from '@interlock/runtime';
 import type { StreamState } from './stream-watch.ts';
 
-/** A message handed to a subscriber. It comes again, with a higher count, unless it is acknowledged in time. */
+/** A message for a subscriber. It is delivered again, with a higher count, unless it is acknowledged in time. */
 export interface Delivery {
   readonly bytes: Uint8Array;
   /** 1 on the first delivery. */
   readonly deliveryCount: number;
-  /** Done: do not deliver again. May itself be lost, so a receiver must recognise what it has already taken in. */
+  /** Done: do not deliver again. It may be lost, so a receiver must recognise messages that it has applied. */
   ack(): void;
-  /** Not now: deliver again after `delayMs`. */
+  /** Deliver again after `delayMs`. */
   nak(delayMs: number): void;
-  /** Never again: it cannot be meant for this receiver. What it may have hidden is read from its source. @param reason for the server's log */
+  /** Never deliver again: it cannot be meant for this receiver, which reads missing facts from the source. @param reason for the server's log */
   refuse(reason: string): void;
-  /** Still at work: do not deliver again yet. To be repeated well within the bus's acknowledgement wait. */
+  /** In progress: do not deliver again yet. Repeat it well within the acknowledgement wait of the bus. */
   working(): void;
 }
 
-/** What to receive. */
+/** What a subscription receives. */
 export interface Interest {
-  /** The stream of the source, `streamOf(source)`; an operator creates it, and the subscription waits for that. */
+  /** The stream of the source, `streamOf(source)`. An operator creates it, and the subscription waits until it exists. */
   readonly stream: string;
   /** One subject, without wildcards. */
   readonly subject: string;
-  /** Name under which the bus remembers what was acknowledged; subscribers with the same name share the messages. */
+  /** Name under which the bus stores what was acknowledged. Subscribers with the same name share the messages. */
   readonly durable: string;
   /** Ends the subscription. */
   readonly signal: AbortSignal;
 }
 
 /**
- * The way facts travel between services: fast, at least once, roughly in order, and forgetful. What it acknowledged may
- * be gone after a crash of its server, so nobody relies on it alone: the event store of the source is the record.
+ * Delivers facts between services: fast, at least once, and roughly in order. A crash of its server may lose acknowledged messages,
+ * so it is not the record: the event store of the source is.
  */
 export interface Bus {
   /**
-   * Resolves when the bus has taken the message; rejects when that is not known, in which case the message may have
-   * been taken nevertheless. Several may be in flight; those of one caller arrive in the order of the calls.
-   * @param messageId a message with an id the bus saw lately is acknowledged and dropped
+   * Resolves when the bus has stored the message; rejects when that is unknown (it may be stored nevertheless). Several may be in
+   * flight; those of one caller arrive in the order of the calls.
+   * @param messageId the bus acknowledges and drops a message with an id that it received recently
    */
   publish(subject: string, messageId: string, bytes: Uint8Array): Promise<void>;
-  /** The newest message the bus holds for the subject; undefined when it holds none. */
+  /** The newest message of the subject on the bus; undefined without one. */
   lastMessage(subject: string): Promise<Uint8Array | undefined>;
   /**
-   * Messages of one subject, oldest first, pulled in small portions. Outlives interruptions and a bus that forgot the
-   * stream or the durable; ends only by the signal of the interest or `close`.
+   * Messages of one subject, oldest first, fetched in small portions. It survives interruptions and a bus that lost the stream or the
+   * durable, and ends only by the signal of the interest or `close`.
    */
   subscribe(interest: Interest): AsyncIterable<Delivery>;
   /**
-   * Rises with every reconnection. Whoever published in an earlier session asks `lastMessage` before going on, because
-   * the bus may have forgotten what it acknowledged then.
+   * Rises with every reconnection. A publisher reads `lastMessage` before it continues in a new session, because the bus may have lost
+   * what it acknowledged in the earlier one.
    */
   session(): number;
   /**
-   * Since when nothing reaches the bus, for one that has a connection to lose; undefined while it stands. Known before any publish
-   * fails for it.
+   * Since when a bus with a connection is disconnected; undefined while it is connected. Known before a publish fails.
    */
   readonly outage?: () => Outage | undefined;
-  /** How the stream of this service is, for a bus whose streams have a configuration; undefined where none is looked at. */
+  /** State of this service's stream, for a bus with configured streams; undefined if it is not checked. */
   readonly stream?: () => StreamState;
   /** Ends every subscription and the connection. */
   close(): Promise<void>;

@@ -153,7 +153,7 @@ test('a conflict is decided again at once, on the newer state', async () => {
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a passing failure is tried for as long as it lasts; the other partition goes on', async () => {
+test('a fact with a temporary failure is repeated until that ends; the other partition continues', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const [here, there] = [
@@ -274,7 +274,7 @@ test('a source with another number of partitions is not taken in, and the log sa
     facts: [],
   };
   await world.bus.publish(subjectOf('src', 0), 'm', FactBatch.encode(batch).finish());
-  await world.clock.until(() => world.lines.some((line) => line.includes('both sides must be configured alike')));
+  await world.clock.until(() => world.lines.some((line) => line.includes('configure both sides with the same number')));
   assert.equal(await world.sink.cursor('consumer:src:0'), 0);
   await consumer.stop();
 });
@@ -321,7 +321,7 @@ test('a source that was restored to an earlier moment, and this service was not:
   await relay.stop();
 });
 
-/** Publishes a batch that the source never published, as somebody would who got past the permissions of the bus. */
+/** Publishes a batch that the source never published, as an attacker could who passes the permissions of the bus. */
 const forge = (world: ReturnType<typeof testWorld>, change: Partial<FactBatch>) => {
   const at = change.lastPosition ?? 0;
   const batch = { source: 'src', partition: 0, partitionCount: 2, previousPosition: 0, firstPosition: at, facts: [] };

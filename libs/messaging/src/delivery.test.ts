@@ -98,7 +98,7 @@ const carryOut = async (world: World, parts: Parts, startConsumer: () => Consume
   }
 };
 
-/** Stopping may need time to pass (a retry in progress), so the clock goes on meanwhile. */
+/** Stopping may need time to pass (a retry in progress), so the clock continues meanwhile. */
 const stop = async (world: World, part: { stop(): Promise<void> } | undefined): Promise<void> => {
   let isDone = part === undefined;
   const stopping = part?.stop().then(() => {

@@ -14,7 +14,7 @@ test('messages come out as they do one by one, also after a longer one and after
     assert.throws(() => encode(broken), TypeError);
     assert.deepEqual(encode(one), FactBatch.encode(one).finish());
   }
-  assert.deepEqual(long, FactBatch.encode(batch('x'.repeat(5_000))).finish(), 'an answer is nobody else’s buffer');
+  assert.deepEqual(long, FactBatch.encode(batch('x'.repeat(5_000))).finish(), 'a result has its own buffer');
 });
 
 test('texts of every length and script come out as the library writes them', () => {

@@ -1,15 +1,15 @@
 import { BinaryWriter } from '@bufbuild/protobuf/wire';
 
-/** Longest text that is written here; a longer one the writer of the library takes. */
+/** Longest text that this writer handles; the library writes longer ones. */
 const LENGTH_MAX = 256;
-/** For a text of that length, whatever its characters. */
+/** Room for a text of that length in UTF-8. */
 const scratch = Buffer.alloc(3 * LENGTH_MAX);
-/** By length, the beginning of `scratch`. */
+/** The first bytes of `scratch`, by length. */
 const beginnings = Array.from({ length: LENGTH_MAX + 1 }, (_, length) => scratch.subarray(0, length));
 
 /**
- * Writes names and ids without making anything: the library takes a view of its buffer for each text of more than 32
- * characters, of which a fact has ten.
+ * Writes names and ids without an allocation: the library creates a view of its buffer for each text of more than 32 characters,
+ * and a fact has ten of them.
  */
 class FactWriter extends BinaryWriter {
   override string(text: string): this {
@@ -20,8 +20,8 @@ class FactWriter extends BinaryWriter {
 }
 
 /**
- * Encodes messages of one type with one writer: its buffer has grown to what such messages take, where a new one would
- * begin small each time, double, and copy.
+ * Encodes messages of one type with one writer, whose buffer has grown to the size of such messages. A new writer starts small,
+ * doubles its buffer and copies, for each message.
  */
 export const encoder = <Message>(type: {
   encode(message: Message, writer?: BinaryWriter): BinaryWriter;
@@ -29,7 +29,7 @@ export const encoder = <Message>(type: {
   let writer: BinaryWriter | undefined;
   return (message) => {
     const used = writer ?? new FactWriter();
-    // Taken away meanwhile: what a failure leaves in it would stand before the next message.
+    // After a failure its content would precede the next message.
     writer = undefined;
     const written = type.encode(message, used);
     const bytes = written.finish();

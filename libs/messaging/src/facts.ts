@@ -1,8 +1,8 @@
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { RecordedEvent } from '@interlock/event-store';
 
-/** The outside form of an event: what other services hear of it. */
-export interface ToldFact {
+/** An event in the form in which other services receive it. */
+export interface PublishedFact {
   /** Name of the message inside the payload, for example `KeyVersionDisabled`. */
   readonly type: string;
   /** The encoded `<Service>Event` message. */
@@ -10,35 +10,35 @@ export interface ToldFact {
 }
 
 /**
- * Renders a stored event for others; null: it is ours alone. Pure, and total but for what it does not know: the relay cannot pass over
- * an event that it fails for, so everything behind it waits.
- * @throws Error `unknownEvent`
+ * Renders a stored event as a fact; null for an event that is not published. Pure. The relay does not skip an event that cannot be
+ * rendered, so every later event waits.
+ * @throws Error `unknownEvent` for a type of event that this release does not know
  */
-export type ToFact = (recorded: RecordedEvent) => ToldFact | null;
+export type ToFact = (recorded: RecordedEvent) => PublishedFact | null;
 
 /**
- * What `toFact` fails with for a type of event that its release does not know: a newer one has stored it, beside this one or before this
- * one took its place again. Whether others have to hear of it only that release can say. Whatever was told behind it would have its
- * readers pass over it for good (G7), so telling waits for that release.
- * @param event of whose types all are dealt with, as the compiler sees
+ * The failure of `toFact` for an event of a newer release, which runs beside this one or ran before a downgrade. Only that release
+ * knows whether the event is published. Facts published behind it would make consumers skip it for good (G7), so publishing waits
+ * for that release.
+ * @param event `never`, so that the compiler checks that all known types are handled
  */
 export const unknownEvent = (event: never): Error => {
   const { type } = event as { readonly type: string };
-  return new Error(`this release does not know the event ${type}: a newer one has stored it, and has to tell it`);
+  return new Error(`this release does not know the event ${type} of a newer release: run a release that knows it`);
 };
 
-/** A stored event as a fact, or null when it is not told. */
+/** A stored event as a fact, or null when it is not published. */
 export const renderFact = (recorded: RecordedEvent, toFact: ToFact): Fact | null => {
-  const told = toFact(recorded);
-  if (told === null) return null;
+  const published = toFact(recorded);
+  if (published === null) return null;
   return {
     position: recorded.position,
     eventId: recorded.id,
     stream: recorded.stream,
     version: recorded.version,
     eventTime: new Date(recorded.time),
-    type: told.type,
-    payload: told.payload,
+    type: published.type,
+    payload: published.payload,
     correlationId: recorded.cause.correlationId,
     causationId: recorded.cause.causationId,
     caller: recorded.cause.caller,
@@ -46,16 +46,16 @@ export const renderFact = (recorded: RecordedEvent, toFact: ToFact): Fact | null
   };
 };
 
-/** Facts of a run of the feed, up to an event that cannot be rendered. */
+/** Facts of a part of the feed, up to an event that cannot be rendered. */
 export interface Rendered {
   readonly facts: readonly Fact[];
-  /** Position of the last event they take into account; absent where there is none. */
+  /** Position of the last rendered event; absent without one. */
   readonly to?: number;
-  /** Why it is not the last of the run. */
+  /** Why rendering stopped before the end. */
   readonly failure?: { readonly error: unknown };
 }
 
-/** Renders a run: what lies before an event that cannot be rendered need not wait with it. */
+/** Renders events up to the first one that cannot be rendered. */
 export const renderRun = (run: readonly RecordedEvent[], toFact: ToFact): Rendered => {
   const facts: Fact[] = [];
   let to: number | undefined;
@@ -75,7 +75,7 @@ export const renderRun = (run: readonly RecordedEvent[], toFact: ToFact): Render
 /** Upper bound of what protobuf adds to the texts and bytes of a fact: tags, lengths, numbers and the time. */
 const FACT_OVERHEAD_BYTES = 80;
 
-/** How many bytes a fact takes in a batch, at most. */
+/** Upper bound of the bytes of a fact in a batch. */
 export const factBytes = (fact: Fact): number =>
   fact.payload.byteLength +
   Buffer.byteLength(fact.stream) +

@@ -5,11 +5,11 @@ import { partitionOf } from './subjects.ts';
 
 const LIMIT_DEFAULT = 500;
 const LIMIT_MAX = 1_000;
-/** An answer of several facts stays below this. */
-const ANSWER_BYTES_MAX = 1024 * 1024;
+/** A response with several facts stays below this. */
+const RESPONSE_BYTES_MAX = 1024 * 1024;
 /** Events read at once. */
 const RUN_LENGTH = 1_000;
-/** Events one answer looks at, whatever it finds: the caller asks again, and other calls get their turn. */
+/** Most events examined for one response: the caller continues with another call, and other calls run in between. */
 const EVENTS_MAX = 20_000;
 
 export interface FeedOptions {
@@ -20,11 +20,10 @@ export interface FeedOptions {
 }
 
 /**
- * Told facts of one partition after a position, straight from the store. `lastPosition` of the answer is how far was
- * read: no told fact of the partition up to there is missing in it. Reading goes on behind it; an answer that ends
- * where it began has reached the end.
- * @throws Rejection INVALID_PARTITION, INVALID_LIMIT, INVALID_POSITION; OUT_OF_RANGE FEED_ENDS_EARLIER for a position the store
- *   has not reached: whoever was there has heard of a history that was taken back
+ * Reads the published facts of one partition after a position from the store. The response contains every fact up to its
+ * `lastPosition`; the next call continues there. A response with `lastPosition` equal to `afterPosition` has reached the end.
+ * @throws Rejection INVALID_PARTITION, INVALID_LIMIT, INVALID_POSITION; OUT_OF_RANGE FEED_ENDS_EARLIER for a position beyond
+ *   the end of the store: a restore removed events that the caller has applied
  */
 export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): Promise<FactBatch> => {
   assertReadable(options, request);
@@ -34,7 +33,7 @@ export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): 
   const facts: Fact[] = [];
   let bytes = 0;
   let readTo = afterPosition;
-  const answer = (): FactBatch => ({
+  const response = (): FactBatch => ({
     source: service,
     partition,
     partitionCount,
@@ -51,22 +50,22 @@ export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): 
       try {
         fact = isOurs ? renderFact(recorded, toFact) : null;
       } catch (error) {
-        // What lies before it is answered; the next answer begins with it.
+        // The response ends before it; the next one starts with it.
         if (readTo === afterPosition) throw error;
-        return answer();
+        return response();
       }
       if (fact) {
         bytes += factBytes(fact);
-        if (facts.length > 0 && bytes > ANSWER_BYTES_MAX) return answer();
+        if (facts.length > 0 && bytes > RESPONSE_BYTES_MAX) return response();
         facts.push(fact);
       }
       readTo = recorded.position;
-      if (facts.length === limit) return answer();
+      if (facts.length === limit) return response();
     }
     if (run.length === 0 && readTo === afterPosition) await assertReached(store, service, afterPosition);
     if (run.length < RUN_LENGTH) break;
   }
-  return answer();
+  return response();
 };
 
 const assertReached = async (store: EventStore, service: string, position: number): Promise<void> => {
@@ -80,13 +79,13 @@ const assertReached = async (store: EventStore, service: string, position: numbe
   );
 };
 
-/** Reason of a feed that ends before the place of its reader; `head` of the metadata is where. */
+/** Reason of the refusal when the feed ends before the cursor of its reader; `head` of the metadata is the end. */
 export const FEED_ENDS_EARLIER = 'FEED_ENDS_EARLIER';
 
 const assertReadable = ({ partitionCount }: FeedOptions, request: ReadFeedRequest): void => {
   const { partition, afterPosition, limit } = request;
   if (request.partitionCount !== partitionCount) {
-    const message = `partition_count must be ${partitionCount}, as this service tells its facts, not ${request.partitionCount}`;
+    const message = `partition_count must be ${partitionCount}, the number of this service, not ${request.partitionCount}`;
     throw new Rejection('INVALID_ARGUMENT', 'INVALID_PARTITION', message, {
       partition_count: String(request.partitionCount),
     });

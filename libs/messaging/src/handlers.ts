@@ -9,30 +9,30 @@ import {
 } from '@interlock/event-store';
 import { traceparentAfter } from './spans.ts';
 
-/** What a fact leads to: stored together with the consumer's place, so that it happens exactly once (G7). */
+/** The effect of a fact: stored together with the consumer's cursor, so that it happens exactly once (G7). */
 export type Effect = Pick<Commit, 'appends' | 'rows'>;
 
-/** The effect of a fact that leads to nothing, or whose handler has already done its idempotent work. */
+/** The effect of an irrelevant fact, or of one whose handler has already done its idempotent work. */
 export const NO_EFFECT: Effect = {};
 
 export interface FactContext {
-  /** Cause of the effect: the fact's event id as causation id, its correlation id and caller carried on. */
+  /** Cause of the effect: the fact's event id as causation id, with its correlation id and caller. */
   readonly cause: Cause;
-  /** Aborted when the consumer stops: give up, the fact comes again. */
+  /** Aborted when the consumer stops; the fact is delivered again. */
   readonly signal: AbortSignal;
 }
 
 /**
- * Decides what a fact leads to. May run several times for one fact; only one effect is stored. Work that does not fit
- * in one commit (a fleet of machines) is done by the handler itself, idempotently, before it returns `NO_EFFECT`.
- * @throws Rejection: one that is retryable repeats the fact until it works, and so does one of a token that a peer did not take;
- *   any other parks it at once
- * @throws StoreUnavailable, or the failure of a call that got no answer: the fact is tried again for as long as it lasts
- * @throws anything else: tried again, and parked after several attempts
+ * Decides the effect of a fact. May run several times for one fact; only one effect is stored. Work that does not fit in one
+ * commit (a fleet of machines) is done by the handler itself, idempotently, before it returns `NO_EFFECT`.
+ * @throws Rejection: a retryable one, or one of a token that a peer refused, repeats the fact until it succeeds; any other parks it
+ *   at once
+ * @throws StoreUnavailable, or the failure of a call without a response: the fact is repeated until that ends
+ * @throws anything else: the fact is repeated, and parked after several attempts
  */
 export type Handler = (fact: Fact, context: FactContext) => Promise<Effect>;
 
-/** What a service does about the facts of one source, by fact type. A type without a handler is passed over. */
+/** Handlers for the facts of one source, by fact type. Types without a handler are ignored. */
 export type Handlers = Readonly<Record<string, Handler>>;
 
 export const causeOf = (fact: Fact, service: string): Cause => {
@@ -45,14 +45,14 @@ export const causeOf = (fact: Fact, service: string): Cause => {
   };
 };
 
-/** What to do about a failure: decide again at once, try again for ever, give up at once, or after several attempts. */
-export type Verdict = 'conflict' | 'passing' | 'final' | 'unknown';
+/** What to do about a failure: decide again at once, repeat until it ends, park at once, or park after several attempts. */
+export type Verdict = 'conflict' | 'temporary' | 'definite' | 'unknown';
 
 /**
- * Outcomes of a call that say nothing about the request: it never arrived, or ran out of time. Anything else a peer
- * fails with (an internal error) may be the fact's own fault, and is not repeated for ever.
+ * Status codes of a call that say nothing about the request: it did not arrive, or ran out of time. Any other failure of a peer
+ * (an internal error) may be caused by the fact, and is repeated only a few times.
  */
-const PASSING_CALLS: ReadonlySet<unknown> = new Set([
+const TEMPORARY_STATUSES: ReadonlySet<unknown> = new Set([
   'UNAVAILABLE',
   'DEADLINE_EXCEEDED',
   'CANCELLED',
@@ -60,21 +60,21 @@ const PASSING_CALLS: ReadonlySet<unknown> = new Set([
   'UNAUTHENTICATED',
 ]);
 
-/** Failures of calls are known by their name: this package does not depend on the one that calls. */
-const isPassingCall = (error: unknown): boolean =>
-  error instanceof Error && error.name === 'RpcFailure' && 'code' in error && PASSING_CALLS.has(error.code);
+/** Recognised by name, because this package does not depend on the rpc package. */
+const isTemporaryCall = (error: unknown): boolean =>
+  error instanceof Error && error.name === 'RpcFailure' && 'code' in error && TEMPORARY_STATUSES.has(error.code);
 
 export const verdictOn = (error: unknown): Verdict => {
   if (error instanceof VersionConflict || error instanceof CursorConflict) return 'conflict';
-  // A token of ours that was not taken says nothing about the fact, and the next one is another.
+  // A refused token says nothing about the fact, and the next attempt uses another one.
   if (error instanceof Rejection) {
-    return error.retryable() || error.code === 'UNAUTHENTICATED' ? 'passing' : 'final';
+    return error.retryable() || error.code === 'UNAUTHENTICATED' ? 'temporary' : 'definite';
   }
-  return error instanceof StoreUnavailable || isPassingCall(error) ? 'passing' : 'unknown';
+  return error instanceof StoreUnavailable || isTemporaryCall(error) ? 'temporary' : 'unknown';
 };
 
 /** Machine-readable reason of a failure. */
 export const reasonOf = (error: unknown): string => (error instanceof Rejection ? error.reason : 'INTERNAL');
 
-/** A failure in words, without its stack. */
+/** Message of a failure, without its stack. */
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

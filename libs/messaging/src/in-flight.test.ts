@@ -39,7 +39,7 @@ test('room is waited for, and no longer', async () => {
   await inFlight.downTo(2);
 });
 
-test('the first failure is told to whoever waits, and nothing behind it counts', async () => {
+test('the first failure is thrown to the caller that waits, and later ones do not count', async () => {
   const { acknowledged, inFlight, send } = flight();
   const [first, second, third] = [send(1), send(2), send(3)];
   const waiting = inFlight.downTo(0);

@@ -1,7 +1,8 @@
 export type { Bus, Delivery, Interest } from './bus.ts';
-export { type Consumer, type ConsumerOptions, type ReadFeed, startConsumer } from './consumer.ts';
+export { type Consumer, startConsumer } from './consumer.ts';
+export type { ConsumerOptions, ReadFeed } from './consumer-options.ts';
 export { encoder } from './encoding.ts';
-export { type ToFact, type ToldFact, unknownEvent } from './facts.ts';
+export { type PublishedFact, type ToFact, unknownEvent } from './facts.ts';
 export { type Effect, type FactContext, type Handler, type Handlers, NO_EFFECT } from './handlers.ts';
 export { type BusFaults, type MemoryBus, memoryBus } from './memory-bus.ts';
 export { type MessagingApi, type MessagingApiOptions, messagingApi } from './messaging-api.ts';

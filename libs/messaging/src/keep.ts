@@ -1,6 +1,6 @@
 /**
- * Sees to it that of all replicas of a service one does this work at a time: `work` begins when it is this one's turn, is
- * told by `signal` when it no longer is, and resolves once nothing of it goes on.
- * @param share names the work, the same in every replica
+ * Runs work in one replica of a service at a time. `work` starts when this replica becomes the owner of the work partition. When
+ * it is not the owner any more, `signal` is aborted, and `work` resolves once all of it has ended.
+ * @param partition name of the work partition, the same in every replica
  */
-export type Keep = (share: string, work: (signal: AbortSignal) => Promise<void>) => void;
+export type Keep = (partition: string, work: (signal: AbortSignal) => Promise<void>) => void;

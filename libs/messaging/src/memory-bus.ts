@@ -2,18 +2,18 @@ import type { Clock, Random } from '@interlock/runtime';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { serviceOf, streamOf } from './subjects.ts';
 
-/** What may go wrong, as probabilities per message (0: never, the default). May be changed while running. */
+/** Faults as probabilities per message (default 0). They may be changed while the bus runs. */
 export interface BusFaults {
-  /** Acknowledged and then forgotten: what a bus does that is not synced when its server dies. */
+  /** Acknowledged and then lost, as when a server dies that does not sync. */
   loseAfterAck: number;
-  /** Taken, but the publisher is told that it was not. */
+  /** Stored, but the publisher gets an error. */
   loseAck: number;
   /** Delivered twice. */
   duplicate: number;
-  /** Handed over up to `delayMs` late, while later messages pass. */
+  /** Delivered up to `delayMs` late, while later messages overtake it. */
   delay: number;
   delayMs: number;
-  /** The next but one is delivered first. */
+  /** The message after the next one is delivered first. */
   reorder: number;
 }
 
@@ -22,10 +22,18 @@ export interface MemoryBus extends Bus {
   readonly faults: BusFaults;
   /** Cuts every connection: publishing fails and nothing is delivered until `reconnect`. */
   disconnect(): void;
-  /** Ends a disconnection and begins a new session. What was delivered and not acknowledged comes again. */
+  /** Ends a disconnection and starts a new session. Unacknowledged deliveries come again. */
   reconnect(): void;
-  /** Forgets the newest `count` messages of a subject although they were acknowledged. @returns how many there were */
+  /** Loses the newest `count` messages of a subject although they were acknowledged. @returns the number of lost messages */
   forget(subject: string, count: number): number;
+}
+
+/** What a memory bus needs. */
+export interface MemoryBusOptions {
+  readonly clock: Clock;
+  readonly random: Random;
+  /** Default 30,000. */
+  readonly ackWaitMs?: number;
 }
 
 interface Message {
@@ -37,206 +45,266 @@ interface Message {
 interface Outstanding {
   readonly message: Message;
   deliveryCount: number;
-  /** Monotonic time from which it may be handed out (again). */
+  /** Monotonic time from which it may be delivered (again). */
   dueAt: number;
 }
 
-interface Durable {
-  nextSequence: number;
-  readonly outstanding: Map<number, Outstanding>;
-}
-
-/** How long an unacknowledged message stays with its receiver before it is delivered again. As the NATS bus has it. */
+/** Time after which an unacknowledged message is delivered again, as on the NATS bus. */
 const ACK_WAIT_MS = 30_000;
-/** Deliveries of one durable that may be unacknowledged. As the NATS bus has it. */
+/** Deliveries of one durable that may be unacknowledged, as on the NATS bus. */
 const MAX_ACK_PENDING = 64;
-/** Messages kept per subject; the oldest make room, as they do on the real one. */
+/** Messages kept for each subject; the oldest are dropped, as on the NATS bus. */
 const MESSAGES_MAX = 20_000;
 
-/**
- * The twin of the NATS bus for tests and for the simulation; passes the same contract suite while no fault is on.
- * @param options.ackWaitMs default 30,000
- */
-export const memoryBus = (options: {
+/** The bus for tests and the simulation. It passes the same contract suite as the NATS bus while no fault is on. */
+export const memoryBus = (options: MemoryBusOptions): MemoryBus => {
+  const server = new MemoryServer(options);
+  return {
+    faults: server.faults,
+    publish: async (subject, messageId, bytes) => server.publish(subject, messageId, bytes),
+    lastMessage: async (subject) => server.lastMessage(subject),
+    subscribe: (interest) => server.subscribe(interest),
+    session: () => server.session,
+    disconnect: () => server.disconnect(),
+    reconnect: () => server.reconnect(),
+    forget: (subject, count) => server.forget(subject, count),
+    close: async () => server.close(),
+  };
+};
+
+/** All streams of a bus, and the connection of its clients. */
+class MemoryServer {
+  readonly faults: BusFaults = { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, delayMs: 1_000, reorder: 0 };
+  session = 1;
+  readonly #random: Random;
+  readonly #options: MemoryBusOptions;
+  readonly #messages = new Map<string, Message[]>();
+  readonly #messageIds = new Set<string>();
+  readonly #durables = new Map<string, Durable>();
+  readonly #waiting: Waiting;
+  #sequence = 0;
+  #isConnected = true;
+  #isClosed = false;
+
+  constructor(options: MemoryBusOptions) {
+    this.#options = options;
+    this.#random = options.random;
+    this.#waiting = new Waiting(options.clock);
+  }
+
+  publish(subject: string, messageId: string, bytes: Uint8Array): void {
+    this.#assertConnected();
+    const id = `${streamOf(serviceOf(subject))} ${messageId}`;
+    if (!this.#messageIds.has(id) && !this.happens(this.faults.loseAfterAck)) {
+      this.#messageIds.add(id);
+      this.#sequence += 1;
+      const held = this.messagesOf(subject);
+      held.push({ sequence: this.#sequence, subject, bytes: bytes.slice() });
+      if (held.length > MESSAGES_MAX) held.splice(0, MESSAGES_MAX / 2);
+      this.#waiting.wake(subject);
+    }
+    if (this.happens(this.faults.loseAck)) throw new Error('the acknowledgement was lost');
+  }
+
+  lastMessage(subject: string): Uint8Array | undefined {
+    this.#assertConnected();
+    return this.messagesOf(subject).at(-1)?.bytes;
+  }
+
+  async *subscribe(interest: Interest): AsyncGenerator<Delivery, void> {
+    const { subject, signal } = interest;
+    const durable = this.#durableOf(interest);
+    while (!signal.aborted && !this.#isClosed) {
+      const { delivery, waitMs } = this.#isConnected ? durable.next() : { waitMs: Number.POSITIVE_INFINITY };
+      if (delivery) yield delivery;
+      else await this.#waiting.pause(subject, waitMs, signal);
+    }
+  }
+
+  disconnect(): void {
+    this.#isConnected = false;
+  }
+
+  reconnect(): void {
+    this.#isConnected = true;
+    this.session += 1;
+    for (const durable of this.#durables.values()) durable.redeliverAll();
+    this.#waiting.wakeAll();
+  }
+
+  forget(subject: string, count: number): number {
+    const forgotten = this.messagesOf(subject).splice(-count, count);
+    for (const durable of this.#durables.values()) durable.drop(forgotten);
+    // A server that lost messages also lost their ids.
+    this.#messageIds.clear();
+    return forgotten.length;
+  }
+
+  close(): void {
+    this.#isClosed = true;
+    this.#waiting.wakeAll();
+  }
+
+  messagesOf(subject: string): Message[] {
+    const found = this.#messages.get(subject) ?? [];
+    this.#messages.set(subject, found);
+    return found;
+  }
+
+  happens(probability: number): boolean {
+    return probability > 0 && this.#random.fraction() < probability;
+  }
+
+  #durableOf({ stream, durable: name, subject }: Interest): Durable {
+    const key = `${stream} ${name}`;
+    const { clock, random, ackWaitMs = ACK_WAIT_MS } = this.#options;
+    const found =
+      this.#durables.get(key) ??
+      new Durable({
+        clock,
+        random,
+        ackWaitMs,
+        server: this,
+        subject,
+        acknowledge: (remove) => {
+          if (this.#isConnected && remove()) this.#waiting.wake(subject);
+        },
+        wake: () => this.#waiting.wake(subject),
+      });
+    this.#durables.set(key, found);
+    return found;
+  }
+
+  #assertConnected(): void {
+    if (this.#isClosed) throw new Error('the bus is closed');
+    if (!this.#isConnected) throw new Error('the bus is not connected');
+  }
+}
+
+interface DurableParts {
   readonly clock: Clock;
   readonly random: Random;
-  readonly ackWaitMs?: number;
-}): MemoryBus => {
-  const { clock, random, ackWaitMs = ACK_WAIT_MS } = options;
-  const faults: BusFaults = { loseAfterAck: 0, loseAck: 0, duplicate: 0, delay: 0, delayMs: 1_000, reorder: 0 };
-  const messages = new Map<string, Message[]>();
-  const seenIds = new Set<string>();
-  const durables = new Map<string, Durable>();
-  let sequence = 0;
-  let session = 1;
-  let connected = true;
-  let closed = false;
-  /** Subscribers that wait for something to change, by subject. */
-  const waiting = new Map<string, Set<() => void>>();
+  readonly ackWaitMs: number;
+  readonly server: MemoryServer;
+  readonly subject: string;
+  /** Runs `remove` if the acknowledgement reaches the server. */
+  readonly acknowledge: (remove: () => boolean) => void;
+  /** Wakes subscribers that wait for a message. */
+  readonly wake: () => void;
+}
 
-  const waitingFor = (subject: string): Set<() => void> => {
-    const found = waiting.get(subject) ?? new Set();
-    waiting.set(subject, found);
-    return found;
-  };
-  const wake = (subject: string): void => {
-    for (const go of [...(waiting.get(subject) ?? [])]) go();
-  };
-  const wakeAll = (): void => {
-    for (const subject of [...waiting.keys()]) wake(subject);
-  };
-  const happens = (probability: number): boolean => probability > 0 && random.fraction() < probability;
-  const ofSubject = (subject: string): Message[] => {
-    const found = messages.get(subject) ?? [];
-    messages.set(subject, found);
-    return found;
-  };
-  const assertConnected = (): void => {
-    if (closed) throw new Error('the bus is closed');
-    if (!connected) throw new Error('the bus is not connected');
-  };
+/** What one durable has delivered and what is not acknowledged. */
+class Durable {
+  readonly #parts: DurableParts;
+  readonly #outstanding = new Map<number, Outstanding>();
+  #nextSequence = 1;
 
-  const durableOf = (interest: Interest): Durable => {
-    const name = `${interest.stream} ${interest.durable}`;
-    const found = durables.get(name) ?? { nextSequence: 1, outstanding: new Map() };
-    durables.set(name, found);
-    return found;
-  };
+  constructor(parts: DurableParts) {
+    this.#parts = parts;
+  }
 
-  /** Moves new messages of the subject to the durable, with their faults. */
-  const admit = (durable: Durable, subject: string): void => {
-    const held = ofSubject(subject);
+  /** The next delivery, or the time until one is due. */
+  next(): { readonly delivery?: Delivery; readonly waitMs: number } {
+    this.#admit();
+    const { found, waitMs } = this.#nextDue();
+    return found ? { delivery: this.#deliver(found), waitMs: 0 } : { waitMs };
+  }
+
+  redeliverAll(): void {
+    for (const one of this.#outstanding.values()) one.dueAt = 0;
+  }
+
+  drop(messages: readonly Message[]): void {
+    for (const { sequence } of messages) this.#outstanding.delete(sequence);
+  }
+
+  /** Takes new messages of the subject, with their delays. */
+  #admit(): void {
+    const { server, subject, clock, random } = this.#parts;
+    const { faults } = server;
+    const held = server.messagesOf(subject);
     let index = held.length;
-    while (index > 0 && (held[index - 1]?.sequence ?? 0) >= durable.nextSequence) index -= 1;
-    for (; index < held.length && durable.outstanding.size < MAX_ACK_PENDING; index += 1) {
+    while (index > 0 && (held[index - 1]?.sequence ?? 0) >= this.#nextSequence) index -= 1;
+    for (; index < held.length && this.#outstanding.size < MAX_ACK_PENDING; index += 1) {
       const message = held[index];
       if (!message) return;
-      durable.nextSequence = message.sequence + 1;
-      const dueAt = happens(faults.delay) ? clock.monotonicMs() + random.fraction() * faults.delayMs : 0;
-      durable.outstanding.set(message.sequence, { message, deliveryCount: 0, dueAt });
+      this.#nextSequence = message.sequence + 1;
+      const dueAt = server.happens(faults.delay) ? clock.monotonicMs() + random.fraction() * faults.delayMs : 0;
+      this.#outstanding.set(message.sequence, { message, deliveryCount: 0, dueAt });
     }
-  };
+  }
 
-  /** The next message that is due, and (when none is) how long until one will be. They lie in order of their sequence. */
-  const next = (durable: Durable): { readonly found?: Outstanding; readonly waitMs: number } => {
+  /** The first message that is due, or the time until one is. They are in order of their sequence. */
+  #nextDue(): { readonly found?: Outstanding; readonly waitMs: number } {
+    const { server, clock } = this.#parts;
     const now = clock.monotonicMs();
     let found: Outstanding | undefined;
     let waitMs = Number.POSITIVE_INFINITY;
-    for (const one of durable.outstanding.values()) {
+    for (const one of this.#outstanding.values()) {
       if (one.dueAt > now) waitMs = Math.min(waitMs, one.dueAt - now);
       else if (!found) {
         found = one;
-        if (faults.reorder === 0) break;
+        if (server.faults.reorder === 0) break;
       } else {
-        if (happens(faults.reorder)) found = one;
+        if (server.happens(server.faults.reorder)) found = one;
         break;
       }
     }
     return found ? { found, waitMs: 0 } : { waitMs };
-  };
+  }
 
-  const deliver = (durable: Durable, subject: string, one: Outstanding): Delivery => {
+  #deliver(one: Outstanding): Delivery {
+    const { server, clock, ackWaitMs, acknowledge, wake } = this.#parts;
     one.deliveryCount += 1;
-    one.dueAt = clock.monotonicMs() + (happens(faults.duplicate) ? 0 : ackWaitMs);
-    const { sequence: own } = one.message;
+    one.dueAt = clock.monotonicMs() + (server.happens(server.faults.duplicate) ? 0 : ackWaitMs);
+    const remove = (): void => acknowledge(() => this.#outstanding.delete(one.message.sequence));
     return {
       bytes: one.message.bytes,
       deliveryCount: one.deliveryCount,
-      ack: () => {
-        if (connected && durable.outstanding.delete(own)) wake(subject);
-      },
+      ack: remove,
+      refuse: remove,
       nak: (delayMs) => {
         one.dueAt = clock.monotonicMs() + delayMs;
-        wake(subject);
-      },
-      refuse: () => {
-        if (connected && durable.outstanding.delete(own)) wake(subject);
+        wake();
       },
       working: () => {
         one.dueAt = clock.monotonicMs() + ackWaitMs;
       },
     };
-  };
+  }
+}
 
-  /** Waits for a new message, for `waitMs`, or for the end of the subscription; the first of them. */
-  const pause = (subject: string, waitMs: number, signal: AbortSignal): Promise<void> =>
-    new Promise((resolve) => {
+/** Subscribers that wait for a change, by subject. */
+class Waiting {
+  readonly #clock: Clock;
+  readonly #waiters = new Map<string, Set<() => void>>();
+
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  wake(subject: string): void {
+    for (const go of [...(this.#waiters.get(subject) ?? [])]) go();
+  }
+
+  wakeAll(): void {
+    for (const subject of [...this.#waiters.keys()]) this.wake(subject);
+  }
+
+  /** Waits for `wake`, for `waitMs`, or for the end of the signal; the first of them. */
+  pause(subject: string, waitMs: number, signal: AbortSignal): Promise<void> {
+    const waiters = this.#waiters.get(subject) ?? new Set();
+    this.#waiters.set(subject, waiters);
+    return new Promise((resolve) => {
       const go = (): void => {
         due?.cancel();
-        waitingFor(subject).delete(go);
+        waiters.delete(go);
         signal.removeEventListener('abort', go);
         resolve();
       };
-      const due = Number.isFinite(waitMs) ? clock.alarm(waitMs, go) : undefined;
-      waitingFor(subject).add(go);
+      const due = Number.isFinite(waitMs) ? this.#clock.alarm(waitMs, go) : undefined;
+      waiters.add(go);
       signal.addEventListener('abort', go);
     });
-
-  /** @returns undefined when the subscription is over */
-  const nextFor = async (durable: Durable, { subject, signal }: Interest): Promise<Delivery | undefined> => {
-    while (!signal.aborted && !closed) {
-      if (connected) admit(durable, subject);
-      const { found, waitMs } = connected ? next(durable) : { waitMs: Number.POSITIVE_INFINITY };
-      if (found) return deliver(durable, subject, found);
-      await pause(subject, waitMs, signal);
-    }
-    return undefined;
-  };
-
-  return {
-    faults,
-    async publish(subject, messageId, bytes) {
-      assertConnected();
-      const id = `${streamOf(serviceOf(subject))} ${messageId}`;
-      if (!seenIds.has(id) && !happens(faults.loseAfterAck)) {
-        seenIds.add(id);
-        sequence += 1;
-        const held = ofSubject(subject);
-        held.push({ sequence, subject, bytes: bytes.slice() });
-        if (held.length > MESSAGES_MAX) held.splice(0, MESSAGES_MAX / 2);
-        wake(subject);
-      }
-      if (happens(faults.loseAck)) throw new Error('the acknowledgement was lost');
-    },
-    async lastMessage(subject) {
-      assertConnected();
-      return ofSubject(subject).at(-1)?.bytes;
-    },
-    subscribe: (interest) =>
-      deliveries(
-        () => durableOf(interest),
-        (durable) => nextFor(durable, interest),
-      ),
-    session: () => session,
-    disconnect() {
-      connected = false;
-    },
-    reconnect() {
-      connected = true;
-      session += 1;
-      for (const { outstanding } of durables.values()) for (const one of outstanding.values()) one.dueAt = 0;
-      wakeAll();
-    },
-    forget(subject, count) {
-      const forgotten = ofSubject(subject).splice(-count, count);
-      for (const { outstanding } of durables.values()) {
-        for (const { sequence: gone } of forgotten) outstanding.delete(gone);
-      }
-      // A server that lost messages also lost what it knew about their ids.
-      seenIds.clear();
-      return forgotten.length;
-    },
-    async close() {
-      closed = true;
-      wakeAll();
-    },
-  };
-};
-
-async function* deliveries(
-  open: () => Durable,
-  next: (durable: Durable) => Promise<Delivery | undefined>,
-): AsyncGenerator<Delivery, void> {
-  const durable = open();
-  for (let delivery = await next(durable); delivery; delivery = await next(durable)) yield delivery;
+  }
 }

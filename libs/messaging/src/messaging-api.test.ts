@@ -176,7 +176,7 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
     failing,
     ...stream,
   });
-  assert.equal(world.lines.filter((line) => line.includes('relay tells again')).length, 1);
+  assert.equal(world.lines.filter((line) => line.includes('relay publishes again')).length, 1);
   await relay.stop();
 });
 

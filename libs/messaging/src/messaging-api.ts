@@ -17,15 +17,15 @@ import { type EventStore, Rejection, StoreUnavailable } from '@interlock/event-s
 import type { Clock, Logger } from '@interlock/runtime';
 import type { Bus } from './bus.ts';
 import type { Consumer } from './consumer.ts';
+import { cursorOf } from './fact-applier.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
 import { messageOf } from './handlers.ts';
-import { cursorOf } from './lane.ts';
 import { isParkedKey, parkedFacts, toParkedFact } from './parked.ts';
+import { RELAY_CURSOR } from './published-progress.ts';
 import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
-import { RELAY_CURSOR } from './told.ts';
 
 const PAGE_MAX = 1_000;
 const PARKED_PAGE_DEFAULT = 100;
@@ -37,11 +37,11 @@ export interface MessagingApiOptions {
   readonly consumers: readonly Consumer[];
   readonly relay: Pick<Relay, 'position' | 'outage'>;
   readonly bus?: Pick<Bus, 'stream'>;
-  /** The processes of the service as they are known in its store, by name; none where it is absent. */
+  /** The processes of the service, by name; none by default. */
   readonly replicas?: () => Promise<readonly Replica[]>;
   readonly clock: Clock;
   readonly log: Logger;
-  /** In how many partitions this service tells; default 4. */
+  /** Partitions of this service's facts; default 4. */
   readonly partitionCount?: number;
 }
 
@@ -64,10 +64,10 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
   const describe = async (consumer: Consumer): Promise<readonly ConsumerResource[]> => {
     const { source, partitionCount: count } = consumer;
-    const heard = new Map(consumer.status().map((status) => [status.partition, status]));
+    const consumed = new Map(consumer.status().map((status) => [status.partition, status]));
     return Promise.all(
       Array.from({ length: count }, async (_, partition) => {
-        const here = heard.get(partition);
+        const here = consumed.get(partition);
         return {
           name: `consumers/${source}-${partition}`,
           source,
@@ -87,7 +87,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
     async listParkedFacts({ pageSize, pageToken }) {
       const limit = pageSizeOf(pageSize, PARKED_PAGE_DEFAULT);
-      // Not looked for, for it may have been replayed since; but the store is asked about nothing that is no key.
+      // The fact may have been replayed since, so only the form of the key is checked.
       if (pageToken && !isParkedKey(pageToken)) throw pageTokenInvalid();
       const { items, next } = await parked.list({ limit, ...(pageToken ? { after: pageToken } : {}) });
       return { parkedFacts: items.map(({ row }) => toParkedFact(row)), nextPageToken: next ?? '' };
@@ -104,7 +104,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
     async getRelay() {
       const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]);
-      // One that could not begin yet knows less than the relay before it.
+      // A relay that has not started yet knows less than the one before it.
       const position = Math.max(relay.position(), stored);
       const outage = relay.outage(true);
       const stream = options.bus?.stream?.();
@@ -136,7 +136,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
 const isOfStore = (error: unknown): boolean => error instanceof StoreUnavailable;
 
-/** A page of what is listed from memory, and the token of the next one: the name of the last on this. */
+/** A page of a list in memory, and the token of the next one: the name of the last item. */
 const pageOf = <Item extends { readonly name: string }>(
   all: readonly Item[],
   { pageSize, pageToken }: { readonly pageSize: number; readonly pageToken: string },
@@ -152,13 +152,13 @@ const pageTokenInvalid = (): Rejection =>
   new Rejection(
     'INVALID_ARGUMENT',
     'PAGE_TOKEN_INVALID',
-    'page_token must be the next_page_token of an earlier answer',
+    'page_token must be the next_page_token of an earlier response',
     { field: 'page_token' },
   );
 
-/** As every list has it: more than the most counts as the most. */
+/** A larger page size than the maximum counts as the maximum, as in every list. */
 const pageSizeOf = (pageSize: number, byDefault: number): number => {
   if (Number.isInteger(pageSize) && pageSize >= 0) return Math.min(pageSize || byDefault, PAGE_MAX);
-  const message = `page_size must be from 1 to ${PAGE_MAX}, or 0 for ${byDefault}, not ${pageSize}`;
+  const message = `page_size must be from 1 to ${PAGE_MAX}, or 0 for ${byDefault} (got ${pageSize})`;
   throw new Rejection('INVALID_ARGUMENT', 'PAGE_SIZE_INVALID', message, { page_size: String(pageSize) });
 };

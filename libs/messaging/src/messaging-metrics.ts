@@ -4,16 +4,16 @@ import type { BatchObservableResult, Meter } from '@opentelemetry/api';
 import type { Bus } from './bus.ts';
 import type { Consumer } from './consumer.ts';
 import { parkedFacts } from './parked.ts';
+import { RELAY_CURSOR } from './published-progress.ts';
 import type { Relay } from './relay.ts';
-import { RELAY_CURSOR } from './told.ts';
 
-/** Attribute with the service whose facts are heard; the name of OpenTelemetry's conventions for messaging. */
+/** Attribute with the source of the facts, as in OpenTelemetry's conventions for messaging. */
 const SOURCE = 'messaging.destination.name';
 
 /**
- * Shows how far a service is behind: with what it hears (`interlock.feed.*`, one value a source) and with what it tells
- * (`interlock.relay.*`). Read when metrics are exported, never before.
- * @returns ends it
+ * Exports the lag of a service: of its consumers (`interlock.feed.*`, one value for each source) and of its relay
+ * (`interlock.relay.*`). The values are read at each export.
+ * @returns stops the export
  */
 export const meterMessaging = (parts: {
   readonly meter: Meter;
@@ -26,18 +26,22 @@ export const meterMessaging = (parts: {
   const { meter, store, clock, consumers, relay, bus } = parts;
   const gauge = (name: string, unit: string, description: string) =>
     meter.createObservableGauge(name, { unit, description });
-  const gap = gauge('interlock.feed.gap', '{fact}', 'Facts known to exist and not yet applied: at least so many');
-  const lag = gauge('interlock.feed.lag', 's', 'How long the oldest fact in hand has waited to be applied');
-  const parked = gauge('interlock.feed.parked', '{fact}', 'Facts no retry could apply, and those behind them');
+  const gap = gauge('interlock.feed.gap', '{fact}', 'Facts known to exist and not yet applied: at least this many');
+  const lag = gauge('interlock.feed.lag', 's', 'How long the oldest of these facts has waited to be applied');
+  const parked = gauge(
+    'interlock.feed.parked',
+    '{fact}',
+    'Facts that no retry can apply, and later facts of their streams',
+  );
   const refused = meter.createObservableCounter('interlock.feed.refused', {
     unit: '{message}',
     description: 'Messages that their source cannot have published: refused and never applied',
   });
-  const untold = gauge('interlock.relay.gap', '{event}', 'Events stored and not yet told');
-  const outage = gauge('interlock.relay.outage', 's', 'For how long nothing could be told; 0 while the relay tells');
+  const unpublished = gauge('interlock.relay.gap', '{event}', 'Events stored and not yet published');
+  const outage = gauge('interlock.relay.outage', 's', 'How long the relay could not publish; 0 while it publishes');
   const copies = gauge('interlock.stream.copies', '{copy}', 'Copies of the stream of this service that are up to date');
-  const copiesWanted = gauge('interlock.stream.copies_wanted', '{copy}', 'How many there should be');
-  const instruments = [gap, lag, parked, refused, untold, outage, copies, copiesWanted];
+  const copiesWanted = gauge('interlock.stream.copies_wanted', '{copy}', 'Copies that the stream should have');
+  const instruments = [gap, lag, parked, refused, unpublished, outage, copies, copiesWanted];
   const parkedOf = parkedFacts(store);
 
   const observeSource = async (result: BatchObservableResult, consumer: (typeof consumers)[number]) => {
@@ -59,8 +63,8 @@ export const meterMessaging = (parts: {
     result.observe(copiesWanted, stream.copiesWanted);
   };
   const observe = async (result: BatchObservableResult): Promise<void> => {
-    const observeOutage = (isStoreThere: boolean): void => {
-      const since = relay.outage(isStoreThere)?.since;
+    const observeOutage = (isStoreAvailable: boolean): void => {
+      const since = relay.outage(isStoreAvailable)?.since;
       result.observe(outage, since === undefined ? 0 : Math.max(0, clock.now() - since) / 1_000);
     };
     const [head, stored] = await Promise.all([store.head(), store.cursor(RELAY_CURSOR)]).catch((error: unknown) => {
@@ -70,8 +74,8 @@ export const meterMessaging = (parts: {
     });
     observeOutage(true);
     observeStream(result);
-    // A relay that could not begin yet knows less than the one before it.
-    result.observe(untold, Math.max(0, head - Math.max(relay.position(), stored)));
+    // A relay that has not started yet knows less than the one before it.
+    result.observe(unpublished, Math.max(0, head - Math.max(relay.position(), stored)));
     await Promise.all(consumers.map((consumer) => observeSource(result, consumer)));
   };
   meter.addBatchObservableCallback(observe, instruments);

@@ -1,148 +1,254 @@
-import { type Clock, failureLog, type Logger, type Outage } from '@interlock/runtime';
+import { type Clock, type FailureLog, failureLog, type Logger, type Outage } from '@interlock/runtime';
 import {
   AckPolicy,
   type Consumer,
   type ConsumerMessages,
   DeliverPolicy,
   JetStreamApiError,
+  type JetStreamManager,
   type JsMsg,
   jetstream,
   jetstreamManager,
 } from '@nats-io/jetstream';
-import { nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
-import { acknowledgedPublishing, NoStream } from './acknowledged.ts';
+import { type NatsConnection, nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
+import { type AcknowledgedPublishing, acknowledgedPublishing, NoStream } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess, placesOf } from './nats-connection.ts';
 import { missingStream, STREAM_NOT_FOUND, watchStream } from './stream-watch.ts';
 import { streamNameIn, subjectNameIn } from './streams.ts';
 import { serviceOf, streamOf, subjectsOf } from './subjects.ts';
 
-const SECOND_MS = 1_000;
-
-/** Messages asked for at once by a subscription: with 512 KiB a batch, at most 4 MiB wait in memory. */
+/** Messages that a subscription requests at once: with 512 KiB per batch, at most 4 MiB wait in memory. */
 const PORTION = 8;
 /** Deliveries of one durable that may be unacknowledged. */
 const MAX_ACK_PENDING = 64;
 /** An idle request for messages is renewed after this time. */
-const FETCH_EXPIRES_MS = 30 * SECOND_MS;
+const FETCH_EXPIRES_MS = 30_000;
 /** Pause before a failed subscription is set up again. */
 const RESUBSCRIBE_MS = 250;
+const ACK_WAIT_MS = 30_000;
+const PUBLISH_TIMEOUT_MS = 5_000;
+
+/** What the bus on NATS needs. */
 export interface NatsBusOptions extends NatsAccess {
   readonly clock: Clock;
-  /** The stream of this process, which it looks at and never changes; without it none is looked at. */
+  /** The stream of this process, which it checks and never changes; by default it checks none. */
   readonly own?: {
     readonly service: string;
     /** Copies the stream should have. */
     readonly replicas: number;
   };
-  /** After this time without a word from its receiver a message is delivered again; default 30,000. */
+  /** Time without a response of its receiver after which a message is delivered again; default 30,000. */
   readonly ackWaitMs?: number;
   /** How long a publish waits for its acknowledgement; default 5,000. */
   readonly publishTimeoutMs?: number;
-  /** Begins the names of streams and subjects: keeps several systems apart on one server. Letters, digits and `_`. */
+  /** Prefix of the names of streams and subjects: separates several systems on one server. Letters, digits and `_`. */
   readonly namespace?: string;
-  /** For failures the bus recovers from by itself. */
+  /** For failures from which the bus recovers. */
   readonly log?: Logger;
-  /** Ends the wait for a server that is not there yet. */
+  /** Ends the wait for a server that is not up yet. */
   readonly signal?: AbortSignal;
 }
 
-/** The bus on NATS, which also knows how its connection is. */
+/** The bus on NATS, with the state of its connection. */
 export interface NatsBus extends Bus {
-  /** Whether the connection stands, as far as the client knows: a server that fell silent is noticed within some 20 s. */
+  /** Whether the client is connected; it notices a silent server within some 20 s. */
   isConnected(): boolean;
 }
 
 /**
- * The bus on NATS JetStream: one file-storage stream per source, which an operator creates (`ensureStreams`) and this process never
- * changes. Waits for the server to come up, reconnects for ever, and gives up only on `close`.
+ * Opens the bus on NATS JetStream: one file-storage stream for each source, which an operator creates (`ensureStreams`) and this
+ * process never changes. Waits until the server is up, reconnects without a limit, and ends only on `close`.
  * @throws Error when a server refuses us: see `connectNats`
  */
 export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
-  const { clock, ackWaitMs = 30 * SECOND_MS, publishTimeoutMs = 5 * SECOND_MS, log, namespace, own } = options;
-  const streamName = (stream: string): string => streamNameIn(namespace, stream);
-  const subjectName = (subject: string): string => subjectNameIn(namespace, subject);
-
+  const { clock, log, own, publishTimeoutMs = PUBLISH_TIMEOUT_MS, inboxPrefix } = options;
   const connection = await connectNats(options, { clock, log, signal: options.signal });
   const publishing = acknowledgedPublishing(connection, {
     clock,
     timeoutMs: publishTimeoutMs,
-    ...(options.inboxPrefix === undefined ? {} : { inboxPrefix: options.inboxPrefix }),
+    ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
   });
-  const consumers = jetstream(connection, { timeout: publishTimeoutMs }).consumers;
-  // The server may be up before its JetStream is; every call finds out for itself, and is repeated by its caller.
+  // The server may be up before its JetStream is; every call finds out, and its caller repeats it.
   const manager = await jetstreamManager(connection, { timeout: publishTimeoutMs, checkAPI: false });
-  const fetching = new Set<ConsumerMessages>();
-  let session = 1;
-  let lost: Outage | undefined;
-
-  const watchConnection = async (): Promise<void> => {
-    for await (const status of connection.status()) {
-      if (status.type === 'disconnect') lost ??= { since: clock.now(), failures: 1, error: unreachable() };
-      if (status.type === 'error' && status.error instanceof PermissionViolationError) {
-        publishing.forbidden(status.error.subject, status.error);
-      }
-      // Also of what was published in between: the library forgets it with each attempt to connect.
-      if (status.type === 'disconnect' || status.type === 'reconnect') publishing.interrupted();
-      if (status.type !== 'reconnect') continue;
-      lost = undefined;
-      session += 1;
-      // A request for messages dies with its connection; stopped here it is made anew at once instead of timing out.
-      for (const messages of fetching) messages.stop();
-    }
-  };
-  const watching = watchConnection();
-
   const closing = new AbortController();
+  const names = new Names(options);
   const watch =
     own &&
     watchStream(
-      () => manager.streams.info(streamName(streamOf(own.service))),
+      () => manager.streams.info(names.streamOfService(own.service)),
       {
-        name: streamName(streamOf(own.service)),
-        subject: subjectName(subjectsOf(own.service)),
+        name: names.streamOfService(own.service),
+        subject: names.subject(subjectsOf(own.service)),
         copies: own.replicas,
       },
       { clock, log, signal: closing.signal },
     );
+  const link = new Link(connection, publishing, options);
+  const subscriptions = new Subscriptions(connection, manager, link, names, options);
+  const { session, outage, isConnected } = link;
 
-  /** Runs a call on the stream of a service. */
-  const onStream = async <T>(service: string, call: () => Promise<T>): Promise<T> => {
+  return {
+    publish: (subject, messageId, bytes) =>
+      link.call(names.streamOfService(serviceOf(subject)), () =>
+        publishing.publish(names.subject(subject), messageId, bytes),
+      ),
+    async lastMessage(subject) {
+      const stream = names.streamOfService(serviceOf(subject));
+      const query = { last_by_subj: names.subject(subject) };
+      const found = await link.call(stream, () => manager.streams.getMessage(stream, query));
+      return found?.data;
+    },
+    subscribe: (interest) => subscriptions.open(interest),
+    session,
+    outage,
+    isConnected,
+    ...(watch && { stream: watch.state }),
+    async close() {
+      closing.abort();
+      await connection.close();
+      publishing.interrupted();
+      await Promise.all([link.ended, watch?.done]);
+    },
+  };
+};
+
+/** Names on the server. */
+class Names {
+  readonly #namespace: string | undefined;
+  constructor({ namespace }: Pick<NatsBusOptions, 'namespace'>) {
+    this.#namespace = namespace;
+  }
+  stream(stream: string): string {
+    return streamNameIn(this.#namespace, stream);
+  }
+  streamOfService(service: string): string {
+    return this.stream(streamOf(service));
+  }
+  subject(subject: string): string {
+    return subjectNameIn(this.#namespace, subject);
+  }
+}
+
+/** The connection: its sessions and outages, and calls over it. */
+class Link {
+  /** Resolves when the connection is closed. */
+  readonly ended: Promise<void>;
+  readonly session = (): number => this.#session;
+  readonly outage = (): Outage | undefined => this.#outage;
+  readonly isConnected = (): boolean => this.#outage === undefined && !this.#connection.isClosed();
+  /** Running requests for messages. A request dies with its connection; stopped on a reconnect it is repeated at once. */
+  readonly fetching = new Set<ConsumerMessages>();
+  readonly #connection: NatsConnection;
+  readonly #options: NatsBusOptions;
+  #session = 1;
+  #outage: Outage | undefined;
+
+  constructor(connection: NatsConnection, publishing: AcknowledgedPublishing, options: NatsBusOptions) {
+    this.#connection = connection;
+    this.#options = options;
+    this.ended = this.#watch(publishing);
+  }
+
+  /** Runs a call on a stream, with errors that name the server and the stream. */
+  async call<T>(stream: string, call: () => Promise<T>): Promise<T> {
     try {
       return await call();
     } catch (error) {
-      throw isMissing(error) ? new Error(missingStream(streamName(streamOf(service))), { cause: error }) : named(error);
+      throw isMissing(error) ? new Error(missingStream(stream), { cause: error }) : this.#explain(error);
     }
-  };
+  }
 
-  const where = (): string => placesOf(options.servers);
-  const unreachable = (cause?: unknown): Error => new Error(`NATS is not reachable at ${where()}`, { cause });
+  async #watch(publishing: AcknowledgedPublishing): Promise<void> {
+    const { clock } = this.#options;
+    for await (const status of this.#connection.status()) {
+      if (status.type === 'disconnect')
+        this.#outage ??= { since: clock.now(), failures: 1, error: this.#unreachable() };
+      if (status.type === 'error' && status.error instanceof PermissionViolationError) {
+        publishing.forbidden(status.error.subject, status.error);
+      }
+      // On a reconnect too: the library drops what was published during each attempt to connect.
+      if (status.type === 'disconnect' || status.type === 'reconnect') publishing.interrupted();
+      if (status.type !== 'reconnect') continue;
+      this.#outage = undefined;
+      this.#session += 1;
+      for (const messages of this.fetching) messages.stop();
+    }
+  }
 
-  /** A silence in words that say whose it is: the library's own are `timeout`. */
-  const named = (error: unknown): unknown => {
+  /** The library's own message for a missing response is only `timeout`. */
+  #explain(error: unknown): unknown {
     const isSilence = !(error instanceof JetStreamApiError || error instanceof PermissionViolationError);
-    if (lost && isSilence) return unreachable(error);
-    const isTimeout = error instanceof TimeoutError;
-    return isTimeout
-      ? new Error(`NATS (${where()}) did not answer within ${publishTimeoutMs} ms`, { cause: error })
-      : error;
-  };
+    if (this.#outage && isSilence) return this.#unreachable(error);
+    if (!(error instanceof TimeoutError)) return error;
+    const { servers, publishTimeoutMs = PUBLISH_TIMEOUT_MS } = this.#options;
+    return new Error(`NATS (${placesOf(servers)}) did not respond within ${publishTimeoutMs} ms`, { cause: error });
+  }
 
-  const openConsumer = async (interest: Interest): Promise<Consumer> => {
-    const stream = streamName(interest.stream);
-    await manager.consumers.add(stream, {
-      durable_name: interest.durable,
-      filter_subject: subjectName(interest.subject),
+  #unreachable(cause?: unknown): Error {
+    return new Error(`NATS is not reachable at ${placesOf(this.#options.servers)}`, { cause });
+  }
+}
+
+class Subscriptions {
+  readonly #connection: NatsConnection;
+  readonly #manager: JetStreamManager;
+  readonly #link: Link;
+  readonly #names: Names;
+  readonly #options: NatsBusOptions;
+
+  constructor(
+    connection: NatsConnection,
+    manager: JetStreamManager,
+    link: Link,
+    names: Names,
+    options: NatsBusOptions,
+  ) {
+    this.#connection = connection;
+    this.#manager = manager;
+    this.#link = link;
+    this.#names = names;
+    this.#options = options;
+  }
+
+  async *open(interest: Interest): AsyncGenerator<Delivery, void> {
+    const { clock, log } = this.#options;
+    const { durable, signal } = interest;
+    const attempts: FailureLog | undefined =
+      log && failureLog({ log, clock, failing: 'subscription is set up again', back: 'subscription is back' });
+    let consumer: Consumer | undefined;
+    while (!signal.aborted && !this.#connection.isClosed()) {
+      try {
+        consumer ??= await this.#openConsumer(interest);
+        yield* this.#fetch(consumer, signal);
+        attempts?.succeeded();
+      } catch (error) {
+        consumer = undefined;
+        if (signal.aborted || this.#connection.isClosed()) return;
+        const missing = () => new Error(missingStream(this.#names.stream(interest.stream)), { cause: error });
+        attempts?.failed(isMissing(error) ? missing() : error, { durable });
+        await clock.sleep(RESUBSCRIBE_MS, signal);
+      }
+    }
+  }
+
+  async #openConsumer({ stream: interesting, durable, subject }: Interest): Promise<Consumer> {
+    const { ackWaitMs = ACK_WAIT_MS, publishTimeoutMs = PUBLISH_TIMEOUT_MS } = this.#options;
+    const stream = this.#names.stream(interesting);
+    await this.#manager.consumers.add(stream, {
+      durable_name: durable,
+      filter_subject: this.#names.subject(subject),
       ack_policy: AckPolicy.Explicit,
       deliver_policy: DeliverPolicy.All,
       ack_wait: nanos(ackWaitMs),
       max_ack_pending: MAX_ACK_PENDING,
       max_deliver: -1,
     });
-    return consumers.get(stream, interest.durable);
-  };
+    return jetstream(this.#connection, { timeout: publishTimeoutMs }).consumers.get(stream, durable);
+  }
 
-  const pull = async function* (consumer: Consumer, signal: AbortSignal): AsyncIterable<Delivery> {
+  async *#fetch(consumer: Consumer, signal: AbortSignal): AsyncGenerator<Delivery, void> {
+    const { fetching } = this.#link;
     const messages = await consumer.fetch({ max_messages: PORTION, expires: FETCH_EXPIRES_MS });
     const stop = (): void => messages.stop();
     fetching.add(messages);
@@ -158,49 +264,8 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
       fetching.delete(messages);
       stop();
     }
-  };
-
-  return {
-    async publish(subject, messageId, bytes) {
-      await onStream(serviceOf(subject), () => publishing.publish(subjectName(subject), messageId, bytes));
-    },
-    async lastMessage(subject) {
-      const service = serviceOf(subject);
-      const query = { last_by_subj: subjectName(subject) };
-      const found = await onStream(service, () => manager.streams.getMessage(streamName(streamOf(service)), query));
-      return found?.data;
-    },
-    async *subscribe(interest) {
-      let consumer: Consumer | undefined;
-      const { durable } = interest;
-      const attempts =
-        log && failureLog({ log, clock, failing: 'subscription is set up again', back: 'subscription is back' });
-      while (!interest.signal.aborted && !connection.isClosed()) {
-        try {
-          consumer ??= await openConsumer(interest);
-          yield* pull(consumer, interest.signal);
-          attempts?.succeeded();
-        } catch (error) {
-          consumer = undefined;
-          if (interest.signal.aborted || connection.isClosed()) return;
-          const stream = streamName(interest.stream);
-          attempts?.failed(isMissing(error) ? new Error(missingStream(stream), { cause: error }) : error, { durable });
-          await clock.sleep(RESUBSCRIBE_MS, interest.signal);
-        }
-      }
-    },
-    session: () => session,
-    outage: () => lost,
-    ...(watch && { stream: watch.state }),
-    isConnected: () => lost === undefined && !connection.isClosed(),
-    async close() {
-      closing.abort();
-      await connection.close();
-      publishing.interrupted();
-      await Promise.all([watching, watch?.done]);
-    },
-  };
-};
+  }
+}
 
 /** Whether a call failed because its stream does not exist. */
 const isMissing = (error: unknown): boolean =>

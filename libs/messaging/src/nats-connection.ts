@@ -9,22 +9,22 @@ import {
   PermissionViolationError,
 } from '@nats-io/transport-node';
 
-/** How NATS servers are reached. */
+/** How a process connects to NATS. */
 export interface NatsAccess {
   /** `nats://host:port` each. */
   readonly servers: readonly string[];
-  /** Seed of the nkey (`SU…`) the servers know this process by; without it nothing is shown. */
+  /** Seed of the nkey (`SU…`) that identifies this process; without it the process connects anonymously. */
   readonly seed?: string;
   /**
-   * PEM file with the authority of the servers; read at each connection. With it a connection begins with TLS (the servers
-   * have `handshake_first`), every server has to be named in `servers`, and neither a server nor whoever is in between can talk it out of that.
+   * PEM file with the authority of the servers; read at each connection. With it a connection starts with TLS (the servers have
+   * `handshake_first`), `servers` must name every server, and neither a server nor a proxy can turn TLS off.
    */
   readonly caFile?: string;
-  /** Begins the subjects on which answers come, so that servers can keep those of others away; `_INBOX` unless said. */
+  /** Prefix of the reply subjects, so that servers can restrict them; default `_INBOX`. */
   readonly inboxPrefix?: string;
 }
 
-/** Servers in a form fit for a message: `nats://user:password@host:port` as `host:port`, whatever the password has in it. */
+/** Servers without credentials, for messages: `nats://user:password@host:port` becomes `host:port`. */
 export const placesOf = (servers: readonly string[]): string =>
   servers.map((server) => server.replace(/^(?:[a-z]+:\/\/)?(?:.*@)?/i, '')).join(', ');
 
@@ -33,11 +33,11 @@ const SECOND_MS = 1_000;
 const RETRY_MS = 500;
 
 /**
- * Connects, for as long as nobody answers, and again whenever the connection is lost. What is no matter of time ends the
- * first attempt: servers that do not know us, or that show a certificate we do not trust. Later on, when servers are replaced
- * or a certificate is renewed, it passes.
+ * Connects, retries while no server responds, and reconnects whenever the connection is lost. At the first connection two problems
+ * end the retries: servers that do not know this process, and an untrusted certificate. Later they are retried too, because servers
+ * may be replaced and certificates renewed.
  * @param signal ends the wait for a first connection
- * @throws Error saying which setting to look at
+ * @throws Error that names the setting to check
  */
 export const connectNats = async (
   access: NatsAccess,
@@ -45,7 +45,7 @@ export const connectNats = async (
 ): Promise<NatsConnection> => {
   const { clock, log, signal } = parts;
   const options = optionsFor(access);
-  const attempts = log && failureLog({ log, clock, failing: 'waiting for NATS', back: 'NATS is there' });
+  const attempts = log && failureLog({ log, clock, failing: 'waiting for NATS', back: 'NATS is reached' });
   for (;;) {
     try {
       const connection = await connect(options);
@@ -62,7 +62,7 @@ export const connectNats = async (
   }
 };
 
-/** @throws Error for a seed that is none */
+/** @throws Error for an invalid seed */
 const optionsFor = ({ servers, seed, caFile, inboxPrefix }: NatsAccess): NodeConnectionOptions => ({
   servers: [...servers],
   reconnectTimeWait: 200,
@@ -71,7 +71,7 @@ const optionsFor = ({ servers, seed, caFile, inboxPrefix }: NatsAccess): NodeCon
   maxReconnectAttempts: -1,
   ignoreAuthErrorAbort: true,
   ...(seed === undefined ? {} : { authenticator: authenticatorOf(seed) }),
-  // Servers tell of each other by addresses, which are in no certificate: those that were named are all there are.
+  // Servers announce each other by addresses, which no certificate contains: only the configured servers are used.
   ...(caFile === undefined ? {} : { tls: { caFile, handshakeFirst: true }, ignoreClusterUpdates: true }),
   ...(inboxPrefix === undefined ? {} : { inboxPrefix }),
 });
@@ -79,34 +79,34 @@ const optionsFor = ({ servers, seed, caFile, inboxPrefix }: NatsAccess): NodeCon
 const authenticatorOf = (seed: string): Authenticator => {
   const authenticator = nkeyAuthenticator(new TextEncoder().encode(seed));
   try {
-    // Signs something, so that a seed that is none shows now and not as a connection that never comes about.
+    // Signs a text, so that an invalid seed fails here and not as a connection that never succeeds.
     authenticator('nonce');
   } catch (cause) {
-    throw new Error('NATS_SEED_FILE holds no seed of an nkey (SU…)', { cause });
+    throw new Error('NATS_SEED_FILE does not contain the seed of an nkey (SU…)', { cause });
   }
   return authenticator;
 };
 
-/** Why waiting would not help, in words that name the setting; undefined where it might. */
+/** A problem that waiting does not resolve, with the setting to check; undefined for others. */
 const refusalIn = (error: unknown, { seed, caFile }: NatsAccess): string | undefined => {
   const problem = certificateProblem(error);
   if (problem !== undefined)
-    return `the certificate of the NATS server is not trusted: ${problem}; look at NATS_CA_FILE (${caFile})`;
+    return `the certificate of the NATS server is not trusted: ${problem}; check NATS_CA_FILE (${caFile})`;
   if (!(error instanceof AuthorizationError)) return undefined;
   return seed === undefined
-    ? 'the NATS server wants to know who we are: NATS_SEED_FILE is not set'
+    ? 'the NATS server requires authentication: set NATS_SEED_FILE'
     : 'the NATS server does not know the nkey of NATS_SEED_FILE';
 };
 
-/** What a server does not let us do is told apart from the call that tried it, which only never hears an answer. */
+/** The server reports a missing permission separately from the call, which only gets no response. */
 const logRefusals = async (connection: NatsConnection, log: Logger): Promise<void> => {
-  const told = new Set<string>();
+  const logged = new Set<string>();
   for await (const status of connection.status()) {
     if (status.type !== 'error' || !(status.error instanceof PermissionViolationError)) continue;
     const { operation, subject } = status.error;
-    // The same again and again, for as long as it is tried: once is enough.
-    if (told.has(`${operation} ${subject}`)) continue;
-    told.add(`${operation} ${subject}`);
+    // Every attempt causes the same error; it is logged once.
+    if (logged.has(`${operation} ${subject}`)) continue;
+    logged.add(`${operation} ${subject}`);
     log.error('NATS does not permit that', { operation, subject });
   }
 };

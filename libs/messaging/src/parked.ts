@@ -2,6 +2,7 @@ import { Fact, type ParkedFact } from '@interlock/contracts/interlock/messaging/
 import {
   type CursorMove,
   type EventStore,
+  pagesOf,
   Rejection,
   type RowChange,
   type TableDefinition,
@@ -17,7 +18,7 @@ export interface ParkedRow {
   readonly stream: string;
   /** The encoded `Fact`, base64url. */
   readonly fact: string;
-  /** What the handler said; empty for a fact that only waits behind another. */
+  /** Error of the handler; empty for a fact that only waits behind another. */
   readonly error: string;
   readonly reason: string;
   readonly attempts: number;
@@ -55,7 +56,7 @@ export interface Parked {
   readonly row: ParkedRow;
 }
 
-/** The parked facts of a service. Changes are only described here; a commit carries them out. */
+/** The parked facts of a service. Changes are only described here; a commit stores them. */
 export interface ParkedFacts {
   get(source: string, position: number): Promise<ParkedRow | undefined>;
   /** The oldest parked fact of a stream. */
@@ -69,8 +70,8 @@ export interface ParkedFacts {
   put(row: ParkedRow, before: ParkedRow | undefined): RowChange;
   remove(row: ParkedRow): RowChange;
   /**
-   * To be read before looking at the parked facts of a partition, and committed with a change of them: fails when
-   * somebody else changed them in between. So nothing is parked behind a fact whose replay just finished.
+   * Read it before the parked facts of a partition, and commit it with a change of them: the commit fails if another process
+   * changed them in between. So no fact is parked behind one whose replay has just finished.
    */
   guard(source: string, partition: number): Promise<CursorMove>;
 }
@@ -89,13 +90,10 @@ export const parkedFacts = (store: EventStore): ParkedFacts => {
       const index = { index: 'partition', value: partitionValue(source, partition) };
       const streams = new Set<string>();
       let count = 0;
-      let after: string | undefined;
-      do {
-        const page = await rows.list({ index, limit: PAGE, ...(after === undefined ? {} : { after }) });
-        for (const { row } of page.items) streams.add(row.stream);
-        count += page.items.length;
-        after = page.next;
-      } while (after !== undefined);
+      for await (const page of pagesOf(rows, { index, limit: PAGE })) {
+        for (const { row } of page) streams.add(row.stream);
+        count += page.length;
+      }
       return { streams, count };
     },
     put: (row, before) => rows.put(keyOf(row.source, row.position), row, before),

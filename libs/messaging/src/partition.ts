@@ -1,98 +1,129 @@
-import { type Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { Rejection, StoreUnavailable } from '@interlock/event-store';
-import { failureLog, type Instant } from '@interlock/runtime';
+import { type Alarm, failureLog, type Instant, serialQueue } from '@interlock/runtime';
 import { backoffMs } from './backoff.ts';
-import { batchesTogether, messageIdOf } from './batches.ts';
+import { joinBatches, messageIdOf } from './batches.ts';
 import type { Delivery } from './bus.ts';
-import type { ConsumerOptions } from './consumer.ts';
+import type { ConsumerOptions } from './consumer-options.ts';
+import { CONCURRENT_MAX, FactApplier } from './fact-applier.ts';
 import { FEED_ENDS_EARLIER } from './feed.ts';
-import { createLane, TOGETHER_MAX } from './lane.ts';
+import { assertPublishable, decodeBatch, RefusedMessage } from './received-batch.ts';
 import { inProcessSpan } from './spans.ts';
-import { durableOf, partitionOf, streamOf, subjectOf } from './subjects.ts';
+import { durableOf, streamOf, subjectOf } from './subjects.ts';
 
-/** A third of the bus's acknowledgement wait: a fact that takes longer is not delivered to somebody else meanwhile. */
+/** A third of the bus's acknowledgement wait: a message in progress is not delivered to another consumer meanwhile. */
 const WORKING_MS = 10_000;
 /**
- * A message moves our place by at most so many positions on its own word. A relay publishes runs of 1,000 events and a watermark each
- * second: a message further ahead is rare, and what it claims is read from the source, at the cost of one call.
+ * A message moves the cursor by at most this many positions without confirmation. A relay publishes runs of 1,000 events and a
+ * watermark each second, so a message further ahead is rare. The facts before it are read from the source, with one call.
  */
 export const UNCONFIRMED_MAX = 10_000;
-/** Pause after a failure of our own before a message is delivered again. */
-const AGAIN_MS = 5_000;
-/** Messages that may wait here while others are taken in, and their bytes. */
-const WAITING_MAX = TOGETHER_MAX;
+/** Delay of the redelivery after a failure of this service. */
+const REDELIVERY_MS = 5_000;
+/** Messages that may wait here while others are processed, and their bytes. */
+const WAITING_MAX = CONCURRENT_MAX;
 const WAITING_BYTES_MAX = 1024 * 1024;
 /**
- * A place moved by facts without effect is stored within this time. A commit for each such message would cost as much as the
- * effects of others; what a successor hears again for it decides nothing new.
+ * A cursor that facts without effect moved is stored within this time. A commit for each such message would cost as much as the
+ * effects of other facts; a successor that receives them again decides nothing.
  */
 const SAVE_MS = 1_000;
 
+/** How far one partition is consumed. */
 export interface PartitionStatus {
   readonly source: string;
   readonly partition: number;
-  /** Everything up to here is applied, parked or of no concern. */
+  /** Everything up to here is applied, parked or irrelevant. */
   readonly position: number;
   /** Facts known to exist and not yet applied: at least this many. */
   readonly gap: number;
-  /** How long the oldest of them has waited, in milliseconds; 0 when there is none. */
+  /** How long the oldest of them has waited, in milliseconds; 0 if there are none. */
   readonly lagMs: number;
 }
 
+/** A running reader. */
 export interface PartitionReader {
   status(): PartitionStatus;
   /** Resolves once the reader has stopped. */
   readonly done: Promise<void>;
 }
 
+/** What `startPartition` needs. */
 export interface PartitionOptions extends Required<Omit<ConsumerOptions, 'keep'>> {
   readonly partition: number;
   readonly signal: AbortSignal;
-  /** Called for each message that is refused for good. */
+  /** Called for each refused message. */
   readonly onRefused: () => void;
 }
 
-/** A message that its source cannot have published, or that is meant for somebody else. It is never delivered again. */
-class Refused extends Error {
-  override readonly name = 'Refused';
-}
+/**
+ * Reads one partition of a source: from the bus while that is complete, and from the feed of the source when a batch or watermark
+ * names a previous position that this reader has not reached, or when the bus has been silent for long.
+ *
+ * If the feed of the source ends before the cursor, the source was restored to an earlier moment and this service was not. New
+ * events of the source then get positions that this reader has passed, and which of the applied facts were lost is unknown. So
+ * the reader applies nothing more, and its lag grows, until the store of this service is restored to the same moment.
+ */
+export const startPartition = (options: PartitionOptions): PartitionReader => {
+  const reader = new Reader(options);
+  return { status: () => reader.status(), done: reader.run() };
+};
 
 interface Received {
   readonly delivery: Delivery;
   readonly batch: FactBatch;
 }
 
-/**
- * Reads one partition of a source, from the bus while that keeps up, from the source itself where something is missing:
- * when a batch or watermark names a previous position we have not reached, and when the bus has been silent for long.
- *
- * A source whose feed ends before our place was restored to an earlier moment, and this service was not: what it tells from
- * there on stands under positions we have passed, and nobody can say which of ours were taken back. Then nothing is taken in
- * any more, and the lag says so, until this service's store is restored to the same moment.
- */
-export const startPartition = (options: PartitionOptions): PartitionReader => {
-  const { service, source, partition, partitionCount, bus, clock, random, log, tracer, readFeed, signal } = options;
-  const { silenceMs, categories, onRefused } = options;
-  const lane = createLane(options);
-  /** Facts in hand, and the position up to which the source is being read because a message claims it. */
-  let inHand: readonly Fact[] = [];
-  let awaited = 0;
-  let heardAt = clock.monotonicMs();
-  let lookedAt = heardAt - silenceMs;
-  let restoredSince: Instant | undefined;
-  let turn: Promise<void> = Promise.resolve();
-  let saving: { cancel(): void } | undefined;
+class Reader {
+  readonly #options: PartitionOptions;
+  readonly #facts: FactApplier;
+  /** One batch at a time: the bus and the read after a silence never apply facts concurrently. */
+  readonly #serially = serialQueue();
+  #inProgress: readonly Fact[] = [];
+  /** Position up to which the feed is being read because a message claims it; 0 when no read runs. */
+  #awaited = 0;
+  #receivedAt: number;
+  #feedReadAt: number;
+  #restoredSince: Instant | undefined;
+  #saving: Alarm | undefined;
 
-  /** One at a time: the bus and the look after a silence never apply facts at once. */
-  const inTurn = (work: () => Promise<void>): Promise<void> => {
-    const mine = turn.then(work);
-    // The failure is the caller's, who has `mine`; the next in turn only needs to know that this one ended.
-    turn = mine.catch(() => undefined);
-    return mine;
-  };
+  constructor(options: PartitionOptions) {
+    this.#options = options;
+    this.#facts = new FactApplier(options);
+    this.#receivedAt = options.clock.monotonicMs();
+    this.#feedReadAt = this.#receivedAt - options.silenceMs;
+  }
 
-  /** Repeats the work until it succeeds or the reader stops. @param what for the log, as it is when it is done */
-  const insist = async (what: string, work: () => Promise<void>): Promise<void> => {
+  status(): PartitionStatus {
+    const { source, partition } = this.#options;
+    const isBehind = this.#awaited > this.#facts.reached || this.#restoredSince !== undefined;
+    const gap = Math.max(this.#unapplied().length, isBehind ? 1 : 0);
+    return { source, partition, position: this.#facts.reached, gap, lagMs: this.#lagMs() };
+  }
+
+  async run(): Promise<void> {
+    await this.#retry('cursor is read', () => this.#facts.refresh());
+    await Promise.all([this.#consumeBus(), this.#watchSilence()]);
+    this.#saving?.cancel();
+    await this.#serially(() => this.#facts.save()).catch((error: unknown) => {
+      // A successor receives the facts after the stored cursor again.
+      if (!(error instanceof StoreUnavailable)) throw error;
+    });
+  }
+
+  #unapplied(): readonly Fact[] {
+    return this.#inProgress.filter(({ position }) => position > this.#facts.reached);
+  }
+
+  #lagMs(): number {
+    const [oldest] = this.#unapplied();
+    const since = this.#restoredSince ?? oldest?.eventTime?.getTime();
+    return since === undefined ? 0 : Math.max(0, this.#options.clock.now() - since);
+  }
+
+  /** Repeats the work until it succeeds or the reader stops. @param what for the log: what is done */
+  async #retry(what: string, work: () => Promise<void>): Promise<void> {
+    const { log, clock, random, signal, source, partition } = this.#options;
     const attempts = failureLog({ log, clock, failing: `${what} again`, back: what });
     for (let failures = 1; !signal.aborted; failures += 1) {
       try {
@@ -101,213 +132,187 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
         return;
       } catch (error) {
         if (signal.aborted) return;
-        attempts.failed(error, { source, partition, position: lane.reached() });
+        attempts.failed(error, { source, partition, position: this.#facts.reached });
         await clock.sleep(backoffMs(failures, random), signal);
       }
     }
-  };
+  }
 
-  const saveSoon = (): void => {
-    saving ??= clock.alarm(SAVE_MS, () => {
-      saving = undefined;
-      // Never rejects: it is repeated until it succeeds or the reader stops.
-      void inTurn(() => insist('place is saved', () => lane.save()));
-    });
-  };
+  // From the bus
 
-  const unapplied = (): readonly Fact[] => inHand.filter(({ position }) => position > lane.reached());
-
-  const lagMs = (): number => {
-    const [oldest] = unapplied();
-    const since = restoredSince ?? oldest?.eventTime?.getTime();
-    return since === undefined ? 0 : Math.max(0, clock.now() - since);
-  };
-
-  const apply = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
-    inHand = batch.facts;
-    const facts = unapplied();
-    if (facts.length > 0) {
-      const attributes = {
-        'messaging.consumer.group.name': service,
-        'interlock.delivery_count': deliveryCount,
-        'interlock.gap': facts.length,
-        'interlock.lag_ms': lagMs(),
-      };
-      await inProcessSpan(tracer, { ...batch, facts: [...facts] }, attributes, () => lane.apply(facts));
-    }
-    inHand = [];
-  };
-
-  const assertSameHistory = (): void => {
-    if (restoredSince === undefined) return;
-    throw new Error(`${source} was restored to an earlier moment, and this service was not`);
-  };
-
-  const noteRestore = (error: unknown): never => {
-    if (error instanceof Rejection && error.reason === FEED_ENDS_EARLIER && restoredSince === undefined) {
-      restoredSince = clock.now();
-      log.error('the source was restored to an earlier moment and this service was not: restore it to the same one', {
-        error,
-        source,
-        partition,
-      });
-    }
-    throw error;
-  };
-
-  /** Reads the feed of the source once. @returns whether it went on */
-  const readOnce = async (): Promise<boolean> => {
-    assertSameHistory();
-    const afterPosition = lane.reached();
-    const batch = await readFeed({ source, partition, partitionCount, afterPosition, signal }).catch(noteRestore);
-    assertMeantForUs(batch);
-    await apply(batch, 1);
-    if (signal.aborted || batch.lastPosition <= afterPosition) return false;
-    lane.advance(batch.lastPosition);
-    await lane.save();
-    return true;
-  };
-
-  /** Reads the feed of the source up to a position. @throws Refused when the feed ends before it: whoever claims it is not the source */
-  const catchUp = async (position: number): Promise<void> => {
-    let isEnd = false;
-    await insist('feed is read', async () => {
-      // Another replica of this service may have taken in what we miss.
-      await lane.refresh();
-      while (lane.reached() < position && !isEnd && !signal.aborted) isEnd = !(await readOnce());
-    });
-    if (signal.aborted || lane.reached() >= position) return;
-    throw new Refused(`position ${position} is beyond the feed of ${source}, which ends at ${lane.reached()} here`);
-  };
-
-  const assertMeantForUs = (batch: FactBatch): void => {
-    const isOurs = batch.source === source && batch.partition === partition && batch.partitionCount === partitionCount;
-    if (!isOurs) {
-      throw new Refused(
-        `expected facts of ${source}, partition ${partition} of ${partitionCount}, and got facts of ${batch.source}, ` +
-          `partition ${batch.partition} of ${batch.partitionCount}: both sides must be configured alike`,
-      );
-    }
-    const stray = strayFact(batch, categories);
-    if (stray !== undefined) {
-      throw new Refused(
-        `fact ${stray.eventId} at position ${stray.position} of stream ${stray.stream} cannot be from partition ${partition} of ` +
-          `${source}, which publishes ${categories.join(', ')}, up to position ${batch.lastPosition}`,
-      );
-    }
-  };
-
-  const takeIn = async (batch: FactBatch, deliveryCount: number): Promise<void> => {
-    // A watermark below our place: of a relay that is behind another, or of a source that was restored.
-    if (batch.facts.length === 0 && batch.lastPosition < lane.reached()) await lookOnce();
-    assertSameHistory();
-    // Facts move our place, and the source does; a watermark alone never does.
-    const isFar = batch.lastPosition - lane.reached() > UNCONFIRMED_MAX;
-    const missing = isFar ? batch.lastPosition : batch.previousPosition;
-    if (missing > lane.reached()) {
-      awaited = missing;
-      await catchUp(missing).finally(() => {
-        awaited = 0;
-      });
-    }
-    await apply(batch, deliveryCount);
-    if (signal.aborted) return;
-    if (batch.facts.length > 0) saveSoon();
-  };
-
-  /** Asks the source itself, at most once in a silence's time; a failure of that is the next look's. */
-  const lookOnce = async (): Promise<void> => {
-    if (clock.monotonicMs() - lookedAt < silenceMs) return;
-    lookedAt = clock.monotonicMs();
-    try {
-      await readOnce();
-    } catch (error) {
-      log.warn('source is not reached', { error, source, partition });
-    }
-  };
-
-  /** Says again and again that a delivery is still being worked on, until it is told to end. */
-  const stayAtWork = (delivery: Delivery): (() => void) => {
-    let next = clock.alarm(WORKING_MS, repeat);
-    function repeat(): void {
-      delivery.working();
-      next = clock.alarm(WORKING_MS, repeat);
-    }
-    return () => next.cancel();
-  };
-
-  const reject = ({ delivery, batch }: Partial<Received> & Pick<Received, 'delivery'>, error: unknown): void => {
-    const messageId = batch && messageIdOf(batch);
-    const facts = { error, source, partition, messageId, deliveryCount: delivery.deliveryCount };
-    if (error instanceof Refused) {
-      log.error(
-        'message is refused: its source cannot have published it, or both sides are configured differently',
-        facts,
-      );
-      onRefused();
-      delivery.refuse(error.message);
-    } else {
-      log.error('message is not taken in', facts);
-      delivery.nak(AGAIN_MS);
-    }
-  };
-
-  const decoded = (delivery: Delivery): Received | undefined => {
-    let batch: FactBatch | undefined;
-    try {
-      batch = decodeBatch(delivery.bytes);
-      assertMeantForUs(batch);
-      return { delivery, batch };
-    } catch (error) {
-      reject(batch === undefined ? { delivery } : { delivery, batch }, error);
-      return undefined;
-    }
-  };
-
-  /** Takes in what was delivered: facts of messages that wait together are taken in together. */
-  const handle = async (deliveries: readonly Delivery[]): Promise<void> => {
-    const ends = deliveries.map(stayAtWork);
-    const received = deliveries.flatMap((delivery) => decoded(delivery) ?? []);
-    for (const { batch, of } of batchesTogether(received, TOGETHER_MAX)) {
-      try {
-        await inTurn(() => takeIn(batch, Math.max(...of.map(({ delivery }) => delivery.deliveryCount))));
-        if (!signal.aborted) for (const { delivery } of of) delivery.ack();
-      } catch (error) {
-        for (const one of of) reject(one, error);
-      } finally {
-        heardAt = clock.monotonicMs();
-      }
-    }
-    for (const end of ends) end();
-  };
-
-  const listen = async (): Promise<void> => {
+  async #consumeBus(): Promise<void> {
+    const { service, source, partition, bus, signal } = this.#options;
     const durable = durableOf(service, source, partition);
     const interest = { stream: streamOf(source), subject: subjectOf(source, partition), durable, signal };
     let waiting: Delivery[] = [];
     let bytes = 0;
     let handling: Promise<void> | undefined;
-    const takeWaiting = async (): Promise<void> => {
+    const handleWaiting = async (): Promise<void> => {
       while (waiting.length > 0) {
         const taken = waiting;
         waiting = [];
         bytes = 0;
-        await handle(taken);
+        await this.#handle(taken);
       }
-      // In the step that finds nothing: what came between that and a later one would wait for the next message.
+      // In the same step as the check: a message that arrives in between would wait for the next one.
       handling = undefined;
     };
     for await (const delivery of bus.subscribe(interest)) {
       waiting.push(delivery);
       bytes += delivery.bytes.byteLength;
-      handling ??= takeWaiting();
+      handling ??= handleWaiting();
       if (waiting.length >= WAITING_MAX || bytes >= WAITING_BYTES_MAX) await handling;
     }
     await handling;
-  };
+  }
 
-  /** After a silence the watermarks are late: what the source has told since is read from it. */
-  const watchSilence = async (): Promise<void> => {
+  /** Applies delivered messages; facts of messages that waited together are applied together. */
+  async #handle(deliveries: readonly Delivery[]): Promise<void> {
+    const { clock, signal } = this.#options;
+    const ends = deliveries.map((delivery) => this.#stayAtWork(delivery));
+    const received = deliveries.flatMap((delivery) => this.#decode(delivery) ?? []);
+    for (const { batch, of } of joinBatches(received, CONCURRENT_MAX)) {
+      try {
+        const deliveryCount = Math.max(...of.map(({ delivery }) => delivery.deliveryCount));
+        await this.#serially(() => this.#applyReceived(batch, deliveryCount));
+        if (!signal.aborted) for (const { delivery } of of) delivery.ack();
+      } catch (error) {
+        for (const { delivery, batch: own } of of) this.#reject(delivery, error, own);
+      } finally {
+        this.#receivedAt = clock.monotonicMs();
+      }
+    }
+    for (const end of ends) end();
+  }
+
+  /** Reports a delivery as in progress until the returned function is called. */
+  #stayAtWork(delivery: Delivery): () => void {
+    const { clock } = this.#options;
+    const repeat = (): void => {
+      delivery.working();
+      next = clock.alarm(WORKING_MS, repeat);
+    };
+    let next = clock.alarm(WORKING_MS, repeat);
+    return () => next.cancel();
+  }
+
+  #decode(delivery: Delivery): Received | undefined {
+    let batch: FactBatch | undefined;
+    try {
+      batch = decodeBatch(delivery.bytes);
+      assertPublishable(batch, this.#options);
+      return { delivery, batch };
+    } catch (error) {
+      this.#reject(delivery, error, batch);
+      return undefined;
+    }
+  }
+
+  #reject(delivery: Delivery, error: unknown, batch: FactBatch | undefined): void {
+    const { source, partition, log, onRefused } = this.#options;
+    const messageId = batch && messageIdOf(batch);
+    const fields = { error, source, partition, messageId, deliveryCount: delivery.deliveryCount };
+    if (error instanceof RefusedMessage) {
+      log.error(
+        'message is refused: its source cannot have published it, or both sides are configured differently',
+        fields,
+      );
+      onRefused();
+      delivery.refuse(error.message);
+    } else {
+      log.error('message is not applied', fields);
+      delivery.nak(REDELIVERY_MS);
+    }
+  }
+
+  async #applyReceived(batch: FactBatch, deliveryCount: number): Promise<void> {
+    // A watermark below the cursor is of a relay that is behind another, or of a restored source.
+    if (batch.facts.length === 0 && batch.lastPosition < this.#facts.reached) await this.#checkFeed();
+    this.#assertSameHistory();
+    // Facts move the cursor, and the feed of the source does; a watermark alone never does.
+    const isFar = batch.lastPosition - this.#facts.reached > UNCONFIRMED_MAX;
+    const missing = isFar ? batch.lastPosition : batch.previousPosition;
+    if (missing > this.#facts.reached) {
+      this.#awaited = missing;
+      await this.#readFeedUpTo(missing).finally(() => {
+        this.#awaited = 0;
+      });
+    }
+    await this.#apply(batch, deliveryCount);
+    if (!this.#options.signal.aborted && batch.facts.length > 0) this.#saveSoon();
+  }
+
+  async #apply(batch: FactBatch, deliveryCount: number): Promise<void> {
+    this.#inProgress = batch.facts;
+    const facts = this.#unapplied();
+    if (facts.length > 0) {
+      const attributes = {
+        'messaging.consumer.group.name': this.#options.service,
+        'interlock.delivery_count': deliveryCount,
+        'interlock.gap': facts.length,
+        'interlock.lag_ms': this.#lagMs(),
+      };
+      const applied = { ...batch, facts: [...facts] };
+      await inProcessSpan(this.#options.tracer, applied, attributes, () => this.#facts.apply(facts));
+    }
+    this.#inProgress = [];
+  }
+
+  #saveSoon(): void {
+    this.#saving ??= this.#options.clock.alarm(SAVE_MS, () => {
+      this.#saving = undefined;
+      // Never rejects: it is repeated until it succeeds or the reader stops.
+      void this.#serially(() => this.#retry('cursor is saved', () => this.#facts.save()));
+    });
+  }
+
+  // From the feed of the source
+
+  /** Reads the feed up to a position. @throws RefusedMessage when the feed ends before it: the source cannot have published it */
+  async #readFeedUpTo(position: number): Promise<void> {
+    const { source, signal } = this.#options;
+    let isEnd = false;
+    await this.#retry('feed is read', async () => {
+      // Another replica of this service may have applied the missing facts.
+      await this.#facts.refresh();
+      while (this.#facts.reached < position && !isEnd && !signal.aborted) isEnd = !(await this.#readFeedOnce());
+    });
+    if (signal.aborted || this.#facts.reached >= position) return;
+    throw new RefusedMessage(
+      `position ${position} is beyond the feed of ${source}, which ends at ${this.#facts.reached} here`,
+    );
+  }
+
+  /** @returns whether the cursor moved */
+  async #readFeedOnce(): Promise<boolean> {
+    this.#assertSameHistory();
+    const { source, partition, partitionCount, readFeed, signal } = this.#options;
+    const afterPosition = this.#facts.reached;
+    const request = { source, partition, partitionCount, afterPosition, signal };
+    const batch = await readFeed(request).catch((error: unknown) => this.#noteRestore(error));
+    assertPublishable(batch, this.#options);
+    await this.#apply(batch, 1);
+    if (signal.aborted || batch.lastPosition <= afterPosition) return false;
+    this.#facts.advance(batch.lastPosition);
+    await this.#facts.save();
+    return true;
+  }
+
+  /** Reads the feed at most once in the silence time, to find out whether the source was restored. */
+  async #checkFeed(): Promise<void> {
+    const { clock, log, silenceMs, source, partition } = this.#options;
+    if (clock.monotonicMs() - this.#feedReadAt < silenceMs) return;
+    this.#feedReadAt = clock.monotonicMs();
+    try {
+      await this.#readFeedOnce();
+    } catch (error) {
+      log.warn('source is not reached', { error, source, partition });
+    }
+  }
+
+  /** After a silence the watermarks are late: the feed shows what the source has published since. */
+  async #watchSilence(): Promise<void> {
+    const { clock, log, signal, silenceMs, source, partition } = this.#options;
     const attempts = failureLog({
       log,
       clock,
@@ -315,59 +320,39 @@ export const startPartition = (options: PartitionOptions): PartitionReader => {
       back: 'source is reached again',
     });
     while (!signal.aborted) {
-      const silentMs = clock.monotonicMs() - heardAt;
+      const silentMs = clock.monotonicMs() - this.#receivedAt;
       await clock.sleep(Math.max(1, silenceMs - silentMs), signal);
-      if (signal.aborted || clock.monotonicMs() - heardAt < silenceMs) continue;
-      heardAt = clock.monotonicMs();
+      if (signal.aborted || clock.monotonicMs() - this.#receivedAt < silenceMs) continue;
+      this.#receivedAt = clock.monotonicMs();
       try {
-        await inTurn(async () => {
-          await lane.refresh();
-          while (await readOnce());
+        await this.#serially(async () => {
+          await this.#facts.refresh();
+          while (await this.#readFeedOnce());
         });
         attempts.succeeded();
       } catch (error) {
         if (!signal.aborted) attempts.failed(error, { source, partition });
       }
     }
-  };
-
-  const run = async (): Promise<void> => {
-    await insist('place is read', () => lane.refresh());
-    await Promise.all([listen(), watchSilence()]);
-    saving?.cancel();
-    await inTurn(() => lane.save()).catch((error: unknown) => {
-      // A successor hears again what the stored place does not tell.
-      if (!(error instanceof StoreUnavailable)) throw error;
-    });
-  };
-
-  return {
-    done: run(),
-    status() {
-      const waiting = unapplied().length;
-      const gap = Math.max(waiting, awaited > lane.reached() || restoredSince !== undefined ? 1 : 0);
-      return { source, partition, position: lane.reached(), gap, lagMs: lagMs() };
-    },
-  };
-};
-
-/** @throws Refused for bytes that are no batch */
-const decodeBatch = (bytes: Uint8Array): FactBatch => {
-  try {
-    return FactBatch.decode(bytes);
-  } catch (cause) {
-    throw new Refused('the message is no batch of facts', { cause });
   }
-};
 
-/** The first fact of a batch that is out of order, or of a stream that its source does not publish in that partition. */
-const strayFact = (batch: FactBatch, categories: readonly string[]): Fact | undefined => {
-  let previous = batch.previousPosition;
-  for (const fact of batch.facts) {
-    const isOfSource = categories.some((category) => fact.stream.startsWith(`${category}-`));
-    const isInOrder = fact.position > previous && fact.position <= batch.lastPosition;
-    if (!isOfSource || !isInOrder || partitionOf(fact.stream, batch.partitionCount) !== batch.partition) return fact;
-    previous = fact.position;
+  #assertSameHistory(): void {
+    if (this.#restoredSince === undefined) return;
+    throw new Error(
+      `${this.#options.source} was restored to an earlier moment, and this service was not: restore its store to the same moment`,
+    );
   }
-  return undefined;
-};
+
+  #noteRestore(error: unknown): never {
+    const { clock, log, source, partition } = this.#options;
+    if (error instanceof Rejection && error.reason === FEED_ENDS_EARLIER && this.#restoredSince === undefined) {
+      this.#restoredSince = clock.now();
+      log.error('the source was restored to an earlier moment and this service was not: restore it to the same one', {
+        error,
+        source,
+        partition,
+      });
+    }
+    throw error;
+  }
+}

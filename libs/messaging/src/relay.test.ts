@@ -150,7 +150,7 @@ test('G2: what a relay failed at when it lost its turn to another replica is no 
   assert.ok(relay.outage(true)?.error instanceof StoreUnavailable, 'its own while it has its turn');
   first.abort();
   await clock.drive(ended);
-  assert.ok(relay.outage()?.error instanceof StoreUnavailable, 'nobody tells while the store is away');
+  assert.ok(relay.outage()?.error instanceof StoreUnavailable, 'no relay publishes while the store is away');
   assert.equal(relay.outage(true), undefined, 'another replica tells');
   const second = new AbortController();
   const again = turn(second.signal);
@@ -257,7 +257,7 @@ test('tells on while its place waits to be stored, and stores the newest place a
   await relay.stop();
 });
 
-test('a successor goes on where the bus really is, however far the cursor was', async () => {
+test('a successor continues after what the bus holds, whatever the cursor', async () => {
   const { clock, bus, store, start, append, onBus } = world();
   await append('disk-1', 'Created', 'Changed');
   const first = start();
@@ -372,7 +372,7 @@ test('two relays of one service do no harm', async () => {
   assert.equal(new Set(factsOf(await onBus())).size, 30);
 });
 
-test('G7: of two replicas the one whose turn it is tells; the other goes on from what the bus holds, at once and whole', async () => {
+test('G7: of two replicas the owner of the partition publishes; the other continues from what the bus holds, at once and completely', async () => {
   const world = testWorld(11);
   const works: ((signal: AbortSignal) => Promise<void>)[] = [];
   const keep = (share: string, work: (signal: AbortSignal) => Promise<void>): void => {
@@ -383,7 +383,7 @@ test('G7: of two replicas the one whose turn it is tells; the other goes on from
   const consumer = world.startConsumer();
   await world.append('thing-a', 'Created', 'Changed');
   await world.clock.drive(world.clock.sleep(3_000));
-  assert.equal(await world.source.cursor('relay'), 0, 'it is nobody’s turn');
+  assert.equal(await world.source.cursor('relay'), 0, 'no replica owns the partition');
 
   for (const work of works) {
     const turn = new AbortController();

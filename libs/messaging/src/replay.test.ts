@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, Rejection, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import type { Consumer } from './consumer.ts';
+import { cursorOf } from './fact-applier.ts';
 import type { Handler } from './handlers.ts';
-import { cursorOf } from './lane.ts';
 import { messagingApi } from './messaging-api.ts';
 import { partitionOf } from './subjects.ts';
 import { copyHandler, idleRelay, testWorld, toFact, type World } from './test-world.ts';
@@ -231,7 +231,7 @@ test('a replay that is stored although its answer is lost parks nothing again (G
       const stored = await world.sink.commit(commit, cause);
       if (!isLost) return stored;
       isLost = false;
-      throw new StoreUnavailable('stored, but nobody knows');
+      throw new StoreUnavailable('stored, and reported as failed');
     },
   };
   const name = 'parkedFacts/src-1';

@@ -1,12 +1,9 @@
 import type { ReplayParkedFactResponse } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { CursorConflict, type EventStore, Rejection } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
+import { CONFLICTS_MAX, cursorOf } from './fact-applier.ts';
 import { causeOf, type Handlers, messageOf, NO_EFFECT, reasonOf, verdictOn } from './handlers.ts';
-import { cursorOf } from './lane.ts';
 import { decodeFact, type ParkedRow, parkedFacts, parseParkedName, toParkedFact } from './parked.ts';
-
-/** Conflicts decided again before a replayed fact is left parked. */
-const CONFLICTS_MAX = 20;
 
 /** What a replay needs to know of a consumer. */
 export interface ReplaySource {
@@ -39,7 +36,7 @@ export const replayParked = async (
   const named = await parked.get(source, position);
   const from = options.sources.find((each) => each.source === source);
   if (!named || !from) {
-    if (from && (await wasTakenIn(store, from, position))) return { replayedCount: 0, stillParked: undefined };
+    if (from && (await wasApplied(store, from, position))) return { replayedCount: 0, stillParked: undefined };
     throw new Rejection('NOT_FOUND', 'PARKED_FACT_NOT_FOUND', `name: no fact is parked as ${name}`, { name });
   }
   let row = await parked.firstOf(source, named.stream);
@@ -58,15 +55,15 @@ export const replayParked = async (
   return { replayedCount, stillParked: row && toParkedFact(row) };
 };
 
-/** Whether the consumer has passed the position: a fact there that is not parked has taken effect. */
-const wasTakenIn = async (store: EventStore, { source, partitionCount }: ReplaySource, position: number) => {
+/** Whether the cursor has passed the position: a fact there that is not parked has taken effect. */
+const wasApplied = async (store: EventStore, { source, partitionCount }: ReplaySource, position: number) => {
   const partitions = Array.from({ length: partitionCount }, (_, partition) =>
     store.cursor(cursorOf(source, partition)),
   );
   return (await Promise.all(partitions)).some((cursor) => cursor >= position);
 };
 
-/** @returns the row as it stays parked when the fact failed; undefined when it is applied (by us or somebody else) */
+/** @returns the row as it stays parked if the fact failed; undefined if it is applied (here or by another replay) */
 const replayOne = async (
   { service, store, clock, log }: ReplayOptions,
   handlers: Handlers,
@@ -92,7 +89,7 @@ const replayOne = async (
       const after = { ...before, error: messageOf(error), reason: reasonOf(error), attempts: before.attempts + 1 };
       log.error('parked fact failed again', { error, source, partition, position, stream: row.stream });
       try {
-        // The guard of the look: what another replay has applied meanwhile, or this one without knowing, is parked no more.
+        // With the guard from before: another replay may have applied the fact meanwhile, or this one without knowing.
         await store.commit({ rows: [parked.put({ ...after, time: clock.now() }, before)], cursors: [guard] }, cause);
       } catch (conflict) {
         if (!(conflict instanceof CursorConflict)) throw conflict;

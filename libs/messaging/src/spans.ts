@@ -2,7 +2,7 @@ import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v
 import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, traceIdOf } from '@interlock/runtime';
 import { type Attributes, type Context, type Link, ROOT_CONTEXT, SpanKind, type Tracer } from '@opentelemetry/api';
 
-/** Most links on the span of a batch (design: 128). */
+/** Most links on the span of a batch. */
 const LINKS_MAX = 128;
 
 const linksOf = (facts: readonly Fact[]): readonly Link[] => {
@@ -25,10 +25,10 @@ const attributesOf = (batch: FactBatch, operation: 'send' | 'process'): Attribut
   'messaging.batch.message_count': batch.facts.length,
 });
 
-/** Parent of a batch's span: the first fact's span when all facts belong to one trace, none otherwise. */
+/** Parent of a batch's span: the first fact's span if all facts belong to one trace, otherwise no parent. */
 const parentOf = ([first, ...others]: readonly Fact[]): Context => {
   const traceId = traceIdOf(first?.traceparent);
-  // What was changed in one go has the same text, which need not be taken apart again.
+  // Facts of one change have the same text, which need not be parsed again.
   const isOfTrace = ({ traceparent }: Fact): boolean =>
     traceparent === first?.traceparent || traceIdOf(traceparent) === traceId;
   const isOneTrace = others.every(isOfTrace);
@@ -36,9 +36,8 @@ const parentOf = ([first, ...others]: readonly Fact[]): Context => {
 };
 
 /**
- * Runs `send` in a PRODUCER span `send <service>`, linked to the spans of its facts and their child when they are of
- * one trace. The only fact of a batch travels on with the sending span as its trace context, so that who processes it
- * is its child.
+ * Runs `send` in a PRODUCER span `send <service>`, linked to the spans of its facts, and their child if they belong to one trace. If
+ * the batch has one fact, that carries the sending span as its trace context, so that its processing is a child of it.
  */
 export const inSendSpan = (
   tracer: Tracer,
@@ -60,8 +59,8 @@ export const inSendSpan = (
 };
 
 /**
- * Runs `process` in a CONSUMER span `process <service>`, linked to the spans of its facts and their child when they are
- * of one trace.
+ * Runs `process` in a CONSUMER span `process <service>`, linked to the spans of its facts, and their child if they belong to one
+ * trace.
  */
 export const inProcessSpan = <Result>(
   tracer: Tracer,
@@ -78,7 +77,7 @@ export const inProcessSpan = <Result>(
   return inSpan(tracer, `process ${batch.source}`, options, process);
 };
 
-/** Trace context of what follows from a fact: the running span when it is of the fact's trace, else the fact's own. */
+/** Trace context of the effect of a fact: the current span if it belongs to the fact's trace, else the fact's own. */
 export const traceparentAfter = (fact: Fact): string | undefined => {
   const current = currentTraceparent();
   if (!fact.traceparent || traceIdOf(current) === traceIdOf(fact.traceparent)) return current;

@@ -7,35 +7,35 @@ import { streamOf, subjectsOf } from './subjects.ts';
 const SECOND_MS = 1_000;
 const HOUR_MS = 3_600_000;
 
-/** For how long a fact stays in its stream by default; an older one is read from its source. */
+/** How long a fact stays in its stream by default; older ones are read from their source. */
 export const STREAM_AGE_MAX_DEFAULT_MS = 24 * HOUR_MS;
 /** Disk space of one service's stream by default. */
 export const STREAM_BYTES_MAX_DEFAULT = 1024 ** 3;
-/** How long the server recognises a message id. A courtesy: nothing depends on it. */
+/** How long the server recognises a message id. No guarantee depends on it. */
 const DUPLICATE_WINDOW_MS = 120 * SECOND_MS;
-/** How long the server may take to answer one request about a stream. A cluster elects a leader for the stream first. */
+/** Longest wait for the response to a stream request. A cluster elects a leader for the stream first. */
 const REQUEST_MS = 10 * SECOND_MS;
 /** Pause between two attempts. */
 const RETRY_MS = 2 * SECOND_MS;
 
-/** JetStream's answer to a stream that exists with another configuration. */
+/** Error code of JetStream for a stream that exists with another configuration. */
 const CONFIGURED_OTHERWISE = 10058;
-/** JetStream's answer where it knows of fewer servers than a stream needs copies. */
+/** Error code of JetStream for more copies than it knows servers. */
 const TOO_FEW_SERVERS = 10005;
-/** JetStream's answer where the space for a stream cannot be reserved. */
+/** Error code of JetStream when it cannot reserve the space of a stream. */
 const NO_ROOM = 10047;
 
-/** What an operator gives the streams of a system. */
+/** Settings of an operator for the streams of a system. */
 export interface StreamSettings {
   /** Services that publish: one stream each. */
   readonly services: readonly string[];
   /** Copies of each stream in a cluster; default 1. */
   readonly replicas?: number | undefined;
-  /** Disk space the server reserves for each stream; the oldest messages make room. Default 1 GiB. */
+  /** Disk space that the server reserves for each stream; when it is full the oldest messages are dropped. Default 1 GiB. */
   readonly bytesMax?: number | undefined;
-  /** How long messages stay at most, in milliseconds; consumers read what is older from its source. Default 24 hours. */
+  /** How long messages stay at most, in milliseconds; consumers read older facts from their source. Default 24 hours. */
   readonly ageMaxMs?: number | undefined;
-  /** Begins the names of streams and subjects: keeps several systems apart on one server. Letters, digits and `_`. */
+  /** Prefix of the names of streams and subjects: separates several systems on one server. Letters, digits and `_`. */
   readonly namespace?: string | undefined;
 }
 
@@ -47,7 +47,7 @@ export const streamNameIn = (namespace: string | undefined, stream: string): str
 export const subjectNameIn = (namespace: string | undefined, subject: string): string =>
   namespace ? `${namespace}.${subject}` : subject;
 
-/** The configuration of the stream of one service. What is not named here is off: no sources, no mirror, no republishing. */
+/** The configuration of one service's stream. Everything else is off: no sources, no mirror, no republishing. */
 const configOf = (service: string, settings: StreamSettings): Partial<StreamConfig> & { readonly name: string } => {
   const { replicas = 1, bytesMax = STREAM_BYTES_MAX_DEFAULT, ageMaxMs = STREAM_AGE_MAX_DEFAULT_MS } = settings;
   return {
@@ -58,18 +58,18 @@ const configOf = (service: string, settings: StreamSettings): Partial<StreamConf
     discard: DiscardPolicy.Old,
     max_age: nanos(ageMaxMs),
     max_bytes: bytesMax,
-    // The server rejects a window that is longer than messages stay.
+    // The server refuses a window that is longer than the age limit.
     duplicate_window: nanos(Math.min(DUPLICATE_WINDOW_MS, ageMaxMs)),
     num_replicas: replicas,
   };
 };
 
 /**
- * Creates the stream of each service, or gives an existing one this configuration. Only an operator may do that: a service that could
- * update its stream could republish its messages on the subjects of another service, or copy the stream of another into its own.
- * Safe to repeat, also at the same time from two places.
+ * Creates the stream of each service, or updates an existing one to this configuration. Only an operator may do that: a service that
+ * can update its stream could republish its messages on the subjects of another service, or copy another stream into its own.
+ * Idempotent, also when two processes do it at the same time.
  * @param parts.patienceMs how long failures are retried; 0 makes one attempt
- * @throws Error naming the stream and what to do, once the patience is over; a refusal to connect at once (see `connectNats`)
+ * @throws Error that names the stream and what to do, after `patienceMs`; a refused connection at once (see `connectNats`)
  */
 export const ensureStreams = async (
   access: NatsAccess,
@@ -104,14 +104,14 @@ export const ensureStreams = async (
 };
 
 const ensureStream = async (connection: NatsConnection, config: ReturnType<typeof configOf>): Promise<void> => {
-  // Not through the library: its update keeps what the stream has and the configuration does not name.
+  // Not through the library: its update keeps settings of the stream that the configuration does not name.
   const attempt = async (verb: 'CREATE' | 'UPDATE') => {
     const body = JSON.stringify(config);
     const answer = await connection.request(`$JS.API.STREAM.${verb}.${config.name}`, body, { timeout: REQUEST_MS });
     return answer.json<{ error?: ApiError }>().error;
   };
   const refused = await attempt('CREATE').catch((cause: unknown) => {
-    throw new Error(`NATS did not answer the request to create stream ${config.name}`, { cause });
+    throw new Error(`NATS did not respond to the request to create stream ${config.name}`, { cause });
   });
   const error = refused?.err_code === CONFIGURED_OTHERWISE ? await attempt('UPDATE') : refused;
   if (error !== undefined) throw new Error(problemOf(error, config));
@@ -134,16 +134,16 @@ const problemOf = (
   }
   if (err_code === TOO_FEW_SERVERS) {
     return (
-      `stream ${name} needs ${num_replicas} copies (NATS_STREAM_REPLICAS) and JetStream knows of fewer servers ` +
+      `stream ${name} needs ${num_replicas} copies (NATS_STREAM_REPLICAS) and JetStream knows fewer servers ` +
       `(${description}): start the missing server; if all servers run, restart the one that is not in the metadata group`
     );
   }
   return `NATS refuses stream ${name}: ${description ?? 'without a reason'}`;
 };
 
-/** Deletes every stream whose name begins so, with its messages and consumers. For systems that are gone for good. */
+/** Deletes every stream whose name starts with the prefix, with its messages and consumers. */
 export const deleteStreams = async (connection: NatsConnection, prefix: string): Promise<void> => {
-  // One answer holds up to 1,024 names.
+  // One response contains up to 1,024 names.
   for (;;) {
     const answer = await connection.request('$JS.API.STREAM.NAMES', JSON.stringify({ subject: '>' }));
     const { streams } = answer.json<{ streams: string[] | null }>();

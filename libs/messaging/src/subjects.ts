@@ -1,15 +1,15 @@
-/** Partitions of a source unless it is configured otherwise. Consumers count with the same number as their source. */
+/** Default number of partitions of a source. Its consumers must use the same number. */
 export const DEFAULT_PARTITION_COUNT = 4;
 
 const offsetBasis = 0x811c9dc5;
 const prime = 0x01000193;
 
-/** FNV-1a, 32 bits, over the UTF-8 bytes of the text. Stable for ever: it decides where facts of a stream are found. */
+/** FNV-1a, 32 bits, over the UTF-8 bytes of the text. Never change it: it decides in which partition the facts of a stream are. */
 export const fnv1a32 = (text: string): number => {
   let hash = offsetBasis;
   for (let at = 0; at < text.length; at++) {
     const code = text.charCodeAt(at);
-    // A character of ASCII is its own only byte.
+    // An ASCII character is one byte.
     if (code > 0x7f) return fnv1a32OfBytes(Buffer.from(text, 'utf8'));
     hash = Math.imul(hash ^ code, prime);
   }
@@ -22,19 +22,19 @@ const fnv1a32OfBytes = (bytes: Uint8Array): number => {
   return hash >>> 0;
 };
 
-/** Partition of a stream, from 0 up to `partitionCount` less one: facts of one stream keep their order. */
+/** Partition of a stream, from 0 to `partitionCount` - 1: facts of one stream keep their order. */
 export const partitionOf = (stream: string, partitionCount: number): number => fnv1a32(stream) % partitionCount;
 
-/** Subject under which a service tells one partition, `interlock.<service>.<partition>`. */
+/** Subject of one partition of a service, `interlock.<service>.<partition>`. */
 export const subjectOf = (service: string, partition: number): string => `interlock.${service}.${partition}`;
 
-/** Name of the one bus stream of a service, `interlock_<service>`. */
+/** Name of the bus stream of a service, `interlock_<service>`. */
 export const streamOf = (service: string): string => `interlock_${service}`;
 
-/** Every subject of a service: what its stream keeps. */
+/** Pattern of all subjects of a service, which its stream stores. */
 export const subjectsOf = (service: string): string => `interlock.${service}.*`;
 
-/** Service a subject belongs to. @throws Error for a text that is no subject of ours */
+/** Service a subject belongs to. @throws Error for another text */
 export const serviceOf = (subject: string): string => {
   const [root, service, partition] = subject.split('.');
   if (root !== 'interlock' || !service || !partition) throw new Error(`not a subject of a service: ${subject}`);

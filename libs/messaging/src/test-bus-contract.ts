@@ -69,7 +69,7 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.deepEqual(await take(bus, interest, ackUpTo(3)), ['a', 'b', 'c']);
     });
 
-    test('a durable goes on behind what it acknowledged; another begins at the beginning', async () => {
+    test('a durable continues after what it acknowledged; another one starts at the beginning', async () => {
       const interest = await ready();
       for (const word of ['a', 'b', 'c']) await bus.publish(interest.subject, word, bytes(word));
       assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
@@ -87,7 +87,7 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
     });
 
-    test('knows the newest message of a subject, or that there is none', async () => {
+    test('returns the newest message of a subject, or undefined', async () => {
       const { subject } = await ready();
       assert.equal(await bus.lastMessage(subject), undefined);
       await bus.publish(subject, 'a', bytes('a'));

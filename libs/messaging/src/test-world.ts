@@ -2,7 +2,8 @@ import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging
 import { type Commit, type EventStore, memoryStore, StoreUnavailable, type StreamName } from '@interlock/event-store';
 import { type Logger, logger, type Random, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import { type Consumer, type ReadFeed, startConsumer } from './consumer.ts';
+import { type Consumer, startConsumer } from './consumer.ts';
+import type { ReadFeed } from './consumer-options.ts';
 import type { ToFact } from './facts.ts';
 import { readFeed } from './feed.ts';
 import type { Handler } from './handlers.ts';
@@ -18,7 +19,7 @@ export interface WorldFaults {
   storeAndFail: number;
   /** The source cannot be asked. */
   feed: number;
-  /** Runs before each commit of a relay or consumer: somebody else is faster between its look and its commit. */
+  /** Runs before each commit of a relay or consumer: another process is faster between its read and its commit. */
   beforeCommit: (commit: Commit) => Promise<void>;
 }
 
@@ -30,7 +31,7 @@ export interface World {
   readonly lines: readonly string[];
   readonly bus: MemoryBus;
   readonly faults: WorldFaults;
-  /** The stores without their faults: for the test's own eyes and hands. */
+  /** The stores without faults, for the test itself. */
   readonly source: EventStore;
   readonly sink: EventStore;
   /** How often the source was asked for its feed. */
@@ -39,10 +40,10 @@ export interface World {
   startRelay(keep?: Keep): Relay;
   /** @param handler for every fact type the tests use; default `copyHandler` */
   startConsumer(handler?: Handler): Consumer;
-  /** What was told of a stream, and what the consumer made of it: `<version> <type>`, in order. */
+  /** The published facts of a stream, and their copies by the consumer: `<version> <type>`, in order. */
   told(stream: StreamName): Promise<readonly string[]>;
   copied(stream: StreamName): Promise<readonly string[]>;
-  /** Whether every told fact of these streams has taken effect, exactly once and in order. */
+  /** Whether every published fact of these streams has taken effect, exactly once and in order. */
   isComplete(streams: readonly StreamName[]): Promise<boolean>;
 }
 
@@ -55,7 +56,7 @@ export const FACT_TYPES = ['Created', 'Changed', 'Gone', 'Poison'] as const;
 export const toFact: ToFact = ({ type, data }) =>
   type === 'Secret' ? null : { type, payload: Buffer.from(JSON.stringify(data)) };
 
-/** Name of the stream in which the consumer copies what it heard of a stream. */
+/** Name of the stream into which the consumer copies the facts of a stream. */
 const copyOf = (stream: string): StreamName => `copy-${stream}`;
 
 /** Appends one event to the copy of the fact's stream: a second effect, a lost one or a wrong order would show in it. */
@@ -86,7 +87,7 @@ export const testWorld = (seed = 1): World => {
       await faults.beforeCommit(commit);
       if (happens(faults.refuse)) throw new StoreUnavailable('refused');
       const result = await store.commit(commit, cause);
-      if (happens(faults.storeAndFail)) throw new StoreUnavailable('stored, but nobody knows');
+      if (happens(faults.storeAndFail)) throw new StoreUnavailable('stored, and reported as failed');
       return result;
     },
   });

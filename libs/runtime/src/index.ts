@@ -38,6 +38,7 @@ export {
 } from './lease-time.ts';
 export { type LogFields, type Logger, type LoggerOptions, logger } from './logger.ts';
 export { DURATION_BUCKETS_S } from './metrics.ts';
+export { type KeyedMutex, keyedMutex, type SerialQueue, serialQueue, withKeys } from './mutex.ts';
 export { oncePerTurn } from './once-per-turn.ts';
 export { type Random, systemRandom } from './random.ts';
 export { type Renewable, type Renewed, renewable } from './renewed.ts';

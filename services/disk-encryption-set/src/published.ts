@@ -1,6 +1,6 @@
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
+import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
 import type { SetEvent } from './set/events.ts';
 import { keyExpiryOnWire } from './set/options.ts';
 import { sets } from './set/streams.ts';
@@ -80,7 +80,7 @@ const payloads: {
 const factOf = <Type extends SetEvent['type']>(
   set: string,
   event: Extract<SetEvent, { type: Type }>,
-): ToldFact | null => {
+): PublishedFact | null => {
   const payloadOf = payloads[event.type as Type];
   if (payloadOf === undefined) throw unknownEvent(event as never);
   if (payloadOf === null) return null;

@@ -1,6 +1,6 @@
 import { DiskEvent as WireDiskEvent } from '@interlock/contracts/interlock/disk/v1/disk_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
+import { type PublishedFact, type ToFact, unknownEvent } from '@interlock/messaging';
 import { encryptionOnWire, skuOnWire } from './disk/encryption.ts';
 import type { DiskEvent } from './disk/events.ts';
 import { disks } from './disk/state.ts';
@@ -18,12 +18,12 @@ export const toFact: ToFact = (recorded) => {
   return ofSnapshot ? snapshotFact(ofSnapshot.id, ofSnapshot.event) : null;
 };
 
-const told = (type: string, event: WireDiskEvent['event']): ToldFact => ({
+const told = (type: string, event: WireDiskEvent['event']): PublishedFact => ({
   type,
   payload: WireDiskEvent.encode({ event }).finish(),
 });
 
-const diskFact = (disk: string, event: DiskEvent): ToldFact | null => {
+const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
   switch (event.type) {
     case 'DiskCreated': {
       const { uniqueId, sku, sizeGib, encryption, keyVersion, generation } = event;
@@ -75,7 +75,7 @@ const diskFact = (disk: string, event: DiskEvent): ToldFact | null => {
   }
 };
 
-const snapshotFact = (snapshot: string, event: SnapshotEvent): ToldFact | null => {
+const snapshotFact = (snapshot: string, event: SnapshotEvent): PublishedFact | null => {
   switch (event.type) {
     case 'SnapshotCreated': {
       const { sourceDisk, encryption, keyVersion, generation } = event;
@@ -103,7 +103,7 @@ const rewrapped = (
     keyVersion,
     generation,
   }: Extract<DiskEvent | SnapshotEvent, { previousKeyVersion: string }>,
-): ToldFact =>
+): PublishedFact =>
   told('DekRewrapped', {
     $case: 'dekRewrapped',
     value: { resource, diskEncryptionSet: set, previousKeyVersion, keyVersion, generation },

@@ -1,6 +1,6 @@
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
+import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
 import { principals } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import { principalTypeOnWire } from './principal/wire.ts';
@@ -19,12 +19,12 @@ export const toFact: ToFact = (recorded) => {
   return ofRole ? roleFact(`roleAssignments/${ofRole.id}`, ofRole.event) : null;
 };
 
-const factOf = (type: string, event: IdentityEvent['event']): ToldFact => ({
+const factOf = (type: string, event: IdentityEvent['event']): PublishedFact => ({
   type,
   payload: IdentityEvent.encode({ event }).finish(),
 });
 
-const principalFact = (principal: string, event: PrincipalEvent): ToldFact | null => {
+const principalFact = (principal: string, event: PrincipalEvent): PublishedFact | null => {
   switch (event.type) {
     case 'PrincipalCreated': {
       const { tenant, principalType, owner = '' } = event;
@@ -49,7 +49,7 @@ const principalFact = (principal: string, event: PrincipalEvent): ToldFact | nul
   }
 };
 
-const roleFact = (roleAssignment: string, event: RoleAssignmentEvent): ToldFact => {
+const roleFact = (roleAssignment: string, event: RoleAssignmentEvent): PublishedFact => {
   switch (event.type) {
     case 'RoleAssigned': {
       const { principal, role, scope } = event;

@@ -1,6 +1,6 @@
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type ToldFact, unknownEvent } from '@interlock/messaging';
+import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
 import { keys, publishedWith } from './key/key.ts';
@@ -31,7 +31,7 @@ export const toFact =
 type PublishedEvent = Exclude<KeyVaultEvent['event'], undefined>;
 
 /** The type of a fact is the name of the message inside it. */
-const factOf = (event: PublishedEvent): ToldFact => ({
+const factOf = (event: PublishedEvent): PublishedFact => ({
   type: `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
   payload: KeyVaultEvent.encode({ event }).finish(),
 });
@@ -39,7 +39,7 @@ const factOf = (event: PublishedEvent): ToldFact => ({
 const time = (instant: Instant | undefined): Date | undefined =>
   instant === undefined ? undefined : new Date(instant);
 
-const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldFact | null => {
+const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): PublishedFact | null => {
   switch (event.type) {
     case 'AccessPolicySet': {
       const { principal, permissions } = event;
@@ -74,7 +74,7 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): ToldF
   }
 };
 
-const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrls): ToldFact | null => {
+const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrls): PublishedFact | null => {
   const vault = key.split('/').slice(0, 2).join('/');
   const ofKey = { vault, key, accessEpoch };
   const ofVersion = (version: string) => ({ ...ofKey, keyVersion: versionName(key, version) });

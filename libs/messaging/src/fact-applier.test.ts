@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Rejection, type StreamName } from '@interlock/event-store';
+import { FactApplier } from './fact-applier.ts';
 import { renderFact } from './facts.ts';
 import type { Handler } from './handlers.ts';
-import { createLane } from './lane.ts';
 import { parkedFacts } from './parked.ts';
 import { partitionOf } from './subjects.ts';
 import { copyHandler, testWorld, toFact } from './test-world.ts';
@@ -14,7 +14,7 @@ const streamsOf = (count: number): readonly StreamName[] =>
     .filter((stream) => partitionOf(stream, 2) === 0)
     .slice(0, count);
 
-/** One commit with an event of each stream: one batch of facts for whoever hears of them. */
+/** One commit with an event of each stream: one batch of facts for the consumer. */
 const appendAtOnce = (
   world: ReturnType<typeof testWorld>,
   streams: readonly StreamName[],
@@ -26,7 +26,7 @@ const appendAtOnce = (
     { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
   );
 
-test('effects of different streams are asked for at once, each with its own fact as the cause', async () => {
+test('effects of different streams are committed concurrently, each with its own fact as the cause', async () => {
   const world = testWorld();
   const streams = streamsOf(4);
   let asked = 0;
@@ -106,7 +106,7 @@ test('a commit among others that is not stored, or stored and not known to be, l
     const streams = streamsOf(5);
     await appendAtOnce(world, streams);
     let effects = 0;
-    // The third, whoever asks for it.
+    // The third, for either applier.
     world.faults.beforeCommit = async ({ appends = [] }) => {
       if (appends.length > 0) effects += 1;
       world.faults[fault] = effects === 3 ? 1 : 0;
@@ -147,10 +147,10 @@ test('a fact waits behind one of its stream that another replica has parked (G7)
   };
   const { signal } = new AbortController();
   const parts = { service: 'dst', source: 'src', partition: 0, handlers, store: sink, clock, random, log, signal };
-  const [one, other] = [createLane({ ...parts, maxAttempts: 1 }), createLane({ ...parts, maxAttempts: 1 })];
+  const [one, other] = [new FactApplier({ ...parts, maxAttempts: 1 }), new FactApplier({ ...parts, maxAttempts: 1 })];
   await Promise.all([one.refresh(), other.refresh()]);
   await other.apply(facts.slice(0, 1));
-  // It looks how far the others have come, and goes on from there.
+  // It reads the cursor that the other one moved, and continues from there.
   await one.refresh();
   await one.apply(facts.slice(1));
   assert.deepEqual(await copied(stream), []);
