@@ -14,12 +14,12 @@ import type {
 } from '@interlock/rpc';
 import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
+import type { WorkPartitions } from './partitions/work-partitions.ts';
 import type { Finding } from './probe-server.ts';
-import type { Shares } from './shares/shares.ts';
 
-/** How a client of another service is to be made. */
-export interface ClientWish {
-  /** Whose tokens it carries; by default those of this service's own principal. */
+/** How to open a client of another service. */
+export interface ClientOptions {
+  /** Source of its tokens; by default this service's own principal. */
   readonly credentials?: TokenSource;
   /** Largest message in bytes; by default that of control methods. */
   readonly messageBytesMax?: number;
@@ -33,7 +33,7 @@ export interface ClientWish {
  */
 export interface Seams<Settings> {
   readonly store: EventStore;
-  /** Opens the streams of one kind of this service, with state rows and lists complete; they are kept so while it runs. */
+  /** Opens the streams of one kind, with complete state rows and lists; they are kept complete while the service runs. */
   readonly openCategory: RowKeeper['open'];
   readonly clock: Clock;
   readonly random: Random;
@@ -42,40 +42,40 @@ export interface Seams<Settings> {
   /** Makes instruments; see docs/metrics.md for their names. */
   readonly meter: Meter;
   readonly settings: Settings;
-  /** Asks identity whether a principal may do something, with answers cached for at most `AUTHZ_TTL_MS`. */
+  /** Checks a permission at identity; results are cached for at most `AUTHZ_TTL_MS`. */
   readonly authorize: Authorizer;
-  /** Forgets those answers: for when identity says that something changed. */
+  /** Drops the cached results, after a change at identity. */
   readonly forgetPermissions: () => void;
-  /** A client of another service. Clients of one service share a connection unless they wish for different channels. */
-  readonly client: <D extends Definition>(service: Workload, definition: D, wish?: ClientWish) => RpcClient<D>;
-  /** Divides work among the replicas of this service that only one of them may do at a time. */
-  readonly shares: Pick<Shares, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
-  /** What this process shows and trusts, for connections a service makes by itself. */
+  /** A client of another service. Clients of one service share a connection unless they need different channels. */
+  readonly client: <D extends Definition>(service: Workload, definition: D, options?: ClientOptions) => RpcClient<D>;
+  /** Divides work that only one replica of this service may do at a time. */
+  readonly partitions: Pick<WorkPartitions, 'keep' | 'holds' | 'standBy' | 'claimFolder' | 'waitWithOtherFolder'>;
+  /** Certificates and authorities, for connections that a service opens itself. */
   readonly tls: Renewed<Certificates> | 'plaintext';
-  /** Closed when the service stops: what `assemble` opens is registered here. */
+  /** Closed when the service stops; `assemble` registers here what it opens. */
   readonly scope: Scope;
 }
 
-/** What a service does about another's facts. */
+/** The handlers of a service for the facts of another. */
 export interface Reaction {
   readonly source: Workload;
   readonly handlers: Handlers;
 }
 
-/** A service put together: what is asked of it, what it tells, what it hears, what it does by itself. */
+/** An assembled service: its API, its facts, its reactions and its background work. */
 export interface Assembly {
   readonly services: readonly BoundService[];
   readonly toFact: ToFact;
-  /** What `/readyz` shows beside store and bus. */
+  /** Findings of `/readyz` beside store and bus. */
   readonly findings?: () => readonly Finding[];
   readonly reactions?: readonly Reaction[];
-  /** Work of its own (sweeps, timers), begun when everything else runs; returns when `signal` is aborted. */
+  /** Background work (sweeps, timers), started when everything else runs; it returns when `signal` is aborted. */
   readonly background?: readonly ((signal: AbortSignal) => Promise<void>)[];
-  /** Identity alone: its own keys and its own answer in place of asking itself over the network. */
+  /** Only for identity: its own keys and its own check, instead of a call to itself. */
   readonly authority?: { readonly keys: KeySource; readonly check: Authorizer };
-  /** Told of calls refused before their handler ran: for a record of refusals. Awaited before the refusal leaves. */
+  /** Called for each call that is refused before its handler runs, to record the refusal; awaited before the refusal is sent. */
   readonly onRefused?: (refusal: Refusal) => Promise<void>;
-  /** Largest message of the server in bytes, longest call in milliseconds, and options of its channels, where the defaults do not do. */
+  /** Largest message in bytes, longest call in milliseconds, and channel options, instead of the server's defaults. */
   readonly server?: {
     readonly messageBytesMax?: number;
     readonly deadlineMaxMs?: number;
@@ -83,5 +83,5 @@ export interface Assembly {
   };
 }
 
-/** Puts a service together from its seams. No sockets, no clock, no environment of its own. */
+/** Assembles a service from its seams. It has no sockets, clock or environment of its own. */
 export type Assemble<Settings> = (seams: Seams<Settings>) => Promise<Assembly>;

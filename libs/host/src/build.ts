@@ -2,20 +2,20 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 
-/** What a process was made from. */
+/** Version and commit of a process. */
 export interface Build {
   /** `version` of the root's package.json. */
   readonly version: string;
-  /** Commit the sources are of, in full; `unknown` where neither a file nor git says. */
+  /** Full id of the commit; `unknown` without a revision file and without git. */
   readonly revision: string;
 }
 
-/** The root of the sources these lines are in: a clone, or `/app` of an image. */
+/** Root of these sources: a clone, or `/app` of an image. */
 const sources = join(import.meta.dirname, '../../..');
 
 /**
- * Reads what the sources in `root` are. An image has a file `revision` there, which its build wrote; a clone has git. The git
- * folder is named, because a copy without one may lie in a clone of something else.
+ * Reads the version of the sources in `root`. An image has a file `revision` from its build; a clone has git. The git folder is
+ * passed explicitly, because a copy without one may be inside the clone of something else.
  */
 export const readBuild = (root = sources): Build => {
   const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as { version: string };
@@ -31,7 +31,7 @@ const revisionIn = (root: string): string => {
     const output = execFileSync('git', ['--git-dir', git, 'rev-parse', 'HEAD'], { encoding: 'utf8', stdio: 'pipe' });
     return output.trim();
   } catch {
-    // No git on this machine, no commit yet, or a clone of another user: what runs does not depend on it.
+    // No git on this machine, no commit yet, or a clone of another user: the process runs without it.
     return 'unknown';
   }
 };

@@ -13,7 +13,7 @@ import {
   seededRandom,
 } from '@interlock/runtime';
 import { enterHostFolder, folderId } from './host-folder.ts';
-import { openShares } from './shares/shares.ts';
+import { openWorkPartitions } from './partitions/work-partitions.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'interlock-host-folder-'));
 after(() => rmSync(root, { recursive: true }));
@@ -41,9 +41,9 @@ const makeService = () => {
     const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
     const scope = createScope();
     const replica = `replica of ${folder}`;
-    const shares = openShares({ store, clock, log, replica, process: random.uuid(), ttlMs: 1_000 });
+    const partitions = openWorkPartitions({ store, clock, log, replica, process: random.uuid(), ttlMs: 1_000 });
     let isAtWork = false;
-    shares.keep('work/0', async (signal) => {
+    partitions.keep('work/0', async (signal) => {
       isAtWork = true;
       await clock.sleep(60_000, signal);
       isAtWork = false;
@@ -53,7 +53,7 @@ const makeService = () => {
     const entered = enterHostFolder({
       folder,
       lost,
-      shares,
+      partitions,
       random: random as Random,
       log,
       scope,
@@ -62,8 +62,8 @@ const makeService = () => {
     });
     void entered.then(
       () => {
-        const running = shares.run(scope.signal);
-        scope.defer('shares', () => running);
+        const running = partitions.run(scope.signal);
+        scope.defer('partitions', () => running);
       },
       () => undefined,
     );
@@ -71,7 +71,7 @@ const makeService = () => {
       entered,
       refused: refused.promise,
       replaced: replaced.promise,
-      shares,
+      partitions,
       scope,
       lines,
       isAtWork: () => isAtWork,
@@ -95,7 +95,7 @@ test('a process with another folder than the host is not ready, takes no share, 
 
   const stranger = enter(other);
   assert.equal(await stranger.refused, 'OTHER_HOST_FOLDER');
-  const stateOf = async () => (await host.shares.replicas()).map(({ state }) => state).sort();
+  const stateOf = async () => (await host.partitions.replicas()).map(({ state }) => state).sort();
   await until(async () => (await stateOf()).includes('other folder'));
   assert.ok(stranger.lines.some((line) => line.includes('OTHER_HOST_FOLDER') && line.includes(hostId)));
   await stranger.scope.close();
@@ -106,7 +106,7 @@ test('a process with another folder than the host is not ready, takes no share, 
   await host.scope.close();
 });
 
-test('a folder that is gone for good is replaced by the word of an operator, and whoever has it ends', async () => {
+test('an operator replaces a host folder that is lost for good, and a process with the lost folder ends', async () => {
   const { enter } = makeService();
   const [gone, next] = [newFolder('gone'), newFolder('next')];
   const host = enter(gone);

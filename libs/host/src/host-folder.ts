@@ -1,13 +1,13 @@
 import { link, open, readFile, rm, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { Logger, Random, Scope } from '@interlock/runtime';
-import type { Shares } from './shares/shares.ts';
+import type { WorkPartitions } from './partitions/work-partitions.ts';
 
 /** Name of the file in a folder that holds the folder's id. */
 const idFile = 'folder-id';
 
 /**
- * The id of a folder, whatever it is mounted as. The first call writes it; of several processes at once all get the same.
+ * The id of a folder, independent of its path. The first call writes it; concurrent processes get the same id.
  * @throws Error when the file is empty, or the folder cannot be read or written
  */
 export const folderId = async (folder: string, random: Pick<Random, 'uuid'>): Promise<string> => {
@@ -33,7 +33,7 @@ const idIn = async (path: string): Promise<string | undefined> => {
     const id = (await readFile(path, 'utf8')).trim();
     if (id === '')
       throw new Error(
-        `${path} is empty: restore it from a backup of the folder, or remove it and the folder gets a new id`,
+        `${path} is empty: restore it from a backup of the folder, or remove it to give the folder a new id`,
       );
     return id;
   } catch (error) {
@@ -42,7 +42,7 @@ const idIn = async (path: string): Promise<string | undefined> => {
   }
 };
 
-/** A folder that forgets its id in a power failure would be another folder afterwards. */
+/** A folder that lost its id in a power failure would count as another folder. */
 const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder);
   try {
@@ -55,43 +55,43 @@ const syncFolder = async (folder: string): Promise<void> => {
 const hasCode = (error: unknown, code: string): boolean =>
   error instanceof Error && 'code' in error && error.code === code;
 
-/** What a process needs to find out whether its folder is the one of the service's host. */
+/** What a process needs to check whether its folder is the one of the service's host. */
 export interface FolderEntry {
   /** The folder; it exists. */
   readonly folder: string;
-  /** `LOST_FOLDER_ID`: id of a host folder that is gone for good. */
+  /** `LOST_FOLDER_ID`: id of a host folder that is lost for good. */
   readonly lost: string | undefined;
-  readonly shares: Pick<Shares, 'claimFolder' | 'waitWithOtherFolder'>;
+  readonly partitions: Pick<WorkPartitions, 'claimFolder' | 'waitWithOtherFolder'>;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
   readonly scope: Pick<Scope, 'signal' | 'defer'>;
-  /** Called once when this process is not the host: whoever probes it has to know. */
+  /** Called once when this process is not the host, for its probes. */
   readonly notReady: (reason: 'OTHER_HOST_FOLDER') => void;
-  /** Called once when another folder takes the place of this one: the process has to end. */
+  /** Called once when another folder replaces this one: the process must end. */
   readonly onReplaced: () => void;
-  /** What a process that is not the host does meanwhile, until `signal` is aborted. */
+  /** Work of a process that is not the host, until `signal` is aborted. */
   readonly meanwhile?: (signal: AbortSignal) => Promise<void>;
 }
 
 /**
- * Lets a process pass only with the folder of the service's host: guests, or volumes, are in one folder, and a process with
- * another one would take them for gone. The first folder that is recorded in the store is the host's. A process with another
- * folder serves nothing, takes no partition, and waits here until it is stopped.
+ * Admits a process only with the folder of the service's host: guests, or volumes, are in one folder, and a process with another
+ * folder would treat them as lost. The first folder that is recorded in the store is the host's. A process with another folder
+ * serves nothing, owns no partition, and waits here until it is stopped.
  * @returns the id of the folder
  * @throws Error when the process is stopped while it is not the host
  */
 export const enterHostFolder = async (entry: FolderEntry): Promise<string> => {
-  const { folder, lost, shares, random, log, scope, notReady, onReplaced, meanwhile } = entry;
+  const { folder, lost, partitions, random, log, scope, notReady, onReplaced, meanwhile } = entry;
   const id = await folderId(folder, random);
-  const recorded = await shares.claimFolder({ folder: id, lost, onReplaced });
+  const recorded = await partitions.claimFolder({ folder: id, lost, onReplaced });
   if (recorded === undefined) return id;
   log.error(
     'not ready: the host of this service has another folder. Scale the service to one replica, or, if that folder is gone for good, set LOST_FOLDER_ID to its id',
     { reason: 'OTHER_HOST_FOLDER', folder, folderId: id, hostFolderId: recorded },
   );
   notReady('OTHER_HOST_FOLDER');
-  const waited = Promise.all([shares.waitWithOtherFolder(scope.signal), meanwhile?.(scope.signal)]);
-  // The store is still open while the process says that it leaves.
+  const waited = Promise.all([partitions.waitWithOtherFolder(scope.signal), meanwhile?.(scope.signal)]);
+  // The store stays open until the process has recorded that it leaves.
   scope.defer('process with another folder', () => waited);
   await waited;
   throw new Error(`stopped while the host of this service has another folder than ${folder}`);

@@ -1,211 +1,229 @@
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
-import { openPostgresStore } from '@interlock/event-store';
-import { natsBus, type StreamState } from '@interlock/messaging';
+import { type EventStore, openPostgresStore } from '@interlock/event-store';
+import { type NatsBus, natsBus, type StreamState } from '@interlock/messaging';
 import { openChannel, startServer, tokenVerifier, type Workload } from '@interlock/rpc';
 import {
+  type Clock,
   ConfigError,
   type ConfigOf,
   type ConfigProblem,
   type ConfigSpec,
   describeConfig,
+  type Logger,
+  type Random,
   readConfig,
   runService,
+  type Scope,
+  type Startup,
   startTelemetry,
   systemRandom,
   telemetryOptions,
 } from '@interlock/runtime';
+import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Seams } from './assembly.ts';
-import { readBuild, versionLine } from './build.ts';
-import { channelWish, openPeers } from './peers.ts';
+import { type Build, readBuild, versionLine } from './build.ts';
+import { openPeers, type Peers } from './peers.ts';
 import { type Finding, startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
 import { openStoreAuthorities, openTls } from './tls.ts';
-import { wire } from './wiring.ts';
+import { type Surroundings, type Wired, wire } from './wiring.ts';
 
-/** What one service's `main.ts` says. */
+/** What the `main.ts` of a service passes. */
 export interface HostOptions<Spec extends ConfigSpec> {
   readonly name: Workload;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Arguments of the process: `--version` prints what it is and ends. */
+  /** Arguments of the process: `--version` prints its version and ends. */
   readonly args: readonly string[];
-  /** Settings of this service beside those of every service. */
+  /** Settings of this service, beside those of every service. */
   readonly settings: Spec;
-  /** What is wrong with settings that are right one by one. */
+  /** Problems of settings that are valid one by one. */
   readonly problems?: (settings: ConfigOf<typeof hostSpec> & ConfigOf<Spec>) => readonly ConfigProblem[];
   readonly assemble: (seams: HostSeams<ConfigOf<Spec>>) => ReturnType<Assemble<ConfigOf<Spec>>>;
 }
 
-/** What a service of a process of its own gets beside the seams of any. */
+/** The seams of a service with its own process. */
 export interface HostSeams<Settings> extends Seams<Settings> {
   /**
-   * Says that this process has started and is not ready, and why: `/readyz` answers 503 from now on, and the launcher goes on.
-   * Call it in place of an end of `assemble` that may never come.
+   * Reports that this process has started and is not ready: `/readyz` responds with 503 from now on, and the launcher continues. Call it
+   * when `assemble` waits without a limit.
    */
   readonly notReady: (reason: 'OTHER_HOST_FOLDER') => void;
 }
 
 /**
- * Runs one service as this process: reads the environment, opens store, bus and the ways to the others, assembles the
- * service, serves it, tells its facts and hears those of others, and on SIGTERM closes all that in reverse order.
+ * Runs one service as this process: reads the environment, opens store, bus and channels to the other services, assembles the
+ * service and serves it, and on SIGTERM closes all of it in reverse order.
  */
-export const hostService = async <const Spec extends ConfigSpec>({
-  name,
-  env,
-  args,
-  settings: spec,
-  problems = () => [],
-  assemble,
-}: HostOptions<Spec>): Promise<void> => {
+export const hostService = async <const Spec extends ConfigSpec>(options: HostOptions<Spec>): Promise<void> => {
+  const { name, env, args } = options;
   const build = readBuild();
   if (args.includes('--version')) {
     process.stdout.write(`${versionLine(name, build)}\n`);
     return;
   }
-  await runService({
-    name,
-    env,
-    start: async ({ scope, log, clock }) => {
-      log.info('starting', { ...build });
-      const { config, settings } = readSettings(env, spec, problems, ({ name: setting, got, expected }) =>
-        log.warn('setting ignored', { setting, got, expected }),
-      );
-      log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
-      const random = systemRandom;
-      const telemetry = startTelemetry({
-        service: name,
-        version: build.version,
-        random,
-        ...telemetryOptions(config),
-        onNotScraped: (error) =>
-          log.warn('metrics cannot be scraped', { error, ...telemetryOptions(config).prometheus }),
-      });
-      // A collector that is gone must not use up the time there is to stop.
-      scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
-      const { tracer, meter } = telemetry;
+  await runService({ name, env, start: (startup) => startHost(options, build, startup) });
+};
 
-      const isStopping = () => scope.signal.aborted;
-      const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
-      scope.defer('probes', () => probes?.close());
+/** What the parts of a host share. */
+interface HostParts {
+  readonly name: Workload;
+  readonly config: ConfigOf<typeof hostSpec>;
+  readonly scope: Scope;
+  readonly log: Logger;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tracer: Tracer;
+  readonly meter: Meter;
+}
 
-      const tls = await openTls(config, { clock, log, meter, scope });
-      const authorities = await openStoreAuthorities(config, { clock, log, scope });
-      const url = config.databaseUrl;
-      const store = await openPatiently(
-        () =>
-          openPostgresStore({
-            url,
-            clock,
-            random,
-            maxConnections: config.storeConnections,
-            ...(authorities === undefined ? {} : { authorities }),
-          }),
-        { clock, log, patienceMs: config.startPatienceMs, signal: scope.signal },
-      );
-      scope.defer('event store', () => store.close());
-      const bus = await natsBus({
-        servers: config.natsUrl.split(','),
-        // Answers meant for one service are read by no other, where the servers have permissions.
-        inboxPrefix: `_INBOX_${name}`,
-        ...(config.natsSeedFile === undefined ? {} : { seed: config.natsSeedFile }),
-        ...(config.natsCaFile === undefined ? {} : { caFile: config.natsCaFile }),
-        clock,
-        signal: scope.signal,
-        own: { service: name, replicas: config.natsStreamReplicas },
-        ...(config.natsNamespace === undefined ? {} : { namespace: config.natsNamespace }),
-        log,
-      });
-      scope.defer('bus', () => bus.close());
+const startHost = async <const Spec extends ConfigSpec>(
+  { name, env, settings: spec, problems = () => [], assemble }: HostOptions<Spec>,
+  build: Build,
+  { scope, log, clock }: Startup,
+): Promise<{ readonly address: string }> => {
+  log.info('starting', { ...build });
+  const { config, settings } = readSettings(env, spec, problems, ({ name: setting, got, expected }) =>
+    log.warn('setting ignored', { setting, got, expected }),
+  );
+  log.info('settings', { ...describeConfig(hostSpec, config), ...describeConfig(spec, settings) });
+  const base = { name, config, scope, log, clock, random: systemRandom };
+  const parts: HostParts = { ...base, ...openTelemetry(base, build) };
 
-      const addresses: Readonly<Record<Workload, string>> = {
-        identity: config.identityAddress,
-        'key-vault': config.keyVaultAddress,
-        'disk-encryption-set': config.diskEncryptionSetAddress,
-        disk: config.diskAddress,
-        compute: config.computeAddress,
-      };
-      const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
-      const peers = openPeers({
-        open: (peer, wish) => {
-          const { channelOptions, ...rest } = channelWish(wish);
-          return openChannel({
-            address: addresses[peer],
-            tls,
-            ...rest,
-            channelOptions: { ...balancing, ...channelOptions },
-          });
-        },
-        workload: { id: config.workloadId, secret: config.workloadSecretFile },
-        clock,
-        random,
-        tracer,
-        scope,
-      });
-      const notReady: HostSeams<unknown>['notReady'] = (reason) => {
-        probes?.started(async () => [{ name: 'host_folder', isThere: false, counts: true }]);
-        process.stdout.write(`${JSON.stringify({ standby: true, service: name, reason })}\n`);
-      };
-      const wired = await wire(
-        {
-          name,
-          replica: config.replicaName ?? env.HOSTNAME ?? name,
-          standbyName: config.standbyName,
-          shareTtlMs: config.shareTtlMs,
-          store,
-          bus,
-          peers,
-          clock,
-          random,
-          log,
-          tracer,
-          meter,
-          scope,
-          tls,
-          authzTtlMs: config.authzTtlMs,
-          partitionCount: config.partitionCount,
-        },
-        settings,
-        (seams) => assemble({ ...seams, notReady }),
-      );
-      const server = await startServer({
-        address: config.serviceAddress,
+  const isStopping = () => scope.signal.aborted;
+  const probes = config.probeAddress === undefined ? undefined : await startProbes(config.probeAddress, isStopping);
+  scope.defer('probes', () => probes?.close());
+  const tls = await openTls(config, { clock, log, meter: parts.meter, scope });
+  const store = await openStore(parts);
+  const bus = await openBus(parts);
+
+  const notReady: HostSeams<unknown>['notReady'] = (reason) => {
+    probes?.started(async () => [{ name: 'host_folder', isThere: false, counts: true }]);
+    process.stdout.write(`${JSON.stringify({ standby: true, service: name, reason })}\n`);
+  };
+  const { standbyName, shareTtlMs, authzTtlMs, partitionCount } = config;
+  const replica = config.replicaName ?? env.HOSTNAME ?? name;
+  const divided = { replica, standbyName, shareTtlMs, authzTtlMs, partitionCount };
+  const wired = await wire(
+    { ...parts, ...divided, store, bus, peers: openHostPeers(parts, tls), tls },
+    settings,
+    (seams) => assemble({ ...seams, notReady }),
+  );
+  const address = await serve(parts, wired, tls, store);
+  probes?.started(async () => [
+    { name: 'store', isThere: await isReachable(store, clock), counts: true },
+    // The bus was reached once, or the service would not have started. Later it does not count: without NATS only the responses of
+    // a vault bound a revocation, so it must stay in service (decision 0009).
+    { name: 'bus', isThere: bus.isConnected(), counts: false },
+    ...streamFindings(bus.stream?.()),
+    ...(wired.assembly.findings?.() ?? []),
+  ]);
+  return { address };
+};
+
+const openTelemetry = (
+  { name, config, scope, log, clock, random }: Omit<HostParts, 'tracer' | 'meter'>,
+  { version }: Build,
+): Pick<HostParts, 'tracer' | 'meter'> => {
+  const options = telemetryOptions(config);
+  const telemetry = startTelemetry({
+    service: name,
+    version,
+    random,
+    ...options,
+    onNotScraped: (error) => log.warn('metrics cannot be scraped', { error, ...options.prometheus }),
+  });
+  // An unreachable collector must not use up the time to stop.
+  scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
+  return telemetry;
+};
+
+const openStore = async ({ config, scope, log, clock, random }: HostParts): Promise<EventStore> => {
+  const authorities = await openStoreAuthorities(config, { clock, log, scope });
+  const { databaseUrl: url, storeConnections: maxConnections, startPatienceMs: patienceMs } = config;
+  const store = await openPatiently(
+    () =>
+      openPostgresStore({ url, clock, random, maxConnections, ...(authorities === undefined ? {} : { authorities }) }),
+    { clock, log, patienceMs, signal: scope.signal },
+  );
+  scope.defer('event store', () => store.close());
+  return store;
+};
+
+const openBus = async ({ name, config, scope, log, clock }: HostParts): Promise<NatsBus> => {
+  const { natsSeedFile: seed, natsCaFile: caFile, natsNamespace: namespace } = config;
+  const bus = await natsBus({
+    servers: config.natsUrl.split(','),
+    // With permissions on the servers, no other service can read the responses for this one.
+    inboxPrefix: `_INBOX_${name}`,
+    ...(seed === undefined ? {} : { seed }),
+    ...(caFile === undefined ? {} : { caFile }),
+    ...(namespace === undefined ? {} : { namespace }),
+    clock,
+    log,
+    signal: scope.signal,
+    own: { service: name, replicas: config.natsStreamReplicas },
+  });
+  scope.defer('bus', () => bus.close());
+  return bus;
+};
+
+const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls: Surroundings['tls'] & {}): Peers => {
+  const addresses: Readonly<Record<Workload, string>> = {
+    identity: config.identityAddress,
+    'key-vault': config.keyVaultAddress,
+    'disk-encryption-set': config.diskEncryptionSetAddress,
+    disk: config.diskAddress,
+    compute: config.computeAddress,
+  };
+  const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
+  return openPeers({
+    open: (peer, { messageBytesMax, channelOptions }) =>
+      openChannel({
+        address: addresses[peer],
         tls,
-        services: wired.services,
-        authenticate: tokenVerifier({
-          keys: wired.keys,
-          issuer: config.tokenIssuer,
-          audience: `interlock:${name}`,
-          clock,
-        }),
-        authorize: wired.permissions.authorize,
-        clock,
-        random,
-        tracer,
-        meter,
-        log,
-        reflectionDescriptors: fileDescriptorSet,
-        isReady: () => isReachable(store, clock),
-        ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
-        ...wired.assembly.server,
-      });
-      scope.defer('server', () => server.stop({ graceMs: serverGraceMs(config.shutdownGraceMs) }));
-      probes?.started(async () => [
-        { name: 'store', isThere: await isReachable(store, clock), counts: true },
-        // Reached once, or the service would not have started. From then on a vault that cannot tell its facts must all
-        // the same be asked: without NATS its answers are all that bounds a revocation (decision 0009).
-        { name: 'bus', isThere: bus.isConnected(), counts: false },
-        ...streamFindings(bus.stream?.()),
-        ...(wired.assembly.findings?.() ?? []),
-      ]);
-      return { address: server.address };
-    },
+        ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+        channelOptions: { ...balancing, ...channelOptions },
+      }),
+    workload: { id: config.workloadId, secret: config.workloadSecretFile },
+    clock,
+    random,
+    tracer,
+    scope,
   });
 };
 
+/** @returns the address of the server */
+const serve = async (
+  { name, config, scope, log, clock, random, tracer, meter }: HostParts,
+  { assembly, services, keys, permissions }: Wired,
+  tls: Surroundings['tls'] & {},
+  store: EventStore,
+): Promise<string> => {
+  const server = await startServer({
+    address: config.serviceAddress,
+    tls,
+    services,
+    authenticate: tokenVerifier({ keys, issuer: config.tokenIssuer, audience: `interlock:${name}`, clock }),
+    authorize: permissions.authorize,
+    clock,
+    random,
+    tracer,
+    meter,
+    log,
+    reflectionDescriptors: fileDescriptorSet,
+    isReady: () => isReachable(store, clock),
+    ...(assembly.onRefused === undefined ? {} : { onRefused: assembly.onRefused }),
+    ...assembly.server,
+  });
+  scope.defer('server', () => server.stop({ graceMs: serverGraceMs(config.shutdownGraceMs) }));
+  return server.address;
+};
+
 /**
- * What probes report of the stream of a service. A service is not ready before its stream was found once as an operator should have
- * created it: without it, nothing it stores is published. What becomes of the stream later takes no replica out of service, as little
- * as a bus that goes away does (decision 0009); nor do copies on a server that is down.
+ * What probes report about the stream of a service. A service is not ready before it has found its stream with the expected
+ * configuration once: without it, no stored event is published. Later problems of the stream or of its copies take no replica out of
+ * service, like an outage of the bus (decision 0009).
  */
 export const streamFindings = (stream: StreamState | undefined): readonly Finding[] =>
   stream === undefined
@@ -216,15 +234,15 @@ export const streamFindings = (stream: StreamState | undefined): readonly Findin
       ];
 
 /**
- * How long the end of a service waits for its last spans and metrics to be taken, in milliseconds. A collector that is there
- * takes a tenth of that; while one is not, whoever comes after this process waits as long (the disks of a host, for example).
+ * How long a stopping service waits for the export of its last spans and metrics, in milliseconds. A collector needs a tenth of that;
+ * while it is unreachable, the successor of this process waits as long (for the disks of a host, for example).
  */
 const LAST_EXPORT_MS = 1_000;
 
 /**
- * Reads the settings of every service and those of this one.
- * @param onIgnored called with each value of OpenTelemetry's variables that cannot be used
- * @throws ConfigError with every problem of both
+ * Reads the settings of every service and of this one.
+ * @param onIgnored called with each invalid value of OpenTelemetry's variables
+ * @throws ConfigError with all problems
  */
 export const readSettings = <const Spec extends ConfigSpec>(
   env: HostOptions<Spec>['env'],
@@ -238,9 +256,9 @@ export const readSettings = <const Spec extends ConfigSpec>(
   return { config: all, settings: all };
 };
 
-/** The gRPC service configuration: which of the addresses behind a name is called. */
+/** The gRPC service configuration: which address of a name is called. */
 const serviceConfig = (policy: 'pick_first' | 'round_robin'): string =>
   JSON.stringify({ loadBalancingConfig: [{ [policy]: {} }] });
 
-/** What calls under way may take of the time to stop; the rest is for consumers, the relay and the last spans. */
+/** The part of the time to stop for running calls; the rest is for consumers, the relay and the last spans. */
 const serverGraceMs = (shutdownGraceMs: number): number => Math.floor(shutdownGraceMs * 0.7);

@@ -16,7 +16,7 @@ import { type Clock, createScope, type Logger, type Random, type Scope } from '@
 import { createNoopMeter, type Meter, type Tracer } from '@opentelemetry/api';
 import type { Assemble } from './assembly.ts';
 import { openPeers, type Peers } from './peers.ts';
-import { wire } from './wiring.ts';
+import { type Wired, wire } from './wiring.ts';
 
 /** A service of the cloud, with its settings already bound: `(seams) => assemble({ ...seams, settings })`. */
 export type CloudService = Assemble<undefined>;
@@ -27,9 +27,9 @@ export interface Replica {
   readonly replica: number;
 }
 
-/** What a replica has to itself where it is not what the whole cloud has. */
+/** Seams of one replica that differ from those of the whole cloud. */
 export interface OwnSeams {
-  /** The service put together over what this replica alone has: the hardware it runs on. */
+  /** The service over what only this replica has: the hardware it runs on. */
   readonly assemble?: CloudService;
   readonly store?: EventStore;
   readonly bus?: Bus;
@@ -39,224 +39,268 @@ export interface OwnSeams {
   readonly tracer?: Tracer;
 }
 
+/** What a cloud in one process needs. */
 export interface InProcessCloudOptions {
   /** The services to run, by name. Identity is always among them. */
   readonly services: Partial<Readonly<Record<Workload, CloudService>>> & { readonly identity: CloudService };
-  /** The store of a service. It outlives a restart of the service; whoever made it closes it. */
+  /** The store of a service. It outlives a restart of the service; the caller closes it. */
   readonly storeOf: (service: Workload) => EventStore;
   readonly bus: Bus;
-  /** The secret of a service's own principal, as identity's bootstrap has it. */
-  readonly workloadOf: (service: Workload) => { readonly id: string; readonly secret: string };
+  /** The secret of a service's own principal, as in identity's bootstrap. */
+  readonly workloadOf: (service: Workload) => Credentials;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
-  /** Default: one that measures nothing. */
+  /** Default: a meter without effect. */
   readonly meter?: Meter;
-  /** `iss` of the tokens, as identity issues them. */
+  /** `iss` of the tokens that identity issues. */
   readonly issuer: string;
-  /** How tokens are signed, as identity does it. Default `rs256`. */
+  /** How identity signs tokens. Default `rs256`. */
   readonly tokenFormat?: TokenFormat;
-  /** Default 0: every permission is asked anew. */
+  /** Default 0: every permission is checked at identity. */
   readonly authzTtlMs?: number;
   readonly partitionCount?: number;
-  /** Whether messages are encoded on their way between services, as a network does it. Default true. */
+  /** Whether messages between services are encoded, as on a network. Default true. */
   readonly isEncoded?: boolean;
   /** Time between two watermarks of a relay; default 1,000 ms. */
   readonly watermarkMs?: number;
-  /** How long after the last word of a replica others do its share of the work; default 5,000 ms. */
+  /** How long after the last heartbeat of a replica others take its work partitions; default 5,000 ms. */
   readonly shareTtlMs?: number;
-  /** After this long without a message a consumer asks its source; default 5,000 ms. */
+  /** After this time without a message a consumer reads the feed of its source; default 5,000 ms. */
   readonly silenceMs?: number;
-  /** Seams of one replica alone, asked for at each of its starts: a clock that goes wrong, a store it is cut off from. */
+  /** Seams of one replica, read at each of its starts: for example a faulty clock, or a store that it cannot reach. */
   readonly ownSeams?: (replica: Replica) => OwnSeams;
-  /** What lies between a caller (a replica, or somebody outside) and a replica; by default nothing. */
+  /** What is between a caller (a replica, or a client outside) and a replica; by default nothing. */
   readonly linkBetween?: (from: Replica | 'outside', to: Replica) => Link;
-  /** Which of the running replicas takes a call; by default the lowest. */
+  /** Which of the running replicas receives a call; by default the lowest. */
   readonly chooseReplica?: (running: readonly number[]) => number;
+}
+
+/** A principal's secret at identity. */
+export interface Credentials {
+  readonly id: string;
+  readonly secret: string;
 }
 
 /** Several services in one process. */
 export interface InProcessCloud {
-  /** The services as somebody sees them who has a secret of identity's. */
-  as(principal: { readonly id: string; readonly secret: string }): Pick<Peers, 'client'>;
-  /** Stops a replica in good order: what it has in hand ends, then its calls are UNAVAILABLE. */
+  /** The services for a client with a secret of identity's. */
+  as(principal: Credentials): Pick<Peers, 'client'>;
+  /** Stops a replica: its work in progress ends, then its calls are UNAVAILABLE. */
   stop(service: Workload, replica?: number): Promise<void>;
   /**
-   * Ends a replica as `kill -9` would look to the others: calls in flight fail, and nothing of it is closed. Whoever
-   * gave it its seams sees to it that it comes to nothing any more.
+   * Ends a replica as `kill -9` looks to the others: calls in flight fail, and nothing is closed. The owner of its seams makes sure
+   * that it has no effect any more.
    */
   crash(service: Workload, replica?: number): void;
   /** Starts a stopped replica on the store of its service. */
   start(service: Workload, replica?: number): Promise<void>;
-  /** Replicas of a service that answer. */
+  /** Running replicas of a service. */
   running(service: Workload): readonly number[];
   close(): Promise<void>;
 }
+
+/** Servers of one service for which a client keeps a connection. */
+const CONNECTIONS_MAX = 4;
+
+/**
+ * Runs services in one process, over seams from the caller: memory stores and bus for tests and the simulation, or real ones.
+ * Calls between them use the same client and server pipelines as gRPC: tokens, permissions, errors, traces.
+ */
+export const inProcessCloud = async (options: InProcessCloudOptions): Promise<InProcessCloud> => {
+  const cloud = new Cloud(options);
+  await cloud.start('identity');
+  for (const service of Object.keys(options.services) as Workload[]) await cloud.start(service);
+  return cloud;
+};
 
 interface Running {
   readonly server: InProcessServer;
   readonly scope: Scope;
 }
 
-/** Servers of one service a client keeps a way to. */
-const clientsMax = 4;
+class Cloud implements InProcessCloud {
+  readonly #options: InProcessCloudOptions;
+  readonly #running = new Map<Workload, Map<number, Running>>();
+  /** The last server of a service that was stopped. */
+  readonly #stopped = new Map<Workload, InProcessServer>();
+  /** Names of replicas that are starting; a crash removes them. */
+  readonly #starting = new Set<string>();
+  readonly #outside = createScope();
 
-/**
- * Runs services in one process, over seams passed in: memory stores and bus for tests and the simulation, or real ones.
- * Calls between them go through the same client and server pipelines as over gRPC: tokens, permissions, errors, traces.
- */
-export const inProcessCloud = async (options: InProcessCloudOptions): Promise<InProcessCloud> => {
-  const { issuer, partitionCount = 1, authzTtlMs = 0, chooseReplica = lowest } = options;
-  const running = new Map<Workload, Map<number, Running>>();
-  const starting = new Set<string>();
-  const outside = createScope();
-  const replicasOf = (service: Workload): Map<number, Running> => {
-    const found = running.get(service) ?? new Map<number, Running>();
-    running.set(service, found);
-    return found;
-  };
+  constructor(options: InProcessCloudOptions) {
+    this.#options = options;
+  }
 
-  /** A way to a service that finds it anew at every call, so that services may start in any order and restart. */
-  const channelTo = (from: Replica | 'outside', service: Workload): Channel => ({
-    peer: service,
-    client: <D extends Definition>(definition: D, middleware: Parameters<Channel['client']>[1]) => {
-      const made = new Map<InProcessServer, RpcClient<D>>();
-      const clientOf = (replica: number, server: InProcessServer): RpcClient<D> => {
-        const known = made.get(server);
-        if (known) return known;
-        // Those of servers that were stopped are not needed again.
-        if (made.size >= clientsMax) made.clear();
-        const link = options.linkBetween?.(from, { service, replica });
-        const client = server.channelOver(link).client(definition, middleware);
-        made.set(server, client);
-        return client;
-      };
-      const callOf =
-        (method: string | symbol) =>
-        (...call: unknown[]): unknown => {
-          const replicas = replicasOf(service);
-          const [only = 0] = replicas.keys();
-          const replica = replicas.size > 1 ? chooseReplica([...replicas.keys()]) : only;
-          // A stopped one still answers UNAVAILABLE, through the client's own pipeline and its retries.
-          const server = replicas.get(replica)?.server ?? stopped.get(service);
-          if (!server) throw new RpcFailure('UNAVAILABLE', String(method), service, 'the service has not been started');
-          return Reflect.apply(Reflect.get(clientOf(replica, server), method), undefined, call);
-        };
-      const calls = new Map<string | symbol, ReturnType<typeof callOf>>();
-      return new Proxy({} as RpcClient<D>, {
-        get: (_, method) => {
-          // A client is looked at for `then` when it is returned from an async function.
-          if (method === 'then') return undefined;
-          const known = calls.get(method) ?? callOf(method);
-          calls.set(method, known);
-          return known;
-        },
-      });
-    },
-    close: () => {},
-  });
-  /** The last server of a service that does not run. */
-  const stopped = new Map<Workload, InProcessServer>();
-  const peersOf = (
-    from: Replica | 'outside',
-    workload: { readonly id: string; readonly secret: string },
-    around: Pick<InProcessCloudOptions, 'clock' | 'random' | 'tracer'>,
-    scope: Scope,
-  ): Peers => openPeers({ open: (service) => channelTo(from, service), workload, ...around, scope });
+  as = (principal: Credentials): Pick<Peers, 'client'> =>
+    this.#peersOf('outside', principal, this.#options, this.#outside);
 
-  const start = async (service: Workload, replica = 0): Promise<void> => {
-    const usual = options.services[service];
+  running = (service: Workload): readonly number[] => [...this.#replicasOf(service).keys()];
+
+  start = async (service: Workload, replica = 0): Promise<void> => {
+    const assemble = this.#options.services[service];
     const name = `${service} ${replica}`;
-    if (!usual || replicasOf(service).has(replica) || starting.has(name)) return;
-    starting.add(name);
-    const scope = createScope();
+    if (!assemble || this.#replicasOf(service).has(replica) || this.#starting.has(name)) return;
+    this.#starting.add(name);
     try {
-      const self: Replica = { service, replica };
-      const {
-        clock,
-        random,
-        log,
-        tracer,
-        meter = createNoopMeter(),
-        bus,
-        watermarkMs,
-        silenceMs,
-        shareTtlMs,
-      } = options;
-      const shared = { clock, random, log, tracer, meter, bus, store: options.storeOf(service) };
-      const { assemble = usual, ...own } = options.ownSeams?.(self) ?? {};
-      const seams = { ...shared, ...own };
-      const peers = peersOf(self, options.workloadOf(service), seams, scope);
-      const pace = {
-        ...(watermarkMs === undefined ? {} : { watermarkMs }),
-        ...(silenceMs === undefined ? {} : { silenceMs }),
-        ...(shareTtlMs === undefined ? {} : { shareTtlMs }),
-      };
-      const around = { name: service, replica: name, ...seams, peers, scope, partitionCount, authzTtlMs, ...pace };
-      const wired = await wire(around, undefined, assemble);
-      const authenticate = tokenVerifier({
-        keys: wired.keys,
-        issuer,
-        audience: `interlock:${service}`,
-        clock: seams.clock,
-        refetchMs: 0,
-        ...(options.tokenFormat === undefined ? {} : { format: options.tokenFormat }),
-      });
-      const { messageBytesMax, deadlineMaxMs } = wired.assembly.server ?? {};
-      const server = serveInProcess({
-        name: service,
-        services: wired.services,
-        authenticate,
-        authorize: wired.permissions.authorize,
-        clock: seams.clock,
-        random: seams.random,
-        tracer: seams.tracer,
-        meter: seams.meter,
-        log: seams.log,
-        ...(wired.assembly.onRefused === undefined ? {} : { onRefused: wired.assembly.onRefused }),
-        ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
-        ...(deadlineMaxMs === undefined ? {} : { deadlineMaxMs }),
-        ...(options.isEncoded === undefined ? {} : { isEncoded: options.isEncoded }),
-      });
-      // Crashed while it started: it never answers.
-      if (starting.has(name)) replicasOf(service).set(replica, { server, scope });
-      else server.crash();
+      const started = await this.#startReplica({ service, replica }, assemble);
+      // If it crashed during its start, it never responds.
+      if (this.#starting.has(name)) this.#replicasOf(service).set(replica, started);
+      else started.server.crash();
     } finally {
-      starting.delete(name);
+      this.#starting.delete(name);
     }
   };
 
-  const takeOut = (service: Workload, replica: number): Running | undefined => {
-    const found = replicasOf(service).get(replica);
-    replicasOf(service).delete(replica);
-    if (found) stopped.set(service, found.server);
-    return found;
-  };
-  const stop = async (service: Workload, replica = 0): Promise<void> => {
-    const found = takeOut(service, replica);
+  stop = async (service: Workload, replica = 0): Promise<void> => {
+    const found = this.#remove(service, replica);
     found?.server.stop();
     await found?.scope.close();
   };
 
-  await start('identity');
-  for (const service of Object.keys(options.services) as Workload[]) await start(service);
-  return {
-    start,
-    stop,
-    crash(service, replica = 0) {
-      starting.delete(`${service} ${replica}`);
-      takeOut(service, replica)?.server.crash();
-    },
-    running: (service) => [...replicasOf(service).keys()],
-    as: (principal) => peersOf('outside', principal, options, outside),
-    async close() {
-      for (const [service, replicas] of [...running].reverse()) {
-        for (const replica of [...replicas.keys()]) await stop(service, replica);
-      }
-      await outside.close();
-    },
+  crash = (service: Workload, replica = 0): void => {
+    this.#starting.delete(`${service} ${replica}`);
+    this.#remove(service, replica)?.server.crash();
   };
-};
+
+  close = async (): Promise<void> => {
+    for (const [service, replicas] of [...this.#running].reverse()) {
+      for (const replica of [...replicas.keys()]) await this.stop(service, replica);
+    }
+    await this.#outside.close();
+  };
+
+  async #startReplica(self: Replica, usual: CloudService): Promise<Running> {
+    const { clock, random, log, tracer, meter = createNoopMeter(), bus, ...options } = this.#options;
+    const { service, replica } = self;
+    const scope = createScope();
+    const { assemble = usual, ...own } = options.ownSeams?.(self) ?? {};
+    const seams = { clock, random, log, tracer, meter, bus, store: options.storeOf(service), ...own };
+    const peers = this.#peersOf(self, options.workloadOf(service), seams, scope);
+    const { watermarkMs, silenceMs, shareTtlMs, partitionCount = 1, authzTtlMs = 0 } = options;
+    const pace = {
+      ...(watermarkMs === undefined ? {} : { watermarkMs }),
+      ...(silenceMs === undefined ? {} : { silenceMs }),
+      ...(shareTtlMs === undefined ? {} : { shareTtlMs }),
+    };
+    const name = { name: service, replica: `${service} ${replica}` };
+    const wired = await wire(
+      { ...name, ...seams, peers, scope, partitionCount, authzTtlMs, ...pace },
+      undefined,
+      assemble,
+    );
+    return { server: this.#serve(service, wired, seams), scope };
+  }
+
+  #serve(
+    service: Workload,
+    { assembly, services, keys, permissions }: Wired,
+    seams: Pick<InProcessCloudOptions, 'clock' | 'random' | 'log' | 'tracer'> & { readonly meter: Meter },
+  ): InProcessServer {
+    const { issuer, tokenFormat, isEncoded } = this.#options;
+    const { messageBytesMax, deadlineMaxMs } = assembly.server ?? {};
+    const { clock, random, log, tracer, meter } = seams;
+    const authenticate = tokenVerifier({
+      keys,
+      issuer,
+      audience: `interlock:${service}`,
+      clock,
+      refetchMs: 0,
+      ...(tokenFormat === undefined ? {} : { format: tokenFormat }),
+    });
+    return serveInProcess({
+      name: service,
+      services,
+      authenticate,
+      authorize: permissions.authorize,
+      clock,
+      random,
+      tracer,
+      meter,
+      log,
+      ...(assembly.onRefused === undefined ? {} : { onRefused: assembly.onRefused }),
+      ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+      ...(deadlineMaxMs === undefined ? {} : { deadlineMaxMs }),
+      ...(isEncoded === undefined ? {} : { isEncoded }),
+    });
+  }
+
+  #replicasOf(service: Workload): Map<number, Running> {
+    const found = this.#running.get(service) ?? new Map<number, Running>();
+    this.#running.set(service, found);
+    return found;
+  }
+
+  #remove(service: Workload, replica: number): Running | undefined {
+    const found = this.#replicasOf(service).get(replica);
+    this.#replicasOf(service).delete(replica);
+    if (found) this.#stopped.set(service, found.server);
+    return found;
+  }
+
+  #peersOf(
+    from: Replica | 'outside',
+    workload: Credentials,
+    seams: Pick<InProcessCloudOptions, 'clock' | 'random' | 'tracer'>,
+    scope: Scope,
+  ): Peers {
+    return openPeers({ open: (service) => this.#channelTo(from, service), workload, ...seams, scope });
+  }
+
+  /** A channel that looks up the server at every call, so that services may start in any order and restart. */
+  #channelTo(from: Replica | 'outside', service: Workload): Channel {
+    return {
+      peer: service,
+      client: (definition, middleware) => this.#clientOf(from, service, definition, middleware),
+      close: () => {},
+    };
+  }
+
+  #clientOf<D extends Definition>(
+    from: Replica | 'outside',
+    service: Workload,
+    definition: D,
+    middleware: Parameters<Channel['client']>[1],
+  ): RpcClient<D> {
+    const clients = new Map<InProcessServer, RpcClient<D>>();
+    const clientFor = (replica: number, server: InProcessServer): RpcClient<D> => {
+      const known = clients.get(server);
+      if (known) return known;
+      // Clients of stopped servers are not needed any more.
+      if (clients.size >= CONNECTIONS_MAX) clients.clear();
+      const link = this.#options.linkBetween?.(from, { service, replica });
+      const client = server.channelOver(link).client(definition, middleware);
+      clients.set(server, client);
+      return client;
+    };
+    const callOf =
+      (method: string | symbol) =>
+      (...call: unknown[]): unknown => {
+        const { replica, server } = this.#serverOf(service);
+        if (!server) throw new RpcFailure('UNAVAILABLE', String(method), service, 'the service has not been started');
+        return Reflect.apply(Reflect.get(clientFor(replica, server), method), undefined, call);
+      };
+    const calls = new Map<string | symbol, ReturnType<typeof callOf>>();
+    return new Proxy({} as RpcClient<D>, {
+      get: (_, method) => {
+        // A client that an async function returns is checked for `then`.
+        if (method === 'then') return undefined;
+        const known = calls.get(method) ?? callOf(method);
+        calls.set(method, known);
+        return known;
+      },
+    });
+  }
+
+  /** A stopped server responds with UNAVAILABLE, through the client's own pipeline and its retries. */
+  #serverOf(service: Workload): { readonly replica: number; readonly server: InProcessServer | undefined } {
+    const replicas = this.#replicasOf(service);
+    const [only = 0] = replicas.keys();
+    const { chooseReplica = lowest } = this.#options;
+    const replica = replicas.size > 1 ? chooseReplica([...replicas.keys()]) : only;
+    return { replica, server: replicas.get(replica)?.server ?? this.#stopped.get(service) };
+  }
+}
 
 const lowest = (running: readonly number[]): number => Math.min(...running);

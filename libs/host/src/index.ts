@@ -1,4 +1,4 @@
-export type { Assemble, Assembly, ClientWish, Reaction, Seams } from './assembly.ts';
+export type { Assemble, Assembly, ClientOptions, Reaction, Seams } from './assembly.ts';
 export { type Build, readBuild, versionLine } from './build.ts';
 export { type HostOptions, type HostSeams, hostService } from './host.ts';
 export { enterHostFolder, folderId } from './host-folder.ts';
@@ -10,8 +10,8 @@ export {
   type OwnSeams,
   type Replica,
 } from './in-process-cloud.ts';
+export type { WorkPartitions } from './partitions/work-partitions.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
 export { publishedStreams } from './published-streams.ts';
 export { hostFolderSpec, hostSpec, workloads } from './settings.ts';
-export type { Shares } from './shares/shares.ts';
 export { openSubscriptions, type Subscriptions } from './subscriptions.ts';

@@ -13,20 +13,20 @@ import {
 } from '@interlock/rpc';
 import type { Clock, Random, Scope } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { ClientWish } from './assembly.ts';
+import type { ClientOptions } from './assembly.ts';
 
-/** The other services, seen from one. */
+/** The other services, for one service. */
 export interface Peers {
-  client<D extends Definition>(service: Workload, definition: D, wish?: ClientWish): RpcClient<D>;
-  /** The public keys tokens are verified with, from identity. */
+  client<D extends Definition>(service: Workload, definition: D, options?: ClientOptions): RpcClient<D>;
+  /** Identity's public keys, which verify tokens. */
   readonly keys: KeySource;
-  /** Asks identity about a permission, uncached. */
+  /** Checks a permission at identity, uncached. */
   readonly check: Authorizer;
 }
 
 export interface PeersOptions {
-  /** Opens a channel to a service; called again for a wish of its own. */
-  readonly open: (service: Workload, wish: ClientWish) => Channel;
+  /** Opens a channel to a service; called again for each client with its own channel options. */
+  readonly open: (service: Workload, options: ClientOptions) => Channel;
   readonly workload: { readonly id: string; readonly secret: string };
   readonly clock: Clock;
   readonly random: Random;
@@ -34,16 +34,16 @@ export interface PeersOptions {
   readonly scope: Scope;
 }
 
-/** Opens the ways to the other services. Connections are made with the first call. */
+/** Opens the channels to the other services. They connect with the first call. */
 export const openPeers = (options: PeersOptions): Peers => {
   const { clock, random, tracer, scope } = options;
   const shared = new Map<Workload, Channel>();
 
-  const channelTo = (service: Workload, wish: ClientWish): Channel => {
-    const isOwn = wish.messageBytesMax !== undefined || wish.channelOptions !== undefined;
+  const channelTo = (service: Workload, client: ClientOptions): Channel => {
+    const isOwn = client.messageBytesMax !== undefined || client.channelOptions !== undefined;
     const existing = isOwn ? undefined : shared.get(service);
     if (existing) return existing;
-    const channel = options.open(service, wish);
+    const channel = options.open(service, client);
     scope.defer(`channel to ${service}`, () => channel.close());
     if (!isOwn) shared.set(service, channel);
     return channel;
@@ -53,10 +53,10 @@ export const openPeers = (options: PeersOptions): Peers => {
     service: Workload,
     definition: D,
     credentials: TokenSource | undefined,
-    wish: ClientWish = {},
+    client: ClientOptions = {},
   ) =>
     connect({
-      channel: channelTo(service, wish),
+      channel: channelTo(service, client),
       definition,
       credentials,
       audience: `interlock:${service}`,
@@ -81,25 +81,16 @@ export const openPeers = (options: PeersOptions): Peers => {
   const identity = clientAs('identity', IdentityServiceDefinition, own);
 
   return {
-    client: (service, definition, wish = {}) => clientAs(service, definition, wish.credentials ?? own, wish),
+    client: (service, definition, client = {}) => clientAs(service, definition, client.credentials ?? own, client),
     keys: async () => {
       const { keys } = await publicIdentity.getJsonWebKeySet(GetJsonWebKeySetRequest.create());
       return { keys: keys.map((key) => ({ ...key })) };
     },
     check: async (principal, action, scope) => {
-      const asked = { principal: principal.name, action, scope };
+      const request = { principal: principal.name, action, scope };
       const { allowed, principalActive, position, grantedAt, grantedActions, grantedNotActions } =
-        await identity.checkPermission(asked);
+        await identity.checkPermission(request);
       return { allowed, principalActive, position, grantedAt, grantedActions, grantedNotActions };
     },
   };
 };
-
-/** A wish in the form `openChannel` takes it: without what was not wished for. */
-export const channelWish = ({
-  messageBytesMax,
-  channelOptions,
-}: ClientWish): Pick<ClientWish, 'messageBytesMax' | 'channelOptions'> => ({
-  ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
-  ...(channelOptions === undefined ? {} : { channelOptions }),
-});

@@ -45,7 +45,7 @@ describe('probes of a kubelet', () => {
     assert.deepEqual(await ask('/livez'), [200, { live: true }]);
   });
 
-  test('a bus that went away is told and takes nobody out of service', async () => {
+  test('an unreachable bus is reported and takes no replica out of service', async () => {
     await start([finding('store', true), finding('bus', false, false)]);
     assert.deepEqual(await ask('/readyz'), [200, { store: true, bus: false }]);
   });

@@ -1,19 +1,19 @@
 import { createServer, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 
-/** What a probe of this process finds. */
+/** The probe server of a process. */
 export interface Probes {
-  /** host:port with the port it really has. */
+  /** host:port with the bound port. */
   readonly address: string;
   /**
-   * The process has come up: `/startupz` says so from now on, and `/readyz` asks this for every probe.
-   * @param look names of what readiness rests on, and whether each is there; what is only told and does not count has `counts: false`
+   * The process has started: `/startupz` responds with 200 from now on, and `/readyz` calls `look` for every probe.
+   * @param look the findings; one with `counts: false` is only reported
    */
   started(look: () => Promise<readonly Finding[]>): void;
   close(): Promise<void>;
 }
 
-/** One thing looked at for readiness. */
+/** One dependency that `/readyz` checks. */
 export interface Finding {
   readonly name: string;
   readonly isThere: boolean;
@@ -22,18 +22,18 @@ export interface Finding {
 }
 
 /**
- * Answers the probes of a kubelet, over plain HTTP on a port of their own: a kubelet neither checks nor shows
- * certificates, and its gRPC probe speaks no TLS. Nothing but this is served there.
+ * Serves the probes of a kubelet over plain HTTP on their own port: a kubelet neither checks nor presents certificates, and its gRPC
+ * probe does not support TLS. The port serves nothing else.
  *
  * | Path | 200 | 503 |
  * | --- | --- | --- |
- * | `/livez` | the event loop turns; never looks at anything else | never |
- * | `/startupz` | everything is open and the service serves | still starting |
- * | `/readyz` | what counts is there, and the process is not stopping | otherwise |
+ * | `/livez` | the event loop runs; nothing else is checked | never |
+ * | `/startupz` | the service has started | still starting |
+ * | `/readyz` | all findings that count are there, and the process is not stopping | otherwise |
  *
- * Each answers a JSON object, `/readyz` with a property for each finding.
+ * Each responds with a JSON object, `/readyz` with a property for each finding.
  * @param address `host:port`; port 0 takes a free one
- * @param isStopping true from the moment the process was asked to stop
+ * @param isStopping true once the process is stopping
  * @throws Error when the address cannot be bound
  */
 export const startProbes = async (address: string, isStopping: () => boolean): Promise<Probes> => {

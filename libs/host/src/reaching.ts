@@ -1,15 +1,15 @@
 import { type EventStore, StoreUnavailable } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
 
-/** Between two attempts to open what does not answer yet, in milliseconds. */
+/** Time between two attempts to open an unreachable store, in milliseconds. */
 const RETRY_MS = 500;
 
 /**
- * Opens the event store, waiting for a server that is not there yet: in a cluster everything starts at once. Other
- * failures (a wrong password, no such database) are no matter of time and end the start.
- * @param patienceMs how long from now; 0 tries once
- * @param signal aborted when the process is asked to stop
- * @throws StoreUnavailable once patience is over
+ * Opens the event store and waits for an unreachable server: in a cluster everything starts at once. Other failures (a wrong password,
+ * a missing database) end the start at once.
+ * @param patienceMs how long it waits; 0 makes one attempt
+ * @param signal aborted when the process stops
+ * @throws StoreUnavailable after `patienceMs`
  */
 export const openPatiently = async <Opened>(
   open: () => Promise<Opened>,
@@ -28,10 +28,10 @@ export const openPatiently = async <Opened>(
   }
 };
 
-/** Longest wait for the store's answer to a probe, in milliseconds: below the second a kubelet gives by default. */
+/** Longest wait for the store during a probe, in milliseconds: less than the default timeout of a kubelet (1 s). */
 const ANSWER_MS = 800;
 
-/** Whether the store answers within less than a second. */
+/** Whether the store responds within less than a second. */
 export const isReachable = async (store: Pick<EventStore, 'head'>, clock: Clock): Promise<boolean> => {
   const patience = new AbortController();
   const answered = store.head().then(
@@ -46,7 +46,7 @@ export const isReachable = async (store: Pick<EventStore, 'head'>, clock: Clock)
   }
 };
 
-/** Waits for work, but no longer than that; what it comes to after that is nobody's. Its failure before that is. */
+/** Waits for work for at most that time. A failure before that is thrown; a later one is ignored. */
 export const atMost = async (limitMs: number, work: Promise<unknown>, clock: Clock): Promise<void> => {
   const over = new AbortController();
   work.catch(() => undefined);

@@ -1,9 +1,9 @@
 import { natsSpec } from '@interlock/messaging';
 import type { Workload } from '@interlock/rpc';
 import { int, oneOf, optional, renewedFile, runSpec, secretFile, telemetrySpec, text, url } from '@interlock/runtime';
-import { shareTtlDefaultMs } from './shares/shares.ts';
+import { HEARTBEAT_TTL_DEFAULT_MS } from './partitions/work-partitions.ts';
 
-/** The setting of services whose host has a folder of its own; see `enterHostFolder`. */
+/** Setting of services whose host has a folder; see `enterHostFolder`. */
 export const hostFolderSpec = {
   lostFolderId: optional(text('Id of a lost host folder that this folder replaces')),
 } as const;
@@ -11,7 +11,7 @@ export const hostFolderSpec = {
 /** Every service of the system. */
 export const workloads: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** The settings every service has; its own are added in its `main.ts`. */
+/** Settings of every service; its `main.ts` adds its own. */
 export const hostSpec = {
   ...telemetrySpec,
   ...runSpec,
@@ -21,7 +21,7 @@ export const hostSpec = {
   standbyName: optional(text('Name of this process while it is a standby; default: generated')),
   shareTtlMs: int('Time without a sign of a replica after which the others take over its work partition', {
     min: 500,
-    default: shareTtlDefaultMs,
+    default: HEARTBEAT_TTL_DEFAULT_MS,
   }),
   startPatienceMs: int('Longest wait for the store at the start', { min: 0, default: 0 }),
   identityAddress: text('host:port of identity'),

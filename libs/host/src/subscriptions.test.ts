@@ -61,7 +61,7 @@ test('identity without an answer decides nothing, and is asked again', async () 
   assert.equal(await requireOwn(disk('s1'), call), 'tenants/main');
 });
 
-test('whoever waits for the answer to somebody else’s question has the time of its own', async () => {
+test('a caller that waits for the lookup of another call keeps its own deadline', async () => {
   const identity = identityWith(['s1']);
   const { has } = openSubscriptions({
     // As a client does it: what is asked while a call is handled ends with that call.

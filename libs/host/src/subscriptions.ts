@@ -10,9 +10,9 @@ export interface Subscriptions {
   /** Whether a tenant (`tenants/<t>`) has a subscription (`subscriptions/<s>`). */
   has(tenant: string, subscription: string): Promise<boolean>;
   /**
-   * Sees to it that something new lies in a subscription of the caller's own tenant. Whoever has a role on the whole platform
-   * is allowed to make it anywhere, also where there is nothing.
-   * @param name of what is to be made, or of its resource group
+   * Checks that a new resource is in a subscription of the caller's own tenant. A role on the whole platform permits to create it
+   * anywhere, even in a subscription that does not exist.
+   * @param name of the new resource, or of its resource group
    * @returns the tenant, `tenants/<t>`
    * @throws Rejection NOT_FOUND SUBSCRIPTION_NOT_FOUND
    */
@@ -20,15 +20,16 @@ export interface Subscriptions {
 }
 
 /**
- * Asks identity, by the list that everybody may read. What it has is remembered for good, for no subscription is ever taken away
- * or moved: making many things in one costs one question a process. What it lacks may be made the next moment and is asked about anew.
+ * Reads identity's list of subscriptions, which every caller may read. A found subscription is cached for good, because subscriptions are
+ * never deleted or moved: many creations in one cost one call for each process. A missing one is looked up again, because it may be
+ * created at any time.
  */
 export const openSubscriptions = (
   identity: Pick<RpcClient<typeof IdentityServiceDefinition>, 'listSubscriptions'>,
 ): Subscriptions => {
   const known = new Map<string, Promise<boolean>>();
 
-  const ask = async (tenant: string, subscription: string): Promise<boolean> => {
+  const find = async (tenant: string, subscription: string): Promise<boolean> => {
     for (let pageToken = '', isFirst = true; isFirst || pageToken !== ''; isFirst = false) {
       const page = await identity.listSubscriptions({ tenant, pageSize, pageToken });
       if (page.subscriptions.some(({ name }) => name === subscription)) return true;
@@ -38,18 +39,18 @@ export const openSubscriptions = (
   };
 
   const has = async (tenant: string, subscription: string): Promise<boolean> => {
-    const question = `${tenant} ${subscription}`;
-    const before = known.get(question);
+    const key = `${tenant} ${subscription}`;
+    const before = known.get(key);
     if (before !== undefined) return before;
-    // Those who ask meanwhile wait for the same answer, and may have more time than is left to this call.
-    const asked = runAsCall(undefined, () => ask(tenant, subscription));
-    known.set(question, asked);
+    // Concurrent calls wait for the same result, and may have more time than this call.
+    const finding = runAsCall(undefined, () => find(tenant, subscription));
+    known.set(key, finding);
     try {
-      const found = await asked;
-      if (!found) known.delete(question);
+      const found = await finding;
+      if (!found) known.delete(key);
       return found;
     } catch (error) {
-      known.delete(question);
+      known.delete(key);
       throw error;
     }
   };

@@ -9,8 +9,8 @@ type TlsSettings = Pick<
 >;
 
 /**
- * What this service shows and trusts, read again as long as it runs; `plaintext` where TRANSPORT says so.
- * @throws Error naming the variable that is missing or the file that is of no use
+ * Certificates and authorities of this service, reloaded while it runs; `plaintext` with TRANSPORT=plaintext.
+ * @throws Error that names the missing variable or the invalid file
  */
 export const openTls = async (
   config: TlsSettings,
@@ -39,7 +39,7 @@ export const openTls = async (
   return certificates;
 };
 
-/** The authorities of the Postgres server, read again as long as the service runs; undefined where it is reached without TLS. */
+/** The authorities of the Postgres server, reloaded while the service runs; undefined without TLS. */
 export const openStoreAuthorities = async (
   { databaseCaFile, tlsReloadIntervalMs }: Pick<ConfigOf<typeof hostSpec>, 'databaseCaFile' | 'tlsReloadIntervalMs'>,
   seams: { readonly clock: Clock; readonly log: Logger; readonly scope: Scope },
@@ -54,7 +54,5 @@ export const openStoreAuthorities = async (
 
 const required = <Value>(value: Value | undefined, variable: string): Value => {
   if (value !== undefined) return value;
-  throw new Error(
-    `${variable} is not set: give it, or say TRANSPORT=plaintext where something else secures the network`,
-  );
+  throw new Error(`${variable} is not set: set it, or set TRANSPORT=plaintext if something else secures the network`);
 };

@@ -24,10 +24,10 @@ test('G7: a service whose state version was raised finds every stream in its lis
   const old = category(store, counters(1));
   for (const id of ['a', 'b']) await old.transact(id, countOnce, cause);
   const scope = createScope();
-  const nobody: Peers = {
-    client: () => assert.fail('nobody is asked'),
+  const noPeers: Peers = {
+    client: () => assert.fail('no peer is called'),
     keys: async () => ({ keys: [] }),
-    check: async () => assert.fail('nobody is asked'),
+    check: async () => assert.fail('no peer is called'),
   };
   const seen: string[][] = [];
   const listed = async (counter: ReturnType<typeof category<{ count: number }, Counted>>) =>
@@ -43,7 +43,7 @@ test('G7: a service whose state version was raised finds every stream in its lis
     replica: 'compute',
     store,
     bus: memoryBus({ clock: systemClock, random }),
-    peers: nobody,
+    peers: noPeers,
     clock: systemClock,
     random,
     log: logger({ service: 'compute', clock: systemClock, write: () => undefined }),
@@ -56,7 +56,7 @@ test('G7: a service whose state version was raised finds every stream in its lis
   await wire(around, undefined, assemble);
   assert.deepEqual(seen, [['a 1', 'b 1']]);
 
-  // The release before goes on beside it, and writes rows of its own version only.
+  // The release before runs beside it, and writes only rows of its own version.
   await old.transact('a', countOnce, cause);
   await old.transact('c', countOnce, cause);
   assert.ok(opened);

@@ -17,17 +17,18 @@ import {
 import type { Clock, Logger, Random, Renewed, Scope } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Assembly } from './assembly.ts';
+import type { Replica } from './partitions/replicas.ts';
+import { openWorkPartitions, type WorkPartitions } from './partitions/work-partitions.ts';
 import type { Peers } from './peers.ts';
 import { publishedStreams } from './published-streams.ts';
 import { workloads } from './settings.ts';
-import { openShares, type Replica } from './shares/shares.ts';
 
 /** What surrounds one service, real or simulated. */
 export interface Surroundings {
   readonly name: Workload;
-  /** Names this replica among those of the service; a process of the same name takes over from the one before it. */
+  /** Name of this replica. A process of the same name takes over from the one before it. */
   readonly replica: string;
-  /** Names this process while it stands by; default: one of its own each time. */
+  /** Name of this process while it stands by; by default a new one at each start. */
   readonly standbyName?: string | undefined;
   readonly store: EventStore;
   readonly bus: Bus;
@@ -38,19 +39,19 @@ export interface Surroundings {
   readonly tracer: Tracer;
   readonly meter: Meter;
   readonly scope: Scope;
-  /** Default: plain text, as there is no network in one process. */
+  /** Default: plain text, because one process has no network. */
   readonly tls?: Renewed<Certificates> | 'plaintext';
   readonly authzTtlMs: number;
   readonly partitionCount: number;
-  /** How long after the last word of a replica others do its share of the work; default 5,000 ms. */
+  /** How long after the last heartbeat of a replica others take its work partitions; default 5,000 ms. */
   readonly shareTtlMs?: number;
   /** Time between two watermarks of the relay; default 1,000 ms. */
   readonly watermarkMs?: number;
-  /** After this long without a message the source is asked; default 5,000 ms. */
+  /** After this time without a message a consumer reads the feed of its source; default 5,000 ms. */
   readonly silenceMs?: number;
 }
 
-/** A service at work, but for the server that answers for it. */
+/** A running service without its server. */
 export interface Wired {
   readonly assembly: Assembly;
   /** What to serve: the service's own API and MessagingService. */
@@ -65,16 +66,16 @@ export const wire = async <Settings>(
   settings: Settings,
   assemble: Assemble<Settings>,
 ): Promise<Wired> => {
-  const { name, store, bus, peers, clock, random, log, tracer, meter, scope, partitionCount } = around;
+  const { name, store, peers, clock, random, log, tracer, meter, scope } = around;
   const own: { authority?: Assembly['authority'] } = {};
   const check: Authorizer = (...question) => (own.authority?.check ?? peers.check)(...question);
   const keys: KeySource = () => (own.authority?.keys ?? peers.keys)();
-  // Identity has the record itself. By a yes that it remembered, whoever has lost a role could give it back to themselves.
+  // Identity has the record itself. With a cached grant, a caller who has lost a role could assign it again.
   const authzTtlMs = name === 'identity' ? 0 : around.authzTtlMs;
   const permissions = cachingAuthorizer({ check, clock, authzTtlMs });
 
   const rows = rowKeeper({ store, clock, log });
-  const shares = openShares({
+  const partitions = openWorkPartitions({
     store,
     clock,
     log,
@@ -95,50 +96,51 @@ export const wire = async <Settings>(
     authorize: permissions.authorize,
     forgetPermissions: permissions.invalidate,
     client: peers.client,
-    shares,
+    partitions,
     tls: around.tls ?? 'plaintext',
     scope,
   });
   own.authority = assembly.authority;
 
-  const readFeed: ReadFeed = ({ source, signal, ...request }) => {
-    const owner = workloads.find((workload) => workload === source);
-    if (!owner) throw new Error(`${source} is no service of ours`);
-    return peers.client(owner, MessagingServiceDefinition).readFeed({ ...request, limit: 0 }, { signal });
-  };
-  const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
-  const hearing = around.silenceMs === undefined ? common : { ...common, silenceMs: around.silenceMs };
-  const telling = around.watermarkMs === undefined ? common : { ...common, watermarkMs: around.watermarkMs };
-  const consumers = (assembly.reactions ?? []).map((reaction) =>
-    startConsumer({
-      ...hearing,
-      ...reaction,
-      categories: publishedStreams[reaction.source],
-      readFeed,
-      keep: shares.keep,
-    }),
-  );
-  scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
-  const relay = startRelay({ ...telling, toFact: assembly.toFact, keep: shares.keep });
-  scope.defer('relay', () => relay.stop());
-  scope.defer('messaging metrics', meterMessaging({ ...common, meter, consumers, relay }));
-
+  const messaging = startMessaging(around, assembly, partitions);
   const ending = new AbortController();
-  const background = [rows.follow, shares.run, ...(assembly.background ?? [])].map((run) => run(ending.signal));
+  const background = [rows.follow, partitions.run, ...(assembly.background ?? [])].map((run) => run(ending.signal));
   scope.defer('background work', () => {
     ending.abort();
     return Promise.all(background);
   });
+  return { assembly, services: [...assembly.services, messaging], keys, permissions };
+};
 
-  const messaging = service({
-    definition: MessagingServiceDefinition,
-    implementation: messagingApi({
+/** Starts the consumers and the relay of a service. @returns its MessagingService */
+const startMessaging = (around: Surroundings, assembly: Assembly, partitions: WorkPartitions): BoundService => {
+  const { name, store, bus, clock, random, log, tracer, meter, scope, partitionCount, silenceMs, watermarkMs } = around;
+  const { keep } = partitions;
+  const readFeed: ReadFeed = ({ source, signal, ...request }) => {
+    const owner = workloads.find((workload) => workload === source);
+    if (!owner) throw new Error(`${source} is not a service of this system`);
+    return around.peers.client(owner, MessagingServiceDefinition).readFeed({ ...request, limit: 0 }, { signal });
+  };
+  const common = { service: name, store, bus, clock, random, log, tracer, partitionCount };
+  const consumers = (assembly.reactions ?? []).map((reaction) =>
+    startConsumer({
       ...common,
-      toFact: assembly.toFact,
-      consumers,
-      relay,
-      replicas: async () => (await shares.replicas()).map(replicaOf),
+      ...(silenceMs === undefined ? {} : { silenceMs }),
+      ...reaction,
+      categories: publishedStreams[reaction.source],
+      readFeed,
+      keep,
     }),
+  );
+  scope.defer('consumers', () => Promise.all(consumers.map((consumer) => consumer.stop())));
+  const { toFact } = assembly;
+  const relay = startRelay({ ...common, ...(watermarkMs === undefined ? {} : { watermarkMs }), toFact, keep });
+  scope.defer('relay', () => relay.stop());
+  scope.defer('messaging metrics', meterMessaging({ ...common, meter, consumers, relay }));
+  const replicas = async () => (await partitions.replicas()).map(replicaOf);
+  return service({
+    definition: MessagingServiceDefinition,
+    implementation: messagingApi({ ...common, toFact, consumers, relay, replicas }),
     authorization: {
       readFeed: { workload: workloads },
       listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
@@ -148,7 +150,6 @@ export const wire = async <Settings>(
       listReplicas: { action: 'platform/messaging/read', scope: () => '/' },
     },
   });
-  return { assembly, services: [...assembly.services, messaging], keys, permissions };
 };
 
 const replicaStates = {
@@ -158,9 +159,9 @@ const replicaStates = {
   'other folder': 'OTHER_HOST_FOLDER',
 } as const;
 
-const replicaOf = ({ name, state, shareCount, goneAt }: Replica): ReplicaResource => ({
+const replicaOf = ({ name, state, partitionCount, goneAt }: Replica): ReplicaResource => ({
   name: `replicas/${name}`,
   state: replicaStates[state],
-  shareCount,
+  shareCount: partitionCount,
   goneTime: goneAt === undefined ? undefined : new Date(goneAt),
 });

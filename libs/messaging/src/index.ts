@@ -7,7 +7,7 @@ export { type Effect, type FactContext, type Handler, type Handlers, NO_EFFECT }
 export { type BusFaults, type MemoryBus, memoryBus } from './memory-bus.ts';
 export { type MessagingApi, type MessagingApiOptions, messagingApi } from './messaging-api.ts';
 export { meterMessaging } from './messaging-metrics.ts';
-export { type NatsBusOptions, natsBus } from './nats-bus.ts';
+export { type NatsBus, type NatsBusOptions, natsBus } from './nats-bus.ts';
 export type { NatsAccess } from './nats-connection.ts';
 export type { PartitionStatus } from './partition.ts';
 export { type Relay, type RelayOptions, startRelay } from './relay.ts';

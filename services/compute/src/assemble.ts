@@ -46,11 +46,11 @@ export interface ComputeSettings {
 
 /** Puts compute together. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
-  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, shares } = seams;
+  const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, partitions } = seams;
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;
   // Machines with guests are divided among the replicas; without guests any replica may work on any machine.
   const isDivided = settings.driver.hasGuests;
-  const holds = (vm: string): boolean => !isDivided || shares.holds(shareOf(vm));
+  const holds = (vm: string): boolean => !isDivided || partitions.holds(shareOf(vm));
   const driver = isDivided ? guardedDriver(settings.driver, holds) : settings.driver;
   const vms = await openCategory(virtualMachines);
   const losses = openLosses(store);
@@ -61,7 +61,7 @@ export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const measureStops = meterStops(meter, settings.leaseTtlMs);
   const work = { vms, disks, driver, losses, clock, random, log, measureStops, startTimeoutMs, guestStopTimeoutMs };
   const engine = new Engine({ ...work, isOurs: holds, tracer });
-  if (isDivided) for (const share of machineShares) shares.keep(share, (signal) => engine.serve(share, signal));
+  if (isDivided) for (const share of machineShares) partitions.keep(share, (signal) => engine.serve(share, signal));
   const following = isDivided ? [followDecisions({ store, engine, clock, log, from: await store.head() })] : [];
   const isOurs = (vm: string): boolean => engine.isOurs(vm);
   const preempt = (ids: readonly string[]): void => engine.preempt(ids);

@@ -38,7 +38,7 @@ await hostService({
       onWaiting: () => {
         seams.log.info('another process serves the volumes: standing by', { folder: volumeFolder });
         if (!settings.standby) return;
-        stoodBy = seams.shares.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
+        stoodBy = seams.partitions.standBy(AbortSignal.any([standing.signal, seams.scope.signal]));
         // A standby that ends removes its record while its store is open.
         seams.scope.defer('standing by', () => stoodBy);
         process.stdout.write(`${JSON.stringify({ standby: true, service: 'disk' })}\n`);

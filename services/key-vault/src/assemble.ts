@@ -105,12 +105,12 @@ const openParts = async (seams: Seams<KeyVaultSettings>) => {
 
 /** Assembles key-vault. */
 export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
-  const { store, clock, log: logger, tracer, meter, shares, scope, forgetPermissions } = seams;
+  const { store, clock, log: logger, tracer, meter, partitions, scope, forgetPermissions } = seams;
   const parts = await openParts(seams);
   const { vaults, holding, log, urls, auditRetentionMs: retentionMs } = parts;
   scope.defer('hold metrics', meterHold(meter, holding));
   if (retentionMs !== undefined) {
-    shares.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
+    partitions.keep(retentionShare, auditRetention({ store, clock, log: logger, retentionMs }));
   }
   const implementation = {
     ...vaultApi(parts),

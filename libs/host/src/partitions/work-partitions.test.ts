@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, memoryStore, StoreUnavailable } from '@interlock/event-store';
 import { logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
-import { openShares } from './shares.ts';
+import { openWorkPartitions } from './work-partitions.ts';
 
 const ttlMs = 3_000;
 const all = Array.from({ length: 8 }, (_, n) => `work/${n}`);
@@ -15,7 +15,7 @@ const makeWorld = () => {
   const atWork = new Map<string, Set<string>>();
   let mostAtOnce = 0;
   let processes = 0;
-  /** @param lingersMs how long work goes on after it was told to end, on all shares or on those that it names */
+  /** @param lingersMs how long work continues after its signal was aborted, on all partitions or on the named ones */
   const start = (
     replica: string,
     {
@@ -27,24 +27,24 @@ const makeWorld = () => {
   ) => {
     processes += 1;
     const process = `${replica} (${processes})`;
-    const shares = openShares({ store: over, clock: on, log, replica, standbyName, process, ttlMs });
+    const partitions = openWorkPartitions({ store: over, clock: on, log, replica, standbyName, process, ttlMs });
     const stopping = new AbortController();
-    for (const share of all) {
-      shares.keep(share, async (signal) => {
-        const workers = atWork.get(share) ?? new Set();
-        atWork.set(share, workers.add(process));
+    for (const partition of all) {
+      partitions.keep(partition, async (signal) => {
+        const workers = atWork.get(partition) ?? new Set();
+        atWork.set(partition, workers.add(process));
         mostAtOnce = Math.max(mostAtOnce, workers.size);
         while (!signal.aborted) await on.sleep(ttlMs, signal);
-        await on.sleep(typeof lingersMs === 'number' ? lingersMs : (lingersMs[share] ?? 0));
+        await on.sleep(typeof lingersMs === 'number' ? lingersMs : (lingersMs[partition] ?? 0));
         workers.delete(process);
       });
     }
-    const running = shares.run(stopping.signal);
+    const running = partitions.run(stopping.signal);
     return {
-      shares,
+      partitions,
       process,
-      count: () => all.filter((share) => shares.holds(share)).length,
-      works: () => all.filter((share) => atWork.get(share)?.has(process)).length,
+      count: () => all.filter((partition) => partitions.holds(partition)).length,
+      works: () => all.filter((partition) => atWork.get(partition)?.has(process)).length,
       async stop() {
         stopping.abort();
         await running;
@@ -102,7 +102,7 @@ test('what a replica did that died the other does within seconds; one that start
   await alone.clock.until(() => second.works() === 8);
   assert.ok(alone.clock.monotonicMs() - startedAt < ttlMs / 4);
   await alone.clock.until(() => first.works() === 0);
-  assert.equal(first.count(), 0, 'whoever was replaced does nothing any more');
+  assert.equal(first.count(), 0, 'a replaced process does no more work');
   const third = alone.start('a');
   await alone.clock.until(() => third.works() === 8);
   await alone.clock.drive(second.stop());
@@ -112,13 +112,13 @@ test('what a replica did that died the other does within seconds; one that start
   await alone.clock.drive(first.stop());
 });
 
-test('one that leaves gives up each share as soon as it has ended, and nobody begins what has not, however long it takes', async () => {
+test('a leaving replica releases each partition as soon as its work has ended, and no other replica starts it before, however long it takes', async () => {
   const { clock, start, mostAtOnce } = makeWorld();
   const leaving = start('a', { lingersMs: { 'work/3': 4 * ttlMs } });
   await clock.until(() => leaving.works() === 8);
   const staying = start('b');
   await clock.until(() => staying.works() === 4 && leaving.works() === 4);
-  assert.ok(leaving.shares.holds('work/3'));
+  assert.ok(leaving.partitions.holds('work/3'));
   const begunAt = clock.monotonicMs();
   const left = leaving.stop();
   await clock.until(() => staying.works() >= 7, ttlMs / 2);
@@ -129,7 +129,7 @@ test('one that leaves gives up each share as soon as it has ended, and nobody be
   await clock.drive(staying.stop());
 });
 
-test('a replica whose store is gone stops before another begins, and goes on when it is back', async () => {
+test('a replica whose store is unreachable stops before another starts, and continues when the store is back', async () => {
   const { clock, store, start, mostAtOnce } = makeWorld();
   const cut = { isCut: false };
   const behind: EventStore = {
@@ -176,19 +176,19 @@ test('G7: the time of a replica counts from before its word was asked to be stor
 test('work that ended by itself begins again, and a failing piece holds up no other', async () => {
   const { clock, store } = makeWorld();
   const log = logger({ service: 'test', clock, write: () => undefined });
-  const shares = openShares({ store, clock, log, replica: 'a', process: 'p', ttlMs });
+  const partitions = openWorkPartitions({ store, clock, log, replica: 'a', process: 'p', ttlMs });
   let begun = 0;
   let others = 0;
-  shares.keep('work/0', async () => {
+  partitions.keep('work/0', async () => {
     begun += 1;
     throw new Error('broken');
   });
-  shares.keep('work/1', async (signal) => {
+  partitions.keep('work/1', async (signal) => {
     others += 1;
     await clock.sleep(1_000_000, signal);
   });
   const stopping = new AbortController();
-  const running = shares.run(stopping.signal);
+  const running = partitions.run(stopping.signal);
   await clock.until(() => begun === 3);
   assert.ok(clock.monotonicMs() >= ttlMs / 4, 'not in a hot loop');
   assert.equal(others, 1);
@@ -202,7 +202,8 @@ test('each replica knows who works; one that died is gone, since when, until one
   const a = start('a');
   const b = start('b', { over: mortal.over });
   await clock.until(() => a.works() === 4 && b.works() === 4);
-  const known = async () => (await a.shares.replicas()).map(({ name, state, shareCount }) => [name, state, shareCount]);
+  const known = async () =>
+    (await a.partitions.replicas()).map(({ name, state, partitionCount }) => [name, state, partitionCount]);
   assert.deepEqual(await known(), [
     ['a', 'working', 4],
     ['b', 'working', 4],
@@ -214,7 +215,7 @@ test('each replica knows who works; one that died is gone, since when, until one
     ['a', 'working', 8],
     ['b', 'gone', 0],
   ]);
-  const [, gone] = await a.shares.replicas();
+  const [, gone] = await a.partitions.replicas();
   assert.ok(gone?.goneAt !== undefined && gone.goneAt >= diedAt && gone.goneAt <= clock.now(), `${gone?.goneAt}`);
   const c = start('c');
   await clock.until(() => a.works() === 4 && c.works() === 4);
@@ -239,7 +240,7 @@ test('a whole service that was killed and starts with fewer processes misses non
   const again = start('a');
   await clock.until(() => again.works() === 8);
   assert.deepEqual(
-    (await again.shares.replicas()).map(({ name }) => name),
+    (await again.partitions.replicas()).map(({ name }) => name),
     ['a'],
   );
 });
@@ -256,7 +257,7 @@ test('one that dies before its successor has heard two words of it is gone all t
   two.die();
   await clock.until(() => again.works() === 8);
   assert.deepEqual(
-    (await again.shares.replicas()).map(({ name, state }) => `${name} ${state}`),
+    (await again.partitions.replicas()).map(({ name, state }) => `${name} ${state}`),
     ['a working', 'b gone'],
   );
 });
@@ -264,7 +265,15 @@ test('one that dies before its successor has heard two words of it is gone all t
 test('a standby that has a name is known by it', async () => {
   const { clock, store } = makeWorld();
   const log = logger({ service: 'test', clock, write: () => undefined });
-  const standby = openShares({ store, clock, log, replica: 'a', standbyName: 'a-1', process: 'standby-1', ttlMs });
+  const standby = openWorkPartitions({
+    store,
+    clock,
+    log,
+    replica: 'a',
+    standbyName: 'a-1',
+    process: 'standby-1',
+    ttlMs,
+  });
   const locked = new AbortController();
   const waiting = standby.standBy(locked.signal);
   await clock.pass(ttlMs);
@@ -282,7 +291,7 @@ test('a standby is known while it waits; it works under the name of the one that
   const a = start('a', { over: mortal.over });
   await clock.until(() => a.works() === 8);
   const log = logger({ service: 'test', clock, write: () => undefined });
-  const standby = openShares({ store, clock, log, replica: 'a', process: 'standby-1', ttlMs });
+  const standby = openWorkPartitions({ store, clock, log, replica: 'a', process: 'standby-1', ttlMs });
   const works = new Set<string>();
   standby.keep('work/0', async (signal) => {
     works.add('work/0');
@@ -313,7 +322,7 @@ test('one that has a name to stand by under is gone under that when it is replac
   mortal.die();
   const log = logger({ service: 'test', clock, write: () => undefined });
   const standby = (process: string, standbyName: string) =>
-    openShares({ store, clock, log, replica: 'a', standbyName, process, ttlMs });
+    openWorkPartitions({ store, clock, log, replica: 'a', standbyName, process, ttlMs });
   const second = standby('second', 'a-1');
   second.keep('work/0', (signal) => clock.sleep(1_000_000, signal));
   const locked = new AbortController();

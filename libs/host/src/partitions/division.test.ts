@@ -1,0 +1,205 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import fc from 'fast-check';
+import { type Division, emptyDivision, partitionsOf, surplusOf, withHeartbeat, withoutMember } from './division.ts';
+
+const partitions = [
+  ...Array.from({ length: 16 }, (_, n) => `machines/${n}`),
+  'facts of key-vault/0',
+  'facts of key-vault/1',
+];
+const none = new Set<string>();
+
+const beat = (
+  before: Division,
+  me: string,
+  also: {
+    silent?: string[];
+    released?: readonly string[];
+    ended?: string[];
+    run?: string;
+    stoodBy?: boolean;
+    standbyName?: string;
+    now?: number;
+  } = {},
+): Division =>
+  withHeartbeat(before, {
+    me,
+    run: also.run ?? `run of ${me}`,
+    beat: 1,
+    ttlMs: 3_000,
+    partitions,
+    silent: new Set([...(also.silent ?? []), ...(also.ended ?? [])]),
+    ended: new Set(also.ended),
+    stoodBy: also.stoodBy ?? false,
+    standbyName: also.standbyName,
+    released: new Set(also.released),
+    now: also.now ?? 0,
+  });
+
+/** Each says its word in turn, giving up at once what is too much, until nothing changes any more. */
+const settled = (before: Division, members: readonly string[], silent: string[] = []): Division => {
+  let division = before;
+  for (let round = 0; round < 4; round += 1) {
+    for (const me of members) division = beat(division, me, { silent, released: surplusOf(division, me, partitions) });
+  }
+  return division;
+};
+
+test('one replica has everything; each further one gets its part of each kind', () => {
+  const alone = beat(emptyDivision, 'a');
+  assert.deepEqual(partitionsOf(alone, 'a'), [...partitions].sort());
+  const two = settled(alone, ['a', 'b']);
+  for (const me of ['a', 'b']) {
+    assert.equal(partitionsOf(two, me).filter((partition) => partition.startsWith('machines/')).length, 8);
+    assert.equal(partitionsOf(two, me).filter((partition) => partition.startsWith('facts')).length, 1);
+  }
+  assert.deepEqual(settled(two, ['a', 'b']).owners, two.owners, 'nothing moves any more');
+});
+
+test('what one replica alone can have stays with it, whatever the names of those who join', () => {
+  const one = ['relay/0'];
+  const say = (before: Division, me: string) =>
+    withHeartbeat(before, {
+      me,
+      run: me,
+      beat: 1,
+      ttlMs: 3_000,
+      partitions: one,
+      silent: none,
+      released: none,
+      now: 0,
+    });
+  const joined = say(say(say(emptyDivision, 'b'), 'a'), 'c');
+  assert.deepEqual(partitionsOf(joined, 'b'), one);
+  assert.deepEqual(surplusOf(joined, 'b', one), []);
+  assert.deepEqual(partitionsOf(say(withoutMember(joined, 'b'), 'a'), 'a'), one);
+});
+
+test('a remainder stays with its owner, until another member has two less', () => {
+  const nine = Array.from({ length: 9 }, (_, n) => `machines/${n}`);
+  const member = (...kinds: readonly string[]) => ({ run: 'r', beat: 1, ttlMs: 3_000, kinds, at: 0 });
+  /** The first by name would have one more; so many are the other's. */
+  const ofOther = (count: number): Division => ({
+    members: { a: member('machines'), z: member('machines'), other: member('relay') },
+    owners: Object.fromEntries(nine.map((partition, n) => [partition, n < count ? 'z' : 'a'])),
+    gone: {},
+  });
+  for (const even of [4, 5]) {
+    for (const me of ['a', 'z']) assert.deepEqual(surplusOf(ofOther(even), me, nine), [], `${even} ${me}`);
+  }
+  assert.equal(surplusOf(ofOther(6), 'z', nine).length, 2);
+  assert.deepEqual(surplusOf(ofOther(6), 'a', nine), []);
+  assert.equal(surplusOf(ofOther(3), 'a', nine).length, 1);
+  assert.deepEqual(surplusOf(ofOther(9), 'other', nine), []);
+});
+
+test('nothing is taken from a replica that lives: it keeps what it has until it gives it up', () => {
+  const alone = beat(emptyDivision, 'a');
+  const joined = beat(alone, 'b');
+  assert.deepEqual(partitionsOf(joined, 'b'), []);
+  assert.deepEqual(partitionsOf(joined, 'a'), partitionsOf(alone, 'a'));
+  assert.equal(surplusOf(joined, 'a', partitions).length, 9);
+});
+
+test('what a silent replica had, and what one that left had, the others take', () => {
+  const two = settled(beat(emptyDivision, 'a'), ['a', 'b']);
+  assert.equal(partitionsOf(beat(two, 'b', { silent: ['a'] }), 'b').length, partitions.length);
+  assert.equal(partitionsOf(beat(withoutMember(two, 'a'), 'b'), 'b').length, partitions.length);
+});
+
+test('a replica of another release takes part in the kinds it knows', () => {
+  const old = withHeartbeat(emptyDivision, {
+    me: 'old',
+    run: 'r',
+    beat: 1,
+    ttlMs: 3_000,
+    partitions: ['facts of key-vault/0', 'facts of key-vault/1'],
+    silent: none,
+    released: none,
+    now: 0,
+  });
+  const both = beat(old, 'new');
+  assert.equal(partitionsOf(both, 'new').filter((partition) => partition.startsWith('machines/')).length, 16);
+});
+
+test('a member that became silent without leaving is gone until it is back or replaced', () => {
+  const two = settled(beat(emptyDivision, 'a'), ['a', 'b']);
+  assert.deepEqual(beat(withoutMember(two, 'b'), 'a').gone, {}, 'who leaves is not missed');
+  assert.deepEqual(beat(two, 'a', { silent: ['b'] }).gone, {}, 'nor is who was silent from the beginning');
+  const one = beat(two, 'a', { ended: ['b'], now: 7 });
+  assert.deepEqual(one.gone, { b: 7 });
+  assert.deepEqual(beat(one, 'a', { now: 8 }).gone, { b: 7 });
+  assert.deepEqual(withoutMember(beat(one, 'a'), 'a').gone, { b: 7 }, 'after another member leaves');
+  assert.deepEqual(beat(one, 'b').gone, {});
+  assert.deepEqual(beat(one, 'c').gone, {});
+  assert.deepEqual(beat(one, 'a', { now: 86_400_008 }).gone, {}, 'after a day');
+  const none = beat({ ...one, gone: { b: 7, d: 5 } }, 'c');
+  assert.deepEqual(none.gone, { b: 7 }, 'the one that is gone longest is replaced first');
+});
+
+test('a standby that begins to work takes the place of one that has ended, and is missed as a standby', () => {
+  const before = beat(emptyDivision, 'disk', { run: '12345678-9' });
+  assert.deepEqual(beat(before, 'disk', { run: 'other', stoodBy: true, now: 7 }).gone, { 'disk-12345678': 7 });
+  assert.deepEqual(beat(before, 'disk', { run: 'other', now: 7 }).gone, {}, 'a process that was started for it is it');
+  assert.deepEqual(
+    beat(withoutMember(before, 'disk'), 'disk', { run: 'other', stoodBy: true }).gone,
+    {},
+    'it had left',
+  );
+  const other: Division = { ...emptyDivision, gone: { x: 7 } };
+  assert.deepEqual(beat(other, 'disk', { stoodBy: true }).gone, { x: 7 }, 'and it is no new one');
+});
+
+test('a replaced process is gone under its standby name, unless it is back under that name', () => {
+  const working = beat(emptyDivision, 'disk', { run: 'first', standbyName: 'disk-0' });
+  const second = { run: 'second', stoodBy: true, standbyName: 'disk-1', now: 7 };
+  const taken = beat(working, 'disk', second);
+  assert.deepEqual(taken.gone, { 'disk-0': 7 });
+  assert.deepEqual(beat(taken, 'disk-0').gone, {}, 'it stands by again');
+  assert.deepEqual(
+    beat(taken, 'disk', { standbyName: 'disk-0' }).gone,
+    {},
+    'or works again without having had to wait',
+  );
+  assert.deepEqual(
+    beat(beat(working, 'disk-0'), 'disk', second).gone,
+    {},
+    'it was back before the other began to work',
+  );
+  assert.deepEqual(
+    beat(beat(working, 'disk-0'), 'disk', { ...second, silent: ['disk-0'] }).gone,
+    { 'disk-0': 7 },
+    'nor is it back that is silent again',
+  );
+  const again = { ...second, run: 'first again', standbyName: 'disk-0' };
+  assert.deepEqual(beat(working, 'disk', again).gone, {}, 'it is the same one, which had to wait for its own lock');
+});
+
+test('G7: after any joins and leaves each partition has exactly one owner among the members', () => {
+  const names = ['a', 'b', 'c', 'd', 'e'];
+  fc.assert(
+    fc.property(
+      fc.array(fc.tuple(fc.constantFrom(...names), fc.constantFrom('joins', 'leaves', 'dies'))),
+      (history) => {
+        let division = emptyDivision;
+        let there = new Set(['z']);
+        for (const [name, does] of history) {
+          if (does === 'joins') there.add(name);
+          else there.delete(name);
+          if (does === 'leaves') division = withoutMember(division, name);
+          // Another member sends a heartbeat in between, and knows of the death or not yet.
+          division = beat(division, 'z', { silent: does === 'dies' ? [name] : [] });
+        }
+        there = new Set([...there, 'z']);
+        const silent = names.filter((name) => !there.has(name));
+        const end = settled(division, [...there], silent);
+        assert.deepEqual(Object.keys(end.owners).sort(), [...partitions].sort());
+        const counts = [...there].map(
+          (me) => partitionsOf(end, me).filter((partition) => partition.startsWith('machines/')).length,
+        );
+        assert.ok(Math.max(...counts) - Math.min(...counts) <= 1, `${counts}`);
+      },
+    ),
+  );
+});
