@@ -1,6 +1,6 @@
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
+import { type PublishedFact, type ToFact, unknownEvent } from '@interlock/messaging';
 import type { SetEvent } from './set/events.ts';
 import { keyExpiryOnWire } from './set/options.ts';
 import { sets } from './set/streams.ts';

@@ -1,6 +1,6 @@
 import { IdentityEvent } from '@interlock/contracts/interlock/identity/v1/identity_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
+import { type PublishedFact, type ToFact, unknownEvent } from '@interlock/messaging';
 import { principals } from './principal/decider.ts';
 import type { PrincipalEvent } from './principal/events.ts';
 import { principalTypeOnWire } from './principal/wire.ts';

@@ -1,6 +1,6 @@
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { eventReader } from '@interlock/event-store';
-import { type ToFact, type PublishedFact, unknownEvent } from '@interlock/messaging';
+import { type PublishedFact, type ToFact, unknownEvent } from '@interlock/messaging';
 import type { Instant } from '@interlock/runtime';
 import type { KeyEvent } from './key/events.ts';
 import { keys, publishedWith } from './key/key.ts';
