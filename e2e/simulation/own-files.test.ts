@@ -62,7 +62,7 @@ test('it runs the relay, the consumers and both pipelines of calls as they are',
   for (const file of [
     'libs/messaging/src/relay.ts',
     'libs/messaging/src/consumer.ts',
-    'libs/messaging/src/lane.ts',
+    'libs/messaging/src/fact-applier.ts',
     'libs/event-store/src/category.ts',
     'libs/rpc/src/client-pipeline.ts',
     'libs/rpc/src/server-pipeline.ts',
@@ -75,7 +75,7 @@ test('it runs the relay, the consumers and both pipelines of calls as they are',
 
 test('no second decider, reactor, process, lease or relay hides in the simulation', () => {
   const twins = filesOf('e2e/simulation').filter((file) =>
-    /(decider|reactor|lease|relay|rotation|stopping|starting|opening|category|lane)\.ts$/.test(file),
+    /(decider|reactor|lease|relay|rotation|stopping|starting|opening|category|fact-applier)\.ts$/.test(file),
   );
   assert.deepEqual(
     twins.filter((file) => !/\/(invariants|actions|oracle|workload|mutants)\//.test(file)),
