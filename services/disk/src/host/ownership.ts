@@ -76,177 +76,237 @@ interface HostLease {
   readonly isReleased: boolean;
 }
 
-/**
- * Takes the folder after the lease of its previous owner has expired, and keeps it until `release`.
- * @param onEnd told each time the lease runs out: every file is to be let go of
- * @param onTaken keeps the new owner with the folder, before anything is done there
- * @param onReplaced told once when another host has taken the folder: this one will never have it again
- * @throws what the store throws, and when `signal` is aborted meanwhile
- */
-export const takeOwnership = async (parts: {
+/** What taking a folder needs. */
+export interface OwnershipParts {
   readonly store: EventStore;
   readonly host: HostIdentity;
   readonly clock: Clock;
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
   readonly signal: AbortSignal;
+  /** Keeps the new owner with the folder, before anything is done there. */
   readonly onTaken?: ((owner: Owner) => Promise<void>) | undefined;
+  /** Called each time the lease runs out: every file has to be closed. */
   readonly onEnd: () => void;
+  /** Called once when another host has taken the folder: this host will never have it again. */
   readonly onReplaced: () => void;
-}): Promise<Ownership> => {
-  const { store, host, clock, random, log, signal, onEnd, onReplaced, onTaken = async () => undefined } = parts;
-  const { folder, machine, ttlMs, lastOwner } = host;
-  const rows = table<HostLease>(store, { name: 'disk_host', version: 1 });
-  const cursor = `disk-host/${folder}`;
-  const holder = random.uuid();
-  const cause: Cause = { correlationId: holder, causationId: 'host lease', caller: 'system:disk' };
+}
 
-  const read = async () => {
-    const renewals = await store.cursor(cursor);
-    return { renewals, lease: await rows.get(folder) };
-  };
-  const write = (renewals: number, lease: HostLease) =>
-    store.commit(
-      {
-        rows: [rows.put(folder, lease, undefined)],
-        cursors: [{ name: cursor, from: renewals, to: renewals + 1 }],
-      },
-      cause,
-    );
+/** A lease as it was read, with the number of its renewals. */
+interface Seen {
+  readonly renewals: number;
+  readonly lease: HostLease | undefined;
+}
 
-  let seen = await read();
-  let seenAt = readingOf(clock);
-  const mustWait = () => {
-    const { lease } = seen;
-    if (lease === undefined || lease.isReleased || lease.machine === machine) return 0;
-    return waitedOutMs(lease.ttlMs) - ageMs(seenAt, readingOf(clock));
-  };
-  let mine: HostLease | undefined;
-  let renewals = 0;
-  let end: ClockReading = seenAt;
-  while (mine === undefined) {
-    const { lease } = seen;
-    if (mustWait() > 0)
-      log.warn('another host has the volumes: its lease is waited out', { folder, epoch: lease?.epoch });
-    while (mustWait() > 0) {
-      await clock.sleep(Math.min(mustWait(), ttlMs / 10), signal);
-      if (signal.aborted) throw new Error('stopped while the lease of another host was waited out');
-      const now = await read();
-      if (now.renewals === seen.renewals) continue;
-      seen = now;
-      seenAt = readingOf(clock);
-    }
-    const before = seen.lease;
-    const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
-    const asked = readingOf(clock);
-    try {
-      const lease = { epoch, holder, machine, ttlMs, isReleased: false };
-      await write(seen.renewals, lease);
-      [mine, renewals, end] = [lease, seen.renewals + 1, usableUntil(asked, ttlMs)];
-    } catch (error) {
-      if (!(error instanceof CursorConflict)) throw error;
-      seen = await read();
-      seenAt = readingOf(clock);
-    }
+/** The row of a folder and the cursor of its renewals. */
+class LeaseRow {
+  readonly #store: EventStore;
+  readonly #folder: string;
+  readonly #cursor: string;
+  readonly #cause: Cause;
+  readonly #rows: ReturnType<typeof table<HostLease>>;
+
+  constructor(store: EventStore, folder: string, holder: string) {
+    this.#store = store;
+    this.#folder = folder;
+    this.#cursor = `disk-host/${folder}`;
+    this.#cause = { correlationId: holder, causationId: 'host lease', caller: 'system:disk' };
+    this.#rows = table<HostLease>(store, { name: 'disk_host', version: 1 });
   }
-  const lease = mine;
-  await onTaken({ epoch: lease.epoch, machine });
 
-  let isReplaced = false;
-  let isReleased = false;
-  const ending = new AbortController();
-  let wake = new AbortController();
-  let change = Promise.withResolvers<void>();
-  let isEndTold = false;
-  const isOver = (): boolean => leftMs(end, readingOf(clock)) <= 0;
+  async read(): Promise<Seen> {
+    const renewals = await this.#store.cursor(this.#cursor);
+    return { renewals, lease: await this.#rows.get(this.#folder) };
+  }
 
-  const tellEnd = (): void => {
-    const isEnd = isReplaced || isOver();
-    if (isEnd && !isEndTold) onEnd();
-    isEndTold = isEnd;
-  };
+  /** @throws CursorConflict after another write */
+  async write(renewals: number, lease: HostLease): Promise<void> {
+    const cursors = [{ name: this.#cursor, from: renewals, to: renewals + 1 }];
+    await this.#store.commit({ rows: [this.#rows.put(this.#folder, lease, undefined)], cursors }, this.#cause);
+  }
+}
 
-  /** @returns whether the lease may be asked for again */
-  const renew = async (): Promise<boolean> => {
-    const asked = readingOf(clock);
+/**
+ * Takes the folder after the lease of its previous owner has expired, and keeps it until `release`.
+ * @throws what the store throws, and when `signal` is aborted meanwhile
+ */
+export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> => {
+  const { store, host, clock, random, onTaken } = parts;
+  const { folder, machine, ttlMs, lastOwner } = host;
+  const holder = random.uuid();
+  const row = new LeaseRow(store, folder, holder);
+  for (;;) {
+    const { renewals, lease: before } = await waitedOut(parts, row);
+    const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
+    const askedAt = readingOf(clock);
+    const lease = { epoch, holder, machine, ttlMs, isReleased: false };
     try {
-      await write(renewals, lease);
-      renewals += 1;
-      end = usableUntil(asked, ttlMs);
-      change.resolve();
-      change = Promise.withResolvers();
+      await row.write(renewals, lease);
     } catch (error) {
       if (!(error instanceof CursorConflict)) throw error;
-      // Another host's write, or an own write without a response: it renews nothing, but the next may.
-      const now = await read();
-      if (now.lease?.holder !== holder) return false;
-      renewals = now.renewals;
+      continue;
     }
-    return true;
-  };
-  const keep = async (): Promise<void> => {
-    while (!ending.signal.aborted) {
-      wake = new AbortController();
-      await clock.sleep(
-        isOver() ? ttlMs / 10 : Math.min(ttlMs / 3, ttlMs / 10 + leftMs(end, readingOf(clock)) / 3),
-        ending.signal,
-        wake.signal,
-      );
-      if (ending.signal.aborted) return;
+    await onTaken?.({ epoch, machine });
+    return new HeldFolder(parts, row, lease, { renewals: renewals + 1, end: usableUntil(askedAt, ttlMs) });
+  }
+};
+
+/** @returns the lease as it is when it has expired, was released, or is of this machine */
+const waitedOut = async ({ host, clock, log, signal }: OwnershipParts, row: LeaseRow): Promise<Seen> => {
+  const { folder, machine, ttlMs } = host;
+  let seen = await row.read();
+  let seenAt = readingOf(clock);
+  const leftMsOf = ({ lease }: Seen): number =>
+    lease === undefined || lease.isReleased || lease.machine === machine
+      ? 0
+      : waitedOutMs(lease.ttlMs) - ageMs(seenAt, readingOf(clock));
+  if (leftMsOf(seen) > 0)
+    log.warn('another host has the volumes: its lease is waited out', { folder, epoch: seen.lease?.epoch });
+  for (let left = leftMsOf(seen); left > 0; left = leftMsOf(seen)) {
+    await clock.sleep(Math.min(left, ttlMs / 10), signal);
+    if (signal.aborted) throw new Error('stopped while the lease of another host was waited out');
+    const now = await row.read();
+    if (now.renewals === seen.renewals) continue;
+    seen = now;
+    seenAt = readingOf(clock);
+  }
+  return seen;
+};
+
+/** A folder that this host has taken. */
+class HeldFolder implements Ownership {
+  readonly epoch: number;
+  readonly #parts: OwnershipParts;
+  readonly #row: LeaseRow;
+  readonly #lease: HostLease;
+  #renewals: number;
+  #end: ClockReading;
+  #isReplaced = false;
+  #isReleased = false;
+  #isEndReported = false;
+  readonly #ending = new AbortController();
+  #wake = new AbortController();
+  #change = Promise.withResolvers<void>();
+  readonly #work: Promise<unknown>;
+
+  constructor(
+    parts: OwnershipParts,
+    row: LeaseRow,
+    lease: HostLease,
+    { renewals, end }: { readonly renewals: number; readonly end: ClockReading },
+  ) {
+    this.epoch = lease.epoch;
+    this.#parts = parts;
+    this.#row = row;
+    this.#lease = lease;
+    this.#renewals = renewals;
+    this.#end = end;
+    this.#work = Promise.all([this.#keep(), this.#watch()]);
+  }
+
+  check(): void {
+    const { folder } = this.#parts.host;
+    if (this.#isReplaced) throw hostReplaced({ folder }, this.epoch);
+    if (this.#isReleased || this.#isOver()) throw leaseOver(folder, this.epoch);
+  }
+
+  isHeld(): boolean {
+    return !this.#isReplaced && !this.#isReleased && !this.#isOver();
+  }
+
+  async regained(withinMs: number, signal: AbortSignal): Promise<void> {
+    if (!this.#isReplaced && !this.#isReleased && this.#isOver()) {
+      const { promise } = this.#change;
+      // After a suspension the lease is over before any timer fires: the waiter has it renewed.
+      this.#wake.abort();
+      const passed = new AbortController();
+      await Promise.race([promise, this.#parts.clock.sleep(withinMs, passed.signal, signal)]);
+      passed.abort();
+    }
+    this.check();
+  }
+
+  async release(): Promise<void> {
+    if (this.#isReleased) return;
+    this.#isReleased = true;
+    this.#ending.abort();
+    await this.#work;
+    if (this.#isReplaced || this.#isOver()) return;
+    const { log, host } = this.#parts;
+    await this.#row.write(this.#renewals, { ...this.#lease, isReleased: true }).catch((error: unknown) =>
+      log.warn('the lease of this host was not released: its successor waits until it expires', {
+        folder: host.folder,
+        error,
+      }),
+    );
+  }
+
+  #isOver(): boolean {
+    return this.#leftMs() <= 0;
+  }
+  #leftMs(): number {
+    return leftMs(this.#end, readingOf(this.#parts.clock));
+  }
+
+  /** Renews the lease until the release, or until another host has it. */
+  async #keep(): Promise<void> {
+    const { clock, log, host, onReplaced } = this.#parts;
+    const { folder, ttlMs } = host;
+    while (!this.#ending.signal.aborted) {
+      this.#wake = new AbortController();
+      const waitMs = this.#isOver() ? ttlMs / 10 : Math.min(ttlMs / 3, ttlMs / 10 + this.#leftMs() / 3);
+      await clock.sleep(waitMs, this.#ending.signal, this.#wake.signal);
+      if (this.#ending.signal.aborted) return;
       try {
-        if (await renew()) continue;
+        if (await this.#renew()) continue;
       } catch (error) {
-        log.warn('the lease of this host was not renewed', { folder, epoch: lease.epoch, error });
+        log.warn('the lease of this host was not renewed', { folder, epoch: this.epoch, error });
         continue;
       }
-      isReplaced = true;
-      change.resolve();
-      tellEnd();
-      log.error('another host has taken the volumes of this one', { folder, epoch: lease.epoch });
+      this.#isReplaced = true;
+      this.#change.resolve();
+      this.#reportEnd();
+      log.error('another host has taken the volumes of this one', { folder, epoch: this.epoch });
       onReplaced();
       return;
     }
-  };
-  const watch = async (): Promise<void> => {
-    while (!ending.signal.aborted) {
-      tellEnd();
-      await clock.sleep(isOver() ? ttlMs / 10 : Math.max(1, leftMs(end, readingOf(clock))), ending.signal);
+  }
+
+  /** @returns whether the lease may be renewed again */
+  async #renew(): Promise<boolean> {
+    const { clock, host } = this.#parts;
+    const askedAt = readingOf(clock);
+    try {
+      await this.#row.write(this.#renewals, this.#lease);
+      this.#renewals += 1;
+      this.#end = usableUntil(askedAt, host.ttlMs);
+      this.#change.resolve();
+      this.#change = Promise.withResolvers();
+    } catch (error) {
+      if (!(error instanceof CursorConflict)) throw error;
+      // Another host's write, or an own write without a response: it renews nothing, but the next may.
+      const now = await this.#row.read();
+      if (now.lease?.holder !== this.#lease.holder) return false;
+      this.#renewals = now.renewals;
     }
-  };
-  const work = Promise.all([keep(), watch()]);
+    return true;
+  }
 
-  const check = (): void => {
-    if (isReplaced) throw hostReplaced({ folder }, lease.epoch);
-    if (isReleased || isOver()) throw leaseOver(folder, lease.epoch);
-  };
+  /** Reports each end of the lease. */
+  async #watch(): Promise<void> {
+    const { clock, host } = this.#parts;
+    while (!this.#ending.signal.aborted) {
+      this.#reportEnd();
+      await clock.sleep(this.#isOver() ? host.ttlMs / 10 : Math.max(1, this.#leftMs()), this.#ending.signal);
+    }
+  }
 
-  return {
-    epoch: lease.epoch,
-    check,
-    isHeld: () => !isReplaced && !isReleased && !isOver(),
-    async regained(withinMs, signal) {
-      if (!isReplaced && !isReleased && isOver()) {
-        const { promise } = change;
-        // After a suspension the lease is over before any timer fires: the waiter has it renewed.
-        wake.abort();
-        const passed = new AbortController();
-        await Promise.race([promise, clock.sleep(withinMs, passed.signal, signal)]);
-        passed.abort();
-      }
-      check();
-    },
-    async release() {
-      if (isReleased) return;
-      isReleased = true;
-      ending.abort();
-      await work;
-      if (isReplaced || isOver()) return;
-      await write(renewals, { ...lease, isReleased: true }).catch((error: unknown) =>
-        log.warn('the lease of this host was not given back: its successor waits it out', { folder, error }),
-      );
-    },
-  };
-};
+  #reportEnd(): void {
+    const isEnd = this.#isReplaced || this.#isOver();
+    if (isEnd && !this.#isEndReported) this.#parts.onEnd();
+    this.#isEndReported = isEnd;
+  }
+}
 
 /** A machine keeps its epoch, another takes the next. */
 const epochAfter = (before: Owner | undefined, machine: string): number => {
