@@ -3,6 +3,7 @@ import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlo
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { type Assemble, openSubscriptions } from '@interlock/host';
 import { service } from '@interlock/rpc';
+import { keyedMutex } from '@interlock/runtime';
 import { diskApi } from './disk/api.ts';
 import { attachmentApi } from './disk/attachment-api.ts';
 import type { Control } from './disk/control.ts';
@@ -10,7 +11,6 @@ import { DiskCreation } from './disk/creation.ts';
 import { openRecords } from './disk/records.ts';
 import { disks as diskStreams } from './disk/state.ts';
 import { openStoredHeaders } from './disk/stored-headers.ts';
-import { createTurns } from './disk/turns.ts';
 import { assembleHost } from './host/assemble-host.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
@@ -71,7 +71,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const disks = await openCategory(diskStreams);
   const snapshots = await openCategory(snapshotStreams);
   const stored = openStoredHeaders(store);
-  const turns = createTurns();
+  const turns = keyedMutex();
   const retries = new RetryQueue({ turns, clock, random, log, signal: scope.signal });
   const losses = openLossTable(store);
   const options = openSetOptions(store);

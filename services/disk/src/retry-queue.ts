@@ -1,6 +1,5 @@
 import { outsideOfCalls } from '@interlock/rpc';
-import type { Clock, Logger, Random } from '@interlock/runtime';
-import type { Turns } from './disk/turns.ts';
+import type { Clock, KeyedMutex, Logger, Random } from '@interlock/runtime';
 
 type Work = () => Promise<void>;
 
@@ -9,7 +8,7 @@ const retryMs = 100;
 const retryMsMax = 10_000;
 
 interface RetryQueueParts {
-  readonly turns: Turns;
+  readonly turns: KeyedMutex;
   readonly clock: Pick<Clock, 'sleep'>;
   readonly random: Pick<Random, 'fraction'>;
   readonly log: Logger;

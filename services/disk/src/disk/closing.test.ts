@@ -1,11 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore, VersionConflict } from '@interlock/event-store';
-import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock, keyedMutex, systemRandom as random } from '@interlock/runtime';
 import { type Closing, closeDisks } from './closing.ts';
 import type { DiskEvent } from './events.ts';
 import { disks as diskStreams } from './state.ts';
-import { createTurns } from './turns.ts';
 
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const [vm, other] = ['subscriptions/s/resourceGroups/g/virtualMachines/vm', 'subscriptions/s/resourceGroups/g/vm2'];
@@ -40,7 +39,7 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
 /** Closings over a store in memory. @param beaten disks that another process changes just before each commit */
 const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> = new Set()) => {
   const store = memoryStore({ clock, random });
-  const turns = createTurns();
+  const turns = keyedMutex();
   const ended: string[] = [];
   let commits = 0;
   const disks = category(

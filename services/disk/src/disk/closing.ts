@@ -1,9 +1,9 @@
 import { type Cause, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
+import { withKeys } from '@interlock/runtime';
 import { close } from './attachment-decider.ts';
 import type { Control } from './control.ts';
 import type { DiskEvent } from './events.ts';
 import { type Disk, evolve } from './state.ts';
-import { inTurnsOf } from './turns.ts';
 
 /** A request to end what a machine does with a disk. */
 export interface Closing {
@@ -40,7 +40,7 @@ export const closeDisks = async (
   const found = await Promise.all(
     groups.map((group) => {
       const names = group.map(([name]) => name);
-      return inTurnsOf(turns, names, () =>
+      return withKeys(turns, names, () =>
         closeInTurn(parts, new Map(group), cause).catch((error: unknown) => {
           if (error instanceof StoreUnavailable) for (const name of names) host.doubt(name);
           throw error;

@@ -3,7 +3,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import type { Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
-import type { Turns } from '../disk/turns.ts';
+import type { KeyedMutex } from '@interlock/runtime';
 import type { RetryQueue } from '../retry-queue.ts';
 import type { DiskSettings } from '../settings.ts';
 import { Background } from './background.ts';
@@ -40,7 +40,7 @@ interface OfControl {
   readonly setKeys: SetKeys;
   readonly sets: SetClient;
   readonly options: SetOptions;
-  readonly turns: Turns;
+  readonly turns: KeyedMutex;
   readonly retries: RetryQueue;
 }
 

@@ -4,7 +4,7 @@ import { test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { category, memoryStore, Rejection, StoreUnavailable } from '@interlock/event-store';
-import { systemClock as clock, logger, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock, keyedMutex, logger, systemRandom as random } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
 import { createNoopMeter, trace } from '@opentelemetry/api';
 import { Metadata } from 'nice-grpc';
@@ -12,7 +12,6 @@ import { beginAccess } from '../../disk/attachment-decider.ts';
 import { begin as beginDisk, existing, finish } from '../../disk/decider.ts';
 import { recordOf } from '../../disk/records.ts';
 import { disks as diskStreams } from '../../disk/state.ts';
-import { createTurns } from '../../disk/turns.ts';
 import { closeDisk, openDisk } from '../../testing/test-one-disk.ts';
 import { openDiskCipher } from '../cipher/dek.ts';
 import { Headers } from '../header/genuine-headers.ts';
@@ -220,7 +219,7 @@ const openedDisk = async () => {
     deks: { unwrap: noAnswer, check: noAnswer },
     keyAccess,
     leases,
-    turns: createTurns(),
+    turns: keyedMutex(),
     retries: { add: () => assert.fail('the store responds') },
     openCipher: (dek) => openDiskCipher(dek, undefined),
     watchHolder: async () => undefined,

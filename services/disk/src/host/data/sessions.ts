@@ -1,8 +1,7 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
-import type { Clock, Logger } from '@interlock/runtime';
+import type { Clock, KeyedMutex, Logger } from '@interlock/runtime';
 import { isLayered, setOf } from '../../disk/encryption.ts';
-import type { Turns } from '../../disk/turns.ts';
 import type { RetryQueue } from '../../retry-queue.ts';
 import { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { Headers } from '../header/genuine-headers.ts';
@@ -26,7 +25,7 @@ export interface SessionsParts {
   readonly deks: Pick<Deks, 'unwrap' | 'check'>;
   readonly keyAccess: KeyAccess;
   readonly leases: Leases;
-  readonly turns: Turns;
+  readonly turns: KeyedMutex;
   readonly retries: Pick<RetryQueue, 'add'>;
   readonly openCipher: SessionParts['openCipher'];
   /** Ends direct access when its principal loses the right to begin one (see `Holders`). */

@@ -1,6 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import type { Random } from '@interlock/runtime';
-import { createTurns } from '../../disk/turns.ts';
+import { keyedMutex, type Random } from '@interlock/runtime';
 import { headerOver, headerSize, mayHavePrevious, type OpenHeader, stampHostEpoch } from '../header/disk-header.ts';
 import type { PlatformKey } from '../keys/platform-key.ts';
 import { hostReplaced } from '../ownership.ts';
@@ -44,8 +43,8 @@ interface VolumesParts {
 export class Volumes {
   readonly hostEpoch: number;
   readonly #parts: VolumesParts;
-  readonly #turns = createTurns();
-  readonly #headerTurns = createTurns();
+  readonly #turns = keyedMutex();
+  readonly #headerTurns = keyedMutex();
   readonly #opened = new Map<string, Shared>();
   /** Headers that stay open. */
   readonly #kept = new Map<string, { keepers: number; header: OpenHeader | undefined }>();
