@@ -123,7 +123,7 @@ test('what is missing or wrong ends the start and is named', async () => {
       { DATABASE_CA_FILE: fileWith('other-postgres.crt', stranger) },
       /certificate of the Postgres server is not trusted.*DATABASE_CA_FILE/,
     ],
-    ['another', { NATS_SEED_FILE: fileWith('none', 'SUnone') }, /NATS_SEED_FILE holds no seed/],
+    ['another', { NATS_SEED_FILE: fileWith('none', 'SUnone') }, /NATS_SEED_FILE does not contain the seed/],
     [
       'mode',
       { DATABASE_URL: `${postgres.url(databaseOf('guarded', 'identity'))}?sslmode=require` },
