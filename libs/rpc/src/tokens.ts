@@ -24,7 +24,7 @@ export interface TokenVerifierOptions {
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
   /** How far the issuer's clock may be off. Default 1,000 ms. */
   readonly clockToleranceMs?: number;
-  /** Shortest time between two fetches of the keys, also when tokens name keys nobody has; a new key is unknown as long. Default 1,000 ms. */
+  /** Shortest time between two fetches of the keys, also when tokens name unknown keys. A new key may stay unknown this long. Default 1,000 ms. */
   readonly refetchMs?: number;
   /** After this the keys are fetched again, so that a withdrawn one goes. Default 600,000 ms. */
   readonly keysTtlMs?: number;
@@ -75,7 +75,7 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
         clockTolerance: clockToleranceMs / 1_000,
       });
     } catch (error) {
-      throw tokenRefusal(error, audience);
+      throw tokenRefusal(error, { issuer, audience });
     }
   }
 }
@@ -117,7 +117,7 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
       return await ring.find(header, token);
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error;
-      // A key that is not known may be a new one, where nobody could be asked.
+      // An unknown key may be new: after a failed fetch, report that failure.
       if (!mayFetch()) throw failure ?? error;
       await refetchOnce();
       return ring.find(header, token);
@@ -125,7 +125,10 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
   };
 }
 
-function tokenRefusal(error: unknown, audience: string): unknown {
+function tokenRefusal(
+  error: unknown,
+  { issuer, audience }: { readonly issuer: string; readonly audience: string },
+): unknown {
   const refuse = (reason: string, message: string, metadata: Readonly<Record<string, string>> = {}): Rejection =>
     new Rejection('UNAUTHENTICATED', reason, message, metadata, { cause: error });
   if (error instanceof errors.JWTExpired) return expired(error.payload.exp, error);
@@ -141,8 +144,10 @@ function tokenRefusal(error: unknown, audience: string): unknown {
       const notBefore = timeOf(error.payload.nbf);
       return refuse('TOKEN_NOT_YET_VALID', `the token is not valid before ${notBefore}`, { notBefore });
     }
-    if (error.claim === 'iss')
-      return refuse('TOKEN_WRONG_ISSUER', 'the token was issued by somebody else: its "iss" is not ours');
+    if (error.claim === 'iss') {
+      const got = JSON.stringify(error.payload.iss);
+      return refuse('TOKEN_WRONG_ISSUER', `the "iss" of the token must be "${issuer}" (got ${got})`);
+    }
   }
   if (
     error instanceof errors.JWSSignatureVerificationFailed ||
