@@ -44,9 +44,9 @@ export function anonymousCall(
 }
 
 /**
- * Finds out who asks and whether they may. Authentication comes before everything that could tell what exists (KV-80).
- * The request is checked in between: only a caller that is known learns what is wrong with it, and rules look into it.
- * Waits only where somebody has to be asked. Refusals are told to whoever keeps a record of them.
+ * Authenticates and authorizes the caller. Authentication comes first, so that no error reveals what exists (KV-80).
+ * The request is checked next: only an authenticated caller sees its errors, and the authorization rule reads it.
+ * Waits only for a call to the identity service. Passes each refusal to `onRefused`.
  */
 export async function admit(
   options: PipelineOptions,

@@ -13,7 +13,7 @@ export const answerOf = <Answer>(answers: AsyncIterator<unknown, Answer>): Promi
   // One that yields where it was to return breaks the contract of nice-grpc, which says so itself.
   answers instanceof AnsweredOnce ? answers.answer() : answers.next().then(({ value }) => value as Answer);
 
-/** A class, because there are four for each call, and an object put together anew has a closure for each of its functions. */
+/** A class, because each call creates four: an object literal would create a closure for each of its functions. */
 class AnsweredOnce<Answer> implements AsyncGenerator<never, Answer, undefined> {
   readonly #work: () => Promise<Answer>;
   constructor(work: () => Promise<Answer>) {

@@ -22,7 +22,7 @@ const callWithin = (timeoutMs: number): CallFields => {
 };
 
 let identity: Echo;
-/** Asks somebody who takes longer than a caller in a hurry waits. */
+/** Calls a service whose response takes longer than the caller's short deadline. */
 const ask = () => identity.client.change({ text: '' });
 before(async () => {
   identity = await transports['in process']({

@@ -14,7 +14,7 @@ const implementation: EchoHandlers = {
 };
 
 describe('the table of who may call what', () => {
-  test('a missing method does not compile, and is refused where nobody compiled', () => {
+  test('a table without a rule for a method does not compile, and is refused at run time', () => {
     const { change: _, ...partial } = openRules;
     assert.throws(
       // @ts-expect-error the rule of `change` is missing

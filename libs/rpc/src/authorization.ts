@@ -49,8 +49,8 @@ export type Authorization<Definition extends CompatServiceDefinition> = {
 };
 
 /**
- * Holds a verified principal against a rule. The refusals are worded as KV-83 asks: who, which action, which scope.
- * @returns what to wait for, where somebody has to be asked
+ * Checks a verified principal against a rule. A refusal names the principal, the action and the scope (KV-83).
+ * @returns a promise if the authorizer has to be called
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED or WORKLOAD_REQUIRED; UNAUTHENTICATED PRINCIPAL_DELETED
  */
 export function authorise(

@@ -38,7 +38,7 @@ for (const decision of [yes, no]) {
   });
 }
 
-test('G1: the time to live goes on while the machine is suspended', async () => {
+test('G1: the time to live keeps running while the machine is suspended', async () => {
   const { authorize, clock, asked } = authorizer(() => ({ ...yes, grantedAt: '/' }));
   await authorize(ann, 'read', 'subscriptions/s');
   clock.suspend(TTL_MS - 1);
@@ -76,7 +76,7 @@ test('equal questions at the same time are one; another principal, action or sco
   assert.deepEqual(asked, ['ann read /', 'bob read /', 'ann write /', 'ann read subscriptions/s']);
 });
 
-test('after invalidate every question is asked anew, and an answer on its way is not kept', async () => {
+test('after invalidate every decision is requested again, and a pending decision is not cached', async () => {
   const answer = Promise.withResolvers<Decision>();
   const { authorize, invalidate, asked } = authorizer(() => answer.promise);
   const first = authorize(ann, 'read', '/');
@@ -111,7 +111,7 @@ test('no more answers are held than allowed', async () => {
   assert.equal(asked.length, 5);
 });
 
-test('G1: an answer from before a change its asker has heard of is asked anew, and one from after it is not', async () => {
+test('G1: a decision older than the position the caller has consumed is requested again, a newer one is not', async () => {
   const positions = [4, 7];
   const { authorize, asked } = authorizer(() => ({ ...yes, position: positions.shift() ?? 9 }));
   assert.equal((await authorize(ann, 'read', '/')).position, 4);
@@ -203,7 +203,7 @@ test('G1: a yes for other scopes is forgotten by invalidate, also one on its way
   assert.equal(asked.length, 3);
 });
 
-test('G1: a yes for other scopes from before a change its asker has heard of is asked anew', async () => {
+test('G1: a grant for other scopes older than the position the caller has consumed is requested again', async () => {
   const positions = [4, 7];
   const { authorize, asked } = authorizer(() => ({ ...yes, grantedAt: '/', position: positions.shift() ?? 9 }));
   await authorize(ann, 'read', 'subscriptions/s');

@@ -31,7 +31,7 @@ export type Authorizer = (principal: Principal, action: string, scope: string, a
 /** An authorizer that remembers. */
 export interface CachingAuthorizer {
   readonly authorize: Authorizer;
-  /** Forgets every answer, also those on their way: after it every question is asked anew. */
+  /** Drops every cached decision and every pending one: the next check of each is requested again. */
   invalidate(): void;
 }
 
@@ -63,9 +63,9 @@ const limit = (remembered: Map<string, unknown>, entriesMax: number): void => {
 };
 
 /**
- * Remembers answers for a short time and merges equal questions that are asked at the same time. A yes also answers
- * questions about whatever the role it rests on allows, under the scope of that role: whoever has a role over many
- * machines is asked about once, not once a machine or once an action.
+ * Caches decisions for a short time and merges equal concurrent checks. A granted decision also covers every action of
+ * its role under the scope of that role. A principal with a role over many machines needs one check, not one for each
+ * machine or action.
  */
 export function cachingAuthorizer({
   check,
@@ -78,14 +78,14 @@ export function cachingAuthorizer({
   let grants = new Map<string, readonly Grant[]>();
 
   const isYoung = ({ askedAt }: Pick<Grant, 'askedAt'>, now: ClockReading): boolean => ageMs(askedAt, now) < authzTtlMs;
-  // An answer from before a change its asker has heard of is none, however young it is.
+  // A decision older than the position the caller has consumed is not used, whatever its age.
   const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
 
   const remember = (id: string, action: string, askedAt: ClockReading, decision: Decision): void => {
     const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
     if (!allowed || scope === undefined || scope === '') return;
     const actions = grantedActions.length > 0 ? grantedActions : [action];
-    // What it says anew is not kept twice.
+    // The new grant replaces an equal one.
     const isSaid = (grant: Grant): boolean => grant.scope === scope && holdsAction(grant, action);
     const now = readingOf(clock);
     const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant, now));
@@ -109,7 +109,7 @@ export function cachingAuthorizer({
     }
 
     const generation = answers;
-    // Whoever asks the same meanwhile waits for this answer as well: it belongs to no call, and goes on when the time of one is over.
+    // Equal checks share this request. It runs outside of any call, so it continues after the deadline of one caller.
     const decision = runAsCall(undefined, () => check(principal, action, scope, atLeast));
     generation.delete(question);
     generation.set(question, { askedAt: now, decision });
@@ -119,7 +119,7 @@ export function cachingAuthorizer({
         if (generation === answers) remember(principal.id, action, now, answer);
       },
       () => {
-        // A failure is no answer and is not remembered; whoever asked gets it from `decision` itself.
+        // A failure is not cached. The callers receive it from `decision`.
         if (generation.get(question)?.decision === decision) generation.delete(question);
       },
     );

@@ -66,7 +66,7 @@ test('what is asked while two calls are under way waits for the end of one, and 
   assert.equal(idle(), 1);
 });
 
-test('calls that are not answered hold up nobody for long', async () => {
+test('unanswered calls delay the next batch only for the linger time', async () => {
   const { clock, ask, calls, sent } = byHand();
   for (const wish of ['a', 'b']) {
     ask(wish).catch(() => undefined);
@@ -125,5 +125,5 @@ test('a batch of several belongs to no call, neither to one of its askers nor to
   );
   await runAsCall(callOf('asker'), () => Promise.all([ask('a'), ask('b')]));
   await runAsCall(callOf('asker'), () => ask('c'));
-  assert.deepEqual(sentAs, [undefined, 'asker'], 'one alone is part of the work of whoever asks');
+  assert.deepEqual(sentAs, [undefined, 'asker'], 'a single request runs as part of its caller');
 });

@@ -37,14 +37,14 @@ interface Waiting<Wish, Answer> extends BatchItem<Wish> {
 
 /** Calls under way at one time before what is asked waits for the end of one: two, so that the other side never waits for us. */
 const underWayMax = 2;
-/** Longest wait for that: a call that is lost on its way holds up nobody. */
+/** Longest wait for that, so that a lost call does not block the queue. */
 const lingerMs = 20;
 
 /**
- * Puts together what is asked at about the same time: what comes in one turn of the event loop, and under load what comes
- * while earlier calls are under way. A wish that comes alone is sent alone and at once, as part of its asker's work; a batch
- * of several is sent apart from all of them, with a link to each trace, and may take as long as the most patient of them waits:
- * so nobody's deadline cuts others off, and all hear why there is no answer (a vault that is too busy) before they give up.
+ * Batches requests that arrive in one turn of the event loop and, under load, while earlier calls are in flight.
+ * A single request is sent at once, as part of its caller. A batch of several runs outside of any call, with a link to each
+ * trace. It has the longest deadline of its requests: a short deadline does not cancel the others, and all of them
+ * receive the reason of a failure (a vault that is too busy) before they time out.
  * @param name of the span of a batch of several
  */
 export const openBatching = <Wish, Answer>(parts: {

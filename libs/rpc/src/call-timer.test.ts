@@ -6,7 +6,7 @@ import { startTimer } from './call-timer.ts';
 
 const late = (): Error => new Error('late');
 
-test('a caller that has left is noticed by whoever looks, and costs nothing where nobody does', () => {
+test('a cancellation is seen when the signal is read; without a reader no listener is added', () => {
   const caller = new AbortController();
   const timer = startTimer(virtualClock(), 1_000, caller.signal);
   assert.equal(getEventListeners(caller.signal, 'abort').length, 0);
@@ -33,7 +33,7 @@ test('a signal that was looked at is aborted when the caller leaves, when the se
   }
 });
 
-test('what ended a call first is why it ended: the deadline of a caller that has left is nobody’s', async () => {
+test('the first end of a call is its reason: a deadline after a cancellation changes nothing', async () => {
   const clock = virtualClock();
   const caller = new AbortController();
   const timer = startTimer(clock, 1_000, caller.signal);
@@ -57,7 +57,7 @@ test('a call that is over is ended by nothing any more', async () => {
   assert.equal(timer.ended(), undefined);
 });
 
-test('whoever looks after the end sees how it ended, and nobody listens to the server for it', async () => {
+test('a signal first read after the end shows how the call ended, and adds no listener to the server', async () => {
   const clock = virtualClock();
   const stopping = new AbortController();
   const timer = startTimer(clock, 1_000, undefined, stopping.signal);

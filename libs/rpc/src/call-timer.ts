@@ -14,7 +14,7 @@ export interface CallTimer {
   remainingMs(): number;
   /** Why the call was ended from outside; `undefined` while it was not. */
   ended(): Ended | undefined;
-  /** `work`, or the rejection `atDeadline` makes at the deadline, whatever comes first. `work` itself goes on. */
+  /** `work`, or the rejection `atDeadline` makes at the deadline, whatever comes first. `work` itself continues. */
   race<Result>(work: Promise<Result>, atDeadline: () => Error): Promise<Result>;
   /** Releases the timer. The signal is not aborted by it. */
   stop(): void;
@@ -28,14 +28,14 @@ export const startTimer = (
   stopping?: AbortSignal,
 ): CallTimer => new StartedTimer(clock, timeoutMs, outer, stopping);
 
-/** A class, because there are two for each call, and an object with a getter put together anew costs more than all it does. */
+/** A class, because each call creates two: creating an object literal with a getter costs more than all its methods. */
 class StartedTimer implements CallTimer {
   readonly deadline: Instant;
   readonly remainingMs: () => number;
   readonly #outer: AbortSignal | undefined;
   readonly #stopping: AbortSignal | undefined;
   readonly #alarm: Alarm;
-  /** Made for whoever looks at it, and listens from then on: most handlers do not, and a listener costs more than the rest. */
+  /** Created when `signal` is first read: most handlers never read it, and its listener costs more than the rest. */
   #ending: AbortController | undefined;
   #expiring: (() => void)[] = [];
   #why: Ended | undefined;
@@ -59,7 +59,7 @@ class StartedTimer implements CallTimer {
     for (const expire of this.#expiring) expire();
     this.#expiring = [];
   }
-  /** Of the signals outside, which are looked at when somebody wants to know. */
+  /** Listener of the outer signals; aborts `signal` if one of them ended the call. */
   readonly #look = (): void => {
     if (this.ended() !== undefined) this.#ending?.abort(ENDED);
   };
@@ -97,7 +97,7 @@ class StartedTimer implements CallTimer {
   }
 }
 
-/** Reason of an abort nobody looks at: without one every abort would build a DOMException with its stack (12 µs each). */
+/** Abort reason. It is never read, but without it each abort would create a DOMException with its stack (12 µs). */
 const ENDED = 'the call has ended';
 
 /** The refusal of a stream that had to end because its server stops: the caller opens it again elsewhere. */

@@ -14,7 +14,7 @@ export const CallMetadata = {
   timeoutMs: 'x-interlock-timeout-ms',
 } as const;
 
-/** Somebody whose token was verified. */
+/** A caller whose token was verified. */
 export interface Principal {
   readonly kind: 'user' | 'app' | 'managed_identity' | 'workload';
   /** UUID. */
@@ -76,7 +76,7 @@ export const currentCall = (): CallFields | undefined => running.getStore();
 /** Runs `fn`, and everything it awaits, as part of that call; `undefined`: of none. */
 export const runAsCall = <Result>(call: CallFields | undefined, fn: () => Result): Result => running.run(call, fn);
 
-/** Runs `fn`, and everything it awaits, as part of no call and no trace: for work that goes on when whoever began it is answered. */
+/** Runs `fn`, and everything it awaits, outside of any call and trace: for work that continues after the response to its caller. */
 export const outsideOfCalls = <Result>(fn: () => Result): Result =>
   otel.with(ROOT_CONTEXT, () => runAsCall(undefined, fn));
 

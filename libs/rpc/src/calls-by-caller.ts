@@ -16,7 +16,7 @@ export interface CallsByCaller {
   enter(caller: Caller): () => void;
 }
 
-/** Nobody calls yet. */
+/** Starts with no calls. */
 export const callsByCaller = (max = CALLS_OF_CALLER_MAX): CallsByCaller => {
   const counts = new Map<string, number>();
   const leave = (name: string): void => {

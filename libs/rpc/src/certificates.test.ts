@@ -139,7 +139,7 @@ test('certificates and authorities are replaced under calls: none fails, and new
 
   const both = `${before.ca}\n${after.ca}`;
   const [serverPair, clientPair] = await Promise.all([after.issue(), after.issue()]);
-  // First everybody trusts both; then each shows a new one; then nobody trusts the old authority any more.
+  // Both sides trust both authorities, then each presents a new certificate, then both drop the old authority.
   for (const [secret, opened, pair, ca] of [
     [atServer, serverTls, serverTls.current(), both],
     [atClient, tls, tls.current(), both],

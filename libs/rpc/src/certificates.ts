@@ -20,7 +20,7 @@ export interface Certificates {
   readonly clientCa?: string;
   /** The first of the certificates shown ends then. */
   readonly endsAt: Instant;
-  /** The last of the authorities trusted ends then: from that moment on nobody can be called. */
+  /** The last trusted authority expires then. After that every connection fails. */
   readonly authorityEndsAt: Instant;
 }
 

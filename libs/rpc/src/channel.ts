@@ -38,7 +38,7 @@ export interface ChannelSettings {
 /** Longer than a process may stand still without losing its connections, and well within a lease. */
 const SILENCE_DEFAULT_MS = 10_000;
 
-/** As long: what is not there when it is asked for is looked for anew within a lease, and by then perhaps elsewhere. */
+/** As long: the address of an unreachable server is resolved again within a lease, and it may have changed by then. */
 const CONNECTING_DEFAULT_MS = 10_000;
 
 /** Opens a gRPC channel. It connects with the first call and again whenever the connection is lost. */

@@ -23,7 +23,7 @@ import type { TokenSource } from './token-source.ts';
 export interface CallOptions {
   /** How long to wait for the whole answer, retries included. */
   deadlineMs?: number;
-  /** A bearer token for this call in place of the client's own: to act with somebody else's authority. */
+  /** A bearer token for this call in place of the client's own: to act with the authority of another principal. */
   token?: string;
   /** Correlation id of the work this call belongs to; by default that of the running call, else the server makes one. */
   correlationId?: string;
@@ -301,7 +301,7 @@ function waitBeforeRetry(
   random: Pick<Random, 'fraction'>,
 ): number | undefined {
   if (method.options.idempotencyLevel === undefined || method.requestStream) return undefined;
-  // A refusal is an answer: whoever gives it is there.
+  // A Rejection is a response, so the server that sent it is reachable.
   const isUnreachable = error instanceof RpcFailure && error.code === 'UNAVAILABLE';
   if (attempt >= attemptsMax && !(isUnreachable && unreachableUntilDeadline)) return undefined;
   if (!((error instanceof RpcFailure || error instanceof Rejection) && error.code === 'UNAVAILABLE')) return undefined;

@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => echo.close());
 
-/** @returns asks whoever listens on a port for something, with half a second to connect */
+/** @returns a function that calls the server on a port, with half a second to connect */
 const asking = (t: TestContext, port: number, tls: ChannelSettings['tls'] = 'plaintext') => {
   const channel = openChannel({ address: `127.0.0.1:${port}`, tls, connectingMs: 500 });
   t.after(() => channel.close());
@@ -44,7 +44,7 @@ const program = `
   const server = require('node:net').createServer(() => {});
   server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));`;
 
-test('G3: a connection that nobody answers is given up in time, and none of those that are not gRPC’s', {
+test('G3: gRPC gives up a connection that the system does not accept in time, and leaves other sockets alone', {
   timeout: 20_000,
 }, async (t) => {
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -60,15 +60,15 @@ test('G3: a connection that nobody answers is given up in time, and none of thos
   // What stands still has connections made for it until there is no more room; of the next ones nothing is heard.
   child.kill('SIGSTOP');
   const later = Array.from({ length: 5 }, open);
-  await assert.rejects(asking(t, Number(line))('nobody'), isGivenUp);
+  await assert.rejects(asking(t, Number(line))('paused'), isGivenUp);
   assert.ok(later.some(({ connecting }) => connecting));
   assert.ok([first, ...later].every(({ destroyed }) => !destroyed));
 });
 
-test('G3: a connection on which nobody speaks is given up in time, though the system has accepted it', async (t) => {
-  const { ca } = await testAuthority('nobody');
+test('G3: gRPC gives up an accepted connection in time if the server sends nothing', async (t) => {
+  const { ca } = await testAuthority('silent');
   for (const tls of ['plaintext', { ca }] as const) {
-    await assert.rejects(asking(t, await listen(t, silent(t)), tls)('nobody'), isGivenUp);
+    await assert.rejects(asking(t, await listen(t, silent(t)), tls)('silent'), isGivenUp);
   }
 });
 
@@ -85,7 +85,7 @@ test('a connection that came about stays', async (t) => {
   const ask = asking(t, await listen(t, way));
   assert.equal(await ask('one'), 'one');
   // Once the time of a later one is over, that of this one is.
-  await assert.rejects(asking(t, await listen(t, silent(t)))('nobody'), isGivenUp);
+  await assert.rejects(asking(t, await listen(t, silent(t)))('silent'), isGivenUp);
   assert.equal(await ask('another'), 'another');
   assert.equal(made, 1);
 });

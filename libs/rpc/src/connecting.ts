@@ -6,16 +6,16 @@ import type { ChannelCredentials } from '@grpc/grpc-js';
 type CreateConnector = ChannelCredentials['_createSecureConnector'];
 type Connector = ReturnType<CreateConnector>;
 
-/** Given the socket that is made in the course of an attempt to connect: gRPC shows it to nobody before it is connected. */
+/** Receives the socket of a connection attempt: gRPC does not expose it before it is connected. */
 const attempts = new AsyncLocalStorage<(socket: Socket) => void>();
 let isListening = false;
 
 /**
- * Gives up every connection made with these credentials on which nothing was heard in time. gRPC has no limit of its own: to a
- * machine that lost its power it tries for the two minutes that the system takes, and a process that stands still answers never,
- * while its system goes on accepting for it. Meanwhile gRPC asks nobody where the server is by now, and what ran there is long
- * elsewhere. Whoever is there speaks at once: it begins its side of TLS, or says what it takes.
- * @param limitMs from the making of the socket on
+ * Closes every connection of these credentials on which the server sends nothing in time. gRPC has no such limit. After a
+ * power loss of the server it waits two minutes for the TCP timeout. A paused process never responds, but its system still
+ * accepts connections. During the wait gRPC does not resolve the address again, although the server may have moved.
+ * A healthy server sends at once: its TLS handshake or its HTTP/2 settings.
+ * @param limitMs since the socket was created
  */
 export const limitConnecting = (credentials: ChannelCredentials, limitMs: number): ChannelCredentials => {
   if (!isListening) channel('net.client.socket').subscribe((message) => attempts.getStore()?.(socketIn(message)));

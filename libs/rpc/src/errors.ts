@@ -45,7 +45,7 @@ export function toWire(error: unknown, traceId: string | undefined, resource?: s
   );
 }
 
-/** Whether `toWire` hides this error, so that somebody has to log it. */
+/** Whether `toWire` hides this error from the caller, so that the server has to log it. */
 export const isInternal = (error: unknown): boolean => asRejection(error) === undefined;
 
 /**

@@ -45,7 +45,7 @@ export interface InProcessServer {
 
 /**
  * Serves services to clients in the same process, so that a whole cloud can run in one. Calls go through the same
- * pipelines as over gRPC, and messages are copied on the way: nobody gets hold of another's objects.
+ * pipelines as over gRPC. Messages are copied: client and server share no objects.
  */
 export function serveInProcess(options: InProcessOptions): InProcessServer {
   const stopping = new AbortController();
@@ -61,7 +61,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
     if (stopping.signal.aborted) throw refuse(Status.UNAVAILABLE, 'the server has stopped');
     const found = handlers.get(method.path);
     if (found === undefined) throw refuse(Status.UNIMPLEMENTED, 'the server does not implement this method');
-    /** As over the wire: what arrives lies in memory of its own, and whoever encoded it may give back his at once. */
+    /** Copies the bytes, as a network does: the sender may release its memory at once. */
     const within = (bytes: Uint8Array): Uint8Array => {
       if (bytes.length <= messageBytesMax) return Buffer.from(new Uint8Array(bytes).buffer);
       throw refuse(Status.RESOURCE_EXHAUSTED, `message larger than max (${bytes.length} vs ${messageBytesMax})`);
@@ -110,7 +110,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
         inFlight.delete(lose);
         signal?.removeEventListener('abort', leave);
         if (isOver) return;
-        // Nobody listens any more: the server's side sees that its caller is gone, and ends in its own time.
+        // The caller reads no more: the handler sees an aborted signal, and this call does not wait for its end.
         gone?.abort(LEFT);
         void Promise.allSettled([answers.return(undefined)]);
       },
@@ -158,7 +158,7 @@ interface StreamedCall {
   end(isOver: boolean): void;
 }
 
-/** What the call answers. Called with the first `next`: a stream that nobody reads asks for nothing. */
+/** The stream of responses. The call starts with the first `next`: an unread stream calls nothing. */
 async function* answersOf(begin: () => StreamedCall): AsyncGenerator<unknown, void> {
   const call = begin();
   let isOver = false;
@@ -176,7 +176,7 @@ async function* answersOf(begin: () => StreamedCall): AsyncGenerator<unknown, vo
   }
 }
 
-/** Reason of an abort nobody looks at: without one each would build a DOMException with its stack. */
+/** Abort reason. It is never read, but without it each abort would create a DOMException with its stack. */
 const LEFT = 'the caller has left';
 const NEVER = new AbortController().signal;
 
@@ -201,7 +201,7 @@ class ServerContext implements CallContext {
     this.#trailer ??= Metadata();
     return this.#trailer;
   }
-  /** Tells the caller what was put into the trailer; nobody waits for one that is empty. */
+  /** Passes the trailer to the caller, unless it is empty. */
   tellTrailer(listener: NiceCallOptions['onTrailer']): void {
     if (this.#trailer) listener?.(this.#trailer);
   }

@@ -161,7 +161,7 @@ test('the deadline of a foreign client bounds the handler', async (t) => {
   }
 });
 
-test('an answer that nobody takes ends, and its handler with it', async (t) => {
+test('a response stream that the client does not read is closed, and its handler ends', async (t) => {
   const ended = Promise.withResolvers<void>();
   const endless: EchoHandlers['list'] = async function* () {
     try {

@@ -220,7 +220,7 @@ class ReceivedCall implements Intercepted {
     else if (sinceMs !== undefined && nowMs - sinceMs >= receiveMs * (isHeldUp ? HELD_UP_FACTOR : 1)) {
       this.#refuse(requestLate(receiveMs));
     } else if (this.#unsent > 0 && nowMs - this.#sentMs >= takeMs) {
-      // A status would wait behind the answers that nobody takes.
+      // A status would wait behind the responses that the client does not read.
       stream.close(ENHANCE_YOUR_CALM);
     } else if (this.#method.path.startsWith(REFLECTION) && nowMs - this.#startedMs >= REFLECTION_MS) {
       this.#refuse(new Rejection('ABORTED', 'STREAM_TOO_LONG', `a reflection stream may last ${REFLECTION_MS} ms`));
@@ -231,7 +231,7 @@ class ReceivedCall implements Intercepted {
     return this.#method.path.startsWith('/grpc.');
   }
 
-  /** grpc-js ends the call at the deadline a foreign client sends, and tells nobody: its handler has to know it too. */
+  /** grpc-js ends the call at the deadline of a foreign client without an event, so the handler needs the deadline too. */
   #passDeadlineOn(metadata: Metadata): void {
     const deadline = this.#base.getDeadline();
     const leftMs = Math.ceil(Number(deadline) - this.#server.clock.now());

@@ -70,7 +70,7 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
     const variable = /^\{(.*)\}$/.exec(text)?.[1];
     return { text, variable, rule: variable === undefined ? undefined : idRule(variable) };
   });
-  /** The first id that is none, in a name that is otherwise of this form. */
+  /** The first malformed id in a name that otherwise has this form. */
   const wrongPart = (parts: readonly string[]) => {
     const isForm = parts.length === segments.length && segments.every(({ text, rule }, n) => rule || parts[n] === text);
     if (!isForm) return undefined;

@@ -13,8 +13,8 @@ const largeBytes = 32 * 1024;
  * which V8 of Node 24 counts against the limit of the heap: it looked through everything the disk service holds for every 16 MiB
  * that were read, on both cores, for more than half of the processor time of a read.
  *
- * Only what fills its memory, so that nobody else's bytes are there, and only after it was sent without an error: until then the
- * session may still hold a part of it.
+ * Detaches only a buffer that fills its memory, so that no other data is lost, and only after it was sent without an error:
+ * until then the session may still hold a part of it.
  */
 export const giveSentMemoryBack = (): void => {
   if (isAsked) return;

@@ -115,7 +115,7 @@ async function answered<Request, Response>(
   const { timer } = serving;
   const admitAndHandle = async (): Promise<Response> => {
     const fields = await serving.admitted();
-    // Nobody waits for it any more.
+    // The caller no longer waits, so the handler does not run.
     if (timer.ended() === 'deadline') throw deadlineExceeded();
     const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer));
     return await runAsCall(fields, () => answerOf(answers));
@@ -270,8 +270,8 @@ class Serving {
 }
 
 /**
- * What the handler is given. Its signal is made when it is looked at, which most handlers never do. A class, because an
- * object with a getter put together anew for each call costs more than the signal.
+ * The context of a handler. Its signal is created when it is first read, which most handlers never do. A class, because
+ * creating an object literal with a getter for each call costs more than the signal.
  */
 class HandlerCall implements CallContext, CallFields {
   readonly metadata: CallContext['metadata'];

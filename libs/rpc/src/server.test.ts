@@ -228,7 +228,7 @@ test('how long calls took is a metric, by method and status', async () => {
   const refusing: EchoHandlers = {
     ...echo,
     change: async () => {
-      throw new Rejection('NOT_FOUND', 'THING_NOT_FOUND', 'there is none');
+      throw new Rejection('NOT_FOUND', 'THING_NOT_FOUND', 'the thing does not exist');
     },
   };
   const services = [service({ definition: echoDefinition, implementation: refusing, authorization: openRules })];

@@ -46,7 +46,7 @@ export const rs256: TokenFormat = {
     return { n, e, pkcs8: privateKey.export({ format: 'der', type: 'pkcs8' }) };
   },
   openKey(pkcs8) {
-    // Without a copy, which nobody would overwrite.
+    // Without a copy: it would stay in memory, because only the caller's bytes are overwritten.
     const key = Buffer.from(pkcs8.buffer, pkcs8.byteOffset, pkcs8.byteLength);
     const privateKey = createPrivateKey({ key, format: 'der', type: 'pkcs8' });
     return (kid, claims) => new SignJWT(claims).setProtectedHeader({ alg: 'RS256', kid, typ: 'JWT' }).sign(privateKey);

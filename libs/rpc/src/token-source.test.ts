@@ -43,7 +43,7 @@ test('late in its life a token serves on while the next is fetched', async () =>
   assert.equal(await tokens.token('a'), 'a#2');
 });
 
-test('a token that could run out on its way is given to nobody', async () => {
+test('a token that could expire on its way is not returned', async () => {
   const { tokens, clock, issued } = source();
   await tokens.token('a');
   clock.advance(LIFE_MS - 5_001);

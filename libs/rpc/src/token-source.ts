@@ -42,7 +42,7 @@ export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 
   };
   const fetch = async (audience: string): Promise<string> => {
     const issuedTime = clock.now();
-    // Everybody waits for the one that is asked for: it belongs to no call, and goes on when the time of one is over.
+    // All callers share this request. It runs outside of any call, so it continues after the deadline of one caller.
     const issued = await runAsCall(undefined, () => issue(audience));
     held.set(audience, { ...issued, renewTime: issuedTime + (issued.expireTime - issuedTime) * renewAfter });
     return issued.token;

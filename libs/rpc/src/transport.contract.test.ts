@@ -257,7 +257,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.deepEqual(refused, ['interlock:echo bad']);
     });
 
-    test('a public method asks nobody and looks at no token', async () => {
+    test('a public method calls no authorizer and reads no token', async () => {
       let seen: Call | undefined;
       const { client } = await echo({
         rules: { echo: { public: true } },
@@ -682,7 +682,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     assert.equal(server?.attributes['rpc.response.status_code'], 'OK');
   });
 
-  test('nobody gets hold of the other side’s objects', async () => {
+  test('client and server share no objects', async () => {
     const sent = { text: 'a' };
     let received: unknown;
     const { client } = await echo({

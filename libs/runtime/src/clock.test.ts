@@ -63,7 +63,7 @@ test('the time a machine was suspended is not looked at with every reading', () 
   assert.equal(at.looks, 1);
 });
 
-test("the operating system's boot time goes on with its monotonic clock", async () => {
+test("the operating system's boot time advances with its monotonic clock", async () => {
   // Each boot time lies between two readings of the monotonic clock: this process may stand still between any two.
   const reading = () => ({
     earliest: systemClock.monotonicMs(),

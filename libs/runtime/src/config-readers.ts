@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { Reader, Reading } from './config.ts';
 
-/** Shown in place of a value nobody may see. */
+/** Shown in place of a secret value. */
 const HIDDEN = '‹set›';
 const NOTHING = 'nothing';
 

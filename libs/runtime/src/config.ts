@@ -1,4 +1,4 @@
-/** What a reader made of one variable: its value, or why there is none. A value that was set and is not used is `ignored`. */
+/** Result of reading one variable: its value, or why it has no value. A set value that is not used is `ignored`. */
 export type Reading<Value> =
   | { readonly ok: true; readonly value: Value; readonly ignored?: Pick<ConfigProblem, 'got' | 'expected'> }
   | { readonly ok: false; readonly got: string; readonly expected: string };

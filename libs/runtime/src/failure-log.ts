@@ -1,7 +1,7 @@
 import type { Clock, Instant } from './clock.ts';
 import type { LogFields, Logger } from './logger.ts';
 
-/** While something goes on failing, it is logged once in this time. */
+/** A failure that repeats is logged once in this time. */
 const REPEAT_MS = 60_000;
 
 /** Something that is tried again for as long as it fails. */

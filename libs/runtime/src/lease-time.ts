@@ -3,7 +3,7 @@ import type { Clock } from './clock.ts';
 /** One moment by the two clocks of a lease, in milliseconds since their arbitrary starts. */
 export interface ClockReading {
   readonly monotonicMs: number;
-  /** Goes on while the machine is suspended. */
+  /** Advances while the machine is suspended. */
   readonly bootMs: number;
 }
 
@@ -21,7 +21,7 @@ const readingErrorMs = 1;
 /** For how long a lease is used by its holder, in milliseconds: its worth less a margin for clocks that run slow. */
 export const usableMs = (ttlMs: number): number => ttlMs * (1 - driftRatio) - readingErrorMs;
 
-/** How long a lease is waited out by whoever wants it next: its clock may be fast by as much as the holder's may be slow. */
+/** How long the next holder waits for a lease to expire: its clock may be as fast as the present holder's is slow. */
 export const waitedOutMs = (ttlMs: number): number => ttlMs + (ttlMs - usableMs(ttlMs));
 
 /** Up to when a lease is used that was asked for at that moment: by whichever clock comes there first. */

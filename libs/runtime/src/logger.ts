@@ -58,7 +58,7 @@ export function logger({ service, clock, write = toStandardError }: LoggerOption
   return make({});
 }
 
-/** Fields that are secret by their name are not printed, whoever passes them. */
+/** A field with such a name is never printed. */
 const SECRET_NAME = /(secret|password|passphrase|token|privatekey|plaintext|dek)$/i;
 
 /** A replacer for one line: hides secrets and bytes, unfolds errors, cuts cycles, and never throws. */

@@ -39,7 +39,7 @@ export interface Metrics {
   shutdown(): Promise<void>;
 }
 
-/** Starts metrics. Where nobody reads them nothing is measured: the meter is the one that does nothing. */
+/** Starts metrics. Without a reader nothing is measured: the meter is a no-op. */
 export function startMetrics(options: MetricsOptions): Metrics {
   const { resource, metricReaders = [] } = options;
   const readers = [...metricReaders, ...readersOf(options)];

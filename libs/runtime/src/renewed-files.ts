@@ -30,10 +30,10 @@ export interface RenewedFiles<Value> extends Renewed<Value> {
 }
 
 /**
- * Reads files now, and again and again: by their content, because a kubelet replaces the folder a Secret lies in and neither
- * the name nor, on every file system, the time of a file says so. What cannot be read or does not fit together (a renewal in
- * the middle of being written) changes nothing: the value of before goes on, the log says so, and the next look tries again.
- * @throws Error when the files are of no use at the start
+ * Reads files now and then periodically. Compares their content, because a kubelet replaces the folder of a Secret: the
+ * file names stay, and not every file system changes the file times. If the files cannot be read or do not match (a renewal
+ * is being written), the previous value stays in use, a warning is logged, and the next read tries again.
+ * @throws Error if the first read fails
  */
 export const renewedFiles = async <Value>(options: RenewedFilesOptions<Value>): Promise<RenewedFiles<Value>> => {
   const { what, files, describe, clock, log, intervalMs } = options;

@@ -1,4 +1,4 @@
-/** A value that is replaced while the process runs: certificates that end and are made anew. */
+/** A value that is replaced while the process runs, for example certificates before they expire. */
 export interface Renewed<Value> {
   /** What holds now. Asked at every use, never kept. */
   current(): Value;
@@ -22,7 +22,7 @@ export const renewable = <Value>(first: Value): Renewable<Value> => {
   return {
     current: () => value,
     onRenewal: (listener) => {
-      // Its own, so that somebody who listens twice can end each.
+      // A wrapper, so that a listener added twice can be removed once.
       const own = (): void => listener();
       listeners.add(own);
       return () => void listeners.delete(own);

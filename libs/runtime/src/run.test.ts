@@ -74,10 +74,10 @@ describe('a service as a process', () => {
   });
 
   for (const behaviour of ['crash', 'throw']) {
-    test(`where nobody catches (${behaviour}) it ends with 1 and logs the causes`, async () => {
+    test(`an uncaught error (${behaviour}) ends the process with 1 and logs the causes`, async () => {
       const { code, log } = await start(behaviour).ended;
       assert.equal(code, ExitCode.failed);
-      assert.match(JSON.stringify(log.at(-1)), /nobody catches.*the reason/);
+      assert.match(JSON.stringify(log.at(-1)), /uncaught by the service.*the reason/);
     });
   }
 

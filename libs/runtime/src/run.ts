@@ -9,7 +9,7 @@ import { createScope, type Scope } from './scope.ts';
 export const ExitCode = {
   /** Asked to stop, and everything closed in time. */
   stopped: 0,
-  /** Start failed, something threw where nobody could catch it, or closing failed or took too long. */
+  /** Start failed, an error was not caught, or closing failed or took too long. */
   failed: 1,
   /** The environment cannot be used (`EX_CONFIG` of sysexits.h). */
   badConfig: 78,
@@ -55,8 +55,8 @@ const PARENT_POLL_MS = 500;
  * output when it serves, and on SIGTERM or SIGINT closes what was opened in reverse order. A second signal ends at once.
  *
  * With `INTERLOCK_PARENT_PID` set the service also stops when that process is gone, so that a launcher that was killed
- * leaves nothing behind. The parent is polled: a closed standard input says the same only where the launcher holds that
- * pipe and passes it to nobody else, and an IPC channel exists only under `fork`.
+ * leaves nothing behind. The parent is polled: standard input closes only if the launcher alone holds that pipe, and an
+ * IPC channel exists only under `fork`.
  */
 export async function runService({ name, env, start }: RunOptions): Promise<void> {
   const clock = systemClock;
@@ -140,7 +140,7 @@ function exists(pid: number): boolean {
   try {
     return process.kill(pid, 0);
   } catch (error) {
-    // EPERM: it exists and belongs to somebody else.
+    // EPERM: the process exists and belongs to another user.
     return error instanceof Error && 'code' in error && error.code === 'EPERM';
   }
 }

@@ -10,7 +10,7 @@ const read = (env: Env) => {
   return { config, options: telemetryOptions(config), ignored: ignored.map(({ name }) => name) };
 };
 
-/** Values of the specification that this project has no use for, and values of nobody. */
+/** Values that this project does not support: some of the specification, some invented. */
 const notUsed: Env = {
   OTEL_SDK_DISABLED: 'yes',
   OTEL_TRACES_SAMPLER: 'jaeger_remote',
@@ -75,7 +75,7 @@ describe('variables of the OpenTelemetry specification', () => {
     }
   });
 
-  test('exporters are a list: known ones are used, unknown ones are ignored with a warning, none is none', () => {
+  test('exporters are a list: known ones are used, unknown ones are ignored with a warning, "none" turns them off', () => {
     const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' };
     const where = (metrics: string) => {
       const { options, ignored } = read({ ...endpoint, OTEL_METRICS_EXPORTER: metrics });

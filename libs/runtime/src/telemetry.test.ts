@@ -7,7 +7,7 @@ import { systemRandom } from './random.ts';
 import { startTelemetry } from './telemetry.ts';
 import { inSpan } from './tracing.ts';
 
-/** A port of 127.0.0.1 that nobody listens on. */
+/** A port of 127.0.0.1 on which no process listens. */
 const freePort = async (): Promise<number> => {
   const { url, close } = await openCollector();
   close();
@@ -139,7 +139,7 @@ test('a port that is taken is reported and does not end the process', async () =
   collector.close();
 });
 
-test('disabled, nothing is recorded and work goes on', async () => {
+test('disabled telemetry records nothing, and work continues', async () => {
   const telemetry = startTelemetry({ service: 'test', random: systemRandom, disabled: true });
   assert.equal(await inSpan(telemetry.tracer, 'a', {}, (span) => span.isRecording()), false);
   await telemetry.shutdown();

@@ -26,10 +26,10 @@ await runService({
     });
     const cause = new Error('the reason');
     if (behaviour === 'fail on start') throw new Error('cannot start', { cause });
-    if (behaviour === 'crash') setImmediate(() => void Promise.reject(new Error('nobody catches', { cause })));
+    if (behaviour === 'crash') setImmediate(() => void Promise.reject(new Error('uncaught by the service', { cause })));
     if (behaviour === 'throw') {
       setImmediate(() => {
-        throw new Error('nobody catches', { cause });
+        throw new Error('uncaught by the service', { cause });
       });
     }
     return { address: '127.0.0.1:1' };

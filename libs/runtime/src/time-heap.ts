@@ -3,7 +3,7 @@ import type { Alarm } from './clock.ts';
 /** Callbacks by the time they are due: the earliest first, those of one time in the order they were added. */
 export interface TimeHeap {
   add(at: number, wake: () => void): Alarm;
-  /** Time of the earliest; undefined when there is none. */
+  /** Time of the earliest callback; undefined if the heap is empty. */
   nextAt(): number | undefined;
   /** Calls and forgets everything due at or before `at`. What is added meanwhile waits for the next call. */
   wakeUntil(at: number): void;

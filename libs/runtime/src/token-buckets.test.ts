@@ -41,7 +41,7 @@ test('a token that is given back can be taken again, and a bucket never holds mo
   for (let count = 0; count < 5; count += 1) buckets.giveBack('v');
   assert.deepEqual([buckets.take('v'), buckets.take('v')], [0, 0]);
   assert.ok(buckets.take('v') > 0);
-  buckets.giveBack('of nobody');
+  buckets.giveBack('unknown');
 });
 
 test('a rate of 0 is no limit, and a burst of 0 is what ten seconds let in', () => {

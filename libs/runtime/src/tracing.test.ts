@@ -34,7 +34,7 @@ describe('tracing', () => {
     assert.equal(currentTraceparent(), undefined);
   });
 
-  test('a trace goes on from a traceparent, as parent and as link', async () => {
+  test('a traceparent continues its trace, as parent and as link', async () => {
     const link = linkTo(REMOTE);
     assert.ok(link);
     const parent = contextFromTraceparent(REMOTE);
@@ -113,12 +113,12 @@ describe('tracing', () => {
     });
   }
 
-  test('a traceparent of a later version, which may say more, goes on as well', () => {
+  test('a traceparent of a later version with more fields continues its trace', () => {
     const later = 'cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes-later';
     assert.equal(traceIdOf(later), '0af7651916cd43dd8448eb211c80319c');
   });
 
-  test('an error fails its span, with its reason, and goes on', async () => {
+  test('an error fails its span, with its reason, and is thrown to the caller', async () => {
     const error = Object.assign(new Error('key k1 is disabled'), { name: 'Rejection', reason: 'KEY_DISABLED' });
     const failing = inSpan(telemetry.tracer, 'a', {}, () => {
       throw error;

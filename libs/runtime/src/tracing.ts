@@ -29,7 +29,7 @@ export interface SpanOptions {
 
 /**
  * Runs `fn` in a span of its own, which ends with it. A thrown error marks the span as failed, with the error's name
- * and, where it has one, its `reason`; the error goes on to the caller.
+ * and, where it has one, its `reason`, and is thrown to the caller.
  */
 export async function inSpan<Result>(
   tracer: Tracer,
@@ -213,13 +213,13 @@ export function contextFromTraceparent(traceparent: string | undefined): Context
   return remote === null ? ROOT_CONTEXT : trace.setSpanContext(rootContext, { ...remote, isRemote: true });
 }
 
-/** A link to the span named by a traceparent; `undefined` when there is none or it is malformed. */
+/** A link to the span of a traceparent; `undefined` if the traceparent is missing or malformed. */
 export function linkTo(traceparent: string | undefined): Link | undefined {
   const remote = parsed(traceparent);
   return remote === null ? undefined : { context: { ...remote, isRemote: true } };
 }
 
-/** Trace id (32 hex digits) of a traceparent; `undefined` when there is none or it is malformed. */
+/** Trace id (32 hex digits) of a traceparent; `undefined` if the traceparent is missing or malformed. */
 export function traceIdOf(traceparent: string | undefined): string | undefined {
   return parsed(traceparent)?.traceId;
 }

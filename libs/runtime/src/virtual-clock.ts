@@ -9,14 +9,14 @@ export interface VirtualClock extends Clock {
   stepWallClock(byMs: number): void;
   /**
    * Lets time pass until the condition holds.
-   * @throws Error when it does not within `limitMs` of virtual time, or when nobody sleeps any more
+   * @throws Error if it does not hold within `limitMs` of virtual time, or if no alarm or sleep is pending
    */
   until(condition: () => boolean | Promise<boolean>, limitMs?: number): Promise<void>;
   /** Lets that much virtual time pass. */
   pass(durationMs: number): Promise<void>;
   /**
    * Lets time pass until the work is done, and returns or throws what it does.
-   * @throws Error when it takes longer than `limitMs` of virtual time, or when nobody sleeps any more
+   * @throws Error if it takes longer than `limitMs` of virtual time, or if no alarm or sleep is pending
    */
   drive<Result>(work: Promise<Result>, limitMs?: number): Promise<Result>;
   /** How many alarms and sleeps are pending. */
@@ -45,10 +45,10 @@ export const virtualClock = (startMs = Date.UTC(2026, 0, 1), jumpsATurn = 1): Vi
   };
   const alarm: VirtualClock['alarm'] = (durationMs, wake) => sleepers.add(elapsedMs + Math.max(0, durationMs), wake);
 
-  /** The next time anybody wakes. @throws Error when nobody does by then */
+  /** Time of the next alarm. @throws Error if no alarm is due by then */
   const nextWake = (endMs: number, limitMs: number): number => {
     const nextMs = sleepers.nextAt();
-    if (nextMs === undefined) throw new Error('everybody waits and nobody sleeps: the condition cannot come true');
+    if (nextMs === undefined) throw new Error('no alarm or sleep is pending: the condition cannot come true');
     if (nextMs > endMs) throw new Error(`the condition did not come true within ${limitMs} ms of virtual time`);
     return nextMs;
   };

@@ -41,7 +41,7 @@ test('a first start that is cut off leaves no master key, and those that begin a
   }
 });
 
-test('a master key that something is sealed under is not made anew, and one that is there is read whatever is sealed', async () => {
+test('a missing master key is not replaced while a key is sealed under it; an existing one is read without that check', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
   try {
     const path = join(folder, 'master.key');

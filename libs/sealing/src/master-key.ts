@@ -35,9 +35,8 @@ export function masterKey(bytes: Uint8Array): MasterKey {
 }
 
 /**
- * Reads the master key from a file of 32 raw bytes that only its owner can read. Where somebody else owns the file and
- * hands it to this process through its group (the secret volumes of Kubernetes do: root's, mode 0440, group `fsGroup`),
- * the group may read it too: nobody but this process is in that group.
+ * Reads the master key from a file of 32 raw bytes that only its owner can read. If another user owns the file, its group
+ * may read it too. Kubernetes mounts a Secret so: owner root, mode 0440, group `fsGroup`, which contains only this process.
  * @throws Rejection FAILED_PRECONDITION: MASTER_KEY_EXPOSED, MASTER_KEY_MALFORMED; NOT_FOUND: MASTER_KEY_MISSING.
  */
 export async function readMasterKey(path: string): Promise<MasterKey> {
@@ -102,14 +101,14 @@ export async function obtainMasterKey(
 async function makeMasterKeyFile(path: string, random: Random): Promise<void> {
   const name = `${path}.${Buffer.from(random.bytes(8)).toString('hex')}.new`;
   const file = await open(name, 'wx', 0o600).catch((cause: NodeJS.ErrnoException) => {
-    // A volume that can only be read has the file or has none: whoever reads it says which.
+    // On a read-only volume `readMasterKey` reports a missing file.
     if (cause.code !== 'EROFS') throw cause;
     return undefined;
   });
   if (!file) return;
   try {
     await writeSecret(file, random).finally(() => file.close());
-    // link, unlike rename, fails when somebody else was first: theirs is the key then.
+    // link, unlike rename, fails if another process was first: its file is then the key.
     await link(name, path).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'EEXIST') throw cause;
     });
