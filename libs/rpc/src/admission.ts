@@ -1,20 +1,45 @@
 import { Rejection } from '@interlock/event-store';
-import { traceparentOf } from '@interlock/runtime';
+import { type Random, traceparentOf } from '@interlock/runtime';
 import type { Span } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
 import { authorise, type Rule } from './authorization.ts';
+import type { Authorizer } from './authorizer.ts';
 import { type CallFields, CallMetadata, tokenMissing } from './call.ts';
 import type { CallTimer } from './call-timer.ts';
 import { checkRequest } from './request-values.ts';
-import type { PipelineOptions } from './server-pipeline.ts';
+import type { Authenticate } from './tokens.ts';
 
 /** A whole number of milliseconds as metadata carries it. */
 export const TIMEOUT = /^\d{1,12}$/;
 const CORRELATION_ID = /^[0-9A-Za-z_-]{1,64}$/;
 
-/** The call as far as it is known before anybody has shown who asks. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
+/** How a server authenticates and authorizes its callers. */
+export interface AdmissionOptions {
+  readonly authenticate: Authenticate;
+  readonly authorize: Authorizer;
+  readonly random: Pick<Random, 'uuid'>;
+  /**
+   * Receives every call that is refused before its handler runs, for a service that keeps an audit log. The refusal is sent
+   * after this promise resolves. If it rejects, the call fails with its error.
+   */
+  readonly onRefused?: (refusal: Refusal) => Promise<void>;
+}
+
+/** A call that was refused before its handler ran. */
+export interface Refusal {
+  /** `package.Service/Method`. */
+  readonly method: string;
+  /** The request; a stream of requests has not been read. */
+  readonly request: unknown;
+  /** As far as it is known: the caller is anonymous unless its token was verified. */
+  readonly call: CallFields;
+  readonly peer: string;
+  readonly rejection: Rejection;
+}
+
+/** The call before its caller is authenticated. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
 export function anonymousCall(
-  options: PipelineOptions,
+  options: Pick<AdmissionOptions, 'random'>,
   context: CallContext,
   span: Span,
   timer: CallTimer,
@@ -49,7 +74,7 @@ export function anonymousCall(
  * Waits only for a call to the identity service. Passes each refusal to `onRefused`.
  */
 export async function admit(
-  options: PipelineOptions,
+  options: AdmissionOptions,
   rule: Rule<unknown> | undefined,
   { method, request }: { readonly method: { readonly path: string }; readonly request: unknown },
   context: CallContext,

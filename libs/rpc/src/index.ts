@@ -1,4 +1,5 @@
 export { type ActionPatterns, holdsAction } from './action-patterns.ts';
+export type { Refusal } from './admission.ts';
 export {
   type ActionRule,
   type AuthenticatedRule,
@@ -72,7 +73,7 @@ export {
   type ServerOptions,
   startServer,
 } from './server.ts';
-export type { PipelineOptions, Refusal } from './server-pipeline.ts';
+export type { PipelineOptions } from './server-pipeline.ts';
 export {
   type BoundService,
   type Definition,

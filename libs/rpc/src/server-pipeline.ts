@@ -1,5 +1,5 @@
 import { Rejection } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { Clock, Logger } from '@interlock/runtime';
 import {
   contextFromTraceparent,
   DomainAttribute,
@@ -25,49 +25,27 @@ import {
   type ServerMiddlewareCall,
   Status,
 } from 'nice-grpc-common';
-import { admit, anonymousCall, TIMEOUT } from './admission.ts';
+import { type AdmissionOptions, admit, anonymousCall, TIMEOUT } from './admission.ts';
 import { answeredOnce, answerOf } from './answered-once.ts';
 import type { Rule } from './authorization.ts';
-import type { Authorizer } from './authorizer.ts';
 import { type CallFields, CallMetadata, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { type CallsByCaller, callsByCaller } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { checkedRequests } from './request-values.ts';
 import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
-import type { Authenticate } from './tokens.ts';
 
 /** What every call to a server goes through, whatever carries it. */
-export interface PipelineOptions {
-  readonly authenticate: Authenticate;
-  readonly authorize: Authorizer;
+export interface PipelineOptions extends AdmissionOptions {
   readonly clock: Clock;
-  readonly random: Pick<Random, 'uuid'>;
   readonly tracer: Tracer;
   /** Measures calls as `rpc.server.call.duration`; default: nothing is measured. */
   readonly meter?: Meter;
   readonly log: Logger;
-  /**
-   * Told of every call that was refused before its handler ran, and awaited before the refusal leaves: for a service that
-   * keeps a record of refusals. A failure of it is the call's failure.
-   */
-  readonly onRefused?: (refusal: Refusal) => Promise<void>;
   /** Longest a call may take; also the deadline of a caller that set none. Default 30,000 ms. */
   readonly deadlineMaxMs?: number;
   /** The same for methods that answer with a stream: a watch may last. Default 3,600,000 ms. */
   readonly streamDeadlineMaxMs?: number;
-}
-
-/** A call that was refused before its handler ran. */
-export interface Refusal {
-  /** `package.Service/Method`. */
-  readonly method: string;
-  /** The request; a stream of requests has not been read. */
-  readonly request: unknown;
-  /** As far as it is known: the caller is anonymous unless its token was verified. */
-  readonly call: CallFields;
-  readonly peer: string;
-  readonly rejection: Rejection;
 }
 
 /**
