@@ -18,7 +18,7 @@ export type Seen = Readonly<Record<keyof Expectation, string>>;
 export type Verdicts = ReadonlyMap<Cell, Seen>;
 
 /** How long everything may take to come to rest, in milliseconds; what is not as expected by then is reported as it is. */
-const restMs = 10_000;
+const restMs = 30_000;
 
 /**
  * Plays one cause on a fleet with a machine for every disk class and state: brings the machines into their states, takes
