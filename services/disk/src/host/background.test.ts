@@ -7,7 +7,7 @@ import { Background } from './background.ts';
 /** How long a piece lasts, in ms. */
 const pieceMs = 50;
 
-/** How long a piece lasts that goes on while others come and go, in ms. */
+/** Duration of a piece that runs while others start and end, in ms. */
 const longMs = 100_000;
 
 /** Background work in pieces of which so many are asked for, in a process whose timers come as late as it says. */
@@ -96,7 +96,7 @@ test('beside guests pieces are let in together, and the next ones after a rest a
   assert.ok(world.begun >= 64, `${world.begun} have begun`);
 });
 
-test('a quarter of them that is held up keeps nobody waiting, and more than that does', async () => {
+test('the other pieces do not wait for a slow quarter of a batch, but for more than a quarter they do', async () => {
   for (const [held, begun] of [
     [8, 56],
     [9, 32],
@@ -155,7 +155,7 @@ test('where nothing waits, being on time makes no room for what comes later', as
   assert.equal(world.underWay, 32);
 });
 
-test('nobody looks while there is nothing to decide', async () => {
+test('the lateness of the event loop is not sampled while no piece waits', async () => {
   const { world, passWithGuests } = startWork(32, { guests: true, lastsMs: () => longMs });
   await passWithGuests(1_000);
   assert.deepEqual([world.underWay, world.looks], [32, 0]);
@@ -172,7 +172,7 @@ test('once its guests are gone, what waits is under way at once', async () => {
   assert.equal(world.done, 1);
 });
 
-test('a piece is part of the work of whoever asked for it, whoever makes room for it', async () => {
+test('a piece runs in the context of its own caller, whichever piece makes room for it', async () => {
   const clock = virtualClock();
   const background = new Background(clock);
   background.noteGuest();

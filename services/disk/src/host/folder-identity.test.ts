@@ -44,7 +44,10 @@ test('the lock of a folder ends with the process that held it, even when that is
 test('a process that stands by says so once, waits for as long as it takes, and ends when it is asked to', async () => {
   const stopping = new AbortController();
   const patient = { clock, patienceMs: Number.POSITIVE_INFINITY, signal: stopping.signal };
-  const unlock = await lockFolder(folder, { ...patient, onWaiting: () => assert.fail('nobody has it') });
+  const unlock = await lockFolder(folder, {
+    ...patient,
+    onWaiting: () => assert.fail('no other process holds the lock'),
+  });
   const standsBy = Promise.withResolvers<void>();
   const next = lockFolder(folder, { ...patient, onWaiting: standsBy.resolve });
   await standsBy.promise;
@@ -68,7 +71,7 @@ test('a folder keeps who owned it last', async () => {
   await assert.rejects(readOwner(place), /owner\.json does not say/);
 });
 
-test('a folder without room for another file keeps who owns it: else no host could start, and nobody make room', async () => {
+test('a full folder keeps its owner file, so a host can start and an operator can make room', async () => {
   const place = join(folder, 'full');
   mkdirSync(place);
   const fillUp = (): void => symlinkSync('/dev/full', join(place, 'owner.json.new'));

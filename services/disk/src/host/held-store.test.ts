@@ -83,7 +83,7 @@ test('G6: a volume that is no longer owned once it is open again is let go of', 
   await platter.open().close();
 });
 
-test('G6: whoever uses a volume that was let go of, at whatever moment, finds it opened once', async () => {
+test('G6: a released volume is reopened exactly once, at whatever moment it is used again', async () => {
   for (let hops = 0; hops < 12; hops++) {
     const platter = createPlatter('d', 4 * sectorSize, systemRandom);
     const held = holdStore(

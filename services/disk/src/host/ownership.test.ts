@@ -129,7 +129,7 @@ for (const renewed of [0, 2]) {
   });
 }
 
-test('one that is cut off for longer than its lease stops, and goes on when nobody took its place', async () => {
+test('a host that is cut off for longer than its lease stops, and continues if no other host took over', async () => {
   const { clock, store, told, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
@@ -189,7 +189,7 @@ test('a successor that is stopped while it waits has taken nothing', async () =>
   assert.ok(owns(first));
 });
 
-test('after the machine was suspended whoever waits has the lease renewed at once', async () => {
+test('after the machine was suspended, the lease is renewed at once for a waiting caller', async () => {
   const { clock, host } = world();
   const first = await clock.drive(host('a').taking);
   clock.suspend(10 * ttlMs);
@@ -205,7 +205,7 @@ test('after the machine was suspended whoever waits has the lease renewed at onc
   assert.ok(first.isHeld());
 });
 
-test('whoever waits for a lease that cannot be renewed is told so when the wait is over, or when another host has it', async () => {
+test('a wait for a lease that cannot be renewed fails at its timeout, or when another host has the lease', async () => {
   const { clock, store, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);

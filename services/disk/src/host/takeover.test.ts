@@ -26,7 +26,7 @@ test('a host that is cut off from its store cannot write once another has taken 
   for (const io of [() => old.write(randomBytes(8_192)), old.flush]) {
     await assert.rejects(io(), { reason: 'DISK_HOST_LEASE_OVER' });
   }
-  // The access it had is an access still, to whoever has the disk now.
+  // The new host takes over the access of the old one.
   await host.disks.endAccess({ name: diskName });
   assert.deepEqual(await host.content(content.length), content);
 

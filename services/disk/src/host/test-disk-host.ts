@@ -61,11 +61,11 @@ export interface DiskHost extends TestVault {
   wrapsAtRest(name: string): Promise<readonly string[]>;
   /** Both header slots of a disk or snapshot as they lie on storage; undefined for an empty one. */
   headerOf(name: string): Promise<HeaderOnStorage>;
-  /** Puts both slots into the header of a disk or snapshot, as a restore of its volume does, or somebody with access to the storage. */
+  /** Writes both slots into the header of a disk or snapshot, as a restore of its volume or an attacker with storage access does. */
   putHeader(name: string, slots: HeaderOnStorage): Promise<void>;
   /** The header of a volume as the store keeps it. */
   storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
-  /** What this host authenticates the headers of a volume with: for somebody who has its master key. */
+  /** The MAC by which this host authenticates the headers of a volume, for tests of an attacker with the master key. */
   slotMac(volumeId: string): SlotMac;
   /** Lines of the service's log, JSON each. */
   readonly log: readonly string[];

@@ -23,7 +23,7 @@ test('the cipher of a disk is XTS under two keys derived from the DEK, as the fo
   assert.deepEqual(one, other);
 });
 
-test('G8: a cipher nobody has used is as good as one that was, and once destroyed it has nothing of its DEK', () => {
+test('G8: an unused cipher works like a used one, and a destroyed cipher keeps nothing of its DEK', () => {
   const dek = randomBytes(32);
   const [used, unused] = [openDiskCipher(dek, undefined), openDiskCipher(dek, undefined)];
   dek.fill(0);

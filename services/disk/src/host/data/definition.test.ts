@@ -71,7 +71,7 @@ test('what is read arrives whole, though its memory is given back as soon as gRP
   const readAll = async () => {
     const received: Uint8Array[] = [];
     for await (const message of client.read({ name: 'd', offsetBytes: 0, lengthBytes: 1 })) {
-      // Somebody slow: what was sent waits in the buffers of both ends.
+      // A slow reader: sent messages wait in the buffers of both ends.
       if (received.length % 64 === 0) await pause(5);
       received.push(message.data);
     }

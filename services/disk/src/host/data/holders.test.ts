@@ -61,13 +61,13 @@ for (const [what, decision, reason] of [
   ['was deleted', { allowed: false, principalActive: false }, 'PRINCIPAL_DELETED'],
   ['lost its role', { allowed: false, principalActive: true }, 'ACCESS_DENIED'],
 ] as const) {
-  test(`a direct access ends with its next use once its principal ${what}, in memory and in the store`, async () => {
+  test(`a direct access ends at its next use once its principal ${what}, in memory and in the store`, async () => {
     const { holders, session, stored, answerWith } = checked();
     answerWith(async () => decision);
     await assert.rejects(async () => holders.check(session), { reason });
     assert.deepEqual([session.isEnded, stored], [true, [name]]);
   });
-  test(`a direct access that nobody uses ends within a period once its principal ${what}`, async () => {
+  test(`an unused direct access ends within one check period once its principal ${what}`, async () => {
     const { clock, holders, session, stored, answerWith } = checked();
     const watching = holders.watch(session);
     await clock.pass(3_000);

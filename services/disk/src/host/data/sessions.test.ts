@@ -34,7 +34,7 @@ import { Sessions } from './sessions.ts';
 const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
 
-test('CMK-100: a disk is opened anew while a write of its old access waits for the vault', {
+test('CMK-100: a disk can be reopened while a write of its old access waits for the vault', {
   timeout: 120_000,
 }, async () => {
   const host = await startDiskHost();
@@ -65,7 +65,7 @@ test('CMK-100: a disk is opened anew while a write of its old access waits for t
   await host.stop();
 });
 
-test('VM-33: a disk is opened anew while a write of its old access waits for a copy of the disk, which may take minutes', {
+test('VM-33: a disk can be reopened while a write of its old access waits for a copy of the disk', {
   timeout: 20_000,
 }, async (t) => {
   let meet = async (): Promise<void> => undefined;
@@ -122,7 +122,7 @@ const ends: readonly (readonly [string, typeof openToMachine, (disks: DiskHost['
   ['the end of direct access', openToUser, (disks) => disks.endAccess({ name })],
 ];
 for (const [what, open, end] of ends) {
-  test(`G8, CMK-102: ${what} that is stored and not answered ends the access, though nobody asks again`, {
+  test(`G8, CMK-102: ${what} ends the access if the commit is stored and its response is lost, without a retry by the caller`, {
     timeout: 20_000,
   }, async (t) => {
     let isSilent = false;

@@ -115,7 +115,7 @@ test('G5: a slot whose flush has failed is written again before the one it follo
   const open = headerOver(store);
   await assert.rejects(writeHeader(open, second), { code: 'EIO' });
   isFailing = false;
-  // It reads as if it were there, also for whoever wrote it.
+  // Both the writer and a new reader see the second header as written.
   for (const found of [open, headerOver(store)])
     assert.deepEqual(await readHeader(found), { current: second, previous: first });
   await erasePrevious(open);
@@ -188,7 +188,7 @@ test('the epoch of a later host comes into the header and nothing else changes; 
 });
 
 test('a crash while the epoch is written leaves a header that counts, with one epoch or the other', async () => {
-  const refuse = () => assert.fail('nobody was here');
+  const refuse = () => assert.fail('no other host wrote this header');
   const seen = new Set<number>();
   for (let round = 0; round < 100; round += 1) {
     const platter = newPlatter();
@@ -270,7 +270,7 @@ const authenticate = (sector: Buffer): void => {
   sector.set(hash('sha256', sector.subarray(0, sectorSize - 32), 'buffer'), sectorSize - 32);
 };
 
-test('a slot whose JSON is broken is HEADER_CORRUPT, whoever wrote it, and no error of the service', async () => {
+test('a slot with broken JSON is HEADER_CORRUPT even if it is authentic, and no internal error', async () => {
   const texts = ['{', '', 'null', '[]', '{"diskId":1}', '"text"'];
   for (const text of texts) {
     const sector = Buffer.from(encodeSlot(first, mac));

@@ -53,7 +53,7 @@ const saidBy = ([a, b]: HeaderOnStorage): DiskHeader => {
   assert.ok(header);
   return header;
 };
-/** Of somebody who has the storage alone. */
+/** The MAC of an attacker with access to the storage only. */
 const unkeyed: SlotMac = (bytes) => hash('sha256', bytes, 'buffer');
 /** The header of a disk with another DEK, wrapped to the customer's key with its public half. */
 const withPlantedDek = async (host: DiskHost, change: Partial<DiskHeader> = {}): Promise<DiskHeader> => {
@@ -71,7 +71,7 @@ const until = async (condition: () => Promise<boolean>): Promise<void> => {
   while (!(await condition())) await pause(5);
 };
 
-test('CMK-13, G1: a DEK that somebody with the storage planted in a new disk is refused, and reported', async (context) => {
+test('CMK-13, G1: a DEK that an attacker with storage access plants in a new disk is refused and reported', async (context) => {
   const host = await hostWithDisk(context, true);
   const before = await host.headerOf(diskName);
   const planted: HeaderOnStorage = [encodeSlot(await withPlantedDek(host), unkeyed), undefined];
@@ -87,7 +87,7 @@ test('CMK-13, G1: a DEK that somebody with the storage planted in a new disk is 
   assert.deepEqual(await host.content(content.length), content);
 });
 
-test('CMK-13, G1: a DEK that somebody with the master key planted under the sequence of the store is not used', async (context) => {
+test('CMK-13, G1: a DEK that an attacker with the master key plants under the stored sequence is not used', async (context) => {
   const host = await hostWithDisk(context);
   const mac = host.slotMac(await volumeOf(host));
   await host.putHeader(diskName, [encodeSlot(await withPlantedDek(host), mac), undefined]);
@@ -95,7 +95,7 @@ test('CMK-13, G1: a DEK that somebody with the master key planted under the sequ
   assert.deepEqual(findings(host), ['HEADER_FORGED restored']);
 });
 
-test('CMK-13, G1: a DEK that somebody with the master key planted ahead of the store opens nothing, also after a move', async (context) => {
+test('CMK-13, G1: a DEK that an attacker with the master key plants ahead of the store opens nothing, also after a rewrap', async (context) => {
   const host = await hostWithDisk(context);
   const mac = host.slotMac(await volumeOf(host));
   const { sequence } = saidBy(await host.headerOf(diskName));
@@ -105,7 +105,7 @@ test('CMK-13, G1: a DEK that somebody with the master key planted ahead of the s
   await assert.rejects(host.content(1), { code: 'DATA_LOSS', reason: 'WRONG_DEK' });
 });
 
-test('CMK-13: a size, a sequence or another volume’s header that somebody with the storage wrote is refused', async (context) => {
+test('CMK-13: a size, a sequence or another volume’s header written by an attacker with storage access is refused', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   const header = saidBy(before);

@@ -109,14 +109,14 @@ test('G7: a host replaces no header that a later owner of the volumes has writte
   assert.deepEqual(await currentHeader(volumes, volumeId), header);
 });
 
-test('a header that is kept is opened and read once, by whoever comes first, and closed when the last keeper has done', async () => {
+test('a kept header is opened and read once, by its first user, and closed when its last user releases it', async () => {
   const { volumes, since } = await volumeWithHeader();
   const [one, other] = [volumes.keepHeader(volumeId), volumes.keepHeader(volumeId)];
   since();
   await Promise.all([currentHeader(volumes, volumeId), currentHeader(volumes, volumeId)]);
   await one();
   assert.equal(since(), 'or');
-  // A file is open once: whoever waits for its turn must not open it beside.
+  // A file is open once: a caller that waits for its turn must not open it a second time.
   await Promise.all([currentHeader(volumes, volumeId), other(), currentHeader(volumes, volumeId)]);
   assert.equal(since(), 'corc');
 });

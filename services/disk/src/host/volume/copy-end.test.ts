@@ -134,7 +134,7 @@ const reasonOf = (copy: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof Rejection ? error.reason : String(error)),
   );
 
-test('G1: a copy waits without a lease, and goes on with the data key unwrapped anew once there is one', async () => {
+test('G1: a copy waits while there is no lease; with a new lease it unwraps the DEK again and continues', async () => {
   const { clock, content, source, copy, lapse, renew, unwraps } = await world();
   await clock.drive(
     (async () => {
@@ -166,7 +166,7 @@ test('G1: a copy waits for no longer than reads and writes may, and fails as unr
   );
 });
 
-test('G6, CMK-89: a copy goes on under the version its source has moved to when the one before is disabled', async () => {
+test('G6, CMK-89: when the previous key version is disabled, a copy continues under the version its source has moved to', async () => {
   const { clock, content, source, copy, lapse, renew, move, keyAccess, unwrapped } = await world();
   await clock.drive(
     (async () => {
@@ -192,7 +192,7 @@ test('G1, CMK-89: a copy whose source has moved ends with the key it has moved t
         copy(async () => {
           move('two');
           renew('two');
-          // It goes on under the version it has moved to.
+          // The copy continues under the version its source has moved to.
           await source.check();
           assert.equal(unwrapped(), 'two');
           const loss = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: 6 } as const;

@@ -35,7 +35,7 @@ test('another key reads something else', async () => {
   assert.notDeepEqual(Buffer.from(back), content);
 });
 
-test('G5: a torn sector is torn where it was below: what nobody has written to is as it was', async () => {
+test('G5: a sector torn below the layer is torn at the same offset above it, and unwritten bytes are unchanged', async () => {
   const raw = createPlatter('disk', size, systemRandom).open();
   const layered = withInfrastructureLayer(raw, new Uint8Array(layerKeyLength).fill(7));
   const old = randomBytes(2 * sectorSize);

@@ -70,7 +70,7 @@ test('CMK-70: a volume with a lower layer is opened as ever while the layer of a
   assert.deepEqual(Buffer.from(await contentOf(copyId)), Buffer.from(content));
 });
 
-test('CMK-110: a copy whose layer cannot be made keeps nobody from its source', async () => {
+test('CMK-110: the source of a copy stays usable when the layer of the copy cannot be created', async () => {
   let isFull = false;
   const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
     ...files,

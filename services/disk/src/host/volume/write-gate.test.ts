@@ -20,7 +20,7 @@ test('a copy waits for the writes under way, and later writes wait for the copy'
   assert.deepEqual(order, ['first write', 'copy begins', 'copy ends', 'second write']);
 });
 
-test('copies take turns, and a failure of either side stops nobody', async () => {
+test('copies run one after the other, and a failed copy or write blocks neither copies nor writes', async () => {
   const gate = new WriteGate();
   await assert.rejects(
     gate.withoutWrites(() => Promise.reject(new Error('no'))),
