@@ -132,13 +132,13 @@ for (const copy of copies) {
     });
   }
 
-  const words: readonly (readonly [word: string, VaultMood, reason: string])[] = [
-    ['says no', refusal('KEY_DISABLED', 5), 'KEY_DISABLED'],
-    ['is silent', silence, 'KEY_VAULT_UNREACHABLE'],
+  const answers: readonly (readonly [answer: string, VaultMood, reason: string])[] = [
+    ['refuses the key', refusal('KEY_DISABLED', 5), 'KEY_DISABLED'],
+    ['does not respond', silence, 'KEY_VAULT_UNREACHABLE'],
   ];
-  for (const [word, mood, reason] of words) {
+  for (const [answer, mood, reason] of answers) {
     test(
-      `CMK-110: ${copy.what} is not recorded when the vault ${word} at its end, whoever heard, and nothing is left`,
+      `CMK-110: ${copy.what} is not recorded and leaves nothing behind when the vault ${answer} at its end`,
       limit,
       async (t) => {
         const { host, goOn, made, assertUndone } = await midway(t, copy);

@@ -188,20 +188,19 @@ describe('the rest of a disk', () => {
     assert.equal((await cloud.disks.listDisks({ keyVersion: set.keyVersion })).disks.length, 3);
     await assert.rejects(cloud.disks.listDisks({}), { reason: 'FIELD_MISSING' });
   });
-  test('somebody without a role gets nowhere', limit, async () => {
+  test('a user without a role is refused', limit, async () => {
     const principalId = randomUUID();
-    const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'nobody' } as const;
-    const { name } = await cloud.identity.createPrincipal(wish);
+    const request = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'visitor' } as const;
+    const { name } = await cloud.identity.createPrincipal(request);
     const { secretText: secret } = await cloud.identity.addSecret({ principal: name, secretId: 'one' });
-    const nobody = cloud.userAs({ id: principalId, secret });
+    const user = cloud.userAs({ id: principalId, secret });
     const disk = await cloud.newDisk();
-    await assert.rejects(nobody.getDisk({ name: disk.name }), { reason: 'ACCESS_DENIED' });
-    await assert.rejects(nobody.listDisks({ parent: resourceGroup }), { reason: 'ACCESS_DENIED' });
-    await assert.rejects(
-      nobody.createDisk({ parent: resourceGroup, diskId: 'x', location, sku: 'ULTRA', sizeGib: 1 }),
-      { reason: 'ACCESS_DENIED' },
-    );
-    await assert.rejects(nobody.beginAccess({ name: disk.name, accessLevel: 'READ', durationSeconds: 1 }), {
+    await assert.rejects(user.getDisk({ name: disk.name }), { reason: 'ACCESS_DENIED' });
+    await assert.rejects(user.listDisks({ parent: resourceGroup }), { reason: 'ACCESS_DENIED' });
+    await assert.rejects(user.createDisk({ parent: resourceGroup, diskId: 'x', location, sku: 'ULTRA', sizeGib: 1 }), {
+      reason: 'ACCESS_DENIED',
+    });
+    await assert.rejects(user.beginAccess({ name: disk.name, accessLevel: 'READ', durationSeconds: 1 }), {
       reason: 'ACCESS_DENIED',
     });
     await assert.rejects(openDisk(cloud.disks, { name: disk.name, virtualMachine: '' }), {

@@ -6,7 +6,7 @@ import { Lockstep } from './lockstep.ts';
 /** As long as one waits for others. */
 const patienceMs = 50;
 
-test('members keep step: nobody goes on before all are as far, and those that end are waited for no more', async () => {
+test('no member continues before all have reached the step, and members that have ended are not waited for', async () => {
   const clock = virtualClock();
   const lockstep = new Lockstep(clock);
   const order: string[] = [];
@@ -50,7 +50,7 @@ test('one that is held up holds up the others for no longer than their patience'
   never.resolve();
 });
 
-test('whoever ends behind all others lets them go on, without the patience of anybody', async () => {
+test('the others continue as soon as the last member ends, without waiting for the timeout', async () => {
   const clock = virtualClock();
   const lockstep = new Lockstep(clock);
   const held = Promise.withResolvers<void>();
@@ -68,7 +68,7 @@ test('whoever ends behind all others lets them go on, without the patience of an
   assert.equal(isOn, true);
 });
 
-test('whoever is alone waits for nobody', async () => {
+test('a single member does not wait', async () => {
   const clock = virtualClock();
   await new Lockstep(clock).member(async (step) => {
     await step();

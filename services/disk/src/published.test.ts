@@ -71,7 +71,7 @@ test('a rewrap is told alike for disks and snapshots', () => {
   assert.equal(ofSnapshot?.type, 'DekRewrapped');
 });
 
-test('G8: opens and tokens are told to nobody, and neither is what is of no category here', () => {
+test('G8: opens, tokens and events of other categories are not published', () => {
   const opened = { attachEpoch: 1, virtualMachine: 'vm', tokenHash: 'h', accessEpoch: 1, at: 0 };
   assert.equal(toFact(recorded(`disk-${disk}`, 'DiskOpened', opened)), null);
   assert.equal(toFact(recorded('other-x', 'DiskCreated', {})), null);

@@ -86,11 +86,11 @@ test('CMK-104: what a set says about the expiry of its key holds after a restart
   assert.ok(!options.outlivesExpiry(set) && !(await restarted()).options.outlivesExpiry(set));
 });
 
-test('G3: a host that begins anew holds no disk to a loss that was over when the disk was opened', async () => {
+test('G3: after a restart, a host does not apply a loss that ended before the disk was opened', async () => {
   const { tell, restarted } = world();
   const lost = { set, keyVersion, accessEpoch: 7, since: new Date(1), partial: false, reason: 'KEY_DISABLED' } as const;
   await tell('KeyAccessLost', { $case: 'keyAccessLost', value: lost });
-  // The key returned at 9 and disks were opened; the set, which nobody answered, has not told of it.
+  // Access was restored at 9 and disks were opened. The set got no response, so it has not published that.
   const keyAccess = await restarted();
   const key = { set, keyVersion };
   assert.equal(keyAccess.lossAfter(key, 9), undefined);

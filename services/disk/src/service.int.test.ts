@@ -25,7 +25,7 @@ const beginningOf = async (path: string): Promise<Buffer> => {
   }
 };
 
-test('REST-17: nobody makes a disk in a subscription that is not there, whatever they own', limit, async () => {
+test('REST-17: creating a disk in a missing subscription fails, even for an administrator', limit, async () => {
   const parent = 'subscriptions/nowhere/resourceGroups/g';
   await assert.rejects(cloud.newDisk({ parent }), {
     code: 'NOT_FOUND',
@@ -33,7 +33,11 @@ test('REST-17: nobody makes a disk in a subscription that is not there, whatever
     metadata: { subscription: 'subscriptions/nowhere', tenant: 'tenants/main' },
   });
   await cloud.identity.createSubscription({ subscriptionId: 'nowhere', tenant: 'tenants/main' });
-  assert.equal((await cloud.newDisk({ parent })).provisioningState, 'SUCCEEDED', 'asked about anew');
+  assert.equal(
+    (await cloud.newDisk({ parent })).provisioningState,
+    'SUCCEEDED',
+    'the missing subscription is not cached',
+  );
 });
 
 test(
@@ -72,7 +76,7 @@ test(
   },
 );
 
-test('CMK-07, CMK-11: the vault is asked by the identity of the set and by nobody else', limit, async () => {
+test('CMK-07, CMK-11: only the identity of the set calls the vault', limit, async () => {
   const set = await cloud.newSet();
   const disk = await cloud.newDisk({ set });
   assert.equal((await cloud.openNew(disk.name)).principal, set.principal, 'as compute is told');
@@ -345,7 +349,7 @@ test('a direct access ends with the principal that began it, and with its role',
   assert.equal((await cloud.disks.getDisk({ name: disk.name })).state, 'UNATTACHED');
 });
 
-test('the vault away: what is open goes on, what would be opened is told that it may work later', limit, async () => {
+test('while the vault is unreachable, open disks continue and a new open fails as retryable', limit, async () => {
   const set = await cloud.newSet();
   const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
   const open = await cloud.openNew(disk.name);

@@ -17,7 +17,7 @@ const rules: Readonly<Record<Sku, { isDirect: boolean; outlivesKeyLoss: boolean;
   ultra: { isDirect: true, outlivesKeyLoss: true, sizeGibMax: 65_536 },
 };
 
-/** A disk of a class that nobody has. */
+/** A disk of a made-up class. */
 const diskOf = (sku: Sku) => {
   const spec = {
     uniqueId: 'u',

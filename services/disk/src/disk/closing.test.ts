@@ -113,7 +113,7 @@ test('CMK-102: a disk that others keep changing is refused by itself, and what t
   assert.equal(await isOpen('busy'), false);
 });
 
-test('a disk that somebody works on is closed after that, and no other waits for it', async () => {
+test('a busy disk is closed when its work ends, and the other disks do not wait for it', async () => {
   const { closing, turns, isOpen } = await openWorld(['a', 'busy', 'c']);
   const held = Promise.withResolvers<void>();
   const working = turns('busy', () => held.promise);

@@ -105,7 +105,7 @@ for (const [from, encryption] of [
     await assert.rejects(made, isChanged);
     const { keyVersion } = host.keyOf(otherSetName);
     const asked = host.checks.filter((check) => check.keyVersion === keyVersion && check.wrappedProbe.length > 0);
-    assert.deepEqual(asked, [], 'nobody uses the key of the other set for it');
+    assert.deepEqual(asked, [], 'the copy does not use the key of the other set');
     await assertUndone();
   });
 

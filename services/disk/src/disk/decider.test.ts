@@ -261,7 +261,7 @@ describe('growing (VM-27, VM-28)', () => {
   });
 });
 
-test('CMK-132: deleting needs nothing but that nobody has the disk', () => {
+test('CMK-132: a disk can be deleted whenever it is not attached', () => {
   assert.throws(() => decider.remove(at)(after(begun, made, attached)), { reason: 'DISK_ATTACHED' });
   const disk = after(begun, made, decider.remove(at));
   assert.throws(() => attached(disk), { reason: 'DISK_DELETING' });

@@ -48,7 +48,7 @@ const attachedDisk = async (context: TestContext): Promise<World> => {
   return { host, broken };
 };
 
-/** Puts a wrap of these bytes in the place of the disk's, as somebody does it who has the master key. */
+/** Replaces the disk's wrapped DEK by a wrap of these bytes, as an attacker with the master key can. */
 const plant = async (host: DiskHost, payloadOf: (owner: { dekId: string; diskId: string }) => Uint8Array) => {
   const state = await host.stateOf(diskName);
   const [slot] = await host.headerOf(diskName);

@@ -34,7 +34,7 @@ test('CMK-106: a disk that changes while its key is unwrapped is opened as what 
   assert.equal(host.unwraps(), before + 1);
 });
 
-test('CMK-132: whoever asks for access to a disk that is deleted just then is told that, and not of lost data', async (context) => {
+test('CMK-132: direct access to a disk that is deleted meanwhile fails with DISK_NOT_FOUND, not with data loss', async (context) => {
   let meet = async (): Promise<void> => undefined;
   const host = await startDiskHost({ beforeOpen: async (part) => (part === 'header' ? meet() : undefined) });
   context.after(() => host.stop());

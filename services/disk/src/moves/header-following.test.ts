@@ -35,7 +35,7 @@ const recordOf = async (host: DiskHost, name: string) => {
   return state;
 };
 
-/** The record and both slots of the header say the same, though nobody asks for anything. */
+/** Waits until the record and both slots of the header agree, without any call. */
 const untilFollowed = async (host: DiskHost, name: string, what: string): Promise<string> => {
   for (let look = 1; ; look += 1) {
     const { keyVersion } = await recordOf(host, name);
@@ -49,7 +49,7 @@ const untilFollowed = async (host: DiskHost, name: string, what: string): Promis
 for (const name of [diskName, snapshotName]) {
   const kind = name === diskName ? 'disk' : 'snapshot';
 
-  test(`CMK-88: the record of a ${kind} follows a header that moved while the next generation began, also where nobody asks for that move`, async (t) => {
+  test(`CMK-88: the record of a ${kind} follows a header that moved while the next generation began, without a retry of that move`, async (t) => {
     let onHeader: (() => Promise<void>) | undefined;
     const host = await hostWith(t, {
       async beforeWrite(part) {
@@ -67,7 +67,7 @@ for (const name of [diskName, snapshotName]) {
     assert.equal(generation, target.generation, 'the next move still finds it');
   });
 
-  test(`CMK-88: wherever a crash cut the move of a ${kind} short, its record follows its header, also where nobody asks for the move again`, async (t) => {
+  test(`CMK-88: wherever a crash interrupts the move of a ${kind}, its record follows its header without a retry of the move`, async (t) => {
     const versions = new Set<string>();
     for (let failAt = 1; failAt < callsMax; failAt += 1) {
       const host = await hostWith(t);
@@ -81,7 +81,7 @@ for (const name of [diskName, snapshotName]) {
     assert.equal(versions.size, 2, 'some moved and some did not');
   });
 
-  test(`CMK-88, CMK-10: wherever something failed in the move of a ${kind}, its record follows its header, of which nothing else is left, also where nobody asks for the move again`, async (t) => {
+  test(`CMK-88, CMK-10: wherever the move of a ${kind} fails, its record follows its header, and no other wrap is left, without a retry of the move`, async (t) => {
     const versions = new Set<string>();
     for (let failAt = 1; failAt < callsMax; failAt += 1) {
       const host = await hostWith(t);

@@ -116,7 +116,7 @@ describe('moving to another key', () => {
         slots.map(({ wrap }) => [wrap.keyVersion, wrap.algorithm, wrap.wrapped.length]),
         [[set.keyVersion, 'RSA-OAEP-256', 256]],
       );
-      // Newer, and the current one since; whoever asked for the key's current version would not open the wrap.
+      // The key has a newer current version. That one cannot unwrap the DEK, so the host must name the version of the wrap.
       const [key = ''] = set.keyVersion.split('/versions/');
       await cloud.vault.rotateKey({ name: key, requestId: randomUUID() });
       assert.equal((await contentOf(cloud, disk, 1)).length, 1);

@@ -55,7 +55,7 @@ test('CMK-112: wherever a rewrap failed, once it is done a loss of the new versi
     host.faults.disarm();
     assert.deepEqual(await read(content.length), content, `I/O went on, fault at call ${failAt}`);
     await rewrapDek(host.asSets, target);
-    assert.deepEqual(await read(content.length), content, `I/O goes on, fault at call ${failAt}`);
+    assert.deepEqual(await read(content.length), content, `I/O continues, fault at call ${failAt}`);
     await loseTarget(host, target.targetKeyVersion);
     await assert.rejects(read(content.length), { reason: 'KEY_PURGED' }, `fault at call ${failAt}`);
     await host.stop();
@@ -80,7 +80,7 @@ test('CMK-88: wherever a crash cut a move short, nothing of the old wrap is left
   }
 });
 
-test('CMK-112: an open disk whose move nobody knows to be stored is under the version its header says', async () => {
+test('CMK-112: an open disk uses the key version of its header if the response to the commit of its move is lost', async () => {
   let isSilent = false;
   const host = await hostWithDisk({
     onCommit({ appends = [] }) {
@@ -99,7 +99,7 @@ test('CMK-112: an open disk whose move nobody knows to be stored is under the ve
   await host.stop();
 });
 
-test('CMK-112, G6: a disk that a host finds open when it begins anew is under the version its header says', async () => {
+test('CMK-112, G6: a disk that is open when its host restarts uses the key version of its header', async () => {
   let isSilent = false;
   const host = await hostWithDisk({
     leases: { ioPauseTimeoutMs: 2_000 },
@@ -112,7 +112,7 @@ test('CMK-112, G6: a disk that a host finds open when it begins anew is under th
   const target = await beginMove(host);
   isSilent = true;
   await assert.rejects(rewrapDek(host.asSets, target), { reason: 'STORE_UNAVAILABLE' });
-  // Nobody asks for the move again, nor needs the version before any more.
+  // The set does not retry the move, and the vault has no earlier version.
   await host.restart();
   host.forgetKeysBefore(setName);
   assert.deepEqual(await read(content.length), content);
@@ -153,7 +153,7 @@ const moveBeforeAnswer = async <Result>(host: DiskHost, ask: () => Promise<Resul
 const isHeld = async (host: DiskHost): Promise<boolean> =>
   (await host.disks.listLeases({ diskEncryptionSet: setName })).leases.some(({ state }) => state === 'HELD');
 
-test('CMK-89, G6: a read whose DEK is asked for under a version that the disk has left by then goes on under the next', async () => {
+test('CMK-89, G6: a read continues under the next version if its disk moves while the vault unwraps its DEK', async () => {
   const host = await hostWithDisk();
   const read = await host.reader();
   await host.restart();
@@ -232,10 +232,10 @@ test('CMK-112, G6: growing an open disk after a failed rewrap puts it under the 
     host.faults.arm(failAt, 'once');
     await Promise.allSettled([rewrapDek(host.asSets, target)]);
     host.faults.disarm();
-    // Nobody can be asked about the new version: what is open goes on for what the last yes is worth.
+    // The vault cannot be reached about the new version: open disks continue until the granted lease ends.
     host.setVault(silence);
     await host.disks.growDisk({ name: diskName, sizeGib: 2 });
-    assert.deepEqual(await read(content.length), content, `I/O goes on, fault at call ${failAt}`);
+    assert.deepEqual(await read(content.length), content, `I/O continues, fault at call ${failAt}`);
     host.setVault('well');
     const { keyVersion } = await host.disks.getDisk({ name: diskName });
     if (keyVersion === target.targetKeyVersion) {
@@ -269,7 +269,7 @@ test('CMK-82: a DEK that is fetched while its disk gets a new generation of the 
 test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the next leaves it under the newest version', async () => {
   const opened = { left: Number.POSITIVE_INFINITY, reach: () => {}, mayGoOn: Promise.resolve() };
   const host = await hostWithDisk({
-    // Nobody who waits for others loses patience.
+    // Virtual time: no wait for other members times out.
     clock: virtualClock(),
     async beforeOpen(part) {
       if (part !== 'header') return;

@@ -9,7 +9,7 @@ import { setName } from '../host/test-disk-host.ts';
 
 const count = 100;
 
-/** Disks that nobody has open, and one that a guest reads, to be moved to another key. */
+/** Closed disks, and one that a guest reads, to be moved to another key. */
 const prepare = async () => {
   let slow: Clock | undefined;
   let writes = 0;
@@ -78,7 +78,7 @@ test('disks that move together are stored as moved together, however long the he
   await stop();
 });
 
-test('somebody without access is no guest: disks move as if nobody asked', async () => {
+test('a refused read does not count as a guest: it does not slow down rewraps', async () => {
   const { host, guest, begin, run, pass, stop } = await prepare();
   await pass(2_000);
   const asked = async (): Promise<void> => {

@@ -223,7 +223,7 @@ describe('G5: no event follows a header that storage cannot keep', () => {
       isFailing = true;
       await assert.rejects(operation.run(host));
       await assert.rejects(operation.run(host));
-      // Whoever opens the disk finds the header as it was to be.
+      // An open finds the header as the change wrote it.
       await assert.rejects(host.content(content.length));
       isFailing = false;
       await host.restart();
@@ -237,7 +237,7 @@ describe('G5: no event follows a header that storage cannot keep', () => {
   }
 });
 
-test('G5: a guest is told of no flush behind one that failed, until the disk is opened anew', async (t) => {
+test('G5: after a failed flush, all flushes fail until the disk is reopened', async (t) => {
   let isFailing = false;
   const host = await startDiskHost({ flushFails: (part) => part === 'data' && isFailing });
   t.after(() => host.stop());

@@ -32,7 +32,7 @@ const moveTo = (name: string) => async (host: DiskHost) => {
   if (resources.some((one) => one.name === name)) await rewrapDek(host.asSets, { name, generation, targetKeyVersion });
 };
 
-/** Ways to take something from its key that nobody opens. `take` is asked for again by whoever asked for it before. */
+/** Ways to take a closed resource from its key. The caller of `take` retries it. */
 const ways = [
   {
     what: 'a snapshot is moved to another key',
@@ -57,7 +57,7 @@ const ways = [
 
 /** What comes in the middle, and what comes after it. */
 const ends = [
-  { end: 'a crash comes', mode: 'crash', until: 'a host has begun anew', goOn: (host: DiskHost) => host.restart() },
+  { end: 'a crash comes', mode: 'crash', until: 'the host has restarted', goOn: (host: DiskHost) => host.restart() },
   { end: 'something fails', mode: 'once', until: 'it works again', goOn: async () => undefined },
 ] as const;
 

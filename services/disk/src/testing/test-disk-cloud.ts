@@ -57,8 +57,8 @@ export interface DiskCloud {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   /** A token for the vault of the administrator, who owns every key. */
   ownerToken(): Promise<string>;
-  /** The administrator, and a user without any role. */
-  userAs(somebody: { readonly id: string; readonly secret: string }): RpcClient<typeof DiskServiceDefinition>;
+  /** A client that calls as this user. */
+  userAs(user: { readonly id: string; readonly secret: string }): RpcClient<typeof DiskServiceDefinition>;
   newSet(wish?: {
     readonly isDouble?: boolean;
     readonly withoutGrant?: boolean;
@@ -234,7 +234,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
       const audience = 'interlock:key-vault';
       return (await identity.issueToken({ clientId, clientSecret, audience })).accessToken;
     },
-    userAs: (somebody) => cloud.as(somebody).client('disk', DiskServiceDefinition),
+    userAs: (user) => cloud.as(user).client('disk', DiskServiceDefinition),
     newKey,
     async newSet({ isDouble = false, withoutGrant = false, location: at = location } = {}) {
       const { name: vaultName } = await vault.createVault({
