@@ -37,8 +37,8 @@ runCommand(async (scope) => {
   // Beside the cloud of `npm run up`, which may be running and holds what its user made.
   const data = openDataFolder(openDataFolder(dataRoot(process.env)).folder('rehearsal'));
   const release = holdDataFolder(data);
-  // Making a server takes longer than all services take to start, so one that was left in good order is used again: its
-  // databases went with their run. What was killed leaves them, and is made anew.
+  // Creating a Postgres server takes longer than starting all services, so a server that was stopped cleanly is reused. A run
+  // deletes its databases when it stops. A killed run leaves them behind, so its server is recreated.
   const isServerKept = existsSync(data.path('stopped-well'));
   if (!isServerKept) removeServer(data);
   for (const left of ['stopped-well', 'nats', 'services', 'bootstrap', 'logs', 'spans.jsonl', 'spans.1.jsonl'])

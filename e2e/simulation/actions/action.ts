@@ -5,7 +5,7 @@ export interface Action {
   readonly name: string;
   /** How often it is chosen, relative to the others. */
   readonly weight: number;
-  /** Does it on a resource that it picks; does nothing if there is none. */
+  /** Acts on a resource that it picks; does nothing if no resource fits. */
   run(stage: Stage): Promise<void>;
 }
 
