@@ -1,3 +1,4 @@
+import { inspect } from 'node:util';
 import { createScope, type Scope, ScopeError } from '@interlock/runtime';
 import { LauncherError } from './data-folder.ts';
 import { endAllGuarded } from './guarded-process.ts';
@@ -36,7 +37,7 @@ export function runCommand(main: (scope: Scope) => Promise<{ exitCode: number; l
     ({ exitCode, lastLine }) => leave(exitCode, lastLine),
     (error: unknown) => {
       // What was interrupted fails in ways that say nothing.
-      if (!leaving) console.error(error instanceof LauncherError ? `\n${error.message}` : error);
+      if (!leaving) console.error(error instanceof LauncherError ? `\n${error.message}` : withCauses(error));
       return leave(1);
     },
   );
@@ -48,8 +49,11 @@ async function closed(scope: Scope): Promise<boolean> {
     await scope.close();
   } catch (error) {
     failed = true;
-    console.error(error instanceof ScopeError ? error.errors : error);
+    console.error(withCauses(error instanceof ScopeError ? error.errors : error));
   }
   await endAllGuarded();
   return failed;
 }
+
+/** An error with every cause: a part of a part that does not close is four levels down. */
+const withCauses = (error: unknown): string => inspect(error, { depth: 10 });

@@ -20,7 +20,8 @@ export const createTestDatabase = async (encoding?: 'SQL_ASCII'): Promise<TestDa
   if (!server)
     throw new Error('DATABASE_URL is not set: run this test through `npm test`, or point it at a Postgres 17 server');
   const name = `test_${randomUUID().replaceAll('-', '')}`;
-  const admin = openConnections(server, { maxConnections: 1 });
+  // Dropping a database waits for a checkpoint, which may take longer than any transaction of a service.
+  const admin = openConnections(server, { maxConnections: 1, transactionTimeoutMs: 120_000 });
   const wish = encoding === undefined ? '' : ` encoding '${encoding}' locale 'C' template template0`;
   await admin.unsafe(`create database ${name}${wish}`);
   const url = new URL(server);
