@@ -16,6 +16,7 @@ import { type Crash, sayCrash } from './restartable.ts';
 import {
   addressVariableOf,
   databaseOf,
+  eachService,
   entryOf,
   isOneAtATime,
   processNameOf,
@@ -384,16 +385,6 @@ const millisecondsSince = (sinceMs: number): string => `${Math.round(performance
 /** @throws LauncherError when the cloud was closed while it started */
 function refuseEnded({ signal }: Scope): void {
   if (signal.aborted) throw new LauncherError('The cloud was stopped while it started.');
-}
-
-function eachService<Value>(make: (service: ServiceName) => Value): Record<ServiceName, Value> {
-  return {
-    identity: make('identity'),
-    'key-vault': make('key-vault'),
-    'disk-encryption-set': make('disk-encryption-set'),
-    disk: make('disk'),
-    compute: make('compute'),
-  };
 }
 
 /** Waits for all starts before it fails: the stop that follows then finds every process. */

@@ -54,3 +54,14 @@ export function replicasOf(text: string | undefined): number {
     `--replicas must be a whole number from 1 to ${replicasMax}, not "${text}": these are processes of this machine, which share one Postgres.`,
   );
 }
+
+/** One value for each service, made from its name. */
+export function eachService<Value>(make: (service: ServiceName) => Value): Record<ServiceName, Value> {
+  return {
+    identity: make('identity'),
+    'key-vault': make('key-vault'),
+    'disk-encryption-set': make('disk-encryption-set'),
+    disk: make('disk'),
+    compute: make('compute'),
+  };
+}

@@ -175,7 +175,7 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
 test('compute reaches guests through VmHost alone, and what runs guests decides nothing', () => {
   const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
   const isHost = (path: string): boolean => ['guests', 'guest'].includes(roomOf(path));
-  const isDecided = (path: string): boolean => ['vm', 'losses', 'work'].includes(roomOf(path));
+  const isDecided = (path: string): boolean => ['vm', 'losses', 'processes'].includes(roomOf(path));
   const own = imports.filter(({ from }) => serviceOf(from) === 'compute' && !isTest(from));
   const interfaceOfHost = 'services/compute/src/guests/vm-host.ts';
   assert.ok(own.some(({ from, to }) => isDecided(from) && to === interfaceOfHost));

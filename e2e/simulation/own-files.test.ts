@@ -50,7 +50,7 @@ test('a simulated history runs the services themselves: every file of theirs but
     own.filter((file) => !realOnly.test(file) && hasCode(file) && !loaded.has(file)),
     [],
   );
-  for (const kind of [/\/decider\.ts$/, /\/reactor\.ts$/, /\/work\//, /\/keys\/leases?\.ts$/, /\/rotation\.ts$/]) {
+  for (const kind of [/\/decider\.ts$/, /\/reactor\.ts$/, /\/processes\//, /\/keys\/leases?\.ts$/, /\/rotation\.ts$/]) {
     assert.ok(
       own.some((file) => kind.test(file) && loaded.has(file)),
       `nothing like ${kind} was loaded`,

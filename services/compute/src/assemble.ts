@@ -13,6 +13,12 @@ import { LostDisks } from './losses/lost-disks.ts';
 import { nextStarts } from './losses/next-starts.ts';
 import { openSetOptions } from './losses/set-options.ts';
 import { meterStops } from './losses/stop-metrics.ts';
+import { openNoteMismatches } from './processes/content-mismatches.ts';
+import { followDecisions } from './processes/decisions.ts';
+import { openDisks } from './processes/disks.ts';
+import { Engine } from './processes/engine.ts';
+import { guardedDriver, machineShares, shareOf } from './processes/machine-shares.ts';
+import { Sweep } from './processes/sweep.ts';
 import { toFact } from './published.ts';
 import { diskReactor, setReactor } from './reactor.ts';
 import { vmApi } from './vm/api.ts';
@@ -20,12 +26,6 @@ import { virtualMachines } from './vm/decider.ts';
 import { impactApi } from './vm/impact-api.ts';
 import { diskPlanner } from './vm/planning.ts';
 import { readApi } from './vm/read-api.ts';
-import { openNoteMismatches } from './work/content-mismatches.ts';
-import { followDecisions } from './work/decisions.ts';
-import { openDisks } from './work/disks.ts';
-import { Engine } from './work/engine.ts';
-import { guardedDriver, machineShares, shareOf } from './work/machine-shares.ts';
-import { Sweep } from './work/sweep.ts';
 
 /** Settings of compute. */
 export interface ComputeSettings {

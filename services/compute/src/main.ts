@@ -4,8 +4,8 @@ import { enterHostFolder, hostService } from '@interlock/host';
 import { assemble } from './assemble.ts';
 import { GuestDriver } from './guests/guest-driver.ts';
 import { idleDriver } from './guests/idle-driver.ts';
+import { endOrphansUntil } from './processes/orphans.ts';
 import { computeSpec } from './settings.ts';
-import { endOrphansUntil } from './work/orphans.ts';
 
 /** The little of the environment a guest gets: no secrets are in these. */
 const guestEnvironment = ['PATH', 'NODE_COMPILE_CACHE', 'TZ'];

@@ -4,10 +4,10 @@ import { type Cause, category, memoryStore, Rejection, StoreUnavailable } from '
 import { itemRefusal } from '@interlock/rpc';
 import { logger, systemClock, systemRandom, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import { type DiskClient, openDisks } from '../processes/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
-import { type DiskClient, openDisks } from '../work/disks.ts';
 import { Closings } from './closings.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };

@@ -1,10 +1,10 @@
 import { type Loaded, StoreUnavailable } from '@interlock/event-store';
 import { failureLog } from '@interlock/runtime';
+import { type ClosingParts, closeMachines } from '../processes/closing.ts';
+import { Interrupted, orInterrupted, TimedOut } from '../processes/disks.ts';
+import type { Engine } from '../processes/engine.ts';
 import { isToBeClosed } from '../vm/decider.ts';
 import type { Machine, Vm } from '../vm/state.ts';
-import { type ClosingParts, closeMachines } from '../work/closing.ts';
-import { Interrupted, orInterrupted, TimedOut } from '../work/disks.ts';
-import type { Engine } from '../work/engine.ts';
 
 /** Machines read, and closed together. */
 const pageSize = 1_000;

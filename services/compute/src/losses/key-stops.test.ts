@@ -12,11 +12,11 @@ import {
 } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { idleDriver } from '../guests/idle-driver.ts';
+import { type Disks, Interrupted } from '../processes/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { stoppingLossOf, type Vm } from '../vm/state.ts';
 import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
-import { type Disks, Interrupted } from '../work/disks.ts';
 import { KeyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 

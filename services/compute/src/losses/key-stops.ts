@@ -1,11 +1,11 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { VmHost } from '../guests/vm-host.ts';
+import { keyStopWork } from '../processes/causes.ts';
+import { type Disks, Interrupted, orInterrupted } from '../processes/disks.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
 import type { Vm } from '../vm/state.ts';
-import { keyStopWork } from '../work/causes.ts';
-import { type Disks, Interrupted, orInterrupted } from '../work/disks.ts';
 import type { Closings } from './closings.ts';
 import type { Losses } from './losses.ts';
 import { pageOfSet, throughSet } from './set-pass.ts';

@@ -4,10 +4,10 @@ import { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { category, memoryStore } from '@interlock/event-store';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { idleDriver } from '../guests/idle-driver.ts';
+import type { Disks } from '../processes/disks.ts';
 import { virtualMachines } from '../vm/decider.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { at, disk, running, setOf, version1, vm, work } from '../vm/test-machine.ts';
-import type { Disks } from '../work/disks.ts';
 import { openLosses } from './losses.ts';
 import { LostDisks } from './lost-disks.ts';
 

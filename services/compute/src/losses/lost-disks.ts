@@ -4,13 +4,13 @@ import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { VmHost } from '../guests/vm-host.ts';
 import { limiter } from '../limiter.ts';
+import { keyStopWork, ownCause } from '../processes/causes.ts';
+import type { Disks, Patience } from '../processes/disks.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { type SeenLost, stopForLostDisks } from '../vm/key-loss.ts';
 import type { VmDisk } from '../vm/machine.ts';
 import type { Vm } from '../vm/state.ts';
-import { keyStopWork, ownCause } from '../work/causes.ts';
-import type { Disks, Patience } from '../work/disks.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 import type { StopMeter } from './stop-metrics.ts';
 

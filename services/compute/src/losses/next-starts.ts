@@ -1,13 +1,13 @@
 import { isOutage } from '@interlock/access';
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
+import { keyStopWork } from '../processes/causes.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { blockNextStart } from '../vm/key-loss.ts';
 import { type KeyOfSet, keyAccessReturned } from '../vm/key-return.ts';
 import type { KeyLoss } from '../vm/machine.ts';
 import type { Machine, Vm } from '../vm/state.ts';
-import { keyStopWork } from '../work/causes.ts';
 import type { KnownLoss, Losses } from './losses.ts';
 
 /**

@@ -26,8 +26,8 @@ import {
 } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
-import type { Engine } from '../work/engine.ts';
-import { refusalOf } from '../work/failures.ts';
+import type { Engine } from '../processes/engine.ts';
+import { refusalOf } from '../processes/failures.ts';
 import { changesOf } from './changes.ts';
 import type { VmEvent } from './events.ts';
 import {
