@@ -120,7 +120,7 @@ const freeOrDelete = async ({ parts, vm, state: { work }, signal }: Run<Busy>, o
 
 /**
  * The unique id of a disk that is deleted with its machine; `undefined` once it is gone. If an earlier run freed it and then
- * crashed, another disk may have its name. The holder of a free disk tells nothing, so its creation time does, and the
+ * crashed, another disk may have its name. A free disk has no holder to compare, so its creation time decides, and the
  * number of its opens, because the clock of the disk service may be behind.
  */
 const idOfOwn = async (

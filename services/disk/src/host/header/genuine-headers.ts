@@ -152,7 +152,7 @@ const compare = ({ encryption, changing, volume }: DekHolder, found: FoundHeader
   return { finding, found: current, mayRestore: current.sequence <= volume.headerSequence };
 };
 
-/** What tells an operator where a header comes from. */
+/** Where a header comes from, for an operator. */
 const factsOf = (header: DiskHeader) => ({
   sequence: header.sequence,
   digest: headerDigest(header),

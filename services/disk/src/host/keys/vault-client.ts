@@ -28,15 +28,15 @@ export type VaultClient = Pick<
 >;
 
 /** A reply of the vault, or the failure of the call, and when the call started. */
-export type Told<Answer> = { readonly asked: Asked } & BatchOutcome<Answer>;
+export type Reply<Answer> = { readonly asked: Asked } & BatchOutcome<Answer>;
 
 /** The vault as one identity calls it. Calls of about the same time are sent together. */
 export interface BatchingVault {
   readonly client: VaultClient;
-  readonly unwrap: Batching<UnwrapKeyRequest, Told<UnwrapKeyResponse>>;
-  readonly rewrap: Batching<RewrapRequest, Told<RewrapResponse>>;
+  readonly unwrap: Batching<UnwrapKeyRequest, Reply<UnwrapKeyResponse>>;
+  readonly rewrap: Batching<RewrapRequest, Reply<RewrapResponse>>;
   /** One call for all who request the same before it is sent. The first one names the resource. */
-  check(request: CheckAccessRequest): Promise<Told<GrantedAccess>>;
+  check(request: CheckAccessRequest): Promise<Reply<GrantedAccess>>;
 }
 
 /** Items of one call. The vault takes up to 256; these are 15 ms of RSA-2048 on two cores, so the call itself costs little. */
@@ -50,16 +50,16 @@ export const openBatchingVault = (parts: {
   readonly tracer: Tracer;
 }): BatchingVault => {
   const { client, ask, clock, tracer } = parts;
-  const checks = new Map<string, Batching<CheckAccessRequest, Told<GrantedAccess>>>();
+  const checks = new Map<string, Batching<CheckAccessRequest, Reply<GrantedAccess>>>();
 
   /** @param call returns one outcome per item */
-  const told = <Wish, Answer>(
+  const reply = <Wish, Answer>(
     name: string,
     sizeMax: number,
     call: SendBatch<Wish, Answer>,
     onIdle = () => {},
-  ): Batching<Wish, Told<Answer>> =>
-    openBatching<Wish, Told<Answer>>({
+  ): Batching<Wish, Reply<Answer>> =>
+    openBatching<Wish, Reply<Answer>>({
       name,
       sizeMax,
       clock,
@@ -78,14 +78,14 @@ export const openBatchingVault = (parts: {
 
   return {
     client,
-    unwrap: told('unwrap data keys', itemsMax, async (items, within) => {
+    unwrap: reply('unwrap data keys', itemsMax, async (items, within) => {
       const wanted = items.map(({ wish, origin }) => ({ unwrap: wish, origin }));
       const { outcomes } = await client.unwrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'unwrapped' ? { answer: outcome.value } : { error: refused('UnwrapKeys', outcome?.value) },
       );
     }),
-    rewrap: told('rewrap data keys', itemsMax, async (items, within) => {
+    rewrap: reply('rewrap data keys', itemsMax, async (items, within) => {
       const wanted = items.map(({ wish, origin }) => ({ rewrap: wish, origin }));
       const { outcomes } = await client.rewrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
@@ -96,7 +96,7 @@ export const openBatchingVault = (parts: {
       const { keyVersion } = request;
       const known = checks.get(keyVersion);
       if (known) return known(request);
-      const checking = told(
+      const checking = reply(
         'check access',
         Number.POSITIVE_INFINITY,
         async (items: readonly BatchItem<CheckAccessRequest>[], within) => {

@@ -10,7 +10,7 @@ import type { KeyAccess } from './key-access.ts';
 import { type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
 import type { Asked, KeyGrant } from './lease.ts';
 import type { SetOptions } from './set-options.ts';
-import { type BatchingVault, openBatchingVault, type Told, type VaultClient, withFreshToken } from './vault-client.ts';
+import { type BatchingVault, openBatchingVault, type Reply, type VaultClient, withFreshToken } from './vault-client.ts';
 
 /** What disks need of identity: tokens of a set. */
 export type IdentityClient = Pick<RpcClient<typeof IdentityServiceDefinition>, 'issueManagedIdentityToken'>;
@@ -121,7 +121,7 @@ export class Vault {
   /** Moves a wrap to another key version, inside the vault. A refusal may concern source or target, so it is only thrown. */
   async rewrap(question: VaultQuestion, target: string, wrapped: Uint8Array): Promise<Wrapped> {
     const { set: diskEncryptionSet, resource, keyVersion: sourceKeyVersion, principal } = question;
-    const told = await this.#vaultAs(principal).rewrap({
+    const reply = await this.#vaultAs(principal).rewrap({
       sourceKeyVersion,
       targetKeyVersion: target,
       wrappedKey: Buffer.from(wrapped),
@@ -129,13 +129,13 @@ export class Vault {
       diskEncryptionSet,
       resource,
     });
-    if ('answer' in told) {
-      const { wrappedKey, accessEpoch } = told.answer;
-      const grant = { accessEpoch, asked: told.asked, principal };
+    if ('answer' in reply) {
+      const { wrappedKey, accessEpoch } = reply.answer;
+      const grant = { accessEpoch, asked: reply.asked, principal };
       this.#parts.keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
       return { wrapped: wrappedKey, grant };
     }
-    const { error } = told;
+    const { error } = reply;
     const loss = this.#lossIn(error);
     if (!loss) throw withoutLoss(question, error);
     const concerned = error instanceof Rejection ? error.metadata.key_version : undefined;
@@ -146,9 +146,9 @@ export class Vault {
   async #stated(question: VaultQuestion): Promise<KeyGrant> {
     const { keyVersion, resource, set, principal } = question;
     const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
-    const told = await this.#vaultAs(principal).check(request);
-    const { accessEpoch } = this.#answerOf(question, told);
-    const grant = { accessEpoch, asked: told.asked, principal };
+    const reply = await this.#vaultAs(principal).check(request);
+    const { accessEpoch } = this.#answerOf(question, reply);
+    const grant = { accessEpoch, asked: reply.asked, principal };
     this.#parts.keyAccess.granted(question, grant, 'stated');
     return grant;
   }
@@ -165,9 +165,9 @@ export class Vault {
     }
   }
 
-  #answerOf<Answer>(question: VaultQuestion, told: Told<Answer>): Answer {
-    if ('answer' in told) return told.answer;
-    throw this.#failed(question, told.error, told.asked);
+  #answerOf<Answer>(question: VaultQuestion, reply: Reply<Answer>): Answer {
+    if ('answer' in reply) return reply.answer;
+    throw this.#failed(question, reply.error, reply.asked);
   }
 
   /** The error of a failed call about one version. A loss reason ends the lease for every disk under it. */

@@ -1,10 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 
 /**
- * The flushes of one store, so that none says more than it knows. Storage tells once that writes are lost: to one
- * flush, and the next flush succeeds although the data is gone (Linux gives a page up that it could not write, and continues to
- * read it from memory). So one flush is under way at a time, for all who asked before it
- * began, and behind one that failed none succeeds.
+ * The flushes of one store. After a failed flush, every flush fails until the disk is reopened: storage reports lost writes
+ * only once, and the next flush succeeds although the data is gone (Linux drops a page that it could not write). One flush runs
+ * at a time and serves every caller that called before it started.
  */
 export class Flushes {
   #underWay: Promise<void> | undefined;
