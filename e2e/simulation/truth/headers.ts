@@ -17,7 +17,6 @@ export class HeadersOnStorage {
   /** Sequences that events recorded last. */
   readonly #latest = new Map<string, number>();
   readonly #replaced = new Set<string>();
-  readonly #everReplaced = new Set<string>();
 
   constructor(volumes: Pick<MemoryVolumeFiles, 'peek'>) {
     this.#volumes = volumes;
@@ -59,20 +58,20 @@ export class HeadersOnStorage {
   /** Notes that a fault put another header there. */
   noteReplaced(volumeId: string): void {
     this.#replaced.add(volumeId);
-    this.#everReplaced.add(volumeId);
   }
 
   /** Whether a fault ever put another header there. */
   wasReplaced(volumeId: string): boolean {
-    return this.#everReplaced.has(volumeId);
+    return this.#replaced.has(volumeId);
   }
 
-  /** Whether that header is still there: until the recorded one, or a later one of the service, is. */
+  /**
+   * Whether storage is still behind the recorded header after a fault put an earlier one there. It may become so again: a crash
+   * loses a repair that was not flushed.
+   */
   isReplaced(volumeId: string): boolean {
     if (!this.#replaced.has(volumeId)) return false;
-    const isBack = (this.#onStorage(volumeId)?.sequence ?? 0) >= (this.#lastOf(volumeId)?.sequence ?? 0);
-    if (isBack) this.#replaced.delete(volumeId);
-    return !isBack;
+    return (this.#onStorage(volumeId)?.sequence ?? 0) < (this.#lastOf(volumeId)?.sequence ?? 0);
   }
 
   #onStorage(volumeId: string): DiskHeader | undefined {
