@@ -1,0 +1,135 @@
+import type { Expression } from './expression.ts';
+
+/** Classes of disks, as experiment files and the command line name them. */
+export type DiskClass = 'premium-ssd' | 'premium-ssd-v2' | 'standard-ssd' | 'standard-hdd' | 'ultra';
+
+/** A disk of each machine of a group. `key`: name of a key of the estate, or `platform`. */
+export interface PlannedDisk {
+  readonly class: DiskClass;
+  readonly key: string;
+}
+
+/** Machines that are alike. The first disk is the OS disk. */
+export interface PlannedGroup {
+  readonly name: string;
+  readonly machines: number;
+  readonly disks: readonly PlannedDisk[];
+  /** The key of its disks that name none; empty if all are under the platform's. */
+  readonly key: string;
+}
+
+/** What an experiment runs on: machines made for it, or those of a resource group that exists. */
+export type Estate =
+  | { readonly kind: 'planned'; readonly groups: readonly PlannedGroup[] }
+  | { readonly kind: 'existing'; readonly resourceGroup: string };
+
+/** Ways to take a key away, or to change it. */
+export const keyActions = [
+  'disable-key',
+  'delete-key',
+  'purge-key',
+  'expire-key',
+  'not-yet-valid',
+  'remove-policy',
+  'remove-permission',
+  'remove-role',
+  'delete-identity',
+  'set-identity-none',
+  'delete-vault',
+  'switch-permission-model',
+  'rotate-key',
+  'assign-key',
+  'throttle',
+] as const;
+
+/** Faults of processes, connections, clocks and storage. */
+export const faultActions = [
+  'kill',
+  'restart',
+  'pause',
+  'slow',
+  'cut',
+  'shift-clock',
+  'fill-storage',
+  'fail-storage',
+] as const;
+
+/** What users do with machines. */
+export const machineActions = ['start', 'stop', 'attach', 'detach', 'snapshot'] as const;
+
+export type KeyAction = (typeof keyActions)[number];
+export type FaultAction = (typeof faultActions)[number];
+export type MachineAction = (typeof machineActions)[number];
+export type ActionName = KeyAction | FaultAction | MachineAction | 'give-back';
+
+/** What a fault can hit. */
+export const cloudParts = [
+  'key-vault',
+  'identity',
+  'disk-encryption-set',
+  'disk',
+  'compute',
+  'nats',
+  'postgres',
+] as const;
+export type CloudPart = (typeof cloudParts)[number];
+
+/** One entry of the timeline. Times in milliseconds after the start of the timeline. */
+export interface Step {
+  /** Unique: `as`, or the action with its target. Expressions and `give-back` use it. */
+  readonly name: string;
+  readonly atMs: number;
+  readonly action: ActionName;
+  /** A group of the estate, parts of the cloud (two for `cut`), or the name of the step that `give-back` undoes. */
+  readonly targets: readonly string[];
+  /** After which the step is undone; undefined: never, or by a `give-back`. */
+  readonly forMs?: number;
+  /** Further arguments: `permission`, `by` of `slow` and `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
+  readonly options: Readonly<Record<string, string | number | boolean>>;
+  readonly line: number;
+}
+
+/** What must hold before the timeline starts. `gapMs`: longest time between two good operations. */
+export type SteadyCheck = { readonly line: number } & (
+  | { readonly kind: 'services-ready' }
+  | { readonly kind: 'leases-held' }
+  | { readonly kind: 'io'; readonly group: string; readonly gapMs: number }
+);
+
+/** A fault must be seen to take effect; otherwise the run proves nothing (`vacuous`). */
+export interface Proof {
+  readonly line: number;
+  /** Name of the step. */
+  readonly of: string;
+  readonly see: 'unwrap-refused' | 'io-refused' | 'machine-stopped' | 'start-refused' | 'process-gone' | 'calls-fail';
+  readonly withinMs: number;
+}
+
+/** Something that must hold in the end, or must not occur meanwhile (`abort`). `text` as in the file. */
+export interface Condition {
+  readonly line: number;
+  readonly text: string;
+  readonly expression: Expression;
+}
+
+/** A validated experiment file. */
+export interface Experiment {
+  readonly title: string;
+  readonly seed: number;
+  /** Settings of the services: name of the environment variable to its value, for example `LEASE_TTL_MS` to `2000`. */
+  readonly settings: Readonly<Record<string, string>>;
+  readonly estate: Estate;
+  readonly steady: readonly SteadyCheck[];
+  /** By time; entries of the same time in the order of the file. */
+  readonly timeline: readonly Step[];
+  readonly proof: readonly Proof[];
+  readonly abort: readonly Condition[];
+  readonly expect: readonly Condition[];
+}
+
+/** Something wrong with a file. `cure`: what to write instead. */
+export interface Problem {
+  readonly line: number;
+  readonly message: string;
+  readonly cure: string;
+}

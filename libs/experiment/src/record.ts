@@ -1,0 +1,117 @@
+/**
+ * What a run leaves, as plain data. Targets produce it, the evidence folder keeps it, verdict and report are made of nothing else.
+ * Times are milliseconds since the Unix epoch by the clock of the run (virtual in the simulation).
+ */
+export interface RunRecord {
+  readonly run: RunFacts;
+  readonly steps: readonly StepRecord[];
+  readonly machines: readonly MachineRecord[];
+  /** Every read, write and flush of every guest, by completion. */
+  readonly io: readonly IoRecord[];
+  readonly content: ContentRecord;
+  /** What the oracle says of the guarantees and rules, by the recorded events. */
+  readonly guarantees: readonly GuaranteeRecord[];
+}
+
+/** What is known of the run as a whole. */
+export interface RunFacts {
+  readonly id: string;
+  readonly target: 'local' | 'existing' | 'kubernetes' | 'simulated';
+  readonly seed: number;
+  /** When the timeline started and ended; undefined if it never did. */
+  readonly startedMs?: number;
+  readonly endedMs?: number;
+  /** Why the set-up or a steady check failed, a step came too late, or an undo failed; empty if nothing did. */
+  readonly problems: readonly string[];
+  /** The abort condition that was met, as in the file. */
+  readonly abortedBy?: string;
+  readonly versions: Readonly<Record<string, string>>;
+}
+
+/** A step of the timeline, or the undo of one (`undoes`). */
+export interface StepRecord {
+  readonly name: string;
+  readonly action: string;
+  readonly targets: readonly string[];
+  readonly undoes?: string;
+  readonly plannedMs: number;
+  readonly invokedMs: number;
+  readonly doneMs?: number;
+  /** When it took effect: the commit of the service that owns the key, or the end of the process. The t0 of a loss. */
+  readonly effectMs?: number;
+  readonly traceId?: string;
+  /** Key versions it took away. */
+  readonly keyVersions?: readonly string[];
+  /** Why it failed. */
+  readonly error?: string;
+}
+
+/** What became of a machine. */
+export interface MachineRecord {
+  /** Full name. */
+  readonly name: string;
+  readonly group: string;
+  readonly disks: readonly DiskRecord[];
+  /** Each change of its power state, oldest first, as compute stored it. */
+  readonly power: readonly PowerRecord[];
+  readonly starts: readonly StartRecord[];
+}
+
+export interface DiskRecord {
+  /** Full name. */
+  readonly name: string;
+  readonly class: string;
+  /** Name of the key in the experiment, or `platform`. */
+  readonly key: string;
+  /** Key version when the timeline started; empty under a platform key. */
+  readonly keyVersion: string;
+}
+
+export interface PowerRecord {
+  readonly atMs: number;
+  readonly state: 'starting' | 'running' | 'stopping' | 'stopped' | 'deallocated' | 'start-failed' | 'deleted';
+  /** Loss that caused it; empty if a user did. */
+  readonly reason: string;
+  readonly traceId: string;
+}
+
+export interface StartRecord {
+  readonly requestedMs: number;
+  readonly outcome: 'running' | 'failed' | 'in-progress';
+  readonly endedMs?: number;
+  /** Why it failed; empty otherwise. */
+  readonly reason: string;
+}
+
+/** One operation of a guest. */
+export interface IoRecord {
+  readonly machine: string;
+  readonly disk: string;
+  readonly op: 'read' | 'write' | 'flush';
+  readonly seq: number;
+  readonly invokedMs: number;
+  readonly completedMs: number;
+  /** Clock of durations, which a set wall clock does not move. */
+  readonly invokedMonotonicMs: number;
+  readonly completedMonotonicMs: number;
+  readonly ok: boolean;
+  /** Empty if ok. */
+  readonly reason: string;
+}
+
+/** What was compared once all was given back. `lost`: acknowledged bytes that were not found. */
+export interface ContentRecord {
+  readonly disksCompared: number;
+  readonly bytesCompared: number;
+  readonly bytesLost: number;
+}
+
+/** A rule that the oracle checked. */
+export interface GuaranteeRecord {
+  /** `G1` … `G10` or a rule such as `CMK-100`. */
+  readonly rule: string;
+  /** What it was checked on: a machine, a set, a disk. */
+  readonly subject: string;
+  readonly holds: boolean;
+  readonly seen: string;
+}

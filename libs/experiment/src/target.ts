@@ -1,0 +1,58 @@
+import type { Clock } from '@interlock/runtime';
+import type { Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
+import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord } from './record.ts';
+
+/** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
+export interface Target {
+  readonly name: 'local' | 'existing' | 'kubernetes' | 'simulated';
+  /** What of the experiment this target cannot do. Nothing is started. */
+  refuse(experiment: Experiment): readonly Problem[];
+  /**
+   * Starts or connects to the cloud, makes the estate, and waits until its machines run.
+   * @throws Error with the reason; whatever was made until then is removed again
+   */
+  open(experiment: Experiment, signal: AbortSignal): Promise<Lab>;
+}
+
+/** A cloud with the estate of one experiment. */
+export interface Lab {
+  /** Of the run: the operating system's, or virtual time. */
+  readonly clock: Clock;
+  readonly versions: Readonly<Record<string, string>>;
+  /**
+   * Reads what undoing the step needs (permissions before, the id of a role assignment, a process id) and changes nothing.
+   * The engine stores it before it calls `carryOut`, so a runner that is killed leaves a record of what to undo.
+   */
+  plan(step: Step): Promise<Undo>;
+  carryOut(step: Step, undo: Undo): Promise<Effect>;
+  /** Undoes a step; does nothing if it was undone, or never carried out. @param start also starts machines that it stopped */
+  undo(undo: Undo, start: boolean): Promise<Effect>;
+  /** @returns why the check does not hold; undefined if it does */
+  check(check: SteadyCheck): Promise<string | undefined>;
+  /** What was recorded since `open`; may be called at any time, for abort conditions as well as at the end. */
+  observe(): Promise<Observed>;
+  /** Waits until machines that were given back run, then compares all acknowledged content. */
+  compareContent(): Promise<ContentRecord>;
+  /** Removes what `open` made. */
+  close(): Promise<void>;
+}
+
+/** Everything needed to undo a step from another process: plain JSON. */
+export interface Undo {
+  readonly step: string;
+  readonly action: string;
+  readonly data: Readonly<Record<string, unknown>>;
+}
+
+/** What a step did. `effectMs`: when it took effect, by the clock of its owner. */
+export interface Effect {
+  readonly effectMs?: number;
+  readonly traceId?: string;
+  readonly keyVersions?: readonly string[];
+}
+
+export interface Observed {
+  readonly machines: readonly MachineRecord[];
+  readonly io: readonly IoRecord[];
+  readonly guarantees: readonly GuaranteeRecord[];
+}

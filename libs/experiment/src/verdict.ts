@@ -1,0 +1,57 @@
+/** How a run ended. `vacuous`: nothing was put to the test; `inconclusive`: the run itself failed. */
+export type Outcome = 'held' | 'violated' | 'aborted' | 'inconclusive' | 'vacuous';
+
+/** Exit code of each outcome. 2 is bad input. */
+export const exitCodes: Readonly<Record<Outcome, number>> = {
+  held: 0,
+  violated: 1,
+  aborted: 3,
+  inconclusive: 4,
+  vacuous: 5,
+};
+
+/** An expectation, a proof, a control or a guarantee, and whether it held. */
+export interface RuleVerdict {
+  readonly kind: 'expectation' | 'guarantee' | 'proof' | 'control' | 'steady';
+  /** As in the file, or the rule's name with its subject. */
+  readonly text: string;
+  readonly result: 'held' | 'violated' | 'vacuous';
+  /** What was measured, with units. */
+  readonly seen: string;
+  /** The first operation or change that broke it. */
+  readonly firstBreak?: string;
+}
+
+/** Quantiles in milliseconds over the machines of a group; null where nothing was measured. */
+export interface Quantiles {
+  readonly count: number;
+  readonly p50: number | null;
+  readonly p95: number | null;
+  readonly p99: number | null;
+  readonly max: number | null;
+}
+
+/** What was measured of a group. Each is measured from the loss that concerns it; `back` from the step that gave it back. */
+export interface GroupFigures {
+  readonly group: string;
+  readonly role: 'treatment' | 'control';
+  readonly machines: number;
+  readonly lastGoodRead: Quantiles;
+  readonly lastGoodWrite: Quantiles;
+  readonly stopped: Quantiles;
+  readonly startRefused: Quantiles;
+  readonly back: Quantiles;
+  /** Longest time between two good operations of a disk during the timeline. */
+  readonly gap: Quantiles;
+  readonly failedOperations: number;
+}
+
+export interface Verdict {
+  readonly outcome: Outcome;
+  /** One sentence. */
+  readonly because: string;
+  readonly rules: readonly RuleVerdict[];
+  readonly groups: readonly GroupFigures[];
+  readonly bytesCompared: number;
+  readonly bytesLost: number;
+}
