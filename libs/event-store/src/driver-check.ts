@@ -8,7 +8,7 @@ export class UnpatchedDriver extends Error {
     super(
       `the package "postgres" is installed without the patch of this project: ${found}. ` +
         'Install with pnpm from a clone (pnpm-workspace.yaml, patchedDependencies) or use the images. ' +
-        'Why: docs/decisions/0020-the-database-driver-is-mended-by-a-patch.md',
+        'Why: docs/decisions/0020-a-patch-repairs-the-database-driver.md',
       options,
     );
   }

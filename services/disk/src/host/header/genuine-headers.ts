@@ -41,7 +41,7 @@ interface HeadersParts {
 }
 
 /**
- * The only access to the header of a disk or snapshot that exists. Every read compares storage with the store (decision 0021). An
+ * The only access to the header of a disk or snapshot that exists. Every read compares storage with the store (decision 0004). An
  * older or damaged header is replaced from the store; a forged one is refused. A header ahead of the store counts.
  */
 export class Headers {
