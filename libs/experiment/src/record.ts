@@ -8,6 +8,8 @@ export interface RunRecord {
   readonly machines: readonly MachineRecord[];
   /** Every read, write and flush of every guest, by completion. */
   readonly io: readonly IoRecord[];
+  /** What proofs look for and no machine records. */
+  readonly sightings: readonly SightingRecord[];
   readonly content: ContentRecord;
   /** What the oracle says of the guarantees and rules, by the recorded events. */
   readonly guarantees: readonly GuaranteeRecord[];
@@ -97,6 +99,16 @@ export interface IoRecord {
   readonly ok: boolean;
   /** Empty if ok. */
   readonly reason: string;
+}
+
+/** Something outside of the machines that shows that a fault took effect. Every occurrence of the run, by time. */
+export interface SightingRecord {
+  readonly see: 'unwrap-refused' | 'process-gone' | 'calls-fail';
+  /** The key version that was refused, as in `StepRecord.keyVersions`; or the part of the cloud. */
+  readonly subject: string;
+  readonly atMs: number;
+  /** What was seen, with the caller: `set premium: KEY_DISABLED`. */
+  readonly seen: string;
 }
 
 /** What was compared once all was given back. `lost`: acknowledged bytes that were not found. */

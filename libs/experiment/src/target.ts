@@ -1,6 +1,6 @@
 import type { Clock } from '@interlock/runtime';
 import type { Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
-import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord } from './record.ts';
+import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, SightingRecord } from './record.ts';
 
 /** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
 export interface Target {
@@ -54,5 +54,6 @@ export interface Effect {
 export interface Observed {
   readonly machines: readonly MachineRecord[];
   readonly io: readonly IoRecord[];
+  readonly sightings: readonly SightingRecord[];
   readonly guarantees: readonly GuaranteeRecord[];
 }

@@ -50,6 +50,8 @@ export interface Verdict {
   readonly outcome: Outcome;
   /** One sentence. */
   readonly because: string;
+  /** Why the run itself cannot be trusted: a failed set-up, a late step, an undo that failed, a wrong t0; empty if nothing did. */
+  readonly problems: readonly string[];
   readonly rules: readonly RuleVerdict[];
   readonly groups: readonly GroupFigures[];
   readonly bytesCompared: number;

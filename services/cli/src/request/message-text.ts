@@ -1,9 +1,9 @@
 import type { DescField, DescMessage, DescOneof } from '@bufbuild/protobuf';
+import { nearest } from '@interlock/runtime/nearest';
 import { UsageError } from '../problems.ts';
 import { type DraftObject, put } from './draft.ts';
 import { fieldValue, type ValueContext } from './field-values.ts';
 import { isObject } from './schema.ts';
-import { nearest } from './similar.ts';
 
 /** Short words for fields of nested messages. */
 const shortWords: Readonly<Record<string, string>> = { set: 'disk_encryption_set', size: 'size_gib' };
