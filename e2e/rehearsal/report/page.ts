@@ -1,18 +1,19 @@
 import type { Span } from '@interlock/local/spans.ts';
 import type { Journals } from '../../oracle/journal/journal.ts';
+import { duration, type Html, html } from '../../report/html.ts';
+import { style } from '../../report/style.ts';
+import { waterfall } from '../../report/waterfall.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';
-import { duration, type Html, html } from './html.ts';
-import { hasPauses, lanes } from './lanes.ts';
+import { hasPauses, machineLanes } from './machine-lanes.ts';
 import { primer } from './primer.ts';
 import { proof } from './proof.ts';
+import { rehearsalStyle } from './rehearsal-style.ts';
 import type { Report } from './report.ts';
 import { causeInWords, stops } from './stops.ts';
 import { stopwatch } from './stopwatch.ts';
-import { style } from './style.ts';
 import { truth } from './truth.ts';
-import { waterfall } from './waterfall.ts';
 
 /** What the page shows. */
 export interface PageContent {
@@ -34,7 +35,7 @@ export const renderPage = (content: PageContent): string => {
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <title>Interlock rehearsal: ${report.verdict}</title>
-<style>${{ html: style }}</style>
+<style>${{ html: style + rehearsalStyle }}</style>
 </head>
 <body>
 <main>
@@ -46,7 +47,7 @@ ${primer()}
   is back, the machine stays off until its user starts it (some are left off on purpose), and then first checks everything it ever
   wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing. To the right, closer
   together: the time in which every other way to lose a key is tried on more machines, which these share their processors with.</p>
-  <div class="scroll wide">${lanes({ machines, journals, steps, evidence })}</div>
+  <div class="scroll wide">${machineLanes({ machines, journals, steps, evidence })}</div>
   <div class="legend">
     <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
     <span><i style="background: var(--stop)"></i>reads and writes that were refused</span>

@@ -1,5 +1,5 @@
+import { type Html, html } from '../../report/html.ts';
 import { short } from '../rules/rule.ts';
-import { type Html, html } from './html.ts';
 import type { Report } from './report.ts';
 
 /** Digits of a hash that are shown; `report.json` has them all. */

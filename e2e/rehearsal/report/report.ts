@@ -1,8 +1,8 @@
 import type { Span } from '@interlock/local/spans.ts';
+import { type Quantiles, quantilesOf } from '../../report/quantiles.ts';
 import type { Gathered, LossSeen } from '../evidence/evidence.ts';
 import type { DiskProof, TimedLoss } from '../evidence/timed.ts';
 import type { Verdict } from '../rules/rule.ts';
-import { type Quantiles, quantilesOf } from './quantiles.ts';
 
 /** `report.json`, described in docs/report.md. Grows by addition; `schema` changes when a field changes its meaning. */
 export interface Report {

@@ -1,6 +1,6 @@
+import { duration, type Html, html } from '../../report/html.ts';
+import type { Quantiles } from '../../report/quantiles.ts';
 import { untimed } from '../steps/stopwatch.ts';
-import { duration, type Html, html } from './html.ts';
-import type { Quantiles } from './quantiles.ts';
 import type { Report } from './report.ts';
 
 /** What is timed of each machine. */

@@ -1,7 +1,7 @@
+import { type Html, html } from '../../report/html.ts';
 import { type Cause, type CauseName, causes } from '../../truth-table/causes.ts';
 import { type Cell, cellsOf, type DiskClass, diskClasses, machineStates } from '../../truth-table/table.ts';
 import type { Gathered } from '../evidence/evidence.ts';
-import { type Html, html } from './html.ts';
 
 /** What was seen of running machines, by cause and class: whether it was as the table says. */
 type Seen = ReadonlyMap<string, boolean>;

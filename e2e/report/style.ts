@@ -1,15 +1,15 @@
-/** The page's one style sheet: colours by role, for light and dark. */
+/** The style sheet of every report: colours by role, for light and dark. */
 export const style = `
 :root {
   color-scheme: light dark;
   --paper: #f6f5f1; --sheet: #ffffff; --ink: #1d2327; --soft: #59636b; --faint: #8a949b; --line: #e2e1db;
-  --work: #2a7a6f; --work-soft: #d9ebe7; --stop: #b3372c; --stop-soft: #f7dfdb; --key: #a06d05; --key-soft: #f5e8cb;
+  --work: #2a7a6f; --work-soft: #d9ebe7; --stop: #b3372c; --stop-soft: #f7dfdb; --key: #a06d05; --key-soft: #f5e8cb; --fault: #e9d3b4; --fault-ink: #5a3d0a;
   --identity: #6b5bb5; --key-vault: #b07a0c; --disk-encryption-set: #c05a2b; --disk: #2a7a6f; --compute: #2f6db3; --rehearsal: #78828a;
 }
-@media (prefers-color-scheme: dark) {
+@media screen and (prefers-color-scheme: dark) {
   :root {
     --paper: #12161a; --sheet: #1a2026; --ink: #e7ebee; --soft: #a6b1b9; --faint: #75818a; --line: #2c343b;
-    --work: #4fb8a6; --work-soft: #1c3733; --stop: #ee7767; --stop-soft: #43231f; --key: #e0b04a; --key-soft: #3b2f15;
+    --work: #4fb8a6; --work-soft: #1c3733; --stop: #ee7767; --stop-soft: #43231f; --key: #e0b04a; --key-soft: #3b2f15; --fault: #574120; --fault-ink: #f3dcae;
     --identity: #a294ea; --key-vault: #e0b04a; --disk-encryption-set: #f08d5c; --disk: #4fb8a6; --compute: #6ea9ec; --rehearsal: #98a3ab;
   }
 }
@@ -42,6 +42,8 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 .off { fill: url(#off); }
 .free { fill: url(#free); }
 .away { fill: url(#away); }
+.partly { fill: var(--stop); opacity: 0.28; }
+.fault { fill: var(--fault); } svg .fault-label { font-size: 11px; fill: var(--fault-ink); paint-order: stroke; stroke: var(--sheet); stroke-width: 0; }
 .grid { stroke: var(--line); }
 .event-aside { stroke: var(--faint); stroke-dasharray: 3 3; } .fold { fill: var(--sheet); } .pause { fill: var(--key); opacity: 0.16; }
 .on-narrow { display: none; }
@@ -50,11 +52,6 @@ svg .label { paint-order: stroke; stroke: var(--sheet); stroke-width: 5px; strok
 svg .label-loss { fill: var(--stop); font-weight: 600; } svg .label-return { fill: var(--work); font-weight: 600; } svg .label-change { fill: var(--key); font-weight: 600; } svg .label-aside { fill: var(--soft); font-weight: 600; }
 .legend { display: flex; flex-wrap: wrap; gap: 6px 20px; margin-top: 10px; color: var(--soft); font-size: 13px; }
 .legend i { display: inline-block; width: 12px; height: 12px; border-radius: 3px; margin-right: 6px; vertical-align: -1px; }
-.chain { display: flex; align-items: center; margin: 22px 0 26px; }
-.link { flex: 1 1 0; padding: 17px 12px; border: 1.5px solid var(--of); border-radius: 10px; background: color-mix(in srgb, var(--of) 13%, transparent); text-align: center; }
-.link b { display: block; font-size: 13.5px; } .link span { font-size: 12.5px; color: var(--soft); }
-.arrow { flex: 0 0 86px; text-align: center; font-size: 11.5px; line-height: 1.2; color: var(--faint); } .arrow span { display: block; }
-.arrow i { display: block; height: 18px; font-style: normal; font-size: 17px; line-height: 17px; } .arrow i::before { content: "⟶"; }
 .panels { display: grid; grid-template-columns: repeat(auto-fit, minmax(310px, 1fr)); gap: 26px; margin-top: 14px; }
 .panels h3 { font-size: 15px; margin: 0; } .panels .sub { font-size: 13px; color: var(--soft); margin: 0 0 6px; }
 table { border-collapse: collapse; width: 100%; margin-top: 12px; }
@@ -62,10 +59,9 @@ th { text-align: left; font-weight: 500; font-size: 12.5px; color: var(--faint);
 td { vertical-align: top; padding: 9px 10px 9px 0; border-bottom: 1px solid var(--line); }
 tr:last-child td { border-bottom: 0; }
 td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--soft); }
-.figures-table td, .truth td { padding: 6px 12px 6px 0; vertical-align: baseline; } .figures-table th.num { text-align: right; padding-right: 12px; }
+.figures-table td { padding: 6px 12px 6px 0; vertical-align: baseline; } .figures-table th.num { text-align: right; padding-right: 12px; }
 .figures-table { font-size: 13.5px; } .figures-table .group { text-align: right; padding-right: 12px; color: var(--soft); } .figures-table td:first-child { white-space: nowrap; color: var(--ink); }
-.truth { font-size: 13.5px; } .truth td { white-space: nowrap; } .truth .stops { color: var(--stop); } .truth .runs { color: var(--work); }
-.seen { color: inherit; font-size: 11px; } .legend .seen { color: var(--soft); } .wrong { color: var(--stop); } .note { font-size: 13px; margin: 12px 0 0; }
+.note { font-size: 13px; margin: 12px 0 0; }
 .rules td:first-child { white-space: nowrap; width: 1%; padding-right: 16px; }
 .rules .evidence { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; margin-top: 2px; }
 .rules .evidence summary { cursor: pointer; list-style: none; display: -webkit-box; -webkit-line-clamp: 2; -webkit-box-orient: vertical; overflow: hidden; }
@@ -81,15 +77,11 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 .track { position: relative; height: 18px; }
 .track i { position: absolute; top: 4px; height: 10px; border-radius: 3px; min-width: 2px; }
 .track span { position: absolute; top: 0; line-height: 18px; font-size: 11.5px; color: var(--faint); white-space: nowrap; font-variant-numeric: tabular-nums; padding: 0 6px; }
-.steps .row { align-items: start; padding: 6px 0; }
-.steps .what { white-space: normal; }
-.steps .calls { color: var(--faint); font-size: 12px; overflow-wrap: anywhere; }
 .tag { color: var(--faint); font-size: 11.5px; white-space: nowrap; }
 .error { color: var(--stop); }
 details > summary.more { cursor: pointer; color: var(--soft); margin-top: 14px; font-weight: 500; }
 footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: anywhere; }
 @media (max-width: 640px) {
-  .chain { flex-direction: column; align-items: stretch; } .link { padding: 10px 12px; } .arrow { flex-basis: auto; padding: 4px 0; } .arrow span, .arrow i { display: inline; } .arrow i::before { content: " ↓ "; }
   .on-wide { display: none; } .on-narrow { display: block; } .wide svg { min-width: 0; }
   .stack thead { display: none; } .stack, .stack tbody { display: block; }
   .stack tr { display: grid; grid-template-columns: 1fr 1fr; gap: 1px 18px; padding: 9px 0; border-bottom: 1px solid var(--line); }
@@ -100,4 +92,11 @@ footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: 
   .stack td[data-label]::before { content: attr(data-label); color: var(--faint); font-weight: 400; text-align: left; white-space: nowrap; }
 }
 @media (max-width: 640px) { main { padding: 24px 14px 40px; } section { padding: 18px 16px; } h1 { font-size: 26px; } .row { grid-template-columns: 1fr; gap: 0; } }
+@page { size: A4; margin: 12mm; }
+@media print {
+  * { print-color-adjust: exact; }
+  body { background: none; font-size: 12px; } main { max-width: none; padding: 0; } h1 { font-size: 24px; }
+  section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: 14px 0; margin-top: 10px; } .wide svg { min-width: 0; }
+  tr, .figure, .row, svg { break-inside: avoid; } h2 { break-after: avoid; }
+}
 `;

@@ -4,7 +4,7 @@ import type { Io } from '../../oracle/journal/journal.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 import { goodEvidence } from '../rules/test-evidence.ts';
 import type { Step } from '../timeline.ts';
-import { hasPauses, lanes, pauses } from './lanes.ts';
+import { hasPauses, machineLanes, pausesOf } from './machine-lanes.ts';
 
 const startMs = 1_000;
 
@@ -52,7 +52,7 @@ const stretches = (name: string, journal: readonly Io[]): readonly string[] => {
   const machines = (good.machines ?? []).filter((machine) => machine.name === name);
   assert.equal(machines.length, 1);
   const steps = [step(3_000, 'loss', 'key disabled'), step(5_000, 'return', 'key enabled')];
-  const { html } = lanes({ machines, journals: { [name]: journal }, steps, evidence });
+  const { html } = machineLanes({ machines, journals: { [name]: journal }, steps, evidence });
   const [wide = ''] = html.split('class="on-narrow"');
   return [...wide.matchAll(/<rect class="(off|free|away)" [^>]*width="([\d.]+)"/g)].map(
     ([, kind, width]) => `${kind} ${Math.round(Number(width) / 10)}`,
@@ -79,9 +79,9 @@ test('a machine that keeps running is shown as restarted where it was, and not w
 
 test('a silence of all machines at once is marked; one that some worked through is not', () => {
   const [one, other] = [worked(0, 3_000), worked(3_400, 5_000)];
-  assert.deepEqual(pauses([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
-  assert.deepEqual(pauses([...one, ...other, io(3_150)]), []);
-  assert.deepEqual(pauses([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'what was refused is no work');
+  assert.deepEqual(pausesOf([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
+  assert.deepEqual(pausesOf([...one, ...other, io(3_150)]), []);
+  assert.deepEqual(pausesOf([...one, ...other, { ...io(3_150), ok: false }]).length, 1, 'what was refused is no work');
   const machines = (goodEvidence().machines ?? []).slice(0, 1);
   const hasOf = (journal: readonly Io[]) => hasPauses({ machines, journals: { [machines[0]?.name ?? '']: journal } });
   assert.deepEqual(
@@ -96,7 +96,7 @@ test('what comes after the rehearsal itself is folded, on both pictures, and eve
   const machines = (good.machines ?? []).slice(0, 1);
   const journals = { [machines[0]?.name ?? '']: worked(0, 30_000) };
   const steps = [step(3_000, 'loss', 'key disabled'), step(8_000, 'aside', '12 more machines')];
-  const { html } = lanes({ machines, journals, steps, evidence: good });
+  const { html } = machineLanes({ machines, journals, steps, evidence: good });
   const pictures = html.split('class="on-narrow"');
   assert.equal(pictures.length, 2);
   for (const [picture, left, right] of [

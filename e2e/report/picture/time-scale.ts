@@ -32,25 +32,30 @@ export const timeScale = (parts: {
   readonly fromMs: number;
   readonly toMs: number;
   readonly foldMs: number | undefined;
+  /** What the labels count from, since the epoch; undefined: from the beginning of the axis. */
+  readonly zeroMs?: number | undefined;
   readonly left: number;
   readonly width: number;
 }): TimeScale => {
   const { fromMs, toMs, foldMs, left, width } = parts;
+  const zeroMs = parts.zeroMs ?? fromMs;
   const isFolded = foldMs !== undefined && foldMs > fromMs && (foldMs - fromMs) / (toMs - fromMs) < firstShare;
-  const axisOf = (from: number, to: number, at: number, pixels: number, startMs: number) => {
+  const axisOf = (from: number, to: number, at: number, pixels: number) => {
     const msPerPixel = (to - from) / pixels;
-    const labels = ticks(to - startMs, (to - startMs) / msPerPixel)
-      .map(({ atMs, label }) => ({ at: at + (startMs + atMs - from) / msPerPixel, label }))
-      .filter((one) => one.at >= at);
-    return { x: (ms: number) => at + (ms - from) / msPerPixel, msPerPixel, labels };
+    const x = (ms: number) => at + (ms - from) / msPerPixel;
+    const labels = ticks(from - zeroMs, to - zeroMs, pixels).map(({ atMs, label }) => ({
+      at: x(zeroMs + atMs),
+      label,
+    }));
+    return { x, msPerPixel, labels };
   };
   if (!isFolded) {
-    const { x, msPerPixel, labels } = axisOf(fromMs, toMs, left, width, fromMs);
+    const { x, msPerPixel, labels } = axisOf(fromMs, toMs, left, width);
     return { x, msPerPixel: () => msPerPixel, beginOf: () => fromMs, labels, foldAt: undefined };
   }
   const firstWidth = width * firstShare;
-  const first = axisOf(fromMs, foldMs, left, firstWidth, fromMs);
-  const rest = axisOf(foldMs, toMs, left + firstWidth + foldGap, width - firstWidth - foldGap, fromMs);
+  const first = axisOf(fromMs, foldMs, left, firstWidth);
+  const rest = axisOf(foldMs, toMs, left + firstWidth + foldGap, width - firstWidth - foldGap);
   const partOf = (ms: number) => (ms < foldMs ? first : rest);
   return {
     x: (ms) => partOf(ms).x(ms),

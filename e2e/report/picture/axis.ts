@@ -1,6 +1,6 @@
 /** A label of the axis. */
 export interface Tick {
-  /** Milliseconds from the beginning of the axis. */
+  /** Milliseconds from the zero of the axis; negative before it. */
   readonly atMs: number;
   readonly label: string;
 }
@@ -16,14 +16,18 @@ const steps = [
   ...[1, 2, 3, 6, 12, 24].map((hours) => hours * 3_600_000),
 ];
 
-/** The labels of a time axis of that length: as many round times as fit beside each other. */
-export const ticks = (lengthMs: number, pixels: number): readonly Tick[] => {
-  const fits = (step: number): boolean => (step / lengthMs) * pixels >= leastPixels;
-  const stepMs = steps.find(fits) ?? lengthMs;
-  return Array.from({ length: Math.floor(lengthMs / stepMs) + 1 }, (_, n) => ({
-    atMs: n * stepMs,
-    label: labelOf(n * stepMs, stepMs),
-  }));
+/**
+ * The labels of a time axis: as many round times as fit beside each other.
+ * @param fromMs where the axis begins, in milliseconds from its zero; likewise `toMs`
+ */
+export const ticks = (fromMs: number, toMs: number, pixels: number): readonly Tick[] => {
+  const fits = (step: number): boolean => (step / (toMs - fromMs)) * pixels >= leastPixels;
+  const stepMs = steps.find(fits) ?? toMs - fromMs;
+  const first = Math.ceil(fromMs / stepMs);
+  return Array.from({ length: Math.floor(toMs / stepMs) - first + 1 }, (_, n) => {
+    const atMs = (first + n) * stepMs;
+    return { atMs, label: `${atMs < 0 ? '−' : ''}${labelOf(Math.abs(atMs), stepMs)}` };
+  });
 };
 
 /** All labels of an axis are in the unit of its step. */

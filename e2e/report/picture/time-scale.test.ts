@@ -31,3 +31,9 @@ test('what comes after a fold is drawn closer together, in order, to the same en
   const gaps = labels.slice(1).map(({ at }, n) => at - (labels[n]?.at ?? 0));
   assert.ok(Math.min(...gaps) > 40, gaps.join());
 });
+
+test('labels count from a zero of their own', () => {
+  const { x, labels } = timeScale({ ...parts, foldMs: undefined, zeroMs: 5_000 });
+  const zero = labels.find(({ label }) => label === '0 s');
+  assert.deepEqual([zero?.at, labels[0]?.label], [x(5_000), '−4 s']);
+});

@@ -1,0 +1,91 @@
+import type { Io, Journals } from '../../oracle/journal/journal.ts';
+import { className } from '../../report/class-names.ts';
+import { type Html, html } from '../../report/html.ts';
+import type { Lane, Stretch } from '../../report/picture/lane.ts';
+import { sharedPauses } from '../../report/picture/pauses.ts';
+import { picture } from '../../report/picture/picture.ts';
+import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
+import type { Step } from '../timeline.ts';
+import { lossesOf } from './report.ts';
+
+/** A time without work longer than this is shown, in milliseconds. */
+const idleMs = 220;
+
+type Machine = Evidence['machines'][number];
+
+/** What the picture shows. */
+interface Content {
+  readonly machines: readonly Machine[];
+  readonly journals: Journals;
+  readonly steps: readonly Step[];
+  readonly evidence: Gathered;
+}
+
+/** The reads and writes of every machine over time, with the moments at which access was lost and restored. */
+export const machineLanes = ({ machines, journals, steps, evidence }: Content): Html => {
+  const all = machines.flatMap(({ name }) => journals[name] ?? []);
+  if (all.length === 0) return html`<p>No machine did any reads or writes.</p>`;
+  const [fromMs, toMs] = [
+    Math.min(...all.map(({ invokedAt }) => invokedAt)) - 100,
+    Math.max(...all.map(({ completedAt }) => completedAt)) + 100,
+  ];
+  const marks = steps.flatMap(({ event, startMs }) => (event === undefined ? [] : [{ ...event, atMs: startMs }]));
+  const losses = lossesOf(evidence);
+  const returns = marks.filter(({ kind }) => kind === 'return').map(({ atMs }) => atMs);
+  const lanes = machines.map((machine): Lane => {
+    const data = (journals[machine.name] ?? []).filter(({ op }) => op !== 'flush');
+    return {
+      name: machine.name,
+      about: about(machine),
+      operations: data.map(({ completedAt, ok }) => ({ atMs: completedAt, ok })),
+      stretches: stretchesOf(machine, data, { losses, returns, toMs }),
+    };
+  });
+  return picture({ lanes, marks, faults: [], pauses: pausesOf(all), fromMs, toMs });
+};
+
+/**
+ * Stretches without work: stopped for a lost key, and, once access is restored, waiting for a start; or
+ * given back by the user. A machine that only had to wait for a core was not restarted, so it checks nothing afterwards.
+ */
+function stretchesOf(
+  { name }: Machine,
+  data: readonly Io[],
+  run: { readonly losses: readonly LossSeen[]; readonly returns: readonly number[]; readonly toMs: number },
+): readonly Stretch[] {
+  const good = data.filter(({ ok }) => ok);
+  return good.flatMap(({ completedAt, op }, index): Stretch[] => {
+    const next = good[index + 1];
+    const untilMs = next?.completedAt ?? run.toMs;
+    if (untilMs - completedAt < idleMs) return [];
+    const isStopped = run.losses.some((loss) =>
+      loss.machines.some(
+        (machine) =>
+          machine.name === name &&
+          machine.stoppedAt !== undefined &&
+          machine.stoppedAt >= completedAt &&
+          machine.stoppedAt <= untilMs,
+      ),
+    );
+    if (!isStopped)
+      return next?.op === 'verify' && op !== 'verify' ? [{ kind: 'away', fromMs: completedAt, untilMs }] : [];
+    const back = run.returns.find((at) => at > completedAt && at < untilMs) ?? untilMs;
+    const off: Stretch = { kind: 'off', fromMs: completedAt, untilMs: back };
+    return back < untilMs ? [off, { kind: 'free', fromMs: back, untilMs }] : [off];
+  });
+}
+
+function about({ disks, onLoss }: Machine): string {
+  const under = disks.filter(({ set }) => set !== '');
+  if (under.length === 0) return 'platform key only';
+  const classes = [...new Set(under.map(({ sku }) => className(sku)))].join(' + ');
+  return onLoss === 'untouched' ? `${classes}, another key` : `${classes} under the key`;
+}
+
+/** Whether the picture marks any pause, which wants to be explained then. */
+export const hasPauses = ({ machines, journals }: Pick<Content, 'machines' | 'journals'>): boolean =>
+  pausesOf(machines.flatMap(({ name }) => journals[name] ?? [])).length > 0;
+
+/** When every machine was without work at once, from and to in milliseconds since the epoch. */
+export const pausesOf = (all: readonly Io[]): readonly (readonly [number, number])[] =>
+  sharedPauses(all.filter(({ ok }) => ok).map(({ completedAt }) => completedAt));
