@@ -1,0 +1,88 @@
+import type { AccessPolicy_KeyPermission } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import type { Workload } from '@interlock/rpc';
+import type { Clients } from '../../cloud/clients.ts';
+
+/** Services that key actions call, as the owner of the keys. */
+export type KeyClients = Pick<Clients, 'identity' | 'keyVault' | 'sets'>;
+
+/** Where a key of an experiment is. Full names. */
+export interface KeyPlace {
+  /** `subscriptions/<s>/resourceGroups/<g>` of its vault. */
+  readonly resourceGroup: string;
+  /** `vaults/<v>` */
+  readonly vault: string;
+  /** `vaults/<v>/keys/<k>` */
+  readonly key: string;
+  /** The disk encryption set under it. */
+  readonly set: string;
+}
+
+/** A role of the set's identity on the vault. */
+export interface HeldRole {
+  /** `roleAssignments/<uuid>` */
+  readonly name: string;
+  readonly role: string;
+  readonly scope: string;
+}
+
+/**
+ * A key and who may use it, before an action. Plain JSON: the journal keeps it, and an undo restores what it says.
+ * Dates in milliseconds since the epoch.
+ */
+export interface KeyState {
+  readonly place: KeyPlace;
+  /** The version that the set assigns to disks. */
+  readonly keyVersion: string;
+  readonly keyUrl: string;
+  /** Every version that disks of the set may be under, the newest first. */
+  readonly keyVersions: readonly string[];
+  readonly notBeforeMs?: number;
+  readonly expireMs?: number;
+  readonly permissionModel: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
+  /** `principals/<uuid>` of the set's identity; empty if it has none. */
+  readonly principal: string;
+  /** What the access policy of that identity grants; empty without a policy. */
+  readonly permissions: readonly AccessPolicy_KeyPermission[];
+  readonly roles: readonly HeldRole[];
+}
+
+/** What the identity of a set needs (CMK-25). */
+export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+/** The role that grants the same (CMK-26). */
+export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
+
+/** The commit that shows that an action took effect: the first event of these types on a stream, after the invocation. */
+export interface EffectEvent {
+  readonly service: Workload;
+  readonly stream: string;
+  readonly types: readonly string[];
+}
+
+/**
+ * Reads the state of a key. Call it when the estate is ready: during a fault the services that it asks may not respond.
+ * @throws RpcFailure or Rejection of a service
+ */
+export const readKeyState = async (clients: KeyClients, place: KeyPlace): Promise<KeyState> => {
+  const { identity, keyVault, sets } = clients;
+  const set = await sets.getDiskEncryptionSet({ name: place.set });
+  const keyVersion = set.activeKey?.keyVersion ?? '';
+  const principal = set.identity?.principal ?? '';
+  const [vault, version, { roleAssignments }] = await Promise.all([
+    keyVault.getVault({ name: place.vault }),
+    keyVault.getKeyVersion({ name: keyVersion }),
+    principal === '' ? { roleAssignments: [] } : identity.listRoleAssignments({ principal }),
+  ]);
+  const policy = vault.accessPolicies.find((one) => one.principal === principal);
+  return {
+    place,
+    keyVersion,
+    keyUrl: version.keyUrl,
+    keyVersions: [keyVersion, ...set.previousKeys.map((one) => one.keyVersion)],
+    ...(version.notBefore === undefined ? {} : { notBeforeMs: version.notBefore.getTime() }),
+    ...(version.expireTime === undefined ? {} : { expireMs: version.expireTime.getTime() }),
+    permissionModel: vault.permissionModel === 'ROLE_ASSIGNMENT' ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    principal,
+    permissions: policy?.keyPermissions ?? [],
+    roles: roleAssignments.map(({ name, role, scope }) => ({ name, role, scope })),
+  };
+};
