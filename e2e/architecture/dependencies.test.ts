@@ -142,7 +142,7 @@ test('decisions are pure: no promise, no clock, no chance in a decider', () => {
  * in the simulation, where such would make a history that cannot be repeated.
  */
 const outsideOfTheSimulation =
-  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^services\/key-vault\/src\/(rsa\/[a-z-]+|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/disk\/src\/host\/(storage\/file-(block-store|threads|worker)|folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(guests\/guest-[a-z]+\.ts$|guest\/)/;
+  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^libs\/experiment\/src\/evidence\/|^services\/key-vault\/src\/(rsa\/[a-z-]+|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/disk\/src\/host\/(storage\/file-(block-store|threads|worker)|folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(guests\/guest-[a-z]+\.ts$|guest\/)/;
 
 test('what the simulation runs waits for the clock it is given alone: no timer, no thread, no file, no socket', () => {
   const reaches =

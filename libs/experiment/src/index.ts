@@ -1,3 +1,9 @@
+export { abortEveryMs } from './engine/abort-watch.ts';
+export { latenessMsMax } from './engine/actor.ts';
+export { type Recovered, recoverSteps } from './engine/recover.ts';
+export { type RunParts, runExperiment } from './engine/run-experiment.ts';
+export { type JournalLine, outstandingIn, type StepJournal } from './engine/step-journal.ts';
+export * from './evidence/evidence-folder.ts';
 export * from './experiment.ts';
 export type { Expression, Quantity, Term } from './expression.ts';
 export type * from './record.ts';

@@ -1,0 +1,257 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Condition } from '../experiment.ts';
+import { recoverSteps } from './recover.ts';
+import { type JournalLine, outstandingIn } from './step-journal.ts';
+import { experimentOf, giveBack, runOnTestLab, step } from './test-lab.ts';
+
+const abortOn = (text: string): Condition => ({
+  line: 9,
+  text,
+  expression: { kind: 'holds', quantity: { of: 'control', name: 'failed' } },
+});
+
+test('plans come before the timeline, each intent before its action, and every step is undone at its time', async () => {
+  const { calls, record, taken } = await runOnTestLab(
+    experimentOf([
+      step('bus', 0, { forMs: 3_000 }),
+      step('loss', 200, { action: 'disable-key' }),
+      giveBack('loss', 1_000, true),
+    ]),
+  );
+  assert.deepEqual(calls, [
+    '0 plan bus',
+    '0 plan loss',
+    '0 intent bus',
+    '0 carryOut bus',
+    '0 done bus',
+    '200 intent loss',
+    '200 carryOut loss',
+    '200 done loss',
+    '1000 undo loss and start',
+    '1000 undone loss',
+    '3000 undo bus',
+    '3000 undone bus',
+    '3000 compareContent',
+    '3000 close',
+  ]);
+  assert.deepEqual([...taken], []);
+  assert.deepEqual(record.run.problems, []);
+  assert.deepEqual(
+    record.steps.map(({ name, action, undoes, plannedMs, invokedMs }) => [name, action, undoes, plannedMs, invokedMs]),
+    [
+      ['bus', 'kill', undefined, 0, 0],
+      ['loss', 'disable-key', undefined, 200, 200],
+      ['give back loss', 'give-back', 'loss', 1_000, 1_000],
+      ['undo bus', 'undo', 'bus', 3_000, 3_000],
+    ],
+  );
+});
+
+test('a slow action delays neither the next step nor the undo of another; its own undo waits for it', async () => {
+  const { record } = await runOnTestLab(
+    experimentOf([step('slow', 0, { forMs: 1_000 }), step('next', 100, { forMs: 500 })]),
+    {
+      carryOut: async ({ name }, clock) => (name === 'slow' ? clock.sleep(4_000) : undefined),
+    },
+  );
+  assert.deepEqual(
+    record.steps.map(({ name, invokedMs }) => [name, invokedMs]),
+    [
+      ['slow', 0],
+      ['next', 100],
+      ['undo next', 600],
+      ['undo slow', 4_000],
+    ],
+  );
+});
+
+test('a step that is invoked more than 500 ms late is a problem; 500 ms are not', async () => {
+  for (const [lateMs, count] of [
+    [500, 0],
+    [501, 1],
+  ] as const) {
+    const { record } = await runOnTestLab(
+      experimentOf([step('one', 100, { forMs: 10 }), step('two', 1_000, { forMs: 2_000 })]),
+      {
+        // The process of the runner is suspended, by the wall clock.
+        carryOut: async ({ name }, clock) => {
+          if (name === 'one') clock.suspend(lateMs);
+        },
+      },
+    );
+    const late = record.run.problems.filter((problem) => problem.startsWith('two was invoked'));
+    assert.equal(late.length, count, record.run.problems.join('; '));
+  }
+});
+
+test('a failing action is a problem, and is undone: it may have taken effect', async () => {
+  const { record, taken, lines } = await runOnTestLab(experimentOf([step('loss', 0), giveBack('loss', 100)]), {
+    carryOut: async () => Promise.reject(new Error('the vault is gone')),
+  });
+  assert.deepEqual(record.run.problems, ['loss failed: the vault is gone']);
+  assert.equal(record.steps[0]?.error, 'the vault is gone');
+  assert.deepEqual([...taken], []);
+  assert.deepEqual(outstandingIn(lines), []);
+});
+
+test('a failing undo is a problem, the others are undone, and the journal keeps what is left', async () => {
+  const { record, taken, lines } = await runOnTestLab(
+    experimentOf([step('one', 0), step('two', 0), step('three', 0)]),
+    {
+      undo: async ({ step: name }) => (name === 'two' ? Promise.reject(new Error('refused')) : undefined),
+    },
+  );
+  assert.deepEqual(record.run.problems, ['undo two failed: refused']);
+  assert.deepEqual([...taken], ['two']);
+  assert.deepEqual(
+    outstandingIn(lines).map(({ step: name }) => name),
+    ['two'],
+  );
+});
+
+test('what the file never gives back is undone after the time that its expectations allow, the last step first', async () => {
+  const { calls } = await runOnTestLab(
+    experimentOf([step('one', 0), step('two', 10)], {
+      proof: [{ line: 1, of: 'one', see: 'unwrap-refused', withinMs: 5_000 }],
+    }),
+  );
+  assert.deepEqual(
+    calls.filter((call) => / undo /.test(call)),
+    ['5010 undo two', '5010 undo one'],
+  );
+});
+
+test('an abort condition ends the timeline within 250 ms, and everything is undone', async () => {
+  const { record, taken, calls } = await runOnTestLab(
+    experimentOf([step('loss', 0), step('never', 5_000), giveBack('loss', 9_000)], {
+      abort: [abortOn('control: failed > 0')],
+    }),
+    { isMet: (_, { steps, run }) => steps.length > 0 && run.startedMs === 0 && steps[0]?.doneMs === 0 },
+  );
+  assert.equal(record.run.abortedBy, 'control: failed > 0');
+  assert.deepEqual([...taken], []);
+  assert.ok((record.run.endedMs ?? 0) <= 250);
+  assert.ok(!calls.some((call) => call.endsWith('carryOut never')));
+});
+
+test('a lab that cannot be read during a fault does not end the watch for abort conditions', async () => {
+  let looks = 0;
+  const { record } = await runOnTestLab(
+    experimentOf([step('store', 0, { forMs: 2_000 })], { abort: [abortOn('control: failed > 0')] }),
+    {
+      lab: {
+        observe: async () => {
+          looks += 1;
+          if (looks < 4) throw new Error('the store is down');
+          return { machines: [], io: [], sightings: [], guarantees: [] };
+        },
+      },
+      isMet: () => true,
+    },
+  );
+  assert.equal(record.run.abortedBy, 'control: failed > 0');
+});
+
+test('an interrupted run undoes what it did and is not compared', async () => {
+  const interrupt = new AbortController();
+  const { record, taken, calls } = await runOnTestLab(experimentOf([step('loss', 0), step('never', 60_000)]), {
+    signal: interrupt.signal,
+    carryOut: async () => interrupt.abort(),
+  });
+  assert.deepEqual(record.run.problems, ['the run was interrupted']);
+  assert.deepEqual([...taken], []);
+  assert.ok(!calls.some((call) => /never|compareContent/.test(call.replace('plan never', ''))));
+  assert.match(calls.at(-1) ?? '', /close$/);
+});
+
+test('a set-up that fails is a problem and starts nothing', async () => {
+  const { record, calls } = await runOnTestLab(experimentOf([step('loss', 0)]), { openError: new Error('no space') });
+  assert.deepEqual(record.run.problems, ['the set-up failed: no space']);
+  assert.equal(record.run.startedMs, undefined);
+  assert.deepEqual(calls, []);
+});
+
+test('a steady state that does not come is a problem that names the line, and no step is carried out', async () => {
+  const { record, calls } = await runOnTestLab(
+    experimentOf([step('loss', 0)], { steady: [{ line: 7, kind: 'services-ready' }] }),
+    { lab: { check: async () => 'compute lags by 3 facts' } },
+  );
+  assert.deepEqual(record.run.problems, ['not steady after 60 s: line 7: compute lags by 3 facts']);
+  assert.deepEqual(calls, ['60000 close']);
+});
+
+test('a failure of the comparison does not hide an earlier one, and the lab is closed', async () => {
+  const { record, calls } = await runOnTestLab(experimentOf([step('loss', 0)]), {
+    carryOut: async () => Promise.reject(new Error('first')),
+    lab: { compareContent: async () => Promise.reject(new Error('second')) },
+  });
+  assert.deepEqual(record.run.problems, ['loss failed: first', 'comparing the content failed: second']);
+  assert.match(calls.at(-1) ?? '', /close$/);
+});
+
+test('a journal that cannot store an intent prevents the step; one that fails later prevents no undo', async () => {
+  const full = (): never => {
+    throw new Error('ENOSPC');
+  };
+  const never = await runOnTestLab(experimentOf([step('loss', 0)]), { append: full });
+  assert.deepEqual(never.record.run.problems, ['ENOSPC']);
+  assert.ok(!never.calls.some((call) => /carryOut/.test(call)));
+  const later = await runOnTestLab(experimentOf([step('loss', 0)]), {
+    append: ({ kind }) => (kind === 'intent' ? undefined : full()),
+  });
+  assert.deepEqual([...later.taken], []);
+  assert.equal(later.record.run.problems.length, 2);
+});
+
+test('recover undoes what a runner left that was killed at any point of its journal', async () => {
+  const { lines } = await runOnTestLab(
+    experimentOf([step('one', 0, { forMs: 50 }), step('two', 20), step('three', 30), giveBack('two', 100)]),
+  );
+  assert.ok(lines.length > 6);
+  for (let killedAfter = 0; killedAfter <= lines.length; killedAfter += 1) {
+    const left = lines.slice(0, killedAfter);
+    const taken = new Set(left.filter(({ kind }) => kind === 'intent').map(({ step: name }) => name));
+    for (const line of left) if (line.kind === 'undone') taken.delete(line.step);
+    const undone: string[] = [];
+    const later: JournalLine[] = [...left];
+    const journal = { append: (line: JournalLine) => void later.push(line) };
+    const lab = {
+      clock: { now: () => 0 },
+      undo: async ({ step: name }: { readonly step: string }) => {
+        undone.push(name);
+        taken.delete(name);
+        return {};
+      },
+    };
+    await recoverSteps(left, lab, journal);
+    assert.deepEqual([...taken], [], `killed after ${killedAfter} lines`);
+    const before = undone.length;
+    await recoverSteps(later, lab, journal);
+    assert.equal(undone.length, before, 'a second recovery does nothing');
+  }
+});
+
+test('recover reports what it cannot undo, continues, and tries again the next time', async () => {
+  const lines: readonly JournalLine[] = ['one', 'two'].map((name) => ({
+    kind: 'intent',
+    step: name,
+    atMs: 0,
+    undo: { step: name, action: 'kill', data: {} },
+  }));
+  const later = [...lines];
+  const lab = {
+    clock: { now: () => 0 },
+    undo: async ({ step: name }: { readonly step: string }) =>
+      name === 'two' ? Promise.reject(new Error('unreachable')) : {},
+  };
+  const recovered = await recoverSteps(lines, lab, { append: (line) => void later.push(line) });
+  assert.deepEqual(recovered, [
+    { step: 'two', action: 'kill', error: 'unreachable' },
+    { step: 'one', action: 'kill' },
+  ]);
+  assert.deepEqual(
+    outstandingIn(later).map(({ step: name }) => name),
+    ['two'],
+  );
+});

@@ -1,0 +1,25 @@
+import type { Undo } from '../target.ts';
+
+/** A line of the journal of a run. Times in milliseconds since the epoch. */
+export type JournalLine =
+  /** Stored before the step is carried out. */
+  | { readonly kind: 'intent'; readonly step: string; readonly atMs: number; readonly undo: Undo }
+  /** The step was carried out; with `error` it failed, and may have taken effect all the same. */
+  | { readonly kind: 'done'; readonly step: string; readonly atMs: number; readonly error?: string }
+  /** The step was undone. */
+  | { readonly kind: 'undone'; readonly step: string; readonly atMs: number };
+
+/** Where the engine stores what it is about to do. A line is on storage when `append` returns. */
+export interface StepJournal {
+  append(line: JournalLine): void;
+}
+
+/** Steps that were begun and not undone, the last one first: what is left to undo. */
+export const outstandingIn = (lines: readonly JournalLine[]): readonly Undo[] => {
+  const left = new Map<string, Undo>();
+  for (const line of lines) {
+    if (line.kind === 'intent') left.set(line.step, line.undo);
+    if (line.kind === 'undone') left.delete(line.step);
+  }
+  return [...left.values()].reverse();
+};

@@ -1,0 +1,117 @@
+import { type VirtualClock, virtualClock } from '@interlock/runtime';
+import type { Experiment, Step } from '../experiment.ts';
+import type { RunRecord } from '../record.ts';
+import type { Lab, Target, Undo } from '../target.ts';
+import { type RunParts, runExperiment } from './run-experiment.ts';
+import type { JournalLine } from './step-journal.ts';
+
+/** How a lab of a test differs from one in which everything succeeds at once. */
+export interface LabChange {
+  readonly carryOut?: (step: Step, clock: VirtualClock) => Promise<void>;
+  readonly undo?: (undo: Undo, clock: VirtualClock) => Promise<void>;
+  readonly lab?: Partial<Lab>;
+  readonly openError?: Error;
+  /** Called with each line before it is stored. */
+  readonly append?: (line: JournalLine) => void;
+  readonly isMet?: RunParts['isMet'];
+  readonly signal?: AbortSignal;
+}
+
+/** A run on a lab of a test, and all that was done to it. */
+export interface TestRun {
+  readonly record: RunRecord;
+  /** Calls of the lab in their order, with milliseconds since the start of the clock: `250 carryOut kill nats`. */
+  readonly calls: readonly string[];
+  readonly lines: readonly JournalLine[];
+  /** What is taken and not given back, by step. */
+  readonly taken: ReadonlySet<string>;
+}
+
+/** A step of a test. */
+export const step = (name: string, atMs: number, change: Partial<Step> = {}): Step => ({
+  name,
+  atMs,
+  action: 'kill',
+  targets: ['nats'],
+  options: {},
+  line: 1,
+  ...change,
+});
+
+/** A `give-back` of a test. */
+export const giveBack = (of: string, atMs: number, start = false): Step =>
+  step(`give back ${of}`, atMs, { action: 'give-back', targets: [of], options: { start } });
+
+/** An experiment of a test. */
+export const experimentOf = (timeline: readonly Step[], change: Partial<Experiment> = {}): Experiment => ({
+  title: 'test',
+  seed: 1,
+  settings: {},
+  estate: { kind: 'planned', groups: [] },
+  steady: [],
+  timeline,
+  proof: [],
+  abort: [],
+  expect: [],
+  ...change,
+});
+
+/** Runs an experiment in virtual time on a lab that only notes what is done to it. */
+export const runOnTestLab = async (experiment: Experiment, change: LabChange = {}): Promise<TestRun> => {
+  const clock = virtualClock(0);
+  const calls: string[] = [];
+  const lines: JournalLine[] = [];
+  const taken = new Set<string>();
+  const note = (what: string): void => void calls.push(`${clock.now()} ${what}`);
+  const lab: Lab = {
+    clock,
+    versions: { interlock: 'test' },
+    async plan({ name, action }) {
+      note(`plan ${name}`);
+      return { step: name, action, data: { was: 'here' } };
+    },
+    async carryOut(one) {
+      note(`carryOut ${one.name}`);
+      taken.add(one.name);
+      await change.carryOut?.(one, clock);
+      return { effectMs: clock.now() };
+    },
+    async undo(undo, start) {
+      note(`undo ${undo.step}${start ? ' and start' : ''}`);
+      await change.undo?.(undo, clock);
+      taken.delete(undo.step);
+      return {};
+    },
+    check: async () => undefined,
+    observe: async () => ({ machines: [], io: [], sightings: [], guarantees: [] }),
+    async compareContent() {
+      note('compareContent');
+      return { disksCompared: 1, bytesCompared: 4_096, bytesLost: 0 };
+    },
+    async close() {
+      note('close');
+    },
+    ...change.lab,
+  };
+  const target: Target = {
+    name: 'simulated',
+    refuse: () => [],
+    open: async () => (change.openError === undefined ? lab : Promise.reject(change.openError)),
+  };
+  const run = runExperiment({
+    experiment,
+    target,
+    id: 'test',
+    journal: {
+      append(line) {
+        change.append?.(line);
+        note(`${line.kind} ${line.step}`);
+        lines.push(line);
+      },
+    },
+    signal: change.signal ?? new AbortController().signal,
+    say: () => undefined,
+    isMet: change.isMet ?? (() => false),
+  });
+  return { record: await clock.drive(run), calls, lines, taken };
+};

@@ -1,0 +1,74 @@
+import assert from 'node:assert/strict';
+import { appendFileSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { experimentOf, runOnTestLab, step } from '../engine/test-lab.ts';
+import {
+  beginEvidence,
+  EvidenceError,
+  evidenceFiles,
+  journalIn,
+  readEvidence,
+  readJournal,
+  readPlace,
+  writeEvidence,
+} from './evidence-folder.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-evidence-'));
+after(() => rmSync(root, { recursive: true }));
+
+test('evidence is read as it was written', async () => {
+  const folder = join(root, 'whole', 'run');
+  const journal = beginEvidence(folder, 'title: one\n', { target: 'local' });
+  const { record, lines } = await runOnTestLab(experimentOf([step('loss', 0, { forMs: 100 })]));
+  for (const line of lines) journal.append(line);
+  writeEvidence(folder, record);
+  assert.deepEqual(readEvidence(folder), { text: 'title: one\n', record: JSON.parse(JSON.stringify(record)) });
+  assert.deepEqual(readJournal(folder), lines);
+  assert.deepEqual(readPlace(folder), { target: 'local' });
+});
+
+test('a line that a killed runner wrote in part is left out, and the next one is read', () => {
+  const folder = join(root, 'cut');
+  beginEvidence(folder, 'title: one\n', {});
+  journalIn(folder).append({ kind: 'undone', step: 'one', atMs: 1 });
+  appendFileSync(join(folder, evidenceFiles.intents), '{"kind":"intent","undo":{"data":{}');
+  assert.deepEqual(readJournal(folder), [{ kind: 'undone', step: 'one', atMs: 1 }]);
+  journalIn(folder).append({ kind: 'undone', step: 'two', atMs: 2 });
+  assert.deepEqual(
+    readJournal(folder).map(({ step: name }) => name),
+    ['one', 'two'],
+  );
+});
+
+test('each folder that holds no complete run has its own message', () => {
+  const messageOf = (work: () => unknown): string => {
+    try {
+      work();
+    } catch (error) {
+      assert.ok(error instanceof EvidenceError);
+      return error.message;
+    }
+    return assert.fail('nothing was refused');
+  };
+  const begun = join(root, 'begun');
+  beginEvidence(begun, 'title: one\n', {});
+  assert.match(
+    messageOf(() => readEvidence(begun)),
+    /has no run\.json.*interlock experiment recover/,
+  );
+  assert.match(
+    messageOf(() => readEvidence(join(root, 'absent'))),
+    /holds no run/,
+  );
+  assert.match(
+    messageOf(() => beginEvidence(begun, 'title: two\n', {})),
+    /is not empty/,
+  );
+  writeFileSync(join(begun, evidenceFiles.run), '{');
+  assert.match(
+    messageOf(() => readEvidence(begun)),
+    /run\.json is damaged/,
+  );
+});
