@@ -34,9 +34,10 @@ const codes = new Set([
   'DATA_LOSS',
 ]);
 
-/** Texts in capitals that are no reason a service answers, and no value of an enum of the API. */
+/** Texts in capitals that are neither a reason nor a value of an enum of the API. */
 const noReasons = new Set([
   // The environment.
+  'IO_PAUSE_TIMEOUT_MS',
   'LEASE_TTL_MS',
   'TLS_CA_FILE',
   'TLS_CERTIFICATE_FILE',
