@@ -1,0 +1,79 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { DiskRecord, MachineRecord, PowerRecord, StartRecord } from '@interlock/experiment';
+import { traceIdOf } from '@interlock/runtime';
+import type { VmEvent } from '../../../services/compute/src/vm/events.ts';
+import type { MadeMachine } from './planned-estate.ts';
+
+/** Power state after an event of compute; events that are absent leave it as it is. */
+const stateAfter: Partial<Record<VmEvent['type'], PowerRecord['state']>> = {
+  VmCreated: 'starting',
+  VmStarting: 'starting',
+  VmStarted: 'running',
+  VmStartFailed: 'start-failed',
+  VmStopping: 'stopping',
+  VmStopped: 'stopped',
+  VmDeallocating: 'stopping',
+  VmDeallocated: 'deallocated',
+  VmDeleted: 'deleted',
+};
+
+const isOpen = ({ outcome }: StartRecord): boolean => outcome === 'in-progress';
+
+interface Log {
+  readonly power: PowerRecord[];
+  readonly starts: StartRecord[];
+}
+
+/** What became of the machines of an estate, from the events of compute. */
+export class MachineLog {
+  readonly #logs = new Map<string, Log>();
+
+  /** Takes an event of compute, in the order of its feed. */
+  apply({ stream, type, data, time: atMs, cause }: RecordedEvent): void {
+    if (!stream.startsWith('vm-')) return;
+    const event = { type, ...data } as unknown as VmEvent;
+    const state = stateAfter[event.type];
+    if (state === undefined) return;
+    const name = stream.slice('vm-'.length);
+    const log = this.#logs.get(name) ?? { power: [], starts: [] };
+    this.#logs.set(name, log);
+    const traceId = traceIdOf(cause.traceparent) ?? '';
+    log.power.push({ atMs, state, ...reasonOf(event, traceId) });
+    noteStart(log.starts, event, atMs);
+  }
+
+  /** @param keyVersions key version of each disk when the timeline started, by full name of the disk */
+  records(machines: readonly MadeMachine[], keyVersions: ReadonlyMap<string, string>): readonly MachineRecord[] {
+    return machines.map(({ name, group, disks }) => {
+      const { power = [], starts = [] } = this.#logs.get(name) ?? {};
+      const withVersion = (disk: Omit<DiskRecord, 'keyVersion'>): DiskRecord => ({
+        ...disk,
+        keyVersion: keyVersions.get(disk.name) ?? '',
+      });
+      return { name, group, disks: disks.map(withVersion), power: [...power], starts: [...starts] };
+    });
+  }
+}
+
+/** The loss that an event names, and the trace of its cause. */
+const reasonOf = (event: VmEvent, traceId: string): Pick<PowerRecord, 'reason' | 'traceId'> => {
+  if (event.type === 'VmStartFailed') return { reason: event.failure.code, traceId };
+  const loss = event.type === 'VmStopping' || event.type === 'VmStopped' ? event.reason : undefined;
+  return { reason: loss?.reason ?? '', traceId: loss?.traceId || traceId };
+};
+
+const noteStart = (starts: StartRecord[], event: VmEvent, atMs: number): void => {
+  if (event.type === 'VmCreated' || event.type === 'VmStarting') {
+    starts.push({ requestedMs: atMs, outcome: 'in-progress', reason: '' });
+    return;
+  }
+  const last = starts.at(-1);
+  if (last === undefined || !isOpen(last)) return;
+  const end = (outcome: 'running' | 'failed', reason: string): void => {
+    starts[starts.length - 1] = { ...last, outcome, endedMs: atMs, reason };
+  };
+  if (event.type === 'VmStarted') end('running', '');
+  else if (event.type === 'VmStartFailed') end('failed', event.failure.code);
+  // A loss or a user ended the start before the machine was up.
+  else if (event.type === 'VmStopping') end('failed', event.reason?.reason ?? event.preempted?.code ?? 'STOPPED');
+};

@@ -1,0 +1,104 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Experiment, Step } from '@interlock/experiment';
+import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
+import { readKeyState } from './key-state.ts';
+import { MachineLog } from './machine-records.ts';
+import { makePlannedEstate } from './planned-estate.ts';
+import { keyNamesOf, keyOfTarget } from './planned-keys.ts';
+
+const step = (action: Step['action'], target: string, options: Step['options'] = {}): Step => ({
+  name: `${action} ${target}`,
+  atMs: 0,
+  action,
+  targets: [target],
+  options,
+  line: 1,
+});
+
+const experiment: Pick<Experiment, 'estate' | 'timeline'> = {
+  estate: {
+    kind: 'planned',
+    groups: [
+      { name: 'premium', machines: 2, disks: [{ class: 'premium-ssd', key: 'k1' }], key: 'k1' },
+      {
+        name: 'ultra',
+        machines: 1,
+        disks: [
+          { class: 'standard-ssd', key: 'platform' },
+          { class: 'ultra', key: 'k1' },
+        ],
+        key: 'k1',
+      },
+      {
+        name: 'control',
+        machines: 1,
+        disks: [
+          { class: 'standard-ssd', key: 'platform' },
+          { class: 'premium-ssd-v2', key: 'other' },
+        ],
+        key: '',
+      },
+      { name: 'plain', machines: 1, disks: [{ class: 'standard-hdd', key: 'platform' }], key: '' },
+    ],
+  },
+  timeline: [step('remove-role', 'premium'), step('assign-key', 'other', { to: 'spare' })],
+};
+
+test('an estate has one vault and one set for each key, by roles where a step removes a role, and machines that run', async () => {
+  const world = await createSimulatedCloud({ seed: 1 });
+  const log = new MachineLog();
+  world.onCommit(({ service, events }) => {
+    if (service === 'compute') for (const event of events) log.apply(event);
+  });
+  await world.run(async () => {
+    const clients = clientsOf(world);
+    const owner = world.people.administrator.name;
+    const uuid = () => world.random.uuid();
+    const maker = { clients, clock: world.clock, uuid, resourceGroup: group, location, owner, tag: 't' };
+    const { keys, machines } = await makePlannedEstate(maker, experiment);
+    assert.deepEqual([...keys.keys()], ['k1', 'other', 'spare']);
+    const states = await Promise.all([...keys.values()].map((place) => readKeyState(clients, place)));
+    assert.deepEqual(
+      states.map(({ permissionModel, roles, permissions }) => [permissionModel, roles.length, permissions.length]),
+      [
+        ['ROLE_ASSIGNMENT', 1, 0],
+        ['ACCESS_POLICY', 0, 3],
+        ['ACCESS_POLICY', 0, 3],
+      ],
+    );
+    assert.deepEqual(
+      machines.map(({ group: of }) => of),
+      ['premium', 'premium', 'ultra', 'control', 'plain'],
+    );
+    const [premium] = machines;
+    await clients.compute.deallocateVirtualMachine({ name: premium?.name ?? '' });
+    await world.clock.sleep(20_000);
+    const [first, ...others] = log.records(machines, new Map([[premium?.disks[0]?.name ?? '', 'v1']]));
+    assert.deepEqual(
+      first?.power.map(({ state }) => state),
+      ['starting', 'running', 'stopping', 'deallocated'],
+    );
+    assert.deepEqual(
+      first?.disks.map(({ class: of, key, keyVersion }) => [of, key, keyVersion]),
+      [['premium-ssd', 'k1', 'v1']],
+    );
+    assert.deepEqual(
+      others.map(({ starts }) => starts.map(({ outcome }) => outcome)),
+      [['running'], ['running'], ['running'], ['running']],
+    );
+  });
+  world.close();
+});
+
+test('a key action on a group targets the key of its disks', () => {
+  assert.deepEqual(keyNamesOf(experiment), ['k1', 'other', 'spare']);
+  assert.deepEqual(
+    ['premium', 'control', 'k1'].map((target) => keyOfTarget(experiment, target)),
+    ['k1', 'other', 'k1'],
+  );
+  assert.throws(() => keyOfTarget(experiment, 'plain'), {
+    message: "the group plain has no key: its disks are under the platform's",
+  });
+});

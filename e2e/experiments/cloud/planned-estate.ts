@@ -1,0 +1,179 @@
+import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
+import type { DiskForMachine, Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { DiskClass, DiskRecord, Experiment, PlannedGroup } from '@interlock/experiment';
+import type { Clock } from '@interlock/runtime';
+import type { Clients } from '../../cloud/clients.ts';
+import { encryptionPermissions, encryptionRole, type KeyPlace } from './key-state.ts';
+import { keyNamesOf, keysOfActions, platform } from './planned-keys.ts';
+
+/** What makes an estate, and where. */
+export interface EstateMaker {
+  readonly clients: Pick<Clients, 'identity' | 'keyVault' | 'sets' | 'compute'>;
+  readonly clock: Clock;
+  readonly uuid: () => string;
+  /** `subscriptions/<s>/resourceGroups/<g>` */
+  readonly resourceGroup: string;
+  readonly location: string;
+  /** `principals/<uuid>` of the owner of the keys: the caller. */
+  readonly owner: string;
+  /** Part of the names of vaults, which are unique in a cloud. */
+  readonly tag: string;
+  /** What the guests do; idle by default. */
+  readonly workload?: Workload;
+}
+
+/** A machine of an estate. Key versions of its disks are not known yet. */
+export interface MadeMachine {
+  /** Full name. */
+  readonly name: string;
+  readonly group: string;
+  readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
+}
+
+/** What was made. */
+export interface MadeEstate {
+  readonly resourceGroup: string;
+  /** By the name of the key in the experiment. */
+  readonly keys: ReadonlyMap<string, KeyPlace>;
+  readonly machines: readonly MadeMachine[];
+}
+
+const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll('-', '_') as DiskSku;
+
+/** How long one part of an estate may take, and the pause between two looks, in milliseconds. */
+const limitMs = 120_000;
+const pauseMs = 50;
+
+/** Looks until the answer is neither undefined nor false. @throws Error naming what did not come true in time */
+const until = async <Answer>(
+  clock: Clock,
+  what: string,
+  look: () => Promise<Answer | undefined | false>,
+): Promise<Answer> => {
+  for (const endMs = clock.monotonicMs() + limitMs; ; await clock.sleep(pauseMs)) {
+    const answer = await look();
+    if (answer !== undefined && answer !== false) return answer;
+    if (clock.monotonicMs() > endMs) throw new Error(`after ${limitMs / 1_000} s still not: ${what}`);
+  }
+};
+
+/** Makes a vault with a key, and a set that may use it. */
+const makeKey = async (
+  maker: EstateMaker,
+  keyName: string,
+  { byRole, isPurged }: { readonly byRole: boolean; readonly isPurged: boolean },
+): Promise<KeyPlace> => {
+  const { clients, clock, resourceGroup, location, owner, tag, uuid } = maker;
+  const { identity, keyVault, sets } = clients;
+  const vault = await keyVault.createVault({
+    vaultId: ['kv', keyName, tag].filter((part) => part !== '').join('-'),
+    resourceGroup,
+    location,
+    permissionModel: byRole ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    accessPolicies: [{ principal: owner, keyPermissions: ['ALL'] }],
+    softDeleteRetentionDays: 7,
+    purgeProtectionEnabled: !isPurged,
+  });
+  const parent = vault.name;
+  const { keyUrl } = await keyVault.createKey({ parent, keyId: keyName, keySizeBits: 2048, requestId: uuid() });
+  const { name: set } = await sets.createDiskEncryptionSet({
+    parent: resourceGroup,
+    diskEncryptionSetId: keyName,
+    location,
+    keyUrl,
+  });
+  const principal = await until(clock, `the set ${set} is made`, async () => {
+    const { provisioningState, identity: own } = await sets.getDiskEncryptionSet({ name: set });
+    return provisioningState === 'SUCCEEDED' && own?.principal;
+  });
+  if (byRole) {
+    const scope = `${resourceGroup}/${parent}`;
+    await identity.createRoleAssignment({ roleAssignmentId: uuid(), principal, role: encryptionRole, scope });
+  } else {
+    const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
+    await keyVault.setAccessPolicy({ name: parent, accessPolicy });
+  }
+  return { resourceGroup, vault: parent, key: `${parent}/keys/${keyName}`, set };
+};
+
+/** Creates a machine; it starts by itself. */
+const makeMachine = async (
+  { clients, resourceGroup, location, workload }: EstateMaker,
+  group: PlannedGroup,
+  id: string,
+  keys: ReadonlyMap<string, KeyPlace>,
+): Promise<MadeMachine> => {
+  const disks = group.disks.map((disk, n) => ({ ...disk, id: `${id}-d${n}` }));
+  const diskOf = ({ id: diskId, class: name, key }: (typeof disks)[number], n: number): DiskForMachine => {
+    const set = keys.get(key)?.set;
+    const encryption =
+      set === undefined
+        ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
+        : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set } as const);
+    return {
+      source: { $case: 'newDisk', value: { diskId, sku: skuOf(name), sizeGib: 1, encryption } },
+      lun: Math.max(0, n - 1),
+      deleteWithVm: false,
+    };
+  };
+  const [osDisk, ...dataDisks] = disks.map(diskOf);
+  if (osDisk === undefined) throw new Error(`the group ${group.name} needs an OS disk: its list of disks is empty`);
+  const { name } = await clients.compute.createVirtualMachine({
+    parent: resourceGroup,
+    virtualMachineId: id,
+    location,
+    osDisk,
+    dataDisks,
+    ultraSsdEnabled: disks.some((disk) => disk.class === 'ultra'),
+    ...(workload === undefined ? {} : { workload }),
+  });
+  const nameOf = (disk: string): string => `${resourceGroup}/disks/${disk}`;
+  return {
+    name,
+    group: group.name,
+    disks: disks.map((disk) => ({ name: nameOf(disk.id), class: disk.class, key: disk.key || platform })),
+  };
+};
+
+/** Waits until a machine runs. @throws Error with the reason if it failed to start, or is not up in time */
+export const untilRunning = async (
+  { clients, clock }: Pick<EstateMaker, 'clients' | 'clock'>,
+  name: string,
+): Promise<void> => {
+  await until(clock, `${name} runs`, async () => {
+    const { powerState, provisioningState, failure } = await clients.compute.getVirtualMachine({ name });
+    if (provisioningState === 'FAILED')
+      throw new Error(`${name} did not start: ${failure?.message ?? 'no reason given'}`);
+    return powerState === 'RUNNING';
+  });
+};
+
+/**
+ * Makes the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
+ * group. A vault goes by role assignments if a step removes a role of its key, otherwise by access policies.
+ * @throws RpcFailure or Rejection of a service, or Error if a part is not up in time
+ */
+export const makePlannedEstate = async (
+  maker: EstateMaker,
+  experiment: Pick<Experiment, 'estate' | 'timeline'>,
+): Promise<MadeEstate> => {
+  const { estate } = experiment;
+  if (estate.kind !== 'planned') throw new Error('only a planned estate can be made');
+  const byRole = keysOfActions(experiment, 'remove-role');
+  const purged = keysOfActions(experiment, 'purge-key');
+  const names = keyNamesOf(experiment);
+  const places = await Promise.all(
+    names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),
+  );
+  const keys = new Map(names.map((name, n) => [name, places[n]] as const).filter(isMade));
+  const machines = await Promise.all(
+    estate.groups.flatMap((group) =>
+      Array.from({ length: group.machines }, (_, n) => makeMachine(maker, group, `${group.name}-${n + 1}`, keys)),
+    ),
+  );
+  await Promise.all(machines.map(({ name }) => untilRunning(maker, name)));
+  return { resourceGroup: maker.resourceGroup, keys, machines };
+};
+
+const isMade = (entry: readonly [string, KeyPlace | undefined]): entry is readonly [string, KeyPlace] =>
+  entry[1] !== undefined;
