@@ -21,9 +21,9 @@ export const reasonRows = (page: string): ReadonlyMap<string, Row> =>
 /** Codes of a row. */
 export const codesOf = (row: Row): readonly string[] => (row[1] ?? '').match(/[A-Z_]+/g) ?? [];
 
-/** Whether a row still lacks words. */
+/** Whether a row still lacks words. An empty last cell says that the caller corrects the request. */
 export const isWordless = (row: Row): boolean =>
-  row.length !== 4 || row.slice(1).some((cell) => cell === '' || cell === missing);
+  row.length !== 4 || row[1] === '' || row[2] === '' || row.includes(missing);
 
 /** Reasons of the code that the page does not have. */
 export const unlisted = (page: string, inCode: Reasons): readonly string[] => {
