@@ -1,0 +1,51 @@
+import type { Estate, Experiment, PlannedGroup, Step } from '../experiment.ts';
+import { isKeyAction, isMachineAction, takesAccess } from './actions.ts';
+
+/** The part of an experiment that says what happens to what. */
+export type Plan = Pick<Experiment, 'estate' | 'timeline'>;
+
+/** The groups that the file plans; none for machines that exist already. */
+export const groupsOf = (estate: Estate): readonly PlannedGroup[] => (estate.kind === 'planned' ? estate.groups : []);
+
+/** Names of the customer's keys, each once. */
+export const keysOf = (estate: Estate): readonly string[] => [
+  ...new Set(
+    groupsOf(estate)
+      .flatMap(({ key, disks }) => [key, ...disks.map((disk) => disk.key)])
+      .filter((key) => key !== '' && key !== 'platform'),
+  ),
+];
+
+/** The key that a key action with this target changes: that of the group, or the key of that name. */
+export const keyOfTarget = (estate: Estate, target: string): string =>
+  groupsOf(estate).find(({ name }) => name === target)?.key ?? target;
+
+/** The step that a `give-back` undoes; otherwise the step itself. */
+export const stepUndone = (plan: Plan, step: Step): Step | undefined =>
+  step.action === 'give-back' ? plan.timeline.find(({ name }) => name === step.targets[0]) : step;
+
+/** Whether a step acts on the machines of a group, or on the key of one of its disks. Faults of the cloud act on no group. */
+export function concerns(plan: Plan, step: Step, group: string): boolean {
+  const { action, targets } = stepUndone(plan, step) ?? step;
+  if (isMachineAction(action)) return targets.includes(group);
+  if (!isKeyAction(action)) return false;
+  const planned = groupsOf(plan.estate).find(({ name }) => name === group);
+  if (planned === undefined) return targets.includes(group);
+  return planned.disks.some(({ key }) => targets.some((target) => keyOfTarget(plan.estate, target) === key));
+}
+
+/** The steps that take a key of the group away, by time. */
+export const lossesOf = (plan: Plan, group: string): readonly Step[] =>
+  plan.timeline.filter((step) => takesAccess(step.action) && concerns(plan, step, group));
+
+/** The `give-back` of a step. */
+export const giveBackOf = (plan: Plan, step: Step): Step | undefined =>
+  plan.timeline.find(({ action, targets }) => action === 'give-back' && targets[0] === step.name);
+
+/** Whether the timeline itself undoes the step. */
+export const isUndone = (plan: Plan, step: Step): boolean =>
+  step.forMs !== undefined || giveBackOf(plan, step) !== undefined;
+
+/** Control: a group that no step of the timeline concerns. */
+export const roleOf = (plan: Plan, group: string): 'treatment' | 'control' =>
+  plan.timeline.some((step) => concerns(plan, step, group)) ? 'treatment' : 'control';
