@@ -6,7 +6,35 @@ export { type JournalLine, outstandingIn, type StepJournal } from './engine/step
 export * from './evidence/evidence-folder.ts';
 export * from './experiment.ts';
 export type { Expression, Quantity, Term } from './expression.ts';
+export { checkExpression, type ExpressionProblem } from './expressions/check.ts';
+export { durationText, toMilliseconds } from './expressions/duration.ts';
+export { type ExpressionError, type Parsed, parseExpression } from './expressions/parse.ts';
+export { printExpression } from './expressions/print.ts';
+export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
+export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts';
 export type * from './record.ts';
 export type * from './target.ts';
+export {
+  actionNames,
+  isCloudPart,
+  isFaultAction,
+  isKeyAction,
+  isMachineAction,
+  isUndoable,
+  takesAccess,
+  targetKindOf,
+} from './timeline/actions.ts';
+export {
+  concerns,
+  giveBackOf,
+  groupsOf,
+  isUndone,
+  keyOfTarget,
+  keysOf,
+  lossesOf,
+  type Plan,
+  roleOf,
+  stepUndone,
+} from './timeline/concerns.ts';
 export type * from './verdict.ts';
 export { exitCodes } from './verdict.ts';

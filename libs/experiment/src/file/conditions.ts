@@ -1,0 +1,112 @@
+import type { Condition, Proof, SteadyCheck } from '../experiment.ts';
+import { checkExpression } from '../expressions/check.ts';
+import { toMilliseconds } from '../expressions/duration.ts';
+import { parseExpression } from '../expressions/parse.ts';
+import { isFaultAction, isUndoable, takesAccess } from '../timeline/actions.ts';
+import { groupsOf, isUndone, type Plan } from '../timeline/concerns.ts';
+import type { Path } from './document.ts';
+import { cureOfName, type Problems } from './problems.ts';
+import type { RawCondition, Shaped } from './shape.ts';
+import type { PlacedStep } from './steps.ts';
+
+type LineOf = (path: Path) => number;
+
+/** Default of `gap` of a steady check. */
+const GAP_MS = 1_000;
+
+/** The checks before the timeline. */
+export const steadyOf = (
+  { raw, place }: Shaped,
+  plan: Plan,
+  problems: Problems,
+  lineOf: LineOf,
+): readonly SteadyCheck[] =>
+  (raw.steady ?? []).map((check, index) => {
+    const path = place('steady', index);
+    const line = lineOf(path);
+    if ('services' in check) return { line, kind: 'services-ready' };
+    if ('leases' in check) return { line, kind: 'leases-held' };
+    const names = groupsOf(plan.estate).map(({ name }) => name);
+    if (plan.estate.kind === 'planned' && !names.includes(check.io))
+      problems.add([...path, 'io'], `"${check.io}" is no group of the estate`, cureOfName(check.io, names));
+    return { line, kind: 'io', group: check.io, gapMs: toMilliseconds(check.gap ?? '') ?? GAP_MS };
+  });
+
+/** Actions of which each sight can be proof. */
+const sights: Readonly<Record<Proof['see'], (action: string) => boolean>> = {
+  'unwrap-refused': takesAccess,
+  'io-refused': takesAccess,
+  'machine-stopped': (action) => takesAccess(action) || action === 'stop',
+  'start-refused': (action) => takesAccess(action) || action === 'start',
+  'process-gone': (action) => action === 'kill' || action === 'restart',
+  'calls-fail': isFaultAction,
+};
+
+/** The proofs of a file. */
+export const proofsOf = ({ raw, place }: Shaped, plan: Plan, problems: Problems, lineOf: LineOf): readonly Proof[] =>
+  (raw.proof ?? []).map(({ of, see, within }, index) => {
+    const path = place('proof', index);
+    const step = plan.timeline.find(({ name }) => name === of);
+    if (step === undefined)
+      problems.add(
+        [...path, 'of'],
+        `proof names "${of}", and no step has that name`,
+        cureOfName(
+          of,
+          plan.timeline.map(({ name }) => name),
+        ),
+      );
+    else if (!sights[see](step.action)) {
+      const fitting = Object.entries(sights).flatMap(([name, fits]) => (fits(step.action) ? [name] : []));
+      problems.add(
+        [...path, 'see'],
+        `${see} cannot show that ${step.action} took effect`,
+        fitting.length === 0 ? 'Remove the proof.' : `Write one of ${fitting.join(', ')}.`,
+      );
+    }
+    return { line: lineOf(path), of, see, withinMs: toMilliseconds(within) ?? 0 };
+  });
+
+/** The conditions of a section. */
+export const conditionsOf = (
+  section: 'abort' | 'expect',
+  { raw, place }: Shaped,
+  plan: Plan,
+  problems: Problems,
+  lineOf: LineOf,
+): readonly Condition[] =>
+  (raw[section] ?? []).flatMap((written, index) => {
+    const path = place(section, index);
+    const text = conditionText(written);
+    const parsed = parseExpression(text);
+    if ('error' in parsed) {
+      const { column, message, cure } = parsed.error;
+      problems.add(path, `"${text}", column ${column}: ${message}`, cure);
+      return [];
+    }
+    for (const { message, cure } of checkExpression(parsed.expression, plan))
+      problems.add(path, `"${text}": ${message}`, cure);
+    return [{ line: lineOf(path), text, expression: parsed.expression }];
+  });
+
+/** `{control: failed > 0}` is short for `control.failed > 0`. */
+const conditionText = (written: RawCondition): string => {
+  if (typeof written === 'string') return written.trim();
+  const [[group, rest] = ['', '']] = Object.entries(written);
+  return `${group}.${rest.trim()}`;
+};
+
+/** What takes a key away must give it back, or say that it does not. */
+export function checkGivenBack(steps: readonly PlacedStep[], plan: Plan, problems: Problems): void {
+  for (const step of steps) {
+    if (!takesAccess(step.action)) continue;
+    const isGivenBack = isUndone(plan, step);
+    if (step.options.leave === true && isGivenBack)
+      problems.add([...step.path, 'leave'], `"${step.name}" has leave: true and is given back`, 'Remove one of them.');
+    if (step.options.leave === true || isGivenBack) continue;
+    const cure = isUndoable(step.action)
+      ? `Add {at: 60s, give-back: ${step.name}, start: true}, or leave: true to the step.`
+      : 'Add leave: true to the step: a purge is final.';
+    problems.add(step.path, `"${step.name}" takes a key away and the timeline never gives it back`, cure);
+  }
+}

@@ -1,0 +1,88 @@
+import { cloudParts, type DiskClass, type Estate, type PlannedDisk, type PlannedGroup } from '../experiment.ts';
+import { runQuantities } from '../expressions/vocabulary.ts';
+import { isCloudPart } from '../timeline/actions.ts';
+import { concerns, groupsOf, keysOf, type Plan } from '../timeline/concerns.ts';
+import type { Problems } from './problems.ts';
+import type { RawDisk, RawGroup, Shaped } from './shape.ts';
+
+/** Classes that no machine starts from. */
+const dataOnly: readonly DiskClass[] = ['ultra', 'premium-ssd-v2'];
+
+/** The estate of a file. */
+export function estateOf(shaped: Shaped, problems: Problems): Estate {
+  const { raw, place } = shaped;
+  const { existing, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
+  if (existing !== undefined) {
+    for (const name of Object.keys(rest))
+      problems.add(
+        place('estate', name),
+        `estate has existing and the group ${name}`,
+        'Remove one of them: machines either exist or are made.',
+      );
+    return { kind: 'existing', resourceGroup: (existing as { readonly group: string }).group };
+  }
+  const groups = Object.entries(rest).map(([name, group]) => groupOf(name, group as RawGroup, shaped, problems));
+  const estate: Estate = { kind: 'planned', groups };
+  for (const name of keysOf(estate)) {
+    const group = groups.find((one) => one.name === name);
+    if (group !== undefined && group.key !== name)
+      problems.add(
+        place('estate', name),
+        `${name} is a group and a key of other disks, so a step could mean either`,
+        'Rename one of them.',
+      );
+  }
+  return estate;
+}
+
+const isReserved = (name: string): boolean =>
+  isCloudPart(name) || name === 'platform' || Object.hasOwn(runQuantities, name);
+
+function groupOf(name: string, raw: RawGroup, { place }: Shaped, problems: Problems): PlannedGroup {
+  if (!/^[A-Za-z][A-Za-z0-9-]{0,30}$/.test(name) || isReserved(name))
+    problems.add(
+      place('estate', name),
+      isReserved(name)
+        ? `the name of the group, "${name}", has another meaning here`
+        : `"${name}" cannot be the name of a group`,
+      `Use at most 31 letters, digits and hyphens, and none of ${cloudParts.join(', ')}, platform.`,
+    );
+  const key = raw.key === 'platform' ? '' : (raw.key ?? '');
+  const disks = raw.disks.map((disk) => diskOf(disk, key === '' ? 'platform' : key));
+  const [osDisk] = disks;
+  if (osDisk !== undefined && dataOnly.includes(osDisk.class))
+    problems.add(
+      place('estate', name, 'disks', 0),
+      `the first disk of ${name} is ${osDisk.class}, and machines cannot start from it`,
+      'Put an OS disk before it, for example standard-ssd: platform.',
+    );
+  if (raw.key === undefined && raw.disks.some((disk) => typeof disk === 'string'))
+    problems.add(place('estate', name), `${name} has disks without a key`, 'Add key: k1, or key: platform.');
+  return { name, machines: raw.machines, disks, key };
+}
+
+const diskOf = (raw: RawDisk, key: string): PlannedDisk => {
+  if (typeof raw === 'string') return { class: raw as DiskClass, key };
+  const [[name, own] = ['', '']] = Object.entries(raw);
+  return { class: name as DiskClass, key: own };
+};
+
+/** A control must be what no step concerns: a group named control…, or whose `role` says so. */
+export function checkRoles(plan: Plan, { raw, place }: Shaped, problems: Problems): void {
+  for (const { name } of groupsOf(plan.estate)) {
+    const stated = Reflect.get(raw.estate, name)?.role ?? (/^control/i.test(name) ? 'control' : undefined);
+    const step = plan.timeline.find((one) => one.action !== 'give-back' && concerns(plan, one, name));
+    if (stated === 'control' && step !== undefined)
+      problems.add(
+        place('estate', name),
+        `the control group ${name} is under the key of the treatment: "${step.name}" (line ${step.line}) concerns it`,
+        `Give ${name} a key of its own, for example key: other, or another name.`,
+      );
+    if (stated === 'treatment' && step === undefined)
+      problems.add(
+        place('estate', name),
+        `${name} has the role treatment, and no step concerns it`,
+        'Remove the role, or add a step.',
+      );
+  }
+}

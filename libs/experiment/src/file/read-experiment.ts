@@ -1,0 +1,49 @@
+import type { Experiment, Problem } from '../experiment.ts';
+import type { Plan } from '../timeline/concerns.ts';
+import { checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
+import { readDocument } from './document.ts';
+import { checkRoles, estateOf } from './estate.ts';
+import { problemsOf } from './problems.ts';
+import { settingsOf } from './settings.ts';
+import { shapeOf } from './shape.ts';
+import { stepsOf } from './steps.ts';
+
+/** A validated experiment, or everything that is wrong with its file, by line. */
+export type ReadExperiment = { readonly experiment: Experiment } | { readonly problems: readonly Problem[] };
+
+/** Seed of a file that names none. */
+const SEED = 1;
+
+/**
+ * Reads an experiment file. Nothing is started and no other file is read.
+ * @param text YAML as `experiment.schema.json` describes it
+ */
+export function readExperiment(text: string): ReadExperiment {
+  const document = readDocument(text);
+  if ('problems' in document) return document;
+  const problems = problemsOf(document);
+  const shaped = shapeOf(document, problems);
+  if (shaped === undefined) return { problems: problems.found };
+  const lineOf = document.lineOf.bind(document);
+  const settings = settingsOf(shaped, problems);
+  const estate = estateOf(shaped, problems);
+  const steps = stepsOf(shaped, estate, problems, lineOf);
+  const plan: Plan = { estate, timeline: steps.map(({ path: _, ...step }) => step) };
+  checkGivenBack(steps, plan, problems);
+  checkRoles(plan, shaped, problems);
+  const experiment: Experiment = {
+    title: shaped.raw.title,
+    seed: shaped.raw.seed ?? SEED,
+    settings,
+    ...plan,
+    steady: steadyOf(shaped, plan, problems, lineOf),
+    proof: proofsOf(shaped, plan, problems, lineOf),
+    abort: conditionsOf('abort', shaped, plan, problems, lineOf),
+    expect: conditionsOf('expect', shaped, plan, problems, lineOf),
+  };
+  return problems.found.length > 0 ? { problems: problems.found } : { experiment };
+}
+
+/** The problems of a file as lines of text: `friday.experiment.yaml:12: what is wrong. Cure.` */
+export const problemLines = (fileName: string, problems: readonly Problem[]): readonly string[] =>
+  problems.map(({ line, message, cure }) => `${fileName}:${line}: ${message}. ${cure}`);

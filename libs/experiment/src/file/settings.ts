@@ -1,0 +1,58 @@
+import schema from '../../experiment.schema.json' with { type: 'json' };
+import { durationText, toMilliseconds } from '../expressions/duration.ts';
+import type { Problems } from './problems.ts';
+import type { Shaped } from './shape.ts';
+
+const properties: Readonly<Record<string, object>> = schema.$defs.settings.properties;
+
+const isDuration = (name: string): boolean => Reflect.get(properties[name] ?? {}, '$ref') === '#/$defs/duration';
+
+/** Names of the settings that an experiment may change: the schema is their list. */
+export const settingNames: readonly string[] = Object.keys(properties);
+
+/** The variable of a setting: `leaseTtl` is `LEASE_TTL_MS`, because it is a duration; `legacyPadding` is `LEGACY_PADDING`. */
+export const variableOfSetting = (name: string): string =>
+  `${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}${isDuration(name) ? '_MS' : ''}`;
+
+/** Shortest durations that the services accept. */
+export const shortestMs: Readonly<Record<string, number>> = {
+  leaseTtl: 1_000,
+  authzTtl: 100,
+  hostLeaseTtl: 1_000,
+  shareTtl: 500,
+  watchdog: 10,
+  rotationRetry: 10,
+  rotationCheckInterval: 10,
+  guestIoTimeout: 100,
+  startTimeout: 100,
+  sweepInterval: 100,
+  userTokenLifetime: 1_000,
+};
+
+/** Defaults of the two settings that depend on each other. */
+const defaultMs = { leaseTtl: 60_000, authzTtl: 5_000 };
+
+/** The variables that the settings of a file set, with their values in milliseconds, numbers or booleans. */
+export function settingsOf({ raw, place }: Shaped, problems: Problems): Readonly<Record<string, string>> {
+  const variables: Record<string, string> = {};
+  for (const [name, value] of Object.entries(raw.settings ?? {})) {
+    const ms = isDuration(name) ? toMilliseconds(String(value)) : undefined;
+    const shortest = shortestMs[name] ?? 0;
+    if (ms !== undefined && (ms < shortest || !Number.isInteger(ms)))
+      problems.add(
+        place('settings', name),
+        `settings.${name} must be whole milliseconds, at least ${durationText(shortest)} (got ${value})`,
+        `Write for example ${name}: ${durationText(Math.max(shortest, Math.ceil(ms)))}.`,
+      );
+    variables[variableOfSetting(name)] = String(ms ?? value);
+  }
+  const leaseMs = Number(variables.LEASE_TTL_MS ?? defaultMs.leaseTtl);
+  const authzMs = Number(variables.AUTHZ_TTL_MS ?? defaultMs.authzTtl);
+  if (leaseMs < 2 * authzMs)
+    problems.add(
+      place('settings', raw.settings?.leaseTtl === undefined ? 'authzTtl' : 'leaseTtl'),
+      `settings.leaseTtl is ${durationText(leaseMs)} and must be at least twice authzTtl, which is ${durationText(authzMs)}`,
+      `Write authzTtl: ${durationText(Math.floor(leaseMs / 2))} or less.`,
+    );
+  return variables;
+}
