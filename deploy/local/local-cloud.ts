@@ -2,7 +2,11 @@ import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { type Administrator, type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
-import { type DataFolder, holdDataFolder, LauncherError } from './data-folder.ts';
+import type { LocalCloudOptions } from './cloud-options.ts';
+import { controlOf } from './control/cloud-control.ts';
+import { serveControl } from './control/control-server.ts';
+import { databaseUrlOf, openSettingsIn, routedSettings } from './control/routes.ts';
+import { holdDataFolder, LauncherError } from './data-folder.ts';
 import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
 import { endGuests } from './guests.ts';
@@ -26,35 +30,7 @@ import {
 import { type SpanReceiver, startSpanReceiver } from './span-receiver.ts';
 import { type SpanStore, spanStore } from './spans.ts';
 
-/** What to start, and how. */
-export interface LocalCloudOptions {
-  /** A folder no other cloud is running on. */
-  readonly data: DataFolder;
-  /** `DATABASE_URL` and `NATS_URL`, where servers are given; `PATH`. Passed on to the services. */
-  readonly env: Readonly<Record<string, string | undefined>>;
-  /** Which services; by default all. */
-  readonly services?: readonly ServiceName[];
-  /** Processes of each service; default 1. */
-  readonly replicas?: number;
-  /** Prefix of databases, streams and subjects: keeps clouds on the same servers apart. */
-  readonly name?: string;
-  /** Removes its databases and streams when it stops. */
-  readonly temporary?: boolean;
-  /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
-  readonly settings?: Readonly<Record<string, string>>;
-  /** Settings for one service. */
-  readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
-  /** A scope that closes the cloud, also while it starts. */
-  readonly within?: Scope;
-  /** Settings of a Postgres that is started here. */
-  readonly postgresSettings?: Readonly<Record<string, string>>;
-  /** The file of each service. */
-  readonly entry?: (service: ServiceName) => string;
-  /** Called with each line of progress. */
-  readonly say?: (line: string) => void;
-  /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */
-  readonly onCrash?: (crash: Crash) => void;
-}
+export type { LocalCloudOptions } from './cloud-options.ts';
 
 /**
  * A running cloud of separate processes. Services are named, their replicas numbered from 0; an unknown or not started one
@@ -163,8 +139,10 @@ class CloudLaunch {
     const shared = this.#sharedSettings({ certificates, identities, receiver, addresses, guestParentPid });
     const ground: Ground = { postgres, nats, identities, certificates, addresses, shared, portOf };
     await this.#startServices(ground, endOfGuests);
-    this.#writeDescription(ground, receiver);
-    return this.#cloud(ground, receiver);
+    const cloud = this.#cloud(ground, receiver);
+    const { path: control } = await this.#serveControl(cloud);
+    this.#writeDescription(ground, { spans: receiver.endpoint, control });
+    return cloud;
   }
 
   /** Starts Postgres and NATS, unless they are given, while certificates are made and ports are found. */
@@ -275,7 +253,7 @@ class CloudLaunch {
   }
 
   async #startService(ground: Ground, service: ServiceName, replica: number): Promise<void> {
-    const { data, env, entry = entryOf, settingsOf } = this.#options;
+    const { data, env, entry = entryOf, settingsOf, route } = this.#options;
     const since = performance.now();
     const own = this.#nameOf(service, replica);
     const { principalId, secretFile, masterKeyFile } = ground.identities.workloads[service];
@@ -286,10 +264,11 @@ class CloudLaunch {
         ...env,
         ...ground.nats.settingsOf(service),
         ...ground.shared,
+        ...(route === undefined ? {} : routedSettings(route, service, ground)),
         SERVICE_ADDRESS: `127.0.0.1:${ground.portOf(service, replica)}`,
         REPLICA_NAME: isOneAtATime(service) ? service : own,
         ...(isOneAtATime(service) && own !== service ? { STANDBY_NAME: own } : {}),
-        DATABASE_URL: ground.postgres.shortUrl(databaseOf(this.#name, service)),
+        DATABASE_URL: databaseUrlOf(ground.postgres, service, databaseOf(this.#name, service), route),
         DATA_FOLDER: data.folder('services', service),
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
@@ -325,15 +304,34 @@ class CloudLaunch {
     this.#say(`${known} ${verb} localhost:${ground.portOf(service, replica)} (process ${pid}, ${how}${log})`);
   }
 
+  async #serveControl(cloud: LocalCloud) {
+    const { data, env, settings } = this.#options;
+    const server = await serveControl(controlOf(cloud, this.#services, this.#replicas), {
+      data,
+      clock: systemClock,
+      say: this.#say,
+      describe: () => ({
+        databaseUrls: cloud.databaseUrls,
+        guests: data.path('services', 'compute', 'guests'),
+        settings: { ...openSettingsIn(env), ...settings },
+      }),
+    });
+    this.#scope.defer('control', server.close);
+    return server;
+  }
+
   /** Writes `cloud.json`, which is there while the cloud runs. */
-  #writeDescription({ addresses, certificates, identities }: Ground, { endpoint }: SpanReceiver): void {
+  #writeDescription(
+    { addresses, certificates, identities }: Ground,
+    own: { readonly spans: string; readonly control: string },
+  ): void {
     const file = this.#options.data.path('cloud.json');
     const description = {
       pid: process.pid,
       addresses,
       authorityFile: certificates.authorityFile,
       administratorFile: identities.administratorFile,
-      spans: endpoint,
+      ...own,
     };
     writeFileSync(file, `${JSON.stringify(description, undefined, 2)}\n`, { mode: 0o600 });
     this.#scope.defer('cloud.json', () => rmSync(file, { force: true }));

@@ -1,0 +1,37 @@
+import type { Scope } from '@interlock/runtime';
+import type { Route } from './control/routes.ts';
+import type { DataFolder } from './data-folder.ts';
+import type { Crash } from './restartable.ts';
+import type { ServiceName } from './services.ts';
+
+/** What to start, and how. */
+export interface LocalCloudOptions {
+  /** A folder no other cloud is running on. */
+  readonly data: DataFolder;
+  /** `DATABASE_URL` and `NATS_URL`, where servers are given; `PATH`. Passed on to the services. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Which services; by default all. */
+  readonly services?: readonly ServiceName[];
+  /** Processes of each service; default 1. */
+  readonly replicas?: number;
+  /** Prefix of databases, streams and subjects: keeps clouds on the same servers apart. */
+  readonly name?: string;
+  /** Removes its databases and streams when it stops. */
+  readonly temporary?: boolean;
+  /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
+  readonly settings?: Readonly<Record<string, string>>;
+  /** Settings for one service. */
+  readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
+  /** A scope that closes the cloud, also while it starts. */
+  readonly within?: Scope;
+  /** Settings of a Postgres that is started here. */
+  readonly postgresSettings?: Readonly<Record<string, string>>;
+  /** Where services find each other and the servers; by default where these are. */
+  readonly route?: Route;
+  /** The file of each service. */
+  readonly entry?: (service: ServiceName) => string;
+  /** Called with each line of progress. */
+  readonly say?: (line: string) => void;
+  /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */
+  readonly onCrash?: (crash: Crash) => void;
+}

@@ -1,0 +1,110 @@
+import { readFileSync } from 'node:fs';
+import { LauncherError } from '../data-folder.ts';
+import type { LocalCloud } from '../local-cloud.ts';
+import { isOneAtATime, processNameOf, type ServiceName, serviceNames } from '../services.ts';
+
+/** What of a local cloud can be ended, paused and started again. */
+export const cloudParts = [...serviceNames, 'nats', 'postgres'] as const;
+export type CloudPart = (typeof cloudParts)[number];
+
+/** A process of a local cloud. */
+export interface PartProcess {
+  readonly part: CloudPart;
+  /** `compute`, `compute-1`, `nats` */
+  readonly name: string;
+  /** Of the running process, or of the last one. */
+  readonly pid: number;
+  readonly state: 'running' | 'paused' | 'down';
+}
+
+/** Ends, pauses and restarts parts of a cloud: all processes of a service at once. */
+export interface CloudControl {
+  processes(): Promise<readonly PartProcess[]>;
+  /** SIGKILL. It stays down until `restart`, whatever `--restart-after` says. */
+  kill(part: CloudPart): Promise<void>;
+  /** Starts it again, ending it first where it runs; resolves when it serves. */
+  restart(part: CloudPart): Promise<void>;
+  /** SIGSTOP: connections stay open and nothing responds. */
+  pause(part: CloudPart): Promise<void>;
+  /** SIGCONT */
+  resume(part: CloudPart): Promise<void>;
+}
+
+/** Controls a cloud of this process. @param replicas processes of each service */
+export const controlOf = (
+  cloud: Pick<LocalCloud, 'pid' | 'kill' | 'restart' | 'nats' | 'postgres'>,
+  services: readonly ServiceName[],
+  replicas: number,
+): CloudControl => {
+  const numbers = Array.from({ length: replicas }, (_, replica) => replica);
+  const pidsOf = (part: CloudPart): readonly number[] => {
+    if (part !== 'nats' && part !== 'postgres') return numbers.map((replica) => cloud.pid(part, replica));
+    const { pid } = cloud[part];
+    if (pid === undefined)
+      throw new LauncherError(`${part} is given by ${part === 'nats' ? 'NATS_URL' : 'DATABASE_URL'}: it is not ours`);
+    return [pid];
+  };
+  const nameOf = (part: CloudPart, replica: number): string =>
+    part === 'nats' || part === 'postgres' ? part : processNameOf(part, replica, replicas);
+  const ofEach = async (part: CloudPart, work: (part: ServiceName, replica: number) => Promise<void>) => {
+    if (part === 'nats' || part === 'postgres') throw new Error(`${part} has no replicas`);
+    await Promise.all(numbers.map((replica) => work(part, replica)));
+  };
+  const given = (part: CloudPart): boolean => (part === 'nats' || part === 'postgres') && cloud[part].pid === undefined;
+  return {
+    processes: async () =>
+      cloudParts
+        .filter((part) => part === 'nats' || part === 'postgres' || services.includes(part))
+        .filter((part) => !given(part))
+        .flatMap((part) =>
+          pidsOf(part).map((pid, replica) => ({ part, name: nameOf(part, replica), pid, state: stateOf(pid) })),
+        ),
+    kill: (part) => (part === 'nats' || part === 'postgres' ? cloud[part].kill() : ofEach(part, cloud.kill)),
+    restart: async (part) => {
+      if (part === 'nats' || part === 'postgres') await cloud[part].restart();
+      // The one that works is not known: processes that take turns start one after the other.
+      else if (isOneAtATime(part)) for (const replica of numbers) await cloud.restart(part, replica);
+      else await ofEach(part, cloud.restart);
+    },
+    // Postgres works in children of its process.
+    pause: async (part) => {
+      for (const pid of pidsOf(part)) for (const one of [pid, ...childrenOf(part, pid)]) signal(one, 'SIGSTOP');
+    },
+    resume: async (part) => {
+      for (const pid of pidsOf(part)) for (const one of [...childrenOf(part, pid), pid]) signal(one, 'SIGCONT');
+    },
+  };
+};
+
+const stateOf = (pid: number): PartProcess['state'] => {
+  const letter = statOf(pid)?.[0];
+  if (letter === undefined || letter === 'Z' || letter === 'X') return 'down';
+  return letter === 'T' ? 'paused' : 'running';
+};
+
+/** The fields of `/proc/<pid>/stat` behind the name; undefined if there is no such process. */
+const statOf = (pid: number): readonly string[] | undefined => {
+  try {
+    // The name may have spaces and brackets.
+    return readFileSync(`/proc/${pid}/stat`, 'utf8').split(') ').at(-1)?.split(' ');
+  } catch (error) {
+    if (error instanceof Error && 'code' in error && (error.code === 'ENOENT' || error.code === 'ESRCH'))
+      return undefined;
+    throw error;
+  }
+};
+
+const childrenOf = (part: CloudPart, pid: number): readonly number[] => {
+  if (part !== 'postgres' || statOf(pid) === undefined) return [];
+  const text = readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').trim();
+  return text === '' ? [] : text.split(' ').map(Number);
+};
+
+/** A process that is gone needs no signal. */
+const signal = (pid: number, name: 'SIGSTOP' | 'SIGCONT'): void => {
+  try {
+    process.kill(pid, name);
+  } catch (error) {
+    if (!(error instanceof Error && 'code' in error && error.code === 'ESRCH')) throw error;
+  }
+};

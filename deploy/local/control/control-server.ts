@@ -1,0 +1,115 @@
+import { mkdtempSync, rmSync } from 'node:fs';
+import { createServer, type IncomingMessage } from 'node:http';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { text } from 'node:stream/consumers';
+import type { Clock } from '@interlock/runtime';
+import type { DataFolder } from '../data-folder.ts';
+import { type CloudControl, type CloudPart, cloudParts } from './cloud-control.ts';
+
+/** What the launcher does for other processes of its user. */
+export const controlCalls = ['processes', 'describe', 'kill', 'restart', 'pause', 'resume'] as const;
+export type ControlCall = (typeof controlCalls)[number];
+
+/** What a call says. */
+export interface ControlRequest {
+  readonly part?: CloudPart;
+  /** After which the launcher undoes a `kill` or `pause` itself, in milliseconds. */
+  readonly forMs?: number;
+}
+
+/** A running control server. */
+export interface ControlServer {
+  /** Path of its socket, in a folder that only its user can enter. */
+  readonly path: string;
+  close(): Promise<void>;
+}
+
+/** Longest path of a socket, in bytes. */
+const pathBytesMax = 100;
+
+/**
+ * Serves the control of a cloud on a socket of the data folder: HTTP, `POST /<call>` with a JSON body, so that commands and
+ * experiments of other processes can end and restart what this process started.
+ * @param describe what `describe` returns: where everything is, secrets included
+ */
+export const serveControl = async (
+  control: CloudControl,
+  {
+    data,
+    clock,
+    say,
+    describe,
+  }: {
+    readonly data: DataFolder;
+    readonly clock: Clock;
+    readonly say: (line: string) => void;
+    readonly describe: () => unknown;
+  },
+): Promise<ControlServer> => {
+  const { path, remove } = socketPath(data);
+  const undoLater = async (part: CloudPart, forMs: number, undo: 'restart' | 'resume'): Promise<void> => {
+    await clock.sleep(forMs, ending.signal);
+    if (ending.signal.aborted) return;
+    await control[undo](part).catch((error: unknown) => say(`${part} was not healed: ${messageOf(error)}`));
+  };
+  const answer = async (call: string, { part, forMs }: ControlRequest): Promise<unknown> => {
+    if (call === 'processes') return control.processes();
+    if (call === 'describe') return describe();
+    if (call !== 'kill' && call !== 'restart' && call !== 'pause' && call !== 'resume')
+      throw new Error(`no call is named ${call}; there are ${controlCalls.join(', ')}`);
+    if (part === undefined || !cloudParts.includes(part))
+      throw new Error(`part must be one of ${cloudParts.join(', ')} (got ${part})`);
+    say(`${call} ${part}${forMs === undefined ? '' : ` for ${forMs} ms`}, requested by another process`);
+    await control[call](part);
+    if (forMs !== undefined && (call === 'kill' || call === 'pause'))
+      void undoLater(part, forMs, call === 'kill' ? 'restart' : 'resume');
+    return {};
+  };
+  const ending = new AbortController();
+  const server = createServer((request, response) => {
+    void handle(request, answer).then(({ status, body }) => {
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body));
+    });
+  });
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(path, resolve);
+  });
+  return {
+    path,
+    close: async () => {
+      ending.abort();
+      server.closeAllConnections();
+      await new Promise((resolve) => server.close(resolve));
+      remove();
+    },
+  };
+};
+
+const handle = async (
+  request: IncomingMessage,
+  answer: (call: string, given: ControlRequest) => Promise<unknown>,
+): Promise<{ readonly status: number; readonly body: unknown }> => {
+  try {
+    const given = await text(request);
+    const call = (request.url ?? '').slice(1);
+    return { status: 200, body: await answer(call, given === '' ? {} : JSON.parse(given)) };
+  } catch (error) {
+    return { status: 400, body: { error: messageOf(error) } };
+  }
+};
+
+/** A socket's path may have 107 bytes: that of a deep data folder is in the temporary folder. */
+const socketPath = (data: DataFolder): { readonly path: string; readonly remove: () => void } => {
+  const path = data.path('control.sock');
+  if (Buffer.byteLength(path) <= pathBytesMax) {
+    // Left by a launcher that was killed: this one holds the folder now.
+    rmSync(path, { force: true });
+    return { path, remove: () => rmSync(path, { force: true }) };
+  }
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+  return { path: join(folder, 'control.sock'), remove: () => rmSync(folder, { recursive: true, force: true }) };
+};
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -1,0 +1,46 @@
+import type { Nats } from '../nats.ts';
+import type { Postgres } from '../postgres.ts';
+import { addressVariableOf, type ServiceName, serviceNames } from '../services.ts';
+
+/**
+ * Where a service finds another, or a server: a proxy for example.
+ * @param address host:port where it is
+ */
+export type Route = (from: ServiceName, to: ServiceName | 'nats' | 'postgres', address: string) => string;
+
+/** Settings with which a service finds the others and NATS where a route leads. */
+export const routedSettings = (
+  route: Route,
+  from: ServiceName,
+  { addresses, nats }: { readonly addresses: Readonly<Record<ServiceName, string>>; readonly nats: Nats },
+): Readonly<Record<string, string>> => {
+  const toService = (to: ServiceName): string =>
+    addresses[to]
+      .split(',')
+      .map((address) => route(from, to, address))
+      .join(',');
+  const { NATS_URL: url = '' } = nats.settingsOf(from);
+  return {
+    ...Object.fromEntries(serviceNames.map((to) => [addressVariableOf(to), toService(to)])),
+    NATS_URL: url.replace(/(?<=:\/\/)[^/,]+/g, (address) => route(from, 'nats', address)),
+  };
+};
+
+/** The database of a service: by the shortest way, unless a route leads elsewhere. */
+export const databaseUrlOf = (
+  postgres: Postgres,
+  service: ServiceName,
+  database: string,
+  route: Route | undefined,
+): string => {
+  if (route === undefined) return postgres.shortUrl(database);
+  const url = new URL(postgres.url(database));
+  url.host = route(service, 'postgres', url.host);
+  return url.href;
+};
+
+/** Settings of services in the environment of a launcher, without those that hold secrets. */
+export const openSettingsIn = (
+  env: Readonly<Record<string, string | undefined>>,
+): Readonly<Record<string, string | undefined>> =>
+  Object.fromEntries(Object.entries(env).filter(([name]) => /^[A-Z_]+_(MS|SECOND|BURST|MAX)$|^GUEST_/.test(name)));
