@@ -53,6 +53,12 @@ export class ClusterProblem extends Problem {
   override readonly reason = 'CLUSTER';
 }
 
+/** The launcher refused a fault, or could not carry it out. The message is its reason. */
+export class FaultFailed extends Problem {
+  override readonly name = 'FaultFailed';
+  override readonly reason = 'FAULT_FAILED';
+}
+
 /** No spans of a trace are known here. */
 export class TraceNotFound extends Problem {
   override readonly name = 'TraceNotFound';

@@ -6,6 +6,7 @@ import { build, versionLine } from './build.ts';
 import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
+import { addFaultCommands } from './fault-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
 import { filled } from './once.ts';
@@ -38,6 +39,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addLocalCommands(program, runner);
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
+  addFaultCommands(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');

@@ -83,7 +83,9 @@ function runnerOf(running: Running): Runner {
     status: (flags) =>
       withSession('status', flags, async (session) => {
         const { showStatus } = await import('./status.ts');
-        if (await showStatus(session)) return;
+        const { localProcesses } = await import('./fault.ts');
+        const { data, cluster } = placeOf(flags, env);
+        if (await showStatus(session, cluster === undefined ? await localProcesses(data) : [])) return;
         running.exitCode = ExitCode.unreachable;
         await reportLauncherGone(flags, running);
       }),

@@ -1,5 +1,6 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
+import type { PartProcess } from '@interlock/local/control/cloud-control.ts';
 import { RpcFailure, type Workload } from '@interlock/rpc';
 import { aligned } from '../output/align.ts';
 import type { Caller } from '../request/calls.ts';
@@ -61,11 +62,23 @@ export async function readStatus(session: StatusSession): Promise<CloudStatus> {
   return { services: found, servers: serverStatuses(found) };
 }
 
-/** Shows the state of the cloud. @returns whether every service and server serves, with every process */
-export async function showStatus(session: StatusSession & Pick<Session, 'terminal' | 'output'>): Promise<boolean> {
+/**
+ * Shows the state of the cloud.
+ * @param processes of a local cloud, with their ids: a part of the document
+ * @returns whether every service and server serves, with every process
+ */
+export async function showStatus(
+  session: StatusSession & Pick<Session, 'terminal' | 'output'>,
+  processes: readonly PartProcess[] = [],
+): Promise<boolean> {
   const { services: found, servers } = await readStatus(session);
   const { terminal, output } = session;
-  if (output.isDocument) output.write({ services: found.map(jsonOf), servers: servers.map(jsonOf) });
+  if (output.isDocument)
+    output.write({
+      services: found.map(jsonOf),
+      servers: servers.map(jsonOf),
+      ...(processes.length === 0 ? {} : { processes: processes.map(jsonOf) }),
+    });
   else {
     const titles = ['SERVICE', 'STATE', 'ANSWER', 'GAP', 'LAG', 'PARKED', 'PROCESSES'];
     const serverRows = servers.map((status) => [status.server, status.state, serverText(status)]);
@@ -137,7 +150,7 @@ async function holdOf({ call }: Pick<Caller, 'call'>): Promise<string> {
     : '';
 }
 
-const jsonOf = (status: ServiceStatus | ServerStatus): JsonObject => JSON.parse(JSON.stringify(status));
+const jsonOf = (status: ServiceStatus | ServerStatus | PartProcess): JsonObject => JSON.parse(JSON.stringify(status));
 
 const replicaStates: Readonly<Record<string, ReplicaStatus['state']>> = {
   GONE: 'gone',

@@ -1,0 +1,48 @@
+import { type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
+import { Argument, type Command } from 'commander';
+import { durationMs } from '../request/field-values.ts';
+import type { GlobalFlags } from '../session/environment.ts';
+import { dataFolder, placeOf } from '../session/place.ts';
+import { filled } from './once.ts';
+import type { Runner } from './runner.ts';
+
+/** Actions of `fault`, and what each does. */
+const actions = {
+  kill: 'ends a part with SIGKILL; it stays away until `fault restart`, or for the time of --for',
+  pause: 'stops a part with SIGSTOP: connections stay open and nothing responds',
+  resume: 'lets a paused part continue',
+  restart: 'starts a part again, ending it first where it runs',
+} as const;
+
+/** What `fault` does to a part. */
+export type FaultAction = keyof typeof actions;
+
+/** Adds `fault kill`, `pause`, `resume` and `restart`: faults of the cloud that `npm run up` keeps running. */
+export function addFaultCommands(program: Command, runner: Pick<Runner, 'offline'>): void {
+  const fault = program
+    .command('fault')
+    .description('ends, pauses and restarts parts of the local cloud that `npm run up` keeps running')
+    .usage('<action> <part> [--flags]');
+  for (const action of ['kill', 'pause', 'resume', 'restart'] as const) {
+    const command = fault
+      .command(action)
+      .description(actions[action])
+      .addArgument(new Argument('<part>', 'a service (all its processes), nats or postgres').choices(cloudParts));
+    if (action === 'kill' || action === 'pause')
+      command.addOption(
+        filled(
+          '--for <duration>',
+          `the launcher undoes it after this time: 500ms, 20s, 2m. The command waits for that`,
+        ),
+      );
+    command.action((part: CloudPart) => {
+      const flags: GlobalFlags & { readonly for?: string } = command.optsWithGlobals();
+      return runner.offline(flags, async ({ env, terminal }) => {
+        const forMs = flags.for === undefined ? undefined : durationMs(flags.for, '--for');
+        const { inflict } = await import('./fault.ts');
+        const data = dataFolder(flags, env) ?? placeOf(flags, env).data;
+        await inflict({ action, part, forMs }, data, terminal);
+      });
+    });
+  }
+}
