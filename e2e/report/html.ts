@@ -28,8 +28,17 @@ const escaped = (text: string): string => text.replace(/[&<>"']/g, (sign) => ent
 /** A coordinate with one decimal: pictures need no more, and pages stay small. */
 export const px = (value: number): string => String(Math.round(value * 10) / 10);
 
-/** `0.4 ms`, `38 ms`, `1.24 s` */
+/** `0.4 ms`, `38 ms`, `1.24 s`, `3 min 5 s`; with a minus sign if negative. */
 export const duration = (ms: number): string => {
+  if (ms < 0) return `−${duration(-ms)}`;
+  const seconds = Math.round(ms / 1_000);
+  if (seconds >= 120) return `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
   if (ms >= 1_000) return `${(ms / 1_000).toFixed(2)} s`;
   return `${ms < 10 ? ms.toFixed(1) : Math.round(ms)} ms`;
+};
+
+/** A limit as users write it, without zeros behind the point: `200 ms`, `3 s`, `1.5 s`, `2 min`. */
+export const limit = (ms: number): string => {
+  if (ms >= 60_000 && ms % 60_000 === 0) return `${ms / 60_000} min`;
+  return ms >= 1_000 ? `${Number((ms / 1_000).toFixed(3))} s` : `${ms} ms`;
 };

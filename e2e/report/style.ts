@@ -25,10 +25,12 @@ code, .mono { font-family: ui-monospace, "SF Mono", Menlo, Consolas, monospace; 
 .verdict { display: inline-block; padding: 3px 12px; border-radius: 999px; font-weight: 600; font-size: 14px; }
 .pass { color: var(--work); background: var(--work-soft); }
 .fail { color: var(--stop); background: var(--stop-soft); }
+.open { color: var(--key); background: var(--key-soft); }
+.subject { margin: 14px 0 0; font-weight: 600; color: var(--ink); } .nothing { border-color: var(--key); } section ul { margin: 4px 0 12px; padding-left: 20px; max-width: 76ch; color: var(--soft); } section li { margin: 2px 0; }
 .figures { display: grid; grid-template-columns: repeat(auto-fit, minmax(180px, 1fr)); gap: 12px; margin-top: 22px; }
 .figure { background: var(--sheet); border: 1px solid var(--line); border-radius: 12px; padding: 14px 18px; }
 .figure b { display: block; font-size: 25px; letter-spacing: -0.02em; font-variant-numeric: tabular-nums; }
-.figure span { color: var(--soft); font-size: 13.5px; }
+.figure span:not(.verdict) { color: var(--soft); font-size: 13.5px; }
 .scroll { overflow-x: auto; margin: 14px -4px 0; padding: 0 4px; }
 svg { display: block; width: 100%; height: auto; font: 12px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif; }
 .wide svg { min-width: 860px; }
@@ -68,6 +70,8 @@ td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: now
 .rules .evidence[open] summary { -webkit-line-clamp: none; }
 .rules .title { font-weight: 500; }
 .rules td:last-child { width: 1%; padding-right: 0; }
+.verdicts td:last-child { width: auto; } .verdicts code { color: var(--soft); } .verdicts .error { color: var(--stop); }
+.counts { line-height: 2; } .count { white-space: nowrap; margin-right: 10px; } td.num b { color: var(--ink); font-weight: 600; } td.num small { display: block; font-size: 11.5px; color: var(--faint); }
 .tick { font-weight: 600; font-size: 13px; padding: 2px 9px; border-radius: 999px; white-space: nowrap; }
 .rows { margin-top: 12px; font-size: 13px; }
 .row { display: grid; grid-template-columns: minmax(280px, 40%) 1fr; gap: 12px; align-items: center; padding: 3px 0; border-bottom: 1px solid var(--line); }
@@ -97,6 +101,8 @@ footer { margin-top: 26px; color: var(--faint); font-size: 13px; overflow-wrap: 
   * { print-color-adjust: exact; }
   body { background: none; font-size: 12px; } main { max-width: none; padding: 0; } h1 { font-size: 24px; }
   section { border: 0; border-top: 1px solid var(--line); border-radius: 0; padding: 14px 0; margin-top: 10px; } .wide svg { min-width: 0; }
-  tr, .figure, .row, svg { break-inside: avoid; } h2 { break-after: avoid; }
+  .scroll { overflow: visible; } .figures { grid-template-columns: repeat(auto-fit, minmax(110px, 1fr)); gap: 8px; margin-top: 12px; } .figure { padding: 8px 10px; } .figure b { font-size: 17px; } .figure span { font-size: 10.5px; }
+  .figures-table, .rules .evidence, .legend, .note, .tick, th { font-size: 11px; } .figures-table td:first-child { white-space: normal; } td.num small, .tag { font-size: 10px; } .tag { white-space: normal; }
+  p { max-width: none; } tr, .figure, .row, svg { break-inside: avoid; } h2 { break-after: avoid; }
 }
 `;

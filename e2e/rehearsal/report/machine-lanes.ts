@@ -2,6 +2,7 @@ import type { Io, Journals } from '../../oracle/journal/journal.ts';
 import { className } from '../../report/class-names.ts';
 import { type Html, html } from '../../report/html.ts';
 import type { Lane, Stretch } from '../../report/picture/lane.ts';
+import { laneLegend } from '../../report/picture/legend.ts';
 import { sharedPauses } from '../../report/picture/pauses.ts';
 import { picture } from '../../report/picture/picture.ts';
 import type { Evidence, Gathered, LossSeen } from '../evidence/evidence.ts';
@@ -41,7 +42,8 @@ export const machineLanes = ({ machines, journals, steps, evidence }: Content): 
       stretches: stretchesOf(machine, data, { losses, returns, toMs }),
     };
   });
-  return picture({ lanes, marks, faults: [], pauses: pausesOf(all), fromMs, toMs });
+  const content = { lanes, marks, faults: [], pauses: pausesOf(all), fromMs, toMs };
+  return html`<div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
 };
 
 /**
@@ -81,10 +83,6 @@ function about({ disks, onLoss }: Machine): string {
   const classes = [...new Set(under.map(({ sku }) => className(sku)))].join(' + ');
   return onLoss === 'untouched' ? `${classes}, another key` : `${classes} under the key`;
 }
-
-/** Whether the picture marks any pause, which wants to be explained then. */
-export const hasPauses = ({ machines, journals }: Pick<Content, 'machines' | 'journals'>): boolean =>
-  pausesOf(machines.flatMap(({ name }) => journals[name] ?? [])).length > 0;
 
 /** When every machine was without work at once, from and to in milliseconds since the epoch. */
 export const pausesOf = (all: readonly Io[]): readonly (readonly [number, number])[] =>

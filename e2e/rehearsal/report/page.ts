@@ -1,12 +1,12 @@
 import type { Span } from '@interlock/local/spans.ts';
 import type { Journals } from '../../oracle/journal/journal.ts';
 import { duration, type Html, html } from '../../report/html.ts';
-import { style } from '../../report/style.ts';
+import { document } from '../../report/page.ts';
 import { waterfall } from '../../report/waterfall.ts';
 import type { Gathered } from '../evidence/evidence.ts';
 import { callsInWords } from '../terminal.ts';
 import type { Step } from '../timeline.ts';
-import { hasPauses, machineLanes } from './machine-lanes.ts';
+import { machineLanes } from './machine-lanes.ts';
 import { primer } from './primer.ts';
 import { proof } from './proof.ts';
 import { rehearsalStyle } from './rehearsal-style.ts';
@@ -29,17 +29,9 @@ export interface PageContent {
 export const renderPage = (content: PageContent): string => {
   const { report, steps, journals, evidence, traces } = content;
   const { machines = [] } = evidence;
-  const page = html`<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>Interlock rehearsal: ${report.verdict}</title>
-<style>${{ html: style + rehearsalStyle }}</style>
-</head>
-<body>
-<main>
-${header(report)}
+  return document(
+    `Interlock rehearsal: ${report.verdict}`,
+    html`${header(report)}
 ${primer()}
 <section>
   <h2>What happened to the machines</h2>
@@ -47,15 +39,7 @@ ${primer()}
   is back, the machine stays off until its user starts it (some are left off on purpose), and then first checks everything it ever
   wrote. Ultra disks keep what they have open, and machines that do not use the key notice nothing. To the right, closer
   together: the time in which every other way to lose a key is tried on more machines, which these share their processors with.</p>
-  <div class="scroll wide">${machineLanes({ machines, journals, steps, evidence })}</div>
-  <div class="legend">
-    <span><i style="background: var(--work)"></i>reads and writes that succeeded</span>
-    <span><i style="background: var(--stop)"></i>reads and writes that were refused</span>
-    <span><i style="background: repeating-linear-gradient(45deg, var(--stop) 0 2px, transparent 2px 6px)"></i>stopped by the platform</span>
-    <span><i style="background: repeating-linear-gradient(45deg, var(--work) 0 2px, transparent 2px 6px)"></i>off; access is restored, and it was not started yet</span>
-    <span><i style="background: repeating-linear-gradient(45deg, var(--faint) 0 2px, transparent 2px 6px)"></i>given back or restarted by its user</span>
-    ${hasPauses({ machines, journals }) ? html`<span><i style="background: var(--key); opacity: .3"></i>every machine waits at once: other machines are being started on the same processors</span>` : []}
-  </div>
+  ${machineLanes({ machines, journals, steps, evidence })}
 </section>
 <section>
   <h2>How fast they stop</h2>
@@ -97,12 +81,9 @@ ${primer()}
   <p>Who did what, whom they called and how long it took.</p>
   ${stepRows(content)}
 </section>
-${footer(report)}
-</main>
-</body>
-</html>
-`;
-  return page.html;
+${footer(report)}`,
+    rehearsalStyle,
+  );
 };
 
 function header({ verdict, rules, revocations, dataReturned, problems, startedAt, durationMs }: Report): Html {

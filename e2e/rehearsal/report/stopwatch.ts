@@ -20,7 +20,7 @@ const tails = [
 /** How long each way to lose a key takes to act, and the way back to work. */
 export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): Html {
   const cells = (quantiles: Quantiles, short: string): Html[] =>
-    columns.map((part) => html`<td class="num" data-label="${short}, ${part}">${signed(quantiles[part])}</td>`);
+    columns.map((part) => html`<td class="num" data-label="${short}, ${part}">${duration(quantiles[part])}</td>`);
   const heads = timings.flatMap(() => columns.map((part) => html`<th class="num">${part}</th>`));
   return html`<div class="scroll"><table class="figures-table stack"><thead>
     <tr><th></th><th></th>${timings.map(({ words }) => html`<th colspan="${columns.length}" class="group">${words}</th>`)}</tr>
@@ -37,10 +37,7 @@ export function stopwatch({ stopwatch: timed, stopwatchTotal: total }: Report): 
 function tailsOf(total: NonNullable<Report['stopwatchTotal']>): string {
   const known = tails.filter(({ fewest }) => total.machines >= fewest);
   const words = known.map(
-    ({ part }) => `${part} ${timings.map(({ of, words }) => `${signed(total[of][part])} (${words})`).join(', ')}`,
+    ({ part }) => `${part} ${timings.map(({ of, words }) => `${duration(total[of][part])} (${words})`).join(', ')}`,
   );
   return words.length === 0 ? '' : `Of all ${total.machines} machines: ${words.join('; ')}. `;
 }
-
-/** A duration; negative where it was over before the loss. */
-const signed = (ms: number): string => (ms < 0 ? `−${duration(-ms)}` : duration(ms));

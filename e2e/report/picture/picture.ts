@@ -27,6 +27,8 @@ export interface PictureContent {
 }
 
 const wide: Layout = { nameWidth: 236, plotWidth: 880, laneGap: 10 };
+/** Pixels between faults and lanes. */
+const faultGap = 8;
 /** For a telephone: as wide as its screen, so that letters keep their size. */
 const narrow: Layout = { nameWidth: 0, plotWidth: 350, laneGap: 30 };
 
@@ -49,14 +51,14 @@ function drawn({ lanes, marks, faults, pauses, fromMs, toMs, zeroMs }: PictureCo
   const rows = faultRows(faults, time, layout);
   const above = nameWidth === 0 ? laneGap : 0;
   const labelsEnd = (1 + Math.max(0, ...placed.map(({ row }) => row + 1))) * labelHeight;
-  const top = labelsEnd + rows.length * faultHeight(layout) + above;
+  const top = labelsEnd + rows.length * faultHeight(layout) + above + (rows.length > 0 ? faultGap : 0);
   const bottom = top + lanes.length * (laneHeight + laneGap);
   return html`<svg viewBox="0 0 ${nameWidth + plotWidth + 8} ${bottom + 26}" role="img"
     aria-label="Reads and writes of each machine over time">
     ${rows.map((draw, index) => draw(labelsEnd + index * faultHeight(layout)))}
     ${lanes.map((one, index) => lane(one, top + index * (laneHeight + laneGap), layout, time))}
     ${pauses.map(([from, to]) => html`<rect class="pause" x="${px(x(from))}" y="${top}" width="${px(Math.max(1, x(to) - x(from)))}" height="${bottom - top - laneGap}"/>`)}
-    ${axis(time, bottom - (nameWidth === 0 ? laneGap - 10 : 0))}
+    ${axis(time, bottom - (nameWidth === 0 ? laneGap - 10 : 0), nameWidth + plotWidth)}
     ${lines(placed, bottom)}
   </svg>`;
 }
@@ -65,10 +67,10 @@ const pattern = (id: string, colour: string, opacity: number): Html =>
   html`<pattern id="${id}" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">
     <rect width="2" height="6" style="fill: ${colour}; opacity: ${opacity}"/></pattern>`;
 
-function axis({ labels }: TimeScale, y: number): readonly Html[] {
+function axis({ labels }: TimeScale, y: number, end: number): readonly Html[] {
   return labels.map(({ at, label }) => {
     return html`<line class="grid" x1="${px(at)}" x2="${px(at)}" y1="${y - 4}" y2="${y + 4}"/>
-      <text class="small" x="${px(at)}" y="${y + 18}" text-anchor="${at < 12 ? 'start' : 'middle'}">${label}</text>`;
+      <text class="small" x="${px(at)}" y="${y + 18}" text-anchor="${at < 12 ? 'start' : at > end - 12 ? 'end' : 'middle'}">${label}</text>`;
   });
 }
 

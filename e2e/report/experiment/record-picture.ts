@@ -1,0 +1,155 @@
+import type { GroupFigures, IoRecord, MachineRecord, RunRecord, StepRecord } from '@interlock/experiment';
+import { className } from '../class-names.ts';
+import { duration } from '../html.ts';
+import type { FaultBar } from '../picture/faults.ts';
+import type { Lane } from '../picture/lane.ts';
+import { sharedPauses } from '../picture/pauses.ts';
+import type { Mark, PictureContent } from '../picture/picture.ts';
+import { commonStretches, effectOf, lossesOf, stretchesOf } from './fate.ts';
+import { actionInWords, isFault, takesAccess } from './step-words.ts';
+
+/** With more machines than this, those of a group with the same fate share a lane. */
+const lanesMax = 12;
+/** Before the timeline, this part of its length is shown, and at least this many milliseconds. */
+const [leadPart, leadMsMin] = [0.08, 2_000];
+
+/** The machines of a run over time, treatment first. @returns undefined if nothing was recorded */
+export function recordPicture(record: RunRecord, groups: readonly GroupFigures[]): PictureContent | undefined {
+  const span = spanOf(record);
+  if (span === undefined) return undefined;
+  const { fromMs, toMs } = span;
+  const order = groups.toSorted((a, b) => rank(a) - rank(b)).map(({ group }) => group);
+  const machines = record.machines.toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
+  const data = record.io.filter(({ op, completedMs }) => op !== 'flush' && completedMs >= fromMs);
+  const ioOf = Map.groupBy(data, ({ machine }) => machine);
+  const goodMs = data.filter(({ ok }) => ok).map(({ completedMs }) => completedMs);
+  return {
+    lanes: bundled(machines, span).map((bundle) => laneOf(bundle, record, { ioOf, ...span })),
+    marks: marksOf(record.steps),
+    faults: faultsOf(record.steps, toMs),
+    pauses: sharedPauses(goodMs),
+    fromMs,
+    toMs,
+    zeroMs: record.run.startedMs,
+  };
+}
+
+const rank = ({ role }: GroupFigures): number => (role === 'treatment' ? 0 : 1);
+
+interface Span {
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+function spanOf({ run, io, steps, machines }: RunRecord): Span | undefined {
+  const moments = [
+    ...io.flatMap(({ invokedMs, completedMs }) => [invokedMs, completedMs]),
+    ...steps.map(effectOf),
+    ...machines.flatMap(({ power }) => power.map(({ atMs }) => atMs)),
+    ...(run.startedMs === undefined ? [] : [run.startedMs]),
+    ...(run.endedMs === undefined ? [] : [run.endedMs]),
+  ];
+  const [first, last] = [
+    moments.reduce((a, b) => Math.min(a, b), Infinity),
+    moments.reduce((a, b) => Math.max(a, b), 0),
+  ];
+  if (last <= first) return undefined;
+  const lead = Math.max(leadMsMin, (last - (run.startedMs ?? first)) * leadPart);
+  return { fromMs: Math.max(first, (run.startedMs ?? first) - lead), toMs: last };
+}
+
+/** Machines that share a lane. */
+function bundled(machines: readonly MachineRecord[], span: Span): readonly (readonly MachineRecord[])[] {
+  if (machines.length <= lanesMax) return machines.map((machine) => [machine]);
+  return [...Map.groupBy(machines, (machine) => `${machine.group} ${fateOf(machine, span)}`).values()];
+}
+
+const fateOf = ({ power }: MachineRecord, { fromMs }: Span): string =>
+  power
+    .filter(({ atMs }) => atMs >= fromMs)
+    .map(({ state, reason }) => `${state} ${reason}`)
+    .join();
+
+interface LaneParts extends Span {
+  readonly ioOf: ReadonlyMap<string, readonly IoRecord[]>;
+}
+
+function laneOf(bundle: readonly MachineRecord[], record: RunRecord, { ioOf, fromMs, toMs }: LaneParts): Lane {
+  const [first] = bundle;
+  const stretches = commonStretches(bundle.map((machine) => stretchesOf(machine, record, toMs)));
+  return {
+    name: bundle.length === 1 ? lastSegment(first?.name ?? '') : `${first?.group}: ${bundle.length} machines`,
+    about: bundle.length === 1 ? aboutMachine(first) : aboutBundle(bundle, record),
+    operations: bundle.flatMap(({ name }) =>
+      (ioOf.get(name) ?? []).map(({ completedMs, ok }) => ({ atMs: completedMs, ok })),
+    ),
+    stretches: stretches
+      .filter(({ untilMs }) => untilMs > fromMs)
+      .map((one) => ({ ...one, fromMs: Math.max(fromMs, one.fromMs) })),
+  };
+}
+
+/** `vm-1` of `subscriptions/…/virtualMachines/vm-1`. */
+export const lastSegment = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+
+function aboutMachine(machine: MachineRecord | undefined): string {
+  const { group = '', disks = [] } = machine ?? {};
+  const classes = [...new Set(disks.map((disk) => className(disk.class)))].join(' + ');
+  const keys = [...new Set(disks.map(({ key }) => key))].filter((key) => key !== 'platform').join(', ');
+  return `${group} · ${classes}${keys === '' ? '' : `, ${keys}`}`;
+}
+
+/** How far apart the machines of a lane were off. */
+function aboutBundle(bundle: readonly MachineRecord[], record: RunRecord): string {
+  const offAfter = bundle
+    .flatMap((machine) => {
+      const [loss] = lossesOf(machine, record);
+      const stop = machine.power.find(
+        ({ atMs, state, reason }) =>
+          loss !== undefined && state === 'stopped' && reason !== '' && atMs >= effectOf(loss),
+      );
+      return loss === undefined || stop === undefined ? [] : [stop.atMs - effectOf(loss)];
+    })
+    .toSorted((a, b) => a - b);
+  const [least, most] = [offAfter[0], offAfter.at(-1)];
+  if (least === undefined || most === undefined) return aboutMachine(bundle[0]);
+  return `off after ${duration(least)} to ${duration(most)}`;
+}
+
+/** What was done to keys and machines. The first step that took effect on a key is t0. */
+function marksOf(steps: readonly StepRecord[]): readonly Mark[] {
+  const shown = steps.filter((step) => !isFault(actionOf(step, steps))).toSorted((a, b) => effectOf(a) - effectOf(b));
+  const t0 = shown.find(
+    ({ action, undoes, error }) => undoes === undefined && error === undefined && takesAccess(action),
+  );
+  return shown.map((step) => ({
+    atMs: effectOf(step),
+    label: `${step === t0 ? 't0: ' : ''}${labelOf(step, steps)}${step.error === undefined ? '' : ' (failed)'}`,
+    kind: !takesAccess(actionOf(step, steps)) ? 'change' : step.undoes === undefined ? 'loss' : 'return',
+  }));
+}
+
+function labelOf(step: StepRecord, steps: readonly StepRecord[]): string {
+  const action = actionOf(step, steps);
+  if (step.undoes === undefined) return actionInWords(action);
+  return takesAccess(action) ? 'access given back' : `${actionInWords(action)}: undone`;
+}
+
+/** Of an undo: the action that it undoes. */
+const actionOf = ({ action, undoes }: StepRecord, steps: readonly StepRecord[]): string =>
+  undoes === undefined ? action : (steps.find(({ name }) => name === undoes)?.action ?? action);
+
+function faultsOf(steps: readonly StepRecord[], toMs: number): readonly FaultBar[] {
+  return steps
+    .filter(({ action, undoes }) => undoes === undefined && isFault(action))
+    .map((step) => {
+      const undo = steps.find(({ undoes, error }) => undoes === step.name && error === undefined);
+      const end = step.action === 'restart' ? (step.doneMs ?? toMs) : toMs;
+      return {
+        part: step.targets.join(' ↔ '),
+        label: `${actionInWords(step.action)}${step.error === undefined ? '' : ' (failed)'}`,
+        fromMs: effectOf(step),
+        untilMs: Math.max(effectOf(step), undo === undefined ? end : effectOf(undo)),
+      };
+    });
+}

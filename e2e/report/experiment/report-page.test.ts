@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { reportPage } from './report-page.ts';
+import { type Case, cases } from './test-records.ts';
+
+const pageOf = ({ experiment, record, verdict }: Case): string => reportPage(experiment, record, verdict);
+
+/** What a reader sees: no style, no tags, no entities. */
+const textOf = (page: string): string =>
+  page
+    .replace(/<style>[\s\S]*?<\/style>/g, '')
+    .replace(/<[^>]*>/g, ' ')
+    .replaceAll('&lt;', '<')
+    .replaceAll('&gt;', '>')
+    .replaceAll('&amp;', '&')
+    .replaceAll('&#39;', "'")
+    .replace(/\s+/g, ' ');
+
+const headlineOf = (page: string): string => /<h1>(.*?)<\/h1>/s.exec(page)?.[1] ?? '';
+
+test('the headline is the verdict in one sentence, with the maximum and not the median', () => {
+  assert.equal(
+    headlineOf(pageOf(cases.held)),
+    'It held: the last machine was off 4.92 s after access was lost, and every byte came back.',
+  );
+  assert.equal(
+    headlineOf(pageOf(cases.violated)),
+    'It did not hold: 1 of 15 rules failed; the last machine was off 11.57 s after access was lost.',
+  );
+  for (const outcome of ['aborted', 'inconclusive', 'vacuous'] as const)
+    assert.match(headlineOf(pageOf(cases[outcome])), /proves nothing/, outcome);
+});
+
+test('lost bytes are in the headline, and a run that compared nothing does not say that every byte came back', () => {
+  const { experiment, record, verdict } = cases.violated;
+  const lost = reportPage(experiment, record, { ...verdict, bytesLost: 4_096 });
+  assert.match(headlineOf(lost), /4,096 bytes were lost/);
+  const uncompared = reportPage(experiment, record, { ...cases.held.verdict, bytesCompared: 0 });
+  assert.doesNotMatch(headlineOf(uncompared), /every byte/);
+});
+
+test('every page stands alone and escapes what comes from outside', () => {
+  for (const [outcome, one] of Object.entries(cases)) {
+    const title = '<script>alert(1)</script>';
+    const page = pageOf({ ...one, experiment: { ...one.experiment, title } });
+    assert.doesNotMatch(page, /<script|<link|<img|\bsrc=|\bhref=|@import|url\((?!#)/, outcome);
+    assert.match(page, /&lt;script&gt;alert/, outcome);
+  }
+});
+
+test('every rule of the verdict is on the page with what was measured, guarantees that hold by their count', () => {
+  for (const [outcome, one] of Object.entries(cases)) {
+    const text = textOf(pageOf(one));
+    for (const rule of one.verdict.rules.filter(({ kind }) => kind !== 'guarantee')) {
+      assert.ok(text.includes(rule.text), `${outcome}: ${rule.text}`);
+      assert.ok(text.includes(`Measured: ${rule.seen}`), `${outcome}: ${rule.seen}`);
+    }
+    assert.match(text, /G1 3 G5 3/);
+  }
+});
+
+test('a violated rule names the first operation that broke it, and a violated guarantee its subject', () => {
+  const text = textOf(pageOf(cases.violated));
+  assert.match(text, /violated The last good write of premium completes at most 3 s after “loss” takes effect\./);
+  assert.match(text, /First broken by: write 84 of disk premium-2-0 by premium-2/);
+  const { verdict } = cases.violated;
+  const rules = verdict.rules.map((rule) =>
+    rule.text === 'G1 premium-1' ? { ...rule, result: 'violated' as const, firstBreak: 'read 7' } : rule,
+  );
+  const page = textOf(pageOf({ ...cases.violated, verdict: { ...verdict, rules } }));
+  assert.match(page, /violated G1 premium-1 Measured: .* First broken by: read 7/);
+  assert.match(page, /G1 2 G5 3/);
+});
+
+test('a run that proves nothing says why, and what to do', () => {
+  assert.match(textOf(pageOf(cases.aborted)), /abort condition control: failed > 0 was met 9\.00 s after the start/);
+  assert.match(textOf(pageOf(cases.inconclusive)), /“loss” was injected 740 ms late; 500 ms are allowed/);
+  assert.match(textOf(pageOf(cases.vacuous)), /ultra\.running : group ultra has no machines/);
+  for (const [outcome, one] of Object.entries(cases)) {
+    const provesNothing = !['held', 'violated'].includes(outcome);
+    assert.equal(/Why this run proves nothing.*What to do:/.test(textOf(pageOf(one))), provesNothing, outcome);
+  }
+});
+
+test('injections show when each was planned, carried out, took effect and was undone, and how late it was', () => {
+  const text = textOf(pageOf(cases.held));
+  assert.match(text, /premium: role removed loss 0\.20 s 0\.20 s 0\.23 s 20\.03 s/);
+  assert.match(text, /nats killed kill nats 0\.00 s 0\.00 s 0\.03 s 12\.03 s/);
+  assert.match(textOf(pageOf(cases.inconclusive)), /role removed loss 0\.20 s 0\.94 s 740 ms late/);
+  const { record } = cases.held;
+  const steps = record.steps.map((step) => (step.name === 'give-back loss' ? { ...step, error: 'UNAVAILABLE' } : step));
+  assert.match(textOf(pageOf({ ...cases.held, record: { ...record, steps } })), /failed: UNAVAILABLE/);
+});
+
+test('treatment stands before control, each with maximum, p95 and p50', () => {
+  const text = textOf(pageOf(cases.held));
+  assert.match(text, /premium treatment · 2 machines 2\.12 s p95 2\.12 s p50 2\.00 s 2\.18 s/);
+  assert.match(text, /ultra treatment .* control control: nothing was done to it/);
+  assert.match(text, /48\.3 MB compared with what the guests recorded, 0 bytes lost/);
+});
+
+test('seed, settings and versions are at the end, and a timeline that never started is not an error', () => {
+  assert.match(textOf(pageOf(cases.held)), /seed 7\. Settings: LEASE_TTL_MS=2000 AUTHZ_TTL_MS=1000 Versions: node v24/);
+  const { experiment, record, verdict } = cases.inconclusive;
+  const { startedMs: _, endedMs: __, ...run } = record.run;
+  const page = reportPage(experiment, { ...record, run, steps: [], machines: [], io: [] }, { ...verdict, groups: [] });
+  assert.match(textOf(page), /The timeline never started.*Nothing was recorded.*Nothing was injected/);
+});
+
+test('the trace of a step is drawn if its spans were received', () => {
+  const { experiment, record, verdict } = cases.held;
+  const span = {
+    traceId: 'c'.repeat(32),
+    spanId: 'a'.repeat(16),
+    parentSpanId: undefined,
+    service: 'identity',
+    name: 'interlock.identity.v1.IdentityService/DeleteRoleAssignment',
+    kind: 'server',
+    startMs: 1,
+    durationMs: 5,
+    status: 'ok',
+    statusMessage: '',
+    attributes: {},
+    links: [],
+    events: [],
+  } as const;
+  const text = textOf(reportPage(experiment, record, verdict, [span, { ...span, traceId: 'd'.repeat(32) }]));
+  assert.match(text, /role removed \(loss\): 1 pieces of work in 1 services/);
+  assert.match(text, /identity DeleteRoleAssignment/);
+  assert.doesNotMatch(textOf(pageOf(cases.held)), /How the decision travelled/);
+});

@@ -1,0 +1,149 @@
+import type { Experiment, RunRecord, Verdict } from '@interlock/experiment';
+import type { Span } from '@interlock/local/spans.ts';
+import { duration, type Html, html } from '../html.ts';
+import { document } from '../page.ts';
+import { laneLegend } from '../picture/legend.ts';
+import { picture } from '../picture/picture.ts';
+import { waterfall } from '../waterfall.ts';
+import { inWords } from './expectation-words.ts';
+import { bytes, figuresTable } from './figures.ts';
+import { headline, longest, outcomeLabels, whyNothing } from './headline.ts';
+import { injections, whatOf } from './injections.ts';
+import { recordPicture } from './record-picture.ts';
+import { expectationRows, guaranteeRows, proofRows } from './rules.ts';
+import { actionInWords } from './step-words.ts';
+
+/**
+ * `report.html` of an experiment: one file that needs nothing from outside, for readers who are no engineers.
+ * @param spans of the traces of its steps, if they were received
+ */
+export function reportPage(
+  experiment: Experiment,
+  record: RunRecord,
+  verdict: Verdict,
+  spans: readonly Span[] = [],
+): string {
+  return document(
+    `${experiment.title}: ${verdict.outcome}`,
+    html`${header(experiment, record, verdict)}
+${whyNothing(verdict, record)}
+<section>
+  <h2>The hypothesis</h2>
+  ${hypothesis(experiment)}
+</section>
+<section>
+  <h2>What happened to the machines</h2>
+  ${timeline(record, verdict)}
+</section>
+<section>
+  <h2>What was injected, and when it took effect</h2>
+  ${injections(experiment, record)}
+</section>
+<section>
+  <h2>Treatment beside control</h2>
+  ${figuresTable(verdict)}
+</section>
+<section>
+  <h2>What was expected, and what was measured</h2>
+  ${expectationRows(experiment, verdict)}
+</section>
+<section>
+  <h2>Was it put to the test?</h2>
+  <p>A run proves something only if the faults took effect, the system was steady before, and what the experiment leaves alone kept working.</p>
+  ${proofRows(verdict)}
+</section>
+<section>
+  <h2>What always has to hold</h2>
+  <p>The guarantees of the platform are checked in every run, whatever the experiment expects.</p>
+  ${guaranteeRows(verdict)}
+</section>
+${traces(record, spans)}
+${footer(experiment, record)}`,
+  );
+}
+
+function header({ title }: Experiment, { run, machines }: RunRecord, verdict: Verdict): Html {
+  const { words, colour } = outcomeLabels[verdict.outcome];
+  const { startedMs, endedMs } = run;
+  const when =
+    startedMs === undefined
+      ? 'The timeline never started.'
+      : `It ran on ${new Date(startedMs).toISOString().slice(0, 16).replace('T', ' at ')} UTC${endedMs === undefined ? '' : ` and took ${duration(endedMs - startedMs)}`}.`;
+  return html`<header>
+  <span class="brand">Interlock experiment</span>
+  <p class="subject">${title}</p>
+  <h1>${headline(verdict)}</h1>
+  <p>${verdict.because} ${when}</p>
+  <span class="verdict ${colour}">${words}</span>
+  ${figures(verdict, machines.length)}
+</header>`;
+}
+
+function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: number): Html {
+  const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
+  const time = (ms: number | null, words: string) => (ms === null ? '' : figure(duration(ms), words));
+  return html`<div class="figures">
+    ${time(
+      longest(groups, ({ lastGoodWrite }) => lastGoodWrite),
+      'from the access loss to the last write that succeeded, at most',
+    )}
+    ${time(
+      longest(groups, ({ stopped }) => stopped),
+      'from the access loss until a machine was off, at most',
+    )}
+    ${time(
+      longest(groups, ({ back }) => back),
+      'from giving access back until a machine worked again, at most',
+    )}
+    ${figure(String(machines), `machines in ${groups.length} groups`)}
+    ${figure(bytes(bytesLost), bytesCompared > 0 ? `lost of ${bytes(bytesCompared)} that were compared` : 'lost, but nothing was compared')}
+  </div>`;
+}
+
+function hypothesis(experiment: Experiment): Html {
+  const { expect, timeline: steps } = experiment;
+  const injected = steps.filter(({ action }) => action !== 'give-back');
+  if (expect.length === 0) return html`<p>The experiment expects nothing.</p>`;
+  return html`<p>While this happens: ${injected.length === 0 ? 'nothing' : injected.map((step) => whatOf(experiment, step)).join('; ')}. We expect:</p>
+  <ul class="hypothesis">${expect.map(({ text, expression }) => {
+    const words = inWords(expression);
+    return html`<li>${words === undefined ? html`<code>${text}</code>` : words}</li>`;
+  })}</ul>`;
+}
+
+function timeline(record: RunRecord, { groups }: Verdict): Html {
+  const content = recordPicture(record, groups);
+  if (content === undefined) return html`<p>Nothing was recorded.</p>`;
+  return html`<p>Each row is a machine that writes to its disks and reads back. Bars above the rows are faults of parts of the cloud. Times count from the
+  start of the timeline; t0 is the moment at which access was taken away.</p>
+  <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
+}
+
+function traces({ steps }: RunRecord, spans: readonly Span[]): Html {
+  const byTrace = Map.groupBy(spans, ({ traceId }) => traceId);
+  const traced = steps.flatMap((step) => {
+    const own = byTrace.get(step.traceId ?? '');
+    return own === undefined ? [] : [{ step, own }];
+  });
+  if (traced.length === 0) return html``;
+  return html`<section>
+  <h2>How the decision travelled</h2>
+  <p>Each bar is a piece of work of one service, in the order in which one caused the other.</p>
+  ${traced.map(
+    ({ step, own }, index) => html`<details ${{ html: index === 0 ? 'open' : '' }}>
+    <summary class="more">${actionInWords(step.action)} (${step.name}): ${own.length} pieces of work in ${new Set(own.map(({ service }) => service)).size} services</summary>
+    ${waterfall({ traceId: step.traceId ?? '', spans: own })}</details>`,
+  )}
+</section>`;
+}
+
+function footer({ seed, settings }: Experiment, { run }: RunRecord): Html {
+  const pairs = (values: Readonly<Record<string, string>>): string =>
+    Object.entries(values)
+      .map(([name, value]) => `${name} ${value}`)
+      .join(' · ');
+  const set = Object.entries(settings).map(([name, value]) => `${name}=${value}`);
+  return html`<footer><p>Run ${run.id} on target “${run.target}”, seed ${run.seed}${run.seed === seed ? '' : ` (the file says ${seed})`}.</p>
+  <p>Settings: ${set.length === 0 ? 'defaults' : html`<code>${set.join(' ')}</code>`}</p>
+  <p>Versions: ${Object.keys(run.versions).length === 0 ? 'not recorded' : pairs(run.versions)}</p></footer>`;
+}
