@@ -39,6 +39,8 @@ const noReasons = new Set([
   // The environment.
   'IO_PAUSE_TIMEOUT_MS',
   'LEASE_TTL_MS',
+  'NBD_ADDRESS',
+  'NBD_LISTEN',
   'TLS_CA_FILE',
   'TLS_CERTIFICATE_FILE',
   'TLS_KEY_FILE',

@@ -1,7 +1,7 @@
 import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
-import { type Assemble, openSubscriptions } from '@interlock/host';
+import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
 import { service } from '@interlock/rpc';
 import { keyedMutex } from '@interlock/runtime';
 import { diskApi } from './disk/api.ts';
@@ -15,6 +15,7 @@ import { assembleHost } from './host/assemble-host.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
 import { openSetOptions } from './host/keys/set-options.ts';
+import type { NbdDoor } from './host/nbd/door.ts';
 import { EncryptionChange } from './moves/encryption-change.ts';
 import { keyChangeApi } from './moves/key-change-api.ts';
 import { toFact } from './published.ts';
@@ -64,6 +65,18 @@ const authorization = {
   },
 } satisfies Parameters<typeof service<typeof DiskServiceDefinition>>[0]['authorization'];
 
+/** Ends with its connections before the open disks close. */
+const listenForNbd = async ({ settings, scope }: Seams<DiskSettings>, door: NbdDoor): Promise<void> => {
+  const { nbd } = settings;
+  if (nbd === undefined) return;
+  await nbd.listen((stream, startTls) => void door.serve(stream, startTls));
+  scope.defer('NBD', async () => {
+    const closed = nbd.close();
+    door.close();
+    await closed;
+  });
+};
+
 /** Assembles disk: the control side, and the host in the same process. */
 export const assemble: Assemble<DiskSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, settings, authorize, client, scope } = seams;
@@ -78,7 +91,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const sets = client('disk-encryption-set', DiskEncryptionSetServiceDefinition);
   const setKeys = openSetKeys(store, sets, options);
   const records = openRecords({ disks, snapshots, stored, turns, clock });
-  const { host, sessions, keyAccess, leases, data, leaseApi } = await assembleHost(seams, {
+  const { host, sessions, keyAccess, leases, data, nbd, leaseApi } = await assembleHost(seams, {
     ...{ records, setKeys, sets, options, turns, retries },
   });
 
@@ -95,13 +108,14 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   void sweepHeaders(control, cause);
+  await listenForNbd(seams, nbd);
 
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
   const api = service({
     definition: DiskServiceDefinition,
     implementation: {
       ...diskApi(control, { creation: diskCreation, encryptionChange, authorize, subscriptions }),
-      ...attachmentApi({ ...control, random, dataAddress }),
+      ...attachmentApi({ ...control, random, dataAddress, nbdAddress: settings.nbd?.address ?? '' }),
       ...snapshotApi(control, { creation: snapshotCreation, authorize, limits }),
       ...keyChangeApi(control),
       ...leaseApi,

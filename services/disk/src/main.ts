@@ -7,8 +7,10 @@ import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
+import { parseNbdAddress } from './host/nbd/address.ts';
+import { nbdListener } from './host/nbd/listener.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './host/volume/volume-files.ts';
-import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
+import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
 
 // What is read and written passes through memory outside of V8's heap, some 2 MiB for each. V8 of Node 24 counts that against
 // the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,
@@ -23,7 +25,7 @@ await hostService({
   env: process.env,
   args: process.argv.slice(2),
   settings: diskSpec,
-  problems: leaseProblems,
+  problems: diskProblems,
   assemble: async (seams) => {
     const { settings } = seams;
     const volumeFolder = join(settings.dataFolder, 'volumes');
@@ -55,10 +57,12 @@ await hostService({
     const findSealed = () => findSealedByPlatform(volumeFolder);
     const masterKey = await obtainMasterKey(settings.masterKeyFile, systemRandom, findSealed);
     await requireMasterKeyOf(volumeFolder, masterKey, findSealed);
+    const nbdAddress = settings.nbdListen === undefined ? undefined : parseNbdAddress(settings.nbdListen);
     return assemble({
       ...seams,
       settings: {
         masterKey,
+        ...(nbdAddress === undefined ? {} : { nbd: nbdListener(nbdAddress, seams.tls, settings.nbdAddress) }),
         files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
         snapshotLimits: {

@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { ConfigError, readConfig } from '@interlock/runtime';
-import { diskSpec, leaseProblems, leaseTermsOf } from './settings.ts';
+import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
 
 const given = { DATA_FOLDER: 'data', MASTER_KEY_FILE: 'key', DISK_ADDRESS: 'here:1' };
 const read = (env: Readonly<Record<string, string>>) => readConfig({ ...given, ...env }, diskSpec);
 const problemsOf = (env: Readonly<Record<string, string>>): readonly string[] => {
   try {
     const authzTtlMs = readConfig(env, { authzTtlMs: hostSpec.authzTtlMs }).authzTtlMs;
-    return leaseProblems({ ...read(env), authzTtlMs }).map(({ name, expected }) => `${name} ${expected}`);
+    return diskProblems({ ...read(env), authzTtlMs }).map(({ name, expected }) => `${name} ${expected}`);
   } catch (error) {
     if (error instanceof ConfigError) return error.problems.map(({ name, expected }) => `${name} ${expected}`);
     throw error;
@@ -41,5 +41,14 @@ test('a pause and a grace may be none, and not less; every problem is told at on
     'IO_PAUSE_TIMEOUT_MS',
     'LEASE_TTL_MS',
     'UNREACHABLE_GRACE_MS',
+  ]);
+});
+
+test('NBD_LISTEN and NBD_ADDRESS are a socket or a TLS address', () => {
+  const terms = { leaseTtlMs: 60_000, authzTtlMs: 5_000 };
+  assert.deepEqual(diskProblems({ ...terms, nbdListen: 'unix:/run/d.sock', nbdAddress: 'tls://disk:10809' }), []);
+  const expected = 'unix:/path or tls://host:port';
+  assert.deepEqual(diskProblems({ ...terms, nbdListen: 'tcp://disk:1' }), [
+    { name: 'NBD_LISTEN', got: 'tcp://disk:1', expected },
   ]);
 });

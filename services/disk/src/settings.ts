@@ -3,6 +3,8 @@ import { bool, type ConfigOf, type ConfigProblem, int, optional, text } from '@i
 import type { MasterKey } from '@interlock/sealing';
 import type { SectorCipher } from './host/cipher/xts.ts';
 import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
+import { parseNbdAddress } from './host/nbd/address.ts';
+import type { NbdListener } from './host/nbd/door.ts';
 import { type HostIdentity, hostLeaseTtlDefaultMs, type Owner } from './host/ownership.ts';
 import type { VolumeFiles } from './host/volume/volume-files.ts';
 import type { SnapshotLimits } from './snapshot/api.ts';
@@ -13,6 +15,8 @@ export interface DiskSettings {
   readonly files: VolumeFiles;
   /** `host:port` at which machines reach DiskDataService. */
   readonly dataAddress: string;
+  /** Where open disks are served as network block devices; undefined: nowhere. */
+  readonly nbd?: NbdListener;
   readonly snapshotLimits: SnapshotLimits;
   readonly leases: LeaseTerms;
   /** Identity of this host among hosts that may serve the same volumes. */
@@ -35,6 +39,10 @@ export const diskSpec = {
   masterKeyFile: text('File of 32 bytes that seals the platform keys; created at the first start'),
   diskAddress: text('host:port of disk'),
   dataAddress: optional(text('host:port of the data API for machines; default: that of disk')),
+  nbdListen: optional(
+    text('Where open disks are served as network block devices: unix:/path or tls://host:port; default: nowhere'),
+  ),
+  nbdAddress: optional(text('Where clients reach it, if not at NBD_LISTEN: unix:/path or tls://host:port')),
   snapshotsPerDiskMax: int('Most incremental snapshots of a disk', { min: 1, default: 500 }),
   snapshotsRecentMax: int('Most incremental snapshots of a disk within SNAPSHOTS_RECENT_MS', { min: 1, default: 7 }),
   snapshotsRecentMs: int('Period of SNAPSHOTS_RECENT_MAX', { min: 0, default: 300_000 }),
@@ -67,7 +75,7 @@ export const leaseTermsOf = (settings: ConfigOf<typeof diskSpec>): LeaseTerms =>
  * What is wrong with a lease time that each setting alone allows: key-vault may go on for `authzTtlMs` after a role or a
  * principal is gone, so a lease that is not twice as long would be worth less than the answer it rests on.
  */
-export const leaseProblems = (settings: {
+const leaseProblems = (settings: {
   readonly leaseTtlMs: number;
   readonly authzTtlMs: number;
 }): readonly ConfigProblem[] =>
@@ -80,3 +88,21 @@ export const leaseProblems = (settings: {
           expected: `at least twice AUTHZ_TTL_MS, which is ${settings.authzTtlMs}: ${2 * settings.authzTtlMs} or more`,
         },
       ];
+
+/** What is wrong with settings that each alone allows. */
+export const diskProblems = (
+  settings: Parameters<typeof leaseProblems>[0] & {
+    readonly nbdListen?: string | undefined;
+    readonly nbdAddress?: string | undefined;
+  },
+): readonly ConfigProblem[] => {
+  const expected = 'unix:/path or tls://host:port';
+  const addresses = [
+    { name: 'NBD_LISTEN', got: settings.nbdListen, expected },
+    { name: 'NBD_ADDRESS', got: settings.nbdAddress, expected },
+  ];
+  const nbd = addresses.flatMap(({ got, ...problem }) =>
+    got === undefined || parseNbdAddress(got) !== undefined ? [] : { ...problem, got },
+  );
+  return [...leaseProblems(settings), ...nbd];
+};

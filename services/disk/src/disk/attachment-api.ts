@@ -52,6 +52,8 @@ interface AttachmentParts extends Control {
   readonly random: Random;
   /** `host:port` of the DiskDataService that has the disks. */
   readonly dataAddress: string;
+  /** Where the disks are network block devices; empty if nowhere. */
+  readonly nbdAddress: string;
 }
 
 /** Who may read and write a disk: request in, disk or token out. */
@@ -165,7 +167,7 @@ const openForMachine = async (
   cause: Cause,
   step: Step,
 ): Promise<OpenDiskResponse> => {
-  const { clock, random, dataAddress } = parts;
+  const { clock, random, dataAddress, nbdAddress } = parts;
   const name = named(request.name);
   const virtualMachine = machine(request.virtualMachine);
   const secret = secretOf(request.accessSecret, random);
@@ -187,6 +189,7 @@ const openForMachine = async (
     accessToken: accessTokenOf(state.attachEpoch, secret),
     attachEpoch: state.attachEpoch,
     dataAddress,
+    nbdAddress,
     accessEpoch: state.accessEpoch,
     sku: skuOnWire[state.sku],
     diskEncryptionSet: setOf(state.encryption),
@@ -202,7 +205,7 @@ const beginDirectAccess = async (
   request: BeginAccessRequest,
   call: Call,
 ): Promise<BeginAccessResponse> => {
-  const { clock, random, dataAddress } = parts;
+  const { clock, random, dataAddress, nbdAddress } = parts;
   const name = named(request.name);
   const { accessLevel, durationSeconds } = request;
   if (accessLevel !== 'READ' && accessLevel !== 'WRITE') {
@@ -233,7 +236,8 @@ const beginDirectAccess = async (
     },
   };
   const { state } = await openDisk(parts, name, access, call.cause);
-  return { accessToken, expireTime: new Date(expiresAt), dataAddress, sizeBytes: state.sizeGib * bytesPerGib };
+  const sizeBytes = state.sizeGib * bytesPerGib;
+  return { accessToken, expireTime: new Date(expiresAt), dataAddress, nbdAddress, sizeBytes };
 };
 
 /** @throws Rejection INVALID_ARGUMENT */

@@ -14,6 +14,7 @@ import { diskDataDefinition } from './data/definition.ts';
 import { Holders } from './data/holders.ts';
 import { ReadRoom } from './data/read-room.ts';
 import { openRegaining } from './data/regaining.ts';
+import { SessionIo } from './data/session-io.ts';
 import { Sessions } from './data/sessions.ts';
 import { type DiskHost, isDamaged, LocalDiskHost } from './disk-host.ts';
 import { erasePrevious } from './header/disk-header.ts';
@@ -29,6 +30,7 @@ import { platformKey as openPlatformKey } from './keys/platform-key.ts';
 import type { SetClient, SetKeys } from './keys/set-keys.ts';
 import type { SetOptions } from './keys/set-options.ts';
 import { openVault } from './keys/vault.ts';
+import { NbdDoor } from './nbd/door.ts';
 import { type Ownership, takeOwnership } from './ownership.ts';
 import type { DiskRecords } from './records.ts';
 import { VolumeMaking } from './volume/volume-making.ts';
@@ -49,7 +51,7 @@ export const assembleHost = async (seams: Seams<DiskSettings>, control: OfContro
   const keys = assembleKeys(seams, control);
   const owned = await takeVolumes(seams, control);
   const opened = assembleAccess(seams, control, keys, owned);
-  return { ...keys, ...opened, data: dataService(seams, keys, owned, opened) };
+  return { ...keys, ...opened, ...dataDoors(seams, keys, owned, opened) };
 };
 
 /** The keys of this host: leases, reports of losses, and the vault. */
@@ -155,20 +157,22 @@ const assembleAccess = (
   return { host, sessions, holders, background };
 };
 
-/** Reads, writes and flushes. */
-const dataService = (
-  { clock, settings, scope }: Seams<DiskSettings>,
+/** Reads, writes and flushes: by gRPC, and by NBD where that is configured. */
+const dataDoors = (
+  { clock, random, log, settings, scope }: Seams<DiskSettings>,
   { leases }: ReturnType<typeof assembleKeys>,
   { ownership }: Awaited<ReturnType<typeof takeVolumes>>,
   { sessions, holders, background }: ReturnType<typeof assembleAccess>,
 ) => {
   const { leases: terms } = settings;
   const regaining = openRegaining({ sessions, leases, ownership, terms, clock, signal: scope.signal });
-  const room = new ReadRoom(clock);
-  return service({
+  const io = new SessionIo({ sessions, holders, regaining, ownership, background, terms, clock });
+  const nbd = new NbdDoor({ io, openDisks: () => sessions.names(), clock, random, log, signal: scope.signal });
+  const data = service({
     definition: diskDataDefinition,
-    implementation: diskDataApi({ sessions, holders, regaining, ownership, background, terms, clock, room }),
+    implementation: diskDataApi(io, new ReadRoom(clock)),
     // The access token is the credential: it is for one disk and one open, and ends with it.
     authorization: { read: { public: true }, write: { public: true }, flush: { public: true } },
   });
+  return { data, nbd };
 };

@@ -1,3 +1,5 @@
+import assert from 'node:assert/strict';
+import { type Duplex, duplexPair } from 'node:stream';
 import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
@@ -30,6 +32,7 @@ import { type DiskHeader, readUnverifiedSlot, type SlotMac } from './header/disk
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 import { platformKey } from './keys/platform-key.ts';
 import { startTestVault, type TestVault } from './keys/test-vault.ts';
+import type { NbdListener } from './nbd/door.ts';
 import type { BlockStore } from './storage/block-store.ts';
 import { sectorSize } from './storage/sector.ts';
 import { inSteps } from './storage/test-block-store-contract.ts';
@@ -67,6 +70,8 @@ export interface DiskHost extends TestVault {
   storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
   /** The MAC by which this host authenticates the headers of a volume, for tests of an attacker with the master key. */
   slotMac(volumeId: string): SlotMac;
+  /** Connects to the NBD door. */
+  connectNbd(): Duplex;
   /** Lines of the service's log, JSON each. */
   readonly log: readonly string[];
   /** Tells the service a fact of disk encryption sets. */
@@ -150,12 +155,21 @@ export const startDiskHost = async (
     readonly server: InProcessServer;
     readonly handlers: Handlers;
     readonly storeLink: { isCut: boolean };
+    readonly acceptNbd: (stream: Duplex) => void;
   }
   let running: Running;
   const replaced: Scope[] = [];
   const start = async (machine = 'this'): Promise<void> => {
     const scope = createScope();
     const storeLink = { isCut: false };
+    let acceptNbd: Running['acceptNbd'] = () => assert.fail('the NBD door does not listen');
+    const nbd: NbdListener = {
+      address: 'unix:/nbd',
+      listen: async (accept) => {
+        acceptNbd = (stream) => accept(stream, undefined);
+      },
+      close: async () => undefined,
+    };
     const store = cuttable(faults.wrap(realStore), storeLink);
     const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });
     const seams = {
@@ -177,6 +191,7 @@ export const startDiskHost = async (
         masterKey: masterKey(Uint8Array.from(master)),
         files: faults.wrap(openedLater, wrapStore),
         dataAddress: 'here:1',
+        nbd,
         snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },
         host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
@@ -189,7 +204,7 @@ export const startDiskHost = async (
     const { authorize } = seams;
     const around = { authenticate, authorize, clock, random, tracer, log };
     const server = serveInProcess({ name: 'disk', services, ...around, deadlineMaxMs: ways.deadlineMaxMs ?? 30_000 });
-    running = { scope, server, handlers: reactions[0]?.handlers ?? {}, storeLink };
+    running = { scope, server, handlers: reactions[0]?.handlers ?? {}, storeLink, acceptNbd };
   };
   await start();
 
@@ -281,6 +296,11 @@ export const startDiskHost = async (
     },
     storedHeader: openStoredHeaders(realStore).get,
     slotMac: platformKey(masterKey(Uint8Array.from(master)), random).slotMac,
+    connectNbd() {
+      const [client, server] = duplexPair();
+      running.acceptNbd(server);
+      return client;
+    },
     log: logLines,
     async tell(type, event) {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());

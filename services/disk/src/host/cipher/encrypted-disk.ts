@@ -92,6 +92,60 @@ export class EncryptedDisk {
     await this.#volume.gate.write(() => this.#noted(this.#writePieces(offset, bytes, check)));
   }
 
+  /**
+   * Makes the whole sectors of a range read as zeros, as if they had never been written; parts of sectors stay. What is a hole already
+   * is not written.
+   * @throws as `write`
+   */
+  async discard(offset: number, length: number, check: AccessCheck): Promise<void> {
+    checkRange(offset, length, this.size());
+    const [first, end] = [
+      Math.ceil(offset / sectorSize) * sectorSize,
+      Math.floor((offset + length) / sectorSize) * sectorSize,
+    ];
+    await check();
+    for (const piece of ranges(first, end, pieceSize)) {
+      await repeatedIfDropped(
+        () => this.#volume.gate.write(() => this.#noted(this.#discardPiece(piece, check))),
+        check,
+      );
+    }
+  }
+
+  /** Which parts of a range hold data, in order and without gaps: whole sectors, except at its ends. @throws as `read` */
+  async extents(
+    offset: number,
+    length: number,
+    check: AccessCheck,
+  ): Promise<readonly { readonly length: number; readonly isHole: boolean }[]> {
+    checkRange(offset, length, this.size());
+    const found: { length: number; isHole: boolean }[] = [];
+    const add = (bytes: number, isHole: boolean): void => {
+      const last = found.at(-1);
+      if (last?.isHole === isHole) last.length += bytes;
+      else if (bytes > 0) found.push({ length: bytes, isHole });
+    };
+    for (const [from, to] of ranges(offset, offset + length, pieceSize)) {
+      const start = Math.floor(from / sectorSize) * sectorSize;
+      const sealed = this.#scratch.take(Math.ceil(to / sectorSize) * sectorSize - start);
+      try {
+        await check();
+        await this.#volume.store.read(start, sealed);
+        let at = from;
+        for (const [dataFrom, dataTo] of writtenRuns(sealed)) {
+          add(Math.max(0, start + dataFrom - at), true);
+          at = Math.max(at, start + dataFrom);
+          add(Math.min(to, start + dataTo) - at, false);
+          at = Math.min(to, start + dataTo);
+        }
+        add(to - at, true);
+      } finally {
+        this.#scratch.give(sealed);
+      }
+    }
+    return found;
+  }
+
   /** Makes every completed write durable. Needs no key and works after a loss. */
   flush(): Promise<void> {
     return this.#volume.store.flush();
@@ -199,6 +253,22 @@ export class EncryptedDisk {
     } finally {
       this.#scratch.give(sealed);
     }
+  }
+
+  #discardPiece([from, to]: Range, check: AccessCheck): Promise<void> {
+    return this.#lock.hold(from / sectorSize, to / sectorSize, 'write', async () => {
+      await check();
+      this.#currentCipher();
+      const sealed = this.#scratch.take(to - from);
+      try {
+        await this.#volume.store.read(from, sealed);
+        const runs = [...writtenRuns(sealed)];
+        sealed.fill(0);
+        for (const [start, end] of runs) await this.#volume.store.write(from + start, sealed.subarray(start, end));
+      } finally {
+        this.#scratch.give(sealed);
+      }
+    });
   }
 
   #writePiece([from, to]: Range, bytes: Uint8Array, check: AccessCheck): Promise<void> {

@@ -141,6 +141,11 @@ export class Sessions {
     await Promise.all(this.#closing.values());
   }
 
+  /** Names of the disks that are open here. */
+  names(): readonly string[] {
+    return [...this.#sessions.keys()];
+  }
+
   has(name: string): boolean {
     return this.#sessions.has(name);
   }

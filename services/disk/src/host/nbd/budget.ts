@@ -1,0 +1,32 @@
+/** Memory that requests of all NBD connections hold until they are answered, bounded for the whole host. First come, first served. */
+export class Budget {
+  readonly #totalBytes: number;
+  #usedBytes = 0;
+  readonly #waiting: { readonly bytes: number; readonly admit: () => void }[] = [];
+
+  /** @param totalBytes at least the largest request */
+  constructor(totalBytes: number) {
+    this.#totalBytes = totalBytes;
+  }
+
+  /** Resolves when so many bytes are free; they are the caller's until `release`. Undefined: they are its own already. */
+  take(bytes: number): Promise<void> | undefined {
+    if (this.#waiting.length === 0 && this.#usedBytes + bytes <= this.#totalBytes) {
+      this.#usedBytes += bytes;
+      return undefined;
+    }
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#waiting.push({ bytes, admit: resolve });
+    return promise;
+  }
+
+  release(bytes: number): void {
+    this.#usedBytes -= bytes;
+    for (let next = this.#waiting[0]; next !== undefined; next = this.#waiting[0]) {
+      if (this.#usedBytes + next.bytes > this.#totalBytes) return;
+      this.#waiting.shift();
+      this.#usedBytes += next.bytes;
+      next.admit();
+    }
+  }
+}

@@ -1,0 +1,269 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { type TestContext, test } from 'node:test';
+import type { KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { closeDisk, openDisk, rewrapDek } from '../../testing/test-one-disk.ts';
+import { refusal, silence } from '../keys/test-vault.ts';
+import { pieceSize } from '../storage/sector.ts';
+import { type DiskHost, diskName, setName, startDiskHost } from '../test-disk-host.ts';
+import { exportNameOf } from './negotiation.ts';
+import { TestNbdClient } from './test-nbd-client.ts';
+import { command, commandFlag, errno, holeState, option, optionReply } from './wire.ts';
+
+const limit = { timeout: 60_000 };
+const parent = 'subscriptions/s/resourceGroups/g';
+const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
+const key = (host: DiskHost) => host.keyOf(setName).keyVersion;
+
+/** A disk of 1 GiB under a customer key, with direct access to it. */
+const start = async (t: TestContext, options: Parameters<typeof startDiskHost>[0] = {}) => {
+  const host = await startDiskHost(options);
+  t.after(() => host.stop());
+  await host.disks.createDisk({ parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, diskId: 'd', encryption });
+  const begin = async (accessLevel: 'READ' | 'WRITE') =>
+    (await host.disks.beginAccess({ name: diskName, accessLevel, durationSeconds: 60 })).accessToken;
+  return { host, begin };
+};
+
+const greeted = (host: DiskHost): Promise<TestNbdClient> => new TestNbdClient(host.connectNbd()).greet();
+
+const connected = async (host: DiskHost, token: string, isStructured = true): Promise<TestNbdClient> => {
+  const client = await greeted(host);
+  const name = exportNameOf(diskName, token);
+  if (isStructured) await client.structured(name);
+  assert.equal((await client.go(name)).kind, optionReply.ack);
+  return client;
+};
+
+const loseKey = async (host: DiskHost, reason: KeyAccessReason = 'KEY_DISABLED'): Promise<void> => {
+  host.setVault(refusal(reason, 5));
+  const loss = { set: setName, keyVersion: key(host), reason, accessEpoch: 5, since: new Date(), partial: false };
+  await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: loss });
+};
+
+for (const isStructured of [true, false]) {
+  const replies = isStructured ? 'structured' : 'simple';
+  test(`CMK-08: what is written at any offset is read back, also by gRPC (${replies} replies)`, limit, async (t) => {
+    const { host, begin } = await start(t);
+    const client = await connected(host, await begin('WRITE'), isStructured);
+    const content = randomBytes(2 * pieceSize + 700);
+    assert.equal((await client.write(5_000, content)).code, 0);
+    assert.deepEqual((await client.read(5_000, content.length)).data, content);
+    assert.deepEqual((await client.read(4_999, 2)).data, Buffer.from([0, content[0] ?? 0]));
+    assert.equal((await client.request(command.flush, 0, 0)).code, 0);
+    client.send(command.disconnect, 0, 0);
+    await client.ended();
+    assert.deepEqual(await host.content(content.length, 5_000), content);
+  });
+}
+
+test('CMK-89: FUA and flush reach storage, and a restart after them loses nothing', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const client = await connected(host, await begin('WRITE'));
+  const [first, second] = [randomBytes(4_096), randomBytes(4_096)];
+  assert.equal((await client.write(0, first, commandFlag.fua)).code, 0);
+  assert.equal((await client.write(8_192, second)).code, 0);
+  assert.equal((await client.request(command.flush, 0, 0)).code, 0);
+  await host.restart();
+  assert.deepEqual(await host.content(4_096, 0), first);
+  assert.deepEqual(await host.content(4_096, 8_192), second);
+});
+
+test(
+  'trim and zeros make holes of whole sectors; parts of sectors keep what they had, or are zeros',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const client = await connected(host, await begin('WRITE'));
+    const content = randomBytes(16 * 4_096);
+    await client.write(0, content);
+    assert.equal((await client.request(command.trim, 1_000, 8_192)).code, 0);
+    assert.equal((await client.request(command.writeZeroes, 5 * 4_096 + 10, 2 * 4_096)).code, 0);
+    const noHole = { flags: commandFlag.noHole };
+    assert.equal((await client.request(command.writeZeroes, 10 * 4_096, 4_096, noHole)).code, 0);
+    content.fill(0, 4_096, 8_192);
+    content.fill(0, 5 * 4_096 + 10, 7 * 4_096 + 10);
+    content.fill(0, 10 * 4_096, 11 * 4_096);
+    assert.deepEqual((await client.read(0, content.length)).data, content);
+    const status = await client.request(command.blockStatus, 0, 20 * 4_096);
+    assert.deepEqual(status.extents, [
+      [4_096, 0],
+      [4_096, holeState],
+      [4 * 4_096, 0],
+      [4_096, holeState],
+      [9 * 4_096, 0],
+      [4 * 4_096, holeState],
+    ]);
+    const one = await client.request(command.blockStatus, 0, 20 * 4_096, { flags: commandFlag.reqOne });
+    assert.deepEqual(one.extents, [[4_096, 0]]);
+    const fast = await client.request(command.writeZeroes, 0, 4_096, { flags: commandFlag.fastZero });
+    assert.equal(fast.code, errno.ENOTSUP);
+  },
+);
+
+test(
+  'G1 CMK-100: after the key is lost every read, write and trim is EIO, and all works when it is back',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const client = await connected(host, await begin('WRITE'));
+    const content = randomBytes(4_096);
+    await client.write(0, content);
+    await loseKey(host);
+    assert.equal((await client.read(0, 4_096)).code, errno.EIO);
+    assert.equal((await client.write(0, content)).code, errno.EIO);
+    assert.equal((await client.request(command.trim, 0, 4_096)).code, errno.EIO);
+    assert.equal((await client.request(command.writeZeroes, 0, 4_096)).code, errno.EIO);
+    assert.equal((await client.request(command.blockStatus, 0, 4_096)).code, errno.EIO);
+    // A flush needs no key: what was acknowledged before the loss must reach storage.
+    assert.equal((await client.request(command.flush, 0, 0)).code, 0);
+    host.setVault('well');
+    host.setEpoch(6);
+    await host.tell('KeyAccessRestored', {
+      $case: 'keyAccessRestored',
+      value: { set: setName, keyVersion: key(host), accessEpoch: 6 },
+    });
+    assert.deepEqual((await client.read(0, 4_096)).data, content);
+  },
+);
+
+test('G1: a read whose key is lost while the storage works is EIO', limit, async (t) => {
+  let meet = async (): Promise<void> => undefined;
+  const { host, begin } = await start(t, { beforeWrite: () => meet() });
+  const client = await connected(host, await begin('WRITE'));
+  const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  meet = () => {
+    reached.resolve();
+    return released.promise;
+  };
+  const written = client.write(0, randomBytes(4_096));
+  await reached.promise;
+  await loseKey(host);
+  released.resolve();
+  assert.equal((await written).code, errno.EIO);
+});
+
+test(
+  'CMK-113: while the vault is silent a request waits, and it continues when the vault responds',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 30_000 } });
+    const client = await connected(host, await begin('WRITE'));
+    const content = randomBytes(4_096);
+    await client.write(0, content);
+    host.setVault(silence);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    const waiting = client.read(0, 4_096);
+    host.setVault('well');
+    assert.deepEqual((await waiting).data, content);
+  },
+);
+
+test('CMK-113: a request that waited as long as it may for a silent vault is EIO', limit, async (t) => {
+  const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 200 } });
+  const client = await connected(host, await begin('WRITE'));
+  await client.write(0, randomBytes(4_096));
+  host.setVault(silence);
+  await new Promise((resolve) => setTimeout(resolve, 300));
+  assert.equal((await client.read(0, 4_096)).code, errno.EIO);
+});
+
+test('CMK-102: the ultra disk of a running machine is served after the loss', limit, async (t) => {
+  const { host } = await start(t);
+  const name = `${parent}/disks/u`;
+  await host.disks.createDisk({ parent, location: 'l', sku: 'ULTRA', sizeGib: 4, diskId: 'u', encryption });
+  const virtualMachine = `${parent}/virtualMachines/v`;
+  await host.disks.attachDisk({ name, virtualMachine, requestId: 'r' });
+  const { accessToken, attachEpoch } = await openDisk(host.disks, { name, virtualMachine });
+  const client = await greeted(host);
+  const exportName = exportNameOf(name, accessToken);
+  assert.equal((await client.go(exportName)).kind, optionReply.ack);
+  const content = randomBytes(4_096);
+  await client.write(0, content);
+  await loseKey(host);
+  assert.deepEqual((await client.read(0, 4_096)).data, content);
+  await closeDisk(host.disks, { name, virtualMachine, attachEpoch });
+  await client.ended();
+});
+
+test('CMK-82: a rotation does not interrupt a connection', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const client = await connected(host, await begin('WRITE'));
+  const content = randomBytes(4_096);
+  await client.write(0, content);
+  await host.rotate(setName);
+  const { generation, keyVersion, principal } = host.keyOf(setName);
+  await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
+  await rewrapDek(host.asSets, { name: diskName, targetKeyVersion: keyVersion, generation });
+  assert.deepEqual((await client.read(0, 4_096)).data, content);
+});
+
+test('an access that another has replaced is ESHUTDOWN, and its connection ends', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const token = await begin('WRITE');
+  const client = await connected(host, token);
+  await begin('WRITE');
+  await client.ended();
+  const refused = await (await greeted(host)).go(exportNameOf(diskName, token));
+  assert.equal(refused.kind, optionReply.policy);
+  assert.match(refused.data.toString(), /ATTACH_EPOCH_OUTDATED/);
+});
+
+test('tokens: a wrong one, one of another disk, none; reading does not allow writing', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const token = await begin('READ');
+  const client = await greeted(host);
+  const kindOf = async (name: string) => (await client.go(name)).kind;
+  assert.equal(await kindOf(exportNameOf(diskName, `${token.slice(0, -2)}AA`)), optionReply.policy);
+  assert.equal(await kindOf(exportNameOf(`${parent}/disks/other`, token)), optionReply.policy);
+  assert.equal(await kindOf(diskName), optionReply.unknown);
+  assert.equal(await kindOf(`d@${token}`), optionReply.unknown);
+  assert.equal(await kindOf(exportNameOf(diskName, token)), optionReply.ack);
+  assert.equal((await client.read(0, 512)).code, 0);
+  assert.equal((await client.write(0, randomBytes(512))).code, errno.EPERM);
+  assert.equal((await client.request(command.trim, 0, 4_096)).code, errno.EPERM);
+});
+
+test(
+  'ranges outside the disk, lengths above the largest and unknown commands are EINVAL, and the connection continues',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const client = await connected(host, await begin('WRITE'));
+    const size = 2 ** 30;
+    assert.equal((await client.read(size - 512, 1_024)).code, errno.EINVAL);
+    assert.equal((await client.read(2 ** 63, 512)).code, errno.EINVAL);
+    assert.equal((await client.read(0, 33 * 1_048_576)).code, errno.EINVAL);
+    assert.equal((await client.write(size, randomBytes(512))).code, errno.EINVAL);
+    assert.equal((await client.request(command.trim, size - 512, 2 ** 32 - 512)).code, errno.EINVAL);
+    assert.equal((await client.request(99, 0, 0)).code, errno.EINVAL);
+    assert.equal((await client.read(0, 512)).code, 0);
+    client.send(command.write, 0, 2 ** 32 - 1);
+    assert.equal((await client.reply(0)).code, errno.EINVAL);
+    await client.ended();
+  },
+);
+
+test(
+  'options: list names open disks without tokens; unknown, oversize and malformed ones are refused',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const token = await begin('WRITE');
+    const client = await greeted(host);
+    const listed = await client.option(option.list);
+    assert.equal(listed[0]?.data.toString('utf8', 4), diskName);
+    const kindOf = async (code: number, data?: Uint8Array) => (await client.option(code, data)).at(-1)?.kind;
+    assert.equal(await kindOf(77), optionReply.unsupported);
+    assert.equal(await kindOf(11), optionReply.unsupported);
+    assert.equal(await kindOf(option.list, Buffer.alloc(1)), optionReply.invalid);
+    assert.equal(await kindOf(option.info, Buffer.alloc(9_000)), optionReply.tooBig);
+    assert.equal(await kindOf(option.info, Buffer.from([0, 0, 1, 0, 65])), optionReply.invalid);
+    assert.equal(await kindOf(option.setMetaContext, Buffer.alloc(8)), optionReply.invalid);
+    assert.equal(await kindOf(option.startTls), optionReply.invalid);
+    assert.equal((await client.go(exportNameOf(diskName, token))).kind, optionReply.ack);
+    const leaving = await greeted(host);
+    assert.equal((await leaving.option(option.abort))[0]?.kind, optionReply.ack);
+    await leaving.ended();
+  },
+);
