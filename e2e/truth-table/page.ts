@@ -106,15 +106,18 @@ const alike = <T>(all: readonly T[], cellsOf: (one: T) => readonly string[]): re
   return groups;
 };
 
-const outcomeColumns = ['Ends', 'Call', 'Stopped by', 'I/O', 'Disks', 'Start', 'Data', 'Rule'];
+const outcomeColumns = ['Ends', 'Call', 'Stopped by', 'I/O', 'Disks', 'Start', 'Rule'];
+
+const causesThatLoseData = (): readonly CauseName[] =>
+  causes.filter((cause) => cellsOf(cause).some(({ expected }) => expected.data === 'lost')).map(({ name }) => name);
 
 const outcomesSection = (outcomes: readonly string[]): string =>
   [
     '## Outcomes',
     '',
     'Call: the response to a create or attach in progress. Stopped by: the reason of a stop by the platform; *reason* is that of the',
-    'cause. Disks: those under the key. Start: the next one, for a running machine after it is deallocated. Data: after access is',
-    'restored.',
+    'cause. Disks: those under the key. Start: the next one, for a running machine after it is deallocated.',
+    `After access is restored the data is there, except if the cause is ${causesThatLoseData().join(', ')}.`,
     '',
     ...tableOf(
       ['', ...outcomeColumns],
@@ -128,7 +131,7 @@ const separator = ' | ';
 /** What a cell expects, as the columns of an outcome. */
 const outcomeOf = ({ expected, rule }: Cell, { reason, stopReason = reason }: Cause): string => {
   const why = (word: string): string => (word === stopReason || word === reason ? '*reason*' : word);
-  const { end, answer, stopReason: stoppedBy, io, disks, start, data } = expected;
+  const { end, answer, stopReason: stoppedBy, io, disks, start } = expected;
   return [
     ends[end],
     answer === 'none' ? '–' : why(answer),
@@ -136,7 +139,6 @@ const outcomeOf = ({ expected, rule }: Cell, { reason, stopReason = reason }: Ca
     io === 'none' ? '–' : io,
     disks === 'NONE' ? 'deleted' : disks.toLowerCase().replace('_', ' '),
     starts(start, why),
-    data === 'none' ? '–' : data,
     rule,
   ].join(separator);
 };
