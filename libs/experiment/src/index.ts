@@ -8,10 +8,15 @@ export * from './experiment.ts';
 export type { Expression, Quantity, Term } from './expression.ts';
 export { checkExpression, type ExpressionProblem } from './expressions/check.ts';
 export { durationText, toMilliseconds } from './expressions/duration.ts';
+export { evaluate, isMet } from './expressions/evaluate.ts';
+export type { Evaluation } from './expressions/operators.ts';
 export { type ExpressionError, type Parsed, parseExpression } from './expressions/parse.ts';
 export { printExpression } from './expressions/print.ts';
 export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
 export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts';
+export { type Episode, Evidence } from './measures/evidence.ts';
+export { type Fate, fatesOf, type Moment, operationText, shortName } from './measures/fate.ts';
+export { quantilesOf } from './measures/quantiles.ts';
 export type * from './record.ts';
 export type * from './target.ts';
 export {
@@ -36,5 +41,6 @@ export {
   roleOf,
   stepUndone,
 } from './timeline/concerns.ts';
+export { judge } from './verdict/judge.ts';
 export type * from './verdict.ts';
 export { exitCodes } from './verdict.ts';

@@ -1,0 +1,144 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import type { MachineRecord, StepRecord } from '../record.ts';
+import {
+  type Change,
+  changeMachine,
+  experimentOf,
+  lossMs,
+  operation,
+  startedMs,
+  testFile,
+  verdictOf,
+} from '../verdict/test-record.ts';
+
+describe('expectations', () => {
+  const resultOf = (text: string, change: Change = () => ({})) => {
+    const { rules } = verdictOf(change, experimentOf(testFile.replace(/expect:[\s\S]*$/, `expect: ["${text}"]`)));
+    const { result, seen } = rules.find(({ kind }) => kind === 'expectation') ?? assert.fail();
+    return `${result}: ${seen}`;
+  };
+
+  for (const [text, expected] of [
+    ['premium.stopped <= 3.55s', /^held: 3\.55 s after the loss/],
+    ['3.54s >= premium.stopped', /^violated/],
+    ['premium.stopped >= loss + 1s', /^held/],
+    ['premium.lastGoodIo < premium.stopped', /^held: 2\.\d+ s before premium\.stopped/],
+    ['ultra.startRefused <= 5s', /^vacuous: no start of ultra-1 was requested/],
+    ['loss < key-vault.resumed', /^held: loss = 1\.05 s after the start/],
+    ['loss.injected <= loss', /^held/],
+    ['premium.failed == 0', /^held: premium\.failed = 0/],
+    ['premium.mismatches == 0', /^held/],
+    ['premium.isStopped', /^violated: 0 of 2 machines are stopped at the end/],
+    ['control.running', /^held: 1 of 1 machines ran without interruption/],
+    ['control.gap < premium.gap', /^held: control\.gap = 100 ms, premium\.gap = [89]\./],
+    ['bytesCompared >= 1000', /^held/],
+  ] as const)
+    test(text, () => assert.match(resultOf(text), expected));
+
+  test('a refused start is measured, and one that was not refused breaks it', () => {
+    const start = (outcome: 'failed' | 'running'): Change =>
+      changeMachine('ultra-1', () => ({
+        starts: [
+          {
+            requestedMs: lossMs + 100,
+            outcome,
+            endedMs: lossMs + 900,
+            reason: outcome === 'failed' ? 'ROLE_REMOVED' : '',
+          },
+        ],
+      }));
+    assert.match(
+      resultOf('ultra.startRefused <= 1s', start('failed')),
+      /^held: 900 ms after the loss: start of ultra-1 refused \(ROLE_REMOVED\)/,
+    );
+    assert.match(
+      resultOf('ultra.startRefused <= 1s', start('running')),
+      /^violated: a start of ultra-1 was not refused/,
+    );
+  });
+
+  test('the first failure beyond the limit is named', () => {
+    const io: Change = (record) => ({
+      io: [
+        ...record.io,
+        ...[1, 2, 3].map((n) =>
+          operation('premium-1', startedMs + n * 100, { seq: n, ok: false, reason: 'CONTENT_MISMATCH' }),
+        ),
+      ],
+    });
+    const { rules } = verdictOf(
+      io,
+      experimentOf(testFile.replace(/expect:[\s\S]*$/, 'expect: [premium.mismatches <= 1]')),
+    );
+    assert.match(
+      rules.find(({ kind }) => kind === 'expectation')?.firstBreak ?? '',
+      /^write 2 of premium-1 on premium-1-d0 \(CONTENT_MISMATCH\)/,
+    );
+  });
+});
+
+test('each of two losses is measured from its own start, and losses that overlap are one', () => {
+  const two = experimentOf(`
+title: twice
+estate: {premium: {machines: 1, disks: [premium-ssd], key: k1}}
+timeline:
+  - {at: 0s, disable-key: premium, as: one, for: 4s}
+  - {at: 1s, remove-role: premium, as: inside, for: 2s}
+  - {at: 10s, disable-key: premium, as: two, for: 4s}
+expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
+`);
+  const step = (name: string, atMs: number, undoneMs: number): StepRecord[] => [
+    {
+      name,
+      action: 'disable-key',
+      targets: ['premium'],
+      plannedMs: startedMs + atMs,
+      invokedMs: startedMs + atMs,
+      doneMs: startedMs + atMs,
+      effectMs: startedMs + atMs,
+    },
+    {
+      name: `undo ${name}`,
+      action: 'undo',
+      targets: ['premium'],
+      undoes: name,
+      plannedMs: startedMs + undoneMs,
+      invokedMs: startedMs + undoneMs,
+      doneMs: startedMs + undoneMs,
+    },
+  ];
+  const power = (secondStopMs: number): MachineRecord['power'] =>
+    (
+      [
+        [-1_000, 'running'],
+        [1_500, 'stopped'],
+        [5_000, 'running'],
+        [secondStopMs, 'stopped'],
+        [15_000, 'running'],
+      ] as const
+    ).map(([atMs, state]) => ({
+      atMs: startedMs + atMs,
+      state,
+      reason: state === 'stopped' ? 'KEY_DISABLED' : '',
+      traceId: '',
+    }));
+  const verdict = (secondStopMs: number) =>
+    verdictOf(
+      (record) => ({
+        steps: [...step('one', 0, 4_000), ...step('inside', 1_000, 3_000), ...step('two', 10_000, 14_000)],
+        machines: [{ ...(record.machines[0] ?? assert.fail()), power: power(secondStopMs) }],
+        io: [-500, 5_500, 9_500, 15_500].map((atMs) => operation('premium-1', startedMs + atMs)),
+      }),
+      two,
+    );
+  const held = verdict(11_900);
+  assert.equal(held.outcome, 'held', held.because);
+  assert.deepEqual(
+    [held.groups[0]?.stopped.count, held.groups[0]?.stopped.p50, held.groups[0]?.stopped.max],
+    [2, 1_500, 1_900],
+  );
+  const violated = verdict(12_300);
+  assert.equal(violated.outcome, 'violated', violated.because);
+  assert.equal(violated.rules.filter(({ result }) => result === 'violated').length, 2);
+});

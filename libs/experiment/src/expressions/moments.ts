@@ -1,0 +1,158 @@
+import type { Term } from '../expression.ts';
+import type { Episode, Evidence } from '../measures/evidence.ts';
+import { type Fate, fateOf, idleText, type Moment, operationText, shortName } from '../measures/fate.ts';
+import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuous } from './operators.ts';
+import { printQuantity } from './print.ts';
+import { measure } from './values.ts';
+
+/** Moments of groups, and which operations they are taken from. */
+export const groupMoments = {
+  lastGoodRead: ['read'],
+  lastGoodWrite: ['write'],
+  lastGoodIo: ['read', 'write', 'flush'],
+  stopped: [],
+  startRefused: [],
+  back: [],
+} as const satisfies Readonly<Record<string, readonly string[]>>;
+
+/** One side of a comparison: a moment of a group and what is added to it, in milliseconds. */
+export interface MomentSide {
+  readonly group: string;
+  readonly name: keyof typeof groupMoments;
+  readonly offset: number;
+}
+
+/** What a group's moment is compared with in one loss. */
+interface Bound {
+  readonly episode: Episode;
+  /** The moment that the text names, and its name in words. */
+  readonly baseMs: number;
+  readonly base: string;
+  readonly boundMs: number;
+}
+
+/**
+ * Compares a moment of a group: with a pure duration in every loss of the group, otherwise in the loss that was in progress at the other
+ * moment. Every machine must have been put to the test.
+ */
+export function compareMoments(side: MomentSide, operator: Operator, other: Term, evidence: Evidence): Evaluation {
+  if (evidence.machinesOf(side.group).length === 0) return vacuous(`${side.group} has no machines`);
+  const bounds = boundsOf(side, other, evidence);
+  if ('vacuous' in bounds) return vacuous(bounds.vacuous);
+  const results = bounds.map((bound) => compareIn(bound, side, operator, evidence));
+  return (
+    results.find(({ result }) => result === 'violated') ??
+    results.find(({ result }) => result === 'vacuous') ??
+    results.at(-1) ??
+    vacuous(`no loss concerned ${side.group}`)
+  );
+}
+
+function boundsOf(
+  side: MomentSide,
+  { quantity, offset }: Term,
+  evidence: Evidence,
+): readonly Bound[] | { readonly vacuous: string } {
+  const episodes = evidence.episodesOf(side.group);
+  if (quantity === undefined)
+    return episodes.map((episode) => {
+      const baseMs = side.name === 'back' ? episode.endMs : episode.startMs;
+      return {
+        episode,
+        baseMs,
+        base: side.name === 'back' ? 'access was given back' : 'the loss',
+        boundMs: baseMs + offset,
+      };
+    });
+  const isGroup = evidence.groups.includes(quantity.of) && Object.hasOwn(groupMoments, quantity.name);
+  const measured = isGroup
+    ? latestOfRun(quantity.of, quantity.name as MomentSide['name'], evidence)
+    : measure(quantity, evidence);
+  if ('vacuous' in measured) return measured;
+  const baseMs = measured.value;
+  const whole: Episode = { startMs: evidence.startMs, endMs: evidence.endMs, losses: [] };
+  const episode = episodes.findLast(({ startMs }) => startMs <= baseMs) ?? episodes[0] ?? whole;
+  return [{ episode, baseMs, base: printQuantity(quantity), boundMs: baseMs + offset }];
+}
+
+/** The latest moment of a group in its last loss. */
+function latestOfRun(
+  group: string,
+  name: MomentSide['name'],
+  evidence: Evidence,
+): { readonly value: number } | { readonly vacuous: string } {
+  const whole: Episode = { startMs: evidence.startMs, endMs: evidence.endMs, losses: [] };
+  const latest = latestIn(evidence.episodesOf(group).at(-1) ?? whole, { group, name, offset: 0 }, evidence);
+  return 'vacuous' in latest ? latest : { value: latest.atMs };
+}
+
+const nextAfter = ({ startMs }: Episode, group: string, evidence: Evidence): number =>
+  evidence.episodesOf(group).find((other) => other.startMs > startMs)?.startMs ?? Number.POSITIVE_INFINITY;
+
+function compareIn(bound: Bound, side: MomentSide, operator: Operator, evidence: Evidence): Evaluation {
+  const latest = latestIn(bound.episode, side, evidence);
+  if ('vacuous' in latest) return vacuous(latest.vacuous);
+  const never = latest.atMs === Number.POSITIVE_INFINITY;
+  if (never && !boundsAbove(operator)) return vacuous(latest.seen);
+  const seen = never ? latest.seen : `${relativeText(latest.atMs - bound.baseMs, bound.base)}: ${latest.seen}`;
+  if (holds(latest.atMs + side.offset, operator, bound.boundMs)) return { result: 'held', seen };
+  return { result: 'violated', seen, firstBreak: firstBreakOf(bound, side, operator, latest, evidence) };
+}
+
+/** The latest moment of the machines of a group in one loss. */
+function latestIn(episode: Episode, side: MomentSide, evidence: Evidence): Moment | { readonly vacuous: string } {
+  const nextMs = nextAfter(episode, side.group, evidence);
+  const fates = evidence.machinesOf(side.group).map((machine) => fateOf(evidence, machine, episode, nextMs));
+  const idle = fates.find(({ wasBusy }) => !wasBusy);
+  if (idle !== undefined && side.name !== 'startRefused' && episode.losses.length > 0)
+    return { vacuous: idleText(idle) };
+  const missing = fates.find((fate) => fate[side.name] === undefined);
+  const moments = fates.flatMap((fate) => fate[side.name] ?? []);
+  // Machines that never stopped do not come back; all other moments must exist of every machine.
+  if (moments.length === 0 || (missing !== undefined && side.name !== 'back'))
+    return { vacuous: whyMissing(missing, side) };
+  return moments.reduce((one, other) => (other.atMs > one.atMs ? other : one));
+}
+
+const whyMissing = (fate: Fate | undefined, { group, name }: MomentSide): string => {
+  const machine = fate === undefined ? group : shortName(fate.machine.name);
+  if (name === 'stopped') return `${machine} did not run when the key was taken`;
+  if (name === 'startRefused') return `no start of ${machine} was requested during the loss`;
+  if (name === 'back') return `no machine of ${group} stopped and was given its key back`;
+  return `${machine} recorded no such operation`;
+};
+
+/** The first good operation after the bound; otherwise the latest moment itself. */
+function firstBreakOf(
+  { episode, base, baseMs, boundMs }: Bound,
+  side: MomentSide,
+  operator: Operator,
+  latest: Moment,
+  evidence: Evidence,
+): string {
+  const ops: readonly string[] = groupMoments[side.name];
+  const limitMs = boundMs - side.offset;
+  const broken = evidence
+    .machinesOf(side.group)
+    .flatMap((machine) => {
+      const disks = evidence.disksUnder(machine, episode);
+      const isBeyond = ({ completedMs }: { readonly completedMs: number }): boolean =>
+        completedMs < episode.endMs && !holds(completedMs, operator, limitMs);
+      return (
+        evidence
+          .ioOf(machine)
+          .find(
+            (one) =>
+              one.ok && ops.includes(one.op) && disks.has(one.disk) && completedAfter(one, episode) && isBeyond(one),
+          ) ?? []
+      );
+    })
+    .toSorted((a, b) => a.completedMs - b.completedMs)[0];
+  if (boundsAbove(operator) && broken !== undefined)
+    return `${operationText(broken)} succeeded ${relativeText(broken.completedMs - baseMs, base)}`;
+  if (latest.atMs === Number.POSITIVE_INFINITY) return latest.seen;
+  return `${latest.seen}, ${relativeText(latest.atMs - baseMs, base)}`;
+}
+
+const completedAfter = ({ completedMs }: { readonly completedMs: number }, { startMs }: Episode): boolean =>
+  completedMs >= startMs;

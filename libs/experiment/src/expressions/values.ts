@@ -1,0 +1,148 @@
+import type { Quantity } from '../expression.ts';
+import type { Evidence } from '../measures/evidence.ts';
+import { busyMs, fatesOf, idleText, operationText, shortName, stateAt } from '../measures/fate.ts';
+import { longestGaps } from '../measures/gaps.ts';
+import { type Evaluation, relativeText, spanText, vacuous } from './operators.ts';
+import { isPartQuantity, partMoments } from './vocabulary.ts';
+
+/** A number, a duration in milliseconds, or a moment; or why it was not measured. */
+export type Measured =
+  | {
+      readonly value: number;
+      /** With its unit. */
+      readonly plain: string;
+      /** What brought the value above a limit. */
+      readonly culprit?: (limit: number) => string | undefined;
+    }
+  | { readonly vacuous: string };
+
+/** Reason of a read that returned other content than was acknowledged, in guests' journals. */
+export const MISMATCH = 'CONTENT_MISMATCH';
+
+/** Measures a quantity that is no moment of a group and no state. */
+export function measure(quantity: Quantity, evidence: Evidence): Measured {
+  const { of, name } = quantity;
+  if (of === '') return contentValue(name, evidence);
+  const step = evidence.experiment.timeline.find((one) => one.name === of);
+  if (step !== undefined) {
+    const record = evidence.stepRecord(step);
+    const atMs = name === 'injected' ? record?.invokedMs : evidence.effectMs(step);
+    return atMs === undefined ? { vacuous: `the step ${of} did not take effect` } : moment(atMs, evidence);
+  }
+  if (isPartQuantity(name)) return partMoment(of, name, evidence);
+  return groupValue(of, name, evidence);
+}
+
+const moment = (atMs: number, { startMs }: Evidence): Measured => ({
+  value: atMs,
+  plain: relativeText(atMs - startMs, 'the start'),
+});
+
+function contentValue(name: string, { record: { content } }: Evidence): Measured {
+  if (name === 'bytesCompared') return { value: content.bytesCompared, plain: `${content.bytesCompared}` };
+  if (content.bytesCompared === 0) return { vacuous: 'no content was compared' };
+  const { bytesLost, bytesCompared, disksCompared } = content;
+  return {
+    value: bytesLost,
+    plain: `${bytesLost} of ${bytesCompared} bytes on ${disksCompared} disks`,
+    culprit: () => `${bytesLost} acknowledged bytes were not found`,
+  };
+}
+
+/** The latest moment of its kind of a part. */
+function partMoment(part: string, name: keyof typeof partMoments, evidence: Evidence): Measured {
+  const { actions, end } = partMoments[name];
+  const times = evidence.experiment.timeline
+    .filter(({ action, targets }) => actions.includes(action) && targets.includes(part))
+    .flatMap((step) => {
+      const restarted = step.action === 'restart' ? evidence.stepRecord(step)?.doneMs : evidence.undoneMs(step);
+      return (end ? restarted : evidence.effectMs(step)) ?? [];
+    });
+  return times.length === 0 ? { vacuous: `${part}.${name} was not recorded` } : moment(Math.max(...times), evidence);
+}
+
+function groupValue(group: string, name: string, evidence: Evidence): Measured {
+  const silent = silentMachine(group, evidence);
+  if (silent !== undefined) return { vacuous: silent };
+  if (name === 'gap') {
+    const longest = longestGaps(evidence, group).reduce((one, other) => (other.ms > one.ms ? other : one));
+    const from = relativeText(longest.fromMs - evidence.startMs, 'the start');
+    return {
+      value: longest.ms,
+      plain: spanText(longest.ms),
+      culprit: () =>
+        `${shortName(longest.disk)} of ${shortName(longest.machine)} had no good operation for ${spanText(longest.ms)}, from ${from}`,
+    };
+  }
+  const isCounted = ({ ok, reason }: { readonly ok: boolean; readonly reason: string }): boolean =>
+    name === 'mismatches' ? reason === MISMATCH : !ok;
+  const counted = evidence.ioDuringTimeline(group).filter(isCounted);
+  return {
+    value: counted.length,
+    plain: `${counted.length}`,
+    culprit: (limit) => {
+      const beyond = counted[Math.max(0, Math.floor(limit))];
+      return beyond && `${operationText(beyond)}, ${relativeText(beyond.completedMs - evidence.startMs, 'the start')}`;
+    },
+  };
+}
+
+/** Why a group proves nothing of its I/O: a machine that recorded none during the timeline. */
+function silentMachine(group: string, evidence: Evidence): string | undefined {
+  const machines = evidence.machinesOf(group);
+  if (machines.length === 0) return `${group} has no machines`;
+  const silent = machines.find(
+    (machine) =>
+      !evidence
+        .ioOf(machine)
+        .some(({ completedMs }) => completedMs >= evidence.startMs - busyMs && completedMs <= evidence.endMs),
+  );
+  return silent && `${shortName(silent.name)} recorded no I/O`;
+}
+
+/** Why a group proves nothing of its losses: a machine without good I/O just before one. */
+function idleMachine(group: string, evidence: Evidence): string | undefined {
+  const idle = fatesOf(evidence, group).find(({ wasBusy }) => !wasBusy);
+  return idle && idleText(idle);
+}
+
+/** `running`: every machine ran during the whole timeline. `isStopped`: every machine is off at its end. */
+export function stateOf({ of: group, name }: Quantity, evidence: Evidence): Evaluation {
+  const untested = silentMachine(group, evidence) ?? idleMachine(group, evidence);
+  if (untested !== undefined) return vacuous(untested);
+  const machines = evidence.machinesOf(group);
+  return name === 'running' ? runningOf(machines, evidence) : stoppedOf(machines, evidence);
+}
+
+type Machines = ReturnType<Evidence['machinesOf']>;
+
+function runningOf(machines: Machines, { startMs, endMs }: Evidence): Evaluation {
+  const off = machines.find((machine) => stateAt(machine, startMs) !== 'running');
+  if (off !== undefined) return vacuous(`${shortName(off.name)} did not run when the timeline started`);
+  const broken = machines
+    .flatMap(({ name, power }) =>
+      power
+        .filter(({ atMs, state }) => atMs > startMs && atMs <= endMs && state !== 'running')
+        .slice(0, 1)
+        .map((change) => ({ name, ...change })),
+    )
+    .toSorted((a, b) => a.atMs - b.atMs)[0];
+  if (broken === undefined)
+    return { result: 'held', seen: `${machines.length} of ${machines.length} machines ran without interruption` };
+  const firstBreak = `${shortName(broken.name)} ${broken.state} (${broken.reason || 'by its user'}) ${relativeText(broken.atMs - startMs, 'the start')}`;
+  return { result: 'violated', seen: firstBreak, firstBreak };
+}
+
+function stoppedOf(machines: Machines, { endMs }: Evidence): Evaluation {
+  const on = machines.filter(
+    (machine) => !['stopped', 'deallocated', 'start-failed', 'deleted'].includes(stateAt(machine, endMs) ?? ''),
+  );
+  const seen = `${machines.length - on.length} of ${machines.length} machines are stopped at the end`;
+  const [first] = on;
+  if (first === undefined) return { result: 'held', seen };
+  return {
+    result: 'violated',
+    seen,
+    firstBreak: `${shortName(first.name)} is ${stateAt(first, endMs) ?? 'in an unknown state'} at the end`,
+  };
+}

@@ -1,0 +1,146 @@
+import type { Experiment, Step } from '../experiment.ts';
+import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../record.ts';
+import { takesAccess } from '../timeline/actions.ts';
+import { concerns, groupsOf, keyOfTarget } from '../timeline/concerns.ts';
+
+/** A time in which a group's key was taken away: from the first loss to the last give-back of losses that overlap. */
+export interface Episode {
+  /** Effect of the first loss. */
+  readonly startMs: number;
+  /** When the last was given back; Infinity if none was. */
+  readonly endMs: number;
+  readonly losses: readonly Step[];
+}
+
+/** An experiment with the record of its run, arranged for measuring. Made once for each look at a record. */
+export class Evidence {
+  readonly experiment: Experiment;
+  readonly record: RunRecord;
+  /** Start of the timeline; -Infinity if it never started. */
+  readonly startMs: number;
+  /** End of the timeline; while it runs, the latest time in the record. */
+  readonly endMs: number;
+  /** Names of the groups that the file plans; of machines that existed before, those of the record. */
+  readonly groups: readonly string[];
+  readonly #machines: ReadonlyMap<string, readonly MachineRecord[]>;
+  readonly #io: ReadonlyMap<string, readonly IoRecord[]>;
+  readonly #episodes = new Map<string, readonly Episode[]>();
+
+  constructor(experiment: Experiment, record: RunRecord) {
+    this.experiment = experiment;
+    this.record = record;
+    this.#machines = Map.groupBy(record.machines, ({ group }) => group);
+    this.#io = Map.groupBy(
+      record.io.toSorted((a, b) => a.completedMs - b.completedMs),
+      ({ machine }) => machine,
+    );
+    this.startMs = record.run.startedMs ?? Number.NEGATIVE_INFINITY;
+    this.endMs = record.run.endedMs ?? latestIn(record);
+    const planned = groupsOf(experiment.estate).map(({ name }) => name);
+    this.groups = experiment.estate.kind === 'planned' ? planned : [...this.#machines.keys()];
+  }
+
+  machinesOf(group: string): readonly MachineRecord[] {
+    return this.#machines.get(group) ?? [];
+  }
+
+  /** By completion. */
+  ioOf(machine: MachineRecord): readonly IoRecord[] {
+    return this.#io.get(machine.name) ?? [];
+  }
+
+  /** Operations of all machines of a group that completed while the timeline ran, by completion. */
+  ioDuringTimeline(group: string): readonly IoRecord[] {
+    return this.machinesOf(group)
+      .flatMap((machine) => this.ioOf(machine))
+      .filter(({ completedMs }) => completedMs >= this.startMs && completedMs <= this.endMs)
+      .toSorted((a, b) => a.completedMs - b.completedMs);
+  }
+
+  /** What was recorded of a step of the timeline, the first time. */
+  stepRecord(step: Step): StepRecord | undefined {
+    return this.record.steps.find(({ name }) => name === step.name);
+  }
+
+  /** What was recorded of the undo of a step, the last time. */
+  undoRecord(step: Step): StepRecord | undefined {
+    return this.record.steps.findLast(({ undoes }) => undoes === step.name);
+  }
+
+  /** When a step took effect; its completion if no effect was observed. */
+  effectMs(step: Step): number | undefined {
+    const record = this.stepRecord(step);
+    return record?.effectMs ?? record?.doneMs;
+  }
+
+  /** When the undo of a step took effect. */
+  undoneMs(step: Step): number | undefined {
+    const record = this.undoRecord(step);
+    return record?.error === undefined ? (record?.effectMs ?? record?.doneMs) : undefined;
+  }
+
+  /** Whether a step concerns a group: by the file, or by the key versions of machines that existed before. */
+  concerns(step: Step, group: string): boolean {
+    if (concerns(this.experiment, step, group)) return true;
+    if (this.experiment.estate.kind === 'planned') return false;
+    const taken = this.stepRecord(step)?.keyVersions ?? [];
+    return this.machinesOf(group).some(({ disks }) => disks.some(({ keyVersion }) => taken.includes(keyVersion)));
+  }
+
+  roleOf(group: string): 'treatment' | 'control' {
+    return this.experiment.timeline.some((step) => this.concerns(step, group)) ? 'treatment' : 'control';
+  }
+
+  /** The losses of a group that took effect, by time. */
+  episodesOf(group: string): readonly Episode[] {
+    const known = this.#episodes.get(group);
+    if (known !== undefined) return known;
+    const intervals = this.experiment.timeline
+      .filter((step) => takesAccess(step.action) && this.concerns(step, group))
+      .flatMap((step): Episode[] => {
+        const startMs = this.stepRecord(step)?.effectMs;
+        if (startMs === undefined) return [];
+        return [{ startMs, endMs: this.undoneMs(step) ?? Number.POSITIVE_INFINITY, losses: [step] }];
+      })
+      .toSorted((a, b) => a.startMs - b.startMs);
+    const episodes = merged(intervals);
+    this.#episodes.set(group, episodes);
+    return episodes;
+  }
+
+  /** Full names of a machine's disks whose key the losses of an episode took; all of them if the record does not say. */
+  disksUnder(machine: MachineRecord, { losses }: Episode): ReadonlySet<string> {
+    const { estate } = this.experiment;
+    const keys = losses.flatMap(({ targets }) => targets.map((target) => keyOfTarget(estate, target)));
+    const versions = losses.flatMap((loss) => this.stepRecord(loss)?.keyVersions ?? []);
+    const under = machine.disks.filter(({ key, keyVersion }) => keys.includes(key) || versions.includes(keyVersion));
+    return new Set((under.length > 0 ? under : machine.disks).map(({ name }) => name));
+  }
+}
+
+function merged(intervals: readonly Episode[]): readonly Episode[] {
+  const episodes: Episode[] = [];
+  for (const { startMs, endMs, losses } of intervals) {
+    const last = episodes.at(-1);
+    if (last === undefined || startMs > last.endMs) episodes.push({ startMs, endMs, losses });
+    else
+      episodes[episodes.length - 1] = {
+        startMs: last.startMs,
+        endMs: Math.max(last.endMs, endMs),
+        losses: [...last.losses, ...losses],
+      };
+  }
+  return episodes;
+}
+
+/** Latest time of anything recorded. */
+function latestIn({ run, io, steps, machines }: RunRecord): number {
+  let latest = run.startedMs ?? Number.NEGATIVE_INFINITY;
+  const see = (ms: number | undefined): void => {
+    if (ms !== undefined && ms > latest) latest = ms;
+  };
+  for (const { completedMs } of io) see(completedMs);
+  for (const { doneMs, invokedMs } of steps) see(doneMs ?? invokedMs);
+  for (const { power } of machines) see(power.at(-1)?.atMs);
+  return latest;
+}

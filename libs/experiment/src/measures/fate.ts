@@ -1,0 +1,126 @@
+import type { IoRecord, MachineRecord, PowerRecord } from '../record.ts';
+import type { Episode, Evidence } from './evidence.ts';
+
+/** A moment of a machine: when, and the operation or change that it is taken from. Infinity: it never came. */
+export interface Moment {
+  readonly atMs: number;
+  readonly seen: string;
+}
+
+/** What became of a machine in one loss. A missing moment was never put to the test. */
+export interface Fate {
+  readonly machine: MachineRecord;
+  readonly episode: Episode;
+  readonly lastGoodRead?: Moment;
+  readonly lastGoodWrite?: Moment;
+  readonly lastGoodIo?: Moment;
+  readonly stopped?: Moment;
+  readonly startRefused?: Moment;
+  readonly back?: Moment;
+  /** Whether it did good I/O in the 2 s before the loss: otherwise the loss was not put to the test on it. */
+  readonly wasBusy: boolean;
+}
+
+/** A machine proves something about a loss if it did good I/O this long before it, in milliseconds. */
+export const busyMs = 2_000;
+
+/** States in which a machine does not run, and was stopped or failed to start. */
+const isOff = ({ state }: PowerRecord): boolean =>
+  state === 'stopped' || state === 'deallocated' || state === 'deleted';
+
+/** The operation in words. */
+export const operationText = ({ machine, disk, op, seq, reason }: IoRecord): string =>
+  `${op} ${seq} of ${shortName(machine)} on ${shortName(disk)}${reason === '' ? '' : ` (${reason})`}`;
+
+/** The last part of a full name. */
+export const shortName = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+
+/** Why a machine proves nothing about a loss. */
+export const idleText = ({ machine }: Fate): string =>
+  `${shortName(machine.name)} did no good I/O in the ${busyMs / 1_000} s before the loss`;
+
+/** What became of every machine of a group in every loss of the group. */
+export const fatesOf = (evidence: Evidence, group: string): readonly Fate[] => {
+  const episodes = evidence.episodesOf(group);
+  return episodes.flatMap((episode, index) => {
+    const nextMs = episodes[index + 1]?.startMs ?? Number.POSITIVE_INFINITY;
+    return evidence.machinesOf(group).map((machine) => fateOf(evidence, machine, episode, nextMs));
+  });
+};
+
+/** @param nextMs start of the next loss of the group */
+export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Episode, nextMs: number): Fate {
+  const { startMs, endMs } = episode;
+  const disks = evidence.disksUnder(machine, episode);
+  const io = evidence.ioOf(machine).filter(({ disk }) => disks.has(disk));
+  const good = io.filter(({ ok, completedMs }) => ok && completedMs < endMs);
+  const last = (fits: (one: IoRecord) => boolean): Moment | undefined => {
+    const found = good.findLast(fits);
+    return found && { atMs: found.completedMs, seen: operationText(found) };
+  };
+  const moments = {
+    lastGoodRead: last(({ op }) => op === 'read'),
+    lastGoodWrite: last(({ op }) => op === 'write'),
+    lastGoodIo: last(() => true),
+    stopped: stopOf(machine, startMs, nextMs),
+    startRefused: refusalOf(machine, startMs, endMs),
+    back: backOf(evidence, machine, episode, nextMs),
+  };
+  return {
+    machine,
+    episode,
+    wasBusy: good.some(({ completedMs }) => completedMs <= startMs && completedMs >= startMs - busyMs),
+    ...Object.fromEntries(Object.entries(moments).filter(([, moment]) => moment !== undefined)),
+  };
+}
+
+/** The power state at a moment. */
+export const stateAt = ({ power }: MachineRecord, atMs: number): PowerRecord['state'] | undefined =>
+  power.findLast((one) => one.atMs <= atMs)?.state;
+
+function stopOf(machine: MachineRecord, startMs: number, nextMs: number): Moment | undefined {
+  // A machine that was off before the loss does not stop.
+  if (!['running', 'stopping'].includes(stateAt(machine, startMs) ?? 'stopped')) return undefined;
+  const stop = machine.power.find((one) => isOff(one) && one.atMs >= startMs && one.atMs < nextMs);
+  if (stop === undefined) return { atMs: Number.POSITIVE_INFINITY, seen: `${shortName(machine.name)} never stopped` };
+  return { atMs: stop.atMs, seen: `${shortName(machine.name)} ${stop.state} (${stop.reason || 'by its user'})` };
+}
+
+function refusalOf(machine: MachineRecord, startMs: number, endMs: number): Moment | undefined {
+  const starts = machine.starts.filter(({ requestedMs }) => requestedMs >= startMs && requestedMs < endMs);
+  if (starts.length === 0) return undefined;
+  const notRefused = starts.find(({ outcome }) => outcome !== 'failed');
+  if (notRefused !== undefined)
+    return {
+      atMs: Number.POSITIVE_INFINITY,
+      seen: `a start of ${shortName(machine.name)} was not refused (${notRefused.outcome})`,
+    };
+  const refused = starts.at(-1);
+  return (
+    refused && {
+      atMs: refused.endedMs ?? refused.requestedMs,
+      seen: `start of ${shortName(machine.name)} refused (${refused.reason})`,
+    }
+  );
+}
+
+/** A machine that stopped is back when it runs again and completes an operation. One that never stopped does not come back. */
+function backOf(
+  evidence: Evidence,
+  machine: MachineRecord,
+  { startMs, endMs }: Episode,
+  nextMs: number,
+): Moment | undefined {
+  if (endMs === Number.POSITIVE_INFINITY) return undefined;
+  const stop = stopOf(machine, startMs, nextMs);
+  if (stop === undefined || stop.atMs === Number.POSITIVE_INFINITY) return undefined;
+  const runs = machine.power.find(
+    ({ state, atMs }) => state === 'running' && atMs >= Math.max(endMs, stop.atMs) && atMs < nextMs,
+  );
+  const first = runs && evidence.ioOf(machine).find(({ ok, completedMs }) => ok && completedMs >= runs.atMs);
+  if (first !== undefined) return { atMs: first.completedMs, seen: operationText(first) };
+  return {
+    atMs: Number.POSITIVE_INFINITY,
+    seen: runs ? `${shortName(machine.name)} runs again without I/O` : `${shortName(machine.name)} never ran again`,
+  };
+}

@@ -1,0 +1,344 @@
+import assert from 'node:assert/strict';
+import { describe, test } from 'node:test';
+import { exitCodes, type Outcome } from '../verdict.ts';
+import { judge } from './judge.ts';
+import {
+  backMs,
+  type Change,
+  changeIo,
+  changeMachine,
+  changeStep,
+  experimentOf,
+  heldRecord,
+  lossMs,
+  nameOf,
+  operation,
+  startedMs,
+  testFile,
+  verdictOf,
+} from './test-record.ts';
+
+const experiment = experimentOf(testFile);
+
+test('a run in which every rule held is held, with figures of treatment and control', () => {
+  const verdict = verdictOf();
+  assert.deepEqual(
+    verdict.rules.filter(({ result }) => result !== 'held'),
+    [],
+  );
+  assert.deepEqual(verdict.problems, []);
+  assert.equal(verdict.outcome, 'held');
+  assert.match(verdict.because, /^All 12 rules held; the last machine stopped 3\.55 s after the loss\.$/);
+  const [premium, ultra, control] = verdict.groups;
+  assert.deepEqual(
+    [premium?.role, premium?.machines, premium?.stopped.max, premium?.stopped.p50],
+    ['treatment', 2, 3_550, 3_150],
+  );
+  assert.deepEqual([premium?.lastGoodWrite.max, premium?.lastGoodRead.max], [1_155, 1_255]);
+  assert.deepEqual([premium?.back.count, premium?.back.max], [2, 1_405]);
+  assert.deepEqual([ultra?.stopped.count, ultra?.back.count], [0, 0]);
+  assert.deepEqual(
+    [control?.role, control?.stopped.count, control?.gap.max, control?.failedOperations],
+    ['control', 0, 100, 0],
+  );
+});
+
+test('the same record gives the same verdict, also after it was stored as JSON', () => {
+  const record = heldRecord();
+  assert.deepEqual(judge(experiment, JSON.parse(JSON.stringify(record))), judge(experiment, record));
+});
+
+/** Title, defect of the run, outcome, rule or problem that says why. */
+const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
+  [
+    'fault not injected: the step is missing',
+    ({ steps }) => ({ steps: steps.filter(({ name }) => name !== 'loss') }),
+    'inconclusive',
+    /"loss" was not injected/,
+  ],
+  [
+    'fault not injected: the step had no effect',
+    ({ steps }) => ({
+      steps: steps.map(({ effectMs, ...step }) =>
+        step.name === 'loss' || effectMs === undefined ? step : { ...step, effectMs },
+      ),
+    }),
+    'inconclusive',
+    /"loss" took no key away/,
+  ],
+  [
+    'fault not injected: the fault of a part is missing',
+    ({ steps }) => ({ steps: steps.filter(({ targets }) => targets[0] !== 'key-vault') }),
+    'inconclusive',
+    /"pause-key-vault" was not injected/,
+  ],
+  [
+    'fault not injected: nothing shows that it took effect',
+    () => ({ sightings: [] }),
+    'vacuous',
+    /unwrap-refused was never seen/,
+  ],
+  [
+    'fault seen too late',
+    ({ sightings }) => ({ sightings: sightings.map((one) => ({ ...one, atMs: lossMs + 3_001 })) }),
+    'vacuous',
+    /3\.00 s after loss/,
+  ],
+  [
+    'the sight of another key',
+    ({ sightings }) => ({ sightings: sightings.map((one) => ({ ...one, subject: 'vaults/x' })) }),
+    'vacuous',
+    /unwrap-refused was never seen/,
+  ],
+  [
+    'probe without data: a machine recorded nothing',
+    changeIo((one) => (one.machine === nameOf('premium-2') ? undefined : one)),
+    'vacuous',
+    /premium-2 did no good I\/O in the 2 s before the loss/,
+  ],
+  [
+    'probe without data: all I/O failed before the loss',
+    changeIo((one) => (one.machine === nameOf('ultra-1') ? { ...one, ok: false, reason: 'UNAVAILABLE' } : one)),
+    'vacuous',
+    /ultra-1 did no good I\/O/,
+  ],
+  [
+    'probe without data: the control',
+    changeIo((one) => (one.machine === nameOf('control-1') && one.completedMs > startedMs ? undefined : one)),
+    'violated',
+    /control\.gap <= 1s does not hold/,
+  ],
+  [
+    'probe without data: the control before the start',
+    changeIo((one) => (one.machine === nameOf('control-1') && one.completedMs < startedMs ? undefined : one)),
+    'vacuous',
+    /control control: I\/O before and during/,
+  ],
+  [
+    'probe without data: no machines in the record',
+    ({ machines }) => ({ machines: machines.filter(({ group }) => group !== 'control') }),
+    'inconclusive',
+    /0 of 1 machines of control/,
+  ],
+  [
+    'probe without data: nothing compared',
+    () => ({ content: { disksCompared: 0, bytesCompared: 0, bytesLost: 0 } }),
+    'vacuous',
+    /no content was compared/,
+  ],
+  [
+    'probe without data: the oracle checked nothing',
+    () => ({ guarantees: [] }),
+    'vacuous',
+    /the oracle checked no rule/,
+  ],
+  [
+    'failing undo',
+    changeStep('give-back-loss', { error: 'key-vault is unreachable' }),
+    'inconclusive',
+    /"give-back-loss" failed: key-vault is unreachable/,
+  ],
+  [
+    'undo that was left out',
+    ({ steps }) => ({ steps: steps.filter(({ undoes }) => undoes !== 'pause-key-vault') }),
+    'inconclusive',
+    /"pause-key-vault" was not undone/,
+  ],
+  [
+    'control under the treated key',
+    changeMachine('control-1', ({ disks }) => ({
+      disks: disks.map((disk) => ({ ...disk, keyVersion: 'vaults/k1/keys/k1/versions/1' })),
+    })),
+    'inconclusive',
+    /the control control-1 has a disk under the key that "loss" took/,
+  ],
+  [
+    'an earlier failure lost: the undo was repeated',
+    ({ steps }) => ({
+      steps: [
+        ...steps.map((step) => (step.name === 'give-back-loss' ? { ...step, error: 'refused' } : step)),
+        ...steps.filter(({ name }) => name === 'give-back-loss'),
+      ],
+    }),
+    'inconclusive',
+    /"give-back-loss" failed: refused/,
+  ],
+  [
+    'an earlier failure lost: the rule held later',
+    ({ guarantees }) => ({
+      guarantees: [
+        { rule: 'G1', subject: 'premium-1', holds: false, seen: 'write 7 succeeded after the bound' },
+        ...guarantees,
+      ],
+    }),
+    'violated',
+    /G1 premium-1 does not hold: write 7/,
+  ],
+  [
+    'an earlier failure lost: the abort condition was met and the run continued',
+    ({ io }) => ({ io: [...io, operation('control-1', startedMs + 900, { ok: false, reason: 'UNAVAILABLE' })] }),
+    'aborted',
+    /control\.failed > 0 was met/,
+  ],
+  [
+    'wrong t0: later than the first stop',
+    changeStep('loss', { effectMs: startedMs + 4_300 }),
+    'inconclusive',
+    /t0 of "loss" is wrong: premium-1 was stopping \(ROLE_REMOVED\) 300 ms before t0/,
+  ],
+  [
+    'wrong t0: before the injection',
+    changeStep('loss', { effectMs: startedMs + 400 }),
+    'inconclusive',
+    /t0 of "loss" is 604 ms before its injection/,
+  ],
+  [
+    'late injection',
+    changeStep('loss', { invokedMs: startedMs + 1_501, effectMs: startedMs + 1_510 }),
+    'inconclusive',
+    /"loss" was injected 501 ms late/,
+  ],
+  [
+    'failed set-up',
+    ({ run: { startedMs: _, ...run } }) => ({ run: { ...run, problems: ['the set-up failed: no space'] } }),
+    'inconclusive',
+    /no space/,
+  ],
+  ['run without an end', ({ run: { endedMs: _, ...run } }) => ({ run }), 'inconclusive', /the run did not end/],
+  [
+    'aborted',
+    ({ run }) => ({ run: { ...run, abortedBy: 'control.failed > 0' } }),
+    'aborted',
+    /^The abort condition control\.failed > 0 was met/,
+  ],
+];
+
+describe('a lab defect never gives `held`', () => {
+  for (const [title, change, outcome, why] of defects)
+    test(title, () => {
+      const verdict = verdictOf(change);
+      assert.equal(verdict.outcome, outcome, verdict.because);
+      assert.match([verdict.because, ...verdict.problems].join('\n'), why);
+      assert.notEqual(exitCodes[verdict.outcome], 0);
+    });
+});
+
+/** Title, what the machines did, text of the expectation, what was measured, what broke it first. */
+const breaks: readonly (readonly [string, Change, string, RegExp, RegExp])[] = [
+  [
+    'a write after the bound',
+    ({ io }) => ({
+      io: [...io, operation('premium-1', lossMs + 3_400), operation('premium-2', lossMs + 3_200, { seq: 77 })],
+    }),
+    'premium.lastGoodWrite <= loss + 3s',
+    /3\.40 s after loss: write 999 of premium-1/,
+    /write 77 of premium-2 on premium-2-d0 succeeded 3\.20 s after loss/,
+  ],
+  [
+    'a machine that never stopped',
+    changeMachine('premium-2', ({ power }) => ({ power: power.slice(0, 1) })),
+    'premium.stopped <= key-vault.resumed + 5s',
+    /premium-2 never stopped/,
+    /premium-2 never stopped/,
+  ],
+  [
+    'a late stop',
+    changeMachine('premium-2', ({ power }) => ({
+      power: power.map((one) => (one.state === 'stopped' ? { ...one, atMs: startedMs + 7_100 } : one)),
+    })),
+    'premium.stopped <= key-vault.resumed + 5s',
+    /5\.04 s after key-vault\.resumed/,
+    /premium-2 stopped \(ROLE_REMOVED\), 5\.04 s after/,
+  ],
+  [
+    'an interruption',
+    changeMachine('ultra-1', ({ power }) => ({
+      power: [
+        ...power,
+        { atMs: startedMs + 1_500, state: 'stopping', reason: 'ROLE_REMOVED', traceId: '' },
+        { atMs: startedMs + 1_600, state: 'stopped', reason: 'ROLE_REMOVED', traceId: '' },
+        { atMs: startedMs + 11_000, state: 'running', reason: '', traceId: '' },
+      ],
+    })),
+    'ultra.running',
+    /ultra-1 stopping \(ROLE_REMOVED\) 1\.50 s after the start/,
+    /ultra-1 stopping/,
+  ],
+  [
+    'a control that falls silent at the end',
+    changeIo((one) => (one.machine === nameOf('control-1') && one.completedMs > startedMs + 13_900 ? undefined : one)),
+    'control.gap <= 1s',
+    /control\.gap = 1\.20 s/,
+    /control-1-d0 of control-1 had no good operation for 1\.20 s, from 13\.\d+ s after the start/,
+  ],
+  [
+    'lost bytes',
+    () => ({ content: { disksCompared: 4, bytesCompared: 40_960, bytesLost: 512 } }),
+    'bytesLost == 0',
+    /512 of 40960 bytes on 4 disks/,
+    /512 acknowledged bytes/,
+  ],
+  [
+    'a machine that does not come back',
+    changeMachine('premium-1', ({ power }) => ({ power: power.slice(0, 4) })),
+    'premium.back <= 5s',
+    /premium-1 never ran again/,
+    /premium-1 never ran again/,
+  ],
+  [
+    'a machine that runs again without I/O',
+    changeIo((one) => (one.machine === nameOf('premium-1') && one.completedMs > backMs ? undefined : one)),
+    'premium.back <= 5s',
+    /premium-1 runs again without I\/O/,
+    /without I\/O/,
+  ],
+];
+
+describe('a violated expectation says what was measured and what broke it first', () => {
+  for (const [title, change, text, seen, firstBreak] of breaks)
+    test(title, () => {
+      const verdict = verdictOf(change);
+      assert.equal(verdict.outcome, 'violated', verdict.because);
+      const violated = verdict.rules.filter(({ result }) => result === 'violated');
+      assert.deepEqual(
+        violated.map((rule) => rule.text),
+        [text],
+      );
+      assert.match(violated[0]?.seen ?? '', seen);
+      assert.match(violated[0]?.firstBreak ?? '', firstBreak);
+    });
+});
+
+test('a violated guarantee wins over a run that cannot be trusted; a violated expectation does not', () => {
+  const late = changeStep('loss', { invokedMs: startedMs + 1_600, effectMs: startedMs + 1_610 });
+  const broken: Change = (record) => ({
+    ...late(record),
+    guarantees: [{ rule: 'G5', subject: 'd', holds: false, seen: 'lost' }],
+  });
+  assert.equal(verdictOf(broken).outcome, 'violated');
+  const lost: Change = (record) => ({
+    ...late(record),
+    content: { disksCompared: 1, bytesCompared: 10, bytesLost: 1 },
+  });
+  assert.equal(verdictOf(lost).outcome, 'inconclusive');
+});
+
+test('a file that expects nothing proves nothing', () => {
+  const nothing = experimentOf(testFile.replace(/expect:[\s\S]*$/, ''));
+  assert.equal(verdictOf(() => ({}), nothing).outcome, 'held', 'the guarantees of the oracle are rules too');
+  const faults = experimentOf(`
+title: no loss
+estate: {premium: {machines: 2, disks: [premium-ssd], key: k1}}
+timeline: [{at: 0s, pause: key-vault, for: 2s}]
+`);
+  const verdict = verdictOf(
+    ({ machines, steps }) => ({
+      guarantees: [],
+      machines: machines.slice(0, 2),
+      steps: steps.filter(({ targets }) => targets[0] === 'key-vault'),
+    }),
+    faults,
+  );
+  assert.equal(verdict.outcome, 'vacuous', verdict.because);
+  assert.match(verdict.because, /the file expects nothing/);
+});

@@ -1,0 +1,116 @@
+import type { Condition, Proof, Step } from '../experiment.ts';
+import { evaluateBy } from '../expressions/evaluate.ts';
+import { relativeText } from '../expressions/operators.ts';
+import type { Evidence } from '../measures/evidence.ts';
+import { busyMs, operationText, shortName } from '../measures/fate.ts';
+import type { SightingRecord } from '../record.ts';
+import { lossesOf } from '../timeline/concerns.ts';
+import type { RuleVerdict } from '../verdict.ts';
+
+/** The checks before the timeline: it starts only when all of them hold. */
+export const steadyRules = ({ experiment, record }: Evidence): readonly RuleVerdict[] =>
+  experiment.steady.map((check) => ({
+    kind: 'steady',
+    text: check.kind === 'io' ? `io: ${check.group}, gap: ${check.gapMs} ms` : check.kind,
+    result: record.run.startedMs === undefined ? 'vacuous' : 'held',
+    seen: record.run.startedMs === undefined ? 'the timeline did not start' : 'held when the timeline started',
+  }));
+
+export const expectationRules = (evidence: Evidence): readonly RuleVerdict[] =>
+  evidence.experiment.expect.map((condition) => expectationRule(condition, evidence));
+
+const expectationRule = ({ text, expression }: Condition, evidence: Evidence): RuleVerdict => {
+  if (evidence.record.run.startedMs === undefined)
+    return { kind: 'expectation', text, result: 'vacuous', seen: 'the timeline did not start' };
+  return { kind: 'expectation', text, ...evaluateBy(expression, evidence) };
+};
+
+/** What the oracle says: each rule once for each subject, and a failure wins over whatever follows it. */
+export function guaranteeRules({ record, experiment }: Evidence): readonly RuleVerdict[] {
+  const byText = Map.groupBy(record.guarantees, ({ rule, subject }) => `${rule} ${subject}`.trim());
+  const rules = [...byText].map(([text, found]): RuleVerdict => {
+    const broken = found.find(({ holds }) => !holds);
+    const seen = (broken ?? found.at(-1))?.seen ?? '';
+    if (broken === undefined) return { kind: 'guarantee', text, result: 'held', seen };
+    return { kind: 'guarantee', text, result: 'violated', seen, firstBreak: seen };
+  });
+  const needed =
+    experiment.estate.kind === 'existing' ||
+    experiment.estate.groups.some(({ name }) => lossesOf(experiment, name).length > 0);
+  if (rules.length > 0 || !needed) return rules;
+  return [{ kind: 'guarantee', text: 'rules of the oracle', result: 'vacuous', seen: 'the oracle checked no rule' }];
+}
+
+/** A control shows what would have happened without the treatment: it must have done I/O before and during it. */
+export const controlRules = (evidence: Evidence): readonly RuleVerdict[] =>
+  evidence.groups
+    .filter((group) => evidence.roleOf(group) === 'control')
+    .map((group) => {
+      const text = `control ${group}: I/O before and during the timeline`;
+      const machines = evidence.machinesOf(group);
+      if (machines.length === 0) return { kind: 'control', text, result: 'vacuous', seen: `${group} has no machines` };
+      const { startMs, endMs } = evidence;
+      const isGoodIn = (fromMs: number, toMs: number) => (machine: (typeof machines)[number]) =>
+        evidence.ioOf(machine).some(({ ok, completedMs }) => ok && completedMs >= fromMs && completedMs <= toMs);
+      const silent =
+        machines.find((machine) => !isGoodIn(startMs - busyMs, startMs)(machine)) ??
+        machines.find((machine) => !isGoodIn(startMs, endMs)(machine));
+      if (silent !== undefined)
+        return {
+          kind: 'control',
+          text,
+          result: 'vacuous',
+          seen: `${shortName(silent.name)} recorded no good I/O in one of them`,
+        };
+      return { kind: 'control', text, result: 'held', seen: `${machines.length} of ${machines.length} machines did` };
+    });
+
+export const proofRules = (evidence: Evidence): readonly RuleVerdict[] =>
+  evidence.experiment.proof.map((proof) => proofRule(proof, evidence));
+
+function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
+  const { of, see, withinMs } = proof;
+  const text = `proof of ${of}: ${see} within ${withinMs} ms`;
+  const step = evidence.experiment.timeline.find(({ name }) => name === of);
+  const fromMs = step && evidence.effectMs(step);
+  if (step === undefined || fromMs === undefined)
+    return { kind: 'proof', text, result: 'vacuous', seen: `${of} did not take effect` };
+  const first = sightsOf(proof, step, evidence)
+    .filter(({ atMs }) => atMs >= fromMs)
+    .toSorted((a, b) => a.atMs - b.atMs)[0];
+  if (first === undefined) return { kind: 'proof', text, result: 'vacuous', seen: `${see} was never seen` };
+  const seen = `${first.seen}, ${relativeText(first.atMs - fromMs, of)}`;
+  return { kind: 'proof', text, result: first.atMs <= fromMs + withinMs ? 'held' : 'vacuous', seen };
+}
+
+type Sight = Pick<SightingRecord, 'atMs' | 'seen'>;
+
+function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sight[] {
+  const machines = evidence.groups
+    .filter((group) => evidence.concerns(step, group))
+    .flatMap((group) => evidence.machinesOf(group));
+  switch (see) {
+    case 'io-refused':
+      return machines.flatMap((machine) =>
+        evidence.ioOf(machine).flatMap((one) => (one.ok ? [] : [{ atMs: one.completedMs, seen: operationText(one) }])),
+      );
+    case 'machine-stopped':
+      return machines.flatMap(({ name, power }) =>
+        power.flatMap(({ state, atMs, reason }) =>
+          state === 'stopped' ? [{ atMs, seen: `${shortName(name)} stopped (${reason})` }] : [],
+        ),
+      );
+    case 'start-refused':
+      return machines.flatMap(({ name, starts }) =>
+        starts.flatMap(({ outcome, endedMs, requestedMs, reason }) =>
+          outcome === 'failed'
+            ? [{ atMs: endedMs ?? requestedMs, seen: `start of ${shortName(name)} refused (${reason})` }]
+            : [],
+        ),
+      );
+    default: {
+      const subjects = [...step.targets, ...(evidence.stepRecord(step)?.keyVersions ?? [])];
+      return evidence.record.sightings.filter((one) => one.see === see && subjects.includes(one.subject));
+    }
+  }
+}
