@@ -69,7 +69,7 @@ test('the experiment of Chaos Toolkit: commands are understood, the steady state
     if (provider.path === 'interlock') await understands(provider.arguments);
   assert.deepEqual(experiment.runtime.rollbacks, { strategy: 'always' });
   assert.equal(experiment.runtime.hypothesis.fail_fast, true);
-  assert.ok(method.some(({ provider }) => provider.arguments.join(' ') === 'key disable kv1/k1'));
+  assert.ok(method.some(({ provider }) => provider.arguments.join(' ') === 'key disable kv1/k1 --confirm'));
   assert.equal(rollbacks[0]?.provider.arguments.join(' '), 'key enable kv1/k1');
 });
 

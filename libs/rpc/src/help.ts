@@ -2,7 +2,7 @@
 export type ErrorFacts = Readonly<Record<string, string>>;
 
 const grantToSet =
-  'In a vault with access policies: interlock vault grant {vault} --principal set:{set} --permissions get,wrap-key,unwrap-key --add. In a vault with roles: interlock role assign set:{set} keyVaultCryptoServiceEncryptionUser --scope <scope of the vault>';
+  'In a vault with access policies: interlock vault grant {vault} --principal set:{set} --permissions get,wrap-key,unwrap-key. In a vault with roles: interlock role assign set:{set} keyVaultCryptoServiceEncryptionUser --scope <scope of the vault>';
 const moveSet = 'Or move the set to another key: interlock set assign-key {set} --key {assigned} --as-key-owner';
 const previewUse = 'Preview what stops: interlock impact';
 
@@ -54,9 +54,9 @@ const templates: Readonly<Record<string, string>> = {
     'Name at least one change: --auto-restart, --key-expiry, --auto-key-rotation-enabled or --identity-type (--no-… turns an option off)',
   KEY_OWNER_TOKEN_INVALID:
     'Send a fresh token of the key owner: --as-key-owner, or --key-owner <principal>:<secret file>. A token is valid for minutes',
-  KEY_IN_USE: `${previewUse} {key} --action {action}. Then confirm with the name of the key: --confirm {key}`,
-  VAULT_IN_USE: `${previewUse} {vault} --action {action}. Then confirm with the name of the vault: --confirm {vault}`,
-  IDENTITY_IN_USE: `${previewUse} set:{set}. Then confirm with the name of the principal: --confirm set:{set}`,
+  KEY_IN_USE: `${previewUse} {key} --action {action}. Then repeat the command with --confirm`,
+  VAULT_IN_USE: `${previewUse} {vault} --action {action}. Then repeat the command with --confirm`,
+  IDENTITY_IN_USE: `${previewUse} set:{set}. Then repeat the command with --confirm`,
   LAST_PLATFORM_OWNER:
     'First make another principal owner, and add a secret to it: interlock role assign <principal> owner --scope /',
   KEY_NOT_FOUND: 'List the keys: interlock key list {vault}. List the deleted keys: interlock key list-deleted {vault}',
@@ -124,7 +124,7 @@ function accessHelp({ action, permission }: ErrorFacts): string {
     return `An administrator of the scope assigns a role that includes {action}: interlock role assign {principal} ${roleWith(action)} --scope {scope}`;
   if (permission === undefined) return `The set lacks its grant on the vault. ${grantToSet}`;
   const flag = permission.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
-  return `An administrator of the vault grants ${permission}: interlock vault grant {vault} --principal {principal} --permissions ${flag} --add`;
+  return `An administrator of the vault grants ${permission}: interlock vault grant {vault} --principal {principal} --permissions ${flag}`;
 }
 
 /** Built-in roles by the actions they allow, the least powerful first. */

@@ -317,7 +317,7 @@ test('deleting the identity of a set needs its name twice, except for its own se
   await assert.rejects(admin().deletePrincipal({ name }), {
     code: 'FAILED_PRECONDITION',
     reason: 'IDENTITY_IN_USE',
-    message: /identity of \S+\/confirmed: .* impact set:confirmed.*`--confirm set:confirmed`/,
+    message: /identity of \S+\/confirmed: .* impact set:confirmed.*`--confirm`/,
     metadata: { principal: name, disk_encryption_set: owner, confirm_name: name },
   });
   const another = `principals/${randomUUID()}`;

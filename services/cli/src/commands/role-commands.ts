@@ -9,6 +9,8 @@ import { resolverOf } from '../request/lookups.ts';
 import { fullName, shortName } from '../request/names.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
 import type { Session } from '../session/session.ts';
+import { takesRole } from '../verbs/access-taken.ts';
+import { confirmAccessTaken, confirmHelp } from './confirm.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';
 
@@ -23,11 +25,12 @@ export function addRoleCommands(role: Command, runner: Pick<Runner, 'withSession
     )
     .usage(usage)
     .argument('[words...]')
+    .option('--confirm', confirmHelp)
     .addOption(
       filled('--scope <scope>', 'scope of the assignment; needed when the principal has the role at several scopes'),
     );
   unassign.action((words: readonly string[]) => {
-    const { scope }: { readonly scope?: string } = unassign.opts();
+    const { scope, confirm }: { readonly scope?: string; readonly confirm?: boolean } = unassign.opts();
     const [first, role, more] = words;
     if (first === undefined || more !== undefined || (role === undefined && scope !== undefined)) {
       throw new UsageError(`name one assignment, or a principal and a role. Usage: interlock role unassign ${usage}`);
@@ -38,6 +41,8 @@ export function addRoleCommands(role: Command, runner: Pick<Runner, 'withSession
         role === undefined
           ? { name: fullName('roleAssignment', first, names, '<assignment>') }
           : await assignmentOf(first, role, scope, session);
+      const takings = async () => takesRole(await whole(assignment, session), contextOf(session));
+      await confirmAccessTaken(takings, confirm === true, session);
       await remove(assignment, session);
     });
   });
@@ -84,6 +89,14 @@ async function assignmentsOf(principal: string, { caller }: Session): Promise<re
     pageToken = nextPageToken;
   }
 }
+
+/** The assignment with its principal, where only its name is known. */
+const whole = async (assignment: JsonObject, { caller }: Session): Promise<JsonObject> =>
+  assignment.principal === undefined
+    ? caller.call('identity', methodOf(Service.identity, 'GetRoleAssignment'), assignment)
+    : assignment;
+
+const contextOf = ({ caller, clock }: Session) => ({ caller, switches: new Set<string>(), now: clock.now() });
 
 async function remove({ name, role, scope, principal }: JsonObject, session: Session): Promise<void> {
   const { caller, terminal, output, settings, trace } = session;

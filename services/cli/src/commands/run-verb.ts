@@ -15,7 +15,9 @@ import { turnsOf } from '../request/turns.ts';
 import { interruptible } from '../session/endings.ts';
 import { type Credentials, services } from '../session/environment.ts';
 import type { Session } from '../session/session.ts';
+import type { AccessTaken } from '../verbs/access-taken.ts';
 import type { Verb } from '../verbs/verb.ts';
+import { confirmAccessTaken } from './confirm.ts';
 import { refuseMissing } from './required.ts';
 import { callEach, callTogether, runMany } from './run-many.ts';
 import { callAndWait, isUndecided, type ServedVerb, waitUntilSettled } from './waiting.ts';
@@ -25,6 +27,8 @@ export interface VerbFlags extends Typed {
   /** For verbs of every service; undefined calls all of them. */
   readonly service: Workload | undefined;
   readonly wait: boolean;
+  /** Whether access to keys may be taken away where machines stop. */
+  readonly confirm: boolean;
   /** File for the field of the response that the verb names. */
   readonly output: string | undefined;
   /** Switches of the verb that were given. */
@@ -44,8 +48,10 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   if (all !== undefined && flags.switches.has(all.switch)) return runAll(verb, all, flags, session);
   if (flags.more.length > 0) return runEach(servedBy(verb, flags), flags.words, flags, session);
   const spoken = new Map<string, string>();
-  const request = await completeRequest(verb, flags, await requestOf(verb, flags, session, spoken), session);
-  const method = methodFor(verb, request);
+  const typed = await requestOf(verb, flags, session, spoken);
+  const method = methodFor(verb, typed);
+  const [named = typed] = await confirmed(verb, method, [typed], flags, session);
+  const request = await completeRequest(verb, flags, named, session);
   if (method.isStream) return watch(servedBy(verb, flags).service, method, request, session);
   if (verb.service === 'any' && flags.service === undefined) return callEveryService(method, request, session);
 
@@ -138,19 +144,41 @@ async function runEach(
 
 /** One call per resource. Every request is built before the first is sent. @throws UsageError */
 async function callsForEach(verb: ServedVerb, words: readonly string[], flags: VerbFlags, session: Session) {
-  const calls: [string, () => Promise<JsonObject>][] = [];
-  for (const word of words) {
-    const alone = { ...flags, words: [word], more: [] };
-    const typed = await requestOf(verb, alone, session, new Map());
-    calls.push([
-      word,
-      async () => {
-        const request = await completeRequest(verb, alone, typed, session);
-        return callOnce({ ...verb, worksOn: undefined }, methodFor(verb, request), request, alone, session);
-      },
-    ]);
-  }
+  const typed: JsonObject[] = [];
+  for (const word of words)
+    typed.push(await requestOf(verb, { ...flags, words: [word], more: [] }, session, new Map()));
+  const requests = await confirmed(verb, methodOf(verb.contract, verb.method), typed, flags, session);
+  const calls = words.map((word, n): [string, () => Promise<JsonObject>] => [
+    word,
+    async () => {
+      const request = await completeRequest(verb, flags, requests[n] ?? {}, session);
+      return callOnce({ ...verb, worksOn: undefined }, methodFor(verb, request), request, flags, session);
+    },
+  ]);
   return () => callEach(calls, turnsOf(PARALLEL_MAX), session);
+}
+
+/**
+ * The requests of one command, with the confirmation that services want of a user who knows what stops.
+ * @throws UsageError if they take access away and are not confirmed
+ */
+async function confirmed(
+  { takesAccess }: Verb,
+  { request: message, canonical }: Method,
+  requests: readonly JsonObject[],
+  { confirm, switches }: VerbFlags,
+  session: Session,
+): Promise<readonly JsonObject[]> {
+  if (takesAccess === undefined) return requests;
+  const context = { caller: session.caller, switches, now: session.clock.now() };
+  const takings = async () => {
+    const all: AccessTaken[] = [];
+    for (const request of requests) all.push(...(await takesAccess(canonical(request), context)));
+    return all;
+  };
+  const isConfirmed = await confirmAccessTaken(takings, confirm, session);
+  const isNamed = isConfirmed && message.fields.some(({ name }) => name === 'confirm_name');
+  return isNamed ? requests.map((request) => ({ ...request, confirmName: String(request.name) })) : requests;
 }
 
 /** Runs a verb on every resource of a list that the verb selects. */

@@ -2,7 +2,7 @@ import { systemClock, systemRandom } from '@interlock/runtime';
 import { CommanderError } from 'commander';
 import { type Failure, failureJson, failureOf, failureText } from '../failure.ts';
 import { outputOf, wantsDocument } from '../output/output.ts';
-import { pasteable } from '../output/pasteable.ts';
+import { pasteable, typedLine } from '../output/pasteable.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { ExitCode, UsageError } from '../problems.ts';
 import { timeoutMs as timeoutIn } from '../request/field-values.ts';
@@ -15,6 +15,7 @@ import type { Runner } from './runner.ts';
 
 /** State of one run. */
 interface Running extends FoundOut {
+  readonly args: readonly string[];
   readonly env: Environment;
   readonly terminal: Terminal;
   /** How users type the command line. */
@@ -38,6 +39,7 @@ export async function run(
   const terminal: Terminal = { ...rest, err: (text) => err(pasteable(text, program)) };
   const isDocument = wantsDocument(args);
   const running: Running = {
+    args,
     env: withoutEmpty(environment),
     terminal,
     program,
@@ -117,7 +119,8 @@ function runnerOf(running: Running): Runner {
 const sessionsOf =
   (running: Running): Runner['withSession'] =>
   async (name, flags, work) => {
-    const { env, terminal, program } = running;
+    const { args, env, terminal, program } = running;
+    const typed = typedLine(args);
     const timeoutMs = flags.timeout === undefined ? undefined : timeoutIn(flags.timeout);
     const output = await outputOf(flags, terminal);
     const place = placeOf(flags, env);
@@ -126,7 +129,7 @@ const sessionsOf =
       const settings = readSettings(flags, env, cluster === undefined ? place : { ...place, data: cluster.folder });
       running.names = settings.namesWithoutFlags;
       const { inSession } = await import('../session/open-session.ts');
-      await inSession(name, { settings, cluster, found: running, terminal, program, output, timeoutMs }, work);
+      await inSession(name, { settings, cluster, found: running, terminal, program, typed, output, timeoutMs }, work);
     } finally {
       cluster?.close();
     }

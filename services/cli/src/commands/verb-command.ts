@@ -6,6 +6,7 @@ import { type Method, methodOf } from '../request/schema.ts';
 import { services } from '../session/environment.ts';
 import { credentialsFrom } from '../session/settings.ts';
 import { takesSeveral, type Verb } from '../verbs/verb.ts';
+import { confirmHelp } from './confirm.ts';
 import type { Described } from './help.ts';
 import { filled, once, single } from './once.ts';
 import { usageOf } from './required.ts';
@@ -69,6 +70,7 @@ function addOtherFlags(command: Command, verb: Verb): void {
   if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails if it fails');
   if (verb.output !== undefined)
     command.addOption(filled('--output <file>', `writes ${verb.output} to a new file that only its owner can read`));
+  if (verb.takesAccess !== undefined) command.option('--confirm', confirmHelp);
   for (const [name, text] of Object.entries(verb.switches ?? {})) command.option(`--${name}`, text);
   if (verb.takesKeyOwner === true) {
     command.option('--as-key-owner', 'the caller authorizes as owner of the key');
@@ -108,11 +110,15 @@ function typedIn(
     body,
     service: services.find((name) => name === service),
     wait: options.wait === true,
+    confirm: options.confirm === true,
     output: textOf(options.output),
     switches,
     keyOwner: isOwner ? 'caller' : owner === undefined ? undefined : credentialsFrom(owner, '--key-owner'),
   };
 }
+
+/** Flags that only programs need. */
+const hiddenFlags: ReadonlySet<string> = new Set(['etag', 'page-token', 'confirm-name']);
 
 function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
   if (flag.isSwitch) {
@@ -122,7 +128,7 @@ function optionsOf(flag: FieldFlag): readonly [Option, ...Option[]] {
     return [new Option(`--${flag.name}`), off];
   }
   const option = new Option(`--${flag.name} <${flag.choices?.join('|') ?? placeholderOf(flag.field)}>`);
-  option.hidden = flag.name === 'etag' || flag.name === 'page-token';
+  option.hidden = hiddenFlags.has(flag.name);
   if (flag.isRepeated) option.argParser((text: string, before: readonly string[] = []) => [...before, text]);
   else option.argParser(once(option));
   return [option];

@@ -2,6 +2,13 @@ import { basename, dirname } from 'node:path';
 import type { Build } from '../commands/build.ts';
 import { nouns } from '../verbs/table.ts';
 
+/** A command line as typed, ready to be pasted into a shell. It begins with `interlock`; `pasteable` writes how it is typed. */
+export const typedLine = (args: readonly string[]): string =>
+  [
+    'interlock',
+    ...args.map((word) => (/^[\w./:=,@%+-]+$/.test(word) ? word : `'${word.replaceAll("'", "'\\''")}'`)),
+  ].join(' ');
+
 /** Words after `interlock` that begin a command. */
 const words = ['up', 'down', 'status', 'rehearse', 'trace', 'probe', 'context', 'completion', ...Object.keys(nouns)];
 const command = new RegExp(`(?<![\\w./@-])(?<!npx )interlock (?=(?:${words.join('|')}|--)\\b)`, 'g');

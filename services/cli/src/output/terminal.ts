@@ -20,6 +20,8 @@ export interface Terminal {
   readonly width?: number | undefined;
   /** Whether standard output is a terminal: bytes are not written there. */
   readonly isOutTerminal?: boolean;
+  /** Asks a yes/no question; anything but `y` and `yes` is a no. Only where a user can answer. */
+  readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
   /** Writes a line of the response to standard output. @throws OutputProblem */
   out(text: string): void;
   /** Writes a line to standard error. */
@@ -54,6 +56,7 @@ export function openTerminal(): Terminal {
   process.stdout.on('error', (error: WriteError) => error.code === 'EPIPE' && endWithReader());
   return {
     isOutTerminal: process.stdout.isTTY === true,
+    confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
@@ -79,6 +82,18 @@ export function openTerminal(): Terminal {
     writeFile,
     newFile,
   };
+}
+
+async function confirm(question: string): Promise<boolean> {
+  const { createInterface } = await import('node:readline/promises');
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  const closed = new Promise<string>((resolve) => lines.once('close', () => resolve('')));
+  try {
+    const answer = await Promise.race([lines.question(`${question} [y/N] `), closed]);
+    return /^y(es)?$/i.test(answer.trim());
+  } finally {
+    lines.close();
+  }
 }
 
 async function* piecesOf(path: string): AsyncGenerator<Uint8Array> {

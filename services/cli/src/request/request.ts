@@ -41,7 +41,7 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
       throw new UsageError(`--${before} and --${flag.name} set the same field: use one of them`);
     }
     given.set(field, flag.name);
-    for (const text of texts) putFlag(draft, flag, confirmed(flag, text, typed.words[0]), context);
+    for (const text of texts) putFlag(draft, flag, text, context);
   }
   for (const [name, source] of Object.entries(verb.defaults ?? {})) {
     const path = [fieldOf(request, name)];
@@ -50,12 +50,6 @@ export function draftOf(verb: Verb, request: DescMessage, typed: Typed, context:
     if (value !== undefined) put(draft, path, value);
   }
   return draft;
-}
-
-/** A confirmation is the name as typed, or its last word. */
-function confirmed({ field }: FieldFlag, text: string, target: string | undefined): string {
-  const isSame = field.name === 'confirm_name' && target?.split('/').at(-1) === text;
-  return isSame ? target : text;
 }
 
 function putTarget(

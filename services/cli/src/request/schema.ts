@@ -45,6 +45,8 @@ export interface Method {
   readonly hasEffect: boolean;
   /** Turns protobuf JSON into a message. @throws UsageError naming the field that does not fit */
   requestOf(json: JsonObject): Message;
+  /** Turns a request in any form that protobuf JSON allows into one with lowerCamelCase names. @throws UsageError */
+  canonical(json: JsonObject): JsonObject;
   /** Turns an answer into protobuf JSON, fields with default values included. */
   jsonOf(answer: Message): JsonObject;
 }
@@ -72,6 +74,7 @@ export function methodOf(service: ServiceName, name: string): Method {
     isStream: described.methodKind === 'server_streaming',
     hasEffect: described.idempotency !== MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS,
     requestOf: (json) => checked(input, json),
+    canonical: (json) => objectOf(toJson(input, checked(input, json), { registry: registryOf(service) })),
     jsonOf: (answer) => objectOf(toJson(output, answer, { registry: registryOf(service), alwaysEmitImplicit: true })),
   };
 }

@@ -22,7 +22,7 @@ export interface FoundOut {
 }
 
 /** What a session is opened with. */
-export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'output' | 'timeoutMs'> {
+export interface SessionParts extends Pick<Session, 'terminal' | 'program' | 'typed' | 'output' | 'timeoutMs'> {
   readonly settings: Settings;
   /** The cluster, where the cloud is in one. */
   readonly cluster: ClusterCloud | undefined;

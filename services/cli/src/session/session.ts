@@ -18,6 +18,8 @@ export interface Session {
   readonly terminal: Terminal;
   /** How a user types the command line: `interlock`, `npx interlock`. */
   readonly program: string;
+  /** The command line as typed, ready to be repeated: `interlock key disable kv1/k1`. */
+  readonly typed: string;
   /** How responses are shown. */
   readonly output: Output;
   /** From `--timeout`. */

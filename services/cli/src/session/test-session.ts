@@ -4,6 +4,7 @@ import type { Clock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { programOf } from '../commands/program.ts';
 import { type Output, outputOf } from '../output/output.ts';
+import { typedLine } from '../output/pasteable.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { OutputProblem } from '../problems.ts';
 import type { Caller } from '../request/calls.ts';
@@ -135,12 +136,14 @@ export function testProgram(
     terminal,
     output,
     program: 'interlock',
+    typed,
     timeoutMs: flags.timeout === undefined ? undefined : timeoutIn(flags.timeout),
     dataChannel: () => {
       if (options.channel === undefined) throw new Error('this test has no data path');
       return options.channel;
     },
   });
+  let typed = '';
   const program = programOf({
     withSession: async (_name, flags, work) => work(sessionOf(flags, await outputOf(flags, terminal))),
     probe: async (_name, flags) => options.onProbe?.(sessionOf(flags, await outputOf(flags, terminal))),
@@ -164,6 +167,9 @@ export function testProgram(
     asides,
     written,
     bytes,
-    run: (...args: readonly string[]) => program.parseAsync(args, { from: 'user' }),
+    run: (...args: readonly string[]) => {
+      typed = typedLine(args);
+      return program.parseAsync(args, { from: 'user' });
+    },
   };
 }

@@ -23,28 +23,28 @@ const sentBy = async (answers: Answers, ...args: readonly string[]) => {
   return { request: sent.at(-1)?.request ?? {}, methods: sent.map(({ method }) => method) };
 };
 
-test('CMK-25: a grant replaces the permissions of a principal', async () => {
-  const { request, methods } = await sentBy({ SetAccessPolicy: vault }, ...grant);
-  assert.deepEqual(methods, ['SetAccessPolicy']);
+test('CMK-25: vault grant --replace replaces the permissions of a principal', async () => {
+  const { request, methods } = await sentBy({ GetVault: vault, SetAccessPolicy: vault }, ...grant, '--replace');
+  assert.deepEqual(methods, ['GetVault', 'SetAccessPolicy']);
   assert.deepEqual(request, {
     name: 'vaults/kv1',
     accessPolicy: { principal: person, keyPermissions: ['GET', 'WRAP_KEY'] },
   });
 });
 
-test('--add keeps the permissions of the policy that was read', async () => {
+test('vault grant keeps the permissions of the policy that was read', async () => {
   const answers = { GetVault: vault, SetAccessPolicy: vault };
-  const { request } = await sentBy(answers, ...grant, '--add');
+  const { request } = await sentBy(answers, ...grant);
   assert.deepEqual(request, {
     name: 'vaults/kv1',
     etag: '7',
     accessPolicy: { principal: person, keyPermissions: ['GET', 'LIST', 'WRAP_KEY'] },
   });
-  const whole = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get', '--add'];
+  const whole = ['vault', 'grant', 'kv1', '--principal', other, '--permissions', 'get'];
   const all = await sentBy(answers, ...whole);
   assert.deepEqual(all.request.accessPolicy, { principal: other, keyPermissions: ['ALL'] });
   const denied = { GetVault: new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no') };
-  await assert.rejects(sentBy(denied, ...grant, '--add'), { reason: 'ACCESS_DENIED' });
+  await assert.rejects(sentBy(denied, ...grant), { reason: 'ACCESS_DENIED' });
 });
 
 test('a date that is not named stays; --clear removes it', async () => {

@@ -13,18 +13,16 @@ export type Before = (
   caller: Pick<Caller, 'call'>,
 ) => Promise<JsonObject>;
 
-/** `--add` keeps the permissions that the principal has. */
+/** Keeps the permissions that the principal has, unless `--replace` removes them. */
 export const addPermissions: Before = async (request, switches, { call }) => {
   const policy = request.accessPolicy;
-  if (!switches.has('add') || !isObject(policy)) return request;
-  const { accessPolicies, etag } = await call('key-vault', methodOf(Service.keyVault, 'GetVault'), {
-    name: request.name ?? '',
-  });
-  const current = objectsIn(accessPolicies).find(({ principal }) => principal === policy.principal);
+  if (switches.has('replace') || !isObject(policy)) return request;
+  const vault = await call('key-vault', methodOf(Service.keyVault, 'GetVault'), { name: request.name ?? '' });
+  const current = policyOf(vault, policy.principal);
   const all = [...new Set([...textsIn(current?.keyPermissions), ...textsIn(policy.keyPermissions)])];
   const keyPermissions = all.includes('ALL') ? ['ALL'] : all;
   // The etag makes sure that the permissions are added to the policy that was read.
-  return { etag: String(etag), ...request, accessPolicy: { ...policy, keyPermissions } };
+  return { etag: String(vault.etag), ...request, accessPolicy: { ...policy, keyPermissions } };
 };
 
 /** Keeps the date that is not named, unless `--clear` removes it. */
@@ -38,5 +36,10 @@ export const keepDates: Before = async (request, switches, { call }) => {
 /** The objects in a list of a response. */
 export const objectsIn = (value: JsonValue | undefined): readonly JsonObject[] =>
   Array.isArray(value) ? value.filter(isObject) : [];
-const textsIn = (value: JsonValue | undefined): readonly string[] =>
+/** The texts in a list of a response. */
+export const textsIn = (value: JsonValue | undefined): readonly string[] =>
   Array.isArray(value) ? value.filter((one) => typeof one === 'string') : [];
+
+/** The access policy of a principal in a vault. */
+export const policyOf = ({ accessPolicies }: JsonObject, principal: JsonValue | undefined): JsonObject | undefined =>
+  objectsIn(accessPolicies).find((one) => one.principal === principal);

@@ -1,4 +1,5 @@
 import { Service } from '../request/schema.ts';
+import { takesIdentity } from './access-taken.ts';
 import { impactNote, setNote } from './notes.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
@@ -21,7 +22,7 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),
-  set('update', 'UpdateDiskEncryptionSet', { targets: oneSet, settles }),
+  set('update', 'UpdateDiskEncryptionSet', { targets: oneSet, settles, takesAccess: takesIdentity }),
   set('delete', 'DeleteDiskEncryptionSet', { targets: oneSet, settles }),
   set('assign-key', 'AssignKey', {
     targets: oneSet,

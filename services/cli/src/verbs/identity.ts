@@ -1,4 +1,5 @@
 import { Service } from '../request/schema.ts';
+import { takesPrincipal } from './access-taken.ts';
 import { named, nounOf, type Verb } from './verb.ts';
 
 const noun = (name: string) => nounOf('identity', Service.identity, name);
@@ -40,9 +41,8 @@ export const identityVerbs: readonly Verb[] = [
   principal('list', 'ListPrincipals'),
   principal('delete', 'DeletePrincipal', {
     targets: named('principal', 'principal'),
-    // Deleting the identity of a set needs a confirmation: `--confirm set:des1`.
-    aliases: { confirm: 'confirm_name' },
     kinds: { confirm_name: 'principal' },
+    takesAccess: takesPrincipal,
   }),
   principal('add-secret', 'AddSecret', {
     targets: [...named('principal', 'principal', 'principal'), { word: 'secret-id', field: 'secret_id' }],

@@ -1,4 +1,12 @@
 import { Service } from '../request/schema.ts';
+import {
+  takesByDates,
+  takesByModel,
+  takesByPolicy,
+  takesNamed,
+  takesOperations,
+  takesWholePolicy,
+} from './access-taken.ts';
 import { addPermissions, keepDates } from './before.ts';
 import { holdNote } from './notes.ts';
 import { policyPrincipals } from './principals.ts';
@@ -18,12 +26,6 @@ const oneVersion = named('vault/key[/version]', 'keyVersion');
 /** For settings of one version: several versions need a choice. */
 const onlyVersion = named('vault/key[/version]', 'onlyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
-
-/** Deleting something in use needs its name as confirmation: `--confirm vault/key`, or the last word. */
-const naming = {
-  vault: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'vault' } },
-  key: { aliases: { confirm: 'confirm_name' }, kinds: { confirm_name: 'key' } },
-} as const;
 
 /**
  * The RPCs of key-vault. Where a version is needed, a key stands for its current version; for settings that disks depend on, for
@@ -45,20 +47,31 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: oneVault,
     required: ['principal', 'permissions'],
     aliases: { permissions: 'access_policy.key_permissions' },
-    switches: { add: 'keeps the permissions that the principal has; without it they are replaced' },
+    switches: { replace: 'removes the permissions of the principal that are not named; without it they stay' },
     before: addPermissions,
+    takesAccess: takesByPolicy,
   }),
   vault('revoke', 'RemoveAccessPolicy', {
     required: ['principal'],
     targets: [...oneVault, { word: 'principal', field: 'principal', kind: 'principal', optional: true }],
+    takesAccess: takesWholePolicy,
   }),
   vault('set-permission-model', 'SetPermissionModel', {
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
-    ...naming.vault,
+    kinds: { confirm_name: 'vault' },
+    takesAccess: takesByModel,
   }),
-  vault('delete', 'DeleteVault', { targets: oneVault, ...naming.vault }),
+  vault('delete', 'DeleteVault', {
+    targets: oneVault,
+    kinds: { confirm_name: 'vault' },
+    takesAccess: takesNamed('DELETE'),
+  }),
   vault('recover', 'RecoverVault', { targets: oneVault }),
-  vault('purge', 'PurgeVault', { targets: oneVault, ...naming.vault }),
+  vault('purge', 'PurgeVault', {
+    targets: oneVault,
+    kinds: { confirm_name: 'vault' },
+    takesAccess: takesNamed('PURGE'),
+  }),
 
   key('create', 'CreateKey', {
     targets: newKey,
@@ -81,23 +94,34 @@ export const keyVaultVerbs: readonly Verb[] = [
   key('disable', 'DisableKey', {
     targets: use,
     versionMethod: 'DisableKeyVersion',
+    takesAccess: takesNamed('DISABLE'),
   }),
   key('set-dates', 'SetKeyVersionDates', {
     targets: onlyVersion,
     required: [['not-before', 'expire-time', 'clear']],
     switches: { clear: 'removes the dates that are not named; without it they stay' },
     before: keepDates,
+    takesAccess: takesByDates,
   }),
   key('set-operations', 'SetKeyOperations', {
     targets: onlyVersion,
     required: ['operations'],
     aliases: { operations: 'key_operations' },
+    takesAccess: takesOperations,
   }),
   key('set-tags', 'SetKeyTags', { targets: oneVersion }),
   key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
-  key('delete', 'DeleteKey', { targets: oneKey, ...naming.key }),
+  key('delete', 'DeleteKey', {
+    targets: oneKey,
+    kinds: { confirm_name: 'key' },
+    takesAccess: takesNamed('DELETE'),
+  }),
   key('recover', 'RecoverKey', { targets: oneKey }),
-  key('purge', 'PurgeKey', { targets: oneKey, ...naming.key }),
+  key('purge', 'PurgeKey', {
+    targets: oneKey,
+    kinds: { confirm_name: 'key' },
+    takesAccess: takesNamed('PURGE'),
+  }),
   key('show-deleted', 'GetDeletedKey', { targets: oneKey }),
   key('list-deleted', 'ListDeletedKeys', { targets: named('vault', 'vault', 'parent') }),
   key('backup', 'BackupKey', { targets: oneKey, output: 'backup' }),

@@ -91,7 +91,7 @@ test('CMK-05, CMK-37: a set that cannot use its key shows what it lacks, and the
     setNote({ name: set, keyAccess: [{ keyVersion: `${key}/versions/1`, state, reason }] }, {}, short);
   assert.match(
     note('LOST', 'ACCESS_DENIED') ?? '',
-    /^access lost to kv1\/k1\/versions\/1: ACCESS_DENIED\nhelp: .*interlock vault grant vaults\/kv1 --principal set:\S+des1 --permissions get,wrap-key,unwrap-key --add/,
+    /^access lost to kv1\/k1\/versions\/1: ACCESS_DENIED\nhelp: .*interlock vault grant vaults\/kv1 --principal set:\S+des1 --permissions get,wrap-key,unwrap-key/,
   );
   assert.match(note('LOST', 'IDENTITY_DELETED') ?? '', /interlock set update \S+des1 --identity-type system-assigned/);
   assert.equal(note('AVAILABLE', 'KEY_ACCESS_REASON_UNSPECIFIED'), undefined);

@@ -2,6 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { Workload } from '@interlock/rpc';
 import type { NameKind } from '../request/names.ts';
 import type { ServiceName } from '../request/schema.ts';
+import type { TakesAccess } from './access-taken.ts';
 import type { Before } from './before.ts';
 import type { Note } from './notes.ts';
 import type { PrincipalNames } from './principals.ts';
@@ -47,6 +48,8 @@ export interface Verb {
   readonly note?: Note;
   /** Completes the request. Not called for a whole request (`--body`). */
   readonly before?: Before;
+  /** The access to keys that a request takes away: where machines would stop, the command needs `--confirm`. */
+  readonly takesAccess?: TakesAccess;
   /** Flags that fill no field, with their help. */
   readonly switches?: Readonly<Record<string, string>>;
   /** Looks up the names of the principals in the response. */

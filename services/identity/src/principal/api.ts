@@ -164,7 +164,7 @@ const confirmDeletion = ({ name, confirmName }: DeletePrincipalRequest, principa
   throw new Rejection(
     'FAILED_PRECONDITION',
     'IDENTITY_IN_USE',
-    `${name} is the identity of ${principal.owner}: without it the set loses access to its key, and a new identity needs all grants again. \`interlock impact set:${set}\` lists the disks. To delete it, repeat the call with confirm_name "${name}" (\`--confirm set:${set}\`)`,
+    `${name} is the identity of ${principal.owner}: without it the set loses access to its key, and a new identity needs all grants again. \`interlock impact set:${set}\` lists the disks. To delete it, repeat the call with confirm_name "${name}" (\`--confirm\`)`,
     { principal: name, disk_encryption_set: principal.owner, confirm_name: name },
   );
 };

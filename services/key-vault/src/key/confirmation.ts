@@ -68,6 +68,6 @@ const inUse = (reason: 'KEY_IN_USE' | 'VAULT_IN_USE', what: 'key' | 'vault', nam
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data, which ${consequences[action](what)}. \`interlock impact ${name} --action ${action}\` lists the disks. To continue, repeat the call with confirm_name "${name}" (\`--confirm ${name}\`)`,
+    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data, which ${consequences[action](what)}. \`interlock impact ${name} --action ${action}\` lists the disks. To continue, repeat the call with confirm_name "${name}" (\`--confirm\`)`,
     { [what]: name, confirm_name: name, action },
   );
