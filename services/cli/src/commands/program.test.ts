@@ -17,6 +17,19 @@ const requestOf = async (...args: readonly string[]) => {
   return sent.at(-1)?.request;
 };
 
+test('vm list -o wide shows reads, writes, failures and mismatches of guests, and other formats do not read them', async () => {
+  const guestIo = { readCount: '40', writeCount: '30', flushCount: '2', failureCount: '1', contentMismatchCount: '0' };
+  const virtualMachines = [{ name: `${group}/virtualMachines/vm1`, powerState: 'RUNNING', guestIo }];
+  const { run, sent, lines } = testProgram({ ListVirtualMachines: { virtualMachines } });
+  await run('vm', 'list', '-o', 'wide');
+  assert.equal(sent.at(-1)?.request.view, 'FULL');
+  assert.match(lines.join('\n'), /READS +WRITES +FAILED +MISMATCHES\n.* 40 +30 +1 +0$/);
+  await run('vm', 'list', '-o', 'wide', '--view', 'basic');
+  assert.equal(sent.at(-1)?.request.view, 'BASIC');
+  await run('vm', 'list');
+  assert.equal(sent.at(-1)?.request.view, undefined);
+});
+
 test('names and flags become the request', async () => {
   assert.deepEqual(
     await requestOf('vault', 'create', 'kv1', '--location', 'westeurope', '--purge-protection-enabled'),

@@ -228,11 +228,15 @@ function methodFor({ contract, method, versionMethod }: Verb, { name }: JsonObje
 
 /** A whole request (`--body`) is sent as it is. */
 const completeRequest = async (
-  { before }: Verb,
+  { before, wide }: Verb,
   { body, switches }: VerbFlags,
-  request: JsonObject,
-  { caller }: Session,
-): Promise<JsonObject> => (before === undefined || body !== undefined ? request : before(request, switches, caller));
+  typed: JsonObject,
+  { caller, output }: Session,
+): Promise<JsonObject> => {
+  if (body !== undefined) return typed;
+  const request = output.width === Number.POSITIVE_INFINITY ? { ...wide, ...typed } : typed;
+  return before === undefined ? request : before(request, switches, caller);
+};
 
 /** @param spoken receives the principals that were typed by other names */
 async function requestOf(

@@ -199,6 +199,10 @@ export const columns: Readonly<Record<string, readonly string[]>> = {
     'key:stopReason.keyVersion',
     'next start fails:nextStartLosses.0.reason',
     'failure:failure.code',
+    'reads:guestIo.readCount',
+    'writes:guestIo.writeCount',
+    'failed:guestIo.failureCount',
+    'mismatches:guestIo.contentMismatchCount',
   ],
   'interlock.compute.v1.AccessLoss': ['reason', 'disk', 'set:diskEncryptionSet', 'key:keyVersion', 'since', 'traceId'],
   'interlock.compute.v1.ActivityLogEntry': [

@@ -32,6 +32,7 @@ export const computeVerbs: readonly Verb[] = [
   }),
   vm('show', 'GetVirtualMachine', { targets: oneVm, note: machineNote }),
   vm('list', 'ListVirtualMachines', {
+    wide: { view: 'FULL' },
     kinds: { parent: 'container' },
     defaults: { parent: 'group-or-subscription' },
   }),

@@ -50,6 +50,8 @@ export interface Verb {
   readonly before?: Before;
   /** The access to keys that a request takes away: where machines would stop, the command needs `--confirm`. */
   readonly takesAccess?: TakesAccess;
+  /** Fields of the request that `-o wide` adds, unless they are given. */
+  readonly wide?: JsonObject;
   /** Flags that fill no field, with their help. */
   readonly switches?: Readonly<Record<string, string>>;
   /** Looks up the names of the principals in the response. */

@@ -28,6 +28,12 @@ promised('reads, writes and failures of a guest are shown with its machine', asy
     [40, 30, 2, 1],
   );
   assert.deepEqual([guestIo?.contentMismatchCount, guestIo?.newestMismatch], [0, undefined]);
+  const listed = async (view?: 'FULL') => {
+    const parent = name.slice(0, name.indexOf('/virtualMachines/'));
+    const { virtualMachines } = await compute.listVirtualMachines({ parent, ...(view === undefined ? {} : { view }) });
+    return virtualMachines.find((machine) => machine.name === name)?.guestIo;
+  };
+  assert.deepEqual([await listed(), await listed('FULL')], [undefined, guestIo], 'a list has them in the full view');
 });
 
 promised(

@@ -65,15 +65,22 @@ const load = (parts: ReadParts, name: string): Promise<Loaded<Vm>> => {
 const page = (request: { readonly pageSize: number; readonly pageToken: string }) =>
   pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
 
-const withGuestIo = async ({ losses, driver }: ReadParts, loaded: Loaded<Vm>): Promise<VirtualMachine> => {
-  const { id, state } = loaded;
-  const machine = vmOnWire(loaded, (await standingLosses(losses, [loaded]))(loaded));
-  if (state.status !== 'active') return machine;
+const withGuestIo = async (parts: ReadParts, loaded: Loaded<Vm>): Promise<VirtualMachine> => ({
+  ...vmOnWire(loaded, (await standingLosses(parts.losses, [loaded]))(loaded)),
+  ...(await guestIoOf(parts, loaded)),
+});
+
+const guestIoOf = async (
+  { driver }: ReadParts,
+  { id, state }: Loaded<Vm>,
+): Promise<Partial<Pick<VirtualMachine, 'guestIo'>>> => {
+  if (state.status !== 'active') return {};
   const guestIo = guestIoOnWire(await driver.ioOf(id, state.uniqueId), state.mismatches);
-  return guestIo === undefined ? machine : { ...machine, guestIo };
+  return guestIo === undefined ? {} : { guestIo };
 };
 
-const listMachines = async ({ vms, losses }: ReadParts, request: ListVirtualMachinesRequest) => {
+const listMachines = async (parts: ReadParts, request: ListVirtualMachinesRequest) => {
+  const { vms, losses } = parts;
   const prefix = prefixOf(request.parent);
   const { limit, after: first } = page(request);
   const isListed = (loaded: Loaded<Vm>): boolean =>
@@ -86,11 +93,12 @@ const listMachines = async ({ vms, losses }: ReadParts, request: ListVirtualMach
     after = next;
   } while (after !== undefined && found.length < limit);
   const standing = await standingLosses(losses, found);
-  const onWire = (loaded: Loaded<Vm>): VirtualMachine => ({
+  const isFull = request.view === 'FULL';
+  const onWire = async (loaded: Loaded<Vm>): Promise<VirtualMachine> => ({
     ...vmOnWire(loaded, standing(loaded)),
-    ...(request.view === 'FULL' ? { instanceView: instanceViewOf(loaded, standing(loaded)) } : {}),
+    ...(isFull ? { instanceView: instanceViewOf(loaded, standing(loaded)), ...(await guestIoOf(parts, loaded)) } : {}),
   });
-  return { virtualMachines: found.map(onWire), nextPageToken: pageToken(after) };
+  return { virtualMachines: await Promise.all(found.map(onWire)), nextPageToken: pageToken(after) };
 };
 
 /** The prefix of the names of machines under a parent. @throws Rejection INVALID_ARGUMENT NAME_INVALID */
