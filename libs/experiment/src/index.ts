@@ -17,6 +17,10 @@ export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts'
 export { type Episode, Evidence } from './measures/evidence.ts';
 export { type Fate, fatesOf, type Moment, operationText, shortName } from './measures/fate.ts';
 export { quantilesOf } from './measures/quantiles.ts';
+export { chaosToolkitJournal } from './outputs/chaos-toolkit-journal.ts';
+export { type HistoryLine, historyLines } from './outputs/history-lines.ts';
+export { junitXml } from './outputs/junit-xml.ts';
+export { type ExperimentReport, reportJson, reportOf, type StepReport } from './outputs/report-json.ts';
 export type * from './record.ts';
 export type * from './target.ts';
 export {
