@@ -1,23 +1,22 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Experiment, Step } from '@interlock/experiment';
+import type { Plan, Step } from '@interlock/experiment';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
 import { readKeyState } from './key-state.ts';
 import { MachineLog } from './machine-records.ts';
 import { makePlannedEstate } from './planned-estate.ts';
-import { keyNamesOf, keyOfTarget } from './planned-keys.ts';
 
-const step = (action: Step['action'], target: string, options: Step['options'] = {}): Step => ({
+const step = (action: Step['action'], target: string): Step => ({
   name: `${action} ${target}`,
   atMs: 0,
   action,
   targets: [target],
-  options,
+  options: {},
   line: 1,
 });
 
-const experiment: Pick<Experiment, 'estate' | 'timeline'> = {
+const experiment: Plan = {
   estate: {
     kind: 'planned',
     groups: [
@@ -43,7 +42,7 @@ const experiment: Pick<Experiment, 'estate' | 'timeline'> = {
       { name: 'plain', machines: 1, disks: [{ class: 'standard-hdd', key: 'platform' }], key: '' },
     ],
   },
-  timeline: [step('remove-role', 'premium'), step('assign-key', 'other', { to: 'spare' })],
+  timeline: [step('remove-role', 'premium')],
 };
 
 test('an estate has one vault and one set for each key, by roles where a step removes a role, and machines that run', async () => {
@@ -58,13 +57,12 @@ test('an estate has one vault and one set for each key, by roles where a step re
     const uuid = () => world.random.uuid();
     const maker = { clients, clock: world.clock, uuid, resourceGroup: group, location, owner, tag: 't' };
     const { keys, machines } = await makePlannedEstate(maker, experiment);
-    assert.deepEqual([...keys.keys()], ['k1', 'other', 'spare']);
+    assert.deepEqual([...keys.keys()], ['k1', 'other']);
     const states = await Promise.all([...keys.values()].map((place) => readKeyState(clients, place)));
     assert.deepEqual(
       states.map(({ permissionModel, roles, permissions }) => [permissionModel, roles.length, permissions.length]),
       [
         ['ROLE_ASSIGNMENT', 1, 0],
-        ['ACCESS_POLICY', 0, 3],
         ['ACCESS_POLICY', 0, 3],
       ],
     );
@@ -90,15 +88,4 @@ test('an estate has one vault and one set for each key, by roles where a step re
     );
   });
   world.close();
-});
-
-test('a key action on a group targets the key of its disks', () => {
-  assert.deepEqual(keyNamesOf(experiment), ['k1', 'other', 'spare']);
-  assert.deepEqual(
-    ['premium', 'control', 'k1'].map((target) => keyOfTarget(experiment, target)),
-    ['k1', 'other', 'k1'],
-  );
-  assert.throws(() => keyOfTarget(experiment, 'plain'), {
-    message: "the group plain has no key: its disks are under the platform's",
-  });
 });

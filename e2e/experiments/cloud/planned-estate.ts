@@ -1,10 +1,17 @@
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { DiskForMachine, Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
-import type { DiskClass, DiskRecord, Experiment, PlannedGroup } from '@interlock/experiment';
+import {
+  type ActionName,
+  type DiskClass,
+  type DiskRecord,
+  keyOfTarget,
+  keysOf,
+  type Plan,
+  type PlannedGroup,
+} from '@interlock/experiment';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
 import { encryptionPermissions, encryptionRole, type KeyPlace } from './key-state.ts';
-import { keyNamesOf, keysOfActions, platform } from './planned-keys.ts';
 
 /** What makes an estate, and where. */
 export interface EstateMaker {
@@ -38,7 +45,8 @@ export interface MadeEstate {
   readonly machines: readonly MadeMachine[];
 }
 
-const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll('-', '_') as DiskSku;
+/** Class of a disk as requests name it. */
+export const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll('-', '_') as DiskSku;
 
 /** How long one part of an estate may take, and the pause between two looks, in milliseconds. */
 const limitMs = 120_000;
@@ -131,7 +139,7 @@ const makeMachine = async (
   return {
     name,
     group: group.name,
-    disks: disks.map((disk) => ({ name: nameOf(disk.id), class: disk.class, key: disk.key || platform })),
+    disks: disks.map((disk) => ({ name: nameOf(disk.id), class: disk.class, key: disk.key })),
   };
 };
 
@@ -148,20 +156,25 @@ export const untilRunning = async (
   });
 };
 
+/** Keys that a step with this action targets. */
+const keysOfAction = ({ estate, timeline }: Plan, action: ActionName): ReadonlySet<string> =>
+  new Set(
+    timeline
+      .filter((step) => step.action === action)
+      .flatMap(({ targets }) => targets.map((target) => keyOfTarget(estate, target))),
+  );
+
 /**
  * Makes the estate of an experiment and waits until its machines run: a vault and a set for each key, and the machines of each
  * group. A vault goes by role assignments if a step removes a role of its key, otherwise by access policies.
  * @throws RpcFailure or Rejection of a service, or Error if a part is not up in time
  */
-export const makePlannedEstate = async (
-  maker: EstateMaker,
-  experiment: Pick<Experiment, 'estate' | 'timeline'>,
-): Promise<MadeEstate> => {
-  const { estate } = experiment;
+export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise<MadeEstate> => {
+  const { estate } = plan;
   if (estate.kind !== 'planned') throw new Error('only a planned estate can be made');
-  const byRole = keysOfActions(experiment, 'remove-role');
-  const purged = keysOfActions(experiment, 'purge-key');
-  const names = keyNamesOf(experiment);
+  const byRole = keysOfAction(plan, 'remove-role');
+  const purged = keysOfAction(plan, 'purge-key');
+  const names = keysOf(estate);
   const places = await Promise.all(
     names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),
   );

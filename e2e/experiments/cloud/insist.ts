@@ -1,0 +1,26 @@
+import { Rejection } from '@interlock/event-store';
+import { RpcFailure } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+
+/** How long a call of an experiment is repeated while its service does not respond, and the pause in between, in milliseconds. */
+const limitMs = 120_000;
+const pauseMs = 250;
+
+/** Whether repeating a call may help: the service did not respond, or cannot decide now. */
+const isTemporary = (error: unknown): boolean =>
+  error instanceof RpcFailure || (error instanceof Rejection && error.retryable());
+
+/**
+ * Repeats a call until its service responds: a fault of the same experiment may keep the service from it.
+ * @param work may be carried out several times
+ * @throws the refusal of a service, or after 120 s the last failure
+ */
+export const insist = async <Result>(clock: Clock, work: () => Promise<Result>): Promise<Result> => {
+  for (const endMs = clock.monotonicMs() + limitMs; ; await clock.sleep(pauseMs)) {
+    try {
+      return await work();
+    } catch (error) {
+      if (!isTemporary(error) || clock.monotonicMs() > endMs) throw error;
+    }
+  }
+};

@@ -1,0 +1,195 @@
+import type { DiskClass, MachineAction, Step } from '@interlock/experiment';
+import type { Clock } from '@interlock/runtime';
+import type { Clients } from '../../cloud/clients.ts';
+import { location } from '../../cloud/world.ts';
+import type { KeyPlace } from './key-state.ts';
+import { type MadeMachine, skuOf } from './planned-estate.ts';
+
+/** Services that users of machines call. */
+export type MachineClients = Pick<Clients, 'sets' | 'disks' | 'compute'>;
+
+/** A machine that a step acts on, before the action, and what the action makes. Plain JSON. */
+interface TargetMachine {
+  /** Full name. */
+  readonly name: string;
+  readonly wasOn: boolean;
+  /** Disk that is attached or detached, by its full name, and its place. */
+  readonly disk?: { readonly name: string; readonly lun: number; readonly class: DiskClass; readonly set: string };
+  /** Disks of which snapshots are taken, with the full names of these. */
+  readonly snapshots: readonly { readonly disk: string; readonly name: string }[];
+}
+
+/** Everything that an action on machines and its undo need. Plain JSON, for `Undo.data`. */
+export interface MachineUndo {
+  readonly machines: readonly TargetMachine[];
+}
+
+/** LUN of a disk that a step attaches: above those of an estate. */
+const attachLun = 15;
+
+const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+const parentOf = (name: string): string => name.split('/').slice(0, 4).join('/');
+
+/**
+ * What a step and its undo need. Changes nothing.
+ * @param machines those of the target @param keys by the name of a key in the experiment
+ * @param uuid draws UUIDs, for the names of new disks and snapshots
+ * @throws Error if a machine has no data disk to detach
+ */
+export const planMachineAction = (
+  { compute }: MachineClients,
+  { action }: Pick<Step, 'action'>,
+  parts: {
+    readonly machines: readonly MadeMachine[];
+    readonly keys: ReadonlyMap<string, KeyPlace>;
+    readonly uuid: () => string;
+  },
+): Promise<MachineUndo> => {
+  const { machines, keys, uuid } = parts;
+  const plan = async ({ name, disks }: MadeMachine): Promise<TargetMachine> => {
+    const { powerState, dataDisks } = await compute.getVirtualMachine({ name });
+    const base = { name, wasOn: powerState === 'RUNNING', snapshots: [] };
+    const last = disks.at(-1);
+    if (last === undefined) throw new Error(`${name} has no disk`);
+    const set = keys.get(last.key)?.set ?? '';
+    const tag = uuid().slice(0, 8);
+    if (action === 'attach') {
+      const disk = `${parentOf(name)}/disks/${idOf(name)}-${tag}`;
+      return { ...base, disk: { name: disk, lun: attachLun, class: last.class as DiskClass, set } };
+    }
+    if (action === 'detach') {
+      const attached = dataDisks.at(-1);
+      if (attached === undefined) throw new Error(`${name} has no data disk to detach`);
+      return { ...base, disk: { name: attached.disk, lun: attached.lun, class: last.class as DiskClass, set } };
+    }
+    if (action !== 'snapshot') return base;
+    const snapshots = disks.map((disk) => ({
+      disk: disk.name,
+      name: `${parentOf(name)}/snapshots/${idOf(disk.name)}-${tag}`,
+    }));
+    return { ...base, snapshots };
+  };
+  return Promise.all(machines.map(plan)).then((planned) => ({ machines: planned }));
+};
+
+/** Starts those that are off, in one call. Whether they come up depends on their keys. */
+const start = async ({ compute }: MachineClients, names: readonly string[]): Promise<void> => {
+  if (names.length > 0) await compute.startVirtualMachines({ names: [...names] });
+};
+
+const stop = async ({ compute }: MachineClients, names: readonly string[]): Promise<void> => {
+  await Promise.all(names.map((name) => compute.deallocateVirtualMachine({ name })));
+};
+
+const attach = async ({ disks, compute }: MachineClients, machine: TargetMachine): Promise<void> => {
+  const { name, disk } = machine;
+  if (disk === undefined) return;
+  const { set } = disk;
+  const encryption =
+    set === ''
+      ? ({ type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const)
+      : ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set } as const);
+  const made = { parent: parentOf(disk.name), diskId: idOf(disk.name), location };
+  await disks.createDisk({ ...made, sku: skuOf(disk.class), sizeGib: 1, encryption });
+  await compute.attachDisk({ name, disk: disk.name, lun: disk.lun });
+};
+
+interface Deed {
+  carryOut(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
+  undo(clients: MachineClients, machines: readonly TargetMachine[]): Promise<unknown>;
+}
+
+const namesOf = (machines: readonly TargetMachine[]): readonly string[] => machines.map(({ name }) => name);
+const each = (machines: readonly TargetMachine[], work: (machine: TargetMachine) => Promise<unknown>) =>
+  Promise.all(machines.map(work));
+
+const deeds: Readonly<Record<MachineAction, Deed>> = {
+  start: {
+    carryOut: (clients, machines) => start(clients, namesOf(machines)),
+    undo: (clients, machines) => stop(clients, namesOf(machines.filter(({ wasOn }) => !wasOn))),
+  },
+  stop: {
+    carryOut: (clients, machines) => stop(clients, namesOf(machines)),
+    undo: (clients, machines) => start(clients, namesOf(machines.filter(({ wasOn }) => wasOn))),
+  },
+  attach: {
+    carryOut: (clients, machines) => each(machines, (machine) => attach(clients, machine)),
+    undo: ({ compute }, machines) =>
+      each(machines, ({ name, disk }) => compute.detachDisk({ name, disk: disk?.name ?? '' })),
+  },
+  detach: {
+    carryOut: ({ compute }, machines) =>
+      each(machines, ({ name, disk }) => compute.detachDisk({ name, disk: disk?.name ?? '' })),
+    undo: ({ compute }, machines) =>
+      each(machines, ({ name, disk }) =>
+        compute.attachDisk({ name, disk: disk?.name ?? '', lun: disk?.lun ?? attachLun }),
+      ),
+  },
+  snapshot: {
+    carryOut: ({ disks }, machines) =>
+      each(machines, ({ snapshots }) =>
+        Promise.all(
+          snapshots.map(({ disk: sourceDisk, name }) =>
+            disks.createSnapshot({ parent: parentOf(name), snapshotId: idOf(name), sourceDisk, incremental: true }),
+          ),
+        ),
+      ),
+    undo: ({ disks }, machines) =>
+      each(machines, ({ snapshots }) => Promise.all(snapshots.map(({ name }) => disks.deleteSnapshot({ name })))),
+  },
+};
+
+/** Whether users of machines carry the action out. */
+export const isMachineAction = (action: string): action is MachineAction => Object.hasOwn(deeds, action);
+
+/** Carries out an action on machines. @throws RpcFailure or Rejection of a service, also where a lost key refuses it */
+export const carryOutMachineAction = async (
+  clients: MachineClients,
+  action: MachineAction,
+  { machines }: MachineUndo,
+): Promise<void> => {
+  await deeds[action].carryOut(clients, machines);
+};
+
+/** Restores what was there before. Disks that a step attached stay, detached. @throws RpcFailure or Rejection of a service */
+export const undoMachineAction = async (
+  clients: MachineClients,
+  action: MachineAction,
+  { machines }: MachineUndo,
+): Promise<void> => {
+  await deeds[action].undo(clients, machines);
+};
+
+/** How long a set may take to see that its key is back, and the pause between two looks, in milliseconds. */
+const restoredWithinMs = 120_000;
+const lookEveryMs = 100;
+
+/**
+ * Waits until the set can use its keys, then starts those of the machines that are off.
+ * @throws Error if the set does not see its key in time, or a machine does not stop
+ */
+export const startStopped = async (
+  clients: MachineClients,
+  clock: Clock,
+  set: string,
+  names: readonly string[],
+): Promise<void> => {
+  const endMs = clock.monotonicMs() + restoredWithinMs;
+  const until = async (what: string, look: () => Promise<boolean>): Promise<void> => {
+    while (!(await look())) {
+      if (clock.monotonicMs() > endMs) throw new Error(`after ${restoredWithinMs / 1_000} s still not: ${what}`);
+      await clock.sleep(lookEveryMs);
+    }
+  };
+  await until(`${set} can use its key`, async () => {
+    const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: set });
+    return keyAccess.length > 0 && keyAccess.every(({ state }) => state === 'AVAILABLE');
+  });
+  const powerOf = async (name: string) => (await clients.compute.getVirtualMachine({ name })).powerState;
+  const off: string[] = [];
+  for (const name of names) {
+    await until(`${name} is on or off`, async () => !['STOPPING', 'DEALLOCATING'].includes(await powerOf(name)));
+    if (['STOPPED', 'DEALLOCATED'].includes(await powerOf(name))) off.push(name);
+  }
+  await start(clients, off);
+};
