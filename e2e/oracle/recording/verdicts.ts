@@ -82,8 +82,10 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
     case 'untouched':
       return [verdict('CMK-111', stop === undefined, stop ? stopped : 'not touched by the loss')];
     case 'keeps running': {
-      // A disk host that restarts loses the pins with its memory.
-      const lostPins = run.disturbances.some(({ restarted, toMs = 0 }) => restarted === 'disk' && toMs > loss.fromMs);
+      // A disk host that restarts loses the pins with its memory. Its successor pins what it unwrapped before the loss.
+      const lostPins = run.disturbances.some(
+        ({ restarted, toMs = 0 }) => restarted === 'disk' && toMs + run.bounds.answerMs >= loss.fromMs,
+      );
       return lostPins ? [] : [verdict('CMK-102', stop === undefined, stop ? stopped : 'kept running through the loss')];
     }
     case 'stops': {
