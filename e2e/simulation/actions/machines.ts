@@ -37,7 +37,10 @@ const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 const dataSkus = [...skus, 'PREMIUM_SSD_V2', 'ULTRA'] as const;
 
 /** Starts machines by one call, on record; each that is refused has its refusal judged as if it had been asked for alone. */
-export const startTogether = async (stage: Stage, names: readonly string[]): Promise<void> => {
+export const startTogether = async (
+  stage: Pick<Stage, 'clients' | 'log' | 'judge'>,
+  names: readonly string[],
+): Promise<void> => {
   const asked = await attempt(stage, 'vm.startMany', names.join(', '), () =>
     stage.clients.compute.startVirtualMachines({ names: [...names] }),
   );

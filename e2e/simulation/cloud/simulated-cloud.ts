@@ -62,6 +62,8 @@ export interface SimulatedCloudOptions {
   readonly startMs?: number;
   /** See `countingTracing`. */
   readonly firstSpan?: number;
+  /** See `Network`. Default false. */
+  readonly refusesForEnded?: boolean;
 }
 
 /** The whole cloud in one process, in virtual time, from one seed. */
@@ -184,9 +186,13 @@ const processesOver = (seams: Seams): Processes =>
     write: (line) => seams.serviceLog.push(line),
   });
 
-const startServices = (seams: Seams, processes: Processes): Promise<InProcessCloud> => {
+const startServices = (
+  seams: Seams,
+  processes: Processes,
+  { refusesForEnded = false }: SimulatedCloudOptions,
+): Promise<InProcessCloud> => {
   const { settings, clock, chance, deployment, rates, responseListeners } = seams;
-  const network = { ...seams, random: chance.fork('network'), faults: rates.calls };
+  const network = { ...seams, random: chance.fork('network'), faults: rates.calls, refusesForEnded };
   const choice = chance.fork('replicas');
   const endOf = (replica: Replica | 'outside') =>
     replica === 'outside'
@@ -237,7 +243,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
   const { clock, chance, ciphers, volumes, commitListeners, responseListeners } = seams;
   for (const [id, record] of options.image?.sealKeys ?? []) await seams.sealKeys.create(id, record);
   const processes = processesOver(seams);
-  const cloud = await clock.drive(startServices(seams, processes));
+  const cloud = await clock.drive(startServices(seams, processes, options));
   const log: string[] = [];
   const note = (line: string): void => {
     log.push(`${(clock.monotonicMs() / 1_000).toFixed(3)} ${line}`);

@@ -126,6 +126,11 @@ export class FaultControl {
     });
   }
 
+  /** Ends a pause before its time. */
+  resume(service: Workload, replica = 0): void {
+    this.#resume({ service, replica });
+  }
+
   /** The bus loses the newest messages of a service although it acknowledged them, and every client reconnects. */
   forgetMessages(service: Workload, count: number): number {
     const { bus, subjectsOf } = this.#parts;

@@ -16,6 +16,8 @@ export interface Network {
   readonly slow: ReadonlyMap<Part, number>;
   /** Services that refuse every call with a rate limit, and the retry delay they send. */
   readonly throttled: ReadonlyMap<Part, number>;
+  /** Whether a call to a process that ended is refused at once. Otherwise it waits for its deadline, as if the machine were lost. */
+  readonly refusesForEnded: boolean;
 }
 
 /** One end of a link. Callers outside have no gate: nothing stops them. */
@@ -82,8 +84,11 @@ class Way {
     if (this.#isCut() || random.chance(faults.loseRequest)) await this.#lose(path, signal);
     const waitMs = this.#delayMs() + (slow.get(this.#to.part) ?? 0);
     if (waitMs > 0) await clock.sleep(waitMs, signal);
-    // A stopped process still has its sockets: the request waits in them.
     const { gate } = this.#to;
+    if (gate?.isCondemned() && this.#network.refusesForEnded) {
+      throw new ClientError(path, Status.UNAVAILABLE, 'the connection was refused');
+    }
+    // A stopped process still has its sockets: the request waits in them.
     if (gate && !gate.isOpen()) await untilOpen(gate, signal);
     const retryAfterMs = throttled.get(this.#to.part);
     if (retryAfterMs !== undefined) throw throttle(path, options, retryAfterMs);

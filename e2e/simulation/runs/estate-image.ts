@@ -1,4 +1,10 @@
-import { type CloudImage, type Committed, createSimulatedCloud } from '../cloud/simulated-cloud.ts';
+import type { SimulatedSettings } from '../cloud/deployment.ts';
+import {
+  type CloudImage,
+  type Committed,
+  createSimulatedCloud,
+  type SimulatedCloud,
+} from '../cloud/simulated-cloud.ts';
 import { clientsOf, machineName, makeEstate, plannedMachines, waitUntil } from '../workload/estate.ts';
 
 /** A cloud with an estate whose machines are off, and how it came to be. */
@@ -17,35 +23,41 @@ const firstSpan = 2 ** 40;
 /** Until everything that was committed has been told, heard and stored. */
 const calmMs = 60_000;
 
-const make = async (): Promise<EstateImage> => {
-  const world = await createSimulatedCloud({ seed, startMs, firstSpan });
+/** Makes an estate in an empty world, and an image of it with all of its machines off. */
+export const makeImage = async <Made>(
+  settings: Partial<SimulatedSettings>,
+  make: (world: SimulatedCloud) => Promise<{ readonly made: Made; readonly machines: readonly string[] }>,
+): Promise<EstateImage & { readonly made: Made }> => {
+  const world = await createSimulatedCloud({ seed, startMs, firstSpan, settings });
   const commits: Committed[] = [];
   world.onCommit((committed) => commits.push(committed));
   try {
-    await world.run(async () => {
-      await makeEstate(world);
+    const made = await world.run(async () => {
+      const estate = await make(world);
       const { compute } = clientsOf(world);
-      await Promise.all(
-        Object.keys(plannedMachines).map((id) => compute.deallocateVirtualMachine({ name: machineName(id) })),
-      );
-      const isOff = async (id: string): Promise<boolean> =>
-        (await compute.getVirtualMachine({ name: machineName(id) })).powerState === 'DEALLOCATED';
-      for (const id of Object.keys(plannedMachines)) await waitUntil(world, `${id} is off`, () => isOff(id));
+      await Promise.all(estate.machines.map((name) => compute.deallocateVirtualMachine({ name })));
+      const isOff = async (name: string): Promise<boolean> =>
+        (await compute.getVirtualMachine({ name })).powerState === 'DEALLOCATED';
+      for (const name of estate.machines) await waitUntil(world, `${name} is off`, () => isOff(name));
       await world.clock.sleep(calmMs);
+      return estate.made;
     });
-    return { cloud: await world.image(), commits };
+    return { cloud: await world.image(), commits, made };
   } finally {
     world.close();
   }
 };
 
-let made: Promise<EstateImage> | undefined;
+let usual: Promise<EstateImage> | undefined;
 
 /**
  * The estate every history begins with. Made once in a process, and the same in each: to make it takes a quarter of the
  * time of a whole history.
  */
 export const estateImage = (): Promise<EstateImage> => {
-  made ??= make();
-  return made;
+  usual ??= makeImage({}, async (world) => {
+    await makeEstate(world);
+    return { made: undefined, machines: Object.keys(plannedMachines).map(machineName) };
+  });
+  return usual;
 };

@@ -14,16 +14,28 @@ export interface DataAccess {
   readonly token: string;
   readonly by: 'machine' | 'user';
   readonly who: string;
+  /** Longest operation, in milliseconds; default 8,000. */
+  readonly timeoutMs?: number;
+}
+
+/** What reads and writes need of a stage. */
+export interface IoStage extends Pick<Stage, 'truth' | 'random' | 'nextNumber'> {
+  readonly clients: Pick<Stage['clients'], 'data'>;
+  readonly log: Pick<Stage['log'], 'begin' | 'end'>;
+  readonly judge: Pick<Stage['judge'], 'onIo' | 'onWrongContent' | 'onFailure'>;
 }
 
 /** Deadline of an operation on sectors, in milliseconds. */
-const deadlineMs = 8_000;
+const timeoutDefaultMs = 8_000;
 
-const withToken = (token: string) => ({ metadata: new Metadata({ [accessTokenKey]: token }), deadlineMs });
+const withToken = ({ token, timeoutMs: deadlineMs = timeoutDefaultMs }: DataAccess) => ({
+  metadata: new Metadata({ [accessTokenKey]: token }),
+  deadlineMs,
+});
 const epochOf = (token: string): number => Number(token.split('.')[0]);
 
 /** What an operation was, for the judge, in whatever way it ends. */
-const ioOf = (stage: Stage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'refusal'> => ({
+const ioOf = (stage: IoStage, access: DataAccess, kind: DiskIo['kind']): Omit<DiskIo, 'outcome' | 'refusal'> => ({
   kind,
   disk: access.disk,
   by: access.by,
@@ -39,7 +51,7 @@ async function* only<Message>(message: Message): AsyncGenerator<Message, void> {
 }
 
 /** Whole sectors mostly; sometimes a part of one, which is read, changed and written back. */
-const pickRange = ({ random }: Stage, sectorsMax: number): CellRange => {
+const pickRange = ({ random }: Pick<Stage, 'random'>, sectorsMax: number): CellRange => {
   const sector = random.int(sectorsInUse);
   if (random.chance(0.2)) {
     const from = random.int(sectorCells - 1);
@@ -50,7 +62,7 @@ const pickRange = ({ random }: Stage, sectorsMax: number): CellRange => {
 };
 
 /** Writes something new, which says where it comes from. */
-export const writeSomething = async (stage: Stage, access: DataAccess): Promise<void> => {
+export const writeSomething = async (stage: IoStage, access: DataAccess): Promise<void> => {
   const { clients, truth, judge } = stage;
   const content = truth.contentOf(access.disk);
   const range = pickRange(stage, 2);
@@ -65,14 +77,14 @@ export const writeSomething = async (stage: Stage, access: DataAccess): Promise<
     stage,
     'write',
     `${name} ${rangeText(range)} as ${value} by ${access.who}`,
-    () => clients.data.write(only({ header, data }), withToken(access.token)),
+    () => clients.data.write(only({ header, data }), withToken(access)),
   );
   end(outcome.kind === 'ok' ? 'done' : outcome.kind === 'refused' ? 'refused' : 'unknown');
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });
 };
 
 /** Reads a range and compares every byte. */
-export const readRange = async (stage: Stage, access: DataAccess, range: CellRange): Promise<boolean> => {
+export const readRange = async (stage: IoStage, access: DataAccess, range: CellRange): Promise<boolean> => {
   const { clients, truth, judge } = stage;
   const content = truth.contentOf(access.disk);
   if (!content.isFree(range)) return false;
@@ -85,7 +97,7 @@ export const readRange = async (stage: Stage, access: DataAccess, range: CellRan
     `${access.disk} ${rangeText(range)} by ${access.who}`,
     async () => {
       const pieces: Uint8Array[] = [];
-      for await (const { data } of clients.data.read(request, withToken(access.token))) pieces.push(data);
+      for await (const { data } of clients.data.read(request, withToken(access))) pieces.push(data);
       return pieces.length === 1 && pieces[0] ? pieces[0] : Buffer.concat(pieces);
     },
   );
@@ -95,16 +107,16 @@ export const readRange = async (stage: Stage, access: DataAccess, range: CellRan
   return value !== undefined;
 };
 
-export const readSomething = (stage: Stage, access: DataAccess): Promise<boolean> =>
+export const readSomething = (stage: IoStage, access: DataAccess): Promise<boolean> =>
   readRange(stage, access, pickRange(stage, 3));
 
 /** Makes what was acknowledged durable. */
-export const flush = async (stage: Stage, access: DataAccess): Promise<void> => {
+export const flush = async (stage: IoStage, access: DataAccess): Promise<void> => {
   const { clients, truth, judge } = stage;
   const flushed = truth.contentOf(access.disk).beginFlush();
   const io = ioOf(stage, access, 'flush');
   const { outcome, error } = await attempt(stage, 'flush', `${access.disk} by ${access.who}`, () =>
-    clients.data.flush({ name: access.disk }, withToken(access.token)),
+    clients.data.flush({ name: access.disk }, withToken(access)),
   );
   if (outcome.kind === 'ok') flushed();
   judge.onIo({ ...io, outcome, refusal: refusalOf(error) });

@@ -42,7 +42,7 @@ export interface Attempted<Value> {
 
 /** Does something by name, on record, and has its refusal judged. Never throws what a service answers. */
 export const attempt = async <Value>(
-  { log, judge }: Pick<Stage, 'log' | 'judge'>,
+  { log, judge }: { readonly log: Pick<HistoryLog, 'begin' | 'end'>; readonly judge: Pick<Judge, 'onFailure'> },
   name: string,
   text: string,
   work: () => Promise<Value>,

@@ -150,7 +150,9 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
 };
 
 /** Starts every machine that is off and can be started; each must come up. */
-export const startEverything = async (stage: Stage): Promise<void> => {
+export const startEverything = async (
+  stage: Pick<Stage, 'truth' | 'clients' | 'log' | 'world' | 'judge'>,
+): Promise<void> => {
   const { truth, clients, log, world } = stage;
   const { machines } = truth.machines;
   // A start while the machine is being stopped is refused, and tried again: a deallocation that faults delayed may end late.

@@ -65,7 +65,9 @@ export const diskSpec = {
 } as const;
 
 /** The terms of leases in these settings. */
-export const leaseTermsOf = (settings: ConfigOf<typeof diskSpec>): LeaseTerms => ({
+export const leaseTermsOf = (
+  settings: Pick<ConfigOf<typeof diskSpec>, 'leaseTtlMs' | 'ioPauseTimeoutMs' | 'unreachableGraceMs'>,
+): LeaseTerms => ({
   ttlMs: settings.leaseTtlMs,
   ioPauseTimeoutMs: settings.ioPauseTimeoutMs,
   unreachableGraceMs: settings.unreachableGraceMs,
