@@ -1,0 +1,158 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import { type Effect, groupsOf, keyOfTarget, type Plan, type Step, type Undo } from '@interlock/experiment';
+import { traceIdOf } from '@interlock/runtime';
+import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { type Clients, ownerToken } from '../../simulation/workload/estate.ts';
+import { insist } from '../cloud/insist.ts';
+import {
+  carryOutKeyAction,
+  isKeyAction,
+  type KeyEffect,
+  type KeyOwner,
+  type KeyUndo,
+  planKeyAction,
+  undoKeyAction,
+} from '../cloud/key-actions.ts';
+import { type KeyPlace, readKeyState } from '../cloud/key-state.ts';
+import {
+  carryOutMachineAction,
+  isMachineAction,
+  type MachineUndo,
+  planMachineAction,
+  startStopped,
+  undoMachineAction,
+} from '../cloud/machine-actions.ts';
+import type { MadeEstate } from '../cloud/planned-estate.ts';
+import { type Faults, isFault } from './faults.ts';
+
+/** What the actions of a lab work with. */
+export interface ActionParts {
+  readonly plan: Plan;
+  readonly world: SimulatedCloud;
+  readonly clients: Clients;
+  readonly made: MadeEstate;
+  readonly faults: Faults;
+}
+
+/** Carries out the steps of a timeline in a simulated cloud, and undoes them. */
+export class Actions {
+  readonly #parts: ActionParts;
+  readonly #owner: KeyOwner;
+  /** Events of owners of access since the start, oldest first. */
+  readonly #events: RecordedEvent[] = [];
+  readonly #carriedOut = new Set<string>();
+
+  constructor(parts: ActionParts) {
+    this.#parts = parts;
+    const { world, clients } = parts;
+    this.#owner = { clients, now: () => world.clockOf('key-vault'), ownerToken: () => ownerToken(world) };
+  }
+
+  onCommit({ service, events }: Committed): void {
+    if (service !== 'disk' && service !== 'compute') this.#events.push(...events);
+  }
+
+  async plan(step: Step): Promise<Undo> {
+    const { action, name } = step;
+    return { step: name, action, data: { ...(await this.#dataOf(step)) } };
+  }
+
+  async carryOut(step: Step, undo: Undo): Promise<Effect> {
+    const { world, clients, faults } = this.#parts;
+    const { action } = step;
+    const sinceMs = world.clock.now();
+    this.#carriedOut.add(step.name);
+    if (isFault(action)) return { effectMs: await faults.carryOut(step) };
+    if (isMachineAction(action)) {
+      const { machines } = undo.data as unknown as MachineUndo;
+      await insist(world.clock, () => carryOutMachineAction(clients, action, { machines }));
+      return { effectMs: sinceMs };
+    }
+    if (!isKeyAction(action)) throw new Error(`${action} is no action of a timeline`);
+    const effects: Effect[] = [];
+    for (const key of keysIn(undo)) {
+      const effect = await insist(world.clock, () => carryOutKeyAction(this.#owner, action, key));
+      effects.push(this.#effectOf(effect, sinceMs));
+    }
+    return together(effects);
+  }
+
+  async undo(undo: Undo, start: boolean): Promise<Effect> {
+    const { step, action, data } = undo;
+    const { world, clients, faults } = this.#parts;
+    if (!this.#carriedOut.delete(step)) return {};
+    const sinceMs = world.clock.now();
+    if (isFault(action)) {
+      await faults.undo(step);
+      return { effectMs: sinceMs };
+    }
+    if (isMachineAction(action)) {
+      const { machines } = data as unknown as MachineUndo;
+      await insist(world.clock, () => undoMachineAction(clients, action, { machines }));
+      return { effectMs: sinceMs };
+    }
+    if (!isKeyAction(action)) throw new Error(`${action} is no action of a timeline`);
+    const effects: Effect[] = [];
+    for (const key of keysIn(undo)) {
+      const effect = await insist(world.clock, () => undoKeyAction(this.#owner, action, key));
+      effects.push(this.#effectOf(effect, sinceMs));
+      const { set } = key.key.place;
+      if (start) await insist(world.clock, () => startStopped(clients, world.clock, set, this.#machinesUnder(set)));
+    }
+    return together(effects);
+  }
+
+  async #dataOf(step: Step): Promise<object> {
+    const { action, targets, options } = step;
+    const { plan, world, clients, made } = this.#parts;
+    const uuid = (): string => world.random.uuid();
+    if (isFault(action)) return {};
+    if (isMachineAction(action)) {
+      const machines = made.machines.filter(({ group }) => targets.includes(group));
+      return planMachineAction(clients, { action }, { machines, keys: made.keys, uuid });
+    }
+    const stateOf = (target: string) => readKeyState(clients, this.#placeOf(keyOfTarget(plan.estate, target)));
+    const to = options.to === undefined ? {} : { to: await stateOf(String(options.to)) };
+    const states = await Promise.all(targets.map(stateOf));
+    return { keys: states.map((key) => planKeyAction(step, { key, ...to, uuid })) };
+  }
+
+  #placeOf(key: string): KeyPlace {
+    const place = this.#parts.made.keys.get(key);
+    if (place === undefined) throw new Error(`the estate has no key ${key}`);
+    return place;
+  }
+
+  /** Machines with a disk under the key of a set. */
+  #machinesUnder(set: string): readonly string[] {
+    const { plan, made } = this.#parts;
+    const isUnder = (group: string): boolean =>
+      groupsOf(plan.estate).some(
+        ({ name, disks }) => name === group && disks.some(({ key }) => made.keys.get(key)?.set === set),
+      );
+    return made.machines.filter(({ group }) => isUnder(group)).map(({ name }) => name);
+  }
+
+  /** When the owner of the key stored the change, with its trace. */
+  #effectOf({ keyVersions, effectMs, event }: KeyEffect, sinceMs: number): Effect {
+    const found = this.#events.find(
+      ({ stream, type, time }) => time >= sinceMs && stream === event?.stream && event.types.includes(type),
+    );
+    const traceId = traceIdOf(found?.cause.traceparent);
+    const atMs = effectMs ?? found?.time;
+    return {
+      keyVersions,
+      ...(atMs === undefined ? {} : { effectMs: atMs }),
+      ...(traceId === undefined ? {} : { traceId }),
+    };
+  }
+}
+
+/** What is needed to undo a key action, for each key that its step targets. */
+const keysIn = ({ data }: Undo): readonly KeyUndo[] => (data as unknown as { readonly keys: readonly KeyUndo[] }).keys;
+
+/** Effects of one step on several keys: the first moment counts. */
+const together = (effects: readonly Effect[]): Effect => ({
+  ...effects[0],
+  keyVersions: effects.flatMap(({ keyVersions = [] }) => keyVersions),
+});

@@ -1,0 +1,75 @@
+import type { ContentRecord } from '@interlock/experiment';
+import { cellBytes, sectorCells } from '../../oracle/model/content.ts';
+import { readRange } from '../../simulation/workload/io.ts';
+import { sectorsInUse } from '../../simulation/workload/sectors.ts';
+import { attempt, type Stage } from '../../simulation/workload/stage.ts';
+import { startEverything } from '../../simulation/workload/workload.ts';
+
+/** What a comparison needs of a stage. */
+export type ContentStage = Pick<Stage, 'world' | 'clients' | 'log' | 'truth' | 'judge' | 'random' | 'nextNumber'>;
+
+/** Written bytes of each sector of a disk, by number of the sector. */
+const writtenIn = ({ truth }: ContentStage, disk: string): ReadonlyMap<number, number> => {
+  const bytes = new Map<number, number>();
+  for (const cell of truth.contentOf(disk).written()) {
+    const sector = Math.floor(cell / sectorCells);
+    bytes.set(sector, (bytes.get(sector) ?? 0) + cellBytes);
+  }
+  return bytes;
+};
+
+/** Tokens of the disks that can be read now: those of guests, and direct access to disks whose machine is off. */
+const openDisks = async (stage: ContentStage, disks: readonly string[]): Promise<ReadonlyMap<string, string>> => {
+  const { world, clients } = stage;
+  const tokens = new Map<string, string>();
+  for (const [, guestDisks] of world.guests.guests) {
+    for (const { disk, accessToken } of guestDisks) tokens.set(disk, accessToken);
+  }
+  for (const name of disks) {
+    if (tokens.has(name)) continue;
+    const { value } = await attempt(stage, 'disk.export', name, () =>
+      clients.disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 }),
+    );
+    if (value) tokens.set(name, value.accessToken);
+  }
+  return tokens;
+};
+
+/**
+ * Starts every machine whose keys can be used, and compares all that was acknowledged with what is read. No guest may work
+ * meanwhile. Sectors that differ or cannot be read count as lost, also those under a purged key.
+ * @param disks full names
+ */
+export const compareContent = async (stage: ContentStage, disks: readonly string[]): Promise<ContentRecord> => {
+  await startEverything(stage);
+  const tokens = await openDisks(stage, disks);
+  let bytesCompared = 0;
+  let bytesLost = 0;
+  for (const disk of disks) {
+    stage.truth.contentOf(disk).endSession();
+    let isWrong = false;
+    const { judge } = stage;
+    const reading: Parameters<typeof readRange>[0] = {
+      ...stage,
+      judge: {
+        onIo: (io) => judge.onIo(io),
+        onFailure: (action, error) => judge.onFailure(action, error),
+        onWrongContent: (name, wrong) => {
+          isWrong = true;
+          judge.onWrongContent(name, wrong);
+        },
+      },
+    };
+    for (const [sector, bytes] of writtenIn(stage, disk)) {
+      if (sector >= sectorsInUse) continue;
+      const token = tokens.get(disk);
+      isWrong = false;
+      const access = { disk, token: token ?? '', by: 'machine', who: 'the comparison' } as const;
+      const range = { first: sector * sectorCells, count: sectorCells };
+      const isRead = token !== undefined && (await readRange(reading, access, range));
+      bytesCompared += bytes;
+      if (!isRead || isWrong) bytesLost += bytes;
+    }
+  }
+  return { disksCompared: disks.length, bytesCompared, bytesLost };
+};

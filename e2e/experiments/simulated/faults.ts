@@ -1,0 +1,283 @@
+import type { CloudPart, Experiment, FaultAction, Problem, Step } from '@interlock/experiment';
+import { workloads } from '@interlock/host';
+import type { Workload } from '@interlock/rpc';
+import type { Disturbed } from '../../oracle/model/disturbances.ts';
+import type { Disturbance } from '../../oracle/recording/replay.ts';
+import type { Part, SimulatedCloud } from '../../simulation/index.ts';
+import type { Stage } from '../../simulation/workload/stage.ts';
+
+/** What faults act on. */
+export interface FaultParts {
+  readonly world: SimulatedCloud;
+  readonly truth: Stage['truth'];
+  readonly disturbances: Stage['disturbances'];
+  /** Called with each part whose process ends. */
+  readonly onGone: (part: CloudPart) => void;
+}
+
+/** How long a process of a service is away when it restarts, in milliseconds: as long as the local cloud takes. */
+const restartMs = 1_000;
+
+/** Actions that a target does not understand, with what it does. */
+const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
+  kill: [...workloads, 'nats', 'postgres'],
+  restart: [...workloads, 'nats', 'postgres'],
+  pause: [...workloads, 'nats', 'postgres'],
+  slow: workloads,
+  cut: [...workloads, 'nats', 'postgres'],
+  'shift-clock': workloads,
+  'fill-storage': ['disk', 'postgres'],
+  'fail-storage': ['disk', 'postgres'],
+  throttle: ['key-vault'],
+};
+
+/** Whether the action is a fault of the cloud. `throttle` slows every vault, whichever key it targets. */
+export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(able, action);
+
+/** Faults of an experiment that the simulation has no such part for. */
+export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Problem[] =>
+  timeline.flatMap(({ action, targets, line }) => {
+    if (!isFault(action) || action === 'throttle') return [];
+    const wrong = targets.find((target) => !(able[action] as readonly string[]).includes(target));
+    if (wrong !== undefined) {
+      const message = `the simulation cannot do ${action} to ${wrong}`;
+      return [{ line, message, cure: `target one of ${able[action].join(', ')}, or run it on another target` }];
+    }
+    const [a, b] = targets;
+    const isOfServers = action === 'cut' && [a, b].every((one) => one === 'nats' || one === 'postgres');
+    return isOfServers
+      ? [{ line, message: 'nats and postgres do not call each other', cure: 'cut a service from one of them' }]
+      : [];
+  });
+
+/** Names of parts in the simulation. */
+const partOf = (part: CloudPart): Part => (part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part);
+const isService = (part: CloudPart): part is Workload => part !== 'nats' && part !== 'postgres';
+
+/** A fault that lasts. */
+interface Lasting {
+  /** Ends it. */
+  heal(): void | Promise<void>;
+}
+
+/** Faults of the parts of a simulated cloud, and what they disturb, for the judges. */
+export class Faults {
+  /** For the oracle. Milliseconds since the epoch. */
+  readonly disturbed: Disturbance[] = [];
+  readonly #parts: FaultParts;
+  /** By the name of the step. */
+  readonly #lasting = new Map<string, Lasting>();
+  readonly #down = new Set<CloudPart>();
+
+  constructor(parts: FaultParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a process was ended and not started again. */
+  isDown(part: CloudPart): boolean {
+    return this.#down.has(part);
+  }
+
+  /** Carries out a step. @returns when it took effect, in milliseconds since the epoch */
+  async carryOut({ name, action, targets, options }: Step): Promise<number> {
+    if (!isFault(action)) throw new Error(`${action} is no fault`);
+    const effectMs = this.#parts.world.clock.now();
+    const parts = action === 'throttle' ? ['key-vault' as const] : (targets as readonly CloudPart[]);
+    const byMs = Number(options.by ?? 0);
+    if (action === 'restart') {
+      for (const part of parts) await this.#restart(part);
+    } else if (action === 'cut') {
+      const [a, b] = parts;
+      if (a === undefined || b === undefined) throw new Error(`${name} needs two parts to cut`);
+      this.#lasting.set(name, this.#cut(a, b));
+    } else {
+      const all = parts.map((part) => this.#strike(action, part, byMs));
+      this.#lasting.set(name, {
+        heal: async () => {
+          for (const { heal } of all) await heal();
+        },
+      });
+    }
+    return effectMs;
+  }
+
+  /** Ends what a step began; does nothing if that has ended. */
+  async undo(step: string): Promise<void> {
+    const found = this.#lasting.get(step);
+    this.#lasting.delete(step);
+    await found?.heal();
+  }
+
+  #strike(action: Exclude<FaultAction, 'restart' | 'cut'> | 'throttle', part: CloudPart, byMs: number): Lasting {
+    switch (action) {
+      case 'kill':
+        return this.#kill(part);
+      case 'pause':
+        return this.#pause(part);
+      case 'slow':
+        return this.#slow(part, byMs);
+      case 'shift-clock':
+        return this.#shiftClock(part, byMs);
+      case 'fill-storage':
+        return this.#storage(part, 'full');
+      case 'fail-storage':
+        return this.#storage(part, 'fail');
+      case 'throttle':
+        return this.#throttle();
+    }
+  }
+
+  /** Notes a disturbance. @returns what ends it; with a service: its process is another one since then */
+  #disturb(...parts: readonly Disturbed[]): (restarted?: Workload) => void {
+    const { world, disturbances } = this.#parts;
+    const end = disturbances.begin(...parts);
+    const n = this.disturbed.push({ parts, fromMs: world.clock.now() }) - 1;
+    return (restarted) => {
+      if (restarted !== undefined) disturbances.noteStart(restarted);
+      end();
+      const begun = this.disturbed[n];
+      if (begun === undefined) return;
+      const toMs = world.clock.now();
+      this.disturbed[n] = { ...begun, toMs, ...(restarted === undefined ? {} : { restarted }) };
+    };
+  }
+
+  #kill(part: CloudPart): Lasting {
+    const { world, truth, onGone } = this.#parts;
+    onGone(part);
+    this.#down.add(part);
+    if (!isService(part)) {
+      const { heal } = this.#isolate(part);
+      return {
+        heal: async () => {
+          this.#down.delete(part);
+          await heal();
+        },
+      };
+    }
+    world.faults.crash(part);
+    if (part === 'disk') for (const content of truth.contents.values()) content.crash();
+    const end = this.#disturb(part);
+    return {
+      heal: async () => {
+        await world.faults.restart(part);
+        this.#down.delete(part);
+        end(part);
+      },
+    };
+  }
+
+  async #restart(part: CloudPart): Promise<void> {
+    const { heal } = this.#kill(part);
+    await this.#parts.world.clock.sleep(restartMs);
+    await heal();
+  }
+
+  #pause(part: CloudPart): Lasting {
+    if (!isService(part)) return this.#isolate(part);
+    const { world } = this.#parts;
+    world.faults.pause(part, Number.POSITIVE_INFINITY);
+    const end = this.#disturb(part);
+    return {
+      heal: () => {
+        world.faults.resume(part);
+        end();
+      },
+    };
+  }
+
+  /** No service reaches the server. Its clients connect again afterwards. */
+  #isolate(part: 'nats' | 'postgres'): Lasting {
+    const { world } = this.#parts;
+    const server = partOf(part);
+    for (const service of workloads) world.faults.partition(service, server);
+    const end = this.#disturb(server as Disturbed);
+    return {
+      heal: () => {
+        for (const service of workloads) world.faults.heal(service, server);
+        end();
+      },
+    };
+  }
+
+  #cut(one: CloudPart, other: CloudPart): Lasting {
+    const { world } = this.#parts;
+    const [a, b] = [partOf(one), partOf(other)];
+    world.faults.partition(a, b);
+    const end = this.#disturb(a as Disturbed, b as Disturbed);
+    return {
+      heal: () => {
+        world.faults.heal(a, b);
+        end();
+      },
+    };
+  }
+
+  #slow(part: CloudPart, byMs: number): Lasting {
+    const { world } = this.#parts;
+    const service = part as Workload;
+    world.faults.slow(service, byMs);
+    const end = this.#disturb(service, 'calls');
+    return {
+      heal: () => {
+        world.faults.slow(service, 0);
+        end();
+      },
+    };
+  }
+
+  /** The clock of key-vault is the one that dates of keys refer to: what is true changes with it. */
+  #shiftClock(part: CloudPart, byMs: number): Lasting {
+    const { world, truth } = this.#parts;
+    const service = part as Workload;
+    const set = (ms: number): void =>
+      service === 'key-vault'
+        ? truth.losses.setClock(() => world.faults.jumpClock(service, ms))
+        : world.faults.jumpClock(service, ms);
+    set(byMs);
+    const end = this.#disturb(service);
+    return {
+      heal: () => {
+        set(0);
+        end();
+      },
+    };
+  }
+
+  #storage(part: CloudPart, how: 'full' | 'fail'): Lasting {
+    const { rates } = this.#parts.world.faults;
+    if (part === 'postgres') {
+      rates.stores.refuse = 1;
+      const end = this.#disturb('store');
+      return {
+        heal: () => {
+          rates.stores.refuse = 0;
+          end();
+        },
+      };
+    }
+    rates.volumes[how] = 1;
+    const end = this.#disturb('volumes');
+    return {
+      heal: () => {
+        rates.volumes[how] = 0;
+        end();
+      },
+    };
+  }
+
+  #throttle(): Lasting {
+    const { world } = this.#parts;
+    world.faults.throttle('key-vault', throttledMs);
+    const end = this.#disturb('key-vault', 'calls');
+    return {
+      heal: () => {
+        world.faults.throttle('key-vault', undefined);
+        end();
+      },
+    };
+  }
+}
+
+/** When a throttled caller may come again, in milliseconds. */
+const throttledMs = 1_000;

@@ -1,0 +1,73 @@
+import type { GuaranteeRecord } from '@interlock/experiment';
+import { workloads } from '@interlock/host';
+import type { Disturbance } from '../../oracle/recording/replay.ts';
+import { judgeRecording } from '../../oracle/recording/verdicts.ts';
+import type { Guarantee } from '../../oracle/verdict.ts';
+import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
+
+/** What the judges of the simulation look at, for each guarantee. */
+const lookedAt: Readonly<Record<Guarantee, string>> = {
+  G1: 'no read, write or copy succeeded after the bound of a loss',
+  G2: 'each machine under a lost key stopped within its bound',
+  G3: 'no machine stopped, and no operation failed, without a loss or a fault that explains it',
+  G4: 'no machine started while a key of its disks was lost',
+  G5: 'every read returned what was written; every disk could be read once its key was back',
+  G6: 'headers on storage agree with the stores, and every disk is under a key of its set',
+  G7: 'every fact took effect once and in order; what services show agrees with what was stored',
+  G8: 'no plaintext DEK and no private key is in a store or a log',
+  G9: 'every use and every refusal of a key is on the record of its vault',
+  G10: 'every refusal and every stop names its reason and its cause',
+};
+
+const names = Object.keys(lookedAt) as readonly Guarantee[];
+
+/** Takes what the judges find. Unlike a history, which ends with its first violation, it keeps all of them. */
+export class Findings {
+  /** For the judges of the simulation. */
+  readonly log: HistoryLog;
+  readonly #violated = new Map<string, GuaranteeRecord>();
+
+  constructor(nowMs: () => number) {
+    this.log = openHistoryLog(nowMs);
+    const { violate } = this.log;
+    Object.assign(this.log, {
+      violate: (rule: Guarantee, expected: string, actual: string): void => {
+        violate(rule, expected, actual);
+        // A judge that looks again finds it again: the first time counts.
+        const name = `${rule} ${expected}`;
+        if (!this.#violated.has(name)) {
+          const seen = `expected: ${expected}; seen: ${actual}`;
+          this.#violated.set(name, { rule, subject: 'the cloud', holds: false, seen });
+        }
+      },
+    });
+  }
+
+  /** A row for each violation so far. */
+  violated(): readonly GuaranteeRecord[] {
+    return [...this.#violated.values()];
+  }
+
+  /** A row for each violation, and one for each guarantee without. */
+  rows(): readonly GuaranteeRecord[] {
+    const violated = this.violated();
+    const held = names.filter((name) => !violated.some(({ rule }) => rule === name));
+    return [...violated, ...held.map((rule) => ({ rule, subject: 'the cloud', holds: true, seen: lookedAt[rule] }))];
+  }
+}
+
+/** What the oracle says of the stored events, by the same rules as on real processes. */
+export const recordedRows = async (
+  world: SimulatedCloud,
+  disturbances: readonly Disturbance[],
+): Promise<readonly GuaranteeRecord[]> => {
+  const feeds = workloads.map(async (service) => [service, await world.storeOf(service).feed(0, 10_000_000)] as const);
+  const events = Object.fromEntries(await Promise.all(feeds));
+  return judgeRecording({ events, disturbances, terms: world.settings }).map(({ rule, subject, holds, seen }) => ({
+    rule,
+    subject,
+    holds,
+    seen,
+  }));
+};

@@ -1,0 +1,137 @@
+import type { IoRecord } from '@interlock/experiment';
+import type { GuestDisk } from '../../../services/compute/src/guests/vm-host.ts';
+import type { DiskIo } from '../../oracle/judges/io.ts';
+import type { Committed, SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { type DataAccess, flush, type IoStage, readSomething, writeSomething } from '../../simulation/workload/io.ts';
+import type { Stage } from '../../simulation/workload/stage.ts';
+
+/** What guests need. */
+export interface GuestParts extends IoStage {
+  readonly world: SimulatedCloud;
+  readonly disturbances: Pick<Stage['disturbances'], 'lastMs'>;
+  /** Mean time between the end of an operation and the next one of a disk, in milliseconds. */
+  readonly everyMs: number;
+  /** Longest operation, in milliseconds. */
+  readonly timeoutMs: number;
+}
+
+/** Shares of the operations of a guest; the rest are reads. */
+const writes = 0.45;
+const flushes = 0.1;
+/** How long after the last disturbance a write without a response cannot take effect any more, in milliseconds. */
+const lateWriteMs = 2_000;
+/** Events of compute after which a guest has other disks. */
+const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
+
+/** The guests of a simulated cloud: each of their disks is read, written and flushed while its machine runs. */
+export class Guests {
+  /** Every operation, by completion. */
+  readonly records: IoRecord[] = [];
+  readonly #parts: GuestParts;
+  /** Wall clock when the monotonic clock was 0. */
+  readonly #epochMs: number;
+  /** Disks with a loop, by access token: a new open has a new token. */
+  readonly #busy = new Map<string, Promise<void>>();
+  #operations = 0;
+  #isOver = false;
+
+  constructor(parts: GuestParts) {
+    this.#parts = parts;
+    const { clock } = parts.world;
+    this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
+  }
+
+  /** Begins work on disks that a machine has since this commit. */
+  onCommit({ service, events }: Committed): void {
+    if (service !== 'compute') return;
+    for (const { stream, type } of events) if (changes.has(type)) this.#begin(stream.slice('vm-'.length));
+  }
+
+  /** Begins work on the disks of machines that run now. */
+  begin(): void {
+    for (const vm of this.#parts.world.guests.guests.keys()) this.#begin(vm);
+  }
+
+  /** Ends all work. Resolves when no operation is in progress. */
+  async end(): Promise<void> {
+    this.#isOver = true;
+    await Promise.all(this.#busy.values());
+  }
+
+  #begin(vm: string): void {
+    if (this.#isOver) return;
+    for (const disk of this.#parts.world.guests.guests.get(vm) ?? []) {
+      if (!this.#busy.has(disk.accessToken)) this.#busy.set(disk.accessToken, this.#work(vm, disk));
+    }
+  }
+
+  #runs(vm: string, { accessToken }: GuestDisk): boolean {
+    const disks = this.#parts.world.guests.guests.get(vm);
+    return !this.#isOver && disks !== undefined && disks.some((one) => one.accessToken === accessToken);
+  }
+
+  async #work(vm: string, guestDisk: GuestDisk): Promise<void> {
+    const { world, everyMs, timeoutMs } = this.#parts;
+    const random = world.random.fork(`guest of ${guestDisk.disk} ${guestDisk.accessToken}`);
+    const access: DataAccess = {
+      disk: guestDisk.disk,
+      token: guestDisk.accessToken,
+      by: 'machine',
+      who: vm,
+      timeoutMs,
+    };
+    let isUnsure = false;
+    const onIo = (io: DiskIo): void => {
+      isUnsure ||= io.outcome.kind === 'unknown';
+      this.#record(vm, io);
+    };
+    const stage: IoStage = { ...this.#parts, random, judge: this.#judgeWith(onIo) };
+    while (this.#runs(vm, guestDisk)) {
+      if (isUnsure && this.#isCalm()) {
+        stage.truth.contentOf(access.disk).endSession();
+        isUnsure = false;
+      }
+      const kind = random.fraction();
+      if (kind < writes) await writeSomething(stage, access);
+      else if (kind < writes + flushes) await flush(stage, access);
+      else await readSomething(stage, access);
+      await world.clock.sleep(everyMs * (0.5 + random.fraction()));
+    }
+  }
+
+  #judgeWith(onIo: (io: DiskIo) => void): IoStage['judge'] {
+    const { judge } = this.#parts;
+    return {
+      onIo: (io) => {
+        judge.onIo(io);
+        onIo(io);
+      },
+      onWrongContent: (disk, wrong) => judge.onWrongContent(disk, wrong),
+      onFailure: (action, error) => judge.onFailure(action, error),
+    };
+  }
+
+  /** Whether no write of before can take effect any more. */
+  #isCalm(): boolean {
+    const { world, disturbances } = this.#parts;
+    const lastMs = disturbances.lastMs(['disk', 'volumes', 'calls', 'outside']) ?? 0;
+    return world.clock.monotonicMs() - lastMs > lateWriteMs;
+  }
+
+  #record(machine: string, { kind, disk, invokedMs, outcome }: DiskIo): void {
+    const completedMonotonicMs = this.#parts.world.clock.monotonicMs();
+    this.#operations += 1;
+    this.records.push({
+      machine,
+      disk,
+      op: kind,
+      seq: this.#operations,
+      invokedMs: this.#epochMs + Math.floor(invokedMs),
+      completedMs: this.#epochMs + Math.floor(completedMonotonicMs),
+      invokedMonotonicMs: invokedMs,
+      completedMonotonicMs,
+      ok: outcome.kind === 'ok',
+      reason: outcome.kind === 'ok' ? '' : outcome.kind === 'refused' ? outcome.reason : outcome.code,
+    });
+  }
+}

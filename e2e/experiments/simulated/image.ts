@@ -1,0 +1,40 @@
+import type { Plan } from '@interlock/experiment';
+import { type EstateImage, makeImage } from '../../simulation/runs/estate-image.ts';
+import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
+import { type MadeEstate, makePlannedEstate } from '../cloud/planned-estate.ts';
+import type { ExperimentSettings } from './settings.ts';
+
+/** The estate of an experiment, with its machines off. */
+export type ExperimentImage = EstateImage & { readonly made: MadeEstate };
+
+const images = new Map<string, Promise<ExperimentImage>>();
+
+/** Steps that the estate is made for: they decide what its vaults allow. */
+const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets }) => [action, targets]);
+
+/**
+ * The estate that every history of an experiment begins with. Made once in a process for each estate with the same settings;
+ * the same bytes in each process.
+ */
+export const experimentImage = (plan: Plan, { cloud }: ExperimentSettings): Promise<ExperimentImage> => {
+  const name = JSON.stringify([plan.estate, shapedBy(plan), cloud]);
+  const found =
+    images.get(name) ??
+    makeImage(cloud, async (world) => {
+      const owner = world.people.administrator.name;
+      const uuid = (): string => world.random.uuid();
+      const maker = {
+        clients: clientsOf(world),
+        clock: world.clock,
+        uuid,
+        resourceGroup: group,
+        location,
+        owner,
+        tag: '',
+      };
+      const made = await makePlannedEstate(maker, plan);
+      return { made, machines: made.machines.map((machine) => machine.name) };
+    });
+  images.set(name, found);
+  return found;
+};

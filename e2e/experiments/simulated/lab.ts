@@ -1,0 +1,290 @@
+import {
+  type ContentRecord,
+  type Effect,
+  type Experiment,
+  type GuaranteeRecord,
+  groupsOf,
+  type IoRecord,
+  type Lab,
+  type MachineRecord,
+  type Observed,
+  type SightingRecord,
+  type SteadyCheck,
+  type Step,
+  type Undo,
+} from '@interlock/experiment';
+import { workloads } from '@interlock/host';
+import type { VirtualClock } from '@interlock/runtime';
+import { Disturbances } from '../../oracle/model/disturbances.ts';
+import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { Judge } from '../../simulation/invariants/judge.ts';
+import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
+import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
+import { MachineLog } from '../cloud/machine-records.ts';
+import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
+import { Actions } from './actions.ts';
+import { type ContentStage, compareContent } from './content.ts';
+import { Faults } from './faults.ts';
+import { Findings, recordedRows } from './guarantees.ts';
+import { Guests } from './guests.ts';
+import type { ExperimentImage } from './image.ts';
+import type { ExperimentSettings } from './settings.ts';
+import { Sightings } from './sightings.ts';
+
+/** What a lab is opened with. */
+export interface LabParts {
+  readonly experiment: Experiment;
+  readonly settings: ExperimentSettings;
+  readonly image: ExperimentImage;
+  readonly seed: number;
+  /** Mean time between two operations of a guest on a disk, in milliseconds. */
+  readonly everyMs: number;
+}
+
+/** How often the judges look at everything, in milliseconds. */
+const lookMs = 250;
+/** How long machines may take to be on or off when everything is given back, in milliseconds. */
+const restMs = 120_000;
+/** How long guests work after that, so that the record shows who works again, in milliseconds. */
+const afterwardsMs = 2_000;
+
+/** What was recorded, as it is when the comparison of contents begins: what that does is not part of the run. */
+interface Frozen {
+  readonly machines: readonly MachineRecord[];
+  readonly io: readonly IoRecord[];
+  readonly sightings: readonly SightingRecord[];
+}
+
+/** A simulated cloud with the estate of one experiment. Time passes while the lab is open. */
+export class SimulatedLab implements Lab {
+  readonly clock: VirtualClock;
+  readonly versions: Readonly<Record<string, string>> = { node: process.version };
+  readonly #experiment: Experiment;
+  readonly #made: MadeEstate;
+  readonly #world: SimulatedCloud;
+  readonly #clients: Clients;
+  readonly #truth: SimulatedTruth;
+  readonly #findings: Findings;
+  readonly #judge: Judge;
+  readonly #faults: Faults;
+  readonly #actions: Actions;
+  readonly #guests: Guests;
+  readonly #sightings: Sightings;
+  readonly #machines = new MachineLog();
+  readonly #over = Promise.withResolvers<void>();
+  readonly #driving: Promise<void>;
+  #isOver = false;
+  #keyVersions: ReadonlyMap<string, string> = new Map();
+  #frozen: Frozen | undefined;
+  #guarantees: readonly GuaranteeRecord[] | undefined;
+
+  private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs }: LabParts) {
+    this.#experiment = experiment;
+    this.#made = image.made;
+    this.#world = world;
+    this.clock = world.clock;
+    const clients = clientsOf(world);
+    this.#clients = clients;
+    const truth = openTruth(world);
+    this.#truth = truth;
+    for (const committed of image.commits) truth.apply(committed);
+    const nowMs = (): number => world.clock.monotonicMs();
+    const disturbances = new Disturbances(nowMs);
+    this.#findings = new Findings(nowMs);
+    const { log } = this.#findings;
+    this.#judge = new Judge({ world, log, truth, disturbances, clients });
+    this.#judge.heal();
+    this.#sightings = new Sightings(world);
+    const onGone = this.#sightings.onGone.bind(this.#sightings);
+    this.#faults = new Faults({ world, truth, disturbances, onGone });
+    this.#actions = new Actions({ plan: experiment, world, clients, made: image.made, faults: this.#faults });
+    this.#guests = new Guests({
+      ...this.#stage(),
+      world,
+      disturbances,
+      everyMs,
+      timeoutMs: settings.guestIoTimeoutMs,
+    });
+    world.onCommit((committed) => this.#onCommit(committed));
+    this.#driving = world.run(() => this.#over.promise);
+  }
+
+  /** Starts the machines of the estate and their guests. @throws Error if a machine does not start */
+  static async open(parts: LabParts): Promise<SimulatedLab> {
+    const { seed, image, settings } = parts;
+    const start = { seed, image: image.cloud, settings: settings.cloud, refusesForEnded: true };
+    const world = await createSimulatedCloud(start);
+    const lab = new SimulatedLab(world, parts);
+    try {
+      await lab.#through(lab.#begin());
+      return lab;
+    } catch (error) {
+      await lab.close();
+      throw error;
+    }
+  }
+
+  plan(step: Step): Promise<Undo> {
+    return this.#through(this.#actions.plan(step));
+  }
+
+  carryOut(step: Step, undo: Undo): Promise<Effect> {
+    return this.#through(this.#actions.carryOut(step, undo));
+  }
+
+  undo(undo: Undo, start: boolean): Promise<Effect> {
+    return this.#through(this.#actions.undo(undo, start));
+  }
+
+  check(check: SteadyCheck): Promise<string | undefined> {
+    return this.#through(this.#check(check));
+  }
+
+  async observe(): Promise<Observed> {
+    const { machines, io, sightings } = this.#frozen ?? (await this.#recorded());
+    return { machines, io, sightings, guarantees: this.#guarantees ?? this.#findings.violated() };
+  }
+
+  compareContent(): Promise<ContentRecord> {
+    return this.#through(this.#compare());
+  }
+
+  async close(): Promise<void> {
+    if (this.#isOver) return;
+    this.#isOver = true;
+    this.#over.resolve();
+    await this.#driving.finally(() => this.#world.close());
+  }
+
+  /** What happens here; or why time cannot pass any more. */
+  #through<Result>(work: Promise<Result>): Promise<Result> {
+    return Promise.race([work, this.#driving.then(() => work)]);
+  }
+
+  async #begin(): Promise<void> {
+    const { compute, disks } = this.#clients;
+    const { clock, settings, random } = this.#world;
+    const names = this.#made.machines.map(({ name }) => name);
+    const { outcomes } = await compute.startVirtualMachines({ names });
+    const refused = outcomes.find(({ outcome }) => outcome?.$case !== 'starting');
+    if (refused) throw new Error(`a machine was refused its start: ${JSON.stringify(refused.outcome)}`);
+    for (const name of names) await untilRunning({ clients: this.#clients, clock }, name);
+    // Where in the life of a lease the timeline begins is left to chance: renewals come after a third to half of it.
+    await clock.sleep((random.fork('phase').fraction() * settings.leases.ttlMs) / 2);
+    const all = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
+    const shown = await Promise.all(all.map((name) => disks.getDisk({ name })));
+    this.#keyVersions = new Map(shown.map(({ name, keyVersion }) => [name, keyVersion]));
+    this.#sightings.begin();
+    this.#guests.begin();
+    void this.#look();
+  }
+
+  #onCommit(committed: Committed): void {
+    const { service, events } = committed;
+    const copies = this.#truth.apply(committed);
+    this.#judge.onCommit(committed, copies);
+    this.#actions.onCommit(committed);
+    if (service === 'compute') for (const event of events) this.#machines.apply(event);
+    this.#guests.onCommit(committed);
+    if (service !== 'disk') return;
+    for (const { stream, type } of events) {
+      // An open waits for the writes of the session before, so none of them can take effect afterwards.
+      if (type === 'DiskOpened') this.#truth.contents.get(stream.slice('disk-'.length))?.endSession();
+    }
+  }
+
+  async #look(): Promise<void> {
+    while (!this.#isOver) {
+      this.#judge.check();
+      await this.clock.sleep(lookMs);
+    }
+  }
+
+  #stage(): ContentStage {
+    const world = this.#world;
+    let number = 0;
+    return {
+      world,
+      clients: this.#clients,
+      log: this.#findings.log,
+      truth: this.#truth,
+      judge: this.#judge,
+      random: world.random.fork('guests'),
+      nextNumber: () => {
+        number += 1;
+        return number;
+      },
+    };
+  }
+
+  async #check(check: SteadyCheck): Promise<string | undefined> {
+    switch (check.kind) {
+      case 'services-ready': {
+        const down = workloads.find((service) => this.#faults.isDown(service));
+        return down === undefined ? undefined : `${down} is not ready`;
+      }
+      case 'leases-held': {
+        const { leases } = await this.#clients.disks.listLeases({});
+        const other = leases.find(({ state }) => state !== 'HELD');
+        if (other) return `the lease of ${other.diskEncryptionSet} is ${other.state}`;
+        const isUnderKey = groupsOf(this.#experiment.estate).some(({ disks }) =>
+          disks.some(({ key }) => key !== 'platform'),
+        );
+        return leases.length === 0 && isUnderKey ? 'no lease is held' : undefined;
+      }
+      case 'io':
+        return this.#gapProblem(check.group, check.gapMs);
+    }
+  }
+
+  #gapProblem(group: string, gapMs: number): string | undefined {
+    const sinceMs = this.clock.now() - gapMs;
+    const active = new Set(
+      this.#guests.records.filter(({ ok, completedMs }) => ok && completedMs >= sinceMs).map(({ disk }) => disk),
+    );
+    const silent = this.#made.machines
+      .filter((machine) => machine.group === group)
+      .flatMap(({ disks }) => disks.map(({ name }) => name))
+      .find((name) => !active.has(name));
+    return silent === undefined ? undefined : `no good operation on ${silent} in the last ${gapMs} ms`;
+  }
+
+  async #recorded(): Promise<Frozen> {
+    return {
+      machines: this.#machines.records(this.#made.machines, this.#keyVersions),
+      io: [...this.#guests.records],
+      sightings: await this.#sightings.all(),
+    };
+  }
+
+  async #compare(): Promise<ContentRecord> {
+    await this.#rest();
+    await this.clock.sleep(afterwardsMs);
+    await this.#guests.end();
+    this.#frozen = await this.#recorded();
+    const disks = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
+    const content = await compareContent(this.#stage(), disks);
+    await this.#settle();
+    const rows = await recordedRows(this.#world, this.#faults.disturbed);
+    this.#guarantees = [...this.#findings.rows(), ...rows];
+    return content;
+  }
+
+  /** Waits until each machine is on or off. */
+  async #rest(): Promise<void> {
+    const endMs = this.clock.monotonicMs() + restMs;
+    const isBusy = (): boolean => [...this.#truth.machines.machines.values()].some(({ power }) => !atRest.has(power));
+    while (isBusy() && this.clock.monotonicMs() < endMs) await this.clock.sleep(lookMs);
+  }
+
+  /** Lets time pass until nothing is amiss, and has that judged. */
+  async #settle(): Promise<void> {
+    const { bounds } = this.#judge;
+    const endMs = this.clock.monotonicMs() + bounds.leaseTtlMs + bounds.authzTtlMs + bounds.stopMs;
+    while (!(await this.#judge.isSettled()) && this.clock.monotonicMs() < endMs) await this.clock.sleep(1_000);
+    await this.#judge.checkSettled();
+    await this.#judge.checkEnd();
+  }
+}
+
+const atRest: ReadonlySet<string> = new Set(['running', 'stopped', 'deallocated']);

@@ -1,0 +1,61 @@
+import type { CloudPart, SightingRecord } from '@interlock/experiment';
+import { Status } from 'nice-grpc-common';
+import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
+import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+
+/** Status of a call that a fault kept from its service, or the service from its work. */
+const failures: ReadonlySet<Status> = new Set([
+  Status.UNAVAILABLE,
+  Status.DEADLINE_EXCEEDED,
+  Status.RESOURCE_EXHAUSTED,
+]);
+
+/** Uses of a key that a lost key refuses. */
+const uses: ReadonlySet<string> = new Set(['KeyUnwrap', 'KeyCheckAccess', 'KeyWrap', 'KeyRewrap']);
+
+/** What shows that a fault took effect, outside of the machines. */
+export class Sightings {
+  readonly #seen: SightingRecord[] = [];
+  readonly #world: SimulatedCloud;
+  /** Of the run, in milliseconds since the epoch. */
+  #startMs = 0;
+
+  constructor(world: SimulatedCloud) {
+    this.#world = world;
+    world.onResponse(({ service, path, refusal }) => {
+      if (refusal === undefined || !failures.has(refusal)) return;
+      this.#seen.push({
+        see: 'calls-fail',
+        subject: service,
+        atMs: world.clock.now(),
+        seen: `${path.slice(path.lastIndexOf('/') + 1)}: ${Status[refusal]}`,
+      });
+    });
+  }
+
+  /** Notes that the process of a part ended. */
+  onGone(part: CloudPart): void {
+    this.#seen.push({ see: 'process-gone', subject: part, atMs: this.#world.clock.now(), seen: 'the process ended' });
+  }
+
+  /** Ignores everything up to now. */
+  begin(): void {
+    this.#startMs = this.#world.clock.now();
+    this.#seen.length = 0;
+  }
+
+  /** Everything since the start, by time. */
+  async all(): Promise<readonly SightingRecord[]> {
+    const rows = await this.#world.storeOf('key-vault').listRows({ table: 'audit_v1', limit: 1_000_000 });
+    const refused = rows
+      .flatMap(({ row }) => entriesOf(row as unknown as AuditRow))
+      .filter(({ operation, result, time }) => time >= this.#startMs && result === 'refused' && uses.has(operation))
+      .map(({ key, time, caller, onBehalfOf, reason }) => ({
+        see: 'unwrap-refused' as const,
+        subject: key,
+        atMs: time,
+        seen: `${onBehalfOf ?? caller}: ${reason}`,
+      }));
+    return [...this.#seen, ...refused].sort((a, b) => a.atMs - b.atMs);
+  }
+}

@@ -1,0 +1,52 @@
+import type { Experiment, Problem, Target } from '@interlock/experiment';
+import { faultProblems } from './faults.ts';
+import { experimentImage } from './image.ts';
+import { SimulatedLab } from './lab.ts';
+import { experimentSettings, settingProblems, simulatedVariables } from './settings.ts';
+
+/** Mean time between two operations of a guest on a disk, in milliseconds. */
+const everyMs = 100;
+
+const otherSettings = (settings: Experiment['settings']): readonly Problem[] =>
+  Object.keys(settings)
+    .filter((name) => !simulatedVariables.includes(name))
+    .map((name) => ({
+      line: 1,
+      message: `the simulation has no setting ${name}`,
+      cure: `Leave it out, or run the file on another target. It has ${simulatedVariables.join(', ')}`,
+    }));
+
+const wrongSettings = (settings: Experiment['settings']): readonly Problem[] =>
+  settingProblems(settings).map(({ name, got, expected }) => ({
+    line: 1,
+    message: `the setting ${name} cannot be ${got}`,
+    cure: `Give it ${expected}`,
+  }));
+
+/** What only the simulation cannot do. */
+const problemsOf = (experiment: Experiment): readonly Problem[] => {
+  const { estate, settings } = experiment;
+  const existing =
+    estate.kind === 'planned'
+      ? []
+      : [
+          {
+            line: 1,
+            message: 'the simulation has no machines of its own',
+            cure: 'Describe the estate in the file, or run it with --target existing',
+          },
+        ];
+  return [...existing, ...otherSettings(settings), ...wrongSettings(settings), ...faultProblems(experiment)];
+};
+
+/** The whole cloud in this process, in virtual time. The same experiment with the same seed leaves the same record, byte for byte. */
+export const simulatedTarget = (seed: number): Target => ({
+  name: 'simulated',
+  refuse: problemsOf,
+  async open(experiment, signal) {
+    const settings = experimentSettings(experiment.settings);
+    const image = await experimentImage(experiment, settings);
+    if (signal.aborted) throw new Error('the run was interrupted');
+    return SimulatedLab.open({ experiment, settings, image, seed, everyMs });
+  },
+});
