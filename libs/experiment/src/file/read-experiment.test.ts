@@ -156,7 +156,7 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
   ],
   [
     'key of the platform',
-    { estate: '{a: {machines: 1, disks: [ultra: k1], key: platform}}', timeline: '[{at: 1s, rotate-key: a}]' },
+    { estate: '{a: {machines: 1, disks: [premium-ssd], key: platform}}', timeline: '[{at: 1s, rotate-key: a}]' },
     /a has no key of the customer/,
   ],
   [

@@ -58,6 +58,9 @@ export const synonyms: Readonly<Record<string, Section>> = {
   tolerance: 'expect',
 };
 
+/** Names of all sections, with their synonyms. */
+export const sectionNames: readonly string[] = Object.keys(schema.properties);
+
 /** A file of the right shape. `place`: a path in it by the names of `RawFile`, as the path in the text. */
 export interface Shaped {
   readonly raw: RawFile;

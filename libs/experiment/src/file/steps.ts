@@ -1,7 +1,7 @@
 import type { Estate, Step } from '../experiment.ts';
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
 import { actionNames, isUndoable, targetKindOf } from '../timeline/actions.ts';
-import { groupsOf, keysOf } from '../timeline/concerns.ts';
+import { groupsOf, keyOfTarget, keysOf, type Plan } from '../timeline/concerns.ts';
 import type { Path } from './document.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { RawStep, Shaped } from './shape.ts';
@@ -96,7 +96,7 @@ function checkStep(step: PlacedStep, estate: Estate, steps: readonly PlacedStep[
   if (kind === 'step') checkGiveBack(step, steps, problems);
   else if (kind === 'two-parts' && targets[0] === targets[1])
     problems.add([...path, action], `"${name}" cuts ${targets[0]} from itself`, 'Name two different parts.');
-  else if (kind === 'key' || kind === 'group') checkTarget(step, kind, estate, problems);
+  else if (kind === 'key' || kind === 'group') checkTarget(step, kind, { estate, timeline: steps }, problems);
 }
 
 function checkOptions({ action, path, options, forMs, name }: PlacedStep, problems: Problems): void {
@@ -123,30 +123,34 @@ const examples: Readonly<Record<string, string>> = {
 function checkTarget(
   { action, path, targets: [target = ''], options }: PlacedStep,
   kind: 'key' | 'group',
-  estate: Estate,
+  { estate, timeline }: Plan,
   problems: Problems,
 ): void {
   if (estate.kind === 'existing') return;
   const groups = groupsOf(estate);
   const group = groups.find(({ name }) => name === target);
-  const keys = kind === 'key' ? keysOf(estate) : [];
+  const keys = kind === 'key' ? [...keysOf(estate), ...assignedKeys(timeline)] : [];
   if (group === undefined && !keys.includes(target))
     problems.add(
       [...path, action],
       `"${target}" is no group${kind === 'key' ? ' or key' : ''} of the estate`,
       cureOfName(target, [...groups.map(({ name }) => name), ...keys]),
     );
-  if (kind === 'key' && group?.key === '')
+  if (kind === 'key' && group !== undefined && keyOfTarget(estate, target) === 'platform')
     problems.add(
       [...path, action],
       `${target} has no key of the customer`,
       'Give the group a key, or name another group or key.',
     );
-  if ((action === 'attach' || action === 'detach') && group?.disks.length === 1)
-    problems.add([...path, action], `${target} has no data disk to ${action}`, 'Add a second disk to the group.');
-  if (action === 'assign-key' && (options.to === target || (group !== undefined && options.to === group.key)))
+  if (action === 'detach' && group?.disks.length === 1)
+    problems.add([...path, action], `${target} has no data disk to detach`, 'Add a second disk to the group.');
+  if (action === 'assign-key' && (options.to === target || options.to === keyOfTarget(estate, target)))
     problems.add([...path, 'to'], `the key ${options.to} is assigned already`, 'Name another key.');
 }
+
+/** Keys that an `assign-key` names, whether or not a disk does. */
+const assignedKeys = (timeline: readonly Step[]): readonly string[] =>
+  timeline.flatMap(({ options: { to } }) => (typeof to === 'string' ? [to] : []));
 
 function checkGiveBack(step: PlacedStep, steps: readonly PlacedStep[], problems: Problems): void {
   const [name = ''] = step.targets;

@@ -16,9 +16,16 @@ export const keysOf = (estate: Estate): readonly string[] => [
   ),
 ];
 
-/** The key that a key action with this target changes: that of the group, or the key of that name. */
-export const keyOfTarget = (estate: Estate, target: string): string =>
-  groupsOf(estate).find(({ name }) => name === target)?.key ?? target;
+/**
+ * The key that a key action with this target changes: that of the group, or the key of that name. A group without a key of its own has that
+ * of its first disk under one.
+ * @returns `platform` for a group whose disks are under no key of a customer
+ */
+export function keyOfTarget(estate: Estate, target: string): string {
+  const group = groupsOf(estate).find(({ name }) => name === target);
+  if (group === undefined) return target;
+  return group.key || (group.disks.find(({ key }) => key !== 'platform')?.key ?? 'platform');
+}
 
 /** The step that a `give-back` undoes; otherwise the step itself. */
 export const stepUndone = (plan: Plan, step: Step): Step | undefined =>
@@ -31,7 +38,24 @@ export function concerns(plan: Plan, step: Step, group: string): boolean {
   if (!isKeyAction(action)) return false;
   const planned = groupsOf(plan.estate).find(({ name }) => name === group);
   if (planned === undefined) return targets.includes(group);
-  return planned.disks.some(({ key }) => targets.some((target) => keyOfTarget(plan.estate, target) === key));
+  const keys = targets.map((target) => keyOfTarget(plan.estate, target));
+  return planned.disks.some(({ key }) => keys.includes(keyBefore(plan, key, stepUndone(plan, step) ?? step)));
+}
+
+/** The key of the set of a key when a step comes: an `assign-key` that was not undone until then changes it. */
+function keyBefore(plan: Plan, key: string, step: Step): string {
+  const earlier = plan.timeline.slice(
+    0,
+    plan.timeline.findIndex(({ name }) => name === step.name),
+  );
+  const assigned = earlier.findLast((one) => {
+    if (one.action !== 'assign-key' || keyOfTarget(plan.estate, one.targets[0] ?? '') !== key) return false;
+    const undo = giveBackOf(plan, one);
+    return (
+      !(undo !== undefined && earlier.includes(undo)) && (one.forMs === undefined || one.atMs + one.forMs > step.atMs)
+    );
+  });
+  return assigned === undefined ? key : String(assigned.options.to);
 }
 
 /** The steps that take a key of the group away, by time. */
