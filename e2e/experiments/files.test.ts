@@ -1,7 +1,17 @@
 import assert from 'node:assert/strict';
 import { readdirSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
-import { problemLines, readExperiment, settingNames, shortestMs, variableOfSetting } from '@interlock/experiment';
+import {
+  actionNames,
+  exitCodes,
+  problemLines,
+  quantityNames,
+  readExperiment,
+  sectionNames,
+  settingNames,
+  shortestMs,
+  variableOfSetting,
+} from '@interlock/experiment';
 import { variableOf } from '@interlock/runtime';
 import { specs } from '../docs/settings-page.ts';
 
@@ -28,4 +38,17 @@ test('every setting of an experiment is a variable of a service, and its shortes
     const [, least] = /^a whole number from (\d+) to/.exec(reader.expected) ?? [];
     assert.equal(String(shortestMs[name] ?? 0), least, name);
   }
+});
+
+test('the how-to page shows the example as it is, and names every section, action, quantity and outcome', () => {
+  const page = readFileSync(new URL('../../docs/how-to/write-an-experiment.md', import.meta.url), 'utf8');
+  const example = readFileSync(new URL('friday-17-00.experiment.yaml', folder), 'utf8').replace(/^#.*\n/, '');
+  assert.ok(page.includes(`\`\`\`yaml\n${example}\`\`\``), 'the example differs from the file');
+  const inCode = new Set([...page.matchAll(/`([^`\n]+)`/g)].flatMap(([, code = '']) => code.split(/[^\w-]+/)));
+  const missing = [...sectionNames, ...actionNames, ...quantityNames, ...Object.keys(exitCodes)].filter(
+    (name) => !inCode.has(name) && !page.includes(`\n${name}:`),
+  );
+  assert.deepEqual(missing, []);
+  for (const [outcome, code] of Object.entries(exitCodes))
+    assert.ok(page.includes(`| \`${outcome}\` | ${code} |`), outcome);
 });

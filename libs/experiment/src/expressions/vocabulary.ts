@@ -56,3 +56,11 @@ export const partMoments: Readonly<
 
 export const isGroupQuantity = (name: string): name is GroupQuantity => Object.hasOwn(groupQuantities, name);
 export const isPartQuantity = (name: string): name is PartQuantity => Object.hasOwn(partQuantities, name);
+
+/** Names of all quantities. */
+export const quantityNames: readonly string[] = Object.keys({
+  ...groupQuantities,
+  ...stepQuantities,
+  ...partQuantities,
+  ...runQuantities,
+});
