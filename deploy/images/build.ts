@@ -68,15 +68,15 @@ runCommand(async () => {
     const reference = `${values.prefix}${name}:${values.tag}`;
     const { description = '' } = images[name] ?? {};
     const labels = await imageLabels({ version: versionOfProject(), description, source }, repository, process.env);
-    const wish = { image: name, reference, base, certificates: values.ca, isCached, labels, platform };
-    const image = await buildImage(builder, wish);
-    const bill = await exportBill(builder, wish, bills);
+    const request = { image: name, reference, base, certificates: values.ca, isCached, labels, platform };
+    const image = await buildImage(builder, request);
+    const bill = await exportBill(builder, request, bills);
     console.log(
       `${reference}  ${(image.sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(image.tookMs / 1000).toFixed(1)} s  ${image.digest}`,
     );
     built.push({ image: reference, ...image, bill });
     if (!values.twice) continue;
-    const { digest } = await buildImage(builder, wish);
+    const { digest } = await buildImage(builder, request);
     if (digest !== image.digest) unlike.push(`${reference} was ${image.digest} and then ${digest}`);
   }
   const tooLarge = built.filter(({ sizeBytes }) => sizeBytes > SIZE_BYTES_MAX);

@@ -17,7 +17,7 @@ const program = (name: string, script: string): NodeJS.ProcessEnv => {
   chmodSync(path, 0o755);
   return { ...process.env, PATH: `${folder}:/usr/bin:/bin` };
 };
-const wish = {
+const request = {
   image: 'disk',
   reference: 'localhost/interlock/disk:0.1.0',
   base: undefined,
@@ -40,7 +40,7 @@ test('an image is built from the one recipe, and its size and digest are read, w
   for (const name of ['buildah', 'podman', 'docker'] as const) {
     const env = program(name, answers[name]);
     writeFileSync(join(folder, 'calls'), '');
-    const { sizeBytes, digest } = await buildImage({ name, env }, wish);
+    const { sizeBytes, digest } = await buildImage({ name, env }, request);
     assert.equal(sizeBytes, 149_000_000);
     assert.equal(digest, 'sha256:abc');
     const [build = ''] = readFileSync(join(folder, 'calls'), 'utf8').split('\n');
@@ -57,7 +57,7 @@ test('the revision of the labels is written into the image, for --version', asyn
   writeFileSync(join(folder, 'calls'), '');
   await buildImage(
     { name: 'podman', env },
-    { ...wish, labels: { 'org.opencontainers.image.revision': '4bc4bbe-dirty' } },
+    { ...request, labels: { 'org.opencontainers.image.revision': '4bc4bbe-dirty' } },
   );
   assert.match(readFileSync(join(folder, 'calls'), 'utf8'), /--build-arg REVISION=4bc4bbe-dirty /);
 });
@@ -67,7 +67,7 @@ test('a base, certificates and a build without cache are passed on', async () =>
   writeFileSync(join(folder, 'calls'), '');
   const { sizeBytes } = await buildImage(
     { name: 'buildah', env },
-    { ...wish, base: 'b@sha256:0', certificates: '/ca.pem', isCached: false },
+    { ...request, base: 'b@sha256:0', certificates: '/ca.pem', isCached: false },
   );
   assert.equal(sizeBytes, 1_500_000_000);
   const calls = readFileSync(join(folder, 'calls'), 'utf8');
@@ -77,8 +77,8 @@ test('a base, certificates and a build without cache are passed on', async () =>
 test('labels and a platform are passed on, and only then', async () => {
   const env = program('podman', `case "$1" in images) echo '[{"Id":"a","Size":1}]';; esac`);
   writeFileSync(join(folder, 'calls'), '');
-  await buildImage({ name: 'podman', env }, { ...wish, labels: { a: 'b' }, platform: 'linux/arm64' });
-  await buildImage({ name: 'podman', env }, wish);
+  await buildImage({ name: 'podman', env }, { ...request, labels: { a: 'b' }, platform: 'linux/arm64' });
+  await buildImage({ name: 'podman', env }, request);
   const [first = '', second = ''] = readFileSync(join(folder, 'calls'), 'utf8')
     .split('\n')
     .filter((line) => /^build /.test(line));
@@ -92,7 +92,7 @@ test('the bill of materials is kept beside the build, from its cache', async () 
     'for a in "$@"; do case $a in type=local,dest=*) echo bill > "$(echo "$a" | sed s/.*dest=//)/sbom.cdx.json";; esac; done',
   );
   writeFileSync(join(folder, 'calls'), '');
-  const file = await exportBill({ name: 'buildah', env }, { ...wish, isCached: false }, folder);
+  const file = await exportBill({ name: 'buildah', env }, { ...request, isCached: false }, folder);
   assert.equal(file, join(folder, 'disk.cdx.json'));
   assert.equal(readFileSync(file, 'utf8'), 'bill\n');
   const calls = readFileSync(join(folder, 'calls'), 'utf8');
@@ -111,14 +111,14 @@ test('every image has a description for its label', () => {
 test('a build that fails repeats what the builder said', async () => {
   const env = program('podman', 'echo "no space left on device" >&2; exit 125');
   await assert.rejects(
-    buildImage({ name: 'podman', env }, wish),
+    buildImage({ name: 'podman', env }, request),
     (error) => error instanceof LauncherError && /podman build failed \(125\):\nno space left/.test(error.message),
   );
 });
 
 test('a size that means nothing is no size', async () => {
   const env = program('buildah', `case "$1" in images) echo '[{"id":"a","size":"much"}]';; esac`);
-  await assert.rejects(buildImage({ name: 'buildah', env }, wish), /a size that means nothing: much/);
+  await assert.rejects(buildImage({ name: 'buildah', env }, request), /a size that means nothing: much/);
 });
 
 test('a base of Debian packages names what it needs', async () => {

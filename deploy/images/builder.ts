@@ -11,7 +11,7 @@ export interface Builder {
 }
 
 /** What to build. */
-export interface ImageWish {
+export interface ImageOptions {
   /** A name of `services.mjs`. */
   readonly image: string;
   /** What the image is to be called, with its tag. */
@@ -50,12 +50,12 @@ export const isOnPath = (program: string, { PATH = '' }: Builder['env']): boolea
   PATH.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, program)));
 
 /** Builds one image. @throws LauncherError with the end of the builder's words when it fails */
-export const buildImage = async (builder: Builder, wish: ImageWish): Promise<BuiltImage> => {
+export const buildImage = async (builder: Builder, request: ImageOptions): Promise<BuiltImage> => {
   const since = performance.now();
-  const labels = Object.entries(wish.labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]);
-  await run(builder, [...buildArgs(builder, wish), ...labels, '--tag', wish.reference, repository]);
+  const labels = Object.entries(request.labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]);
+  await run(builder, [...buildArgs(builder, request), ...labels, '--tag', request.reference, repository]);
   const tookMs = Math.round(performance.now() - since);
-  return { ...(await inspect(builder, wish.reference)), tookMs };
+  return { ...(await inspect(builder, request.reference)), tookMs };
 };
 
 /**
@@ -63,12 +63,12 @@ export const buildImage = async (builder: Builder, wish: ImageWish): Promise<Bui
  * @returns path of the file
  * @throws LauncherError with the end of the builder's words when it fails
  */
-export const exportBill = async (builder: Builder, wish: ImageWish, folder: string): Promise<string> => {
+export const exportBill = async (builder: Builder, request: ImageOptions, folder: string): Promise<string> => {
   const scratch = mkdtempSync(join(tmpdir(), 'interlock-bill-'));
   try {
-    const args = buildArgs(builder, { ...wish, isCached: true });
+    const args = buildArgs(builder, { ...request, isCached: true });
     await run(builder, [...args, '--target', 'bill', '--output', `type=local,dest=${scratch}`, repository]);
-    const file = join(folder, `${wish.image}.cdx.json`);
+    const file = join(folder, `${request.image}.cdx.json`);
     copyFileSync(join(scratch, 'sbom.cdx.json'), file);
     return file;
   } finally {
@@ -77,13 +77,13 @@ export const exportBill = async (builder: Builder, wish: ImageWish, folder: stri
 };
 
 /** What every build of an image is called with. */
-const buildArgs = (builder: Builder, wish: ImageWish): readonly string[] => {
-  const { certificates, base, platform } = wish;
+const buildArgs = (builder: Builder, request: ImageOptions): readonly string[] => {
+  const { certificates, base, platform } = request;
   const trusting = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'npm_config_cafile'];
   return [
     'build',
-    ...buildArg('SERVICE', wish.image),
-    ...buildArg('REVISION', wish.labels['org.opencontainers.image.revision'] ?? 'unknown'),
+    ...buildArg('SERVICE', request.image),
+    ...buildArg('REVISION', request.labels['org.opencontainers.image.revision'] ?? 'unknown'),
     ...(base === undefined ? [] : buildArg('BASE', base)),
     ...(certificates === undefined ? [] : trusting.flatMap((name) => buildArg(name, CERTIFICATES_INSIDE))),
     // Docker mounts nothing while it builds; it needs a base that trusts the registry.
@@ -92,7 +92,7 @@ const buildArgs = (builder: Builder, wish: ImageWish): readonly string[] => {
       : ['--volume', `${certificates}:${CERTIFICATES_INSIDE}:ro`]),
     // Times of files and of the image are those of the epoch, or no two builds would be alike.
     ...(builder.name === 'docker' ? buildArg('SOURCE_DATE_EPOCH', '0') : ['--timestamp', '0', '--layers']),
-    ...(wish.isCached ? [] : ['--no-cache']),
+    ...(request.isCached ? [] : ['--no-cache']),
     ...(platform === undefined ? [] : ['--platform', platform]),
     '--file',
     join(repository, 'deploy/Containerfile'),
@@ -149,8 +149,8 @@ export const importDebianBase = async (
     const archive = join(folder, 'base.tar');
     say('Making a base from Debian packages (1 to 3 minutes) …');
     const excluded = ['man', 'doc', 'locale'].map((name) => `--dpkgopt=path-exclude=/usr/share/${name}/*`);
-    const wish = ['--variant=minbase', '--include=ca-certificates,nodejs,npm', ...excluded, 'trixie', archive];
-    await runProgram('mmdebstrap', wish, { ...builder.env, SOURCE_DATE_EPOCH: '0' });
+    const args = ['--variant=minbase', '--include=ca-certificates,nodejs,npm', ...excluded, 'trixie', archive];
+    await runProgram('mmdebstrap', args, { ...builder.env, SOURCE_DATE_EPOCH: '0' });
     await runProgram('podman', ['import', '--quiet', archive, debianBase], builder.env);
     return debianBase;
   } finally {

@@ -8,14 +8,14 @@ import { imageLabels } from './labels.ts';
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-labels-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
-const wish = { version: '1.2.3', description: 'Disks.', source: undefined };
+const request = { version: '1.2.3', description: 'Disks.', source: undefined };
 /** Only the repository of the test: neither the user's configuration nor a repository around the folder. */
 const env = { PATH: process.env.PATH, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CEILING_DIRECTORIES: tmpdir() };
 const git = (...args: readonly string[]): string =>
   execFileSync('git', ['-C', folder, ...args], { env, encoding: 'utf8' });
 
 test('an image is labelled with version, description, revision and source', async () => {
-  assert.deepEqual(await imageLabels(wish, folder, env), {
+  assert.deepEqual(await imageLabels(request, folder, env), {
     'org.opencontainers.image.version': '1.2.3',
     'org.opencontainers.image.description': 'Disks.',
   });
@@ -24,12 +24,15 @@ test('an image is labelled with version, description, revision and source', asyn
   git('add', 'a');
   git('-c', 'user.name=a', '-c', 'user.email=a@b', 'commit', '--quiet', '--message', 'a');
   const commit = git('rev-parse', 'HEAD').trim();
-  assert.equal((await imageLabels(wish, folder, env))['org.opencontainers.image.revision'], commit);
+  assert.equal((await imageLabels(request, folder, env))['org.opencontainers.image.revision'], commit);
   writeFileSync(join(folder, 'a'), '2');
-  const labels = await imageLabels({ ...wish, source: 'https://git.test/own' }, folder, env);
+  const labels = await imageLabels({ ...request, source: 'https://git.test/own' }, folder, env);
   assert.equal(labels['org.opencontainers.image.revision'], `${commit}-dirty`);
   assert.equal(labels['org.opencontainers.image.source'], 'https://git.test/own');
-  await assert.rejects(imageLabels({ ...wish, source: 'own' }, folder, env), /--source must be an http or https URL/);
+  await assert.rejects(
+    imageLabels({ ...request, source: 'own' }, folder, env),
+    /--source must be an http or https URL/,
+  );
 });
 
 test('the source is the remote as an address for a browser, without credentials', async () => {
@@ -44,6 +47,6 @@ test('the source is the remote as an address for a browser, without credentials'
   ];
   for (const [remote, source] of remotes) {
     git('remote', 'set-url', 'origin', remote);
-    assert.equal((await imageLabels(wish, folder, env))['org.opencontainers.image.source'], source, remote);
+    assert.equal((await imageLabels(request, folder, env))['org.opencontainers.image.source'], source, remote);
   }
 });

@@ -2,7 +2,7 @@ import { LauncherError } from '../local/data-folder.ts';
 import { runProgram } from './builder.ts';
 
 /** What an image is labelled with, beside `title` and `licenses`, which the recipe has. */
-export interface LabelWish {
+export interface LabelOptions {
   /** Version of the project. */
   readonly version: string;
   /** One sentence. */
@@ -20,7 +20,7 @@ export type ImageLabels = Readonly<Record<string, string>>;
  * @throws LauncherError for a source that is no URL
  */
 export const imageLabels = async (
-  { version, description, source }: LabelWish,
+  { version, description, source }: LabelOptions,
   folder: string,
   env: NodeJS.ProcessEnv,
 ): Promise<ImageLabels> => {

@@ -106,8 +106,8 @@ const refusedForOtherReasons: ReadonlySet<string> = new Set(['WORKLOAD_REQUIRED'
 test('KV-81: the tokens of a deleted owner of the platform are refused by every RPC that checks tokens', async () => {
   const principalId = randomUUID();
   const { identity } = cloud.clients;
-  const wish = { principalId, tenant: names.tenant, type: 'APPLICATION', displayName: 'deleted' } as const;
-  const { name: principal } = await identity.createPrincipal(wish);
+  const requested = { principalId, tenant: names.tenant, type: 'APPLICATION', displayName: 'deleted' } as const;
+  const { name: principal } = await identity.createPrincipal(requested);
   const { secretText: clientSecret } = await identity.addSecret({ principal, secretId: 'only' });
   const role = { principal, role: 'roles/owner', scope: '/' };
   await identity.createRoleAssignment({ roleAssignmentId: randomUUID(), ...role });

@@ -8,7 +8,7 @@ import type { Permission } from './who.ts';
 /** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
 /** Request ids. */
-const wish = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
+const requested = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
 /** A version no key has. */
 const noVersion = '0'.repeat(32);
 /** As long as what a 2048-bit key makes, and nothing it made. */
@@ -47,7 +47,7 @@ const allOfBoth = [({ key: source }: VaultNames) => source, ({ targetKey }: Vaul
   (['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const).map((permission) => key(permission, of)),
 );
 
-const ownersWord = (
+const authorizeMove = (
   sourceKeyVersion: string,
   { targetKeyVersion }: Pick<VaultPlace, 'targetKeyVersion'>,
   { set, identity }: Place,
@@ -120,13 +120,13 @@ export const keyVaultTable = rowsOf(
     parent: vault,
     keyId: idIn(newKey),
     keySizeBits: 2048,
-    requestId: wish.create,
+    requestId: requested.create,
   })),
   importKey: inEachModel([key('IMPORT')], ({ vault, missingKey }) => ({
     parent: vault,
     keyId: idIn(missingKey),
     keyMaterial: { $case: 'pem', value: 'no key, so that none is made' },
-    requestId: wish.import,
+    requestId: requested.import,
   })),
   getKey: named('GET'),
   getKeyVersion: named('GET'),
@@ -139,7 +139,7 @@ export const keyVaultTable = rowsOf(
   setKeyVersionDates: changed,
   setKeyOperations: changed,
   setKeyTags: changed,
-  rotateKey: inEachModel([key('ROTATE')], ({ missingKey }) => ({ name: missingKey, requestId: wish.create })),
+  rotateKey: inEachModel([key('ROTATE')], ({ missingKey }) => ({ name: missingKey, requestId: requested.create })),
   deleteKey: named('DELETE'),
   recoverKey: named('RECOVER'),
   purgeKey: named('PURGE'),
@@ -149,7 +149,7 @@ export const keyVaultTable = rowsOf(
   restoreKey: inEachModel([wholeVault('RESTORE')], ({ vault }) => ({
     parent: vault,
     backup: Buffer.from('no backup, so that no key is made'),
-    requestId: wish.create,
+    requestId: requested.create,
   })),
   encrypt: inEachModel([usedKey('ENCRYPT')], (vault) => ({ name: vault.key, algorithm, plaintext: digest })),
   decrypt: inEachModel([usedKey('DECRYPT')], (vault) => ({ name: vault.key, algorithm, ciphertext: notOfThisKey })),
@@ -189,12 +189,12 @@ export const keyVaultTable = rowsOf(
   authorizeRewrap: [
     ...inEachModel(
       [key('UPDATE', ({ disabledKey }) => disabledKey)],
-      ({ disabledKeyVersion, ...vault }, place) => ownersWord(disabledKeyVersion, vault, place),
+      ({ disabledKeyVersion, ...vault }, place) => authorizeMove(disabledKeyVersion, vault, place),
       'a disabled source',
     ),
     ...inEachModel(
       [key('RECOVER', ({ deletedKey }) => deletedKey)],
-      ({ deletedKeyVersion, ...vault }, place) => ownersWord(deletedKeyVersion, vault, place),
+      ({ deletedKeyVersion, ...vault }, place) => authorizeMove(deletedKeyVersion, vault, place),
       'a deleted source',
     ),
   ],

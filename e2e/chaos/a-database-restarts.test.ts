@@ -46,8 +46,8 @@ const makeFleet = async ({ clients }: ChaosCloud): Promise<Fleet> => {
   }
   const underKey = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: world.set } as const;
   const newDisk = async (diskId: string, encryption?: typeof underKey): Promise<string> => {
-    const wish = { parent: world.group, diskId, location, sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
-    return (await clients.disks.createDisk({ ...wish, ...(encryption ? { encryption } : {}) })).name;
+    const request = { parent: world.group, diskId, location, sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+    return (await clients.disks.createDisk({ ...request, ...(encryption ? { encryption } : {}) })).name;
   };
   const disks = [await newDisk('own-0', underKey), await newDisk('own-1', underKey), await newDisk('own-platform')];
   return { world, machines, control: world.machines[0] ?? '', disks };

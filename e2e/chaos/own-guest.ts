@@ -18,15 +18,15 @@ export interface OwnGuest {
  */
 export const startOwnGuest = async (
   { disks }: Clients,
-  wish: {
+  request: {
     readonly disk: string;
     readonly machine: string;
     readonly folder: string;
     readonly authority: string;
   },
 ): Promise<OwnGuest> => {
-  const { disk, machine, authority } = wish;
-  const folder = join(wish.folder, ...machine.split('/'));
+  const { disk, machine, authority } = request;
+  const folder = join(request.folder, ...machine.split('/'));
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   const { accessToken, dataAddress } = await disks.beginAccess({
     name: disk,

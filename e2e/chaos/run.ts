@@ -54,10 +54,10 @@ runCommand(async (scope) => {
 });
 
 /** What was typed. */
-type Wishes = ReturnType<typeof readArguments>['values'];
+type Arguments = ReturnType<typeof readArguments>['values'];
 
 /** @throws LauncherError naming what cannot be used */
-function options({ rounds = '1', seed = randomBytes(4).toString('hex'), only }: Wishes): {
+function options({ rounds = '1', seed = randomBytes(4).toString('hex'), only }: Arguments): {
   readonly rounds: number;
   readonly seed: string;
   readonly only: string | undefined;

@@ -3,7 +3,7 @@ import { createPrivateKey, generateKeyPairSync } from 'node:crypto';
 import type { TestContext } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { until } from '../cloud/until.ts';
-import { makeWorld, startAgain, untilPower, type World, type WorldWish } from '../cloud/world.ts';
+import { makeWorld, startAgain, untilPower, type World, type WorldOptions } from '../cloud/world.ts';
 import { type Actions, judgeIo, type KeyLossWindow } from '../oracle/journal/guest-io.ts';
 import { type History, readHistory } from '../oracle/journal/history.ts';
 import { expectedPlaces, mismatches } from '../oracle/journal/records.ts';
@@ -60,13 +60,13 @@ let trials = 0;
 export const withTrial = async (
   chaos: ChaosCloud,
   run: (trial: Trial) => Promise<void>,
-  wish: WorldWish = {},
+  request: WorldOptions = {},
 ): Promise<void> => {
   const since = Date.now();
   const { clients, guests } = chaos;
   const kinds = [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD'], ['platform', 'ULTRA'], ['platform']] as const;
   const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 50, ioSizeBytes: 4_096 } as const;
-  const world = await makeWorld(clients, kinds, { keyPem: privatePem, workload, ...wish });
+  const world = await makeWorld(clients, kinds, { keyPem: privatePem, workload, ...request });
   const [premium = '', mixed = '', ultra = '', control = ''] = world.machines;
   const disk = (id: string): string => `${world.group}/disks/${id}`;
   const trial: Trial = {

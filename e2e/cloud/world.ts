@@ -31,7 +31,7 @@ export const location = 'westeurope';
 export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** How a world may differ from the usual one. */
-export interface WorldWish {
+export interface WorldOptions {
   /** A private key to import, so that a test can decrypt the disks' files; by default the vault generates the key. */
   readonly keyPem?: string;
   /** By default grants are access policies. */
@@ -44,7 +44,7 @@ export interface WorldWish {
 export const makeWorld = async (
   clients: Clients,
   machines: readonly (readonly DiskKind[])[],
-  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload }: WorldWish = {},
+  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload }: WorldOptions = {},
 ): Promise<World> => {
   const tag = randomUUID().slice(0, 8);
   const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;

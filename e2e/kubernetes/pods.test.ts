@@ -16,10 +16,10 @@ const given = new Map<string, number>();
 let cluster: Cluster;
 before(async () => {
   assert.ok(hasKubectl(), 'kubectl is needed to render the overlays: apt-get install kubernetes-client');
-  const wish = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
+  const request = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
   cluster = {
     objects: await render('local'),
-    secrets: new Map((await makeSecrets(wish)).map(({ metadata, data }) => [metadata.name, data])),
+    secrets: new Map((await makeSecrets(request)).map(({ metadata, data }) => [metadata.name, data])),
     folder,
     namespace: 'interlock',
     give: (file, group) => given.set(file, group),

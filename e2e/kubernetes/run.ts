@@ -23,23 +23,23 @@ that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
  * played on them as its Job would be, and a rolling update. Ends with 0 when every rule and promise held.
  */
 runCommand(async (scope) => {
-  const wishes = process.argv.slice(2);
-  const unknown = wishes.filter((one) => one !== 'rehearsal' && one !== 'rolling');
+  const requests = process.argv.slice(2);
+  const unknown = requests.filter((one) => one !== 'rehearsal' && one !== 'rolling');
   if (unknown.length > 0) {
     console.log(help);
     return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
   }
-  const isWished = (one: string): boolean => wishes.length === 0 || wishes.includes(one);
+  const isRequested = (one: string): boolean => requests.length === 0 || requests.includes(one);
   const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
   scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
   const cloud = await startPodCloud(randomBytes(3).toString('hex'), folder, console.log);
   scope.defer('pods', cloud.stop);
 
-  const rehearsal = isWished('rehearsal') ? await rehearseThere(cloud) : undefined;
+  const rehearsal = isRequested('rehearsal') ? await rehearseThere(cloud) : undefined;
   const out = openDataFolder(dataRoot(process.env));
   if (rehearsal !== undefined && rehearsal.exitCode !== 0) await tellErrors(cloud);
   for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
-  const rolling = isWished('rolling') ? await rollEverything(cloud, console.log) : undefined;
+  const rolling = isRequested('rolling') ? await rollEverything(cloud, console.log) : undefined;
   const exitCode = rehearsal?.exitCode ?? 0;
   const outcome = {
     readyMs: cloud.readyMs,

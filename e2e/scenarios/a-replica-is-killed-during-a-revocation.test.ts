@@ -62,7 +62,7 @@ for (const service of serviceNames) {
       // The other replica has taken over the work partition: it consumes every partition without lag.
       await until(`the other replica of ${service} hears everything`, async () => {
         const { consumers } = await clients.messaging(service).listConsumers({});
-        return consumers.every(({ heardElsewhere, gap }) => !heardElsewhere && gap === 0);
+        return consumers.every(({ receivedElsewhere, gap }) => !receivedElsewhere && gap === 0);
       });
       const isOneGone = async (): Promise<boolean> => {
         const { replicas: known } = await clients.messaging(service).listReplicas({});

@@ -129,9 +129,9 @@ test('a second disk with another folder is not ready, and never takes a volume e
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
   await refusedReplica('disk');
   const outside = seenAt('disk', second.address);
-  const wish = { name: disksOf(0), accessLevel: 'READ', durationSeconds: 60 } as const;
-  await assert.rejects(outside.administrator.disks.beginAccess(wish), { code: 'UNAVAILABLE' });
-  await assert.rejects(outside.administrator.disks.getDisk(wish), { code: 'UNAVAILABLE' });
+  const request = { name: disksOf(0), accessLevel: 'READ', durationSeconds: 60 } as const;
+  await assert.rejects(outside.administrator.disks.beginAccess(request), { code: 'UNAVAILABLE' });
+  await assert.rejects(outside.administrator.disks.getDisk(request), { code: 'UNAVAILABLE' });
   outside.close();
   await livelyOn(
     history,

@@ -49,7 +49,7 @@ export interface Place {
    * Number of the newest loss of a key version that compute has received; 0 for none. Machines also stop by reports of
    * disk hosts, which may arrive before the set has published the loss.
    */
-  heardLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
+  receivedLoss(key: { readonly set: string; readonly keyVersion: string }): Promise<number>;
   /** Everything the services stored, for the oracle. */
   recording(): Promise<Recording>;
   close(): Promise<void>;
@@ -146,7 +146,7 @@ const placeOver = (
       await cloud.stop('key-vault');
       await cloud.start('key-vault');
     },
-    async heardLoss({ set, keyVersion }) {
+    async receivedLoss({ set, keyVersion }) {
       const losses = await openLosses(storeOf('compute')).of(set, keyVersion);
       return Math.max(0, ...losses.map(({ accessEpoch }) => accessEpoch));
     },
@@ -222,7 +222,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
     compute: (seams) =>
       assembleCompute({
         ...seams,
-        client: (service, definition, wish) => holding(seams.client(service, definition, wish), opened),
+        client: (service, definition, requested) => holding(seams.client(service, definition, requested), opened),
         settings: {
           driver,
           startTimeoutMs: terms.startTimeoutMs,

@@ -9,24 +9,24 @@ import { machinesIn, reasonOf } from './looking.ts';
 import type { Place } from './place.ts';
 
 /** What vault and set are to be like. */
-export interface KeyedWish {
+export interface KeyedOptions {
   readonly byRoles?: true;
   readonly keyExpiry?: 'NEXT_START';
   readonly purgeProtectionEnabled: boolean;
 }
 
 /** Makes a vault, a key, and a set that may use it. */
-export const makeKeyed = async (owner: Owner, group: string, wish: KeyedWish): Promise<Keyed> => {
+export const makeKeyed = async (owner: Owner, group: string, requested: KeyedOptions): Promise<Keyed> => {
   const { keyVault, sets } = owner;
   const tag = randomUUID().slice(0, 8);
   const vault = await keyVault.createVault({
     vaultId: `kv-${tag}`,
     resourceGroup: group,
     location,
-    permissionModel: wish.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
-    accessPolicies: wish.byRoles ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
+    permissionModel: requested.byRoles ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    accessPolicies: requested.byRoles ? [] : [{ principal: owner.administrator, keyPermissions: ['ALL'] }],
     softDeleteRetentionDays: 7,
-    purgeProtectionEnabled: wish.purgeProtectionEnabled,
+    purgeProtectionEnabled: requested.purgeProtectionEnabled,
   });
   const version = await keyVault.createKey({ parent: vault.name, keyId: 'k1', requestId: randomUUID() });
   const made = await sets.createDiskEncryptionSet({
@@ -34,7 +34,7 @@ export const makeKeyed = async (owner: Owner, group: string, wish: KeyedWish): P
     diskEncryptionSetId: `set-${tag}`,
     location,
     keyUrl: version.keyUrl,
-    ...(wish.keyExpiry === undefined ? {} : { keyExpiry: wish.keyExpiry }),
+    ...(requested.keyExpiry === undefined ? {} : { keyExpiry: requested.keyExpiry }),
   });
   const { name: set, identity } = await until('the set is made', async () => {
     const found = await sets.getDiskEncryptionSet({ name: made.name });
@@ -48,7 +48,7 @@ export const makeKeyed = async (owner: Owner, group: string, wish: KeyedWish): P
     set,
     identity: identity?.principal ?? '',
   };
-  if (wish.byRoles) await assignRole(owner, keyed);
+  if (requested.byRoles) await assignRole(owner, keyed);
   else await allowSet({ keyVault }, keyed.vault, keyed.identity);
   // Grants take time to act; the caller tries again (CMK-28).
   await until('the set may use its key', async () => {

@@ -96,7 +96,7 @@ const untilStopped = async (
   await inTime('machines have stopped', async () => {
     const machines = await machinesIn(place.compute, [...members.keys()][0]?.vm ?? '');
     const isOver = stopping.every((vm) => machines.get(vm)?.powerState === 'STOPPED');
-    return isOver && (effect !== 'loss' || (await isHeard(place, keyed)));
+    return isOver && (effect !== 'loss' || (await isReceived(place, keyed)));
   });
 };
 
@@ -114,10 +114,10 @@ const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sin
 };
 
 /** Whether compute has received the loss from the set itself. */
-const isHeard = async (place: Place, { set, keyVersion }: Keyed): Promise<boolean> => {
+const isReceived = async (place: Place, { set, keyVersion }: Keyed): Promise<boolean> => {
   const { keyAccess } = await place.sets.getDiskEncryptionSet({ name: set });
   const lost = keyAccess.find((access) => access.keyVersion === keyVersion && access.state === 'LOST');
-  return lost !== undefined && (await place.heardLoss({ set, keyVersion })) >= lost.accessEpoch;
+  return lost !== undefined && (await place.receivedLoss({ set, keyVersion })) >= lost.accessEpoch;
 };
 
 const untilAtRest = async (

@@ -36,7 +36,7 @@ export const secretNames = {
 } as const;
 
 /** Which secrets there are: `external` ones are made by something else in the cluster. */
-export interface SecretsWish {
+export interface SecretsOptions {
   /** Namespace the services run in: part of the names in certificates. */
   readonly namespace: string;
   /** Whether something else (cert-manager) makes certificates. */
@@ -55,7 +55,7 @@ export const makeSecrets = async ({
   hasCertificates,
   now,
   random,
-}: SecretsWish): Promise<readonly Secret[]> => {
+}: SecretsOptions): Promise<readonly Secret[]> => {
   const { identities, administrator, secrets } = makeIdentities(random);
   const principalOf = (service: ServiceName): string => {
     const found = identities.workloads.find((workload) => workload.service === service);

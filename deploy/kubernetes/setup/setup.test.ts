@@ -23,15 +23,15 @@ const cluster = () => {
   };
   return { api, kept, state };
 };
-const wish = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
+const request = { namespace: 'interlock', hasCertificates: false, now: Date.now(), random: systemRandom };
 const names = namesMade(false);
-const make = () => makeSecrets(wish);
+const make = () => makeSecrets(request);
 const text = (secret: Secret | undefined, key: string): string =>
   Buffer.from(secret?.data[key] ?? '', 'base64').toString();
 
 test('what is made is what is named, with and without certificates', async () => {
   for (const hasCertificates of [true, false]) {
-    const made = await makeSecrets({ ...wish, hasCertificates });
+    const made = await makeSecrets({ ...request, hasCertificates });
     const expected = namesMade(hasCertificates);
     assert.deepEqual(made.map(({ metadata }) => metadata.name).sort(), [...expected].sort());
   }

@@ -50,7 +50,7 @@ export const createRunning: DecisionsFor = ({ name, disks }, accessEpoch, attach
       diskVersion: 2,
     }),
   );
-  const wish: VmSpec = {
+  const requested: VmSpec = {
     location,
     ultraSsdEnabled: disks.some(({ sku }) => sku === 'ULTRA'),
     workload: { kind: 'IDLE', ioPerSecond: 1, ioSizeBytes: 4_096 },
@@ -58,7 +58,7 @@ export const createRunning: DecisionsFor = ({ name, disks }, accessEpoch, attach
   };
   const opened = disks.map((disk) => openedDisk(disk, accessEpoch, attachEpoch));
   return [
-    create(request, wish, planned),
+    create(request, requested, planned),
     created(request.at, request.id, opened),
     guestStarted(request.at, request.id),
   ];

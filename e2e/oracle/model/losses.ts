@@ -180,8 +180,8 @@ export class LossTruth {
 
   #applySet(name: string, event: SetEvent): void {
     if (event.type === 'SetCreating') {
-      const { principal, key, askedOptions } = event;
-      const expiresAtNextStart = askedOptions.keyExpiry === 'next_start';
+      const { principal, key, requestedOptions } = event;
+      const expiresAtNextStart = requestedOptions.keyExpiry === 'next_start';
       // A later set of the name has another identity: the losses of an earlier one do not concern it (CMK-39).
       this.#pairs.delete(name);
       const keys = { activeKey: key.keyVersion, previousKeys: new Set<string>() };

@@ -95,7 +95,7 @@ const recording = (after: readonly RecordedEvent[], change: Partial<Recording> =
         event(`set-${set}`, 3, 'SetCreating', {
           principal: 'principals/i',
           key: { keyVersion },
-          askedOptions: { keyExpiry: 'stop' },
+          requestedOptions: { keyExpiry: 'stop' },
         }),
       ],
       disk: machines.flatMap(({ disk }) => disk),

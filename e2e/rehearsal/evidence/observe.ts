@@ -28,12 +28,12 @@ export const untilFleet = (
   user: Person,
   what: string,
   ids: readonly string[],
-  isAsWished: (machine: VirtualMachine) => boolean,
+  isAsExpected: (machine: VirtualMachine) => boolean,
 ): Promise<Fleet> =>
   untilSeen(`${ids.join(', ')}: ${what}`, async () => {
     const fleet = await readFleet(world, user);
     const found = ids.flatMap((id) => fleet.get(id) ?? []);
-    return found.length === ids.length && found.every(isAsWished) && fleet;
+    return found.length === ids.length && found.every(isAsExpected) && fleet;
   });
 
 /** Reads and writes on every disk that make a machine count as at work. */

@@ -25,7 +25,7 @@ interface Seen {
   readonly machines: { readonly name: string; power: string; readonly io: Breakable<IoSummary> }[];
 }
 /** A machine that should have gone on and did not. */
-export const stopsUnasked = (seen: Seen, name: string): void => {
+export const stopsUnrequested = (seen: Seen, name: string): void => {
   machineOf(seen, name).power = 'STOPPED';
 };
 /** A machine with one failed read or write. */

@@ -1,4 +1,4 @@
-import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnasked } from './test-breaking.ts';
+import { type Breaks, failsIo, keepsRunning, machineOf, one, stopsUnrequested } from './test-breaking.ts';
 import { first } from './test-evidence.ts';
 import { lossBreaks } from './test-loss-breaks.ts';
 
@@ -177,7 +177,7 @@ export const breaks: Breaks = {
     'a rewrap is not on record': (e) => {
       e.audit = e.audit.filter(({ operation, resource }) => operation !== 'KeyRewrap' || !resource.endsWith('/ssd-os'));
     },
-    'a machine stopped when the old version went': (e) => stopsUnasked(e.oldVersionDisabled, 'vm-premium'),
+    'a machine stopped when the old version went': (e) => stopsUnrequested(e.oldVersionDisabled, 'vm-premium'),
   },
   ...lossBreaks,
 };

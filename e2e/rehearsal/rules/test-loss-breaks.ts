@@ -6,7 +6,7 @@ import {
   keepsRunning,
   machineOf,
   one,
-  stopsUnasked,
+  stopsUnrequested,
 } from './test-breaking.ts';
 
 /** What was seen of a cause that was timed. */
@@ -35,7 +35,7 @@ export const lossBreaks: Breaks = {
     'the preview did not say that it will not start': (e) => {
       e.impact.failsAtNextStart = [];
     },
-    'the ultra machine stops': (e) => stopsUnasked(e.disabled, 'vm-ultra'),
+    'the ultra machine stops': (e) => stopsUnrequested(e.disabled, 'vm-ultra'),
     'its reads fail': (e) => failsIo(e.deleted, 'vm-ultra'),
     'it starts under the lost key': (e) => {
       e.ultraWhileDisabled.start.outcome = 'running';
@@ -83,7 +83,7 @@ export const lossBreaks: Breaks = {
     },
   },
   'CMK-111': {
-    'a machine without the key stops': (e) => stopsUnasked(e.disabled, 'vm-platform'),
+    'a machine without the key stops': (e) => stopsUnrequested(e.disabled, 'vm-platform'),
     'a machine under another key has a failed read': (e) => failsIo(e.deleted, 'vm-other-key'),
     'a machine without the key was restarted': (e) => {
       machineOf(e.withdrawn, 'vm-platform').startTimeAfter += 1;

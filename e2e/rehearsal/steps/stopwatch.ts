@@ -110,8 +110,8 @@ const timeCause = async (
     await allIn('STOPPED');
   };
 
-  const askedAtMs = clock.now();
-  const lostAtMs = (await deed.inflict(owner, keyed, stopped)) ?? askedAtMs;
+  const sentAtMs = clock.now();
+  const lostAtMs = (await deed.inflict(owner, keyed, stopped)) ?? sentAtMs;
   const [off, journal] = [await allIn('STOPPED'), journals()];
   const returnedAtMs = clock.now();
   await deed.undo(owner, keyed);

@@ -23,9 +23,9 @@ const createDisk: Action = {
     if (!hasRoom(stage)) return;
     const { random, clients } = stage;
     const set = random.chance(0.8) ? random.pick(plannedSets).id : '';
-    const wish = newDisk(stage, `disk-${stage.nextNumber()}`, set);
-    await attempt(stage, 'disk.create', `${wish.diskId} under ${set || 'the platform'}`, () =>
-      clients.disks.createDisk(wish),
+    const request = newDisk(stage, `disk-${stage.nextNumber()}`, set);
+    await attempt(stage, 'disk.create', `${request.diskId} under ${set || 'the platform'}`, () =>
+      clients.disks.createDisk(request),
     );
   },
 };

@@ -72,9 +72,11 @@ const plantedDek: Fault = {
   strike(stage) {
     const { world, random, truth, clients, log } = stage;
     stage.begin(async () => {
-      const wish = newDisk(stage, `planted-${stage.nextNumber()}`, random.pick(plannedSets).id);
-      const name = `${group}/disks/${wish.diskId}`;
-      await attempt(stage, 'disk.create', `${wish.diskId}, to plant a DEK in`, () => clients.disks.createDisk(wish));
+      const request = newDisk(stage, `planted-${stage.nextNumber()}`, random.pick(plannedSets).id);
+      const name = `${group}/disks/${request.diskId}`;
+      await attempt(stage, 'disk.create', `${request.diskId}, to plant a DEK in`, () =>
+        clients.disks.createDisk(request),
+      );
       const disk = truth.disks.disks.get(name);
       const header = disk && truth.disks.headerOf(disk);
       const planted = header && withPlantedDek(stage, header);

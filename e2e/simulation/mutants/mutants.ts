@@ -18,7 +18,7 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/host/keys/leases.ts',
     find: 'entry.failures += 1;',
     replace:
-      "entry.failures += 1;\n      const last = entry.lease.yes();\n      if (last) this.#parts.keyAccess.granted(key, { ...last, asked: this.#parts.keyAccess.ask() }, 'unwrapped');",
+      "entry.failures += 1;\n      const last = entry.lease.grant();\n      if (last) this.#parts.keyAccess.granted(key, { ...last, sent: this.#parts.keyAccess.nextCall() }, 'unwrapped');",
     seenIn: 'kubernetes#138950: a grace that is extended for ever',
   },
   {

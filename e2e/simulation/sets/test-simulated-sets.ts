@@ -108,14 +108,14 @@ const simulatedSets = (cloud: SimulatedCloud) => {
     requestId,
     async newVault(vaultId: string): Promise<string> {
       const accessPolicies = [{ principal: cloud.people.administrator.name, keyPermissions: ['ALL' as const] }];
-      const wish = {
+      const request = {
         vaultId,
         resourceGroup: parent,
         location,
         permissionModel: 'ACCESS_POLICY',
         accessPolicies,
       } as const;
-      return (await vault.createVault(wish)).name;
+      return (await vault.createVault(request)).name;
     },
     newKey: (vaultName: string, keyId: string) => vault.createKey({ parent: vaultName, keyId, requestId: requestId() }),
     /** A set whose identity may use its key. */
@@ -135,8 +135,8 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         const value = await newDisk(`${id}-data${n}`, under, sku);
         dataDisks.push({ lun: n, source: { $case: 'disk', value } as const });
       }
-      const wish = { parent, virtualMachineId: id, location, osDisk, dataDisks, ultraSsdEnabled: true };
-      const { name } = await compute.createVirtualMachine(wish);
+      const request = { parent, virtualMachineId: id, location, osDisk, dataDisks, ultraSsdEnabled: true };
+      const { name } = await compute.createVirtualMachine(request);
       await until(`${id} runs`, async () => (await compute.getVirtualMachine({ name })).powerState === 'RUNNING');
       return name;
     },
@@ -171,7 +171,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
       return (await identity.issueToken({ clientId, clientSecret, audience: 'interlock:key-vault' })).accessToken;
     },
     /** A user with one role at one scope. */
-    async newPerson(wish: { readonly role: string; readonly scope: string }): Promise<Secret> {
+    async newPerson(request: { readonly role: string; readonly scope: string }): Promise<Secret> {
       const id = random.uuid();
       const principal = await identity.createPrincipal({
         principalId: id,
@@ -180,7 +180,7 @@ const simulatedSets = (cloud: SimulatedCloud) => {
         displayName: 'a user',
       });
       const { secretText } = await identity.addSecret({ principal: principal.name, secretId: 'one' });
-      await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...wish });
+      await identity.createRoleAssignment({ roleAssignmentId: random.uuid(), principal: principal.name, ...request });
       return { id, secret: secretText };
     },
     /** The beginning of a disk, read and written through direct access. */

@@ -184,9 +184,9 @@ for (const cause of ['disabled', 'deleted'] as const) {
       // Its own authorization does not count: it may neither enable nor recover the old key.
       const keyOwnerToken = await world.ownerToken(owner);
       const { name } = set;
-      const wish = { name, keyUrl: otherVault.keyUrl };
-      await assert.rejects(sets.assignKey({ ...wish, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
-      await sets.assignKey(wish);
+      const request = { name, keyUrl: otherVault.keyUrl };
+      await assert.rejects(sets.assignKey({ ...request, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
+      await sets.assignKey(request);
       await world.settled();
       await assert.rejects(sets.resumeRotation({ name, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
       await sets.resumeRotation({ name });

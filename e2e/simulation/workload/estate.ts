@@ -119,15 +119,15 @@ export const encryptionOf = (set: string) =>
 
 /** Disks of a machine as its creation wants them. */
 export const machineDisks = ([os, ...data]: readonly PlannedDisk[]) => {
-  const wish = ({ id, sku, set }: PlannedDisk, lun: number): DiskForMachine => ({
+  const request = ({ id, sku, set }: PlannedDisk, lun: number): DiskForMachine => ({
     source: { $case: 'newDisk', value: { diskId: id, sku, sizeGib: 1, encryption: encryptionOf(set) } },
     lun,
     deleteWithVm: false,
   });
   if (!os) throw new Error('a machine has an OS disk');
   return {
-    osDisk: wish(os, 0),
-    dataDisks: data.map(wish),
+    osDisk: request(os, 0),
+    dataDisks: data.map(request),
     ultraSsdEnabled: data.some(({ sku }) => sku === 'ULTRA'),
   };
 };

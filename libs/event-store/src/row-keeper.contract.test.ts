@@ -280,7 +280,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       const step = fc.record({
         release: fc.constantFrom(1, 2),
         id: fc.constantFrom('a', 'b', 'c'),
-        wish: fc.oneof(
+        request: fc.oneof(
           fc.constantFrom(...rooms).map((room) => ({ what: 'make' as const, room })),
           fc.constantFrom(true, false).map((on) => ({ what: 'turn' as const, on })),
           fc.constant({ what: 'break' as const }),
@@ -293,15 +293,15 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
           const name = newName();
           const at = (version: number) => category(store, release(version, name));
           const play = async (steps: typeof past, yields: boolean): Promise<void> => {
-            for (const { release: version, id, wish, pauses } of steps) {
+            for (const { release: version, id, request, pauses } of steps) {
               for (let n = 0; yields && n < pauses; n++) await new Promise(setImmediate);
               await at(version).transactMany(
                 [id],
-                wish.what === 'make'
-                  ? makeAgain(wish.room)
-                  : wish.what === 'break'
+                request.what === 'make'
+                  ? makeAgain(request.room)
+                  : request.what === 'break'
                     ? breakIt
-                    : (lamp) => (lamp.status === 'whole' ? turn(wish.on)(lamp) : []),
+                    : (lamp) => (lamp.status === 'whole' ? turn(request.on)(lamp) : []),
                 cause,
               );
             }

@@ -22,8 +22,8 @@ export const createTestDatabase = async (encoding?: 'SQL_ASCII'): Promise<TestDa
   const name = `test_${randomUUID().replaceAll('-', '')}`;
   // Dropping a database waits for a checkpoint, which may take longer than any transaction of a service.
   const admin = openConnections(server, { maxConnections: 1, transactionTimeoutMs: 120_000 });
-  const wish = encoding === undefined ? '' : ` encoding '${encoding}' locale 'C' template template0`;
-  await admin.unsafe(`create database ${name}${wish}`);
+  const request = encoding === undefined ? '' : ` encoding '${encoding}' locale 'C' template template0`;
+  await admin.unsafe(`create database ${name}${request}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
   const sql = openConnections(url.href, { maxConnections: 4 });

@@ -76,7 +76,7 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
           gap: here?.gap ?? 0,
           lagMs: here?.lagMs ?? 0,
           parkedCount: (await parked.ofPartition(source, partition)).count,
-          heardElsewhere: here === undefined,
+          receivedElsewhere: here === undefined,
         };
       }),
     );

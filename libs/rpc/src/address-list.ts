@@ -16,7 +16,7 @@ const addressesIn = (text: string): readonly string[] => text.split(',');
 class AddressListResolver implements experimental.Resolver {
   private readonly target: Target;
   private readonly listener: experimental.ResolverListener;
-  private isTold = false;
+  private isReported = false;
 
   constructor(target: Target, listener: experimental.ResolverListener, _options: ChannelOptions) {
     this.target = target;
@@ -24,8 +24,8 @@ class AddressListResolver implements experimental.Resolver {
   }
 
   updateResolution(): void {
-    if (this.isTold) return;
-    this.isTold = true;
+    if (this.isReported) return;
+    this.isReported = true;
     const endpoints = addressesIn(this.target.path).map((address) => {
       const at = address.lastIndexOf(':');
       return { addresses: [{ host: address.slice(0, at), port: Number(address.slice(at + 1)) }] };
@@ -35,7 +35,7 @@ class AddressListResolver implements experimental.Resolver {
   }
 
   destroy(): void {
-    this.isTold = false;
+    this.isReported = false;
   }
 
   static getDefaultAuthority({ path }: Target): string {

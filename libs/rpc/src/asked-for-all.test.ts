@@ -36,7 +36,7 @@ before(async () => {
 });
 after(() => identity.close());
 
-const askedForAll: Readonly<Record<string, () => Promise<() => Promise<unknown>>>> = {
+const sharedRequests: Readonly<Record<string, () => Promise<() => Promise<unknown>>>> = {
   'a token': async () => {
     const issue = async () => {
       await ask();
@@ -69,7 +69,7 @@ const askedForAll: Readonly<Record<string, () => Promise<() => Promise<unknown>>
   },
 };
 
-for (const [what, open] of Object.entries(askedForAll)) {
+for (const [what, open] of Object.entries(sharedRequests)) {
   test(`${what}, asked for once for all who wait: a caller in a hurry ends that for none of them`, async () => {
     const get = await open();
     const hurried = runAsCall(callWithin(20), get);

@@ -51,7 +51,7 @@ export interface CachingAuthorizerOptions {
 /** A yes to some actions, for a scope and everything below it. */
 interface Grant extends ActionPatterns {
   readonly scope: string;
-  readonly askedAt: ClockReading;
+  readonly calledAt: ClockReading;
   readonly decision: Decision;
 }
 
@@ -73,15 +73,16 @@ export function cachingAuthorizer({
   authzTtlMs,
   entriesMax = 10_000,
 }: CachingAuthorizerOptions): CachingAuthorizer {
-  let answers = new Map<string, { readonly askedAt: ClockReading; readonly decision: Promise<Decision> }>();
+  let answers = new Map<string, { readonly calledAt: ClockReading; readonly decision: Promise<Decision> }>();
   /** By principal. */
   let grants = new Map<string, readonly Grant[]>();
 
-  const isYoung = ({ askedAt }: Pick<Grant, 'askedAt'>, now: ClockReading): boolean => ageMs(askedAt, now) < authzTtlMs;
+  const isYoung = ({ calledAt }: Pick<Grant, 'calledAt'>, now: ClockReading): boolean =>
+    ageMs(calledAt, now) < authzTtlMs;
   // A decision older than the position the caller has consumed is not used, whatever its age.
   const knows = ({ position = 0 }: Decision, atLeast: number): boolean => atLeast === 0 || position >= atLeast;
 
-  const remember = (id: string, action: string, askedAt: ClockReading, decision: Decision): void => {
+  const remember = (id: string, action: string, calledAt: ClockReading, decision: Decision): void => {
     const { allowed, grantedAt: scope, grantedActions = [], grantedNotActions: notActions = [] } = decision;
     if (!allowed || scope === undefined || scope === '') return;
     const actions = grantedActions.length > 0 ? grantedActions : [action];
@@ -90,7 +91,7 @@ export function cachingAuthorizer({
     const now = readingOf(clock);
     const others = (grants.get(id) ?? []).filter((grant) => !isSaid(grant) && isYoung(grant, now));
     grants.delete(id);
-    grants.set(id, [...others, { scope, actions, notActions, askedAt, decision }]);
+    grants.set(id, [...others, { scope, actions, notActions, calledAt, decision }]);
     limit(grants, entriesMax);
   };
 
@@ -112,7 +113,7 @@ export function cachingAuthorizer({
     // Equal checks share this request. It runs outside of any call, so it continues after the deadline of one caller.
     const decision = runAsCall(undefined, () => check(principal, action, scope, atLeast));
     generation.delete(question);
-    generation.set(question, { askedAt: now, decision });
+    generation.set(question, { calledAt: now, decision });
     limit(generation, entriesMax);
     decision.then(
       (answer) => {

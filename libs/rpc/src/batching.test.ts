@@ -12,7 +12,7 @@ const tracer = trace.getTracer('test');
 const byHand = (sizeMax = 3) => {
   const clock = virtualClock();
   const calls: {
-    readonly wishes: readonly string[];
+    readonly requests: readonly string[];
     readonly answer: (outcomes?: Awaited<ReturnType<SendBatch<string, string>>>) => void;
     readonly fail: (error: Error) => void;
   }[] = [];
@@ -27,20 +27,20 @@ const byHand = (sizeMax = 3) => {
     },
     send: (items) =>
       new Promise((resolve, reject) => {
-        const wishes = items.map(({ wish }) => wish);
+        const requests = items.map(({ request }) => request);
         calls.push({
-          wishes,
-          answer: (outcomes = wishes.map((wish) => ({ answer: `${wish}!` }))) => resolve(outcomes),
+          requests,
+          answer: (outcomes = requests.map((request) => ({ answer: `${request}!` }))) => resolve(outcomes),
           fail: reject,
         });
       }),
   });
-  return { clock, ask, calls, sent: () => calls.map(({ wishes }) => wishes.join('')), idle: () => idle };
+  return { clock, ask, calls, sent: () => calls.map(({ requests }) => requests.join('')), idle: () => idle };
 };
 
 test('what is asked in one turn is sent together, in calls of a bounded size, and everybody gets their own answer', async () => {
   const { ask, calls, sent } = byHand();
-  const answers = ['a', 'b', 'c', 'd'].map((wish) => ask(wish));
+  const answers = ['a', 'b', 'c', 'd'].map((request) => ask(request));
   await nextTurn();
   assert.deepEqual(sent(), ['abc', 'd']);
   for (const { answer } of calls) answer();
@@ -50,8 +50,8 @@ test('what is asked in one turn is sent together, in calls of a bounded size, an
 test('what is asked while two calls are under way waits for the end of one, and shares the next', async () => {
   const { ask, calls, sent, idle } = byHand();
   const answers = [];
-  for (const wish of ['a', 'b', 'c', 'd']) {
-    answers.push(ask(wish));
+  for (const request of ['a', 'b', 'c', 'd']) {
+    answers.push(ask(request));
     await nextTurn();
   }
   assert.deepEqual(sent(), ['a', 'b']);
@@ -68,8 +68,8 @@ test('what is asked while two calls are under way waits for the end of one, and 
 
 test('unanswered calls delay the next batch only for the linger time', async () => {
   const { clock, ask, calls, sent } = byHand();
-  for (const wish of ['a', 'b']) {
-    ask(wish).catch(() => undefined);
+  for (const request of ['a', 'b']) {
+    ask(request).catch(() => undefined);
     await nextTurn();
   }
   const late = ask('c');
@@ -84,13 +84,13 @@ test('unanswered calls delay the next batch only for the linger time', async () 
 
 test('a refusal is one asker’s, a failure of the call everybody’s, and a missing outcome is one', async () => {
   const { ask, calls } = byHand();
-  const settled = (wishes: readonly string[]) => Promise.allSettled(wishes.map((wish) => ask(wish)));
+  const settled = (requests: readonly string[]) => Promise.allSettled(requests.map((request) => ask(request)));
   const first = settled(['a', 'b', 'c']);
   await nextTurn();
   calls[0]?.answer([{ answer: 'A' }, { error: new Error('not b') }]);
   assert.deepEqual(
     (await first).map((one) => (one.status === 'fulfilled' ? one.value : String(one.reason))),
-    ['A', 'Error: not b', 'Error: a batch of 3 was answered without number 2'],
+    ['A', 'Error: not b', 'Error: a batch of 3 returned no outcome number 2'],
   );
   const second = settled(['d', 'e']);
   await nextTurn();
@@ -119,7 +119,7 @@ test('a batch of several belongs to no call, neither to one of its askers nor to
       tracer,
       send: async (items) => {
         sentAs.push(currentCall()?.requestId);
-        return items.map(({ wish }) => ({ answer: wish }));
+        return items.map(({ request }) => ({ answer: request }));
       },
     }),
   );

@@ -2,40 +2,40 @@ import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runti
 import type { Tracer } from '@opentelemetry/api';
 import { currentCall, outsideOfCalls, resumption } from './call.ts';
 
-/** A wish that waits to be sent, and the work it belongs to: what `interlock.access.v1.ItemOrigin` says. */
-export interface BatchItem<Wish> {
-  readonly wish: Wish;
+/** A request that waits to be sent, and the work it belongs to, as in `interlock.access.v1.ItemOrigin`. */
+export interface BatchItem<Request> {
+  readonly request: Request;
   readonly origin: { readonly correlationId: string; readonly traceparent: string };
 }
 
-/** What became of one wish. */
+/** The outcome of one request. */
 export type BatchOutcome<Answer> = { readonly answer: Answer } | { readonly error: unknown };
 
 /**
- * Sends wishes together and says what became of each, in their order. What it throws became of all of them.
- * @param within how long the call may take, where that is not for the running call to say
+ * Sends requests together and returns their outcomes, in their order. What it throws is the outcome of all of them.
+ * @param within how long the call may take, if the running call does not limit it
  */
-export type SendBatch<Wish, Answer> = (
-  items: readonly BatchItem<Wish>[],
+export type SendBatch<Request, Answer> = (
+  items: readonly BatchItem<Request>[],
   within: { readonly deadlineMs?: number },
 ) => Promise<readonly BatchOutcome<Answer>[]>;
 
 /**
- * Asks for one thing; when it is sent, and with what else, is not the asker's business.
- * @param correlationId of the work it belongs to, where that is not a call that is being handled
+ * Sends one request, alone or with others.
+ * @param correlationId of the work it belongs to, if that is not a call that is being handled
  */
-export type Batching<Wish, Answer> = (wish: Wish, correlationId?: string) => Promise<Answer>;
+export type Batching<Request, Answer> = (request: Request, correlationId?: string) => Promise<Answer>;
 
-interface Waiting<Wish, Answer> extends BatchItem<Wish> {
-  /** Runs something as part of the asker's own work: its trace, its deadline. */
-  readonly asAsker: <Result>(fn: () => Result) => Result;
-  /** Milliseconds until its asker wants no answer any more. */
+interface Waiting<Request, Answer> extends BatchItem<Request> {
+  /** Runs something as part of the caller's own work: its trace, its deadline. */
+  readonly asCaller: <Result>(fn: () => Result) => Result;
+  /** Milliseconds until the caller's deadline. */
   readonly remainingMs: () => number;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (cause: unknown) => void;
 }
 
-/** Calls under way at one time before what is asked waits for the end of one: two, so that the other side never waits for us. */
+/** Most calls in flight; further requests wait. Two, so that the other side never waits for us. */
 const underWayMax = 2;
 /** Longest wait for that, so that a lost call does not block the queue. */
 const lingerMs = 20;
@@ -47,37 +47,37 @@ const lingerMs = 20;
  * receive the reason of a failure (a vault that is too busy) before they time out.
  * @param name of the span of a batch of several
  */
-export const openBatching = <Wish, Answer>(parts: {
+export const openBatching = <Request, Answer>(parts: {
   readonly name: string;
   readonly sizeMax: number;
-  readonly send: SendBatch<Wish, Answer>;
+  readonly send: SendBatch<Request, Answer>;
   readonly clock: Pick<Clock, 'alarm'>;
   readonly tracer: Tracer;
   /** Called when nothing waits and nothing is under way. */
   readonly onIdle?: () => void;
-}): Batching<Wish, Answer> => {
+}): Batching<Request, Answer> => {
   const { name, sizeMax, send, clock, tracer, onIdle } = parts;
-  const waiting: Waiting<Wish, Answer>[] = [];
+  const waiting: Waiting<Request, Answer>[] = [];
   let underWay = 0;
   let isPlanned = false;
   let patience: { cancel(): void } | undefined;
 
-  const sendApart = (batch: readonly Waiting<Wish, Answer>[]) => {
+  const sendApart = (batch: readonly Waiting<Request, Answer>[]) => {
     const links = batch.slice(0, linksMax).flatMap(({ origin }) => linkTo(origin.traceparent) ?? []);
     const longestMs = Math.max(...batch.map(({ remainingMs }) => remainingMs()));
     const within = Number.isFinite(longestMs) ? { deadlineMs: longestMs } : {};
     return outsideOfCalls(() => inSpan(tracer, name, { links }, () => send(batch, within)));
   };
 
-  const settle = async (batch: readonly Waiting<Wish, Answer>[]): Promise<void> => {
+  const settle = async (batch: readonly Waiting<Request, Answer>[]): Promise<void> => {
     underWay += 1;
     const [first] = batch;
     try {
-      const outcomes = await (first && batch.length === 1 ? first.asAsker(() => send(batch, {})) : sendApart(batch));
+      const outcomes = await (first && batch.length === 1 ? first.asCaller(() => send(batch, {})) : sendApart(batch));
       for (const [n, { resolve, reject }] of batch.entries()) {
         const outcome = outcomes[n];
         if (outcome && 'answer' in outcome) resolve(outcome.answer);
-        else reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} was answered without number ${n}`));
+        else reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} returned no outcome number ${n}`));
       }
     } catch (error) {
       for (const { reject } of batch) reject(error);
@@ -95,23 +95,23 @@ export const openBatching = <Wish, Answer>(parts: {
     if (waiting.length > 0) patience = clock.alarm(lingerMs, () => sendWaiting(false));
   };
 
-  return (wish, correlationId) =>
+  return (request, correlationId) =>
     new Promise((resolve, reject) => {
       const call = currentCall();
       const traceparent = currentTraceparent() ?? '';
       const origin = { correlationId: correlationId ?? call?.cause.correlationId ?? '', traceparent };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
       waiting.push({
-        wish,
+        request,
         origin,
-        asAsker: resumption(),
+        asCaller: resumption(),
         remainingMs,
         resolve,
         reject,
       });
       if (isPlanned || patience !== undefined) return;
       isPlanned = true;
-      // A microtask later, so that what is asked in one turn is sent together.
+      // A microtask later, so that requests of one turn are sent together.
       queueMicrotask(() => outsideOfCalls(sendWaiting));
     });
 };

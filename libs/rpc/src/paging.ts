@@ -2,7 +2,7 @@ import { Rejection } from '@interlock/event-store';
 
 /** Items of a page when the request does not say (AIP-158). */
 const defaultPageSize = 50;
-/** Most items of a page; a larger wish is answered with this many. */
+/** Most items of a page; a larger page size is reduced to this. */
 const maxPageSize = 1_000;
 
 /** What lists are in order of: names and ids. A store is not asked about anything else, as a text with a NUL, which it refuses. */

@@ -17,14 +17,14 @@ const largeBytes = 32 * 1024;
  * until then the session may still hold a part of it.
  */
 export const giveSentMemoryBack = (): void => {
-  if (isAsked) return;
-  isAsked = true;
+  if (isSet) return;
+  isSet = true;
   channel('http2.server.stream.created').subscribe((message) => {
     const { stream } = message as { readonly stream: ServerHttp2Stream };
     stream.write = writeAndGiveBack;
   });
 };
-let isAsked = false;
+let isSet = false;
 
 type Written = (error: Error | null | undefined) => void;
 

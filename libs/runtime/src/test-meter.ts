@@ -11,14 +11,14 @@ export interface TestMeter {
   unitOf(name: string): Promise<string | undefined>;
 }
 
-class AskedReader extends MetricReader {
+class OnDemandReader extends MetricReader {
   protected override async onShutdown(): Promise<void> {}
   protected override async onForceFlush(): Promise<void> {}
 }
 
 /** A real meter, read when asked. */
 export const testMeter = (): TestMeter => {
-  const reader = new AskedReader({ aggregationTemporalitySelector: temporalityOf });
+  const reader = new OnDemandReader({ aggregationTemporalitySelector: temporalityOf });
   const provider = new MeterProvider({ readers: [reader] });
   const find = async (name: string) => {
     const { resourceMetrics, errors } = await reader.collect();

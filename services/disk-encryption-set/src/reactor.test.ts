@@ -112,7 +112,7 @@ test('CMK-112: disabling a version takes it from the sets that have it, with its
   const keyVersion = versionOf('1');
   const value = { vault, key, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 101 } as const;
   await tellVault({ $case: 'keyVersionDisabled', value });
-  const lost = { state: 'lost', reason: 'KEY_DISABLED', epoch: 101, since: 500, traceId, toldEpoch: 101 };
+  const lost = { state: 'lost', reason: 'KEY_DISABLED', epoch: 101, since: 500, traceId, publishedEpoch: 101 };
   assert.deepEqual(await accessIn(parts, setName, '1'), lost);
   assert.equal((await accessIn(parts, setName, '2'))?.state, 'available');
   assert.equal(await accessIn(parts, otherSet, '3'), undefined);
@@ -167,7 +167,7 @@ test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates
       epoch: 101,
       since,
       traceId,
-      toldEpoch: 101,
+      publishedEpoch: 101,
     });
   }
   const { parts, tellIdentity } = await world();

@@ -9,9 +9,9 @@ import {
   newKey,
   newVault,
   principalOf,
+  publishedOf,
   readySet,
-  toldOf,
-  wishFor,
+  requestFor,
 } from './testing/test-ready-sets.ts';
 import { resourceGroup, type SetCloud, setsPerRegionMax, startSetCloud } from './testing/test-set-cloud.ts';
 
@@ -23,8 +23,8 @@ after(() => world.close());
 
 test('CMK-03, CMK-05: a set without grants is created, and shows that they are missing', async () => {
   const { name: keyVersion, keyUrl } = await newKey(world, await newVault(world));
-  const wish = wishFor(keyUrl);
-  const made = await world.sets.createDiskEncryptionSet(wish);
+  const request = requestFor(keyUrl);
+  const made = await world.sets.createDiskEncryptionSet(request);
   assert.equal(made.provisioningState, 'SUCCEEDED', 'CMK-43');
   assert.equal(made.encryptionType, 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', 'CMK-31');
   assert.deepEqual([made.previousKeys, made.lastKeyRotationTime], [[], undefined], 'CMK-35');
@@ -32,19 +32,19 @@ test('CMK-03, CMK-05: a set without grants is created, and shows that they are m
   assert.deepEqual([identity.type, identity.owner], ['MANAGED_IDENTITY', made.name], 'CMK-04');
   assert.ok(isLost(keyVersion, 'ACCESS_DENIED')(made), 'the answer to the creation says so already');
   assert.deepEqual(
-    (await toldOf(world, made.name)).map((event) => event?.$case),
+    (await publishedOf(world, made.name)).map((event) => event?.$case),
     ['setCreated', 'setOptionsChanged', 'keyAccessLost'],
   );
-  const again = await world.sets.createDiskEncryptionSet(wish);
+  const again = await world.sets.createDiskEncryptionSet(request);
   assert.equal(principalOf(again), principalOf(made), 'requested twice, created once');
 });
 
 test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks a rule is refused by name', async () => {
   const vault = await newVault(world);
   const { keyUrl, name } = await newKey(world, vault);
-  const wish = wishFor(keyUrl);
+  const request = requestFor(keyUrl);
   const refused = (change: object, reason: string) =>
-    assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, ...change }), { reason });
+    assert.rejects(world.sets.createDiskEncryptionSet({ ...request, ...change }), { reason });
   await refused({ location: 'northeurope' }, 'LOCATION_MISMATCH');
   await refused({ location: '' }, 'LOCATION_MISSING');
   await refused({ keyUrl: keyUrl.slice(0, -33) }, 'KEY_URL_WITHOUT_VERSION');
@@ -55,7 +55,7 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
   const elsewhere = await newVault(world, { resourceGroup: 'subscriptions/s2/resourceGroups/g' });
   const other = await newKey(world, elsewhere);
   await refused({ keyUrl: other.keyUrl, sourceVault: elsewhere }, 'SOURCE_VAULT_NOT_ALLOWED');
-  const made = await world.sets.createDiskEncryptionSet({ ...wish, keyUrl: other.keyUrl });
+  const made = await world.sets.createDiskEncryptionSet({ ...request, keyUrl: other.keyUrl });
   assert.equal(made.activeKey?.sourceVault, '', 'CMK-24');
   await world.keyVault.disableKeyVersion({ name });
   await refused({ diskEncryptionSetId: 'fresh' }, 'KEY_DISABLED');
@@ -63,8 +63,8 @@ test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks 
 
 test('REST-17: a set in a missing subscription is refused before the vault is called', async () => {
   const { keyUrl } = await newKey(world, await newVault(world));
-  const wish = { ...wishFor(keyUrl), parent: 'subscriptions/nowhere/resourceGroups/g' };
-  await assert.rejects(world.sets.createDiskEncryptionSet(wish), { reason: 'SUBSCRIPTION_NOT_FOUND' });
+  const request = { ...requestFor(keyUrl), parent: 'subscriptions/nowhere/resourceGroups/g' };
+  await assert.rejects(world.sets.createDiskEncryptionSet(request), { reason: 'SUBSCRIPTION_NOT_FOUND' });
 });
 
 test('CMK-105, CMK-120: disabling, deleting, withdrawing and removing operations publish a loss at once, and restored access is published', async () => {
@@ -93,7 +93,7 @@ test('CMK-105, CMK-120: disabling, deleting, withdrawing and removing operations
 
   const lose = 'keyAccessLost';
   const restore = 'keyAccessRestored';
-  const all = await toldOf(world, set.name);
+  const all = await publishedOf(world, set.name);
   const told = all.slice(all.findIndex((event) => event?.$case === restore));
   assert.deepEqual(
     told.map((event) => event?.$case),
@@ -131,7 +131,7 @@ test('CMK-130, CMK-39: a set in use stays; an unused one goes with its identity,
   await world.sets.deleteDiskEncryptionSet({ name });
   await assert.rejects(world.sets.getDiskEncryptionSet({ name }), { reason: 'DISK_ENCRYPTION_SET_NOT_FOUND' });
   assert.equal((await world.identity.getPrincipal({ name: principalOf(set) })).state, 'DELETED');
-  const again = { ...wishFor(key.keyUrl), diskEncryptionSetId: name.slice(name.lastIndexOf('/') + 1) };
+  const again = { ...requestFor(key.keyUrl), diskEncryptionSetId: name.slice(name.lastIndexOf('/') + 1) };
   assert.notEqual(principalOf(await world.sets.createDiskEncryptionSet(again)), principalOf(set));
   await assert.rejects(world.sets.deleteDiskEncryptionSet({ name: `${name}x` }), {
     reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
@@ -168,9 +168,9 @@ test('without a role on a set a caller neither sees nor changes it; a role allow
   const { name } = set;
   const theirs = world.setsAs(user);
   await assert.rejects(theirs.getDiskEncryptionSet({ name }), { reason: 'ACCESS_DENIED' });
-  await assert.rejects(theirs.createDiskEncryptionSet(wishFor(key.keyUrl)), { reason: 'ACCESS_DENIED' });
-  const wish = { roleAssignmentId: randomUUID(), principal: user.name, role: 'roles/reader', scope: resourceGroup };
-  await world.identity.createRoleAssignment(wish);
+  await assert.rejects(theirs.createDiskEncryptionSet(requestFor(key.keyUrl)), { reason: 'ACCESS_DENIED' });
+  const request = { roleAssignmentId: randomUUID(), principal: user.name, role: 'roles/reader', scope: resourceGroup };
+  await world.identity.createRoleAssignment(request);
   assert.equal((await theirs.getDiskEncryptionSet({ name })).name, name);
   await assert.rejects(theirs.deleteDiskEncryptionSet({ name }), { reason: 'ACCESS_DENIED' });
 });

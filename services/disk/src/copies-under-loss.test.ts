@@ -19,7 +19,7 @@ const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', dis
 const content = randomBytes(10_000);
 const snapshotId = 'before';
 const snapshot = `${parent}/snapshots/${snapshotId}`;
-const diskWish = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+const diskRequest = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
 
 type Disks = DiskHost['disks'];
 
@@ -36,7 +36,7 @@ interface Copy {
 const copyTo =
   (source: 'sourceDisk' | 'sourceSnapshot', value: string, encryption: Encryption) =>
   (disks: Disks, call?: CallOptions) =>
-    disks.createDisk({ ...diskWish, diskId: 'copy', encryption, source: { $case: source, value } }, call);
+    disks.createDisk({ ...diskRequest, diskId: 'copy', encryption, source: { $case: source, value } }, call);
 const snapshotUnder = (encryption?: Encryption) => (disks: Disks, call?: CallOptions) =>
   disks.createSnapshot({ parent, snapshotId: 'copy', sourceDisk: diskName, ...(encryption && { encryption }) }, call);
 const changeTo = (encryption: Encryption) => (disks: Disks, call?: CallOptions) =>
@@ -67,7 +67,7 @@ const midway = async (t: TestContext, { encryption, make }: Copy, deadlineMs = 3
     },
   });
   t.after(() => host.stop());
-  await host.disks.createDisk({ ...diskWish, diskId: 'd', encryption });
+  await host.disks.createDisk({ ...diskRequest, diskId: 'd', encryption });
   await host.fill(content);
   await host.disks.createSnapshot({ parent, snapshotId, sourceDisk: diskName });
   const before = { volumes: host.volumeIds(), disk: (await host.disks.getDisk({ name: diskName })).encryption };

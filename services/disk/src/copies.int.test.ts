@@ -34,20 +34,20 @@ describe('copies and snapshots', () => {
   test('a copy asked for again is the disk that was made, whatever has become of its source', limit, async () => {
     const [set, other] = [await cloud.newSet(), await cloud.newSet()];
     const source = await cloud.newDisk({ set });
-    const wish = { diskId: 'copied', source: { $case: 'sourceDisk', value: source.name }, sizeGib: 0 } as const;
-    const copy = await cloud.newDisk(wish);
-    const assertSame = async (what: string) => assert.deepEqual(await cloud.newDisk(wish), copy, what);
+    const requested = { diskId: 'copied', source: { $case: 'sourceDisk', value: source.name }, sizeGib: 0 } as const;
+    const copy = await cloud.newDisk(requested);
+    const assertSame = async (what: string) => assert.deepEqual(await cloud.newDisk(requested), copy, what);
     await assertSame('at once');
     await cloud.disks.growDisk({ name: source.name, sizeGib: 2 });
     await assertSame('larger');
     await cloud.disks.changeDiskEncryption({ name: source.name, encryption: underSet(other) });
     await assertSame('under another set');
     for (const unlike of [{ sizeGib: 3 }, { sku: 'STANDARD_HDD' }, { encryption: underSet(other) }] as const) {
-      await assert.rejects(cloud.newDisk({ ...wish, ...unlike }), { reason: 'DISK_ALREADY_EXISTS' });
+      await assert.rejects(cloud.newDisk({ ...requested, ...unlike }), { reason: 'DISK_ALREADY_EXISTS' });
     }
     await cloud.disks.deleteDisk({ name: source.name });
     await assertSame('gone');
-    await assert.rejects(cloud.newDisk({ ...wish, diskId: 'copied-too' }), { reason: 'DISK_NOT_FOUND' });
+    await assert.rejects(cloud.newDisk({ ...requested, diskId: 'copied-too' }), { reason: 'DISK_NOT_FOUND' });
   });
   test('to another set, and from the platform to a set: a full copy under a fresh DEK', limit, async () => {
     const [set, other] = [await cloud.newSet(), await cloud.newSet()];

@@ -98,7 +98,7 @@ test('G3: after a restart, a host does not apply a loss that ended before the di
   keyAccess.lost(
     key,
     { reason: 'KEY_DELETED', accessEpoch: 9, since: 2, traceId: '' },
-    { ...keyAccess.ask(), principal: 'principals/one' },
+    { ...keyAccess.nextCall(), principal: 'principals/one' },
   );
   assert.equal(keyAccess.lossAfter(key, 9)?.reason, 'KEY_DELETED', 'a refusal of the vault is from now');
 });

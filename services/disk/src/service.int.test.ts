@@ -90,9 +90,9 @@ test('CMK-07, CMK-11: only the identity of the set calls the vault', limit, asyn
 test('CMK-06, CMK-110: without the grant a disk is not made, and nothing is left of it', limit, async () => {
   const before = await cloud.volumeFiles();
   const set = await cloud.newSet({ withoutGrant: true });
-  const wish = { set, diskId: 'ungranted' };
+  const request = { set, diskId: 'ungranted' };
   await assert.rejects(
-    cloud.newDisk(wish),
+    cloud.newDisk(request),
     (error: { code: string; reason: string; metadata: Record<string, string> }) => {
       assert.equal(error.code, 'PERMISSION_DENIED');
       assert.equal(error.reason, 'ACCESS_DENIED');
@@ -107,20 +107,20 @@ test('CMK-06, CMK-110: without the grant a disk is not made, and nothing is left
     name: set.vault,
     accessPolicy: { principal: set.principal, keyPermissions: ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] },
   });
-  assert.equal((await cloud.newDisk(wish)).provisioningState, 'SUCCEEDED');
+  assert.equal((await cloud.newDisk(request)).provisioningState, 'SUCCEEDED');
 });
 
 test('a disk is made once for one wish, and its id is taken for another', limit, async () => {
-  const wish = {
+  const request = {
     parent: resourceGroup,
     diskId: 'twice',
     location: 'westeurope',
     sku: 'STANDARD_HDD',
     sizeGib: 1,
   } as const;
-  const disk = await cloud.disks.createDisk(wish);
-  assert.deepEqual(await cloud.disks.createDisk(wish), disk);
-  await assert.rejects(cloud.disks.createDisk({ ...wish, sizeGib: 2 }), {
+  const disk = await cloud.disks.createDisk(request);
+  assert.deepEqual(await cloud.disks.createDisk(request), disk);
+  await assert.rejects(cloud.disks.createDisk({ ...request, sizeGib: 2 }), {
     code: 'ALREADY_EXISTS',
     reason: 'DISK_ALREADY_EXISTS',
   });
@@ -326,8 +326,8 @@ test('a direct access ends with the principal that began it, and with its role',
   const disk = await cloud.newDisk();
   const begin = async () => {
     const principalId = randomUUID();
-    const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'reader' } as const;
-    const { name: principal } = await cloud.identity.createPrincipal(wish);
+    const request = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'reader' } as const;
+    const { name: principal } = await cloud.identity.createPrincipal(request);
     const { secretText: secret } = await cloud.identity.addSecret({ principal, secretId: 'one' });
     const role = { principal, role: 'roles/contributor', scope: resourceGroup };
     const { name } = await cloud.identity.createRoleAssignment({ roleAssignmentId: randomUUID(), ...role });

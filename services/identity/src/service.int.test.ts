@@ -163,15 +163,15 @@ test('a deleted principal is refused at the next check, though its token has not
 test('KV-73: a role counts at and under its scope, and nowhere else; removing it ends it', async () => {
   const user = await newPrincipal();
   const roleAssignmentId = randomUUID();
-  const wish = {
+  const request = {
     roleAssignmentId,
     principal: user.principal.name,
     role: 'roles/reader',
     scope: 'subscriptions/s1/resourceGroups/g',
   };
-  const assignment = await admin().createRoleAssignment(wish);
-  assert.deepEqual(await admin().createRoleAssignment(wish), assignment);
-  await assert.rejects(admin().createRoleAssignment({ ...wish, roleAssignmentId: randomUUID() }), {
+  const assignment = await admin().createRoleAssignment(request);
+  assert.deepEqual(await admin().createRoleAssignment(request), assignment);
+  await assert.rejects(admin().createRoleAssignment({ ...request, roleAssignmentId: randomUUID() }), {
     reason: 'ROLE_ASSIGNMENT_ALREADY_EXISTS',
   });
   const permission = (scope: string) =>
@@ -183,13 +183,13 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
   const { roleAssignment, grantedAt, grantedActions, grantedNotActions } = await permission(
     'subscriptions/s1/resourceGroups/g/disks/d',
   );
-  assert.deepEqual({ roleAssignment, grantedAt }, { roleAssignment: assignment.name, grantedAt: wish.scope });
+  assert.deepEqual({ roleAssignment, grantedAt }, { roleAssignment: assignment.name, grantedAt: request.scope });
   assert.deepEqual(
     { grantedActions, grantedNotActions },
     { grantedActions: ['*/read'], grantedNotActions: ['keyVault/keys/*'] },
   );
   const wider = await admin().createRoleAssignment({
-    ...wish,
+    ...request,
     roleAssignmentId: randomUUID(),
     scope: 'subscriptions/s1',
   });
@@ -226,8 +226,8 @@ test('KV-74: a principal that may not assign roles may not add secrets to one th
     [contributor, 'roles/contributor'],
     [owner, 'roles/owner'],
   ] as const) {
-    const wish = { principal: principal.name, role, scope: 'tenants/main' };
-    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+    const request = { principal: principal.name, role, scope: 'tenants/main' };
+    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...request });
   }
   const asked = { principal: owner.principal.name, secretId: 'stolen' };
   await assert.rejects(as(contributor.id, contributor.secret).addSecret(asked), { reason: 'ACCESS_DENIED' });
@@ -265,16 +265,16 @@ test('the last owner of the platform cannot be removed by any request, a second 
     [`principals/${unable}`, '/'],
     [narrower.principal.name, 'tenants/main'],
   ] as const) {
-    const wish = { principal, role: 'roles/owner', scope };
-    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+    const request = { principal, role: 'roles/owner', scope };
+    await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...request });
     await assert.rejects(admin().deletePrincipal({ name }), lastOwner);
   }
   const roleAssignmentId = randomUUID();
-  const wish = { principal: able.principal.name, role: 'roles/owner', scope: '/' };
-  await admin().createRoleAssignment({ roleAssignmentId, ...wish });
+  const request = { principal: able.principal.name, role: 'roles/owner', scope: '/' };
+  await admin().createRoleAssignment({ roleAssignmentId, ...request });
   await admin().deletePrincipal({ name: `principals/${unable}` });
   await as(able.id, able.secret).deleteRoleAssignment({ name: `roleAssignments/${roleAssignmentId}` });
-  await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...wish });
+  await admin().createRoleAssignment({ roleAssignmentId: randomUUID(), ...request });
   await admin().deletePrincipal({ name: able.principal.name });
   assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
 });
@@ -287,9 +287,9 @@ test('the principal of a service cannot be deleted', async () => {
 
 test('CMK-04: a managed identity is made by its service, gets tokens only through the disk service, and has no secrets', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
-  const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
-  await assert.rejects(admin().createManagedIdentity(wish), { reason: 'WORKLOAD_REQUIRED' });
-  const identity = await as(ids.des, 'des').createManagedIdentity(wish);
+  const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+  await assert.rejects(admin().createManagedIdentity(request), { reason: 'WORKLOAD_REQUIRED' });
+  const identity = await as(ids.des, 'des').createManagedIdentity(request);
   assert.equal(identity.type, 'MANAGED_IDENTITY');
   await assert.rejects(admin().addSecret({ principal: identity.name, secretId: 's' }), {
     reason: 'PRINCIPAL_HAS_NO_SECRETS',
@@ -310,8 +310,8 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
 test('deleting the identity of a set needs its name twice, except for its own service', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/confirmed';
   const newIdentity = async () => {
-    const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
-    return (await as(ids.des, 'des').createManagedIdentity(wish)).name;
+    const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+    return (await as(ids.des, 'des').createManagedIdentity(request)).name;
   };
   const name = await newIdentity();
   await assert.rejects(admin().deletePrincipal({ name }), {
@@ -346,8 +346,8 @@ test('CMK-38: the service of managed identities gets NOT_FOUND for one that was 
 
 test('CMK-07, G1: a token of a managed identity is for the key vault alone, and lives no longer than it may', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
-  const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
-  const { name: principal } = await as(ids.des, 'des').createManagedIdentity(wish);
+  const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+  const { name: principal } = await as(ids.des, 'des').createManagedIdentity(request);
   const disk = as(ids.disk, 'disk');
   for (const service of ['identity', 'disk-encryption-set', 'disk', 'compute']) {
     await assert.rejects(disk.issueManagedIdentityToken({ principal, audience: `interlock:${service}` }), {

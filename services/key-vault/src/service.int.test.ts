@@ -14,8 +14,8 @@ before(async () => {
 after(() => world.close());
 
 const vault = () => world.vault();
-const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
-  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
 /** Everything that is stored. A page may end early, before an event that was answered already: only an empty one is the last. */
 const allStored = async () => {
   const all: RecordedEvent[] = [];
@@ -91,12 +91,12 @@ test('KV-54, KV-110, CMK-145: every change of keys and grants is published once 
     ['VaultDeleted', () => vault().deleteVault({ name: parent, confirmName: parent })],
     ['VaultRecovered', () => vault().recoverVault({ name: parent })],
   ];
-  const toldSoFar = async () =>
+  const publishedSoFar = async () =>
     (await facts()).filter(({ value }) => 'vault' in value && value.vault === parent).map(({ type }) => type);
-  const before = await toldSoFar();
+  const before = await publishedSoFar();
   for (const [, change] of changes) await change();
   assert.deepEqual(
-    (await toldSoFar()).slice(before.length),
+    (await publishedSoFar()).slice(before.length),
     changes.map(([told]) => told).filter((told) => told !== ''),
   );
 });

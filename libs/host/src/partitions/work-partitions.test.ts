@@ -165,9 +165,9 @@ test('G7: the time of a replica counts from before its word was asked to be stor
   const a = start('a', { over: slow });
   await clock.until(() => a.count() === 8);
   isCut = true;
-  const heardAt = clock.monotonicMs();
+  const receivedAt = clock.monotonicMs();
   await clock.until(() => a.count() === 0);
-  const usedMs = clock.monotonicMs() - heardAt;
+  const usedMs = clock.monotonicMs() - receivedAt;
   assert.ok(usedMs <= 0.2 * ttlMs, `${usedMs} ms after the answer`);
   isCut = false;
   await clock.drive(a.stop());

@@ -11,7 +11,7 @@ import { verbs } from '../verbs/table.ts';
 import { usageOf } from './required.ts';
 
 /** What a command line is told that is not understood; nothing may be sent. */
-const toldFor = async (...args: readonly string[]): Promise<string> => {
+const messageFor = async (...args: readonly string[]): Promise<string> => {
   const { run, sent } = testProgram({}, { files: { '-': '', empty: '' } });
   const isUsage = (error: unknown): error is Error => error instanceof UsageError || error instanceof CommanderError;
   const error: unknown = await run(...args).then(
@@ -42,30 +42,30 @@ test('bad input is refused before anything is sent', async () => {
     ['parked', 'replay', 'no-service', 'parkedFacts/a-1'],
     ['set', 'assign-key', 'des1', '--key', 'kv1'],
   ];
-  for (const args of lines) await toldFor(...args);
+  for (const args of lines) await messageFor(...args);
 });
 
 test('what is wrong is named as it is typed', async () => {
   for (const none of ['0', '-1', 'all'])
-    assert.match(await toldFor('disk', 'read', 'd1', '--length', none), /^--length .* 1 or more, not /, none);
-  assert.match(await toldFor('disk', 'read', 'd1', '--offset', '-1'), /^--offset .* 0 or more, not /);
+    assert.match(await messageFor('disk', 'read', 'd1', '--length', none), /^--length .* 1 or more, not /, none);
+  assert.match(await messageFor('disk', 'read', 'd1', '--offset', '-1'), /^--offset .* 0 or more, not /);
   // A managed identity comes with its resource.
   assert.match(
-    await toldFor('principal', 'create', 'app', '--type', 'managed-identity'),
+    await messageFor('principal', 'create', 'app', '--type', 'managed-identity'),
     /^--type must be one of user, application, not "managed-identity"\./,
   );
   const vm = ['vm', 'create', 'vm1', '--location', 'w', '--os-disk'];
   assert.match(
-    await toldFor(...vm, 'disk=d1,sku=premium-ssd'),
+    await messageFor(...vm, 'disk=d1,sku=premium-ssd'),
     /^--os-disk: disk and sku exclude each other: write disk, or (?=.*\bsku\b)(?=.*\bsize-gib\b)/,
   );
-  assert.match(await toldFor(...vm, 'd1,sku=ultra'), /^--os-disk: disk and sku exclude each other/);
-  assert.match(await toldFor(...vm, 'skuu=ultra'), /^--os-disk has no field skuu: write .* Did you mean sku\?$/);
+  assert.match(await messageFor(...vm, 'd1,sku=ultra'), /^--os-disk: disk and sku exclude each other/);
+  assert.match(await messageFor(...vm, 'skuu=ultra'), /^--os-disk has no field skuu: write .* Did you mean sku\?$/);
 });
 
 test('what is missing is named as it is typed, together with how the command is used', async () => {
   assert.equal(
-    await toldFor('key', 'create', 'kv1/k1'),
+    await messageFor('key', 'create', 'kv1/k1'),
     'missing --size. Usage: interlock key create <vault/key> --size <2048|3072|4096> [--flags] (--help says more)',
   );
   for (const words of [
@@ -73,27 +73,33 @@ test('what is missing is named as it is typed, together with how the command is 
     ['disk', 'read', 'd1', 'd2'],
     ['disk', 'read', 'd1', '--ofset', '1'],
   ])
-    assert.match(await toldFor(...words), /\. Usage: interlock disk read <disk> \[--flags\] \(--help says more\)$/);
-  assert.match(await toldFor('trace'), /^missing required argument 'id'\. Usage: interlock trace <id> \[--flags\]/);
+    assert.match(await messageFor(...words), /\. Usage: interlock disk read <disk> \[--flags\] \(--help says more\)$/);
+  assert.match(await messageFor('trace'), /^missing required argument 'id'\. Usage: interlock trace <id> \[--flags\]/);
   assert.equal(
-    await toldFor('foo'),
+    await messageFor('foo'),
     "unknown command 'foo'. Usage: interlock <noun> <verb> [names] [--flags] (--help says more)",
   );
-  assert.match(await toldFor('vms', 'list'), /^unknown command 'vms' \(Did you mean vm\?\)\. Usage: interlock <noun>/);
-  assert.match(await toldFor('vm', 'foo'), /^unknown command 'foo'\. Usage: interlock vm <verb> \[names\] \[--flags\]/);
-  assert.match(await toldFor('--no-such-flag', 'vm'), /^unknown option '--no-such-flag'\. Usage: interlock <noun>/);
-  assert.match(await toldFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm\.\.\.> \[--flags\]/);
-  assert.match(await toldFor('vault', 'grant', 'kv1'), /^missing --principal, --permissions\. Usage: /);
   assert.match(
-    await toldFor('vault', 'revoke', 'kv1'),
+    await messageFor('vms', 'list'),
+    /^unknown command 'vms' \(Did you mean vm\?\)\. Usage: interlock <noun>/,
+  );
+  assert.match(
+    await messageFor('vm', 'foo'),
+    /^unknown command 'foo'\. Usage: interlock vm <verb> \[names\] \[--flags\]/,
+  );
+  assert.match(await messageFor('--no-such-flag', 'vm'), /^unknown option '--no-such-flag'\. Usage: interlock <noun>/);
+  assert.match(await messageFor('vm', 'start'), /^missing <vm>\. Usage: interlock vm start <vm\.\.\.> \[--flags\]/);
+  assert.match(await messageFor('vault', 'grant', 'kv1'), /^missing --principal, --permissions\. Usage: /);
+  assert.match(
+    await messageFor('vault', 'revoke', 'kv1'),
     /^missing --principal\. Usage: interlock vault revoke <vault> \[principal\] \[--flags\]/,
   );
   assert.match(
-    await toldFor('disk', 'create', 'd1', '--location', 'w', '--sku', 'ultra'),
+    await messageFor('disk', 'create', 'd1', '--location', 'w', '--sku', 'ultra'),
     /^missing --size or --source-snapshot or --source-disk\. /,
   );
-  assert.match(await toldFor('disk', 'change-encryption', 'd1'), /^missing --set or --encryption-type\. /);
-  assert.match(await toldFor('set', 'create', 'des1', '--location', 'w'), /^missing --key\. /);
+  assert.match(await messageFor('disk', 'change-encryption', 'd1'), /^missing --set or --encryption-type\. /);
+  assert.match(await messageFor('set', 'create', 'des1', '--location', 'w'), /^missing --key\. /);
 });
 
 test('what a body says is not missing', async () => {
@@ -115,20 +121,20 @@ test('the usage of every verb names only flags it has', () => {
 
 test('a value given twice is no value', async () => {
   assert.equal(
-    await toldFor('key', 'create', 'kv1/k1', '--size', '2048', '--size', '4096'),
+    await messageFor('key', 'create', 'kv1/k1', '--size', '2048', '--size', '4096'),
     '--size is given twice: "2048" and "4096"',
   );
-  assert.match(await toldFor('--group', 'g', 'vm', 'start', 'vm1', '--group', 'h'), /^--group is given twice/);
-  assert.match(await toldFor('disk', 'read', 'd1', '--offset', '0', '--offset', '8'), /^--offset is given twice/);
+  assert.match(await messageFor('--group', 'g', 'vm', 'start', 'vm1', '--group', 'h'), /^--group is given twice/);
+  assert.match(await messageFor('disk', 'read', 'd1', '--offset', '0', '--offset', '8'), /^--offset is given twice/);
   assert.match(
-    await toldFor('key', 'create', 'kv1/k1', '--size', '2048', '--key-size-bits', '4096'),
+    await messageFor('key', 'create', 'kv1/k1', '--size', '2048', '--key-size-bits', '4096'),
     /^--key-size-bits and --size set the same field/,
   );
 });
 
 test('a write of nothing is no write', async () => {
-  assert.equal(await toldFor('disk', 'write', 'd1'), 'nothing to write: standard input is empty');
-  assert.equal(await toldFor('disk', 'write', 'd1', '--input', 'empty'), 'nothing to write: empty is empty');
+  assert.equal(await messageFor('disk', 'write', 'd1'), 'nothing to write: standard input is empty');
+  assert.equal(await messageFor('disk', 'write', 'd1', '--input', 'empty'), 'nothing to write: empty is empty');
 });
 
 test('a refusal that does not say what it is about is told with the name that was asked for', () => {

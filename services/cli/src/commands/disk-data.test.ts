@@ -243,8 +243,10 @@ test('a file that is written to a disk may be larger than any buffer', async (t)
   const options = { channel, clock: systemClock, onProbe: (made: Session) => void sessions.push(made) };
   await testProgram({ BeginAccess: access }, options).run('probe', 'services');
   const [session = assert.fail('no session was opened')] = sessions;
-  const wish = { disk, endsOther: true, offset: 0, input, isFlushed: false };
-  await assert.rejects(writeDisk(wish, { ...session, terminal: openTerminal() }), { reason: 'BEYOND_END_OF_DISK' });
-  const missing = { ...wish, input: join(folder, 'none') };
+  const requested = { disk, endsOther: true, offset: 0, input, isFlushed: false };
+  await assert.rejects(writeDisk(requested, { ...session, terminal: openTerminal() }), {
+    reason: 'BEYOND_END_OF_DISK',
+  });
+  const missing = { ...requested, input: join(folder, 'none') };
   await assert.rejects(writeDisk(missing, { ...session, terminal: openTerminal() }), UsageError);
 });

@@ -11,7 +11,7 @@ import { TraceNotFound, UsageError } from '../problems.ts';
 import type { ClusterPlace } from '../session/place.ts';
 
 /** Where a trace is looked for, and how it is shown. */
-export interface TraceWish {
+export interface TraceOptions {
   /** The launcher's folder. */
   readonly data: string | undefined;
   /** The cluster the cloud is in: its spans are not in the folder. */
@@ -24,7 +24,7 @@ export interface TraceWish {
  * Shows a trace from the spans the launcher kept, with what followed from it in other traces.
  * @throws UsageError when it is no trace id; TraceNotFound when nothing is known of it
  */
-export async function showTrace(traceId: string, { data, cluster, terminal, output }: TraceWish): Promise<void> {
+export async function showTrace(traceId: string, { data, cluster, terminal, output }: TraceOptions): Promise<void> {
   if (!/^[0-9a-f]{32}$/.test(traceId)) {
     throw new UsageError(`a trace id is 32 lower-case hexadecimal digits, not "${traceId}"`);
   }

@@ -129,7 +129,7 @@ const openBatch = ({ client, clock, tracer }: DiskParts, onIdle: () => void) =>
   openBatching<OpenDiskRequest, OpenDiskResponse>({
     ...{ name: 'open disks', sizeMax: opensMax, clock, tracer, onIdle },
     async send(items) {
-      const wanted = items.map(({ wish, origin }) => ({ open: wish, origin }));
+      const wanted = items.map(({ request, origin }) => ({ open: request, origin }));
       const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'opened' ? { answer: outcome.value } : { error: refusedBy('OpenDisks', outcome?.value) },

@@ -5,7 +5,7 @@ import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 import { TimedOut } from './disks.ts';
 
 /** The disk a call is about, as far as compute knows. */
-export interface AskedDisk {
+export interface RequestedDisk {
   readonly disk: string;
   readonly set: string;
   readonly keyVersion: string;
@@ -40,7 +40,7 @@ export class LossMissed extends Error {
 }
 
 /** The lost key behind a refusal of the disk service; `undefined` when it was refused for another reason. */
-export const lossBehind = (error: unknown, asked: AskedDisk, at: Instant): KeyLoss | undefined => {
+export const lossBehind = (error: unknown, asked: RequestedDisk, at: Instant): KeyLoss | undefined => {
   const rejection = rejectionIn(error);
   const reason = rejection && accessReasonOf(rejection.reason);
   if (!rejection || !reason) return undefined;

@@ -5,7 +5,7 @@ import type { OpenedDisk } from '../vm/events.ts';
 import type { PlannedDisk, Work } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
 import { Interrupted, type Patience } from './disks.ts';
-import { type AskedDisk, type DiskFailure, DisksFailed, lossBehind } from './failures.ts';
+import { type DiskFailure, DisksFailed, lossBehind, type RequestedDisk } from './failures.ts';
 import type { OpenOutcome, ProcessParts, Run } from './process.ts';
 
 /** A disk to be opened. */
@@ -67,7 +67,7 @@ const guestDisk = ({ disk: { disk, lun, isOs, attachEpoch }, answer }: Open): Gu
  * every call on its way counts, so that each disk that blocks the work is named.
  * @throws DisksFailed; Interrupted
  */
-export const withEachDisk = async <Of extends AskedDisk, Answer>(
+export const withEachDisk = async <Of extends RequestedDisk, Answer>(
   { parts, vm }: Pick<Run<unknown>, 'parts' | 'vm'>,
   disks: readonly Of[],
   limits: Patience,

@@ -145,8 +145,8 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
 
   const eachItem = <Item, Answer>(items: readonly Item[], handle: (item: Item) => Promise<Answer>) =>
     settleItems(items, { sizeMax: 1_000, log: silent }, handle);
-  const openOne = async (wish: OpenDiskRequest): Promise<OpenDiskResponse> => {
-    const { name, virtualMachine, attachEpochBefore = Number.MAX_SAFE_INTEGER } = wish;
+  const openOne = async (requested: OpenDiskRequest): Promise<OpenDiskResponse> => {
+    const { name, virtualMachine, attachEpochBefore = Number.MAX_SAFE_INTEGER } = requested;
     await asked('openDisk', name);
     const disk = find(name);
     if (disk.managedBy !== virtualMachine) {

@@ -72,8 +72,8 @@ test('CMK-87: a key the identity cannot use is refused and changes nothing', asy
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl: stranger.keyUrl }), { reason: 'ACCESS_DENIED' });
   const far = await newKey(world, await newVault(world, { location: 'northeurope' }));
   const unlike = async (attributes: { enabled?: boolean; notBefore?: Date; expireTime?: Date }) => {
-    const wish = { parent: vault, keyId: `k${randomUUID().slice(0, 8)}`, requestId: randomUUID(), attributes };
-    return (await world.keyVault.createKey(wish)).keyUrl;
+    const request = { parent: vault, keyId: `k${randomUUID().slice(0, 8)}`, requestId: randomUUID(), attributes };
+    return (await world.keyVault.createKey(request)).keyUrl;
   };
   const hour = (n: number) => new Date(Date.now() + n * 3_600_000);
   const onlySigning = await newKey(world, vault);

@@ -46,6 +46,6 @@ export const keyChoice =
       known === undefined
         ? resolved.subscription === subscription || (await subscriptions.has(resolved.tenant, subscription))
         : known === resolved.tenant;
-    const wish = { location, subscription, isOwnTenant, sourceVault, requirePurgeProtection };
-    return { key: checkKey(clock.now(), resolved, wish), tenant: resolved.tenant };
+    const request = { location, subscription, isOwnTenant, sourceVault, requirePurgeProtection };
+    return { key: checkKey(clock.now(), resolved, request), tenant: resolved.tenant };
   };

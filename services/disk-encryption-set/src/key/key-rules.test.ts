@@ -2,18 +2,18 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { KeyForEncryption } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
 import { fakeKey, urlOf, versionOf } from '../testing/test-neighbours.ts';
-import { checkKey, checkKeyUrl, type KeyWish } from './key-rules.ts';
+import { checkKey, checkKeyUrl, type KeyRequest } from './key-rules.ts';
 
 const now = 1_000_000;
-const wish: KeyWish = {
+const request: KeyRequest = {
   location: 'West Europe',
   subscription: 'subscriptions/s1',
   isOwnTenant: true,
   sourceVault: '',
   requirePurgeProtection: true,
 };
-const check = (key: Partial<KeyForEncryption> = {}, wanted: Partial<KeyWish> = {}) =>
-  checkKey(now, fakeKey('1', key).resolved, { ...wish, ...wanted });
+const check = (key: Partial<KeyForEncryption> = {}, wanted: Partial<KeyRequest> = {}) =>
+  checkKey(now, fakeKey('1', key).resolved, { ...request, ...wanted });
 
 test('CMK-30: a key URL names its version', () => {
   assert.equal(checkKeyUrl(urlOf('1')), urlOf('1'));

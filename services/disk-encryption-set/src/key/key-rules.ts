@@ -5,7 +5,7 @@ import type { Instant } from '@interlock/runtime';
 import type { KeyReference } from '../set/events.ts';
 
 /** What a key is held against. */
-export interface KeyWish {
+export interface KeyRequest {
   /** Region of the set. */
   readonly location: string;
   /** `subscriptions/<s>` of the set. */
@@ -51,10 +51,10 @@ export const checkKeyUrl = (keyUrl: string): string => {
  *   SOURCE_VAULT_NOT_ALLOWED; FAILED_PRECONDITION PURGE_PROTECTION_REQUIRED, KEY_OPERATION_NOT_ALLOWED, KEY_DISABLED,
  *   KEY_NOT_YET_VALID, KEY_EXPIRED
  */
-export const checkKey = (now: Instant, key: KeyForEncryption, wish: KeyWish): KeyReference => {
+export const checkKey = (now: Instant, key: KeyForEncryption, request: KeyRequest): KeyReference => {
   checkType(key);
-  checkPlace(key, wish);
-  if (wish.requirePurgeProtection && !key.purgeProtectionEnabled) {
+  checkPlace(key, request);
+  if (request.requirePurgeProtection && !key.purgeProtectionEnabled) {
     throw new Rejection(
       'FAILED_PRECONDITION',
       'PURGE_PROTECTION_REQUIRED',
@@ -64,7 +64,7 @@ export const checkKey = (now: Instant, key: KeyForEncryption, wish: KeyWish): Ke
   }
   checkState(now, key);
   const { keyVersion, keyUrl } = key;
-  return { keyVersion, keyUrl, sourceVault: key.subscription === wish.subscription ? key.vault : '' };
+  return { keyVersion, keyUrl, sourceVault: key.subscription === request.subscription ? key.vault : '' };
 };
 
 const checkType = ({ keyType, keySizeBits, vaultSku, keyVersion }: KeyForEncryption): void => {
@@ -79,17 +79,17 @@ const checkType = ({ keyType, keySizeBits, vaultSku, keyVersion }: KeyForEncrypt
   );
 };
 
-const checkPlace = (key: KeyForEncryption, wish: KeyWish): void => {
+const checkPlace = (key: KeyForEncryption, request: KeyRequest): void => {
   const { vault } = key;
-  if (!isSameRegion(key.location, wish.location)) {
+  if (!isSameRegion(key.location, request.location)) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'LOCATION_MISMATCH',
-      `the set and ${vault} must be in the same region: the set is in "${wish.location}", the vault in "${key.location}"`,
-      { field: 'location', location: wish.location, vault, vault_location: key.location },
+      `the set and ${vault} must be in the same region: the set is in "${request.location}", the vault in "${key.location}"`,
+      { field: 'location', location: request.location, vault, vault_location: key.location },
     );
   }
-  if (!wish.isOwnTenant) {
+  if (!request.isOwnTenant) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'TENANT_MISMATCH',
@@ -97,7 +97,7 @@ const checkPlace = (key: KeyForEncryption, wish: KeyWish): void => {
       { field: 'key_url', vault },
     );
   }
-  if (wish.sourceVault !== '' && key.subscription !== wish.subscription) {
+  if (request.sourceVault !== '' && key.subscription !== request.subscription) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'SOURCE_VAULT_NOT_ALLOWED',
@@ -105,12 +105,12 @@ const checkPlace = (key: KeyForEncryption, wish: KeyWish): void => {
       { field: 'source_vault', vault, subscription: key.subscription },
     );
   }
-  if (wish.sourceVault !== '' && wish.sourceVault !== vault) {
+  if (request.sourceVault !== '' && request.sourceVault !== vault) {
     throw new Rejection(
       'INVALID_ARGUMENT',
       'SOURCE_VAULT_MISMATCH',
-      `source_vault must be the vault of key_url, ${vault}, not "${wish.sourceVault}"`,
-      { field: 'source_vault', vault, value: wish.sourceVault.slice(0, 200) },
+      `source_vault must be the vault of key_url, ${vault}, not "${request.sourceVault}"`,
+      { field: 'source_vault', vault, value: request.sourceVault.slice(0, 200) },
     );
   }
 };

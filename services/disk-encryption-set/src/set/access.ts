@@ -31,7 +31,7 @@ export const loseKey =
     if (known?.state === 'lost' && known.epoch === FINAL_EPOCH) return loseAfterEnd(set, known.reason, loss, at);
     if (known !== undefined && known.epoch >= loss.epoch) return [];
     // A reason that was not published is not shown now: an expiry under `next_start`, and then a deletion.
-    const isPublished = known?.state === 'lost' && (known.toldEpoch !== null || stopsNothing(set, loss.reason));
+    const isPublished = known?.state === 'lost' && (known.publishedEpoch !== null || stopsNothing(set, loss.reason));
     // A missing permission of a deleted identity is no reason any more, and no later fact would end it.
     const isMoot = loss.epoch === FINAL_EPOCH && known?.state === 'lost' && known.reason === 'ACCESS_DENIED';
     const isAdded = isPublished && !isMoot;
@@ -95,9 +95,9 @@ export const refuseKey =
     const isBarredOnly = stopsNothing(set, reason);
     // A published loss gets its reason corrected under the published number: an expiry under `next_start` concerns no open
     // since then, although it has a number of its own.
-    const toldEpoch = isBarredOnly && known?.state === 'lost' ? known.toldEpoch : null;
-    const told = { keyVersion, reason, epoch: toldEpoch ?? epoch, since, traceId };
-    const loss = lostOrBarred(set, told, isBarredOnly && toldEpoch === null, at);
+    const publishedEpoch = isBarredOnly && known?.state === 'lost' ? known.publishedEpoch : null;
+    const told = { keyVersion, reason, epoch: publishedEpoch ?? epoch, since, traceId };
+    const loss = lostOrBarred(set, told, isBarredOnly && publishedEpoch === null, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
     // A fact of the same number may have kept a reason that is over: the vault says which one is in force.
@@ -111,7 +111,7 @@ export const publishBarred =
   (set: LivingSet): readonly SetEvent[] =>
     keyVersionsOf(set).flatMap((keyVersion) => {
       const known = set.access[keyVersion];
-      if (known?.state !== 'lost' || (known.toldEpoch ?? -1) >= known.epoch) return [];
+      if (known?.state !== 'lost' || (known.publishedEpoch ?? -1) >= known.epoch) return [];
       const { reason, epoch, since, traceId } = known;
       return [lostOrBarred(set, { keyVersion, reason, epoch, since, traceId }, false, at)];
     });

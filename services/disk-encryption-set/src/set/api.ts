@@ -28,7 +28,7 @@ import { finishCreation } from '../upkeep/creation.ts';
 import { finishDeletion } from '../upkeep/deletion.ts';
 import { isOutage } from '../upkeep/outages.ts';
 import { create, matchesRequest, setNotFound, startDeletion } from './decider.ts';
-import { askedOptionsOf } from './options.ts';
+import { requestedOptionsOf } from './options.ts';
 import { regionIndex } from './streams.ts';
 import { encryptionTypeOf, existedOnWire, setOnWire } from './wire.ts';
 
@@ -100,8 +100,8 @@ const startCreation = async (
   const wanted = {
     location,
     encryptionType: encryptionTypeOf(request.encryptionType),
-    askedKey: { keyUrl, sourceVault },
-    askedOptions: askedOptionsOf(request),
+    requestedKey: { keyUrl, sourceVault },
+    requestedOptions: requestedOptionsOf(request),
   };
   const { state } = await sets.load(set);
   if ((state.status === 'creating' || state.status === 'active') && matchesRequest(state, wanted)) return;

@@ -56,17 +56,17 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   const begin = create(9, founding, keyReference('1'));
   assert.deepEqual(begin(after(...created)), []);
   assert.deepEqual(begin(after(...created, assignKey(3, keyReference('2'), grantAt(7)))), []);
-  const other = create(9, { ...founding, askedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
+  const other = create(9, { ...founding, requestedKey: { keyUrl: urlOf('2'), sourceVault: '' } }, keyReference('2'));
   assert.throws(() => other(after(...created)), {
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
     message: /with another key_url: choose another/,
     metadata: { field: 'disk_encryption_set_id', differs: 'key_url' },
   });
-  const { askedOptions } = founding;
+  const { requestedOptions } = founding;
   const optional = {
     ...founding,
     location: 'elsewhere',
-    askedOptions: { ...askedOptions, autoRestart: !askedOptions.autoRestart },
+    requestedOptions: { ...requestedOptions, autoRestart: !requestedOptions.autoRestart },
   };
   assert.throws(() => create(9, optional, keyReference('1'))(after(...created)), {
     metadata: { field: 'disk_encryption_set_id', differs: 'location, auto_restart' },

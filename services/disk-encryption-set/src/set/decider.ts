@@ -33,8 +33,8 @@ export const matchesRequest = (set: SetBody, wanted: Omit<Founding, 'tenant' | '
 
 /** Fields in which the request of a set differs from another request. */
 const differingFields = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'principal'>): readonly string[] => {
-  const { askedKey: key, askedOptions: options } = set;
-  const { askedKey: otherKey, askedOptions: other } = wanted;
+  const { requestedKey: key, requestedOptions: options } = set;
+  const { requestedKey: otherKey, requestedOptions: other } = wanted;
   const isSame: Readonly<Record<string, boolean>> = {
     location: isInRegionOf(set, wanted),
     encryption_type: set.encryptionType === wanted.encryptionType,

@@ -35,9 +35,9 @@ export interface Founding {
   /** `principals/<uuid>`: its identity, chosen first so that a repeat creates no second one. */
   readonly principal: string;
   /** Key URL and source vault of the request, to recognize a repeated creation. */
-  readonly askedKey: { readonly keyUrl: string; readonly sourceVault: string };
+  readonly requestedKey: { readonly keyUrl: string; readonly sourceVault: string };
   /** Options of the request, for the same purpose. */
-  readonly askedOptions: SetOptions;
+  readonly requestedOptions: SetOptions;
 }
 
 /** The events of one set. Names and shapes are stored: add, never rename or reuse. */

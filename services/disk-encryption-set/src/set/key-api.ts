@@ -12,7 +12,7 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { askAccess } from '../key/key-access.ts';
 import type { ChooseKey } from '../key/key-choice.ts';
-import { ownersWord } from '../key/owners-word.ts';
+import { authorizeMove } from '../key/owners-authorization.ts';
 import { callFor, type SetParts } from '../sets.ts';
 import { activeSet, setNotFound } from './decider.ts';
 import { assignKey, resumeRotation } from './key-change.ts';
@@ -108,7 +108,7 @@ const resume = async (
  * Records the key owner's authorization at the vault, with the owner's own token (CMK-121): an owner could as well have
  * enabled the old version, so a set's administrator alone cannot undo a revocation (CMK-10). No owner can authorize a move from
  * a purged key (CMK-108). If keys of several owners are lost, the token counts for its owner's keys; the others wait.
- * @throws Rejection as `ownersWord` does, if the token is valid for none of them
+ * @throws Rejection as `authorizeMove` does, if the token is valid for none of them
  */
 const authorizeByOwner = async (
   parts: Parts,
@@ -126,7 +126,7 @@ const authorizeByOwner = async (
     if (!needsOwner.has(reason)) continue;
     const move = { sourceKeyVersion, targetKeyVersion, principal: set.principal, diskEncryptionSet: name };
     try {
-      await ownersWord(parts.keyVault, move, keyOwnerToken, cause);
+      await authorizeMove(parts.keyVault, move, keyOwnerToken, cause);
       isAuthorized = true;
     } catch (error) {
       if (lossReasonIn(error) === undefined) throw error;

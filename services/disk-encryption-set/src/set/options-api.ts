@@ -6,7 +6,7 @@ import { DomainAttribute, type Random, traceIdOf } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { SetParts } from '../sets.ts';
 import { removeIdentity, replaceIdentity } from './identity.ts';
-import { askedChangeOf, changeOptions } from './options.ts';
+import { changeOptions, requestedChangeOf } from './options.ts';
 import type { DiskEncryptionSet } from './state.ts';
 import { setOnWire } from './wire.ts';
 
@@ -25,7 +25,7 @@ export const optionsApi = (
       names.diskEncryptionSet.parse(name, 'name');
       trace.getActiveSpan()?.setAttribute(DomainAttribute.diskEncryptionSet, name);
       const expected = expectedVersion(request.etag);
-      const { identity, ...change } = askedChangeOf(request);
+      const { identity, ...change } = requestedChangeOf(request);
       const at = clock.now();
       const principal = `principals/${random.uuid()}`;
       const traceId = traceIdOf(cause.traceparent) ?? '';

@@ -9,9 +9,9 @@ import {
   newKey,
   newVault,
   principalOf,
+  publishedOf,
   readySet,
-  toldOf,
-  wishFor,
+  requestFor,
 } from '../testing/test-ready-sets.ts';
 import { type SetCloud, startSetCloud } from '../testing/test-set-cloud.ts';
 
@@ -21,24 +21,24 @@ before(async () => {
 });
 after(() => world?.close());
 
-const optionsTold = async (set: string) =>
-  (await toldOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
+const publishedOptions = async (set: string) =>
+  (await publishedOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
 
 test('CMK-104, CMK-125: a set has its options from the start and publishes them, and they identify a repeat', async () => {
   const vault = await newVault(world);
   const key = await newKey(world, vault);
-  const wish = {
-    ...wishFor(key.keyUrl),
+  const requested = {
+    ...requestFor(key.keyUrl),
     keyExpiry: 'NEXT_START',
     autoRestart: true,
     autoKeyRotationEnabled: true,
   } as const;
-  const made = await world.sets.createDiskEncryptionSet(wish);
+  const made = await world.sets.createDiskEncryptionSet(requested);
   const { keyExpiry, autoRestart, autoKeyRotationEnabled } = made;
   assert.deepEqual([keyExpiry, autoRestart, autoKeyRotationEnabled], ['NEXT_START', true, true]);
-  assert.deepEqual(await optionsTold(made.name), [{ set: made.name, keyExpiry: 'NEXT_START', autoRestart: true }]);
-  assert.equal((await world.sets.createDiskEncryptionSet(wish)).name, made.name);
-  await assert.rejects(world.sets.createDiskEncryptionSet({ ...wish, autoRestart: false }), {
+  assert.deepEqual(await publishedOptions(made.name), [{ set: made.name, keyExpiry: 'NEXT_START', autoRestart: true }]);
+  assert.equal((await world.sets.createDiskEncryptionSet(requested)).name, made.name);
+  await assert.rejects(world.sets.createDiskEncryptionSet({ ...requested, autoRestart: false }), {
     reason: 'DISK_ENCRYPTION_SET_ALREADY_EXISTS',
   });
 });
@@ -50,7 +50,7 @@ test('an update changes what it names, is published once, and checks the etag', 
   assert.deepEqual([updated.autoRestart, updated.keyExpiry], [true, 'STOP']);
   const again = await world.sets.updateDiskEncryptionSet({ name, autoRestart: true });
   assert.equal(again.etag, updated.etag, 'requested twice, decided once');
-  assert.equal((await optionsTold(name)).length, 2);
+  assert.equal((await publishedOptions(name)).length, 2);
   await assert.rejects(world.sets.updateDiskEncryptionSet({ name, autoRestart: false, etag: '1' }), {
     code: 'ABORTED',
     reason: 'ETAG_MISMATCH',

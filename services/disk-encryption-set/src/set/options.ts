@@ -12,7 +12,7 @@ import type { KeyExpiry, SetEvent, SetOptions } from './events.ts';
 import type { DiskEncryptionSet } from './state.ts';
 
 /** Changes of an update. */
-export interface AskedChange extends Partial<SetOptions> {
+export interface RequestedChange extends Partial<SetOptions> {
   readonly identity?: 'system_assigned' | 'none';
 }
 
@@ -42,7 +42,7 @@ const isSame = (one: SetOptions, other: SetOptions): boolean =>
   one.autoKeyRotation === other.autoKeyRotation;
 
 /** Reads the options of a creation. @throws Rejection INVALID_ARGUMENT KEY_EXPIRY_POLICY_INVALID */
-export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOptions => {
+export const requestedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOptions => {
   const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
   return { keyExpiry: keyExpiryOf(request.keyExpiry) ?? 'stop', autoRestart, autoKeyRotation };
 };
@@ -51,11 +51,11 @@ export const askedOptionsOf = (request: CreateDiskEncryptionSetRequest): SetOpti
  * Reads an update.
  * @throws Rejection INVALID_ARGUMENT UPDATE_EMPTY, KEY_EXPIRY_POLICY_INVALID, IDENTITY_TYPE_INVALID
  */
-export const askedChangeOf = (request: UpdateDiskEncryptionSetRequest): AskedChange => {
+export const requestedChangeOf = (request: UpdateDiskEncryptionSetRequest): RequestedChange => {
   const { autoRestart, autoKeyRotationEnabled: autoKeyRotation } = request;
   const keyExpiry = keyExpiryOf(request.keyExpiry);
   const identity = identityOf(request.identityType);
-  const change: AskedChange = {
+  const change: RequestedChange = {
     ...(keyExpiry === undefined ? {} : { keyExpiry }),
     ...(autoRestart === undefined ? {} : { autoRestart }),
     ...(autoKeyRotation === undefined ? {} : { autoKeyRotation }),
@@ -87,7 +87,7 @@ const keyExpiryOf = (asked: WireKeyExpiry): KeyExpiry | undefined => {
   }
 };
 
-const identityOf = (asked: IdentityType): AskedChange['identity'] => {
+const identityOf = (asked: IdentityType): RequestedChange['identity'] => {
   switch (asked) {
     case 'IDENTITY_TYPE_UNSPECIFIED':
       return undefined;

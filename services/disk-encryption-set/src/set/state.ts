@@ -13,7 +13,7 @@ export type KeyAccess =
       readonly since: Instant;
       readonly traceId: string;
       /** Epoch published last; null if none was. An expiry under `next_start` is not published: it only raises `epoch`. */
-      readonly toldEpoch: number | null;
+      readonly publishedEpoch: number | null;
     };
 
 /** An open question about a version for the vault. */
@@ -110,11 +110,11 @@ export const initial: DiskEncryptionSet = { status: 'absent' };
 export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionSet => {
   if (event.type === 'SetCreating') {
     const { type: _type, at, key, ...founding } = event;
-    const { askedOptions } = founding;
+    const { requestedOptions } = founding;
     return {
       ...founding,
       status: 'creating',
-      options: askedOptions,
+      options: requestedOptions,
       activeKey: key,
       previousKeys: [],
       // Above that of a deleted set of this name, whose generations are outdated.
@@ -124,7 +124,7 @@ export const evolve = (set: DiskEncryptionSet, event: SetEvent): DiskEncryptionS
       createdAt: at,
       lastKeyRotationAt: null,
       rotation: null,
-      following: { due: askedOptions.autoKeyRotation ? 0 : null, error: null },
+      following: { due: requestedOptions.autoKeyRotation ? 0 : null, error: null },
       identity: { isMade: false, retiring: [], ungrantedSince: at },
     };
   }
@@ -189,11 +189,11 @@ const keyChanges: {
   KeyAccessLost: (set, { keyVersion, reason, epoch, since, traceId }) => {
     // A correction repeats the epoch that was published before; a later epoch stays.
     const newest = Math.max(epoch, lostIn(set, keyVersion)?.epoch ?? 0);
-    return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, toldEpoch: epoch });
+    return withAccess(set, keyVersion, { state: 'lost', reason, epoch: newest, since, traceId, publishedEpoch: epoch });
   },
   KeyAccessBarred: (set, { keyVersion, reason, epoch, since, traceId }) => {
-    const toldEpoch = lostIn(set, keyVersion)?.toldEpoch ?? null;
-    return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, toldEpoch });
+    const publishedEpoch = lostIn(set, keyVersion)?.publishedEpoch ?? null;
+    return withAccess(set, keyVersion, { state: 'lost', reason, epoch, since, traceId, publishedEpoch });
   },
   KeyAccessRestored: (set, { keyVersion, epoch, at }) => ({
     ...withAccess(set, keyVersion, { state: 'available', epoch, since: at }),
@@ -256,7 +256,9 @@ const lostIn = ({ access }: SetBody, keyVersion: string): Extract<KeyAccess, { s
 };
 
 const withoutEpoch = (known: KeyAccess): KeyAccess =>
-  known.state === 'lost' && known.toldEpoch !== null ? { ...known, epoch: 0, toldEpoch: 0 } : { ...known, epoch: 0 };
+  known.state === 'lost' && known.publishedEpoch !== null
+    ? { ...known, epoch: 0, publishedEpoch: 0 }
+    : { ...known, epoch: 0 };
 
 const withAccess = (set: SetBody, keyVersion: string, access: KeyAccess): Partial<SetBody> => ({
   access: { ...set.access, [keyVersion]: access },

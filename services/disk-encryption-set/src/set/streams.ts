@@ -39,7 +39,7 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
 /** Sets and their indexes: what facts of key-vault and identity name, region, and remaining work. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
-  stateVersion: 8,
+  stateVersion: 9,
   initial,
   evolve,
   isGone: ({ status }) => status === 'absent' || status === 'deleted',

@@ -22,7 +22,7 @@ export const newKey = async (world: SetCloud, parent: string) => {
   const { name, keyUrl } = await world.keyVault.createKey({ parent, keyId, requestId: randomUUID() });
   return { name, keyUrl };
 };
-export const wishFor = (keyUrl: string) => ({
+export const requestFor = (keyUrl: string) => ({
   parent: resourceGroup,
   diskEncryptionSetId: `d-${randomUUID().slice(0, 8)}`,
   location: 'West Europe',
@@ -48,7 +48,7 @@ export const isWaiting = ({ rotation }: DiskEncryptionSet) => rotation?.state ==
 export const readySet = async (world: SetCloud) => {
   const vault = await newVault(world);
   const key = await newKey(world, vault);
-  const made = await world.sets.createDiskEncryptionSet(wishFor(key.keyUrl));
+  const made = await world.sets.createDiskEncryptionSet(requestFor(key.keyUrl));
   await grant(world, made, vault);
   const set = await world.until(made.name, isAvailable(key.name));
   return { set, vault, key };
@@ -63,7 +63,7 @@ export const newDisk = async (world: SetCloud, set: DiskEncryptionSet): Promise<
  * What others heard of a set, in order. By its stream: a page of the feed may end before an event that was answered already,
  * as long as the answer to one before it is on its way.
  */
-export const toldOf = async (world: SetCloud, set: string) =>
+export const publishedOf = async (world: SetCloud, set: string) =>
   (await world.store.read(`set-${set}`))
     .flatMap((recorded) => toFact(recorded) ?? [])
     .map(({ payload }) => DiskEncryptionSetEvent.decode(payload).event);

@@ -191,8 +191,8 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
     setsAs,
     async newPrincipal() {
       const principalId = randomUUID();
-      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'a user' } as const;
-      const { name } = await identity.createPrincipal(wish);
+      const request = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'a user' } as const;
+      const { name } = await identity.createPrincipal(request);
       const { secretText } = await identity.addSecret({ principal: name, secretId: 'one' });
       return { id: principalId, name, secret: secretText };
     },

@@ -18,8 +18,8 @@ export const founding = {
   location: 'westeurope',
   encryptionType: 'customer_key',
   principal,
-  askedKey: { keyUrl: urlOf('1'), sourceVault: '' },
-  askedOptions: {
+  requestedKey: { keyUrl: urlOf('1'), sourceVault: '' },
+  requestedOptions: {
     keyExpiry: 'stop',
     autoRestart: false,
     autoKeyRotation: false,

@@ -87,8 +87,8 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
     stock,
     async create(name, { set, principal, keyVersion }) {
       const plaintextKey = Buffer.alloc(32, stock.size + 1);
-      const wish = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
-      const { wrappedKey } = await seen().keyVault.wrapKey(wish, await as(principal));
+      const request = { name: keyVersion, algorithm, plaintextKey, resource: name } as const;
+      const { wrappedKey } = await seen().keyVault.wrapKey(request, await as(principal));
       stock.set(name, { set, principal, keyVersion, wrappedKey, generation: generations.get(set) ?? 1 });
     },
     async open(name) {

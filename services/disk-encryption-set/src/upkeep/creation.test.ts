@@ -65,13 +65,13 @@ test('CMK-39: the identity of a deleted set does not affect the next set of its 
   /** The answer comes once another replica has finished the creation, the set was deleted, and another one was begun. */
   const late = (parts: TestSets, made: 'before' | 'after'): TestSets['identities'] => ({
     ...parts.identities,
-    async createManagedIdentity(...wish) {
-      const answer = made === 'before' ? await parts.identities.createManagedIdentity(...wish) : undefined;
+    async createManagedIdentity(...request) {
+      const answer = made === 'before' ? await parts.identities.createManagedIdentity(...request) : undefined;
       await run(parts);
       await parts.decide(startDeletion(2));
       await finishDeletion(parts, setName, testCause);
       await parts.decide(create(3, { ...founding, principal: next }, keyReference('1')));
-      return answer ?? parts.identities.createManagedIdentity(...wish);
+      return answer ?? parts.identities.createManagedIdentity(...request);
     },
   });
   for (const made of ['before', 'after'] as const) {

@@ -106,11 +106,11 @@ test('CMK-37: an identity deleted before the set knew that it was made is found 
 test('CMK-39: an identity that was taken away while it was being made is not left behind', async () => {
   const parts = await begun();
   const { identities } = parts;
-  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...request) => {
     // Another replica settles the removal before the principal is there to be deleted.
     await parts.decide(removeIdentity(5, ''));
     await run(parts);
-    return identities.createManagedIdentity(...wish);
+    return identities.createManagedIdentity(...request);
   };
   await reconcileIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
@@ -119,11 +119,11 @@ test('CMK-39: an identity that was taken away while it was being made is not lef
 test('CMK-39: an identity that was made once its set was deleted is not left behind', async () => {
   const parts = await begun();
   const { identities } = parts;
-  const createManagedIdentity: typeof identities.createManagedIdentity = async (...wish) => {
+  const createManagedIdentity: typeof identities.createManagedIdentity = async (...request) => {
     // The set goes before the principal is there to be deleted with it.
     await parts.decide(startDeletion(5));
     await finishDeletion(parts, setName, testCause);
-    return identities.createManagedIdentity(...wish);
+    return identities.createManagedIdentity(...request);
   };
   await reconcileIdentity({ ...parts, identities: { ...identities, createManagedIdentity } }, setName, testCause);
   assert.equal((await parts.state()).status, 'deleted');

@@ -172,13 +172,13 @@ test('no set is skipped, however many others wait', async () => {
 
 test('CMK-81: of more sets than a look takes in hand at once all find a newer version within one interval', async () => {
   const parts = testSets();
-  const askedOptions = { ...founding.askedOptions, autoKeyRotation: true };
+  const requestedOptions = { ...founding.requestedOptions, autoKeyRotation: true };
   const last = `${setName}-last`;
   const names = [...Array.from({ length: 1_100 }, (_, n) => `${setName}-${String(n).padStart(5, '0')}`), last];
   for (const [n, name] of names.entries()) {
     const ofSet = {
       ...founding,
-      askedOptions,
+      requestedOptions,
       principal: `principals/00000000-0000-4000-8000-${String(n).padStart(12, '0')}`,
     };
     for (const decision of [

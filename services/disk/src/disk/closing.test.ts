@@ -73,7 +73,10 @@ const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> =
   };
 };
 
-const wish = (name: string, more: { virtualMachine?: string; isDeallocated?: boolean; attachEpoch?: number } = {}) => ({
+const requested = (
+  name: string,
+  more: { virtualMachine?: string; isDeallocated?: boolean; attachEpoch?: number } = {},
+) => ({
   name,
   virtualMachine: vm,
   isDeallocated: false,
@@ -84,7 +87,13 @@ const wish = (name: string, more: { virtualMachine?: string; isDeallocated?: boo
 test('CMK-102: the disks of a call are closed in one commit, their sessions end, and each has an outcome of its own', async () => {
   const { closing, ended, commits, isOpen } = await openWorld(['a', 'b', 'c', 'foreign']);
   const outcomes = await closing(
-    [wish('a'), wish('missing'), wish('b'), wish('foreign', { virtualMachine: other }), wish('c', { attachEpoch: 0 })],
+    [
+      requested('a'),
+      requested('missing'),
+      requested('b'),
+      requested('foreign', { virtualMachine: other }),
+      requested('c', { attachEpoch: 0 }),
+    ],
     cause,
   );
   assert.deepEqual(
@@ -94,7 +103,7 @@ test('CMK-102: the disks of a call are closed in one commit, their sessions end,
   assert.equal(commits(), 1);
   assert.deepEqual(ended.toSorted(), ['a', 'b', 'c']);
   assert.equal(await isOpen('foreign'), true);
-  await closing([wish('a'), wish('b')], cause);
+  await closing([requested('a'), requested('b')], cause);
   assert.equal(commits(), 1, 'a repeat decides nothing');
 });
 
@@ -102,14 +111,14 @@ test('CMK-102: a disk that others keep changing is refused by itself, and what t
   const beaten = new Set<string>();
   const { closing, ended, isOpen } = await openWorld(['a', 'busy', 'c'], beaten);
   beaten.add('busy');
-  const outcomes = await closing([wish('a'), wish('busy'), wish('c')], cause);
+  const outcomes = await closing([requested('a'), requested('busy'), requested('c')], cause);
   assert.deepEqual(
     outcomes.map((outcome) => ('refused' in outcome ? outcome.refused.reason : outcome.disk.version)),
     [5, 'CONTENTION', 5],
   );
   assert.deepEqual(ended.toSorted(), ['a', 'c']);
   beaten.clear();
-  await closing([wish('busy')], cause);
+  await closing([requested('busy')], cause);
   assert.equal(await isOpen('busy'), false);
 });
 
@@ -117,7 +126,7 @@ test('a busy disk is closed when its work ends, and the other disks do not wait 
   const { closing, turns, isOpen } = await openWorld(['a', 'busy', 'c']);
   const held = Promise.withResolvers<void>();
   const working = turns('busy', () => held.promise);
-  const done = closing([wish('a'), wish('busy'), wish('c')], cause);
+  const done = closing([requested('a'), requested('busy'), requested('c')], cause);
   while ((await isOpen('a')) || (await isOpen('c'))) await new Promise(setImmediate);
   assert.equal(await isOpen('busy'), true);
   assert.ok(turns.isFree('a'), 'others have had their turns back');
@@ -129,7 +138,7 @@ test('a busy disk is closed when its work ends, and the other disks do not wait 
 
 test('CMK-102: closings of one disk in one call happen in turn', async () => {
   const { closing, disks } = await openWorld(['a']);
-  const outcomes = await closing([wish('a'), wish('a', { isDeallocated: true, attachEpoch: 0 })], cause);
+  const outcomes = await closing([requested('a'), requested('a', { isDeallocated: true, attachEpoch: 0 })], cause);
   const { state } = await disks.load('a');
   assert.equal(state.status === 'active' && state.holder?.isDeallocated, true);
   assert.deepEqual(

@@ -25,7 +25,7 @@ const active = { status: 'active', volume, encryption };
 const other = { ...active, volume: { ...volume, volumeId: 'w' } };
 
 /** What a copy is told to have failed for. @param states of what there is when it fails, by name */
-const toldFor = async (error: Error, name: string, states: Readonly<Record<string, unknown>>): Promise<unknown> => {
+const messageFor = async (error: Error, name: string, states: Readonly<Record<string, unknown>>): Promise<unknown> => {
   const load = async (id: string) => ({ id, version: 1, state: states[id] ?? { status: 'absent' } });
   const kinds = { disks: { load }, snapshots: { load } } as unknown as Parameters<typeof copyingFrom>[0];
   return copyingFrom(kinds, { name, encryption, volume }, () => Promise.reject(error)).catch((told: unknown) => told);
@@ -36,7 +36,7 @@ test('CMK-110: a copy whose source is gone, or about to be, is told so, and one 
   const deleting = { ...active, status: 'deleting' };
   const missing = new Rejection('DATA_LOSS', 'VOLUME_MISSING', 'the data of this disk is not on this host');
   for (const error of [storeClosed(), missing]) {
-    const told = async (name: string, state?: unknown) => reasonOf(await toldFor(error, name, { [name]: state }));
+    const told = async (name: string, state?: unknown) => reasonOf(await messageFor(error, name, { [name]: state }));
     assert.equal(await told(disk), 'DISK_NOT_FOUND');
     assert.equal(await told(disk, deleting), 'DISK_NOT_FOUND');
     assert.equal(await told(disk, other), 'DISK_CHANGED');
@@ -47,16 +47,16 @@ test('CMK-110: a copy whose source is gone, or about to be, is told so, and one 
 
 test('a copy that fails for anything else while its source is there is told that', async () => {
   const closed = storeClosed();
-  for (const name of [disk, snapshot]) assert.equal(await toldFor(closed, name, { [name]: active }), closed);
+  for (const name of [disk, snapshot]) assert.equal(await messageFor(closed, name, { [name]: active }), closed);
   const lost = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'the key is disabled');
-  assert.equal(await toldFor(lost, disk, {}), lost);
+  assert.equal(await messageFor(lost, disk, {}), lost);
 });
 
 const limit = { timeout: 60_000 };
 const parent = 'subscriptions/s/resourceGroups/g';
 const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
 const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
-const wish = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
+const request = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
 
 /** A disk with content, and what makes a copy of it under the first set. */
 const diskToCopy = async (t: TestContext, encryption: Encryption, beforeWrite?: () => Promise<void>) => {
@@ -67,14 +67,14 @@ const diskToCopy = async (t: TestContext, encryption: Encryption, beforeWrite?: 
     },
   });
   t.after(() => host.stop());
-  await host.disks.createDisk({ ...wish, diskId: 'd', encryption });
+  await host.disks.createDisk({ ...request, diskId: 'd', encryption });
   const content = randomBytes(8_192);
   await host.fill(content);
   const source = { $case: 'sourceDisk', value: diskName } as const;
   const copy = () =>
     host
       .clientWithoutRetries(DiskServiceDefinition)
-      .createDisk({ ...wish, diskId: 'copy', encryption: under(setName), source });
+      .createDisk({ ...request, diskId: 'copy', encryption: under(setName), source });
   const assertUndone = async (): Promise<void> => {
     assert.equal((await host.stateOf(`${parent}/disks/copy`)).status, 'absent');
     assert.deepEqual(host.volumeIds(), await host.volumesInUse());
@@ -130,7 +130,7 @@ for (const [from, encryption] of [
 const snapshotOfGrown = async (t: TestContext, encryption?: Encryption) => {
   const host = await startDiskHost();
   t.after(() => host.stop());
-  await host.disks.createDisk({ ...wish, diskId: 'd', encryption: under(setName) });
+  await host.disks.createDisk({ ...request, diskId: 'd', encryption: under(setName) });
   const hold = host.holdCheck(encryption?.diskEncryptionSet ?? setName);
   const disks = host.clientWithoutRetries(DiskServiceDefinition);
   const taken = disks.createSnapshot({
@@ -157,7 +157,7 @@ test(
     assert.equal(sizeGib, 2);
     await disks.deleteDisk({ name: diskName });
     const source = { $case: 'sourceSnapshot', value: name } as const;
-    await disks.createDisk({ ...wish, diskId: 'd', sizeGib: 0, encryption: under(setName), source });
+    await disks.createDisk({ ...request, diskId: 'd', sizeGib: 0, encryption: under(setName), source });
     assert.deepEqual(await host.content(content.length, 2 ** 30), content);
   },
 );

@@ -42,17 +42,17 @@ const after = (...commands: readonly Command[]): Disk =>
 const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
 
 /** The wish for an open with that secret: its token's hash is `<secret>@<epoch>`. */
-const wishOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenRequest => ({
+const requestOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenRequest => ({
   virtualMachine,
   tokenHashOf: (attachEpoch) => `${secret}@${attachEpoch}`,
   before,
 });
 
-const wish = JSON.stringify(spec);
-const begun = decider.begin(at, wish, 'v', spec);
+const request = JSON.stringify(spec);
+const begun = decider.begin(at, request, 'v', spec);
 const made = decider.finish(at, { uniqueId: 'u', volume, wrap, accessEpoch: 7 });
 const attached = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
-const opened = decider.open(at, wishOf('1'), { attachEpoch: 1, accessEpoch: 8 });
+const opened = decider.open(at, requestOf('1'), { attachEpoch: 1, accessEpoch: 8 });
 const principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' } as const;
 const access = decider.beginAccess(at, {
   principal,
@@ -119,29 +119,33 @@ describe('who holds a disk (VM-07, VM-18)', () => {
   });
   test('opening needs the attachment, and each open ends the one before', () => {
     assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
-    const again = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
+    const again = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(disk.status === 'active' && disk.access, { by: 'machine', attachEpoch: 2, tokenHash: '2@2' });
-    const stale = decider.open(at, wishOf('3'), { attachEpoch: 2, accessEpoch: 9 });
+    const stale = decider.open(at, requestOf('3'), { attachEpoch: 2, accessEpoch: 9 });
     assert.throws(() => stale(disk), { code: 'ABORTED' });
   });
   test('G5: the same open again, however late, decides nothing and outdates nothing', () => {
-    const late = decider.open(at, wishOf('1'), { attachEpoch: 2, accessEpoch: 9 });
+    const late = decider.open(at, requestOf('1'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(late(after(begun, made, attached, opened)), []);
-    const newer = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
+    const newer = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(types(newer(after(begun, made, attached, opened))), ['DiskOpened']);
   });
   test('G5: an open that was given up takes the disk from no newer one, whenever it arrives', () => {
     const disk = after(begun, made, attached, opened);
-    const late = decider.open(at, wishOf('late', 0), { attachEpoch: 2, accessEpoch: 9 });
+    const late = decider.open(at, requestOf('late', 0), { attachEpoch: 2, accessEpoch: 9 });
     assert.throws(() => late(disk), { reason: 'ATTACH_EPOCH_OUTDATED', metadata: { attach_epoch: '1' } });
-    assert.throws(() => decider.openable(at, wishOf('late', 0))(disk), { reason: 'ATTACH_EPOCH_OUTDATED' });
-    assert.deepEqual(decider.open(at, wishOf('1', 0), { attachEpoch: 2, accessEpoch: 9 })(disk), [], 'its own repeat');
-    const next = decider.open(at, wishOf('next', 1), { attachEpoch: 2, accessEpoch: 9 });
+    assert.throws(() => decider.openable(at, requestOf('late', 0))(disk), { reason: 'ATTACH_EPOCH_OUTDATED' });
+    assert.deepEqual(
+      decider.open(at, requestOf('1', 0), { attachEpoch: 2, accessEpoch: 9 })(disk),
+      [],
+      'its own repeat',
+    );
+    const next = decider.open(at, requestOf('next', 1), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(types(next(disk)), ['DiskOpened']);
   });
   test('closing leaves a newer open alone, and another machine', () => {
-    const again = decider.open(at, wishOf('2'), { attachEpoch: 2, accessEpoch: 9 });
+    const again = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(decider.close(at, vm, true, 1)(disk), []);
     assert.deepEqual(decider.close(at, otherVm, true, 0)(disk), []);
@@ -152,7 +156,7 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     assert.equal(disk.status === 'active' && disk.holder?.isDeallocated, true);
   });
   test('CMK-61: an ultra disk boots no machine', () => {
-    const ultra = decider.begin(at, wish, 'v', { ...spec, sku: 'ultra' });
+    const ultra = decider.begin(at, request, 'v', { ...spec, sku: 'ultra' });
     const asOsDisk = decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' });
     assert.throws(() => asOsDisk(after(ultra, made)), { reason: 'OS_DISK_NOT_SUPPORTED' });
   });
@@ -281,7 +285,7 @@ test('G5: what is stored late of a header, by a host that was replaced meanwhile
   const rewrapped = decider.rewrap(at, { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 }, header, 9);
   const late = [rewrapped, decider.grow(at, 8, header)];
   const remade = { uniqueId: 'u2', volume: { ...volume, volumeId: 'v2' }, wrap, accessEpoch: 7 };
-  const again = decider.begin(at, wish, 'v2', { ...spec, uniqueId: 'u2' });
+  const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
   const disk = after(begun, made, decider.remove(at), decider.gone(at), again, decider.finish(at, remade));
   for (const decide of late) assert.throws(() => decide(disk), { code: 'ABORTED', reason: 'DISK_CHANGED' });
   // Of the same volume what came since counts.
@@ -309,7 +313,7 @@ const commands: fc.Arbitrary<Command> = fc
       decider.finish(time, { uniqueId: 'u', volume, wrap: ref, accessEpoch: number }),
       decider.fail(time, 'u', text),
       decider.attach(time, { virtualMachine: machine, isOsDisk: flag, requestId: text }),
-      decider.open(time, wishOf(text, flag ? number : undefined, machine), {
+      decider.open(time, requestOf(text, flag ? number : undefined, machine), {
         attachEpoch: number,
         accessEpoch: number,
       }),

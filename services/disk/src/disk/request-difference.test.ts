@@ -2,21 +2,21 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { differingFields } from './request-difference.ts';
 
-const wish = { location: 'w', sku: 'ultra', sizeGib: 4, encryption: { type: 'platform' }, source: '' };
+const request = { location: 'w', sku: 'ultra', sizeGib: 4, encryption: { type: 'platform' }, source: '' };
 const between = (one: object, other: object): readonly string[] =>
   differingFields(JSON.stringify(one), JSON.stringify(other));
 
 test('wishes differ in fields of the request, by the names it has for them', () => {
-  assert.deepEqual(between(wish, { ...wish }), []);
-  assert.deepEqual(between(wish, { ...wish, sizeGib: 8, encryption: { type: 'customer', set: 's' } }), [
+  assert.deepEqual(between(request, { ...request }), []);
+  assert.deepEqual(between(request, { ...request, sizeGib: 8, encryption: { type: 'customer', set: 's' } }), [
     'size_gib',
     'encryption',
   ]);
 });
 
 test('of a copy only what does not come from its source is compared with other wishes', () => {
-  const copy = { ...wish, sizeGib: 0, encryption: null, source: 'd1' };
-  assert.deepEqual(between(wish, copy), ['source']);
+  const copy = { ...request, sizeGib: 0, encryption: null, source: 'd1' };
+  assert.deepEqual(between(request, copy), ['source']);
   assert.deepEqual(between({ ...copy, location: 'n' }, { ...copy, source: 'd2' }), ['location', 'source']);
   assert.deepEqual(between(copy, { ...copy, sizeGib: 8 }), ['size_gib']);
 });

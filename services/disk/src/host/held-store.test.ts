@@ -53,8 +53,8 @@ test('G6: a volume that is let go of in the middle of a write is opened again, o
       () => undefined,
     );
     const letGo = held.letGo();
-    const wish = next === 'closed' ? held.store.close() : held.store.write(0, systemRandom.bytes(sectorSize));
-    const settled = wish.then(() => 'done');
+    const request = next === 'closed' ? held.store.close() : held.store.write(0, systemRandom.bytes(sectorSize));
+    const settled = request.then(() => 'done');
     assert.equal(
       await Promise.race([settled, new Promise((resolve) => setImmediate(resolve, 'waits'))]),
       'waits',

@@ -108,10 +108,10 @@ test('one that is cut off owns nothing before another does, and nothing afterwar
 for (const renewed of [0, 2]) {
   test(`G7: a lease counts from before it was asked for, however late the answer, after ${renewed} renewals`, async () => {
     const { clock, store, host } = world();
-    const askedAt: number[] = [];
+    const sentAt: number[] = [];
     const slow: EventStore['commit'] = async (...args) => {
-      if (askedAt.length > renewed) throw new Error('no answer');
-      askedAt.push(clock.now());
+      if (sentAt.length > renewed) throw new Error('no answer');
+      sentAt.push(clock.now());
       const answer = await store.commit(...args);
       await clock.sleep(2_000);
       return answer;
@@ -122,8 +122,8 @@ for (const renewed of [0, 2]) {
       await clock.pass(50);
       if (owns(ownership)) ownedAt.push(clock.now());
     }
-    assert.equal(askedAt.length, renewed + 1);
-    const ownedMs = (ownedAt.at(-1) ?? 0) - (askedAt.at(-1) ?? 0);
+    assert.equal(sentAt.length, renewed + 1);
+    const ownedMs = (ownedAt.at(-1) ?? 0) - (sentAt.at(-1) ?? 0);
     assert.ok(ownedMs < ttlMs && ownedMs > 0.9 * ttlMs, `${ownedMs} ms`);
     await clock.drive(ownership.release().catch(() => undefined));
   });

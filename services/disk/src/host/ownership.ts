@@ -138,7 +138,7 @@ export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> =
   for (;;) {
     const { renewals, lease: before } = await waitedOut(parts, row);
     const epoch = Math.max(epochAfter(before, machine), epochAfter(lastOwner, machine));
-    const askedAt = readingOf(clock);
+    const sentAt = readingOf(clock);
     const lease = { epoch, holder, machine, ttlMs, isReleased: false };
     try {
       await row.write(renewals, lease);
@@ -147,7 +147,7 @@ export const takeOwnership = async (parts: OwnershipParts): Promise<Ownership> =
       continue;
     }
     await onTaken?.({ epoch, machine });
-    return new HeldFolder(parts, row, lease, { renewals: renewals + 1, end: usableUntil(askedAt, ttlMs) });
+    return new HeldFolder(parts, row, lease, { renewals: renewals + 1, end: usableUntil(sentAt, ttlMs) });
   }
 };
 
@@ -275,11 +275,11 @@ class HeldFolder implements Ownership {
   /** @returns whether the lease may be renewed again */
   async #renew(): Promise<boolean> {
     const { clock, host } = this.#parts;
-    const askedAt = readingOf(clock);
+    const sentAt = readingOf(clock);
     try {
       await this.#row.write(this.#renewals, this.#lease);
       this.#renewals += 1;
-      this.#end = usableUntil(askedAt, host.ttlMs);
+      this.#end = usableUntil(sentAt, host.ttlMs);
       this.#change.resolve();
       this.#change = Promise.withResolvers();
     } catch (error) {

@@ -8,8 +8,8 @@ test('CMK-102: a disk counts as open by its machine while that has it open, and 
   const { host, run, open, stop } = await startLeaseHost();
   const parent = setName.slice(0, setName.lastIndexOf('/diskEncryptionSets/'));
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
-  const wish = { parent, diskId: 'alone', location: 'l', sku: 'ULTRA', sizeGib: 4, encryption } as const;
-  const { name: alone } = await run(host.disks.createDisk(wish));
+  const request = { parent, diskId: 'alone', location: 'l', sku: 'ULTRA', sizeGib: 4, encryption } as const;
+  const { name: alone } = await run(host.disks.createDisk(request));
   const machines = await open('held');
   const openOnes = async (): Promise<readonly string[]> => {
     const { resources } = await run(host.asSets.listEncryptedResources({ diskEncryptionSet: setName }));

@@ -40,8 +40,8 @@ const prepare = async () => {
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
   const names: string[] = [];
   for (let n = 0; n < count; n++) {
-    const wish = { parent, diskId: `d${n}`, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption } as const;
-    names.push((await run(host.disks.createDisk(wish))).name);
+    const request = { parent, diskId: `d${n}`, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption } as const;
+    names.push((await run(host.disks.createDisk(request))).name);
   }
   const guest = await place.open('busy');
   // Answers take their time, as they do over a network.

@@ -27,7 +27,7 @@ interface Operation {
 }
 
 const content = randomBytes(10_000);
-const diskWish = (encryption: Encryption) =>
+const diskRequest = (encryption: Encryption) =>
   ({
     parent: 'subscriptions/s/resourceGroups/g',
     diskId: 'd',
@@ -36,9 +36,9 @@ const diskWish = (encryption: Encryption) =>
     sizeGib: 1,
     encryption,
   }) as const;
-const createDisk = (host: DiskHost, encryption: Encryption) => host.disks.createDisk(diskWish(encryption));
+const createDisk = (host: DiskHost, encryption: Encryption) => host.disks.createDisk(diskRequest(encryption));
 const snapshotName = 'subscriptions/s/resourceGroups/g/snapshots/s';
-const snapshotWish = { parent: 'subscriptions/s/resourceGroups/g', snapshotId: 's', sourceDisk: diskName };
+const snapshotRequest = { parent: 'subscriptions/s/resourceGroups/g', snapshotId: 's', sourceDisk: diskName };
 const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set });
 const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
 const withContent = (encryption: Encryption) => async (host: DiskHost) => {
@@ -48,7 +48,7 @@ const withContent = (encryption: Encryption) => async (host: DiskHost) => {
 /** With a snapshot that shares its DEK, so that a change of encryption has to copy it. */
 const withSnapshot = (encryption: Encryption) => async (host: DiskHost) => {
   await withContent(encryption)(host);
-  await host.disks.createSnapshot(snapshotWish);
+  await host.disks.createSnapshot(snapshotRequest);
 };
 /** Copying takes time for the holes as well. */
 const shortFiles = { partBytesMax: 2 * pieceSize };
@@ -113,7 +113,7 @@ const operations: readonly Operation[] = [
   {
     name: 'take a snapshot',
     prepare: withContent(under(setName)),
-    run: (host) => host.disks.createSnapshot(snapshotWish),
+    run: (host) => host.disks.createSnapshot(snapshotRequest),
     done: async (host) => {
       const { snapshots } = await host.disks.listSnapshots({ sourceDisk: diskName });
       assert.equal(snapshots.length, 1);
@@ -341,7 +341,7 @@ for (const [what, announcement, prepare, run] of [
     'creation',
     'DiskCreating',
     async () => undefined,
-    (disks: DiskHost['disks']) => disks.createDisk(diskWish(platform)),
+    (disks: DiskHost['disks']) => disks.createDisk(diskRequest(platform)),
   ],
   [
     'change of encryption',
@@ -390,13 +390,13 @@ const creations = [
   {
     name: 'create a disk',
     prepare: async () => undefined,
-    run: (disks: DiskHost['disks']) => disks.createDisk(diskWish(under(setName))),
+    run: (disks: DiskHost['disks']) => disks.createDisk(diskRequest(under(setName))),
     remove: (disks: DiskHost['disks']) => disks.deleteDisk({ name: diskName }),
   },
   {
     name: 'take a snapshot',
     prepare: withContent(under(setName)),
-    run: (disks: DiskHost['disks']) => disks.createSnapshot(snapshotWish),
+    run: (disks: DiskHost['disks']) => disks.createSnapshot(snapshotRequest),
     remove: (disks: DiskHost['disks']) => disks.deleteSnapshot({ name: snapshotName }),
   },
 ] as const;

@@ -28,8 +28,8 @@ const wrap = { keyVersion: 'one', generation: 1 };
 type Command = (snapshot: decider.Snapshot) => readonly SnapshotEvent[];
 const after = (...commands: readonly Command[]): decider.Snapshot =>
   commands.reduce((state: decider.Snapshot, command) => command(state).reduce(decider.evolve, state), decider.initial);
-const wish = JSON.stringify(spec);
-const begun = decider.begin(at, wish, 'v', spec);
+const request = JSON.stringify(spec);
+const begun = decider.begin(at, request, 'v', spec);
 const made = decider.finish(at, 'u', { volume, wrap, sizeGib: 4 });
 
 test('a snapshot is made whole or not at all, and its name is free after a failure (CMK-110)', () => {
@@ -58,7 +58,7 @@ test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
 test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
   const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, header, 5);
-  const again = decider.begin(at, wish, 'v2', { ...spec, uniqueId: 'u2' });
+  const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
   const remade = decider.finish(at, 'u2', { volume: { ...volume, volumeId: 'v2' }, wrap, sizeGib: 4 });
   const snapshot = after(begun, made, decider.remove(at), decider.gone(at), again, remade);
   assert.throws(() => rewrapped(snapshot), { code: 'ABORTED', reason: 'SNAPSHOT_CHANGED' });

@@ -59,13 +59,13 @@ export interface DiskCloud {
   ownerToken(): Promise<string>;
   /** A client that calls as this user. */
   userAs(user: { readonly id: string; readonly secret: string }): RpcClient<typeof DiskServiceDefinition>;
-  newSet(wish?: {
+  newSet(requested?: {
     readonly isDouble?: boolean;
     readonly withoutGrant?: boolean;
     readonly location?: string;
   }): Promise<TestSet>;
   newKey(vault: string): Promise<{ readonly keyVersion: string; readonly keyUrl: string }>;
-  newDisk(wish?: Partial<CreateDiskRequest> & { readonly set?: TestSet }): Promise<Disk>;
+  newDisk(requested?: Partial<CreateDiskRequest> & { readonly set?: TestSet }): Promise<Disk>;
   /** Attaches a disk to a machine of its own and opens it. */
   openNew(name: string, virtualMachine?: string): Promise<OpenDiskResponse & { readonly virtualMachine: string }>;
   write(name: string, token: string, offset: number, ...pieces: readonly Uint8Array[]): Promise<number>;
@@ -257,7 +257,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
         await vault.setAccessPolicy({ name: vaultName, accessPolicy: { principal, keyPermissions: [...full] } });
       return { name, principal, vault: vaultName, keyVersion, keyUrl };
     },
-    newDisk: ({ set, ...wish } = {}) =>
+    newDisk: ({ set, ...requested } = {}) =>
       disks.createDisk(
         {
           parent: resourceGroup,
@@ -266,7 +266,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
           sku: 'PREMIUM_SSD',
           sizeGib: 1,
           ...(set ? { encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set.name } } : {}),
-          ...wish,
+          ...requested,
         },
         { deadlineMs: copyMs },
       ),

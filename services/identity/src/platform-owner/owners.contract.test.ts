@@ -34,8 +34,8 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
 
     const newOwner = async ({ principals, assignments }: Process, secretExpiresAt?: number): Promise<string> => {
       const id = systemRandom.uuid();
-      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-      await principals.transact(id, principal.create(now(), wish), cause);
+      const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+      await principals.transact(id, principal.create(now(), request), cause);
       await principals.transact(id, principal.addSecret(0, 's', id, secretExpiresAt), cause);
       const grant = { principal: `principals/${id}`, role: 'roles/owner', scope: '/' };
       await assignments.transact(id, assign(now(), grant), cause);
@@ -96,8 +96,8 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const [one] = processes();
       assert.ok(one);
       const [first, next] = [await soleOwner(one), systemRandom.uuid()];
-      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'next' } as const;
-      await one.principals.transact(next, principal.create(now(), wish), cause);
+      const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'next' } as const;
+      await one.principals.transact(next, principal.create(now(), request), cause);
       await one.principals.transact(next, principal.addSecret(0, 's', next, undefined), cause);
       const slow = heldUp(async () => {
         const grant = { principal: `principals/${next}`, role: 'roles/owner', scope: '/' };

@@ -5,12 +5,12 @@ import { addSecret, create, evolve, hasSecret, initial, type Principal, remove, 
 import type { PrincipalEvent } from './events.ts';
 
 const at = 1_000;
-const wish = { tenant: 'tenants/t', principalType: 'application', displayName: 'app' } as const;
+const request = { tenant: 'tenants/t', principalType: 'application', displayName: 'app' } as const;
 const fold = (events: readonly PrincipalEvent[]): Principal => events.reduce(evolve, initial);
 const given = (...events: PrincipalEvent[]) => ({
   when: (command: (state: Principal) => readonly PrincipalEvent[]) => command(fold(events)),
 });
-const created: PrincipalEvent = { type: 'PrincipalCreated', ...wish, at };
+const created: PrincipalEvent = { type: 'PrincipalCreated', ...request, at };
 const managed: PrincipalEvent = {
   ...created,
   principalType: 'managed_identity',
@@ -27,17 +27,17 @@ test('a secret may have any id that its creator chose, also one that every objec
 });
 
 test('a principal is created once; a repeat has no effect, another request is refused', () => {
-  assert.deepEqual(given().when(create(at, wish)), [created]);
-  assert.deepEqual(given(created).when(create(at + 1, wish)), []);
-  assert.throws(() => given(created).when(create(at, { ...wish, displayName: 'other', tenant: 'tenants/other' })), {
+  assert.deepEqual(given().when(create(at, request)), [created]);
+  assert.deepEqual(given(created).when(create(at + 1, request)), []);
+  assert.throws(() => given(created).when(create(at, { ...request, displayName: 'other', tenant: 'tenants/other' })), {
     reason: 'PRINCIPAL_ALREADY_EXISTS',
     message: /exists with another tenant, display_name/,
   });
-  assert.throws(() => given().when(create(at, { ...wish, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
+  assert.throws(() => given().when(create(at, { ...request, displayName: '' })), { reason: 'DISPLAY_NAME_INVALID' });
 });
 
 test('CMK-39: the id of a deleted principal is never given to another', () => {
-  assert.throws(() => given(created, deleted).when(create(at, wish)), {
+  assert.throws(() => given(created, deleted).when(create(at, request)), {
     reason: 'PRINCIPAL_ALREADY_EXISTS',
     message: /belongs to a deleted principal/,
     metadata: { field: 'principal_id', state: 'DELETED' },
@@ -114,7 +114,7 @@ const event = fc.constantFrom<PrincipalEvent>(
   deleted,
 );
 const command = fc.constantFrom(
-  create(at, wish),
+  create(at, request),
   addSecret(at, 's', 'h', undefined),
   addSecret(at, 's2', 'h2', at + 9),
   removeSecret(at, 's'),

@@ -21,8 +21,8 @@ test('a role that is given to a principal while that is being deleted goes with 
   const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
   const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
   const id = random.uuid();
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-  await principals.transact(id, create(clock.now(), wish), cause);
+  const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+  await principals.transact(id, create(clock.now(), request), cause);
   /** Its deletion has listed its roles already. */
   const assigning: Assigning = async (...wanted) => {
     await principals.transact(id, remove(clock.now()), cause);
@@ -58,8 +58,8 @@ for (const [how, { isActing, refusal }] of Object.entries(ends))
     const owning = { role: 'roles/owner', scope: '/' };
     const newPrincipal = async (hasSecret = true) => {
       const id = random.uuid();
-      const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-      await principals.transact(id, create(clock.now(), wish), cause);
+      const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+      await principals.transact(id, create(clock.now(), request), cause);
       if (hasSecret) await principals.transact(id, addSecret(clock.now(), 's', id, undefined), cause);
       return id;
     };
@@ -85,8 +85,8 @@ for (const [how, { isActing, refusal }] of Object.entries(ends))
     const authorize: Authorizer = (principal, action, scope) => judge(principal.id, action, scope);
     const api = roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners });
     const call = { caller: { kind: 'user', id, name: `principals/${id}`, tenant: 't' }, cause } as Call;
-    const wish = { roleAssignmentId: random.uuid(), principal: friend, ...owning };
-    await assert.rejects(api.createRoleAssignment(wish, call), refusal);
+    const request = { roleAssignmentId: random.uuid(), principal: friend, ...owning };
+    await assert.rejects(api.createRoleAssignment(request, call), refusal);
     const held = await assignments.listAll({ index: { index: 'principal', value: friend } });
     assert.deepEqual(held, []);
     assert.ok(isTaken);

@@ -72,13 +72,13 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
 
     test('other roles, scopes and principals do not conflict', async () => {
       const grant = newGrant();
-      const wishes = [
+      const requests = [
         grant,
         { ...grant, role: 'roles/owner' },
         { ...grant, scope: 'subscriptions/s' },
         { ...grant, principal: newGrant().principal },
       ];
-      await Promise.all(wishes.map((wish) => one().give(systemRandom.uuid(), wish, systemClock.now(), cause)));
+      await Promise.all(requests.map((request) => one().give(systemRandom.uuid(), request, systemClock.now(), cause)));
       assert.equal((await holdersOf(grant)).length, 3);
     });
 

@@ -54,8 +54,8 @@ const as = (id: string, secret: string) => cloud.as({ id, secret }).client('iden
 test('KV-73: a principal that lost the role to assign roles assigns none, also none to itself', async () => {
   const admin = as(ids.administrator, 'admin');
   const principalId = random.uuid();
-  const wish = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'second' } as const;
-  const { name: principal } = await admin.createPrincipal(wish);
+  const request = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'second' } as const;
+  const { name: principal } = await admin.createPrincipal(request);
   const { secretText } = await admin.addSecret({ principal, secretId: 'one' });
   const own = { roleAssignmentId: random.uuid(), principal, role: 'roles/owner', scope: '/' };
   const { name } = await admin.createRoleAssignment(own);

@@ -21,8 +21,8 @@ test('G10: the refusal of a deleted identity has the time and trace of the delet
   const id = random.uuid();
   const traceId = 'ab'.repeat(16);
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
-  const wish = { tenant: 'tenants/t', principalType: 'managed_identity', displayName: 'd', owner: 'des1' } as const;
-  await principals.transact(id, create(clock.now(), wish), cause);
+  const request = { tenant: 'tenants/t', principalType: 'managed_identity', displayName: 'd', owner: 'des1' } as const;
+  await principals.transact(id, create(clock.now(), request), cause);
   const deletedAt = clock.now() + 5_000;
   const traceparent = `00-${traceId}-${'cd'.repeat(8)}-01`;
   await principals.transact(id, remove(deletedAt), { ...cause, traceparent });
@@ -56,8 +56,8 @@ test('a new token is accepted by a verifier whose clock is behind', async () => 
   });
   const id = random.uuid();
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-  await principals.transact(id, create(clock.now(), wish), cause);
+  const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+  await principals.transact(id, create(clock.now(), request), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('text'), undefined), cause);
   const audience = 'interlock:disk';
   const { accessToken } = await api.issueToken(
@@ -76,8 +76,8 @@ const limited = async (rates: TokenRates) => {
   const principals = category(store, definition);
   const id = random.uuid();
   const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
-  const wish = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
-  await principals.transact(id, create(clock.now(), wish), cause);
+  const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
+  await principals.transact(id, create(clock.now(), request), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('right'), undefined), cause);
   const counts = { read: 0, signed: 0 };
   let isStoreAway = false;

@@ -10,7 +10,7 @@ import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAc
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
 const key = 'vaults/kv1/keys/k1';
 const identity: Principal = { kind: 'managed_identity', id: 'i', name: 'principals/i', tenant: 'main' };
-const wish: NewVault = {
+const request: NewVault = {
   resourceGroup: 'subscriptions/s/resourceGroups/g',
   tenant: 'tenants/main',
   location: 'westeurope',
@@ -29,7 +29,7 @@ const guarding = async (
   const clock = virtualClock();
   const store = memoryStore({ clock, random: seededRandom(1) });
   const vaults = category(store, definition);
-  const created: VaultEvent = { type: 'VaultCreated', ...wish, ...changes, at: 1 };
+  const created: VaultEvent = { type: 'VaultCreated', ...request, ...changes, at: 1 };
   await vaults.transact('kv1', () => [created], cause);
   const guard = createGuard({
     clock,
@@ -164,11 +164,11 @@ test('G10: where the vault hears of the change behind a refusal between the look
     removed: true,
     at: 2,
   };
-  let isHeard = false;
+  let isReceived = false;
   // Identity reads its place in its feed before it looks for roles.
   const place = await guarding({}, async () => {
-    if (!isHeard) await place.store(removal);
-    isHeard = true;
+    if (!isReceived) await place.store(removal);
+    isReceived = true;
     return { allowed: false, position: 7 };
   });
   assert.ok(isOfEarlierLook(await place.permit(diskPermissions)));

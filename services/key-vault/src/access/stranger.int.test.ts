@@ -24,8 +24,8 @@ const newStranger = async (): Promise<Account & { readonly subscription: string 
   const [tenantId, subscriptionId] = [`t${id.slice(0, 8)}`, `s${id.slice(0, 8)}`];
   const { name: tenant } = await world.identity.createTenant({ tenantId, displayName: 'stranger' });
   const { name: subscription } = await world.identity.createSubscription({ subscriptionId, tenant });
-  const wish = { principalId: id, tenant, type: 'APPLICATION', displayName: 'stranger' } as const;
-  const { name } = await world.identity.createPrincipal(wish);
+  const request = { principalId: id, tenant, type: 'APPLICATION', displayName: 'stranger' } as const;
+  const { name } = await world.identity.createPrincipal(request);
   const { secretText: secret } = await world.identity.addSecret({ principal: name, secretId: 'one' });
   for (const scope of [tenant, subscription]) await world.assignRole(name, 'roles/owner', scope);
   return { id, name, secret, subscription };

@@ -30,7 +30,7 @@ const recording = () => {
     },
   };
   const vaults = category(store, vaultStreams);
-  const wish = {
+  const request = {
     resourceGroup: 'subscriptions/s/resourceGroups/g',
     tenant: 'tenants/t',
     location: 'l',
@@ -59,7 +59,7 @@ const recording = () => {
   const api = auditApi({ store, guard, log });
   return {
     clock,
-    make: (at: number) => vaults.transact('kv1', create(at, wish), cause),
+    make: (at: number) => vaults.transact('kv1', create(at, request), cause),
     /** Asks, and does not wait for the answer. */
     ask: () => get({}, call),
     get: () => clock.drive(get({}, call)),

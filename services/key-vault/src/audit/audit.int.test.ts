@@ -39,8 +39,8 @@ test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, co
   await world
     .vault()
     .setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] } });
-  const wish = { name: `${name}/keys/k1`, algorithm, plaintextKey: randomBytes(32), resource: 'disks/d1' } as const;
-  const { wrappedKey } = await identity.vault.wrapKey(wish, { correlationId: 'the-beginning' });
+  const request = { name: `${name}/keys/k1`, algorithm, plaintextKey: randomBytes(32), resource: 'disks/d1' } as const;
+  const { wrappedKey } = await identity.vault.wrapKey(request, { correlationId: 'the-beginning' });
   await identity.vault.unwrapKey({ name: version, algorithm, wrappedKey });
   await identity.vault.getKeyVersion({ name: version });
   const { auditEntries } = await world.vault().listAuditEntries({ parent: name, principal: identity.name });
@@ -173,8 +173,8 @@ test('KV-80, KV-81, KV-114: a call without an accepted token is on record, with 
     cloud.as(administrator).client('key-vault', KeyVaultServiceDefinition, {
       credentials: { token: async () => token, refused: () => {} },
     });
-  const wish = { name: version, algorithm, plaintextKey: randomBytes(32) } as const;
-  await assert.rejects(withToken('no.such.token').wrapKey(wish), {
+  const request = { name: version, algorithm, plaintextKey: randomBytes(32) } as const;
+  await assert.rejects(withToken('no.such.token').wrapKey(request), {
     code: 'UNAUTHENTICATED',
     reason: 'TOKEN_MALFORMED',
   });
@@ -237,15 +237,15 @@ test('without a record there is no answer', async () => {
 
 test('a creation that failed between its private key and its event is repeated under the same request id', async () => {
   const parent = await newVault(world);
-  const wish = { parent, keyId: 'k1', requestId: randomUUID() };
+  const request = { parent, keyId: 'k1', requestId: randomUUID() };
   store.failsAppends = true;
   try {
-    await assert.rejects(world.vault().createKey(wish), { reason: 'STORE_UNAVAILABLE' });
+    await assert.rejects(world.vault().createKey(request), { reason: 'STORE_UNAVAILABLE' });
   } finally {
     store.failsAppends = false;
   }
   await assert.rejects(world.vault().getKey({ name: `${parent}/keys/k1` }), { reason: 'KEY_NOT_FOUND' });
-  const { name } = await world.vault().createKey(wish);
+  const { name } = await world.vault().createKey(request);
   assert.equal((await world.vault().listKeyVersions({ parent: `${parent}/keys/k1` })).keyVersions.length, 1);
   await world.vault().wrapKey({ name, algorithm, plaintextKey: randomBytes(32) });
 });

@@ -160,11 +160,11 @@ test('CMK-104, KV-63: an end is told when it comes, however long a purge takes b
     await vault.deleteKey({ name: `${parent}/keys/gone` });
     await reached.promise;
     await vault.setKeyVersionDates({ name, expireTime: new Date(Date.now() + 2_000) });
-    const isTold = async () =>
+    const isPublished = async () =>
       (await world.store.read(`key-${parent}/keys/kept`)).some(({ type }) => type === 'KeyVersionExpired');
     const patientUntil = Date.now() + 15_000;
-    await until(async () => Date.now() > patientUntil || (await isTold()));
-    assert.ok(await isTold());
+    await until(async () => Date.now() > patientUntil || (await isPublished()));
+    assert.ok(await isPublished());
   } finally {
     hanging = undefined;
     end.resolve();

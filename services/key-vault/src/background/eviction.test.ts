@@ -24,8 +24,8 @@ test('KV-28, G8: a key purged while the store gave no answer is forgotten once i
     e: 'AQAB',
     origin: 'generated',
   } as const;
-  const wish = { ...material, enabled: true, operations: [], tags: {} };
-  await keys.transact(key, createVersion(at, { requestId: 'r1', digest: '' }, wish), cause);
+  const request = { ...material, enabled: true, operations: [], tags: {} };
+  await keys.transact(key, createVersion(at, { requestId: 'r1', digest: '' }, request), cause);
 
   let isAway = false;
   const reached: EventStore = {

@@ -21,7 +21,7 @@ export interface Look {
  */
 export type Looking = (vaultId: string, key: string) => Promise<Look>;
 
-interface Asked {
+interface PendingRead {
   readonly vaultId: string;
   readonly key: string;
   readonly resolve: (look: Look) => void;
@@ -38,32 +38,32 @@ export const openLooking = (parts: {
   readonly keys: Pick<Category<Key, KeyEvent>, 'loadMany'>;
 }): Looking => {
   const { store, vaults, keys } = parts;
-  const asked: Asked[] = [];
+  const pending: PendingRead[] = [];
   let isLooking = false;
 
-  const look = async (questions: readonly Asked[]): Promise<void> => {
+  const look = async (reads: readonly PendingRead[]): Promise<void> => {
     const epoch = await store.head();
     const [vaultsSeen, keysSeen] = await Promise.all([
       loadAll(
         vaults,
-        questions.map(({ vaultId }) => vaultId),
+        reads.map(({ vaultId }) => vaultId),
       ),
       loadAll(
         keys,
-        questions.map(({ key }) => key),
+        reads.map(({ key }) => key),
       ),
     ]);
-    for (const { vaultId, key, resolve } of questions) {
+    for (const { vaultId, key, resolve } of reads) {
       resolve({ epoch, vault: seen(vaultsSeen, vaultId), key: seen(keysSeen, key) });
     }
   };
 
   const lookAtAll = async (): Promise<void> => {
     isLooking = true;
-    while (asked.length > 0) {
-      const questions = asked.splice(0, sharedMax);
-      await look(questions).catch((error: unknown) => {
-        for (const { reject } of questions) reject(error);
+    while (pending.length > 0) {
+      const reads = pending.splice(0, sharedMax);
+      await look(reads).catch((error: unknown) => {
+        for (const { reject } of reads) reject(error);
       });
     }
     isLooking = false;
@@ -71,7 +71,7 @@ export const openLooking = (parts: {
 
   return (vaultId, key) =>
     new Promise((resolve, reject) => {
-      asked.push({ vaultId, key, resolve, reject });
+      pending.push({ vaultId, key, resolve, reject });
       if (isLooking) return;
       isLooking = true;
       // A microtask later, so that what is asked in one turn shares the first look too.

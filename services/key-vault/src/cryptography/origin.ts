@@ -41,7 +41,7 @@ export interface RefusedUse {
   readonly operations: readonly KeyOperation[];
 }
 
-interface Told<Event> {
+interface ReadEvent<Event> {
   readonly recorded: RecordedEvent;
   readonly event: Event;
 }
@@ -85,7 +85,7 @@ const endOf = ({ reason, state, version: id, operations }: RefusedUse): Ended | 
 };
 
 const vaultOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrigin | undefined> => {
-  const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): Told<VaultEvent>[] => {
+  const events = (await store.read(`vault-${use.vault}`)).flatMap((recorded): ReadEvent<VaultEvent>[] => {
     const read = vaultEvent(recorded);
     return read && isPartOf(use, recorded.version, read.event) ? [{ recorded, event: read.event }] : [];
   });
@@ -100,15 +100,18 @@ const vaultOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrig
 const isPartOf = ({ seen, reason }: RefusedUse, version: number, { type }: VaultEvent): boolean =>
   version <= seen.vaultVersion || (reason !== 'VAULT_DELETED' && type === 'IdentityAnswerChanged');
 
-const originAt = (told: Told<{ readonly at: Instant }> | undefined, position?: number): LossOrigin | undefined =>
-  told && {
-    position: position ?? told.recorded.position,
-    since: told.event.at,
-    traceparent: told.recorded.cause.traceparent,
+const originAt = (read: ReadEvent<{ readonly at: Instant }> | undefined, position?: number): LossOrigin | undefined =>
+  read && {
+    position: position ?? read.recorded.position,
+    since: read.event.at,
+    traceparent: read.recorded.cause.traceparent,
   };
 
 /** The fact of identity is the best origin; until it arrives, the note of the request that was refused first. */
-const identityDeletion = (events: readonly Told<VaultEvent>[], { principal }: RefusedUse): LossOrigin | undefined => {
+const identityDeletion = (
+  events: readonly ReadEvent<VaultEvent>[],
+  { principal }: RefusedUse,
+): LossOrigin | undefined => {
   const taken = events.filter(
     ({ event }) =>
       (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerChanged') &&
@@ -125,20 +128,20 @@ const identityDeletion = (events: readonly Told<VaultEvent>[], { principal }: Re
 
 /** The last event after which the principal lacked what it held before, under the permission model in force. */
 const grantTaken = (
-  events: readonly Told<VaultEvent>[],
+  events: readonly ReadEvent<VaultEvent>[],
   { principal, key, permissions }: RefusedUse,
 ): LossOrigin | undefined => {
   let vault: Vault = initial;
-  let byPolicy: Told<VaultEvent> | undefined;
+  let byPolicy: ReadEvent<VaultEvent> | undefined;
   /** The events that took roles away since a role was last given, and before that: the given role may be another one. */
-  let byRole: readonly Told<VaultEvent>[] = [];
-  let byRoleBefore: readonly Told<VaultEvent>[] = [];
+  let byRole: readonly ReadEvent<VaultEvent>[] = [];
+  let byRoleBefore: readonly ReadEvent<VaultEvent>[] = [];
   const holdsPolicy = (state: Vault): boolean => {
     const held = isStanding(state) ? (state.accessPolicies[principal] ?? []) : [];
     return held.includes('all') || permissions.every((permission) => held.includes(permission));
   };
-  for (const told of events) {
-    const { event } = told;
+  for (const read of events) {
+    const { event } = read;
     const before = vault;
     vault = evolve(vault, event);
     if (event.type === 'VaultCreated') {
@@ -147,15 +150,15 @@ const grantTaken = (
       byRoleBefore = [];
     }
     if (holdsPolicy(vault)) byPolicy = undefined;
-    else if (holdsPolicy(before) || isSwitchTo('access_policy', event)) byPolicy = told;
+    else if (holdsPolicy(before) || isSwitchTo('access_policy', event)) byPolicy = read;
     if (isSwitchTo('role_assignment', event)) {
-      byRole = [told];
+      byRole = [read];
       byRoleBefore = [];
     }
-    if (event.type === 'VaultDeleted') byRole = [...byRole, told];
+    if (event.type === 'VaultDeleted') byRole = [...byRole, read];
     if (event.type === 'GrantsChanged' || event.type === 'IdentityAnswerChanged') {
       const isAboutIt = event.principal === principal && (event.key === undefined || event.key === key);
-      if (isAboutIt && event.removed) byRole = [...byRole, told];
+      if (isAboutIt && event.removed) byRole = [...byRole, read];
       // A role that was given may not suffice; a grant of identity for everything that is needed does.
       if (isAboutIt && !event.removed) {
         byRoleBefore = event.type === 'GrantsChanged' ? [...byRoleBefore, ...byRole] : [];

@@ -31,10 +31,10 @@ const newKey = async (parent: string, keyId: string) =>
   (await vault().createKey({ parent, keyId, requestId: randomUUID() })).name;
 
 /** A set's identity with its grants on a source and a target, and a DEK under the source. */
-const setUp = async (wish: { sourceProtected?: boolean; targetProtected?: boolean } = {}) => {
+const setUp = async (request: { sourceProtected?: boolean; targetProtected?: boolean } = {}) => {
   const identity = await world.newManagedIdentity();
-  const sourceVault = await newVault(world, { purgeProtected: wish.sourceProtected ?? false });
-  const targetVault = await newVault(world, { purgeProtected: wish.targetProtected ?? false });
+  const sourceVault = await newVault(world, { purgeProtected: request.sourceProtected ?? false });
+  const targetVault = await newVault(world, { purgeProtected: request.targetProtected ?? false });
   for (const name of [sourceVault, targetVault]) {
     await vault().setAccessPolicy({
       name,

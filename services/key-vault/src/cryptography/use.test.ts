@@ -16,9 +16,9 @@ const urls = keyUrls('vault.test');
 const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'it is disabled');
 const evicted = new Rejection('ABORTED', 'KEY_EVICTED', 'decide about it again');
 
-/** Wishes of one principal, used together by a use that does what the test says. */
+/** Arguments of one principal, used together by a use that does what the test says. */
 const together = async (
-  wishes: readonly Wish[],
+  requests: readonly Wish[],
   act: { judge: (key: string, look: number) => string; perform: (disk: string, judgement: string) => string },
 ) => {
   const judged: string[] = [];
@@ -34,7 +34,7 @@ const together = async (
     attributes: () => ({}),
     perform: async (judgement, { disk }) => act.perform(disk, judgement),
   };
-  const items = wishes.map(
+  const items = requests.map(
     (request): AuditedItem<Wish> => ({
       request,
       call: {
@@ -53,14 +53,14 @@ const together = async (
   };
 };
 
-const wishes = [
+const requests = [
   { key: 'k1', disk: 'd1' },
   { key: 'k2', disk: 'd2' },
   { key: 'k1', disk: 'd3' },
 ];
 
 test('KV-114: what is answered together is judged once a question, and each is answered and on record for itself', async () => {
-  const { judged, outcomes, recorded } = await together(wishes, {
+  const { judged, outcomes, recorded } = await together(requests, {
     judge: (key) => {
       if (key === 'k2') throw refused;
       return `may use ${key}`;
@@ -77,7 +77,7 @@ test('KV-114: what is answered together is judged once a question, and each is a
 });
 
 test('KV-12: a use whose key was evicted before its turn is judged again, a limited number of times', async () => {
-  const { judged, outcomes } = await together(wishes, {
+  const { judged, outcomes } = await together(requests, {
     judge: (_key, look) => {
       if (look === 2) throw refused;
       return 'yes';
@@ -90,7 +90,7 @@ test('KV-12: a use whose key was evicted before its turn is judged again, a limi
   assert.deepEqual(judged, ['k1', 'k2', 'k1']);
   assert.deepEqual(outcomes, ['d1', 'd2', refused]);
 
-  const inVain = await together(wishes.slice(0, 1), {
+  const inVain = await together(requests.slice(0, 1), {
     judge: () => 'yes',
     perform: () => {
       throw evicted;

@@ -114,8 +114,8 @@ test('KV-14, KV-64: a deleted key is not found for changes, and its name is held
   for (const command of [enableVersion(at, v1), setTags(at, v1, {}), rotate(at, asked('r9'), material(v2))]) {
     assert.throws(() => given(one, deleted).when(command), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
   }
-  const wish = createVersion(at, asked('r9'), { ...material(v2), ...plain });
-  assert.throws(() => given(one, deleted).when(wish), { code: 'ALREADY_EXISTS', reason: 'KEY_NAME_HELD' });
+  const request = createVersion(at, asked('r9'), { ...material(v2), ...plain });
+  assert.throws(() => given(one, deleted).when(request), { code: 'ALREADY_EXISTS', reason: 'KEY_NAME_HELD' });
   assert.throws(() => given(one, deleted).when(restore(at, 'r9', [])), { reason: 'KEY_NAME_HELD' });
 });
 

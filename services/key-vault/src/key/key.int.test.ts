@@ -10,8 +10,8 @@ before(async () => {
 after(() => world.close());
 
 const vault = () => world.vault();
-const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
-  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
 
 test('KV-03, KV-20: the same request makes one version, also when asked at the same time; another makes the next', async () => {
   const parent = await newVault(world);
@@ -309,8 +309,8 @@ test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', asyn
 test('KV-65: the recovery level follows from the vault', async () => {
   const levels = await Promise.all(
     [{}, { purgeProtected: true }, { retentionDays: 7 }, { retentionDays: 7, purgeProtected: true }].map(
-      async (wish) => {
-        const parent = await newVault(world, wish);
+      async (request) => {
+        const parent = await newVault(world, request);
         await newKey(parent);
         return (await vault().getKey({ name: `${parent}/keys/k1` })).recoveryLevel;
       },

@@ -175,16 +175,16 @@ export const startVaultCloud = async (
     },
     async newPrincipal() {
       const principalId = randomUUID();
-      const wish = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'someone' } as const;
-      const { name } = await identity.createPrincipal(wish);
+      const request = { principalId, tenant: 'tenants/main', type: 'APPLICATION', displayName: 'someone' } as const;
+      const { name } = await identity.createPrincipal(request);
       const { secretText } = await identity.addSecret({ principal: name, secretId: 'one' });
       return { id: principalId, name, secret: secretText };
     },
     async newManagedIdentity() {
       const owner = `${resourceGroup}/diskEncryptionSets/d-${randomUUID().slice(0, 8)}`;
       const asSets = cloud.as(workloads['disk-encryption-set']).client('identity', IdentityServiceDefinition);
-      const wish = { principalId: randomUUID(), tenant: 'tenants/main', owner };
-      const { name } = await asSets.createManagedIdentity(wish);
+      const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
+      const { name } = await asSets.createManagedIdentity(request);
       const asDisk = cloud.as(workloads.disk).client('identity', IdentityServiceDefinition);
       const asked = { principal: name, audience: 'interlock:key-vault' };
       const { accessToken } = await asDisk.issueManagedIdentityToken(asked);
@@ -199,8 +199,8 @@ export const startVaultCloud = async (
       return replica;
     },
     async assignRole(principal, role, at) {
-      const wish = { roleAssignmentId: randomUUID(), principal, role, scope: at };
-      return (await identity.createRoleAssignment(wish)).name;
+      const request = { roleAssignmentId: randomUUID(), principal, role, scope: at };
+      return (await identity.createRoleAssignment(request)).name;
     },
     close: () => scope.close(),
   };
@@ -209,7 +209,7 @@ export const startVaultCloud = async (
 /** A vault of that id in the first subscription, whose every key the administrator may use, and the others as said. */
 export const newVault = async (
   { vault, administrator }: VaultCloud,
-  wish: {
+  request: {
     readonly role?: boolean;
     readonly purgeProtected?: boolean;
     readonly resourceGroup?: string;
@@ -218,12 +218,12 @@ export const newVault = async (
 ): Promise<string> => {
   const { name } = await vault().createVault({
     vaultId: `v${randomUUID().slice(0, 12)}`,
-    resourceGroup: wish.resourceGroup ?? resourceGroup,
+    resourceGroup: request.resourceGroup ?? resourceGroup,
     location: 'westeurope',
-    permissionModel: wish.role ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
+    permissionModel: request.role ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
     accessPolicies: [{ principal: administrator.name, keyPermissions: ['ALL'] }],
-    purgeProtectionEnabled: wish.purgeProtected ?? false,
-    softDeleteRetentionDays: wish.retentionDays ?? 0,
+    purgeProtectionEnabled: request.purgeProtected ?? false,
+    softDeleteRetentionDays: request.retentionDays ?? 0,
   });
   return name;
 };

@@ -16,7 +16,7 @@ const owner: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: '
 test('KV-15, KV-70: who was judged about a vault changes nothing of the next one of its name', async () => {
   const clock = virtualClock();
   const vaults = category(memoryStore({ clock, random: seededRandom(1) }), vaultStreams);
-  const wish = {
+  const requested = {
     resourceGroup: 'subscriptions/s/resourceGroups/own',
     tenant: 'tenants/t',
     location: 'l',
@@ -27,12 +27,12 @@ test('KV-15, KV-70: who was judged about a vault changes nothing of the next one
     purgeProtected: false,
   } as const;
   const store = (decide: Parameters<typeof vaults.transact>[1]) => vaults.transact('kv1', decide, cause);
-  await store(create(clock.now(), wish));
+  await store(create(clock.now(), requested));
   const authorize: Authorizer = async (_principal, _action, scope) => {
     // Once the vault was read, its name is taken by another owner.
     for (const decide of [remove(1, 1), startPurge(2), finishPurge(3)]) await store(decide);
-    await store(create(clock.now() + 1, { ...wish, resourceGroup: 'subscriptions/s/resourceGroups/others' }));
-    return { allowed: scope.startsWith(wish.resourceGroup), principalActive: true };
+    await store(create(clock.now() + 1, { ...requested, resourceGroup: 'subscriptions/s/resourceGroups/others' }));
+    return { allowed: scope.startsWith(requested.resourceGroup), principalActive: true };
   };
   const entry = { inVault: () => {}, changing: () => {} };
   const log = {

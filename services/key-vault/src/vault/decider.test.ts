@@ -21,7 +21,7 @@ import { dueTime, evolve, identityKnownTo, initial, isStanding, type Vault } fro
 
 const at = 1_000_000;
 const dayMs = 1_000;
-const wish: NewVault = {
+const request: NewVault = {
   resourceGroup: 'subscriptions/s/resourceGroups/g',
   tenant: 'tenants/t',
   location: 'westeurope',
@@ -34,25 +34,25 @@ const wish: NewVault = {
 const fold = (events: readonly VaultEvent[]): Vault => events.reduce(evolve, initial);
 type Command = (vault: Vault) => readonly VaultEvent[];
 const given = (...events: VaultEvent[]) => ({ when: (command: Command) => command(fold(events)) });
-const created: VaultEvent = { type: 'VaultCreated', ...wish, at };
+const created: VaultEvent = { type: 'VaultCreated', ...request, at };
 const deleted: VaultEvent = { type: 'VaultDeleted', purgeAt: at + 90 * dayMs, at };
 const begun: VaultEvent = { type: 'VaultPurgeStarted', at };
 const purged: VaultEvent = { type: 'VaultPurged', at };
 
 test('a vault is created once; the same content again decides nothing, also after its grants changed', () => {
-  assert.deepEqual(given().when(create(at, wish)), [created]);
+  assert.deepEqual(given().when(create(at, request)), [created]);
   const changed: VaultEvent = { type: 'AccessPolicyRemoved', principal: 'principals/a', at };
-  assert.deepEqual(given(created, changed).when(create(at, wish)), []);
-  assert.throws(() => given(created).when(create(at, { ...wish, location: 'eastus' })), {
+  assert.deepEqual(given(created, changed).when(create(at, request)), []);
+  assert.throws(() => given(created).when(create(at, { ...request, location: 'eastus' })), {
     reason: 'VAULT_ALREADY_EXISTS',
   });
 });
 
 test('KV-61: retention is 7 to 90 days', () => {
   for (const retentionDays of [6, 91, 7.5, -1]) {
-    assert.throws(() => given().when(create(at, { ...wish, retentionDays })), { reason: 'RETENTION_INVALID' });
+    assert.throws(() => given().when(create(at, { ...request, retentionDays })), { reason: 'RETENTION_INVALID' });
   }
-  assert.equal(given().when(create(at, { ...wish, retentionDays: 7 })).length, 1);
+  assert.equal(given().when(create(at, { ...request, retentionDays: 7 })).length, 1);
 });
 
 test('KV-60, KV-66: a deleted vault is soft-deleted for its retention, and comes back as it was', () => {
@@ -82,10 +82,10 @@ test('KV-63, KV-94: a protected vault cannot be purged before its time; an unpro
 });
 
 test('KV-64: the name of a deleted vault is held, also while its keys are being purged; then it is free', () => {
-  assert.throws(() => given(created, deleted).when(create(at, wish)), { reason: 'VAULT_NAME_HELD' });
-  assert.throws(() => given(created, deleted, begun).when(create(at, wish)), { reason: 'VAULT_NAME_HELD' });
+  assert.throws(() => given(created, deleted).when(create(at, request)), { reason: 'VAULT_NAME_HELD' });
+  assert.throws(() => given(created, deleted, begun).when(create(at, request)), { reason: 'VAULT_NAME_HELD' });
   assert.throws(() => given(created, deleted, begun).when(recover(at)), { reason: 'VAULT_NOT_FOUND' });
-  assert.deepEqual(given(created, deleted, begun, purged).when(create(at, wish)), [created]);
+  assert.deepEqual(given(created, deleted, begun, purged).when(create(at, request)), [created]);
 });
 
 test('KV-72: at most 1,024 principals have access policies; changing one of them is no addition', () => {
@@ -167,7 +167,7 @@ test("G7: an answer of identity's that was overtaken is not noted, or its number
 const instant = fc.integer({ min: at, max: at + 100 * dayMs });
 const principal = fc.constantFrom('principals/a', 'principals/b');
 const command: fc.Arbitrary<Command> = fc.oneof(
-  fc.tuple(instant, fc.boolean()).map(([t, purgeProtected]) => create(t, { ...wish, purgeProtected })),
+  fc.tuple(instant, fc.boolean()).map(([t, purgeProtected]) => create(t, { ...request, purgeProtected })),
   instant.map((t) => enablePurgeProtection(t)),
   fc.tuple(instant, principal).map(([t, p]) => setAccessPolicy(t, p, ['get', 'wrapKey'])),
   fc.tuple(instant, principal).map(([t, p]) => removeAccessPolicy(t, p)),

@@ -17,7 +17,7 @@ const contributor: Principal = { kind: 'app', id: 'p', name: 'principals/p', ten
 test('KV-74: a caller who may not leave the role model does not leave one that was chosen meanwhile', async () => {
   const clock = virtualClock();
   const vaults = category(memoryStore({ clock, random: seededRandom(1) }), vaultStreams);
-  const wish = {
+  const requested = {
     resourceGroup: 'subscriptions/s/resourceGroups/g',
     tenant: 'tenants/t',
     location: 'l',
@@ -27,7 +27,7 @@ test('KV-74: a caller who may not leave the role model does not leave one that w
     retentionDays: 90,
     purgeProtected: false,
   } as const;
-  await vaults.transact('kv1', create(0, wish), cause);
+  await vaults.transact('kv1', create(0, requested), cause);
   let questions = 0;
   const authorize: Authorizer = async (_principal, action) => {
     questions += 1;

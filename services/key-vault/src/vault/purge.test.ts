@@ -16,7 +16,7 @@ const causeOf = (id: string): Cause => ({
   traceparent: `00-${id.repeat(32)}-${id.repeat(16)}-01`,
 });
 
-const wish = {
+const request = {
   resourceGroup: 'subscriptions/s/resourceGroups/g',
   tenant: 'tenants/t',
   location: 'l',
@@ -39,7 +39,7 @@ test('G10, KV-66: the losses of a vault purge have the cause of its start, also 
     destroyPurged: async (name: string, { caller }: Cause) => void destroyed.push([name, caller]),
   };
   const purge = vaultPurge({ store, clock, vaults, keys, material });
-  await vaults.transact('v', create(0, wish), causeOf('1'));
+  await vaults.transact('v', create(0, request), causeOf('1'));
   await keys.transact(key, createVersion(0, { requestId: 'r', digest: '' }, { ...made, ...attributes }), causeOf('2'));
   await vaults.transact('v', remove(0, 1), causeOf('3'));
   await purge('v');
@@ -68,7 +68,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     const store = memoryStore({ clock, random });
     const vaults = category(store, vaultStreams);
     const keys = category(store, keyStreams);
-    await vaults.transact('v', create(0, wish), causeOf('1'));
+    await vaults.transact('v', create(0, request), causeOf('1'));
     await keys.transact(
       key,
       createVersion(0, { requestId: 'r', digest: '' }, { ...made, ...attributes }),
@@ -97,7 +97,7 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
   const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
   const makeBoth = async (materialId: string) => {
     const at = clock.now();
-    await vaults.transact('v', create(at, wish), causeOf('1'));
+    await vaults.transact('v', create(at, request), causeOf('1'));
     const version = { ...made, materialId, ...attributes };
     await keys.transact(key, createVersion(at, { requestId: materialId, digest: '' }, version), causeOf('1'));
   };
@@ -135,7 +135,7 @@ test('KV-15, G3: nor does one that stood still right before it purged the keys i
   const keys = category(store, keyStreams);
   const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
   const makeBoth = async (materialId: string) => {
-    await vaults.transact('v', create(clock.now(), wish), causeOf('1'));
+    await vaults.transact('v', create(clock.now(), request), causeOf('1'));
     const version = { ...made, materialId, ...attributes };
     await keys.transact(key, createVersion(0, { requestId: materialId, digest: '' }, version), causeOf('1'));
   };

@@ -22,10 +22,10 @@ before(async () => {
     }),
     engine: (engine) => ({
       ...engine,
-      async generate(...wish) {
+      async generate(...request) {
         const happens = whileMaking;
         whileMaking = undefined;
-        const made = await engine.generate(...wish);
+        const made = await engine.generate(...request);
         await happens?.();
         return made;
       },
@@ -35,8 +35,8 @@ before(async () => {
 after(() => world.close());
 
 const vault = () => world.vault();
-const newKey = (parent: string, wish: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
-  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...wish });
+const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
+  vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
 
 /** Purges a vault, and makes another of its name elsewhere. */
 const makeAgain = async (name: string) => {
@@ -61,22 +61,22 @@ test('CMK-01, KV-60, KV-71: a new vault has soft delete, 90 days, access policie
 });
 
 test('KV-02: names of vaults are checked, global and not case-sensitive', async () => {
-  const wish = {
+  const request = {
     vaultId: `Case-${randomUUID().slice(0, 8)}`,
     resourceGroup: 'subscriptions/s1/resourceGroups/g',
     location: 'westeurope',
   };
-  const made = await vault().createVault(wish);
-  assert.equal(made.name, `vaults/${wish.vaultId.toLowerCase()}`);
-  assert.deepEqual(await vault().createVault({ ...wish, vaultId: wish.vaultId.toUpperCase() }), made);
-  assert.equal((await vault().getVault({ name: `vaults/${wish.vaultId}` })).name, made.name);
-  await assert.rejects(vault().createVault({ ...wish, resourceGroup: 'subscriptions/s2/resourceGroups/g' }), {
+  const made = await vault().createVault(request);
+  assert.equal(made.name, `vaults/${request.vaultId.toLowerCase()}`);
+  assert.deepEqual(await vault().createVault({ ...request, vaultId: request.vaultId.toUpperCase() }), made);
+  assert.equal((await vault().getVault({ name: `vaults/${request.vaultId}` })).name, made.name);
+  await assert.rejects(vault().createVault({ ...request, resourceGroup: 'subscriptions/s2/resourceGroups/g' }), {
     code: 'ALREADY_EXISTS',
     reason: 'VAULT_ALREADY_EXISTS',
   });
-  await assert.rejects(vault().createVault({ ...wish, vaultId: '1abc' }), { reason: 'ID_INVALID' });
+  await assert.rejects(vault().createVault({ ...request, vaultId: '1abc' }), { reason: 'ID_INVALID' });
   await assert.rejects(
-    vault().createVault({ ...wish, vaultId: 'abc', resourceGroup: 'subscriptions/nope/resourceGroups/g' }),
+    vault().createVault({ ...request, vaultId: 'abc', resourceGroup: 'subscriptions/nope/resourceGroups/g' }),
     {
       reason: 'SUBSCRIPTION_NOT_FOUND',
     },
@@ -85,15 +85,15 @@ test('KV-02: names of vaults are checked, global and not case-sensitive', async 
 
 test('KV-02: only a caller who may read the vault of a taken name learns how it differs', async () => {
   const group = (subscription: string) => `subscriptions/${subscription}/resourceGroups/g`;
-  const wish = { vaultId: `v${randomUUID().slice(0, 12)}`, resourceGroup: group('s1'), location: 'westeurope' };
-  await vault().createVault({ ...wish, purgeProtectionEnabled: true });
-  await assert.rejects(vault().createVault({ ...wish, location: 'eastus' }), {
+  const request = { vaultId: `v${randomUUID().slice(0, 12)}`, resourceGroup: group('s1'), location: 'westeurope' };
+  await vault().createVault({ ...request, purgeProtectionEnabled: true });
+  await assert.rejects(vault().createVault({ ...request, location: 'eastus' }), {
     reason: 'VAULT_ALREADY_EXISTS',
     message: /created with location westeurope, not eastus; purge_protection_enabled true, not false$/,
   });
   const stranger = await world.newPrincipal();
   await world.assignRole(stranger.name, 'roles/contributor', group('s2'));
-  await assert.rejects(world.vault(stranger).createVault({ ...wish, resourceGroup: group('s2') }), {
+  await assert.rejects(world.vault(stranger).createVault({ ...request, resourceGroup: group('s2') }), {
     reason: 'VAULT_ALREADY_EXISTS',
     message: 'vault_id is taken: choose another, because vault names are unique in the whole cloud',
   });

@@ -18,7 +18,7 @@ const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
     outlivesKeyLoss: isPinned,
   } as const;
   const disk = { giveKey: () => undefined, dropKey: () => undefined } as unknown as EncryptedDisk;
-  const lease = { key, yes: () => undefined, isHeld: () => false };
+  const lease = { key, grant: () => undefined, isHeld: () => false };
   const session = new Session(record, disk, {
     keyAccess: {
       lease: () => lease,

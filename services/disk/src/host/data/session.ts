@@ -142,10 +142,10 @@ export class Session implements LeaseUser {
     this.moveTo(key);
     const { lease } = this;
     if (!lease || !this.#held) return;
-    const previous = before.yes();
+    const previous = before.grant();
     const last = this.#held.grant ?? previous;
     // A grant of one version says nothing about another version: every loss of the new version concerns this DEK.
-    const grant = lease.isHeld() ? lease.yes() : last && { ...last, accessEpoch: 0 };
+    const grant = lease.isHeld() ? lease.grant() : last && { ...last, accessEpoch: 0 };
     this.#held = { grant };
     if (this.#isLost(grant)) return this.#dropDek();
     if (lease.isHeld() || !previous) return this.#dropUnusable();

@@ -176,8 +176,15 @@ const openedDisk = async () => {
   await disks.transact(diskName, beginDisk(at, 'wish', volumeId, spec), cause);
   await disks.transact(diskName, finish(at, { uniqueId, volume, wrap, accessEpoch: 4 }), cause);
   const principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' } as const;
-  const wish = { principal, attachEpoch: 1, level: 'read', tokenHash, expiresAt: at + 60_000, accessEpoch: 4 } as const;
-  await disks.transact(diskName, beginAccess(at, wish), cause);
+  const request = {
+    principal,
+    attachEpoch: 1,
+    level: 'read',
+    tokenHash,
+    expiresAt: at + 60_000,
+    accessEpoch: 4,
+  } as const;
+  await disks.transact(diskName, beginAccess(at, request), cause);
   const loaded = await disks.load(diskName);
 
   const platformKey = openPlatformKey(masterKey(random.bytes(32)), random);
@@ -226,7 +233,7 @@ const openedDisk = async () => {
     clock,
     log,
   });
-  const grant = { accessEpoch: 4, asked: keyAccess.ask(), principal: undefined };
+  const grant = { accessEpoch: 4, sent: keyAccess.nextCall(), principal: undefined };
   keyAccess.granted(key, grant, 'unwrapped');
   return {
     keyAccess,

@@ -240,7 +240,7 @@ export class Sessions {
       if (session.lease === lease) session.moveTo({ set: lease.key.set, keyVersion: header.wrap.keyVersion });
       return;
     }
-    const grant = lease?.isHeld() ? lease.yes() : undefined;
+    const grant = lease?.isHeld() ? lease.grant() : undefined;
     if (lease && !grant) return;
     const opened = await deks.unwrap(holder, header, cause, grant).catch((error: unknown) => {
       // The vault refused a version that the disk has left meanwhile.

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess as createOver } from './key-access.ts';
-import type { Asked, KeyGrant, Refused } from './lease.ts';
+import type { KeyGrant, Refused, SentCall } from './lease.ts';
 
 const ttlMs = 10_000;
 const createKeyAccess = (clock = virtualClock()) => createOver(clock, { ttlMs });
@@ -12,12 +12,12 @@ const loss = (accessEpoch: number | undefined) =>
   ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
 
 const principal = 'principals/one';
-const refused = (asked: Asked, as = principal): Refused => ({ ...asked, principal: as });
+const refused = (sent: SentCall, as = principal): Refused => ({ ...sent, principal: as });
 
 test('CMK-112: a loss concerns every unwrap before it, under that version of that set only', () => {
   const access = createKeyAccess();
   const dropped: boolean[] = [];
-  const grant: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  const grant: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   access.listen({ lost: (lost, concerns) => dropped.push(lost.keyVersion === 'one' && concerns(grant)) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(dropped, [true]);
@@ -31,27 +31,27 @@ test('one yes for many disks is told once; the next, and the first after a loss,
   const clock = virtualClock();
   const access = createKeyAccess(clock);
   const told: number[] = [];
-  access.listen({ held: (_key, grant) => told.push(grant.asked.order) });
-  const first: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  access.listen({ held: (_key, grant) => told.push(grant.sent.order) });
+  const first: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   for (let disk = 0; disk < 3; disk += 1) access.granted(key, { ...first }, 'unwrapped');
-  assert.deepEqual(told, [first.asked.order]);
+  assert.deepEqual(told, [first.sent.order]);
   await clock.drive(clock.sleep(1));
-  const next: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  const next: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   access.granted(key, next, 'unwrapped');
-  access.lost(key, loss(undefined), refused(first.asked));
-  const last: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  access.lost(key, loss(undefined), refused(first.sent));
+  const last: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   access.granted(key, last, 'unwrapped');
   access.granted(key, last, 'unwrapped');
   assert.deepEqual(
     told,
-    [first, next, last].map(({ asked }) => asked.order),
+    [first, next, last].map(({ sent }) => sent.order),
   );
   assert.ok(access.lease(key).isHeld());
 });
 
 test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
   const access = createKeyAccess();
-  const grant: KeyGrant = { accessEpoch: 9, asked: access.ask(), principal };
+  const grant: KeyGrant = { accessEpoch: 9, sent: access.nextCall(), principal };
   access.granted(key, grant, 'unwrapped');
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossConcerning(key, grant), undefined);
@@ -60,9 +60,9 @@ test('a late loss does not hit who unwrapped after it, and is not shown as in fo
 
 test('G3: the end of an identity concerns every grant to that identity, and no grant to another', () => {
   const access = createKeyAccess();
-  const old: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' };
+  const old: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' };
   const later = { monotonicMs: 1, bootMs: 1 };
-  const next: KeyGrant = { accessEpoch: 6, asked: { ...access.ask(), at: later }, principal: 'principals/next' };
+  const next: KeyGrant = { accessEpoch: 6, sent: { ...access.nextCall(), at: later }, principal: 'principals/next' };
   access.granted(key, old, 'unwrapped');
   access.granted(key, next, 'unwrapped');
   const hit: boolean[] = [];
@@ -72,19 +72,19 @@ test('G3: the end of an identity concerns every grant to that identity, and no g
   assert.deepEqual(hit, [true, false]);
   assert.equal(access.lossOf(key), undefined, 'it is over for the set');
   assert.ok(access.lease(key).isHeld());
-  const renewed = { ...access.ask(), at: { monotonicMs: 2, bootMs: 2 } };
-  access.granted(key, { ...next, accessEpoch: 7, asked: renewed }, 'unwrapped');
-  assert.equal(access.lease(key).yes()?.accessEpoch, 7, 'and the lease is renewed');
+  const renewed = { ...access.nextCall(), at: { monotonicMs: 2, bootMs: 2 } };
+  access.granted(key, { ...next, accessEpoch: 7, sent: renewed }, 'unwrapped');
+  assert.equal(access.lease(key).grant()?.accessEpoch, 7, 'and the lease is renewed');
 });
 
 test('G5: after the end of an identity the first yes to another one wins the lease, told of by the set or not', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' }, 'fact');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false, 'the one that is gone never');
-  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/next' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/next' }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
   assert.ok(access.lease(key).isHeld());
 });
@@ -92,7 +92,7 @@ test('G5: after the end of an identity the first yes to another one wins the lea
 test('G10: the end of an identity without a grant is the reason of the loss, whatever was granted to an earlier one', () => {
   const access = createKeyAccess();
   const end = (principal: string) => ({ ...loss(Number.MAX_SAFE_INTEGER), principal }) as const;
-  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
   access.lost(key, end('principals/old'), 'fact');
   access.lost(key, { ...end('principals/next'), reason: 'IDENTITY_DELETED' }, 'fact');
   assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
@@ -109,7 +109,7 @@ test('G10: a question asked late as an identity that has ended takes nothing fro
     traceId: 'end',
     principal: 'principals/old',
   } as const;
-  access.lost(key, late, { ...access.ask(), principal: 'principals/old' });
+  access.lost(key, late, { ...access.nextCall(), principal: 'principals/old' });
   const { reason, since, traceId } = access.lossOf(key) ?? {};
   assert.deepEqual([reason, since, traceId], ['KEY_PURGED', 1, 'purge']);
 });
@@ -120,7 +120,7 @@ test('G10: what a set tells after the end of its identity is about the next one,
   access.lost(key, end, 'fact');
   access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
   assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED');
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.restored(key, 9);
   assert.equal(access.lossOf(key), undefined);
 });
@@ -129,8 +129,8 @@ test('G10: what a set tells after the end of its identity is about the next one,
 const replaced = () => {
   const access = createKeyAccess();
   const [old, next] = ['principals/old', 'principals/next'] as const;
-  const asked = access.ask();
-  access.granted(key, { accessEpoch: 4, asked, principal: old }, 'unwrapped');
+  const sent = access.nextCall();
+  access.granted(key, { accessEpoch: 4, sent, principal: old }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal: old }, 'fact');
   return { access, old, next };
 };
@@ -139,68 +139,68 @@ test('G10: what an identity that ended is refused for says nothing about the nex
   const { access, old } = replaced();
   const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal: old } as const;
   access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
-  access.lost(key, end, refused(access.ask(), old));
+  access.lost(key, end, refused(access.nextCall(), old));
   assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED', 'what the set told of the next one stays');
   access.restored(key, 9);
-  access.lost(key, end, refused(access.ask(), old));
-  access.lost(key, { ...loss(12), reason: 'ACCESS_DENIED' }, refused(access.ask(), old));
+  access.lost(key, end, refused(access.nextCall(), old));
+  access.lost(key, { ...loss(12), reason: 'ACCESS_DENIED' }, refused(access.nextCall(), old));
   assert.equal(access.lossOf(key), undefined, 'access is back, though this host asks as the earlier one yet');
-  access.lost(key, { ...loss(13), reason: 'KEY_DISABLED' }, refused(access.ask(), old));
+  access.lost(key, { ...loss(13), reason: 'KEY_DISABLED' }, refused(access.nextCall(), old));
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED', 'the key is disabled for every identity');
 });
 
 test('G1: no yes to an identity that ended wins a lease, also once the next one has access', () => {
   const { access, old, next } = replaced();
   access.restored(key, 9);
-  access.granted(key, { accessEpoch: 10, asked: access.ask(), principal: old }, 'unwrapped');
+  access.granted(key, { accessEpoch: 10, sent: access.nextCall(), principal: old }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 10, asked: access.ask(), principal: next }, 'unwrapped');
+  access.granted(key, { accessEpoch: 10, sent: access.nextCall(), principal: next }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
 
 test('G1: an identity has ended once the set says so, and not by what a question was refused for', () => {
   const access = createKeyAccess();
   const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal } as const;
-  access.lost(key, end, refused(access.ask()));
-  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
+  access.lost(key, end, refused(access.nextCall()));
+  access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
 
 test('G3: a late end of an identity is over by a yes to the next, though an earlier yes had a higher number', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal: 'principals/old' }, 'unwrapped');
-  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal: 'principals/next' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal: 'principals/next' }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' }, 'fact');
   assert.equal(access.lossOf(key), undefined);
 });
 
 test('but it still drops a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
-  const early = access.ask();
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  const early = access.nextCall();
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   const hit: boolean[] = [];
-  access.listen({ lost: (_key, concerns) => hit.push(concerns({ accessEpoch: 4, asked: early, principal })) });
+  access.listen({ lost: (_key, concerns) => hit.push(concerns({ accessEpoch: 4, sent: early, principal })) });
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(hit, [true]);
 });
 
 test('a yes that was asked for before a loss was heard does not end it', () => {
   const access = createKeyAccess();
-  const asked = access.ask();
-  access.lost(key, loss(undefined), refused(access.ask()));
-  access.granted(key, { accessEpoch: 100, asked, principal }, 'unwrapped');
+  const sent = access.nextCall();
+  access.lost(key, loss(undefined), refused(access.nextCall()));
+  access.granted(key, { accessEpoch: 100, sent, principal }, 'unwrapped');
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
-  access.granted(key, { accessEpoch: 100, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 100, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
 });
 
 test('G1: nor does one with a higher number than that of the loss, and once another has ended it, it still wins nothing', () => {
   const access = createKeyAccess();
-  const early: KeyGrant = { accessEpoch: 9, asked: access.ask(), principal };
+  const early: KeyGrant = { accessEpoch: 9, sent: access.nextCall(), principal };
   access.lost(key, loss(5), 'fact');
   access.granted(key, early, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'stated');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'stated');
   assert.equal(access.lossOf(key), undefined);
   access.granted(key, early, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
@@ -208,8 +208,8 @@ test('G1: nor does one with a higher number than that of the loss, and once anot
 
 test('neither does one with a lower epoch, whenever it was asked for', () => {
   const access = createKeyAccess();
-  access.lost(key, loss(5), refused(access.ask()));
-  access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
+  access.lost(key, loss(5), refused(access.nextCall()));
+  access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
@@ -217,7 +217,7 @@ test('a refusal that comes after the word that it is over ends what it concerns,
   const access = createKeyAccess();
   const heard: string[] = [];
   access.listen({ lost: () => heard.push('lost'), returned: () => heard.push('returned') });
-  const early = access.ask();
+  const early = access.nextCall();
   access.restored(key, 8);
   access.lost(key, loss(9), refused(early));
   assert.equal(access.lossOf(key)?.accessEpoch, 9, 'a later loss');
@@ -227,7 +227,7 @@ test('a refusal that comes after the word that it is over ends what it concerns,
   assert.deepEqual(heard, ['lost', 'returned', 'lost', 'returned']);
   access.lost(key, loss(10), refused(early));
   assert.equal(access.lossOf(key), undefined, 'the loss that the word was about');
-  access.lost(key, loss(10), refused(access.ask()));
+  access.lost(key, loss(10), refused(access.nextCall()));
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'asked after the word');
   access.lost(key, loss(7), refused(early));
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'an older one that comes late ends no newer one');
@@ -235,7 +235,7 @@ test('a refusal that comes after the word that it is over ends what it concerns,
 
 test('a refusal without a number that arrives after access restored stays: the order of the two is unknown', () => {
   const access = createKeyAccess();
-  const early = access.ask();
+  const early = access.nextCall();
   access.restored(key, 8);
   access.lost(key, loss(undefined), refused(early));
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
@@ -246,7 +246,7 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
   access.lost(key, loss(5), 'fact');
   access.restored(key, 6);
   assert.equal(access.lossOf(key), undefined);
-  access.lost(key, loss(9), refused(access.ask()));
+  access.lost(key, loss(9), refused(access.nextCall()));
   access.lost(key, loss(7), 'fact');
   access.restored(key, 8);
   assert.equal(access.lossOf(key)?.accessEpoch, 9);
@@ -258,21 +258,21 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
 });
 
 test('G1: the word of a set that comes after a yes asks of later ones no less than that yes, and no more than before', () => {
-  const lateWord = createKeyAccess();
-  lateWord.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
-  lateWord.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(lateWord.ask()));
-  lateWord.granted(key, { accessEpoch: 7, asked: lateWord.ask(), principal }, 'stated');
-  lateWord.restored(key, 5);
-  lateWord.granted(key, { accessEpoch: 6, asked: lateWord.ask(), principal }, 'unwrapped');
-  assert.equal(lateWord.lease(key).isHeld(), false);
-  lateWord.granted(key, { accessEpoch: 7, asked: lateWord.ask(), principal }, 'unwrapped');
-  assert.ok(lateWord.lease(key).isHeld());
+  const lateMessage = createKeyAccess();
+  lateMessage.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
+  lateMessage.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(lateMessage.nextCall()));
+  lateMessage.granted(key, { accessEpoch: 7, sent: lateMessage.nextCall(), principal }, 'stated');
+  lateMessage.restored(key, 5);
+  lateMessage.granted(key, { accessEpoch: 6, sent: lateMessage.nextCall(), principal }, 'unwrapped');
+  assert.equal(lateMessage.lease(key).isHeld(), false);
+  lateMessage.granted(key, { accessEpoch: 7, sent: lateMessage.nextCall(), principal }, 'unwrapped');
+  assert.ok(lateMessage.lease(key).isHeld());
 
   const highWord = createKeyAccess();
   highWord.lost(key, loss(5), 'fact');
-  highWord.granted(key, { accessEpoch: 6, asked: highWord.ask(), principal }, 'stated');
+  highWord.granted(key, { accessEpoch: 6, sent: highWord.nextCall(), principal }, 'stated');
   highWord.restored(key, 20);
-  highWord.granted(key, { accessEpoch: 6, asked: highWord.ask(), principal }, 'unwrapped');
+  highWord.granted(key, { accessEpoch: 6, sent: highWord.nextCall(), principal }, 'unwrapped');
   assert.ok(highWord.lease(key).isHeld());
 });
 
@@ -283,20 +283,20 @@ test('CMK-102: a loss that the set told of is over for an open with its number o
     [4, 5, 6].map((epoch) => access.lossAfter(key, epoch)?.accessEpoch),
     [5, undefined, undefined],
   );
-  access.lost(key, { ...loss(6), reason: 'KEY_DELETED' }, refused(access.ask()));
+  access.lost(key, { ...loss(6), reason: 'KEY_DELETED' }, refused(access.nextCall()));
   assert.equal(access.lossAfter(key, 9)?.accessEpoch, 6);
 });
 
 test('of two yeses with one number the one asked for later is the newest, and of two with different ones the higher', () => {
   const access = createKeyAccess();
-  const [first, second, third] = [access.ask(), access.ask(), access.ask()];
-  access.granted(key, { accessEpoch: 5, asked: third, principal }, 'unwrapped');
-  access.granted(key, { accessEpoch: 5, asked: first, principal }, 'unwrapped');
+  const [first, second, third] = [access.nextCall(), access.nextCall(), access.nextCall()];
+  access.granted(key, { accessEpoch: 5, sent: third, principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, sent: first, principal }, 'unwrapped');
   access.lost(key, loss(5), refused(second));
   assert.equal(access.lossOf(key), undefined);
   const mixed = createKeyAccess();
-  mixed.granted(key, { accessEpoch: 9, asked: mixed.ask(), principal: undefined }, 'unwrapped');
-  mixed.granted(key, { accessEpoch: 5, asked: mixed.ask(), principal }, 'unwrapped');
+  mixed.granted(key, { accessEpoch: 9, sent: mixed.nextCall(), principal: undefined }, 'unwrapped');
+  mixed.granted(key, { accessEpoch: 5, sent: mixed.nextCall(), principal }, 'unwrapped');
   mixed.lost(key, loss(7), 'fact');
   assert.equal(mixed.lossOf(key), undefined, 'also where it is not known who was told');
 });
@@ -309,7 +309,7 @@ test('losses repeated or out of order leave the newest', () => {
   assert.equal(access.lossOf(key)?.accessEpoch, 7);
   access.lost(key, { ...loss(7), reason: 'KEY_DELETED' }, 'fact');
   assert.equal(access.lossOf(key)?.reason, 'KEY_DELETED', 'the same number with another reason corrects it');
-  access.lost(key, { ...loss(undefined), reason: 'KEY_PURGED' }, refused(access.ask()));
+  access.lost(key, { ...loss(undefined), reason: 'KEY_PURGED' }, refused(access.nextCall()));
   assert.equal(access.lossOf(key)?.reason, 'KEY_PURGED', 'what has no number is later than all that have');
 });
 
@@ -325,13 +325,13 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
 test('CMK-39: nor has an identity ended for it, and what the deleted one was granted is over', () => {
   const access = createKeyAccess();
   const lease = access.lease(key);
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(lease.isHeld());
   access.forget('set', () => false);
   assert.equal(lease.isHeld(), false);
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
   access.forget('set', () => false);
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
 
@@ -342,14 +342,14 @@ test('CMK-39, G3: what the deleted one lost ends for the later one also where th
   const granted = { ...key, keyVersion: 'two' };
   const lease = access.lease(granted);
   access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
-  access.granted(granted, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(granted, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.forget('set', () => true);
   assert.ok(lease.isHeld());
   assert.equal(access.lease(granted), lease);
   assert.deepEqual([access.lossOf(key), returned], [undefined, ['one']]);
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
-  access.lost(key, loss(10), refused(access.ask()));
+  access.lost(key, loss(10), refused(access.nextCall()));
   access.forget('set', () => true);
   assert.equal(access.lossOf(key)?.accessEpoch, 10, 'the vault refused the later one');
 });
@@ -357,7 +357,7 @@ test('CMK-39, G3: what the deleted one lost ends for the later one also where th
 test('G3: the end of an identity for one set does not concern another set that has the same', () => {
   const access = createKeyAccess();
   const other = { ...key, set: 'other' };
-  access.granted(other, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(other, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
   assert.deepEqual([access.isAnyLost('set'), access.isAnyLost('other')], [true, false]);
   access.lost(other, loss(5), 'fact');
@@ -366,7 +366,7 @@ test('G3: the end of an identity for one set does not concern another set that h
 
 test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 9, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.forget('set', () => false);
   access.lost(key, loss(5), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
@@ -374,12 +374,12 @@ test('CMK-39: and its losses count, whatever the deleted one was granted', () =>
 
 test('CMK-104: a refusal without a new number, as when a key runs out, ends what was granted before it was asked for', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
-  access.lost(key, { ...loss(5), reason: 'KEY_EXPIRED' }, refused(access.ask()));
+  access.lost(key, { ...loss(5), reason: 'KEY_EXPIRED' }, refused(access.nextCall()));
   assert.equal(access.lossOf(key)?.reason, 'KEY_EXPIRED');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
   assert.ok(access.lease(key).isHeld());
 });
@@ -392,8 +392,8 @@ test('G1: of a yes and a no that cross on their way the one with the higher epoc
     [4, false],
   ] as const) {
     const access = createKeyAccess();
-    const [first, second] = [access.ask(), access.ask()];
-    access.granted(key, { accessEpoch: yesEpoch, asked: first, principal }, 'unwrapped');
+    const [first, second] = [access.nextCall(), access.nextCall()];
+    access.granted(key, { accessEpoch: yesEpoch, sent: first, principal }, 'unwrapped');
     access.lost(key, loss(5), refused(second));
     assert.equal(access.lease(key).isHeld(), isHeld);
   }
@@ -401,8 +401,8 @@ test('G1: of a yes and a no that cross on their way the one with the higher epoc
 
 test('G1: a no that was asked for after the last yes was heard counts, whatever number a restored vault gives it', () => {
   const access = createKeyAccess();
-  access.granted(key, { accessEpoch: 50, asked: access.ask(), principal }, 'unwrapped');
-  access.lost(key, loss(5), refused(access.ask()));
+  access.granted(key, { accessEpoch: 50, sent: access.nextCall(), principal }, 'unwrapped');
+  access.lost(key, loss(5), refused(access.nextCall()));
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
   assert.equal(access.lease(key).isHeld(), false);
 });
@@ -410,12 +410,12 @@ test('G1: a no that was asked for after the last yes was heard counts, whatever 
 test('an answer that others have overtaken shortens no lease, and is not what the lease rests on', async () => {
   const clock = virtualClock();
   const access = createKeyAccess(clock);
-  const early: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  const early: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   await clock.drive(clock.sleep(ttlMs / 2));
-  const late: KeyGrant = { accessEpoch: 4, asked: access.ask(), principal };
+  const late: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
   access.granted(key, late, 'unwrapped');
   access.granted(key, early, 'unwrapped');
-  assert.equal(access.lease(key).yes(), late);
+  assert.equal(access.lease(key).grant(), late);
   await clock.drive(clock.sleep(0.9 * ttlMs));
   assert.ok(access.lease(key).isHeld());
   await clock.drive(clock.sleep(0.1 * ttlMs));
@@ -427,7 +427,7 @@ test('G1: whichever clock comes to its end first ends a lease', () => {
     const now = { monotonicMs: 0, bootMs: 0 };
     const clock = { ...virtualClock(), monotonicMs: () => now.monotonicMs, bootMs: () => now.bootMs };
     const access = createKeyAccess(clock);
-    access.granted(key, { accessEpoch: 4, asked: access.ask(), principal }, 'unwrapped');
+    access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal }, 'unwrapped');
     assert.ok(access.lease(key).isHeld());
     now[ahead] = ttlMs;
     assert.equal(access.lease(key).isHeld(), false, ahead);
@@ -437,7 +437,7 @@ test('G1: whichever clock comes to its end first ends a lease', () => {
 test('G1: the term of a yes by itself is over when nothing of it is left', async () => {
   const clock = virtualClock();
   const access = createKeyAccess(clock);
-  const term = access.termOf({ accessEpoch: 4, asked: access.ask(), principal });
+  const term = access.termOf({ accessEpoch: 4, sent: access.nextCall(), principal });
   assert.ok(term.isHeld());
   await clock.drive(clock.sleep(term.leftMs()));
   assert.deepEqual([term.leftMs(), term.isHeld()], [0, false]);
@@ -447,8 +447,8 @@ test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
   const access = createKeyAccess();
   const heard: string[] = [];
   access.listen({ returned: () => heard.push('returned'), held: () => heard.push('held') });
-  access.lost(key, loss(5), refused(access.ask()));
-  access.granted(key, { accessEpoch: 5, asked: access.ask(), principal }, 'stated');
+  access.lost(key, loss(5), refused(access.nextCall()));
+  access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal }, 'stated');
   assert.equal(access.lossOf(key), undefined);
   assert.equal(access.lease(key).isHeld(), false);
   assert.deepEqual(heard, ['returned']);
@@ -456,14 +456,14 @@ test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
 
 test('G1: what was asked for before a loss wins nothing after its return, nor does a lower epoch', () => {
   const access = createKeyAccess();
-  const early = access.ask();
+  const early = access.nextCall();
   access.lost(key, loss(5), 'fact');
   access.restored(key, 8);
-  access.granted(key, { accessEpoch: 9, asked: early, principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 9, sent: early, principal }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(access.lease(key).isHeld(), false);
-  access.granted(key, { accessEpoch: 8, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 8, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
 });
 
@@ -472,13 +472,13 @@ test('CMK-38, CMK-39: a set with a new identity wins its lease again, also where
   const lease = access.lease(key);
   // The end of an identity has no number in the vault: it is told as the highest there is.
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
-  access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(access.ask()));
-  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'stated');
-  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
+  access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(access.nextCall()));
+  access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'stated');
+  access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), false, 'not before the set has said so');
   access.restored(key, 7);
-  access.granted(key, { accessEpoch: 6, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), false, 'not by a yes older than the one that ended the loss');
-  access.granted(key, { accessEpoch: 7, asked: access.ask(), principal }, 'unwrapped');
+  access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), true);
 });

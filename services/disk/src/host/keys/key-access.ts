@@ -1,7 +1,7 @@
 import { concerns, isAboutIdentity, isSameIdentity } from '@interlock/access';
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
-import { type Asked, endOf, type KeyGrant, type LeaseTerms, type Refused } from './lease.ts';
+import { endOf, type KeyGrant, type LeaseTerms, type Refused, type SentCall } from './lease.ts';
 
 /** Receives the changes. */
 export interface KeyAccessListener {
@@ -26,7 +26,7 @@ export interface SetKeyVersion {
 export interface Lease {
   readonly key: SetKeyVersion;
   /** The newest grant, also when its time is over; undefined after a loss, and before the first. */
-  yes(): KeyGrant | undefined;
+  grant(): KeyGrant | undefined;
   /** Checked before and after every piece of I/O: two comparisons. */
   isHeld(): boolean;
 }
@@ -91,7 +91,7 @@ export class KeyAccess {
   }
 
   /** Starts a call to the vault: a grant is worth its time from here, and is ordered by this place. */
-  ask(): Asked {
+  nextCall(): SentCall {
     return { order: this.#nextPlace(), at: readingOf(this.#clock) };
   }
 
@@ -105,15 +105,15 @@ export class KeyAccess {
     entry.grantedAt = this.#nextPlace();
     if (isNewer(grant, entry.newest)) entry.newest = grant;
     const { loss } = entry;
-    const isReturned = loss !== undefined && grant.asked.order > loss.receivedAt && !isConcerned(loss, grant);
+    const isReturned = loss !== undefined && grant.sent.order > loss.receivedAt && !isConcerned(loss, grant);
     if (isReturned) {
       entry.loss = undefined;
       entry.floorPlace = loss.receivedAt;
     }
-    const isLateEnough = grant.asked.order > entry.floorPlace && grant.accessEpoch >= entry.floorEpoch;
+    const isLateEnough = grant.sent.order > entry.floorPlace && grant.accessEpoch >= entry.floorEpoch;
     const isWon = proof === 'unwrapped' && entry.loss === undefined && isLateEnough;
     // One call is made for many disks, and each of them proves its grant: listeners are called once.
-    const isNew = isWon && entry.held?.asked.order !== grant.asked.order;
+    const isNew = isWon && entry.held?.sent.order !== grant.sent.order;
     if (isWon) win(entry, grant, this.#ttlMs);
     if (isReturned) for (const { returned } of this.#listeners) returned?.(entry.lease.key);
     if (isNew) for (const { held } of this.#listeners) held?.(entry.lease.key, grant);
@@ -283,7 +283,7 @@ const received = (entry: Entry, facts: LossFacts, source: 'fact' | Refused, plac
 /** Whether a loss concerns a grant: by the number line, and for a refusal also by the order of this host's calls. */
 const isConcerned = (loss: ReceivedLoss, grant: KeyGrant): boolean => {
   const { accessEpoch, principal, source, calledAt, isCrossed, receivedAt } = loss;
-  const { order } = grant.asked;
+  const { order } = grant.sent;
   if (source === 'fact') return concerns({ accessEpoch: numberOf(loss), principal }, grant);
   if (!isSameIdentity(loss, grant)) return false;
   if (accessEpoch === undefined) return order < receivedAt;
@@ -296,14 +296,14 @@ const isConcerned = (loss: ReceivedLoss, grant: KeyGrant): boolean => {
 const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean => {
   if (other === undefined) return true;
   if (isSameIdentity(one, other) && one.accessEpoch !== other.accessEpoch) return one.accessEpoch > other.accessEpoch;
-  return one.asked.order > other.asked.order;
+  return one.sent.order > other.sent.order;
 };
 
 const newEntry = ({ set, keyVersion }: SetKeyVersion, clock: Pick<Clock, 'monotonicMs' | 'bootMs'>): Entry => {
   const entry: Entry = {
     lease: {
       key: { set, keyVersion },
-      yes: () => entry.held,
+      grant: () => entry.held,
       isHeld: () => clock.monotonicMs() < entry.endMonotonicMs && clock.bootMs() < entry.endBootMs,
     },
     loss: undefined,

@@ -23,7 +23,7 @@ const openApi = () => {
     diskHost: 'host',
     clock,
   });
-  const grant = (): KeyGrant => ({ accessEpoch: 4, asked: keyAccess.ask(), principal: 'principals/p' });
+  const grant = (): KeyGrant => ({ accessEpoch: 4, sent: keyAccess.nextCall(), principal: 'principals/p' });
   const user = (isPinnable: boolean, hasDek: boolean): LeaseUser => ({
     name: 'disk',
     isPinnable,

@@ -50,7 +50,7 @@ const leaseOnWire = (
   const { lease, users, wonAt, silence, isCountedAsLost } = found;
   const { set: diskEncryptionSet, keyVersion } = lease.key;
   const now = readingOf(clock);
-  const yes = lease.yes();
+  const grant = lease.grant();
   const loss = keyAccess.lossOf(lease.key);
   const isHeld = lease.isHeld();
   return WireLease.fromPartial({
@@ -59,9 +59,9 @@ const leaseOnWire = (
     keyVersion,
     state: stateOfLease(found, loss !== undefined),
     winTime: timeOf(isHeld ? wonAt : undefined),
-    ageMs: yes ? Math.round(ageMs(yes.asked.at, now)) : 0,
-    expiresInMs: yes ? Math.max(0, Math.round(leftMs(endOf(yes, terms.ttlMs), now))) : 0,
-    accessEpoch: yes?.accessEpoch ?? 0,
+    ageMs: grant ? Math.round(ageMs(grant.sent.at, now)) : 0,
+    expiresInMs: grant ? Math.max(0, Math.round(leftMs(endOf(grant, terms.ttlMs), now))) : 0,
+    accessEpoch: grant?.accessEpoch ?? 0,
     openCount: users.size,
     pinnedCount: pinnedCountOf(found),
     ...(isHeld ? {} : { reason: (loss?.reason ?? 'KEY_VAULT_UNREACHABLE') satisfies KeyAccessReason }),

@@ -8,7 +8,7 @@ import { logger, seededRandom, usableMs, virtualClock } from '@interlock/runtime
 import { trace } from '@opentelemetry/api';
 import { createKeyAccess } from './key-access.ts';
 import { vaultUnreachable } from './key-reasons.ts';
-import type { Asked, KeyGrant } from './lease.ts';
+import type { KeyGrant, SentCall } from './lease.ts';
 import type { LeaseUser } from './lease-user.ts';
 import { openLeases } from './leases.ts';
 import type { ReportedLoss } from './loss-reports.ts';
@@ -29,9 +29,9 @@ const startLoop = () => {
   const ending = new AbortController();
   const logged: string[] = [];
   /** When the vault was asked, and through whom. */
-  const asked: { readonly atMs: number; readonly by: string }[] = [];
+  const sent: { readonly atMs: number; readonly by: string }[] = [];
   /** What was told to compute last about each key, and how often about any. */
-  const reported = new Map<string, { readonly loss: ReportedLoss; readonly toldBy: string }>();
+  const reported = new Map<string, { readonly loss: ReportedLoss; readonly reportedBy: string }>();
   let answer: () => Error | number = () => 4;
   let delayMs = 0;
   const leases = openLeases({
@@ -39,9 +39,9 @@ const startLoop = () => {
     options: { outlivesExpiry: () => false, confirm: () => assert.fail('of no set is its word in doubt') },
     sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: {
-      about: ({ keyVersion }: typeof key, loss: ReportedLoss | undefined, toldBy?: string) => {
+      about: ({ keyVersion }: typeof key, loss: ReportedLoss | undefined, reportedBy?: string) => {
         if (loss === undefined) reported.delete(keyVersion);
-        else reported.set(keyVersion, { loss, toldBy: toldBy ?? '' });
+        else reported.set(keyVersion, { loss, reportedBy: reportedBy ?? '' });
       },
     },
     terms,
@@ -51,9 +51,9 @@ const startLoop = () => {
     tracer: trace.getTracer('test'),
     signal: ending.signal,
   });
-  const grantOf = (accessEpoch: number, question: Asked = keyAccess.ask()): KeyGrant => ({
+  const grantOf = (accessEpoch: number, question: SentCall = keyAccess.nextCall()): KeyGrant => ({
     accessEpoch,
-    asked: question,
+    sent: question,
     principal,
   });
   /** One who uses the key. @param unwrapped its grant */
@@ -70,8 +70,8 @@ const startLoop = () => {
         grant = undefined;
       },
       async probe() {
-        asked.push({ atMs: clock.monotonicMs(), by: name });
-        const question = keyAccess.ask();
+        sent.push({ atMs: clock.monotonicMs(), by: name });
+        const question = keyAccess.nextCall();
         if (delayMs > 0) await clock.sleep(delayMs);
         const said = answer();
         if (lossReasonIn(said) !== undefined)
@@ -90,7 +90,7 @@ const startLoop = () => {
     clock,
     keyAccess,
     leases,
-    asked,
+    sent,
     reported,
     logged,
     grantOf,
@@ -103,7 +103,7 @@ const startLoop = () => {
       delayMs = slowMs;
     },
     /** Between questions from that one on, in milliseconds. */
-    waitsFrom: (first: number) => asked.slice(first + 1).map(({ atMs }, n) => atMs - (asked[first + n]?.atMs ?? 0)),
+    waitsFrom: (first: number) => sent.slice(first + 1).map(({ atMs }, n) => atMs - (sent[first + n]?.atMs ?? 0)),
     stop: () => ending.abort(),
   };
 };
@@ -145,7 +145,7 @@ test('G1, G3: a loss drops the data keys that were unwrapped before it, also whe
 });
 
 test('a lease is won once, however often it is renewed, and again after a loss; it ends once, however often the loss arrives', async () => {
-  const { clock, keyAccess, leases, asked, userOf, only, pass, setVault, stop } = startLoop();
+  const { clock, keyAccess, leases, sent, userOf, only, pass, setVault, stop } = startLoop();
   const { user } = userOf('open', undefined);
   leases.join(key, user);
   await pass(1);
@@ -159,11 +159,11 @@ test('a lease is won once, however often it is renewed, and again after a loss; 
   setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
   await pass(3 * ttlMs);
   assert.equal(only()?.endedAt, endedAt, 'since when it is so');
-  const before = asked.length;
+  const before = sent.length;
   keyAccess.restored(key, 9);
   assert.equal(only()?.endedAt, clock.now(), 'from here on it is silence');
   await pass(1);
-  assert.equal(asked.length, before + 1, 'and it is asked about at once');
+  assert.equal(sent.length, before + 1, 'and it is asked about at once');
   setVault(() => 10);
   await pass(ttlMs);
   assert.ok((only()?.wonAt ?? 0) > endedAt);
@@ -172,50 +172,50 @@ test('a lease is won once, however often it is renewed, and again after a loss; 
 });
 
 test('G2: a user that finds the lease held reports since when, and renews when its grant is old enough', async () => {
-  const { clock, keyAccess, leases, asked, grantOf, userOf, only, pass, stop } = startLoop();
+  const { clock, keyAccess, leases, sent, grantOf, userOf, only, pass, stop } = startLoop();
   keyAccess.granted(key, grantOf(4), 'unwrapped');
   await pass(1_000);
   leases.join(key, userOf('open', undefined).user);
   assert.equal(only()?.wonAt, clock.now());
   await pass(ttlMs / 3 - 1_001);
-  assert.deepEqual(asked, []);
+  assert.deepEqual(sent, []);
   await pass(ttlMs / 6 + 2);
-  assert.equal(asked.length, 1);
+  assert.equal(sent.length, 1);
   stop();
 });
 
 test('a slow answer counts from its question: the next is asked as early as after a quick one', async () => {
-  const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+  const { leases, sent, userOf, pass, setVault, waitsFrom, stop } = startLoop();
   setVault(() => 4, 1_200);
   leases.join(key, userOf('open', undefined).user);
   await pass(10 * ttlMs);
-  assert.ok(asked.length > 15);
+  assert.ok(sent.length > 15);
   for (const ms of waitsFrom(1)) assert.ok(ms >= ttlMs / 3 && ms <= ttlMs / 2, `${ms}`);
   stop();
 });
 
 test('questions are asked through all users in turn, and beside one another where an answer does not come', async () => {
-  const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+  const { leases, sent, userOf, pass, setVault, waitsFrom, stop } = startLoop();
   for (const name of ['a', 'b', 'c']) leases.join(key, userOf(name, undefined).user);
   await pass(6 * ttlMs);
   assert.deepEqual(
-    asked.slice(1, 7).map(({ by }) => by),
+    sent.slice(1, 7).map(({ by }) => by),
     ['a', 'b', 'c', 'a', 'b', 'c'],
   );
-  const before = asked.length;
+  const before = sent.length;
   setVault(() => 4, 100_000);
   await pass(2 * ttlMs);
-  assert.equal(asked.length - before, 3, 'three at once, and no more');
+  assert.equal(sent.length - before, 3, 'three at once, and no more');
   assert.deepEqual(waitsFrom(before), [ttlMs / 8, ttlMs / 8]);
   stop();
 });
 
 test('G1: what was silent is asked again soon, later each time, and as soon as at first once it has answered', async () => {
-  const { leases, asked, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
+  const { leases, sent, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
   for (let outage = 0; outage < 2; outage += 1) {
-    const first = asked.length;
+    const first = sent.length;
     setVault(silent);
     await pass(2 * ttlMs);
     const [soon = 0, later = 0] = waitsFrom(first);
@@ -232,16 +232,16 @@ test('G1: what was silent is asked again soon, later each time, and as soon as a
 });
 
 test('a vault that asks to be left alone is, but no longer than a lease can wait', async () => {
-  for (const [askedMs, waitMs] of [
+  for (const [sentMs, waitMs] of [
     [1_500, 1_500],
     [600_000, ttlMs / 6],
     ['a while', undefined],
   ] as const) {
-    const { leases, asked, userOf, pass, setVault, waitsFrom, stop } = startLoop();
+    const { leases, sent, userOf, pass, setVault, waitsFrom, stop } = startLoop();
     leases.join(key, userOf('open', undefined).user);
     await pass(1);
-    const first = asked.length;
-    const cause = new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { [RETRY_AFTER_MS]: String(askedMs) });
+    const first = sent.length;
+    const cause = new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { [RETRY_AFTER_MS]: String(sentMs) });
     setVault(() => new Rejection('UNAVAILABLE', 'THROTTLED', 'slower', {}, { cause }));
     await pass(ttlMs);
     if (waitMs === undefined) assert.ok(waitsFrom(first).length > 2, 'what says no time is as any other silence');
@@ -251,7 +251,7 @@ test('a vault that asks to be left alone is, but no longer than a lease can wait
 });
 
 test('a definite no is an answer: no silence, no failure, and the next question comes after half a lease at the earliest', async () => {
-  const { leases, asked, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
+  const { leases, sent, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
   setVault(() => new RpcFailure('DEADLINE_EXCEEDED', 'CheckAccess', 'key-vault', 'late'));
@@ -260,7 +260,7 @@ test('a definite no is an answer: no silence, no failure, and the next question 
   const told = logged.length;
   setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
   await pass(ttlMs / 6 + 1);
-  const first = asked.length - 1;
+  const first = sent.length - 1;
   await pass(5 * ttlMs);
   assert.deepEqual([only()?.silence, logged.length], [undefined, told]);
   for (const ms of waitsFrom(first)) assert.ok(ms >= ttlMs / 2 && ms <= ttlMs, `${ms}`);
@@ -279,8 +279,8 @@ test('G2: an outage counts as lost after the grace, from the end of the lease or
   await pass(200);
   assert.deepEqual([only()?.isCountedAsLost, leases.isAnyOut('set'), leases.isAnyOut('other')], [true, true, false]);
   assert.deepEqual(leases.outageOf(key), { reason: 'KEY_VAULT_UNREACHABLE', since: only()?.endedAt });
-  const { loss, toldBy } = reported.get('one') ?? {};
-  assert.deepEqual([loss?.reason, loss?.accessEpoch, toldBy], ['KEY_VAULT_UNREACHABLE', 7, 'refusal']);
+  const { loss, reportedBy } = reported.get('one') ?? {};
+  assert.deepEqual([loss?.reason, loss?.accessEpoch, reportedBy], ['KEY_VAULT_UNREACHABLE', 7, 'refusal']);
 
   keyAccess.lost(key, lossOf(8), 'fact');
   assert.deepEqual([only()?.isCountedAsLost, reported.get('one')?.loss.reason], [false, 'KEY_DISABLED']);
@@ -340,26 +340,26 @@ test('G2: a user of a lost key has the loss reported with its source; after the 
   leases.join(key, other);
   leases.leave(key, one);
   assert.equal(leases.list().length, 1);
-  keyAccess.lost(key, lossOf(6), { ...keyAccess.ask(), principal });
-  assert.deepEqual([reported.get('one')?.loss.accessEpoch, reported.get('one')?.toldBy], [6, 'refusal']);
+  keyAccess.lost(key, lossOf(6), { ...keyAccess.nextCall(), principal });
+  assert.deepEqual([reported.get('one')?.loss.accessEpoch, reported.get('one')?.reportedBy], [6, 'refusal']);
   leases.leave(key, other);
   assert.deepEqual([reported.size, leases.list()], [0, []]);
   stop();
 });
 
 test('a suspended machine checks at once when it wakes, and resolves the waits for a change', async () => {
-  const { clock, keyAccess, leases, asked, userOf, only, pass, settled, stop } = startLoop();
+  const { clock, keyAccess, leases, sent, userOf, only, pass, settled, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
   clock.suspend(2 * ttlMs);
   assert.equal(only()?.lease.isHeld(), false);
-  const before = asked.length;
-  let isTold = false;
+  const before = sent.length;
+  let isReported = false;
   const waiting = leases.changed(key, 60_000, new AbortController().signal).then(() => {
-    isTold = true;
+    isReported = true;
   });
   await settled();
-  assert.ok(isTold && asked.length === before + 1);
+  assert.ok(isReported && sent.length === before + 1);
   await waiting;
   assert.ok(keyAccess.lease(key).isHeld());
   const started = clock.monotonicMs();

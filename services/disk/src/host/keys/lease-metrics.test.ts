@@ -21,7 +21,7 @@ test('a lease is counted by its state, and its age is a metric in seconds as lon
 
   assert.deepEqual(await read('interlock.lease.age'), []);
   assert.deepEqual(await counts(), { HELD: 0, PAUSED: 1, LOST: 0, PINNED: 0 });
-  keyAccess.granted(key, { accessEpoch: 1, asked: keyAccess.ask(), principal: undefined }, 'unwrapped');
+  keyAccess.granted(key, { accessEpoch: 1, sent: keyAccess.nextCall(), principal: undefined }, 'unwrapped');
   await clock.pass(2_500);
   const by = { 'interlock.des': 'set', 'interlock.key.version': 'version' };
   assert.deepEqual(await read('interlock.lease.age'), [[by, 2.5]]);

@@ -43,9 +43,9 @@ export const meterLeases = (parts: {
       const { lease } = report;
       const state = stateOfLease(report, keyAccess.lossOf(lease.key) !== undefined);
       counts.set(state, (counts.get(state) ?? 0) + 1);
-      const yes = lease.yes();
-      if (!yes) continue;
-      result.observe(age, ageMs(yes.asked.at, now) / 1_000, {
+      const grant = lease.grant();
+      if (!grant) continue;
+      result.observe(age, ageMs(grant.sent.at, now) / 1_000, {
         [DomainAttribute.diskEncryptionSet]: lease.key.set,
         [DomainAttribute.keyVersion]: lease.key.keyVersion,
       });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { ageMs, readingOf, usableMs, virtualClock } from '@interlock/runtime';
 import fc from 'fast-check';
 import { createKeyAccess } from './key-access.ts';
-import { type Asked, type KeyGrant, type LeaseWatch, nextStep, pacing } from './lease.ts';
+import { type KeyGrant, type LeaseWatch, nextStep, pacing, type SentCall } from './lease.ts';
 
 const key = { set: 'set', keyVersion: 'version' };
 
@@ -11,7 +11,7 @@ const principal = 'principals/one';
 
 /** What can happen to a lease; `question` is one of those asked so far. */
 type Happening =
-  | { readonly type: 'ask' }
+  | { readonly type: 'check' }
   | { readonly type: 'renew'; readonly epoch: number; readonly afterMs: number }
   | { readonly type: 'yes'; readonly question: number; readonly epoch: number; readonly proof: 'unwrapped' | 'stated' }
   | { readonly type: 'no'; readonly question: number; readonly epoch: number | undefined }
@@ -22,7 +22,7 @@ type Happening =
 const epoch = fc.integer({ min: 1, max: 8 });
 const question = fc.nat({ max: 7 });
 const happening: fc.Arbitrary<Happening> = fc.oneof(
-  { weight: 4, arbitrary: fc.record({ type: fc.constant('ask' as const) }) },
+  { weight: 4, arbitrary: fc.record({ type: fc.constant('check' as const) }) },
   {
     weight: 5,
     arbitrary: fc.record({ type: fc.constant('renew' as const), epoch, afterMs: fc.constantFrom(0, 0, 300, 700) }),
@@ -69,16 +69,16 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
     fc.asyncProperty(fc.array(happening, { maxLength: 60 }), async (happenings) => {
       const clock = virtualClock();
       const access = createKeyAccess(clock, { ttlMs });
-      const questions: Asked[] = [];
+      const questions: SentCall[] = [];
       const yeses: (KeyGrant & { readonly proof: string })[] = [];
       const losses: Heard[] = [];
       const granted = () => Math.max(0, ...yeses.map(({ accessEpoch }) => accessEpoch));
       for (const one of happenings) {
-        if (one.type === 'ask' || one.type === 'renew') questions.push(access.ask());
+        if (one.type === 'check' || one.type === 'renew') questions.push(access.nextCall());
         const renewal = one.type === 'renew' ? questions.at(-1) : undefined;
         if (one.type === 'renew' && renewal) {
           await clock.pass(one.afterMs);
-          const grant = { accessEpoch: one.epoch, asked: renewal, principal };
+          const grant = { accessEpoch: one.epoch, sent: renewal, principal };
           access.granted(key, grant, 'unwrapped');
           yeses.push({ ...grant, proof: 'unwrapped' });
         }
@@ -88,25 +88,25 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         const highest = Math.max(0, ...losses.map((loss) => loss.epoch ?? 0));
         if (one.type === 'restored') access.restored(key, Math.max(one.epoch, highest));
         if (one.type === 'yes' || one.type === 'no') {
-          const asked = questions.at(-1 - one.question);
-          if (!asked) continue;
+          const sent = questions.at(-1 - one.question);
+          if (!sent) continue;
           if (one.type === 'yes') {
-            const grant = { accessEpoch: one.epoch, asked, principal };
+            const grant = { accessEpoch: one.epoch, sent, principal };
             access.granted(key, grant, one.proof);
             yeses.push({ ...grant, proof: one.proof });
           } else {
-            const before = access.ask().order;
+            const before = access.nextCall().order;
             const wasOver = one.epoch !== undefined && (one.epoch <= granted() || one.epoch < highest);
             access.lost(
               key,
               { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch },
-              { ...asked, principal },
+              { ...sent, principal },
             );
             losses.push({ order: before, epoch: one.epoch, wasOver });
           }
         }
         if (one.type === 'fact') {
-          const before = access.ask().order;
+          const before = access.nextCall().order;
           const wasOver = one.epoch <= granted() || one.epoch < highest;
           access.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch: one.epoch }, 'fact');
           losses.push({ order: before, epoch: one.epoch, wasOver });
@@ -116,12 +116,12 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         held += 1;
         const now = readingOf(clock);
         const isGood = yeses.some(
-          ({ proof, accessEpoch, asked }) =>
+          ({ proof, accessEpoch, sent }) =>
             proof === 'unwrapped' &&
-            ageMs(asked.at, now) < ttlMs &&
+            ageMs(sent.at, now) < ttlMs &&
             losses.every(
               (loss) =>
-                (loss.epoch === undefined || accessEpoch >= loss.epoch) && (loss.wasOver || asked.order > loss.order),
+                (loss.epoch === undefined || accessEpoch >= loss.epoch) && (loss.wasOver || sent.order > loss.order),
             ),
         );
         assert.ok(isGood, 'there is a yes behind it');
@@ -138,7 +138,7 @@ test('G1: no step is later than the end of the lease, and what is due is done', 
     leftMs: fc.option(fc.integer({ min: -50, max: 100 }), { nil: undefined }),
     isEnded: fc.boolean(),
     outageInMs: fc.option(fc.integer({ min: -50, max: 100 }), { nil: undefined }),
-    askInMs: fc.integer({ min: -50, max: 100 }),
+    checkInMs: fc.integer({ min: -50, max: 100 }),
     questions: fc.nat({ max: 3 }),
   });
   fc.assert(
@@ -146,11 +146,11 @@ test('G1: no step is later than the end of the lease, and what is due is done', 
       const step = nextStep(seen);
       const isOver = !seen.isEnded && (seen.leftMs === undefined || seen.leftMs <= 0);
       assert.equal(step.do === 'end', isOver);
-      const isDue = seen.askInMs <= 0 && seen.questions < 3;
-      if (step.do === 'ask') assert.ok(isDue);
+      const isDue = seen.checkInMs <= 0 && seen.questions < 3;
+      if (step.do === 'check') assert.ok(isDue);
       if (step.do !== 'wait') return;
       assert.ok(!isDue);
-      if (seen.questions < 3) assert.ok(step.forMs <= seen.askInMs);
+      if (seen.questions < 3) assert.ok(step.forMs <= seen.checkInMs);
       assert.ok(step.forMs > 0);
       if (!seen.isEnded && seen.leftMs !== undefined) assert.ok(step.forMs <= seen.leftMs);
       if (seen.outageInMs !== undefined) assert.ok(step.forMs <= seen.outageInMs);

@@ -26,7 +26,7 @@ export interface LeaseTerms {
 export const leaseDefaults: LeaseTerms = { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 };
 
 /** A call to the vault, before it is sent. */
-export interface Asked {
+export interface SentCall {
   /** Place in the order of all calls and messages of this host. */
   readonly order: number;
   readonly at: ClockReading;
@@ -35,19 +35,19 @@ export interface Asked {
 /** A grant of the vault. */
 export interface KeyGrant {
   readonly accessEpoch: number;
-  readonly asked: Asked;
+  readonly sent: SentCall;
   /** `principals/<uuid>`: the identity that called; undefined if it is not known. */
   readonly principal: string | undefined;
 }
 
 /** A call that was refused. */
-export interface Refused extends Asked {
+export interface Refused extends SentCall {
   /** `principals/<uuid>`: the identity that called. */
   readonly principal: string;
 }
 
 /** Until when a grant allows the use of DEKs: by the clock that gets there first. */
-export const endOf = ({ asked: { at } }: KeyGrant, ttlMs: number): ClockReading => usableUntil(at, ttlMs);
+export const endOf = ({ sent: { at } }: KeyGrant, ttlMs: number): ClockReading => usableUntil(at, ttlMs);
 
 /** When a host checks again, all in milliseconds. */
 export const pacing = {
@@ -76,7 +76,7 @@ export interface LeaseWatch {
   /** Milliseconds until the unreachable vault counts as lost outside; undefined if it does already, or is reachable. */
   readonly outageInMs: number | undefined;
   /** Milliseconds until the next call is due. */
-  readonly askInMs: number;
+  readonly checkInMs: number;
   readonly questions: number;
 }
 
@@ -86,7 +86,7 @@ export type LeaseStep =
   | { readonly do: 'end' }
   /** The grace is over too. */
   | { readonly do: 'countAsLost' }
-  | { readonly do: 'ask' }
+  | { readonly do: 'check' }
   | { readonly do: 'wait'; readonly forMs: number };
 
 /** The longest wait if nothing is due: a timer of the system takes at most 24 days. */
@@ -94,15 +94,15 @@ const waitMsMax = 3_600_000;
 
 /** Decides the next step. Ends come before calls, so that no call delays them. */
 export const nextStep = (watch: LeaseWatch): LeaseStep => {
-  const { leftMs: left, isEnded, outageInMs, askInMs, questions } = watch;
+  const { leftMs: left, isEnded, outageInMs, checkInMs, questions } = watch;
   if (!isEnded && (left === undefined || left <= 0)) return { do: 'end' };
   if (outageInMs !== undefined && outageInMs <= 0) return { do: 'countAsLost' };
-  if (askInMs <= 0 && questions < questionsMax) return { do: 'ask' };
+  if (checkInMs <= 0 && questions < questionsMax) return { do: 'check' };
   const waits = [
     waitMsMax,
     ...(isEnded || left === undefined ? [] : [left]),
     ...(outageInMs === undefined ? [] : [outageInMs]),
-    ...(questions < questionsMax ? [askInMs] : []),
+    ...(questions < questionsMax ? [checkInMs] : []),
   ];
   return { do: 'wait', forMs: Math.min(...waits) };
 };

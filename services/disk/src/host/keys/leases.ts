@@ -18,7 +18,7 @@ import type { LeaseUser } from './lease-user.ts';
 import type { LossReports } from './loss-reports.ts';
 import type { SetClient } from './set-keys.ts';
 import type { SetOptions } from './set-options.ts';
-import { askedWaitMs, isSilence, type Silence, whyOf } from './silence.ts';
+import { isSilence, requestedWaitMs, type Silence, whyOf } from './silence.ts';
 
 /** One lease and its users, as it is now. */
 export interface LeaseReport {
@@ -63,7 +63,7 @@ interface Entry {
   /** When the first of the calls without a reply since the last reply was sent, by the monotonic clock. */
   silentSinceMs: number | undefined;
   failures: number;
-  askAtMs: number;
+  checkAtMs: number;
   /** Calls that are on their way. */
   questions: number;
   isCountedAsLost: boolean;
@@ -165,7 +165,7 @@ export class Leases {
   #newEntry(key: SetKeyVersion, user: LeaseUser): Entry {
     const { keyAccess, clock, random, terms } = this.#parts;
     const lease = keyAccess.lease(key);
-    const grant = lease.yes();
+    const grant = lease.grant();
     const renewMs = pacing.renewMs(terms.ttlMs, random.fraction());
     return {
       key: lease.key,
@@ -178,7 +178,7 @@ export class Leases {
       silence: undefined,
       silentSinceMs: undefined,
       failures: 0,
-      askAtMs: grant ? grant.asked.at.monotonicMs + renewMs : clock.monotonicMs(),
+      checkAtMs: grant ? grant.sent.at.monotonicMs + renewMs : clock.monotonicMs(),
       questions: 0,
       isCountedAsLost: false,
       lossSource: 'fact',
@@ -194,7 +194,7 @@ export class Leases {
     entry.silence = undefined;
     entry.silentSinceMs = undefined;
     entry.failures = 0;
-    entry.askAtMs = grant.asked.at.monotonicMs + pacing.renewMs(terms.ttlMs, random.fraction());
+    entry.checkAtMs = grant.sent.at.monotonicMs + pacing.renewMs(terms.ttlMs, random.fraction());
     // A reply can be so late that its time is over already.
     if (entry.lease.isHeld()) {
       entry.wonAt ??= clock.now();
@@ -219,7 +219,7 @@ export class Leases {
       entry.isCountedAsLost = false;
       entry.lossSource = source;
       this.#end(entry);
-      entry.askAtMs = clock.monotonicMs() + pacing.lostMs(terms.ttlMs, random.fraction());
+      entry.checkAtMs = clock.monotonicMs() + pacing.lostMs(terms.ttlMs, random.fraction());
     }
     this.#changed(entry);
   }
@@ -231,7 +231,7 @@ export class Leases {
     // From here on the vault may be unreachable; the loss is over.
     entry.endedAtMs = clock.monotonicMs();
     entry.endedAt = clock.now();
-    entry.askAtMs = clock.monotonicMs();
+    entry.checkAtMs = clock.monotonicMs();
     this.#changed(entry);
   }
 
@@ -255,7 +255,7 @@ export class Leases {
     else {
       const since = endedAt ?? clock.now();
       // An outage has no number of its own: it concerns every unwrap up to now.
-      let accessEpoch = entry.lease.yes()?.accessEpoch ?? 0;
+      let accessEpoch = entry.lease.grant()?.accessEpoch ?? 0;
       for (const user of users) accessEpoch = Math.max(accessEpoch, user.accessEpoch);
       reports.about(key, { reason: 'KEY_VAULT_UNREACHABLE', since, traceId: '', accessEpoch }, 'refusal');
     }
@@ -283,13 +283,13 @@ export class Leases {
       if (step.do === 'end') {
         this.#end(entry);
         // The machine was suspended: the early renewal is due now.
-        if (entry.failures === 0) entry.askAtMs = Math.min(entry.askAtMs, clock.monotonicMs());
+        if (entry.failures === 0) entry.checkAtMs = Math.min(entry.checkAtMs, clock.monotonicMs());
         this.#changed(entry);
       } else if (step.do === 'countAsLost') {
         entry.isCountedAsLost = true;
         log.warn('an unreachable key vault counts as lost', { ...entry.key, since: entry.endedAt });
         this.#changed(entry);
-      } else if (step.do === 'ask') {
+      } else if (step.do === 'check') {
         void this.#renew(entry);
       } else {
         entry.wake = new AbortController();
@@ -301,7 +301,7 @@ export class Leases {
   #watchOf(entry: Entry): LeaseWatch {
     const { keyAccess, clock, terms } = this.#parts;
     const now = readingOf(clock);
-    const grant = entry.lease.yes();
+    const grant = entry.lease.grant();
     const { endedAtMs, isCountedAsLost, silentSinceMs } = entry;
     const isOver = endedAtMs !== undefined && !isCountedAsLost && keyAccess.lossOf(entry.key) === undefined;
     return {
@@ -312,7 +312,7 @@ export class Leases {
         isOver && silentSinceMs !== undefined
           ? Math.max(endedAtMs, silentSinceMs) + terms.unreachableGraceMs - now.monotonicMs
           : undefined,
-      askInMs: entry.askAtMs - now.monotonicMs,
+      checkInMs: entry.checkAtMs - now.monotonicMs,
       questions: entry.questions,
     };
   }
@@ -324,9 +324,9 @@ export class Leases {
     const [user = entry.witness] = users;
     if (user === undefined) return;
     if (users.delete(user)) users.add(user);
-    const askedAtMs = clock.monotonicMs();
+    const sentAtMs = clock.monotonicMs();
     entry.questions += 1;
-    entry.askAtMs = askedAtMs + pacing.besideMs(terms.ttlMs);
+    entry.checkAtMs = sentAtMs + pacing.besideMs(terms.ttlMs);
     try {
       const id = random.uuid();
       const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
@@ -336,23 +336,23 @@ export class Leases {
       this.#dismissWitness(entry);
     } catch (error) {
       if (lossReasonIn(error) !== undefined || cannotCheck(error)) this.#dismissWitness(entry);
-      if (lossReasonIn(error) === undefined) this.#noteFailure(entry, askedAtMs, error);
+      if (lossReasonIn(error) === undefined) this.#noteFailure(entry, sentAtMs, error);
     } finally {
       entry.questions -= 1;
       entry.wake.abort();
     }
   }
 
-  #noteFailure(entry: Entry, askedAtMs: number, error: unknown): void {
+  #noteFailure(entry: Entry, sentAtMs: number, error: unknown): void {
     const { clock, random, log, terms } = this.#parts;
     const { ttlMs } = terms;
     const { key } = entry;
     entry.failures += 1;
-    const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), askedWaitMs(error, ttlMs));
-    entry.askAtMs = clock.monotonicMs() + waitMs;
+    const waitMs = Math.max(pacing.retryMs(ttlMs, entry.failures, random.fraction()), requestedWaitMs(error, ttlMs));
+    entry.checkAtMs = clock.monotonicMs() + waitMs;
     entry.silence = { at: clock.now(), why: whyOf(error) };
     const isUnreachable = isSilence(error);
-    if (isUnreachable) entry.silentSinceMs = Math.min(askedAtMs, entry.silentSinceMs ?? askedAtMs);
+    if (isUnreachable) entry.silentSinceMs = Math.min(sentAtMs, entry.silentSinceMs ?? sentAtMs);
     const what = isUnreachable ? 'a key vault did not reply about a lease' : 'this host could not check a lease';
     if (entry.failures === 1) log.warn(what, { ...key, error });
   }

@@ -24,8 +24,8 @@ const prepare = async () => {
     return { diskId: `d${n}`, name: `${group}/disks/d${n}`, virtualMachine: machine };
   });
   for (const { diskId, name, virtualMachine } of disks) {
-    const wish = { parent: group, diskId, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption } as const;
-    await run(host.disks.createDisk(wish));
+    const request = { parent: group, diskId, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, encryption } as const;
+    await run(host.disks.createDisk(request));
     await run(host.disks.attachDisk({ name, virtualMachine, requestId: diskId }));
   }
   // Answers take their time, as they do over a network: what is asked meanwhile travels together.

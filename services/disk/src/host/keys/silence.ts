@@ -17,7 +17,7 @@ export const isSilence = (error: unknown): boolean =>
   error instanceof Rejection && (error.reason === 'KEY_VAULT_UNREACHABLE' || error.reason === 'THROTTLED');
 
 /** The wait that the vault requested, in milliseconds; never so long that a lease could not be renewed in time. */
-export const askedWaitMs = (error: unknown, ttlMs: number): number => {
+export const requestedWaitMs = (error: unknown, ttlMs: number): number => {
   const cause = error instanceof Rejection ? error.cause : undefined;
   const asked = cause instanceof Rejection ? Number(cause.metadata[RETRY_AFTER_MS] ?? 0) : 0;
   return Number.isFinite(asked) ? Math.min(asked, ttlMs / 6) : 0;

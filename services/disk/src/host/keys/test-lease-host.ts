@@ -50,10 +50,10 @@ export interface LeaseHost {
 
 /** Ten seconds of lease, three of pause, twenty of grace. */
 export const startLeaseHost = async (
-  wish: Partial<LeaseTerms> = {},
+  request: Partial<LeaseTerms> = {},
   surroundings: Pick<NonNullable<Parameters<typeof startDiskHost>[0]>, 'beforeOpen' | 'beforeWrite' | 'onCommit'> = {},
 ): Promise<LeaseHost> => {
-  const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000, unreachableGraceMs: 20_000, ...wish };
+  const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000, unreachableGraceMs: 20_000, ...request };
   const clock = virtualClock();
   const host = await startDiskHost({ clock, leases: terms, ...surroundings });
 

@@ -19,7 +19,7 @@ import {
 } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
-import type { Asked } from './lease.ts';
+import type { SentCall } from './lease.ts';
 
 /** What disks need of a vault. */
 export type VaultClient = Pick<
@@ -28,7 +28,7 @@ export type VaultClient = Pick<
 >;
 
 /** A reply of the vault, or the failure of the call, and when the call started. */
-export type Reply<Answer> = { readonly asked: Asked } & BatchOutcome<Answer>;
+export type Reply<Answer> = { readonly sent: SentCall } & BatchOutcome<Answer>;
 
 /** The vault as one identity calls it. Calls of about the same time are sent together. */
 export interface BatchingVault {
@@ -42,36 +42,36 @@ export interface BatchingVault {
 /** Items of one call. The vault takes up to 256; these are 15 ms of RSA-2048 on two cores, so the call itself costs little. */
 const itemsMax = 128;
 
-/** Opens it. @param ask starts a call: all items of a call start at one moment, right before it is sent */
+/** Opens it. @param nextCall starts a call: all items of a call start at one moment, right before it is sent */
 export const openBatchingVault = (parts: {
   readonly client: VaultClient;
-  readonly ask: () => Asked;
+  readonly nextCall: () => SentCall;
   readonly clock: Pick<Clock, 'alarm'>;
   readonly tracer: Tracer;
 }): BatchingVault => {
-  const { client, ask, clock, tracer } = parts;
+  const { client, nextCall, clock, tracer } = parts;
   const checks = new Map<string, Batching<CheckAccessRequest, Reply<GrantedAccess>>>();
 
   /** @param call returns one outcome per item */
-  const reply = <Wish, Answer>(
+  const reply = <Request, Answer>(
     name: string,
     sizeMax: number,
-    call: SendBatch<Wish, Answer>,
+    call: SendBatch<Request, Answer>,
     onIdle = () => {},
-  ): Batching<Wish, Reply<Answer>> =>
-    openBatching<Wish, Reply<Answer>>({
+  ): Batching<Request, Reply<Answer>> =>
+    openBatching<Request, Reply<Answer>>({
       name,
       sizeMax,
       clock,
       tracer,
       onIdle,
       async send(items, within) {
-        const asked = ask();
+        const sent = nextCall();
         try {
           const outcomes = await withFreshToken(() => call(items, within));
-          return outcomes.map((outcome) => ({ answer: { asked, ...outcome } }));
+          return outcomes.map((outcome) => ({ answer: { sent, ...outcome } }));
         } catch (error) {
-          return items.map(() => ({ answer: { asked, error } }));
+          return items.map(() => ({ answer: { sent, error } }));
         }
       },
     });
@@ -79,14 +79,14 @@ export const openBatchingVault = (parts: {
   return {
     client,
     unwrap: reply('unwrap data keys', itemsMax, async (items, within) => {
-      const wanted = items.map(({ wish, origin }) => ({ unwrap: wish, origin }));
+      const wanted = items.map(({ request, origin }) => ({ unwrap: request, origin }));
       const { outcomes } = await client.unwrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'unwrapped' ? { answer: outcome.value } : { error: refused('UnwrapKeys', outcome?.value) },
       );
     }),
     rewrap: reply('rewrap data keys', itemsMax, async (items, within) => {
-      const wanted = items.map(({ wish, origin }) => ({ rewrap: wish, origin }));
+      const wanted = items.map(({ request, origin }) => ({ rewrap: request, origin }));
       const { outcomes } = await client.rewrapKeys({ items: wanted }, within);
       return outcomes.map(({ outcome }) =>
         outcome?.$case === 'rewrapped' ? { answer: outcome.value } : { error: refused('RewrapKeys', outcome?.value) },
@@ -102,7 +102,7 @@ export const openBatchingVault = (parts: {
         async (items: readonly BatchItem<CheckAccessRequest>[], within) => {
           const [first] = items;
           if (!first) return [];
-          const answer = await client.checkAccess(first.wish, within);
+          const answer = await client.checkAccess(first.request, within);
           return items.map(() => ({ answer }));
         },
         () => checks.delete(keyVersion),
@@ -114,11 +114,11 @@ export const openBatchingVault = (parts: {
 };
 
 /** Repeats a call whose token was refused: the next token is new, and identity refuses one to a deleted identity. */
-export const withFreshToken = async <Answer>(ask: () => Promise<Answer>): Promise<Answer> => {
+export const withFreshToken = async <Answer>(call: () => Promise<Answer>): Promise<Answer> => {
   try {
-    return await ask();
+    return await call();
   } catch (error) {
-    if (error instanceof Rejection && error.code === 'UNAUTHENTICATED') return ask();
+    if (error instanceof Rejection && error.code === 'UNAUTHENTICATED') return call();
     throw error;
   }
 };

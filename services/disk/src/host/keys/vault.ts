@@ -8,7 +8,7 @@ import type { Clock } from '@interlock/runtime';
 import { type Tracer, trace } from '@opentelemetry/api';
 import type { KeyAccess } from './key-access.ts';
 import { type KeyUse, keyLost, type LossFacts, vaultUnreachable } from './key-reasons.ts';
-import type { Asked, KeyGrant } from './lease.ts';
+import type { KeyGrant, SentCall } from './lease.ts';
 import type { SetOptions } from './set-options.ts';
 import { type BatchingVault, openBatchingVault, type Reply, type VaultClient, withFreshToken } from './vault-client.ts';
 
@@ -76,13 +76,13 @@ export class Vault {
   ): Promise<{ readonly access: GrantedAccess; readonly grant: KeyGrant }> {
     const { keyAccess } = this.#parts;
     const { keyVersion, resource, set, principal } = question;
-    const asked = keyAccess.ask();
+    const sent = keyAccess.nextCall();
     const probe = wrapped === undefined ? {} : ({ wrappedProbe: Buffer.from(wrapped), algorithm } as const);
     const { allowExpired = false, deadlineMs } = terms ?? {};
     const request = { keyVersion, resource: resource || set, allowExpired, ...probe };
     const options = deadlineMs === undefined ? {} : { deadlineMs };
-    const access = await this.#call(question, (client) => client.checkAccess(request, options), asked);
-    const grant = { accessEpoch: access.accessEpoch, asked, principal };
+    const access = await this.#call(question, (client) => client.checkAccess(request, options), sent);
+    const grant = { accessEpoch: access.accessEpoch, sent, principal };
     keyAccess.granted(question, grant, wrapped === undefined ? 'stated' : 'unwrapped');
     return { access, grant };
   }
@@ -131,7 +131,7 @@ export class Vault {
     });
     if ('answer' in reply) {
       const { wrappedKey, accessEpoch } = reply.answer;
-      const grant = { accessEpoch, asked: reply.asked, principal };
+      const grant = { accessEpoch, sent: reply.sent, principal };
       this.#parts.keyAccess.granted({ set: diskEncryptionSet, keyVersion: target }, grant, 'stated');
       return { wrapped: wrappedKey, grant };
     }
@@ -148,7 +148,7 @@ export class Vault {
     const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
     const reply = await this.#vaultAs(principal).check(request);
     const { accessEpoch } = this.#answerOf(question, reply);
-    const grant = { accessEpoch, asked: reply.asked, principal };
+    const grant = { accessEpoch, sent: reply.sent, principal };
     this.#parts.keyAccess.granted(question, grant, 'stated');
     return grant;
   }
@@ -156,22 +156,22 @@ export class Vault {
   async #call<Answer>(
     question: VaultQuestion,
     send: (client: VaultClient) => Promise<Answer>,
-    asked = this.#parts.keyAccess.ask(),
+    sent = this.#parts.keyAccess.nextCall(),
   ): Promise<Answer> {
     try {
       return await withFreshToken(() => send(this.#vaultAs(question.principal).client));
     } catch (error) {
-      throw this.#failed(question, error, asked);
+      throw this.#failed(question, error, sent);
     }
   }
 
   #answerOf<Answer>(question: VaultQuestion, reply: Reply<Answer>): Answer {
     if ('answer' in reply) return reply.answer;
-    throw this.#failed(question, reply.error, reply.asked);
+    throw this.#failed(question, reply.error, reply.sent);
   }
 
   /** The error of a failed call about one version. A loss reason ends the lease for every disk under it. */
-  #failed(question: VaultQuestion, error: unknown, asked: Asked): unknown {
+  #failed(question: VaultQuestion, error: unknown, sent: SentCall): unknown {
     const { keyAccess, options } = this.#parts;
     const found = this.#lossIn(error);
     if (!found) return withoutLoss(question, error);
@@ -179,7 +179,7 @@ export class Vault {
     const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
     // If running disks outlive the expiry of the key, this refusal is about this call only.
     const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);
-    if (isLoss) keyAccess.lost(question, loss, { ...asked, principal: question.principal });
+    if (isLoss) keyAccess.lost(question, loss, { ...sent, principal: question.principal });
     return keyLost(question, loss, error);
   }
 
@@ -215,7 +215,7 @@ export class Vault {
       return { token: accessToken, expireTime: expireTime?.getTime() ?? clock.now() };
     };
     const client = connect(tokenSource({ clock, issue }));
-    return openBatchingVault({ client, ask: () => keyAccess.ask(), clock, tracer });
+    return openBatchingVault({ client, nextCall: () => keyAccess.nextCall(), clock, tracer });
   }
 }
 

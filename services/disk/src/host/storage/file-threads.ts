@@ -37,7 +37,7 @@ const messagesMax = 2;
 const messageWeight = 32;
 const flushWeight = 2;
 
-interface Asked {
+interface PendingCall {
   readonly call: FileCall;
   readonly resolve: (answer: FileAnswers[FileCall['call']]) => void;
   readonly reject: (cause: unknown) => void;
@@ -46,7 +46,7 @@ interface Asked {
 interface Thread {
   readonly worker: Worker;
   /** Messages without an answer, in their order. */
-  readonly underWay: (readonly Asked[])[];
+  readonly underWay: (readonly PendingCall[])[];
 }
 
 /**
@@ -55,7 +55,7 @@ interface Thread {
  */
 export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.meta.url)): FileThreads => {
   const threads = new Set<Thread>();
-  const waiting: Asked[] = [];
+  const waiting: PendingCall[] = [];
   let isPlanned = false;
   let isStopped = false;
 
@@ -71,11 +71,11 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     };
     worker.unref();
     worker.on('message', (outcomes: readonly FileOutcome[]) => {
-      const asked = thread.underWay.shift() ?? [];
+      const calls = thread.underWay.shift() ?? [];
       if (thread.underWay.length === 0) worker.unref();
       // Waiting calls are sent before the outcomes are handled.
       pump();
-      for (const [n, { resolve, reject }] of asked.entries()) {
+      for (const [n, { resolve, reject }] of calls.entries()) {
         const outcome = outcomes[n];
         if (outcome && 'answer' in outcome) resolve(outcome.answer);
         else reject(failureOf(outcome));
@@ -97,7 +97,7 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
   };
 
   /** @param share calls it has at most: what is asked for in one turn is shared out among the messages that may go */
-  const takeMessage = (share: number): readonly Asked[] => {
+  const takeMessage = (share: number): readonly PendingCall[] => {
     let weight = 0;
     let count = 0;
     for (const { call } of waiting) {
@@ -114,10 +114,10 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     while (waiting.length > 0) {
       const thread = takes();
       if (!thread) return;
-      const asked = takeMessage(share);
-      thread.underWay.push(asked);
+      const calls = takeMessage(share);
+      thread.underWay.push(calls);
       thread.worker.ref();
-      const message = packedCalls(asked);
+      const message = packedCalls(calls);
       thread.worker.postMessage(message, [message.written]);
     }
   };
@@ -155,10 +155,10 @@ const flushes = (call: FileCall): boolean =>
   call.call === 'flush' || call.call === 'create' || (call.call === 'write' && call.isDurable);
 
 /** The calls with what they write in one buffer, which is moved to the thread. */
-const packedCalls = (asked: readonly Asked[]): FileCalls => {
-  const { views, buffer: written } = packed(asked.flatMap(({ call }) => (call.call === 'write' ? [call.bytes] : [])));
+const packedCalls = (pending: readonly PendingCall[]): FileCalls => {
+  const { views, buffer: written } = packed(pending.flatMap(({ call }) => (call.call === 'write' ? [call.bytes] : [])));
   let next = 0;
-  const calls = asked.map(({ call }) =>
+  const calls = pending.map(({ call }) =>
     call.call === 'write' ? { ...call, bytes: views[next++] ?? call.bytes } : call,
   );
   return { calls, written };

@@ -41,14 +41,14 @@ export const contentOf = async (cloud: DiskCloud, { name }: Disk, length: number
 export const newSnapshot = (
   cloud: DiskCloud,
   sourceDisk: string,
-  wish: { readonly incremental?: boolean; readonly encryption?: ReturnType<typeof underSet> } = {},
+  request: { readonly incremental?: boolean; readonly encryption?: ReturnType<typeof underSet> } = {},
 ): Promise<Snapshot> =>
   cloud.disks.createSnapshot(
     {
       parent: resourceGroup,
       snapshotId: `s-${randomUUID().slice(0, 8)}`,
       sourceDisk,
-      ...wish,
+      ...request,
     },
     { deadlineMs: copyMs },
   );

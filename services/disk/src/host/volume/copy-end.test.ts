@@ -30,8 +30,8 @@ const world = async () => {
   await written.write(0, content, () => undefined);
   await written.close();
   let unwraps = 0;
-  const yes = () => ({ accessEpoch: 5, asked: keyAccess.ask(), principal: undefined });
-  const grant = yes();
+  const newGrant = () => ({ accessEpoch: 5, sent: keyAccess.nextCall(), principal: undefined });
+  const grant = newGrant();
   keyAccess.granted(key, grant, 'unwrapped');
   const confirmed: string[] = [];
   let whileConfirmed: () => Promise<void> = async () => undefined;
@@ -46,7 +46,7 @@ const world = async () => {
     async check(_holder: unknown, { wrap }: DiskHeader) {
       confirmed.push(wrap.keyVersion);
       await whileConfirmed();
-      return yes();
+      return newGrant();
     },
   };
   const headerUnder = (keyVersion: string) => ({ wrap: { keyVersion } }) as DiskHeader;
@@ -101,7 +101,7 @@ const world = async () => {
       await clock.sleep(terms.ttlMs);
       drop?.();
     },
-    renew: (keyVersion = key.keyVersion) => keyAccess.granted({ ...key, keyVersion }, yes(), 'unwrapped'),
+    renew: (keyVersion = key.keyVersion) => keyAccess.granted({ ...key, keyVersion }, newGrant(), 'unwrapped'),
     /** A rotation has moved the source to another version. */
     move: (keyVersion: string) => {
       header = headerUnder(keyVersion);

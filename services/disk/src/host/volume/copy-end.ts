@@ -120,7 +120,7 @@ export class CopyEnd implements DekUser {
   async fetchDek(): Promise<void> {
     const { deks, mask } = this.#parts;
     const lease = this.lease();
-    const { dek, grant } = await deks.unwrap(this.#holder, this.#followed.header, this.#cause, lease.yes());
+    const { dek, grant } = await deks.unwrap(this.#holder, this.#followed.header, this.#cause, lease.grant());
     try {
       // If the lease ended meanwhile, there was no DEK here to overwrite.
       if (!lease.isHeld()) return;

@@ -25,7 +25,7 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
   let generation = 1;
   const keyOf = () => ({ principal: 'principals/p', keyVersion: `version ${generation}`, generation });
   const grantNow = () => {
-    const grant = { accessEpoch: 5, asked: keyAccess.ask(), principal: undefined };
+    const grant = { accessEpoch: 5, sent: keyAccess.nextCall(), principal: undefined };
     keyAccess.granted({ set, keyVersion: `version ${generation}` }, grant, 'unwrapped');
     return grant;
   };
@@ -82,18 +82,18 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
     mask: undefined,
     signal: new AbortController().signal,
   });
-  const wish = { name: 'd', location: 'l', uniqueId: randomUUID(), sizeBytes: 2 * sectorSize };
+  const request = { name: 'd', location: 'l', uniqueId: randomUUID(), sizeBytes: 2 * sectorSize };
   const [from, to] = [randomUUID(), randomUUID()];
   const platform = { type: 'platform' } as const;
   const volume = await making.fresh(
-    { ...wish, volumeId: from, encryption: platform, source: undefined },
+    { ...request, volumeId: from, encryption: platform, source: undefined },
     cause,
     async (made) => made.volume,
   );
 
   const source = { name: 'd', encryption: platform, volume };
   const made = await making.fresh(
-    { ...wish, volumeId: to, encryption: { type: 'customer', set }, source },
+    { ...request, volumeId: to, encryption: { type: 'customer', set }, source },
     cause,
     async ({ key }) => {
       // Another key of the set is in force by now, and then another.

@@ -19,7 +19,7 @@ const bearerToken = /^[A-Za-z0-9._~+/=-]{1,7000}$/;
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED when its holder may not change the source; INVALID_ARGUMENT
  *   KEY_OWNER_TOKEN_INVALID when it is no bearer token or the vault does not accept it; FAILED_PRECONDITION KEY_PURGED, and as the vault does
  */
-export const ownersWord = async (
+export const authorizeMove = async (
   keyVault: Pick<KeyVault, 'authorizeRewrap'>,
   move: Move,
   token: string,

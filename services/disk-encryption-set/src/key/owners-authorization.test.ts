@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { KeyVault } from '../sets.ts';
 import { versionOf } from '../testing/test-neighbours.ts';
 import { setName, testCause } from '../testing/test-sets.ts';
-import { ownersWord } from './owners-word.ts';
+import { authorizeMove } from './owners-authorization.ts';
 
 const move = {
   sourceKeyVersion: versionOf('1'),
@@ -25,11 +25,11 @@ test('CMK-10: a key_owner_token that cannot be a bearer token is refused before 
   const vault = vaultThatTakes(tokens);
   for (const token of ['a\u0000b', '\u202eabc', 'two words', '\r\n', 'x'.repeat(100_000)]) {
     await assert.rejects(
-      ownersWord(vault, move, token, testCause),
+      authorizeMove(vault, move, token, testCause),
       { code: 'INVALID_ARGUMENT', reason: 'KEY_OWNER_TOKEN_INVALID', metadata: { field: 'key_owner_token' } },
       JSON.stringify(token.slice(0, 20)),
     );
   }
-  await ownersWord(vault, move, 'eyJhbGciOi.J_9-x.~+/=', testCause);
+  await authorizeMove(vault, move, 'eyJhbGciOi.J_9-x.~+/=', testCause);
   assert.deepEqual(tokens, ['eyJhbGciOi.J_9-x.~+/=']);
 });
