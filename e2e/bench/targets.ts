@@ -32,6 +32,7 @@ const targets: readonly Target[] = [
   { bench: 'feed', figure: 'latencyRatio', max: 2 },
   { bench: 'rebuild', figure: 'ratio', max: 2 },
   { bench: 'disk-io', of: 'sequential', figure: 'ratio', min: 0.85 },
+  { bench: 'disk-io', of: 'NBD', figure: 'peerRatio', min: 1.3 },
   { bench: 'trace-cost', figure: 'ratio', min: 0.95 },
   { bench: 'start', figure: 'value', max: 8_000 },
   { bench: 'churn', figure: 'memoryGrowth', max: 1.05 },

@@ -5,19 +5,21 @@ import { startGuarded } from '@interlock/local/guarded-process.ts';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { makeWorld } from '../../cloud/world.ts';
 import { type Bench, openCloud, openDisk } from '../bench.ts';
-import { measurement, median, rounded } from '../measure.ts';
+import { type Measurement, measurement, median, rounded } from '../measure.ts';
 import { type DataTarget, openDataClient } from './data-client.ts';
-import { checkPeers, type Peer, startPeers } from './nbd-peers.ts';
+import { checkPeers, openPeer, type Peer, startPeers } from './nbd-peers.ts';
 import { type Operation, operationsAt, perform, unitOf } from './operations.ts';
 
 /** Data bytes of a message, as the disk service sends it. */
 const messageBytes = 65_536;
 const sampleSeconds = 0.5;
+/** Samples of each NBD server and operation, in turn. */
+const peerRounds = 5;
 
 /**
- * Reads and writes of a disk under a customer-managed key through DiskDataService: 1 MiB sequential and 4 KiB random, `size`
- * in flight. Floor, alternately: the same calls by the same client to `bare-server.ts`. Peers, at the end: two NBD servers
- * of encrypted blocks written in C.
+ * Reads and writes of a disk under a customer-managed key: 1 MiB sequential and 4 KiB random, `size` in flight.
+ * Rows without `door`: through DiskDataService; floor, alternately: the same calls by the same client to `bare-server.ts`.
+ * Rows with `"door":"nbd"`: through NBD, by fio; floor, alternately: the better of two NBD servers of encrypted blocks written in C.
  */
 export const diskIo: Bench = async (options, scope) => {
   const { smoke, size, data } = options;
@@ -29,8 +31,11 @@ export const diskIo: Bench = async (options, scope) => {
     scope.defer('data client', () => client.close());
     return client;
   };
-  const benchCloud = await openCloud(options, scope);
-  const disk = opened(await openDisk(benchCloud, await makeWorld(benchCloud.clients, []), 'd1'));
+  const socket = data.path('disk.sock');
+  const settings = { ...options.settings, NBD_LISTEN: `unix:${socket}` };
+  const benchCloud = await openCloud({ ...options, settings }, scope);
+  const world = await makeWorld(benchCloud.clients, []);
+  const disk = opened(await openDisk(benchCloud, world, 'd1'));
   const floor = opened(await startFloor(data, scope));
   const region = { regionBytes, content, seconds: smoke ? 0 : sampleSeconds };
   // Written once as a whole: no sample reads holes.
@@ -46,24 +51,41 @@ export const diskIo: Bench = async (options, scope) => {
     // The first round warms up both.
     results.push({ operation, values: values.slice(smoke ? 0 : 1), floors: floors.slice(smoke ? 0 : 1) });
   }
-  const peers = smoke ? [] : await startPeers(data, regionBytes, scope);
-  const lines = [];
-  for (const { operation, values, floors } of results) {
-    const named = { bench: 'disk-io', size: operation.depth, unit: unitOf(operation) };
-    const of = `${operation.pattern} ${operation.direction}`;
-    lines.push(measurement(named, values, floors, { of, ...(await ratesOf(peers, operation)) }));
-  }
-  return lines;
+  const grpc = results.map(({ operation, values, floors }) =>
+    measurement(named(operation), values, floors, { of: operationText(operation) }),
+  );
+  if (smoke) return grpc;
+  const target = await openDisk(benchCloud, world, 'd2');
+  const own = await openPeer('own', nbdUri(target, socket), regionBytes);
+  const peers = await startPeers(data, regionBytes, scope);
+  const nbd = [];
+  for (const { operation } of results) nbd.push(await throughNbd(operation, own, peers));
+  return [...grpc, ...nbd];
 };
 
-const ratesOf = async (peers: readonly Peer[], operation: Operation): Promise<Readonly<Record<string, number>>> => {
-  const rates: Record<string, number> = {};
-  for (const peer of peers) {
-    const samples = [];
-    for (let round = 0; round < 3; round++) samples.push(await peer.measure(operation, sampleSeconds));
-    rates[peer.name] = rounded(median(samples));
+const named = (operation: Operation) => ({ bench: 'disk-io', size: operation.depth, unit: unitOf(operation) });
+const operationText = ({ pattern, direction }: Operation): string => `${pattern} ${direction}`;
+
+const nbdUri = ({ disk, accessToken }: DataTarget, socket: string): string =>
+  `nbd+unix:///${disk}@${accessToken}?socket=${socket}`;
+
+/** One row: this door beside the better peer. */
+const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[]): Promise<Measurement> => {
+  const values: number[] = [];
+  const rates = new Map(peers.map(({ name }) => [name, [] as number[]]));
+  for (let round = 0; round < peerRounds; round += 1) {
+    values.push(await own.measure(operation, sampleSeconds));
+    for (const peer of peers) rates.get(peer.name)?.push(await peer.measure(operation, sampleSeconds));
   }
-  return rates;
+  const better = [...rates.values()].toSorted((one, other) => median(other) - median(one))[0] ?? [];
+  const medians = Object.fromEntries([...rates].map(([name, samples]) => [name, rounded(median(samples))]));
+  const peerRatio = rounded(median(values) / median(better));
+  return measurement(named(operation), values, better, {
+    of: `NBD, ${operationText(operation)}`,
+    door: 'nbd',
+    ...medians,
+    peerRatio,
+  });
 };
 
 const startFloor = async (data: DataFolder, scope: Scope): Promise<DataTarget> => {

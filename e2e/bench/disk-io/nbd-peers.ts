@@ -9,9 +9,9 @@ import type { Operation } from './operations.ts';
 
 const run = promisify(execFile);
 
-/** Another server of encrypted blocks, measured by fio. */
+/** A server of encrypted blocks, measured by fio. */
 export interface Peer {
-  readonly name: 'nbdkit' | 'qemuNbd';
+  readonly name: string;
   /** @returns the rate in the operation's unit */
   measure(operation: Operation, seconds: number): Promise<number>;
 }
@@ -35,7 +35,11 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
   const secretFile = folder.path('passphrase');
   writeFileSync(secretFile, 'only for this bench', { mode: 0o600 });
   const secret = ['--object', `secret,id=s,file=${secretFile}`];
-  const start = async (name: Peer['name'], command: string, argsFor: (image: string, socket: string) => string[]) => {
+  const start = async (
+    name: 'nbdkit' | 'qemuNbd',
+    command: string,
+    argsFor: (image: string, socket: string) => string[],
+  ) => {
     const [image, socket] = [folder.path(`${name}.luks`), folder.path(`${name}.sock`)];
     // By default opening a volume takes seconds.
     const options = 'key-secret=s,iter-time=50';
@@ -48,14 +52,7 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
       if (waited > 10_000) throw new LauncherError(`${command} did not serve within 10 s; see ${output}.`);
       await delay(20);
     }
-    const fio = (operation: Operation, limit: readonly string[]) => measureByFio(socket, operation, regionBytes, limit);
-    // Written once as a whole: no sample reads holes.
-    await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);
-    return {
-      name,
-      measure: (operation: Operation, seconds: number) =>
-        fio(operation, ['--time_based', `--runtime=${seconds}`, `--ramp_time=${seconds / 4}`]),
-    };
+    return openPeer(name, `nbd+unix:///?socket=${socket}`, regionBytes);
   };
   return [
     await start('nbdkit', 'nbdkit', (image, socket) => [
@@ -68,14 +65,25 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
   ];
 };
 
+/** A server that runs. Its region is written once as a whole: no sample reads holes. @param uri of its export */
+export const openPeer = async (name: string, uri: string, regionBytes: number): Promise<Peer> => {
+  const fio = (operation: Operation, limit: readonly string[]) => measureByFio(uri, operation, regionBytes, limit);
+  await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);
+  return {
+    name,
+    measure: (operation, seconds) =>
+      fio(operation, ['--time_based', `--runtime=${seconds}`, `--ramp_time=${seconds / 4}`]),
+  };
+};
+
 const measureByFio = async (
-  socket: string,
+  uri: string,
   { pattern, direction, bytes, depth }: Operation,
   regionBytes: number,
   limit: readonly string[],
 ): Promise<number> => {
   const { stdout } = await run('fio', [
-    ...['--name=peer', '--ioengine=nbd', `--uri=nbd+unix:///?socket=${socket}`, '--output-format=json'],
+    ...['--name=peer', '--ioengine=nbd', `--uri=${uri}`, '--output-format=json'],
     ...[`--rw=${pattern === 'random' ? 'rand' : ''}${direction}`, `--bs=${bytes}`, `--iodepth=${depth}`],
     ...[`--size=${regionBytes}`, '--randrepeat=1', '--norandommap', ...limit],
   ]);
