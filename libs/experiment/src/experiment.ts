@@ -115,6 +115,8 @@ export interface Condition {
 /** A validated experiment file. */
 export interface Experiment {
   readonly title: string;
+  /** The hypothesis in words, for reports. */
+  readonly description?: string;
   readonly seed: number;
   /** Settings of the services: name of the environment variable to its value, for example `LEASE_TTL_MS` to `2000`. */
   readonly settings: Readonly<Record<string, string>>;

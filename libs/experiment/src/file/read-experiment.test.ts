@@ -38,8 +38,9 @@ const accepted = (text: string) => {
 };
 
 test('a file becomes an experiment: names, times, settings and keys are resolved', () => {
-  const { timeline, settings, seed, estate, expect, steady } = accepted(
+  const { timeline, settings, seed, estate, expect, steady, description } = accepted(
     file({
+      description: 'machines stop',
       seed: '7',
       settings: '{leaseTtl: 1.5s, authzTtl: 500ms, legacyPadding: true, rotationConcurrency: 3}',
       steady: '[{services: ready}, {leases: held}, {io: premium}, {io: control, gap: 2s}]',
@@ -48,7 +49,7 @@ test('a file becomes an experiment: names, times, settings and keys are resolved
       expect: '["premium.stopped <= loss + 5s", {control: failed == 0}]',
     }),
   );
-  assert.equal(seed, 7);
+  assert.deepEqual([seed, description], [7, 'machines stop']);
   assert.deepEqual(settings, {
     LEASE_TTL_MS: '1500',
     AUTHZ_TTL_MS: '500',
@@ -73,8 +74,8 @@ test('a file becomes an experiment: names, times, settings and keys are resolved
   assert.deepEqual(
     expect.map(({ text, line }) => [text, line]),
     [
-      ['premium.stopped <= loss + 5s', 7],
-      ['control.failed == 0', 7],
+      ['premium.stopped <= loss + 5s', 8],
+      ['control.failed == 0', 8],
     ],
   );
   assert.deepEqual(

@@ -33,6 +33,7 @@ export function readExperiment(text: string): ReadExperiment {
   checkRoles(plan, shaped, problems);
   const experiment: Experiment = {
     title: shaped.raw.title,
+    ...(shaped.raw.description !== undefined && { description: shaped.raw.description }),
     seed: shaped.raw.seed ?? SEED,
     settings,
     ...plan,

@@ -37,7 +37,7 @@ function journalOf(experiment: Experiment, record: RunRecord, { outcome, rules }
     experiment: {
       version: '1.0.0',
       title: experiment.title,
-      description: experiment.title,
+      description: experiment.description ?? experiment.title,
       tags: ['interlock', run.target],
       configuration: experiment.settings,
       'steady-state-hypothesis': { title: experiment.title, probes: after.map(probeOf) },
