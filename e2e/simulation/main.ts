@@ -1,5 +1,6 @@
 import { randomInt } from 'node:crypto';
 import { playInProcesses } from './runs/play-pool.ts';
+import type { PlayTask, Result } from './runs/play-process.ts';
 import { type RunOptions, readOptions, UsageError, usage } from './runs/run-options.ts';
 import {
   emptySummary,
@@ -29,9 +30,10 @@ const playMany = async (options: RunOptions, elapsedMs: () => number): Promise<R
   console.log(`seeds from ${options.seed} on, ${options.workers} processes`);
   const progress = setInterval(() => console.log(throughputLine(summary, elapsedMs())), PROGRESS_MS);
   try {
-    await playInProcesses({
+    await playInProcesses<PlayTask, Result>({
+      script: new URL('./runs/play-process.ts', import.meta.url),
       workers: options.workers,
-      untilAction: options.untilAction,
+      task: { untilAction: options.untilAction },
       nextSeed: () => {
         if (begun >= options.histories || elapsedMs() >= options.seconds * 1_000) return undefined;
         begun += 1;

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomInt } from 'node:crypto';
 import { test } from 'node:test';
 import { playInProcesses } from './runs/play-pool.ts';
+import type { PlayTask, Result } from './runs/play-process.ts';
 import { emptySummary, meansLine, violationText, withResult } from './runs/run-summary.ts';
 
 /** Histories of every run, the same ones each time. */
@@ -17,9 +18,10 @@ test(
     const fresh = randomInt(2 ** 32);
     const seeds = [fresh, ...FIXED_SEEDS];
     let summary = emptySummary;
-    await playInProcesses({
+    await playInProcesses<PlayTask, Result>({
+      script: new URL('./runs/play-process.ts', import.meta.url),
       workers: 2,
-      untilAction: undefined,
+      task: { untilAction: undefined },
       nextSeed: () => seeds.shift(),
       played: (result) => {
         summary = withResult(summary, result);

@@ -1,23 +1,20 @@
 import { type ChildProcess, fork } from 'node:child_process';
-import { fileURLToPath } from 'node:url';
-import type { PlayedHistory } from './history.ts';
 
-/** What a process is told to play. */
-export interface PlayOrder {
+/** What a process is to play: histories of these seeds. `Task`: what they have in common. */
+export interface PlayOrder<Task> {
   readonly seeds: readonly number[];
-  readonly untilAction: number | undefined;
+  readonly task: Task;
 }
 
-/** A history as a process reports it: its log only where a promise did not hold. */
-export type Result = Omit<PlayedHistory, 'lines'> & { readonly lines?: readonly string[] };
-
-export interface PlayReport {
+export interface PlayReport<Result> {
   readonly results: readonly Result[];
 }
 
-export interface PoolOptions {
+export interface PoolOptions<Task, Result> {
+  /** Module of the process: it takes orders (`takeOrders`). */
+  readonly script: URL;
   readonly workers: number;
-  readonly untilAction: number | undefined;
+  readonly task: Task;
   /** The next seed to play; undefined at the end. */
   readonly nextSeed: () => number | undefined;
   /** Called with every history that was played. */
@@ -58,15 +55,13 @@ export const engineFlags: readonly string[] = [
 /** Seeds a process is given at once: few enough that all end together. */
 const SEEDS_AT_ONCE = 4;
 
-const script = fileURLToPath(new URL('play-process.ts', import.meta.url));
-
 /**
  * Plays histories in processes of their own until there are no seeds any more. Each history is alone in its process: nothing
  * of it depends on what else the machine does. Processes and not threads, because only they can be given flags of their own.
  * @throws Error when a process ends before its histories do: a mistake of the simulation, not a finding; it has said which
  */
-export const playInProcesses = async (options: PoolOptions): Promise<void> => {
-  const { workers, untilAction, nextSeed, played } = options;
+export const playInProcesses = async <Task, Result>(options: PoolOptions<Task, Result>): Promise<void> => {
+  const { script, workers, task, nextSeed, played } = options;
   const take = (): number[] => {
     const seeds: number[] = [];
     while (seeds.length < SEEDS_AT_ONCE) {
@@ -81,11 +76,11 @@ export const playInProcesses = async (options: PoolOptions): Promise<void> => {
     new Promise((resolve, reject) => {
       const giveMore = (): void => {
         const seeds = take();
-        if (seeds.length > 0) child.send({ seeds, untilAction } satisfies PlayOrder);
+        if (seeds.length > 0) child.send({ seeds, task } satisfies PlayOrder<Task>);
         else resolve();
       };
       child.on('message', (report) => {
-        for (const result of resultsOf(report)) played(result);
+        for (const result of (report as PlayReport<Result>).results) played(result);
         giveMore();
       });
       child.once('error', reject);
@@ -107,6 +102,3 @@ export const playInProcesses = async (options: PoolOptions): Promise<void> => {
     throw error;
   }
 };
-
-/** What one of our own processes reports. */
-const resultsOf = (report: unknown): PlayReport['results'] => (report as PlayReport).results;

@@ -1,4 +1,4 @@
-import type { Result } from './play-pool.ts';
+import type { Result } from './play-process.ts';
 
 /** What many histories came to. */
 export interface RunSummary {
