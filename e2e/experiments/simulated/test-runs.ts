@@ -20,7 +20,8 @@ estate:
 steady: [{ services: ready }, { leases: held }, { io: premium, gap: 1s }]
 timeline:
 ${timeline.map((step) => `  - { ${step} }`).join('\n')}
-expect: [bytesLost == 0]
+expect:
+  - bytesLost == 0
 ${more}`;
   const read = readExperiment(text);
   if ('problems' in read) assert.fail(problemLines('test', read.problems).join('\n'));

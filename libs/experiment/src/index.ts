@@ -18,6 +18,7 @@ export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts'
 export { sectionNames } from './file/shape.ts';
 export { type Episode, Evidence } from './measures/evidence.ts';
 export { type Fate, fatesOf, type Moment, operationText, shortName } from './measures/fate.ts';
+export { measureNames, measuresOf, quantilesIn } from './measures/figures.ts';
 export { quantilesOf } from './measures/quantiles.ts';
 export { chaosToolkitJournal } from './outputs/chaos-toolkit-journal.ts';
 export { type HistoryLine, historyLines } from './outputs/history-lines.ts';

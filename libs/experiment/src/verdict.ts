@@ -31,20 +31,25 @@ export interface Quantiles {
   readonly max: number | null;
 }
 
-/** What was measured of a group. Each is measured from the loss that concerns it; `back` from the step that gave it back. */
-export interface GroupFigures {
+/**
+ * What was measured of a group. Each moment counts from the loss that concerns the group; `back` from the step that gave it back;
+ * `gap` is the longest time between two good operations of a disk during the timeline.
+ */
+export type MeasureName = 'lastGoodRead' | 'lastGoodWrite' | 'stopped' | 'startRefused' | 'back' | 'gap';
+
+/** A group, and what its machines did. */
+interface MeasuredGroup {
   readonly group: string;
   readonly role: 'treatment' | 'control';
   readonly machines: number;
-  readonly lastGoodRead: Quantiles;
-  readonly lastGoodWrite: Quantiles;
-  readonly stopped: Quantiles;
-  readonly startRefused: Quantiles;
-  readonly back: Quantiles;
-  /** Longest time between two good operations of a disk during the timeline. */
-  readonly gap: Quantiles;
   readonly failedOperations: number;
 }
+
+/** Each value that was measured of a group, in milliseconds. Infinity: it never came. */
+export type GroupMeasures = MeasuredGroup & Readonly<Record<MeasureName, readonly number[]>>;
+
+/** Quantiles of what was measured of a group. */
+export type GroupFigures = MeasuredGroup & Readonly<Record<MeasureName, Quantiles>>;
 
 export interface Verdict {
   readonly outcome: Outcome;

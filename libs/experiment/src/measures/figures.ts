@@ -1,20 +1,28 @@
-import type { GroupFigures } from '../verdict.ts';
+import type { GroupFigures, GroupMeasures, MeasureName, Quantiles } from '../verdict.ts';
 import type { Evidence } from './evidence.ts';
 import { type Fate, fatesOf, type Moment } from './fate.ts';
 import { longestGaps } from './gaps.ts';
 import { quantilesOf } from './quantiles.ts';
 
-/** What was measured of each group. Every machine counts once for each loss. */
-export const figuresOf = (evidence: Evidence): readonly GroupFigures[] =>
+/** What is measured of a group, in the order of reports. */
+export const measureNames: readonly MeasureName[] = [
+  'lastGoodRead',
+  'lastGoodWrite',
+  'stopped',
+  'startRefused',
+  'back',
+  'gap',
+];
+
+/** What was measured of each group, machine by machine. Every machine counts once for each loss. */
+export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
   evidence.groups.map((group) => {
     const fates = fatesOf(evidence, group);
-    const since = (moment: (fate: Fate) => Moment | undefined, from: (fate: Fate) => number) =>
-      quantilesOf(
-        fates.flatMap((fate) => {
-          const found = moment(fate);
-          return found === undefined ? [] : [found.atMs - from(fate)];
-        }),
-      );
+    const since = (moment: (fate: Fate) => Moment | undefined, from: (fate: Fate) => number): readonly number[] =>
+      fates.flatMap((fate) => {
+        const found = moment(fate);
+        return found === undefined ? [] : [found.atMs - from(fate)];
+      });
     const loss = ({ episode }: Fate): number => episode.startMs;
     return {
       group,
@@ -28,7 +36,16 @@ export const figuresOf = (evidence: Evidence): readonly GroupFigures[] =>
         ({ back }) => back,
         ({ episode }) => episode.endMs,
       ),
-      gap: quantilesOf(longestGaps(evidence, group).map(({ ms }) => ms)),
+      gap: longestGaps(evidence, group).map(({ ms }) => ms),
       failedOperations: evidence.ioDuringTimeline(group).filter(({ ok }) => !ok).length,
     };
   });
+
+/** Quantiles of what was measured of each group. */
+export const figuresOf = (evidence: Evidence): readonly GroupFigures[] => measuresOf(evidence).map(quantilesIn);
+
+/** Quantiles of each measure of a group. */
+export const quantilesIn = (measures: GroupMeasures): GroupFigures => {
+  const quantiles = Object.fromEntries(measureNames.map((name) => [name, quantilesOf(measures[name])]));
+  return { ...measures, ...(quantiles as Record<MeasureName, Quantiles>) };
+};
