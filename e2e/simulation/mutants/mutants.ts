@@ -91,7 +91,7 @@ export const mutants: readonly Mutant[] = [
     name: 'machines are stopped for their ultra disks',
     guarantee: 'G3',
     file: 'services/compute/src/vm/disk-state.ts',
-    find: "set !== '' && sku !== 'ULTRA';",
+    find: "set !== '' && !outlivesKeyLoss(sku);",
     replace: "set !== '' && sku.length > 0;",
   },
   {

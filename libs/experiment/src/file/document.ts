@@ -11,24 +11,28 @@ export interface Document {
   lineOf(path: Path): number;
 }
 
-/** Largest file, in characters: some 3,000 steps. */
-const CHARACTERS_MAX = 256 * 1_024;
+/** What a file of one kind is. */
+export interface DocumentKind {
+  /** `an experiment` */
+  readonly what: string;
+  readonly charactersMax: number;
+  /** What an empty file lacks. */
+  readonly start: string;
+}
 
 /**
  * Reads one YAML document.
  * @returns the document, or everything that is wrong with its syntax
  */
-export function readDocument(text: string): Document | { readonly problems: readonly Problem[] } {
-  if (text.length > CHARACTERS_MAX)
-    return refuse(
-      1,
-      `the file has ${text.length} characters`,
-      `At most ${CHARACTERS_MAX} are allowed: is it an experiment?`,
-    );
+export function readDocument(
+  text: string,
+  { what, charactersMax, start }: DocumentKind,
+): Document | { readonly problems: readonly Problem[] } {
+  if (text.length > charactersMax)
+    return refuse(1, `the file has ${text.length} characters`, `At most ${charactersMax} are allowed: is it ${what}?`);
   const lineCounter = new LineCounter();
   const documents = parseAllDocuments(text, { lineCounter, prettyErrors: false, stringKeys: true });
-  if (!Array.isArray(documents) || documents.length === 0)
-    return refuse(1, 'the file is empty', 'Start with title, estate, timeline and expect.');
+  if (!Array.isArray(documents) || documents.length === 0) return refuse(1, 'the file is empty', start);
   const [document, second] = documents;
   const lineAt = (offset: number): number => Math.max(1, lineCounter.linePos(offset).line);
   const wrong = documents.flatMap(({ errors, warnings }) => [...errors, ...warnings]);
@@ -44,10 +48,10 @@ export function readDocument(text: string): Document | { readonly problems: read
     return refuse(
       lineAt(second.range[0]),
       'the file has a second document',
-      'Put each experiment into a file of its own, and remove the line ---.',
+      `Put ${what} into a file of its own, and remove the line ---.`,
     );
   if (document?.contents === undefined || document.contents === null || isEmpty(document.contents))
-    return refuse(1, 'the file is empty', 'Start with title, estate, timeline and expect.');
+    return refuse(1, 'the file is empty', start);
   const { contents } = document;
   try {
     return { data: document.toJS({ maxAliasCount: 50 }), lineOf: (path) => lineAt(offsetOf(contents, path)) };

@@ -1,7 +1,7 @@
 import type { Experiment, Problem } from '../experiment.ts';
 import type { Plan } from '../timeline/concerns.ts';
 import { checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
-import { readDocument } from './document.ts';
+import { type DocumentKind, readDocument } from './document.ts';
 import { checkRoles, estateOf } from './estate.ts';
 import { problemsOf } from './problems.ts';
 import { settingsOf } from './settings.ts';
@@ -14,12 +14,19 @@ export type ReadExperiment = { readonly experiment: Experiment } | { readonly pr
 /** Seed of a file that names none. */
 const SEED = 1;
 
+/** Some 3,000 steps. */
+const kind: DocumentKind = {
+  what: 'an experiment',
+  charactersMax: 256 * 1_024,
+  start: 'Start with title, estate, timeline and expect.',
+};
+
 /**
  * Reads an experiment file. Nothing is started and no other file is read.
  * @param text YAML as `experiment.schema.json` describes it
  */
 export function readExperiment(text: string): ReadExperiment {
-  const document = readDocument(text);
+  const document = readDocument(text, kind);
   if ('problems' in document) return document;
   const problems = problemsOf(document);
   const shaped = shapeOf(document, problems);

@@ -2,7 +2,8 @@ import { Ajv2020, type ErrorObject, type ValidateFunction } from 'ajv/dist/2020.
 import schema from '../../experiment.schema.json' with { type: 'json' };
 import { actionNames } from '../timeline/actions.ts';
 import type { Document, Path } from './document.ts';
-import { cureOfName, type Problems, pathText, valueText } from './problems.ts';
+import type { Problems } from './problems.ts';
+import { checkSchema, isObject } from './schema-problems.ts';
 
 /** A step as it is written: `at`, options, and one action with its target. */
 export type RawStep = Readonly<Record<string, string | number | boolean | readonly string[] | undefined>>;
@@ -81,8 +82,7 @@ export function shapeOf(document: Document, problems: Problems): Shaped | undefi
     );
     return undefined;
   }
-  const validate = validator();
-  if (!validate(data)) for (const error of relevant(validate.errors ?? [])) report(error, data, problems);
+  checkSchema(data, { schema, validate: validator(), reportChoice }, problems);
   const written = new Map<string, string>();
   for (const name of Object.keys(data)) {
     const section = synonyms[name] ?? name;
@@ -97,9 +97,6 @@ export function shapeOf(document: Document, problems: Problems): Shaped | undefi
   return { raw, place: (section, ...rest) => [written.get(section) ?? section, ...rest] };
 }
 
-const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
-  typeof value === 'object' && value !== null && !Array.isArray(value);
-
 let compiled: ValidateFunction | undefined;
 
 /** Compiled at the first file: a command that reads none does not wait for it. */
@@ -108,89 +105,6 @@ const validator = (): ValidateFunction => {
     schema,
   );
   return compiled;
-};
-
-/** Without errors that only say why one branch of an `anyOf` or `oneOf` does not fit. */
-function relevant(errors: readonly ErrorObject[]): readonly ErrorObject[] {
-  const unions = errors.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
-  return errors.filter((error) => {
-    if (error.keyword === 'propertyNames') return false;
-    return !unions.some((union) => {
-      if (union === error) return false;
-      if (union.keyword === 'anyOf') return error.instancePath.startsWith(union.instancePath);
-      return error.instancePath === union.instancePath && error.schemaPath.includes('/oneOf/');
-    });
-  });
-}
-
-const pathOf = (instancePath: string, data: unknown): Path => {
-  let value = data;
-  return instancePath
-    .split('/')
-    .slice(1)
-    .map((part) => {
-      const name = part.replaceAll('~1', '/').replaceAll('~0', '~');
-      const step = Array.isArray(value) ? Number(name) : name;
-      value = Object(value)[step];
-      return step;
-    });
-};
-
-/** Adds the problem of one schema error in words. */
-function report(error: ErrorObject, data: unknown, problems: Problems): void {
-  const path = pathOf(error.instancePath, data);
-  const where = path.length === 0 ? 'the file' : pathText(path);
-  const parent = error.parentSchema ?? {};
-  const add = (message: string, cure: string, at: Path = path): void => problems.add(at, message, cure);
-  if (error.keyword === 'additionalProperties') {
-    const name: string = error.params.additionalProperty;
-    add(`${where} has an unknown field "${name}"`, cureOfName(name, Object.keys(parent.properties ?? {})), [
-      ...path,
-      name,
-    ]);
-  } else if (error.keyword === 'required') {
-    const name: string = error.params.missingProperty;
-    const [example] = exampleOf(parent.properties?.[name]);
-    add(
-      `${where} has no ${name}`,
-      example === undefined ? `Add ${name}.` : `Add ${name}, for example ${name}: ${example}.`,
-    );
-  } else if (error.keyword === 'oneOf') reportChoice(error, where, add);
-  else {
-    const [example] = exampleOf(parent);
-    const cure = suggestion(error, example);
-    const expected = typeof parent.title === 'string' ? parent.title : (error.message ?? 'valid');
-    add(`${where} must be ${expected}, not ${valueText(error.data)}`, cure);
-  }
-}
-
-const suggestion = ({ data, parentSchema }: ErrorObject, example: string | undefined): string => {
-  const choices: unknown = parentSchema?.enum ?? deref(parentSchema?.anyOf?.[0]).enum;
-  if (typeof data === 'string' && Array.isArray(choices)) return cureOfName(data, choices.map(String));
-  return example === undefined ? 'Correct the value.' : `Write for example ${example}.`;
-};
-
-/** A schema, or the definition that it refers to. */
-const deref = (part: unknown): Readonly<Record<string, unknown>> => {
-  if (!isObject(part)) return {};
-  const [, name] = /^#\/\$defs\/(.*)$/.exec(String(part.$ref)) ?? [];
-  return name === undefined ? part : { ...Reflect.get(schema.$defs, name), ...part };
-};
-
-/** The first example of a schema, as YAML in one line. */
-function exampleOf(part: unknown): readonly string[] {
-  const { examples } = deref(part);
-  return Array.isArray(examples) && examples.length > 0 ? [flow(examples[0])] : [];
-}
-
-/** A value as YAML in one line. */
-const flow = (value: unknown): string => {
-  if (Array.isArray(value)) return `[${value.map(flow).join(', ')}]`;
-  if (isObject(value))
-    return `{${Object.entries(value)
-      .map(([name, one]) => `${name}: ${flow(one)}`)
-      .join(', ')}}`;
-  return String(value);
 };
 
 /** A step needs exactly one action, a steady check exactly one kind. An unknown field is reported instead of a missing action. */

@@ -1,3 +1,4 @@
+import { outlivesKeyLoss } from '@interlock/access/outcome';
 import type { OpenedDisk } from './events.ts';
 import type { PlannedDisk, VmDisk } from './machine.ts';
 import type { Vm } from './state.ts';
@@ -64,7 +65,8 @@ export const maybeReopened = (disk: VmDisk): VmDisk => ({
 export const closed = ({ isOpenUnsure: _unsure, ...disk }: VmDisk): VmDisk => ({ ...disk, access: 'closed' });
 
 /** Whether the loss of its key makes a disk stop its machine: there is a customer key, and the class is not ultra (CMK-102). */
-export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku !== 'ULTRA';
+export const isStoppedByLoss = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean =>
+  set !== '' && !outlivesKeyLoss(sku);
 
 /** Whether a disk keeps its data through the loss of its key, for as long as its machine runs. */
-export const isPinned = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && sku === 'ULTRA';
+export const isPinned = ({ set, sku }: Pick<VmDisk, 'set' | 'sku'>): boolean => set !== '' && outlivesKeyLoss(sku);

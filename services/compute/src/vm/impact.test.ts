@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { lossOutcome } from '@interlock/access/outcome';
 import fc from 'fast-check';
 import { evolve } from './decider.ts';
 import type { VmEvent } from './events.ts';
@@ -51,6 +52,23 @@ test('CMK-101 to CMK-103: who would stop, who would fail at the next start, and 
   for (const off of [stopped([os, data]), deallocatedVm([os, data])]) {
     assert.deepEqual(impact(off), { outcome: 'FAILS_AT_NEXT_START', disks: [data.disk] });
   }
+});
+
+test('CMK-100 to CMK-103: the rule for estate files gives the outcome of machines, whatever their disks', () => {
+  const skus = ['STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2', 'ULTRA'] as const;
+  const anyDisk = fc.record({ sku: fc.constantFrom(...skus), set: fc.constantFrom('des', 'elsewhere', undefined) });
+  fc.assert(
+    fc.property(fc.array(anyDisk, { maxLength: 5 }), fc.boolean(), (drawn, isOn) => {
+      const disks = drawn.map(({ sku, set }, n) => disk(`d${n}`, n + 1, sku, set));
+      const under = disks.filter(({ set }) => set === supposed.set);
+      const history = isOn ? running([os, ...disks]) : stopped([os, ...disks]);
+      const expected = lossOutcome(
+        isOn,
+        under.map(({ sku }) => sku),
+      );
+      assert.equal(impact(history)?.outcome, expected);
+    }),
+  );
 });
 
 test('G2: a machine that is starting, restarting, attaching or being created counts as one that runs', () => {

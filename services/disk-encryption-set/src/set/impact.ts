@@ -1,3 +1,4 @@
+import { outlivesKeyLoss } from '@interlock/access/outcome';
 import type { VirtualMachineImpact } from '@interlock/contracts/interlock/compute/v1/key_loss_preview.ts';
 import type { EncryptedResource } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
 import {
@@ -174,7 +175,7 @@ const kindOf = (
   if (action === 'PURGE') return isSnapshot ? 'SNAPSHOT_UNREADABLE' : 'DISK_UNREADABLE';
   if (isSnapshot) return 'SNAPSHOT_UNAVAILABLE';
   // The DEK of a disk of a stopped machine is in no host's memory (CMK-102).
-  const isKeptWhileRunning = openByMachine && (sku === 'ULTRA' || isLenient);
+  const isKeptWhileRunning = openByMachine && (outlivesKeyLoss(sku) || isLenient);
   return isKeptWhileRunning ? 'DISK_UNAVAILABLE_ONCE_STOPPED' : 'DISK_UNAVAILABLE';
 };
 
