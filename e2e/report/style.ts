@@ -41,7 +41,7 @@ svg .strong { fill: var(--ink); font-weight: 600; }
 .lane { fill: var(--paper); }
 .io { fill: var(--work); }
 .bad { fill: var(--stop); }
-.off { fill: url(#off); }
+.on { fill: var(--work); opacity: 0.38; } .off { fill: url(#off); }
 .free { fill: url(#free); }
 .away { fill: url(#away); }
 .partly { fill: var(--stop); opacity: 0.28; }
@@ -63,6 +63,7 @@ tr:last-child td { border-bottom: 0; }
 td.num { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; color: var(--soft); }
 .figures-table td { padding: 6px 12px 6px 0; vertical-align: baseline; } .figures-table th.num { text-align: right; padding-right: 12px; }
 .figures-table { font-size: 13.5px; } .figures-table .group { text-align: right; padding-right: 12px; color: var(--soft); } .figures-table td:first-child { white-space: nowrap; color: var(--ink); }
+.figures-table .tag { white-space: normal; overflow-wrap: anywhere; }
 .note { font-size: 13px; margin: 12px 0 0; }
 .rules td:first-child { white-space: nowrap; width: 1%; padding-right: 16px; }
 .rules .evidence { color: var(--soft); font-size: 13px; overflow-wrap: anywhere; margin-top: 2px; }

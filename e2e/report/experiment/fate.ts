@@ -2,6 +2,9 @@ import type { MachineRecord, PowerRecord, RunRecord, StepRecord } from '@interlo
 import type { Stretch } from '../picture/lane.ts';
 import { takesAccess } from './step-words.ts';
 
+/** The part of a record that says what was done to keys and machines. */
+export type Happenings = Pick<RunRecord, 'steps' | 'machines'>;
+
 /** When a step took effect, as well as it is known: the owner's commit, else the end of its call, else its beginning. */
 export const effectOf = ({ effectMs, doneMs, invokedMs }: StepRecord): number => effectMs ?? doneMs ?? invokedMs;
 
@@ -10,7 +13,7 @@ const keysOf = ({ disks }: MachineRecord): readonly string[] =>
   disks.map(({ key }) => key).filter((key) => key !== 'platform');
 
 /** Steps that took access away from a machine, by their effect; a step that failed took nothing. */
-export function lossesOf(machine: MachineRecord, { steps, machines }: RunRecord): readonly StepRecord[] {
+export function lossesOf(machine: MachineRecord, { steps, machines }: Happenings): readonly StepRecord[] {
   const own = keysOf(machine);
   const concerns = ({ targets }: StepRecord): boolean => {
     const groups = machines.filter(({ group }) => targets.includes(group));
@@ -23,14 +26,14 @@ export function lossesOf(machine: MachineRecord, { steps, machines }: RunRecord)
 }
 
 /** When access was given back after one of these losses, in milliseconds since the epoch, oldest first. */
-export const returnsOf = (losses: readonly StepRecord[], { steps }: RunRecord): readonly number[] =>
+export const returnsOf = (losses: readonly StepRecord[], { steps }: Pick<RunRecord, 'steps'>): readonly number[] =>
   steps
     .filter(({ undoes, error }) => error === undefined && losses.some(({ name }) => name === undoes))
     .map(effectOf)
     .toSorted((a, b) => a - b);
 
 /** When a machine was off, and why. Off by the platform turns into `free` once access is given back. */
-export function stretchesOf(machine: MachineRecord, record: RunRecord, toMs: number): readonly Stretch[] {
+export function stretchesOf(machine: MachineRecord, record: Happenings, toMs: number): readonly Stretch[] {
   const returns = returnsOf(lossesOf(machine, record), record);
   return offTimes(machine.power, toMs).flatMap(({ isByPlatform, fromMs, untilMs }): Stretch[] => {
     if (!isByPlatform) return [{ kind: 'away', fromMs, untilMs }];
@@ -68,6 +71,20 @@ function offTimes(power: readonly PowerRecord[], toMs: number): readonly OffTime
   }
   end(toMs);
   return times;
+}
+
+/** When a machine ran, by its power state alone: for machines whose reads and writes are not recorded. */
+export function runningTimes({ power }: MachineRecord, toMs: number): readonly Stretch[] {
+  const times: Stretch[] = [];
+  let fromMs: number | undefined;
+  for (const { atMs, state } of power) {
+    if (state === 'running') fromMs ??= atMs;
+    else if (fromMs !== undefined) {
+      times.push({ kind: 'on', fromMs, untilMs: atMs });
+      fromMs = undefined;
+    }
+  }
+  return fromMs === undefined ? times : [...times, { kind: 'on', fromMs, untilMs: toMs }];
 }
 
 /** What the machines of one lane had in common: a time in which only some of them were off is `partly`. */

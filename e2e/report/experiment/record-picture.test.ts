@@ -2,13 +2,13 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { RunRecord } from '@interlock/experiment';
 import { type commonStretches, stretchesOf } from './fate.ts';
-import { recordPicture } from './record-picture.ts';
+import { periodOf, recordPicture, treatmentFirst } from './record-picture.ts';
 import { type Case, cases, largeCase, lossMs, startMs } from './test-records.ts';
 
 const pictureOf = ({ record, verdict }: Pick<Case, 'record' | 'verdict'>) => {
-  const content = recordPicture(record, verdict.groups);
-  assert.ok(content !== undefined);
-  return content;
+  const period = periodOf(record);
+  assert.ok(period !== undefined);
+  return recordPicture(record, treatmentFirst(verdict.groups), period);
 };
 
 /** `off 4.1-20.03`: seconds from the start of the timeline. */
@@ -124,7 +124,7 @@ test('a run with 200,000 operations is drawn', () => {
 });
 
 test('nothing recorded, no picture', () => {
-  const { record, verdict } = cases.held;
+  const { record } = cases.held;
   const { startedMs: _, endedMs: __, ...run } = record.run;
-  assert.equal(recordPicture({ ...record, run, steps: [], machines: [], io: [] }, verdict.groups), undefined);
+  assert.equal(periodOf({ ...record, run, steps: [], machines: [], io: [] }), undefined);
 });

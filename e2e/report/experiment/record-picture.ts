@@ -3,45 +3,51 @@ import { className } from '../class-names.ts';
 import { duration } from '../html.ts';
 import type { FaultBar } from '../picture/faults.ts';
 import type { Lane } from '../picture/lane.ts';
-import { sharedPauses } from '../picture/pauses.ts';
+import { sharedPauseMs, sharedPauses } from '../picture/pauses.ts';
 import type { Mark, PictureContent } from '../picture/picture.ts';
-import { commonStretches, effectOf, lossesOf, stretchesOf } from './fate.ts';
+import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './fate.ts';
 import { actionInWords, isFault, takesAccess } from './step-words.ts';
 
 /** With more machines than this, those of a group with the same fate share a lane. */
 const lanesMax = 12;
+/** A pause of all machines that is a smaller part of the picture than this cannot be seen. */
+const pausePart = 0.01;
 /** Before the timeline, this part of its length is shown, and at least this many milliseconds. */
 const [leadPart, leadMsMin] = [0.08, 2_000];
 
-/** The machines of a run over time, treatment first. @returns undefined if nothing was recorded */
-export function recordPicture(record: RunRecord, groups: readonly GroupFigures[]): PictureContent | undefined {
-  const span = spanOf(record);
-  if (span === undefined) return undefined;
-  const { fromMs, toMs } = span;
-  const order = groups.toSorted((a, b) => rank(a) - rank(b)).map(({ group }) => group);
+/** The time that a picture shows, in milliseconds since the epoch. */
+export interface Period {
+  readonly fromMs: number;
+  readonly toMs: number;
+  /** What its labels count from; undefined: from its beginning. */
+  readonly zeroMs?: number | undefined;
+}
+
+/** What a picture of machines is made of. */
+export type Recorded = Happenings & Pick<RunRecord, 'io'>;
+
+/** Machines over time. @param order groups, first to last */
+export function recordPicture(record: Recorded, order: readonly string[], period: Period): PictureContent {
+  const { fromMs, toMs } = period;
   const machines = record.machines.toSorted((a, b) => order.indexOf(a.group) - order.indexOf(b.group));
   const data = record.io.filter(({ op, completedMs }) => op !== 'flush' && completedMs >= fromMs);
   const ioOf = Map.groupBy(data, ({ machine }) => machine);
   const goodMs = data.filter(({ ok }) => ok).map(({ completedMs }) => completedMs);
   return {
-    lanes: bundled(machines, span).map((bundle) => laneOf(bundle, record, { ioOf, ...span })),
+    lanes: bundled(machines, fromMs).map((bundle) => laneOf(bundle, record, ioOf, period)),
     marks: marksOf(record.steps),
     faults: faultsOf(record.steps, toMs),
-    pauses: sharedPauses(goodMs),
-    fromMs,
-    toMs,
-    zeroMs: record.run.startedMs,
+    pauses: sharedPauses(goodMs, Math.max(sharedPauseMs, (toMs - fromMs) * pausePart)),
+    ...period,
   };
 }
 
-const rank = ({ role }: GroupFigures): number => (role === 'treatment' ? 0 : 1);
+/** Names of groups, treatment first. */
+export const treatmentFirst = (groups: readonly GroupFigures[]): readonly string[] =>
+  groups.toSorted((a, b) => Number(a.role === 'control') - Number(b.role === 'control')).map(({ group }) => group);
 
-interface Span {
-  readonly fromMs: number;
-  readonly toMs: number;
-}
-
-function spanOf({ run, io, steps, machines }: RunRecord): Span | undefined {
+/** The time of a run, with a lead. @returns undefined if nothing was recorded */
+export function periodOf({ run, io, steps, machines }: RunRecord): Period | undefined {
   const moments = [
     ...io.flatMap(({ invokedMs, completedMs }) => [invokedMs, completedMs]),
     ...steps.map(effectOf),
@@ -49,34 +55,40 @@ function spanOf({ run, io, steps, machines }: RunRecord): Span | undefined {
     ...(run.startedMs === undefined ? [] : [run.startedMs]),
     ...(run.endedMs === undefined ? [] : [run.endedMs]),
   ];
-  const [first, last] = [
-    moments.reduce((a, b) => Math.min(a, b), Infinity),
-    moments.reduce((a, b) => Math.max(a, b), 0),
-  ];
+  const first = moments.reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+  const last = moments.reduce((a, b) => Math.max(a, b), 0);
   if (last <= first) return undefined;
-  const lead = Math.max(leadMsMin, (last - (run.startedMs ?? first)) * leadPart);
-  return { fromMs: Math.max(first, (run.startedMs ?? first) - lead), toMs: last };
+  const startMs = run.startedMs ?? first;
+  const lead = Math.max(leadMsMin, (last - startMs) * leadPart);
+  return { fromMs: Math.max(first, startMs - lead), toMs: last, zeroMs: run.startedMs };
 }
 
 /** Machines that share a lane. */
-function bundled(machines: readonly MachineRecord[], span: Span): readonly (readonly MachineRecord[])[] {
+function bundled(machines: readonly MachineRecord[], fromMs: number): readonly (readonly MachineRecord[])[] {
   if (machines.length <= lanesMax) return machines.map((machine) => [machine]);
-  return [...Map.groupBy(machines, (machine) => `${machine.group} ${fateOf(machine, span)}`).values()];
+  return [...Map.groupBy(machines, (machine) => `${machine.group} ${fateOf(machine, fromMs)}`).values()];
 }
 
-const fateOf = ({ power }: MachineRecord, { fromMs }: Span): string =>
+const fateOf = ({ power }: MachineRecord, fromMs: number): string =>
   power
     .filter(({ atMs }) => atMs >= fromMs)
     .map(({ state, reason }) => `${state} ${reason}`)
     .join();
 
-interface LaneParts extends Span {
-  readonly ioOf: ReadonlyMap<string, readonly IoRecord[]>;
-}
-
-function laneOf(bundle: readonly MachineRecord[], record: RunRecord, { ioOf, fromMs, toMs }: LaneParts): Lane {
+function laneOf(
+  bundle: readonly MachineRecord[],
+  record: Happenings,
+  ioOf: ReadonlyMap<string, readonly IoRecord[]>,
+  { fromMs, toMs }: Period,
+): Lane {
   const [first] = bundle;
-  const stretches = commonStretches(bundle.map((machine) => stretchesOf(machine, record, toMs)));
+  const isRecorded = bundle.some(({ name }) => ioOf.has(name));
+  const stretches = commonStretches(
+    bundle.map((machine) => [
+      ...(isRecorded ? [] : runningTimes(machine, toMs)),
+      ...stretchesOf(machine, record, toMs),
+    ]),
+  );
   return {
     name: bundle.length === 1 ? lastSegment(first?.name ?? '') : `${first?.group}: ${bundle.length} machines`,
     about: bundle.length === 1 ? aboutMachine(first) : aboutBundle(bundle, record),
@@ -100,7 +112,7 @@ function aboutMachine(machine: MachineRecord | undefined): string {
 }
 
 /** How far apart the machines of a lane were off. */
-function aboutBundle(bundle: readonly MachineRecord[], record: RunRecord): string {
+function aboutBundle(bundle: readonly MachineRecord[], record: Happenings): string {
   const offAfter = bundle
     .flatMap((machine) => {
       const [loss] = lossesOf(machine, record);

@@ -9,7 +9,7 @@ import { inWords } from './expectation-words.ts';
 import { bytes, figuresTable } from './figures.ts';
 import { headline, longest, outcomeLabels, whyNothing } from './headline.ts';
 import { injections, whatOf } from './injections.ts';
-import { recordPicture } from './record-picture.ts';
+import { periodOf, recordPicture, treatmentFirst } from './record-picture.ts';
 import { expectationRows, guaranteeRows, proofRows } from './rules.ts';
 import { actionInWords } from './step-words.ts';
 
@@ -112,8 +112,9 @@ function hypothesis(experiment: Experiment): Html {
 }
 
 function timeline(record: RunRecord, { groups }: Verdict): Html {
-  const content = recordPicture(record, groups);
-  if (content === undefined) return html`<p>Nothing was recorded.</p>`;
+  const period = periodOf(record);
+  if (period === undefined) return html`<p>Nothing was recorded.</p>`;
+  const content = recordPicture(record, treatmentFirst(groups), period);
   return html`<p>Each row is a machine that writes to its disks and reads back. Bars above the rows are faults of parts of the cloud. Times count from the
   start of the timeline; t0 is the moment at which access was taken away.</p>
   <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;

@@ -24,13 +24,13 @@ export interface Operation {
   readonly ok: boolean;
 }
 
-/** A time without work, in milliseconds since the epoch. */
+/** A state over time, in milliseconds since the epoch. */
 export interface Stretch {
   /**
-   * `off`: stopped by the platform; `free`: off, and access is restored; `away`: stopped or restarted by its user;
+   * `on`: it runs, and its work is not recorded; `off`: stopped by the platform; `free`: off, and access is restored; `away`: stopped or restarted by its user;
    * `partly`: some machines of the lane are stopped and some are not.
    */
-  readonly kind: 'off' | 'free' | 'away' | 'partly';
+  readonly kind: 'on' | 'off' | 'free' | 'away' | 'partly';
   readonly fromMs: number;
   readonly untilMs: number;
 }

@@ -10,6 +10,11 @@ export function laneLegend({ lanes, faults, pauses }: PictureContent): Html {
   const entries: readonly (readonly [boolean, string, string])[] = [
     [hasOperation(true), 'var(--work)', 'reads and writes that succeeded'],
     [hasOperation(false), 'var(--stop)', 'reads and writes that were refused'],
+    [
+      kinds.has('on'),
+      'color-mix(in srgb, var(--work) 38%, transparent)',
+      'runs; its reads and writes are not known here',
+    ],
     [kinds.has('off'), hatched('var(--stop)'), 'stopped by the platform'],
     [kinds.has('partly'), 'color-mix(in srgb, var(--stop) 28%, transparent)', 'some machines of the row are off'],
     [kinds.has('free'), hatched('var(--work)'), 'off; access is restored, and it does not run yet'],

@@ -11,6 +11,7 @@ import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
 import { filled } from './once.ts';
 import { addProbeCommands } from './probe-commands.ts';
+import { addReportCommands } from './report-commands.ts';
 import { addRoleCommands } from './role-commands.ts';
 import type { Runner } from './runner.ts';
 import { addVerbCommand } from './verb-command.ts';
@@ -40,6 +41,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
   addFaultCommands(program, runner);
+  addReportCommands(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');

@@ -1,0 +1,67 @@
+import { join } from 'node:path';
+import type { Command } from 'commander';
+import { UsageError } from '../problems.ts';
+import { durationMs } from '../request/field-values.ts';
+import { fullName, shortName } from '../request/names.ts';
+import type { GlobalFlags } from '../session/environment.ts';
+import { placeOf } from '../session/place.ts';
+import type { Session } from '../session/session.ts';
+import { filled } from './once.ts';
+import type { Runner } from './runner.ts';
+
+/** Flags of `report`. */
+interface ReportFlags extends GlobalFlags {
+  readonly since?: string;
+  readonly output?: string;
+}
+
+/** Adds `report`. */
+export function addReportCommands(program: Command, runner: Pick<Runner, 'offline' | 'withSession'>): void {
+  const report = program
+    .command('report')
+    .description('writes a page about what happened to the machines of a group and to their keys')
+    .addOption(filled('--since <duration>', 'how far back: 90s, 2h (default 10m)'))
+    .addOption(filled('--output <file>', 'the page (default report.html)'));
+  report.action(() => {
+    const flags: ReportFlags = report.optsWithGlobals();
+    return runner.offline(flags, ({ env }) => {
+      const { data, cluster } = placeOf(flags, env);
+      const guests =
+        data === undefined || cluster !== undefined ? undefined : join(data, 'services', 'compute', 'guests');
+      return runner.withSession('report', flags, (session) => writeReport(session, flags, guests));
+    });
+  });
+}
+
+/** @param guests folder of the guests' journals, if the cloud is on this machine */
+async function writeReport(
+  session: Session,
+  { since = '10m', output: file = 'report.html' }: ReportFlags,
+  guests: string | undefined,
+): Promise<void> {
+  const { caller, settings, clock, terminal, output } = session;
+  const { names } = settings;
+  if (names.group === undefined) throw new UsageError('name the group with --group or INTERLOCK_GROUP');
+  const toMs = clock.now();
+  const { gatherActivity } = await import('../report/gather.ts');
+  const activity = await gatherActivity(caller, {
+    group: fullName('resourceGroup', names.group, names, '--group'),
+    fromMs: toMs - durationMs(since, '--since'),
+    toMs,
+    guests,
+    short: (name) => shortName(name, names),
+  });
+  if (output.isDocument) return output.write(JSON.parse(JSON.stringify(activity)));
+  const { activityPage } = await import('../../../../e2e/report/activity/activity-page.ts');
+  const page = Buffer.from(activityPage(activity));
+  await terminal.writeFile(
+    file,
+    (async function* () {
+      yield page;
+    })(),
+  );
+  terminal.out(
+    `${file}: ${activity.machines.length} machines, ${activity.changes.length} changes of their keys, ${activity.io.length} reads and writes`,
+  );
+  for (const one of activity.unread) terminal.err(`not read: ${one}`);
+}

@@ -1,0 +1,78 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
+import { UsageError } from '../problems.ts';
+import { answers, lossMs } from '../report/test-group.ts';
+import { sleepingClock, testProgram } from '../session/test-session.ts';
+
+const clock = { ...sleepingClock(), now: () => lossMs + 60_000 };
+
+/** What a reader sees of the page. */
+const pageOf = (written: ReadonlyMap<string, Uint8Array>, file = 'report.html'): string =>
+  Buffer.from(written.get(file) ?? []).toString('utf8');
+const textOf = (page: string): string =>
+  page
+    .replace(/<style>[\s\S]*?<\/style>/g, '')
+    .replace(/<[^>]*>/g, ' ')
+    .replace(/\s+/g, ' ');
+
+test('report writes a page of what happened to machines and keys, without an experiment', async () => {
+  const { run, written, lines, sent } = testProgram(answers, { clock });
+  await run('report', '--since', '5m');
+  const text = textOf(pageOf(written));
+  assert.match(
+    text,
+    /The platform stopped 1 of 1 machines, the last 1\.20 s after access was lost; all of them run again\./,
+  );
+  assert.match(text, /t0: key disabled access given back/);
+  assert.match(text, /key disabled KeyUpdate: disable every version 12:00:00 kv1\/k1 Olga \(00000000…\)/);
+  assert.match(text, /vm1 des1 RUNNING KEY_DISABLED – 1\.20 s 6\.00 s 40 30 3 0/);
+  assert.match(text, /KEY_DISABLED KeyCheckAccess kv1\/k1 Olga \(00000000…\) 2 12:00:00 12:00:05/);
+  assert.match(text, /the rows show power states alone/);
+  assert.deepEqual(lines, ['report.html: 1 machines, 2 changes of their keys, 0 reads and writes']);
+  const audit = sent.find(({ method }) => method === 'ListAuditEntries');
+  assert.deepEqual([audit?.request.parent, audit?.request.startTime], ['vaults/kv1', '2026-01-01T11:56:00.000Z']);
+});
+
+test('report reads the journals of guests that are on this machine', async () => {
+  const data = mkdtempSync(join(tmpdir(), 'interlock-report-'));
+  try {
+    const vm = 'subscriptions/local/resourceGroups/g/virtualMachines/vm1';
+    const folder = join(data, 'services', 'compute', 'guests', vm);
+    mkdirSync(folder, { recursive: true });
+    const line = (ms: number, ok: boolean) =>
+      `${JSON.stringify({ disk: 'd1', op: 'write', seq: 1, invokedAt: lossMs + ms - 1, completedAt: lossMs + ms, ok })}\n`;
+    writeFileSync(join(folder, 'io.jsonl.1'), line(-400_000, true) + line(-100, true));
+    writeFileSync(join(folder, 'io.jsonl'), `${line(300, true)}${line(900, false)}{"disk":"d1","op":"wri`);
+    const { run, written, lines } = testProgram(answers, { clock, env: { INTERLOCK_DATA: data } });
+    await run('report', '--since', '5m', '--output', 'page.html');
+    assert.match(lines[0] ?? '', /3 reads and writes$/);
+    assert.match(textOf(pageOf(written, 'page.html')), /vm1 des1 RUNNING KEY_DISABLED 300 ms 1\.20 s/);
+    assert.doesNotMatch(pageOf(written, 'page.html'), /<script|\bsrc=|\bhref=/);
+  } finally {
+    rmSync(data, { recursive: true });
+  }
+});
+
+test('report lists what the caller may not read, and shows the rest', async () => {
+  const refused = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no right to read kv1');
+  const { run, written, asides } = testProgram(
+    { ...answers, ListAuditEntries: refused, GetPrincipal: refused },
+    { clock },
+  );
+  await run('report');
+  assert.match(textOf(pageOf(written)), /What could not be read the audit log of kv1: no right to read kv1/);
+  assert.deepEqual(asides, ['not read: the audit log of kv1: no right to read kv1']);
+});
+
+test('report -o json writes the same as data, and a bad duration is refused before any call', async () => {
+  const { run, lines, sent, written } = testProgram(answers, { clock });
+  await assert.rejects(run('report', '--since', '10'), UsageError);
+  assert.deepEqual(sent, []);
+  await run('report', '-o', 'json');
+  const { machines, changes } = JSON.parse(lines.join('\n'));
+  assert.deepEqual([machines.length, changes.length, written.size], [1, 2, 0]);
+});
