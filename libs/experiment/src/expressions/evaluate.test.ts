@@ -44,13 +44,13 @@ describe('expectations', () => {
             requestedMs: lossMs + 100,
             outcome,
             endedMs: lossMs + 900,
-            reason: outcome === 'failed' ? 'ROLE_REMOVED' : '',
+            reason: outcome === 'failed' ? 'ACCESS_DENIED' : '',
           },
         ],
       }));
     assert.match(
       resultOf('ultra.startRefused <= 1s', start('failed')),
-      /^held: 900 ms after the loss: start of ultra-1 refused \(ROLE_REMOVED\)/,
+      /^held: 900 ms after the loss: start of ultra-1 refused \(ACCESS_DENIED\)/,
     );
     assert.match(
       resultOf('ultra.startRefused <= 1s', start('running')),

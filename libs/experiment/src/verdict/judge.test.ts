@@ -182,9 +182,34 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
   ],
   [
     'wrong t0: later than the first stop',
-    changeStep('loss', { effectMs: startedMs + 4_300 }),
+    (record) => ({
+      ...changeStep('loss', { effectMs: startedMs + 4_300, doneMs: startedMs + 4_300 })(record),
+      sightings: [],
+    }),
     'inconclusive',
-    /t0 of "loss" is wrong: premium-1 was stopping \(ROLE_REMOVED\) 300 ms before t0/,
+    /t0 of "loss" is wrong: premium-1 was stopping \(ACCESS_DENIED\) 300 ms before t0/,
+  ],
+  [
+    'wrong t0: later than the first refused operation',
+    (record) => ({
+      ...changeStep('loss', { effectMs: startedMs + 3_000, doneMs: startedMs + 3_000 })(record),
+      sightings: [],
+      io: [...record.io, operation('premium-2', startedMs + 2_900, { ok: false, reason: 'ACCESS_DENIED' })],
+    }),
+    'inconclusive',
+    /t0 of "loss" is wrong: write 999 of premium-2 .* was refused 100 ms before t0/,
+  ],
+  [
+    'wrong t0: later than the first refused use of the key',
+    changeStep('loss', { effectMs: startedMs + 2_000, doneMs: startedMs + 2_010 }),
+    'inconclusive',
+    /t0 of "loss" is wrong: a use of the key was refused \(set k1: ACCESS_DENIED\) 550 ms before t0/,
+  ],
+  [
+    'wrong t0: after the call had ended',
+    changeStep('loss', { effectMs: startedMs + 1_600 }),
+    'inconclusive',
+    /t0 of "loss" is 540 ms after its call had ended/,
   ],
   [
     'wrong t0: before the injection',
@@ -248,20 +273,20 @@ const breaks: readonly (readonly [string, Change, string, RegExp, RegExp])[] = [
     })),
     'premium.stopped <= key-vault.resumed + 5s',
     /5\.04 s after key-vault\.resumed/,
-    /premium-2 stopped \(ROLE_REMOVED\), 5\.04 s after/,
+    /premium-2 stopped \(ACCESS_DENIED\), 5\.04 s after/,
   ],
   [
     'an interruption',
     changeMachine('ultra-1', ({ power }) => ({
       power: [
         ...power,
-        { atMs: startedMs + 1_500, state: 'stopping', reason: 'ROLE_REMOVED', traceId: '' },
-        { atMs: startedMs + 1_600, state: 'stopped', reason: 'ROLE_REMOVED', traceId: '' },
+        { atMs: startedMs + 1_500, state: 'stopping', reason: 'ACCESS_DENIED', traceId: '' },
+        { atMs: startedMs + 1_600, state: 'stopped', reason: 'ACCESS_DENIED', traceId: '' },
         { atMs: startedMs + 11_000, state: 'running', reason: '', traceId: '' },
       ],
     })),
     'ultra.running',
-    /ultra-1 stopping \(ROLE_REMOVED\) 1\.50 s after the start/,
+    /ultra-1 stopping \(ACCESS_DENIED\) 1\.50 s after the start/,
     /ultra-1 stopping/,
   ],
   [

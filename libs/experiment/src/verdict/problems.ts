@@ -1,7 +1,8 @@
+import { lossReasons } from '@interlock/access';
 import type { Step } from '../experiment.ts';
 import { relativeText, spanText } from '../expressions/operators.ts';
-import type { Evidence } from '../measures/evidence.ts';
-import { shortName } from '../measures/fate.ts';
+import type { Episode, Evidence } from '../measures/evidence.ts';
+import { type Moment, operationText, shortName } from '../measures/fate.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { groupsOf, isUndone, keyOfTarget } from '../timeline/concerns.ts';
 
@@ -22,7 +23,7 @@ export function problemsOfRun(evidence: Evidence): readonly string[] {
       ...(started ? [] : ['the timeline did not start']),
       ...(started && run.endedMs === undefined ? ['the run did not end'] : []),
       ...(started ? [...injections(evidence), ...failures(evidence), ...undos(evidence), ...machines(evidence)] : []),
-      ...(started ? [...treatedControls(evidence), ...lateT0(evidence)] : []),
+      ...(started ? [...treatedControls(evidence), ...wrongT0(evidence)] : []),
     ]),
   ];
 }
@@ -87,31 +88,52 @@ const isUnder = (
   return taken.includes(disk.keyVersion) || keys.includes(disk.key);
 };
 
-/** A t0 before its own injection, or after the first machine that the loss stopped. */
-function lateT0(evidence: Evidence): readonly string[] {
-  const early = evidence.experiment.timeline.flatMap((step) => {
+/** Actions whose effect a date decides: it may come after the call. */
+const isByDate = (action: string): boolean => action === 'expire-key' || action === 'not-yet-valid';
+
+/** A t0 outside of its own call, or after the loss was seen already: a late t0 makes all times look shorter than they were. */
+function wrongT0(evidence: Evidence): readonly string[] {
+  const outside = evidence.experiment.timeline.flatMap((step) => {
     const record = evidence.stepRecord(step);
     if (record?.effectMs === undefined || !takesAccess(step.action)) return [];
-    const aheadMs = record.invokedMs - record.effectMs;
-    return aheadMs > lateMsMax ? [`t0 of "${step.name}" is ${spanText(aheadMs)} before its injection`] : [];
+    const { effectMs, invokedMs, doneMs = effectMs } = record;
+    if (invokedMs - effectMs > lateMsMax)
+      return [`t0 of "${step.name}" is ${spanText(invokedMs - effectMs)} before its injection`];
+    if (effectMs - doneMs > lateMsMax && !isByDate(step.action))
+      return [`t0 of "${step.name}" is ${spanText(effectMs - doneMs)} after its call had ended`];
+    return [];
   });
   const late = evidence.groups.flatMap((group) => {
     const [first] = evidence.episodesOf(group);
-    if (first === undefined) return [];
-    return evidence.machinesOf(group).flatMap(({ name, power }) => {
-      const stop = power.find(
-        ({ atMs, state, reason }) =>
-          atMs >= evidence.startMs &&
-          atMs < first.startMs &&
-          reason !== '' &&
-          (state === 'stopping' || state === 'stopped'),
-      );
-      if (stop === undefined) return [];
-      const when = relativeText(stop.atMs - first.startMs, 't0');
-      return [
-        `t0 of "${first.losses[0]?.name}" is wrong: ${shortName(name)} was ${stop.state} (${stop.reason}) ${when}`,
-      ];
-    });
+    const sign = first && firstSignBefore(first, group, evidence);
+    if (first === undefined || sign === undefined) return [];
+    return [`t0 of "${first.losses[0]?.name}" is wrong: ${sign.seen} ${relativeText(sign.atMs - first.startMs, 't0')}`];
   });
-  return [...early, ...late];
+  return [...outside, ...late];
 }
+
+/** The first sign of a loss before its t0: a stop, a refused operation, or a refused use of the key. Outages are no loss. */
+function firstSignBefore(first: Episode, group: string, evidence: Evidence): Moment | undefined {
+  const taken = first.losses.flatMap((loss) => evidence.stepRecord(loss)?.keyVersions ?? []);
+  const uses = evidence.record.sightings
+    .filter(({ see, subject, seen }) => see === 'unwrap-refused' && taken.includes(subject) && namesLoss(seen))
+    .map(({ atMs, seen }) => ({ atMs, seen: `a use of the key was refused (${seen})` }));
+  const signs = evidence.machinesOf(group).flatMap((machine): readonly Moment[] => {
+    const disks = evidence.disksUnder(machine, first);
+    const stops = machine.power.filter(({ state, reason }) => namesLoss(reason) && state.startsWith('stop'));
+    const refused = evidence.ioOf(machine).filter(({ disk, reason }) => disks.has(disk) && namesLoss(reason));
+    return [
+      ...stops.map(({ atMs, state, reason }) => ({
+        atMs,
+        seen: `${shortName(machine.name)} was ${state} (${reason})`,
+      })),
+      ...refused.map((one) => ({ atMs: one.completedMs, seen: `${operationText(one)} was refused` })),
+    ];
+  });
+  return [...uses, ...signs]
+    .filter(({ atMs }) => atMs >= evidence.startMs && atMs < first.startMs)
+    .toSorted((a, b) => a.atMs - b.atMs)[0];
+}
+
+/** Whether a text gives a reason that ends access. */
+const namesLoss = (text: string): boolean => lossReasons.some((reason) => text.includes(reason));

@@ -79,8 +79,8 @@ const machine = (name: string, group: string, key: string, change: Partial<Machi
 
 const stoppedAndBack = (stoppedMs: number): MachineRecord['power'] => [
   { atMs: startedMs - 10_000, state: 'running', reason: '', traceId: '' },
-  { atMs: stoppedMs - 200, state: 'stopping', reason: 'ROLE_REMOVED', traceId: 't1' },
-  { atMs: stoppedMs, state: 'stopped', reason: 'ROLE_REMOVED', traceId: 't1' },
+  { atMs: stoppedMs - 200, state: 'stopping', reason: 'ACCESS_DENIED', traceId: 't1' },
+  { atMs: stoppedMs, state: 'stopped', reason: 'ACCESS_DENIED', traceId: 't1' },
   { atMs: backMs + 500, state: 'starting', reason: '', traceId: 't2' },
   { atMs: backMs + 900, state: 'running', reason: '', traceId: 't2' },
 ];
@@ -150,7 +150,7 @@ export function heldRecord(): RunRecord {
         see: 'unwrap-refused',
         subject: 'vaults/k1/keys/k1/versions/1',
         atMs: lossMs + 400,
-        seen: 'set k1: ROLE_REMOVED',
+        seen: 'set k1: ACCESS_DENIED',
       },
     ],
     content: { disksCompared: 4, bytesCompared: 40_960, bytesLost: 0 },
