@@ -312,6 +312,7 @@ class CloudLaunch {
       say: this.#say,
       describe: () => ({
         databaseUrls: cloud.databaseUrls,
+        natsServers: cloud.nats.access.servers,
         guests: data.path('services', 'compute', 'guests'),
         settings: { ...openSettingsIn(env), ...settings },
       }),

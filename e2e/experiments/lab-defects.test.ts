@@ -3,7 +3,6 @@ import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import {
   type Experiment,
-  isMet,
   judge,
   type Lab,
   type Observed,
@@ -59,7 +58,6 @@ const verdictOf = async (spoil: (lab: Lab) => Partial<Lab> = () => ({}), experim
     journal: { append: () => undefined },
     signal: new AbortController().signal,
     say: () => undefined,
-    isMet: (condition, seen) => isMet(condition, experiment, seen),
   });
   return judge(experiment, record);
 };

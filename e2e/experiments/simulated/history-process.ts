@@ -2,7 +2,6 @@ import {
   Evidence,
   type Experiment,
   type GroupMeasures,
-  isMet,
   judge,
   measuresOf,
   type Outcome,
@@ -36,7 +35,6 @@ takeOrders(async (seed, experiment: Experiment): Promise<PlayedExperiment> => {
     journal: noJournal,
     signal: new AbortController().signal,
     say: () => undefined,
-    isMet: (condition, seen) => isMet(condition, experiment, seen),
   });
   const { outcome, because, rules } = judge(experiment, record);
   const { startedMs = 0, endedMs = startedMs } = record.run;

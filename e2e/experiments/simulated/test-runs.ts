@@ -42,7 +42,6 @@ export const runSimulated = (
     journal: { append: () => undefined },
     signal: new AbortController().signal,
     say: () => undefined,
-    isMet: () => false,
   });
 };
 

@@ -28,7 +28,8 @@ export const readHistory = (folder: string, machines: readonly string[]): Histor
 const linesOf = (path: string): readonly string[] =>
   [`${path}.1`, path].filter((file) => existsSync(file)).flatMap((file) => readFileSync(file, 'utf8').split('\n'));
 
-const recordedBy =
+/** The operation of a line of a journal; none for a line that is no I/O. */
+export const recordedBy =
   (machine: string) =>
   (line: string): Recorded[] =>
     ioOf(line).map((io) => {

@@ -16,6 +16,7 @@ export { quantityNames } from './expressions/vocabulary.ts';
 export { problemLines, type ReadExperiment, readExperiment } from './file/read-experiment.ts';
 export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts';
 export { sectionNames } from './file/shape.ts';
+export { withChanges } from './file/with-changes.ts';
 export { type Episode, Evidence } from './measures/evidence.ts';
 export { type Fate, fatesOf, type Moment, operationText, shortName } from './measures/fate.ts';
 export { measureNames, measuresOf, quantilesIn } from './measures/figures.ts';
@@ -49,5 +50,6 @@ export {
   stepUndone,
 } from './timeline/concerns.ts';
 export { judge } from './verdict/judge.ts';
+export { verdictLines } from './verdict/verdict-lines.ts';
 export type * from './verdict.ts';
 export { exitCodes } from './verdict.ts';

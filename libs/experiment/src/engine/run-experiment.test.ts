@@ -1,14 +1,43 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import type { Condition } from '../experiment.ts';
+import type { Experiment } from '../experiment.ts';
+import { parseExpression } from '../expressions/parse.ts';
+import type { Observed } from '../target.ts';
 import { recoverSteps } from './recover.ts';
 import { type JournalLine, outstandingIn } from './step-journal.ts';
 import { experimentOf, giveBack, runOnTestLab, step } from './test-lab.ts';
 
-const abortOn = (text: string): Condition => ({
-  line: 9,
-  text,
-  expression: { kind: 'holds', quantity: { of: 'control', name: 'failed' } },
+/** A control group, and the condition that none of its I/O fails. */
+const control = (): Partial<Experiment> => {
+  const text = 'control.failed > 0';
+  const parsed = parseExpression(text);
+  if (!('expression' in parsed)) return assert.fail(text);
+  const group = { name: 'control', machines: 1, disks: [], key: '' };
+  return {
+    estate: { kind: 'planned', groups: [group] },
+    abort: [{ line: 9, text, expression: parsed.expression }],
+  };
+};
+
+/** What is observed once an operation of the control group failed. */
+const failedControl = (atMs: number): Observed => ({
+  machines: [{ name: 'c', group: 'control', disks: [], power: [], starts: [] }],
+  io: [
+    {
+      machine: 'c',
+      disk: 'd',
+      op: 'read',
+      seq: 1,
+      invokedMs: atMs,
+      completedMs: atMs,
+      invokedMonotonicMs: atMs,
+      completedMonotonicMs: atMs,
+      ok: false,
+      reason: 'UNAVAILABLE',
+    },
+  ],
+  sightings: [],
+  guarantees: [],
 });
 
 test('plans come before the timeline, each intent before its action, and every step is undone at its time', async () => {
@@ -124,12 +153,10 @@ test('what the file never gives back is undone after the time that its expectati
 
 test('an abort condition ends the timeline within 250 ms, and everything is undone', async () => {
   const { record, taken, calls } = await runOnTestLab(
-    experimentOf([step('loss', 0), step('never', 5_000), giveBack('loss', 9_000)], {
-      abort: [abortOn('control: failed > 0')],
-    }),
-    { isMet: (_, { steps, run }) => steps.length > 0 && run.startedMs === 0 && steps[0]?.doneMs === 0 },
+    experimentOf([step('loss', 0), step('never', 5_000), giveBack('loss', 9_000)], control()),
+    { lab: { observe: async () => failedControl(0) } },
   );
-  assert.equal(record.run.abortedBy, 'control: failed > 0');
+  assert.equal(record.run.abortedBy, 'control.failed > 0');
   assert.deepEqual([...taken], []);
   assert.ok((record.run.endedMs ?? 0) <= 250);
   assert.ok(!calls.some((call) => call.endsWith('carryOut never')));
@@ -137,20 +164,16 @@ test('an abort condition ends the timeline within 250 ms, and everything is undo
 
 test('a lab that cannot be read during a fault does not end the watch for abort conditions', async () => {
   let looks = 0;
-  const { record } = await runOnTestLab(
-    experimentOf([step('store', 0, { forMs: 2_000 })], { abort: [abortOn('control: failed > 0')] }),
-    {
-      lab: {
-        observe: async () => {
-          looks += 1;
-          if (looks < 4) throw new Error('the store is down');
-          return { machines: [], io: [], sightings: [], guarantees: [] };
-        },
+  const { record } = await runOnTestLab(experimentOf([step('store', 0, { forMs: 2_000 })], control()), {
+    lab: {
+      observe: async () => {
+        looks += 1;
+        if (looks < 4) throw new Error('the store is down');
+        return failedControl(100);
       },
-      isMet: () => true,
     },
-  );
-  assert.equal(record.run.abortedBy, 'control: failed > 0');
+  });
+  assert.equal(record.run.abortedBy, 'control.failed > 0');
 });
 
 test('an interrupted run undoes what it did and is not compared', async () => {

@@ -1,4 +1,5 @@
 import type { Condition, Experiment } from '../experiment.ts';
+import { isMet } from '../expressions/evaluate.ts';
 import type { ContentRecord, RunFacts, RunRecord } from '../record.ts';
 import type { Lab, Observed, Target } from '../target.ts';
 import { watchAborts } from './abort-watch.ts';
@@ -18,8 +19,6 @@ export interface RunParts {
   readonly signal: AbortSignal;
   /** Progress, a line each. */
   readonly say: (line: string) => void;
-  /** Whether an abort condition is met by what was observed up to now. */
-  readonly isMet: (condition: Condition, record: RunRecord) => boolean;
 }
 
 type OpenFacts = { -readonly [Field in keyof RunFacts]: RunFacts[Field] };
@@ -105,10 +104,10 @@ class Run {
     say('steady; the timeline starts');
     const end = new AbortController();
     const interrupted = AbortSignal.any([signal, end.signal]);
-    const isMet = (condition: Condition, seen: Observed): boolean =>
-      this.#parts.isMet(condition, this.#recordOf(seen, nothingCompared));
+    const isMetBy = (condition: Condition, seen: Observed): boolean =>
+      isMet(condition, experiment, this.#recordOf(seen, nothingCompared));
     const isOver = new AbortController();
-    const watch = watchAborts(this.#lab, abort, { isMet, signal: AbortSignal.any([signal, isOver.signal]) });
+    const watch = watchAborts(this.#lab, abort, { isMet: isMetBy, signal: AbortSignal.any([signal, isOver.signal]) });
     void watch.then((text) => text !== undefined && end.abort());
     try {
       await runTimeline(timeline, this.#actor, { clock, startedMs, signal: interrupted });

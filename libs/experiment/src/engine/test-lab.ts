@@ -2,7 +2,7 @@ import { type VirtualClock, virtualClock } from '@interlock/runtime';
 import type { Experiment, Step } from '../experiment.ts';
 import type { RunRecord } from '../record.ts';
 import type { Lab, Target, Undo } from '../target.ts';
-import { type RunParts, runExperiment } from './run-experiment.ts';
+import { runExperiment } from './run-experiment.ts';
 import type { JournalLine } from './step-journal.ts';
 
 /** How a lab of a test differs from one in which everything succeeds at once. */
@@ -13,7 +13,6 @@ export interface LabChange {
   readonly openError?: Error;
   /** Called with each line before it is stored. */
   readonly append?: (line: JournalLine) => void;
-  readonly isMet?: RunParts['isMet'];
   readonly signal?: AbortSignal;
 }
 
@@ -111,7 +110,6 @@ export const runOnTestLab = async (experiment: Experiment, change: LabChange = {
     },
     signal: change.signal ?? new AbortController().signal,
     say: () => undefined,
-    isMet: change.isMet ?? (() => false),
   });
   return { record: await clock.drive(run), calls, lines, taken };
 };

@@ -1,0 +1,340 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type {
+  ContentRecord,
+  Effect,
+  Experiment,
+  GuaranteeRecord,
+  Lab,
+  Observed,
+  SightingRecord,
+  SteadyCheck,
+  Step,
+  Undo,
+} from '@interlock/experiment';
+import { isFaultAction, keyOfTarget } from '@interlock/experiment';
+import { serviceNames } from '@interlock/local/services.ts';
+import type { ClientTls, Workload } from '@interlock/rpc';
+import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
+import type { Clients } from '../../cloud/clients.ts';
+import type { Terms } from '../../oracle/judges/bounds.ts';
+import type { Disturbance } from '../../oracle/recording/replay.ts';
+import { compareDisks } from './content.ts';
+import type { EventFeeds } from './event-feed.ts';
+import { guaranteesOf } from './guarantees.ts';
+import { insist } from './insist.ts';
+import { ioRecordOf, type JournalTail, journalTail } from './journal-tail.ts';
+import {
+  carryOutKeyAction,
+  isKeyAction,
+  type KeyEffect,
+  type KeyOwner,
+  type KeyUndo,
+  planKeyAction,
+  undoKeyAction,
+} from './key-actions.ts';
+import { type KeyState, readKeyState } from './key-state.ts';
+import {
+  carryOutMachineAction,
+  isMachineAction,
+  type MachineUndo,
+  planMachineAction,
+  startStopped,
+  undoMachineAction,
+} from './machine-actions.ts';
+import { MachineLog } from './machine-records.ts';
+import type { MadeEstate } from './planned-estate.ts';
+import { refusedIdentities, refusedUses } from './sightings.ts';
+import { brokenCheck } from './steady-checks.ts';
+
+/** What a cloud can do to itself: faults of processes, connections, clocks and storage. */
+export interface Faults {
+  plan(step: Step): Promise<Readonly<Record<string, unknown>>>;
+  carryOut(step: Step, data: Readonly<Record<string, unknown>>): Promise<Effect>;
+  undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect>;
+  /** Parts that did not work, and when. */
+  disturbances(): readonly Disturbance[];
+  /** Processes that were seen gone, and calls that failed because of a fault. */
+  sightings(): readonly SightingRecord[];
+  /** Whether a wall clock was shifted: times of events mean nothing then. */
+  readonly wereClocksShifted: boolean;
+  close(): Promise<void>;
+}
+
+/** A cloud of real processes, as an experiment reaches it. */
+export interface CloudAccess {
+  /** As its administrator. */
+  readonly clients: Clients;
+  readonly tls: ClientTls;
+  readonly feeds: EventFeeds;
+  /** Folder of the guests' journals. */
+  readonly guests: string;
+  readonly terms: Terms;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly faults: Faults;
+  /** Takes the events of the run before the lab is closed. */
+  readonly keepEvents?: (service: Workload, events: readonly RecordedEvent[]) => void;
+}
+
+/** What an action on a key stores beside its undo, to find the machines that it stopped. */
+interface KeyData extends KeyUndo {
+  readonly machines: readonly string[];
+}
+
+/** How long the commit of an action is looked for, the pause between two looks, and how long machines may take to start. In milliseconds. */
+const effectWithinMs = 2_000;
+const lookEveryMs = 50;
+const backWithinMs = 60_000;
+/** How long a machine that runs may take to do good I/O, in milliseconds. */
+const busyWithinMs = 20_000;
+
+/** An experiment's estate on a cloud of real processes. */
+export class CloudLab implements Lab {
+  readonly clock: Clock = systemClock;
+  readonly versions: Readonly<Record<string, string>>;
+  readonly #access: CloudAccess;
+  readonly #experiment: Experiment;
+  readonly #estate: MadeEstate;
+  readonly #close: () => Promise<void>;
+  readonly #journals: JournalTail;
+  readonly #keys = new Map<string, KeyState>();
+  readonly #sinceMs = systemClock.now();
+  readonly #starting: Promise<void>[] = [];
+  /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
+  #comparedMs = Number.POSITIVE_INFINITY;
+
+  /** @param close removes the estate, and what was opened for it */
+  constructor(access: CloudAccess, experiment: Experiment, estate: MadeEstate, close: () => Promise<void>) {
+    this.#access = access;
+    this.#experiment = experiment;
+    this.#estate = estate;
+    this.#close = close;
+    this.versions = access.versions;
+    this.#journals = journalTail(
+      access.guests,
+      estate.machines.map(({ name }) => name),
+    );
+  }
+
+  /** Reads the state of every key, before any fault. */
+  async prepare(): Promise<void> {
+    for (const [name, place] of this.#estate.keys)
+      this.#keys.set(name, await readKeyState(this.#access.clients, place));
+  }
+
+  async plan(step: Step): Promise<Undo> {
+    const { name, action } = step;
+    return { step: name, action, data: await this.#planned(step) };
+  }
+
+  async #planned(step: Step): Promise<Readonly<Record<string, unknown>>> {
+    const { action, targets, options } = step;
+    const { clients, faults } = this.#access;
+    const [target = ''] = targets;
+    if (isFaultAction(action)) return faults.plan(step);
+    if (isMachineAction(action)) {
+      const machines = this.#estate.machines.filter(({ group }) => group === target);
+      if (machines.length === 0) throw new Error(`${step.name}: no machine is in the group ${target}`);
+      const { keys } = this.#estate;
+      return { ...(await planMachineAction(clients, step, { machines, keys, uuid: systemRandom.uuid })) };
+    }
+    const keyName = this.#keyNameOf(target);
+    const key = this.#keyNamed(keyName);
+    if (action === 'throttle') return { ...(await faults.plan(step)), keyVersion: key.keyVersion };
+    const to = options.to === undefined ? {} : { to: this.#keyNamed(String(options.to)) };
+    const machines = this.#estate.machines.flatMap(({ name, disks }) =>
+      disks.some((disk) => disk.key === keyName) ? [name] : [],
+    );
+    return { ...planKeyAction(step, { key, uuid: systemRandom.uuid, ...to }), machines };
+  }
+
+  /** The key of a group; of a machine that existed before; or the key of that name. */
+  #keyNameOf(target: string): string {
+    const { estate } = this.#experiment;
+    if (estate.kind === 'planned') return keyOfTarget(estate, target);
+    const machine = this.#estate.machines.find(({ group }) => group === target);
+    return machine?.disks.find(({ key }) => key !== 'platform')?.key ?? target;
+  }
+
+  #keyNamed(name: string): KeyState {
+    const key = this.#keys.get(name);
+    if (key === undefined) throw new Error(`no key is named ${name}; there are ${[...this.#keys.keys()].join(', ')}`);
+    return key;
+  }
+
+  async carryOut(step: Step, { action, data }: Undo): Promise<Effect> {
+    const { clients, faults } = this.#access;
+    if (isKeyAction(action)) {
+      const invokedMs = this.clock.now();
+      const effect = await carryOutKeyAction(this.#owner, action, data as unknown as KeyData);
+      return this.#effectOf(effect, invokedMs);
+    }
+    if (!isMachineAction(action)) return faults.carryOut(step, data);
+    await carryOutMachineAction(clients, action, data as unknown as MachineUndo);
+    return {};
+  }
+
+  async undo({ action, data }: Undo, start: boolean): Promise<Effect> {
+    const { clients, faults } = this.#access;
+    if (isKeyAction(action)) {
+      const undo = data as unknown as KeyData;
+      const invokedMs = this.clock.now();
+      const effect = await insist(this.clock, () => undoKeyAction(this.#owner, action, undo));
+      if (start) this.#starting.push(startStopped(clients, this.clock, undo.key.place.set, undo.machines));
+      return this.#effectOf(effect, invokedMs);
+    }
+    if (!isMachineAction(action)) return faults.undo(action, data);
+    await insist(this.clock, () => undoMachineAction(clients, action, data as unknown as MachineUndo));
+    return {};
+  }
+
+  /** Waits until the machines that an undo starts are starting. @throws Error of the first that does not */
+  async started(): Promise<void> {
+    await Promise.all(this.#starting);
+  }
+
+  get #owner(): KeyOwner {
+    const { clients } = this.#access;
+    return {
+      clients,
+      now: () => this.clock.now(),
+      ownerToken: async () => clients.tokens.token('interlock:key-vault'),
+    };
+  }
+
+  /** When the commit of an action was stored by its owner. */
+  async #effectOf({ event, effectMs, keyVersions }: KeyEffect, invokedMs: number): Promise<Effect> {
+    if (effectMs !== undefined || event === undefined)
+      return { keyVersions, ...(effectMs === undefined ? {} : { effectMs }) };
+    const endMs = this.clock.monotonicMs() + effectWithinMs;
+    for (;;) {
+      const feed = await this.#access.feeds.read(event.service).catch(() => []);
+      const found = feed.find(
+        ({ stream, type, time }) => stream === event.stream && event.types.includes(type) && time >= invokedMs,
+      );
+      if (found !== undefined) {
+        const traceId = traceOf(found);
+        return { keyVersions, effectMs: found.time, ...(traceId === undefined ? {} : { traceId }) };
+      }
+      // It was so already: nothing was committed.
+      if (this.clock.monotonicMs() > endMs) return { keyVersions };
+      await this.clock.sleep(lookEveryMs);
+    }
+  }
+
+  check(check: SteadyCheck): Promise<string | undefined> {
+    const { clients } = this.#access;
+    const history = this.#journals.read;
+    return brokenCheck(check, { clients, estate: this.#estate, history, nowMs: this.clock.now() });
+  }
+
+  async observe(): Promise<Observed> {
+    const { clients, feeds, faults, terms } = this.#access;
+    const read = async (service: Workload) => [service, await feeds.read(service)] as const;
+    const events = Object.fromEntries(await Promise.all(serviceNames.map(read))) as Record<
+      Workload,
+      readonly RecordedEvent[]
+    >;
+    const history = this.#journals.read().filter(({ completedAt }) => completedAt < this.#comparedMs);
+    const log = new MachineLog();
+    for (const event of events.compute) if (event.time < this.#comparedMs) log.apply(event);
+    const { machines } = this.#estate;
+    const guarantees = (): readonly GuaranteeRecord[] =>
+      faults.wereClocksShifted
+        ? []
+        : guaranteesOf({
+            events,
+            history,
+            disturbances: faults.disturbances(),
+            terms,
+            machines: new Set(machines.map(({ name }) => name)),
+            sinceMs: this.#sinceMs,
+          });
+    const refused = await refusedUses(clients, this.#estate, this.#sinceMs);
+    const identities = refusedIdentities(events['disk-encryption-set'], this.#sinceMs);
+    return {
+      machines: log.records(machines, this.#keyVersions()),
+      io: history.map(ioRecordOf),
+      sightings: [...refused, ...identities, ...faults.sightings()].sort((one, other) => one.atMs - other.atMs),
+      // Judged only when it is read: abort conditions seldom need it.
+      get guarantees() {
+        return guarantees();
+      },
+    };
+  }
+
+  /** Key version of each disk when the timeline started. */
+  #keyVersions(): ReadonlyMap<string, string> {
+    const disks = this.#estate.machines.flatMap((machine) => machine.disks);
+    return new Map(disks.map(({ name, key }) => [name, this.#keys.get(key)?.keyVersion ?? '']));
+  }
+
+  async compareContent(): Promise<ContentRecord> {
+    const { clients, tls } = this.#access;
+    // A machine that does not come back is judged by its record.
+    await Promise.allSettled(this.#starting);
+    await this.#untilStarted();
+    const names = this.#estate.machines.map(({ name }) => name);
+    this.#comparedMs = this.clock.now();
+    await Promise.all(names.map((name) => clients.compute.deallocateVirtualMachine({ name })));
+    await this.#untilEach(names, 'is deallocated', (power) => power === 'DEALLOCATED');
+    const disks = this.#estate.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
+    return compareDisks(clients, tls, this.#journals.read(), disks);
+  }
+
+  /** Waits until no machine is starting, and those that run have done good I/O. */
+  async #untilStarted(): Promise<void> {
+    const { machines } = this.#estate;
+    const names = machines.map(({ name }) => name);
+    const power = await this.#untilEach(names, 'is up or off', (state) => state !== 'STARTING' && state !== 'STOPPING');
+    const fromMs = this.clock.now();
+    const disks = machines.flatMap((machine) =>
+      power.get(machine.name) === 'RUNNING' ? machine.disks.map(({ name }) => name) : [],
+    );
+    for (const endMs = this.clock.monotonicMs() + busyWithinMs; ; await this.clock.sleep(lookEveryMs)) {
+      const busy = new Set(
+        this.#journals.read().flatMap(({ disk, ok, completedAt }) => (ok && completedAt > fromMs ? [disk] : [])),
+      );
+      // One that does nothing is judged by its record.
+      if (disks.every((disk) => busy.has(disk)) || this.clock.monotonicMs() > endMs) return;
+    }
+  }
+
+  /** @returns the power state of each */
+  async #untilEach(
+    names: readonly string[],
+    what: string,
+    isThere: (power: string) => boolean,
+  ): Promise<ReadonlyMap<string, string>> {
+    const endMs = this.clock.monotonicMs() + backWithinMs;
+    const states = new Map<string, string>();
+    const { compute } = this.#access.clients;
+    for (const name of names) {
+      for (;;) {
+        const { powerState } = await compute.getVirtualMachine({ name });
+        states.set(name, powerState);
+        if (isThere(powerState)) break;
+        if (this.clock.monotonicMs() > endMs)
+          throw new Error(`after ${backWithinMs / 1_000} s still not: ${name} ${what} (it is ${powerState})`);
+        await this.clock.sleep(lookEveryMs);
+      }
+    }
+    return states;
+  }
+
+  async close(): Promise<void> {
+    const { faults, feeds, keepEvents } = this.#access;
+    try {
+      await faults.close();
+      for (const service of keepEvents === undefined ? [] : serviceNames)
+        keepEvents?.(
+          service,
+          (await feeds.read(service)).filter(({ time }) => time >= this.#sinceMs),
+        );
+      await feeds.close();
+    } finally {
+      await this.#close();
+    }
+  }
+}
+
+const traceOf = ({ cause }: RecordedEvent): string | undefined => cause.traceparent?.split('-')[1];

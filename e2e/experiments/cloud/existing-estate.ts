@@ -1,0 +1,62 @@
+import type { DiskClass } from '@interlock/experiment';
+import type { Clients } from '../../cloud/clients.ts';
+import type { KeyPlace } from './key-state.ts';
+import type { MadeEstate, MadeMachine } from './planned-estate.ts';
+
+const pageSize = 1_000;
+const idOf = (name: string): string => name.slice(name.lastIndexOf('/') + 1);
+
+/**
+ * Reads the machines of a resource group as an estate: each machine is a group with its own short name, and each key that their
+ * disks are under has its short name, or `<vault>-<key>` where two vaults have a key of that name.
+ * @param resourceGroup `subscriptions/<s>/resourceGroups/<g>`
+ * @throws Error if it has no machine, or more than 1,000
+ */
+export const existingEstate = async (
+  { compute, disks, sets }: Pick<Clients, 'compute' | 'disks' | 'sets'>,
+  resourceGroup: string,
+): Promise<MadeEstate> => {
+  const parent = resourceGroup;
+  const [{ virtualMachines, nextPageToken }, { disks: listed }] = await Promise.all([
+    compute.listVirtualMachines({ parent, pageSize }),
+    disks.listDisks({ parent, pageSize }),
+  ]);
+  if (virtualMachines.length === 0) throw new Error(`${resourceGroup} has no machine to experiment on`);
+  if (nextPageToken !== '') throw new Error(`${resourceGroup} has more than ${pageSize} machines`);
+  const setNames = [...new Set(listed.flatMap(({ encryption }) => encryption?.diskEncryptionSet || []))];
+  const places = await Promise.all(setNames.map((set) => placeOf(sets, resourceGroup, set)));
+  const keys = new Map<string, KeyPlace>();
+  const nameOfSet = new Map<string, string>();
+  for (const place of places) {
+    const short = idOf(place.key);
+    const taken = keys.get(short);
+    const name = taken === undefined || taken.key === place.key ? short : `${idOf(place.vault)}-${short}`;
+    keys.set(name, keys.get(name) ?? place);
+    nameOfSet.set(place.set, name);
+  }
+  const known = new Map(listed.map((disk) => [disk.name, disk]));
+  const machines = virtualMachines.map(({ name, osDisk, dataDisks }): MadeMachine => {
+    const names = [...(osDisk === undefined ? [] : [osDisk.disk]), ...dataDisks.map(({ disk }) => disk)];
+    return {
+      name,
+      group: idOf(name),
+      disks: names.map((disk) => {
+        const found = known.get(disk);
+        const sku = (found?.sku ?? '').toLowerCase().replaceAll('_', '-');
+        return {
+          name: disk,
+          class: sku as DiskClass,
+          key: nameOfSet.get(found?.encryption?.diskEncryptionSet ?? '') ?? 'platform',
+        };
+      }),
+    };
+  });
+  return { resourceGroup, keys, machines };
+};
+
+const placeOf = async (sets: Clients['sets'], resourceGroup: string, set: string): Promise<KeyPlace> => {
+  const { activeKey } = await sets.getDiskEncryptionSet({ name: set });
+  const [key = ''] = (activeKey?.keyVersion ?? '').split('/versions/');
+  const [vault = ''] = key.split('/keys/');
+  return { resourceGroup, vault, key, set };
+};

@@ -1,0 +1,91 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { GuaranteeRecord } from '@interlock/experiment';
+import type { Workload } from '@interlock/rpc';
+import { type IoViolation, judgeIo, type KeyLossWindow } from '../../oracle/journal/guest-io.ts';
+import type { History } from '../../oracle/journal/history.ts';
+import type { Terms } from '../../oracle/judges/bounds.ts';
+import type { ObservedLoss } from '../../oracle/recording/observed-losses.ts';
+import { type Disturbance, replay } from '../../oracle/recording/replay.ts';
+import { judgeRecording } from '../../oracle/recording/verdicts.ts';
+
+/** What a busy machine may add to a time that is promised, in milliseconds. Never added to the bound of I/O. */
+const slackMs = 15_000;
+
+/** What the oracle judges a run by. */
+export interface Judged {
+  readonly events: Readonly<Record<Workload, readonly RecordedEvent[]>>;
+  readonly history: History;
+  readonly disturbances: readonly Disturbance[];
+  readonly terms: Terms;
+  /** Full names of the machines of the experiment. */
+  readonly machines: ReadonlySet<string>;
+  /** Start of the run: what happened before is not judged. */
+  readonly sinceMs: number;
+}
+
+/** What the oracle says of the events and of the guests' I/O: one row a rule and subject. */
+export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
+  const { events, disturbances, terms, machines, sinceMs } = judged;
+  const recording = { events, disturbances, terms, slackMs };
+  const ofEvents = judgeRecording(recording)
+    .filter(({ subject, holds }) => machines.has(subject) || !holds)
+    .filter(({ evidence }) => evidence.some(({ atMs }) => atMs >= sinceMs))
+    .map(({ rule, subject, holds, seen }) => ({ rule, subject, holds, seen }));
+  const losses = replay(recording).losses.filter(({ loss }) => loss.fromMs >= sinceMs);
+  return [...ofEvents, ...ioRows(judged, losses)];
+};
+
+/** Guarantee that each kind of violation of I/O breaks; kinds that only say something about the recording are absent. */
+const guaranteeOf: Partial<Record<IoViolation['kind'], string>> = {
+  'invoked after the bound': 'G1',
+  'invoked in a pause that outlasted the bound': 'G1',
+  'acknowledged long after the bound': 'G1',
+  'more in hand than a pause can hold': 'G1',
+  'wrong content': 'G5',
+};
+
+/** G1 for each lost disk of the experiment, and G5 for all reads. */
+const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly GuaranteeRecord[] => {
+  const { history, terms, disturbances } = judged;
+  const known = new Set(history.map(({ disk }) => disk));
+  const windows = losses.flatMap((loss) => windowOf(loss, terms, known));
+  if (history.length === 0) return [];
+  const pauses = disturbances.flatMap(({ parts, fromMs, toMs, restarted }) =>
+    parts.includes('disk') && restarted === undefined && toMs !== undefined ? [{ from: fromMs, to: toMs }] : [],
+  );
+  const { violations, lastGoodMs } = judgeIo(history, { losses: windows, pauses });
+  const broken = violations.flatMap(({ kind, about }): readonly GuaranteeRecord[] => {
+    const rule = guaranteeOf[kind];
+    const subject = [...known].find((disk) => about.includes(disk)) ?? '';
+    return rule === undefined ? [] : [{ rule, subject, holds: false, seen: `${kind}: ${about}` }];
+  });
+  const rows = [...broken];
+  const lost = new Set(windows.flatMap(({ disks }) => disks));
+  for (const subject of lost) {
+    if (broken.some((row) => row.rule === 'G1' && row.subject === subject)) continue;
+    rows.push({ rule: 'G1', subject, holds: true, seen: `last good I/O ${Math.round(lastGoodMs)} ms after the loss` });
+  }
+  if (!broken.some(({ rule }) => rule === 'G5'))
+    rows.push({ rule: 'G5', subject: 'every read', holds: true, seen: `${history.length} operations, no mismatch` });
+  return rows;
+};
+
+/** The loss on the disks of the experiment that no pin keeps open. */
+const windowOf = (
+  { loss, disks }: ObservedLoss,
+  { leases, authzTtlMs }: Terms,
+  known: ReadonlySet<string>,
+): readonly KeyLossWindow[] => {
+  const own = disks.flatMap(({ name, isPinned }) => (known.has(name) && !isPinned ? [name] : []));
+  if (own.length === 0) return [];
+  const boundMs = leases.ttlMs + (loss.first.owner === 'identity' ? authzTtlMs : 0);
+  return [
+    {
+      t0: loss.fromMs,
+      boundMs,
+      disks: own,
+      reasons: [],
+      ...(loss.untilMs === undefined ? {} : { restoredAt: loss.untilMs }),
+    },
+  ];
+};

@@ -1,0 +1,43 @@
+import { connect } from 'node:net';
+import type { CloudPart } from '@interlock/local/control/cloud-control.ts';
+import type { Clients } from '../../cloud/clients.ts';
+
+/** How long a part may take to respond, in milliseconds. */
+const responseMs = 1_000;
+
+/** Where a part is called. */
+export interface Callable {
+  readonly clients: Clients;
+  /** host:port of the two servers. */
+  readonly servers: { readonly nats: string; readonly postgres: string };
+}
+
+/** Calls a part once. @returns why the call failed; undefined if the part responded */
+export const failingCall = async (part: CloudPart, { clients, servers }: Callable): Promise<string | undefined> => {
+  if (part === 'nats' || part === 'postgres') return serverFailure(part, servers[part]);
+  return clients
+    .messaging(part)
+    .getRelay({}, { deadlineMs: responseMs })
+    .then(
+      () => undefined,
+      (error: unknown) => (error instanceof Error ? error.message : String(error)),
+    );
+};
+
+/** What Postgres responds to with one byte: whether it speaks TLS. */
+const sslRequest = Buffer.from([0, 0, 0, 8, 4, 210, 22, 47]);
+
+/** NATS greets at once, and Postgres responds to a request for TLS. */
+const serverFailure = (part: 'nats' | 'postgres', address: string): Promise<string | undefined> =>
+  new Promise((resolve) => {
+    const at = address.lastIndexOf(':');
+    const socket = connect(Number(address.slice(at + 1)), address.slice(0, at));
+    const end = (failure: string | undefined): void => {
+      socket.destroy();
+      resolve(failure);
+    };
+    socket.setTimeout(responseMs, () => end(`${part} did not respond within ${responseMs} ms`));
+    socket.once('error', (error) => end(error.message));
+    socket.once('data', () => end(undefined));
+    if (part === 'postgres') socket.once('connect', () => socket.write(sslRequest));
+  });

@@ -1,0 +1,77 @@
+import assert from 'node:assert/strict';
+import { createServer, connect as dial, type Socket } from 'node:net';
+import { test } from 'node:test';
+import type { Step } from '@interlock/experiment';
+import { openLinks } from './links.ts';
+
+const step = (action: Step['action'], targets: readonly string[]): Step => ({
+  name: action,
+  atMs: 0,
+  action,
+  targets,
+  options: {},
+  line: 1,
+});
+
+/** A server that returns what it gets. */
+const openEcho = async (t: { after(work: () => void): void }): Promise<string> => {
+  const server = createServer((socket) => socket.pipe(socket));
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+  t.after(() => server.close());
+  const address = server.address();
+  assert.ok(address !== null && typeof address === 'object');
+  return `127.0.0.1:${address.port}`;
+};
+
+const dialAt = (address: string): Socket => dial(Number(address.split(':')[1]), '127.0.0.1');
+const reply = (socket: Socket, text: string): Promise<string> =>
+  new Promise((resolve) => {
+    socket.once('data', (data) => resolve(String(data)));
+    socket.write(text);
+  });
+
+test('only connections that the file slows or cuts go through a proxy', async (t) => {
+  assert.equal(await openLinks({ timeline: [step('kill', ['disk'])] }), undefined);
+  const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
+  assert.ok(links);
+  t.after(links.close);
+  assert.notEqual(links.route('disk', 'key-vault', 'localhost:1'), 'localhost:1');
+  assert.match(links.route('key-vault', 'disk', 'localhost:1'), /^localhost:\d+$/);
+  assert.equal(links.route('disk', 'identity', 'localhost:1'), 'localhost:1');
+  assert.equal(links.route('compute', 'key-vault', 'localhost:1'), 'localhost:1');
+});
+
+test('nothing passes a link that is cut, also not on a new connection, until it is healed', async (t) => {
+  const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
+  assert.ok(links);
+  t.after(links.close);
+  const address = links.route('disk', 'key-vault', await openEcho(t));
+  const before = dialAt(address);
+  assert.equal(await reply(before, 'one'), 'one');
+  links.cut(['disk', 'key-vault']);
+  const during = dialAt(address);
+  let passed = 0;
+  const replies = [reply(before, 'two'), reply(during, 'three')];
+  for (const one of replies) void one.then(() => (passed += 1));
+  while (!links.hasStalled(['disk', 'key-vault'])) await new Promise((resolve) => setTimeout(resolve, 5));
+  assert.equal(passed, 0);
+  links.heal(['disk', 'key-vault']);
+  assert.deepEqual(await Promise.all(replies), ['two', 'three']);
+  for (const socket of [before, during]) socket.destroy();
+});
+
+test('a slow link delays every byte and keeps their order', async (t) => {
+  const links = await openLinks({ timeline: [step('slow', ['key-vault'])] });
+  assert.ok(links);
+  t.after(links.close);
+  const socket = dialAt(links.route('compute', 'key-vault', await openEcho(t)));
+  assert.equal(await reply(socket, 'warm'), 'warm');
+  links.slow('key-vault', 100);
+  const fromMs = performance.now();
+  assert.equal(await reply(socket, 'late'), 'late');
+  // There and back.
+  assert.ok(performance.now() - fromMs >= 199, `${performance.now() - fromMs} ms`);
+  links.slow('key-vault', 0);
+  assert.equal(await reply(socket, 'next'), 'next');
+  socket.destroy();
+});

@@ -1,0 +1,154 @@
+import { rmSync } from 'node:fs';
+import type { Experiment, Lab, Target } from '@interlock/experiment';
+import { controlOf } from '@interlock/local/control/cloud-control.ts';
+import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
+import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import { removeServer } from '@interlock/local/unprivileged.ts';
+import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { clockShift } from '../../chaos/clock-shift.ts';
+import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';
+import { location } from '../../cloud/world.ts';
+import { type CloudAccess, CloudLab } from '../cloud/cloud-lab.ts';
+import { eventFeeds } from '../cloud/event-feed.ts';
+import { makePlannedEstate } from '../cloud/planned-estate.ts';
+import { type Links, openLinks } from './links.ts';
+import { PartFaults, refusedFaults } from './part-faults.ts';
+import { type LimitedStorage, mountStorage } from './storage.ts';
+import { termsOf } from './terms.ts';
+import { throttleSettings } from './throttle.ts';
+
+/** What a target of this machine needs. */
+export interface LocalParts {
+  /** Of the run. */
+  readonly id: string;
+  /** Progress, a line each. */
+  readonly say: (line: string) => void;
+  /** Takes the stored events of the run before the cloud is gone. */
+  readonly keepEvents?: CloudAccess['keepEvents'];
+}
+
+/** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
+export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
+
+/** A cloud of the experiment's own, in processes of this machine. @param folder a new one, which it removes again */
+export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
+  name: 'local',
+  refuse: ({ timeline, estate }) =>
+    estate.kind === 'existing'
+      ? [
+          {
+            line: 1,
+            message: 'the estate exists already, and --target local starts a cloud of its own',
+            cure: 'Use --target existing, or plan groups of machines in the file.',
+          },
+        ]
+      : refusedFaults(timeline, true),
+  async open(experiment, signal) {
+    const scope = createScope();
+    const stop = (): void => void scope.close();
+    signal.addEventListener('abort', stop);
+    try {
+      return await openLab(experiment, openDataFolder(folder), scope, parts);
+    } catch (error) {
+      await scope.close();
+      throw error;
+    } finally {
+      signal.removeEventListener('abort', stop);
+    }
+  },
+});
+
+/** Removes what a cloud of an experiment left in its folder. */
+export const removeCloud = (data: DataFolder): void => {
+  removeServer(data);
+  rmSync(data.root, { recursive: true, force: true });
+};
+
+/** What must be there before the cloud starts, because the timeline needs it. */
+interface Rigging {
+  readonly links: Links | undefined;
+  readonly clocks: ReturnType<typeof clockShift> | undefined;
+  readonly storage: LimitedStorage | undefined;
+}
+
+const rig = async ({ timeline }: Experiment, data: DataFolder, scope: Scope): Promise<Rigging> => {
+  const uses = (name: string): boolean => timeline.some(({ action }) => action === name);
+  const links = await openLinks({ timeline });
+  if (links !== undefined) scope.defer('links', links.close);
+  const storage = uses('fill-storage') ? mountStorage(data.path('services', 'disk')) : undefined;
+  if (storage !== undefined) scope.defer('storage', storage.close);
+  return { links, storage, clocks: uses('shift-clock') ? clockShift(data.folder('clocks')) : undefined };
+};
+
+const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, parts: LocalParts): Promise<Lab> => {
+  scope.defer('folder', () => removeCloud(data));
+  const rigging = await rig(experiment, data, scope);
+  // Servers from outside belong to others: they must not be killed.
+  const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
+  const isThrottled = experiment.timeline.some(({ action }) => action === 'throttle');
+  const settings = {
+    ...(isThrottled ? throttleSettings : {}),
+    ...rigging.clocks?.settings,
+    ...experiment.settings,
+  };
+  parts.say('starting a cloud');
+  const { route } = rigging.links ?? {};
+  const cloud = await startLocalCloud({
+    data,
+    env,
+    settings,
+    within: scope,
+    onCrash: ({ message }) => parts.say(message),
+    ...(route === undefined ? {} : { route }),
+  });
+  const outside = openOutside(cloud);
+  scope.defer('clients', outside.close);
+  const access = accessTo(cloud, outside.administrator, { data, settings, rigging });
+  parts.say('making the estate');
+  const estate = await makePlannedEstate(
+    {
+      clients: outside.administrator,
+      clock: systemClock,
+      uuid: systemRandom.uuid,
+      resourceGroup: `${cloud.administrator.subscription}/resourceGroups/${parts.id}`,
+      location,
+      owner: `principals/${cloud.administrator.principalId}`,
+      tag: '',
+      workload,
+    },
+    experiment,
+  );
+  const { keepEvents } = parts;
+  const lab = new CloudLab(
+    { ...access, ...(keepEvents === undefined ? {} : { keepEvents }) },
+    experiment,
+    estate,
+    scope.close,
+  );
+  await lab.prepare();
+  return lab;
+};
+
+const accessTo = (
+  cloud: LocalCloud,
+  clients: Clients,
+  { data, settings, rigging }: { data: DataFolder; settings: Readonly<Record<string, string>>; rigging: Rigging },
+): CloudAccess => {
+  const { host: postgres } = new URL(cloud.databaseUrls.identity);
+  const { host: nats } = new URL(cloud.nats.access.servers[0] ?? '');
+  const faults = new PartFaults({
+    control: controlOf(cloud, serviceNames, 1),
+    callable: { clients, servers: { nats, postgres } },
+    ...rigging,
+  });
+  return {
+    clients,
+    tls: tlsInto(cloud),
+    feeds: eventFeeds(cloud.databaseUrls),
+    guests: data.path('services', 'compute', 'guests'),
+    terms: termsOf(settings),
+    versions: { node: process.version, postgres: cloud.postgres.description, nats: cloud.nats.description },
+    faults,
+  };
+};

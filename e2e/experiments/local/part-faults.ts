@@ -1,0 +1,220 @@
+import type { Effect, Problem, SightingRecord, Step } from '@interlock/experiment';
+import { type CloudControl, type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { type Clock, systemClock } from '@interlock/runtime';
+import type { clockShift } from '../../chaos/clock-shift.ts';
+import type { Disturbed } from '../../oracle/model/disturbances.ts';
+import type { Disturbance } from '../../oracle/recording/replay.ts';
+import type { Faults } from '../cloud/cloud-lab.ts';
+import { type Callable, failingCall } from './failing-calls.ts';
+import type { Links } from './links.ts';
+import type { LimitedStorage } from './storage.ts';
+import { throttle } from './throttle.ts';
+
+/** With what faults are carried out. What is absent was not asked for, or is refused. */
+export interface FaultTools {
+  readonly control: CloudControl;
+  readonly callable: Callable;
+  readonly links?: Links | undefined;
+  readonly clocks?: ReturnType<typeof clockShift> | undefined;
+  readonly storage?: LimitedStorage | undefined;
+}
+
+/** Plain JSON, for `Undo.data`. */
+interface FaultData {
+  readonly step: string;
+  readonly parts: readonly CloudPart[];
+}
+
+type OpenDisturbance = { -readonly [Field in keyof Disturbance]: Disturbance[Field] };
+
+/** How long a call that fails because of a fault is looked for, and the pause between two calls, in milliseconds. */
+const lookWithinMs = 10_000;
+const lookEveryMs = 200;
+
+/** The part as the oracle names it. */
+const disturbedOf = (part: CloudPart): Disturbed => (part === 'nats' ? 'bus' : part === 'postgres' ? 'store' : part);
+
+const isService = (part: string | undefined): part is ServiceName => serviceNames.some((name) => name === part);
+
+/** What a timeline asks for and a local cloud cannot do. @param isOwn whether the experiment starts the cloud itself */
+export const refusedFaults = (timeline: readonly Step[], isOwn: boolean): readonly Problem[] =>
+  timeline.flatMap(({ action, targets, line, name }): readonly Problem[] => {
+    const [part] = targets;
+    const refuse = (message: string, cure: string): readonly Problem[] => [{ line, message, cure }];
+    const ownOnly = ['slow', 'cut', 'shift-clock', 'fill-storage', 'throttle'];
+    if (!isOwn && ownOnly.includes(action))
+      return refuse(`${name}: ${action} needs a cloud that the experiment starts itself`, 'Use --target local.');
+    if (action === 'fail-storage')
+      return refuse(
+        `${name}: no storage of this machine can be made to fail`,
+        'Use --target simulated, or fill-storage: disk.',
+      );
+    if (action === 'fill-storage' && part !== 'disk')
+      return refuse(`${name}: only the storage of disk can be filled (got ${part})`, 'Use --target simulated.');
+    if (action === 'fill-storage' && process.getuid?.() !== 0)
+      return refuse(`${name}: fill-storage needs root`, 'Run it as root, or use --target simulated.');
+    if (action === 'shift-clock' && !isService(part))
+      return refuse(`${name}: the clock of ${part} cannot be shifted`, `Name one of ${serviceNames.join(', ')}.`);
+    if (action === 'cut' && !targets.some(isService))
+      return refuse(`${name}: nothing connects ${targets.join(' and ')}`, 'Name a service and another part.');
+    return [];
+  });
+
+/** Faults of the processes, connections, clocks and storage of a local cloud. */
+export class PartFaults implements Faults {
+  readonly #tools: FaultTools;
+  readonly #clock: Clock = systemClock;
+  readonly #disturbances: OpenDisturbance[] = [];
+  readonly #open = new Map<string, OpenDisturbance>();
+  readonly #sightings: SightingRecord[] = [];
+  readonly #floods = new Map<string, AbortController>();
+  readonly #ending = new AbortController();
+  wereClocksShifted = false;
+
+  constructor(tools: FaultTools) {
+    this.#tools = tools;
+  }
+
+  async plan({ name, action, targets }: Step): Promise<Readonly<Record<string, unknown>>> {
+    if (action === 'throttle') return { step: name, parts: ['key-vault'] };
+    const parts = targets.filter((target): target is CloudPart => cloudParts.some((part) => part === target));
+    return { step: name, parts };
+  }
+
+  async carryOut({ action, options }: Step, data: Readonly<Record<string, unknown>>): Promise<Effect> {
+    const { step, parts } = data as unknown as FaultData;
+    const disturbance: OpenDisturbance = { parts: disturbedBy(action, parts), fromMs: this.#clock.now() };
+    this.#disturbances.push(disturbance);
+    this.#open.set(step, disturbance);
+    const keyVersion = String(data.keyVersion);
+    const effectMs = await this.#inflict(action, { step, parts, byMs: Number(options.by ?? 0), keyVersion });
+    if (action === 'restart') this.#end(step, parts);
+    else void this.#lookForFailingCalls(action, parts, disturbance);
+    return { effectMs: effectMs ?? this.#clock.now() };
+  }
+
+  /** @returns when it took effect, if that is not its end */
+  async #inflict(
+    action: Step['action'],
+    how: FaultData & { readonly byMs: number; readonly keyVersion: string },
+  ): Promise<number | undefined> {
+    const { control, links, clocks, storage, callable } = this.#tools;
+    const { step, parts, byMs, keyVersion } = how;
+    const [part = 'nats'] = parts;
+    switch (action) {
+      case 'kill':
+        await control.kill(part);
+        this.#see('process-gone', part, 'killed');
+        return undefined;
+      case 'restart':
+        await control.restart(part);
+        this.#see('process-gone', part, 'restarted');
+        return undefined;
+      case 'pause':
+        await control.pause(part);
+        return undefined;
+      case 'slow':
+        needed(links, action).slow(part, byMs);
+        return undefined;
+      case 'cut':
+        needed(links, action).cut(parts);
+        return undefined;
+      case 'shift-clock':
+        this.wereClocksShifted = true;
+        await needed(clocks, action).set(serviceOf(part), { wallMs: byMs, bootMs: 0 });
+        return undefined;
+      case 'fill-storage':
+        needed(storage, action).fill();
+        return undefined;
+      case 'throttle': {
+        const flood = new AbortController();
+        this.#floods.set(step, flood);
+        return throttle(callable.clients, keyVersion, { clock: this.#clock, signal: flood.signal });
+      }
+      default:
+        throw new Error(`${step}: a local cloud cannot ${action}`);
+    }
+  }
+
+  async undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect> {
+    const { step, parts } = data as unknown as FaultData;
+    const { control, links, clocks, storage } = this.#tools;
+    const [part = 'nats'] = parts;
+    if (action === 'kill' && (await this.#isInState(part, 'down'))) await control.restart(part);
+    else if (action === 'pause' && (await this.#isInState(part, 'paused'))) await control.resume(part);
+    else if (action === 'slow') links?.slow(part, 0);
+    else if (action === 'cut') links?.heal(parts);
+    else if (action === 'shift-clock') await clocks?.set(serviceOf(part), { wallMs: 0, bootMs: 0 });
+    else if (action === 'fill-storage') storage?.free();
+    else if (action === 'throttle') this.#floods.get(step)?.abort();
+    this.#end(step, action === 'kill' ? parts : []);
+    return { effectMs: this.#clock.now() };
+  }
+
+  async #isInState(part: CloudPart, state: 'down' | 'paused'): Promise<boolean> {
+    return (await this.#tools.control.processes()).some((one) => one.part === part && one.state === state);
+  }
+
+  /** @param restarted parts whose memory is lost */
+  #end(step: string, restarted: readonly CloudPart[]): void {
+    const disturbance = this.#open.get(step);
+    this.#open.delete(step);
+    if (disturbance === undefined) return;
+    disturbance.toMs = this.#clock.now();
+    const [part] = restarted;
+    if (isService(part)) disturbance.restarted = part;
+  }
+
+  /** Calls the part until a call fails, so that the record shows that the fault took effect. */
+  async #lookForFailingCalls(action: string, parts: readonly CloudPart[], disturbance: OpenDisturbance): Promise<void> {
+    const { callable, links } = this.#tools;
+    const [part = 'nats'] = parts;
+    if (action !== 'kill' && action !== 'pause' && action !== 'cut') return;
+    const endMs = this.#clock.monotonicMs() + lookWithinMs;
+    while (this.#clock.monotonicMs() < endMs && disturbance.toMs === undefined && !this.#ending.signal.aborted) {
+      const seen =
+        action === 'cut'
+          ? links?.hasStalled(parts) && `bytes between ${parts.join(' and ')} do not arrive`
+          : await failingCall(part, callable);
+      if (seen) {
+        for (const one of action === 'cut' ? parts : [part]) this.#see('calls-fail', one, seen);
+        return;
+      }
+      await this.#clock.sleep(lookEveryMs, this.#ending.signal);
+    }
+  }
+
+  #see(see: SightingRecord['see'], subject: CloudPart, seen: string): void {
+    this.#sightings.push({ see, subject, atMs: this.#clock.now(), seen: `${subject}: ${seen}` });
+  }
+
+  disturbances(): readonly Disturbance[] {
+    return this.#disturbances;
+  }
+
+  sightings(): readonly SightingRecord[] {
+    return this.#sightings;
+  }
+
+  async close(): Promise<void> {
+    this.#ending.abort();
+    for (const flood of this.#floods.values()) flood.abort();
+  }
+}
+
+const disturbedBy = (action: string, parts: readonly CloudPart[]): readonly Disturbed[] => {
+  const own = parts.map(disturbedOf);
+  if (action === 'cut' || action === 'slow') return [...own, 'calls'];
+  return action === 'fill-storage' ? [...own, 'volumes'] : own;
+};
+
+const serviceOf = (part: CloudPart): ServiceName => {
+  if (isService(part)) return part;
+  throw new Error(`${part} is no service`);
+};
+
+const needed = <Tool>(tool: Tool | undefined, action: string): Tool => {
+  if (tool === undefined) throw new Error(`this cloud was not started for ${action}`);
+  return tool;
+};

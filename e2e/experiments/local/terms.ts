@@ -1,0 +1,20 @@
+import { hostSpec } from '@interlock/host';
+import { readConfig } from '@interlock/runtime';
+import { computeSpec } from '../../../services/compute/src/settings.ts';
+import { diskSpec } from '../../../services/disk/src/settings.ts';
+import type { Terms } from '../../oracle/judges/bounds.ts';
+
+const spec = {
+  authzTtlMs: hostSpec.authzTtlMs,
+  leaseTtlMs: diskSpec.leaseTtlMs,
+  unreachableGraceMs: diskSpec.unreachableGraceMs,
+  sweepIntervalMs: computeSpec.sweepIntervalMs,
+  guestStopTimeoutMs: computeSpec.guestStopTimeoutMs,
+} as const;
+
+/** What the oracle's bounds follow from. @param settings by environment variable; what is absent has its default */
+export const termsOf = (settings: Readonly<Record<string, string | undefined>>): Terms => {
+  const own = Object.fromEntries(Object.entries(settings).filter(([, value]) => value !== undefined));
+  const { authzTtlMs, leaseTtlMs: ttlMs, unreachableGraceMs, ...rest } = readConfig(own, spec);
+  return { authzTtlMs, leases: { ttlMs, unreachableGraceMs }, ...rest };
+};

@@ -1,0 +1,148 @@
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { basename, join, resolve } from 'node:path';
+import { parseArgs } from 'node:util';
+import {
+  type Experiment,
+  exitCodes,
+  type Outcome,
+  problemLines,
+  readExperiment,
+  type Target,
+  verdictLines,
+  withChanges,
+} from '@interlock/experiment';
+import { runCommand } from '@interlock/local/command.ts';
+import { dataRoot, LauncherError } from '@interlock/local/data-folder.ts';
+import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { existingCloudTarget } from './local/existing-cloud.ts';
+import { ownCloudTarget } from './local/own-cloud.ts';
+import { recoverRun } from './recover-run.ts';
+import { eventKeeper, type RunPlace, runFile } from './run-file.ts';
+import { simulatedTarget } from './simulated/target.ts';
+
+const usage = `interlock experiment run FILE [--target local|existing|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
+interlock experiment recover DIR`;
+
+/** Exit code of bad input. */
+const badInput = 2;
+
+/** `experiment run` and `experiment recover`: what needs the services of the clone. */
+runCommand(async (scope) => {
+  const { values, positionals } = readArguments();
+  const [command, path] = positionals;
+  if (path === undefined || positionals.length > 2) throw new LauncherError(usage);
+  if (command === 'recover') return { exitCode: await recoverRun(resolve(path), console.log) };
+  if (command !== 'run') throw new LauncherError(usage);
+  return run(resolve(path), values, scope);
+});
+
+type Wishes = ReturnType<typeof readArguments>['values'];
+
+function readArguments() {
+  const text = { type: 'string' } as const;
+  try {
+    return parseArgs({
+      allowPositionals: true,
+      options: {
+        target: { ...text, default: 'local' },
+        keep: text,
+        repeat: { ...text, default: '1' },
+        seed: text,
+        set: { ...text, multiple: true, default: [] },
+      },
+    });
+  } catch (error) {
+    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
+  }
+}
+
+async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
+  const { target, keep, repeat, seed, set } = wishes;
+  if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new LauncherError(`--repeat must be 1 to 9999, not "${repeat}".`);
+  if (target !== 'local' && target !== 'existing' && target !== 'simulated')
+    throw new LauncherError(`--target must be local, existing or simulated, not "${target}".`);
+  if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
+  const text = withChanges(readFileSync(path, 'utf8'), set, seed);
+  const read = readExperiment(text);
+  if ('problems' in read) return refused(problemLines(path, read.problems));
+  const worst: Outcome[] = [];
+  for (let count = 1; count <= Number(repeat) && !scope.signal.aborted; count += 1) {
+    if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
+    const folder =
+      keep === undefined ? undefined : repeat === '1' ? resolve(keep) : join(resolve(keep), `run-${count}`);
+    const outcome = await runOnce({ path, text, experiment: read.experiment, target, folder }, scope);
+    if (typeof outcome !== 'string') return outcome;
+    worst.push(outcome);
+  }
+  if (worst.length > 1) console.log(summaryOf(worst));
+  return { exitCode: Math.max(...worst.map((outcome) => exitCodes[outcome]), 0) };
+}
+
+function summaryOf(outcomes: readonly Outcome[]): string {
+  return [...Map.groupBy(outcomes, (outcome) => outcome)]
+    .map(([outcome, all]) => `${all.length} ${outcome}`)
+    .join(', ');
+}
+
+function refused(lines: readonly string[]): { readonly exitCode: number } {
+  for (const line of lines) console.error(line);
+  return { exitCode: badInput };
+}
+
+interface OneRun {
+  readonly path: string;
+  readonly text: string;
+  readonly experiment: Experiment;
+  readonly target: 'local' | 'existing' | 'simulated';
+  /** For the evidence; undefined: in the data folder, and removed if the experiment held. */
+  readonly folder: string | undefined;
+}
+
+async function runOnce(one: OneRun, scope: Scope): Promise<Outcome | { readonly exitCode: number }> {
+  const { path, text, experiment } = one;
+  const data = dataRoot(process.env);
+  const id = idOf(path);
+  const folder = one.folder ?? join(data, 'experiments', id);
+  const fromMs = systemClock.monotonicMs();
+  const say = (line: string): void =>
+    console.log(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
+  const { target, place } = targetOf(one, data, { id, say, keepEvents: eventKeeper(folder) });
+  const problems = target.refuse(experiment);
+  if (problems.length > 0) return refused(problemLines(path, problems));
+  console.log(`${experiment.title}\n`);
+  const interrupt = new AbortController();
+  const running = runFile({ experiment, text, id, folder, place, target, signal: interrupt.signal, say });
+  // Ctrl-C: everything is undone, and the evidence written, before the process ends.
+  scope.defer('experiment', async () => {
+    interrupt.abort();
+    await running;
+  });
+  const { verdict } = await running;
+  console.log(`\n${verdictLines(verdict).join('\n')}`);
+  if (one.folder === undefined && verdict.outcome === 'held') rmSync(folder, { recursive: true });
+  else console.log(`\nevidence and report.html: ${folder}`);
+  return verdict.outcome;
+}
+
+/** Sorts by time, and is unique. */
+function idOf(path: string): string {
+  const time = new Date(systemClock.now()).toISOString().replace(/\D/g, '').slice(0, 14);
+  const title = basename(path)
+    .replace(/(\.experiment)?\.ya?ml$/, '')
+    .replace(/[^A-Za-z0-9-]/g, '-')
+    .slice(0, 30);
+  return `${title}-${time}-${systemRandom.uuid().slice(0, 4)}`;
+}
+
+function targetOf(
+  { target: name, experiment }: OneRun,
+  data: string,
+  parts: Parameters<typeof ownCloudTarget>[1],
+): { readonly target: Target; readonly place: RunPlace } {
+  if (name === 'simulated') return { target: simulatedTarget(experiment.seed), place: { target: name } };
+  if (name === 'existing') return { target: existingCloudTarget(data, parts), place: { target: name, data } };
+  // Short: sockets of its servers have their paths in it.
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-x-'));
+  return { target: ownCloudTarget(folder, parts), place: { target: name, data: folder } };
+}

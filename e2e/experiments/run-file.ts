@@ -1,0 +1,74 @@
+import { appendFileSync } from 'node:fs';
+import { join } from 'node:path';
+import {
+  beginEvidence,
+  type Experiment,
+  evidenceFiles,
+  judge,
+  put,
+  type RunRecord,
+  runExperiment,
+  type Target,
+  type Verdict,
+  writeEvidence,
+} from '@interlock/experiment';
+import { reportPage } from '../report/experiment/report-page.ts';
+import type { CloudAccess } from './cloud/cloud-lab.ts';
+
+/** Where a run is done again: what `recover` needs, in `place.json`. */
+export interface RunPlace {
+  readonly target: Target['name'];
+  /** Folder of the cloud: its own, or the one that exists. */
+  readonly data?: string;
+}
+
+/** One run of an experiment file. */
+export interface FileRun {
+  readonly experiment: Experiment;
+  /** The file as it is run. */
+  readonly text: string;
+  readonly id: string;
+  /** For the evidence; new or empty. */
+  readonly folder: string;
+  readonly place: RunPlace;
+  readonly target: Target;
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** What became of it. */
+export interface FileRunResult {
+  readonly record: RunRecord;
+  readonly verdict: Verdict;
+}
+
+/** Keeps the stored events of a run as evidence: what happened when, without the data of the events, which may hold sealed secrets. */
+export const eventKeeper =
+  (folder: string): NonNullable<CloudAccess['keepEvents']> =>
+  (service, events) =>
+    appendFileSync(
+      join(folder, evidenceFiles.events),
+      events
+        .map(({ position, stream, type, time, cause: { traceparent } }) =>
+          JSON.stringify({ service, position, stream, type, atMs: time, traceparent }).concat('\n'),
+        )
+        .join(''),
+      { mode: 0o600 },
+    );
+
+/** Runs it, and leaves evidence, verdict and report in its folder. @throws EvidenceError if the folder is in use */
+export const runFile = async (run: FileRun): Promise<FileRunResult> => {
+  const { experiment, text, id, folder, place, target, signal, say } = run;
+  const journal = beginEvidence(folder, text, place);
+  const record = await runExperiment({ experiment, target, id, journal, signal, say });
+  writeEvidence(folder, record);
+  return { record, verdict: writeVerdict(folder, experiment, record) };
+};
+
+/** Judges a record and writes the verdict and its report. */
+export const writeVerdict = (folder: string, experiment: Experiment, record: RunRecord): Verdict => {
+  const verdict = judge(experiment, record);
+  put(folder, evidenceFiles.verdict, `${JSON.stringify(verdict, undefined, 2)}\n`);
+  put(folder, 'report.html', reportPage(experiment, record, verdict));
+  return verdict;
+};
