@@ -9,7 +9,7 @@ const countLine = /^\d+ rules\b.*$/m;
 const notImplementedSection = /^## Not implemented$.*?(?=^## |$(?![\s\S]))/ms;
 
 /** Tests of a rule on the page, at most. */
-const linksMax = 3;
+const linksMax = 2;
 
 /** Ids of the rules on the page, in its order. */
 export const rulesOn = (page: string): readonly string[] => page.split('\n').flatMap(rulesIn);
