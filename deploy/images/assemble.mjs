@@ -124,7 +124,7 @@ function pnpmBill() {
 function librariesOf(program) {
   const lines = run('ldd', [program], '/').split('\n');
   const found = lines.flatMap((line) => /(?:=>\s*)?(\/\S+)\s+\(0x/.exec(line)?.[1] ?? []);
-  if (!found.some((path) => path.includes('libc.so'))) throw new Error(`ldd told nothing of ${program}`);
+  if (!found.some((path) => path.includes('libc.so'))) throw new Error(`ldd printed nothing for ${program}`);
   return [...new Set(found)].sort();
 }
 

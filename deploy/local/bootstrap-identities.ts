@@ -101,7 +101,7 @@ export function openIdentities(data: DataFolder, random: Random): Identities {
   };
 }
 
-/** New identities: what identity is told of them, and the secrets it is told only the hashes of. */
+/** New identities: what identity receives, and the secrets of which it receives only the hashes. */
 export function makeIdentities(random: Random): {
   readonly identities: BootstrapIdentities;
   readonly administrator: Administrator;

@@ -152,7 +152,7 @@ function step(command, args, failure) {
 }
 
 /**
- * Runs the file with Node 24 and returns its exit code. It also hears, by the end of the channel, when this process is killed.
+ * Runs the file with Node 24 and returns its exit code. It also notices, by the end of the channel, when this process is killed.
  */
 function runToEnd(entry, args) {
   const data = process.env.INTERLOCK_DATA ? resolve(process.env.INTERLOCK_DATA) : join(repository, '.interlock');
@@ -166,7 +166,7 @@ function runToEnd(entry, args) {
     stdio: ['inherit', 'inherit', 'inherit', 'ipc'],
   });
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) {
-    // At Ctrl-C the terminal tells the child as well; being told twice does no harm.
+    // At Ctrl-C the terminal signals the child as well; a second signal does no harm.
     process.on(signal, () => child.kill(signal));
   }
   whenNpmIsGone(() => child.kill('SIGTERM'));

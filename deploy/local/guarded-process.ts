@@ -8,7 +8,7 @@ import { Readable } from 'node:stream';
  * that ends, however it ends, lets go of it; so nothing it started outlives it, also what is paused and what (like
  * Postgres and NATS) knows nothing of launchers. No polling, and a shell is all it needs.
  *
- * Descriptor 3 tells the launcher the command's process id and, at the end, its exit status. What the command leaves
+ * Descriptor 3 reports the command's process id and, at the end, its exit status. What the command leaves
  * behind in its process group is then killed, the guard itself included.
  */
 const guard = `

@@ -65,7 +65,7 @@ export interface LocalCloud {
 
 /**
  * Starts servers and services on free ports; resolves when every service serves. When anything fails, what was started is
- * stopped again. `cloud.json` in the data folder tells where everything is while it runs.
+ * stopped again. `cloud.json` in the data folder has all addresses while it runs.
  * @throws LauncherError saying what is missing or went wrong.
  */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {

@@ -43,7 +43,7 @@ export interface RestartParts {
 /**
  * Restarts crashed services and servers, as a platform does: after the wait, which doubles
  * with each end that follows soon.
- * @returns to be told of each end
+ * @returns receives each end
  */
 export const openRestarts = ({ afterMs, clock, say, signal }: RestartParts): ((crash: Crash) => void) => {
   const ends = new Map<string, { readonly count: number; readonly backAtMs: number }>();

@@ -17,7 +17,7 @@ import { Metadata } from 'nice-grpc-common';
 import type { Row } from './row.ts';
 import { services } from './who.ts';
 
-/** What came of a call: an answer, a refusal of the service, or neither. */
+/** What came of a call: a response, a refusal of the service, or neither. */
 export interface Outcome {
   readonly code: string;
   /** Empty where the service did not say. */

@@ -53,7 +53,7 @@ const makeFleet = async ({ clients }: ChaosCloud): Promise<Fleet> => {
   return { world, machines, control: world.machines[0] ?? '', disks };
 };
 
-/** Milliseconds between the answer to the revocation and the end of the database. */
+/** Milliseconds between the response to the revocation and the end of the database. */
 for (const usualMs of [0, 60]) {
   const afterMs = momentMs(`database ${usualMs}`, { usualMs, spreadMs: 200 });
   test(`G1, G2, G5, G7: the database of every service is killed ${afterMs} ms into a fan-out over ${machineCount} machines: all end stopped, each once, and all come back`, (t) =>

@@ -19,7 +19,7 @@ export const until = async <Answer>(
       if (answer !== undefined && answer !== false) return answer;
       cause = undefined;
     } catch (error) {
-      // A service that is being restarted does not answer; that is no reason to stop waiting.
+      // A service that is being restarted does not respond; that is no reason to stop waiting.
       cause = error;
     }
     if (performance.now() > deadline) throw new Error(`after ${limitMs} ms still not: ${what}`, { cause });

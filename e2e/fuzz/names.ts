@@ -3,7 +3,7 @@ import type { Value, ValueRecord } from './records.ts';
 
 /** Values kept of one kind; the oldest go first. */
 const KEPT_MAX = 100;
-/** Records kept of one name, each with other fields: reads of a disk do not displace the answer with its access token. */
+/** Records kept of one name, each with other fields: reads of a disk do not displace the response with its access token. */
 const RECORDS_OF_NAME_MAX = 20;
 /** Names of which records are kept. */
 const NAMES_MAX = 2_000;

@@ -10,7 +10,7 @@ export interface Held {
   readonly value: Value;
 }
 
-/** Values that belong together: those of a request and of its answer, or those of one item of a list. */
+/** Values that belong together: those of a request and of its response, or those of one item of a list. */
 export type ValueRecord = readonly Held[];
 
 /** Texts above this length are not kept. */
@@ -44,8 +44,8 @@ export const valuesOf = (message: ReflectMessage, protectedIds: readonly string[
 const isText = (value: Value): value is string => typeof value === 'string';
 
 /**
- * The records of a request and its answer: one for each item of a list, otherwise a single one.
- * @param request undefined where its values do not belong to those of the answer any more
+ * The records of a request and its response: one for each item of a list, otherwise a single one.
+ * @param request undefined where its values do not belong to those of the response any more
  */
 export const recordsOf = (
   request: ReflectMessage | undefined,
@@ -61,7 +61,7 @@ export const recordsOf = (
   if (items.length > 0) return items;
   const answered = valuesOf(answer, protectedIds);
   const isAnsweredName = answered.some(({ field }) => field === 'name');
-  // The name of the answer counts where the request has another one: a vault's for a key, for example.
+  // The name of the response counts where the request has another one: a vault's for a key, for example.
   const asked = request === undefined ? [] : valuesOf(request, protectedIds);
   return [[...asked.filter(({ field }) => field !== 'name' || !isAnsweredName), ...answered]];
 };

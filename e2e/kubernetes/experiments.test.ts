@@ -5,7 +5,7 @@ import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
 import { objectsIn, type WorkflowTemplate } from './render.ts';
 
-/** Whether the command line understands a command; what it would call answers nothing. */
+/** Whether the command line understands a command; what it would call does not respond. */
 const understands = async (args: readonly string[]): Promise<void> => {
   const { run } = testProgram({
     GetVirtualMachine: { name: 'vm1', powerState: 'RUNNING', provisioningState: 'SUCCEEDED' },

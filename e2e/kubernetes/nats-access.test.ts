@@ -173,7 +173,7 @@ describe('on a server with the configuration of the production overlay', () => {
     timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
-    // Two servers that look for each other have no leader at first: then there is no answer, which is no refusal.
+    // Two servers that look for each other have no leader at first: then there is no response, which is no refusal.
     await until('the two that are left refuse', async () => {
       const refusal = await createStreams({}, 0).catch((error: Error) => error.message);
       return /stream interlock_identity needs 3 copies \(NATS_STREAM_REPLICAS\).*start the missing server/.test(

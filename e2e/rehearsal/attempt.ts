@@ -11,7 +11,7 @@ export interface Attempt {
   /** Machine-readable reason of a refusal; else empty. */
   readonly reason: string;
   readonly message: string;
-  /** Milliseconds until the answer. */
+  /** Milliseconds until the response. */
   readonly tookMs: number;
 }
 

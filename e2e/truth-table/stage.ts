@@ -108,7 +108,7 @@ export const setStage = async (
 
   const answers = new Map<Member, Promise<string>>();
   const gates: Gate[] = [];
-  // Creates last: an answer that is held for one is held for every machine whose disks were opened in the same call.
+  // Creates last: a response that is held for one is held for every machine whose disks were opened in the same call.
   const creates = inState('being created');
   for (const wave of [members.filter((member) => !creates.includes(member)), creates]) {
     for (const member of wave) {

@@ -10,7 +10,7 @@ export type DiskClass = (typeof diskClasses)[number];
  *
  * - `starting`: its disks are open, its guest is coming up.
  * - `stopping`: its user powered it off, its guest is shutting down.
- * - `being created`: the disk service has opened its disks, and the answer is on its way.
+ * - `being created`: the disk service has opened its disks, and the response is on its way.
  * - `attaching`: it runs with an OS disk of the platform, and its guest is taking over the disk; where the class is
  *   mixed it is the Premium SSD that is attached, the ultra disk is there already.
  */

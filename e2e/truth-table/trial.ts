@@ -102,7 +102,7 @@ const untilStopped = async (
 
 /**
  * Where what runs is to go on: waits until the vault has said yes to this host once more. What runs would go on for a while by
- * the yes of before; where no other one comes, the time of that is over by the end of this wait, and reads and writes show it.
+ * the grant of before; where no other one comes, the time of that is over by the end of this wait, and reads and writes show it.
  */
 const untilRenewed = async (place: Place, { effect }: Cause, { set }: Keyed, sinceMs: number): Promise<void> => {
   if (effect !== 'start only' && effect !== 'throttle') return;

@@ -52,7 +52,7 @@ export const skuOf = (name: DiskClass): DiskSku => name.toUpperCase().replaceAll
 const limitMs = 120_000;
 const pauseMs = 50;
 
-/** Looks until the answer is neither undefined nor false. @throws Error naming what did not come true in time */
+/** Looks until the response is neither undefined nor false. @throws Error naming what did not come true in time */
 const until = async <Answer>(
   clock: Clock,
   what: string,

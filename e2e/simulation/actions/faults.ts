@@ -71,7 +71,7 @@ export const faults: readonly Fault[] = [
       const replica = random.int(2);
       stage.later(5_000 + random.fraction() * 20_000, async () => {
         world.faults.crash(service, replica);
-        // Calls that it had in hand are without an answer, and its share of the work waits for the next to take it.
+        // Calls that it had in hand are without a response, and its share of the work waits for the next to take it.
         const end = disturbances.begin(service);
         if (replica === 1) {
           end();

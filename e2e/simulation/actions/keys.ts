@@ -37,7 +37,7 @@ export const revokeForAWhile = async (
   });
 };
 
-/** Asks what the loss would do, and holds the answer against what runs. */
+/** Asks what the loss would do, and holds the response against what runs. */
 const preview = async (stage: Stage, keyVersion: string): Promise<void> => {
   const { clients, judge, random } = stage;
   if (random.chance(0.5)) return;

@@ -34,7 +34,7 @@ const makeKey = async (stage: Stage, parent: string): Promise<string | undefined
 
 /**
  * What is under the key is lost for good, and everybody is told so. At times the set gets another key: new disks come under
- * that one, and nothing of the old ones does, with or without an owner's word (CMK-108).
+ * that one, and nothing of the old ones does, with or without an owner's authorization (CMK-108).
  */
 const purgeInUse: Action = {
   name: 'key.purge',
@@ -111,7 +111,7 @@ const remake = async (stage: Stage, name: string, set: string): Promise<void> =>
   if (made && random.chance(0.7)) await assignTo(stage, set, made.name, random.chance(0.5));
 };
 
-/** Keys some set says it needs, as anybody can ask. Undefined where one did not answer. */
+/** Keys some set says it needs, as anybody can ask. Undefined where one did not respond. */
 const neededKeys = async (stage: Stage): Promise<ReadonlySet<string> | undefined> => {
   const needed = new Set<string>();
   for (const { id } of plannedSets) {

@@ -17,7 +17,7 @@ import type { CipherWatch } from '../truth/cipher-watch.ts';
 
 /** The settings a history may choose, in milliseconds; the bounds of G1 and G2 follow from them. */
 export interface SimulatedSettings {
-  /** How long an answer of identity is used; also the life of a managed identity's token. */
+  /** How long a response of identity is used; also the life of a managed identity's token. */
   readonly authzTtlMs: number;
   /** What a disk host's lease is worth, how long I/O waits for a silent vault, and when that counts as lost. */
   readonly leases: LeaseTerms;

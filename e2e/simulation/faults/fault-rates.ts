@@ -4,7 +4,7 @@ import type { BusFaults } from '@interlock/messaging';
 export interface CallFaults {
   /** The request does not arrive: the caller is told at once, or waits for its deadline. */
   loseRequest: number;
-  /** The answer does not arrive although the call took effect. */
+  /** The response does not arrive although the call took effect. */
   loseAnswer: number;
   /** Request or answer (each on its own) up to `delayMs` late. */
   delay: number;

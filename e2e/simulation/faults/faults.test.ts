@@ -114,7 +114,7 @@ describe('the net', () => {
       const { keyVersion } = await makeMachine(world);
       const vault = vaultOf(world);
       const isEnabled = async () => (await vault.getKeyVersion({ name: keyVersion })).enabled;
-      /** Whether the caller had an answer, and whether the key is disabled afterwards. */
+      /** Whether the caller had a response, and whether the key is disabled afterwards. */
       const disable = async (faults: object): Promise<string> => {
         await vault.enableKeyVersion({ name: keyVersion });
         Object.assign(world.faults.rates.calls, faults);

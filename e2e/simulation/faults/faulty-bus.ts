@@ -29,7 +29,7 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
     await inner.publish(subject, messageId, bytes);
     if (isCut()) return unreachable();
   };
-  /** An answer that does not get through is no answer: the bus delivers again after its own wait. */
+  /** A response that does not get through is no response: the bus delivers again after its own wait. */
   const whileConnected = (delivery: Delivery): Delivery => ({
     bytes: delivery.bytes,
     deliveryCount: delivery.deliveryCount,

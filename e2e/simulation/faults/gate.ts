@@ -1,5 +1,5 @@
 /**
- * Whether the code of one process runs. Everything that comes to it from outside (the answer of a store, the end of a
+ * Whether the code of one process runs. Everything that comes to it from outside (the response of a store, the end of a
  * sleep, a request, a message) passes its gate, so that a shut one holds the process as SIGSTOP does, and a condemned
  * one ends it as `kill -9` does: nothing of it ever runs again, also no `finally`.
  */

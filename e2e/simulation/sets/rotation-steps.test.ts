@@ -75,7 +75,7 @@ const atCommit = async (
     if (of !== service || events.length === 0 || struck !== undefined || isOver) return;
     if (count++ === wanted) struck = Promise.resolve(strike());
   });
-  // Asked twice it is done once: the answer may be lost with the process that gives it.
+  // Asked twice it is done once: the response may be lost with the process that gives it.
   await world.asked(() => world.sets.assignKey({ name: fleet.set, keyUrl: fleet.next.keyUrl }));
   await world.until('struck, or all is done', async () => {
     if (struck !== undefined) return true;

@@ -9,7 +9,7 @@ interface Read<Found> {
 /**
  * Combines the reads of one turn of the event loop into one round trip: after a shared transaction all its callers continue in
  * the same turn, and each would make a round trip of its own. Every read starts after its call.
- * @param read finds the values of these keys; the answer omits keys without a value
+ * @param read finds the values of these keys; the response omits keys without a value
  * @param keysMax most keys of one read, to bound its size
  * @returns reads for one caller: the values of its keys, in any order
  */

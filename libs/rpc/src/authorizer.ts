@@ -2,14 +2,14 @@ import { ageMs, type Clock, type ClockReading, readingOf } from '@interlock/runt
 import { type ActionPatterns, holdsAction } from './action-patterns.ts';
 import { type Principal, runAsCall } from './call.ts';
 
-/** An answer of identity to "may this principal do this here?". */
+/** A response of identity to "may this principal do this here?". */
 export interface Decision {
   readonly allowed: boolean;
   /** False once the principal was deleted: then nothing it presents is accepted. */
   readonly principalActive: boolean;
   /** Everything in identity's feed up to here was taken into account. Absent where identity judges for itself. */
   readonly position?: number;
-  /** Where the role was given that allows it: the yes holds for everything there and below. Absent or empty: nowhere else. */
+  /** Where the role was given that allows it: the grant holds for everything there and below. Absent or empty: nowhere else. */
   readonly grantedAt?: string;
   /** What that role allows there, as patterns; the action asked about alone where identity does not say. */
   readonly grantedActions?: readonly string[];
@@ -23,7 +23,7 @@ export const covers = (outer: string, inner: string): boolean =>
 
 /**
  * Says whether a principal may perform an action at a scope.
- * @param atLeast position in identity's feed that the answer must know of: for a caller that has heard of a change there
+ * @param atLeast position in identity's feed that the decision must include: for a caller that has received a change there
  * @throws RpcFailure when it cannot be found out; that is neither yes nor no
  */
 export type Authorizer = (principal: Principal, action: string, scope: string, atLeast?: number) => Promise<Decision>;
@@ -40,7 +40,7 @@ export interface CachingAuthorizerOptions {
   readonly check: Authorizer;
   readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   /**
-   * Longest use of an answer, yes or no, counted from before the question was sent: by the clock that went further, for one
+   * Longest use of a response, yes or no, counted from before the question was sent: by the clock that went further, for one
    * of them stands still while the machine is suspended. At most half of `leaseTtl` (G1).
    */
   readonly authzTtlMs: number;

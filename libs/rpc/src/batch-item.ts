@@ -36,7 +36,7 @@ export const isUnavailable = ({ code }: Pick<ItemRefusal, 'code'>): boolean => c
 /** What became of an item. */
 export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refused: ItemRefusal };
 
-/** How dealing with one item ended, before anybody outside is told. */
+/** The outcome of one item, before it is returned. */
 export type Settled<Answer> = { readonly answer: Answer } | { readonly error: unknown };
 
 /** What there is to say about a batch. */
@@ -71,7 +71,7 @@ export const settleItems = <Item, Answer>(
 
 /**
  * Deals with a batch in one go: what is the same for its items is done once. Each has an outcome of its own all the same.
- * @param handle tells how each ended, in their order
+ * @param handle returns the outcomes, in their order
  * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item failed with where none could be dealt with now, so that
  *   the call may be repeated as one for it alone would be
  */

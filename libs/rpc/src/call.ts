@@ -37,7 +37,7 @@ export interface CallFields {
   readonly cause: Cause;
   /** Unique to this request; `cause.causationId` is the same. */
   readonly requestId: string;
-  /** Wall-clock time by which the answer must be out. */
+  /** Wall-clock time by which the response must be out. */
   readonly deadline: Instant;
   /** Milliseconds until the deadline, by the monotonic clock; negative afterwards. */
   remainingMs(): number;

@@ -25,11 +25,11 @@ export interface ChannelSettings {
   /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
   /**
-   * While calls are under way a server is asked once in so many milliseconds whether it is there; where no answer comes for as long,
+   * While calls are under way a server is asked once in so many milliseconds whether it is there; where no response comes for as long,
    * the connection is given up. Default 10,000.
    */
   readonly silenceMs?: number;
-  /** How long a connection may take until something is heard on it. Default 10,000. */
+  /** How long a connection may take until the first byte arrives. Default 10,000. */
   readonly connectingMs?: number;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
   readonly channelOptions?: ChannelOptions;

@@ -39,7 +39,7 @@ export interface RetryPolicy {
   /**
    * Whether a server that cannot be reached is called until the deadline, however many tries that takes. For a caller that has
    * time, such as a CLI: while a pod is replaced nothing answers for 7 to 13 s. Default false: a service says soon that
-   * another one does not answer.
+   * another one does not respond.
    */
   readonly unreachableUntilDeadline?: boolean;
 }
@@ -208,7 +208,7 @@ class Tries {
     this.#span.setAttribute(RpcAttribute.status, 'OK');
   }
 
-  /** Waits until the call is to be tried again. @param begun whether messages were received already @throws what the caller is told, where it is not */
+  /** Waits until the call is to be tried again. @param begun whether messages were received already @throws the error for the caller, if it is not */
   async failed(thrown: unknown, begun: boolean): Promise<void> {
     const { peer, clock, random, retry = RETRY_DEFAULT } = this.#options;
     const call = { method: this.#method, peer, before: this.#before };
@@ -222,7 +222,7 @@ class Tries {
     await clock.sleep(waitMs, this.#timer.signal);
   }
 
-  /** Notes what the caller is told. */
+  /** Notes the error that the caller receives. */
   gaveUp(error: unknown): void {
     const { audience, credentials } = this.#options;
     const isOwnToken = this.#token !== undefined && this.#callOptions.token === undefined;

@@ -42,7 +42,7 @@ const limited = (connector: Connector, limitMs: number): Connector => ({
   },
   connect: (socket) =>
     new Promise((resolve, reject) => {
-      // Of a connection that ends before TLS has begun not every kind of credentials hears.
+      // Not every kind of credentials is notified if a connection ends before TLS has started.
       const ended = (): void => reject(socket.errored ?? new Error('the connection was closed'));
       socket.once('close', ended);
       connector

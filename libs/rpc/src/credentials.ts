@@ -68,8 +68,8 @@ export const channelCredentials = (tls: ClientTls | Renewed<ClientTls> | 'plaint
 };
 
 /**
- * How grpc-js asks for certificates. It is told once after it began to listen, and then of every renewal; not before it
- * returned from beginning, because only then it hears.
+ * How grpc-js asks for certificates. It is notified once after it began to listen, and then of every renewal; not before it
+ * returned from that, because only then it listens.
  */
 const provider = <Tls extends { readonly certificate?: string; readonly key?: string }>(parts: {
   readonly tls: Renewed<Tls>;
@@ -77,9 +77,9 @@ const provider = <Tls extends { readonly certificate?: string; readonly key?: st
 }): experimental.CertificateProvider => {
   const { tls, ca } = parts;
   const endings = new Map<unknown, () => void>();
-  const listen = (listener: unknown, tell: () => void): void => {
-    endings.set(listener, tls.onRenewal(tell));
-    process.nextTick(tell);
+  const listen = (listener: unknown, notify: () => void): void => {
+    endings.set(listener, tls.onRenewal(notify));
+    process.nextTick(notify);
   };
   const end = (listener: unknown): void => {
     endings.get(listener)?.();

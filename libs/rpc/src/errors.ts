@@ -9,7 +9,7 @@ import { RpcFailure, type StatusName } from './rpc-failure.ts';
 /** Trailer in which gRPC carries a google.rpc.Status. */
 export const DETAILS_TRAILER = 'grpc-status-details-bin';
 
-/** Domain of every ErrorInfo of ours. An ErrorInfo of another domain is no answer of ours. */
+/** Domain of every ErrorInfo of ours. An ErrorInfo of another domain is no response of ours. */
 export const ERROR_DOMAIN = 'interlock';
 
 /** Metadata key a rejection uses to say when to come back, in milliseconds; sent as RetryInfo too. */
@@ -25,7 +25,7 @@ export interface WireError {
 
 /**
  * Turns whatever a handler threw into what its caller may see. A `Rejection` travels whole; a version conflict is
- * ABORTED CONTENTION; a store that does not answer is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
+ * ABORTED CONTENTION; a store that does not respond is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
  * later, also one in which that service did not take the token of this one, which the caller has nothing to do with; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
  * A rejection travels with its help (google.rpc.Help): its own, or that of its reason.
  * @param resource name in the request, for the help: a decider does not know the name of what it decides about

@@ -11,7 +11,7 @@ export interface Health {
 }
 
 /**
- * @param isReady asked at every check of the whole server (`service: ''`); who watches is told when the answer changes
+ * @param isReady called at every check of the whole server (`service: ''`); watchers are notified when the result changes
  * @param stopping aborted when watches have to end
  */
 export function health(isReady: () => Promise<boolean> | boolean, stopping: AbortSignal): Health {

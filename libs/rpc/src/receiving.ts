@@ -16,7 +16,7 @@ export interface ReceivingLimits {
   readonly streamsPerConnectionMax?: number;
   /** How long a request of one message may take to arrive, and each message of a stream. Default 10,000 ms. */
   readonly receiveMs?: number;
-  /** How long a caller may leave an answer untaken. Default 60,000 ms: longer than a paused guest or a suspended laptop is away. */
+  /** How long a caller may leave a response untaken. Default 60,000 ms: longer than a paused guest or a suspended laptop is away. */
   readonly takeMs?: number;
 }
 
@@ -35,7 +35,7 @@ const INFRASTRUCTURE_CALLS_MAX = 64;
 /** How long a reflection stream may last, in milliseconds: a tool reads all it wants in a second. */
 const REFLECTION_MS = 60_000;
 const SWEEP_MS = 1_000;
-/** How long a caller that is answered may take to end its side, in milliseconds: longer than the answer is on its way. */
+/** How long a caller that is answered may take to end its side, in milliseconds: longer than the response is on its way. */
 const ANSWERED_MS = 2_000;
 
 /** What the calls of one server share. */
@@ -120,7 +120,7 @@ class ReceivedCall implements Intercepted {
   /** Messages handed to the stream that are not on their way. */
   #unsent = 0;
   #sentMs = 0;
-  /** Since when the answer is out; undefined before. */
+  /** Since when the response is out; undefined before. */
   #answeredMs: number | undefined;
 
   constructor(server: Server, method: MethodOfCall, base: BaseCall) {
@@ -203,7 +203,7 @@ class ReceivedCall implements Intercepted {
     return this.#base.getMetricsRecorder();
   }
 
-  /** Ends the call where its request does not come, or its answer is not taken. */
+  /** Ends the call where its request does not come, or its response is not taken. */
   endIfLate(nowMs: number, takeMs: number): void {
     const { receiveMs } = this.#server;
     const { stream } = this.#base;

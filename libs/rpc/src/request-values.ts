@@ -107,7 +107,7 @@ const unsafeNumberIn = (type: DescMessage, bytes: Uint8Array): FoundNumber | und
   try {
     return unsafeNumber(reflect(type, fromBinary(type, bytes)), '');
   } catch {
-    // Not well-formed, which is what the caller is told.
+    // Not well-formed, as the error says.
     return undefined;
   }
 };

@@ -4,7 +4,7 @@ import type { Status } from 'nice-grpc-common';
 export type StatusName = keyof typeof Status;
 
 /**
- * A call that got no answer of the service it was sent to, or one that says nothing about the request: unreachable,
+ * A call that got no response of the service it was sent to, or one that says nothing about the request: unreachable,
  * timed out, cancelled, an internal error. **Not definite**: the request may have been carried out or not, and nothing
  * may be concluded from it. A definite refusal is a `Rejection`.
  */

@@ -207,7 +207,7 @@ class Serving {
     this.#status = 'OK';
   }
 
-  /** What the caller is told of a failure; what it must not see is logged. */
+  /** The error for the caller; what it must not see is logged. */
   failure(error: unknown): ServerError {
     const answer = this.#translated(error);
     this.#status = statusName(answer.code);

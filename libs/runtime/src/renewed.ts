@@ -11,7 +11,7 @@ export interface Renewed<Value> {
 
 /** A renewed value and who renews it. */
 export interface Renewable<Value> extends Renewed<Value> {
-  /** Replaces the value, then tells everybody. */
+  /** Replaces the value, then notifies all listeners. */
   renew(value: Value): void;
 }
 
@@ -29,7 +29,7 @@ export const renewable = <Value>(first: Value): Renewable<Value> => {
     },
     renew: (next) => {
       value = next;
-      for (const tell of listeners) tell();
+      for (const notify of listeners) notify();
     },
   };
 };

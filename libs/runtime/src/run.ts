@@ -124,7 +124,7 @@ export async function runService({ name, env, start }: RunOptions): Promise<void
 
 /**
  * Calls `gone` once the process `pid` no longer exists. A parent that died without being waited for still has its pid:
- * where it was our direct parent the change of `ppid` tells.
+ * if it was our direct parent, the change of `ppid` shows it.
  */
 function watchParent(pid: number, gone: () => void): void {
   const direct = process.ppid === pid;

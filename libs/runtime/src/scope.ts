@@ -23,7 +23,7 @@ export interface Scope {
 
 /**
  * An empty scope.
- * @param onClosing told the name of each part before it is closed
+ * @param onClosing receives the name of each part before it is closed
  */
 export function createScope(onClosing: (name: string) => void = () => undefined): Scope {
   const entries: { readonly name: string; readonly close: () => Promise<unknown> | unknown }[] = [];

@@ -51,7 +51,7 @@ export interface Telemetry {
 
 /**
  * Starts telemetry for the process: a tracer, the running context kept across `await`, and a meter. Once a process.
- * Everything is sampled unless told otherwise, because the trace of a revocation is part of its explanation (G10).
+ * Everything is sampled by default, because the trace of a revocation is part of its explanation (G10).
  */
 export function startTelemetry(options: TelemetryOptions): Telemetry {
   const contextManager = new AsyncLocalStorageContextManager().enable();
@@ -69,7 +69,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     [ATTR_SERVICE_NAME]: options.service,
     ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
     'service.namespace': 'interlock',
-    // What several replicas of a service report is told apart by this (and by nothing that a restart keeps).
+    // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
     'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
     ...options.attributes,
     ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),

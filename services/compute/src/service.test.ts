@@ -487,7 +487,7 @@ test('G2: a loss while disks are being opened is not missed, whichever of the tw
   await inPower(name, 'STOPPED');
   const gate = Promise.withResolvers<void>();
   const reached = Promise.withResolvers<void>();
-  // Unwrapped already, but the answer is still on its way when the loss is told and handled.
+  // Unwrapped already, but the response is still on its way when the loss is published and handled.
   world.disks.beforeAnswer = async (call) => {
     if (call !== `openDisk ${disks[0]}`) return;
     reached.resolve();
@@ -623,7 +623,7 @@ test('a disk that moved to another key is no longer shown as blocked, and is fou
   assert.ok(disk);
   Object.assign(disk, { set: next, keyVersion: keyVersionOf(next) });
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: next } as const;
-  await world.tellOfDisk({
+  await world.publishOfDisk({
     $case: 'diskEncryptionChanged',
     value: {
       disk: disks[0] ?? '',

@@ -114,7 +114,7 @@ const tellLoss = (
     readonly accessEpoch: number;
   },
 ): Promise<void> =>
-  host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, since: new Date(), partial: false } });
+  host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, since: new Date(), partial: false } });
 
 for (const copy of copies) {
   for (const set of copy.needs) {
@@ -165,7 +165,7 @@ for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
       goOn();
       await hold.reached;
       while (!isAsked()) await setTimeout(5);
-      // For the answer to come back.
+      // For the response to come back.
       await setTimeout(100);
       await tellLoss(host, { set: setName, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
       hold.release();

@@ -10,7 +10,7 @@ import type { SnapshotEvent } from './snapshot/events.ts';
 const diskEvent = eventReader(disks);
 const snapshotEvent = eventReader(snapshots);
 
-/** What other services hear of disk's events: what there is, under which key, and who has it. Opens, tokens and headers stay here. */
+/** The facts that disk publishes: what there is, under which key, and who has it. Opens, tokens and headers stay here. */
 export const toFact: ToFact = (recorded) => {
   const ofDisk = diskEvent(recorded);
   if (ofDisk) return diskFact(ofDisk.id, ofDisk.event);
@@ -18,7 +18,7 @@ export const toFact: ToFact = (recorded) => {
   return ofSnapshot ? snapshotFact(ofSnapshot.id, ofSnapshot.event) : null;
 };
 
-const told = (type: string, event: WireDiskEvent['event']): PublishedFact => ({
+const fact = (type: string, event: WireDiskEvent['event']): PublishedFact => ({
   type,
   payload: WireDiskEvent.encode({ event }).finish(),
 });
@@ -36,7 +36,7 @@ const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
         keyVersion,
         generation,
       };
-      return told(event.type, { $case: 'diskCreated', value });
+      return fact(event.type, { $case: 'diskCreated', value });
     }
     case 'DiskEncryptionChanged': {
       const { encryption, previousSet, keyVersion, generation } = event;
@@ -47,16 +47,16 @@ const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
         keyVersion,
         generation,
       };
-      return told(event.type, { $case: 'diskEncryptionChanged', value });
+      return fact(event.type, { $case: 'diskEncryptionChanged', value });
     }
     case 'DekRewrapped':
       return rewrapped(disk, event);
     case 'DiskAttached':
-      return told(event.type, { $case: 'diskAttached', value: { disk, virtualMachine: event.virtualMachine } });
+      return fact(event.type, { $case: 'diskAttached', value: { disk, virtualMachine: event.virtualMachine } });
     case 'DiskDetached':
-      return told(event.type, { $case: 'diskDetached', value: { disk, virtualMachine: event.virtualMachine } });
+      return fact(event.type, { $case: 'diskDetached', value: { disk, virtualMachine: event.virtualMachine } });
     case 'DiskDeleted':
-      return told(event.type, { $case: 'diskDeleted', value: { disk, diskEncryptionSet: event.set } });
+      return fact(event.type, { $case: 'diskDeleted', value: { disk, diskEncryptionSet: event.set } });
     case 'DiskCreating':
     case 'DiskCreateFailed':
     case 'DiskOpened':
@@ -80,12 +80,12 @@ const snapshotFact = (snapshot: string, event: SnapshotEvent): PublishedFact | n
     case 'SnapshotCreated': {
       const { sourceDisk, encryption, keyVersion, generation } = event;
       const value = { snapshot, sourceDisk, encryption: encryptionOnWire(encryption), keyVersion, generation };
-      return told(event.type, { $case: 'snapshotCreated', value });
+      return fact(event.type, { $case: 'snapshotCreated', value });
     }
     case 'SnapshotDekRewrapped':
       return rewrapped(snapshot, event);
     case 'SnapshotDeleted':
-      return told(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
+      return fact(event.type, { $case: 'snapshotDeleted', value: { snapshot, diskEncryptionSet: event.set } });
     case 'SnapshotCreating':
     case 'SnapshotCreateFailed':
     case 'SnapshotDeleting':
@@ -104,7 +104,7 @@ const rewrapped = (
     generation,
   }: Extract<DiskEvent | SnapshotEvent, { previousKeyVersion: string }>,
 ): PublishedFact =>
-  told('DekRewrapped', {
+  fact('DekRewrapped', {
     $case: 'dekRewrapped',
     value: { resource, diskEncryptionSet: set, previousKeyVersion, keyVersion, generation },
   });

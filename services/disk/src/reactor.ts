@@ -18,7 +18,7 @@ export const reactions = (parts: {
   readonly losses: LossTable;
   readonly keyAccess: KeyAccess;
   readonly leases: Pick<Leases, 'isUsed'>;
-  readonly options: Pick<SetOptions, 'told' | 'forgotten'>;
+  readonly options: Pick<SetOptions, 'published' | 'forgotten'>;
   readonly clock: Pick<Clock, 'now'>;
 }): Handlers => {
   const { losses, keyAccess, leases, options, clock } = parts;
@@ -58,7 +58,7 @@ export const reactions = (parts: {
     SetOptionsChanged: async (fact) => {
       const { event } = eventOf(fact);
       if (event?.$case !== 'setOptionsChanged') return NO_EFFECT;
-      return effectOf(await options.told(event.value.set, event.value));
+      return effectOf(await options.published(event.value.set, event.value));
     },
   };
 };

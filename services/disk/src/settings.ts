@@ -75,7 +75,7 @@ export const leaseTermsOf = (
 
 /**
  * What is wrong with a lease time that each setting alone allows: key-vault may go on for `authzTtlMs` after a role or a
- * principal is gone, so a lease that is not twice as long would be worth less than the answer it rests on.
+ * principal is gone, so a lease that is not twice as long would be worth less than the response it rests on.
  */
 const leaseProblems = (settings: {
   readonly leaseTtlMs: number;

@@ -108,12 +108,12 @@ const toolsImage = async (kubectl: Kubectl): Promise<string> => {
   const image = await kubectl.run(['get', 'deployment', 'identity', '--output', `jsonpath=${path}`]);
   if (!/\/identity[:@]/.test(image)) {
     throw new LauncherError(
-      `Deployment identity runs ${image}: that name does not tell the tools image. Name it with --image`,
+      `Deployment identity runs ${image}: that name does not identify the tools image. Name it with --image`,
     );
   }
   if (image.includes('@')) {
     throw new LauncherError(
-      `Deployment identity runs ${image}, by digest, which does not tell the tools image. Name it with --image`,
+      `Deployment identity runs ${image}, by digest, which does not identify the tools image. Name it with --image`,
     );
   }
   return image.replace('/identity:', '/tools:');

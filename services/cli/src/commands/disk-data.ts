@@ -68,7 +68,7 @@ export async function readDisk({ offset, length, output, ...options }: ReadOptio
 
 /**
  * Writes standard input or a file to a disk, portion by portion.
- * @throws Rejection whose message and metadata (`acknowledged_bytes`) tell the progress
+ * @throws Rejection whose message and metadata (`acknowledged_bytes`) contain the progress
  */
 export async function writeDisk(
   { offset, input, isFlushed, ...options }: WriteOptions,

@@ -47,7 +47,7 @@ export interface Method {
   requestOf(json: JsonObject): Message;
   /** Turns a request in any form that protobuf JSON allows into one with lowerCamelCase names. @throws UsageError */
   canonical(json: JsonObject): JsonObject;
-  /** Turns an answer into protobuf JSON, fields with default values included. */
+  /** Turns a response into protobuf JSON, fields with default values included. */
   jsonOf(answer: Message): JsonObject;
 }
 

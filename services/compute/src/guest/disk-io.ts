@@ -145,7 +145,7 @@ const flush = (open: OpenDisk, signal: AbortSignal): Promise<void> => {
   );
 };
 
-/** Sends a call and resolves with its answer. */
+/** Sends a call and resolves with its response. */
 const answered = (
   open: OpenDisk,
   signal: AbortSignal,

@@ -121,7 +121,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
 
   await second.stop(vm, { graceMs: 5_000 });
   assert.equal(await second.isRunning(vm), false);
-  // The one that started it is told of its end by an event of its own, which may come a little later.
+  // The one that started it is notified of its end by an event of its own, which may come a little later.
   await until(
     () => first.isRunning(vm),
     (isRunning) => !isRunning,

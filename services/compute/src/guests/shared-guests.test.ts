@@ -4,7 +4,7 @@ import type { EventStore } from '@interlock/event-store';
 import { openVirtualCloud } from '../testing/test-cloud.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
-/** Replicas that were killed: nothing of what they do reaches the store any more, and no answer comes. */
+/** Replicas that were killed: nothing of what they do reaches the store any more, and no response comes. */
 const dead = new Set<number>();
 
 /** The store as one process of compute has it. */

@@ -26,7 +26,7 @@ export interface SimulatedDriver extends VmHost {
 export const simulatedDriver = (clock: Clock): SimulatedDriver => {
   const guests = new Map<string, readonly GuestDisk[]>();
   const io = new Map<string, GuestIo>();
-  /** Tells the runs of one guest apart. */
+  /** Distinguishes the runs of one guest. */
   const runs = new Map<string, object>();
   const history: string[] = [];
   const listeners: ((vm: string) => void)[] = [];

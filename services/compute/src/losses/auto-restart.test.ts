@@ -290,7 +290,7 @@ const moved = async (disk: string, set: string): Promise<void> => {
   const keyVersion = previousKeyVersion.replace('/keys/', '/keys/next-');
   Object.assign(world.disks.disks.get(disk) ?? {}, { keyVersion });
   const value = { resource: disk, diskEncryptionSet: set, previousKeyVersion, keyVersion, generation: 2 };
-  await world.tellOfDisk({ $case: 'dekRewrapped', value });
+  await world.publishOfDisk({ $case: 'dekRewrapped', value });
 };
 
 promised(

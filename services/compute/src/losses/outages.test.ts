@@ -13,7 +13,7 @@ const fleet = fleetOf(world);
 after(() => world.close());
 const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
 
-/** The vault of a set gives no answer for longer than the host's grace. */
+/** The vault of a set does not respond for longer than the host's grace. */
 const cutOff = (set: string): void => {
   disks.lose(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
   disks.show(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');

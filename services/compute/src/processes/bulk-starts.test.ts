@@ -119,7 +119,7 @@ test(
     const principal = refused?.outcome?.$case === 'refused' ? (refused.outcome.value.metadata.principal ?? '') : '';
     const assignment = { principal, role: 'roles/contributor', scope: allowed };
     await world.identity.createRoleAssignment({ roleAssignmentId: random.uuid(), ...assignment });
-    // A no is remembered for as long as an answer may be used.
+    // A no is remembered for as long as a response may be used.
     await clock.sleep(61_000);
     assert.deepEqual((await ask()).map(wordOf), ['ACCESS_DENIED', 'STARTING']);
     await settledAll([allowed]);

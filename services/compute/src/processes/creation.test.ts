@@ -14,7 +14,7 @@ import { createMachine, undoneCreation } from './creation.ts';
 import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 
-/** What a call without an answer may still do is not waited for. */
+/** What a call without a response may still do is not waited for. */
 const clock = { ...systemClock, sleep: async () => {} };
 const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');

@@ -23,7 +23,7 @@ export const createMachine: Process<Creating> = {
   appliesTo: (vm) => (vm.status === 'creating' && vm.work.undo === undefined ? vm : undefined),
   steps: [
     { name: 'create, attach and open the disks', effect: obtainDisks },
-    // The caller has no answer yet, so the creation fails as a whole (G2).
+    // The caller has no response yet, so the creation fails as a whole (G2).
     { name: 'look for losses since the unwraps', effect: throwIfLost },
   ],
   success: {
@@ -227,7 +227,7 @@ const ownIdOf = (
 
 /**
  * The unique id of the disk that was to be created, if this run does not know it. Requested again, the own disk is returned
- * and another owner's is refused. Neither age nor state would tell the two apart.
+ * and another owner's is refused. Neither age nor state would distinguish the two.
  */
 const requestedId = async (
   { disks }: ProcessParts,

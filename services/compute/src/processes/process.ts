@@ -34,7 +34,7 @@ export interface OpenOutcome {
   readonly guestDisks: readonly GuestDisk[];
 }
 
-/** How far a disk of a creation got in a run: what an undo has to know. A call without an answer may still be carried out. */
+/** How far a disk of a creation got in a run: what an undo has to know. A call without a response may still be carried out. */
 export interface Fate {
   /** `taken`: a disk of another owner has the name. */
   make: 'not sent' | 'unsure' | 'made' | 'taken';

@@ -25,7 +25,7 @@ const diskNamed = (name: string) => {
 
 /**
  * A key is lost at some moment of an operation. Whatever the moment, the machine ends not running: stopped with the reason,
- * or as its user asked; its guest is gone; no disk stays open; and it is no different when asked again later.
+ * or as its user asked; its guest is gone; no disk stays open; and it is no different when called again later.
  */
 type Begin = (vm: string, disk: string) => Promise<unknown>;
 const operations: Readonly<Record<string, { readonly from?: 'STOPPED' | 'DEALLOCATED'; readonly begin: Begin }>> = {

@@ -19,7 +19,7 @@ const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
-/** What happens before the answer is there. */
+/** What happens before the response is there. */
 type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
 
 /** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */

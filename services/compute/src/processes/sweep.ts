@@ -167,7 +167,7 @@ export class Sweep {
     ]);
   }
 
-  /** A question without an answer within the interval does not delay the others. */
+  /** A question without a response within the interval does not delay the others. */
   #question(question: (untilMs: number) => Promise<unknown>): Promise<void> {
     const { clock, log, intervalMs } = this.#parts;
     return this.#slots(async () => {

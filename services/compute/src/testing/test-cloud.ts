@@ -38,7 +38,7 @@ export interface TestCloud {
   /** Identity, as its administrator sees it. */
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   tellOfSet(event: NonNullable<DiskEncryptionSetEvent['event']>, cause?: Partial<Cause>): Promise<void>;
-  tellOfDisk(event: NonNullable<DiskEvent['event']>): Promise<void>;
+  publishOfDisk(event: NonNullable<DiskEvent['event']>): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -141,7 +141,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
   });
   /** Consumers take facts of the streams of their source alone. */
   const categories = { 'disk-encryption-set': 'set', disk: 'disk' } as const;
-  const tell = async (
+  const publish = async (
     from: keyof typeof categories,
     type: string,
     payload: Uint8Array,
@@ -164,13 +164,13 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     identity: cloud.as({ id: administrator, secret: 'admin' }).client('identity', IdentityServiceDefinition),
     computeAs: (workload) => clientFor(ids.get(workload) ?? '', workload),
     tellOfSet: (event, cause) =>
-      tell('disk-encryption-set', nameOf(event.$case), DiskEncryptionSetEvent.encode({ event }).finish(), cause),
-    tellOfDisk: (event) => tell('disk', nameOf(event.$case), DiskEvent.encode({ event }).finish()),
+      publish('disk-encryption-set', nameOf(event.$case), DiskEncryptionSetEvent.encode({ event }).finish(), cause),
+    publishOfDisk: (event) => publish('disk', nameOf(event.$case), DiskEvent.encode({ event }).finish()),
     close: () => cloud.close(),
   };
 };
 
-/** A service that tells whatever is put into its store. */
+/** A service that publishes what is put into its store. */
 const teller =
   (services: readonly BoundService[]): CloudService =>
   async () => {

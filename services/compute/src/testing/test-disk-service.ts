@@ -46,7 +46,7 @@ export interface FakeDiskService {
   readonly calls: string[];
   /** Sees every call before it is carried out; throws, or waits, to be a bad neighbour. */
   before: ((call: string) => Promise<void>) | undefined;
-  /** Holds the answer of an open, or of a look at a disk, back that has been carried out. */
+  /** Holds the response of an open, or of a look at a disk, back that has been carried out. */
   beforeAnswer: ((call: string) => Promise<void>) | undefined;
   add(name: string, about: { sku?: Sku; set?: string; keyVersion?: string }): string;
   /** Takes a key version from a set. @returns the number of the loss */

@@ -43,7 +43,7 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       await settled(name, 'RUNNING');
       return { name, disks: dataDisks };
     },
-    /** The vault takes a key away and sets tell so. @returns the number of the loss */
+    /** The vault takes a key away and sets publish it. @returns the number of the loss */
     async lose(set: string, reason: AccessReason = 'KEY_DISABLED'): Promise<number> {
       const keyVersion = keyVersionOf(set);
       const accessEpoch = disks.lose(set, keyVersion, reason);
@@ -51,7 +51,7 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       await world.tellOfSet({ $case: 'keyAccessLost', value });
       return accessEpoch;
     },
-    /** It gives the key back and sets tell so. */
+    /** It gives the key back and sets publish it. */
     async restore(set: string): Promise<void> {
       const keyVersion = keyVersionOf(set);
       disks.show(set, keyVersion, undefined);

@@ -4,7 +4,7 @@ import type { PlannedDisk, Sku, VmSpec, Work, WorkKind } from './machine.ts';
 import type { Operation } from './operations.ts';
 import type { Vm } from './state.ts';
 
-/** What decider tests are told with. */
+/** What decider tests use. */
 export const at = 1_000;
 export const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/vm1';
 export const setOf = (name: string): string => `subscriptions/s/resourceGroups/g/diskEncryptionSets/${name}`;

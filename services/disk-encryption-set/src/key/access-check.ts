@@ -76,15 +76,16 @@ export const checkAccess = async (
       // A refusal without an epoch is at least as new as the question.
       const epoch = answer.epoch ?? Math.max(question?.epoch ?? 0, known?.epoch ?? 0);
       // The fact of identity, consumed before, says when the identity was deleted and by what.
-      const told = known?.state === 'lost' && known.epoch === FINAL_EPOCH && epoch === FINAL_EPOCH ? known : undefined;
+      const published =
+        known?.state === 'lost' && known.epoch === FINAL_EPOCH && epoch === FINAL_EPOCH ? known : undefined;
       const { since, traceId } = causeIn(state, answer);
       const loss = {
         keyVersion,
         reason: answer.reason,
         epoch,
-        since: told?.since ?? since ?? question?.since ?? at,
+        since: published?.since ?? since ?? question?.since ?? at,
         // The question of a new identity has no cause: the cause of the known loss still counts.
-        traceId: told?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
+        traceId: published?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
       };
       await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
     }

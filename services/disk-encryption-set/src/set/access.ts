@@ -96,8 +96,8 @@ export const refuseKey =
     // A published loss gets its reason corrected under the published number: an expiry under `next_start` concerns no open
     // since then, although it has a number of its own.
     const publishedEpoch = isBarredOnly && known?.state === 'lost' ? known.publishedEpoch : null;
-    const told = { keyVersion, reason, epoch: publishedEpoch ?? epoch, since, traceId };
-    const loss = lostOrBarred(set, told, isBarredOnly && publishedEpoch === null, at);
+    const published = { keyVersion, reason, epoch: publishedEpoch ?? epoch, since, traceId };
+    const loss = lostOrBarred(set, published, isBarredOnly && publishedEpoch === null, at);
     if (known === undefined) return [loss, ...answer];
     const isNew = known.state === 'available' || known.reason !== reason || set.questions[keyVersion] !== undefined;
     // A fact of the same number may have kept a reason that is over: the vault says which one is in force.
@@ -105,7 +105,7 @@ export const refuseKey =
     return (known.epoch >= epoch && !isOtherReason) || !isNew ? answer : [loss, ...answer];
   };
 
-/** Tells what only barred starts so far, once an expiry is to stop machines (CMK-104). */
+/** Publishes what only barred starts so far, once an expiry is to stop machines (CMK-104). */
 export const publishBarred =
   (at: Instant) =>
   (set: LivingSet): readonly SetEvent[] =>

@@ -38,7 +38,7 @@ export interface FakeDisk {
   damaged?: boolean;
 }
 
-/** When an injected outage hits a call: before it had its effect, or after it, so that only the answer is lost. */
+/** When an injected outage hits a call: before it had its effect, or after it, so that only the response is lost. */
 export type Moment = 'before' | 'after';
 
 /** The other services, faked: their state, the calls made to them, and outages on demand. */

@@ -62,7 +62,7 @@ test('a busy identity service is no refusal: the creation continues later', asyn
 
 test('CMK-39: the identity of a deleted set does not affect the next set of its name', async () => {
   const next = 'principals/00000000-0000-4000-8000-000000000002';
-  /** The answer comes once another replica has finished the creation, the set was deleted, and another one was begun. */
+  /** The response comes once another replica has finished the creation, the set was deleted, and another one was begun. */
   const late = (parts: TestSets, made: 'before' | 'after'): TestSets['identities'] => ({
     ...parts.identities,
     async createManagedIdentity(...request) {

@@ -140,7 +140,7 @@ test('G7: the deletion of an identity that is consumed while the set gets anothe
     since: 3,
     traceId: '',
   } as const;
-  // The other replica was quicker: by the time this one decides, the loss is told and the identity replaced.
+  // The other replica was quicker: by the time this one decides, the loss is published and the identity replaced.
   const transactMany: typeof parts.sets.transactMany = async (...transaction) => {
     await parts.decide(loseKey(3, end));
     await parts.decide(replaceIdentity(4, other));

@@ -159,7 +159,7 @@ test('no set is skipped, however many others wait', async () => {
   const { createManagedIdentity } = parts.identities;
   const identities: TestSets['identities'] = {
     ...parts.identities,
-    // Identity has no answer for any of them but the last, so all others stay where they are.
+    // Identity has no response for any of them but the last, so all others stay where they are.
     createManagedIdentity: (request, options) => {
       if (request.owner !== `${setName}-last`)
         throw new RpcFailure('UNAVAILABLE', 'createManagedIdentity', 'fake', 'down');

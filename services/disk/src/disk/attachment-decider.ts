@@ -44,7 +44,7 @@ export interface OpenRequest {
 
 /**
  * The DEK was unwrapped for a machine: it may read and write; an earlier access ends. The same open again
- * decides nothing, so that a repeat that arrives after its answer was used takes nothing away.
+ * decides nothing, so that a repeat that arrives after its response was used takes nothing away.
  */
 export const open =
   (

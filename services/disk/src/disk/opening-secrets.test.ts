@@ -66,7 +66,7 @@ const failures: Readonly<
     whileUnwrapped: ({ host }) => {
       const { keyVersion } = host.keyOf(setName);
       const loss = { set: setName, keyVersion, accessEpoch: 5, since: new Date(), partial: false } as const;
-      return host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
+      return host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
     },
   },
   'its disk is detached while it is unwrapped': {

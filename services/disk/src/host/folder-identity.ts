@@ -15,7 +15,7 @@ const lockAgainMs = 100;
  * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time, and
  * so one has each volume open. The lock ends with the process that holds it, however that ends.
  * @param patienceMs how long the process that has it may take to end
- * @param onWaiting told once when there is such a process
+ * @param onWaiting called once when there is such a process
  * @returns what gives it free
  * @throws Error naming the folder when another process keeps it, or when `signal` is aborted meanwhile
  */
@@ -138,7 +138,7 @@ const overwrite = async (path: string, text: string): Promise<void> => {
 
 const ownerFile = 'owner.json';
 
-/** The name of the running kernel: of its boot where it tells one (Linux), else of the machine. */
+/** The name of the running kernel: of its boot where it has one (Linux), else of the machine. */
 export const machineId = async (): Promise<string> => {
   try {
     return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();

@@ -74,9 +74,9 @@ export interface DiskHost extends TestVault {
   connectNbd(): Duplex;
   /** Lines of the service's log, JSON each. */
   readonly log: readonly string[];
-  /** Tells the service a fact of disk encryption sets. */
-  tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
-  /** Stores a commit, as when it arrives after its asker has given up. */
+  /** Publishes a fact of disk encryption sets to the service. */
+  publish(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void>;
+  /** Stores a commit, as when it arrives after its caller has given up. */
   commit: EventStore['commit'];
   volumeIds(): readonly string[];
   /** Volumes that a disk or snapshot refers to. */
@@ -108,9 +108,9 @@ export const startDiskHost = async (
     readonly beforeWrite?: (part: VolumePart) => Promise<void>;
     /** Asked at each flush of a file whether it fails, and gives up what it was to make durable. */
     readonly flushFails?: (part: VolumePart) => boolean;
-    /** Told of each commit as it is asked for. */
+    /** Called with each commit when it is requested. */
     readonly onCommit?: (commit: Commit) => void;
-    /** Called when a commit is stored, before it is answered; what it throws is the answer. */
+    /** Called when a commit is stored, before it is answered; what it throws is the response. */
     readonly afterCommit?: () => void;
   } = {},
 ): Promise<DiskHost> => {
@@ -302,10 +302,10 @@ export const startDiskHost = async (
       return client;
     },
     log: logLines,
-    async tell(type, event) {
+    async publish(type, event) {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = running.handlers[type];
-      if (!handler) throw new Error(`${type} is not heard`);
+      if (!handler) throw new Error(`${type} is not consumed`);
       const cause = { correlationId: 'c', causationId: 'c', caller: 'system:disk-encryption-set' };
       const { signal } = new AbortController();
       const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
@@ -352,7 +352,7 @@ export const startDiskHost = async (
   };
 };
 
-/** A store that gives no answer while it is cut off. */
+/** A store that does not respond while it is cut off. */
 const cuttable = (store: EventStore, link: { readonly isCut: boolean }): EventStore =>
   new Proxy(store, {
     get(target, property) {

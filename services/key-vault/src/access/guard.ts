@@ -249,7 +249,7 @@ const denied = (
   );
 };
 
-/** For a set's identity that is an answer about its access; anybody else has to show another token. */
+/** For a set's identity that is a response about its access; any other caller has to show another token. */
 const principalDeleted = ({ kind, name }: Principal): Rejection =>
   kind === 'managed_identity'
     ? new Rejection('PERMISSION_DENIED', 'IDENTITY_DELETED', `the identity ${name} no longer exists`, {

@@ -60,7 +60,7 @@ const recording = () => {
   return {
     clock,
     make: (at: number) => vaults.transact('kv1', create(at, request), cause),
-    /** Asks, and does not wait for the answer. */
+    /** Asks, and does not wait for the response. */
     ask: () => get({}, call),
     get: () => clock.drive(get({}, call)),
     /** Commits wait for this from here on. */

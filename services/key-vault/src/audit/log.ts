@@ -62,9 +62,9 @@ export class AuditLog {
   }
 
   /**
-   * Makes a handler whose every outcome, refusals included, is written before its answer leaves (KV-114). If the entry cannot
+   * Makes a handler whose every outcome, refusals included, is written before its response leaves (KV-114). If the entry cannot
    * be written, the call fails.
-   * @param discard overwrites an answer that must not leave
+   * @param discard overwrites a response that must not leave
    */
   audited<Request, Answer, By extends AuditedCall = Call>(
     operation: AuditOperation,

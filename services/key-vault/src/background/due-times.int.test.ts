@@ -5,7 +5,7 @@ import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
-/** How often the store of seal keys gives no answer to a purge. */
+/** How often the store of seal keys does not respond to a purge. */
 let outages = 0;
 /** A purge waits for this, once asked to. */
 let hanging: { readonly end: Promise<void>; reached(): void } | undefined;

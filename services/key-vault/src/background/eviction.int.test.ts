@@ -6,7 +6,7 @@ import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/te
 
 /** Private keys each replica's engine was told to forget, in the order the replicas started. */
 const forgotten: string[][] = [];
-/** How often the store of seal keys gives no answer to a purge. */
+/** How often the store of seal keys does not respond to a purge. */
 let outages = 0;
 let world: VaultCloud;
 before(async () => {

@@ -96,7 +96,7 @@ const lacking = (...refused: readonly ('wrap' | 'unwrap')[]) => {
     rewrapInto: 'ACCESS_DENIED',
   };
 };
-/** The calls fail as the data plane does, and what a set asks for fails as the answer about its access (KV-88). */
+/** The calls fail as the data plane does, and what a set asks for fails as the response about its access (KV-88). */
 const withheld = (...operations: readonly ('wrapKey' | 'unwrapKey')[]) => ({
   check: 'ACCESS_DENIED',
   wrap: operations.includes('wrapKey') ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,

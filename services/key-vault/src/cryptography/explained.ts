@@ -11,7 +11,7 @@ import { type VersionId, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin, type Seen } from './origin.ts';
 
-/** Refusals that are an answer about access; KEY_OPERATION_NOT_ALLOWED is one that a disk host reads as ACCESS_DENIED. */
+/** Refusals that are a response about access; KEY_OPERATION_NOT_ALLOWED is one that a disk host reads as ACCESS_DENIED. */
 const explainable: ReadonlySet<string> = new Set([...lossReasons, 'KEY_OPERATION_NOT_ALLOWED']);
 
 /**

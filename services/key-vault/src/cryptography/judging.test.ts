@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { Rejection } from '@interlock/event-store';
 import type { AuditedCall } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
-import { openJudging, told } from './judging.ts';
+import { openJudging, recordJudgement } from './judging.ts';
 
 const asked = (id: string, tenant = 't'): AuditedCall => ({
   caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant },
@@ -42,7 +42,10 @@ test('what is asked in one turn in the same words by the same principal is judge
   ]);
   assert.deepEqual(judgements, ['a unwrapKey k', 'b unwrapKey k', 'a get k']);
   for (const judged of all)
-    assert.deepEqual([judged.subjects.all.map(({ vault }) => vault), told(judged, anEntry)], [['v1'], 'yes']);
+    assert.deepEqual(
+      [judged.subjects.all.map(({ vault }) => vault), recordJudgement(judged, anEntry)],
+      [['v1'], 'yes'],
+    );
 });
 
 test('the same id in another tenant is another principal', async () => {
@@ -51,7 +54,7 @@ test('the same id in another tenant is another principal', async () => {
     ['t', 'u'].map((tenant) => judging('get k', asked('a', tenant), async () => `judged in ${tenant}`)),
   );
   assert.deepEqual(
-    all.map((judged) => told(judged, anEntry)),
+    all.map((judged) => recordJudgement(judged, anEntry)),
     ['judged in t', 'judged in u'],
   );
 });
@@ -63,11 +66,11 @@ test('G1: no caller is judged by a decision made before its call', async () => {
   await nextTurn();
   const disabled = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'it is disabled by now');
   const later = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
-  assert.throws(() => told(later, anEntry), { reason: 'KEY_DISABLED' });
+  assert.throws(() => recordJudgement(later, anEntry), { reason: 'KEY_DISABLED' });
   first.resolve('yes');
-  assert.equal(told(await slow, anEntry), 'yes');
+  assert.equal(recordJudgement(await slow, anEntry), 'yes');
   const again = await judging('unwrapKey k', asked('a'), () => Promise.reject(disabled));
-  assert.throws(() => told(again, anEntry), { reason: 'KEY_DISABLED' });
+  assert.throws(() => recordJudgement(again, anEntry), { reason: 'KEY_DISABLED' });
 });
 
 test('G9: a refusal is told to everybody who asked, with what was found out for the record', async () => {
@@ -79,7 +82,7 @@ test('G9: a refusal is told to everybody who asked, with what was found out for 
     let subjects: unknown;
     assert.throws(
       () =>
-        told(judged, {
+        recordJudgement(judged, {
           concerns: (found) => {
             subjects = found.all;
           },

@@ -15,7 +15,7 @@ export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
  * all its callers have called; a later caller is judged again.
  *
  * @param question what is asked, in words: everything the judgement depends on beside the principal
- * @param judge its cause is the first asker's
+ * @param judge its cause is the first caller's
  */
 export type Judging = <Judgement>(
   question: string,
@@ -53,8 +53,8 @@ export const openJudging = (urls: KeyUrls): Judging => {
   };
 };
 
-/** What was judged, noted on the asker's entry. @throws why it was not */
-export const told = <Judgement>(
+/** Records what was judged on the caller's audit entry. @returns the judgement @throws the reason of a failure */
+export const recordJudgement = <Judgement>(
   judged: Judged<Judgement>,
   entry: { concerns(found: FoundSubjects): void },
 ): Judgement => {

@@ -132,7 +132,7 @@ test('CMK-10: a caller that controls the set but not the key cannot undo a revoc
     diskEncryptionSet,
   });
   await assert.rejects(rewrap(), { reason: 'KEY_DISABLED' });
-  // The owner's word for one target and one set opens no other.
+  // The owner's authorization for one target and one set opens no other.
   await authorize();
   await assert.rejects(rewrap(identity.vault, `${diskEncryptionSet}2`), { reason: 'KEY_DISABLED' });
   const { name: theirs } = await client.createKey({ parent: next.parent, keyId: 'theirs', requestId: randomUUID() });

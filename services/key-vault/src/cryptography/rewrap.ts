@@ -29,7 +29,7 @@ import {
   useKeyTogether,
 } from './use.ts';
 
-/** Obstacles of a source that the owner's word overcomes; a purge or a deleted vault it does not. */
+/** Obstacles of a source that the owner's authorization overcomes; a purge or a deleted vault it does not. */
 const overcome: ReadonlySet<string> = new Set(['KEY_DISABLED', 'KEY_DELETED']);
 /** Dates never lock anybody out of unwrapping (KV-13, CMK-124). */
 const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID']);
@@ -141,7 +141,7 @@ const judge = async (
     if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
     return turned;
   });
-  // As an access check does: the yes has to have a number above the note that access is back.
+  // As an access check does: the grant has to have a number above the note that access is back.
   if (ofSource === 'returned' || ofTarget === 'returned') return judge(parts, request, call, subjects);
   const word = {
     source: source.version,

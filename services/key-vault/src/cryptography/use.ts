@@ -20,7 +20,7 @@ import { vaultDeleted } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
-import { type Judging, told } from './judging.ts';
+import { type Judging, recordJudgement } from './judging.ts';
 import type { Looking } from './looking.ts';
 import type { Seen } from './origin.ts';
 
@@ -40,7 +40,7 @@ export interface CryptographyParts {
   readonly limits: RateLimit;
 }
 
-/** A vault and a key as they are now, and the epoch an answer about them carries. */
+/** A vault and a key as they are now, and the epoch a response about them carries. */
 export interface Sight {
   /**
    * Head of the event feed, read before the states were: everything up to it is in what was seen, so a loss with a higher
@@ -53,7 +53,7 @@ export interface Sight {
   readonly key: Key;
 }
 
-/** An answer about one version. */
+/** A response about one version. */
 export interface Used<Value> {
   readonly keyVersion: string;
   readonly accessEpoch: number;
@@ -123,7 +123,10 @@ export const useKey = async <Request, Judgement, Answer>(
   entry.forResource(use.resource(request));
   const question = use.question(request);
   return deciding(async () => {
-    const judgement = told(await judging(question, call, (subjects) => use.judge(request, call, subjects)), entry);
+    const judgement = recordJudgement(
+      await judging(question, call, (subjects) => use.judge(request, call, subjects)),
+      entry,
+    );
     trace.getActiveSpan()?.setAttributes(use.attributes(judgement));
     return use.perform(judgement, request, entry);
   });

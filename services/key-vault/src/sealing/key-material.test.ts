@@ -84,7 +84,7 @@ test('G8, KV-28: a use that was judged before a purge puts no private key into a
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
   const judged = world.material.rsaKey({ materialId, n: '', e: '' }, { tenant: 'tenants/t' });
-  // A deleted key is still moved away from, with its owner's word.
+  // A deleted key is still moved away from, with its owner's authorization.
   await judged.sealedPrivateKey();
   await world.keys.transact(key, purge(0, false), cause);
   await assert.rejects(judged.sealedPrivateKey(), { reason: 'KEY_EVICTED' }, 'told, and not destroyed yet');

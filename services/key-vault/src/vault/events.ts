@@ -80,7 +80,7 @@ export type VaultEvent =
       /** `vaults/<v>/keys/<k>` */
       readonly key: string;
       readonly removed: boolean;
-      /** Position in identity's feed at which the answer was given. */
+      /** Position in identity's feed at which the response was given. */
       readonly position: number;
       readonly at: Instant;
     }

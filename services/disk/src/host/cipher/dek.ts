@@ -13,7 +13,7 @@ export const dekLength = 32;
 
 /**
  * Purposes a DEK is used for. Each has a key of its own, derived with HKDF-SHA256 (no salt: a DEK is uniform), so that
- * what one tells says nothing about another. These strings are part of the format of every disk.
+ * what one reveals says nothing about another. These strings are part of the format of every disk.
  */
 const purposes = {
   data: 'interlock disk v1: XTS data key',
@@ -139,7 +139,7 @@ function makeDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCiphe
 }
 
 /**
- * Tells whether a DEK is that of a disk, and nothing else about it: 32 bytes derived from the DEK and from whom it is for, base64url.
+ * Shows whether a DEK is that of a disk, and nothing else about it: 32 bytes derived from the DEK and from whom it is for, base64url.
  * It is kept in the events and not with the disk: a DEK that someone else wrapped to the customer's key has another. Rule CMK-12.
  */
 export const dekAuthenticator = (dek: Uint8Array, { dekId, diskId }: DekOwner): string =>

@@ -4,7 +4,7 @@ import type { Random } from '@interlock/runtime';
 /** Metadata key in which reads and writes carry their token. */
 export const accessTokenKey = 'x-interlock-disk-access';
 
-/** A token for one epoch of a disk: the epoch in front, so that an old one is told apart from a wrong one. */
+/** A token for one epoch of a disk: the epoch in front, so that an old one is distinguished from a wrong one. */
 export interface AccessToken {
   /** A secret: answered, kept nowhere. */
   readonly token: string;

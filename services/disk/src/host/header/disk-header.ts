@@ -181,7 +181,7 @@ export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse
   await erasePrevious(open);
 }
 
-/** Two slots that cannot be told apart by what decides between them. */
+/** Two slots that are equal in what decides between them. */
 const isSameHeader = (one: DiskHeader, other: DiskHeader): boolean =>
   one.sequence === other.sequence && one.hostEpoch === other.hostEpoch;
 

@@ -168,7 +168,7 @@ test('G1, G2: a disk with the header from before a rotation is lost with the new
   await host.putHeader(diskName, before);
   await host.restart();
   const loss = { set: setName, keyVersion, accessEpoch: 9, since: new Date(), partial: false } as const;
-  await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
+  await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
   await assert.rejects(read(1), { reason: 'KEY_DISABLED' });
   await assert.rejects(host.content(1), { reason: 'KEY_DISABLED' });
   const { availability, unavailableReason } = await host.disks.getDisk({ name: diskName });

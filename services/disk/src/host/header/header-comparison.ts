@@ -12,7 +12,7 @@ export interface ExpectedHeader {
  * How an authentic header (its MAC is right) stands to the store:
  *
  *   equal   it is the one the store knows
- *   ahead   this service wrote it later than its last event: a crash, or a store that did not answer, came between the two, or the
+ *   ahead   this service wrote it later than its last event: a crash, or a store that did not respond, came between the two, or the
  *           store was restored to an earlier moment
  *   behind  this service wrote it earlier: the storage returned an old header, as after a restore of its volume
  *   forged  it agrees with the store in nothing that this service writes: another DEK, another set, or other content under the

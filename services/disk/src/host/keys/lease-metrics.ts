@@ -25,11 +25,11 @@ export const meterLeases = (parts: {
   const { leases, keyAccess, clock, meter, ttlMs } = parts;
   const age = meter.createObservableGauge('interlock.lease.age', {
     unit: 's',
-    description: 'Time since the question was sent whose yes a lease rests on',
+    description: 'Time since the check was sent that last granted the lease',
   });
   const ttl = meter.createObservableGauge('interlock.lease.ttl', {
     unit: 's',
-    description: 'How long a yes of a vault lets data keys be used',
+    description: 'How long a grant of a vault allows the use of data keys',
   });
   const count = meter.createObservableGauge('interlock.lease.count', {
     unit: '{lease}',

@@ -309,7 +309,7 @@ test(
       since: new Date(clock.now()),
       partial: false,
     } as const;
-    await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value });
+    await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value });
     assert.equal(await disk.read(), 'KEY_DISABLED');
     await disk.close();
     await pass(60_000);
@@ -335,7 +335,7 @@ test(
       await run(hold.reached);
       const { keyVersion } = host.keyOf(set);
       const loss = { set, keyVersion, accessEpoch: 5, since: new Date(clock.now()), partial: false };
-      await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_EXPIRED' } });
+      await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_EXPIRED' } });
       hold.release();
       await assert.rejects(run(opening), { reason: 'KEY_EXPIRED' });
       await stop();
@@ -383,7 +383,7 @@ test('CMK-102: a restarted host has the DEK of an ultra disk before any read, an
   const { host, open, lease, run, until, stop } = await startLeaseHost();
   const ultra = await open('u', 'ULTRA');
   const other = await open('d');
-  // The first unwrap after the restart gets no answer: it is tried again with the next yes.
+  // The first unwrap after the restart gets no response: it is tried again with the next yes.
   const silent = { left: 1 };
   host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
   const before = host.unwraps();
@@ -429,7 +429,7 @@ test(
     host.setExpiryPolicy('NEXT_START');
     const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
     const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
-      host.tell('SetOptionsChanged', {
+      host.publish('SetOptionsChanged', {
         $case: 'setOptionsChanged',
         value: { set, keyExpiry, autoRestart: false },
       });
@@ -467,7 +467,7 @@ const openBeyondExpiry = async () => {
     keyExpiry: 'NEXT_START',
     autoRestart: false,
   } as const;
-  await host.tell('SetOptionsChanged', { $case: 'setOptionsChanged', value });
+  await host.publish('SetOptionsChanged', { $case: 'setOptionsChanged', value });
   host.setEpoch(5);
   const expired = refusal('KEY_EXPIRED', 5, 'checkAccess');
   host.setVault((what) => (host.checks.at(-1)?.allowExpired === false ? expired(what) : undefined));
@@ -532,7 +532,7 @@ test(
   async () => {
     const { host, terms, open, lease, pass, stop } = await startLeaseHost();
     const [disk, ultra] = [await open('d'), await open('ultra', 'ULTRA')];
-    await host.tell('SetDeleted', { $case: 'setDeleted', value: { set: setName } });
+    await host.publish('SetDeleted', { $case: 'setDeleted', value: { set: setName } });
     assert.deepEqual([await disk.read(), await ultra.read()], ['ok', 'ok']);
     await pass(terms.ttlMs * 2);
     assert.deepEqual([await disk.read(), await ultra.read()], ['ok', 'ok']);

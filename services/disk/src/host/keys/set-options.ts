@@ -11,13 +11,13 @@ export interface SetOptions {
   /** Whether running disks outlive the expiry of the key: renewals then ignore the expiry (CMK-104). */
   outlivesExpiry(set: string): boolean;
   /** The set replied to a call: its options hold until its first fact, because the reply may be older than a fact. */
-  note(set: string, told: PublishedOptions): void;
+  note(set: string, reply: PublishedOptions): void;
   /**
    * Calls a set whose options are known. Its reply holds until its next fact, unless a fact arrived during the call.
    */
   confirm(set: string, ask: () => Promise<PublishedOptions>): Promise<void>;
   /** Applies the options of a fact. @returns the row that stores them; undefined if it need not change */
-  told(set: string, told: PublishedOptions): Promise<RowChange | undefined>;
+  published(set: string, options: PublishedOptions): Promise<RowChange | undefined>;
   /** The removal of the row; undefined if there is no row. */
   forgotten(set: string): Promise<RowChange | undefined>;
   /** Reads every row. */
@@ -36,24 +36,24 @@ export const openSetOptions = (store: EventStore): SetOptions => {
   const rows = table<StoredOptions>(store, { name: 'set_option', version: 1 });
   const known = new Map<string, StoredOptions & { readonly isPublished: boolean }>();
 
-  const hold = (set: string, told: PublishedOptions, isPublished: boolean): StoredOptions => {
-    const options = { keyExpiry: policyOf(told.keyExpiry) };
+  const hold = (set: string, received: PublishedOptions, isPublished: boolean): StoredOptions => {
+    const options = { keyExpiry: policyOf(received.keyExpiry) };
     if (known.has(set) || options.keyExpiry === 'NEXT_START') known.set(set, { ...options, isPublished });
     return options;
   };
 
   return {
     outlivesExpiry: (set) => known.get(set)?.keyExpiry === 'NEXT_START',
-    note: (set, asked) => {
-      if (known.get(set)?.isPublished !== true) hold(set, asked, false);
+    note: (set, reply) => {
+      if (known.get(set)?.isPublished !== true) hold(set, reply, false);
     },
     async confirm(set, ask) {
       const before = known.get(set);
       const { keyExpiry } = await ask();
       if (before && known.get(set) === before) known.set(set, { ...before, keyExpiry: policyOf(keyExpiry) });
     },
-    async told(set, told) {
-      const options = hold(set, told, true);
+    async published(set, received) {
+      const options = hold(set, received, true);
       if (!known.has(set)) return undefined;
       const before = await rows.get(set);
       return before?.keyExpiry === options.keyExpiry ? undefined : rows.put(set, options, before);

@@ -32,7 +32,7 @@ export interface OpenDisk {
   close(): Promise<void>;
 }
 
-/** A disk host in virtual time, whose vault does as told. */
+/** A disk host in virtual time, with a scripted vault. */
 export interface LeaseHost {
   readonly host: DiskHost;
   readonly clock: VirtualClock;
@@ -57,7 +57,7 @@ export const startLeaseHost = async (
   const clock = virtualClock();
   const host = await startDiskHost({ clock, leases: terms, ...surroundings });
 
-  /** Whatever can go on without time does so before time passes: an answer goes through several turns of the event loop. */
+  /** Whatever can go on without time does so before time passes: a response goes through several turns of the event loop. */
   const until = (condition: () => boolean | Promise<boolean>): Promise<void> =>
     clock.until(async () => {
       for (let turn = 0; turn < settleTurns; turn += 1) await nextTurn();

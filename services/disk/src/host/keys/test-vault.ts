@@ -32,12 +32,12 @@ export interface TestVault {
   readonly rewrapCalls: number[];
   /** Questions of leases and opens, oldest first. */
   readonly checks: CheckAccessRequest[];
-  /** What compute was told, and how it answers. */
+  /** The reports that compute received, and its responses. */
   readonly reports: ReportAccessLostRequest[];
   setCompute(answer: 'accepts' | (() => Error)): void;
   /** Holds up the next unwrap of the vault after it is done. */
   holdUnwrap(): { readonly reached: Promise<void>; release(): void };
-  /** Holds up the answer to the next question about the key of a set, once it is decided. */
+  /** Holds up the response to the next question about the key of a set, once it is decided. */
   holdCheck(set: string): { readonly reached: Promise<void>; release(): void };
   keyOf(set: string): SetKey;
   /** Wraps as anyone can who has only the public half of a key version. */
@@ -65,7 +65,7 @@ export const refusal =
         })
       : undefined;
 
-/** An answer that waits until a test lets it go. */
+/** A response that waits until a test lets it go. */
 interface Held {
   reach(): void;
   readonly released: Promise<void>;
@@ -108,7 +108,7 @@ export const startTestVault = (parts: {
     if (!key) throw new Rejection('NOT_FOUND', 'DISK_ENCRYPTION_SET_NOT_FOUND', `${set} does not exist`);
     return key;
   };
-  /** Wraps by XOR with a hash of the version's name: enough to tell versions apart. */
+  /** Wraps by XOR with a hash of the version's name: enough to distinguish versions. */
   const mix = (keyVersion: string, bytes: Uint8Array): Buffer => {
     if (forgotten.has(keyVersion))
       throw new Rejection('FAILED_PRECONDITION', 'KEY_PURGED', `${keyVersion} is gone`, { access_epoch: '9' });
@@ -145,7 +145,7 @@ export const startTestVault = (parts: {
 
   /** The vault as one identity sees it: the keys of that identity's set can be used, and no others. */
   const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
-    /** Decides in the middle of the time an answer takes. */
+    /** Decides in the middle of the time a response takes. */
     const decided = async <Answer>(
       what: Parameters<Exclude<VaultMood, 'well'>>[0],
       decide: () => Answer | Promise<Answer>,

@@ -10,7 +10,7 @@ import type { NbdListener } from './door.ts';
 /**
  * A listener for an address. A Unix socket is for the user of this process alone (mode 0600).
  * @param tls certificates of this host; its clients need one of `clientCa`, otherwise of `ca`
- * @param advertised what clients are told, if they reach it elsewhere than it listens
+ * @param advertised address for clients, if it differs from the one it listens on
  * @throws Error if `tls` is plain text and the address is TCP
  */
 export const nbdListener = (

@@ -38,7 +38,7 @@ const connected = async (host: DiskHost, token: string, isStructured = true): Pr
 const loseKey = async (host: DiskHost, reason: KeyAccessReason = 'KEY_DISABLED'): Promise<void> => {
   host.setVault(refusal(reason, 5));
   const loss = { set: setName, keyVersion: key(host), reason, accessEpoch: 5, since: new Date(), partial: false };
-  await host.tell('KeyAccessLost', { $case: 'keyAccessLost', value: loss });
+  await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: loss });
 };
 
 for (const isStructured of [true, false]) {
@@ -119,7 +119,7 @@ test(
     assert.equal((await client.request(command.flush, 0, 0)).code, 0);
     host.setVault('well');
     host.setEpoch(6);
-    await host.tell('KeyAccessRestored', {
+    await host.publish('KeyAccessRestored', {
       $case: 'keyAccessRestored',
       value: { set: setName, keyVersion: key(host), accessEpoch: 6 },
     });

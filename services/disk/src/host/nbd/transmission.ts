@@ -30,7 +30,7 @@ import {
 const requestsMax = 128;
 /** How long a client may take for the payload of a write, or for taking replies, before its connection ends, in milliseconds. */
 const stallMs = 30_000;
-/** Most bytes that one block status looks through. A client asks again for the rest. */
+/** Most bytes that one block status looks through. A client calls again for the rest. */
 const statusBytesMax = 32 * pieceSize;
 
 export interface TransmissionParts {

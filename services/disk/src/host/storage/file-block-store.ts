@@ -32,7 +32,7 @@ interface FileAccess {
 interface BlockFile {
   readonly path: string;
   readonly threads: FileThreads;
-  /** Told once the file is closed: one function for all, which would be one more object of each. */
+  /** Called once the file is closed: one function for all saves an object for each. */
   readonly onClosed: (path: string) => void;
 }
 

@@ -45,7 +45,7 @@ interface PendingCall {
 
 interface Thread {
   readonly worker: Worker;
-  /** Messages without an answer, in their order. */
+  /** Messages without a response, in their order. */
   readonly underWay: (readonly PendingCall[])[];
 }
 

@@ -66,7 +66,7 @@ export interface FileAnswers {
   readonly close: undefined;
 }
 
-/** The answer to one call, or its failure as far as that survives the way between threads. */
+/** The response to one call, or its failure as far as that survives the way between threads. */
 export type FileOutcome =
   | { readonly answer: FileAnswers[FileCall['call']] }
   | { readonly failure: { readonly message: string; readonly code: string | undefined } };

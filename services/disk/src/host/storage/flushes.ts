@@ -34,7 +34,7 @@ export class Flushes {
   }
 
   async #behind(flush: () => Promise<void>): Promise<void> {
-    // Those who asked for it hear of its failure.
+    // Its callers receive its failure.
     await this.#underWay?.catch(() => undefined);
     this.#next = undefined;
     await this.#begin(flush);

@@ -96,7 +96,7 @@ const world = async () => {
     content,
     source,
     unwraps: () => unwraps,
-    /** The time of the yes is over: DEKs are overwritten. */
+    /** The time of the grant is over: DEKs are overwritten. */
     lapse: async () => {
       await clock.sleep(terms.ttlMs);
       drop?.();
