@@ -19,9 +19,11 @@ import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
 import { eventKeeper, type RunPlace, runFile } from './run-file.ts';
+import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
+                         [--histories N]
 interlock experiment recover DIR`;
 
 /** Exit code of bad input. */
@@ -49,6 +51,7 @@ function readArguments() {
         keep: text,
         repeat: { ...text, default: '1' },
         seed: text,
+        histories: text,
         set: { ...text, multiple: true, default: [] },
       },
     });
@@ -58,7 +61,7 @@ function readArguments() {
 }
 
 async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
-  const { target, keep, repeat, seed, set } = wishes;
+  const { target, keep, repeat, seed, set, histories } = wishes;
   if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new LauncherError(`--repeat must be 1 to 9999, not "${repeat}".`);
   if (target !== 'local' && target !== 'existing' && target !== 'simulated')
     throw new LauncherError(`--target must be local, existing or simulated, not "${target}".`);
@@ -66,6 +69,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   const text = withChanges(readFileSync(path, 'utf8'), set, seed);
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
+  if (histories !== undefined) return playMany(read.experiment, histories, target, scope);
   const worst: Outcome[] = [];
   for (let count = 1; count <= Number(repeat) && !scope.signal.aborted; count += 1) {
     if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
@@ -77,6 +81,29 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   }
   if (worst.length > 1) console.log(summaryOf(worst));
   return { exitCode: Math.max(...worst.map((outcome) => exitCodes[outcome]), 0) };
+}
+
+async function playMany(
+  experiment: Experiment,
+  count: string,
+  target: string,
+  { signal }: Scope,
+): Promise<{ readonly exitCode: number }> {
+  if (!/^[1-9]\d{0,5}$/.test(count)) throw new LauncherError(`--histories must be 1 to 999999, not "${count}".`);
+  if (target !== 'simulated')
+    throw new LauncherError('--histories needs --target simulated: only there is time virtual.');
+  const fromMs = systemClock.monotonicMs();
+  const played = await playHistories({
+    experiment,
+    seed: experiment.seed,
+    histories: Number(count),
+    workers: 2,
+    signal,
+    say: console.log,
+    elapsedMs: () => systemClock.monotonicMs() - fromMs,
+  });
+  for (const line of historiesLines(played)) console.log(line);
+  return { exitCode: historiesExitCode(played) };
 }
 
 function summaryOf(outcomes: readonly Outcome[]): string {

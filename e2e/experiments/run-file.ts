@@ -2,11 +2,15 @@ import { appendFileSync } from 'node:fs';
 import { join } from 'node:path';
 import {
   beginEvidence,
+  chaosToolkitJournal,
   type Experiment,
   evidenceFiles,
+  historyLines,
   judge,
+  junitXml,
   put,
   type RunRecord,
+  reportJson,
   runExperiment,
   type Target,
   type Verdict,
@@ -65,10 +69,14 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   return { record, verdict: writeVerdict(folder, experiment, record) };
 };
 
-/** Judges a record and writes the verdict and its report. */
+/** Judges a record and writes the verdict and its reports. */
 export const writeVerdict = (folder: string, experiment: Experiment, record: RunRecord): Verdict => {
   const verdict = judge(experiment, record);
   put(folder, evidenceFiles.verdict, `${JSON.stringify(verdict, undefined, 2)}\n`);
   put(folder, 'report.html', reportPage(experiment, record, verdict));
+  put(folder, 'report.json', reportJson(experiment, record, verdict));
+  put(folder, 'junit.xml', junitXml(experiment, record, verdict));
+  put(folder, 'journal.json', chaosToolkitJournal(experiment, record, verdict));
+  put(folder, 'history.jsonl', `${historyLines(record).join('\n')}\n`);
   return verdict;
 };

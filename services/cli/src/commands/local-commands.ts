@@ -10,6 +10,8 @@ export interface LocalCommands {
   down(flags: GlobalFlags): Promise<void>;
   /** Rehearses on a separate cloud, or as a Job of a cluster. */
   rehearse(flags: GlobalFlags & { readonly kubernetes?: boolean; readonly image?: string }): Promise<void>;
+  /** Runs a script of the clone, by its path from the root; its exit code is that of the command. */
+  inClone(script: string, args: readonly string[], flags: GlobalFlags): Promise<void>;
   status(flags: GlobalFlags): Promise<void>;
   trace(id: string, flags: GlobalFlags): Promise<void>;
 }

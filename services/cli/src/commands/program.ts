@@ -6,6 +6,7 @@ import { build, versionLine } from './build.ts';
 import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
+import { addExperimentCommands } from './experiment-commands.ts';
 import { addFaultCommands } from './fault-commands.ts';
 import { type Described, helpTexts } from './help.ts';
 import { addLocalCommands } from './local-commands.ts';
@@ -41,6 +42,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
   addFaultCommands(program, runner);
+  addExperimentCommands(program, runner);
   addReportCommands(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {

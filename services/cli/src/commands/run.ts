@@ -109,7 +109,14 @@ function runnerOf(running: Running): Runner {
       const { data, cluster } = placeOf(flags, env);
       return showTrace(id, { data, cluster, terminal, output: await outputOf(flags, terminal) });
     },
-    offline: async (flags, work) => work({ env, terminal, output: await outputOf(flags, terminal) }),
+    offline: async (flags, work) => {
+      const code = await work({ env, terminal, output: await outputOf(flags, terminal) });
+      if (typeof code === 'number') running.exitCode = code;
+    },
+    inClone: async (script, args, flags) => {
+      const { runLauncher } = await import('./launcher.ts');
+      running.exitCode = await runLauncher(script, launcherFolder(flags, env), env, args);
+    },
     print: (text) => terminal.out(pasteable(text, running.program).trimEnd()),
     printUsage: (text) => terminal.err(text.trimEnd()),
   };

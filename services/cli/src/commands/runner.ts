@@ -17,8 +17,8 @@ export interface Runner extends LocalCommands {
   withSession(name: string, flags: GlobalFlags, work: (session: Session) => Promise<void>): Promise<void>;
   /** Like `withSession`, for a probe: its result, or its failure, is the exit code 0 or 1. */
   probe(name: string, flags: GlobalFlags, work: (session: Session) => Promise<boolean>): Promise<void>;
-  /** Runs a command that calls no service. */
-  offline(flags: GlobalFlags, work: (parts: OfflineParts) => Promise<void>): Promise<void>;
+  /** Runs a command that calls no service. A number that it returns is the exit code. */
+  offline(flags: GlobalFlags, work: (parts: OfflineParts) => Promise<unknown>): Promise<void>;
   /** Prints help. */
   readonly print: (text: string) => void;
   /** Prints help for a noun without a verb, which is an error. */

@@ -147,7 +147,10 @@ export function testProgram(
   const program = programOf({
     withSession: async (_name, flags, work) => work(sessionOf(flags, await outputOf(flags, terminal))),
     probe: async (_name, flags) => options.onProbe?.(sessionOf(flags, await outputOf(flags, terminal))),
-    offline: async (flags, work) => work({ env: options.env ?? {}, terminal, output: await outputOf(flags, terminal) }),
+    offline: async (flags, work) => {
+      await work({ env: options.env ?? {}, terminal, output: await outputOf(flags, terminal) });
+    },
+    inClone: async (script, args) => void lines.push([script, ...args].join(' ')),
     up: local,
     down: local,
     rehearse: local,

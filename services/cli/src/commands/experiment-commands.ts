@@ -1,0 +1,102 @@
+import { join, resolve } from 'node:path';
+import type { Command } from 'commander';
+import type { GlobalFlags } from '../session/environment.ts';
+import { dataFolder, placeOf } from '../session/place.ts';
+import { filled, single } from './once.ts';
+import type { Runner } from './runner.ts';
+
+/** The script of the clone that runs experiments. */
+const script = 'e2e/experiments/main.ts';
+
+/** Flags of `experiment run`, in the order in which they are passed on. */
+const runFlags = ['target', 'keep', 'repeat', 'seed', 'histories', 'set'] as const;
+
+type RunFlags = GlobalFlags & {
+  readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
+} & { readonly set?: readonly string[] };
+
+/** Adds `experiment run`, `validate`, `list`, `judge` and `recover`. */
+export function addExperimentCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
+  const experiment = program
+    .command('experiment')
+    .description('rehearses the loss of keys under faults, from a file to a verdict')
+    .usage('<verb> <file or folder> [--flags]');
+  addRun(experiment, runner);
+  addRecover(experiment, runner);
+  const validate = experiment
+    .command('validate')
+    .description('checks experiment files; starts nothing')
+    .argument('<file...>', 'experiment files');
+  validate.action((files: readonly string[]) =>
+    runner.offline(validate.optsWithGlobals(), async (parts) => {
+      const { validateFiles } = await import('./experiment.ts');
+      return validateFiles(files, parts);
+    }),
+  );
+  const judge = experiment
+    .command('judge')
+    .description('repeats the verdict from kept evidence; nothing else is read')
+    .argument('<folder>', 'the evidence of a run');
+  judge.action((folder: string) =>
+    runner.offline(judge.optsWithGlobals(), async (parts) => {
+      const { judgeFolder } = await import('./experiment.ts');
+      return judgeFolder(folder, parts);
+    }),
+  );
+  const list = experiment
+    .command('list')
+    .description('lists the runs whose evidence was kept')
+    .argument('[folder]', 'where the runs are; by default experiments/ in the data folder');
+  list.action((folder: string | undefined) => {
+    const flags: GlobalFlags = list.optsWithGlobals();
+    return runner.offline(flags, async (parts) => {
+      const { listRuns } = await import('./experiment.ts');
+      const data = dataFolder(flags, parts.env) ?? placeOf(flags, parts.env).data ?? '.';
+      listRuns(folder ?? join(data, 'experiments'), parts);
+    });
+  });
+}
+
+function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
+  const run = experiment
+    .command('run')
+    .description('runs an experiment file and ends with the exit code of its outcome')
+    .argument('<file>', 'the experiment file')
+    .addOption(
+      filled(
+        '--target <local|existing|simulated>',
+        'a local cloud of its own (default), the one that `npm run up` keeps (--data), or virtual time',
+      ),
+    )
+    .addOption(filled('--keep <folder>', 'where the evidence is kept; without it only if the experiment did not hold'))
+    .addOption(single('--repeat <n>', 'how often it runs, one run after the other'))
+    .addOption(single('--seed <n>', 'in place of the seed of the file'))
+    .addOption(single('--histories <n>', 'with --target simulated: plays so many histories and shows the distribution'))
+    .option(
+      '--set <setting=value>',
+      'a setting in place of that of the file, for example leaseTtl=30s. Can be repeated',
+      (text: string, before: readonly string[] = []) => [...before, text],
+    )
+    .addHelpText('after', outcomes);
+  run.action((file: string) => {
+    const flags: RunFlags = run.optsWithGlobals();
+    const args = runFlags.flatMap((name) => {
+      const value = name === 'keep' && flags.keep !== undefined ? resolve(flags.keep) : flags[name];
+      const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
+      return values.map((one) => `--${name}=${one}`);
+    });
+    return runner.inClone(script, ['run', resolve(file), ...args], flags);
+  });
+}
+
+const outcomes = `
+The exit code is that of the outcome: 0 held, 1 violated, 3 aborted,
+4 inconclusive, 5 vacuous; 2 for a file or flag that is wrong.`;
+
+function addRecover(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
+  const recover = experiment
+    .command('recover')
+    .description('gives back and restarts what a run left whose runner was ended; may be repeated')
+    .argument('<folder>', 'the evidence of the run');
+  recover.action((folder: string) => runner.inClone(script, ['recover', resolve(folder)], recover.optsWithGlobals()));
+}

@@ -1,0 +1,99 @@
+import assert from 'node:assert/strict';
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { after, test } from 'node:test';
+import { beginEvidence, put, type RunRecord, writeEvidence } from '@interlock/experiment';
+import { outputOf } from '../output/output.ts';
+import { openTerminal } from '../output/terminal.ts';
+import { UsageError } from '../problems.ts';
+import { testProgram } from '../session/test-session.ts';
+import { judgeFolder, listRuns, validateFiles } from './experiment.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-experiment-'));
+after(() => rmSync(root, { recursive: true }));
+
+const file = `title: one
+estate:
+  premium: { machines: 1, disks: [premium-ssd], key: k1 }
+timeline:
+  - { at: 0s, disable-key: premium, as: loss }
+  - { at: 5s, give-back: loss }
+expect: [bytesLost == 0]
+`;
+
+/** What is printed. */
+const open = async (json = false) => {
+  const out: string[] = [];
+  const err: string[] = [];
+  const terminal = {
+    ...openTerminal(),
+    out: (line: string) => void out.push(line),
+    err: (line: string) => void err.push(line),
+  };
+  return { out, err, parts: { env: {}, terminal, output: await outputOf({ json }, terminal) } };
+};
+
+test('run and recover pass paths and flags to the script of the clone', async () => {
+  const { run, lines } = testProgram();
+  await run('experiment', 'run', 'a.yaml', '--target', 'simulated', '--set', 'leaseTtl=30s', '--set', 'authzTtl=1s');
+  await run('experiment', 'recover', 'evidence');
+  assert.deepEqual(lines, [
+    `e2e/experiments/main.ts run ${resolve('a.yaml')} --target=simulated --set=leaseTtl=30s --set=authzTtl=1s`,
+    `e2e/experiments/main.ts recover ${resolve('evidence')}`,
+  ]);
+});
+
+test('validate names every problem with its line, and its exit code is 2 if a file has one', async () => {
+  const good = join(root, 'good.yaml');
+  const bad = join(root, 'bad.yaml');
+  writeFileSync(good, file);
+  writeFileSync(bad, file.replace('disable-key', 'disable-kye'));
+  const { out, err, parts } = await open();
+  assert.equal(validateFiles([good], parts), 0);
+  assert.match(out[0] ?? '', /good\.yaml: valid \(one; 2 steps, 1 expectations\)/);
+  assert.equal(validateFiles([good, bad], parts), 2);
+  assert.match(err.join('\n'), /bad\.yaml.*5/);
+  assert.throws(() => validateFiles([join(root, 'absent.yaml')], parts), UsageError);
+});
+
+test('judge repeats the verdict of kept evidence; a folder without a whole run is refused', async () => {
+  const record: RunRecord = {
+    run: { id: 'x', target: 'local', seed: 1, problems: ['the set-up failed: no space'], versions: {} },
+    steps: [],
+    machines: [],
+    io: [],
+    sightings: [],
+    content: { disksCompared: 0, bytesCompared: 0, bytesLost: 0 },
+    guarantees: [],
+  };
+  const folder = join(root, 'runs', 'one');
+  beginEvidence(folder, file, {});
+  const { out, parts } = await open();
+  assert.throws(() => judgeFolder(folder, parts), /interlock experiment recover/);
+  writeEvidence(folder, record);
+  assert.equal(judgeFolder(folder, parts), 4);
+  assert.match(out.join('\n'), /^INCONCLUSIVE: .*no space/);
+  assert.throws(() => judgeFolder(root, parts), /holds no run/);
+});
+
+test('list shows kept runs with their outcome; one whose runner was ended has none', async () => {
+  const runs = join(root, 'listed');
+  mkdirSync(runs);
+  const { out, parts } = await open();
+  listRuns(runs, parts);
+  assert.match(out[0] ?? '', /no run is kept/);
+  beginEvidence(join(runs, 'killed'), file, {});
+  beginEvidence(join(runs, 'whole'), file, {});
+  put(join(runs, 'whole'), 'verdict.json', '{"outcome":"held"}');
+  const json = await open(true);
+  listRuns(runs, json.parts);
+  const { runs: listed } = JSON.parse(json.out.join('\n'));
+  assert.deepEqual(
+    listed.map((one: { folder: string; outcome: string; title: string }) => [one.folder, one.outcome, one.title]),
+    [
+      [join(runs, 'killed'), 'not ended', 'one'],
+      [join(runs, 'whole'), 'held', 'one'],
+    ],
+  );
+});

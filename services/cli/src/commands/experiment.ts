@@ -1,0 +1,88 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { JsonObject } from '@bufbuild/protobuf';
+import {
+  EvidenceError,
+  evidenceFiles,
+  exitCodes,
+  judge,
+  problemLines,
+  readEvidence,
+  readExperiment,
+  readExperimentText,
+  verdictLines,
+} from '@interlock/experiment';
+import { aligned } from '../output/align.ts';
+import { ExitCode, UsageError } from '../problems.ts';
+import type { OfflineParts } from './runner.ts';
+
+/** Checks files and shows what is wrong with each. @returns 0 if all are valid, otherwise 2 @throws UsageError for an unreadable file */
+export function validateFiles(files: readonly string[], { terminal }: OfflineParts): number {
+  let code: number = ExitCode.ok;
+  for (const file of files) {
+    const read = readExperiment(Buffer.from(terminal.readFile(file)).toString('utf8'));
+    if ('problems' in read) {
+      code = ExitCode.usage;
+      for (const line of problemLines(file, read.problems)) terminal.err(line);
+    } else {
+      const { timeline, expect, title } = read.experiment;
+      terminal.out(`${file}: valid (${title}; ${timeline.length} steps, ${expect.length} expectations)`);
+    }
+  }
+  return code;
+}
+
+/** Judges the evidence of a run again. @returns the exit code of its outcome @throws UsageError if the folder holds no whole run */
+export function judgeFolder(folder: string, { terminal, output }: OfflineParts): number {
+  try {
+    const { text, record } = readEvidence(folder);
+    const read = readExperiment(text);
+    if ('problems' in read) throw new UsageError(problemLines(folder, read.problems).join('\n'));
+    const verdict = judge(read.experiment, record);
+    if (output.isDocument) output.write(JSON.parse(JSON.stringify(verdict)));
+    else terminal.out(verdictLines(verdict).join('\n'));
+    return exitCodes[verdict.outcome];
+  } catch (error) {
+    if (error instanceof EvidenceError) throw new UsageError(error.message, { cause: error });
+    throw error;
+  }
+}
+
+/** Shows the runs below a folder, the newest first. */
+export function listRuns(folder: string, { terminal, output }: OfflineParts): void {
+  const runs = (existsSync(folder) ? readdirSync(folder) : [])
+    .map((name) => join(folder, name))
+    .filter((run) => existsSync(join(run, evidenceFiles.experiment)))
+    .map(runIn)
+    .toSorted((one, other) => other.started.localeCompare(one.started));
+  const rows = runs.map(({ outcome, started, title, folder: run }) => [outcome, started, title, run]);
+  if (output.isDocument) output.write({ runs: runs.map((run): JsonObject => ({ ...run })) });
+  else if (runs.length === 0) terminal.out(`no run is kept in ${folder}`);
+  else terminal.out(aligned([['OUTCOME', 'STARTED', 'TITLE', 'FOLDER'], ...rows]));
+}
+
+interface ListedRun {
+  readonly folder: string;
+  /** Empty if it cannot be read. */
+  readonly title: string;
+  /** `not ended` if the runner was ended before it wrote a verdict. */
+  readonly outcome: string;
+  /** RFC 3339; empty if the timeline never started. */
+  readonly started: string;
+}
+
+function runIn(folder: string): ListedRun {
+  const read = readExperiment(readExperimentText(folder));
+  const title = 'experiment' in read ? read.experiment.title : '';
+  const verdict = jsonIn(folder, evidenceFiles.verdict);
+  const startedMs = Number(jsonIn(folder, evidenceFiles.run)?.startedMs ?? Number.NaN);
+  return {
+    folder,
+    title,
+    outcome: String(verdict?.outcome ?? 'not ended'),
+    started: Number.isFinite(startedMs) ? new Date(startedMs).toISOString() : '',
+  };
+}
+
+const jsonIn = (folder: string, name: string): Readonly<Record<string, unknown>> | undefined =>
+  existsSync(join(folder, name)) ? JSON.parse(readFileSync(join(folder, name), 'utf8')) : undefined;
