@@ -37,7 +37,7 @@ import { Sealing } from './sealing/sealing.ts';
 import { vaultApi } from './vault/api.ts';
 import { VaultLife } from './vault/life.ts';
 import { vaultPurge } from './vault/purge.ts';
-import { isStanding, vaults as vaultStreams } from './vault/vault.ts';
+import { exists, vaults as vaultStreams } from './vault/vault.ts';
 
 /** Settings of key-vault. */
 export interface KeyVaultSettings {
@@ -72,7 +72,7 @@ const openParts = async (seams: Seams<KeyVaultSettings>) => {
   const { rateLimits = {} } = settings;
   const limits = new RateLimit(rateLimits, clock);
   const { countWindowMs = 10_000 } = rateLimits;
-  const vaultExists = async (vault: string): Promise<boolean> => isStanding((await vaults.load(vault)).state);
+  const vaultExists = async (vault: string): Promise<boolean> => exists((await vaults.load(vault)).state);
   const uses = new KeyUses(store);
   const material = new KeyMaterial({ store, keys, sealing, engine, clock });
   return {

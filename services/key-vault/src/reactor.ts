@@ -6,7 +6,7 @@ import type { Clock } from '@interlock/runtime';
 import { scopeOf } from './access/guard.ts';
 import { type GrantChange, recordGrantChange } from './vault/decider.ts';
 import type { VaultEvent } from './vault/events.ts';
-import { isStanding, type StandingVault, type Vault } from './vault/vault.ts';
+import { type ExistingVault, exists, type Vault } from './vault/vault.ts';
 
 /**
  * Applies identity's facts: drops cached permissions and records the change at each vault whose grants it concerns. The
@@ -71,7 +71,7 @@ const touchedBy = (
   scope: string,
   { id, state }: Loaded<Vault>,
 ): readonly { readonly id: string; readonly key?: string }[] => {
-  if (!isStanding(state) || state.permissionModel !== 'role_assignment') return [];
+  if (!exists(state) || state.permissionModel !== 'role_assignment') return [];
   const own = scopeOf(state, id);
   if (scope === '/' || scope === state.tenant || holds(scope, own)) return [{ id }];
   return holds(own, scope) ? [{ id, ...keyIn(state, scope) }] : [];
@@ -80,6 +80,6 @@ const touchedBy = (
 const holds = (outer: string, inner: string): boolean => inner === outer || inner.startsWith(`${outer}/`);
 
 /** `vaults/<v>/keys/<k>` of a scope below a vault. */
-const keyIn = ({ resourceGroup }: StandingVault, scope: string): { readonly key: string } => ({
+const keyIn = ({ resourceGroup }: ExistingVault, scope: string): { readonly key: string } => ({
   key: scope.slice(resourceGroup.length + 1),
 });

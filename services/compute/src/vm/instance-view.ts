@@ -31,15 +31,15 @@ const codes: Readonly<Record<AccessReason, string>> = {
 /**
  * Statuses of a machine and of each of its disks (VM-05, VM-06). A disk whose lost key stopped the machine or blocks its start
  * has an error (VM-41, VM-50). An ultra disk whose machine keeps running has a warning instead.
- * @param standing known losses of the keys of its disks, while it is off
+ * @param currentLosses known losses of the keys of its disks, while it is off
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
-export const instanceViewOf = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): InstanceView => {
+export const instanceViewOf = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] = []): InstanceView => {
   const vm = shown(loaded);
   const power = powerOf(vm).toLowerCase();
   const since = vm.status === 'active' ? vm.power.since : vm.createdAt;
   const known = vm.status === 'active' ? vm.blocked : [];
-  const blocked = [...known, ...standing.filter(({ disk }) => !known.some((one) => one.disk === disk))];
+  const blocked = [...known, ...currentLosses.filter(({ disk }) => !known.some((one) => one.disk === disk))];
   const isRunning = vm.status === 'active' && vm.power.state === 'running';
   return {
     statuses: [provisioningStatus(vm), status(`PowerState/${power}`, 'INFO', `VM ${power}`, since, whyOff(vm))],

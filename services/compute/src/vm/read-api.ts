@@ -9,8 +9,8 @@ import type {
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
 import type { VmHost } from '../guests/vm-host.ts';
+import { currentLosses } from '../losses/current-losses.ts';
 import type { Losses } from '../losses/losses.ts';
-import { standingLosses } from '../losses/standing-losses.ts';
 import { activityLogOf } from './activity-log.ts';
 import { changesOf } from './changes.ts';
 import type { VmEvent } from './events.ts';
@@ -37,7 +37,7 @@ export const readApi = (parts: ReadParts) => ({
   listVirtualMachines: (request: ListVirtualMachinesRequest) => listMachines(parts, request),
   async getInstanceView({ name }: GetInstanceViewRequest) {
     const loaded = await load(parts, name);
-    return instanceViewOf(loaded, (await standingLosses(parts.losses, [loaded]))(loaded));
+    return instanceViewOf(loaded, (await currentLosses(parts.losses, [loaded]))(loaded));
   },
   async listActivityLog(request: ListActivityLogRequest) {
     names.virtualMachine.parse(request.name, 'name');
@@ -66,7 +66,7 @@ const page = (request: { readonly pageSize: number; readonly pageToken: string }
   pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
 
 const withGuestIo = async (parts: ReadParts, loaded: Loaded<Vm>): Promise<VirtualMachine> => ({
-  ...vmOnWire(loaded, (await standingLosses(parts.losses, [loaded]))(loaded)),
+  ...vmOnWire(loaded, (await currentLosses(parts.losses, [loaded]))(loaded)),
   ...(await guestIoOf(parts, loaded)),
 });
 
@@ -92,11 +92,11 @@ const listMachines = async (parts: ReadParts, request: ListVirtualMachinesReques
     found.push(...items.filter(isListed));
     after = next;
   } while (after !== undefined && found.length < limit);
-  const standing = await standingLosses(losses, found);
+  const lossesOf = await currentLosses(losses, found);
   const isFull = request.view === 'FULL';
   const onWire = async (loaded: Loaded<Vm>): Promise<VirtualMachine> => ({
-    ...vmOnWire(loaded, standing(loaded)),
-    ...(isFull ? { instanceView: instanceViewOf(loaded, standing(loaded)), ...(await guestIoOf(parts, loaded)) } : {}),
+    ...vmOnWire(loaded, lossesOf(loaded)),
+    ...(isFull ? { instanceView: instanceViewOf(loaded, lossesOf(loaded)), ...(await guestIoOf(parts, loaded)) } : {}),
   });
   return { virtualMachines: await Promise.all(found.map(onWire)), nextPageToken: pageToken(after) };
 };

@@ -33,10 +33,10 @@ export const shown = ({ id, state }: Loaded<Vm>): Shown => {
 
 /**
  * A machine as the API shows it, without its instance view.
- * @param standing known losses of the keys of its disks, while it is off
+ * @param currentLosses known losses of the keys of its disks, while it is off
  * @throws Rejection NOT_FOUND VIRTUAL_MACHINE_NOT_FOUND
  */
-export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []): VirtualMachine => {
+export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] = []): VirtualMachine => {
   const vm = shown(loaded);
   const { location, ultraSsdEnabled, workload } = vm.spec;
   const visible = vm.status === 'active' ? vm.disks.filter(isVisible) : vm.disks;
@@ -58,8 +58,8 @@ export const vmOnWire = (loaded: Loaded<Vm>, standing: readonly KeyLoss[] = []):
     stopCause: stopCauseOnWire(active),
     ...(active === undefined || !isHeldOff(active)
       ? {}
-      : { keyReturned: active.blocked.length === 0 && standing.length === 0 }),
-    nextStartLosses: (active === undefined ? [] : unshownLosses(active, standing)).map(lossOnWire),
+      : { keyReturned: active.blocked.length === 0 && currentLosses.length === 0 }),
+    nextStartLosses: (active === undefined ? [] : unshownLosses(active, currentLosses)).map(lossOnWire),
     ...(active?.failure === undefined ? {} : { failure: failureOnWire(active.failure) }),
     ...(active?.startedAt === undefined ? {} : { startTime: new Date(active.startedAt) }),
     ...(active?.stoppedAt === undefined ? {} : { stopTime: new Date(active.stoppedAt) }),
@@ -76,12 +76,12 @@ const isHeldOff = (machine: Machine): boolean =>
   !isOnOrStarting(machine) && (stoppingLossOf(machine) !== undefined || machine.failure?.loss !== undefined);
 
 /** The losses that block a start and are not shown as the reason why the machine is off. */
-const unshownLosses = (machine: Machine, standing: readonly KeyLoss[]): readonly KeyLoss[] => {
+const unshownLosses = (machine: Machine, currentLosses: readonly KeyLoss[]): readonly KeyLoss[] => {
   const { power, blocked, failure } = machine;
   if (power.state === 'running') return blocked;
   const isShown = ({ set, keyVersion }: KeyLoss): boolean =>
     [stoppingLossOf(machine), failure?.loss].some((shown) => shown?.set === set && shown.keyVersion === keyVersion);
-  const others = standing.filter(({ disk }) => !blocked.some((known) => known.disk === disk));
+  const others = currentLosses.filter(({ disk }) => !blocked.some((known) => known.disk === disk));
   return [...blocked, ...others].filter((loss) => !isShown(loss));
 };
 

@@ -4,7 +4,7 @@ import { type Cause, category, memoryStore, Rejection } from '@interlock/event-s
 import type { Call, Decision, Principal } from '@interlock/rpc';
 import { seededRandom, virtualClock } from '@interlock/runtime';
 import type { KeyPermission, NewVault, VaultEvent } from '../vault/events.ts';
-import { vaults as definition, type StandingVault } from '../vault/vault.ts';
+import { vaults as definition, type ExistingVault } from '../vault/vault.ts';
 import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
 
 const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
@@ -45,7 +45,7 @@ const guarding = async (
   return {
     /** How it ends. */
     permit: async (permissions: readonly KeyPermission[], caller = identity, obstacle?: Rejection) => {
-      const vault = (await vaults.load('kv1')).state as StandingVault;
+      const vault = (await vaults.load('kv1')).state as ExistingVault;
       return guard.permit('kv1', vault, key, permissions, { caller, cause }, obstacle).catch((error: unknown) => error);
     },
     keyVault: () => guard.keyVault('kv1', key, 'get', { caller: identity, cause } as Call, entry),

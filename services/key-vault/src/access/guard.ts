@@ -11,14 +11,7 @@ import type { Clock } from '@interlock/runtime';
 import type { AuditDraft } from '../audit/draft.ts';
 import { recordIdentityAnswer, vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
-import {
-  type ActiveVault,
-  answerOf,
-  identityKnownTo,
-  isStanding,
-  type StandingVault,
-  type Vault,
-} from '../vault/vault.ts';
+import { type ActiveVault, answerOf, type ExistingVault, exists, identityKnownTo, type Vault } from '../vault/vault.ts';
 import { deniedToStranger, isStranger, missingVault } from './stranger.ts';
 
 /** What a role must allow for the management of vaults; for keys it is `keyVault/keys/<permission>`. */
@@ -29,7 +22,7 @@ export type VaultAction =
   | 'keyVault/vaults/purge';
 
 /** Scope of roles on a vault, or on one of its keys (KV-73). @param key `vaults/<v>/keys/<k>` */
-export const scopeOf = (vault: Pick<StandingVault, 'resourceGroup'>, vaultId: string, key?: string): string =>
+export const scopeOf = (vault: Pick<ExistingVault, 'resourceGroup'>, vaultId: string, key?: string): string =>
   `${vault.resourceGroup}/${key ?? `vaults/${vaultId}`}`;
 
 /** What a set's identity needs on a key, all three. Rule CMK-25. */
@@ -95,7 +88,7 @@ export class Guard {
    */
   async permit(
     vaultId: string,
-    vault: StandingVault,
+    vault: ExistingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
     call: Pick<Call, 'caller' | 'cause'>,
@@ -124,7 +117,7 @@ export class Guard {
     action: VaultAction,
     call: Pick<Call, 'caller'>,
     entry: AuditDraft,
-  ): Promise<StandingVault> {
+  ): Promise<ExistingVault> {
     const { authorize } = this.#parts;
     const vault = await this.#standing(vaultId, call, entry);
     const principal = principalOf(call);
@@ -137,9 +130,9 @@ export class Guard {
     return vault;
   }
 
-  async #standing(vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<StandingVault> {
+  async #standing(vaultId: string, call: Pick<Call, 'caller'>, entry: AuditDraft): Promise<ExistingVault> {
     const { state } = await this.#parts.vaults.load(vaultId);
-    if (!isStanding(state)) throw await this.missing(vaultId, call);
+    if (!exists(state)) throw await this.missing(vaultId, call);
     entry.inVault(vaultId, state.createdAt);
     return state;
   }
@@ -147,7 +140,7 @@ export class Guard {
   /** Which permissions the caller lacks. A reply of identity that is older than a change that the vault knows does not count (G1). */
   async #judge(
     vaultId: string,
-    vault: StandingVault,
+    vault: ExistingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
     principal: Principal,
@@ -184,7 +177,7 @@ export class Guard {
    */
   async #record(
     vaultId: string,
-    vault: StandingVault,
+    vault: ExistingVault,
     key: string,
     judgement: Required<Judgement>,
     isWhole: boolean,
@@ -203,7 +196,7 @@ export class Guard {
     );
     // The vault recorded the change behind the reply after it was read: that is the loss, and the refusal would have neither its
     // number nor its trace.
-    const isRecorded = isStanding(state) && identityKnownTo(state) > identityKnownTo(vault);
+    const isRecorded = exists(state) && identityKnownTo(state) > identityKnownTo(vault);
     if (removed && events.length === 0 && isRecorded) throw seenBefore(vaultId);
     return events.length > 0;
   }
@@ -224,7 +217,7 @@ export const isOfEarlierLook = (error: unknown): boolean =>
 
 const denied = (
   vaultId: string,
-  vault: StandingVault,
+  vault: ExistingVault,
   key: string | undefined,
   lacking: readonly KeyPermission[],
   principal: Principal,

@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import { type Authorizer, type Principal, requireActive } from '@interlock/rpc';
 import { vaultNotFound } from '../vault/decider.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 
 /**
  * The refusal of a caller of another tenant. It is the same whether vault, key and version exist or not (KV-82), and does not
@@ -22,7 +22,7 @@ export const deniedToStranger = (who: string, vaultId: string): StrangerRejectio
  * Whether a user or app is of another tenant than the vault. Services and identities of sets never are: a set can only get a
  * key of its own tenant (CMK-24).
  */
-export const isStranger = ({ kind, tenant }: Principal, vault: Pick<StandingVault, 'tenant'>): boolean =>
+export const isStranger = ({ kind, tenant }: Principal, vault: Pick<ExistingVault, 'tenant'>): boolean =>
   (kind === 'user' || kind === 'app') && `tenants/${tenant}` !== vault.tenant;
 
 /**

@@ -1,6 +1,6 @@
 import { type Category, type EventStore, eventReader } from '@interlock/event-store';
 import type { KeyEvent } from '../key/events.ts';
-import { isStanding, type Key, keys as keyStreams, versionOf } from '../key/key.ts';
+import { exists, type Key, keys as keyStreams, versionOf } from '../key/key.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
 import { formerMaterial } from '../sealing/key-material.ts';
 
@@ -46,7 +46,7 @@ const unusableAfter = async (
   if (event.type === 'KeyPurged') return [...(await formerMaterial(store, keys, id))];
   if (event.type !== 'KeyVersionDisabled' && event.type !== 'KeyDeleted') return [];
   const { state } = await keys.load(id);
-  if (!isStanding(state)) return [];
+  if (!exists(state)) return [];
   const versions =
     event.type === 'KeyDeleted' ? Object.values(state.versions) : [versionOf(state, event.version)].filter(isThere);
   return versions.map(({ materialId }) => materialId);

@@ -22,7 +22,7 @@ import { operationOnWire } from '../key/wire.ts';
 import { type KeyId, type KeyUrls, parseVersion, type VersionId, versionName } from '../names.ts';
 import { vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import { explained } from './explained.ts';
 import { type CryptographyParts, checkGranted, deciding, lookAt, refusal } from './use.ts';
@@ -184,7 +184,7 @@ const isOfOlderState = (error: unknown): boolean => error instanceof Rejection &
 export const keyForEncryption = (
   urls: KeyUrls,
   { vault: vaultId, key }: KeyId,
-  vault: StandingVault,
+  vault: ExistingVault,
   version: KeyVersion,
 ): KeyForEncryption => ({
   keyVersion: versionName(key, version.version),

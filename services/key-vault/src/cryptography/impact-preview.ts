@@ -13,7 +13,7 @@ import { purgedVersionsOf, versionOf } from '../key/key.ts';
 import { parseKeyOrVersion, parseVault, type VersionId, versionName } from '../names.ts';
 import { vaultNotFound } from '../vault/decider.ts';
 import type { KeyPermission } from '../vault/events.ts';
-import { isStanding, type StandingVault } from '../vault/vault.ts';
+import { type ExistingVault, exists } from '../vault/vault.ts';
 import { type CryptographyParts, lookAt } from './use.ts';
 
 type Change = Exclude<KeyChange, 'KEY_CHANGE_UNSPECIFIED' | 'UNRECOGNIZED'>;
@@ -50,7 +50,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
       vaultRights[change] ?? notApplicable(change, 'a vault is deleted, purged, or has its grants withdrawn');
     if (asker) await guard.managedVault(vault, action, asker, entry);
     const { state } = await vaults.load(vault);
-    if (!isStanding(state)) throw vaultNotFound(vault);
+    if (!exists(state)) throw vaultNotFound(vault);
     entry.inVault(vault, state.createdAt);
     return { name: `vaults/${vault}`, refusedWith: refusedWith(change, state) };
   };
@@ -116,7 +116,7 @@ type Asker = Pick<Call, 'caller' | 'cause'> | undefined;
 type Previewed = AuthorizeImpactPreviewResponse;
 
 /** Purge protection holds for every caller (CMK-134). */
-const refusedWith = (change: KeyChange, { purgeProtected }: Pick<StandingVault, 'purgeProtected'>): string =>
+const refusedWith = (change: KeyChange, { purgeProtected }: Pick<ExistingVault, 'purgeProtected'>): string =>
   change === 'KEY_CHANGE_PURGE' && purgeProtected ? 'PURGE_PROTECTED' : '';
 
 /** A question: the call it came with, and who considers the change. */

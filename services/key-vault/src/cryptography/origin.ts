@@ -2,9 +2,9 @@ import { type EventStore, eventReader, type RecordedEvent } from '@interlock/eve
 import type { Instant } from '@interlock/runtime';
 import { type Ended, expiryOf } from '../key/ends.ts';
 import type { KeyOperation } from '../key/events.ts';
-import { isStanding as hasVersions, type Key, versionOf } from '../key/key.ts';
+import { exists as hasVersions, type Key, versionOf } from '../key/key.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
-import { evolve, initial, isStanding, type Vault, vaults } from '../vault/vault.ts';
+import { evolve, exists, initial, type Vault, vaults } from '../vault/vault.ts';
 
 /** The commit that took access away: the cause of a refusal (G10). */
 export interface LossOrigin {
@@ -137,7 +137,7 @@ const grantTaken = (
   let byRole: readonly ReadEvent<VaultEvent>[] = [];
   let byRoleBefore: readonly ReadEvent<VaultEvent>[] = [];
   const holdsPolicy = (state: Vault): boolean => {
-    const held = isStanding(state) ? (state.accessPolicies[principal] ?? []) : [];
+    const held = exists(state) ? (state.accessPolicies[principal] ?? []) : [];
     return held.includes('all') || permissions.every((permission) => held.includes(permission));
   };
   for (const read of events) {
@@ -166,7 +166,7 @@ const grantTaken = (
       }
     }
   }
-  if (!isStanding(vault)) return undefined;
+  if (!exists(vault)) return undefined;
   if (vault.permissionModel === 'access_policy') return originAt(byPolicy);
   const taken = byRole.length > 0 ? byRole : byRoleBefore;
   const newest = taken.at(-1);

@@ -11,10 +11,10 @@ import { diskPermissions } from '../access/guard.ts';
 import type { AuditSubjects } from '../audit/draft.ts';
 import type { AuditedCall, AuditedItem, AuditLog } from '../audit/log.ts';
 import type { RewrapAuthorization } from '../key/events.ts';
-import { isAuthorizationValid, isSameAuthorization, isStanding, type KeyVersion, versionOf } from '../key/key.ts';
+import { exists, isAuthorizationValid, isSameAuthorization, type KeyVersion, versionOf } from '../key/key.ts';
 import { diskOperations, obstacleOf } from '../key/usability.ts';
 import { parseVersion, versionName } from '../names.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import { encryptionAlgorithm } from './api.ts';
 import type { SettleBatch } from './batch.ts';
 import { explained } from './explained.ts';
@@ -73,7 +73,7 @@ interface Movable {
   /** Id of the source's vault. */
   readonly source: string;
   /** The source's vault. */
-  readonly owner: StandingVault;
+  readonly owner: ExistingVault;
   readonly target: string;
   readonly diskEncryptionSet: string;
   readonly from: KeyVersion;
@@ -181,7 +181,7 @@ const checkSource = (
   const behindDates = obstacle && harmless.has(obstacle.reason) ? deletion(vault, key) : obstacle;
   if (!behindDates) return;
   const isGiven =
-    isStanding(key) &&
+    exists(key) &&
     key.authorizations.some(
       (one) => isSameAuthorization(one, { ...word, authorizedBy: '' }) && isAuthorizationValid(one, vault),
     );
@@ -189,13 +189,13 @@ const checkSource = (
   throw refusal(name, behindDates, 'unwrapKey');
 };
 
-const deletion = (vault: StandingVault, key: Sight['key']) => {
+const deletion = (vault: ExistingVault, key: Sight['key']) => {
   if (key.status === 'deleted') return { reason: 'KEY_DELETED', since: key.deletedAt } as const;
   return vault.status === 'active' ? undefined : ({ reason: 'VAULT_DELETED', since: vault.deletedAt } as const);
 };
 
 /** Data under a key with purge protection must not move under a key without it. */
-const checkProtection = (source: StandingVault, target: StandingVault, targetName: string): void => {
+const checkProtection = (source: ExistingVault, target: ExistingVault, targetName: string): void => {
   if (!source.purgeProtected || target.purgeProtected) return;
   throw new Rejection(
     'FAILED_PRECONDITION',

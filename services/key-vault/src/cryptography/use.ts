@@ -18,7 +18,7 @@ import type { RsaEngine, RsaKey } from '../rsa/rsa.ts';
 import type { KeyMaterial } from '../sealing/key-material.ts';
 import { vaultDeleted } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
-import { isStanding, type StandingVault, type Vault } from '../vault/vault.ts';
+import { type ExistingVault, exists, type Vault } from '../vault/vault.ts';
 import { explained } from './explained.ts';
 import { type Judging, recordJudgement } from './judging.ts';
 import type { Looking } from './looking.ts';
@@ -49,7 +49,7 @@ export interface Sight {
   readonly epoch: number;
   /** Versions of the two streams as they were read: what came later had no part in the decision. */
   readonly seen: Seen;
-  readonly vault: StandingVault;
+  readonly vault: ExistingVault;
   readonly key: Key;
 }
 
@@ -79,7 +79,7 @@ export const lookAt = async (
   const { state: vault, version: vaultVersion } = look.vault;
   const { state: key, version: keyVersion } = look.key;
   const seen = { vaultVersion, keyVersion };
-  if (!isStanding(vault)) {
+  if (!exists(vault)) {
     const isKnown = vault.status === 'purged' && version !== undefined && purgedVersionsOf(key).includes(version);
     if (isKnown) {
       // The record of a vault outlives it: who still asked for what went with it (G9).
@@ -184,7 +184,7 @@ export interface VersionRequest {
 /** A version that was judged. */
 interface Usable {
   readonly id: VersionId;
-  readonly vault: StandingVault;
+  readonly vault: ExistingVault;
   readonly epoch: number;
   readonly version: KeyVersion;
   readonly keyVersion: string;

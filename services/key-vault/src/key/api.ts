@@ -25,7 +25,7 @@ import type { VaultLife } from '../vault/life.ts';
 import type { Confirmation } from './confirmation.ts';
 import { keyDeleted, keyGone, keyNotFound, purge, recover, remove } from './decider.ts';
 import type { KeyEvent } from './events.ts';
-import { isStanding, type Key } from './key.ts';
+import { exists, type Key } from './key.ts';
 import { existingVersion, keyOnWire, keyVersionOnWire } from './wire.ts';
 
 /** Keys and versions of a page when the request does not say (KV-23). */
@@ -55,7 +55,7 @@ export const keyReadApi = (parts: KeyApiParts) => {
       const { vault: vaultId, key } = parseKey(name, 'name');
       const vault = await guard.keyVault(vaultId, key, 'get', call, entry);
       const loaded = await keys.load(key);
-      if (isStanding(loaded.state) && loaded.state.status !== status) throw absent(key);
+      if (exists(loaded.state) && loaded.state.status !== status) throw absent(key);
       return keyOnWire(loaded, vault, clock.now());
     };
 
@@ -85,7 +85,7 @@ export const keyReadApi = (parts: KeyApiParts) => {
     const { limit, after } = pageOf({ ...request, pageSize: request.pageSize || pageSizeDefault });
     const loaded = await keys.load(key);
     existingVersion(loaded, undefined);
-    const all = isStanding(loaded.state) ? Object.keys(loaded.state.versions) : [];
+    const all = exists(loaded.state) ? Object.keys(loaded.state.versions) : [];
     const from = after === undefined ? 0 : all.indexOf(after) + 1;
     if (after !== undefined && from === 0) throw pageTokenInvalid();
     const page = all.slice(from, from + limit);
@@ -120,7 +120,7 @@ export const keyToChange = async (
   const vault = await guard.keyVault(vaultId, key, permission, call, entry);
   trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, key);
   const { state } = await keys.load(key);
-  if (isStanding(state) || (state.status === 'purged' && permission === 'purge')) return { vault, key, state };
+  if (exists(state) || (state.status === 'purged' && permission === 'purge')) return { vault, key, state };
   throw state.status === 'purged' && permission === 'recover' ? keyGone(key) : keyNotFound(key);
 };
 

@@ -6,9 +6,9 @@ import { type MasterKey, type MasterKeys, nonceLength, seal, unseal } from '@int
 import { versionName } from '../names.ts';
 import type { KeyMaterial } from '../sealing/key-material.ts';
 import { openPrivateKey, type Sealing, sealPrivateKey } from '../sealing/sealing.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import type { RestoredVersion } from './events.ts';
-import type { StandingKey } from './key.ts';
+import type { ExistingKey } from './key.ts';
 
 /** Versions a backup can contain (KV-29). */
 const versionsMax = 500;
@@ -47,7 +47,7 @@ export class KeyBackup {
   }
 
   /** @throws Rejection FAILED_PRECONDITION TOO_MANY_VERSIONS */
-  async make(key: string, state: StandingKey, vault: StandingVault): Promise<Uint8Array> {
+  async make(key: string, state: ExistingKey, vault: ExistingVault): Promise<Uint8Array> {
     const count = Object.keys(state.versions).length;
     if (count > versionsMax) throw tooManyVersions(count);
     const versions: OpenedBackup['versions'][number][] = [];
@@ -76,7 +76,7 @@ export class KeyBackup {
    * @throws Rejection INVALID_ARGUMENT BACKUP_INVALID; FAILED_PRECONDITION BACKUP_OF_ANOTHER_SUBSCRIPTION,
    *   BACKUP_OF_ANOTHER_LOCATION
    */
-  open(blob: Uint8Array, vault: StandingVault): OpenedBackup {
+  open(blob: Uint8Array, vault: ExistingVault): OpenedBackup {
     const contents = [this.#current, ...this.#previous]
       .map((key) => contentsOf(key, blob))
       .find((candidate) => candidate !== undefined);

@@ -1,6 +1,6 @@
 import { type Category, Rejection } from '@interlock/event-store';
 import type { KeyEvent } from './events.ts';
-import { isStanding, type Key, versionOf } from './key.ts';
+import { exists, type Key, versionOf } from './key.ts';
 import type { KeyUses } from './uses.ts';
 
 /** How `interlock impact --action` names the change; `revoke`: the grants of the other permission model count from then on. */
@@ -21,7 +21,7 @@ export class Confirmation {
 
   /** @throws Rejection FAILED_PRECONDITION KEY_IN_USE; INVALID_ARGUMENT CONFIRM_NAME_MISMATCH */
   async key(name: string, key: Key, confirmName: string, action: 'delete' | 'purge'): Promise<void> {
-    if (isConfirmed(name, confirmName) || !isStanding(key)) return;
+    if (isConfirmed(name, confirmName) || !exists(key)) return;
     if (await this.#uses.hasWrapped(name, Object.keys(key.versions))) throw inUse('KEY_IN_USE', 'key', name, action);
   }
 

@@ -22,7 +22,7 @@ import {
   versionMadeBy,
 } from './decider.ts';
 import type { KeyEvent, RewrapAuthorization, VersionAttributes, VersionMaterial } from './events.ts';
-import { dueTime, evolve, initial, isStanding, type Key, versionOf } from './key.ts';
+import { dueTime, evolve, exists, initial, type Key, versionOf } from './key.ts';
 
 const at = 1_000_000;
 const later = at + 86_400_000;
@@ -64,7 +64,7 @@ const word: RewrapAuthorization = {
 test('KV-03: creating under an existing name adds a version, which is current; the same request makes one', () => {
   assert.deepEqual(given().when(createVersion(at, asked('r1'), { ...material(v1), ...plain })), [one]);
   const key = fold([one, two]);
-  assert.ok(isStanding(key));
+  assert.ok(exists(key));
   assert.equal(key.current, v2);
   assert.deepEqual(Object.keys(key.versions), [v1, v2]);
   assert.deepEqual(given(one).when(createVersion(at, asked('r1'), { ...material(v2), ...plain })), []);
@@ -83,7 +83,7 @@ test('KV-04: disabling the current version does not make an older one current', 
   const [disabled] = given(one, two).when(disableVersion(at, v2));
   assert.ok(disabled);
   const key = fold([one, two, disabled]);
-  assert.ok(isStanding(key));
+  assert.ok(exists(key));
   assert.equal(key.current, v2);
 });
 
@@ -133,7 +133,7 @@ test('KV-27: recover brings all versions back as they were', () => {
   const disabled: KeyEvent = { type: 'KeyVersionDisabled', version: v1, at };
   const before = fold([one, two, disabled]);
   const back = fold([one, two, disabled, deleted, ...given(one, two, disabled, deleted).when(recover(at))]);
-  assert.ok(isStanding(before) && back.status === 'active');
+  assert.ok(exists(before) && back.status === 'active');
   assert.deepEqual(back.versions, before.versions);
   assert.throws(() => given().when(recover(at)), { reason: 'KEY_NOT_FOUND' });
   const gone = { code: 'NOT_FOUND', reason: 'KEY_PURGED' };
@@ -198,7 +198,7 @@ test("the owner's word is taken back by any later disable or delete of the sourc
   assert.deepEqual(given1, [{ type: 'RewrapAuthorized', ...word, at }]);
   const words = (...events: KeyEvent[]) => {
     const key = fold([one, disabled, ...given1, ...events]);
-    return isStanding(key) ? key.authorizations.length : undefined;
+    return exists(key) ? key.authorizations.length : undefined;
   };
   assert.equal(words(), 1);
   assert.equal(words(deleted), 0);
@@ -284,7 +284,7 @@ test('evolve never throws and never loses the current version, whatever the orde
   fc.assert(
     fc.property(fc.array(history, { maxLength: 4 }), (pasts) => {
       const key = fold(pasts.flat());
-      if (isStanding(key)) assert.ok(versionOf(key, key.current));
+      if (exists(key)) assert.ok(versionOf(key, key.current));
     }),
     { numRuns: 500 },
   );
@@ -296,7 +296,7 @@ test('a state survives the trip through JSON with its versions in order', () => 
       const key = fold(past);
       const back: Key = JSON.parse(JSON.stringify(key));
       assert.deepEqual(back, key);
-      if (isStanding(key) && isStanding(back)) assert.deepEqual(Object.keys(back.versions), Object.keys(key.versions));
+      if (exists(key) && exists(back)) assert.deepEqual(Object.keys(back.versions), Object.keys(key.versions));
     }),
   );
 });

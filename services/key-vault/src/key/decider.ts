@@ -10,8 +10,8 @@ import type {
 } from './events.ts';
 import {
   type ActiveKey,
+  exists,
   isSameAuthorization,
-  isStanding,
   type Key,
   type KeyVersion,
   purgedVersionsOf,
@@ -243,7 +243,7 @@ export const doDue =
 export const purgeWithVault =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] =>
-    isStanding(key) ? [{ type: 'KeyPurged', at }] : [];
+    exists(key) ? [{ type: 'KeyPurged', at }] : [];
 
 /**
  * Makes a key from a backup (KV-29); a repeated request changes nothing.
@@ -273,7 +273,7 @@ export const authorizeRewrap =
   (at: Instant, authorization: RewrapAuthorization) =>
   (key: Key): readonly KeyEvent[] => {
     if (purgedVersionsOf(key).includes(authorization.source)) throw keyPurged();
-    if (!isStanding(key)) throw keyNotFound();
+    if (!exists(key)) throw keyNotFound();
     if (!versionOf(key, authorization.source)) throw versionNotFound();
     return key.authorizations.some(
       (given) =>

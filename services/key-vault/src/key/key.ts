@@ -70,7 +70,7 @@ export type Key =
 
 export type ActiveKey = Extract<Key, { status: 'active' }>;
 /** A key whose versions are known. */
-export type StandingKey = Extract<Key, { status: 'active' | 'deleted' }>;
+export type ExistingKey = Extract<Key, { status: 'active' | 'deleted' }>;
 
 export const initial: Key = { status: 'absent' };
 
@@ -99,14 +99,14 @@ export const evolve = (key: Key, event: KeyEvent, by: number): Key => {
       return { ...life, status: 'active', updatedAt: event.at };
     }
     case 'KeyPurged': {
-      if (!isStanding(key)) return key;
+      if (!exists(key)) return key;
       const purgedVersions = [...key.purgedVersions, ...Object.keys(key.versions)];
       return { status: 'purged', purgedAt: event.at, purgedVersions, lastPurge: { since: event.at, by } };
     }
     case 'KeyRestored':
-      return isStanding(key) ? key : restored(key, event, by);
+      return exists(key) ? key : restored(key, event, by);
     case 'RewrapAuthorized': {
-      if (!isStanding(key)) return key;
+      if (!exists(key)) return key;
       const { type: _type, ...authorization } = event;
       return { ...key, authorizations: [...key.authorizations, authorization] };
     }
@@ -144,7 +144,7 @@ type VersionEvent = EventOf<
 const withChangedVersion = (key: Key, event: VersionEvent, by: number): Key => {
   const { version: id, at } = event;
   const version = versionOf(key, id);
-  if (!version || !isStanding(key)) return key;
+  if (!version || !exists(key)) return key;
   const changed = { ...changedVersion(version, event, by), updatedAt: at };
   return { ...key, versions: { ...key.versions, [id]: changed }, updatedAt: at };
 };
@@ -203,7 +203,7 @@ const restored = (key: Key, { at, requestId, versions: backedUp }: EventOf<'KeyR
 };
 
 /** Whether the key has versions. */
-export const isStanding = (key: Key): key is StandingKey => key.status === 'active' || key.status === 'deleted';
+export const exists = (key: Key): key is ExistingKey => key.status === 'active' || key.status === 'deleted';
 
 /**
  * Whether both are the same key, and not a later one of the same name, and have versions. The names of the private keys
@@ -216,10 +216,10 @@ export const isSameKey = (seen: Key, key: Key): boolean => {
 
 /** Names of the private keys of a key. */
 export const materialOf = (key: Key): readonly string[] =>
-  isStanding(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
+  exists(key) ? Object.values(key.versions).map(({ materialId }) => materialId) : [];
 
 export const versionOf = (key: Key, version: string): KeyVersion | undefined =>
-  isStanding(key) && Object.hasOwn(key.versions, version) ? key.versions[version] : undefined;
+  exists(key) && Object.hasOwn(key.versions, version) ? key.versions[version] : undefined;
 
 export const purgedVersionsOf = (key: Key): readonly string[] => ('purgedVersions' in key ? key.purgedVersions : []);
 
@@ -255,7 +255,7 @@ export const keys: CategoryDefinition<Key, KeyEvent> = {
   initial,
   evolve,
   indexes: (key, id) => {
-    if (!isStanding(key)) return [];
+    if (!exists(key)) return [];
     const vault = id.split('/')[1] ?? '';
     return [
       { index: key.status, value: vault },
@@ -273,6 +273,6 @@ const newLife = (at: Instant, key: Key): Omit<Life, 'versions' | 'current'> => (
 });
 
 const withoutAuthorizations = (key: Key, version: string | undefined): Key =>
-  isStanding(key)
+  exists(key)
     ? { ...key, authorizations: key.authorizations.filter(({ source }) => version !== undefined && source !== version) }
     : key;

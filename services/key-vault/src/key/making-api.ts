@@ -18,11 +18,11 @@ import type { KeyMaterial } from '../sealing/key-material.ts';
 import { vaultDeleted, vaultNotFound } from '../vault/decider.ts';
 import type { VaultEvent } from '../vault/events.ts';
 import type { VaultLife } from '../vault/life.ts';
-import { type ActiveVault, isStanding as isStandingVault, type Vault } from '../vault/vault.ts';
+import { type ActiveVault, exists as isExistingVault, type Vault } from '../vault/vault.ts';
 import type { KeyBackup } from './backup.ts';
 import { type CreationRequest, createVersion, keyNameHeld, restore, rotate, versionMadeBy } from './decider.ts';
 import type { KeyEvent, VersionAttributes, VersionMaterial } from './events.ts';
-import { isStanding, type Key } from './key.ts';
+import { exists, type Key } from './key.ts';
 import { attributesFromWire, existingVersion, keyOnWire, keyVersionOnWire } from './wire.ts';
 
 /** Size of a new key when the request does not say (KV-08). */
@@ -130,7 +130,7 @@ export const keyBackupApi = (parts: KeyMakingParts) => {
       const vault = await guard.keyVault(vaultId, key, 'backup', call, entry);
       const loaded = await keys.load(key);
       existingVersion(loaded, undefined);
-      if (!isStanding(loaded.state)) throw new Error('a key with a current version has versions');
+      if (!exists(loaded.state)) throw new Error('a key with a current version has versions');
       return { backup: await backup.make(key, loaded.state, vault) };
     }),
     restoreKey: log.audited('KeyRestore', async (request: RestoreKeyRequest, call: Call, entry) => {
@@ -196,7 +196,7 @@ const storeIn = (
   const { vault } = parseKey(key, 'key');
   return life.during(vault, async (guard) => {
     const { state } = await vaults.load(vault);
-    if (!isStandingVault(state) || state.createdAt !== createdAt) throw vaultNotFound(vault);
+    if (!isExistingVault(state) || state.createdAt !== createdAt) throw vaultNotFound(vault);
     if (state.status !== 'active') throw vaultDeleted(vault);
     return keys.transact(key, decide, cause, { ...options, guard });
   });

@@ -16,7 +16,7 @@ import { type KeyApiParts, keyToChange } from './api.ts';
 import { checkedDates, checkedTags } from './attributes.ts';
 import { disableKey, disableVersion, enableKey, enableVersion, setDates, setOperations, setTags } from './decider.ts';
 import type { KeyEvent } from './events.ts';
-import { isStanding, type Key } from './key.ts';
+import { exists, type Key } from './key.ts';
 import { existingVersion, keyVersionOnWire, operationsFromWire } from './wire.ts';
 
 /** Changes of versions and of whole keys, for which `update` is needed (KV-24). */
@@ -106,7 +106,7 @@ const updateKey = async (
     return keys.transact(key, decide, call.cause, { ...expectedVersion(request.etag), guard });
   });
   if (after.events.length === 0) entry.changing(`${text}${unchanged}`);
-  const all = isStanding(after.state) ? Object.keys(after.state.versions) : [];
+  const all = exists(after.state) ? Object.keys(after.state.versions) : [];
   const changed = after.events.flatMap((event) =>
     event.type === 'KeyVersionEnabled' || event.type === 'KeyVersionDisabled' ? [event.version] : [],
   );

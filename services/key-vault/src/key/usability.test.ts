@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { evolve as evolveVault, initial as initialVault, isStanding } from '../vault/vault.ts';
+import { evolve as evolveVault, exists, initial as initialVault } from '../vault/vault.ts';
 import type { KeyEvent } from './events.ts';
 import { evolve, initial } from './key.ts';
 import { isBoundByDates, obstacleOf } from './usability.ts';
@@ -21,7 +21,7 @@ const vaultThat = (isDeleted: boolean) => {
     at,
   });
   const vault = isDeleted ? evolveVault(made, { type: 'VaultDeleted', purgeAt: at + 90, at: at + 3 }) : made;
-  assert.ok(isStanding(vault));
+  assert.ok(exists(vault));
   return vault;
 };
 const created: KeyEvent = {

@@ -1,6 +1,6 @@
 import type { KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Instant } from '@interlock/runtime';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import type { KeyOperation } from './events.ts';
 import { type Key, type KeyVersion, purgedVersionsOf, versionOf } from './key.ts';
 
@@ -16,7 +16,7 @@ export interface Obstacle {
  * @param isExpiryIgnored whether the end date does not count (CMK-104: the expiry of a key may wait for the next start)
  */
 export const obstacleOf = (
-  vault: StandingVault,
+  vault: ExistingVault,
   key: Key,
   versionId: string,
   now: Instant,
@@ -53,7 +53,7 @@ export const dateObstacle = (
   return hasEnded ? { reason: 'KEY_EXPIRED', since: expiresAt } : undefined;
 };
 
-const deletionObstacle = (vault: StandingVault, key: Key): Obstacle | undefined => {
+const deletionObstacle = (vault: ExistingVault, key: Key): Obstacle | undefined => {
   if (key.status === 'deleted') return { reason: 'KEY_DELETED', since: key.deletedAt };
   return vault.status === 'active' ? undefined : { reason: 'VAULT_DELETED', since: vault.deletedAt };
 };

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { authorizeRewrap, disableKey, disableVersion, enableKey, enableVersion, remove } from './decider.ts';
 import type { KeyEvent } from './events.ts';
-import { evolve, initial, isStanding, type Key } from './key.ts';
+import { evolve, exists, initial, type Key } from './key.ts';
 
 const at = 1_000_000;
 const [v1, v2, v3] = ['1', '2', '3'].map((digit) => digit.repeat(32)) as [string, string, string];
@@ -29,7 +29,7 @@ const after = (...commands: readonly Command[]): Key => {
   return key;
 };
 const enabledOf = (key: Key): readonly string[] =>
-  isStanding(key) ? Object.values(key.versions).flatMap(({ version, enabled }) => (enabled ? [version] : [])) : [];
+  exists(key) ? Object.values(key.versions).flatMap(({ version, enabled }) => (enabled ? [version] : [])) : [];
 
 test('KV-12: disabling a key disables each of its versions, and once', () => {
   const key = after(disableKey(at));

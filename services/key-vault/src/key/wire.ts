@@ -7,11 +7,11 @@ import type {
 import { type Loaded, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type KeyUrls, versionName } from '../names.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import { checkedDates, checkedTags, keyOperations } from './attributes.ts';
 import { keyDeleted, keyNotFound } from './decider.ts';
 import type { KeyOperation, VersionAttributes } from './events.ts';
-import { isStanding, type Key, type KeyVersion, versionOf } from './key.ts';
+import { exists, type Key, type KeyVersion, versionOf } from './key.ts';
 import { obstacleOf } from './usability.ts';
 
 /** Operations as the API names them. */
@@ -49,15 +49,15 @@ export const attributesFromWire = (request: {
 });
 
 /** How a key can be recovered or purged after a delete (KV-65). */
-export const recoveryLevel = ({ retentionDays, purgeProtected }: StandingVault): Key_RecoveryLevel => {
+export const recoveryLevel = ({ retentionDays, purgeProtected }: ExistingVault): Key_RecoveryLevel => {
   if (retentionDays === 90) return purgeProtected ? 'RECOVERABLE' : 'RECOVERABLE_PURGEABLE';
   return purgeProtected ? 'CUSTOMIZED_RECOVERABLE' : 'CUSTOMIZED_RECOVERABLE_PURGEABLE';
 };
 
 /** A key as the API shows it at a moment. @throws Rejection NOT_FOUND KEY_NOT_FOUND (KV-90) */
-export const keyOnWire = ({ id, state, version: etag }: Loaded<Key>, vault: StandingVault, now: Instant): WireKey => {
-  const current = isStanding(state) ? versionOf(state, state.current) : undefined;
-  if (!isStanding(state) || !current) throw keyNotFound(id);
+export const keyOnWire = ({ id, state, version: etag }: Loaded<Key>, vault: ExistingVault, now: Instant): WireKey => {
+  const current = exists(state) ? versionOf(state, state.current) : undefined;
+  if (!exists(state) || !current) throw keyNotFound(id);
   const isDeleted = state.status === 'deleted';
   const obstacle = obstacleOf(vault, state, current.version, now);
   return {
@@ -104,7 +104,7 @@ export const keyVersionOnWire = (
     updateTime: new Date(version.updatedAt),
     tags: version.tags,
     etag: String(etag),
-    versionCount: isStanding(state) ? Object.keys(state.versions).length : 0,
+    versionCount: exists(state) ? Object.keys(state.versions).length : 0,
   };
 };
 

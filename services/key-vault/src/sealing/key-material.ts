@@ -13,7 +13,7 @@ import type { Clock, Instant } from '@interlock/runtime';
 import type { KeyEvent, VersionMaterial } from '../key/events.ts';
 import { type Key, keys as keyStreams, materialOf } from '../key/key.ts';
 import { keyEvicted, type RsaEngine, type RsaKey } from '../rsa/rsa.ts';
-import type { StandingVault } from '../vault/vault.ts';
+import type { ExistingVault } from '../vault/vault.ts';
 import type { Sealing } from './sealing.ts';
 
 interface MaterialRow {
@@ -79,7 +79,7 @@ export class KeyMaterial {
    */
   rsaKey(
     { materialId, n, e }: Pick<VersionMaterial, 'materialId' | 'n' | 'e'>,
-    { tenant }: Pick<StandingVault, 'tenant'>,
+    { tenant }: Pick<ExistingVault, 'tenant'>,
   ): RsaKey {
     return {
       version: materialId,

@@ -44,7 +44,7 @@ import {
 import type { NewVault, VaultEvent } from './events.ts';
 import type { VaultLife } from './life.ts';
 import type { VaultPurge } from './purge.ts';
-import { isStanding, type Vault } from './vault.ts';
+import { exists, type Vault } from './vault.ts';
 import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
 
 /** Days for which a deleted vault or key can be recovered when the request does not say (KV-61). */
@@ -187,7 +187,7 @@ const changeVault = async (
   const judged = await guard.managedVault(vaultId, action, call, entry);
   const decideJudged = (vault: Vault): readonly VaultEvent[] => {
     // After a purge, another vault with another owner may have the name.
-    if (isStanding(vault) && vault.createdAt !== judged.createdAt) throw vaultNotFound(vaultId);
+    if (exists(vault) && vault.createdAt !== judged.createdAt) throw vaultNotFound(vaultId);
     return decide(vault);
   };
   const after = await vaults.transact(vaultId, decideJudged, call.cause, expected);

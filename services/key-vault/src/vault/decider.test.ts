@@ -17,7 +17,7 @@ import {
   startPurge,
 } from './decider.ts';
 import type { NewVault, VaultEvent } from './events.ts';
-import { dueTime, evolve, identityKnownTo, initial, isStanding, type Vault } from './vault.ts';
+import { dueTime, evolve, exists, identityKnownTo, initial, type Vault } from './vault.ts';
 
 const at = 1_000_000;
 const dayMs = 1_000;
@@ -119,7 +119,7 @@ test('a vault remembers the newest changes at identity, and does not grow with a
   });
   const events = Array.from({ length: 2_000 }, (_, n): VaultEvent => ({ type: 'GrantsChanged', ...change(n + 1), at }));
   const vault = fold([created, ...events]);
-  assert.ok(isStanding(vault));
+  assert.ok(exists(vault));
   assert.ok(Object.keys(vault.grantChanges).length < 1_000);
   assert.equal(identityKnownTo(vault), 2_000);
   for (const n of [2_000, 1_900]) assert.deepEqual(recordGrantChange(at, change(n))(vault), [], 'told again');
@@ -143,7 +143,7 @@ test("G1: identity's answer about a use is noted when it turns, a refusal first,
   assert.equal(given(roles, ...refused).when(recordIdentityAnswer(at, { ...no, key: 'vaults/v/keys/l' })).length, 1);
   const returned = given(roles, ...refused).when(recordIdentityAnswer(at, yes));
   const state = fold([roles, ...refused, ...returned]);
-  assert.ok(isStanding(state));
+  assert.ok(exists(state));
   assert.deepEqual([state.refusedAnswers, identityKnownTo(state)], [[], 9]);
   assert.deepEqual(given(roles, deleted).when(recordIdentityAnswer(at, no)), []);
 });

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { type Cause, category, memoryStore } from '@interlock/event-store';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { createVersion, recover, remove as removeKey } from '../key/decider.ts';
-import { isStanding, keys as keyStreams } from '../key/key.ts';
+import { exists, keys as keyStreams } from '../key/key.ts';
 import { create, remove, startPurge } from './decider.ts';
 import { vaultPurge } from './purge.ts';
 import { vaults as vaultStreams } from './vault.ts';
@@ -80,7 +80,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     // Its request was let in before the vault was deleted, and is stored between two looks of the purge.
     const listAll: typeof keys.listAll = async (query) => {
       const found = await keys.listAll(query);
-      await keys.transact(key, (state) => (isStanding(state) ? change(state) : []), causeOf('2'));
+      await keys.transact(key, (state) => (exists(state) ? change(state) : []), causeOf('2'));
       return found;
     };
     const material = { keysOf: async () => [key], destroyPurged: async () => undefined };

@@ -43,7 +43,7 @@ export type Vault =
 
 export type ActiveVault = Extract<Vault, { status: 'active' }>;
 /** A vault that has grants and keys, usable or not. */
-export type StandingVault = Extract<Vault, { status: 'active' | 'deleted' | 'purging' }>;
+export type ExistingVault = Extract<Vault, { status: 'active' | 'deleted' | 'purging' }>;
 
 export const initial: Vault = { status: 'absent' };
 
@@ -69,11 +69,11 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
     case 'PermissionModelSet':
       return vault.status === 'active' ? { ...vault, permissionModel: event.permissionModel } : vault;
     case 'GrantsChanged': {
-      if (!isStanding(vault)) return vault;
+      if (!exists(vault)) return vault;
       return { ...vault, grantChanges: withChange(vault.grantChanges, event.source, event.position) };
     }
     case 'IdentityAnswerChanged': {
-      if (!isStanding(vault)) return vault;
+      if (!exists(vault)) return vault;
       const answer = answerOf(event.principal, event.key);
       const others = (vault.refusedAnswers ?? []).filter((refused) => refused !== answer);
       const grantChanges = withChange(vault.grantChanges, answer, event.position);
@@ -107,7 +107,7 @@ const withChange = (seen: Profile['grantChanges'], source: string, position: num
   return Object.fromEntries(all.toSorted(([, one], [, other]) => other - one).slice(0, grantChangesMax));
 };
 
-export const isStanding = (vault: Vault): vault is StandingVault =>
+export const exists = (vault: Vault): vault is ExistingVault =>
   vault.status === 'active' || vault.status === 'deleted' || vault.status === 'purging';
 
 /** When the service itself must purge the vault, or continue to (KV-63); `undefined`: never. */
@@ -123,7 +123,7 @@ export const vaults: CategoryDefinition<Vault, VaultEvent> = {
   initial,
   evolve,
   indexes: (vault) => {
-    if (!isStanding(vault)) return [];
+    if (!exists(vault)) return [];
     const places = [vault.resourceGroup, subscriptionOf(vault.resourceGroup)];
     const entry =
       (index: string) =>

@@ -9,7 +9,7 @@ import { names } from '@interlock/rpc';
 import type { KeyUrls } from '../names.ts';
 import { vaultNotFound } from './decider.ts';
 import type { AccessPolicies, KeyPermission, PermissionModel } from './events.ts';
-import { isStanding, type Vault } from './vault.ts';
+import { exists, type Vault } from './vault.ts';
 
 /** Permissions as the API names them (KV-72). */
 export const permissionOnWire = {
@@ -85,7 +85,7 @@ export const accessPoliciesFromWire = (policies: readonly AccessPolicy[]): Acces
 
 /** A vault as the API shows it. @throws Rejection NOT_FOUND VAULT_NOT_FOUND */
 export const vaultOnWire = ({ id, state, version }: Loaded<Vault>, urls: KeyUrls): WireVault => {
-  if (!isStanding(state)) throw vaultNotFound(id);
+  if (!exists(state)) throw vaultNotFound(id);
   const isDeleted = state.status !== 'active';
   return {
     name: `vaults/${id}`,

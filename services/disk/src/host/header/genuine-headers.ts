@@ -145,9 +145,9 @@ const compare = ({ encryption, changing, volume }: DekHolder, found: FoundHeader
   }
   const { current } = found;
   const sets = [encryption, ...(changing ? [changing.encryption] : [])].map(setOf);
-  const standing = compareHeader({ volume, sets }, current);
-  if (standing === 'equal' || standing === 'ahead') return { header: current };
-  const finding = standing === 'behind' ? 'HEADER_BEHIND' : 'HEADER_FORGED';
+  const comparison = compareHeader({ volume, sets }, current);
+  if (comparison === 'equal' || comparison === 'ahead') return { header: current };
+  const finding = comparison === 'behind' ? 'HEADER_BEHIND' : 'HEADER_FORGED';
   // This service wrote it. If it is ahead of the store, the store itself may have been restored: the header is kept.
   return { finding, found: current, mayRestore: current.sequence <= volume.headerSequence };
 };

@@ -18,10 +18,10 @@ export interface ExpectedHeader {
  *   forged  it agrees with the store in nothing that this service writes: another DEK, another set, or other content under the
  *           same sequence
  */
-export type HeaderStanding = 'equal' | 'ahead' | 'behind' | 'forged';
+export type HeaderComparison = 'equal' | 'ahead' | 'behind' | 'forged';
 
 /** Compares a header that was found with what the store knows. */
-export const compareHeader = ({ volume, sets }: ExpectedHeader, found: DiskHeader): HeaderStanding => {
+export const compareHeader = ({ volume, sets }: ExpectedHeader, found: DiskHeader): HeaderComparison => {
   if (found.dekId !== volume.dekId || found.diskId !== volume.dekDiskId) return 'forged';
   if (found.sequence < volume.headerSequence) return 'behind';
   if (found.sequence === volume.headerSequence) return headerDigest(found) === volume.headerDigest ? 'equal' : 'forged';

@@ -4,16 +4,16 @@ import { isOnOrStarting, type Vm } from '../vm/state.ts';
 import type { Losses } from './losses.ts';
 
 /** The losses that block a machine's next start, at most one per disk; empty for a machine that runs. */
-export type StandingLosses = (vm: Loaded<Vm>) => readonly KeyLoss[];
+export type CurrentLosses = (vm: Loaded<Vm>) => readonly KeyLoss[];
 
 /**
  * The known losses of the keys of machines that are off. A loss does not change a machine that is off (CMK-114), so they are
  * read when the machine is shown: one read per key, for any number of machines.
  */
-export const standingLosses = async (
+export const currentLosses = async (
   losses: Pick<Losses, 'of'>,
   machines: readonly Loaded<Vm>[],
-): Promise<StandingLosses> => {
+): Promise<CurrentLosses> => {
   const lost = new Map<string, Omit<KeyLoss, 'disk'> | undefined>();
   for (const machine of machines) {
     for (const disk of disksOf(machine)) {
