@@ -2,9 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import schema from '../../experiment.schema.json' with { type: 'json' };
-import { actionNames } from '../timeline/actions.ts';
 import { problemLines, readExperiment } from './read-experiment.ts';
-import { synonyms } from './shape.ts';
 
 /** A valid file of one loss, with sections replaced or added. Each section is one line: title is line 1, estate 2, timeline 3. */
 const file = (change: Readonly<Record<string, string>> = {}): string =>
@@ -375,19 +373,4 @@ describe('bad input is reported with its line, what is wrong, and what to write 
       }),
     );
   });
-});
-
-test('the schema names every action and every synonym', () => {
-  const { step } = schema.$defs;
-  for (const action of actionNames) {
-    assert.ok(action in step.properties, action);
-    assert.ok(
-      step.oneOf.some(({ required }) => required[0] === action),
-      action,
-    );
-  }
-  assert.equal(step.oneOf.length, actionNames.length);
-  for (const [name, section] of Object.entries(synonyms)) {
-    assert.ok(name in schema.properties && section in schema.properties, name);
-  }
 });

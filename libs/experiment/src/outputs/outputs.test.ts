@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
 import { describe, test } from 'node:test';
 import fc from 'fast-check';
 import type { IoRecord, RunRecord } from '../record.ts';
@@ -17,7 +18,7 @@ import type { Verdict } from '../verdict.ts';
 import { chaosToolkitJournal } from './chaos-toolkit-journal.ts';
 import { type HistoryLine, historyLines } from './history-lines.ts';
 import { junitXml } from './junit-xml.ts';
-import { reportJson } from './report-json.ts';
+import { reportJson, reportOf } from './report-json.ts';
 import { parseXml, type XmlElement } from './test-xml.ts';
 
 const experiment = experimentOf(testFile);
@@ -49,6 +50,27 @@ test('report.json has verdict, rules, figures, and steps with times after the st
   const never = run(neverStarted);
   const empty = JSON.parse(reportJson(experiment, never.record, never.verdict));
   assert.deepEqual([empty.outcome, empty.run.startedAt, empty.groups], ['inconclusive', null, []]);
+});
+
+test('docs/report.md names every field of report.json', () => {
+  const { record, verdict } = run(violated);
+  const page = readFileSync(new URL('../../../../docs/report.md', import.meta.url), 'utf8');
+  const section = page.slice(page.indexOf('### report.json of an experiment'));
+  const names = new Set<string>();
+  const collect = (value: unknown): void => {
+    if (Array.isArray(value)) value.forEach(collect);
+    else if (typeof value === 'object' && value !== null)
+      for (const [name, inner] of Object.entries(value)) {
+        names.add(name);
+        if (name !== 'versions' && name !== 'settings') collect(inner);
+      }
+  };
+  collect(reportOf(experiment, record, verdict));
+  assert.ok(names.has('firstBreak') && names.has('p99') && names.has('exitCode'));
+  assert.deepEqual(
+    [...names].filter((name) => !section.includes(`\`${name}\``) && !section.includes(`\`${name}[]\``)),
+    [],
+  );
 });
 
 describe('junit.xml', () => {
