@@ -2,10 +2,13 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { MachineRecord, StepRecord } from '../record.ts';
 import {
+  backMs,
   type Change,
+  changeIo,
   changeMachine,
   experimentOf,
   lossMs,
+  nameOf,
   operation,
   startedMs,
   testFile,
@@ -58,6 +61,40 @@ describe('expectations', () => {
     );
   });
 
+  test('a moment that never came breaks an upper bound and does not satisfy a lower one', () => {
+    const never = changeMachine('premium-2', ({ power }) => ({ power: power.slice(0, 1) }));
+    assert.match(resultOf('premium.stopped <= loss + 60s', never), /^violated: premium-2 never stopped/);
+    assert.match(resultOf('premium.stopped >= loss + 1s', never), /^vacuous: premium-2 never stopped/);
+  });
+
+  test('failed operations end no gap and bring no machine back', () => {
+    const failing = (machine: string, fromMs: number, toMs: number): Change =>
+      changeIo((one) =>
+        one.machine === nameOf(machine) && one.completedMs > fromMs && one.completedMs < toMs
+          ? { ...one, ok: false, reason: 'UNAVAILABLE' }
+          : one,
+      );
+    assert.match(
+      resultOf('ultra.gap <= 1s', failing('ultra-1', startedMs + 5_000, startedMs + 7_000)),
+      /^violated: ultra\.gap = 2\.\d+ s/,
+    );
+    assert.match(
+      resultOf('premium.back <= 2s', failing('premium-1', backMs, backMs + 2_500)),
+      /^violated: 2\.5\d s after access was given back/,
+    );
+  });
+
+  test('access is back with the last undo, where an earlier one failed', () => {
+    const repeated: Change = ({ steps }) => ({
+      steps: steps.flatMap((step) =>
+        step.undoes === 'loss'
+          ? [{ ...step, invokedMs: backMs - 3_000, effectMs: backMs - 3_000, error: 'refused' }, step]
+          : [step],
+      ),
+    });
+    assert.match(resultOf('premium.back <= 5s', repeated), /^held: 1\.4\d s after/);
+  });
+
   test('the first failure beyond the limit is named', () => {
     const io: Change = (record) => ({
       io: [
@@ -108,12 +145,16 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
       doneMs: startedMs + undoneMs,
     },
   ];
-  const power = (secondStopMs: number): MachineRecord['power'] =>
+  const power = (firstStopMs: number | undefined, secondStopMs: number): MachineRecord['power'] =>
     (
       [
         [-1_000, 'running'],
-        [1_500, 'stopped'],
-        [5_000, 'running'],
+        ...(firstStopMs === undefined
+          ? []
+          : ([
+              [firstStopMs, 'stopped'],
+              [5_000, 'running'],
+            ] as const)),
         [secondStopMs, 'stopped'],
         [15_000, 'running'],
       ] as const
@@ -123,22 +164,30 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
       reason: state === 'stopped' ? 'KEY_DISABLED' : '',
       traceId: '',
     }));
-  const verdict = (secondStopMs: number) =>
+  const verdict = (firstStopMs: number | undefined, secondStopMs: number) =>
     verdictOf(
       (record) => ({
         steps: [...step('one', 0, 4_000), ...step('inside', 1_000, 3_000), ...step('two', 10_000, 14_000)],
-        machines: [{ ...(record.machines[0] ?? assert.fail()), power: power(secondStopMs) }],
+        machines: [{ ...(record.machines[0] ?? assert.fail()), power: power(firstStopMs, secondStopMs) }],
         io: [-500, 5_500, 9_500, 15_500].map((atMs) => operation('premium-1', startedMs + atMs)),
       }),
       two,
     );
-  const held = verdict(11_900);
+  const held = verdict(1_500, 11_900);
   assert.equal(held.outcome, 'held', held.because);
   assert.deepEqual(
     [held.groups[0]?.stopped.count, held.groups[0]?.stopped.p50, held.groups[0]?.stopped.max],
     [2, 1_500, 1_900],
   );
-  const violated = verdict(12_300);
+  const violated = verdict(1_500, 12_300);
   assert.equal(violated.outcome, 'violated', violated.because);
   assert.equal(violated.rules.filter(({ result }) => result === 'violated').length, 2);
+  // The stop of the second loss is none of the first.
+  for (const firstStopMs of [2_100, undefined]) {
+    const { rules, outcome } = verdict(firstStopMs, 11_900);
+    assert.equal(outcome, 'violated');
+    const [violatedRule, ...others] = rules.filter(({ result }) => result === 'violated');
+    assert.deepEqual([violatedRule?.text, others], ['premium.stopped <= 2s', []]);
+    assert.match(violatedRule?.seen ?? '', firstStopMs === undefined ? /never stopped/ : /^2\.10 s after the loss/);
+  }
 });
