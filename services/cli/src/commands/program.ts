@@ -1,4 +1,5 @@
 import { Argument, Command, type CommanderError, Option } from 'commander';
+import { addEstateCommands } from '../estate/estate-commands.ts';
 import { UsageError } from '../problems.ts';
 import { nouns, verbs } from '../verbs/table.ts';
 import type { Verb } from '../verbs/verb.ts';
@@ -41,6 +42,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addLocalCommands(program, runner);
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
+  addEstateCommands(program, runner);
   addFaultCommands(program, runner);
   addExperimentCommands(program, runner);
   addReportCommands(program, runner);

@@ -25,6 +25,10 @@ export function addVerbCommand(parent: Command, verb: Verb, described: Described
   const byAttribute = addFieldFlags(command, verb, method, described);
   addOtherFlags(command, verb);
   command.action(() => {
+    const { offline } = verb;
+    const options: Record<string, unknown> = command.opts();
+    if (offline !== undefined && options[offline.flag] !== undefined)
+      return runner.offline(command.optsWithGlobals(), (parts) => offline.run(options, command.args, parts));
     const typed = typedIn(command, verb, method, byAttribute, isSeveral);
     return runner.withSession(`${verb.noun} ${verb.verb}`, command.optsWithGlobals(), (session) =>
       runVerb(verb, typed, session),
@@ -72,6 +76,7 @@ function addOtherFlags(command: Command, verb: Verb): void {
     command.addOption(filled('--output <file>', `writes ${verb.output} to a new file that only its owner can read`));
   if (verb.takesAccess !== undefined) command.option('--confirm', confirmHelp);
   for (const [name, text] of Object.entries(verb.switches ?? {})) command.option(`--${name}`, text);
+  for (const [flags, text] of Object.entries(verb.offline?.flags ?? {})) command.addOption(filled(`--${flags}`, text));
   if (verb.takesKeyOwner === true) {
     command.option('--as-key-owner', 'the caller authorizes as owner of the key');
     command.addOption(single('--key-owner <principal:file>', 'this principal authorizes as owner of the key'));

@@ -10,7 +10,18 @@ export const typedLine = (args: readonly string[]): string =>
   ].join(' ');
 
 /** Words after `interlock` that begin a command. */
-const words = ['up', 'down', 'status', 'rehearse', 'trace', 'probe', 'context', 'completion', ...Object.keys(nouns)];
+const words = [
+  'up',
+  'down',
+  'status',
+  'rehearse',
+  'trace',
+  'probe',
+  'estate',
+  'context',
+  'completion',
+  ...Object.keys(nouns),
+];
 const command = new RegExp(`(?<![\\w./@-])(?<!npx )interlock (?=(?:${words.join('|')}|--)\\b)`, 'g');
 
 /**

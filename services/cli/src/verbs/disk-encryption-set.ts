@@ -38,6 +38,18 @@ export const diskEncryptionSetVerbs: readonly Verb[] = [
   impact('preview', 'PreviewImpact', {
     isDefault: true,
     note: impactNote,
+    offline: {
+      flag: 'estate',
+      flags: {
+        'estate <file>': 'answers for the estate of a file, without services',
+        'key <vault[/key]>': 'with --estate: the key that is lost, or the vault',
+      },
+      run: async ({ estate, key, action }, [word], parts) => {
+        const { showOfflineImpact } = await import('../estate/offline-impact.ts');
+        const text = (value: unknown) => (typeof value === 'string' ? value : undefined);
+        showOfflineImpact({ file: String(estate), key: word ?? text(key), action: text(action) }, parts);
+      },
+    },
     targets: [
       {
         word: 'vault/key[/version]|vault|principal',

@@ -1,5 +1,7 @@
 import type { JsonObject } from '@bufbuild/protobuf';
 import type { Workload } from '@interlock/rpc';
+import type { Output } from '../output/output.ts';
+import type { Terminal } from '../output/terminal.ts';
 import type { NameKind } from '../request/names.ts';
 import type { ServiceName } from '../request/schema.ts';
 import type { TakesAccess } from './access-taken.ts';
@@ -71,6 +73,16 @@ export interface Verb {
   readonly settles?: { readonly get: string; readonly until?: 'running' };
   /** Of an RPC that responds only when its work is done: the name of the resource. The work continues when the call ends. */
   readonly worksOn?: ((request: JsonObject) => string) | undefined;
+  /** The same without services: `flag` names a file. `run` is loaded when it is needed. */
+  readonly offline?: {
+    readonly flag: string;
+    readonly flags: Readonly<Record<string, string>>;
+    run(
+      typed: Readonly<Record<string, unknown>>,
+      words: readonly string[],
+      parts: { readonly terminal: Terminal; readonly output: Output },
+    ): Promise<void>;
+  };
   /** Field of the response that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
   /** Whether a verb of every service calls all of them when none is named. Lists always do. */

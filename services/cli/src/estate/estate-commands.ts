@@ -1,0 +1,71 @@
+import type { Command } from 'commander';
+import { filled, single } from '../commands/once.ts';
+import type { Runner } from '../commands/runner.ts';
+import { UsageError } from '../problems.ts';
+
+/** Sizes of disks are divided by it unless `--scale` says otherwise: 1 TiB becomes 1 GiB. */
+const SCALE = '1024';
+
+/** Adds `estate export`, `estate import` and `estate from-azure`. Their work is loaded by those that run. */
+export function addEstateCommands(program: Command, runner: Pick<Runner, 'withSession' | 'offline'>): void {
+  const estate = program
+    .command('estate')
+    .description('estates as files: vaults, keys, sets, disks and machines')
+    .usage('<export|import|from-azure> [--flags]');
+
+  const exported = estate.command('export').description('writes the estate of a resource group as YAML');
+  exported.addOption(outputOption());
+  exported.action(() => {
+    const { output }: { readonly output?: string } = exported.opts();
+    return runner.withSession('estate export', exported.optsWithGlobals(), async (session) => {
+      const { exportEstate } = await import('./export.ts');
+      return exportEstate(output, session);
+    });
+  });
+
+  const imported = estate
+    .command('import')
+    .description(
+      'makes the estate of a file in a resource group. What exists with the same properties stays; a repeated command continues',
+    )
+    .argument('<file>', 'estate file; - is standard input')
+    .addOption(
+      filled(
+        '--vault-suffix <text>',
+        'is added to the names of vaults, which are unique in the cloud: kv1 becomes kv1-<text>',
+      ),
+    )
+    .option('--write-and-verify', 'machines write to their disks and check them; by default they are idle');
+  imported.action((file: string) => {
+    const { vaultSuffix = '', writeAndVerify }: { readonly vaultSuffix?: string; readonly writeAndVerify?: boolean } =
+      imported.opts();
+    return runner.withSession('estate import', imported.optsWithGlobals(), async (session) => {
+      const { importEstate } = await import('./import.ts');
+      return importEstate(file, { vaultSuffix, isWriting: writeAndVerify === true }, session);
+    });
+  });
+
+  const twin = estate
+    .command('from-azure')
+    .description(
+      'makes a twin of an Azure subscription from what az vm list -d, az disk list, az disk-encryption-set list and az keyvault list print with -o json, or from rows of az graph query',
+    )
+    .argument('<files...>', 'JSON files in any order, several of a kind')
+    .addOption(single('--scale <n>', `divides the sizes of disks, to at least 1 GiB (default ${SCALE})`))
+    .addOption(outputOption());
+  twin.action((files: readonly string[]) => {
+    const { scale = SCALE, output }: { readonly scale?: string; readonly output?: string } = twin.opts();
+    return runner.offline(twin.optsWithGlobals(), async (parts) => {
+      const { makeTwin } = await import('./from-azure.ts');
+      return makeTwin(files, { scale: scaleOf(scale), file: output }, parts);
+    });
+  });
+}
+
+const outputOption = () => filled('--output <file>', 'a new file in place of standard output');
+
+function scaleOf(text: string): number {
+  const scale = Number(text);
+  if (/^\d+(\.\d+)?$/.test(text) && scale >= 1 && scale <= 1_000_000) return scale;
+  throw new UsageError(`--scale must be a number from 1 to 1000000 (got "${text}")`);
+}

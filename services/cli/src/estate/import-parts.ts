@@ -1,0 +1,22 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import type { EstateFile } from '@interlock/experiment';
+import type { Session } from '../session/session.ts';
+
+export interface ImportOptions {
+  /** Is added to the names of vaults, behind a hyphen; empty: nothing is. */
+  readonly vaultSuffix: string;
+  /** Whether machines write to their disks and check them. */
+  readonly isWriting: boolean;
+}
+
+/** What the parts of an import work with. */
+export interface ImportParts extends ImportOptions {
+  readonly estate: EstateFile;
+  /** `subscriptions/{s}/resourceGroups/{g}`. */
+  readonly parent: string;
+  readonly session: Session;
+  /** Resources that exist, by full name. */
+  readonly existing: ReadonlyMap<string, JsonObject>;
+  /** Reports a resource that was made. @param what `disk d1` */
+  made(what: string): void;
+}

@@ -1,0 +1,127 @@
+import type { JsonObject } from '@bufbuild/protobuf';
+import { type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/experiment';
+import { settle } from '../commands/settle.ts';
+import { isObject, methodOf, Service, type ServiceName } from '../request/schema.ts';
+import type { ImportParts } from './import-parts.ts';
+import type { KeyImport } from './key-import.ts';
+
+type Owner = 'disk-encryption-set' | 'disk' | 'compute';
+
+const contracts: Readonly<Record<Owner, ServiceName>> = {
+  'disk-encryption-set': Service.diskEncryptionSet,
+  disk: Service.disk,
+  compute: Service.compute,
+};
+
+/** How long one resource may take without `--timeout`, in milliseconds. */
+const WAIT_MS = 120_000;
+
+/** Makes sets, disks and machines, each once those that it needs are there. */
+export class ResourceImport {
+  readonly #parts: ImportParts;
+  readonly #keys: KeyImport;
+
+  constructor(parts: ImportParts, keys: KeyImport) {
+    this.#parts = parts;
+    this.#keys = keys;
+  }
+
+  /** Makes a set, and lets its identity use the vault. */
+  async set(set: EstateSet): Promise<void> {
+    const { parent, existing, estate, made } = this.#parts;
+    const name = `${parent}/diskEncryptionSets/${set.name}`;
+    let found = existing.get(name);
+    if (found === undefined) {
+      const version = await this.#keys.version(set.key, set.version);
+      const created = await this.#call('disk-encryption-set', 'CreateDiskEncryptionSet', {
+        parent,
+        diskEncryptionSetId: set.name,
+        location: set.location ?? estate.location,
+        keyUrl: String(version.keyUrl),
+        encryptionType:
+          set.encryption === 'platform-and-customer-keys'
+            ? 'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS'
+            : 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+        autoRestart: set.autoRestart === true,
+        autoKeyRotationEnabled: set.autoKeyRotation === true,
+        ...(set.keyExpiry === 'next-start' ? { keyExpiry: 'NEXT_START' } : {}),
+      });
+      made(`set ${set.name}`);
+      found = await this.#settled('disk-encryption-set', 'GetDiskEncryptionSet', created, false);
+    }
+    const principal = isObject(found.identity) ? String(found.identity.principal ?? '') : '';
+    // A repeated import grants again: an earlier one may have ended in between.
+    if (principal !== '' && isLost(found)) await this.#keys.grant(principal, set.key.split('/')[0] ?? '');
+  }
+
+  async disk(disk: EstateDisk): Promise<void> {
+    const { parent, existing, estate, made } = this.#parts;
+    if (existing.has(`${parent}/disks/${disk.name}`)) return;
+    const created = await this.#call('disk', 'CreateDisk', {
+      parent,
+      diskId: disk.name,
+      location: disk.location ?? estate.location,
+      sku: skuOfClass[disk.class],
+      sizeGib: String(disk.gib),
+      ...(disk.set === undefined ? {} : { encryption: this.#encryption(disk.set) }),
+    });
+    await this.#settled('disk', 'GetDisk', created, false);
+    made(`disk ${disk.name}`);
+  }
+
+  async machine(machine: EstateMachine): Promise<void> {
+    const { parent, existing, estate, isWriting, made } = this.#parts;
+    const name = `${parent}/virtualMachines/${machine.name}`;
+    const disks = new Map(estate.disks.map((disk) => [disk.name, disk]));
+    const data = machine.dataDisks ?? [];
+    if (!existing.has(name)) {
+      const created = await this.#call('compute', 'CreateVirtualMachine', {
+        parent,
+        virtualMachineId: machine.name,
+        location: machine.location ?? estate.location,
+        osDisk: { disk: `${parent}/disks/${machine.osDisk}` },
+        dataDisks: data.map(({ lun, disk }) => ({ lun, disk: `${parent}/disks/${disk}` })),
+        ultraSsdEnabled: data.some(({ disk }) => disks.get(disk)?.class === 'ultra'),
+        workload: { kind: isWriting ? 'WRITE_AND_VERIFY' : 'IDLE' },
+      });
+      await this.#settled('compute', 'GetVirtualMachine', created, true);
+      made(`machine ${machine.name}`);
+    }
+    const state = existing.get(name)?.powerState;
+    if (machine.running !== false || (state !== undefined && state !== 'RUNNING')) return;
+    const stopping = await this.#call('compute', 'DeallocateVirtualMachine', { name });
+    await this.#settled('compute', 'GetVirtualMachine', stopping, false);
+    made(`machine ${machine.name} deallocated`);
+  }
+
+  #encryption(set: string): JsonObject {
+    const { parent, estate } = this.#parts;
+    const isDouble = estate.sets.find(({ name }) => name === set)?.encryption === 'platform-and-customer-keys';
+    return {
+      type: isDouble ? 'ENCRYPTION_AT_REST_WITH_PLATFORM_AND_CUSTOMER_KEYS' : 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY',
+      diskEncryptionSet: `${parent}/diskEncryptionSets/${set}`,
+    };
+  }
+
+  #call(service: Owner, method: string, request: JsonObject): Promise<JsonObject> {
+    return this.#parts.session.caller.call(service, methodOf(contracts[service], method), request);
+  }
+
+  /** Waits until a resource is in no transient state. @throws NotSettled */
+  #settled(service: Owner, get: string, created: JsonObject, mustRun: boolean): Promise<JsonObject> {
+    const { clock, timeoutMs = WAIT_MS } = this.#parts.session;
+    return settle(created, {
+      get: () => this.#call(service, get, { name: String(created.name) }),
+      clock,
+      timeoutMs,
+      startedMs: clock.monotonicMs(),
+      mustRun,
+      isDeletion: false,
+      report: () => undefined,
+    });
+  }
+}
+
+/** Whether a set cannot use its key, as a set without a grant. */
+const isLost = ({ keyAccess }: JsonObject): boolean =>
+  !Array.isArray(keyAccess) || keyAccess.some((one) => isObject(one) && one.state !== 'AVAILABLE');
