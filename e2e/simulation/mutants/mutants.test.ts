@@ -3,9 +3,9 @@ import { execFileSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Hunt } from './hunting.ts';
 import { mutants } from './mutants.ts';
 import { occurrences, root } from './patching.ts';
-import type { Hunt } from './play-mutant.ts';
 
 test('there are at least twenty planted bugs, each with a name of its own', () => {
   assert.ok(mutants.length >= 20);

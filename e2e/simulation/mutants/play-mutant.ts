@@ -1,17 +1,6 @@
+import type { Hunt } from './hunting.ts';
 import { mutants } from './mutants.ts';
 import { plant } from './patching.ts';
-
-/** What became of the hunt for one mutant, as its process prints it. */
-export interface Hunt {
-  readonly isFound: boolean;
-  readonly seed: number;
-  readonly histories: number;
-  /** Of processor time: what else the machine does decides nothing. */
-  readonly seconds: number;
-  /** Violations of other promises on the way, by promise. */
-  readonly others: Readonly<Record<string, number>>;
-  readonly actual: string;
-}
 
 /**
  * Plays histories over a planted bug until the promise it is about is seen broken. A process of its own for each, since
@@ -37,7 +26,14 @@ for (let seed = Number(firstSeed), histories = 1; hunt === undefined; seed += 1,
   const { violation } = await playHistory({ seed });
   const isFound = violation?.guarantee === mutant.guarantee;
   if (isFound || seconds() > Number(limitSeconds) || histories >= Number(limitHistories)) {
-    hunt = { isFound, seed, histories, seconds: seconds(), others, actual: isFound ? violation.actual : '' };
+    hunt = {
+      isFound,
+      seed,
+      histories,
+      seconds: seconds(),
+      others,
+      actual: isFound ? `${violation.guarantee}: ${violation.actual}` : '',
+    };
   } else if (violation) others[violation.guarantee] = (others[violation.guarantee] ?? 0) + 1;
 }
 process.stdout.write(`${JSON.stringify(hunt)}\n`);
