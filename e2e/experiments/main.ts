@@ -69,7 +69,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   const text = withChanges(readFileSync(path, 'utf8'), set, seed);
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
-  if (histories !== undefined) return playMany(read.experiment, histories, target, scope);
+  if (histories !== undefined) return playMany({ path, experiment: read.experiment, target }, histories, scope);
   const worst: Outcome[] = [];
   for (let count = 1; count <= Number(repeat) && !scope.signal.aborted; count += 1) {
     if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
@@ -84,14 +84,15 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
 }
 
 async function playMany(
-  experiment: Experiment,
+  { path, experiment, target }: Pick<OneRun, 'path' | 'experiment' | 'target'>,
   count: string,
-  target: string,
   { signal }: Scope,
 ): Promise<{ readonly exitCode: number }> {
   if (!/^[1-9]\d{0,5}$/.test(count)) throw new LauncherError(`--histories must be 1 to 999999, not "${count}".`);
   if (target !== 'simulated')
     throw new LauncherError('--histories needs --target simulated: only there is time virtual.');
+  const problems = simulatedTarget(experiment.seed).refuse(experiment);
+  if (problems.length > 0) return refused(problemLines(path, problems));
   const fromMs = systemClock.monotonicMs();
   const played = await playHistories({
     experiment,
@@ -129,12 +130,14 @@ interface OneRun {
 async function runOnce(one: OneRun, scope: Scope): Promise<Outcome | { readonly exitCode: number }> {
   const { path, text, experiment } = one;
   const data = dataRoot(process.env);
-  const id = idOf(path);
-  const folder = one.folder ?? join(data, 'experiments', id);
+  const unique = idOf(path);
+  const folder = one.folder ?? join(data, 'experiments', unique);
+  // The same seed leaves the same evidence, byte for byte.
+  const id = one.target === 'simulated' ? `simulated-${experiment.seed}` : unique;
   const fromMs = systemClock.monotonicMs();
   const say = (line: string): void =>
     console.log(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
-  const { target, place } = targetOf(one, data, { id, say, keepEvents: eventKeeper(folder) });
+  const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder) });
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
   console.log(`${experiment.title}\n`);
@@ -167,7 +170,8 @@ function targetOf(
   data: string,
   parts: Parameters<typeof ownCloudTarget>[1],
 ): { readonly target: Target; readonly place: RunPlace } {
-  if (name === 'simulated') return { target: simulatedTarget(experiment.seed), place: { target: name } };
+  if (name === 'simulated')
+    return { target: simulatedTarget(experiment.seed, parts.keepEvents), place: { target: name } };
   if (name === 'existing') return { target: existingCloudTarget(data, parts), place: { target: name, data } };
   // Short: sockets of its servers have their paths in it.
   const folder = mkdtempSync(join(tmpdir(), 'interlock-x-'));

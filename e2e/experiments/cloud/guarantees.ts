@@ -9,7 +9,7 @@ import { type Disturbance, replay } from '../../oracle/recording/replay.ts';
 import { judgeRecording } from '../../oracle/recording/verdicts.ts';
 
 /** What a busy machine may add to a time that is promised, in milliseconds. Never added to the bound of I/O. */
-const slackMs = 15_000;
+const slackDefaultMs = 15_000;
 
 /** What the oracle judges a run by. */
 export interface Judged {
@@ -17,6 +17,8 @@ export interface Judged {
   readonly history: History;
   readonly disturbances: readonly Disturbance[];
   readonly terms: Terms;
+  /** What a busy machine may add to a time that is promised, in milliseconds; default 15,000. */
+  readonly slackMs?: number;
   /** Full names of the machines of the experiment. */
   readonly machines: ReadonlySet<string>;
   /** Start of the run: what happened before is not judged. */
@@ -25,14 +27,29 @@ export interface Judged {
 
 /** What the oracle says of the events and of the guests' I/O: one row a rule and subject. */
 export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
-  const { events, disturbances, terms, machines, sinceMs } = judged;
+  const { events, disturbances, terms, machines, sinceMs, slackMs = slackDefaultMs } = judged;
   const recording = { events, disturbances, terms, slackMs };
   const ofEvents = judgeRecording(recording)
     .filter(({ subject, holds }) => machines.has(subject) || !holds)
     .filter(({ evidence }) => evidence.some(({ atMs }) => atMs >= sinceMs))
     .map(({ rule, subject, holds, seen }) => ({ rule, subject, holds, seen }));
   const losses = replay(recording).losses.filter(({ loss }) => loss.fromMs >= sinceMs);
-  return [...ofEvents, ...ioRows(judged, losses)];
+  const held = Object.entries(ofMachines).filter(
+    ([name]) => !ofEvents.some(({ rule, holds }) => rule === name && !holds),
+  );
+  return [
+    ...held.map(([rule, seen]) => ({ rule, subject: 'every machine', holds: true, seen })),
+    ...ofEvents,
+    ...ioRows(judged, losses),
+  ];
+};
+
+/** What the judge of machines looks at, at each event. */
+const ofMachines: Readonly<Record<string, string>> = {
+  G2: 'each machine under a lost key stopped within its bound',
+  G3: 'no machine stopped without a loss that explains it',
+  G4: 'no machine started while a key of its disks was lost',
+  G10: 'every stop names its reason and its cause',
 };
 
 /** Guarantee that each kind of violation of I/O breaks; kinds that only say something about the recording are absent. */

@@ -151,6 +151,10 @@ export class Actions {
 /** What is needed to undo a key action, for each key that its step targets. */
 const keysIn = ({ data }: Undo): readonly KeyUndo[] => (data as unknown as { readonly keys: readonly KeyUndo[] }).keys;
 
+/** Key versions that a key action takes away. */
+export const keyVersionsIn = (undo: Undo): readonly string[] =>
+  isKeyAction(undo.action) ? keysIn(undo).flatMap(({ key }) => key.keyVersions) : [];
+
 /** Effects of one step on several keys: the first moment counts. */
 const together = (effects: readonly Effect[]): Effect => ({
   ...effects[0],

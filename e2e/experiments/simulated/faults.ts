@@ -246,8 +246,9 @@ export class Faults {
 
   #storage(part: CloudPart, how: 'full' | 'fail'): Lasting {
     const { rates } = this.#parts.world.faults;
+    const share = how === 'full' ? 1 : failingShare;
     if (part === 'postgres') {
-      rates.stores.refuse = 1;
+      rates.stores.refuse = share;
       const end = this.#disturb('store');
       return {
         heal: () => {
@@ -256,7 +257,7 @@ export class Faults {
         },
       };
     }
-    rates.volumes[how] = 1;
+    rates.volumes[how] = share;
     const end = this.#disturb('volumes');
     return {
       heal: () => {
@@ -279,5 +280,7 @@ export class Faults {
   }
 }
 
+/** Share of the writes that failing storage does not carry out. */
+const failingShare = 0.5;
 /** When a throttled caller may come again, in milliseconds. */
 const throttledMs = 1_000;

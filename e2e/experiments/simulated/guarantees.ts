@@ -1,10 +1,12 @@
-import type { GuaranteeRecord } from '@interlock/experiment';
+import type { RecordedEvent } from '@interlock/event-store';
+import type { GuaranteeRecord, IoRecord } from '@interlock/experiment';
 import { workloads } from '@interlock/host';
+import type { Workload } from '@interlock/rpc';
 import type { Disturbance } from '../../oracle/recording/replay.ts';
-import { judgeRecording } from '../../oracle/recording/verdicts.ts';
 import type { Guarantee } from '../../oracle/verdict.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { type HistoryLog, openHistoryLog } from '../../simulation/runs/history-log.ts';
+import { guaranteesOf } from '../cloud/guarantees.ts';
 
 /** What the judges of the simulation look at, for each guarantee. */
 const lookedAt: Readonly<Record<Guarantee, string>> = {
@@ -57,17 +59,35 @@ export class Findings {
   }
 }
 
-/** What the oracle says of the stored events, by the same rules as on real processes. */
+/** What a run left for the oracle. */
+export interface Recorded {
+  readonly io: readonly IoRecord[];
+  readonly disturbances: readonly Disturbance[];
+  /** Full names of the machines. */
+  readonly machines: readonly string[];
+  /** Start of the run, in milliseconds since the epoch. */
+  readonly sinceMs: number;
+}
+
+/** What the oracle says of the stored events and of the guests' I/O: by the same rules as on real processes. */
 export const recordedRows = async (
-  world: SimulatedCloud,
-  disturbances: readonly Disturbance[],
+  { storeOf, settings }: SimulatedCloud,
+  { io, disturbances, machines, sinceMs }: Recorded,
 ): Promise<readonly GuaranteeRecord[]> => {
-  const feeds = workloads.map(async (service) => [service, await world.storeOf(service).feed(0, 10_000_000)] as const);
-  const events = Object.fromEntries(await Promise.all(feeds));
-  return judgeRecording({ events, disturbances, terms: world.settings }).map(({ rule, subject, holds, seen }) => ({
-    rule,
-    subject,
-    holds,
-    seen,
-  }));
+  const feeds = workloads.map(async (service) => [service, await storeOf(service).feed(0, 10_000_000)] as const);
+  return guaranteesOf({
+    events: Object.fromEntries(await Promise.all(feeds)) as Record<Workload, readonly RecordedEvent[]>,
+    history: io.map(({ invokedMs: invokedAt, completedMs: completedAt, ...one }) => ({
+      ...one,
+      invokedAt,
+      completedAt,
+      offset: 0,
+      length: 0,
+    })),
+    disturbances,
+    terms: settings,
+    slackMs: 0,
+    machines: new Set(machines),
+    sinceMs,
+  });
 };

@@ -106,9 +106,19 @@ export class Guests {
         judge.onIo(io);
         onIo(io);
       },
-      onWrongContent: (disk, wrong) => judge.onWrongContent(disk, wrong),
+      onWrongContent: (disk, wrong) => {
+        judge.onWrongContent(disk, wrong);
+        this.#spoil(disk);
+      },
       onFailure: (action, error) => judge.onFailure(action, error),
     };
+  }
+
+  /** The last operation on a disk returned other bytes than were written. */
+  #spoil(disk: string): void {
+    const n = this.records.findLastIndex((record) => record.disk === disk);
+    const record = this.records[n];
+    if (record !== undefined) this.records[n] = { ...record, ok: false, reason: 'CONTENT_MISMATCH' };
   }
 
   /** Whether no write of before can take effect any more. */

@@ -8,7 +8,7 @@ import {
   quantilesIn,
 } from '@interlock/experiment';
 import { playInProcesses } from '../../simulation/runs/play-pool.ts';
-import type { PlayedExperiment } from './history-process.ts';
+import type { PlayedExperiment } from './play-experiment.ts';
 
 /** Many histories of one experiment, with seeds that count on from the first. */
 export interface HistoriesOptions {

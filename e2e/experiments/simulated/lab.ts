@@ -1,3 +1,4 @@
+import type { RecordedEvent } from '@interlock/event-store';
 import {
   type ContentRecord,
   type Effect,
@@ -11,9 +12,11 @@ import {
   type SightingRecord,
   type SteadyCheck,
   type Step,
+  takesAccess,
   type Undo,
 } from '@interlock/experiment';
 import { workloads } from '@interlock/host';
+import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
 import { Disturbances } from '../../oracle/model/disturbances.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
@@ -22,7 +25,7 @@ import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts'
 import { type Clients, clientsOf } from '../../simulation/workload/estate.ts';
 import { MachineLog } from '../cloud/machine-records.ts';
 import { type MadeEstate, untilRunning } from '../cloud/planned-estate.ts';
-import { Actions } from './actions.ts';
+import { Actions, keyVersionsIn } from './actions.ts';
 import { type ContentStage, compareContent } from './content.ts';
 import { Faults } from './faults.ts';
 import { Findings, recordedRows } from './guarantees.ts';
@@ -39,12 +42,19 @@ export interface LabParts {
   readonly seed: number;
   /** Mean time between two operations of a guest on a disk, in milliseconds. */
   readonly everyMs: number;
+  /** Takes the events of the run when the lab is closed. */
+  readonly keepEvents?: KeepEvents | undefined;
 }
+
+export type KeepEvents = (service: Workload, events: readonly RecordedEvent[]) => void;
 
 /** How often the judges look at everything, in milliseconds. */
 const lookMs = 250;
 /** How long machines may take to be on or off when everything is given back, in milliseconds. */
 const restMs = 120_000;
+/** Shortest start and shutdown of a guest, in milliseconds; the longest take twice as long. */
+const guestStartMs = 200;
+const guestStopMs = 20;
 /** How long guests work after that, so that the record shows who works again, in milliseconds. */
 const afterwardsMs = 2_000;
 
@@ -71,14 +81,18 @@ export class SimulatedLab implements Lab {
   readonly #guests: Guests;
   readonly #sightings: Sightings;
   readonly #machines = new MachineLog();
+  readonly #keepEvents: KeepEvents | undefined;
   readonly #over = Promise.withResolvers<void>();
   readonly #driving: Promise<void>;
   #isOver = false;
+  /** When the machines ran, in milliseconds since the epoch. */
+  #sinceMs = 0;
   #keyVersions: ReadonlyMap<string, string> = new Map();
   #frozen: Frozen | undefined;
   #guarantees: readonly GuaranteeRecord[] | undefined;
 
-  private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs }: LabParts) {
+  private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs, keepEvents }: LabParts) {
+    this.#keepEvents = keepEvents;
     this.#experiment = experiment;
     this.#made = image.made;
     this.#world = world;
@@ -93,7 +107,6 @@ export class SimulatedLab implements Lab {
     this.#findings = new Findings(nowMs);
     const { log } = this.#findings;
     this.#judge = new Judge({ world, log, truth, disturbances, clients });
-    this.#judge.heal();
     this.#sightings = new Sightings(world);
     const onGone = this.#sightings.onGone.bind(this.#sightings);
     this.#faults = new Faults({ world, truth, disturbances, onGone });
@@ -125,7 +138,7 @@ export class SimulatedLab implements Lab {
   }
 
   plan(step: Step): Promise<Undo> {
-    return this.#through(this.#actions.plan(step));
+    return this.#through(this.#plan(step));
   }
 
   carryOut(step: Step, undo: Undo): Promise<Effect> {
@@ -141,7 +154,7 @@ export class SimulatedLab implements Lab {
   }
 
   async observe(): Promise<Observed> {
-    const { machines, io, sightings } = this.#frozen ?? (await this.#recorded());
+    const { machines, io, sightings } = this.#frozen ?? this.#recorded();
     return { machines, io, sightings, guarantees: this.#guarantees ?? this.#findings.violated() };
   }
 
@@ -152,6 +165,13 @@ export class SimulatedLab implements Lab {
   async close(): Promise<void> {
     if (this.#isOver) return;
     this.#isOver = true;
+    for (const service of workloads) {
+      const events = await this.#world.storeOf(service).feed(0, 10_000_000);
+      this.#keepEvents?.(
+        service,
+        events.filter(({ time }) => time >= this.#sinceMs),
+      );
+    }
     this.#over.resolve();
     await this.#driving.finally(() => this.#world.close());
   }
@@ -161,10 +181,27 @@ export class SimulatedLab implements Lab {
     return Promise.race([work, this.#driving.then(() => work)]);
   }
 
+  /** Plans a step. If it takes a key away, what the services predict of that is compared with what runs. */
+  async #plan(step: Step): Promise<Undo> {
+    const undo = await this.#actions.plan(step);
+    for (const value of takesAccess(step.action) ? keyVersionsIn(undo) : []) {
+      const before = this.#judge.forecast(value);
+      const target = { $case: 'keyVersion', value } as const;
+      const { impacts } = await this.#clients.sets.previewImpact({ target, action: 'DISABLE' });
+      this.#judge.onPreview(value, impacts, before);
+    }
+    return undo;
+  }
+
   async #begin(): Promise<void> {
     const { compute, disks } = this.#clients;
-    const { clock, settings, random } = this.#world;
+    const { clock, settings, random, guests } = this.#world;
     const names = this.#made.machines.map(({ name }) => name);
+    const pace = random.fork('guests');
+    for (const name of names) {
+      guests.slowToStart.set(name, guestStartMs * (1 + pace.fraction()));
+      guests.slowToStop.set(name, guestStopMs * (1 + pace.fraction()));
+    }
     const { outcomes } = await compute.startVirtualMachines({ names });
     const refused = outcomes.find(({ outcome }) => outcome?.$case !== 'starting');
     if (refused) throw new Error(`a machine was refused its start: ${JSON.stringify(refused.outcome)}`);
@@ -174,6 +211,7 @@ export class SimulatedLab implements Lab {
     const all = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const shown = await Promise.all(all.map((name) => disks.getDisk({ name })));
     this.#keyVersions = new Map(shown.map(({ name, keyVersion }) => [name, keyVersion]));
+    this.#sinceMs = clock.now();
     this.#sightings.begin();
     this.#guests.begin();
     void this.#look();
@@ -249,23 +287,31 @@ export class SimulatedLab implements Lab {
     return silent === undefined ? undefined : `no good operation on ${silent} in the last ${gapMs} ms`;
   }
 
-  async #recorded(): Promise<Frozen> {
+  /** @param sightings no condition looks at them before the end */
+  #recorded(sightings: readonly SightingRecord[] = []): Frozen {
     return {
       machines: this.#machines.records(this.#made.machines, this.#keyVersions),
       io: [...this.#guests.records],
-      sightings: await this.#sightings.all(),
+      sightings,
     };
   }
 
   async #compare(): Promise<ContentRecord> {
+    this.#judge.heal();
+    await this.#world.faults.healAll();
     await this.#rest();
     await this.clock.sleep(afterwardsMs);
     await this.#guests.end();
-    this.#frozen = await this.#recorded();
+    this.#frozen = this.#recorded(await this.#sightings.all());
     const disks = this.#made.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
     const content = await compareContent(this.#stage(), disks);
     await this.#settle();
-    const rows = await recordedRows(this.#world, this.#faults.disturbed);
+    const rows = await recordedRows(this.#world, {
+      io: this.#frozen.io,
+      disturbances: this.#faults.disturbed,
+      machines: this.#made.machines.map(({ name }) => name),
+      sinceMs: this.#sinceMs,
+    });
     this.#guarantees = [...this.#findings.rows(), ...rows];
     return content;
   }

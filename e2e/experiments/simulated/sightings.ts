@@ -2,6 +2,7 @@ import type { CloudPart, SightingRecord } from '@interlock/experiment';
 import { Status } from 'nice-grpc-common';
 import { type AuditRow, entriesOf } from '../../../services/key-vault/src/audit/entry.ts';
 import type { SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { refusedIdentities } from '../cloud/sightings.ts';
 
 /** Status of a call that a fault kept from its service, or the service from its work. */
 const failures: ReadonlySet<Status> = new Set([
@@ -56,6 +57,7 @@ export class Sightings {
         atMs: time,
         seen: `${onBehalfOf ?? caller}: ${reason}`,
       }));
-    return [...this.#seen, ...refused].sort((a, b) => a.atMs - b.atMs);
+    const ofSets = await this.#world.storeOf('disk-encryption-set').feed(0, 10_000_000);
+    return [...this.#seen, ...refused, ...refusedIdentities(ofSets, this.#startMs)].sort((a, b) => a.atMs - b.atMs);
   }
 }

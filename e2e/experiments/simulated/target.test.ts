@@ -1,6 +1,11 @@
 import assert from 'node:assert/strict';
 import { createHash } from 'node:crypto';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { test } from 'node:test';
+import type { Experiment } from '@interlock/experiment';
+import { eventKeeper, runFile } from '../run-file.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';
 
@@ -56,11 +61,9 @@ for (const loss of losses) {
     const premium = record.io.filter(({ machine }) => machine === machineOf(record, 'premium').name);
     assert.ok(premium.some(({ ok, completedMs }) => ok && completedMs < t0));
     assert.ok(premium.some(({ ok, invokedMs }) => ok && invokedMs > (back?.atMs ?? 0)));
-    // A set without an identity asks no vault.
-    if (!loss.includes('identity'))
-      assert.ok(
-        record.sightings.some(({ see, subject }) => see === 'unwrap-refused' && subject === disks[0]?.keyVersion),
-      );
+    assert.ok(
+      record.sightings.some(({ see, subject }) => see === 'unwrap-refused' && subject === disks[0]?.keyVersion),
+    );
     assert.equal(record.content.bytesLost, 0);
     assert.ok(record.content.bytesCompared > 100_000);
   });
@@ -147,17 +150,36 @@ test('users start, stop and copy machines, and all of it is undone', async () =>
   );
 });
 
-const digestOf = (value: unknown): string => createHash('sha256').update(JSON.stringify(value)).digest('hex');
+/** Digest of every file of the evidence of a run, by name. */
+const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonly<Record<string, string>>> => {
+  const parent = mkdtempSync(join(tmpdir(), 'interlock-simulated-'));
+  try {
+    const folder = join(parent, 'evidence');
+    const target = simulatedTarget(seed, eventKeeper(folder));
+    const place = { target: 'simulated' } as const;
+    const { signal } = new AbortController();
+    const id = `simulated-${seed}`;
+    await runFile({ experiment, text: experiment.title, id, folder, place, target, signal, say: () => undefined });
+    const digest = (file: string) =>
+      createHash('sha256')
+        .update(readFileSync(join(folder, file)))
+        .digest('hex');
+    return Object.fromEntries(readdirSync(folder).map((file) => [file, digest(file)]));
+  } finally {
+    rmSync(parent, { recursive: true });
+  }
+};
 
-test('the same experiment with the same seed leaves the same bytes, and another seed others', async () => {
+test('the same experiment with the same seed leaves the same evidence, byte for byte, and another seed other I/O', async () => {
   const experiment = experimentOf([
     'at: 0s, kill: nats, for: 9s',
     'at: 200ms, delete-identity: premium, as: loss',
     'at: 15s, give-back: loss, start: true',
   ]);
-  const first = digestOf(await runSimulated(experiment, 7));
-  assert.notEqual(digestOf(await runSimulated(experiment, 8)), first);
-  assert.equal(digestOf(await runSimulated(experiment, 7)), first);
+  const first = await evidenceOf(experiment, 7);
+  assert.ok(['events.jsonl', 'io.jsonl', 'verdict.json', 'report.html'].every((file) => Object.hasOwn(first, file)));
+  assert.notEqual((await evidenceOf(experiment, 8))['io.jsonl'], first['io.jsonl']);
+  assert.deepEqual(await evidenceOf(experiment, 7), first);
 });
 
 test('what the simulation cannot do is refused before anything starts', () => {

@@ -1,7 +1,7 @@
 import type { Experiment, Problem, Target } from '@interlock/experiment';
 import { faultProblems } from './faults.ts';
 import { experimentImage } from './image.ts';
-import { SimulatedLab } from './lab.ts';
+import { type KeepEvents, SimulatedLab } from './lab.ts';
 import { experimentSettings, settingProblems, simulatedVariables } from './settings.ts';
 
 /** Mean time between two operations of a guest on a disk, in milliseconds. */
@@ -39,14 +39,17 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
   return [...existing, ...otherSettings(settings), ...wrongSettings(settings), ...faultProblems(experiment)];
 };
 
-/** The whole cloud in this process, in virtual time. The same experiment with the same seed leaves the same record, byte for byte. */
-export const simulatedTarget = (seed: number): Target => ({
+/**
+ * The whole cloud in this process, in virtual time. The same experiment with the same seed leaves the same record, byte for byte.
+ * @param keepEvents takes the events of the run at its end
+ */
+export const simulatedTarget = (seed: number, keepEvents?: KeepEvents): Target => ({
   name: 'simulated',
   refuse: problemsOf,
   async open(experiment, signal) {
     const settings = experimentSettings(experiment.settings);
     const image = await experimentImage(experiment, settings);
     if (signal.aborted) throw new Error('the run was interrupted');
-    return SimulatedLab.open({ experiment, settings, image, seed, everyMs });
+    return SimulatedLab.open({ experiment, settings, image, seed, everyMs, keepEvents });
   },
 });

@@ -1,0 +1,49 @@
+import {
+  Evidence,
+  type Experiment,
+  type GroupMeasures,
+  judge,
+  measuresOf,
+  type Outcome,
+  type RuleVerdict,
+  runExperiment,
+} from '@interlock/experiment';
+import { simulatedTarget } from './target.ts';
+
+/** What one history of an experiment came to. */
+export interface PlayedExperiment {
+  readonly seed: number;
+  readonly outcome: Outcome;
+  /** One sentence. */
+  readonly because: string;
+  /** Rules that did not hold, or were not put to the test. */
+  readonly broken: readonly RuleVerdict[];
+  readonly groups: readonly GroupMeasures[];
+  /** How long it took in virtual time, in milliseconds. */
+  readonly virtualMs: number;
+}
+
+/** Nothing of a simulated run outlives it, so nothing is to be recovered. */
+const noJournal = { append: () => undefined };
+
+/** Plays one history of an experiment in this process. */
+export const playExperiment = async (experiment: Experiment, seed: number): Promise<PlayedExperiment> => {
+  const record = await runExperiment({
+    experiment,
+    target: simulatedTarget(seed),
+    id: `simulated-${seed}`,
+    journal: noJournal,
+    signal: new AbortController().signal,
+    say: () => undefined,
+  });
+  const { outcome, because, rules } = judge(experiment, record);
+  const { startedMs = 0, endedMs = startedMs } = record.run;
+  return {
+    seed,
+    outcome,
+    because,
+    broken: rules.filter(({ result }) => result !== 'held'),
+    groups: measuresOf(new Evidence(experiment, record)),
+    virtualMs: endedMs - startedMs,
+  };
+};
