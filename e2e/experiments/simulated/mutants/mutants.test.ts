@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { readdirSync, readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readExperiment } from '@interlock/experiment';
+import type { Hunt } from '../../../simulation/mutants/hunting.ts';
+import { mutants } from '../../../simulation/mutants/mutants.ts';
+import { playExperiment } from '../play-experiment.ts';
+import { visibility } from './visible.ts';
+
+const folder = new URL('./files/', import.meta.url);
+const files = readdirSync(folder);
+
+test('each planted bug has an experiment that shows it, or a reason why none can', () => {
+  assert.deepEqual(visibility.map(({ mutant }) => mutant).sort(), mutants.map(({ name }) => name).sort());
+  const used = new Set(visibility.flatMap((one) => ('file' in one ? [`${one.file}.experiment.yaml`] : [])));
+  assert.deepEqual([...used].sort(), files.toSorted());
+});
+
+for (const file of files) {
+  test(`G1 to G10: "${file}" holds without a planted bug`, async () => {
+    const read = readExperiment(readFileSync(new URL(file, folder), 'utf8'));
+    assert.ok('experiment' in read, JSON.stringify(read));
+    const { outcome, because } = await playExperiment(read.experiment, 1);
+    assert.equal(outcome, 'held', because);
+  });
+}
+
+test('G1: an experiment finds a lease that is not looked at', () => {
+  const script = fileURLToPath(new URL('./play-mutant.ts', import.meta.url));
+  const output = execFileSync(process.execPath, [script, '0', '1', '60'], { encoding: 'utf8' });
+  const hunt: Hunt = JSON.parse(output.trim().split('\n').at(-1) ?? '');
+  assert.ok(hunt.isFound, `not found in ${hunt.histories} histories`);
+  assert.match(hunt.actual, /^violated: /);
+});
