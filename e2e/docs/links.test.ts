@@ -6,6 +6,7 @@ import { repository } from '@interlock/local/data-folder.ts';
 import { filesLike, textOf } from './sources.ts';
 
 const pages = filesLike(/\.md$/);
+const sources = filesLike(/\.(ts|mjs)$/);
 
 /** Links of a page to files of the repository: `file#anchor`, `file` or `#anchor`, outside of code. */
 const linksOf = (page: string): readonly string[] =>
@@ -41,4 +42,17 @@ test('every link of a page leads to a file and a heading that exist', () => {
   );
   assert.deepEqual(broken, []);
   assert.ok(pages.length > 20 && pages.some((page) => linksOf(page).length > 20), 'pages and links are found');
+});
+
+test('every source file that a page names exists', () => {
+  const named = (page: string): readonly string[] =>
+    [...textOf(page).matchAll(/`([\w./-]+\.(?:ts|mjs))`/g)].map(([, file = '']) => file);
+  const missing = pages
+    .filter((page) => page !== 'CHANGELOG.md')
+    .flatMap((page) =>
+      named(page)
+        .filter((file) => !sources.some((source) => `/${source}`.endsWith(`/${file}`)))
+        .map((file) => `${page}: ${file}`),
+    );
+  assert.deepEqual(missing, []);
 });
