@@ -15,7 +15,7 @@ interface ReportFlags extends GlobalFlags {
   readonly output?: string;
 }
 
-/** Adds `report`. */
+/** Adds `report` and `watch`. */
 export function addReportCommands(program: Command, runner: Pick<Runner, 'offline' | 'withSession'>): void {
   const report = program
     .command('report')
@@ -30,6 +30,30 @@ export function addReportCommands(program: Command, runner: Pick<Runner, 'offlin
         data === undefined || cluster !== undefined ? undefined : join(data, 'services', 'compute', 'guests');
       return runner.withSession('report', flags, (session) => writeReport(session, flags, guests));
     });
+  });
+  addWatchCommand(program, runner);
+}
+
+function addWatchCommand(program: Command, runner: Pick<Runner, 'offline' | 'withSession'>): void {
+  const watch = program
+    .command('watch')
+    .description(
+      'shows sets, leases and machines as they change, of the group or of the subscription, until Ctrl-C or --timeout',
+    );
+  watch.action(() => {
+    const flags: GlobalFlags = watch.optsWithGlobals();
+    return runner.offline(flags, ({ env }) =>
+      runner.withSession('watch', flags, async (session) => {
+        const { names } = session.settings;
+        const parent =
+          names.group === undefined ? names.subscription : fullName('resourceGroup', names.group, names, '--group');
+        if (parent === undefined) throw new UsageError('name what to watch with --group or --subscription');
+        const { watchCloud } = await import('./watch.ts');
+        // https://no-color.org
+        const hasColours = (env.NO_COLOR ?? '') === '';
+        await watchCloud(session, { parent, title: names.group ?? parent, hasColours });
+      }),
+    );
   });
 }
 

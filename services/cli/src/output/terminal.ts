@@ -18,6 +18,8 @@ import { beforeEnd, endWith, isEnding, readerGone } from '../session/endings.ts'
 export interface Terminal {
   /** Characters per line, where standard output is a terminal. */
   readonly width?: number | undefined;
+  /** The size now, where standard output is a terminal: users resize it. */
+  readonly size?: () => { readonly columns: number; readonly rows: number } | undefined;
   /** Whether standard output is a terminal: bytes are not written there. */
   readonly isOutTerminal?: boolean;
   /** Asks a yes/no question; anything but `y` and `yes` is a no. Only where a user can answer. */
@@ -58,6 +60,7 @@ export function openTerminal(): Terminal {
     isOutTerminal: process.stdout.isTTY === true,
     confirm: process.stdin.isTTY && process.stderr.isTTY ? confirm : undefined,
     width: process.stdout.isTTY ? process.stdout.columns : undefined,
+    size: () => (process.stdout.isTTY ? { columns: process.stdout.columns, rows: process.stdout.rows } : undefined),
     out: (text) => writeAll(1, `${text}\n`),
     err: (text) => writeAll(2, `${text}\n`),
     outBytes: async (bytes) => {
