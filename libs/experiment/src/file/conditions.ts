@@ -53,7 +53,7 @@ export const proofsOf = ({ raw, place }: Shaped, plan: Plan, problems: Problems,
         `proof names "${of}", and no step has that name`,
         cureOfName(
           of,
-          plan.timeline.map(({ name }) => name),
+          plan.timeline.flatMap(({ name, action }) => (action === 'give-back' ? [] : [name])),
         ),
       );
     else if (!sights[see](step.action)) {

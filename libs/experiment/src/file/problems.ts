@@ -27,7 +27,7 @@ export function problemsOf(document: Document): Problems {
 export function cureOfName(wrong: string, choices: readonly string[]): string {
   const near = nearest(wrong, choices);
   if (near !== undefined) return `Did you mean ${near}?`;
-  return choices.length === 0 ? 'The file has none.' : `Write one of ${choices.join(', ')}.`;
+  return choices.length === 0 ? 'The file has none.' : `Write one of ${[...new Set(choices)].join(', ')}.`;
 }
 
 /** `timeline[2].at`: a path as people read it. */

@@ -115,7 +115,7 @@ describe('junit.xml', () => {
       vacuous,
       '0',
       '1',
-      ['proof', 'proof of loss: unwrap-refused within 3000 ms', 'error', 'vacuous'],
+      ['proof', 'loss: unwrap-refused within 3s', 'error', 'vacuous'],
     ],
     [
       'a run that cannot be trusted is an error',

@@ -122,7 +122,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     'probe without data: the control before the start',
     changeIo((one) => (one.machine === nameOf('control-1') && one.completedMs < startedMs ? undefined : one)),
     'vacuous',
-    /control control: I\/O before and during/,
+    /control: I\/O before and during/,
   ],
   [
     'probe without data: no machines in the record',

@@ -20,7 +20,7 @@ export function problemsOfRun(evidence: Evidence): readonly string[] {
   return [
     ...new Set([
       ...run.problems,
-      ...(started ? [] : ['the timeline did not start']),
+      ...(started || run.problems.length > 0 ? [] : ['the timeline did not start']),
       ...(started && run.endedMs === undefined ? ['the run did not end'] : []),
       ...(started ? [...injections(evidence), ...failures(evidence), ...undos(evidence), ...machines(evidence)] : []),
       ...(started ? [...treatedControls(evidence), ...wrongT0(evidence)] : []),

@@ -1,4 +1,5 @@
-import type { Condition, Proof, Step } from '../experiment.ts';
+import type { Condition, Proof, SteadyCheck, Step } from '../experiment.ts';
+import { durationText } from '../expressions/duration.ts';
 import { evaluateBy } from '../expressions/evaluate.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
@@ -11,10 +12,17 @@ import type { RuleVerdict } from '../verdict.ts';
 export const steadyRules = ({ experiment, record }: Evidence): readonly RuleVerdict[] =>
   experiment.steady.map((check) => ({
     kind: 'steady',
-    text: check.kind === 'io' ? `io: ${check.group}, gap: ${check.gapMs} ms` : check.kind,
+    text: steadyText(check),
     result: record.run.startedMs === undefined ? 'vacuous' : 'held',
     seen: record.run.startedMs === undefined ? 'the timeline did not start' : 'held when the timeline started',
   }));
+
+/** The check as in a file. */
+const steadyText = (check: SteadyCheck): string => {
+  if (check.kind === 'services-ready') return 'services: ready';
+  if (check.kind === 'leases-held') return 'leases: held';
+  return `io: ${check.group}, gap: ${durationText(check.gapMs)}`;
+};
 
 export const expectationRules = (evidence: Evidence): readonly RuleVerdict[] =>
   evidence.experiment.expect.map((condition) => expectationRule(condition, evidence));
@@ -46,7 +54,7 @@ export const controlRules = (evidence: Evidence): readonly RuleVerdict[] =>
   evidence.groups
     .filter((group) => evidence.roleOf(group) === 'control')
     .map((group) => {
-      const text = `control ${group}: I/O before and during the timeline`;
+      const text = `${group}: I/O before and during the timeline`;
       const machines = evidence.machinesOf(group);
       if (machines.length === 0) return { kind: 'control', text, result: 'vacuous', seen: `${group} has no machines` };
       const { startMs, endMs } = evidence;
@@ -70,7 +78,7 @@ export const proofRules = (evidence: Evidence): readonly RuleVerdict[] =>
 
 function proofRule(proof: Proof, evidence: Evidence): RuleVerdict {
   const { of, see, withinMs } = proof;
-  const text = `proof of ${of}: ${see} within ${withinMs} ms`;
+  const text = `${of}: ${see} within ${durationText(withinMs)}`;
   const step = evidence.experiment.timeline.find(({ name }) => name === of);
   const fromMs = step && evidence.effectMs(step);
   if (step === undefined || fromMs === undefined)
