@@ -1,7 +1,7 @@
 import type { Step } from '../experiment.ts';
 import type { StepRecord } from '../record.ts';
 import type { Effect, Lab, Undo } from '../target.ts';
-import type { JournalLine, StepJournal } from './step-journal.ts';
+import { type JournalLine, type StepJournal, undoOrder } from './step-journal.ts';
 
 /** How late a step may be invoked; a later one makes the run inconclusive. In milliseconds. */
 export const latenessMsMax = 500;
@@ -94,10 +94,10 @@ export class Actor {
     return begun.undone;
   }
 
-  /** Undoes what is left, the last step first. @param start also starts machines that a step stopped */
+  /** Undoes what is left, parts of the cloud first, then the last step first. @param start also starts machines that a step stopped */
   async undoAll(start: boolean): Promise<void> {
-    const left = [...this.#begun.values()].filter(({ undone }) => undone === undefined).reverse();
-    for (const { step } of left) {
+    const left = [...this.#begun.values()].flatMap(({ step, undone }) => (undone === undefined ? [step] : []));
+    for (const step of undoOrder(left)) {
       await this.undo(step.name, { plannedMs: this.#parts.lab.clock.now(), start });
     }
     await Promise.all([...this.#begun.values()].map(({ undone }) => undone));

@@ -151,6 +151,19 @@ test('what the file never gives back is undone after the time that its expectati
   );
 });
 
+test('parts of the cloud are healed before keys are given back: that goes through them', async () => {
+  const { calls } = await runOnTestLab(
+    experimentOf([
+      step('vault', 0, { action: 'pause', targets: ['key-vault'] }),
+      step('loss', 10, { action: 'disable-key', targets: ['premium'] }),
+    ]),
+  );
+  assert.deepEqual(
+    calls.filter((call) => / undo /.test(call)),
+    ['10 undo vault', '10 undo loss'],
+  );
+});
+
 test('an abort condition ends the timeline within 250 ms, and everything is undone', async () => {
   const { record, taken, calls } = await runOnTestLab(
     experimentOf([step('loss', 0), step('never', 5_000), giveBack('loss', 9_000)], control()),

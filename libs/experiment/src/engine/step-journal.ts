@@ -1,4 +1,5 @@
 import type { Undo } from '../target.ts';
+import { isFaultAction } from '../timeline/actions.ts';
 
 /** A line of the journal of a run. Times in milliseconds since the epoch. */
 export type JournalLine =
@@ -14,12 +15,19 @@ export interface StepJournal {
   append(line: JournalLine): void;
 }
 
-/** Steps that were begun and not undone, the last one first: what is left to undo. */
+/** The order in which steps are undone: parts of the cloud first, because keys are given back through them, and the last step first. */
+export const undoOrder = <Begun extends { readonly action: string }>(begun: readonly Begun[]): readonly Begun[] => {
+  const lastFirst = begun.toReversed();
+  const isFault = ({ action }: Begun): boolean => isFaultAction(action);
+  return [...lastFirst.filter(isFault), ...lastFirst.filter((one) => !isFault(one))];
+};
+
+/** Steps that were begun and not undone, in the order in which they are to be undone. */
 export const outstandingIn = (lines: readonly JournalLine[]): readonly Undo[] => {
   const left = new Map<string, Undo>();
   for (const line of lines) {
     if (line.kind === 'intent') left.set(line.step, line.undo);
     if (line.kind === 'undone') left.delete(line.step);
   }
-  return [...left.values()].reverse();
+  return undoOrder([...left.values()]);
 };
