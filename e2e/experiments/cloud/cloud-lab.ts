@@ -43,6 +43,7 @@ import {
 } from './machine-actions.ts';
 import { MachineLog } from './machine-records.ts';
 import type { MadeEstate } from './planned-estate.ts';
+import { atMachineTimes, type ClockShift } from './shifted-times.ts';
 import { refusedIdentities, refusedUses } from './sightings.ts';
 import { brokenCheck } from './steady-checks.ts';
 
@@ -55,8 +56,8 @@ export interface Faults {
   disturbances(): readonly Disturbance[];
   /** Processes that were seen gone, and calls that failed because of a fault. */
   sightings(): readonly SightingRecord[];
-  /** Whether a wall clock was shifted: times of events mean nothing then. */
-  readonly wereClocksShifted: boolean;
+  /** Wall clocks that were wrong, and when. */
+  shifts(): readonly ClockShift[];
   close(): Promise<void>;
 }
 
@@ -207,7 +208,7 @@ export class CloudLab implements Lab {
       return { keyVersions, ...(effectMs === undefined ? {} : { effectMs }) };
     const endMs = this.clock.monotonicMs() + effectWithinMs;
     for (;;) {
-      const feed = await this.#access.feeds.read(event.service).catch(() => []);
+      const feed = await this.#events(event.service).catch(() => []);
       const found = feed.find(
         ({ stream, type, time }) => stream === event.stream && event.types.includes(type) && time >= invokedMs,
       );
@@ -221,6 +222,11 @@ export class CloudLab implements Lab {
     }
   }
 
+  async #events(service: Workload): Promise<readonly RecordedEvent[]> {
+    const { feeds, faults } = this.#access;
+    return atMachineTimes(service, await feeds.read(service), faults.shifts());
+  }
+
   check(check: SteadyCheck): Promise<string | undefined> {
     const { clients } = this.#access;
     const history = this.#journals.read;
@@ -228,8 +234,8 @@ export class CloudLab implements Lab {
   }
 
   async observe(): Promise<Observed> {
-    const { clients, feeds, faults, terms } = this.#access;
-    const read = async (service: Workload) => [service, await feeds.read(service)] as const;
+    const { clients, faults, terms } = this.#access;
+    const read = async (service: Workload) => [service, await this.#events(service)] as const;
     const events = Object.fromEntries(await Promise.all(serviceNames.map(read))) as Record<
       Workload,
       readonly RecordedEvent[]
@@ -239,16 +245,14 @@ export class CloudLab implements Lab {
     for (const event of events.compute) if (event.time < this.#comparedMs) log.apply(event);
     const { machines } = this.#estate;
     const guarantees = (): readonly GuaranteeRecord[] =>
-      faults.wereClocksShifted
-        ? []
-        : guaranteesOf({
-            events,
-            history,
-            disturbances: faults.disturbances(),
-            terms,
-            machines: new Set(machines.map(({ name }) => name)),
-            sinceMs: this.#sinceMs,
-          });
+      guaranteesOf({
+        events,
+        history,
+        disturbances: faults.disturbances(),
+        terms,
+        machines: new Set(machines.map(({ name }) => name)),
+        sinceMs: this.#sinceMs,
+      });
     const refused = await refusedUses(clients, this.#estate, this.#sinceMs);
     const identities = refusedIdentities(events['disk-encryption-set'], this.#sinceMs);
     return {

@@ -6,6 +6,7 @@ import type { clockShift } from '../../chaos/clock-shift.ts';
 import type { Disturbed } from '../../oracle/model/disturbances.ts';
 import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Faults } from '../cloud/cloud-lab.ts';
+import type { ClockShift } from '../cloud/shifted-times.ts';
 import { type Callable, failingCall } from './failing-calls.ts';
 import type { Links } from './links.ts';
 import type { LimitedStorage } from './storage.ts';
@@ -70,7 +71,7 @@ export class PartFaults implements Faults {
   readonly #sightings: SightingRecord[] = [];
   readonly #floods = new Map<string, AbortController>();
   readonly #ending = new AbortController();
-  wereClocksShifted = false;
+  readonly #shifts: ClockShift[] = [];
 
   constructor(tools: FaultTools) {
     this.#tools = tools;
@@ -121,7 +122,7 @@ export class PartFaults implements Faults {
         needed(links, action).cut(parts);
         return undefined;
       case 'shift-clock':
-        this.wereClocksShifted = true;
+        this.#shifts.push({ step, service: serviceOf(part), byMs, fromMs: this.#clock.now() });
         await needed(clocks, action).set(serviceOf(part), { wallMs: byMs, bootMs: 0 });
         return undefined;
       case 'fill-storage':
@@ -160,6 +161,7 @@ export class PartFaults implements Faults {
   #end(step: string, restarted: readonly CloudPart[]): void {
     const disturbance = this.#open.get(step);
     this.#open.delete(step);
+    for (const shift of this.#shifts) if (shift.step === step) shift.toMs ??= this.#clock.now();
     if (disturbance === undefined) return;
     disturbance.toMs = this.#clock.now();
     const [part] = restarted;
@@ -187,6 +189,10 @@ export class PartFaults implements Faults {
 
   #see(see: SightingRecord['see'], subject: CloudPart, seen: string): void {
     this.#sightings.push({ see, subject, atMs: this.#clock.now(), seen: `${subject}: ${seen}` });
+  }
+
+  shifts(): readonly ClockShift[] {
+    return this.#shifts;
   }
 
   disturbances(): readonly Disturbance[] {

@@ -1,6 +1,7 @@
 import type { Step } from '../experiment.ts';
 import type { StepRecord } from '../record.ts';
 import type { Effect, Lab, Undo } from '../target.ts';
+import { isUndoable } from '../timeline/actions.ts';
 import { type JournalLine, type StepJournal, undoOrder } from './step-journal.ts';
 
 /** How late a step may be invoked; a later one makes the run inconclusive. In milliseconds. */
@@ -96,7 +97,9 @@ export class Actor {
 
   /** Undoes what is left, parts of the cloud first, then the last step first. @param start also starts machines that a step stopped */
   async undoAll(start: boolean): Promise<void> {
-    const left = [...this.#begun.values()].flatMap(({ step, undone }) => (undone === undefined ? [step] : []));
+    const left = [...this.#begun.values()].flatMap(({ step, undone }) =>
+      undone === undefined && isUndoable(step.action) ? [step] : [],
+    );
     for (const step of undoOrder(left)) {
       await this.undo(step.name, { plannedMs: this.#parts.lab.clock.now(), start });
     }
@@ -104,12 +107,15 @@ export class Actor {
   }
 
   async #undo({ step, undo, settled }: Begun, { plannedMs, giveBack, start }: UndoPlan): Promise<void> {
-    await settled;
     const { lab } = this.#parts;
+    const isSlow = this.#records.some(({ name, doneMs }) => name === step.name && doneMs === undefined);
+    await settled;
     const { targets, name: undoes } = step;
     const named =
       giveBack === undefined ? { name: `undo ${undoes}`, action: 'undo' } : { name: giveBack, action: 'give-back' };
-    const record = await this.#invoke({ ...named, targets, undoes, plannedMs }, () => lab.undo(undo, start));
+    // An undo cannot come before its step is done: that is not the runner's delay.
+    const dueMs = isSlow ? Math.max(plannedMs, lab.clock.now()) : plannedMs;
+    const record = await this.#invoke({ ...named, targets, undoes, plannedMs: dueMs }, () => lab.undo(undo, start));
     if (record.error === undefined) this.#store({ kind: 'undone', step: step.name, atMs: lab.clock.now() });
   }
 

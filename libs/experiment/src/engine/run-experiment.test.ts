@@ -93,6 +93,15 @@ test('a slow action delays neither the next step nor the undo of another; its ow
       ['undo slow', 4_000],
     ],
   );
+  assert.deepEqual(record.run.problems, []);
+});
+
+test('what cannot be undone, a restart or a purge, is not undone', async () => {
+  const { calls, lines } = await runOnTestLab(
+    experimentOf([step('again', 0, { action: 'restart' }), step('gone', 10, { action: 'purge-key' })]),
+  );
+  assert.ok(!calls.some((call) => / undo /.test(call)));
+  assert.deepEqual(outstandingIn(lines), []);
 });
 
 test('a step that is invoked more than 500 ms late is a problem; 500 ms are not', async () => {

@@ -1,5 +1,5 @@
 import type { Undo } from '../target.ts';
-import { isFaultAction } from '../timeline/actions.ts';
+import { isFaultAction, isUndoable } from '../timeline/actions.ts';
 
 /** A line of the journal of a run. Times in milliseconds since the epoch. */
 export type JournalLine =
@@ -22,11 +22,11 @@ export const undoOrder = <Begun extends { readonly action: string }>(begun: read
   return [...lastFirst.filter(isFault), ...lastFirst.filter((one) => !isFault(one))];
 };
 
-/** Steps that were begun and not undone, in the order in which they are to be undone. */
+/** Steps that were begun, can be undone, and were not, in the order in which they are to be undone. */
 export const outstandingIn = (lines: readonly JournalLine[]): readonly Undo[] => {
   const left = new Map<string, Undo>();
   for (const line of lines) {
-    if (line.kind === 'intent') left.set(line.step, line.undo);
+    if (line.kind === 'intent' && isUndoable(line.undo.action)) left.set(line.step, line.undo);
     if (line.kind === 'undone') left.delete(line.step);
   }
   return undoOrder([...left.values()]);
