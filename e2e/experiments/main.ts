@@ -1,10 +1,11 @@
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { basename, join, resolve } from 'node:path';
+import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   type Experiment,
   exitCodes,
+  inlineEstate,
   type Outcome,
   problemLines,
   readExperiment,
@@ -66,7 +67,9 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (target !== 'local' && target !== 'existing' && target !== 'simulated')
     throw new LauncherError(`--target must be local, existing or simulated, not "${target}".`);
   if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
-  const text = withChanges(readFileSync(path, 'utf8'), set, seed);
+  const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
+  if ('problems' in whole) return refused(problemLines(path, whole.problems));
+  const text = withChanges(whole.text, set, seed);
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
   if (histories !== undefined) return playMany({ path, experiment: read.experiment, target }, histories, scope);

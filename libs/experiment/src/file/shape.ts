@@ -83,6 +83,12 @@ export function shapeOf(document: Document, problems: Problems): Shaped | undefi
     return undefined;
   }
   checkSchema(data, { schema, validate: validator(), reportChoice }, problems);
+  if (typeof data.estate === 'string')
+    problems.add(
+      ['estate'],
+      `estate names the file "${data.estate}", which was not read`,
+      'Use interlock experiment, which reads it, or write the groups here.',
+    );
   const written = new Map<string, string>();
   for (const name of Object.keys(data)) {
     const section = synonyms[name] ?? name;

@@ -1,12 +1,14 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
-import { join } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import type { JsonObject } from '@bufbuild/protobuf';
 import {
   EvidenceError,
   evidenceFiles,
   exitCodes,
+  inlineEstate,
   judge,
   problemLines,
+  type ReadExperiment,
   readEvidence,
   readExperiment,
   readExperimentText,
@@ -20,7 +22,7 @@ import type { OfflineParts } from './runner.ts';
 export function validateFiles(files: readonly string[], { terminal }: OfflineParts): number {
   let code: number = ExitCode.ok;
   for (const file of files) {
-    const read = readExperiment(Buffer.from(terminal.readFile(file)).toString('utf8'));
+    const read = readFrom(file, terminal);
     if ('problems' in read) {
       code = ExitCode.usage;
       for (const line of problemLines(file, read.problems)) terminal.err(line);
@@ -30,6 +32,13 @@ export function validateFiles(files: readonly string[], { terminal }: OfflinePar
     }
   }
   return code;
+}
+
+/** Reads an experiment, with the estate file that it names. @throws UsageError if it cannot be read */
+function readFrom(file: string, { readFile }: OfflineParts['terminal']): ReadExperiment {
+  const textOf = (path: string): string => Buffer.from(readFile(path)).toString('utf8');
+  const whole = inlineEstate(textOf(file), (path) => textOf(resolve(dirname(file), path)));
+  return 'problems' in whole ? whole : readExperiment(whole.text);
 }
 
 /** Judges the evidence of a run again. @returns the exit code of its outcome @throws UsageError if the folder holds no whole run */
