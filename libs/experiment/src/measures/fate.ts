@@ -79,8 +79,8 @@ export const stateAt = ({ power }: MachineRecord, atMs: number): PowerRecord['st
   power.findLast((one) => one.atMs <= atMs)?.state;
 
 function stopOf(machine: MachineRecord, startMs: number, nextMs: number): Moment | undefined {
-  // A machine that was off before the loss does not stop.
-  if (!['running', 'stopping'].includes(stateAt(machine, startMs) ?? 'stopped')) return undefined;
+  // A machine that was off before the loss does not stop. One that is off in the millisecond of the loss stopped because of it.
+  if (!['running', 'stopping'].includes(stateAt(machine, startMs - 1) ?? 'stopped')) return undefined;
   const stop = machine.power.find((one) => isOff(one) && one.atMs >= startMs && one.atMs < nextMs);
   if (stop === undefined) return { atMs: Number.POSITIVE_INFINITY, seen: `${shortName(machine.name)} never stopped` };
   return { atMs: stop.atMs, seen: `${shortName(machine.name)} ${stop.state} (${stop.reason || 'by its user'})` };

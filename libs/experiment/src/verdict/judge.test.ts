@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import type { MachineRecord } from '../record.ts';
 import { exitCodes, type Outcome } from '../verdict.ts';
 import { judge } from './judge.ts';
 import {
@@ -41,6 +42,18 @@ test('a run in which every rule held is held, with figures of treatment and cont
     [control?.role, control?.stopped.count, control?.gap.max, control?.failedOperations],
     ['control', 0, 100, 0],
   );
+});
+
+test('a machine that stopped in the millisecond of the loss stopped because of it', () => {
+  const at = (power: MachineRecord['power']): MachineRecord['power'] =>
+    power.map((one) => (one.state === 'stopping' || one.state === 'stopped' ? { ...one, atMs: lossMs } : one));
+  const { machines, ...rest } = heldRecord();
+  const record = {
+    ...rest,
+    machines: machines.map((one) => (one.group === 'premium' ? { ...one, power: at(one.power) } : one)),
+  };
+  const [premium] = judge(experiment, record).groups;
+  assert.deepEqual([premium?.stopped.count, premium?.stopped.max], [2, 0]);
 });
 
 test('the same record gives the same verdict, also after it was stored as JSON', () => {
