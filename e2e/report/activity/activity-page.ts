@@ -1,7 +1,7 @@
-import { keyActions, type StepRecord } from '@interlock/experiment';
+import { isKeyAction, type StepRecord, takesAccess } from '@interlock/experiment';
 import { effectOf } from '../experiment/fate.ts';
 import { lastSegment, recordPicture } from '../experiment/record-picture.ts';
-import { actionInWords, takesAccess } from '../experiment/step-words.ts';
+import { actionInWords } from '../experiment/step-words.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
 import { laneLegend } from '../picture/legend.ts';
@@ -96,7 +96,7 @@ function timeline(activity: Activity): Html {
 
 /** Whether a change may have had an effect on machines. Others, such as the first grants, are only listed. */
 const isShown = ({ action, undoes, error }: StepRecord): boolean =>
-  error === undefined && (undoes !== undefined || keyActions.some((one) => one === action));
+  error === undefined && (undoes !== undefined || isKeyAction(action));
 
 /** The picture begins where something happened, a little earlier. */
 function shownFrom({ machines, io, fromMs, toMs }: Activity, steps: readonly StepRecord[]): number {

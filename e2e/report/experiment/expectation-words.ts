@@ -1,6 +1,5 @@
-import type { Expression, Quantity, Term } from '@interlock/experiment';
+import { type Expression, isCloudPart, type Quantity, type Term } from '@interlock/experiment';
 import { limit as limitOf } from '../html.ts';
-import { isPart } from './step-words.ts';
 
 /** What becomes of a group, up to the limit. */
 const moments: Readonly<Record<string, (group: string) => string>> = {
@@ -60,7 +59,7 @@ function whenInWords({ quantity, offset }: Term, measured: string): string {
 }
 
 function momentInWords({ of, name }: Quantity): string {
-  if (isPart(of)) return `${of} is ${name}`;
+  if (isCloudPart(of)) return `${of} is ${name}`;
   if (moments[name] !== undefined) return `${of}.${name}`;
   return name === 'injected' ? `“${of}” is injected` : `“${of}” takes effect`;
 }

@@ -1,6 +1,11 @@
-import type { MachineRecord, PowerRecord, RunRecord, StepRecord } from '@interlock/experiment';
+import {
+  type MachineRecord,
+  type PowerRecord,
+  type RunRecord,
+  type StepRecord,
+  takesAccess,
+} from '@interlock/experiment';
 import type { Stretch } from '../picture/lane.ts';
-import { takesAccess } from './step-words.ts';
 
 /** The part of a record that says what was done to keys and machines. */
 export type Happenings = Pick<RunRecord, 'steps' | 'machines'>;

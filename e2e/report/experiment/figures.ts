@@ -30,11 +30,12 @@ export function figuresTable({ groups, bytesCompared, bytesLost }: Verdict): Htm
 
 const row = (group: GroupFigures): Html => html`<tr>
   <td><b>${group.group}</b><div class="tag">${group.role === 'control' ? 'control: nothing was done to it' : 'treatment'} · ${group.machines} machine${group.machines === 1 ? '' : 's'}</div></td>
-  ${columns.map(({ of, short }) => cell(of(group), short))}
+  ${columns.map(({ of, short }) => cell(of(group), short, of(group) === group.stopped && group.role === 'treatment' ? 'never' : '–'))}
   <td class="num" data-label="failed operations"><span><b>${group.failedOperations.toLocaleString('en')}</b></span></td></tr>`;
 
-function cell({ count, max, p95, p50 }: Quantiles, short: string): Html {
-  if (max === null) return html`<td class="num" data-label="${short}">–</td>`;
+/** @param none shown if nothing was measured */
+function cell({ count, max, p95, p50 }: Quantiles, short: string, none: string): Html {
+  if (max === null) return html`<td class="num" data-label="${short}">${none}</td>`;
   const below = count > 1 && p95 !== null && p50 !== null;
   return html`<td class="num" data-label="${short}"><span><b>${duration(max)}</b>${
     below ? html`<small>p95 ${duration(p95)}</small><small>p50 ${duration(p50)}</small>` : ''

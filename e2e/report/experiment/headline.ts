@@ -61,7 +61,7 @@ export function whyNothing({ outcome, rules, problems }: Verdict, { run }: RunRe
       ]);
     case 'vacuous':
       return box('Why this run proves nothing', [
-        html`<p>These rules hold only because nothing could have broken them:</p>`,
+        html`<p>These rules were never put to the test, so nothing could have broken them:</p>`,
         html`<ul>${rules.filter(({ result }) => result === 'vacuous').map(({ text, seen }) => html`<li><code>${text}</code>: ${seen}</li>`)}</ul>`,
         html`<p><b>What to do:</b> change the experiment so that each of them is put to the test, for example with a longer lead, machines that read and write, or a fault that takes effect.</p>`,
       ]);

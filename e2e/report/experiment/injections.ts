@@ -1,7 +1,7 @@
-import type { Experiment, RunRecord, StepRecord } from '@interlock/experiment';
+import { type Experiment, isCloudPart, type RunRecord, type StepRecord } from '@interlock/experiment';
 import { duration, type Html, html } from '../html.ts';
 import { effectOf } from './fate.ts';
-import { actionInWords, isPart } from './step-words.ts';
+import { actionInWords } from './step-words.ts';
 
 /** Later than planned by more than this, in milliseconds, is shown. */
 const lateMs = 50;
@@ -43,5 +43,5 @@ export function whatOf(
   const permission = typeof options.permission === 'string' ? ` (${options.permission})` : '';
   const words = `${actionInWords(action)}${permission}`;
   if (targets.length === 0) return words;
-  return targets.every(isPart) ? `${targets.join(' and ')} ${words}` : `${targets.join(', ')}: ${words}`;
+  return targets.every(isCloudPart) ? `${targets.join(' and ')} ${words}` : `${targets.join(', ')}: ${words}`;
 }

@@ -1,4 +1,12 @@
-import type { GroupFigures, IoRecord, MachineRecord, RunRecord, StepRecord } from '@interlock/experiment';
+import {
+  type GroupFigures,
+  type IoRecord,
+  isFaultAction,
+  type MachineRecord,
+  type RunRecord,
+  type StepRecord,
+  takesAccess,
+} from '@interlock/experiment';
 import { className } from '../class-names.ts';
 import { duration } from '../html.ts';
 import type { FaultBar } from '../picture/faults.ts';
@@ -6,7 +14,7 @@ import type { Lane } from '../picture/lane.ts';
 import { sharedPauseMs, sharedPauses } from '../picture/pauses.ts';
 import type { Mark, PictureContent } from '../picture/picture.ts';
 import { commonStretches, effectOf, type Happenings, lossesOf, runningTimes, stretchesOf } from './fate.ts';
-import { actionInWords, isFault, takesAccess } from './step-words.ts';
+import { actionInWords } from './step-words.ts';
 
 /** With more machines than this, those of a group with the same fate share a lane. */
 const lanesMax = 12;
@@ -130,7 +138,9 @@ function aboutBundle(bundle: readonly MachineRecord[], record: Happenings): stri
 
 /** What was done to keys and machines. The first step that took effect on a key is t0. */
 function marksOf(steps: readonly StepRecord[]): readonly Mark[] {
-  const shown = steps.filter((step) => !isFault(actionOf(step, steps))).toSorted((a, b) => effectOf(a) - effectOf(b));
+  const shown = steps
+    .filter((step) => !isFaultAction(actionOf(step, steps)))
+    .toSorted((a, b) => effectOf(a) - effectOf(b));
   const t0 = shown.find(
     ({ action, undoes, error }) => undoes === undefined && error === undefined && takesAccess(action),
   );
@@ -153,7 +163,7 @@ const actionOf = ({ action, undoes }: StepRecord, steps: readonly StepRecord[]):
 
 function faultsOf(steps: readonly StepRecord[], toMs: number): readonly FaultBar[] {
   return steps
-    .filter(({ action, undoes }) => undoes === undefined && isFault(action))
+    .filter(({ action, undoes }) => undoes === undefined && isFaultAction(action))
     .map((step) => {
       const undo = steps.find(({ undoes, error }) => undoes === step.name && error === undefined);
       const end = step.action === 'restart' ? (step.doneMs ?? toMs) : toMs;

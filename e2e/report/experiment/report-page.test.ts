@@ -129,3 +129,19 @@ test('the trace of a step is drawn if its spans were received', () => {
   assert.match(text, /identity DeleteRoleAssignment/);
   assert.doesNotMatch(textOf(pageOf(cases.held)), /How the decision travelled/);
 });
+
+test('a group that keeps running is not the slowest to write last, and never stopped', () => {
+  const { experiment, record, verdict } = cases.held;
+  const groups = verdict.groups.map((group) =>
+    group.group === 'ultra' ? { ...group, lastGoodWrite: { ...group.lastGoodWrite, count: 1, max: 29_000 } } : group,
+  );
+  const text = textOf(reportPage(experiment, record, { ...verdict, groups }));
+  assert.match(text, /2\.18 s from the access loss to the last write that succeeded/);
+  assert.match(text, /ultra treatment · 1 machine – 29\.00 s never/);
+});
+
+test('the description of the file opens the hypothesis', () => {
+  const { experiment, record, verdict } = cases.held;
+  const text = textOf(reportPage({ ...experiment, description: 'Leases end access.' }, record, verdict));
+  assert.match(text, /The hypothesis Leases end access\. While this happens/);
+});

@@ -82,9 +82,11 @@ function header({ title }: Experiment, { run, machines }: RunRecord, verdict: Ve
 function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: number): Html {
   const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
   const time = (ms: number | null, words: string) => (ms === null ? '' : figure(duration(ms), words));
+  // The writes of a group that keeps running last as long as the run.
+  const stopping = groups.filter(({ stopped }) => stopped.max !== null);
   return html`<div class="figures">
     ${time(
-      longest(groups, ({ lastGoodWrite }) => lastGoodWrite),
+      longest(stopping, ({ lastGoodWrite }) => lastGoodWrite),
       'from the access loss to the last write that succeeded, at most',
     )}
     ${time(
@@ -101,10 +103,10 @@ function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: number
 }
 
 function hypothesis(experiment: Experiment): Html {
-  const { expect, timeline: steps } = experiment;
+  const { expect, timeline: steps, description = '' } = experiment;
   const injected = steps.filter(({ action }) => action !== 'give-back');
   if (expect.length === 0) return html`<p>The experiment expects nothing.</p>`;
-  return html`<p>While this happens: ${injected.length === 0 ? 'nothing' : injected.map((step) => whatOf(experiment, step)).join('; ')}. We expect:</p>
+  return html`${description === '' ? '' : html`<p>${description}</p>`}<p>While this happens: ${injected.length === 0 ? 'nothing' : injected.map((step) => whatOf(experiment, step)).join('; ')}. We expect:</p>
   <ul class="hypothesis">${expect.map(({ text, expression }) => {
     const words = inWords(expression);
     return html`<li>${words === undefined ? html`<code>${text}</code>` : words}</li>`;

@@ -1,5 +1,3 @@
-import { cloudParts, faultActions, type KeyAction, keyActions } from '@interlock/experiment';
-
 /** What a step did, in words for a label: `role removed`. */
 const done: Readonly<Record<string, string>> = {
   'disable-key': 'key disabled',
@@ -35,16 +33,3 @@ const done: Readonly<Record<string, string>> = {
 
 /** `role removed` of `remove-role`. */
 export const actionInWords = (action: string): string => done[action] ?? action;
-
-/** Whether it acts on a part of the cloud and not on a key or a machine. */
-export const isFault = (action: string): boolean => faultActions.some((one) => one === action);
-
-/** Key actions after which access continues, or is decided by what follows. */
-const changes: readonly KeyAction[] = ['rotate-key', 'assign-key', 'throttle'];
-
-/** Whether it may take access to a key away. */
-export const takesAccess = (action: string): boolean =>
-  keyActions.some((one) => one === action) && !changes.some((one) => one === action);
-
-/** Whether it is a part of the cloud: `nats`. */
-export const isPart = (name: string): boolean => cloudParts.some((part) => part === name);

@@ -3,6 +3,7 @@ import { test } from 'node:test';
 import type { Outcome } from '@interlock/experiment';
 import { cases } from '../experiment/test-records.ts';
 import { decisive, type MatrixCell, type MatrixRepeat, tailOf } from './cell.ts';
+import { cellsOf } from './cells-of.ts';
 import { matrixPage } from './matrix-page.ts';
 
 const repeat = (outcome: Outcome, stoppedMs: number | null, report?: string): MatrixRepeat => {
@@ -81,4 +82,23 @@ test('the growth of the tail over all cells is a table, or says that one run sho
   );
   assert.match(matrixPage([cells[1] ?? assert.fail()]), /Every cell ran once/);
   assert.match(matrixPage([]), /No cell was run/);
+});
+
+test('runs are cells by cause, classes under the key and faults', () => {
+  const { experiment, verdict } = cases.held;
+  const [placed, ...more] = cellsOf([
+    { experiment, verdict, report: 'a.html' },
+    { experiment, verdict },
+  ]);
+  assert.deepEqual(more, []);
+  const { repeats, ...place } = placed ?? assert.fail();
+  assert.deepEqual(place, {
+    cause: 'remove-role',
+    diskClass: 'Premium SSD + Ultra',
+    fault: 'kill nats + pause key-vault',
+  });
+  assert.deepEqual(
+    repeats.map(({ report }) => report),
+    ['a.html', undefined],
+  );
 });

@@ -15,7 +15,7 @@ type RunFlags = GlobalFlags & {
   readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
 } & { readonly set?: readonly string[] };
 
-/** Adds `experiment run`, `validate`, `list`, `judge` and `recover`. */
+/** Adds `experiment run`, `validate`, `list`, `judge`, `report` and `recover`. */
 export function addExperimentCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
   const experiment = program
     .command('experiment')
@@ -23,6 +23,7 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
     .usage('<verb> <file or folder> [--flags]');
   addRun(experiment, runner);
   addRecover(experiment, runner);
+  addReport(experiment, runner);
   const validate = experiment
     .command('validate')
     .description('checks experiment files; starts nothing')
@@ -92,6 +93,21 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
 const outcomes = `
 The exit code is that of the outcome: 0 held, 1 violated, 3 aborted,
 4 inconclusive, 5 vacuous; 2 for a file or flag that is wrong.`;
+
+function addReport(experiment: Command, runner: Pick<Runner, 'offline'>): void {
+  const report = experiment
+    .command('report')
+    .description('writes the page of a run from its evidence, or one page of all runs below a folder')
+    .argument('<folder>', 'the evidence of a run, or a folder of such')
+    .addOption(filled('--output <file>', 'the page (default report.html or matrix.html in the folder)'));
+  report.action((folder: string) => {
+    const flags: GlobalFlags & { readonly output?: string } = report.optsWithGlobals();
+    return runner.offline(flags, async (parts) => {
+      const { reportFolder } = await import('./experiment-report.ts');
+      return reportFolder(folder, flags.output, parts);
+    });
+  });
+}
 
 function addRecover(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
   const recover = experiment

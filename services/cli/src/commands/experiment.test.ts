@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { after, test } from 'node:test';
@@ -9,6 +9,7 @@ import { openTerminal } from '../output/terminal.ts';
 import { UsageError } from '../problems.ts';
 import { testProgram } from '../session/test-session.ts';
 import { judgeFolder, listRuns, validateFiles } from './experiment.ts';
+import { reportFolder } from './experiment-report.ts';
 
 const root = mkdtempSync(join(tmpdir(), 'interlock-experiment-'));
 after(() => rmSync(root, { recursive: true }));
@@ -75,6 +76,40 @@ test('judge repeats the verdict of kept evidence; a folder without a whole run i
   assert.equal(judgeFolder(folder, parts), 4);
   assert.match(out.join('\n'), /^INCONCLUSIVE: .*no space/);
   assert.throws(() => judgeFolder(root, parts), /holds no run/);
+});
+
+test('report writes the page of a run, or one page of all runs below a folder, from evidence alone', async () => {
+  const record = (id: string): RunRecord => ({
+    run: { id, target: 'local', seed: 1, problems: ['the set-up failed: no space'], versions: {} },
+    steps: [],
+    machines: [],
+    io: [],
+    sightings: [],
+    content: { disksCompared: 0, bytesCompared: 0, bytesLost: 0 },
+    guarantees: [],
+  });
+  const runs = join(root, 'matrix');
+  const other = file.replace('  - { at: 5s', '  - { at: 1s, pause: key-vault, for: 1s }\n  - { at: 5s');
+  for (const [name, text] of [
+    ['run-1', file],
+    ['run-2', file],
+    ['paused/run-1', other],
+  ] as const) {
+    beginEvidence(join(runs, name), text, {});
+    writeEvidence(join(runs, name), record(name));
+  }
+  const { out, parts } = await open();
+  await reportFolder(join(runs, 'run-1'), undefined, parts);
+  await reportFolder(runs, undefined, parts);
+  assert.deepEqual(out, [
+    `${join(runs, 'run-1', 'report.html')}: inconclusive`,
+    `${join(runs, 'matrix.html')}: 3 runs in 2 cells`,
+  ]);
+  assert.match(readFileSync(join(runs, 'run-1', 'report.html'), 'utf8'), /the set-up failed: no space/);
+  const page = readFileSync(join(runs, 'matrix.html'), 'utf8');
+  assert.match(page, /<h2>Nothing disturbed<\/h2>[\s\S]*<h2>pause key-vault<\/h2>/);
+  assert.match(page, /href="paused\/run-1\/report\.html"/);
+  await assert.rejects(reportFolder(join(root, 'absent'), undefined, parts), /holds no run/);
 });
 
 test('list shows kept runs with their outcome; one whose runner was ended has none', async () => {
