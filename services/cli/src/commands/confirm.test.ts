@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
 import { test } from 'node:test';
 import type { JsonObject } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
@@ -244,6 +245,20 @@ test('a confirmed command looks for a few seconds at most and says "at least"', 
   await program.run('key', 'disable', 'kv1/k1', '--confirm');
   assert.deepEqual(changes(program), ['DisableKey']);
   assert.match(program.asides.join('\n'), /^at least 1 machine stops \(web\)/);
+});
+
+test('Ctrl-C while a command waits for key-vault says that the request may have arrived, and ends with 130', () => {
+  const testSession = JSON.stringify(new URL('../session/test-session.ts', import.meta.url).href);
+  const deed = `
+    const { testProgram } = await import(${testSession});
+    setInterval(() => undefined, 1_000);
+    const err = (text) => process.stderr.write(text + '\\n');
+    const forever = { then: () => setImmediate(() => process.kill(process.pid, 'SIGINT')) };
+    const { run } = testProgram({ DisableKey: forever }, { terminal: { err } });
+    await run('key', 'disable', 'kv1/k1', '--timeout', '40s');`;
+  const { status, stderr } = spawnSync(process.execPath, ['--input-type=module', '--eval', deed]);
+  assert.match(String(stderr), /^interrupted: key-vault may have received the request and carry it out$/m);
+  assert.equal(status, 130);
 });
 
 test('several keys are confirmed at once', async () => {

@@ -12,7 +12,7 @@ import { nextPageIn, PAGE_SIZE_MAX, readList, withAllPages } from '../request/pa
 import { draftOf, type Typed } from '../request/request.ts';
 import { type Method, methodOf } from '../request/schema.ts';
 import { turnsOf } from '../request/turns.ts';
-import { interruptible } from '../session/endings.ts';
+import { interruptible, reportingInterrupts } from '../session/endings.ts';
 import { type Credentials, services } from '../session/environment.ts';
 import type { Session } from '../session/session.ts';
 import type { AccessTaken } from '../verbs/access-taken.ts';
@@ -59,10 +59,15 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   const startedMs = session.clock.monotonicMs();
   // Created before the call: a secret is issued once, and must not be lost because the file cannot be written.
   const file = flags.output === undefined ? undefined : session.terminal.newFile(flags.output);
-  const response = await callOnce(served, method, request, flags, session).catch((error: unknown) => {
-    file?.discard();
-    throw error;
-  });
+  const call = () => callOnce(served, method, request, flags, session);
+  const isSilent = !method.hasEffect || served.worksOn !== undefined;
+  const interrupted = `${served.service} may have received the request and carry it out`;
+  const response = await (isSilent ? call() : reportingInterrupts(interrupted, session.terminal, call)).catch(
+    (error: unknown) => {
+      file?.discard();
+      throw error;
+    },
+  );
   const shown =
     file !== undefined
       ? withoutOutput(served, method, response, file, session)

@@ -5,7 +5,7 @@ import { UsageError } from '../problems.ts';
 import { fullName } from '../request/names.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import { turnsOf } from '../request/turns.ts';
-import { interruptible } from '../session/endings.ts';
+import { reportingInterrupts } from '../session/endings.ts';
 import type { Session } from '../session/session.ts';
 import { differences } from './differences.ts';
 import type { ImportOptions, ImportParts } from './import-parts.ts';
@@ -42,7 +42,7 @@ export async function importEstate(file: string, options: ImportOptions, session
       if (!output.isDocument) terminal.out(`made ${what}`);
     },
   };
-  await interruptible(`estate import ${file}`, terminal, () => makeAll(parts));
+  await reportingInterrupts('what was made stays; repeat the command to continue', terminal, () => makeAll(parts));
   const { vaults, sets, disks, machines } = estate;
   const all = vaults.length + vaults.flatMap(({ keys }) => keys).length + sets.length + disks.length + machines.length;
   if (output.isDocument) output.write({ made, existed: existing.size });

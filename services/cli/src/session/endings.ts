@@ -52,14 +52,21 @@ export const beforeEnd = (act: Act): (() => void) => {
  * work; the process ends with 128 and the number of the signal, 130 for Ctrl-C.
  * @param look the command, after `interlock`, that shows the state of the work
  */
-export async function interruptible<Result>(
+export const interruptible = <Result>(
   look: string,
+  terminal: { err(text: string): void },
+  wait: () => Promise<Result>,
+): Promise<Result> =>
+  reportingInterrupts(`the operation continues in the cloud; interlock ${look} shows its state`, terminal, wait);
+
+/** Runs work. If Ctrl-C or another signal ends it, the command says what that means. @param text behind `interrupted:` */
+export async function reportingInterrupts<Result>(
+  text: string,
   { err }: { err(text: string): void },
   wait: () => Promise<Result>,
 ): Promise<Result> {
   const cancel = beforeEnd((code) => {
-    if (code !== readerGone)
-      err(`interrupted: the operation continues in the cloud; interlock ${look} shows its state`);
+    if (code !== readerGone) err(`interrupted: ${text}`);
   });
   try {
     return await wait();
