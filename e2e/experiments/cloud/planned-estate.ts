@@ -174,7 +174,7 @@ export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise
   if (estate.kind !== 'planned') throw new Error('only a planned estate can be made');
   const byRole = keysOfAction(plan, 'remove-role');
   const purged = keysOfAction(plan, 'purge-key');
-  const names = keysOf(estate);
+  const names = keysOf(plan);
   const places = await Promise.all(
     names.map((name) => makeKey(maker, name, { byRole: byRole.has(name), isPurged: purged.has(name) })),
   );

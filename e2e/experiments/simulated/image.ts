@@ -9,8 +9,8 @@ export type ExperimentImage = EstateImage & { readonly made: MadeEstate };
 
 const images = new Map<string, Promise<ExperimentImage>>();
 
-/** Steps that the estate is made for: they decide what its vaults allow. */
-const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets }) => [action, targets]);
+/** Steps that the estate is made for: they decide which keys there are, and what their vaults allow. */
+const shapedBy = ({ timeline }: Plan) => timeline.map(({ action, targets, options }) => [action, targets, options.to]);
 
 /**
  * The estate that every history of an experiment begins with. Made once in a process for each estate with the same settings;

@@ -116,15 +116,16 @@ describe('expectations', () => {
 });
 
 test('each of two losses is measured from its own start, and losses that overlap are one', () => {
-  const two = experimentOf(`
+  const file = `
 title: twice
 estate: {premium: {machines: 1, disks: [premium-ssd], key: k1}}
 timeline:
   - {at: 0s, disable-key: premium, as: one, for: 4s}
   - {at: 1s, remove-role: premium, as: inside, for: 2s}
   - {at: 10s, disable-key: premium, as: two, for: 4s}
+  - {at: 12s, start: premium}
 expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
-`);
+`;
   const step = (name: string, atMs: number, undoneMs: number): StepRecord[] => [
     {
       name,
@@ -164,14 +165,23 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
       reason: state === 'stopped' ? 'KEY_DISABLED' : '',
       traceId: '',
     }));
-  const verdict = (firstStopMs: number | undefined, secondStopMs: number) =>
+  const verdict = (
+    firstStopMs: number | undefined,
+    secondStopMs: number,
+    { of = experimentOf(file), busyAt = [-500, 5_500, 9_500, 15_500], starts = [] as MachineRecord['starts'] } = {},
+  ) =>
     verdictOf(
       (record) => ({
-        steps: [...step('one', 0, 4_000), ...step('inside', 1_000, 3_000), ...step('two', 10_000, 14_000)],
-        machines: [{ ...(record.machines[0] ?? assert.fail()), power: power(firstStopMs, secondStopMs) }],
-        io: [-500, 5_500, 9_500, 15_500].map((atMs) => operation('premium-1', startedMs + atMs)),
+        steps: [
+          ...step('one', 0, 4_000),
+          ...step('inside', 1_000, 3_000),
+          ...step('two', 10_000, 14_000),
+          ...step('start-premium', 12_000, 14_000).slice(0, 1),
+        ],
+        machines: [{ ...(record.machines[0] ?? assert.fail()), power: power(firstStopMs, secondStopMs), starts }],
+        io: busyAt.map((atMs) => operation('premium-1', startedMs + atMs)),
       }),
-      two,
+      of,
     );
   const held = verdict(1_500, 11_900);
   assert.equal(held.outcome, 'held', held.because);
@@ -190,4 +200,18 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
     assert.deepEqual([violatedRule?.text, others], ['premium.stopped <= 2s', []]);
     assert.match(violatedRule?.seen ?? '', firstStopMs === undefined ? /never stopped/ : /^2\.10 s after the loss/);
   }
+
+  const [premium] = verdict(1_500, 11_900, { busyAt: [-500, 5_500, 15_500] }).groups;
+  assert.equal(
+    premium?.lastGoodWrite.count,
+    1,
+    'I/O of a machine that was idle before a loss is no figure of that loss',
+  );
+  const started = verdict(1_500, 11_900, {
+    of: experimentOf(`${file.replace(/expect:.*/, 'expect: [premium.startRefused <= 4s]')}`),
+    starts: [
+      { requestedMs: startedMs + 12_000, endedMs: startedMs + 13_000, outcome: 'failed', reason: 'KEY_DISABLED' },
+    ],
+  });
+  assert.equal(started.outcome, 'held', `a start was tried in the second loss only: ${started.because}`);
 });

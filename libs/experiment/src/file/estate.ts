@@ -23,7 +23,7 @@ export function estateOf(shaped: Shaped, problems: Problems): Estate {
   }
   const groups = Object.entries(rest).map(([name, group]) => groupOf(name, group as RawGroup, shaped, problems));
   const estate: Estate = { kind: 'planned', groups };
-  for (const name of keysOf(estate)) {
+  for (const name of keysOf({ estate, timeline: [] })) {
     const group = groups.find((one) => one.name === name);
     if (group !== undefined && group.key !== name)
       problems.add(

@@ -79,7 +79,7 @@ function freeName(name: string, names: ReadonlySet<string>): string {
 
 function checkStep(step: PlacedStep, estate: Estate, steps: readonly PlacedStep[], problems: Problems): void {
   const { action, path, name, atMs, forMs = 0, targets } = step;
-  if (groupsOf(estate).some((group) => group.name === name) || keysOf(estate).includes(name))
+  if (groupsOf(estate).some((group) => group.name === name) || keysOf({ estate, timeline: steps }).includes(name))
     problems.add(
       [...path, 'as'],
       `the step "${name}" has the name of a group or a key`,
@@ -129,7 +129,7 @@ function checkTarget(
   if (estate.kind === 'existing') return;
   const groups = groupsOf(estate);
   const group = groups.find(({ name }) => name === target);
-  const keys = kind === 'key' ? [...keysOf(estate), ...assignedKeys(timeline)] : [];
+  const keys = kind === 'key' ? keysOf({ estate, timeline }) : [];
   if (group === undefined && !keys.includes(target))
     problems.add(
       [...path, action],
@@ -147,10 +147,6 @@ function checkTarget(
   if (action === 'assign-key' && (options.to === target || options.to === keyOfTarget(estate, target)))
     problems.add([...path, 'to'], `the key ${options.to} is assigned already`, 'Name another key.');
 }
-
-/** Keys that an `assign-key` names, whether or not a disk does. */
-const assignedKeys = (timeline: readonly Step[]): readonly string[] =>
-  timeline.flatMap(({ options: { to } }) => (typeof to === 'string' ? [to] : []));
 
 function checkGiveBack(step: PlacedStep, steps: readonly PlacedStep[], problems: Problems): void {
   const [name = ''] = step.targets;

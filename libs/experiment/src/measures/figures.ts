@@ -28,8 +28,9 @@ export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
       group,
       role: evidence.roleOf(group),
       machines: evidence.machinesOf(group).length,
-      lastGoodRead: since(({ lastGoodRead }) => lastGoodRead, loss),
-      lastGoodWrite: since(({ lastGoodWrite }) => lastGoodWrite, loss),
+      // The last I/O of a machine that was off before the loss says nothing about the loss.
+      lastGoodRead: since(({ wasBusy, lastGoodRead }) => (wasBusy ? lastGoodRead : undefined), loss),
+      lastGoodWrite: since(({ wasBusy, lastGoodWrite }) => (wasBusy ? lastGoodWrite : undefined), loss),
       stopped: since(({ stopped }) => stopped, loss),
       startRefused: since(({ startRefused }) => startRefused, loss),
       back: since(

@@ -27,7 +27,7 @@ describe('which groups a step concerns', () => {
     assert.deepEqual(concernedBy(plan, 'back'), ['premium', 'mixed']);
     assert.deepEqual(concernedBy(plan, 'two'), ['other']);
     assert.deepEqual(
-      [roleOf(plan, 'premium'), lossesOf(plan, 'mixed').length, keysOf(plan.estate)],
+      [roleOf(plan, 'premium'), lossesOf(plan, 'mixed').length, keysOf(plan)],
       ['treatment', 1, ['k1', 'k2']],
     );
     const [one] = plan.timeline;
@@ -54,6 +54,7 @@ describe('which groups a step concerns', () => {
       'at: 4s, give-back: move',
       'at: 5s, disable-key: k1, as: again, for: 1s',
     );
+    assert.deepEqual(keysOf(plan), ['k1', 'k2', 'k3']);
     assert.deepEqual(concernedBy(plan, 'move'), ['premium', 'mixed']);
     assert.deepEqual(concernedBy(plan, 'old'), []);
     assert.deepEqual(concernedBy(plan, 'new'), ['premium', 'mixed']);

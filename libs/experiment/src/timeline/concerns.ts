@@ -7,14 +7,12 @@ export type Plan = Pick<Experiment, 'estate' | 'timeline'>;
 /** The groups that the file plans; none for machines that exist already. */
 export const groupsOf = (estate: Estate): readonly PlannedGroup[] => (estate.kind === 'planned' ? estate.groups : []);
 
-/** Names of the customer's keys, each once. */
-export const keysOf = (estate: Estate): readonly string[] => [
-  ...new Set(
-    groupsOf(estate)
-      .flatMap(({ key, disks }) => [key, ...disks.map((disk) => disk.key)])
-      .filter((key) => key !== '' && key !== 'platform'),
-  ),
-];
+/** Names of the customer's keys, each once: those of disks, then those that only an `assign-key` names. */
+export const keysOf = ({ estate, timeline }: Plan): readonly string[] => {
+  const ofDisks = groupsOf(estate).flatMap(({ key, disks }) => [key, ...disks.map((disk) => disk.key)]);
+  const assigned = timeline.flatMap(({ options: { to } }) => (typeof to === 'string' ? [to] : []));
+  return [...new Set([...ofDisks, ...assigned])].filter((key) => key !== '' && key !== 'platform');
+};
 
 /**
  * The key that a key action with this target changes: that of the group, or the key of that name. A group without a key of its own has that
