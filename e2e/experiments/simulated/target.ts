@@ -5,7 +5,7 @@ import { type KeepEvents, SimulatedLab } from './lab.ts';
 import { experimentSettings, settingProblems, simulatedVariables } from './settings.ts';
 
 /** Mean time between two operations of a guest on a disk, in milliseconds. */
-const everyMs = 100;
+const everyMs = 200;
 
 const otherSettings = (settings: Experiment['settings']): readonly Problem[] =>
   Object.keys(settings)

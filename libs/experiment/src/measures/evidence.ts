@@ -30,10 +30,10 @@ export class Evidence {
     this.experiment = experiment;
     this.record = record;
     this.#machines = Map.groupBy(record.machines, ({ group }) => group);
-    this.#io = Map.groupBy(
-      record.io.toSorted((a, b) => a.completedMs - b.completedMs),
-      ({ machine }) => machine,
-    );
+    // Abort conditions look at a growing record again and again: it is grouped only, and sorted only if it is not.
+    const isSorted = record.io.every(({ completedMs }, n) => completedMs >= (record.io[n - 1]?.completedMs ?? 0));
+    const io = isSorted ? record.io : record.io.toSorted((a, b) => a.completedMs - b.completedMs);
+    this.#io = Map.groupBy(io, ({ machine }) => machine);
     this.startMs = record.run.startedMs ?? Number.NEGATIVE_INFINITY;
     this.endMs = record.run.endedMs ?? latestIn(record);
     const planned = groupsOf(experiment.estate).map(({ name }) => name);
