@@ -42,10 +42,10 @@ const experiment: Plan = {
       { name: 'plain', machines: 1, disks: [{ class: 'standard-hdd', key: 'platform' }], key: '' },
     ],
   },
-  timeline: [step('remove-role', 'premium')],
+  timeline: [step('remove-role', 'premium'), { ...step('assign-key', 'control'), options: { to: 'next' } }],
 };
 
-test('an estate has one vault and one set for each key, by roles where a step removes a role, and machines that run', async () => {
+test('an estate has one vault and one set for each key, also of assign-key, by roles where a step removes a role, and machines that run', async () => {
   const world = await createSimulatedCloud({ seed: 1 });
   const log = new MachineLog();
   world.onCommit(({ service, events }) => {
@@ -57,12 +57,13 @@ test('an estate has one vault and one set for each key, by roles where a step re
     const uuid = () => world.random.uuid();
     const maker = { clients, clock: world.clock, uuid, resourceGroup: group, location, owner, tag: 't' };
     const { keys, machines } = await makePlannedEstate(maker, experiment);
-    assert.deepEqual([...keys.keys()], ['k1', 'other']);
+    assert.deepEqual([...keys.keys()], ['k1', 'other', 'next']);
     const states = await Promise.all([...keys.values()].map((place) => readKeyState(clients, place)));
     assert.deepEqual(
       states.map(({ permissionModel, roles, permissions }) => [permissionModel, roles.length, permissions.length]),
       [
         ['ROLE_ASSIGNMENT', 1, 0],
+        ['ACCESS_POLICY', 0, 3],
         ['ACCESS_POLICY', 0, 3],
       ],
     );

@@ -93,14 +93,14 @@ export const put = (folder: string, name: string, text: string): void => {
 };
 
 /** What a folder holds of a run. */
-export interface Evidence {
+export interface KeptRun {
   /** The experiment as given. */
   readonly text: string;
   readonly record: RunRecord;
 }
 
 /** Reads the evidence of a run. @throws EvidenceError naming what is missing or damaged, and what to do */
-export const readEvidence = (folder: string): Evidence => {
+export const readEvidence = (folder: string): KeptRun => {
   const text = readExperimentText(folder);
   if (!existsSync(join(folder, evidenceFiles.run))) {
     throw new EvidenceError(
