@@ -192,7 +192,7 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
   const violated = verdict(1_500, 12_300);
   assert.equal(violated.outcome, 'violated', violated.because);
   assert.equal(violated.rules.filter(({ result }) => result === 'violated').length, 2);
-  // The stop of the second loss is none of the first.
+  // A stop in the second loss does not count for the first.
   for (const firstStopMs of [2_100, undefined]) {
     const { rules, outcome } = verdict(firstStopMs, 11_900);
     assert.equal(outcome, 'violated');
