@@ -2,22 +2,25 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { after, before, test } from 'node:test';
-import { type MachineRecord, readExperiment, shortName, type Verdict, verdictLines } from '@interlock/experiment';
+import { after, before, type TestContext, test } from 'node:test';
+import { type MachineRecord, readExperiment, shortName, verdictLines } from '@interlock/experiment';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { settled } from '../chaos/facts.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
-import { runFile } from './run-file.ts';
+import { type FileRunResult, runFile } from './run-file.ts';
 
 const folder = new URL('files/', import.meta.url);
-/** The example of the documentation shows an experiment that its abort condition ends. */
-const expected: Readonly<Record<string, Verdict['outcome']>> = { 'friday-17-00.experiment.yaml': 'aborted' };
+/** The example of the documentation waits for a minute: it runs in the simulation. */
+const isLong = (name: string): boolean => name.startsWith('friday');
+
+/** How often a file runs whose steps came too late on a busy machine: such a run says nothing. */
+const attempts = 3;
 
 const files = readdirSync(folder)
-  .filter((name) => name.endsWith('.experiment.yaml'))
+  .filter((name) => name.endsWith('.experiment.yaml') && !isLong(name))
   .map((name) => {
     const text = readFileSync(new URL(name, folder), 'utf8');
     const read = readExperiment(text);
@@ -49,23 +52,34 @@ const stoppedTwice = (machines: readonly MachineRecord[]): readonly string[] =>
     .filter(({ power }) => power.filter(({ state, reason }) => state === 'stopping' && reason !== '').length > 1)
     .map(({ name }) => shortName(name));
 
-for (const { name, text, experiment } of files) {
-  test(`CMK-107, G1, G2, G3, G5, G7: ${name}: the experiment ends as it should on a local cloud, each machine stops once, and no fact is parked`, async (t) => {
-    const target = existingCloudTarget(data.root, {
-      id: `x-${files.findIndex((one) => one.name === name)}`,
-      say: (line) => t.diagnostic(line),
-    });
-    const { record, verdict } = await runFile({
+/** Runs a file, again if its steps came too late. */
+const outcomeOf = async (
+  { name, text, experiment }: (typeof files)[number],
+  t: TestContext,
+): Promise<FileRunResult> => {
+  const say = (line: string): void => t.diagnostic(line);
+  for (let attempt = 1; ; attempt += 1) {
+    const id = `${name.split('.')[0]}-${attempt}`;
+    const result = await runFile({
       experiment,
       text,
-      id: name,
-      folder: data.path('experiments', name),
+      id,
+      folder: data.path('experiments', id),
       place: { target: 'existing', data: data.root },
-      target,
+      target: existingCloudTarget(data.root, { id, say }),
       signal: t.signal,
-      say: (line) => t.diagnostic(line),
+      say,
     });
-    assert.equal(verdict.outcome, expected[name] ?? 'held', verdictLines(verdict).join('\n'));
+    const { outcome, problems } = result.verdict;
+    const isLate = outcome === 'inconclusive' && problems.every((problem) => /ms late/.test(problem));
+    if (!isLate || attempt === attempts) return result;
+  }
+};
+
+for (const file of files) {
+  test(`CMK-107, G1, G2, G3, G5, G7: ${file.name}: the experiment holds on a local cloud, each machine stops once, and no fact is parked`, async (t) => {
+    const { record, verdict } = await outcomeOf(file, t);
+    assert.equal(verdict.outcome, 'held', verdictLines(verdict).join('\n'));
     assert.deepEqual(stoppedTwice(record.machines), []);
     await settled(outside.administrator);
   });

@@ -106,12 +106,10 @@ export class PartFaults implements Faults {
     switch (action) {
       case 'kill':
         await control.kill(part);
-        this.#see('process-gone', part, 'killed');
-        return undefined;
+        return this.#see('process-gone', part, 'killed');
       case 'restart':
         await control.restart(part);
-        this.#see('process-gone', part, 'restarted');
-        return undefined;
+        return this.#see('process-gone', part, 'restarted');
       case 'pause':
         await control.pause(part);
         return undefined;
@@ -187,8 +185,11 @@ export class PartFaults implements Faults {
     }
   }
 
-  #see(see: SightingRecord['see'], subject: CloudPart, seen: string): void {
-    this.#sightings.push({ see, subject, atMs: this.#clock.now(), seen: `${subject}: ${seen}` });
+  /** @returns when it was seen */
+  #see(see: SightingRecord['see'], subject: CloudPart, seen: string): number {
+    const atMs = this.#clock.now();
+    this.#sightings.push({ see, subject, atMs, seen: `${subject}: ${seen}` });
+    return atMs;
   }
 
   shifts(): readonly ClockShift[] {
