@@ -1,8 +1,8 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { type Administrator, type Identities, openIdentities } from './bootstrap-identities.ts';
+import { type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
-import type { LocalCloudOptions } from './cloud-options.ts';
+import type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 import { controlOf } from './control/cloud-control.ts';
 import { serveControl } from './control/control-server.ts';
 import { databaseUrlOf, openSettingsIn, routedSettings } from './control/routes.ts';
@@ -28,40 +28,9 @@ import {
   serviceNames,
 } from './services.ts';
 import { type SpanReceiver, startSpanReceiver } from './span-receiver.ts';
-import { type SpanStore, spanStore } from './spans.ts';
+import { spanStore } from './spans.ts';
 
-export type { LocalCloudOptions } from './cloud-options.ts';
-
-/**
- * A running cloud of separate processes. Services are named, their replicas numbered from 0; an unknown or not started one
- * is an error.
- */
-export interface LocalCloud {
-  /**
-   * host:port of each service, the same for the life of the cloud; also of services that were not started. With several replicas as many,
-   * separated by commas. Disk has one address, on which the process that holds the volumes serves.
-   */
-  readonly addresses: Readonly<Record<ServiceName, string>>;
-  /** The database of each service, over TCP. */
-  readonly databaseUrls: Readonly<Record<ServiceName, string>>;
-  /** PEM file of the authority that signed the services' certificate. */
-  readonly authorityFile: string;
-  /** PEM files of a client certificate, where services require one. Local ones do not. */
-  readonly client?: { readonly certificateFile: string; readonly keyFile: string };
-  readonly administrator: Administrator;
-  readonly spans: SpanStore;
-  readonly postgres: Postgres;
-  readonly nats: Nats;
-  pid(service: ServiceName, replica?: number): number;
-  /** Ends with SIGKILL. */
-  kill(service: ServiceName, replica?: number): Promise<void>;
-  /** Starts again, stopping it first where it runs. */
-  restart(service: ServiceName, replica?: number): Promise<void>;
-  pause(service: ServiceName, replica?: number): void;
-  resume(service: ServiceName, replica?: number): void;
-  /** Stops everything in the reverse order. May be called more than once. */
-  stop(): Promise<void>;
-}
+export type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 
 /**
  * Starts servers and services on free ports; resolves when every service serves. When anything fails, what was started is

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
+import type { LocalCloud } from '../cloud-types.ts';
 import { LauncherError } from '../data-folder.ts';
-import type { LocalCloud } from '../local-cloud.ts';
 import { isOneAtATime, processNameOf, type ServiceName, serviceNames } from '../services.ts';
 
 /** What of a local cloud can be ended, paused and started again. */

@@ -1,8 +1,12 @@
 import type { Scope } from '@interlock/runtime';
+import type { Administrator } from './bootstrap-identities.ts';
 import type { Route } from './control/routes.ts';
 import type { DataFolder } from './data-folder.ts';
+import type { Nats } from './nats.ts';
+import type { Postgres } from './postgres.ts';
 import type { Crash } from './restartable.ts';
 import type { ServiceName } from './services.ts';
+import type { SpanStore } from './spans.ts';
 
 /** What to start, and how. */
 export interface LocalCloudOptions {
@@ -34,4 +38,35 @@ export interface LocalCloudOptions {
   readonly say?: (line: string) => void;
   /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */
   readonly onCrash?: (crash: Crash) => void;
+}
+
+/**
+ * A running cloud of separate processes. Services are named, their replicas numbered from 0; an unknown or not started one
+ * is an error.
+ */
+export interface LocalCloud {
+  /**
+   * host:port of each service, the same for the life of the cloud; also of services that were not started. With several replicas as many,
+   * separated by commas. Disk has one address, on which the process that holds the volumes serves.
+   */
+  readonly addresses: Readonly<Record<ServiceName, string>>;
+  /** The database of each service, over TCP. */
+  readonly databaseUrls: Readonly<Record<ServiceName, string>>;
+  /** PEM file of the authority that signed the services' certificate. */
+  readonly authorityFile: string;
+  /** PEM files of a client certificate, where services require one. Local ones do not. */
+  readonly client?: { readonly certificateFile: string; readonly keyFile: string };
+  readonly administrator: Administrator;
+  readonly spans: SpanStore;
+  readonly postgres: Postgres;
+  readonly nats: Nats;
+  pid(service: ServiceName, replica?: number): number;
+  /** Ends with SIGKILL. */
+  kill(service: ServiceName, replica?: number): Promise<void>;
+  /** Starts again, stopping it first where it runs. */
+  restart(service: ServiceName, replica?: number): Promise<void>;
+  pause(service: ServiceName, replica?: number): void;
+  resume(service: ServiceName, replica?: number): void;
+  /** Stops everything in the reverse order. May be called more than once. */
+  stop(): Promise<void>;
 }
