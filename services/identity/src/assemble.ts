@@ -1,8 +1,17 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import type { CheckPermissionRequest } from '@interlock/contracts/interlock/identity/v1/role.ts';
-import type { Category } from '@interlock/event-store';
-import { type Assemble, workloads } from '@interlock/host';
-import { type Authorization, type Authorizer, names, rs256, service, type TokenFormat } from '@interlock/rpc';
+import { type Category, Rejection } from '@interlock/event-store';
+import type { Assemble } from '@interlock/host';
+import {
+  type Authorization,
+  type Authorizer,
+  type Call,
+  names,
+  principalOf,
+  rs256,
+  service,
+  type TokenFormat,
+} from '@interlock/rpc';
 import type { MasterKey } from '@interlock/sealing';
 import { applyBootstrap, type Bootstrap } from './bootstrap/bootstrap.ts';
 import { PlatformOwners } from './platform-owner/owners.ts';
@@ -73,7 +82,8 @@ export const assemble: Assemble<IdentitySettings> = async (seams) => {
     ...principalApi({ clock, random, authorize, scopeToChange: scopes.toChange, ...streams, owners }),
     ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners }),
     ...tokens,
-    async checkPermission({ principal, action, scope }: CheckPermissionRequest) {
+    async checkPermission({ principal, action, scope }: CheckPermissionRequest, call: Call) {
+      requireOwnOrService(principal, call);
       const position = await store.head();
       const permission = await permissionOf(idOf(principal), action, scope);
       const { grantedActions, grantedNotActions } = permission;
@@ -93,6 +103,18 @@ export const assemble: Assemble<IdentitySettings> = async (seams) => {
     background: [watchOwners({ owners, clock, log })],
     authority: { keys: tokens.getJsonWebKeySet, check },
   };
+};
+
+/** @throws Rejection PERMISSION_DENIED ACCESS_DENIED for the permissions of another principal */
+const requireOwnOrService = (principal: string, call: Call): void => {
+  const caller = principalOf(call);
+  if (caller.kind === 'workload' || caller.name === principal) return;
+  throw new Rejection(
+    'PERMISSION_DENIED',
+    'ACCESS_DENIED',
+    `principal must be the caller, ${caller.name}: only services check the permissions of others`,
+    { principal: caller.name, field: 'principal' },
+  );
 };
 
 const idOf = (principal: string): string => names.principal.parse(principal, 'principal').principal;
@@ -163,5 +185,5 @@ const authorizationWith = (scopes: Scopes): Authorization<typeof IdentityService
   getRoleAssignment: { action: 'identity/roleAssignments/read', scope: ({ name }) => scopes.ofAssignment(name) },
   listRoleAssignments: { action: 'identity/roleAssignments/read', scope: ({ scope }) => scope || '/' },
   deleteRoleAssignment: { authenticated: true, why: byRole },
-  checkPermission: { workload: workloads },
+  checkPermission: { authenticated: true, why: 'services about every principal, other callers about themselves' },
 });

@@ -160,6 +160,17 @@ test('a deleted principal is refused at the next check, though its token has not
   await assert.rejects(as(user.id, user.secret).listRoles({}), { reason: 'INVALID_CLIENT' });
 });
 
+test('a principal may check its own permissions, and no others; services check all', async () => {
+  const [user, other] = [await newPrincipal(), await newPrincipal()];
+  const own = as(user.id, user.secret);
+  const asked = { action: 'compute/disks/read', scope: 'subscriptions/s1' };
+  assert.equal((await own.checkPermission({ principal: user.principal.name, ...asked })).principalActive, true);
+  const ofOther = { principal: other.principal.name, ...asked };
+  await assert.rejects(own.checkPermission(ofOther), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
+  await assert.rejects(admin().checkPermission(ofOther), { reason: 'ACCESS_DENIED' });
+  assert.equal((await as(ids.disk, 'disk').checkPermission(ofOther)).principalActive, true);
+});
+
 test('KV-73: a role counts at and under its scope, and nowhere else; removing it ends it', async () => {
   const user = await newPrincipal();
   const roleAssignmentId = randomUUID();
