@@ -18,11 +18,12 @@ import {
   startTelemetry,
   systemRandom,
   telemetryOptions,
+  type telemetrySpec,
 } from '@interlock/runtime';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Seams } from './assembly.ts';
 import { type Build, readBuild, versionLine } from './build.ts';
-import { openPeers, type Peers } from './peers.ts';
+import { openPeers, type Peers, type PeersOptions } from './peers.ts';
 import { type Finding, startProbes } from './probe-server.ts';
 import { atMost, isReachable, openPatiently } from './reaching.ts';
 import { hostSpec } from './settings.ts';
@@ -121,8 +122,14 @@ const startHost = async <const Spec extends ConfigSpec>(
   return { address };
 };
 
-const openTelemetry = (
-  { name, config, scope, log, clock, random }: Omit<HostParts, 'tracer' | 'meter'>,
+/** What a process that is not a service itself shares with one: the gateway opens the same parts. */
+type ProcessParts<Setting extends keyof typeof hostSpec> = Pick<HostParts, 'scope' | 'log' | 'clock' | 'random'> & {
+  readonly config: Pick<ConfigOf<typeof hostSpec>, Setting>;
+};
+
+/** Starts spans and metrics; they end with the scope. @param name of the process */
+export const openTelemetry = (
+  { name, config, scope, log, clock, random }: ProcessParts<keyof typeof telemetrySpec> & { readonly name: string },
   { version }: Build,
 ): Pick<HostParts, 'tracer' | 'meter'> => {
   const options = telemetryOptions(config);
@@ -138,7 +145,16 @@ const openTelemetry = (
   return telemetry;
 };
 
-const openStore = async ({ config, scope, log, clock, random }: HostParts): Promise<EventStore> => {
+type StoreSetting = 'databaseUrl' | 'databaseCaFile' | 'tlsReloadIntervalMs' | 'storeConnections' | 'startPatienceMs';
+
+/** Opens the store, as patiently as the settings say; it closes with the scope. */
+export const openStore = async ({
+  config,
+  scope,
+  log,
+  clock,
+  random,
+}: ProcessParts<StoreSetting>): Promise<EventStore> => {
   const authorities = await openStoreAuthorities(config, { clock, log, scope });
   const { databaseUrl: url, storeConnections: maxConnections, startPatienceMs: patienceMs } = config;
   const store = await openPatiently(
@@ -168,7 +184,19 @@ const openBus = async ({ name, config, scope, log, clock }: HostParts): Promise<
   return bus;
 };
 
-const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls: Surroundings['tls'] & {}): Peers => {
+type AddressSetting =
+  | 'identityAddress'
+  | 'keyVaultAddress'
+  | 'diskEncryptionSetAddress'
+  | 'diskAddress'
+  | 'computeAddress'
+  | 'rpcBalancing';
+
+/** Opens channels to the services, at the addresses of the settings. */
+export const channelOpener = (
+  config: Pick<ConfigOf<typeof hostSpec>, AddressSetting>,
+  tls: Surroundings['tls'] & {},
+): PeersOptions['open'] => {
   const addresses: Readonly<Record<Workload, string>> = {
     identity: config.identityAddress,
     'key-vault': config.keyVaultAddress,
@@ -177,21 +205,24 @@ const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls:
     compute: config.computeAddress,
   };
   const balancing = { 'grpc.service_config': serviceConfig(config.rpcBalancing) };
-  return openPeers({
-    open: (peer, { messageBytesMax, channelOptions }) =>
-      openChannel({
-        address: addresses[peer],
-        tls,
-        ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
-        channelOptions: { ...balancing, ...channelOptions },
-      }),
+  return (peer, { messageBytesMax, channelOptions }) =>
+    openChannel({
+      address: addresses[peer],
+      tls,
+      ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
+      channelOptions: { ...balancing, ...channelOptions },
+    });
+};
+
+const openHostPeers = ({ config, scope, clock, random, tracer }: HostParts, tls: Surroundings['tls'] & {}): Peers =>
+  openPeers({
+    open: channelOpener(config, tls),
     workload: { id: config.workloadId, secret: config.workloadSecretFile },
     clock,
     random,
     tracer,
     scope,
   });
-};
 
 /** @returns the address of the server */
 const serve = async (

@@ -1,6 +1,6 @@
 export type { Assemble, Assembly, ClientOptions, Reaction, Seams } from './assembly.ts';
 export { type Build, readBuild, versionLine } from './build.ts';
-export { type HostOptions, type HostSeams, hostService } from './host.ts';
+export { channelOpener, type HostOptions, type HostSeams, hostService, openStore, openTelemetry } from './host.ts';
 export { enterHostFolder, folderId } from './host-folder.ts';
 export {
   type CloudService,
@@ -12,6 +12,9 @@ export {
 } from './in-process-cloud.ts';
 export type { WorkPartitions } from './partitions/work-partitions.ts';
 export { openPeers, type Peers, type PeersOptions } from './peers.ts';
+export { type Finding, startProbes } from './probe-server.ts';
 export { publishedStreams } from './published-streams.ts';
+export { isReachable } from './reaching.ts';
 export { hostFolderSpec, hostSpec, workloads } from './settings.ts';
 export { openSubscriptions, type Subscriptions } from './subscriptions.ts';
+export { openTls } from './tls.ts';
