@@ -63,6 +63,24 @@ export async function openCertificates(data: DataFolder, now: number): Promise<C
   return { authorityFile: files.authorityFile, certificateFile: files.certificateFile, keyFile: files.keyFile };
 }
 
+/**
+ * The certificate of the gateway, by the authority in the data folder, for localhost and the host names of vaults.
+ * @param now milliseconds since the epoch @param vaults such as `*.vault.interlock.localhost`
+ */
+export async function openGatewayCertificate(
+  data: DataFolder,
+  now: number,
+  vaults: string,
+): Promise<Omit<Certificates, 'authorityFile'>> {
+  const folder = data.folder('certificates');
+  const authority = await readPair(join(folder, 'authority.pem'), join(folder, 'authority.key'), now);
+  if (authority === undefined) throw new Error(`${folder} holds no authority: the gateway starts after the services`);
+  const files = { certificateFile: join(folder, 'gateway.pem'), keyFile: join(folder, 'gateway.key') };
+  const names = { ...localNames, dns: [...localNames.dns, vaults] };
+  await writePair(await makeServer(authority, now, names), files.certificateFile, files.keyFile);
+  return files;
+}
+
 /** A certificate and its private key. */
 export interface Pair {
   readonly certificate: X509Certificate;

@@ -58,6 +58,8 @@ export interface LocalCloud {
   readonly client?: { readonly certificateFile: string; readonly keyFile: string };
   readonly administrator: Administrator;
   readonly spans: SpanStore;
+  /** Where processes of the cloud send their spans. */
+  readonly spansEndpoint: string;
   readonly postgres: Postgres;
   readonly nats: Nats;
   pid(service: ServiceName, replica?: number): number;

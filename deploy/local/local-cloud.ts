@@ -307,7 +307,7 @@ class CloudLaunch {
     this.#scope.defer('cloud.json', () => rmSync(file, { force: true }));
   }
 
-  #cloud(ground: Ground, { spans }: SpanReceiver): LocalCloud {
+  #cloud(ground: Ground, { spans, endpoint }: SpanReceiver): LocalCloud {
     const { postgres, nats, addresses, certificates, identities } = ground;
     return {
       addresses,
@@ -315,6 +315,7 @@ class CloudLaunch {
       authorityFile: certificates.authorityFile,
       administrator: identities.administrator,
       spans,
+      spansEndpoint: endpoint,
       postgres,
       nats,
       pid: (service, replica) => this.#running(service, replica).pid,

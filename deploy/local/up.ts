@@ -3,11 +3,12 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
+import { gatewayPort, linesToPaste, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
 
-const usage = `npm run up [-- --replicas N --restart-after T]
+const usage = `npm run up [-- --replicas N --restart-after T --azure]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
@@ -16,12 +17,18 @@ Runs the whole cloud until Ctrl-C; its data stays.
   --restart-after T
                  how long a service, or NATS or Postgres started here, stays away after it crashed or was killed:
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
-                 away.`;
+                 away.
+  --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste.`;
 
 const readArguments = () => {
   try {
     const text = { type: 'string' } as const;
-    const options = { replicas: text, 'restart-after': text, help: { type: 'boolean', short: 'h' } } as const;
+    const options = {
+      replicas: text,
+      'restart-after': text,
+      azure: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    } as const;
     return parseArgs({ options }).values;
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n\n${usage}`);
@@ -30,7 +37,7 @@ const readArguments = () => {
 
 /** `npm run up`: runs the cloud until Ctrl-C. */
 runCommand(async (scope) => {
-  const { replicas: wanted, 'restart-after': after, help } = readArguments();
+  const { replicas: wanted, 'restart-after': after, azure, help } = readArguments();
   if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
@@ -39,16 +46,17 @@ runCommand(async (scope) => {
   const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
   const { INTERLOCK_DATA: folder } = process.env;
-  await startLocalCloud({
+  const common = {
     data,
     env: process.env,
-    replicas,
     say: console.log,
     within: scope,
     // Spans are exported five times as often as by default: users look at the trace of their last command.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
-  });
+  };
+  const cloud = await startLocalCloud({ ...common, replicas });
+  const access = azure === true ? await startGateway({ ...common, cloud, port: gatewayPort }) : undefined;
   console.log(`
 The cloud is running. Try, in another terminal:
 
@@ -65,5 +73,6 @@ Everything is in ${data.root}
   logs                          logs/
 
 Ctrl-C stops it; the data stays.`);
+  if (access !== undefined) console.log(linesToPaste(access));
   return new Promise(() => undefined);
 });

@@ -1,5 +1,6 @@
 import { writeFileSync } from 'node:fs';
 import { completed, errorPage, isWordless, reasonRows } from './error-page.ts';
+import { gatewayPage, gatewayText } from './gateway-page.ts';
 import { reasonsInApi, reasonsInCode } from './reasons.ts';
 import { rulePage, rulesOn, withProofs } from './rule-page.ts';
 import { ruleProofs } from './rule-proofs.ts';
@@ -8,6 +9,8 @@ import { pathOf, textOf } from './sources.ts';
 
 /** `npm run rules`: brings what the pages of rules, errors and settings say about tests and code up to date. */
 writeFileSync(pathOf(settingsPage), withSettings(textOf(settingsPage)));
+
+writeFileSync(pathOf(gatewayPage), gatewayText());
 
 const proofs = ruleProofs();
 const rules = withProofs(textOf(rulePage), proofs);

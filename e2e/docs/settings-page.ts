@@ -4,6 +4,7 @@ import { type ConfigSpec, type Reader, variableOf } from '@interlock/runtime';
 import { computeSpec } from '../../services/compute/src/settings.ts';
 import { diskSpec } from '../../services/disk/src/settings.ts';
 import { setSpec } from '../../services/disk-encryption-set/src/settings.ts';
+import { gatewaySpec } from '../../services/gateway/src/settings.ts';
 import { identitySpec } from '../../services/identity/src/settings.ts';
 import { keyVaultSpec } from '../../services/key-vault/src/settings.ts';
 import { lineOf, type Row, rowOf } from './table.ts';
@@ -20,6 +21,7 @@ export const specs: Readonly<Record<string, ConfigSpec>> = {
   'disk-encryption-set': setSpec,
   disk: diskSpec,
   compute: computeSpec,
+  gateway: gatewaySpec,
 };
 
 /** The page with the tables that the specifications generate. */

@@ -1,0 +1,143 @@
+import { createHash } from 'node:crypto';
+import { rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { type Scope, systemClock } from '@interlock/runtime';
+import { openGatewayCertificate } from './certificates.ts';
+import { type DataFolder, repository } from './data-folder.ts';
+import { freePort } from './free-port.ts';
+import type { LocalCloud } from './local-cloud.ts';
+import { metricsExporterOf } from './metrics-exporter.ts';
+import { startService } from './processes.ts';
+import { type Crash, sayCrash } from './restartable.ts';
+import { addressVariableOf, serviceNames } from './services.ts';
+
+/** Host names of vaults end in this. */
+const vaultDomain = 'vault.interlock.localhost';
+
+/** Port of the gateway of `npm run up -- --azure`: URLs of keys contain it. */
+export const gatewayPort = 8_443;
+
+/** What clients of the public cloud need to reach a local cloud; `gateway.json` in the data folder while the gateway runs. */
+export interface GatewayAccess {
+  readonly url: string;
+  /** URL of a vault, with `{vault}` for its name. */
+  readonly vaultUrlTemplate: string;
+  /** UUIDs that stand for the ids of the cloud. */
+  readonly tenant: string;
+  readonly subscription: string;
+  readonly clientId: string;
+  /** PEM file of the authority that signed the certificate. */
+  readonly authorityFile: string;
+}
+
+/** Starts the gateway of a running cloud; it stops with the scope. */
+export const startGateway = async (options: {
+  readonly cloud: LocalCloud;
+  readonly data: DataFolder;
+  readonly env: Readonly<Record<string, string | undefined>>;
+  /** Default: a free port. */
+  readonly port?: number;
+  /** Prefix of its database. */
+  readonly name?: string;
+  /** Drops the database when it stops. */
+  readonly temporary?: boolean;
+  readonly settings?: Readonly<Record<string, string>>;
+  readonly within: Scope;
+  readonly say?: (line: string) => void;
+  readonly onCrash?: (crash: Crash) => void;
+}): Promise<GatewayAccess> => {
+  const { cloud, data, name = 'interlock', within, say = () => undefined, onCrash = sayCrash } = options;
+  const port = options.port ?? (await freePort());
+  const access = accessOf(cloud, port);
+  const database = `${name}_gateway`;
+  await cloud.postgres.createDatabases([database]);
+  if (options.temporary === true)
+    within.defer('database of the gateway', () => cloud.postgres.dropDatabases([database]));
+  const since = performance.now();
+  const process = await startService({
+    name: 'gateway',
+    entry: join(repository, 'services/gateway/src/main.ts'),
+    env: {
+      ...options.env,
+      ...(await settingsOf(options, access, port)),
+      DATABASE_URL: cloud.postgres.shortUrl(database),
+      ...options.settings,
+    },
+    logFile: data.path('logs', 'gateway.log'),
+    onCrash: (crash) =>
+      onCrash({
+        ...crash,
+        restart: async () => {
+          await process.restart();
+          return process.pid;
+        },
+      }),
+    onTakeover: () => undefined,
+  });
+  within.defer('gateway', () => process.stop());
+  say(`gateway serves on ${access.url} (process ${process.pid}, ${Math.round(performance.now() - since)} ms)`);
+  const file = data.path('gateway.json');
+  writeFileSync(file, `${JSON.stringify(access, undefined, 2)}\n`, { mode: 0o600 });
+  within.defer('gateway.json', () => rmSync(file, { force: true }));
+  return access;
+};
+
+const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number): GatewayAccess => ({
+  url: `https://localhost:${port}`,
+  vaultUrlTemplate: `https://{vault}.${vaultDomain}:${port}`,
+  tenant: uuidFor(administrator.tenant),
+  subscription: uuidFor(administrator.subscription),
+  clientId: administrator.principalId,
+  authorityFile,
+});
+
+const settingsOf = async (
+  { cloud, data, env }: Parameters<typeof startGateway>[0],
+  { url, tenant, subscription }: GatewayAccess,
+  port: number,
+): Promise<Readonly<Record<string, string>>> => {
+  const now = systemClock.now();
+  const { certificateFile, keyFile } = await openGatewayCertificate(data, now, `*.${vaultDomain}`);
+  data.folder('services', 'gateway');
+  const { administrator, addresses, authorityFile } = cloud;
+  const [tenantId, subscriptionId] = [idOf(administrator.tenant), idOf(administrator.subscription)];
+  return {
+    GATEWAY_ADDRESS: `localhost:${port}`,
+    GATEWAY_URL: url,
+    GATEWAY_VAULT_SUFFIX: `${vaultDomain}:${port}`,
+    GATEWAY_CERTIFICATE_FILE: certificateFile,
+    GATEWAY_KEY_FILE: keyFile,
+    GATEWAY_TENANTS: `${tenant}=${tenantId}`,
+    GATEWAY_SUBSCRIPTIONS: `${subscription}=${subscriptionId}`,
+    GATEWAY_TENANT: tenantId,
+    MASTER_KEY_FILE: data.path('services', 'gateway', 'master-key'),
+    TLS_CERTIFICATE_FILE: certificateFile,
+    TLS_KEY_FILE: keyFile,
+    TLS_CA_FILE: authorityFile,
+    OTEL_EXPORTER_OTLP_ENDPOINT: cloud.spansEndpoint,
+    OTEL_METRICS_EXPORTER: metricsExporterOf(env),
+    ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
+  };
+};
+
+const idOf = (name: string): string => name.replace(/^[^/]*\//, '');
+
+/** The same UUID for a name every time: tools accept no other ids of tenants and subscriptions. */
+const uuidFor = (name: string): string => {
+  const hex = createHash('sha256').update(`interlock ${name}`).digest('hex');
+  // Version 8, variant 1 (RFC 9562).
+  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
+};
+
+/** What a user pastes into a terminal to use a client of the public cloud. The secret stays in its file. */
+export const linesToPaste = ({ url, tenant, subscription, clientId, authorityFile }: GatewayAccess): string => `
+The gateway serves the public cloud's clients on ${url}. In another terminal:
+
+  export REQUESTS_CA_BUNDLE=${authorityFile} NODE_EXTRA_CA_CERTS=${authorityFile}
+  export AZURE_CONFIG_DIR=$HOME/.azure-interlock AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_COLLECT_TELEMETRY=false
+  az cloud register -n Interlock --endpoint-resource-manager ${url}
+  az cloud set -n Interlock
+  az login --service-principal -u ${clientId} --tenant ${tenant} \\
+    -p "$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).secret' ${dirname(authorityFile)}/../administrator.json)"
+
+Subscription ${subscription}. Names of vaults end in .${vaultDomain}: docs/how-to/use-azure-clients.md says how they resolve.`;

@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { KeyVaultManagementClient } from '@azure/arm-keyvault';
+import { CryptographyClient, KeyClient } from '@azure/keyvault-keys';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+
+/** The error of a REST client: code and inner code of the body. */
+interface RestFailure {
+  readonly statusCode: number;
+  readonly code: string;
+  /** The body as the SDK reads it. */
+  readonly details?: { readonly error?: { readonly innerError?: { readonly code: string } } };
+}
+
+const group = 'g1';
+const vault = 'kv-azure';
+let cloud: AzureCloud;
+let management: KeyVaultManagementClient;
+let keys: KeyClient;
+
+before(async () => {
+  cloud = await azureCloud();
+  const { access, credential } = cloud;
+  management = new KeyVaultManagementClient(credential, access.subscription, { endpoint: access.url });
+  // No option about the challenge: the SDK verifies that its resource fits the host.
+  keys = new KeyClient(cloud.vaultUrl(vault), credential);
+});
+after(() => cloud?.stop());
+
+const refusedWith = async (call: Promise<unknown>, statusCode: number, code: string, innerCode?: string) => {
+  const error = await call.then(
+    () => assert.fail('the call was not refused'),
+    (failure: RestFailure) => failure,
+  );
+  const inner = error.details?.error?.innerError?.code;
+  assert.deepEqual([error.statusCode, error.code, inner], [statusCode, code, innerCode], String(error));
+};
+
+test('KV-70: arm-keyvault creates a vault with access policies, reads, lists, updates it', async () => {
+  const { tenant, clientId, url } = cloud.access;
+  const properties = {
+    tenantId: tenant,
+    sku: { family: 'A', name: 'standard' } as const,
+    accessPolicies: [{ tenantId: tenant, objectId: clientId, permissions: { keys: ['all'], secrets: ['get'] } }],
+    softDeleteRetentionInDays: 7,
+  };
+  const made = await management.vaults.createOrUpdate(group, vault, {
+    location: 'West Europe',
+    tags: { team: 'disks' },
+    properties,
+  });
+  assert.equal(made.name, vault);
+  assert.equal(made.location, 'westeurope');
+  assert.equal(made.properties.vaultUri, `${cloud.vaultUrl(vault)}/`);
+  assert.deepEqual(made.properties.accessPolicies?.[0]?.permissions.keys, ['all']);
+  const read = await management.vaults.get(group, vault);
+  assert.deepEqual(read.tags, { team: 'disks' });
+  const listed = [];
+  for await (const one of management.vaults.listByResourceGroup(group)) listed.push(one.name);
+  assert.deepEqual(listed, [vault]);
+  await refusedWith(management.vaults.get(group, 'kv-missing'), 404, 'ResourceNotFound');
+  await refusedWith(
+    management.vaults.update(group, vault, { properties: { enablePurgeProtection: false } }),
+    400,
+    'BadRequest',
+  );
+  assert.ok(url.startsWith('https://localhost:'));
+});
+
+test('KV-87: a disabled key refuses to wrap with 403 KeyDisabled, and wraps again once it is enabled', async () => {
+  const key = await keys.createRsaKey('k1', { keySize: 2048, tags: { use: 'disks' } });
+  assert.match(key.id ?? '', new RegExp(`^${cloud.vaultUrl(vault)}/keys/k1/[0-9a-f]{32}$`));
+  assert.deepEqual(key.properties.tags, { use: 'disks' });
+  const crypto = new CryptographyClient(key, cloud.credential);
+  const dek = randomBytes(32);
+  // The SDK wraps with the public half by itself where it can, so the vault is asked by key name.
+  const remote = new CryptographyClient(key.id ?? '', cloud.credential);
+  const { result: wrapped } = await crypto.wrapKey('RSA-OAEP-256', dek);
+  assert.deepEqual(Buffer.from((await remote.unwrapKey('RSA-OAEP-256', wrapped)).result), dek);
+
+  await keys.updateKeyProperties('k1', { enabled: false });
+  assert.equal((await keys.getKey('k1')).properties.enabled, false);
+  await refusedWith(remote.unwrapKey('RSA-OAEP-256', wrapped), 403, 'Forbidden', 'KeyDisabled');
+
+  await keys.updateKeyProperties('k1', { enabled: true });
+  assert.deepEqual(Buffer.from((await remote.unwrapKey('RSA-OAEP-256', wrapped)).result), dek);
+});
+
+test('KV-33: rotate adds a version; versions and keys are listed page by page', async () => {
+  await keys.rotateKey('k1');
+  await keys.rotateKey('k1');
+  await keys.createRsaKey('k2');
+  const pages = [];
+  for await (const page of keys.listPropertiesOfKeyVersions('k1').byPage({ maxPageSize: 2 })) pages.push(page.length);
+  assert.deepEqual(pages, [2, 1]);
+  const names = [];
+  for await (const { name } of keys.listPropertiesOfKeys()) names.push(name);
+  assert.deepEqual(names, ['k1', 'k2']);
+});
+
+test('KV-13: an expired key does not wrap, and still unwraps; the dates of a version are kept beside other changes', async () => {
+  const key = await keys.createRsaKey('dated', { expiresOn: new Date('2020-01-01T00:00:00Z') });
+  await keys.updateKeyProperties('dated', { tags: { a: '1' } });
+  const read = await keys.getKey('dated');
+  assert.equal(read.properties.expiresOn?.toISOString(), '2020-01-01T00:00:00.000Z');
+  // The SDK looks at the date by itself, so this request is sent without it.
+  const { token } = await cloud.credential.getToken(`${cloud.vaultUrl('').replace('//.', '//')}/.default`);
+  const reply = await fetch(`${key.id}/wrapkey?api-version=7.6`, {
+    method: 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+    body: JSON.stringify({ alg: 'RSA-OAEP-256', value: randomBytes(32).toString('base64url') }),
+  });
+  const { error } = (await reply.json()) as { error: { code: string; innererror: { code: string } } };
+  assert.deepEqual([reply.status, error.code, error.innererror.code], [403, 'Forbidden', 'KeyExpired']);
+});
+
+test('KV-32: sign and verify; import of a JWK; encrypt and decrypt', async () => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  const jwk = privateKey.export({ format: 'jwk' });
+  const bytes = Object.fromEntries(
+    Object.entries(jwk).map(([name, value]) => [
+      name,
+      name === 'kty' ? value : Buffer.from(String(value), 'base64url'),
+    ]),
+  );
+  const imported = await keys.importKey('imported', { ...bytes, kty: 'RSA' });
+  const crypto = new CryptographyClient(imported.id ?? '', cloud.credential);
+  const digest = randomBytes(32);
+  const { result } = await crypto.sign('PS256', digest);
+  assert.equal((await crypto.verify('PS256', digest, result)).result, true);
+  assert.equal((await crypto.verify('PS256', randomBytes(32), result)).result, false);
+  const encrypted = await crypto.encrypt('RSA-OAEP', Buffer.from('short'));
+  assert.equal(Buffer.from((await crypto.decrypt('RSA-OAEP', encrypted.result)).result).toString(), 'short');
+});
+
+test('KV-14, KV-29: a deleted key is recovered and purged; a backup restores it', async () => {
+  const backup = await keys.backupKey('k2');
+  assert.ok(backup);
+  const deleting = await keys.beginDeleteKey('k2', { intervalInMs: 50 });
+  const deleted = await deleting.pollUntilDone();
+  assert.equal(deleted.properties.recoveryId, `${cloud.vaultUrl(vault)}/deletedkeys/k2`);
+  await refusedWith(keys.getKey('k2'), 404, 'KeyNotFound');
+  await refusedWith(keys.createRsaKey('k2'), 409, 'Conflict', 'ObjectIsDeletedButRecoverable');
+  const recovering = await keys.beginRecoverDeletedKey('k2', { intervalInMs: 50 });
+  assert.equal((await recovering.pollUntilDone()).name, 'k2');
+  await (await keys.beginDeleteKey('k2', { intervalInMs: 50 })).pollUntilDone();
+  const names = [];
+  for await (const { name } of keys.listDeletedKeys()) names.push(name);
+  assert.deepEqual(names, ['k2']);
+  await keys.purgeDeletedKey('k2');
+  assert.equal((await keys.restoreKeyBackup(backup)).name, 'k2');
+});
+
+test('KV-66: a deleted vault is listed, recovered, and purged', async () => {
+  await management.vaults.delete(group, vault);
+  await refusedWith(management.vaults.get(group, vault), 404, 'ResourceNotFound');
+  const listed = [];
+  for await (const one of management.vaults.listDeleted()) listed.push(one.name);
+  assert.deepEqual(listed, [vault]);
+  const location = 'westeurope';
+  const recover = {
+    location,
+    properties: { createMode: 'recover', tenantId: cloud.access.tenant, sku: { family: 'A', name: 'standard' } },
+  } as const;
+  assert.equal((await management.vaults.createOrUpdate(group, vault, recover)).name, vault);
+  assert.equal((await keys.getKey('k1')).name, 'k1');
+  await management.vaults.delete(group, vault);
+  await management.vaults.purgeDeleted(vault, location);
+  await refusedWith(management.vaults.getDeleted(vault, location), 404, 'DeletedVaultNotFound');
+});

@@ -1,0 +1,75 @@
+import dns from 'node:dns';
+import { readFileSync } from 'node:fs';
+import tls from 'node:tls';
+import { ClientSecretCredential } from '@azure/identity';
+import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
+import { createScope } from '@interlock/runtime';
+import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
+
+/** A local cloud with its gateway, and what an unmodified client of the public cloud is given to use it. */
+export interface AzureCloud {
+  readonly test: TestCloud;
+  readonly access: GatewayAccess;
+  /** Credential of the administrator, as a client creates it. */
+  readonly credential: ClientSecretCredential;
+  /** URL of a vault for a client. */
+  vaultUrl(vault: string): string;
+  stop(): Promise<void>;
+}
+
+/** Starts both. @param settings of the gateway @param services settings of the services */
+export const azureCloud = async (
+  settings: Readonly<Record<string, string>> = {},
+  services: Readonly<Record<string, string>> = {},
+): Promise<AzureCloud> => {
+  const test = await testCloud(services);
+  const scope = createScope();
+  try {
+    const access = await startGateway({
+      cloud: test.cloud,
+      data: openDataFolder(test.folder),
+      env: process.env,
+      name: `g${process.pid}`,
+      temporary: true,
+      settings,
+      within: scope,
+    });
+    trust(access);
+    return {
+      test,
+      access,
+      credential: credentialOf(access, { id: access.clientId, secret: test.cloud.administrator.secret }),
+      vaultUrl: (vault) => access.vaultUrlTemplate.replace('{vault}', vault),
+      async stop() {
+        await scope.close();
+        await test.stop();
+      },
+    };
+  } catch (error) {
+    await scope.close();
+    await test.stop();
+    throw error;
+  }
+};
+
+/** A client credential with the options that the documentation gives. */
+export const credentialOf = (
+  { url, tenant }: GatewayAccess,
+  { id, secret }: { readonly id: string; readonly secret: string },
+): ClientSecretCredential =>
+  new ClientSecretCredential(tenant, id, secret, { authorityHost: url, disableInstanceDiscovery: true });
+
+/**
+ * What a user does outside of the process, with NODE_EXTRA_CA_CERTS and a resolver for `*.localhost`: trusts the authority, and
+ * resolves the names of vaults to this machine.
+ */
+const trust = ({ authorityFile }: GatewayAccess): void => {
+  tls.setDefaultCACertificates([...tls.getCACertificates('default'), readFileSync(authorityFile, 'utf8')]);
+  const { lookup } = dns;
+  const local = (host: string): string => (host.endsWith('.vault.interlock.localhost') ? 'localhost' : host);
+  dns.lookup = Object.assign(
+    ((host: string, ...rest: unknown[]) => Reflect.apply(lookup, dns, [local(host), ...rest])) as typeof lookup,
+    { __promisify__: lookup.__promisify__ },
+  );
+};

@@ -1,0 +1,8 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { gatewayPage, gatewayText } from './gateway-page.ts';
+import { textOf } from './sources.ts';
+
+test('docs/not-emulated.md has the routes of the gateway as its table has them (npm run rules writes it)', () => {
+  assert.equal(textOf(gatewayPage), gatewayText());
+});

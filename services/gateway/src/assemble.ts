@@ -1,0 +1,107 @@
+import { type EventStore, rowKeeper } from '@interlock/event-store';
+import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
+import type { MasterKey } from '@interlock/sealing';
+import type { Backends } from './cloud/backends.ts';
+import type { CloudNames } from './cloud/names.ts';
+import { type Admit, openAccess } from './http/access.ts';
+import type { Route } from './http/route.ts';
+import { cryptographyRoutes } from './keys/cryptography-routes.ts';
+import { refusedKeyRoutes } from './keys/refused-routes.ts';
+import { keyRoutes } from './keys/routes.ts';
+import { openResourcesIn } from './management/group-content.ts';
+import { openRequire } from './management/permissions.ts';
+import { resourceGroupRoutes } from './management/resource-groups.ts';
+import { subscriptionRoutes } from './management/subscriptions.ts';
+import { records } from './records/record.ts';
+import { openRecords, type Records } from './records/records.ts';
+import { discoveryRoutes } from './sign-in/discovery.ts';
+import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
+import { tokenRoutes } from './sign-in/token-route.ts';
+import { openTokens, type Tokens } from './sign-in/tokens.ts';
+import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
+import { vaultRoutes } from './vaults/routes.ts';
+
+/** What surrounds the gateway. */
+export interface GatewaySeams {
+  readonly store: EventStore;
+  readonly backends: Backends;
+  readonly names: CloudNames;
+  readonly masterKey: MasterKey;
+  readonly tokenLifetimeMs: number;
+  readonly failuresPerSecond: number;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly scope: Scope;
+}
+
+/** The gateway without its server. */
+export interface Gateway {
+  readonly routes: readonly Route[];
+  readonly admit: Admit;
+}
+
+/** What handlers use. */
+export interface RouteParts {
+  readonly backends: Backends;
+  readonly names: CloudNames;
+  readonly random: Random;
+  readonly clock: Clock;
+  readonly records: Records;
+  readonly key: SigningKey;
+  readonly tokens: Tokens;
+  readonly lifetimeMs: number;
+  readonly failuresPerSecond: number;
+}
+
+/** The route table: every request that the gateway serves. */
+export const routeTable = (parts: RouteParts): readonly Route[] => [
+  ...discoveryRoutes(parts.names, parts.key),
+  ...tokenRoutes(parts),
+  ...subscriptionRoutes(parts),
+  ...resourceGroupRoutes({
+    ...parts,
+    require: openRequire(parts.backends),
+    resourcesIn: openResourcesIn(parts.backends),
+  }),
+  ...vaultRoutes(parts),
+  ...deletedVaultRoutes(parts),
+  ...keyRoutes(parts),
+  ...cryptographyRoutes(parts),
+  ...refusedKeyRoutes,
+];
+
+/** Assembles the route table over the services and the gateway's own small store. */
+export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
+  const { store, backends, names, masterKey, clock, random, log, scope } = seams;
+  const rows = rowKeeper({ store, clock, log });
+  const key = await openSigningKey({ keys: await rows.open(signingKeys), masterKey, clock, random });
+  const managed = openRecords(await rows.open(records), clock);
+  followRows(rows.follow, scope);
+  const tokens = openTokens({ key, masterKey, names, clock, random });
+  const { tokenLifetimeMs: lifetimeMs, failuresPerSecond } = seams;
+  return {
+    admit: openAccess({ tokens, names, clock }),
+    routes: routeTable({
+      backends,
+      names,
+      random,
+      clock,
+      records: managed,
+      key,
+      tokens,
+      lifetimeMs,
+      failuresPerSecond,
+    }),
+  };
+};
+
+/** Keeps the rows of the store complete until the gateway stops. */
+const followRows = (follow: (signal: AbortSignal) => Promise<void>, scope: Scope): void => {
+  const ending = new AbortController();
+  const following = follow(ending.signal);
+  scope.defer('state rows', () => {
+    ending.abort();
+    return following;
+  });
+};

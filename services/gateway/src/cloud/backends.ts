@@ -1,0 +1,42 @@
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { type Channel, connect, type Definition, type RpcClient, type Workload } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
+
+/** The services, without credentials: each call carries the token of the caller it is made for. */
+export interface Backends {
+  readonly identity: RpcClient<typeof IdentityServiceDefinition>;
+  readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
+  readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
+  readonly disks: RpcClient<typeof DiskServiceDefinition>;
+  readonly compute: RpcClient<typeof ComputeServiceDefinition>;
+}
+
+/** Makes the clients. They connect with the first call. */
+export const openBackends = (parts: {
+  readonly channelTo: (service: Workload) => Channel;
+  readonly clock: Clock;
+  readonly random: Random;
+  readonly tracer: Tracer;
+}): Backends => {
+  const { channelTo, ...seams } = parts;
+  const client = <D extends Definition>(service: Workload, definition: D): RpcClient<D> =>
+    connect({
+      ...seams,
+      channel: channelTo(service),
+      definition,
+      credentials: undefined,
+      audience: `interlock:${service}`,
+    });
+  return {
+    identity: client('identity', IdentityServiceDefinition),
+    keyVault: client('key-vault', KeyVaultServiceDefinition),
+    sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
+    disks: client('disk', DiskServiceDefinition),
+    compute: client('compute', ComputeServiceDefinition),
+  };
+};

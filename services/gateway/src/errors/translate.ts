@@ -1,0 +1,56 @@
+import { Rejection } from '@interlock/event-store';
+import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
+import { type Answer, answersByCode, answersByReason, type Plane } from './answers.ts';
+import { RestError } from './rest-error.ts';
+
+/** Turns what a handler threw into what the client gets; undefined for an error that only the log may show. */
+export const restErrorOf = (error: unknown, plane: Plane): RestError | undefined => {
+  if (error instanceof RestError) return error;
+  if (error instanceof Rejection) return refusal(error, plane);
+  if (!(error instanceof RpcFailure)) return undefined;
+  if (error.code === 'DEADLINE_EXCEEDED') {
+    return new RestError(
+      504,
+      'GatewayTimeout',
+      `${error.method} did not answer in time: try again`,
+      {},
+      { cause: error },
+    );
+  }
+  if (error.code !== 'UNAVAILABLE' && error.code !== 'CANCELLED') return undefined;
+  const headers = { 'retry-after': '1' };
+  const message = `${error.method} cannot be reached: try again`;
+  return new RestError(503, 'ServiceUnavailable', message, { headers }, { cause: error });
+};
+
+const refusal = (error: Rejection, plane: Plane): RestError => {
+  const { status, code, innerCode, words } = narrowed(
+    error,
+    answersByReason[plane][error.reason] ?? answersByCode[plane][error.code],
+  );
+  const { message, reason, metadata, help } = error;
+  const field = metadata.field;
+  return new RestError(
+    status,
+    code,
+    words === undefined ? message : `${words} ${message}`,
+    {
+      innerCode,
+      details: [
+        { code: reason, message: help ?? message, ...(field === undefined ? {} : { target: field }) },
+        ...Object.entries(metadata).map(([target, value]) => ({ code: reason, target, message: value })),
+      ],
+      headers: status === 429 || status === 503 ? { 'retry-after': retryAfter(metadata[RETRY_AFTER_MS]) } : {},
+    },
+    { cause: error },
+  );
+};
+
+/** A vault with roles says so in its inner code (KV-82, KV-83): its refusals name the action, those of policies the permission. */
+const narrowed = (error: Rejection, answer: Answer): Answer =>
+  answer.innerCode === 'AccessDenied' && error.metadata.action !== undefined
+    ? { ...answer, innerCode: 'ForbiddenByRbac' }
+    : answer;
+
+/** Whole seconds, at least 1: clients count 0 as absent (REST-21). */
+const retryAfter = (ms: string | undefined): string => String(Math.max(1, Math.ceil(Number(ms ?? 0) / 1_000) || 1));

@@ -1,0 +1,57 @@
+import type { Clock } from '@interlock/runtime';
+import { type Caller, callerOf } from '../cloud/caller.ts';
+import type { CloudNames } from '../cloud/names.ts';
+import { RestError } from '../errors/rest-error.ts';
+import type { TokenUse } from '../sign-in/audiences.ts';
+import { TokenRefused, type Tokens } from '../sign-in/tokens.ts';
+
+/** Makes the caller of a request from its `Authorization` header. @throws RestError 401 with the challenge of the use */
+export type Admit = (use: TokenUse, authorization: string | undefined, correlationId: string) => Promise<Caller>;
+
+/** Admits requests with a token of the right audience, and no others. */
+export const openAccess =
+  (parts: { readonly tokens: Tokens; readonly names: CloudNames; readonly clock: Pick<Clock, 'now'> }): Admit =>
+  async (use, authorization, correlationId) => {
+    const { tokens, names, clock } = parts;
+    const [, token] = /^bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? '') ?? [];
+    if (token === undefined) throw missing(names, use, authorization);
+    try {
+      const { principal, tenant, inner, use: found } = await tokens.verify(token);
+      if (found !== use) throw new TokenRefused(`the token is for ${found}, and this request needs one for ${use}`);
+      return callerOf({ principal, tenant, correlationId, tokens: inner });
+    } catch (error) {
+      if (!(error instanceof TokenRefused)) throw error;
+      throw unacceptable(names, use, error, clock.now());
+    }
+  };
+
+const code = (use: TokenUse, isMissing: boolean): string => {
+  if (use === 'vault') return 'Unauthorized';
+  return isMissing ? 'AuthenticationFailed' : 'InvalidAuthenticationToken';
+};
+
+const missing = (names: CloudNames, use: TokenUse, authorization: string | undefined): RestError => {
+  const what =
+    authorization === undefined
+      ? 'Request is missing a Bearer token.'
+      : 'The Authorization header holds no Bearer token.';
+  const message = use === 'vault' ? `AKV10000: ${what}` : `Authentication failed. ${what}`;
+  return new RestError(401, code(use, true), message, { headers: { 'www-authenticate': challenge(names, use) } });
+};
+
+/** With a claims challenge: without it the command line keeps a stale token (its cache is on disk). */
+const unacceptable = (names: CloudNames, use: TokenUse, cause: TokenRefused, now: number): RestError => {
+  const claims = { access_token: { nbf: { essential: true, value: String(Math.floor(now / 1_000)) } } };
+  const encoded = Buffer.from(JSON.stringify(claims)).toString('base64');
+  const header = `${challenge(names, use)}, error="insufficient_claims", claims="${encoded}"`;
+  const message = `${use === 'vault' ? 'AKV10022: ' : ''}The access token is not valid: ${cause.message}`;
+  return new RestError(401, code(use, false), message, { headers: { 'www-authenticate': header } }, { cause });
+};
+
+/** Parameters are separated by comma and space: SDKs split there. */
+const challenge = ({ gateway, vaultSuffix, challengeTenant }: CloudNames, use: TokenUse): string => {
+  const authority = `${gateway}/${challengeTenant}`;
+  return use === 'vault'
+    ? `Bearer authorization="${authority}", resource="https://${vaultSuffix}"`
+    : `Bearer realm="", authorization_uri="${authority}"`;
+};

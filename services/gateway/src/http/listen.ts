@@ -1,0 +1,42 @@
+import type { ConfigOf, Scope } from '@interlock/runtime';
+import { renewedFiles } from '@interlock/runtime';
+import type { gatewaySpec } from '../settings.ts';
+import { buildServer, type ServerParts } from './server.ts';
+
+type ListenSettings = Pick<
+  ConfigOf<typeof gatewaySpec>,
+  'gatewayAddress' | 'gatewayCertificateFile' | 'gatewayKeyFile' | 'tlsReloadIntervalMs'
+>;
+
+/** Serves until the scope closes; a renewed certificate counts for new connections. @returns host:port */
+export const serveHttps = async (
+  parts: Omit<ServerParts, 'tls'> & {
+    readonly config: ListenSettings;
+    readonly scope: Scope;
+    readonly clock: Parameters<typeof renewedFiles>[0]['clock'];
+  },
+): Promise<string> => {
+  const { config, scope, clock, log } = parts;
+  const { gatewayCertificateFile: certificate, gatewayKeyFile: key } = config;
+  const tls = await renewedFiles({
+    what: 'certificate of the gateway',
+    files: [certificate, key],
+    clock,
+    log,
+    intervalMs: config.tlsReloadIntervalMs,
+    parse: (textOf) => ({ cert: textOf(certificate), key: textOf(key) }),
+    describe: () => ({}),
+  });
+  scope.defer('certificate of the gateway', () => tls.close());
+  const server = await buildServer({ ...parts, tls: tls.current() });
+  tls.onRenewal(() => {
+    if ('setSecureContext' in server.server && typeof server.server.setSecureContext === 'function') {
+      server.server.setSecureContext(tls.current());
+    }
+  });
+  const [, host, port] = /^(.*):(\d+)$/.exec(config.gatewayAddress) ?? [];
+  if (host === undefined) throw new Error(`GATEWAY_ADDRESS must be host:port (got "${config.gatewayAddress}")`);
+  scope.defer('server', () => server.close());
+  await server.listen({ host: host.replace(/^\[|\]$/g, ''), port: Number(port) });
+  return config.gatewayAddress;
+};

@@ -1,0 +1,230 @@
+import type { Logger, Random } from '@interlock/runtime';
+import { inSpan } from '@interlock/runtime';
+import { SpanKind, type Tracer } from '@opentelemetry/api';
+import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
+import type { Caller } from '../cloud/caller.ts';
+import type { CloudNames } from '../cloud/names.ts';
+import type { Plane } from '../errors/answers.ts';
+import { errorBody, RestError } from '../errors/rest-error.ts';
+import { restErrorOf } from '../errors/translate.ts';
+import type { Admit } from './access.ts';
+import { readJson } from './json.ts';
+import type { Route } from './route.ts';
+import { prefixOf, routerTarget } from './target.ts';
+
+/** What the server needs. */
+export interface ServerParts {
+  readonly routes: readonly Route[];
+  readonly names: CloudNames;
+  readonly admit: Admit;
+  readonly random: Random;
+  readonly log: Logger;
+  readonly tracer: Tracer;
+  /** Certificate and key, PEM. */
+  readonly tls: { readonly cert: string; readonly key: string };
+}
+
+/** Largest body in bytes: an imported key, or a template. */
+const bodyBytesMax = 1024 * 1024;
+/** Largest header block in bytes: a token carries those of five services. */
+const headerBytesMax = 32 * 1024;
+/** A client that sends slower than this loses its connection, in milliseconds. */
+const requestTimeoutMs = 30_000;
+
+interface Admitted {
+  readonly caller: Caller | undefined;
+  readonly correlationId: string;
+}
+
+const admitted = new WeakMap<FastifyRequest, Admitted>();
+
+/** Builds the HTTPS server: every route of the table, and one translation of errors. */
+export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> => {
+  const { routes, names, tls } = parts;
+  const server = Fastify({
+    https: { cert: tls.cert, key: tls.key, maxHeaderSize: headerBytesMax, requestTimeout: requestTimeoutMs },
+    logger: false,
+    bodyLimit: bodyBytesMax,
+    routerOptions: {
+      caseSensitive: false,
+      maxParamLength: 1_024,
+      querystringParser: (text) => Object.fromEntries(new URLSearchParams(text)),
+    },
+    rewriteUrl: ({ headers, url }) => routerTarget(names, headers.host ?? '', url ?? '/'),
+    ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
+    return503OnClosing: true,
+    forceCloseConnections: 'idle',
+  }) as unknown as FastifyInstance;
+  readBodies(server);
+  server.setErrorHandler((error: FastifyError, request, reply) => sendError(parts, error, request, reply));
+  server.setNotFoundHandler((request, reply) => sendError(parts, notFound(request), request, reply));
+  for (const route of routes) addRoute(server, route, parts);
+  return server;
+};
+
+const readBodies = (server: FastifyInstance): void => {
+  server.removeAllContentTypeParsers();
+  server.addContentTypeParser(
+    /^application\/([\w.]+\+)?json(;|$)/i,
+    { parseAs: 'string' },
+    async (_request: unknown, text: string) => readJson(text),
+  );
+  server.addContentTypeParser(
+    /^application\/x-www-form-urlencoded(;|$)/i,
+    { parseAs: 'string' },
+    async (_request: unknown, text: string) => Object.fromEntries(new URLSearchParams(text)),
+  );
+};
+
+const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): void => {
+  server.route({
+    method: route.method,
+    url: `${prefixOf[route.host]}${route.path}`,
+    exposeHeadRoute: false,
+    schema: route.body === undefined ? {} : { body: route.body },
+    // Before the body is read: a request without a token learns nothing about it, and the first of each client has none.
+    onRequest: async (request) => {
+      const correlationId = correlationOf(request, parts.random);
+      admitted.set(request, { caller: undefined, correlationId });
+      const caller =
+        route.access === 'public'
+          ? undefined
+          : await parts.admit(route.access, request.headers.authorization, correlationId);
+      admitted.set(request, { caller, correlationId });
+      if (route.versioned) checkVersion(queryOf(request)['api-version'], route.host);
+    },
+    handler: (request, reply) =>
+      inSpan(
+        parts.tracer,
+        `${route.method} ${route.path}`,
+        { kind: SpanKind.SERVER, attributes: spanAttributes(route) },
+        () => answer(route, request, reply),
+      ),
+  });
+};
+
+const spanAttributes = ({ method, path }: Route) => ({ 'http.request.method': method, 'http.route': path });
+
+const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
+  const { caller } = admitted.get(request) ?? {};
+  const {
+    status = 200,
+    body,
+    headers = {},
+  } = await route.handle(
+    {
+      params: request.params as Record<string, string>,
+      query: queryOf(request),
+      body: request.body,
+      headers: request.headers,
+      origin: `https://${request.headers.host ?? ''}`,
+      url: request.url.replace(route.host === 'vault' ? /^\/~vault\/[^/]*/ : /^\/~gateway/, ''),
+      address: request.ip,
+    },
+    // Only handlers of public routes have no caller, and they take none.
+    caller as Caller,
+  );
+  setCommonHeaders(request, reply);
+  reply.headers(headers).code(status);
+  return body === undefined ? reply.send() : reply.type('application/json; charset=utf-8').send(JSON.stringify(body));
+};
+
+const queryOf = (request: FastifyRequest): Readonly<Record<string, string>> => request.query as Record<string, string>;
+
+const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
+
+/** The client's correlation id, or a new one (REST-13). */
+const correlationOf = ({ headers }: FastifyRequest, random: Random): string => {
+  const given = headers['x-ms-correlation-request-id'];
+  return typeof given === 'string' && uuid.test(given) ? given.toLowerCase() : random.uuid();
+};
+
+const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void => {
+  const { correlationId = '' } = admitted.get(request) ?? {};
+  const clientId = request.headers['x-ms-client-request-id'];
+  reply.headers({
+    'x-ms-request-id': correlationId,
+    'x-ms-correlation-request-id': correlationId,
+    'cache-control': reply.getHeader('cache-control') ?? 'no-cache',
+    'strict-transport-security': 'max-age=31536000',
+    'x-content-type-options': 'nosniff',
+    ...(typeof clientId === 'string' && uuid.test(clientId) ? { 'x-ms-client-request-id': clientId } : {}),
+  });
+};
+
+const dated = /^\d{4}-\d{2}-\d{2}(-preview)?$/;
+
+/** @throws RestError 400 (REST-01) */
+const checkVersion = (version: string | undefined, host: Route['host']): void => {
+  if (version === undefined || version === '') {
+    throw new RestError(
+      400,
+      'MissingApiVersionParameter',
+      'The api-version query parameter (?api-version=) is required for all requests.',
+    );
+  }
+  if (dated.test(version) || (host === 'vault' && /^7\.\d(-preview(\.\d)?)?$/.test(version))) return;
+  throw new RestError(
+    400,
+    'InvalidApiVersionParameter',
+    `The api-version '${version.slice(0, 50)}' is invalid: it must look like 2024-11-01.`,
+  );
+};
+
+/** A path that no route serves. */
+const notFound = ({ method, url }: FastifyRequest): RestError => {
+  if (url.startsWith('/~unknown')) {
+    return new RestError(
+      404,
+      'HostNotFound',
+      'The host is neither the gateway nor a vault: see GATEWAY_URL and GATEWAY_VAULT_SUFFIX.',
+    );
+  }
+  const path = url.split('?')[0]?.replace(/^\/~(gateway|vault\/[^/]*)/, '') ?? '';
+  const [, provider, type] = /\/providers\/([^/]+)(?:\/([^/]+))?/i.exec(path) ?? [];
+  if (provider !== undefined) {
+    const name = [provider, type].filter(Boolean).join('/').slice(0, 200);
+    return new RestError(
+      404,
+      'InvalidResourceType',
+      `${method} of the resource type '${name}' is not served here: see docs/not-emulated.md.`,
+    );
+  }
+  return new RestError(
+    404,
+    'NotFound',
+    `${method} ${path.slice(0, 200)} is not served here: see docs/not-emulated.md.`,
+  );
+};
+
+const sendError = (parts: ServerParts, error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply => {
+  const plane: Plane = request.url.startsWith(prefixOf.vault) ? 'vault' : 'management';
+  if (!admitted.has(request))
+    admitted.set(request, { caller: undefined, correlationId: correlationOf(request, parts.random) });
+  const known = restErrorOf(error, plane) ?? frameworkError(error, plane);
+  const { correlationId = '' } = admitted.get(request) ?? {};
+  if (known === undefined) parts.log.error('request failed', { error, method: request.method, correlationId });
+  const sent =
+    known ?? new RestError(500, 'InternalServerError', `internal error; its cause is in the log of ${correlationId}`);
+  setCommonHeaders(request, reply);
+  return reply
+    .headers(sent.headers)
+    .code(sent.status)
+    .type('application/json; charset=utf-8')
+    .send(JSON.stringify(errorBody(sent)));
+};
+
+/** Errors of the framework: a body that does not fit, is too large or of another type; a malformed URL. */
+const frameworkError = (error: unknown, plane: Plane): RestError | undefined => {
+  if (!(error instanceof Error) || !('code' in error)) return undefined;
+  const { message, validation, statusCode: status = 500 } = error as FastifyError;
+  const invalid = plane === 'vault' ? 'BadParameter' : 'InvalidRequestContent';
+  if (validation !== undefined) return new RestError(400, invalid, message);
+  if (status === 413) {
+    return new RestError(413, 'RequestEntityTooLarge', `the body must be at most ${bodyBytesMax} bytes`);
+  }
+  if (status === 415) {
+    return new RestError(415, 'UnsupportedMediaType', 'the content type must be application/json');
+  }
+  return status >= 400 && status < 500 ? new RestError(status, invalid, message) : undefined;
+};

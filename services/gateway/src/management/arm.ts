@@ -1,0 +1,49 @@
+import { type TProperties, Type } from '@sinclair/typebox';
+import type { CloudNames } from '../cloud/names.ts';
+import { RestError } from '../errors/rest-error.ts';
+
+/** Tags of a resource: at most 50, each value at most 256 characters. */
+export const TagsBody = Type.Record(Type.String({ maxLength: 512 }), Type.String({ maxLength: 256 }), {
+  maxProperties: 50,
+});
+
+/** A resource in a PUT. Members that are not named are read-only or unknown, and ignored. */
+export const resourceBody = <Properties extends TProperties>(properties: Properties) =>
+  Type.Object({
+    location: Type.Optional(Type.String({ maxLength: 64 })),
+    tags: Type.Optional(TagsBody),
+    properties: Type.Object(properties),
+  });
+
+/** A region as ids have it: `West Europe` is `westeurope` (REST-10). */
+export const regionOf = (location: string): string => location.replaceAll(' ', '').toLowerCase();
+
+/** @throws RestError 400 */
+export const requireLocation = (location: string | undefined): string => {
+  if (location !== undefined && location !== '') return regionOf(location);
+  throw new RestError(400, 'LocationRequired', 'The location property is required for this definition.');
+};
+
+/** What the path of a resource names. */
+export interface ResourcePath {
+  readonly subscription: string;
+  readonly group: string;
+}
+
+/** ARM id of a resource, in the case that the client used (REST-02). */
+export const armId = ({ subscription, group }: ResourcePath, type: string, name: string): string =>
+  `/subscriptions/${subscription}/resourceGroups/${group}/providers/${type}/${name}`;
+
+/** ARM id of a resource with a name of ours: `subscriptions/<s>/resourceGroups/<g>/<kind>/<name>`. */
+export const armIdOf = (names: CloudNames, name: string, type: string): string => {
+  const [, subscription = '', , group = '', , resource = ''] = name.split('/');
+  return armId({ subscription: names.subscriptions.shown(subscription), group }, type, resource);
+};
+
+/** @returns the refusal of a resource that does not exist (REST-17) */
+export const resourceNotFound = ({ group }: ResourcePath, type: string, name: string): RestError =>
+  new RestError(
+    404,
+    'ResourceNotFound',
+    `The Resource '${type}/${name}' under resource group '${group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix`,
+  );

@@ -1,0 +1,60 @@
+import { isDeepStrictEqual } from 'node:util';
+import type { Category, Cause } from '@interlock/event-store';
+import type { Clock } from '@interlock/runtime';
+import type { Caller } from '../cloud/caller.ts';
+import { type ManagementRecord, parentOf, type RecordContent, type RecordEvent, recordId } from './record.ts';
+
+/** A record that exists. */
+export type PresentRecord = Extract<ManagementRecord, { status: 'present' }>;
+
+/** Resource groups, tags, and resources that only management knows. */
+export interface Records {
+  find(armId: string): Promise<PresentRecord | undefined>;
+  /** Creates or replaces. @returns the record, and whether it is new */
+  put(
+    armId: string,
+    content: RecordContent,
+    caller: Caller,
+  ): Promise<{ readonly record: PresentRecord; readonly isNew: boolean }>;
+  delete(armId: string, caller: Caller): Promise<void>;
+  /** Records beside this one: of the same type, in the same scope. @param armId of any of them */
+  listBeside(armId: string): Promise<readonly PresentRecord[]>;
+}
+
+/** Opens the records over their streams. */
+export const openRecords = (streams: Category<ManagementRecord, RecordEvent>, clock: Pick<Clock, 'now'>): Records => ({
+  async find(armId) {
+    const { state } = await streams.load(recordId(armId));
+    return state.status === 'present' ? state : undefined;
+  },
+  async put(armId, content, caller) {
+    let isNew = false;
+    const { state } = await streams.transact(
+      recordId(armId),
+      (record) => {
+        isNew = record.status === 'absent';
+        const isSame =
+          record.status === 'present' && record.armId === armId && isDeepStrictEqual(record.content, content);
+        return isSame ? [] : [{ type: 'RecordPut', armId, content, at: clock.now() }];
+      },
+      causeOf(caller),
+    );
+    if (state.status === 'absent') throw new Error(`${armId} was put and is absent`);
+    return { record: state, isNew };
+  },
+  async delete(armId, caller) {
+    const decide = (record: ManagementRecord): readonly RecordEvent[] =>
+      record.status === 'absent' ? [] : [{ type: 'RecordDeleted', at: clock.now() }];
+    await streams.transact(recordId(armId), decide, causeOf(caller));
+  },
+  async listBeside(armId) {
+    const found = await streams.listAll({ index: { index: 'parent', value: parentOf(armId) } });
+    return found.flatMap(({ state }) => (state.status === 'present' ? [state] : []));
+  },
+});
+
+const causeOf = ({ correlationId, principal }: Caller): Cause => ({
+  correlationId,
+  causationId: correlationId,
+  caller: `principals/${principal}`,
+});

@@ -1,0 +1,69 @@
+import { hostSpec } from '@interlock/host';
+import { int, optional, text, url } from '@interlock/runtime';
+
+const {
+  identityAddress,
+  keyVaultAddress,
+  diskEncryptionSetAddress,
+  diskAddress,
+  computeAddress,
+  databaseUrl,
+  databaseCaFile,
+  transport,
+  tlsCertificateFile,
+  tlsKeyFile,
+  tlsCaFile,
+  tlsClientCaFile,
+  tlsReloadIntervalMs,
+  rpcBalancing,
+  storeConnections,
+  startPatienceMs,
+  probeAddress,
+} = hostSpec;
+
+/** Settings of the gateway, beside those of telemetry and of the process. */
+export const gatewaySpec = {
+  gatewayAddress: text('host:port to serve HTTPS on; `localhost` listens on 127.0.0.1 and ::1'),
+  gatewayUrl: url('URL of the gateway for clients: authority, management endpoint and management audience'),
+  gatewayCertificateFile: text(
+    'PEM file with the certificate for the host of GATEWAY_URL and for *.<GATEWAY_VAULT_SUFFIX>',
+  ),
+  gatewayKeyFile: text('PEM file with its private key'),
+  gatewayVaultSuffix: text('Host and port behind the name of a vault, for clients', {
+    default: 'vault.interlock.localhost:8443',
+  }),
+  vaultUriSuffix: text('VAULT_URI_SUFFIX of key-vault: the suffix in its key URLs', {
+    default: 'vault.interlock.localhost',
+  }),
+  gatewayTenants: optional(text('UUIDs that clients use for tenants: <uuid>=<tenant>, separated by commas')),
+  gatewaySubscriptions: optional(
+    text('UUIDs that clients use for subscriptions: <uuid>=<subscription>, separated by commas'),
+  ),
+  gatewayTenant: text('Tenant that the challenge of a vault names'),
+  gatewayTokenLifetimeMs: int("Longest lifetime of tokens; they also end with identity's tokens", {
+    min: 1_000,
+    default: 3_600_000,
+  }),
+  gatewayFailuresPerSecond: int('Failed sign-ins a second from one client address; above it the address waits', {
+    min: 1,
+    default: 5,
+  }),
+  masterKeyFile: text('File of 32 bytes that seals tokens and the signing key; created at the first start'),
+  identityAddress,
+  keyVaultAddress,
+  diskEncryptionSetAddress,
+  diskAddress,
+  computeAddress,
+  databaseUrl,
+  databaseCaFile,
+  transport,
+  tlsCertificateFile,
+  tlsKeyFile,
+  tlsCaFile,
+  tlsClientCaFile,
+  tlsReloadIntervalMs,
+  rpcBalancing,
+  storeConnections,
+  startPatienceMs,
+  probeAddress,
+} as const;

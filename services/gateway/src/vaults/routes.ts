@@ -1,0 +1,251 @@
+import { Vault_Sku as Sku, type Vault } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
+import { type JsonObject, Rejection } from '@interlock/event-store';
+import type { Static } from '@sinclair/typebox';
+import type { Backends } from '../cloud/backends.ts';
+import type { Caller } from '../cloud/caller.ts';
+import { type CloudNames, groupName } from '../cloud/names.ts';
+import { RestError } from '../errors/rest-error.ts';
+import { listBody, pageOf } from '../http/paging.ts';
+import { type Route, route } from '../http/route.ts';
+import { armId, regionOf, requireLocation, resourceNotFound } from '../management/arm.ts';
+import type { Records } from '../records/records.ts';
+import { changeVault, mergedPolicies, modelOf, refuseFixed, replacePolicies } from './change.ts';
+import {
+  AccessPoliciesBody,
+  policiesOf,
+  VaultBody,
+  type VaultExtras,
+  VaultPatch,
+  vaultBody,
+  vaultType,
+} from './vault-body.ts';
+
+/** What the routes of vaults need. */
+export interface VaultParts {
+  readonly backends: Pick<Backends, 'keyVault'>;
+  readonly names: CloudNames;
+  readonly records: Records;
+}
+
+interface VaultPath {
+  readonly subscription: string;
+  readonly group: string;
+  readonly vault: string;
+}
+
+const host = 'gateway';
+const inGroup = '/subscriptions/:subscription/resourceGroups/:group/providers/Microsoft.KeyVault/vaults';
+const path = `${inGroup}/:vault` as const;
+
+/** Management of vaults. */
+export const vaultRoutes = (parts: VaultParts): readonly Route[] => {
+  const vaults = new Vaults(parts);
+  return [
+    route({
+      host,
+      method: 'PUT',
+      path,
+      does: 'Creates, updates or recovers a vault',
+      body: VaultBody,
+      handle: async ({ params, body }, caller) => vaults.put(params, body, caller),
+    }),
+    route({
+      host,
+      method: 'PATCH',
+      path,
+      does: 'Updates a vault',
+      body: VaultPatch,
+      handle: async ({ params, body }, caller) => {
+        const vault = await changeVault(
+          parts.backends.keyVault,
+          caller,
+          await vaults.get(params, caller),
+          body.properties ?? {},
+        );
+        return { body: await vaults.shown(vault, params, caller, body.tags) };
+      },
+    }),
+    route({
+      host,
+      method: 'GET',
+      path,
+      does: 'Reads a vault',
+      handle: async ({ params }, caller) => ({
+        body: await vaults.shown(await vaults.get(params, caller), params, caller),
+      }),
+    }),
+    route({
+      host,
+      method: 'DELETE',
+      path,
+      does: 'Deletes a vault; it can be recovered',
+      handle: async ({ params }, caller) => {
+        const found = await vaults.find(params, caller);
+        if (found === undefined) return { status: 204 };
+        const { name } = found;
+        await parts.backends.keyVault.deleteVault({ name, confirmName: name }, caller.as('key-vault'));
+        return { status: 200 };
+      },
+    }),
+    route({
+      host,
+      method: 'PUT',
+      path: `${path}/accessPolicies/:kind`,
+      does: 'Adds, replaces or removes access policies',
+      body: AccessPoliciesBody,
+      handle: async ({ params, body }, caller) => {
+        const kind = params.kind.toLowerCase();
+        const vault = await vaults.get(params, caller);
+        const given = policiesOf(body.properties.accessPolicies);
+        if (kind !== 'add' && kind !== 'remove' && kind !== 'replace') {
+          throw new RestError(
+            400,
+            'BadRequest',
+            `the operation on access policies must be add, remove or replace (got "${kind.slice(0, 50)}")`,
+          );
+        }
+        const wanted = kind === 'replace' ? given : mergedPolicies(vault.accessPolicies, given, kind);
+        await replacePolicies(parts.backends.keyVault, caller, vault, wanted);
+        return {
+          body: {
+            id: `${armId(params, vaultType, params.vault)}/accessPolicies/`,
+            type: `${vaultType}/accessPolicies`,
+            properties: { accessPolicies: body.properties.accessPolicies },
+          },
+        };
+      },
+    }),
+    ...listRoutes(parts),
+  ];
+};
+
+const listRoutes = ({ backends, names, records }: VaultParts): readonly Route[] => {
+  const list = async (parent: string, request: Parameters<typeof listBody>[0], caller: Caller) => {
+    const asked = { parent, ...pageOf(request) };
+    const { vaults, nextPageToken } = await backends.keyVault.listVaults(asked, caller.as('key-vault'));
+    const value = await Promise.all(
+      vaults.map(async (vault) => vaultBody(names, vault, await extrasOf(records, names, vault))),
+    );
+    return { body: listBody(request, value, nextPageToken) };
+  };
+  return [
+    route({
+      host,
+      method: 'GET',
+      path: inGroup,
+      does: 'Lists the vaults of a group',
+      handle: (request, caller) =>
+        list(groupName(names, request.params.subscription, request.params.group), request, caller),
+    }),
+    route({
+      host,
+      method: 'GET',
+      path: '/subscriptions/:subscription/providers/Microsoft.KeyVault/vaults',
+      does: 'Lists the vaults of a subscription',
+      handle: (request, caller) =>
+        list(`subscriptions/${names.subscriptions.inner(request.params.subscription)}`, request, caller),
+    }),
+  ];
+};
+
+/** Where the tags of a vault are. A vault's name is unique in the cloud. */
+const recordOf = (names: CloudNames, { resourceGroup, name }: Vault): string => {
+  const [, subscription = '', , group = ''] = resourceGroup.split('/');
+  return armId(
+    { subscription: names.subscriptions.inner(subscription), group },
+    vaultType,
+    name.replace('vaults/', ''),
+  );
+};
+
+/** What management alone knows of the vault. */
+export const extrasOf = async (records: Records, names: CloudNames, vault: Vault): Promise<VaultExtras> => {
+  const record = await records.find(recordOf(names, vault));
+  return { tags: (record?.content.tags as JsonObject | undefined) ?? {} };
+};
+
+/** Vaults found by their ARM path. */
+class Vaults {
+  readonly #parts: VaultParts;
+
+  constructor(parts: VaultParts) {
+    this.#parts = parts;
+  }
+
+  /** @returns undefined for a vault that does not exist in this group, or is deleted */
+  async find({ subscription, group, vault }: VaultPath, caller: Caller): Promise<Vault | undefined> {
+    const { backends, names } = this.#parts;
+    try {
+      const found = await backends.keyVault.getVault({ name: `vaults/${vault.toLowerCase()}` }, caller.as('key-vault'));
+      const isHere = found.resourceGroup.toLowerCase() === groupName(names, subscription, group).toLowerCase();
+      return isHere && found.state === 'ACTIVE' ? found : undefined;
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'NOT_FOUND') return undefined;
+      throw error;
+    }
+  }
+
+  /** @throws RestError 404 */
+  async get(path: VaultPath, caller: Caller): Promise<Vault> {
+    const found = await this.find(path, caller);
+    if (found !== undefined) return found;
+    throw resourceNotFound(path, vaultType, path.vault);
+  }
+
+  async put(path: VaultPath, body: Static<typeof VaultBody>, caller: Caller) {
+    const { keyVault } = this.#parts.backends;
+    if (body.properties.createMode?.toLowerCase() === 'recover') {
+      const recovered = await keyVault.recoverVault(
+        { name: `vaults/${path.vault.toLowerCase()}` },
+        caller.as('key-vault'),
+      );
+      return { body: await this.shown(recovered, path, caller, body.tags) };
+    }
+    const before = await this.find(path, caller);
+    if (before === undefined) {
+      const created = await this.#create(path, body, caller);
+      return { status: 201, body: await this.shown(created, path, caller, body.tags ?? {}) };
+    }
+    if (body.location !== undefined && regionOf(body.location) !== before.location) {
+      throw new RestError(
+        409,
+        'InvalidResourceLocation',
+        `The resource '${path.vault}' already exists in location '${before.location}'.`,
+      );
+    }
+    const changed = await changeVault(keyVault, caller, before, body.properties);
+    return { status: 200, body: await this.shown(changed, path, caller, body.tags ?? {}) };
+  }
+
+  async #create(
+    { subscription, group, vault }: VaultPath,
+    body: Static<typeof VaultBody>,
+    caller: Caller,
+  ): Promise<Vault> {
+    const { backends, names } = this.#parts;
+    const { properties } = body;
+    refuseFixed(undefined, properties);
+    const request = {
+      vaultId: vault,
+      resourceGroup: groupName(names, subscription, group),
+      location: requireLocation(body.location),
+      sku: properties.sku?.name.toLowerCase() === 'premium' ? Sku.PREMIUM : Sku.STANDARD,
+      // Absent means access policies (KV-71).
+      permissionModel: modelOf(properties.enableRbacAuthorization === true),
+      accessPolicies: policiesOf(properties.accessPolicies ?? []),
+      softDeleteRetentionDays: properties.softDeleteRetentionInDays ?? 0,
+      purgeProtectionEnabled: properties.enablePurgeProtection ?? false,
+    };
+    return backends.keyVault.createVault(request, caller.as('key-vault'));
+  }
+
+  /** @param tags new ones; absent: they stay */
+  async shown(vault: Vault, path: VaultPath, caller: Caller, tags?: JsonObject): Promise<unknown> {
+    const { names, records } = this.#parts;
+    const before = await extrasOf(records, names, vault);
+    if (tags !== undefined && (Object.keys(tags).length > 0 || Object.keys(before.tags).length > 0)) {
+      await records.put(recordOf(names, vault), { tags }, caller);
+    }
+    return vaultBody(names, vault, tags === undefined ? before : { tags }, path);
+  }
+}
