@@ -11,6 +11,7 @@ import {
 } from '@interlock/experiment';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import { insist } from './insist.ts';
 import { encryptionPermissions, encryptionRole, type KeyPlace } from './key-state.ts';
 
 /** What makes an estate, and where. */
@@ -65,7 +66,7 @@ const until = async <Answer>(
   }
 };
 
-/** Makes a vault with a key, and a set that may use it. */
+/** Makes a vault with a key, and a set that may use it. On a busy machine a new key may take longer than a call. */
 const makeKey = async (
   maker: EstateMaker,
   keyName: string,
@@ -73,38 +74,34 @@ const makeKey = async (
 ): Promise<KeyPlace> => {
   const { clients, clock, resourceGroup, location, owner, tag, uuid } = maker;
   const { identity, keyVault, sets } = clients;
-  const vault = await keyVault.createVault({
+  const [requestId, roleAssignmentId] = [uuid(), uuid()];
+  const call = <Result>(work: () => Promise<Result>): Promise<Result> => insist(clock, work);
+  const newVault = {
     vaultId: ['kv', keyName, tag].filter((part) => part !== '').join('-'),
     resourceGroup,
     location,
     permissionModel: byRole ? 'ROLE_ASSIGNMENT' : 'ACCESS_POLICY',
-    accessPolicies: [{ principal: owner, keyPermissions: ['ALL'] }],
     softDeleteRetentionDays: 7,
     purgeProtectionEnabled: !isPurged,
-  });
-  const parent = vault.name;
-  const { keyUrl } = await keyVault.createKey({ parent, keyId: keyName, keySizeBits: 2048, requestId: uuid() });
-  const { name: set } = await sets.createDiskEncryptionSet({
-    parent: resourceGroup,
-    diskEncryptionSetId: keyName,
-    location,
-    keyUrl,
-  });
+  } as const;
+  const all = { principal: owner, keyPermissions: ['ALL' as const] };
+  const { name: parent } = await call(() => keyVault.createVault({ ...newVault, accessPolicies: [all] }));
+  const newKey = { parent, keyId: keyName, keySizeBits: 2048, requestId };
+  const { keyUrl } = await call(() => keyVault.createKey(newKey));
+  const newSet = { parent: resourceGroup, diskEncryptionSetId: keyName, location, keyUrl };
+  const { name: set } = await call(() => sets.createDiskEncryptionSet(newSet));
   const principal = await until(clock, `the set ${set} is made`, async () => {
-    const { provisioningState, identity: own } = await sets.getDiskEncryptionSet({ name: set });
+    const { provisioningState, identity: own } = await call(() => sets.getDiskEncryptionSet({ name: set }));
     return provisioningState === 'SUCCEEDED' && own?.principal;
   });
-  if (byRole) {
-    const scope = `${resourceGroup}/${parent}`;
-    await identity.createRoleAssignment({ roleAssignmentId: uuid(), principal, role: encryptionRole, scope });
-  } else {
-    const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
-    await keyVault.setAccessPolicy({ name: parent, accessPolicy });
-  }
+  const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
+  const newRole = { roleAssignmentId, principal, role: encryptionRole, scope: `${resourceGroup}/${parent}` };
+  if (byRole) await call(() => identity.createRoleAssignment(newRole));
+  else await call(() => keyVault.setAccessPolicy({ name: parent, accessPolicy }));
   return { resourceGroup, vault: parent, key: `${parent}/keys/${keyName}`, set };
 };
 
-/** Creates a machine; it starts by itself. */
+/** Creates a machine; it starts by itself. May be repeated. */
 const makeMachine = async (
   { clients, resourceGroup, location, workload }: EstateMaker,
   group: PlannedGroup,
@@ -181,10 +178,12 @@ export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise
   const keys = new Map(names.map((name, n) => [name, places[n]] as const).filter(isMade));
   const machines = await Promise.all(
     estate.groups.flatMap((group) =>
-      Array.from({ length: group.machines }, (_, n) => makeMachine(maker, group, `${group.name}-${n + 1}`, keys)),
+      Array.from({ length: group.machines }, (_, n) =>
+        insist(maker.clock, () => makeMachine(maker, group, `${group.name}-${n + 1}`, keys)),
+      ),
     ),
   );
-  await Promise.all(machines.map(({ name }) => untilRunning(maker, name)));
+  await Promise.all(machines.map(({ name }) => insist(maker.clock, () => untilRunning(maker, name))));
   return { resourceGroup: maker.resourceGroup, keys, machines };
 };
 
