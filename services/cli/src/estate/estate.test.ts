@@ -94,6 +94,8 @@ test('estate import makes everything in the order in which it is needed and disa
     'CreateVirtualMachine',
     'DisableKeyVersion',
   ]);
+  const create = program.sent.findIndex(({ method }) => method === 'CreateKey');
+  assert.equal(program.deadlines[create], 120_000, 'a key may take longer than other calls');
   const request = (method: string) => program.sent.find((one) => one.method === method)?.request;
   assert.deepEqual(request('CreateVault')?.accessPolicies, [{ principal: ADMINISTRATOR, keyPermissions: ['ALL'] }]);
   assert.equal(request('CreateDiskEncryptionSet')?.keyUrl, 'https://kv1/keys/k1/2');

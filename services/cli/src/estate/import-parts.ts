@@ -9,6 +9,9 @@ export interface ImportOptions {
   readonly isWriting: boolean;
 }
 
+/** How long one resource may take without `--timeout`, in milliseconds. A key takes seconds on a busy machine. */
+export const WAIT_MS = 120_000;
+
 /** What the parts of an import work with. */
 export interface ImportParts extends ImportOptions {
   readonly estate: EstateFile;

@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import type { EstateKey, EstateVault } from '@interlock/experiment';
 import { readList } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
-import type { ImportParts } from './import-parts.ts';
+import { type ImportParts, WAIT_MS } from './import-parts.ts';
 
 /** Role of a set's identity on a vault with roles. */
 const USER_ROLE = 'roles/keyVaultCryptoServiceEncryptionUser';
@@ -105,7 +105,8 @@ export class KeyImport {
   }
 
   #call(method: string, request: JsonObject): Promise<JsonObject> {
-    return this.#parts.session.caller.call('key-vault', methodOf(Service.keyVault, method), request);
+    const { caller, timeoutMs = WAIT_MS } = this.#parts.session;
+    return caller.call('key-vault', methodOf(Service.keyVault, method), request, { deadlineMs: timeoutMs });
   }
 }
 

@@ -2,7 +2,7 @@ import type { JsonObject } from '@bufbuild/protobuf';
 import { type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/experiment';
 import { settle } from '../commands/settle.ts';
 import { isObject, methodOf, Service, type ServiceName } from '../request/schema.ts';
-import type { ImportParts } from './import-parts.ts';
+import { type ImportParts, WAIT_MS } from './import-parts.ts';
 import type { KeyImport } from './key-import.ts';
 
 type Owner = 'disk-encryption-set' | 'disk' | 'compute';
@@ -12,9 +12,6 @@ const contracts: Readonly<Record<Owner, ServiceName>> = {
   disk: Service.disk,
   compute: Service.compute,
 };
-
-/** How long one resource may take without `--timeout`, in milliseconds. */
-const WAIT_MS = 120_000;
 
 /** Makes sets, disks and machines, each once those that it needs are there. */
 export class ResourceImport {
