@@ -10,7 +10,7 @@ import { removeServer } from '@interlock/local/unprivileged.ts';
 import { settled } from '../chaos/facts.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
-import { type FileRunResult, runFile } from './run-file.ts';
+import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
 
 const folder = new URL('files/', import.meta.url);
 /** The example of the documentation waits for a minute: it runs in the simulation. */
@@ -65,7 +65,7 @@ const outcomeOf = async (
       text,
       id,
       folder: data.path('experiments', id),
-      place: { target: 'existing', data: data.root },
+      place: { target: 'existing', data: data.root, runner: thisRunner() },
       target: existingCloudTarget(data.root, { id, say }),
       signal: t.signal,
       say,

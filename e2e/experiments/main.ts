@@ -19,7 +19,7 @@ import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
-import { eventKeeper, type RunPlace, runFile } from './run-file.ts';
+import { eventKeeper, type RunPlace, runFile, thisRunner } from './run-file.ts';
 import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
@@ -175,8 +175,9 @@ function targetOf(
 ): { readonly target: Target; readonly place: RunPlace } {
   if (name === 'simulated')
     return { target: simulatedTarget(experiment.seed, parts.keepEvents), place: { target: name } };
-  if (name === 'existing') return { target: existingCloudTarget(data, parts), place: { target: name, data } };
+  if (name === 'existing')
+    return { target: existingCloudTarget(data, parts), place: { target: name, data, runner: thisRunner() } };
   // Short: sockets of its servers have their paths in it.
   const folder = mkdtempSync(join(tmpdir(), 'interlock-x-'));
-  return { target: ownCloudTarget(folder, parts), place: { target: name, data: folder } };
+  return { target: ownCloudTarget(folder, parts), place: { target: name, data: folder, runner: thisRunner() } };
 }

@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { journalIn, outstandingIn, readJournal, readPlace, recoverSteps } from '@interlock/experiment';
 import { foldersAt, LauncherError } from '@interlock/local/data-folder.ts';
+import { processStart } from '@interlock/local/lock.mjs';
 import { labToRecover } from './local/existing-cloud.ts';
 import { removeCloud } from './local/own-cloud.ts';
 import type { RunPlace } from './run-file.ts';
@@ -10,10 +10,12 @@ import type { RunPlace } from './run-file.ts';
  * Undoes what a killed runner left: gives keys back, and resumes or restarts parts. Says what it did. May be repeated.
  * @param folder evidence of the run
  * @returns exit code: 0 if nothing is left
- * @throws EvidenceError if the folder holds no run, LauncherError if its cloud is gone while steps are left
+ * @throws EvidenceError if the folder holds no run, LauncherError if its runner still runs, or its cloud is gone while steps are left
  */
 export const recoverRun = async (folder: string, say: (line: string) => void): Promise<number> => {
-  const { target, data } = readPlace(folder) as RunPlace;
+  const { target, data, runner } = readPlace(folder) as RunPlace;
+  if (runner !== undefined && processStart(runner.pid) === runner.startedAt)
+    throw new LauncherError(`the run of ${folder} is under way, as process ${runner.pid}: end that first`);
   if (target === 'simulated') {
     say('the run was simulated: it left nothing');
     return 0;
@@ -45,10 +47,7 @@ const recoverOwn = (data: string, say: (line: string) => void): number => {
     say('the cloud of the run is gone, with everything that was done to it');
     return 0;
   }
-  const lock = join(data, 'launcher.lock');
   removeCloud(foldersAt(data));
-  say(
-    `the cloud of the run ended with its runner; removed its folder ${data}${existsSync(lock) ? ', which is in use' : ''}`,
-  );
+  say(`the cloud of the run ended with its runner; removed its folder ${data}`);
   return 0;
 };

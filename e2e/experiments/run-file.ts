@@ -16,6 +16,7 @@ import {
   type Verdict,
   writeEvidence,
 } from '@interlock/experiment';
+import { processStart } from '@interlock/local/lock.mjs';
 import { reportPage } from '../report/experiment/report-page.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
 
@@ -24,7 +25,15 @@ export interface RunPlace {
   readonly target: Target['name'];
   /** Folder of the cloud: its own, or the one that exists. */
   readonly data?: string;
+  /** Its process: a run is recovered only when that is gone. Absent in the simulation, which leaves nothing. */
+  readonly runner?: { readonly pid: number; readonly startedAt: string };
 }
+
+/** This process as the runner of what it starts. */
+export const thisRunner = (): NonNullable<RunPlace['runner']> => ({
+  pid: process.pid,
+  startedAt: processStart(process.pid) ?? '',
+});
 
 /** One run of an experiment file. */
 export interface FileRun {

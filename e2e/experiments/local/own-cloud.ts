@@ -14,7 +14,7 @@ import { eventFeeds } from '../cloud/event-feed.ts';
 import { makePlannedEstate } from '../cloud/planned-estate.ts';
 import { type Links, openLinks } from './links.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
-import { type LimitedStorage, mountStorage } from './storage.ts';
+import { type LimitedStorage, mountStorage, unmountStorage } from './storage.ts';
 import { termsOf } from './terms.ts';
 import { throttleSettings } from './throttle.ts';
 
@@ -61,6 +61,7 @@ export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
 
 /** Removes what a cloud of an experiment left in its folder. */
 export const removeCloud = (data: DataFolder): void => {
+  unmountStorage(data.path('services', 'disk'));
   removeServer(data);
   rmSync(data.root, { recursive: true, force: true });
 };

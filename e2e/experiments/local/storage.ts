@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process';
-import { closeSync, mkdirSync, openSync, rmSync, writeSync } from 'node:fs';
+import { closeSync, mkdirSync, openSync, readFileSync, rmSync, writeSync } from 'node:fs';
 import { join } from 'node:path';
 
 /** Storage of a disk host that can be filled. */
@@ -14,6 +14,8 @@ export interface LimitedStorage {
 const roomMib = 256;
 const pieceBytes = 1024 ** 2;
 const fillerName = 'experiment-filler';
+/** Names the mount in the list of the system. */
+const source = 'interlock-experiment';
 
 /**
  * Mounts memory of a limited size as the folder of the volumes.
@@ -22,7 +24,7 @@ const fillerName = 'experiment-filler';
 export const mountStorage = (folder: string): LimitedStorage => {
   mkdirSync(folder, { recursive: true, mode: 0o700 });
   try {
-    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomMib}m,mode=700`, 'interlock-experiment', folder], {
+    execFileSync('mount', ['-t', 'tmpfs', '-o', `size=${roomMib}m,mode=700`, source, folder], {
       stdio: ['ignore', 'ignore', 'pipe'],
     });
   } catch (error) {
@@ -41,9 +43,15 @@ export const mountStorage = (folder: string): LimitedStorage => {
       }
     },
     free: () => rmSync(filler, { force: true }),
-    // Lazily: what still has a file open keeps it until it ends.
-    close: () => void execFileSync('umount', ['--lazy', folder]),
+    close: () => unmountStorage(folder),
   };
+};
+
+/** Unmounts what a run mounted there, also one whose runner was killed; does nothing if nothing is mounted. */
+export const unmountStorage = (folder: string): void => {
+  const isMounted = readFileSync('/proc/mounts', 'utf8').includes(`${source} ${folder} `);
+  // Lazily: what still has a file open keeps it until it ends.
+  if (isMounted) execFileSync('umount', ['--lazy', folder]);
 };
 
 const fillUp = (file: number): void => {
