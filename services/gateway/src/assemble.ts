@@ -14,6 +14,7 @@ import { resourceGroupRoutes } from './management/resource-groups.ts';
 import { subscriptionRoutes } from './management/subscriptions.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
+import { roleRoutes } from './roles/routes.ts';
 import { discoveryRoutes } from './sign-in/discovery.ts';
 import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
 import { tokenRoutes } from './sign-in/token-route.ts';
@@ -64,6 +65,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => [
     require: openRequire(parts.backends),
     resourcesIn: openResourcesIn(parts.backends),
   }),
+  ...roleRoutes(parts),
   ...vaultRoutes(parts),
   ...deletedVaultRoutes(parts),
   ...keyRoutes(parts),

@@ -1,0 +1,59 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { AuthorizationManagementClient } from '@azure/arm-authorization';
+import { KeyVaultManagementClient } from '@azure/arm-keyvault';
+import { KeyClient } from '@azure/keyvault-keys';
+import { type AzureCloud, azureCloud, credentialOf } from './test-azure-cloud.ts';
+
+let cloud: AzureCloud;
+before(async () => {
+  cloud = await azureCloud();
+});
+after(() => cloud?.stop());
+
+test('KV-73, KV-83: a role on a vault lets another principal make keys; without it the vault answers ForbiddenByRbac', async () => {
+  const { access, credential, test: world } = cloud;
+  const { tenant, subscription, url } = access;
+  const principalId = randomUUID();
+  const { administrator } = world.cloud;
+  const wish = { principalId, tenant: administrator.tenant, type: 'APPLICATION', displayName: 'officer' } as const;
+  const { name: principal } = await world.clients.identity.createPrincipal(wish);
+  const { secretText: secret } = await world.clients.identity.addSecret({ principal, secretId: 'one' });
+  const management = new KeyVaultManagementClient(credential, subscription, { endpoint: url });
+  const properties = {
+    tenantId: tenant,
+    sku: { family: 'A', name: 'standard' },
+    enableRbacAuthorization: true,
+  } as const;
+  const { id: scope = '' } = await management.vaults.createOrUpdate('g1', 'kv-roles', {
+    location: 'westeurope',
+    properties,
+  });
+  const keys = new KeyClient(cloud.vaultUrl('kv-roles'), credentialOf(access, { id: principalId, secret }));
+  await assert.rejects(keys.createRsaKey('k1'), ({ statusCode, details }) => {
+    assert.deepEqual([statusCode, details.error.innerError.code], [403, 'ForbiddenByRbac']);
+    return true;
+  });
+
+  const authorization = new AuthorizationManagementClient(credential, subscription, { endpoint: url });
+  const definitions = [];
+  const filter = "roleName eq 'Key Vault Crypto Officer'";
+  for await (const one of authorization.roleDefinitions.list(scope, { filter })) definitions.push(one);
+  const [definition] = definitions;
+  assert.equal(definitions.length, 1);
+  const roleDefinitionId = definition?.id ?? '';
+  const id = randomUUID();
+  const made = await authorization.roleAssignments.create(scope, id, { roleDefinitionId, principalId });
+  assert.equal(made.scope, scope);
+  await assert.rejects(authorization.roleAssignments.create(scope, randomUUID(), { roleDefinitionId, principalId }), {
+    statusCode: 409,
+    code: 'RoleAssignmentExists',
+  });
+  assert.equal((await keys.createRsaKey('k1')).name, 'k1');
+  const listed = [];
+  for await (const one of authorization.roleAssignments.listForScope(scope, { filter: 'atScope()' }))
+    listed.push(one.name);
+  assert.ok(listed.includes(id));
+  await authorization.roleAssignments.delete(scope, id);
+});
