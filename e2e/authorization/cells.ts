@@ -55,7 +55,7 @@ export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
         cell('the right one', principal([{ role: 'reader', at: names.tenant }]), 'served'),
       ];
     case 'workload':
-      return workloadCells(rule.services, names);
+      return workloadCells(rule.services, names, rule.orAboutItself === true ? denied() : notThatService);
     case 'role':
       return roleCells(rule, names);
     case 'vault':
@@ -98,7 +98,7 @@ const otherTenant = ({ tenant, subscription }: Names): PrincipalWho => ({
   ],
 });
 
-const workloadCells = (may: readonly (typeof services)[number][], names: Names): readonly Cell[] => {
+const workloadCells = (may: readonly (typeof services)[number][], names: Names, refusal: Refusal): readonly Cell[] => {
   const right = may.map((service): Who => ({ kind: 'service', service }));
   const others = services
     .filter((service) => !may.includes(service))
@@ -109,8 +109,8 @@ const workloadCells = (may: readonly (typeof services)[number][], names: Names):
   ]);
   return [
     ...badTokens(right[0] ?? anonymous),
-    cell('principal of another tenant', otherTenant(names), notThatService),
-    ...[everything, ...others].map((who) => cell('without the grant', who, notThatService)),
+    cell('principal of another tenant', otherTenant(names), refusal),
+    ...[everything, ...others].map((who) => cell('without the grant', who, refusal)),
     ...right.map((who) => cell('the right one', who, 'served')),
   ];
 };

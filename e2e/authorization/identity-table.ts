@@ -1,7 +1,7 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { rowsOf } from './row.ts';
 import { anybody, everybody, need, on, role, roleOr, workload } from './rule.ts';
-import { principal } from './who.ts';
+import { services } from './who.ts';
 
 /** An etag that no stream reaches: a permitted caller gets ETAG_MISMATCH, and nothing changes for the other cells. */
 const staleEtag = '999999';
@@ -173,19 +173,7 @@ export const identityTable = rowsOf(
     request: ({ roleAssignment }) => ({ name: roleAssignment, etag: staleEtag }),
   },
   checkPermission: {
-    rule: {
-      kind: 'own',
-      words: 'services about every principal; other callers about themselves',
-      right: { kind: 'service', service: 'disk' },
-      refused: [
-        {
-          caller: 'without the grant',
-          who: principal([]),
-          code: 'PERMISSION_DENIED',
-          reason: 'ACCESS_DENIED',
-        },
-      ],
-    },
+    rule: { kind: 'workload', services, orAboutItself: true },
     request: ({ principal }) => ({ principal, action: 'compute/disks/read', scope: '/' }),
   },
 });

@@ -56,7 +56,12 @@ export interface OwnRule {
 /** Who may call. */
 export type Rule =
   | { readonly kind: 'public' }
-  | { readonly kind: 'workload'; readonly services: readonly Workload[] }
+  | {
+      readonly kind: 'workload';
+      readonly services: readonly Workload[];
+      /** Other callers may call it about themselves: they are refused with ACCESS_DENIED. */
+      readonly orAboutItself?: boolean;
+    }
   | { readonly kind: 'everybody'; readonly words: string }
   | RoleRule
   | VaultRule
@@ -147,7 +152,7 @@ export const ruleInWords = (rule: Rule): string => {
     case 'public':
       return 'public';
     case 'workload':
-      return `workload: ${rule.services.join(', ')}`;
+      return `workload: ${rule.services.join(', ')}${rule.orAboutItself === true ? '; other callers about themselves' : ''}`;
     case 'everybody':
       return `own: every verified principal; ${rule.words}`;
     case 'role': {
