@@ -15,6 +15,7 @@ import {
 } from '@interlock/experiment';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError } from '@interlock/local/data-folder.ts';
+import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
@@ -140,12 +141,17 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Outcome | { readonly 
   const fromMs = systemClock.monotonicMs();
   const say = (line: string): void =>
     console.log(`${((systemClock.monotonicMs() - fromMs) / 1_000).toFixed(1).padStart(6)} s  ${line}`);
-  const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder) });
+  let spans: SpanStore | undefined;
+  const takeSpans = (store: SpanStore): void => {
+    spans = store;
+  };
+  const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder), takeSpans });
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
   console.log(`${experiment.title}\n`);
   const interrupt = new AbortController();
-  const running = runFile({ experiment, text, id, folder, place, target, signal: interrupt.signal, say });
+  const { signal } = interrupt;
+  const running = runFile({ experiment, text, id, folder, place, target, spans: () => spans, signal, say });
   // Ctrl-C: everything is undone, and the evidence written, before the process ends.
   scope.defer('experiment', async () => {
     interrupt.abort();

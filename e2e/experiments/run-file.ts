@@ -17,6 +17,8 @@ import {
   writeEvidence,
 } from '@interlock/experiment';
 import { processStart } from '@interlock/local/lock.mjs';
+import type { SpanStore } from '@interlock/local/spans.ts';
+import { keptSpans } from '../report/experiment/kept-spans.ts';
 import { reportPage } from '../report/experiment/report-page.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
 
@@ -45,6 +47,8 @@ export interface FileRun {
   readonly folder: string;
   readonly place: RunPlace;
   readonly target: Target;
+  /** Where the spans of the cloud arrive; undefined if this process does not receive them. */
+  readonly spans?: () => Pick<SpanStore, 'spansOfTrace'> | undefined;
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
 }
@@ -75,14 +79,25 @@ export const runFile = async (run: FileRun): Promise<FileRunResult> => {
   const journal = beginEvidence(folder, text, place);
   const record = await runExperiment({ experiment, target, id, journal, signal, say });
   writeEvidence(folder, record);
+  const store = run.spans?.();
+  if (store !== undefined) put(folder, evidenceFiles.spans, spanLines(record, store));
   return { record, verdict: writeVerdict(folder, experiment, record) };
+};
+
+/** Most spans kept of one trace: a loss of many machines makes thousands, and the first ones say how it travelled. */
+const spansOfTraceMax = 500;
+
+const spanLines = ({ steps }: RunRecord, store: Pick<SpanStore, 'spansOfTrace'>): string => {
+  const traces = new Set(steps.flatMap(({ traceId }) => (traceId === undefined ? [] : [traceId])));
+  const spans = [...traces].flatMap((traceId) => store.spansOfTrace(traceId).slice(0, spansOfTraceMax));
+  return spans.map((span) => `${JSON.stringify(span)}\n`).join('');
 };
 
 /** Judges a record and writes the verdict and its reports. */
 export const writeVerdict = (folder: string, experiment: Experiment, record: RunRecord): Verdict => {
   const verdict = judge(experiment, record);
   put(folder, evidenceFiles.verdict, `${JSON.stringify(verdict, undefined, 2)}\n`);
-  put(folder, 'report.html', reportPage(experiment, record, verdict));
+  put(folder, 'report.html', reportPage(experiment, record, verdict, keptSpans(folder)));
   put(folder, 'report.json', reportJson(experiment, record, verdict));
   put(folder, 'junit.xml', junitXml(experiment, record, verdict));
   put(folder, 'journal.json', chaosToolkitJournal(experiment, record, verdict));

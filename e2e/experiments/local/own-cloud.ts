@@ -4,6 +4,7 @@ import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
+import type { SpanStore } from '@interlock/local/spans.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { clockShift } from '../../chaos/clock-shift.ts';
@@ -26,6 +27,8 @@ export interface LocalParts {
   readonly say: (line: string) => void;
   /** Takes the stored events of the run before the cloud is gone. */
   readonly keepEvents?: CloudAccess['keepEvents'];
+  /** Takes where the spans of a cloud of the run's own arrive. */
+  readonly takeSpans?: (spans: SpanStore) => void;
 }
 
 /** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
@@ -103,6 +106,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
     onCrash: ({ message }) => parts.say(message),
     ...(route === undefined ? {} : { route }),
   });
+  parts.takeSpans?.(cloud.spans);
   const outside = openOutside(cloud);
   scope.defer('clients', outside.close);
   const access = accessTo(cloud, outside.administrator, { data, settings, rigging });

@@ -30,6 +30,8 @@ export const evidenceFiles = {
   guarantees: 'guarantees.json',
   /** Events of the services as stored, without secrets. */
   events: 'events.jsonl',
+  /** Spans of the traces of the steps; only of a run on a cloud of its own. */
+  spans: 'spans.jsonl',
   verdict: 'verdict.json',
 } as const;
 

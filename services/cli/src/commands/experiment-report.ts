@@ -1,6 +1,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { basename, dirname, join, relative, resolve } from 'node:path';
 import { EvidenceError, evidenceFiles, judge, problemLines, readEvidence, readExperiment } from '@interlock/experiment';
+import { keptSpans } from '../../../../e2e/report/experiment/kept-spans.ts';
 import { reportPage } from '../../../../e2e/report/experiment/report-page.ts';
 import { cellsOf } from '../../../../e2e/report/matrix/cells-of.ts';
 import { matrixPage } from '../../../../e2e/report/matrix/matrix-page.ts';
@@ -26,7 +27,7 @@ export async function reportFolder(
 
 function pageOfRun(folder: string): { readonly text: string; readonly says: string } {
   const { experiment, record, verdict } = judged(folder);
-  return { text: reportPage(experiment, record, verdict), says: verdict.outcome };
+  return { text: reportPage(experiment, record, verdict, keptSpans(folder)), says: verdict.outcome };
 }
 
 function pageOfRuns(folder: string, page: string): { readonly text: string; readonly says: string } {
