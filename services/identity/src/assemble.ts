@@ -8,6 +8,7 @@ import {
   type Call,
   names,
   principalOf,
+  requireActive,
   rs256,
   service,
   type TokenFormat,
@@ -83,7 +84,7 @@ export const assemble: Assemble<IdentitySettings> = async (seams) => {
     ...roleAssignmentApi({ clock, authorize, principals, assignments, assigning, owners }),
     ...tokens,
     async checkPermission({ principal, action, scope }: CheckPermissionRequest, call: Call) {
-      requireOwnOrService(principal, call);
+      await requireOwnOrService(authorize, principal, call);
       const position = await store.head();
       const permission = await permissionOf(idOf(principal), action, scope);
       const { grantedActions, grantedNotActions } = permission;
@@ -105,10 +106,12 @@ export const assemble: Assemble<IdentitySettings> = async (seams) => {
   };
 };
 
-/** @throws Rejection PERMISSION_DENIED ACCESS_DENIED for the permissions of another principal */
-const requireOwnOrService = (principal: string, call: Call): void => {
+/** @throws Rejection PERMISSION_DENIED ACCESS_DENIED for the permissions of another principal; UNAUTHENTICATED PRINCIPAL_DELETED */
+const requireOwnOrService = async (authorize: Authorizer, principal: string, call: Call): Promise<void> => {
   const caller = principalOf(call);
-  if (caller.kind === 'workload' || caller.name === principal) return;
+  if (caller.kind === 'workload') return;
+  await requireActive(authorize, caller);
+  if (caller.name === principal) return;
   throw new Rejection(
     'PERMISSION_DENIED',
     'ACCESS_DENIED',
