@@ -20,14 +20,17 @@ const exportsOf = (page: string): ReadonlyMap<string, string> =>
 
 /**
  * The commands of a page, in order: lines of its blocks that begin with `npx interlock`. One that a reader has to fill in
- * (`<version>`) or that moves data through the shell is left out, and so are experiments: they start clouds of their own.
+ * (`<version>`) or that moves data through the shell is left out, and so are experiments, which start clouds of their own, `watch`,
+ * which runs until Ctrl-C, and `report`, which writes a file: tests of their own run them.
  */
 export const commandsOf = (page: string): readonly PageCommand[] => {
   const exported = exportsOf(page);
   const known = (word: string): string => word.replace(/\$([A-Z]+)/g, (whole, name) => exported.get(name) ?? whole);
   return [...textOf(page).matchAll(/^```\n([\s\S]*?)^```$/gm)]
     .flatMap(([, block = '']) => block.split('\n'))
-    .filter((line) => /^npx interlock (?!experiment )/.test(line) && !/[<>|]/.test(line.split(' #')[0] ?? ''))
+    .filter(
+      (line) => /^npx interlock (?!experiment |watch\b|report )/.test(line) && !/[<>|]/.test(line.split(' #')[0] ?? ''),
+    )
     .map((line) => {
       const [command = '', comment = ''] = line.split(/\s+# /);
       const args = command
