@@ -81,6 +81,12 @@ test('CMK-100: the example of the how-to page holds in the simulation', async ()
   assert.deepEqual(verdict.problems, []);
 });
 
+test('G1, G2: a key that is disabled while no event arrives stops machines within the lease, in the simulation', async () => {
+  const file = readFileSync(new URL('files/no-events.experiment.yaml', import.meta.url), 'utf8');
+  const verdict = await verdictOf(undefined, experimentOf(file));
+  assert.equal(verdict.outcome, 'held', verdict.because);
+});
+
 test('a control under another key of a paused vault is disturbed too, and ends the run', async () => {
   const verdict = await verdictOf(undefined, experimentOf(text.replace(/(control:.*)key: platform/, '$1key: other')));
   assert.equal(verdict.outcome, 'aborted', verdict.because);

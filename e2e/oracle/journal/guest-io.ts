@@ -106,7 +106,8 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
       violations.push({ kind: 'proves nothing', about: `${disk} had no good I/O in the ${livelyMs} ms before t0` });
     }
     refused += own.filter(({ ok, completedAt }) => !ok && completedAt > t0).length;
-    for (const io of own.filter(({ ok }) => ok)) {
+    // One that completes after access was restored may have waited for that.
+    for (const io of own.filter(({ ok, completedAt }) => ok && completedAt < restoredAt)) {
       lastGoodMs = Math.max(lastGoodMs, io.completedAt - t0);
       const kind = judgeSuccess(io, loss, pauses);
       if (kind === 'in hand') inHand += 1;
