@@ -36,7 +36,7 @@ export const mutants: readonly Mutant[] = [
     replace: "machine.power.state === 'running' && machine.power.work",
   },
   {
-    name: 'events are told before they are committed',
+    name: 'events are published before they are committed',
     guarantee: 'G7',
     file: 'libs/event-store/src/memory-store.ts',
     find: '      events.assertVersions(commit);\n      assertCursors(cursors, commit);',

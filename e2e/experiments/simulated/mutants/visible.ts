@@ -10,7 +10,7 @@ export const visibility: readonly Visibility[] = [
   { mutant: 'a lease is extended while the vault does not answer', file: 'lease' },
   { mutant: 'a disabled version can be used all the same', file: 'loss' },
   { mutant: 'machines that are starting are forgotten when a key is lost', file: 'starting' },
-  { mutant: 'events are told before they are committed', file: 'lease' },
+  { mutant: 'events are published before they are committed', file: 'lease' },
   { mutant: 'the feed is ordered by a sequence alone, so what commits late is skipped', file: 'loss' },
   { mutant: 'a fact counts as applied before its effect is stored', file: 'loss' },
   { mutant: 'a fact that comes again takes effect again', file: 'loss' },

@@ -83,7 +83,7 @@ test('--confirm shows what stops and does it', async () => {
   );
 });
 
-test('in a terminal a yes does it and anything else does not', async () => {
+test('in a terminal `yes` carries it out and any other reply does not', async () => {
   for (const answer of [true, false]) {
     const questions: string[] = [];
     const confirm = async (question: string) => {

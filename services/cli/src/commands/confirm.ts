@@ -20,7 +20,7 @@ const LOOK_MS = 3_000;
 
 /**
  * Shows which machines a command stops before it takes access to keys away. Where machines would stop, or that cannot be known,
- * it needs `--confirm`, or a yes of the user of a terminal.
+ * it needs `--confirm`, or the user of a terminal replies `yes`.
  * @param takings what the command takes away; called once. A refusal of its reads counts as not known
  * @returns whether the command was confirmed
  * @throws UsageError with the command to repeat

@@ -22,7 +22,7 @@ export interface Terminal {
   readonly size?: () => { readonly columns: number; readonly rows: number } | undefined;
   /** Whether standard output is a terminal: bytes are not written there. */
   readonly isOutTerminal?: boolean;
-  /** Asks a yes/no question; anything but `y` and `yes` is a no. Only where a user can answer. */
+  /** Asks a yes/no question; only the replies `y` and `yes` confirm. Only where a user can answer. */
   readonly confirm?: ((question: string) => Promise<boolean>) | undefined;
   /** Writes a line of the response to standard output. @throws OutputProblem */
   out(text: string): void;

@@ -17,7 +17,7 @@ export function readJournals(folder: string, machines: readonly string[], fromMs
     .toSorted((a, b) => a.completedMs - b.completedMs);
 }
 
-/** An operation of a line; nothing of a line that is none, or was cut by the end of a guest. */
+/** An operation of a line; empty if the line is malformed, or was cut short when its guest ended. */
 function recordOf(machine: string, line: string): readonly IoRecord[] {
   if (!line.endsWith('}')) return [];
   const entry = parsed(line);

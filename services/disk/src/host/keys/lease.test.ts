@@ -58,7 +58,7 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
 interface Heard {
   readonly order: number;
   readonly epoch: number | undefined;
-  /** Whether a grant no older than it, or a loss after it, was heard already: then when it was heard says nothing. */
+  /** Whether a grant at least as new, or a later loss, was received already: then the time of receipt says nothing. */
   readonly wasOver: boolean;
 }
 

@@ -127,7 +127,7 @@ test(
   },
 );
 
-test('G1: a read whose key is lost while the storage works is EIO', limit, async (t) => {
+test('G1: a write whose key is lost while the storage works is EIO', limit, async (t) => {
   let meet = async (): Promise<void> => undefined;
   const { host, begin } = await start(t, { beforeWrite: () => meet() });
   const client = await connected(host, await begin('WRITE'));
