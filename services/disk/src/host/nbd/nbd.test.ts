@@ -267,3 +267,21 @@ test(
     await leaving.ended();
   },
 );
+
+test('replies that a client does not take hold memory of the host until it takes them', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const token = await begin('WRITE');
+  const [greedy, other] = [await connected(host, token, false), await connected(host, token, false)];
+  // As much as the host has for requests: the next one waits.
+  for (let reads = 0; reads < 3; reads += 1) greedy.send(command.read, 0, 32 * 1_048_576);
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  let isServed = false;
+  const read = other.read(0, 512).then((reply) => {
+    isServed = true;
+    return reply;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  assert.equal(isServed, false);
+  for (let reads = 0; reads < 3; reads += 1) assert.equal((await greedy.reply(32 * 1_048_576)).code, 0);
+  assert.equal((await read).code, 0);
+});

@@ -4,7 +4,7 @@ import type { Clock, Logger } from '@interlock/runtime';
 import type { AccessCheck, Parts } from '../cipher/encrypted-disk.ts';
 import type { Session } from '../data/session.ts';
 import { checkRange, explained, type IoCaller, refuseReadOnly, type SessionIo } from '../data/session-io.ts';
-import { pieceSize } from '../storage/sector.ts';
+import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { Budget } from './budget.ts';
 import { endsConnection, errnoOf } from './errors.ts';
 import { type Agreed, blockSizes } from './negotiation.ts';
@@ -179,13 +179,13 @@ export class Transmission {
     };
     try {
       for await (const part of this.#session.disk.read(offset, length, check, parts)) {
-        if (inChunks) this.#sendData(request, Buffer.from(part.buffer), at, at + part.length === offset + length);
+        if (inChunks) await this.#sendData(request, Buffer.from(part.buffer), at, at + part.length === offset + length);
         at += part.length;
       }
     } catch (error) {
       throw await explained(error, check);
     }
-    if (reply) this.#sendData(request, reply.bytes, offset, true);
+    if (reply) await this.#sendData(request, reply.bytes, offset, true);
   }
 
   /** A buffer for a reply with data; `data`: where the data begins. */
@@ -194,12 +194,17 @@ export class Transmission {
     return { bytes: Buffer.allocUnsafeSlow(data + length), data };
   }
 
-  #sendData({ cookie }: Request, bytes: Buffer, offset: number, isDone: boolean): void {
+  /** Resolves when the client took it: until then the request holds its memory. A client that takes nothing is disconnected. */
+  async #sendData({ cookie }: Request, bytes: Buffer, offset: number, isDone: boolean): Promise<void> {
     if (this.#agreed.isStructured) {
       writeChunkHead(bytes, cookie, { type: chunkType.offsetData, isDone, length: bytes.length - chunkHeadLength });
       bytes.writeBigUInt64BE(BigInt(offset), chunkHeadLength);
     } else writeSimpleReply(bytes, cookie, 0);
-    this.#send(bytes);
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stalled = this.#parts.clock.alarm(stallMs, () => this.#stream.destroy());
+    this.#send(bytes, () => resolve());
+    await promise;
+    stalled.cancel();
   }
 
   /** A request that changes the disk. Access is checked again before the reply. */
@@ -287,8 +292,11 @@ export class Transmission {
   }
 
   /** Replies of one turn of the event loop leave with one system call. */
-  #send(bytes: Uint8Array): void {
-    if (this.#stream.destroyed || this.#stream.writableEnded) return;
+  #send(bytes: Uint8Array, onTaken?: () => void): void {
+    if (this.#stream.destroyed || this.#stream.writableEnded) {
+      onTaken?.();
+      return;
+    }
     if (!this.#isCorked) {
       this.#isCorked = true;
       this.#stream.cork();
@@ -297,7 +305,7 @@ export class Transmission {
         this.#stream.uncork();
       });
     }
-    this.#stream.write(bytes);
+    this.#stream.write(bytes, onTaken);
   }
 
   /** Ends the connection once what was sent has left. */
@@ -310,9 +318,8 @@ export class Transmission {
 }
 
 const zeros = new Uint8Array(pieceSize);
-const sector = 4_096;
-const floorSector = (offset: number): number => Math.floor(offset / sector) * sector;
-const ceilSector = (offset: number): number => Math.ceil(offset / sector) * sector;
+const floorSector = (offset: number): number => Math.floor(offset / sectorSize) * sectorSize;
+const ceilSector = (offset: number): number => Math.ceil(offset / sectorSize) * sectorSize;
 
 /** Memory that a request holds: its payload, or its reply. */
 const heldBytes = ({ command: kind, length }: Request): number =>
