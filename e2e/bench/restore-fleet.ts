@@ -32,7 +32,7 @@ export const restoreFleet: Bench = async (options, scope) => {
     return { tookMs, cpu: cpuDetails(before, await fleet.cpuTimes(), { count: machines, tookMs }) };
   };
   for (let round = 0; round < (smoke || size > 10_000 ? 1 : 3); round++) {
-    if (round > 0) await fleet.restore();
+    if (round > 0) await fleet.restore(count);
     await fleet.revoke(stopped);
     await fleet.rest();
     await fleet.disksClosed();

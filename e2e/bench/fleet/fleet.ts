@@ -99,16 +99,18 @@ export class Fleet {
     await this.#untilNoRow('every machine may start', '%"blocked":[{%');
   }
 
-  /** Enables the key and stores every machine as running, without unwrapping. */
-  async restore(): Promise<void> {
+  /**
+   * Enables the key and stores every machine as running, without unwrapping.
+   * @param running how many of the machines run already: the first ones
+   */
+  async restore(running = 0): Promise<void> {
     await this.rest();
     await this.restoreAccess();
     await this.rest();
     this.#attachEpoch += 1;
     const epoch = await this.#parts.vaultStore.head();
-    await this.inChunks(
-      this.machines(({ stops }) => stops),
-      (chunk) => this.#parts.seedMachines(chunk, startStopped, epoch, this.#attachEpoch),
+    await this.inChunks(this.machines(({ stops }) => stops).slice(running), (chunk) =>
+      this.#parts.seedMachines(chunk, startStopped, epoch, this.#attachEpoch),
     );
     await this.rest();
     await this.computeSql`vacuum`;
