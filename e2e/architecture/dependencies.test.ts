@@ -106,9 +106,12 @@ test('disk: the control side knows its host by DiskHost alone, and the host impo
   assert.deepEqual(show(fromHost.filter(({ to }) => !/\/disk\/(encryption|turns)\.ts$/.test(to))), []);
 });
 
-/** Real implementations of seams: the clock, the generator, and RSA, whose worker threads cannot be handed one. */
+/**
+ * Real implementations of seams: the clock, the generator, and RSA, whose worker threads cannot be handed one; and the defaults of a
+ * package that is published.
+ */
 const realSeams =
-  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$/;
+  /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^libs\/otel-jetstream\/(pack|src\/options)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$/;
 
 test('only main.ts and the launcher read the environment; clock and chance come from outside', () => {
   const reaches = (file: string, pattern: RegExp): boolean =>
@@ -142,7 +145,7 @@ test('decisions are pure: no promise, no clock, no chance in a decider', () => {
  * in the simulation, where such would make a history that cannot be repeated.
  */
 const outsideOfTheSimulation =
-  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^libs\/experiment\/src\/evidence\/|^services\/key-vault\/src\/(rsa\/[a-z-]+|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/disk\/src\/host\/(nbd\/(transmission|listener)|storage\/file-(block-store|threads|worker)|folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(guests\/guest-[a-z]+\.ts$|guest\/)/;
+  /^libs\/runtime\/src\/(clock|run|virtual-clock|config-readers|renewed-files)\.ts$|^libs\/rpc\/src\/(token-format|connecting|credentials|receiving|sent-memory)\.ts$|^libs\/(event-store\/src\/(postgres-store|postgres-commit|pool|loop-turns|connection|driver-check|migration)|messaging\/src\/nats-bus)\.ts$|^libs\/host\/src\/(probe-server|host-folder|build)\.ts$|^libs\/sealing\/src\/master-key\.ts$|^libs\/otel-jetstream\/pack\.ts$|^libs\/experiment\/src\/evidence\/|^services\/key-vault\/src\/(rsa\/[a-z-]+|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/disk\/src\/host\/(nbd\/(transmission|listener)|storage\/file-(block-store|threads|worker)|folder-identity|volume\/volume-files)\.ts$|^services\/compute\/src\/(guests\/guest-[a-z]+\.ts$|guest\/)/;
 
 test('what the simulation runs waits for the clock it is given alone: no timer, no thread, no file, no socket', () => {
   const reaches =

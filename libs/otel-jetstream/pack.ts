@@ -1,0 +1,56 @@
+/**
+ * npm run pack:otel-jetstream [-- <folder>]
+ *
+ * Makes the npm package `otel-jetstream` from this folder, in the given folder or `.interlock/`: ES modules for Node 20 and newer,
+ * with types.
+ */
+import { execFileSync } from 'node:child_process';
+import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join, resolve } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import manifest from './package.json' with { type: 'json' };
+
+const folderOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+
+/** Major versions that the package is tested with. */
+const peerRanges = { '@nats-io/jetstream': '^3.0.0', '@opentelemetry/api': '^1.9.0' };
+
+/** package.json of the package: the workspace's own names and development files are not in it. */
+const packageManifest = {
+  name: 'otel-jetstream',
+  version: manifest.version,
+  description: manifest.description,
+  license: manifest.license,
+  keywords: ['opentelemetry', 'nats', 'jetstream', 'tracing', 'messaging', 'instrumentation'],
+  type: 'module',
+  sideEffects: false,
+  engines: { node: '>=20' },
+  exports: { '.': { types: './dist/index.d.ts', default: './dist/index.js' } },
+  files: ['dist'],
+  peerDependencies: peerRanges,
+  // What @nats-io/jetstream itself brings: it alone creates message headers.
+  dependencies: { '@nats-io/nats-core': '^3.0.0' },
+};
+
+/** @param folder where the package goes; created if it does not exist. @returns path of the `.tgz` */
+export const packOtelJetstream = (folder: string): string => {
+  const stage = mkdtempSync(join(tmpdir(), 'interlock-pack-'));
+  try {
+    const tsc = folderOf('../../node_modules/.bin/tsc');
+    execFileSync(tsc, ['-p', folderOf('tsconfig.build.json'), '--outDir', join(stage, 'dist')], { stdio: 'inherit' });
+    copyFileSync(folderOf('README.md'), join(stage, 'README.md'));
+    copyFileSync(folderOf('../../LICENSE'), join(stage, 'LICENSE'));
+    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(packageManifest, undefined, 2)}\n`);
+    mkdirSync(folder, { recursive: true });
+    const packed = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], {
+      cwd: stage,
+      encoding: 'utf8',
+    });
+    return join(folder, packed.trim());
+  } finally {
+    rmSync(stage, { recursive: true, force: true });
+  }
+};
+
+if (import.meta.main) console.log(packOtelJetstream(resolve(process.argv[2] ?? '.interlock')));
