@@ -32,6 +32,7 @@ export const busOver = (inner: Bus, link: BusLink): Bus => {
   /** A response that does not get through is no response: the bus delivers again after its own wait. */
   const whileConnected = (delivery: Delivery): Delivery => ({
     bytes: delivery.bytes,
+    context: delivery.context,
     deliveryCount: delivery.deliveryCount,
     ack: () => {
       if (!isCut()) delivery.ack();

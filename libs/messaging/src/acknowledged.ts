@@ -1,6 +1,8 @@
+import { headerSetter } from '@interlock/otel-jetstream';
 import type { Clock } from '@interlock/runtime';
 import { JetStreamApiError, PubHeaders } from '@nats-io/jetstream';
 import { createInbox, headers, type Msg, type NatsConnection } from '@nats-io/transport-node';
+import { context, propagation } from '@opentelemetry/api';
 
 /** No stream accepts the subject of a message, or the server runs without JetStream. */
 export class NoStream extends Error {
@@ -92,6 +94,7 @@ export const acknowledgedPublishing = (
         const token = String(published);
         const head = headers();
         head.set(PubHeaders.MsgIdHdr, messageId);
+        propagation.inject(context.active(), head, headerSetter);
         connection.publish(subject, bytes, { headers: head, reply: `${inbox}.${token}` });
         unacknowledged.set(token, { subject, dueMs: clock.monotonicMs() + timeoutMs, resolve, reject });
         if (watching === undefined) watchTime();

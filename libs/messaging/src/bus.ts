@@ -1,9 +1,12 @@
 import type { Outage } from '@interlock/runtime';
+import type { Context } from '@opentelemetry/api';
 import type { StreamState } from './stream-watch.ts';
 
 /** A message for a subscriber. It is delivered again, with a higher count, unless it is acknowledged in time. */
 export interface Delivery {
   readonly bytes: Uint8Array;
+  /** Trace context of its publisher, without a value of this process; the root context if it sent none. */
+  readonly context: Context;
   /** 1 on the first delivery. */
   readonly deliveryCount: number;
   /** Done: do not deliver again. It may be lost, so a receiver must recognise messages that it has applied. */
@@ -35,7 +38,7 @@ export interface Interest {
 export interface Bus {
   /**
    * Resolves when the bus has stored the message; rejects when that is unknown (it may be stored nevertheless). Several may be in
-   * flight; those of one caller arrive in the order of the calls.
+   * flight; those of one caller arrive in the order of the calls. The running trace context travels with the message.
    * @param messageId the bus acknowledges and drops a message with an id that it received recently
    */
   publish(subject: string, messageId: string, bytes: Uint8Array): Promise<void>;

@@ -1,4 +1,5 @@
 import type { Clock, Random } from '@interlock/runtime';
+import { context, propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { serviceOf, streamOf } from './subjects.ts';
 
@@ -40,6 +41,8 @@ interface Message {
   readonly sequence: number;
   readonly subject: string;
   readonly bytes: Uint8Array;
+  /** Trace context of the publisher, in the form in which it travels. */
+  readonly headers: Readonly<Record<string, string>>;
 }
 
 interface Outstanding {
@@ -99,7 +102,9 @@ class MemoryServer {
       this.#messageIds.add(id);
       this.#sequence += 1;
       const held = this.messagesOf(subject);
-      held.push({ sequence: this.#sequence, subject, bytes: bytes.slice() });
+      const headers: Record<string, string> = {};
+      propagation.inject(context.active(), headers);
+      held.push({ sequence: this.#sequence, subject, bytes: bytes.slice(), headers });
       if (held.length > MESSAGES_MAX) held.splice(0, MESSAGES_MAX / 2);
       this.#waiting.wake(subject);
     }
@@ -260,6 +265,7 @@ class Durable {
     const remove = (): void => acknowledge(() => this.#outstanding.delete(one.message.sequence));
     return {
       bytes: one.message.bytes,
+      context: propagation.extract(ROOT_CONTEXT, one.message.headers),
       deliveryCount: one.deliveryCount,
       ack: remove,
       refuse: remove,

@@ -1,3 +1,4 @@
+import { headerGetter } from '@interlock/otel-jetstream';
 import { type Clock, type FailureLog, failureLog, type Logger, type Outage } from '@interlock/runtime';
 import {
   AckPolicy,
@@ -11,6 +12,7 @@ import {
   jetstreamManager,
 } from '@nats-io/jetstream';
 import { type NatsConnection, nanos, PermissionViolationError, TimeoutError } from '@nats-io/transport-node';
+import { propagation, ROOT_CONTEXT } from '@opentelemetry/api';
 import { type AcknowledgedPublishing, acknowledgedPublishing, NoStream } from './acknowledged.ts';
 import type { Bus, Delivery, Interest } from './bus.ts';
 import { connectNats, type NatsAccess, placesOf } from './nats-connection.ts';
@@ -273,6 +275,7 @@ const isMissing = (error: unknown): boolean =>
 
 const asDelivery = (message: JsMsg): Delivery => ({
   bytes: message.data,
+  context: propagation.extract(ROOT_CONTEXT, message.headers, headerGetter),
   deliveryCount: message.info.deliveryCount,
   ack: () => message.ack(),
   nak: (delayMs) => message.nak(delayMs),

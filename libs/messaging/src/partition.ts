@@ -8,7 +8,7 @@ import type { ConsumerOptions } from './consumer-options.ts';
 import { CONCURRENT_MAX, FactApplier } from './fact-applier.ts';
 import { FEED_ENDS_EARLIER } from './feed.ts';
 import { assertPublishable, decodeBatch, RefusedMessage } from './received-batch.ts';
-import { inProcessSpan } from './spans.ts';
+import { type FactSpans, factSpans } from './spans.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
 
 /** A third of the bus's acknowledgement wait: a message in progress is not delivered to another consumer meanwhile. */
@@ -77,6 +77,7 @@ interface Received {
 class Reader {
   readonly #options: PartitionOptions;
   readonly #facts: FactApplier;
+  readonly #spans: FactSpans;
   /** One batch at a time: the bus and the read after a silence never apply facts concurrently. */
   readonly #serially = serialQueue();
   #inProgress: readonly Fact[] = [];
@@ -90,6 +91,7 @@ class Reader {
   constructor(options: PartitionOptions) {
     this.#options = options;
     this.#facts = new FactApplier(options);
+    this.#spans = factSpans({ ...options, consumer: options.service });
     this.#receivedAt = options.clock.monotonicMs();
     this.#feedReadAt = this.#receivedAt - options.silenceMs;
   }
@@ -173,9 +175,10 @@ class Reader {
     const received = deliveries.flatMap((delivery) => this.#decode(delivery) ?? []);
     for (const { batch, of } of joinBatches(received, CONCURRENT_MAX)) {
       try {
-        const deliveryCount = Math.max(...of.map(({ delivery }) => delivery.deliveryCount));
-        await this.#serially(() => this.#applyReceived(batch, deliveryCount));
-        if (!signal.aborted) for (const { delivery } of of) delivery.ack();
+        const deliveries = of.map(({ delivery }) => delivery);
+        await this.#serially(() => this.#applyReceived(batch, deliveries));
+        if (signal.aborted) continue;
+        for (const { delivery, batch: own } of of) this.#spans.settle('ack', own, delivery, () => delivery.ack());
       } catch (error) {
         for (const { delivery, batch: own } of of) this.#reject(delivery, error, own);
       } finally {
@@ -212,20 +215,22 @@ class Reader {
     const { source, partition, log, onRefused } = this.#options;
     const messageId = batch && messageIdOf(batch);
     const fields = { error, source, partition, messageId, deliveryCount: delivery.deliveryCount };
+    const settle = (operation: 'nak' | 'term', respond: () => void): void =>
+      batch === undefined ? respond() : this.#spans.settle(operation, batch, delivery, respond);
     if (error instanceof RefusedMessage) {
       log.error(
         'message is refused: its source cannot have published it, or both sides are configured differently',
         fields,
       );
       onRefused();
-      delivery.refuse(error.message);
+      settle('term', () => delivery.refuse(error.message));
     } else {
       log.error('message is not applied', fields);
-      delivery.nak(REDELIVERY_MS);
+      settle('nak', () => delivery.nak(REDELIVERY_MS));
     }
   }
 
-  async #applyReceived(batch: FactBatch, deliveryCount: number): Promise<void> {
+  async #applyReceived(batch: FactBatch, received: readonly Delivery[]): Promise<void> {
     // A watermark below the cursor is of a relay that is behind another, or of a restored source.
     if (batch.facts.length === 0 && batch.lastPosition < this.#facts.reached) await this.#checkFeed();
     this.#assertSameHistory();
@@ -238,22 +243,21 @@ class Reader {
         this.#awaited = 0;
       });
     }
-    await this.#apply(batch, deliveryCount);
+    await this.#apply(batch, received);
     if (!this.#options.signal.aborted && batch.facts.length > 0) this.#saveSoon();
   }
 
-  async #apply(batch: FactBatch, deliveryCount: number): Promise<void> {
+  async #apply(batch: FactBatch, received: readonly Delivery[]): Promise<void> {
     this.#inProgress = batch.facts;
     const facts = this.#unapplied();
     if (facts.length > 0) {
       const attributes = {
         'messaging.consumer.group.name': this.#options.service,
-        'interlock.delivery_count': deliveryCount,
         'interlock.gap': facts.length,
         'interlock.lag_ms': this.#lagMs(),
       };
       const applied = { ...batch, facts: [...facts] };
-      await inProcessSpan(this.#options.tracer, applied, attributes, () => this.#facts.apply(facts));
+      await this.#spans.process(applied, received, attributes, () => this.#facts.apply(facts));
     }
     this.#inProgress = [];
   }
@@ -291,7 +295,7 @@ class Reader {
     const request = { source, partition, partitionCount, afterPosition, signal };
     const batch = await readFeed(request).catch((error: unknown) => this.#noteRestore(error));
     assertPublishable(batch, this.#options);
-    await this.#apply(batch, 1);
+    await this.#apply(batch, []);
     if (signal.aborted || batch.lastPosition <= afterPosition) return false;
     this.#facts.advance(batch.lastPosition);
     await this.#facts.save();

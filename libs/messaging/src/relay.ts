@@ -10,7 +10,7 @@ import { renderRun, type ToFact } from './facts.ts';
 import { type InFlight, type Outcome, openInFlight, outcomeOf } from './in-flight.ts';
 import type { Keep } from './keep.ts';
 import { RELAY_CURSOR, readPublishedProgress } from './published-progress.ts';
-import { inSendSpan } from './spans.ts';
+import { type FactSpans, factSpans } from './spans.ts';
 import { DEFAULT_PARTITION_COUNT, subjectOf } from './subjects.ts';
 
 /** Events read from the feed at once. */
@@ -92,6 +92,7 @@ class Publisher {
   readonly #watermarkMs: number;
   readonly #encodeBatch = encoder(FactBatch);
   readonly #attempts: FailureLog;
+  readonly #spans: FactSpans;
   #cursor = 0;
   #isRunning = false;
 
@@ -100,6 +101,7 @@ class Publisher {
     this.#options = options;
     this.#shape = { source: service, partitionCount, batchBytes: BATCH_BYTES };
     this.#watermarkMs = watermarkMs;
+    this.#spans = factSpans(options);
     this.#attempts = failureLog({ log, clock, failing: 'relay begins again', back: 'relay publishes again' });
   }
 
@@ -177,8 +179,7 @@ class Publisher {
   }
 
   #send(batch: FactBatch): Promise<Outcome> {
-    const publish = (sent: FactBatch): Promise<void> => this.#publish(sent, messageIdOf(sent));
-    return outcomeOf(inSendSpan(this.#options.tracer, batch, publish));
+    return outcomeOf(this.#spans.publish(batch, () => this.#publish(batch, messageIdOf(batch))));
   }
 
   /** Watermarks follow the facts on the same connection, so neither waits for the acknowledgement of the other. */

@@ -1,10 +1,14 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { currentTraceparent, inSpan, seededRandom, startTelemetry, traceIdOf } from '@interlock/runtime';
+import { currentTraceparent, inSpan, seededRandom, startTelemetry, traceIdOf, virtualClock } from '@interlock/runtime';
 import { SpanKind } from '@opentelemetry/api';
+import { messageIdOf } from './batches.ts';
+import type { Delivery } from './bus.ts';
 import { causeOf } from './handlers.ts';
-import { inProcessSpan, inSendSpan } from './spans.ts';
+import { memoryBus } from './memory-bus.ts';
+import { factSpans } from './spans.ts';
+import { streamOf, subjectOf } from './subjects.ts';
 
 interface Ended {
   readonly name: string;
@@ -41,6 +45,7 @@ const telemetry = startTelemetry({
 });
 after(() => telemetry.shutdown());
 const { tracer } = telemetry;
+const spans = factSpans({ tracer, clock: virtualClock(), consumer: 'dst' });
 
 const decide = async (): Promise<string> => (await inSpan(tracer, 'decide', {}, currentTraceparent)) ?? '';
 const factOf = (position: number, traceparent: string): Fact => ({
@@ -68,47 +73,66 @@ const batchOf = (...facts: Fact[]): FactBatch => ({
 const spanIdOf = (traceparent: string | undefined): string | undefined => traceparent?.split('-')[2];
 const last = (): Ended => ended.at(-1) ?? assert.fail('no span ended');
 
-test('one fact: decided → sent → processed is one trace, parent to child', async () => {
+/** Published over the memory bus: what arrives has the context of the span that published it. */
+const overBus = async (batch: FactBatch): Promise<Delivery> => {
+  const bus = memoryBus({ clock: virtualClock(), random: seededRandom(1) });
+  const subject = subjectOf(batch.source, batch.partition);
+  await spans.publish(batch, () => bus.publish(subject, messageIdOf(batch), new Uint8Array()));
+  const interest = { stream: streamOf(batch.source), subject, durable: 'dst', signal: new AbortController().signal };
+  for await (const delivery of bus.subscribe(interest)) return delivery;
+  return assert.fail('nothing was delivered');
+};
+
+test('one fact: decided → published → processed → acknowledged is one trace, parent to child', async () => {
   const traceparent = await decide();
-  let sent: FactBatch | undefined;
-  await inSendSpan(tracer, batchOf(factOf(1, traceparent)), async (batch) => {
-    sent = batch;
-  });
-  const send = last();
-  assert.deepEqual([send.name, send.kind], ['send src', SpanKind.PRODUCER]);
-  assert.equal(send.parentId, spanIdOf(traceparent));
-  const received = sent ?? assert.fail('nothing was sent');
-  const cause = await inProcessSpan(tracer, received, {}, async () =>
-    causeOf(received.facts[0] ?? assert.fail(), 'dst'),
-  );
+  const batch = batchOf(factOf(1, traceparent));
+  const delivery = await overBus(batch);
+  const publish = last();
+  assert.deepEqual([publish.name, publish.kind], ['publish interlock.src.0', SpanKind.PRODUCER]);
+  assert.deepEqual([publish.parentId, publish.linked], [spanIdOf(traceparent), [spanIdOf(traceparent)]]);
+  const cause = await spans.process(batch, [delivery], {}, async () => causeOf(factOf(1, traceparent), 'dst'));
   const process = last();
-  assert.deepEqual([process.name, process.kind], ['process src', SpanKind.CONSUMER]);
-  assert.deepEqual([process.parentId, process.linked], [send.spanId, [send.spanId]]);
+  assert.deepEqual([process.name, process.kind], ['process interlock.src.0', SpanKind.CONSUMER]);
+  assert.deepEqual([process.parentId, process.linked], [publish.spanId, [publish.spanId, spanIdOf(traceparent)]]);
   assert.equal(process.traceId, traceIdOf(traceparent));
   assert.equal(spanIdOf(cause.traceparent), process.spanId);
   assert.deepEqual([cause.causationId, cause.correlationId, cause.caller], ['event-1', 'correlation', 'system:dst']);
+  spans.settle('ack', batch, delivery, () => delivery.ack());
+  assert.deepEqual(
+    [last().name, last().kind, last().parentId],
+    ['ack interlock.src.0', SpanKind.CLIENT, publish.spanId],
+  );
 });
 
-test('several facts of one trace stay in it, with links', async () => {
+test('several facts of one trace stay in it, with links, also when they come from the feed of the source', async () => {
   const traceparent = await decide();
   const batch = batchOf(factOf(1, traceparent), factOf(2, traceparent));
-  await inProcessSpan(tracer, batch, {}, async () => undefined);
+  await spans.process(batch, [], {}, async () => undefined);
   assert.equal(last().traceId, traceIdOf(traceparent));
-  assert.deepEqual(last().linked, [spanIdOf(traceparent)]);
+  assert.deepEqual([last().parentId, last().linked], [spanIdOf(traceparent), [spanIdOf(traceparent)]]);
 });
 
 test('facts of several traces are linked, at most 128; what follows from each stays in its own trace (G10)', async () => {
   const traceparents = await Promise.all(Array.from({ length: 200 }, decide));
   const facts = traceparents.map((traceparent, index) => factOf(index + 1, traceparent));
-  const causes = await inProcessSpan(tracer, batchOf(...facts), {}, async () =>
+  const delivery = await overBus(batchOf(...facts));
+  const publish = last();
+  assert.deepEqual([publish.parentId, publish.linked.length], [undefined, 128]);
+  const causes = await spans.process(batchOf(...facts), [delivery], {}, async () =>
     facts.map((fact) => causeOf(fact, 'dst')),
   );
-  assert.equal(last().parentId, undefined);
-  assert.equal(last().linked.length, 128);
+  assert.deepEqual([last().parentId, last().linked.length], [publish.spanId, 128]);
   assert.deepEqual(
     causes.map((cause) => traceIdOf(cause.traceparent)),
     traceparents.map(traceIdOf),
   );
-  await inSendSpan(tracer, batchOf(...facts), async (batch) => assert.deepEqual(batch.facts, facts));
-  assert.equal(last().linked.length, 128);
+});
+
+test('a watermark has no span for its acknowledgement', async () => {
+  const before = ended.length;
+  const delivery = await overBus(batchOf(factOf(1, await decide())));
+  const made = ended.length;
+  spans.settle('ack', batchOf(), delivery, () => delivery.ack());
+  assert.ok(made > before);
+  assert.equal(ended.length, made);
 });

@@ -1,81 +1,93 @@
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { contextFromTraceparent, currentTraceparent, inSpan, linkTo, traceIdOf } from '@interlock/runtime';
-import { type Attributes, type Context, type Link, ROOT_CONTEXT, SpanKind, type Tracer } from '@opentelemetry/api';
+import { commonParent, jetStreamTracing, linksTo, type Received } from '@interlock/otel-jetstream';
+import { type Clock, contextFromTraceparent, currentTraceparent, traceIdOf } from '@interlock/runtime';
+import { type Attributes, type Context, ROOT_CONTEXT, type Tracer } from '@opentelemetry/api';
+import { messageIdOf } from './batches.ts';
+import type { Delivery } from './bus.ts';
+import { durableOf, streamOf, subjectOf } from './subjects.ts';
 
-/** Most links on the span of a batch. */
-const LINKS_MAX = 128;
+/** Spans of batches of facts, by OpenTelemetry's conventions for messaging. */
+export interface FactSpans {
+  /**
+   * Runs `publish` in a PRODUCER span `publish <subject>`, linked to the spans of its facts, and their child if they belong to one
+   * trace.
+   */
+  publish(batch: FactBatch, publish: () => Promise<void>): Promise<void>;
+  /**
+   * Runs `work` in a CONSUMER span `process <subject>`, linked to the spans of its facts. It is a child of the span that published
+   * the batch; for facts from the feed of the source, of the span of the facts if they belong to one trace.
+   */
+  process<Result>(
+    batch: FactBatch,
+    received: readonly Pick<Delivery, 'context' | 'deliveryCount'>[],
+    attributes: Attributes,
+    work: () => Promise<Result>,
+  ): Promise<Result>;
+  /** Runs `respond` in a CLIENT span `<operation> <subject>`. A watermark has none: it settles nothing. */
+  settle(operation: 'ack' | 'nak' | 'term', batch: FactBatch, delivery: Delivery, respond: () => void): void;
+}
 
-const linksOf = (facts: readonly Fact[]): readonly Link[] => {
-  const causes = new Set<string>();
-  for (const { traceparent } of facts) {
-    if (causes.size === LINKS_MAX) break;
-    causes.add(traceparent);
-  }
-  return [...causes].flatMap((traceparent) => linkTo(traceparent) ?? []);
+/** @param consumer the service that consumes; undefined for one that only publishes */
+export const factSpans = (parts: {
+  readonly tracer: Tracer;
+  readonly clock: Pick<Clock, 'monotonicMs'>;
+  readonly consumer?: string;
+}): FactSpans => {
+  const { tracer, clock, consumer } = parts;
+  const tracing = jetStreamTracing({ tracer, nowMs: () => clock.monotonicMs() });
+  const receivedOf = (batch: FactBatch, contexts: readonly Context[]): Received => ({
+    subject: subjectOf(batch.source, batch.partition),
+    stream: streamOf(batch.source),
+    messageId: messageIdOf(batch),
+    batchCount: batch.facts.length,
+    contexts,
+    ...(consumer === undefined ? {} : { consumer: durableOf(consumer, batch.source, batch.partition) }),
+  });
+  return {
+    publish(batch, publish) {
+      const contexts = contextsOf(batch.facts);
+      const parent = commonParent(contexts) ?? ROOT_CONTEXT;
+      const { subject, messageId, batchCount } = receivedOf(batch, contexts);
+      const attributes = partitionAttribute(batch);
+      return tracing.publish({ subject, messageId, batchCount, parent, links: linksTo(contexts), attributes }, publish);
+    },
+    process(batch, received, attributes, work) {
+      const facts = contextsOf(batch.facts);
+      const [first] = linksTo(received.map(({ context }) => context));
+      const contexts = first === undefined ? facts : received.map(({ context }) => context);
+      return tracing.process(
+        {
+          ...receivedOf(batch, contexts),
+          deliveryCount: Math.max(1, ...received.map(({ deliveryCount }) => deliveryCount)),
+          links: first === undefined ? [] : linksTo(facts),
+          attributes: { ...partitionAttribute(batch), ...attributes },
+        },
+        work,
+      );
+    },
+    settle(operation, batch, { context }, respond) {
+      if (batch.facts.length === 0) return respond();
+      const open = tracing.settle(
+        operation,
+        { ...receivedOf(batch, [context]), attributes: partitionAttribute(batch) },
+        context,
+      );
+      try {
+        respond();
+      } finally {
+        open.end();
+      }
+    },
+  };
 };
 
-/** Attributes by OpenTelemetry's conventions for messaging. */
-const attributesOf = (batch: FactBatch, operation: 'send' | 'process'): Attributes => ({
-  'messaging.system': 'nats',
-  'messaging.operation.name': operation,
-  'messaging.operation.type': operation,
-  'messaging.destination.name': batch.source,
-  'messaging.destination.partition.id': String(batch.partition),
-  'messaging.message.id': `${batch.firstPosition}-${batch.lastPosition}`,
-  'messaging.batch.message_count': batch.facts.length,
+const partitionAttribute = ({ partition }: FactBatch): Attributes => ({
+  'messaging.destination.partition.id': String(partition),
 });
 
-/** Parent of a batch's span: the first fact's span if all facts belong to one trace, otherwise no parent. */
-const parentOf = ([first, ...others]: readonly Fact[]): Context => {
-  const traceId = traceIdOf(first?.traceparent);
-  // Facts of one change have the same text, which need not be parsed again.
-  const isOfTrace = ({ traceparent }: Fact): boolean =>
-    traceparent === first?.traceparent || traceIdOf(traceparent) === traceId;
-  const isOneTrace = others.every(isOfTrace);
-  return isOneTrace ? contextFromTraceparent(first?.traceparent) : ROOT_CONTEXT;
-};
-
-/**
- * Runs `send` in a PRODUCER span `send <service>`, linked to the spans of its facts, and their child if they belong to one trace. If
- * the batch has one fact, that carries the sending span as its trace context, so that its processing is a child of it.
- */
-export const inSendSpan = (
-  tracer: Tracer,
-  batch: FactBatch,
-  send: (batch: FactBatch) => Promise<void>,
-): Promise<void> => {
-  const [first] = batch.facts;
-  const only = batch.facts.length === 1 ? first : undefined;
-  const options = {
-    kind: SpanKind.PRODUCER,
-    attributes: attributesOf(batch, 'send'),
-    parent: parentOf(batch.facts),
-    links: only ? [] : linksOf(batch.facts),
-  };
-  return inSpan(tracer, `send ${batch.source}`, options, () => {
-    const traceparent = currentTraceparent();
-    return send(only && traceparent ? { ...batch, facts: [{ ...only, traceparent }] } : batch);
-  });
-};
-
-/**
- * Runs `process` in a CONSUMER span `process <service>`, linked to the spans of its facts, and their child if they belong to one
- * trace.
- */
-export const inProcessSpan = <Result>(
-  tracer: Tracer,
-  batch: FactBatch,
-  extra: Attributes,
-  process: () => Promise<Result>,
-): Promise<Result> => {
-  const options = {
-    kind: SpanKind.CONSUMER,
-    attributes: { ...attributesOf(batch, 'process'), ...extra },
-    parent: parentOf(batch.facts),
-    links: linksOf(batch.facts),
-  };
-  return inSpan(tracer, `process ${batch.source}`, options, process);
-};
+/** Contexts of facts, once for each text: facts of one change have the same. */
+const contextsOf = (facts: readonly Fact[]): readonly Context[] =>
+  [...new Set(facts.map(({ traceparent }) => traceparent))].map(contextFromTraceparent);
 
 /** Trace context of the effect of a fact: the current span if it belongs to the fact's trace, else the fact's own. */
 export const traceparentAfter = (fact: Fact): string | undefined => {

@@ -1,6 +1,17 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, test } from 'node:test';
 import { systemClock } from '@interlock/runtime';
+import {
+  type Context,
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  type SpanContext,
+  TraceFlags,
+  trace,
+} from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Bus, Delivery } from './bus.ts';
 import { streamOf, subjectOf } from './subjects.ts';
 
@@ -47,6 +58,16 @@ const ackUpTo = (count: number) => (delivery: Delivery, taken: number) => {
   return taken === count;
 };
 
+/** Runs `work` in a context, in a process that keeps contexts for it alone. */
+const inContext = async (running: Context, work: () => Promise<void>): Promise<void> => {
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  try {
+    await context.with(running, work);
+  } finally {
+    context.disable();
+  }
+};
+
 /** What every bus keeps to: run over each implementation. */
 export const busContract = (name: string, open: () => Promise<BusHarness>): void => {
   describe(`${name} bus`, () => {
@@ -62,6 +83,26 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       await harness.createStream?.(interest.source);
       return interest;
     };
+
+    test('G10: the trace context of the publisher arrives with its message', async () => {
+      propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+      try {
+        const interest = await ready();
+        const published = { traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), traceFlags: TraceFlags.SAMPLED };
+        const running = trace.setSpanContext(ROOT_CONTEXT, published);
+        await inContext(running, () => bus.publish(interest.subject, 'a', bytes('a')));
+        let received: SpanContext | undefined;
+        await take(bus, interest, (delivery) => {
+          received = trace.getSpanContext(delivery.context);
+          delivery.ack();
+          return true;
+        });
+        assert.deepEqual([received?.traceId, received?.spanId], [published.traceId, published.spanId]);
+        assert.equal(received?.isRemote, true);
+      } finally {
+        propagation.disable();
+      }
+    });
 
     test('delivers what was published before the first subscription, in order', async () => {
       const interest = await ready();

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
 import { logger, seededRandom, virtualClock } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { Bus, Delivery } from './bus.ts';
 import { startConsumer } from './consumer.ts';
 import { NO_EFFECT } from './handlers.ts';
@@ -18,6 +18,7 @@ test('G1, G7: a message that comes at any moment while another is taken in does 
     const random = seededRandom(steps);
     const deliveryOf = (batch: Parameters<typeof FactBatch.fromPartial>[0]): Delivery => ({
       bytes: FactBatch.encode(FactBatch.fromPartial({ source: 'src', partitionCount: 1, ...batch })).finish(),
+      context: ROOT_CONTEXT,
       deliveryCount: 1,
       ack: () => {},
       nak: () => {},

@@ -1,5 +1,6 @@
-import { context, createNoopMeter, type Meter, type Tracer, trace } from '@opentelemetry/api';
+import { context, createNoopMeter, type Meter, propagation, type Tracer, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { resourceFromAttributes } from '@opentelemetry/resources';
 import {
@@ -56,6 +57,9 @@ export interface Telemetry {
 export function startTelemetry(options: TelemetryOptions): Telemetry {
   const contextManager = new AsyncLocalStorageContextManager().enable();
   context.setGlobalContextManager(contextManager);
+  propagation.setGlobalPropagator(
+    new CompositePropagator({ propagators: [new W3CTraceContextPropagator(), new W3CBaggagePropagator()] }),
+  );
   if (options.disabled === true) {
     return {
       tracer: trace.getTracer('interlock'),
@@ -96,6 +100,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   };
 
   async function disableContext(): Promise<void> {
+    propagation.disable();
     context.disable();
     contextManager.disable();
   }
