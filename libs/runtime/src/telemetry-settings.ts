@@ -47,6 +47,10 @@ export const telemetrySpec = {
   otelTracesExporter: otelExporters('Exporters of spans, separated by commas', ['otlp', 'console'], 'otlp'),
   otelTracesSampler: otelEnum('Which traces to keep', samplerNames, 'always_on'),
   otelTracesSamplerArg: otelRatio('Fraction of traces that …traceidratio samplers keep; default 1'),
+  // Read by libs/otel-jetstream itself, as in every project that uses it.
+  otelSemconvStabilityOptIn: optional(
+    text('`messaging/dup` adds the attributes of the conventions 1.24 to spans of messages'),
+  ),
   otelMetricsExporter: otelExporters(
     'Exporters of metrics, separated by commas',
     ['otlp', 'prometheus', 'console'],
