@@ -45,6 +45,8 @@ export interface IdentitySettings {
   readonly lifetimes: TokenLifetimes;
   /** Limits of tokens for secrets. Default: none. */
   readonly tokenRates?: TokenRates;
+  /** URL that client assertions must be for, or below; absent: none is accepted. */
+  readonly assertionAudience?: string | undefined;
   /** How tokens are signed; default `rs256`. */
   readonly tokenFormat?: TokenFormat;
 }
@@ -76,7 +78,8 @@ export const assemble: Assemble<IdentitySettings> = async (seams) => {
   const check: Authorizer = (principal, action, scope) => permissionOf(principal.id, action, scope);
   const issue = tokenIssuer({ ring, clock, issuer, lifetimes });
   const limit = tokenLimit(settings.tokenRates ?? {}, clock);
-  const tokens = tokenApi({ clock, store, principals, ring, issue, limit });
+  const { assertionAudience } = settings;
+  const tokens = tokenApi({ clock, store, principals, ring, issue, limit, assertionAudience });
   const scopes = scopesOf(streams);
   const implementation = {
     ...tenancyApi({ clock, authorize, tenants, subscriptions }),

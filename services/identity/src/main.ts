@@ -21,6 +21,7 @@ await hostService({
           (await hasSigningKeys(seams.store)) ? 'the key that signs tokens' : undefined,
         ),
         issuer: tokenIssuer,
+        assertionAudience: seams.settings.clientAssertionAudience,
         tokenRates: {
           failures: rateOf(seams.settings.tokenFailuresPerSecond, seams.settings.tokenFailuresBurst),
           principal: rateOf(seams.settings.tokensPrincipalPerSecond, seams.settings.tokensPrincipalBurst),

@@ -1,11 +1,16 @@
 import { hostSpec } from '@interlock/host';
-import { int, secretFile, text } from '@interlock/runtime';
+import { int, optional, secretFile, text, url } from '@interlock/runtime';
 
 /** Settings of this service. */
 export const identitySpec = {
   bootstrapFile: secretFile('JSON file with the first tenant, the administrator and the principals of the services'),
   masterKeyFile: text('File of 32 bytes that seals the signing keys; created at the first start'),
   tokenIssuer: text('`iss` of the tokens', { default: 'https://identity.interlock' }),
+  clientAssertionAudience: optional(
+    url(
+      'URL that client assertions must be for, or below: GATEWAY_URL of the gateway. Absent: only secrets are accepted',
+    ),
+  ),
   userTokenLifetimeMs: int('Lifetime of tokens of users, applications and services', {
     min: 1_000,
     default: 600_000,

@@ -39,6 +39,8 @@ const fileFields: ReadonlySet<string> = new Set([
   'jwk_json',
   'key_owner_token',
   'client_secret',
+  'client_assertion',
+  'certificate',
   'access_token',
 ]);
 

@@ -27,6 +27,7 @@ import type { Tenant } from '../tenancy/decider.ts';
 import type { TenantEvent } from '../tenancy/events.ts';
 import { tenantOnWire } from '../tenancy/wire.ts';
 import { hashSecret } from '../token/tokens.ts';
+import { readCertificate } from './certificate.ts';
 import { addSecret, create, type NewPrincipal, type Principal, remove, removeSecret } from './decider.ts';
 import type { PrincipalEvent } from './events.ts';
 import { principalOnWire } from './wire.ts';
@@ -94,9 +95,19 @@ export const principalApi = (parts: Parts) => ({
   async addSecret(request: AddSecretRequest, { cause }: Call) {
     const id = idOf(request.principal, 'principal');
     const secretId = checkId(request.secretId, 'secret', 'secret_id');
+    const now = parts.clock.now();
+    const wanted = request.expireTime?.getTime();
+    const version = expectedVersion(request.etag);
+    if (request.certificate) {
+      const { certificate, thumbprint, expiresAt } = readCertificate(request.certificate);
+      const ends = Math.min(wanted ?? expiresAt, expiresAt);
+      const decision = addSecret(now, secretId, thumbprint, ends, certificate);
+      const changed = await parts.principals.transact(id, decision, cause, version);
+      return { secretText: '', principal: principalOnWire(changed) };
+    }
     const secretText = Buffer.from(parts.random.bytes(secretLength)).toString('base64url');
-    const decision = addSecret(parts.clock.now(), secretId, hashSecret(secretText), request.expireTime?.getTime());
-    const changed = await parts.principals.transact(id, decision, cause, expectedVersion(request.etag));
+    const decision = addSecret(now, secretId, hashSecret(secretText), wanted);
+    const changed = await parts.principals.transact(id, decision, cause, version);
     return { secretText, principal: principalOnWire(changed) };
   },
 

@@ -2,9 +2,11 @@ import { type CategoryDefinition, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { PrincipalEvent, PrincipalType } from './events.ts';
 
-/** A secret of a principal, by hash. */
+/** A secret of a principal, by hash; or a certificate. */
 export interface Secret {
   readonly hash: string;
+  /** X.509, PEM. */
+  readonly certificate?: string;
   readonly createdAt: Instant;
   readonly expiresAt?: Instant;
 }
@@ -122,15 +124,26 @@ const taken = (message: string, facts: Readonly<Record<string, string>>): Reject
 
 /**
  * Adds a secret to a user or application.
- * @param hash SHA-256 of the secret text, base64url
+ * @param hash SHA-256 of the secret text or certificate, base64url
  * @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND; FAILED_PRECONDITION PRINCIPAL_HAS_NO_SECRETS for a managed identity,
  *   TOO_MANY_SECRETS; ALREADY_EXISTS SECRET_ALREADY_EXISTS; INVALID_ARGUMENT EXPIRE_TIME_PAST
  */
-export const addSecret = (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined) =>
-  secretAdded(at, secretId, hash, expiresAt, maxSecrets);
+export const addSecret = (
+  at: Instant,
+  secretId: string,
+  hash: string,
+  expiresAt: Instant | undefined,
+  certificate?: string,
+) => secretAdded(at, secretId, { hash, expiresAt, certificate }, maxSecrets);
+
+interface GivenSecret {
+  readonly hash: string;
+  readonly expiresAt?: Instant | undefined;
+  readonly certificate?: string | undefined;
+}
 
 const secretAdded =
-  (at: Instant, secretId: string, hash: string, expiresAt: Instant | undefined, most: number) =>
+  (at: Instant, secretId: string, { hash, expiresAt, certificate }: GivenSecret, most: number) =>
   (principal: Principal): readonly PrincipalEvent[] => {
     const active = existing(principal);
     if (active.principalType === 'managed_identity') {
@@ -166,7 +179,8 @@ const secretAdded =
         `a principal has at most ${maxSecrets} secrets: remove one first`,
       );
     }
-    return [{ type: 'SecretAdded', secretId, hash, ...(expiresAt === undefined ? {} : { expiresAt }), at }];
+    const dated = expiresAt === undefined ? {} : { expiresAt };
+    return [{ type: 'SecretAdded', secretId, hash, ...dated, ...(certificate && { certificate }), at }];
   };
 
 /**
@@ -187,7 +201,7 @@ export const addBootstrapSecret =
     const [leaving] = isRoomWanted ? [...expired, ...ofBootstrap] : [];
     const removed: readonly PrincipalEvent[] =
       leaving === undefined ? [] : [{ type: 'SecretRemoved', secretId: leaving[0], at }];
-    const given = secretAdded(at, secretId, hash, undefined, Number.POSITIVE_INFINITY);
+    const given = secretAdded(at, secretId, { hash }, Number.POSITIVE_INFINITY);
     return [...removed, ...given(removed.reduce(evolve, principal))];
   };
 
@@ -251,7 +265,17 @@ const isCurrent = ({ expiresAt = Number.POSITIVE_INFINITY }: Secret, at: Instant
 /** Whether an unexpired secret has this hash. The texts have 256 random bits, so the time of the comparison reveals nothing. */
 export const hasSecret = (principal: Principal, hash: string, at: Instant): boolean =>
   principal.status === 'active' &&
-  Object.values(principal.secrets).some((secret) => secret.hash === hash && isCurrent(secret, at));
+  Object.values(principal.secrets).some(
+    (secret) => secret.hash === hash && secret.certificate === undefined && isCurrent(secret, at),
+  );
+
+/** Certificates of a principal that have not expired, PEM. */
+export const certificatesOf = (principal: Principal, at: Instant): readonly string[] =>
+  principal.status === 'active'
+    ? Object.values(principal.secrets).flatMap((secret) =>
+        secret.certificate !== undefined && isCurrent(secret, at) ? [secret.certificate] : [],
+      )
+    : [];
 
 const existing = (principal: Principal): Extract<Principal, { status: 'active' }> => {
   if (principal.status === 'active') return principal;

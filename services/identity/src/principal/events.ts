@@ -20,8 +20,10 @@ export type PrincipalEvent =
   | {
       readonly type: 'SecretAdded';
       readonly secretId: string;
-      /** SHA-256 of the secret text, base64url. The text itself is shown once and kept nowhere. */
+      /** SHA-256, base64url: of the secret text, which is shown once and kept nowhere; or of the certificate. */
       readonly hash: string;
+      /** X.509, PEM: the principal signs assertions with its private key. Absent for a secret with a text. */
+      readonly certificate?: string;
       readonly expiresAt?: Instant;
       readonly at: Instant;
     }

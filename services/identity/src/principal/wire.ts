@@ -27,6 +27,7 @@ export const principalOnWire = ({ id, state, version }: Loaded<Principal>): Wire
     workload: state.workload ?? '',
     secrets: secrets.map(([secretId, secret]) => ({
       secretId,
+      certificateThumbprint: secret.certificate === undefined ? '' : secret.hash,
       createTime: new Date(secret.createdAt),
       ...(secret.expiresAt === undefined ? {} : { expireTime: new Date(secret.expiresAt) }),
     })),

@@ -7,11 +7,12 @@ import type {
 import { type Category, type EventStore, Rejection } from '@interlock/event-store';
 import { type Call, names } from '@interlock/rpc';
 import { type Clock, traceIdOf } from '@interlock/runtime';
-import { hasSecret, type Principal } from '../principal/decider.ts';
+import { certificatesOf, hasSecret, type Principal } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { principalNotFound } from '../principal/wire.ts';
 import type { SigningKey } from '../signing-key/decider.ts';
 import type { KeyRing } from '../signing-key/key-ring.ts';
+import { isAssertionOf } from './client-assertion.ts';
 import type { TokenLimit } from './token-limit.ts';
 import { hashSecret, type TokenIssuer } from './tokens.ts';
 
@@ -22,12 +23,18 @@ interface Parts {
   readonly ring: KeyRing;
   readonly issue: TokenIssuer;
   readonly limit: TokenLimit;
+  /** URL that client assertions must be for; absent: none is accepted. */
+  readonly assertionAudience?: string | undefined;
 }
+
+type Credentials = Pick<IssueTokenRequest, 'clientId' | 'clientSecret' | 'audience'> &
+  Partial<Pick<IssueTokenRequest, 'clientAssertion'>>;
 
 /** Tokens and the keys that sign them. */
 export const tokenApi = (parts: Parts) => ({
-  async issueToken({ clientId, clientSecret, audience }: IssueTokenRequest, { peer }: Pick<Call, 'peer'>) {
-    const { clock, principals, limit } = parts;
+  async issueToken(credentials: Credentials, { peer }: Pick<Call, 'peer'>) {
+    const { clientId, audience } = credentials;
+    const { principals, limit } = parts;
     const forgive = limit.admit(peer);
     const id = clientId.replace(/^principals\//, '');
     const { state } = await principals.load(id).catch((error: unknown) => {
@@ -36,11 +43,11 @@ export const tokenApi = (parts: Parts) => ({
       throw error;
     });
     // One response for an unknown client, a deleted one and a wrong secret: it helps no guesser.
-    if (state.status !== 'active' || !hasSecret(state, hashSecret(clientSecret), clock.now())) {
+    if (state.status !== 'active' || !(await isProven(parts, id, state, credentials))) {
       throw new Rejection(
         'UNAUTHENTICATED',
         'INVALID_CLIENT',
-        'client_id and client_secret do not belong together, or the secret has expired',
+        'client_id and client_secret (or client_assertion) do not belong together, or the secret has expired',
       );
     }
     forgive();
@@ -79,6 +86,19 @@ export const tokenApi = (parts: Parts) => ({
     return { signingKeys: (await parts.ring.published()).map(signingKeyOnWire) };
   },
 });
+
+/** Whether the secret, or the assertion if there is one, is of the principal. */
+const isProven = async (
+  { clock, assertionAudience }: Parts,
+  id: string,
+  principal: Principal,
+  { clientSecret, clientAssertion = '' }: Credentials,
+): Promise<boolean> => {
+  const now = clock.now();
+  if (clientAssertion === '') return hasSecret(principal, hashSecret(clientSecret), now);
+  const certificates = certificatesOf(principal, now);
+  return isAssertionOf(clientAssertion, id, { certificates, audience: assertionAudience, now });
+};
 
 const tokenFor = async (
   { issue }: Parts,
