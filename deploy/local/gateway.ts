@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { createHash, randomUUID } from 'node:crypto';
 import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Scope, systemClock } from '@interlock/runtime';
@@ -17,6 +17,9 @@ const vaultDomain = 'vault.interlock.localhost';
 /** Port of the gateway of `npm run up -- --azure`: URLs of keys contain it. */
 export const gatewayPort = 8_443;
 
+/** Port of its loopback server: managed identity endpoint and proxy. */
+export const loopbackPort = 8_442;
+
 /** What clients of the public cloud need to reach a local cloud; `gateway.json` in the data folder while the gateway runs. */
 export interface GatewayAccess {
   readonly url: string;
@@ -28,6 +31,10 @@ export interface GatewayAccess {
   readonly clientId: string;
   /** PEM file of the authority that signed the certificate. */
   readonly authorityFile: string;
+  /** Managed identity endpoint, and proxy for clients that cannot resolve the names of vaults. */
+  readonly loopbackUrl: string;
+  /** What `X-IDENTITY-HEADER` must be there. */
+  readonly identityHeader: string;
 }
 
 /** Starts the gateway of a running cloud; it stops with the scope. */
@@ -37,6 +44,8 @@ export const startGateway = async (options: {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Default: a free port. */
   readonly port?: number;
+  /** Default: a free port. */
+  readonly loopbackPort?: number;
   /** Prefix of its database. */
   readonly name?: string;
   /** Drops the database when it stops. */
@@ -48,7 +57,7 @@ export const startGateway = async (options: {
 }): Promise<GatewayAccess> => {
   const { cloud, data, name = 'interlock', within, say = () => undefined, onCrash = sayCrash } = options;
   const port = options.port ?? (await freePort());
-  const access = accessOf(cloud, port);
+  const access = accessOf(cloud, port, options.loopbackPort ?? (await freePort()));
   const database = `${name}_gateway`;
   await cloud.postgres.createDatabases([database]);
   if (options.temporary === true)
@@ -82,18 +91,20 @@ export const startGateway = async (options: {
   return access;
 };
 
-const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number): GatewayAccess => ({
+const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number, loopback: number): GatewayAccess => ({
   url: `https://localhost:${port}`,
   vaultUrlTemplate: `https://{vault}.${vaultDomain}:${port}`,
   tenant: uuidFor(administrator.tenant),
   subscription: uuidFor(administrator.subscription),
   clientId: administrator.principalId,
   authorityFile,
+  loopbackUrl: `http://127.0.0.1:${loopback}`,
+  identityHeader: randomUUID(),
 });
 
 const settingsOf = async (
   { cloud, data, env }: Parameters<typeof startGateway>[0],
-  { url, tenant, subscription }: GatewayAccess,
+  { url, tenant, subscription, loopbackUrl, identityHeader }: GatewayAccess,
   port: number,
 ): Promise<Readonly<Record<string, string>>> => {
   const now = systemClock.now();
@@ -110,6 +121,9 @@ const settingsOf = async (
     GATEWAY_TENANTS: `${tenant}=${tenantId}`,
     GATEWAY_SUBSCRIPTIONS: `${subscription}=${subscriptionId}`,
     GATEWAY_TENANT: tenantId,
+    GATEWAY_LOOPBACK_ADDRESS: new URL(loopbackUrl).host,
+    GATEWAY_IDENTITY_FILE: data.path('administrator.json'),
+    GATEWAY_IDENTITY_HEADER: identityHeader,
     MASTER_KEY_FILE: data.path('services', 'gateway', 'master-key'),
     TLS_CERTIFICATE_FILE: certificateFile,
     TLS_KEY_FILE: keyFile,

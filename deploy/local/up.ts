@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
-import { gatewayPort, linesToPaste, startGateway } from './gateway.ts';
+import { gatewayPort, linesToPaste, loopbackPort, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
@@ -52,11 +52,14 @@ runCommand(async (scope) => {
     say: console.log,
     within: scope,
     // Spans are exported five times as often as by default: users look at the trace of their last command.
-    settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
+    settings: {
+      OTEL_BSP_SCHEDULE_DELAY: '200',
+      ...(azure === true && { CLIENT_ASSERTION_AUDIENCE: `https://localhost:${gatewayPort}` }),
+    },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
   const cloud = await startLocalCloud({ ...common, replicas });
-  const access = azure === true ? await startGateway({ ...common, cloud, port: gatewayPort }) : undefined;
+  const access = azure === true ? await startGateway({ ...common, cloud, port: gatewayPort, loopbackPort }) : undefined;
   console.log(`
 The cloud is running. Try, in another terminal:
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
 import { ClientSecretCredential } from '@azure/identity';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { freePort } from '@interlock/local/free-port.ts';
 import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
 import { createScope } from '@interlock/runtime';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
@@ -23,13 +24,15 @@ export const azureCloud = async (
   settings: Readonly<Record<string, string>> = {},
   services: Readonly<Record<string, string>> = {},
 ): Promise<AzureCloud> => {
-  const test = await testCloud(services);
+  const port = await freePort();
+  const test = await testCloud({ CLIENT_ASSERTION_AUDIENCE: `https://localhost:${port}`, ...services });
   const scope = createScope();
   try {
     const access = await startGateway({
       cloud: test.cloud,
       data: openDataFolder(test.folder),
       env: process.env,
+      port,
       name: `g${process.pid}`,
       temporary: true,
       settings,

@@ -3,6 +3,7 @@ import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import type { Backends } from './cloud/backends.ts';
 import type { CloudNames } from './cloud/names.ts';
+import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
 import type { Route } from './http/route.ts';
 import { cryptographyRoutes } from './keys/cryptography-routes.ts';
@@ -16,6 +17,7 @@ import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
 import { roleRoutes } from './roles/routes.ts';
 import { discoveryRoutes } from './sign-in/discovery.ts';
+import { openSignIn } from './sign-in/sign-in.ts';
 import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
 import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
@@ -40,6 +42,7 @@ export interface GatewaySeams {
 export interface Gateway {
   readonly routes: readonly Route[];
   readonly admit: Admit;
+  readonly signIn: ReturnType<typeof openSignIn>;
 }
 
 /** What handlers use. */
@@ -56,22 +59,22 @@ export interface RouteParts {
 }
 
 /** The route table: every request that the gateway serves. */
-export const routeTable = (parts: RouteParts): readonly Route[] => [
-  ...discoveryRoutes(parts.names, parts.key),
-  ...tokenRoutes(parts),
-  ...subscriptionRoutes(parts),
-  ...resourceGroupRoutes({
-    ...parts,
-    require: openRequire(parts.backends),
-    resourcesIn: openResourcesIn(parts.backends),
-  }),
-  ...roleRoutes(parts),
-  ...vaultRoutes(parts),
-  ...deletedVaultRoutes(parts),
-  ...keyRoutes(parts),
-  ...cryptographyRoutes(parts),
-  ...refusedKeyRoutes,
-];
+export const routeTable = (parts: RouteParts): readonly Route[] => {
+  const require = openRequire(parts.backends);
+  return [
+    ...discoveryRoutes(parts.names, parts.key),
+    ...tokenRoutes(parts),
+    ...graphRoutes(parts),
+    ...subscriptionRoutes(parts),
+    ...resourceGroupRoutes({ ...parts, require, resourcesIn: openResourcesIn(parts.backends) }),
+    ...roleRoutes(parts),
+    ...vaultRoutes(parts),
+    ...deletedVaultRoutes(parts),
+    ...keyRoutes(parts),
+    ...cryptographyRoutes(parts),
+    ...refusedKeyRoutes,
+  ];
+};
 
 /** Assembles the route table over the services and the gateway's own small store. */
 export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
@@ -84,6 +87,7 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
   const { tokenLifetimeMs: lifetimeMs, failuresPerSecond } = seams;
   return {
     admit: openAccess({ tokens, names, clock }),
+    signIn: openSignIn({ backends, tokens, clock, lifetimeMs }),
     routes: routeTable({
       backends,
       names,

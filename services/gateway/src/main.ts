@@ -23,6 +23,8 @@ import { assemble } from './assemble.ts';
 import { openBackends } from './cloud/backends.ts';
 import { cloudNamesOf } from './cloud/names.ts';
 import { serveHttps } from './http/listen.ts';
+import { serveLoopback } from './loopback/listen.ts';
+import { managedIdentityOf } from './loopback/managed-identity.ts';
 import { gatewaySpec } from './settings.ts';
 
 const name = 'gateway';
@@ -62,6 +64,16 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     scope,
   });
   const address = await serveHttps({ ...gateway, names, config, random, clock, log, tracer, scope });
+  if (config.gatewayLoopbackAddress !== undefined) {
+    await serveLoopback({
+      names,
+      address: config.gatewayLoopbackAddress,
+      gatewayAddress: config.gatewayAddress,
+      tokens: managedIdentityOf(config, { names, clock, signIn: gateway.signIn }),
+      scope,
+      log,
+    });
+  }
   probes?.started(async () => [{ name: 'store', isThere: await isReachable(store, clock), counts: true }]);
   return { address };
 };

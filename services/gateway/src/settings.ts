@@ -1,5 +1,5 @@
 import { hostSpec } from '@interlock/host';
-import { int, optional, text, url } from '@interlock/runtime';
+import { int, optional, secret, secretFile, text, url } from '@interlock/runtime';
 
 const {
   identityAddress,
@@ -40,6 +40,21 @@ export const gatewaySpec = {
     text('UUIDs that clients use for subscriptions: <uuid>=<subscription>, separated by commas'),
   ),
   gatewayTenant: text('Tenant that the challenge of a vault names'),
+  gatewayLoopbackAddress: optional(
+    text(
+      'Loopback host:port for plain HTTP: managed identity endpoint, and proxy (CONNECT) to the names of the gateway and its vaults. Absent: neither',
+    ),
+  ),
+  gatewayIdentityFile: optional(
+    secretFile(
+      'JSON file with `principalId` and `secret` of the principal that the managed identity endpoint speaks for. Absent: no such endpoint',
+    ),
+  ),
+  gatewayIdentityHeader: optional(
+    secret(
+      'What X-IDENTITY-HEADER must be in the App Service form of the managed identity endpoint. Absent: that form is refused',
+    ),
+  ),
   gatewayTokenLifetimeMs: int("Longest lifetime of tokens; they also end with identity's tokens", {
     min: 1_000,
     default: 3_600_000,

@@ -3,6 +3,7 @@ import { addEstateCommands } from '../estate/estate-commands.ts';
 import { UsageError } from '../problems.ts';
 import { nouns, verbs } from '../verbs/table.ts';
 import type { Verb } from '../verbs/verb.ts';
+import { addAzureCommands } from './azure-commands.ts';
 import { build, versionLine } from './build.ts';
 import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
@@ -40,6 +41,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   program.addHelpText('after', footer);
 
   addLocalCommands(program, runner);
+  addAzureCommands(program, runner);
   addContextCommands(program, runner);
   addProbeCommands(program, runner);
   addEstateCommands(program, runner);

@@ -17,6 +17,7 @@ const words = [
   'rehearse',
   'trace',
   'probe',
+  'azure',
   'estate',
   'context',
   'completion',

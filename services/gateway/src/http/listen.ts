@@ -1,5 +1,5 @@
 import type { ConfigOf, Scope } from '@interlock/runtime';
-import { renewedFiles } from '@interlock/runtime';
+import { renewedFiles, variableOf } from '@interlock/runtime';
 import type { gatewaySpec } from '../settings.ts';
 import { buildServer, type ServerParts } from './server.ts';
 
@@ -7,6 +7,13 @@ type ListenSettings = Pick<
   ConfigOf<typeof gatewaySpec>,
   'gatewayAddress' | 'gatewayCertificateFile' | 'gatewayKeyFile' | 'tlsReloadIntervalMs'
 >;
+
+/** Splits `host:port`. @param setting for the error @throws Error for a text of another form */
+export const addressOf = (text: string, setting: string): { readonly host: string; readonly port: number } => {
+  const [, host, port] = /^(.*):(\d+)$/.exec(text) ?? [];
+  if (host === undefined) throw new Error(`${setting} must be host:port (got "${text}")`);
+  return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
+};
 
 /** Serves until the scope closes; a renewed certificate counts for new connections. @returns host:port */
 export const serveHttps = async (
@@ -34,9 +41,8 @@ export const serveHttps = async (
       server.server.setSecureContext(tls.current());
     }
   });
-  const [, host, port] = /^(.*):(\d+)$/.exec(config.gatewayAddress) ?? [];
-  if (host === undefined) throw new Error(`GATEWAY_ADDRESS must be host:port (got "${config.gatewayAddress}")`);
+  const address = addressOf(config.gatewayAddress, variableOf('gatewayAddress'));
   scope.defer('server', () => server.close());
-  await server.listen({ host: host.replace(/^\[|\]$/g, ''), port: Number(port) });
+  await server.listen(address);
   return config.gatewayAddress;
 };

@@ -73,6 +73,6 @@ const openIdConfiguration = ({ gateway }: CloudNames, tenant: string): unknown =
     response_types_supported: ['code'],
     subject_types_supported: ['pairwise'],
     id_token_signing_alg_values_supported: ['RS256'],
-    token_endpoint_auth_methods_supported: ['client_secret_post'],
+    token_endpoint_auth_methods_supported: ['client_secret_post', 'private_key_jwt'],
   };
 };

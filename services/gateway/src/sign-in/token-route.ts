@@ -1,12 +1,10 @@
 import { Rejection } from '@interlock/event-store';
 import { type Clock, tokenBuckets } from '@interlock/runtime';
 import { Type } from '@sinclair/typebox';
-import { decodeJwt } from 'jose';
-import type { Backends } from '../cloud/backends.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
-import { audienceOfScope, servicesOf, useOfAudience } from './audiences.ts';
-import type { InnerTokens, Tokens } from './tokens.ts';
+import { audienceOfScope, useOfAudience } from './audiences.ts';
+import { openSignIn, type Proof, type SignInParts } from './sign-in.ts';
 
 /** A form field at most as long as any that clients send. */
 const field = Type.Optional(Type.String({ maxLength: 16_384 }));
@@ -37,12 +35,8 @@ class SignInRefused extends Error {
 
 type SignInRequest = Pick<RouteRequest<'/:tenant', typeof TokenForm.static>, 'params' | 'body' | 'address'>;
 
-interface Parts {
-  readonly backends: Pick<Backends, 'identity'>;
+interface Parts extends SignInParts {
   readonly names: CloudNames;
-  readonly tokens: Tokens;
-  readonly clock: Clock;
-  readonly lifetimeMs: number;
   /** Failed sign-ins a second from one address. */
   readonly failuresPerSecond: number;
 }
@@ -53,7 +47,8 @@ export const tokenRoutes = (parts: Parts): readonly Route[] => {
     { perSecond: parts.failuresPerSecond, burst: parts.failuresPerSecond * 10 },
     parts.clock,
   );
-  const signIn =
+  const signIn = openSignIn(parts);
+  const handle =
     (version: 1 | 2) =>
     async (request: SignInRequest): Promise<RouteReply> => {
       const waitMs = failures.take(request.address);
@@ -65,7 +60,7 @@ export const tokenRoutes = (parts: Parts): readonly Route[] => {
             50196,
             'Too many failed sign-ins. Wait, then try again.',
           );
-        const reply = await issue(parts, version, request);
+        const reply = await issue(parts, signIn, version, request);
         failures.giveBack(request.address);
         return reply;
       } catch (error) {
@@ -73,51 +68,44 @@ export const tokenRoutes = (parts: Parts): readonly Route[] => {
       }
     };
   const common = { method: 'POST', host: 'gateway', access: 'public', isForm: true, body: TokenForm } as const;
-  const does = 'Issues a token for a client secret';
+  const does = 'Issues a token for a client secret or certificate';
   return [
-    route({ ...common, path: '/:tenant/oauth2/v2.0/token', does, handle: signIn(2) }),
-    route({ ...common, path: '/:tenant/oauth2/token', does: `${does} (version 1, and ADFS)`, handle: signIn(1) }),
+    route({ ...common, path: '/:tenant/oauth2/v2.0/token', does, handle: handle(2) }),
+    route({ ...common, path: '/:tenant/oauth2/token', does: `${does} (version 1, and ADFS)`, handle: handle(1) }),
   ];
 };
 
 const uuid = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 const issue = async (
-  { backends, names, tokens, clock, lifetimeMs }: Parts,
+  { names, clock }: Parts,
+  signIn: ReturnType<typeof openSignIn>,
   version: 1 | 2,
   { params, body }: SignInRequest,
 ): Promise<RouteReply> => {
   const { audience, use } = requested(names, body);
   const clientId = body.client_id?.toLowerCase() ?? '';
-  const secret = body.client_secret;
   if (!uuid.test(clientId)) throw unknownApplication(clientId, params.tenant);
-  if (secret === undefined) {
-    const message =
-      'The request body must contain client_secret. Certificates (client_assertion) are not supported: use a secret.';
-    throw new SignInRefused(401, 'invalid_client', 7000216, message);
-  }
-  const inner: Record<string, string> = {};
-  const ends: number[] = [];
-  const services = servicesOf[use];
-  const fetchToken = async (service: (typeof services)[number]): Promise<void> => {
-    const audienceOfService = `interlock:${service}`;
-    const issued = await backends.identity.issueToken({ clientId, clientSecret: secret, audience: audienceOfService });
-    inner[service] = issued.accessToken;
-    ends.push(issued.expireTime?.getTime() ?? clock.now());
+  const checkTenant = (tenant: unknown): void => {
+    if (isOwnTenant(names, params.tenant, tenant)) return;
+    throw unknownApplication(clientId, params.tenant);
   };
-  // The first alone: a wrong secret then counts as one failure at identity.
-  const [first, ...others] = services;
-  if (first !== undefined) await fetchToken(first);
-  checkTenant(names, params.tenant, clientId, inner[first ?? ''] ?? '');
-  await Promise.all(others.map(fetchToken));
-  const expireTime = Math.min(clock.now() + lifetimeMs, ...ends);
-  return tokenReply(
-    version,
-    audience,
-    await tokens.issue(audience, inner as InnerTokens, expireTime),
-    expireTime,
-    clock.now(),
-  );
+  const { token, expireTime } = await signIn({ clientId, proof: proofOf(body), audience, use, checkTenant });
+  return tokenReply(version, audience, token, expireTime, clock.now());
+};
+
+const assertionType = 'urn:ietf:params:oauth:client-assertion-type:jwt-bearer';
+
+/** What proves that the client is the principal: a secret, or an assertion that its certificate signed. @throws SignInRefused */
+const proofOf = (form: typeof TokenForm.static): Proof => {
+  const { client_secret: clientSecret, client_assertion: clientAssertion, client_assertion_type: type } = form;
+  if (clientAssertion === undefined && clientSecret !== undefined) return { clientSecret };
+  if (clientAssertion !== undefined && type === assertionType) return { clientAssertion };
+  const message =
+    clientAssertion === undefined
+      ? 'The request body must contain client_assertion or client_secret.'
+      : `client_assertion_type must be ${assertionType} (got "${(type ?? '').slice(0, 100)}").`;
+  throw new SignInRefused(401, 'invalid_client', 7000216, message);
 };
 
 /** The audience that the form asks for, and what it is for. @throws SignInRefused */
@@ -145,11 +133,9 @@ const requested = (names: CloudNames, { grant_type, resource, scope }: typeof To
   );
 };
 
-/** A principal signs in to its own tenant only. `adfs` stands for the tenant of the principal. */
-const checkTenant = (names: CloudNames, tenant: string, clientId: string, token: string): void => {
-  if (tenant.toLowerCase() === 'adfs') return;
-  if (names.tenants.inner(tenant) !== decodeJwt(token).tid) throw unknownApplication(clientId, tenant);
-};
+/** A principal signs in to its own tenant only. `adfs` stands for the tenant of the principal. @param own as identity has it */
+const isOwnTenant = (names: CloudNames, tenant: string, own: unknown): boolean =>
+  tenant.toLowerCase() === 'adfs' || names.tenants.inner(tenant) === own;
 
 const unknownApplication = (clientId: string, tenant: string): SignInRefused =>
   new SignInRefused(
@@ -198,7 +184,8 @@ const refusal = (error: unknown, clock: Clock, waitMs: number): RouteReply => {
 
 const refusedByIdentity = (error: Rejection): Error => {
   if (error.reason === 'INVALID_CLIENT') {
-    const message = 'Invalid client secret provided, or the application does not exist, or its secret has expired.';
+    const message =
+      'Invalid client secret or assertion provided, or the application does not exist, or its secret has expired.';
     return new SignInRefused(401, 'invalid_client', 7000215, message);
   }
   if (error.reason === 'THROTTLED') return new SignInRefused(429, 'temporarily_unavailable', 50196, error.message);

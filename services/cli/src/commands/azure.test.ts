@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict';
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { NoCloud } from '../problems.ts';
+import { azureEnvironment, exportLines } from './azure.ts';
+
+const data = mkdtempSync(join(tmpdir(), 'interlock-azure-'));
+after(() => rmSync(data, { recursive: true }));
+
+test('azure env names the start of a gateway where none runs', () => {
+  assert.throws(
+    () => azureEnvironment(data),
+    (error) => error instanceof NoCloud && /npm run up -- --azure/.test(error.message),
+  );
+});
+
+test('azure env gives a shell the values of the running gateway, whatever characters they have', () => {
+  const access = {
+    url: 'https://localhost:8443',
+    vaultUrlTemplate: 'https://{vault}.vault.interlock.localhost:8443',
+    tenant: 't',
+    subscription: 's',
+    clientId: 'c',
+    authorityFile: "/a folder/it's.pem",
+    loopbackUrl: 'http://127.0.0.1:8442',
+  };
+  writeFileSync(join(data, 'gateway.json'), JSON.stringify(access));
+  writeFileSync(join(data, 'administrator.json'), JSON.stringify({ secret: '$x' }));
+  const script = `${exportLines(azureEnvironment(data))}\nprintf '%s\\n' "$GATEWAY_URL" "$VAULT_URL_TEMPLATE" "$TENANT" "$SUBSCRIPTION" "$CLIENT_ID" "$CLIENT_SECRET" "$CA_FILE" "$IMDS_URL"`;
+  assert.deepEqual(execFileSync('sh', ['-c', script], { encoding: 'utf8' }).trim().split('\n'), [
+    access.url,
+    access.vaultUrlTemplate,
+    't',
+    's',
+    'c',
+    '$x',
+    access.authorityFile,
+    access.loopbackUrl,
+  ]);
+});
