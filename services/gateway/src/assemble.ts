@@ -3,16 +3,20 @@ import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
 import type { Backends } from './cloud/backends.ts';
 import type { CloudNames } from './cloud/names.ts';
+import { deploymentRoutes } from './deployments/routes.ts';
 import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
+import { type Dispatch, openDispatch } from './http/dispatch.ts';
 import type { Route } from './http/route.ts';
 import { cryptographyRoutes } from './keys/cryptography-routes.ts';
 import { refusedKeyRoutes } from './keys/refused-routes.ts';
 import { keyRoutes } from './keys/routes.ts';
 import { openResourcesIn } from './management/group-content.ts';
+import { imageRoutes } from './management/image-routes.ts';
 import { openRequire } from './management/permissions.ts';
 import { resourceGroupRoutes } from './management/resource-groups.ts';
 import { subscriptionRoutes } from './management/subscriptions.ts';
+import { networkRoutes } from './network/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
 import { roleRoutes } from './roles/routes.ts';
@@ -43,6 +47,7 @@ export interface Gateway {
   readonly routes: readonly Route[];
   readonly admit: Admit;
   readonly signIn: ReturnType<typeof openSignIn>;
+  readonly dispatch: Dispatch;
 }
 
 /** What handlers use. */
@@ -52,6 +57,7 @@ export interface RouteParts {
   readonly random: Random;
   readonly clock: Clock;
   readonly records: Records;
+  readonly dispatch: Dispatch;
   readonly key: SigningKey;
   readonly tokens: Tokens;
   readonly lifetimeMs: number;
@@ -67,6 +73,9 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...graphRoutes(parts),
     ...subscriptionRoutes(parts),
     ...resourceGroupRoutes({ ...parts, require, resourcesIn: openResourcesIn(parts.backends) }),
+    ...deploymentRoutes({ ...parts, require }),
+    ...networkRoutes({ ...parts, require }),
+    ...imageRoutes(),
     ...roleRoutes(parts),
     ...vaultRoutes(parts),
     ...deletedVaultRoutes(parts),
@@ -85,8 +94,10 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
   followRows(rows.follow, scope);
   const tokens = openTokens({ key, masterKey, names, clock, random });
   const { tokenLifetimeMs: lifetimeMs, failuresPerSecond } = seams;
+  const dispatch = openDispatch(names, clock);
   return {
     admit: openAccess({ tokens, names, clock }),
+    dispatch,
     signIn: openSignIn({ backends, tokens, clock, lifetimeMs }),
     routes: routeTable({
       backends,
@@ -94,6 +105,7 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
       random,
       clock,
       records: managed,
+      dispatch,
       key,
       tokens,
       lifetimeMs,

@@ -1,6 +1,7 @@
 import type { ConfigOf, Scope } from '@interlock/runtime';
 import { renewedFiles, variableOf } from '@interlock/runtime';
 import type { gatewaySpec } from '../settings.ts';
+import type { Dispatch } from './dispatch.ts';
 import { buildServer, type ServerParts } from './server.ts';
 
 type ListenSettings = Pick<
@@ -19,6 +20,7 @@ export const addressOf = (text: string, setting: string): { readonly host: strin
 export const serveHttps = async (
   parts: Omit<ServerParts, 'tls'> & {
     readonly config: ListenSettings;
+    readonly dispatch: Dispatch;
     readonly scope: Scope;
     readonly clock: Parameters<typeof renewedFiles>[0]['clock'];
   },
@@ -36,6 +38,7 @@ export const serveHttps = async (
   });
   scope.defer('certificate of the gateway', () => tls.close());
   const server = await buildServer({ ...parts, tls: tls.current() });
+  parts.dispatch.attach(server);
   tls.onRenewal(() => {
     if ('setSecureContext' in server.server && typeof server.server.setSecureContext === 'function') {
       server.server.setSecureContext(tls.current());

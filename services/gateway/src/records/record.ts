@@ -41,8 +41,18 @@ export const records: CategoryDefinition<ManagementRecord, RecordEvent> = {
           createdAt: record.status === 'present' ? record.createdAt : event.at,
           updatedAt: event.at,
         },
-  indexes: (record, id) => (record.status === 'present' ? [{ index: 'parent', value: parentOf(id) }] : []),
+  indexes: (record, id) =>
+    record.status === 'present'
+      ? [
+          { index: 'parent', value: parentOf(id) },
+          { index: 'type', value: typeOf(id) },
+        ]
+      : [],
 };
+
+/** Subscription and type of a resource in a group, in lower case: `subscriptions/<s>/microsoft.network/virtualnetworks`. */
+export const typeOf = (armId: string): string =>
+  parentOf(armId).replace(/^(subscriptions\/[^/]+)\/resourcegroups\/[^/]+\/providers\//, '$1/');
 
 /** Everything of an ARM id but its last segment, in lower case. */
 export const parentOf = (armId: string): string => recordId(armId).replace(/\/[^/]+$/, '');

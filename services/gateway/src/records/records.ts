@@ -19,6 +19,8 @@ export interface Records {
   delete(armId: string, caller: Caller): Promise<void>;
   /** Records beside this one: of the same type, in the same scope. @param armId of any of them */
   listBeside(armId: string): Promise<readonly PresentRecord[]>;
+  /** Records of all groups of a subscription. @param type `Microsoft.Network/virtualNetworks` */
+  listOfType(subscription: string, type: string): Promise<readonly PresentRecord[]>;
 }
 
 /** Opens the records over their streams. */
@@ -47,11 +49,18 @@ export const openRecords = (streams: Category<ManagementRecord, RecordEvent>, cl
       record.status === 'absent' ? [] : [{ type: 'RecordDeleted', at: clock.now() }];
     await streams.transact(recordId(armId), decide, causeOf(caller));
   },
-  async listBeside(armId) {
-    const found = await streams.listAll({ index: { index: 'parent', value: parentOf(armId) } });
-    return found.flatMap(({ state }) => (state.status === 'present' ? [state] : []));
-  },
+  listBeside: (armId) => listWhere(streams, 'parent', parentOf(armId)),
+  listOfType: (subscription, type) => listWhere(streams, 'type', `subscriptions/${subscription}/${type}`.toLowerCase()),
 });
+
+const listWhere = async (
+  streams: Category<ManagementRecord, RecordEvent>,
+  index: string,
+  value: string,
+): Promise<readonly PresentRecord[]> => {
+  const found = await streams.listAll({ index: { index, value } });
+  return found.flatMap(({ state }) => (state.status === 'present' ? [state] : []));
+};
 
 const causeOf = ({ correlationId, principal }: Caller): Cause => ({
   correlationId,

@@ -1,0 +1,87 @@
+import type { Clock } from '@interlock/runtime';
+import type { Caller } from '../cloud/caller.ts';
+import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
+import type { PresentRecord, Records } from '../records/records.ts';
+import { contentOf, type Deployment, type DeploymentError, deploymentIn } from './deployment.ts';
+
+/** Who a deployment acts for: the caller of the request that runs it. */
+export interface Actor {
+  readonly caller: Caller;
+  readonly headers: OwnHeaders;
+}
+
+/** What the driver needs. */
+export interface DriverParts {
+  readonly records: Records;
+  readonly dispatch: Dispatch;
+  readonly clock: Clock;
+}
+
+/** A deployment that made no progress for this time has lost its replica, in milliseconds: whoever reads it runs it on. */
+const abandonedMs = 30_000;
+
+/**
+ * Runs deployments: puts their resources one after the other, with the rights of the caller. Progress is stored, and each put may be
+ * repeated. So if a replica ends in the middle, the next request about the deployment, at any replica, continues it.
+ */
+export class DeploymentDriver {
+  readonly #parts: DriverParts;
+  /** Running here, by ARM id in lower case. */
+  readonly #running = new Map<string, Promise<PresentRecord>>();
+
+  constructor(parts: DriverParts) {
+    this.#parts = parts;
+  }
+
+  /** Whether a replica runs it, as far as this one can see. */
+  isRunning(record: PresentRecord): boolean {
+    if (deploymentIn(record).status !== 'Running') return false;
+    return this.#running.has(record.armId.toLowerCase()) || this.#parts.clock.now() < record.updatedAt + abandonedMs;
+  }
+
+  /** Runs it to its end. @returns the record afterwards */
+  run(record: PresentRecord, actor: Actor): Promise<PresentRecord> {
+    const id = record.armId.toLowerCase();
+    const known = this.#running.get(id);
+    if (known !== undefined) return known;
+    const running = this.#drive(record, actor).finally(() => this.#running.delete(id));
+    this.#running.set(id, running);
+    return running;
+  }
+
+  /** Continues it if no replica runs it. */
+  resume(record: PresentRecord, actor: Actor): void {
+    if (deploymentIn(record).status !== 'Running' || this.isRunning(record)) return;
+    // Its end is in the record; an error of the store shows at the next request.
+    this.run(record, actor).catch(() => undefined);
+  }
+
+  async #drive(record: PresentRecord, { caller, headers }: Actor): Promise<PresentRecord> {
+    const { records, dispatch } = this.#parts;
+    const { armId } = record;
+    let deployment = deploymentIn(record);
+    const store = async (next: Deployment): Promise<PresentRecord> => {
+      deployment = next;
+      return (await records.put(armId, contentOf(next), caller)).record;
+    };
+    for (const { id, apiVersion, body } of deployment.resources) {
+      if (deployment.done.includes(id)) continue;
+      const url = `${encodeURI(id)}?api-version=${encodeURIComponent(apiVersion)}`;
+      const reply = await dispatch.send({ method: 'PUT', url, body }, headers);
+      if (reply.status >= 400) return store({ ...deployment, status: 'Failed', error: failureOf(id, reply) });
+      await store({ ...deployment, done: [...deployment.done, id] });
+    }
+    return store({ ...deployment, status: 'Succeeded' });
+  }
+}
+
+const failureOf = (target: string, { status, body }: OwnReply): DeploymentError => {
+  const { error = { code: 'InternalServerError', message: `status ${status}` } } = (body ?? {}) as {
+    readonly error?: DeploymentError;
+  };
+  return {
+    code: 'DeploymentFailed',
+    message: 'At least one resource deployment operation failed. Please see details for the cause.',
+    details: [{ ...error, target }],
+  };
+};

@@ -1,0 +1,60 @@
+import { invalidTemplate } from './expressions.ts';
+
+/** What the order needs of a resource. */
+export interface Dependent {
+  readonly id: string;
+  readonly type: string;
+  readonly name: string;
+  readonly dependsOn: readonly string[];
+}
+
+/** Resources by what a reference may call them: id, `<type>/<name>`, or name; in lower case. */
+const namedIn = <Resource extends Dependent>(resources: readonly Resource[]): ReadonlyMap<string, Resource> => {
+  const named = new Map<string, Resource>();
+  for (const resource of resources) {
+    const { id, type, name } = resource;
+    for (const one of [id, `${type}/${name}`, name]) named.set(one.toLowerCase(), resource);
+  }
+  return named;
+};
+
+/**
+ * Resources with each one behind those that it depends on, otherwise in the order of the template.
+ * @throws RestError 400 InvalidTemplate for a resource twice, an unknown dependency, and a circle
+ */
+export const inOrder = <Resource extends Dependent>(resources: readonly Resource[]): readonly Resource[] => {
+  const ordered: Resource[] = [];
+  const placed = new Set<Resource>();
+  const ids = new Set(resources.map(({ id }) => id.toLowerCase()));
+  if (ids.size < resources.length) throw invalidTemplate('a resource is defined twice.');
+  const named = namedIn(resources);
+  const needs = new Map(
+    resources.map((resource) => [resource, resource.dependsOn.map((one) => referred(named, resource, one))]),
+  );
+  while (ordered.length < resources.length) {
+    const ready = resources.filter(
+      (resource) => !placed.has(resource) && (needs.get(resource) ?? []).every((one) => placed.has(one)),
+    );
+    if (ready.length === 0) {
+      const left = resources.filter((resource) => !placed.has(resource)).map(({ name }) => name);
+      throw invalidTemplate(`the resources ${left.join(', ').slice(0, 300)} depend on each other in a circle.`);
+    }
+    for (const resource of ready) {
+      placed.add(resource);
+      ordered.push(resource);
+    }
+  }
+  return ordered;
+};
+
+const referred = <Resource extends Dependent>(
+  named: ReadonlyMap<string, Resource>,
+  { name }: Resource,
+  reference: string,
+): Resource => {
+  const found = named.get(reference.toLowerCase());
+  if (found !== undefined) return found;
+  throw invalidTemplate(
+    `the resource '${name}' depends on '${reference.slice(0, 200)}', which the template does not define.`,
+  );
+};
