@@ -91,8 +91,9 @@ const assignmentRoutes = (parts: RoleParts, scope: string): readonly Route[] => 
 const definitionRoutes = (parts: RoleParts, scope: string): readonly Route[] => {
   const roles = new Roles(parts);
   const path = `${scope}/providers/Microsoft.Authorization/roleDefinitions`;
-  const shownAt = (params: Readonly<Record<string, string>>) =>
-    shownScope(parts.names, innerScope(parts.names, scopeOf(params)));
+  // The command line finds the definition of an assignment by its id, which is below the subscription whatever the scope.
+  const shownAt = ({ subscription: id = '' }: Readonly<Record<string, string>>) =>
+    shownScope(parts.names, innerScope(parts.names, { subscription: id }));
   return [
     route({
       host,
