@@ -31,9 +31,10 @@ export interface Az {
 /** Registers the gateway as a cloud, in an empty configuration. Names of vaults are resolved by the gateway's proxy. */
 export const openAz = async (access: GatewayAccess, more: Readonly<Record<string, string>> = {}): Promise<Az> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-az-'));
-  const { NO_PROXY: _, no_proxy: __, ...inherited } = process.env;
+  // It would keep names below localhost from the proxy.
+  const inherited = Object.entries(process.env).filter(([name]) => name.toLowerCase() !== 'no_proxy');
   const env = {
-    ...inherited,
+    ...Object.fromEntries(inherited),
     AZURE_CONFIG_DIR: folder,
     AZURE_CORE_INSTANCE_DISCOVERY: 'false',
     AZURE_CORE_COLLECT_TELEMETRY: 'false',
