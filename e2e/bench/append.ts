@@ -22,7 +22,7 @@ export const append: Bench = async ({ smoke, size, data }, scope) => {
   if (size !== undefined && size > writersMax)
     throw new LauncherError(`--size of append is the number of writers, at most ${writersMax} (got ${size}).`);
   const { urls } = await openDatabases('append', ['ours', 'emmett'], data, scope);
-  const store = await openPostgresStore({ url: urls.ours, clock: systemClock, random: systemRandom });
+  const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
   scope.defer('store', () => store.close());
   const appendToEmmett = await openEmmett(urls.emmett, scope);
   const sql = openConnections(urls.ours, { maxConnections: size ?? 64 });
@@ -92,7 +92,7 @@ const commitsOf = (store: EventStore) => {
 };
 
 let position = 0;
-const meta = { id: systemRandom.uuid(), ...benchCause };
+const meta = benchCause;
 /** One statement that inserts so many rows. */
 const insertRaw = (sql: Sql, rows: number) => {
   const batch = Array.from({ length: rows }, () => {

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { openConnections, openPostgresStore, rowKeeper, type Sql } from '@interlock/event-store';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { logger, systemClock, systemRandom } from '@interlock/runtime';
+import { logger, systemClock } from '@interlock/runtime';
 import { type Bench, openDatabases } from './bench.ts';
 import { alternate, measurement } from './measure.ts';
 
@@ -21,7 +21,7 @@ export const rebuild: Bench = async ({ smoke, size, data }, scope) => {
     );
   const streams = events / eventsPerStream;
   const { urls } = await openDatabases('rebuild', ['ours'], data, scope);
-  const store = await openPostgresStore({ url: urls.ours, clock: systemClock, random: systemRandom });
+  const store = await openPostgresStore({ url: urls.ours, clock: systemClock });
   scope.defer('store', () => store.close());
   const sql = openConnections(urls.ours, { maxConnections: 1, transactionTimeoutMs: 300_000 });
   scope.defer('floor', () => sql.end());
@@ -74,7 +74,7 @@ const fill = async (sql: Sql, events: number, streams: number): Promise<void> =>
     insert into events (position, stream, version, type, schema, data, meta, time_ms)
     select n, 'counter-' || (n % ${streams}::bigint), 1 + (n - 1) / ${streams}::bigint, 'Counted', 1,
       json_build_object('name', repeat('x', 120), 'version', repeat('y', 32), 'at', 1700000000000 + n),
-      json_build_object('id', gen_random_uuid(), 'correlationId', gen_random_uuid(), 'causationId', gen_random_uuid(), 'caller', 'system:bench'),
+      json_build_object('correlationId', gen_random_uuid(), 'causes', json_build_array(json_build_object('id', 'counter-' || n || '@1', 'kind', 'message')), 'caller', 'system:bench'),
       1700000000000 + n
     from generate_series(1, ${events}::bigint) n`;
   await sql`update head set position = ${events}`;

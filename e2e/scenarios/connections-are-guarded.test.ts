@@ -11,7 +11,7 @@ import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, type LocalCloudOptions, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { databaseOf, type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { ensureStreams } from '@interlock/messaging';
-import { systemClock as clock, systemRandom as random, renewable } from '@interlock/runtime';
+import { systemClock as clock, renewable } from '@interlock/runtime';
 import { openOutside } from '../cloud/clients.ts';
 import { type GuardedPostgres, startGuardedPostgres } from '../cloud/guarded-postgres.ts';
 import { makeWorld, startAgain, untilPower } from '../cloud/world.ts';
@@ -189,12 +189,12 @@ test('G2: with TLS connections cut at any moment, every query gets its own resul
 
 test('G1: a store that shows another certificate, or another name, gets no connection; a renewed authority is taken at once', async () => {
   const authorities = renewable(postgres.ca);
-  const open = (url: string) => openPostgresStore({ url, authorities, clock, random, maxConnections: 2 });
+  const open = (url: string) => openPostgresStore({ url, authorities, clock, maxConnections: 2 });
   const url = postgres.url('store');
   const isUntrusted = (error: unknown) =>
     error instanceof StoreUnavailable && /certificate of the Postgres server is not trusted/.test(error.message);
   await assert.rejects(open(url.replace('localhost', '127.0.0.1')), isUntrusted);
-  await assert.rejects(openPostgresStore({ url, clock, random }), /no pg_hba.conf entry|pg_hba.conf rejects/);
+  await assert.rejects(openPostgresStore({ url, clock }), /no pg_hba.conf entry|pg_hba.conf rejects/);
 
   const store = await open(url);
   const next = await makeAuthority(Date.now());

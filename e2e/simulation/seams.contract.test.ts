@@ -19,7 +19,7 @@ const clock = { ...virtualClock(), ...(systemClock satisfies Clock) };
 const link = () => ({ clock, random: seededRandom(1), gate: createGate() });
 
 storeContract("a process's way to the memory", async () =>
-  faultyStore(memoryStore({ clock, random: systemRandom }), {
+  faultyStore(memoryStore({ clock }), {
     ...link(),
     faults: noStoreFaults(),
     isCut: () => false,
@@ -28,7 +28,7 @@ storeContract("a process's way to the memory", async () =>
 
 // Slow, but it neither refuses nor forgets: what is late is still right.
 storeContract("a process's slow way to the memory", async () =>
-  faultyStore(memoryStore({ clock, random: systemRandom }), {
+  faultyStore(memoryStore({ clock }), {
     ...link(),
     faults: { ...noStoreFaults(), delay: 0.5, delayMs: 3, lateWake: 0.5 },
     isCut: () => false,

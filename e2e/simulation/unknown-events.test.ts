@@ -21,7 +21,7 @@ const told: Readonly<Record<string, { readonly toFact: ToFact; readonly streams:
 for (const [service, { toFact, streams }] of Object.entries(told)) {
   test(`G7: an event of a type that this release of ${service} does not know is not passed over`, () => {
     for (const stream of streams) {
-      const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+      const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
       const place = { position: 1, stream, version: 1, id: 'e', time: 0 };
       const recorded: RecordedEvent = { ...place, type: 'OfTheNextRelease', schema: 1, data: {}, cause };
       assert.throws(() => toFact(recorded), /does not know the event OfTheNextRelease/, stream);

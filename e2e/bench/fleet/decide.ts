@@ -7,7 +7,7 @@ export const newCause = (): Cause & { readonly traceparent: string } => {
   const hex = (bytes: number): string => Buffer.from(systemRandom.bytes(bytes)).toString('hex');
   return {
     correlationId: id,
-    causationId: id,
+    causes: [],
     caller: `principals/${systemRandom.uuid()}`,
     traceparent: `00-${hex(16)}-${hex(8)}-01`,
   };

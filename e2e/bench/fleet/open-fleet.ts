@@ -1,6 +1,6 @@
 import { createPublicKey, type JsonWebKey, randomUUID } from 'node:crypto';
 import { openConnections, openPostgresStore } from '@interlock/event-store';
-import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { type Scope, systemClock } from '@interlock/runtime';
 import { readMasterKey } from '@interlock/sealing';
 import type { Clients } from '../../cloud/clients.ts';
 import { until } from '../../cloud/until.ts';
@@ -19,7 +19,7 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
   const benchCloud = await openCloud(options, scope);
   const openStore = async (service: 'key-vault' | 'disk' | 'compute') => {
     const url = benchCloud.cloud.databaseUrls[service];
-    const store = await openPostgresStore({ url, clock: systemClock, random: systemRandom, maxConnections: 4 });
+    const store = await openPostgresStore({ url, clock: systemClock, maxConnections: 4 });
     scope.defer(`store of ${service}`, () => store.close());
     const sql = openConnections(url, { maxConnections: 4, transactionTimeoutMs: 120_000 });
     scope.defer(`database of ${service}`, () => sql.end());

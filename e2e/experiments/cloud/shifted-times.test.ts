@@ -12,7 +12,7 @@ const eventAt = (time: number): RecordedEvent => ({
   schema: 1,
   data: {},
   time,
-  cause: { caller: '', correlationId: '', causationId: '' },
+  cause: { caller: '', correlationId: '', causes: [] },
 });
 
 const hourMs = 3_600_000;

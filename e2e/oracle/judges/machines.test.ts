@@ -23,7 +23,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object = 
   data: { ...data },
   cause: {
     correlationId: 'c',
-    causationId: 'c',
+    causes: [],
     caller: 'principals/p',
     traceparent: `00-${traceId}-b7ad6b7169203331-01`,
   },

@@ -34,7 +34,7 @@ const event = (stream: StreamName, time: number, type: EventType, data: object =
   data: { ...data },
   cause: {
     correlationId: 'c',
-    causationId: 'c',
+    causes: [],
     caller: 'principals/p',
     traceparent: `00-${traceId}-b7ad6b7169203331-01`,
   },

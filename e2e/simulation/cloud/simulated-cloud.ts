@@ -127,8 +127,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   const commitListeners: ((committed: Committed) => void)[] = [];
   const stores = new Map(
     workloads.map((service) => {
-      const random = chance.fork(`store of ${service}`);
-      const store = memoryStore({ clock, random, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
+      const store = memoryStore({ clock, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
       return [service, observedStore(service, store, commitListeners)];
     }),
   );

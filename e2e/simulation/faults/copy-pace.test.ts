@@ -12,7 +12,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object): 
   type,
   schema: 1,
   data: { ...data },
-  cause: { correlationId: 'c', causationId: 'c', caller: 'principals/p', traceparent: '' },
+  cause: { correlationId: 'c', causes: [], caller: 'principals/p', traceparent: '' },
   time: 1,
 });
 const begin = (pace: CopyPace, n: number): void =>

@@ -13,7 +13,7 @@ const assigned: RecordedEvent = {
   type: 'KeyAssigned',
   schema: 1,
   data: {},
-  cause: { correlationId: 'c', causationId: 'c', caller: 'principals/p', traceparent: '' },
+  cause: { correlationId: 'c', causes: [], caller: 'principals/p', traceparent: '' },
   time: 1,
 };
 

@@ -80,7 +80,7 @@ export class Witness {
   }
 
   #faultyStore(): EventStore {
-    const store = memoryStore({ clock: this.#world.clock, random: this.#random });
+    const store = memoryStore({ clock: this.#world.clock });
     const fails = (): boolean => this.#isFaulty && this.#random.chance(commitFails);
     return {
       ...store,

@@ -162,7 +162,7 @@ export const mutants: readonly Mutant[] = [
     name: 'a rotation that has to wait is called finished',
     guarantee: 'G6',
     file: 'services/disk-encryption-set/src/rotation/rotation.ts',
-    find: '      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause);\n      return;',
+    find: "      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause, { step: 'rotation' });\n      return;",
     replace: '      break;',
   },
   {

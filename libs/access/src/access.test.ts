@@ -95,6 +95,8 @@ test('G10: what a refusal says about a loss is read as it was written', () => {
     since: fact(fc.nat({ max: 4_000_000_000_000 })),
     traceId: fact(fc.constant('0123456789abcdef0123456789abcdef')),
     traceparent: fact(fc.constant('00-0123456789abcdef0123456789abcdef-0123456789abcdef-01')),
+    event: fact(fc.constant('key-vaults/kv1/keys/k1@7')),
+    correlationId: fact(fc.uuid()),
   });
   fc.assert(
     fc.property(facts, (known) => {

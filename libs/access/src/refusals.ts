@@ -28,27 +28,34 @@ export interface RefusalFacts {
   readonly traceId: string | undefined;
   /** W3C trace context of that commit. */
   readonly traceparent: string | undefined;
+  /** Id of the event of that commit, and its correlation id: what follows from the loss names both. */
+  readonly event: string | undefined;
+  readonly correlationId: string | undefined;
 }
 
 /** Reads the metadata of a refusal; see `refusalMetadata` for the other direction. */
 export const refusalFacts = ({ metadata }: Rejection): RefusalFacts => {
-  const { access_epoch: epoch = '', since = '', trace_id: traceId, traceparent } = metadata;
+  const { access_epoch: epoch = '', since = '', trace_id: traceId, traceparent, event } = metadata;
   const sinceAt = Date.parse(since);
   return {
     accessEpoch: /^\d{1,15}$/.test(epoch) ? Number(epoch) : undefined,
     since: Number.isNaN(sinceAt) ? undefined : sinceAt,
     traceId,
     traceparent,
+    event,
+    correlationId: metadata.correlation_id,
   };
 };
 
 /** The metadata of a refusal; what is not known is left out. */
 export const refusalMetadata = (facts: Partial<RefusalFacts>): Record<string, string> => {
-  const { accessEpoch, since, traceId, traceparent } = facts;
+  const { accessEpoch, since, traceId, traceparent, event, correlationId } = facts;
   return {
     ...(since === undefined ? {} : { since: new Date(since).toISOString() }),
     ...(traceId ? { trace_id: traceId } : {}),
     ...(traceparent === undefined ? {} : { traceparent }),
+    ...(event === undefined ? {} : { event }),
+    ...(correlationId === undefined ? {} : { correlation_id: correlationId }),
     ...(accessEpoch === undefined ? {} : { access_epoch: String(accessEpoch) }),
   };
 };

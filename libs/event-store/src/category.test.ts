@@ -1,16 +1,17 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { category } from './category.ts';
+import type { Cause } from './cause.ts';
 import { memoryStore } from './memory-store.ts';
-import { type Cause, CursorConflict, type EventStore, type RowChange } from './store.ts';
+import { CursorConflict, type EventStore, type RowChange } from './store.ts';
 import { table } from './table.ts';
 import { lamps, make, turn } from './test-lamps.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
 const opened = () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   return { store, lamp: category(store, lamps) };
 };
 

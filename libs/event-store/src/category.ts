@@ -1,10 +1,12 @@
 import { inSpan, sharedSpans } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { CategoryDefinition, Loaded } from './category-definition.ts';
+import { type Cause, type CausedBy, storedCause } from './cause.ts';
 import { type EventOf, eventCodec } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
 import { type StateRows, stateRows } from './state-rows.ts';
-import type { Append, Cause, CursorMove, EventStore, RowChange, StateTable, StreamName } from './store.ts';
+import { type Continued, causesIn, type Stepping } from './steps.ts';
+import type { Append, CursorMove, EventStore, RowChange, StateTable, StreamName } from './store.ts';
 import { VersionConflict } from './store.ts';
 import type { TableQuery } from './table.ts';
 
@@ -30,7 +32,7 @@ export interface Prepared<State, Event> extends Transacted<State, Event> {
 }
 
 /** Options of `Category.transact`. */
-export interface TransactOptions<State> {
+export interface TransactOptions<State> extends Continued {
   /** The version (etag) that the stream must have. */
   readonly expected?: number;
   /**
@@ -45,7 +47,9 @@ export interface TransactOptions<State> {
 }
 
 /** Options of `Category.transactMany`. */
-export interface TransactManyOptions {
+export interface TransactManyOptions<State> extends Continued {
+  /** Causes of one stream's events, by the state they were decided on; undefined: those of the cause. */
+  readonly causesOf?: (state: State, id: string) => readonly CausedBy[] | undefined;
   /** Stored with the events of the first chunk, even if there are none. */
   readonly rows?: readonly RowChange[];
   /**
@@ -87,7 +91,7 @@ export interface Category<State, Event extends EventOf> {
     streams: readonly (string | Loaded<State>)[],
     decide: (state: State, id: string, version: number) => readonly Event[],
     cause: Cause,
-    options?: TransactManyOptions,
+    options?: TransactManyOptions<State>,
   ): Promise<{
     readonly changed: readonly Transacted<State, Event>[];
     readonly rejected: readonly RejectedStream[];
@@ -154,6 +158,7 @@ const prepare = <State, Event extends EventOf>(
   { definition, codec, rows }: Streams<State, Event>,
   loaded: Loaded<State>,
   decide: (state: State) => readonly Event[],
+  continued: Continued = {},
 ): Prepared<State, Event> => {
   const { id, state: before, version: expected } = loaded;
   const events = decide(before);
@@ -161,7 +166,8 @@ const prepare = <State, Event extends EventOf>(
   const evolve = (state: State, event: Event, index: number) => definition.evolve(state, event, expected + index + 1);
   const next = { id, state: events.reduce(evolve, before), version: expected + events.length };
   const stream: StreamName = `${definition.name}-${id}`;
-  const append = { stream, expected, events: events.map(codec.encode) };
+  const causes = causesIn(stream, before as Stepping, events, continued);
+  const append = { stream, expected, events: events.map(codec.encode), ...(causes === undefined ? {} : { causes }) };
   return { ...next, events, positions: [], append, row: rows.change(loaded, next) };
 };
 
@@ -170,9 +176,10 @@ const decideOnKnown = <State, Event extends EventOf>(
   streams: Streams<State, Event>,
   known: Loaded<State>,
   decide: (state: State) => readonly Event[],
+  continued: Continued,
 ): Prepared<State, Event> | undefined => {
   try {
-    const prepared = prepare(streams, known, decide);
+    const prepared = prepare(streams, known, decide, continued);
     return prepared.append === undefined ? undefined : prepared;
   } catch (error) {
     if (error instanceof Rejection) return undefined;
@@ -190,8 +197,10 @@ const storeOne = async <State, Event extends EventOf>(
   if (!append || !row) return transacted;
   const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
   return spans(`append ${definition.name}`, { attributes, count: STREAMS_COUNT }, async () => {
-    const commit = { appends: [append], rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
-    const { positions } = await store.commit(commit, cause);
+    const { causes, ...plain } = append;
+    const commit = { appends: [plain], rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
+    const { positions } = await store.commit(commit, storedCause(cause, append.stream, causes));
+    cause.trail?.stored(append.stream, prepared.version);
     return { ...transacted, positions };
   });
 };
@@ -205,9 +214,9 @@ const transact = async <State, Event extends EventOf>(
 ): Promise<Transacted<State, Event>> => {
   const { known, expected } = options;
   const isKnownUsable = known !== undefined && known.version === (expected ?? known.version);
-  const first = isKnownUsable ? decideOnKnown(streams, known, decide) : undefined;
+  const first = isKnownUsable ? decideOnKnown(streams, known, decide, options) : undefined;
   for (let attempt = first ? 0 : 1; attempt <= CONFLICTS_MAX; attempt += 1) {
-    const prepared = (attempt === 0 ? first : undefined) ?? (await loadAndDecide(streams, id, decide, expected));
+    const prepared = (attempt === 0 ? first : undefined) ?? (await loadAndDecide(streams, id, decide, options));
     try {
       return await storeOne(streams, prepared, cause, options);
     } catch (error) {
@@ -221,11 +230,11 @@ const loadAndDecide = async <State, Event extends EventOf>(
   streams: Streams<State, Event>,
   id: string,
   decide: (state: State) => readonly Event[],
-  expected: number | undefined,
+  { expected, step, timer }: TransactOptions<State>,
 ): Promise<Prepared<State, Event>> => {
   const loaded = await streams.rows.load(id);
   if (expected !== undefined && expected !== loaded.version) throw etagMismatch(id, expected, loaded.version);
-  return prepare(streams, loaded, decide);
+  return prepare(streams, loaded, decide, { step, timer });
 };
 
 type StreamIds<State> = readonly (string | Loaded<State>)[];
@@ -243,7 +252,7 @@ const transactMany = async <State, Event extends EventOf>(
   ids: StreamIds<State>,
   decide: DecideOne<State, Event>,
   cause: Cause,
-  options: TransactManyOptions,
+  options: TransactManyOptions<State>,
 ) => {
   const changed: Transacted<State, Event>[] = [];
   const rejected: RejectedStream[] = [];
@@ -258,7 +267,8 @@ const transactMany = async <State, Event extends EventOf>(
     }
     const moved: string[] = [];
     for (let start = 0; start < round.length + rows.length; start += CHUNK_SIZE) {
-      const chunk = await transactChunk(streams, round.slice(start, start + CHUNK_SIZE), decide, cause, rows);
+      const piece = round.slice(start, start + CHUNK_SIZE);
+      const chunk = await transactChunk(streams, piece, decide, cause, { ...options, rows });
       rows = [];
       changed.push(...chunk.changed);
       rejected.push(...chunk.rejected);
@@ -274,9 +284,10 @@ const transactChunk = async <State, Event extends EventOf>(
   ids: StreamIds<State>,
   decide: DecideOne<State, Event>,
   cause: Cause,
-  rows: readonly RowChange[],
+  options: TransactManyOptions<State>,
 ): Promise<ChunkResult<State, Event>> => {
-  const { prepared, rejected } = await decideChunk(streams, ids, decide);
+  const { rows = [] } = options;
+  const { prepared, rejected } = await decideChunk(streams, ids, decide, options);
   const moved: string[] = [];
   let left = prepared;
   while (left.length + rows.length > 0) {
@@ -298,13 +309,16 @@ const decideChunk = async <State, Event extends EventOf>(
   streams: Streams<State, Event>,
   ids: StreamIds<State>,
   decide: DecideOne<State, Event>,
+  { step, timer, causesOf }: TransactManyOptions<State>,
 ): Promise<{ readonly prepared: readonly Prepared<State, Event>[]; readonly rejected: readonly RejectedStream[] }> => {
   const prepared: Prepared<State, Event>[] = [];
   const rejected: RejectedStream[] = [];
   for (const loaded of await loadUnknown(streams, ids)) {
     try {
-      const one = prepare(streams, loaded, (state) => decide(state, loaded.id, loaded.version));
-      if (one.append) prepared.push(one);
+      const one = prepare(streams, loaded, (state) => decide(state, loaded.id, loaded.version), { step, timer });
+      if (!one.append) continue;
+      const causes = causesOf?.(loaded.state, loaded.id);
+      prepared.push(causes === undefined ? one : { ...one, append: { ...one.append, causes } });
     } catch (error) {
       if (!(error instanceof Rejection)) throw error;
       rejected.push({ id: loaded.id, rejection: error });
@@ -332,8 +346,9 @@ const storeChunk = async <State, Event extends EventOf>(
   const commit = { appends: prepared.flatMap(({ append }) => append ?? []), rows };
   const attributes = { [STREAMS_COUNT]: prepared.length };
   const { positions } = await inSpan(tracer, `append ${definition.name}`, { attributes }, () =>
-    store.commit(commit, cause),
+    store.commit(commit, storedCause(cause, undefined)),
   );
+  for (const { append, version } of prepared) if (append) cause.trail?.stored(append.stream, version);
   let next = 0;
   return prepared.map(({ id, state, version, events }) => {
     next += events.length;

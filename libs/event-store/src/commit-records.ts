@@ -1,8 +1,9 @@
-import type { Clock, Random } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
+import { type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import { type CommitParameters, FIELD_END, type Kind, RECORD_END } from './commit-statement.ts';
 import { isBulk, type PendingCommit } from './group-commit.ts';
-import type { Append, Cause, CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
+import type { Append, CursorMove, IndexEntry, RecordedEvent, RowChange } from './store.ts';
 
 /** A batch in the form that the statement of its kinds takes. */
 export interface BatchRecords {
@@ -16,11 +17,8 @@ export interface BatchRecords {
 export type UnplacedEvent = { -readonly [Field in keyof RecordedEvent]: RecordedEvent[Field] };
 
 /** Splits the commits of a batch into records. @throws TypeError for a name that cannot be stored, or occurs twice in a commit */
-export const batchRecords = (
-  batch: readonly PendingCommit[],
-  { clock, random }: { readonly clock: Clock; readonly random: Random },
-): BatchRecords => {
-  const records = new Records(batch[0]?.cause, clock.now(), random);
+export const batchRecords = (batch: readonly PendingCommit[], { clock }: { readonly clock: Clock }): BatchRecords => {
+  const records = new Records(batch[0]?.cause, clock.now());
   for (const pending of batch) {
     const { commit, cause } = pending;
     // The server detects a row that a large commit puts twice, but not one that it puts and deletes.
@@ -52,11 +50,13 @@ const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 const putRecord = ({ table, key, row, version }: RowChange): string =>
   `${table}${FIELD_END}${key}${FIELD_END}${version}${FIELD_END}${JSON.stringify(row)}`;
 
+/** A cause as JSON, as it is stored. */
+const causeText = (cause: Cause): string => JSON.stringify(withoutTrail(cause));
+
 class Records {
   readonly #sharedCause: Cause | undefined;
   readonly #sharedCauseText: string;
   readonly #timeMs: number;
-  readonly #random: Random;
   readonly #recorded: UnplacedEvent[] = [];
   readonly #appends: string[] = [];
   readonly #events: string[] = [];
@@ -67,28 +67,36 @@ class Records {
   readonly #cursors = new Map<string, CursorMove>();
 
   /** @param sharedCause sent once for all events that have it: a change of many streams has one cause */
-  constructor(sharedCause: Cause | undefined, timeMs: number, random: Random) {
+  constructor(sharedCause: Cause | undefined, timeMs: number) {
     this.#sharedCause = sharedCause;
-    this.#sharedCauseText = JSON.stringify(sharedCause);
+    this.#sharedCauseText = sharedCause === undefined ? 'null' : causeText(sharedCause);
     this.#timeMs = timeMs;
-    this.#random = random;
   }
 
   addAppends(appends: readonly Append[], cause: Cause): void {
-    const causeText = cause === this.#sharedCause ? this.#sharedCauseText : JSON.stringify(cause);
-    const causeField = causeText === this.#sharedCauseText ? '' : causeText;
-    for (const { stream, expected, events } of appends) {
+    const common = this.#causeField(cause);
+    const plain = withoutTrail(cause);
+    for (const { stream, expected, events, causes } of appends) {
+      const own = causes === undefined ? plain : { ...plain, causes };
+      const causeField = causes === undefined ? common : this.#causeField(own);
       this.#appends.push(record(checked(stream), expected));
       let version = expected;
       for (const { type, schema, data } of events) {
         version += 1;
-        const id = this.#random.uuid();
-        this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause, time: this.#timeMs });
+        const id = eventId(stream, version);
+        this.#recorded.push({ position: 0, stream, version, type, schema, data, id, cause: own, time: this.#timeMs });
         this.#events.push(
-          `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${id}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
+          `${stream}${FIELD_END}${version}${FIELD_END}${checked(type)}${FIELD_END}${schema}${FIELD_END}${causeField}${FIELD_END}${JSON.stringify(data)}`,
         );
       }
     }
+  }
+
+  /** The cause as a field of an event; empty for the shared one. */
+  #causeField(cause: Cause): string {
+    if (cause === this.#sharedCause) return '';
+    const text = causeText(cause);
+    return text === this.#sharedCauseText ? '' : text;
   }
 
   addRow(change: RowChange): void {

@@ -17,7 +17,7 @@ export interface CommitParameters {
   readonly cursors: string;
   /** Stream, and its expected version. */
   readonly appends: string;
-  /** In order of positions: stream, version, type, schema, id, cause as JSON (empty: `cause`), data as JSON. */
+  /** In order of positions: stream, version, type, schema, cause as JSON (empty: `cause`), data as JSON. */
   readonly events: string;
   readonly eventCount: number;
   /** Cause of the events without their own, as JSON. */
@@ -132,7 +132,7 @@ class Composer {
     );
     const count = `${this.#parameter('eventCount')}::integer`;
     const cause = this.#parameter('cause');
-    const meta = `'{"id":"' || ${field(5)} || '",' || substr(coalesce(nullif(${field(6)}, ''), ${cause}), 2)`;
+    const meta = `coalesce(nullif(${field(5)}, ''), ${cause})`;
     this.#clauses.push(
       `head_moved as (
         update head set position = position + ${count} where singleton and ${this.#conditions.join(' and ')}
@@ -140,7 +140,7 @@ class Composer {
       )`,
       `appended as (
         insert into events (position, stream, version, type, schema, data, meta, time_ms)
-        select base + n, ${field(1)}, ${field(2)}::integer, ${field(3)}, ${field(4)}::smallint, ${field(7)}::json, (${meta})::json,
+        select base + n, ${field(1)}, ${field(2)}::integer, ${field(3)}, ${field(4)}::smallint, ${field(6)}::json, (${meta})::json,
           ${this.#parameter('timeMs')}::bigint
         from head_moved, ${this.#lines('events')}
         returning position

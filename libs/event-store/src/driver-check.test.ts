@@ -46,7 +46,7 @@ test('G2: a store does not open with a driver without the patch', async () => {
   const program = `
     import { openPostgresStore } from './src/index.ts';
     import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
-    await openPostgresStore({ url: 'postgres://absent@127.0.0.1:1/none', clock, random }).catch((error) => console.log(error.name));
+    await openPostgresStore({ url: 'postgres://absent@127.0.0.1:1/none', clock }).catch((error) => console.log(error.name));
     process.exit();`;
   const open = (...options: readonly string[]) =>
     promisify(execFile)(process.execPath, [...options, '--input-type=module', '--eval', program], {

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { commitQueue, type PendingCommit, takeBatch } from './group-commit.ts';
 import type { StreamName } from './store.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
 const waiting = (stream: StreamName): PendingCommit => ({
   commit: { appends: [{ stream, expected: 0, events: [{ type: 'A', schema: 1, data: {} }] }] },

@@ -1,5 +1,6 @@
 import { oncePerTurn } from '@interlock/runtime';
-import type { Cause, Commit, CursorMove } from './store.ts';
+import type { Cause } from './cause.ts';
+import type { Commit, CursorMove } from './store.ts';
 
 /** The commit of one caller, until a transaction has stored it. */
 export interface PendingCommit {

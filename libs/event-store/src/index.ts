@@ -8,6 +8,20 @@ export {
   type TransactOptions,
 } from './category.ts';
 export type { CategoryDefinition, Loaded } from './category-definition.ts';
+export {
+  type Cause,
+  type CausedBy,
+  type CauseKind,
+  callingEvent,
+  continuing,
+  eventId,
+  followed,
+  noteAppends,
+  storedCause,
+  Trail,
+  timedBy,
+  withoutTrail,
+} from './cause.ts';
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
 export { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';
 export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
@@ -15,9 +29,9 @@ export { type MemoryStore, memoryStore, type StoreImage } from './memory-store.t
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { Rejection, type RejectionCode } from './rejection.ts';
 export { type RowKeeper, rowKeeper } from './row-keeper.ts';
+export { type Continued, type Stepping, type Steps, stepCauses, stepIds, withSteps } from './steps.ts';
 export {
   type Append,
-  type Cause,
   type Commit,
   CursorConflict,
   type CursorMove,

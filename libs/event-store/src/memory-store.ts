@@ -1,7 +1,7 @@
-import type { Clock, Random } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
+import { type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import type {
-  Cause,
   Commit,
   EventStore,
   IndexEntry,
@@ -87,7 +87,6 @@ const copyOfTable = ({ rows, entries, sorted }: MemoryTable): MemoryTable => ({
 /** What a memory store needs. */
 export interface MemoryStoreOptions {
   readonly clock: Clock;
-  readonly random: Random;
   /** Its first content; by default it is empty. */
   readonly image?: StoreImage;
 }
@@ -129,15 +128,13 @@ const assertCursors = (stored: ReadonlyMap<string, number>, { cursors = [] }: Co
 /** The streams, and all their events in the order of positions. */
 class MemoryEvents {
   readonly #clock: Clock;
-  readonly #random: Random;
   /** In the order of positions. */
   readonly feed: RecordedEvent[];
   readonly #streams: Map<StreamName, RecordedEvent[]>;
   readonly #waiters = new Set<() => void>();
 
-  constructor({ clock, random, image }: MemoryStoreOptions) {
+  constructor({ clock, image }: MemoryStoreOptions) {
     this.#clock = clock;
-    this.#random = random;
     this.feed = [...(image?.feed ?? [])];
     this.#streams = Map.groupBy(this.feed, ({ stream }) => stream);
   }
@@ -167,12 +164,14 @@ class MemoryEvents {
   append({ appends = [] }: Commit, cause: Cause): readonly number[] {
     const positions: number[] = [];
     const time = this.#clock.now();
-    for (const { stream, events } of appends) {
+    for (const { stream, events, causes = cause.causes } of appends) {
+      const storable = { ...withoutTrail(cause), causes };
       const recordedBefore = this.#streams.get(stream) ?? [];
       this.#streams.set(stream, recordedBefore);
       for (const event of events) {
-        const place = { position: this.feed.length + 1, stream, version: recordedBefore.length + 1 };
-        const recorded = stored({ ...event, ...place, id: this.#random.uuid(), cause, time });
+        const version = recordedBefore.length + 1;
+        const place = { position: this.feed.length + 1, stream, version, id: eventId(stream, version) };
+        const recorded = stored({ ...event, ...place, cause: storable, time });
         recordedBefore.push(recorded);
         this.feed.push(recorded);
         positions.push(recorded.position);

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { type AddressInfo, connect, createServer, type Server } from 'node:net';
 import { after, before, beforeEach, test } from 'node:test';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { openConnections, type Sql } from './connection.ts';
 import { migrate, SCHEMA_VERSION } from './migration.ts';
 import { openPostgresStore } from './postgres-store.ts';
@@ -32,9 +32,7 @@ const versionNow = async (): Promise<number | undefined> =>
 
 test('several replicas that start at once on an empty database all come up, and one set of tables is there', async () => {
   const stores = await Promise.all(
-    Array.from({ length: 6 }, () =>
-      openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, maxConnections: 1 }),
-    ),
+    Array.from({ length: 6 }, () => openPostgresStore({ url: database.url, clock: systemClock, maxConnections: 1 })),
   );
   assert.deepEqual(await Promise.all(stores.map((store) => store.head())), [0, 0, 0, 0, 0, 0]);
   assert.equal(await versionNow(), SCHEMA_VERSION);
@@ -118,6 +116,6 @@ test('a store that cannot be opened leaves no connection behind', async () => {
     return row?.count;
   };
   const before = await connections();
-  await assert.rejects(openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom }), /version/);
+  await assert.rejects(openPostgresStore({ url: database.url, clock: systemClock }), /version/);
   while ((await connections()) !== before) await systemClock.sleep(5);
 });

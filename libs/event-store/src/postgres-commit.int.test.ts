@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { systemClock, systemRandom } from '@interlock/runtime';
+import type { Cause } from './cause.ts';
 import { openPostgresStore } from './postgres-store.ts';
-import { type Cause, type Commit, CursorConflict, type EventStore, type StreamName, VersionConflict } from './store.ts';
+import { type Commit, CursorConflict, type EventStore, type StreamName, VersionConflict } from './store.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const append = (stream: StreamName, expected: number) => ({
   stream,
   expected,

@@ -1,4 +1,4 @@
-import type { Clock, Random } from '@interlock/runtime';
+import type { Clock } from '@interlock/runtime';
 import postgres from 'postgres';
 import { batchRecords } from './commit-records.ts';
 import { type CommitStatement, commitStatement, type Kind } from './commit-statement.ts';
@@ -14,7 +14,6 @@ const ATTEMPTS_MAX = 5;
 /** What storing a batch needs. */
 export interface CommitParts {
   readonly clock: Clock;
-  readonly random: Random;
   /** Runs work on the connections for commits. */
   readonly use: UseConnection;
   /** Receives the events of each transaction before the callers get their results. @returns whether a follower waited for them */

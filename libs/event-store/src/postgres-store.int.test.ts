@@ -1,14 +1,15 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { category } from './category.ts';
+import type { Cause } from './cause.ts';
 import { openPostgresStore } from './postgres-store.ts';
-import { type Cause, type EventStore, type RecordedEvent, StoreUnavailable, VersionConflict } from './store.ts';
+import { type EventStore, type RecordedEvent, StoreUnavailable, VersionConflict } from './store.ts';
 import { startMutingProxy } from './test-cut-connections.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 import { lamps, make } from './test-lamps.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
 let database: TestDatabase;
 const opened: EventStore[] = [];
@@ -16,7 +17,6 @@ const open = async (): Promise<EventStore> => {
   const store = await openPostgresStore({
     url: database.url,
     clock: systemClock,
-    random: systemRandom,
     pollIntervalMs: 20,
     answerTimeoutMs: 2_000,
   });
@@ -162,14 +162,14 @@ test('the last page of a prefix reads its own rows, and none of the many behind 
   const own = await createTestDatabase();
   const { sql } = own;
   try {
-    const first = await openPostgresStore({ url: own.url, clock: systemClock, random: systemRandom });
+    const first = await openPostgresStore({ url: own.url, clock: systemClock });
     await first.close();
     await sql`insert into rows (table_name, key, row, version)
       select 'pages_v1', (case when n <= 20 then 'a/' else 'b/' end) || lpad(n::text, 6, '0'), '{}', 1
       from generate_series(1, 5000) as n`;
     // As after some uses of a prepared statement: the planner sees no prefix then, only that there is one.
     await sql.unsafe(`alter database ${new URL(own.url).pathname.slice(1)} set plan_cache_mode = force_generic_plan`);
-    const store = await openPostgresStore({ url: own.url, clock: systemClock, random: systemRandom });
+    const store = await openPostgresStore({ url: own.url, clock: systemClock });
     const page = await store.listRows({ table: 'pages_v1', prefix: 'a/', after: 'a/000010', limit: 100 });
     assert.equal(page.length, 10);
     // Counted once its connection has ended.
@@ -188,7 +188,7 @@ test('the last page of a prefix reads its own rows, and none of the many behind 
 
 test('rows are listed by prefix in a database of no encoding too, as initdb without a locale makes it', async () => {
   const plain = await createTestDatabase('SQL_ASCII');
-  const store = await openPostgresStore({ url: plain.url, clock: systemClock, random: systemRandom });
+  const store = await openPostgresStore({ url: plain.url, clock: systemClock });
   try {
     const row = (key: string) => ({ table: 'odd_v1', key, row: {}, version: 0, removed: [], added: [] });
     const keys = ['a/', 'a/1', 'a/é', 'a/\u{10fffe}', 'b/1'];
@@ -243,10 +243,7 @@ const transactionsWritten = async (): Promise<readonly string[]> =>
 test('a server that is not there is reported as unavailable, not as a refusal', async () => {
   const nowhere = new URL(database.url);
   nowhere.port = '1';
-  await assert.rejects(
-    openPostgresStore({ url: nowhere.href, clock: systemClock, random: systemRandom }),
-    StoreUnavailable,
-  );
+  await assert.rejects(openPostgresStore({ url: nowhere.href, clock: systemClock }), StoreUnavailable);
 });
 
 test('a row that a concurrent commit removes stays removed while it is rebuilt', async () => {
@@ -350,7 +347,7 @@ test('G2: a connection on which nothing comes back any more is given up, and wha
   url.hostname = '127.0.0.1';
   url.port = String(proxy.port);
   const answerTimeoutMs = 2_000;
-  const store = await openPostgresStore({ url: url.href, clock: systemClock, random: systemRandom, answerTimeoutMs });
+  const store = await openPostgresStore({ url: url.href, clock: systemClock, answerTimeoutMs });
   t.after(() => {
     proxy.close();
     return store.close();

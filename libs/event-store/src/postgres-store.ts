@@ -1,5 +1,6 @@
-import { type Clock, certificateProblem, type Random } from '@interlock/runtime';
+import { type Clock, certificateProblem } from '@interlock/runtime';
 import postgres from 'postgres';
+import { type Cause, eventId } from './cause.ts';
 import { COMMIT_SETTINGS, type ConnectionOptions, openConnections, TRANSACTION_TIMEOUT_MS } from './connection.ts';
 import { checkDriver } from './driver-check.ts';
 import { BULK_WEIGHT, commitQueue, isBulk, RUNNING_MAX } from './group-commit.ts';
@@ -10,7 +11,7 @@ import { type CloseIfSilent, type OpenConnection, openPool, type Pool, type UseC
 import { storeBatch } from './postgres-commit.ts';
 import { rowReads } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
-import type { Cause, EventStore, RecordedEvent, StreamName } from './store.ts';
+import type { EventStore, RecordedEvent, StreamName } from './store.ts';
 import { StoreUnavailable } from './store.ts';
 
 /** What the Postgres store needs from `main.ts`. */
@@ -18,7 +19,6 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   /** Database of this service. */
   readonly url: string;
   readonly clock: Clock;
-  readonly random: Random;
   /** How often a waiting feed looks for events of other processes; default 100 ms. Events of this process wake it at once. */
   readonly pollIntervalMs?: number;
   /**
@@ -51,7 +51,7 @@ let driverChecked: Promise<void> | undefined;
 export const openPostgresStore = async (options: PostgresStoreOptions): Promise<EventStore> => {
   driverChecked ??= checkDriver();
   await driverChecked;
-  const { clock, random } = options;
+  const { clock } = options;
   const { use, useForCommits, disconnect } = await connect(options);
   const recent = recentEvents(RECENT_EVENTS_MAX);
   const readHead = (): Promise<number> => use(async (sql) => positionIn(await sql`select position from head`));
@@ -66,7 +66,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
   const commits = commitQueue(async (batch) => {
     // Assembling a page of a fleet takes about as long as deciding it, which happened in this turn.
     if (batch.some(isBulk)) await turn();
-    return storeBatch(batch, { clock, random, use: useForCommits, onStored });
+    return storeBatch(batch, { clock, use: useForCommits, onStored });
   });
   const readFeed = (after: number, limit: number): Promise<readonly RecordedEvent[]> =>
     use(async (sql) => {
@@ -112,14 +112,13 @@ interface EventRow {
   type: string;
   schema: number;
   data: RecordedEvent['data'];
-  meta: Cause & { id: string };
+  meta: Cause;
   time_ms: number;
 }
 
 const toRecorded = (row: EventRow): RecordedEvent => {
-  const { id, ...cause } = row.meta;
-  const { position, stream, version, type, schema, data } = row;
-  return { position, stream, version, type, schema, data, id, cause, time: row.time_ms };
+  const { position, stream, version, type, schema, data, meta: cause, time_ms: time } = row;
+  return { position, stream, version, type, schema, data, id: eventId(stream, version), cause, time };
 };
 
 const positionIn = ([row]: readonly postgres.Row[]): number => row?.position ?? 0;

@@ -11,7 +11,7 @@ const event = (position: number): RecordedEvent => ({
   schema: 1,
   data: {},
   id: `e${position}`,
-  cause: { correlationId: 'c', causationId: 'c', caller: 'c' },
+  cause: { correlationId: 'c', causes: [], caller: 'c' },
   time: 0,
 });
 const run = (first: number, count: number): readonly RecordedEvent[] =>

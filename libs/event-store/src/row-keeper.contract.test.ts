@@ -4,17 +4,18 @@ import { logger, systemClock, systemRandom } from '@interlock/runtime';
 import fc from 'fast-check';
 import { type Category, category } from './category.ts';
 import type { Loaded } from './category-definition.ts';
+import type { Cause } from './cause.ts';
 import { eventCodec } from './event-codec.ts';
 import { memoryStore } from './memory-store.ts';
 import { openPostgresStore } from './postgres-store.ts';
 import { rowKeeper } from './row-keeper.ts';
-import { type Cause, type EventStore, StoreUnavailable } from './store.ts';
+import { type EventStore, StoreUnavailable } from './store.ts';
 import { createTestDatabase, type TestDatabase } from './test-database.ts';
 import { type Lamp, type LampEvent, lamps, make, turn } from './test-lamps.ts';
 
 type Lamps = Category<Lamp, LampEvent>;
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const log = logger({ service: 'test', clock: systemClock, write: () => undefined });
 const keeperOf = (store: EventStore) => rowKeeper({ store, clock: systemClock, log });
 /** Makes tables in passes, a few events at a time: streams go on from page to page. */
@@ -348,7 +349,7 @@ const slowed = (store: EventStore): EventStore => {
   };
 };
 
-contract('memory', async () => slowed(memoryStore({ clock: systemClock, random: systemRandom })), 100);
+contract('memory', async () => slowed(memoryStore({ clock: systemClock })), 100);
 
 describe('on Postgres', () => {
   let database: TestDatabase;
@@ -356,9 +357,5 @@ describe('on Postgres', () => {
     database = await createTestDatabase();
   });
   after(() => database.drop());
-  contract(
-    'Postgres',
-    () => openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, pollIntervalMs: 20 }),
-    25,
-  );
+  contract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock, pollIntervalMs: 20 }), 25);
 });

@@ -1,9 +1,10 @@
 import { type Clock, type FailureLog, failureLog, type Logger } from '@interlock/runtime';
 import { type Category, category } from './category.ts';
 import type { CategoryDefinition } from './category-definition.ts';
+import type { Cause } from './cause.ts';
 import type { EventOf } from './event-codec.ts';
 import { positionRanges } from './position-ranges.ts';
-import type { Cause, EventStore, StreamBehind } from './store.ts';
+import type { EventStore, StreamBehind } from './store.ts';
 import { CursorConflict, StoreUnavailable } from './store.ts';
 
 /** Positions examined in one query, and so the most rows rebuilt at once. */
@@ -19,7 +20,7 @@ const LOOK_INTERVAL_MS = 500;
 /** Pause after the store was unavailable. */
 const RETRY_MS = 1_000;
 
-const CAUSE: Cause = { correlationId: 'rows', causationId: 'rows', caller: 'system:rows' };
+const CAUSE: Cause = { correlationId: 'rows', causes: [], caller: 'system:rows' };
 
 /** Keeps the state rows of one service complete: `<category>_v<stateVersion>` holds the fold of every stream. */
 export interface RowKeeper {

@@ -7,7 +7,7 @@ create table if not exists events (
   type text not null,
   schema smallint not null,
   data json not null,
-  -- event id, correlation id, causation id, caller, trace context
+  -- correlation id, causes (id and kind of the events that led to this one), caller, trace context
   meta json not null,
   time_ms bigint not null,
   primary key (stream, version)

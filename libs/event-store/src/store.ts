@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { Cause, CausedBy } from './cause.ts';
 
 /** A value that survives `JSON.stringify` and back unchanged. Binary data travels as base64url text. */
 export type Json = null | boolean | number | string | readonly Json[] | { readonly [key: string]: Json };
@@ -7,18 +8,6 @@ export type JsonObject = { readonly [key: string]: Json };
 
 /** `<category>-<id>`, for example `key-vaults/kv1/keys/k1`. A category has no hyphen; an id may. */
 export type StreamName = `${string}-${string}`;
-
-/** Why a change happens: copied to every event of the change, and from there to every published fact. */
-export interface Cause {
-  /** The request (or timer) that started the chain; a UUID. The same in every service. */
-  readonly correlationId: string;
-  /** The direct cause of this change: the id of the consumed fact, or of the request. */
-  readonly causationId: string;
-  /** `principals/<id>`, or `system:<part>` for changes without a caller. */
-  readonly caller: string;
-  /** W3C trace context of the deciding span. */
-  readonly traceparent?: string;
-}
 
 /** An event before it is stored. `schema` is the version of the shape of its data. */
 export interface NewEvent {
@@ -34,7 +23,7 @@ export interface RecordedEvent extends NewEvent {
   readonly stream: StreamName;
   /** Place in its stream: 1, 2, 3 … */
   readonly version: number;
-  /** A UUID; the causation id of everything that follows from this event. */
+  /** `eventId` of stream and version: what follows from this event names it as its cause. */
   readonly id: string;
   readonly cause: Cause;
   readonly time: Instant;
@@ -47,6 +36,8 @@ export interface Append {
   readonly expected: number;
   /** At least one. */
   readonly events: readonly NewEvent[];
+  /** Causes of these events in place of those of the commit: many streams change together, each for a cause of its own. */
+  readonly causes?: readonly CausedBy[];
 }
 
 /** An entry of a table's index: rows are found by (index, value), in order of keys. */

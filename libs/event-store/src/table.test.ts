@@ -1,14 +1,14 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { memoryStore } from './memory-store.ts';
 import { pagesOf, table } from './table.ts';
 
-const cause = { correlationId: 'c', causationId: 'c', caller: 'test' };
+const cause = { correlationId: 'c', causes: [], caller: 'test' };
 
 /** A table of so many rows; those with an even number are in an index. */
 const openTable = async (count: number) => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const rows = table<{ readonly number: number }>(store, {
     name: 'thing',
     version: 1,

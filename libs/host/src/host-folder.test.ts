@@ -4,14 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
 import { memoryStore } from '@interlock/event-store';
-import {
-  systemClock as clock,
-  createScope,
-  logger,
-  type Random,
-  systemRandom as random,
-  seededRandom,
-} from '@interlock/runtime';
+import { systemClock as clock, createScope, logger, type Random, systemRandom as random } from '@interlock/runtime';
 import { enterHostFolder, folderId } from './host-folder.ts';
 import { openWorkPartitions } from './partitions/work-partitions.ts';
 
@@ -35,7 +28,7 @@ test('a folder keeps its id, and several processes that start at once agree on i
 
 /** One service's store, and processes of it that ask to be let in. */
 const makeService = () => {
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const enter = (folder: string, lost?: string) => {
     const lines: string[] = [];
     const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });

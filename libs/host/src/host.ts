@@ -148,18 +148,11 @@ export const openTelemetry = (
 type StoreSetting = 'databaseUrl' | 'databaseCaFile' | 'tlsReloadIntervalMs' | 'storeConnections' | 'startPatienceMs';
 
 /** Opens the store, as patiently as the settings say; it closes with the scope. */
-export const openStore = async ({
-  config,
-  scope,
-  log,
-  clock,
-  random,
-}: ProcessParts<StoreSetting>): Promise<EventStore> => {
+export const openStore = async ({ config, scope, log, clock }: ProcessParts<StoreSetting>): Promise<EventStore> => {
   const authorities = await openStoreAuthorities(config, { clock, log, scope });
   const { databaseUrl: url, storeConnections: maxConnections, startPatienceMs: patienceMs } = config;
   const store = await openPatiently(
-    () =>
-      openPostgresStore({ url, clock, random, maxConnections, ...(authorities === undefined ? {} : { authorities }) }),
+    () => openPostgresStore({ url, clock, maxConnections, ...(authorities === undefined ? {} : { authorities }) }),
     { clock, log, patienceMs, signal: scope.signal },
   );
   scope.defer('event store', () => store.close());

@@ -16,11 +16,11 @@ const counters = (stateVersion: number): CategoryDefinition<{ count: number }, C
   evolve: ({ count }) => ({ count: count + 1 }),
 });
 const countOnce = (): readonly Counted[] => [{ type: 'Counted' }];
-const cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
 test('G7: a service whose state version was raised finds every stream in its lists while it is put together', async () => {
   const random = seededRandom(1);
-  const store = memoryStore({ clock: systemClock, random });
+  const store = memoryStore({ clock: systemClock });
   const old = category(store, counters(1));
   for (const id of ['a', 'b']) await old.transact(id, countOnce, cause);
   const scope = createScope();

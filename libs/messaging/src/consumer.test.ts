@@ -29,7 +29,7 @@ test('the effect carries the fact as its cause and the correlation id on', async
   await world.clock.until(() => world.isComplete(['disk-1']));
   const [told] = await world.source.read('disk-1');
   const [effect] = await world.sink.read('copy-disk-1');
-  assert.equal(effect?.cause.causationId, told?.id);
+  assert.deepEqual(effect?.cause.causes, [{ id: told?.id, kind: 'message' }]);
   assert.equal(effect?.cause.correlationId, 'correlation-disk-1');
   assert.equal(effect?.cause.caller, 'principals/p');
   await Promise.all(parts.map((part) => part.stop()));
@@ -84,7 +84,7 @@ test('a consumer that stops while facts are missing hands on none of those behin
   const appendToEach = (expected: number, type: string) =>
     world.source.commit(
       { appends: streams.map((stream) => ({ stream, expected, events: [{ type, schema: 1, data: {} }] })) },
-      { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
+      { correlationId: 'c', causes: [], caller: 'principals/p' },
     );
   const relay = world.startRelay();
   world.bus.faults.loseAfterAck = 1;
@@ -302,7 +302,7 @@ test('two consumers of one service share the facts and never repeat an effect', 
 test('a source that was restored to an earlier moment, and this service was not: nothing is passed over, and the lag tells (G7)', async () => {
   const { append, clock, sink, startRelay, startConsumer, lines, copied } = testWorld();
   await append('a-1', 'Created');
-  const cause = { correlationId: 'c', causationId: 'd', caller: 'system:dst' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:dst' };
   await sink.commit(
     { cursors: [0, 1].map((partition) => ({ name: `consumer:src:${partition}`, from: 0, to: 50 })) },
     cause,
@@ -334,13 +334,12 @@ const streamsIn = (partition: number): readonly StreamName[] =>
 const forgedFact = (position: number, stream: StreamName) => ({
   position,
   stream,
-  eventId: 'forged',
   version: 9,
   eventTime: undefined,
   type: 'Changed',
   payload: Buffer.from('{}'),
   correlationId: 'c',
-  causationId: 'd',
+  causes: [],
   caller: 'principals/p',
   traceparent: '',
 });

@@ -23,7 +23,7 @@ const appendAtOnce = (
 ) =>
   world.source.commit(
     { appends: streams.map((stream) => ({ stream, expected, events: [{ type, schema: 1, data: {} }] })) },
-    { correlationId: 'c', causationId: 'r', caller: 'principals/p' },
+    { correlationId: 'c', causes: [], caller: 'principals/p' },
   );
 
 test('effects of different streams are committed concurrently, each with its own fact as the cause', async () => {
@@ -42,7 +42,7 @@ test('effects of different streams are committed concurrently, each with its own
   await world.clock.until(() => world.isComplete(streams));
   for (const stream of streams) {
     const [[told], [effect]] = await Promise.all([world.source.read(stream), world.sink.read(`copy-${stream}`)]);
-    assert.equal(effect?.cause.causationId, told?.id);
+    assert.deepEqual(effect?.cause.causes, [{ id: told?.id, kind: 'message' }]);
   }
   await Promise.all(parts.map((part) => part.stop()));
 });

@@ -87,7 +87,7 @@ export class FactApplier {
     if (this.#reached <= this.#stored) return;
     const { service, store, random } = this.#options;
     const id = random.uuid();
-    const cause = { correlationId: id, causationId: id, caller: `system:${service}` };
+    const cause = { correlationId: id, causes: [], caller: `system:${service}` };
     try {
       await store.commit({ cursors: [{ name: this.#cursor, from: this.#stored, to: this.#reached }] }, cause);
       this.#stored = this.#reached;

@@ -33,14 +33,13 @@ export const renderFact = (recorded: RecordedEvent, toFact: ToFact): Fact | null
   if (published === null) return null;
   return {
     position: recorded.position,
-    eventId: recorded.id,
     stream: recorded.stream,
     version: recorded.version,
     eventTime: new Date(recorded.time),
     type: published.type,
     payload: published.payload,
     correlationId: recorded.cause.correlationId,
-    causationId: recorded.cause.causationId,
+    causes: [...recorded.cause.causes],
     caller: recorded.cause.caller,
     traceparent: recorded.cause.traceparent ?? '',
   };
@@ -75,14 +74,16 @@ export const renderRun = (run: readonly RecordedEvent[], toFact: ToFact): Render
 /** Upper bound of what protobuf adds to the texts and bytes of a fact: tags, lengths, numbers and the time. */
 const FACT_OVERHEAD_BYTES = 80;
 
+/** The same for a cause: its kind, tags and lengths. */
+const CAUSE_OVERHEAD_BYTES = 16;
+
 /** Upper bound of the bytes of a fact in a batch. */
 export const factBytes = (fact: Fact): number =>
   fact.payload.byteLength +
   Buffer.byteLength(fact.stream) +
   Buffer.byteLength(fact.caller) +
   Buffer.byteLength(fact.type) +
-  Buffer.byteLength(fact.eventId) +
   Buffer.byteLength(fact.correlationId) +
-  Buffer.byteLength(fact.causationId) +
+  fact.causes.reduce((sum, { id }) => sum + Buffer.byteLength(id) + CAUSE_OVERHEAD_BYTES, 0) +
   Buffer.byteLength(fact.traceparent) +
   FACT_OVERHEAD_BYTES;

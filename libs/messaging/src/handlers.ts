@@ -3,8 +3,10 @@ import {
   type Cause,
   type Commit,
   CursorConflict,
+  eventId,
   Rejection,
   StoreUnavailable,
+  Trail,
   VersionConflict,
 } from '@interlock/event-store';
 import { traceparentAfter } from './spans.ts';
@@ -16,7 +18,7 @@ export type Effect = Pick<Commit, 'appends' | 'rows'>;
 export const NO_EFFECT: Effect = {};
 
 export interface FactContext {
-  /** Cause of the effect: the fact's event id as causation id, with its correlation id and caller. */
+  /** Cause of the effect: the fact's event as its message, with its correlation id and caller. */
   readonly cause: Cause;
   /** Aborted when the consumer stops; the fact is delivered again. */
   readonly signal: AbortSignal;
@@ -39,9 +41,10 @@ export const causeOf = (fact: Fact, service: string): Cause => {
   const traceparent = traceparentAfter(fact);
   return {
     correlationId: fact.correlationId,
-    causationId: fact.eventId,
+    causes: [{ id: eventId(fact.stream, fact.version), kind: 'message' }],
     caller: fact.caller || `system:${service}`,
     ...(traceparent === undefined ? {} : { traceparent }),
+    trail: new Trail(),
   };
 };
 

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ReadFeedRequest } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore, StoreUnavailable } from '@interlock/event-store';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { messagingApi } from './messaging-api.ts';
 import { partitionOf } from './subjects.ts';
 import { idleRelay, testWorld, toFact } from './test-world.ts';
 
-const cause = { correlationId: 'c', causationId: 'd', caller: 'p' };
+const cause = { correlationId: 'c', causes: [], caller: 'p' };
 
 const feedOf = (payloadBytes = 1) => {
   const world = testWorld();
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const api = messagingApi({
     service: 'src',
     store,

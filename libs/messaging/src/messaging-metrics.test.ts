@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore } from '@interlock/event-store';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { meterMessaging } from './messaging-metrics.ts';
 import { parkedFacts } from './parked.ts';
 import type { PartitionStatus } from './partition.ts';
 import type { Relay } from './relay.ts';
 
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
 test('how far a service is behind is a metric: with what it hears, by source, and with what it tells', async () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const { meter, read } = testMeter();
   const part = (partition: number, gap: number, lagMs: number): PartitionStatus => ({
     source: 'key-vault',

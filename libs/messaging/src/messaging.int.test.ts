@@ -14,7 +14,7 @@ import { startTestNatsServer, type TestNatsServer } from './test-nats-server.ts'
 import { copyHandler, FACT_TYPES, toFact } from './test-world.ts';
 
 const STREAMS: readonly StreamName[] = Array.from({ length: 20 }, (_, index): StreamName => `disk-${index}`);
-const cause = { correlationId: 'c', causationId: 'd', caller: 'p' };
+const cause = { correlationId: 'c', causes: [], caller: 'p' };
 const parts = { clock: systemClock, random: systemRandom, tracer: trace.getTracer('test') };
 const lines: string[] = [];
 const log: Logger = logger({ service: 'test', clock: systemClock, write: (line) => lines.push(line) });
@@ -28,7 +28,7 @@ const openStore = async (): Promise<{ store: EventStore; drop: () => Promise<voi
   await admin.unsafe(`create database ${name}`);
   const url = new URL(server);
   url.pathname = `/${name}`;
-  const store = await openPostgresStore({ url: url.href, clock: systemClock, random: systemRandom });
+  const store = await openPostgresStore({ url: url.href, clock: systemClock });
   return {
     store,
     async drop() {

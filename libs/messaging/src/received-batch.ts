@@ -38,7 +38,7 @@ export const assertPublishable = (batch: FactBatch, expected: ConsumedPartition)
   const misplaced = misplacedFact(batch, categories);
   if (misplaced !== undefined) {
     throw new RefusedMessage(
-      `fact ${misplaced.eventId} at position ${misplaced.position} of stream ${misplaced.stream} cannot be from partition ` +
+      `fact at position ${misplaced.position} of stream ${misplaced.stream}, version ${misplaced.version}, cannot be from partition ` +
         `${partition} of ${source}, which publishes ${categories.join(', ')}, up to position ${batch.lastPosition}`,
     );
   }

@@ -207,7 +207,7 @@ class Publisher {
     const { store, random } = this.#options;
     const to = this.acknowledged;
     const id = random.uuid();
-    const cause = { correlationId: id, causationId: id, caller: 'system:relay' };
+    const cause = { correlationId: id, causes: [], caller: 'system:relay' };
     try {
       await store.commit({ cursors: [{ name: RELAY_CURSOR, from: this.#cursor, to }] }, cause);
       this.#cursor = to;

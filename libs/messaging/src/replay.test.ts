@@ -88,7 +88,7 @@ test('an unknown error is tried several times before the fact is parked, and the
   assert.equal(parked?.attemptCount, 8);
   assert.equal(parked?.errorMessage, 'no such disk');
   assert.equal(parked?.errorReason, 'INTERNAL');
-  assert.equal(parked?.fact?.eventId, event?.id);
+  assert.deepEqual([parked?.fact?.stream, parked?.fact?.version], [event?.stream, event?.version]);
   assert.equal(parked?.fact?.payload.toString(), '{}');
   await Promise.all([relay.stop(), consumer.stop()]);
 });

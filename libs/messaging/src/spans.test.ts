@@ -50,14 +50,13 @@ const spans = factSpans({ tracer, clock: virtualClock(), consumer: 'dst' });
 const decide = async (): Promise<string> => (await inSpan(tracer, 'decide', {}, currentTraceparent)) ?? '';
 const factOf = (position: number, traceparent: string): Fact => ({
   position,
-  eventId: `event-${position}`,
   stream: 'disk-1',
   version: position,
   eventTime: undefined,
   type: 'Changed',
   payload: Buffer.alloc(0),
   correlationId: 'correlation',
-  causationId: 'request',
+  causes: [],
   caller: '',
   traceparent,
 });
@@ -96,7 +95,10 @@ test('one fact: decided → published → processed → acknowledged is one trac
   assert.deepEqual([process.parentId, process.linked], [publish.spanId, [publish.spanId, spanIdOf(traceparent)]]);
   assert.equal(process.traceId, traceIdOf(traceparent));
   assert.equal(spanIdOf(cause.traceparent), process.spanId);
-  assert.deepEqual([cause.causationId, cause.correlationId, cause.caller], ['event-1', 'correlation', 'system:dst']);
+  assert.deepEqual(
+    [cause.causes, cause.correlationId, cause.caller],
+    [[{ id: 'disk-1@1', kind: 'message' }], 'correlation', 'system:dst'],
+  );
   spans.settle('ack', batch, delivery, () => delivery.ack());
   assert.deepEqual(
     [last().name, last().kind, last().parentId],

@@ -76,8 +76,8 @@ export const testWorld = (seed = 1): World => {
   const lines: string[] = [];
   const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
   const bus = memoryBus({ clock, random });
-  const source = memoryStore({ clock, random });
-  const sink = memoryStore({ clock, random });
+  const source = memoryStore({ clock });
+  const sink = memoryStore({ clock });
   const happens = (probability: number): boolean => probability > 0 && random.fraction() < probability;
   let calls = 0;
 
@@ -117,7 +117,7 @@ export const testWorld = (seed = 1): World => {
     async append(stream, ...types) {
       const expected = (await source.read(stream)).length;
       const events = types.map((type) => ({ type, schema: 1, data: {} }));
-      const cause = { correlationId: `correlation-${stream}`, causationId: 'request', caller: 'principals/p' };
+      const cause = { correlationId: `correlation-${stream}`, causes: [], caller: 'principals/p' };
       await source.commit({ appends: [{ stream, expected, events }] }, cause);
     },
     startRelay: (keep) =>

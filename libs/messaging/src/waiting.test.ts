@@ -46,7 +46,7 @@ test('G1, G7: a message that comes at any moment while another is taken in does 
         },
       },
       readFeed: () => Promise.reject(new Error('nothing is missing')),
-      store: memoryStore({ clock, random }),
+      store: memoryStore({ clock }),
       bus: bus as Bus,
       clock,
       random,

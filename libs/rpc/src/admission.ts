@@ -1,10 +1,10 @@
-import { Rejection } from '@interlock/event-store';
+import { type CausedBy, Rejection, Trail } from '@interlock/event-store';
 import { type Random, traceparentOf } from '@interlock/runtime';
 import type { Span } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
 import { authorise, type Rule } from './authorization.ts';
 import type { Authorizer } from './authorizer.ts';
-import { type CallFields, CallMetadata, tokenMissing } from './call.ts';
+import { type CallFields, CallMetadata, isService, type Principal, tokenMissing } from './call.ts';
 import type { CallTimer } from './call-timer.ts';
 import { checkRequest } from './request-values.ts';
 import type { Authenticate } from './tokens.ts';
@@ -58,9 +58,10 @@ export function anonymousCall(
     caller,
     cause: {
       correlationId: correlationId ?? requestId,
-      causationId: requestId,
+      causes: [],
       caller: caller.name,
       ...(traceparent === undefined ? {} : { traceparent }),
+      trail: new Trail(),
     },
     requestId,
     deadline: timer.deadline,
@@ -92,7 +93,8 @@ export async function admit(
     checkRequest(method.path, request);
     const authorised = authorise(rule, caller, request, options.authorize);
     if (authorised) await authorised;
-    return { ...anonymous, caller, cause: { ...anonymous.cause, caller: caller.name }, token };
+    const causes = causesOf(context, caller);
+    return { ...anonymous, caller, cause: { ...anonymous.cause, causes, caller: caller.name }, token };
   } catch (error) {
     if (error instanceof Rejection) {
       const { peer } = context;
@@ -100,6 +102,21 @@ export async function admit(
     }
     throw error;
   }
+}
+
+/** Longest id of an event: the name of a resource with its category and version. */
+const EVENT_ID = /^[!-~]{1,1024}$/;
+
+/** The event behind a call of one of our own services. A foreign caller's word about it counts for nothing. */
+function causesOf(context: CallContext, caller: Principal): readonly CausedBy[] {
+  if (!isService(caller)) return [];
+  const id = context.metadata.get(CallMetadata.cause);
+  if (id === undefined) return [];
+  if (EVENT_ID.test(id)) return [{ id, kind: 'call' }];
+  const expected = '1 to 1024 printable ASCII characters';
+  throw new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `metadata "${CallMetadata.cause}" must be ${expected}`, {
+    key: CallMetadata.cause,
+  });
 }
 
 const bearer = 'Bearer ';

@@ -14,7 +14,7 @@ const callWithin = (timeoutMs: number): CallFields => {
   const endMs = clock.monotonicMs() + timeoutMs;
   return {
     caller,
-    cause: { correlationId: 'c', causationId: 'r', caller: caller.name },
+    cause: { correlationId: 'c', causes: [], caller: caller.name },
     requestId: 'r',
     deadline: clock.now() + timeoutMs,
     remainingMs: () => endMs - clock.monotonicMs(),

@@ -1,4 +1,4 @@
-import { type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, Rejection, Trail } from '@interlock/event-store';
 import { type Logger, traceIdOf } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
 import { CallMetadata } from './call.ts';
@@ -101,12 +101,14 @@ export interface ItemOrigin {
   readonly correlationId: string;
   /** W3C trace context; `''`: that of the call. */
   readonly traceparent: string;
+  /** The event that led to the item; `''`: that of the call. */
+  readonly cause: string;
 }
 
 /** The cause of a call as the item's own work would have had it. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
 export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause => {
   if (origin === undefined) return cause;
-  const { correlationId, traceparent } = origin;
+  const { correlationId, traceparent, cause: event } = origin;
   if (!/^[0-9A-Za-z_-]{0,64}$/.test(correlationId))
     throw originInvalid(CallMetadata.correlationId, 'up to 64 letters, digits, "-" or "_"');
   if (traceparent !== '' && traceIdOf(traceparent) === undefined)
@@ -115,6 +117,8 @@ export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause 
     ...cause,
     ...(correlationId === '' ? {} : { correlationId }),
     ...(traceparent === '' ? {} : { traceparent }),
+    ...(event === '' ? {} : { causes: [{ id: event, kind: 'call' }] }),
+    trail: new Trail(),
   };
 };
 

@@ -104,7 +104,7 @@ test('a refusal is one asker’s, a failure of the call everybody’s, and a mis
 test('a batch of several belongs to no call, neither to one of its askers nor to the one that opened it', async () => {
   const callOf = (requestId: string): CallFields => ({
     caller: { kind: 'anonymous', name: 'system:anonymous' },
-    cause: { correlationId: requestId, causationId: requestId, caller: 'system:anonymous' },
+    cause: { correlationId: requestId, causes: [], caller: 'system:anonymous' },
     requestId,
     deadline: 0,
     remainingMs: () => 1_000,

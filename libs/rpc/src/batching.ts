@@ -1,15 +1,19 @@
+import { type Cause, callingEvent } from '@interlock/event-store';
 import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import type { ItemOrigin } from './batch-item.ts';
 import { currentCall, outsideOfCalls, resumption } from './call.ts';
 
 /** A request that waits to be sent, and the work it belongs to, as in `interlock.access.v1.ItemOrigin`. */
 export interface BatchItem<Request> {
   readonly request: Request;
-  readonly origin: { readonly correlationId: string; readonly traceparent: string };
+  readonly origin: ItemOrigin;
 }
 
 /** The outcome of one request. */
-export type BatchOutcome<Answer> = { readonly answer: Answer } | { readonly error: unknown };
+export type BatchOutcome<Answer> =
+  /** `events`: those the called service appended for the request. */
+  { readonly answer: Answer; readonly events?: readonly string[] } | { readonly error: unknown };
 
 /**
  * Sends requests together and returns their outcomes, in their order. What it throws is the outcome of all of them.
@@ -22,15 +26,16 @@ export type SendBatch<Request, Answer> = (
 
 /**
  * Sends one request, alone or with others.
- * @param correlationId of the work it belongs to, if that is not a call that is being handled
+ * @param cause of the work it belongs to, if that is not a call that is being handled
  */
-export type Batching<Request, Answer> = (request: Request, correlationId?: string) => Promise<Answer>;
+export type Batching<Request, Answer> = (request: Request, cause?: Cause) => Promise<Answer>;
 
 interface Waiting<Request, Answer> extends BatchItem<Request> {
   /** Runs something as part of the caller's own work: its trace, its deadline. */
   readonly asCaller: <Result>(fn: () => Result) => Result;
   /** Milliseconds until the caller's deadline. */
   readonly remainingMs: () => number;
+  readonly cause: Cause | undefined;
   readonly resolve: (answer: Answer) => void;
   readonly reject: (cause: unknown) => void;
 }
@@ -74,10 +79,13 @@ export const openBatching = <Request, Answer>(parts: {
     const [first] = batch;
     try {
       const outcomes = await (first && batch.length === 1 ? first.asCaller(() => send(batch, {})) : sendApart(batch));
-      for (const [n, { resolve, reject }] of batch.entries()) {
+      for (const [n, { cause, resolve, reject }] of batch.entries()) {
         const outcome = outcomes[n];
-        if (outcome && 'answer' in outcome) resolve(outcome.answer);
-        else reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} returned no outcome number ${n}`));
+        if (outcome && 'answer' in outcome) {
+          if (outcome.events !== undefined) cause?.trail?.answered(outcome.events);
+          resolve(outcome.answer);
+        } else
+          reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} returned no outcome number ${n}`));
       }
     } catch (error) {
       for (const { reject } of batch) reject(error);
@@ -95,15 +103,21 @@ export const openBatching = <Request, Answer>(parts: {
     if (waiting.length > 0) patience = clock.alarm(lingerMs, () => sendWaiting(false));
   };
 
-  return (request, correlationId) =>
+  return (request, given) =>
     new Promise((resolve, reject) => {
       const call = currentCall();
       const traceparent = currentTraceparent() ?? '';
-      const origin = { correlationId: correlationId ?? call?.cause.correlationId ?? '', traceparent };
+      const cause = given ?? call?.cause;
+      const origin = {
+        correlationId: cause?.correlationId ?? '',
+        traceparent,
+        cause: (cause && callingEvent(cause)) ?? '',
+      };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
       waiting.push({
         request,
         origin,
+        cause,
         asCaller: resumption(),
         remainingMs,
         resolve,

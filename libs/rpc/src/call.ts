@@ -10,9 +10,14 @@ export const CallMetadata = {
   traceparent: 'traceparent',
   /** The request (or timer) that began it all; at most 64 letters, digits, `-` or `_`. */
   correlationId: 'x-interlock-correlation-id',
+  /** The event that led to the call, as `eventId` writes it. Read from our own services only. */
+  cause: 'x-interlock-cause',
   /** How long the caller waits, in milliseconds. */
   timeoutMs: 'x-interlock-timeout-ms',
 } as const;
+
+/** Name of the trailer entry that lists the events the called service appended, separated by commas. */
+export const EVENTS_TRAILER = 'x-interlock-events';
 
 /** A caller whose token was verified. */
 export interface Principal {
@@ -27,15 +32,18 @@ export interface Principal {
   readonly workload?: string;
 }
 
+/** Whether a caller is one of our own services, or acts for one: what it says about causes counts. */
+export const isService = ({ kind }: Caller): boolean => kind === 'workload' || kind === 'managed_identity';
+
 /** Who asks. */
 export type Caller = Principal | { readonly kind: 'anonymous'; readonly name: 'system:anonymous' };
 
 /** What this library adds to nice-grpc's context. */
 export interface CallFields {
   readonly caller: Caller;
-  /** Copied onto every event the request leads to. */
+  /** Copied onto every event the request leads to; its trail lists them, and the caller receives that list. */
   readonly cause: Cause;
-  /** Unique to this request; `cause.causationId` is the same. */
+  /** Unique to this request. */
   readonly requestId: string;
   /** Wall-clock time by which the response must be out. */
   readonly deadline: Instant;

@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { type Cause, callingEvent, Rejection } from '@interlock/event-store';
 import { type Clock, DomainAttribute, failSpan, openSpan, type Random, traceparentOf } from '@interlock/runtime';
 import { type Context, context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
 import {
@@ -11,7 +11,7 @@ import {
   Status,
 } from 'nice-grpc-common';
 import { answeredOnce, answerOf } from './answered-once.ts';
-import { CallMetadata, currentCall } from './call.ts';
+import { CallMetadata, currentCall, EVENTS_TRAILER } from './call.ts';
 import { CallEntries } from './call-entries.ts';
 import { type CallTimer, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS } from './errors.ts';
@@ -25,9 +25,15 @@ export interface CallOptions {
   deadlineMs?: number;
   /** A bearer token for this call in place of the client's own: to act with the authority of another principal. */
   token?: string;
-  /** Correlation id of the work this call belongs to; by default that of the running call, else the server makes one. */
-  correlationId?: string;
+  /**
+   * Why the call is made: its correlation id and its event are passed on, and its trail learns which events answered it. By
+   * default that of the running call; without one the server makes a correlation id.
+   */
+  cause?: CallCause | undefined;
 }
+
+/** As much of a cause as a call needs: a caller outside of our services has only a correlation id. */
+export type CallCause = Pick<Cause, 'correlationId'> & Partial<Cause>;
 
 /** How often and how fast a call is repeated. */
 export interface RetryPolicy {
@@ -156,6 +162,7 @@ class Tries {
   #attempt = 0;
   #token: string | undefined;
   #details: Uint8Array | undefined;
+  readonly #cause: CallCause | undefined;
   /** What the try before this one failed for. */
   #before: Tried;
 
@@ -172,6 +179,7 @@ class Tries {
     this.#span = span;
     this.spanContext = spanContext;
     this.#traceparent = traceparentOf(span.spanContext());
+    this.#cause = callOptions.cause ?? currentCall()?.cause;
     this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
   }
 
@@ -195,10 +203,12 @@ class Tries {
     this.#token = token;
     return {
       ...callOptions,
-      metadata: metadataFor(callOptions, this.#timer, this.#traceparent, token),
+      metadata: metadataFor(callOptions, this.#cause, this.#timer, this.#traceparent, token),
       signal: this.#timer.signal,
       onTrailer: (trailer: Metadata) => {
         this.#details = trailer.get(DETAILS_TRAILER);
+        const events = trailer.get(EVENTS_TRAILER);
+        if (events !== undefined) this.#cause?.trail?.answered(events.split(','));
         callOptions.onTrailer?.(trailer);
       },
     };
@@ -251,13 +261,17 @@ function timeoutMs(callOptions: CallOptions, defaultDeadlineMs: number): number 
 
 function metadataFor(
   callOptions: NiceCallOptions & CallOptions,
+  cause: CallCause | undefined,
   timer: CallTimer,
   traceparent: string | undefined,
   token: string | undefined,
 ): Metadata {
   const metadata = new CallEntries(callOptions.metadata);
-  const correlationId = callOptions.correlationId ?? currentCall()?.cause.correlationId;
-  if (correlationId !== undefined) metadata.put(CallMetadata.correlationId, correlationId);
+  if (cause !== undefined) {
+    const event = callingEvent(cause);
+    metadata.put(CallMetadata.correlationId, cause.correlationId);
+    if (event !== undefined) metadata.put(CallMetadata.cause, event);
+  }
   if (traceparent !== undefined) metadata.put(CallMetadata.traceparent, traceparent);
   if (token !== undefined) metadata.put(CallMetadata.authorization, `Bearer ${token}`);
   metadata.put(CallMetadata.timeoutMs, String(Math.max(0, Math.ceil(timer.remainingMs()))));

@@ -28,7 +28,7 @@ import {
 import { type AdmissionOptions, admit, anonymousCall, TIMEOUT } from './admission.ts';
 import { answeredOnce, answerOf } from './answered-once.ts';
 import type { Rule } from './authorization.ts';
-import { type CallFields, CallMetadata, runAsCall } from './call.ts';
+import { type CallFields, CallMetadata, EVENTS_TRAILER, isService, runAsCall } from './call.ts';
 import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { type CallsByCaller, callsByCaller } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
@@ -162,6 +162,7 @@ class Serving {
   readonly #startedMs: number;
   readonly #callers: CallsByCaller;
   #left: (() => void) | undefined;
+  #fields: CallFields | undefined;
   /** As it is until it is known: a caller that goes away between two messages of a stream. */
   #status = 'CANCELLED';
 
@@ -197,6 +198,7 @@ class Serving {
     const fields = await runAsCall(anonymous, () =>
       admit(this.#options, this.#rule, this.#call, this.#context, anonymous),
     );
+    this.#fields = fields;
     this.#left = this.#callers.enter(fields.caller);
     this.#span.setAttribute(DomainAttribute.caller, fields.caller.name);
     this.#span.setAttribute(DomainAttribute.correlationId, fields.cause.correlationId);
@@ -235,10 +237,19 @@ class Serving {
 
   end(): void {
     this.#left?.();
+    this.#reportEvents();
     this.#span.setAttribute(RpcAttribute.status, this.#status);
     const seconds = (this.#options.clock.monotonicMs() - this.#startedMs) / 1_000;
     this.#duration.record(seconds, attributesOfCall(this.#method, RpcAttribute.status, this.#status));
     this.#span.end();
+  }
+
+  /** Names the events that the handler appended, as far as they fit, to a caller whose own next event follows from them. */
+  #reportEvents(): void {
+    const fields = this.#fields;
+    if (this.#status !== 'OK' || fields?.cause.trail === undefined || !isService(fields.caller)) return;
+    const events = fields.cause.trail.appended().join(',');
+    if (events !== '' && events.length <= EVENTS_LENGTH_MAX) this.#context.trailer.set(EVENTS_TRAILER, events);
   }
 
   /** `package.Service/Method`. */
@@ -289,6 +300,9 @@ class HandlerCall implements CallContext, CallFields {
     return this.#timer.signal;
   }
 }
+
+/** Longest list of events in a trailer; HTTP/2 peers take 8 KiB of headers at least. Batches name events in their outcomes. */
+const EVENTS_LENGTH_MAX = 4_096;
 
 const deadlineExceeded = (): ServerError =>
   new ServerError(Status.DEADLINE_EXCEEDED, 'the deadline passed before the answer was ready');

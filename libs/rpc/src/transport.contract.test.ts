@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
-import { Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-store';
+import { type CausedBy, followed, Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-store';
 import { startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
 import { SpanKind } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
@@ -52,14 +52,37 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
           },
         },
       });
-      assert.deepEqual(await client.echo({ text: 'a' }, { correlationId: 'corr-1', deadlineMs: 5_000 }), { text: 'a' });
+      assert.deepEqual(await client.echo({ text: 'a' }, { cause: { correlationId: 'corr-1' }, deadlineMs: 5_000 }), {
+        text: 'a',
+      });
       assert.equal(seen?.caller.name, 'principals/user-1');
       assert.equal(seen?.token, 'user-1');
       assert.equal(seen?.cause.correlationId, 'corr-1');
-      assert.equal(seen?.cause.causationId, seen?.requestId);
+      assert.deepEqual(seen?.cause.causes, []);
       assert.equal(seen?.cause.caller, 'principals/user-1');
       assert.equal(seen?.deadline, clock.now() + 5_000);
       assert.equal(seen?.signal.aborted, false);
+    });
+
+    test('G10: a call of a service names the event behind it, and learns which events answered', async () => {
+      const seen: (readonly CausedBy[])[] = [];
+      const { client } = await echo({
+        handlers: {
+          echo: async (word, { cause }) => {
+            seen.push(cause.causes);
+            cause.trail?.stored('disk-d', 3);
+            return word;
+          },
+        },
+      });
+      for (const token of ['workload:compute', 'user-1']) {
+        const cause = followed({ correlationId: 'c', causes: [{ id: 'vm-v@2', kind: 'step' }], caller: 'system:test' });
+        await client.echo({ text: 'a' }, { token, cause });
+        const isService = token !== 'user-1';
+        assert.deepEqual(seen.at(-1), isService ? [{ id: 'vm-v@2', kind: 'call' }] : []);
+        const answers = isService ? [{ id: 'disk-d@3', kind: 'answer' }] : [];
+        assert.deepEqual(cause.trail?.causesOf(undefined, []), answers, 'a user learns no names');
+      }
     });
 
     test('a call without a correlation id gets one of its own', async () => {

@@ -6,7 +6,7 @@ import { createTestDatabase, type TestDatabase } from '@interlock/event-store/te
 import { workloads } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
-import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock } from '@interlock/runtime';
 import { idleDriver } from './guests/idle-driver.ts';
 import { openLosses } from './losses/losses.ts';
 import { openTestCloud, type TestCloud, until } from './testing/test-cloud.ts';
@@ -24,7 +24,7 @@ let world: TestCloud;
 before(async () => {
   database = await createTestDatabase();
   closing.push(() => database.drop());
-  store = await openPostgresStore({ url: database.url, clock, random });
+  store = await openPostgresStore({ url: database.url, clock });
   closing.push(() => store.close());
   bus = await openTestBus(workloads);
   closing.push(() => bus.close());
@@ -121,7 +121,7 @@ test('G2: without any event the sweep asks the disk service and stops what has n
 test('CMK-39: a loss for good is kept, and forgotten with its set alone', async () => {
   const losses = openLosses(store);
   const [set, other] = [newSet(), newSet()];
-  const cause = { correlationId: randomUUID(), causationId: randomUUID(), caller: 'system:test' };
+  const cause = { correlationId: randomUUID(), causes: [], caller: 'system:test' };
   const of = (name: string) => ({ set: name, keyVersion: keyVersionOf(name) });
   const opened = (name: string) => ({ ...of(name), disk: 'd', sku: 'PREMIUM_SSD', attachEpoch: 1 }) as const;
   for (const name of [set, `${set}b`, other]) {
@@ -138,7 +138,7 @@ test('G2: the end of an identity hides nothing that the next one loses, nor its 
   const losses = openLosses(store);
   const set = newSet();
   const keyVersion = keyVersionOf(set);
-  const cause = { correlationId: randomUUID(), causationId: randomUUID(), caller: 'system:test' };
+  const cause = { correlationId: randomUUID(), causes: [], caller: 'system:test' };
   const [old, next] = ['principals/old', 'principals/next'] as const;
   const about = { set, keyVersion, since: 1, traceId: '' };
   const end = (principal: string) =>
@@ -160,7 +160,7 @@ test('G2: the end of an identity hides nothing that the next one loses, nor its 
 test('VM-45: a fleet without guests is stopped in one pass, each machine once, its disks closed afterwards', async () => {
   const fleetDatabase = await createTestDatabase();
   closing.push(() => fleetDatabase.drop());
-  const fleetStore = await openPostgresStore({ url: fleetDatabase.url, clock, random });
+  const fleetStore = await openPostgresStore({ url: fleetDatabase.url, clock });
   closing.push(() => fleetStore.close());
   const fleet = await openTestCloud({ store: fleetStore, settings: { driver: idleDriver() } });
   closing.push(() => fleet.close());

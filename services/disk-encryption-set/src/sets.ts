@@ -2,7 +2,7 @@ import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/co
 import type { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import type { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
-import type { Category, Cause } from '@interlock/event-store';
+import { type Category, type Cause, continuing, stepIds } from '@interlock/event-store';
 import type { RpcClient } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import type { SetEvent } from './set/events.ts';
@@ -45,5 +45,11 @@ export interface SetParts extends Neighbours {
   readonly requirePurgeProtection: boolean;
 }
 
-/** Options of a call for a cause: passes its correlation id on. */
-export const callFor = ({ correlationId }: Cause): { readonly correlationId: string } => ({ correlationId });
+/** Options of a call for a cause. */
+export const callFor = (cause: Cause): { readonly cause: Cause } => ({ cause });
+
+/** Work on a set that continues one of its processes. */
+export const forProcess = (cause: Cause, name: string, set: DiskEncryptionSet, process: string): Cause => {
+  const ids = stepIds(`set-${name}`, set, process);
+  return ids.length === 0 ? cause : continuing(cause, ...ids);
+};

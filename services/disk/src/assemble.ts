@@ -104,7 +104,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   const encryptionChange = new EncryptionChange(control);
   await losses.recall(keyAccess);
   await options.recall();
-  const cause = { correlationId: random.uuid(), causationId: 'start', caller: 'system:disk' };
+  const cause = { correlationId: random.uuid(), causes: [], caller: 'system:disk' };
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   void sweepHeaders(control, cause);

@@ -13,7 +13,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: JsonObjec
   type,
   schema: 1,
   data,
-  cause: { correlationId: 'c', causationId: 'c', caller: 'system:test' },
+  cause: { correlationId: 'c', causes: [], caller: 'system:test' },
   time: 0,
 });
 

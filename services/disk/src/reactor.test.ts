@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
-import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock } from '@interlock/runtime';
 import { createKeyAccess } from './host/keys/key-access.ts';
 import { leaseDefaults } from './host/keys/lease.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
@@ -12,11 +12,11 @@ import { reactions } from './reactor.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
 const keyVersion = 'vaults/v/keys/k/versions/1';
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
 /** What the service does about facts, over a store in memory. */
 const world = () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const losses = openLossTable(store);
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const options = openSetOptions(store);

@@ -1,6 +1,7 @@
 import { lossReasonOf } from '@interlock/access';
 import { DiskEncryptionSetEvent } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set_events.ts';
 import type { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import { eventId } from '@interlock/event-store';
 import { type Effect, type FactContext, type Handlers, NO_EFFECT } from '@interlock/messaging';
 import type { Clock } from '@interlock/runtime';
 import type { KeyAccess } from './host/keys/key-access.ts';
@@ -36,6 +37,9 @@ export const reactions = (parts: {
         since: since?.getTime() ?? clock.now(),
         // The fact itself may come of a look long after the loss.
         traceId: traceId || traceIdOf(cause),
+        ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
+        event: eventId(fact.stream, fact.version),
+        correlationId: cause.correlationId,
         ...(principal === undefined ? {} : { principal }),
       };
       keyAccess.lost({ set, keyVersion }, loss, 'fact');

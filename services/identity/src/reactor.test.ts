@@ -3,13 +3,13 @@ import { test } from 'node:test';
 import { KeyVaultEvent } from '@interlock/contracts/interlock/key_vault/v1/key_vault_events.ts';
 import { Fact } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { category, memoryStore } from '@interlock/event-store';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { reactor } from './reactor.ts';
 import { assign, roleAssignments } from './role-assignment/decider.ts';
 
 test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and no others', async () => {
-  const assignments = category(memoryStore({ clock: systemClock, random: systemRandom }), roleAssignments);
-  const cause = { correlationId: 'c', causationId: 'f', caller: 'system:test' };
+  const assignments = category(memoryStore({ clock: systemClock }), roleAssignments);
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const group = 'subscriptions/s/resourceGroups/g';
   const scopes = {
     vault: `${group}/vaults/kv1`,
@@ -37,8 +37,8 @@ test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and
 });
 
 test('KV-66, G3: a role assigned after the vault was deleted stays, however late the deletion is consumed', async () => {
-  const assignments = category(memoryStore({ clock: systemClock, random: systemRandom }), roleAssignments);
-  const cause = { correlationId: 'c', causationId: 'f', caller: 'system:test' };
+  const assignments = category(memoryStore({ clock: systemClock }), roleAssignments);
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const scope = 'subscriptions/s/resourceGroups/g/vaults/kv1';
   const given = { before: 5, with: 7, after: 8 };
   for (const [id, at] of Object.entries(given)) {

@@ -37,7 +37,7 @@ let cloud: InProcessCloud;
 const closing: (() => Promise<unknown>)[] = [];
 before(async () => {
   database = await createTestDatabase();
-  store = await openPostgresStore({ url: database.url, clock, random });
+  store = await openPostgresStore({ url: database.url, clock });
   const bus = await openTestBus(workloads);
   const settings = {
     bootstrap,

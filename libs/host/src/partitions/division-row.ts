@@ -14,7 +14,7 @@ export class DivisionRow {
   constructor(store: EventStore, process: string) {
     this.#store = store;
     this.#rows = table<Division>(store, { name: 'replicas', version: 1 });
-    this.#cause = { correlationId: process, causationId: 'partitions', caller: 'system:replicas' };
+    this.#cause = { correlationId: process, causes: [], caller: 'system:replicas' };
   }
 
   async read(): Promise<Division> {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, memoryStore, StoreUnavailable } from '@interlock/event-store';
-import { logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { logger, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { openWorkPartitions } from './work-partitions.ts';
 
 const ttlMs = 3_000;
@@ -10,7 +10,7 @@ const all = Array.from({ length: 8 }, (_, n) => `work/${n}`);
 /** A service's replicas, and who is at work on what. */
 const makeWorld = () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const log = logger({ service: 'test', clock, write: () => undefined });
   const atWork = new Map<string, Set<string>>();
   let mostAtOnce = 0;

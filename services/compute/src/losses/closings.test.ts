@@ -10,7 +10,7 @@ import type { VmEvent } from '../vm/events.ts';
 import { at, disk, openedAt, running, setOf, stopped, work } from '../vm/test-machine.ts';
 import { Closings } from './closings.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 /** Off, and its disk is still to be closed. */
 const off = stopped([os]).slice(0, -1);
@@ -28,8 +28,11 @@ const startedAndStopped: readonly VmEvent[] = [
 ];
 
 type Answer = Awaited<ReturnType<DiskClient['closeDisks']>>['outcomes'][number];
-const closed: Answer = { outcome: { $case: 'closed', value: {} } };
-const refused = (error: unknown): Answer => ({ outcome: { $case: 'refused', value: { ...itemRefusal(error) } } });
+const closed: Answer = { outcome: { $case: 'closed', value: {} }, event: '' };
+const refused = (error: unknown): Answer => ({
+  outcome: { $case: 'refused', value: { ...itemRefusal(error) } },
+  event: '',
+});
 
 /** Closings at work over a store in memory and a disk service that answers as `close` says. */
 const openClosings = (
@@ -40,7 +43,7 @@ const openClosings = (
 ) => {
   const { listing = () => {}, close = () => closed } = parts;
   const clock = virtualClock();
-  const vms = category(memoryStore({ clock: systemClock, random: systemRandom }), virtualMachines);
+  const vms = category(memoryStore({ clock: systemClock }), virtualMachines);
   const calls: string[][] = [];
   const handed: string[] = [];
   const client = {

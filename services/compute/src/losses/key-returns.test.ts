@@ -11,7 +11,7 @@ import { KeyReturns } from './key-returns.ts';
 import { openLosses } from './losses.ts';
 import { openSetOptions } from './set-options.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 6);
 const stopTerms = { loss, work: work('keyStop', 'k'), isInstant: true } as const;
@@ -24,7 +24,7 @@ const stoppedByLoss: readonly VmEvent[] = [
 
 /** A fleet that a lost key has stopped, and the return of that key. @param beaten streams that another writer changes just before each commit */
 const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlySet<StreamName> = new Set()) => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const commits: number[] = [];
   let goesFirst = false;
   /** What was stored while disks might have been closed. */

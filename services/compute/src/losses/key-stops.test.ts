@@ -20,7 +20,7 @@ import { at, disk, lossOf, openedAt, running, setOf, stopped, work } from '../vm
 import { KeyStops } from './key-stops.ts';
 import { openLosses } from './losses.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 6);
 const until = (signal: AbortSignal): Promise<void> =>
@@ -41,7 +41,7 @@ const openStops = (
   disks: Disks = noDisks,
   busy: ReadonlySet<StreamName> = new Set(),
 ) => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const commits: number[] = [];
   const watched: EventStore = {
     ...store,

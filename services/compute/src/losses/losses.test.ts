@@ -1,15 +1,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { lossOf } from '../vm/test-machine.ts';
 import { openLosses } from './losses.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const loss = lossOf('des', 6);
 
 test('CMK-120: a loss stored after access was restored blocks no machine', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   let isReturned = false;
   // A host reports the loss while the return is heard: each has looked before the other has stored anything.
   const between: EventStore = {
@@ -34,7 +34,7 @@ test('CMK-120: a loss stored after access was restored blocks no machine', async
 });
 
 test('CMK-120: the end of an identity that a replica stores once another has heard that it is over is over', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const end = { ...loss, reason: 'IDENTITY_DELETED', accessEpoch: 0, principal: 'principals/p' } as const;
   let isReturned = false;
   const between: EventStore = {

@@ -1,5 +1,13 @@
 import { concerns } from '@interlock/access';
-import { type Cause, type EventStore, pagesOf, type RowChange, type Table, table } from '@interlock/event-store';
+import {
+  type Cause,
+  type EventStore,
+  pagesOf,
+  type RowChange,
+  type Table,
+  table,
+  withoutTrail,
+} from '@interlock/event-store';
 import { isStoppedByLoss } from '../vm/disk-state.ts';
 import type { OpenedDisk } from '../vm/events.ts';
 import type { SetLoss } from '../vm/key-loss.ts';
@@ -55,7 +63,7 @@ export class Losses {
     const isSameNumber = known?.accessEpoch === loss.accessEpoch;
     if (isSameNumber && (known.isOver || known.reason === loss.reason)) return [];
     // A correction changes the reason, not the cause.
-    return [this.#put({ ...loss, cause: isSameNumber ? known.cause : cause, isOver })];
+    return [this.#put({ ...loss, cause: isSameNumber ? known.cause : withoutTrail(cause), isOver })];
   }
 
   /** The known losses of a version: of its key first, then the ends of identities. */

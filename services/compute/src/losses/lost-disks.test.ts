@@ -11,7 +11,7 @@ import { at, disk, running, setOf, version1, vm, work } from '../vm/test-machine
 import { openLosses } from './losses.ts';
 import { LostDisks } from './lost-disks.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const madeAgain: readonly VmEvent[] = [
   { type: 'VmDeleting', work: work('delete'), at },
@@ -21,7 +21,7 @@ const madeAgain: readonly VmEvent[] = [
 
 for (const meanwhile of ['nothing happens', 'another machine and disk come to have the names'] as const) {
   test(`G2, G3: a disk without data stops the machine it was asked about, where ${meanwhile}`, async () => {
-    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const store = memoryStore({ clock: systemClock });
     const vms = category(store, virtualMachines);
     await vms.transact(vm, () => running([os]), cause);
     const lost = { managedBy: vm, availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED' } as const;

@@ -7,13 +7,13 @@ import { disk, lossOf, running, setOf, stopped, version1 } from '../vm/test-mach
 import { openLosses } from './losses.ts';
 import { nextStarts } from './next-starts.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'r', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const os = disk('os', 0, 'PREMIUM_SSD');
 const ultra = disk('ultra', 1, 'ULTRA', 'des');
 const loss = lossOf('des', 6);
 
 const openWorld = () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const vms = category(store, virtualMachines);
   const losses = openLosses(store);
   const look = nextStarts({ vms, losses, clock: systemClock, random: systemRandom });

@@ -203,10 +203,7 @@ promised('G3, G10: a stop found by looking names the loss told last only where t
     traceId: '',
     accessEpoch: newest,
   };
-  await losses.remember(
-    { ...loss, reason: 'KEY_DISABLED' },
-    { correlationId: 'c', causationId: 'c', caller: 'system:test' },
-  );
+  await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, { correlationId: 'c', causes: [], caller: 'system:test' });
   disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
   const stopped = await fleet.settled(name, 'STOPPED');
   assert.deepEqual([stopped.stopReason?.reason, stopped.stopReason?.accessEpoch], ['KEY_DISABLED', newest]);
@@ -219,7 +216,7 @@ promised(
     const keyVersion = keyVersionOf(set);
     const accessEpoch = disks.lose(set, keyVersion);
     const losses = openLosses(world.store);
-    const cause = (id: string) => ({ correlationId: id, causationId: id, caller: 'system:test' });
+    const cause = (id: string) => ({ correlationId: id, causes: [], caller: 'system:test' });
     const loss = { set, keyVersion, since: clock.now(), traceId: '', accessEpoch };
     await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
     await losses.remember({ ...loss, reason: 'KEY_EXPIRED' }, cause('expired'));

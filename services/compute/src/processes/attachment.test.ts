@@ -10,7 +10,7 @@ import { at, disk, running, vm, work } from '../vm/test-machine.ts';
 import type { Disks } from './disks.ts';
 import { nextProcess } from './table.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD');
 const extra = disk('extra', 1, 'PREMIUM_SSD');
 /** A disk that a stop left half attached, and that is not free yet. */
@@ -35,7 +35,7 @@ for (const [ending, { begun }] of Object.entries(endings)) {
       },
     };
     const insist = (call: (client: unknown, options: object) => Promise<unknown>) => call(client, {});
-    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const store = memoryStore({ clock: systemClock });
     const vms = category(store, virtualMachines);
     const loaded = await vms.transact(vm, () => [...cutOff, begun], cause);
     const parts = {

@@ -47,11 +47,11 @@ const takeFromGuest: Step<Busy> = {
 
 const freeDisk: Step<Busy> = {
   name: 'free the disk',
-  async effect({ parts, vm, state, signal }) {
+  async effect({ parts, vm, state, cause, signal }) {
     const { work, disks } = state;
     // The attach of a disk that a stop left half attached may still be on its way.
     const attachRequest = disks.find(({ disk }) => disk === work.disk)?.attachRequest;
-    await detachOne(parts, vm, diskName(state), work, { signal }, attachRequest);
+    await detachOne(parts, vm, diskName(state), cause, { signal }, attachRequest);
   },
 };
 
@@ -102,11 +102,11 @@ const patienceOf = ({ parts, state, signal }: Run<Busy>): Patience => ({
 /** Makes the disk this machine's at the disk service. */
 async function attach(run: Run<Busy>): Promise<undefined> {
   const { parts, vm, state, cause } = run;
-  const { id: requestId, correlationId } = state.work;
+  const { id: requestId } = state.work;
   const [found] = await withEachDisk(run, [attachedDisk(state)], patienceOf(run), ({ disk, isOs }, patience) =>
     parts.disks.insist(
       (client, options) =>
-        client.attachDisk({ name: disk, virtualMachine: vm, requestId, osDisk: isOs }, { ...options, correlationId }),
+        client.attachDisk({ name: disk, virtualMachine: vm, requestId, osDisk: isOs }, { ...options, cause }),
       patience,
     ),
   );
@@ -122,10 +122,9 @@ async function attach(run: Run<Busy>): Promise<undefined> {
 
 /** Without a host the disk is RESERVED (VM-07). */
 async function reserve(run: Run<Busy>): Promise<undefined> {
-  const { parts, vm, state } = run;
-  const { correlationId } = state.work;
-  const reserved = { name: diskName(state), virtualMachine: vm, deallocated: true, attachEpoch: 0 };
-  const [refused] = await closeEach(parts.disks, [reserved], { correlationId }, patienceOf(run));
+  const { parts, vm, state, cause } = run;
+  const reserved = { name: diskName(state), virtualMachine: vm, deallocated: true, attachEpoch: 0, cause: '' };
+  const [refused] = await closeEach(parts.disks, [reserved], cause, patienceOf(run));
   if (refused) throw refused.refusal;
 }
 

@@ -1,27 +1,38 @@
-import type { Cause } from '@interlock/event-store';
+import { type Cause, continuing, type Stepping, stepIds } from '@interlock/event-store';
 import { type Clock, currentTraceparent, type Random } from '@interlock/runtime';
 import type { Work } from '../vm/machine.ts';
 
 /** As whom compute acts by itself. */
 const platform = 'system:compute';
 
-/** The cause of what a process records: the request its work began with. */
-export const causeOf = ({ correlationId, causationId, caller, traceparent }: Work): Cause => {
-  const current = currentTraceparent() ?? traceparent;
-  return { correlationId, causationId, caller, ...(current === undefined ? {} : { traceparent: current }) };
+/** What a piece of work keeps of the cause of its request. */
+type Origin = Pick<Work, 'correlationId' | 'caller' | 'traceparent'>;
+
+/** The part of a cause that the events of a machine's work store in their data. */
+export const originOf = ({ correlationId, caller, traceparent }: Origin): Origin => ({
+  ...{ correlationId, caller },
+  ...(traceparent === undefined ? {} : { traceparent }),
+});
+
+/** Stream of a machine. */
+export const streamOf = (vm: string): string => `vm-${vm}`;
+
+/** The cause of what a process records: the event it continues, under the request its work began with. */
+export const causeOf = (vm: string, state: Stepping, work: Work): Cause => {
+  const traceparent = currentTraceparent() ?? work.traceparent;
+  const origin = originOf({ ...work, ...(traceparent === undefined ? {} : { traceparent }) });
+  return continuing(origin, ...stepIds(streamOf(vm), state, 'work'));
 };
 
-/** The cause of what compute does without a request or a fact. */
-export const ownCause = (random: Pick<Random, 'uuid'>): Cause => {
-  const id = random.uuid();
-  return { correlationId: id, causationId: id, caller: platform };
-};
+/** The cause of what compute does without a request or a fact. @param ids events of its own that it continues */
+export const ownCause = (random: Pick<Random, 'uuid'>, ...ids: readonly string[]): Cause =>
+  continuing({ correlationId: random.uuid(), caller: platform }, ...ids);
 
 /** A stop by the platform as a piece of work: its correlation is that of the change that caused it (VM-44). */
 export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({
   id: random.uuid(),
   kind: 'keyStop',
   at: clock.now(),
-  ...cause,
+  ...originOf(cause),
   caller: platform,
 });

@@ -1,11 +1,11 @@
 import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Loaded, Rejection } from '@interlock/event-store';
+import { type Cause, type CausedBy, type Loaded, Rejection, stepCauses, stepIds } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import type { VmDisk, Work } from '../vm/machine.ts';
+import type { VmDisk } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
-import { ownCause } from './causes.ts';
+import { ownCause, streamOf } from './causes.ts';
 import { type DiskClient, type Disks, isDefinite, type Patience, refusedBy } from './disks.ts';
 import type { ProcessParts } from './process.ts';
 
@@ -29,13 +29,15 @@ export const closeMachines = async (
     vm: id,
     isDeallocated: state.power.state === 'deallocated',
     disks: state.disks.filter(({ access }) => access === 'closing'),
+    event: stepIds(streamOf(id), state, 'off')[0] ?? '',
   }));
-  await closeAll(parts, toClose, undefined, patience);
+  const closed = await closeAll(parts, toClose, ownCause(random), patience);
   const versions = new Map(machines.map((one) => [one.id, one.version]));
   await vms.transactMany(
     machines,
     (state, vm, version) => (version === versions.get(vm) ? disksClosed(clock.now())(state) : []),
     ownCause(random),
+    { causesOf: (state, vm) => [...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))] },
   );
 };
 
@@ -44,60 +46,77 @@ export interface ToClose {
   readonly vm: string;
   readonly disks: readonly VmDisk[];
   readonly isDeallocated: boolean;
+  /** The event that led to it; `''`: that of the cause. */
+  readonly event?: string;
 }
 
-/** Closes disks of machines, and frees disks that are not fully attached. Needs no key. */
+/**
+ * Closes disks of machines, and frees disks that are not fully attached. Needs no key.
+ * @returns by machine: the events of the disk service that closed its disks
+ */
 export const closeAll = async (
   parts: ClosingParts,
   machines: readonly ToClose[],
-  work: Work | undefined,
+  cause: Cause,
   patience: Patience,
-): Promise<void> => {
+): Promise<ReadonlyMap<string, readonly string[]>> => {
   const requests: CloseDiskRequest[] = [];
   await Promise.all(
-    machines.flatMap(({ vm, disks, isDeallocated }) =>
+    machines.flatMap(({ vm, disks, isDeallocated, event = '' }) =>
       disks.map(async (one) => {
         const { disk, phase, attachRequest } = one;
-        if (phase !== 'attached') return detachOne(parts, vm, disk, work, patience, attachRequest);
+        if (phase !== 'attached') return detachOne(parts, vm, disk, onBehalfOf(cause, event), patience, attachRequest);
         await evenIfRefused(
           (async () => {
             const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
             // Number 0 closes any open, and a disk that was never opened has none.
             if (attachEpoch === undefined || (attachEpoch === 0 && !isDeallocated)) return;
-            requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch });
+            requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch, cause: event });
           })(),
           (error) => parts.log.warn('disk was not closed', { vm, disk, error }),
         );
       }),
     ),
   );
+  const closed = new Map<string, string[]>();
   for (let start = 0; start < requests.length; start += callMax) {
     const chunk = requests.slice(start, start + callMax);
-    for (const { request, refusal } of await closeEach(parts.disks, chunk, correlated(work), patience)) {
+    for (const { request, refusal } of await closeEach(parts.disks, chunk, cause, patience, closed)) {
       parts.log.warn('disk was not closed', { vm: request.virtualMachine, disk: request.name, error: refusal });
     }
   }
+  return closed;
 };
+
+const answers = (ids: readonly string[] = []): readonly CausedBy[] => ids.map((id) => ({ id, kind: 'answer' }));
+
+/** The cause of a call that one machine of many needs. */
+const onBehalfOf = (cause: Cause, event: string): Cause =>
+  event === '' ? cause : { ...cause, causes: [{ id: event, kind: 'step' }] };
 
 /**
  * Closes disks, and repeats that for those without a definite answer.
+ * @param closed receives, by machine, the events that closed its disks; without it they are answers of the cause
  * @returns definite refusals
  * @throws Interrupted; TimedOut
  */
 export const closeEach = async (
   disks: Disks,
   requests: readonly CloseDiskRequest[],
-  correlation: { readonly correlationId?: string },
+  cause: Cause,
   patience: Patience,
+  closed?: Map<string, string[]>,
 ): Promise<readonly { readonly request: CloseDiskRequest; readonly refusal: Rejection }[]> => {
   const refusals: { request: CloseDiskRequest; refusal: Rejection }[] = [];
   let left = requests;
   await disks.insist(async (client, options) => {
-    const { outcomes } = await client.closeDisks({ closings: [...left] }, { ...options, ...correlation });
+    const { outcomes } = await client.closeDisks({ closings: [...left] }, { ...options, cause });
     const again: CloseDiskRequest[] = [];
     let failure: unknown;
     for (const [n, request] of left.entries()) {
-      const outcome = outcomes[n]?.outcome;
+      const { outcome, event = '' } = outcomes[n] ?? {};
+      if (event !== '' && closed === undefined) cause.trail?.answered([event]);
+      else if (event !== '') addTo(closed, request.virtualMachine, event);
       if (outcome?.$case === 'closed') continue;
       const error = refusedBy('CloseDisks', outcome?.value);
       if (isDefinite(error)) {
@@ -121,13 +140,13 @@ export const detachOne = (
   { disks, log }: Pick<ClosingParts, 'disks' | 'log'>,
   vm: string,
   disk: string,
-  work: Work | undefined,
+  cause: Cause,
   patience: Patience,
   attachRequest = '',
 ): Promise<void> => {
   const request = { name: disk, virtualMachine: vm, requestId: attachRequest };
   return evenIfRefused(
-    disks.insist((client, options) => client.detachDisk(request, { ...options, ...correlated(work) }), patience),
+    disks.insist((client, options) => client.detachDisk(request, { ...options, cause }), patience),
     (error) => log.warn('disk was not detached', { vm, disk, error }),
   );
 };
@@ -137,13 +156,13 @@ export const deleteThat = (
   { disks }: Pick<ClosingParts, 'disks'>,
   name: string,
   uniqueId: string,
-  { correlationId }: Work,
+  cause: Cause,
   patience: Patience,
 ): Promise<void> =>
   disks.insist(async (client, options) => {
     const found = await lookUp(client, name, options);
     if (found?.uniqueId !== uniqueId) return;
-    await client.deleteDisk({ name, etag: found.etag }, { ...options, correlationId });
+    await client.deleteDisk({ name, etag: found.etag }, { ...options, cause });
   }, patience);
 
 /** The disk of that name; `undefined` if it does not exist. */
@@ -184,8 +203,11 @@ const openToEnd = async (
   }
 };
 
-const correlated = (work: Work | undefined): { readonly correlationId?: string } =>
-  work === undefined ? {} : { correlationId: work.correlationId };
+const addTo = (closed: Map<string, string[]> | undefined, vm: string, event: string): void => {
+  const known = closed?.get(vm);
+  if (known) known.push(event);
+  else closed?.set(vm, [event]);
+};
 
 /** A definite refusal to end something (it is gone, or has another owner) counts as success and is logged. */
 export const evenIfRefused = async (result: Promise<unknown>, note: (error: unknown) => void): Promise<void> => {

@@ -29,7 +29,9 @@ export const openNoteMismatches = (parts: {
     const before = mismatches?.count ?? 0;
     const io = await driver.ioOf(vm, uniqueId);
     if (io === undefined || io.mismatches <= before) return;
-    const { events } = await vms.transact(vm, mismatchesFound(clock.now(), random.uuid(), uniqueId, io), cause);
+    const { events } = await vms.transact(vm, mismatchesFound(clock.now(), random.uuid(), uniqueId, io), cause, {
+      step: 'work',
+    });
     if (events.length === 0) return;
     found.add(io.mismatches - before);
     log.error('a machine read other bytes than it wrote', {

@@ -16,7 +16,7 @@ import { nextRun } from './process.ts';
 
 /** What a call without a response may still do is not waited for. */
 const clock = { ...systemClock, sleep: async () => {} };
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
@@ -72,7 +72,7 @@ const undoneIn = (undone: string[], open: Disks['open']): Disks => {
 };
 
 test('G2: a loss stored between the last look of a creation and its commit stops the machine that was made', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const watched: EventStore = {
     ...store,
     async commit(commit, why) {
@@ -92,7 +92,7 @@ test('G2: a loss stored between the last look of a creation and its commit stops
 });
 
 test('CMK-110, G5: what one process is refused undoes nothing of a machine that another one made meanwhile', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const undone: string[] = [];
   const { vms, run } = await beginCreation(
     store,
@@ -107,7 +107,7 @@ test('CMK-110, G5: what one process is refused undoes nothing of a machine that 
 });
 
 test('CMK-110: a replica that was granted what another one gave up undoes it, and no machine exists', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const undone: string[] = [];
   const { vms, run } = await beginCreation(
     store,
@@ -123,7 +123,7 @@ test('CMK-110: a replica that was granted what another one gave up undoes it, an
 });
 
 test('CMK-110: it is decided that a creation is undone before anything of it is', async () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const steps: string[] = [];
   const watched: EventStore = {
     ...store,
@@ -146,7 +146,7 @@ test('CMK-110: it is decided that a creation is undone before anything of it is'
 
 for (const owner of ['this machine', 'another owner'] as const) {
   test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} created meanwhile is recognised`, async () => {
-    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const store = memoryStore({ clock: systemClock });
     const deleted: string[] = [];
     const client = {
       async createDisk() {
@@ -175,7 +175,7 @@ for (const owner of ['this machine', 'another owner'] as const) {
 /** The moment at which another owner creates a disk under the name of one that is being undone. */
 for (const moment of ['its deletion, which is repeated', 'the look that found it', 'its making'] as const) {
   test(`G5: what undoes a creation leaves a disk alone that has the name of its own since ${moment}`, async () => {
-    const store = memoryStore({ clock: systemClock, random: systemRandom });
+    const store = memoryStore({ clock: systemClock });
     const own = { uniqueId: 'own', managedBy: '' };
     const other = { uniqueId: 'other', managedBy: '' };
     let found: typeof own | undefined;

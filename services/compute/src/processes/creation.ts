@@ -1,9 +1,9 @@
 import type { EncryptionType } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Loaded, Rejection, type Transacted } from '@interlock/event-store';
+import { type Cause, type Loaded, Rejection, type Transacted } from '@interlock/event-store';
 import { asKnownBy } from '../vm/disk-state.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
-import type { PlannedDisk, VmSpec, Work } from '../vm/machine.ts';
+import type { PlannedDisk, VmSpec } from '../vm/machine.ts';
 import { created, creationFailed, disksOpened, undoCreation } from '../vm/progress.ts';
 import type { Creating, Vm } from '../vm/state.ts';
 import { deleteThat, detachOne, evenIfRefused } from './closing.ts';
@@ -78,18 +78,17 @@ async function obtainDisks(run: Run<Creating>): Promise<undefined> {
 }
 
 const createDisk = async (
-  { parts, state }: Run<Creating>,
+  { parts, state, cause }: Run<Creating>,
   name: string,
   make: NonNullable<PlannedDisk['make']>,
   fate: Fate,
   patience: Patience,
 ): Promise<void> => {
-  const { correlationId } = state.work;
   const request = makingOf(name, make, state.spec);
   fate.make = 'unsure';
   try {
     const { uniqueId } = await parts.disks.insist(
-      (client, options) => client.createDisk(request, { ...options, correlationId }),
+      (client, options) => client.createDisk(request, { ...options, cause }),
       patience,
     );
     fate.make = 'made';
@@ -101,16 +100,16 @@ const createDisk = async (
 };
 
 const attachDisk = async (
-  { parts, vm, state }: Run<Creating>,
+  { parts, vm, state, cause }: Run<Creating>,
   { disk, isOs }: PlannedDisk,
   fate: Fate,
   patience: Patience,
 ): Promise<void> => {
-  const { id: requestId, correlationId } = state.work;
+  const { id: requestId } = state.work;
   const request = { name: disk, virtualMachine: vm, requestId, osDisk: isOs };
   fate.attach = 'unsure';
   try {
-    await parts.disks.insist((client, options) => client.attachDisk(request, { ...options, correlationId }), patience);
+    await parts.disks.insist((client, options) => client.attachDisk(request, { ...options, cause }), patience);
     fate.attach = 'answered';
   } catch (error) {
     if (error instanceof Rejection) fate.attach = 'answered';
@@ -192,7 +191,7 @@ const undo = async (run: Run<Creating>, fateOf: (disk: string) => Fate): Promise
 };
 
 const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: Fate): Promise<void> => {
-  const { parts, vm, state, signal } = run;
+  const { parts, vm, state, cause, signal } = run;
   const patience = { signal };
   if (fate.make === 'taken') return;
   let found = await findMade(parts, disk, patience);
@@ -203,11 +202,11 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: F
     found = await findMade(parts, disk, patience);
   }
   if (!found) return;
-  await detachOne(parts, vm, disk, state.work, patience, state.work.id);
+  await detachOne(parts, vm, disk, cause, patience, state.work.id);
   if (make === undefined) return;
-  const own = await ownIdOf(vm, found, fate, () => requestedId(parts, disk, make, state.spec, state.work, patience));
+  const own = await ownIdOf(vm, found, fate, () => requestedId(parts, disk, make, state.spec, cause, patience));
   if (own === undefined) return;
-  await evenIfRefused(deleteThat(parts, disk, own, state.work, patience), (error) =>
+  await evenIfRefused(deleteThat(parts, disk, own, cause, patience), (error) =>
     // Another machine attached it in between: then it is that machine's.
     parts.log.warn('disk of a machine that was not created is left', { disk, error }),
   );
@@ -234,13 +233,13 @@ const requestedId = async (
   name: string,
   make: NonNullable<PlannedDisk['make']>,
   spec: VmSpec,
-  { correlationId }: Work,
+  cause: Cause,
   patience: Patience,
 ): Promise<string | undefined> => {
   try {
     const request = makingOf(name, make, spec);
     const { uniqueId } = await disks.insist(
-      (client, options) => client.createDisk(request, { ...options, correlationId }),
+      (client, options) => client.createDisk(request, { ...options, cause }),
       patience,
     );
     return uniqueId;

@@ -10,7 +10,7 @@ import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 import { deleteMachine } from './stopping.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
 
 /** A disk of that name, of any owner, in a disk service without another. */
@@ -56,7 +56,7 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
       }
     }
   };
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   let failures = 0;
   const watched: EventStore = {
     ...store,

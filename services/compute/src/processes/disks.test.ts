@@ -36,10 +36,14 @@ const openWorld = (open: (name: string, call: number) => Promise<OpenDiskRespons
   return { clock, calls, correlations, disks: openDisks({ client, clock, random: systemRandom, tracer, callsMax: 1 }) };
 };
 
+const because = (correlationId = '') => ({ correlationId, causes: [], caller: 'system:test' });
+
 test('disks of a set that are opened at the same time travel together, each for its own work', async () => {
   const { disks, calls, correlations } = openWorld((name) => OpenDiskResponse.fromPartial({ accessToken: name }));
   const names = ['a', 'b', 'c'];
-  const answers = await Promise.all(names.map((name) => disks.open(request(name), 'set', `for ${name}`, patience)));
+  const answers = await Promise.all(
+    names.map((name) => disks.open(request(name), 'set', because(`for ${name}`), patience)),
+  );
   assert.deepEqual(
     answers.map(({ accessToken }) => accessToken),
     names,
@@ -54,7 +58,7 @@ test('VM-47: a disk that is refused fails alone, and only one without a definite
     if (name === 'busy' && call === 1) throw new Rejection('ABORTED', 'CONTENTION', 'later', {});
     return OpenDiskResponse.create();
   });
-  const open = (name: string): Promise<OpenDiskResponse> => disks.open(request(name), 'set', '', patience);
+  const open = (name: string): Promise<OpenDiskResponse> => disks.open(request(name), 'set', because(), patience);
   const [lost, busy, well] = [open('lost'), open('busy'), open('well')];
   await assert.rejects(lost, { reason: 'KEY_DISABLED' });
   await well;
@@ -65,8 +69,8 @@ test('VM-47: a disk that is refused fails alone, and only one without a definite
 test('G3: a set whose vault is silent holds up no disk of another', async () => {
   const never = new Promise<OpenDiskResponse>(() => {});
   const { disks, calls } = openWorld((name) => (name === 'silent' ? never : OpenDiskResponse.create()));
-  void disks.open(request('silent'), 'set 1', '', patience);
-  await disks.open(request('well'), 'set 2', '', patience);
+  void disks.open(request('silent'), 'set 1', because(), patience);
+  await disks.open(request('well'), 'set 2', because(), patience);
   assert.deepEqual(calls, [['silent'], ['well']]);
 });
 
@@ -87,6 +91,6 @@ test('G5: that a disk host was replaced says nothing about a disk: the next host
     if (call === 1) throw replaced;
     return OpenDiskResponse.fromPartial({ accessToken: 'of the next host' });
   });
-  const { accessToken } = await clock.drive(disks.open(request('a'), 'set', '', patience));
+  const { accessToken } = await clock.drive(disks.open(request('a'), 'set', because(), patience));
   assert.deepEqual([accessToken, calls], ['of the next host', [['a'], ['a']]]);
 });

@@ -1,7 +1,7 @@
 import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { Rejection } from '@interlock/event-store';
+import { type Cause, Rejection } from '@interlock/event-store';
 import {
   type Batching,
   type CallOptions,
@@ -53,7 +53,7 @@ export interface Disks {
    * an unreachable vault does not delay disks of another.
    * @throws as `insist`
    */
-  open(request: OpenDiskRequest, set: string, correlationId: string, patience: Patience): Promise<OpenDiskResponse>;
+  open(request: OpenDiskRequest, set: string, cause: Cause, patience: Patience): Promise<OpenDiskResponse>;
   /** Every disk of a set, or of one of its key versions, or those of them without data now, page by page. */
   ofSet(
     filter: { readonly diskEncryptionSet: string; readonly keyVersion?: string; readonly unavailableOnly?: boolean },
@@ -92,8 +92,7 @@ export const openDisks = (parts: DiskParts): Disks => {
   };
   return {
     insist,
-    open: (request, set, correlationId, patience) =>
-      repeat(parts, () => batchOf(set)(request, correlationId), patience),
+    open: (request, set, cause, patience) => repeat(parts, () => batchOf(set)(request, cause), patience),
     ofSet: ({ diskEncryptionSet, keyVersion = '', unavailableOnly = false }, patience) =>
       disksListed((pageToken) => {
         const request = { diskEncryptionSet, keyVersion, unavailableOnly, pageSize, pageToken };
@@ -131,8 +130,10 @@ const openBatch = ({ client, clock, tracer }: DiskParts, onIdle: () => void) =>
     async send(items) {
       const wanted = items.map(({ request, origin }) => ({ open: request, origin }));
       const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
-      return outcomes.map(({ outcome }) =>
-        outcome?.$case === 'opened' ? { answer: outcome.value } : { error: refusedBy('OpenDisks', outcome?.value) },
+      return outcomes.map(({ outcome, event }) =>
+        outcome?.$case === 'opened'
+          ? { answer: outcome.value, events: event === '' ? [] : [event] }
+          : { error: refusedBy('OpenDisks', outcome?.value) },
       );
     },
   });

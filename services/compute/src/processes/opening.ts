@@ -1,8 +1,8 @@
 import type { OpenDiskRequest, OpenDiskResponse } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
-import { Rejection } from '@interlock/event-store';
+import { type Cause, Rejection } from '@interlock/event-store';
 import type { GuestDisk } from '../guests/vm-host.ts';
 import type { OpenedDisk } from '../vm/events.ts';
-import type { PlannedDisk, Work } from '../vm/machine.ts';
+import type { PlannedDisk } from '../vm/machine.ts';
 import { skuOf } from '../vm/wire-sku.ts';
 import { Interrupted, type Patience } from './disks.ts';
 import { type DiskFailure, DisksFailed, lossBehind, type RequestedDisk } from './failures.ts';
@@ -14,7 +14,7 @@ export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' |
   readonly attachEpoch: number;
 };
 
-type WorkRun = Pick<Run<{ readonly work: Work }>, 'parts' | 'vm' | 'state'>;
+type OpenRun = Pick<Run<unknown>, 'parts' | 'vm' | 'cause'>;
 
 /**
  * Opens disks side by side, each with a fresh unwrap (VM-11, VM-33).
@@ -22,17 +22,17 @@ type WorkRun = Pick<Run<{ readonly work: Work }>, 'parts' | 'vm' | 'state'>;
  * @throws DisksFailed; Interrupted
  */
 export const openAll = async <Of extends ToOpen>(
-  run: WorkRun,
+  run: OpenRun,
   disks: readonly Of[],
   limits: Patience,
   prepare: (disk: Of, patience: Patience) => Promise<void> = async () => {},
 ): Promise<OpenOutcome> => {
-  const { parts, vm, state } = run;
+  const { parts, vm, cause } = run;
   const answers = await withEachDisk(run, disks, limits, async (disk, patience) => {
     await prepare(disk, patience);
     // Created once for all repeats, so that a request that arrives late is no open of its own and outdates nothing.
     const accessSecret = Buffer.from(parts.random.bytes(32));
-    return openAfter(parts, { name: disk.disk, virtualMachine: vm, accessSecret }, disk, state.work, patience);
+    return openAfter(parts, { name: disk.disk, virtualMachine: vm, accessSecret }, disk, cause, patience);
   });
   const opens = answers.map((answer, n) => ({ disk: disks[n] as ToOpen, answer }));
   return { opened: opens.map(openedDisk), guestDisks: opens.map(guestDisk) };
@@ -107,12 +107,12 @@ const openAfter = async (
   { disks, isOurs }: Pick<ProcessParts, 'disks' | 'isOurs'>,
   request: Pick<OpenDiskRequest, 'name' | 'virtualMachine' | 'accessSecret'>,
   { attachEpoch, set }: ToOpen,
-  { correlationId }: Work,
+  cause: Cause,
   patience: Patience,
 ): Promise<OpenDiskResponse> => {
   for (let attachEpochBefore = attachEpoch; ; ) {
     try {
-      return await disks.open({ ...request, attachEpochBefore }, set, correlationId, patience);
+      return await disks.open({ ...request, attachEpochBefore }, set, cause, patience);
     } catch (error) {
       const isOvertaken = error instanceof Rejection && error.reason === 'ATTACH_EPOCH_OUTDATED';
       const newest = isOvertaken ? Number(error.metadata.attach_epoch) : 0;

@@ -1,4 +1,4 @@
-import type { Category, Cause, Loaded, Transacted } from '@interlock/event-store';
+import { type Category, type Cause, type Loaded, stepIds, type Transacted } from '@interlock/event-store';
 import type { Clock, Logger, Random } from '@interlock/runtime';
 import type { GuestDisk, VmHost } from '../guests/vm-host.ts';
 import type { Losses } from '../losses/losses.ts';
@@ -6,7 +6,7 @@ import type { StopMeter } from '../losses/stop-metrics.ts';
 import type { OpenedDisk, VmEvent } from '../vm/events.ts';
 import type { Work } from '../vm/machine.ts';
 import { type Creating, currentWork, type Machine, type PowerState, type Vm } from '../vm/state.ts';
-import { causeOf, ownCause } from './causes.ts';
+import { causeOf, ownCause, streamOf } from './causes.ts';
 import { type Disks, Interrupted } from './disks.ts';
 
 /** What every process works with. */
@@ -126,7 +126,8 @@ export const nextRun = <State extends Creating | Machine>(
   const state = process.appliesTo(loaded.state);
   if (state === undefined) return undefined;
   const work = currentWork(loaded.state);
-  const cause = work === undefined ? ownCause(parts.random) : causeOf(work);
+  const off = stepIds(streamOf(loaded.id), loaded.state, 'off');
+  const cause = work === undefined ? ownCause(parts.random, ...off) : causeOf(loaded.id, loaded.state, work);
   const name = work === undefined ? process.name : `${work.kind} virtual machine`;
   return {
     name,

@@ -19,7 +19,7 @@ import { startMachine } from './starting.ts';
 import { closeDisks, deallocateMachine, deleteMachine, stopForRestart, stopMachine } from './stopping.ts';
 import { nextProcess, processes } from './table.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const data = disk('data', 1, 'PREMIUM_SSD', 'des');
 const fresh: PlannedDisk = {
@@ -31,7 +31,7 @@ const fresh: PlannedDisk = {
 const openWorld = async (history: readonly VmEvent[]) => {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const vms = category(store, virtualMachines);
   const disks = fakeDiskService(clock.now);
   const driver = simulatedDriver(clock);

@@ -15,7 +15,7 @@ import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 import { startMachine } from './starting.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
@@ -24,7 +24,7 @@ type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEve
 
 /** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */
 const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const commits: (readonly string[])[] = [];
   const measured: string[] = [];
   const watched: EventStore = {

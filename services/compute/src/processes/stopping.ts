@@ -39,10 +39,10 @@ export const stopForRestart: Process<Busy> = {
     stopGuest,
     {
       name: 'close the disks',
-      async effect({ parts, vm, state: { disks, work, power }, signal }) {
+      async effect({ parts, vm, state: { disks, power }, cause, signal }) {
         const patience = { signal, untilMs: power.since + parts.startTimeoutMs };
         try {
-          await closeAll(parts, [{ vm, disks, isDeallocated: false }], work, patience);
+          await closeAll(parts, [{ vm, disks, isDeallocated: false }], cause, patience);
         } catch (error) {
           // The next open ends the one before, so the restart continues without this close.
           if (!(error instanceof TimedOut)) throw error;
@@ -61,8 +61,8 @@ export const deallocateMachine: Process<Busy> = {
     stopGuest,
     {
       name: 'close the disks',
-      async effect({ parts, vm, state: { disks, work }, signal }) {
-        await closeAll(parts, [{ vm, disks, isDeallocated: true }], work, { signal });
+      async effect({ parts, vm, state: { disks }, cause, signal }) {
+        await closeAll(parts, [{ vm, disks, isDeallocated: true }], cause, { signal });
       },
     },
   ],
@@ -107,13 +107,13 @@ export const closeDisks: Process<Machine> = {
   success: { event: 'DisksClosed' },
 };
 
-const freeOrDelete = async ({ parts, vm, state: { work }, signal }: Run<Busy>, one: VmDisk): Promise<void> => {
+const freeOrDelete = async ({ parts, vm, state: { work }, cause, signal }: Run<Busy>, one: VmDisk): Promise<void> => {
   const { disk, deleteWithVm, attachRequest } = one;
   const patience = { signal };
   const own = deleteWithVm ? await idOfOwn(parts, vm, one, work, patience) : undefined;
-  await detachOne(parts, vm, disk, work, patience, attachRequest);
+  await detachOne(parts, vm, disk, cause, patience, attachRequest);
   if (own === undefined) return;
-  await evenIfRefused(deleteThat(parts, disk, own, work, patience), (error) =>
+  await evenIfRefused(deleteThat(parts, disk, own, cause, patience), (error) =>
     parts.log.warn('disk was not deleted with its machine', { vm, disk, error }),
   );
 };

@@ -153,7 +153,7 @@ export class Sweep {
     const cause = ownCause(random);
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
     const end = await driver.endOf(vm);
-    const { events } = await vms.transact(vm, guestEnded(work, startedAt, end), cause);
+    const { events } = await vms.transact(vm, guestEnded(work, startedAt, end), cause, { step: 'work' });
     if (events.length > 0) engine.kick([vm]);
   }
 

@@ -76,10 +76,10 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
   const workloads = ['identity', 'disk-encryption-set', 'disk', 'compute'] as const;
   const ids = new Map<string, string>(workloads.map((name) => [name, random.uuid()]));
   const administrator = random.uuid();
-  const store = options.store ?? memoryStore({ clock, random });
+  const store = options.store ?? memoryStore({ clock });
   const stores = new Map<Workload, EventStore>([['compute', store]]);
   const storeOf = (name: Workload): EventStore => {
-    const found = stores.get(name) ?? memoryStore({ clock, random });
+    const found = stores.get(name) ?? memoryStore({ clock });
     stores.set(name, found);
     return found;
   };
@@ -150,7 +150,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
     const event = { type, schema: 1, data: { payload: Buffer.from(payload).toString('base64') } };
     const appends = [{ stream: `${categories[from]}-${random.uuid()}`, expected: 0, events: [event] } as const];
     const id = random.uuid();
-    await storeOf(from).commit({ appends }, { correlationId: id, causationId: id, caller: 'system:test', ...cause });
+    await storeOf(from).commit({ appends }, { correlationId: id, causes: [], caller: 'system:test', ...cause });
   };
   const nameOf = ($case: string): string => `${$case.charAt(0).toUpperCase()}${$case.slice(1)}`;
   const clientFor = (id: string, secret: string) =>

@@ -20,7 +20,7 @@ const logOf = (events: readonly (readonly [VmEvent, string | undefined])[]) =>
       data: JSON.parse(JSON.stringify(data)),
       cause: {
         correlationId: 'cor',
-        causationId: 'req',
+        causes: [],
         caller: 'principals/user',
         ...(traceId === undefined ? {} : { traceparent: `00-${traceId}-${'1'.repeat(16)}-01` }),
       },

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, afterEach, test } from 'node:test';
 import { type EventStore, memoryStore } from '@interlock/event-store';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import { openVirtualCloud, until } from '../testing/test-cloud.ts';
 import { keyVersionOf, location } from '../testing/test-disk-service.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
-const inner = memoryStore({ clock: systemClock, random: systemRandom });
+const inner = memoryStore({ clock: systemClock });
 /** A waiting call reads the next change only after this is over. */
 let busy: Promise<void> | undefined;
 const store: EventStore = {

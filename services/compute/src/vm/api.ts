@@ -26,6 +26,7 @@ import {
 } from '@interlock/rpc';
 import { type Clock, DomainAttribute, type Logger } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
+import { originOf } from '../processes/causes.ts';
 import type { Engine } from '../processes/engine.ts';
 import { refusalOf } from '../processes/failures.ts';
 import { changesOf } from './changes.ts';
@@ -102,7 +103,7 @@ const checkName = (name: string): string => {
 
 const operationOf = ({ clock }: VmApiParts, vm: string, { requestId, cause }: Call): Operation => ({
   ...{ vm, id: requestId, at: clock.now() },
-  ...cause,
+  ...originOf(cause),
 });
 
 /** Decides, and starts the process that follows. */

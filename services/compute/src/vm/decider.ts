@@ -1,5 +1,5 @@
 import { isOutage } from '@interlock/access';
-import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import { type CategoryDefinition, type IndexEntry, withSteps } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { closed, newDisk, toClose, underKey, withOpened } from './disk-state.ts';
 import type { AccessEvent, DisksEvent, OpenedDisk, VmEvent } from './events.ts';
@@ -213,6 +213,24 @@ const openedDisks = (machine: Machine, opened: readonly OpenedDisk[]): readonly 
 export const isToBeClosed = (vm: Vm): boolean =>
   vm.status === 'active' && vm.power.work === undefined && vm.disks.some(({ access }) => access === 'closing');
 
+/** Events that leave disks to be closed: closing them continues the newest of these. */
+const leavesDisksOpen: ReadonlySet<VmEvent['type']> = new Set(['VmStopped', 'VmStartFailed', 'DisksOpened']);
+/** Events of keys and guests, which advance no work. */
+const besideWork: ReadonlySet<VmEvent['type']> = new Set([
+  'DisksClosed',
+  'DiskKeyChanged',
+  'KeyAccessReturned',
+  'OutageExplained',
+  'NextStartBlocked',
+  'ContentMismatchFound',
+]);
+
+/** The processes of a machine that continue an event. */
+function processesOf({ type }: VmEvent): readonly string[] {
+  if (besideWork.has(type)) return [];
+  return leavesDisksOpen.has(type) ? ['work', 'off'] : ['work'];
+}
+
 /**
  * How machines are stored and found: `set` by the sets of their disks, `disk` by their disks, `work` while something is
  * under way. Nothing that a stop because of a key changes is indexed: such a stop concerns a whole fleet at once, and moving
@@ -222,7 +240,7 @@ export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
   stateVersion: 3,
   initial,
-  evolve,
+  evolve: withSteps(evolve, processesOf),
   indexes: (vm) => {
     if (vm.status !== 'creating' && vm.status !== 'active') return [];
     // Called twice for every commit of a fleet, and a machine has few disks: only the entries are allocated.

@@ -47,7 +47,7 @@ export const impactOf = (vm: Vm, supposed: SupposedLoss): Impact | undefined => 
 const afterAnyOpen = Number.MAX_SAFE_INTEGER;
 
 /** The work of the supposed stop. It is never stored. */
-const supposedWork: Work = { id: '', kind: 'keyStop', at: 0, correlationId: '', causationId: '', caller: '' };
+const supposedWork: Work = { id: '', kind: 'keyStop', at: 0, correlationId: '', caller: '' };
 
 /** A disk that is not created yet has no version: it will get one of its set, so it counts. */
 const isUnder = ({ set, keyVersion }: Pick<VmDisk, 'set' | 'keyVersion'>, supposed: SupposedLoss): boolean =>

@@ -54,7 +54,6 @@ export interface Work {
   readonly kind: WorkKind;
   readonly at: Instant;
   readonly correlationId: string;
-  readonly causationId: string;
   readonly caller: string;
   readonly traceparent?: string;
   /** Power off without a shutdown of the guest. */

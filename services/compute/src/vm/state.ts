@@ -1,3 +1,4 @@
+import type { Stepping } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, VmSpec, Work } from './machine.ts';
@@ -8,15 +9,17 @@ import type { Failure, KeyLoss, PlannedDisk, VmDisk, VmSpec, Work } from './mach
  *   absent ──create──▶ creating ──▶ active ──delete──▶ deleted       an abandoned or deleted machine is gone:
  *                          └──────▶ abandoned                        a new machine may get its name
  */
-export type Vm =
-  | { readonly status: 'absent' }
-  | Creating
-  | { readonly status: 'abandoned'; readonly failure: Failure }
-  | Machine
-  | { readonly status: 'deleted'; readonly deletedAt: Instant };
+export type Vm = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | Creating
+    | { readonly status: 'abandoned'; readonly failure: Failure }
+    | Machine
+    | { readonly status: 'deleted'; readonly deletedAt: Instant }
+  );
 
 /** A machine whose disks are created and opened. */
-export interface Creating {
+export interface Creating extends Stepping {
   readonly status: 'creating';
   readonly spec: VmSpec;
   readonly disks: readonly PlannedDisk[];
@@ -25,7 +28,7 @@ export interface Creating {
 }
 
 /** A machine that exists, with what is known of it in every power state. */
-export interface Machine {
+export interface Machine extends Stepping {
   readonly status: 'active';
   /** UUID of this machine alone: after its deletion another machine may have its name. */
   readonly uniqueId: string;

@@ -17,7 +17,6 @@ export const ask = (id = 'op'): Operation => ({
   id,
   at,
   correlationId: 'cor',
-  causationId: 'req',
   caller: 'principals/user',
 });
 export const work = (kind: WorkKind, id = 'op'): Work => {

@@ -2,7 +2,8 @@ import type { Cause } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { answeredTo, FINAL_EPOCH, refuseKey, restoreKey, stopsNothing } from '../set/access.ts';
 import { type KeyAccess, keyVersionsOf, type LivingSet, type Question } from '../set/state.ts';
-import type { SetParts } from '../sets.ts';
+import { questionOf } from '../set/streams.ts';
+import { forProcess, type SetParts } from '../sets.ts';
 import { type AccessAnswer, askAccess } from './key-access.ts';
 
 /** Trace of the known loss, if the question has no cause. */
@@ -32,9 +33,9 @@ const checkVersion = async (
   set: string,
   state: LivingSet,
   keyVersion: string,
-  { correlationId }: Cause,
+  cause: Cause,
 ): Promise<AccessAnswer> => {
-  const question = { set, principal: state.principal, keyVersion, correlationId };
+  const question = { set, principal: state.principal, keyVersion, cause };
   const answer = await askAccess(disks, question);
   if (answer.granted || !stopsNothing(state, answer.reason)) return answer;
   const behind = await askAccess(disks, { ...question, allowExpired: true });
@@ -63,13 +64,16 @@ export const checkAccess = async (
     const known = access[keyVersion];
     const isEarly = known?.state === 'lost' && known.reason === 'KEY_NOT_YET_VALID';
     if (question === undefined && !isEarly) continue;
-    const answer = await checkVersion(disks, set, state, keyVersion, cause);
+    const process = questionOf(keyVersion);
+    const work = forProcess(cause, set, state, process);
+    const answer = await checkVersion(disks, set, state, keyVersion, work);
     const at = clock.now();
     if (answer.granted) {
       const { events } = await sets.transact(
         set,
         answeredTo(principal, restoreKey(at, { keyVersion, epoch: answer.epoch })),
-        cause,
+        work,
+        { step: process },
       );
       isRestored ||= events.some(({ type }) => type === 'KeyAccessRestored');
     } else {
@@ -87,7 +91,7 @@ export const checkAccess = async (
         // The question of a new identity has no cause: the cause of the known loss still counts.
         traceId: published?.traceId || lostBefore(question, known) || traceId || question?.traceId || '',
       };
-      await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), cause);
+      await sets.transact(set, answeredTo(principal, refuseKey(at, loss)), work, { step: process });
     }
   }
   return isRestored;

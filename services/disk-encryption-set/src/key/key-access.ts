@@ -1,5 +1,5 @@
 import { type LossReason, lossReasonIn, refusalFacts } from '@interlock/access';
-import { Rejection } from '@interlock/event-store';
+import { type Cause, Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { FINAL_EPOCH } from '../set/access.ts';
 import type { Disks } from '../sets.ts';
@@ -13,7 +13,7 @@ export interface AccessQuestion {
   readonly keyVersion: string;
   /** Whether to ignore the expiry of the version. Default false. */
   readonly allowExpired?: boolean;
-  readonly correlationId: string;
+  readonly cause: Cause;
 }
 
 /** The decision of the vault. */
@@ -37,12 +37,12 @@ export type AccessAnswer =
  * @throws RpcFailure or Rejection if the vault did not decide: that says nothing about the key
  */
 export const askAccess = async (disks: Disks, question: AccessQuestion): Promise<AccessAnswer> => {
-  const { set, principal, keyVersion, allowExpired = false, correlationId } = question;
+  const { set, principal, keyVersion, allowExpired = false, cause } = question;
   if (principal === '') return noIdentity(set);
   try {
     const { accessEpoch } = await disks.checkKeyAccess(
       { diskEncryptionSet: set, keyVersion, principal, allowExpired },
-      { correlationId },
+      { cause },
     );
     return { granted: true, epoch: accessEpoch };
   } catch (error) {

@@ -170,7 +170,8 @@ test('CMK-112: a disk that is ahead of its listed version, and refused for it, b
     async rewrapDeks({ names = [], ...target }) {
       const outcomes: RewrapDeksResponse['outcomes'] = [];
       for (const name of names) {
-        if (name === 'disk00') outcomes.push({ outcome: { $case: 'refused', value: { ...itemRefusal(refused) } } });
+        if (name === 'disk00')
+          outcomes.push({ outcome: { $case: 'refused', value: { ...itemRefusal(refused) } }, event: '' });
         else outcomes.push(...(await parts.disks.rewrapDeks({ names: [name], ...target })).outcomes);
       }
       return { outcomes };
@@ -288,7 +289,10 @@ test('CMK-86: a move that was overtaken while it listed what is left publishes a
 
 test('CMK-86: a rotation that finds a later barrier makes no further calls', async () => {
   const parts = await assigned();
-  await parts.disks.beginGeneration({ diskEncryptionSet: setName, generation: 3 }, { correlationId: 'test' });
+  await parts.disks.beginGeneration(
+    { diskEncryptionSet: setName, generation: 3 },
+    { cause: { correlationId: 'test' } },
+  );
   parts.neighbours.calls.length = 0;
   await run(parts);
   assert.deepEqual(parts.neighbours.calls, ['beginGeneration']);
@@ -316,6 +320,7 @@ test('a disk service that reports every disk as moved, and moves none, ends the 
     rewrapDeks: async ({ names = [] }) => ({
       outcomes: names.map((name) => ({
         outcome: { $case: 'moved', value: EncryptedResource.fromPartial({ name }) } as const,
+        event: '',
       })),
     }),
   };

@@ -3,10 +3,10 @@ import type {
   EncryptedResource,
   ListEncryptedResourcesResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, followed, Rejection } from '@interlock/event-store';
 import { itemError, type RpcFailure } from '@interlock/rpc';
 import { finishRotation, isMoving, progressRotation, waitForKey } from '../set/key-change.ts';
-import { callFor, type SetParts } from '../sets.ts';
+import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { isOutage } from '../upkeep/outages.ts';
 
 /** Settings of a rotation. */
@@ -69,13 +69,15 @@ export const rotate = async (parts: Parts, set: string, cause: Cause): Promise<v
   const { keyVersion } = state.activeKey;
   const { principal } = state;
   if (principal === '') {
-    await sets.transact(set, waitForKey(clock.now(), generation, { reason: 'IDENTITY_DELETED', keyVersion }), cause);
+    const obstacle: Obstacle = { reason: 'IDENTITY_DELETED', keyVersion };
+    await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause, { step: 'rotation' });
     return;
   }
-  const call = callFor(cause);
+  const call = callFor(forProcess(cause, set, state, 'generation'));
   const barrier = await disks.beginGeneration({ diskEncryptionSet: set, generation, keyVersion, principal }, call);
   if (barrier.generation > generation) return;
-  await moveAll({ ...parts, set, generation, keyVersion, cause, known: state.rotation.resourcesCount });
+  const known = state.rotation.resourcesCount;
+  await moveAll({ ...parts, set, generation, keyVersion, cause: followed(cause), call, known });
 };
 
 /** A rotation whose barrier stands. */
@@ -84,7 +86,10 @@ interface Move extends Parts {
   readonly generation: number;
   /** The target. */
   readonly keyVersion: string;
+  /** Of the events: they continue the rotation, and the moves answer it. */
   readonly cause: Cause;
+  /** Of the calls: the change of the key leads to them. */
+  readonly call: ReturnType<typeof callFor>;
   /** Disks and snapshots at the start, as far as known. */
   readonly known: number;
 }
@@ -97,7 +102,9 @@ const moveAll = async (move: Move): Promise<void> => {
   /** @returns whether this rotation is still the newest */
   const storeProgress = async (): Promise<boolean> => {
     const count = { resourcesCount, doneCount: Math.max(0, resourcesCount - left) };
-    const after = await sets.transact(set, progressRotation(clock.now(), generation, count), cause);
+    const after = await sets.transact(set, progressRotation(clock.now(), generation, count), cause, {
+      step: 'rotation',
+    });
     return isMoving(after.state, generation);
   };
 
@@ -125,17 +132,17 @@ const moveAll = async (move: Move): Promise<void> => {
     if (pass.unclear !== undefined) throw pass.unclear;
     const [obstacle] = pass.obstacles.values();
     if (obstacle !== undefined) {
-      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause);
+      await sets.transact(set, waitForKey(clock.now(), generation, obstacle), cause, { step: 'rotation' });
       return;
     }
   }
-  await sets.transact(set, finishRotation(clock.now(), generation), cause);
+  await sets.transact(set, finishRotation(clock.now(), generation), cause, { step: 'rotation' });
 };
 
-const listPage = ({ disks, set, generation, settings, cause }: Move, pageToken: string): Promise<Page> =>
+const listPage = ({ disks, set, generation, settings, call }: Move, pageToken: string): Promise<Page> =>
   disks.listEncryptedResources(
     { diskEncryptionSet: set, belowGeneration: generation, pageSize: settings.pageSize, pageToken },
-    callFor(cause),
+    call,
   );
 
 /** Counts what is left. Keeps the first page: most sets have only one. */
@@ -189,13 +196,14 @@ const batchesOf = (resources: readonly EncryptedResource[], concurrency: number)
 
 /** Rewraps a batch, without what an obstacle blocks. */
 const rewrapBatch = async (move: Move, listed: readonly EncryptedResource[], pass: Pass): Promise<void> => {
-  const { disks, keyVersion: targetKeyVersion, generation, cause, signal } = move;
+  const { disks, keyVersion: targetKeyVersion, generation, cause, call, signal } = move;
   if (signal.aborted || pass.isOvertaken) return;
   const resources = listed.filter(({ keyVersion }) => !pass.obstacles.has(keyVersion));
   if (resources.length === 0) return;
   const names = resources.map(({ name }) => name);
   try {
-    const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation }, callFor(cause));
+    const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation }, call);
+    cause.trail?.answered(outcomes.flatMap(({ event }) => (event === '' ? [] : [event])));
     for (const [n, resource] of resources.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome === undefined) throw new Error(`RewrapDeks returned no outcome for ${resource.name}`);

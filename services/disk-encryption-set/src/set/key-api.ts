@@ -44,7 +44,7 @@ export const keyApi = (parts: Parts) => ({
     trace.getActiveSpan()?.setAttribute(DomainAttribute.keyVersion, keyVersion);
 
     // A key that the identity cannot use is refused before anything changes (CMK-87).
-    const question = { set: name, principal, keyVersion, correlationId: cause.correlationId };
+    const question = { set: name, principal, keyVersion, cause };
     const answer = await askAccess(disks, question);
     if (!answer.granted) throw answer.rejection;
     await authorizeByOwner(parts, name, set, keyVersion, keyOwnerToken, cause);
@@ -142,7 +142,7 @@ const lossesOf = async (
   name: string,
   set: LivingSet,
   target: string,
-  { correlationId }: Cause,
+  cause: Cause,
 ): Promise<ReadonlyMap<string, LossReason>> => {
   const losses = new Map<string, LossReason>();
   for (const keyVersion of keyVersionsOf(set).filter((version) => version !== target)) {
@@ -152,7 +152,7 @@ const lossesOf = async (
       continue;
     }
     // The fact of a loss may be on its way. An expired key may be deleted too, and only a deletion blocks disks (CMK-124).
-    const question = { set: name, principal: set.principal, keyVersion, allowExpired: true, correlationId };
+    const question = { set: name, principal: set.principal, keyVersion, allowExpired: true, cause };
     const answer = await askAccess(disks, question);
     if (!answer.granted) losses.set(keyVersion, answer.reason);
   }

@@ -1,4 +1,5 @@
 import type { LossReason } from '@interlock/access';
+import type { Stepping } from '@interlock/event-store';
 import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { Founding, KeyReference, SetEvent, SetOptions } from './events.ts';
@@ -94,13 +95,15 @@ export interface SetBody extends Founding {
  *
  * A change of the key of an active set: KeyAssigned ─▶ running ⇄ waiting ─▶ finished (`rotation`).
  */
-export type DiskEncryptionSet =
-  | { readonly status: 'absent' }
-  | ({ readonly status: 'creating' } & SetBody)
-  | ({ readonly status: 'active' } & SetBody)
-  | ({ readonly status: 'deleting' } & SetBody)
-  | ({ readonly status: 'released' } & SetBody)
-  | ({ readonly status: 'deleted' } & SetBody);
+export type DiskEncryptionSet = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | ({ readonly status: 'creating' } & SetBody)
+    | ({ readonly status: 'active' } & SetBody)
+    | ({ readonly status: 'deleting' } & SetBody)
+    | ({ readonly status: 'released' } & SetBody)
+    | ({ readonly status: 'deleted' } & SetBody)
+  );
 
 /** A set that has disks, or may get disks again. */
 export type LivingSet = Extract<DiskEncryptionSet, { status: 'active' | 'deleting' }>;

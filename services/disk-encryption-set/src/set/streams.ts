@@ -1,4 +1,4 @@
-import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import { type CategoryDefinition, type IndexEntry, withSteps } from '@interlock/event-store';
 import { names, regionOf, subscriptionOf } from '@interlock/rpc';
 import type { SetEvent } from './events.ts';
 import { type DiskEncryptionSet, evolve, initial, keyVersionsOf, type SetBody } from './state.ts';
@@ -36,12 +36,50 @@ const pendingOf = (set: Exclude<DiskEncryptionSet, { status: 'absent' }>): reado
   ];
 };
 
+/** The question whether a set may use a key version. */
+export const questionOf = (keyVersion: string): string => `question/${keyVersion}`;
+
+/**
+ * The processes of a set that an event starts or advances: `life` is its creation and deletion, `generation` a change of its key or
+ * identity, `rotation` the moves of that change, `identity` the principals to create and delete, `following` the search for a
+ * newer version.
+ */
+function processesOf(event: SetEvent): readonly string[] {
+  switch (event.type) {
+    case 'SetCreating':
+    case 'SetDeleting':
+    case 'SetReleased':
+      return ['life'];
+    case 'SetCreated':
+      return ['life', 'following'];
+    case 'SetOptionsChanged':
+    case 'NewerVersionNoticed':
+      return ['following'];
+    case 'KeyAssigned':
+      return ['generation', 'rotation'];
+    case 'IdentityReplaced':
+      return ['generation', 'rotation', 'identity'];
+    case 'IdentityRemoved':
+      return ['identity'];
+    case 'RotationProgressed':
+    case 'RotationWaiting':
+    case 'RotationResumed':
+      return ['rotation'];
+    case 'KeyAccessQuestioned':
+    case 'KeyAccessLost':
+    case 'KeyAccessBarred':
+      return [questionOf(event.keyVersion)];
+    default:
+      return [];
+  }
+}
+
 /** Sets and their indexes: what facts of key-vault and identity name, region, and remaining work. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
   stateVersion: 9,
   initial,
-  evolve,
+  evolve: withSteps(evolve, processesOf),
   isGone: ({ status }) => status === 'absent' || status === 'deleted',
   indexes: (set, name) => {
     if (set.status === 'absent' || set.status === 'deleted') return [];

@@ -221,7 +221,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
         return ListEncryptedResourcesResponse.fromPartial({ resources, nextPageToken });
       }),
       rewrapDeks: call('rewrapDeks', ({ names = [], ...target }) => ({
-        outcomes: names.map((name) => ({ outcome: outcomeOf(() => rewrapOne(name, target)) })),
+        outcomes: names.map((name) => ({ outcome: outcomeOf(() => rewrapOne(name, target)), event: '' })),
       })),
     },
     machines: {

@@ -71,7 +71,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
   for (const service of ['identity', 'key-vault', 'disk-encryption-set'] as const) {
     const database = await createTestDatabase();
     scope.defer(`database of ${service}`, () => database.drop());
-    const store = await openPostgresStore({ url: database.url, clock, random, maxConnections: 4 });
+    const store = await openPostgresStore({ url: database.url, clock, maxConnections: 4 });
     scope.defer(`store of ${service}`, () => store.close());
     stores.set(service, store);
   }

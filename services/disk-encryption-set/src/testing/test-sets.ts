@@ -1,5 +1,5 @@
 import { category, type EventStore, memoryStore, StoreUnavailable } from '@interlock/event-store';
-import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
+import { type Clock, systemClock } from '@interlock/runtime';
 import { create } from '../set/decider.ts';
 import type { SetEvent } from '../set/events.ts';
 import type { DiskEncryptionSet } from '../set/state.ts';
@@ -9,7 +9,7 @@ import { type FakeNeighbours, fakeNeighbours, type Moment, urlOf, versionOf } fr
 
 export const setName = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d1';
 export const principal = 'principals/00000000-0000-4000-8000-000000000001';
-export const testCause = { correlationId: 'test', causationId: 'test', caller: 'system:test' };
+export const testCause = { correlationId: 'test', causes: [], caller: 'system:test' };
 /** A stopped clock: time decides no test. */
 export const testClock: Clock = { ...systemClock, now: () => 1_000, monotonicMs: () => 0, bootMs: () => 0 };
 
@@ -50,7 +50,7 @@ export interface TestSets extends SetParts {
 }
 
 export const testSets = (): TestSets => {
-  const memory = memoryStore({ clock: testClock, random: systemRandom });
+  const memory = memoryStore({ clock: testClock });
   const store: EventStore = {
     ...memory,
     async commit(commit, cause) {

@@ -122,6 +122,7 @@ export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
             'answer' in outcome
               ? { $case: 'moved', value: outcome.answer }
               : { $case: 'refused', value: { ...outcome.refused } },
+          event: '',
         })),
       };
     },

@@ -2,7 +2,7 @@ import { type Cause, Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 import { answeredTo } from '../set/access.ts';
 import { abandonCreation, completeCreation } from '../set/decider.ts';
-import { callFor, type SetParts } from '../sets.ts';
+import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { isOutage } from './outages.ts';
 
 /**
@@ -20,14 +20,17 @@ export const finishCreation = async (
   if (state.status !== 'creating') return;
   const { principal } = state;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
+  const work = forProcess(cause, set, state, 'life');
   try {
-    await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(cause));
+    await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(work));
   } catch (error) {
     if (error instanceof Rejection && !isOutage(error)) {
-      await sets.transact(set, answeredTo(principal, abandonCreation(clock.now(), error.reason)), cause);
+      await sets.transact(set, answeredTo(principal, abandonCreation(clock.now(), error.reason)), work, {
+        step: 'life',
+      });
     }
     throw error;
   }
   // Meanwhile the set may be deleted, and a later one of its name have another identity.
-  await sets.transact(set, answeredTo(principal, completeCreation(clock.now())), cause);
+  await sets.transact(set, answeredTo(principal, completeCreation(clock.now())), work, { step: 'life' });
 };

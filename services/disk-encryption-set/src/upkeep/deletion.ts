@@ -1,6 +1,6 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import { completeDeletion, refuseDeletion, release } from '../set/decider.ts';
-import { callFor, type SetParts } from '../sets.ts';
+import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { deleteIdentity } from './identity-change.ts';
 
 /** Attempts while facts change the set between the list of its users and the release. */
@@ -28,13 +28,13 @@ export const finishDeletion = async (
       callFor(cause),
     );
     if (resources.length > 0) {
-      const after = await sets.transact(set, refuseDeletion(clock.now()), cause);
+      const after = await sets.transact(set, refuseDeletion(clock.now()), cause, { step: 'life' });
       if (after.state.status === 'active') throw inUse(set, resources, nextPageToken !== '');
       break;
     }
     try {
       // At the listed version only: after a refused and restarted deletion the set may have users.
-      await sets.transact(set, release(clock.now()), cause, { expected: version });
+      await sets.transact(set, release(clock.now()), cause, { expected: version, step: 'life' });
       break;
     } catch (error) {
       const isChanged = error instanceof Rejection && error.reason === 'ETAG_MISMATCH';
@@ -43,10 +43,11 @@ export const finishDeletion = async (
   }
   const { state: released } = await sets.load(set);
   if (released.status !== 'released') return;
+  const work = forProcess(cause, set, released, 'life');
   for (const name of [released.principal, ...released.identity.retiring]) {
-    if (name !== '') await deleteIdentity(identities, name, cause);
+    if (name !== '') await deleteIdentity(identities, name, work);
   }
-  await sets.transact(set, completeDeletion(clock.now()), cause);
+  await sets.transact(set, completeDeletion(clock.now()), work, { step: 'life' });
 };
 
 const inUse = (set: string, users: readonly { readonly name: string }[], isMore: boolean): Rejection => {

@@ -4,7 +4,7 @@ import { askAccess } from '../key/key-access.ts';
 import { checkKey } from '../key/key-rules.ts';
 import { followNewest, missNewest } from '../set/key-change.ts';
 import type { LivingSet } from '../set/state.ts';
-import { callFor, type SetParts } from '../sets.ts';
+import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { isOutage } from './outages.ts';
 
 type Parts = Pick<SetParts, 'clock' | 'sets' | 'disks' | 'keyVault' | 'requirePurgeProtection'>;
@@ -19,11 +19,12 @@ const identityGone = 'ManagedServiceIdentityNotFound';
  * @returns whether the key changed
  * @throws RpcFailure or a retryable Rejection if a service does not respond: the check is repeated later
  */
-export const follow = async (parts: Parts, set: string, cause: Cause): Promise<boolean> => {
+export const follow = async (parts: Parts, set: string, origin: Cause): Promise<boolean> => {
   const { clock, sets, keyVault } = parts;
   const { state } = await sets.load(set);
   if (state.status !== 'active' || !state.options.autoKeyRotation) return false;
   const { keyVersion: active } = state.activeKey;
+  const cause = forProcess(origin, set, state, 'following');
   const check = { generation: state.generation, position: state.following.due ?? 0 };
   let candidate = active;
   try {
@@ -37,7 +38,9 @@ export const follow = async (parts: Parts, set: string, cause: Cause): Promise<b
       );
     }
     const newer = found.newer === undefined ? undefined : await usable(parts, set, state, found.newer, cause);
-    const { events } = await sets.transact(set, followNewest(clock.now(), check, newer), cause);
+    const { events } = await sets.transact(set, followNewest(clock.now(), check, newer), cause, {
+      step: 'following',
+    });
     return events.some(({ type }) => type === 'KeyAssigned');
   } catch (error) {
     if (!(error instanceof Rejection) || isOutage(error)) throw error;
@@ -49,7 +52,7 @@ export const follow = async (parts: Parts, set: string, cause: Cause): Promise<b
         ? `automatic rotation is off because the identity of the set, ${state.principal}, does not exist: give the set a new one`
         : error.message,
     };
-    await sets.transact(set, missNewest(clock.now(), check, obstacle), cause);
+    await sets.transact(set, missNewest(clock.now(), check, obstacle), cause, { step: 'following' });
     return false;
   }
 };
@@ -72,7 +75,7 @@ const usable = async (
   };
   const key = checkKey(clock.now(), found, rules);
   const { keyVersion } = key;
-  const answer = await askAccess(disks, { set, principal, keyVersion, correlationId: cause.correlationId });
+  const answer = await askAccess(disks, { set, principal, keyVersion, cause });
   if (!answer.granted) throw answer.rejection;
   return { key, grant: { epoch: answer.epoch, principal } };
 };

@@ -1,7 +1,7 @@
 import { type Cause, Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
 import { completeIdentity, retireIdentity } from '../set/identity.ts';
-import { callFor, type SetParts } from '../sets.ts';
+import { callFor, forProcess, type SetParts } from '../sets.ts';
 
 /**
  * Deletes the principals of removed identities and creates that of a new one under the stored id. May be repeated at any step and
@@ -17,19 +17,22 @@ export const reconcileIdentity = async (
   const { state } = await sets.load(set);
   // Also during a deletion that may be refused: a removed identity must not stay alive (G1).
   if (state.status !== 'active' && state.status !== 'deleting') return false;
+  const work = forProcess(cause, set, state, 'identity');
   for (const name of state.identity.retiring) {
-    await deleteIdentity(identities, name, cause);
-    await sets.transact(set, retireIdentity(clock.now(), name), cause);
+    await deleteIdentity(identities, name, work);
+    await sets.transact(set, retireIdentity(clock.now(), name), work, { step: 'identity' });
   }
   const { principal, tenant, identity } = state;
   if (state.status === 'deleting' || principal === '' || identity.isMade) return false;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
-  await createIdentity(identities, { principalId, tenant, owner: set }, cause);
-  const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), cause);
+  await createIdentity(identities, { principalId, tenant, owner: set }, work);
+  const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), work, {
+    step: 'identity',
+  });
   // Removed meanwhile, perhaps with the set, and deleted at identity before it existed: only this run can delete it.
   const isGone = after.status === 'released' || after.status === 'deleted';
   if (after.status !== 'absent' && (isGone || after.principal !== principal)) {
-    await deleteIdentity(identities, principal, cause);
+    await deleteIdentity(identities, principal, work);
   }
   return events.length > 0;
 };

@@ -160,5 +160,5 @@ export class Upkeep {
 
 const newCause = (random: Random): Cause => {
   const id = random.uuid();
-  return { correlationId: id, causationId: id, caller: 'system:disk-encryption-set' };
+  return { correlationId: id, causes: [], caller: 'system:disk-encryption-set' };
 };

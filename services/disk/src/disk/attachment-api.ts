@@ -38,7 +38,7 @@ import type { Control } from './control.ts';
 import { setOf, skuOnWire } from './encryption.ts';
 import type { DiskEvent } from './events.ts';
 import { openDisk } from './opening.ts';
-import type { Disk } from './state.ts';
+import { type Disk, type DiskProcess, diskSteps } from './state.ts';
 
 /** Most disks opened in one call: as many as the vault takes in one. */
 const opensMax = 256;
@@ -67,7 +67,7 @@ export const attachmentApi = (parts: AttachmentParts) => {
       const attachment = { virtualMachine: machine(request.virtualMachine), isOsDisk, requestId };
       const name = named(request.name);
       await refuseWhileChanging(parts, name);
-      return show(await changeAccess(parts, name, attach(clock.now(), attachment), call));
+      return show(await changeAccess(parts, name, attach(clock.now(), attachment), call, 'attach'));
     },
     async openDisks({ items }: OpenDisksRequest, call: Call): Promise<OpenDisksResponse> {
       const lockstep = new Lockstep(clock);
@@ -75,35 +75,33 @@ export const attachmentApi = (parts: AttachmentParts) => {
         lockstep.member((step) => openItem(parts, item, call, step)),
       );
       return {
-        outcomes: outcomes.map((outcome) => ({
-          outcome:
-            'answer' in outcome
-              ? { $case: 'opened', value: outcome.answer }
-              : { $case: 'refused', value: { ...outcome.refused } },
-        })),
+        outcomes: outcomes.map((outcome) =>
+          'answer' in outcome
+            ? { outcome: { $case: 'opened', value: outcome.answer.opened }, event: outcome.answer.event }
+            : { outcome: { $case: 'refused', value: { ...outcome.refused } }, event: '' },
+        ),
       };
     },
     async closeDisks({ closings }: CloseDisksRequest, { cause }: Call): Promise<CloseDisksResponse> {
       if (closings.length === 0 || closings.length > closingsMax) throw batchSizeInvalid(closings.length);
       const outcomes = await closeDisks(parts, closings.map(closingOf), cause);
       return {
-        outcomes: outcomes.map((outcome) => ({
-          outcome:
-            'refused' in outcome
-              ? { $case: 'refused', value: { ...itemRefusal(outcome.refused) } }
-              : { $case: 'closed', value: {} },
-        })),
+        outcomes: outcomes.map((outcome) =>
+          'refused' in outcome
+            ? { outcome: { $case: 'refused', value: { ...itemRefusal(outcome.refused) } }, event: '' }
+            : { outcome: { $case: 'closed', value: {} }, event: closingEvent(outcome.disk) },
+        ),
       };
     },
     async detachDisk(request: DetachDiskRequest, call: Call): Promise<WireDisk> {
       const { name, virtualMachine, requestId } = request;
       const decide = detach(clock.now(), machine(virtualMachine), requestId === '' ? undefined : requestId);
-      return show(await changeAccess(parts, named(name), decide, call));
+      return show(await changeAccess(parts, named(name), decide, call, 'detach'));
     },
     beginAccess: (request: BeginAccessRequest, call: Call) => beginDirectAccess(parts, request, call),
     async endAccess({ name, accessToken }: EndAccessRequest, call: Call): Promise<WireDisk> {
       const tokenHash = accessToken === '' ? undefined : hashAccessToken(accessToken);
-      return show(await changeAccess(parts, named(name), endAccess(clock.now(), tokenHash), call));
+      return show(await changeAccess(parts, named(name), endAccess(clock.now(), tokenHash), call, 'access'));
     },
   };
 };
@@ -120,12 +118,19 @@ const machine = (virtualMachine: string): string => {
   return virtualMachine;
 };
 
-/** Decides in the disk's turn. If the events no longer contain an access, the host ends it. */
+/** The event that closed a disk; `''` if it was never open, or is open again. */
+const closingEvent = ({ id, state }: Loaded<Disk>): string => {
+  const { open: opened = 0, close: closed = 0 } = state.steps ?? {};
+  return closed > opened ? (diskSteps(id, state, 'close')[0] ?? '') : '';
+};
+
+/** Decides in the disk's turn; a repeat is answered with the event of that process. If the events no longer contain an access, the host ends it. */
 const changeAccess = (
   { turns, disks, host }: Control,
   name: string,
   decide: (disk: Disk) => readonly DiskEvent[],
   { cause }: Call,
+  process: DiskProcess,
 ): Promise<Loaded<Disk>> =>
   turns(name, async () => {
     const changed = await disks.transact(name, decide, cause).catch((error: unknown) => {
@@ -133,6 +138,8 @@ const changeAccess = (
       throw error;
     });
     if (changed.state.status !== 'active' || changed.state.access === null) host.close(name);
+    const before = changed.state.steps?.[process];
+    if (changed.events.length === 0 && before !== undefined) cause.trail?.found(`disk-${name}`, before);
     return changed;
   });
 
@@ -146,13 +153,19 @@ const secretOf = (requested: Uint8Array, random: Random): Uint8Array => {
   );
 };
 
+/** An open with the event that records it. */
+interface Opened {
+  readonly opened: OpenDiskResponse;
+  readonly event: string;
+}
+
 /** In the trace and under the correlation id of the work it belongs to. */
 const openItem = async (
   parts: AttachmentParts,
   { open: request, origin }: OpenDiskItem,
   call: Call,
   step: Step,
-): Promise<OpenDiskResponse> => {
+): Promise<Opened> => {
   const cause = onBehalfOf(call.cause, origin);
   const open = () => openForMachine(parts, request ?? OpenDiskRequest.create(), cause, step);
   const isOwn = cause.traceparent === call.cause.traceparent;
@@ -166,7 +179,7 @@ const openForMachine = async (
   request: OpenDiskRequest,
   cause: Cause,
   step: Step,
-): Promise<OpenDiskResponse> => {
+): Promise<Opened> => {
   const { clock, random, dataAddress, nbdAddress } = parts;
   const name = named(request.name);
   const virtualMachine = machine(request.virtualMachine);
@@ -185,7 +198,7 @@ const openForMachine = async (
     },
   };
   const { state, version } = await openDisk(parts, name, access, cause, step);
-  return {
+  const opened = {
     accessToken: accessTokenOf(state.attachEpoch, secret),
     attachEpoch: state.attachEpoch,
     dataAddress,
@@ -198,6 +211,7 @@ const openForMachine = async (
     diskVersion: version,
     principal: state.principal ?? '',
   };
+  return { opened, event: diskSteps(name, state, 'open')[0] ?? '' };
 };
 
 const beginDirectAccess = async (
@@ -241,10 +255,10 @@ const beginDirectAccess = async (
 };
 
 /** @throws Rejection INVALID_ARGUMENT */
-const closingOf = ({ name, virtualMachine, deallocated, attachEpoch }: CloseDiskRequest): Closing => {
+const closingOf = ({ name, virtualMachine, deallocated, attachEpoch, cause }: CloseDiskRequest): Closing => {
   names.disk.parse(name, 'name');
   names.virtualMachine.parse(virtualMachine, 'virtual_machine');
-  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch };
+  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch, cause };
 };
 
 const invalid = (

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore, VersionConflict } from '@interlock/event-store';
-import { systemClock as clock, keyedMutex, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock, keyedMutex } from '@interlock/runtime';
 import { type Closing, closeDisks } from './closing.ts';
 import type { DiskEvent } from './events.ts';
 import { disks as diskStreams } from './state.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const [vm, other] = ['subscriptions/s/resourceGroups/g/virtualMachines/vm', 'subscriptions/s/resourceGroups/g/vm2'];
 const at = 1;
 
@@ -38,7 +38,7 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
 
 /** Closings over a store in memory. @param beaten disks that another process changes just before each commit */
 const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> = new Set()) => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const turns = keyedMutex();
   const ended: string[] = [];
   let commits = 0;

@@ -1,4 +1,4 @@
-import { type Cause, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Cause, type CausedBy, type Loaded, type Rejection, StoreUnavailable } from '@interlock/event-store';
 import { withKeys } from '@interlock/runtime';
 import { close } from './attachment-decider.ts';
 import type { Control } from './control.ts';
@@ -12,6 +12,8 @@ export interface Closing {
   readonly isDeallocated: boolean;
   /** 0 for any. */
   readonly attachEpoch: number;
+  /** The event that led to it; `''`: that of the call. */
+  readonly cause?: string;
 }
 
 /** The disk afterwards, or why it is not closed. */
@@ -56,6 +58,12 @@ export const closeDisks = async (
   });
 };
 
+/** What led to the closings of a disk; undefined: what led to the call. */
+const causesOf = (closings: readonly Closing[] = []): readonly CausedBy[] | undefined => {
+  const ids = new Set(closings.map(({ cause = '' }) => cause).filter((id) => id !== ''));
+  return ids.size === 0 ? undefined : [...ids].map((id) => ({ id, kind: 'call' }));
+};
+
 /** In the turns of these disks. */
 const closeInTurn = async (
   { disks, host, clock }: ClosingParts,
@@ -79,7 +87,7 @@ const closeInTurn = async (
     },
     cause,
     // A disk that keeps changing must not keep the sessions of disks that are closed.
-    { onContention: 'reject' },
+    { onContention: 'reject', causesOf: (_disk, id) => causesOf(closings.get(id)) },
   );
   for (const disk of changed) found.set(disk.id, disk);
   for (const { id } of rejected) found.delete(id);

@@ -66,7 +66,7 @@ export class DiskCreation {
         const made = { uniqueId, volume, wrap: wrapRefOf(encryption, header), accessEpoch };
         const guard = key && setKeys.guard(setOf(encryption), key.generation);
         const rows = [stored.put(volumeId, header)];
-        return commitDisk(this.#control, name, finish(clock.now(), made), cause, { guard, rows });
+        return commitDisk(this.#control, name, finish(clock.now(), made), cause, { guard, rows, step: 'life' });
       });
     return source ? copyingFrom(this.#control, source, make) : make(async () => undefined);
   }

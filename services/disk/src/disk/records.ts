@@ -47,6 +47,6 @@ export const openRecords = ({
   },
   header: stored.get,
   async endAccess(name, tokenHash, cause) {
-    await turns(name, () => disks.transact(name, endAccess(clock.now(), tokenHash), cause));
+    await turns(name, () => disks.transact(name, endAccess(clock.now(), tokenHash), cause, { timer: 'access' }));
   },
 });

@@ -1,4 +1,4 @@
-import type { CategoryDefinition } from '@interlock/event-store';
+import { type CategoryDefinition, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import { type Encryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
@@ -25,7 +25,7 @@ export type DiskAccess =
     };
 
 /** A disk that exists. */
-export interface ActiveDisk extends DiskSpec, WrapRef {
+export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly status: 'active';
   readonly request: string;
   readonly volume: VolumeRef;
@@ -61,11 +61,13 @@ export interface ActiveDisk extends DiskSpec, WrapRef {
  *   holder:  none ──attach──▶ allocated ──close(deallocated)──▶ deallocated ──open──▶ allocated;  detach ends it
  *   access:  none ──open──▶ machine ──close, detach──▶ none;   none ──begin access──▶ user ──end, time──▶ none
  */
-export type Disk =
-  | { readonly status: 'absent' }
-  | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & DiskSpec)
-  | ActiveDisk
-  | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' });
+export type Disk = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & DiskSpec)
+    | ActiveDisk
+    | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' })
+  );
 
 /** Attach requests remembered of each kind: more than one machine's start repeats, few enough to stay small. */
 const attachRequestsMax = 32;
@@ -183,6 +185,28 @@ export const volumesOf = ({
   ...(formerVolumeId === undefined ? [] : [formerVolumeId]),
 ];
 
+/** The process of a disk that an event starts or advances. */
+export type DiskProcess = 'life' | 'attach' | 'detach' | 'open' | 'close' | 'access' | 'encryption' | 'key';
+
+/** The events of a disk that its processes stand at. */
+export const diskSteps = (name: string, disk: Stepping, process: DiskProcess): readonly string[] =>
+  stepIds(`disk-${name}`, disk, process);
+
+/** By event: what later events of the same process continue, and what a repeated request is answered with. */
+const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = {
+  DiskCreating: ['life'],
+  DiskCreated: ['life'],
+  DiskDeleting: ['life'],
+  DiskAttached: ['attach'],
+  DiskDetached: ['detach'],
+  DiskOpened: ['open'],
+  DiskClosed: ['close'],
+  AccessBegun: ['access'],
+  DekRewrapped: ['key'],
+  EncryptionChanging: ['encryption'],
+  DiskEncryptionChanged: ['encryption'],
+};
+
 /**
  * How disks are stored and listed: by set (also the one a change moves to, so that neither can be deleted meanwhile),
  * by key version, and by what is unfinished.
@@ -191,7 +215,7 @@ export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
   stateVersion: 5,
   initial,
-  evolve,
+  evolve: withSteps(evolve, ({ type }) => processesOf[type] ?? []),
   isGone: (disk) => disk.status === 'absent',
   indexes: (disk) => {
     if (disk.status === 'absent') return [];

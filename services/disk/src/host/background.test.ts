@@ -178,7 +178,7 @@ test('a piece runs in the context of its own caller, whichever piece makes room 
   background.noteGuest();
   const callOf = (requestId: string): Parameters<typeof runAsCall>[0] => ({
     caller: { kind: 'anonymous', name: 'system:anonymous' },
-    cause: { correlationId: requestId, causationId: requestId, caller: 'system:anonymous' },
+    cause: { correlationId: requestId, causes: [], caller: 'system:anonymous' },
     requestId,
     deadline: 0,
     remainingMs: () => 1_000,

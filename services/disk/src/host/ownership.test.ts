@@ -9,7 +9,7 @@ const ttlMs = 10_000;
 /** A store, and hosts that want its one folder. */
 const world = () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const told: string[] = [];
   /** What the folder keeps. */
   let lastOwner: Owner | undefined;
@@ -169,7 +169,7 @@ test('a store that was restored to an earlier moment gives no epoch below those 
   const second = await clock.drive(host('b').taking);
   assert.equal(second.epoch, 2);
   await second.release();
-  const restored = () => memoryStore({ clock, random });
+  const restored = () => memoryStore({ clock });
   const again = await clock.drive(host('b', restored()).taking);
   assert.equal(again.epoch, 2, 'the machine that had it keeps its epoch');
   await again.release();

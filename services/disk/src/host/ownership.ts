@@ -110,7 +110,7 @@ class LeaseRow {
     this.#store = store;
     this.#folder = folder;
     this.#cursor = `disk-host/${folder}`;
-    this.#cause = { correlationId: holder, causationId: 'host lease', caller: 'system:disk' };
+    this.#cause = { correlationId: holder, causes: [], caller: 'system:disk' };
     this.#rows = table<HostLease>(store, { name: 'disk_host', version: 1 });
   }
 

@@ -117,7 +117,7 @@ export const startDiskHost = async (
   const { clock = systemClock } = options;
   const faults = createFaults();
   const tracer = trace.getTracer('test');
-  const memory = memoryStore({ clock, random });
+  const memory = memoryStore({ clock });
   const realStore: EventStore = {
     ...memory,
     async commit(commit, cause) {
@@ -306,7 +306,7 @@ export const startDiskHost = async (
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = running.handlers[type];
       if (!handler) throw new Error(`${type} is not consumed`);
-      const cause = { correlationId: 'c', causationId: 'c', caller: 'system:disk-encryption-set' };
+      const cause = { correlationId: 'c', causes: [], caller: 'system:disk-encryption-set' };
       const { signal } = new AbortController();
       const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), { cause, signal });
       if (rows.length > 0) await realStore.commit({ rows }, cause);

@@ -72,7 +72,9 @@ export class EncryptionChange {
       return;
     }
     const announced = state.changing.volumeId;
-    const { state: after } = await disks.transact(name, failChange(clock.now(), announced, 'INTERRUPTED'), cause);
+    const { state: after } = await disks.transact(name, failChange(clock.now(), announced, 'INTERRUPTED'), cause, {
+      step: 'encryption',
+    });
     // Only if it is certainly not the disk's volume: a commit without a response may be stored.
     if (after.status === 'active' && after.volume.volumeId !== announced) await host.delete(announced);
   }
@@ -142,7 +144,10 @@ export class EncryptionChange {
     const { host, stored, clock } = this.#control;
     await host.delete(volumeId);
     const rows = [stored.remove(volumeId)];
-    await commitDisk(this.#control, name, noteFormerRemoved(clock.now(), volumeId), cause, { rows });
+    await commitDisk(this.#control, name, noteFormerRemoved(clock.now(), volumeId), cause, {
+      rows,
+      step: 'encryption',
+    });
   }
 
   #finish(name: string, { encryption, volumeId: announced }: Announced, made: Made, cause: Cause) {
@@ -151,7 +156,10 @@ export class EncryptionChange {
     const changed = { volume, wrap: wrapRefOf(encryption, header), accessEpoch };
     const guard = key && setKeys.guard(setOf(encryption), key.generation);
     const rows = [stored.put(volume.volumeId, header)];
-    return commitDisk(this.#control, name, finishChange(clock.now(), announced, changed), cause, { guard, rows });
+    return commitDisk(this.#control, name, finishChange(clock.now(), announced, changed), cause, {
+      ...{ guard, rows },
+      step: 'encryption',
+    });
   }
 
   #snapshotsOf(uniqueId: string) {

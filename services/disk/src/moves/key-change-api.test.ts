@@ -43,7 +43,7 @@ test('G6, CMK-89: what a header was moved to by a generation that a restore took
   const before = await begin();
   for (const name of resources) await rewrapDek(host.asSets, { name, ...before });
   // The store goes back, and what is opened there follows its header; then the set is given another key than it was.
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const cursor = { name: `generation:${setName}`, from: before.generation, to: first.generation };
   await host.commit({ cursors: [cursor] }, cause);
   await host.rotate(setName);

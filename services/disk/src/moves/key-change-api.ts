@@ -12,11 +12,11 @@ import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type Control, isSnapshotName } from '../disk/control.ts';
 import { setOf, skuOnWire } from '../disk/encryption.ts';
-import type { Disk } from '../disk/state.ts';
+import { type Disk, diskSteps } from '../disk/state.ts';
 import type { SetKeys } from '../host/keys/set-keys.ts';
 import { listKept, mergePages, pageOfRequest } from '../listing.ts';
 import type { Step } from '../lockstep.ts';
-import type { Snapshot } from '../snapshot/decider.ts';
+import { type Snapshot, snapshotSteps } from '../snapshot/decider.ts';
 import { rewrapDek } from './rewrapping.ts';
 
 /** Most disks and snapshots of one `RewrapDeks`: as many as the vault takes in one call. */
@@ -51,12 +51,11 @@ export const keyChangeApi = (control: Control) => ({
       control.host.inBackground((step) => rewrapOne(control, name, target, call, step)),
     );
     return {
-      outcomes: outcomes.map((outcome) => ({
-        outcome:
-          'answer' in outcome
-            ? { $case: 'moved', value: outcome.answer }
-            : { $case: 'refused', value: { ...outcome.refused } },
-      })),
+      outcomes: outcomes.map((outcome) =>
+        'answer' in outcome
+          ? { outcome: { $case: 'moved', value: outcome.answer.resource }, event: outcome.answer.event }
+          : { outcome: { $case: 'refused', value: { ...outcome.refused } }, event: '' },
+      ),
     };
   },
 });
@@ -111,13 +110,15 @@ const rewrapOne = async (
   { targetKeyVersion: keyVersion, generation }: Omit<RewrapDeksRequest, 'names'>,
   { cause, signal, remainingMs }: Pick<Call, 'cause' | 'signal' | 'remainingMs'>,
   step: Step,
-): Promise<EncryptedResource> => {
+): Promise<{ readonly resource: EncryptedResource; readonly event: string }> => {
   // It waited until its caller had gone, or nearly so: the caller learns in time to call again.
   if (signal.aborted || remainingMs() < moveMs) throw busy(name);
   names[isSnapshotName(name) ? 'snapshot' : 'disk'].parse(name, 'name');
   names.keyVersion.parse(keyVersion, 'target_key_version');
   const moved = await rewrapDek(control, name, { keyVersion, generation }, cause, step);
-  return moved.kind === 'disk' ? diskAsResource(moved.now) : snapshotAsResource(moved.now);
+  return moved.kind === 'disk'
+    ? { resource: diskAsResource(moved.now), event: diskSteps(name, moved.now.state, 'key')[0] ?? '' }
+    : { resource: snapshotAsResource(moved.now), event: snapshotSteps(name, moved.now.state, 'key')[0] ?? '' };
 };
 
 const busy = (resource: string): Rejection =>

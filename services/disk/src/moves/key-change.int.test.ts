@@ -17,7 +17,7 @@ before(async () => {
 after(() => cloud.close());
 
 const limit = { timeout: 180_000 };
-const cause = { correlationId: 'test', causationId: 'test', caller: 'system:test' };
+const cause = { correlationId: 'test', causes: [], caller: 'system:test' };
 
 describe('moving to another key', () => {
   test(

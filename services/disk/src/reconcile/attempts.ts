@@ -1,4 +1,11 @@
-import { type Category, type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
+import {
+  type Category,
+  type Cause,
+  type Loaded,
+  Rejection,
+  type Stepping,
+  StoreUnavailable,
+} from '@interlock/event-store';
 import type { Control } from '../disk/control.ts';
 
 /** What an attempt gives to what it makes, and may leave behind. */
@@ -8,10 +15,12 @@ export interface Made {
 }
 
 /** What can be made: a disk or a snapshot. */
-type Makeable =
-  | { readonly status: 'absent' | 'deleting' }
-  | ({ readonly status: 'creating' } & Made)
-  | { readonly status: 'active'; readonly uniqueId: string };
+type Makeable = Stepping &
+  (
+    | { readonly status: 'absent' | 'deleting' }
+    | ({ readonly status: 'creating' } & Made)
+    | { readonly status: 'active'; readonly uniqueId: string }
+  );
 
 /** Makes resources of one kind so that a failure leaves nothing behind (CMK-110). */
 export class Attempts<State extends Makeable, Event extends { readonly type: string }> {
@@ -49,7 +58,7 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
         const { events } = await kind.transact(name, beginning, cause);
         if (events.length === 0) {
           const found = await kind.load(name);
-          if (found.state.status === 'active') return found;
+          if (found.state.status === 'active') return this.#repeated(found, cause);
           // This is the turn of the name, so no call makes it: an earlier attempt ended and was not undone.
           await this.undo(name, 'INTERRUPTED', cause);
           await kind.transact(name, beginning, cause);
@@ -68,19 +77,30 @@ export class Attempts<State extends Makeable, Event extends { readonly type: str
     });
   }
 
+  /** A repeat is answered with the event of the first request. */
+  #repeated(found: Loaded<State>, cause: Cause): Loaded<State> {
+    const made = found.state.steps?.life;
+    if (made !== undefined) cause.trail?.found(`${this.#kind.definition.name}-${found.id}`, made);
+    return found;
+  }
+
   /** Undoes what an ended attempt left; does nothing otherwise. The caller has the turn of the name. */
   async undo(name: string, reason: string, cause: Cause): Promise<void> {
     const { host, clock } = this.#control;
     const state: Makeable = (await this.#kind.load(name)).state;
     if (state.status !== 'creating') return;
     await host.delete(state.volumeId);
-    await this.#kind.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause);
+    await this.#kind.transact(name, this.#fail(clock.now(), state.uniqueId, reason), cause, {
+      step: 'life',
+    });
   }
 
   /** A commit that the store did not respond to may still arrive: its name is released before the volume is removed. */
   async #undoUncertain(name: string, { volumeId, uniqueId }: Made, cause: Cause): Promise<void> {
     const { host, clock } = this.#control;
-    const failed = await this.#kind.transact(name, this.#fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause);
+    const failed = await this.#kind.transact(name, this.#fail(clock.now(), uniqueId, 'STORE_UNAVAILABLE'), cause, {
+      step: 'life',
+    });
     const state: Makeable = failed.state;
     if (state.status !== 'active' || state.uniqueId !== uniqueId) await host.delete(volumeId);
   }

@@ -374,7 +374,7 @@ for (const [what, announcement, prepare, run] of [
     await assert.rejects(run(host.clientWithoutRetries(DiskServiceDefinition)));
     // It is looked at meanwhile, and nothing is found to settle.
     await pause(1_000);
-    if (late) await host.commit(late.commit, { correlationId: 'c', causationId: 'c', caller: 'test' });
+    if (late) await host.commit(late.commit, { correlationId: 'c', causes: [], caller: 'test' });
     const isSettled = async (): Promise<boolean> => {
       const state = await host.stateOf(diskName);
       return state.status === 'absent' || (state.status === 'active' && state.changing === null);

@@ -17,7 +17,7 @@ export const finishDiskDeletion = async (control: Control, name: string, cause: 
   host.close(name);
   for (const volumeId of volumesOf(state)) await host.delete(volumeId);
   const rows = volumesOf(state).map(stored.remove);
-  await commitDisk(control, name, diskGone(clock.now()), cause, { rows });
+  await commitDisk(control, name, diskGone(clock.now()), cause, { rows, step: 'life' });
 };
 
 /** The same for a snapshot. */
@@ -27,7 +27,7 @@ export const finishSnapshotDeletion = async (control: Control, name: string, cau
   if (state.status !== 'deleting') return;
   await host.delete(state.volume.volumeId);
   const rows = [stored.remove(state.volume.volumeId)];
-  await commitSnapshot(control, name, snapshotGone(clock.now()), cause, { rows });
+  await commitSnapshot(control, name, snapshotGone(clock.now()), cause, { rows, step: 'life' });
 };
 
 /** Deletes a disk in its turn. Needs no key. @throws Rejection as DeleteDisk lists them */

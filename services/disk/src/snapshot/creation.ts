@@ -126,6 +126,6 @@ export class SnapshotCreation {
     const taken = { volume, wrap, sizeGib: header.size / bytesPerGib };
     const rows = [stored.put(volumeId, header)];
     const decide = finish(clock.now(), uniqueId, taken);
-    return commitSnapshot(this.#control, name, decide, cause, { guard, rows });
+    return commitSnapshot(this.#control, name, decide, cause, { guard, rows, step: 'life' });
   }
 }

@@ -1,11 +1,11 @@
-import { type CategoryDefinition, Rejection } from '@interlock/event-store';
+import { type CategoryDefinition, Rejection, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type HeaderRef, setOf, type VolumeRef, type WrapRef } from '../disk/encryption.ts';
 import { differingFields } from '../disk/request-difference.ts';
 import type { SnapshotEvent, SnapshotSpec } from './events.ts';
 
 /** A snapshot that exists. */
-export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
+export interface ActiveSnapshot extends SnapshotSpec, WrapRef, Stepping {
   readonly status: 'active';
   readonly request: string;
   readonly volume: VolumeRef;
@@ -18,11 +18,13 @@ export interface ActiveSnapshot extends SnapshotSpec, WrapRef {
  *   absent ──begin──▶ creating ──finish──▶ active ──delete──▶ deleting ──gone──▶ absent
  *     ▲───────fail──────┘
  */
-export type Snapshot =
-  | { readonly status: 'absent' }
-  | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & SnapshotSpec)
-  | ActiveSnapshot
-  | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' });
+export type Snapshot = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | ({ readonly status: 'creating'; readonly request: string; readonly volumeId: string } & SnapshotSpec)
+    | ActiveSnapshot
+    | (Omit<ActiveSnapshot, 'status'> & { readonly status: 'deleting' })
+  );
 
 export const initial: Snapshot = { status: 'absent' };
 
@@ -50,12 +52,16 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
   }
 };
 
+/** The events of a snapshot that its processes stand at. */
+export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' | 'key'): readonly string[] =>
+  stepIds(`snapshot-${name}`, snapshot, process);
+
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
   stateVersion: 4,
   initial,
-  evolve,
+  evolve: withSteps(evolve, ({ type }) => [type === 'SnapshotDekRewrapped' ? 'key' : 'life']),
   isGone: (snapshot) => snapshot.status === 'absent',
   indexes: (snapshot) => {
     if (snapshot.status === 'absent') return [];

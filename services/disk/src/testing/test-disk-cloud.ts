@@ -95,13 +95,13 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   scope.defer('volume files', () => files.close());
   const database = await createTestDatabase();
   scope.defer('database', () => database.drop());
-  const store = await openPostgresStore({ url: database.url, clock, random });
+  const store = await openPostgresStore({ url: database.url, clock });
   scope.defer('store', () => store.close());
   const bus = await openTestBus(everyService);
   scope.defer('bus', () => bus.close());
   const stores = new Map<Workload, EventStore>([['disk', store]]);
   const storeOf = (service: Workload): EventStore => {
-    const found = stores.get(service) ?? memoryStore({ clock, random });
+    const found = stores.get(service) ?? memoryStore({ clock });
     stores.set(service, found);
     return found;
   };

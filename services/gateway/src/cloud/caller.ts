@@ -22,7 +22,7 @@ export const callerOf = (
     ...rest,
     as(service) {
       const token = tokens[service];
-      if (token !== undefined) return { token, correlationId: rest.correlationId };
+      if (token !== undefined) return { token, cause: { correlationId: rest.correlationId } };
       throw new RestError(401, 'InvalidAuthenticationToken', `the access token is not valid for ${service}`);
     },
   };

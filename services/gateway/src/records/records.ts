@@ -64,6 +64,6 @@ const listWhere = async (
 
 const causeOf = ({ correlationId, principal }: Caller): Cause => ({
   correlationId,
-  causationId: correlationId,
+  causes: [],
   caller: `principals/${principal}`,
 });

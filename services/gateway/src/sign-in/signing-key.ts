@@ -55,7 +55,7 @@ export const openSigningKey = async (parts: {
     );
     pkcs8.fill(0);
     const made: SigningKeyEvent = { type: 'SigningKeyMade', kid, n, e, sealed, at: clock.now() };
-    const cause = { correlationId: kid, causationId: kid, caller: 'system:gateway' };
+    const cause = { correlationId: kid, causes: [], caller: 'system:gateway' };
     // Another replica may have been first: its key counts.
     ({ state } = await keys.transact(streamId, (now) => (now.status === 'absent' ? [made] : []), cause));
   }

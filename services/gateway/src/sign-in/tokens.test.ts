@@ -22,7 +22,7 @@ const names: CloudNames = {
 };
 const principal = '22222222-2222-4222-8222-222222222222';
 const secret = masterKey(random.bytes(32));
-const store = memoryStore({ clock, random });
+const store = memoryStore({ clock });
 const inner = { 'key-vault': new UnsecuredJWT({ oid: principal, tid: 'local', idtyp: 'user' }).encode() };
 const vaultAudience = 'https://vault.interlock.localhost:8443';
 let tokens: Tokens;

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { category, memoryStore } from '@interlock/event-store';
-import { systemClock, systemRandom } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime';
 import * as principal from '../principal/decider.ts';
 import { openAssigning } from '../role-assignment/assigning.ts';
 import { remove, roleAssignments } from '../role-assignment/decider.ts';
@@ -9,7 +9,7 @@ import { grantHolders } from '../role-assignment/grant-holder.ts';
 import { subscriptions, tenants } from '../tenancy/decider.ts';
 import { applyBootstrap, type Bootstrap } from './bootstrap.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const bootstrap: Bootstrap = {
   tenant: { id: 'main', displayName: 'Main' },
   subscriptions: [{ id: 's1', displayName: 'One' }],
@@ -20,7 +20,7 @@ const bootstrap: Bootstrap = {
 const grant = { principal: 'principals/admin', role: 'roles/owner', scope: '/' };
 
 const openWorld = () => {
-  const store = memoryStore({ clock: systemClock, random: systemRandom });
+  const store = memoryStore({ clock: systemClock });
   const assignments = category(store, roleAssignments);
   const parts = {
     store,

@@ -37,7 +37,7 @@ export const parseBootstrap = (text: string): Bootstrap => {
   return { tenant, subscriptions, administrator, workloads, roleAssignments };
 };
 
-const cause: Cause = { correlationId: 'bootstrap', causationId: 'bootstrap', caller: 'system:bootstrap' };
+const cause: Cause = { correlationId: 'bootstrap', causes: [], caller: 'system:bootstrap' };
 
 /** Creates what is missing of the bootstrap. May be repeated at every start and by several replicas. What was removed since stays removed. */
 export const applyBootstrap = async (

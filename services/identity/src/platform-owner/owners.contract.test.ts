@@ -10,7 +10,7 @@ import { grantHolders } from '../role-assignment/grant-holder.ts';
 import { PlatformOwners } from './owners.ts';
 import { ownerRemovals } from './removals.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const now = () => systemClock.now();
 
 /** What is promised over each store. @param open one more process on the same store */
@@ -141,7 +141,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
   });
 };
 
-const memory = memoryStore({ clock: systemClock, random: systemRandom });
+const memory = memoryStore({ clock: systemClock });
 ownersContract('memory', async () => memory);
 
 describe('with Postgres', () => {
@@ -150,5 +150,5 @@ describe('with Postgres', () => {
     database = await createTestDatabase();
   });
   after(() => database.drop());
-  ownersContract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom }));
+  ownersContract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock }));
 });

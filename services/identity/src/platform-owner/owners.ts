@@ -7,6 +7,7 @@ import {
   type EventStore,
   etagMismatch,
   type Loaded,
+  noteAppends,
   type Prepared,
   Rejection,
   VersionConflict,
@@ -185,6 +186,7 @@ export class PlatformOwners {
       try {
         const name = `append ${category.definition.name}`;
         await inSpan(tracer, name, { attributes }, () => this.#store.commit({ appends, rows, cursors }, cause));
+        noteAppends(cause, appends);
         return prepared;
       } catch (error) {
         if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;

@@ -7,7 +7,7 @@ import type {
   ListPrincipalsRequest,
   RemoveSecretRequest,
 } from '@interlock/contracts/interlock/identity/v1/principal.ts';
-import { type Category, Rejection } from '@interlock/event-store';
+import { type Category, Rejection, withoutTrail } from '@interlock/event-store';
 import {
   type Authorizer,
   type Call,
@@ -64,7 +64,10 @@ export const principalApi = (parts: Parts) => ({
     const id = checkId(request.principalId, 'principal', 'principal_id');
     names.diskEncryptionSet.parse(request.owner, 'owner');
     const profile = managedIdentity(await existingTenant(parts, request.tenant), request.owner);
-    return principalOnWire(await parts.principals.transact(id, create(parts.clock.now(), profile), cause));
+    const created = await parts.principals.transact(id, create(parts.clock.now(), profile), cause);
+    // A repeat is answered with the event of the first request.
+    if (created.events.length === 0) cause.trail?.found(`principal-${id}`, 1);
+    return principalOnWire(created);
   },
 
   async getPrincipal({ name }: GetPrincipalRequest) {
@@ -88,7 +91,9 @@ export const principalApi = (parts: Parts) => ({
     // Its role assignments are deleted too; a repeated call finishes that after a crash.
     const held = await assignments.listAll({ index: { index: 'principal', value: request.name } });
     const ids = held.map((assignment) => assignment.id);
-    await assignments.transactMany(ids, removeAssignment(clock.now()), call.cause);
+    // The deletion is the answer, also to a repeat, and not the roles that go with it.
+    await assignments.transactMany(ids, removeAssignment(clock.now()), withoutTrail(call.cause));
+    call.cause.trail?.found(`principal-${id}`, deleted.version);
     return principalOnWire(deleted);
   },
 

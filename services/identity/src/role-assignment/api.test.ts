@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { category, memoryStore } from '@interlock/event-store';
+import { type Cause, category, memoryStore } from '@interlock/event-store';
 import type { Authorizer, Call } from '@interlock/rpc';
 import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
 import { PlatformOwners } from '../platform-owner/owners.ts';
@@ -14,12 +14,12 @@ import { grantHolders } from './grant-holder.ts';
 import { permissions } from './permissions.ts';
 
 test('a role that is given to a principal while that is being deleted goes with it', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const principals = category(store, definition);
   const assignments = category(store, roleAssignments);
   const owners = new PlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
   const give = openAssigning({ store, assignments, holders: category(store, grantHolders) });
-  const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+  const cause: Cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const id = random.uuid();
   const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), request), cause);
@@ -48,13 +48,13 @@ const ends = {
 
 for (const [how, { isActing, refusal }] of Object.entries(ends))
   test(`an owner of the platform that is removed (${how}) while it makes another makes none`, async () => {
-    const store = memoryStore({ clock, random });
+    const store = memoryStore({ clock });
     const principals = category(store, definition);
     const assignments = category(store, roleAssignments);
     const judge = permissions({ principals, assignments, subscriptions: category(store, subscriptionStreams) });
     const owners = new PlatformOwners({ store, principals, assignments, removals: category(store, ownerRemovals) });
     const holders = category(store, grantHolders);
-    const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+    const cause: Cause = { correlationId: 'c', causes: [], caller: 'system:test' };
     const owning = { role: 'roles/owner', scope: '/' };
     const newPrincipal = async (hasSecret = true) => {
       const id = random.uuid();

@@ -7,7 +7,7 @@ import { openAssigning } from './assigning.ts';
 import { assign, type Grant, remove, roleAssignments } from './decider.ts';
 import { grantHolders } from './grant-holder.ts';
 
-const cause = { correlationId: 'c', causationId: 'r', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const newGrant = (): Grant => ({ principal: `principals/${systemRandom.uuid()}`, role: 'roles/reader', scope: '/' });
 
 /** What is promised over each store. @param open one more process on the same store */
@@ -96,7 +96,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
 
 const ids = (count: number): string[] => Array.from({ length: count }, () => systemRandom.uuid());
 
-const shared = memoryStore({ clock: systemClock, random: systemRandom });
+const shared = memoryStore({ clock: systemClock });
 assigningContract('memory', async () => shared);
 
 describe('on Postgres', () => {
@@ -105,7 +105,5 @@ describe('on Postgres', () => {
     database = await createTestDatabase();
   });
   after(() => database.drop());
-  assigningContract('Postgres', () =>
-    openPostgresStore({ url: database.url, clock: systemClock, random: systemRandom, pollIntervalMs: 20 }),
-  );
+  assigningContract('Postgres', () => openPostgresStore({ url: database.url, clock: systemClock, pollIntervalMs: 20 }));
 });

@@ -5,6 +5,7 @@ import {
   CursorConflict,
   type EventStore,
   type Loaded,
+  noteAppends,
   Rejection,
   VersionConflict,
 } from '@interlock/event-store';
@@ -70,6 +71,7 @@ export const openAssigning = (parts: {
       try {
         const commit = { appends, rows, cursors };
         await inSpan(tracer, 'append role_assignment', { attributes }, () => store.commit(commit, cause));
+        noteAppends(cause, appends);
         return assigned;
       } catch (error) {
         if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;

@@ -16,7 +16,7 @@ const issuer = 'https://identity.test';
 
 let cloud: InProcessCloud;
 before(async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const tokenFormat = simulatedTokens(random);
   const administrator = { principalId: ids.administrator, displayName: 'A', secretHash: hashSecret('admin') };
   const owner = { id: random.uuid(), principalId: ids.administrator, role: 'roles/owner', scope: '/' };

@@ -8,7 +8,7 @@ import { signingKeys } from './decider.ts';
 import { hasSigningKeys, openKeyRing } from './key-ring.ts';
 
 test('a ring is opened again under the same master key, and not under another', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const bytes = random.bytes(32);
   const open = (under: Uint8Array) => {
     const parts = { store, keys: category(store, signingKeys), format: rs256, clock, random, overlapMs: 1 };
@@ -20,7 +20,7 @@ test('a ring is opened again under the same master key, and not under another', 
 });
 
 test('a store has signing keys as soon as a ring was opened over it', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   assert.equal(await hasSigningKeys(store), false);
   const keys = category(store, signingKeys);
   await openKeyRing({

@@ -84,7 +84,7 @@ export const openKeyRing = async (parts: {
 
   // One name for the first key, so that replicas that start at once agree on one.
   if ((await published()).length === 0) {
-    await rotate('first', { correlationId: random.uuid(), causationId: 'first', caller: 'system:identity' });
+    await rotate('first', { correlationId: random.uuid(), causes: [], caller: 'system:identity' });
   }
   const signing = async () => {
     const newest = (await published()).at(-1);

@@ -13,14 +13,14 @@ import { hashSecret, tokenIssuer } from './tokens.ts';
 
 test('G10: the refusal of a deleted identity has the time and trace of the deletion', async () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const principals = category(store, definition);
   const unused = () => assert.fail('no token is issued here');
   const ring = { signing: unused, published: unused, rotate: unused };
   const api = tokenApi({ clock, store, principals, ring, issue: unused, limit: tokenLimit({}, clock) });
   const id = random.uuid();
   const traceId = 'ab'.repeat(16);
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const request = { tenant: 'tenants/t', principalType: 'managed_identity', displayName: 'd', owner: 'des1' } as const;
   await principals.transact(id, create(clock.now(), request), cause);
   const deletedAt = clock.now() + 5_000;
@@ -39,7 +39,7 @@ test('G10: the refusal of a deleted identity has the time and trace of the delet
 
 test('a new token is accepted by a verifier whose clock is behind', async () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const principals = category(store, definition);
   const format = simulatedTokens(random);
   const lifetimes = { userMs: 60_000, managedIdentityMs: 1_000 };
@@ -55,7 +55,7 @@ test('a new token is accepted by a verifier whose clock is behind', async () => 
     limit: tokenLimit({}, clock),
   });
   const id = random.uuid();
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), request), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('text'), undefined), cause);
@@ -72,10 +72,10 @@ test('a new token is accepted by a verifier whose clock is behind', async () => 
 /** The API with limits, over a store that counts how often it is read, and a principal with the secret `right`. */
 const limited = async (rates: TokenRates) => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const principals = category(store, definition);
   const id = random.uuid();
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), request), cause);
   await principals.transact(id, addSecret(clock.now(), 's', hashSecret('right'), undefined), cause);

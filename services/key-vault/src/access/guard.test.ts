@@ -2,12 +2,12 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
 import type { Call, Decision, Principal } from '@interlock/rpc';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import type { KeyPermission, NewVault, VaultEvent } from '../vault/events.ts';
 import { vaults as definition, type ExistingVault } from '../vault/vault.ts';
 import { createGuard, diskPermissions, type Guard, isOfEarlierLook, type VaultAction } from './guard.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = 'vaults/kv1/keys/k1';
 const identity: Principal = { kind: 'managed_identity', id: 'i', name: 'principals/i', tenant: 'main' };
 const request: NewVault = {
@@ -27,7 +27,7 @@ const guarding = async (
   answer: (action: string, scope: string) => Partial<Decision> | Promise<Partial<Decision>>,
 ) => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const vaults = category(store, definition);
   const created: VaultEvent = { type: 'VaultCreated', ...request, ...changes, at: 1 };
   await vaults.transact('kv1', () => [created], cause);

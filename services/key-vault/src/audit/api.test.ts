@@ -12,7 +12,7 @@ import { vaults as vaultStreams } from '../vault/vault.ts';
 import { auditApi } from './api.ts';
 import { AuditLog } from './log.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 const call = { caller, cause, peer: '127.0.0.1:1' } as Call;
 
@@ -20,7 +20,7 @@ const call = { caller, cause, peer: '127.0.0.1:1' } as Call;
 const recording = () => {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const memory = memoryStore({ clock, random });
+  const memory = memoryStore({ clock });
   let commits = Promise.resolve();
   const store: EventStore = {
     ...memory,

@@ -40,7 +40,7 @@ test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, co
     .vault()
     .setAccessPolicy({ name, accessPolicy: { principal: identity.name, keyPermissions: [...keyPermissions] } });
   const request = { name: `${name}/keys/k1`, algorithm, plaintextKey: randomBytes(32), resource: 'disks/d1' } as const;
-  const { wrappedKey } = await identity.vault.wrapKey(request, { correlationId: 'the-beginning' });
+  const { wrappedKey } = await identity.vault.wrapKey(request, { cause: { correlationId: 'the-beginning' } });
   await identity.vault.unwrapKey({ name: version, algorithm, wrappedKey });
   await identity.vault.getKeyVersion({ name: version });
   const { auditEntries } = await world.vault().listAuditEntries({ parent: name, principal: identity.name });

@@ -12,7 +12,7 @@ const retentionMs = 30 * day;
 test('G9: entries older than the retention go in bounded batches, of every vault, with all that finds them; no younger one does', async () => {
   const clock = virtualClock();
   const random = seededRandom(1);
-  const memory = memoryStore({ clock, random });
+  const memory = memoryStore({ clock });
   let largest = 0;
   const store: EventStore = {
     ...memory,

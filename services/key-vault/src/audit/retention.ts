@@ -14,7 +14,7 @@ const intervalMs = (retentionMs: number): number => Math.min(86_400_000, Math.ma
 /** Sorts behind every row of the vault and before those of the next one. */
 const lastOf = (vault: string): string => `${vault}/~`;
 
-const cause = { correlationId: 'audit-retention', causationId: 'audit-retention', caller: 'system:key-vault' };
+const cause = { correlationId: 'audit-retention', causes: [], caller: 'system:key-vault' };
 
 /**
  * Removes audit entries older than the retention, vault by vault, oldest first, in bounded commits, also those of purged

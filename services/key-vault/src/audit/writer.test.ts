@@ -26,7 +26,7 @@ const entryFor = (resource: string, differences: Partial<AuditEntry> = {}): Audi
 
 /** A writer whose patience ends when the test says so, and how many rows each commit had. */
 const openWriter = () => {
-  const real = memoryStore({ clock: systemClock, random });
+  const real = memoryStore({ clock: systemClock });
   const commits: number[] = [];
   const stored: (readonly RowChange[])[] = [];
   const refused = new Set<string>();

@@ -169,4 +169,4 @@ const rowsOf = (writes: readonly Waiting[]): readonly NewRow[] => {
 };
 
 /** Audit rows share a cause: each entry names its own request. */
-const cause = { correlationId: 'audit', causationId: 'audit', caller: 'system:key-vault' };
+const cause = { correlationId: 'audit', causes: [], caller: 'system:key-vault' };

@@ -4,7 +4,7 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Holding } from '../hold/holding.ts';
 import { doDue as doDueOfKey, publishDates } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
-import { type Key, dueTime as keyDueTime } from '../key/key.ts';
+import { expiredTimers, type Key, dueTime as keyDueTime } from '../key/key.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
 import type { KeyMaterial } from '../sealing/key-material.ts';
 import type { Sealing } from '../sealing/sealing.ts';
@@ -43,7 +43,7 @@ export const backgroundWork = (parts: BackgroundParts): readonly Work[] => {
   const { clock, random, log, material, sealing, holding } = parts;
   const newCause = (): Cause => {
     const id = random.uuid();
-    return { correlationId: id, causationId: id, caller: 'system:key-vault' };
+    return { correlationId: id, causes: [], caller: 'system:key-vault' };
   };
   /**
    * On hold nothing happens by the clock: a store that went back does not know later recoveries and changes of dates, and a
@@ -92,13 +92,13 @@ const persistent =
 
 const dateSource = ({ clock, keys }: BackgroundParts): DueSource =>
   dueSource(keys, datesDue, async (id, cause) => {
-    await keys.transact(id, publishDates(clock.now()), cause);
+    await keys.transact(id, publishDates(clock.now()), cause, { timer: expiredTimers });
   });
 
 const purgeSources = ({ clock, keys, vaults, material, purgeVault }: BackgroundParts): readonly DueSource[] => [
   {
     ...dueSource(keys, purgeDue, async (id, cause) => {
-      const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause);
+      const { state } = await keys.transact(id, doDueOfKey(clock.now()), cause, { timer: expiredTimers });
       // Also for a key purged before: an attempt that failed may have left private keys.
       if (state.status === 'purged') await material.destroyPurged(id, cause);
     }),
@@ -109,7 +109,7 @@ const purgeSources = ({ clock, keys, vaults, material, purgeVault }: BackgroundP
     },
   },
   dueSource(vaults, vaultDueTime, async (id, cause) => {
-    await vaults.transact(id, doDueOfVault(clock.now()), cause);
+    await vaults.transact(id, doDueOfVault(clock.now()), cause, { timer: 'purge' });
     await purgeVault(id);
   }),
 ];

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore } from '@interlock/event-store';
-import { logger, seededRandom, systemClock, virtualClock } from '@interlock/runtime';
+import { logger, systemClock, virtualClock } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { type DueSource, watchDueTimes } from './due-times.ts';
 
@@ -21,12 +21,12 @@ test('KV-63, CMK-104: however many keys have an end, that of each is seen to whe
     },
   };
   const parts = {
-    store: memoryStore({ clock, random: seededRandom(1) }),
+    store: memoryStore({ clock }),
     clock,
     log: logger({ service: 'test', clock, write: () => undefined }),
     tracer: trace.getTracer('test'),
     sources: [keys],
-    newCause: () => ({ correlationId: 'c', causationId: 'd', caller: 'system:test' }),
+    newCause: () => ({ correlationId: 'c', causes: [], caller: 'system:test' }),
     mayAct: async () => true,
   };
   await watchDueTimes(parts, ending.signal);
@@ -52,12 +52,12 @@ test('KV-63: what is due while it may not be done is done once it may', async ()
   let isOnHold = true;
   const ending = new AbortController();
   const parts = {
-    store: memoryStore({ clock, random: seededRandom(1) }),
+    store: memoryStore({ clock }),
     clock,
     log: logger({ service: 'test', clock, write: () => undefined }),
     tracer: trace.getTracer('test'),
     sources: [keys],
-    newCause: () => ({ correlationId: 'c', causationId: 'd', caller: 'system:test' }),
+    newCause: () => ({ correlationId: 'c', causes: [], caller: 'system:test' }),
     mayAct: async () => !isOnHold,
   };
   const watching = watchDueTimes(parts, ending.signal);

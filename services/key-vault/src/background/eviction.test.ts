@@ -1,19 +1,19 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, category, type EventStore, memoryStore, StoreUnavailable } from '@interlock/event-store';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { createVersion, purge, remove } from '../key/decider.ts';
 import { keys as keyStreams } from '../key/key.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
 import { evictUnusable } from './eviction.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = 'vaults/v/keys/k';
 const materialId = `${key}/versions/${'1'.repeat(32)}`;
 
 test('KV-28, G8: a key purged while the store gave no answer is forgotten once it does', async () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const keys = category(store, keyStreams);
   const at = clock.now();
   const material = {

@@ -99,10 +99,10 @@ test('KV-112: an item that belongs to other work than the call is on record unde
       items: [
         { ...item(first, wrappedKey, 'disks/own'), origin },
         item(first, wrappedKey, 'disks/plain'),
-        { ...item(first, wrappedKey, 'disks/odd'), origin: { correlationId: 'two words', traceparent: '' } },
+        { ...item(first, wrappedKey, 'disks/odd'), origin: { correlationId: 'two words', traceparent: '', cause: '' } },
       ],
     },
-    { correlationId: 'the-batch' },
+    { cause: { correlationId: 'the-batch' } },
   );
   assert.deepEqual(
     outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case)),

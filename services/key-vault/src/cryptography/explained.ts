@@ -6,7 +6,7 @@ import { StrangerRejection } from '../access/stranger.ts';
 import type { AuditedCall } from '../audit/log.ts';
 import { publishDates } from '../key/decider.ts';
 import type { KeyEvent, KeyOperation } from '../key/events.ts';
-import { type Key, versionOf } from '../key/key.ts';
+import { expiredTimers, type Key, versionOf } from '../key/key.ts';
 import { type VersionId, versionName } from '../names.ts';
 import type { KeyPermission } from '../vault/events.ts';
 import { findOrigin, type Seen } from './origin.ts';
@@ -62,6 +62,8 @@ export const explained = async <Value>(
           accessEpoch: Math.max(sight.epoch, origin?.position ?? 0),
           since: origin?.since,
           ...traceOf(origin?.traceparent),
+          event: origin?.event,
+          correlationId: origin?.correlationId,
         }),
       },
       { cause: error },
@@ -88,7 +90,7 @@ const publishExpiry = async (
 ): Promise<{ readonly state: Key; readonly seen: Seen }> => {
   let { state } = await keys.load(key);
   if (versionOf(state, version)?.isExpiryPublished === false) {
-    ({ state } = await keys.transact(key, publishDates(clock.now()), call.cause));
+    ({ state } = await keys.transact(key, publishDates(clock.now()), call.cause, { timer: expiredTimers }));
   }
   const expired = versionOf(state, version)?.ends.expired;
   if (expired === undefined) return { state: sight.key, seen: sight.seen };

@@ -8,7 +8,7 @@ import { openJudging, recordJudgement } from './judging.ts';
 
 const asked = (id: string, tenant = 't'): AuditedCall => ({
   caller: { kind: 'managed_identity', id, name: `principals/${id}`, tenant },
-  cause: { correlationId: id, causationId: id, caller: id },
+  cause: { correlationId: id, causes: [], caller: id },
   peer: '127.0.0.1:1',
 });
 

@@ -56,7 +56,7 @@ test('CMK-81: the order in which versions were made counts, and not what the clo
     const asked = { requestId: randomUUID(), digest: '' };
     return createVersion(made.createdAt - 50, asked, { ...material, enabled, operations, tags })(state);
   };
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   await category(world.store, keyStreams).transact(key, behind, cause);
   const second = `${key}/versions/${version}`;
   const third = await next();

@@ -162,7 +162,7 @@ test('G1: a refusal has a number at or above its loss, also when the loss was co
       ],
       rows: [{ table: 'key_v1', key: state, row: null, version: version + 1, removed: [], added: [] }],
     },
-    { correlationId: 'c', causationId: 'c', caller: 'system:test' },
+    { correlationId: 'c', causes: [], caller: 'system:test' },
   );
   stateRead.open();
   const loss = await numberOf(world, `key-${state}`, 'KeyVersionDisabled');

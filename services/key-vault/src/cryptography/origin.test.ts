@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type EventStore, eventReader, memoryStore } from '@interlock/event-store';
-import { seededRandom, traceIdOf, virtualClock } from '@interlock/runtime';
+import { traceIdOf, virtualClock } from '@interlock/runtime';
 import { evolve, initial, type Key, keys } from '../key/key.ts';
 import { findOrigin } from './origin.ts';
 
-const cause = { correlationId: 'c', causationId: 'c', caller: 'principals/owner' };
+const cause = { correlationId: 'c', causes: [], caller: 'principals/owner' };
 const principal = 'principals/a';
 const absent: Key = initial;
 const keyEvent = eventReader(keys);
@@ -22,7 +22,7 @@ const keyAt = async (store: EventStore, key: string, version: number): Promise<K
 
 /** A vault by access policies without any for the principal, which is switched to roles afterwards. */
 const switchedVault = async () => {
-  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const store = memoryStore({ clock: virtualClock() });
   const created = {
     type: 'VaultCreated',
     tenant: 'tenants/main',
@@ -108,7 +108,7 @@ test('G10: a role that does not suffice, given after the one that did was taken,
 });
 
 test('G10: an end that was told while a refusal for another reason was answered is news to it, also where it is enabled again', async () => {
-  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const store = memoryStore({ clock: virtualClock() });
   const version = 'a'.repeat(32);
   const key = 'vaults/v/keys/k';
   const made = {
@@ -152,7 +152,7 @@ const datesOrigin = async (
   made: { readonly notBefore?: number; readonly expiresAt?: number },
   ...later: readonly { readonly type: string; readonly at: number; readonly [field: string]: unknown }[]
 ) => {
-  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const store = memoryStore({ clock: virtualClock() });
   const version = 'a'.repeat(32);
   const key = 'vaults/v/keys/k';
   const first = { type: 'KeyVersionCreated', bits: 2048, n: 'n', operations: [], enabled: true, ...made, at: 1 };

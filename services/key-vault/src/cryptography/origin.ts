@@ -13,6 +13,9 @@ export interface LossOrigin {
   readonly since: Instant;
   /** Trace context of that commit, not of the refused request; undefined if it was not traced. */
   readonly traceparent: string | undefined;
+  /** Id of its event. */
+  readonly event: string;
+  readonly correlationId: string;
 }
 
 /** Versions of the streams of a vault and a key that a judgement was based on. */
@@ -66,8 +69,14 @@ const keyOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrigin
   const [cause] = events;
   const last = events.findLast(({ version }) => version <= use.seen.keyVersion) ?? cause;
   if (cause === undefined || last === undefined) return undefined;
-  return { position: last.position, since: ended.since, traceparent: cause.cause.traceparent };
+  return { position: last.position, since: ended.since, ...identityOf(cause) };
 };
+
+const identityOf = ({ id, cause }: RecordedEvent): Pick<LossOrigin, 'traceparent' | 'event' | 'correlationId'> => ({
+  traceparent: cause.traceparent,
+  event: id,
+  correlationId: cause.correlationId,
+});
 
 const endOf = ({ reason, state, version: id, operations }: RefusedUse): Ended | undefined => {
   if (reason === 'KEY_PURGED') return 'lastPurge' in state ? state.lastPurge : undefined;
@@ -104,7 +113,7 @@ const originAt = (read: ReadEvent<{ readonly at: Instant }> | undefined, positio
   read && {
     position: position ?? read.recorded.position,
     since: read.event.at,
-    traceparent: read.recorded.cause.traceparent,
+    ...identityOf(read.recorded),
   };
 
 /** The fact of identity is the best origin; until it arrives, the note of the request that was refused first. */

@@ -39,7 +39,7 @@ const together = async (
       request,
       call: {
         caller: { kind: 'managed_identity', id: 'a', name: 'principals/a', tenant: 't' },
-        cause: { correlationId: 'c', causationId: 'c', caller: 'a' },
+        cause: { correlationId: 'c', causes: [], caller: 'a' },
         peer: '127.0.0.1:1',
       },
       entry: new AuditDraft(urls),

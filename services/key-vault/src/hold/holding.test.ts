@@ -8,7 +8,7 @@ import { logger, seededRandom, systemRandom, virtualClock } from '@interlock/run
 import { fileHistoryMarks, type HistoryMark, memoryHistoryMarks } from './history-marks.ts';
 import { type HoldTerms, openHolding } from './holding.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/operator' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/operator' };
 const onHold = { code: 'UNAVAILABLE', reason: 'KEY_VAULT_ON_HOLD' };
 
 const world = () => {
@@ -17,7 +17,7 @@ const world = () => {
   const lines: string[] = [];
   const log = logger({ service: 'test', clock, write: (line) => lines.push(line) });
   const storeOf = async (events: number): Promise<EventStore> => {
-    const store = memoryStore({ clock, random });
+    const store = memoryStore({ clock });
     await append(store, events);
     return store;
   };

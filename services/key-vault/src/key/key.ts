@@ -1,4 +1,4 @@
-import type { CategoryDefinition } from '@interlock/event-store';
+import { type CategoryDefinition, type Stepping, withSteps } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type Ended, firstEnds, type VersionEnds, withDates, withEnabled, withExpiry, withOperations } from './ends.ts';
 import type { KeyEvent, RestoredVersion, RewrapAuthorization } from './events.ts';
@@ -52,21 +52,23 @@ interface Life {
  *   absent ──create──▶ active ──delete──▶ deleted ──purge──▶ purged ──create──▶ active
  *      └────restore──────▲ ◀──recover────────┘                  └───restore──────▲
  */
-export type Key =
-  | { readonly status: 'absent' }
-  | ({ readonly status: 'active' } & Life)
-  | ({
-      readonly status: 'deleted';
-      readonly deletedAt: Instant;
-      readonly deletedBy: number;
-      readonly purgeAt: Instant;
-    } & Life)
-  | {
-      readonly status: 'purged';
-      readonly purgedAt: Instant;
-      readonly purgedVersions: readonly string[];
-      readonly lastPurge: Ended;
-    };
+export type Key = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | ({ readonly status: 'active' } & Life)
+    | ({
+        readonly status: 'deleted';
+        readonly deletedAt: Instant;
+        readonly deletedBy: number;
+        readonly purgeAt: Instant;
+      } & Life)
+    | {
+        readonly status: 'purged';
+        readonly purgedAt: Instant;
+        readonly purgedVersions: readonly string[];
+        readonly lastPurge: Ended;
+      }
+  );
 
 export type ActiveKey = Extract<Key, { status: 'active' }>;
 /** A key whose versions are known. */
@@ -248,12 +250,38 @@ export const dueTime = (key: Key): Instant | undefined => {
   return due.length === 0 ? undefined : Math.min(...due);
 };
 
+/** The timer of a version's dates. */
+const datesOf = (version: string): string => `dates/${version}`;
+/** The timer of a deleted key's purge. */
+const PURGE = 'purge';
+
+/** The timers that an event arms. */
+function timersOf(event: KeyEvent): readonly string[] {
+  switch (event.type) {
+    case 'KeyVersionCreated':
+    case 'KeyVersionDatesSet':
+      return [datesOf(event.version)];
+    case 'KeyRestored':
+      return event.versions.map(({ version }) => datesOf(version));
+    case 'KeyDeleted':
+      return [PURGE];
+    default:
+      return [];
+  }
+}
+
+/** The timers that led to these events, which the clock decided. */
+export const expiredTimers = (events: readonly unknown[]): readonly string[] =>
+  (events as readonly KeyEvent[]).map((event) =>
+    'version' in event && event.version ? datesOf(event.version) : PURGE,
+  );
+
 /** How keys are stored and listed. Their ids are `vaults/<v>/keys/<k>`, so within a vault they are in order of names. */
 export const keys: CategoryDefinition<Key, KeyEvent> = {
   name: 'key',
   stateVersion: 1,
   initial,
-  evolve,
+  evolve: withSteps(evolve, timersOf),
   indexes: (key, id) => {
     if (!exists(key)) return [];
     const vault = id.split('/')[1] ?? '';

@@ -13,13 +13,13 @@ import { Sealing } from './sealing.ts';
 const key = 'vaults/v/keys/k';
 const version = '1'.repeat(32);
 const materialId = `${key}/versions/${version}`;
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const hourMs = 3_600_000;
 
 const newWorld = () => {
   const time = { now: 10 * hourMs };
   const clock = { ...systemClock, now: () => time.now };
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const sealing = new Sealing({
     store: createMemorySealKeyStore(),
     masterKeys: { current: masterKey(random.bytes(32)), previous: [] },

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, category, memoryStore } from '@interlock/event-store';
 import type { Authorizer, Call, Principal } from '@interlock/rpc';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { createGuard } from '../access/guard.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
@@ -10,12 +10,12 @@ import { vaultApi } from './api.ts';
 import { create, finishPurge, remove, startPurge } from './decider.ts';
 import { vaults as vaultStreams } from './vault.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const owner: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 
 test('KV-15, KV-70: who was judged about a vault changes nothing of the next one of its name', async () => {
   const clock = virtualClock();
-  const vaults = category(memoryStore({ clock, random: seededRandom(1) }), vaultStreams);
+  const vaults = category(memoryStore({ clock }), vaultStreams);
   const requested = {
     resourceGroup: 'subscriptions/s/resourceGroups/own',
     tenant: 'tenants/t',

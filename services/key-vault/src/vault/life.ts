@@ -3,7 +3,7 @@ import { type Cause, CursorConflict, type CursorMove, type EventStore } from '@i
 /** Attempts of work that a change of the vault overtook. */
 const attemptsMax = 5;
 
-const cause: Cause = { correlationId: 'vault-life', causationId: 'vault-life', caller: 'system:key-vault' };
+const cause: Cause = { correlationId: 'vault-life', causes: [], caller: 'system:key-vault' };
 
 /**
  * Keeps decisions about keys consistent with their vault, although keys have streams of their own. A purge of the vault must

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { SetPermissionModelRequest } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { type Cause, category, memoryStore, Rejection } from '@interlock/event-store';
 import type { Authorizer, Call, Principal } from '@interlock/rpc';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { createGuard } from '../access/guard.ts';
 import type { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
@@ -11,12 +11,12 @@ import { vaultApi } from './api.ts';
 import { create, setPermissionModel } from './decider.ts';
 import { vaults as vaultStreams } from './vault.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const contributor: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 
 test('KV-74: a caller who may not leave the role model does not leave one that was chosen meanwhile', async () => {
   const clock = virtualClock();
-  const vaults = category(memoryStore({ clock, random: seededRandom(1) }), vaultStreams);
+  const vaults = category(memoryStore({ clock }), vaultStreams);
   const requested = {
     resourceGroup: 'subscriptions/s/resourceGroups/g',
     tenant: 'tenants/t',

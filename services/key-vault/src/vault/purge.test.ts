@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, category, memoryStore } from '@interlock/event-store';
-import { systemClock as clock, systemRandom as random } from '@interlock/runtime';
+import { systemClock as clock } from '@interlock/runtime';
 import { createVersion, recover, remove as removeKey } from '../key/decider.ts';
 import { exists, keys as keyStreams } from '../key/key.ts';
 import { create, remove, startPurge } from './decider.ts';
@@ -11,7 +11,7 @@ import { vaults as vaultStreams } from './vault.ts';
 const key = 'vaults/v/keys/k';
 const causeOf = (id: string): Cause => ({
   correlationId: id,
-  causationId: id,
+  causes: [],
   caller: `principals/${id}`,
   traceparent: `00-${id.repeat(32)}-${id.repeat(16)}-01`,
 });
@@ -30,7 +30,7 @@ const made = { version: 'x', materialId: 'm', bits: 2048, n: '', e: '', origin: 
 const attributes = { enabled: true, operations: [], tags: {} } as const;
 
 test('G10, KV-66: the losses of a vault purge have the cause of its start, also if another run finishes it', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);
   const destroyed: [key: string, caller: string][] = [];
@@ -53,8 +53,8 @@ test('G10, KV-66: the losses of a vault purge have the cause of its start, also 
   assert.deepEqual(
     ends.map((event) => [event?.type, event?.cause]),
     [
-      ['KeyPurged', causeOf('4')],
-      ['VaultPurged', causeOf('4')],
+      ['KeyPurged', { ...causeOf('4'), causes: [{ id: 'vault-v@3', kind: 'step' }] }],
+      ['VaultPurged', { ...causeOf('4'), causes: [{ id: 'vault-v@3', kind: 'step' }] }],
     ],
   );
   assert.deepEqual(destroyed[0], [key, 'principals/4']);
@@ -65,7 +65,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     [true, recover(3)],
     [false, removeKey(3, 4)],
   ] as const) {
-    const store = memoryStore({ clock, random });
+    const store = memoryStore({ clock });
     const vaults = category(store, vaultStreams);
     const keys = category(store, keyStreams);
     await vaults.transact('v', create(0, request), causeOf('1'));
@@ -91,7 +91,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
 });
 
 test('KV-15, G3: a replica that stood still within the purge of a vault purges nothing of the next one of its name', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);
   const material = { keysOf: async () => [key], destroyPurged: async () => undefined };
@@ -130,7 +130,7 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
 });
 
 test('KV-15, G3: nor does one that stood still right before it purged the keys it had found', async () => {
-  const store = memoryStore({ clock, random });
+  const store = memoryStore({ clock });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);
   const material = { keysOf: async () => [key], destroyPurged: async () => undefined };

@@ -1,4 +1,4 @@
-import type { Category, Cause, EventStore } from '@interlock/event-store';
+import { type Category, type Cause, continuing, type EventStore } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import { purgeWithVault } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
@@ -47,9 +47,9 @@ export const vaultPurge =
     await vaults.transact(vaultId, (vault) => (isSameVault(vault) ? finish(vault) : []), cause);
   };
 
-/** The cause of the event that started the purge. */
+/** Every step continues the event that started the purge. */
 const causeOfPurge = async (store: EventStore, vaultId: string): Promise<Cause> => {
   const started = (await store.read(`vault-${vaultId}`)).findLast(({ type }) => type === 'VaultPurgeStarted');
   if (!started) throw new Error(`vault ${vaultId} is purging, but has no VaultPurgeStarted event`);
-  return started.cause;
+  return continuing(started.cause, started.id);
 };

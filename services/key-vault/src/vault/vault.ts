@@ -1,4 +1,4 @@
-import type { CategoryDefinition, IndexEntry } from '@interlock/event-store';
+import { type CategoryDefinition, type IndexEntry, type Stepping, withSteps } from '@interlock/event-store';
 import { subscriptionOf } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { NewVault, VaultEvent } from './events.ts';
@@ -34,12 +34,14 @@ export const identityKnownTo = ({ grantChanges }: Pick<Profile, 'grantChanges'>)
  *
  * While `purging` the keys are purged one by one; the name is free when no key is left.
  */
-export type Vault =
-  | { readonly status: 'absent' }
-  | ({ readonly status: 'active' } & Profile)
-  | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
-  | ({ readonly status: 'purging'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
-  | { readonly status: 'purged'; readonly purgedAt: Instant };
+export type Vault = Stepping &
+  (
+    | { readonly status: 'absent' }
+    | ({ readonly status: 'active' } & Profile)
+    | ({ readonly status: 'deleted'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
+    | ({ readonly status: 'purging'; readonly deletedAt: Instant; readonly purgeAt: Instant } & Profile)
+    | { readonly status: 'purged'; readonly purgedAt: Instant }
+  );
 
 export type ActiveVault = Extract<Vault, { status: 'active' }>;
 /** A vault that has grants and keys, usable or not. */
@@ -121,7 +123,7 @@ export const vaults: CategoryDefinition<Vault, VaultEvent> = {
   name: 'vault',
   stateVersion: 1,
   initial,
-  evolve,
+  evolve: withSteps(evolve, ({ type }) => (type === 'VaultDeleted' ? ['purge'] : [])),
   indexes: (vault) => {
     if (!exists(vault)) return [];
     const places = [vault.resourceGroup, subscriptionOf(vault.resourceGroup)];

@@ -118,7 +118,7 @@ export class Holders {
     const { sessions, records, random } = this.#parts;
     sessions.end(name);
     const id = random.uuid();
-    const cause: Cause = { correlationId: id, causationId: id, caller: 'system:disk' };
+    const cause: Cause = { correlationId: id, causes: [], caller: 'system:disk' };
     await records.endAccess(name, access.tokenHash, cause);
   }
 

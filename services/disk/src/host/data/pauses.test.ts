@@ -113,7 +113,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
     clock,
     signal: new AbortController().signal,
   });
-  const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+  const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const { signal } = new AbortController();
   const begin = (bytes: number) => {
     const outcome: { reason?: string } = {};

@@ -158,13 +158,13 @@ for (const [what, open, end] of ends) {
   });
 }
 
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
 /** Sessions over a disk that a user is to be given access to, and a vault's yes at epoch 4. */
 const openedDisk = async () => {
   const [uniqueId, volumeId, dekId] = [random.uuid(), random.uuid(), random.uuid()];
   const key = { set: setName, keyVersion: 'vaults/v/keys/k/versions/1' };
-  const disks = category(memoryStore({ clock, random }), diskStreams);
+  const disks = category(memoryStore({ clock }), diskStreams);
   const encryption = { type: 'customer', set: setName } as const;
   const spec = { uniqueId, location: 'l', sku: 'premium_ssd', sizeGib: 1, encryption, source: '' } as const;
   const wrap = { keyVersion: key.keyVersion, generation: 1 };
@@ -197,7 +197,7 @@ const openedDisk = async () => {
   const log = logger({ service: 'disk', clock, write: () => undefined });
   const leases = openLeases({
     keyAccess,
-    options: openSetOptions(memoryStore({ clock, random })),
+    options: openSetOptions(memoryStore({ clock })),
     sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: { about: () => undefined },
     terms: leaseDefaults,

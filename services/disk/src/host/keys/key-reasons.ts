@@ -18,6 +18,10 @@ export interface LossFacts {
   readonly traceId: string;
   /** W3C trace context of the commit that took access away, if the vault said it. */
   readonly traceparent?: string;
+  /** The event that took access away, as far as it is known: what this host does about the loss follows from it. */
+  readonly event?: string;
+  /** Correlation id of that event. */
+  readonly correlationId?: string;
   /** Undefined if the refusal did not say it. */
   readonly accessEpoch: number | undefined;
   /** `principals/<uuid>`: the identity that was deleted; absent for every other loss. */

@@ -329,7 +329,7 @@ export class Leases {
     entry.checkAtMs = sentAtMs + pacing.besideMs(terms.ttlMs);
     try {
       const id = random.uuid();
-      const cause = { correlationId: id, causationId: id, caller: 'system:disk' };
+      const cause = { correlationId: id, causes: [], caller: 'system:disk' };
       const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
       // A span, so that a loss found here has a trace.
       await inSpan(tracer, 'renew lease', { attributes }, () => this.#probe(entry, user, cause));

@@ -1,5 +1,5 @@
 import type { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { Rejection } from '@interlock/event-store';
+import { type Cause, continuing, Rejection } from '@interlock/event-store';
 import { outsideOfCalls, type RpcClient } from '@interlock/rpc';
 import { type Clock, contextFromTraceparent, type Logger, type Random, traceIdOf } from '@interlock/runtime';
 import { type Context, context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
@@ -118,9 +118,16 @@ export class LossReports {
       since: new Date(loss.since),
       traceId: loss.traceId,
     };
-    await context.with(parent, () => compute.reportAccessLost(request, { deadlineMs, signal }));
+    const cause = causeOf(loss, this.#parts.random);
+    await context.with(parent, () => compute.reportAccessLost(request, { deadlineMs, signal, cause }));
   }
 }
+
+/** What a report follows from: the event that took access away. An outage has none. */
+const causeOf = ({ event, correlationId }: ReportedLoss, random: Random): Cause => {
+  const cause = { correlationId: correlationId ?? random.uuid(), caller: 'system:disk' };
+  return event === undefined ? continuing(cause) : continuing(cause, event);
+};
 
 /** Opens the reports of a host. */
 export const openLossReports = (parts: ReportParts): LossReports => new LossReports(parts);

@@ -3,16 +3,16 @@ import { test } from 'node:test';
 import { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { type Cause, memoryStore, Rejection } from '@interlock/event-store';
 import { RpcFailure } from '@interlock/rpc';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { openSetKeys } from './set-keys.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/s';
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
 /** Five who need the key of a set at once that has none on record here. @param answers of the set, one after the other */
 const fiveAtOnce = async (answers: readonly (() => DiskEncryptionSet)[]) => {
   let asked = 0;
-  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const store = memoryStore({ clock: virtualClock() });
   const sets = {
     getDiskEncryptionSet: async () => {
       const answer = answers[asked];
@@ -66,7 +66,7 @@ test('a shared call whose first caller runs out of time still serves the others'
 });
 
 test('CMK-38: under a set without an identity nothing is made, for that reason, since when and by which trace it went', async () => {
-  const store = memoryStore({ clock: virtualClock(), random: seededRandom(1) });
+  const store = memoryStore({ clock: virtualClock() });
   const cut = DiskEncryptionSet.fromPartial({
     ...known(),
     identity: { principal: '', type: 'NONE' },

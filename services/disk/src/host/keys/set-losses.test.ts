@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { type Cause, memoryStore, type RowChange } from '@interlock/event-store';
-import { seededRandom, virtualClock } from '@interlock/runtime';
+import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess } from './key-access.ts';
 import { openLossTable } from './set-losses.ts';
 
-const cause: Cause = { correlationId: 'c', causationId: 'd', caller: 'principals/p' };
+const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = { set: 'set', keyVersion: 'one' };
 const other = { set: 'set', keyVersion: 'two' };
 const loss = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: 't', accessEpoch }) as const;
 
 const openWorld = () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const losses = openLossTable(store);
   return {
     losses,

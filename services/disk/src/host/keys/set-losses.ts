@@ -10,6 +10,9 @@ interface StoredLoss {
   readonly since: number;
   readonly traceId: string;
   readonly principal?: string;
+  readonly event?: string;
+  readonly correlationId?: string;
+  readonly traceparent?: string;
 }
 
 interface SetLosses {
@@ -40,10 +43,8 @@ export const openLossTable = (store: EventStore): LossTable => {
   const rows = table<SetLosses>(store, { name: 'set_loss', version: 1 });
   return {
     async lost({ set, keyVersion }, loss) {
-      const { reason, accessEpoch, since, traceId, principal } = loss;
       const before = await rows.get(set);
-      const stored = { reason, accessEpoch, since, traceId, ...(principal === undefined ? {} : { principal }) };
-      const losses = { ...before?.losses, [keyVersion]: stored };
+      const losses = { ...before?.losses, [keyVersion]: loss };
       return rows.put(set, { losses }, before);
     },
     async restored({ set, keyVersion }) {

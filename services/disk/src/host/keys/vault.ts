@@ -187,12 +187,21 @@ export class Vault {
   #lossIn(error: unknown): LossFacts | undefined {
     const reason = lossReasonIn(error);
     if (reason === undefined || !(error instanceof Rejection)) return undefined;
-    const { accessEpoch, since = this.#parts.clock.now(), traceId, traceparent } = refusalFacts(error);
+    const {
+      accessEpoch,
+      since = this.#parts.clock.now(),
+      traceId,
+      traceparent,
+      event,
+      correlationId,
+    } = refusalFacts(error);
     return {
       reason,
       since,
       traceId: traceId ?? trace.getActiveSpan()?.spanContext().traceId ?? '',
       ...(traceparent === undefined ? {} : { traceparent }),
+      ...(event === undefined ? {} : { event }),
+      ...(correlationId === undefined ? {} : { correlationId }),
       accessEpoch,
     };
   }

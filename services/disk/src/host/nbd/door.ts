@@ -81,7 +81,7 @@ export class NbdDoor {
       return;
     }
     if (agreed.stream !== stream) agreed.stream.on('error', () => undefined);
-    const cause: Cause = { correlationId: random.uuid(), causationId: 'nbd', caller: 'system:nbd' };
+    const cause: Cause = { correlationId: random.uuid(), causes: [], caller: 'system:nbd' };
     const caller = { cause, signal, remainingMs: () => Number.POSITIVE_INFINITY };
     await new Transmission(agreed, { io, budget: this.#budget, caller, clock, log }).run();
   }

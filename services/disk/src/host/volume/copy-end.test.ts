@@ -14,7 +14,7 @@ import { volumeOver } from './test-volume.ts';
 import type { Volumes } from './volumes.ts';
 
 const key = { set: 'set', keyVersion: 'one' };
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
 const pieces = 3;
 

@@ -16,7 +16,7 @@ import { VolumeMaking } from './volume-making.ts';
 import { Volumes } from './volumes.ts';
 
 const set = 'set';
-const cause = { correlationId: 'c', causationId: 'c', caller: 'system:test' };
+const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
 
 test('G8: of a copy whose set gets one key after the other no data key is left in memory (CMK-86)', async () => {

@@ -1,0 +1,130 @@
+/**
+ * How one event led to another:
+ * - `message`: it was consumed as a published fact;
+ * - `call`: it led to the request that appended;
+ * - `step`: the process continues the event of its own service;
+ * - `answer`: a called service appended it before it responded;
+ * - `timer`: it armed the timer that expired.
+ */
+export type CauseKind = 'message' | 'call' | 'step' | 'answer' | 'timer';
+
+/** One cause of an event. */
+export interface CausedBy {
+  /** `eventId` of the event that came first; it may be stored by another service. */
+  readonly id: string;
+  readonly kind: CauseKind;
+}
+
+/** Why a change happens: stored with every event of the change, and from there copied to every published fact. */
+export interface Cause {
+  /** The request (or timer) that started the chain; a UUID. The same in every service. */
+  readonly correlationId: string;
+  /** The events that led to the change directly. Empty: an operator's request, or the start of a service. */
+  readonly causes: readonly CausedBy[];
+  /** `principals/<id>`, or `system:<part>` for changes without a caller. */
+  readonly caller: string;
+  /** W3C trace context of the deciding span. */
+  readonly traceparent?: string;
+  /** Follows the work that has this cause; never stored. Copies of the cause share it. */
+  readonly trail?: Trail;
+}
+
+/** Identity of an event: its place in its stream. Names of categories are unique over all services, so this is unique too. */
+export const eventId = (stream: string, version: number): string => `${stream}@${version}`;
+
+/** Most events that a trail keeps: what a call reports to its caller, and what one change names as answers. */
+export const TRAIL_MAX = 1_024;
+
+/**
+ * Follows one piece of work: a call that is served, a run of a process, a message. It notes what the work appended and which
+ * events its calls led to, so that the next change of the work names them as its causes.
+ */
+export class Trail {
+  /** Newest event of each stream, in the order of appends. */
+  readonly #appended = new Map<string, string>();
+  readonly #answers = new Set<string>();
+  #newest: string | undefined;
+
+  /** The newest event that the work appended; undefined before the first. */
+  get newest(): string | undefined {
+    return this.#newest;
+  }
+
+  /** The newest event of each stream that the work appended to. */
+  appended(): readonly string[] {
+    return [...this.#appended.values()];
+  }
+
+  /** A called service appended these events before it responded. */
+  answered(ids: Iterable<string>): void {
+    for (const id of ids) if (this.#answers.size < TRAIL_MAX) this.#answers.add(id);
+  }
+
+  /** The causes of the next change of a stream. `first`: those of the work itself; `given`: in place of those and of its steps. */
+  causesOf(stream: string | undefined, first: readonly CausedBy[], given?: readonly CausedBy[]): readonly CausedBy[] {
+    const before = stream === undefined ? undefined : this.#appended.get(stream);
+    const own: readonly CausedBy[] = given ?? (before === undefined ? first : [{ id: before, kind: 'step' }]);
+    if (this.#answers.size === 0) return own;
+    return [...own, ...[...this.#answers].map((id): CausedBy => ({ id, kind: 'answer' }))];
+  }
+
+  /** A change of the work is stored: its answers are used up. */
+  stored(stream: string, version: number): void {
+    this.#answers.clear();
+    this.found(stream, version);
+  }
+
+  /** What the work was to append is stored already: a repeated request has the same answer. */
+  found(stream: string, version: number): void {
+    const id = eventId(stream, version);
+    this.#newest = id;
+    this.#appended.delete(stream);
+    if (this.#appended.size < TRAIL_MAX) this.#appended.set(stream, id);
+  }
+}
+
+/** Notes the appends of a commit that did not go through a category. */
+export const noteAppends = (
+  { trail }: Cause,
+  appends: readonly { readonly stream: string; readonly expected: number; readonly events: readonly unknown[] }[],
+): void => {
+  for (const { stream, expected, events } of appends) trail?.stored(stream, expected + events.length);
+};
+
+/** The same cause with a trail of its own. */
+export const followed = (cause: Cause): Cause => ({ ...cause, trail: new Trail() });
+
+/** Work of a process that continues these events of its own service, under a cause's caller, correlation and trace. */
+export const continuing = (cause: Omit<Cause, 'causes'>, ...ids: readonly string[]): Cause => ({
+  ...cause,
+  causes: ids.map((id) => ({ id, kind: 'step' })),
+  trail: new Trail(),
+});
+
+/** Work that a timer started, which these events armed. */
+export const timedBy = (cause: Omit<Cause, 'causes'>, ...ids: readonly string[]): Cause => ({
+  ...cause,
+  causes: ids.map((id) => ({ id, kind: 'timer' })),
+  trail: new Trail(),
+});
+
+/** The event that a call made for this cause continues: the newest of the work, else its own first cause. */
+export const callingEvent = ({ causes = [], trail }: Partial<Cause>): string | undefined =>
+  trail?.newest ?? causes[0]?.id;
+
+/** The cause as it is stored. */
+export const withoutTrail = (cause: Cause): Cause => {
+  if (cause.trail === undefined) return cause;
+  const { trail: _trail, ...plain } = cause;
+  return plain;
+};
+
+/**
+ * The cause of the next change of this stream; of several streams if it is undefined.
+ * @param given causes that the change has in place of those of the cause
+ */
+export const storedCause = (cause: Cause, stream: string | undefined, given?: readonly CausedBy[]): Cause => {
+  const { trail } = cause;
+  if (trail !== undefined) return { ...withoutTrail(cause), causes: trail.causesOf(stream, cause.causes, given) };
+  return given === undefined ? cause : { ...cause, causes: given };
+};
