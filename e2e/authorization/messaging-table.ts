@@ -12,6 +12,7 @@ export const messagingTable = services.flatMap((service) =>
     MessagingServiceDefinition,
   )({
     readFeed: { rule: workload(...services), request: () => ({ partition: 0, limit: 1, partitionCount: 4 }) },
+    readEvents: { rule: role(need('platform/events/read', on.platform)), request: () => ({}) },
     listParkedFacts: { rule: reads, request: () => ({}) },
     replayParkedFact: {
       rule: role(need('platform/messaging/write', on.platform)),

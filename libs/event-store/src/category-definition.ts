@@ -1,4 +1,5 @@
 import type { EventOf, Upcasters } from './event-codec.ts';
+import type { ReadableFields } from './readable-fields.ts';
 import type { IndexEntry } from './store.ts';
 
 /** How the streams of one kind are folded, stored and found. */
@@ -14,6 +15,8 @@ export interface CategoryDefinition<State, Event extends EventOf> {
   readonly upcast?: Upcasters;
   /** The (index, value) pairs under which a stream is listed. A pure function of the state. */
   readonly indexes?: (state: State, id: string) => readonly IndexEntry[];
+  /** Fields of its events that operators may read (`ReadEvents`); by default none. */
+  readonly readable?: ReadableFields<Event>;
   /** True for a state that counts as never written (a purged key): its row is removed. */
   readonly isGone?: (state: State) => boolean;
 }

@@ -3,7 +3,15 @@ import {
   type Replica as ReplicaResource,
 } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type EventStore, rowKeeper } from '@interlock/event-store';
-import { type Bus, messagingApi, meterMessaging, type ReadFeed, startConsumer, startRelay } from '@interlock/messaging';
+import {
+  type Bus,
+  type MessagingApiOptions,
+  messagingApi,
+  meterMessaging,
+  type ReadFeed,
+  startConsumer,
+  startRelay,
+} from '@interlock/messaging';
 import {
   type Authorizer,
   type BoundService,
@@ -75,6 +83,8 @@ export const wire = async <Settings>(
   const permissions = cachingAuthorizer({ check, clock, authzTtlMs });
 
   const rows = rowKeeper({ store, clock, log });
+  /** Fields of events that operators may read, by category. */
+  const readable = new Map<string, readonly string[]>();
   const partitions = openWorkPartitions({
     store,
     clock,
@@ -86,7 +96,10 @@ export const wire = async <Settings>(
   });
   const assembly = await assemble({
     store,
-    openCategory: rows.open,
+    openCategory: (definition) => {
+      readable.set(definition.name, definition.readable ?? []);
+      return rows.open(definition);
+    },
     clock,
     random,
     log,
@@ -102,7 +115,10 @@ export const wire = async <Settings>(
   });
   own.authority = assembly.authority;
 
-  const messaging = startMessaging(around, assembly, partitions);
+  const messaging = startMessaging(around, assembly, {
+    partitions,
+    readable: (category) => readable.get(category) ?? [],
+  });
   const ending = new AbortController();
   const background = [rows.follow, partitions.run, ...(assembly.background ?? [])].map((run) => run(ending.signal));
   scope.defer('background work', () => {
@@ -113,7 +129,11 @@ export const wire = async <Settings>(
 };
 
 /** Starts the consumers and the relay of a service. @returns its MessagingService */
-const startMessaging = (around: Surroundings, assembly: Assembly, partitions: WorkPartitions): BoundService => {
+const startMessaging = (
+  around: Surroundings,
+  assembly: Assembly,
+  { partitions, readable }: { readonly partitions: WorkPartitions } & Required<Pick<MessagingApiOptions, 'readable'>>,
+): BoundService => {
   const { name, store, bus, clock, random, log, tracer, meter, scope, partitionCount, silenceMs, watermarkMs } = around;
   const { keep } = partitions;
   const readFeed: ReadFeed = ({ source, signal, ...request }) => {
@@ -140,9 +160,10 @@ const startMessaging = (around: Surroundings, assembly: Assembly, partitions: Wo
   const replicas = async () => (await partitions.replicas()).map(replicaOf);
   return service({
     definition: MessagingServiceDefinition,
-    implementation: messagingApi({ ...common, toFact, consumers, relay, replicas }),
+    implementation: messagingApi({ ...common, toFact, consumers, relay, replicas, readable }),
     authorization: {
       readFeed: { workload: workloads },
+      readEvents: { action: 'platform/events/read', scope: () => '/' },
       listParkedFacts: { action: 'platform/messaging/read', scope: () => '/' },
       replayParkedFact: { action: 'platform/messaging/write', scope: () => '/' },
       getRelay: { action: 'platform/messaging/read', scope: () => '/' },

@@ -6,7 +6,7 @@ import { partitionOf } from './subjects.ts';
 const LIMIT_DEFAULT = 500;
 const LIMIT_MAX = 1_000;
 /** A response with several facts stays below this. */
-const RESPONSE_BYTES_MAX = 1024 * 1024;
+export const RESPONSE_BYTES_MAX = 1024 * 1024;
 /** Events read at once. */
 const RUN_LENGTH = 1_000;
 /** Most events examined for one response: the caller continues with another call, and other calls run in between. */
@@ -68,9 +68,13 @@ export const readFeed = async (options: FeedOptions, request: ReadFeedRequest): 
   return response();
 };
 
-const assertReached = async (store: EventStore, service: string, position: number): Promise<void> => {
+/**
+ * Checks a position against the end of the store. @returns the position of its newest event
+ * @throws Rejection OUT_OF_RANGE FEED_ENDS_EARLIER for a position beyond it
+ */
+export const assertReached = async (store: EventStore, service: string, position: number): Promise<number> => {
   const head = await store.head();
-  if (position <= head) return;
+  if (position <= head) return head;
   throw new Rejection(
     'OUT_OF_RANGE',
     FEED_ENDS_EARLIER,
@@ -94,12 +98,16 @@ const assertReadable = ({ partitionCount }: FeedOptions, request: ReadFeedReques
     const message = `partition must be from 0 to ${partitionCount - 1}, not ${partition}`;
     throw new Rejection('INVALID_ARGUMENT', 'INVALID_PARTITION', message, { partition: String(partition) });
   }
-  if (!Number.isSafeInteger(afterPosition) || afterPosition < 0) {
-    const message = `after_position must be 0 or a position, not ${afterPosition}`;
-    throw new Rejection('INVALID_ARGUMENT', 'INVALID_POSITION', message, { after_position: String(afterPosition) });
-  }
+  assertPosition(afterPosition);
   if (!Number.isInteger(limit) || limit < 0 || limit > LIMIT_MAX) {
     const message = `limit must be from 1 to ${LIMIT_MAX}, or 0 for ${LIMIT_DEFAULT}, not ${limit}`;
     throw new Rejection('INVALID_ARGUMENT', 'INVALID_LIMIT', message, { limit: String(limit) });
   }
+};
+
+/** @throws Rejection INVALID_POSITION unless it is 0 or may be a position */
+export const assertPosition = (afterPosition: number): void => {
+  if (Number.isSafeInteger(afterPosition) && afterPosition >= 0) return;
+  const message = `after_position must be 0 or a position, not ${afterPosition}`;
+  throw new Rejection('INVALID_ARGUMENT', 'INVALID_POSITION', message, { after_position: String(afterPosition) });
 };

@@ -205,3 +205,42 @@ test('the processes of a service are listed as its store knows them, in pages', 
   await assert.rejects(api.listReplicas({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
   assert.deepEqual((await messagingApi(base).listReplicas({ pageSize: 0, pageToken: '' })).replicas, []);
 });
+
+test('G6: stored events are read in pages, published or not, and fields that are not readable are withheld', async () => {
+  const clock = virtualClock();
+  const store = memoryStore({ clock, random: seededRandom(1) });
+  const readable = (category: string): readonly string[] => (category === 'disk' ? ['set', 'at'] : []);
+  const { log } = testWorld();
+  const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay: idleRelay, clock, log, readable });
+  const append = (stream: 'disk-1' | 'card-1', expected: number) =>
+    store.commit(
+      {
+        appends: [
+          { stream, expected, events: [{ type: 'Secret', schema: 2, data: { set: 's', wrap: 'c2VjcmV0', at: 7 } }] },
+        ],
+      },
+      { ...cause, traceparent: '00-1' },
+    );
+  await append('disk-1', 0);
+  await append('card-1', 0);
+  await append('disk-1', 1);
+  const first = await api.readEvents({ afterPosition: 0, pageSize: 2 });
+  assert.deepEqual(
+    first.events.map(({ position, stream, version, schema, data, withheld }) => ({
+      ...{ position, stream, version, schema, data, withheld },
+    })),
+    [
+      { position: 1, stream: 'disk-1', version: 1, schema: 2, data: { set: 's', at: 7 }, withheld: ['wrap'] },
+      { position: 2, stream: 'card-1', version: 1, schema: 2, data: {}, withheld: ['at', 'set', 'wrap'] },
+    ],
+  );
+  assert.deepEqual(first.events[0]?.meta, { ...cause, traceparent: '00-1' });
+  assert.equal(first.headPosition, 3);
+  const rest = await api.readEvents({ afterPosition: 2, pageSize: 0 });
+  assert.deepEqual(
+    rest.events.map(({ position }) => position),
+    [3],
+  );
+  await assert.rejects(api.readEvents({ afterPosition: 4, pageSize: 0 }), { reason: 'FEED_ENDS_EARLIER' });
+  await assert.rejects(api.readEvents({ afterPosition: -1, pageSize: 0 }), { reason: 'INVALID_POSITION' });
+});

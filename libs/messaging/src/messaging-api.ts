@@ -7,6 +7,8 @@ import type {
   ListParkedFactsResponse,
   ListReplicasRequest,
   ListReplicasResponse,
+  ReadEventsRequest,
+  ReadEventsResponse,
   ReadFeedRequest,
   Relay as RelayResource,
   ReplayParkedFactRequest,
@@ -25,10 +27,12 @@ import { isParkedKey, parkedFacts, toParkedFact } from './parked.ts';
 import { RELAY_CURSOR } from './published-progress.ts';
 import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
+import { readEvents } from './stored-events.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
 
 const PAGE_MAX = 1_000;
 const PARKED_PAGE_DEFAULT = 100;
+const EVENTS_PAGE_DEFAULT = 500;
 
 export interface MessagingApiOptions {
   readonly service: string;
@@ -39,6 +43,8 @@ export interface MessagingApiOptions {
   readonly bus?: Pick<Bus, 'stream'>;
   /** The processes of the service, by name; none by default. */
   readonly replicas?: () => Promise<readonly Replica[]>;
+  /** Fields of events that may be read, of streams of a category; by default none. */
+  readonly readable?: (category: string) => readonly string[];
   readonly clock: Clock;
   readonly log: Logger;
   /** Partitions of this service's facts; default 4. */
@@ -48,6 +54,7 @@ export interface MessagingApiOptions {
 /** MessagingService without its transport: register each function under the RPC of the same name. */
 export interface MessagingApi {
   readFeed(request: ReadFeedRequest): Promise<FactBatch>;
+  readEvents(request: ReadEventsRequest): Promise<ReadEventsResponse>;
   listParkedFacts(request: ListParkedFactsRequest): Promise<ListParkedFactsResponse>;
   replayParkedFact(
     request: ReplayParkedFactRequest,
@@ -84,6 +91,11 @@ export const messagingApi = (options: MessagingApiOptions): MessagingApi => {
 
   return {
     readFeed: (request) => readFeed({ ...options, partitionCount }, request),
+
+    readEvents({ afterPosition, pageSize }) {
+      const limit = pageSizeOf(pageSize, EVENTS_PAGE_DEFAULT);
+      return readEvents(options, { after: afterPosition, limit });
+    },
 
     async listParkedFacts({ pageSize, pageToken }) {
       const limit = pageSizeOf(pageSize, PARKED_PAGE_DEFAULT);

@@ -61,6 +61,7 @@ describe('what tools find at a server', () => {
     const unimplemented = async (): Promise<never> => assert.fail('not called here');
     const implementation = {
       readFeed: unimplemented,
+      readEvents: unimplemented,
       listParkedFacts: unimplemented,
       replayParkedFact: unimplemented,
       listConsumers: unimplemented,
@@ -69,6 +70,7 @@ describe('what tools find at a server', () => {
     };
     const authorization = {
       readFeed: { workload: ['disk'] },
+      readEvents: { workload: ['disk'] },
       listParkedFacts: { workload: ['disk'] },
       replayParkedFact: { workload: ['disk'] },
       listConsumers: { workload: ['disk'] },

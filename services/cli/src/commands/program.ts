@@ -8,6 +8,7 @@ import { build, versionLine } from './build.ts';
 import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
+import { addEventsCommand } from './events-command.ts';
 import { addExperimentCommands } from './experiment-commands.ts';
 import { addFaultCommands } from './fault-commands.ts';
 import { type Described, helpTexts } from './help.ts';
@@ -48,6 +49,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addFaultCommands(program, runner);
   addExperimentCommands(program, runner);
   addReportCommands(program, runner);
+  addEventsCommand(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');

@@ -11,4 +11,6 @@ export const messagingVerbs: readonly Verb[] = [
   noun('relay')('show', 'GetRelay', { isDefault: true, asksAll: true }),
   noun('replicas')('list', 'ListReplicas', { isDefault: true }),
   noun('feed')('read', 'ReadFeed'),
+  // `interlock events`
+  noun('feed')('events', 'ReadEvents', { isCustom: true }),
 ];

@@ -238,6 +238,21 @@ function processesOf({ type }: VmEvent): readonly string[] {
  */
 export const virtualMachines: CategoryDefinition<Vm, VmEvent> = {
   name: 'vm',
+  readable: [
+    ...(['spec', 'disks', 'work', 'failure', 'opened', 'from', 'blocked', 'reason', 'end', 'preempted', 'at'] as const),
+    ...([
+      'disk',
+      'lun',
+      'deleteWithVm',
+      'sku',
+      'set',
+      'keyVersion',
+      'diskVersion',
+      'startsAgain',
+      'owesStart',
+    ] as const),
+    ...(['loss', 'id', 'count', 'newest'] as const),
+  ],
   stateVersion: 3,
   initial,
   evolve: withSteps(evolve, processesOf),

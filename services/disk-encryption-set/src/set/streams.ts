@@ -77,6 +77,20 @@ function processesOf(event: SetEvent): readonly string[] {
 /** Sets and their indexes: what facts of key-vault and identity name, region, and remaining work. */
 export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
+  readable: [
+    ...(['key', 'tenant', 'location', 'encryptionType', 'principal', 'requestedKey', 'requestedOptions'] as const),
+    ...([
+      'reason',
+      'keyVersion',
+      'previousKeyVersion',
+      'generation',
+      'keyExpiry',
+      'autoRestart',
+      'autoKeyRotation',
+    ] as const),
+    ...(['epoch', 'since', 'traceId', 'partial', 'granted', 'position', 'code', 'message', 'at'] as const),
+    ...(['resourcesCount', 'doneCount'] as const),
+  ],
   stateVersion: 9,
   initial,
   evolve: withSteps(evolve, processesOf),

@@ -213,6 +213,12 @@ const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = 
  */
 export const disks: CategoryDefinition<Disk, DiskEvent> = {
   name: 'disk',
+  readable: [
+    ...(['uniqueId', 'location', 'sku', 'sizeGib', 'encryption', 'source', 'reason', 'requestId', 'at'] as const),
+    ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence'] as const),
+    ...(['virtualMachine', 'isOsDisk', 'isDeallocated', 'principal', 'level', 'expiresAt', 'attachEpoch'] as const),
+    ...(['set', 'previousSet', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch'] as const),
+  ],
   stateVersion: 5,
   initial,
   evolve: withSteps(evolve, ({ type }) => processesOf[type] ?? []),

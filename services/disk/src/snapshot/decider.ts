@@ -59,6 +59,11 @@ export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' 
 /** How snapshots are stored and listed: by disk, by set, by the DEK they share, and by what is unfinished. */
 export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
   name: 'snapshot',
+  readable: [
+    ...(['uniqueId', 'location', 'sourceDisk', 'sourceUniqueId', 'incremental', 'sizeGib', 'encryption'] as const),
+    ...(['volumeId', 'volume.volumeId', 'volume.headerSequence', 'headerSequence', 'reason'] as const),
+    ...(['set', 'previousKeyVersion', 'keyVersion', 'generation', 'accessEpoch', 'at'] as const),
+  ],
   stateVersion: 4,
   initial,
   evolve: withSteps(evolve, ({ type }) => [type === 'SnapshotDekRewrapped' ? 'key' : 'life']),

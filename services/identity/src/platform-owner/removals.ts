@@ -22,6 +22,7 @@ export const ownerRemovalsId = 'platform';
 /** How the removals are stored. */
 export const ownerRemovals: CategoryDefinition<OwnerRemovals, OwnerRemovalEvent> = {
   name: 'owner_removal',
+  readable: ['principal', 'at'],
   stateVersion: 1,
   initial: {},
   evolve: (_removals, { principal }) => ({ latest: principal }),

@@ -69,6 +69,7 @@ export const evolve = (principal: Principal, event: PrincipalEvent): Principal =
 /** How principals are stored and listed: by tenant, and by the resource that owns them. */
 export const principals: CategoryDefinition<Principal, PrincipalEvent> = {
   name: 'principal',
+  readable: ['tenant', 'principalType', 'displayName', 'owner', 'workload', 'secretId', 'expiresAt', 'at'],
   stateVersion: 1,
   initial,
   evolve,

@@ -38,6 +38,7 @@ export const evolve = (assignment: RoleAssignment, event: RoleAssignmentEvent): 
 /** How assignments are stored and listed: by principal, and by scope. */
 export const roleAssignments: CategoryDefinition<RoleAssignment, RoleAssignmentEvent> = {
   name: 'role_assignment',
+  readable: ['principal', 'role', 'scope', 'at'],
   stateVersion: 1,
   initial,
   evolve,

@@ -20,6 +20,7 @@ export type GrantHolder = { readonly status: 'none' } | { readonly status: 'held
 /** How holders are stored. */
 export const grantHolders: CategoryDefinition<GrantHolder, GrantHolderEvent> = {
   name: 'grant_holder',
+  readable: ['assignment', 'at'],
   stateVersion: 1,
   initial: { status: 'none' },
   evolve: (_holder, { assignment }) => ({ status: 'held', assignment }),

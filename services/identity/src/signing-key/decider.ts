@@ -24,6 +24,7 @@ export const signingKeysId = 'tokens';
 /** How the signing keys are stored. */
 export const signingKeys: CategoryDefinition<SigningKeys, SigningKeyEvent> = {
   name: 'signing_key',
+  readable: ['kid', 'requestId', 'retireOthersAt', 'at'],
   stateVersion: 1,
   initial: { keys: [] },
   evolve: ({ keys }, event) => {

@@ -15,6 +15,7 @@ export type Subscription =
 /** How tenants are stored. */
 export const tenants: CategoryDefinition<Tenant, TenantEvent> = {
   name: 'tenant',
+  readable: ['displayName', 'at'],
   stateVersion: 1,
   initial: { status: 'absent' },
   evolve: (_tenant, event) => ({ status: 'active', displayName: event.displayName, createdAt: event.at }),
@@ -23,6 +24,7 @@ export const tenants: CategoryDefinition<Tenant, TenantEvent> = {
 /** How subscriptions are stored and listed: by tenant. */
 export const subscriptions: CategoryDefinition<Subscription, SubscriptionEvent> = {
   name: 'subscription',
+  readable: ['tenant', 'displayName', 'at'],
   stateVersion: 1,
   initial: { status: 'absent' },
   evolve: (_subscription, event) => ({

@@ -279,6 +279,21 @@ export const expiredTimers = (events: readonly unknown[]): readonly string[] =>
 /** How keys are stored and listed. Their ids are `vaults/<v>/keys/<k>`, so within a vault they are in order of names. */
 export const keys: CategoryDefinition<Key, KeyEvent> = {
   name: 'key',
+  readable: [
+    ...([
+      'requestId',
+      'version',
+      'versions',
+      'bits',
+      'origin',
+      'enabled',
+      'notBefore',
+      'expiresAt',
+      'operations',
+    ] as const),
+    ...(['tags', 'withKey', 'purgeAt', 'source', 'target', 'principal', 'diskEncryptionSet', 'authorizedBy'] as const),
+    ...(['vaultDeletionCount', 'at'] as const),
+  ],
   stateVersion: 1,
   initial,
   evolve: withSteps(evolve, timersOf),

@@ -121,6 +121,20 @@ export const dueTime = (vault: Vault): Instant | undefined => {
 /** How vaults are stored and listed: by resource group, subscription and tenant, by principals in policies, by due work. */
 export const vaults: CategoryDefinition<Vault, VaultEvent> = {
   name: 'vault',
+  readable: [
+    ...(['resourceGroup', 'tenant', 'location', 'sku', 'permissionModel', 'accessPolicies', 'retentionDays'] as const),
+    ...([
+      'purgeProtected',
+      'principal',
+      'permissions',
+      'source',
+      'position',
+      'key',
+      'removed',
+      'purgeAt',
+      'at',
+    ] as const),
+  ],
   stateVersion: 1,
   initial,
   evolve: withSteps(evolve, ({ type }) => (type === 'VaultDeleted' ? ['purge'] : [])),
