@@ -78,6 +78,7 @@ export const computeTable = rowsOf(
   },
   detachDisk: { rule: changing('write'), request: (place) => ({ ...named(place), disk: place.missingDisk }) },
   getInstanceView: { rule: read, request: named },
+  readGuestJournal: { rule: read, request: named },
   listActivityLog: { rule: read, request: named },
   watchVirtualMachine: { rule: read, request: named },
   reportAccessLost: {

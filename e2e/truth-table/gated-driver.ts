@@ -92,6 +92,7 @@ export const gatedDriver = (): GatedDriver => {
     isRunning: async (vm) => guests.has(vm),
     runningGuests: async () => [],
     ioOf: async () => undefined,
+    journalOf: async () => undefined,
     forget: async () => {},
     endOf: async () => 'GUEST_ENDED',
     onEnded: () => {},

@@ -10,6 +10,7 @@ export const processDriver = (inner: VmHost, gate: Gate): VmHost => ({
   detach: (vm, disk) => gate.through(inner.detach(vm, disk)),
   isRunning: (vm) => gate.through(inner.isRunning(vm)),
   ioOf: (vm, machineId) => gate.through(inner.ioOf(vm, machineId)),
+  journalOf: (vm, machineId, after, limit) => gate.through(inner.journalOf(vm, machineId, after, limit)),
   forget: (vm) => gate.through(inner.forget(vm)),
   async runningGuests() {
     const found = await gate.through(inner.runningGuests());

@@ -143,6 +143,7 @@ const authorization: Authorization<typeof ComputeServiceDefinition> = {
   attachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
   detachDisk: { action: 'compute/virtualMachines/write', scope: ({ name }) => name },
   getInstanceView: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
+  readGuestJournal: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
   listActivityLog: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
   watchVirtualMachine: { action: 'compute/virtualMachines/read', scope: ({ name }) => name },
   reportAccessLost: { workload: ['disk'] },

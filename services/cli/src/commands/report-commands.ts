@@ -1,10 +1,8 @@
-import { join } from 'node:path';
 import type { Command } from 'commander';
 import { UsageError } from '../problems.ts';
 import { durationMs } from '../request/field-values.ts';
 import { fullName, shortName } from '../request/names.ts';
 import type { GlobalFlags } from '../session/environment.ts';
-import { placeOf } from '../session/place.ts';
 import type { Session } from '../session/session.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';
@@ -24,12 +22,7 @@ export function addReportCommands(program: Command, runner: Pick<Runner, 'offlin
     .addOption(filled('--output <file>', 'the page (default report.html)'));
   report.action(() => {
     const flags: ReportFlags = report.optsWithGlobals();
-    return runner.offline(flags, ({ env }) => {
-      const { data, cluster } = placeOf(flags, env);
-      const guests =
-        data === undefined || cluster !== undefined ? undefined : join(data, 'services', 'compute', 'guests');
-      return runner.withSession('report', flags, (session) => writeReport(session, flags, guests));
-    });
+    return runner.withSession('report', flags, (session) => writeReport(session, flags));
   });
   addWatchCommand(program, runner);
 }
@@ -57,11 +50,9 @@ function addWatchCommand(program: Command, runner: Pick<Runner, 'offline' | 'wit
   });
 }
 
-/** @param guests folder of the guests' journals, if the cloud is on this machine */
 async function writeReport(
   session: Session,
   { since = '10m', output: file = 'report.html' }: ReportFlags,
-  guests: string | undefined,
 ): Promise<void> {
   const { caller, settings, clock, terminal, output } = session;
   const { names } = settings;
@@ -72,7 +63,6 @@ async function writeReport(
     group: fullName('resourceGroup', names.group, names, '--group'),
     fromMs: toMs - durationMs(since, '--since'),
     toMs,
-    guests,
     short: (name) => shortName(name, names),
   });
   if (output.isDocument) return output.write(JSON.parse(JSON.stringify(activity)));

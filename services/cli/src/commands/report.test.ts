@@ -1,7 +1,4 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { test } from 'node:test';
 import { Rejection } from '@interlock/event-store';
 import { UsageError } from '../problems.ts';
@@ -37,24 +34,21 @@ test('report writes a page of what happened to machines and keys, without an exp
   assert.deepEqual([audit?.request.parent, audit?.request.startTime], ['vaults/kv1', '2026-01-01T11:56:00.000Z']);
 });
 
-test('report reads the journals of guests that are on this machine', async () => {
-  const data = mkdtempSync(join(tmpdir(), 'interlock-report-'));
-  try {
-    const vm = 'subscriptions/local/resourceGroups/g/virtualMachines/vm1';
-    const folder = join(data, 'services', 'compute', 'guests', vm);
-    mkdirSync(folder, { recursive: true });
-    const line = (ms: number, ok: boolean) =>
-      `${JSON.stringify({ disk: 'd1', op: 'write', seq: 1, invokedAt: lossMs + ms - 1, completedAt: lossMs + ms, ok })}\n`;
-    writeFileSync(join(folder, 'io.jsonl.1'), line(-400_000, true) + line(-100, true));
-    writeFileSync(join(folder, 'io.jsonl'), `${line(300, true)}${line(900, false)}{"disk":"d1","op":"wri`);
-    const { run, written, lines } = testProgram(answers, { clock, env: { INTERLOCK_DATA: data } });
-    await run('report', '--since', '5m', '--output', 'page.html');
-    assert.match(lines[0] ?? '', /3 reads and writes$/);
-    assert.match(textOf(pageOf(written, 'page.html')), /vm1 des1 RUNNING KEY_DISABLED 300 ms 1\.20 s/);
-    assert.doesNotMatch(pageOf(written, 'page.html'), /<script|\bsrc=|\bhref=/);
-  } finally {
-    rmSync(data, { recursive: true });
-  }
+test('report reads the journals of guests from compute, page by page', async () => {
+  const operation = (ms: number, ok: boolean) => ({
+    ...{ disk: 'd1', kind: 'WRITE', sequence: '1', ok },
+    ...{ invokeTimeMs: String(lossMs + ms - 1), completeTimeMs: String(lossMs + ms) },
+  });
+  const ReadGuestJournal = [
+    { operations: [operation(-400_000, true), operation(-100, true)], readTo: '1:2', atEnd: false },
+    { operations: [operation(300, true), operation(900, false), { kind: 'ADOPT' }], readTo: '1:3', atEnd: true },
+  ];
+  const { run, written, lines, sent } = testProgram({ ...answers, ReadGuestJournal }, { clock });
+  await run('report', '--since', '5m', '--output', 'page.html');
+  assert.match(lines[0] ?? '', /3 reads and writes$/);
+  assert.match(textOf(pageOf(written, 'page.html')), /vm1 des1 RUNNING KEY_DISABLED 300 ms 1\.20 s/);
+  assert.doesNotMatch(pageOf(written, 'page.html'), /<script|\bsrc=|\bhref=/);
+  assert.equal(sent.filter(({ method }) => method === 'ReadGuestJournal')[1]?.request.after, '1:2');
 });
 
 test('report lists what the caller may not read, and shows the rest', async () => {

@@ -7,7 +7,7 @@ import { readList } from '../request/pages.ts';
 import { isObject, methodOf, Service } from '../request/schema.ts';
 import { turnsOf } from '../request/turns.ts';
 import { objectsIn } from '../verbs/before.ts';
-import { readJournals } from './journals.ts';
+import { readJournal } from './journals.ts';
 import { changesIn, refusalsIn } from './key-changes.ts';
 import { powerOf } from './power.ts';
 
@@ -21,19 +21,17 @@ export interface GatherOptions {
   /** Milliseconds since the epoch. */
   readonly fromMs: number;
   readonly toMs: number;
-  /** Where compute keeps its guests, if that is on this machine. */
-  readonly guests: string | undefined;
   /** A name as users type it. */
   readonly short: (name: string) => string;
 }
 
 /**
- * What happened to the machines of a group, from compute, disk, disk-encryption-set, the audit logs of the vaults, and journals. What the caller may not
+ * What happened to the machines of a group, from compute, disk, disk-encryption-set, the audit logs of the vaults, and the journals of guests. What the caller may not
  * read is listed in `unread`.
  * @throws Rejection, RpcFailure if the machines cannot be read
  */
 export async function gatherActivity(caller: Caller, options: GatherOptions): Promise<Activity> {
-  const { group, fromMs, toMs, guests, short } = options;
+  const { group, fromMs, toMs, short } = options;
   const unread: string[] = [];
   const orNothing = <Value>(what: string, read: Promise<Value>, nothing: Value): Promise<Value> =>
     read.catch((error: unknown) => {
@@ -70,6 +68,9 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
     }),
   );
   const names = machines.map(({ name }) => name);
+  const io = await Promise.all(
+    names.map((name) => turns(() => orNothing(`the journal of ${short(name)}`, readJournal(caller, name, fromMs), []))),
+  );
   const callers = audits.flat().flatMap(({ caller: by, onBehalfOf }) => [String(by), String(onBehalfOf)]);
   const spoken = await spokenNames(caller, new Set(callers));
   const called = (name: string): string => spoken.get(name) ?? short(name);
@@ -78,7 +79,7 @@ export async function gatherActivity(caller: Caller, options: GatherOptions): Pr
     ...{ fromMs, toMs, machines, unread },
     changes: changesIn(audits.flat(), keys, called),
     refusals: refusalsIn(audits.flat(), keys, called),
-    io: guests === undefined ? [] : readJournals(guests, names, fromMs),
+    io: io.flat().toSorted((a, b) => a.completedMs - b.completedMs),
   };
 }
 

@@ -65,6 +65,7 @@ export const computeVerbs: readonly Verb[] = [
   vm('attach', 'AttachDisk', { targets: vmAndDisk, settles }),
   vm('detach', 'DetachDisk', { targets: vmAndDisk, settles }),
   vm('instance-view', 'GetInstanceView', { targets: oneVm }),
+  vm('journal', 'ReadGuestJournal', { targets: oneVm }),
   vm('activity-log', 'ListActivityLog', { targets: oneVm }),
   vm('watch', 'WatchVirtualMachine', { targets: oneVm }),
 

@@ -57,7 +57,8 @@ export const readJournal = (path: string): readonly JournalEntry[] =>
     .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
     .flatMap((line) => entryOf(line) ?? []);
 
-const entryOf = (line: string): JournalEntry | undefined => {
+/** The entry of a line; none of a line that is cut. */
+export const entryOf = (line: string): JournalEntry | undefined => {
   if (!line.endsWith('}')) return undefined;
   try {
     return JSON.parse(line);

@@ -10,6 +10,7 @@ import { readCounters } from '../guest/counters.ts';
 import { guestFiles, guestTls, readGuestFile, writeGuestFile } from '../guest/plan.ts';
 import { limiter } from '../limiter.ts';
 import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
+import { type JournalPage, readJournalPage } from './journal-pages.ts';
 import type { GuestDisk, GuestEnd, GuestIo, GuestPlan, RunningGuest, StopOrder, VmHost } from './vm-host.ts';
 
 export interface GuestDriverOptions {
@@ -122,6 +123,11 @@ export class GuestDriver implements VmHost {
   async ioOf(vm: string, machineId: string): Promise<GuestIo | undefined> {
     if (this.#machineIn(vm) !== machineId) return undefined;
     return readCounters(join(this.#folderOf(vm), guestFiles.counters));
+  }
+
+  async journalOf(vm: string, machineId: string, after: string, limit: number): Promise<JournalPage | undefined> {
+    if (this.#machineIn(vm) !== machineId) return undefined;
+    return readJournalPage(join(this.#folderOf(vm), guestFiles.journal), after, limit);
   }
 
   async forget(vm: string): Promise<void> {

@@ -10,6 +10,7 @@ export const idleDriver = (): VmHost => ({
   isRunning: async () => true,
   runningGuests: async () => [],
   ioOf: async () => undefined,
+  journalOf: async () => undefined,
   forget: async () => {},
   endOf: async () => 'GUEST_ENDED',
   onEnded: () => {},

@@ -74,6 +74,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
       if (guests.delete(vm)) history.push(`stop ${vm}`);
     },
     ioOf: async (vm) => io.get(vm),
+    journalOf: async () => undefined,
     async forget(vm) {
       io.delete(vm);
     },

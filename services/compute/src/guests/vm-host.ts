@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { JournalPage } from './journal-pages.ts';
 
 /** What the guest does with its disks. */
 export interface Workload {
@@ -89,6 +90,8 @@ export interface VmHost {
   isRunning(vm: string): Promise<boolean>;
   /** What the guests of a machine counted; `undefined` if no guest of that id was started here. */
   ioOf(vm: string, machineId: string): Promise<GuestIo | undefined>;
+  /** What its guests recorded after a place (`''`: from the oldest entry on); `undefined` if no guest of that id was started here. */
+  journalOf(vm: string, machineId: string, after: string, limit: number): Promise<JournalPage | undefined>;
   /** Removes the files of a deleted machine. Its guest has ended. */
   forget(vm: string): Promise<void>;
   /** Every guest that runs, also those of an earlier process. */

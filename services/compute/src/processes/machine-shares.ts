@@ -24,6 +24,7 @@ export const guardedDriver = (driver: VmHost, isOurs: (vm: string) => boolean): 
     hasGuests: driver.hasGuests,
     isRunning: (vm) => driver.isRunning(vm),
     ioOf: (vm, machineId) => driver.ioOf(vm, machineId),
+    journalOf: (vm, machineId, after, limit) => driver.journalOf(vm, machineId, after, limit),
     forget: (vm) => driver.forget(vm),
     runningGuests: () => driver.runningGuests(),
     endOf: (vm) => driver.endOf(vm),

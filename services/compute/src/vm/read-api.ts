@@ -1,4 +1,9 @@
 import type { ListActivityLogRequest } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
+import type {
+  GuestOperation,
+  GuestOperation_Kind,
+  ReadGuestJournalRequest,
+} from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
 import type { GetInstanceViewRequest } from '@interlock/contracts/interlock/compute/v1/instance_view.ts';
 import type {
   GetVirtualMachineRequest,
@@ -8,6 +13,7 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
+import type { JournalEntry } from '../guest/journal.ts';
 import type { VmHost } from '../guests/vm-host.ts';
 import { currentLosses } from '../losses/current-losses.ts';
 import type { Losses } from '../losses/losses.ts';
@@ -21,12 +27,14 @@ import { guestIoOnWire, powerOf, shown, vmOnWire } from './wire.ts';
 
 /** Entries of a page if the request names no size. */
 const pageSizeDefault = 100;
+/** Operations of a page of a guest's journal if the request names no size. */
+const operationsDefault = 1_000;
 
 interface ReadParts {
   readonly store: EventStore;
   readonly vms: Category<Vm, VmEvent>;
   readonly losses: Pick<Losses, 'of'>;
-  readonly driver: Pick<VmHost, 'ioOf'>;
+  readonly driver: Pick<VmHost, 'ioOf' | 'journalOf'>;
 }
 
 /** What users see of machines. Never needs a key (CMK-109). */
@@ -39,6 +47,7 @@ export const readApi = (parts: ReadParts) => ({
     const loaded = await load(parts, name);
     return instanceViewOf(loaded, (await currentLosses(parts.losses, [loaded]))(loaded));
   },
+  readGuestJournal: (request: ReadGuestJournalRequest) => readGuestJournal(parts, request),
   async listActivityLog(request: ListActivityLogRequest) {
     names.virtualMachine.parse(request.name, 'name');
     const { limit, after } = page(request);
@@ -55,6 +64,38 @@ export const readApi = (parts: ReadParts) => ({
       yield await withGuestIo(parts, loaded);
     }
   },
+});
+
+const readGuestJournal = async (parts: ReadParts, { name, after, pageSize }: ReadGuestJournalRequest) => {
+  const { limit } = pageOf({ pageSize: pageSize || operationsDefault, pageToken: '' });
+  const loaded = await load(parts, name);
+  shown(loaded);
+  const { state } = loaded;
+  const page = state.status === 'active' ? await parts.driver.journalOf(name, state.uniqueId, after, limit) : undefined;
+  const { entries = [], readTo = '', isEnd = true, hasGap = after !== '' } = page ?? {};
+  return { operations: entries.map(operationOnWire), readTo, atEnd: isEnd, hasGap };
+};
+
+const kinds = {
+  read: 'READ',
+  verify: 'VERIFY',
+  write: 'WRITE',
+  flush: 'FLUSH',
+  adopt: 'ADOPT',
+} as const satisfies Record<JournalEntry['op'], GuestOperation_Kind>;
+
+const operationOnWire = (entry: JournalEntry): GuestOperation => ({
+  disk: entry.disk,
+  kind: kinds[entry.op],
+  offsetBytes: entry.offset,
+  lengthBytes: entry.length,
+  sequence: entry.seq,
+  invokeTimeMs: entry.invokedAt,
+  completeTimeMs: entry.completedAt,
+  invokeMonotonicMs: entry.invokedMonotonicMs,
+  completeMonotonicMs: entry.completedMonotonicMs,
+  ok: entry.ok,
+  reason: entry.reason ?? '',
 });
 
 const load = (parts: ReadParts, name: string): Promise<Loaded<Vm>> => {
