@@ -16,13 +16,16 @@ import { serviceNames } from '@interlock/local/services.ts';
 import type { ClientTls, Workload } from '@interlock/rpc';
 import { type Clock, systemClock, systemRandom } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import type { History } from '../../oracle/journal/history.ts';
 import type { Terms } from '../../oracle/judges/bounds.ts';
 import type { Disturbance } from '../../oracle/recording/replay.ts';
 import { compareDisks } from './content.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { guaranteesOf } from './guarantees.ts';
+import type { GuestJournals } from './guest-journals.ts';
+import { comparedByGuests } from './guest-reads.ts';
 import { insist } from './insist.ts';
-import { ioRecordOf, type JournalTail, journalTail } from './journal-tail.ts';
+import { ioRecordOf } from './journal-tail.ts';
 import {
   carryOutKeyAction,
   isKeyAction,
@@ -67,8 +70,8 @@ export interface CloudAccess {
   readonly clients: Clients;
   readonly tls: ClientTls;
   readonly feeds: EventFeeds;
-  /** Folder of the guests' journals. */
-  readonly guests: string;
+  /** Opens the journals of machines, by full names. */
+  readonly journals: (machines: readonly string[]) => GuestJournals;
   readonly terms: Terms;
   readonly versions: Readonly<Record<string, string>>;
   readonly faults: Faults;
@@ -87,6 +90,8 @@ const lookEveryMs = 50;
 const backWithinMs = 60_000;
 /** How long a machine that runs may take to do good I/O, in milliseconds. */
 const busyWithinMs = 20_000;
+/** Longest call of a service while a fault is on it, in milliseconds. */
+const disturbedDeadlineMs = 500;
 
 /** An experiment's estate on a cloud of real processes. */
 export class CloudLab implements Lab {
@@ -96,12 +101,14 @@ export class CloudLab implements Lab {
   readonly #experiment: Experiment;
   readonly #estate: MadeEstate;
   readonly #close: () => Promise<void>;
-  readonly #journals: JournalTail;
+  readonly #journals: GuestJournals;
   readonly #keys = new Map<string, KeyState>();
   readonly #sinceMs = systemClock.now();
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
+  /** When something was given back last. */
+  #givenBackMs = systemClock.now();
 
   /** @param close removes the estate, and what was opened for it */
   constructor(access: CloudAccess, experiment: Experiment, estate: MadeEstate, close: () => Promise<void>) {
@@ -110,10 +117,7 @@ export class CloudLab implements Lab {
     this.#estate = estate;
     this.#close = close;
     this.versions = access.versions;
-    this.#journals = journalTail(
-      access.guests,
-      estate.machines.map(({ name }) => name),
-    );
+    this.#journals = access.journals(estate.machines.map(({ name }) => name));
   }
 
   /** Reads the state of every key, before any fault. */
@@ -176,6 +180,7 @@ export class CloudLab implements Lab {
 
   async undo({ action, data }: Undo, start: boolean): Promise<Effect> {
     const { clients, faults } = this.#access;
+    this.#givenBackMs = this.clock.now();
     if (isKeyAction(action)) {
       const undo = data as unknown as KeyData;
       const invokedMs = this.clock.now();
@@ -206,10 +211,13 @@ export class CloudLab implements Lab {
   async #effectOf({ event, effectMs, keyVersions }: KeyEffect, invokedMs: number): Promise<Effect> {
     if (effectMs !== undefined || event === undefined)
       return { keyVersions, ...(effectMs === undefined ? {} : { effectMs }) };
-    const endMs = this.clock.monotonicMs() + effectWithinMs;
-    for (;;) {
-      const feed = await this.#events(event.service).catch(() => []);
-      const found = feed.find(
+    const lastMs = this.clock.monotonicMs() + backWithinMs;
+    for (let endMs = this.clock.monotonicMs() + effectWithinMs; ; ) {
+      const feed = await this.#access.feeds.read(event.service).catch(() => undefined);
+      // A service that is down or paused shows its commit when it is back.
+      if (feed === undefined) endMs = Math.min(lastMs, this.clock.monotonicMs() + effectWithinMs);
+      const events = atMachineTimes(event.service, feed ?? [], this.#access.faults.shifts());
+      const found = events.find(
         ({ stream, type, time }) => stream === event.stream && event.types.includes(type) && time >= invokedMs,
       );
       if (found !== undefined) {
@@ -222,14 +230,32 @@ export class CloudLab implements Lab {
     }
   }
 
+  /** While a fault is on a service, what is known of it if it does not respond. */
   async #events(service: Workload): Promise<readonly RecordedEvent[]> {
     const { feeds, faults } = this.#access;
-    return atMachineTimes(service, await feeds.read(service), faults.shifts());
+    const read = this.#isDisturbed(service)
+      ? feeds.read(service, disturbedDeadlineMs).catch(() => feeds.known(service))
+      : feeds.read(service);
+    return atMachineTimes(service, await read, faults.shifts());
   }
 
-  check(check: SteadyCheck): Promise<string | undefined> {
+  /** As `#events`, of the guests. */
+  #history(): Promise<History> {
+    const journals = this.#journals;
+    return this.#isDisturbed('compute')
+      ? journals.read(disturbedDeadlineMs).catch(() => journals.known())
+      : journals.read();
+  }
+
+  #isDisturbed(service: Workload): boolean {
+    return this.#access.faults
+      .disturbances()
+      .some(({ parts, toMs }) => toMs === undefined && (parts.includes(service) || parts.includes('store')));
+  }
+
+  async check(check: SteadyCheck): Promise<string | undefined> {
     const { clients } = this.#access;
-    const history = this.#journals.read;
+    const history = () => this.#history();
     return brokenCheck(check, { clients, estate: this.#estate, history, nowMs: this.clock.now() });
   }
 
@@ -240,7 +266,7 @@ export class CloudLab implements Lab {
       Workload,
       readonly RecordedEvent[]
     >;
-    const history = this.#journals.read().filter(({ completedAt }) => completedAt < this.#comparedMs);
+    const history = (await this.#history()).filter(({ completedAt }) => completedAt < this.#comparedMs);
     const log = new MachineLog();
     for (const event of events.compute) if (event.time < this.#comparedMs) log.apply(event);
     const { machines } = this.#estate;
@@ -277,12 +303,16 @@ export class CloudLab implements Lab {
     // A machine that does not come back is judged by its record.
     await Promise.allSettled(this.#starting);
     await this.#untilStarted();
+    if (this.#experiment.estate.kind === 'existing') {
+      const all = this.#estate.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
+      return comparedByGuests(await this.#history(), all, this.#givenBackMs);
+    }
     const names = this.#estate.machines.map(({ name }) => name);
     this.#comparedMs = this.clock.now();
     await Promise.all(names.map((name) => clients.compute.deallocateVirtualMachine({ name })));
     await this.#untilEach(names, 'is deallocated', (power) => power === 'DEALLOCATED');
     const disks = this.#estate.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
-    return compareDisks(clients, tls, this.#journals.read(), disks);
+    return compareDisks(clients, tls, await this.#history(), disks);
   }
 
   /** Waits until no machine is starting, and those that run have done good I/O. */
@@ -296,7 +326,7 @@ export class CloudLab implements Lab {
     );
     for (const endMs = this.clock.monotonicMs() + busyWithinMs; ; await this.clock.sleep(lookEveryMs)) {
       const busy = new Set(
-        this.#journals.read().flatMap(({ disk, ok, completedAt }) => (ok && completedAt > fromMs ? [disk] : [])),
+        (await this.#history()).flatMap(({ disk, ok, completedAt }) => (ok && completedAt > fromMs ? [disk] : [])),
       );
       // One that does nothing is judged by its record.
       if (disks.every((disk) => busy.has(disk)) || this.clock.monotonicMs() > endMs) return;
@@ -334,7 +364,6 @@ export class CloudLab implements Lab {
           service,
           (await feeds.read(service)).filter(({ time }) => time >= this.#sinceMs),
         );
-      await feeds.close();
     } finally {
       await this.#close();
     }

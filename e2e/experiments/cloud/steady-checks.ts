@@ -11,7 +11,7 @@ const lookBackMs = 2_000;
 export interface Looked {
   readonly clients: Clients;
   readonly estate: MadeEstate;
-  readonly history: () => History;
+  readonly history: () => Promise<History>;
   readonly nowMs: number;
 }
 
@@ -20,7 +20,7 @@ export const brokenCheck = async (check: SteadyCheck, looked: Looked): Promise<s
   try {
     if (check.kind === 'services-ready') return await unreadyService(looked);
     if (check.kind === 'leases-held') return await unheldLease(looked);
-    return idleDisk(check, looked);
+    return idleDisk(check, looked, await looked.history());
   } catch (error) {
     return error instanceof Error ? error.message : String(error);
   }
@@ -52,9 +52,10 @@ const unheldLease = async ({ clients, estate }: Looked): Promise<string | undefi
 /** A disk of the group without a good operation within the gap, over the last 2 s. */
 const idleDisk = (
   { group, gapMs }: SteadyCheck & { readonly kind: 'io' },
-  { estate, history, nowMs }: Looked,
+  { estate, nowMs }: Looked,
+  history: History,
 ): string | undefined => {
-  const recent = history().filter(({ ok, completedAt }) => ok && completedAt > nowMs - lookBackMs);
+  const recent = history.filter(({ ok, completedAt }) => ok && completedAt > nowMs - lookBackMs);
   for (const { group: own, disks } of estate.machines) {
     if (own !== group) continue;
     for (const { name } of disks) {

@@ -11,6 +11,7 @@ import { location } from '../../cloud/world.ts';
 import { type CloudAccess, CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
 import { existingEstate } from '../cloud/existing-estate.ts';
+import { remoteJournals } from '../cloud/guest-journals.ts';
 import { type MadeEstate, makePlannedEstate } from '../cloud/planned-estate.ts';
 import { removeEstate } from '../cloud/remove-estate.ts';
 import { type LocalParts, workload } from './own-cloud.ts';
@@ -21,7 +22,6 @@ import { termsOf } from './terms.ts';
 interface Description {
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   readonly natsServers: readonly string[];
-  readonly guests: string;
   readonly settings: Readonly<Record<string, string | undefined>>;
 }
 
@@ -92,8 +92,8 @@ const connectTo = async (data: string, scope: Scope, { keepEvents }: LocalParts)
     access: {
       clients,
       tls: tlsInto(place),
-      feeds: eventFeeds(described.databaseUrls),
-      guests: described.guests,
+      feeds: eventFeeds(clients.messaging),
+      journals: remoteJournals(clients),
       settings: described.settings,
       terms: termsOf(described.settings),
       versions: { node: process.version },

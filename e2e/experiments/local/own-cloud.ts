@@ -12,6 +12,7 @@ import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';
 import { location } from '../../cloud/world.ts';
 import { type CloudAccess, CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
+import { localJournals } from '../cloud/guest-journals.ts';
 import { makePlannedEstate } from '../cloud/planned-estate.ts';
 import { type Links, openLinks } from './links.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
@@ -150,8 +151,8 @@ const accessTo = (
   return {
     clients,
     tls: tlsInto(cloud),
-    feeds: eventFeeds(cloud.databaseUrls),
-    guests: data.path('services', 'compute', 'guests'),
+    feeds: eventFeeds(clients.messaging),
+    journals: localJournals(data.path('services', 'compute', 'guests')),
     terms: termsOf(settings),
     versions: { node: process.version, postgres: cloud.postgres.description, nats: cloud.nats.description },
     faults,

@@ -1,0 +1,93 @@
+import type { GuestOperation, GuestOperation_Kind } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
+import type { Clients } from '../../cloud/clients.ts';
+import type { History, Recorded } from '../../oracle/journal/history.ts';
+import type { Io } from '../../oracle/journal/journal.ts';
+import { journalTail } from './journal-tail.ts';
+
+/** What the guests of an estate recorded about their own reads and writes. */
+export interface GuestJournals {
+  /**
+   * All operations up to now, by completion.
+   * @param deadlineMs longest time of one call; by default that of the client
+   * @throws Rejection, RpcFailure if compute does not respond
+   */
+  read(deadlineMs?: number): Promise<History>;
+  /** Those read so far. */
+  known(): History;
+}
+
+/** Most operations of a call, and machines that are read at once. */
+const pageSize = 1_000;
+const parallelMax = 8;
+
+/** Journals in a folder of this machine: they can be read while compute is down. */
+export const localJournals =
+  (folder: string) =>
+  (machines: readonly string[]): GuestJournals => {
+    const tail = journalTail(folder, machines);
+    return { read: async () => tail.read(), known: () => tail.read() };
+  };
+
+/** Journals through the API of compute. */
+export const remoteJournals =
+  ({ compute }: Pick<Clients, 'compute'>) =>
+  (machines: readonly string[]): GuestJournals => {
+    const places = new Map<string, string>();
+    let history: Recorded[] = [];
+    const readNew = async (name: string, deadlineMs: number | undefined): Promise<readonly Recorded[]> => {
+      const found: Recorded[] = [];
+      for (;;) {
+        const after = places.get(name) ?? '';
+        const options = deadlineMs === undefined ? {} : { deadlineMs };
+        const page = await compute.readGuestJournal({ name, after, pageSize }, options);
+        if (page.hasGap) throw new Error(`operations of ${name} are lost: its journal was read too seldom`);
+        found.push(...page.operations.flatMap((operation) => recordedOf(name, operation)));
+        places.set(name, page.readTo);
+        if (page.atEnd) return found;
+      }
+    };
+    return {
+      known: () => history,
+      async read(deadlineMs) {
+        const added: Recorded[] = [];
+        const left = [...machines];
+        const work = async (): Promise<void> => {
+          for (let name = left.shift(); name !== undefined; name = left.shift())
+            added.push(...(await readNew(name, deadlineMs)));
+        };
+        const ended = await Promise.allSettled(Array.from({ length: parallelMax }, work));
+        history = [...history, ...added].sort((a, b) => a.completedMonotonicMs - b.completedMonotonicMs);
+        for (const one of ended) if (one.status === 'rejected') throw one.reason;
+        return history;
+      },
+    };
+  };
+
+const opOf: Partial<Record<GuestOperation_Kind, Io['op']>> = {
+  READ: 'read',
+  VERIFY: 'verify',
+  WRITE: 'write',
+  FLUSH: 'flush',
+};
+
+/** An operation as the oracle reads it; none for what is no I/O. */
+const recordedOf = (machine: string, operation: GuestOperation): readonly Recorded[] => {
+  const op = opOf[operation.kind];
+  if (op === undefined) return [];
+  return [
+    {
+      machine,
+      op,
+      disk: operation.disk,
+      offset: operation.offsetBytes,
+      length: operation.lengthBytes,
+      seq: operation.sequence,
+      invokedAt: operation.invokeTimeMs,
+      completedAt: operation.completeTimeMs,
+      invokedMonotonicMs: operation.invokeMonotonicMs,
+      completedMonotonicMs: operation.completeMonotonicMs,
+      ok: operation.ok,
+      reason: operation.reason,
+    },
+  ];
+};

@@ -1,0 +1,27 @@
+import type { ContentRecord } from '@interlock/experiment';
+import type { History } from '../../oracle/journal/history.ts';
+
+/**
+ * What guests themselves read and compared since a moment. A guest that starts verifies first all that the machine wrote before; one
+ * that keeps running reads back each write. For machines that belong to users: reading their disks directly would need them off.
+ * @param disks full names
+ * @param fromMs milliseconds since the epoch
+ */
+export const comparedByGuests = (history: History, disks: readonly string[], fromMs: number): ContentRecord => {
+  const own = new Set(disks);
+  /** Outcome of the latest read of each place. */
+  const places = new Map<string, { readonly disk: string; readonly length: number; readonly isLost: boolean }>();
+  for (const { disk, op, offset, length, invokedAt, ok, reason } of history) {
+    const isRead = op === 'read' || op === 'verify';
+    if (!isRead || invokedAt < fromMs || !own.has(disk)) continue;
+    // A read that failed otherwise compared nothing.
+    if (ok || reason === 'CONTENT_MISMATCH') places.set(`${disk} ${offset}`, { disk, length, isLost: !ok });
+  }
+  const all = [...places.values()];
+  const sum = (some: typeof all): number => some.reduce((total, { length }) => total + length, 0);
+  return {
+    disksCompared: new Set(all.map(({ disk }) => disk)).size,
+    bytesCompared: sum(all),
+    bytesLost: sum(all.filter(({ isLost }) => isLost)),
+  };
+};
