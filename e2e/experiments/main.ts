@@ -1,15 +1,16 @@
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
 import {
   type Experiment,
-  exitCodes,
   inlineEstate,
-  type Outcome,
+  type MatrixCase,
   problemLines,
   readExperiment,
+  readMatrix,
   type Target,
+  type Verdict,
   verdictLines,
   withChanges,
 } from '@interlock/experiment';
@@ -17,11 +18,14 @@ import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
+import { matrixPage } from '../report/matrix/matrix-page.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
 import { eventKeeper, type RunPlace, runFile, thisRunner } from './run-file.ts';
 import { historiesExitCode, historiesLines, playHistories } from './simulated/histories.ts';
+import { outcomesText, playMatrix, worstExitCode } from './simulated/matrix.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
 const usage = `interlock experiment run FILE [--target local|existing|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
@@ -74,17 +78,69 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
   if (histories !== undefined) return playMany({ path, experiment: read.experiment, target }, histories, scope);
-  const worst: Outcome[] = [];
+  const matrix = readMatrix(text);
+  if (matrix !== undefined && 'problems' in matrix) return refused(problemLines(path, matrix.problems));
+  if (matrix !== undefined && target !== 'simulated')
+    throw new LauncherError('a file with a matrix needs --target simulated: only there are many runs short.');
+  if (target === 'simulated' && (matrix !== undefined || repeat !== '1'))
+    return playAll(
+      { path, cases: matrix?.cases ?? [{ text, experiment: read.experiment }], repeat: Number(repeat), keep },
+      scope,
+    );
+  const runs: MatrixRun[] = [];
   for (let count = 1; count <= Number(repeat) && !scope.signal.aborted; count += 1) {
     if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
     const folder =
       keep === undefined ? undefined : repeat === '1' ? resolve(keep) : join(resolve(keep), `run-${count}`);
-    const outcome = await runOnce({ path, text, experiment: read.experiment, target, folder }, scope);
-    if (typeof outcome !== 'string') return outcome;
-    worst.push(outcome);
+    const ended = await runOnce({ path, text, experiment: read.experiment, target, folder }, scope);
+    if ('exitCode' in ended) return ended;
+    const report = keep === undefined ? {} : { report: `run-${count}/report.html` };
+    runs.push({ experiment: read.experiment, verdict: ended, ...report });
   }
-  if (worst.length > 1) console.log(summaryOf(worst));
-  return { exitCode: Math.max(...worst.map((outcome) => exitCodes[outcome]), 0) };
+  if (runs.length > 1)
+    writeMatrix(runs, read.experiment.title, keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
+  return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+interface ManyRuns {
+  readonly path: string;
+  readonly cases: readonly Pick<MatrixCase, 'text' | 'experiment'>[];
+  readonly repeat: number;
+  readonly keep: string | undefined;
+}
+
+/** Plays every case of a matrix, or one file again and again, in virtual time. */
+async function playAll(
+  { path, cases, repeat, keep }: ManyRuns,
+  { signal }: Scope,
+): Promise<{ readonly exitCode: number }> {
+  const problems = cases.flatMap(({ experiment }) => simulatedTarget(experiment.seed).refuse(experiment));
+  if (problems.length > 0) return refused(problemLines(path, problems.slice(0, 1)));
+  const fromMs = systemClock.monotonicMs();
+  const runs = await playMatrix({
+    cases: cases.map(({ text }) => ({ text })),
+    repeat,
+    folder: keep === undefined ? undefined : resolve(keep),
+    workers: 2,
+    signal,
+    say: console.log,
+    elapsedMs: () => systemClock.monotonicMs() - fromMs,
+  });
+  writeMatrix(runs, basename(path), keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
+  return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+/** Writes the page of many runs, and says what did not hold. */
+function writeMatrix(runs: readonly MatrixRun[], title: string, folder: string): void {
+  const cells = cellsOf(runs);
+  mkdirSync(folder, { recursive: true });
+  const page = join(resolve(folder), 'matrix.html');
+  writeFileSync(page, matrixPage(cells, title), { mode: 0o600 });
+  for (const { cause, diskClass, fault, repeats } of cells)
+    for (const { verdict } of repeats.filter((one) => one.verdict.outcome !== 'held').slice(0, 1))
+      console.log(`${verdict.outcome}: ${cause}, ${diskClass}, ${fault}: ${verdict.because}`);
+  const outcomes = outcomesText(runs.map(({ verdict }) => verdict.outcome));
+  console.log(`${runs.length} runs in ${cells.length} cells: ${outcomes}\n${page}`);
 }
 
 async function playMany(
@@ -111,12 +167,6 @@ async function playMany(
   return { exitCode: historiesExitCode(played) };
 }
 
-function summaryOf(outcomes: readonly Outcome[]): string {
-  return [...Map.groupBy(outcomes, (outcome) => outcome)]
-    .map(([outcome, all]) => `${all.length} ${outcome}`)
-    .join(', ');
-}
-
 function refused(lines: readonly string[]): { readonly exitCode: number } {
   for (const line of lines) console.error(line);
   return { exitCode: badInput };
@@ -131,7 +181,7 @@ interface OneRun {
   readonly folder: string | undefined;
 }
 
-async function runOnce(one: OneRun, scope: Scope): Promise<Outcome | { readonly exitCode: number }> {
+async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly exitCode: number }> {
   const { path, text, experiment } = one;
   const data = dataRoot(process.env);
   const unique = idOf(path);
@@ -161,7 +211,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Outcome | { readonly 
   console.log(`\n${verdictLines(verdict).join('\n')}`);
   if (one.folder === undefined && verdict.outcome === 'held') rmSync(folder, { recursive: true });
   else console.log(`\nevidence and report.html: ${folder}`);
-  return verdict.outcome;
+  return verdict;
 }
 
 /** Sorts by time, and is unique. */

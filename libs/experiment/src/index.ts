@@ -24,6 +24,7 @@ export { problemLines, type ReadExperiment, readExperiment } from './file/read-e
 export { settingNames, shortestMs, variableOfSetting } from './file/settings.ts';
 export { sectionNames } from './file/shape.ts';
 export { withChanges } from './file/with-changes.ts';
+export { type MatrixCase, type ReadMatrix, readMatrix } from './matrix/matrix.ts';
 export { type Episode, Evidence } from './measures/evidence.ts';
 export { type Fate, fatesOf, type Moment, operationText, shortName } from './measures/fate.ts';
 export { measureNames, measuresOf, quantilesIn } from './measures/figures.ts';

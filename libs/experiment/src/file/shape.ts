@@ -43,6 +43,8 @@ export interface RawFile {
   readonly proof?: readonly RawProof[];
   readonly abort?: readonly RawCondition[];
   readonly expect?: readonly RawCondition[];
+  /** Read by `readMatrix`. */
+  readonly matrix?: unknown;
 }
 
 export type Section = keyof RawFile;

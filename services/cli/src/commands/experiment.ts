@@ -12,6 +12,7 @@ import {
   readEvidence,
   readExperiment,
   readExperimentText,
+  readMatrix,
   verdictLines,
 } from '@interlock/experiment';
 import { aligned } from '../output/align.ts';
@@ -38,7 +39,10 @@ export function validateFiles(files: readonly string[], { terminal }: OfflinePar
 function readFrom(file: string, { readFile }: OfflineParts['terminal']): ReadExperiment {
   const textOf = (path: string): string => Buffer.from(readFile(path)).toString('utf8');
   const whole = inlineEstate(textOf(file), (path) => textOf(resolve(dirname(file), path)));
-  return 'problems' in whole ? whole : readExperiment(whole.text);
+  if ('problems' in whole) return whole;
+  const read = readExperiment(whole.text);
+  const matrix = 'problems' in read ? undefined : readMatrix(whole.text);
+  return matrix !== undefined && 'problems' in matrix ? matrix : read;
 }
 
 /** Judges the evidence of a run again. @returns the exit code of its outcome @throws UsageError if the folder holds no whole run */
