@@ -9,7 +9,7 @@ import { measure } from './values.ts';
 export const groupMoments = {
   lastGoodRead: ['read'],
   lastGoodWrite: ['write'],
-  lastGoodIo: ['read', 'write', 'flush'],
+  lastGoodIo: ['read', 'write'],
   stopped: [],
   startRefused: [],
   back: [],

@@ -53,7 +53,8 @@ export function fateOf(evidence: Evidence, machine: MachineRecord, episode: Epis
   const { startMs, endMs } = episode;
   const disks = evidence.disksUnder(machine, episode);
   const io = evidence.ioOf(machine).filter(({ disk }) => disks.has(disk));
-  const good = io.filter(({ ok, completedMs }) => ok && completedMs < endMs);
+  // A flush needs no key: it succeeds after a loss too, and proves nothing.
+  const good = io.filter(({ ok, op, completedMs }) => ok && op !== 'flush' && completedMs < endMs);
   const last = (fits: (one: IoRecord) => boolean): Moment | undefined => {
     const found = good.findLast(fits);
     return found && { atMs: found.completedMs, seen: operationText(found) };
