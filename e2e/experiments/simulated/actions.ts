@@ -62,7 +62,10 @@ export class Actions {
     const { action } = step;
     const sinceMs = world.clock.now();
     this.#carriedOut.add(step.name);
-    if (isFault(action)) return { effectMs: await faults.carryOut(step) };
+    if (isFault(action)) {
+      const { vaults } = undo.data as { readonly vaults?: readonly string[] };
+      return { effectMs: await faults.carryOut(step, vaults) };
+    }
     if (isMachineAction(action)) {
       const { machines } = undo.data as unknown as MachineUndo;
       await insist(world.clock, () => carryOutMachineAction(clients, action, { machines }));
@@ -106,6 +109,8 @@ export class Actions {
     const { action, targets, options } = step;
     const { plan, world, clients, made } = this.#parts;
     const uuid = (): string => world.random.uuid();
+    if (action === 'throttle')
+      return { vaults: targets.map((target) => this.#placeOf(keyOfTarget(plan.estate, target)).vault) };
     if (isFault(action)) return {};
     if (isMachineAction(action)) {
       const machines = made.machines.filter(({ group }) => targets.includes(group));

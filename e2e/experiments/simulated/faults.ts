@@ -31,7 +31,7 @@ const able: Readonly<Record<FaultAction | 'throttle', readonly CloudPart[]>> = {
   throttle: ['key-vault'],
 };
 
-/** Whether the action is a fault of the cloud. `throttle` slows every vault, whichever key it targets. */
+/** Whether the action is a fault of the cloud. */
 export const isFault = (action: string): action is FaultAction | 'throttle' => Object.hasOwn(able, action);
 
 /** Faults of an experiment that the simulation has no such part for. */
@@ -78,8 +78,8 @@ export class Faults {
     return this.#down.has(part);
   }
 
-  /** Carries out a step. @returns when it took effect, in milliseconds since the epoch */
-  async carryOut({ name, action, targets, options }: Step): Promise<number> {
+  /** Carries out a step. @param vaults those that `throttle` slows, by name @returns when it took effect, in milliseconds since the epoch */
+  async carryOut({ name, action, targets, options }: Step, vaults: readonly string[] = []): Promise<number> {
     if (!isFault(action)) throw new Error(`${action} is no fault`);
     const effectMs = this.#parts.world.clock.now();
     const parts = action === 'throttle' ? ['key-vault' as const] : (targets as readonly CloudPart[]);
@@ -91,7 +91,10 @@ export class Faults {
       if (a === undefined || b === undefined) throw new Error(`${name} needs two parts to cut`);
       this.#lasting.set(name, this.#cut(a, b));
     } else {
-      const all = parts.map((part) => this.#strike(action, part, byMs));
+      const all =
+        action === 'throttle'
+          ? vaults.map((vault) => this.#throttle(vault))
+          : parts.map((part) => this.#strike(action, part, byMs));
       this.#lasting.set(name, {
         heal: async () => {
           for (const { heal } of all) await heal();
@@ -108,7 +111,7 @@ export class Faults {
     await found?.heal();
   }
 
-  #strike(action: Exclude<FaultAction, 'restart' | 'cut'> | 'throttle', part: CloudPart, byMs: number): Lasting {
+  #strike(action: Exclude<FaultAction, 'restart' | 'cut'>, part: CloudPart, byMs: number): Lasting {
     switch (action) {
       case 'kill':
         return this.#kill(part);
@@ -122,8 +125,6 @@ export class Faults {
         return this.#storage(part, 'full');
       case 'fail-storage':
         return this.#storage(part, 'fail');
-      case 'throttle':
-        return this.#throttle();
     }
   }
 
@@ -267,9 +268,10 @@ export class Faults {
     };
   }
 
-  #throttle(): Lasting {
+  /** All uses and checks of the keys of one vault are refused for their number. */
+  #throttle(vault: string): Lasting {
     const { world } = this.#parts;
-    world.faults.throttle('key-vault', throttledMs);
+    world.faults.throttle('key-vault', throttledMs, `${vault}/`);
     const end = this.#disturb('key-vault', 'calls');
     return {
       heal: () => {

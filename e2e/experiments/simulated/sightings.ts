@@ -14,6 +14,9 @@ const failures: ReadonlySet<Status> = new Set([
 /** Uses of a key that a lost key refuses. */
 const uses: ReadonlySet<string> = new Set(['KeyUnwrap', 'KeyCheckAccess', 'KeyWrap', 'KeyRewrap']);
 
+/** Time between two sightings of the same server, in milliseconds. */
+const blockedEveryMs = 1_000;
+
 /** What shows that a fault took effect, outside of the machines. */
 export class Sightings {
   readonly #seen: SightingRecord[] = [];
@@ -32,11 +35,21 @@ export class Sightings {
         seen: `${path.slice(path.lastIndexOf('/') + 1)}: ${Status[refusal]}`,
       });
     });
+    world.onBlocked((service, server) => this.#onBlocked(service, server === 'bus' ? 'nats' : 'postgres'));
   }
 
   /** Notes that the process of a part ended. */
   onGone(part: CloudPart): void {
     this.#seen.push({ see: 'process-gone', subject: part, atMs: this.#world.clock.now(), seen: 'the process ended' });
+  }
+
+  /** A service uses a server all the time: one sighting a second says it. */
+  #onBlocked(service: string, subject: 'nats' | 'postgres'): void {
+    const atMs = this.#world.clock.now();
+    const seen = `${service} does not reach ${subject}`;
+    const before = this.#seen.findLast((one) => one.seen === seen);
+    if (before === undefined || atMs - before.atMs >= blockedEveryMs)
+      this.#seen.push({ see: 'calls-fail', subject, atMs, seen });
   }
 
   /** Ignores everything up to now. */

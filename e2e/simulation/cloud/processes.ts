@@ -37,6 +37,8 @@ export interface Machine {
   readonly servicesOver: (hardware: Hardware) => Readonly<Record<Replica['service'], CloudService>>;
   /** Takes the lines of the services' own logs. */
   readonly write: (line: string) => void;
+  /** Called when a process uses a server that it is cut off from. */
+  readonly onBlocked: (service: Replica['service'], server: 'bus' | 'store') => void;
 }
 
 /** The machine that everything runs on at first: also where the estate that a history begins with was made. */
@@ -63,7 +65,7 @@ export class Processes {
 
   /** Starts a new process of the replica. @returns the seams it runs on */
   begin(replica: Replica): OwnSeams {
-    const { clock, tracer, rates, cuts, random: all, bus, storeOf, servicesOver, write } = this.#machine;
+    const { clock, tracer, rates, cuts, random: all, bus, storeOf, servicesOver, write, onBlocked } = this.#machine;
     const name = nameOf(replica);
     const { service } = replica;
     this.kill(replica);
@@ -74,7 +76,11 @@ export class Processes {
     const gone = new AbortController();
     this.#processes.set(name, { gate, gone });
     const link = { clock, gate, random: random.fork('faults') };
-    const isCutFrom = (part: 'bus' | 'store') => () => cuts.isCut(service, part);
+    const isCutFrom = (server: 'bus' | 'store') => () => {
+      const isCut = cuts.isCut(service, server);
+      if (isCut) onBlocked(service, server);
+      return isCut;
+    };
     const own = processClock(clock, this.skewOf(replica), gate);
     return {
       assemble: servicesOver(this.#hardwareOf(name, link))[service],

@@ -19,7 +19,7 @@ import { createCopyPace } from '../faults/copy-pace.ts';
 import { FaultControl } from '../faults/fault-control.ts';
 import { type FaultRates, noCallFaults, noStoreFaults, noVolumeFaults } from '../faults/fault-rates.ts';
 import { installForgetfulSignals } from '../faults/forgetful-signals.ts';
-import { linkBetween } from '../faults/network.ts';
+import { linkBetween, type Throttling } from '../faults/network.ts';
 import { openStorageRecord, type StorageRecord } from '../faults/storage-record.ts';
 import { CipherWatch } from '../truth/cipher-watch.ts';
 import { observedLink, type Responded } from '../truth/responses.ts';
@@ -97,6 +97,8 @@ export interface SimulatedCloud {
   onCommit(listener: (committed: Committed) => void): void;
   /** Calls the listener with every response that reached its caller. */
   onResponse(listener: (responded: Responded) => void): void;
+  /** Calls the listener whenever a service uses a server that it is cut off from. */
+  onBlocked(listener: BlockedListener): void;
   /** Lines of the history: faults, and what `note` was told. `<seconds> <line>` */
   readonly log: readonly string[];
   note(line: string): void;
@@ -109,6 +111,9 @@ export interface SimulatedCloud {
   /** Ends the world at once: nothing of it runs any more. */
   close(): void;
 }
+
+/** Takes a service, and the server that it uses and is cut off from. */
+type BlockedListener = (service: Workload, server: 'bus' | 'store') => void;
 
 /** Longest history, in virtual time. */
 const LIMIT_MS = 24 * 3_600_000;
@@ -151,6 +156,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     tracer: countingTracing(options.firstSpan),
     commitListeners,
     responseListeners: [] as ((responded: Responded) => void)[],
+    blockedListeners: [] as BlockedListener[],
     /** Lines of the services' own logs. */
     serviceLog: [] as string[],
     storeOf: (service: Workload): MemoryStore => {
@@ -163,7 +169,7 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     rates,
     cuts: createCuts(),
     slow: new Map<Part, number>(),
-    throttled: new Map<Part, number>(),
+    throttled: new Map<Part, Throttling>(),
     volumes: memoryVolumeFiles(chance.fork('volumes'), DISK_BYTES, image?.volumes),
     storage: openStorageRecord(clock.monotonicMs),
     sealKeys: createMemorySealKeyStore(),
@@ -183,6 +189,9 @@ const processesOver = (seams: Seams): Processes =>
     driver: seams.guests,
     servicesOver: seams.deployment.services,
     write: (line) => seams.serviceLog.push(line),
+    onBlocked: (...blocked) => {
+      for (const listener of seams.blockedListeners) listener(...blocked);
+    },
   });
 
 const startServices = (
@@ -239,7 +248,7 @@ const imageOfWorld = async ({ sealKeys, founding, storeOf, volumes }: Seams): Pr
 export const createSimulatedCloud = async (options: SimulatedCloudOptions): Promise<SimulatedCloud> => {
   installForgetfulSignals();
   const seams = openSeams(options, { ...simulatedSettings, ...options.settings });
-  const { clock, chance, ciphers, volumes, commitListeners, responseListeners } = seams;
+  const { clock, chance, ciphers, volumes, commitListeners, responseListeners, blockedListeners } = seams;
   for (const [id, record] of options.image?.sealKeys ?? []) await seams.sealKeys.create(id, record);
   const processes = processesOver(seams);
   const cloud = await clock.drive(startServices(seams, processes, options));
@@ -275,6 +284,9 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     },
     onResponse: (listener) => {
       responseListeners.push(listener);
+    },
+    onBlocked: (listener) => {
+      blockedListeners.push(listener);
     },
     log,
     note,

@@ -9,6 +9,7 @@ import type { HeaderSlots } from '../truth/headers.ts';
 import type { CopyPace } from './copy-pace.ts';
 import type { FaultRates } from './fault-rates.ts';
 import { noCallFaults, noStoreFaults, noVolumeFaults } from './fault-rates.ts';
+import type { Throttling } from './network.ts';
 
 export interface FaultParts {
   readonly clock: VirtualClock;
@@ -17,7 +18,7 @@ export interface FaultParts {
   readonly rates: FaultRates;
   readonly cuts: Cuts;
   readonly slow: Map<Part, number>;
-  readonly throttled: Map<Part, number>;
+  readonly throttled: Map<Part, Throttling>;
   readonly bus: MemoryBus;
   readonly subjectsOf: (service: Workload) => readonly string[];
   readonly services: readonly Workload[];
@@ -157,12 +158,12 @@ export class FaultControl {
     } else if (slow.delete(service)) log(`healed: ${service} is fast again`);
   }
 
-  /** The service refuses every call with a rate limit; undefined ends it. */
-  throttle(service: Workload, retryAfterMs: number | undefined): void {
+  /** The service refuses calls with a rate limit; undefined ends it. @param about only requests that name this; by default all */
+  throttle(service: Workload, retryAfterMs: number | undefined, about?: string): void {
     const { throttled, log } = this.#parts;
     if (retryAfterMs !== undefined) {
       this.#strike('throttling', `${service} refuses calls for their number`);
-      throttled.set(service, retryAfterMs);
+      throttled.set(service, { retryAfterMs, ...(about === undefined ? {} : { about }) });
     } else if (throttled.delete(service)) log(`healed: ${service} takes calls again`);
   }
 

@@ -6,6 +6,14 @@ import type { Cuts, Part } from '../cloud/parts.ts';
 import type { CallFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
+/** A rate limit that refuses. */
+export interface Throttling {
+  /** The retry delay that the service sends, in milliseconds. */
+  readonly retryAfterMs: number;
+  /** Only requests that name this are refused; by default all. */
+  readonly about?: string;
+}
+
 /** The network between callers and services. */
 export interface Network {
   readonly clock: VirtualClock;
@@ -14,8 +22,8 @@ export interface Network {
   readonly cuts: Cuts;
   /** Milliseconds every request to a service waits before it is carried out. */
   readonly slow: ReadonlyMap<Part, number>;
-  /** Services that refuse every call with a rate limit, and the retry delay they send. */
-  readonly throttled: ReadonlyMap<Part, number>;
+  /** Services that refuse calls with a rate limit. */
+  readonly throttled: ReadonlyMap<Part, Throttling>;
   /** Whether a call to a process that ended is refused at once. Otherwise it waits for its deadline, as if the machine were lost. */
   readonly refusesForEnded: boolean;
 }
@@ -78,7 +86,7 @@ class Way {
   }
 
   /** Brings a request to the other end. Throws if it does not arrive. */
-  async send(path: string, options: CallOptions): Promise<void> {
+  async send(path: string, request: unknown, options: CallOptions): Promise<void> {
     const { clock, random, faults, slow, throttled } = this.#network;
     const { signal } = options;
     if (this.#isCut() || random.chance(faults.loseRequest)) await this.#lose(path, signal);
@@ -90,8 +98,9 @@ class Way {
     }
     // A stopped process still has its sockets: the request waits in them.
     if (gate && !gate.isOpen()) await untilOpen(gate, signal);
-    const retryAfterMs = throttled.get(this.#to.part);
-    if (retryAfterMs !== undefined) throw throttle(path, options, retryAfterMs);
+    const limit = throttled.get(this.#to.part);
+    if (limit === undefined || (limit.about !== undefined && !mentions(request, limit.about))) return;
+    throw throttle(path, options, limit.retryAfterMs);
   }
 
   /** Brings a response back, or a failure. */
@@ -147,7 +156,7 @@ export const linkBetween =
         const { path } = method;
         if (!way.isQuiet()) {
           try {
-            await way.send(path, options);
+            await way.send(path, request, options);
           } catch (error) {
             await gate?.held();
             throw error;
@@ -171,7 +180,7 @@ export const linkBetween =
         carried(() => carry.stream(method, request, options), {
           gate,
           send: async () => {
-            if (!way.isQuiet()) await way.send(method.path, options);
+            if (!way.isQuiet()) await way.send(method.path, request, options);
           },
           receive: async () => {
             if (!way.isQuiet()) await way.receive(method.path, options.signal);
@@ -199,6 +208,13 @@ async function* carried(
     await responses.return();
   }
 }
+
+/** Whether a text of a request contains this one. */
+const mentions = (request: unknown, text: string): boolean => {
+  if (typeof request === 'string') return request.includes(text);
+  if (typeof request !== 'object' || request === null || request instanceof Uint8Array) return false;
+  return Object.values(request).some((part) => mentions(part, text));
+};
 
 const untilOpen = (gate: Gate, signal: AbortSignal | undefined): Promise<void> =>
   Promise.race([new Promise<void>((resolve) => gate.whenOpen(resolve)), untilAborted(signal)]);
