@@ -76,7 +76,10 @@ test('a file without a matrix has none; one that cannot be expanded says why, wi
     '- { at: 1s, disable-key: premium, as: loss, for: 2s }\n  - { at: 1s, delete-key: k2, as: loss }',
   );
   assert.match(JSON.stringify(readMatrix(two)), /problems/);
-  const none = file(small, '- { at: 1s, kill: nats, as: loss }').replace('premium.stopped <= loss + 3s', 'control.gap <= 1s');
+  const none = file(small, '- { at: 1s, kill: nats, as: loss }').replace(
+    'premium.stopped <= loss + 3s',
+    'control.gap <= 1s',
+  );
   assert.match(JSON.stringify(readMatrix(none)), /"line":10,"message":"a matrix replaces the one step/);
   const wrong = file(small.replace('premium.running', 'other.running'));
   assert.match(JSON.stringify(readMatrix(wrong)), /"line":10,"message":"the case delete-key, ultra, none: /);
