@@ -116,6 +116,29 @@ for (const fault of faults) {
   });
 }
 
+for (const server of ['nats', 'postgres']) {
+  test(`the proof calls-fail of ${server} is seen when services do not reach it`, async () => {
+    const record = await runSimulated(experimentOf([`at: 1s, kill: ${server}, for: 10s`]));
+    const [step] = record.steps;
+    const seen = record.sightings.filter(({ see, subject }) => see === 'calls-fail' && subject === server);
+    assert.ok(seen.length > 0);
+    assert.ok(seen.every(({ atMs }) => atMs >= (step?.invokedMs ?? Number.POSITIVE_INFINITY)));
+  });
+}
+
+test('a throttled vault refuses uses of its own keys alone', async () => {
+  const record = await runSimulated(
+    experimentOf(['at: 1s, throttle: premium, for: 12s', 'at: 4s, stop: premium, as: off', 'at: 5s, give-back: off']),
+  );
+  assert.deepEqual(brokenIn(record), []);
+  const ofGroup = (group: string) => record.io.filter(({ machine }) => machine === machineOf(record, group).name);
+  assert.ok(ofGroup('premium').some(({ ok }) => !ok) || machineOf(record, 'premium').power.length > 4);
+  assert.deepEqual(
+    ofGroup('second').filter(({ ok }) => !ok),
+    [],
+  );
+});
+
 test('a rotation and another key move machines that keep running', async () => {
   const record = await runSimulated(
     experimentOf([

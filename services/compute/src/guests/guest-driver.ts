@@ -9,9 +9,18 @@ import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { readCounters } from '../guest/counters.ts';
 import { guestFiles, guestTls, readGuestFile, writeGuestFile } from '../guest/plan.ts';
 import { limiter } from '../limiter.ts';
+import { readJournalPage } from './guest-journal.ts';
 import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
-import { type JournalPage, readJournalPage } from './journal-pages.ts';
-import type { GuestDisk, GuestEnd, GuestIo, GuestPlan, RunningGuest, StopOrder, VmHost } from './vm-host.ts';
+import type {
+  GuestDisk,
+  GuestEnd,
+  GuestIo,
+  GuestPlan,
+  JournalPage,
+  RunningGuest,
+  StopOrder,
+  VmHost,
+} from './vm-host.ts';
 
 export interface GuestDriverOptions {
   /**

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { JournalPage } from './journal-pages.ts';
+import type { JournalEntry } from '../guest/journal.ts';
 
 /** What the guest does with its disks. */
 export interface Workload {
@@ -39,6 +39,17 @@ export interface GuestPlan {
   readonly machineId: string;
   readonly disks: readonly GuestDisk[];
   readonly workload: Workload;
+}
+
+/** A part of a journal. */
+export interface JournalPage {
+  readonly entries: readonly JournalEntry[];
+  /** Where the next page begins, also one that is read later. */
+  readonly readTo: string;
+  /** Whether nothing follows so far. */
+  readonly isEnd: boolean;
+  /** Whether what followed `after` is no longer kept. */
+  readonly hasGap: boolean;
 }
 
 /** What the guests of one machine counted since the machine was made. At most a second old while a guest runs. */

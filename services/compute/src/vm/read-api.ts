@@ -13,8 +13,7 @@ import type {
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Category, EventStore, Loaded } from '@interlock/event-store';
 import { type Call, names, pageOf, pageToken } from '@interlock/rpc';
-import type { JournalEntry } from '../guest/journal.ts';
-import type { VmHost } from '../guests/vm-host.ts';
+import type { JournalPage, VmHost } from '../guests/vm-host.ts';
 import { currentLosses } from '../losses/current-losses.ts';
 import type { Losses } from '../losses/losses.ts';
 import { activityLogOf } from './activity-log.ts';
@@ -76,15 +75,17 @@ const readGuestJournal = async (parts: ReadParts, { name, after, pageSize }: Rea
   return { operations: entries.map(operationOnWire), readTo, atEnd: isEnd, hasGap };
 };
 
+type Entry = JournalPage['entries'][number];
+
 const kinds = {
   read: 'READ',
   verify: 'VERIFY',
   write: 'WRITE',
   flush: 'FLUSH',
   adopt: 'ADOPT',
-} as const satisfies Record<JournalEntry['op'], GuestOperation_Kind>;
+} as const satisfies Record<Entry['op'], GuestOperation_Kind>;
 
-const operationOnWire = (entry: JournalEntry): GuestOperation => ({
+const operationOnWire = (entry: Entry): GuestOperation => ({
   disk: entry.disk,
   kind: kinds[entry.op],
   offsetBytes: entry.offset,

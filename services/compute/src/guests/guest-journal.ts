@@ -1,16 +1,6 @@
 import { closeSync, fstatSync, openSync, readSync } from 'node:fs';
 import { entryOf, type JournalEntry } from '../guest/journal.ts';
-
-/** A part of a journal. */
-export interface JournalPage {
-  readonly entries: readonly JournalEntry[];
-  /** Where the next page begins, also one that is read later. */
-  readonly readTo: string;
-  /** Whether nothing follows so far. */
-  readonly isEnd: boolean;
-  /** Whether what followed `after` is no longer kept. */
-  readonly hasGap: boolean;
-}
+import type { JournalPage } from './vm-host.ts';
 
 /** Most bytes of a journal that a page is read from. */
 const pageBytesMax = 1024 * 1024;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { type JournalEntry, openJournal } from '../guest/journal.ts';
-import { readJournalPage } from './journal-pages.ts';
+import { readJournalPage } from './guest-journal.ts';
 
 const entry = (seq: number): JournalEntry => ({
   ...{ disk: 'd', op: 'write', offset: 0, length: 4_096, seq, ok: true },
