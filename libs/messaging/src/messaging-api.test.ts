@@ -208,7 +208,7 @@ test('the processes of a service are listed as its store knows them, in pages', 
 
 test('G6: stored events are read in pages, published or not, and fields that are not readable are withheld', async () => {
   const clock = virtualClock();
-  const store = memoryStore({ clock, random: seededRandom(1) });
+  const store = memoryStore({ clock });
   const readable = (category: string): readonly string[] => (category === 'disk' ? ['set', 'at'] : []);
   const { log } = testWorld();
   const api = messagingApi({ service: 'src', store, toFact, consumers: [], relay: idleRelay, clock, log, readable });

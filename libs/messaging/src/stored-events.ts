@@ -35,6 +35,7 @@ export const readEvents = async (
 const storedEvent = (recorded: RecordedEvent, readable: readonly string[]): StoredEvent => {
   const { position, id, stream, version, type, schema, time, cause } = recorded;
   const { data, withheld } = readableData(recorded.data, readable);
+  const { trail: _, ...meta } = cause;
   return {
     position,
     eventId: id,
@@ -45,7 +46,7 @@ const storedEvent = (recorded: RecordedEvent, readable: readonly string[]): Stor
     schema,
     data,
     withheld: [...withheld],
-    meta: { ...cause },
+    meta,
   };
 };
 
