@@ -7,7 +7,7 @@ import { type DataFolder, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
 import { metricsExporterOf } from './metrics-exporter.ts';
-import { startService } from './processes.ts';
+import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
 import { addressVariableOf, serviceNames } from './services.ts';
 
@@ -54,6 +54,8 @@ export const startGateway = async (options: {
   readonly within: Scope;
   readonly say?: (line: string) => void;
   readonly onCrash?: (crash: Crash) => void;
+  /** Called with the process once it serves. */
+  readonly onStart?: (process: ServiceProcess) => void;
 }): Promise<GatewayAccess> => {
   const { cloud, data, name = 'interlock', within, say = () => undefined, onCrash = sayCrash } = options;
   const port = options.port ?? (await freePort());
@@ -84,6 +86,7 @@ export const startGateway = async (options: {
     onTakeover: () => undefined,
   });
   within.defer('gateway', () => process.stop());
+  options.onStart?.(process);
   say(`gateway serves on ${access.url} (process ${process.pid}, ${Math.round(performance.now() - since)} ms)`);
   const file = data.path('gateway.json');
   writeFileSync(file, `${JSON.stringify(access, undefined, 2)}\n`, { mode: 0o600 });

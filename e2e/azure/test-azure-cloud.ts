@@ -5,6 +5,7 @@ import { ClientSecretCredential } from '@azure/identity';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { freePort } from '@interlock/local/free-port.ts';
 import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
+import type { ServiceProcess } from '@interlock/local/processes.ts';
 import { createScope } from '@interlock/runtime';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 
@@ -16,6 +17,10 @@ export interface AzureCloud {
   readonly credential: ClientSecretCredential;
   /** URL of a vault for a client. */
   vaultUrl(vault: string): string;
+  /** Stops the gateway and starts it on the same port. */
+  restartGateway(): Promise<void>;
+  /** Of the gateway. */
+  pid(): number;
   stop(): Promise<void>;
 }
 
@@ -27,12 +32,20 @@ export const azureCloud = async (
   const port = await freePort();
   const test = await testCloud({ CLIENT_ASSERTION_AUDIENCE: `https://localhost:${port}`, ...services });
   const scope = createScope();
+  let gateway: ServiceProcess | undefined;
+  const running = (): ServiceProcess => {
+    if (gateway === undefined) throw new Error('the gateway did not start');
+    return gateway;
+  };
   try {
     const access = await startGateway({
       cloud: test.cloud,
       data: openDataFolder(test.folder),
       env: process.env,
       port,
+      onStart: (process) => {
+        gateway = process;
+      },
       name: `g${process.pid}`,
       temporary: true,
       settings,
@@ -44,6 +57,8 @@ export const azureCloud = async (
       access,
       credential: credentialOf(access, { id: access.clientId, secret: test.cloud.administrator.secret }),
       vaultUrl: (vault) => access.vaultUrlTemplate.replace('{vault}', vault),
+      restartGateway: () => running().restart(),
+      pid: () => running().pid,
       async stop() {
         await scope.close();
         await test.stop();

@@ -2,7 +2,7 @@ import type { Random } from '@interlock/runtime';
 import { type Static, Type } from '@sinclair/typebox';
 import type { Caller } from '../cloud/caller.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
-import { RestError } from '../errors/rest-error.ts';
+import { errorBody, RestError } from '../errors/rest-error.ts';
 import { listBody } from '../http/paging.ts';
 import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
 import { armId, type ResourcePath } from '../management/arm.ts';
@@ -36,6 +36,8 @@ interface DeploymentPath extends ResourcePath {
 const host = 'gateway';
 const inGroup = '/subscriptions/:subscription/resourceGroups/:group/providers/Microsoft.Resources/deployments';
 const path = `${inGroup}/:deployment` as const;
+/** Some clients leave out the provider. */
+const shortPath = '/subscriptions/:subscription/resourceGroups/:group/deployments/:deployment';
 const validName = /^[\w().-]{1,64}$/;
 
 /** A PUT is answered at once if the deployment ends within this time, in milliseconds. */
@@ -51,14 +53,16 @@ export const deploymentRoutes = (parts: DeploymentParts): readonly Route[] => {
       path,
       does: 'Deploys a template: its resources one after the other, with the rights of the caller',
       body: DeploymentBody,
+      isJson5: true,
       handle: (request, caller) => deployments.put(request, caller),
     }),
     route({
       host,
       method: 'POST',
       path: `${path}/validate`,
-      does: 'Validates a template',
+      does: 'Validates a template; a template that is not valid is a result with `error`',
       body: DeploymentBody,
+      isJson5: true,
       handle: (request, caller) => deployments.validate(request, caller),
     }),
     ...readingRoutes(deployments),
@@ -100,15 +104,17 @@ const readingRoutes = (deployments: Deployments): readonly Route[] => [
       return { body: { status, ...(error && { error }) }, headers };
     },
   }),
-  route({
-    host,
-    method: 'GET',
-    path: `${path}/operations`,
-    does: 'Lists what a deployment did',
-    handle: async (request, caller) => ({
-      body: listBody(request, operationBodies(await deployments.get(request, caller)), ''),
+  ...[`${path}/operations` as const, `${shortPath}/operations` as const].map((operations) =>
+    route({
+      host,
+      method: 'GET',
+      path: operations,
+      does: 'Lists what a deployment did',
+      handle: async (request, caller) => ({
+        body: listBody(request, operationBodies(await deployments.get(request, caller)), ''),
+      }),
     }),
-  }),
+  ),
   route({
     host,
     method: 'GET',
@@ -163,7 +169,9 @@ class Deployments {
 
   async validate({ params, body }: BodyRequest, caller: Caller): Promise<RouteReply> {
     await this.#check('write', params, caller);
-    const { resources, parameters } = await this.#resolve(params, body, caller);
+    const resolved = await this.#resolve(params, body, caller).catch(unlessInvalid);
+    if (resolved instanceof RestError) return { body: errorBody(resolved) };
+    const { resources, parameters } = resolved;
     const properties = {
       provisioningState: 'Succeeded',
       mode: 'Incremental',
@@ -242,6 +250,12 @@ class Deployments {
     return resolveTemplate(template, parameters, { subscription, tenant, group, location });
   }
 }
+
+/** @returns the refusal of a template @throws every other error */
+const unlessInvalid = (error: unknown): RestError => {
+  if (error instanceof RestError && ['InvalidTemplate', 'NotSupported'].includes(error.code)) return error;
+  throw error;
+};
 
 const deploymentId = ({ deployment, ...path }: DeploymentPath): string =>
   armId(path, 'Microsoft.Resources/deployments', deployment);

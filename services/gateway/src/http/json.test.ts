@@ -21,3 +21,17 @@ test('malformed JSON is refused with its offset and without its text', () => {
     },
   );
 });
+
+test('a template may have comments and names without quotes; other bodies may not', () => {
+  const text = '{"properties": {"mode": "Incremental", template:{ /* a */ "b": null, "c": 1 }}}';
+  assert.deepEqual(readJson(text, true), { properties: { mode: 'Incremental', template: { c: 1 } } });
+  assert.throws(() => readJson(text), { status: 400 });
+  assert.throws(() => readJson('{"a": x}', true), { status: 400, message: /line 1, column 7$/ });
+});
+
+test('a body that is nested deeper than any of ours is refused before it is parsed', () => {
+  for (const text of ['['.repeat(500_000), '{"a":'.repeat(100_000), `${'['.repeat(201)}${']'.repeat(201)}`]) {
+    assert.throws(() => readJson(text), { status: 400, code: 'InvalidRequestContent' });
+    assert.throws(() => readJson(text, true), { status: 400, code: 'InvalidRequestContent' });
+  }
+});

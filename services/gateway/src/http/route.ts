@@ -49,6 +49,8 @@ export interface Route {
   readonly body?: TSchema;
   /** The body is a form and not JSON. */
   readonly isForm?: boolean;
+  /** The body may be JSON5: the command line sends templates with comments and with a member without quotes. */
+  readonly isJson5?: boolean;
   /** Why the request is always refused with `NotSupported`; absent for a route that is served. */
   readonly refusedBecause?: string;
   readonly handle: (request: RouteRequest<string, unknown>, caller: Caller) => Promise<RouteReply> | RouteReply;

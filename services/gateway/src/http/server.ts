@@ -67,7 +67,7 @@ const readBodies = (server: FastifyInstance): void => {
   server.addContentTypeParser(
     /^application\/([\w.]+\+)?json(;|$)/i,
     { parseAs: 'string' },
-    async (_request: unknown, text: string) => readJson(text),
+    async (request: FastifyRequest, text: string) => readJson(text, configOf(request).isJson5),
   );
   server.addContentTypeParser(
     /^application\/x-www-form-urlencoded(;|$)/i,
@@ -76,11 +76,15 @@ const readBodies = (server: FastifyInstance): void => {
   );
 };
 
+/** What a route says about its body. */
+const configOf = ({ routeOptions }: FastifyRequest) => routeOptions.config as { readonly isJson5?: boolean };
+
 const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): void => {
   server.route({
     method: route.method,
     url: `${prefixOf[route.host]}${route.path}`,
     exposeHeadRoute: false,
+    config: { isJson5: route.isJson5 === true },
     schema: route.body === undefined ? {} : { body: route.body },
     // Before the body is read: a request without a token learns nothing about it, and the first of each client has none.
     onRequest: async (request) => {

@@ -8,6 +8,18 @@ import { type Route, route } from '../http/route.ts';
 /** Most subscriptions that are listed. */
 const pageSize = 1_000;
 
+/** Regions that tools offer. */
+const regions = ['westeurope', 'northeurope', 'germanywestcentral', 'eastus', 'westus2'];
+
+const regionBody = (subscription: string, name: string): unknown => ({
+  id: `/subscriptions/${subscription}/locations/${name}`,
+  name,
+  type: 'Region',
+  displayName: name,
+  regionalDisplayName: name,
+  metadata: { regionType: 'Physical', regionCategory: 'Recommended' },
+});
+
 /** Tenants and subscriptions. */
 export const subscriptionRoutes = ({
   backends,
@@ -36,6 +48,12 @@ export const subscriptionRoutes = ({
         const name = `subscriptions/${names.subscriptions.inner(params.subscription)}`;
         return { body: subscriptionBody(names, await identity.getSubscription({ name }, caller.as('identity'))) };
       },
+    }),
+    route({
+      ...common,
+      path: '/subscriptions/:subscription/locations',
+      does: 'Lists regions; services accept others too',
+      handle: ({ params }) => ({ body: { value: regions.map((name) => regionBody(params.subscription, name)) } }),
     }),
     route({
       ...common,

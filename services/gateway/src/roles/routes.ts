@@ -181,18 +181,24 @@ class Roles {
     return { body: await this.shown(found, caller) };
   }
 
-  /** Assignments at a scope and above it, as `atScope()` wants them; scopes above that the caller may not read are left out. */
+  /**
+   * Assignments at a scope and above it; without `atScope()` also below it. Scopes other than this one are left out if the caller may
+   * not read them.
+   */
   async list(scope: string, filter: string, caller: Caller): Promise<readonly unknown[]> {
     const [, principalId] = /(?:principalId eq|assignedTo\()\s*'([^']*)'/i.exec(filter) ?? [];
     const principal = principalId === undefined ? '' : `principals/${principalId.toLowerCase()}`;
     const segments = scope.split('/');
     const above = [2, 4, 6].filter((end) => end < segments.length).map((end) => segments.slice(0, end).join('/'));
-    const pages = await Promise.all([
+    const isAtScope = /atScope\(\)/i.test(filter);
+    const [own, all, ...rest] = await Promise.all([
       this.#listAt(scope, principal, caller),
+      isAtScope ? [] : this.#listAt('', principal, caller).catch(unlessDenied),
       ...above.map((one) => this.#listAt(one, principal, caller).catch(unlessDenied)),
     ]);
+    const below = all.filter((one) => one.scope.startsWith(`${scope}/`));
     const roles = await this.definitions(caller);
-    return pages.flat().map((one) => assignmentBody(this.#parts.names, one, roles));
+    return [own, below, ...rest].flat().map((one) => assignmentBody(this.#parts.names, one, roles));
   }
 
   /** Assignments at exactly this scope. */

@@ -1,0 +1,98 @@
+import assert from 'node:assert/strict';
+import { writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { after, before, test } from 'node:test';
+import { ResourceManagementClient } from '@azure/arm-resources';
+import {
+  ClientCertificateCredential,
+  ClientSecretCredential,
+  ManagedIdentityCredential,
+  type TokenCredential,
+} from '@azure/identity';
+import { testCertificate } from '../../services/identity/src/token/test-certificate.ts';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+
+let cloud: AzureCloud;
+before(async () => {
+  cloud = await azureCloud();
+});
+after(() => cloud?.stop());
+
+const groupsOf = async (credential: TokenCredential): Promise<readonly (string | undefined)[]> => {
+  const { subscription, url: endpoint } = cloud.access;
+  const names = [];
+  const client = new ResourceManagementClient(credential, subscription, { endpoint });
+  for await (const { name } of client.resourceGroups.list()) names.push(name);
+  return names;
+};
+
+/** A PEM file with private key and certificate, as clients read it. */
+const selfSigned = async (): Promise<{ readonly file: string; readonly certificate: string }> => {
+  const { certificate, privateKey } = await testCertificate(new Date(Date.now() + 86_400_000));
+  const pkcs8 = Buffer.from(await crypto.subtle.exportKey('pkcs8', privateKey)).toString('base64');
+  const file = join(cloud.test.folder, 'client.pem');
+  const key = pkcs8.replaceAll(/.{64}/g, '$&\n');
+  writeFileSync(file, `-----BEGIN PRIVATE KEY-----\n${key}\n-----END PRIVATE KEY-----\n${certificate}\n`, {
+    mode: 0o600,
+  });
+  return { file, certificate };
+};
+
+test('a client signs in with a certificate once it is registered, and not after it is removed', async () => {
+  const { clientId, tenant, url } = cloud.access;
+  const { identity } = cloud.test.clients;
+  const { file, certificate } = await selfSigned();
+  const options = { authorityHost: url, disableInstanceDiscovery: true };
+  const signIn = () => groupsOf(new ClientCertificateCredential(tenant, clientId, file, options));
+  await assert.rejects(signIn(), /AADSTS7000215/);
+  const principal = `principals/${clientId}`;
+  const { secretText, principal: shown } = await identity.addSecret({ principal, secretId: 'laptop', certificate });
+  assert.equal(secretText, '');
+  const { certificateThumbprint } = shown?.secrets.find(({ secretId }) => secretId === 'laptop') ?? {};
+  assert.match(certificateThumbprint ?? '', /^[\w-]{43}$/);
+  assert.deepEqual(await signIn(), []);
+  await identity.removeSecret({ principal, secretId: 'laptop' });
+  await assert.rejects(signIn(), /AADSTS7000215/);
+});
+
+test('a client of an ADFS authority signs in without an option about instance discovery', async () => {
+  const { url, clientId } = cloud.access;
+  const { secret } = cloud.test.cloud.administrator;
+  assert.deepEqual(await groupsOf(new ClientSecretCredential('adfs', clientId, secret, { authorityHost: url })), []);
+});
+
+test('the managed identity endpoint signs a process in', async () => {
+  process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = cloud.access.loopbackUrl;
+  assert.deepEqual(await groupsOf(new ManagedIdentityCredential()), []);
+  const other = new ManagedIdentityCredential({ clientId: '33333333-3333-4333-8333-333333333333' });
+  await assert.rejects(groupsOf(other), /Identity not found/);
+});
+
+test('the managed identity endpoint answers the form of App Service with its header alone', async () => {
+  const { loopbackUrl, identityHeader } = cloud.access;
+  const url = `${loopbackUrl}/msi/token?api-version=2019-08-01&resource=https://management.azure.com`;
+  const reply = await fetch(url, { headers: { 'x-identity-header': identityHeader } });
+  const { access_token: token } = (await reply.json()) as { readonly access_token: string };
+  assert.equal(token.split('.').length, 3);
+  assert.equal((await fetch(url, { headers: { metadata: 'true' } })).status, 400);
+  assert.equal((await fetch(`${loopbackUrl}/metadata/instance`)).status, 400);
+});
+
+test('a 401 for a token that is not valid asks for a new one (claims challenge), and so do vaults', async () => {
+  for (const url of [`${cloud.access.url}/subscriptions?api-version=2022-12-01`, `${cloud.access.url}/tenants`]) {
+    const reply = await fetch(url, { headers: { authorization: 'Bearer a.b.c' } });
+    const [, claims = ''] = /claims="([^"]+)"/.exec(reply.headers.get('www-authenticate') ?? '') ?? [];
+    assert.equal(reply.status, 401);
+    const { access_token: asked } = JSON.parse(Buffer.from(claims, 'base64').toString());
+    assert.equal(asked.nbf.essential, true);
+  }
+});
+
+test('a token stays valid when the gateway starts again, because the signing key is stored', async () => {
+  const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
+  const read = () =>
+    fetch(`${cloud.access.url}/tenants?api-version=2022-12-01`, { headers: { authorization: `Bearer ${token}` } });
+  assert.equal((await read()).status, 200);
+  await cloud.restartGateway();
+  assert.equal((await read()).status, 200);
+});
