@@ -14,7 +14,7 @@ import { headerGetter, headerSetter } from './carrier.ts';
 import { MessagingAttribute, type OperationType } from './conventions.ts';
 import { openMeasures } from './measures.ts';
 import { type Operation, operationAttributes } from './operation-attributes.ts';
-import { type JetStreamTracingOptions, resolved } from './options.ts';
+import { type JetStreamTracingOptions, type Resolved, resolved } from './options.ts';
 
 /** Most links of one span: the default limit of the SDKs. */
 export const LINKS_MAX = 128;
@@ -111,14 +111,14 @@ interface Started {
   readonly attributes: Attributes;
 }
 
-/** Creates the building blocks. */
-export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStreamTracing => {
-  const settings = resolved(options);
-  const { tracer, propagator, mode, nowMs } = settings;
+/** Starts operations with their spans, and measures them. */
+type StartOperation = (started: Started) => OpenOperation;
+
+const startsOf = (settings: Resolved): StartOperation => {
+  const { tracer, nowMs } = settings;
   const attributesOf = operationAttributes(settings);
   const measures = openMeasures(settings);
-
-  const start = ({ kind, operation, parent, links, attributes }: Started): OpenOperation => {
+  return ({ kind, operation, parent, links, attributes }) => {
     const { spanName, span: own, metric } = attributesOf(operation);
     const startedMs = nowMs();
     const span = tracer.startSpan(
@@ -143,40 +143,45 @@ export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStre
       },
     };
   };
+};
 
-  const run = async <Result>(open: OpenOperation, work: () => Promise<Result> | Result): Promise<Result> => {
-    let failure: unknown;
-    try {
-      return await context.with(open.context, work);
-    } catch (error) {
-      failure = error ?? new Error('a thrown undefined');
-      throw error;
-    } finally {
-      open.end(failure);
-    }
-  };
+const run = async <Result>(open: OpenOperation, work: () => Promise<Result> | Result): Promise<Result> => {
+  let failure: unknown;
+  try {
+    return await context.with(open.context, work);
+  } catch (error) {
+    failure = error ?? new Error('a thrown undefined');
+    throw error;
+  } finally {
+    open.end(failure);
+  }
+};
 
-  const startReceived = (
-    name: string,
-    type: OperationType,
-    { subject, consumer, stream, batchCount, ...message }: Received,
-    parent: Context,
-  ): OpenOperation =>
-    start({
-      kind: type === 'process' ? SpanKind.CONSUMER : SpanKind.CLIENT,
-      operation: { name, type, subject, consumer, stream, batchCount },
-      parent,
-      links: [...linksTo(message.contexts), ...(message.links ?? [])],
-      attributes: { ...factsOf(message), ...message.attributes },
-    });
+/** What the start of an operation on received messages consists of. */
+const startedOn = (
+  name: string,
+  type: OperationType,
+  { subject, consumer, stream, batchCount, ...message }: Received,
+  parent: Context,
+): Started => ({
+  kind: type === 'process' ? SpanKind.CONSUMER : SpanKind.CLIENT,
+  operation: { name, type, subject, consumer, stream, batchCount },
+  parent,
+  links: [...linksTo(message.contexts), ...(message.links ?? [])],
+  attributes: { ...factsOf(message), ...message.attributes },
+});
 
+/** Creates the building blocks. */
+export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStreamTracing => {
+  const settings = resolved(options);
+  const { propagator, mode } = settings;
+  const start = startsOf(settings);
   const startProcessing = (messages: Received): OpenOperation => {
     const own = mode === 'parent' ? commonParent(messages.contexts) : undefined;
     // In the mode `link` a span that runs already is the parent; a loop that receives messages has none.
     const parent = own ?? (mode === 'link' ? context.active() : ROOT_CONTEXT);
-    return startReceived('process', 'process', messages, parent);
+    return start(startedOn('process', 'process', messages, parent));
   };
-
   return {
     inject: (headers) => propagator.inject(context.active(), headers, headerSetter),
     contextOf: (headers) => propagator.extract(ROOT_CONTEXT, headers, headerGetter),
@@ -192,10 +197,10 @@ export const jetStreamTracing = (options: JetStreamTracingOptions = {}): JetStre
         send,
       ),
     receive: (operation, request) =>
-      startReceived(operation, 'receive', { ...request, contexts: [] }, context.active()),
+      start(startedOn(operation, 'receive', { ...request, contexts: [] }, context.active())),
     startProcessing,
     process: (messages, work) => run(startProcessing(messages), work),
-    settle: (operation, message, parent = context.active()) => startReceived(operation, 'settle', message, parent),
+    settle: (operation, message, parent = context.active()) => start(startedOn(operation, 'settle', message, parent)),
   };
 };
 
