@@ -23,7 +23,7 @@ import { ProcessVolumes, type VolumeLink } from './process-volumes.ts';
 export interface Machine {
   readonly clock: VirtualClock;
   readonly random: SeededRandom;
-  readonly tracer: Tracer;
+  readonly tracerOf: (service: string) => Tracer;
   readonly rates: FaultRates;
   readonly cuts: Cuts;
   readonly bus: MemoryBus;
@@ -65,7 +65,7 @@ export class Processes {
 
   /** Starts a new process of the replica. @returns the seams it runs on */
   begin(replica: Replica): OwnSeams {
-    const { clock, tracer, rates, cuts, random: all, bus, storeOf, servicesOver, write, onBlocked } = this.#machine;
+    const { clock, tracerOf, rates, cuts, random: all, bus, storeOf, servicesOver, write, onBlocked } = this.#machine;
     const name = nameOf(replica);
     const { service } = replica;
     this.kill(replica);
@@ -94,7 +94,7 @@ export class Processes {
       }),
       clock: own,
       random,
-      tracer,
+      tracer: tracerOf(service),
       log: logger({ service: name, clock: own, write }),
     };
   }

@@ -34,7 +34,8 @@ import {
 } from './deployment.ts';
 import { createCuts, type Part } from './parts.ts';
 import { firstMachine, Processes } from './processes.ts';
-import { countingTracing } from './tracing.ts';
+import type { SimulatedSpan } from './recorded-span.ts';
+import { worldTracing } from './tracing.ts';
 
 /** What was stored in a service by one commit. */
 export interface Committed {
@@ -60,8 +61,10 @@ export interface SimulatedCloudOptions {
   readonly image?: CloudImage;
   /** Wall clock at which the world begins, in milliseconds since the Unix epoch. */
   readonly startMs?: number;
-  /** See `countingTracing`. */
+  /** See `worldTracing`. */
   readonly firstSpan?: number;
+  /** Takes every span as it ends, by virtual time. Default: spans are not recorded. */
+  readonly recordSpan?: (span: SimulatedSpan) => void;
   /** See `Network`. Default false. */
   readonly refusesForEnded?: boolean;
 }
@@ -128,6 +131,8 @@ const DISK_BYTES = 64 * 1024;
 const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) => {
   const { image } = options;
   const clock = virtualClock(options.startMs, jumpsATurn);
+  const { recordSpan } = options;
+  const tracing = worldTracing(options.firstSpan, recordSpan && { nowMs: () => clock.now(), ended: recordSpan });
   const chance = seededRandom(options.seed);
   const commitListeners: ((committed: Committed) => void)[] = [];
   const stores = new Map(
@@ -153,7 +158,9 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     settings,
     clock,
     chance,
-    tracer: countingTracing(options.firstSpan),
+    tracing,
+    tracer: tracing.tracerOf('outside'),
+    tracerOf: tracing.tracerOf,
     commitListeners,
     responseListeners: [] as ((responded: Responded) => void)[],
     blockedListeners: [] as BlockedListener[],
@@ -293,6 +300,7 @@ export const createSimulatedCloud = async (options: SimulatedCloudOptions): Prom
     run: (work) => clock.drive(work(), LIMIT_MS),
     image: () => imageOfWorld(seams),
     close() {
+      seams.tracing.close();
       for (const service of workloads) {
         for (const replica of cloud.running(service)) {
           processes.kill({ service, replica });

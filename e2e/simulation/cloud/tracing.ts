@@ -1,78 +1,73 @@
 import {
   context,
+  propagation,
   type Span,
   type SpanContext,
+  type SpanOptions,
   TraceFlags,
   type Tracer,
   type TracerProvider,
   trace,
 } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-
-/** Spans that are nothing but their ids: what goes into events, messages and refusals (G10). */
-class IdSpan implements Span {
-  readonly #context: SpanContext;
-  constructor(spanContext: SpanContext) {
-    this.#context = spanContext;
-  }
-  spanContext(): SpanContext {
-    return this.#context;
-  }
-  setAttribute(): this {
-    return this;
-  }
-  setAttributes(): this {
-    return this;
-  }
-  addEvent(): this {
-    return this;
-  }
-  addLink(): this {
-    return this;
-  }
-  addLinks(): this {
-    return this;
-  }
-  setStatus(): this {
-    return this;
-  }
-  updateName(): this {
-    return this;
-  }
-  end(): void {}
-  isRecording(): boolean {
-    return false;
-  }
-  recordException(): void {}
-}
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { IdSpan } from './id-span.ts';
+import { RecordedSpan, type SpanRecorder } from './recorded-span.ts';
 
 const hex = (value: number, digits: number): string => value.toString(16).padStart(digits, '0');
 
 let spans = 0;
 
-const countingTracer: Tracer = {
-  startSpan(_name, _options, parent = context.active()) {
-    spans += 1;
-    // Whatever is in a context here was made here, or was looked at when it came from elsewhere.
-    const traceId = trace.getSpanContext(parent)?.traceId ?? hex(spans, 32);
-    return new IdSpan({ traceId, spanId: hex(spans, 16), traceFlags: TraceFlags.SAMPLED });
-  },
-  startActiveSpan: (name: string, ...rest: readonly unknown[]) => {
-    const span = countingTracer.startSpan(name);
-    const work = rest.at(-1);
-    if (typeof work !== 'function') throw new TypeError('startActiveSpan takes a function');
-    return context.with(trace.setSpan(context.active(), span), () => work(span));
-  },
+/** Makes a span of the service that a tracer belongs to. */
+type MakeSpan = (ids: SpanContext, started: StartedSpan) => Span;
+
+/** What is known of a span when it starts. */
+export interface StartedSpan extends SpanOptions {
+  readonly name: string;
+  readonly parentSpanId: string | undefined;
+}
+
+const makeIds: MakeSpan = (ids) => new IdSpan(ids);
+
+/** Draws no ids but counts spans. */
+const tracerWith = (makeSpan: MakeSpan): Tracer => {
+  const tracer: Tracer = {
+    startSpan(name, options, parent = context.active()) {
+      spans += 1;
+      // Whatever is in a context here was made here, or was looked at when it came from elsewhere.
+      const above = trace.getSpanContext(parent);
+      const traceId = above?.traceId ?? hex(spans, 32);
+      const ids = { traceId, spanId: hex(spans, 16), traceFlags: TraceFlags.SAMPLED };
+      return makeSpan(ids, { ...options, name, parentSpanId: above?.spanId });
+    },
+    startActiveSpan: (name: string, ...rest: readonly unknown[]) => {
+      const span = tracer.startSpan(name);
+      const work = rest.at(-1);
+      if (typeof work !== 'function') throw new TypeError('startActiveSpan takes a function');
+      return context.with(trace.setSpan(context.active(), span), () => work(span));
+    },
+  };
+  return tracer;
 };
+
+const countingTracer = tracerWith(makeIds);
 
 let isInstalled = false;
 
+/** Tracing of one world. */
+export interface WorldTracing {
+  /** The tracer of a service, or of clients outside. */
+  tracerOf(service: string): Tracer;
+  /** Ends the recording: later worlds record nothing. */
+  close(): void;
+}
+
 /**
- * Tracing for this process that counts spans in place of drawing ids and records nothing. The counter restarts with
- * each world, so only one world runs at a time.
- * @param first the number to count from: one whose events go on in another world counts where that one never comes
+ * Tracing for this process that counts spans in place of drawing ids, and records nothing without a recorder. The counter restarts
+ * with each world, so only one world runs at a time.
+ * @param first the number to count from: a world whose events continue in another world counts where that one never comes
  */
-export const countingTracing = (first = 0): Tracer => {
+export const worldTracing = (first = 0, recorder?: SpanRecorder): WorldTracing => {
   spans = first;
   if (!isInstalled) {
     const provider: TracerProvider = { getTracer: () => countingTracer };
@@ -80,5 +75,11 @@ export const countingTracing = (first = 0): Tracer => {
     trace.setGlobalTracerProvider(provider);
     isInstalled = true;
   }
-  return countingTracer;
+  if (recorder === undefined) return { tracerOf: () => countingTracer, close: () => undefined };
+  // Messages carry the context of their publisher only where spans are recorded: a world without is the same, and faster.
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  return {
+    tracerOf: (service) => tracerWith((ids, started) => new RecordedSpan(ids, started, service, recorder)),
+    close: () => propagation.disable(),
+  };
 };
