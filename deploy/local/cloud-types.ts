@@ -34,6 +34,8 @@ export interface LocalCloudOptions {
   readonly route?: Route;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
+  /** Takes each export of the services over OTLP as it was sent: its path (`/v1/traces` …) and its text. Metrics are exported only then. */
+  readonly takeTelemetry?: (path: string, body: string) => void;
   /** Called with each line of progress. */
   readonly say?: (line: string) => void;
   /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */

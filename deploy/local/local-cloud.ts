@@ -83,7 +83,7 @@ class CloudLaunch {
   }
 
   async start(): Promise<LocalCloud> {
-    const { data, entry = entryOf } = this.#options;
+    const { data, entry = entryOf, takeTelemetry } = this.#options;
     for (const service of this.#services) {
       if (!existsSync(entry(service)))
         throw new LauncherError(`${entry(service)} does not exist: ${service} cannot be started.`);
@@ -95,6 +95,7 @@ class CloudLaunch {
       store: spanStore(),
       file: data.path('spans.jsonl'),
       random: systemRandom,
+      ...(takeTelemetry === undefined ? {} : { onExport: takeTelemetry }),
     });
     this.#scope.defer('span receiver', receiver.stop);
 
@@ -196,7 +197,7 @@ class CloudLaunch {
       TLS_KEY_FILE: certificates.keyFile,
       TLS_CA_FILE: certificates.authorityFile,
       OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-      OTEL_METRICS_EXPORTER: metricsExporterOf(this.#options.env),
+      OTEL_METRICS_EXPORTER: this.#options.takeTelemetry ? 'otlp' : metricsExporterOf(this.#options.env),
       BOOTSTRAP_FILE: identities.bootstrapFile,
       ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
       ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),

@@ -11,7 +11,7 @@ import type { Span, SpanStore } from './spans.ts';
 export interface SpanReceiver {
   /**
    * For `OTEL_EXPORTER_OTLP_ENDPOINT`. Its path holds a secret, since any user of the machine can connect to the port. Below it:
-   * `POST v1/traces`; `GET traces/<id>` answers the spans of a trace as a list.
+   * `POST v1/traces`, and metrics and logs where `onExport` takes them; `GET traces/<id>` answers the spans of a trace as a list.
    */
   readonly endpoint: string;
   /** The store. What this process adds of its own here goes to the file as well. */
@@ -37,10 +37,12 @@ export async function startSpanReceiver(options: {
   readonly file: string;
   readonly random: Random;
   readonly fileBytesMax?: number;
+  /** Takes each export as it was sent: its path (`/v1/traces`, `/v1/metrics`, `/v1/logs`) and its text. */
+  readonly onExport?: (path: string, body: string) => void;
   /** Where something else decides who may connect (a network policy): this host and port, and no secret in the path. */
   readonly open?: { readonly host: string; readonly port: number };
 }): Promise<SpanReceiver> {
-  const { store, file, random, fileBytesMax = defaultFileBytesMax } = options;
+  const { store, file, random, fileBytesMax = defaultFileBytesMax, onExport } = options;
   const prefix = options.open === undefined ? `/${Buffer.from(random.bytes(16)).toString('hex')}` : '';
   const { host, port: wanted } = options.open ?? { host: '127.0.0.1', port: 0 };
 
@@ -52,8 +54,7 @@ export async function startSpanReceiver(options: {
       append(file, fileBytesMax, own.map((span) => `${JSON.stringify(span)}\n`).join(''));
     },
   };
-  const receive = async (request: IncomingMessage): Promise<object> => {
-    const body = await bodyOf(request);
+  const receive = (request: IncomingMessage, body: string): object => {
     if (request.headers['user-agent']?.startsWith(ownExporter)) received.take(body);
     else store.add(spansOf(JSON.parse(body)));
     append(file, fileBytesMax, `${body.includes('\n') ? JSON.stringify(JSON.parse(body)) : body}\n`);
@@ -64,11 +65,14 @@ export async function startSpanReceiver(options: {
     const path = url.startsWith(`${prefix}/`) ? url.slice(prefix.length) : '';
     const trace = /^\/traces\/([0-9a-f]{32})$/.exec(path)?.[1];
     if (request.method === 'GET' && trace !== undefined) return spans.spansOfTrace(trace);
-    if (request.method !== 'POST' || path !== '/v1/traces') throw new HttpError(404, 'no such resource');
+    const isTaken = path === '/v1/traces' || (onExport !== undefined && /^\/v1\/(metrics|logs)$/.test(path));
+    if (request.method !== 'POST' || !isTaken) throw new HttpError(404, 'no such resource');
     if (!request.headers['content-type']?.startsWith('application/json')) {
       throw new HttpError(415, 'only OTLP as JSON is taken: set OTEL_EXPORTER_OTLP_PROTOCOL=http/json');
     }
-    return receive(request);
+    const body = await bodyOf(request);
+    onExport?.(path, body);
+    return path === '/v1/traces' ? receive(request, body) : {};
   };
 
   const { port, stop } = await serve(answer, host, wanted);

@@ -48,6 +48,9 @@ const noReasons = new Set([
   'NO_SIDE_EFFECTS',
   // What a guest writes into its journal.
   'CONTENT_MISMATCH',
+  // References of spans in Jaeger's format.
+  'CHILD_OF',
+  'FOLLOWS_FROM',
   // What the activity log gives as the cause of a start.
   'KEY_ACCESS_RESTORED',
 ]);

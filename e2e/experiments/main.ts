@@ -230,7 +230,10 @@ function targetOf(
   parts: Parameters<typeof ownCloudTarget>[1],
 ): { readonly target: Target; readonly place: RunPlace } {
   if (name === 'simulated')
-    return { target: simulatedTarget(experiment.seed, parts.keepEvents), place: { target: name } };
+    return {
+      target: simulatedTarget(experiment.seed, parts.keepEvents && { events: parts.keepEvents }),
+      place: { target: name },
+    };
   if (name === 'existing')
     return { target: existingCloudTarget(data, parts), place: { target: name, data, runner: thisRunner() } };
   // Short: sockets of its servers have their paths in it.

@@ -62,10 +62,11 @@ export interface FileRunResult {
 /** Keeps the stored events of a run as evidence: what happened when, without the data of the events, which may hold sealed secrets. */
 export const eventKeeper =
   (folder: string): NonNullable<CloudAccess['keepEvents']> =>
-  (service, events) =>
+  (service, events, sinceMs) =>
     appendFileSync(
       join(folder, evidenceFiles.events),
       events
+        .filter(({ time }) => time >= sinceMs)
         .map(({ position, stream, type, time, cause: { traceparent } }) =>
           JSON.stringify({ service, position, stream, type, atMs: time, traceparent }).concat('\n'),
         )

@@ -75,8 +75,8 @@ export interface CloudAccess {
   readonly terms: Terms;
   readonly versions: Readonly<Record<string, string>>;
   readonly faults: Faults;
-  /** Takes the events of the run before the lab is closed. */
-  readonly keepEvents?: (service: Workload, events: readonly RecordedEvent[]) => void;
+  /** Takes all events of a service before the lab is closed. Those of the run are stored at `sinceMs` or later. */
+  readonly keepEvents?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
 }
 
 /** What an action on a key stores beside its undo, to find the machines that it stopped. */
@@ -360,10 +360,7 @@ export class CloudLab implements Lab {
     try {
       await faults.close();
       for (const service of keepEvents === undefined ? [] : serviceNames)
-        keepEvents?.(
-          service,
-          (await feeds.read(service)).filter(({ time }) => time >= this.#sinceMs),
-        );
+        keepEvents?.(service, await feeds.read(service), this.#sinceMs);
     } finally {
       await this.#close();
     }

@@ -1,4 +1,5 @@
 import { rmSync } from 'node:fs';
+import { RUN_ATTRIBUTE } from '@interlock/dataset';
 import type { Experiment, Lab, Target } from '@interlock/experiment';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
@@ -30,7 +31,21 @@ export interface LocalParts {
   readonly keepEvents?: CloudAccess['keepEvents'];
   /** Takes where the spans of a cloud of the run's own arrive. */
   readonly takeSpans?: (spans: SpanStore) => void;
+  /** Takes each export of the services over OTLP as it was sent: its path and its text. */
+  readonly takeTelemetry?: (path: string, body: string) => void;
 }
+
+/** Time between two exports of metrics of a run that is recorded, in milliseconds. */
+const metricsEveryMs = 5_000;
+
+/** Settings of a run whose telemetry is recorded. */
+const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<string, string>> =>
+  takeTelemetry === undefined
+    ? {}
+    : {
+        OTEL_RESOURCE_ATTRIBUTES: `${RUN_ATTRIBUTE}=${id}`,
+        OTEL_METRIC_EXPORT_INTERVAL: String(metricsEveryMs),
+      };
 
 /** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
 export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
@@ -95,6 +110,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
   const settings = {
     ...(isThrottled ? throttleSettings : {}),
     ...rigging.clocks?.settings,
+    ...recordedSettings(parts),
     ...experiment.settings,
   };
   parts.say('starting a cloud');
@@ -106,6 +122,7 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
     within: scope,
     onCrash: ({ message }) => parts.say(message),
     ...(route === undefined ? {} : { route }),
+    ...(parts.takeTelemetry === undefined ? {} : { takeTelemetry: parts.takeTelemetry }),
   });
   parts.takeSpans?.(cloud.spans);
   const outside = openOutside(cloud);

@@ -19,6 +19,7 @@ import { workloads } from '@interlock/host';
 import type { Workload } from '@interlock/rpc';
 import type { VirtualClock } from '@interlock/runtime';
 import { Disturbances } from '../../oracle/model/disturbances.ts';
+import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 import { type Committed, createSimulatedCloud, type SimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { Judge } from '../../simulation/invariants/judge.ts';
 import { openTruth, type SimulatedTruth } from '../../simulation/truth/truth.ts';
@@ -42,11 +43,18 @@ export interface LabParts {
   readonly seed: number;
   /** Mean time between two operations of a guest on a disk, in milliseconds. */
   readonly everyMs: number;
-  /** Takes the events of the run when the lab is closed. */
-  readonly keepEvents?: KeepEvents | undefined;
+  readonly keep: Keep;
 }
 
-export type KeepEvents = (service: Workload, events: readonly RecordedEvent[]) => void;
+/** What is kept of a run beside its record. */
+export interface Keep {
+  /** Takes all events of a service when the lab is closed. Those of the run are stored at `sinceMs` or later. */
+  readonly events?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
+  /** Takes the lines of the services' logs when the lab is closed, JSON each. */
+  readonly log?: (lines: readonly string[]) => void;
+  /** Takes each span as it ends. */
+  readonly span?: (span: SimulatedSpan) => void;
+}
 
 /** How often the judges look at everything, in milliseconds. */
 const lookMs = 250;
@@ -81,7 +89,7 @@ export class SimulatedLab implements Lab {
   readonly #guests: Guests;
   readonly #sightings: Sightings;
   readonly #machines = new MachineLog();
-  readonly #keepEvents: KeepEvents | undefined;
+  readonly #keep: Keep;
   readonly #over = Promise.withResolvers<void>();
   readonly #driving: Promise<void>;
   #isOver = false;
@@ -91,8 +99,8 @@ export class SimulatedLab implements Lab {
   #frozen: Frozen | undefined;
   #guarantees: readonly GuaranteeRecord[] | undefined;
 
-  private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs, keepEvents }: LabParts) {
-    this.#keepEvents = keepEvents;
+  private constructor(world: SimulatedCloud, { experiment, settings, image, everyMs, keep }: LabParts) {
+    this.#keep = keep;
     this.#experiment = experiment;
     this.#made = image.made;
     this.#world = world;
@@ -124,8 +132,14 @@ export class SimulatedLab implements Lab {
 
   /** Starts the machines of the estate and their guests. @throws Error if a machine does not start */
   static async open(parts: LabParts): Promise<SimulatedLab> {
-    const { seed, image, settings } = parts;
-    const start = { seed, image: image.cloud, settings: settings.cloud, refusesForEnded: true };
+    const { seed, image, settings, keep } = parts;
+    const start = {
+      seed,
+      image: image.cloud,
+      settings: settings.cloud,
+      refusesForEnded: true,
+      ...(keep.span && { recordSpan: keep.span }),
+    };
     const world = await createSimulatedCloud(start);
     const lab = new SimulatedLab(world, parts);
     try {
@@ -167,11 +181,9 @@ export class SimulatedLab implements Lab {
     this.#isOver = true;
     for (const service of workloads) {
       const events = await this.#world.storeOf(service).feed(0, 10_000_000);
-      this.#keepEvents?.(
-        service,
-        events.filter(({ time }) => time >= this.#sinceMs),
-      );
+      this.#keep.events?.(service, events, this.#sinceMs);
     }
+    this.#keep.log?.(this.#world.serviceLog);
     this.#over.resolve();
     await this.#driving.finally(() => this.#world.close());
   }

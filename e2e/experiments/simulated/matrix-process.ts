@@ -22,7 +22,7 @@ const play = async (number: number, { cases, folder }: MatrixTask): Promise<Play
   }
   const name = String(number).padStart(4, '0');
   const own = join(folder, name);
-  const target = simulatedTarget(seed, eventKeeper(own));
+  const target = simulatedTarget(seed, { events: eventKeeper(own) });
   const { verdict } = await runFile({
     ...common,
     text: withChanges(text, [], String(seed)),

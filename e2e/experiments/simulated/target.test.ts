@@ -178,7 +178,7 @@ const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonl
   const parent = mkdtempSync(join(tmpdir(), 'interlock-simulated-'));
   try {
     const folder = join(parent, 'evidence');
-    const target = simulatedTarget(seed, eventKeeper(folder));
+    const target = simulatedTarget(seed, { events: eventKeeper(folder) });
     const place = { target: 'simulated' } as const;
     const { signal } = new AbortController();
     const id = `simulated-${seed}`;

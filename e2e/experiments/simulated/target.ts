@@ -1,7 +1,7 @@
 import type { Experiment, Problem, Target } from '@interlock/experiment';
 import { faultProblems } from './faults.ts';
 import { experimentImage } from './image.ts';
-import { type KeepEvents, SimulatedLab } from './lab.ts';
+import { type Keep, SimulatedLab } from './lab.ts';
 import { experimentSettings, settingProblems, simulatedVariables } from './settings.ts';
 
 /** Mean time between two operations of a guest on a disk, in milliseconds. */
@@ -41,15 +41,15 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
 
 /**
  * The whole cloud in this process, in virtual time. The same experiment with the same seed leaves the same record, byte for byte.
- * @param keepEvents takes the events of the run at its end
+ * @param keep takes what is kept beside the record
  */
-export const simulatedTarget = (seed: number, keepEvents?: KeepEvents): Target => ({
+export const simulatedTarget = (seed: number, keep: Keep = {}): Target => ({
   name: 'simulated',
   refuse: problemsOf,
   async open(experiment, signal) {
     const settings = experimentSettings(experiment.settings);
     const image = await experimentImage(experiment, settings);
     if (signal.aborted) throw new Error('the run was interrupted');
-    return SimulatedLab.open({ experiment, settings, image, seed, everyMs, keepEvents });
+    return SimulatedLab.open({ experiment, settings, image, seed, everyMs, keep });
   },
 });

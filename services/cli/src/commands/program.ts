@@ -7,6 +7,7 @@ import { addAzureCommands } from './azure-commands.ts';
 import { build, versionLine } from './build.ts';
 import { completionScript, type Shell, shells } from './completion.ts';
 import { addContextCommands } from './context-commands.ts';
+import { addDatasetCommands } from './dataset-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { addEventsCommand } from './events-command.ts';
 import { addExperimentCommands } from './experiment-commands.ts';
@@ -48,6 +49,7 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addEstateCommands(program, runner);
   addFaultCommands(program, runner);
   addExperimentCommands(program, runner);
+  addDatasetCommands(program, runner);
   addReportCommands(program, runner);
   addEventsCommand(program, runner);
   addCompletionCommand(program, runner);

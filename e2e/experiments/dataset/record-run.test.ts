@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { after, test } from 'node:test';
+import { baselineNames, checkDataset, predictionOf, readRun, score, writeRun } from '@interlock/dataset';
+import { readExperiment } from '@interlock/experiment';
+import { assertOtlp } from '../../../libs/dataset/src/format/test-otlp-protobuf.ts';
+import { recordRun } from './record-run.ts';
+
+const root = mkdtempSync(join(tmpdir(), 'interlock-record-'));
+after(() => rmSync(root, { recursive: true, force: true }));
+
+const file = new URL('../files/no-events.experiment.yaml', import.meta.url);
+
+/** Records a simulated run. @returns its folder, and SHA-256 of its manifest */
+const record = async (seed: number, name: string): Promise<{ readonly folder: string; readonly sha256: string }> => {
+  const text = readFileSync(file, 'utf8');
+  const read = readExperiment(text);
+  assert.ok('experiment' in read);
+  const { signal } = new AbortController();
+  const { experiment } = read;
+  const run = {
+    experiment,
+    text,
+    seed,
+    id: `simulated-${seed}`,
+    target: 'simulated',
+    signal,
+    say: () => undefined,
+  } as const;
+  const folder = join(root, name);
+  return { folder, sha256: writeRun(folder, await recordRun(run)) };
+};
+
+test('a simulated data set: the same seed has the same SHA-256, another seed another; both are sound', async () => {
+  const [first, again, other] = [await record(7, 'first'), await record(7, 'again'), await record(8, 'other')];
+  assert.equal(again.sha256, first.sha256);
+  assert.notEqual(other.sha256, first.sha256);
+  for (const { folder } of [first, other]) assert.deepEqual(checkDataset(folder), []);
+});
+
+test('every line of OTLP of a recorded run decodes with the official protobuf and encodes to the same', async () => {
+  const { folder } = await record(9, 'otlp');
+  for (const name of ['traces.otlp.jsonl', 'logs.otlp.jsonl'] as const) {
+    const lines = readFileSync(join(folder, name), 'utf8').trimEnd().split('\n');
+    assert.ok(lines.length > 0);
+    for (const line of lines) assertOtlp(name, line);
+  }
+});
+
+test('G10: the stored causes are the truth, faults have a root event, and no secret leaves the stores', async () => {
+  const { folder } = await record(10, 'truth');
+  const data = readRun(folder);
+  const scores = baselineNames.map((name) => score(data, predictionOf(name, data)));
+  const oracle = scores.find(({ method }) => method === 'causes');
+  assert.deepEqual([oracle?.event.precision, oracle?.event.recall, oracle?.exactTrees], [1, 1, 1]);
+  const loss = data.faults.find(({ name }) => name === 'loss');
+  assert.equal(data.events.find(({ id }) => id === loss?.rootEvent)?.type, 'KeyVersionDisabled');
+  const keys = new Set(data.events.flatMap((event) => Object.keys(event)));
+  assert.ok(!keys.has('data'), [...keys].join());
+});

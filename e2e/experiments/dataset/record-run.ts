@@ -1,0 +1,127 @@
+import { mkdtempSync } from 'node:fs';
+import { cpus, type as osType, release, tmpdir, totalmem } from 'node:os';
+import { join } from 'node:path';
+import {
+  edgesOf,
+  faultsOf,
+  type LogsRequest,
+  type MetricsRequest,
+  type RunData,
+  type TracesRequest,
+  type TruthEvent,
+} from '@interlock/dataset';
+import type { RecordedEvent } from '@interlock/event-store';
+import { type Experiment, judge, runExperiment, type Target } from '@interlock/experiment';
+import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
+import { ownCloudTarget } from '../local/own-cloud.ts';
+import { simulatedTarget } from '../simulated/target.ts';
+import { logsOf, tracesOf } from './otlp-json.ts';
+import { truthEvent, truthIo, withoutRequests } from './truth.ts';
+
+/** A run to record. */
+export interface RunToRecord {
+  readonly experiment: Experiment;
+  /** The file as it is run. */
+  readonly text: string;
+  readonly seed: number;
+  readonly id: string;
+  readonly target: 'local' | 'simulated';
+  readonly signal: AbortSignal;
+  readonly say: (line: string) => void;
+}
+
+/** What a target brings beside the record of its run. */
+interface Recording {
+  readonly target: Target;
+  /** Of the run, once it is over. */
+  telemetry(): Pick<RunData, 'traces' | 'metrics' | 'logs'>;
+  readonly events: TruthEvent[];
+  readonly hardware: RunData['facts']['hardware'];
+}
+
+/** Nothing of a recorded run outlives it, so nothing is to be recovered. */
+const noJournal = { append: () => undefined };
+
+/** Runs an experiment and returns everything that its data set holds. @throws Error if the run never started */
+export const recordRun = async (run: RunToRecord): Promise<RunData> => {
+  const { experiment, text, seed, id, signal, say } = run;
+  const { target, telemetry, events: stored, hardware } = run.target === 'simulated' ? simulated(run) : local(run);
+  const record = await runExperiment({ experiment, target, id, journal: noJournal, signal, say });
+  const { startedMs, endedMs = startedMs, problems, versions } = record.run;
+  if (startedMs === undefined || endedMs === undefined)
+    throw new Error(`the run never started: ${problems.join('; ')}`);
+  const { traces, metrics, logs } = telemetry();
+  const events = withoutRequests(stored);
+  const edges = edgesOf(events, traces);
+  return {
+    facts: {
+      run: id,
+      title: experiment.title,
+      seed,
+      target: run.target,
+      startedAt: new Date(startedMs).toISOString(),
+      endedAt: new Date(endedMs).toISOString(),
+      outcome: judge(experiment, record).outcome,
+      versions,
+      hardware,
+      changes: [],
+    },
+    traces,
+    metrics,
+    logs,
+    events,
+    edges,
+    faults: faultsOf(record.steps, { events, edges }),
+    corruption: [],
+    io: record.io.map(truthIo),
+    experiment: text,
+  };
+};
+
+const eventsInto = (events: TruthEvent[]) => (service: string, stored: readonly RecordedEvent[], sinceMs: number) => {
+  for (const event of stored) events.push(truthEvent(service, event, sinceMs));
+};
+
+const simulated = ({ seed, id }: RunToRecord): Recording => {
+  const spans: SimulatedSpan[] = [];
+  const events: TruthEvent[] = [];
+  let log: readonly string[] = [];
+  const keep = {
+    events: eventsInto(events),
+    span: (span: SimulatedSpan) => void spans.push(span),
+    log: (lines: readonly string[]) => {
+      log = lines;
+    },
+  };
+  return {
+    target: simulatedTarget(seed, keep),
+    telemetry: () => ({ traces: tracesOf(spans, id), metrics: [], logs: logsOf(log, id) }),
+    events,
+    hardware: { clock: 'virtual' },
+  };
+};
+
+const local = ({ id, say }: RunToRecord): Recording => {
+  const traces: TracesRequest[] = [];
+  const metrics: MetricsRequest[] = [];
+  const logs: LogsRequest[] = [];
+  const events: TruthEvent[] = [];
+  const takeTelemetry = (path: string, body: string): void => {
+    const into: unknown[] = path === '/v1/traces' ? traces : path === '/v1/metrics' ? metrics : logs;
+    into.push(JSON.parse(body));
+  };
+  // Short: sockets of its servers have their paths in it.
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-d-'));
+  const [processor] = cpus();
+  return {
+    target: ownCloudTarget(folder, { id, say, keepEvents: eventsInto(events), takeTelemetry }),
+    telemetry: () => ({ traces, metrics, logs }),
+    events,
+    hardware: {
+      processor: processor?.model ?? 'unknown',
+      cores: cpus().length,
+      'memory GiB': Math.round(totalmem() / 2 ** 30),
+      system: `${osType()} ${release()}`,
+    },
+  };
+};

@@ -1,0 +1,65 @@
+import { spansIn } from './otlp.ts';
+import type { RunData } from './run-data.ts';
+
+/** `DATASHEET.md`, after "Datasheets for Datasets" (Gebru et al., 2021). */
+export const datasheet = ({ facts, traces, events, edges, faults, io }: RunData): string => {
+  const spans = spansIn(traces);
+  const links = spans.reduce((sum, span) => sum + (span.links?.length ?? 0), 0);
+  const of = (kind: string): number => edges.filter(({ carriedBy }) => carriedBy === kind).length;
+  const changes = facts.changes.length === 0 ? ['It is as recorded.'] : facts.changes.map((one) => `- ${one}`);
+  return `# Datasheet: ${facts.title}
+
+## Motivation
+
+To evaluate methods that derive causes from traces, with causes that do not come from telemetry. Five event-sourced services store with each event which events caused it. Spans are recorded beside that, so the two can be compared.
+
+## Composition
+
+| Part | Count |
+| --- | --- |
+| spans (links) | ${spans.length} (${links}) |
+| stored events | ${events.length} |
+| causal edges | ${edges.length} |
+| … carried by parents, by links, by no span | ${of('parent')}, ${of('link')}, ${of('none')} |
+| steps of the timeline | ${faults.length} |
+| operations of guests | ${io.length} |
+
+Every file is in \`manifest.json\` with its SHA-256. \`traces\`, \`metrics\` and \`logs\` are OTLP in its JSON form, one export request a line. \`truth/\` is not telemetry: it comes from the event stores, the timeline and the guests' journals.
+
+The data set contains no personal data and no secrets. Machines, disks, keys and principals are synthetic. Data of events is left out.
+
+## Collection
+
+Run \`${facts.run}\` of the experiment in \`experiment.yaml\`, seed ${facts.seed}, target ${facts.target}, from ${facts.startedAt} to ${facts.endedAt} (UTC${facts.target === 'simulated' ? ', virtual time' : ''}). Outcome: ${facts.outcome}.
+
+${Object.entries({ ...facts.versions, ...facts.hardware })
+  .map(([name, value]) => `- ${name}: ${value}`)
+  .join('\n')}
+
+## Changes since
+
+${changes.join('\n')}
+
+## Uses and limits
+
+- Made for edge recovery, root cause ranking, and studies of sampling, loss and clock skew.
+- One system, one machine: absolute durations do not generalise.
+- Edges of events of the phase \`setup\` are not scored.
+${facts.target === 'simulated' ? '- Times are virtual: work takes no time, only waiting does. Do not study durations here.\n' : ''}
+## Distribution and maintenance
+
+Apache-2.0. The command that recorded it records it again: \`interlock dataset record experiment.yaml --seed ${facts.seed}${facts.target === 'simulated' ? ' --target simulated' : ''} --out DIR\`.
+`;
+};
+
+/** `CITATION.cff`, version 1.2.0 of the Citation File Format. */
+export const citation = ({ facts }: RunData): string => `cff-version: 1.2.0
+message: If you use this data set, please cite it as below.
+type: dataset
+title: ${JSON.stringify(`Interlock traces with exact causes: ${facts.title} (seed ${facts.seed}, ${facts.target})`)}
+authors:
+  - name: The Interlock authors
+version: ${JSON.stringify(facts.run)}
+date-released: ${JSON.stringify(facts.startedAt.slice(0, 10))}
+license: Apache-2.0
+`;

@@ -1,0 +1,130 @@
+import { createHash } from 'node:crypto';
+import { existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { citation, datasheet } from './documents.ts';
+import {
+  type CollectionManifest,
+  type ManifestFile,
+  type RunManifest,
+  runFiles,
+  SCHEMA,
+  splitsOf,
+} from './manifest.ts';
+import type { RunData } from './run-data.ts';
+
+/** A folder that is no data set, or a damaged one. The message names the file. */
+export class DatasetError extends Error {
+  override readonly name = 'DatasetError';
+}
+
+const MANIFEST = 'manifest.json';
+
+/** SHA-256 of a text or bytes, in hex. */
+export const sha256 = (content: string | Uint8Array): string => createHash('sha256').update(content).digest('hex');
+
+const lines = (values: readonly unknown[]): string => values.map((value) => `${JSON.stringify(value)}\n`).join('');
+
+const json = (value: unknown): string => `${JSON.stringify(value, undefined, 2)}\n`;
+
+/** @throws DatasetError if the folder holds files */
+export const assertEmpty = (folder: string): void => {
+  const [found] = existsSync(folder) ? readdirSync(folder) : [];
+  if (found !== undefined)
+    throw new DatasetError(`${folder} is not empty (it has ${found}): name a new folder for the data set`);
+};
+
+/**
+ * Writes a run into a new or empty folder. The same run is the same bytes.
+ * @returns SHA-256 of its manifest, which names that of each file
+ * @throws DatasetError if the folder holds files
+ */
+export const writeRun = (folder: string, data: RunData): string => {
+  assertEmpty(folder);
+  const contents: Readonly<Record<string, string>> = {
+    [runFiles.traces]: lines(data.traces),
+    [runFiles.metrics]: lines(data.metrics),
+    [runFiles.logs]: lines(data.logs),
+    [runFiles.events]: lines(data.events),
+    [runFiles.edges]: lines(data.edges),
+    [runFiles.faults]: lines(data.faults),
+    [runFiles.corruption]: lines(data.corruption),
+    [runFiles.io]: lines(data.io),
+    [runFiles.experiment]: data.experiment,
+    [runFiles.datasheet]: datasheet(data),
+    [runFiles.citation]: citation(data),
+  };
+  const files = Object.entries(contents).map(([path, text]): ManifestFile => {
+    const bytes = Buffer.from(text);
+    mkdirSync(dirname(join(folder, path)), { recursive: true });
+    writeFileSync(join(folder, path), bytes);
+    const records = path.endsWith('.jsonl') ? { records: text === '' ? 0 : text.split('\n').length - 1 } : {};
+    return { path, sha256: sha256(bytes), bytes: bytes.length, ...records };
+  });
+  const manifest: RunManifest = { schema: SCHEMA, kind: 'run', ...data.facts, files };
+  writeFileSync(join(folder, MANIFEST), json(manifest));
+  return sha256(json(manifest));
+};
+
+/** Writes the manifest of a folder with runs in folders of their own. */
+export const writeCollection = (folder: string, title: string, runs: CollectionManifest['runs']): void => {
+  const splits = splitsOf(runs.map(({ path }) => path));
+  const manifest: CollectionManifest = { schema: SCHEMA, kind: 'collection', title, runs, splits };
+  writeFileSync(join(folder, MANIFEST), json(manifest));
+};
+
+/** @throws DatasetError if the folder has no manifest of this version */
+export const readManifest = (folder: string): RunManifest | CollectionManifest => {
+  const path = join(folder, MANIFEST);
+  if (!existsSync(path)) throw new DatasetError(`${folder} is no data set: it has no ${MANIFEST}`);
+  const manifest = parsed<RunManifest | CollectionManifest>(path, readFileSync(path, 'utf8'));
+  if (manifest.schema !== SCHEMA)
+    throw new DatasetError(`${path} has the schema ${JSON.stringify(manifest.schema)}; this release reads ${SCHEMA}`);
+  return manifest;
+};
+
+/** Folders of the runs of a data set: the folder itself, or those of its runs. @throws DatasetError */
+export const runFolders = (folder: string): readonly string[] => {
+  const manifest = readManifest(folder);
+  return manifest.kind === 'run' ? [folder] : manifest.runs.map(({ path }) => join(folder, path));
+};
+
+/** Reads a run. @throws DatasetError naming the file that is missing or damaged */
+export const readRun = (folder: string): RunData => {
+  const manifest = readManifest(folder);
+  if (manifest.kind !== 'run') throw new DatasetError(`${folder} holds several runs: name the folder of one of them`);
+  const { schema: _, kind: __, files: ___, ...facts } = manifest;
+  const read = <Value>(path: string): readonly Value[] => linesOf(join(folder, path));
+  return {
+    facts,
+    traces: read(runFiles.traces),
+    metrics: read(runFiles.metrics),
+    logs: read(runFiles.logs),
+    events: read(runFiles.events),
+    edges: read(runFiles.edges),
+    faults: read(runFiles.faults),
+    corruption: read(runFiles.corruption),
+    io: read(runFiles.io),
+    experiment: textIn(join(folder, runFiles.experiment)),
+  };
+};
+
+const textIn = (path: string): string => {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch (cause) {
+    throw new DatasetError(`${path} cannot be read: the data set is not complete`, { cause });
+  }
+};
+
+const parsed = <Value>(path: string, text: string): Value => {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new DatasetError(`${path} is damaged: it holds no JSON`, { cause });
+  }
+};
+
+const linesOf = <Value>(path: string): readonly Value[] =>
+  textIn(path)
+    .split('\n')
+    .flatMap((line) => (line === '' ? [] : [parsed<Value>(path, line)]));

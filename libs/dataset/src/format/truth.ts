@@ -1,0 +1,81 @@
+/** What a cause is, as the service stored it. */
+export type CauseKind = 'message' | 'call' | 'step' | 'answer' | 'timer';
+
+/** A line of `truth/events.jsonl`: an event as its service stored it, without its data, which may hold secrets. */
+export interface TruthEvent {
+  readonly service: string;
+  /** Position in the feed of the service. */
+  readonly position: number;
+  readonly id: string;
+  readonly stream: string;
+  readonly type: string;
+  readonly timeUnixNano: string;
+  /** Events that caused this one; empty for a root. */
+  readonly causes: readonly { readonly id: string; readonly kind: CauseKind }[];
+  readonly correlationId: string;
+  /** The span in which the service decided it; empty if it was not traced. */
+  readonly traceId: string;
+  readonly spanId: string;
+  /** `setup`: before the timeline started. Edges of such events are not scored. */
+  readonly phase: 'setup' | 'run';
+}
+
+/** A line of `truth/edges.jsonl`: one event caused another. */
+export interface TruthEdge {
+  readonly from: string;
+  readonly to: string;
+  readonly kind: CauseKind;
+  readonly crossService: boolean;
+  /**
+   * How the recorded spans carry it: `parent`: the span of `to` is the span of `from` or below it; `link`: links are needed to get
+   * there; `none`: no path exists.
+   */
+  readonly carriedBy: 'parent' | 'link' | 'none';
+}
+
+/** A line of `truth/faults.jsonl`: a step of the timeline. Times are Unix nanoseconds; absent if it did not happen. */
+export interface TruthFault {
+  readonly name: string;
+  readonly action: string;
+  readonly targets: readonly string[];
+  /** Name of the step that it undoes. */
+  readonly undoes?: string;
+  readonly plannedUnixNano: string;
+  readonly injectedUnixNano: string;
+  readonly effectUnixNano?: string;
+  readonly endUnixNano?: string;
+  /** The event with which it took effect; absent for a fault that no service stores. */
+  readonly rootEvent?: string;
+  /** The first event in another service that follows from the root event. */
+  readonly firstEffect?: string;
+}
+
+/** A line of `truth/corruption.jsonl`: what was done to a span, and what it was before. */
+export type Corruption =
+  | { readonly kind: 'drop'; readonly service: string; readonly original: unknown }
+  | {
+      readonly kind: 'late' | 'skew';
+      readonly service: string;
+      readonly traceId: string;
+      readonly spanId: string;
+      readonly shiftNano: string;
+      readonly original: { readonly startTimeUnixNano: string; readonly endTimeUnixNano: string };
+    };
+
+/** A line of `truth/io.jsonl`: an operation of a guest. */
+export interface TruthIo {
+  readonly machine: string;
+  readonly disk: string;
+  readonly op: string;
+  readonly seq: number;
+  readonly invokedUnixNano: string;
+  readonly completedUnixNano: string;
+  readonly ok: boolean;
+  readonly reason: string;
+}
+
+/** Milliseconds since the epoch as nanoseconds. */
+export const nanosOf = (ms: number): string => String(BigInt(Math.round(ms * 1_000)) * 1_000n);
+
+/** Nanoseconds since the epoch as milliseconds. */
+export const msOf = (nanos: string): number => Number(BigInt(nanos) / 1_000n) / 1_000;

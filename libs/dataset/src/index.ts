@@ -1,0 +1,34 @@
+export { type Degradation, degrade } from './change/degrade.ts';
+export { policyOf, type SamplingPolicy, sample, tracesKept } from './change/sample.ts';
+export { checkDataset } from './check.ts';
+export { exported, exportFormats } from './export/exports.ts';
+export { type LinkView, linkViews } from './export/link-view.ts';
+export {
+  assertEmpty,
+  DatasetError,
+  readManifest,
+  readRun,
+  runFolders,
+  writeCollection,
+  writeRun,
+} from './format/folder.ts';
+export { RUN_ATTRIBUTE, runFiles } from './format/manifest.ts';
+export {
+  type AnyValue,
+  type KeyValue,
+  type LogsRequest,
+  type MetricsRequest,
+  type OtlpSpan,
+  type ResourceSpans,
+  spansIn,
+  type TracesRequest,
+  withSpans,
+} from './format/otlp.ts';
+export type { RunData } from './format/run-data.ts';
+export { nanosOf, type TruthEdge, type TruthEvent, type TruthFault, type TruthIo } from './format/truth.ts';
+export { baselineNames, predictionOf } from './score/baselines.ts';
+export { type CriticalPath, criticalPaths, type PathStep } from './score/critical-path.ts';
+export { meanScore, type Prediction, type Score, score } from './score/score.ts';
+export { scoreTable } from './score/score-table.ts';
+export { edgesOf } from './truth/edges.ts';
+export { faultsOf, type TimelineStep } from './truth/faults.ts';

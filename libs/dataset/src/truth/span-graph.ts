@@ -1,0 +1,51 @@
+import type { PlacedSpan } from '../format/otlp.ts';
+
+/** Spans by id, with what each one descends from. */
+export interface SpanGraph {
+  readonly spans: ReadonlyMap<string, PlacedSpan>;
+  /** The key of a span, `<trace id>:<span id>`. */
+  parentOf(key: string): string | undefined;
+  linksOf(key: string): readonly string[];
+}
+
+/** Which references between spans count. */
+export type Following = 'parents' | 'links' | 'both';
+
+/** The key of a span. */
+export const spanKey = ({ traceId, spanId }: { readonly traceId: string; readonly spanId: string }): string =>
+  `${traceId}:${spanId}`;
+
+/** Indexes spans. References to spans that are not there are kept: a walk ends at them. */
+export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
+  const spans = new Map(all.map((span) => [spanKey(span), span]));
+  return {
+    spans,
+    parentOf(key) {
+      const span = spans.get(key);
+      return span?.parentSpanId ? spanKey({ traceId: span.traceId, spanId: span.parentSpanId }) : undefined;
+    },
+    linksOf: (key) => (spans.get(key)?.links ?? []).map(spanKey),
+  };
+};
+
+/** What a span refers to directly. */
+export const referencesOf = (graph: SpanGraph, key: string, following: Following): readonly string[] => {
+  const parent = graph.parentOf(key);
+  const parents = parent === undefined || following === 'links' ? [] : [parent];
+  return following === 'parents' ? parents : [...parents, ...graph.linksOf(key)];
+};
+
+/** Whether a walk from a span over its references reaches another. A span reaches itself. */
+export const reaches = (graph: SpanGraph, from: string, to: string, following: Following): boolean => {
+  const seen = new Set([from]);
+  const open = [from];
+  for (let key = open.pop(); key !== undefined; key = open.pop()) {
+    if (key === to) return true;
+    for (const next of referencesOf(graph, key, following)) {
+      if (seen.has(next)) continue;
+      seen.add(next);
+      open.push(next);
+    }
+  }
+  return false;
+};
