@@ -16,7 +16,7 @@ import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
 import { ownCloudTarget } from '../local/own-cloud.ts';
 import { simulatedTarget } from '../simulated/target.ts';
 import { logsOf, tracesOf } from './otlp-json.ts';
-import { truthEvent, truthIo, withoutRequests } from './truth.ts';
+import { truthEvent, truthIo } from './truth.ts';
 
 /** A run to record. */
 export interface RunToRecord {
@@ -45,13 +45,12 @@ const noJournal = { append: () => undefined };
 /** Runs an experiment and returns everything that its data set holds. @throws Error if the run never started */
 export const recordRun = async (run: RunToRecord): Promise<RunData> => {
   const { experiment, text, seed, id, signal, say } = run;
-  const { target, telemetry, events: stored, hardware } = run.target === 'simulated' ? simulated(run) : local(run);
+  const { target, telemetry, events, hardware } = run.target === 'simulated' ? simulated(run) : local(run);
   const record = await runExperiment({ experiment, target, id, journal: noJournal, signal, say });
   const { startedMs, endedMs = startedMs, problems, versions } = record.run;
   if (startedMs === undefined || endedMs === undefined)
     throw new Error(`the run never started: ${problems.join('; ')}`);
   const { traces, metrics, logs } = telemetry();
-  const events = withoutRequests(stored);
   const edges = edgesOf(events, traces);
   return {
     facts: {
