@@ -15,7 +15,7 @@ import { assembleHost } from './host/assemble-host.ts';
 import { openSetKeys } from './host/keys/set-keys.ts';
 import { openLossTable } from './host/keys/set-losses.ts';
 import { openSetOptions } from './host/keys/set-options.ts';
-import type { NbdDoor } from './host/nbd/door.ts';
+import type { NbdServerParts } from './host/nbd/door.ts';
 import { EncryptionChange } from './moves/encryption-change.ts';
 import { keyChangeApi } from './moves/key-change-api.ts';
 import { toFact } from './published.ts';
@@ -66,15 +66,9 @@ const authorization = {
 } satisfies Parameters<typeof service<typeof DiskServiceDefinition>>[0]['authorization'];
 
 /** Ends with its connections before the open disks close. */
-const listenForNbd = async ({ settings, scope }: Seams<DiskSettings>, door: NbdDoor): Promise<void> => {
-  const { nbd } = settings;
-  if (nbd === undefined) return;
-  await nbd.listen((stream, startTls) => void door.serve(stream, startTls));
-  scope.defer('NBD', async () => {
-    const closed = nbd.close();
-    door.close();
-    await closed;
-  });
+const serveNbd = async ({ settings, scope }: Seams<DiskSettings>, parts: NbdServerParts): Promise<void> => {
+  const stop = await settings.nbd?.start(parts);
+  if (stop) scope.defer('NBD', stop);
 };
 
 /** Assembles disk: the control side, and the host in the same process. */
@@ -108,7 +102,7 @@ export const assemble: Assemble<DiskSettings> = async (seams) => {
   await startWatchdog(control, { diskCreation, snapshotCreation, encryptionChange }, cause);
   await sessions.resume(cause);
   void sweepHeaders(control, cause);
-  await listenForNbd(seams, nbd);
+  await serveNbd(seams, nbd);
 
   const subscriptions = openSubscriptions(client('identity', IdentityServiceDefinition));
   const api = service({

@@ -7,8 +7,8 @@ import { systemClock, systemRandom } from '@interlock/runtime';
 import { obtainMasterKey } from '@interlock/sealing';
 import { assemble } from './assemble.ts';
 import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from './host/folder-identity.ts';
-import { parseNbdAddress } from './host/nbd/address.ts';
-import { nbdListener } from './host/nbd/listener.ts';
+import { type NbdAddress, parseNbdAddress } from './host/nbd/address.ts';
+import { threadedNbdServer } from './host/nbd/thread/threaded.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './host/volume/volume-files.ts';
 import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
 
@@ -57,12 +57,14 @@ await hostService({
     const findSealed = () => findSealedByPlatform(volumeFolder);
     const masterKey = await obtainMasterKey(settings.masterKeyFile, systemRandom, findSealed);
     await requireMasterKeyOf(volumeFolder, masterKey, findSealed);
+    const nbdOf = (address: NbdAddress) =>
+      threadedNbdServer(address, { tls: seams.tls, advertised: settings.nbdAddress, pathOf: files.pathOfData });
     const nbdAddress = settings.nbdListen === undefined ? undefined : parseNbdAddress(settings.nbdListen);
     return assemble({
       ...seams,
       settings: {
         masterKey,
-        ...(nbdAddress === undefined ? {} : { nbd: nbdListener(nbdAddress, seams.tls, settings.nbdAddress) }),
+        ...(nbdAddress === undefined ? {} : { nbd: nbdOf(nbdAddress) }),
         files,
         dataAddress: settings.dataAddress ?? settings.diskAddress,
         snapshotLimits: {

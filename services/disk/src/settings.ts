@@ -4,7 +4,7 @@ import type { MasterKey } from '@interlock/sealing';
 import type { SectorCipher } from './host/cipher/xts.ts';
 import { type LeaseTerms, leaseDefaults } from './host/keys/lease.ts';
 import { parseNbdAddress } from './host/nbd/address.ts';
-import type { NbdListener } from './host/nbd/door.ts';
+import type { NbdServer } from './host/nbd/door.ts';
 import { type HostIdentity, hostLeaseTtlDefaultMs, type Owner } from './host/ownership.ts';
 import type { VolumeFiles } from './host/volume/volume-files.ts';
 import type { SnapshotLimits } from './snapshot/api.ts';
@@ -16,7 +16,7 @@ export interface DiskSettings {
   /** `host:port` at which machines reach DiskDataService. */
   readonly dataAddress: string;
   /** Where open disks are served as network block devices; undefined: nowhere. */
-  readonly nbd?: NbdListener;
+  readonly nbd?: NbdServer;
   readonly snapshotLimits: SnapshotLimits;
   readonly leases: LeaseTerms;
   /** Identity of this host among hosts that may serve the same volumes. */

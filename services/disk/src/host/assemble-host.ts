@@ -30,9 +30,11 @@ import { platformKey as openPlatformKey } from './keys/platform-key.ts';
 import type { SetClient, SetKeys } from './keys/set-keys.ts';
 import type { SetOptions } from './keys/set-options.ts';
 import { openVault } from './keys/vault.ts';
-import { NbdDoor } from './nbd/door.ts';
+import type { NbdServerParts } from './nbd/door.ts';
+import { sessionExports } from './nbd/export.ts';
 import { type Ownership, takeOwnership } from './ownership.ts';
 import type { DiskRecords } from './records.ts';
+import { ThreadGate } from './storage/thread-gate.ts';
 import { VolumeMaking } from './volume/volume-making.ts';
 import { Volumes } from './volume/volumes.ts';
 
@@ -139,6 +141,7 @@ const assembleAccess = (
   const sessions: Sessions = new Sessions({
     ...{ records, volumes, headers, deks, keyAccess, leases, turns, retries, clock, log },
     openCipher: (dek, disk) => watchCipher(openDiskCipher(dek, mask), disk),
+    openThreadGate: settings.nbd?.isThreaded ? (dek) => new ThreadGate(dek) : undefined,
     watchHolder: (session) => holders.watch(session),
   });
   const holders = new Holders({
@@ -167,7 +170,9 @@ const dataDoors = (
   const { leases: terms } = settings;
   const regaining = openRegaining({ sessions, leases, ownership, terms, clock, signal: scope.signal });
   const io = new SessionIo({ sessions, holders, regaining, ownership, background, terms, clock });
-  const nbd = new NbdDoor({ io, openDisks: () => sessions.names(), clock, random, log, signal: scope.signal });
+  const newCause = () => ({ correlationId: random.uuid(), causes: [], caller: 'system:nbd' });
+  const exports = sessionExports({ io, openDisks: () => sessions.names(), newCause, signal: scope.signal });
+  const nbd: NbdServerParts = { exports, io, clock, log };
   const data = service({
     definition: diskDataDefinition,
     implementation: diskDataApi(io, new ReadRoom(clock)),

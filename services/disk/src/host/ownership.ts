@@ -29,6 +29,8 @@ export interface Ownership {
   check(): void;
   /** Whether `check` would let it pass. */
   isHeld(): boolean;
+  /** Milliseconds until its end, unless it is renewed; 0 or less: it is not held. */
+  leftMs(): number;
   /**
    * Where the lease is over, as it is after the machine was suspended, has it asked for at once and waits until it is held
    * again: for no longer than `withinMs`, or until `signal` is aborted.
@@ -211,7 +213,10 @@ class HeldFolder implements Ownership {
   }
 
   isHeld(): boolean {
-    return !this.#isReplaced && !this.#isReleased && !this.#isOver();
+    return this.leftMs() > 0;
+  }
+  leftMs(): number {
+    return this.#isReplaced || this.#isReleased ? 0 : this.#leftMs();
   }
 
   async regained(withinMs: number, signal: AbortSignal): Promise<void> {

@@ -32,11 +32,12 @@ import { type DiskHeader, readUnverifiedSlot, type SlotMac } from './header/disk
 import { type LeaseTerms, leaseDefaults } from './keys/lease.ts';
 import { platformKey } from './keys/platform-key.ts';
 import { startTestVault, type TestVault } from './keys/test-vault.ts';
-import type { NbdListener } from './nbd/door.ts';
+import { NbdDoor, type NbdServer } from './nbd/door.ts';
+import { threadedNbdServer } from './nbd/thread/threaded.ts';
 import type { BlockStore } from './storage/block-store.ts';
 import { sectorSize } from './storage/sector.ts';
 import { inSteps } from './storage/test-block-store-contract.ts';
-import { memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
+import { folderVolumeFiles, memoryVolumeFiles, type VolumeFiles, type VolumePart } from './volume/volume-files.ts';
 
 const group = 'subscriptions/s/resourceGroups/g';
 export const diskName = `${group}/disks/d`;
@@ -100,6 +101,8 @@ export const startDiskHost = async (
     readonly leases?: Partial<LeaseTerms>;
     readonly hostLeaseTtlMs?: number;
     readonly snapshotLimits?: SnapshotLimits;
+    /** Keeps the volumes in this folder, and serves NBD from a thread at `nbd.sock` there; by default in memory. */
+    readonly folder?: string;
     /** What the opening of a file waits for. */
     readonly beforeOpen?: (part: VolumePart) => Promise<void>;
     /** What a file is cut off at, however large its disk is: copying takes time for holes too. */
@@ -163,13 +166,24 @@ export const startDiskHost = async (
     const scope = createScope();
     const storeLink = { isCut: false };
     let acceptNbd: Running['acceptNbd'] = () => assert.fail('the NBD door does not listen');
-    const nbd: NbdListener = {
+    const inThisThread: NbdServer = {
       address: 'unix:/nbd',
-      listen: async (accept) => {
-        acceptNbd = (stream) => accept(stream, undefined);
+      isThreaded: false,
+      async start({ exports, log }) {
+        const door = new NbdDoor({ exports, clock, logError: (message, fields) => log.error(message, fields) });
+        acceptNbd = (stream) => void door.serve(stream);
+        return async () => door.close();
       },
-      close: async () => undefined,
     };
+    const { folder } = options;
+    const onDisk = folder === undefined ? undefined : folderVolumeFiles(folder);
+    if (onDisk) scope.defer('volume files', () => onDisk.close());
+    const threaded =
+      onDisk &&
+      threadedNbdServer(
+        { kind: 'unix', path: `${folder}/nbd.sock` },
+        { tls: 'plaintext', advertised: undefined, pathOf: onDisk.pathOfData },
+      );
     const store = cuttable(faults.wrap(realStore), storeLink);
     const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });
     const seams = {
@@ -189,9 +203,9 @@ export const startDiskHost = async (
       scope,
       settings: {
         masterKey: masterKey(Uint8Array.from(master)),
-        files: faults.wrap(openedLater, wrapStore),
+        files: onDisk ?? faults.wrap(openedLater, wrapStore),
         dataAddress: 'here:1',
-        nbd,
+        nbd: threaded ?? inThisThread,
         snapshotLimits: options.snapshotLimits ?? { perDiskMax: 10, recentMax: 10, recentMs: 1 },
         leases: { ...leaseDefaults, ...options.leases },
         host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
@@ -298,6 +312,9 @@ export const startDiskHost = async (
     slotMac: platformKey(masterKey(Uint8Array.from(master)), random).slotMac,
     connectNbd() {
       const [client, server] = duplexPair();
+      // A socket has copied what it has written; the pair would pass on memory that is used again.
+      const { _write: write } = server;
+      server._write = (chunk, encoding, done) => write.call(server, Buffer.from(chunk), encoding, done);
       running.acceptNbd(server);
       return client;
     },

@@ -1,8 +1,9 @@
 import { Rejection } from '@interlock/event-store';
 import { writtenRuns } from '../storage/block-store.ts';
-import { createRangeLock } from '../storage/range-lock.ts';
+import { createRangeLock, type RangeUse } from '../storage/range-lock.ts';
 import { createScratch, type Scratch } from '../storage/scratch.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
+import type { ThreadGate } from '../storage/thread-gate.ts';
 import type { OpenVolume } from '../volume/volumes.ts';
 import type { SectorCipher } from './xts.ts';
 
@@ -50,6 +51,9 @@ export class EncryptedDisk {
   /** Writes that have passed the gate; created by the first write. */
   #writes: Set<Promise<void>> | undefined;
   #cipher: SectorCipher | undefined;
+  #threadGate: ThreadGate | undefined;
+  /** Resolves when another thread has finished what it did under an earlier key. */
+  #threadIdle: Promise<void> | undefined;
 
   /**
    * The disk owns volume and cipher from now on; without a cipher it waits for `giveKey`.
@@ -165,18 +169,33 @@ export class EncryptedDisk {
   dropKey(): void {
     this.#cipher?.destroy();
     this.#cipher = undefined;
+    if (this.#threadGate === undefined) return;
+    this.#threadGate.revoke();
+    this.#volume.gate.detach(this.#threadGate);
+    this.#threadIdle = this.#threadGate.idle();
+    this.#threadGate = undefined;
   }
 
-  /** Access was restored: replaces the cipher; one that is still there is destroyed. */
-  giveKey(next: SectorCipher): void {
+  /**
+   * Access was restored: replaces the cipher; one that is still there is destroyed.
+   * @param threadGate lets another thread use the same DEK
+   */
+  giveKey(next: SectorCipher, threadGate?: ThreadGate): void {
     this.dropKey();
     this.#cipher = next;
+    this.#threadGate = threadGate;
+    if (threadGate) this.#volume.gate.attach(threadGate);
+  }
+
+  /** How another thread may use the disk; undefined without a key. */
+  get threadGate(): ThreadGate | undefined {
+    return this.#threadGate;
   }
 
   /** Drops the key at once, and closes the volume after the writes in progress. A write that still waits at the gate is refused. */
   async close(): Promise<void> {
     this.dropKey();
-    await Promise.allSettled(this.#writes ?? []);
+    await Promise.allSettled([...(this.#writes ?? []), this.#threadIdle]);
     await this.#volume.close();
   }
 
@@ -235,12 +254,18 @@ export class EncryptedDisk {
     return part;
   }
 
+  /** Holds sectors [first, end), also against another thread. */
+  #hold<Result>(first: number, end: number, use: RangeUse, work: () => Promise<Result>): Promise<Result> {
+    const gate = this.#threadGate;
+    return this.#lock.hold(first, end, use, gate ? () => gate.whileClosed(work) : work);
+  }
+
   async *#readPiece([from, to]: Range, check: AccessCheck, { bytesMax, allocate }: Parts): AsyncGenerator<Uint8Array> {
     const [first, end] = sectorsAround(from, to);
     const start = first * sectorSize;
     const sealed = this.#scratch.take((end - first) * sectorSize);
     const load = () =>
-      this.#lock.hold(first, end, 'read', async () => {
+      this.#hold(first, end, 'read', async () => {
         await check();
         this.#currentCipher();
         await this.#volume.store.read(start, sealed);
@@ -256,7 +281,7 @@ export class EncryptedDisk {
   }
 
   #discardPiece([from, to]: Range, check: AccessCheck): Promise<void> {
-    return this.#lock.hold(from / sectorSize, to / sectorSize, 'write', async () => {
+    return this.#hold(from / sectorSize, to / sectorSize, 'write', async () => {
       await check();
       this.#currentCipher();
       const sealed = this.#scratch.take(to - from);
@@ -273,7 +298,7 @@ export class EncryptedDisk {
 
   #writePiece([from, to]: Range, bytes: Uint8Array, check: AccessCheck): Promise<void> {
     const [first, end] = sectorsAround(from, to);
-    return this.#lock.hold(first, end, 'write', async () => {
+    return this.#hold(first, end, 'write', async () => {
       await check();
       this.#currentCipher();
       const start = first * sectorSize;

@@ -17,7 +17,7 @@ export interface SessionIoParts {
   readonly sessions: Sessions;
   readonly holders: Pick<Holders, 'check'>;
   readonly regaining: Regaining;
-  readonly ownership: Pick<Ownership, 'isHeld' | 'regained'>;
+  readonly ownership: Pick<Ownership, 'isHeld' | 'leftMs' | 'regained'>;
   /** Work that yields to reads and writes. */
   readonly background: Pick<Background, 'noteGuest'>;
   readonly terms: Pick<LeaseTerms, 'ioPauseTimeoutMs'>;
@@ -49,6 +49,18 @@ export class SessionIo {
       const holding = holders.check(session);
       return holding === undefined ? checkPiece(session, gate) : holding.then(() => checkPiece(session, gate));
     };
+  }
+
+  /**
+   * For how long a session may be used from now on without another check, in milliseconds; 0 or less: not now.
+   * @throws as `Holders.check`
+   */
+  async usableMs(session: Session): Promise<number> {
+    const { holders, ownership, clock } = this.#parts;
+    await holders.check(session);
+    if (session.isEnded) return 0;
+    const untilExpiryMs = (session.expiresAt ?? Number.POSITIVE_INFINITY) - clock.now();
+    return Math.min(session.dekLeftMs(), ownership.leftMs(), untilExpiryMs);
   }
 
   /**

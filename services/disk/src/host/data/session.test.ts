@@ -9,16 +9,18 @@ const loss: LossFacts = { reason: 'KEY_DISABLED', since: 1, traceId: '', accessE
 const key = { set: 'sets/s', keyVersion: 'versions/v' };
 
 /** A session under a lost key, with its DEK if it is pinned. */
+const encryption = { type: 'customer', set: 's' } as const;
+
 const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
   const record = {
-    holder: { name: 'disks/d' } as DiskRecord['holder'],
+    holder: { name: 'disks/d', volume: { volumeId: 'v' }, encryption } as DiskRecord['holder'],
     access: { by: 'machine', attachEpoch: 1, tokenHash: 't' },
     attachEpoch: 1,
     accessEpoch: 1,
     outlivesKeyLoss: isPinned,
   } as const;
   const disk = { giveKey: () => undefined, dropKey: () => undefined } as unknown as EncryptedDisk;
-  const lease = { key, grant: () => undefined, isHeld: () => false };
+  const lease = { key, grant: () => undefined, leftMs: () => 0, isHeld: () => false };
   const session = new Session(record, disk, {
     keyAccess: {
       lease: () => lease,

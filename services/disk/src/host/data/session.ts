@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Clock, Instant } from '@interlock/runtime';
+import { isLayered } from '../../disk/encryption.ts';
 import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { SectorCipher } from '../cipher/xts.ts';
 import type { OpenDek } from '../keys/deks.ts';
@@ -11,6 +12,7 @@ import type { LeaseUser } from '../keys/lease-user.ts';
 import type { Leases } from '../keys/leases.ts';
 import type { Ownership } from '../ownership.ts';
 import type { DiskRecord, GrantedAccess } from '../records.ts';
+import type { ThreadGate } from '../storage/thread-gate.ts';
 
 /** What all sessions of a host share. */
 export interface SessionParts {
@@ -19,6 +21,8 @@ export interface SessionParts {
   readonly clock: Pick<Clock, 'sleep'>;
   /** Opens the cipher of a disk. The caller clears `dek`. */
   readonly openCipher: (dek: Uint8Array, disk: string) => SectorCipher;
+  /** Lets another thread use the DEK of a disk; undefined if no thread does. */
+  readonly openThreadGate?: ((dek: Uint8Array) => ThreadGate) | undefined;
   /** Checks with the vault whether the DEK of a disk could be unwrapped now. */
   readonly probe: (disk: string, ...args: Parameters<LeaseUser['probe']>) => Promise<unknown>;
 }
@@ -33,6 +37,9 @@ export class Session implements LeaseUser {
   readonly accessEpoch: number;
   /** A running machine keeps its DEK of such a disk during an access loss, as long as this process has it (CMK-102). */
   readonly isPinnable: boolean;
+  readonly volumeId: string;
+  /** Whether the volume has a lower layer of encryption. */
+  readonly isLayered: boolean;
   readonly disk: EncryptedDisk;
   readonly ending = new SessionEnding();
   /** Writes in progress; created by the first write. A newer open waits for them, or an older write could overwrite its own. */
@@ -48,7 +55,7 @@ export class Session implements LeaseUser {
    * The rest of the last grant of the previous key version, until the lease of the new version is held. It is not renewed. So a
    * disk moves to another version without a pause even if the vault is unreachable (G6).
    */
-  #bridge: { isHeld(): boolean } | undefined;
+  #bridge: { isHeld(): boolean; leftMs(): number } | undefined;
   /** Undefined while the DEK is not in memory. */
   #held: { readonly grant: KeyGrant | undefined } | undefined;
   readonly #parts: SessionParts;
@@ -58,6 +65,8 @@ export class Session implements LeaseUser {
     this.access = record.access;
     this.accessEpoch = record.accessEpoch;
     this.isPinnable = record.access.by === 'machine' && record.outlivesKeyLoss;
+    this.volumeId = record.holder.volume.volumeId;
+    this.isLayered = isLayered(record.holder.encryption);
     this.disk = disk;
     this.#parts = parts;
   }
@@ -93,6 +102,13 @@ export class Session implements LeaseUser {
     return this.hasDek && (lease === undefined || isPinnable || lease.isHeld() || this.#bridge?.isHeld() === true);
   }
 
+  /** For how long the DEK may be used from now on, in milliseconds; 0 or less: not now. */
+  dekLeftMs(): number {
+    if (!this.mayUseDek()) return 0;
+    if (this.lease === undefined || this.isPinnable) return Number.POSITIVE_INFINITY;
+    return Math.max(this.lease.leftMs(), this.#bridge?.leftMs() ?? 0);
+  }
+
   /** @throws Rejection FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED */
   refuseEnded(at: Instant): void {
     if (!this.isEnded && (this.expiresAt === undefined || this.expiresAt > at)) return;
@@ -108,7 +124,8 @@ export class Session implements LeaseUser {
 
   /** Puts a DEK that was just unwrapped into use, and clears `opened.dek`. */
   giveDek({ dek, grant }: OpenDek): void {
-    this.disk.giveKey(this.#parts.openCipher(dek, this.name));
+    const threadGate = this.isLayered ? undefined : this.#parts.openThreadGate?.(dek);
+    this.disk.giveKey(this.#parts.openCipher(dek, this.name), threadGate);
     dek.fill(0);
     this.#held = { grant };
     // A loss or the end of the lease may have arrived after the grant, when there was no DEK here to drop.

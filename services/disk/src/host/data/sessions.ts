@@ -28,6 +28,7 @@ export interface SessionsParts {
   readonly turns: KeyedMutex;
   readonly retries: Pick<RetryQueue, 'add'>;
   readonly openCipher: SessionParts['openCipher'];
+  readonly openThreadGate?: SessionParts['openThreadGate'];
   /** Ends direct access when its principal loses the right to begin one (see `Holders`). */
   readonly watchHolder: (session: Session) => Promise<void>;
   readonly clock: Clock;
@@ -49,12 +50,12 @@ export class Sessions {
 
   constructor(parts: SessionsParts) {
     this.#parts = parts;
-    const { keyAccess, leases, clock, openCipher } = parts;
+    const { keyAccess, leases, clock, openCipher, openThreadGate } = parts;
     const probe: SessionParts['probe'] = async (name, terms, cause) => {
       const { holder } = await parts.records.disk(name);
       return parts.deks.check(holder, await parts.headers.inspect(holder), cause, terms);
     };
-    this.#shared = { keyAccess, leases, clock, openCipher, probe };
+    this.#shared = { keyAccess, leases, clock, openCipher, openThreadGate, probe };
     // Outside of the check that was granted: its deadline may pass before the last DEK is unwrapped.
     keyAccess.listen({ held: (key) => outsideOfCalls(() => void (this.#unpinned.size > 0 && this.#pinUnder(key))) });
   }

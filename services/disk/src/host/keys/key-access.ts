@@ -29,6 +29,8 @@ export interface Lease {
   grant(): KeyGrant | undefined;
   /** Checked before and after every piece of I/O: two comparisons. */
   isHeld(): boolean;
+  /** Milliseconds until its end, unless it is renewed; 0 or less: it is not held. */
+  leftMs(): number;
 }
 
 /** A loss as this host received it. Places are in the order of all calls and messages of this host. */
@@ -305,6 +307,7 @@ const newEntry = ({ set, keyVersion }: SetKeyVersion, clock: Pick<Clock, 'monoto
       key: { set, keyVersion },
       grant: () => entry.held,
       isHeld: () => clock.monotonicMs() < entry.endMonotonicMs && clock.bootMs() < entry.endBootMs,
+      leftMs: () => Math.min(entry.endMonotonicMs - clock.monotonicMs(), entry.endBootMs - clock.bootMs()),
     },
     loss: undefined,
     newest: undefined,

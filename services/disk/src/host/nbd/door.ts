@@ -1,9 +1,10 @@
 import type { Duplex } from 'node:stream';
-import type { Cause } from '@interlock/event-store';
-import type { Clock, Logger, Random } from '@interlock/runtime';
+import type { Clock, Logger } from '@interlock/runtime';
 import type { SessionIo } from '../data/session-io.ts';
 import { Budget } from './budget.ts';
+import type { Exports, SessionExports } from './export.ts';
 import { blockSizes, negotiate } from './negotiation.ts';
+import { ReplyMemory } from './reply-memory.ts';
 import { Transmission } from './transmission.ts';
 
 /** Memory of requests of all connections, in bytes: three of the largest. */
@@ -15,28 +16,40 @@ const NEGOTIATION_MS = 10_000;
 
 /** A place where clients connect. */
 export interface NbdListener {
-  /** `unix:/path` or `tls://host:port`, as clients reach it. */
-  readonly address: string;
   /** Calls `accept` with each connection. @param startTls undefined on a Unix socket */
   listen(accept: (stream: Duplex, startTls: ((stream: Duplex) => Promise<Duplex>) | undefined) => void): Promise<void>;
   close(): Promise<void>;
 }
 
-export interface NbdDoorParts {
+/** Serves open disks at an address. */
+export interface NbdServer {
+  /** `unix:/path` or `tls://host:port`, as clients reach it. */
+  readonly address: string;
+  /** Whether another thread uses the DEKs. */
+  readonly isThreaded: boolean;
+  /** Listens. @returns ends every connection, and stops */
+  start(parts: NbdServerParts): Promise<() => Promise<void>>;
+}
+
+/** What a server needs of its host. */
+export interface NbdServerParts {
+  readonly exports: SessionExports;
   readonly io: SessionIo;
-  /** Names of disks that are open here. */
-  readonly openDisks: () => readonly string[];
-  readonly clock: Clock;
-  readonly random: Pick<Random, 'uuid'>;
+  readonly clock: Pick<Clock, 'alarm'>;
   readonly log: Logger;
-  /** Aborted when the service stops. */
-  readonly signal: AbortSignal;
+}
+
+export interface NbdDoorParts {
+  readonly exports: Exports;
+  readonly clock: Pick<Clock, 'alarm'>;
+  readonly logError: (message: string, fields: { readonly [field: string]: string }) => void;
 }
 
 /** Open disks as network block devices, on the sessions, leases and fencing that gRPC uses. */
 export class NbdDoor {
   readonly #parts: NbdDoorParts;
   readonly #budget = new Budget(BUDGET_BYTES);
+  readonly #memory = new ReplyMemory();
   readonly #streams = new Set<Duplex>();
 
   constructor(parts: NbdDoorParts) {
@@ -55,7 +68,7 @@ export class NbdDoor {
     try {
       await this.#converse(stream, startTls);
     } catch (error) {
-      this.#parts.log.error('an NBD connection failed', { error });
+      this.#parts.logError('an NBD connection failed', { error: String(error) });
       stream.destroy();
     } finally {
       this.#streams.delete(stream);
@@ -68,21 +81,15 @@ export class NbdDoor {
   }
 
   async #converse(stream: Duplex, startTls: ((stream: Duplex) => Promise<Duplex>) | undefined): Promise<void> {
-    const { io, openDisks, clock, random, log, signal } = this.#parts;
+    const { exports, clock, logError } = this.#parts;
     const late = clock.alarm(NEGOTIATION_MS, () => stream.destroy());
-    const agreed = await negotiate(stream, {
-      sessionOf: (name, token) => io.sessionOf(name, token),
-      openDisks,
-      startTls,
-    });
+    const agreed = await negotiate(stream, { exports, startTls });
     late.cancel();
     if (agreed === undefined) {
       stream.end();
       return;
     }
     if (agreed.stream !== stream) agreed.stream.on('error', () => undefined);
-    const cause: Cause = { correlationId: random.uuid(), causes: [], caller: 'system:nbd' };
-    const caller = { cause, signal, remainingMs: () => Number.POSITIVE_INFINITY };
-    await new Transmission(agreed, { io, budget: this.#budget, caller, clock, log }).run();
+    await new Transmission(agreed, { budget: this.#budget, memory: this.#memory, clock, logError }).run();
   }
 }

@@ -37,8 +37,10 @@ const greetOnly = (seen: Duplex[]) => (stream: Duplex, startTls?: (stream: Duple
   seen.push(stream);
   stream.on('error', () => undefined);
   void negotiate(stream, {
-    sessionOf: () => Promise.reject(new Error('no disk here')),
-    openDisks: () => ['subscriptions/s/resourceGroups/g/disks/d'],
+    exports: {
+      open: () => Promise.reject(new Error('no disk here')),
+      names: async () => ['subscriptions/s/resourceGroups/g/disks/d'],
+    },
     startTls,
   }).then(() => stream.end());
 };
@@ -66,7 +68,7 @@ const overTcp = async (authority: Pair) => {
   const endsAt = Date.now() + 60_000;
   const tls = renewable({ certificate, key, ca, endsAt, authorityEndsAt: endsAt });
   const port = await freePort();
-  const listener = nbdListener({ kind: 'tls', host: '127.0.0.1', port }, tls);
+  const listener = nbdListener({ kind: 'tls', host: '127.0.0.1', port }, async () => tls.current());
   await listener.listen(greetOnly([]));
   return { listener, port, ca };
 };

@@ -3,26 +3,23 @@ import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
 import type { Certificates } from '@interlock/rpc';
-import type { Renewed } from '@interlock/runtime';
-import { type NbdAddress, nbdAddressText } from './address.ts';
+import type { NbdAddress } from './address.ts';
 import type { NbdListener } from './door.ts';
 
 /**
  * A listener for an address. A Unix socket is for the user of this process alone (mode 0600).
- * @param tls certificates of this host; its clients need one of `clientCa`, otherwise of `ca`
- * @param advertised address for clients, if it differs from the one it listens on
- * @throws Error if `tls` is plain text and the address is TCP
+ * @param certificates those of this host now; its clients need one of `clientCa`, otherwise of `ca`
+ * @throws Error if `certificates` is plain text and the address is TCP
  */
 export const nbdListener = (
   address: NbdAddress,
-  tls: Renewed<Certificates> | 'plaintext',
-  advertised?: string,
+  certificates: (() => Promise<Certificates>) | 'plaintext',
 ): NbdListener => {
-  if (address.kind === 'tls' && tls === 'plaintext') throw new Error('NBD over TCP needs TRANSPORT=tls');
+  if (address.kind === 'tls' && certificates === 'plaintext') throw new Error('NBD over TCP needs TRANSPORT=tls');
   const server = createServer({ noDelay: true, highWaterMark: 256 * 1024 });
-  const startTls = tls === 'plaintext' ? undefined : (stream: Duplex) => secured(stream, tls.current());
+  const startTls =
+    certificates === 'plaintext' ? undefined : async (stream: Duplex) => secured(stream, await certificates());
   return {
-    address: advertised ?? nbdAddressText(address),
     async listen(accept) {
       server.on('connection', (socket) => accept(socket, address.kind === 'tls' ? startTls : undefined));
       if (address.kind === 'unix') await unlink(address.path).catch(ignoreMissing);

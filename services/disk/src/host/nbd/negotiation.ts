@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import { Rejection } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
-import type { Session } from '../data/session.ts';
+import type { Export, Exports } from './export.ts';
 import { Reader } from './reader.ts';
 import {
   allocationContext,
@@ -29,17 +29,14 @@ export const blockSizes = { min: 512, preferred: 4_096, max: 32 * 1024 * 1024 } 
 export interface Agreed {
   readonly stream: Duplex;
   readonly reader: Reader;
-  readonly session: Session;
+  readonly opened: Export;
   readonly isStructured: boolean;
   /** Whether block status of `base:allocation` may be requested. */
   readonly hasAllocation: boolean;
 }
 
 export interface NegotiationParts {
-  /** The session of a disk and an access token. @throws Rejection */
-  readonly sessionOf: (name: string, token: string) => Promise<Session>;
-  /** Names of disks that are open here. */
-  readonly openDisks: () => readonly string[];
+  readonly exports: Exports;
   /** Wraps the stream in TLS. Undefined on a Unix socket; on TCP every option but STARTTLS is refused before it. */
   readonly startTls: ((stream: Duplex) => Promise<Duplex>) | undefined;
 }
@@ -132,7 +129,7 @@ class Negotiation {
       case option.go:
         return this.#info(asked);
       case option.list:
-        this.#list(asked);
+        await this.#list(asked);
         return undefined;
       case option.structuredReply:
         if (data.length > 0) this.#refuse(code, optionReply.invalid, 'STRUCTURED_REPLY has no data');
@@ -173,10 +170,10 @@ class Negotiation {
   }
 
   async #exportName(name: string): Promise<Agreed | 'over'> {
-    const session = await this.#open(name);
-    if (session instanceof Error) return 'over';
-    this.#stream.write(Buffer.concat([sizeAndFlags(session), Buffer.alloc(this.#hasNoZeroes ? 0 : 124)]));
-    return this.#agreed(session, name);
+    const opened = await this.#open(name);
+    if (opened instanceof Error) return 'over';
+    this.#stream.write(Buffer.concat([sizeAndFlags(opened), Buffer.alloc(this.#hasNoZeroes ? 0 : 124)]));
+    return this.#agreed(opened, name);
   }
 
   async #info({ code, data }: Option): Promise<Agreed | undefined> {
@@ -185,25 +182,27 @@ class Negotiation {
       this.#refuse(code, optionReply.invalid, 'the data is no export name with a list of requests');
       return undefined;
     }
-    const session = await this.#open(name);
-    if (session instanceof Error) {
-      this.#refuse(code, session.isKnown ? optionReply.policy : optionReply.unknown, session.message);
+    const opened = await this.#open(name);
+    if (opened instanceof Error) {
+      this.#refuse(code, opened.isKnown ? optionReply.policy : optionReply.unknown, opened.message);
       return undefined;
     }
-    this.#reply(code, optionReply.info, Buffer.concat([u16(infoType.export), sizeAndFlags(session)]));
+    this.#reply(code, optionReply.info, Buffer.concat([u16(infoType.export), sizeAndFlags(opened)]));
     const { min, preferred, max } = blockSizes;
     this.#reply(code, optionReply.info, Buffer.concat([u16(infoType.blockSize), u32(min), u32(preferred), u32(max)]));
     this.#reply(code, optionReply.ack);
-    return code === option.go ? this.#agreed(session, name) : undefined;
+    if (code === option.go) return this.#agreed(opened, name);
+    opened.release();
+    return undefined;
   }
 
   /** Disks that are open on this host, without their tokens. */
-  #list({ code, data }: Option): void {
+  async #list({ code, data }: Option): Promise<void> {
     if (data.length > 0) {
       this.#refuse(code, optionReply.invalid, 'LIST has no data');
       return;
     }
-    for (const disk of this.#parts.openDisks()) {
+    for (const disk of await this.#parts.exports.names()) {
       const name = Buffer.from(disk);
       this.#reply(code, optionReply.server, Buffer.concat([u32(name.length), name]));
     }
@@ -233,23 +232,23 @@ class Negotiation {
     this.#reply(code, optionReply.ack);
   }
 
-  #agreed(session: Session, name: string): Agreed {
+  #agreed(opened: Export, name: string): Agreed {
     return {
       stream: this.#stream,
       reader: this.#reader,
-      session,
+      opened,
       isStructured: this.#isStructured,
       hasAllocation: this.#allocationOf === name,
     };
   }
 
-  async #open(exportName: string): Promise<Session | ExportRefused> {
+  async #open(exportName: string): Promise<Export | ExportRefused> {
     const at = exportName.lastIndexOf('@');
     if (at < 0) return new ExportRefused('an export name is <disk>@<access token>', false);
     const [name, token] = [exportName.slice(0, at), exportName.slice(at + 1)];
     try {
       names.disk.parse(name, 'export name');
-      return await this.#parts.sessionOf(name, token);
+      return await this.#parts.exports.open(name, token);
     } catch (error) {
       if (!(error instanceof Rejection)) return new ExportRefused('the disk cannot be opened now', true);
       return new ExportRefused(`${error.reason}: ${error.message}`, error.code !== 'INVALID_ARGUMENT');
@@ -274,17 +273,17 @@ class ExportRefused extends Error {
   }
 }
 
-const flagsOf = ({ level }: Session): number => {
+const flagsOf = ({ isReadOnly }: Export): number => {
   const flag = transmissionFlag;
   const always = flag.hasFlags | flag.sendFlush | flag.sendFua | flag.sendDf | flag.canMultiConn;
-  return level === 'read' ? always | flag.readOnly : always | flag.sendTrim | flag.sendWriteZeroes | flag.sendFastZero;
+  return isReadOnly ? always | flag.readOnly : always | flag.sendTrim | flag.sendWriteZeroes | flag.sendFastZero;
 };
 
 /** Size in bytes (64 bits) and transmission flags (16 bits). */
-const sizeAndFlags = (session: Session): Buffer => {
+const sizeAndFlags = (opened: Export): Buffer => {
   const bytes = Buffer.alloc(10);
-  bytes.writeBigUInt64BE(BigInt(session.disk.size()), 0);
-  bytes.writeUInt16BE(flagsOf(session), 8);
+  bytes.writeBigUInt64BE(BigInt(opened.size()), 0);
+  bytes.writeUInt16BE(flagsOf(opened), 8);
   return bytes;
 };
 

@@ -23,6 +23,13 @@ export class Reader {
     for (const [event, listener] of this.#listeners) stream.on(event, listener);
   }
 
+  /** @returns `length` bytes that have arrived; undefined if fewer have */
+  takeNow(length: number): Buffer | undefined {
+    if (length === 0 || this.#stream.readableLength < length) return undefined;
+    const bytes: Buffer | null = this.#stream.read(length);
+    return bytes ?? undefined;
+  }
+
   /** @returns `length` bytes; undefined if the connection ended before */
   async take(length: number): Promise<Buffer | undefined> {
     if (length === 0) return Buffer.alloc(0);

@@ -1,14 +1,15 @@
 import type { Duplex } from 'node:stream';
 import { Rejection } from '@interlock/event-store';
-import type { Clock, Logger } from '@interlock/runtime';
-import type { AccessCheck, Parts } from '../cipher/encrypted-disk.ts';
-import type { Session } from '../data/session.ts';
-import { checkRange, explained, type IoCaller, refuseReadOnly, type SessionIo } from '../data/session-io.ts';
+import type { Alarm, Clock } from '@interlock/runtime';
+import type { Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { Budget } from './budget.ts';
+import type { NbdDoorParts } from './door.ts';
 import { endsConnection, errnoOf } from './errors.ts';
+import type { Export } from './export.ts';
 import { type Agreed, blockSizes } from './negotiation.ts';
 import type { Reader } from './reader.ts';
+import type { ReplyMemory, ReplyRoom } from './reply-memory.ts';
 import {
   allocationContextId,
   chunkHeadLength,
@@ -34,11 +35,10 @@ const stallMs = 30_000;
 const statusBytesMax = 32 * pieceSize;
 
 export interface TransmissionParts {
-  readonly io: SessionIo;
   readonly budget: Budget;
-  readonly caller: IoCaller;
+  readonly memory: ReplyMemory;
   readonly clock: Pick<Clock, 'alarm'>;
-  readonly log: Logger;
+  readonly logError: NbdDoorParts['logError'];
 }
 
 /** Requests of one connection. They run concurrently and are answered as they end. */
@@ -46,25 +46,32 @@ export class Transmission {
   readonly #parts: TransmissionParts;
   readonly #stream: Duplex;
   readonly #reader: Reader;
-  readonly #session: Session;
+  readonly #export: Export;
   readonly #agreed: Agreed;
+  /** Where the data of a reply begins. */
+  readonly #dataAt: number;
   readonly #running = new Set<Promise<void>>();
   #isCorked = false;
   #isOver = false;
+  /** Payloads and replies with data that the client has not sent or taken yet; how many it has. */
+  #awaited = 0;
+  #progressCount = 0;
+  #stallAlarm: Alarm | undefined;
   #onProgress: (() => void) | undefined;
 
   constructor(agreed: Agreed, parts: TransmissionParts) {
     this.#agreed = agreed;
     this.#stream = agreed.stream;
     this.#reader = agreed.reader;
-    this.#session = agreed.session;
+    this.#export = agreed.opened;
     this.#parts = parts;
+    this.#dataAt = agreed.isStructured ? chunkHeadLength + 8 : simpleReplyLength;
   }
 
   /** Serves until the client leaves or the access ends. Resolves when no request is in progress. */
   async run(): Promise<void> {
     const end = (): void => this.#finish();
-    const { signal } = this.#session.ending;
+    const signal = this.#export.ending;
     signal.addEventListener('abort', end, { once: true });
     try {
       while (!this.#isOver && (await this.#serveNext()));
@@ -72,6 +79,8 @@ export class Transmission {
     } finally {
       signal.removeEventListener('abort', end);
       this.#finish();
+      if (this.#awaited === 0) this.#stallAlarm?.cancel();
+      this.#export.release();
     }
   }
 
@@ -80,7 +89,7 @@ export class Transmission {
     while (this.#running.size >= requestsMax || this.#stream.writableNeedDrain) {
       if (!(await this.#progress())) return false;
     }
-    const head = await this.#reader.take(requestLength);
+    const head = this.#reader.takeNow(requestLength) ?? (await this.#nextHead());
     const request = head && decodeRequest(head);
     if (request === undefined || request.command === command.disconnect) return false;
     const bytes = heldBytes(request);
@@ -89,12 +98,15 @@ export class Transmission {
       // The payload of a longer write is not read, so nothing behind it can be.
       return request.command !== command.write;
     }
-    await this.#parts.budget.take(bytes);
-    const payload = request.command === command.write ? await this.#payload(request.length) : undefined;
-    if (request.command === command.write && payload === undefined) {
+    const room = this.#parts.budget.take(bytes);
+    if (room !== undefined) await room;
+    const isWrite = request.command === command.write;
+    const payload = isWrite ? (this.#reader.takeNow(bytes) ?? (await this.#payload(bytes))) : undefined;
+    if (isWrite && payload === undefined) {
       this.#parts.budget.release(bytes);
       return false;
     }
+    if (this.#performNow(request, payload)) return true;
     const running = this.#perform(request, payload).finally(() => {
       this.#parts.budget.release(bytes);
       this.#running.delete(running);
@@ -102,6 +114,11 @@ export class Transmission {
     });
     this.#running.add(running);
     return true;
+  }
+
+  #nextHead(): Promise<Buffer | undefined> {
+    this.#flush();
+    return this.#reader.take(requestLength);
   }
 
   /** Waits until a request ends or replies were taken. @returns false if the client takes no replies */
@@ -121,12 +138,30 @@ export class Transmission {
   }
 
   async #payload(length: number): Promise<Buffer | undefined> {
-    const stalled = this.#parts.clock.alarm(stallMs, () => this.#stream.destroy());
-    try {
-      return await this.#reader.take(length);
-    } finally {
-      stalled.cancel();
+    this.#awaitClient();
+    const payload = await this.#reader.take(length);
+    this.#served();
+    return payload;
+  }
+
+  /** Performs a read or write for which nothing has to be waited. @returns false: nothing was done */
+  #performNow(request: Request, payload: Buffer | undefined): boolean {
+    const { command: kind, offset, length, flags } = request;
+    const { budget } = this.#parts;
+    if (kind === command.write && payload !== undefined) {
+      if ((flags & commandFlag.fua) !== 0 || !this.#export.writeNow(offset, payload)) return false;
+      budget.release(length);
+      this.#replyDone(request);
+      return true;
     }
+    if (kind !== command.read || length > pieceSize || length === 0) return false;
+    const reply = this.#roomFor(length);
+    if (!this.#export.readNow(offset, reply.bytes.subarray(this.#dataAt))) {
+      reply.giveBack();
+      return false;
+    }
+    this.#sendData(request, reply, offset, true, () => budget.release(length));
+    return true;
   }
 
   async #perform(request: Request, payload: Buffer | undefined): Promise<void> {
@@ -134,7 +169,8 @@ export class Transmission {
       await this.#carryOut(request, payload);
     } catch (error) {
       if (!(error instanceof Rejection)) {
-        this.#parts.log.error('an NBD request failed', { disk: this.#session.name, command: request.command, error });
+        const fields = { disk: this.#export.name, command: String(request.command), error: String(error) };
+        this.#parts.logError('an NBD request failed', fields);
       }
       this.#replyError(request, errnoOf(error));
       if (endsConnection(error)) this.#finish();
@@ -142,16 +178,17 @@ export class Transmission {
   }
 
   async #carryOut(request: Request, payload: Buffer | undefined): Promise<void> {
+    const { offset, length } = request;
     switch (request.command) {
       case command.read:
         return this.#read(request);
       case command.write:
-        return this.#change(request, (check) => this.#write(request.offset, payload ?? Buffer.alloc(0), check));
+        return this.#change(request, () => this.#export.write(offset, payload ?? Buffer.alloc(0)));
       case command.flush:
-        await this.#parts.io.flush(this.#session, this.#parts.caller);
+        await this.#export.flush();
         return this.#replyDone(request);
       case command.trim:
-        return this.#change(request, (check) => this.#session.disk.discard(request.offset, request.length, check));
+        return this.#change(request, () => this.#export.discard(offset, length));
       case command.writeZeroes:
         return this.#writeZeroes(request);
       case command.blockStatus:
@@ -164,95 +201,112 @@ export class Transmission {
   /** Whole pieces, each as a chunk of its own where replies are structured. */
   async #read(request: Request): Promise<void> {
     const { offset, length, flags } = request;
-    this.#checkRange(request);
-    const check = this.#parts.io.checkOf(this.#session, this.#parts.caller, 0);
     const inChunks = this.#agreed.isStructured && (flags & commandFlag.df) === 0 && length > pieceSize;
-    const reply = inChunks ? undefined : this.#roomFor(length);
+    let reply: ReplyRoom | undefined;
     let at = offset;
     const parts: Parts = {
       bytesMax: pieceSize,
       allocate: (bytes) => {
-        const room = reply ?? this.#roomFor(bytes);
-        const from = room.data + (reply ? at - offset : 0);
-        return room.bytes.subarray(from, from + bytes);
+        reply ??= this.#roomFor(inChunks ? bytes : length);
+        const from = this.#dataAt + (inChunks ? 0 : at - offset);
+        return reply.bytes.subarray(from, from + bytes);
       },
     };
     try {
-      for await (const part of this.#session.disk.read(offset, length, check, parts)) {
-        if (inChunks) await this.#sendData(request, Buffer.from(part.buffer), at, at + part.length === offset + length);
+      for await (const part of this.#export.read(offset, length, parts)) {
+        if (inChunks && reply) await this.#dataTaken(request, reply, at, at + part.length === offset + length);
+        if (inChunks) reply = undefined;
         at += part.length;
       }
+      reply ??= inChunks ? undefined : this.#roomFor(length);
     } catch (error) {
-      throw await explained(error, check);
+      reply?.giveBack();
+      throw error;
     }
-    if (reply) await this.#sendData(request, reply.bytes, offset, true);
+    if (reply) await this.#dataTaken(request, reply, offset, true);
   }
 
-  /** A buffer for a reply with data; `data`: where the data begins. */
-  #roomFor(length: number): { readonly bytes: Buffer; readonly data: number } {
-    const data = this.#agreed.isStructured ? chunkHeadLength + 8 : simpleReplyLength;
-    return { bytes: Buffer.allocUnsafeSlow(data + length), data };
+  /** Memory for a reply with so much data. */
+  #roomFor(length: number): ReplyRoom {
+    return this.#parts.memory.take(this.#dataAt + length);
   }
 
-  /** Resolves when the client took it: until then the request holds its memory. A client that takes nothing is disconnected. */
-  async #sendData({ cookie }: Request, bytes: Buffer, offset: number, isDone: boolean): Promise<void> {
+  /** Resolves when the client took it: until then the request holds its memory. */
+  #dataTaken(request: Request, reply: ReplyRoom, offset: number, isDone: boolean): Promise<void> {
+    return new Promise((resolve) => this.#sendData(request, reply, offset, isDone, resolve));
+  }
+
+  /** @param onTaken called when the client took it */
+  #sendData(
+    { cookie }: Request,
+    { bytes, giveBack }: ReplyRoom,
+    offset: number,
+    isDone: boolean,
+    onTaken: () => void,
+  ): void {
     if (this.#agreed.isStructured) {
       writeChunkHead(bytes, cookie, { type: chunkType.offsetData, isDone, length: bytes.length - chunkHeadLength });
       bytes.writeBigUInt64BE(BigInt(offset), chunkHeadLength);
     } else writeSimpleReply(bytes, cookie, 0);
-    const { promise, resolve } = Promise.withResolvers<void>();
-    const stalled = this.#parts.clock.alarm(stallMs, () => this.#stream.destroy());
-    this.#send(bytes, () => resolve());
-    await promise;
-    stalled.cancel();
+    this.#awaitClient();
+    this.#send(bytes, () => {
+      this.#served();
+      giveBack();
+      onTaken();
+    });
+  }
+
+  /** The client has to send or to take something. Without any progress for `stallMs` it is disconnected. One alarm for all of it. */
+  #awaitClient(): void {
+    this.#awaited += 1;
+    if (this.#stallAlarm === undefined) this.#watch();
+  }
+  #served(): void {
+    this.#awaited -= 1;
+    this.#progressCount += 1;
+  }
+  #watch(): void {
+    const before = this.#progressCount;
+    this.#stallAlarm = this.#parts.clock.alarm(stallMs, () => {
+      this.#stallAlarm = undefined;
+      if (this.#awaited === 0 || this.#stream.destroyed) return;
+      if (this.#progressCount === before) this.#stream.destroy();
+      else this.#watch();
+    });
   }
 
   /** A request that changes the disk. Access is checked again before the reply. */
-  async #change(request: Request, work: (check: AccessCheck) => Promise<void>): Promise<void> {
-    const { io, caller } = this.#parts;
-    refuseReadOnly(this.#session);
-    this.#checkRange(request);
-    const check = io.checkOf(this.#session, caller, request.command === command.write ? request.length : 0);
-    try {
-      await work(check);
-    } catch (error) {
-      throw await explained(error, check);
-    }
-    if ((request.flags & commandFlag.fua) !== 0) await io.flush(this.#session, caller);
-    await check();
+  async #change(request: Request, work: () => Promise<void>): Promise<void> {
+    await work();
+    if ((request.flags & commandFlag.fua) !== 0) await this.#export.flush();
+    await this.#export.confirm();
     this.#replyDone(request);
-  }
-
-  #write(offset: number, bytes: Uint8Array, check: AccessCheck): Promise<void> {
-    return this.#session.disk.write(offset, bytes, check);
   }
 
   /** Zeros cost as much as data, so a request that must be fast is refused. */
   async #writeZeroes(request: Request): Promise<void> {
     const { flags, offset, length } = request;
     if ((flags & commandFlag.fastZero) !== 0) return this.#replyError(request, errno.ENOTSUP);
-    await this.#change(request, async (check) => {
+    await this.#change(request, async () => {
       const end = offset + length;
       const [first, last] = [Math.min(end, ceilSector(offset)), Math.max(offset, floorSector(end))];
-      if ((flags & commandFlag.noHole) !== 0 || first >= last) return this.#writeZeros(offset, end, check);
-      await this.#writeZeros(offset, first, check);
-      await this.#session.disk.discard(first, last - first, check);
-      await this.#writeZeros(last, end, check);
+      if ((flags & commandFlag.noHole) !== 0 || first >= last) return this.#writeZeros(offset, end);
+      await this.#writeZeros(offset, first);
+      await this.#export.discard(first, last - first);
+      await this.#writeZeros(last, end);
     });
   }
 
-  async #writeZeros(from: number, to: number, check: AccessCheck): Promise<void> {
+  async #writeZeros(from: number, to: number): Promise<void> {
     for (let at = from; at < to; at += zeros.length) {
-      await this.#write(at, zeros.subarray(0, Math.min(zeros.length, to - at)), check);
+      await this.#export.write(at, zeros.subarray(0, Math.min(zeros.length, to - at)));
     }
   }
 
   async #blockStatus(request: Request): Promise<void> {
     const { offset, length, flags } = request;
     if (!this.#agreed.hasAllocation || length === 0) return this.#replyError(request, errno.EINVAL);
-    this.#checkRange(request);
-    const check = this.#parts.io.checkOf(this.#session, this.#parts.caller, 0);
-    const found = await this.#session.disk.extents(offset, Math.min(length, statusBytesMax), check);
+    const found = await this.#export.extents(offset, Math.min(length, statusBytesMax));
     const extents = (flags & commandFlag.reqOne) === 0 ? found : found.slice(0, 1);
     const bytes = Buffer.alloc(chunkHeadLength + 4 + extents.length * 8);
     writeChunkHead(bytes, request.cookie, {
@@ -266,10 +320,6 @@ export class Transmission {
       bytes.writeUInt32BE(isHole ? holeState : 0, chunkHeadLength + 8 + index * 8);
     }
     this.#send(bytes);
-  }
-
-  #checkRange({ offset, length }: Request): void {
-    checkRange(this.#session.name, offset, length, this.#session.disk.size());
   }
 
   #replyDone(request: Request): void {
@@ -291,7 +341,7 @@ export class Transmission {
     this.#send(bytes);
   }
 
-  /** Replies of one turn of the event loop leave with one system call. */
+  /** Replies to requests that arrived together leave with one system call. */
   #send(bytes: Uint8Array, onTaken?: () => void): void {
     if (this.#stream.destroyed || this.#stream.writableEnded) {
       onTaken?.();
@@ -300,12 +350,15 @@ export class Transmission {
     if (!this.#isCorked) {
       this.#isCorked = true;
       this.#stream.cork();
-      setImmediate(() => {
-        this.#isCorked = false;
-        this.#stream.uncork();
-      });
+      setImmediate(() => this.#flush());
     }
     this.#stream.write(bytes, onTaken);
+  }
+
+  #flush(): void {
+    if (!this.#isCorked) return;
+    this.#isCorked = false;
+    this.#stream.uncork();
   }
 
   /** Ends the connection once what was sent has left. */

@@ -25,6 +25,8 @@ export interface VolumeFiles {
 
 /** Volumes in a folder, and the threads that work on them. */
 export interface FolderVolumeFiles extends VolumeFiles {
+  /** The file of a volume's sectors, for the data thread of NBD. */
+  pathOfData(volumeId: string): string;
   /** Ends the threads. Call it when every part is closed. */
   close(): Promise<void>;
 }
@@ -90,6 +92,7 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
         throw error;
       }
     },
+    pathOfData: (volumeId) => pathOf(volumeId, 'data'),
     close: () => threads.stop(),
   };
 };

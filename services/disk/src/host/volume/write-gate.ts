@@ -1,7 +1,19 @@
+import type { ThreadGate } from '../storage/thread-gate.ts';
+
 /** Keeps writes away while a volume is copied, so that a copy is the content of one moment. A class: one for each open disk. */
 export class WriteGate {
   #writes: Set<Promise<unknown>> | undefined;
   #copying: Promise<void> | undefined;
+  /** Gates of another thread that writes the same volume. */
+  #threads: Set<ThreadGate> | undefined;
+
+  attach(gate: ThreadGate): void {
+    this.#threads ??= new Set();
+    this.#threads.add(gate);
+  }
+  detach(gate: ThreadGate): void {
+    this.#threads?.delete(gate);
+  }
 
   /** Runs a write beside others; waits while a copy is made. */
   async write<Result>(work: () => Promise<Result>): Promise<Result> {
@@ -27,7 +39,8 @@ export class WriteGate {
     this.#copying = promise;
     try {
       await Promise.all(this.#writes ?? []);
-      return await work();
+      const closed = [...(this.#threads ?? [])].reduce((inner, gate) => () => gate.whileClosed(inner), work);
+      return await closed();
     } finally {
       this.#copying = undefined;
       resolve();
