@@ -1,32 +1,66 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { type ExportTool, exportExperiment, exportTools, readEstate, readExperiment } from '@interlock/experiment';
 import { parse } from 'yaml';
 import { testProgram } from '../../services/cli/src/session/test-session.ts';
 import { filesLike, textOf } from '../docs/sources.ts';
+import { podProblems } from './pod-rules.ts';
+import { restrictedProblems } from './pod-security.ts';
 import { objectsIn, type WorkflowTemplate } from './render.ts';
+import { problemsOf } from './schemas.ts';
 
 /** Whether the command line understands a command; what it would call does not respond. */
 const understands = async (args: readonly string[]): Promise<void> => {
+  const machine = { name: 'vm1', powerState: 'RUNNING', provisioningState: 'SUCCEEDED' };
+  const principal = 'principals/00000000-0000-4000-8000-000000000002';
+  const role = {
+    name: 'roleAssignments/00000000-0000-4000-8000-000000000003',
+    principal,
+    role: 'roles/keyVaultCryptoServiceEncryptionUser',
+    scope: '/',
+  };
   const { run } = testProgram({
-    GetVirtualMachine: { name: 'vm1', powerState: 'RUNNING', provisioningState: 'SUCCEEDED' },
-    StartVirtualMachine: { name: 'vm1', powerState: 'RUNNING', provisioningState: 'SUCCEEDED' },
+    GetVirtualMachine: machine,
+    StartVirtualMachine: machine,
+    GetDiskEncryptionSet: { identity: { principal } },
+    ListRoleAssignments: { roleAssignments: [role] },
+    GetVault: { name: 'vaults/kv-k1', accessPolicies: [] },
   });
   await run(...args);
 };
 
-interface Step {
-  readonly name: string;
-  readonly provider: { readonly path: string; readonly arguments: readonly string[] };
-}
+const shipped = filesLike(/^e2e\/experiments\/files\/.*\.experiment\.yaml$/);
+
+/** The files of an experiment in the terms of a tool. */
+const exported = (file: string, tool: ExportTool): ReadonlyMap<string, string> => {
+  const read = readExperiment(textOf(file));
+  assert.ok('experiment' in read);
+  const made = exportExperiment(read.experiment, { tool, name: 'pack', image: 'tools:1', group: 'demo' });
+  return 'files' in made ? made.files : assert.fail(JSON.stringify(made.problems));
+};
+
+const packOf = (file: string, tool: ExportTool): string =>
+  exported(file, tool).get(`pack.${tool}.yaml`) ?? assert.fail(`no pack of ${file}`);
+
+test('every experiment of the repository is exported to every tool, with an estate that can be imported', () => {
+  assert.ok(shipped.length >= 9);
+  for (const file of shipped)
+    for (const tool of exportTools) {
+      const estate = exported(file, tool).get('estate.yaml') ?? assert.fail(file);
+      const read = readEstate(estate);
+      assert.ok('estate' in read, JSON.stringify(read));
+    }
+});
 
 describe('experiments of Chaos Mesh', () => {
-  for (const file of filesLike(/^deploy\/kubernetes\/overlays\/chaos\/experiments\/.*\.yaml$/)) {
-    const [workflow] = objectsIn(textOf(file));
-    const templates = workflow?.spec.templates ?? [];
-    const find = (name: string): WorkflowTemplate =>
-      templates.find((template) => template.name === name) ?? assert.fail(`${file} has no template ${name}`);
-
-    test(`${file}: every step exists and is used, and every command is valid`, async () => {
+  for (const file of shipped) {
+    test(`${file}: an API server takes it, every step exists and is used, and every command is valid`, async () => {
+      const [workflow] = objectsIn(packOf(file, 'chaos-mesh'));
+      assert.ok(workflow);
+      assert.deepEqual(await problemsOf(workflow), []);
+      const templates = workflow.spec.templates ?? [];
+      const find = (name: string): WorkflowTemplate =>
+        templates.find((template) => template.name === name) ?? assert.fail(`no template ${name}`);
       const reached = new Set<string>();
       const walk = (name: string): void => {
         if (reached.has(name)) return;
@@ -34,12 +68,15 @@ describe('experiments of Chaos Mesh', () => {
         const { children = [], conditionalBranches = [] } = find(name);
         for (const next of [...children, ...conditionalBranches.map(({ target }) => target)]) walk(next);
       };
-      walk(workflow?.spec.entry ?? '');
+      const entry = find(workflow.spec.entry ?? '');
+      walk(entry.name);
       assert.deepEqual(
         templates.map(({ name }) => name).filter((name) => !reached.has(name)),
         [],
         'unreachable steps',
       );
+      assert.deepEqual(entry.task?.container.args?.slice(0, 2), ['interlock', 'probe']);
+      assert.ok((entry.conditionalBranches ?? []).length > 0, 'nothing happens where the steady state does not hold');
       for (const { task } of templates) {
         if (task === undefined) continue;
         const [first, ...args] = task.container.args ?? [];
@@ -47,41 +84,59 @@ describe('experiments of Chaos Mesh', () => {
         await understands(args);
       }
     });
+  }
+});
 
-    test(`${file}: it begins with the steady state, and gives back what it takes`, () => {
-      const entry = find(workflow?.spec.entry ?? '');
-      assert.deepEqual(entry.task?.container.args?.slice(0, 2), ['interlock', 'probe']);
-      assert.ok((entry.conditionalBranches ?? []).length > 0, 'nothing happens where it does not hold');
-      const commands = templates.map(({ task }) => task?.container.args?.slice(1, 3).join(' '));
-      assert.equal(commands.includes('key disable'), commands.includes('key enable'));
-      const order = find('experiment').children ?? [];
-      if (order.includes('revoke')) assert.ok(order.indexOf('restore') > order.indexOf('revoke'));
+describe('experiments of Chaos Toolkit', () => {
+  for (const file of shipped) {
+    test(`${file}: commands are understood, the steady state aborts it, and rollbacks give access back`, async () => {
+      const pack = parse(packOf(file, 'chaos-toolkit'));
+      const all = [...pack['steady-state-hypothesis'].probes, ...pack.method, ...pack.rollbacks];
+      for (const { type, name, provider, tolerance } of all) {
+        assert.ok(name !== '' && (type === 'action' || tolerance === 0));
+        assert.equal(provider.type, 'process');
+        if (provider.path === 'interlock') await understands(provider.arguments);
+        else assert.equal(provider.path, 'kubectl');
+      }
+      assert.deepEqual(pack.runtime.rollbacks, { strategy: 'always' });
+      assert.equal(pack.runtime.hypothesis.fail_fast, true);
+      const commands = pack.rollbacks.map(({ provider }: { provider: { arguments: string[] } }) =>
+        provider.arguments.slice(0, 2).join(' '),
+      );
+      assert.ok(/^(key enable|role assign)$/.test(commands[0]), commands[0]);
+      assert.ok(commands.includes('vm start'));
     });
   }
 });
 
-test('the experiment of Chaos Toolkit: commands are understood, the steady state aborts it, and rollbacks give the key back', async () => {
-  const experiment = parse(textOf('deploy/kubernetes/experiments/chaos-toolkit/revoke-and-restore.yaml'));
-  const method: readonly Step[] = experiment.method;
-  const rollbacks: readonly Step[] = experiment.rollbacks;
-  const steady: readonly Step[] = experiment['steady-state-hypothesis'].probes;
-  for (const { provider } of [...steady, ...method, ...rollbacks])
-    if (provider.path === 'interlock') await understands(provider.arguments);
-  assert.deepEqual(experiment.runtime.rollbacks, { strategy: 'always' });
-  assert.equal(experiment.runtime.hypothesis.fail_fast, true);
-  assert.ok(method.some(({ provider }) => provider.arguments.join(' ') === 'key disable kv1/k1 --confirm'));
-  assert.equal(rollbacks[0]?.provider.arguments.join(' '), 'key enable kv1/k1');
-});
-
-test('the Jobs beside Litmus run commands that are understood, as an account that its policies bring', async () => {
+describe('experiments of LitmusChaos', () => {
   const accounts = objectsIn(textOf('deploy/kubernetes/experiments/litmus/policies.yaml')).flatMap(
     ({ kind, metadata }) => (kind === 'ServiceAccount' ? [metadata.name] : []),
   );
-  for (const name of ['revoke', 'restore']) {
-    const [job] = objectsIn(textOf(`deploy/kubernetes/experiments/litmus/${name}.yaml`));
-    const [first, ...args] = job?.spec.template.spec.containers[0]?.args ?? [];
-    assert.equal(first, 'interlock');
-    await understands(args);
-    assert.deepEqual([job?.spec.template.spec.serviceAccountName], accounts);
+  for (const file of shipped) {
+    test(`${file}: an API server takes it, and its Jobs run commands as an account that the policies bring`, async () => {
+      const objects = objectsIn(packOf(file, 'litmus'));
+      assert.ok(objects.some(({ kind }) => kind === 'Job'));
+      for (const object of objects) {
+        assert.deepEqual(await problemsOf(object), []);
+        if (object.kind !== 'Job') continue;
+        const { spec } = object.spec.template;
+        assert.deepEqual([...podProblems(object), ...restrictedProblems(spec)], []);
+        const [first, ...args] = spec.containers[0]?.args ?? [];
+        assert.equal(first, 'interlock');
+        await understands(args);
+        assert.deepEqual([spec.serviceAccountName], accounts);
+      }
+    });
   }
+});
+
+test('a step that takes a key and that no command does is refused, with its line', () => {
+  const text = textOf('e2e/experiments/files/no-events.experiment.yaml').replace('disable-key', 'delete-identity');
+  const read = readExperiment(text);
+  assert.ok('experiment' in read);
+  const made = exportExperiment(read.experiment, { tool: 'litmus', name: 'x', image: 'i', group: 'g' });
+  assert.ok('problems' in made);
+  assert.match(made.problems[0]?.message ?? '', /loss: no command line does delete-identity to premium/);
+  assert.equal(made.problems[0]?.line, 11);
 });

@@ -32,6 +32,7 @@ export { quantilesOf } from './measures/quantiles.ts';
 export { chaosToolkitJournal } from './outputs/chaos-toolkit-journal.ts';
 export { type HistoryLine, historyLines } from './outputs/history-lines.ts';
 export { junitXml } from './outputs/junit-xml.ts';
+export { type ExportTool, exportExperiment, exportTools } from './outputs/packs/export-experiment.ts';
 export { type ExperimentReport, reportJson, reportOf, type StepReport } from './outputs/report-json.ts';
 export type * from './record.ts';
 export type * from './target.ts';

@@ -15,7 +15,7 @@ type RunFlags = GlobalFlags & {
   readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
 } & { readonly set?: readonly string[] };
 
-/** Adds `experiment run`, `validate`, `list`, `judge`, `report` and `recover`. */
+/** Adds `experiment run`, `validate`, `list`, `judge`, `report`, `export` and `recover`. */
 export function addExperimentCommands(program: Command, runner: Pick<Runner, 'inClone' | 'offline'>): void {
   const experiment = program
     .command('experiment')
@@ -24,6 +24,7 @@ export function addExperimentCommands(program: Command, runner: Pick<Runner, 'in
   addRun(experiment, runner);
   addRecover(experiment, runner);
   addReport(experiment, runner);
+  addExport(experiment, runner);
   const validate = experiment
     .command('validate')
     .description('checks experiment files; starts nothing')
@@ -105,6 +106,24 @@ function addReport(experiment: Command, runner: Pick<Runner, 'offline'>): void {
     return runner.offline(flags, async (parts) => {
       const { reportFolder } = await import('./experiment-report.ts');
       return reportFolder(folder, flags.output, parts);
+    });
+  });
+}
+
+function addExport(experiment: Command, runner: Pick<Runner, 'offline'>): void {
+  const command = experiment
+    .command('export')
+    .description('writes an experiment as files of another chaos tool, with the estate that it needs')
+    .argument('<file>', 'the experiment file')
+    .addOption(filled('--to <chaos-toolkit|chaos-mesh|litmus>', 'the tool'))
+    .addOption(filled('--output <folder>', 'where the files are written (default the folder of the experiment)'))
+    .addOption(filled('--image <image>', 'the tools image (default localhost/interlock/tools:0.1.0)'));
+  command.action((file: string) => {
+    const flags: GlobalFlags & { readonly to?: string; readonly output?: string; readonly image?: string } =
+      command.optsWithGlobals();
+    return runner.offline(flags, async (parts) => {
+      const { exportFile } = await import('./experiment-export.ts');
+      return exportFile(file, flags, parts);
     });
   });
 }

@@ -132,3 +132,19 @@ test('list shows kept runs with their outcome; one whose runner was ended has no
     ],
   );
 });
+
+test('experiment export writes the files of another tool and names what it leaves out; without a tool it lists them', async () => {
+  const file = readFileSync(
+    new URL('../../../../e2e/experiments/files/no-events.experiment.yaml', import.meta.url),
+    'utf8',
+  );
+  const { run, written, asides } = testProgram({}, { files: { 'a/no-events.experiment.yaml': file } });
+  await run('experiment', 'export', 'a/no-events.experiment.yaml', '--to', 'chaos-mesh');
+  assert.deepEqual([...written.keys()], ['a/no-events.chaos-mesh.yaml', 'a/estate.yaml']);
+  assert.ok(asides.includes('not exported: expect: bytesLost == 0'));
+  await assert.rejects(
+    run('experiment', 'export', 'a/no-events.experiment.yaml'),
+    /--to: chaos-toolkit, chaos-mesh, litmus/,
+  );
+  await assert.rejects(run('experiment', 'export', 'a/no-events.experiment.yaml', '--to', 'gremlin'), UsageError);
+});

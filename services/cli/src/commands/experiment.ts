@@ -36,7 +36,7 @@ export function validateFiles(files: readonly string[], { terminal }: OfflinePar
 }
 
 /** Reads an experiment, with the estate file that it names. @throws UsageError if it cannot be read */
-function readFrom(file: string, { readFile }: OfflineParts['terminal']): ReadExperiment {
+export function readFrom(file: string, { readFile }: OfflineParts['terminal']): ReadExperiment {
   const textOf = (path: string): string => Buffer.from(readFile(path)).toString('utf8');
   const whole = inlineEstate(textOf(file), (path) => textOf(resolve(dirname(file), path)));
   if ('problems' in whole) return whole;

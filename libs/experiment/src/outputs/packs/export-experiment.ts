@@ -1,0 +1,46 @@
+import { printEstate } from '../../estate/print-estate.ts';
+import type { Experiment, Problem } from '../../experiment.ts';
+import { chaosMeshPack } from './chaos-mesh.ts';
+import { chaosToolkitPack } from './chaos-toolkit.ts';
+import type { PackImage } from './container.ts';
+import { litmusPack } from './litmus.ts';
+import { packOf } from './pack.ts';
+
+/** Tools that experiments are exported to. */
+export const exportTools = ['chaos-toolkit', 'chaos-mesh', 'litmus'] as const;
+export type ExportTool = (typeof exportTools)[number];
+
+/** What is exported, and how. */
+export interface ExportOptions extends PackImage {
+  readonly tool: ExportTool;
+  /** Of the experiment, for names in a cluster: lower case letters, digits and hyphens. */
+  readonly name: string;
+}
+
+/**
+ * Exports an experiment as files of another tool, by name: the experiment, and the estate that it needs. What the tool cannot say is in
+ * comments at the top.
+ */
+export function exportExperiment(
+  experiment: Experiment,
+  { tool, name, image, group }: ExportOptions,
+): { readonly files: ReadonlyMap<string, string> } | { readonly problems: readonly Problem[] } {
+  const made = packOf(experiment);
+  if ('problems' in made) return made;
+  const { pack } = made;
+  const parts = { image, group };
+  const text =
+    tool === 'chaos-toolkit'
+      ? chaosToolkitPack(pack)
+      : tool === 'chaos-mesh'
+        ? chaosMeshPack(pack, name, parts)
+        : litmusPack(pack, parts);
+  return {
+    files: new Map([
+      [`${name}.${tool}.yaml`, text],
+      ...(pack.estate === undefined
+        ? []
+        : [['estate.yaml', printEstate(pack.estate, [`The machines of ${pack.title}`])] as const]),
+    ]),
+  };
+}

@@ -1,0 +1,235 @@
+import type { EstateDisk, EstateFile, EstateMachine } from '../../estate/estate-file.ts';
+import type { CloudPart, Experiment, FaultAction, PlannedGroup, Problem, Step } from '../../experiment.ts';
+import { durationText } from '../../expressions/duration.ts';
+import { isFaultAction, isKeyAction, takesAccess } from '../../timeline/actions.ts';
+import { giveBackOf, groupsOf, keyOfTarget, keysOf } from '../../timeline/concerns.ts';
+import { type KeyCommands, type KeyNames, keyCommands } from './key-commands.ts';
+
+/** Arguments of `interlock`. */
+export type Command = readonly string[];
+
+/** A step of a timeline as another tool can do it. Times after the start, in milliseconds. */
+export type PackStep = { readonly name: string; readonly atMs: number } & (
+  | { readonly kind: 'commands'; readonly commands: readonly Command[] }
+  | {
+      readonly kind: 'fault';
+      readonly action: FaultAction;
+      readonly parts: readonly CloudPart[];
+      readonly forMs: number;
+      readonly byMs: number;
+    }
+);
+
+/** An experiment in the terms that chaos tools share. */
+export interface Pack {
+  readonly title: string;
+  readonly description: string;
+  /** Hold before and after. */
+  readonly steady: readonly Command[];
+  /** Machines that keep running all along. */
+  readonly control: readonly string[];
+  /** By time. */
+  readonly steps: readonly PackStep[];
+  /** Hold at the end of the timeline, before access is given back last. */
+  readonly checks: readonly { readonly atMs: number; readonly command: Command }[];
+  /** Give access back and start machines, whatever happened. */
+  readonly rollbacks: readonly Command[];
+  readonly endMs: number;
+  /** What has to be imported first; undefined if the machines exist. */
+  readonly estate?: EstateFile;
+  /** What of the experiment is not in it. */
+  readonly notes: readonly string[];
+}
+
+/** Region of what is made for a pack. */
+const location = 'westeurope';
+
+/**
+ * Puts an experiment into the terms of chaos tools. Expectations about times stay behind: the tools know states alone.
+ * @returns problems if a step that takes a key cannot be done by commands
+ */
+export function packOf(experiment: Experiment): { readonly pack: Pack } | { readonly problems: readonly Problem[] } {
+  const { timeline, estate, expect, title, description = '' } = experiment;
+  const parts = timeline.map((step) => partsOf(experiment, step));
+  const problems = parts.flatMap((part) => part.problems ?? []);
+  if (problems.length > 0) return { problems };
+  const steps = parts.flatMap((part) => part.steps ?? []).toSorted((a, b) => a.atMs - b.atMs);
+  const given = timeline.filter(({ action, options }) => action === 'give-back' && options.start === true);
+  const treated = [...new Set(given.flatMap((step) => treatedBy(experiment, step)))];
+  const checked = expect.map(({ text }) => ({ text, check: checkOf(experiment, text) }));
+  const control = groupsOf(estate).filter(
+    ({ name }) => !timeline.some(({ targets }) => targets.includes(name)) && /^control/i.test(name),
+  );
+  return {
+    pack: {
+      title,
+      description,
+      steady: experiment.steady.flatMap(steadyCommands),
+      control: control.flatMap(machinesOf),
+      steps,
+      checks: checked.flatMap(({ check }) => check ?? []),
+      rollbacks: [
+        ...parts.flatMap((part) => part.rollbacks ?? []),
+        ...treated.map((vm): Command => ['vm', 'start', vm, '--wait']),
+      ],
+      endMs: Math.max(0, ...steps.map((step) => step.atMs + (step.kind === 'fault' ? step.forMs : 0))),
+      ...(estate.kind === 'planned' ? { estate: estateFileOf(experiment) } : {}),
+      notes: [
+        ...parts.flatMap((part) => part.notes ?? []),
+        ...checked.flatMap(({ text, check }) => (check === undefined ? [`expect: ${text}`] : [])),
+      ],
+    },
+  };
+}
+
+/** What becomes of a step of the timeline. */
+interface StepParts {
+  readonly steps?: readonly PackStep[];
+  readonly rollbacks?: readonly Command[];
+  readonly notes?: readonly string[];
+  readonly problems?: readonly Problem[];
+}
+
+const partsOf = (experiment: Experiment, step: Step): StepParts => {
+  const { name, atMs, action, targets, line } = step;
+  if (action === 'give-back') return {};
+  if (isFaultAction(action)) return { steps: [faultOf(experiment, step)] };
+  if (action === 'start' || action === 'stop') {
+    const machines = groupsOf(experiment.estate).filter((group) => targets.includes(group.name));
+    return {
+      steps: machines.flatMap(machinesOf).map((vm) => ({
+        ...{ name: `${name}-${vm}`, atMs, kind: 'commands' as const },
+        commands: [['vm', action, vm]],
+      })),
+    };
+  }
+  const names = namesOf(experiment, targets[0] ?? '');
+  const commands = isKeyAction(action) && names !== undefined ? keyCommands(step, names) : undefined;
+  if (commands !== undefined) return keySteps(experiment, step, commands);
+  if (!takesAccess(action)) return { notes: [`step: ${name} (line ${line})`] };
+  const message = `${name}: no command line does ${action} to ${targets[0]}`;
+  return { problems: [{ line, message, cure: cureOf(names) }] };
+};
+
+/** When a step is undone; undefined if it never is. */
+const endOf = (experiment: Experiment, step: Step): number | undefined =>
+  step.forMs === undefined ? giveBackOf(experiment, step)?.atMs : step.atMs + step.forMs;
+
+const faultOf = (experiment: Experiment, step: Step): PackStep => ({
+  name: step.name,
+  atMs: step.atMs,
+  kind: 'fault',
+  action: step.action as FaultAction,
+  parts: step.targets as readonly CloudPart[],
+  forMs: (endOf(experiment, step) ?? step.atMs) - step.atMs,
+  byMs: Number(step.options.by ?? 0),
+});
+
+const keySteps = (experiment: Experiment, step: Step, { take, giveBack }: KeyCommands): StepParts => {
+  const { name, atMs } = step;
+  const endMs = endOf(experiment, step);
+  const back: PackStep = { name: `give-back-${name}`, atMs: endMs ?? 0, kind: 'commands', commands: giveBack };
+  return {
+    steps: [
+      { name, atMs, kind: 'commands', commands: take },
+      ...(endMs === undefined || giveBack.length === 0 ? [] : [back]),
+    ],
+    rollbacks: giveBack,
+  };
+};
+
+const cureOf = (names: KeyNames | undefined): string =>
+  names === undefined
+    ? 'Plan the estate in the file, so that the key has a vault with a known name.'
+    : 'Use disable-key, delete-key, delete-vault, remove-policy, remove-permission, remove-role or switch-permission-model.';
+
+const machinesOf = ({ name, machines }: PlannedGroup): readonly string[] =>
+  Array.from({ length: machines }, (_, n) => `${name}-${n + 1}`);
+
+const namesOfKey = (key: string): KeyNames => ({ vault: `kv-${key}`, key: `kv-${key}/${key}`, set: key });
+
+/** Names of the key of a target; undefined for one of an estate that exists, whose vaults are not known. */
+const namesOf = ({ estate }: Experiment, target: string): KeyNames | undefined =>
+  estate.kind === 'planned' ? namesOfKey(keyOfTarget(estate, target)) : undefined;
+
+/** Machines under the key that a give-back returns. */
+const treatedBy = ({ timeline, estate }: Experiment, { targets: [name] }: Step): readonly string[] => {
+  const [target = ''] = timeline.find((step) => step.name === name)?.targets ?? [];
+  const key = keyOfTarget(estate, target);
+  return groupsOf(estate)
+    .filter(({ disks }) => disks.some((disk) => disk.key === key))
+    .flatMap(machinesOf);
+};
+
+const steadyCommands = (check: Experiment['steady'][number]): readonly Command[] => {
+  if (check.kind === 'services-ready') return [['probe', 'services', '--gap', '100']];
+  return check.kind === 'leases-held' ? [['probe', 'leases']] : [];
+};
+
+/** The probe of an expectation about a state: `premium.running`, `premium.stopped <= loss + 5s`. */
+const checkOf = (experiment: Experiment, text: string): Pack['checks'][number] | undefined => {
+  const [, name, what, rest] = /^([\w-]+)\.(running|isStopped|stopped)\b(.*)$/.exec(text) ?? [];
+  const group = groupsOf(experiment.estate).find((one) => one.name === name);
+  const loss = experiment.timeline.find(({ action }) => takesAccess(action));
+  if (group === undefined || loss === undefined) return undefined;
+  const machines = machinesOf(group);
+  const backMs = giveBackOf(experiment, loss)?.atMs ?? loss.atMs + (loss.forMs ?? 0);
+  if (what === 'running') return { atMs: Math.max(0, backMs - 1_000), command: ['probe', 'running', ...machines] };
+  return rest?.includes('<=') === false && what === 'stopped'
+    ? undefined
+    : { atMs: Math.max(0, backMs - 1_000), command: ['probe', 'stopped', ...machines] };
+};
+
+/** The planned estate as a file for `interlock estate import`, with the names that the commands use. */
+const estateFileOf = (experiment: Experiment): EstateFile => {
+  const keys = keysOf(experiment);
+  const byRole = new Set(
+    experiment.timeline
+      .filter(({ action }) => action === 'remove-role')
+      .map(({ targets: [target = ''] }) => keyOfTarget(experiment.estate, target)),
+  );
+  const planned = groupsOf(experiment.estate).flatMap((group) =>
+    machinesOf(group).map((vm) => ({ vm, disks: group.disks })),
+  );
+  const disks = planned.flatMap(({ vm, disks: own }) =>
+    own.map(
+      (disk, n): EstateDisk => ({
+        name: `${vm}-d${n}`,
+        class: disk.class,
+        gib: disk.class === 'ultra' ? 4 : 1,
+        ...(disk.key === 'platform' ? {} : { set: disk.key }),
+      }),
+    ),
+  );
+  const machines = planned.map(
+    ({ vm, disks: own }): EstateMachine => ({
+      name: vm,
+      osDisk: `${vm}-d0`,
+      ...(own.length === 1 ? {} : { dataDisks: own.slice(1).map((_, n) => ({ lun: n, disk: `${vm}-d${n + 1}` })) }),
+    }),
+  );
+  return {
+    location,
+    vaults: keys.map((key) => ({
+      name: namesOfKey(key).vault,
+      ...(byRole.has(key) ? { permissions: 'roles' as const } : {}),
+      keys: [{ name: key }],
+    })),
+    sets: keys.map((key) => ({ name: key, key: namesOfKey(key).key })),
+    disks,
+    machines,
+  };
+};
+
+/** Comment lines of a pack: how to run it, and what it leaves out. */
+export const headOf = ({ title, notes, estate, endMs }: Pack, how: readonly string[]): string =>
+  [
+    `${title}. Made by interlock experiment export; the timeline lasts ${durationText(endMs)}.`,
+    ...(estate === undefined
+      ? []
+      : ['First: interlock estate import estate.yaml --group <group>, and set INTERLOCK_GROUP.']),
+    ...how,
+    ...(notes.length === 0 ? [] : ['Not in it, because the tool cannot say it:', ...notes.map((note) => `  ${note}`)]),
+  ]
+    .map((line) => `# ${line}\n`)
+    .join('');
