@@ -21,6 +21,7 @@ import type { SimulatedTruth } from '../truth/truth.ts';
 import type { Clients } from '../workload/estate.ts';
 import { refusalOf } from '../workload/outcomes.ts';
 import { AuditJudge } from './audit.ts';
+import { checkCauses } from './causes.ts';
 import { checkCiphers } from './ciphers.ts';
 import { CopyJudge } from './copies.ts';
 import { checkHeaders } from './headers.ts';
@@ -161,6 +162,7 @@ export class Judge {
     await this.#witness.checkAll(log);
     await this.#audit.checkAll(log);
     await checkRows(world, log);
+    await checkCauses(world, log);
     await checkSecrets(this.#parts, log);
     this.#copies.checkEnd();
     checkHeaders(this.#parts);

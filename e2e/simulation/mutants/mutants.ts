@@ -1,7 +1,7 @@
 import type { Mutant } from './mutant.ts';
 
 /**
- * Twenty-six bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
+ * Twenty-seven bugs an engineer could make, each in one place. The simulation has to find every one of them by the promise it
  * breaks: a verdict that cannot say no says nothing.
  */
 export const mutants: readonly Mutant[] = [
@@ -215,5 +215,12 @@ export const mutants: readonly Mutant[] = [
     file: 'services/disk/src/host/keys/deks.ts',
     find: 'if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator)) return dek;',
     replace: 'if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator) || dek.length > 0) return dek;',
+  },
+  {
+    name: 'closing disks does not name the stop it follows',
+    guarantee: 'G10',
+    file: 'services/compute/src/processes/closing.ts',
+    find: "[...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))]",
+    replace: "[...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))].slice(1)",
   },
 ];

@@ -3,7 +3,7 @@
  * - `message`: it was consumed as a published fact;
  * - `call`: it led to the request that appended;
  * - `step`: the process continues the event of its own service;
- * - `answer`: a called service appended it before it responded;
+ * - `answer`: a called service appended it before it responded, or named it as the reason of its answer;
  * - `timer`: it armed the timer that expired.
  */
 export type CauseKind = 'message' | 'call' | 'step' | 'answer' | 'timer';

@@ -1,5 +1,6 @@
 import type { Category, Cause, Loaded, Rejection } from '@interlock/event-store';
 import type { Clock, Instant, Random } from '@interlock/runtime';
+import { unlessCaused } from '../processes/causes.ts';
 import { underKey } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import {
@@ -95,7 +96,10 @@ export class KeyReturns {
     const at = clock.now();
     const store = async (streams: Parameters<typeof vms.transactMany>[0], restarts: ReadonlyMap<string, Restart>) => {
       const decide = (state: Vm, id: string) => way.decide(at, restarts.get(id))(state);
-      const { changed, rejected } = await vms.transactMany(streams, decide, cause, { onContention: 'reject' });
+      const { changed, rejected } = await vms.transactMany(streams, decide, cause, {
+        onContention: 'reject',
+        ...unlessCaused(cause, 'blocked'),
+      });
       begun(changed.filter(hasWork));
       return { changed, contended: contendedOf(rejected) };
     };

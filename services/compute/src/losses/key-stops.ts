@@ -1,7 +1,7 @@
 import type { Category, Cause, Page, Rejection, RowChange, Transacted } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { VmHost } from '../guests/vm-host.ts';
-import { keyStopWork } from '../processes/causes.ts';
+import { keyStopWork, unlessCaused } from '../processes/causes.ts';
 import { type Disks, Interrupted, orInterrupted } from '../processes/disks.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { applyKeyLoss, explainOutage, type LossTerms, type SetLoss } from '../vm/key-loss.ts';
@@ -153,7 +153,7 @@ class StopPass {
   /** Decides about a page, in one commit with these rows. */
   async store(page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> {
     const { vms, measure, preempt } = this.#parts;
-    const options = { rows, onContention: 'reject' } as const;
+    const options = { rows, onContention: 'reject', ...unlessCaused(this.#cause, 'blocked') } as const;
     const { changed, rejected } = await vms.transactMany(page.items, this.#decide, this.#cause, options);
     for (const { events } of changed) measure(events);
     const { count, unfinished } = stoppingOf(changed);

@@ -4,7 +4,7 @@ import { type Category, type Cause, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { VmHost } from '../guests/vm-host.ts';
 import { limiter } from '../limiter.ts';
-import { keyStopWork, ownCause } from '../processes/causes.ts';
+import { keyStopWork, ownCause, unlessCaused } from '../processes/causes.ts';
 import type { Disks, Patience } from '../processes/disks.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
@@ -100,7 +100,7 @@ export class LostDisks {
     for (const disk of open) {
       const found = await this.#look(disk, report?.traceId ?? '', patience);
       if (found === undefined) continue;
-      cause ??= found.cause;
+      if (cause === undefined || cause.causes.length === 0) cause = found.cause ?? cause;
       seen.push(found);
     }
     if (seen.length === 0) return false;
@@ -108,7 +108,7 @@ export class LostDisks {
     const stop = stopForLostDisks(seen, { work: keyStopWork(by, clock, random), isInstant: !driver.hasGuests });
     // A later machine of the name may have a disk of that name, opened as often.
     const isSame = (now: Vm): boolean => now.status === 'active' && now.createdAt === state.createdAt;
-    const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by);
+    const { events } = await vms.transact(vm, (now) => (isSame(now) ? stop(now) : []), by, unlessCaused(by, 'open'));
     measure(events);
     if (events.length > 0) begin([vm]);
     return events.length > 0;
@@ -135,7 +135,7 @@ export class LostDisks {
       accessEpoch: known?.accessEpoch ?? 0,
       ...(known?.principal === undefined ? {} : { principal: known.principal }),
     };
-    return { loss, attachEpoch: disk.attachEpoch, cause: known?.cause };
+    return { loss, attachEpoch: disk.attachEpoch, cause: known?.cause ?? causeIn(found) };
   }
 
   /** The known loss behind the state of a disk: it has a number and a cause. One that does not concern the open is another. */
@@ -163,6 +163,15 @@ export class LostDisks {
     return !driver.hasGuests || (isOurs(vm) && (await driver.isRunning(vm)));
   }
 }
+
+/** The cause of a loss that no fact or report named: the disk service answers with the event that took the key away. */
+const causeIn = ({ unavailableOrigin: origin }: Disk): Cause | undefined =>
+  origin && {
+    correlationId: origin.correlationId,
+    causes: [{ id: origin.cause, kind: 'answer' }],
+    caller: 'system:compute',
+    ...(origin.traceparent === '' ? {} : { traceparent: origin.traceparent }),
+  };
 
 /**
  * Why a disk has no data, as its host reports; `undefined` while it has. A throttled vault has decided nothing. An unreachable

@@ -1,7 +1,7 @@
 import { isOutage } from '@interlock/access';
 import type { Category, Cause, Loaded } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
-import { keyStopWork } from '../processes/causes.ts';
+import { keyStopWork, unlessCaused } from '../processes/causes.ts';
 import { isPinned } from '../vm/disk-state.ts';
 import type { VmEvent } from '../vm/events.ts';
 import { blockNextStart } from '../vm/key-loss.ts';
@@ -29,7 +29,10 @@ export const nextStarts = (parts: {
     cause: Cause,
   ): Promise<void> => {
     const concerned = machines.filter(({ state }) => decision(state).length > 0);
-    if (concerned.length > 0) await vms.transactMany(concerned, decision, cause, { onContention: 'reject' });
+    if (concerned.length > 0) {
+      const options = { onContention: 'reject', ...unlessCaused(cause, 'blocked') } as const;
+      await vms.transactMany(concerned, decision, cause, options);
+    }
   };
 
   /** Reconciles a page of machines. @param cause of access that is found restored */

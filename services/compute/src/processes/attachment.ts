@@ -117,7 +117,7 @@ async function attach(run: Run<Busy>): Promise<undefined> {
     ...{ disk: diskName(state), set: encryption?.diskEncryptionSet ?? '', keyVersion },
     diskVersion: Number(etag),
   };
-  await parts.vms.transact(vm, diskKeyChanged(parts.clock.now(), seen), cause);
+  await parts.vms.transact(vm, diskKeyChanged(parts.clock.now(), seen), cause, { step: 'work' });
 }
 
 /** Without a host the disk is RESERVED (VM-07). */
@@ -133,7 +133,7 @@ async function open(run: Run<Busy>): Promise<Ended | undefined> {
   const { parts, vm, state, cause } = run;
   run.opening = await openAll(run, [{ ...attachedDisk(state), attachEpoch: 0 }], patienceOf(run));
   const decision = disksOpened(parts.clock.now(), state.work.id, run.opening.opened);
-  run.loaded = await parts.vms.transact(vm, decision, cause);
+  run.loaded = await parts.vms.transact(vm, decision, cause, { step: 'work' });
   const isReplaced = !isStillAt(run.loaded.state, state.work) || (await stopIfLossMissed(run, run.loaded));
   return isReplaced ? { ended: undefined } : undefined;
 }

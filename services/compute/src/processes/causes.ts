@@ -1,4 +1,4 @@
-import { type Cause, continuing, type Stepping, stepIds } from '@interlock/event-store';
+import { type Cause, type Continued, continuing, type Stepping, stepIds } from '@interlock/event-store';
 import { type Clock, currentTraceparent, type Random } from '@interlock/runtime';
 import type { Work } from '../vm/machine.ts';
 
@@ -27,6 +27,10 @@ export const causeOf = (vm: string, state: Stepping, work: Work): Cause => {
 /** The cause of what compute does without a request or a fact. @param ids events of its own that it continues */
 export const ownCause = (random: Pick<Random, 'uuid'>, ...ids: readonly string[]): Cause =>
   continuing({ correlationId: random.uuid(), caller: platform }, ...ids);
+
+/** What a change found by the sweep or after an outage continues: a machine's own event, because no loss is known to have led to it. */
+export const unlessCaused = ({ causes }: Cause, timer: 'open' | 'blocked'): Continued =>
+  causes.length === 0 ? { timer } : {};
 
 /** A stop by the platform as a piece of work: its correlation is that of the change that caused it (VM-44). */
 export const keyStopWork = (cause: Cause, clock: Clock, random: Random): Work => ({

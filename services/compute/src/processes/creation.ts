@@ -139,10 +139,16 @@ async function undoOrKeep(run: Run<Creating>, stored: Transacted<Vm, VmEvent>): 
   if (!isMade(stored.state, state)) {
     await undo(run, (disk) => fateIn(run, disk));
     const failure = stored.state.status === 'creating' ? stored.state.work.undo : undefined;
-    return failure === undefined ? stored : vms.transact(vm, creationFailed(clock.now(), work.id, failure), cause);
+    return failure === undefined
+      ? stored
+      : vms.transact(vm, creationFailed(clock.now(), work.id, failure), cause, {
+          step: 'work',
+        });
   }
   const isLate = stored.events.length === 0 && opening !== undefined;
-  const after = isLate ? await vms.transact(vm, disksOpened(clock.now(), work.id, opening.opened), cause) : stored;
+  const after = isLate
+    ? await vms.transact(vm, disksOpened(clock.now(), work.id, opening.opened), cause, { step: 'work' })
+    : stored;
   return isStillAt(after.state, work) && (await stopIfLossMissed(run, after)) ? undefined : after;
 }
 

@@ -154,7 +154,7 @@ const carryOut = async <State>(process: Process<State>, run: Run<State>): Promis
   }
   if (decision === undefined) return undefined;
   const { parts, vm, cause, loaded } = run;
-  const stored = await parts.vms.transact(vm, decision, cause, { known: loaded });
+  const stored = await parts.vms.transact(vm, decision, cause, { known: loaded, step: 'work' });
   return process.afterwards === undefined ? stored : process.afterwards(run, stored);
 };
 

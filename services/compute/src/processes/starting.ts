@@ -55,6 +55,7 @@ async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
   const report = driver.hasGuests ? disksOpened : runsWithoutGuest;
   const stored = await parts.vms.transact(vm, report(clock.now(), state.work.id, opening?.opened ?? []), cause, {
     known: loaded,
+    step: 'work',
   });
   const isOn = driver.hasGuests ? isStillAt(stored.state, state.work) : stored.events.length > 0;
   if (!isOn || (await stopIfLossMissed(run, stored))) return { ended: undefined };

@@ -225,10 +225,19 @@ const besideWork: ReadonlySet<VmEvent['type']> = new Set([
   'ContentMismatchFound',
 ]);
 
-/** The processes of a machine that continue an event. */
-function processesOf({ type }: VmEvent): readonly string[] {
-  if (besideWork.has(type)) return [];
-  return leavesDisksOpen.has(type) ? ['work', 'off'] : ['work'];
+/**
+ * The processes of a machine that an event starts or advances: its work, the disks to close, the opens that an outage ends, and
+ * the losses that block its start.
+ */
+function processesOf(event: VmEvent): readonly string[] {
+  const { type } = event;
+  if (besideWork.has(type)) return type === 'NextStartBlocked' ? ['blocked'] : [];
+  return [
+    'work',
+    ...(leavesDisksOpen.has(type) ? ['off'] : []),
+    ...(type === 'DisksOpened' || type === 'VmCreated' ? ['open'] : []),
+    ...(type === 'VmStartFailed' || (type === 'VmStopping' && event.reason !== undefined) ? ['blocked'] : []),
+  ];
 }
 
 /**

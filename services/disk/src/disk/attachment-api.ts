@@ -118,10 +118,10 @@ const machine = (virtualMachine: string): string => {
   return virtualMachine;
 };
 
-/** The event that closed a disk; `''` if it was never open, or is open again. */
+/** The event that closed a disk; `''` if it was not open since it was attached, or is open again. */
 const closingEvent = ({ id, state }: Loaded<Disk>): string => {
-  const { open: opened = 0, close: closed = 0 } = state.steps ?? {};
-  return closed > opened ? (diskSteps(id, state, 'close')[0] ?? '') : '';
+  const { attach = 0, open: opened = 0, close: closed = 0 } = state.steps ?? {};
+  return closed > Math.max(attach, opened) ? (diskSteps(id, state, 'close')[0] ?? '') : '';
 };
 
 /** Decides in the disk's turn; a repeat is answered with the event of that process. If the events no longer contain an access, the host ends it. */

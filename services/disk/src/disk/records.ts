@@ -5,7 +5,7 @@ import { endAccess } from './attachment-decider.ts';
 import { diskClasses } from './classes.ts';
 import { type Control, isSnapshotName } from './control.ts';
 import { accessAt, existing } from './decider.ts';
-import type { ActiveDisk } from './state.ts';
+import { type ActiveDisk, diskSteps } from './state.ts';
 
 /** Disks read at once. */
 const pageSize = 1_000;
@@ -16,6 +16,7 @@ export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Cl
   access: accessAt(state, clock.now()),
   attachEpoch: state.attachEpoch,
   accessEpoch: state.accessEpoch,
+  openedBy: diskSteps(name, state, state.access?.by === 'user' ? 'access' : 'open')[0],
   outlivesKeyLoss: diskClasses[state.sku].outlivesKeyLoss,
 });
 

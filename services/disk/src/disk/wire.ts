@@ -20,6 +20,12 @@ export interface DiskSurroundings {
   readonly allocatedBytes: number;
 }
 
+const unavailable = ({ reason, since, event, correlationId = '', traceparent = '' }: KeyUnavailable) => ({
+  unavailableReason: reason,
+  unavailableSince: new Date(since),
+  ...(event === undefined ? {} : { unavailableOrigin: { cause: event, correlationId, traceparent } }),
+});
+
 /** A disk as the API shows it. Needs no key (CMK-109). @throws Rejection NOT_FOUND DISK_NOT_FOUND */
 export const diskOnWire = ({ id: name, state, version }: Loaded<Disk>, around: DiskSurroundings): WireDisk => {
   if (state.status === 'absent') throw diskNotFound(name);
@@ -46,7 +52,7 @@ export const diskOnWire = ({ id: name, state, version }: Loaded<Disk>, around: D
     attachEpoch: state.attachEpoch,
     state: stateOf(state, around.at),
     availability: availabilityOf(around),
-    ...(loss === undefined ? {} : { unavailableReason: loss.reason, unavailableSince: new Date(loss.since) }),
+    ...(loss === undefined ? {} : unavailable(loss)),
     managedBy: state.holder?.virtualMachine ?? '',
     createTime: new Date(state.createdAt),
   });

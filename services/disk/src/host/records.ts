@@ -25,6 +25,8 @@ export interface DiskRecord {
   readonly attachEpoch: number;
   /** Access epoch of the key version when it was last used for this disk. */
   readonly accessEpoch: number;
+  /** Event of the newest access; undefined before the first. */
+  readonly openedBy?: string | undefined;
   /** Whether a running machine keeps its DEK during an access loss (CMK-102). */
   readonly outlivesKeyLoss: boolean;
 }

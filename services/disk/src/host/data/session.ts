@@ -35,6 +35,7 @@ export class Session implements LeaseUser {
   readonly name: string;
   readonly access: GrantedAccess;
   readonly accessEpoch: number;
+  readonly openedBy: string | undefined;
   /** A running machine keeps its DEK of such a disk during an access loss, as long as this process has it (CMK-102). */
   readonly isPinnable: boolean;
   readonly volumeId: string;
@@ -64,6 +65,7 @@ export class Session implements LeaseUser {
     this.name = record.holder.name;
     this.access = record.access;
     this.accessEpoch = record.accessEpoch;
+    this.openedBy = record.openedBy;
     this.isPinnable = record.access.by === 'machine' && record.outlivesKeyLoss;
     this.volumeId = record.holder.volume.volumeId;
     this.isLayered = isLayered(record.holder.encryption);

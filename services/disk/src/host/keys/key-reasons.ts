@@ -32,6 +32,10 @@ export interface LossFacts {
 export interface KeyUnavailable {
   readonly reason: LossReason | 'KEY_VAULT_UNREACHABLE';
   readonly since: Instant;
+  /** As in `LossFacts`. */
+  readonly event?: string;
+  readonly correlationId?: string;
+  readonly traceparent?: string;
 }
 
 /** The refusal of everything that needs a lost key, running I/O included (CMK-105, CMK-110). */

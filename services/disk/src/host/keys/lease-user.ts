@@ -9,6 +9,8 @@ export interface LeaseUser {
   readonly isPinnable: boolean;
   /** Access epoch of the last stored unwrap. */
   readonly accessEpoch: number;
+  /** Event of the open or of the copy: what it leads to the lease continues; undefined if it is not known. */
+  readonly openedBy?: string | undefined;
   /** The grant under which its DEK was unwrapped; undefined while the DEK is not in memory. */
   grant(): KeyGrant | undefined;
   /** Overwrites the DEK: at once after a loss; at the end of the lease, unless something else allows its use. */

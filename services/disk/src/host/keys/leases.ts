@@ -1,5 +1,5 @@
 import { lossReasonIn } from '@interlock/access';
-import { type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, Rejection, timedBy } from '@interlock/event-store';
 import { outsideOfCalls } from '@interlock/rpc';
 import {
   type Clock,
@@ -329,7 +329,9 @@ export class Leases {
     entry.checkAtMs = sentAtMs + pacing.besideMs(terms.ttlMs);
     try {
       const id = random.uuid();
-      const cause = { correlationId: id, causes: [], caller: 'system:disk' };
+      // The use of the key armed the timer of its lease.
+      const armed = user.openedBy === undefined ? [] : [user.openedBy];
+      const cause = timedBy({ correlationId: id, caller: 'system:disk' }, ...armed);
       const attributes = { [DomainAttribute.diskEncryptionSet]: key.set, [DomainAttribute.keyVersion]: key.keyVersion };
       // A span, so that a loss found here has a trace.
       await inSpan(tracer, 'renew lease', { attributes }, () => this.#probe(entry, user, cause));

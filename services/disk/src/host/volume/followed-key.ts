@@ -1,5 +1,5 @@
 import { lossReasonIn } from '@interlock/access';
-import { type Cause, Rejection } from '@interlock/event-store';
+import { type Cause, callingEvent, Rejection } from '@interlock/event-store';
 import { sameEncryption, setOf } from '../../disk/encryption.ts';
 import type { DiskHeader } from '../header/disk-header-format.ts';
 import type { Headers } from '../header/genuine-headers.ts';
@@ -53,6 +53,7 @@ export class FollowedKey {
     this.#user = {
       ...user,
       name: holder.name,
+      openedBy: callingEvent(cause),
       isPinnable: false,
       accessEpoch: user.grant()?.accessEpoch ?? 0,
       probe: (terms, probing) => parts.deks.check(holder, this.#header, probing, terms),

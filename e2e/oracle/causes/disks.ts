@@ -1,0 +1,99 @@
+import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
+
+/** Events of a machine that lead to calls of the disk service. */
+const ofMachine = (line: Timeline, { data, cause }: Seen, vm: string): readonly Seen[] =>
+  line
+    .ofStream(`vm-${vm}`)
+    .filter((one) => !isOf('DisksClosed', 'ContentMismatchFound')(one))
+    .filter(
+      (one) =>
+        data.requestId === undefined ||
+        workOf(one) === undefined ||
+        workOf(one) === data.requestId ||
+        one.cause.correlationId === cause.correlationId,
+    );
+
+const workOf = ({ data }: Seen): string | undefined => data.work?.id;
+
+/** What an event of a disk or snapshot follows from, by its data. */
+export const causesOfDisk = (line: Timeline, event: Seen): readonly Implied[] => [
+  ...causesByType(line, event),
+  // The vault may note what it found out while it answered.
+  {
+    kinds: ['answer'],
+    anyOf: line.ofType('IdentityAnswerChanged', 'KeyVersionExpired', 'KeyVersionBegan'),
+    isOptional: true,
+  },
+];
+
+const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { type, data } = event;
+  const step = (...types: readonly string[]): readonly Implied[] => [
+    { kinds: ['step'], anyOf: line.newestBefore(event, isOf(...types)) },
+  ];
+  switch (type) {
+    case 'DiskCreated':
+    case 'DiskCreateFailed':
+      return step('DiskCreating');
+    case 'SnapshotCreated':
+    case 'SnapshotCreateFailed':
+      return step('SnapshotCreating');
+    case 'DiskDeleted':
+      return step('DiskDeleting');
+    case 'SnapshotDeleted':
+      return step('SnapshotDeleting');
+    case 'DiskEncryptionChanged':
+    case 'EncryptionChangeFailed':
+      return step('EncryptionChanging');
+    case 'FormerVolumeRemoved':
+      return step('DiskEncryptionChanged');
+    case 'DekRewrapped':
+    case 'SnapshotDekRewrapped':
+      return [
+        {
+          kinds: ['call', 'step'],
+          anyOf: [
+            ...changesOf(line, data.set, data.generation),
+            // The same call may have recorded the header of an interrupted move first.
+            ...line.newestBefore(event, isOf('DekRewrapped', 'SnapshotDekRewrapped', 'DiskGrown')),
+          ],
+        },
+      ];
+    case 'AccessEnded':
+      return line.isRequested(event)
+        ? []
+        : [{ kinds: ['timer'], anyOf: line.newestBefore(event, isOf('AccessBegun')) }];
+    case 'DiskAttached':
+    case 'DiskOpened':
+    case 'DiskClosed':
+    case 'DiskDetached':
+    case 'AttachGivenUp':
+      return [{ kinds: ['call'], anyOf: ofMachine(line, event, data.virtualMachine) }];
+    case 'EncryptionChanging':
+    case 'DiskGrown':
+      // The header of an interrupted move may have been recorded first, by the same call.
+      return [{ kinds: ['step'], anyOf: line.newestBefore(event, () => true), isOptional: true }];
+    default: {
+      // The call may have undone an interrupted attempt first.
+      const undone = line.newestBefore(event, isOf('DiskCreateFailed', 'SnapshotCreateFailed'));
+      const isOptional = line.isRequested(event) ? ({ isOptional: true } as const) : {};
+      return [{ kinds: ['call', 'step'], anyOf: [...machinesWith(line, event), ...undone], ...isOptional }];
+    }
+  }
+};
+
+/** The change of a set that began a generation. */
+export const changesOf = (line: Timeline, set: string, generation: number): readonly Seen[] =>
+  line
+    .ofStream(`set-${set}`)
+    .filter((one) => isOf('KeyAssigned', 'IdentityReplaced')(one) && one.data.generation === generation);
+
+/** Events of machines that create or delete the disk. */
+const machinesWith = (line: Timeline, { stream }: Seen): readonly Seen[] => {
+  const disk = stream.slice(stream.indexOf('-') + 1);
+  const owners = line
+    .ofType('VmCreationStarted', 'DiskAttaching')
+    .filter(({ data }) => JSON.stringify(data).includes(`"${disk}"`))
+    .map((one) => one.stream);
+  return [...new Set(owners)].flatMap((one) => line.ofStream(one)).filter((one) => !isOf('DisksClosed')(one));
+};

@@ -1,0 +1,58 @@
+import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
+
+/** What an event of a vault, a key, a principal or a role follows from, by its data. */
+export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { type, data } = event;
+  const timer = (isWanted: (before: Seen) => boolean): readonly Implied[] => [
+    { kinds: ['timer'], anyOf: line.newestBefore(event, isWanted) },
+  ];
+  switch (type) {
+    case 'KeyVersionExpired':
+    case 'KeyVersionBegan':
+      return timer(
+        (one) =>
+          (isOf('KeyVersionCreated', 'KeyVersionDatesSet')(one) && one.data.version === data.version) ||
+          one.type === 'KeyRestored',
+      );
+    case 'GrantsChanged':
+      return [{ kinds: ['message'], anyOf: line.at('identity', data.position) }];
+    case 'IdentityAnswerChanged':
+      // A user's change of a set may have asked; nothing came before it.
+      return [{ kinds: ['call'], anyOf: line.events, isOptional: true }];
+    case 'VaultPurgeStarted':
+      return line.isRequested(event) ? [] : timer(isOf('VaultDeleted'));
+    case 'VaultPurged':
+      return [{ kinds: ['step'], anyOf: line.newestBefore(event, isOf('VaultPurgeStarted')) }];
+    case 'KeyPurged':
+      return purged(line, event);
+    case 'PrincipalCreated':
+      return data.principalType === 'managed_identity'
+        ? [{ kinds: ['call'], anyOf: line.ofStream(`set-${data.owner}`) }]
+        : [];
+    case 'PrincipalDeleted':
+      return line.isRequested(event) ? [] : [{ kinds: ['call'], anyOf: line.ofStream(`set-${data.owner}`) }];
+    case 'RoleRemoved':
+      return removedRole(line, event);
+    default:
+      return [];
+  }
+};
+
+/** With its vault, after its time, or by request. */
+const purged = (line: Timeline, event: Seen): readonly Implied[] => {
+  const vault = event.stream.split('/')[1] ?? '';
+  const withVault = line.ofStream(`vault-${vault}`).filter(isOf('VaultPurgeStarted'));
+  const after = line.newestBefore(event, isOf('KeyDeleted'));
+  const implied: Implied = { kinds: ['step', 'timer'], anyOf: [...withVault, ...after] };
+  return [line.isRequested(event) ? { ...implied, isOptional: true } : implied];
+};
+
+/** With its vault, with its principal, or by request. */
+const removedRole = (line: Timeline, { data, cause }: Seen): readonly Implied[] => {
+  const vault = /\/vaults\/([^/]+)/.exec(`${data.scope}/`)?.[1];
+  const ofVault = vault === undefined ? [] : line.ofStream(`vault-${vault}`).filter(isOf('VaultDeleted'));
+  const isWithVault = ofVault.filter((one) => one.cause.correlationId === cause.correlationId);
+  if (isWithVault.length > 0) return [{ kinds: ['message'], anyOf: isWithVault }];
+  const ofSets = line.ofType('SetReleased', 'IdentityRemoved', 'IdentityReplaced');
+  return [{ kinds: ['call'], anyOf: ofSets, isOptional: true }];
+};

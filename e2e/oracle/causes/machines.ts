@@ -1,0 +1,131 @@
+import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
+
+const beside = [
+  'DisksClosed',
+  'DiskKeyChanged',
+  'KeyAccessReturned',
+  'OutageExplained',
+  'NextStartBlocked',
+  'ContentMismatchFound',
+];
+const isWork = ({ type }: Seen): boolean => !beside.includes(type);
+/** Events that only a user's request starts, unless a process goes from one to the next. */
+const requests = ['VmCreationStarted', 'VmDeallocating', 'VmDeleting', 'DiskAttaching', 'DiskDetaching', 'VmKeptOff'];
+
+/** What an event of a machine follows from, by its data. */
+export const causesOfMachine = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { type, data } = event;
+  if (requests.includes(type)) return [];
+  switch (type) {
+    case 'VmStopping':
+      return stopping(line, event);
+    case 'VmStarting':
+      return starting(line, event);
+    case 'DisksClosed':
+      return [step(line, event, isOf('VmStopped', 'VmStartFailed', 'DisksOpened')), ...answers(line, event)];
+    case 'KeyAccessReturned':
+    case 'OutageExplained':
+    case 'NextStartBlocked':
+      return [ofKey(line, event)];
+    case 'DiskKeyChanged': {
+      const ofDisk = line.ofStream(`disk-${data.disk}`).filter(({ version }) => version === data.diskVersion);
+      const moved = ofDisk.filter(isOf('DekRewrapped', 'DiskEncryptionChanged'));
+      const work = line.newestBefore(event, isWork);
+      return [{ kinds: ['message', 'step'], anyOf: [...moved, ...work] }, ...answers(line, event)];
+    }
+    default:
+      return [step(line, event, isWork), ...opens(line, event), ...answers(line, event)];
+  }
+};
+
+const step = (line: Timeline, event: Seen, isWanted: (before: Seen) => boolean): Implied => ({
+  kinds: ['step'],
+  anyOf: line.newestBefore(event, isWanted),
+});
+
+const vmOf = ({ stream }: Seen): string => stream.slice('vm-'.length);
+
+/** The opens that the event names by disk and number. */
+const opens = (line: Timeline, { data: { opened = [] } }: Seen): readonly Implied[] =>
+  opened.map((one: { readonly disk: string; readonly attachEpoch: number }) => ({
+    kinds: ['answer'],
+    anyOf: line
+      .ofStream(`disk-${one.disk}`)
+      .filter(({ type, data }) => type === 'DiskOpened' && data.attachEpoch === one.attachEpoch),
+  }));
+
+const ofDisks = ['DiskOpened', 'DiskClosed', 'DiskDetached', 'AttachGivenUp', 'DiskAttached'];
+
+/** What the disk service may have answered about disks of the machine. */
+const answers = (line: Timeline, event: Seen): readonly Implied[] => {
+  const vm = vmOf(event);
+  const named = line.ofType(...ofDisks).filter(({ data }) => data.virtualMachine === vm);
+  const disks = new Set(line.ofStream(event.stream).flatMap(disksIn));
+  const lives = line.ofType('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting');
+  const own = lives.filter(({ stream }) => disks.has(stream.slice('disk-'.length)));
+  return [{ kinds: ['answer'], anyOf: [...named, ...own], isOptional: true }];
+};
+
+const disksIn = ({ data }: Seen): readonly string[] => [
+  ...(data.disks ?? []).flatMap((one: { readonly disk?: string }) => one.disk ?? []),
+  ...(data.disk?.disk === undefined ? [] : [data.disk.disk]),
+];
+
+const stopping = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { work, reason } = event.data;
+  if (work.kind === 'guestEnded') return [step(line, event, isWork)];
+  if (reason === undefined) return [];
+  return [ofLoss(line, event, reason)];
+};
+
+interface Loss {
+  readonly set: string;
+  readonly keyVersion: string;
+  readonly since: number;
+  readonly reason: string;
+}
+
+/** The loss as the set published it, or the event of the vault that took access away. */
+const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }: Loss): Implied => {
+  const opened = line.newestBefore(event, isOf('DisksOpened', 'VmCreated'));
+  if (reason === 'KEY_VAULT_UNREACHABLE') return { kinds: ['timer', 'call'], anyOf: opened };
+  const published = line.ofStream(`set-${set}`).filter(isOf('KeyAccessLost', 'KeyAccessBarred'));
+  const [key = ''] = keyVersion.split('/versions/');
+  const vault = key.split('/')[1] ?? '';
+  const ofVault = [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${vault}`)];
+  return {
+    kinds: ['message', 'call', 'answer', 'timer'],
+    anyOf: [
+      ...published.filter(({ data }) => data.keyVersion === keyVersion),
+      ...ofVault.filter(({ data }) => data.at === since),
+      ...opened,
+    ],
+  };
+};
+
+/** A key's return or loss at a machine: a fact of the set or of a disk, a report, or the sweep. */
+const ofKey = (line: Timeline, event: Seen): Implied => {
+  const { data } = event;
+  const { set, keyVersion } = data.loss ?? data.blocked?.[0] ?? data;
+  const ofSet = line.ofStream(`set-${set}`).filter((one) => one.data.keyVersion === keyVersion);
+  const ofMachine = line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked', 'VmStartFailed'));
+  const moved = line.ofType('DekRewrapped', 'DiskEncryptionChanged');
+  const [key = ''] = String(keyVersion).split('/versions/');
+  const ofVault = [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${key.split('/')[1]}`)];
+  return { kinds: ['message', 'call', 'timer'], anyOf: [...ofSet, ...ofMachine, ...moved, ...ofVault] };
+};
+
+const starting = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { kind } = event.data.work;
+  if (kind === 'restart') return [step(line, event, isWork), ...answers(line, event)];
+  // Also a user's: access restored by a user's change starts a machine in that user's name.
+  const returned = line
+    .ofType('KeyAccessRestored', 'DekRewrapped', 'DiskEncryptionChanged')
+    .filter((one) => one.cause.correlationId === event.data.work.correlationId);
+  if (event.data.work.caller.startsWith('principals/') && returned.length === 0) return [];
+  const work = [
+    ...line.newestBefore(event, isWork),
+    ...line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked')),
+  ];
+  return [{ kinds: ['message', 'step', 'timer', 'call'], anyOf: [...returned, ...work] }, ...answers(line, event)];
+};

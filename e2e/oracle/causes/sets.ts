@@ -1,0 +1,120 @@
+import { type Implied, isOf, type Seen, type Timeline } from './history.ts';
+
+const nameOf = ({ stream }: Seen): string => stream.slice('set-'.length);
+
+/** What an event of a disk encryption set follows from, by its data. */
+export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { type, data } = event;
+  const step = (...types: readonly string[]): Implied => ({
+    kinds: ['step'],
+    anyOf: line.newestBefore(event, isOf(...types)),
+  });
+  switch (type) {
+    case 'SetCreated':
+    case 'SetCreationAbandoned':
+      return [step('SetCreating'), principal(line, 'PrincipalCreated', data.principal, type !== 'SetCreated')];
+    case 'SetReleased':
+    case 'SetDeleteRefused':
+      return [step('SetDeleting')];
+    case 'SetDeleted':
+      return [step('SetReleased'), principal(line, 'PrincipalDeleted', undefined, true)];
+    case 'IdentityRetired':
+      return [step('IdentityRemoved', 'IdentityReplaced'), principal(line, 'PrincipalDeleted', data.principal, true)];
+    case 'IdentityMade':
+      return [step('IdentityReplaced', 'IdentityRemoved'), principal(line, 'PrincipalCreated', data.principal, true)];
+    case 'RotationProgressed':
+    case 'RotationWaiting':
+    case 'RotationFinished':
+      return [rotation(line, event), moves(line, event)];
+    case 'NewestFollowed':
+    case 'NewestNotFollowed':
+      return [step('SetCreated', 'SetOptionsChanged', 'NewerVersionNoticed')];
+    case 'NewerVersionNoticed':
+      return [{ kinds: ['message'], anyOf: line.at('key-vault', data.position) }];
+    case 'KeyAssigned':
+      return assigned(line, event, step('SetCreated', 'SetOptionsChanged', 'NewerVersionNoticed'));
+    case 'KeyAccessLost':
+    case 'KeyAccessBarred':
+    case 'KeyAccessQuestioned':
+    case 'KeyAccessAnswered':
+    case 'KeyAccessRestored':
+      return access(line, event);
+    case 'SetOptionsChanged':
+      return together(line, event, 'SetCreated') ? [step('SetCreating'), anyAnswer(line)] : [];
+    default:
+      return [];
+  }
+};
+
+/** By request, or because the set follows its key: also that may be in the name of the user whose request came last. */
+const assigned = (line: Timeline, event: Seen, following: Implied): readonly Implied[] => {
+  return [line.isRequested(event) ? { ...following, isOptional: true } : following];
+};
+
+const rotation = (line: Timeline, event: Seen): Implied => ({
+  kinds: ['step'],
+  anyOf: line.newestBefore(
+    event,
+    ({ type, data }) =>
+      isOf('KeyAssigned', 'IdentityReplaced', 'RotationProgressed', 'RotationWaiting', 'RotationResumed')({ type }) &&
+      data.generation === event.data.generation,
+  ),
+});
+
+/** The disks and snapshots that moved to the generation. */
+const moves = (line: Timeline, event: Seen): Implied => ({
+  kinds: ['answer'],
+  anyOf: line
+    .ofType('DekRewrapped', 'SnapshotDekRewrapped')
+    .filter(({ data }) => data.set === nameOf(event) && data.generation === event.data.generation),
+  isOptional: true,
+});
+
+const principal = (line: Timeline, type: string, name: string | undefined, isOptional: boolean): Implied => ({
+  kinds: ['answer'],
+  anyOf: line
+    .ofType(type)
+    .filter(({ stream }) => name === undefined || `principals/${stream.slice('principal-'.length)}` === name),
+  ...(isOptional ? { isOptional: true as const } : {}),
+});
+
+const anyAnswer = (line: Timeline): Implied => principal(line, 'PrincipalCreated', undefined, true);
+
+/** Every event of a key version's key and vault: a question that is repeated has the number of the first. */
+const ofKey = (line: Timeline, keyVersion: string): readonly Seen[] => {
+  const [key = ''] = keyVersion.split('/versions/');
+  return [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${key.split('/')[1]}`)];
+};
+
+const together = (line: Timeline, event: Seen, type: string): boolean =>
+  line
+    .ofStream(event.stream)
+    .some(
+      (one) =>
+        one.type === type && one.time === event.time && one.version < event.version && event.version - one.version < 4,
+    );
+
+/** A fact of the vault or of identity, an answer to a question, or a part of a change of key or identity. */
+const access = (line: Timeline, event: Seen): readonly Implied[] => {
+  const { data, type } = event;
+  const asked = line.newestBefore(
+    event,
+    (one) =>
+      isOf('KeyAccessQuestioned', 'KeyAccessLost', 'KeyAccessBarred')(one) && one.data.keyVersion === data.keyVersion,
+  );
+  const isAnswer = type === 'KeyAccessAnswered' || type === 'KeyAccessRestored';
+  const facts = isAnswer
+    ? []
+    : [...line.at('key-vault', data.epoch), ...ofKey(line, data.keyVersion), ...line.ofType('PrincipalDeleted')];
+  const starts = [
+    ...line.newestBefore(event, isOf('SetCreating')),
+    ...line.newestBefore(event, isOf('IdentityReplaced')),
+    ...line.newestBefore(event, isOf('SetCreated', 'SetOptionsChanged', 'NewerVersionNoticed')),
+  ];
+  const isPart = ['KeyAssigned', 'IdentityRemoved', 'IdentityMade', 'SetCreated'].some((one) =>
+    together(line, event, one),
+  );
+  if (isPart && line.isRequested(event))
+    return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...starts], isOptional: true }, anyAnswer(line)];
+  return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...(isPart ? starts : [])] }, anyAnswer(line)];
+};

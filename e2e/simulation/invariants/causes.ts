@@ -1,0 +1,15 @@
+import type { RecordedEvent } from '@interlock/event-store';
+import type { Workload } from '@interlock/rpc';
+import { judgeCauses } from '../../oracle/causes/judge.ts';
+import type { Findings } from '../../oracle/verdict.ts';
+import type { SimulatedCloud } from '../cloud/simulated-cloud.ts';
+
+const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
+
+/** G10: every event names the events that its data say it follows from, and no others. */
+export const checkCauses = async ({ storeOf }: Pick<SimulatedCloud, 'storeOf'>, log: Findings): Promise<void> => {
+  const histories: Partial<Record<Workload, readonly RecordedEvent[]>> = {};
+  for (const service of services) histories[service] = await storeOf(service).feed(0, 1_000_000);
+  const [fault] = judgeCauses(histories).faults;
+  if (fault !== undefined) log.violate('G10', 'every event names its causes', fault);
+};
