@@ -4,6 +4,7 @@ import type { MasterKey } from '@interlock/sealing';
 import type { Backends } from './cloud/backends.ts';
 import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
+import { diskRoutes } from './disks/routes.ts';
 import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
 import { type Dispatch, openDispatch } from './http/dispatch.ts';
@@ -11,20 +12,27 @@ import type { Route } from './http/route.ts';
 import { cryptographyRoutes } from './keys/cryptography-routes.ts';
 import { refusedKeyRoutes } from './keys/refused-routes.ts';
 import { keyRoutes } from './keys/routes.ts';
+import { machineRoutes } from './machines/routes.ts';
 import { openResourcesIn } from './management/group-content.ts';
 import { imageRoutes } from './management/image-routes.ts';
 import { openRequire } from './management/permissions.ts';
 import { resourceGroupRoutes } from './management/resource-groups.ts';
+import { openResourceRecords } from './management/resource-records.ts';
 import { subscriptionRoutes } from './management/subscriptions.ts';
 import { networkRoutes } from './network/routes.ts';
+import { openOperations } from './operations/operations.ts';
+import { openOutcomes } from './operations/outcome.ts';
+import { operationRoutes } from './operations/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
 import { roleRoutes } from './roles/routes.ts';
+import { setRoutes } from './sets/routes.ts';
 import { discoveryRoutes } from './sign-in/discovery.ts';
 import { openSignIn } from './sign-in/sign-in.ts';
 import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-key.ts';
 import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
+import { snapshotRoutes } from './snapshots/routes.ts';
 import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
 import { vaultRoutes } from './vaults/routes.ts';
 
@@ -36,6 +44,8 @@ export interface GatewaySeams {
   readonly masterKey: MasterKey;
   readonly tokenLifetimeMs: number;
   readonly failuresPerSecond: number;
+  /** A request waits for so long for its work before the client has to poll, in milliseconds. */
+  readonly holdMs: number;
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
@@ -62,6 +72,8 @@ export interface RouteParts {
   readonly tokens: Tokens;
   readonly lifetimeMs: number;
   readonly failuresPerSecond: number;
+  readonly holdMs: number;
+  readonly log: Logger;
 }
 
 /** The route table: every request that the gateway serves. */
@@ -82,6 +94,22 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...keyRoutes(parts),
     ...cryptographyRoutes(parts),
     ...refusedKeyRoutes,
+    ...computeRoutes(parts),
+  ];
+};
+
+/** Sets, disks, snapshots, machines, and the operations on them. */
+const computeRoutes = (parts: RouteParts): readonly Route[] => {
+  const resourceRecords = openResourceRecords(parts.records, parts.names);
+  const outcomeOf = openOutcomes(parts.backends, parts.clock);
+  const operations = openOperations({ ...parts, outcomeOf });
+  const all = { ...parts, resourceRecords, operations };
+  return [
+    ...setRoutes(all),
+    ...diskRoutes(all),
+    ...snapshotRoutes(all),
+    ...machineRoutes(all),
+    ...operationRoutes(all),
   ];
 };
 
@@ -93,8 +121,8 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
   const managed = openRecords(await rows.open(records), clock);
   followRows(rows.follow, scope);
   const tokens = openTokens({ key, masterKey, names, clock, random });
-  const { tokenLifetimeMs: lifetimeMs, failuresPerSecond } = seams;
   const dispatch = openDispatch(names, clock);
+  const { tokenLifetimeMs: lifetimeMs, failuresPerSecond, holdMs } = seams;
   return {
     admit: openAccess({ tokens, names, clock }),
     dispatch,
@@ -110,6 +138,8 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
       tokens,
       lifetimeMs,
       failuresPerSecond,
+      holdMs,
+      log,
     }),
   };
 };

@@ -58,6 +58,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     masterKey: await obtainMasterKey(config.masterKeyFile, random, async () => undefined),
     tokenLifetimeMs: config.gatewayTokenLifetimeMs,
     failuresPerSecond: config.gatewayFailuresPerSecond,
+    holdMs: config.gatewayHoldMs,
     clock,
     random,
     log,

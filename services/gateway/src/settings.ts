@@ -63,6 +63,10 @@ export const gatewaySpec = {
     min: 1,
     default: 5,
   }),
+  gatewayHoldMs: int('A request waits for so long for its work; then the client polls for the end', {
+    min: 1,
+    default: 2_000,
+  }),
   masterKeyFile: text('File of 32 bytes that seals tokens and the signing key; created at the first start'),
   identityAddress,
   keyVaultAddress,

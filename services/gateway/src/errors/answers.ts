@@ -18,6 +18,30 @@ const forbidden = (innerCode: string): Answer => ({ status: 403, code: 'Forbidde
 const keyNotFound: Answer = { status: 404, code: 'KeyNotFound' };
 const badParameter: Answer = { status: 400, code: 'BadParameter' };
 
+/** Codes of resources whose key cannot be used, by reason (section 12 of customer-managed keys). A machine's statuses have the same. */
+export const keyCodes: Readonly<Record<string, string>> = {
+  KEY_DISABLED: 'KeyVaultKeyNotEnabled',
+  KEY_NOT_YET_VALID: 'KeyVaultKeyNotYetValid',
+  KEY_EXPIRED: 'KeyVaultAccessForbidden',
+  KEY_DELETED: 'KeyVaultKeyNotFound',
+  KEY_PURGED: 'KeyVaultKeyPurged',
+  KEY_NOT_FOUND: 'KeyVaultKeyNotFound',
+  KEY_VERSION_NOT_FOUND: 'KeyVaultKeyNotFound',
+  VAULT_DELETED: 'KeyVaultNotFound',
+  ACCESS_DENIED: 'KeyVaultAccessForbidden',
+  IDENTITY_DELETED: 'KeyVaultAccessTokenCannotBeAcquired',
+  KEY_VAULT_UNREACHABLE: 'KeyVaultUnreachable',
+};
+
+const keyAnswers = (reasons: readonly string[]): Readonly<Record<string, Answer>> =>
+  Object.fromEntries(reasons.map((reason) => [reason, keyAnswer(reason)]));
+
+/** The answer to a refusal because of a key. */
+export const keyAnswer = (reason: string): Answer => ({
+  status: 409,
+  code: keyCodes[reason] ?? 'OperationNotAllowed',
+});
+
 /** By the reason of the refusal. Codes of the vault: KV-80 to KV-96; of management: REST-15 to REST-19, and section 8 there. */
 export const answersByReason: Readonly<Record<Plane, Readonly<Record<string, Answer>>>> = {
   vault: {
@@ -61,13 +85,23 @@ export const answersByReason: Readonly<Record<Plane, Readonly<Record<string, Ans
       code: 'PrincipalNotFound',
       words: 'The principal does not exist in the directory.',
     },
-    KEY_DISABLED: { status: 409, code: 'KeyVaultKeyNotEnabled' },
-    KEY_EXPIRED: { status: 409, code: 'KeyVaultKeyExpired' },
-    KEY_NOT_YET_VALID: { status: 409, code: 'KeyVaultKeyNotYetValid' },
-    KEY_DELETED: { status: 409, code: 'KeyVaultKeyNotFound' },
-    KEY_PURGED: { status: 409, code: 'KeyVaultKeyNotFound' },
-    KEY_NOT_FOUND: { status: 409, code: 'KeyVaultKeyNotFound' },
-    KEY_VERSION_NOT_FOUND: { status: 409, code: 'KeyVaultKeyNotFound' },
+    ...keyAnswers(['KEY_DISABLED', 'KEY_NOT_YET_VALID', 'KEY_EXPIRED', 'KEY_DELETED', 'KEY_PURGED']),
+    ...keyAnswers(['KEY_NOT_FOUND', 'KEY_VERSION_NOT_FOUND', 'IDENTITY_DELETED']),
+    ENCRYPTION_SET_MISSING: {
+      status: 400,
+      code: 'InvalidParameter',
+      words: 'Resource encrypted with customer managed key has disk encryption set missing resource id.',
+    },
+    ENCRYPTION_SET_NOT_ALLOWED: {
+      status: 400,
+      code: 'InvalidParameter',
+      words: 'Resource encrypted with platform key has disk encryption set id specified.',
+    },
+    DISK_HAS_INCREMENTAL_SNAPSHOTS: {
+      status: 409,
+      code: 'OperationNotAllowed',
+      words: 'Cannot update encryption properties for disk because it already has incremental snapshots.',
+    },
     THROTTLED: { status: 429, code: 'TooManyRequests' },
   },
 };

@@ -28,12 +28,18 @@ export class RestError extends Error {
   }
 }
 
+/** The error in its body, and in the status of an operation. @param shown makes a text one for clients */
+export const errorContent = (
+  { code, message, innerCode, details }: RestError,
+  shown: (text: string) => string = (text) => text,
+) => ({
+  code,
+  message: shown(message),
+  ...(innerCode === undefined ? {} : { innererror: { code: innerCode } }),
+  ...(details.length === 0 ? {} : { details: details.map((one) => ({ ...one, message: shown(one.message) })) }),
+});
+
 /** The body of an error. */
-export const errorBody = ({ code, message, innerCode, details }: RestError): unknown => ({
-  error: {
-    code,
-    message,
-    ...(innerCode === undefined ? {} : { innererror: { code: innerCode } }),
-    ...(details.length === 0 ? {} : { details }),
-  },
+export const errorBody = (error: RestError, shown?: (text: string) => string): unknown => ({
+  error: errorContent(error, shown),
 });

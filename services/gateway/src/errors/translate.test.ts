@@ -41,3 +41,18 @@ test('an unreachable service is 503, a late one 504, and an internal error stays
     restErrorOf(new RpcFailure(code, 'm', 'p', 'd'), 'management')?.status;
   assert.deepEqual([failure('UNAVAILABLE'), failure('DEADLINE_EXCEEDED'), failure('INTERNAL')], [503, 504, undefined]);
 });
+
+test('CMK-05: a key refused to the identity of a set is no missing right of the caller, and has the text that clients know', () => {
+  const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
+  const keyVersion = `vaults/v/keys/k/versions/${'0'.repeat(32)}`;
+  const refused = (reason: string, metadata: Readonly<Record<string, string>>) =>
+    restErrorOf(new Rejection('PERMISSION_DENIED', reason, 'no', metadata), 'management');
+  const ofKey = refused('ACCESS_DENIED', { disk_encryption_set: set, key_version: keyVersion });
+  assert.deepEqual([ofKey?.status, ofKey?.code], [409, 'KeyVaultAccessForbidden']);
+  assert.match(
+    ofKey?.message ?? '',
+    /^Unable to access key vault resource 'vaults\/v\/keys\/k\/versions\/0+' to enable/,
+  );
+  const ofCaller = refused('ACCESS_DENIED', { action: 'disk/disks/write', scope: set });
+  assert.deepEqual([ofCaller?.status, ofCaller?.code], [403, 'AuthorizationFailed']);
+});

@@ -1,6 +1,7 @@
+import { accessReasonOf, messageOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import { RETRY_AFTER_MS, RpcFailure } from '@interlock/rpc';
-import { type Answer, answersByCode, answersByReason, type Plane } from './answers.ts';
+import { type Answer, answersByCode, answersByReason, keyAnswer, keyCodes, type Plane } from './answers.ts';
 import { RestError } from './rest-error.ts';
 
 /** Turns what a handler threw into what the client gets; undefined for an error that only the log may show. */
@@ -24,11 +25,9 @@ export const restErrorOf = (error: unknown, plane: Plane): RestError | undefined
 };
 
 const refusal = (error: Rejection, plane: Plane): RestError => {
-  const { status, code, innerCode, words } = narrowed(
-    error,
-    answersByReason[plane][error.reason] ?? answersByCode[plane][error.code],
-  );
-  const { message, reason, metadata, help } = error;
+  const { status, code, innerCode, words } = narrowed(error, plane);
+  const { reason, metadata, help } = error;
+  const message = keyMessage(error, plane) ?? error.message;
   const field = metadata.field;
   return new RestError(
     status,
@@ -46,11 +45,27 @@ const refusal = (error: Rejection, plane: Plane): RestError => {
   );
 };
 
+/** Whether the identity of a set was refused its key, and not the caller something. */
+const isOfKey = ({ reason, metadata }: Rejection, plane: Plane): boolean =>
+  plane === 'management' && 'disk_encryption_set' in metadata && reason in keyCodes;
+
+/** The text that clients of the public cloud know, for a refusal because of a key. */
+const keyMessage = (error: Rejection, plane: Plane): string | undefined => {
+  const { key_version: keyVersion, disk_encryption_set: set } = error.metadata;
+  const reason = accessReasonOf(error.reason);
+  if (!isOfKey(error, plane) || reason === undefined || !keyVersion || !set) return undefined;
+  return messageOf({ reason, keyVersion, set });
+};
+
 /** A vault with roles says so in its inner code (KV-82, KV-83): its refusals name the action, those of policies the permission. */
-const narrowed = (error: Rejection, answer: Answer): Answer =>
-  answer.innerCode === 'AccessDenied' && error.metadata.action !== undefined
-    ? { ...answer, innerCode: 'ForbiddenByRbac' }
+const narrowed = (error: Rejection, plane: Plane): Answer => {
+  const answer = answersByReason[plane][error.reason] ?? answersByCode[plane][error.code];
+  if (answer.innerCode === 'AccessDenied' && error.metadata.action !== undefined)
+    return { ...answer, innerCode: 'ForbiddenByRbac' };
+  return isOfKey(error, plane)
+    ? { ...keyAnswer(error.reason), ...(error.code === 'UNAVAILABLE' ? { status: 503 } : {}) }
     : answer;
+};
 
 /** Whole seconds, at least 1: clients count 0 as absent (REST-21). */
 const retryAfter = (ms: string | undefined): string => String(Math.max(1, Math.ceil(Number(ms ?? 0) / 1_000) || 1));

@@ -4,6 +4,7 @@ import { SpanKind, type Tracer } from '@opentelemetry/api';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Caller } from '../cloud/caller.ts';
 import type { CloudNames } from '../cloud/names.ts';
+import { textForClients } from '../cloud/resource-names.ts';
 import type { Plane } from '../errors/answers.ts';
 import { errorBody, RestError } from '../errors/rest-error.ts';
 import { restErrorOf } from '../errors/translate.ts';
@@ -215,7 +216,7 @@ const sendError = (parts: ServerParts, error: unknown, request: FastifyRequest, 
     .headers(sent.headers)
     .code(sent.status)
     .type('application/json; charset=utf-8')
-    .send(JSON.stringify(errorBody(sent)));
+    .send(JSON.stringify(errorBody(sent, (text) => textForClients(parts.names, text))));
 };
 
 /** Errors of the framework: a body that does not fit, is too large or of another type; a malformed URL. */

@@ -24,6 +24,16 @@ export const requireLocation = (location: string | undefined): string => {
   throw new RestError(400, 'LocationRequired', 'The location property is required for this definition.');
 };
 
+/** @param now region of the resource @throws RestError 409 for another region: a resource does not move (REST-10) */
+export const refuseMove = (location: string | undefined, now: string, resource: string): void => {
+  if (location === undefined || regionOf(location) === regionOf(now)) return;
+  throw new RestError(
+    409,
+    'InvalidResourceLocation',
+    `The resource '${resource.split('/').at(-1)}' already exists in location '${now}' in resource group '${resource.split('/')[3] ?? ''}'. A resource with the same name cannot be created in location '${regionOf(location)}'. Please select a new resource name.`,
+  );
+};
+
 /** What the path of a resource names. */
 export interface ResourcePath {
   readonly subscription: string;

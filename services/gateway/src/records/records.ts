@@ -10,6 +10,8 @@ export type PresentRecord = Extract<ManagementRecord, { status: 'present' }>;
 /** Resource groups, tags, and resources that only management knows. */
 export interface Records {
   find(armId: string): Promise<PresentRecord | undefined>;
+  /** In the order of the ids. */
+  findMany(armIds: readonly string[]): Promise<readonly (PresentRecord | undefined)[]>;
   /** Creates or replaces. @returns the record, and whether it is new */
   put(
     armId: string,
@@ -28,6 +30,10 @@ export const openRecords = (streams: Category<ManagementRecord, RecordEvent>, cl
   async find(armId) {
     const { state } = await streams.load(recordId(armId));
     return state.status === 'present' ? state : undefined;
+  },
+  async findMany(armIds) {
+    const found = await streams.loadMany(armIds.map(recordId));
+    return found.map(({ state }) => (state.status === 'present' ? state : undefined));
   },
   async put(armId, content, caller) {
     let isNew = false;

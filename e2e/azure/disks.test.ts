@@ -1,0 +1,143 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type ComputeWorld, computeWorld, type GrantedSet, listed, type VaultWithKey } from './test-compute.ts';
+
+let cloud: AzureCloud;
+let world: ComputeWorld;
+let key: VaultWithKey;
+let set: GrantedSet;
+
+before(async () => {
+  cloud = await azureCloud();
+  world = await computeWorld(cloud);
+  key = await world.vaultWithKey('kv-disks');
+  set = await world.grantedSet('des1', key);
+});
+after(() => cloud?.stop());
+
+const empty = { createOption: 'Empty' } as const;
+
+test('CMK-06: arm-compute creates a disk under a set, reads, lists, grows and tags it', async () => {
+  const { compute, group, location } = world;
+  const made = await compute.disks.createOrUpdate(group, 'Data1', {
+    location: 'West Europe',
+    sku: { name: 'Premium_LRS' },
+    creationData: empty,
+    diskSizeGB: 1,
+    osType: 'Linux',
+    zones: ['1'],
+    encryption: { diskEncryptionSetId: set.id },
+  });
+  assert.equal(made.provisioningState, 'Succeeded');
+  const disk = await compute.disks.get(group, 'data1');
+  assert.deepEqual(
+    [disk.name, disk.location, disk.sku?.name, disk.diskState],
+    ['Data1', location, 'Premium_LRS', 'Unattached'],
+  );
+  assert.equal(disk.encryption?.type, 'EncryptionAtRestWithCustomerKey');
+  assert.equal(disk.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.deepEqual([disk.diskSizeGB, disk.diskSizeBytes], [1, 1024 ** 3]);
+  assert.deepEqual([disk.osType, disk.zones, disk.networkAccessPolicy, disk.tier], ['Linux', ['1'], 'AllowAll', 'P1']);
+  assert.match(disk.uniqueId ?? '', /^[0-9a-f-]{36}$/);
+  assert.ok(disk.timeCreated instanceof Date);
+  const grown = await compute.disks.update(group, 'Data1', { diskSizeGB: 2, tags: { use: 'data' } });
+  assert.deepEqual([grown.diskSizeGB, grown.tags, grown.uniqueId], [2, { use: 'data' }, disk.uniqueId]);
+  // As `az disk update` sends it: the whole disk as it was read.
+  const same = await compute.disks.createOrUpdate(group, 'Data1', await compute.disks.get(group, 'Data1'));
+  assert.deepEqual([same.diskSizeGB, same.tags, same.osType], [2, { use: 'data' }, 'Linux']);
+  assert.deepEqual(
+    (await listed(compute.disks.listByResourceGroup(group))).map(({ name }) => name),
+    ['Data1'],
+  );
+  assert.deepEqual(
+    (await listed(compute.disks.list())).map(({ name }) => name),
+    ['Data1'],
+  );
+});
+
+test('CMK-53, CMK-57: the encryption of a disk changes to a platform key and back', async () => {
+  const { compute, group } = world;
+  const platform = await compute.disks.update(group, 'Data1', {
+    encryption: { type: 'EncryptionAtRestWithPlatformKey' },
+  });
+  assert.deepEqual(
+    [platform.encryption?.type, platform.encryption?.diskEncryptionSetId],
+    ['EncryptionAtRestWithPlatformKey', undefined],
+  );
+  const back = await compute.disks.update(group, 'Data1', { encryption: { diskEncryptionSetId: set.id } });
+  assert.equal(back.encryption?.type, 'EncryptionAtRestWithCustomerKey');
+});
+
+test('CMK-58: a snapshot and a disk from it keep the set of their source', async () => {
+  const { compute, group, location } = world;
+  const sourceResourceId = world.id('Microsoft.Compute/disks', 'Data1');
+  const snapshot = await compute.snapshots.createOrUpdate(group, 'Snap1', {
+    location,
+    tags: { day: '1' },
+    creationData: { createOption: 'Copy', sourceResourceId },
+    incremental: true,
+  });
+  assert.deepEqual(
+    [snapshot.name, snapshot.incremental, snapshot.diskSizeGB, snapshot.snapshotAccessState, snapshot.tags],
+    ['Snap1', true, 2, 'Available', { day: '1' }],
+  );
+  assert.equal(snapshot.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  const copy = await compute.disks.createOrUpdate(group, 'copy1', {
+    location,
+    creationData: { createOption: 'Copy', sourceResourceId: snapshot.id ?? '' },
+  });
+  assert.equal(copy.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.equal(copy.diskSizeGB, 2);
+  assert.equal(copy.creationData?.sourceResourceId, snapshot.id);
+  const tagged = await compute.snapshots.update(group, 'Snap1', { tags: {} });
+  assert.deepEqual(tagged.tags, {});
+  assert.deepEqual(
+    (await listed(compute.snapshots.list())).map(({ name }) => name),
+    ['Snap1'],
+  );
+  assert.deepEqual(
+    (await listed(compute.snapshots.listByResourceGroup(group))).map(({ name }) => name),
+    ['Snap1'],
+  );
+  await assert.rejects(
+    compute.disks.update(group, 'Data1', { encryption: { type: 'EncryptionAtRestWithPlatformKey' } }),
+    { statusCode: 409, code: 'OperationNotAllowed' },
+  );
+  await compute.snapshots.delete(group, 'Snap1');
+  await assert.rejects(compute.snapshots.get(group, 'Snap1'), { statusCode: 404, code: 'ResourceNotFound' });
+  await compute.disks.delete(group, 'copy1');
+  await compute.disks.delete(group, 'copy1');
+  await assert.rejects(compute.disks.get(group, 'copy1'), { statusCode: 404, code: 'ResourceNotFound' });
+});
+
+test('CMK-51: what no disk can have is refused with the member that is wrong', async () => {
+  const { compute, group, location } = world;
+  const put = (body: object) =>
+    compute.disks.createOrUpdate(group, 'bad', { location, creationData: empty, diskSizeGB: 1, ...body });
+  const invalid = { statusCode: 400, code: 'InvalidParameter' };
+  await assert.rejects(put({ encryption: { type: 'EncryptionAtRestWithCustomerKey' } }), invalid);
+  await assert.rejects(
+    put({ encryption: { type: 'EncryptionAtRestWithPlatformKey', diskEncryptionSetId: set.id } }),
+    ({ statusCode, code, message }) => {
+      assert.deepEqual([statusCode, code], [400, 'InvalidParameter']);
+      assert.match(message, /encrypted with platform key has disk encryption set id specified/);
+      return true;
+    },
+  );
+  await assert.rejects(put({ diskSizeGB: 0 }), invalid);
+  await assert.rejects(put({ sku: { name: 'Floppy_LRS' } }), invalid);
+  await assert.rejects(put({ creationData: { createOption: 'Copy' } }), invalid);
+  await assert.rejects(put({ creationData: { createOption: 'Import', sourceUri: 'https://x' } }), {
+    code: 'NotSupported',
+  });
+  await assert.rejects(put({ encryption: { diskEncryptionSetId: 'des1' } }), { code: 'LinkedInvalidPropertyId' });
+  const missing = world.id('Microsoft.Compute/diskEncryptionSets', 'none');
+  await assert.rejects(put({ encryption: { diskEncryptionSetId: missing } }), { statusCode: 404 });
+  await assert.rejects(compute.disks.update(group, 'Data1', { diskSizeGB: 1 }), { statusCode: 400 });
+  await assert.rejects(compute.disks.createOrUpdate(group, 'Data1', { location: 'eastus', creationData: empty }), {
+    statusCode: 409,
+    code: 'InvalidResourceLocation',
+  });
+  await assert.rejects(compute.disks.get(group, 'bad'), { statusCode: 404 });
+});

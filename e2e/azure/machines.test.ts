@@ -1,0 +1,171 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type ComputeWorld, computeWorld, type GrantedSet, listed, type VaultWithKey } from './test-compute.ts';
+
+let cloud: AzureCloud;
+let world: ComputeWorld;
+let key: VaultWithKey;
+let set: GrantedSet;
+
+before(async () => {
+  cloud = await azureCloud();
+  world = await computeWorld(cloud);
+  key = await world.vaultWithKey('kv-vms');
+  set = await world.grantedSet('des1', key);
+});
+after(() => cloud?.stop());
+
+const statuses = async (vm: string): Promise<readonly string[]> => {
+  const { statuses: found = [] } = await world.compute.virtualMachines.instanceView(world.group, vm);
+  return found.map(({ code }) => code ?? '');
+};
+
+test('CMK-50, VM-10: arm-compute creates a machine with new disks under a set, and it runs', async () => {
+  const { compute, group, location } = world;
+  const managedDisk = { diskEncryptionSet: { id: set.id }, storageAccountType: 'Premium_LRS' };
+  const made = await compute.virtualMachines.createOrUpdate(group, 'Vm1', {
+    location,
+    tags: { team: 'a' },
+    hardwareProfile: { vmSize: 'Standard_D4s_v5' },
+    osProfile: { computerName: 'one', adminUsername: 'azureuser', adminPassword: 'not returned' },
+    storageProfile: {
+      imageReference: { publisher: 'Canonical', offer: 'ubuntu', sku: 'server', version: 'latest' },
+      osDisk: { createOption: 'FromImage', name: 'Os1', diskSizeGB: 2, deleteOption: 'Delete', managedDisk },
+      dataDisks: [{ lun: 0, createOption: 'Empty', diskSizeGB: 1, name: 'Data0', managedDisk }],
+    },
+  });
+  assert.equal(made.provisioningState, 'Succeeded');
+  const vm = await compute.virtualMachines.get(group.toLowerCase(), 'VM1', { expand: 'instanceView' });
+  assert.deepEqual([vm.name, vm.tags, vm.hardwareProfile?.vmSize], ['Vm1', { team: 'a' }, 'Standard_D4s_v5']);
+  assert.match(vm.vmId ?? '', /^[0-9a-f-]{36}$/);
+  assert.deepEqual(vm.networkProfile?.networkInterfaces, [], 'clients list the interfaces of every machine (REST-52)');
+  assert.deepEqual([vm.osProfile?.computerName, vm.osProfile?.adminPassword], ['one', undefined]);
+  assert.deepEqual([vm.storageProfile?.osDisk?.name, vm.storageProfile?.osDisk?.deleteOption], ['Os1', 'Delete']);
+  assert.deepEqual(
+    vm.storageProfile?.dataDisks?.map(({ name, lun }) => [name, lun]),
+    [['Data0', 0]],
+  );
+  assert.deepEqual(
+    vm.instanceView?.statuses?.map(({ code, displayStatus, level }) => [code, displayStatus, level]),
+    [
+      ['ProvisioningState/succeeded', 'Provisioning succeeded', 'Info'],
+      ['PowerState/running', 'VM running', 'Info'],
+    ],
+  );
+  const disk = await compute.disks.get(group, 'Data0');
+  assert.equal(disk.diskState, 'Attached');
+  assert.equal(disk.managedBy?.toLowerCase(), vm.id?.toLowerCase());
+  assert.equal(disk.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+});
+
+test('VM-11, VM-12, VM-13, VM-14, VM-15: power actions, each repeated without an error', async () => {
+  const { compute, group } = world;
+  const power = compute.virtualMachines;
+  const steps = [
+    [() => power.powerOff(group, 'Vm1', { skipShutdown: true }), 'PowerState/stopped'],
+    [() => power.start(group, 'Vm1'), 'PowerState/running'],
+    [() => power.restart(group, 'Vm1'), 'PowerState/running'],
+    [() => power.redeploy(group, 'Vm1'), 'PowerState/running'],
+    [() => power.reapply(group, 'Vm1'), 'PowerState/running'],
+    [() => power.deallocate(group, 'Vm1'), 'PowerState/deallocated'],
+  ] as const;
+  for (const [act, state] of steps) {
+    await act();
+    assert.ok((await statuses('Vm1')).includes(state), state);
+    if (state !== 'PowerState/running' || act === steps[1][0]) await act();
+  }
+  assert.equal((await compute.disks.get(group, 'Data0')).diskState, 'Reserved');
+  await assert.rejects(power.restart(group, 'Vm1'), { statusCode: 409, code: 'OperationNotAllowed' });
+  await power.start(group, 'Vm1');
+});
+
+test('VM-18: a PUT of the whole machine attaches and detaches data disks', async () => {
+  const { compute, group, location } = world;
+  await compute.disks.createOrUpdate(group, 'Extra', {
+    location,
+    creationData: { createOption: 'Empty' },
+    diskSizeGB: 1,
+  });
+  const id = world.id('Microsoft.Compute/disks', 'Extra');
+  const vm = await compute.virtualMachines.get(group, 'Vm1');
+  const dataDisks = vm.storageProfile?.dataDisks ?? [];
+  // As `az vm disk attach` sends it: without a name.
+  const attach = [...dataDisks, { lun: 1, createOption: 'Attach', managedDisk: { id } }];
+  const attached = await compute.virtualMachines.createOrUpdate(group, 'Vm1', {
+    ...vm,
+    storageProfile: { ...vm.storageProfile, dataDisks: attach },
+  });
+  assert.deepEqual(
+    attached.storageProfile?.dataDisks?.map(({ name, lun }) => [name, lun]),
+    [
+      ['Data0', 0],
+      ['Extra', 1],
+    ],
+  );
+  assert.deepEqual(attached.tags, { team: 'a' });
+  await assert.rejects(compute.disks.delete(group, 'Extra'), { statusCode: 409, code: 'OperationNotAllowed' });
+  const detached = await compute.virtualMachines.update(group, 'Vm1', { storageProfile: { dataDisks } });
+  assert.deepEqual(
+    detached.storageProfile?.dataDisks?.map(({ name }) => name),
+    ['Data0'],
+  );
+  assert.equal((await compute.disks.get(group, 'Extra')).diskState, 'Unattached');
+  const storage = await compute.virtualMachines.attachDetachDataDisks(group, 'Vm1', {
+    dataDisksToAttach: [{ diskId: id }],
+  });
+  assert.deepEqual(
+    storage.dataDisks?.map(({ name, lun }) => [name, lun]),
+    [
+      ['Data0', 0],
+      ['Extra', 1],
+    ],
+  );
+  await assert.rejects(
+    compute.virtualMachines.createOrUpdate(group, 'Vm2', {
+      location,
+      storageProfile: { osDisk: { createOption: 'Attach', managedDisk: { id } } },
+    }),
+    { statusCode: 409 },
+  );
+  await compute.virtualMachines.attachDetachDataDisks(group, 'Vm1', { dataDisksToDetach: [{ diskId: id }] });
+});
+
+test('lists of machines, with instance views where asked for', async () => {
+  const { compute, group } = world;
+  const all = await listed(compute.virtualMachines.listAll({ statusOnly: 'true' }));
+  assert.deepEqual(
+    all.map(({ name, instanceView }) => [name, instanceView?.statuses?.[1]?.code]),
+    [['Vm1', 'PowerState/running']],
+  );
+  const [vm] = await listed(compute.virtualMachines.list(group));
+  assert.deepEqual([vm?.name, vm?.instanceView], ['Vm1', undefined]);
+});
+
+test('CMK-102: ultra disks need ultraSSDEnabled, and cannot be OS disks', async () => {
+  const { compute, group, location } = world;
+  const managedDisk = { storageAccountType: 'UltraSSD_LRS' };
+  const os = { createOption: 'Empty', diskSizeGB: 1, name: 'os-u' } as const;
+  const data = { lun: 0, createOption: 'Empty', diskSizeGB: 4, name: 'ultra-u', managedDisk } as const;
+  const put = (ultraSSDEnabled: boolean, osDisk: object = os) =>
+    compute.virtualMachines.createOrUpdate(group, 'ultra', {
+      location,
+      additionalCapabilities: { ultraSSDEnabled },
+      storageProfile: { osDisk: { ...os, ...osDisk }, dataDisks: [data] },
+    });
+  await assert.rejects(put(false), { statusCode: 400, code: 'InvalidParameter' });
+  await assert.rejects(put(true, { managedDisk }), { statusCode: 400, code: 'InvalidParameter' });
+  const vm = await put(true);
+  assert.equal(vm.additionalCapabilities?.ultraSSDEnabled, true);
+  assert.equal(vm.storageProfile?.dataDisks?.[0]?.managedDisk?.storageAccountType, 'UltraSSD_LRS');
+  await compute.virtualMachines.delete(group, 'ultra');
+});
+
+test('VM-17, CMK-131: a deleted machine leaves its disks, except those with deleteOption Delete', async () => {
+  const { compute, group } = world;
+  await compute.virtualMachines.delete(group, 'Vm1', { forceDeletion: true });
+  await assert.rejects(compute.virtualMachines.get(group, 'Vm1'), { statusCode: 404, code: 'ResourceNotFound' });
+  await compute.virtualMachines.delete(group, 'Vm1');
+  await assert.rejects(compute.disks.get(group, 'Os1'), { statusCode: 404 });
+  assert.equal((await compute.disks.get(group, 'Data0')).diskState, 'Unattached');
+});

@@ -1,0 +1,230 @@
+import type { VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import type { CallOptions } from '@interlock/rpc';
+import type { Clock, Random } from '@interlock/runtime';
+import type { Backends } from '../cloud/backends.ts';
+import type { Caller } from '../cloud/caller.ts';
+import { encryptionOf } from '../cloud/encryption.ts';
+import { ifFound } from '../cloud/if-found.ts';
+import { type CloudNames, groupName } from '../cloud/names.ts';
+import { armTypes, innerName, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
+import { invalid } from '../disks/disk-body.ts';
+import { errorOfFailure } from '../errors/key-failure.ts';
+import { RestError } from '../errors/rest-error.ts';
+import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
+import type { ResourceRecords } from '../management/resource-records.ts';
+import { longCallMs, readUntil } from '../operations/wait.ts';
+import { type DiskChanges, diskChangesOf } from './disk-changes.ts';
+import type { DataDiskGiven, MachineGiven, OsDiskGiven } from './machine-schemas.ts';
+import { attachedName, diskForMachine, isDeletedWithMachine, kindOf, newDiskOf } from './new-disks.ts';
+
+/** What machines need. */
+export interface MachineParts {
+  readonly backends: Pick<Backends, 'compute' | 'disks' | 'sets'>;
+  readonly names: CloudNames;
+  readonly resourceRecords: ResourceRecords;
+  readonly clock: Clock;
+  readonly random: Random;
+}
+
+/** Power actions, by their last path segment. */
+export type PowerAction = 'start' | 'powerOff' | 'deallocate' | 'restart' | 'redeploy' | 'reapply';
+
+const passing: readonly string[] = ['CREATING', 'UPDATING', 'DELETING'];
+const passingPower: readonly string[] = ['CREATING', 'STARTING', 'STOPPING', 'DEALLOCATING'];
+
+/** Machines found by their ARM path, and changed to what a body describes. */
+export class Machines {
+  readonly #parts: MachineParts;
+
+  constructor(parts: MachineParts) {
+    this.#parts = parts;
+  }
+
+  /** Name of ours. */
+  nameOf(path: NamedPath): string {
+    return innerName(this.#parts.names, path, 'virtualMachines');
+  }
+
+  /** @returns undefined for a machine that does not exist */
+  async find(path: NamedPath, caller: Caller): Promise<VirtualMachine | undefined> {
+    return this.#read(this.nameOf(path), caller.as('compute'));
+  }
+
+  /** @throws RestError 404 */
+  async get(path: NamedPath, caller: Caller): Promise<VirtualMachine> {
+    const found = await this.find(path, caller);
+    if (found !== undefined) return found;
+    throw resourceNotFound(path, armTypes.virtualMachines, path.name);
+  }
+
+  /** Creates the machine and its new disks, and waits until it runs. */
+  async create(path: NamedPath, body: MachineGiven, caller: Caller): Promise<VirtualMachine> {
+    const { backends, names } = this.#parts;
+    const { storageProfile: { osDisk, dataDisks = [] } = {}, additionalCapabilities } = body.properties ?? {};
+    if (osDisk === undefined) throw invalid('properties.storageProfile.osDisk', 'is required for a new machine');
+    const disk = async (given: OsDiskGiven | DataDiskGiven, field: string, isOs: boolean) =>
+      diskForMachine(names, given, { field, isOs, encryption: await this.#encryptionOf(given, caller) });
+    const data = dataDisks.map((one, n) => disk(one, `properties.storageProfile.dataDisks[${n}]`, false));
+    const { name } = await backends.compute.createVirtualMachine(
+      {
+        parent: groupName(names, path.subscription, path.group),
+        virtualMachineId: path.name.toLowerCase(),
+        location: requireLocation(body.location),
+        osDisk: await disk(osDisk, 'properties.storageProfile.osDisk', true),
+        dataDisks: await Promise.all(data),
+        ultraSsdEnabled: additionalCapabilities?.ultraSSDEnabled ?? false,
+      },
+      { ...caller.as('compute'), deadlineMs: longCallMs },
+    );
+    return this.#ended(name, caller);
+  }
+
+  /** Changes the disks to those of the body; what is absent stays. */
+  async update(vm: VirtualMachine, body: MachineGiven, caller: Caller): Promise<VirtualMachine> {
+    refuseMove(body.location, vm.location, vm.name);
+    this.#refuseFixed(vm, body);
+    const dataDisks = body.properties?.storageProfile?.dataDisks;
+    if (dataDisks === undefined) return vm;
+    return this.change(vm, diskChangesOf(this.#parts.names, vm.dataDisks, dataDisks), caller);
+  }
+
+  /** Detaches and attaches data disks, one at a time. */
+  async change(vm: VirtualMachine, { detach, attach }: DiskChanges, caller: Caller): Promise<VirtualMachine> {
+    const { compute } = this.#parts.backends;
+    const { name } = vm;
+    const options = { ...caller.as('compute'), deadlineMs: longCallMs };
+    let changed = vm;
+    for (const disk of detach) {
+      await compute.detachDisk({ name, disk }, options);
+      changed = await this.#ended(name, caller, vm);
+    }
+    for (const [n, given] of attach.entries()) {
+      const field = `properties.storageProfile.dataDisks[${n}]`;
+      if (given.lun === undefined) throw invalid(`${field}.lun`, 'is required');
+      const disk = await this.#diskToAttach(vm, given, field, caller);
+      await compute.attachDisk({ name, disk, lun: given.lun, deleteWithVm: isDeletedWithMachine(given) }, options);
+      changed = await this.#ended(name, caller, vm);
+    }
+    return changed;
+  }
+
+  /** Runs a power action to its end. @throws RestError with the reason of a key where the machine does not start (VM-47) */
+  async act(name: string, action: PowerAction, query: Readonly<Record<string, string>>, caller: Caller): Promise<void> {
+    const { backends, random } = this.#parts;
+    const { compute } = backends;
+    const options = { ...caller.as('compute'), deadlineMs: longCallMs };
+    const before = await compute.getVirtualMachine({ name }, options);
+    switch (action) {
+      case 'start':
+        await compute.startVirtualMachine({ name }, options);
+        return this.#running(before, caller);
+      case 'restart':
+        await compute.restartVirtualMachine({ name, requestId: random.uuid() }, options);
+        return this.#running(before, caller);
+      case 'powerOff':
+        await compute.powerOffVirtualMachine({ name, skipShutdown: query.skipShutdown === 'true' }, options);
+        break;
+      case 'deallocate':
+        await compute.deallocateVirtualMachine({ name }, options);
+        break;
+      case 'redeploy': {
+        // Another host: the same as deallocate and start (VM-15).
+        await this.act(name, 'deallocate', query, caller);
+        const wasOn = before.powerState === 'RUNNING' || before.powerState === 'STARTING';
+        return wasOn ? this.act(name, 'start', query, caller) : undefined;
+      }
+      case 'reapply':
+        break;
+    }
+    await this.#ended(name, caller, before);
+  }
+
+  /** Deletes the machine, and waits until it is gone. */
+  async delete({ name }: VirtualMachine, caller: Caller): Promise<void> {
+    const { backends, resourceRecords, clock } = this.#parts;
+    const options = caller.as('compute');
+    await backends.compute.deleteVirtualMachine({ name }, options);
+    await readUntil(
+      clock,
+      () => this.#read(name, options),
+      (found) => found === undefined,
+    );
+    await resourceRecords.forget(name, caller);
+  }
+
+  /** A disk to attach: an existing one, or a new one that is made for it in the group of the machine. */
+  async #diskToAttach(vm: VirtualMachine, given: DataDiskGiven, field: string, caller: Caller): Promise<string> {
+    const { backends, names } = this.#parts;
+    if (kindOf(given, field) === 'attach') return attachedName(names, given, field);
+    const encryption = await this.#encryptionOf(given, caller);
+    const { diskId, sku, sizeGib } = newDiskOf(given, { field, isOs: false, encryption });
+    const parent = vm.name.split('/').slice(0, 4).join('/');
+    const request = { parent, diskId: diskId || `${lastSegment(vm.name)}-data-${given.lun}`, location: vm.location };
+    const options = { ...caller.as('disk'), deadlineMs: longCallMs };
+    const made = { ...request, sku, sizeGib, ...(encryption && { encryption }) };
+    return (await backends.disks.createDisk(made, options)).name;
+  }
+
+  async #encryptionOf({ managedDisk }: OsDiskGiven | DataDiskGiven, caller: Caller) {
+    const id = managedDisk?.diskEncryptionSet?.id;
+    return id === undefined || managedDisk?.id !== undefined
+      ? undefined
+      : encryptionOf(this.#parts, { diskEncryptionSetId: id }, caller);
+  }
+
+  /** @throws RestError for what no machine can change here */
+  #refuseFixed(vm: VirtualMachine, body: MachineGiven): void {
+    const { storageProfile, additionalCapabilities } = body.properties ?? {};
+    const ultra = additionalCapabilities?.ultraSSDEnabled;
+    if (ultra !== undefined && ultra !== vm.ultraSsdEnabled)
+      throw fixed('additionalCapabilities.ultraSSDEnabled', String(vm.ultraSsdEnabled));
+    const osDisk = storageProfile?.osDisk;
+    if (osDisk?.managedDisk?.id === undefined || vm.osDisk === undefined) return;
+    if (attachedName(this.#parts.names, osDisk, 'properties.storageProfile.osDisk') !== vm.osDisk.disk)
+      throw fixed('storageProfile.osDisk.managedDisk.id', vm.osDisk.disk);
+  }
+
+  /**
+   * Waits until nothing is being done to the machine.
+   * @param before the machine before the operation: a failure that it has already is of an earlier one
+   * @throws RestError the failure of the operation
+   */
+  async #ended(name: string, caller: Caller, before?: VirtualMachine): Promise<VirtualMachine> {
+    const { backends, clock } = this.#parts;
+    const options = caller.as('compute');
+    const vm = await readUntil(
+      clock,
+      () => backends.compute.getVirtualMachine({ name }, options),
+      ({ provisioningState, powerState }) => !passing.includes(provisioningState) && !passingPower.includes(powerState),
+    );
+    const isOld = vm.failure?.failureTime?.getTime() === before?.failure?.failureTime?.getTime();
+    if (vm.provisioningState !== 'FAILED' || vm.failure === undefined || isOld) return vm;
+    const diskEncryptionSet = vm.failure.accessLoss?.diskEncryptionSet ?? '';
+    throw errorOfFailure({ ...vm.failure, diskEncryptionSet });
+  }
+
+  /** @throws RestError where a start has ended without a running machine: an access loss came in between */
+  async #running(before: VirtualMachine, caller: Caller): Promise<void> {
+    const { name } = before;
+    const { powerState, stopReason } = await this.#ended(name, caller, before);
+    if (powerState === 'RUNNING') return;
+    if (stopReason === undefined)
+      throw new RestError(
+        409,
+        'Conflict',
+        `${name} was started, and is ${powerState}: another operation came in between`,
+      );
+    const { reason, diskEncryptionSet, keyVersion } = stopReason;
+    const message = `${name} was stopped while it started: ${reason} of ${keyVersion}`;
+    throw errorOfFailure({ code: reason, message, diskEncryptionSet });
+  }
+
+  async #read(name: string, options: CallOptions): Promise<VirtualMachine | undefined> {
+    return ifFound(this.#parts.backends.compute.getVirtualMachine({ name }, options));
+  }
+}
+
+const fixed = (property: string, value: string): RestError =>
+  new RestError(409, 'PropertyChangeNotAllowed', `Changing property '${property}' is not allowed (it is ${value}).`, {
+    details: [{ code: 'PropertyChangeNotAllowed', message: 'the property is fixed', target: property }],
+  });

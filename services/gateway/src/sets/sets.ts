@@ -1,0 +1,186 @@
+import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { type JsonObject, Rejection } from '@interlock/event-store';
+import type { CallOptions } from '@interlock/rpc';
+import type { Clock } from '@interlock/runtime';
+import type { Backends } from '../cloud/backends.ts';
+import type { Caller } from '../cloud/caller.ts';
+import { encryptionTypeOf, encryptionTypeShown } from '../cloud/encryption-types.ts';
+import { ifFound } from '../cloud/if-found.ts';
+import { type CloudNames, groupName, innerKeyUrl } from '../cloud/names.ts';
+import { armTypes, innerName, type NamedPath } from '../cloud/resource-names.ts';
+import { RestError } from '../errors/rest-error.ts';
+import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
+import { extrasFor, type ResourceRecords } from '../management/resource-records.ts';
+import { readUntil } from '../operations/wait.ts';
+import { identityTypeOf, isSettled, refuseUnsupported, type SetGiven, setBody, sourceVaultOf } from './set-body.ts';
+
+/** What sets need. */
+export interface SetParts {
+  readonly backends: Pick<Backends, 'sets'>;
+  readonly names: CloudNames;
+  readonly resourceRecords: ResourceRecords;
+  readonly clock: Clock;
+}
+
+/** Disk encryption sets found by their ARM path, and changed to what a body describes. */
+export class Sets {
+  readonly #parts: SetParts;
+
+  constructor(parts: SetParts) {
+    this.#parts = parts;
+  }
+
+  /** Name of ours. */
+  nameOf(path: NamedPath): string {
+    return innerName(this.#parts.names, path, 'diskEncryptionSets');
+  }
+
+  /** @returns undefined for a set that does not exist */
+  async find(path: NamedPath, caller: Caller): Promise<DiskEncryptionSet | undefined> {
+    return this.#read(this.nameOf(path), caller.as('disk-encryption-set'));
+  }
+
+  /** @throws RestError 404 */
+  async get(path: NamedPath, caller: Caller): Promise<DiskEncryptionSet> {
+    const found = await this.find(path, caller);
+    if (found !== undefined) return found;
+    throw resourceNotFound(path, armTypes.diskEncryptionSets, path.name);
+  }
+
+  /** Creates the set, and waits for its identity. */
+  async create(path: NamedPath, body: SetGiven, caller: Caller): Promise<DiskEncryptionSet> {
+    const { backends, names } = this.#parts;
+    refuseUnsupported(body);
+    const identityType = identityTypeOf(body);
+    const { activeKey, encryptionType, rotationToLatestKeyVersionEnabled } = body.properties ?? {};
+    if (activeKey === undefined) throw missing('properties.activeKey');
+    const options = caller.as('disk-encryption-set');
+    const created = await backends.sets.createDiskEncryptionSet(
+      {
+        parent: groupName(names, path.subscription, path.group),
+        diskEncryptionSetId: path.name.toLowerCase(),
+        location: requireLocation(body.location),
+        ...(encryptionType === undefined
+          ? {}
+          : { encryptionType: encryptionTypeOf(encryptionType, 'properties.encryptionType') }),
+        keyUrl: innerKeyUrl(names, activeKey.keyUrl),
+        sourceVault: sourceVaultOf(activeKey),
+        autoKeyRotationEnabled: rotationToLatestKeyVersionEnabled ?? false,
+      },
+      options,
+    );
+    const ready = await this.#settled(created.name, options);
+    if (identityType !== 'NONE') return ready;
+    return backends.sets.updateDiskEncryptionSet({ name: created.name, identityType }, options);
+  }
+
+  /** Changes what the body has and the set has not; what is absent stays. Waits until the disks have moved to another key. */
+  async update(set: DiskEncryptionSet, body: SetGiven, caller: Caller): Promise<DiskEncryptionSet> {
+    const { backends, names } = this.#parts;
+    refuseUnsupported(body);
+    refuseMove(body.location, set.location, set.name);
+    const { activeKey, encryptionType, rotationToLatestKeyVersionEnabled: follows } = body.properties ?? {};
+    const shownType = encryptionTypeShown(set.encryptionType);
+    if (encryptionType !== undefined && encryptionType.toLowerCase() !== shownType.toLowerCase())
+      throw fixed('encryptionType', shownType);
+    const identityType = identityTypeOf(body);
+    const options = caller.as('disk-encryption-set');
+    const changes = {
+      // Also if it has one: the service then changes nothing, and replaces an identity that was deleted.
+      ...(identityType === undefined ? {} : { identityType }),
+      ...(follows !== undefined && follows !== set.autoKeyRotationEnabled ? { autoKeyRotationEnabled: follows } : {}),
+    };
+    if (Object.keys(changes).length > 0)
+      await backends.sets.updateDiskEncryptionSet({ name: set.name, ...changes }, options);
+    if (activeKey !== undefined) {
+      const keyUrl = innerKeyUrl(names, activeKey.keyUrl);
+      // The key in use again changes nothing, whatever the state of the key.
+      if (keyUrl !== set.activeKey?.keyUrl.toLowerCase())
+        await backends.sets.assignKey({ name: set.name, keyUrl, sourceVault: sourceVaultOf(activeKey) }, options);
+    }
+    const settled = await this.#settled(set.name, options);
+    return this.#moveAsOwner(settled, caller);
+  }
+
+  /** Deletes the set, and waits until it and its identity are gone. */
+  async delete({ name }: DiskEncryptionSet, caller: Caller): Promise<void> {
+    const { backends, resourceRecords, clock } = this.#parts;
+    const options = caller.as('disk-encryption-set');
+    await backends.sets.deleteDiskEncryptionSet({ name }, options);
+    await readUntil(
+      clock,
+      () => this.#read(name, options),
+      (found) => found === undefined,
+    );
+    await resourceRecords.forget(name, caller);
+  }
+
+  /** The set as clients read it. @param body keeps its tags, its case and the ids of its vaults */
+  async shown(set: DiskEncryptionSet, path: NamedPath, caller: Caller, body: SetGiven): Promise<unknown> {
+    const { names, resourceRecords } = this.#parts;
+    const incarnation = incarnationOf(set);
+    const before = await extrasFor(resourceRecords, incarnation);
+    const tags = body.tags ?? before.tags;
+    const content = withSourceVault(before.content, body);
+    return setBody(names, set, await resourceRecords.put(incarnation, path, { tags, content }, caller));
+  }
+
+  /** Sets as clients read them. */
+  async allShown(sets: readonly DiskEncryptionSet[]): Promise<readonly unknown[]> {
+    const { names, resourceRecords } = this.#parts;
+    const extras = await resourceRecords.find(sets.map(incarnationOf));
+    return sets.map((set, n) => setBody(names, set, extras[n] as (typeof extras)[number]));
+  }
+
+  /**
+   * What cannot move because its old version is disabled or deleted moves with the right of the caller to enable that version
+   * (CMK-121). A caller without this right leaves it waiting.
+   */
+  async #moveAsOwner(set: DiskEncryptionSet, caller: Caller): Promise<DiskEncryptionSet> {
+    if (set.rotation?.state !== 'WAITING') return set;
+    const { token = '' } = caller.as('key-vault');
+    const options = caller.as('disk-encryption-set');
+    try {
+      await this.#parts.backends.sets.resumeRotation({ name: set.name, keyOwnerToken: token }, options);
+    } catch (error) {
+      if (error instanceof Rejection && error.code === 'PERMISSION_DENIED') return set;
+      throw error;
+    }
+    return this.#settled(set.name, options);
+  }
+
+  async #settled(name: string, options: CallOptions): Promise<DiskEncryptionSet> {
+    const { backends, clock } = this.#parts;
+    return readUntil(clock, () => backends.sets.getDiskEncryptionSet({ name }, options), isSettled);
+  }
+
+  async #read(name: string, options: CallOptions): Promise<DiskEncryptionSet | undefined> {
+    return ifFound(this.#parts.backends.sets.getDiskEncryptionSet({ name }, options));
+  }
+}
+
+const incarnationOf = ({ name, createTime }: DiskEncryptionSet) => ({
+  name,
+  incarnation: createTime?.toISOString() ?? '',
+});
+
+/** The ARM ids of vaults, by their names of ours: our services know no group of a vault in a set. */
+const withSourceVault = (content: JsonObject, { properties }: SetGiven): JsonObject => {
+  const key = properties?.activeKey;
+  const id = key?.sourceVault?.id;
+  if (key === undefined || id === undefined) return content;
+  return {
+    ...content,
+    sourceVaults: { ...(content.sourceVaults as JsonObject | undefined), [sourceVaultOf(key)]: id },
+  };
+};
+
+const missing = (field: string): RestError =>
+  new RestError(400, 'InvalidParameter', `Required parameter '${field}' is missing (null).`, {
+    details: [{ code: 'InvalidParameter', message: 'required', target: field }],
+  });
+
+const fixed = (property: string, value: string): RestError =>
+  new RestError(409, 'PropertyChangeNotAllowed', `Changing property '${property}' is not allowed (it is ${value}).`, {
+    details: [{ code: 'PropertyChangeNotAllowed', message: 'the property is fixed', target: property }],
+  });
