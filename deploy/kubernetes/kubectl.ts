@@ -1,6 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { LauncherError } from '@interlock/local/data-folder.ts';
+import { freePort } from '@interlock/local/free-port.ts';
 
 /** A cluster and a namespace in it. */
 export interface ClusterPlace {
@@ -25,12 +27,15 @@ export interface Kubectl {
    * @throws LauncherError when the target does not exist or respond
    */
   forward(target: string, port: number): Promise<string>;
+  /** As `forward`, and again on the same local port whenever it ends, as it does with its pod. */
+  keepForward(target: string, port: number): Promise<string>;
   /** Ends every command that still runs. */
   end(): void;
 }
 
-/** Longest start of a port-forward, in milliseconds. */
+/** Longest start of a port-forward, and the pause before one that ended starts again, in milliseconds. */
 const FORWARD_MS = 15_000;
+const FORWARD_AGAIN_MS = 500;
 
 /** @param env with PATH and KUBECONFIG */
 export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubectl => {
@@ -73,13 +78,32 @@ export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubect
     );
     return opened.promise.finally(() => clearTimeout(patience));
   };
+  let isOver = false;
+  const keepForward: Kubectl['keepForward'] = async (target, port) => {
+    const local = await freePort();
+    const opened = Promise.withResolvers<string>();
+    const keep = async (): Promise<void> => {
+      while (!isOver) {
+        const ended = lines(['port-forward', target, `${local}:${port}`], (text) => {
+          if (text.startsWith('Forwarding from ')) opened.resolve(`127.0.0.1:${local}`);
+        });
+        // The first failure is that of the call; a later one is a pod that is replaced.
+        await ended.catch((error: unknown) => opened.reject(error));
+        if (!isOver) await sleep(FORWARD_AGAIN_MS);
+      }
+    };
+    void keep();
+    return opened.promise;
+  };
   return {
     place,
     run,
     json: async (args) => JSON.parse(await run([...args, '--output', 'json'])),
     lines,
     forward,
+    keepForward,
     end: () => {
+      isOver = true;
       for (const child of running) child.kill();
     },
   };

@@ -18,8 +18,10 @@ import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, LauncherError } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
 import { matrixPage } from '../report/matrix/matrix-page.ts';
+import { clusterTarget } from './kubernetes/cluster-target.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
@@ -28,8 +30,8 @@ import { historiesExitCode, historiesLines, playHistories } from './simulated/hi
 import { outcomesText, playMatrix, worstExitCode } from './simulated/matrix.ts';
 import { simulatedTarget } from './simulated/target.ts';
 
-const usage = `interlock experiment run FILE [--target local|existing|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
-                         [--histories N]
+const usage = `interlock experiment run FILE [--target local|existing|kubernetes|simulated] [--keep DIR] [--repeat N] [--seed N] [--set leaseTtl=30s]
+                         [--histories N] [--kube-context C] [--namespace N]
 interlock experiment recover DIR`;
 
 /** Exit code of bad input. */
@@ -58,6 +60,8 @@ function readArguments() {
         repeat: { ...text, default: '1' },
         seed: text,
         histories: text,
+        'kube-context': text,
+        namespace: { ...text, default: 'interlock' },
         set: { ...text, multiple: true, default: [] },
       },
     });
@@ -69,8 +73,9 @@ function readArguments() {
 async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
   const { target, keep, repeat, seed, set, histories } = wishes;
   if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new LauncherError(`--repeat must be 1 to 9999, not "${repeat}".`);
-  if (target !== 'local' && target !== 'existing' && target !== 'simulated')
-    throw new LauncherError(`--target must be local, existing or simulated, not "${target}".`);
+  if (target !== 'local' && target !== 'existing' && target !== 'kubernetes' && target !== 'simulated')
+    throw new LauncherError(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
+  const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
   if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
   const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
@@ -92,7 +97,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
     if (repeat !== '1') console.log(`run ${count} of ${repeat}`);
     const folder =
       keep === undefined ? undefined : repeat === '1' ? resolve(keep) : join(resolve(keep), `run-${count}`);
-    const ended = await runOnce({ path, text, experiment: read.experiment, target, folder }, scope);
+    const ended = await runOnce({ path, text, experiment: read.experiment, target, cluster, folder }, scope);
     if ('exitCode' in ended) return ended;
     const report = keep === undefined ? {} : { report: `run-${count}/report.html` };
     runs.push({ experiment: read.experiment, verdict: ended, ...report });
@@ -176,7 +181,9 @@ interface OneRun {
   readonly path: string;
   readonly text: string;
   readonly experiment: Experiment;
-  readonly target: 'local' | 'existing' | 'simulated';
+  readonly target: Target['name'];
+  /** For the target kubernetes. */
+  readonly cluster: ClusterPlace;
   /** For the evidence; undefined: in the data folder, and removed if the experiment held. */
   readonly folder: string | undefined;
 }
@@ -225,7 +232,7 @@ function idOf(path: string): string {
 }
 
 function targetOf(
-  { target: name, experiment }: OneRun,
+  { target: name, experiment, cluster }: OneRun,
   data: string,
   parts: Parameters<typeof ownCloudTarget>[1],
 ): { readonly target: Target; readonly place: RunPlace } {
@@ -234,6 +241,8 @@ function targetOf(
       target: simulatedTarget(experiment.seed, parts.keepEvents && { events: parts.keepEvents }),
       place: { target: name },
     };
+  if (name === 'kubernetes')
+    return { target: clusterTarget(cluster, parts), place: { target: name, cluster, runner: thisRunner() } };
   if (name === 'existing')
     return { target: existingCloudTarget(data, parts), place: { target: name, data, runner: thisRunner() } };
   // Short: sockets of its servers have their paths in it.

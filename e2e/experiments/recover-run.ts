@@ -2,6 +2,7 @@ import { existsSync } from 'node:fs';
 import { journalIn, outstandingIn, readJournal, readPlace, recoverSteps } from '@interlock/experiment';
 import { foldersAt, LauncherError } from '@interlock/local/data-folder.ts';
 import { processStart } from '@interlock/local/lock.mjs';
+import { clusterLabToRecover } from './kubernetes/cluster-target.ts';
 import { labToRecover } from './local/existing-cloud.ts';
 import { removeCloud } from './local/own-cloud.ts';
 import type { RunPlace } from './run-file.ts';
@@ -13,22 +14,23 @@ import type { RunPlace } from './run-file.ts';
  * @throws EvidenceError if the folder holds no run, LauncherError if its runner still runs, or its cloud is gone while steps are left
  */
 export const recoverRun = async (folder: string, say: (line: string) => void): Promise<number> => {
-  const { target, data, runner } = readPlace(folder) as RunPlace;
+  const { target, data, cluster, runner } = readPlace(folder) as RunPlace;
   if (runner !== undefined && processStart(runner.pid) === runner.startedAt)
     throw new LauncherError(`the run of ${folder} is under way, as process ${runner.pid}: end that first`);
   if (target === 'simulated') {
     say('the run was simulated: it left nothing');
     return 0;
   }
-  if (data === undefined) throw new LauncherError(`${folder} does not say where the cloud of the run is`);
+  if (data === undefined && cluster === undefined)
+    throw new LauncherError(`${folder} does not say where the cloud of the run is`);
   // The processes of an own cloud end with their runner.
-  if (target === 'local') return recoverOwn(data, say);
+  if (target === 'local' && data !== undefined) return recoverOwn(data, say);
   const lines = readJournal(folder);
   if (outstandingIn(lines).length === 0) {
     say('nothing is left to undo');
     return 0;
   }
-  const lab = await labToRecover(data);
+  const lab = await (cluster === undefined ? labToRecover(data ?? '') : clusterLabToRecover(cluster));
   try {
     const recovered = await recoverSteps(lines, lab, journalIn(folder));
     await lab.started();

@@ -18,6 +18,7 @@ import {
 } from '@interlock/experiment';
 import { processStart } from '@interlock/local/lock.mjs';
 import type { SpanStore } from '@interlock/local/spans.ts';
+import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { keptSpans } from '../report/experiment/kept-spans.ts';
 import { reportPage } from '../report/experiment/report-page.ts';
 import type { CloudAccess } from './cloud/cloud-lab.ts';
@@ -27,6 +28,8 @@ export interface RunPlace {
   readonly target: Target['name'];
   /** Folder of the cloud: its own, or the one that exists. */
   readonly data?: string;
+  /** The cluster, of the target kubernetes. */
+  readonly cluster?: ClusterPlace;
   /** Its process: a run is recovered only when that is gone. Absent in the simulation, which leaves nothing. */
   readonly runner?: { readonly pid: number; readonly startedAt: string };
 }

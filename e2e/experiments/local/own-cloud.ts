@@ -15,6 +15,7 @@ import { type CloudAccess, CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
 import { localJournals } from '../cloud/guest-journals.ts';
 import { makePlannedEstate } from '../cloud/planned-estate.ts';
+import { workload } from '../cloud/running-cloud.ts';
 import { type Links, openLinks } from './links.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
 import { type LimitedStorage, mountStorage, unmountStorage } from './storage.ts';
@@ -46,9 +47,6 @@ const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<st
         OTEL_RESOURCE_ATTRIBUTES: `${RUN_ATTRIBUTE}=${id}`,
         OTEL_METRIC_EXPORT_INTERVAL: String(metricsEveryMs),
       };
-
-/** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
-export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
 
 /** A cloud of the experiment's own, in processes of this machine. @param folder a new one, which it removes again */
 export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({

@@ -8,15 +8,23 @@ import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Faults } from '../cloud/cloud-lab.ts';
 import type { ClockShift } from '../cloud/shifted-times.ts';
 import { type Callable, failingCall } from './failing-calls.ts';
-import type { Links } from './links.ts';
 import type { LimitedStorage } from './storage.ts';
 import { throttle } from './throttle.ts';
+
+/** Connections between parts that can be slowed and cut. */
+export interface Connections {
+  slow(part: CloudPart, delayMs: number): void;
+  cut(parts: readonly CloudPart[]): void | Promise<void>;
+  heal(parts: readonly CloudPart[]): void | Promise<void>;
+  /** Whether bytes are seen to wait between two parts. */
+  hasStalled(parts: readonly CloudPart[]): boolean;
+}
 
 /** With what faults are carried out. What is absent was not asked for, or is refused. */
 export interface FaultTools {
   readonly control: CloudControl;
   readonly callable: Callable;
-  readonly links?: Links | undefined;
+  readonly links?: Connections | undefined;
   readonly clocks?: ReturnType<typeof clockShift> | undefined;
   readonly storage?: LimitedStorage | undefined;
 }
@@ -117,7 +125,7 @@ export class PartFaults implements Faults {
         needed(links, action).slow(part, byMs);
         return undefined;
       case 'cut':
-        needed(links, action).cut(parts);
+        await needed(links, action).cut(parts);
         return undefined;
       case 'shift-clock':
         this.#shifts.push({ step, service: serviceOf(part), byMs, fromMs: this.#clock.now() });
@@ -143,7 +151,7 @@ export class PartFaults implements Faults {
     if (action === 'kill' && (await this.#isInState(part, 'down'))) await control.restart(part);
     else if (action === 'pause' && (await this.#isInState(part, 'paused'))) await control.resume(part);
     else if (action === 'slow') links?.slow(part, 0);
-    else if (action === 'cut') links?.heal(parts);
+    else if (action === 'cut') await links?.heal(parts);
     else if (action === 'shift-clock') await clocks?.set(serviceOf(part), { wallMs: 0, bootMs: 0 });
     else if (action === 'fill-storage') storage?.free();
     else if (action === 'throttle') this.#floods.get(step)?.abort();

@@ -11,6 +11,12 @@ const script = 'e2e/experiments/main.ts';
 /** Flags of `experiment run`, in the order in which they are passed on. */
 const runFlags = ['target', 'keep', 'repeat', 'seed', 'histories', 'set'] as const;
 
+/** Flags of every command that say where a cluster is. */
+const clusterFlags = (flags: GlobalFlags): readonly string[] => [
+  ...(flags.kubeContext === undefined ? [] : [`--kube-context=${flags.kubeContext}`]),
+  ...(flags.namespace === undefined ? [] : [`--namespace=${flags.namespace}`]),
+];
+
 type RunFlags = GlobalFlags & {
   readonly [Flag in Exclude<(typeof runFlags)[number], 'set'>]?: string;
 } & { readonly set?: readonly string[] };
@@ -66,8 +72,8 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
     .argument('<file>', 'the experiment file')
     .addOption(
       filled(
-        '--target <local|existing|simulated>',
-        'a local cloud of its own (default), the one that `npm run up` keeps (--data), or virtual time',
+        '--target <local|existing|kubernetes|simulated>',
+        'a local cloud of its own (default), the one that `npm run up` keeps (--data), one in a cluster (--kube-context, --namespace), or virtual time',
       ),
     )
     .addOption(filled('--keep <folder>', 'where the evidence is kept; without it only if the experiment did not hold'))
@@ -87,7 +93,7 @@ function addRun(experiment: Command, runner: Pick<Runner, 'inClone'>): void {
       const values = value === undefined ? [] : typeof value === 'string' ? [value] : value;
       return values.map((one) => `--${name}=${one}`);
     });
-    return runner.inClone(script, ['run', resolve(file), ...args], flags);
+    return runner.inClone(script, ['run', resolve(file), ...args, ...clusterFlags(flags)], flags);
   });
 }
 

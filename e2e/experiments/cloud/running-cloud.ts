@@ -1,0 +1,66 @@
+import type { Experiment, Lab } from '@interlock/experiment';
+import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
+import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { location } from '../../cloud/world.ts';
+import { type CloudAccess, CloudLab } from './cloud-lab.ts';
+import { existingEstate } from './existing-estate.ts';
+import { type MadeEstate, makePlannedEstate } from './planned-estate.ts';
+import { removeEstate } from './remove-estate.ts';
+
+/** A cloud that runs before the experiment and continues after it. */
+export interface RunningCloud {
+  readonly access: CloudAccess;
+  /** Settings of its services, by environment variable. */
+  readonly settings: Readonly<Record<string, string | undefined>>;
+  readonly administrator: Administrator;
+}
+
+/** What guests of an estate do: the last good operation is known to a few hundredths of a second. */
+export const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 40, ioSizeBytes: 4_096 } as const;
+
+/** A cloud that runs has its settings. @throws Error naming those that the file wants otherwise, and how to change them */
+export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['settings'], cure: string): void => {
+  const other = Object.entries(settings).filter(([name, value]) => has[name] !== value);
+  if (other.length === 0) return;
+  const wanted = other.map(([name, value]) => `${name}=${value}`).join(' ');
+  throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
+};
+
+/** Opens a lab on the machines of a resource group, or on an estate made for it and removed with it. @param id of the run */
+export const openRunningLab = async (
+  experiment: Experiment,
+  { access, administrator }: RunningCloud,
+  { scope, id }: { readonly scope: Scope; readonly id: string },
+): Promise<Lab> => {
+  const { clients } = access;
+  const { estate } = experiment;
+  const groupOf = (name: string): string => `${administrator.subscription}/resourceGroups/${name}`;
+  const made =
+    estate.kind === 'existing'
+      ? await existingEstate(clients, groupOf(estate.resourceGroup))
+      : await makePlannedEstate(
+          {
+            clients,
+            clock: systemClock,
+            uuid: systemRandom.uuid,
+            resourceGroup: groupOf(id),
+            location,
+            owner: `principals/${administrator.principalId}`,
+            tag: systemRandom.uuid().slice(0, 6),
+            workload,
+          },
+          experiment,
+        );
+  if (estate.kind === 'planned') scope.defer('estate', () => removeEstate(clients, made, systemClock));
+  const lab = new CloudLab(access, experiment, made, scope.close);
+  await lab.prepare();
+  return lab;
+};
+
+/** A lab that can only undo, for what a killed runner left. */
+export const labToUndo = (access: CloudAccess, scope: Scope): CloudLab => {
+  const nothing: MadeEstate = { resourceGroup: '', keys: new Map(), machines: [] };
+  const noSteps = { estate: { kind: 'planned', groups: [] }, timeline: [] } as const;
+  const experiment = { title: '', seed: 0, settings: {}, steady: [], proof: [], abort: [], expect: [], ...noSteps };
+  return new CloudLab(access, experiment, nothing, scope.close);
+};

@@ -1,0 +1,172 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Experiment, Problem, Target } from '@interlock/experiment';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { createScope, type Scope } from '@interlock/runtime';
+import { clusterControl } from '../../../deploy/kubernetes/cluster-control.ts';
+import { type ClusterPlace, isObject, itemsOf, type Kubectl, openKubectl } from '../../../deploy/kubernetes/kubectl.ts';
+import { networkCuts } from '../../../deploy/kubernetes/network-cuts.ts';
+import { openOutside } from '../../cloud/clients.ts';
+import type { CloudLab } from '../cloud/cloud-lab.ts';
+import { eventFeeds } from '../cloud/event-feed.ts';
+import { remoteJournals } from '../cloud/guest-journals.ts';
+import { labToUndo, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
+import type { LocalParts } from '../local/own-cloud.ts';
+import { type Connections, PartFaults } from '../local/part-faults.ts';
+import { termsOf } from '../local/terms.ts';
+
+/** Port of every service (deploy/kubernetes/base). */
+const grpcPort = 7_400;
+
+/** A cloud in a cluster: pods are ended and stopped with kubectl, connections are cut by network policies. */
+export const clusterTarget = (
+  place: ClusterPlace,
+  parts: LocalParts,
+  kubectl = openKubectl(place, process.env),
+): Target => ({
+  name: 'kubernetes',
+  refuse: refusedInCluster,
+  async open(experiment, signal) {
+    const scope = createScope();
+    try {
+      const cloud = await connectTo(kubectl, scope, parts);
+      refuseSettings(experiment, cloud.settings, 'set them in the ConfigMap interlock-settings and restart the pods');
+      if (signal.aborted) throw new Error('the run was interrupted');
+      return await openRunningLab(experiment, cloud, { scope, id: parts.id });
+    } catch (error) {
+      await scope.close();
+      throw error;
+    }
+  },
+});
+
+/** A lab that can only undo, for what a killed runner left. @throws LauncherError if no cloud is there */
+export const clusterLabToRecover = async (place: ClusterPlace): Promise<CloudLab> => {
+  const scope = createScope();
+  const { access } = await connectTo(openKubectl(place, process.env), scope, { id: '', say: () => undefined });
+  return labToUndo(access, scope);
+};
+
+/** What of an experiment a cluster cannot do. */
+const refusedInCluster = ({ timeline, proof }: Experiment): readonly Problem[] => {
+  const isServer = (part: string | undefined): boolean => part === 'nats' || part === 'postgres';
+  const ofSteps = timeline.flatMap(({ action, targets, line, name }): readonly Problem[] => {
+    if (['slow', 'shift-clock', 'fill-storage', 'fail-storage', 'throttle'].includes(action))
+      return [
+        {
+          line,
+          message: `${name}: a cluster cannot do ${action} by kubectl`,
+          cure: 'Use --target local or simulated, or export the experiment to Chaos Mesh.',
+        },
+      ];
+    if (action === 'pause' && targets.some(isServer))
+      return [
+        { line, message: `${name}: ${targets[0]} cannot be paused from inside`, cure: 'Kill it, or cut it off.' },
+      ];
+    return [];
+  });
+  const ofProofs = proof.flatMap(({ see, of, line }): readonly Problem[] => {
+    const step = timeline.find(({ name }) => name === of);
+    const isSeen = see !== 'calls-fail' || (step?.action !== 'cut' && !isServer(step?.targets[0]));
+    if (isSeen) return [];
+    return [
+      {
+        line,
+        message: `calls-fail of ${of} cannot be seen from outside of a cluster`,
+        cure: 'Prove it by process-gone, or by what it does to machines.',
+      },
+    ];
+  });
+  return [...ofSteps, ...ofProofs];
+};
+
+const connectTo = async (kubectl: Kubectl, scope: Scope, { keepEvents }: LocalParts): Promise<RunningCloud> => {
+  scope.defer('kubectl', () => kubectl.end());
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-cluster-'));
+  scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
+  const [secret, tls, settings, addresses] = await Promise.all([
+    secretIn(kubectl, 'interlock-administrator'),
+    secretIn(kubectl, 'interlock-tls-client'),
+    settingsIn(kubectl),
+    addressesOf(kubectl),
+  ]);
+  const fileOf = (name: string): string => {
+    const content = tls[name];
+    if (content === undefined) throw new LauncherError(`Secret interlock-tls-client has no ${name}`);
+    writeFileSync(join(folder, name), content, { mode: 0o600 });
+    return join(folder, name);
+  };
+  const administrator = JSON.parse(String(secret['administrator.json']));
+  const outside = openOutside({
+    addresses,
+    administrator,
+    authorityFile: fileOf('ca.crt'),
+    client: { certificateFile: fileOf('tls.crt'), keyFile: fileOf('tls.key') },
+  });
+  scope.defer('clients', outside.close);
+  const clients = outside.administrator;
+  const control = clusterControl(kubectl);
+  return {
+    administrator,
+    settings,
+    access: {
+      clients,
+      // The data of disks is behind names of the cluster.
+      tls: undefined,
+      feeds: eventFeeds(clients.messaging),
+      journals: remoteJournals(clients),
+      terms: termsOf(settings),
+      versions: { node: process.version },
+      faults: new PartFaults({ control, callable: { clients, servers: undefined }, links: connectionsIn(kubectl) }),
+      ...(keepEvents === undefined ? {} : { keepEvents }),
+    },
+  };
+};
+
+const connectionsIn = (kubectl: Kubectl): Connections => {
+  const cuts = networkCuts(kubectl);
+  return {
+    slow: () => {
+      throw new Error('a cluster cannot slow a part by kubectl');
+    },
+    cut: ([one, other]) => {
+      if (one === undefined || other === undefined) throw new Error('a cut needs two parts');
+      return cuts.cut([one, other]);
+    },
+    heal: () => cuts.heal(),
+    hasStalled: () => false,
+  };
+};
+
+const addressesOf = async (kubectl: Kubectl): Promise<Readonly<Record<ServiceName, string>>> => {
+  const found = await Promise.all(
+    serviceNames.map(async (service) => [service, await kubectl.keepForward(`svc/${service}`, grpcPort)] as const),
+  );
+  return Object.fromEntries(found) as Record<ServiceName, string>;
+};
+
+const secretIn = async (kubectl: Kubectl, name: string): Promise<Readonly<Record<string, Buffer>>> => {
+  const found = await kubectl.json(['get', 'secret', name]);
+  const data = isObject(found) && isObject(found.data) ? found.data : {};
+  return Object.fromEntries(Object.entries(data).map(([key, text]) => [key, Buffer.from(String(text), 'base64')]));
+};
+
+/** Settings of the services: those that all share, and the variables of their containers. */
+const settingsIn = async (kubectl: Kubectl): Promise<Readonly<Record<string, string>>> => {
+  const selector = `app.kubernetes.io/name in (${serviceNames.join(',')})`;
+  const [shared, workloads] = await Promise.all([
+    kubectl.json(['get', 'configmap', 'interlock-settings']),
+    kubectl.json(['get', 'deployments,statefulsets', '--selector', selector]),
+  ]);
+  const own = itemsOf(workloads).flatMap(({ spec }) => {
+    const containers = Object(Object(Object(spec).template).spec).containers ?? [];
+    const variables: readonly unknown[] = Object(containers[0]).env ?? [];
+    return variables.flatMap((one) =>
+      isObject(one) && typeof one.value === 'string' ? [[String(one.name), one.value]] : [],
+    );
+  });
+  const data: Readonly<Record<string, string>> = isObject(shared) && isObject(shared.data) ? Object(shared.data) : {};
+  return { ...data, ...Object.fromEntries(own) };
+};
