@@ -15,6 +15,8 @@ export interface PodCloud {
   readonly podman: Podman;
   /** The pods that run now, by service. */
   readonly services: Map<ServiceName, RunningPod>;
+  /** Every pod that runs now, by its part; the services are among them. */
+  readonly running: Map<string, RunningPod>;
   /** From the first service started to the last one ready, in milliseconds. */
   readonly readyMs: number;
   /** The pod of a workload of the overlay, or of another manifest. */
@@ -34,10 +36,16 @@ const READY_MS = 180_000;
  * Starts the `local` overlay: Postgres, NATS and the five services, with Secrets as the setup Job makes them.
  * Without collector and Jaeger, of which there is no image here; services lose nothing but spans by that.
  * @param folder for Secrets, manifests and logs
+ * @param overlay `chaos`: pods share a process namespace, so that experiments can stop processes
  * @throws LauncherError naming what is missing, or the pod that did not become ready with the end of its log
  */
-export const startPodCloud = async (id: string, folder: string, say: (line: string) => void): Promise<PodCloud> => {
-  const objects = await render('local');
+export const startPodCloud = async (
+  id: string,
+  folder: string,
+  say: (line: string) => void,
+  overlay: 'local' | 'chaos' = 'local',
+): Promise<PodCloud> => {
+  const objects = await render(overlay);
   const secrets = await makeSecrets({
     namespace,
     hasCertificates: false,
@@ -77,6 +85,7 @@ export const startPodCloud = async (id: string, folder: string, say: (line: stri
       cluster,
       podman,
       services,
+      running: new Map<string, RunningPod>([...services, ['postgres', postgres], ['nats', nats]]),
       readyMs,
       pod,
       workload,

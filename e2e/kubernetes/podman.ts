@@ -29,6 +29,8 @@ export interface RunningPod {
   stop(graceSeconds: number): Promise<{ readonly exitCode: number; readonly tookMs: number }>;
   /** SIGKILL. */
   kill(): Promise<void>;
+  /** Runs a command in the container. @returns its standard output. @throws LauncherError */
+  exec(command: readonly string[]): Promise<string>;
   /** Passes each line the container prints to `line` until it ends. @returns its exit code */
   follow(line: (text: string) => void): Promise<number>;
   /** What it printed up to now. */
@@ -104,6 +106,7 @@ const runningPod = async (
       return { exitCode: Number(code), tookMs };
     },
     kill: async () => void (await podman('kill', container)),
+    exec: (command) => podman('exec', container, ...command),
     async follow(line) {
       const child = spawn('podman', ['logs', '--follow', container], { env, stdio: ['ignore', 'pipe', 'pipe'] });
       for (const stream of [child.stdout, child.stderr]) createInterface({ input: stream }).on('line', line);

@@ -2,20 +2,25 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { problemLines, readExperiment, verdictLines } from '@interlock/experiment';
 import { runCommand } from '@interlock/local/command.ts';
 import { dataRoot, openDataFolder, repository } from '@interlock/local/data-folder.ts';
 import { reportReader } from '../../deploy/kubernetes/jobs/report-lines.ts';
+import { clusterTarget } from '../experiments/kubernetes/cluster-target.ts';
+import { runFile, thisRunner } from '../experiments/run-file.ts';
 import { errorLines } from './error-lines.ts';
 import { type PodCloud, startPodCloud } from './pod-cloud.ts';
+import { podmanKubectl } from './podman-kubectl.ts';
 import { objectsIn } from './render.ts';
 import { rollEverything } from './rolling.ts';
 
-const help = `npm run pods [-- rehearsal|rolling]
+const help = `npm run pods [-- rehearsal|rolling|experiment]
 
 Starts the images of this machine as containers from the rendered local overlay (podman, as root), and plays on them:
   rehearsal   the whole workflow, as its Job does
   rolling     every service replaced while guests write and a key is taken away
-Both unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
+  experiment  e2e/kubernetes/pods.experiment.yaml on the target kubernetes, with podman in place of kubectl
+The first two unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
 that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
 
 /**
@@ -24,15 +29,16 @@ that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
  */
 runCommand(async (scope) => {
   const requests = process.argv.slice(2);
-  const unknown = requests.filter((one) => one !== 'rehearsal' && one !== 'rolling');
+  const unknown = requests.filter((one) => one !== 'rehearsal' && one !== 'rolling' && one !== 'experiment');
   if (unknown.length > 0) {
     console.log(help);
     return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
   }
-  const isRequested = (one: string): boolean => requests.length === 0 || requests.includes(one);
+  const isRequested = (one: string): boolean => (requests.length === 0 ? one !== 'experiment' : requests.includes(one));
   const folder = mkdtempSync(join(tmpdir(), 'interlock-pods-'));
   scope.defer('folder', () => rmSync(folder, { recursive: true, force: true }));
-  const cloud = await startPodCloud(randomBytes(3).toString('hex'), folder, console.log);
+  const overlay = isRequested('experiment') ? 'chaos' : 'local';
+  const cloud = await startPodCloud(randomBytes(3).toString('hex'), folder, console.log, overlay);
   scope.defer('pods', cloud.stop);
 
   const rehearsal = isRequested('rehearsal') ? await rehearseThere(cloud) : undefined;
@@ -40,14 +46,36 @@ runCommand(async (scope) => {
   if (rehearsal !== undefined && rehearsal.exitCode !== 0) await tellErrors(cloud);
   for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
   const rolling = isRequested('rolling') ? await rollEverything(cloud, console.log) : undefined;
-  const exitCode = rehearsal?.exitCode ?? 0;
+  const experiment = isRequested('experiment')
+    ? await runExperimentThere(cloud, out.path('pods-experiment'))
+    : undefined;
+  const exitCode = rehearsal?.exitCode ?? (experiment === undefined || experiment === 'held' ? 0 : 1);
   const outcome = {
     readyMs: cloud.readyMs,
     ...(rehearsal === undefined ? {} : { rehearsal: exitCode === 0 ? 'pass' : 'fail' }),
     ...(rolling === undefined ? {} : { rolling }),
+    ...(experiment === undefined ? {} : { experiment }),
   };
   return { exitCode, lastLine: JSON.stringify(outcome) };
 });
+
+/** Runs the experiment of the pods on the target of clusters. @param folder for the evidence */
+async function runExperimentThere(cloud: PodCloud, folder: string): Promise<string> {
+  const text = readFileSync(join(repository, 'e2e/kubernetes/pods.experiment.yaml'), 'utf8');
+  const read = readExperiment(text);
+  if ('problems' in read) throw new Error(problemLines('pods.experiment.yaml', read.problems).join('\n'));
+  const { experiment } = read;
+  const kubectl = podmanKubectl(cloud);
+  const target = clusterTarget(kubectl.place, { id: 'pods', say: console.log }, kubectl);
+  rmSync(folder, { recursive: true, force: true });
+  const { verdict } = await runFile({
+    ...{ experiment, text, id: 'pods', folder, target, say: console.log },
+    place: { target: 'kubernetes', cluster: kubectl.place, runner: thisRunner() },
+    signal: new AbortController().signal,
+  });
+  for (const line of verdictLines(verdict)) console.log(line);
+  return verdict.outcome;
+}
 
 /** What the services have to say about a rehearsal that failed: their pods, and their logs, are gone afterwards. */
 async function tellErrors({ services }: PodCloud): Promise<void> {
