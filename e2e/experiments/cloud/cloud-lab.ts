@@ -22,10 +22,9 @@ import type { Disturbance } from '../../oracle/recording/replay.ts';
 import { compareDisks } from './content.ts';
 import type { EventFeeds } from './event-feed.ts';
 import { guaranteesOf } from './guarantees.ts';
-import type { GuestJournals } from './guest-journals.ts';
+import { type GuestJournals, ioRecordOf } from './guest-journals.ts';
 import { comparedByGuests } from './guest-reads.ts';
 import { insist } from './insist.ts';
-import { ioRecordOf } from './journal-tail.ts';
 import {
   carryOutKeyAction,
   isKeyAction,

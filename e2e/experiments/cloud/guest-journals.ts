@@ -1,8 +1,8 @@
 import type { GuestOperation, GuestOperation_Kind } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
+import type { IoRecord } from '@interlock/experiment';
 import type { Clients } from '../../cloud/clients.ts';
-import type { History, Recorded } from '../../oracle/journal/history.ts';
+import { type History, openHistory, type Recorded } from '../../oracle/journal/history.ts';
 import type { Io } from '../../oracle/journal/journal.ts';
-import { journalTail } from './journal-tail.ts';
 
 /** What the guests of an estate recorded about their own reads and writes. */
 export interface GuestJournals {
@@ -24,8 +24,8 @@ const parallelMax = 8;
 export const localJournals =
   (folder: string) =>
   (machines: readonly string[]): GuestJournals => {
-    const tail = journalTail(folder, machines);
-    return { read: async () => tail.read(), known: () => tail.read() };
+    const known = openHistory(folder, machines);
+    return { read: async () => known(), known };
   };
 
 /** Journals through the API of compute. */
@@ -91,3 +91,17 @@ const recordedOf = (machine: string, operation: GuestOperation): readonly Record
     },
   ];
 };
+
+/** An operation of a guest as experiments record it. */
+export const ioRecordOf = (io: Recorded): IoRecord => ({
+  machine: io.machine,
+  disk: io.disk,
+  op: io.op === 'verify' ? 'read' : io.op,
+  seq: io.seq,
+  invokedMs: io.invokedAt,
+  completedMs: io.completedAt,
+  invokedMonotonicMs: io.invokedMonotonicMs,
+  completedMonotonicMs: io.completedMonotonicMs,
+  ok: io.ok,
+  reason: io.reason,
+});

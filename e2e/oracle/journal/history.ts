@@ -1,6 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { type Io, ioOf } from './journal.ts';
+import { journalLines } from './lines.ts';
 
 /** One operation of a guest as it recorded it, with both of its clocks. */
 export interface Recorded extends Io {
@@ -15,18 +15,27 @@ export interface Recorded extends Io {
 export type History = readonly Recorded[];
 
 /**
- * Reads the journals of machines.
+ * Opens the journals of machines.
  * @param folder where compute keeps its guests, each in a folder of the machine's full name
  * @param machines full names
+ * @returns reads all operations up to now, by completion; each call reads from the files only what is new
  */
-export const readHistory = (folder: string, machines: readonly string[]): History =>
-  machines
-    .flatMap((machine) => linesOf(join(folder, ...machine.split('/'), 'io.jsonl')).flatMap(recordedBy(machine)))
-    .sort((one, other) => one.completedMonotonicMs - other.completedMonotonicMs);
+export const openHistory = (folder: string, machines: readonly string[]): (() => History) => {
+  const tails = machines.map((machine) => ({
+    of: recordedBy(machine),
+    lines: journalLines(join(folder, ...machine.split('/'), 'io.jsonl')),
+  }));
+  let history: History = [];
+  return () => {
+    const added = tails.flatMap(({ of, lines }) => lines().flatMap(of));
+    if (added.length > 0)
+      history = [...history, ...added].sort((one, other) => one.completedMonotonicMs - other.completedMonotonicMs);
+    return history;
+  };
+};
 
-/** A journal that is full begins a new file and leaves one older one. */
-const linesOf = (path: string): readonly string[] =>
-  [`${path}.1`, path].filter((file) => existsSync(file)).flatMap((file) => readFileSync(file, 'utf8').split('\n'));
+/** All operations of machines up to now, as `openHistory` reads them. */
+export const readHistory = (folder: string, machines: readonly string[]): History => openHistory(folder, machines)();
 
 /** The operation of a line of a journal; none for a line that is no I/O. */
 export const recordedBy =

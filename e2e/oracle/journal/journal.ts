@@ -1,5 +1,5 @@
-import { closeSync, openSync, readSync, statSync } from 'node:fs';
 import { join } from 'node:path';
+import { journalLines } from './lines.ts';
 
 /** One operation on a disk, as the guest itself recorded it. */
 export interface Io {
@@ -32,34 +32,17 @@ export type Journals = Readonly<Record<string, readonly Io[]>>;
 export function journalReader(folder: string, machines: readonly string[]): () => Journals {
   const journals = machines.map((machine) => ({
     name: lastSegment(machine),
-    path: join(folder, ...machine.split('/'), 'io.jsonl'),
-    bytes: 0,
+    lines: journalLines(join(folder, ...machine.split('/'), 'io.jsonl')),
     entries: [] as Io[],
   }));
   return () => {
     for (const journal of journals) {
-      const text = textFrom(journal.path, journal.bytes);
-      const whole = text.subarray(0, text.lastIndexOf(0x0a) + 1);
-      if (whole.length === 0) continue;
-      journal.bytes += whole.length;
-      const added = whole.toString('utf8').split('\n').flatMap(ioOf);
-      journal.entries = [...journal.entries, ...added].sort((a, b) => a.completedAt - b.completedAt);
+      const added = journal.lines().flatMap(ioOf);
+      if (added.length > 0)
+        journal.entries = [...journal.entries, ...added].sort((a, b) => a.completedAt - b.completedAt);
     }
     return Object.fromEntries(journals.map(({ name, entries }) => [name, entries]));
   };
-}
-
-/** The bytes of a file from a place on; none of a file that is not there yet. */
-function textFrom(path: string, from: number): Buffer {
-  const size = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
-  const bytes = Buffer.alloc(Math.max(0, size - from));
-  if (bytes.length === 0) return bytes;
-  const file = openSync(path, 'r');
-  try {
-    return bytes.subarray(0, readSync(file, bytes, 0, bytes.length, from));
-  } finally {
-    closeSync(file);
-  }
 }
 
 /** `vm-hdd` of `subscriptions/…/virtualMachines/vm-hdd`. */
