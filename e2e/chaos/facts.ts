@@ -1,4 +1,4 @@
-import type { Cause, RecordedEvent } from '@interlock/event-store';
+import { type Cause, eventId, type RecordedEvent } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import connect from 'postgres';
@@ -37,11 +37,12 @@ export const feedOf = async (
 ): Promise<readonly RecordedEvent[]> => {
   const sql = connect(cloud.databaseUrls[service], { max: 1, onnotice: () => undefined });
   try {
-    const rows = await sql<
-      (Omit<RecordedEvent, 'id' | 'cause' | 'time'> & { meta: Cause & { id: string }; time: string })[]
-    >`
+    const rows = await sql<(Omit<RecordedEvent, 'id' | 'cause' | 'time'> & { meta: Cause; time: string })[]>`
       select position, stream, version, type, schema, data, meta, time_ms::text as time from events order by position`;
-    return rows.map(({ meta: { id, ...cause }, time, ...event }) => ({ ...event, id, cause, time: Number(time) }));
+    return rows.map(({ meta: cause, time, ...event }) => {
+      const id = eventId(event.stream, event.version);
+      return { ...event, id, cause, time: Number(time) };
+    });
   } finally {
     await sql.end();
   }

@@ -14,7 +14,7 @@ const idLength = 8;
 /** Events of each machine before the floor's first round. */
 const eventsBefore = 3;
 
-/** What compute stores for each machine. `@@` stands for the machine's id, `@@@` for the event's. */
+/** What compute stores for each machine. `@@` stands for the machine's id. */
 interface Template {
   readonly row: string;
   readonly events: readonly { readonly type: string; readonly data: string; readonly meta: string }[];
@@ -112,7 +112,7 @@ const storeRange = (
       insert into floor_events
       select ${position} + (substr(key, length(key) - ${idLength - 2})::int - ${from}) * ${events.length} + e.n, 'vm-' || key,
         ${version} + e.n, e.type, 1, replace(e.data, '@@', right(key, ${idLength}))::json,
-        replace(e.meta, '@@@', gen_random_uuid()::text)::json, 1700000000000
+        replace(e.meta, '@@', right(key, ${idLength}))::json, 1700000000000
       from floor_rows, unnest(${column('type')}, ${column('data')}, ${column('meta')}) with ordinality as e(type, data, meta, n)
       where ${range}
       order by key, e.n`;
@@ -126,16 +126,16 @@ const readTemplate = async (sql: Sql, prefix: string, { lastEvent, eventsEach }:
   const id = last.stream.slice(-idLength);
   const [found] = await sql<{ row: string }[]>`
     select row::text as row from rows where table_name = ${vmTable} and key = ${prefix + id}`;
-  const events = await sql<{ type: string; data: string; meta: string; id: string }[]>`
-    select type, data::text as data, meta::text as meta, meta->>'id' as id from events
+  const events = await sql<{ type: string; data: string; meta: string }[]>`
+    select type, data::text as data, meta::text as meta from events
     where stream = ${last.stream} and version <= ${last.version} and version > ${last.version - eventsEach} order by version`;
   if (!found) throw new Error(`${prefix + id} has no row`);
   return {
     row: found.row.replaceAll(id, '@@'),
-    events: events.map(({ type, data, meta, id: eventId }) => ({
+    events: events.map(({ type, data, meta }) => ({
       type,
       data: data.replaceAll(id, '@@'),
-      meta: meta.replaceAll(eventId, '@@@'),
+      meta: meta.replaceAll(id, '@@'),
     })),
   };
 };

@@ -1,6 +1,7 @@
 import type { RecordedEvent } from '@interlock/event-store';
 import type { GuaranteeRecord } from '@interlock/experiment';
 import type { Workload } from '@interlock/rpc';
+import { judgeCauses } from '../../oracle/causes/judge.ts';
 import { type IoViolation, judgeIo, type KeyLossWindow } from '../../oracle/journal/guest-io.ts';
 import type { History } from '../../oracle/journal/history.ts';
 import type { Terms } from '../../oracle/judges/bounds.ts';
@@ -40,8 +41,19 @@ export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
   return [
     ...held.map(([rule, seen]) => ({ rule, subject: 'every machine', holds: true, seen })),
     ...ofEvents,
+    causesRow(events),
     ...ioRows(judged, losses),
   ];
+};
+
+/** Whether every event names the events it follows from. */
+const causesRow = (events: Judged['events']): GuaranteeRecord => {
+  const { causes, recall, precision, faults } = judgeCauses(events);
+  const measured = `${causes} causes of events: recall ${recall.toFixed(4)}, precision ${precision.toFixed(4)}`;
+  return {
+    ...{ rule: 'G10', subject: 'every event', holds: faults.length === 0 },
+    seen: [measured, ...faults.slice(0, 3)].join('; '),
+  };
 };
 
 /** What the judge of machines looks at, at each event. */

@@ -21,7 +21,7 @@ export const causesOfDisk = (line: Timeline, event: Seen): readonly Implied[] =>
   // The vault may note what it found out while it answered.
   {
     kinds: ['answer'],
-    anyOf: line.ofType('IdentityAnswerChanged', 'KeyVersionExpired', 'KeyVersionBegan'),
+    anyOf: isOf('IdentityAnswerChanged', 'KeyVersionExpired', 'KeyVersionBegan'),
     isOptional: true,
   },
 ];
@@ -77,7 +77,9 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
       // The call may have undone an interrupted attempt first.
       const undone = line.newestBefore(event, isOf('DiskCreateFailed', 'SnapshotCreateFailed'));
       const isOptional = line.isRequested(event) ? ({ isOptional: true } as const) : {};
-      return [{ kinds: ['call', 'step'], anyOf: [...machinesWith(line, event), ...undone], ...isOptional }];
+      return [
+        { kinds: ['call', 'step'], anyOf: (one) => undone.includes(one) || isOfOwner(line, event, one), ...isOptional },
+      ];
     }
   }
 };
@@ -88,12 +90,10 @@ export const changesOf = (line: Timeline, set: string, generation: number): read
     .ofStream(`set-${set}`)
     .filter((one) => isOf('KeyAssigned', 'IdentityReplaced')(one) && one.data.generation === generation);
 
-/** Events of machines that create or delete the disk. */
-const machinesWith = (line: Timeline, { stream }: Seen): readonly Seen[] => {
+/** Whether an event is one of a machine that creates or deletes the disk. */
+const isOfOwner = (line: Timeline, { stream }: Seen, one: Seen): boolean => {
   const disk = stream.slice(stream.indexOf('-') + 1);
-  const owners = line
-    .ofType('VmCreationStarted', 'DiskAttaching')
-    .filter(({ data }) => JSON.stringify(data).includes(`"${disk}"`))
-    .map((one) => one.stream);
-  return [...new Set(owners)].flatMap((one) => line.ofStream(one)).filter((one) => !isOf('DisksClosed')(one));
+  const isWithDisk = (other: Seen): boolean =>
+    isOf('VmCreationStarted', 'DiskAttaching')(other) && JSON.stringify(other.data).includes(`"${disk}"`);
+  return one.service === 'compute' && one.type !== 'DisksClosed' && line.ofStream(one.stream).some(isWithDisk);
 };

@@ -14,7 +14,8 @@ export interface Seen extends RecordedEvent {
 /** A cause that the data of an event imply: one of these events, by one of these kinds. */
 export interface Implied {
   readonly kinds: readonly CauseKind[];
-  readonly anyOf: readonly Seen[];
+  /** The events, or which they are if there may be many. */
+  readonly anyOf: readonly Seen[] | ((candidate: Seen) => boolean);
   /** Whether it may be missing: the data do not say by which of several ways the event came about. */
   readonly isOptional?: true;
 }
@@ -23,6 +24,7 @@ export interface Implied {
 export class Timeline {
   readonly events: readonly Seen[];
   readonly #byStream: ReadonlyMap<string, readonly Seen[]>;
+  readonly #byCorrelation: ReadonlyMap<string, readonly Seen[]>;
   readonly #byType: ReadonlyMap<string, readonly Seen[]>;
   readonly #byPosition: ReadonlyMap<string, Seen>;
   /** Names of principals of our own services, and of sets. */
@@ -33,6 +35,7 @@ export class Timeline {
       events.map((event) => ({ ...event, service: service as Workload })),
     );
     this.#byStream = Map.groupBy(this.events, ({ stream }) => stream);
+    this.#byCorrelation = Map.groupBy(this.events, ({ cause }) => cause.correlationId);
     this.#byType = Map.groupBy(this.events, ({ type }) => type);
     this.#byPosition = new Map(this.events.map((event) => [`${event.service} ${event.position}`, event]));
     const ofServices = this.ofType('PrincipalCreated').filter(
@@ -43,6 +46,10 @@ export class Timeline {
 
   ofStream(stream: string): readonly Seen[] {
     return this.#byStream.get(stream) ?? [];
+  }
+
+  ofCorrelation(id: string): readonly Seen[] {
+    return this.#byCorrelation.get(id) ?? [];
   }
 
   ofType(...types: readonly string[]): readonly Seen[] {

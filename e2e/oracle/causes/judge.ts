@@ -47,12 +47,12 @@ export const judgeCauses = (histories: Histories): CauseReport => {
     for (const one of wanted) {
       if (one.isOptional) continue;
       implied += 1;
-      if (stored.some((cause) => matches(one, cause))) continue;
+      if (stored.some((cause) => matches(one, cause, known.get(cause.id)))) continue;
       missed += 1;
       faults.push(`${titleOf(event)} has no ${one.kinds.join(' or ')} of ${list(one.anyOf)}, but ${textOf(stored)}`);
     }
     for (const cause of stored) {
-      if (wanted.some((one) => matches(one, cause))) continue;
+      if (wanted.some((one) => matches(one, cause, known.get(cause.id)))) continue;
       wrong += 1;
       faults.push(`${titleOf(event)} has a ${cause.kind} of ${cause.id}, which its data do not imply`);
     }
@@ -68,19 +68,26 @@ export const judgeCauses = (histories: Histories): CauseReport => {
   };
 };
 
-const matches = ({ kinds, anyOf }: Implied, { id, kind }: Seen['cause']['causes'][number]): boolean =>
-  kinds.includes(kind) && anyOf.some((one) => one.id === id);
+type Cause = Seen['cause']['causes'][number];
+
+/** Whether a stored cause is an implied one. @param candidate its event */
+const matches = ({ kinds, anyOf }: Implied, { kind }: Cause, candidate: Seen | undefined): boolean =>
+  candidate !== undefined &&
+  kinds.includes(kind) &&
+  (typeof anyOf === 'function' ? anyOf(candidate) : anyOf.includes(candidate));
 
 const titleOf = ({ service, type, id, cause: { caller } }: Seen): string => `${service} ${type} ${id} of ${caller}`;
 const textOf = (causes: Seen['cause']['causes']): string =>
   causes.length === 0 ? 'none' : causes.map(({ id, kind }) => `${kind} ${id}`).join(', ');
-const list = (events: readonly Seen[]): string =>
-  events.length === 0
-    ? 'nothing'
-    : events
-        .slice(0, 3)
-        .map(({ type, id }) => `${type} ${id}`)
-        .join(', ');
+const list = (events: Implied['anyOf']): string =>
+  typeof events === 'function'
+    ? 'many'
+    : events.length === 0
+      ? 'nothing'
+      : events
+          .slice(0, 3)
+          .map(({ type, id }) => `${type} ${id}`)
+          .join(', ');
 
 /** Events that are among their own causes. */
 const cyclesIn = (events: readonly Seen[], known: ReadonlyMap<string, Seen>): readonly string[] => {

@@ -18,7 +18,7 @@ export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Im
       return [{ kinds: ['message'], anyOf: line.at('identity', data.position) }];
     case 'IdentityAnswerChanged':
       // A user's change of a set may have asked; nothing came before it.
-      return [{ kinds: ['call'], anyOf: line.events, isOptional: true }];
+      return [{ kinds: ['call'], anyOf: () => true, isOptional: true }];
     case 'VaultPurgeStarted':
       return line.isRequested(event) ? [] : timer(isOf('VaultDeleted'));
     case 'VaultPurged':
@@ -53,6 +53,5 @@ const removedRole = (line: Timeline, { data, cause }: Seen): readonly Implied[] 
   const ofVault = vault === undefined ? [] : line.ofStream(`vault-${vault}`).filter(isOf('VaultDeleted'));
   const isWithVault = ofVault.filter((one) => one.cause.correlationId === cause.correlationId);
   if (isWithVault.length > 0) return [{ kinds: ['message'], anyOf: isWithVault }];
-  const ofSets = line.ofType('SetReleased', 'IdentityRemoved', 'IdentityReplaced');
-  return [{ kinds: ['call'], anyOf: ofSets, isOptional: true }];
+  return [{ kinds: ['call'], anyOf: isOf('SetReleased', 'IdentityRemoved', 'IdentityReplaced'), isOptional: true }];
 };

@@ -59,11 +59,12 @@ const ofDisks = ['DiskOpened', 'DiskClosed', 'DiskDetached', 'AttachGivenUp', 'D
 /** What the disk service may have answered about disks of the machine. */
 const answers = (line: Timeline, event: Seen): readonly Implied[] => {
   const vm = vmOf(event);
-  const named = line.ofType(...ofDisks).filter(({ data }) => data.virtualMachine === vm);
-  const disks = new Set(line.ofStream(event.stream).flatMap(disksIn));
-  const lives = line.ofType('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting');
-  const own = lives.filter(({ stream }) => disks.has(stream.slice('disk-'.length)));
-  return [{ kinds: ['answer'], anyOf: [...named, ...own], isOptional: true }];
+  const isOfLife = isOf('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting');
+  const isOwn = (stream: string): boolean =>
+    line.ofStream(event.stream).some((one) => disksIn(one).includes(stream.slice('disk-'.length)));
+  const anyOf = (one: Seen): boolean =>
+    (ofDisks.includes(one.type) && one.data.virtualMachine === vm) || (isOfLife(one) && isOwn(one.stream));
+  return [{ kinds: ['answer'], anyOf, isOptional: true }];
 };
 
 const disksIn = ({ data }: Seen): readonly string[] => [
@@ -107,21 +108,22 @@ const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }:
 const ofKey = (line: Timeline, event: Seen): Implied => {
   const { data } = event;
   const { set, keyVersion } = data.loss ?? data.blocked?.[0] ?? data;
-  const ofSet = line.ofStream(`set-${set}`).filter((one) => one.data.keyVersion === keyVersion);
   const ofMachine = line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked', 'VmStartFailed'));
-  const moved = line.ofType('DekRewrapped', 'DiskEncryptionChanged');
   const [key = ''] = String(keyVersion).split('/versions/');
-  const ofVault = [...line.ofStream(`key-${key}`), ...line.ofStream(`vault-${key.split('/')[1]}`)];
-  return { kinds: ['message', 'call', 'timer'], anyOf: [...ofSet, ...ofMachine, ...moved, ...ofVault] };
+  const anyOf = (one: Seen): boolean =>
+    (one.stream === `set-${set}` && one.data.keyVersion === keyVersion) ||
+    ofMachine.includes(one) ||
+    isOf('DekRewrapped', 'DiskEncryptionChanged')(one) ||
+    [`key-${key}`, `vault-${key.split('/')[1]}`].includes(one.stream);
+  return { kinds: ['message', 'call', 'timer'], anyOf };
 };
 
 const starting = (line: Timeline, event: Seen): readonly Implied[] => {
   const { kind } = event.data.work;
   if (kind === 'restart') return [step(line, event, isWork), ...answers(line, event)];
   // Also a user's: access restored by a user's change starts a machine in that user's name.
-  const returned = line
-    .ofType('KeyAccessRestored', 'DekRewrapped', 'DiskEncryptionChanged')
-    .filter((one) => one.cause.correlationId === event.data.work.correlationId);
+  const isReturn = isOf('KeyAccessRestored', 'DekRewrapped', 'DiskEncryptionChanged');
+  const returned = line.ofCorrelation(event.data.work.correlationId).filter(isReturn);
   if (event.data.work.caller.startsWith('principals/') && returned.length === 0) return [];
   const work = [
     ...line.newestBefore(event, isWork),

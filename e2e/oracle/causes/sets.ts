@@ -12,20 +12,20 @@ export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => 
   switch (type) {
     case 'SetCreated':
     case 'SetCreationAbandoned':
-      return [step('SetCreating'), principal(line, 'PrincipalCreated', data.principal, type !== 'SetCreated')];
+      return [step('SetCreating'), principal('PrincipalCreated', data.principal, type !== 'SetCreated')];
     case 'SetReleased':
     case 'SetDeleteRefused':
       return [step('SetDeleting')];
     case 'SetDeleted':
-      return [step('SetReleased'), principal(line, 'PrincipalDeleted', undefined, true)];
+      return [step('SetReleased'), principal('PrincipalDeleted', undefined, true)];
     case 'IdentityRetired':
-      return [step('IdentityRemoved', 'IdentityReplaced'), principal(line, 'PrincipalDeleted', data.principal, true)];
+      return [step('IdentityRemoved', 'IdentityReplaced'), principal('PrincipalDeleted', data.principal, true)];
     case 'IdentityMade':
-      return [step('IdentityReplaced', 'IdentityRemoved'), principal(line, 'PrincipalCreated', data.principal, true)];
+      return [step('IdentityReplaced', 'IdentityRemoved'), principal('PrincipalCreated', data.principal, true)];
     case 'RotationProgressed':
     case 'RotationWaiting':
     case 'RotationFinished':
-      return [rotation(line, event), moves(line, event)];
+      return [rotation(line, event), moves(event)];
     case 'NewestFollowed':
     case 'NewestNotFollowed':
       return [step('SetCreated', 'SetOptionsChanged', 'NewerVersionNoticed')];
@@ -40,7 +40,7 @@ export const causesOfSet = (line: Timeline, event: Seen): readonly Implied[] => 
     case 'KeyAccessRestored':
       return access(line, event);
     case 'SetOptionsChanged':
-      return together(line, event, 'SetCreated') ? [step('SetCreating'), anyAnswer(line)] : [];
+      return together(line, event, 'SetCreated') ? [step('SetCreating'), anyAnswer()] : [];
     default:
       return [];
   }
@@ -62,23 +62,23 @@ const rotation = (line: Timeline, event: Seen): Implied => ({
 });
 
 /** The disks and snapshots that moved to the generation. */
-const moves = (line: Timeline, event: Seen): Implied => ({
+const moves = (event: Seen): Implied => ({
   kinds: ['answer'],
-  anyOf: line
-    .ofType('DekRewrapped', 'SnapshotDekRewrapped')
-    .filter(({ data }) => data.set === nameOf(event) && data.generation === event.data.generation),
+  anyOf: (one) =>
+    isOf('DekRewrapped', 'SnapshotDekRewrapped')(one) &&
+    one.data.set === nameOf(event) &&
+    one.data.generation === event.data.generation,
   isOptional: true,
 });
 
-const principal = (line: Timeline, type: string, name: string | undefined, isOptional: boolean): Implied => ({
+const principal = (type: string, name: string | undefined, isOptional: boolean): Implied => ({
   kinds: ['answer'],
-  anyOf: line
-    .ofType(type)
-    .filter(({ stream }) => name === undefined || `principals/${stream.slice('principal-'.length)}` === name),
+  anyOf: (one) =>
+    one.type === type && (name === undefined || `principals/${one.stream.slice('principal-'.length)}` === name),
   ...(isOptional ? { isOptional: true as const } : {}),
 });
 
-const anyAnswer = (line: Timeline): Implied => principal(line, 'PrincipalCreated', undefined, true);
+const anyAnswer = (): Implied => principal('PrincipalCreated', undefined, true);
 
 /** Every event of a key version's key and vault: a question that is repeated has the number of the first. */
 const ofKey = (line: Timeline, keyVersion: string): readonly Seen[] => {
@@ -115,6 +115,6 @@ const access = (line: Timeline, event: Seen): readonly Implied[] => {
     together(line, event, one),
   );
   if (isPart && line.isRequested(event))
-    return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...starts], isOptional: true }, anyAnswer(line)];
-  return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...(isPart ? starts : [])] }, anyAnswer(line)];
+    return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...starts], isOptional: true }, anyAnswer()];
+  return [{ kinds: ['message', 'step'], anyOf: [...asked, ...facts, ...(isPart ? starts : [])] }, anyAnswer()];
 };

@@ -1,7 +1,7 @@
-import { inSpan, sharedSpans } from '@interlock/runtime';
+import { DomainAttribute, inSpan, sharedSpans } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import type { CategoryDefinition, Loaded } from './category-definition.ts';
-import { type Cause, type CausedBy, storedCause } from './cause.ts';
+import { type Cause, type CausedBy, idsOf, storedCause } from './cause.ts';
 import { type EventOf, eventCodec } from './event-codec.ts';
 import { Rejection } from './rejection.ts';
 import { type StateRows, stateRows } from './state-rows.ts';
@@ -196,7 +196,7 @@ const storeOne = async <State, Event extends EventOf>(
   const { append, row, ...transacted } = prepared;
   if (!append || !row) return transacted;
   const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
-  return spans(`append ${definition.name}`, { attributes, count: STREAMS_COUNT }, async () => {
+  return spans(`append ${definition.name}`, { attributes, count: STREAMS_COUNT, events: idsOf(append) }, async () => {
     const { causes, ...plain } = append;
     const commit = { appends: [plain], rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
     const { positions } = await store.commit(commit, storedCause(cause, append.stream, causes));
@@ -344,7 +344,8 @@ const storeChunk = async <State, Event extends EventOf>(
 ): Promise<readonly Transacted<State, Event>[]> => {
   const rows = [...also, ...prepared.flatMap(({ row }) => row ?? [])];
   const commit = { appends: prepared.flatMap(({ append }) => append ?? []), rows };
-  const attributes = { [STREAMS_COUNT]: prepared.length };
+  const ids = commit.appends.flatMap(idsOf);
+  const attributes = { [STREAMS_COUNT]: prepared.length, [DomainAttribute.events]: ids };
   const { positions } = await inSpan(tracer, `append ${definition.name}`, { attributes }, () =>
     store.commit(commit, storedCause(cause, undefined)),
   );

@@ -32,6 +32,17 @@ export interface Cause {
 /** Identity of an event: its place in its stream. Names of categories are unique over all services, so this is unique too. */
 export const eventId = (stream: string, version: number): string => `${stream}@${version}`;
 
+/** Ids of the events of an append. */
+export const idsOf = ({
+  stream,
+  expected,
+  events,
+}: {
+  readonly stream: string;
+  readonly expected: number;
+  readonly events: readonly unknown[];
+}): string[] => events.map((_event, n) => eventId(stream, expected + 1 + n));
+
 /** Most events that a trail keeps: what a call reports to its caller, and what one change names as answers. */
 export const TRAIL_MAX = 1_024;
 

@@ -16,6 +16,7 @@ export {
   continuing,
   eventId,
   followed,
+  idsOf,
   noteAppends,
   storedCause,
   Trail,

@@ -8,6 +8,8 @@ export const DomainAttribute = {
   reason: 'interlock.reason',
   /** `reason` of a rejected request. */
   rejectionReason: 'interlock.rejection.reason',
+  /** Ids of the events that a span stored, or of those that a run of processes continues: `<stream>@<version>`. */
+  events: 'interlock.event.ids',
   correlationId: 'interlock.correlation_id',
   caller: 'interlock.caller',
 } as const;

@@ -54,6 +54,7 @@ export {
   currentTraceparent,
   failSpan,
   inSpan,
+  linkRunningSpan,
   linkTo,
   openSpan,
   type SharedSpanOptions,

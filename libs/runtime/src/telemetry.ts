@@ -14,8 +14,10 @@ import {
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
+import { systemClock } from './clock.ts';
 import { type MetricsOptions, startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
+import { preciseStarts } from './span-start-times.ts';
 
 export interface TelemetryOptions extends Omit<MetricsOptions, 'resource'> {
   /** Name of the service, for example `key-vault`; `service.name` where nothing else says that. */
@@ -83,7 +85,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     resource,
     sampler: options.sampler ?? new AlwaysOnSampler(),
     idGenerator: idGenerator(options.random),
-    spanProcessors: [...exporting(options), ...(options.processors ?? [])],
+    spanProcessors: [preciseStarts(systemClock), ...exporting(options), ...(options.processors ?? [])],
   });
   trace.setGlobalTracerProvider(provider);
   return {

@@ -64,12 +64,15 @@ export interface SharedSpanOptions extends Pick<SpanOptions, 'parent'> {
   readonly attributes?: Attributes;
   /** The attribute in their place that says how many share it. */
   readonly count: string;
+  /** Ids of the events that this piece of work is about; the span lists those of all that share it. */
+  readonly events?: readonly string[];
 }
 
 interface SharedSpan {
   readonly span: Span;
   readonly spanContext: Context;
   readonly options: SharedSpanOptions;
+  readonly events: string[];
   count: number;
   left: number;
   /** While others may join it. */
@@ -82,13 +85,14 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
 
   const end = (shared: SharedSpan): void => {
     if (shared.isOpen || shared.left > 0) return;
-    const { span, options, count } = shared;
+    const { span, options, events, count } = shared;
     span.setAttributes(count === 1 ? (options.attributes ?? {}) : { [options.count]: count });
+    if (events.length > 0) span.setAttribute(DomainAttribute.events, events);
     span.end();
   };
 
   const begin = (key: string, name: string, options: SharedSpanOptions, parent: Context): SharedSpan => {
-    const shared = { ...openSpan(tracer, name, { parent }), options, count: 0, left: 0, isOpen: true };
+    const shared = { ...openSpan(tracer, name, { parent }), options, events: [], count: 0, left: 0, isOpen: true };
     joinable.set(key, shared);
     queueMicrotask(() => {
       joinable.delete(key);
@@ -101,10 +105,15 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
   return async (name, options, fn) => {
     const { parent = context.active() } = options;
     const above = trace.getSpanContext(parent);
-    if (above === undefined || !isReal(above)) return inSpan(tracer, name, { ...options, parent }, fn);
+    if (above === undefined || !isReal(above)) {
+      const { attributes = {}, events = [] } = options;
+      const own = events.length === 0 ? attributes : { ...attributes, [DomainAttribute.events]: [...events] };
+      return inSpan(tracer, name, { attributes: own, parent }, fn);
+    }
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
     shared.count += 1;
+    if (options.events !== undefined) shared.events.push(...options.events);
     shared.left += 1;
     try {
       return await context.with(shared.spanContext, fn);
@@ -217,6 +226,12 @@ export function contextFromTraceparent(traceparent: string | undefined): Context
 export function linkTo(traceparent: string | undefined): Link | undefined {
   const remote = parsed(traceparent);
   return remote === null ? undefined : { context: { ...remote, isRemote: true } };
+}
+
+/** Links the running span to that of a traceparent; does nothing if there is none. */
+export function linkRunningSpan(traceparent: string | undefined): void {
+  const link = linkTo(traceparent);
+  if (link !== undefined) trace.getSpan(context.active())?.addLink(link);
 }
 
 /** Trace id (32 hex digits) of a traceparent; `undefined` if the traceparent is missing or malformed. */

@@ -2,6 +2,8 @@ import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/at
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
 import { type Cause, type CausedBy, type Loaded, Rejection, stepCauses, stepIds } from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
+import { inSpan, linkTo } from '@interlock/runtime';
+import { type Link, trace } from '@opentelemetry/api';
 import type { VmDisk } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
@@ -11,6 +13,8 @@ import type { ProcessParts } from './process.ts';
 
 /** What closing disks needs. */
 export type ClosingParts = Pick<ProcessParts, 'vms' | 'disks' | 'clock' | 'random' | 'log'>;
+
+const tracer = trace.getTracer('@interlock/compute');
 
 /** Disks of one call: what the disk service stores in one commit. */
 const callMax = 500;
@@ -31,14 +35,25 @@ export const closeMachines = async (
     disks: state.disks.filter(({ access }) => access === 'closing'),
     event: stepIds(streamOf(id), state, 'off')[0] ?? '',
   }));
-  const closed = await closeAll(parts, toClose, ownCause(random), patience);
   const versions = new Map(machines.map((one) => [one.id, one.version]));
-  await vms.transactMany(
-    machines,
-    (state, vm, version) => (version === versions.get(vm) ? disksClosed(clock.now())(state) : []),
-    ownCause(random),
-    { causesOf: (state, vm) => [...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))] },
-  );
+  await inSpan(tracer, 'close disks', { links: stopLinks(machines) }, async () => {
+    const closed = await closeAll(parts, toClose, ownCause(random), patience);
+    await vms.transactMany(
+      machines,
+      (state, vm, version) => (version === versions.get(vm) ? disksClosed(clock.now())(state) : []),
+      ownCause(random),
+      { causesOf: (state, vm) => [...stepCauses(streamOf(vm), state, 'off'), ...answers(closed.get(vm))] },
+    );
+  });
+};
+
+/** Most links of a span; more would be cut off. */
+const linksMax = 128;
+
+/** Closing disks belongs to the traces of the stops that left them open. */
+const stopLinks = (machines: readonly Loaded<Machine>[]): readonly Link[] => {
+  const stops = new Set(machines.flatMap(({ state }) => state.offTraceparent ?? []));
+  return [...stops].slice(0, linksMax).flatMap((stop) => linkTo(stop) ?? []);
 };
 
 /** Disks of a machine to be closed. */

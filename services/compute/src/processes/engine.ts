@@ -247,6 +247,7 @@ export class Engine {
     const options = {
       attributes: { [DomainAttribute.virtualMachine]: id },
       count: 'interlock.vms.count',
+      events: next.events,
       parent: contextFromTraceparent(next.traceparent),
     };
     const run = this.#spans(next.name, options, () => next.carryOut({ signal, settled }));

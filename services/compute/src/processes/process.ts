@@ -113,6 +113,8 @@ export interface NextProcess {
   readonly name: string;
   /** The trace of the request the work began with. */
   readonly traceparent: string | undefined;
+  /** The events it continues. */
+  readonly events: readonly string[];
   /** Runs it. @returns the machine as it is then, where the run knows it */
   carryOut(context: RunContext): Promise<Loaded<Vm> | undefined>;
 }
@@ -132,6 +134,7 @@ export const nextRun = <State extends Creating | Machine>(
   return {
     name,
     traceparent: work?.traceparent,
+    events: cause.causes.map(({ id }) => id),
     carryOut: ({ signal, settled }) =>
       carryOut(process, {
         ...{ parts, vm: loaded.id, state, cause, loaded, signal, settled },

@@ -46,7 +46,7 @@ export const evolvePower = (machine: Machine, event: PowerEvent): Vm => {
       const { at } = event;
       const ended = machine.power.work?.kind === 'powerOff' ? healthy(machine) : machine;
       const power: PowerState = { state: 'stopped', since: at, cause: stopCauseOf(machine) ?? requested };
-      return { ...ended, disks: machine.disks.map(toClose), power, stoppedAt: at };
+      return { ...ended, ...offTrace(machine), disks: machine.disks.map(toClose), power, stoppedAt: at };
     }
     case 'VmKeptOff':
       return { ...machine, power: withCause(machine.power, keptOff) };
@@ -83,12 +83,17 @@ const startFailed = (
   return {
     ...machine,
     ...(stoppedAt === undefined ? {} : { stoppedAt }),
+    ...offTrace(machine),
     disks: machine.disks.map((disk) => toClose(maybeReopened(disk))),
     power: { state, since: at, cause: stopCauseOf(machine) ?? requested },
     failure,
     blocked,
   };
 };
+
+/** The trace to which closing the disks belongs. */
+const offTrace = ({ power: { work } }: Machine): Pick<Machine, 'offTraceparent'> =>
+  work?.traceparent === undefined ? {} : { offTraceparent: work.traceparent };
 
 const stopping = (machine: Machine, event: Extract<PowerEvent, { type: 'VmStopping' }>): Machine => {
   const { work, reason, blocked = [], preempted, at } = event;

@@ -48,6 +48,8 @@ export interface Machine extends Stepping {
   readonly createdAt: Instant;
   readonly startedAt?: Instant;
   readonly stoppedAt?: Instant;
+  /** Trace context of the work that left disks to be closed, if it was traced. */
+  readonly offTraceparent?: string;
   /** How many reads returned other bytes than the machine wrote, and the newest of them; absent without any. */
   readonly mismatches?: { readonly count: number; readonly newest: ContentMismatch };
 }

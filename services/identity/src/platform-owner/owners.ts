@@ -6,6 +6,7 @@ import {
   type EventOf,
   type EventStore,
   etagMismatch,
+  idsOf,
   type Loaded,
   noteAppends,
   type Prepared,
@@ -13,7 +14,7 @@ import {
   VersionConflict,
 } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
-import { type Instant, inSpan } from '@interlock/runtime';
+import { DomainAttribute, type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { actsUntil, type Principal, reserveMs } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
@@ -182,7 +183,11 @@ export class PlatformOwners {
       const cursors = found ? [{ name: ownersCursor, from: cursor, to: found.isOwner ? cursor + 1 : cursor }] : [];
       const appends = [prepared, noted].flatMap((one) => one?.append ?? []);
       const rows = [prepared, noted].flatMap((one) => one?.row ?? []);
-      const attributes = { 'interlock.stream': prepared.append.stream, 'interlock.stream.version': prepared.version };
+      const attributes = {
+        'interlock.stream': prepared.append.stream,
+        'interlock.stream.version': prepared.version,
+        [DomainAttribute.events]: appends.flatMap(idsOf),
+      };
       try {
         const name = `append ${category.definition.name}`;
         await inSpan(tracer, name, { attributes }, () => this.#store.commit({ appends, rows, cursors }, cause));

@@ -4,12 +4,13 @@ import {
   type Cause,
   CursorConflict,
   type EventStore,
+  idsOf,
   type Loaded,
   noteAppends,
   Rejection,
   VersionConflict,
 } from '@interlock/event-store';
-import { type Instant, inSpan } from '@interlock/runtime';
+import { DomainAttribute, type Instant, inSpan } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { cursorOfGrant } from '../platform-owner/owners.ts';
 import { assign, type Grant, type RoleAssignment } from './decider.ts';
@@ -67,7 +68,11 @@ export const openAssigning = (parts: {
       if (cursors.length > 0) await permit?.();
       const appends = [assigned, held].flatMap(({ append }) => append ?? []);
       const rows = [assigned, held].flatMap(({ row }) => row ?? []);
-      const attributes = { 'interlock.stream': assigned.append.stream, 'interlock.stream.version': assigned.version };
+      const attributes = {
+        'interlock.stream': assigned.append.stream,
+        'interlock.stream.version': assigned.version,
+        [DomainAttribute.events]: appends.flatMap(idsOf),
+      };
       try {
         const commit = { appends, rows, cursors };
         await inSpan(tracer, 'append role_assignment', { attributes }, () => store.commit(commit, cause));

@@ -6,6 +6,7 @@ import type {
 } from '@interlock/contracts/interlock/disk/v1/data.ts';
 import { Rejection } from '@interlock/event-store';
 import { type Call, type Implementation, names } from '@interlock/rpc';
+import { linkRunningSpan } from '@interlock/runtime';
 import type { AccessCheck, Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize } from '../storage/sector.ts';
 import { accessTokenKey } from './access-token.ts';
@@ -96,9 +97,11 @@ class DataDoor {
     return {};
   }
 
-  #sessionOf(name: string, field: string, call: Call): Promise<Session> {
+  async #sessionOf(name: string, field: string, call: Call): Promise<Session> {
     names.disk.parse(name, field);
-    return this.#io.sessionOf(name, call.metadata.get(accessTokenKey));
+    const session = await this.#io.sessionOf(name, call.metadata.get(accessTokenKey));
+    linkRunningSpan(session.openedIn);
+    return session;
   }
 
   /**

@@ -1,6 +1,6 @@
 import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
-import type { Clock, Instant } from '@interlock/runtime';
+import { type Clock, currentTraceparent, type Instant } from '@interlock/runtime';
 import { isLayered } from '../../disk/encryption.ts';
 import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
 import type { SectorCipher } from '../cipher/xts.ts';
@@ -36,6 +36,8 @@ export class Session implements LeaseUser {
   readonly access: GrantedAccess;
   readonly accessEpoch: number;
   readonly openedBy: string | undefined;
+  /** Trace context of the open, for links of its reads and writes; undefined after a restart of the host. */
+  readonly openedIn = currentTraceparent();
   /** A running machine keeps its DEK of such a disk during an access loss, as long as this process has it (CMK-102). */
   readonly isPinnable: boolean;
   readonly volumeId: string;

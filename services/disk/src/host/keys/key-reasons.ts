@@ -1,6 +1,6 @@
 import { type LossReason, refusalMetadata, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
-import type { Instant } from '@interlock/runtime';
+import { type Instant, linkRunningSpan } from '@interlock/runtime';
 
 /** Which key, and for which resource, in the metadata of an error. Names are full; empty ones are left out. */
 export interface KeyUse {
@@ -38,8 +38,9 @@ export interface KeyUnavailable {
   readonly traceparent?: string;
 }
 
-/** The refusal of everything that needs a lost key, running I/O included (CMK-105, CMK-110). */
+/** The refusal of everything that needs a lost key, running I/O included (CMK-105, CMK-110). Its span is linked to the loss (G10). */
 export const keyLost = (use: KeyUse, loss: LossFacts, cause?: unknown): Rejection => {
+  linkRunningSpan(loss.traceparent);
   const since = new Date(loss.since).toISOString();
   return new Rejection(
     statusOf(loss.reason),
