@@ -87,7 +87,7 @@ const partitionAttribute = ({ partition }: FactBatch): Attributes => ({
 
 /** Contexts of facts, once for each text: facts of one change have the same. */
 const contextsOf = (facts: readonly Fact[]): readonly Context[] =>
-  [...new Set(facts.map(({ traceparent }) => traceparent))].map(contextFromTraceparent);
+  [...new Set(facts.map(({ traceparent }) => traceparent))].map((traceparent) => contextFromTraceparent(traceparent));
 
 /** Trace context of the effect of a fact: the current span if it belongs to the fact's trace, else the fact's own. */
 export const traceparentAfter = (fact: Fact): string | undefined => {

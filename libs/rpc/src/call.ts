@@ -8,6 +8,8 @@ import type { CallContext } from 'nice-grpc-common';
 export const CallMetadata = {
   authorization: 'authorization',
   traceparent: 'traceparent',
+  tracestate: 'tracestate',
+  baggage: 'baggage',
   /** The request (or timer) that began it all; at most 64 letters, digits, `-` or `_`. */
   correlationId: 'x-interlock-correlation-id',
   /** The event that led to the call, as `eventId` writes it. Read from our own services only. */

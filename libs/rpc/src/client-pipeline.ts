@@ -1,6 +1,14 @@
 import { type Cause, callingEvent, Rejection } from '@interlock/event-store';
-import { type Clock, DomainAttribute, failSpan, openSpan, type Random, traceparentOf } from '@interlock/runtime';
-import { type Context, context as otel, type Span, SpanKind, type Tracer } from '@opentelemetry/api';
+import {
+  baggageOf,
+  type Clock,
+  DomainAttribute,
+  failSpan,
+  openSpan,
+  type Random,
+  traceparentOf,
+} from '@interlock/runtime';
+import { type Context, context as otel, type Span, type SpanContext, SpanKind, type Tracer } from '@opentelemetry/api';
 import {
   ClientError,
   type ClientMiddleware,
@@ -157,7 +165,7 @@ class Tries {
   readonly #callOptions: NiceCallOptions & CallOptions;
   readonly #method: string;
   readonly #span: Span;
-  readonly #traceparent: string | undefined;
+  readonly #trace: SpanContext;
   readonly #timer: CallTimer;
   #attempt = 0;
   #token: string | undefined;
@@ -178,7 +186,7 @@ class Tries {
     });
     this.#span = span;
     this.spanContext = spanContext;
-    this.#traceparent = traceparentOf(span.spanContext());
+    this.#trace = span.spanContext();
     this.#cause = callOptions.cause ?? currentCall()?.cause;
     this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
   }
@@ -203,7 +211,7 @@ class Tries {
     this.#token = token;
     return {
       ...callOptions,
-      metadata: metadataFor(callOptions, this.#cause, this.#timer, this.#traceparent, token),
+      metadata: metadataFor(callOptions, this.#cause, this.#timer, this.#trace, token),
       signal: this.#timer.signal,
       onTrailer: (trailer: Metadata) => {
         this.#details = trailer.get(DETAILS_TRAILER);
@@ -244,6 +252,8 @@ class Tries {
       this.#span.setAttribute(RpcAttribute.status, error.code);
     }
     failSpan(this.#span, error);
+    if (error instanceof Rejection || error instanceof RpcFailure)
+      this.#span.setAttribute(RpcAttribute.error, error.code);
   }
 
   end(): void {
@@ -263,7 +273,7 @@ function metadataFor(
   callOptions: NiceCallOptions & CallOptions,
   cause: CallCause | undefined,
   timer: CallTimer,
-  traceparent: string | undefined,
+  trace: SpanContext,
   token: string | undefined,
 ): Metadata {
   const metadata = new CallEntries(callOptions.metadata);
@@ -272,7 +282,11 @@ function metadataFor(
     metadata.put(CallMetadata.correlationId, cause.correlationId);
     if (event !== undefined) metadata.put(CallMetadata.cause, event);
   }
+  const traceparent = traceparentOf(trace);
   if (traceparent !== undefined) metadata.put(CallMetadata.traceparent, traceparent);
+  if (trace.traceState !== undefined) metadata.put(CallMetadata.tracestate, trace.traceState.serialize());
+  const baggage = baggageOf(otel.active());
+  if (baggage !== undefined) metadata.put(CallMetadata.baggage, baggage);
   if (token !== undefined) metadata.put(CallMetadata.authorization, `Bearer ${token}`);
   metadata.put(CallMetadata.timeoutMs, String(Math.max(0, Math.ceil(timer.remainingMs()))));
   return metadata;

@@ -7,6 +7,8 @@ export const RpcAttribute = {
   method: 'rpc.method',
   /** Canonical name of the gRPC status. */
   status: 'rpc.response.status_code',
+  /** The same for a call that failed. */
+  error: 'error.type',
   serverAddress: 'server.address',
   clientAddress: 'client.address',
 } as const;

@@ -7,6 +7,7 @@ import {
   failSpan,
   openSpan,
   traceparentOf,
+  withBaggage,
 } from '@interlock/runtime';
 import {
   type Context,
@@ -173,7 +174,7 @@ class Serving {
     const { span, spanContext } = openSpan(tracer, method, {
       kind: SpanKind.SERVER,
       attributes: attributesOfCall(method, RpcAttribute.clientAddress, context.peer),
-      parent: contextFromTraceparent(context.metadata.get(CallMetadata.traceparent)),
+      parent: parentOf(context.metadata),
     });
     const timeoutMs = wantedTimeoutMs(context, call.responseStream ? streamDeadlineMaxMs : deadlineMaxMs);
     this.timer = startTimer(clock, timeoutMs, context.signal, call.responseStream ? stopping : undefined);
@@ -221,7 +222,10 @@ class Serving {
     const error = outcome(thrown, this.timer);
     if (error instanceof Rejection) this.#span.setAttribute(DomainAttribute.rejectionReason, error.reason);
     const answer = error instanceof ServerError ? error : this.#answerFor(error);
-    if (SERVER_FAULTS.includes(answer.code)) failSpan(this.#span, error);
+    if (SERVER_FAULTS.includes(answer.code)) {
+      failSpan(this.#span, error);
+      this.#span.setAttribute(RpcAttribute.error, statusName(answer.code));
+    }
     if (!(error instanceof ServerError) && isInternal(error))
       this.inSpan(() => this.#options.log.error('request failed', { rpc: this.#method, error }));
     return answer;
@@ -306,6 +310,12 @@ const EVENTS_LENGTH_MAX = 4_096;
 
 const deadlineExceeded = (): ServerError =>
   new ServerError(Status.DEADLINE_EXCEEDED, 'the deadline passed before the answer was ready');
+
+/** The trace and the baggage of the caller. */
+const parentOf = (metadata: CallContext['metadata']): Context => {
+  const parent = contextFromTraceparent(metadata.get(CallMetadata.traceparent), metadata.get(CallMetadata.tracestate));
+  return withBaggage(parent, metadata.get(CallMetadata.baggage));
+};
 
 /** The caller's own deadline, but never longer than ours. */
 function wantedTimeoutMs(context: CallContext, longestMs: number): number {

@@ -2,8 +2,8 @@ import assert from 'node:assert/strict';
 import { EventEmitter, once } from 'node:events';
 import { after, afterEach, before, describe, test } from 'node:test';
 import { type CausedBy, followed, Rejection, StoreUnavailable, VersionConflict } from '@interlock/event-store';
-import { startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
-import { SpanKind } from '@opentelemetry/api';
+import { contextFromTraceparent, startTelemetry, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
+import { context, propagation, SpanKind, trace } from '@opentelemetry/api';
 import { InMemorySpanExporter, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
 import { Metadata, ServerError, Status } from 'nice-grpc-common';
 import { type Call, currentCall } from './call.ts';
@@ -680,6 +680,42 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await assert.rejects(answers.next(), rejection('UNAVAILABLE', 'SERVER_STOPPING'));
       await stopped;
     });
+  });
+
+  test('tracestate and baggage of the caller reach the handler', async () => {
+    let seen: readonly (string | undefined)[] = [];
+    const { connect } = await echo({
+      handlers: {
+        echo: async (word) => {
+          const active = context.active();
+          const state = trace.getSpanContext(active)?.traceState?.get('vendor');
+          seen = [state, propagation.getBaggage(active)?.getEntry('tenant')?.value];
+          return word;
+        },
+      },
+    });
+    const above = contextFromTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01', 'vendor=a');
+    const baggage = propagation.createBaggage({ tenant: { value: 'b c' } });
+    const client = connect({ tracer: telemetry.tracer });
+    await context.with(propagation.setBaggage(above, baggage), () => client.echo({ text: '' }));
+    assert.deepEqual(seen, ['a', 'b c']);
+  });
+
+  test('a failed call has its status as the type of its error, on both sides', async () => {
+    const { connect } = await echo({
+      handlers: {
+        echo: async () => {
+          throw new Error('broken');
+        },
+      },
+    });
+    await assert.rejects(connect({ tracer: telemetry.tracer }).echo({ text: '' }));
+    await spanCount(2);
+    const ofCalls = spans.getFinishedSpans().filter(({ attributes }) => 'rpc.method' in attributes);
+    assert.deepEqual(
+      ofCalls.map(({ attributes }) => attributes['error.type']),
+      ['INTERNAL', 'INTERNAL'],
+    );
   });
 
   test('the spans of both sides are one trace, the server under the client', async () => {

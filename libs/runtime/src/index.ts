@@ -50,6 +50,7 @@ export { startTelemetry, type Telemetry, type TelemetryOptions } from './telemet
 export { telemetryOptions, telemetrySpec } from './telemetry-settings.ts';
 export { type Rate, rateOf, tokenBuckets } from './token-buckets.ts';
 export {
+  baggageOf,
   contextFromTraceparent,
   currentTraceparent,
   failSpan,
@@ -63,5 +64,6 @@ export {
   sharedSpans,
   traceIdOf,
   traceparentOf,
+  withBaggage,
 } from './tracing.ts';
 export { type VirtualClock, virtualClock } from './virtual-clock.ts';

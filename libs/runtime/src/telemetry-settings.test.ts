@@ -58,6 +58,11 @@ describe('variables of the OpenTelemetry specification', () => {
     }
   });
 
+  test('an unsampled parent stays unsampled by default', () => {
+    const { options } = read({});
+    assert.ok(String(options.sampler).startsWith('ParentBased{root=AlwaysOnSampler'), String(options.sampler));
+  });
+
   test('every sampler of the specification is there, with its argument', () => {
     for (const [name, arg, shown] of [
       ['always_on', '', 'AlwaysOnSampler'],

@@ -45,7 +45,7 @@ export const telemetrySpec = {
   otelExporterOtlpMetricsProtocol: protocol(' for metrics'),
   otelSdkDisabled: otelBool('Turns spans and metrics off'),
   otelTracesExporter: otelExporters('Exporters of spans, separated by commas', ['otlp', 'console'], 'otlp'),
-  otelTracesSampler: otelEnum('Which traces to keep', samplerNames, 'always_on'),
+  otelTracesSampler: otelEnum('Which traces to keep', samplerNames, 'parentbased_always_on'),
   otelTracesSamplerArg: otelRatio('Fraction of traces that …traceidratio samplers keep; default 1'),
   // Read by libs/otel-jetstream itself, as in every project that uses it.
   otelSemconvStabilityOptIn: optional(

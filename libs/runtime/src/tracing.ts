@@ -2,9 +2,13 @@ import {
   type Attributes,
   type Context,
   context,
+  createTraceState,
+  defaultTextMapGetter,
+  defaultTextMapSetter,
   INVALID_SPANID,
   INVALID_TRACEID,
   type Link,
+  propagation,
   ROOT_CONTEXT,
   type Span,
   type SpanContext,
@@ -13,7 +17,7 @@ import {
   type Tracer,
   trace,
 } from '@opentelemetry/api';
-import { parseTraceParent } from '@opentelemetry/core';
+import { parseTraceParent, W3CBaggagePropagator } from '@opentelemetry/core';
 import { DomainAttribute } from './attributes.ts';
 
 /** How a span starts. */
@@ -216,10 +220,32 @@ const parsed = (traceparent: string | undefined): SpanContext | null => {
   return isReal(said) ? said : null;
 };
 
-/** A context whose spans continue that trace. A missing or malformed text begins a new trace, as W3C asks. */
-export function contextFromTraceparent(traceparent: string | undefined): Context {
+/**
+ * A context whose spans continue that trace. A missing or malformed text begins a new trace, as W3C asks.
+ * @param tracestate of the same caller; what it says is passed on unchanged
+ */
+export function contextFromTraceparent(traceparent: string | undefined, tracestate?: string): Context {
   const remote = parsed(traceparent);
-  return remote === null ? ROOT_CONTEXT : trace.setSpanContext(rootContext, { ...remote, isRemote: true });
+  if (remote === null) return ROOT_CONTEXT;
+  const state = tracestate === undefined ? {} : { traceState: createTraceState(tracestate) };
+  return trace.setSpanContext(rootContext, { ...remote, ...state, isRemote: true });
+}
+
+const baggagePropagator = new W3CBaggagePropagator();
+type TextCarrier = Record<string, string>;
+
+/** The context with the baggage of a W3C header; unchanged without one. */
+export function withBaggage(parent: Context, header: string | undefined): Context {
+  if (header === undefined) return parent;
+  return baggagePropagator.extract(parent, { baggage: header } satisfies TextCarrier, defaultTextMapGetter);
+}
+
+/** The baggage of a context as a W3C header; undefined without one. */
+export function baggageOf(active: Context): string | undefined {
+  if (propagation.getBaggage(active) === undefined) return undefined;
+  const carrier: TextCarrier = {};
+  baggagePropagator.inject(active, carrier, defaultTextMapSetter);
+  return carrier.baggage;
 }
 
 /** A link to the span of a traceparent; `undefined` if the traceparent is missing or malformed. */
