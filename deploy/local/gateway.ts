@@ -6,10 +6,10 @@ import { openGatewayCertificate } from './certificates.ts';
 import { type DataFolder, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
-import { metricsExporterOf } from './metrics-exporter.ts';
 import { type ServiceProcess, startService } from './processes.ts';
 import { type Crash, sayCrash } from './restartable.ts';
 import { addressVariableOf, serviceNames } from './services.ts';
+import { exporterSettings } from './telemetry-exporters.ts';
 
 /** Host names of vaults end in this. */
 const vaultDomain = 'vault.interlock.localhost';
@@ -131,8 +131,7 @@ const settingsOf = async (
     TLS_CERTIFICATE_FILE: certificateFile,
     TLS_KEY_FILE: keyFile,
     TLS_CA_FILE: authorityFile,
-    OTEL_EXPORTER_OTLP_ENDPOINT: cloud.spansEndpoint,
-    OTEL_METRICS_EXPORTER: metricsExporterOf(env),
+    ...exporterSettings(env, cloud.spansEndpoint, false),
     ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
   };
 };

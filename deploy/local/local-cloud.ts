@@ -11,7 +11,6 @@ import { freePorts } from './free-port.ts';
 import { startGuarded } from './guarded-process.ts';
 import { endGuests } from './guests.ts';
 import { holdDatabases } from './held-databases.ts';
-import { metricsExporterOf } from './metrics-exporter.ts';
 import { type Nats, startNats } from './nats.ts';
 import { createStreams, partitionCountOf, removeStreams } from './nats-streams.ts';
 import { type Postgres, startPostgres } from './postgres.ts';
@@ -29,6 +28,8 @@ import {
 } from './services.ts';
 import { type SpanReceiver, startSpanReceiver } from './span-receiver.ts';
 import { spanStore } from './spans.ts';
+import { exporterSettings } from './telemetry-exporters.ts';
+import { forwardTelemetry } from './telemetry-forward.ts';
 
 export type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 
@@ -91,11 +92,17 @@ class CloudLaunch {
     this.#scope.defer('data folder', holdDataFolder(data));
     const { postgres, nats, certificates, ports } = await this.#startServers();
     const identities = await this.#prepareServers(postgres, nats);
+    const forward = forwardTelemetry(this.#options.env, this.#say);
+    this.#scope.defer('forward of telemetry', () => forward?.stop());
+    const onExport = (path: string, body: string): void => {
+      takeTelemetry?.(path, body);
+      forward?.take(path, body);
+    };
     const receiver = await startSpanReceiver({
       store: spanStore(),
       file: data.path('spans.jsonl'),
       random: systemRandom,
-      ...(takeTelemetry === undefined ? {} : { onExport: takeTelemetry }),
+      ...((takeTelemetry ?? forward) ? { onExport } : {}),
     });
     this.#scope.defer('span receiver', receiver.stop);
 
@@ -196,8 +203,7 @@ class CloudLaunch {
       TLS_CERTIFICATE_FILE: certificates.certificateFile,
       TLS_KEY_FILE: certificates.keyFile,
       TLS_CA_FILE: certificates.authorityFile,
-      OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-      OTEL_METRICS_EXPORTER: this.#options.takeTelemetry ? 'otlp' : metricsExporterOf(this.#options.env),
+      ...exporterSettings(this.#options.env, receiver.endpoint, this.#options.takeTelemetry !== undefined),
       BOOTSTRAP_FILE: identities.bootstrapFile,
       ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
       ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),

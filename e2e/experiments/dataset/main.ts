@@ -143,10 +143,16 @@ async function recordMany(task: RecordTask, runs: number, { signal }: Scope): Pr
   console.log(`${sorted.length} runs: ${outcomes(sorted)}`);
 }
 
-const manifestRuns = (runs: readonly RecordedRun[]) => runs.map(({ path, seed, sha256 }) => ({ path, seed, sha256 }));
+function manifestRuns(runs: readonly RecordedRun[]): Parameters<typeof writeCollection>[2] {
+  return runs.map(({ path, seed, sha256 }) => ({ path, seed, sha256 }));
+}
 
-const outcomes = (runs: readonly RecordedRun[]): string =>
-  [...Map.groupBy(runs, ({ outcome }) => outcome)].map(([outcome, all]) => `${all.length} ${outcome}`).join(', ');
+function outcomes(runs: readonly RecordedRun[]): string {
+  return [...Map.groupBy(runs, ({ outcome }) => outcome)]
+    .map(([outcome, all]) => `${all.length} ${outcome}`)
+    .join(', ');
+}
 
-const seedsOf = ({ seed }: Experiment, runs: number): number[] =>
-  Array.from({ length: runs }, (_, index) => (seed + index) % seeds);
+function seedsOf({ seed }: Experiment, runs: number): number[] {
+  return Array.from({ length: runs }, (_, index) => (seed + index) % seeds);
+}

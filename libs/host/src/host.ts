@@ -20,6 +20,7 @@ import {
   telemetryOptions,
   type telemetrySpec,
 } from '@interlock/runtime';
+import { measureRuntime } from '@interlock/runtime/runtime-metrics';
 import type { Meter, Tracer } from '@opentelemetry/api';
 import type { Assemble, Seams } from './assembly.ts';
 import { type Build, readBuild, versionLine } from './build.ts';
@@ -140,6 +141,7 @@ export const openTelemetry = (
     ...options,
     onNotScraped: (error) => log.warn('metrics cannot be scraped', { error, ...options.prometheus }),
   });
+  if (telemetry.meterProvider !== undefined) scope.defer('runtime metrics', measureRuntime(telemetry.meterProvider));
   // An unreachable collector must not use up the time to stop.
   scope.defer('telemetry', () => atMost(LAST_EXPORT_MS, telemetry.shutdown(), clock));
   return telemetry;

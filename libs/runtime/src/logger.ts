@@ -1,4 +1,4 @@
-import { trace } from '@opentelemetry/api';
+import { type Attributes, logs, SeverityNumber, trace } from '@opentelemetry/api';
 import type { Clock } from './clock.ts';
 import { errorChain } from './error-chain.ts';
 
@@ -6,9 +6,9 @@ import { errorChain } from './error-chain.ts';
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
- * Structured log: one JSON object a line, `{time, level, service, event, trace, …fields}`. `event` is a short fixed
+ * Structured log: one JSON object a line, `{time, level, service, event, trace, span, …fields}`. `event` is a short fixed
  * text, what varies is in the fields, so that logs can be counted and searched. A field `error` is printed with its
- * whole chain of causes.
+ * whole chain of causes. Where log records are exported over OTLP, each line is one, with the same fields as attributes.
  */
 export interface Logger {
   info(event: string, fields?: LogFields): void;
@@ -34,19 +34,22 @@ export interface LoggerOptions {
 export function logger({ service, clock, write = toStandardError }: LoggerOptions): Logger {
   const make = (bound: LogFields): Logger => {
     const log =
-      (level: string) =>
+      (level: keyof typeof severities) =>
       (event: string, fields: LogFields = {}) => {
-        const traceId = trace.getActiveSpan()?.spanContext().traceId;
+        const running = trace.getActiveSpan()?.spanContext();
+        const now = clock.now();
         const line = {
-          time: new Date(clock.now()).toISOString(),
+          time: new Date(now).toISOString(),
           level,
           service,
           event,
-          ...(traceId === undefined ? {} : { trace: traceId }),
+          ...(running === undefined ? {} : { trace: running.traceId, span: running.spanId }),
           ...bound,
           ...fields,
         };
-        write(JSON.stringify(line, printable()));
+        const text = JSON.stringify(line, printable());
+        write(text);
+        exportRecord(level, now, text);
       };
     return {
       info: log('info'),
@@ -56,6 +59,26 @@ export function logger({ service, clock, write = toStandardError }: LoggerOption
     };
   };
   return make({});
+}
+
+const severities = { info: SeverityNumber.INFO, warn: SeverityNumber.WARN, error: SeverityNumber.ERROR } as const;
+
+/** Fields of a line that an exported record has in another place. */
+const ownFields = new Set(['time', 'level', 'service', 'event', 'trace', 'span']);
+
+/** Exports a line as a log record of the running span; does nothing unless the process exports logs. @param text what was printed, so that nothing hidden gets out */
+function exportRecord(level: keyof typeof severities, now: number, text: string): void {
+  const exporter = logs.getLogger('interlock');
+  const severityNumber = severities[level];
+  if (!exporter.enabled({ severityNumber })) return;
+  const line: Record<string, unknown> = JSON.parse(text);
+  const attributes: Attributes = Object.fromEntries(
+    Object.entries(line)
+      .filter(([key]) => !ownFields.has(key))
+      .map(([key, value]) => [key, isObject(value) || value === null ? JSON.stringify(value) : (value as string)]),
+  );
+  const body = String(line.event);
+  exporter.emit({ timestamp: now, severityNumber, severityText: level.toUpperCase(), body, attributes });
 }
 
 /** A field with such a name is never printed. */

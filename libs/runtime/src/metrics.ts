@@ -1,5 +1,6 @@
-import { createNoopMeter, type Meter } from '@opentelemetry/api';
+import { createNoopMeter, type Meter, type MeterProvider as MeterProviderApi } from '@opentelemetry/api';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-http';
+import { OTLPMetricExporter as MetricsAsProtobuf } from '@opentelemetry/exporter-metrics-otlp-proto';
 import { PrometheusExporter } from '@opentelemetry/exporter-prometheus';
 import type { Resource } from '@opentelemetry/resources';
 import {
@@ -11,13 +12,15 @@ import {
   PeriodicExportingMetricReader,
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
+import type { OtlpProtocol } from './exporters.ts';
 
 /** Where measurements go. */
 export interface MetricsOptions {
   /** Who measures. */
   readonly resource: Resource;
-  /** OTLP over HTTP, JSON; a full address. */
+  /** OTLP over HTTP; a full address. */
   readonly metricsEndpoint?: string | undefined;
+  readonly metricsProtocol?: OtlpProtocol | undefined;
   /** Whether metrics are printed on standard output. */
   readonly metricsOnConsole?: boolean;
   /** Where a Prometheus scrapes this process, at `/metrics`. */
@@ -33,6 +36,8 @@ export interface MetricsOptions {
 /** Metrics of the process. */
 export interface Metrics {
   readonly meter: Meter;
+  /** Of that meter; undefined if nothing is measured. */
+  readonly provider: MeterProviderApi | undefined;
   /** Exports what is known now. */
   flush(): Promise<void>;
   /** Exports what is known now and stops. */
@@ -43,17 +48,21 @@ export interface Metrics {
 export function startMetrics(options: MetricsOptions): Metrics {
   const { resource, metricReaders = [] } = options;
   const readers = [...metricReaders, ...readersOf(options)];
-  if (readers.length === 0) return { meter: createNoopMeter(), flush: nothing, shutdown: nothing };
+  if (readers.length === 0) {
+    return { meter: createNoopMeter(), provider: undefined, flush: nothing, shutdown: nothing };
+  }
   const provider = new MeterProvider({ resource, readers });
   return {
     meter: provider.getMeter('interlock'),
+    provider,
     flush: () => provider.forceFlush(),
     shutdown: () => provider.shutdown(),
   };
 }
 
 function readersOf(options: MetricsOptions): IMetricReader[] {
-  const { metricsEndpoint, metricsOnConsole = false, prometheus, metricsIntervalMs = 60_000 } = options;
+  const { metricsEndpoint: url, metricsOnConsole = false, prometheus, metricsIntervalMs = 60_000 } = options;
+  const Otlp = options.metricsProtocol === 'http/protobuf' ? ProtobufExporter : Exporter;
   const periodic = (exporter: PushMetricExporter): IMetricReader =>
     new PeriodicExportingMetricReader({
       exporter,
@@ -62,7 +71,7 @@ function readersOf(options: MetricsOptions): IMetricReader[] {
       exportTimeoutMillis: Math.min(metricsIntervalMs, EXPORT_TIMEOUT_MS),
     });
   return [
-    ...(metricsEndpoint === undefined ? [] : [periodic(new Exporter({ url: metricsEndpoint }))]),
+    ...(url === undefined ? [] : [periodic(new Otlp({ url }))]),
     ...(metricsOnConsole ? [periodic(new ConsoleMetricExporter({ temporalitySelector: temporalityOf }))] : []),
     ...(prometheus === undefined ? [] : [new Scraped(prometheus, options.onNotScraped)]),
   ];
@@ -76,6 +85,12 @@ export const temporalityOf = (instrument: InstrumentType): AggregationTemporalit
   instrument === InstrumentType.OBSERVABLE_GAUGE ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
 
 class Exporter extends OTLPMetricExporter {
+  override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
+    return temporalityOf(instrument);
+  }
+}
+
+class ProtobufExporter extends MetricsAsProtobuf {
   override selectAggregationTemporality(instrument: InstrumentType): AggregationTemporality {
     return temporalityOf(instrument);
   }
@@ -101,9 +116,10 @@ const EXPORT_TIMEOUT_MS = 30_000;
 const nothing = async (): Promise<void> => undefined;
 
 /**
- * Bounds of a histogram of durations in seconds, from a fact that arrives at once to a lease that ran out: a revocation is
+ * Bounds of a histogram of durations in seconds, from a tenth of a millisecond and a fact that arrives at once to a lease that ran out: a revocation is
  * a matter of milliseconds where events flow, and of `LEASE_TTL_MS` and more where they do not.
  */
 export const DURATION_BUCKETS_S: readonly number[] = [
-  0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600,
+  0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,
+  600,
 ];

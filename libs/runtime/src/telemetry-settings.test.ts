@@ -18,7 +18,9 @@ const notUsed: Env = {
   OTEL_TRACES_EXPORTER: 'zipkin',
   OTEL_METRICS_EXPORTER: 'statsd',
   OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
-  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/protobuf',
+  OTEL_EXPORTER_OTLP_TRACES_PROTOCOL: 'http/xml',
+  OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: 'grpc',
+  OTEL_LOGS_EXPORTER: 'file',
   OTEL_EXPORTER_OTLP_METRICS_PROTOCOL: 'grpc',
   OTEL_EXPORTER_OTLP_ENDPOINT: 'collector',
   OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'traces',
@@ -26,6 +28,7 @@ const notUsed: Env = {
   OTEL_EXPORTER_PROMETHEUS_PORT: 'http',
   OTEL_RESOURCE_ATTRIBUTES: 'team=disks,broken',
   OTEL_METRIC_EXPORT_INTERVAL: '1m',
+  OTEL_EXPORTER_OTLP_TIMEOUT: '10s',
   OTEL_BSP_SCHEDULE_DELAY: '-1',
   OTEL_BSP_MAX_QUEUE_SIZE: '0',
   OTEL_BSP_MAX_EXPORT_BATCH_SIZE: 'many',
@@ -132,6 +135,24 @@ describe('telemetryOptions', () => {
     assert.equal(optionsOf(own).metricsEndpoint, 'http://metrics/x');
     const off = optionsOf({ ...own, OTEL_METRICS_EXPORTER: 'none' });
     assert.deepEqual([off.metricsEndpoint, off.tracesEndpoint], [undefined, 'http://collector:4318/v1/traces']);
+  });
+
+  test('the protocol is that of the signal, otherwise the general one, in any case', () => {
+    const { tracesProtocol, metricsProtocol, logsProtocol } = optionsOf({
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'HTTP/protobuf',
+      OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: 'http/json',
+    });
+    assert.deepEqual([tracesProtocol, metricsProtocol, logsProtocol], ['http/protobuf', 'http/protobuf', 'http/json']);
+  });
+
+  test('logs go to the general address, to their own, or nowhere', () => {
+    assert.equal(optionsOf(general).logsEndpoint, 'http://collector:4318/v1/logs');
+    assert.equal(optionsOf({ OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: 'http://logs/x' }).logsEndpoint, 'http://logs/x');
+    assert.equal(optionsOf({ ...general, OTEL_LOGS_EXPORTER: 'none' }).logsEndpoint, undefined);
+  });
+
+  test('by default a trace that its caller left out stays left out', () => {
+    assert.match(String(optionsOf({}).sampler), /^ParentBased\{root=AlwaysOnSampler/);
   });
 
   test('a batch is never larger than the queue, which the exporter would refuse', () => {

@@ -6,7 +6,8 @@ import {
   TraceIdRatioBasedSampler,
 } from '@opentelemetry/sdk-trace';
 import type { ConfigOf } from './config.ts';
-import { int, optional, text, url } from './config-readers.ts';
+import { int, oneOf, optional, secret, text, url } from './config-readers.ts';
+import { otlpProtocols } from './exporters.ts';
 import { lenient, otelAttributes, otelBool, otelEnum, otelExporters, otelRatio } from './otel-readers.ts';
 import type { TelemetryOptions } from './telemetry.ts';
 
@@ -26,7 +27,12 @@ const samplers = {
 const samplerNames = Object.keys(samplers) as (keyof typeof samplers)[];
 
 const endpoint = (description: string) => lenient(optional(url(description)));
-const protocol = (of: string) => otelEnum(`Protocol of OTLP${of}`, ['http/json'], 'http/json');
+const protocol = (of: string) => lenient(optional(otelProtocol(`Protocol of OTLP${of}`)));
+/** One of the protocols, in any case. */
+const otelProtocol = (description: string) => ({
+  ...oneOf(description, otlpProtocols),
+  read: (raw: string | undefined) => oneOf(description, otlpProtocols).read(raw?.trim().toLowerCase()),
+});
 const limit = (description: string, min: number, fallback: number) =>
   lenient(int(description, { min, default: fallback }));
 
@@ -37,13 +43,18 @@ const limit = (description: string, min: number, fallback: number) =>
 export const telemetrySpec = {
   otelServiceName: optional(text('service.name in telemetry; default: the name of the service')),
   otelResourceAttributes: otelAttributes('Attributes in all telemetry'),
-  otelExporterOtlpEndpoint: endpoint('OTLP collector over HTTP; /v1/traces and /v1/metrics are appended'),
+  otelExporterOtlpEndpoint: endpoint('OTLP collector over HTTP; /v1/traces, /v1/metrics and /v1/logs are appended'),
   otelExporterOtlpTracesEndpoint: endpoint('OTLP address for traces, used unchanged, instead of the general one'),
   otelExporterOtlpMetricsEndpoint: endpoint('OTLP address for metrics, used unchanged, instead of the general one'),
-  otelExporterOtlpProtocol: protocol(''),
+  otelExporterOtlpLogsEndpoint: endpoint('OTLP address for logs, used unchanged, instead of the general one'),
+  otelExporterOtlpProtocol: protocol('; default http/json'),
   otelExporterOtlpTracesProtocol: protocol(' for traces'),
   otelExporterOtlpMetricsProtocol: protocol(' for metrics'),
-  otelSdkDisabled: otelBool('Turns spans and metrics off'),
+  otelExporterOtlpLogsProtocol: protocol(' for logs'),
+  // Read by the exporters of the SDK themselves.
+  otelExporterOtlpHeaders: optional(secret('Headers of exports over OTLP: key=value pairs, separated by commas')),
+  otelExporterOtlpTimeout: limit('Time after which an export over OTLP fails, with its repetitions', 1, 10_000),
+  otelSdkDisabled: otelBool('Turns spans, metrics and the export of logs off'),
   otelTracesExporter: otelExporters('Exporters of spans, separated by commas', ['otlp', 'console'], 'otlp'),
   otelTracesSampler: otelEnum('Which traces to keep', samplerNames, 'parentbased_always_on'),
   otelTracesSamplerArg: otelRatio('Fraction of traces that …traceidratio samplers keep; default 1'),
@@ -56,6 +67,7 @@ export const telemetrySpec = {
     ['otlp', 'prometheus', 'console'],
     'otlp',
   ),
+  otelLogsExporter: otelExporters('Exporters of logs, separated by commas', ['otlp', 'console'], 'otlp'),
   otelExporterPrometheusHost: text('Host of the prometheus exporter', { default: 'localhost' }),
   otelExporterPrometheusPort: lenient(
     int('Port of the prometheus exporter (/metrics); different for each process of a machine', {
@@ -74,7 +86,7 @@ export const telemetrySpec = {
 export function telemetryOptions(
   config: ConfigOf<typeof telemetrySpec>,
 ): Omit<TelemetryOptions, 'service' | 'version' | 'random'> {
-  const { otelTracesExporter: traces, otelMetricsExporter: metrics } = config;
+  const { otelTracesExporter: traces, otelMetricsExporter: metrics, otelLogsExporter: logs } = config;
   const general = config.otelExporterOtlpEndpoint?.replace(/\/$/, '');
   const below = (path: string): string | undefined => (general === undefined ? undefined : `${general}${path}`);
   return {
@@ -86,6 +98,12 @@ export function telemetryOptions(
     metricsEndpoint: metrics.includes('otlp')
       ? (config.otelExporterOtlpMetricsEndpoint ?? below('/v1/metrics'))
       : undefined,
+    logsEndpoint: logs.includes('otlp') ? (config.otelExporterOtlpLogsEndpoint ?? below('/v1/logs')) : undefined,
+    tracesProtocol: config.otelExporterOtlpTracesProtocol ?? config.otelExporterOtlpProtocol,
+    metricsProtocol: config.otelExporterOtlpMetricsProtocol ?? config.otelExporterOtlpProtocol,
+    logsProtocol: config.otelExporterOtlpLogsProtocol ?? config.otelExporterOtlpProtocol,
+    exportTimeoutMs: config.otelExporterOtlpTimeout,
+    logsOnConsole: logs.includes('console'),
     metricsIntervalMs: config.otelMetricExportInterval,
     tracesOnConsole: traces.includes('console'),
     metricsOnConsole: metrics.includes('console'),

@@ -3,9 +3,11 @@ import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { text } from 'node:stream/consumers';
 import { test } from 'node:test';
+import { logger } from './logger.ts';
 import { systemRandom } from './random.ts';
+import { measureRuntime } from './runtime-metrics.ts';
 import { startTelemetry } from './telemetry.ts';
-import { inSpan } from './tracing.ts';
+import { contextFromTraceparent, currentTraceparent, inSpan } from './tracing.ts';
 
 /** A port of 127.0.0.1 on which no process listens. */
 const freePort = async (): Promise<number> => {
@@ -99,7 +101,16 @@ test('the resource says what is reported by whom: version, OTEL_RESOURCE_ATTRIBU
   );
   const { 'service.instance.id': instance, ...rest } = said;
   assert.match(instance, /^[0-9a-f]{16}$/);
-  assert.deepEqual(rest, {
+  const detected = Object.keys(rest).filter((key) => /^(telemetry\.sdk|host|process)\./.test(key));
+  for (const key of [
+    'telemetry.sdk.name',
+    'telemetry.sdk.version',
+    'host.name',
+    'process.pid',
+    'process.runtime.version',
+  ])
+    assert.ok(detected.includes(key), `${key} in ${detected}`);
+  assert.deepEqual(Object.fromEntries(Object.entries(rest).filter(([key]) => !detected.includes(key))), {
     'service.name': 'disk-west',
     'service.version': '1.2.3',
     'service.namespace': 'west',
@@ -138,6 +149,118 @@ test('a port that is taken is reported and does not end the process', async () =
   await telemetry.shutdown();
   collector.close();
 });
+
+test('a line of the log is a record with trace and span, without what the line hides; runtime metrics are measured', async () => {
+  const collector = await openCollector();
+  const telemetry = startTelemetry({
+    service: 'disk',
+    random: systemRandom,
+    logsEndpoint: `${collector.url}/v1/logs`,
+    metricsEndpoint: `${collector.url}/v1/metrics`,
+  });
+  assert.ok(telemetry.meterProvider);
+  const stop = measureRuntime(telemetry.meterProvider);
+  const log = logger({ service: 'disk', clock: { now: () => 1_700_000_000_000 }, write: () => undefined });
+  const running = await inSpan(telemetry.tracer, 'work', {}, (span) => {
+    log.warn('lease is renewed late', { set: 'des1', lateMs: 7, token: 'hidden', nested: { a: 1 } });
+    return span.spanContext();
+  });
+  await telemetry.shutdown();
+  stop();
+  collector.close();
+  const bodyOf = (path: string) => JSON.parse(collector.received.find(({ url }) => url === path)?.body ?? '');
+  const [record] = bodyOf('/v1/logs').resourceLogs[0].scopeLogs[0].logRecords;
+  assert.deepEqual(
+    [record.traceId, record.spanId, record.severityText, record.body.stringValue, record.timeUnixNano],
+    [running.traceId, running.spanId, 'WARN', 'lease is renewed late', '1700000000000000000'],
+  );
+  const attributes = Object.fromEntries(
+    record.attributes.map(({ key, value }: { key: string; value: object }) => [key, value]),
+  );
+  assert.deepEqual(attributes, {
+    set: { stringValue: 'des1' },
+    lateMs: { intValue: 7 },
+    token: { stringValue: '‹hidden›' },
+    nested: { stringValue: '{"a":1}' },
+  });
+  const names = JSON.stringify(bodyOf('/v1/metrics')).match(/"name":"(nodejs|v8js)\.[^"]+"/g) ?? [];
+  assert.ok(
+    names.some((name) => name.includes('nodejs.eventloop.utilization')),
+    names.join(),
+  );
+});
+
+test('spans go to a collector that takes protobuf', async () => {
+  const collector = await openCollector();
+  const telemetry = startTelemetry({
+    service: 'disk',
+    random: systemRandom,
+    tracesEndpoint: `${collector.url}/v1/traces`,
+    tracesProtocol: 'http/protobuf',
+  });
+  await inSpan(telemetry.tracer, 'work', {}, () => undefined);
+  await telemetry.shutdown();
+  collector.close();
+  assert.match(collector.received[0]?.body ?? '', /service\.name/);
+  assert.throws(() => JSON.parse(collector.received[0]?.body ?? ''));
+});
+
+test('a trace that its caller left out stays left out', async () => {
+  const telemetry = startTelemetry({ service: 'disk', random: systemRandom });
+  const parent = contextFromTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00');
+  const seen = await inSpan(telemetry.tracer, 'work', { parent }, (span) => [span.isRecording(), currentTraceparent()]);
+  await telemetry.shutdown();
+  assert.equal(seen[0], false);
+  assert.match(String(seen[1]), /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-00$/);
+});
+
+/** Answers nothing, or what is no answer. */
+const openBrokenCollector = async (how: 'silent' | 'garbage') => {
+  const server = createServer((request, response) => {
+    request.resume();
+    if (how === 'garbage') request.on('end', () => response.writeHead(200).end('<garbage>'));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const address = server.address();
+  assert.ok(typeof address === 'object' && address !== null);
+  const close = () => {
+    server.close();
+    server.closeAllConnections();
+  };
+  return { url: `http://127.0.0.1:${address.port}`, close };
+};
+
+for (const how of ['down', 'silent', 'garbage'] as const) {
+  test(`a collector that is ${how} holds up no work; what is dropped is counted`, async () => {
+    const broken =
+      how === 'down'
+        ? { url: `http://127.0.0.1:${await freePort()}`, close: () => {} }
+        : await openBrokenCollector(how);
+    const collector = await openCollector();
+    const telemetry = startTelemetry({
+      service: 'disk',
+      random: systemRandom,
+      tracesEndpoint: `${broken.url}/v1/traces`,
+      logsEndpoint: `${broken.url}/v1/logs`,
+      metricsEndpoint: `${collector.url}/v1/metrics`,
+      batch: { delayMs: 1, queueSizeMax: 10, batchSizeMax: 5 },
+      exportTimeoutMs: 200,
+    });
+    const log = logger({ service: 'disk', clock: { now: () => 0 }, write: () => undefined });
+    // More than the queue takes, in one turn: nothing waits for an export.
+    for (let count = 0; count < 100; count += 1) {
+      telemetry.tracer.startSpan('work').end();
+      log.info('worked');
+    }
+    broken.close();
+    await telemetry.shutdown();
+    collector.close();
+    const metrics = JSON.stringify(collector.received.map(({ body }) => JSON.parse(body)));
+    assert.match(metrics, /otel\.sdk\.processor\.span\.processed.*queue_full/);
+    assert.match(metrics, /otel\.sdk\.processor\.log\.processed.*queue_full/);
+  });
+}
 
 test('disabled telemetry records nothing, and work continues', async () => {
   const telemetry = startTelemetry({ service: 'test', random: systemRandom, disabled: true });

@@ -1,13 +1,30 @@
-import { context, createNoopMeter, type Meter, propagation, type Tracer, trace } from '@opentelemetry/api';
+import {
+  context,
+  createNoopMeter,
+  type Meter,
+  type MeterProvider,
+  metrics as metricsApi,
+  propagation,
+  type Tracer,
+  trace,
+} from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
-import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
-import { resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  type DetectedResourceAttributes,
+  defaultResource,
+  hostDetector,
+  processDetector,
+  type Resource,
+  type ResourceDetector,
+  resourceFromAttributes,
+} from '@opentelemetry/resources';
 import {
   AlwaysOnSampler,
   BatchSpanProcessor,
   ConsoleSpanExporter,
   type IdGenerator,
+  ParentBasedSampler,
   type Sampler,
   SimpleSpanProcessor,
   type SpanProcessor,
@@ -15,11 +32,15 @@ import {
 } from '@opentelemetry/sdk-trace';
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import { systemClock } from './clock.ts';
+import { type OtlpProtocol, spanExporter } from './exporters.ts';
+import { type LogsOptions, startLogs } from './logs.ts';
 import { type MetricsOptions, startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
 import { preciseStarts } from './span-start-times.ts';
 
-export interface TelemetryOptions extends Omit<MetricsOptions, 'resource'> {
+export interface TelemetryOptions
+  extends Omit<MetricsOptions, 'resource'>,
+    Omit<LogsOptions, 'resource' | 'selfObsMeterProvider'> {
   /** Name of the service, for example `key-vault`; `service.name` where nothing else says that. */
   readonly service: string;
   /** `service.version`; left out by what has none. */
@@ -32,10 +53,11 @@ export interface TelemetryOptions extends Omit<MetricsOptions, 'resource'> {
   readonly random: Pick<Random, 'bytes'>;
   /** Where spans go, as a full address; without one spans are made (events still carry trace ids) and not exported. */
   readonly tracesEndpoint?: string | undefined;
+  readonly tracesProtocol?: OtlpProtocol | undefined;
   /** Whether spans are printed on standard output. */
   readonly tracesOnConsole?: boolean;
   readonly disabled?: boolean;
-  /** Which traces are kept; by default every one. */
+  /** Which traces are kept; by default every one that its caller did not leave out. */
   readonly sampler?: Sampler;
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
   /** Further receivers of finished spans: an in-memory exporter in tests. */
@@ -46,6 +68,8 @@ export interface Telemetry {
   readonly tracer: Tracer;
   /** Makes the instruments of the process; one that does nothing where metrics go nowhere. */
   readonly meter: Meter;
+  /** Of that meter; undefined where metrics go nowhere. */
+  readonly meterProvider: MeterProvider | undefined;
   /** Exports what is waiting. */
   flush(): Promise<void>;
   /** Exports what is waiting and stops. */
@@ -66,37 +90,40 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
     return {
       tracer: trace.getTracer('interlock'),
       meter: createNoopMeter(),
+      meterProvider: undefined,
       flush: async () => undefined,
       shutdown: disableContext,
     };
   }
 
-  const resource = resourceFromAttributes({
-    [ATTR_SERVICE_NAME]: options.service,
-    ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
-    'service.namespace': 'interlock',
-    // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
-    'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
-    ...options.attributes,
-    ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
-  });
+  const resource = resourceOf(options);
   const metrics = startMetrics({ ...options, resource });
+  if (metrics.provider !== undefined) metricsApi.setGlobalMeterProvider(metrics.provider);
   const provider = new TracerProvider({
     resource,
-    sampler: options.sampler ?? new AlwaysOnSampler(),
+    sampler: options.sampler ?? new ParentBasedSampler({ root: new AlwaysOnSampler() }),
     idGenerator: idGenerator(options.random),
-    spanProcessors: [preciseStarts(systemClock), ...exporting(options), ...(options.processors ?? [])],
+    spanProcessors: [
+      preciseStarts(systemClock),
+      ...exporting(options, metrics.provider),
+      ...(options.processors ?? []),
+    ],
   });
+  const logs = startLogs({ ...options, resource, selfObsMeterProvider: metrics.provider });
   trace.setGlobalTracerProvider(provider);
   return {
     tracer: provider.getTracer('interlock'),
     meter: metrics.meter,
+    meterProvider: metrics.provider,
     flush: async () => {
-      await Promise.all([provider.forceFlush(), metrics.flush()]);
+      await Promise.all([provider.forceFlush(), logs.flush(), metrics.flush()]);
     },
     shutdown: async () => {
-      await Promise.all([provider.shutdown(), metrics.shutdown()]);
+      // A failed last export is counted and does not keep the rest from stopping. Metrics last: they have the counts.
+      await Promise.allSettled([provider.shutdown(), logs.shutdown()]);
+      await Promise.allSettled([metrics.shutdown()]);
       trace.disable();
+      metricsApi.disable();
       await disableContext();
     },
   };
@@ -122,13 +149,41 @@ function idGenerator(random: Pick<Random, 'bytes'>): IdGenerator {
 
 const ID_BLOCK_BYTES = 4_096;
 
-function exporting({ tracesEndpoint, tracesOnConsole = false, batch }: TelemetryOptions): SpanProcessor[] {
+/** The SDK, the host and the process, as the SDK detects them; and the service. */
+function resourceOf(options: TelemetryOptions): Resource {
+  return defaultResource()
+    .merge(resourceFromAttributes(knownAtOnce(hostDetector)))
+    .merge(resourceFromAttributes(knownAtOnce(processDetector)))
+    .merge(
+      resourceFromAttributes({
+        [ATTR_SERVICE_NAME]: options.service,
+        ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
+        'service.namespace': 'interlock',
+        // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
+        'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
+        ...options.attributes,
+        ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
+      }),
+    );
+}
+
+/** Attributes that a detector knows at once. `host.id` is read from a file: each export would wait for that. */
+function knownAtOnce(detector: ResourceDetector): DetectedResourceAttributes {
+  const { attributes = {} } = detector.detect();
+  return Object.fromEntries(Object.entries(attributes).filter(([, value]) => !(value instanceof Promise)));
+}
+
+function exporting(
+  { tracesEndpoint, tracesProtocol: protocol, exportTimeoutMs, tracesOnConsole = false, batch }: TelemetryOptions,
+  selfObsMeterProvider: MeterProvider | undefined,
+): SpanProcessor[] {
   const onConsole = tracesOnConsole ? [new SimpleSpanProcessor({ exporter: new ConsoleSpanExporter() })] : [];
   if (tracesEndpoint === undefined) return onConsole;
   return [
     ...onConsole,
     new BatchSpanProcessor({
-      exporter: new OTLPTraceExporter({ url: tracesEndpoint }),
+      exporter: spanExporter({ url: tracesEndpoint, protocol, timeoutMs: exportTimeoutMs }, selfObsMeterProvider),
+      ...(selfObsMeterProvider === undefined ? {} : { selfObsMeterProvider }),
       ...(batch === undefined
         ? {}
         : {
