@@ -1,8 +1,9 @@
 import { DomainAttribute, inSpan, sharedSpans } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import { SpanKind, trace } from '@opentelemetry/api';
 import type { CategoryDefinition, Loaded } from './category-definition.ts';
 import { type Cause, type CausedBy, idsOf, storedCause } from './cause.ts';
 import { type EventOf, eventCodec } from './event-codec.ts';
+import { contention, contentionOfMany, etagMismatch } from './refusals.ts';
 import { Rejection } from './rejection.ts';
 import { type StateRows, stateRows } from './state-rows.ts';
 import { type Continued, causesIn, type Stepping } from './steps.ts';
@@ -120,6 +121,10 @@ const spans = sharedSpans(tracer);
 /** Attribute: the number of streams that a span is about. */
 const STREAMS_COUNT = 'interlock.streams.count';
 
+/** Spans of commits are calls of the database, if there is one. */
+const spanOf = ({ spanAttributes }: EventStore) =>
+  spanAttributes === undefined ? { kind: SpanKind.INTERNAL } : { kind: SpanKind.CLIENT, common: spanAttributes };
+
 /** Opens the streams of one kind in a store. */
 export const category = <State, Event extends EventOf>(
   store: EventStore,
@@ -196,7 +201,8 @@ const storeOne = async <State, Event extends EventOf>(
   const { append, row, ...transacted } = prepared;
   if (!append || !row) return transacted;
   const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
-  return spans(`append ${definition.name}`, { attributes, count: STREAMS_COUNT, events: idsOf(append) }, async () => {
+  const options = { ...spanOf(store), attributes, count: STREAMS_COUNT, events: idsOf(append) };
+  return spans(`append ${definition.name}`, options, async () => {
     const { causes, ...plain } = append;
     const commit = { appends: [plain], rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
     const { positions } = await store.commit(commit, storedCause(cause, append.stream, causes));
@@ -345,8 +351,9 @@ const storeChunk = async <State, Event extends EventOf>(
   const rows = [...also, ...prepared.flatMap(({ row }) => row ?? [])];
   const commit = { appends: prepared.flatMap(({ append }) => append ?? []), rows };
   const ids = commit.appends.flatMap(idsOf);
-  const attributes = { [STREAMS_COUNT]: prepared.length, [DomainAttribute.events]: ids };
-  const { positions } = await inSpan(tracer, `append ${definition.name}`, { attributes }, () =>
+  const { kind, common } = spanOf(store);
+  const attributes = { ...common, [STREAMS_COUNT]: prepared.length, [DomainAttribute.events]: ids };
+  const { positions } = await inSpan(tracer, `append ${definition.name}`, { kind, attributes }, () =>
     store.commit(commit, storedCause(cause, undefined)),
   );
   for (const { append, version } of prepared) if (append) cause.trail?.stored(append.stream, version);
@@ -379,22 +386,3 @@ const listAll = async <State, Event extends EventOf>(
     after = page.next;
   }
 };
-
-const contention = (id: string): Rejection =>
-  new Rejection('ABORTED', 'CONTENTION', `${id} is changed by other calls all the time; try again`, { name: id });
-
-const contentionOfMany = (count: number): Rejection =>
-  new Rejection('ABORTED', 'CONTENTION', `${count} streams are changed by other calls all the time; try again`, {});
-
-/** @returns the refusal of a change that was decided on another version of the stream than the current one */
-export const etagMismatch = (id: string, expected: number, actual: number): Rejection =>
-  new Rejection(
-    'ABORTED',
-    'ETAG_MISMATCH',
-    `${id} has etag ${actual}, not ${expected}: read it again and decide again`,
-    {
-      name: id,
-      etag: String(actual),
-      expected: String(expected),
-    },
-  );

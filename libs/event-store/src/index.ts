@@ -1,7 +1,6 @@
 export {
   type Category,
   category,
-  etagMismatch,
   type Page,
   type Prepared,
   type Transacted,
@@ -29,6 +28,7 @@ export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
 export { type MemoryStore, memoryStore, type StoreImage } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { type ReadableData, type ReadableFields, readableData } from './readable-fields.ts';
+export { etagMismatch } from './refusals.ts';
 export { Rejection, type RejectionCode } from './rejection.ts';
 export { type RowKeeper, rowKeeper } from './row-keeper.ts';
 export { type Continued, type Stepping, type Steps, stepCauses, stepIds, withSteps } from './steps.ts';

@@ -76,6 +76,7 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
     });
 
   return {
+    spanAttributes: spanAttributesOf(options.url),
     commit: (commit, cause) =>
       new Promise((resolve, reject) => {
         commits.push({ commit, cause, resolve, reject });
@@ -102,6 +103,17 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
       await watching;
       await disconnect(CLOSE_TIMEOUT_S);
     },
+  };
+};
+
+/** Attributes by OpenTelemetry's conventions for calls of a database. */
+const spanAttributesOf = (url: string): Readonly<Record<string, string>> => {
+  const { hostname, pathname } = new URL(url);
+  return {
+    'db.system.name': 'postgresql',
+    'db.operation.name': 'COMMIT',
+    'db.namespace': decodeURIComponent(pathname.slice(1)),
+    ...(hostname === '' ? {} : { 'server.address': hostname }),
   };
 };
 

@@ -142,6 +142,8 @@ export interface RowQuery {
  * whatever the order in which transactions started.
  */
 export interface EventStore {
+  /** Which database it is, as attributes of the spans of its commits; absent for a store in memory. */
+  readonly spanAttributes?: Readonly<Record<string, string>>;
   /**
    * Stores the commit in one transaction and returns once it is durable. Concurrent calls of one process share a transaction;
    * each still succeeds or fails alone.

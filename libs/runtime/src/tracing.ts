@@ -63,7 +63,9 @@ export type SharedSpans = <Result>(
 ) => Promise<Result>;
 
 /** How a span that may be shared starts. */
-export interface SharedSpanOptions extends Pick<SpanOptions, 'parent'> {
+export interface SharedSpanOptions extends Pick<SpanOptions, 'parent' | 'kind'> {
+  /** Of every span, shared or not. */
+  readonly common?: Attributes;
   /** Of a span that is not shared. */
   readonly attributes?: Attributes;
   /** The attribute in their place that says how many share it. */
@@ -96,7 +98,15 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
   };
 
   const begin = (key: string, name: string, options: SharedSpanOptions, parent: Context): SharedSpan => {
-    const shared = { ...openSpan(tracer, name, { parent }), options, events: [], count: 0, left: 0, isOpen: true };
+    const { kind = SpanKind.INTERNAL, common = {} } = options;
+    const shared = {
+      ...openSpan(tracer, name, { kind, attributes: common, parent }),
+      options,
+      events: [],
+      count: 0,
+      left: 0,
+      isOpen: true,
+    };
     joinable.set(key, shared);
     queueMicrotask(() => {
       joinable.delete(key);
@@ -110,9 +120,9 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
     const { parent = context.active() } = options;
     const above = trace.getSpanContext(parent);
     if (above === undefined || !isReal(above)) {
-      const { attributes = {}, events = [] } = options;
-      const own = events.length === 0 ? attributes : { ...attributes, [DomainAttribute.events]: [...events] };
-      return inSpan(tracer, name, { attributes: own, parent }, fn);
+      const { attributes, common, kind = SpanKind.INTERNAL, events = [] } = options;
+      const about = events.length === 0 ? {} : { [DomainAttribute.events]: [...events] };
+      return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes, ...about }, parent }, fn);
     }
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
