@@ -13,6 +13,8 @@ export type CloseIfSilent = () => Promise<void>;
 /** Connections for one purpose. */
 export interface Pool {
   readonly size: number;
+  /** Connections in use, and pieces of work that wait behind another one on their connection. */
+  load(): { readonly used: number; readonly waiting: number };
   /** Opens at most `count` connections in advance: otherwise the first work on each waits until the server has started a process. */
   connect(count: number): Promise<void>;
   /** Runs work on one connection. */
@@ -33,6 +35,10 @@ export const openPool = (size: number, open: OpenConnection): Pool => {
   const connections = Array.from({ length: size }, () => new Connection(open));
   return {
     size,
+    load: () => ({
+      used: connections.filter(({ running }) => running > 0).length,
+      waiting: connections.reduce((sum, { running }) => sum + Math.max(0, running - 1), 0),
+    }),
     async connect(count) {
       await Promise.all(connections.slice(0, count).map(({ sql }) => sql`select`));
     },

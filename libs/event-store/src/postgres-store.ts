@@ -1,4 +1,5 @@
 import { type Clock, certificateProblem } from '@interlock/runtime';
+import type { Meter } from '@opentelemetry/api';
 import postgres from 'postgres';
 import { type Cause, eventId } from './cause.ts';
 import { COMMIT_SETTINGS, type ConnectionOptions, openConnections, TRANSACTION_TIMEOUT_MS } from './connection.ts';
@@ -8,6 +9,7 @@ import { HeadWatch } from './head-watch.ts';
 import { openLoopTurns } from './loop-turns.ts';
 import { migrate } from './migration.ts';
 import { type CloseIfSilent, type OpenConnection, openPool, type Pool, type UseConnection } from './pool.ts';
+import { measurePools } from './pool-metrics.ts';
 import { storeBatch } from './postgres-commit.ts';
 import { rowReads } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
@@ -19,6 +21,8 @@ export interface PostgresStoreOptions extends ConnectionOptions {
   /** Database of this service. */
   readonly url: string;
   readonly clock: Clock;
+  /** Measures its connections; by default nothing is measured. */
+  readonly meter?: Meter;
   /** How often a waiting feed looks for events of other processes; default 100 ms. Events of this process wake it at once. */
   readonly pollIntervalMs?: number;
   /**
@@ -151,6 +155,7 @@ const connect = async (
   // Commits have their own connections: they wait for no read, and each statement is planned once.
   const committing = openPool(Math.min(RUNNING_MAX, Math.ceil(maxConnections / 2)), openOne(COMMIT_SETTINGS));
   const reading = openPool(Math.max(1, maxConnections - committing.size), openOne({}));
+  if (options.meter !== undefined) measurePools(options.meter, { commits: committing, reads: reading });
   const use = useWithin(reading, options);
   const disconnect = async (seconds: number): Promise<void> => {
     await Promise.all([committing.end(seconds), reading.end(seconds)]);

@@ -150,13 +150,22 @@ export const openTelemetry = (
 type StoreSetting = 'databaseUrl' | 'databaseCaFile' | 'tlsReloadIntervalMs' | 'storeConnections' | 'startPatienceMs';
 
 /** Opens the store, as patiently as the settings say; it closes with the scope. */
-export const openStore = async ({ config, scope, log, clock }: ProcessParts<StoreSetting>): Promise<EventStore> => {
+export const openStore = async ({
+  config,
+  scope,
+  log,
+  clock,
+  meter,
+}: ProcessParts<StoreSetting> & Partial<Pick<HostParts, 'meter'>>): Promise<EventStore> => {
   const authorities = await openStoreAuthorities(config, { clock, log, scope });
   const { databaseUrl: url, storeConnections: maxConnections, startPatienceMs: patienceMs } = config;
-  const store = await openPatiently(
-    () => openPostgresStore({ url, clock, maxConnections, ...(authorities === undefined ? {} : { authorities }) }),
-    { clock, log, patienceMs, signal: scope.signal },
-  );
+  const optional = { ...(authorities && { authorities }), ...(meter && { meter }) };
+  const store = await openPatiently(() => openPostgresStore({ url, clock, maxConnections, ...optional }), {
+    clock,
+    log,
+    patienceMs,
+    signal: scope.signal,
+  });
   scope.defer('event store', () => store.close());
   return store;
 };
