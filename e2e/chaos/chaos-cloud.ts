@@ -6,10 +6,10 @@ import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.t
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, openOutside } from '../cloud/clients.ts';
+import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 import type { Disturbed } from '../oracle/model/disturbances.ts';
 import type { Disturbance, Recording } from '../oracle/recording/replay.ts';
 import { clockShift, type Shift } from './clock-shift.ts';
-import { feedOf } from './facts.ts';
 
 /** Settings every chaos cloud runs with, in milliseconds: as short as the promise allows, so that every test sees the bound. */
 export const times = {
@@ -122,7 +122,8 @@ export class ChaosCloud {
   /** What the oracle needs to judge everything so far; undefined if a clock was shifted: then event times mean nothing. */
   async recording(slackMs: number): Promise<Recording | undefined> {
     if (this.#wereClocksShifted) return undefined;
-    const feeds = serviceNames.map(async (service) => [service, await feedOf(this.cloud, service)] as const);
+    const { read } = eventFeeds(this.clients.messaging);
+    const feeds = serviceNames.map(async (service) => [service, await read(service)] as const);
     const { leaseTtlMs: ttlMs, authzTtlMs, sweepIntervalMs, guestStopTimeoutMs } = times;
     const leases = { ttlMs, unreachableGraceMs: this.#unreachableGraceMs };
     return {

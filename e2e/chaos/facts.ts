@@ -1,4 +1,3 @@
-import { type Cause, eventId, type RecordedEvent } from '@interlock/event-store';
 import type { LocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import connect from 'postgres';
@@ -25,24 +24,6 @@ export const storedEvents = async (
     const rows = await sql<{ stream: string; type: string; time: string }[]>`
       select stream, type, time_ms::text as time from events where type = any(${[...types]}) and stream like ${like} order by position`;
     return rows.map(({ stream, type, time }) => ({ stream, type, at: Number(time) }));
-  } finally {
-    await sql.end();
-  }
-};
-
-/** All events of a service in the order of its feed, straight from its database. */
-export const feedOf = async (
-  cloud: Pick<LocalCloud, 'databaseUrls'>,
-  service: ServiceName,
-): Promise<readonly RecordedEvent[]> => {
-  const sql = connect(cloud.databaseUrls[service], { max: 1, onnotice: () => undefined });
-  try {
-    const rows = await sql<(Omit<RecordedEvent, 'id' | 'cause' | 'time'> & { meta: Cause; time: string })[]>`
-      select position, stream, version, type, schema, data, meta, time_ms::text as time from events order by position`;
-    return rows.map(({ meta: cause, time, ...event }) => {
-      const id = eventId(event.stream, event.version);
-      return { ...event, id, cause, time: Number(time) };
-    });
   } finally {
     await sql.end();
   }
