@@ -29,14 +29,58 @@ const found = readdirSync('/proc').filter((pid) => /^\\d+$/.test(pid) && Number(
 if (found.length === 0 || found.includes('1')) process.exit(3);
 for (const pid of found) process.kill(Number(pid), '${signal}');`;
 
+/** A pod of a part. */
+interface PartPod {
+  readonly name: string;
+  readonly isRunning: boolean;
+  readonly isPaused: boolean;
+}
+
+const selectorOf = (part: CloudPart): readonly string[] => ['--selector', `app.kubernetes.io/name=${part}`];
+
 /** Ends, pauses and restarts the pods of a cloud in a cluster. Its errors are LauncherErrors of kubectl. */
-export const clusterControl = (kubectl: Kubectl): CloudControl => {
-  const selector = (part: CloudPart): readonly string[] => ['--selector', `app.kubernetes.io/name=${part}`];
-  const workloadOf = async (part: CloudPart): Promise<Workload> => {
-    const [found] = itemsOf(await kubectl.json(['get', 'deployments,statefulsets', ...selector(part)]));
+export const clusterControl = (kubectl: Kubectl): CloudControl => new ClusterControl(kubectl);
+
+class ClusterControl implements CloudControl {
+  readonly #kubectl: Kubectl;
+
+  constructor(kubectl: Kubectl) {
+    this.#kubectl = kubectl;
+  }
+
+  async processes(): Promise<readonly PartProcess[]> {
+    return (await Promise.all(clusterParts.map((part) => this.#processesOf(part)))).flat();
+  }
+
+  async kill(part: CloudPart): Promise<void> {
+    const { name, replicas } = await this.#workloadOf(part);
+    // First, so that a killed runner leaves what another process needs to restore it.
+    if (replicas > 0) await this.#kubectl.run(['annotate', name, `${replicasKept}=${replicas}`, '--overwrite']);
+    await this.#kubectl.run(['scale', name, '--replicas=0']);
+    await this.#deletePods(part);
+  }
+
+  async restart(part: CloudPart): Promise<void> {
+    const { name, replicas, kept = 1 } = await this.#workloadOf(part);
+    if (replicas > 0) await this.#deletePods(part);
+    else await this.#kubectl.run(['scale', name, `--replicas=${kept}`]);
+    await this.#kubectl.run(['rollout', 'status', name, `--timeout=${startWithin}`]);
+  }
+
+  pause(part: CloudPart): Promise<void> {
+    return this.#signal(part, 'SIGSTOP');
+  }
+
+  resume(part: CloudPart): Promise<void> {
+    return this.#signal(part, 'SIGCONT');
+  }
+
+  async #workloadOf(part: CloudPart): Promise<Workload> {
+    const { json, place } = this.#kubectl;
+    const [found] = itemsOf(await json(['get', 'deployments,statefulsets', ...selectorOf(part)]));
     const { kind, metadata, spec } = found ?? {};
     if (!isObject(metadata) || !isObject(spec))
-      throw new LauncherError(`no Deployment or StatefulSet of ${part} is in namespace ${kubectl.place.namespace}`);
+      throw new LauncherError(`no Deployment or StatefulSet of ${part} is in namespace ${place.namespace}`);
     const annotations = isObject(metadata.annotations) ? metadata.annotations : {};
     const kept = annotations[replicasKept];
     return {
@@ -44,9 +88,11 @@ export const clusterControl = (kubectl: Kubectl): CloudControl => {
       replicas: Number(spec.replicas ?? 1),
       kept: kept === undefined ? undefined : Number(kept),
     };
-  };
-  const podsOf = async (part: CloudPart) =>
-    itemsOf(await kubectl.json(['get', 'pods', ...selector(part)])).map(({ metadata, status }) => {
+  }
+
+  async #podsOf(part: CloudPart): Promise<readonly PartPod[]> {
+    const pods = itemsOf(await this.#kubectl.json(['get', 'pods', ...selectorOf(part)]));
+    return pods.map(({ metadata, status }) => {
       const { name, annotations, deletionTimestamp } = isObject(metadata) ? metadata : {};
       return {
         name: String(name),
@@ -54,13 +100,28 @@ export const clusterControl = (kubectl: Kubectl): CloudControl => {
         isPaused: isObject(annotations) && annotations[pausedMark] !== undefined,
       };
     });
-  const deletePods = (part: CloudPart): Promise<string> =>
-    kubectl.run(['delete', 'pods', ...selector(part), '--force', '--grace-period=0', `--timeout=${endWithin}`]);
-  const signal = async (part: CloudPart, name: 'SIGSTOP' | 'SIGCONT'): Promise<void> => {
-    for (const pod of await podsOf(part)) {
+  }
+
+  async #processesOf(part: CloudPart): Promise<readonly PartProcess[]> {
+    const [{ replicas, name }, pods] = await Promise.all([this.#workloadOf(part), this.#podsOf(part)]);
+    // Process ids are those of nodes.
+    if (replicas === 0) return [{ part, name, pid: 0, state: 'down' }];
+    return pods.map((pod) => ({
+      ...{ part, name: pod.name, pid: 0 },
+      state: pod.isPaused ? 'paused' : pod.isRunning ? 'running' : 'down',
+    }));
+  }
+
+  #deletePods(part: CloudPart): Promise<string> {
+    const how = ['--force', '--grace-period=0', `--timeout=${endWithin}`];
+    return this.#kubectl.run(['delete', 'pods', ...selectorOf(part), ...how]);
+  }
+
+  async #signal(part: CloudPart, name: 'SIGSTOP' | 'SIGCONT'): Promise<void> {
+    for (const pod of await this.#podsOf(part)) {
       if (!pod.isRunning) continue;
       try {
-        await kubectl.run(['exec', pod.name, '--', '/usr/local/bin/node', '-e', signalScript(name)]);
+        await this.#kubectl.run(['exec', pod.name, '--', '/usr/local/bin/node', '-e', signalScript(name)]);
       } catch (error) {
         throw new LauncherError(
           `the process of pod ${pod.name} cannot be stopped: its pod must share its process namespace, as in deploy/kubernetes/overlays/chaos`,
@@ -68,37 +129,10 @@ export const clusterControl = (kubectl: Kubectl): CloudControl => {
         );
       }
       const mark = name === 'SIGSTOP' ? `${pausedMark}=true` : `${pausedMark}-`;
-      await kubectl.run(['annotate', 'pod', pod.name, mark, '--overwrite']);
+      await this.#kubectl.run(['annotate', 'pod', pod.name, mark, '--overwrite']);
     }
-  };
-  const processesOf = async (part: CloudPart): Promise<readonly PartProcess[]> => {
-    const [{ replicas, name }, pods] = await Promise.all([workloadOf(part), podsOf(part)]);
-    // Process ids are those of nodes.
-    if (replicas === 0) return [{ part, name, pid: 0, state: 'down' }];
-    return pods.map((pod) => ({
-      ...{ part, name: pod.name, pid: 0 },
-      state: pod.isPaused ? 'paused' : pod.isRunning ? 'running' : 'down',
-    }));
-  };
-  return {
-    processes: async () => (await Promise.all(clusterParts.map(processesOf))).flat(),
-    async kill(part) {
-      const { name, replicas } = await workloadOf(part);
-      // First, so that a killed runner leaves what another process needs to restore it.
-      if (replicas > 0) await kubectl.run(['annotate', name, `${replicasKept}=${replicas}`, '--overwrite']);
-      await kubectl.run(['scale', name, '--replicas=0']);
-      await deletePods(part);
-    },
-    async restart(part) {
-      const { name, replicas, kept = 1 } = await workloadOf(part);
-      if (replicas > 0) await deletePods(part);
-      else await kubectl.run(['scale', name, `--replicas=${kept}`]);
-      await kubectl.run(['rollout', 'status', name, `--timeout=${startWithin}`]);
-    },
-    pause: (part) => signal(part, 'SIGSTOP'),
-    resume: (part) => signal(part, 'SIGCONT'),
-  };
-};
+  }
+}
 
 const clusterParts: readonly CloudPart[] = [
   'identity',

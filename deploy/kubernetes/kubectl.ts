@@ -78,35 +78,40 @@ export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubect
     );
     return opened.promise.finally(() => clearTimeout(patience));
   };
-  let isOver = false;
-  const keepForward: Kubectl['keepForward'] = async (target, port) => {
-    const local = await freePort();
-    const opened = Promise.withResolvers<string>();
-    const keep = async (): Promise<void> => {
-      while (!isOver) {
-        const ended = lines(['port-forward', target, `${local}:${port}`], (text) => {
-          if (text.startsWith('Forwarding from ')) opened.resolve(`127.0.0.1:${local}`);
-        });
-        // The first failure is that of the call; a later one is a pod that is replaced.
-        await ended.catch((error: unknown) => opened.reject(error));
-        if (!isOver) await sleep(FORWARD_AGAIN_MS);
-      }
-    };
-    void keep();
-    return opened.promise;
-  };
+  const ending = new AbortController();
   return {
     place,
     run,
     json: async (args) => JSON.parse(await run([...args, '--output', 'json'])),
     lines,
     forward,
-    keepForward,
+    keepForward: (target, port) => keptForward(lines, { target, port, signal: ending.signal }),
     end: () => {
-      isOver = true;
+      ending.abort();
       for (const child of running) child.kill();
     },
   };
+};
+
+/** Forwards a port again and again on the same local one, until the signal is aborted. */
+const keptForward = async (
+  lines: Kubectl['lines'],
+  { target, port, signal }: { readonly target: string; readonly port: number; readonly signal: AbortSignal },
+): Promise<string> => {
+  const local = await freePort();
+  const opened = Promise.withResolvers<string>();
+  const keep = async (): Promise<void> => {
+    while (!signal.aborted) {
+      const ended = lines(['port-forward', target, `${local}:${port}`], (text) => {
+        if (text.startsWith('Forwarding from ')) opened.resolve(`127.0.0.1:${local}`);
+      });
+      // The first failure is that of the call; a later one is a pod that is replaced.
+      await ended.catch((error: unknown) => opened.reject(error));
+      if (!signal.aborted) await sleep(FORWARD_AGAIN_MS);
+    }
+  };
+  void keep();
+  return opened.promise;
 };
 
 const gathered = (stream: ChildProcess['stdout']): (() => string) => {

@@ -12,102 +12,125 @@ interface Workload {
 
 /** What kubectl does to the pods of a cloud that podman runs: the commands that experiments need, and no network policies. */
 export const podmanKubectl = (cloud: PodCloud): Kubectl => {
-  const workloads = new Map<string, Workload>();
-  const podMarks = new Map<string, Record<string, string>>();
-  const forwarders = new Map<string, Forwarder>();
-  const workload = (part: string): Workload => {
-    const found = workloads.get(part) ?? { replicas: 1, annotations: {} };
-    workloads.set(part, found);
-    return found;
-  };
-  const start = async (part: string): Promise<void> => {
-    const running = await cloud.podman.play(cloud.pod(cloud.workload(part)));
-    cloud.running.set(part, running);
-    podMarks.delete(part);
-    forwarders.get(part)?.to(running.ip);
-  };
-  const end = async (part: string): Promise<void> => {
-    const running = cloud.running.get(part);
-    cloud.running.delete(part);
-    await running?.remove();
-  };
-  const podOf = (name: string): readonly [string, RunningPod] => {
-    const found = [...cloud.running].find(([, pod]) => pod.name === name);
-    if (found === undefined) throw new LauncherError(`kubectl: pods "${name}" not found`);
-    return found;
-  };
-  /** `[annotation=value, …]`, `annotation-` */
-  const annotate = (annotations: Record<string, string>, [mark = '']: readonly string[]): void => {
-    const [name = '', value] = mark.split('=');
-    if (value === undefined) delete annotations[name.replace(/-$/, '')];
-    else annotations[name] = value;
-  };
-
-  const run: Kubectl['run'] = async (args) => {
-    const [verb, first = '', second = '', ...rest] = args;
-    const part = first.replace(/^.*\//, '');
-    if (verb === 'scale') {
-      workload(part).replicas = Number(second.replace('--replicas=', ''));
-      if (workload(part).replicas > 0) await start(part);
-    } else if (verb === 'delete' && first === 'pods') {
-      const of = partIn([second, ...rest]);
-      await end(of);
-      if (workload(of).replicas > 0) await start(of);
-    } else if (verb === 'rollout') {
-      const [name] = rest;
-      const of = String(second).replace(/^.*\//, '');
-      const pod = cloud.running.get(of);
-      if (pod === undefined) throw new LauncherError(`kubectl: ${name} has no pod`);
-      if (of !== 'nats' && of !== 'postgres') await untilReady(of, pod);
-    } else if (verb === 'annotate' && first === 'pod') {
-      const [of] = podOf(second);
-      const marks = podMarks.get(of) ?? {};
-      podMarks.set(of, marks);
-      annotate(marks, rest);
-    } else if (verb === 'annotate') annotate(workload(part).annotations, [second]);
-    else if (verb === 'exec') return podOf(first)[1].exec(rest);
-    else throw new LauncherError(`kubectl: podman has no ${args.join(' ')}`);
-    return '';
-  };
-  const json: Kubectl['json'] = async ([, kind = '', ...rest]) => {
-    if (kind === 'secret') return { data: cloud.cluster.secrets.get(rest[0] ?? '') };
-    if (kind === 'configmap')
-      return cloud.cluster.objects.find((one) => one.kind === 'ConfigMap' && one.metadata.name === rest[0]);
-    const parts = partsIn(rest);
-    if (kind === 'pods')
-      return {
-        items: parts.flatMap((part) => {
-          const pod = cloud.running.get(part);
-          const metadata = { name: pod?.name, annotations: podMarks.get(part) ?? {} };
-          return pod === undefined ? [] : [{ metadata, status: { phase: 'Running' } }];
-        }),
-      };
-    return {
-      items: parts.map((part) => {
-        const { kind: own, metadata, spec } = cloud.workload(part);
-        const { replicas, annotations } = workload(part);
-        return { kind: own, metadata: { name: metadata.name, annotations }, spec: { ...spec, replicas } };
-      }),
-    };
-  };
-  const keepForward: Kubectl['keepForward'] = async (target, port) => {
-    const part = target.replace(/^.*\//, '');
-    const { ip } = cloud.running.get(part) ?? { ip: '127.0.0.1' };
-    const forwarder = await startForwarder(ip, port);
-    forwarders.set(part, forwarder);
-    return forwarder.address;
-  };
+  const pods = new PodmanPods(cloud);
+  const keepForward: Kubectl['keepForward'] = (target, port) => pods.forward(target.replace(/^.*\//, ''), port);
   return {
     place: { context: undefined, namespace: cloud.cluster.namespace },
-    run,
-    json,
+    run: (args) => pods.run(args),
+    json: (args) => pods.json(args),
     lines: () => Promise.reject(new LauncherError('podman has no lines of kubectl')),
     forward: keepForward,
     keepForward,
-    end: () => {
-      for (const forwarder of forwarders.values()) forwarder.close();
-    },
+    end: () => pods.close(),
   };
+};
+
+class PodmanPods {
+  readonly #cloud: PodCloud;
+  readonly #workloads = new Map<string, Workload>();
+  readonly #podMarks = new Map<string, Record<string, string>>();
+  readonly #forwarders = new Map<string, Forwarder>();
+
+  constructor(cloud: PodCloud) {
+    this.#cloud = cloud;
+  }
+
+  async run(args: readonly string[]): Promise<string> {
+    const [verb, first = '', second = '', ...rest] = args;
+    const nameOf = (of: string): string => of.replace(/^.*\//, '');
+    if (verb === 'scale') await this.#scale(nameOf(first), Number(second.replace('--replicas=', '')));
+    else if (verb === 'delete' && first === 'pods') await this.#delete(partsIn([second, ...rest])[0] ?? '');
+    else if (verb === 'rollout') await this.#untilReady(nameOf(second));
+    else if (verb === 'annotate' && first === 'pod') annotate(this.#marksOf(second), rest[0]);
+    else if (verb === 'annotate') annotate(this.#workload(nameOf(first)).annotations, second);
+    else if (verb === 'exec') return this.#podNamed(first)[1].exec(rest);
+    else throw new LauncherError(`kubectl: podman has no ${args.join(' ')}`);
+    return '';
+  }
+
+  async json([, kind = '', ...rest]: readonly string[]): Promise<unknown> {
+    const { cluster, running } = this.#cloud;
+    if (kind === 'secret') return { data: cluster.secrets.get(rest[0] ?? '') };
+    if (kind === 'configmap')
+      return cluster.objects.find((one) => one.kind === 'ConfigMap' && one.metadata.name === rest[0]);
+    const items = partsIn(rest).flatMap((part): readonly object[] => {
+      if (kind !== 'pods') return [this.#shown(part)];
+      const pod = running.get(part);
+      const metadata = { name: pod?.name, annotations: this.#podMarks.get(part) ?? {} };
+      return pod === undefined ? [] : [{ metadata, status: { phase: 'Running' } }];
+    });
+    return { items };
+  }
+
+  async forward(part: string, port: number): Promise<string> {
+    const { ip } = this.#cloud.running.get(part) ?? { ip: '127.0.0.1' };
+    const forwarder = await startForwarder(ip, port);
+    this.#forwarders.set(part, forwarder);
+    return forwarder.address;
+  }
+
+  close(): void {
+    for (const forwarder of this.#forwarders.values()) forwarder.close();
+  }
+
+  #workload(part: string): Workload {
+    const found = this.#workloads.get(part) ?? { replicas: 1, annotations: {} };
+    this.#workloads.set(part, found);
+    return found;
+  }
+
+  /** As an API server returns it. */
+  #shown(part: string): object {
+    const { kind, metadata, spec } = this.#cloud.workload(part);
+    const { replicas, annotations } = this.#workload(part);
+    return { kind, metadata: { name: metadata.name, annotations }, spec: { ...spec, replicas } };
+  }
+
+  #podNamed(name: string): readonly [string, RunningPod] {
+    const found = [...this.#cloud.running].find(([, pod]) => pod.name === name);
+    if (found === undefined) throw new LauncherError(`kubectl: pods "${name}" not found`);
+    return found;
+  }
+
+  #marksOf(name: string): Record<string, string> {
+    const [part] = this.#podNamed(name);
+    const marks = this.#podMarks.get(part) ?? {};
+    this.#podMarks.set(part, marks);
+    return marks;
+  }
+
+  async #scale(part: string, replicas: number): Promise<void> {
+    this.#workload(part).replicas = replicas;
+    if (replicas > 0) await this.#start(part);
+  }
+
+  async #delete(part: string): Promise<void> {
+    const pod = this.#cloud.running.get(part);
+    this.#cloud.running.delete(part);
+    await pod?.remove();
+    if (this.#workload(part).replicas > 0) await this.#start(part);
+  }
+
+  async #start(part: string): Promise<void> {
+    const { podman, pod, workload, running } = this.#cloud;
+    const started = await podman.play(pod(workload(part)));
+    running.set(part, started);
+    this.#podMarks.delete(part);
+    this.#forwarders.get(part)?.to(started.ip);
+  }
+
+  async #untilReady(part: string): Promise<void> {
+    const pod = this.#cloud.running.get(part);
+    if (pod === undefined) throw new LauncherError(`kubectl: ${part} has no pod`);
+    if (part !== 'nats' && part !== 'postgres') await untilReady(part, pod);
+  }
+}
+
+/** `name=value` sets an annotation, `name-` removes it. */
+const annotate = (annotations: Record<string, string>, mark = ''): void => {
+  const [name = '', value] = mark.split('=');
+  if (value === undefined) delete annotations[name.replace(/-$/, '')];
+  else annotations[name] = value;
 };
 
 /** Parts of `--selector app.kubernetes.io/name=disk` or `… in (a,b)`. */
@@ -116,5 +139,3 @@ const partsIn = (args: readonly string[]): readonly string[] => {
   const [, one, several] = /^app\.kubernetes\.io\/name(?:=(.+)| in \((.+)\))$/.exec(selector) ?? [];
   return one === undefined ? (several ?? '').split(',') : [one];
 };
-
-const partIn = (args: readonly string[]): string => partsIn(args)[0] ?? '';

@@ -27,7 +27,7 @@ import { isParkedKey, parkedFacts, toParkedFact } from './parked.ts';
 import { RELAY_CURSOR } from './published-progress.ts';
 import type { Relay } from './relay.ts';
 import { replayParked } from './replay.ts';
-import { readEvents } from './stored-events.ts';
+import { readEvents, type StoredEventsOptions } from './stored-events.ts';
 import { DEFAULT_PARTITION_COUNT } from './subjects.ts';
 
 const PAGE_MAX = 1_000;
@@ -43,8 +43,7 @@ export interface MessagingApiOptions {
   readonly bus?: Pick<Bus, 'stream'>;
   /** The processes of the service, by name; none by default. */
   readonly replicas?: () => Promise<readonly Replica[]>;
-  /** Fields of events that may be read, of streams of a category; by default none. */
-  readonly readable?: (category: string) => readonly string[];
+  readonly readable?: StoredEventsOptions['readable'];
   readonly clock: Clock;
   readonly log: Logger;
   /** Partitions of this service's facts; default 4. */

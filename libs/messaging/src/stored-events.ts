@@ -1,7 +1,14 @@
 import type { ReadEventsResponse, StoredEvent } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { type RecordedEvent, readableData } from '@interlock/event-store';
+import { type EventStore, type RecordedEvent, readableData } from '@interlock/event-store';
 import { assertPosition, assertReached, RESPONSE_BYTES_MAX } from './feed.ts';
-import type { MessagingApiOptions } from './messaging-api.ts';
+
+/** Whose events are read, and which of their fields. */
+export interface StoredEventsOptions {
+  readonly service: string;
+  readonly store: EventStore;
+  /** Fields that may be read, of streams of a category; by default none. */
+  readonly readable?: ((category: string) => readonly string[]) | undefined;
+}
 
 /** Which events to read: at most `limit` after a position. */
 export interface EventPage {
@@ -14,7 +21,7 @@ export interface EventPage {
  * @throws Rejection INVALID_POSITION; OUT_OF_RANGE FEED_ENDS_EARLIER for a position beyond the end of the store
  */
 export const readEvents = async (
-  { store, service, readable }: Pick<MessagingApiOptions, 'store' | 'service' | 'readable'>,
+  { store, service, readable }: StoredEventsOptions,
   { after, limit }: EventPage,
 ): Promise<ReadEventsResponse> => {
   assertPosition(after);

@@ -63,71 +63,84 @@ const faultOf = ({
   }
 };
 
+/** The templates of a Workflow, as they are added. Each call returns the name of its template. */
+class Templates {
+  readonly all: Template[] = [];
+  /** Steps that Chaos Mesh has no fault for. */
+  readonly left: string[] = [];
+  readonly #image: PackImage;
+
+  constructor(image: PackImage) {
+    this.#image = image;
+  }
+
+  add(template: Template): string {
+    this.all.push(template);
+    return template.name;
+  }
+
+  task(name: string, command: Command): string {
+    const task = { container: commandContainer(name, command, this.#image), volumes: commandVolumes() };
+    return this.add({ name, templateType: 'Task', deadline: `${taskSeconds}s`, task });
+  }
+
+  serial(name: string, children: readonly string[], ms: number): string {
+    return this.add({ name, templateType: 'Serial', deadline: secondsOf(ms), children: [...children] });
+  }
+
+  /** What comes at a time after the start. */
+  at(name: string, atMs: number, children: readonly string[], limitMs: number): string {
+    const wait =
+      atMs < 1_000 ? [] : [this.add({ name: `wait-${name}`, templateType: 'Suspend', deadline: secondsOf(atMs) })];
+    return this.serial(`at-${name}`, [...wait, ...children], limitMs);
+  }
+
+  step(step: PackStep, limitMs: number): readonly string[] {
+    const { name, atMs } = step;
+    if (step.kind === 'commands') {
+      const tasks = step.commands.map((command, n) => this.task(n === 0 ? name : `${name}-${n + 1}`, command));
+      return [this.at(name, atMs, tasks, limitMs)];
+    }
+    const fault = faultOf(step);
+    if (fault === undefined) {
+      this.left.push(`step: ${name}`);
+      return [];
+    }
+    const deadline = secondsOf(Math.max(1_000, step.forMs));
+    return [this.at(name, atMs, [this.add({ name, templateType: '', ...fault, deadline })], limitMs)];
+  }
+}
+
 /** A Workflow of Chaos Mesh: steps wait side by side for their times; access is given back whatever happened. */
 export const chaosMeshPack = (whole: Pack, name: string, image: PackImage): string => {
   const pack = { ...whole, steps: whole.steps.map((step) => ({ ...step, name: step.name.toLowerCase() })) };
-  const templates: Template[] = [];
-  const add = (template: Template): string => {
-    templates.push(template);
-    return template.name;
-  };
-  const task = (taskName: string, command: Command): string =>
-    add({
-      name: taskName,
-      templateType: 'Task',
-      deadline: `${taskSeconds}s`,
-      task: { container: commandContainer(taskName, command, image), volumes: commandVolumes() },
-    });
-  const serial = (serialName: string, children: readonly string[], ms: number): string =>
-    add({ name: serialName, templateType: 'Serial', deadline: secondsOf(ms), children: [...children] });
-  const waiting = (stepName: string, atMs: number): readonly string[] =>
-    atMs < 1_000 ? [] : [add({ name: `wait-${stepName}`, templateType: 'Suspend', deadline: secondsOf(atMs) })];
-  const left: string[] = [];
+  const templates = new Templates(image);
   const limitMs = pack.endMs + taskSeconds * 1_000 * (1 + pack.rollbacks.length);
-  const branches = [
-    ...pack.steps.flatMap((step): readonly string[] => {
-      const fault = step.kind === 'fault' ? faultOf(step) : undefined;
-      if (step.kind === 'fault' && fault === undefined) {
-        left.push(`step: ${step.name}`);
-        return [];
-      }
-      const own =
-        step.kind === 'fault'
-          ? [add({ name: step.name, templateType: '', ...fault, deadline: secondsOf(Math.max(1_000, step.forMs)) })]
-          : step.commands.map((command, n) => task(n === 0 ? step.name : `${step.name}-${n + 1}`, command));
-      return [serial(`at-${step.name}`, [...waiting(step.name, step.atMs), ...own], limitMs)];
-    }),
-    ...pack.checks.map(({ atMs, command }, n) =>
-      serial(`at-check-${n + 1}`, [...waiting(`check-${n + 1}`, atMs), task(`check-${n + 1}`, command)], limitMs),
-    ),
-  ];
-  add({ name: 'timeline', templateType: 'Parallel', deadline: secondsOf(limitMs), children: branches });
+  const checks = pack.checks.map(({ atMs, command }, n) =>
+    templates.at(`check-${n + 1}`, atMs, [templates.task(`check-${n + 1}`, command)], limitMs),
+  );
+  const branches = [...pack.steps.flatMap((step) => templates.step(step, limitMs)), ...checks];
+  templates.add({ name: 'timeline', templateType: 'Parallel', deadline: secondsOf(limitMs), children: branches });
   const after = [
-    ...pack.rollbacks.map((command, n) => task(`rollback-${n + 1}`, command)),
-    add({ name: 'settle', templateType: 'Suspend', deadline: `${settleSeconds}s` }),
-    ...pack.steady.map((command, n) => task(`steady-after-${n + 1}`, command)),
+    ...pack.rollbacks.map((command, n) => templates.task(`rollback-${n + 1}`, command)),
+    templates.add({ name: 'settle', templateType: 'Suspend', deadline: `${settleSeconds}s` }),
+    ...pack.steady.map((command, n) => templates.task(`steady-after-${n + 1}`, command)),
   ];
-  serial('experiment', ['timeline', ...after], 2 * limitMs);
+  templates.serial('experiment', ['timeline', ...after], 2 * limitMs);
   const [first = ['probe', 'services', '--gap', '100']] = pack.steady;
-  const entry = task('steady-before', first);
+  const entry = templates.task('steady-before', first);
+  const conditionalBranches = [{ target: 'experiment', expression: 'exitCode == 0' }];
+  const labels = { 'app.kubernetes.io/part-of': 'interlock' };
   const workflow = {
     apiVersion: 'chaos-mesh.org/v1alpha1',
     kind: 'Workflow',
-    metadata: {
-      generateName: `${name}-`,
-      namespace: 'interlock',
-      labels: { 'app.kubernetes.io/part-of': 'interlock' },
-    },
+    metadata: { generateName: `${name}-`, namespace: 'interlock', labels },
     spec: {
       entry,
-      templates: templates.map((template) =>
-        template.name === entry
-          ? { ...template, conditionalBranches: [{ target: 'experiment', expression: 'exitCode == 0' }] }
-          : template,
-      ),
+      templates: templates.all.map((one) => (one.name === entry ? { ...one, conditionalBranches } : one)),
     },
   };
-  const head = headOf({ ...pack, notes: [...pack.notes, ...left] }, [
+  const head = headOf({ ...pack, notes: [...pack.notes, ...templates.left] }, [
     'Then: kubectl apply -k deploy/kubernetes/overlays/chaos, and kubectl create -f <this file>.',
     'kubectl annotate workflow <name> workflow.chaos-mesh.org/abort=true ends it.',
   ]);
