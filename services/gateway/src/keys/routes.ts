@@ -34,8 +34,11 @@ export const versionOf = (params: {
 /** Keys of a vault: the data plane without cryptography. */
 export const keyRoutes = (parts: KeyParts): readonly Route[] => [
   ...makingRoutes(parts),
+  ...rotationRoutes(parts),
+  ...listRoutes(parts),
   ...readingRoutes(parts),
   ...updateRoutes(parts),
+  ...deletionRoutes(parts),
   ...deletedRoutes(parts),
   ...backupRoutes(parts),
 ];
@@ -94,6 +97,9 @@ const makingRoutes = ({ backends, names, random }: KeyParts): readonly Route[] =
       return { body: keyBundle(names, imported) };
     },
   }),
+];
+
+const rotationRoutes = ({ backends, names, random }: KeyParts): readonly Route[] => [
   route({
     ...vault,
     method: 'POST',
@@ -112,20 +118,8 @@ const refuseExponent = ({ public_exponent: exponent }: Static<typeof CreateKeyBo
   throw new RestError(400, 'BadParameter', `public_exponent must be 65537 (got ${exponent})`);
 };
 
-const readingRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
+const listRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
   const { keyVault } = backends;
-  const get = async (
-    { params }: { readonly params: { readonly vault: string; readonly key: string } },
-    caller: Caller,
-  ) => {
-    const name = versionOf(params);
-    const options = caller.as('key-vault');
-    const [version, key] = await Promise.all([
-      keyVault.getKeyVersion({ name }, options),
-      keyVault.getKey({ name: name.replace(/\/versions\/.*/, '') }, options),
-    ]);
-    return { body: keyBundle(names, version, key) };
-  };
   return [
     route({
       ...vault,
@@ -161,6 +155,24 @@ const readingRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
         };
       },
     }),
+  ];
+};
+
+const readingRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
+  const { keyVault } = backends;
+  const get = async (
+    { params }: { readonly params: { readonly vault: string; readonly key: string } },
+    caller: Caller,
+  ) => {
+    const name = versionOf(params);
+    const options = caller.as('key-vault');
+    const [version, key] = await Promise.all([
+      keyVault.getKeyVersion({ name }, options),
+      keyVault.getKey({ name: name.replace(/\/versions\/.*/, '') }, options),
+    ]);
+    return { body: keyBundle(names, version, key) };
+  };
+  return [
     route({
       ...vault,
       method: 'GET',
@@ -198,7 +210,7 @@ const updateRoutes = (parts: KeyParts): readonly Route[] => {
   ];
 };
 
-const deletedRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
+const deletionRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
   const { keyVault } = backends;
   return [
     route({
@@ -218,6 +230,12 @@ const deletedRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
         return { body: { ...bundle, ...deletion(names, key) } };
       },
     }),
+  ];
+};
+
+const deletedRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
+  const { keyVault } = backends;
+  return [
     route({
       ...vault,
       method: 'GET',

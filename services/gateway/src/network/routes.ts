@@ -122,17 +122,21 @@ const listRoutes = (kept: Kept, type: NetworkType): readonly Route[] => [
   }),
 ];
 
+type SubnetPath = NetworkPath & { readonly subnet: string };
+
+const findSubnet = async (kept: Kept, params: SubnetPath, caller: Caller) => {
+  const record = await kept.get(params, caller);
+  const subnets = subnetsOf(record.content);
+  const isWanted = (one: JsonObject): boolean => String(one.name).toLowerCase() === params.subnet.toLowerCase();
+  return { record, found: subnets.find(isWanted), others: subnets.filter((one) => !isWanted(one)) };
+};
+
+const subnetBody = (record: PresentRecord, subnet: Json): Json =>
+  partBody(`${record.armId}/subnets`, 'Microsoft.Network/virtualNetworks/subnets', subnet);
+
 /** Subnets are parts of their network, and clients also change them one by one. */
 const subnetRoutes = (kept: Kept): readonly Route[] => {
   const path = `${group}/virtualNetworks/:name/subnets/:subnet` as const;
-  const find = async (params: NetworkPath & { readonly subnet: string }, caller: Caller) => {
-    const record = await kept.get(params, caller);
-    const subnets = subnetsOf(record.content);
-    const isWanted = (one: JsonObject): boolean => String(one.name).toLowerCase() === params.subnet.toLowerCase();
-    return { record, found: subnets.find(isWanted), others: subnets.filter((one) => !isWanted(one)) };
-  };
-  const shown = (record: PresentRecord, subnet: Json): Json =>
-    partBody(`${record.armId}/subnets`, 'Microsoft.Network/virtualNetworks/subnets', subnet);
   return [
     route({
       host,
@@ -141,10 +145,10 @@ const subnetRoutes = (kept: Kept): readonly Route[] => {
       does: 'Keeps a subnet, without an effect',
       body: SubnetBody,
       handle: async ({ params, body }, caller) => {
-        const { record, found, others } = await find(params, caller);
+        const { record, found, others } = await findSubnet(kept, params, caller);
         const subnet = { name: params.subnet, properties: (body.properties ?? {}) as JsonObject };
         await kept.put(params, withSubnets(record.content, [...others, subnet]), caller);
-        return { status: found === undefined ? 201 : 200, body: shown(record, subnet) };
+        return { status: found === undefined ? 201 : 200, body: subnetBody(record, subnet) };
       },
     }),
     route({
@@ -153,11 +157,11 @@ const subnetRoutes = (kept: Kept): readonly Route[] => {
       path,
       does: 'Reads a subnet',
       handle: async ({ params }, caller) => {
-        const { record, found } = await find(params, caller);
+        const { record, found } = await findSubnet(kept, params, caller);
         if (found === undefined) {
           throw new RestError(404, 'NotFound', `The subnet ${params.subnet} of ${params.name} does not exist.`);
         }
-        return { body: shown(record, found) };
+        return { body: subnetBody(record, found) };
       },
     }),
     route({
@@ -170,7 +174,7 @@ const subnetRoutes = (kept: Kept): readonly Route[] => {
         return {
           body: listBody(
             request,
-            subnetsOf(record.content).map((one) => shown(record, one)),
+            subnetsOf(record.content).map((one) => subnetBody(record, one)),
             '',
           ),
         };
@@ -182,7 +186,7 @@ const subnetRoutes = (kept: Kept): readonly Route[] => {
       path,
       does: 'Deletes a subnet',
       handle: async ({ params }, caller) => {
-        const { record, found, others } = await find(params, caller);
+        const { record, found, others } = await findSubnet(kept, params, caller);
         if (found === undefined) return { status: 204 };
         await kept.put(params, withSubnets(record.content, others), caller);
         return { status: 200 };

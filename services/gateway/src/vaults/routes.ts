@@ -87,37 +87,41 @@ export const vaultRoutes = (parts: VaultParts): readonly Route[] => {
         return { status: 200 };
       },
     }),
-    route({
-      host,
-      method: 'PUT',
-      path: `${path}/accessPolicies/:kind`,
-      does: 'Adds, replaces or removes access policies',
-      body: AccessPoliciesBody,
-      handle: async ({ params, body }, caller) => {
-        const kind = params.kind.toLowerCase();
-        const vault = await vaults.get(params, caller);
-        const given = policiesOf(body.properties.accessPolicies);
-        if (kind !== 'add' && kind !== 'remove' && kind !== 'replace') {
-          throw new RestError(
-            400,
-            'BadRequest',
-            `the operation on access policies must be add, remove or replace (got "${kind.slice(0, 50)}")`,
-          );
-        }
-        const wanted = kind === 'replace' ? given : mergedPolicies(vault.accessPolicies, given, kind);
-        await replacePolicies(parts.backends.keyVault, caller, vault, wanted);
-        return {
-          body: {
-            id: `${armId(params, vaultType, params.vault)}/accessPolicies/`,
-            type: `${vaultType}/accessPolicies`,
-            properties: { accessPolicies: body.properties.accessPolicies },
-          },
-        };
-      },
-    }),
+    ...policyRoutes(vaults, parts),
     ...listRoutes(parts),
   ];
 };
+
+const policyRoutes = (vaults: Vaults, { backends }: VaultParts): readonly Route[] => [
+  route({
+    host,
+    method: 'PUT',
+    path: `${path}/accessPolicies/:kind`,
+    does: 'Adds, replaces or removes access policies',
+    body: AccessPoliciesBody,
+    handle: async ({ params, body }, caller) => {
+      const kind = params.kind.toLowerCase();
+      const vault = await vaults.get(params, caller);
+      const given = policiesOf(body.properties.accessPolicies);
+      if (kind !== 'add' && kind !== 'remove' && kind !== 'replace') {
+        throw new RestError(
+          400,
+          'BadRequest',
+          `the operation on access policies must be add, remove or replace (got "${kind.slice(0, 50)}")`,
+        );
+      }
+      const wanted = kind === 'replace' ? given : mergedPolicies(vault.accessPolicies, given, kind);
+      await replacePolicies(backends.keyVault, caller, vault, wanted);
+      return {
+        body: {
+          id: `${armId(params, vaultType, params.vault)}/accessPolicies/`,
+          type: `${vaultType}/accessPolicies`,
+          properties: { accessPolicies: body.properties.accessPolicies },
+        },
+      };
+    },
+  }),
+];
 
 const listRoutes = ({ backends, names, records }: VaultParts): readonly Route[] => {
   const list = async (parent: string, request: Parameters<typeof listBody>[0], caller: Caller) => {
