@@ -1,20 +1,20 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ResourceManagementClient } from '@azure/arm-resources';
-import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 
-let cloud: AzureCloud;
+let cloud: AzurePlace;
 before(async () => {
-  cloud = await azureCloud();
+  cloud = await azurePlace();
 });
-after(() => cloud?.stop());
+after(() => cloud?.close());
 
 const version = '2024-11-01';
 const group = 'g1';
 
 /** Sends a request of management as the administrator. */
 const send = async (method: string, path: string, body?: unknown) => {
-  const { url, subscription } = cloud.access;
+  const { url, subscription } = cloud;
   const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
   const separator = path.includes('?') ? '&' : '?';
   const target = path.startsWith('https:')
@@ -60,7 +60,7 @@ const vault = {
 };
 
 test('a template is deployed in the order of its dependencies, with the rights of the caller', async () => {
-  const { subscription, url: endpoint } = cloud.access;
+  const { subscription, url: endpoint } = cloud;
   const client = new ResourceManagementClient(cloud.credential, subscription, { endpoint });
   await client.resourceGroups.createOrUpdate(group, { location: 'westeurope' });
   const template = {

@@ -51,7 +51,7 @@ export const azureCloud = async (
       settings,
       within: scope,
     });
-    trust(access);
+    trust(readFileSync(access.authorityFile, 'utf8'));
     return {
       test,
       access,
@@ -80,10 +80,10 @@ export const credentialOf = (
 
 /**
  * What a user does outside of the process, with NODE_EXTRA_CA_CERTS and a resolver for `*.localhost`: trusts the authority, and
- * resolves the names of vaults to this machine.
+ * resolves the names of vaults to this machine. @param authority PEM
  */
-const trust = ({ authorityFile }: GatewayAccess): void => {
-  tls.setDefaultCACertificates([...tls.getCACertificates('default'), readFileSync(authorityFile, 'utf8')]);
+export const trust = (authority: string): void => {
+  tls.setDefaultCACertificates([...tls.getCACertificates('default'), authority]);
   const { lookup } = dns;
   const local = (host: string): string => (host.endsWith('.vault.interlock.localhost') ? 'localhost' : host);
   dns.lookup = Object.assign(

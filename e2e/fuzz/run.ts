@@ -9,9 +9,10 @@ import { startLocalCloud } from '@interlock/local/local-cloud.ts';
 import type { Crash } from '@interlock/local/restartable.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { fuzz } from './fuzz.ts';
+import { residentMaxMib, runGatewayFuzz } from './gateway/run.ts';
 import { type MemorySample, memoryProblems } from './memory.ts';
 
-const usage = 'npm run fuzz -- [--seconds N] [--seed N] [--only TEXT]';
+const usage = 'npm run fuzz -- [--seconds N] [--seed N] [--only TEXT] [--gateway [--requests N]]';
 
 const help = `${usage}
 
@@ -20,9 +21,12 @@ administrator, as a principal without a role, as the services, and without a tok
   --seconds N   how long (60 by default)
   --seed N      a whole number that decides the messages; the one of a run is in its last line
   --only TEXT   only the RPCs that have this in their path, for example DiskService/CreateDisk
+  --gateway     sends HTTPS requests to the gateway instead, of the shapes of its route table; --only takes routes by their path
+  --requests N  with --gateway: so many at most (100000 by default)
 
 It fails if a service crashes, if a well-formed message is answered with INTERNAL or UNKNOWN, or if the resident memory of a
-service is above its limit or keeps growing. The last line is JSON.`;
+service is above its limit or keeps growing. With --gateway it fails for a status 500, an error without its body, an answer that does
+not come, a crash, and too much memory. The last line is JSON.`;
 
 /** Samples of memory in the last line. */
 const SHOWN_SAMPLES = 20;
@@ -51,6 +55,13 @@ runCommand(async (scope) => {
   };
   const cloud = await startLocalCloud({ data, env, within: scope, onCrash });
   console.log(`seed ${seed}, ${seconds} s`);
+  if (values.gateway) {
+    const requests = wholeNumber('--requests', values.requests, 1e9);
+    const run = await runGatewayFuzz({ cloud, data, scope, requests, seconds, seed, only: values.only });
+    for (const problem of run.problems) console.log(problem);
+    const isGood = run.problems.length === 0 && run.crashes + crashes.length === 0 && run.residentMib <= residentMaxMib;
+    return { exitCode: isGood ? 0 : 1, lastLine: JSON.stringify({ seed, seconds, ...run, servicesCrashed: crashes }) };
+  }
   const findings = await fuzz({ cloud, data, seconds, seed, only: values.only, print: console.log });
   const problems = memoryProblems(findings.memory);
   for (const problem of problems) console.log(problem);
@@ -84,7 +95,11 @@ function readArguments() {
   try {
     const text = { type: 'string' } as const;
     const help = { type: 'boolean', short: 'h', default: false } as const;
-    return parseArgs({ options: { seconds: { ...text, default: '60' }, seed: text, only: text, help } });
+    const gateway = { type: 'boolean', default: false } as const;
+    const requests = { ...text, default: '100000' } as const;
+    return parseArgs({
+      options: { seconds: { ...text, default: '60' }, seed: text, only: text, gateway, requests, help },
+    });
   } catch (error) {
     throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`, { cause: error });
   }

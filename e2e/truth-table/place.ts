@@ -9,7 +9,7 @@ import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identi
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type EventStore, openPostgresStore } from '@interlock/event-store';
 import { createTestDatabase } from '@interlock/event-store/test-database';
-import { type CloudService, type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
+import { type CloudService, type Credentials, type InProcessCloud, inProcessCloud, workloads } from '@interlock/host';
 import type { Bus } from '@interlock/messaging';
 import { openTestBus } from '@interlock/messaging/test-bus';
 import type { Definition, RpcClient, Workload } from '@interlock/rpc';
@@ -35,6 +35,8 @@ export interface Place {
   readonly driver: GatedDriver;
   /** `principals/<uuid>` of the administrator, as whom the clients call. */
   readonly administrator: string;
+  /** Its secret. */
+  readonly credentials: Credentials;
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
   readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
@@ -130,6 +132,7 @@ const placeOver = (
     cloud,
     driver,
     administrator: administrator.name,
+    credentials: administrator,
     identity: client('identity', IdentityServiceDefinition),
     keyVault: client('key-vault', KeyVaultServiceDefinition),
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),

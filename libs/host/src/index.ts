@@ -4,6 +4,7 @@ export { channelOpener, type HostOptions, type HostSeams, hostService, openStore
 export { enterHostFolder, folderId } from './host-folder.ts';
 export {
   type CloudService,
+  type Credentials,
   type InProcessCloud,
   type InProcessCloudOptions,
   inProcessCloud,

@@ -1,3 +1,4 @@
+import type { Duplex } from 'node:stream';
 import type { Logger, Random } from '@interlock/runtime';
 import { inSpan } from '@interlock/runtime';
 import { SpanKind, type Tracer } from '@opentelemetry/api';
@@ -54,6 +55,9 @@ export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> 
     rewriteUrl: ({ headers, url }) => routerTarget(names, headers.host ?? '', url ?? '/'),
     ajv: { customOptions: { removeAdditional: false, coerceTypes: false, useDefaults: false } },
     return503OnClosing: true,
+    clientErrorHandler: answerNoHttp,
+    // A path that the router cannot read reaches no route. The framework's message would show the prefix of the host.
+    frameworkErrors: (_error, request, reply) => sendError(parts, malformedUrl(), request, reply),
     forceCloseConnections: 'idle',
   }) as unknown as FastifyInstance;
   readBodies(server);
@@ -61,6 +65,25 @@ export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> 
   server.setNotFoundHandler((request, reply) => sendError(parts, notFound(request), request, reply));
   for (const route of routes) addRoute(server, route, parts);
   return server;
+};
+
+/** Answers bytes that are no HTTP, or headers that are too large, and closes the connection. */
+const answerNoHttp = (error: Error & { readonly code?: string }, socket: Duplex): void => {
+  if (!socket.writable) {
+    socket.destroy();
+    return;
+  }
+  const isTooLarge = /header_overflow/i.test(error.code ?? '');
+  const body = JSON.stringify(
+    errorBody(
+      isTooLarge
+        ? new RestError(431, 'RequestHeaderFieldsTooLarge', `the headers must be at most ${headerBytesMax} bytes`)
+        : new RestError(400, 'BadRequest', 'the request is not valid HTTP'),
+    ),
+  );
+  const status = isTooLarge ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const head = [`HTTP/1.1 ${status}`, 'Content-Type: application/json', `Content-Length: ${Buffer.byteLength(body)}`];
+  socket.end(`${head.join('\r\n')}\r\nConnection: close\r\n\r\n${body}`);
 };
 
 const readBodies = (server: FastifyInstance): void => {
@@ -175,6 +198,9 @@ const checkVersion = (version: string | undefined, host: Route['host']): void =>
     `The api-version '${version.slice(0, 50)}' is invalid: it must look like 2024-11-01.`,
   );
 };
+
+const malformedUrl = (): RestError =>
+  new RestError(400, 'InvalidRequestContent', 'the path of the request is not a valid URL');
 
 /** A path that no route serves. */
 const notFound = ({ method, url }: FastifyRequest): RestError => {

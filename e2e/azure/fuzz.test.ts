@@ -1,0 +1,23 @@
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { fuzzGateway } from '../fuzz/gateway/fuzz.ts';
+import { fuzzTarget } from '../fuzz/gateway/target.ts';
+import { type AzurePlace, azurePlace } from './test-azure-place.ts';
+
+let cloud: AzurePlace;
+before(async () => {
+  cloud = await azurePlace();
+});
+after(() => cloud?.close());
+
+test('requests of the shapes of the route table never get a 500, never hang, and are logged as no error', async () => {
+  const { url, names, authority: ca, credential, place } = cloud;
+  const { tenant, subscription } = cloud;
+  const access = { url, vaultSuffix: names.vaultSuffix, tenant, subscription, clientId: place.credentials.id };
+  const target = await fuzzTarget(access, credential);
+  const requests = 4_000;
+  const found = await fuzzGateway({ target, ca, requests, seconds: 300, seed: 1, only: undefined });
+  assert.deepEqual(found.problems, []);
+  assert.deepEqual(cloud.errors, []);
+  assert.ok((found.statuses['200'] ?? 0) > requests / 20, JSON.stringify(found.statuses));
+});

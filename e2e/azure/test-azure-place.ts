@@ -1,0 +1,119 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ClientSecretCredential } from '@azure/identity';
+import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
+import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
+import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { memoryStore } from '@interlock/event-store';
+import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
+import { freePort } from '@interlock/local/free-port.ts';
+import { systemClock as clock, createScope, logger, systemRandom as random, type Scope } from '@interlock/runtime';
+import { masterKey } from '@interlock/sealing';
+import { trace } from '@opentelemetry/api';
+import { assemble } from '../../services/gateway/src/assemble.ts';
+import type { Backends } from '../../services/gateway/src/cloud/backends.ts';
+import { type CloudNames, cloudNamesOf } from '../../services/gateway/src/cloud/names.ts';
+import { serveHttps } from '../../services/gateway/src/http/listen.ts';
+import { openPlace, type Place } from '../truth-table/place.ts';
+import { trust } from './test-azure-cloud.ts';
+
+/** The gateway over five services, all in this process: for tests of what clients send, which start no processes. */
+export interface AzurePlace {
+  readonly place: Place;
+  readonly url: string;
+  readonly names: CloudNames;
+  readonly subscription: string;
+  readonly tenant: string;
+  /** PEM of the authority of its certificate. */
+  readonly authority: string;
+  /** Of the administrator. */
+  readonly credential: ClientSecretCredential;
+  /** Lines that the gateway logged as errors. */
+  readonly errors: readonly string[];
+  close(): Promise<void>;
+}
+
+/** Ids of the place, and the UUIDs that clients use for them. */
+const innerTenant = 'main';
+const [tenant, subscription] = ['11111111-1111-4111-8111-111111111111', '22222222-2222-4222-8222-222222222222'];
+
+/** Opens it on the servers of `DATABASE_URL` and `NATS_URL`. */
+export const azurePlace = async (): Promise<AzurePlace> => {
+  const scope = createScope();
+  try {
+    return await open(scope);
+  } catch (error) {
+    await scope.close();
+    throw error;
+  }
+};
+
+const open = async (scope: Scope): Promise<AzurePlace> => {
+  const place = await openPlace();
+  scope.defer('place', () => place.close());
+  const port = await freePort();
+  const url = `https://localhost:${port}`;
+  const names = cloudNamesOf({
+    gatewayUrl: url,
+    gatewayVaultSuffix: `vault.interlock.localhost:${port}`,
+    vaultUriSuffix: 'vault.test',
+    gatewayTenants: `${tenant}=${innerTenant}`,
+    gatewaySubscriptions: `${subscription}=s1`,
+    gatewayTenant: innerTenant,
+  });
+  const errors: string[] = [];
+  const write = (line: string): void => {
+    if (line.includes('error')) errors.push(line);
+  };
+  const log = logger({ service: 'gateway', clock, write });
+  const store = memoryStore({ clock });
+  const parts = { store, names, masterKey: masterKey(random.bytes(32)), clock, random, log, scope };
+  const gateway = await assemble({
+    ...parts,
+    backends: backendsOf(place),
+    tokenLifetimeMs: 3_600_000,
+    failuresPerSecond: 1_000,
+  });
+  const { config, authority } = await certificateFiles(scope, port);
+  await serveHttps({ ...gateway, ...parts, config, tracer: trace.getTracer('test') });
+  trust(authority);
+  const { id, secret } = place.credentials;
+  const credential = new ClientSecretCredential(tenant, id, secret, {
+    authorityHost: url,
+    disableInstanceDiscovery: true,
+  });
+  return { place, url, names, subscription, tenant, authority, credential, errors, close: () => scope.close() };
+};
+
+/** Each call of the gateway brings the token of its caller; the administrator's is for calls that need none. */
+const backendsOf = ({ cloud, credentials }: Place): Backends => {
+  const { client } = cloud.as(credentials);
+  return {
+    identity: client('identity', IdentityServiceDefinition),
+    keyVault: client('key-vault', KeyVaultServiceDefinition),
+    sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
+    disks: client('disk', DiskServiceDefinition),
+    compute: client('compute', ComputeServiceDefinition),
+  };
+};
+
+const certificateFiles = async (scope: Scope, port: number) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-gateway-'));
+  scope.defer('certificate files', () => rmSync(folder, { recursive: true, force: true }));
+  const pair = await makeAuthority(clock.now());
+  const dns = ['localhost', '*.vault.interlock.localhost'];
+  const server = await pemOf(await makeServer(pair, clock.now(), { dns, ip: ['127.0.0.1', '::1'] }));
+  const [gatewayCertificateFile, gatewayKeyFile] = [join(folder, 'gateway.pem'), join(folder, 'gateway.key')];
+  writeFileSync(gatewayCertificateFile, server.certificate);
+  writeFileSync(gatewayKeyFile, server.key, { mode: 0o600 });
+  const config = {
+    gatewayAddress: `localhost:${port}`,
+    gatewayCertificateFile,
+    gatewayKeyFile,
+    tlsReloadIntervalMs: 60_000,
+  };
+  return { config, authority: (await pemOf(pair)).certificate };
+};

@@ -1,0 +1,117 @@
+import { Agent, request } from 'node:https';
+import type { SeededRandom } from '@interlock/runtime';
+import { seededRandom } from '@interlock/runtime';
+import { routeTable } from '../../../services/gateway/src/assemble.ts';
+import type { Route } from '../../../services/gateway/src/http/route.ts';
+import { type FuzzRequest, type FuzzTarget, requestFor } from './requests.ts';
+
+/** Requests in flight. */
+const inFlight = 16;
+/** A request that takes longer hangs, in milliseconds. Calls to services end after some ten seconds. */
+const hangMs = 60_000;
+/** Most problems that are kept. */
+const problemsMax = 50;
+
+/** What a run found. */
+export interface GatewayFindings {
+  readonly requests: number;
+  readonly statuses: Readonly<Record<string, number>>;
+  /** Answers that no request may get: a 500, no error body, no answer in time. */
+  readonly problems: readonly string[];
+  /** Routes that no request succeeded with. */
+  readonly neverOk: readonly string[];
+}
+
+/** The routes alone: no handler runs, so nothing behind them is needed. */
+export const allRoutes: readonly Route[] = routeTable({ backends: {}, names: {}, key: {}, clock: {} } as never);
+
+const nameOf = ({ method, host, path }: Route): string => `${method} ${host} ${path}`;
+
+/** Sends so many requests, or for so long, whichever ends first. */
+export const fuzzGateway = async (options: {
+  readonly target: FuzzTarget;
+  readonly ca: string;
+  readonly requests: number;
+  readonly seconds: number;
+  readonly seed: number;
+  /** Only routes with this text in their name. */
+  readonly only: string | undefined;
+}): Promise<GatewayFindings> => {
+  const routes = allRoutes.filter((route) => options.only === undefined || nameOf(route).includes(options.only));
+  const agent = new Agent({ keepAlive: true, maxSockets: inFlight, ca: options.ca });
+  const statuses: Record<string, number> = {};
+  const problems: string[] = [];
+  const ok = new Set<Route>();
+  const sinceMs = performance.now();
+  let next = 0;
+  const worker = async (): Promise<void> => {
+    while (next < options.requests && performance.now() < sinceMs + options.seconds * 1_000) {
+      const at = next++;
+      const random: SeededRandom = seededRandom(options.seed).fork(`request ${at}`);
+      const route = routes[at % routes.length] as Route;
+      const sent = requestFor(route, options.target, random);
+      const { status, problem } = await send(sent, agent, options.target.host);
+      statuses[status] = (statuses[status] ?? 0) + 1;
+      if (status < 400 && status > 0) ok.add(route);
+      if (problem !== undefined && problems.length < problemsMax) {
+        problems.push(
+          `${problem}: request ${at}, ${sent.method} ${sent.host}${sent.path} ${(sent.body ?? '').slice(0, 500)}`,
+        );
+      }
+    }
+  };
+  await Promise.all(Array.from({ length: inFlight }, worker));
+  agent.destroy();
+  const neverOk = routes.filter((route) => route.refusedBecause === undefined && !ok.has(route)).map(nameOf);
+  return { requests: next, statuses, problems, neverOk };
+};
+
+interface Outcome {
+  /** 0: no answer. */
+  readonly status: number;
+  readonly problem: string | undefined;
+}
+
+const send = (sent: FuzzRequest, agent: Agent, address: string): Promise<Outcome> =>
+  new Promise((resolve) => {
+    const [, port] = address.split(':');
+    const failed = (problem: string): void => resolve({ status: 0, problem });
+    const out = request(
+      {
+        agent,
+        host: 'localhost',
+        port,
+        servername: 'localhost',
+        method: sent.method,
+        path: sent.path,
+        headers: { ...sent.headers, host: sent.host },
+        timeout: hangMs,
+      },
+      (reply) => {
+        const parts: Buffer[] = [];
+        reply.on('data', (part: Buffer) => parts.push(part));
+        reply.on('end', () => {
+          const status = reply.statusCode ?? 0;
+          resolve({ status, problem: problemOf(status, Buffer.concat(parts).toString(), sent) });
+        });
+        reply.on('error', (error) => failed(`the answer broke off (${error.message})`));
+      },
+    );
+    out.on('timeout', () => out.destroy(new Error(`no answer within ${hangMs} ms`)));
+    out.on('error', (error) => failed(error.message));
+    out.end(sent.body);
+  });
+
+/** Why nothing may get this answer; undefined for one that is allowed. */
+const problemOf = (status: number, body: string, { method, route }: FuzzRequest): string | undefined => {
+  if (status < 400 || method === 'HEAD') return status === 500 ? 'status 500' : undefined;
+  if (status >= 500 && status !== 503 && status !== 504) return `status ${status} ${body.slice(0, 300)}`;
+  if (route.access === 'public' && route.isForm === true) return undefined;
+  try {
+    const { error } = JSON.parse(body) as { readonly error?: { readonly code?: unknown; readonly message?: unknown } };
+    if (typeof error?.code === 'string' && typeof error.message === 'string') return undefined;
+  } catch {
+    // Falls through: the body is no JSON.
+  }
+  return `status ${status} without an error body: ${body.slice(0, 300)}`;
+};
