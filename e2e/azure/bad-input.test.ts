@@ -97,6 +97,17 @@ const wrongRequests = (): Readonly<Record<string, readonly [Sent, number, string
     400,
     'InvalidRequestContent',
   ],
+  'number that no service can hold': [
+    {
+      method: 'POST',
+      path: '/keys/k1/create?api-version=7.4',
+      host: `kv1.${cloud.names.vaultSuffix}`,
+      headers: { ...json, authorization: `Bearer ${vaultToken}` },
+      body: '{"kty":"RSA","key_size":2147483648}',
+    },
+    400,
+    'BadParameter',
+  ],
   'no body': [{ method: 'PUT', path: `${group()}${version}`, headers: json }, 400, 'InvalidRequestContent'],
   'wrong content type': [
     { method: 'PUT', path: `${group()}${version}`, headers: { 'content-type': 'text/plain' }, body: 'x' },

@@ -76,6 +76,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
     backends: backendsOf(place),
     tokenLifetimeMs: 3_600_000,
     failuresPerSecond: 1_000,
+    holdMs: 2_000,
   });
   const { config, authority } = await certificateFiles(scope, port);
   await serveHttps({ ...gateway, ...parts, config, tracer: trace.getTracer('test') });

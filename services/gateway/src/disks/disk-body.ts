@@ -5,6 +5,7 @@ import { EncryptionBody, encryptionShown } from '../cloud/encryption.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { armIdOfName, armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
 import { RestError } from '../errors/rest-error.ts';
+import { Int32 } from '../http/int32.ts';
 import { TagsBody } from '../management/arm.ts';
 import type { ResourceExtras } from '../management/resource-records.ts';
 import { performanceShown, skuShown } from './skus.ts';
@@ -29,7 +30,7 @@ export const DiskBody = Type.Object({
   properties: Type.Optional(
     Type.Object({
       creationData: Type.Optional(CreationData),
-      diskSizeGB: Type.Optional(Type.Integer()),
+      diskSizeGB: Type.Optional(Int32),
       encryption: Type.Optional(EncryptionBody),
       incremental: Type.Optional(Type.Boolean()),
     }),

@@ -1,4 +1,5 @@
 import { Type } from '@sinclair/typebox';
+import { Int32 } from '../http/int32.ts';
 
 /** Unix seconds. Later than year 9999 no timestamp can be written. */
 const UnixSeconds = Type.Integer({ minimum: 0, maximum: 253_402_300_799 });
@@ -18,7 +19,7 @@ const KeyOps = Type.Array(Type.String(), { maxItems: 20 });
 
 export const CreateKeyBody = Type.Object({
   kty: Type.String(),
-  key_size: Type.Optional(Type.Integer()),
+  key_size: Type.Optional(Int32),
   public_exponent: Type.Optional(Type.Integer()),
   crv: Type.Optional(Type.String()),
   key_ops: Type.Optional(KeyOps),

@@ -1,4 +1,5 @@
 import { type Static, Type } from '@sinclair/typebox';
+import { Int32 } from '../http/int32.ts';
 import { TagsBody } from '../management/arm.ts';
 
 const id = Type.String({ maxLength: 500 });
@@ -14,7 +15,7 @@ const diskMembers = {
   name: Type.Optional(Type.String({ maxLength: 80 })),
   createOption: Type.Optional(word),
   caching: Type.Optional(word),
-  diskSizeGB: Type.Optional(Type.Integer()),
+  diskSizeGB: Type.Optional(Int32),
   deleteOption: Type.Optional(word),
   managedDisk: Type.Optional(ManagedDisk),
 };
@@ -22,7 +23,7 @@ const diskMembers = {
 const OsDiskBody = Type.Object({ ...diskMembers, osType: Type.Optional(word) });
 const DataDiskBody = Type.Object({
   ...diskMembers,
-  lun: Type.Optional(Type.Integer()),
+  lun: Type.Optional(Int32),
   toBeDetached: Type.Optional(Type.Boolean()),
 });
 
@@ -52,7 +53,7 @@ export const AttachDetachBody = Type.Object({
     Type.Array(
       Type.Object({
         diskId: id,
-        lun: Type.Optional(Type.Integer()),
+        lun: Type.Optional(Int32),
         caching: Type.Optional(word),
         deleteOption: Type.Optional(word),
       }),

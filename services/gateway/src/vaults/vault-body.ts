@@ -8,6 +8,7 @@ import type { JsonObject } from '@interlock/event-store';
 import { type Static, Type } from '@sinclair/typebox';
 import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
+import { Int32 } from '../http/int32.ts';
 import { armId, armIdOf, type ResourcePath, resourceBody } from '../management/arm.ts';
 
 export const vaultType = 'Microsoft.KeyVault/vaults';
@@ -31,7 +32,7 @@ const vaultProperties = {
   accessPolicies: Type.Optional(Type.Array(AccessPolicyBody, { maxItems: 1_024 })),
   enableRbacAuthorization: Type.Optional(Type.Boolean()),
   enableSoftDelete: Type.Optional(Type.Boolean()),
-  softDeleteRetentionInDays: Type.Optional(Type.Integer()),
+  softDeleteRetentionInDays: Type.Optional(Int32),
   enablePurgeProtection: Type.Optional(Type.Boolean()),
   createMode: Type.Optional(Type.String()),
 };
