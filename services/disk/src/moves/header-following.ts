@@ -32,11 +32,13 @@ export const followDiskHeader = async (
   if (known) return followDiskHeader(control, name, cause);
   const at = clock.now();
   const ref = headerRefOf(volumeId, header);
+  const isMoved = header.generation !== disk.generation || header.wrap.keyVersion !== disk.keyVersion;
+  const by = isMoved ? await control.setKeys.causeOf(setOf(disk.encryption), header.generation, cause) : cause;
   const decide = (now: Disk) => [
     ...rewrapDisk(at, wrapRefOf(disk.encryption, header), ref, disk.accessEpoch)(now),
     ...grow(at, header.size / bytesPerGib, ref)(now),
   ];
-  const after = await commitDisk(control, name, decide, cause, { rows: [stored.put(volumeId, header)] });
+  const after = await commitDisk(control, name, decide, by, { rows: [stored.put(volumeId, header)] });
   const set = setOf(disk.encryption);
   if (set !== '') host.keyMoved(name, { set, keyVersion: header.wrap.keyVersion });
   const state = existing(after.state);
@@ -53,7 +55,8 @@ const followSnapshotHeader = async (control: Control, name: string, cause: Cause
   const header = await host.inspect({ ...state, name }, 'make durable');
   if (header.sequence <= headerSequence) return;
   const decide = rewrapSnapshot(clock.now(), wrapRefOf(state.encryption, header), headerRefOf(volumeId, header), 0);
-  await commitSnapshot(control, name, decide, cause, { rows: [stored.put(volumeId, header)] });
+  const by = await control.setKeys.causeOf(setOf(state.encryption), header.generation, cause);
+  await commitSnapshot(control, name, decide, by, { rows: [stored.put(volumeId, header)] });
   await host.inspect({ ...state, name }, 'erase previous');
 };
 

@@ -6,7 +6,7 @@ import {
   type RewrapDeksRequest,
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Cause, type Loaded, Rejection } from '@interlock/event-store';
+import { type Cause, callingEvent, type Loaded, Rejection } from '@interlock/event-store';
 import { type Call, names, settleItems } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -42,7 +42,8 @@ export const keyChangeApi = (control: Control) => ({
         { field: 'generation' },
       );
     }
-    return { generation: (await control.setKeys.begin(set, { principal, keyVersion, generation }, cause)).generation };
+    const key = { principal, keyVersion, generation };
+    return { generation: (await control.setKeys.begin(set, key, cause, callingEvent(cause))).generation };
   },
   listEncryptedResources: (request: ListEncryptedResourcesRequest, { cause }: Call) =>
     listEncryptedResources(control, request, cause),

@@ -10,6 +10,7 @@ import {
   Rejection,
   type Table,
   table,
+  withoutTrail,
 } from '@interlock/event-store';
 import { isSameRegion, type RpcClient, RpcFailure, subscriptionOf } from '@interlock/rpc';
 import { type Encryption, encryptionTypeOnWire } from '../../disk/encryption.ts';
@@ -28,6 +29,9 @@ export interface SetKey {
   readonly generation: number;
 }
 
+/** By generation: the event that began it. Headers of older ones may be found ahead of their events much later. */
+type Begun = Readonly<Record<number, string>>;
+
 /**
  * The key in force of each set, and the barrier of its change. The set decides its key; this host stores which generation has
  * begun. The generation is a cursor: a commit that wrapped under an older generation fails, on any replica (CMK-86, CMK-88).
@@ -36,7 +40,7 @@ export class SetKeys {
   readonly #store: EventStore;
   readonly #sets: SetClient;
   readonly #options: Pick<SetOptions, 'note'>;
-  readonly #rows: Table<SetKey & { readonly set: string }>;
+  readonly #rows: Table<SetKey & { readonly set: string; readonly begunBy: Begun }>;
   /** By set: the call for its first key, shared by all who need it. */
   readonly #first = new Map<string, Promise<SetKey>>();
 
@@ -87,13 +91,20 @@ export class SetKeys {
     return (await this.#stored(set)) ?? this.#firstKey(set, cause);
   }
 
-  /** Begins a generation unless a later one has begun. @returns what is in force then */
-  async begin(set: string, key: SetKey, cause: Cause): Promise<SetKey> {
+  /**
+   * Begins a generation unless a later one has begun.
+   * @param event of the set that leads to it, if the set itself calls
+   * @returns what is in force then
+   */
+  async begin(set: string, key: SetKey, cause: Cause, event?: string): Promise<SetKey> {
     for (;;) {
       const from = await this.begun(set);
-      if (from >= key.generation) return (await this.#stored(set)) ?? key;
+      const before = await this.#rows.get(set);
+      const isKnown = event === undefined || before?.begunBy[key.generation] !== undefined;
+      if (from > key.generation || (from === key.generation && isKnown)) return keyIn(before) ?? key;
+      const begunBy = { ...before?.begunBy, ...(event === undefined ? {} : { [key.generation]: event }) };
       try {
-        const row = this.#rows.put(set, { set, ...key }, undefined);
+        const row = this.#rows.put(set, { set, ...key, begunBy }, undefined);
         await this.#store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
         return key;
       } catch (error) {
@@ -108,14 +119,19 @@ export class SetKeys {
     return this.#store.cursor(cursorOf(set));
   }
 
+  /** The cause of what moves to a generation: the event that began it, if that is known; else the given one. */
+  async causeOf(set: string, generation: number, cause: Cause): Promise<Cause> {
+    const id = set === '' ? undefined : (await this.#rows.get(set))?.begunBy[generation];
+    return id === undefined ? cause : { ...withoutTrail(cause), causes: [{ id, kind: 'call' }] };
+  }
+
   /** A part of a commit: it fails with a `CursorConflict` unless this generation is in force. */
   guard(set: string, generation: number): CursorMove {
     return { name: cursorOf(set), from: generation, to: generation };
   }
 
   async #stored(set: string): Promise<SetKey | undefined> {
-    const row = await this.#rows.get(set);
-    return row && { principal: row.principal, keyVersion: row.keyVersion, generation: row.generation };
+    return keyIn(await this.#rows.get(set));
   }
 
   async #firstKey(set: string, cause: Cause): Promise<SetKey> {
@@ -156,6 +172,9 @@ export class SetKeys {
     return { found, key };
   }
 }
+
+const keyIn = (row: SetKey | undefined): SetKey | undefined =>
+  row && { principal: row.principal, keyVersion: row.keyVersion, generation: row.generation };
 
 /** Opens the keys of sets. */
 export const openSetKeys = (...parts: ConstructorParameters<typeof SetKeys>): SetKeys => new SetKeys(...parts);
