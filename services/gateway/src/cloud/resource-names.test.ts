@@ -1,17 +1,8 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { aliasesOf, type CloudNames } from './names.ts';
 import { armIdOfName, innerName, innerNameOfId, textForClients } from './resource-names.ts';
+import { testNames as names, testSubscription as uuid } from './test-names.ts';
 
-const uuid = '11111111-1111-4111-8111-111111111111';
-const names: CloudNames = {
-  gateway: 'https://localhost:8443',
-  vaultSuffix: 'vault.interlock.localhost:8443',
-  keyUrlSuffix: 'vault.interlock.localhost',
-  tenants: aliasesOf(undefined, 'T'),
-  subscriptions: aliasesOf(`${uuid}=dev`, 'S'),
-  challengeTenant: 't',
-};
 const version = '0123456789abcdef0123456789abcdef';
 
 test('ids match whatever their case, and with double slashes; names of ours are in lower case', () => {

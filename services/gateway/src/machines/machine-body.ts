@@ -51,6 +51,13 @@ const diskNameOf = (names: CloudNames, given: OsDiskGiven | DataDiskGiven, group
   return name === undefined ? undefined : `${group}/disks/${name.toLowerCase()}`;
 };
 
+/** Names of ours of the data disks that a body wants; undefined where it wants none in particular, or names not all of them. */
+export const wantedDisks = (names: CloudNames, body: MachineGiven, group: string): readonly string[] | undefined => {
+  const wanted = body.properties?.storageProfile?.dataDisks?.filter(({ toBeDetached }) => toBeDetached !== true);
+  const found = wanted?.map((one) => diskNameOf(names, one, group));
+  return found?.every((name) => name !== undefined) ? found : undefined;
+};
+
 /**
  * What management keeps of a machine: what was kept before, and over it what the body has.
  * @param body of a PUT (members replace) or a PATCH (members are merged)

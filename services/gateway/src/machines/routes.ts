@@ -6,7 +6,7 @@ import { listRoutes } from '../management/list-routes.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { attachDetachChanges } from './disk-changes.ts';
-import { storageShown } from './machine-body.ts';
+import { storageShown, wantedDisks } from './machine-body.ts';
 import { AttachDetachBody, MachineBody, type MachineGiven } from './machine-schemas.ts';
 import { type MachineParts, Machines, type PowerAction } from './machines.ts';
 import { isExpanded, MachineViews } from './views.ts';
@@ -25,18 +25,24 @@ type MachineRequest = RouteRequest<typeof path, unknown>;
 type Run = (
   request: MachineRequest,
   caller: Caller,
-  work: Pick<Work, 'run' | 'accepted' | 'disks'> & { readonly verb: string; readonly location?: string },
+  work: Pick<Work, 'run' | 'accepted'> & {
+    readonly verb: string;
+    readonly location?: string;
+    /** What the machine is to be. */
+    readonly body?: MachineGiven;
+  },
 ) => Promise<RouteReply>;
 
 /** Virtual machines. */
 export const machineRoutes = (parts: Parts): readonly Route[] => {
   const machines = new Machines(parts);
   const views = new MachineViews(parts);
-  const run: Run = (request, caller, { verb, location = 'global', ...work }) => {
+  const run: Run = (request, caller, { verb, location = 'global', body = {}, ...work }) => {
     const target = machines.nameOf(request.params);
+    const disks = wantedDisks(parts.names, body, target.split('/').slice(0, 4).join('/')) ?? [];
     const action = `virtualMachines/${verb}`;
     return parts.operations.run(
-      { ...work, action, target, location: regionOf(location), family: 'operations' },
+      { ...work, action, target, disks, location: regionOf(location), family: 'operations' },
       request,
       caller,
     );
@@ -63,6 +69,7 @@ const writingRoutes = (machines: Machines, views: MachineViews, run: Run): reado
       const state = before === undefined ? 'Creating' : 'Updating';
       return run(request, caller, {
         verb: 'write',
+        body,
         ...(body.location === undefined ? {} : { location: body.location }),
         accepted: { status, body: acceptedBody(params, body, state) },
         run: async () => {
@@ -86,6 +93,7 @@ const writingRoutes = (machines: Machines, views: MachineViews, run: Run): reado
       const before = await machines.get(params, caller);
       return run(request, caller, {
         verb: 'write',
+        body,
         location: before.location,
         accepted: { status: 200, body: acceptedBody(params, body, 'Updating') },
         run: async () => {
