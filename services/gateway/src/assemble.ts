@@ -1,6 +1,7 @@
 import { type EventStore, rowKeeper } from '@interlock/event-store';
 import type { Clock, Logger, Random, Scope } from '@interlock/runtime';
 import type { MasterKey } from '@interlock/sealing';
+import { activityRoutes } from './activity/routes.ts';
 import type { Backends } from './cloud/backends.ts';
 import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
@@ -25,6 +26,7 @@ import { openOutcomes } from './operations/outcome.ts';
 import { operationRoutes } from './operations/routes.ts';
 import { records } from './records/record.ts';
 import { openRecords, type Records } from './records/records.ts';
+import { resourceRoutes } from './resources/routes.ts';
 import { roleRoutes } from './roles/routes.ts';
 import { setRoutes } from './sets/routes.ts';
 import { discoveryRoutes } from './sign-in/discovery.ts';
@@ -79,7 +81,7 @@ export interface RouteParts {
 /** The route table: every request that the gateway serves. */
 export const routeTable = (parts: RouteParts): readonly Route[] => {
   const require = openRequire(parts.backends);
-  return [
+  const routes = [
     ...discoveryRoutes(parts.names, parts.key),
     ...tokenRoutes(parts),
     ...graphRoutes(parts),
@@ -95,7 +97,9 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...cryptographyRoutes(parts),
     ...refusedKeyRoutes,
     ...computeRoutes(parts),
+    ...activityRoutes(parts),
   ];
+  return [...routes, ...resourceRoutes(routes)];
 };
 
 /** Sets, disks, snapshots, machines, and the operations on them. */
