@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { ResourceManagementClient } from '@azure/arm-resources';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type GrantedSet, listed, type VaultWithKey } from './test-compute.ts';
 
@@ -80,6 +81,15 @@ test('VM-11, VM-12, VM-13, VM-14, VM-15: power actions, each repeated without an
   await power.start(group, 'Vm1');
 });
 
+test('VM-29: tags, access policy and tier of an attached disk change, and the size of a machine is kept', async () => {
+  const { compute, group } = world;
+  const changes = { tags: { a: '1' }, networkAccessPolicy: 'DenyAll', tier: 'P30' } as const;
+  const disk = await compute.disks.update(group, 'Data0', changes);
+  assert.deepEqual([disk.tags, disk.networkAccessPolicy, disk.tier], [{ a: '1' }, 'DenyAll', 'P30']);
+  const vm = await compute.virtualMachines.update(group, 'Vm1', { hardwareProfile: { vmSize: 'Standard_D8s_v5' } });
+  assert.deepEqual([vm.hardwareProfile?.vmSize, vm.osProfile?.computerName], ['Standard_D8s_v5', 'one']);
+});
+
 test('VM-18: a PUT of the whole machine attaches and detaches data disks', async () => {
   const { compute, group, location } = world;
   await compute.disks.createOrUpdate(group, 'Extra', {
@@ -140,6 +150,41 @@ test('lists of machines, with instance views where asked for', async () => {
   );
   const [vm] = await listed(compute.virtualMachines.list(group));
   assert.deepEqual([vm?.name, vm?.instanceView], ['Vm1', undefined]);
+});
+
+test('lists over all types, by type, name, tag and group; providers and their types', async () => {
+  const { access, credential } = cloud;
+  const resources = new ResourceManagementClient(credential, access.subscription, { endpoint: access.url });
+  const find = async (filter: string) => (await listed(resources.resources.list({ filter }))).map(({ name }) => name);
+  assert.deepEqual(await find("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV-VMS'"), ['kv-vms']);
+  assert.deepEqual(await find("resourceType eq 'microsoft.compute/virtualmachines'"), ['Vm1']);
+  assert.deepEqual(await find("tagName eq 'team' and tagValue eq 'a'"), ['Vm1']);
+  const inGroup = await listed(resources.resources.listByResourceGroup(world.group.toLowerCase()));
+  assert.deepEqual(inGroup.map(({ name }) => name).toSorted(), ['Data0', 'Extra', 'Os1', 'Vm1', 'des1', 'kv-vms']);
+  await assert.rejects(find("size eq '1'"), { statusCode: 400 });
+  const provider = await resources.providers.get('microsoft.compute');
+  assert.equal(provider.registrationState, 'Registered');
+  assert.ok(provider.resourceTypes?.some(({ resourceType }) => resourceType === 'diskEncryptionSets'));
+});
+
+test('VM-44: the activity log has what a user did to a machine, newest first', async () => {
+  const { access, credential } = cloud;
+  const { token } = await credential.getToken(`${access.url}/.default`);
+  const path = `/subscriptions/${access.subscription}/providers/Microsoft.Insights/eventtypes/management/values`;
+  const read = async (filter: string) => {
+    const query = new URLSearchParams({ 'api-version': '2015-04-01', $filter: filter });
+    const reply = await fetch(`${access.url}${path}?${query}`, { headers: { authorization: `Bearer ${token}` } });
+    const { value = [] } = (await reply.json()) as { value?: Readonly<Record<string, { value: string }>>[] };
+    return { status: reply.status, value };
+  };
+  const since = "eventTimestamp ge '2020-01-01T00:00:00Z'";
+  const { value } = await read(`${since} and resourceUri eq '${world.id('Microsoft.Compute/virtualMachines', 'Vm1')}'`);
+  const actions = value.map(({ operationName }) => operationName?.value);
+  assert.ok(actions.includes('Microsoft.Compute/virtualMachines/deallocate/action'), actions.join());
+  assert.equal(actions.at(-1), 'Microsoft.Compute/virtualMachines/write');
+  assert.equal(value[0]?.category?.value, 'Administrative');
+  assert.equal((await read(`${since} and resourceGroupName eq 'none'`)).value.length, 0);
+  assert.equal((await read("color eq 'red'")).status, 400);
 });
 
 test('CMK-102: ultra disks need ultraSSDEnabled, and cannot be OS disks', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { ClientSecretCredential } from '@azure/identity';
 import { ComputeServiceDefinition } from '@interlock/contracts/interlock/compute/v1/compute.ts';
-import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
+import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
@@ -98,6 +98,7 @@ const backendsOf = ({ cloud, credentials }: Place): Backends => {
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
     disks: client('disk', DiskServiceDefinition),
     compute: client('compute', ComputeServiceDefinition),
+    diskDataAt: () => client('disk', DiskDataServiceDefinition),
   };
 };
 

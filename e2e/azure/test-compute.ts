@@ -19,6 +19,8 @@ export interface ComputeWorld {
   vaultWithKey(vault: string, key?: string): Promise<VaultWithKey>;
   /** Creates a set under a key and gives its identity the role on the vault. */
   grantedSet(name: string, key: VaultWithKey): Promise<GrantedSet>;
+  /** Gives a principal the role on a vault. @returns id of the assignment */
+  grant(vaultId: string, principalId: string): Promise<string>;
   /** Path of a resource of a body. */
   id(type: string, name: string): string;
 }
@@ -67,6 +69,7 @@ export const computeWorld = async (
     compute,
     vaults,
     authorization,
+    grant,
     id,
     async vaultWithKey(vault, key = 'k1') {
       const properties = {

@@ -5,6 +5,8 @@ import { activityRoutes } from './activity/routes.ts';
 import type { Backends } from './cloud/backends.ts';
 import type { CloudNames } from './cloud/names.ts';
 import { deploymentRoutes } from './deployments/routes.ts';
+import { type AccessUrls, openAccessUrls } from './disk-access/access-url.ts';
+import { diskAccessRoutes } from './disk-access/routes.ts';
 import { diskRoutes } from './disks/routes.ts';
 import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
@@ -75,6 +77,7 @@ export interface RouteParts {
   readonly lifetimeMs: number;
   readonly failuresPerSecond: number;
   readonly holdMs: number;
+  readonly accessUrls: AccessUrls;
   readonly log: Logger;
 }
 
@@ -111,6 +114,7 @@ const computeRoutes = (parts: RouteParts): readonly Route[] => {
   return [
     ...setRoutes(all),
     ...diskRoutes(all),
+    ...diskAccessRoutes(all),
     ...snapshotRoutes(all),
     ...machineRoutes(all),
     ...operationRoutes(all),
@@ -143,6 +147,7 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
       lifetimeMs,
       failuresPerSecond,
       holdMs,
+      accessUrls: openAccessUrls(masterKey, random, clock),
       log,
     }),
   };

@@ -8,7 +8,7 @@ import {
   startProbes,
   versionLine,
 } from '@interlock/host';
-import type { Workload } from '@interlock/rpc';
+import { DATA_MESSAGE_BYTES_MAX, openChannel, type Workload } from '@interlock/rpc';
 import {
   describeConfig,
   readConfig,
@@ -49,10 +49,15 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     scope.defer(`channel to ${service}`, () => channel.close());
     return channel;
   };
+  const dataChannelTo = (address: string) => {
+    const channel = openChannel({ address, tls, messageBytesMax: DATA_MESSAGE_BYTES_MAX });
+    scope.defer(`channel to ${address}`, () => channel.close());
+    return channel;
+  };
   const names = cloudNamesOf(config);
   const gateway = await assemble({
     store,
-    backends: openBackends({ channelTo, clock, random, tracer }),
+    backends: openBackends({ channelTo, dataChannelTo, clock, random, tracer }),
     names,
     // A signing key that cannot be opened is refused when it is read.
     masterKey: await obtainMasterKey(config.masterKeyFile, random, async () => undefined),

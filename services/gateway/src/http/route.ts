@@ -1,3 +1,4 @@
+import type { Readable } from 'node:stream';
 import type { Static, TSchema } from '@sinclair/typebox';
 import type { Caller } from '../cloud/caller.ts';
 import { RestError } from '../errors/rest-error.ts';
@@ -31,6 +32,8 @@ export interface RouteReply {
   readonly status?: number;
   /** JSON; absent: no body. */
   readonly body?: unknown;
+  /** Bytes in place of JSON; their type is in the headers. */
+  readonly stream?: Readable;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -51,6 +54,8 @@ export interface Route {
   readonly isForm?: boolean;
   /** The body may be JSON5: the command line sends templates with comments and with a member without quotes. */
   readonly isJson5?: boolean;
+  /** Largest body in bytes, where it is another than that of JSON. */
+  readonly bodyBytesMax?: number;
   /** Why the request is always refused with `NotSupported`; absent for a route that is served. */
   readonly refusedBecause?: string;
   readonly handle: (request: RouteRequest<string, unknown>, caller: Caller) => Promise<RouteReply> | RouteReply;

@@ -98,6 +98,11 @@ const readBodies = (server: FastifyInstance): void => {
     { parseAs: 'string' },
     async (_request: unknown, text: string) => Object.fromEntries(new URLSearchParams(text)),
   );
+  server.addContentTypeParser(
+    /^application\/octet-stream(;|$)/i,
+    { parseAs: 'buffer' },
+    async (_request: unknown, bytes: Buffer) => bytes,
+  );
 };
 
 /** What a route says about its body. */
@@ -108,6 +113,7 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
     method: route.method,
     url: `${prefixOf[route.host]}${route.path}`,
     exposeHeadRoute: false,
+    ...(route.bodyBytesMax === undefined ? {} : { bodyLimit: route.bodyBytesMax }),
     config: { isJson5: route.isJson5 === true },
     schema: route.body === undefined ? {} : { body: route.body },
     // Before the body is read: a request without a token learns nothing about it, and the first of each client has none.
@@ -138,6 +144,7 @@ const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply
   const {
     status = 200,
     body,
+    stream,
     headers = {},
   } = await route.handle(
     {
@@ -154,6 +161,7 @@ const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply
   );
   setCommonHeaders(request, reply);
   reply.headers(headers).code(status);
+  if (stream !== undefined) return reply.send(stream);
   return body === undefined ? reply.send() : reply.type('application/json; charset=utf-8').send(JSON.stringify(body));
 };
 
