@@ -36,7 +36,7 @@ test('CMK-06: arm-compute creates a disk under a set, reads, lists, grows and ta
     ['Data1', location, 'Premium_LRS', 'Unattached'],
   );
   assert.equal(disk.encryption?.type, 'EncryptionAtRestWithCustomerKey');
-  assert.equal(disk.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.equal(disk.encryption?.diskEncryptionSetId, set.id);
   assert.deepEqual([disk.diskSizeGB, disk.diskSizeBytes], [1, 1024 ** 3]);
   assert.deepEqual([disk.osType, disk.zones, disk.networkAccessPolicy, disk.tier], ['Linux', ['1'], 'AllowAll', 'P1']);
   assert.match(disk.uniqueId ?? '', /^[0-9a-f-]{36}$/);
@@ -82,12 +82,12 @@ test('CMK-58: a snapshot and a disk from it keep the set of their source', async
     [snapshot.name, snapshot.incremental, snapshot.diskSizeGB, snapshot.snapshotAccessState, snapshot.tags],
     ['Snap1', true, 2, 'Available', { day: '1' }],
   );
-  assert.equal(snapshot.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.equal(snapshot.encryption?.diskEncryptionSetId, set.id);
   const copy = await compute.disks.createOrUpdate(group, 'copy1', {
     location,
     creationData: { createOption: 'Copy', sourceResourceId: snapshot.id ?? '' },
   });
-  assert.equal(copy.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.equal(copy.encryption?.diskEncryptionSetId, set.id);
   assert.equal(copy.diskSizeGB, 2);
   assert.equal(copy.creationData?.sourceResourceId, snapshot.id);
   const tagged = await compute.snapshots.update(group, 'Snap1', { tags: {} });

@@ -56,8 +56,8 @@ test('CMK-50, VM-10: arm-compute creates a machine with new disks under a set, a
   );
   const disk = await compute.disks.get(group, 'Data0');
   assert.equal(disk.diskState, 'Attached');
-  assert.equal(disk.managedBy?.toLowerCase(), vm.id?.toLowerCase());
-  assert.equal(disk.encryption?.diskEncryptionSetId?.toLowerCase(), set.id.toLowerCase());
+  assert.equal(disk.managedBy, vm.id);
+  assert.equal(disk.encryption?.diskEncryptionSetId, set.id);
 });
 
 test('VM-11, VM-12, VM-13, VM-14, VM-15: power actions, each repeated without an error', async () => {

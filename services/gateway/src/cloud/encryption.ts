@@ -5,7 +5,7 @@ import type { Backends } from './backends.ts';
 import type { Caller } from './caller.ts';
 import { encryptionTypeOf, encryptionTypeShown } from './encryption-types.ts';
 import type { CloudNames } from './names.ts';
-import { armIdOfName, innerNameOfId } from './resource-names.ts';
+import { innerNameOfId } from './resource-names.ts';
 
 /** `encryption` of a disk or snapshot. */
 export const EncryptionBody = Type.Object({
@@ -48,11 +48,11 @@ export const isEncryptedAs = (now: Encryption | undefined, wanted: Encryption | 
   wanted === undefined ||
   (now?.type === wanted.type && now.diskEncryptionSet.toLowerCase() === wanted.diskEncryptionSet.toLowerCase());
 
-/** The encryption as clients read it. */
-export const encryptionShown = (names: CloudNames, encryption: Encryption | undefined): unknown => {
+/** The encryption as clients read it. @param idOf ARM id of a name of ours */
+export const encryptionShown = (encryption: Encryption | undefined, idOf: (name: string) => string): unknown => {
   const { type = 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet = '' } = encryption ?? {};
   return {
     type: encryptionTypeShown(type),
-    ...(diskEncryptionSet === '' ? {} : { diskEncryptionSetId: armIdOfName(names, diskEncryptionSet) }),
+    ...(diskEncryptionSet === '' ? {} : { diskEncryptionSetId: idOf(diskEncryptionSet) }),
   };
 };

@@ -3,7 +3,7 @@ import type { JsonObject } from '@interlock/event-store';
 import { type Static, Type } from '@sinclair/typebox';
 import { EncryptionBody, encryptionShown } from '../cloud/encryption.ts';
 import type { CloudNames } from '../cloud/names.ts';
-import { armIdOfName, armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
+import { armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { Int32 } from '../http/int32.ts';
 import { TagsBody } from '../management/arm.ts';
@@ -159,12 +159,12 @@ const provisioningShown: Readonly<Record<string, string>> = {
 export const provisioningStateShown = (state: string): string => provisioningShown[state] ?? 'Succeeded';
 
 /** Creation data as clients read it. @param source name of ours; empty for a disk that was made empty */
-export const creationShown = (names: CloudNames, content: JsonObject, source: string): unknown =>
+export const creationShown = (content: JsonObject, source: string, idOf: (name: string) => string): unknown =>
   content.creationData ??
-  (source === '' ? { createOption: 'Empty' } : { createOption: 'Copy', sourceResourceId: armIdOfName(names, source) });
+  (source === '' ? { createOption: 'Empty' } : { createOption: 'Copy', sourceResourceId: idOf(source) });
 
-/** The disk as clients read it. */
-export const diskBody = (names: CloudNames, disk: Disk, extras: ResourceExtras): unknown => {
+/** The disk as clients read it. @param idOf ARM id of a name of ours */
+export const diskBody = (disk: Disk, extras: ResourceExtras, idOf: (name: string) => string): unknown => {
   const { creationData, skuName, zones, uploaded, ...kept } = extras.content;
   return {
     id: extras.id,
@@ -174,16 +174,16 @@ export const diskBody = (names: CloudNames, disk: Disk, extras: ResourceExtras):
     tags: extras.tags,
     ...(zones === undefined ? {} : { zones }),
     sku: { name: skuShown(disk.sku, skuName), tier: skuShown(disk.sku, skuName).split('_')[0] },
-    ...(disk.managedBy === '' ? {} : { managedBy: armIdOfName(names, disk.managedBy) }),
+    ...(disk.managedBy === '' ? {} : { managedBy: idOf(disk.managedBy) }),
     properties: {
       networkAccessPolicy: 'AllowAll',
       publicNetworkAccess: 'Enabled',
       ...performanceShown(disk.sku, disk.sizeGib),
       ...kept,
-      creationData: creationShown(names, extras.content, disk.source),
+      creationData: creationShown(extras.content, disk.source, idOf),
       diskSizeGB: disk.sizeGib,
       diskSizeBytes: disk.sizeGib * bytesPerGib,
-      encryption: encryptionShown(names, disk.encryption),
+      encryption: encryptionShown(disk.encryption, idOf),
       diskState: stateShown(disk, extras.content),
       uniqueId: disk.uniqueId,
       ...(disk.createTime && { timeCreated: disk.createTime.toISOString() }),

@@ -124,9 +124,10 @@ export class Disks {
 
   /** Disks as clients read them. */
   async allShown(disks: readonly Disk[]): Promise<readonly unknown[]> {
-    const { names, resourceRecords } = this.#parts;
+    const { resourceRecords } = this.#parts;
     const extras = await resourceRecords.find(disks.map(incarnationOf));
-    return disks.map((disk, n) => diskBody(names, disk, extras[n] as (typeof extras)[number]));
+    const idOf = await resourceRecords.idsOf(disks.flatMap(namedBy));
+    return disks.map((disk, n) => diskBody(disk, extras[n] as (typeof extras)[number], idOf));
   }
 
   async #keep(
@@ -135,8 +136,9 @@ export class Disks {
     extras: { readonly tags: JsonObject; readonly content: JsonObject },
     caller: Caller,
   ): Promise<unknown> {
-    const { names, resourceRecords } = this.#parts;
-    return diskBody(names, disk, await resourceRecords.put(incarnationOf(disk), path, extras, caller));
+    const { resourceRecords } = this.#parts;
+    const kept = await resourceRecords.put(incarnationOf(disk), path, extras, caller);
+    return diskBody(disk, kept, await resourceRecords.idsOf(namedBy(disk)));
   }
 
   async #read(name: string, options: CallOptions): Promise<Disk | undefined> {
@@ -145,6 +147,13 @@ export class Disks {
 }
 
 const incarnationOf = ({ name, uniqueId }: Disk) => ({ name, incarnation: uniqueId });
+
+/** Names of ours of the resources that a disk names. */
+const namedBy = ({ managedBy, source, encryption }: Disk): readonly string[] => [
+  managedBy,
+  source,
+  encryption?.diskEncryptionSet ?? '',
+];
 
 const classFixed = ({ name, sku }: Disk): RestError =>
   new RestError(

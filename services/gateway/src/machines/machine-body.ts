@@ -1,7 +1,7 @@
 import type { AttachedDisk, VirtualMachine } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { JsonObject } from '@interlock/event-store';
 import type { CloudNames } from '../cloud/names.ts';
-import { armIdOfName, armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
+import { armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
 import { skuShown } from '../disks/skus.ts';
 import type { ResourceExtras } from '../management/resource-records.ts';
 import type { DataDiskGiven, MachineGiven, OsDiskGiven } from './machine-schemas.ts';
@@ -114,10 +114,18 @@ const keptOfDisk = ({
   };
 };
 
+/** ARM id of a name of ours. */
+type IdOf = (name: string) => string;
+
+/** Names of ours of the disks of a machine. */
+export const disksOf = ({ osDisk, dataDisks }: VirtualMachine): readonly string[] =>
+  [osDisk, ...dataDisks].flatMap((one) => (one === undefined ? [] : [one.disk]));
+
 /** A disk of a machine as clients read it. `name` is always there: detaching finds the disk by it. */
-const diskShown = (names: CloudNames, disk: AttachedDisk, content: JsonObject): JsonObject => {
+const diskShown = (disk: AttachedDisk, content: JsonObject, idOf: IdOf): JsonObject => {
   const kept = ((content.disks ?? {}) as Readonly<Record<string, JsonObject>>)[disk.disk] ?? {};
-  const { name = lastSegment(disk.disk), id = armIdOfName(names, disk.disk), storageAccountType, ...rest } = kept;
+  const { id = idOf(disk.disk), storageAccountType, ...rest } = kept;
+  const name = kept.name ?? lastSegment(String(id));
   const { diskEncryptionSet, ...shown } = rest;
   return {
     createOption: 'Attach',
@@ -141,14 +149,14 @@ const states: Readonly<Record<string, string>> = {
 };
 
 /** `storageProfile` of a machine as clients read it. */
-export const storageShown = (names: CloudNames, vm: VirtualMachine, content: JsonObject): JsonObject => ({
+export const storageShown = (vm: VirtualMachine, content: JsonObject, idOf: IdOf): JsonObject => ({
   ...(content.imageReference === undefined ? {} : { imageReference: content.imageReference }),
   ...(vm.osDisk === undefined
     ? {}
-    : { osDisk: { osType: content.osType ?? 'Linux', ...diskShown(names, vm.osDisk, content) } }),
+    : { osDisk: { osType: content.osType ?? 'Linux', ...diskShown(vm.osDisk, content, idOf) } }),
   dataDisks: vm.dataDisks.map((disk) => ({
     lun: disk.lun,
-    ...diskShown(names, disk, content),
+    ...diskShown(disk, content, idOf),
     toBeDetached: false,
   })),
 });
@@ -167,9 +175,9 @@ const networkShown = ({ properties }: JsonObject): JsonObject => {
 
 /** The machine as clients read it. @param instanceView as clients read it; absent unless asked for */
 export const machineBody = (
-  names: CloudNames,
   vm: VirtualMachine,
   extras: ResourceExtras,
+  idOf: IdOf,
   instanceView?: unknown,
 ): unknown => ({
   id: extras.id,
@@ -183,7 +191,7 @@ export const machineBody = (
     hardwareProfile: { vmSize: 'Standard_D2s_v5' },
     ...without((extras.content.properties ?? {}) as JsonObject, ['userData', 'networkProfile']),
     networkProfile: networkShown(extras.content),
-    storageProfile: storageShown(names, vm, extras.content),
+    storageProfile: storageShown(vm, extras.content, idOf),
     additionalCapabilities: { ultraSSDEnabled: vm.ultraSsdEnabled },
     vmId: vm.uniqueId,
     ...(vm.createTime && { timeCreated: vm.createTime.toISOString() }),

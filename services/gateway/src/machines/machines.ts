@@ -76,7 +76,19 @@ export class Machines {
       },
       { ...caller.as('compute'), deadlineMs: longCallMs },
     );
+    const made = [osDisk, ...dataDisks].filter((one) => kindOf(one, 'storageProfile') === 'make');
+    await Promise.all(made.map((one) => this.#keepName(path, one.name, caller)));
     return this.#ended(name, caller);
+  }
+
+  /** Keeps the name of a new disk in the case that the client wrote. */
+  async #keepName(path: NamedPath, diskName: string | undefined, caller: Caller): Promise<void> {
+    const { backends, names, resourceRecords } = this.#parts;
+    if (diskName === undefined) return;
+    const disk = { ...path, name: diskName };
+    const name = innerName(names, disk, 'disks');
+    const { uniqueId } = await backends.disks.getDisk({ name }, caller.as('disk'));
+    await resourceRecords.put({ name, incarnation: uniqueId }, disk, { tags: {}, content: {} }, caller);
   }
 
   /** Changes the disks to those of the body; what is absent stays. */

@@ -6,7 +6,7 @@ import { listRoutes } from '../management/list-routes.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
 import { attachDetachChanges } from './disk-changes.ts';
-import { storageShown, wantedDisks } from './machine-body.ts';
+import { wantedDisks } from './machine-body.ts';
 import { AttachDetachBody, MachineBody, type MachineGiven } from './machine-schemas.ts';
 import { type MachineParts, Machines, type PowerAction } from './machines.ts';
 import { isExpanded, MachineViews } from './views.ts';
@@ -220,8 +220,7 @@ const diskRoutes = (
         accepted: { status: 202 },
         run: async () => {
           const changed = await machines.change(vm, changes, caller);
-          const { content } = await views.extras(changed);
-          return { body: storageShown(names, changed, content) };
+          return { body: await views.storage(changed) };
         },
       });
     },

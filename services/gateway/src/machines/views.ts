@@ -3,7 +3,7 @@ import type { Caller } from '../cloud/caller.ts';
 import type { NamedPath } from '../cloud/resource-names.ts';
 import { extrasFor, type ResourceExtras } from '../management/resource-records.ts';
 import { instanceViewShown } from './instance-view.ts';
-import { computerNameOf, keptContent, machineBody } from './machine-body.ts';
+import { computerNameOf, disksOf, keptContent, machineBody, storageShown } from './machine-body.ts';
 import type { MachineGiven } from './machine-schemas.ts';
 import type { MachineParts } from './machines.ts';
 
@@ -32,14 +32,20 @@ export class MachineViews {
     const content = keptContent(names, before.content, body, { group, isPatch });
     const tags = body.tags ?? before.tags;
     const extras = await resourceRecords.put(incarnationOf(vm), path, { tags, content }, caller);
-    return machineBody(names, vm, extras);
+    return machineBody(vm, extras, await resourceRecords.idsOf(disksOf(vm)));
   }
 
   /** @param query of the request: `$expand=instanceView`, `statusOnly=true` */
   async shown(vm: VirtualMachine, query: Readonly<Record<string, string>>, caller: Caller): Promise<unknown> {
     const extras = await this.extras(vm);
     const view = isExpanded(query) ? await this.instanceView(vm, extras, caller) : undefined;
-    return machineBody(this.#parts.names, vm, extras, view);
+    return machineBody(vm, extras, await this.#parts.resourceRecords.idsOf(disksOf(vm)), view);
+  }
+
+  /** `storageProfile` of the machine. */
+  async storage(vm: VirtualMachine): Promise<unknown> {
+    const { content } = await this.extras(vm);
+    return storageShown(vm, content, await this.#parts.resourceRecords.idsOf(disksOf(vm)));
   }
 
   async instanceView({ name }: VirtualMachine, extras: ResourceExtras, caller: Caller): Promise<unknown> {
@@ -52,10 +58,11 @@ export class MachineViews {
   async allShown(machines: readonly VirtualMachine[]): Promise<readonly unknown[]> {
     const { names, resourceRecords } = this.#parts;
     const all = await resourceRecords.find(machines.map(incarnationOf));
+    const idOf = await resourceRecords.idsOf(machines.flatMap(disksOf));
     return machines.map((vm, n) => {
       const extras = all[n] as ResourceExtras;
       const view = vm.instanceView && instanceViewShown(names, vm.instanceView, computerNameOf(extras));
-      return machineBody(names, vm, extras, view);
+      return machineBody(vm, extras, idOf, view);
     });
   }
 }

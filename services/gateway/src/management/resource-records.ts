@@ -31,6 +31,8 @@ export interface ResourceRecords {
     extras: { readonly tags: JsonObject; readonly content: JsonObject },
     caller: Caller,
   ): Promise<ResourceExtras>;
+  /** ARM ids of resources by their names of ours, in the case that clients used last. */
+  idsOf(names: readonly string[]): Promise<(name: string) => string>;
   /** After the resource is deleted. @param name of ours */
   forget(name: string, caller: Caller): Promise<void>;
 }
@@ -61,6 +63,14 @@ export const openResourceRecords = (records: Records, names: CloudNames): Resour
       const id = key(name, last).replace(/\/resourceGroups\/[^/]+/, () => `/resourceGroups/${group}`);
       await records.put(id, { incarnation, tags, content }, caller);
       return { id: armId({ subscription, group }, armTypes[name.split('/')[4] as Collection], last), tags, content };
+    },
+    async idsOf(named) {
+      const wanted = [...new Set(named.filter((name) => name !== ''))];
+      const found = await records.findMany(wanted.map((name) => key(name)));
+      const ids = new Map(
+        found.flatMap((record, n) => (record === undefined ? [] : [[wanted[n] ?? '', shown(record.armId)]])),
+      );
+      return (name) => ids.get(name) ?? armIdOfName(names, name);
     },
     forget: (name, caller) => records.delete(key(name), caller),
   };

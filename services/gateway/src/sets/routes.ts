@@ -1,7 +1,7 @@
 import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
-import { armIdOfName, armTypes, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
+import { armTypes, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
 import { listBody, pageOf } from '../http/paging.ts';
 import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
 import { armId, regionOf } from '../management/arm.ts';
@@ -97,7 +97,7 @@ const deletingRoute = (sets: Sets, run: Run): Route =>
     },
   });
 
-const readingRoutes = ({ backends, names }: Parts, sets: Sets): readonly Route[] => [
+const readingRoutes = ({ backends, names, resourceRecords }: Parts, sets: Sets): readonly Route[] => [
   route({
     host,
     method: 'GET',
@@ -127,7 +127,8 @@ const readingRoutes = ({ backends, names }: Parts, sets: Sets): readonly Route[]
       const { name } = await sets.get(request.params, caller);
       const asked = { name, ...pageOf(request) };
       const found = await backends.sets.listAssociatedResources(asked, caller.as('disk-encryption-set'));
-      const ids = found.resources.map((resource) => armIdOfName(names, resource.name));
+      const named = found.resources.map((resource) => resource.name);
+      const ids = named.map(await resourceRecords.idsOf(named));
       return { body: listBody(request, ids, found.nextPageToken) };
     },
   }),

@@ -140,9 +140,10 @@ class Snapshots {
   }
 
   async allShown(snapshots: readonly Snapshot[]): Promise<readonly unknown[]> {
-    const { names, resourceRecords } = this.#parts;
+    const { resourceRecords } = this.#parts;
     const extras = await resourceRecords.find(snapshots.map(incarnationOf));
-    return snapshots.map((snapshot, n) => snapshotBody(names, snapshot, extras[n] as (typeof extras)[number]));
+    const idOf = await resourceRecords.idsOf(snapshots.flatMap(namedBy));
+    return snapshots.map((snapshot, n) => snapshotBody(snapshot, extras[n] as (typeof extras)[number], idOf));
   }
 
   #run(
@@ -188,11 +189,18 @@ class Snapshots {
   }
 
   async #shown(snapshot: Snapshot, { params, body }: SnapshotRequest, caller: Caller): Promise<unknown> {
-    const { names, resourceRecords } = this.#parts;
+    const { resourceRecords } = this.#parts;
     const before = await extrasFor(resourceRecords, incarnationOf(snapshot));
     const extras = { tags: body.tags ?? before.tags, content: keptContent(before.content, body) };
-    return snapshotBody(names, snapshot, await resourceRecords.put(incarnationOf(snapshot), params, extras, caller));
+    const kept = await resourceRecords.put(incarnationOf(snapshot), params, extras, caller);
+    return snapshotBody(snapshot, kept, await resourceRecords.idsOf(namedBy(snapshot)));
   }
 }
 
 const incarnationOf = ({ name, uniqueId }: Snapshot) => ({ name, incarnation: uniqueId });
+
+/** Names of ours of the resources that a snapshot names. */
+const namedBy = ({ sourceDisk, encryption }: Snapshot): readonly string[] => [
+  sourceDisk,
+  encryption?.diskEncryptionSet ?? '',
+];

@@ -23,8 +23,8 @@ export const sourceDiskOf = (names: CloudNames, { properties = {} }: DiskGiven):
   return innerNameOfId(names, sourceResourceId, ['disks'], field);
 };
 
-/** The snapshot as clients read it. */
-export const snapshotBody = (names: CloudNames, snapshot: Snapshot, extras: ResourceExtras): unknown => {
+/** The snapshot as clients read it. @param idOf ARM id of a name of ours */
+export const snapshotBody = (snapshot: Snapshot, extras: ResourceExtras, idOf: (name: string) => string): unknown => {
   const { creationData, skuName = 'Standard_LRS', zones, ...kept } = extras.content;
   const isMade = snapshot.provisioningState === 'SUCCEEDED';
   return {
@@ -39,12 +39,12 @@ export const snapshotBody = (names: CloudNames, snapshot: Snapshot, extras: Reso
       publicNetworkAccess: 'Enabled',
       ...kept,
       creationData: {
-        ...(creationShown(names, extras.content, snapshot.sourceDisk) as object),
+        ...(creationShown(extras.content, snapshot.sourceDisk, idOf) as object),
         sourceUniqueId: snapshot.sourceUniqueId,
       },
       diskSizeGB: snapshot.sizeGib,
       diskSizeBytes: snapshot.sizeGib * 1024 ** 3,
-      encryption: encryptionShown(names, snapshot.encryption),
+      encryption: encryptionShown(snapshot.encryption, idOf),
       incremental: snapshot.incremental,
       diskState: 'Unattached',
       snapshotAccessState: isMade ? 'Available' : 'Pending',
