@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
-import { type ComputeWorld, computeWorld, listed, type VaultWithKey } from './test-compute.ts';
+import { type ComputeWorld, computeWorld, listed, refusedAs, type VaultWithKey } from './test-compute.ts';
 
 let cloud: AzureCloud;
 let world: ComputeWorld;
@@ -71,14 +71,11 @@ test('CMK-80, CMK-35: a PUT with another key version rotates; disks of the set f
 
 test('CMK-130: a set in use is not deleted; CMK-39: a later set of the name has another identity', async () => {
   const { compute, group, location } = world;
-  await assert.rejects(compute.diskEncryptionSets.delete(group, 'Des-1'), {
-    statusCode: 409,
-    code: 'OperationNotAllowed',
-  });
+  await assert.rejects(compute.diskEncryptionSets.delete(group, 'Des-1'), refusedAs('OperationNotAllowed'));
   await compute.disks.delete(group, 'under-set');
   const { identity } = await compute.diskEncryptionSets.get(group, 'Des-1');
   await compute.diskEncryptionSets.delete(group, 'Des-1');
-  await assert.rejects(compute.diskEncryptionSets.get(group, 'Des-1'), { statusCode: 404, code: 'ResourceNotFound' });
+  await assert.rejects(compute.diskEncryptionSets.get(group, 'Des-1'), refusedAs('ResourceNotFound'));
   await compute.diskEncryptionSets.delete(group, 'Des-1');
   const later = await compute.diskEncryptionSets.createOrUpdate(group, 'Des-1', {
     location,
@@ -107,15 +104,9 @@ test('CMK-05: without the role the first disk is refused with KeyVaultAccessForb
     diskSizeGB: 1,
     encryption: { diskEncryptionSetId },
   });
-  await assert.rejects(create, ({ statusCode, code, message }) => {
-    assert.deepEqual([statusCode, code], [409, 'KeyVaultAccessForbidden']);
-    assert.ok(message.includes(key.keyUrl), message);
-    assert.match(
-      message,
-      /Please grant get, wrap and unwrap key permissions to disk encryption set '\/subscriptions\//,
-    );
-    return true;
-  });
+  const words = /Please grant get, wrap and unwrap key permissions to disk encryption set '\/subscriptions\//;
+  await assert.rejects(create, refusedAs('KeyVaultAccessForbidden', words));
+  await assert.rejects(create, refusedAs('KeyVaultAccessForbidden', new RegExp(key.keyUrl)));
 });
 
 test('CMK-30, CMK-31: what no set can have is refused with a 400 that names the member', async () => {
@@ -124,17 +115,11 @@ test('CMK-30, CMK-31: what no set can have is refused with a 400 that names the 
   const put = (body: object) =>
     compute.diskEncryptionSets.createOrUpdate(group, 'bad', { location, activeKey, ...body });
   const versionless = key.keyUrl.replace(/\/[0-9a-f]{32}$/, '');
-  await assert.rejects(put({ activeKey: { keyUrl: versionless } }), { statusCode: 400, code: 'InvalidParameter' });
-  await assert.rejects(put({ activeKey: { keyUrl: 'https://example.com' } }), {
-    statusCode: 400,
-    code: 'InvalidParameter',
-  });
-  await assert.rejects(put({ encryptionType: 'EncryptionAtRestWithPlatformKey' }), {
-    statusCode: 400,
-    code: 'InvalidParameter',
-  });
-  await assert.rejects(put({ encryptionType: 'Rot13' }), { statusCode: 400, code: 'InvalidParameter' });
-  await assert.rejects(put({ identity: { type: 'UserAssigned' } }), { statusCode: 400, code: 'NotSupported' });
-  await assert.rejects(put({ location: '' }), { statusCode: 400, code: 'LocationRequired' });
+  await assert.rejects(put({ activeKey: { keyUrl: versionless } }), refusedAs('InvalidParameter'));
+  await assert.rejects(put({ activeKey: { keyUrl: 'https://example.com' } }), refusedAs('InvalidParameter'));
+  await assert.rejects(put({ encryptionType: 'EncryptionAtRestWithPlatformKey' }), refusedAs('InvalidParameter'));
+  await assert.rejects(put({ encryptionType: 'Rot13' }), refusedAs('InvalidParameter'));
+  await assert.rejects(put({ identity: { type: 'UserAssigned' } }), refusedAs('NotSupported'));
+  await assert.rejects(put({ location: '' }), refusedAs('LocationRequired'));
   await assert.rejects(compute.diskEncryptionSets.get(group, 'bad'), { statusCode: 404 });
 });

@@ -1,3 +1,4 @@
+import assert from 'node:assert/strict';
 import { randomUUID } from 'node:crypto';
 import { AuthorizationManagementClient } from '@azure/arm-authorization';
 import { ComputeManagementClient } from '@azure/arm-compute';
@@ -101,3 +102,16 @@ export const listed = async <Item>(list: AsyncIterable<Item>): Promise<readonly 
   for await (const item of list) items.push(item);
   return items;
 };
+
+/** Code of a refusal: of a reply, or of an operation that failed later; SDKs throw another error for each. */
+export const codeOf = ({ code, message }: { readonly code?: string; readonly message: string }): string | undefined =>
+  code ?? /long-running operation has failed\. (\w+)\./.exec(message)?.[1];
+
+/** For `assert.rejects`: a refusal with this code, however long the work took until it was refused. */
+export const refusedAs =
+  (code: string, words = /./) =>
+  (error: { readonly code?: string; readonly message: string }): boolean => {
+    assert.equal(codeOf(error), code, error.message);
+    assert.match(error.message, words);
+    return true;
+  };
