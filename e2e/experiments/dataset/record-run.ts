@@ -77,16 +77,35 @@ export const recordRun = async (run: RunToRecord): Promise<RunData> => {
   };
 };
 
-const eventsInto = (events: TruthEvent[]) => (service: string, stored: readonly RecordedEvent[], sinceMs: number) => {
-  for (const event of stored) events.push(truthEvent(service, event, sinceMs));
+const eventsInto =
+  (events: TruthEvent[], microsOf: (id: string) => number = () => 0) =>
+  (service: string, stored: readonly RecordedEvent[], sinceMs: number) => {
+    for (const event of stored) events.push(truthEvent(service, event, { sinceMs, micros: microsOf(event.id) }));
+  };
+
+/** Numbers the events of one virtual millisecond in the order of their commits, as their spans are: work takes no virtual time. */
+const commitOrder = () => {
+  const micros = new Map<string, number>();
+  let last = 0;
+  let count = 0;
+  return {
+    committed: ({ id, time }: RecordedEvent): void => {
+      count = time === last ? Math.min(count + 1, 999) : 0;
+      last = time;
+      micros.set(id, count);
+    },
+    microsOf: (id: string): number => micros.get(id) ?? 0,
+  };
 };
 
 const simulated = ({ seed, id }: RunToRecord): Recording => {
   const spans: SimulatedSpan[] = [];
   const events: TruthEvent[] = [];
   let log: readonly string[] = [];
+  const order = commitOrder();
   const keep = {
-    events: eventsInto(events),
+    committed: order.committed,
+    events: eventsInto(events, order.microsOf),
     span: (span: SimulatedSpan) => void spans.push(span),
     log: (lines: readonly string[]) => {
       log = lines;

@@ -2,8 +2,15 @@ import { nanosOf, type TruthEvent, type TruthIo } from '@interlock/dataset';
 import type { RecordedEvent } from '@interlock/event-store';
 import type { IoRecord } from '@interlock/experiment';
 
-/** A stored event as truth: without its data, which may hold sealed secrets. */
-export const truthEvent = (service: string, event: RecordedEvent, sinceMs: number): TruthEvent => {
+/**
+ * A stored event as truth: without its data, which may hold sealed secrets.
+ * @param at.sinceMs when the timeline started @param at.micros its place among the events of its millisecond
+ */
+export const truthEvent = (
+  service: string,
+  event: RecordedEvent,
+  { sinceMs, micros }: { readonly sinceMs: number; readonly micros: number },
+): TruthEvent => {
   const [, traceId = '', spanId = ''] = event.cause.traceparent?.split('-') ?? [];
   return {
     service,
@@ -11,7 +18,7 @@ export const truthEvent = (service: string, event: RecordedEvent, sinceMs: numbe
     id: event.id,
     stream: event.stream,
     type: event.type,
-    timeUnixNano: nanosOf(event.time),
+    timeUnixNano: nanosOf(event.time + micros / 1_000),
     causes: event.cause.causes,
     correlationId: event.cause.correlationId,
     traceId,

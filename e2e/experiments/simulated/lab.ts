@@ -50,6 +50,8 @@ export interface LabParts {
 export interface Keep {
   /** Takes all events of a service when the lab is closed. Those of the run are stored at `sinceMs` or later. */
   readonly events?: (service: Workload, events: readonly RecordedEvent[], sinceMs: number) => void;
+  /** Called with each event, in the order of the commits of all services. */
+  readonly committed?: (event: RecordedEvent) => void;
   /** Takes the lines of the services' logs when the lab is closed, JSON each. */
   readonly log?: (lines: readonly string[]) => void;
   /** Takes each span as it ends. */
@@ -231,6 +233,7 @@ export class SimulatedLab implements Lab {
 
   #onCommit(committed: Committed): void {
     const { service, events } = committed;
+    for (const event of events) this.#keep.committed?.(event);
     const copies = this.#truth.apply(committed);
     this.#judge.onCommit(committed, copies);
     this.#actions.onCommit(committed);

@@ -132,7 +132,10 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   const { image } = options;
   const clock = virtualClock(options.startMs, jumpsATurn);
   const { recordSpan } = options;
-  const tracing = worldTracing(options.firstSpan, recordSpan && { nowMs: () => clock.now(), ended: recordSpan });
+  const tracing = worldTracing(
+    options.firstSpan,
+    recordSpan && { nowMs: inOrder(() => clock.now()), ended: recordSpan },
+  );
   const chance = seededRandom(options.seed);
   const commitListeners: ((committed: Committed) => void)[] = [];
   const stores = new Map(
@@ -184,6 +187,18 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
     ciphers: new CipherWatch(),
     founding,
     deployment: createDeployment(founding, ownChance.fork('tokens'), settings),
+  };
+};
+
+/** Readings of one virtual millisecond, a microsecond apart: what starts later has a later time. */
+const inOrder = (now: () => number): (() => number) => {
+  let last = 0;
+  let micros = 0;
+  return () => {
+    const ms = now();
+    micros = ms === last ? Math.min(micros + 1, 999) : 0;
+    last = ms;
+    return ms + micros / 1_000;
   };
 };
 

@@ -27,14 +27,16 @@ export const predictionOf = (name: (typeof baselineNames)[number], data: RunData
 };
 
 /**
- * From the span of each event back over the references of spans, to the nearest spans with events on each path. Of the events in
- * the own span, the one before.
+ * The event before in the same span; without one, back over the references of spans to the nearest spans with events on each
+ * path.
  */
 const fromSpans = ({ traces, events }: RunData, following: Following): readonly Edge[] => {
   const graph = spanGraph(spansIn(traces));
   const bySpan = Map.groupBy(events, spanKey);
   return events.flatMap((to): readonly Edge[] => {
     if (!graph.spans.has(spanKey(to))) return [];
+    const previous = previousOf(to, bySpan.get(spanKey(to)) ?? []);
+    if (previous !== undefined) return [{ from: previous.id, to: to.id }];
     const seen = new Set([spanKey(to)]);
     const open = [...referencesOf(graph, spanKey(to), following)];
     const found: TruthEvent[] = [];
@@ -50,18 +52,32 @@ const fromSpans = ({ traces, events }: RunData, following: Following): readonly 
   });
 };
 
-/** The event before in the same stream, otherwise the event before in any service; not longer ago than a second. */
-const fromTimes = ({ events }: RunData): readonly Edge[] => {
-  const lastOfStream = new Map<string, TruthEvent>();
-  let last: TruthEvent | undefined;
-  return events.toSorted(byTime).flatMap((to) => {
-    const stream = `${to.service} ${to.stream}`;
-    const isRecent = (one: TruthEvent | undefined): one is TruthEvent =>
-      one !== undefined && msOf(to.timeUnixNano) - msOf(one.timeUnixNano) <= TIMESTAMPS_WITHIN_MS;
-    const before = lastOfStream.get(stream);
-    const from = isRecent(before) ? before : isRecent(last) ? last : undefined;
-    lastOfStream.set(stream, to);
-    last = to;
-    return from === undefined ? [] : [{ from: from.id, to: to.id }];
+/** The latest event before, of the same stream if there is one. Events of its own type are siblings: a span may stop many machines. */
+const previousOf = (to: TruthEvent, inSpan: readonly TruthEvent[]): TruthEvent | undefined => {
+  const before = inSpan.filter((one) => one.type !== to.type && byTime(one, to) < 0).toSorted(byTime);
+  return before.findLast(({ stream }) => stream === to.stream) ?? before.at(-1);
+};
+
+/**
+ * The event before in the same stream, otherwise the event before in any service; not longer ago than a second. The time of an
+ * event is the start of its span, as the clock of its service has it: an event whose span was lost is not seen.
+ */
+const fromTimes = ({ traces, events }: RunData): readonly Edge[] => {
+  const starts = new Map(spansIn(traces).map((span) => [spanKey(span), msOf(span.startTimeUnixNano)]));
+  const seen = events.flatMap((event) => {
+    const atMs = starts.get(spanKey(event));
+    return atMs === undefined ? [] : [{ event, atMs }];
   });
+  const lastOfStream = new Map<string, (typeof seen)[number]>();
+  let last: (typeof seen)[number] | undefined;
+  return seen
+    .toSorted((a, b) => a.atMs - b.atMs || byTime(a.event, b.event))
+    .flatMap((one) => {
+      const stream = `${one.event.service} ${one.event.stream}`;
+      const candidates = [lastOfStream.get(stream), last];
+      const from = candidates.find((other) => other && one.atMs - other.atMs <= TIMESTAMPS_WITHIN_MS);
+      lastOfStream.set(stream, one);
+      last = one;
+      return from === undefined ? [] : [{ from: from.event.id, to: one.event.id }];
+    });
 };

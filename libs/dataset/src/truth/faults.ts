@@ -53,7 +53,9 @@ export const faultsOf = (steps: readonly TimelineStep[], truth: RunTruth): reado
 /** The event that a step took effect with: the first of its trace, which was stored at the time of the effect. */
 const rootOf = ({ effectMs, traceId }: TimelineStep, events: readonly TruthEvent[]): TruthEvent | undefined => {
   if (effectMs === undefined) return undefined;
-  const atThatTime = events.filter((event) => msOf(event.timeUnixNano) === effectMs && event.causes.length === 0);
+  const atThatTime = events.filter(
+    (event) => Math.floor(msOf(event.timeUnixNano)) === Math.floor(effectMs) && event.causes.length === 0,
+  );
   return atThatTime.find((event) => event.traceId === traceId) ?? (traceId === undefined ? atThatTime[0] : undefined);
 };
 

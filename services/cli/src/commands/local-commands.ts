@@ -42,6 +42,6 @@ export function addLocalCommands(program: Command, runner: LocalCommands): void 
     );
   rehearse.action(() => runner.rehearse(rehearse.optsWithGlobals()));
   const trace = program.command('trace').description('shows the spans of a request in every service');
-  trace.argument('<id>', '32 hexadecimal digits, as errors and logs give it');
+  trace.argument('<id>', '32 hexadecimal digits, as errors and logs give it; or `list`: the newest traces');
   trace.action((id: string) => runner.trace(id, trace.optsWithGlobals()));
 }

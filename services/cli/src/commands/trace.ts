@@ -5,6 +5,7 @@ import type { JsonValue } from '@bufbuild/protobuf';
 import { spansInLine } from '@interlock/local/span-receiver.ts';
 import { type Span, spanStore } from '@interlock/local/spans.ts';
 import { renderTrace, traceTree } from '@interlock/local/trace-tree.ts';
+import { aligned } from '../output/align.ts';
 import type { Output } from '../output/output.ts';
 import type { Terminal } from '../output/terminal.ts';
 import { TraceNotFound, UsageError } from '../problems.ts';
@@ -24,15 +25,14 @@ export interface TraceOptions {
  * Shows a trace from the spans the launcher kept, with what followed from it in other traces.
  * @throws UsageError when it is no trace id; TraceNotFound when nothing is known of it
  */
-export async function showTrace(traceId: string, { data, cluster, terminal, output }: TraceOptions): Promise<void> {
+export async function showTrace(traceId: string, options: TraceOptions): Promise<void> {
+  const { data, cluster, terminal, output } = options;
+  if (traceId === 'list') return listTraces(options);
   if (!/^[0-9a-f]{32}$/.test(traceId)) {
     throw new UsageError(`a trace id is 32 lower-case hexadecimal digits, not "${traceId}"`);
   }
   const store = spanStore();
-  const files = data === undefined ? [] : ['spans.1.jsonl', 'spans.jsonl'].map((name) => join(data, name));
-  for (const file of files.filter(existsSync)) {
-    for await (const line of createInterface({ input: createReadStream(file) })) store.add(spanIn(line));
-  }
+  for await (const spans of keptSpans(data)) store.add(spans);
   const roots = traceTree(store, traceId);
   if (roots.length === 0) {
     throw new TraceNotFound(
@@ -43,6 +43,74 @@ export async function showTrace(traceId: string, { data, cluster, terminal, outp
   }
   if (output.isDocument) output.write(roots as unknown as JsonValue);
   else terminal.out(renderTrace(roots));
+}
+
+/** Most traces in the list. */
+const listedMax = 50;
+
+/** A trace in the list. */
+interface ListedTrace {
+  readonly traceId: string;
+  readonly startMs: number;
+  readonly durationMs: number;
+  readonly spans: number;
+  readonly services: number;
+  readonly failed: number;
+  /** The span without a parent, or the first one that was kept. */
+  readonly root: string;
+}
+
+/** Lists the newest traces that the launcher kept. @throws TraceNotFound if it kept none */
+async function listTraces({ data, terminal, output }: TraceOptions): Promise<void> {
+  const byTrace = new Map<string, Span[]>();
+  for await (const spans of keptSpans(data)) {
+    for (const span of spans) {
+      const known = byTrace.get(span.traceId);
+      if (known === undefined) byTrace.set(span.traceId, [span]);
+      else known.push(span);
+    }
+  }
+  if (byTrace.size === 0)
+    throw new TraceNotFound(
+      `no spans are in ${data ?? 'a data folder: none is named'}: services export theirs a moment after they end`,
+    );
+  const newest = [...byTrace.values()]
+    .map(listed)
+    .toSorted((a, b) => b.startMs - a.startMs)
+    .slice(0, listedMax);
+  if (output.isDocument) return output.write(newest as unknown as JsonValue);
+  const rows = newest.map(({ traceId, startMs, durationMs, spans, services, failed, root }) => [
+    traceId,
+    new Date(startMs).toISOString().slice(11, 23),
+    `${Math.round(durationMs)} ms`,
+    String(spans),
+    String(services),
+    String(failed),
+    root,
+  ]);
+  terminal.out(aligned([['TRACE', 'START (UTC)', 'DURATION', 'SPANS', 'SERVICES', 'FAILED', 'ROOT'], ...rows]));
+}
+
+const listed = (spans: readonly Span[]): ListedTrace => {
+  const [first] = spans.toSorted((a, b) => a.startMs - b.startMs);
+  const startMs = first?.startMs ?? 0;
+  const root = spans.find(({ parentSpanId }) => parentSpanId === undefined) ?? first;
+  return {
+    traceId: first?.traceId ?? '',
+    startMs,
+    durationMs: Math.max(...spans.map((span) => span.startMs + span.durationMs)) - startMs,
+    spans: spans.length,
+    services: new Set(spans.map(({ service }) => service)).size,
+    failed: spans.filter(({ status }) => status === 'error').length,
+    root: `${root?.service} ${root?.name}`,
+  };
+};
+
+/** Spans of each line that the launcher kept, the oldest first. */
+async function* keptSpans(data: string | undefined): AsyncGenerator<readonly Span[]> {
+  const files = data === undefined ? [] : ['spans.1.jsonl', 'spans.jsonl'].map((name) => join(data, name));
+  for (const file of files.filter(existsSync))
+    for await (const line of createInterface({ input: createReadStream(file) })) yield spanIn(line);
 }
 
 /** The last line may be half written while the launcher runs. */

@@ -1,0 +1,26 @@
+import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import { test } from 'node:test';
+import { testRun } from '../../../../libs/dataset/src/test-run.ts';
+import { studyFigures } from './figures.ts';
+import { studyPage } from './plots.ts';
+import { studyTables, withTables } from './tables.ts';
+
+const page = readFileSync(new URL('../../../../docs/tracing-study.md', import.meta.url), 'utf8');
+
+test('every table of the study has its place in the page, and no other place is there', () => {
+  const tables = studyTables(studyFigures('A test', [testRun()]));
+  const marks = [...page.matchAll(/^<!-- (\w+) -->$/gm)].map(([, name]) => name);
+  assert.deepEqual(marks.toSorted(), [...tables.keys()].toSorted());
+  const renewed = withTables(page, tables);
+  assert.equal(withTables(renewed, tables), renewed);
+  assert.throws(() => withTables('', tables), /the page has no marks/);
+});
+
+test('links recover the edge that parents miss, and the plots show each method', () => {
+  const figures = studyFigures('A test', [testRun()]);
+  const whole = Object.fromEntries(figures.loss.map(({ name, points }) => [name, points[0]?.y]));
+  assert.deepEqual([whole.parents, whole['parents and links']], [0.5, 1]);
+  const shown = studyPage(figures);
+  for (const name of ['parents', 'parents and links', 'timestamps', 'chain:0.1']) assert.ok(shown.includes(name), name);
+});
