@@ -52,3 +52,41 @@ for (const meanwhile of ['nothing happens', 'another machine and disk come to ha
     );
   });
 }
+
+for (const origin of [
+  { cause: 'key-vaults/kv1/keys/k1@7', correlationId: 'of the revocation', traceparent: '' },
+  undefined,
+]) {
+  const name = origin ? 'names the loss that the disk service knows' : 'names the open that ended, if no loss is known';
+  test(`G10: a stop that the sweep finds ${name}`, async () => {
+    const store = memoryStore({ clock: systemClock });
+    const vms = category(store, virtualMachines);
+    for (const event of running([os])) await vms.transact(vm, () => [event], cause);
+    const opened = (await store.read(`vm-${vm}`)).findLast(
+      ({ type }) => type === 'DisksOpened' || type === 'VmCreated',
+    );
+    const lost = { managedBy: vm, availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED' } as const;
+    const found = Disk.fromPartial({
+      name: os.disk,
+      keyVersion: version1,
+      ...lost,
+      ...(origin && { unavailableOrigin: origin }),
+    });
+    const disks: Partial<Disks> = {
+      insist: ((call: (asked: unknown, options: object) => Promise<unknown>) =>
+        call({ getDisk: async () => found }, {})) as Disks['insist'],
+      async *ofSet() {
+        yield found;
+      },
+    };
+    const lostDisks = new LostDisks({
+      ...{ vms, disks: disks as Disks, driver: idleDriver(), losses: openLosses(store) },
+      ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
+    });
+    await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
+    const stop = (await store.read(`vm-${vm}`)).find(({ type }) => type === 'VmStopping');
+    if (origin) assert.equal(stop?.cause.correlationId, origin.correlationId);
+    const named = origin ? { id: origin.cause, kind: 'answer' } : { id: opened?.id, kind: 'timer' };
+    assert.deepEqual(stop?.cause.causes, [named]);
+  });
+}

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { ReportAccessLostRequest } from '@interlock/contracts/interlock/compute/v1/access_loss.ts';
 import { Rejection } from '@interlock/event-store';
-import { RpcFailure } from '@interlock/rpc';
+import { type CallOptions, RpcFailure } from '@interlock/rpc';
 import {
   currentTraceparent,
   inSpan,
@@ -30,12 +30,16 @@ const lossOf = (traceparent: string, told: Partial<ReportedLoss> = {}): Reported
 
 /** @returns in which trace context compute was told, and what */
 const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>) => {
-  const heard = Promise.withResolvers<{ parent: string | undefined; request: ReportAccessLostRequest }>();
+  const heard = Promise.withResolvers<{
+    parent: string | undefined;
+    request: ReportAccessLostRequest;
+    options: CallOptions | undefined;
+  }>();
   const ending = new AbortController();
   const clock = virtualClock();
   const compute: ComputeClient = {
-    reportAccessLost: async (request) => {
-      heard.resolve({ parent: currentTraceparent(), request: request as ReportAccessLostRequest });
+    reportAccessLost: async (request, options) => {
+      heard.resolve({ parent: currentTraceparent(), request: request as ReportAccessLostRequest, options });
       return { stoppingCount: 0 };
     },
   };
@@ -52,6 +56,15 @@ const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>
   ending.abort();
   return found;
 };
+
+test('G10: a report has the correlation id and the event of the loss, and nothing invented for an outage', async () => {
+  const known = { event: 'key-vaults/v/keys/k@7', correlationId: 'of the revocation' };
+  const { options } = await told(async (about) => about(lossOf(taken, known)));
+  assert.equal(options?.cause?.correlationId, 'of the revocation');
+  assert.deepEqual(options?.cause?.causes, [{ id: 'key-vaults/v/keys/k@7', kind: 'step' }]);
+  const outage = await told(async (about) => about(lossOf(taken, { reason: 'KEY_VAULT_UNREACHABLE' })));
+  assert.deepEqual(outage.options?.cause?.causes, []);
+});
 
 test('G10: a report belongs below the work in which its host heard of the loss, where that is of the same trace', async () => {
   let work: string | undefined;

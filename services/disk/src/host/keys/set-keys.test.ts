@@ -94,3 +94,19 @@ test('CMK-38: under a set without an identity nothing is made, for that reason, 
     return true;
   });
 });
+
+test('G10: what moves to a generation names the event that began it, also if a creation used it first', async () => {
+  const keys = openSetKeys(
+    memoryStore({ clock: virtualClock() }),
+    { getDiskEncryptionSet: async () => known() },
+    { note: () => {} },
+  );
+  const key = { principal: 'principals/i', keyVersion: 'vaults/v/keys/k/versions/1', generation: 3 };
+  await keys.begin(set, key, cause);
+  assert.equal(await keys.causeOf(set, 3, cause), cause);
+  await keys.begin(set, key, cause, `set-${set}@9`);
+  await keys.begin(set, { ...key, generation: 4 }, cause, `set-${set}@12`);
+  const causesOf = async (generation: number) => (await keys.causeOf(set, generation, cause)).causes;
+  assert.deepEqual(await causesOf(3), [{ id: `set-${set}@9`, kind: 'call' }]);
+  assert.deepEqual(await causesOf(4), [{ id: `set-${set}@12`, kind: 'call' }]);
+});

@@ -40,6 +40,14 @@ test('a service that starts again knows every loss that sets told of, and who ha
   assert.deepEqual([reason, since, traceId, principal], ['IDENTITY_DELETED', 1, 't', 'principals/old']);
 });
 
+test('G10: a service that starts again knows the event, the correlation id and the trace of a loss', async () => {
+  const { losses, keep, recalled } = openWorld();
+  const origin = { event: 'set-s@5', correlationId: 'c', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` };
+  await keep(await losses.lost(key, { ...loss(5), ...origin }));
+  const { event, correlationId, traceparent } = (await recalled()).lossOf(key) ?? {};
+  assert.deepEqual({ event, correlationId, traceparent }, origin);
+});
+
 test('one that is over is not among them; with the last of a set its row goes', async () => {
   const { losses, keep, recalled } = openWorld();
   await keep(await losses.lost(key, loss(5)));
