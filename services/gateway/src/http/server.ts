@@ -10,6 +10,7 @@ import type { Plane } from '../errors/answers.ts';
 import { errorBody, RestError } from '../errors/rest-error.ts';
 import { restErrorOf } from '../errors/translate.ts';
 import type { Admit } from './access.ts';
+import { asciiHeaders } from './ascii-headers.ts';
 import { readJson } from './json.ts';
 import type { Route } from './route.ts';
 import { prefixOf, routerTarget } from './target.ts';
@@ -160,7 +161,7 @@ const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply
     caller as Caller,
   );
   setCommonHeaders(request, reply);
-  reply.headers(headers).code(status);
+  reply.headers(asciiHeaders(headers)).code(status);
   if (stream !== undefined) return reply.send(stream);
   return body === undefined ? reply.send() : reply.type('application/json; charset=utf-8').send(JSON.stringify(body));
 };
@@ -247,7 +248,7 @@ const sendError = (parts: ServerParts, error: unknown, request: FastifyRequest, 
     known ?? new RestError(500, 'InternalServerError', `internal error; its cause is in the log of ${correlationId}`);
   setCommonHeaders(request, reply);
   return reply
-    .headers(sent.headers)
+    .headers(asciiHeaders(sent.headers))
     .code(sent.status)
     .type('application/json; charset=utf-8')
     .send(JSON.stringify(errorBody(sent, (text) => textForClients(parts.names, text))));

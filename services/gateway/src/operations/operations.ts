@@ -146,7 +146,7 @@ class RecordedOperations implements Operations {
     const [, subscription = ''] = target.split('/');
     const version = encodeURIComponent(query['api-version'] ?? '');
     const base = `${names.gateway}/subscriptions/${names.subscriptions.shown(subscription)}/providers/Microsoft.Compute`;
-    const url = `${base}/locations/${location}/${family}/${id}?api-version=${version}`;
+    const url = `${base}/locations/${encodeURIComponent(location)}/${family}/${id}?api-version=${version}`;
     return { 'azure-asyncoperation': url, location: `${url}&monitor=true`, 'retry-after': '1' };
   }
 }
