@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
 import { ResourceManagementClient } from '@azure/arm-resources';
-import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 import {
   type ComputeWorld,
   computeWorld,
@@ -11,18 +11,18 @@ import {
   type VaultWithKey,
 } from './test-compute.ts';
 
-let cloud: AzureCloud;
+let cloud: AzurePlace;
 let world: ComputeWorld;
 let key: VaultWithKey;
 let set: GrantedSet;
 
 before(async () => {
-  cloud = await azureCloud();
-  world = await computeWorld(cloud);
+  cloud = await azurePlace();
+  world = computeWorld(cloud);
   key = await world.vaultWithKey('kv-vms');
   set = await world.grantedSet('des1', key);
 });
-after(() => cloud?.stop());
+after(() => cloud?.close());
 
 const statuses = async (vm: string): Promise<readonly string[]> => {
   const { statuses: found = [] } = await world.compute.virtualMachines.instanceView(world.group, vm);
@@ -143,7 +143,7 @@ test('VM-18: a PUT of the whole machine attaches and detaches data disks', async
       location,
       storageProfile: { osDisk: { createOption: 'Attach', managedDisk: { id } } },
     }),
-    refusedAs('OperationNotAllowed', /already owned by VM/),
+    refusedAs('ConflictingUserInput', /already owned by VM/),
   );
   await compute.virtualMachines.attachDetachDataDisks(group, 'Vm1', { dataDisksToDetach: [{ diskId: id }] });
 });
@@ -160,8 +160,8 @@ test('lists of machines, with instance views where asked for', async () => {
 });
 
 test('lists over all types, by type, name, tag and group; providers and their types', async () => {
-  const { access, credential } = cloud;
-  const resources = new ResourceManagementClient(credential, access.subscription, { endpoint: access.url });
+  const { url, subscription, credential } = cloud;
+  const resources = new ResourceManagementClient(credential, subscription, { endpoint: url });
   const find = async (filter: string) => (await listed(resources.resources.list({ filter }))).map(({ name }) => name);
   assert.deepEqual(await find("resourceType eq 'Microsoft.KeyVault/vaults' and name eq 'KV-VMS'"), ['kv-vms']);
   assert.deepEqual(await find("resourceType eq 'microsoft.compute/virtualmachines'"), ['Vm1']);
@@ -175,12 +175,12 @@ test('lists over all types, by type, name, tag and group; providers and their ty
 });
 
 test('VM-44: the activity log has what a user did to a machine, newest first', async () => {
-  const { access, credential } = cloud;
-  const { token } = await credential.getToken(`${access.url}/.default`);
-  const path = `/subscriptions/${access.subscription}/providers/Microsoft.Insights/eventtypes/management/values`;
+  const { url, subscription, credential } = cloud;
+  const { token } = await credential.getToken(`${url}/.default`);
+  const path = `/subscriptions/${subscription}/providers/Microsoft.Insights/eventtypes/management/values`;
   const read = async (filter: string) => {
     const query = new URLSearchParams({ 'api-version': '2015-04-01', $filter: filter });
-    const reply = await fetch(`${access.url}${path}?${query}`, { headers: { authorization: `Bearer ${token}` } });
+    const reply = await fetch(`${url}${path}?${query}`, { headers: { authorization: `Bearer ${token}` } });
     const { value = [] } = (await reply.json()) as { value?: Readonly<Record<string, { value: string }>>[] };
     return { status: reply.status, value };
   };
@@ -211,6 +211,18 @@ test('CMK-102: ultra disks need ultraSSDEnabled, and cannot be OS disks', async 
   assert.equal(vm.additionalCapabilities?.ultraSSDEnabled, true);
   assert.equal(vm.storageProfile?.dataDisks?.[0]?.managedDisk?.storageAccountType, 'UltraSSD_LRS');
   await compute.virtualMachines.delete(group, 'ultra');
+});
+
+test('a change with If-Match of an earlier version is refused with 412, one with the present version is done', async () => {
+  const { compute, group } = world;
+  const { etag = '' } = await compute.virtualMachines.get(group, 'Vm1');
+  const changed = { tags: { team: 'b' } };
+  await assert.rejects(compute.virtualMachines.update(group, 'Vm1', changed, { ifMatch: '"0"' }), {
+    statusCode: 412,
+    code: 'PreconditionFailed',
+  });
+  const vm = await compute.virtualMachines.update(group, 'Vm1', changed, { ifMatch: etag });
+  assert.deepEqual(vm.tags, { team: 'b' });
 });
 
 test('VM-17, CMK-131: a deleted machine leaves its disks, except those with deleteOption Delete', async () => {

@@ -56,3 +56,10 @@ test('CMK-05: a key refused to the identity of a set is no missing right of the 
   const ofCaller = refused('ACCESS_DENIED', { action: 'disk/disks/write', scope: set });
   assert.deepEqual([ofCaller?.status, ofCaller?.code], [403, 'AuthorizationFailed']);
 });
+
+test('VM-18: an attach of a disk that another machine has is ConflictingUserInput', () => {
+  const codeWith = (metadata: Readonly<Record<string, string>>) =>
+    restErrorOf(new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', 'no', metadata), 'management')?.code;
+  assert.equal(codeWith({ disk: 'd', vm: 'v' }), 'ConflictingUserInput');
+  assert.equal(codeWith({ virtual_machine: 'v' }), 'OperationNotAllowed');
+});

@@ -62,6 +62,9 @@ const narrowed = (error: Rejection, plane: Plane): Answer => {
   const answer = answersByReason[plane][error.reason] ?? answersByCode[plane][error.code];
   if (answer.innerCode === 'AccessDenied' && error.metadata.action !== undefined)
     return { ...answer, innerCode: 'ForbiddenByRbac' };
+  // An attach that finds the disk in use; every other refusal of an attached disk is OperationNotAllowed.
+  if (plane === 'management' && error.reason === 'DISK_ATTACHED' && 'vm' in error.metadata)
+    return { ...answer, code: 'ConflictingUserInput' };
   return isOfKey(error, plane)
     ? { ...keyAnswer(error.reason), ...(error.code === 'UNAVAILABLE' ? { status: 503 } : {}) }
     : answer;

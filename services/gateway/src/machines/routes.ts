@@ -1,7 +1,7 @@
 import type { Caller } from '../cloud/caller.ts';
 import { armTypes, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
 import { type Route, type RouteReply, type RouteRequest, refusedRoute, route } from '../http/route.ts';
-import { armId, regionOf } from '../management/arm.ts';
+import { armId, regionOf, requireMatch } from '../management/arm.ts';
 import { listRoutes } from '../management/list-routes.ts';
 import type { Work } from '../operations/operation.ts';
 import type { Operations } from '../operations/operations.ts';
@@ -65,6 +65,7 @@ const writingRoutes = (machines: Machines, views: MachineViews, run: Run): reado
     handle: async (request, caller) => {
       const { params, body } = request;
       const before = await machines.find(params, caller);
+      requireMatch(request.headers, before?.etag);
       const status = before === undefined ? 201 : 200;
       const state = before === undefined ? 'Creating' : 'Updating';
       return run(request, caller, {
@@ -91,6 +92,7 @@ const writingRoutes = (machines: Machines, views: MachineViews, run: Run): reado
     handle: async (request, caller) => {
       const { params, body } = request;
       const before = await machines.get(params, caller);
+      requireMatch(request.headers, before.etag);
       return run(request, caller, {
         verb: 'write',
         body,

@@ -57,3 +57,19 @@ export const resourceNotFound = ({ group }: ResourcePath, type: string, name: st
     'ResourceNotFound',
     `The Resource '${type}/${name}' under resource group '${group}' was not found. For more details please go to https://aka.ms/ARMResourceNotFoundFix`,
   );
+
+/**
+ * @param etag of the resource; undefined: it does not exist
+ * @throws RestError 412 where `If-Match` names another version, or `If-None-Match: *` meets a resource (REST-12)
+ */
+export const requireMatch = (
+  headers: Readonly<Record<string, string | string[] | undefined>>,
+  etag: string | undefined,
+): void => {
+  const wanted = headers['if-match'];
+  const isMatch = wanted === undefined || (etag !== undefined && (wanted === '*' || wanted === `"${etag}"`));
+  const isUnwanted = headers['if-none-match'] === '*' && etag !== undefined;
+  if (isMatch && !isUnwanted) return;
+  const now = etag === undefined ? 'it does not exist' : `its etag is "${etag}"`;
+  throw new RestError(412, 'PreconditionFailed', `The precondition of the request is not met: ${now}.`);
+};
