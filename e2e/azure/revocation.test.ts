@@ -46,7 +46,7 @@ const writeContent = async (disk: string): Promise<void> => {
 
 before(async () => {
   cloud = await azureCloud();
-  world = await computeWorld(cloud);
+  world = computeWorld({ ...cloud, ...cloud.access });
   key = await world.vaultWithKey(vault);
   set = await world.grantedSet('des1', key);
   const { compute, group, location } = world;

@@ -1,18 +1,18 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
-import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 import { type ComputeWorld, computeWorld, listed, refusedAs, type VaultWithKey } from './test-compute.ts';
 
-let cloud: AzureCloud;
+let cloud: AzurePlace;
 let world: ComputeWorld;
 let key: VaultWithKey;
 
 before(async () => {
-  cloud = await azureCloud();
-  world = await computeWorld(cloud);
+  cloud = await azurePlace();
+  world = computeWorld(cloud);
   key = await world.vaultWithKey('kv-sets');
 });
-after(() => cloud?.stop());
+after(() => cloud?.close());
 
 test('CMK-03, CMK-04: arm-compute creates a set; a role for its identity lets it use the key', async () => {
   const { compute, group, location } = world;

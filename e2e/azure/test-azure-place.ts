@@ -31,6 +31,8 @@ export interface AzurePlace {
   readonly authority: string;
   /** Of the administrator. */
   readonly credential: ClientSecretCredential;
+  /** URL of a vault for a client. */
+  vaultUrl(vault: string): string;
   /** Lines that the gateway logged as errors. */
   readonly errors: readonly string[];
   close(): Promise<void>;
@@ -86,7 +88,9 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
     authorityHost: url,
     disableInstanceDiscovery: true,
   });
-  return { place, url, names, subscription, tenant, authority, credential, errors, close: () => scope.close() };
+  const vaultUrl = (vault: string): string => `https://${vault}.${names.vaultSuffix}`;
+  const close = (): Promise<void> => scope.close();
+  return { place, url, names, subscription, tenant, authority, credential, vaultUrl, errors, close };
 };
 
 /** Each call of the gateway brings the token of its caller; the administrator's is for calls that need none. */

@@ -3,8 +3,8 @@ import { randomUUID } from 'node:crypto';
 import { AuthorizationManagementClient } from '@azure/arm-authorization';
 import { ComputeManagementClient } from '@azure/arm-compute';
 import { KeyVaultManagementClient } from '@azure/arm-keyvault';
+import type { TokenCredential } from '@azure/identity';
 import { KeyClient } from '@azure/keyvault-keys';
-import type { AzureCloud } from './test-azure-cloud.ts';
 
 /** The role that the identity of a set needs on a vault: Key Vault Crypto Service Encryption User (CMK-26). */
 const encryptionUser = 'e147488a-f6f5-4113-8e2d-b22465e65bf6';
@@ -42,12 +42,18 @@ export interface GrantedSet {
   readonly assignment: string;
 }
 
+/** A gateway, and who calls it. */
+export interface GatewayForTests {
+  readonly url: string;
+  readonly subscription: string;
+  readonly tenant: string;
+  readonly credential: TokenCredential;
+  readonly vaultUrl: (vault: string) => string;
+}
+
 /** Opens the clients. */
-export const computeWorld = async (
-  { access, credential, vaultUrl }: AzureCloud,
-  group = 'G1',
-): Promise<ComputeWorld> => {
-  const { url: endpoint, subscription, tenant } = access;
+export const computeWorld = (gateway: GatewayForTests, group = 'G1'): ComputeWorld => {
+  const { url: endpoint, subscription, tenant, credential, vaultUrl } = gateway;
   const compute = new ComputeManagementClient(credential, subscription, { endpoint });
   const vaults = new KeyVaultManagementClient(credential, subscription, { endpoint });
   const authorization = new AuthorizationManagementClient(credential, subscription, { endpoint });
