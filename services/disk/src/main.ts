@@ -58,7 +58,12 @@ await hostService({
     const masterKey = await obtainMasterKey(settings.masterKeyFile, systemRandom, findSealed);
     await requireMasterKeyOf(volumeFolder, masterKey, findSealed);
     const nbdOf = (address: NbdAddress) =>
-      threadedNbdServer(address, { tls: seams.tls, advertised: settings.nbdAddress, pathOf: files.pathOfData });
+      threadedNbdServer(address, {
+        tls: seams.tls,
+        advertised: settings.nbdAddress,
+        socketGroup: settings.nbdSocketGroup,
+        pathOf: files.pathOfData,
+      });
     const nbdAddress = settings.nbdListen === undefined ? undefined : parseNbdAddress(settings.nbdListen);
     return assemble({
       ...seams,

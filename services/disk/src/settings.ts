@@ -42,6 +42,11 @@ export const diskSpec = {
   nbdListen: optional(
     text('Where open disks are served as network block devices: unix:/path or tls://host:port; default: nowhere'),
   ),
+  nbdSocketGroup: optional(
+    int('Id of the group whose processes may connect to the Unix socket; default: those of the user of this service', {
+      min: 0,
+    }),
+  ),
   nbdAddress: optional(text('Where clients reach it, if not at NBD_LISTEN: unix:/path or tls://host:port')),
   snapshotsPerDiskMax: int('Most incremental snapshots of a disk', { min: 1, default: 500 }),
   snapshotsRecentMax: int('Most incremental snapshots of a disk within SNAPSHOTS_RECENT_MS', { min: 1, default: 7 }),

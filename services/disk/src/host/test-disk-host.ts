@@ -182,7 +182,7 @@ export const startDiskHost = async (
       onDisk &&
       threadedNbdServer(
         { kind: 'unix', path: `${folder}/nbd.sock` },
-        { tls: 'plaintext', advertised: undefined, pathOf: onDisk.pathOfData },
+        { tls: 'plaintext', socketGroup: undefined, advertised: undefined, pathOf: onDisk.pathOfData },
       );
     const store = cuttable(faults.wrap(realStore), storeLink);
     const log = logger({ service: 'disk', clock, write: (line) => logLines.push(line) });

@@ -60,6 +60,19 @@ test('a Unix socket is for its user alone, takes the place of an old one, and se
   await listener.close();
 });
 
+test('a Unix socket is for a group as well if one is given', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'nbd-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const path = join(folder, 'd.sock');
+  // Only root may give a file to a group that it is not in.
+  const group = process.getuid?.() === 0 ? 65_534 : (process.getgid?.() ?? 0);
+  const listener = nbdListener({ kind: 'unix', path }, 'plaintext', group);
+  await listener.listen(greetOnly([]));
+  const { mode, gid } = statSync(path);
+  assert.deepEqual([mode & 0o777, gid], [0o660, group]);
+  await listener.close();
+});
+
 /** A listener on TCP whose clients need a certificate of `authority`. */
 const overTcp = async (authority: Pair) => {
   const { certificate: ca } = await pemOf(authority);

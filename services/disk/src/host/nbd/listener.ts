@@ -1,4 +1,4 @@
-import { chmod, unlink } from 'node:fs/promises';
+import { chmod, chown, unlink } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import type { Duplex } from 'node:stream';
 import { createServer as createTlsServer } from 'node:tls';
@@ -7,13 +7,15 @@ import type { NbdAddress } from './address.ts';
 import type { NbdListener } from './door.ts';
 
 /**
- * A listener for an address. A Unix socket is for the user of this process alone (mode 0600).
+ * A listener for an address. A Unix socket is for the user of this process alone (mode 0600), or for a group as well (0660).
  * @param certificates those of this host now; its clients need one of `clientCa`, otherwise of `ca`
+ * @param socketGroup id of the group; its processes need the access token of a disk as all clients do
  * @throws Error if `certificates` is plain text and the address is TCP
  */
 export const nbdListener = (
   address: NbdAddress,
   certificates: (() => Promise<Certificates>) | 'plaintext',
+  socketGroup?: number,
 ): NbdListener => {
   if (address.kind === 'tls' && certificates === 'plaintext') throw new Error('NBD over TCP needs TRANSPORT=tls');
   const server = createServer({ noDelay: true, highWaterMark: 256 * 1024 });
@@ -28,7 +30,9 @@ export const nbdListener = (
       if (address.kind === 'unix') server.listen(address.path, resolve);
       else server.listen(address.port, address.host, resolve);
       await promise;
-      if (address.kind === 'unix') await chmod(address.path, 0o600);
+      if (address.kind !== 'unix') return;
+      if (socketGroup !== undefined) await chown(address.path, -1, socketGroup);
+      await chmod(address.path, socketGroup === undefined ? 0o600 : 0o660);
     },
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };

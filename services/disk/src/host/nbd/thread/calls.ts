@@ -49,4 +49,5 @@ export interface ThreadSettings {
   /** As `parseNbdAddress` reads it. */
   readonly listen: string;
   readonly isPlaintext: boolean;
+  readonly socketGroup: number | undefined;
 }

@@ -13,7 +13,7 @@ import { ThreadExport } from './thread-export.ts';
  * The thread that serves network block devices, so that reads and writes need no other thread, and slow storage holds up none but the
  * connections here. It is an entry point, like a `main.ts`.
  */
-const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext }: ThreadSettings): void => {
+const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext, socketGroup }: ThreadSettings): void => {
   const address = parseNbdAddress(listen);
   if (address === undefined) throw new Error(`not an address of NBD: ${listen}`);
   const open = new Map<ExportId, ThreadExport>();
@@ -32,7 +32,7 @@ const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext }: Th
     },
   };
   const host = link<HostCalls>(port, calls);
-  const listener = nbdListener(address, isPlaintext ? 'plaintext' : () => host.certificates());
+  const listener = nbdListener(address, isPlaintext ? 'plaintext' : () => host.certificates(), socketGroup);
   const door = new NbdDoor({
     exports: {
       async open(name, token) {

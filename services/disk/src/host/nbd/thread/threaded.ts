@@ -25,16 +25,18 @@ export const threadedNbdServer = (
     readonly tls: Renewed<Certificates> | 'plaintext';
     /** Address for clients, if it differs from the one it listens on. */
     readonly advertised: string | undefined;
+    /** Id of a group whose processes may connect to a Unix socket too. */
+    readonly socketGroup: number | undefined;
     readonly pathOf: (volumeId: string) => string;
   },
 ): NbdServer => {
-  const { tls, advertised, pathOf } = options;
+  const { tls, advertised, socketGroup, pathOf } = options;
   const listen = nbdAddressText(address);
   return {
     address: advertised ?? listen,
     isThreaded: true,
     async start(parts) {
-      const workerData: ThreadSettings = { listen, isPlaintext: tls === 'plaintext' };
+      const workerData: ThreadSettings = { listen, isPlaintext: tls === 'plaintext', socketGroup };
       const worker = new Worker(new URL('./data-thread.ts', import.meta.url), { workerData });
       // A defect in the thread ends the process, as one in this thread does.
       worker.on('error', (error) => {
