@@ -59,6 +59,17 @@ export class FaultFailed extends Problem {
   override readonly reason = 'FAULT_FAILED';
 }
 
+/** An image could not be copied. */
+export class ImageProblem extends Problem {
+  override readonly name = 'ImageProblem';
+  override readonly reason = 'IMAGE_NOT_COPIED';
+  override readonly help: string;
+  constructor(message: string, help: string, cause?: unknown) {
+    super(message, { cause });
+    this.help = help;
+  }
+}
+
 /** No spans of a trace are known here. */
 export class TraceNotFound extends Problem {
   override readonly name = 'TraceNotFound';

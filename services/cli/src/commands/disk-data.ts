@@ -166,10 +166,15 @@ export async function flushDisk(options: DataOptions, session: Session): Promise
   });
 }
 
-interface Access {
+/** A direct access that the command has begun. */
+export interface Access {
   readonly client: RpcClient<typeof DiskDataServiceDefinition>;
   readonly options: CallOptions & { readonly metadata: Metadata };
   readonly sizeBytes: number;
+  /** Where the disk is a network block device; empty if its host serves none. */
+  readonly nbdAddress: string;
+  /** Name of the disk there, with the token of this access. */
+  readonly exportName: string;
 }
 
 /** BeginAccess ends an existing direct access without a warning. @throws Rejection DISK_IN_ACTIVE_ACCESS */
@@ -189,7 +194,7 @@ async function refuseInUse(disk: string, { caller, settings }: Session): Promise
 }
 
 /** Runs `work` with direct access. The access ends with it, also when the work fails or the command is interrupted. */
-async function withAccess(
+export async function withAccess(
   accessLevel: 'READ' | 'WRITE',
   { disk, endsOther }: DataOptions,
   session: Session,
@@ -221,6 +226,8 @@ async function withAccess(
       client,
       options: { metadata, deadlineMs: timeoutMs },
       sizeBytes: Number(textOf(access, 'sizeBytes')),
+      nbdAddress: textOf(access, 'nbdAddress'),
+      exportName: `${disk}@${accessToken}`,
     });
   } finally {
     cancel();

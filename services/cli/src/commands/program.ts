@@ -10,6 +10,7 @@ import { addContextCommands } from './context-commands.ts';
 import { addDatasetCommands } from './dataset-commands.ts';
 import { addDiskDataCommands } from './disk-data-commands.ts';
 import { addEventsCommand } from './events-command.ts';
+import { addDiskImageCommands, addImageCommands } from './disk-image-commands.ts';
 import { addExperimentCommands } from './experiment-commands.ts';
 import { addFaultCommands } from './fault-commands.ts';
 import { type Described, helpTexts } from './help.ts';
@@ -50,13 +51,17 @@ export function programOf(runner: Runner, args?: readonly string[]): Command {
   addFaultCommands(program, runner);
   addExperimentCommands(program, runner);
   addDatasetCommands(program, runner);
+  addImageCommands(program, runner);
   addReportCommands(program, runner);
   addEventsCommand(program, runner);
   addCompletionCommand(program, runner);
   for (const [noun, description] of Object.entries(nouns)) {
     const parent = program.command(noun).description(description).usage('<verb> [names] [--flags]');
     for (const verb of verbsFor(noun, args)) addVerbCommand(parent, verb, described, runner);
-    if (noun === 'disk') addDiskDataCommands(parent, runner);
+    if (noun === 'disk') {
+      addDiskDataCommands(parent, runner);
+      addDiskImageCommands(parent, runner);
+    }
     if (noun === 'role') addRoleCommands(parent, runner);
   }
   for (const command of allOf(program)) command.exitOverride((error) => refuse(command, error));

@@ -27,6 +27,8 @@ export interface VerbFlags extends Typed {
   /** For verbs of every service; undefined calls all of them. */
   readonly service: Workload | undefined;
   readonly wait: boolean;
+  /** File for `fromFile` of the verb. */
+  readonly file: string | undefined;
   /** Whether access to keys may be taken away where machines stop. */
   readonly confirm: boolean;
   /** File for the field of the response that the verb names. */
@@ -74,6 +76,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
       : flags.wait
         ? await waitUntilSettled(served, response, session, { startedMs })
         : response;
+  if (flags.file !== undefined) await verb.fromFile?.run(flags.file, String(shown.name), session);
   await show(served, method, request, shown, spoken, session);
 }
 

@@ -74,6 +74,7 @@ function addOtherFlags(command: Command, verb: Verb): void {
   if (verb.settles !== undefined) command.option('--wait', 'waits until the work is done, and fails if it fails');
   if (verb.output !== undefined)
     command.addOption(filled('--output <file>', `writes ${verb.output} to a new file that only its owner can read`));
+  if (verb.fromFile !== undefined) command.addOption(filled(`--${verb.fromFile.flag} <file>`, verb.fromFile.help));
   if (verb.takesAccess !== undefined) command.option('--confirm', confirmHelp);
   for (const [name, text] of Object.entries(verb.switches ?? {})) command.option(`--${name}`, text);
   for (const [flags, text] of Object.entries(verb.offline?.flags ?? {})) command.addOption(filled(`--${flags}`, text));
@@ -105,6 +106,8 @@ function typedIn(
       `missing <${missing.word}>. Usage: interlock ${usageOf(verb, method.request)} (--help says more)`,
     );
   }
+  const { fromFile } = verb;
+  const file = fromFile && textOf(options[new Option(`--${fromFile.flag} <file>`).attributeName()]);
   const isOwner = options.asKeyOwner === true;
   const owner = textOf(options.keyOwner);
   if (isOwner && owner !== undefined) throw new UsageError('--key-owner and --as-key-owner exclude each other');
@@ -114,7 +117,8 @@ function typedIn(
     flags: [...byAttribute].flatMap(([attribute, flag]) => given(flag, options[attribute])),
     body,
     service: services.find((name) => name === service),
-    wait: options.wait === true,
+    wait: options.wait === true || file !== undefined,
+    file,
     confirm: options.confirm === true,
     output: textOf(options.output),
     switches,

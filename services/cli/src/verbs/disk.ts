@@ -23,6 +23,14 @@ export const diskVerbs: readonly Verb[] = [
     required: ['location', 'sku', ['size', 'source-snapshot', 'source-disk']],
     settles,
     worksOn: newDisk,
+    fromFile: {
+      flag: 'from-image',
+      help: 'raw or qcow2 image that is written to it; waits as --wait does',
+      async run(file, name, session) {
+        const { importImage } = await import('../commands/disk-image.ts');
+        await importImage({ disk: name, endsOther: false, file, format: undefined }, session);
+      },
+    },
   }),
   disk('show', 'GetDisk', { targets: oneDisk }),
   disk('list', 'ListDisks', {

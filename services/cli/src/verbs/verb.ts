@@ -4,6 +4,7 @@ import type { Output } from '../output/output.ts';
 import type { Terminal } from '../output/terminal.ts';
 import type { NameKind } from '../request/names.ts';
 import type { ServiceName } from '../request/schema.ts';
+import type { Session } from '../session/session.ts';
 import type { TakesAccess } from './access-taken.ts';
 import type { Before } from './before.ts';
 import type { Note } from './notes.ts';
@@ -85,6 +86,13 @@ export interface Verb {
   };
   /** Field of the response that `--output` writes to a file: bytes, or a secret. */
   readonly output?: string;
+  /** A flag that names a file, and what is done with the file once the resource is ready. */
+  readonly fromFile?: {
+    readonly flag: string;
+    readonly help: string;
+    /** @param name full name of the resource */
+    run(file: string, name: string, session: Session): Promise<void>;
+  };
   /** Whether a verb of every service calls all of them when none is named. Lists always do. */
   readonly asksAll?: boolean;
   /** Whether another module adds the command, because its arguments are not those of the request. */
