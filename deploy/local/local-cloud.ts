@@ -1,5 +1,7 @@
 import { existsSync, rmSync, writeFileSync } from 'node:fs';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { guestImageFolder } from '../guest-image/folder.ts';
+import { openBlockDevices } from './block-devices.ts';
 import { type Identities, openIdentities } from './bootstrap-identities.ts';
 import { type Certificates, openCertificates } from './certificates.ts';
 import type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
@@ -198,6 +200,8 @@ class CloudLaunch {
   }): Ground['shared'] {
     const { certificates, identities, receiver, addresses, guestParentPid } = parts;
     const namespace = this.#namespace();
+    const blockDevices = openBlockDevices(this.#options.data);
+    this.#scope.defer('block devices', async () => blockDevices.remove());
     return {
       ...(namespace === undefined ? {} : { NATS_NAMESPACE: namespace }),
       TLS_CERTIFICATE_FILE: certificates.certificateFile,
@@ -208,6 +212,8 @@ class CloudLaunch {
       ...Object.fromEntries(serviceNames.map((service) => [addressVariableOf(service), addresses[service]])),
       ...(this.#replicas === 1 ? {} : { RPC_BALANCING: 'round_robin', STANDBY: 'true' }),
       GUEST_PARENT_PID: String(guestParentPid),
+      GUEST_IMAGE_FOLDER: guestImageFolder(this.#options.env),
+      ...(this.#options.env.NBD_LISTEN === undefined ? blockDevices.settings : {}),
       ...this.#options.settings,
     };
   }

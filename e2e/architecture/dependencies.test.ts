@@ -159,7 +159,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`services/disk/src/host/nbd/(transmission|listener|thread/(data-thread|thread-export|threaded))\.ts$`,
     String.raw`services/disk/src/host/storage/(file-(block-store|threads|worker)|thread-gate)\.ts$`,
     String.raw`services/disk/src/host/(folder-identity|volume/volume-files)\.ts$`,
-    String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/)`,
+    String.raw`services/compute/src/(guests/guest-[a-z]+\.ts$|guest/|qemu/)`,
     String.raw`services/gateway/src/loopback/proxy\.ts$`,
   ]
     .map((path) => `^${path}`)
@@ -196,7 +196,7 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
 
 test('compute reaches guests through VmHost alone, and what runs guests decides nothing', () => {
   const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
-  const isHost = (path: string): boolean => ['guests', 'guest'].includes(roomOf(path));
+  const isHost = (path: string): boolean => ['guests', 'guest', 'qemu'].includes(roomOf(path));
   const isDecided = (path: string): boolean => ['vm', 'losses', 'processes'].includes(roomOf(path));
   const own = imports.filter(({ from }) => serviceOf(from) === 'compute' && !isTest(from));
   const interfaceOfHost = 'services/compute/src/guests/vm-host.ts';

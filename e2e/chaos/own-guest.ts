@@ -39,12 +39,14 @@ export const startOwnGuest = async (
     isOs: false,
     sizeBytes: 2 ** 30,
     dataAddress,
+    nbdAddress: '',
     accessToken,
     isContinued: existsSync(join(folder, 'io.jsonl')),
   };
   const plan = {
     vm: machine,
     machineId: machine,
+    guest: 'PROCESS',
     authority,
     workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 50, ioSizeBytes: 4_096 },
     disks: [open],

@@ -4,6 +4,7 @@ import type {
   DiskForMachine,
   NewDisk,
   VirtualMachine,
+  VirtualMachine_Guest,
   Workload,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { Clients } from './clients.ts';
@@ -38,13 +39,15 @@ export interface WorldOptions {
   readonly permissionModel?: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
   /** What the machines do; by default 20 reads and writes of 4 KiB a second on each disk. */
   readonly workload?: Workload;
+  /** What runs as the machines; by default a process. */
+  readonly guest?: VirtualMachine_Guest;
 }
 
 /** Makes a world and waits until its machines run. @param machines the disks of each machine */
 export const makeWorld = async (
   clients: Clients,
   machines: readonly (readonly DiskKind[])[],
-  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload }: WorldOptions = {},
+  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload, guest = 'PROCESS' }: WorldOptions = {},
 ): Promise<World> => {
   const tag = randomUUID().slice(0, 8);
   const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
@@ -86,7 +89,7 @@ export const makeWorld = async (
   if (permissionModel === 'ACCESS_POLICY') await allowSet(clients, vault.name, identity);
   else await assignEncryptionRole(clients, `${group}/${vault.name}`, identity);
   const names = await Promise.all(
-    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload)),
+    machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload, guest)),
   );
   return { group, vault: vault.name, keyVersion: version.name, set: set.name, identity, machines: names };
 };
@@ -116,6 +119,7 @@ export const makeMachine = async (
   virtualMachineId: string,
   disks: readonly DiskKind[],
   workload = usualWorkload,
+  guest: VirtualMachine_Guest = 'PROCESS',
 ): Promise<string> => {
   const newDisk = (kind: DiskKind, n: number): NewDisk => ({
     diskId: `${virtualMachineId}-d${n}`,
@@ -140,6 +144,7 @@ export const makeMachine = async (
     dataDisks,
     ultraSsdEnabled: disks.includes('ULTRA'),
     workload,
+    guest,
   });
   await untilPower(clients, name, 'RUNNING');
   return name;

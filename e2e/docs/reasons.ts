@@ -48,6 +48,11 @@ const noReasons = new Set([
   'NO_SIDE_EFFECTS',
   // What a guest writes into its journal.
   'CONTENT_MISMATCH',
+  'FILE_SYSTEM_DAMAGED',
+  'GUEST_IO_ERROR',
+  // Events of QEMU.
+  'BLOCK_IO_ERROR',
+  'DEVICE_DELETED',
   // References of spans in Jaeger's format.
   'CHILD_OF',
   'FOLLOWS_FROM',

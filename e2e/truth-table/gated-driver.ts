@@ -94,7 +94,7 @@ export const gatedDriver = (): GatedDriver => {
     ioOf: async () => undefined,
     journalOf: async () => undefined,
     forget: async () => {},
-    endOf: async () => 'GUEST_ENDED',
+    endOf: async () => ({ end: 'GUEST_ENDED' }),
     onEnded: () => {},
   };
 };

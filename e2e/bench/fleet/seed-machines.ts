@@ -53,6 +53,7 @@ export const createRunning: DecisionsFor = ({ name, disks }, accessEpoch, attach
   const requested: VmSpec = {
     location,
     ultraSsdEnabled: disks.some(({ sku }) => sku === 'ULTRA'),
+    guest: 'PROCESS',
     workload: { kind: 'IDLE', ioPerSecond: 1, ioSizeBytes: 4_096 },
     disks: planned.map(({ disk, lun, isOs, deleteWithVm }) => ({ disk, lun, isOs, deleteWithVm })),
   };

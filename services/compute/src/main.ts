@@ -28,6 +28,13 @@ await hostService({
             tls,
             ioTimeoutMs: settings.guestIoTimeoutMs,
             ...(parentPid === undefined ? {} : { parentPid }),
+            qemu: {
+              imageFolder: settings.guestImageFolder ?? join(settings.dataFolder, 'guest-image'),
+              memoryMib: settings.guestMemoryMib,
+              cpus: settings.guestCpus,
+              bootMs: settings.guestBootMs,
+              responseMs: settings.guestResponseMs,
+            },
             node: process.execPath,
             env: Object.fromEntries(
               guestEnvironment.flatMap((name) => {

@@ -22,6 +22,14 @@ export const computeSpec = {
     min: 100,
     default: ioTimeoutDefaultMs,
   }),
+  guestImageFolder: optional(text('Folder that interlock image build wrote; machines in QEMU boot from it')),
+  guestMemoryMib: int('Memory of a machine in QEMU, in MiB', { min: 64, default: 256 }),
+  guestCpus: int('Processors of a machine in QEMU', { min: 1, default: 1 }),
+  guestBootMs: int('Longest boot of a machine in QEMU', { min: 1_000, default: 60_000 }),
+  guestResponseMs: int('How long QEMU may leave a command without a response before its machine is ended', {
+    min: 1_000,
+    default: 60_000,
+  }),
   startTimeoutMs: int('Timeout of create, start, restart and attach while a service does not respond', {
     min: 100,
     default: 60_000,

@@ -19,6 +19,7 @@ const disk: GuestDisk = {
   isOs: true,
   sizeBytes: 4096,
   dataAddress: '',
+  nbdAddress: '',
   accessToken: 'token',
   isContinued: false,
 };

@@ -25,12 +25,14 @@ const disk: GuestDisk = {
   isOs: false,
   sizeBytes: 2 ** 30,
   dataAddress: 'nowhere',
+  nbdAddress: '',
   accessToken: 't1',
   isContinued: false,
 };
 const planFor = (...disks: readonly GuestDisk[]): GuestFile => ({
   vm: 'vm',
   machineId: 'm',
+  guest: 'PROCESS',
   authority: 'plaintext',
   workload: { kind: 'WRITE_AND_VERIFY', ioPerSecond: 2_000, ioSizeBytes: 4_096 },
   disks,

@@ -1,4 +1,5 @@
-import { closeSync, existsSync, fstatSync, openSync, readFileSync, renameSync, writeSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
+import { openRotatingFile } from './rotating-file.ts';
 
 /** One read, write, flush or check of a guest and its outcome: evidence for tests and operators. */
 export interface JournalEntry {
@@ -32,21 +33,10 @@ const fileBytesMax = 16 * 1024 * 1024;
 
 /** Opens a journal and continues an existing one. */
 export const openJournal = (path: string, bytesMax = fileBytesMax): Journal => {
-  const open = () => openSync(path, 'a', 0o600);
-  let file = open();
-  let bytes = fstatSync(file).size;
+  const file = openRotatingFile(path, bytesMax);
   return {
-    append(entry) {
-      const line = Buffer.from(`${JSON.stringify(entry)}\n`);
-      if (bytes > 0 && bytes + line.length > bytesMax) {
-        closeSync(file);
-        renameSync(path, `${path}.1`);
-        file = open();
-        bytes = 0;
-      }
-      bytes += writeSync(file, line);
-    },
-    close: () => closeSync(file),
+    append: (entry) => file.append(Buffer.from(`${JSON.stringify(entry)}\n`)),
+    close: () => file.close(),
   };
 };
 

@@ -1,19 +1,16 @@
-import { existsSync, writeFileSync } from 'node:fs';
+import { writeFileSync } from 'node:fs';
 import { flushCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { Client } from '@grpc/grpc-js';
 // Not by their indexes: those load all of tracing, which takes twice as long as the rest of a guest.
 import { channelCredentials } from '@interlock/rpc/credentials';
-import { type Clock, systemClock } from '@interlock/runtime/clock';
 import { renewable } from '@interlock/runtime/renewed';
 import { openCounters } from './counters.ts';
 import { connectionOptions, diskIo } from './disk-io.ts';
 import { createGuest } from './guest.ts';
 import { openJournal, readJournal } from './journal.ts';
+import { guestClock as clock, endWhenUnneeded } from './life.ts';
 import { clientTls, guestFiles, readGuestFile } from './plan.ts';
-
-/** How often a guest checks whether it is still needed, in milliseconds. */
-const lookMs = 500;
 
 const [, , folder] = process.argv;
 if (!folder) throw new Error('a guest is started with its folder');
@@ -32,12 +29,6 @@ const clientOf = (address: string): Client => {
   return found;
 };
 
-const clock: Clock = {
-  ...systemClock,
-  // The same in every process of this host, so that the entries of several can be ordered.
-  monotonicMs: () => Number(process.hrtime.bigint()) / 1e6,
-  bootMs: () => Number(process.hrtime.bigint()) / 1e6,
-};
 const history = readJournal(journalFile);
 const counters = openCounters(join(folder, guestFiles.counters));
 const guest = createGuest({
@@ -64,22 +55,9 @@ const end = async (): Promise<void> => {
   counters.save();
   process.exit(0);
 };
-const exists = (pid: number): boolean => {
-  try {
-    return process.kill(pid, 0);
-  } catch (error) {
-    // EPERM: it exists and belongs to another user.
-    return error instanceof Error && 'code' in error && error.code === 'EPERM';
-  }
-};
-
 process.on('SIGTERM', () => void end());
 process.on('SIGHUP', () => void apply());
-// A guest ends without its plan, and with its parent process.
-setInterval(() => {
-  counters.save();
-  if (!existsSync(planFile) || (parentPid !== undefined && !exists(parentPid))) void end();
-}, lookMs);
+void endWhenUnneeded({ planFile, parentPid, look: () => counters.save(), end: () => void end() });
 
 await apply();
 process.stdout.write(`${JSON.stringify({ ready: true })}\n`);

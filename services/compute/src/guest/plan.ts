@@ -16,8 +16,22 @@ export interface GuestFile extends GuestPlan {
   readonly parentPid?: number;
   /** The run of the host: see `hostRun`. */
   readonly host?: string;
+  /** Present for a machine in QEMU. */
+  readonly qemu?: QemuTerms;
   /** Rises with each change of the file; the guest writes the one it has applied to `guest.applied`. */
   readonly generation: number;
+}
+
+/** What this host gives a machine in QEMU. */
+export interface QemuTerms {
+  /** Folder with `vmlinuz`, `initrd.gz` and `accelerator`, as `interlock image build` makes them. */
+  readonly imageFolder: string;
+  readonly memoryMib: number;
+  readonly cpus: number;
+  /** How long the guest may take to boot, in milliseconds. */
+  readonly bootMs: number;
+  /** How long QEMU may leave a command without a response before it is ended, in milliseconds. */
+  readonly responseMs: number;
 }
 
 /** PEM texts of a certificate and its private key. */
@@ -50,6 +64,11 @@ export const guestFiles = {
   journal: 'io.jsonl',
   counters: 'io-counters.json',
   log: 'guest.log',
+  /** How the guest ended, in words, if it says so. */
+  end: 'guest.end',
+  /** Of a machine in QEMU: its process and what its serial console printed last. */
+  qemuPid: 'qemu.pid',
+  console: 'console.log',
 } as const;
 
 /** Puts the file in place as a whole. */
@@ -61,13 +80,15 @@ export const writeGuestFile = (path: string, file: GuestFile): void => {
 /** Reads the file. @throws Error if it is missing or incomplete */
 export const readGuestFile = (path: string): GuestFile => {
   const given: Partial<GuestFile> = JSON.parse(readFileSync(path, 'utf8'));
-  const { vm, machineId, authority, client, workload, disks, generation, parentPid, host, ioTimeoutMs } = given;
-  if (!vm || !machineId || !authority || !workload || !disks || generation === undefined) {
-    throw new Error(`${path} must have vm, machineId, authority, workload, disks and generation`);
+  const { vm, machineId, guest, authority, client, workload, disks, generation } = given;
+  const { parentPid, host, ioTimeoutMs, qemu } = given;
+  if (!vm || !machineId || !guest || !authority || !workload || !disks || generation === undefined) {
+    throw new Error(`${path} must have vm, machineId, guest, authority, workload, disks and generation`);
   }
   return {
     vm,
     machineId,
+    guest,
     authority,
     workload,
     disks,
@@ -76,6 +97,7 @@ export const readGuestFile = (path: string): GuestFile => {
     ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
     ...(parentPid === undefined ? {} : { parentPid }),
     ...(host === undefined ? {} : { host }),
+    ...(qemu === undefined ? {} : { qemu }),
   };
 };
 

@@ -83,6 +83,7 @@ const driver = (changes: Partial<GuestDriverOptions> = {}) =>
     parentPid: process.pid,
     node: process.execPath,
     env: { PATH: process.env.PATH ?? '' },
+    qemu: { imageFolder: join(folder, 'image'), memoryMib: 256, cpus: 1, bootMs: 60_000, responseMs: 60_000 },
     clock,
     log,
     ...changes,
@@ -93,6 +94,7 @@ const diskNamed = (name: string, changes: Partial<GuestDisk> = {}): GuestDisk =>
   isOs: false,
   sizeBytes: 2 ** 30,
   dataAddress: server.address,
+  nbdAddress: '',
   accessToken: `token-${name}`,
   isContinued: false,
   ...changes,
@@ -106,7 +108,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
 }, async () => {
   const first = driver();
   const own = diskNamed('a');
-  await first.start(vm, { machineId, disks: [own], workload });
+  await first.start(vm, { guest: 'PROCESS', machineId, disks: [own], workload });
   await until(journal, (entries) => entries.filter(({ op, ok }) => op === 'read' && ok).length > 3);
 
   const second = driver();
@@ -135,7 +137,7 @@ test('a refusal is journalled with the reason of the disk service, and what was 
 }, async () => {
   const own = driver();
   const disk = diskNamed('a', { isContinued: true, accessToken: 'token-2' });
-  await own.start(vm, { machineId, disks: [disk], workload });
+  await own.start(vm, { guest: 'PROCESS', machineId, disks: [disk], workload });
   await until(journal, (entries) => entries.some(({ op }) => op === 'verify'));
   refusal = 'KEY_DISABLED';
   await until(journal, (entries) => entries.some(({ reason }) => reason === 'KEY_DISABLED'));
@@ -150,7 +152,12 @@ test('G8: tokens are in a file of its owner alone, and nowhere a process list sh
   timeout: 180_000,
 }, async () => {
   const own = driver();
-  await own.start(vm, { machineId, disks: [diskNamed('c', { accessToken: 'token-secret' })], workload });
+  await own.start(vm, {
+    guest: 'PROCESS',
+    machineId,
+    disks: [diskNamed('c', { accessToken: 'token-secret' })],
+    workload,
+  });
   assert.equal(statSync(join(home(), 'guest.json')).mode & 0o777, 0o600);
   const pid = readFileSync(join(home(), 'guest.pid'), 'utf8');
   for (const file of ['cmdline', 'environ']) {
@@ -164,7 +171,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   const own = driver();
   const ended: string[] = [];
   own.onEnded((name) => ended.push(name));
-  await own.start(vm, { machineId, disks: [diskNamed('d')], workload });
+  await own.start(vm, { guest: 'PROCESS', machineId, disks: [diskNamed('d')], workload });
   process.kill(Number(readFileSync(join(home(), 'guest.pid'), 'utf8')), 'SIGKILL');
   await until(
     async () => ended,
@@ -174,7 +181,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
 
   // No process has the highest id that can be given out.
   const orphaned = driver({ parentPid: 4_194_304 });
-  await orphaned.start(vm, { machineId, disks: [diskNamed('d')], workload });
+  await orphaned.start(vm, { guest: 'PROCESS', machineId, disks: [diskNamed('d')], workload });
   await until(
     () => orphaned.isRunning(vm),
     (isRunning) => !isRunning,
@@ -186,7 +193,7 @@ test('a journal belongs to one machine: another one of the same name checks noth
 }, async () => {
   const own = driver();
   const disk = diskNamed('again', { isContinued: true });
-  await own.start(vm, { machineId: 'machine-old', disks: [disk], workload });
+  await own.start(vm, { guest: 'PROCESS', machineId: 'machine-old', disks: [disk], workload });
   await until(journal, (entries) => entries.filter(({ op }) => op === 'write').length > 5);
   await own.stop(vm, { graceMs: 5_000 });
   const counted = await own.ioOf(vm, 'machine-old');
@@ -194,7 +201,7 @@ test('a journal belongs to one machine: another one of the same name checks noth
   assert.deepEqual([counted?.writes, counted?.failures, counted?.mismatches], [writes, 0, 0]);
   // A disk of the same name, made again: nothing of what was written is on it.
   sectors.clear();
-  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await own.start(vm, { guest: 'PROCESS', machineId: 'machine-new', disks: [disk], workload });
   await until(journal, (entries) => entries.filter(({ op }) => op === 'read').length > 5);
   await own.stop(vm, { graceMs: 5_000 });
   assert.deepEqual(
@@ -205,7 +212,7 @@ test('a journal belongs to one machine: another one of the same name checks noth
   assert.equal((await own.ioOf(vm, 'machine-new'))?.mismatches, 0);
 
   sectors.clear();
-  await own.start(vm, { machineId: 'machine-new', disks: [disk], workload });
+  await own.start(vm, { guest: 'PROCESS', machineId: 'machine-new', disks: [disk], workload });
   await until(
     () => own.ioOf(vm, 'machine-new'),
     (io) => (io?.mismatches ?? 0) > 0,
@@ -222,13 +229,13 @@ test('guests that run are found by a process that did not start them, and each i
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
   const own = driver();
   assert.deepEqual(await own.runningGuests(), []);
-  await own.start(vm, { machineId, disks: [], workload: idle });
+  await own.start(vm, { guest: 'PROCESS', machineId, disks: [], workload: idle });
   const other = driver();
   const [found] = await other.runningGuests();
   assert.equal(found?.vm, vm);
   await other.stop(vm, { graceMs: 0 });
   await own.stop(vm, { graceMs: 0 });
-  await own.start(vm, { machineId, disks: [], workload: idle });
+  await own.start(vm, { guest: 'PROCESS', machineId, disks: [], workload: idle });
   await found?.end();
   assert.equal(await own.isRunning(vm), true, 'a later guest of the same machine is another one');
   for (const { end } of await other.runningGuests()) await end();
@@ -239,7 +246,7 @@ test('guests that run are found by a process that did not start them, and each i
 test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
   const first = driver();
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
-  await first.start(vm, { machineId, disks: [], workload: idle });
+  await first.start(vm, { guest: 'PROCESS', machineId, disks: [], workload: idle });
   const pid = Number(readFileSync(join(home(), 'guest.pid'), 'utf8'));
   process.kill(pid, 'SIGKILL');
   const second = driver();
@@ -247,17 +254,17 @@ test('what a guest ended with is told apart: itself, or the host it ran on', { t
     () => second.isRunning(vm),
     (isRunning) => !isRunning,
   );
-  assert.equal(await second.endOf(vm), 'GUEST_ENDED');
+  assert.equal((await second.endOf(vm)).end, 'GUEST_ENDED');
   // The process without which guests end is another one now.
-  assert.equal(await driver({ parentPid: process.ppid }).endOf(vm), 'HOST_RESTARTED');
+  assert.equal((await driver({ parentPid: process.ppid }).endOf(vm)).end, 'HOST_RESTARTED');
   writeFileSync(join(home(), 'guest.json'), '');
   assert.equal(
-    await second.endOf(vm),
+    (await second.endOf(vm)).end,
     'HOST_RESTARTED',
     'a host that lost its power leaves a file without its content',
   );
   await second.stop(vm, { graceMs: 0 });
-  assert.equal(await second.endOf(vm), 'HOST_RESTARTED', 'nothing of it is left');
+  assert.equal((await second.endOf(vm)).end, 'HOST_RESTARTED', 'nothing of it is left');
 });
 
 test('a renewed certificate reaches guests that run, come up, or were started by an earlier process of this service', {
@@ -281,7 +288,12 @@ test('a renewed certificate reaches guests that run, come up, or were started by
     );
   const tls = renewable(named('one'));
   const own = driver({ tls });
-  const starting = own.start(vm, { machineId, disks: [], workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } });
+  const starting = own.start(vm, {
+    guest: 'PROCESS',
+    machineId,
+    disks: [],
+    workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 },
+  });
   // While the process comes up it knows no signal yet.
   await until(
     async () => existsSync(join(home(), 'guest.pid')),

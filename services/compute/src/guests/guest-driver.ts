@@ -7,19 +7,20 @@ import { isDeepStrictEqual } from 'node:util';
 import type { Certificates } from '@interlock/rpc';
 import type { Clock, Logger, Renewed } from '@interlock/runtime';
 import { readCounters } from '../guest/counters.ts';
-import { guestFiles, guestTls, readGuestFile, writeGuestFile } from '../guest/plan.ts';
+import { type GuestFile, guestFiles, guestTls, type QemuTerms, readGuestFile, writeGuestFile } from '../guest/plan.ts';
 import { limiter } from '../limiter.ts';
 import { readJournalPage } from './guest-journal.ts';
-import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest } from './guest-process.ts';
-import type {
-  GuestDisk,
-  GuestEnd,
-  GuestIo,
-  GuestPlan,
-  JournalPage,
-  RunningGuest,
-  StopOrder,
-  VmHost,
+import { findGuest, type GuestProcess, guestPid, hostRun, signalGuest, untilGone } from './guest-process.ts';
+import {
+  type GuestDisk,
+  type GuestEnding,
+  type GuestIo,
+  type GuestPlan,
+  GuestStartError,
+  type JournalPage,
+  type RunningGuest,
+  type StopOrder,
+  type VmHost,
 } from './vm-host.ts';
 
 export interface GuestDriverOptions {
@@ -34,6 +35,8 @@ export interface GuestDriverOptions {
   readonly ioTimeoutMs?: number;
   /** Guests end with this process; they outlive this service. */
   readonly parentPid?: number;
+  /** What machines in QEMU get. */
+  readonly qemu: QemuTerms;
   /** The Node that runs guests, and the little of the environment they get. */
   readonly node: string;
   readonly env: Readonly<Record<string, string>>;
@@ -43,12 +46,14 @@ export interface GuestDriverOptions {
 
 /** Guests that come up at once: each needs a core for a moment. */
 const startsMax = 4;
-/** How long a guest may take to come up, and to apply a changed plan, in milliseconds. */
+/** How long a guest may take to come up, besides the boot of a machine in QEMU, and to apply a changed plan, in milliseconds. */
 const startMs = 30_000;
 const applyMs = 2_000;
 const lookMs = 10;
 
-const guestMain = fileURLToPath(new URL('../guest/main.ts', import.meta.url));
+const mainOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
+/** What runs as the process of a guest. The second holds a QEMU, which ends with it. */
+const mains = { PROCESS: mainOf('../guest/main.ts'), QEMU: mainOf('../qemu/main.ts') } as const;
 
 interface Held extends GuestProcess {
   isEndWanted: boolean;
@@ -79,33 +84,35 @@ export class GuestDriver implements VmHost {
     }
   }
 
-  async start(vm: string, { machineId, disks, workload }: GuestPlan): Promise<void> {
+  async start(vm: string, { machineId, guest, disks, workload }: GuestPlan): Promise<void> {
     if (this.#guestOf(vm)) throw new Error(`${vm} has a guest already: stop it first`);
     const folder = this.#folderOf(vm);
     if (this.#machineIn(vm) !== machineId) rmSync(folder, { recursive: true, force: true });
     mkdirSync(folder, { recursive: true, mode: 0o700 });
     writeFileSync(join(folder, guestFiles.machine), machineId, { mode: 0o600 });
-    rmSync(join(folder, guestFiles.applied), { force: true });
-    const { parentPid, ioTimeoutMs, tls } = this.#options;
+    for (const file of [guestFiles.applied, guestFiles.end]) rmSync(join(folder, file), { force: true });
+    const { parentPid, ioTimeoutMs, qemu, tls } = this.#options;
     writeGuestFile(join(folder, guestFiles.plan), {
-      ...{ vm, machineId, ...guestTls(tls), workload, disks, generation: 1, host: this.#host },
+      ...{ vm, machineId, guest, ...guestTls(tls), workload, disks, generation: 1, host: this.#host },
+      ...(guest === 'QEMU' ? { qemu } : {}),
       ...(ioTimeoutMs === undefined ? {} : { ioTimeoutMs }),
       ...(parentPid === undefined ? {} : { parentPid }),
     });
+    if (guest === 'IDLE') return;
     const own = {};
     this.#starts.set(vm, own);
     await this.#slots(async () => {
       if (this.#starts.get(vm) !== own) throw new Error(`${vm} was stopped before its guest was started`);
-      await this.#launch(vm);
+      await this.#launch(vm, guest);
     });
   }
 
-  async stop(vm: string, { graceMs }: StopOrder): Promise<void> {
+  async stop(vm: string, { graceMs, isKeyLost = false }: StopOrder): Promise<void> {
     this.#starts.delete(vm);
     const guest = this.#guestOf(vm);
     if (guest) {
       guest.isEndWanted = true;
-      if (graceMs > 0) {
+      if (graceMs > 0 && !(isKeyLost && this.#planOf(vm)?.guest === 'QEMU')) {
         signalGuest(guest, 'SIGTERM');
         const patience = new AbortController();
         await Promise.race([guest.ended, this.#options.clock.sleep(graceMs, patience.signal)]);
@@ -122,11 +129,11 @@ export class GuestDriver implements VmHost {
   }
 
   async detach(vm: string, disk: string): Promise<void> {
-    if (this.#guestOf(vm)) await this.#change(vm, (before) => before.filter((one) => one.disk !== disk));
+    if (await this.isRunning(vm)) await this.#change(vm, (before) => before.filter((one) => one.disk !== disk));
   }
 
   async isRunning(vm: string): Promise<boolean> {
-    return this.#guestOf(vm) !== undefined;
+    return this.#guestOf(vm) !== undefined || this.#planOf(vm)?.guest === 'IDLE';
   }
 
   async ioOf(vm: string, machineId: string): Promise<GuestIo | undefined> {
@@ -154,16 +161,10 @@ export class GuestDriver implements VmHost {
     return found;
   }
 
-  async endOf(vm: string): Promise<GuestEnd> {
-    try {
-      const { host } = readGuestFile(join(this.#folderOf(vm), guestFiles.plan));
-      return host === this.#host ? 'GUEST_ENDED' : 'HOST_RESTARTED';
-    } catch (error) {
-      // The plan is put in place whole, so a missing or cut one was lost with the storage of the host.
-      const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
-      if (isGone || error instanceof SyntaxError) return 'HOST_RESTARTED';
-      throw error;
-    }
+  async endOf(vm: string): Promise<GuestEnding> {
+    if (this.#planOf(vm)?.host !== this.#host) return { end: 'HOST_RESTARTED' };
+    const detail = this.#detailOf(vm);
+    return { end: 'GUEST_ENDED', ...(detail === undefined ? {} : { detail }) };
   }
 
   onEnded(listener: (vm: string) => void): void {
@@ -172,6 +173,23 @@ export class GuestDriver implements VmHost {
 
   #folderOf(vm: string): string {
     return join(this.#options.folder, ...vm.split('/'));
+  }
+
+  /** The plan of a guest. It is put in place whole, so a missing or cut one was lost with the storage of the host. */
+  #planOf(vm: string): GuestFile | undefined {
+    try {
+      return readGuestFile(join(this.#folderOf(vm), guestFiles.plan));
+    } catch (error) {
+      const isGone = error instanceof Error && 'code' in error && error.code === 'ENOENT';
+      if (isGone || error instanceof SyntaxError) return undefined;
+      throw error;
+    }
+  }
+
+  /** How the guest ended, as it wrote it. */
+  #detailOf(vm: string): string | undefined {
+    const path = join(this.#folderOf(vm), guestFiles.end);
+    return existsSync(path) ? readFileSync(path, 'utf8') : undefined;
   }
 
   /** Unique id of the machine whose journal is in the folder. */
@@ -217,12 +235,13 @@ export class GuestDriver implements VmHost {
   async #change(vm: string, disks: (before: readonly GuestDisk[]) => readonly GuestDisk[]): Promise<void> {
     const { clock } = this.#options;
     const guest = this.#guestOf(vm);
-    if (!guest) throw new Error(`${vm} has no guest`);
     const folder = this.#folderOf(vm);
     const path = join(folder, guestFiles.plan);
-    const before = readGuestFile(path);
+    const before = this.#planOf(vm);
+    if (before === undefined || (!guest && before.guest !== 'IDLE')) throw new Error(`${vm} has no guest`);
     const generation = before.generation + 1;
     writeGuestFile(path, { ...before, disks: disks(before.disks), generation });
+    if (!guest) return;
     signalGuest(guest, 'SIGHUP');
     const applied = (): number => Number(readFileSync(join(folder, guestFiles.applied), 'utf8'));
     const endMs = clock.monotonicMs() + applyMs;
@@ -231,11 +250,11 @@ export class GuestDriver implements VmHost {
     }
   }
 
-  async #launch(vm: string): Promise<void> {
-    const { clock, log } = this.#options;
+  async #launch(vm: string, kind: keyof typeof mains): Promise<void> {
+    const { clock, log, qemu } = this.#options;
     const folder = this.#folderOf(vm);
-    const child = this.#spawn(folder);
-    const ended = new Promise<void>((resolve) => {
+    const child = this.#spawn(folder, mains[kind]);
+    const exited = new Promise<void>((resolve) => {
       child.once('exit', () => resolve());
       child.once('error', (error) => {
         log.warn('guest process failed', { vm, error });
@@ -244,6 +263,7 @@ export class GuestDriver implements VmHost {
     });
     const { stdout } = child;
     if (child.pid === undefined || stdout === null) throw new Error(`no process could be started for ${vm}`);
+    const ended = exited.then(() => untilGone(folder, [], clock));
     writeFileSync(join(folder, guestFiles.pid), String(child.pid), { mode: 0o600 });
     const held = this.#hold(vm, { pid: child.pid, ended });
     // Until it is up, the failed start reports its end.
@@ -252,13 +272,15 @@ export class GuestDriver implements VmHost {
     const outcome = await Promise.race([
       new Promise<'ready'>((resolve) => stdout.once('data', () => resolve('ready'))),
       ended.then(() => 'ended' as const),
-      clock.sleep(startMs, patience.signal).then(() => 'not responding' as const),
+      clock.sleep(startMs + (kind === 'QEMU' ? qemu.bootMs : 0), patience.signal).then(() => 'not responding' as const),
     ]);
     patience.abort();
     stdout.destroy();
     child.unref();
     if (outcome !== 'ready') {
       signalGuest(held, 'SIGKILL');
+      const detail = this.#detailOf(vm);
+      if (detail !== undefined) throw new GuestStartError(detail);
       throw new Error(`the guest of ${vm} did not come up: ${outcome}; see ${join(folder, guestFiles.log)}`);
     }
     if (this.#guests.get(vm) !== held) return;
@@ -267,10 +289,10 @@ export class GuestDriver implements VmHost {
     this.#renewTls(vm, held);
   }
 
-  #spawn(folder: string) {
+  #spawn(folder: string, main: string) {
     const output = openSync(join(folder, guestFiles.log), 'a', 0o600);
     // A session of its own: a signal to the process group of this service does not end its guests.
-    const child = spawn(this.#options.node, ['--disable-sigusr1', guestMain, folder], {
+    const child = spawn(this.#options.node, ['--disable-sigusr1', main, folder], {
       ...{ detached: true, cwd: '/', env: this.#options.env },
       stdio: ['ignore', 'pipe', output],
     });
@@ -282,7 +304,8 @@ export class GuestDriver implements VmHost {
   #removeTraces(vm: string): void {
     const folder = this.#folderOf(vm);
     if (findGuest(folder, this.#options.clock)) return;
-    for (const file of [guestFiles.plan, guestFiles.pid]) rmSync(join(folder, file), { force: true });
+    for (const file of [guestFiles.plan, guestFiles.pid, guestFiles.qemuPid])
+      rmSync(join(folder, file), { force: true });
   }
 
   async #endThat(vm: string, pid: number): Promise<void> {

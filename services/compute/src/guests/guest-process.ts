@@ -16,21 +16,23 @@ const lookMs = 25;
 /** Finds the guest of a folder that an earlier run of this service started; `undefined` when it is gone. */
 export const findGuest = (folder: string, clock: Clock): GuestProcess | undefined => {
   const pid = guestPid(folder);
-  if (pid === undefined) return undefined;
-  const untilGone = async (): Promise<void> => {
-    while (isGuest(pid, folder)) await clock.sleep(lookMs);
-  };
-  return { pid, ended: untilGone() };
+  return pid === undefined ? undefined : { pid, ended: untilGone(folder, [pid], clock) };
+};
+
+/** Resolves once the processes of a guest are gone: these, and the QEMU of a machine in QEMU, which ends with its guest process. */
+export const untilGone = async (folder: string, pids: readonly number[], clock: Clock): Promise<void> => {
+  const isLeft = (pid: number | undefined): boolean => pid !== undefined && isGuest(pid, folder);
+  while (pids.some(isLeft) || isLeft(pidIn(join(folder, guestFiles.qemuPid)))) await clock.sleep(lookMs);
 };
 
 /** The process id of the running guest of a folder; `undefined` if none runs. */
 export const guestPid = (folder: string): number | undefined => {
-  const pid = pidOf(folder);
+  const pid = pidIn(join(folder, guestFiles.pid));
   return pid !== undefined && isGuest(pid, folder) ? pid : undefined;
 };
 
-const pidOf = (folder: string): number | undefined => {
-  const text = textOf(join(folder, guestFiles.pid));
+const pidIn = (path: string): number | undefined => {
+  const text = textOf(path);
   const pid = Number(text);
   return text !== undefined && Number.isSafeInteger(pid) && pid > 1 ? pid : undefined;
 };

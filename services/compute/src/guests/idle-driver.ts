@@ -12,6 +12,6 @@ export const idleDriver = (): VmHost => ({
   ioOf: async () => undefined,
   journalOf: async () => undefined,
   forget: async () => {},
-  endOf: async () => 'GUEST_ENDED',
+  endOf: async () => ({ end: 'GUEST_ENDED' }),
   onEnded: () => {},
 });

@@ -102,7 +102,7 @@ export const simulatedDriver = (clock: Clock): SimulatedDriver => {
         );
     },
     isRunning: async (vm) => guests.has(vm),
-    endOf: async (vm) => (lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED'),
+    endOf: async (vm) => ({ end: lostWithHost.has(vm) ? 'HOST_RESTARTED' : 'GUEST_ENDED' }),
     onEnded: (listener) => {
       listeners.push(listener);
     },

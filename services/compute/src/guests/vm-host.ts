@@ -1,6 +1,9 @@
 import type { Instant } from '@interlock/runtime';
 import type { JournalEntry } from '../guest/journal.ts';
 
+/** What runs as a machine: a process that reads and writes, a Linux in QEMU, or nothing. */
+export type GuestKind = 'PROCESS' | 'QEMU' | 'IDLE';
+
 /** What the guest does with its disks. */
 export interface Workload {
   readonly kind: 'IDLE' | 'WRITE_AND_VERIFY';
@@ -27,6 +30,8 @@ export interface GuestDisk {
   readonly sizeBytes: number;
   /** `host:port` of the DiskDataService that has it. */
   readonly dataAddress: string;
+  /** Where it is a network block device, `unix:/path` or `tls://host:port`; empty if its host serves none. */
+  readonly nbdAddress: string;
   /** Secret; ends with the next open, or with the close. */
   readonly accessToken: string;
   /** Whether this machine has had it open before since it was attached: then its own writes must be on it. */
@@ -37,6 +42,7 @@ export interface GuestDisk {
 export interface GuestPlan {
   /** Unique id of the machine: a guest never reads the journal of an earlier machine of the same name. */
   readonly machineId: string;
+  readonly guest: GuestKind;
   readonly disks: readonly GuestDisk[];
   readonly workload: Workload;
 }
@@ -69,10 +75,23 @@ export interface GuestIo {
 /** How a guest ended without a request. */
 export type GuestEnd = 'GUEST_ENDED' | 'HOST_RESTARTED';
 
+/** The same with what the guest left in words, if anything. */
+export interface GuestEnding {
+  readonly end: GuestEnd;
+  readonly detail?: string;
+}
+
+/** A guest did not come up. The message is for the user of its machine. */
+export class GuestStartError extends Error {
+  override readonly name = 'GuestStartError';
+}
+
 /** How a guest is ended. */
 export interface StopOrder {
   /** How long it may take to shut down; 0: it is killed at once (VM-42). */
   readonly graceMs: number;
+  /** An access loss stops it: an operating system cannot shut down without its disks, so it is killed at once. */
+  readonly isKeyLost?: boolean;
 }
 
 /** A guest that runs now. */
@@ -108,7 +127,7 @@ export interface VmHost {
   /** Every guest that runs, also those of an earlier process. */
   runningGuests(): Promise<readonly RunningGuest[]>;
   /** How a guest ended that no stop ended: by itself, or with its host. */
-  endOf(vm: string): Promise<GuestEnd>;
+  endOf(vm: string): Promise<GuestEnding>;
   /** Calls `listener` with a machine whose guest ended without a stop: at least once, maybe late. */
   onEnded(listener: (vm: string) => void): void;
 }

@@ -1,6 +1,7 @@
 import { accessReasonOf, isOutage, messageOf, refusalFacts, statusOf } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
+import { GuestStartError } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, Work } from '../vm/machine.ts';
 import { TimedOut } from './disks.ts';
 
@@ -92,7 +93,7 @@ export const failureOf = (thrown: unknown, work: Work, vm: string, at: Instant):
     ...common,
     status: 'UNAVAILABLE',
     code: 'GUEST_START_FAILED',
-    message: `VM '${vm}' did not start: its guest did not come up. Try again.`,
+    message: `VM '${vm}' did not start: ${error instanceof GuestStartError ? error.message : 'its guest did not come up. Try again.'}`,
   };
 };
 

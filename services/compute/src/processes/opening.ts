@@ -58,8 +58,8 @@ const openedDisk = ({ disk, answer }: Open): OpenedDisk => {
 };
 
 const guestDisk = ({ disk: { disk, lun, isOs, attachEpoch }, answer }: Open): GuestDisk => {
-  const { dataAddress, accessToken, sizeBytes } = answer;
-  return { disk, lun, isOs, sizeBytes, dataAddress, accessToken, isContinued: attachEpoch > 0 };
+  const { dataAddress, nbdAddress, accessToken, sizeBytes } = answer;
+  return { disk, lun, isOs, sizeBytes, dataAddress, nbdAddress, accessToken, isContinued: attachEpoch > 0 };
 };
 
 /**

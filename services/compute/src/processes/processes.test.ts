@@ -52,7 +52,7 @@ const openWorld = async (history: readonly VmEvent[]) => {
     });
   }
   const hasGuest = state.status === 'active' && ['running', 'stopping', 'deallocating'].includes(state.power.state);
-  if (hasGuest) await driver.start(vm, { machineId: 'm', disks: [], workload: state.spec.workload });
+  if (hasGuest) await driver.start(vm, { machineId: 'm', guest: 'PROCESS', disks: [], workload: state.spec.workload });
   const parts: ProcessParts = {
     ...{ vms, driver, clock, random, losses: openLosses(store) },
     disks: openDisks({ client: disks.client, clock, random, tracer: trace.getTracer('test'), callsMax: 8 }),

@@ -66,7 +66,8 @@ async function storeOpens(run: Run<Busy>): Promise<Ended | undefined> {
 async function startGuest({ parts, vm, state, signal, opening }: Run<Busy>): Promise<undefined> {
   if (signal.aborted) throw new Interrupted('stopped before the guest was started');
   const { uniqueId: machineId, spec } = state;
-  const plan = { machineId, disks: opening?.guestDisks ?? [], workload: spec.workload };
+  const { guest, workload } = spec;
+  const plan = { machineId, guest, disks: opening?.guestDisks ?? [], workload };
   try {
     await orInterrupted(parts.driver.start(vm, plan), signal);
   } catch (error) {

@@ -11,7 +11,8 @@ const stopGuest: Step<Busy> = {
   name: 'stop the guest',
   isUrgent: true,
   async effect({ parts, vm, state: { work } }) {
-    await parts.driver.stop(vm, { graceMs: work.isHard === true ? 0 : parts.guestStopTimeoutMs });
+    const graceMs = work.isHard === true ? 0 : parts.guestStopTimeoutMs;
+    await parts.driver.stop(vm, { graceMs, isKeyLost: work.kind === 'keyStop' });
   },
 };
 

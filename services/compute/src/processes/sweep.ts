@@ -152,8 +152,8 @@ export class Sweep {
     if (!engine.isOurs(vm) || (await driver.isRunning(vm))) return;
     const cause = ownCause(random);
     const work = { ...keyStopWork(cause, clock, random), kind: 'guestEnded' } as const;
-    const end = await driver.endOf(vm);
-    const { events } = await vms.transact(vm, guestEnded(work, startedAt, end), cause, { step: 'work' });
+    const ending = await driver.endOf(vm);
+    const { events } = await vms.transact(vm, guestEnded(work, startedAt, ending), cause, { step: 'work' });
     if (events.length > 0) engine.kick([vm]);
   }
 

@@ -160,9 +160,16 @@ const healthRow = (
 const resolved = (healthEvent: string | undefined): readonly Row[] =>
   healthEvent === undefined ? [] : [healthRow('keyStop', healthEvent, 'RESOLVED', { availability: 'Available' })];
 
-const stoppingRows = ({ work, reason, end, blocked = [], preempted }: EventOf<'VmStopping'>): readonly Row[] => {
+const stoppingRows = ({
+  work,
+  reason,
+  end,
+  detail,
+  blocked = [],
+  preempted,
+}: EventOf<'VmStopping'>): readonly Row[] => {
   if (work.kind !== 'keyStop' && work.kind !== 'guestEnded') return [rowOf(work, 'STARTED')];
-  const properties = reason === undefined ? endProperties(end) : keyProperties(reason, [reason, ...blocked]);
+  const properties = reason === undefined ? endProperties(end, detail) : keyProperties(reason, [reason, ...blocked]);
   const health = healthRow(work.kind, work.id, 'ACTIVE', properties);
   return preempted === undefined ? [health] : [failed(preempted), health];
 };
@@ -212,10 +219,11 @@ const startOf = (vm: Vm, { caller, traceparent }: Work): Pick<Row, 'caller' | 'p
   return { caller, properties: { cause: 'KEY_ACCESS_RESTORED', keyUrl: keyVersion, diskEncryptionSet: set, traceId } };
 };
 
-const endProperties = (end: GuestEnd = 'GUEST_ENDED'): Readonly<Record<string, string>> => ({
+const endProperties = (end: GuestEnd = 'GUEST_ENDED', detail?: string): Readonly<Record<string, string>> => ({
   availability: 'Unavailable',
   annotation: end === 'GUEST_ENDED' ? 'VirtualMachineStoppedInternally' : 'VirtualMachineHostRestarted',
   cause: end,
+  ...(detail === undefined ? {} : { detail }),
 });
 
 /** A machine that keeps running without its key cannot be started again. */

@@ -424,7 +424,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   progress.undoAttach(at, 'op', failure),
   progress.diskAttachFailed(at, 'op', failure),
   progress.diskDetached(at, 'op'),
-  progress.guestEnded(work('guestEnded', 'n'), at, 'HOST_RESTARTED'),
+  progress.guestEnded(work('guestEnded', 'n'), at, { end: 'HOST_RESTARTED' }),
   progress.diskKeyChanged(at, { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: false }),
   stopForKeyLoss({ loss, work: work('keyStop', 'n'), isInstant: true }),

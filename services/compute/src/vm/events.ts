@@ -71,6 +71,8 @@ export type PowerEvent =
       readonly reason?: KeyLoss;
       /** How the guest ended, if it was gone before this decision. */
       readonly end?: GuestEnd;
+      /** How it ended in words, if it left any. */
+      readonly detail?: string;
       /** Every further disk under the lost key, besides that of `reason`. */
       readonly blocked?: readonly KeyLoss[];
       /** The failure of the operation that the stop replaces. */

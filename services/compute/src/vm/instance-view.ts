@@ -52,7 +52,8 @@ const whyOff = (vm: ReturnType<typeof shown>): string => {
   if (vm.status !== 'active') return '';
   const cause = vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
   if (cause?.kind === 'keyLoss') return messageOf(cause.loss);
-  return cause?.kind === 'guestEnded' ? endMessages[cause.end] : '';
+  if (cause?.kind !== 'guestEnded') return '';
+  return [endMessages[cause.end], cause.detail ?? []].flat().join(' ');
 };
 
 const endMessages: Readonly<Record<GuestEnd, string>> = {

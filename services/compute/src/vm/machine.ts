@@ -1,7 +1,7 @@
 import type { AccessReason } from '@interlock/access';
 import type { RejectionCode } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { Workload } from '../guests/vm-host.ts';
+import type { GuestKind, Workload } from '../guests/vm-host.ts';
 
 /** Class of a disk. */
 export type Sku = 'STANDARD_HDD' | 'STANDARD_SSD' | 'PREMIUM_SSD' | 'PREMIUM_SSD_V2' | 'ULTRA';
@@ -86,6 +86,7 @@ export interface DiskSpec {
 export interface VmSpec {
   readonly location: string;
   readonly ultraSsdEnabled: boolean;
+  readonly guest: GuestKind;
   readonly workload: Workload;
   /** The OS disk first, then data disks in order of their LUNs. */
   readonly disks: readonly DiskSpec[];

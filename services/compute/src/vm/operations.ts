@@ -1,7 +1,15 @@
 import { Rejection } from '@interlock/event-store';
+import type { GuestKind } from '../guests/vm-host.ts';
 import type { VmEvent } from './events.ts';
 import type { DiskSpec, PlannedDisk, VmDisk, VmSpec, Work, WorkKind } from './machine.ts';
 import { type Machine, stopCauseOf, type Vm } from './state.ts';
+
+/** Data disks of a QEMU machine: each has a PCI Express port, which must exist before it boots. */
+const qemuDataDisksMax = 8;
+
+/** Most data disks of a machine. @param dataDisksMax of this host */
+export const mostDataDisks = (guest: GuestKind, dataDisksMax: number): number =>
+  guest === 'QEMU' ? Math.min(qemuDataDisksMax, dataDisksMax) : dataDisksMax;
 
 /** A request of a user: the caller, the time, and the operation id. */
 export interface Operation extends Omit<Work, 'kind' | 'isHard' | 'disk' | 'requestId'> {
@@ -45,7 +53,7 @@ const differingFields = (one: VmSpec, other: VmSpec): readonly string[] => {
 };
 
 /** The fields of a request as text, independent of the order in which a store returns an object's fields. */
-const canonical = ({ location, ultraSsdEnabled, workload, disks }: VmSpec): Readonly<Record<string, string>> => {
+const canonical = ({ location, ultraSsdEnabled, guest, workload, disks }: VmSpec): Readonly<Record<string, string>> => {
   const text = (isOs: boolean): string =>
     JSON.stringify(
       disks
@@ -62,6 +70,7 @@ const canonical = ({ location, ultraSsdEnabled, workload, disks }: VmSpec): Read
     os_disk: text(true),
     data_disks: text(false),
     ultra_ssd_enabled: String(ultraSsdEnabled),
+    guest,
     workload: JSON.stringify([workload.kind, workload.ioPerSecond, workload.ioSizeBytes]),
   };
 };
@@ -176,7 +185,8 @@ export const attach =
       );
     }
     refuseLun(machine.disks, disk.lun);
-    if (machine.disks.filter(({ isOs }) => !isOs).length >= dataDisksMax) throw tooManyDisks(dataDisksMax);
+    const most = mostDataDisks(machine.spec.guest, dataDisksMax);
+    if (machine.disks.filter(({ isOs }) => !isOs).length >= most) throw tooManyDisks(most);
     return [{ type: 'DiskAttaching', disk, work: workOf(operation, 'attach', { disk: disk.disk }), at: operation.at }];
   };
 

@@ -109,9 +109,10 @@ const stopping = (machine: Machine, event: Extract<PowerEvent, { type: 'VmStoppi
   };
 };
 
-const causeOf = ({ reason, end }: Extract<PowerEvent, { type: 'VmStopping' }>): StopCause => {
+const causeOf = ({ reason, end, detail }: Extract<PowerEvent, { type: 'VmStopping' }>): StopCause => {
   if (reason !== undefined) return { kind: 'keyLoss', loss: reason, afterRestore: ownerDecides };
-  return end === undefined ? requested : { kind: 'guestEnded', end };
+  if (end === undefined) return requested;
+  return { kind: 'guestEnded', end, ...(detail === undefined ? {} : { detail }) };
 };
 
 /** The power with another cause of being off; a running machine has none. */

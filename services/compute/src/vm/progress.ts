@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { GuestEnd, GuestIo } from '../guests/vm-host.ts';
+import type { GuestEnding, GuestIo } from '../guests/vm-host.ts';
 import { isToBeClosed } from './decider.ts';
 import { isOutdated } from './disk-state.ts';
 import type { OpenedDisk, VmEvent } from './events.ts';
@@ -156,10 +156,10 @@ export const diskDetached: Report = (at, workId) => (vm) =>
  * @param startedAt the run in which it was gone; a later run is left alone
  */
 export const guestEnded =
-  (work: Work, startedAt: Instant | undefined, end: GuestEnd) =>
+  (work: Work, startedAt: Instant | undefined, ending: GuestEnding) =>
   (vm: Vm): readonly VmEvent[] =>
     vm.status === 'active' && vm.power.state === 'running' && vm.power.work === undefined && vm.startedAt === startedAt
-      ? [{ type: 'VmStopping', work, end, at: work.at }]
+      ? [{ type: 'VmStopping', work, ...ending, at: work.at }]
       : [];
 
 /**

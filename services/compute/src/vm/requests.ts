@@ -1,13 +1,14 @@
 import type {
   CreateVirtualMachineRequest,
   DiskForMachine,
+  VirtualMachine_Guest,
   Workload as WireWorkload,
 } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import { Rejection } from '@interlock/event-store';
 import { checkId, diskSizeGibMax, names } from '@interlock/rpc';
-import type { Workload } from '../guests/vm-host.ts';
+import type { GuestKind, Workload } from '../guests/vm-host.ts';
 import type { DiskSpec, Sku, VmSpec } from './machine.ts';
-import { refuseLun, tooManyDisks } from './operations.ts';
+import { mostDataDisks, refuseLun, tooManyDisks } from './operations.ts';
 import { skuOf } from './wire-sku.ts';
 
 /** Highest LUN. */
@@ -33,7 +34,9 @@ export const specOf = (
   }
   if (request.location === '') throw invalid('LOCATION_MISSING', 'location', 'must name the region of the disks');
   if (!request.osDisk) throw invalid('OS_DISK_MISSING', 'os_disk', 'must be given: a machine boots from it');
-  if (request.dataDisks.length > dataDisksMax) throw tooManyDisks(dataDisksMax);
+  const guest = guestOf(request.guest);
+  const most = mostDataDisks(guest, dataDisksMax);
+  if (request.dataDisks.length > most) throw tooManyDisks(most);
 
   const about = { parent: request.parent, id, ultraSsdEnabled: request.ultraSsdEnabled };
   const osDisk = diskSpec(request.osDisk, 'os_disk', about, true);
@@ -47,7 +50,7 @@ export const specOf = (
   const twice = disks.find((one, n) => disks.findIndex(({ disk }) => disk === one.disk) !== n);
   if (twice) throw invalid('DISK_NAMED_TWICE', 'data_disks', `names ${twice.disk} twice; each disk may be there once`);
   const { location, ultraSsdEnabled } = request;
-  const spec = { location, ultraSsdEnabled, workload: workloadOf(request.workload), disks };
+  const spec = { location, ultraSsdEnabled, guest, workload: workloadOf(request.workload), disks };
   return { vm: `${request.parent}/virtualMachines/${id}`, spec };
 };
 
@@ -109,6 +112,8 @@ export const checkSku = (sku: Sku, isOs: boolean, ultraSsdEnabled: boolean, fiel
     throw invalid('ULTRA_SSD_NOT_ENABLED', field, 'is an ultra disk, and ultra_ssd_enabled is not set on the machine');
   }
 };
+
+const guestOf = (given: VirtualMachine_Guest): GuestKind => (given === 'QEMU' || given === 'IDLE' ? given : 'PROCESS');
 
 const workloadOf = (given: WireWorkload | undefined): Workload => {
   const { kind = 'IDLE', ioPerSecond = 0, ioSizeBytes = 0 } = given ?? {};

@@ -1,6 +1,6 @@
 import type { Stepping } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
-import type { ContentMismatch, GuestEnd } from '../guests/vm-host.ts';
+import type { ContentMismatch, GuestEnding } from '../guests/vm-host.ts';
 import type { Failure, KeyLoss, PlannedDisk, VmDisk, VmSpec, Work } from './machine.ts';
 
 /**
@@ -94,7 +94,7 @@ export type StopCause =
   /** Its user asked for it, or it has never run. */
   | { readonly kind: 'requested' }
   /** Its guest ended although its user did not ask for it. */
-  | { readonly kind: 'guestEnded'; readonly end: GuestEnd }
+  | ({ readonly kind: 'guestEnded' } & GuestEnding)
   | { readonly kind: 'keyLoss'; readonly loss: KeyLoss; readonly afterRestore: AfterRestore };
 
 /** What becomes of a machine that an access loss stopped, once access is restored. */

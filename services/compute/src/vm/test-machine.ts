@@ -38,6 +38,7 @@ export const disk = (name: string, lun: number, sku: Sku, set = ''): PlannedDisk
 export const specFor = (disks: readonly PlannedDisk[]): VmSpec => ({
   location: 'westeurope',
   ultraSsdEnabled: true,
+  guest: 'PROCESS',
   workload: { kind: 'IDLE', ioPerSecond: 10, ioSizeBytes: 4_096 },
   disks: disks.map(({ disk: name, lun, isOs, deleteWithVm }) => ({ disk: name, lun, isOs, deleteWithVm })),
 });

@@ -38,7 +38,7 @@ export const shown = ({ id, state }: Loaded<Vm>): Shown => {
  */
 export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] = []): VirtualMachine => {
   const vm = shown(loaded);
-  const { location, ultraSsdEnabled, workload } = vm.spec;
+  const { location, ultraSsdEnabled, guest, workload } = vm.spec;
   const visible = vm.status === 'active' ? vm.disks.filter(isVisible) : vm.disks;
   const osDisk = visible.find(({ isOs }) => isOs);
   const dataDisks = visible.filter(({ isOs }) => !isOs).toSorted((a, b) => a.lun - b.lun);
@@ -48,6 +48,7 @@ export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] =
     name: loaded.id,
     location,
     ultraSsdEnabled,
+    guest,
     workload,
     ...(osDisk === undefined ? {} : { osDisk: attachedDiskOnWire(osDisk) }),
     dataDisks: dataDisks.map(attachedDiskOnWire),
@@ -56,6 +57,7 @@ export const vmOnWire = (loaded: Loaded<Vm>, currentLosses: readonly KeyLoss[] =
     createTime: new Date(vm.createdAt),
     ...(loss === undefined || active?.power.state === 'starting' ? {} : { stopReason: lossOnWire(loss) }),
     stopCause: stopCauseOnWire(active),
+    stopDetail: stopDetailOf(active),
     ...(active === undefined || !isHeldOff(active)
       ? {}
       : { keyReturned: active.blocked.length === 0 && currentLosses.length === 0 }),
@@ -123,6 +125,12 @@ const stopCauseOnWire = (vm: Machine | undefined): VirtualMachine_StopCause => {
   const cause = vm === undefined || vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
   if (cause?.kind === 'guestEnded') return cause.end;
   return cause?.kind === 'keyLoss' && cause.afterRestore.kind !== 'staysOff' ? 'KEY_LOST' : 'STOP_CAUSE_UNSPECIFIED';
+};
+
+/** How its guest ended, as long as that is the stop cause. */
+const stopDetailOf = (vm: Machine | undefined): string => {
+  const cause = vm === undefined || vm.power.state === 'starting' ? undefined : stopCauseOf(vm);
+  return cause?.kind === 'guestEnded' ? (cause.detail ?? '') : '';
 };
 
 /** A disk of a machine; the LUN of an OS disk is 0 and without meaning. */

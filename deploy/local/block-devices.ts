@@ -1,0 +1,39 @@
+import { createHash } from 'node:crypto';
+import { chmodSync, chownSync, mkdirSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { DataFolder } from './data-folder.ts';
+
+/** The group of users without a group of their own, on every Linux: machines in QEMU run in it where this cloud is root's. */
+const nogroup = 65_534;
+
+/** Where the disk host of a cloud listens for NBD clients of this machine. */
+export interface BlockDevices {
+  /** Settings of the services. */
+  readonly settings: Readonly<Record<string, string>>;
+  /** Removes the folder of the socket. */
+  remove(): void;
+}
+
+/**
+ * Makes the folder of the socket, outside of the data folder: a socket's path has at most 107 characters, and QEMU, which runs
+ * as another user where this one is root, must reach it.
+ */
+export const openBlockDevices = (data: DataFolder): BlockDevices => {
+  const name = createHash('sha256').update(data.root).digest('hex').slice(0, 16);
+  const folder = join(tmpdir(), `interlock-nbd-${name}`);
+  const isRoot = process.getuid?.() === 0;
+  rmSync(folder, { recursive: true, force: true });
+  mkdirSync(folder, { mode: 0o700 });
+  if (isRoot) {
+    chownSync(folder, 0, nogroup);
+    chmodSync(folder, 0o710);
+  }
+  return {
+    settings: {
+      NBD_LISTEN: `unix:${join(folder, 'disk.sock')}`,
+      ...(isRoot ? { NBD_SOCKET_GROUP: String(nogroup) } : {}),
+    },
+    remove: () => rmSync(folder, { recursive: true, force: true }),
+  };
+};
