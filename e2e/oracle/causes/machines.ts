@@ -121,13 +121,14 @@ const ofKey = (line: Timeline, event: Seen): Implied => {
 const starting = (line: Timeline, event: Seen): readonly Implied[] => {
   const { kind } = event.data.work;
   if (kind === 'restart') return [step(line, event, isWork), ...answers(line, event)];
-  // Also a user's: access restored by a user's change starts a machine in that user's name.
+  // A user's request, or access restored by a user's change, which starts a machine in that user's name.
   const isReturn = isOf('KeyAccessRestored', 'DekRewrapped', 'DiskEncryptionChanged');
   const returned = line.ofCorrelation(event.data.work.correlationId).filter(isReturn);
-  if (event.data.work.caller.startsWith('principals/') && returned.length === 0) return [];
   const work = [
     ...line.newestBefore(event, isWork),
     ...line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked')),
   ];
-  return [{ kinds: ['message', 'step', 'timer', 'call'], anyOf: [...returned, ...work] }, ...answers(line, event)];
+  const isOptional = event.data.work.caller.startsWith('principals/') ? ({ isOptional: true } as const) : {};
+  const anyOf = [...returned, ...work];
+  return [{ kinds: ['message', 'step', 'timer', 'call'], anyOf, ...isOptional }, ...answers(line, event)];
 };
