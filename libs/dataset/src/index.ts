@@ -1,5 +1,5 @@
 export { type Degradation, degrade } from './change/degrade.ts';
-export { policyOf, type SamplingPolicy, sample, tracesKept } from './change/sample.ts';
+export { policyOf, type SamplingPolicy, sample } from './change/sample.ts';
 export { checkDataset } from './check.ts';
 export { exported, exportFormats } from './export/exports.ts';
 export { type LinkView, linkViews } from './export/link-view.ts';

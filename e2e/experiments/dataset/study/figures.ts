@@ -106,7 +106,7 @@ const damage = ({ drop = 0, skewMs = 0, seed }: { drop?: number; skewMs?: number
   drop,
   late: 0,
   lateNano: 0n,
-  skew: new Map([[skewedService, BigInt(skewMs) * 1_000_000n]]),
+  skew: new Map([[skewedService, BigInt(-skewMs) * 1_000_000n]]),
   seed,
 });
 

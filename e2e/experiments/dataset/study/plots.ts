@@ -62,7 +62,7 @@ export const studyPage = (figures: StudyFigures): string =>
     html`<p class="brand">Interlock</p><h1>How much of the true causes do traces show?</h1>
 <p>${figures.runs} runs of “${figures.title}”: ${figures.spans} spans, ${figures.events} stored events, ${figures.edges} causal edges. The edges come from the event stores, not from telemetry. docs/tracing-study.md explains the figures.</p>
 ${plot('Recall of edges, by lost spans', 'spans lost', figures.loss, (x) => `${x * 100} %`)}
-${plot('Recall of edges, by clock skew of compute', 'clock ahead', figures.skew, (x) => `${x} ms`)}
+${plot('Recall of edges, by clock skew of compute', 'clock behind', figures.skew, (x) => `${x} ms`)}
 ${samplingPlot(figures)}
 `,
   );

@@ -46,7 +46,7 @@ export const studyTables = (figures: StudyFigures): ReadonlyMap<string, string> 
       ),
     ],
     ['loss', curves('Spans lost', figures.loss, percent)],
-    ['skew', curves('Clock ahead', figures.skew, (ms) => `${ms} ms`)],
+    ['skew', curves('Clock behind', figures.skew, (ms) => `${ms} ms`)],
     [
       'sampling',
       table(

@@ -23,7 +23,7 @@ export const policyOf = (text: string): SamplingPolicy | undefined => {
 /** Leaves out the traces that the policy does not keep, and writes down what was left out. */
 export const sample = (data: RunData, policy: SamplingPolicy): RunData => {
   const spans = spansIn(data.traces);
-  const kept = tracesKept(spans, policy);
+  const kept = tracesKept(spans, policy, data.facts.run);
   const corruption: Corruption[] = [...data.corruption];
   const traces = withSpans(data.traces, (span, service) => {
     if (kept.has(span.traceId)) return span;
@@ -35,14 +35,14 @@ export const sample = (data: RunData, policy: SamplingPolicy): RunData => {
   return { ...data, traces, corruption, facts: { ...data.facts, changes } };
 };
 
-/** Trace ids that a policy keeps. */
-export const tracesKept = (spans: readonly PlacedSpan[], policy: SamplingPolicy): ReadonlySet<string> => {
+/** Trace ids that a policy keeps. @param run mixed into each decision: runs of the simulation have the same ids */
+const tracesKept = (spans: readonly PlacedSpan[], policy: SamplingPolicy, run: string): ReadonlySet<string> => {
   const byTrace = Map.groupBy(spans, ({ traceId }) => traceId);
   const ids = [...byTrace.keys()];
-  if (policy.kind === 'ratio') return new Set(ids.filter((id) => isIn(id, policy.ratio)));
+  if (policy.kind === 'ratio') return new Set(ids.filter((id) => isIn(`${run} ${id}`, policy.ratio)));
   if (policy.kind === 'chain') {
     const groupOf = linkedGroups(byTrace);
-    return new Set(ids.filter((id) => isIn(groupOf(id), policy.ratio)));
+    return new Set(ids.filter((id) => isIn(`${run} ${groupOf(id)}`, policy.ratio)));
   }
   const durations = new Map([...byTrace].map(([id, all]) => [id, durationOf(all)]));
   const sorted = [...durations.values()].toSorted((a, b) => a - b);
