@@ -121,6 +121,39 @@ test('CMK-58: a snapshot and a disk from it keep the set of their source', async
   await assert.rejects(compute.disks.get(group, 'copy1'), refusedAs('ResourceNotFound'));
 });
 
+test('VM-07: an upload: the disk waits for its content, takes pages with the footer of the VHD, and is a disk then', async () => {
+  const { compute, group, location } = world;
+  const uploadSizeBytes = 1024 ** 3 + 512;
+  const stateOf = async () => (await compute.disks.get(group, 'up1')).diskState;
+  const disk = await compute.disks.createOrUpdate(group, 'up1', {
+    location,
+    creationData: { createOption: 'Upload', uploadSizeBytes },
+    encryption: { diskEncryptionSetId: set.id },
+  });
+  assert.deepEqual([disk.diskSizeGB, disk.diskState], [1, 'ReadyToUpload']);
+  const { accessSAS = '' } = await compute.disks.grantAccess(group, 'up1', { access: 'Write', durationInSeconds: 60 });
+  assert.equal(await stateOf(), 'ActiveUpload');
+  // The last page of the disk, and the footer behind it.
+  const page = Buffer.concat([Buffer.alloc(512, 'last page'), Buffer.alloc(512, 'footer')]);
+  const put = (headers: Readonly<Record<string, string>>, body?: Uint8Array<ArrayBuffer>) =>
+    fetch(`${accessSAS}&comp=page`, {
+      method: 'PUT',
+      headers: { 'content-type': 'application/octet-stream', ...headers },
+      ...(body && { body }),
+    });
+  const range = { 'x-ms-range': `bytes=${uploadSizeBytes - 1024}-${uploadSizeBytes - 1}` };
+  assert.equal((await put(range, page)).status, 201);
+  assert.equal((await put({}, page)).status, 400, 'without a range');
+  assert.equal((await put({ 'x-ms-range': 'bytes=0-511' }, page)).status, 400, 'the range is shorter than the body');
+  assert.equal((await put({ 'x-ms-range': 'bytes=0-511', 'x-ms-page-write': 'clear' })).status, 201);
+  const written = Buffer.from(await (await fetch(accessSAS, { headers: range })).arrayBuffer());
+  assert.ok(written.subarray(0, 512).equals(page.subarray(0, 512)));
+  assert.equal(written.toString('latin1', 512, 520), 'conectix', 'the footer is made of the disk');
+  await compute.disks.revokeAccess(group, 'up1');
+  assert.equal(await stateOf(), 'Unattached');
+  await compute.disks.delete(group, 'up1');
+});
+
 test('CMK-51: what no disk can have is refused with the member that is wrong', async () => {
   const { compute, group, location } = world;
   const put = (body: object) =>
