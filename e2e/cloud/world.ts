@@ -112,6 +112,9 @@ export const assignEncryptionRole = (clients: Clients, scope: string, identity: 
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };
 
+/** How long a machine in QEMU may take to run on a busy machine without KVM, in milliseconds. */
+const bootLimitMs = 240_000;
+
 /** Makes a machine with disks of these kinds, and waits until it runs. @returns its name */
 export const makeMachine = async (
   clients: Clients,
@@ -146,7 +149,7 @@ export const makeMachine = async (
     workload,
     guest,
   });
-  await untilPower(clients, name, 'RUNNING');
+  await untilPower(clients, name, 'RUNNING', guest === 'QEMU' ? bootLimitMs : undefined);
   return name;
 };
 
@@ -166,7 +169,7 @@ export const untilPower = (
     limitMs,
   );
 
-/** Waits until the set may use its key again, then starts the machines and waits until they run. */
+/** Waits until the set may use its key again, then starts the machines and waits until they run, whatever their guests are. */
 export const startAgain = async (clients: Clients, set: string, machines: readonly string[]): Promise<void> => {
   await until(`${set} may use its key`, async () => {
     const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: set });
@@ -175,7 +178,7 @@ export const startAgain = async (clients: Clients, set: string, machines: readon
   await Promise.all(
     machines.map(async (name) => {
       await clients.compute.startVirtualMachine({ name });
-      await untilPower(clients, name, 'RUNNING');
+      await untilPower(clients, name, 'RUNNING', bootLimitMs);
     }),
   );
 };
