@@ -59,6 +59,8 @@ export interface EstateMachine {
   /** Name of the disk that it boots from. */
   readonly osDisk: string;
   readonly dataDisks?: readonly { readonly lun: number; readonly disk: string }[];
+  /** What runs as the machine. Default: process. */
+  readonly guest?: 'process' | 'qemu' | 'idle';
   /** Default true. */
   readonly running?: boolean;
 }

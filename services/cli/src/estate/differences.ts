@@ -59,6 +59,7 @@ export function differences(
     ...estate.machines.flatMap((machine) =>
       compared(`machine ${machine.name}`, `${parent}/virtualMachines/${machine.name}`, (has) => [
         located(has, machine.location),
+        ['guest', String(has.guest ?? 'PROCESS').toLowerCase(), machine.guest ?? 'process'],
         ['disks', disksOf(has).toSorted().join(', '), disksOfMachine(machine).toSorted().join(', ')],
       ]),
     ),

@@ -116,6 +116,18 @@ test('estate import makes everything in the order in which it is needed and disa
   ]);
 });
 
+test('the guest of a machine is imported and compared', async () => {
+  const qemu = { 'estate.yaml': file.replace('osDisk: os}', 'osDisk: os, guest: qemu}') };
+  const fromFile = testProgram(fresh, { files: qemu });
+  await fromFile.run('estate', 'import', 'estate.yaml');
+  const request = fromFile.sent.find(({ method }) => method === 'CreateVirtualMachine')?.request;
+  assert.equal(request?.guest, 'QEMU');
+  const same = testProgram({ ...there, GetVirtualMachine: { ...web, guest: 'QEMU' } }, { files: qemu });
+  await same.run('estate', 'import', 'estate.yaml');
+  const other = testProgram(there, { files: qemu });
+  await assert.rejects(other.run('estate', 'import', 'estate.yaml'), /machine web.*guest.*process.*qemu/s);
+});
+
 test('a repeated import changes nothing', async () => {
   const program = testProgram(there, { files });
   await program.run('estate', 'import', 'estate.yaml');

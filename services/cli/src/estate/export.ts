@@ -204,9 +204,15 @@ function machineIn(
     ...(data.length === 0
       ? {}
       : { dataDisks: data.map(({ lun, disk }) => ({ lun: Number(lun ?? 0), disk: last(disk) })) }),
+    ...guestIn(machine),
     ...(isRunning ? {} : { running: false }),
   };
 }
+
+const guestIn = ({ guest }: JsonObject): Pick<EstateMachine, 'guest'> => {
+  if (guest === 'QEMU') return { guest: 'qemu' };
+  return guest === 'IDLE' ? { guest: 'idle' } : {};
+};
 
 const last = (name: unknown): string => String(name).split('/').at(-1) ?? '';
 const vaultOf = (keyVersion: string): string => keyVersion.split('/').slice(0, 2).join('/');

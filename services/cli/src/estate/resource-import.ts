@@ -79,6 +79,7 @@ export class ResourceImport {
         osDisk: { disk: `${parent}/disks/${machine.osDisk}` },
         dataDisks: data.map(({ lun, disk }) => ({ lun, disk: `${parent}/disks/${disk}` })),
         ultraSsdEnabled: data.some(({ disk }) => disks.get(disk)?.class === 'ultra'),
+        guest: (machine.guest ?? 'process').toUpperCase(),
         workload: { kind: isWriting ? 'WRITE_AND_VERIFY' : 'IDLE' },
       });
       await this.#settled('compute', 'GetVirtualMachine', created, true);
