@@ -32,9 +32,10 @@ export class SessionIo {
     this.#parts = parts;
   }
 
-  /** The session of an access token. @throws as `Sessions.of` */
+  /** The session of an access token whose time is not over. @throws as `Sessions.of`, and as `Session.refuseEnded` */
   async sessionOf(name: string, token: string | undefined): Promise<Session> {
     const session = await this.#parts.sessions.of(name, token);
+    session.refuseEnded(this.#parts.clock.now());
     this.#parts.background.noteGuest();
     return session;
   }

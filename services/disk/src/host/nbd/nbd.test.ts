@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import type { KeyAccessReason } from '@interlock/contracts/interlock/access/v1/access.ts';
+import { systemClock } from '@interlock/runtime';
 import { closeDisk, openDisk, rewrapDek } from '../../testing/test-one-disk.ts';
 import { refusal, silence } from '../keys/test-vault.ts';
 import { pieceSize } from '../storage/sector.ts';
@@ -207,6 +208,43 @@ test('an access that another has replaced is ESHUTDOWN, and its connection ends'
   const refused = await (await greeted(host)).go(exportNameOf(diskName, token));
   assert.equal(refused.kind, optionReply.policy);
   assert.match(refused.data.toString(), /ATTACH_EPOCH_OUTDATED/);
+});
+
+test('tokens: one whose time is over, and one of a machine that gave the disk back, open nothing', limit, async (t) => {
+  let shiftMs = 0;
+  const clock = { ...systemClock, now: () => systemClock.now() + shiftMs };
+  const { host, begin } = await start(t, { clock });
+  const token = await begin('WRITE');
+  const refusalOf = async (name: string, of: string): Promise<string> => {
+    const { kind, data } = await (await greeted(host)).go(exportNameOf(name, of));
+    assert.equal(kind, optionReply.policy);
+    return data.toString();
+  };
+  const client = await connected(host, token);
+  shiftMs = 61_000;
+  assert.equal((await client.read(0, 512)).code, errno.ESHUTDOWN);
+  await client.ended();
+  assert.match(await refusalOf(diskName, token), /ATTACH_EPOCH_OUTDATED/);
+
+  const name = `${parent}/disks/m`;
+  await host.disks.createDisk({ parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1, diskId: 'm', encryption });
+  const virtualMachine = `${parent}/virtualMachines/v`;
+  await host.disks.attachDisk({ name, virtualMachine, requestId: 'r' });
+  const { accessToken, attachEpoch } = await openDisk(host.disks, { name, virtualMachine });
+  await closeDisk(host.disks, { name, virtualMachine, attachEpoch });
+  await host.disks.detachDisk({ name, virtualMachine });
+  await refusalOf(name, accessToken);
+});
+
+test('a thousand idle connections do not keep another from its disk, and end with the service', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const idle = await Promise.all(Array.from({ length: 1_000 }, () => greeted(host)));
+  const client = await connected(host, await begin('WRITE'));
+  const content = randomBytes(4_096);
+  assert.equal((await client.write(0, content)).code, 0);
+  assert.deepEqual((await client.read(0, 4_096)).data, content);
+  await host.restart();
+  await Promise.all(idle.map((one) => one.ended()));
 });
 
 test('tokens: a wrong one, one of another disk, none; reading does not allow writing', limit, async (t) => {
