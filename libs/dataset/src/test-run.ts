@@ -19,6 +19,8 @@ const span = (
     traceId: hex(trace, 32),
     spanId: hex(id, 16),
     kind: 1,
+    // Sampled, and it is known that the parent is local: what the SDK sends.
+    flags: 257,
     startTimeUnixNano: nano(atMs),
     endTimeUnixNano: nano(atMs + 2),
     attributes: [text('x', 'y')],

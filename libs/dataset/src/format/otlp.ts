@@ -39,6 +39,8 @@ export interface OtlpSpan {
   readonly traceId: string;
   readonly spanId: string;
   readonly parentSpanId?: string;
+  /** W3C trace flags, and from bit 8 on whether the parent is remote. */
+  readonly flags?: number;
   readonly name: string;
   /** 1 internal, 2 server, 3 client, 4 producer, 5 consumer. */
   readonly kind?: number;
