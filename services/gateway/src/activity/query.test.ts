@@ -15,7 +15,7 @@ test('a filter of events has a time span and a place, as the command line and SD
   assert.equal(eventQueryOf("correlationId eq 'ABC'").correlationId, 'abc');
 });
 
-test('an unknown term, and a time that is none, are refused', () => {
+test('an unknown term, and a malformed time, are refused', () => {
   for (const filter of ["color eq 'red'", "eventTimestamp ge 'yesterday'", 'nonsense'])
     assert.throws(() => eventQueryOf(filter), { status: 400, code: 'BadRequest' });
 });

@@ -62,7 +62,7 @@ export const eventQueryOf = (filter: string | undefined): EventQuery => {
 
 const timeOf = (text: string): number => {
   const time = Date.parse(text);
-  if (Number.isNaN(time)) throw invalid(`"${text.slice(0, 50)}" is no time`);
+  if (Number.isNaN(time)) throw invalid(`"${text.slice(0, 50)}" is not a time`);
   return time;
 };
 
