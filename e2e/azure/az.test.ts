@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { testCertificate } from '../../services/identity/src/token/test-certificate.ts';
+import { until } from '../cloud/until.ts';
 import { type Az, azMissing, openAz, signIn } from './az.ts';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 
@@ -12,6 +13,8 @@ const skip = missing ?? false;
 const group = 'rehearsal';
 const vault = 'kv-az';
 const inVault = ['--vault-name', vault, '-n', 'k1'];
+const ofMachines = ['--vault-name', 'kv-vms', '-n', 'k1'];
+const purgeProtected = ['--enable-rbac-authorization', 'false', '--enable-purge-protection', 'true'];
 let cloud: AzureCloud;
 let az: Az;
 
@@ -227,6 +230,41 @@ test('KV-66: az deletes, lists, recovers and purges a vault', { skip }, async ()
   await az.run('keyvault', 'delete', '-n', vault, '-g', group);
   await az.run('keyvault', 'purge', '-n', vault);
   assert.deepEqual(await az.run('keyvault', 'list-deleted'), []);
+});
+
+/** Codes of the states of a machine. */
+const states = (name: string): Promise<readonly string[]> =>
+  az.run('vm', 'get-instance-view', '-g', group, '-n', name, '--query', 'instanceView.statuses[].code');
+
+test('CMK-50, VM-10: az makes a set, a disk and a machine from it', { skip }, async () => {
+  await az.run('keyvault', 'create', '-n', 'kv-vms', '-g', group, '-l', 'westeurope', ...purgeProtected);
+  const key = await az.run<{ key: { kid: string } }>('keyvault', 'key', 'create', ...ofMachines, '--kty', 'RSA');
+  const set = ['disk-encryption-set', 'create', '-g', group, '-n', 'des1', '-l', 'westeurope'];
+  const { identity } = await az.run<{ identity: { principalId: string } }>(
+    ...[...set, '--key-url', key.key.kid, '--source-vault', 'kv-vms'],
+  );
+  const policy = ['--object-id', identity.principalId, '--key-permissions', 'get', 'wrapKey', 'unwrapKey'];
+  await az.run('keyvault', 'set-policy', '-n', 'kv-vms', '-g', group, ...policy);
+  const disk = ['disk', 'create', '-g', group, '-l', 'westeurope', '--size-gb', '1', '--disk-encryption-set', 'des1'];
+  const { encryption } = await az.run<{ encryption: { type: string } }>(...disk, '-n', 'os1');
+  assert.equal(encryption.type, 'EncryptionAtRestWithCustomerKey');
+  await az.run(...disk, '-n', 'data1');
+  const inert = ['--public-ip-address', '', '--nsg', ''];
+  await az.run('vm', 'create', '-g', group, '-n', 'vm1', '--attach-os-disk', 'os1', '--os-type', 'linux', ...inert);
+  await az.run('vm', 'disk', 'attach', '-g', group, '--vm-name', 'vm1', '-n', 'data1');
+  assert.ok((await states('vm1')).includes('PowerState/running'));
+});
+
+test('CMK-100: az disables the key, and the machine stops; az enables it, and the machine starts', {
+  skip,
+}, async () => {
+  await az.run('keyvault', 'key', 'set-attributes', ...ofMachines, '--enabled', 'false');
+  await until('the machine stops', async () => (await states('vm1')).includes('PowerState/stopped'));
+  await refusedWith(['vm', 'start', '-g', group, '-n', 'vm1'], /KeyVaultKeyNotEnabled|KEY_DISABLED/);
+  await az.run('keyvault', 'key', 'set-attributes', ...ofMachines, '--enabled', 'true');
+  await az.run('vm', 'start', '-g', group, '-n', 'vm1');
+  assert.ok((await states('vm1')).includes('PowerState/running'));
+  await az.run('vm', 'delete', '-g', group, '-n', 'vm1', '--yes');
 });
 
 /** A PEM file with private key and certificate, as az reads it. */
