@@ -1,9 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { serviceNames } from '@interlock/local/services.ts';
 import { renderTrace, type TraceNode, traceTree } from '@interlock/local/trace-tree.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
+import { eventFeeds } from '../experiments/cloud/event-feed.ts';
+import { judgeCauses } from '../oracle/causes/judge.ts';
 
 let cloud: TestCloud;
 let world: World;
@@ -92,4 +95,35 @@ test('G10: the traces of a revocation and of a start are complete: every span th
     .findByAttribute('rpc.method', 'interlock.compute.v1.ComputeService/StartVirtualMachine')
     .at(-1);
   await untilComplete(started?.traceId ?? '', ['start virtual machine', 'interlock.disk.v1.DiskService/OpenDisks']);
+});
+
+test('G10: every event names its causes and has a span, and every span has its parent', async (t) => {
+  const { spans } = cloud.cloud;
+  const { read } = eventFeeds(cloud.clients.messaging);
+  const feeds = serviceNames.map(async (service) => [service, await read(service)] as const);
+  const histories = Object.fromEntries(await Promise.all(feeds));
+  const { events, causes, recall, precision, faults } = judgeCauses(histories);
+  t.diagnostic(`${events} events, ${causes} causes: recall ${recall.toFixed(4)}, precision ${precision.toFixed(4)}`);
+  assert.deepEqual(faults, []);
+
+  const withoutSpan = (): readonly string[] => {
+    const named = spans
+      .findByAttribute('interlock.event.ids')
+      .flatMap(({ attributes, name }) => (name.startsWith('append ') ? attributes['interlock.event.ids'] : []));
+    const known = new Set(named);
+    return Object.values(histories).flatMap((feed) => feed.flatMap(({ id }) => (known.has(id) ? [] : [id])));
+  };
+  await until('every event has a span', async () => withoutSpan().length === 0, 30_000).catch((error) => {
+    throw new Error(`without a span: ${withoutSpan().join(', ')}`, { cause: error });
+  });
+  const traces = new Set(spans.findByAttribute('interlock.event.ids').map(({ traceId }) => traceId));
+  const orphans = [...traces].flatMap((traceId) => {
+    const ofTrace = spans.spansOfTrace(traceId);
+    const ids = new Set(ofTrace.map(({ spanId }) => spanId));
+    return ofTrace.filter(({ parentSpanId }) => parentSpanId !== undefined && !ids.has(parentSpanId));
+  });
+  assert.deepEqual(
+    orphans.map(({ service, name, traceId }) => `${service} ${name} ${traceId}`),
+    [],
+  );
 });
