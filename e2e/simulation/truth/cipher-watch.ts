@@ -12,6 +12,8 @@ export class CipherWatch {
     return {
       encrypt: (...piece) => cipher.encrypt(...piece),
       decrypt: (...piece) => cipher.decrypt(...piece),
+      encryptAll: (runs) => cipher.encryptAll(runs),
+      decryptAll: (runs) => cipher.decryptAll(runs),
       destroy: () => {
         own.delete(cipher);
         cipher.destroy();

@@ -1,5 +1,5 @@
 import { hash, timingSafeEqual } from 'node:crypto';
-import { destroyedCipher, openXts, type SectorCipher, xtsKeyLength } from './xts.ts';
+import { destroyedCipher, openXts, type SectorCipher, type SectorRun, xtsKeyLength } from './xts.ts';
 import type { XtsMask } from './xts-mask.ts';
 
 /** What a DEK is made for. Both are UUIDs in their usual form. */
@@ -110,6 +110,12 @@ class DiskCipher implements SectorCipher {
   }
   decrypt(sector: number, source: Uint8Array, target: Uint8Array): void {
     this.#cipher().decrypt(sector, source, target);
+  }
+  encryptAll(runs: readonly SectorRun[]): void {
+    this.#cipher().encryptAll(runs);
+  }
+  decryptAll(runs: readonly SectorRun[]): void {
+    this.#cipher().decryptAll(runs);
   }
   destroy(): void {
     this.#kept.fill(0);

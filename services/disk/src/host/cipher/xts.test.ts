@@ -106,3 +106,20 @@ test('destroying leaves no plaintext or tweak in the scratch of the mask', () =>
   xts.destroy();
   assert.ok(own.data.every((byte) => byte === 0) && own.tweaks.every((byte) => byte === 0));
 });
+
+test('many runs in one call give what each gives alone, also where they fill more than one window', () => {
+  const xts = openXts(randomBytes(64), mask);
+  const lengths = [1, 3, 16, 1, 40, 2, 1];
+  const runs = lengths.map((sectors, n) => {
+    const source = randomBytes(sectors * sectorSize);
+    return { sector: n === 3 ? 2 ** 40 : 1_000 * n, source, target: Buffer.alloc(source.length) };
+  });
+  xts.encryptAll(runs);
+  for (const { sector, source, target } of runs) {
+    const alone = Buffer.alloc(source.length);
+    xts.encrypt(sector, source, alone);
+    assert.deepEqual(target, alone);
+  }
+  xts.decryptAll(runs.map(({ sector, target }) => ({ sector, source: target, target })));
+  for (const { source, target } of runs) assert.deepEqual(target, source);
+});

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { EncryptedDisk } from '../cipher/encrypted-disk.ts';
+import { destroyedCipher } from '../cipher/xts.ts';
 import type { LossFacts } from '../keys/key-reasons.ts';
 import type { DiskRecord } from '../records.ts';
 import { checkPiece, type PieceGate, Session } from './session.ts';
@@ -30,7 +31,7 @@ const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
     },
     leases: { join: () => undefined, leave: () => undefined },
     clock: { sleep: async () => undefined },
-    openCipher: () => ({ encrypt: () => undefined, decrypt: () => undefined, destroy: () => undefined }),
+    openCipher: () => destroyedCipher,
     probe: async () => undefined,
   });
   session.moveTo(key);

@@ -11,13 +11,17 @@ export class Budget {
 
   /** Resolves when so many bytes are free; they are the caller's until `release`. Undefined: they are its own already. */
   take(bytes: number): Promise<void> | undefined {
-    if (this.#waiting.length === 0 && this.#usedBytes + bytes <= this.#totalBytes) {
-      this.#usedBytes += bytes;
-      return undefined;
-    }
+    if (this.tryTake(bytes)) return undefined;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.#waiting.push({ bytes, admit: resolve });
     return promise;
+  }
+
+  /** Takes so many bytes if they are free now. */
+  tryTake(bytes: number): boolean {
+    if (this.#waiting.length > 0 || this.#usedBytes + bytes > this.#totalBytes) return false;
+    this.#usedBytes += bytes;
+    return true;
   }
 
   release(bytes: number): void {

@@ -9,6 +9,13 @@ export interface Extent {
   readonly isHole: boolean;
 }
 
+/** A read that fills `bytes`, or a write of `bytes`. */
+export interface ImmediateIo {
+  readonly kind: 'read' | 'write';
+  readonly offset: number;
+  readonly bytes: Uint8Array;
+}
+
 /**
  * An open disk as a connection serves it. Every method that takes an offset checks access before the file is touched, and reads check it
  * again before they hand over bytes (G1).
@@ -22,10 +29,11 @@ export interface Export {
   readonly ending: AbortSignal;
   /** Bytes. */
   size(): number;
-  /** Fills `into` from `offset` on if nothing has to be waited for. @returns false: nothing was done, use `read` */
-  readNow(offset: number, into: Uint8Array): boolean;
-  /** As `readNow`, for a write. True: it may be acknowledged. */
-  writeNow(offset: number, bytes: Uint8Array): boolean;
+  /**
+   * Performs requests that were made at the same time, if nothing has to be waited for.
+   * @returns whether all are done and may be answered; otherwise use `read` and `write`: any of them may be done
+   */
+  performNow(requests: readonly ImmediateIo[]): boolean;
   /** The bytes in order, in parts. */
   read(offset: number, length: number, parts: Parts): AsyncIterable<Uint8Array>;
   write(offset: number, bytes: Uint8Array): Promise<void>;
@@ -95,10 +103,7 @@ export class SessionExport implements Export {
     return this.session.disk.size();
   }
   /** File operations of this thread are asynchronous: nothing is done at once. */
-  readNow(): boolean {
-    return false;
-  }
-  writeNow(): boolean {
+  performNow(): boolean {
     return false;
   }
 

@@ -1,43 +1,34 @@
 import type { Duplex } from 'node:stream';
 import { Rejection } from '@interlock/event-store';
-import type { Alarm, Clock } from '@interlock/runtime';
 import type { Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { Budget } from './budget.ts';
 import type { NbdDoorParts } from './door.ts';
 import { endsConnection, errnoOf } from './errors.ts';
-import type { Export } from './export.ts';
+import type { Export, ImmediateIo } from './export.ts';
 import { type Agreed, blockSizes } from './negotiation.ts';
 import type { Reader } from './reader.ts';
-import type { ReplyMemory, ReplyRoom } from './reply-memory.ts';
-import {
-  allocationContextId,
-  chunkHeadLength,
-  chunkType,
-  command,
-  commandFlag,
-  decodeRequest,
-  type Errno,
-  errno,
-  holeState,
-  type Request,
-  requestLength,
-  simpleReplyLength,
-  writeChunkHead,
-  writeSimpleReply,
-} from './wire.ts';
+import { Replies, type RepliesParts, type ReplyData, stallMs } from './replies.ts';
+import { command, commandFlag, decodeRequest, errno, type Request, requestLength } from './wire.ts';
 
 /** Most requests of a connection in progress. */
 const requestsMax = 128;
-/** How long a client may take for the payload of a write, or for taking replies, before its connection ends, in milliseconds. */
-const stallMs = 30_000;
 /** Most bytes that one block status looks through. A client calls again for the rest. */
 const statusBytesMax = 32 * pieceSize;
 
-export interface TransmissionParts {
+/** Most requests, and about how many bytes, that are performed together: what a cipher transforms at once. */
+const batchMax = { requests: 16, bytes: 64 * 1024 } as const;
+
+/** A read or write that has arrived completely. */
+interface Arrived extends ImmediateIo {
+  readonly request: Request;
+  readonly length: number;
+  /** Of a read. */
+  readonly reply?: ReplyData;
+}
+
+export interface TransmissionParts extends RepliesParts {
   readonly budget: Budget;
-  readonly memory: ReplyMemory;
-  readonly clock: Pick<Clock, 'alarm'>;
   readonly logError: NbdDoorParts['logError'];
 }
 
@@ -48,15 +39,11 @@ export class Transmission {
   readonly #reader: Reader;
   readonly #export: Export;
   readonly #agreed: Agreed;
-  /** Where the data of a reply begins. */
-  readonly #dataAt: number;
+  readonly #replies: Replies;
   readonly #running = new Set<Promise<void>>();
-  #isCorked = false;
+  /** Head of a request that has to wait. */
+  #head: Buffer | undefined;
   #isOver = false;
-  /** Payloads and replies with data that the client has not sent or taken yet; how many it has. */
-  #awaited = 0;
-  #progressCount = 0;
-  #stallAlarm: Alarm | undefined;
   #onProgress: (() => void) | undefined;
 
   constructor(agreed: Agreed, parts: TransmissionParts) {
@@ -65,7 +52,7 @@ export class Transmission {
     this.#reader = agreed.reader;
     this.#export = agreed.opened;
     this.#parts = parts;
-    this.#dataAt = agreed.isStructured ? chunkHeadLength + 8 : simpleReplyLength;
+    this.#replies = new Replies(agreed.stream, agreed.isStructured, parts);
   }
 
   /** Serves until the client leaves or the access ends. Resolves when no request is in progress. */
@@ -74,50 +61,109 @@ export class Transmission {
     const signal = this.#export.ending;
     signal.addEventListener('abort', end, { once: true });
     try {
-      while (!this.#isOver && (await this.#serveNext()));
+      while (!this.#isOver && (this.#serveArrived() || (await this.#serveNext())));
       await Promise.all(this.#running);
     } finally {
       signal.removeEventListener('abort', end);
       this.#finish();
-      if (this.#awaited === 0) this.#stallAlarm?.cancel();
+      this.#replies.close();
       this.#export.release();
     }
   }
 
+  /** Serves reads and writes that have arrived, together. @returns false if there is none for which nothing has to be waited */
+  #serveArrived(): boolean {
+    if (this.#mustWait() || this.#head !== undefined) return false;
+    const batch: Arrived[] = [];
+    for (
+      let bytes = 0;
+      batch.length < batchMax.requests && bytes < batchMax.bytes;
+      bytes += batch.at(-1)?.length ?? 0
+    ) {
+      const head = this.#reader.takeNow(requestLength);
+      const arrived = head && this.#arrived(head);
+      if (arrived === undefined) {
+        this.#head = head;
+        break;
+      }
+      batch.push(arrived);
+    }
+    if (batch.length === 0) return false;
+    if (this.#export.performNow(batch)) for (const one of batch) this.#answer(one);
+    else {
+      for (const { request, reply, bytes } of batch) {
+        reply?.giveBack();
+        this.#start(request, reply ? undefined : bytes);
+      }
+    }
+    return true;
+  }
+
+  /** A whole read or write, with the memory it needs; undefined if something has to be waited for. */
+  #arrived(head: Buffer): Arrived | undefined {
+    const request = decodeRequest(head);
+    if (request === undefined || request.length === 0 || request.length > pieceSize) return undefined;
+    const { command: kind, offset, length, flags } = request;
+    const isWrite = kind === command.write && (flags & commandFlag.fua) === 0;
+    if (!(isWrite || kind === command.read) || !this.#parts.budget.tryTake(length)) return undefined;
+    if (!isWrite) {
+      const reply = this.#replies.room(length);
+      return { request, kind: 'read', offset, length, bytes: reply.data, reply };
+    }
+    const bytes = this.#reader.takeNow(length);
+    if (bytes !== undefined) return { request, kind: 'write', offset, length, bytes };
+    this.#parts.budget.release(length);
+    return undefined;
+  }
+
+  #answer({ request, length, offset, reply }: Arrived): void {
+    const release = (): void => this.#parts.budget.release(length);
+    if (reply) this.#replies.data(request, reply, { offset, isDone: true }, release);
+    else {
+      release();
+      this.#replies.done(request);
+    }
+  }
+
+  #mustWait(): boolean {
+    return this.#running.size >= requestsMax || this.#stream.writableNeedDrain;
+  }
+
   /** @returns false at the end of the connection */
   async #serveNext(): Promise<boolean> {
-    while (this.#running.size >= requestsMax || this.#stream.writableNeedDrain) {
-      if (!(await this.#progress())) return false;
-    }
-    const head = this.#reader.takeNow(requestLength) ?? (await this.#nextHead());
+    while (this.#mustWait()) if (!(await this.#progress())) return false;
+    const head = this.#head ?? (await this.#nextHead());
+    this.#head = undefined;
     const request = head && decodeRequest(head);
     if (request === undefined || request.command === command.disconnect) return false;
     const bytes = heldBytes(request);
     if (bytes > blockSizes.max) {
-      this.#replyError(request, errno.EINVAL);
+      this.#replies.error(request, errno.EINVAL);
       // The payload of a longer write is not read, so nothing behind it can be.
       return request.command !== command.write;
     }
-    const room = this.#parts.budget.take(bytes);
-    if (room !== undefined) await room;
-    const isWrite = request.command === command.write;
-    const payload = isWrite ? (this.#reader.takeNow(bytes) ?? (await this.#payload(bytes))) : undefined;
-    if (isWrite && payload === undefined) {
+    await this.#parts.budget.take(bytes);
+    const payload = request.command === command.write ? await this.#payload(bytes) : undefined;
+    if (request.command === command.write && payload === undefined) {
       this.#parts.budget.release(bytes);
       return false;
     }
-    if (this.#performNow(request, payload)) return true;
+    this.#start(request, payload);
+    return true;
+  }
+
+  /** Performs a request that may have to wait. Its bytes of the budget are taken. */
+  #start(request: Request, payload: Uint8Array | undefined): void {
     const running = this.#perform(request, payload).finally(() => {
-      this.#parts.budget.release(bytes);
+      this.#parts.budget.release(heldBytes(request));
       this.#running.delete(running);
       this.#onProgress?.();
     });
     this.#running.add(running);
-    return true;
   }
 
   #nextHead(): Promise<Buffer | undefined> {
-    this.#flush();
+    this.#replies.flush();
     return this.#reader.take(requestLength);
   }
 
@@ -138,33 +184,13 @@ export class Transmission {
   }
 
   async #payload(length: number): Promise<Buffer | undefined> {
-    this.#awaitClient();
+    this.#replies.await();
     const payload = await this.#reader.take(length);
-    this.#served();
+    this.#replies.arrived();
     return payload;
   }
 
-  /** Performs a read or write for which nothing has to be waited. @returns false: nothing was done */
-  #performNow(request: Request, payload: Buffer | undefined): boolean {
-    const { command: kind, offset, length, flags } = request;
-    const { budget } = this.#parts;
-    if (kind === command.write && payload !== undefined) {
-      if ((flags & commandFlag.fua) !== 0 || !this.#export.writeNow(offset, payload)) return false;
-      budget.release(length);
-      this.#replyDone(request);
-      return true;
-    }
-    if (kind !== command.read || length > pieceSize || length === 0) return false;
-    const reply = this.#roomFor(length);
-    if (!this.#export.readNow(offset, reply.bytes.subarray(this.#dataAt))) {
-      reply.giveBack();
-      return false;
-    }
-    this.#sendData(request, reply, offset, true, () => budget.release(length));
-    return true;
-  }
-
-  async #perform(request: Request, payload: Buffer | undefined): Promise<void> {
+  async #perform(request: Request, payload: Uint8Array | undefined): Promise<void> {
     try {
       await this.#carryOut(request, payload);
     } catch (error) {
@@ -172,12 +198,12 @@ export class Transmission {
         const fields = { disk: this.#export.name, command: String(request.command), error: String(error) };
         this.#parts.logError('an NBD request failed', fields);
       }
-      this.#replyError(request, errnoOf(error));
+      this.#replies.error(request, errnoOf(error));
       if (endsConnection(error)) this.#finish();
     }
   }
 
-  async #carryOut(request: Request, payload: Buffer | undefined): Promise<void> {
+  async #carryOut(request: Request, payload: Uint8Array | undefined): Promise<void> {
     const { offset, length } = request;
     switch (request.command) {
       case command.read:
@@ -186,7 +212,7 @@ export class Transmission {
         return this.#change(request, () => this.#export.write(offset, payload ?? Buffer.alloc(0)));
       case command.flush:
         await this.#export.flush();
-        return this.#replyDone(request);
+        return this.#replies.done(request);
       case command.trim:
         return this.#change(request, () => this.#export.discard(offset, length));
       case command.writeZeroes:
@@ -194,7 +220,7 @@ export class Transmission {
       case command.blockStatus:
         return this.#blockStatus(request);
       default:
-        return this.#replyError(request, errno.EINVAL);
+        return this.#replies.error(request, errno.EINVAL);
     }
   }
 
@@ -202,77 +228,29 @@ export class Transmission {
   async #read(request: Request): Promise<void> {
     const { offset, length, flags } = request;
     const inChunks = this.#agreed.isStructured && (flags & commandFlag.df) === 0 && length > pieceSize;
-    let reply: ReplyRoom | undefined;
+    let reply: ReplyData | undefined;
     let at = offset;
     const parts: Parts = {
       bytesMax: pieceSize,
       allocate: (bytes) => {
-        reply ??= this.#roomFor(inChunks ? bytes : length);
-        const from = this.#dataAt + (inChunks ? 0 : at - offset);
-        return reply.bytes.subarray(from, from + bytes);
+        reply ??= this.#replies.room(inChunks ? bytes : length);
+        const from = inChunks ? 0 : at - offset;
+        return reply.data.subarray(from, from + bytes);
       },
     };
     try {
       for await (const part of this.#export.read(offset, length, parts)) {
-        if (inChunks && reply) await this.#dataTaken(request, reply, at, at + part.length === offset + length);
+        if (inChunks && reply)
+          await this.#replies.dataTaken(request, reply, { offset: at, isDone: at + part.length === offset + length });
         if (inChunks) reply = undefined;
         at += part.length;
       }
-      reply ??= inChunks ? undefined : this.#roomFor(length);
+      reply ??= inChunks ? undefined : this.#replies.room(length);
     } catch (error) {
       reply?.giveBack();
       throw error;
     }
-    if (reply) await this.#dataTaken(request, reply, offset, true);
-  }
-
-  /** Memory for a reply with so much data. */
-  #roomFor(length: number): ReplyRoom {
-    return this.#parts.memory.take(this.#dataAt + length);
-  }
-
-  /** Resolves when the client took it: until then the request holds its memory. */
-  #dataTaken(request: Request, reply: ReplyRoom, offset: number, isDone: boolean): Promise<void> {
-    return new Promise((resolve) => this.#sendData(request, reply, offset, isDone, resolve));
-  }
-
-  /** @param onTaken called when the client took it */
-  #sendData(
-    { cookie }: Request,
-    { bytes, giveBack }: ReplyRoom,
-    offset: number,
-    isDone: boolean,
-    onTaken: () => void,
-  ): void {
-    if (this.#agreed.isStructured) {
-      writeChunkHead(bytes, cookie, { type: chunkType.offsetData, isDone, length: bytes.length - chunkHeadLength });
-      bytes.writeBigUInt64BE(BigInt(offset), chunkHeadLength);
-    } else writeSimpleReply(bytes, cookie, 0);
-    this.#awaitClient();
-    this.#send(bytes, () => {
-      this.#served();
-      giveBack();
-      onTaken();
-    });
-  }
-
-  /** The client has to send or to take something. Without any progress for `stallMs` it is disconnected. One alarm for all of it. */
-  #awaitClient(): void {
-    this.#awaited += 1;
-    if (this.#stallAlarm === undefined) this.#watch();
-  }
-  #served(): void {
-    this.#awaited -= 1;
-    this.#progressCount += 1;
-  }
-  #watch(): void {
-    const before = this.#progressCount;
-    this.#stallAlarm = this.#parts.clock.alarm(stallMs, () => {
-      this.#stallAlarm = undefined;
-      if (this.#awaited === 0 || this.#stream.destroyed) return;
-      if (this.#progressCount === before) this.#stream.destroy();
-      else this.#watch();
-    });
+    if (reply) await this.#replies.dataTaken(request, reply, { offset, isDone: true });
   }
 
   /** A request that changes the disk. Access is checked again before the reply. */
@@ -280,13 +258,13 @@ export class Transmission {
     await work();
     if ((request.flags & commandFlag.fua) !== 0) await this.#export.flush();
     await this.#export.confirm();
-    this.#replyDone(request);
+    this.#replies.done(request);
   }
 
   /** Zeros cost as much as data, so a request that must be fast is refused. */
   async #writeZeroes(request: Request): Promise<void> {
     const { flags, offset, length } = request;
-    if ((flags & commandFlag.fastZero) !== 0) return this.#replyError(request, errno.ENOTSUP);
+    if ((flags & commandFlag.fastZero) !== 0) return this.#replies.error(request, errno.ENOTSUP);
     await this.#change(request, async () => {
       const end = offset + length;
       const [first, last] = [Math.min(end, ceilSector(offset)), Math.max(offset, floorSector(end))];
@@ -305,60 +283,10 @@ export class Transmission {
 
   async #blockStatus(request: Request): Promise<void> {
     const { offset, length, flags } = request;
-    if (!this.#agreed.hasAllocation || length === 0) return this.#replyError(request, errno.EINVAL);
+    if (!this.#agreed.hasAllocation || length === 0) return this.#replies.error(request, errno.EINVAL);
     const found = await this.#export.extents(offset, Math.min(length, statusBytesMax));
     const extents = (flags & commandFlag.reqOne) === 0 ? found : found.slice(0, 1);
-    const bytes = Buffer.alloc(chunkHeadLength + 4 + extents.length * 8);
-    writeChunkHead(bytes, request.cookie, {
-      type: chunkType.blockStatus,
-      isDone: true,
-      length: bytes.length - chunkHeadLength,
-    });
-    bytes.writeUInt32BE(allocationContextId, chunkHeadLength);
-    for (const [index, { length: extent, isHole }] of extents.entries()) {
-      bytes.writeUInt32BE(extent, chunkHeadLength + 4 + index * 8);
-      bytes.writeUInt32BE(isHole ? holeState : 0, chunkHeadLength + 8 + index * 8);
-    }
-    this.#send(bytes);
-  }
-
-  #replyDone(request: Request): void {
-    const isStructured = this.#agreed.isStructured && request.command === command.read;
-    const bytes = Buffer.alloc(isStructured ? chunkHeadLength : simpleReplyLength);
-    if (isStructured) writeChunkHead(bytes, request.cookie, { type: chunkType.none, isDone: true, length: 0 });
-    else writeSimpleReply(bytes, request.cookie, 0);
-    this.#send(bytes);
-  }
-
-  /** Replies to reads and block status are chunks once structured replies were negotiated; others may be simple. */
-  #replyError({ cookie, command: kind }: Request, code: Errno): void {
-    const isChunk = this.#agreed.isStructured && (kind === command.read || kind === command.blockStatus);
-    const bytes = Buffer.alloc(isChunk ? chunkHeadLength + 6 : simpleReplyLength);
-    if (isChunk) {
-      writeChunkHead(bytes, cookie, { type: chunkType.error, isDone: true, length: 6 });
-      bytes.writeUInt32BE(code, chunkHeadLength);
-    } else writeSimpleReply(bytes, cookie, code);
-    this.#send(bytes);
-  }
-
-  /** Replies to requests that arrived together leave with one system call. */
-  #send(bytes: Uint8Array, onTaken?: () => void): void {
-    if (this.#stream.destroyed || this.#stream.writableEnded) {
-      onTaken?.();
-      return;
-    }
-    if (!this.#isCorked) {
-      this.#isCorked = true;
-      this.#stream.cork();
-      setImmediate(() => this.#flush());
-    }
-    this.#stream.write(bytes, onTaken);
-  }
-
-  #flush(): void {
-    if (!this.#isCorked) return;
-    this.#isCorked = false;
-    this.#stream.uncork();
+    this.#replies.extents(request, extents);
   }
 
   /** Ends the connection once what was sent has left. */

@@ -103,7 +103,7 @@ export const decodeRequest = (bytes: Buffer): Request | undefined => {
     flags: bytes.readUInt16BE(4),
     command: bytes.readUInt16BE(6),
     cookie: bytes.subarray(8, 16),
-    offset: Number(bytes.readBigUInt64BE(16)),
+    offset: bytes.readUInt32BE(16) * 2 ** 32 + bytes.readUInt32BE(20),
     length: bytes.readUInt32BE(24),
   };
 };
@@ -134,6 +134,12 @@ export const writeChunkHead = (
   into.writeUInt16BE(type, 6);
   into.set(cookie, 8);
   into.writeUInt32BE(length, 16);
+};
+
+/** Writes the offset of the data behind the head of a chunk. */
+export const writeOffset = (into: Buffer, offset: number): void => {
+  into.writeUInt32BE(Math.floor(offset / 2 ** 32), chunkHeadLength);
+  into.writeUInt32BE(offset >>> 0, chunkHeadLength + 4);
 };
 
 /** The only metadata context: which ranges hold data. */

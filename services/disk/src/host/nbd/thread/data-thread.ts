@@ -1,13 +1,12 @@
 import { parentPort, workerData } from 'node:worker_threads';
 import { systemClock } from '@interlock/runtime';
 import { createXtsMask } from '../../cipher/xts-mask.ts';
-import { pieceSize } from '../../storage/sector.ts';
 import { parseNbdAddress } from '../address.ts';
 import { NbdDoor } from '../door.ts';
 import { nbdListener } from '../listener.ts';
 import type { ExportId, HostCalls, ThreadCalls, ThreadSettings } from './calls.ts';
 import { link } from './link.ts';
-import { ThreadExport } from './thread-export.ts';
+import { ThreadExport, windowBytes } from './thread-export.ts';
 
 /**
  * The thread that serves network block devices, so that reads and writes need no other thread, and slow storage holds up none but the
@@ -18,7 +17,7 @@ const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext, sock
   if (address === undefined) throw new Error(`not an address of NBD: ${listen}`);
   const open = new Map<ExportId, ThreadExport>();
   const mask = createXtsMask();
-  const scratch = Buffer.allocUnsafeSlow(pieceSize);
+  const scratch = Buffer.allocUnsafeSlow(windowBytes);
 
   const calls: ThreadCalls = {
     start: () => listener.listen((stream, startTls) => void door.serve(stream, startTls)),
