@@ -108,7 +108,10 @@ const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }:
 const ofKey = (line: Timeline, event: Seen): Implied => {
   const { data } = event;
   const { set, keyVersion } = data.loss ?? data.blocked?.[0] ?? data;
-  const ofMachine = line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked', 'VmStartFailed'));
+  const ofMachine = [
+    ...line.newestBefore(event, isOf('VmStopping', 'NextStartBlocked', 'VmStartFailed')),
+    ...line.newestBefore(event, isOf('DisksOpened', 'VmCreated')),
+  ];
   const [key = ''] = String(keyVersion).split('/versions/');
   const anyOf = (one: Seen): boolean =>
     (one.stream === `set-${set}` && one.data.keyVersion === keyVersion) ||

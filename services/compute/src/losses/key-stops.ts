@@ -153,7 +153,7 @@ class StopPass {
   /** Decides about a page, in one commit with these rows. */
   async store(page: Page<Vm>, rows: readonly RowChange[] = []): Promise<void> {
     const { vms, measure, preempt } = this.#parts;
-    const options = { rows, onContention: 'reject', ...unlessCaused(this.#cause, 'blocked') } as const;
+    const options = { rows, onContention: 'reject', ...unlessCaused(this.#cause, 'open') } as const;
     const { changed, rejected } = await vms.transactMany(page.items, this.#decide, this.#cause, options);
     for (const { events } of changed) measure(events);
     const { count, unfinished } = stoppingOf(changed);
