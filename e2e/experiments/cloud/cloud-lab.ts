@@ -185,7 +185,12 @@ export class CloudLab implements Lab {
       const undo = data as unknown as KeyData;
       const invokedMs = this.clock.now();
       const effect = await insist(this.clock, () => undoKeyAction(this.#owner, action, undo));
-      if (start) this.#starting.push(startStopped(clients, this.clock, undo.key.place.set, undo.machines));
+      if (start) {
+        const starting = insist(this.clock, () => startStopped(clients, this.clock, undo.key.place.set, undo.machines));
+        // Awaited later: a failure until then must not end the runner.
+        starting.catch(() => undefined);
+        this.#starting.push(starting);
+      }
       return this.#effectOf(effect, invokedMs);
     }
     if (!isMachineAction(action)) return faults.undo(action, data);
