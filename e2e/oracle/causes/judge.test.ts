@@ -102,6 +102,20 @@ for (const dropped of [
   });
 }
 
+test('G10: a stop because of an expiry may name the event that the vault recorded later than the date of the key', () => {
+  const { events, add } = history();
+  const data = { version: '1', expiresAt: 5, at: 900 };
+  const expired = add('key-vault', 'key-vaults/kv/keys/k', 'KeyVersionExpired', [], data);
+  add('compute', `vm-${vm}`, 'VmStopping', [{ id: expired, kind: 'call' }], {
+    work: { id: 'k', kind: 'keyStop', caller: 'system:compute' },
+    reason: { set, keyVersion, since: 5, reason: 'KEY_EXPIRED' },
+  });
+  assert.deepEqual(
+    judgeCauses(events).faults.filter((fault) => fault.includes('VmStopping')),
+    [],
+  );
+});
+
 test('G10: a cause of another kind, one that no store has, and a circle are found', () => {
   const asCall = revocation((type, causes) =>
     type === 'VmStopped' ? causes.map(({ id }) => ({ id, kind: 'call' })) : causes,

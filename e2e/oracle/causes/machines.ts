@@ -98,7 +98,8 @@ const ofLoss = (line: Timeline, event: Seen, { set, keyVersion, since, reason }:
     kinds: ['message', 'call', 'answer', 'timer'],
     anyOf: [
       ...published.filter(({ data }) => data.keyVersion === keyVersion),
-      ...ofVault.filter(({ data }) => data.at === since),
+      // An expiry counts from the date of the key, however late the vault recorded it.
+      ...ofVault.filter(({ data }) => data.at === since || data.expiresAt === since),
       ...opened,
     ],
   };
