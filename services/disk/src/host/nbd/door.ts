@@ -2,6 +2,7 @@ import type { Duplex } from 'node:stream';
 import type { Clock, Logger } from '@interlock/runtime';
 import type { SessionIo } from '../data/session-io.ts';
 import { Budget } from './budget.ts';
+import type { LogError } from './errors.ts';
 import type { Exports, SessionExports } from './export.ts';
 import { blockSizes, negotiate } from './negotiation.ts';
 import { ReplyMemory } from './reply-memory.ts';
@@ -42,7 +43,7 @@ export interface NbdServerParts {
 export interface NbdDoorParts {
   readonly exports: Exports;
   readonly clock: Pick<Clock, 'alarm'>;
-  readonly logError: (message: string, fields: { readonly [field: string]: string }) => void;
+  readonly logError: LogError;
 }
 
 /** Open disks as network block devices, on the sessions, leases and fencing that gRPC uses. */

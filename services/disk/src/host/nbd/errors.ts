@@ -22,3 +22,6 @@ export const errnoOf = (error: unknown): Errno => {
   if (!(error instanceof Rejection)) return errno.EIO;
   return endsConnection(error) ? errno.ESHUTDOWN : (numbers[error.reason] ?? errno.EIO);
 };
+
+/** Reports a defect to the log of the service. */
+export type LogError = (message: string, fields: { readonly [field: string]: string }) => void;

@@ -3,8 +3,7 @@ import { Rejection } from '@interlock/event-store';
 import type { Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { Budget } from './budget.ts';
-import type { NbdDoorParts } from './door.ts';
-import { endsConnection, errnoOf } from './errors.ts';
+import { endsConnection, errnoOf, type LogError } from './errors.ts';
 import type { Export, ImmediateIo } from './export.ts';
 import { type Agreed, blockSizes } from './negotiation.ts';
 import type { Reader } from './reader.ts';
@@ -29,7 +28,7 @@ interface Arrived extends ImmediateIo {
 
 export interface TransmissionParts extends RepliesParts {
   readonly budget: Budget;
-  readonly logError: NbdDoorParts['logError'];
+  readonly logError: LogError;
 }
 
 /** Requests of one connection. They run concurrently and are answered as they end. */
