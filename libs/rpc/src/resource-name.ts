@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 
 type Variables<Pattern extends string> = Pattern extends `${infer Head}/${infer Tail}`
   ? Variables<Head> | Variables<Tail>

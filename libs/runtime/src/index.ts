@@ -1,6 +1,6 @@
 export { DomainAttribute } from './attributes.ts';
 export { certificateProblem } from './certificate-problem.ts';
-export { type Alarm, bootTime, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
+export { type Alarm, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
 export {
   ConfigError,
   type ConfigOf,

@@ -41,4 +41,5 @@ export const visibility: readonly Visibility[] = [
     mutant: 'the DEK is not held against the store',
     why: 'no action of an experiment writes a DEK to the storage beside the disk host',
   },
+  { mutant: 'closing disks does not name the stop it follows', file: 'loss' },
 ];

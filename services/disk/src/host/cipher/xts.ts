@@ -1,5 +1,5 @@
 import { type Cipheriv, createCipheriv, createDecipheriv, createSecretKey, type Decipheriv } from 'node:crypto';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import { sectorSize } from '../storage/sector.ts';
 import { maskSize, type XtsMask } from './xts-mask.ts';
 

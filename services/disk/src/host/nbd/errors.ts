@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import { type Errno, errno } from './wire.ts';
 
 /** Reasons after which the connection ends: another open of the disk, or another host, has replaced it. */

@@ -1,6 +1,6 @@
 import type { Duplex } from 'node:stream';
-import { Rejection } from '@interlock/event-store';
-import { names } from '@interlock/rpc';
+import { Rejection } from '@interlock/event-store/rejection';
+import { names } from '@interlock/rpc/resource-name';
 import type { Export, Exports } from './export.ts';
 import { Reader } from './reader.ts';
 import {

@@ -1,5 +1,5 @@
 import type { Duplex } from 'node:stream';
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import type { Parts } from '../cipher/encrypted-disk.ts';
 import { pieceSize, sectorSize } from '../storage/sector.ts';
 import type { Budget } from './budget.ts';

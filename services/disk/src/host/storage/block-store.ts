@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 import { pieceSize, sectorSize } from './sector.ts';
 
 /**

@@ -1,5 +1,5 @@
 import { uptime } from 'node:os';
-import { bootTime } from '@interlock/runtime';
+import { bootTime } from '@interlock/runtime/clock';
 
 /** Words of the shared memory. */
 const [closedAt, busyAt, usedAt] = [0, 1, 2];

@@ -1,5 +1,5 @@
 import { parentPort, workerData } from 'node:worker_threads';
-import { systemClock } from '@interlock/runtime';
+import { systemClock } from '@interlock/runtime/clock';
 import { createXtsMask } from '../../cipher/xts-mask.ts';
 import { parseNbdAddress } from '../address.ts';
 import { NbdDoor } from '../door.ts';

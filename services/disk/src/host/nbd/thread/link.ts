@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection } from '@interlock/event-store/rejection';
 
 /** One end of a channel between threads. */
 export interface Port {

@@ -13,6 +13,9 @@ import { link, type Port, type Remote } from './link.ts';
 /** How long a permission of a `ThreadGate` lasts at most, and how often it is renewed while the disk is used, in milliseconds. */
 const permission = { lastsMs: 100, renewedMs: 40 } as const;
 
+/** Room for objects of requests in MiB: they are short-lived, and a larger one only takes memory. Data is outside of it. */
+const resourceLimits = { maxYoungGenerationSizeMb: 8 } as const;
+
 /**
  * Serves open disks as network block devices from a thread of its own.
  * @param tls certificates of this host; its clients need one of `clientCa`, otherwise of `ca`
@@ -37,7 +40,7 @@ export const threadedNbdServer = (
     isThreaded: true,
     async start(parts) {
       const workerData: ThreadSettings = { listen, isPlaintext: tls === 'plaintext', socketGroup };
-      const worker = new Worker(new URL('./data-thread.ts', import.meta.url), { workerData });
+      const worker = new Worker(new URL('./data-thread.ts', import.meta.url), { workerData, resourceLimits });
       // A defect in the thread ends the process, as one in this thread does.
       worker.on('error', (error) => {
         throw error;
