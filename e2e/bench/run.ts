@@ -11,6 +11,7 @@ import { cipher } from './disk-io/cipher.ts';
 import { diskIo } from './disk-io/disk-io.ts';
 import { fairness } from './fairness.ts';
 import { feed } from './feed.ts';
+import { gateway } from './gateway.ts';
 import { HISTORY_VARIABLE, openHistory } from './history.ts';
 import { lineOf, withReplicas } from './measure.ts';
 import { rebuild } from './rebuild.ts';
@@ -35,6 +36,7 @@ const ofParts: Readonly<Record<string, Bench>> = {
   cipher,
   'disk-io': diskIo,
   feed,
+  gateway,
   rebuild,
   start,
   unwrap,
