@@ -1,5 +1,4 @@
 import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { imageFiles, qemuProgram } from './command-line.ts';
 
@@ -28,8 +27,8 @@ export interface FakeQemu {
 }
 
 export const fakeQemu = (): FakeQemu => {
-  const folder = mkdtempSync(join(tmpdir(), 'interlock-qemu-'));
-  // As root, machines run as another user.
+  // As root, machines run as another user, who cannot reach a TMPDIR that is for this user alone.
+  const folder = mkdtempSync('/tmp/interlock-qemu-');
   chmodSync(folder, 0o755);
   const [programs, imageFolder] = [join(folder, 'bin'), join(folder, 'image')];
   for (const made of [programs, imageFolder]) mkdirSync(made);
