@@ -31,7 +31,6 @@ test('G1: a revoked gate stays closed whatever is permitted later, and its DEK i
   await gate.revoked;
   gate.allow(60_000);
   assert.equal(pass.enter(), false);
-  assert.equal(pass.isRevoked(), true);
   assert.deepEqual(pass.dek(), new Uint8Array(32));
 });
 

@@ -107,11 +107,6 @@ export class ThreadPass {
     if (Atomics.load(this.#words, closedAt) !== 0) Atomics.notify(this.#words, busyAt);
   }
 
-  /** Whether it is closed for good: destroy everything made from the DEK. */
-  isRevoked(): boolean {
-    return Atomics.load(this.#words, closedAt) >= forGood;
-  }
-
   /** A copy of the DEK, which the caller clears. All zeros after `revoke`. */
   dek(): Uint8Array {
     return new Uint8Array(new ArrayBuffer(this.#dek.length)).map((_, at) => this.#dek[at] ?? 0);

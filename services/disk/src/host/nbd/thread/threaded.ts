@@ -6,7 +6,7 @@ import { pieceSize } from '../../storage/sector.ts';
 import type { ThreadGate } from '../../storage/thread-gate.ts';
 import { type NbdAddress, nbdAddressText } from '../address.ts';
 import type { NbdServer, NbdServerParts } from '../door.ts';
-import type { SessionExport } from '../export.ts';
+import { exportOver, type SessionExport } from '../export.ts';
 import type { ExportId, HostCalls, ThreadCalls, ThreadSettings } from './calls.ts';
 import { link, type Port, type Remote } from './link.ts';
 
@@ -65,6 +65,8 @@ interface Served {
   readonly opened: SessionExport;
   /** The gate that the thread has. */
   gate: ThreadGate | undefined;
+  /** Listens to the end of the access. */
+  readonly onEnded: () => void;
 }
 
 /** The side of the service: performs what the data thread cannot do at once, and renews its permissions. */
@@ -101,7 +103,7 @@ class ThreadHost {
       extents: (id, offset, length) => this.#perform(id, (opened) => opened.extents(offset, length)),
       flush: (id) => this.#perform(id, (opened) => opened.flush()),
       confirm: (id) => this.#perform(id, async (opened) => opened.confirm()),
-      release: (id) => void this.#served.delete(id),
+      release: (id) => this.#release(id),
       certificates: parts.certificates,
       logError: (message, fields) => this.#log.error(message, fields),
     };
@@ -115,24 +117,31 @@ class ThreadHost {
 
   async #open(name: string, token: string) {
     const opened = await this.#exports.open(name, token);
+    if (opened.ending.aborted) throw exportOver(name);
     this.#lastId += 1;
     const id = this.#lastId;
-    this.#served.set(id, { opened, gate: undefined });
-    const end = (): void => {
+    const onEnded = (): void => {
       this.#served.delete(id);
       void this.thread.end(id);
     };
-    if (opened.ending.aborted) end();
-    else opened.ending.addEventListener('abort', end, { once: true });
+    this.#served.set(id, { opened, gate: undefined, onEnded });
+    opened.ending.addEventListener('abort', onEnded, { once: true });
     this.#renewLater();
     const { volumeId, isLayered } = opened.session;
     const path = isLayered ? undefined : this.#pathOf(volumeId);
     return { id, size: opened.size(), isReadOnly: opened.isReadOnly, path };
   }
 
+  #release(id: ExportId): void {
+    const served = this.#served.get(id);
+    // The session outlives its connections: each would leave a listener.
+    if (served) served.opened.ending.removeEventListener('abort', served.onEnded);
+    this.#served.delete(id);
+  }
+
   async #perform<Result>(id: ExportId, work: (opened: SessionExport) => Promise<Result>): Promise<Result> {
     const served = this.#served.get(id);
-    if (served === undefined) throw new Error('the connection of this export has ended');
+    if (served === undefined) throw exportOver('this disk');
     const result = await work(served.opened);
     void this.#permit(id, served);
     return result;
