@@ -50,12 +50,12 @@ if is_ext4 "$os"; then
   else
     mount -t ext4 "$os" /new
   fi
-  [ -x /new/sbin/guest.sh ] || refuse "the file system of the OS disk has no /sbin/guest.sh: it is none that this guest can run"
+  [ -x /new/sbin/guest.sh ] || refuse "the file system of the OS disk has no /sbin/guest.sh: this guest cannot run it"
 elif is_blank "$os"; then
   make_ext4 "$os" || refuse "no file system could be made on the OS disk"
   install_root
 else
-  refuse "the OS disk is not blank and has no ext4 file system without partitions: it is none that this guest can run"
+  refuse "the OS disk is not blank and has no ext4 file system without partitions: this guest cannot run it"
 fi
 
 mount -o move /run /new/run

@@ -19,7 +19,7 @@ export interface MatrixOptions {
   readonly elapsedMs: () => number;
 }
 
-/** What a process that plays is told of the matrix. */
+/** What a process that plays receives of the matrix. */
 export type MatrixTask = Pick<MatrixOptions, 'cases' | 'folder'>;
 
 /** What became of one run. */

@@ -17,7 +17,7 @@ export interface DriverParts {
   readonly clock: Clock;
 }
 
-/** A deployment that made no progress for this time has lost its replica, in milliseconds: whoever reads it runs it on. */
+/** A deployment that made no progress for this time has lost its replica, in milliseconds: the replica that reads it next continues it. */
 const abandonedMs = 30_000;
 
 /**

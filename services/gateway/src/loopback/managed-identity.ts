@@ -98,7 +98,7 @@ export const managedIdentity =
     }
   };
 
-/** Why the request is none of this endpoint's clients; undefined if it is. A browser or a forwarded request cannot set the header. */
+/** Why the request is not from a client of this endpoint; undefined if it is. A browser or a forwarded request cannot set the header. */
 const refusalOf = (
   form: keyof typeof identityPaths,
   headers: IdentityRequest['headers'],

@@ -43,7 +43,7 @@ export const mergePatch = (before: JsonObject, patch: JsonObject): JsonObject =>
 const isObject = (value: unknown): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Inner name of the disk of an entry, if the entry tells it. @param group `subscriptions/<s>/resourceGroups/<g>`, of a disk without an id */
+/** Inner name of the disk of an entry, if the entry names it. @param group `subscriptions/<s>/resourceGroups/<g>`, of a disk without an id */
 const diskNameOf = (names: CloudNames, given: OsDiskGiven | DataDiskGiven, group: string): string | undefined => {
   const { managedDisk, name } = given;
   if (managedDisk?.id !== undefined)

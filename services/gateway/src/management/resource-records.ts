@@ -14,7 +14,7 @@ export interface ResourceExtras {
   readonly content: JsonObject;
 }
 
-/** A resource of a service: its name, and what tells it from an earlier resource of that name. */
+/** A resource of a service: its name, and what distinguishes it from an earlier resource of that name. */
 export interface Incarnation {
   readonly name: string;
   /** Creation time or UUID. */
