@@ -1,7 +1,8 @@
 import { type Command, Option } from 'commander';
 import { fullName } from '../request/names.ts';
 import type { Session } from '../session/session.ts';
-import { type ImageFormat, type ImageOptions, imageFormats } from './disk-image.ts';
+import type { ImageOptions } from './disk-image.ts';
+import { type ImageFormat, imageFormats } from './image-format.ts';
 import { filled } from './once.ts';
 import type { Runner } from './runner.ts';
 

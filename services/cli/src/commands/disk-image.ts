@@ -5,10 +5,7 @@ import { resolve } from 'node:path';
 import { ImageProblem, UsageError } from '../problems.ts';
 import type { Session } from '../session/session.ts';
 import { type Access, type DataOptions, withAccess } from './disk-data.ts';
-
-/** Formats of image files. */
-export const imageFormats = ['raw', 'qcow2'] as const;
-export type ImageFormat = (typeof imageFormats)[number];
+import type { ImageFormat } from './image-format.ts';
 
 export interface ImageOptions extends DataOptions {
   /** Path of the image. */
