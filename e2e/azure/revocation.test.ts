@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { randomBytes } from 'node:crypto';
+import { randomBytes, randomUUID } from 'node:crypto';
 import { after, before, test } from 'node:test';
 import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
@@ -159,6 +159,45 @@ const ways: readonly Way[] = [
 
 const view = () => world.compute.virtualMachines.instanceView(world.group, 'vm');
 const powerOf = async () => (await view()).statuses?.find(({ code }) => code?.startsWith('PowerState/'))?.code;
+
+test('G10: the trace of a revocation by REST begins in the gateway, and the ids of the client are kept', async () => {
+  const { credential, vaultUrl, test: cloudOfTest } = cloud;
+  const { token } = await credential.getToken('https://vault.azure.net/.default');
+  const clientId = randomUUID();
+  const correlationId = randomUUID();
+  const change = (enabled: boolean, headers: Readonly<Record<string, string>> = {}) =>
+    fetch(`${vaultUrl(vault)}/keys/${key.key}/${key.keyUrl.split('/').at(-1)}?api-version=7.4`, {
+      method: 'PATCH',
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json', ...headers },
+      body: JSON.stringify({ attributes: { enabled } }),
+    });
+  const ids = { 'x-ms-client-request-id': clientId, 'x-ms-correlation-request-id': correlationId };
+  const reply = await change(false, ids);
+  assert.equal(reply.status, 200, await reply.clone().text());
+  for (const [name, value] of Object.entries(ids)) assert.equal(reply.headers.get(name), value);
+  await until('the machine is stopped', async () => (await powerOf()) === 'PowerState/stopped', boundMs);
+  const { spans } = cloudOfTest.cloud;
+  const stop = await until('the span of the stop arrives', async () =>
+    spans
+      .findByAttribute('http.request.header.x-ms-client-request-id', clientId)
+      .flatMap(({ traceId }) => spans.spansOfTrace(traceId))
+      .find(({ name }) => name === 'keyStop virtual machine'),
+  );
+  const trace = spans.spansOfTrace(stop.traceId);
+  const roots = trace.filter(({ parentSpanId }) => parentSpanId === undefined);
+  assert.deepEqual(
+    roots.map(({ service, name, attributes }) => [service, name, attributes['interlock.correlation_id']]),
+    [['gateway', 'PATCH /:vault/keys/:key/:version', correlationId]],
+  );
+  const services = new Set(trace.map(({ service }) => service));
+  for (const service of ['key-vault', 'disk-encryption-set', 'disk', 'compute'])
+    assert.ok(services.has(service), service);
+  assert.equal((await change(true)).status, 200);
+  await until('the machine starts', async () => {
+    await world.compute.virtualMachines.start(world.group, 'vm');
+    return true;
+  });
+});
 
 for (const way of ways) {
   test(`CMK-100, CMK-120, CMK-127: ${way.name}: the machine stops, does not start, and has every byte afterwards`, async () => {

@@ -12,7 +12,7 @@ import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.
 import { freePort } from '@interlock/local/free-port.ts';
 import { systemClock as clock, createScope, logger, systemRandom as random, type Scope } from '@interlock/runtime';
 import { masterKey } from '@interlock/sealing';
-import { trace } from '@opentelemetry/api';
+import { createNoopMeter, trace } from '@opentelemetry/api';
 import { assemble } from '../../services/gateway/src/assemble.ts';
 import type { Backends } from '../../services/gateway/src/cloud/backends.ts';
 import { type CloudNames, cloudNamesOf } from '../../services/gateway/src/cloud/names.ts';
@@ -81,7 +81,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
     holdMs: 2_000,
   });
   const { config, authority } = await certificateFiles(scope, port);
-  await serveHttps({ ...gateway, ...parts, config, tracer: trace.getTracer('test') });
+  await serveHttps({ ...gateway, ...parts, config, tracer: trace.getTracer('test'), meter: createNoopMeter() });
   trust(authority);
   const { id, secret } = place.credentials;
   const credential = new ClientSecretCredential(tenant, id, secret, {

@@ -11,7 +11,9 @@ const inCode = new Set(
   sources
     .map(textOf)
     .filter((text) => /create(Histogram|Counter|ObservableCounter|ObservableGauge)\(/.test(text))
-    .flatMap((text) => [...text.matchAll(/'((?:interlock|rpc\.server|db\.client)(?:\.[a-z_]+){2,})',\s+(?:\{|'[s{])/g)])
+    .flatMap((text) => [
+      ...text.matchAll(/'((?:interlock|rpc\.server|http\.server|db\.client)(?:\.[a-z_]+){2,})',\s+(?:\{|'[s{])/g),
+    ])
     .map(([, name = '']) => name),
 );
 

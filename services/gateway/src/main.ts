@@ -69,7 +69,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     log,
     scope,
   });
-  const address = await serveHttps({ ...gateway, names, config, random, clock, log, tracer, scope });
+  const address = await serveHttps({ ...gateway, names, config, random, clock, log, tracer, meter, scope });
   if (config.gatewayLoopbackAddress !== undefined) {
     await serveLoopback({
       names,

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Logger, Random } from '@interlock/runtime';
-import { inSpan } from '@interlock/runtime';
-import { SpanKind, type Tracer } from '@opentelemetry/api';
+import { DomainAttribute, inSpan } from '@interlock/runtime';
+import { type Attributes, type Meter, SpanKind, type Tracer } from '@opentelemetry/api';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Caller } from '../cloud/caller.ts';
 import type { CloudNames } from '../cloud/names.ts';
@@ -12,6 +12,7 @@ import { restErrorOf } from '../errors/translate.ts';
 import type { Admit } from './access.ts';
 import { asciiHeaders } from './ascii-headers.ts';
 import { readJson } from './json.ts';
+import { measureRequests } from './measure.ts';
 import type { Route } from './route.ts';
 import { prefixOf, routerTarget } from './target.ts';
 
@@ -23,6 +24,7 @@ export interface ServerParts {
   readonly random: Random;
   readonly log: Logger;
   readonly tracer: Tracer;
+  readonly meter: Meter;
   /** Certificate and key, PEM. */
   readonly tls: { readonly cert: string; readonly key: string };
 }
@@ -62,6 +64,7 @@ export const buildServer = async (parts: ServerParts): Promise<FastifyInstance> 
     forceCloseConnections: 'idle',
   }) as unknown as FastifyInstance;
   readBodies(server);
+  measureRequests(server, parts.meter);
   server.setErrorHandler((error: FastifyError, request, reply) => sendError(parts, error, request, reply));
   server.setNotFoundHandler((request, reply) => sendError(parts, notFound(request), request, reply));
   for (const route of routes) addRoute(server, route, parts);
@@ -100,6 +103,11 @@ const readBodies = (server: FastifyInstance): void => {
     async (_request: unknown, text: string) => Object.fromEntries(new URLSearchParams(text)),
   );
   server.addContentTypeParser(
+    /^(application\/(x-)?yaml|text\/(x-)?yaml|text\/plain)(;|$)/i,
+    { parseAs: 'string' },
+    async (_request: unknown, text: string) => text,
+  );
+  server.addContentTypeParser(
     /^application\/octet-stream(;|$)/i,
     { parseAs: 'buffer' },
     async (_request: unknown, bytes: Buffer) => bytes,
@@ -115,7 +123,7 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
     url: `${prefixOf[route.host]}${route.path}`,
     exposeHeadRoute: false,
     ...(route.bodyBytesMax === undefined ? {} : { bodyLimit: route.bodyBytesMax }),
-    config: { isJson5: route.isJson5 === true },
+    config: { isJson5: route.isJson5 === true, route },
     schema: route.body === undefined ? {} : { body: route.body },
     // Before the body is read: a request without a token learns nothing about it, and the first of each client has none.
     onRequest: async (request) => {
@@ -132,13 +140,19 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
       inSpan(
         parts.tracer,
         `${route.method} ${route.path}`,
-        { kind: SpanKind.SERVER, attributes: spanAttributes(route) },
+        { kind: SpanKind.SERVER, attributes: spanAttributes(route, request) },
         () => answer(route, request, reply),
       ),
   });
 };
 
-const spanAttributes = ({ method, path }: Route) => ({ 'http.request.method': method, 'http.route': path });
+/** The ids of the client are attributes: it can find the trace of its request. */
+const spanAttributes = ({ method, path }: Route, request: FastifyRequest): Attributes => ({
+  'http.request.method': method,
+  'http.route': path,
+  [DomainAttribute.correlationId]: admitted.get(request)?.correlationId,
+  'http.request.header.x-ms-client-request-id': clientIdOf(request),
+});
 
 const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
   const { caller } = admitted.get(request) ?? {};
@@ -176,16 +190,22 @@ const correlationOf = ({ headers }: FastifyRequest, random: Random): string => {
   return typeof given === 'string' && uuid.test(given) ? given.toLowerCase() : random.uuid();
 };
 
+/** The client's own id of the request, if it is a UUID. */
+const clientIdOf = ({ headers }: FastifyRequest): string | undefined => {
+  const given = headers['x-ms-client-request-id'];
+  return typeof given === 'string' && uuid.test(given) ? given : undefined;
+};
+
 const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void => {
   const { correlationId = '' } = admitted.get(request) ?? {};
-  const clientId = request.headers['x-ms-client-request-id'];
+  const clientId = clientIdOf(request);
   reply.headers({
     'x-ms-request-id': correlationId,
     'x-ms-correlation-request-id': correlationId,
     'cache-control': reply.getHeader('cache-control') ?? 'no-cache',
     'strict-transport-security': 'max-age=31536000',
     'x-content-type-options': 'nosniff',
-    ...(typeof clientId === 'string' && uuid.test(clientId) ? { 'x-ms-client-request-id': clientId } : {}),
+    ...(clientId === undefined ? {} : { 'x-ms-client-request-id': clientId }),
   });
 };
 
