@@ -11,6 +11,7 @@ export const images = {
   ),
   disk: serviceImage('disk', 'Encrypted disks and snapshots of Interlock.'),
   compute: serviceImage('compute', 'Virtual machines of Interlock and their guests.'),
+  gateway: serviceImage('gateway', "The public cloud's REST dialects over the services of Interlock."),
   // What is run in a cluster beside the services: setting up, rehearsing, probing.
   tools: {
     description: 'Setup, rehearsal and command line of Interlock.',

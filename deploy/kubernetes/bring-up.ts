@@ -9,6 +9,7 @@ const workloads = [
   'deployment/key-vault',
   'deployment/disk-encryption-set',
   'statefulset/disk',
+  'deployment/gateway',
   'deployment/otel-collector',
   'deployment/jaeger',
 ] as const;
@@ -17,6 +18,7 @@ const replaceable = [
   'deployment/identity',
   'deployment/key-vault',
   'deployment/disk-encryption-set',
+  'deployment/gateway',
   'statefulset/disk',
 ];
 

@@ -6,13 +6,18 @@ export const serviceNames = ['identity', 'key-vault', 'disk-encryption-set', 'di
 
 export type ServiceName = (typeof serviceNames)[number];
 
+/** Every process with a store: the services, and the gateway. The gateway has no facts and no identity of its own. */
+export const storeOwners = [...serviceNames, 'gateway'] as const;
+
+export type StoreOwner = (typeof storeOwners)[number];
+
 /** The file a service is started with. */
 export function entryOf(service: ServiceName): string {
   return join(repository, 'services', service, 'src/main.ts');
 }
 
 /** Its database, on a server it may share: `<cloud>_key_vault`. */
-export function databaseOf(cloud: string, service: ServiceName): string {
+export function databaseOf(cloud: string, service: StoreOwner): string {
   return `${cloud}_${service}`.replaceAll('-', '_');
 }
 

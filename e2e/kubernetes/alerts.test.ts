@@ -27,7 +27,10 @@ const measured = (service: string): Series => ({
   [`interlock_relay_outage_seconds{service_name="${service}"}`]: long(0),
 });
 const measuring: Series = Object.assign(
-  { 'interlock_lease_count{service_name="disk", interlock_lease_state="HELD"}': long(0) },
+  {
+    'interlock_lease_count{service_name="disk", interlock_lease_state="HELD"}': long(0),
+    'interlock_tls_certificate_remaining_seconds{service_name="gateway", interlock_tls_certificate="own"}': long(9e6),
+  },
   ...services.map(measured),
 );
 const without = (series: Series, gone: string): Series =>
@@ -46,6 +49,13 @@ const gauge = (name: string, labels: string, fires: number, quiet: number): Case
   fires: { [`${name}{${labels}}`]: long(fires) },
   quiet: { [`${name}{${labels}}`]: long(quiet) },
 });
+/** Replies of the gateway: 100 a minute, so many of them failures. */
+const replied = (failures: number): Series => {
+  const count = (status: number, each: number): Series => ({
+    [`http_server_request_duration_seconds_count{service_name="gateway", http_response_status_code="${status}"}`]: `0+${each}x80`,
+  });
+  return { ...count(200, 100 - failures), ...count(503, failures) };
+};
 /** One finding at minute 18, of a process that has counted none before. */
 const header = (fires: string, quiet: string): Case => {
   const found = (reason: string): Series => ({
@@ -90,6 +100,7 @@ const cases: Readonly<Record<string, Case>> = {
   MetricsMissing: { fires: { up: long(1) }, quiet: { 'interlock_feed_gap{service_name="disk"}': long(0) } },
   HostGone: { fires: hosts(0), quiet: hosts(1) },
   ServiceSilent: { fires: without(measuring, 'lease_count'), quiet: measuring },
+  GatewayFails: { fires: replied(3), quiet: replied(2) },
   VolumeFills: { fires: volume(0.14), quiet: volume(0.16) },
   VolumeAlmostFull: { fires: volume(0.04), quiet: { ...volume(0.06), ...volume(0.01, 'another') } },
   CertificateEndsSoon: gauge('interlock_tls_certificate_remaining_seconds', certificate, 19 * 86_400, 21 * 86_400),

@@ -3,7 +3,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, join } from 'node:path';
 import { after, before, test } from 'node:test';
-import { serviceNames } from '@interlock/local/services.ts';
+import { serviceNames, storeOwners } from '@interlock/local/services.ts';
 import { systemRandom } from '@interlock/runtime';
 import { runProgram } from '../../deploy/images/builder.ts';
 import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
@@ -64,7 +64,7 @@ test('the chart can express everything that production sets for the services', a
   const production = await render('production');
   const clients = find(production, 'NetworkPolicy clients').spec;
   const claim = find(production, 'PersistentVolumeClaim key-vault-seal-keys').spec;
-  const services = serviceNames.map((name) => {
+  const services = storeOwners.map((name) => {
     const key = workloadsIn(base).some((one) => keyOf(one) === `Deployment ${name}`)
       ? `Deployment ${name}`
       : `StatefulSet ${name}`;
@@ -197,13 +197,18 @@ test('the seal keys stay when the release is uninstalled', async () => {
   assert.equal(annotations?.['helm.sh/resource-policy'], 'keep');
 });
 
-test('a gateway gets a TLSRoute for each service, and every object is one its API server takes', async () => {
-  const gateway = { enabled: true, domain: 'interlock.test', parentRefs: [{ name: 'public', namespace: 'gateways' }] };
-  const rendered = await helm.template({ gateway });
-  for (const name of serviceNames) {
+test('every service gets a TLSRoute for each service, and every object is one its API server takes', async () => {
+  const tlsRoutes = {
+    enabled: true,
+    domain: 'interlock.test',
+    parentRefs: [{ name: 'public', namespace: 'gateways' }],
+  };
+  const rendered = await helm.template({ tlsRoutes });
+  for (const name of storeOwners) {
     const { hostnames, parentRefs, rules } = find(rendered, `TLSRoute ${name}`).spec;
-    assert.deepEqual(hostnames, [`${name}.interlock.test`]);
-    assert.deepEqual(parentRefs, gateway.parentRefs);
+    const vaults = name === 'gateway' ? ['*.vault.interlock.test'] : [];
+    assert.deepEqual(hostnames, [`${name}.interlock.test`, ...vaults]);
+    assert.deepEqual(parentRefs, tlsRoutes.parentRefs);
     const [port] = find(rendered, `Service ${name}`).spec.ports ?? [];
     assert.deepEqual(rules, [{ backendRefs: [{ name, port: port?.port }] }]);
   }
@@ -218,7 +223,7 @@ const refused: readonly (readonly [string, object, RegExp])[] = [
   ['a setting that is no string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
   ['a value of the streams Job that it does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
   ['an invalid digest', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
-  ['a gateway without a domain', { gateway: { enabled: true } }, /gateway\.domain is required/],
+  ['routes without a domain', { tlsRoutes: { enabled: true } }, /tlsRoutes\.domain is required/],
 ];
 for (const [what, values, words] of refused)
   test(`${what} is refused`, async () => {
@@ -236,9 +241,13 @@ test('the values of the README render to valid objects', async () => {
 
 test('the notes name every Secret that has to exist', async () => {
   const notes = await helm.notes();
-  for (const service of serviceNames)
-    for (const kind of ['store', 'tls', 'workload', 'nats'])
-      assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);
-  for (const name of ['interlock-bootstrap', 'interlock-nats-operator', 'interlock-tls-client'])
+  for (const service of storeOwners)
+    for (const kind of ['store', 'tls', 'workload']) assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);
+  for (const name of [
+    ...serviceNames.map((service) => `interlock-nats-${service}`),
+    'interlock-bootstrap',
+    'interlock-nats-operator',
+    'interlock-tls-client',
+  ])
     assert.ok(notes.includes(name), notes);
 });

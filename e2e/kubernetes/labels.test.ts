@@ -20,6 +20,7 @@ const missing = (labels: Labels | undefined, wanted: readonly string[]): readonl
 /** What each port speaks: IANA's names, and those Kubernetes defines. NATS has no registered name. */
 const protocols: Readonly<Record<string, string | undefined>> = {
   grpc: 'https',
+  https: 'https',
   postgres: 'postgresql',
   'otlp-http': 'http',
   'otlp-grpc': 'kubernetes.io/h2c',

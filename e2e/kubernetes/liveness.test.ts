@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
-import { serviceNames } from '@interlock/local/services.ts';
+import { storeOwners } from '@interlock/local/services.ts';
 import { readConfig } from '@interlock/runtime';
 import { diskSpec } from '../../services/disk/src/settings.ts';
 import { containersOf, workloadsIn } from './references.ts';
@@ -36,8 +36,8 @@ for (const overlay of overlays)
         ({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === 'interlock-settings',
       );
       const { leaseTtlMs } = readConfig(settings?.data ?? {}, { leaseTtlMs: diskSpec.leaseTtlMs });
-      const own = workloadsIn(objects).filter(({ metadata }) => serviceNames.some((name) => name === metadata.name));
-      assert.equal(own.length, serviceNames.length);
+      const own = workloadsIn(objects).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
+      assert.equal(own.length, storeOwners.length);
       for (const workload of own)
         for (const container of containersOf(workload)) {
           const seconds = frozenSecondsMax(container, workload.spec.template.spec.terminationGracePeriodSeconds ?? 30);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
 import { hostSpec } from '@interlock/host';
 import { natsUsers } from '@interlock/local/nats-authorization.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { type ServiceName, serviceNames, storeOwners } from '@interlock/local/services.ts';
 import { readConfig, variableOf } from '@interlock/runtime';
 import { nkeyVariableOf } from '../../deploy/kubernetes/setup/nats-authorization.ts';
 import { namesMade, secretNames } from '../../deploy/kubernetes/setup/secrets.ts';
@@ -25,7 +25,7 @@ const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
   objectsOf(overlay).find((object) => object.kind === kind && object.metadata.name === name) ??
   assert.fail(`${overlay} has no ${kind} ${name}`);
 const own = (overlay: Overlay) =>
-  workloadsIn(objectsOf(overlay)).filter(({ metadata }) => serviceNames.some((name) => name === metadata.name));
+  workloadsIn(objectsOf(overlay)).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
 
 /** Secrets the example has fetched from a store outside of the cluster. */
 const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
@@ -220,7 +220,7 @@ for (const overlay of ['local', 'chaos'] as const)
 for (const overlay of overlays.filter(isProduction))
   describe(`${overlay}, as a platform runs it`, () => {
     test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
-      for (const name of ['identity', 'key-vault', 'disk-encryption-set']) {
+      for (const name of ['identity', 'key-vault', 'disk-encryption-set', 'gateway']) {
         const spread = find(overlay, 'Deployment', name).spec.template.spec.topologySpreadConstraints ?? [];
         assert.deepEqual(
           spread.map(({ topologyKey }) => topologyKey),
@@ -286,14 +286,19 @@ for (const overlay of overlays.filter(isProduction))
       for (const workload of own(overlay)) {
         const { name } = workload.metadata;
         const [{ volumeMounts = [] } = {}] = containersOf(workload);
+        const isService = serviceNames.some((service) => service === name);
         for (const [variable, volume] of Object.entries(files)) {
+          if (variable === 'NATS_SEED_FILE' && !isService) continue;
           const mounted = volumeMounts.find(({ mountPath }) => data[variable]?.startsWith(`${mountPath}/`));
           assert.equal(mounted?.name, volume, `${name}: ${variable}`);
         }
         const volumes = new Map(
           (workload.spec.template.spec.volumes ?? []).map((volume) => [volume.name, volume.secret]),
         );
-        assert.equal(volumes.get('nats-user')?.secretName, secretNames.nats(workload.metadata.name as ServiceName));
+        assert.equal(
+          volumes.get('nats-user')?.secretName,
+          isService ? secretNames.nats(name as ServiceName) : undefined,
+        );
         // Not with the key of the authority, which lies beside it.
         assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
       }
@@ -316,7 +321,7 @@ for (const overlay of overlays.filter(isProduction))
     });
 
     test('every service has a certificate in the names it is called by, for both ends of a call', () => {
-      for (const name of serviceNames) {
+      for (const name of storeOwners) {
         const { dnsNames = [], usages = [], secretName } = find(overlay, 'Certificate', name).spec;
         assert.equal(secretName, secretNames.tls(name));
         for (const dns of [name, `${name}.interlock.svc`, 'localhost'])
@@ -324,6 +329,7 @@ for (const overlay of overlays.filter(isProduction))
         assert.ok(usages.includes('server auth') && usages.includes('client auth'));
       }
       assert.ok(find(overlay, 'Certificate', 'disk').spec.dnsNames?.includes('*.disk.interlock.svc'));
+      assert.ok(find(overlay, 'Certificate', 'gateway').spec.dnsNames?.includes('*.vault.interlock.localhost'));
       assert.equal(find(overlay, 'Certificate', 'client').spec.secretName, secretNames.clientTls);
     });
   });
@@ -391,6 +397,18 @@ describe('example', () => {
         assert.ok(dnsNames.includes(wildcard), `${name}: its certificate lacks ${wildcard}`);
       }
     }
+  });
+
+  test('clients of the public cloud reach the gateway and its vaults by names in its certificate', () => {
+    const { data = {} } = find('example', 'ConfigMap', 'interlock-settings');
+    const url = new URL(data.GATEWAY_URL ?? '');
+    const vaults = `*.${data.GATEWAY_VAULT_SUFFIX}`;
+    const { hostnames, rules } = find('example', 'TLSRoute', 'gateway').spec;
+    assert.deepEqual(hostnames, [url.host, vaults]);
+    const [port] = find('example', 'Service', 'gateway').spec.ports ?? [];
+    assert.deepEqual(rules, [{ backendRefs: [{ name: 'gateway', port: port?.port }] }]);
+    const { dnsNames = [] } = find('example', 'Certificate', 'gateway').spec;
+    for (const name of [url.hostname.replace(/^[^.]+/, '*'), vaults]) assert.ok(dnsNames.includes(name), name);
   });
 
   test('the objects and Secrets that production only refers to are unchanged', () => {

@@ -20,6 +20,9 @@ before(async () => {
 const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
 const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });
 const services = serviceNames.map(named);
+const gateway = named('gateway');
+/** What stores, and exports spans and metrics. */
+const storing = [...services, gateway];
 const rehearsal = named('rehearsal');
 const collector = named('otel-collector');
 const apiServer: Place = { labels: {}, isOutside: true };
@@ -55,10 +58,11 @@ const inEvery: readonly Flow[] = [
   ['services tell and hear facts', services, named('nats'), 4222],
   ['an operator creates the streams', named('nats-streams'), named('nats'), 4222],
   ['a rehearsal asks services', rehearsal, services, 7400],
+  ['the gateway calls services for its clients', gateway, services, 7400],
 ];
 const inOwnServers: readonly Flow[] = [
-  ['services store', services, named('postgres'), 5432],
-  ['services export spans and metrics', services, collector, 4318],
+  ['services store', storing, named('postgres'), 5432],
+  ['services export spans and metrics', storing, collector, 4318],
   ['traces are kept', collector, named('jaeger'), 4317],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
   ...toApiServer('Secrets are made', named('setup')),
@@ -68,21 +72,22 @@ const inOwnServers: readonly Flow[] = [
 /** @param collector where spans and metrics go, @param caller from where people may call */
 const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
   ...inEvery,
-  ['services store', services, postgres, 5432],
-  ['services export spans and metrics', services, collector, 4318],
+  ['services store', storing, postgres, 5432],
+  ['services export spans and metrics', storing, collector, 4318],
   ['NATS servers find each other', named('nats'), named('nats'), 6222],
   ['Postgres servers follow each other', postgres, postgres, 5432],
   ['a new Postgres server copies the first', postgresJob, postgres, 5432],
   ...toApiServer('Postgres servers watch their Cluster and reach the object store, Jobs too', [postgres, postgresJob]),
   ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
   ['a restore copies itself', restoreJob, restored, 5432],
-  ['services store in what was restored', services, restored, 5432],
+  ['services store in what was restored', storing, restored, 5432],
   ['the operator asks what was restored', operator, restored, 8000],
   ['the operator asks its servers', operator, postgres, 8000],
   ['NATS metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, named('nats'), 7777],
   ['Postgres metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, postgres, 9187],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
   ['people call from where they may', caller, services, 7400],
+  ['clients of the public cloud call from where they may', caller, gateway, 8443],
 ];
 const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
   local: [...inEvery, ...inOwnServers],
@@ -101,6 +106,9 @@ const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
 const unwanted: readonly Flow[] = [
   ['a stranger in the namespace', stranger, services, 7400],
   ['NATS calls a service', named('nats'), services, 7400],
+  ['a stranger in the namespace calls the gateway', [stranger, named('nats'), ...services], gateway, 8443],
+  ['the gateway publishes a fact', gateway, named('nats'), 4222],
+  ['the gateway leaves the cluster', gateway, apiServer, 443],
   ['a rehearsal reads a store', rehearsal, [named('postgres'), postgres], 5432],
   ['a rehearsal publishes a fact', rehearsal, named('nats'), 4222],
   [

@@ -15,7 +15,7 @@ const metricNames = new Set(
 );
 /** Attributes of docs/metrics.md, and what a resource gives every value, as labels. */
 const labelNames = new Set([
-  ...[...textOf('docs/metrics.md').matchAll(/`((?:interlock|messaging|rpc|service)\.[a-z._]+)`/g)].map(
+  ...[...textOf('docs/metrics.md').matchAll(/`((?:interlock|messaging|rpc|http|service)\.[a-z._]+)`/g)].map(
     ([, name = '']) => name.replaceAll('.', '_'),
   ),
   'le',
@@ -51,7 +51,7 @@ test('every query uses metrics and labels that exist', () => {
   );
   assert.ok(queries.length > 20);
   const unknown = queries.flatMap((query) => {
-    const names = [...query.matchAll(/\b((?:interlock|rpc_server)_[a-z_]+)\b(?=[{[)\s]|$)/g)].map(
+    const names = [...query.matchAll(/\b((?:interlock|rpc_server|http_server)_[a-z_]+)\b(?=[{[)\s]|$)/g)].map(
       ([, name = '']) => name,
     );
     const labels = [

@@ -2,7 +2,7 @@ import { makeIdentities } from '@interlock/local/bootstrap-identities.ts';
 import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
 import { type NatsUser, natsUsers } from '@interlock/local/nats-authorization.ts';
 import { makeNkey } from '@interlock/local/nkey.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { databaseOf, type ServiceName, type StoreOwner, serviceNames, storeOwners } from '@interlock/local/services.ts';
 import type { Random } from '@interlock/runtime';
 
 /** A Secret of Kubernetes, as much of it as is made here. Values are base64. */
@@ -21,14 +21,14 @@ export const secretNames = {
   administrator: 'interlock-administrator',
   /** `identities.json`: what identity makes at its first start. */
   bootstrap: 'interlock-bootstrap',
-  /** `tls.crt`, `tls.key`, `ca.crt`: one certificate for each service, signed by one authority. */
-  tls: (service: ServiceName) => `interlock-tls-${service}`,
+  /** `tls.crt`, `tls.key`, `ca.crt`: one certificate for each service and the gateway, signed by one authority. */
+  tls: (service: StoreOwner) => `interlock-tls-${service}`,
   /** The same for people and jobs that call services. */
   clientTls: 'interlock-tls-client',
-  /** `id`, `secret`, `master-key` of a service. */
-  workload: (service: ServiceName) => `interlock-workload-${service}`,
+  /** `id`, `secret`, `master-key` of a service; the gateway has only `master-key`. */
+  workload: (service: StoreOwner) => `interlock-workload-${service}`,
   /** `username`, `password` of its database. */
-  store: (service: ServiceName) => `interlock-store-${service}`,
+  store: (service: StoreOwner) => `interlock-store-${service}`,
   /** `seed` and `public` of the nkey NATS knows a user by. */
   nats: (user: NatsUser) => `interlock-nats-${user}`,
   /** `password` of the superuser of the Postgres in the cluster. */
@@ -73,9 +73,10 @@ export const makeSecrets = async ({
         'master-key': random.bytes(MASTER_KEY_BYTES),
       }),
     ),
-    ...serviceNames.map((service) =>
+    secret(secretNames.workload('gateway'), 'Opaque', { 'master-key': random.bytes(MASTER_KEY_BYTES) }),
+    ...storeOwners.map((service) =>
       secret(secretNames.store(service), 'kubernetes.io/basic-auth', {
-        username: databaseIn(service),
+        username: databaseOf('interlock', service),
         password: password(),
       }),
     ),
@@ -94,25 +95,26 @@ const natsUser = (user: NatsUser): Secret => {
 export const namesMade = (hasCertificates: boolean): readonly string[] => [
   secretNames.administrator,
   secretNames.bootstrap,
-  ...serviceNames.map(secretNames.workload),
-  ...serviceNames.map(secretNames.store),
+  ...storeOwners.map(secretNames.workload),
+  ...storeOwners.map(secretNames.store),
   secretNames.postgres,
-  ...(hasCertificates ? [] : [...serviceNames.map(secretNames.tls), secretNames.clientTls]),
+  ...(hasCertificates ? [] : [...storeOwners.map(secretNames.tls), secretNames.clientTls]),
   ...natsUsers.map(secretNames.nats),
 ];
 
-/** Name of a service's database, and of the role that owns it. */
-export const databaseIn = (service: ServiceName): string => `interlock_${service.replaceAll('-', '_')}`;
-
 const MASTER_KEY_BYTES = 32;
 
-/** DNS names of a service: in its namespace, from outside of it, and at the near end of a port-forward. */
-export const namesOf = (service: ServiceName, namespace: string): readonly string[] => [
+/**
+ * DNS names of a service: in its namespace, from outside of it, and at the near end of a port-forward. Those of the gateway include
+ * the host names of vaults.
+ */
+export const namesOf = (service: StoreOwner, namespace: string): readonly string[] => [
   service,
   `${service}.${namespace}.svc`,
   // Each pod of a StatefulSet by its own name: a disk host's data is served where the disk is.
   `*.${service}.${namespace}.svc`,
   'localhost',
+  ...(service === 'gateway' ? ['*.vault.interlock.localhost'] : []),
 ];
 
 const certificates = async (namespace: string, now: number): Promise<readonly Secret[]> => {
@@ -123,7 +125,7 @@ const certificates = async (namespace: string, now: number): Promise<readonly Se
     return secret(name, 'kubernetes.io/tls', { 'tls.crt': certificate, 'tls.key': key, 'ca.crt': ca });
   };
   return Promise.all([
-    ...serviceNames.map((service) => issue(secretNames.tls(service), namesOf(service, namespace))),
+    ...storeOwners.map((service) => issue(secretNames.tls(service), namesOf(service, namespace))),
     issue(secretNames.clientTls, ['interlock-client']),
   ]);
 };
