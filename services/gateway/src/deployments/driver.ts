@@ -2,6 +2,7 @@ import type { Clock } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
 import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
+import { isRenewed, whileRenewing } from '../records/renewal.ts';
 import { contentOf, type Deployment, type DeploymentError, deploymentIn } from './deployment.ts';
 
 /** Who a deployment acts for: the caller of the request that runs it. */
@@ -16,9 +17,6 @@ export interface DriverParts {
   readonly dispatch: Dispatch;
   readonly clock: Clock;
 }
-
-/** A deployment that made no progress for this time has lost its replica, in milliseconds: the replica that reads it next continues it. */
-const abandonedMs = 30_000;
 
 /**
  * Runs deployments: puts their resources one after the other, with the rights of the caller. Progress is stored, and each put may be
@@ -36,7 +34,7 @@ export class DeploymentDriver {
   /** Whether a replica runs it, as far as this one can see. */
   isRunning(record: PresentRecord): boolean {
     if (deploymentIn(record).status !== 'Running') return false;
-    return this.#running.has(record.armId.toLowerCase()) || this.#parts.clock.now() < record.updatedAt + abandonedMs;
+    return this.#running.has(record.armId.toLowerCase()) || isRenewed(record, this.#parts.clock);
   }
 
   /** Runs it to its end. @returns the record afterwards */
@@ -44,7 +42,11 @@ export class DeploymentDriver {
     const id = record.armId.toLowerCase();
     const known = this.#running.get(id);
     if (known !== undefined) return known;
-    const running = this.#drive(record, actor).finally(() => this.#running.delete(id));
+    const { armId } = record;
+    const work = (): Promise<PresentRecord> => this.#drive(record, actor);
+    const running = whileRenewing(this.#parts, { armId, caller: actor.caller }, work).finally(() =>
+      this.#running.delete(id),
+    );
     this.#running.set(id, running);
     return running;
   }

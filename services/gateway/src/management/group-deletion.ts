@@ -3,6 +3,7 @@ import type { Caller } from '../cloud/caller.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
 import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
+import { isRenewed, whileRenewing } from '../records/renewal.ts';
 import { armId, type ResourcePath } from './arm.ts';
 
 /** What the deletion of groups needs. */
@@ -38,8 +39,8 @@ const recordTypes = [
 ];
 
 /**
- * Deletes groups with what they have, with the rights of the caller. Each step may be repeated: if a replica ends in the middle, the
- * next request about the deletion, at any replica, continues it.
+ * Deletes groups with what they have, with the rights of the caller. Each step may be repeated: if a replica ends in the middle, a
+ * later request about the deletion, at any replica, continues it.
  */
 export class GroupDeletion {
   readonly #parts: DeletionParts;
@@ -55,11 +56,16 @@ export class GroupDeletion {
     const id = record.armId.toLowerCase();
     if (this.#running.has(id)) return;
     this.#running.add(id);
-    this.#delete(path, record, caller, headers)
+    whileRenewing(this.#parts, { armId: record.armId, caller }, () => this.#delete(path, record, caller, headers))
       .catch((error: unknown) => this.#fail(record, caller, 'InternalServerError', String(error)))
       // The store failed too: the next request about the deletion runs it again.
       .catch(() => undefined)
       .finally(() => this.#running.delete(id));
+  }
+
+  /** Continues a deletion that lost its replica. */
+  resume(path: ResourcePath, record: PresentRecord, caller: Caller, headers: OwnHeaders): void {
+    if (!isRenewed(record, this.#parts.clock)) this.run(path, record, caller, headers);
   }
 
   async #delete(path: ResourcePath, record: PresentRecord, caller: Caller, headers: OwnHeaders): Promise<void> {

@@ -176,7 +176,8 @@ class Groups {
     const { content } = await this.existing(params);
     const { deletionError: _deletionError, ...rest } = content;
     const { record } = await this.records.put(groupId(params), { ...rest, deleting: true }, caller);
-    this.#deletion.run(params, record, caller, request.headers);
+    if (content.deleting === undefined) this.#deletion.run(params, record, caller, request.headers);
+    else this.#deletion.resume(params, record, caller, request.headers);
     return this.#accepted(params, request);
   }
 
@@ -201,7 +202,7 @@ class Groups {
     }
     // Created again after its deletion.
     if (record.content.deleting === undefined) return { status: 200 };
-    this.#deletion.run(path, record, caller, request.headers);
+    this.#deletion.resume(path, record, caller, request.headers);
     return this.#accepted(path, request);
   }
 

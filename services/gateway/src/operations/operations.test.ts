@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { memoryStore, rowKeeper } from '@interlock/event-store';
-import { logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
+import { type Clock, logger, seededRandom, type VirtualClock, virtualClock } from '@interlock/runtime';
 import { callerOf } from '../cloud/caller.ts';
 import { testNames as names, testSubscription } from '../cloud/test-names.ts';
 import { RestError } from '../errors/rest-error.ts';
@@ -33,7 +33,8 @@ const openStore = async () => {
   const stored = openRecords(await keeper.open(records), clock);
   const random = seededRandom(1);
   const outcomeOf = async () => ({ status: 'Succeeded', at: clock.now(), output: null }) as const;
-  const open = () => openOperations({ records: stored, names, clock, random, log, holdMs: 2_000, outcomeOf });
+  const open = (own: Clock = clock) =>
+    openOperations({ records: stored, names, clock: own, random, log, holdMs: 2_000, outcomeOf });
   return { clock, open };
 };
 
@@ -98,15 +99,40 @@ test('longer work is an operation: every unfinished poll has Retry-After, then o
   await assert.rejects(async () => poll(badId, { monitor: 'true' }), { status: 409, code: 'KeyVaultKeyNotEnabled' });
 });
 
-test('after a restart, and on another replica, the services say what became of an operation', async () => {
+test('another replica leaves an operation alone while its replica works on it', async () => {
   const { clock, open } = await openStore();
+  const work = Promise.withResolvers<RouteReply>();
   const id = await goAsync(
     open(),
     clock,
+    workOf(() => work.promise),
+  );
+  const other = open();
+  await clock.drive(clock.sleep(120_000));
+  assert.equal((await other.find(testSubscription, id, caller)).finding.status, 'InProgress');
+  work.resolve({ body: { id: 'd1' } });
+  for (;;) {
+    const { finding } = await other.find(testSubscription, id, caller);
+    if (finding.status === 'InProgress') continue;
+    assert.deepEqual(finding.status === 'Succeeded' && finding.output, { id: 'd1' });
+    break;
+  }
+});
+
+test('once its replica has ended, another one finds out at the services what became of an operation', async () => {
+  const { clock, open } = await openStore();
+  let hasEnded = false;
+  const sleep: Clock['sleep'] = (...of) => (hasEnded ? new Promise(() => undefined) : clock.sleep(...of));
+  const id = await goAsync(
+    open(Object.assign(Object.create(clock), { sleep })),
+    clock,
     workOf(() => new Promise<RouteReply>(() => undefined)),
   );
-  const { finding } = await open().find(testSubscription, id, caller);
-  assert.equal(finding.status, 'Succeeded');
+  hasEnded = true;
+  assert.equal((await open().find(testSubscription, id, caller)).finding.status, 'InProgress');
+  // It may renew the record once more, after 5 s.
+  await clock.drive(clock.sleep(20_000));
+  assert.equal((await open().find(testSubscription, id, caller)).finding.status, 'Succeeded');
   await assert.rejects(open().find(testSubscription, id, callerWith('other')), { status: 404 });
   await assert.rejects(open().find(testSubscription, 'none', caller), { status: 404 });
 });

@@ -7,6 +7,7 @@ import { errorContent, RestError } from '../errors/rest-error.ts';
 import { restErrorOf } from '../errors/translate.ts';
 import type { RouteReply, RouteRequest } from '../http/route.ts';
 import type { Records } from '../records/records.ts';
+import { isRenewed, whileRenewing } from '../records/renewal.ts';
 import {
   type Finding,
   type Operation,
@@ -84,19 +85,24 @@ class RecordedOperations implements Operations {
     const operation = { id, action, target, principal: caller.principal, startedAt, disks, end: undefined };
     this.#running.add(id);
     await this.#store(operation, caller);
-    void settled.then((end) => this.#finish(operation, end, caller));
+    const key = this.#keyOf(operation);
+    void whileRenewing(this.#parts, { armId: key, caller }, () => settled).then((end) =>
+      this.#finish(operation, end, caller),
+    );
     await this.#removeOld(target, caller);
     return { ...work.accepted, headers: { ...work.accepted.headers, ...this.#headers(work, id, request) } };
   }
 
   async find(subscription: string, id: string, caller: Caller) {
-    const { records, names, outcomeOf } = this.#parts;
+    const { records, names, clock, outcomeOf } = this.#parts;
     const key = recordKey(names.subscriptions.inner(subscription), id);
     const record = await records.find(key);
     const operation = record && operationOf(id.toLowerCase(), record.content as JsonObject);
-    if (operation === undefined || operation.principal !== caller.principal) throw notFound(id);
+    if (record === undefined || operation === undefined || operation.principal !== caller.principal) throw notFound(id);
     if (operation.end !== undefined) return { operation, finding: operation.end };
-    if (this.#running.has(operation.id)) return { operation, finding: { status: 'InProgress' } as const };
+    // Another replica may do the work: what the services show in the middle of it says nothing about its end.
+    if (this.#running.has(operation.id) || isRenewed(record, clock))
+      return { operation, finding: { status: 'InProgress' } as const };
     const finding = await outcomeOf(operation, caller);
     if (finding.status !== 'InProgress') await this.#store({ ...operation, end: finding }, caller);
     return { operation, finding };
@@ -129,8 +135,12 @@ class RecordedOperations implements Operations {
   }
 
   async #store(operation: Operation, caller: Caller): Promise<void> {
-    const [, subscription = ''] = operation.target.split('/');
-    await this.#parts.records.put(recordKey(subscription, operation.id), operationContent(operation), caller);
+    await this.#parts.records.put(this.#keyOf(operation), operationContent(operation), caller);
+  }
+
+  #keyOf({ target, id }: Operation): string {
+    const [, subscription = ''] = target.split('/');
+    return recordKey(subscription, id);
   }
 
   async #removeOld(target: string, caller: Caller): Promise<void> {

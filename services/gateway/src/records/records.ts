@@ -18,6 +18,8 @@ export interface Records {
     content: RecordContent,
     caller: Caller,
   ): Promise<{ readonly record: PresentRecord; readonly isNew: boolean }>;
+  /** Stores the record again as it is: a replica works on it (`isRenewed`). Does nothing if it does not exist. */
+  renew(armId: string, caller: Caller): Promise<void>;
   delete(armId: string, caller: Caller): Promise<void>;
   /** Records beside this one: of the same type, in the same scope. @param armId of any of them */
   listBeside(armId: string): Promise<readonly PresentRecord[]>;
@@ -49,6 +51,13 @@ export const openRecords = (streams: Category<ManagementRecord, RecordEvent>, cl
     );
     if (state.status === 'absent') throw new Error(`${armId} was put and is absent`);
     return { record: state, isNew };
+  },
+  async renew(armId, caller) {
+    const decide = (record: ManagementRecord): readonly RecordEvent[] =>
+      record.status === 'absent'
+        ? []
+        : [{ type: 'RecordPut', armId: record.armId, content: record.content, at: clock.now() }];
+    await streams.transact(recordId(armId), decide, causeOf(caller));
   },
   async delete(armId, caller) {
     const decide = (record: ManagementRecord): readonly RecordEvent[] =>
