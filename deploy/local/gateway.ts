@@ -3,7 +3,7 @@ import { rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { openGatewayCertificate } from './certificates.ts';
-import { type DataFolder, repository } from './data-folder.ts';
+import { type DataFolder, LauncherError, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
 import { type ServiceProcess, startService } from './processes.ts';
@@ -14,11 +14,33 @@ import { exporterSettings } from './telemetry-exporters.ts';
 /** Host names of vaults end in this. */
 const vaultDomain = 'vault.interlock.localhost';
 
-/** Port of the gateway of `npm run up -- --azure`: URLs of keys contain it. */
-export const gatewayPort = 8_443;
+/** Where the gateway of a cloud listens. */
+export interface GatewayPlace {
+  /** Of the gateway: URLs of keys contain it. */
+  readonly port: number;
+  /** Of its loopback server: managed identity endpoint and proxy. */
+  readonly loopbackPort: number;
+  /** `localhost`; in a container `0.0.0.0`, and the container's ports are published on a loopback address. */
+  readonly host: string;
+}
 
-/** Port of its loopback server: managed identity endpoint and proxy. */
-export const loopbackPort = 8_442;
+/**
+ * Where the gateway of `npm run up -- --azure` listens: 8443 and 8442 of this machine, unless `INTERLOCK_GATEWAY_PORT`,
+ * `INTERLOCK_LOOPBACK_PORT` and `INTERLOCK_GATEWAY_HOST` name others.
+ * @throws LauncherError for what is no port
+ */
+export const gatewayPlaceIn = (env: Readonly<Record<string, string | undefined>>): GatewayPlace => {
+  const portOf = (name: string, text: string | undefined, standard: number): number => {
+    const port = Number(text || standard);
+    if (Number.isInteger(port) && port > 0 && port < 65_536) return port;
+    throw new LauncherError(`${name} must be a port from 1 to 65535 (got "${text}").`);
+  };
+  return {
+    port: portOf('INTERLOCK_GATEWAY_PORT', env.INTERLOCK_GATEWAY_PORT, 8_443),
+    loopbackPort: portOf('INTERLOCK_LOOPBACK_PORT', env.INTERLOCK_LOOPBACK_PORT, 8_442),
+    host: env.INTERLOCK_GATEWAY_HOST || 'localhost',
+  };
+};
 
 /** What clients of the public cloud need to reach a local cloud; `gateway.json` in the data folder while the gateway runs. */
 export interface GatewayAccess {
@@ -37,15 +59,19 @@ export interface GatewayAccess {
   readonly identityHeader: string;
 }
 
-/** Starts the gateway of a running cloud; it stops with the scope. */
-export const startGateway = async (options: {
+/** How the gateway is started. */
+export interface GatewayOptions {
   readonly cloud: LocalCloud;
   readonly data: DataFolder;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Processes of the gateway, all on one port; default 1. */
+  readonly replicas?: number;
   /** Default: a free port. */
   readonly port?: number;
   /** Default: a free port. */
   readonly loopbackPort?: number;
+  /** Default: `localhost`. */
+  readonly host?: string;
   /** Prefix of its database. */
   readonly name?: string;
   /** Drops the database when it stops. */
@@ -54,27 +80,46 @@ export const startGateway = async (options: {
   readonly within: Scope;
   readonly say?: (line: string) => void;
   readonly onCrash?: (crash: Crash) => void;
-  /** Called with the process once it serves. */
+  /** Called with each process once it serves. */
   readonly onStart?: (process: ServiceProcess) => void;
-}): Promise<GatewayAccess> => {
-  const { cloud, data, name = 'interlock', within, say = () => undefined, onCrash = sayCrash } = options;
+}
+
+/** Starts the gateway of a running cloud; it stops with the scope. */
+export const startGateway = async (options: GatewayOptions): Promise<GatewayAccess> => {
+  const { cloud, data, name = 'interlock', within, replicas = 1 } = options;
   const port = options.port ?? (await freePort());
   const access = accessOf(cloud, port, options.loopbackPort ?? (await freePort()));
   const database = `${name}_gateway`;
   await cloud.postgres.createDatabases([database]);
   if (options.temporary === true)
     within.defer('database of the gateway', () => cloud.postgres.dropDatabases([database]));
+  const env = {
+    ...options.env,
+    ...(await settingsOf(options, access, port)),
+    DATABASE_URL: cloud.postgres.shortUrl(database),
+    GATEWAY_SHARES_ADDRESS: String(replicas > 1),
+    ...options.settings,
+  };
+  // One after the other: the first makes the master key.
+  for (let replica = 0; replica < replicas; replica++) await startReplica(options, access, { env, replica });
+  const file = data.path('gateway.json');
+  writeFileSync(file, `${JSON.stringify(access, undefined, 2)}\n`, { mode: 0o600 });
+  within.defer('gateway.json', () => rmSync(file, { force: true }));
+  return access;
+};
+
+const startReplica = async (
+  { data, within, say = () => undefined, onCrash = sayCrash, onStart }: GatewayOptions,
+  { url }: GatewayAccess,
+  { env, replica }: { readonly env: GatewayOptions['env']; readonly replica: number },
+): Promise<void> => {
+  const name = replica === 0 ? 'gateway' : `gateway-${replica}`;
   const since = performance.now();
   const process = await startService({
-    name: 'gateway',
+    name,
     entry: join(repository, 'services/gateway/src/main.ts'),
-    env: {
-      ...options.env,
-      ...(await settingsOf(options, access, port)),
-      DATABASE_URL: cloud.postgres.shortUrl(database),
-      ...options.settings,
-    },
-    logFile: data.path('logs', 'gateway.log'),
+    env,
+    logFile: data.path('logs', `${name}.log`),
     onCrash: (crash) =>
       onCrash({
         ...crash,
@@ -85,13 +130,9 @@ export const startGateway = async (options: {
       }),
     onTakeover: () => undefined,
   });
-  within.defer('gateway', () => process.stop());
-  options.onStart?.(process);
-  say(`gateway serves on ${access.url} (process ${process.pid}, ${Math.round(performance.now() - since)} ms)`);
-  const file = data.path('gateway.json');
-  writeFileSync(file, `${JSON.stringify(access, undefined, 2)}\n`, { mode: 0o600 });
-  within.defer('gateway.json', () => rmSync(file, { force: true }));
-  return access;
+  within.defer(name, () => process.stop());
+  onStart?.(process);
+  say(`${name} serves on ${url} (process ${process.pid}, ${Math.round(performance.now() - since)} ms)`);
 };
 
 const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number, loopback: number): GatewayAccess => ({
@@ -106,7 +147,7 @@ const accessOf = ({ administrator, authorityFile }: LocalCloud, port: number, lo
 });
 
 const settingsOf = async (
-  { cloud, data, env }: Parameters<typeof startGateway>[0],
+  { cloud, data, env, host = 'localhost' }: GatewayOptions,
   { url, tenant, subscription, loopbackUrl, identityHeader }: GatewayAccess,
   port: number,
 ): Promise<Readonly<Record<string, string>>> => {
@@ -116,7 +157,7 @@ const settingsOf = async (
   const { administrator, addresses, authorityFile } = cloud;
   const [tenantId, subscriptionId] = [idOf(administrator.tenant), idOf(administrator.subscription)];
   return {
-    GATEWAY_ADDRESS: `localhost:${port}`,
+    GATEWAY_ADDRESS: `${host}:${port}`,
     GATEWAY_URL: url,
     GATEWAY_VAULT_SUFFIX: `${vaultDomain}:${port}`,
     GATEWAY_CERTIFICATE_FILE: certificateFile,
@@ -124,7 +165,8 @@ const settingsOf = async (
     GATEWAY_TENANTS: `${tenant}=${tenantId}`,
     GATEWAY_SUBSCRIPTIONS: `${subscription}=${subscriptionId}`,
     GATEWAY_TENANT: tenantId,
-    GATEWAY_LOOPBACK_ADDRESS: new URL(loopbackUrl).host,
+    GATEWAY_LOOPBACK_ADDRESS: `${host === 'localhost' ? '127.0.0.1' : host}:${new URL(loopbackUrl).port}`,
+    GATEWAY_LOOPBACK_PUBLISHED: String(host !== 'localhost'),
     GATEWAY_IDENTITY_FILE: data.path('administrator.json'),
     GATEWAY_IDENTITY_HEADER: identityHeader,
     MASTER_KEY_FILE: data.path('services', 'gateway', 'master-key'),

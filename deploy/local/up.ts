@@ -3,7 +3,7 @@ import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
-import { gatewayPort, linesToPaste, loopbackPort, startGateway } from './gateway.ts';
+import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 import { replicasOf } from './services.ts';
@@ -18,7 +18,8 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  how long a service, or NATS or Postgres started here, stays away after it crashed or was killed:
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
                  away.
-  --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste.`;
+  --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste. Its
+                 replicas share the port.`;
 
 const readArguments = () => {
   try {
@@ -54,12 +55,15 @@ runCommand(async (scope) => {
     // Spans are exported five times as often as by default: users look at the trace of their last command.
     settings: {
       OTEL_BSP_SCHEDULE_DELAY: '200',
-      ...(azure === true && { CLIENT_ASSERTION_AUDIENCE: `https://localhost:${gatewayPort}` }),
+      ...(azure === true && {
+        CLIENT_ASSERTION_AUDIENCE: `https://localhost:${gatewayPlaceIn(process.env).port}`,
+      }),
     },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
   const cloud = await startLocalCloud({ ...common, replicas });
-  const access = azure === true ? await startGateway({ ...common, cloud, port: gatewayPort, loopbackPort }) : undefined;
+  const access =
+    azure === true ? await startGateway({ ...common, cloud, replicas, ...gatewayPlaceIn(process.env) }) : undefined;
   console.log(`
 The cloud is running. Try, in another terminal:
 

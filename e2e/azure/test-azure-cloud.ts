@@ -17,35 +17,29 @@ export interface AzureCloud {
   readonly credential: ClientSecretCredential;
   /** URL of a vault for a client. */
   vaultUrl(vault: string): string;
-  /** Stops the gateway and starts it on the same port. */
-  restartGateway(): Promise<void>;
-  /** Of the gateway. */
-  pid(): number;
+  /** Processes of the gateway. */
+  readonly gateways: readonly ServiceProcess[];
   stop(): Promise<void>;
 }
 
-/** Starts both. @param settings of the gateway @param services settings of the services */
+/** Starts both. @param settings of the gateway @param services settings of the services @param replicas processes of the gateway */
 export const azureCloud = async (
   settings: Readonly<Record<string, string>> = {},
   services: Readonly<Record<string, string>> = {},
+  replicas = 1,
 ): Promise<AzureCloud> => {
   const port = await freePort();
   const test = await testCloud({ CLIENT_ASSERTION_AUDIENCE: `https://localhost:${port}`, ...services });
   const scope = createScope();
-  let gateway: ServiceProcess | undefined;
-  const running = (): ServiceProcess => {
-    if (gateway === undefined) throw new Error('the gateway did not start');
-    return gateway;
-  };
+  const gateways: ServiceProcess[] = [];
   try {
     const access = await startGateway({
       cloud: test.cloud,
       data: openDataFolder(test.folder),
       env: process.env,
       port,
-      onStart: (process) => {
-        gateway = process;
-      },
+      replicas,
+      onStart: (process) => gateways.push(process),
       name: `g${process.pid}`,
       temporary: true,
       settings,
@@ -57,8 +51,7 @@ export const azureCloud = async (
       access,
       credential: credentialOf(access, { id: access.clientId, secret: test.cloud.administrator.secret }),
       vaultUrl: (vault) => access.vaultUrlTemplate.replace('{vault}', vault),
-      restartGateway: () => running().restart(),
-      pid: () => running().pid,
+      gateways,
       async stop() {
         await scope.close();
         await test.stop();

@@ -117,6 +117,7 @@ const certificateFiles = async (scope: Scope, port: number) => {
   writeFileSync(gatewayKeyFile, server.key, { mode: 0o600 });
   const config = {
     gatewayAddress: `localhost:${port}`,
+    gatewaySharesAddress: false,
     gatewayCertificateFile,
     gatewayKeyFile,
     tlsReloadIntervalMs: 60_000,

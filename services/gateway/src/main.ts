@@ -61,7 +61,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     names,
     // A signing key that cannot be opened is refused when it is read.
     masterKey: await obtainMasterKey(config.masterKeyFile, random, async () => undefined),
-    tokenLifetimeMs: config.gatewayTokenLifetimeMs,
+    tokenLifetimeMs: config.gatewayTokenLifetimeSeconds * 1_000,
     failuresPerSecond: config.gatewayFailuresPerSecond,
     holdMs: config.gatewayHoldMs,
     clock,
@@ -74,6 +74,8 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     await serveLoopback({
       names,
       address: config.gatewayLoopbackAddress,
+      isShared: config.gatewaySharesAddress,
+      isPublished: config.gatewayLoopbackPublished,
       gatewayAddress: config.gatewayAddress,
       tokens: managedIdentityOf(config, { names, clock, signIn: gateway.signIn }),
       scope,

@@ -1,5 +1,5 @@
 import { hostSpec } from '@interlock/host';
-import { int, optional, secret, secretFile, text, url } from '@interlock/runtime';
+import { bool, int, optional, secret, secretFile, text, url } from '@interlock/runtime';
 
 const {
   identityAddress,
@@ -24,6 +24,10 @@ const {
 /** Settings of the gateway, beside those of telemetry and of the process. */
 export const gatewaySpec = {
   gatewayAddress: text('host:port to serve HTTPS on; `localhost` listens on 127.0.0.1 and ::1'),
+  gatewaySharesAddress: bool(
+    'Whether several gateways of one machine listen on GATEWAY_ADDRESS and GATEWAY_LOOPBACK_ADDRESS: the kernel distributes connections (SO_REUSEPORT)',
+    { default: false },
+  ),
   gatewayUrl: url('URL of the gateway for clients: authority, management endpoint and management audience'),
   gatewayCertificateFile: text(
     'PEM file with the certificate for the host of GATEWAY_URL and for *.<GATEWAY_VAULT_SUFFIX>',
@@ -45,6 +49,10 @@ export const gatewaySpec = {
       'Loopback host:port for plain HTTP: managed identity endpoint, and proxy (CONNECT) to the names of the gateway and its vaults. Absent: neither',
     ),
   ),
+  gatewayLoopbackPublished: bool(
+    'Whether GATEWAY_LOOPBACK_ADDRESS may be any address: for a container that publishes the port on a loopback address only',
+    { default: false },
+  ),
   gatewayIdentityFile: optional(
     secretFile(
       'JSON file with `principalId` and `secret` of the principal that the managed identity endpoint speaks for. Absent: no such endpoint',
@@ -55,9 +63,9 @@ export const gatewaySpec = {
       'What X-IDENTITY-HEADER must be in the App Service form of the managed identity endpoint. Absent: that form is refused',
     ),
   ),
-  gatewayTokenLifetimeMs: int("Longest lifetime of tokens; they also end with identity's tokens", {
-    min: 1_000,
-    default: 3_600_000,
+  gatewayTokenLifetimeSeconds: int("Longest lifetime of tokens, in seconds; they also end with identity's tokens", {
+    min: 1,
+    default: 3_600,
   }),
   gatewayFailuresPerSecond: int('Failed sign-ins a second from one client address; above it the address waits', {
     min: 1,

@@ -6,7 +6,7 @@ import { buildServer, type ServerParts } from './server.ts';
 
 type ListenSettings = Pick<
   ConfigOf<typeof gatewaySpec>,
-  'gatewayAddress' | 'gatewayCertificateFile' | 'gatewayKeyFile' | 'tlsReloadIntervalMs'
+  'gatewayAddress' | 'gatewaySharesAddress' | 'gatewayCertificateFile' | 'gatewayKeyFile' | 'tlsReloadIntervalMs'
 >;
 
 /** Splits `host:port`. @param setting for the error @throws Error for a text of another form */
@@ -15,6 +15,12 @@ export const addressOf = (text: string, setting: string): { readonly host: strin
   if (host === undefined) throw new Error(`${setting} must be host:port (got "${text}")`);
   return { host: host.replace(/^\[|\]$/g, ''), port: Number(port) };
 };
+
+/** Options of Node's `listen`, with `SO_REUSEPORT` for an address that other processes share. */
+export const listenOptions = (
+  address: ReturnType<typeof addressOf>,
+  isShared: boolean,
+): ReturnType<typeof addressOf> & { readonly reusePort: boolean } => ({ ...address, reusePort: isShared });
 
 /** Serves until the scope closes; a renewed certificate counts for new connections. @returns host:port */
 export const serveHttps = async (
@@ -46,6 +52,6 @@ export const serveHttps = async (
   });
   const address = addressOf(config.gatewayAddress, variableOf('gatewayAddress'));
   scope.defer('server', () => server.close());
-  await server.listen(address);
+  await server.listen(listenOptions(address, config.gatewaySharesAddress));
   return config.gatewayAddress;
 };

@@ -1,7 +1,7 @@
 import { type Logger, type Scope, variableOf } from '@interlock/runtime';
 import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { CloudNames } from '../cloud/names.ts';
-import { addressOf } from '../http/listen.ts';
+import { addressOf, listenOptions } from '../http/listen.ts';
 import { type IdentityReply, identityPaths, type managedIdentity } from './managed-identity.ts';
 import { tunnel } from './proxy.ts';
 
@@ -10,6 +10,10 @@ export interface LoopbackParts {
   readonly names: CloudNames;
   /** host:port to listen on. */
   readonly address: string;
+  /** Whether the address need not be one of loopback: a container publishes its port there. */
+  readonly isPublished: boolean;
+  /** Whether other processes listen there too. */
+  readonly isShared: boolean;
   /** host:port that the gateway listens on. */
   readonly gatewayAddress: string;
   /** Absent: there is no managed identity endpoint. */
@@ -28,7 +32,7 @@ const connectionsMax = 1_000;
 export const serveLoopback = async (parts: LoopbackParts): Promise<void> => {
   const { names, scope, gatewayAddress } = parts;
   const { host, port } = addressOf(parts.address, variableOf('gatewayLoopbackAddress'));
-  if (!['127.0.0.1', '::1', 'localhost'].includes(host)) {
+  if (!parts.isPublished && !['127.0.0.1', '::1', 'localhost'].includes(host)) {
     throw new Error(`GATEWAY_LOOPBACK_ADDRESS must be on 127.0.0.1, [::1] or localhost (got "${parts.address}")`);
   }
   const gateway = addressOf(gatewayAddress, variableOf('gatewayAddress'));
@@ -46,7 +50,7 @@ export const serveLoopback = async (parts: LoopbackParts): Promise<void> => {
     for (const one of tunnels) one.destroy();
     await server.close();
   });
-  await server.listen({ host, port });
+  await server.listen(listenOptions({ host, port }, parts.isShared));
 };
 
 const buildLoopback = ({ tokens, log }: LoopbackParts): FastifyInstance => {
