@@ -68,6 +68,8 @@ export class Faults {
   /** By the name of the step. */
   readonly #lasting = new Map<string, Lasting>();
   readonly #down = new Set<CloudPart>();
+  /** How many faults that last keep two parts apart, by their names. */
+  readonly #cuts = new Map<string, number>();
 
   constructor(parts: FaultParts) {
     this.#parts = parts;
@@ -189,28 +191,42 @@ export class Faults {
 
   /** No service reaches the server. Its clients connect again afterwards. */
   #isolate(part: 'nats' | 'postgres'): Lasting {
-    const { world } = this.#parts;
     const server = partOf(part);
-    for (const service of workloads) world.faults.partition(service, server);
+    const heals = workloads.map((service) => this.#part(service, server));
     const end = this.#disturb(server as Disturbed);
     return {
       heal: () => {
-        for (const service of workloads) world.faults.heal(service, server);
+        for (const heal of heals) heal();
         end();
       },
     };
   }
 
   #cut(one: CloudPart, other: CloudPart): Lasting {
-    const { world } = this.#parts;
     const [a, b] = [partOf(one), partOf(other)];
-    world.faults.partition(a, b);
+    const heal = this.#part(a, b);
     const end = this.#disturb(a as Disturbed, b as Disturbed);
     return {
       heal: () => {
-        world.faults.heal(a, b);
+        heal();
         end();
       },
+    };
+  }
+
+  /** Keeps two parts apart. @returns what ends it; they reach each other when no other fault keeps them apart */
+  #part(a: Part, b: Part): () => void {
+    const { faults } = this.#parts.world;
+    const pair = [a, b].toSorted().join('|');
+    const count = (by: number): number => {
+      const now = (this.#cuts.get(pair) ?? 0) + by;
+      this.#cuts.set(pair, now);
+      return now;
+    };
+    count(1);
+    faults.partition(a, b);
+    return () => {
+      if (count(-1) === 0) faults.heal(a, b);
     };
   }
 
@@ -271,11 +287,12 @@ export class Faults {
   /** All uses and checks of the keys of one vault are refused for their number. */
   #throttle(vault: string): Lasting {
     const { world } = this.#parts;
-    world.faults.throttle('key-vault', throttledMs, `${vault}/`);
+    const about = `${vault}/`;
+    world.faults.throttle('key-vault', throttledMs, about);
     const end = this.#disturb('key-vault', 'calls');
     return {
       heal: () => {
-        world.faults.throttle('key-vault', undefined);
+        world.faults.throttle('key-vault', undefined, about);
         end();
       },
     };

@@ -159,12 +159,15 @@ export class FaultControl {
   }
 
   /** The service refuses calls with a rate limit; undefined ends it. @param about only requests that name this; by default all */
-  throttle(service: Workload, retryAfterMs: number | undefined, about?: string): void {
+  throttle(service: Workload, retryAfterMs: number | undefined, about = ''): void {
     const { throttled, log } = this.#parts;
+    const limits = new Map(throttled.get(service));
     if (retryAfterMs !== undefined) {
       this.#strike('throttling', `${service} refuses calls for their number`);
-      throttled.set(service, { retryAfterMs, ...(about === undefined ? {} : { about }) });
-    } else if (throttled.delete(service)) log(`healed: ${service} takes calls again`);
+      limits.set(about, retryAfterMs);
+    } else if (limits.delete(about)) log(`healed: ${service} takes calls again`);
+    if (limits.size > 0) throttled.set(service, limits);
+    else throttled.delete(service);
   }
 
   /** Sets the wall clocks of a service's machines that far from the true time. */

@@ -165,6 +165,21 @@ describe('the net', () => {
       world.faults.throttle('key-vault', undefined);
       await listVaults(world);
     }));
+
+  test('throttles two vaults, each until its own throttling ends', () =>
+    inWorld(async (world) => {
+      const get = (name: string) => vaultOf(world).getVault({ name });
+      const isRefused = (name: string): Promise<boolean> =>
+        get(name).then(
+          () => false,
+          (error: unknown) => Object(error).reason === 'THROTTLED',
+        );
+      world.faults.throttle('key-vault', 1_500, 'vaults/one');
+      world.faults.throttle('key-vault', 1_500, 'vaults/two');
+      assert.deepEqual([await isRefused('vaults/one'), await isRefused('vaults/two')], [true, true]);
+      world.faults.throttle('key-vault', undefined, 'vaults/two');
+      assert.deepEqual([await isRefused('vaults/one'), await isRefused('vaults/two')], [true, false]);
+    }));
 });
 
 describe('store and bus', () => {

@@ -6,13 +6,8 @@ import type { Cuts, Part } from '../cloud/parts.ts';
 import type { CallFaults } from './fault-rates.ts';
 import type { Gate } from './gate.ts';
 
-/** A rate limit that refuses. */
-export interface Throttling {
-  /** The retry delay that the service sends, in milliseconds. */
-  readonly retryAfterMs: number;
-  /** Only requests that name this are refused; by default all. */
-  readonly about?: string;
-}
+/** Rate limits of a service that refuse: the retry delay that it sends, in milliseconds, by what a request names; '' is every request. */
+export type Throttling = ReadonlyMap<string, number>;
 
 /** The network between callers and services. */
 export interface Network {
@@ -98,9 +93,8 @@ class Way {
     }
     // A stopped process still has its sockets: the request waits in them.
     if (gate && !gate.isOpen()) await untilOpen(gate, signal);
-    const limit = throttled.get(this.#to.part);
-    if (limit === undefined || (limit.about !== undefined && !mentions(request, limit.about))) return;
-    throw throttle(path, options, limit.retryAfterMs);
+    for (const [about, retryAfterMs] of throttled.get(this.#to.part) ?? [])
+      if (about === '' || mentions(request, about)) throw throttle(path, options, retryAfterMs);
   }
 
   /** Brings a response back, or a failure. */
