@@ -6,6 +6,12 @@ import { UsageError } from '../problems.ts';
 /** Sizes of disks are divided by it unless `--scale` says otherwise: 1 TiB becomes 1 GiB. */
 const SCALE = '1024';
 
+interface ImportFlags {
+  readonly vaultSuffix?: string;
+  readonly idle?: boolean;
+  readonly writeAndVerify?: boolean;
+}
+
 /** Adds `estate export`, `estate import` and `estate from-azure`. Their work is loaded by those that run. */
 export function addEstateCommands(program: Command, runner: Pick<Runner, 'withSession' | 'offline'>): void {
   const estate = program
@@ -35,13 +41,19 @@ export function addEstateCommands(program: Command, runner: Pick<Runner, 'withSe
         'is added to the names of vaults, which are unique in the cloud: kv1 becomes kv1-<text>',
       ),
     )
-    .option('--write-and-verify', 'machines write to their disks and check them; by default they are idle');
+    .option(
+      '--idle',
+      'machines do no reads and writes; by default they write to the disks that the import makes, and check them',
+    )
+    .option('--write-and-verify', 'machines also write to disks that exist already, over what is there');
   imported.action((file: string) => {
-    const { vaultSuffix = '', writeAndVerify }: { readonly vaultSuffix?: string; readonly writeAndVerify?: boolean } =
-      imported.opts();
+    const { vaultSuffix = '', idle, writeAndVerify }: ImportFlags = imported.opts();
+    if (idle === true && writeAndVerify === true)
+      throw new UsageError('--idle and --write-and-verify exclude each other');
+    const writing = idle === true ? 'never' : writeAndVerify === true ? 'always' : 'new disks';
     return runner.withSession('estate import', imported.optsWithGlobals(), async (session) => {
       const { importEstate } = await import('./import.ts');
-      return importEstate(file, { vaultSuffix, isWriting: writeAndVerify === true }, session);
+      return importEstate(file, { vaultSuffix, writing }, session);
     });
   });
 

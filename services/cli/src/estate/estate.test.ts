@@ -128,6 +128,29 @@ test('the guest of a machine is imported and compared', async () => {
   await assert.rejects(other.run('estate', 'import', 'estate.yaml'), /machine web.*guest.*process.*qemu/s);
 });
 
+test('an imported machine writes to the disks that the import makes, and to existing ones only with --write-and-verify', async () => {
+  const workloadOf = async (answers: Answers, ...flags: readonly string[]) => {
+    const program = testProgram(answers, { files });
+    await program.run('estate', 'import', 'estate.yaml', ...flags);
+    const request = program.sent.find(({ method }) => method === 'CreateVirtualMachine')?.request;
+    return { kind: Object(request?.workload).kind, asides: program.asides.join('\n') };
+  };
+  assert.equal((await workloadOf(fresh)).kind, 'WRITE_AND_VERIFY');
+  assert.equal((await workloadOf(fresh, '--idle')).kind, 'IDLE');
+  const old = {
+    ...there,
+    GetDisk: [osDisk, gone],
+    GetVirtualMachine: gone,
+    CreateDisk: dataDisk,
+    CreateVirtualMachine: web,
+  };
+  const found = await workloadOf(old);
+  assert.equal(found.kind, 'IDLE');
+  assert.match(found.asides, /machine web is idle: its disk os existed already; --write-and-verify writes over it/);
+  assert.equal((await workloadOf(old, '--write-and-verify')).kind, 'WRITE_AND_VERIFY');
+  await assert.rejects(workloadOf(fresh, '--idle', '--write-and-verify'), /exclude each other/);
+});
+
 test('a repeated import changes nothing', async () => {
   const program = testProgram(there, { files });
   await program.run('estate', 'import', 'estate.yaml');

@@ -5,8 +5,8 @@ import type { Session } from '../session/session.ts';
 export interface ImportOptions {
   /** Is added to the names of vaults, behind a hyphen; empty: nothing is. */
   readonly vaultSuffix: string;
-  /** Whether machines write to their disks and check them. */
-  readonly isWriting: boolean;
+  /** Which machines write to their disks and check them: `new disks` are those of which the import makes every disk. */
+  readonly writing: 'never' | 'new disks' | 'always';
 }
 
 /** How long one resource may take without `--timeout`, in milliseconds. A key takes seconds on a busy machine. */
@@ -22,4 +22,6 @@ export interface ImportParts extends ImportOptions {
   readonly existing: ReadonlyMap<string, JsonObject>;
   /** Reports a resource that was made. @param what `disk d1` */
   made(what: string): void;
+  /** Reports what the user should know of the result, in a sentence. */
+  note(text: string): void;
 }

@@ -41,6 +41,7 @@ export async function importEstate(file: string, options: ImportOptions, session
       made.push(what);
       if (!output.isDocument) terminal.out(`made ${what}`);
     },
+    note: (text) => terminal.err(text),
   };
   await reportingInterrupts('what was made stays; repeat the command to continue', terminal, () => makeAll(parts));
   const { vaults, sets, disks, machines } = estate;

@@ -1,5 +1,5 @@
 import type { JsonObject } from '@bufbuild/protobuf';
-import { type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/experiment';
+import { disksOfMachine, type EstateDisk, type EstateMachine, type EstateSet, skuOfClass } from '@interlock/experiment';
 import { settle } from '../commands/settle.ts';
 import { isObject, methodOf, Service, type ServiceName } from '../request/schema.ts';
 import { type ImportParts, WAIT_MS } from './import-parts.ts';
@@ -67,7 +67,7 @@ export class ResourceImport {
   }
 
   async machine(machine: EstateMachine): Promise<void> {
-    const { parent, existing, estate, isWriting, made } = this.#parts;
+    const { parent, existing, estate, made } = this.#parts;
     const name = `${parent}/virtualMachines/${machine.name}`;
     const disks = new Map(estate.disks.map((disk) => [disk.name, disk]));
     const data = machine.dataDisks ?? [];
@@ -80,7 +80,7 @@ export class ResourceImport {
         dataDisks: data.map(({ lun, disk }) => ({ lun, disk: `${parent}/disks/${disk}` })),
         ultraSsdEnabled: data.some(({ disk }) => disks.get(disk)?.class === 'ultra'),
         guest: (machine.guest ?? 'process').toUpperCase(),
-        workload: { kind: isWriting ? 'WRITE_AND_VERIFY' : 'IDLE' },
+        workload: { kind: this.#isWriting(machine) ? 'WRITE_AND_VERIFY' : 'IDLE' },
       });
       await this.#settled('compute', 'GetVirtualMachine', created, true);
       made(`machine ${machine.name}`);
@@ -90,6 +90,16 @@ export class ResourceImport {
     const stopping = await this.#call('compute', 'DeallocateVirtualMachine', { name });
     await this.#settled('compute', 'GetVirtualMachine', stopping, false);
     made(`machine ${machine.name} deallocated`);
+  }
+
+  /** Whether a new machine writes to its disks. It never writes by default over what others wrote. */
+  #isWriting(machine: EstateMachine): boolean {
+    const { parent, existing, writing, note } = this.#parts;
+    if (writing !== 'new disks' || machine.guest === 'idle') return writing === 'always';
+    const old = disksOfMachine(machine).find((disk) => existing.has(`${parent}/disks/${disk}`));
+    if (old !== undefined)
+      note(`machine ${machine.name} is idle: its disk ${old} existed already; --write-and-verify writes over it`);
+    return old === undefined;
   }
 
   #encryption(set: string): JsonObject {
