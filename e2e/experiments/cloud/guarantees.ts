@@ -33,7 +33,8 @@ export const guaranteesOf = (judged: Judged): readonly GuaranteeRecord[] => {
   const ofEvents = judgeRecording(recording)
     .filter(({ subject, holds }) => machines.has(subject) || !holds)
     .filter(({ evidence }) => evidence.some(({ atMs }) => atMs >= sinceMs))
-    .map(({ rule, subject, holds, seen }) => ({ rule, subject, holds, seen }));
+    .map(({ rule, subject, holds, seen }) => ({ rule, subject, holds, seen }))
+    .sort((one, other) => `${one.rule} ${one.subject}`.localeCompare(`${other.rule} ${other.subject}`));
   const losses = replay(recording).losses.filter(({ loss }) => loss.fromMs >= sinceMs);
   const held = Object.entries(ofMachines).filter(
     ([name]) => !ofEvents.some(({ rule, holds }) => rule === name && !holds),

@@ -33,9 +33,13 @@ const expectationRule = ({ text, expression }: Condition, evidence: Evidence): R
   return { kind: 'expectation', text, ...evaluateBy(expression, evidence) };
 };
 
+/** A machine or disk without its resource group, which is another one on each target. */
+const nameInGroup = (subject: string): string =>
+  subject.replace(/^subscriptions\/[^/]+\/resourceGroups\/[^/]+\/[^/]+\//, '');
+
 /** What the oracle says: each rule once for each subject, and a failure wins over whatever follows it. */
 export function guaranteeRules({ record, experiment }: Evidence): readonly RuleVerdict[] {
-  const byText = Map.groupBy(record.guarantees, ({ rule, subject }) => `${rule} ${subject}`.trim());
+  const byText = Map.groupBy(record.guarantees, ({ rule, subject }) => `${rule} ${nameInGroup(subject)}`.trim());
   const rules = [...byText].map(([text, found]): RuleVerdict => {
     const broken = found.find(({ holds }) => !holds);
     const seen = (broken ?? found.at(-1))?.seen ?? '';
