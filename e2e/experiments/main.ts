@@ -6,6 +6,7 @@ import {
   type Experiment,
   inlineEstate,
   type MatrixCase,
+  type Problem,
   problemLines,
   readExperiment,
   readMatrix,
@@ -15,7 +16,7 @@ import {
   withChanges,
 } from '@interlock/experiment';
 import { runCommand } from '@interlock/local/command.ts';
-import { dataRoot, LauncherError } from '@interlock/local/data-folder.ts';
+import { dataRoot } from '@interlock/local/data-folder.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
@@ -37,15 +38,25 @@ interlock experiment recover DIR`;
 /** Exit code of bad input. */
 const badInput = 2;
 
+/** A flag or file that is wrong. */
+class BadInput extends Error {}
+
 /** `experiment run` and `experiment recover`: what needs the services of the clone. */
-runCommand(async (scope) => {
+runCommand((scope) =>
+  command(scope).catch((error: unknown) => {
+    if (error instanceof BadInput) return refused([error.message]);
+    throw error;
+  }),
+);
+
+async function command(scope: Scope): Promise<{ readonly exitCode: number }> {
   const { values, positionals } = readArguments();
-  const [command, path] = positionals;
-  if (path === undefined || positionals.length > 2) throw new LauncherError(usage);
-  if (command === 'recover') return { exitCode: await recoverRun(resolve(path), console.log) };
-  if (command !== 'run') throw new LauncherError(usage);
+  const [verb, path] = positionals;
+  if (path === undefined || positionals.length > 2) throw new BadInput(usage);
+  if (verb === 'recover') return { exitCode: await recoverRun(resolve(path), console.log) };
+  if (verb !== 'run') throw new BadInput(usage);
   return run(resolve(path), values, scope);
-});
+}
 
 type Wishes = ReturnType<typeof readArguments>['values'];
 
@@ -66,27 +77,27 @@ function readArguments() {
       },
     });
   } catch (error) {
-    throw new LauncherError(`${error instanceof Error ? error.message : error}\n${usage}`);
+    throw new BadInput(`${error instanceof Error ? error.message : error}\n${usage}`);
   }
 }
 
 async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readonly exitCode: number }> {
   const { target, keep, repeat, seed, set, histories } = wishes;
-  if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new LauncherError(`--repeat must be 1 to 9999, not "${repeat}".`);
+  if (!/^[1-9]\d{0,3}$/.test(repeat)) throw new BadInput(`--repeat must be 1 to 9999, not "${repeat}".`);
   if (target !== 'local' && target !== 'existing' && target !== 'kubernetes' && target !== 'simulated')
-    throw new LauncherError(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
+    throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
-  if (!existsSync(path)) throw new LauncherError(`${path} does not exist.`);
+  if (!existsSync(path)) throw new BadInput(`${path} does not exist.`);
   const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
-  const text = withChanges(whole.text, set, seed);
+  const text = changed(whole.text, set, seed);
   const read = readExperiment(text);
   if ('problems' in read) return refused(problemLines(path, read.problems));
   if (histories !== undefined) return playMany({ path, experiment: read.experiment, target }, histories, scope);
   const matrix = readMatrix(text);
   if (matrix !== undefined && 'problems' in matrix) return refused(problemLines(path, matrix.problems));
   if (matrix !== undefined && target !== 'simulated')
-    throw new LauncherError('a file with a matrix needs --target simulated: only there are many runs short.');
+    throw new BadInput('a file with a matrix needs --target simulated: only there are many runs short.');
   if (target === 'simulated' && (matrix !== undefined || repeat !== '1'))
     return playAll(
       { path, cases: matrix?.cases ?? [{ text, experiment: read.experiment }], repeat: Number(repeat), keep },
@@ -105,6 +116,15 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (runs.length > 1)
     writeMatrix(runs, read.experiment.title, keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+/** The text with `--set` and `--seed`. @throws BadInput for a setting without a value */
+function changed(...[text, set, seed]: Parameters<typeof withChanges>): string {
+  try {
+    return withChanges(text, set, seed);
+  } catch (error) {
+    throw new BadInput(error instanceof Error ? error.message : String(error), { cause: error });
+  }
 }
 
 interface ManyRuns {
@@ -153,9 +173,8 @@ async function playMany(
   count: string,
   { signal }: Scope,
 ): Promise<{ readonly exitCode: number }> {
-  if (!/^[1-9]\d{0,5}$/.test(count)) throw new LauncherError(`--histories must be 1 to 999999, not "${count}".`);
-  if (target !== 'simulated')
-    throw new LauncherError('--histories needs --target simulated: only there is time virtual.');
+  if (!/^[1-9]\d{0,5}$/.test(count)) throw new BadInput(`--histories must be 1 to 999999, not "${count}".`);
+  if (target !== 'simulated') throw new BadInput('--histories needs --target simulated: only there is time virtual.');
   const problems = simulatedTarget(experiment.seed).refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
   const fromMs = systemClock.monotonicMs();
@@ -205,6 +224,8 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder), takeSpans });
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
+  const unfit = await unfitMachines(text, experiment, target);
+  if (unfit.length > 0) return refused(problemLines(path, unfit));
   console.log(`${experiment.title}\n`);
   const interrupt = new AbortController();
   const { signal } = interrupt;
@@ -219,6 +240,21 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   if (one.folder === undefined && verdict.outcome === 'held') rmSync(folder, { recursive: true });
   else console.log(`\nevidence and report.html: ${folder}`);
   return verdict;
+}
+
+/** What of an experiment does not fit the machines that it names and that exist already. */
+async function unfitMachines(text: string, { estate }: Experiment, target: Target): Promise<readonly Problem[]> {
+  if (estate.kind !== 'existing' || target.existing === undefined) return [];
+  const { resourceGroup, line } = estate;
+  try {
+    const read = readExperiment(text, await target.existing(resourceGroup));
+    return 'problems' in read ? read.problems : [];
+  } catch (error) {
+    const message = `the machines of the group ${resourceGroup} cannot be read: ${error instanceof Error ? error.message : error}`;
+    return [
+      { line, message, cure: 'Name a resource group with machines: interlock vm list --group <group> shows them.' },
+    ];
+  }
 }
 
 /** Sorts by time, and is unique. */

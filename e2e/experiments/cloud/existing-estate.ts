@@ -1,4 +1,4 @@
-import type { DiskClass } from '@interlock/experiment';
+import type { DiskClass, ExistingMachines } from '@interlock/experiment';
 import type { Clients } from '../../cloud/clients.ts';
 import type { KeyPlace } from './key-state.ts';
 import type { MadeEstate, MadeMachine } from './planned-estate.ts';
@@ -35,11 +35,12 @@ export const existingEstate = async (
     nameOfSet.set(place.set, name);
   }
   const known = new Map(listed.map((disk) => [disk.name, disk]));
-  const machines = virtualMachines.map(({ name, osDisk, dataDisks }): MadeMachine => {
+  const machines = virtualMachines.map(({ name, osDisk, dataDisks, powerState, workload, guest }): MadeMachine => {
     const names = [...(osDisk === undefined ? [] : [osDisk.disk]), ...dataDisks.map(({ disk }) => disk)];
     return {
       name,
       group: idOf(name),
+      isIdle: powerState === 'RUNNING' && (workload?.kind !== 'WRITE_AND_VERIFY' || guest === 'IDLE'),
       disks: names.map((disk) => {
         const found = known.get(disk);
         const sku = (found?.sku ?? '').toLowerCase().replaceAll('_', '-');
@@ -52,6 +53,19 @@ export const existingEstate = async (
     };
   });
   return { resourceGroup, keys, machines };
+};
+
+/** The machines of a resource group as groups of an experiment. @throws Error if it has no machine, or more than 1,000 */
+export const existingMachines = async (
+  clients: Pick<Clients, 'compute' | 'disks' | 'sets'>,
+  resourceGroup: string,
+): Promise<ExistingMachines> => {
+  const { machines } = await existingEstate(clients, resourceGroup);
+  const groups = machines.map(({ group: name, disks }) => {
+    const key = disks.find((disk) => disk.key !== 'platform')?.key ?? '';
+    return { name, machines: 1, disks: disks.map((disk) => ({ class: disk.class as DiskClass, key: disk.key })), key };
+  });
+  return { groups, idle: new Set(machines.flatMap(({ group, isIdle }) => (isIdle === true ? [group] : []))) };
 };
 
 const placeOf = async (sets: Clients['sets'], resourceGroup: string, set: string): Promise<KeyPlace> => {

@@ -35,6 +35,8 @@ export interface MadeMachine {
   /** Full name. */
   readonly name: string;
   readonly group: string;
+  /** Whether it runs and does no I/O; only of machines that existed before. */
+  readonly isIdle?: boolean;
   readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
 }
 

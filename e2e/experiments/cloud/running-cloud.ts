@@ -1,9 +1,9 @@
-import type { Experiment, Lab } from '@interlock/experiment';
+import type { ExistingMachines, Experiment, Lab } from '@interlock/experiment';
 import type { Administrator } from '@interlock/local/bootstrap-identities.ts';
-import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
+import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import { location } from '../../cloud/world.ts';
 import { type CloudAccess, CloudLab } from './cloud-lab.ts';
-import { existingEstate } from './existing-estate.ts';
+import { existingEstate, existingMachines } from './existing-estate.ts';
 import { type MadeEstate, makePlannedEstate } from './planned-estate.ts';
 import { removeEstate } from './remove-estate.ts';
 
@@ -26,6 +26,22 @@ export const refuseSettings = ({ settings }: Experiment, has: RunningCloud['sett
   throw new Error(`the cloud runs with other settings than ${wanted}: ${cure}, or remove them from the file`);
 };
 
+/** The machines of a group of a cloud that is connected for that alone. @throws Error if it has none */
+export const machinesIn = async (
+  connect: (scope: Scope) => Promise<RunningCloud>,
+  group: string,
+): Promise<ExistingMachines> => {
+  const scope = createScope();
+  try {
+    const { access, administrator } = await connect(scope);
+    return await existingMachines(access.clients, groupName(administrator, group));
+  } finally {
+    await scope.close();
+  }
+};
+
+const groupName = ({ subscription }: Administrator, group: string): string => `${subscription}/resourceGroups/${group}`;
+
 /** Opens a lab on the machines of a resource group, or on an estate made for it and removed with it. @param id of the run */
 export const openRunningLab = async (
   experiment: Experiment,
@@ -34,16 +50,15 @@ export const openRunningLab = async (
 ): Promise<Lab> => {
   const { clients } = access;
   const { estate } = experiment;
-  const groupOf = (name: string): string => `${administrator.subscription}/resourceGroups/${name}`;
   const made =
     estate.kind === 'existing'
-      ? await existingEstate(clients, groupOf(estate.resourceGroup))
+      ? await existingEstate(clients, groupName(administrator, estate.resourceGroup))
       : await makePlannedEstate(
           {
             clients,
             clock: systemClock,
             uuid: systemRandom.uuid,
-            resourceGroup: groupOf(id),
+            resourceGroup: groupName(administrator, id),
             location,
             owner: `principals/${administrator.principalId}`,
             tag: systemRandom.uuid().slice(0, 6),
@@ -61,6 +76,16 @@ export const openRunningLab = async (
 export const labToUndo = (access: CloudAccess, scope: Scope): CloudLab => {
   const nothing: MadeEstate = { resourceGroup: '', keys: new Map(), machines: [] };
   const noSteps = { estate: { kind: 'planned', groups: [] }, timeline: [] } as const;
-  const experiment = { title: '', seed: 0, settings: {}, steady: [], proof: [], abort: [], expect: [], ...noSteps };
+  const experiment = {
+    title: '',
+    seed: 0,
+    settings: {},
+    settingLines: {},
+    steady: [],
+    proof: [],
+    abort: [],
+    expect: [],
+    ...noSteps,
+  };
   return new CloudLab(access, experiment, nothing, scope.close);
 };

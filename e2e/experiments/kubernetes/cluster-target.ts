@@ -1,7 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import type { Experiment, Problem, Target } from '@interlock/experiment';
+import { type Experiment, endMsOf, type Problem, type Target } from '@interlock/experiment';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { createScope, type Scope } from '@interlock/runtime';
@@ -12,7 +12,7 @@ import { openOutside } from '../../cloud/clients.ts';
 import type { CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
 import { remoteJournals } from '../cloud/guest-journals.ts';
-import { labToUndo, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
+import { labToUndo, machinesIn, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
 import type { LocalParts } from '../local/own-cloud.ts';
 import { type Connections, PartFaults } from '../local/part-faults.ts';
 import { termsOf } from '../local/terms.ts';
@@ -28,6 +28,7 @@ export const clusterTarget = (
 ): Target => ({
   name: 'kubernetes',
   refuse: refusedInCluster,
+  existing: (group) => machinesIn((scope) => connectTo(openKubectl(place, process.env), scope, parts), group),
   async open(experiment, signal) {
     const scope = createScope();
     try {
@@ -50,15 +51,26 @@ export const clusterLabToRecover = async (place: ClusterPlace): Promise<CloudLab
 };
 
 /** What of an experiment a cluster cannot do. */
-const refusedInCluster = ({ timeline, proof }: Experiment): readonly Problem[] => {
+const refusedInCluster = (experiment: Experiment): readonly Problem[] => {
+  const { timeline, proof } = experiment;
+  const cuts = timeline.filter(({ action }) => action === 'cut');
   const isServer = (part: string | undefined): boolean => part === 'nats' || part === 'postgres';
-  const ofSteps = timeline.flatMap(({ action, targets, line, name }): readonly Problem[] => {
+  const ofSteps = timeline.flatMap(({ action, targets, line, name, atMs }): readonly Problem[] => {
     if (['slow', 'shift-clock', 'fill-storage', 'fail-storage', 'throttle'].includes(action))
       return [
         {
           line,
           message: `${name}: a cluster cannot do ${action} by kubectl`,
           cure: 'Use --target local or simulated, or export the experiment to Chaos Mesh.',
+        },
+      ];
+    const earlier = cuts.find((one) => one.name !== name && one.atMs <= atMs && endMsOf(experiment, one) > atMs);
+    if (action === 'cut' && earlier !== undefined)
+      return [
+        {
+          line,
+          message: `${name}: a cluster has one cut at a time, and "${earlier.name}" (line ${earlier.line}) is not healed yet`,
+          cure: 'Begin it when the other has ended, or use --target local.',
         },
       ];
     if (action === 'pause' && targets.some(isServer))

@@ -10,7 +10,7 @@ import { type OutsideOf, openOutside, tlsInto } from '../../cloud/clients.ts';
 import type { CloudLab } from '../cloud/cloud-lab.ts';
 import { eventFeeds } from '../cloud/event-feed.ts';
 import { remoteJournals } from '../cloud/guest-journals.ts';
-import { labToUndo, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
+import { labToUndo, machinesIn, openRunningLab, type RunningCloud, refuseSettings } from '../cloud/running-cloud.ts';
 import type { LocalParts } from './own-cloud.ts';
 import { PartFaults, refusedFaults } from './part-faults.ts';
 import { termsOf } from './terms.ts';
@@ -37,6 +37,7 @@ export const existingCloudTarget = (data: string, parts: LocalParts): Target => 
           },
         ]),
   ],
+  existing: (group) => machinesIn((scope) => connectTo(data, scope, parts), group),
   async open(experiment, signal) {
     const scope = createScope();
     try {

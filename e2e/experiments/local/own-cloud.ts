@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs';
 import { RUN_ATTRIBUTE } from '@interlock/dataset';
-import type { Experiment, Lab, Target } from '@interlock/experiment';
+import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/experiment';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
@@ -48,6 +48,24 @@ const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<st
         OTEL_METRIC_EXPORT_INTERVAL: String(metricsEveryMs),
       };
 
+/** Memory of the guest of a machine, in MiB: its plan in docs/sizing.md. */
+const guestMib = 60;
+
+/** An estate whose guests need more memory than this machine has left. */
+const largeEstate = (groups: readonly PlannedGroup[]): readonly Problem[] => {
+  const machines = groups.reduce((sum, group) => sum + group.machines, 0);
+  const largest = groups.toSorted((one, other) => other.machines - one.machines)[0];
+  const leftMib = Math.floor(process.availableMemory() / 1_024 ** 2);
+  if (largest === undefined || machines * guestMib <= leftMib) return [];
+  return [
+    {
+      line: largest.line ?? 1,
+      message: `the estate has ${machines} machines, whose guests need ${machines * guestMib} MiB of memory, and this computer has ${leftMib} MiB left`,
+      cure: `Plan at most ${Math.floor(leftMib / guestMib)} machines, or use --target simulated.`,
+    },
+  ];
+};
+
 /** A cloud of the experiment's own, in processes of this machine. @param folder a new one, which it removes again */
 export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
   name: 'local',
@@ -55,12 +73,12 @@ export const ownCloudTarget = (folder: string, parts: LocalParts): Target => ({
     estate.kind === 'existing'
       ? [
           {
-            line: 1,
+            line: estate.line,
             message: 'the estate exists already, and --target local starts a cloud of its own',
             cure: 'Use --target existing, or plan groups of machines in the file.',
           },
         ]
-      : refusedFaults(timeline, true),
+      : [...refusedFaults(timeline, true), ...largeEstate(estate.groups)],
   async open(experiment, signal) {
     const scope = createScope();
     const stop = (): void => void scope.close();

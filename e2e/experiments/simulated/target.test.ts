@@ -212,11 +212,27 @@ test('what the simulation cannot do is refused before anything starts', () => {
   assert.deepEqual(messages({ ...usual, settings: { RATE_LIMIT_VAULT_BURST: '3' } }), [
     'the simulation has no setting RATE_LIMIT_VAULT_BURST',
   ]);
-  assert.deepEqual(messages({ ...usual, estate: { kind: 'existing', resourceGroup: 'demo' } }), [
+  assert.deepEqual(messages({ ...usual, estate: { kind: 'existing', resourceGroup: 'demo', line: 3 } }), [
     'the simulation has no machines of its own',
   ]);
   assert.deepEqual(
     messages(experimentOf(['at: 0s, slow: nats, by: 1s, for: 5s', 'at: 0s, fill-storage: compute, for: 5s'])),
     ['the simulation cannot do slow to nats', 'the simulation cannot do fill-storage to compute'],
   );
+});
+
+test('a server that is down and cut off is reached again when the last of the two ends', async () => {
+  const record = await runSimulated(
+    experimentOf([
+      'at: 0s, kill: nats, for: 3s',
+      'at: 1s, cut: [key-vault, nats], for: 30s',
+      'at: 5s, disable-key: premium, as: loss',
+      'at: 25s, give-back: loss, start: true',
+    ]),
+  );
+  assert.deepEqual([record.run.problems, brokenIn(record)], [[], []]);
+  const loss = record.steps.find(({ name }) => name === 'loss')?.effectMs ?? Number.NaN;
+  const stopped = machineOf(record, 'premium').power.find(({ state }) => state === 'stopped')?.atMs ?? Number.NaN;
+  // key-vault publishes to no server: the disk host learns of the loss at its next renewal.
+  assert.ok(stopped - loss > stopMs, `${stopped - loss} ms`);
 });

@@ -7,36 +7,38 @@ import { experimentSettings, settingProblems, simulatedVariables } from './setti
 /** Mean time between two operations of a guest on a disk, in milliseconds. */
 const everyMs = 200;
 
-const otherSettings = (settings: Experiment['settings']): readonly Problem[] =>
+type Settings = Pick<Experiment, 'settings' | 'settingLines'>;
+
+const otherSettings = ({ settings, settingLines }: Settings): readonly Problem[] =>
   Object.keys(settings)
     .filter((name) => !simulatedVariables.includes(name))
     .map((name) => ({
-      line: 1,
+      line: settingLines[name] ?? 1,
       message: `the simulation has no setting ${name}`,
       cure: `Leave it out, or run the file on another target. It has ${simulatedVariables.join(', ')}`,
     }));
 
-const wrongSettings = (settings: Experiment['settings']): readonly Problem[] =>
+const wrongSettings = ({ settings, settingLines }: Settings): readonly Problem[] =>
   settingProblems(settings).map(({ name, got, expected }) => ({
-    line: 1,
+    line: settingLines[name] ?? 1,
     message: `the setting ${name} cannot be ${got}`,
     cure: `Give it ${expected}`,
   }));
 
 /** What only the simulation cannot do. */
 const problemsOf = (experiment: Experiment): readonly Problem[] => {
-  const { estate, settings } = experiment;
+  const { estate } = experiment;
   const existing =
     estate.kind === 'planned'
       ? []
       : [
           {
-            line: 1,
+            line: estate.line,
             message: 'the simulation has no machines of its own',
             cure: 'Describe the estate in the file, or run it with --target existing',
           },
         ];
-  return [...existing, ...otherSettings(settings), ...wrongSettings(settings), ...faultProblems(experiment)];
+  return [...existing, ...otherSettings(experiment), ...wrongSettings(experiment), ...faultProblems(experiment)];
 };
 
 /**

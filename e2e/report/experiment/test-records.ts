@@ -46,6 +46,7 @@ export const experiment: Experiment = {
   title: 'Friday 17:00: a role is removed while the vault is paused',
   seed: 7,
   settings: { LEASE_TTL_MS: '2000', AUTHZ_TTL_MS: '1000' },
+  settingLines: {},
   estate: {
     kind: 'planned',
     groups: [

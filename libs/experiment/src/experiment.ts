@@ -16,12 +16,22 @@ export interface PlannedGroup {
   readonly disks: readonly PlannedDisk[];
   /** The key of its disks that name none; empty if all are under the platform's. */
   readonly key: string;
+  /** Line in the file; absent for machines that no file states. */
+  readonly line?: number;
 }
 
 /** What an experiment runs on: machines made for it, or those of a resource group that exists. */
 export type Estate =
   | { readonly kind: 'planned'; readonly groups: readonly PlannedGroup[] }
-  | { readonly kind: 'existing'; readonly resourceGroup: string };
+  | { readonly kind: 'existing'; readonly resourceGroup: string; readonly line: number };
+
+/** Machines of a resource group, as an experiment names them. */
+export interface ExistingMachines {
+  /** Each machine is a group with its own name. */
+  readonly groups: readonly PlannedGroup[];
+  /** Names of those that run, and whose guest does no reads and writes. */
+  readonly idle: ReadonlySet<string>;
+}
 
 /** Ways to take a key away, or to change it. */
 export const keyActions = [
@@ -120,6 +130,8 @@ export interface Experiment {
   readonly seed: number;
   /** Settings of the services: name of the environment variable to its value, for example `LEASE_TTL_MS` to `2000`. */
   readonly settings: Readonly<Record<string, string>>;
+  /** Lines of the settings, by the same names; absent for a setting that no file states. */
+  readonly settingLines: Readonly<Record<string, number>>;
   readonly estate: Estate;
   readonly steady: readonly SteadyCheck[];
   /** By time; entries of the same time in the order of the file. */

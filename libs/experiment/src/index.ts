@@ -48,6 +48,7 @@ export {
 } from './timeline/actions.ts';
 export {
   concerns,
+  endMsOf,
   giveBackOf,
   groupsOf,
   isUndone,

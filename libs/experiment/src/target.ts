@@ -1,5 +1,5 @@
 import type { Clock } from '@interlock/runtime';
-import type { Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
+import type { ExistingMachines, Experiment, Problem, SteadyCheck, Step } from './experiment.ts';
 import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, SightingRecord } from './record.ts';
 
 /** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
@@ -7,6 +7,8 @@ export interface Target {
   readonly name: 'local' | 'existing' | 'kubernetes' | 'simulated';
   /** What of the experiment this target cannot do. Nothing is started. */
   refuse(experiment: Experiment): readonly Problem[];
+  /** The machines of a resource group, for a target on which machines exist before an experiment. @throws Error if it has none */
+  existing?(resourceGroup: string): Promise<ExistingMachines>;
   /**
    * Starts or connects to the cloud, makes the estate, and waits until its machines run.
    * @throws Error with the reason; whatever was made until then is removed again

@@ -46,6 +46,7 @@ export const experimentOf = (timeline: readonly Step[], change: Partial<Experime
   title: 'test',
   seed: 1,
   settings: {},
+  settingLines: {},
   estate: { kind: 'planned', groups: [] },
   steady: [],
   timeline,

@@ -2,6 +2,7 @@ import { cloudParts, type DiskClass, type Estate, type PlannedDisk, type Planned
 import { runQuantities } from '../expressions/vocabulary.ts';
 import { isCloudPart } from '../timeline/actions.ts';
 import { concerns, groupsOf, keysOf, type Plan } from '../timeline/concerns.ts';
+import type { Path } from './document.ts';
 import type { Problems } from './problems.ts';
 import type { RawDisk, RawGroup, Shaped } from './shape.ts';
 
@@ -9,7 +10,7 @@ import type { RawDisk, RawGroup, Shaped } from './shape.ts';
 const dataOnly: readonly DiskClass[] = ['ultra', 'premium-ssd-v2'];
 
 /** The estate of a file. */
-export function estateOf(shaped: Shaped, problems: Problems): Estate {
+export function estateOf(shaped: Shaped, problems: Problems, lineOf: (path: Path) => number): Estate {
   const { raw, place } = shaped;
   const { existing, ...rest } = raw.estate as Readonly<Record<string, unknown>>;
   if (existing !== undefined) {
@@ -19,9 +20,12 @@ export function estateOf(shaped: Shaped, problems: Problems): Estate {
         `estate has existing and the group ${name}`,
         'Remove one of them: machines either exist or are made.',
       );
-    return { kind: 'existing', resourceGroup: (existing as { readonly group: string }).group };
+    const { group: resourceGroup } = existing as { readonly group: string };
+    return { kind: 'existing', resourceGroup, line: lineOf(place('estate', 'existing')) };
   }
-  const groups = Object.entries(rest).map(([name, group]) => groupOf(name, group as RawGroup, shaped, problems));
+  const groups = Object.entries(rest).map(([name, group]) =>
+    groupOf(name, group as RawGroup, shaped, problems, lineOf),
+  );
   const estate: Estate = { kind: 'planned', groups };
   for (const name of keysOf({ estate, timeline: [] })) {
     const group = groups.find((one) => one.name === name);
@@ -38,7 +42,13 @@ export function estateOf(shaped: Shaped, problems: Problems): Estate {
 const isReserved = (name: string): boolean =>
   isCloudPart(name) || name === 'platform' || Object.hasOwn(runQuantities, name);
 
-function groupOf(name: string, raw: RawGroup, { place }: Shaped, problems: Problems): PlannedGroup {
+function groupOf(
+  name: string,
+  raw: RawGroup,
+  { place }: Shaped,
+  problems: Problems,
+  lineOf: (path: Path) => number,
+): PlannedGroup {
   if (!/^[A-Za-z][A-Za-z0-9-]{0,30}$/.test(name) || isReserved(name))
     problems.add(
       place('estate', name),
@@ -58,7 +68,7 @@ function groupOf(name: string, raw: RawGroup, { place }: Shaped, problems: Probl
     );
   if (raw.key === undefined && raw.disks.some((disk) => typeof disk === 'string'))
     problems.add(place('estate', name), `${name} has disks without a key`, 'Add key: k1, or key: platform.');
-  return { name, machines: raw.machines, disks, key };
+  return { name, machines: raw.machines, disks, key, line: lineOf(place('estate', name)) };
 }
 
 const diskOf = (raw: RawDisk, key: string): PlannedDisk => {

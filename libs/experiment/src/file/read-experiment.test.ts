@@ -35,6 +35,34 @@ const accepted = (text: string) => {
   return read.experiment;
 };
 
+test('machines that exist are checked by name, key and I/O once they are known', () => {
+  const group = (name: string, key: string) =>
+    ({ name, machines: 1, disks: [{ class: 'premium-ssd', key }], key }) as const;
+  const machines = { groups: [group('web', 'k1'), group('db', 'k2'), group('old', 'k2')], idle: new Set(['old']) };
+  const problemsIn = (timeline: string, expect = '[web.running]') => {
+    const text = file({ estate: '{existing: {group: demo}}', timeline: `[${timeline}]`, expect });
+    assert.ok('experiment' in readExperiment(text), 'valid as long as the machines are not known');
+    const read = readExperiment(text, machines);
+    return 'problems' in read ? problemLines('x.yaml', read.problems).join('\n') : '';
+  };
+  assert.equal(problemsIn('{at: 0s, disable-key: web, for: 1s}'), '');
+  assert.match(
+    problemsIn('{at: 0s, disable-key: wbe, for: 1s}'),
+    /x\.yaml:3: "wbe" is no group or key .* Write one of web, db/,
+  );
+  assert.match(problemsIn('{at: 0s, disable-key: k3, for: 1s}'), /"k3" is no group or key/);
+  assert.match(problemsIn('{at: 0s, stop: wbe}'), /"wbe" is no group of the estate/);
+  assert.match(problemsIn('{at: 0s, assign-key: web, to: k7}'), /no disk of the group is under a key named "k7"/);
+  assert.match(
+    problemsIn('{at: 0s, disable-key: web, for: 1s}', '[wbe.stopped <= 5s]'),
+    /"wbe" is no group, step or part/,
+  );
+  assert.match(
+    problemsIn('{at: 0s, disable-key: db, for: 1s}'),
+    /"disable-key-db" concerns old, whose guests are idle/,
+  );
+});
+
 test('a file becomes an experiment: names, times, settings and keys are resolved', () => {
   const { timeline, settings, seed, estate, expect, steady, description } = accepted(
     file({
@@ -43,7 +71,7 @@ test('a file becomes an experiment: names, times, settings and keys are resolved
       settings: '{leaseTtl: 1.5s, authzTtl: 500ms, legacyPadding: true, rotationConcurrency: 3}',
       steady: '[{services: ready}, {leases: held}, {io: premium}, {io: control, gap: 2s}]',
       timeline:
-        '[{at: 1m, give-back: loss}, {at: 0s, kill: nats, for: 2s}, {at: 500ms, kill: nats, for: 1s}, {at: 200ms, remove-role: k2, as: loss}, {at: 3s, slow: disk, by: 50ms}]',
+        '[{at: 1m, give-back: loss}, {at: 0s, kill: nats, for: 2s}, {at: 2500ms, kill: nats, for: 1s}, {at: 200ms, remove-role: k2, as: loss}, {at: 3s, slow: disk, by: 50ms}]',
       expect: '["premium.stopped <= loss + 5s", {control: failed == 0}]',
     }),
   );
@@ -59,7 +87,7 @@ test('a file becomes an experiment: names, times, settings and keys are resolved
     [
       ['kill-nats', 0, 2_000, {}],
       ['loss', 200, undefined, {}],
-      ['kill-nats-2', 500, 1_000, {}],
+      ['kill-nats-2', 2_500, 1_000, {}],
       ['slow-disk', 3_000, undefined, { by: 50 }],
       ['give-back-loss', 60_000, undefined, {}],
     ],
@@ -105,7 +133,7 @@ tolerance: [premium.stopped <= 5s]
 
 test('machines that exist take part by their group, and their names are not known yet', () => {
   const { estate } = accepted(file({ estate: '{existing: {group: demo}}', expect: '[web.stopped <= 5s]' }));
-  assert.deepEqual(estate, { kind: 'existing', resourceGroup: 'demo' });
+  assert.deepEqual(estate, { kind: 'existing', resourceGroup: 'demo', line: 2 });
   assert.match(
     problemsOf(file({ estate: '{existing: {group: demo}, web: {machines: 1, disks: [ultra], key: k1}}' })),
     /estate has existing and the group web/,
@@ -185,10 +213,15 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
     { timeline: '[{at: 9s, disable-key: k1, as: loss}, {at: 1s, give-back: loss}]' },
     /give-back at 1s undoes "loss", which comes later \(9s\)/,
   ],
-  ['give-back of itself', { timeline: '[{at: 1s, give-back: x, as: x}]' }, /undoes "x", which is a give-back itself/],
+  ['give-back of itself', { timeline: '[{at: 1s, give-back: x, as: x}]' }, /in a circle: "x" undoes "x"/],
   [
     'circle of give-backs',
     { timeline: '[{at: 1s, give-back: y, as: x}, {at: 1s, give-back: x, as: y}]' },
+    /the give-backs refer to each other in a circle: "y" undoes "x"/,
+  ],
+  [
+    'give-back of a give-back',
+    { timeline: '[{at: 0s, kill: nats, as: l}, {at: 1s, give-back: l, as: x}, {at: 2s, give-back: x}]' },
     /undoes "x", which is a give-back itself/,
   ],
   [
@@ -205,6 +238,21 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
     'give-back beside for',
     { timeline: '[{at: 1s, kill: nats, for: 2s, as: l}, {at: 2s, give-back: l}]' },
     /"l" is undone by its for: 2s already/,
+  ],
+  [
+    'the same fault of the same part twice at once',
+    { timeline: '[{at: 0s, slow: disk, by: 1s, for: 9s}, {at: 8s, slow: disk, by: 2s, for: 9s}]' },
+    /"slow-disk-2" at 8s does what "slow-disk" \(line 3\) already does until 9s: slow disk\. Begin it when/,
+  ],
+  [
+    'the same cut twice at once',
+    { timeline: '[{at: 0s, cut: [disk, nats], as: x}, {at: 8s, cut: [nats, disk], for: 9s}]' },
+    /"cut-nats-disk" at 8s does what "x" \(line 3\) already does to the end/,
+  ],
+  [
+    'the same key throttled twice at once, by the names of a group and a key',
+    { timeline: '[{at: 0s, throttle: premium, for: 9s}, {at: 1s, throttle: k1, for: 2s}]' },
+    /"throttle-k1" at 1s does what "throttle-premium"/,
   ],
   [
     'for of a restart',

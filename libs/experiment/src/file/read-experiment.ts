@@ -1,10 +1,12 @@
-import type { Experiment, Problem } from '../experiment.ts';
+import type { ExistingMachines, Experiment, Problem } from '../experiment.ts';
 import type { Plan } from '../timeline/concerns.ts';
 import { checkGivenBack, conditionsOf, proofsOf, steadyOf } from './conditions.ts';
 import { type DocumentKind, readDocument } from './document.ts';
 import { checkRoles, estateOf } from './estate.ts';
+import { checkExisting } from './existing.ts';
+import { checkOverlaps } from './overlaps.ts';
 import { problemsOf } from './problems.ts';
-import { settingsOf } from './settings.ts';
+import { settingLinesOf, settingsOf } from './settings.ts';
 import { shapeOf } from './shape.ts';
 import { stepsOf } from './steps.ts';
 
@@ -24,8 +26,10 @@ const kind: DocumentKind = {
 /**
  * Reads an experiment file. Nothing is started and no other file is read.
  * @param text YAML as `experiment.schema.json` describes it
+ * @param existing the machines of `existing: {group: …}`, if they are known: names are checked against them, and the experiment
+ *   has them as its groups
  */
-export function readExperiment(text: string): ReadExperiment {
+export function readExperiment(text: string, existing?: ExistingMachines): ReadExperiment {
   const document = readDocument(text, kind);
   if ('problems' in document) return document;
   const problems = problemsOf(document);
@@ -33,16 +37,21 @@ export function readExperiment(text: string): ReadExperiment {
   if (shaped === undefined) return { problems: problems.found };
   const lineOf = document.lineOf.bind(document);
   const settings = settingsOf(shaped, problems);
-  const estate = estateOf(shaped, problems);
+  const stated = estateOf(shaped, problems, lineOf);
+  const machines = stated.kind === 'existing' ? existing : undefined;
+  const estate = machines === undefined ? stated : ({ kind: 'planned', groups: machines.groups } as const);
   const steps = stepsOf(shaped, estate, problems, lineOf);
   const plan: Plan = { estate, timeline: steps.map(({ path: _, ...step }) => step) };
   checkGivenBack(steps, plan, problems);
+  checkOverlaps(steps, plan, problems);
+  if (machines !== undefined) checkExisting(steps, machines, problems);
   checkRoles(plan, shaped, problems);
   const experiment: Experiment = {
     title: shaped.raw.title,
     ...(shaped.raw.description !== undefined && { description: shaped.raw.description }),
     seed: shaped.raw.seed ?? SEED,
     settings,
+    settingLines: settingLinesOf(shaped, lineOf),
     ...plan,
     steady: steadyOf(shaped, plan, problems, lineOf),
     proof: proofsOf(shaped, plan, problems, lineOf),

@@ -1,5 +1,6 @@
 import schema from '../../experiment.schema.json' with { type: 'json' };
 import { durationText, toMilliseconds } from '../expressions/duration.ts';
+import type { Path } from './document.ts';
 import type { Problems } from './problems.ts';
 import type { Shaped } from './shape.ts';
 
@@ -13,6 +14,15 @@ export const settingNames: readonly string[] = Object.keys(properties);
 /** The variable of a setting: `leaseTtl` is `LEASE_TTL_MS`, because it is a duration; `legacyPadding` is `LEGACY_PADDING`. */
 export const variableOfSetting = (name: string): string =>
   `${name.replaceAll(/[A-Z]/g, (letter) => `_${letter}`).toUpperCase()}${isDuration(name) ? '_MS' : ''}`;
+
+/** Lines of the settings of a file, by variable. */
+export const settingLinesOf = (
+  { raw, place }: Shaped,
+  lineOf: (path: Path) => number,
+): Readonly<Record<string, number>> =>
+  Object.fromEntries(
+    Object.keys(raw.settings ?? {}).map((name) => [variableOfSetting(name), lineOf(place('settings', name))]),
+  );
 
 /** Shortest durations that the services accept. */
 export const shortestMs: Readonly<Record<string, number>> = {

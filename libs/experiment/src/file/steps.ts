@@ -148,6 +148,18 @@ function checkTarget(
     problems.add([...path, 'to'], `the key ${options.to} is assigned already`, 'Name another key.');
 }
 
+/** Whether a step is a give-back that undoes itself, also by way of others. */
+function isCircle(start: PlacedStep, steps: readonly PlacedStep[]): boolean {
+  const seen = new Set<string>();
+  for (let at: PlacedStep | undefined = start; at?.action === 'give-back'; ) {
+    if (seen.has(at.name)) return true;
+    seen.add(at.name);
+    const [next]: readonly string[] = at.targets;
+    at = steps.find(({ name }) => name === next);
+  }
+  return false;
+}
+
 function checkGiveBack(step: PlacedStep, steps: readonly PlacedStep[], problems: Problems): void {
   const [name = ''] = step.targets;
   const at = [...step.path, 'give-back'];
@@ -161,7 +173,13 @@ function checkGiveBack(step: PlacedStep, steps: readonly PlacedStep[], problems:
         steps.filter((one) => isUndoable(one.action)).map((one) => one.name),
       ),
     );
-  } else if (undone === step || undone.action === 'give-back')
+  } else if (isCircle(undone, steps))
+    problems.add(
+      at,
+      `the give-backs refer to each other in a circle: "${step.name}" undoes "${name}"`,
+      'Name the step that took the key away.',
+    );
+  else if (undone.action === 'give-back')
     problems.add(
       at,
       `give-back undoes "${name}", which is a give-back itself`,

@@ -18,7 +18,8 @@ export const withChanges = (text: string, settings: readonly string[], seed?: st
     document.setIn(['settings', setting.slice(0, at)], scalarOf(setting.slice(at + 1)));
   }
   if (seed !== undefined) document.set('seed', scalarOf(seed));
-  return String(document);
+  // Lines stay as they are: problems name them.
+  return document.toString({ lineWidth: 0 });
 };
 
 /** Numbers and booleans as YAML reads them. */

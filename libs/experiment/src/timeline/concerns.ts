@@ -64,6 +64,10 @@ export const lossesOf = (plan: Plan, group: string): readonly Step[] =>
 export const giveBackOf = (plan: Plan, step: Step): Step | undefined =>
   plan.timeline.find(({ action, targets }) => action === 'give-back' && targets[0] === step.name);
 
+/** When the timeline ends what a step did, in milliseconds after its start; infinite if it does not. */
+export const endMsOf = (plan: Plan, step: Step): number =>
+  step.forMs === undefined ? (giveBackOf(plan, step)?.atMs ?? Number.POSITIVE_INFINITY) : step.atMs + step.forMs;
+
 /** Whether the timeline itself undoes the step. */
 export const isUndone = (plan: Plan, step: Step): boolean =>
   step.forMs !== undefined || giveBackOf(plan, step) !== undefined;

@@ -1,0 +1,56 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { test } from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { readExperiment } from '@interlock/experiment';
+import { ownCloudTarget } from './local/own-cloud.ts';
+
+const text = (machines: number): string => `title: a loss
+estate:
+  few: {machines: 1, disks: [premium-ssd], key: k1}
+  many: {machines: ${machines}, disks: [premium-ssd], key: k2}
+timeline: [{at: 1s, disable-key: few, for: 5s}]
+`;
+
+test('a local target refuses an estate whose guests need more memory than the computer has left', () => {
+  const refuse = (machines: number) => {
+    const read = readExperiment(text(machines));
+    assert.ok('experiment' in read);
+    return ownCloudTarget('', { id: '', say: () => undefined }).refuse(read.experiment);
+  };
+  assert.deepEqual(refuse(1), []);
+  const [problem] = refuse(10_000);
+  assert.equal(problem?.line, 4);
+  assert.match(
+    problem.message,
+    /^the estate has 10001 machines, whose guests need 600060 MiB of memory, and this computer/,
+  );
+  assert.match(problem.cure, /^Plan at most \d+ machines, or use --target simulated\.$/);
+});
+
+test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-refusals-'));
+  t.after(() => rmSync(folder, { recursive: true }));
+  const file = join(folder, 'a.experiment.yaml');
+  writeFileSync(file, text(1));
+  const run = (...args: readonly string[]) => {
+    const script = fileURLToPath(new URL('./main.ts', import.meta.url));
+    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data') };
+    const { status, stderr } = spawnSync(process.execPath, [script, 'run', ...args], { encoding: 'utf8', env });
+    return [status, stderr.trim()] as const;
+  };
+  for (const [words, ...args] of [
+    [/^--target must be local, existing, kubernetes or simulated, not "moon"\.$/, file, '--target=moon'],
+    [/^--set must be a setting and its value, for example leaseTtl=30s, not "leaseTtl"$/, file, '--set=leaseTtl'],
+    [/a\.experiment\.yaml:6: seed must be a whole number/, file, '--seed=abc'],
+    [/a\.experiment\.yaml:1: no cloud runs on .*\. Start one with npm run up/, file, '--target=existing'],
+    [/none\.yaml does not exist\.$/, join(folder, 'none.yaml')],
+  ] as const) {
+    const [status, said] = run(...args);
+    assert.match(said, words);
+    assert.equal(status, 2, said);
+  }
+});
