@@ -10,7 +10,9 @@ const sources = filesLike(/^(libs|services)\/.*\.ts$/).filter(
 const inCode = new Set(
   sources
     .map(textOf)
-    .filter((text) => /create(Histogram|Counter|ObservableCounter|ObservableGauge)\(/.test(text))
+    .filter((text) =>
+      /create(Histogram|Counter|ObservableCounter|ObservableUpDownCounter|ObservableGauge)\(/.test(text),
+    )
     .flatMap((text) => [
       ...text.matchAll(/'((?:interlock|rpc\.server|http\.server|db\.client)(?:\.[a-z_]+){2,})',\s+(?:\{|'[s{])/g),
     ])

@@ -7,6 +7,7 @@ import { until } from '../cloud/until.ts';
 import { allowSet, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 import { judgeCauses } from '../oracle/causes/judge.ts';
+import { deviationsIn } from '../oracle/conventions/span-conventions.ts';
 
 let cloud: TestCloud;
 let world: World;
@@ -126,4 +127,36 @@ test('G10: every event names its causes and has a span, and every span has its p
     orphans.map(({ service, name, traceId }) => `${service} ${name} ${traceId}`),
     [],
   );
+});
+
+test('G10: the span that stored an event has a link to the span of each cause', async () => {
+  const appends = cloud.cloud.spans
+    .findByAttribute('interlock.event.ids')
+    .filter(({ name }) => name.startsWith('append '));
+  const spanOf = new Map(
+    appends.flatMap((span) => [span.attributes['interlock.event.ids']].flat().map((id) => [id, span] as const)),
+  );
+  const { read } = eventFeeds(cloud.clients.messaging);
+  const unlinked: string[] = [];
+  for (const service of serviceNames)
+    for (const { id, cause } of await read(service))
+      for (const { id: causeId } of cause.causes) {
+        const [from, to] = [spanOf.get(causeId), spanOf.get(id)];
+        const link = to?.links.find(({ spanId, traceId }) => spanId === from?.spanId && traceId === from.traceId);
+        const named = [link?.attributes['interlock.cause.ids'] ?? []].flat();
+        if (!named.includes(causeId)) unlinked.push(`${id} to ${causeId}`);
+      }
+  assert.deepEqual(unlinked, []);
+});
+
+test('spans keep the semantic conventions of OpenTelemetry', () => {
+  const { spans } = cloud.cloud;
+  const traces = new Set(
+    ['rpc.method', 'messaging.system.name', 'db.system.name', 'interlock.event.ids'].flatMap((name) =>
+      spans.findByAttribute(name).map(({ traceId }) => traceId),
+    ),
+  );
+  const all = [...traces].flatMap((traceId) => spans.spansOfTrace(traceId));
+  assert.ok(all.length > 1_000, String(all.length));
+  assert.deepEqual(deviationsIn(all), []);
 });

@@ -52,6 +52,10 @@ export class RecordedSpan extends IdSpan {
     this.#links = [...links];
   }
 
+  get service(): string {
+    return this.#facts.service;
+  }
+
   override isRecording(): boolean {
     return !this.#isOver;
   }

@@ -1,3 +1,4 @@
+import { forgetEventSpans } from '@interlock/event-store';
 import {
   context,
   propagation,
@@ -53,6 +54,22 @@ const tracerWith = (makeSpan: MakeSpan): Tracer => {
 const countingTracer = tracerWith(makeIds);
 
 let isInstalled = false;
+let recording: SpanRecorder | undefined;
+
+/** Scopes of the services themselves; in those of libraries the service of the running span works. */
+const scopeOfService = /^@interlock\/(identity|key-vault|disk-encryption-set|disk|compute)$/;
+
+/** The tracer that the API returns to parts which receive none. @param scope its name, `@interlock/<part>` */
+const tracerOfScope = (scope: string): Tracer => {
+  const [, named] = scopeOfService.exec(scope) ?? [];
+  return tracerWith((ids, started) => {
+    if (recording === undefined) return new IdSpan(ids);
+    const running = trace.getActiveSpan();
+    const service = named ?? (running instanceof RecordedSpan ? running.service : undefined);
+    if (service === undefined) return new IdSpan(ids);
+    return new RecordedSpan(ids, started, service, recording);
+  });
+};
 
 /** Tracing of one world. */
 export interface WorldTracing {
@@ -69,8 +86,10 @@ export interface WorldTracing {
  */
 export const worldTracing = (first = 0, recorder?: SpanRecorder): WorldTracing => {
   spans = first;
+  recording = recorder;
+  forgetEventSpans();
   if (!isInstalled) {
-    const provider: TracerProvider = { getTracer: () => countingTracer };
+    const provider: TracerProvider = { getTracer: tracerOfScope };
     context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
     trace.setGlobalTracerProvider(provider);
     isInstalled = true;
@@ -80,6 +99,9 @@ export const worldTracing = (first = 0, recorder?: SpanRecorder): WorldTracing =
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
   return {
     tracerOf: (service) => tracerWith((ids, started) => new RecordedSpan(ids, started, service, recorder)),
-    close: () => propagation.disable(),
+    close() {
+      recording = undefined;
+      propagation.disable();
+    },
   };
 };

@@ -1,7 +1,6 @@
-import { DomainAttribute, inSpan, sharedSpans } from '@interlock/runtime';
-import { SpanKind, trace } from '@opentelemetry/api';
+import { storeInSharedSpan, storeInSpan } from './append-spans.ts';
 import type { CategoryDefinition, Loaded } from './category-definition.ts';
-import { type Cause, type CausedBy, idsOf, storedCause } from './cause.ts';
+import { type Cause, type CausedBy, storedCause } from './cause.ts';
 import { type EventOf, eventCodec } from './event-codec.ts';
 import { contention, contentionOfMany, etagMismatch } from './refusals.ts';
 import { Rejection } from './rejection.ts';
@@ -115,16 +114,6 @@ const CONFLICTS_MAX = 20;
 /** Streams decided and stored in one transaction by `transactMany`. */
 const CHUNK_SIZE = 1_000;
 
-const tracer = trace.getTracer('@interlock/event-store');
-/** Commits of one turn share a transaction; if they belong to one piece of work, they share a span too. */
-const spans = sharedSpans(tracer);
-/** Attribute: the number of streams that a span is about. */
-const STREAMS_COUNT = 'interlock.streams.count';
-
-/** Spans of commits are calls of the database, if there is one. */
-const spanOf = ({ spanAttributes }: EventStore) =>
-  spanAttributes === undefined ? { kind: SpanKind.INTERNAL } : { kind: SpanKind.CLIENT, common: spanAttributes };
-
 /** Opens the streams of one kind in a store. */
 export const category = <State, Event extends EventOf>(
   store: EventStore,
@@ -200,15 +189,13 @@ const storeOne = async <State, Event extends EventOf>(
 ): Promise<Transacted<State, Event>> => {
   const { append, row, ...transacted } = prepared;
   if (!append || !row) return transacted;
-  const attributes = { 'interlock.stream': append.stream, 'interlock.stream.version': prepared.version };
-  const options = { ...spanOf(store), attributes, count: STREAMS_COUNT, events: idsOf(append) };
-  return spans(`append ${definition.name}`, options, async () => {
-    const { causes, ...plain } = append;
-    const commit = { appends: [plain], rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
-    const { positions } = await store.commit(commit, storedCause(cause, append.stream, causes));
-    cause.trail?.stored(append.stream, prepared.version);
-    return { ...transacted, positions };
-  });
+  const { causes, ...plain } = append;
+  const appends: readonly [Append] = [plain];
+  const commit = { appends, rows: [row, ...rows], ...(guard === undefined ? {} : { cursors: [guard] }) };
+  const stored = storedCause(cause, append.stream, causes);
+  const positions = await storeInSharedSpan(store, `append ${definition.name}`, commit, stored);
+  cause.trail?.stored(append.stream, prepared.version);
+  return { ...transacted, positions };
 };
 
 const transact = async <State, Event extends EventOf>(
@@ -350,13 +337,7 @@ const storeChunk = async <State, Event extends EventOf>(
 ): Promise<readonly Transacted<State, Event>[]> => {
   const rows = [...also, ...prepared.flatMap(({ row }) => row ?? [])];
   const commit = { appends: prepared.flatMap(({ append }) => append ?? []), rows };
-  const ids = commit.appends.flatMap(idsOf);
-  const { kind, common } = spanOf(store);
-  const attributes = { ...common, [STREAMS_COUNT]: prepared.length, [DomainAttribute.events]: ids };
-  const { positions } = await inSpan(tracer, `append ${definition.name}`, { kind, attributes }, () =>
-    store.commit(commit, storedCause(cause, undefined)),
-  );
-  for (const { append, version } of prepared) if (append) cause.trail?.stored(append.stream, version);
+  const positions = await storeInSpan(store, `append ${definition.name}`, commit, cause);
   let next = 0;
   return prepared.map(({ id, state, version, events }) => {
     next += events.length;

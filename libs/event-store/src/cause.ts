@@ -94,14 +94,6 @@ export class Trail {
   }
 }
 
-/** Notes the appends of a commit that did not go through a category. */
-export const noteAppends = (
-  { trail }: Cause,
-  appends: readonly { readonly stream: string; readonly expected: number; readonly events: readonly unknown[] }[],
-): void => {
-  for (const { stream, expected, events } of appends) trail?.stored(stream, expected + events.length);
-};
-
 /** The same cause with a trail of its own. */
 export const followed = (cause: Cause): Cause => ({ ...cause, trail: new Trail() });
 

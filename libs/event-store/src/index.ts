@@ -1,3 +1,4 @@
+export { storeInSpan } from './append-spans.ts';
 export {
   type Category,
   category,
@@ -16,7 +17,6 @@ export {
   eventId,
   followed,
   idsOf,
-  noteAppends,
   storedCause,
   Trail,
   timedBy,
@@ -25,6 +25,7 @@ export {
 export { type ConnectionOptions, openConnections, type Sql } from './connection.ts';
 export { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';
 export { type EventOf, eventReader, type Upcasters } from './event-codec.ts';
+export { forgetEventSpans, noteEventSpan, readEvent, writeEvent } from './event-spans.ts';
 export { type MemoryStore, memoryStore, type StoreImage } from './memory-store.ts';
 export { openPostgresStore, type PostgresStoreOptions } from './postgres-store.ts';
 export { type ReadableData, type ReadableFields, readableData } from './readable-fields.ts';

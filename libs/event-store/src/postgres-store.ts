@@ -1,5 +1,5 @@
 import { type Clock, certificateProblem } from '@interlock/runtime';
-import type { Meter } from '@opentelemetry/api';
+import type { Attributes, Meter } from '@opentelemetry/api';
 import postgres from 'postgres';
 import { type Cause, eventId } from './cause.ts';
 import { COMMIT_SETTINGS, type ConnectionOptions, openConnections, TRANSACTION_TIMEOUT_MS } from './connection.ts';
@@ -9,7 +9,7 @@ import { HeadWatch } from './head-watch.ts';
 import { openLoopTurns } from './loop-turns.ts';
 import { migrate } from './migration.ts';
 import { type CloseIfSilent, type OpenConnection, openPool, type Pool, type UseConnection } from './pool.ts';
-import { measurePools } from './pool-metrics.ts';
+import { measureOperations, measurePools, type RecordOperation } from './pool-metrics.ts';
 import { storeBatch } from './postgres-commit.ts';
 import { rowReads } from './postgres-rows.ts';
 import { recentEvents } from './recent-events.ts';
@@ -111,13 +111,14 @@ export const openPostgresStore = async (options: PostgresStoreOptions): Promise<
 };
 
 /** Attributes by OpenTelemetry's conventions for calls of a database. */
-const spanAttributesOf = (url: string): Readonly<Record<string, string>> => {
-  const { hostname, pathname } = new URL(url);
+const spanAttributesOf = (url: string): Attributes => {
+  const { hostname, port, pathname } = new URL(url);
   return {
     'db.system.name': 'postgresql',
     'db.operation.name': 'COMMIT',
     'db.namespace': decodeURIComponent(pathname.slice(1)),
     ...(hostname === '' ? {} : { 'server.address': hostname }),
+    ...(port === '' ? {} : { 'server.port': Number(port) }),
   };
 };
 
@@ -156,7 +157,10 @@ const connect = async (
   const committing = openPool(Math.min(RUNNING_MAX, Math.ceil(maxConnections / 2)), openOne(COMMIT_SETTINGS));
   const reading = openPool(Math.max(1, maxConnections - committing.size), openOne({}));
   if (options.meter !== undefined) measurePools(options.meter, { commits: committing, reads: reading });
-  const use = useWithin(reading, options);
+  const { 'db.operation.name': operation = '', ...common } = spanAttributesOf(options.url);
+  const measured = (attributes: Attributes): RecordOperation =>
+    options.meter === undefined ? () => undefined : measureOperations(options.meter, attributes);
+  const use = useWithin(reading, options, measured(common));
   const disconnect = async (seconds: number): Promise<void> => {
     await Promise.all([committing.end(seconds), reading.end(seconds)]);
   };
@@ -169,7 +173,11 @@ const connect = async (
     await disconnect(0);
     throw error;
   }
-  return { use, useForCommits: useWithin(committing, options), disconnect };
+  return {
+    use,
+    useForCommits: useWithin(committing, options, measured({ ...common, 'db.operation.name': operation })),
+    disconnect,
+  };
 };
 
 /** Runs work on a pool. Work without a response in time fails as unavailable, after its connection was closed if that is silent. */
@@ -177,8 +185,11 @@ const useWithin =
   (
     pool: Pool,
     { clock, answerTimeoutMs, transactionTimeoutMs = TRANSACTION_TIMEOUT_MS }: PostgresStoreOptions,
+    record: RecordOperation,
   ): UseConnection =>
   (work) => {
+    const startedMs = clock.monotonicMs();
+    const tookMs = (): number => clock.monotonicMs() - startedMs;
     const timeoutMs = answerTimeoutMs ?? transactionTimeoutMs + 2_000;
     let closeIfSilent: CloseIfSilent | undefined;
     return new Promise((resolve, reject) => {
@@ -194,7 +205,16 @@ const useWithin =
           return work(sql);
         })
         .finally(() => alarm.cancel())
-        .then(resolve, (error: unknown) => reject(asUnavailable(error)));
+        .then(
+          (result) => {
+            record(tookMs());
+            resolve(result);
+          },
+          (error: unknown) => {
+            record(tookMs(), error);
+            reject(asUnavailable(error));
+          },
+        );
     });
   };
 

@@ -1,3 +1,4 @@
+import type { ConnectionFacts } from '@interlock/otel-jetstream';
 import type { Outage } from '@interlock/runtime';
 import type { Context } from '@opentelemetry/api';
 import type { StreamState } from './stream-watch.ts';
@@ -58,6 +59,8 @@ export interface Bus {
    * Since when a bus with a connection is disconnected; undefined while it is connected. Known before a publish fails.
    */
   readonly outage?: () => Outage | undefined;
+  /** The server it is connected to, for spans; absent for a bus without one. */
+  readonly connection?: ConnectionFacts;
   /** State of this service's stream, for a bus with configured streams; undefined if it is not checked. */
   readonly stream?: () => StreamState;
   /** Ends every subscription and the connection. */

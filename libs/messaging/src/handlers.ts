@@ -4,6 +4,7 @@ import {
   type Commit,
   CursorConflict,
   eventId,
+  noteEventSpan,
   Rejection,
   StoreUnavailable,
   Trail,
@@ -39,9 +40,11 @@ export type Handlers = Readonly<Record<string, Handler>>;
 
 export const causeOf = (fact: Fact, service: string): Cause => {
   const traceparent = traceparentAfter(fact);
+  const id = eventId(fact.stream, fact.version);
+  noteEventSpan(fact.traceparent, id);
   return {
     correlationId: fact.correlationId,
-    causes: [{ id: eventId(fact.stream, fact.version), kind: 'message' }],
+    causes: [{ id, kind: 'message' }],
     caller: fact.caller || `system:${service}`,
     ...(traceparent === undefined ? {} : { traceparent }),
     trail: new Trail(),

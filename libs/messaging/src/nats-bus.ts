@@ -105,6 +105,7 @@ export const natsBus = async (options: NatsBusOptions): Promise<NatsBus> => {
     session,
     outage,
     isConnected,
+    connection,
     ...(watch && { stream: watch.state }),
     async close() {
       closing.abort();

@@ -1,9 +1,15 @@
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
-import { commonParent, jetStreamTracing, linksTo, type Received } from '@interlock/otel-jetstream';
+import {
+  type ConnectionFacts,
+  commonParent,
+  jetStreamTracing,
+  linksTo,
+  type Received,
+} from '@interlock/otel-jetstream';
 import { type Clock, contextFromTraceparent, currentTraceparent, traceIdOf } from '@interlock/runtime';
 import { type Attributes, type Context, ROOT_CONTEXT, type Tracer } from '@opentelemetry/api';
 import { messageIdOf } from './batches.ts';
-import type { Delivery } from './bus.ts';
+import type { Bus, Delivery } from './bus.ts';
 import { durableOf, streamOf, subjectOf } from './subjects.ts';
 
 /** Spans of batches of facts, by OpenTelemetry's conventions for messaging. */
@@ -27,14 +33,17 @@ export interface FactSpans {
   settle(operation: 'ack' | 'nak' | 'term', batch: FactBatch, delivery: Delivery, respond: () => void): void;
 }
 
-/** @param consumer the service that consumes; undefined for one that only publishes */
+/** @param consumer the service that consumes; undefined for one that only publishes @param bus names its server, if it has one */
 export const factSpans = (parts: {
   readonly tracer: Tracer;
   readonly clock: Pick<Clock, 'monotonicMs'>;
   readonly consumer?: string;
+  readonly bus?: Pick<Bus, 'connection'>;
 }): FactSpans => {
-  const { tracer, clock, consumer } = parts;
-  const tracing = jetStreamTracing({ tracer, nowMs: () => clock.monotonicMs() });
+  const { tracer, clock, consumer, bus } = parts;
+  const server: { readonly connection?: ConnectionFacts } =
+    bus?.connection === undefined ? {} : { connection: bus.connection };
+  const tracing = jetStreamTracing({ tracer, nowMs: () => clock.monotonicMs(), ...server });
   const receivedOf = (batch: FactBatch, contexts: readonly Context[]): Received => ({
     subject: subjectOf(batch.source, batch.partition),
     stream: streamOf(batch.source),

@@ -1,4 +1,4 @@
-import { type CausedBy, Rejection, Trail } from '@interlock/event-store';
+import { type CausedBy, Rejection, readEvent, Trail } from '@interlock/event-store';
 import { type Random, traceparentOf } from '@interlock/runtime';
 import type { Span } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
@@ -104,15 +104,15 @@ export async function admit(
   }
 }
 
-/** Longest id of an event: the name of a resource with its category and version. */
-const EVENT_ID = /^[!-~]{1,1024}$/;
+/** An event: the name of a resource with its category and version, and a trace context. */
+const EVENT = /^[!-~]{1,1024}$/;
 
 /** The event behind a call of one of our own services. A foreign caller's word about it counts for nothing. */
 function causesOf(context: CallContext, caller: Principal): readonly CausedBy[] {
   if (!isService(caller)) return [];
-  const id = context.metadata.get(CallMetadata.cause);
-  if (id === undefined) return [];
-  if (EVENT_ID.test(id)) return [{ id, kind: 'call' }];
+  const event = context.metadata.get(CallMetadata.cause);
+  if (event === undefined) return [];
+  if (EVENT.test(event)) return [{ id: readEvent(event), kind: 'call' }];
   const expected = '1 to 1024 printable ASCII characters';
   throw new Rejection('INVALID_ARGUMENT', 'METADATA_INVALID', `metadata "${CallMetadata.cause}" must be ${expected}`, {
     key: CallMetadata.cause,

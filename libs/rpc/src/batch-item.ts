@@ -1,4 +1,4 @@
-import { type Cause, Rejection, Trail } from '@interlock/event-store';
+import { type Cause, Rejection, readEvent, Trail } from '@interlock/event-store';
 import { type Logger, traceIdOf } from '@interlock/runtime';
 import { Status } from 'nice-grpc-common';
 import { CallMetadata } from './call.ts';
@@ -101,7 +101,7 @@ export interface ItemOrigin {
   readonly correlationId: string;
   /** W3C trace context; `''`: that of the call. */
   readonly traceparent: string;
-  /** The event that led to the item; `''`: that of the call. */
+  /** The event that led to the item, as `writeEvent` has it; `''`: that of the call. */
   readonly cause: string;
 }
 
@@ -117,7 +117,7 @@ export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause 
     ...cause,
     ...(correlationId === '' ? {} : { correlationId }),
     ...(traceparent === '' ? {} : { traceparent }),
-    ...(event === '' ? {} : { causes: [{ id: event, kind: 'call' }] }),
+    ...(event === '' ? {} : { causes: [{ id: readEvent(event), kind: 'call' }] }),
     trail: new Trail(),
   };
 };

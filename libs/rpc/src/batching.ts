@@ -1,4 +1,4 @@
-import { type Cause, callingEvent } from '@interlock/event-store';
+import { type Cause, callingEvent, readEvent, writeEvent } from '@interlock/event-store';
 import { type Clock, currentTraceparent, inSpan, linkTo } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import type { ItemOrigin } from './batch-item.ts';
@@ -12,7 +12,7 @@ export interface BatchItem<Request> {
 
 /** The outcome of one request. */
 export type BatchOutcome<Answer> =
-  /** `events`: those the called service appended for the request. */
+  /** `events`: those the called service appended for the request, as `writeEvent` has them. */
   { readonly answer: Answer; readonly events?: readonly string[] } | { readonly error: unknown };
 
 /**
@@ -82,7 +82,7 @@ export const openBatching = <Request, Answer>(parts: {
       for (const [n, { cause, resolve, reject }] of batch.entries()) {
         const outcome = outcomes[n];
         if (outcome && 'answer' in outcome) {
-          if (outcome.events !== undefined) cause?.trail?.answered(outcome.events);
+          if (outcome.events !== undefined) cause?.trail?.answered(outcome.events.map(readEvent));
           resolve(outcome.answer);
         } else
           reject(outcome ? outcome.error : new Error(`a batch of ${batch.length} returned no outcome number ${n}`));
@@ -108,10 +108,11 @@ export const openBatching = <Request, Answer>(parts: {
       const call = currentCall();
       const traceparent = currentTraceparent() ?? '';
       const cause = given ?? call?.cause;
+      const event = cause && callingEvent(cause);
       const origin = {
         correlationId: cause?.correlationId ?? '',
         traceparent,
-        cause: (cause && callingEvent(cause)) ?? '',
+        cause: event === undefined ? '' : writeEvent(event),
       };
       const remainingMs = call?.remainingMs ?? (() => Number.POSITIVE_INFINITY);
       waiting.push({

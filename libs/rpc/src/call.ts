@@ -12,13 +12,13 @@ export const CallMetadata = {
   baggage: 'baggage',
   /** The request (or timer) that began it all; at most 64 letters, digits, `-` or `_`. */
   correlationId: 'x-interlock-correlation-id',
-  /** The event that led to the call, as `eventId` writes it. Read from our own services only. */
+  /** The event that led to the call, as `writeEvent` has it. Read from our own services only. */
   cause: 'x-interlock-cause',
   /** How long the caller waits, in milliseconds. */
   timeoutMs: 'x-interlock-timeout-ms',
 } as const;
 
-/** Name of the trailer entry that lists the events the called service appended, separated by commas. */
+/** Name of the trailer entry that lists the events the called service appended, as `writeEvent` has them, separated by commas. */
 export const EVENTS_TRAILER = 'x-interlock-events';
 
 /** A caller whose token was verified. */

@@ -1,4 +1,4 @@
-import { type Cause, callingEvent, Rejection } from '@interlock/event-store';
+import { type Cause, callingEvent, Rejection, readEvent, writeEvent } from '@interlock/event-store';
 import {
   baggageOf,
   type Clock,
@@ -23,7 +23,7 @@ import { CallMetadata, currentCall, EVENTS_TRAILER } from './call.ts';
 import { CallEntries } from './call-entries.ts';
 import { type CallTimer, startTimer } from './call-timer.ts';
 import { DETAILS_TRAILER, fromWire, RETRY_AFTER_MS } from './errors.ts';
-import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
+import { attributesOfCall, RpcAttribute, serverAttributes } from './rpc-attributes.ts';
 import { RpcFailure } from './rpc-failure.ts';
 import type { TokenSource } from './token-source.ts';
 
@@ -173,6 +173,8 @@ class Tries {
   readonly #cause: CallCause | undefined;
   /** What the try before this one failed for. */
   #before: Tried;
+  /** As it is until it is known: a caller that leaves a stream between two messages. */
+  #status = 'CANCELLED';
 
   constructor(options: ClientPipelineOptions, method: MethodDescriptor, callOptions: NiceCallOptions & CallOptions) {
     const { peer, clock, tracer, defaultDeadlineMs = DEADLINE_DEFAULT_MS } = options;
@@ -182,7 +184,7 @@ class Tries {
     this.#method = method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, this.#method, {
       kind: SpanKind.CLIENT,
-      attributes: attributesOfCall(this.#method, RpcAttribute.serverAddress, peer),
+      attributes: attributesOfCall(this.#method, serverAttributes(peer)),
     });
     this.#span = span;
     this.spanContext = spanContext;
@@ -216,14 +218,14 @@ class Tries {
       onTrailer: (trailer: Metadata) => {
         this.#details = trailer.get(DETAILS_TRAILER);
         const events = trailer.get(EVENTS_TRAILER);
-        if (events !== undefined) this.#cause?.trail?.answered(events.split(','));
+        if (events !== undefined) this.#cause?.trail?.answered(events.split(',').map(readEvent));
         callOptions.onTrailer?.(trailer);
       },
     };
   }
 
   succeeded(): void {
-    this.#span.setAttribute(RpcAttribute.status, 'OK');
+    this.#status = 'OK';
   }
 
   /** Waits until the call is to be tried again. @param begun whether messages were received already @throws the error for the caller, if it is not */
@@ -248,16 +250,15 @@ class Tries {
       credentials?.refused(audience, this.#token ?? '');
     }
     if (error instanceof Rejection) this.#span.setAttribute(DomainAttribute.rejectionReason, error.reason);
-    if (error instanceof Rejection || error instanceof RpcFailure) {
-      this.#span.setAttribute(RpcAttribute.status, error.code);
-    }
+    const hasStatus = error instanceof Rejection || error instanceof RpcFailure;
+    this.#status = hasStatus ? error.code : 'UNKNOWN';
     failSpan(this.#span, error);
-    if (error instanceof Rejection || error instanceof RpcFailure)
-      this.#span.setAttribute(RpcAttribute.error, error.code);
+    if (hasStatus) this.#span.setAttribute(RpcAttribute.error, error.code);
   }
 
   end(): void {
     this.#timer.stop();
+    this.#span.setAttribute(RpcAttribute.status, this.#status);
     this.#span.end();
   }
 }
@@ -280,7 +281,7 @@ function metadataFor(
   if (cause !== undefined) {
     const event = callingEvent(cause);
     metadata.put(CallMetadata.correlationId, cause.correlationId);
-    if (event !== undefined) metadata.put(CallMetadata.cause, event);
+    if (event !== undefined) metadata.put(CallMetadata.cause, writeEvent(event));
   }
   const traceparent = traceparentOf(trace);
   if (traceparent !== undefined) metadata.put(CallMetadata.traceparent, traceparent);

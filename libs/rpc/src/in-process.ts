@@ -43,7 +43,7 @@ export function serveInProcess(options: InProcessOptions): InProcessServer {
   const inFlight = new Set<ServedCall>();
   const server = {
     name,
-    pipeline: serverPipeline(options, rulesOf(services), stopping.signal),
+    pipeline: serverPipeline({ ...options, address: name }, rulesOf(services), stopping.signal),
     handlers: new Map(services.flatMap((service) => [...service.handlers])),
     messageBytesMax,
     isEncoded,

@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 
-/** Span attributes of the OpenTelemetry semantic conventions for RPC (1.45), which are not yet in the stable part of their package. */
+/** Attributes of the OpenTelemetry semantic conventions for RPC (1.45), which are not yet in the stable part of their package. */
 export const RpcAttribute = {
   system: 'rpc.system.name',
   /** `package.Service/Method`. */
@@ -10,26 +10,52 @@ export const RpcAttribute = {
   /** The same for a call that failed. */
   error: 'error.type',
   serverAddress: 'server.address',
+  serverPort: 'server.port',
   clientAddress: 'client.address',
+  clientPort: 'client.port',
 } as const;
 
-const known = new Map<string, Attributes>();
+const ofMethods = new Map<string, Attributes>();
 
 /**
- * Attributes of a call to a method (`package.Service/Method`), and one more. Put together from what is kept of each method:
+ * Attributes of a call to a method (`package.Service/Method`), and further ones. Put together from what is kept of each method:
  * a literal with keys that are looked up is made key by key in the runtime.
  */
-export const attributesOfCall = (
-  method: string,
-  name: (typeof RpcAttribute)[keyof typeof RpcAttribute],
-  value: string,
-): Attributes => {
-  let base = known.get(method);
+export const attributesOfCall = (method: string, more: Attributes): Attributes => {
+  let base = ofMethods.get(method);
   if (!base) {
     base = { [RpcAttribute.system]: 'grpc', [RpcAttribute.method]: method };
-    known.set(method, base);
+    ofMethods.set(method, base);
   }
-  const attributes: Attributes = { ...base };
-  attributes[name] = value;
+  return { ...base, ...more };
+};
+
+/** Host and port of `host:port`; without a port, and for port 0, the whole is the host. */
+const placeIn = (address: string): { readonly host: string; readonly port: number | undefined } => {
+  const [, host = address, port = '0'] = /^\[?([^\]]*)\]?:(\d+)$/.exec(address) ?? [];
+  return { host, port: Number(port) || undefined };
+};
+
+const ofServers = new Map<string, Attributes>();
+
+/** Attributes of a server by its address, `host:port`. Replicas (`host:port,host:port`) are the host of the first; they have a port if it is the same for all. */
+export const serverAttributes = (address: string): Attributes => {
+  let known = ofServers.get(address);
+  if (known === undefined) {
+    const places = address.split(',').map(placeIn);
+    const [first = { host: address, port: undefined }] = places;
+    known = { [RpcAttribute.serverAddress]: first.host };
+    if (first.port !== undefined && places.every(({ port }) => port === first.port))
+      known[RpcAttribute.serverPort] = first.port;
+    ofServers.set(address, known);
+  }
+  return known;
+};
+
+/** Attributes of a client by the other end of its connection, `host:port`. */
+export const clientAttributes = (peer: string): Attributes => {
+  const { host, port } = placeIn(peer);
+  const attributes: Attributes = { [RpcAttribute.clientAddress]: host };
+  if (port !== undefined) attributes[RpcAttribute.clientPort] = port;
   return attributes;
 };

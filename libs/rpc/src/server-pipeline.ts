@@ -1,4 +1,4 @@
-import { Rejection } from '@interlock/event-store';
+import { Rejection, writeEvent } from '@interlock/event-store';
 import type { Clock, Logger } from '@interlock/runtime';
 import {
   contextFromTraceparent,
@@ -34,7 +34,7 @@ import { type CallTimer, serverStopping, startTimer } from './call-timer.ts';
 import { type CallsByCaller, callsByCaller } from './calls-by-caller.ts';
 import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { checkedRequests } from './request-values.ts';
-import { attributesOfCall, RpcAttribute } from './rpc-attributes.ts';
+import { attributesOfCall, clientAttributes, RpcAttribute, serverAttributes } from './rpc-attributes.ts';
 
 /** What every call to a server goes through, whatever carries it. */
 export interface PipelineOptions extends AdmissionOptions {
@@ -49,6 +49,11 @@ export interface PipelineOptions extends AdmissionOptions {
   readonly streamDeadlineMaxMs?: number;
 }
 
+/** The same, and where the server is: `host:port`, or its name in the same process. */
+export interface ServedOptions extends PipelineOptions {
+  readonly address: string;
+}
+
 /**
  * The server's side of a call: span, deadline, translation of errors, authentication, authorisation, handler.
  *
@@ -59,7 +64,7 @@ export interface PipelineOptions extends AdmissionOptions {
  * @param stopping aborted when streams have to end because the server stops
  */
 export function serverPipeline(
-  options: PipelineOptions,
+  options: ServedOptions,
   rules: ReadonlyMap<string, Rule<unknown>>,
   stopping: AbortSignal,
 ): ServerMiddleware<CallFields> {
@@ -75,7 +80,7 @@ export function serverPipeline(
 
 /** What the calls of one server share. */
 interface Parts {
-  readonly options: PipelineOptions;
+  readonly options: ServedOptions;
   readonly rules: ReadonlyMap<string, Rule<unknown>>;
   readonly stopping: AbortSignal;
   readonly duration: Histogram;
@@ -153,7 +158,7 @@ const requestOf = <Request, Response>(call: ServerCall<Request, Response>) =>
 /** One call that is being served: its span, its time, and what its failures look like from outside. */
 class Serving {
   readonly timer: CallTimer;
-  readonly #options: PipelineOptions;
+  readonly #options: ServedOptions;
   readonly #rule: Rule<unknown> | undefined;
   readonly #call: { readonly method: { readonly path: string }; readonly request: unknown };
   readonly #context: CallContext;
@@ -166,6 +171,8 @@ class Serving {
   #fields: CallFields | undefined;
   /** As it is until it is known: a caller that goes away between two messages of a stream. */
   #status = 'CANCELLED';
+  /** Whether the server is at fault. */
+  #hasFailed = false;
 
   constructor(parts: Parts, call: ServerCall<unknown, unknown>, context: CallContext) {
     const { options, rules, stopping, duration } = parts;
@@ -173,7 +180,7 @@ class Serving {
     const method = call.method.path.slice(1);
     const { span, spanContext } = openSpan(tracer, method, {
       kind: SpanKind.SERVER,
-      attributes: attributesOfCall(method, RpcAttribute.clientAddress, context.peer),
+      attributes: attributesOfCall(method, { ...serverAttributes(options.address), ...clientAttributes(context.peer) }),
       parent: parentOf(context.metadata),
     });
     const timeoutMs = wantedTimeoutMs(context, call.responseStream ? streamDeadlineMaxMs : deadlineMaxMs);
@@ -223,6 +230,7 @@ class Serving {
     if (error instanceof Rejection) this.#span.setAttribute(DomainAttribute.rejectionReason, error.reason);
     const answer = error instanceof ServerError ? error : this.#answerFor(error);
     if (SERVER_FAULTS.includes(answer.code)) {
+      this.#hasFailed = true;
       failSpan(this.#span, error);
       this.#span.setAttribute(RpcAttribute.error, statusName(answer.code));
     }
@@ -244,7 +252,10 @@ class Serving {
     this.#reportEvents();
     this.#span.setAttribute(RpcAttribute.status, this.#status);
     const seconds = (this.#options.clock.monotonicMs() - this.#startedMs) / 1_000;
-    this.#duration.record(seconds, attributesOfCall(this.#method, RpcAttribute.status, this.#status));
+    const outcome = this.#hasFailed
+      ? { [RpcAttribute.status]: this.#status, [RpcAttribute.error]: this.#status }
+      : { [RpcAttribute.status]: this.#status };
+    this.#duration.record(seconds, attributesOfCall(this.#method, outcome));
     this.#span.end();
   }
 
@@ -252,8 +263,11 @@ class Serving {
   #reportEvents(): void {
     const fields = this.#fields;
     if (this.#status !== 'OK' || fields?.cause.trail === undefined || !isService(fields.caller)) return;
-    const events = fields.cause.trail.appended().join(',');
-    if (events !== '' && events.length <= EVENTS_LENGTH_MAX) this.#context.trailer.set(EVENTS_TRAILER, events);
+    const ids = fields.cause.trail.appended();
+    const events = [ids.map(writeEvent), ids]
+      .map((all) => all.join(','))
+      .find(({ length }) => length <= EVENTS_LENGTH_MAX);
+    if (events) this.#context.trailer.set(EVENTS_TRAILER, events);
   }
 
   /** `package.Service/Method`. */

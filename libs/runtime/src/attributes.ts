@@ -10,6 +10,8 @@ export const DomainAttribute = {
   rejectionReason: 'interlock.rejection.reason',
   /** Ids of the events that a span stored, or of those that a run of processes continues: `<stream>@<version>`. */
   events: 'interlock.event.ids',
+  /** Of a link: ids of the events of the linked span that those of this span follow from. */
+  causes: 'interlock.cause.ids',
   correlationId: 'interlock.correlation_id',
   caller: 'interlock.caller',
 } as const;

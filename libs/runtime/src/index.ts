@@ -1,4 +1,5 @@
 export { DomainAttribute } from './attributes.ts';
+export { causeLinks, type SpanCause } from './cause-links.ts';
 export { certificateProblem } from './certificate-problem.ts';
 export { type Alarm, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
 export {
@@ -27,6 +28,7 @@ export {
 } from './config-readers.ts';
 export { type ErrorLink, errorChain } from './error-chain.ts';
 export { type FailureLog, failureLog, type Outage } from './failure-log.ts';
+export { SCHEMA_URL, SCOPE_VERSION, scopeTracer } from './instrumentation-scope.ts';
 export {
   ageMs,
   type ClockReading,

@@ -1,6 +1,7 @@
 import { type Attributes, logs, SeverityNumber, trace } from '@opentelemetry/api';
 import type { Clock } from './clock.ts';
 import { errorChain } from './error-chain.ts';
+import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 
 /** What may stand beside an event in a log. */
 export type LogFields = Readonly<Record<string, unknown>>;
@@ -68,7 +69,7 @@ const ownFields = new Set(['time', 'level', 'service', 'event', 'trace', 'span']
 
 /** Exports a line as a log record of the running span; does nothing unless the process exports logs. @param text what was printed, so that nothing hidden gets out */
 function exportRecord(level: keyof typeof severities, now: number, text: string): void {
-  const exporter = logs.getLogger('interlock');
+  const exporter = logs.getLogger('interlock', SCOPE_VERSION, { schemaUrl: SCHEMA_URL });
   const severityNumber = severities[level];
   if (!exporter.enabled({ severityNumber })) return;
   const line: Record<string, unknown> = JSON.parse(text);

@@ -13,6 +13,7 @@ import {
   type PushMetricExporter,
 } from '@opentelemetry/sdk-metrics';
 import type { OtlpProtocol } from './exporters.ts';
+import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 
 /** Where measurements go. */
 export interface MetricsOptions {
@@ -53,7 +54,7 @@ export function startMetrics(options: MetricsOptions): Metrics {
   }
   const provider = new MeterProvider({ resource, readers });
   return {
-    meter: provider.getMeter('interlock'),
+    meter: provider.getMeter('interlock', SCOPE_VERSION, { schemaUrl: SCHEMA_URL }),
     provider,
     flush: () => provider.forceFlush(),
     shutdown: () => provider.shutdown(),

@@ -33,6 +33,7 @@ import {
 import { ATTR_SERVICE_NAME, ATTR_SERVICE_VERSION } from '@opentelemetry/semantic-conventions';
 import { systemClock } from './clock.ts';
 import { type OtlpProtocol, spanExporter } from './exporters.ts';
+import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 import { type LogsOptions, startLogs } from './logs.ts';
 import { type MetricsOptions, startMetrics } from './metrics.ts';
 import type { Random } from './random.ts';
@@ -88,7 +89,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   );
   if (options.disabled === true) {
     return {
-      tracer: trace.getTracer('interlock'),
+      tracer: trace.getTracerProvider().getTracer('interlock'),
       meter: createNoopMeter(),
       meterProvider: undefined,
       flush: async () => undefined,
@@ -112,7 +113,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   const logs = startLogs({ ...options, resource, selfObsMeterProvider: metrics.provider });
   trace.setGlobalTracerProvider(provider);
   return {
-    tracer: provider.getTracer('interlock'),
+    tracer: provider.getTracer('interlock', SCOPE_VERSION, { schemaUrl: SCHEMA_URL }),
     meter: metrics.meter,
     meterProvider: metrics.provider,
     flush: async () => {
@@ -155,15 +156,18 @@ function resourceOf(options: TelemetryOptions): Resource {
     .merge(resourceFromAttributes(knownAtOnce(hostDetector)))
     .merge(resourceFromAttributes(knownAtOnce(processDetector)))
     .merge(
-      resourceFromAttributes({
-        [ATTR_SERVICE_NAME]: options.service,
-        ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
-        'service.namespace': 'interlock',
-        // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
-        'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
-        ...options.attributes,
-        ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
-      }),
+      resourceFromAttributes(
+        {
+          [ATTR_SERVICE_NAME]: options.service,
+          ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
+          'service.namespace': 'interlock',
+          // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
+          'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
+          ...options.attributes,
+          ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
+        },
+        { schemaUrl: SCHEMA_URL },
+      ),
     );
 }
 

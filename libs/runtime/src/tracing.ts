@@ -19,6 +19,7 @@ import {
 } from '@opentelemetry/api';
 import { parseTraceParent, W3CBaggagePropagator } from '@opentelemetry/core';
 import { DomainAttribute } from './attributes.ts';
+import { causeLinks, type SpanCause } from './cause-links.ts';
 
 /** How a span starts. */
 export interface SpanOptions {
@@ -72,6 +73,8 @@ export interface SharedSpanOptions extends Pick<SpanOptions, 'parent' | 'kind'> 
   readonly count: string;
   /** Ids of the events that this piece of work is about; the span lists those of all that share it. */
   readonly events?: readonly string[];
+  /** Causes of those events; the span has links to their spans. */
+  readonly causes?: readonly SpanCause[];
 }
 
 interface SharedSpan {
@@ -79,6 +82,7 @@ interface SharedSpan {
   readonly spanContext: Context;
   readonly options: SharedSpanOptions;
   readonly events: string[];
+  readonly causes: SpanCause[];
   count: number;
   left: number;
   /** While others may join it. */
@@ -91,9 +95,10 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
 
   const end = (shared: SharedSpan): void => {
     if (shared.isOpen || shared.left > 0) return;
-    const { span, options, events, count } = shared;
+    const { span, options, events, causes, count } = shared;
     span.setAttributes(count === 1 ? (options.attributes ?? {}) : { [options.count]: count });
     if (events.length > 0) span.setAttribute(DomainAttribute.events, events);
+    if (causes.length > 0) span.addLinks([...causeLinks(causes, events.length)]);
     span.end();
   };
 
@@ -103,6 +108,7 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
       ...openSpan(tracer, name, { kind, attributes: common, parent }),
       options,
       events: [],
+      causes: [],
       count: 0,
       left: 0,
       isOpen: true,
@@ -120,14 +126,16 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
     const { parent = context.active() } = options;
     const above = trace.getSpanContext(parent);
     if (above === undefined || !isReal(above)) {
-      const { attributes, common, kind = SpanKind.INTERNAL, events = [] } = options;
+      const { attributes, common, kind = SpanKind.INTERNAL, events = [], causes = [] } = options;
       const about = events.length === 0 ? {} : { [DomainAttribute.events]: [...events] };
-      return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes, ...about }, parent }, fn);
+      const links = causeLinks(causes, events.length);
+      return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes, ...about }, links, parent }, fn);
     }
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
     shared.count += 1;
     if (options.events !== undefined) shared.events.push(...options.events);
+    if (options.causes !== undefined) shared.causes.push(...options.causes);
     shared.left += 1;
     try {
       return await context.with(shared.spanContext, fn);

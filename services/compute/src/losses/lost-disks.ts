@@ -1,6 +1,6 @@
 import { type AccessReason, accessReasonOf, concerns } from '@interlock/access';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Category, type Cause, Rejection } from '@interlock/event-store';
+import { type Category, type Cause, noteEventSpan, Rejection } from '@interlock/event-store';
 import type { Clock, Random } from '@interlock/runtime';
 import type { VmHost } from '../guests/vm-host.ts';
 import { limiter } from '../limiter.ts';
@@ -165,13 +165,17 @@ export class LostDisks {
 }
 
 /** The cause of a loss that no fact or report named: the disk service answers with the event that took the key away. */
-const causeIn = ({ unavailableOrigin: origin }: Disk): Cause | undefined =>
-  origin && {
-    correlationId: origin.correlationId,
-    causes: [{ id: origin.cause, kind: 'answer' }],
+const causeIn = ({ unavailableOrigin: origin }: Disk): Cause | undefined => {
+  if (origin === undefined) return undefined;
+  const { correlationId, cause, traceparent } = origin;
+  noteEventSpan(traceparent, cause);
+  return {
+    correlationId,
+    causes: [{ id: cause, kind: 'answer' }],
     caller: 'system:compute',
-    ...(origin.traceparent === '' ? {} : { traceparent: origin.traceparent }),
+    ...(traceparent === '' ? {} : { traceparent }),
   };
+};
 
 /**
  * Why a disk has no data, as its host reports; `undefined` while it has. A throttled vault has decided nothing. An unreachable

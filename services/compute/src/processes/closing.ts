@@ -1,9 +1,18 @@
 import type { CloseDiskRequest } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Cause, type CausedBy, type Loaded, Rejection, stepCauses, stepIds } from '@interlock/event-store';
+import {
+  type Cause,
+  type CausedBy,
+  type Loaded,
+  Rejection,
+  readEvent,
+  stepCauses,
+  stepIds,
+  writeEvent,
+} from '@interlock/event-store';
 import type { CallOptions } from '@interlock/rpc';
-import { inSpan, linkTo } from '@interlock/runtime';
-import { type Link, trace } from '@opentelemetry/api';
+import { inSpan, linkTo, scopeTracer } from '@interlock/runtime';
+import type { Link } from '@opentelemetry/api';
 import type { VmDisk } from '../vm/machine.ts';
 import { disksClosed } from '../vm/progress.ts';
 import type { Machine } from '../vm/state.ts';
@@ -14,7 +23,7 @@ import type { ProcessParts } from './process.ts';
 /** What closing disks needs. */
 export type ClosingParts = Pick<ProcessParts, 'vms' | 'disks' | 'clock' | 'random' | 'log'>;
 
-const tracer = trace.getTracer('@interlock/compute');
+const tracer = scopeTracer('@interlock/compute');
 
 /** Disks of one call: what the disk service stores in one commit. */
 const callMax = 500;
@@ -86,7 +95,13 @@ export const closeAll = async (
             const attachEpoch = await openToEnd(parts, vm, one, isDeallocated, patience);
             // Number 0 closes any open, and a disk that was never opened has none.
             if (attachEpoch === undefined || (attachEpoch === 0 && !isDeallocated)) return;
-            requests.push({ name: disk, virtualMachine: vm, deallocated: isDeallocated, attachEpoch, cause: event });
+            requests.push({
+              name: disk,
+              virtualMachine: vm,
+              deallocated: isDeallocated,
+              attachEpoch,
+              cause: writeEvent(event),
+            });
           })(),
           (error) => parts.log.warn('disk was not closed', { vm, disk, error }),
         );
@@ -130,8 +145,8 @@ export const closeEach = async (
     let failure: unknown;
     for (const [n, request] of left.entries()) {
       const { outcome, event = '' } = outcomes[n] ?? {};
-      if (event !== '' && closed === undefined) cause.trail?.answered([event]);
-      else if (event !== '') addTo(closed, request.virtualMachine, event);
+      if (event !== '' && closed === undefined) cause.trail?.answered([readEvent(event)]);
+      else if (event !== '') addTo(closed, request.virtualMachine, readEvent(event));
       if (outcome?.$case === 'closed') continue;
       const error = refusedBy('CloseDisks', outcome?.value);
       if (isDefinite(error)) {

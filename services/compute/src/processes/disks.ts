@@ -130,7 +130,7 @@ const openBatch = ({ client, clock, tracer }: DiskParts, onIdle: () => void) =>
     async send(items) {
       const wanted = items.map(({ request, origin }) => ({ open: request, origin }));
       const { outcomes } = await client.openDisks({ items: wanted }, { deadlineMs: callDeadlineMs });
-      return outcomes.map(({ outcome, event }) =>
+      return outcomes.map(({ outcome, event = '' }) =>
         outcome?.$case === 'opened'
           ? { answer: outcome.value, events: event === '' ? [] : [event] }
           : { error: refusedBy('OpenDisks', outcome?.value) },

@@ -3,7 +3,7 @@ import type {
   EncryptedResource,
   ListEncryptedResourcesResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Cause, followed, Rejection } from '@interlock/event-store';
+import { type Cause, followed, Rejection, readEvent } from '@interlock/event-store';
 import { itemError, type RpcFailure } from '@interlock/rpc';
 import { finishRotation, isMoving, progressRotation, waitForKey } from '../set/key-change.ts';
 import { callFor, forProcess, type SetParts } from '../sets.ts';
@@ -203,7 +203,7 @@ const rewrapBatch = async (move: Move, listed: readonly EncryptedResource[], pas
   const names = resources.map(({ name }) => name);
   try {
     const { outcomes } = await disks.rewrapDeks({ names, targetKeyVersion, generation }, call);
-    cause.trail?.answered(outcomes.flatMap(({ event }) => (event === '' ? [] : [event])));
+    cause.trail?.answered(outcomes.flatMap(({ event }) => (event === '' ? [] : [readEvent(event)])));
     for (const [n, resource] of resources.entries()) {
       const outcome = outcomes[n]?.outcome;
       if (outcome === undefined) throw new Error(`RewrapDeks returned no outcome for ${resource.name}`);

@@ -14,7 +14,7 @@ import {
   type OpenDisksResponse,
 } from '@interlock/contracts/interlock/disk/v1/attachment.ts';
 import type { Disk as WireDisk } from '@interlock/contracts/interlock/disk/v1/managed_disk.ts';
-import { type Cause, type Loaded, Rejection, StoreUnavailable } from '@interlock/event-store';
+import { type Cause, type Loaded, Rejection, readEvent, StoreUnavailable, writeEvent } from '@interlock/event-store';
 import { type Call, itemRefusal, names, onBehalfOf, principalOf, runAsCall, settleItems } from '@interlock/rpc';
 import { contextFromTraceparent, DomainAttribute, type Random } from '@interlock/runtime';
 import { context, trace } from '@opentelemetry/api';
@@ -77,7 +77,7 @@ export const attachmentApi = (parts: AttachmentParts) => {
       return {
         outcomes: outcomes.map((outcome) =>
           'answer' in outcome
-            ? { outcome: { $case: 'opened', value: outcome.answer.opened }, event: outcome.answer.event }
+            ? { outcome: { $case: 'opened', value: outcome.answer.opened }, event: writeEvent(outcome.answer.event) }
             : { outcome: { $case: 'refused', value: { ...outcome.refused } }, event: '' },
         ),
       };
@@ -89,7 +89,7 @@ export const attachmentApi = (parts: AttachmentParts) => {
         outcomes: outcomes.map((outcome) =>
           'refused' in outcome
             ? { outcome: { $case: 'refused', value: { ...itemRefusal(outcome.refused) } }, event: '' }
-            : { outcome: { $case: 'closed', value: {} }, event: closingEvent(outcome.disk) },
+            : { outcome: { $case: 'closed', value: {} }, event: writeEvent(closingEvent(outcome.disk)) },
         ),
       };
     },
@@ -258,7 +258,7 @@ const beginDirectAccess = async (
 const closingOf = ({ name, virtualMachine, deallocated, attachEpoch, cause }: CloseDiskRequest): Closing => {
   names.disk.parse(name, 'name');
   names.virtualMachine.parse(virtualMachine, 'virtual_machine');
-  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch, cause };
+  return { name, virtualMachine, isDeallocated: deallocated, attachEpoch, cause: readEvent(cause) };
 };
 
 const invalid = (

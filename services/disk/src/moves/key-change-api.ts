@@ -6,7 +6,7 @@ import {
   type RewrapDeksRequest,
   type RewrapDeksResponse,
 } from '@interlock/contracts/interlock/disk/v1/key_change.ts';
-import { type Cause, callingEvent, type Loaded, Rejection } from '@interlock/event-store';
+import { type Cause, callingEvent, type Loaded, Rejection, writeEvent } from '@interlock/event-store';
 import { type Call, names, settleItems } from '@interlock/rpc';
 import { DomainAttribute } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
@@ -54,7 +54,7 @@ export const keyChangeApi = (control: Control) => ({
     return {
       outcomes: outcomes.map((outcome) =>
         'answer' in outcome
-          ? { outcome: { $case: 'moved', value: outcome.answer.resource }, event: outcome.answer.event }
+          ? { outcome: { $case: 'moved', value: outcome.answer.resource }, event: writeEvent(outcome.answer.event) }
           : { outcome: { $case: 'refused', value: { ...outcome.refused } }, event: '' },
       ),
     };

@@ -1,7 +1,7 @@
 import type { Duplex } from 'node:stream';
 import type { Logger, Random } from '@interlock/runtime';
-import { DomainAttribute, inSpan } from '@interlock/runtime';
-import { type Attributes, type Meter, SpanKind, type Tracer } from '@opentelemetry/api';
+import { DomainAttribute } from '@interlock/runtime';
+import type { Attributes, Meter, Tracer } from '@opentelemetry/api';
 import Fastify, { type FastifyError, type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify';
 import type { Caller } from '../cloud/caller.ts';
 import type { CloudNames } from '../cloud/names.ts';
@@ -13,6 +13,7 @@ import type { Admit } from './access.ts';
 import { asciiHeaders } from './ascii-headers.ts';
 import { readJson } from './json.ts';
 import { measureRequests } from './measure.ts';
+import { inRequestSpan } from './request-span.ts';
 import type { Route } from './route.ts';
 import { prefixOf, routerTarget } from './target.ts';
 
@@ -137,19 +138,18 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
       if (route.versioned) checkVersion(queryOf(request)['api-version'], route.host);
     },
     handler: (request, reply) =>
-      inSpan(
-        parts.tracer,
-        `${route.method} ${route.path}`,
-        { kind: SpanKind.SERVER, attributes: spanAttributes(route, request) },
-        () => answer(route, request, reply),
-      ),
+      inRequestSpan(parts.tracer, route, { request, reply, attributes: idsOf(request) }, async () => {
+        try {
+          return await answer(route, request, reply);
+        } catch (error) {
+          return sendError(parts, error, request, reply);
+        }
+      }),
   });
 };
 
 /** The ids of the client are attributes: it can find the trace of its request. */
-const spanAttributes = ({ method, path }: Route, request: FastifyRequest): Attributes => ({
-  'http.request.method': method,
-  'http.route': path,
+const idsOf = (request: FastifyRequest): Attributes => ({
   [DomainAttribute.correlationId]: admitted.get(request)?.correlationId,
   'http.request.header.x-ms-client-request-id': clientIdOf(request),
 });

@@ -6,16 +6,14 @@ import {
   type EventOf,
   type EventStore,
   etagMismatch,
-  idsOf,
   type Loaded,
-  noteAppends,
   type Prepared,
   Rejection,
+  storeInSpan,
   VersionConflict,
 } from '@interlock/event-store';
 import { names } from '@interlock/rpc';
-import { DomainAttribute, type Instant, inSpan } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import type { Instant } from '@interlock/runtime';
 import { actsUntil, type Principal, reserveMs } from '../principal/decider.ts';
 import type { PrincipalEvent } from '../principal/events.ts';
 import { type Grant, type RoleAssignment, remove } from '../role-assignment/decider.ts';
@@ -27,8 +25,6 @@ const conflictsMax = 20;
 
 /** Moved by every commit that makes an owner or removes one: removals of the last owners thus exclude each other. */
 const ownersCursor = 'platform_owners';
-
-const tracer = trace.getTracer('@interlock/identity');
 
 interface Expected {
   /** Only at this version of the stream (an etag). */
@@ -183,15 +179,8 @@ export class PlatformOwners {
       const cursors = found ? [{ name: ownersCursor, from: cursor, to: found.isOwner ? cursor + 1 : cursor }] : [];
       const appends = [prepared, noted].flatMap((one) => one?.append ?? []);
       const rows = [prepared, noted].flatMap((one) => one?.row ?? []);
-      const attributes = {
-        'interlock.stream': prepared.append.stream,
-        'interlock.stream.version': prepared.version,
-        [DomainAttribute.events]: appends.flatMap(idsOf),
-      };
       try {
-        const name = `append ${category.definition.name}`;
-        await inSpan(tracer, name, { attributes }, () => this.#store.commit({ appends, rows, cursors }, cause));
-        noteAppends(cause, appends);
+        await storeInSpan(this.#store, `append ${category.definition.name}`, { appends, rows, cursors }, cause);
         return prepared;
       } catch (error) {
         if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;

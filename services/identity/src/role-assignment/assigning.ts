@@ -4,14 +4,12 @@ import {
   type Cause,
   CursorConflict,
   type EventStore,
-  idsOf,
   type Loaded,
-  noteAppends,
   Rejection,
+  storeInSpan,
   VersionConflict,
 } from '@interlock/event-store';
-import { DomainAttribute, type Instant, inSpan } from '@interlock/runtime';
-import { trace } from '@opentelemetry/api';
+import type { Instant } from '@interlock/runtime';
 import { cursorOfGrant } from '../platform-owner/owners.ts';
 import { assign, type Grant, type RoleAssignment } from './decider.ts';
 import type { RoleAssignmentEvent } from './events.ts';
@@ -19,8 +17,6 @@ import { type GrantHolder, type GrantHolderEvent, hold } from './grant-holder.ts
 
 /** Conflicts in a row before an assignment gives up. */
 const conflictsMax = 20;
-
-const tracer = trace.getTracer('@interlock/identity');
 
 /**
  * Creates the only assignment of its principal, role and scope. A repeat with the same id and grant has no effect.
@@ -38,7 +34,7 @@ export type Assigning = (
 ) => Promise<Loaded<RoleAssignment>>;
 
 export const openAssigning = (parts: {
-  readonly store: Pick<EventStore, 'commit' | 'cursor'>;
+  readonly store: Pick<EventStore, 'commit' | 'cursor' | 'spanAttributes'>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
   readonly holders: Category<GrantHolder, GrantHolderEvent>;
 }): Assigning => {
@@ -68,15 +64,8 @@ export const openAssigning = (parts: {
       if (cursors.length > 0) await permit?.();
       const appends = [assigned, held].flatMap(({ append }) => append ?? []);
       const rows = [assigned, held].flatMap(({ row }) => row ?? []);
-      const attributes = {
-        'interlock.stream': assigned.append.stream,
-        'interlock.stream.version': assigned.version,
-        [DomainAttribute.events]: appends.flatMap(idsOf),
-      };
       try {
-        const commit = { appends, rows, cursors };
-        await inSpan(tracer, 'append role_assignment', { attributes }, () => store.commit(commit, cause));
-        noteAppends(cause, appends);
+        await storeInSpan(store, 'append role_assignment', { appends, rows, cursors }, cause);
         return assigned;
       } catch (error) {
         if (!(error instanceof VersionConflict || error instanceof CursorConflict)) throw error;

@@ -2,7 +2,7 @@ import { lossReasonIn, refusalFacts } from '@interlock/access';
 import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { CheckAccessRequest } from '@interlock/contracts/interlock/key_vault/v1/disk_access.ts';
-import { Rejection } from '@interlock/event-store';
+import { noteEventSpan, Rejection } from '@interlock/event-store';
 import { type RpcClient, type TokenSource, tokenSource } from '@interlock/rpc';
 import type { Clock } from '@interlock/runtime';
 import { type Tracer, trace } from '@opentelemetry/api';
@@ -195,6 +195,7 @@ export class Vault {
       event,
       correlationId,
     } = refusalFacts(error);
+    if (event !== undefined) noteEventSpan(traceparent, event);
     return {
       reason,
       since,

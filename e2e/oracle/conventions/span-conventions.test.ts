@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import type { Span } from '@interlock/local/spans.ts';
+import { conventions, deviationsOf } from './span-conventions.ts';
+
+const span = (attributes: Span['attributes'], more: Partial<Span> = {}): Span => ({
+  ...{ traceId: 'a'.repeat(32), spanId: 'b'.repeat(16), parentSpanId: undefined, service: 'disk', name: 'x' },
+  ...{ kind: 'client', startMs: 0, durationMs: 1, status: 'unset', statusMessage: '', links: [], events: [] },
+  attributes,
+  ...more,
+});
+
+const server = { 'server.address': 'host', 'server.port': 1 };
+const call = { 'rpc.system.name': 'grpc', 'rpc.method': 'p.S/M', 'rpc.response.status_code': 'OK', ...server };
+const message = {
+  'messaging.system.name': 'nats',
+  'messaging.operation.name': 'publish',
+  'messaging.operation.type': 'send',
+  'messaging.destination.name': 'facts.disk.0',
+  'messaging.batch.message_count': 1,
+  ...server,
+};
+const commit = { 'db.system.name': 'postgresql', 'db.namespace': 'disk', 'db.operation.name': 'COMMIT', ...server };
+
+const good: readonly Span[] = [
+  span(call),
+  span(call, { kind: 'server' }),
+  span({ ...call, 'rpc.response.status_code': 'NOT_FOUND', 'error.type': 'NOT_FOUND' }, { status: 'error' }),
+  span({ ...call, 'rpc.response.status_code': 'NOT_FOUND' }, { kind: 'server' }),
+  span(message, { kind: 'producer' }),
+  span(commit),
+  span({}, { kind: 'internal' }),
+];
+
+test('spans that keep the conventions have no deviation, and each required attribute that is missing is named', () => {
+  for (const one of good) {
+    assert.deepEqual(deviationsOf(one), []);
+    const required = conventions.flatMap((convention) => (convention.isOf(one) ? convention.required : []));
+    // Without these two a span is of no convention, or of another one.
+    for (const name of required.filter((key) => key !== 'rpc.system.name')) {
+      const { [name]: _, ...attributes } = one.attributes;
+      assert.match(deviationsOf({ ...one, attributes }).join(), new RegExp(`${name} is missing`));
+    }
+  }
+});
+
+test('a wrong kind, a status that does not fit and an error without its type deviate', () => {
+  const wrong: readonly (readonly [Span, RegExp])[] = [
+    [span(call, { kind: 'internal' }), /the kind is internal/],
+    [span({ ...call, 'rpc.response.status_code': 'NOT_FOUND' }), /NOT_FOUND is no error/],
+    [span({ ...call, 'rpc.response.status_code': 'INTERNAL' }, { kind: 'server' }), /INTERNAL is no error/],
+    [span({ ...call, 'error.type': 'X' }), /the span has not failed/],
+    [span(commit, { status: 'error' }), /error.type is missing/],
+    [span(message, { kind: 'consumer' }), /send has the kind consumer/],
+    [span({ x: 1 }), /belongs to no convention/],
+  ];
+  for (const [one, expected] of wrong) assert.match(deviationsOf(one).join(), expected);
+});

@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { inSpan, startTelemetry, systemClock, systemRandom, type Telemetry, traceIdOf } from '@interlock/runtime';
+import { InMemorySpanExporter, type ReadableSpan, SimpleSpanProcessor } from '@opentelemetry/sdk-trace';
+import { category } from './category.ts';
+import { type Cause, followed } from './cause.ts';
+import { forgetEventSpans, noteEventSpan, readEvent, writeEvent } from './event-spans.ts';
+import { memoryStore } from './memory-store.ts';
+
+const exporter = new InMemorySpanExporter();
+let telemetry: Telemetry;
+before(() => {
+  const processors = [new SimpleSpanProcessor({ exporter })];
+  telemetry = startTelemetry({ service: 'test', random: systemRandom, processors });
+});
+after(() => telemetry.shutdown());
+afterEach(() => {
+  exporter.reset();
+  forgetEventSpans();
+});
+
+const root: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
+const happened = () => [{ type: 'Happened' } as const];
+const open = (name = 'order') => {
+  const store = memoryStore({ clock: systemClock });
+  const definition = { name, stateVersion: 1, initial: 0, evolve: (count: number) => count + 1 };
+  return { store, streams: category<number, { readonly type: 'Happened' }>(store, definition) };
+};
+const appends = (): readonly ReadableSpan[] =>
+  exporter.getFinishedSpans().filter(({ name }) => name.startsWith('append '));
+const idOf = (span: ReadableSpan | undefined): string => span?.spanContext().spanId ?? '';
+const linksOf = (span: ReadableSpan | undefined) =>
+  span?.links.map(({ context: { spanId }, attributes }) => [spanId, attributes]);
+
+test('G10: an event has the trace context of the span that stored it, and that span lists the event', async () => {
+  const { store, streams } = open();
+  await inSpan(telemetry.tracer, 'call', {}, () => streams.transact('a', happened, root));
+  const [append] = appends();
+  assert.deepEqual(append?.attributes['interlock.event.ids'], ['order-a@1']);
+  const [event] = await store.read('order-a');
+  assert.equal(event?.cause.traceparent?.split('-')[2], idOf(append));
+});
+
+test('G10: the span of an append has a link to the span that stored each cause', async () => {
+  const { streams } = open();
+  const work = followed(root);
+  await inSpan(telemetry.tracer, 'call', {}, async () => {
+    await streams.transact('a', happened, work);
+    // A called service answers with its event.
+    noteEventSpan(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, 'key-k@7');
+    work.trail?.answered(['key-k@7', 'key-unknown@1']);
+    await streams.transact('a', happened, work);
+  });
+  const [first, second] = appends();
+  assert.deepEqual(linksOf(first), []);
+  assert.deepEqual(linksOf(second), [
+    [idOf(first), { 'interlock.cause.ids': ['order-a@1'] }],
+    ['b'.repeat(16), { 'interlock.cause.ids': ['key-k@7'] }],
+  ]);
+});
+
+test('G10: a span that stores events of several streams says which follows from which', async () => {
+  const { streams } = open();
+  await inSpan(telemetry.tracer, 'call', {}, () => streams.transactMany(['a', 'b'], happened, root));
+  const causesOf = (_state: number, id: string) => [{ id: `order-${id}@1`, kind: 'step' } as const];
+  await inSpan(telemetry.tracer, 'run', {}, () => streams.transactMany(['a', 'b'], happened, root, { causesOf }));
+  const [first, second] = appends();
+  const attributes = {
+    'interlock.cause.ids': ['order-a@1', 'order-b@1'],
+    'interlock.event.ids': ['order-a@2', 'order-b@2'],
+  };
+  assert.deepEqual(linksOf(second), [[idOf(first), attributes]]);
+});
+
+test('an append belongs to the trace of its cause, also within a span of another trace', async () => {
+  const { streams } = open();
+  const traceparent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`;
+  await inSpan(telemetry.tracer, 'batch', {}, () => streams.transact('a', happened, { ...root, traceparent }));
+  const [append] = appends();
+  assert.equal(append?.spanContext().traceId, traceIdOf(traceparent));
+  assert.equal(append?.parentSpanContext?.spanId, '2'.repeat(16));
+});
+
+test('another service reads an event with its span, and without one where it is not known', async () => {
+  const { streams } = open();
+  await inSpan(telemetry.tracer, 'call', {}, () => streams.transact('a', happened, root));
+  const [append] = appends();
+  const text = writeEvent('order-a@1');
+  const { traceId, spanId } = append?.spanContext() ?? {};
+  assert.equal(text, `order-a@1;00-${traceId}-${spanId}-01`);
+  forgetEventSpans();
+  assert.equal(writeEvent('order-a@1'), 'order-a@1');
+  assert.equal(readEvent(text), 'order-a@1');
+  assert.equal(writeEvent('order-a@1'), text);
+  assert.equal(readEvent('order-b@1;no trace context'), 'order-b@1');
+  assert.equal(writeEvent('order-b@1'), 'order-b@1');
+});
