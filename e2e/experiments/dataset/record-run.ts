@@ -12,8 +12,9 @@ import {
 } from '@interlock/dataset';
 import type { RecordedEvent } from '@interlock/event-store';
 import { type Experiment, judge, runExperiment, type Target } from '@interlock/experiment';
+import type { Workload } from '@interlock/rpc';
 import type { SimulatedSpan } from '../../simulation/cloud/recorded-span.ts';
-import { ownCloudTarget } from '../local/own-cloud.ts';
+import { type LocalParts, ownCloudTarget } from '../local/own-cloud.ts';
 import { simulatedTarget } from '../simulated/target.ts';
 import { logsOf, tracesOf } from './otlp-json.ts';
 import { truthEvent, truthIo } from './truth.ts';
@@ -28,6 +29,8 @@ export interface RunToRecord {
   readonly target: 'local' | 'simulated';
   readonly signal: AbortSignal;
   readonly say: (line: string) => void;
+  /** Takes all events of a service of a local run, with their data. */
+  readonly keepHistory?: (service: Workload, events: readonly RecordedEvent[]) => void;
 }
 
 /** What a target brings beside the record of its run. */
@@ -119,7 +122,7 @@ const simulated = ({ seed, id }: RunToRecord): Recording => {
   };
 };
 
-const local = ({ id, say }: RunToRecord): Recording => {
+const local = ({ id, say, keepHistory }: RunToRecord): Recording => {
   const traces: TracesRequest[] = [];
   const metrics: MetricsRequest[] = [];
   const logs: LogsRequest[] = [];
@@ -128,11 +131,16 @@ const local = ({ id, say }: RunToRecord): Recording => {
     const into: unknown[] = path === '/v1/traces' ? traces : path === '/v1/metrics' ? metrics : logs;
     into.push(JSON.parse(body));
   };
+  const keepTruth = eventsInto(events);
+  const keepEvents: LocalParts['keepEvents'] = (service, stored, sinceMs) => {
+    keepHistory?.(service, stored);
+    keepTruth(service, stored, sinceMs);
+  };
   // Short: sockets of its servers have their paths in it.
   const folder = mkdtempSync(join(tmpdir(), 'interlock-d-'));
   const [processor] = cpus();
   return {
-    target: ownCloudTarget(folder, { id, say, keepEvents: eventsInto(events), takeTelemetry }),
+    target: ownCloudTarget(folder, { id, say, keepEvents, takeTelemetry }),
     telemetry: () => ({ traces, metrics, logs }),
     events,
     hardware: {

@@ -39,6 +39,9 @@ export interface LocalParts {
 /** Time between two exports of metrics of a run that is recorded, in milliseconds. */
 const metricsEveryMs = 5_000;
 
+/** Time between two exports of spans and logs of such a run, in milliseconds: a process that is killed loses what it has not exported. */
+const spansEveryMs = 100;
+
 /** Settings of a run whose telemetry is recorded. */
 const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<string, string>> =>
   takeTelemetry === undefined
@@ -46,6 +49,7 @@ const recordedSettings = ({ id, takeTelemetry }: LocalParts): Readonly<Record<st
     : {
         OTEL_RESOURCE_ATTRIBUTES: `${RUN_ATTRIBUTE}=${id}`,
         OTEL_METRIC_EXPORT_INTERVAL: String(metricsEveryMs),
+        OTEL_BSP_SCHEDULE_DELAY: String(spansEveryMs),
       };
 
 /** Memory of the guest of a machine, in MiB: its plan in docs/sizing.md. */

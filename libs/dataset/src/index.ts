@@ -30,5 +30,6 @@ export { baselineNames, predictionOf } from './score/baselines.ts';
 export { type CriticalPath, criticalPaths, type PathStep } from './score/critical-path.ts';
 export { type Agreement, meanScore, type Prediction, type Score, score } from './score/score.ts';
 export { scoreTable } from './score/score-table.ts';
+export { type TraceMeasures, traceMeasures } from './score/trace-measures.ts';
 export { edgesOf, scoredEdges } from './truth/edges.ts';
 export { faultsOf, type TimelineStep } from './truth/faults.ts';

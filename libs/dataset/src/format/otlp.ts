@@ -112,6 +112,10 @@ export const attributeOf = (attributes: readonly KeyValue[] | undefined, key: st
   return found === undefined ? undefined : textOf(found.value);
 };
 
+/** The texts of an attribute that is a list; empty if it is missing. */
+export const listOf = (attributes: readonly KeyValue[] | undefined, key: string): readonly string[] =>
+  attributes?.find((one) => one.key === key)?.value?.arrayValue?.values?.map(textOf) ?? [];
+
 /** `service.name` of a resource. */
 export const serviceOf = (resource: OtlpResource | undefined): string =>
   attributeOf(resource?.attributes, 'service.name') ?? 'unknown';

@@ -13,7 +13,7 @@ export interface TruthEvent {
   /** Events that caused this one; empty for a root. */
   readonly causes: readonly { readonly id: string; readonly kind: CauseKind }[];
   readonly correlationId: string;
-  /** The span in which the service decided it; empty if it was not traced. */
+  /** The span that stored it; empty if it was not traced. */
   readonly traceId: string;
   readonly spanId: string;
   /** `setup`: before the timeline started. Edges of such events are not scored. */
@@ -27,8 +27,8 @@ export interface TruthEdge {
   readonly kind: CauseKind;
   readonly crossService: boolean;
   /**
-   * How the recorded spans carry it: `parent`: the span of `to` is the span of `from` or below it; `link`: links are needed to get
-   * there; `none`: no path exists.
+   * How the recorded spans carry it: `parent`: the span that stored `to` is below the one that stored `from`, or below the parent of
+   * that one; `link`: links are needed to get there; `none`: no path exists.
    */
   readonly carriedBy: 'parent' | 'link' | 'none';
 }

@@ -3,7 +3,7 @@ import type { RunData } from '../format/run-data.ts';
 import { msOf, type TruthEvent } from '../format/truth.ts';
 import type { Edge } from '../truth/event-graph.ts';
 import { byTime } from '../truth/faults.ts';
-import { type Following, referencesOf, spanGraph, spanKey } from '../truth/span-graph.ts';
+import { type Following, placeOf, referencesOf, spanGraph, spanKey } from '../truth/span-graph.ts';
 import type { Prediction } from './score.ts';
 
 /** Methods that predict edges; `causes` is the oracle. */
@@ -27,34 +27,44 @@ export const predictionOf = (name: (typeof baselineNames)[number], data: RunData
 };
 
 /**
- * The event before in the same span; without one, back over the references of spans to the nearest spans with events on each
- * path.
+ * The causes that links of its span name. Without such links: the event before in the same place, which is the parent of the span
+ * that stored it; without one, back over the references of spans to the nearest spans with events on each path.
  */
 const fromSpans = ({ traces, events }: RunData, following: Following): readonly Edge[] => {
   const graph = spanGraph(spansIn(traces));
-  const bySpan = Map.groupBy(events, spanKey);
-  return events.flatMap((to): readonly Edge[] => {
-    if (!graph.spans.has(spanKey(to))) return [];
-    const previous = previousOf(to, bySpan.get(spanKey(to)) ?? []);
+  // A span that was lost says nothing, even if its id is known.
+  const visible = events.filter((event) => graph.spans.has(spanKey(event)));
+  const bySpan = Map.groupBy(visible, spanKey);
+  const byPlace = Map.groupBy(visible, (event) => placeOf(graph, spanKey(event)));
+  const eventsAt = (key: string): readonly TruthEvent[] =>
+    graph.spans.has(key) ? [...(bySpan.get(key) ?? []), ...(byPlace.get(key) ?? [])] : [];
+  return visible.flatMap((to): readonly Edge[] => {
+    const named = following === 'both' ? graph.causesOf(spanKey(to), to.id) : [];
+    if (named.length > 0) return named.map((from) => ({ from, to: to.id }));
+    const place = placeOf(graph, spanKey(to));
+    const previous = previousOf(to, eventsAt(place));
     if (previous !== undefined) return [{ from: previous.id, to: to.id }];
-    const seen = new Set([spanKey(to)]);
-    const open = [...referencesOf(graph, spanKey(to), following)];
+    const seen = new Set([spanKey(to), place]);
+    const open = [...referencesOf(graph, place, following)];
     const found: TruthEvent[] = [];
     for (let key = open.pop(); key !== undefined; key = open.pop()) {
       if (seen.has(key)) continue;
       seen.add(key);
-      // A span that was lost says nothing, even if its id is known.
-      const here = graph.spans.has(key) ? (bySpan.get(key) ?? []) : [];
+      const here = eventsAt(key).filter((one) => byTime(one, to) <= 0);
       if (here.length > 0) found.push(...here);
       else open.push(...referencesOf(graph, key, following));
     }
-    return found.map(({ id }) => ({ from: id, to: to.id }));
+    return [...new Set(found)].filter(({ id }) => id !== to.id).map(({ id }) => ({ from: id, to: to.id }));
   });
 };
 
-/** The latest event before, of the same stream if there is one. Events of its own type are siblings: a span may stop many machines. */
-const previousOf = (to: TruthEvent, inSpan: readonly TruthEvent[]): TruthEvent | undefined => {
-  const before = inSpan.filter((one) => one.type !== to.type && byTime(one, to) < 0).toSorted(byTime);
+/**
+ * The latest event before, of the same stream if there is one. Events of its own span were stored together and share their causes.
+ * Events of its own type are siblings: a span may stop many machines.
+ */
+const previousOf = (to: TruthEvent, inPlace: readonly TruthEvent[]): TruthEvent | undefined => {
+  const isBefore = (one: TruthEvent): boolean => one.type !== to.type && byTime(one, to) < 0;
+  const before = inPlace.filter((one) => isBefore(one) && spanKey(one) !== spanKey(to)).toSorted(byTime);
   return before.findLast(({ stream }) => stream === to.stream) ?? before.at(-1);
 };
 

@@ -1,7 +1,7 @@
 import type { TracesRequest } from '../format/otlp.ts';
 import { spansIn } from '../format/otlp.ts';
 import type { TruthEdge, TruthEvent } from '../format/truth.ts';
-import { reaches, type SpanGraph, spanGraph, spanKey } from './span-graph.ts';
+import { placeOf, reaches, type SpanGraph, spanGraph, spanKey } from './span-graph.ts';
 
 /** The edges that the events name, and how the spans carry each. A cause that is not among the events has no edge. */
 export const edgesOf = (events: readonly TruthEvent[], traces: readonly TracesRequest[]): readonly TruthEdge[] => {
@@ -20,7 +20,9 @@ export const edgesOf = (events: readonly TruthEvent[], traces: readonly TracesRe
 const carrierOf = (graph: SpanGraph, from: TruthEvent, to: TruthEvent): TruthEdge['carriedBy'] => {
   const [start, goal] = [spanKey(to), spanKey(from)];
   if (!graph.spans.has(start) || !graph.spans.has(goal)) return 'none';
-  if (reaches(graph, start, goal, 'parents')) return 'parent';
+  const place = placeOf(graph, goal);
+  if ([goal, place].some((key) => reaches(graph, start, key, 'parents'))) return 'parent';
+  if (graph.causesOf(start, to.id).includes(from.id)) return 'link';
   return reaches(graph, start, goal, 'both') ? 'link' : 'none';
 };
 

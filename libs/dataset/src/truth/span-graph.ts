@@ -1,4 +1,4 @@
-import type { PlacedSpan } from '../format/otlp.ts';
+import { listOf, type PlacedSpan } from '../format/otlp.ts';
 
 /** Spans by id, with what each one descends from. */
 export interface SpanGraph {
@@ -6,7 +6,13 @@ export interface SpanGraph {
   /** The key of a span, `<trace id>:<span id>`. */
   parentOf(key: string): string | undefined;
   linksOf(key: string): readonly string[];
+  /** The causes that the span which stored an event names for it, by links; only those whose spans are there. */
+  causesOf(key: string, event: string): readonly string[];
 }
+
+/** Attributes of a link to the span that stored a cause: the causes, and the event of the linking span that follows from each. */
+const CAUSES = 'interlock.cause.ids';
+const EVENTS = 'interlock.event.ids';
 
 /** Which references between spans count. */
 export type Following = 'parents' | 'links' | 'both';
@@ -25,6 +31,13 @@ export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
       return span?.parentSpanId ? spanKey({ traceId: span.traceId, spanId: span.parentSpanId }) : undefined;
     },
     linksOf: (key) => (spans.get(key)?.links ?? []).map(spanKey),
+    causesOf: (key, event) =>
+      (spans.get(key)?.links ?? []).flatMap((link) => {
+        if (!spans.has(spanKey(link))) return [];
+        const effects = listOf(link.attributes, EVENTS);
+        // Without effects every event of the span follows from every cause.
+        return listOf(link.attributes, CAUSES).filter((_, n) => effects.length === 0 || effects[n] === event);
+      }),
   };
 };
 
@@ -34,6 +47,9 @@ export const referencesOf = (graph: SpanGraph, key: string, following: Following
   const parents = parent === undefined || following === 'links' ? [] : [parent];
   return following === 'parents' ? parents : [...parents, ...graph.linksOf(key)];
 };
+
+/** The span within which another one stored its events: its parent, or itself without one. */
+export const placeOf = (graph: SpanGraph, key: string): string => graph.parentOf(key) ?? key;
 
 /** Whether a walk from a span over its references reaches another. A span reaches itself. */
 export const reaches = (graph: SpanGraph, from: string, to: string, following: Following): boolean => {

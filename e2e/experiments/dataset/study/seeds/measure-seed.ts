@@ -1,0 +1,60 @@
+import { type RunData, type TraceMeasures, traceMeasures } from '@interlock/dataset';
+import type { RecordedEvent } from '@interlock/event-store';
+import { readExperiment } from '@interlock/experiment';
+import { spansOf } from '@interlock/local/otlp.ts';
+import { serviceNames } from '@interlock/local/services.ts';
+import type { Workload } from '@interlock/rpc';
+import { judgeCauses } from '../../../../oracle/causes/judge.ts';
+import { deviationsIn } from '../../../../oracle/conventions/span-conventions.ts';
+import { recordRun } from '../../record-run.ts';
+import { experimentOf } from './experiment-of.ts';
+
+/** The figures of one run. */
+export interface SeedRow extends TraceMeasures {
+  readonly seed: number;
+  readonly kills: number;
+  /** Stored causes against those that the data of the events imply. */
+  readonly causeRecall: number;
+  readonly causePrecision: number;
+  /** What was wrong with causes, in words. */
+  readonly causeFaults: readonly string[];
+  /** Deviations from the semantic conventions, each kind once. */
+  readonly deviations: readonly string[];
+  readonly outcome: string;
+}
+
+/** A run whose stores could not be read at its end. */
+export class IncompleteRun extends Error {
+  override readonly name = 'IncompleteRun';
+}
+
+/** Runs the experiment of a seed on real processes and measures its causes and spans. @throws Error if the run never started; IncompleteRun */
+export const measureSeed = async (
+  { seed, withKills }: { readonly seed: number; readonly withKills: boolean },
+  { signal, say }: { readonly signal: AbortSignal; readonly say: (line: string) => void },
+): Promise<{ readonly row: SeedRow; readonly data: RunData }> => {
+  const text = experimentOf(seed, withKills);
+  const read = readExperiment(text);
+  if ('problems' in read) throw new Error(`the experiment of seed ${seed} is wrong: ${JSON.stringify(read.problems)}`);
+  const histories: Partial<Record<Workload, readonly RecordedEvent[]>> = {};
+  const data = await recordRun({
+    experiment: read.experiment,
+    text,
+    seed,
+    id: `seed-${seed}${withKills ? '-kills' : ''}`,
+    target: 'local',
+    signal,
+    say,
+    keepHistory: (service, events) => {
+      histories[service] = events;
+    },
+  });
+  const missing = serviceNames.filter((name) => histories[name] === undefined);
+  if (missing.length > 0) throw new IncompleteRun(`seed ${seed}: no events of ${missing.join(', ')} could be read`);
+  const { recall, precision, faults } = judgeCauses(histories);
+  const kills = data.faults.filter(({ action, effectUnixNano }) => action === 'kill' && effectUnixNano).length;
+  const causes = { causeRecall: recall, causePrecision: precision, causeFaults: faults };
+  const deviations = deviationsIn(data.traces.flatMap(spansOf));
+  const { outcome } = data.facts;
+  return { row: { seed, kills, ...causes, ...traceMeasures(data), deviations, outcome }, data };
+};
