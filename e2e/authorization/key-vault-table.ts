@@ -140,6 +140,8 @@ export const keyVaultTable = rowsOf(
   setKeyOperations: changed,
   setKeyTags: changed,
   rotateKey: inEachModel([key('ROTATE')], ({ missingKey }) => ({ name: missingKey, requestId: requested.create })),
+  getRotationPolicy: inEachModel([key('GET_ROTATION_POLICY')], ({ missingKey }) => ({ name: missingKey })),
+  setRotationPolicy: inEachModel([key('SET_ROTATION_POLICY')], ({ missingKey }) => ({ name: missingKey })),
   deleteKey: named('DELETE'),
   recoverKey: named('RECOVER'),
   purgeKey: named('PURGE'),

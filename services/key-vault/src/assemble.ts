@@ -25,6 +25,7 @@ import { KeyBackup } from './key/backup.ts';
 import { Confirmation } from './key/confirmation.ts';
 import { keys as keyStreams } from './key/key.ts';
 import { keyBackupApi, keyMakingApi } from './key/making-api.ts';
+import { openDueRotation, rotationApi } from './key/rotation-api.ts';
 import { keyUpdateApi } from './key/update-api.ts';
 import { KeyUses } from './key/uses.ts';
 import { keyUrls } from './names.ts';
@@ -118,6 +119,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     ...keyRemovalApi(parts),
     ...keyUpdateApi(parts),
     ...keyMakingApi(parts),
+    ...rotationApi(parts),
     ...keyBackupApi(parts),
     ...cryptographyApi(parts),
     ...diskAccessApi(parts),
@@ -134,6 +136,12 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
     // A hold does not make the service unready: an operator must reach it, and revocations must reach the sets (decision 0012).
     findings: () => [{ name: 'inUse', isThere: holding.current() === undefined, counts: false }],
     reactions: [{ source: 'identity', handlers: reactor({ clock, vaults, forgetPermissions }) }],
-    background: backgroundWork({ ...parts, log: logger, tracer, writeCounts: (signal) => log.writeCounts(signal) }),
+    background: backgroundWork({
+      ...parts,
+      log: logger,
+      tracer,
+      writeCounts: (signal) => log.writeCounts(signal),
+      rotateDue: openDueRotation(parts),
+    }),
   };
 };

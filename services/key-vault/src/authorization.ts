@@ -32,6 +32,8 @@ export const authorization: Parameters<typeof service<KeyVaultServiceDefinition>
   setKeyOperations: byGuard,
   setKeyTags: byGuard,
   rotateKey: byGuard,
+  getRotationPolicy: byGuard,
+  setRotationPolicy: byGuard,
   deleteKey: byGuard,
   recoverKey: byGuard,
   purgeKey: byGuard,

@@ -112,6 +112,10 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
       const reason = 'KEY_ACCESS_REASON_UNSPECIFIED';
       return factOf({ $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } });
     }
+    case 'KeyVersionNearExpiry': {
+      const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };
+      return factOf({ $case: 'keyNearExpiry', value });
+    }
     case 'KeyDeleted':
       return factOf({ $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } });
     case 'KeyRecovered':
@@ -121,6 +125,7 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
     case 'KeyPurged':
       return factOf({ $case: 'keyPurged', value: ofKey });
     case 'KeyVersionKeptDisabled':
+    case 'KeyRotationPolicySet':
     case 'KeyTagsSet':
     case 'RewrapAuthorized':
     case 'RewrapAuthorizationsCancelled':

@@ -111,6 +111,8 @@ export const keyVaultVerbs: readonly Verb[] = [
   }),
   key('set-tags', 'SetKeyTags', { targets: oneVersion }),
   key('rotate', 'RotateKey', { targets: oneKey, defaults: { request_id: 'uuid' } }),
+  key('rotation-policy', 'GetRotationPolicy', { targets: oneKey }),
+  key('set-rotation-policy', 'SetRotationPolicy', { targets: oneKey }),
   key('delete', 'DeleteKey', {
     targets: oneKey,
     kinds: { confirm_name: 'key' },

@@ -238,6 +238,7 @@ const uses: ReadonlySet<AuditOperation> = new Set([
   'KeyCreate',
   'KeyImport',
   'KeyRotate',
+  'KeyRotateIfDue',
   'KeyBackup',
   'KeyRestore',
   'KeyEncrypt',

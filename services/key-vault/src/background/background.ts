@@ -4,7 +4,7 @@ import type { Tracer } from '@opentelemetry/api';
 import type { Holding } from '../hold/holding.ts';
 import { doDue as doDueOfKey, publishDates } from '../key/decider.ts';
 import type { KeyEvent } from '../key/events.ts';
-import { expiredTimers, type Key, dueTime as keyDueTime } from '../key/key.ts';
+import { expiredTimers, type Key, dueTime as keyDueTime, rotationDue } from '../key/key.ts';
 import type { RsaEngine } from '../rsa/rsa.ts';
 import type { KeyMaterial } from '../sealing/key-material.ts';
 import type { Sealing } from '../sealing/sealing.ts';
@@ -34,11 +34,13 @@ interface BackgroundParts {
   readonly purgeVault: VaultPurge;
   readonly writeCounts: (signal: AbortSignal) => Promise<void>;
   readonly holding: Holding;
+  /** Rotates a key by its policy. @returns false while its vault is not in use */
+  readonly rotateDue: (key: string, cause: Cause) => Promise<boolean>;
 }
 
 type Work = (signal: AbortSignal) => Promise<void>;
 
-/** The background work of key-vault: due dates and purges, eviction of keys, counted refusals, hold, sweep, resealing. */
+/** The background work of key-vault: due dates, rotations and purges, eviction of keys, counted refusals, hold, sweep, resealing. */
 export const backgroundWork = (parts: BackgroundParts): readonly Work[] => {
   const { clock, random, log, material, sealing, holding } = parts;
   const newCause = (): Cause => {
@@ -59,6 +61,7 @@ export const backgroundWork = (parts: BackgroundParts): readonly Work[] => {
     // Separately, because a purge waits for the store of seal keys, and a date must be published on time.
     watchDue([dateSource(parts)]),
     watchDue(purgeSources(parts)),
+    watchDue([rotationSource(parts)]),
     persistent(parts, evictUnusable(parts)),
     persistent(parts, parts.writeCounts),
     (signal) => holding.watch(signal),
@@ -113,6 +116,22 @@ const purgeSources = ({ clock, keys, vaults, material, purgeVault }: BackgroundP
     await purgeVault(id);
   }),
 ];
+
+/** How long the rotation of a key waits whose vault is not in use, in milliseconds. */
+const vaultPauseMs = 60_000;
+
+/** Rotations by policy. */
+const rotationSource = ({ clock, keys, vaults, rotateDue }: BackgroundParts): DueSource => ({
+  ...dueSource(keys, rotationDue, async (id, cause) => {
+    await rotateDue(id, cause);
+  }),
+  async dueAt(id) {
+    const dueAt = rotationDue((await keys.load(id)).state);
+    if (dueAt === undefined || dueAt > clock.now()) return dueAt;
+    const { state } = await vaults.load(id.split('/')[1] ?? '');
+    return state.status === 'active' ? dueAt : clock.now() + vaultPauseMs;
+  },
+});
 
 /** When a date of a key must be published. */
 const datesDue = (key: Key): Instant | undefined => (key.status === 'active' ? keyDueTime(key) : undefined);

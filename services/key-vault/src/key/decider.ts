@@ -14,9 +14,12 @@ import {
   isSameAuthorization,
   type Key,
   type KeyVersion,
+  noticeDue,
   purgedVersionsOf,
+  rotationDue,
   versionOf,
 } from './key.ts';
+import { after, isSamePolicy, type RotationPolicy } from './rotation-policy.ts';
 
 /** A request for a new version. A repeat has the same id and the same digest of its content. */
 export interface CreationRequest {
@@ -38,7 +41,7 @@ export const createVersion =
   };
 
 /**
- * Adds a version like the current one, without dates (KV-33); the older ones stay as they are.
+ * Adds a version like the current one, with the expiry that the rotation policy says (KV-33); the older ones stay as they are.
  * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED; ALREADY_EXISTS REQUEST_ID_USED; ABORTED CONTENTION when the current
  *   version has another size than `material`
  */
@@ -55,7 +58,27 @@ export const rotate =
         `another caller made a version of ${bits} bits meanwhile: read the key and repeat the call`,
       );
     }
-    return [{ type: 'KeyVersionCreated', ...asked, ...material, enabled: true, operations, tags, at }];
+    const { expiryTime } = found.rotationPolicy ?? {};
+    const dates = expiryTime === undefined ? {} : { expiresAt: Math.floor(after(at, expiryTime) / 1_000) * 1_000 };
+    return [{ type: 'KeyVersionCreated', ...asked, ...material, enabled: true, ...dates, operations, tags, at }];
+  };
+
+/** Rotates a key whose time has come by its policy (KV-34). @throws as `rotate` */
+export const rotateIfDue =
+  (at: Instant, asked: CreationRequest, material: VersionMaterial) =>
+  (key: Key): readonly KeyEvent[] =>
+    (rotationDue(key) ?? Number.POSITIVE_INFINITY) <= at ? rotate(at, asked, material)(key) : [];
+
+/**
+ * Sets when the key is rotated, and the validity of its next versions; the dates of those that exist stay (KV-53).
+ * @param policy undefined: none
+ * @throws Rejection NOT_FOUND KEY_NOT_FOUND, KEY_DELETED
+ */
+export const setRotationPolicy =
+  (at: Instant, policy: RotationPolicy | undefined) =>
+  (key: Key): readonly KeyEvent[] => {
+    if (isSamePolicy(active(key).rotationPolicy, policy)) return [];
+    return [{ type: 'KeyRotationPolicySet', ...(policy === undefined ? {} : { policy }), at }];
   };
 
 /**
@@ -155,29 +178,35 @@ export const setTags =
     return isSame ? [] : [{ type: 'KeyTagsSet', version, tags, at }];
   };
 
-/** Publishes the start and end dates of enabled versions that have come. */
+/** Publishes the start and end dates of enabled versions that have come, and gives notice of the end of the current one. */
 export const publishDates =
   (at: Instant) =>
   (key: Key): readonly KeyEvent[] => {
     if (key.status !== 'active') return [];
     return Object.values(key.versions)
       .filter(({ enabled }) => enabled)
-      .flatMap(({ version, isExpiryPublished, expiresAt, isStartPublished = true, notBefore }): KeyEvent[] => [
-        ...(!isStartPublished && notBefore !== undefined && notBefore <= at
-          ? [
-              {
-                type: 'KeyVersionBegan',
-                version,
-                notBefore,
-                ...(expiresAt === undefined ? {} : { expiresAt }),
-                at,
-              } as const,
-            ]
-          : []),
-        ...(!isExpiryPublished && expiresAt !== undefined && expiresAt <= at
-          ? [{ type: 'KeyVersionExpired', version, expiresAt, at } as const]
-          : []),
-      ]);
+      .flatMap((one): KeyEvent[] => {
+        const { version, isExpiryPublished, expiresAt, isStartPublished = true, notBefore } = one;
+        return [
+          ...((noticeDue(key, one) ?? Number.POSITIVE_INFINITY) <= at && expiresAt !== undefined
+            ? [{ type: 'KeyVersionNearExpiry', version, expiresAt, at } as const]
+            : []),
+          ...(!isStartPublished && notBefore !== undefined && notBefore <= at
+            ? [
+                {
+                  type: 'KeyVersionBegan',
+                  version,
+                  notBefore,
+                  ...(expiresAt === undefined ? {} : { expiresAt }),
+                  at,
+                } as const,
+              ]
+            : []),
+          ...(!isExpiryPublished && expiresAt !== undefined && expiresAt <= at
+            ? [{ type: 'KeyVersionExpired', version, expiresAt, at } as const]
+            : []),
+        ];
+      });
   };
 
 /**

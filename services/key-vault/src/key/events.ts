@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { RotationPolicy } from './rotation-policy.ts';
 
 /** An operation that a version allows (KV-09). */
 export type KeyOperation = 'encrypt' | 'decrypt' | 'sign' | 'verify' | 'wrapKey' | 'unwrapKey';
@@ -92,6 +93,19 @@ export type KeyEvent =
       readonly version: string;
       readonly notBefore: Instant;
       readonly expiresAt?: Instant;
+      readonly at: Instant;
+    }
+  | {
+      /** The current version ends soon (KV-51). */
+      readonly type: 'KeyVersionNearExpiry';
+      readonly version: string;
+      readonly expiresAt: Instant;
+      readonly at: Instant;
+    }
+  | {
+      readonly type: 'KeyRotationPolicySet';
+      /** Absent: none. */
+      readonly policy?: RotationPolicy;
       readonly at: Instant;
     }
   | { readonly type: 'KeyDeleted'; readonly purgeAt: Instant; readonly at: Instant }

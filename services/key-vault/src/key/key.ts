@@ -2,6 +2,7 @@ import { type CategoryDefinition, type Stepping, withSteps } from '@interlock/ev
 import type { Instant } from '@interlock/runtime';
 import { type Ended, firstEnds, type VersionEnds, withDates, withEnabled, withExpiry, withOperations } from './ends.ts';
 import type { KeyEvent, RestoredVersion, RewrapAuthorization } from './events.ts';
+import { noticeTime, type RotationPolicy, rotationTime } from './rotation-policy.ts';
 
 /** One generation of a key. */
 export interface KeyVersion extends RestoredVersion {
@@ -17,6 +18,8 @@ export interface KeyVersion extends RestoredVersion {
   readonly isExpiryPublished: boolean;
   /** False until its future start date is published; then absent, also for replicas whose clock is behind. */
   readonly isStartPublished?: boolean;
+  /** False until notice of its end is given; absent: none is to be given. */
+  readonly isNoticePublished?: false;
   readonly ends: VersionEnds;
 }
 
@@ -28,6 +31,14 @@ export const publishedWith = (
   isExpiryPublished: (expiresAt ?? Number.POSITIVE_INFINITY) <= at,
   ...(notBefore !== undefined && notBefore > at ? { isStartPublished: false } : {}),
 });
+
+/** Whether notice of a version's end is to be given: a date that is set within the time of notice needs none. */
+const withNotice = (
+  policy: RotationPolicy | undefined,
+  dates: Pick<RestoredVersion, 'expiresAt'>,
+  at: Instant,
+): Pick<KeyVersion, 'isNoticePublished'> =>
+  (noticeTime(policy, dates) ?? at) > at ? { isNoticePublished: false } : {};
 
 /** A key that is not purged. */
 interface Life {
@@ -42,6 +53,8 @@ interface Life {
   readonly purgedVersions: readonly string[];
   /** The last purge of a key of this name; absent before the first. */
   readonly lastPurge?: Ended;
+  /** Absent: a caller rotates it. */
+  readonly rotationPolicy?: RotationPolicy & { readonly setAt: Instant };
   /** The request that restored it; absent for a key that was created. */
   readonly restoreRequestId?: string;
 }
@@ -90,7 +103,14 @@ export const evolve = (key: Key, event: KeyEvent, by: number): Key => {
     case 'KeyTagsSet':
     case 'KeyVersionExpired':
     case 'KeyVersionBegan':
+    case 'KeyVersionNearExpiry':
       return withChangedVersion(key, event, by);
+    case 'KeyRotationPolicySet': {
+      if (!exists(key)) return key;
+      const { rotationPolicy: _before, ...rest } = key;
+      const { policy, at } = event;
+      return { ...rest, updatedAt: at, ...(policy === undefined ? {} : { rotationPolicy: { ...policy, setAt: at } }) };
+    }
     case 'KeyDeleted':
       return key.status === 'active'
         ? { ...key, status: 'deleted', deletedAt: event.at, deletedBy: by, purgeAt: event.purgeAt, authorizations: [] }
@@ -124,7 +144,16 @@ const withCreatedVersion = (key: Key, event: EventOf<'KeyVersionCreated'>, by: n
   const { type: _type, at, ...made } = event;
   const disabled = made.enabled ? {} : { disabledAt: at };
   const ends = firstEnds(made, at, by);
-  const version: KeyVersion = { ...made, createdAt: at, updatedAt: at, ...disabled, ...publishedWith(made, at), ends };
+  const notice = withNotice(key.status === 'active' ? key.rotationPolicy : undefined, made, at);
+  const version: KeyVersion = {
+    ...made,
+    createdAt: at,
+    updatedAt: at,
+    ...disabled,
+    ...publishedWith(made, at),
+    ...notice,
+    ends,
+  };
   const current = version.version;
   if (key.status === 'active') {
     return { ...key, versions: { ...key.versions, [current]: version }, current, updatedAt: at };
@@ -141,17 +170,23 @@ type VersionEvent = EventOf<
   | 'KeyTagsSet'
   | 'KeyVersionExpired'
   | 'KeyVersionBegan'
+  | 'KeyVersionNearExpiry'
 >;
 
 const withChangedVersion = (key: Key, event: VersionEvent, by: number): Key => {
   const { version: id, at } = event;
   const version = versionOf(key, id);
   if (!version || !exists(key)) return key;
-  const changed = { ...changedVersion(version, event, by), updatedAt: at };
+  const changed = { ...changedVersion(version, event, by, key.rotationPolicy), updatedAt: at };
   return { ...key, versions: { ...key.versions, [id]: changed }, updatedAt: at };
 };
 
-const changedVersion = (version: KeyVersion, event: VersionEvent, by: number): KeyVersion => {
+const changedVersion = (
+  version: KeyVersion,
+  event: VersionEvent,
+  by: number,
+  policy: RotationPolicy | undefined,
+): KeyVersion => {
   const { ends } = version;
   const now = { since: event.at, by };
   switch (event.type) {
@@ -168,12 +203,19 @@ const changedVersion = (version: KeyVersion, event: VersionEvent, by: number): K
       return disabled;
     }
     case 'KeyVersionDatesSet': {
-      const { notBefore: _notBefore, expiresAt: _expiresAt, isStartPublished: _published, ...undated } = version;
+      const {
+        notBefore: _notBefore,
+        expiresAt: _expiresAt,
+        isStartPublished: _published,
+        isNoticePublished: _notice,
+        ...undated
+      } = version;
       return {
         ...undated,
         ...(event.notBefore === undefined ? {} : { notBefore: event.notBefore }),
         ...(event.expiresAt === undefined ? {} : { expiresAt: event.expiresAt }),
         ...publishedWith(event, event.at),
+        ...withNotice(policy, event, event.at),
         ends: withDates(version, event, now),
       };
     }
@@ -187,6 +229,10 @@ const changedVersion = (version: KeyVersion, event: VersionEvent, by: number): K
       const { isStartPublished: _published, ...started } = version;
       return started;
     }
+    case 'KeyVersionNearExpiry': {
+      const { isNoticePublished: _notice, ...noticed } = version;
+      return noticed;
+    }
   }
 };
 
@@ -197,7 +243,8 @@ const restored = (key: Key, { at, requestId, versions: backedUp }: EventOf<'KeyR
     backedUp.map((version): [string, KeyVersion] => {
       const disabled = version.enabled ? {} : { disabledAt: at };
       const ends = firstEnds(version, at, by);
-      return [version.version, { ...version, requestId: '', ...disabled, ...publishedWith(version, at), ends }];
+      const published = { ...publishedWith(version, at), ...withNotice(undefined, version, at) };
+      return [version.version, { ...version, requestId: '', ...disabled, ...published, ends }];
     }),
   );
   const purgedVersions = purgedVersionsOf(key).filter((version) => !(version in versions));
@@ -244,23 +291,44 @@ export const dueTime = (key: Key): Instant | undefined => {
   const dates = Object.values(key.versions).flatMap((version) => {
     const { enabled, isExpiryPublished, expiresAt, isStartPublished = true, notBefore } = version;
     if (!enabled) return [];
-    return [isExpiryPublished ? undefined : expiresAt, isStartPublished ? undefined : notBefore];
+    return [
+      isExpiryPublished ? undefined : expiresAt,
+      isStartPublished ? undefined : notBefore,
+      noticeDue(key, version),
+    ];
   });
   const due = dates.filter((date) => date !== undefined);
   return due.length === 0 ? undefined : Math.min(...due);
+};
+
+/** When notice of the end of a version is to be given: of the current one alone; undefined: never. */
+export const noticeDue = (key: ActiveKey, version: KeyVersion): Instant | undefined =>
+  version.isNoticePublished === false && version.version === key.current
+    ? noticeTime(key.rotationPolicy, version)
+    : undefined;
+
+/** When the service itself must rotate the key (KV-34); `undefined`: never. */
+export const rotationDue = (key: Key): Instant | undefined => {
+  const current = key.status === 'active' ? key.versions[key.current] : undefined;
+  return key.status === 'active' && current ? rotationTime(key.rotationPolicy, current) : undefined;
 };
 
 /** The timer of a version's dates. */
 const datesOf = (version: string): string => `dates/${version}`;
 /** The timer of a deleted key's purge. */
 const PURGE = 'purge';
+/** The timer of a rotation by policy. */
+export const ROTATION = 'rotation';
 
 /** The timers that an event arms. */
 function timersOf(event: KeyEvent): readonly string[] {
   switch (event.type) {
     case 'KeyVersionCreated':
     case 'KeyVersionDatesSet':
-      return [datesOf(event.version)];
+      return [datesOf(event.version), ROTATION];
+    case 'KeyRotationPolicySet':
+    case 'KeyVersionEnabled':
+      return [ROTATION];
     case 'KeyRestored':
       return event.versions.map(({ version }) => datesOf(version));
     case 'KeyDeleted':
@@ -292,7 +360,7 @@ export const keys: CategoryDefinition<Key, KeyEvent> = {
       'operations',
     ] as const),
     ...(['tags', 'withKey', 'purgeAt', 'source', 'target', 'principal', 'diskEncryptionSet', 'authorizedBy'] as const),
-    ...(['vaultDeletionCount', 'at'] as const),
+    ...(['vaultDeletionCount', 'policy', 'at'] as const),
   ],
   stateVersion: 1,
   initial,
@@ -302,7 +370,7 @@ export const keys: CategoryDefinition<Key, KeyEvent> = {
     const vault = id.split('/')[1] ?? '';
     return [
       { index: key.status, value: vault },
-      ...(dueTime(key) === undefined ? [] : [{ index: 'due', value: 'pending' }]),
+      ...((dueTime(key) ?? rotationDue(key)) === undefined ? [] : [{ index: 'due', value: 'pending' }]),
     ];
   },
 };

@@ -46,7 +46,7 @@ export interface KeyMakingParts {
 type MakePrivateKey = (materialId: string, order: NewKeyOrder) => Promise<NewRsaKey>;
 
 /** A version to make. */
-interface NewVersion {
+export interface NewVersion {
   readonly asked: CreationRequest;
   readonly origin: VersionMaterial['origin'];
   readonly make: MakePrivateKey;
@@ -151,7 +151,8 @@ export const keyBackupApi = (parts: KeyMakingParts) => {
   };
 };
 
-const generate =
+/** Makes a new private key of a size. */
+export const generate =
   (engine: RsaEngine, bits: number): MakePrivateKey =>
   (materialId, order) =>
     engine.generate(materialId, bits, order);
@@ -160,12 +161,12 @@ const generate =
  * Makes a private key and then its version. The private key is stored first: a version without it could never be used; a
  * private key without a version is removed later (see `KeyMaterial`).
  */
-const addVersion = async (
+export const addVersion = async (
   parts: KeyMakingParts,
   vault: ActiveVault,
   before: Loaded<Key>,
   { asked, origin, make, decide, expected }: NewVersion,
-  { cause, signal }: Call,
+  { cause, signal, timer }: Pick<Call, 'cause' | 'signal'> & { readonly timer?: string },
   entry: AuditDraft,
 ) => {
   const { id: key } = before;
@@ -176,7 +177,7 @@ const addVersion = async (
   const { bits, publicJwk, sealedPrivateKey } = await make(materialId, { tenant: vault.tenant, signal });
   await parts.material.store(key, version, materialId, sealedPrivateKey, cause);
   const made = { version, materialId, bits, n: publicJwk.n, e: publicJwk.e, origin };
-  const options = expected === undefined ? {} : { expected };
+  const options = { ...(expected === undefined ? {} : { expected }), ...(timer === undefined ? {} : { timer }) };
   const after = await storeIn(parts, vault, key, decide(made), cause, options);
   // Of two equal requests at the same time, one makes the version and both return it.
   const result = versionMadeBy(after.state, asked)?.version ?? version;
@@ -191,7 +192,7 @@ const storeIn = (
   key: string,
   decide: (state: Key) => readonly KeyEvent[],
   cause: Cause,
-  options: { readonly expected?: number } = {},
+  options: { readonly expected?: number; readonly timer?: string } = {},
 ) => {
   const { vault } = parseKey(key, 'key');
   return life.during(vault, async (guard) => {
@@ -203,7 +204,8 @@ const storeIn = (
 };
 
 /** A digest of a request, stored with the version: a repeat has the same digest, even if the version was changed since. */
-const digestOf = (request: unknown): string => createHash('sha256').update(JSON.stringify(request)).digest('base64url');
+export const digestOf = (request: unknown): string =>
+  createHash('sha256').update(JSON.stringify(request)).digest('base64url');
 
 const sortedAttributes = ({ enabled, notBefore, expiresAt, operations, tags }: VersionAttributes) => [
   enabled,

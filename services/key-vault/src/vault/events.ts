@@ -21,8 +21,8 @@ export type KeyPermission =
   | 'verify'
   | 'release'
   | 'rotate'
-  | 'getRotationPolicy'
-  | 'setRotationPolicy';
+  | 'getrotationpolicy'
+  | 'setrotationpolicy';
 
 /** Which grants count in a vault (KV-70). */
 export type PermissionModel = 'access_policy' | 'role_assignment';

@@ -32,8 +32,8 @@ export const permissionOnWire = {
   verify: 'VERIFY',
   release: 'RELEASE',
   rotate: 'ROTATE',
-  getRotationPolicy: 'GET_ROTATION_POLICY',
-  setRotationPolicy: 'SET_ROTATION_POLICY',
+  getrotationpolicy: 'GET_ROTATION_POLICY',
+  setrotationpolicy: 'SET_ROTATION_POLICY',
 } as const satisfies Record<KeyPermission, AccessPolicy_KeyPermission>;
 
 const permissions = Object.keys(permissionOnWire) as readonly KeyPermission[];
