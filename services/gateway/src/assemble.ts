@@ -14,14 +14,18 @@ import { type Dispatch, openDispatch } from './http/dispatch.ts';
 import type { Route } from './http/route.ts';
 import { cryptographyRoutes } from './keys/cryptography-routes.ts';
 import { refusedKeyRoutes } from './keys/refused-routes.ts';
+import { rotationPolicyRoutes } from './keys/rotation-policy-routes.ts';
 import { keyRoutes } from './keys/routes.ts';
 import { machineRoutes } from './machines/routes.ts';
+import { sizeRoutes } from './machines/size-routes.ts';
+import { absentRoutes, refusedManagementRoutes } from './management/absent-routes.ts';
 import { openResourcesIn } from './management/group-content.ts';
 import { imageRoutes } from './management/image-routes.ts';
 import { openRequire } from './management/permissions.ts';
 import { resourceGroupRoutes } from './management/resource-groups.ts';
 import { openResourceRecords } from './management/resource-records.ts';
-import { subscriptionRoutes } from './management/subscriptions.ts';
+import { openSubscriptionsOf, subscriptionRoutes } from './management/subscriptions.ts';
+import { tagRoutes } from './management/tag-routes.ts';
 import { networkRoutes } from './network/routes.ts';
 import { openOperations } from './operations/operations.ts';
 import { openOutcomes } from './operations/outcome.ts';
@@ -38,6 +42,7 @@ import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
 import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
+import { managedKeyRoutes } from './vaults/managed-key-routes.ts';
 import { vaultRoutes } from './vaults/routes.ts';
 
 /** What surrounds the gateway. */
@@ -93,16 +98,25 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...deploymentRoutes({ ...parts, require }),
     ...networkRoutes({ ...parts, require }),
     ...imageRoutes(),
+    ...sizeRoutes(),
+    ...tagRoutes({ ...parts, require }),
     ...roleRoutes(parts),
     ...vaultRoutes(parts),
     ...deletedVaultRoutes(parts),
+    ...managedKeyRoutes(parts),
     ...keyRoutes(parts),
     ...cryptographyRoutes(parts),
+    ...rotationPolicyRoutes(parts),
     ...refusedKeyRoutes,
     ...computeRoutes(parts),
     ...activityRoutes(parts),
   ];
-  return [...routes, ...resourceRoutes(routes)];
+  return [
+    ...routes,
+    ...resourceRoutes(routes, { ...parts, subscriptionsOf: openSubscriptionsOf(parts) }),
+    ...absentRoutes(),
+    ...refusedManagementRoutes,
+  ];
 };
 
 /** Sets, disks, snapshots, machines, and the operations on them. */

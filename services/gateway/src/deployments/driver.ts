@@ -1,9 +1,11 @@
+import type { Json } from '@interlock/event-store';
 import type { Clock } from '@interlock/runtime';
 import type { Caller } from '../cloud/caller.ts';
 import type { Dispatch, OwnHeaders, OwnReply } from '../http/dispatch.ts';
 import type { PresentRecord, Records } from '../records/records.ts';
 import { isRenewed, whileRenewing } from '../records/renewal.ts';
 import { contentOf, type Deployment, type DeploymentError, deploymentIn } from './deployment.ts';
+import { filledIn, UnknownMember } from './reference.ts';
 
 /** Who a deployment acts for: the caller of the request that runs it. */
 export interface Actor {
@@ -69,11 +71,51 @@ export class DeploymentDriver {
     for (const { id, apiVersion, body } of deployment.resources) {
       if (deployment.done.includes(id)) continue;
       const url = `${encodeURI(id)}?api-version=${encodeURIComponent(apiVersion)}`;
-      const reply = await dispatch.send({ method: 'PUT', url, body }, headers);
+      const filled = await this.#filled(body, deployment, headers);
+      const reply =
+        'status' in filled ? filled : await dispatch.send({ method: 'PUT', url, body: filled.value }, headers);
       if (reply.status >= 400) return store({ ...deployment, status: 'Failed', error: failureOf(id, reply) });
       await store({ ...deployment, done: [...deployment.done, id] });
     }
-    return store({ ...deployment, status: 'Succeeded' });
+    const outputs = await this.#filled(deployment.outputs, deployment, headers);
+    if ('status' in outputs) return store({ ...deployment, status: 'Failed', error: failureOf('outputs', outputs) });
+    return store({ ...deployment, outputs: outputs.value as Deployment['outputs'], status: 'Succeeded' });
+  }
+
+  /** The value with the state of the resources that it refers to. @returns the refusal if one cannot be read */
+  async #filled(
+    value: Json,
+    { resources }: Deployment,
+    headers: OwnHeaders,
+  ): Promise<{ readonly value: Json } | OwnReply> {
+    const read = async (resource: string): Promise<Json> => {
+      const isNamed = ({ id, type, name }: (typeof resources)[number]): boolean =>
+        [id, `${type}/${name}`, name].some((known) => known.toLowerCase() === resource.toLowerCase());
+      const { id = resource, apiVersion = '2024-11-01' } = resources.find(isNamed) ?? {};
+      const reply = await this.#parts.dispatch.send(
+        { method: 'GET', url: `${encodeURI(id)}?api-version=${apiVersion}` },
+        headers,
+      );
+      if (reply.status >= 400) throw new UnreadableResource(reply);
+      return reply.body as Json;
+    };
+    try {
+      return { value: await filledIn(value, read) };
+    } catch (error) {
+      if (error instanceof UnreadableResource) return error.reply;
+      if (!(error instanceof UnknownMember)) throw error;
+      return { status: 400, body: { error: { code: 'InvalidTemplate', message: error.message } } };
+    }
+  }
+}
+
+/** A resource that a template refers to could not be read. */
+class UnreadableResource extends Error {
+  readonly reply: OwnReply;
+
+  constructor(reply: OwnReply) {
+    super('a resource could not be read');
+    this.reply = reply;
   }
 }
 

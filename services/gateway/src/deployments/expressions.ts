@@ -1,4 +1,6 @@
 import { RestError } from '../errors/rest-error.ts';
+import { templateFunctions } from './functions.ts';
+import { Reference } from './reference.ts';
 
 /** What an expression may read. */
 export interface ExpressionScope {
@@ -9,6 +11,7 @@ export interface ExpressionScope {
   readonly tenant: string;
   readonly group: string;
   readonly location: string;
+  readonly deployment: string;
 }
 
 /** Deepest nesting of calls. */
@@ -32,7 +35,10 @@ export const evaluate = (text: string, scope: ExpressionScope): unknown => {
 
 /** The value with all its texts evaluated. @throws RestError 400 InvalidTemplate */
 export const evaluateAll = (value: unknown, scope: ExpressionScope): unknown => {
-  if (typeof value === 'string') return evaluate(value, scope);
+  if (typeof value === 'string') {
+    const found = evaluate(value, scope);
+    return found instanceof Reference ? found.toJSON() : found;
+  }
   if (Array.isArray(value)) return value.map((one) => evaluateAll(one, scope));
   if (typeof value !== 'object' || value === null) return value;
   return Object.fromEntries(
@@ -130,6 +136,7 @@ class Parser {
   }
 
   #member(value: unknown, name: string): unknown {
+    if (value instanceof Reference) return value.member(name);
     const own = Object.entries(typeof value === 'object' && value !== null ? value : {});
     const found = own.find(([known]) => known.toLowerCase() === name.toLowerCase());
     if (found === undefined) throw this.#invalid(`the property '${name.slice(0, 100)}' does not exist`);
@@ -137,8 +144,9 @@ class Parser {
   }
 
   #call(name: string, given: readonly unknown[]): unknown {
-    const { subscription, tenant, group, location } = this.#scope;
-    const groupId = `/subscriptions/${subscription}/resourceGroups/${group}`;
+    if (given.some((one) => one instanceof Reference))
+      throw this.#invalid('reference must be the whole expression, with members behind it');
+    const texts = () => given.map((one) => this.#textOf(one, name));
     switch (name.toLowerCase()) {
       case 'parameters':
         return this.#scope.parameter(this.#textOf(given[0], name));
@@ -147,16 +155,48 @@ class Parser {
       case 'concat':
         return this.#concat(given);
       case 'resourceid':
-        return this.#resourceId(given.map((one) => this.#textOf(one, name)));
+        return this.#resourceId(texts());
+      case 'subscriptionresourceid': {
+        const [type = '', ...names] = texts().filter((one) => one !== this.#scope.subscription);
+        return `/subscriptions/${this.#scope.subscription}${this.#providerPath(type, names)}`;
+      }
+      case 'extensionresourceid': {
+        const [parent = '', type = '', ...names] = texts();
+        return `${parent}${this.#providerPath(type, names)}`;
+      }
+      case 'reference': {
+        const [resource = '', , full = ''] = texts();
+        return new Reference(resource, full.toLowerCase() === 'full');
+      }
+      default:
+        return this.#placeCall(name) ?? this.#pureCall(name, given);
+    }
+  }
+
+  /** Functions about the place of the deployment. */
+  #placeCall(name: string): unknown {
+    const { subscription, tenant, group, location, deployment } = this.#scope;
+    switch (name.toLowerCase()) {
       case 'resourcegroup':
-        return { id: groupId, name: group, location };
+        return { id: `/subscriptions/${subscription}/resourceGroups/${group}`, name: group, location };
       case 'subscription':
         return { id: `/subscriptions/${subscription}`, subscriptionId: subscription, tenantId: tenant };
+      case 'tenant':
+        return { tenantId: tenant };
+      case 'deployment':
+        return { name: deployment };
       default:
-        throw this.#invalid(
-          `the function '${name.slice(0, 100)}' is not supported: use parameters, variables, concat, resourceId, resourceGroup or subscription`,
-        );
+        return undefined;
     }
+  }
+
+  #pureCall(name: string, given: readonly unknown[]): unknown {
+    const known = name.toLowerCase();
+    const call = Object.hasOwn(templateFunctions, known) ? templateFunctions[known] : undefined;
+    if (call !== undefined) return call(given, (what) => this.#invalid(`${name}: ${what}`));
+    throw this.#invalid(
+      `the function '${name.slice(0, 100)}' is not supported: use parameters, variables, resourceId, reference, resourceGroup, subscription, tenant, deployment, ${Object.keys(templateFunctions).join(', ')}, concat, subscriptionResourceId or extensionResourceId`,
+    );
   }
 
   #textOf(value: unknown, name: string): string {

@@ -4,13 +4,14 @@ import type { Caller } from '../cloud/caller.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
 import { errorBody, RestError } from '../errors/rest-error.ts';
 import { listBody } from '../http/paging.ts';
-import { type Route, type RouteReply, type RouteRequest, route } from '../http/route.ts';
+import { type Route, type RouteReply, type RouteRequest, refusedRoute, route } from '../http/route.ts';
 import { armId, type ResourcePath } from '../management/arm.ts';
 import type { Require } from '../management/permissions.ts';
 import type { PresentRecord } from '../records/records.ts';
 import { contentOf, deploymentBody, deploymentIn, operationBodies } from './deployment.ts';
 import { DeploymentDriver, type DriverParts } from './driver.ts';
 import { Parameters, type ResolvedTemplate, resolveTemplate, Template } from './template.ts';
+import { changesOf } from './what-if.ts';
 
 /** What the routes of deployments need. */
 export interface DeploymentParts extends DriverParts {
@@ -65,6 +66,16 @@ export const deploymentRoutes = (parts: DeploymentParts): readonly Route[] => {
       isJson5: true,
       handle: (request, caller) => deployments.validate(request, caller),
     }),
+    route({
+      host,
+      method: 'POST',
+      path: `${path}/whatIf`,
+      does: 'Predicts what a deployment would create and change',
+      body: DeploymentBody,
+      isJson5: true,
+      handle: (request, caller) => deployments.whatIf(request, caller),
+    }),
+    ...refusedRoutes,
     ...readingRoutes(deployments),
     route({
       host,
@@ -75,6 +86,23 @@ export const deploymentRoutes = (parts: DeploymentParts): readonly Route[] => {
     }),
   ];
 };
+
+const refusedRoutes: readonly Route[] = [
+  refusedRoute({
+    host,
+    method: 'POST',
+    path: `${path}/exportTemplate`,
+    does: 'Exports the template of a deployment',
+    refusedBecause: 'Only its resources are kept.',
+  }),
+  refusedRoute({
+    host,
+    method: 'POST',
+    path: `${path}/cancel`,
+    does: 'Cancels a deployment',
+    refusedBecause: 'It ends by itself: each resource is put once.',
+  }),
+];
 
 const readingRoutes = (deployments: Deployments): readonly Route[] => [
   route({
@@ -183,6 +211,14 @@ class Deployments {
     return { body: { id: deploymentId(params), name, type: 'Microsoft.Resources/deployments', properties } };
   }
 
+  async whatIf({ params, body, headers }: BodyRequest, caller: Caller): Promise<RouteReply> {
+    await this.#check('write', params, caller);
+    const resolved = await this.#resolve(params, body, caller).catch(unlessInvalid);
+    if (resolved instanceof RestError) return { body: { status: 'Failed', ...(errorBody(resolved) as object) } };
+    const changes = await changesOf(resolved.resources, this.#parts.dispatch, headers);
+    return { body: { status: 'Succeeded', properties: { correlationId: caller.correlationId, changes } } };
+  }
+
   /** @returns undefined for one that does not exist */
   async find(params: DeploymentPath, caller: Caller): Promise<PresentRecord | undefined> {
     await this.#check('read', params, caller);
@@ -247,7 +283,7 @@ class Deployments {
     }
     const location = String(found.content.location);
     const tenant = names.tenants.shown(caller.tenant);
-    return resolveTemplate(template, parameters, { subscription, tenant, group, location });
+    return resolveTemplate(template, parameters, { subscription, tenant, group, location, deployment });
   }
 }
 

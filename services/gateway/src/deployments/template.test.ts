@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { evaluate } from './expressions.ts';
+import { filledIn } from './reference.ts';
 import { resolveTemplate } from './template.ts';
 
-const place = { subscription: 's', tenant: 't', group: 'g', location: 'westeurope' };
+const place = { subscription: 's', tenant: 't', group: 'g', location: 'westeurope', deployment: 'd1' };
 const scope = { ...place, parameter: (name: string) => `p-${name}`, variable: () => ['x', { y: 1 }] };
 const invalid = { status: 400, code: 'InvalidTemplate' };
 const resolve = (template: object, given: object = {}) =>
@@ -20,6 +21,14 @@ test('expressions: functions, members, escapes, and texts that are none', () => 
       '/subscriptions/s/resourceGroups/other/providers/Microsoft.Network/virtualNetworks/v/subnets/n',
     '[resourceGroup().location]': 'westeurope',
     '[subscription().subscriptionId]': 's',
+    "[format('{0}-{1}', toUpper('a'), length('abc'))]": 'A-3',
+    "[if(equals(1, 1), take('abcdef', 2), 'no')]": 'ab',
+    "[guid('a', 'b')]": '2d796349-8c7e-55ec-9624-54ece82ed031',
+    "[replace(deployment().name, '1', '2')]": 'd2',
+    "[subscriptionResourceId('Microsoft.Authorization/roleDefinitions', 'r')]":
+      '/subscriptions/s/providers/Microsoft.Authorization/roleDefinitions/r',
+    "[extensionResourceId('/x', 'Microsoft.Authorization/locks', 'l')]": '/x/providers/Microsoft.Authorization/locks/l',
+    '[json(\'{"a": [1]}\').a[0]]': 1,
     '[[literal]': '[literal]',
     '[1': '[1',
     plain: 'plain',
@@ -28,7 +37,17 @@ test('expressions: functions, members, escapes, and texts that are none', () => 
 });
 
 test('an expression that is not supported or malformed is refused, and never runs away', () => {
-  const refused = ["[reference('x')]", "[concat('a']", '[parameters(1)]', "['a' 'b']", '[concat(concat)]', '[]', '[$]'];
+  const refused = [
+    "[concat(reference('x').y, 'a')]",
+    '[copyIndex()]',
+    "[json('{')]",
+    "[concat('a']",
+    '[parameters(1)]',
+    "['a' 'b']",
+    '[concat(concat)]',
+    '[]',
+    '[$]',
+  ];
   refused.push(`[${'concat('.repeat(5_000)}'a'${')'.repeat(5_000)}]`, "[resourceId('x')]", '[resourceGroup().x]');
   for (const text of refused) assert.throws(() => evaluate(text, scope), invalid, text.slice(0, 40));
 });
@@ -54,6 +73,26 @@ test('resources come behind those that they depend on, by id, by type and name, 
   assert.throws(() => resolve({ resources: [disk('a', { dependsOn: ['missing'] })] }), invalid);
   assert.throws(() => resolve({ resources: [disk('a'), disk('A')] }), invalid);
   assert.throws(() => resolve({ resources: [disk('a', { copy: {} })] }), invalid);
+});
+
+test('a resource that refers to another comes behind it, and its value is read when it is deployed', async () => {
+  const value = "[reference(resourceId('Microsoft.Compute/disks', 'b'), '1', 'full').identity.principalId]";
+  const { resources, outputs } = resolve({
+    resources: [disk('a', { properties: { objectId: value } }), disk('b')],
+    outputs: { state: { type: 'string', value: "[reference('b').diskState]" } },
+  });
+  assert.deepEqual(
+    resources.map(({ name }) => name),
+    ['b', 'a'],
+  );
+  const b = { identity: { principalId: 'p' }, properties: { diskState: 'Unattached' } };
+  assert.deepEqual(await filledIn(resources[1]?.body ?? {}, async () => b), { properties: { objectId: 'p' } });
+  assert.deepEqual(await filledIn(outputs, async () => b), { state: { type: 'string', value: 'Unattached' } });
+  await assert.rejects(
+    filledIn(outputs, async () => ({ properties: {} })),
+    /no property 'diskState'/,
+  );
+  assert.throws(() => resolve({ resources: [disk("[reference('b').name]"), disk('b')] }), invalid);
 });
 
 test('parameters: defaults, types, allowed values; a value of a secure parameter is not kept', () => {

@@ -2,6 +2,7 @@ import type { Json } from '@interlock/event-store';
 import { type Static, Type } from '@sinclair/typebox';
 import { type ExpressionScope, evaluateAll, invalidTemplate } from './expressions.ts';
 import { inOrder } from './order.ts';
+import { referenceIn, referredIn } from './reference.ts';
 
 const Anything = Type.Unknown();
 const Texts = Type.Record(Type.String(), Anything);
@@ -58,7 +59,7 @@ export interface ResolvedTemplate {
 }
 
 /** What an expression may read of the place of the deployment. */
-export type Place = Pick<ExpressionScope, 'subscription' | 'tenant' | 'group' | 'location'>;
+export type Place = Pick<ExpressionScope, 'subscription' | 'tenant' | 'group' | 'location' | 'deployment'>;
 
 /** Stands for the value of a secure parameter. No resource here takes a secret, so none is stored. */
 const withheld = '(secure)';
@@ -72,7 +73,7 @@ export const resolveTemplate = (
   place: Place,
 ): ResolvedTemplate => {
   const scope = scopeOf(template, given, place);
-  const resources = inOrder(template.resources.map((resource) => resolved(resource, scope)));
+  const resources = inOrder(withReferred(template.resources.map((resource) => resolved(resource, scope))));
   const declared = Object.entries(template.parameters ?? {});
   return {
     resources: resources
@@ -181,6 +182,23 @@ interface WantedResource extends ResolvedResource {
   readonly isWanted: boolean;
 }
 
+/** A resource also depends on those of the template that it refers to. */
+const withReferred = (resources: readonly WantedResource[]): readonly WantedResource[] => {
+  const known = new Set(resources.flatMap(({ id, type, name }) => [id, `${type}/${name}`, name].map(lower)));
+  return resources.map((one) => ({
+    ...one,
+    dependsOn: [...one.dependsOn, ...referredIn(one.body).filter((resource) => known.has(lower(resource)))],
+  }));
+};
+
+const lower = (text: string): string => text.toLowerCase();
+
+/** The text of an expression that must be known before anything is deployed. */
+const knownText = (value: unknown, member: string): string => {
+  if (referenceIn(value) === undefined) return String(value);
+  throw invalidTemplate(`'${member}' must be known before the deployment, so it must not contain reference().`);
+};
+
 /** A resource in a group, with what it depends on. */
 const resolved = (resource: Static<typeof TemplateResource>, scope: ExpressionScope): WantedResource => {
   for (const member of unsupported) {
@@ -189,15 +207,15 @@ const resolved = (resource: Static<typeof TemplateResource>, scope: ExpressionSc
     }
   }
   const body = Object.fromEntries(Object.entries(resource).filter(([member]) => !outer.has(member)));
-  const name = String(evaluateAll(resource.name, scope));
-  const within = resource.scope === undefined ? undefined : String(evaluateAll(resource.scope, scope));
+  const name = knownText(evaluateAll(resource.name, scope), 'name');
+  const within = resource.scope === undefined ? undefined : knownText(evaluateAll(resource.scope, scope), 'scope');
   return {
     type: resource.type,
     name,
     id: idOf(resource.type, name, within, scope),
     apiVersion: resource.apiVersion,
     body: bounded(evaluateAll(body, scope), `the resource '${name}'`) as ResolvedResource['body'],
-    dependsOn: (resource.dependsOn ?? []).map((one) => String(evaluateAll(one, scope))),
+    dependsOn: (resource.dependsOn ?? []).map((one) => knownText(evaluateAll(one, scope), 'dependsOn')),
     isWanted: evaluateAll(resource.condition ?? true, scope) === true,
   };
 };

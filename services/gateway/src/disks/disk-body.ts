@@ -11,6 +11,8 @@ import type { ResourceExtras } from '../management/resource-records.ts';
 import { performanceShown, skuShown } from './skus.ts';
 
 const bytesPerGib = 1024 ** 3;
+/** Size of an OS disk from an image whose body names none, in GiB: that of common images. */
+export const imageGib = 30;
 /** A fixed VHD ends in a footer of so many bytes. */
 const footerBytes = 512;
 
@@ -92,9 +94,10 @@ export const creationOf = (names: CloudNames, { properties = {} }: DiskGiven): C
   const { createOption, sourceResourceId, uploadSizeBytes } = creationData;
   switch (createOption.toLowerCase()) {
     case 'empty':
-    // There are no images: the disk is empty.
-    case 'fromimage':
       return { source: undefined, sizeGib: diskSizeGB };
+    case 'fromimage':
+      // There are no images: the disk is empty, and as large as common ones.
+      return { source: undefined, sizeGib: diskSizeGB || imageGib };
     case 'upload':
     case 'uploadpreparedsecure': {
       if (uploadSizeBytes === undefined)

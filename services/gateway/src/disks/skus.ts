@@ -12,6 +12,9 @@ const skus = [
   ['UltraSSD_LRS', 'ULTRA'],
 ] as const satisfies readonly (readonly [string, DiskSku])[];
 
+/** Names of the classes. */
+export const diskSkuNames: readonly string[] = skus.map(([shown]) => shown);
+
 /** @throws RestError 400 InvalidParameter */
 export const skuOf = (name: string, field: string): DiskSku => {
   const [, sku] = skus.find(([shown]) => shown.toLowerCase() === name.toLowerCase()) ?? [];

@@ -4,7 +4,7 @@ import type { CloudNames } from '../cloud/names.ts';
 
 /** A request of management that the gateway sends to itself, for a caller. */
 export interface OwnRequest {
-  readonly method: 'GET' | 'PUT' | 'DELETE';
+  readonly method: 'GET' | 'PUT' | 'PATCH' | 'DELETE';
   /** Path and query. */
   readonly url: string;
   readonly body?: unknown;

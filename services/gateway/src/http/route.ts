@@ -88,7 +88,8 @@ export const route = <const Path extends string, Body extends TSchema = TSchema>
 
 /** A row that refuses: the operation exists in the public cloud and not here. */
 export const refusedRoute = (
-  row: Pick<Route, 'method' | 'host' | 'path' | 'does'> & { readonly refusedBecause: string },
+  row: Pick<Route, 'method' | 'host' | 'path' | 'does'> &
+    Partial<Pick<Route, 'access' | 'versioned'>> & { readonly refusedBecause: string },
 ): Route =>
   route({
     ...row,

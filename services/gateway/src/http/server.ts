@@ -231,6 +231,9 @@ const checkVersion = (version: string | undefined, host: Route['host']): void =>
 const malformedUrl = (): RestError =>
   new RestError(400, 'InvalidRequestContent', 'the path of the request is not a valid URL');
 
+/** What vaults of the public cloud have beside keys. */
+const otherObjects = /^\/(deleted)?(secrets|certificates|storage)(\/|$)/i;
+
 /** A path that no route serves. */
 const notFound = ({ method, url }: FastifyRequest): RestError => {
   if (url.startsWith('/~unknown')) {
@@ -241,6 +244,10 @@ const notFound = ({ method, url }: FastifyRequest): RestError => {
     );
   }
   const path = url.split('?')[0]?.replace(/^\/~(gateway|vault\/[^/]*)/, '') ?? '';
+  if (url.startsWith(prefixOf.vault) && otherObjects.test(path)) {
+    const message = `${method} ${path.slice(0, 200)}: not supported here. A vault has keys, and no secrets, certificates or storage accounts.`;
+    return new RestError(400, 'NotSupported', message);
+  }
   const [, provider, type] = /\/providers\/([^/]+)(?:\/([^/]+))?/i.exec(path) ?? [];
   if (provider !== undefined) {
     const name = [provider, type].filter(Boolean).join('/').slice(0, 200);

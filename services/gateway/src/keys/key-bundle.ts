@@ -120,7 +120,10 @@ export const keyBundle = (names: CloudNames, version: KeyVersion, key?: Key): Re
 });
 
 /** An item of the list of versions. */
-export const versionItem = (names: CloudNames, version: KeyVersion): unknown => ({
+export const versionItem = (
+  names: CloudNames,
+  version: KeyVersion,
+): { readonly kid: string; readonly attributes: object; readonly tags?: object } => ({
   kid: keyUrl(names, version.name),
   attributes: attributesShown(version, undefined),
   ...tagsShown(version.tags),

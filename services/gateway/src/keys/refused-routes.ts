@@ -1,26 +1,11 @@
 import { type Route, refusedRoute } from '../http/route.ts';
 
 const host = 'vault';
-const noPolicy = 'Keys have no rotation policy: rotate them with POST /keys/<key>/rotate.';
 const noRelease = 'No key is exportable.';
 const noHsm = 'There is no HSM.';
 
 /** Operations of a vault that clients know and no service has. */
 export const refusedKeyRoutes: readonly Route[] = [
-  refusedRoute({
-    host,
-    method: 'PUT',
-    path: '/:vault/keys/:key/rotationpolicy',
-    does: 'Sets the rotation policy',
-    refusedBecause: noPolicy,
-  }),
-  refusedRoute({
-    host,
-    method: 'GET',
-    path: '/:vault/keys/:key/rotationpolicy',
-    does: 'Reads the rotation policy',
-    refusedBecause: noPolicy,
-  }),
   refusedRoute({
     host,
     method: 'POST',

@@ -32,7 +32,12 @@ export const MachineBody = Type.Object({
   location: Type.Optional(Type.String({ maxLength: 64 })),
   tags: Type.Optional(TagsBody),
   zones: Type.Optional(Type.Array(Type.String({ maxLength: 10 }), { maxItems: 10 })),
-  identity: Type.Optional(Type.Object({ type: Type.Optional(word) })),
+  identity: Type.Optional(
+    Type.Object({
+      type: Type.Optional(word),
+      userAssignedIdentities: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+    }),
+  ),
   properties: Type.Optional(
     Type.Object({
       hardwareProfile: Type.Optional(Type.Object({ vmSize: Type.Optional(word) })),

@@ -60,6 +60,7 @@ export class Machines {
   /** Creates the machine and its new disks, and waits until it runs. */
   async create(path: NamedPath, body: MachineGiven, caller: Caller): Promise<VirtualMachine> {
     const { backends, names } = this.#parts;
+    refuseIdentity(body);
     const { storageProfile: { osDisk, dataDisks = [] } = {}, additionalCapabilities } = body.properties ?? {};
     if (osDisk === undefined) throw invalid('properties.storageProfile.osDisk', 'is required for a new machine');
     const disk = async (given: OsDiskGiven | DataDiskGiven, field: string, isOs: boolean) =>
@@ -93,6 +94,7 @@ export class Machines {
 
   /** Changes the disks to those of the body; what is absent stays. */
   async update(vm: VirtualMachine, body: MachineGiven, caller: Caller): Promise<VirtualMachine> {
+    refuseIdentity(body);
     refuseMove(body.location, vm.location, vm.name);
     this.#refuseFixed(vm, body);
     const dataDisks = body.properties?.storageProfile?.dataDisks;
@@ -235,6 +237,16 @@ export class Machines {
     return ifFound(this.#parts.backends.compute.getVirtualMachine({ name }, options));
   }
 }
+
+/** @throws RestError 400 for an identity: a guest calls nothing, so machines have none */
+const refuseIdentity = ({ identity }: MachineGiven): void => {
+  if (identity?.type === undefined || identity.type.toLowerCase() === 'none') return;
+  throw new RestError(
+    400,
+    'NotSupported',
+    `identity.type of a machine must be None: a guest reads and writes disks and calls nothing (got "${identity.type}")`,
+  );
+};
 
 const fixed = (property: string, value: string): RestError =>
   new RestError(409, 'PropertyChangeNotAllowed', `Changing property '${property}' is not allowed (it is ${value}).`, {

@@ -2,13 +2,10 @@ import type { Encryption } from '@interlock/contracts/interlock/access/v1/access
 import type { DiskForMachine, NewDisk } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { innerNameOfId } from '../cloud/resource-names.ts';
-import { invalid } from '../disks/disk-body.ts';
+import { imageGib, invalid } from '../disks/disk-body.ts';
 import { skuOf } from '../disks/skus.ts';
 import { RestError } from '../errors/rest-error.ts';
 import type { DataDiskGiven, OsDiskGiven } from './machine-schemas.ts';
-
-/** Size of an OS disk whose body names none, in GiB: that of common images. */
-const osDiskGib = 30;
 
 /** The kind of an entry of `storageProfile`: an existing disk, or one to be made. @throws RestError 400 */
 export const kindOf = (given: OsDiskGiven | DataDiskGiven, field: string): 'attach' | 'make' => {
@@ -36,7 +33,7 @@ export const newDiskOf = (
   options: { readonly field: string; readonly isOs: boolean; readonly encryption: Encryption | undefined },
 ): NewDisk => {
   const { field, isOs, encryption } = options;
-  const sizeGib = given.diskSizeGB ?? (isOs ? osDiskGib : undefined);
+  const sizeGib = given.diskSizeGB ?? (isOs ? imageGib : undefined);
   if (sizeGib === undefined) throw invalid(`${field}.diskSizeGB`, 'is required for a new data disk');
   const type = given.managedDisk?.storageAccountType ?? 'Premium_LRS';
   return {

@@ -1,5 +1,6 @@
 import type { Caller } from '../cloud/caller.ts';
 import { armTypes, lastSegment, type NamedPath } from '../cloud/resource-names.ts';
+import { listBody, pageOf } from '../http/paging.ts';
 import { type Route, type RouteReply, type RouteRequest, refusedRoute, route } from '../http/route.ts';
 import { armId, regionOf, requireMatch } from '../management/arm.ts';
 import { listRoutes } from '../management/list-routes.ts';
@@ -160,6 +161,19 @@ const readingRoutes = ({ backends, names }: Parts, machines: Machines, views: Ma
       return { value: await views.allShown(found.virtualMachines), next: found.nextPageToken };
     },
   }),
+  route({
+    host,
+    method: 'GET',
+    path: '/subscriptions/:subscription/providers/Microsoft.Compute/locations/:location/virtualMachines',
+    does: 'Lists the machines of a region',
+    handle: async (request, caller) => {
+      const parent = `subscriptions/${names.subscriptions.inner(request.params.subscription)}`;
+      const asked = { parent, ...pageOf(request) };
+      const found = await backends.compute.listVirtualMachines(asked, caller.as('compute'));
+      const here = found.virtualMachines.filter(({ location }) => location === regionOf(request.params.location));
+      return { body: listBody(request, await views.allShown(here), found.nextPageToken) };
+    },
+  }),
 ];
 
 const actions: Readonly<Record<PowerAction, string>> = {
@@ -170,6 +184,19 @@ const actions: Readonly<Record<PowerAction, string>> = {
   redeploy: 'Moves a machine to another host: deallocates and starts it',
   reapply: 'Applies the state of a machine again: nothing to do here',
 };
+
+const refusedActions = [
+  'generalize',
+  'capture',
+  'performMaintenance',
+  'assessPatches',
+  'installPatches',
+  'runCommand',
+  'reimage',
+  'simulateEviction',
+  'convertToManagedDisks',
+  'retrieveBootDiagnosticsData',
+] as const;
 
 const powerRoutes = (machines: Machines, run: Run): readonly Route[] => [
   ...(Object.entries(actions) as [PowerAction, string][]).map(([action, does]) =>
@@ -192,7 +219,7 @@ const powerRoutes = (machines: Machines, run: Run): readonly Route[] => [
       },
     }),
   ),
-  ...(['generalize', 'capture', 'performMaintenance', 'assessPatches', 'runCommand'] as const).map((verb) =>
+  ...refusedActions.map((verb) =>
     refusedRoute({
       host,
       method: 'POST',

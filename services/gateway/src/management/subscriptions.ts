@@ -8,8 +8,8 @@ import { type Route, route } from '../http/route.ts';
 /** Most subscriptions that are listed. */
 const pageSize = 1_000;
 
-/** Regions that tools offer. */
-const regions = ['westeurope', 'northeurope', 'germanywestcentral', 'eastus', 'westus2'];
+/** Regions that tools offer; services accept others too. */
+export const regions = ['westeurope', 'northeurope', 'germanywestcentral', 'eastus', 'westus2'];
 
 const regionBody = (subscription: string, name: string): unknown => ({
   id: `/subscriptions/${subscription}/locations/${name}`,
@@ -65,6 +65,14 @@ export const subscriptionRoutes = ({
     }),
   ];
 };
+
+/** Ids of the subscriptions that a caller sees, as clients write them. */
+export const openSubscriptionsOf =
+  ({ backends, names }: { readonly backends: Pick<Backends, 'identity'>; readonly names: CloudNames }) =>
+  async (caller: Caller): Promise<readonly string[]> => {
+    const { subscriptions } = await backends.identity.listSubscriptions({ pageSize }, caller.as('identity'));
+    return subscriptions.map(({ name }) => names.subscriptions.shown(name.replace('subscriptions/', '')));
+  };
 
 /** The caller's tenant; undefined if the caller may not read it. */
 const readTenant = async (identity: Backends['identity'], caller: Caller): Promise<Tenant | undefined> => {

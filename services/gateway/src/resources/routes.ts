@@ -3,6 +3,8 @@ import type { Caller } from '../cloud/caller.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { type Route, type RouteRequest, route } from '../http/route.ts';
 import { type FilterTerms, filterOf } from './filter.ts';
+import type { Row } from './graph-query.ts';
+import { type ResourceGraphParts, resourceGraphRoutes } from './graph-routes.ts';
 
 /** A resource in a list of all types. */
 interface ListedResource {
@@ -13,6 +15,9 @@ interface ListedResource {
   readonly tags?: Readonly<Record<string, string>>;
   readonly sku?: unknown;
 }
+
+/** A resource as the list of its type has it. */
+type Item = ListedResource & Row;
 
 /** Members that a `$filter` may compare. */
 const filterMembers = ['resourcetype', 'name', 'resourcegroup', 'location', 'tagname', 'tagvalue'];
@@ -31,9 +36,17 @@ const listsIn = (routes: readonly Route[]) =>
     return type === undefined || others.test(type) ? [] : [{ row, type, inGroup: inGroup !== undefined }];
   });
 
-/** Lists over all types, and the types themselves: both are made of the other routes. @param routes that are served */
-export const resourceRoutes = (routes: readonly Route[]): readonly Route[] => {
+/** Lists and queries over all types, and the types themselves: all are made of the other routes. @param routes that are served */
+export const resourceRoutes = (
+  routes: readonly Route[],
+  parts: Omit<ResourceGraphParts, 'resourcesOf'>,
+): readonly Route[] => {
   const lists = listsIn(routes);
+  const ofSubscription = lists.filter(({ inGroup }) => !inGroup);
+  const resourcesOf = async (request: RouteRequest<string, unknown>, subscription: string, caller: Caller) => {
+    const inSubscription = { ...request, params: { subscription }, query: {} };
+    return (await Promise.all(ofSubscription.map(({ row }) => everyItem(row, inSubscription, caller)))).flat();
+  };
   const common = { host: 'gateway', method: 'GET' } as const;
   const listAll = async (request: RouteRequest<string, unknown>, caller: Caller, inGroup: boolean) => {
     const terms = filterOf(request.query.$filter, filterMembers);
@@ -42,7 +55,10 @@ export const resourceRoutes = (routes: readonly Route[]): readonly Route[] => {
       (list) => list.inGroup === inGroup && (wanted === undefined || list.type.toLowerCase() === wanted),
     );
     const found = await Promise.all(rows.map(({ row }) => everyItem(row, request, caller)));
-    const value = found.flat().filter((one) => fits(one, terms));
+    const value = found
+      .flat()
+      .map(listedOf)
+      .filter((one) => fits(one, terms));
     return { body: { value: request.query.$top === undefined ? value : value.slice(0, Number(request.query.$top)) } };
   };
   return [
@@ -58,6 +74,16 @@ export const resourceRoutes = (routes: readonly Route[]): readonly Route[] => {
       does: 'Lists the resources of a group; the same filters',
       handle: (request, caller) => listAll(request, caller, true),
     }),
+    route({
+      ...common,
+      path: `${subscriptionPath}/tagNames`,
+      does: 'Lists the tags of all resources',
+      handle: async (request, caller) => {
+        const { subscription } = request.params;
+        return { body: { value: tagNames(subscription, await resourcesOf(request, subscription, caller)) } };
+      },
+    }),
+    ...resourceGraphRoutes({ ...parts, resourcesOf }),
     ...providerRoutes(lists.map(({ type }) => type)),
   ];
 };
@@ -67,17 +93,15 @@ const everyItem = async (
   row: Route,
   request: RouteRequest<string, unknown>,
   caller: Caller,
-): Promise<readonly ListedResource[]> => {
-  const items: ListedResource[] = [];
+): Promise<readonly Item[]> => {
+  const items: Item[] = [];
   let token: string | null = '';
   try {
     while (token !== null) {
       const query: Readonly<Record<string, string>> = token === '' ? {} : { $skiptoken: token };
       const { body } = await row.handle({ ...request, query }, caller);
-      const { value, nextLink } = body as { readonly value: readonly ListedResource[]; readonly nextLink?: string };
-      items.push(
-        ...value.map(({ id, name, type, location, tags, sku }) => listedOf({ id, name, type, location, tags, sku })),
-      );
+      const { value, nextLink } = body as { readonly value: readonly Item[]; readonly nextLink?: string };
+      items.push(...value);
       token = nextLink === undefined ? null : new URL(nextLink).searchParams.get('$skiptoken');
     }
   } catch (error) {
@@ -89,8 +113,29 @@ const everyItem = async (
   return items;
 };
 
-const listedOf = (one: { readonly [Member in keyof ListedResource]: ListedResource[Member] | undefined }) =>
-  Object.fromEntries(Object.entries(one).filter(([, value]) => value !== undefined)) as unknown as ListedResource;
+const listedOf = ({ id, name, type, location, tags, sku }: Item): ListedResource =>
+  Object.fromEntries(
+    Object.entries({ id, name, type, location, tags, sku }).filter(([, value]) => value !== undefined),
+  ) as unknown as ListedResource;
+
+/** Tags with their values, and how many resources have each. */
+const tagNames = (subscription: string, items: readonly Item[]): readonly unknown[] => {
+  const found = new Map<string, Map<string, number>>();
+  for (const [name, value] of items.flatMap(({ tags }) => Object.entries(tags ?? {}))) {
+    const values = found.get(name) ?? new Map<string, number>();
+    found.set(name, values.set(value, (values.get(value) ?? 0) + 1));
+  }
+  return [...found].map(([tagName, values]) => {
+    const id = `/subscriptions/${subscription}/tagNames/${tagName}`;
+    const count = (value: number) => ({ type: 'Total', value });
+    return {
+      id,
+      tagName,
+      count: count([...values.values()].reduce((sum, one) => sum + one, 0)),
+      values: [...values].map(([tagValue, n]) => ({ id: `${id}/tagValues/${tagValue}`, tagValue, count: count(n) })),
+    };
+  });
+};
 
 const fits = (one: ListedResource, terms: FilterTerms): boolean => {
   const same = (value: string | undefined, wanted: string | undefined): boolean =>

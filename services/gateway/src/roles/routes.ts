@@ -32,8 +32,10 @@ const scopes = [subscription, group, resource, `${resource}/keys/:key`] as const
 const pageSize = 1_000;
 
 /** Role assignments and role definitions, at every scope. */
-export const roleRoutes = (parts: RoleParts): readonly Route[] =>
-  scopes.flatMap((scope) => [...assignmentRoutes(parts, scope), ...definitionRoutes(parts, scope)]);
+export const roleRoutes = (parts: RoleParts): readonly Route[] => [
+  ...scopes.flatMap((scope) => [...assignmentRoutes(parts, scope), ...definitionRoutes(parts, scope)]),
+  ...definitionRoutes(parts, ''),
+];
 
 const host = 'gateway';
 
@@ -92,8 +94,8 @@ const definitionRoutes = (parts: RoleParts, scope: string): readonly Route[] => 
   const roles = new Roles(parts);
   const path = `${scope}/providers/Microsoft.Authorization/roleDefinitions`;
   // The command line finds the definition of an assignment by its id, which is below the subscription whatever the scope.
-  const shownAt = ({ subscription: id = '' }: Readonly<Record<string, string>>) =>
-    shownScope(parts.names, innerScope(parts.names, { subscription: id }));
+  const shownAt = ({ subscription: id }: Readonly<Record<string, string>>) =>
+    id === undefined ? '/' : shownScope(parts.names, innerScope(parts.names, { subscription: id }));
   return [
     route({
       host,

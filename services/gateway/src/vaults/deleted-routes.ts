@@ -1,8 +1,10 @@
 import type { Vault } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { Rejection } from '@interlock/event-store';
+import { Type } from '@sinclair/typebox';
 import type { Caller } from '../cloud/caller.ts';
+import { ifFound } from '../cloud/if-found.ts';
 import { RestError } from '../errors/rest-error.ts';
-import { type Route, route } from '../http/route.ts';
+import { type Route, refusedRoute, route } from '../http/route.ts';
 import { extrasOf, type VaultParts } from './routes.ts';
 import { deletedVaultBody } from './vault-body.ts';
 
@@ -52,6 +54,18 @@ const readingRoutes = ({ backends, names, records }: VaultParts): readonly Route
   }),
 ];
 
+/** Also a vault that the caller may not read has its name. */
+const isNameTaken = async ({ keyVault }: VaultParts['backends'], name: string, caller: Caller): Promise<boolean> => {
+  try {
+    return (
+      (await ifFound(keyVault.getVault({ name: `vaults/${name.toLowerCase()}` }, caller.as('key-vault')))) !== undefined
+    );
+  } catch (error) {
+    if (error instanceof Rejection && error.code === 'PERMISSION_DENIED') return true;
+    throw error;
+  }
+};
+
 const getDeleted = async ({ keyVault }: VaultParts['backends'], vault: string, caller: Caller): Promise<Vault> => {
   try {
     const found = await keyVault.getVault({ name: `vaults/${vault.toLowerCase()}` }, caller.as('key-vault'));
@@ -93,7 +107,10 @@ const purgeRoutes = ({ backends, names }: VaultParts): readonly Route[] => [
   }),
 ];
 
-const otherRoutes = (_parts: VaultParts): readonly Route[] => {
+const NameBody = Type.Object({ name: Type.String(), type: Type.Optional(Type.String()) });
+const validName = /^(?!.*--)[a-z][a-z0-9-]{1,22}[a-z0-9]$/i;
+
+const otherRoutes = ({ backends }: VaultParts): readonly Route[] => {
   const none = {
     host,
     method: 'GET',
@@ -101,6 +118,30 @@ const otherRoutes = (_parts: VaultParts): readonly Route[] => {
     handle: () => ({ body: { value: [] } }),
   } as const;
   return [
+    route({
+      host,
+      method: 'POST',
+      path: `${provider}/checkNameAvailability`,
+      does: 'Says whether a vault can have a name',
+      body: NameBody,
+      handle: async ({ body: { name } }, caller) => {
+        if (!validName.test(name)) {
+          const message =
+            'A vault name has 3 to 24 letters, digits and hyphens, begins with a letter, and ends with a letter or digit.';
+          return { body: { nameAvailable: false, reason: 'AccountNameInvalid', message } };
+        }
+        const isTaken = await isNameTaken(backends, name, caller);
+        const message = `The vault name '${name}' is already in use, perhaps by a deleted vault that can be recovered.`;
+        return { body: isTaken ? { nameAvailable: false, reason: 'AlreadyExists', message } : { nameAvailable: true } };
+      },
+    }),
+    refusedRoute({
+      host,
+      method: 'POST',
+      path: `${provider}/checkMhsmNameAvailability`,
+      does: 'Says whether a managed HSM can have a name',
+      refusedBecause: 'There is no HSM.',
+    }),
     route({ ...none, path: `${provider}/managedHSMs` }),
     route({ ...none, path: `${provider}/deletedManagedHSMs` }),
     route({
