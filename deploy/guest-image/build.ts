@@ -1,21 +1,11 @@
 import { execFileSync, spawnSync } from 'node:child_process';
-import {
-  accessSync,
-  constants,
-  copyFileSync,
-  globSync,
-  mkdirSync,
-  mkdtempSync,
-  rmSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { accessSync, constants, globSync, mkdirSync, mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
-import { gzipSync } from 'node:zlib';
 import { imageFiles, qemuProgram } from '../../services/compute/src/qemu/command-line.ts';
 import { LauncherError } from '../local/data-folder.ts';
 import { guestImageFolder } from './folder.ts';
+import { uncompressedKernel } from './kernel.ts';
 import { busyboxIn, kernelIn, makeTree, packages } from './tree.ts';
 
 /** Size of the root file system of `root.raw`, in bytes. It grows with nothing: the disk it is written to may be larger. */
@@ -34,7 +24,7 @@ const build = (out: string): void => {
     const versions = unpackPackages(work, unpacked);
     makeTree(unpacked, tree);
     mkdirSync(out, { recursive: true });
-    copyFileSync(kernelIn(unpacked), join(out, imageFiles.kernel));
+    writeFileSync(join(out, imageFiles.kernel), uncompressedKernel(kernelIn(unpacked)));
     writeFileSync(join(out, imageFiles.initrd), initrdOf(tree, busyboxIn(unpacked)));
     makeRoot(tree, join(out, 'root.raw'));
     const accelerator = findAccelerator(out);
@@ -65,14 +55,12 @@ const kernelPackage = (): string => {
 };
 
 /** A cpio archive of the tree, as the kernel unpacks it. */
-const initrdOf = (tree: string, busybox: string): Buffer => {
-  const archive = execFileSync('/bin/sh', ['-c', `find . | "${busybox}" cpio -o -H newc`], {
+const initrdOf = (tree: string, busybox: string): Buffer =>
+  execFileSync('/bin/sh', ['-c', `find . | "${busybox}" cpio -o -H newc`], {
     cwd: tree,
     maxBuffer: 256 * 1024 * 1024,
     stdio: ['ignore', 'pipe', 'ignore'],
   });
-  return gzipSync(archive);
-};
 
 const makeRoot = (tree: string, path: string): void => {
   rmSync(path, { force: true });
@@ -88,7 +76,7 @@ const findAccelerator = (out: string): 'kvm' | 'tcg' => {
   } catch {
     return 'tcg';
   }
-  const boot = ['-kernel', join(out, imageFiles.kernel), '-initrd', join(out, imageFiles.initrd)];
+  const boot = ['-bios', 'qboot.rom', '-kernel', join(out, imageFiles.kernel), '-initrd', join(out, imageFiles.initrd)];
   const machine = ['-nodefaults', '-display', 'none', '-no-reboot', '-machine', 'q35', '-m', '256'];
   const probe = spawnSync(
     qemuProgram,

@@ -24,7 +24,7 @@ export interface GuestFile extends GuestPlan {
 
 /** What this host gives a machine in QEMU. */
 export interface QemuTerms {
-  /** Folder with `vmlinuz`, `initrd.gz` and `accelerator`, as `interlock image build` makes them. */
+  /** Folder with `vmlinux`, `initrd` and `accelerator`, as `interlock image build` makes them. */
   readonly imageFolder: string;
   readonly memoryMib: number;
   readonly cpus: number;

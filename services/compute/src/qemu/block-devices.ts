@@ -26,12 +26,11 @@ export const addDisk = async (qmp: Qmp, disk: GuestDisk, ports: Map<string, stri
   );
   if (free === undefined) throw new Error(`the machine has no free port: at most ${portCount} disks`);
   const serial = serialOf(disk);
-  const node = `node-${serial}`;
   await qmp.execute(
     'blockdev-add',
     {
       driver: 'nbd',
-      'node-name': node,
+      'node-name': serial,
       server: { type: 'unix', path: socketOf(disk) },
       export: `${disk.disk}@${disk.accessToken}`,
       'reconnect-delay': reconnectSeconds,
@@ -41,7 +40,7 @@ export const addDisk = async (qmp: Qmp, disk: GuestDisk, ports: Map<string, stri
     timeoutMs,
   );
   ports.set(serial, free);
-  const device = { driver: 'virtio-blk-pci', id: serial, bus: free, drive: node, serial, ...onError };
+  const device = { driver: 'virtio-blk-pci', id: serial, bus: free, drive: serial, serial, ...onError };
   await qmp.execute('device_add', device, timeoutMs);
 };
 
@@ -51,6 +50,6 @@ export const requestRemoval = (qmp: Qmp, disk: Pick<GuestDisk, 'isOs' | 'lun'>, 
 
 /** Closes the connection of a disk whose device is gone. */
 export const closeDisk = async (qmp: Qmp, serial: string, ports: Map<string, string>, timeoutMs: number) => {
-  await qmp.execute('blockdev-del', { 'node-name': `node-${serial}` }, timeoutMs);
+  await qmp.execute('blockdev-del', { 'node-name': serial }, timeoutMs);
   ports.delete(serial);
 };

@@ -7,7 +7,7 @@ import type { Workload } from '../guests/vm-host.ts';
 export const qemuProgram = 'qemu-system-x86_64';
 
 /** Files of the image folder; `accelerator` holds what `interlock image build` found to work here. */
-export const imageFiles = { kernel: 'vmlinuz', initrd: 'initrd.gz', accelerator: 'accelerator' } as const;
+export const imageFiles = { kernel: 'vmlinux', initrd: 'initrd', accelerator: 'accelerator' } as const;
 
 /** Ports for disks that are added while QEMU runs: the OS disk and the data disks. */
 export const portCount = 9;
@@ -51,6 +51,8 @@ export const qemuCommand = ({ folder, machineId, workload, terms }: MachineBoot)
     args: [
       ...['-nodefaults', '-no-user-config', '-display', 'none', '-nic', 'none', '-no-reboot', '-S'],
       ...['-sandbox', 'on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny'],
+      // This firmware starts a kernel in 0.6 s of emulation. SeaBIOS takes 1.5 s.
+      ...['-bios', 'qboot.rom'],
       ...['-machine', 'q35', '-accel', accelerator === 'kvm' ? 'kvm' : 'tcg,thread=multi'],
       ...['-cpu', accelerator === 'kvm' ? 'host' : 'max'],
       ...['-smp', String(terms.cpus), '-m', String(terms.memoryMib)],

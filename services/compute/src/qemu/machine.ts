@@ -197,7 +197,7 @@ export class QemuMachine {
         this.#released.get(String(data.device))?.();
         return;
       case 'BLOCK_IO_ERROR':
-        this.#parts.note(`a ${data.operation} of ${data.device} failed: ${data.reason}`);
+        this.#parts.note(`a ${data.operation} of ${data['node-name']} failed: ${data.reason}`);
         return;
       case 'SHUTDOWN':
         if (data.guest === true) this.#shutdown = String(data.reason);

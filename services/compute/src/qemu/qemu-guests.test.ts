@@ -112,7 +112,7 @@ test(
     );
     assert.match(
       await failure(driver({ imageFolder: '/nowhere' })),
-      /no vmlinuz in \/nowhere: run npx interlock image build/,
+      /no vmlinux in \/nowhere: run npx interlock image build/,
     );
     assert.match(
       await failure(driver(), [disk('os', 0, { nbdAddress: '' })]),

@@ -55,7 +55,7 @@ let status = 'prelaunch';
 let failures = mode === 'freezes' ? 2 : 0;
 const stop = () => {
   status = 'io-error';
-  event('BLOCK_IO_ERROR', { device: 'os', operation: 'write', reason: 'Input/output error' });
+  event('BLOCK_IO_ERROR', { device: '', 'node-name': 'os', operation: 'write', reason: 'Input/output error' });
   event('STOP');
 };
 const run = () => {
