@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
+import { chmodSync, lstatSync, mkdirSync, mkdtempSync, readdirSync, readlinkSync, symlinkSync } from 'node:fs';
 import { join } from 'node:path';
 import { type DataFolder, foldersAt, openDataFolder, removeWhole } from './data-folder.ts';
 import { tryLock } from './lock.mjs';
@@ -31,6 +31,8 @@ export const openTestRunData = (parent: string, temporaryParent: string): TestRu
   const data = openDataFolder(root);
   tryLock(data.path('launcher.lock'));
   const temporary = mkdtempSync(join(temporaryParent, 'interlock-'));
+  // QEMU, which runs as another user where this one is root, reaches the socket of a disk host in it. What lies in it has modes of its own.
+  chmodSync(temporary, 0o711);
   symlinkSync(temporary, data.path(link));
   return { data, temporary, remove: () => removeRun(root) };
 };

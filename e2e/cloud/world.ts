@@ -149,7 +149,15 @@ export const makeMachine = async (
     workload,
     guest,
   });
-  await untilPower(clients, name, 'RUNNING', guest === 'QEMU' ? bootLimitMs : undefined);
+  const { failure } = await until(
+    `${name} is made`,
+    async () => {
+      const machine = await clients.compute.getVirtualMachine({ name });
+      return (machine.powerState === 'RUNNING' || machine.provisioningState === 'FAILED') && machine;
+    },
+    guest === 'QEMU' ? bootLimitMs : undefined,
+  );
+  if (failure !== undefined) throw new Error(`${name} was not made: ${failure.code}: ${failure.message}`);
   return name;
 };
 
