@@ -18,8 +18,10 @@ for port in /sys/class/virtio-ports/*; do
   [ "$(cat "$port/name")" = interlock.agent ] && exec 3<> "/dev/${port##*/}"
 done
 say() { echo "$*" >&3; }
+log() { echo "interlock: $*" > /dev/console; }
 
 shut_down() {
+  log "shutting down"
   kill $(cat /run/worker.* 2> /dev/null) 2> /dev/null
   sync
   umount /disks/* 2> /dev/null
@@ -37,7 +39,12 @@ wait_for_power_button() {
 }
 wait_for_power_button &
 
-report_check() { [ -e "/run/fsck.$1" ] && say fsck "$1" "$(cat "/run/fsck.$1")"; }
+report_check() {
+  [ -e "/run/fsck.$1" ] || return
+  status=$(cat "/run/fsck.$1")
+  say fsck "$1" "$status"
+  log "e2fsck -f of $1 ended with $status"
+}
 
 # Mounts a data disk, with a new file system if it has none, and works on it.
 begin_data_disk() {
@@ -54,6 +61,7 @@ begin_data_disk() {
 }
 
 say up
+log "booted in $(cut -d ' ' -f 1 /proc/uptime) s"
 if [ "$workload" = WRITE_AND_VERIFY ]; then
   report_check os
   work os '' &

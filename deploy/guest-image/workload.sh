@@ -31,6 +31,7 @@ work() {
   records="$2/records/$machine"
   mkdir -p "$records"
   sequence=$(find_records "$1" "$records")
+  log "$1 has $sequence records"
   while :; do
     sequence=$((sequence + 1))
     number=$(((sequence - 1) / per_file))

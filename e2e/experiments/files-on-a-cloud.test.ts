@@ -13,8 +13,8 @@ import { existingCloudTarget } from './local/existing-cloud.ts';
 import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
 
 const folder = new URL('files/', import.meta.url);
-/** Files that wait for most of a minute, with settings of their own: they run in the simulation. */
-const isLong = (name: string): boolean => /^(friday|no-events|every-cause|two-keys)/.test(name);
+/** Files that wait for most of a minute, with settings of their own: they run in the simulation or in QEMU. */
+const isLong = (name: string): boolean => /^(friday|linux-in-qemu|no-events|every-cause|two-keys)/.test(name);
 
 /** How often a file runs whose steps came too late on a busy machine: such a run says nothing. */
 const attempts = 3;

@@ -287,7 +287,7 @@ export class CloudLab implements Lab {
     const refused = await refusedUses(clients, this.#estate, this.#sinceMs);
     const identities = refusedIdentities(events['disk-encryption-set'], this.#sinceMs);
     return {
-      machines: log.records(machines, this.#keyVersions()),
+      machines: log.records(machines, this.#keyVersions(), (name) => this.#journals.console(name)),
       io: history.map(ioRecordOf),
       sightings: [...refused, ...identities, ...faults.sightings()].sort((one, other) => one.atMs - other.atMs),
       // Judged only when it is read: abort conditions seldom need it.
@@ -308,16 +308,25 @@ export class CloudLab implements Lab {
     await Promise.allSettled(this.#starting);
     await this.#untilStarted();
     const { clients, tls } = this.#access;
-    if (this.#experiment.estate.kind === 'existing' || tls === undefined) {
-      const all = this.#estate.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
-      return comparedByGuests(await this.#history(), all, this.#givenBackMs);
-    }
-    const names = this.#estate.machines.map(({ name }) => name);
+    const { machines } = this.#estate;
+    const isRead = (machine: (typeof machines)[number]): boolean =>
+      this.#experiment.estate.kind === 'planned' && !machine.isQemu;
+    const disksOf = (some: typeof machines) => some.flatMap(({ disks }) => disks.map(({ name }) => name));
+    if (tls === undefined) return comparedByGuests(await this.#history(), disksOf(machines), this.#givenBackMs);
+    const others = disksOf(machines.filter((machine) => !isRead(machine)));
+    const byGuests = comparedByGuests(await this.#history(), others, this.#givenBackMs);
+    const read = machines.filter(isRead);
+    if (read.length === 0) return byGuests;
+    const names = read.map(({ name }) => name);
     this.#comparedMs = this.clock.now();
     await Promise.all(names.map((name) => clients.compute.deallocateVirtualMachine({ name })));
     await this.#untilEach(names, 'is deallocated', (power) => power === 'DEALLOCATED');
-    const disks = this.#estate.machines.flatMap((machine) => machine.disks.map(({ name }) => name));
-    return compareDisks(clients, tls, await this.#history(), disks);
+    const direct = await compareDisks(clients, tls, await this.#history(), disksOf(read));
+    return {
+      disksCompared: direct.disksCompared + byGuests.disksCompared,
+      bytesCompared: direct.bytesCompared + byGuests.bytesCompared,
+      bytesLost: direct.bytesLost + byGuests.bytesLost,
+    };
   }
 
   /** Waits until no machine is starting, and those that run have done good I/O. */

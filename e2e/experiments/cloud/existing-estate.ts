@@ -41,6 +41,7 @@ export const existingEstate = async (
       name,
       group: idOf(name),
       isIdle: powerState === 'RUNNING' && (workload?.kind !== 'WRITE_AND_VERIFY' || guest === 'IDLE'),
+      isQemu: guest === 'QEMU',
       disks: names.map((disk) => {
         const found = known.get(disk);
         const sku = (found?.sku ?? '').toLowerCase().replaceAll('_', '-');

@@ -1,5 +1,9 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { stripVTControlCharacters } from 'node:util';
 import type { GuestOperation, GuestOperation_Kind } from '@interlock/contracts/interlock/compute/v1/guest_journal.ts';
 import type { IoRecord } from '@interlock/experiment';
+import { guestFiles } from '../../../services/compute/src/guest/plan.ts';
 import type { Clients } from '../../cloud/clients.ts';
 import { type History, openHistory, type Recorded } from '../../oracle/journal/history.ts';
 import type { Io } from '../../oracle/journal/journal.ts';
@@ -14,7 +18,12 @@ export interface GuestJournals {
   read(deadlineMs?: number): Promise<History>;
   /** Those read so far. */
   known(): History;
+  /** What the serial console of a machine in QEMU printed last; empty where its host is another computer. */
+  console(machine: string): readonly string[];
 }
+
+/** Lines of a console that are kept. */
+const consoleLines = 20;
 
 /** Most operations of a call, and machines that are read at once. */
 const pageSize = 1_000;
@@ -25,7 +34,16 @@ export const localJournals =
   (folder: string) =>
   (machines: readonly string[]): GuestJournals => {
     const known = openHistory(folder, machines);
-    return { read: async () => known(), known };
+    return {
+      read: async () => known(),
+      known,
+      console(machine) {
+        const path = join(folder, ...machine.split('/'), guestFiles.console);
+        if (!existsSync(path)) return [];
+        const lines = stripVTControlCharacters(readFileSync(path, 'utf8')).split(/[\r\n]+/);
+        return lines.filter((line) => line.trim() !== '').slice(-consoleLines);
+      },
+    };
   };
 
 /** Journals through the API of compute. */
@@ -48,6 +66,7 @@ export const remoteJournals =
     };
     return {
       known: () => history,
+      console: () => [],
       async read(deadlineMs) {
         const added: Recorded[] = [];
         const left = [...machines];

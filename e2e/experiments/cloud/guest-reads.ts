@@ -3,7 +3,8 @@ import type { History } from '../../oracle/journal/history.ts';
 
 /**
  * What guests themselves read and compared since a moment. A guest that starts verifies first all that the machine wrote before; one
- * that keeps running reads back each write. For machines that belong to users: reading their disks directly would need them off.
+ * that keeps running reads back each write. For machines that belong to users:
+ * reading their disks directly would need them off. For machines in QEMU too: their journals name records of files, not places of disks.
  * @param disks full names
  * @param fromMs milliseconds since the epoch
  */
@@ -14,8 +15,9 @@ export const comparedByGuests = (history: History, disks: readonly string[], fro
   for (const { disk, op, offset, length, invokedAt, ok, reason } of history) {
     const isRead = op === 'read' || op === 'verify';
     if (!isRead || invokedAt < fromMs || !own.has(disk)) continue;
-    // A read that failed otherwise compared nothing.
-    if (ok || reason === 'CONTENT_MISMATCH') places.set(`${disk} ${offset}`, { disk, length, isLost: !ok });
+    const isLost = reason === 'CONTENT_MISMATCH' || reason === 'FILE_SYSTEM_DAMAGED';
+    // A read that failed otherwise compared nothing. A machine in QEMU checks its file system and its records at one offset.
+    if (ok || isLost) places.set(`${disk} ${offset} ${length}`, { disk, length, isLost });
   }
   const all = [...places.values()];
   const sum = (some: typeof all): number => some.reduce((total, { length }) => total + length, 0);

@@ -42,15 +42,25 @@ export class MachineLog {
     noteStart(log.starts, event, atMs);
   }
 
-  /** @param keyVersions key version of each disk when the timeline started, by full name of the disk */
-  records(machines: readonly MadeMachine[], keyVersions: ReadonlyMap<string, string>): readonly MachineRecord[] {
-    return machines.map(({ name, group, disks }) => {
+  /**
+   * @param keyVersions key version of each disk when the timeline started, by full name of the disk
+   * @param console last lines of the serial console of a machine
+   */
+  records(
+    machines: readonly MadeMachine[],
+    keyVersions: ReadonlyMap<string, string>,
+    console: (machine: string) => readonly string[] = () => [],
+  ): readonly MachineRecord[] {
+    return machines.map(({ name, group, disks, isQemu }) => {
       const { power = [], starts = [] } = this.#logs.get(name) ?? {};
       const withVersion = (disk: Omit<DiskRecord, 'keyVersion'>): DiskRecord => ({
         ...disk,
         keyVersion: keyVersions.get(disk.name) ?? '',
       });
-      return { name, group, disks: disks.map(withVersion), power: [...power], starts: [...starts] };
+      return {
+        ...{ name, group, disks: disks.map(withVersion), power: [...power], starts: [...starts] },
+        ...(isQemu ? { console: console(name) } : {}),
+      };
     });
   }
 }

@@ -37,6 +37,8 @@ export interface MadeMachine {
   readonly group: string;
   /** Whether it runs and does no I/O; only of machines that existed before. */
   readonly isIdle?: boolean;
+  /** A Linux in QEMU, and no process. */
+  readonly isQemu: boolean;
   readonly disks: readonly Omit<DiskRecord, 'keyVersion'>[];
 }
 
@@ -133,11 +135,13 @@ const makeMachine = async (
     dataDisks,
     ultraSsdEnabled: disks.some((disk) => disk.class === 'ultra'),
     ...(workload === undefined ? {} : { workload }),
+    guest: group.guest === 'qemu' ? 'QEMU' : 'PROCESS',
   });
   const nameOf = (disk: string): string => `${resourceGroup}/disks/${disk}`;
   return {
     name,
     group: group.name,
+    isQemu: group.guest === 'qemu',
     disks: disks.map((disk) => ({ name: nameOf(disk.id), class: disk.class, key: disk.key })),
   };
 };

@@ -88,5 +88,11 @@ test('G5: what guests read since a moment is compared: a place counts as its lat
     bytesCompared: 12_288,
     bytesLost: 4_096,
   });
+  const damaged = { ...io('verify', 0, 16, 'FILE_SYSTEM_DAMAGED'), length: 1_024 };
+  assert.deepEqual(comparedByGuests([...history, damaged], ['disks/a'], 10), {
+    disksCompared: 1,
+    bytesCompared: 13_312,
+    bytesLost: 5_120,
+  });
   assert.deepEqual(comparedByGuests(history, ['disks/a'], 20), { disksCompared: 0, bytesCompared: 0, bytesLost: 0 });
 });

@@ -215,6 +215,12 @@ test('what the simulation cannot do is refused before anything starts', () => {
   assert.deepEqual(messages({ ...usual, estate: { kind: 'existing', resourceGroup: 'demo', line: 3 } }), [
     'the simulation has no machines of its own',
   ]);
+  const groups = usual.estate.kind === 'planned' ? usual.estate.groups : [];
+  const [first] = groups;
+  assert.ok(first !== undefined);
+  assert.deepEqual(messages({ ...usual, estate: { kind: 'planned', groups: [{ ...first, guest: 'qemu' }] } }), [
+    `the machines of ${first.name} run in QEMU, which has no virtual time`,
+  ]);
   assert.deepEqual(
     messages(experimentOf(['at: 0s, slow: nats, by: 1s, for: 5s', 'at: 0s, fill-storage: compute, for: 5s'])),
     ['the simulation cannot do slow to nats', 'the simulation cannot do fill-storage to compute'],

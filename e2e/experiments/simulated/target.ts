@@ -38,7 +38,15 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
             cure: 'Describe the estate in the file, or run it with --target existing',
           },
         ];
-  return [...existing, ...otherSettings(experiment), ...wrongSettings(experiment), ...faultProblems(experiment)];
+  const groups = estate.kind === 'planned' ? estate.groups : [];
+  const inQemu = groups
+    .filter(({ guest }) => guest === 'qemu')
+    .map(({ name, line }) => ({
+      line: line ?? 1,
+      message: `the machines of ${name} run in QEMU, which has no virtual time`,
+      cure: 'Use --target local, or remove guest: qemu.',
+    }));
+  return [...existing, ...inQemu, ...otherSettings(experiment), ...wrongSettings(experiment), ...faultProblems(experiment)];
 };
 
 /**

@@ -145,3 +145,13 @@ test('the description of the file opens the hypothesis', () => {
   const text = textOf(reportPage({ ...experiment, description: 'Leases end access.' }, record, verdict));
   assert.match(text, /The hypothesis Leases end access\. While this happens/);
 });
+
+test('the page shows what the consoles of machines in QEMU printed last', () => {
+  const { experiment, record, verdict } = cases.held;
+  const [first, ...rest] = record.machines;
+  assert.ok(first !== undefined);
+  const machines = [{ ...first, console: ['interlock: booted in 3.9 s', '<b>EXT4-fs error</b>'] }, ...rest];
+  const page = reportPage(experiment, { ...record, machines }, verdict);
+  assert.match(page, /interlock: booted in 3\.9 s\n&lt;b&gt;EXT4-fs error/);
+  assert.doesNotMatch(pageOf(cases.held), /serial console/);
+});

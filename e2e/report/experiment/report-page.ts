@@ -1,4 +1,4 @@
-import type { Experiment, RunRecord, Verdict } from '@interlock/experiment';
+import { type Experiment, type RunRecord, shortName, type Verdict } from '@interlock/experiment';
 import type { Span } from '@interlock/local/spans.ts';
 import { duration, type Html, html } from '../html.ts';
 import { document } from '../page.ts';
@@ -57,6 +57,7 @@ ${whyNothing(verdict, record)}
   <p>The guarantees of the platform are checked in every run, whatever the experiment expects.</p>
   ${guaranteeRows(verdict)}
 </section>
+${consoles(record)}
 ${traces(record, spans)}
 ${footer(experiment, record)}`,
   );
@@ -120,6 +121,19 @@ function timeline(record: RunRecord, { groups }: Verdict): Html {
   return html`<p>Each row is a machine that writes to its disks and reads back. Bars above the rows are faults of parts of the cloud. Times count from the
   start of the timeline; t0 is the moment at which access was taken away.</p>
   <div class="scroll wide">${picture(content)}</div>${laneLegend(content)}`;
+}
+
+/** What machines in QEMU printed last. */
+function consoles({ machines }: RunRecord): Html {
+  const printed = machines.filter(({ console = [] }) => console.length > 0);
+  if (printed.length === 0) return html``;
+  return html`<section>
+  <h2>What the machines printed last</h2>
+  ${printed.map(
+    ({ name, console = [] }) => html`<details open><summary class="more">serial console of ${shortName(name)}</summary>
+    <pre class="wide scroll">${console.join('\n')}</pre></details>`,
+  )}
+</section>`;
 }
 
 function traces({ steps }: RunRecord, spans: readonly Span[]): Html {

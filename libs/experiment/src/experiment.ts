@@ -18,6 +18,8 @@ export interface PlannedGroup {
   readonly key: string;
   /** Line in the file; absent for machines that no file states. */
   readonly line?: number;
+  /** What runs as the machines: a Linux in QEMU; absent: a process. */
+  readonly guest?: 'qemu';
 }
 
 /** What an experiment runs on: machines made for it, or those of a resource group that exists. */

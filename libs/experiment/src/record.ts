@@ -57,6 +57,8 @@ export interface MachineRecord {
   /** Each change of its power state, oldest first, as compute stored it. */
   readonly power: readonly PowerRecord[];
   readonly starts: readonly StartRecord[];
+  /** Last lines of the serial console of a Linux in QEMU, if its host is this computer. */
+  readonly console?: readonly string[];
 }
 
 export interface DiskRecord {

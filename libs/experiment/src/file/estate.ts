@@ -68,7 +68,8 @@ function groupOf(
     );
   if (raw.key === undefined && raw.disks.some((disk) => typeof disk === 'string'))
     problems.add(place('estate', name), `${name} has disks without a key`, 'Add key: k1, or key: platform.');
-  return { name, machines: raw.machines, disks, key, line: lineOf(place('estate', name)) };
+  const guest = raw.guest === 'qemu' ? { guest: raw.guest } : {};
+  return { name, machines: raw.machines, disks, key, line: lineOf(place('estate', name)), ...guest };
 }
 
 const diskOf = (raw: RawDisk, key: string): PlannedDisk => {

@@ -15,6 +15,7 @@ export interface RawGroup {
   readonly disks: readonly RawDisk[];
   readonly key?: string;
   readonly role?: 'treatment' | 'control';
+  readonly guest?: 'process' | 'qemu';
 }
 
 export type RawSteady =

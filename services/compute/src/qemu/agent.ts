@@ -6,6 +6,8 @@ import { type FoundFile, isAsWritten, newestIn, recordBytes, recordsPerFile, ser
 
 /** Most characters of a line; the guest is not trusted, and what is longer is dropped. */
 const lineMax = 512;
+/** A block of ext4: what a damaged file system has lost at least. */
+const blockBytes = 4_096;
 /** Files of records whose digests are kept while a disk is verified. */
 const filesMax = 16;
 
@@ -90,8 +92,9 @@ export class GuestAgent {
 
   /** A file system is as it should be if a forced check after the replay of its journal finds nothing. */
   #checked(disk: GuestDisk, status: string): void {
-    const outcome = status === '0' ? { ok: true } : { ok: false, reason: 'FILE_SYSTEM_DAMAGED' };
-    this.#append(disk, { op: 'verify', offset: 0, length: 0, seq: 0 }, this.#now(), outcome);
+    const isClean = status === '0';
+    const outcome = isClean ? { ok: true } : { ok: false, reason: 'FILE_SYSTEM_DAMAGED' };
+    this.#append(disk, { op: 'verify', offset: 0, length: isClean ? 0 : blockBytes, seq: 0 }, this.#now(), outcome);
   }
 
   #foundFile(serial: string, [number = '', bytes = '', digest = '']: readonly string[]): void {
