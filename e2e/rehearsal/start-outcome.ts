@@ -1,8 +1,9 @@
+import type { LinuxOutcome } from '../qemu/rehearse-linux.ts';
 import type { RehearsalOutcome } from './run.ts';
 
 /** What `npm start` says at its end; times are milliseconds since the epoch. */
 export const startOutcome = (
-  { firstMachineRanAtMs, ...outcome }: RehearsalOutcome,
+  { firstMachineRanAtMs, ...outcome }: RehearsalOutcome & { readonly linux?: LinuxOutcome },
   { startedAtMs, endedAtMs }: { readonly startedAtMs: number; readonly endedAtMs: number },
 ): { readonly text: string; readonly lastLine: string } => {
   const secondsUntil = (atMs: number) => Math.round((atMs - startedAtMs) / 100) / 10;

@@ -1,6 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { createScope } from '@interlock/runtime';
 import { runCommand } from '../../deploy/local/command.ts';
 import {
   dataRoot,
@@ -48,6 +50,8 @@ runCommand(async (scope) => {
   // Loaded while the services start, which wait for other things most of that time.
   const rehearsal = import('./run.ts');
   void Promise.allSettled([rehearsal]);
+  const own = createScope();
+  scope.defer('cloud', own.close);
   const cloud = await startLocalCloud({
     data,
     env: process.env,
@@ -56,7 +60,7 @@ runCommand(async (scope) => {
     // Spans are to be there when their trace is shown.
     settings: { OTEL_BSP_SCHEDULE_DELAY: '200' },
     say: console.log,
-    within: scope,
+    within: own,
   });
   const { rehearse } = await rehearsal;
   const outcome = await rehearse(cloud, {
@@ -65,9 +69,16 @@ runCommand(async (scope) => {
     say: console.log,
     signal: scope.signal,
   });
-  await scope.close();
+  await own.close();
   writeFileSync(data.path('stopped-well'), '', { mode: 0o600 });
-  const { text, lastLine } = startOutcome(outcome, { startedAtMs, endedAtMs: Date.now() });
+  const { rehearseLinux } = await import('../qemu/rehearse-linux.ts');
+  const running = rehearseLinux(join(dataRoot(process.env), 'linux'), { say: console.log, signal: scope.signal });
+  // Ctrl-C aborts it, and its cloud stops before this process ends.
+  scope.defer('linux', () => running);
+  const linux = await running;
+  const all = { ...outcome, ...(linux === undefined ? {} : { linux }) };
+  const { text, lastLine } = startOutcome(all, { startedAtMs, endedAtMs: Date.now() });
   console.log(text);
-  return { exitCode: outcome.verdict === 'pass' ? 0 : 1, lastLine };
+  const isGood = outcome.verdict === 'pass' && (linux === undefined || linux.outcome === 'held');
+  return { exitCode: isGood ? 0 : 1, lastLine };
 });

@@ -1,0 +1,58 @@
+import { mkdirSync, mkdtempSync, readFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { readExperiment, type Verdict, verdictLines } from '@interlock/experiment';
+import { removeWhole } from '@interlock/local/data-folder.ts';
+import type { SpanStore } from '@interlock/local/spans.ts';
+import { ownCloudTarget } from '../experiments/local/own-cloud.ts';
+import { eventKeeper, runFile, thisRunner } from '../experiments/run-file.ts';
+import { whyNoQemu } from './qemu-machines.ts';
+
+const file = fileURLToPath(new URL('../experiments/files/linux-in-qemu.experiment.yaml', import.meta.url));
+
+/** What came of the part of the rehearsal with a Linux. */
+export interface LinuxOutcome {
+  readonly outcome: Verdict['outcome'];
+  /** Path of its `report.html`. */
+  readonly report: string;
+}
+
+/**
+ * Runs linux-in-qemu.experiment.yaml on a cloud of its own: a Linux boots from encrypted disks, its vault is silent for a while,
+ * then its key is disabled and given back.
+ * @param out folder for the evidence and the report; what a run before left there is replaced
+ * @returns undefined where QEMU cannot run, after a line that says why
+ */
+export const rehearseLinux = async (
+  out: string,
+  { say, signal }: { readonly say: (line: string) => void; readonly signal: AbortSignal },
+): Promise<LinuxOutcome | undefined> => {
+  const reason = whyNoQemu(process.env);
+  if (reason !== undefined) {
+    say(`\nA Linux in QEMU: ${reason}`);
+    return undefined;
+  }
+  const text = readFileSync(file, 'utf8');
+  const read = readExperiment(text);
+  if ('problems' in read) throw new Error(`${file}: ${read.problems.map(({ message }) => message).join('; ')}`);
+  const { experiment } = read;
+  say(`\n${experiment.title}`);
+  removeWhole(out);
+  mkdirSync(out, { recursive: true });
+  // Short: sockets of its servers have their paths in it.
+  const data = mkdtempSync(join(tmpdir(), 'interlock-x-'));
+  const id = 'linux-in-qemu';
+  let spans: SpanStore | undefined;
+  const takeSpans = (store: SpanStore): void => {
+    spans = store;
+  };
+  const { verdict } = await runFile({
+    ...{ experiment, text, id, signal, say, folder: out, spans: () => spans },
+    place: { target: 'local', data, runner: thisRunner() },
+    target: ownCloudTarget(data, { id, say, keepEvents: eventKeeper(out), takeSpans }),
+  });
+  const report = join(out, 'report.html');
+  for (const line of ['', ...verdictLines(verdict), report]) say(line);
+  return { outcome: verdict.outcome, report };
+};
