@@ -4,8 +4,9 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
-import { makeMachine, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
-import { newestRecord, type QemuTraces, tracesOf, whyNoQemu } from './qemu-machines.ts';
+import { makeMachine, makeWorld, untilPower, type World } from '../cloud/world.ts';
+import { type QemuTraces, tracesOf, whyNoQemu } from './qemu-machines.ts';
+import { dataOf, loseAndRegain, osOf, untilRecords } from './rounds.ts';
 
 const skip = whyNoQemu(process.env) ?? false;
 const limit = { timeout: 420_000, skip };
@@ -17,8 +18,6 @@ const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 10, ioSizeBytes: 4_096
 let place: TestCloud;
 let world: World;
 const guests = (): string => join(place.folder, 'services/compute/guests');
-const osOf = (machine: string): string => machine.replace('virtualMachines', 'disks').concat('-d0');
-const dataOf = (machine: string): string => osOf(machine).replace(/0$/, '1');
 
 before(async () => {
   if (skip !== false) return;
@@ -42,15 +41,8 @@ const make = async (id: string, disks: Parameters<typeof makeMachine>[3]): Promi
 
 const readText = (path: string): string => (existsSync(path) ? readFileSync(path, 'utf8') : '');
 
-/** Waits until each disk has three more records. */
-const untilWriting = async (traces: QemuTraces, disks: readonly string[]): Promise<void> => {
-  const before = disks.map((disk) => newestRecord(traces.journal(), disk));
-  await until(
-    'records are written',
-    async () => disks.every((disk, n) => newestRecord(traces.journal(), disk) >= (before[n] ?? 0) + 3),
-    bootMs,
-  );
-};
+const untilWriting = (traces: QemuTraces, disks: readonly string[]): Promise<void> =>
+  untilRecords(traces, disks, bootMs);
 
 const disable = async (): Promise<number> => {
   await place.clients.keyVault.disableKeyVersion({ name: world.keyVersion });
@@ -62,36 +54,12 @@ test(
   'G1, G3: a machine in QEMU is off when its key is disabled, and has every record when it starts again',
   limit,
   async () => {
-    const { clients } = place;
     const [machine, traces] = await make('vm-premium', ['PREMIUM_SSD', 'PREMIUM_SSD']);
-    const disks = [osOf(machine), dataOf(machine)];
-    const t0 = await disable();
-    const off = await untilPower(clients, machine, 'STOPPED');
-    assert.ok(Date.now() - t0 < boundMs, `off after ${Date.now() - t0} ms`);
-    assert.equal(off.stopCause, 'KEY_LOST');
-    assert.equal(traces.pid(), undefined, 'no QEMU is left');
-    const before = traces.journal();
-    assert.deepEqual(
-      before.filter(({ ok, invokedAt }) => ok && invokedAt > t0 + boundMs),
-      [],
-    );
-    const acknowledged = disks.map((disk) => newestRecord(before, disk));
-
-    await enable();
-    await startAgain(clients, world.set, [machine]);
-    await untilWriting(traces, disks);
-    const verified = traces.journal().slice(before.length);
-    for (const [n, disk] of disks.entries()) {
-      const checks = verified.filter((io) => io.disk === disk && io.op === 'verify');
-      assert.equal(checks.length, 2, 'e2fsck of the replayed file system, and the records');
-      assert.ok(
-        checks.every(({ ok }) => ok),
-        JSON.stringify(checks),
-      );
-      assert.ok((checks[1]?.seq ?? 0) >= (acknowledged[n] ?? 0));
-    }
-    await clients.compute.powerOffVirtualMachine({ name: machine });
-    await untilPower(clients, machine, 'STOPPED');
+    const { stoppedMs, lateMs } = await loseAndRegain({ clients: place.clients, world, machine, traces, bootMs });
+    assert.ok(stoppedMs < boundMs, `off after ${stoppedMs} ms`);
+    assert.ok(lateMs < boundMs, `a record was written ${lateMs} ms after the key was disabled`);
+    await place.clients.compute.powerOffVirtualMachine({ name: machine });
+    await untilPower(place.clients, machine, 'STOPPED');
     assert.doesNotMatch(traces.console(), /I\/O error|EXT4-fs error/);
   },
 );

@@ -38,6 +38,8 @@ export const qemuCommand = ({ folder, machineId, workload, terms }: MachineBoot)
   const accelerator = acceleratorOf(terms.imageFolder);
   const append = [
     'console=ttyS0 quiet panic=-1',
+    // On a busy host the emulated timer is late. Its test at the boot would fail then, and the kernel would not come up.
+    'no_timer_check tsc=reliable nowatchdog',
     `interlock.machine=${machineId}`,
     `interlock.workload=${workload.kind}`,
     `interlock.rate=${workload.ioPerSecond}`,
