@@ -46,7 +46,13 @@ const problemsOf = (experiment: Experiment): readonly Problem[] => {
       message: `the machines of ${name} run in QEMU, which has no virtual time`,
       cure: 'Use --target local, or remove guest: qemu.',
     }));
-  return [...existing, ...inQemu, ...otherSettings(experiment), ...wrongSettings(experiment), ...faultProblems(experiment)];
+  return [
+    ...existing,
+    ...inQemu,
+    ...otherSettings(experiment),
+    ...wrongSettings(experiment),
+    ...faultProblems(experiment),
+  ];
 };
 
 /**
