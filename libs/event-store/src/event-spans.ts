@@ -15,9 +15,18 @@ const note = (id: string, span: SpanContext): void => {
   if (oldest !== undefined) known.delete(oldest);
 };
 
+let latest: { readonly traceparent: string | undefined; readonly span: SpanContext | undefined } | undefined;
+
+/** The span of a trace context. Events of one span come one after the other, so the latest is kept. */
+const spanIn = (traceparent: string | undefined): SpanContext | undefined => {
+  if (latest === undefined || latest.traceparent !== traceparent)
+    latest = { traceparent, span: linkTo(traceparent)?.context };
+  return latest.span;
+};
+
 /** Notes that the span of this trace context stored the events; does nothing without one. */
 export const noteEventSpan = (traceparent: string | undefined, ...ids: readonly string[]): void => {
-  const span = linkTo(traceparent)?.context;
+  const span = spanIn(traceparent);
   if (span !== undefined) for (const id of ids) note(id, span);
 };
 
@@ -49,8 +58,11 @@ export const readEvent = (text: string): string => {
 };
 
 /** The spans of these causes, as far as they are known, for links from the span that stores the events. */
-export const spanCauses = (causes: readonly CausedBy[], events: readonly string[]): readonly SpanCause[] =>
-  causes.flatMap(({ id }) => {
+export const spanCauses = (causes: readonly CausedBy[], events: readonly string[]): readonly SpanCause[] => {
+  const found: SpanCause[] = [];
+  for (const { id } of causes) {
     const span = known.get(id);
-    return span === undefined ? [] : [{ span, cause: id, events }];
-  });
+    if (span !== undefined) found.push({ span, cause: id, events });
+  }
+  return found;
+};
