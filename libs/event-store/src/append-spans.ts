@@ -33,11 +33,11 @@ const calling = ({ spanAttributes }: Store): { readonly kind: SpanKind; readonly
     : { kind: SpanKind.CLIENT, common: spanAttributes };
 
 /** The running span, unless the cause belongs to another trace: a batch of facts is processed in one span. */
-const parentOf = ({ traceparent }: Cause): Context => {
+const parentOf = ({ traceparent, tracestate }: Cause): Context => {
   const running = context.active();
   const traceId = trace.getSpanContext(running)?.traceId;
   if (traceparent === undefined || traceparent.slice(3, 35) === traceId) return running;
-  const span = trace.getSpanContext(contextFromTraceparent(traceparent));
+  const span = trace.getSpanContext(contextFromTraceparent(traceparent, tracestate));
   return span === undefined ? running : trace.setSpanContext(running, span);
 };
 

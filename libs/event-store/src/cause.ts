@@ -25,6 +25,9 @@ export interface Cause {
   readonly caller: string;
   /** W3C trace context of the deciding span. */
   readonly traceparent?: string;
+  /** W3C trace state and baggage of the request that started the chain. */
+  readonly tracestate?: string;
+  readonly baggage?: string;
   /** Follows the work that has this cause; never stored. Copies of the cause share it. */
   readonly trail?: Trail;
 }

@@ -42,6 +42,8 @@ export const renderFact = (recorded: RecordedEvent, toFact: ToFact): Fact | null
     causes: [...recorded.cause.causes],
     caller: recorded.cause.caller,
     traceparent: recorded.cause.traceparent ?? '',
+    tracestate: recorded.cause.tracestate,
+    baggage: recorded.cause.baggage,
   };
 };
 
@@ -86,4 +88,6 @@ export const factBytes = (fact: Fact): number =>
   Buffer.byteLength(fact.correlationId) +
   fact.causes.reduce((sum, { id }) => sum + Buffer.byteLength(id) + CAUSE_OVERHEAD_BYTES, 0) +
   Buffer.byteLength(fact.traceparent) +
+  Buffer.byteLength(fact.tracestate ?? '') +
+  Buffer.byteLength(fact.baggage ?? '') +
   FACT_OVERHEAD_BYTES;

@@ -47,6 +47,8 @@ export const causeOf = (fact: Fact, service: string): Cause => {
     causes: [{ id, kind: 'message' }],
     caller: fact.caller || `system:${service}`,
     ...(traceparent === undefined ? {} : { traceparent }),
+    ...(fact.tracestate === undefined ? {} : { tracestate: fact.tracestate }),
+    ...(fact.baggage === undefined ? {} : { baggage: fact.baggage }),
     trail: new Trail(),
   };
 };

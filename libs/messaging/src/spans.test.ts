@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict';
 import { after, test } from 'node:test';
 import type { Fact, FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
+import type { RecordedEvent } from '@interlock/event-store';
 import { currentTraceparent, inSpan, seededRandom, startTelemetry, traceIdOf, virtualClock } from '@interlock/runtime';
-import { SpanKind } from '@opentelemetry/api';
+import { type Context, context, propagation, SpanKind, trace } from '@opentelemetry/api';
 import { messageIdOf } from './batches.ts';
 import type { Delivery } from './bus.ts';
+import { renderFact } from './facts.ts';
 import { causeOf } from './handlers.ts';
 import { memoryBus } from './memory-bus.ts';
 import { factSpans } from './spans.ts';
@@ -81,6 +83,45 @@ const overBus = async (batch: FactBatch): Promise<Delivery> => {
   for await (const delivery of bus.subscribe(interest)) return delivery;
   return assert.fail('nothing was delivered');
 };
+
+test('trace state and baggage of the request behind a fact reach its message, its consumer and the effect', async () => {
+  const fact = { ...factOf(1, await decide()), tracestate: 'vendor=a', baggage: 'tenant=b' };
+  const batch = batchOf(fact);
+  const delivery = await overBus(batch);
+  const seen = (active: Context) => [
+    trace.getSpanContext(active)?.traceState?.serialize(),
+    propagation.getBaggage(active)?.getEntry('tenant')?.value,
+  ];
+  assert.deepEqual(seen(delivery.context), ['vendor=a', 'b']);
+  const cause = await spans.process(batch, [delivery], {}, async () => {
+    assert.deepEqual(seen(context.active()), ['vendor=a', 'b']);
+    return causeOf(fact, 'dst');
+  });
+  assert.deepEqual([cause.tracestate, cause.baggage], ['vendor=a', 'tenant=b']);
+  const stored = {
+    position: 1,
+    stream: 'disk-1',
+    version: 1,
+    type: 'Changed',
+    schema: 1,
+    data: {},
+    id: 'x',
+    time: 0,
+    cause,
+  };
+  const published = renderFact(stored as RecordedEvent, () => ({ type: 'Changed', payload: Buffer.alloc(0) }));
+  assert.deepEqual([published?.tracestate, published?.baggage], ['vendor=a', 'tenant=b']);
+});
+
+test('an unsampled request stays unsampled in its message and its consumer', async () => {
+  const count = ended.length;
+  const fact = factOf(1, `00-${'a'.repeat(32)}-${'b'.repeat(16)}-00`);
+  const delivery = await overBus(batchOf(fact));
+  assert.equal(trace.getSpanContext(delivery.context)?.traceFlags, 0);
+  const cause = await spans.process(batchOf(fact), [delivery], {}, async () => causeOf(fact, 'dst'));
+  assert.match(cause.traceparent ?? '', /-00$/);
+  assert.equal(ended.length, count, 'nothing is recorded');
+});
 
 test('one fact: decided → published → processed → acknowledged is one trace, parent to child', async () => {
   const traceparent = await decide();

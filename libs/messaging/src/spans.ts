@@ -6,7 +6,7 @@ import {
   linksTo,
   type Received,
 } from '@interlock/otel-jetstream';
-import { type Clock, contextFromTraceparent, currentTraceparent, traceIdOf } from '@interlock/runtime';
+import { type Clock, contextOfWork, currentTraceparent, traceIdOf } from '@interlock/runtime';
 import { type Attributes, type Context, ROOT_CONTEXT, type Tracer } from '@opentelemetry/api';
 import { messageIdOf } from './batches.ts';
 import type { Bus, Delivery } from './bus.ts';
@@ -96,7 +96,7 @@ const partitionAttribute = ({ partition }: FactBatch): Attributes => ({
 
 /** Contexts of facts, once for each text: facts of one change have the same. */
 const contextsOf = (facts: readonly Fact[]): readonly Context[] =>
-  [...new Set(facts.map(({ traceparent }) => traceparent))].map((traceparent) => contextFromTraceparent(traceparent));
+  [...new Map(facts.map((fact) => [fact.traceparent, fact])).values()].map(contextOfWork);
 
 /** Trace context of the effect of a fact: the current span if it belongs to the fact's trace, else the fact's own. */
 export const traceparentAfter = (fact: Fact): string | undefined => {

@@ -1,5 +1,5 @@
 import { type CausedBy, Rejection, readEvent, Trail } from '@interlock/event-store';
-import { type Random, traceparentOf } from '@interlock/runtime';
+import { type Propagated, type Random, runningPropagated, traceparentOf } from '@interlock/runtime';
 import type { Span } from '@opentelemetry/api';
 import type { CallContext } from 'nice-grpc-common';
 import { authorise, type Rule } from './authorization.ts';
@@ -60,7 +60,7 @@ export function anonymousCall(
       correlationId: correlationId ?? requestId,
       causes: [],
       caller: caller.name,
-      ...(traceparent === undefined ? {} : { traceparent }),
+      ...(traceparent === undefined ? {} : { traceparent, ...storable(runningPropagated()) }),
       trail: new Trail(),
     },
     requestId,
@@ -68,6 +68,14 @@ export function anonymousCall(
     remainingMs: timer.remainingMs,
   };
 }
+
+/** Longest trace state and baggage that events keep, in characters each: a caller must not fill the store with them. */
+const PROPAGATED_LENGTH_MAX = 1_024;
+
+const storable = ({ tracestate = '', baggage = '' }: Propagated): { tracestate?: string; baggage?: string } => ({
+  ...(tracestate === '' || tracestate.length > PROPAGATED_LENGTH_MAX ? {} : { tracestate }),
+  ...(baggage === '' || baggage.length > PROPAGATED_LENGTH_MAX ? {} : { baggage }),
+});
 
 /**
  * Authenticates and authorizes the caller. Authentication comes first, so that no error reveals what exists (KV-80).

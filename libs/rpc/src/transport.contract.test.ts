@@ -682,14 +682,15 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     });
   });
 
-  test('tracestate and baggage of the caller reach the handler', async () => {
+  test('tracestate and baggage of the caller reach the handler and the cause of its events, but for long ones', async () => {
     let seen: readonly (string | undefined)[] = [];
     const { connect } = await echo({
       handlers: {
-        echo: async (word) => {
+        echo: async (word, { cause }) => {
           const active = context.active();
           const state = trace.getSpanContext(active)?.traceState?.get('vendor');
-          seen = [state, propagation.getBaggage(active)?.getEntry('tenant')?.value];
+          const tenant = propagation.getBaggage(active)?.getEntry('tenant')?.value;
+          seen = [state, tenant?.slice(0, 3), cause.tracestate, cause.baggage];
           return word;
         },
       },
@@ -698,7 +699,10 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     const baggage = propagation.createBaggage({ tenant: { value: 'b c' } });
     const client = connect({ tracer: telemetry.tracer });
     await context.with(propagation.setBaggage(above, baggage), () => client.echo({ text: '' }));
-    assert.deepEqual(seen, ['a', 'b c']);
+    assert.deepEqual(seen, ['a', 'b c', 'vendor=a', 'tenant=b%20c']);
+    const long = propagation.createBaggage({ tenant: { value: 'x'.repeat(1_024) } });
+    await context.with(propagation.setBaggage(above, long), () => client.echo({ text: '' }));
+    assert.deepEqual(seen, ['a', 'xxx', 'vendor=a', undefined]);
   });
 
   test('a failed call has its status as the type of its error, on both sides', async () => {

@@ -249,6 +249,28 @@ export function contextFromTraceparent(traceparent: string | undefined, tracesta
   return trace.setSpanContext(rootContext, { ...remote, ...state, isRemote: true });
 }
 
+/** What travels with a piece of work by the W3C, beside its span. */
+export interface Propagated {
+  readonly tracestate?: string | undefined;
+  readonly baggage?: string | undefined;
+}
+
+/** The trace state and the baggage of the running work; empty if it has neither. */
+export const runningPropagated = (): Propagated => {
+  const active = context.active();
+  const tracestate = trace.getSpanContext(active)?.traceState?.serialize();
+  const baggage = baggageOf(active);
+  return { ...(tracestate ? { tracestate } : {}), ...(baggage === undefined ? {} : { baggage }) };
+};
+
+/** The context of work that continues a trace, with what travels with it. */
+export const contextOfWork = ({
+  traceparent,
+  tracestate,
+  baggage,
+}: Propagated & { readonly traceparent?: string | undefined }): Context =>
+  withBaggage(contextFromTraceparent(traceparent, tracestate), baggage);
+
 const baggagePropagator = new W3CBaggagePropagator();
 type TextCarrier = Record<string, string>;
 

@@ -6,12 +6,14 @@ import type { Work } from '../vm/machine.ts';
 const platform = 'system:compute';
 
 /** What a piece of work keeps of the cause of its request. */
-type Origin = Pick<Work, 'correlationId' | 'caller' | 'traceparent'>;
+type Origin = Pick<Work, 'correlationId' | 'caller' | 'traceparent' | 'tracestate' | 'baggage'>;
 
 /** The part of a cause that the events of a machine's work store in their data. */
-export const originOf = ({ correlationId, caller, traceparent }: Origin): Origin => ({
+export const originOf = ({ correlationId, caller, traceparent, tracestate, baggage }: Origin): Origin => ({
   ...{ correlationId, caller },
   ...(traceparent === undefined ? {} : { traceparent }),
+  ...(tracestate === undefined ? {} : { tracestate }),
+  ...(baggage === undefined ? {} : { baggage }),
 });
 
 /** Stream of a machine. */

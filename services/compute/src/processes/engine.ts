@@ -1,5 +1,5 @@
 import type { Loaded } from '@interlock/event-store';
-import { contextFromTraceparent, DomainAttribute, sharedSpans } from '@interlock/runtime';
+import { contextOfWork, DomainAttribute, sharedSpans } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
 import { limiter } from '../limiter.ts';
 import { currentWork, type Vm } from '../vm/state.ts';
@@ -248,7 +248,7 @@ export class Engine {
       attributes: { [DomainAttribute.virtualMachine]: id },
       count: 'interlock.vms.count',
       events: next.events,
-      parent: contextFromTraceparent(next.traceparent),
+      parent: contextOfWork(next.work ?? {}),
     };
     const run = this.#spans(next.name, options, () => next.carryOut({ signal, settled }));
     task.running.add(run);

@@ -111,8 +111,8 @@ export type Busy = Machine & { readonly work: Work };
 /** A process that is next for a machine. */
 export interface NextProcess {
   readonly name: string;
-  /** The trace of the request the work began with. */
-  readonly traceparent: string | undefined;
+  /** The work that it carries out, with the trace of its request. */
+  readonly work: Work | undefined;
   /** The events it continues. */
   readonly events: readonly string[];
   /** Runs it. @returns the machine as it is then, where the run knows it */
@@ -133,7 +133,7 @@ export const nextRun = <State extends Creating | Machine>(
   const name = work === undefined ? process.name : `${work.kind} virtual machine`;
   return {
     name,
-    traceparent: work?.traceparent,
+    work,
     events: cause.causes.map(({ id }) => id),
     carryOut: ({ signal, settled }) =>
       carryOut(process, {

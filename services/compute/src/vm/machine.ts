@@ -56,6 +56,9 @@ export interface Work {
   readonly correlationId: string;
   readonly caller: string;
   readonly traceparent?: string;
+  /** W3C trace state and baggage of the request. */
+  readonly tracestate?: string;
+  readonly baggage?: string;
   /** Power off without a shutdown of the guest. */
   readonly isHard?: boolean;
   /** The disk that is attached or detached. */

@@ -1,5 +1,5 @@
 import { type Cause, type IndexEntry, Rejection } from '@interlock/event-store';
-import { contextFromTraceparent, DomainAttribute, inSpan, type Logger, type Random } from '@interlock/runtime';
+import { contextOfWork, DomainAttribute, inSpan, type Logger, type Random } from '@interlock/runtime';
 import { SpanKind, type Tracer } from '@opentelemetry/api';
 import { checkAccess } from '../key/access-check.ts';
 import { type RotationSettings, rotate } from '../rotation/rotation.ts';
@@ -96,7 +96,7 @@ export class Upkeep {
       signal,
       report: (set, error) => this.#report(set, error),
       run: (set, cause) => {
-        const parent = contextFromTraceparent(cause.traceparent);
+        const parent = contextOfWork(cause);
         const attributes = { [DomainAttribute.diskEncryptionSet]: set };
         return inSpan(tracer, name, { kind: SpanKind.INTERNAL, parent, attributes }, () => work(set, cause));
       },
