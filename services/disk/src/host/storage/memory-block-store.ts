@@ -51,112 +51,151 @@ export function createPlatter(
   flushFails: () => boolean = () => false,
 ): Platter {
   checkGrowth(initialSize, 0);
-  /** Current content, and for sectors not flushed what storage still holds (undefined: nothing). */
-  const current = new Map(sectors);
-  const unflushed = new Map<number, Uint8Array | undefined>();
-  /** The same of what failed flushes have given up. */
-  const givenUp = new Map<number, Uint8Array | undefined>();
-  let size = initialSize;
-  let flushedSize = initialSize;
-  let opened = 0;
-  let holder = 0;
-
-  const put = (sector: number, content: Uint8Array | undefined) => {
-    if (content) current.set(sector, content);
-    else current.delete(sector);
-  };
-
-  const open = (): BlockStore => {
-    if (holder !== 0) throw diskBusy(name);
-    opened += 1;
-    const mine = opened;
-    holder = mine;
-    const checkOpen = () => {
-      if (holder !== mine) throw storeClosed();
-    };
-    const store: BlockStore = {
-      size: () => size,
-      async read(offset, into) {
-        checkOpen();
-        checkSectors(offset, into.length, size);
-        for (let at = 0; at < into.length; at += sectorSize) {
-          const content = current.get((offset + at) / sectorSize);
-          if (content) into.set(content, at);
-          else into.fill(0, at, at + sectorSize);
-        }
-      },
-      async write(offset, bytes) {
-        checkOpen();
-        checkSectors(offset, bytes.length, size);
-        for (let at = 0; at < bytes.length; at += sectorSize) {
-          const sector = (offset + at) / sectorSize;
-          const isKept = !unflushed.has(sector) && !givenUp.has(sector);
-          const old = isKept ? current.get(sector) : (unflushed.get(sector) ?? givenUp.get(sector));
-          // Deleted first: the order of the map is the order of the writes.
-          unflushed.delete(sector);
-          givenUp.delete(sector);
-          unflushed.set(sector, old);
-          const content = Uint8Array.from(bytes.subarray(at, at + sectorSize));
-          put(sector, isZeroSector(content) ? undefined : content);
-        }
-      },
-      async flush() {
-        checkOpen();
-        if (flushFails()) {
-          for (const [sector, old] of unflushed) givenUp.set(sector, old);
-          unflushed.clear();
-          throw Object.assign(new Error(`the storage of ${name} fails`), { code: 'EIO' });
-        }
-        unflushed.clear();
-        flushedSize = size;
-      },
-      writeDurably: (offset, bytes) => writesDurably(store)(offset, bytes),
-      async grow(newSize) {
-        checkOpen();
-        checkGrowth(newSize, size);
-        size = newSize;
-      },
-      async allocatedBytes() {
-        checkOpen();
-        return current.size * sectorSize;
-      },
-      async copyTo(target, check) {
-        checkOpen();
-        checkSectors(0, size, target.size());
-        await copySectors(store, target, check);
-        await target.flush();
-      },
-      async close() {
-        if (holder === mine) holder = 0;
-      },
-    };
-    return store;
-  };
-
-  return {
-    open,
-    peek: (sector) => current.get(sector),
-    poke(sector, content) {
-      unflushed.delete(sector);
-      givenUp.delete(sector);
-      put(sector, content);
+  const surface = new Surface(initialSize, sectors);
+  let holder: BlockStore | undefined;
+  const held: Held = {
+    isHeldBy: (store) => holder === store,
+    release(store) {
+      if (holder === store) holder = undefined;
     },
-    image: () => ({ size, sectors: new Map(current) }),
+    flush() {
+      const isFailing = flushFails();
+      surface.flush(isFailing);
+      if (isFailing) throw Object.assign(new Error(`the storage of ${name} fails`), { code: 'EIO' });
+    },
+  };
+  return {
+    open() {
+      if (holder !== undefined) throw diskBusy(name);
+      holder = openStore(surface, held);
+      return holder;
+    },
+    peek: (sector) => surface.current.get(sector),
+    poke: (sector, content) => surface.poke(sector, content),
+    image: () => ({ size: surface.size, sectors: new Map(surface.current) }),
     crash() {
-      holder = 0;
-      const last = [...unflushed.keys()].at(-1);
-      for (const [sector, old] of unflushed) {
-        if (sector === last) put(sector, torn(current.get(sector), old, random));
-        else if (random.fraction() < 0.5) put(sector, old);
-      }
-      for (const [sector, old] of givenUp) put(sector, old);
-      unflushed.clear();
-      givenUp.clear();
-      size = flushedSize;
-      for (const sector of current.keys()) if (sector * sectorSize >= size) current.delete(sector);
+      holder = undefined;
+      surface.crash(random);
     },
   };
 }
+
+/** What the storage holds, and what it loses in a crash. */
+class Surface {
+  /** Content as it reads now; holes are absent. */
+  readonly current: Map<number, Uint8Array>;
+  /** What storage still holds of sectors that are not flushed (undefined: nothing), in the order of their writes. */
+  readonly #unflushed = new Map<number, Uint8Array | undefined>();
+  /** The same of what failed flushes have given up. */
+  readonly #givenUp = new Map<number, Uint8Array | undefined>();
+  size: number;
+  #flushedSize: number;
+
+  constructor(size: number, sectors: PlatterImage['sectors']) {
+    this.current = new Map(sectors);
+    this.size = size;
+    this.#flushedSize = size;
+  }
+
+  write(sector: number, content: Uint8Array): void {
+    const isKept = !this.#unflushed.has(sector) && !this.#givenUp.has(sector);
+    const old = isKept ? this.current.get(sector) : (this.#unflushed.get(sector) ?? this.#givenUp.get(sector));
+    // Deleted first: the order of the map is the order of the writes.
+    this.#unflushed.delete(sector);
+    this.#givenUp.delete(sector);
+    this.#unflushed.set(sector, old);
+    this.#put(sector, isZeroSector(content) ? undefined : content);
+  }
+
+  poke(sector: number, content: Uint8Array | undefined): void {
+    this.#unflushed.delete(sector);
+    this.#givenUp.delete(sector);
+    this.#put(sector, content);
+  }
+
+  flush(isFailing: boolean): void {
+    if (isFailing) for (const [sector, old] of this.#unflushed) this.#givenUp.set(sector, old);
+    else this.#flushedSize = this.size;
+    this.#unflushed.clear();
+  }
+
+  crash(random: Random): void {
+    const last = [...this.#unflushed.keys()].at(-1);
+    for (const [sector, old] of this.#unflushed) {
+      if (sector === last) this.#put(sector, torn(this.current.get(sector), old, random));
+      else if (random.fraction() < 0.5) this.#put(sector, old);
+    }
+    for (const [sector, old] of this.#givenUp) this.#put(sector, old);
+    this.#unflushed.clear();
+    this.#givenUp.clear();
+    this.size = this.#flushedSize;
+    for (const sector of this.current.keys()) if (sector * sectorSize >= this.size) this.current.delete(sector);
+  }
+
+  #put(sector: number, content: Uint8Array | undefined): void {
+    if (content) this.current.set(sector, content);
+    else this.current.delete(sector);
+  }
+}
+
+/** How a store that is open stands to its platter. */
+interface Held {
+  isHeldBy(store: BlockStore): boolean;
+  release(store: BlockStore): void;
+  /** @throws Error with code EIO if it fails */
+  flush(): void;
+}
+
+const openStore = (surface: Surface, held: Held): BlockStore => {
+  const checkOpen = (): void => {
+    if (!held.isHeldBy(store)) throw storeClosed();
+  };
+  const checkRange = (offset: number, length: number): void => {
+    checkOpen();
+    checkSectors(offset, length, surface.size);
+  };
+  const store: BlockStore = {
+    size: () => surface.size,
+    async read(offset, into) {
+      checkRange(offset, into.length);
+      for (let at = 0; at < into.length; at += sectorSize) {
+        const content = surface.current.get((offset + at) / sectorSize);
+        if (content) into.set(content, at);
+        else into.fill(0, at, at + sectorSize);
+      }
+    },
+    async write(offset, bytes) {
+      checkRange(offset, bytes.length);
+      for (let at = 0; at < bytes.length; at += sectorSize) {
+        surface.write((offset + at) / sectorSize, Uint8Array.from(bytes.subarray(at, at + sectorSize)));
+      }
+    },
+    async flush() {
+      checkOpen();
+      held.flush();
+    },
+    writeDurably: (offset, bytes) => writesDurably(store)(offset, bytes),
+    async grow(newSize) {
+      checkOpen();
+      checkGrowth(newSize, surface.size);
+      surface.size = newSize;
+    },
+    async allocatedBytes() {
+      checkOpen();
+      return surface.current.size * sectorSize;
+    },
+    async copyTo(target, check) {
+      checkOpen();
+      checkSectors(0, surface.size, target.size());
+      await copySectors(store, target, check);
+      await target.flush();
+    },
+    async close() {
+      held.release(store);
+    },
+  };
+  return store;
+};
 
 /** The first part of the new content and the rest of the old, cut somewhere inside. */
 function torn(written: Uint8Array | undefined, old: Uint8Array | undefined, random: Random): Uint8Array | undefined {
