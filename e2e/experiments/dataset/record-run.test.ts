@@ -3,7 +3,16 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after, test } from 'node:test';
-import { baselineNames, checkDataset, predictionOf, readRun, score, writeRun } from '@interlock/dataset';
+import {
+  baselineNames,
+  checkDataset,
+  predictionOf,
+  readRun,
+  score,
+  scoredEdges,
+  traceMeasures,
+  writeRun,
+} from '@interlock/dataset';
 import { readExperiment } from '@interlock/experiment';
 import { assertOtlp } from '../../../libs/dataset/src/format/test-otlp-protobuf.ts';
 import { recordRun } from './record-run.ts';
@@ -47,6 +56,20 @@ test('every line of OTLP of a recorded run decodes with the official protobuf an
     assert.ok(lines.length > 0);
     for (const line of lines) assertOtlp(name, line);
   }
+});
+
+test('G10: the spans of a simulated run carry every cause, and what they name is true', async () => {
+  const { folder } = await record(11, 'carried');
+  const data = readRun(folder);
+  const edges = scoredEdges(data.events, data.edges);
+  assert.ok(edges.length > 0);
+  assert.deepEqual(
+    edges.filter(({ carriedBy }) => carriedBy === 'none'),
+    [],
+  );
+  const { event } = score(data, predictionOf('parents and links', data));
+  assert.deepEqual([event.precision, event.recall], [1, 1]);
+  assert.equal(traceMeasures(data).orphans, 0);
 });
 
 test('G10: the stored causes are the truth, faults have a root event, and no secret leaves the stores', async () => {

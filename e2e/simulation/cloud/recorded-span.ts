@@ -52,10 +52,6 @@ export class RecordedSpan extends IdSpan {
     this.#links = [...links];
   }
 
-  get service(): string {
-    return this.#facts.service;
-  }
-
   override isRecording(): boolean {
     return !this.#isOver;
   }

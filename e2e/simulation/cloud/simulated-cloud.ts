@@ -140,7 +140,8 @@ const openSeams = (options: SimulatedCloudOptions, settings: SimulatedSettings) 
   const commitListeners: ((committed: Committed) => void)[] = [];
   const stores = new Map(
     workloads.map((service) => {
-      const store = memoryStore({ clock, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
+      const tracer = tracing.tracerOf(service);
+      const store = memoryStore({ clock, tracer, ...(image === undefined ? {} : { image: imageOf(image, service) }) });
       return [service, observedStore(service, store, commitListeners)];
     }),
   );

@@ -56,19 +56,17 @@ const countingTracer = tracerWith(makeIds);
 let isInstalled = false;
 let recording: SpanRecorder | undefined;
 
-/** Scopes of the services themselves; in those of libraries the service of the running span works. */
+/** Scopes of parts of services that receive no tracer. */
 const scopeOfService = /^@interlock\/(identity|key-vault|disk-encryption-set|disk|compute)$/;
 
 /** The tracer that the API returns to parts which receive none. @param scope its name, `@interlock/<part>` */
 const tracerOfScope = (scope: string): Tracer => {
-  const [, named] = scopeOfService.exec(scope) ?? [];
-  return tracerWith((ids, started) => {
-    if (recording === undefined) return new IdSpan(ids);
-    const running = trace.getActiveSpan();
-    const service = named ?? (running instanceof RecordedSpan ? running.service : undefined);
-    if (service === undefined) return new IdSpan(ids);
-    return new RecordedSpan(ids, started, service, recording);
-  });
+  const [, service] = scopeOfService.exec(scope) ?? [];
+  return tracerWith((ids, started) =>
+    recording === undefined || service === undefined
+      ? new IdSpan(ids)
+      : new RecordedSpan(ids, started, service, recording),
+  );
 };
 
 /** Tracing of one world. */

@@ -105,6 +105,7 @@ export const faultyStore = (inner: EventStore, link: StoreLink): EventStore => {
   const connection = new StoreConnection(inner, link);
   const read = <Result>(work: () => Promise<Result>): Promise<Result> => connection.read(work);
   return {
+    ...(inner.tracer === undefined ? {} : { tracer: inner.tracer }),
     commit: (commit, cause) => connection.commit(commit, cause),
     read: (stream, after) => read(() => inner.read(stream, after)),
     readStreams: (query) => read(() => inner.readStreams(query)),

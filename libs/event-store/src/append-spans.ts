@@ -4,10 +4,11 @@ import {
   currentTraceparent,
   DomainAttribute,
   inSpan,
+  type SharedSpans,
   scopeTracer,
   sharedSpans,
 } from '@interlock/runtime';
-import { type Attributes, type Context, context, SpanKind, trace } from '@opentelemetry/api';
+import { type Attributes, type Context, context, SpanKind, type Tracer, trace } from '@opentelemetry/api';
 import { type Cause, idsOf, storedCause } from './cause.ts';
 import { noteRunningSpan, spanCauses } from './event-spans.ts';
 import type { Append, Commit, EventStore } from './store.ts';
@@ -17,13 +18,19 @@ import type { Append, Commit, EventStore } from './store.ts';
  * their causes, and is the trace context of the events: what follows from them in other services is below it.
  */
 
-const tracer = scopeTracer('@interlock/event-store');
+const ownTracer = scopeTracer('@interlock/event-store');
+const sharedOf = new WeakMap<Tracer, SharedSpans>();
+
 /** Commits of one turn share a transaction; if they belong to one piece of work, they share a span too. */
-const spans = sharedSpans(tracer);
+const spansOf = ({ tracer = ownTracer }: Store): SharedSpans => {
+  const known = sharedOf.get(tracer) ?? sharedSpans(tracer);
+  sharedOf.set(tracer, known);
+  return known;
+};
 /** Attribute: the number of streams that a span is about. */
 const STREAMS_COUNT = 'interlock.streams.count';
 
-type Store = Pick<EventStore, 'commit' | 'spanAttributes'>;
+type Store = Pick<EventStore, 'commit' | 'spanAttributes' | 'tracer'>;
 type Appending = Commit & { readonly appends: readonly Append[] };
 
 /** Spans of commits are calls of the database, if there is one. */
@@ -65,7 +72,7 @@ export const storeInSharedSpan = (
     events,
     causes: spanCauses(cause.causes, events),
   };
-  return spans(name, options, async () => {
+  return spansOf(store)(name, options, async () => {
     const { positions } = await store.commit(commit, decidedHere(cause));
     noteRunningSpan(events);
     return positions;
@@ -85,7 +92,7 @@ export const storeInSpan = async (
   const causes = commit.appends.flatMap((append) => spanCauses(append.causes ?? stored.causes, idsOf(append)));
   const attributes = { ...common, [STREAMS_COUNT]: commit.appends.length, [DomainAttribute.events]: events };
   const options = { kind, attributes, links: causeLinks(causes, events.length), parent: parentOf(cause) };
-  const positions = await inSpan(tracer, name, options, async () => {
+  const positions = await inSpan(store.tracer ?? ownTracer, name, options, async () => {
     const committed = await store.commit(commit, decidedHere(stored));
     noteRunningSpan(events);
     return committed.positions;

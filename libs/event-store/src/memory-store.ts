@@ -1,4 +1,5 @@
 import type { Clock } from '@interlock/runtime';
+import type { Tracer } from '@opentelemetry/api';
 import { type Cause, eventId, withoutTrail } from './cause.ts';
 import { assertOnceEach } from './commit-once.ts';
 import type {
@@ -89,6 +90,7 @@ export interface MemoryStoreOptions {
   readonly clock: Clock;
   /** Its first content; by default it is empty. */
   readonly image?: StoreImage;
+  readonly tracer?: Tracer;
 }
 
 /** The event store in memory, for decider tests and the simulation. It passes the same contract suite as the Postgres store. */
@@ -97,6 +99,7 @@ export const memoryStore = (options: MemoryStoreOptions): MemoryStore => {
   const rows = new MemoryRows(options.image?.tables);
   const cursors = new Map(options.image?.cursors);
   return {
+    ...(options.tracer === undefined ? {} : { tracer: options.tracer }),
     image: () => ({ feed: [...events.feed], tables: rows.copy(), cursors: new Map(cursors) }),
     async commit(commit, cause) {
       assertOnceEach(commit);

@@ -1,5 +1,5 @@
 import type { Instant } from '@interlock/runtime';
-import type { Attributes } from '@opentelemetry/api';
+import type { Attributes, Tracer } from '@opentelemetry/api';
 import type { Cause, CausedBy } from './cause.ts';
 
 /** A value that survives `JSON.stringify` and back unchanged. Binary data travels as base64url text. */
@@ -145,6 +145,8 @@ export interface RowQuery {
 export interface EventStore {
   /** Which database it is, as attributes of the spans of its commits; absent for a store in memory. */
   readonly spanAttributes?: Attributes;
+  /** Makes the spans of its commits; by default that of the global provider. */
+  readonly tracer?: Tracer;
   /**
    * Stores the commit in one transaction and returns once it is durable. Concurrent calls of one process share a transaction;
    * each still succeeds or fails alone.

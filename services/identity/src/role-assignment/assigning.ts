@@ -34,7 +34,7 @@ export type Assigning = (
 ) => Promise<Loaded<RoleAssignment>>;
 
 export const openAssigning = (parts: {
-  readonly store: Pick<EventStore, 'commit' | 'cursor' | 'spanAttributes'>;
+  readonly store: Pick<EventStore, 'commit' | 'cursor' | 'spanAttributes' | 'tracer'>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
   readonly holders: Category<GrantHolder, GrantHolderEvent>;
 }): Assigning => {
