@@ -33,6 +33,7 @@ export const shortestMs: Readonly<Record<string, number>> = {
   watchdog: 10,
   rotationRetry: 10,
   rotationCheckInterval: 10,
+  guestBoot: 1_000,
   guestIoTimeout: 100,
   startTimeout: 100,
   sweepInterval: 100,
