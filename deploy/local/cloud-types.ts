@@ -1,6 +1,7 @@
 import type { Scope } from '@interlock/runtime';
 import type { Administrator } from './bootstrap-identities.ts';
 import type { Route } from './control/routes.ts';
+import type { TestControls } from './control/test-controls.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Nats } from './nats.ts';
 import type { Postgres } from './postgres.ts';
@@ -36,6 +37,8 @@ export interface LocalCloudOptions {
   readonly entry?: (service: ServiceName) => string;
   /** Takes each export of the services over OTLP as it was sent: its path (`/v1/traces` …) and its text. Metrics are exported only then. */
   readonly takeTelemetry?: (path: string, body: string) => void;
+  /** What clients may do to the cloud in a test; their settings are those of every service. */
+  readonly testControls?: TestControls | undefined;
   /** Called with each line of progress. */
   readonly say?: (line: string) => void;
   /** Called when a service, or a server started here, crashes. By default the end of its log goes to standard error. */

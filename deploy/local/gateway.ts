@@ -1,8 +1,9 @@
 import { createHash, randomUUID } from 'node:crypto';
-import { rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { openGatewayCertificate } from './certificates.ts';
+import type { TestControls } from './control/test-controls.ts';
 import { type DataFolder, LauncherError, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';
@@ -77,6 +78,8 @@ export interface GatewayOptions {
   /** Drops the database when it stops. */
   readonly temporary?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
+  /** Lets its clients use them. */
+  readonly testControls?: TestControls | undefined;
   readonly within: Scope;
   readonly say?: (line: string) => void;
   readonly onCrash?: (crash: Crash) => void;
@@ -98,6 +101,7 @@ export const startGateway = async (options: GatewayOptions): Promise<GatewayAcce
     ...(await settingsOf(options, access, port)),
     DATABASE_URL: cloud.postgres.shortUrl(database),
     GATEWAY_SHARES_ADDRESS: String(replicas > 1),
+    ...(options.testControls && testSettings(options.testControls, data)),
     ...options.settings,
   };
   // One after the other: the first makes the master key.
@@ -107,6 +111,13 @@ export const startGateway = async (options: GatewayOptions): Promise<GatewayAcce
   within.defer('gateway.json', () => rmSync(file, { force: true }));
   return access;
 };
+
+/** Settings of a gateway whose clients may use all test controls. */
+const testSettings = ({ settings }: TestControls, data: DataFolder): Readonly<Record<string, string>> => ({
+  ...settings,
+  GATEWAY_TEST_ROUTES: 'clock,estate,faults',
+  GATEWAY_CONTROL_SOCKET: JSON.parse(readFileSync(data.path('cloud.json'), 'utf8')).control,
+});
 
 const startReplica = async (
   { data, within, say = () => undefined, onCrash = sayCrash, onStart }: GatewayOptions,

@@ -214,6 +214,7 @@ class CloudLaunch {
       GUEST_PARENT_PID: String(guestParentPid),
       GUEST_IMAGE_FOLDER: guestImageFolder(this.#options.env),
       ...(this.#options.env.NBD_LISTEN === undefined ? blockDevices.settings : {}),
+      ...this.#options.testControls?.settings,
       ...this.#options.settings,
     };
   }
@@ -292,6 +293,7 @@ class CloudLaunch {
       data,
       clock: systemClock,
       say: this.#say,
+      testControls: this.#options.testControls,
       describe: () => ({
         databaseUrls: cloud.databaseUrls,
         natsServers: cloud.nats.access.servers,

@@ -2,13 +2,14 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
+import { openTestControls } from './control/test-controls.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
 import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
-import { replicasOf } from './services.ts';
+import { replicasOf, serviceNames } from './services.ts';
 
-const usage = `npm run up [-- --replicas N --restart-after T --azure]
+const usage = `npm run up [-- --replicas N --restart-after T --azure --test-controls]
 
 Runs the whole cloud until Ctrl-C; its data stays.
   --replicas N   processes of each service, 1 to 7, 1 by default. One process of disk works and the others stand by:
@@ -19,7 +20,10 @@ Runs the whole cloud until Ctrl-C; its data stays.
                  500ms, 30s, 2m, 1h (with a unit), 1s by default. The time doubles if it soon ends again. never: it stays
                  away.
   --azure        also starts the gateway for the public cloud's clients, on port 8443, and prints the lines to paste. Its
-                 replicas share the port.`;
+                 replicas share the port.
+  --test-controls
+                 for tests: administrators may move the clocks of the cloud, inflict faults, and export and import estates
+                 through the gateway (/interlock/v1).`;
 
 const readArguments = () => {
   try {
@@ -28,6 +32,7 @@ const readArguments = () => {
       replicas: text,
       'restart-after': text,
       azure: { type: 'boolean' },
+      'test-controls': { type: 'boolean' },
       help: { type: 'boolean', short: 'h' },
     } as const;
     return parseArgs({ options }).values;
@@ -38,7 +43,7 @@ const readArguments = () => {
 
 /** `npm run up`: runs the cloud until Ctrl-C. */
 runCommand(async (scope) => {
-  const { replicas: wanted, 'restart-after': after, azure, help } = readArguments();
+  const { replicas: wanted, 'restart-after': after, azure, 'test-controls': isTest, help } = readArguments();
   if (help === true) {
     console.log(usage);
     return { exitCode: 0 };
@@ -46,6 +51,7 @@ runCommand(async (scope) => {
   const replicas = replicasOf(wanted);
   const afterMs = restartAfterOf(after);
   const data = openDataFolder(dataRoot(process.env));
+  const testControls = isTest === true ? openTestControls(data, serviceNames) : undefined;
   const { INTERLOCK_DATA: folder } = process.env;
   const common = {
     data,
@@ -61,9 +67,11 @@ runCommand(async (scope) => {
     },
     onCrash: openRestarts({ afterMs, clock: systemClock, say: console.error, signal: scope.signal }),
   };
-  const cloud = await startLocalCloud({ ...common, replicas });
+  const cloud = await startLocalCloud({ ...common, replicas, testControls });
   const access =
-    azure === true ? await startGateway({ ...common, cloud, replicas, ...gatewayPlaceIn(process.env) }) : undefined;
+    azure === true
+      ? await startGateway({ ...common, cloud, replicas, testControls, ...gatewayPlaceIn(process.env) })
+      : undefined;
   console.log(`
 The cloud is running. Try, in another terminal:
 

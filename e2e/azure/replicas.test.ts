@@ -8,7 +8,7 @@ import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 let cloud: AzureCloud;
 before(async () => {
   // A request becomes an operation at once.
-  cloud = await azureCloud({ GATEWAY_HOLD_MS: '1' }, {}, 2);
+  cloud = await azureCloud({ GATEWAY_HOLD_MS: '1' }, {}, { replicas: 2 });
 });
 after(() => cloud?.stop());
 

@@ -22,14 +22,18 @@ export interface AzureCloud {
   stop(): Promise<void>;
 }
 
-/** Starts both. @param settings of the gateway @param services settings of the services @param replicas processes of the gateway */
+/** Starts both. @param settings of the gateway @param services settings of the services */
 export const azureCloud = async (
   settings: Readonly<Record<string, string>> = {},
   services: Readonly<Record<string, string>> = {},
-  replicas = 1,
+  { replicas = 1, hasTestControls = false }: { readonly replicas?: number; readonly hasTestControls?: boolean } = {},
 ): Promise<AzureCloud> => {
   const port = await freePort();
-  const test = await testCloud({ CLIENT_ASSERTION_AUDIENCE: `https://localhost:${port}`, ...services });
+  const test = await testCloud(
+    { CLIENT_ASSERTION_AUDIENCE: `https://localhost:${port}`, ...services },
+    1,
+    hasTestControls,
+  );
   const scope = createScope();
   const gateways: ServiceProcess[] = [];
   try {
@@ -39,6 +43,7 @@ export const azureCloud = async (
       env: process.env,
       port,
       replicas,
+      testControls: test.testControls,
       onStart: (process) => gateways.push(process),
       name: `g${process.pid}`,
       temporary: true,

@@ -77,6 +77,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
     ...parts,
     backends: backendsOf(place),
     tokenLifetimeMs: 3_600_000,
+    testing: { enabled: new Set(), launcher: undefined },
     failuresPerSecond: 1_000,
     holdMs: 2_000,
   });

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { clockShift, type Shift } from '@interlock/local/clocks/clock-shift.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
@@ -9,7 +10,6 @@ import { type Clients, openOutside } from '../cloud/clients.ts';
 import { eventFeeds } from '../experiments/cloud/event-feed.ts';
 import type { Disturbed } from '../oracle/model/disturbances.ts';
 import type { Disturbance, Recording } from '../oracle/recording/replay.ts';
-import { clockShift, type Shift } from './clock-shift.ts';
 
 /** Settings every chaos cloud runs with, in milliseconds: as short as the promise allows, so that every test sees the bound. */
 export const times = {

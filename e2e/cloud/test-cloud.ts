@@ -2,8 +2,10 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { openTestControls, type TestControls } from '@interlock/local/control/test-controls.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
+import { serviceNames } from '@interlock/local/services.ts';
 import { type Clients, type Outside, openOutside } from './clients.ts';
 
 /** Room of a service's stream: the server is shared with other tests. */
@@ -17,6 +19,7 @@ export interface TestCloud {
   readonly clients: Clients;
   /** The folder everything is in. */
   readonly folder: string;
+  readonly testControls: TestControls | undefined;
   stop(): Promise<void>;
 }
 
@@ -24,11 +27,19 @@ export interface TestCloud {
  * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under a name of its own; what it made there goes with it.
  * @param settings for the services, beside their defaults
  * @param replicas processes of each service
+ * @param hasTestControls whether clocks may be moved, and estates exported and imported
  */
-export const testCloud = async (settings: Readonly<Record<string, string>> = {}, replicas = 1): Promise<TestCloud> => {
+export const testCloud = async (
+  settings: Readonly<Record<string, string>> = {},
+  replicas = 1,
+  hasTestControls = false,
+): Promise<TestCloud> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+  const data = openDataFolder(folder);
+  const testControls = hasTestControls ? openTestControls(data, serviceNames) : undefined;
   const cloud = await startLocalCloud({
-    data: openDataFolder(folder),
+    data,
+    testControls,
     env: process.env,
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
@@ -41,6 +52,7 @@ export const testCloud = async (settings: Readonly<Record<string, string>> = {},
     outside,
     clients: outside.administrator,
     folder,
+    testControls,
     async stop() {
       outside.close();
       await cloud.stop();

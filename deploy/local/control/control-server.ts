@@ -6,9 +6,10 @@ import { text } from 'node:stream/consumers';
 import type { Clock } from '@interlock/runtime';
 import type { DataFolder } from '../data-folder.ts';
 import { type CloudControl, type CloudPart, cloudParts } from './cloud-control.ts';
+import type { EstateRequest, TestControls } from './test-controls.ts';
 
 /** What the launcher does for other processes of its user. */
-export const controlCalls = ['processes', 'describe', 'kill', 'restart', 'pause', 'resume'] as const;
+export const controlCalls = ['processes', 'describe', 'kill', 'restart', 'pause', 'resume', 'clock', 'estate'] as const;
 export type ControlCall = (typeof controlCalls)[number];
 
 /** What a call says. */
@@ -16,6 +17,9 @@ export interface ControlRequest {
   readonly part?: CloudPart;
   /** After which the launcher undoes a `kill` or `pause` itself, in milliseconds. */
   readonly forMs?: number;
+  /** Of `clock`: how far the clocks of the cloud move forward, in milliseconds; absent: they stay. */
+  readonly advanceMs?: number;
+  readonly estate?: EstateRequest;
 }
 
 /** A running control server. */
@@ -40,11 +44,14 @@ export const serveControl = async (
     clock,
     say,
     describe,
+    testControls,
   }: {
     readonly data: DataFolder;
     readonly clock: Clock;
     readonly say: (line: string) => void;
     readonly describe: () => unknown;
+    /** Absent: `clock` and `estate` are refused. */
+    readonly testControls?: TestControls | undefined;
   },
 ): Promise<ControlServer> => {
   const { path, remove } = socketPath(data);
@@ -53,9 +60,11 @@ export const serveControl = async (
     if (ending.signal.aborted) return;
     await control[undo](part).catch((error: unknown) => say(`${part} was not healed: ${messageOf(error)}`));
   };
-  const answer = async (call: string, { part, forMs }: ControlRequest): Promise<unknown> => {
+  const answer = async (call: string, request: ControlRequest): Promise<unknown> => {
+    const { part, forMs } = request;
     if (call === 'processes') return control.processes();
     if (call === 'describe') return describe();
+    if (call === 'clock' || call === 'estate') return controlled(testControls, call, request);
     if (call !== 'kill' && call !== 'restart' && call !== 'pause' && call !== 'resume')
       throw new Error(`no call is named ${call}; there are ${controlCalls.join(', ')}`);
     if (part === undefined || !cloudParts.includes(part))
@@ -85,6 +94,20 @@ export const serveControl = async (
       remove();
     },
   };
+};
+
+/** Moves clocks, and exports and imports estates. @throws Error for a cloud that was started without these */
+const controlled = async (
+  controls: TestControls | undefined,
+  call: 'clock' | 'estate',
+  { advanceMs, estate }: ControlRequest,
+): Promise<unknown> => {
+  if (controls === undefined) throw new Error(`${call} needs a cloud that was started with --test-controls`);
+  if (call === 'clock') {
+    return { aheadMs: advanceMs === undefined ? controls.aheadMs() : await controls.advance(advanceMs) };
+  }
+  if (estate === undefined) throw new Error('estate needs a request');
+  return controls.estate(estate);
 };
 
 const handle = async (

@@ -1,6 +1,7 @@
 import { rmSync } from 'node:fs';
 import { RUN_ATTRIBUTE } from '@interlock/dataset';
 import type { Experiment, Lab, PlannedGroup, Problem, Target } from '@interlock/experiment';
+import { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { controlOf } from '@interlock/local/control/cloud-control.ts';
 import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
@@ -8,7 +9,6 @@ import { serviceNames } from '@interlock/local/services.ts';
 import type { SpanStore } from '@interlock/local/spans.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { createScope, type Scope, systemClock, systemRandom } from '@interlock/runtime';
-import { clockShift } from '../../chaos/clock-shift.ts';
 import { type Clients, openOutside, tlsInto } from '../../cloud/clients.ts';
 import { location } from '../../cloud/world.ts';
 import { type CloudAccess, CloudLab } from '../cloud/cloud-lab.ts';

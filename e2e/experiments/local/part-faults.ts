@@ -1,8 +1,8 @@
 import type { Effect, Problem, SightingRecord, Step } from '@interlock/experiment';
+import type { clockShift } from '@interlock/local/clocks/clock-shift.ts';
 import { type CloudControl, type CloudPart, cloudParts } from '@interlock/local/control/cloud-control.ts';
 import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { type Clock, systemClock } from '@interlock/runtime';
-import type { clockShift } from '../../chaos/clock-shift.ts';
 import type { Disturbed } from '../../oracle/model/disturbances.ts';
 import type { Disturbance } from '../../oracle/recording/replay.ts';
 import type { Faults } from '../cloud/cloud-lab.ts';

@@ -41,6 +41,7 @@ import { openSigningKey, type SigningKey, signingKeys } from './sign-in/signing-
 import { tokenRoutes } from './sign-in/token-route.ts';
 import { openTokens, type Tokens } from './sign-in/tokens.ts';
 import { snapshotRoutes } from './snapshots/routes.ts';
+import { type TestParts, testRoutes } from './testing/routes.ts';
 import { deletedVaultRoutes } from './vaults/deleted-routes.ts';
 import { managedKeyRoutes } from './vaults/managed-key-routes.ts';
 import { vaultRoutes } from './vaults/routes.ts';
@@ -52,6 +53,8 @@ export interface GatewaySeams {
   readonly names: CloudNames;
   readonly masterKey: MasterKey;
   readonly tokenLifetimeMs: number;
+  /** What clients may do to the cloud in a test. */
+  readonly testing: Pick<TestParts, 'enabled' | 'launcher'>;
   readonly failuresPerSecond: number;
   /** A request waits for so long for its work before the client has to poll, in milliseconds. */
   readonly holdMs: number;
@@ -83,6 +86,7 @@ export interface RouteParts {
   readonly failuresPerSecond: number;
   readonly holdMs: number;
   readonly accessUrls: AccessUrls;
+  readonly testing: GatewaySeams['testing'];
   readonly log: Logger;
 }
 
@@ -110,6 +114,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...refusedKeyRoutes,
     ...computeRoutes(parts),
     ...activityRoutes(parts),
+    ...testRoutes({ ...parts, ...parts.testing, require }),
   ];
   return [
     ...routes,
@@ -162,6 +167,7 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
       failuresPerSecond,
       holdMs,
       accessUrls: openAccessUrls(masterKey, random, clock),
+      testing: seams.testing,
       log,
     }),
   };

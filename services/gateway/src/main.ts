@@ -26,6 +26,7 @@ import { serveHttps } from './http/listen.ts';
 import { serveLoopback } from './loopback/listen.ts';
 import { managedIdentityOf } from './loopback/managed-identity.ts';
 import { gatewaySpec } from './settings.ts';
+import { testingOf } from './testing/testing-settings.ts';
 
 const name = 'gateway';
 const spec = { ...telemetrySpec, ...runSpec, ...gatewaySpec };
@@ -62,6 +63,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     // A signing key that cannot be opened is refused when it is read.
     masterKey: await obtainMasterKey(config.masterKeyFile, random, async () => undefined),
     tokenLifetimeMs: config.gatewayTokenLifetimeSeconds * 1_000,
+    testing: testingOf(config),
     failuresPerSecond: config.gatewayFailuresPerSecond,
     holdMs: config.gatewayHoldMs,
     clock,

@@ -75,6 +75,12 @@ export const gatewaySpec = {
     min: 1,
     default: 2_000,
   }),
+  gatewayTestRoutes: optional(
+    text('What clients may do to the cloud in a test: clock, estate, faults, separated by commas. Absent: nothing'),
+  ),
+  gatewayControlSocket: optional(
+    text('Path of the control socket of the launcher of a local cloud, which moves clocks and inflicts faults'),
+  ),
   masterKeyFile: text('File of 32 bytes that seals tokens and the signing key; created at the first start'),
   identityAddress,
   keyVaultAddress,

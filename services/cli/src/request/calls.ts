@@ -1,8 +1,17 @@
 import type { JsonObject, Message } from '@bufbuild/protobuf';
 import { Rejection } from '@interlock/event-store';
-import { type CallOptions, type Channel, connect, PATIENT_RETRY, tokenSource, type Workload } from '@interlock/rpc';
+import {
+  type CallOptions,
+  type Channel,
+  connect,
+  type IssuedToken,
+  PATIENT_RETRY,
+  tokenSource,
+  type Workload,
+} from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
+import { UsageError } from '../problems.ts';
 import type { Credentials } from '../session/environment.ts';
 import { type Method, methodOf, Service } from './schema.ts';
 
@@ -42,8 +51,8 @@ export function caller(options: CallerOptions): Caller {
   const tokens = tokenSource({
     clock,
     issue: async (audience) => {
-      const { principal, secret } = credentials;
-      const request = { clientId: principal, clientSecret: secret, audience };
+      if ('tokens' in credentials) return tokenIn(credentials.tokens, audience);
+      const request = { clientId: credentials.principal, clientSecret: credentials.secret, audience };
       const { accessToken, expireTime } = await call('identity', issueToken, request).catch((error: unknown) => {
         throw ofIdentity(error);
       });
@@ -105,6 +114,13 @@ function ofIdentity(error: unknown): unknown {
   const text = `identity issued no token: ${message}`;
   return new Rejection(code, reason, text, { ...metadata, token_issuer: 'identity' }, { cause: error });
 }
+
+/** A token that the caller brought. Its service says when it has ended. @throws UsageError for a service without one */
+const tokenIn = (tokens: Readonly<Partial<Record<Workload, string>>>, audience: string): IssuedToken => {
+  const [, token] = Object.entries(tokens).find(([name]) => audienceOf(name as Workload) === audience) ?? [];
+  if (token === undefined) throw new UsageError(`the credentials have no token for ${audience}`);
+  return { token, expireTime: Number.MAX_SAFE_INTEGER };
+};
 
 /** Audience of the tokens of a service. */
 const audienceOf = (service: Workload): string => `interlock:${service}`;

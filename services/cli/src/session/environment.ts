@@ -6,12 +6,11 @@ export type Environment = Readonly<Record<string, string | undefined>>;
 /** Every service of the cloud. */
 export const services: readonly Workload[] = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-/** Who calls. */
-export interface Credentials {
+/** Who calls: a principal, with its secret or with access tokens. */
+export type Credentials = {
   /** UUID. */
   readonly principal: string;
-  readonly secret: string;
-}
+} & ({ readonly secret: string } | { readonly tokens: Readonly<Partial<Record<Workload, string>>> });
 
 /** Flags that say how a response is shown. */
 export interface OutputFlags {

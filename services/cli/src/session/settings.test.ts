@@ -71,6 +71,10 @@ test('flags come before the environment, and that before the files', () => {
   };
   const settings = readSettings({ data, subscription: 's3' }, env);
   assert.deepEqual(settings.credentials, { principal: bob, secret: 'other' });
+  const tokenFile = join(data, 'tokens.json');
+  writeFileSync(tokenFile, '{"disk":"a.b.c"}\n');
+  const { credentials } = readSettings({ data, as: `${bob}:${tokenFile}` }, env);
+  assert.deepEqual(credentials, { principal: bob, tokens: { disk: 'a.b.c' } });
   assert.equal(settings.addresses.disk, 'b:4');
   assert.equal(settings.names.subscription, 'subscriptions/s3');
   const grouped = readSettings({ data, subscription: 's3', group: 'h' }, { ...env, INTERLOCK_GROUP: 'g' });

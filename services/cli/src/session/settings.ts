@@ -86,13 +86,15 @@ export function readSettings(
   };
 }
 
-/** Reads `<principal>:<file with its secret>`. @throws UsageError */
+/** Reads `<principal>:<file>`; the file has the secret, or access tokens as JSON: `{"disk":"…"}`. @throws UsageError */
 export function credentialsFrom(text: string, flag: string): Credentials {
   const [, principal, file] = /^(?:principals\/)?([0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}):(.+)$/.exec(text) ?? [];
   if (principal === undefined || file === undefined) {
     throw new UsageError(`${flag} must look like <principal UUID>:<file with its secret>, not "${text}"`);
   }
-  return { principal, secret: readText(file, `the secret of ${flag}`).trim() };
+  const content = readText(file, `the secret of ${flag}`).trim();
+  // A secret is base64url.
+  return content.startsWith('{') ? { principal, tokens: JSON.parse(content) } : { principal, secret: content };
 }
 
 /** `INTERLOCK_CERTIFICATE_FILE` and `INTERLOCK_KEY_FILE`, or those of the context or `cloud.json`. @throws UsageError for one without the other */

@@ -3,7 +3,7 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Loaded into a service process by `--import` in tests, and only there: shifts what the process reads as wall-clock time
+ * Loaded into a service process by `--import` in tests and with `--test-controls`, and only there: shifts what the process reads as wall-clock time
  * (`Date`) and as time since boot (`os.uptime`) by what a file says. What it cannot shift is in docs/chaos.md. It imports
  * nothing of the project, so that nothing of a service is loaded before its own entry.
  */
@@ -32,13 +32,16 @@ if (folder !== undefined && service !== undefined && isMainThread) {
 
   const [wanted, applied] = [`${folder}/${service}.json`, `${folder}/${service}.applied`];
   let last = '';
-  setInterval(() => {
+  const look = (): void => {
     const text = existsSync(wanted) ? readFileSync(wanted, 'utf8') : '';
     if (text === last || text === '') return;
     last = text;
     const { wallMs, bootMs } = JSON.parse(text);
     Object.assign(shift, { wallMs, bootMs });
-    writeFileSync(`${applied}.new`, text);
-    renameSync(`${applied}.new`, applied);
-  }, lookMs).unref();
+    const draft = `${applied}.${process.pid}`;
+    writeFileSync(draft, text);
+    renameSync(draft, applied);
+  };
+  look();
+  setInterval(look, lookMs).unref();
 }

@@ -1,0 +1,60 @@
+import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
+import { LauncherError } from '../data-folder.ts';
+import type { StoreOwner } from '../services.ts';
+
+/** How far the clocks of one service are from those of the machine, in milliseconds. */
+export interface Shift {
+  /** Of the wall clock: an operator set it, or its time server was wrong. */
+  readonly wallMs: number;
+  /** Of the time since boot, which continues while a machine is suspended and its monotonic clock stops. */
+  readonly bootMs: number;
+}
+
+/** In which the preload finds the folder of the shifts. */
+const clockFolderVariable = 'INTERLOCK_TEST_CLOCKS';
+/** A running service takes its clocks over within this time, in milliseconds, also on a busy machine; it looks every 10 ms. */
+const takenWithinMs = 15_000;
+const lookMs = 20;
+
+/** The file of a service's shift, and the one in which the preload says which it has taken over. */
+const clockFiles = (folder: string, service: StoreOwner) => ({
+  wanted: join(folder, `${service}.json`),
+  applied: join(folder, `${service}.applied`),
+});
+
+/**
+ * Moves the clocks of single services. Their settings load `clock-preload.ts` into every service process; it does nothing until a
+ * file says how far. A service that starts later reads the file too.
+ */
+export const clockShift = (folder: string) => {
+  const preload = pathToFileURL(join(import.meta.dirname, 'clock-preload.ts')).href;
+  return {
+    /** For the launcher. */
+    settings: { NODE_OPTIONS: `--import=${preload}`, [clockFolderVariable]: folder },
+    /** The shift that a service was given last. */
+    of(service: StoreOwner): Shift {
+      const { wanted } = clockFiles(folder, service);
+      return existsSync(wanted) ? JSON.parse(readFileSync(wanted, 'utf8')) : { wallMs: 0, bootMs: 0 };
+    },
+    /** Moves the clocks of a service; resolves once it has them. @throws LauncherError if it does not take them over within 15 s */
+    async set(service: StoreOwner, shift: Shift): Promise<void> {
+      const { wanted, applied } = clockFiles(folder, service);
+      const text = JSON.stringify(shift);
+      rmSync(applied, { force: true });
+      writeFileSync(`${wanted}.new`, text);
+      renameSync(`${wanted}.new`, wanted);
+      const deadline = performance.now() + takenWithinMs;
+      while (!existsSync(applied) || readFileSync(applied, 'utf8') !== text) {
+        if (performance.now() > deadline) {
+          throw new LauncherError(
+            `${service} has not taken over the clocks ${text} within ${takenWithinMs / 1_000} s: does it run?`,
+          );
+        }
+        await sleep(lookMs);
+      }
+    },
+  };
+};

@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict';
+import { randomUUID } from 'node:crypto';
+import { after, before, test } from 'node:test';
+import { until } from '../cloud/until.ts';
+import { type AzureCloud, azureCloud, credentialOf } from './test-azure-cloud.ts';
+import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
+
+/** What `npm run up -- --azure --test-controls` lets administrators do: clocks, faults and estates, through the gateway. */
+
+let cloud: AzureCloud;
+let world: ComputeWorld;
+let key: VaultWithKey;
+before(async () => {
+  cloud = await azureCloud({}, {}, { hasTestControls: true });
+  world = computeWorld({ ...cloud, ...cloud.access });
+  key = await world.vaultWithKey('kv-controls');
+});
+after(() => cloud?.stop());
+
+const dayMs = 86_400_000;
+
+/** A credential without a token from before the clock moved. */
+const administrator = () =>
+  credentialOf(cloud.access, { id: cloud.access.clientId, secret: cloud.test.cloud.administrator.secret });
+
+/** Sends a request to `/interlock/v1`. */
+const control = async (path: string, body?: unknown, credential = administrator()) => {
+  const { token } = await credential.getToken('https://management.azure.com/.default');
+  const isText = typeof body === 'string';
+  const reply = await fetch(`${cloud.access.url}/interlock/v1/${path}`, {
+    method: body === undefined ? 'GET' : 'POST',
+    headers: { authorization: `Bearer ${token}`, 'content-type': isText ? 'application/yaml' : 'application/json' },
+    ...(body === undefined ? {} : { body: isText ? body : JSON.stringify(body) }),
+  });
+  const text = await reply.text();
+  const isJson = reply.headers.get('content-type')?.includes('json') === true;
+  return { status: reply.status, text, body: isJson ? JSON.parse(text) : undefined };
+};
+const refusal = async (...given: Parameters<typeof control>): Promise<readonly [number, string]> => {
+  const { status, body } = await control(...given);
+  return [status, body.error.code];
+};
+/** Query of a group. */
+const place = (group: string): string => `subscription=${cloud.access.subscription}&group=${group}`;
+
+test('a principal without a role at the root is refused, and so is input that does not fit', async () => {
+  const { identity } = cloud.test.clients;
+  const { tenant } = cloud.test.cloud.administrator;
+  const principalId = randomUUID();
+  const wish = { principalId, tenant, type: 'APPLICATION', displayName: 'Olga' } as const;
+  const { name: principal } = await identity.createPrincipal(wish);
+  const { secretText: secret } = await identity.addSecret({ principal, secretId: 'one' });
+  const olga = credentialOf(cloud.access, { id: principalId, secret });
+  for (const path of ['clock', 'faults', `estate?${place('g1')}`])
+    assert.deepEqual(await refusal(path, undefined, olga), [403, 'AuthorizationFailed'], path);
+  assert.deepEqual(await refusal('clock', { advance: '7' }), [400, 'InvalidRequestContent']);
+  assert.deepEqual(await refusal('clock', { advance: '9999999d' }), [400, 'InvalidRequestContent']);
+  assert.deepEqual(await refusal('faults', { action: 'cut', part: 'disk' }), [400, 'NotSupported']);
+  assert.deepEqual(await refusal('faults', { action: 'kill', part: 'moon' }), [400, 'InvalidRequestContent']);
+  assert.deepEqual(await refusal('faults', { action: 'pause', part: 'identity' }), [400, 'InvalidRequestContent']);
+  assert.deepEqual(await refusal('estate?group=g1'), [400, 'InvalidParameter']);
+  assert.deepEqual(await refusal(`estate?${place('g2')}`, 'machines: 7'), [400, 'InvalidEstate']);
+});
+
+test('a fault is inflicted for a time, and the launcher undoes it', async () => {
+  const stateOf = async (): Promise<string> => {
+    const { body } = await control('faults');
+    return body.value.find(({ part }: { readonly part: string }) => part === 'compute').state;
+  };
+  assert.equal(await stateOf(), 'running');
+  assert.equal((await control('faults', { action: 'pause', part: 'compute' })).status, 202);
+  await until('compute is paused', async () => (await stateOf()) === 'paused');
+  assert.equal((await control('faults', { action: 'resume', part: 'compute' })).status, 202);
+  await until('compute runs', async () => (await stateOf()) === 'running');
+  assert.equal((await control('faults', { action: 'kill', part: 'compute', for: '100ms' })).status, 202);
+  await until('compute runs again', async () => (await stateOf()) === 'running');
+});
+
+test('an estate is exported as a file and imported into another group', async () => {
+  const set = await world.grantedSet('des1', key);
+  const { compute, group, location } = world;
+  await compute.virtualMachines.createOrUpdate(group, 'vm', {
+    location,
+    storageProfile: {
+      osDisk: { createOption: 'Empty', name: 'os', diskSizeGB: 1, managedDisk: { diskEncryptionSet: { id: set.id } } },
+    },
+  });
+  const { status, text } = await control(`estate?${place(group)}`);
+  assert.equal(status, 200);
+  assert.match(text, /^machines:\n {2}- \{name: vm, osDisk: os/m);
+  const made = await control(`estate?${place('copies')}&vaultSuffix=copy`, text);
+  assert.equal(made.status, 200, made.text);
+  assert.ok(made.body.made.includes('machine vm') && made.body.made.includes('vault kv-controls-copy'));
+  const copy = await compute.virtualMachines.get('copies', 'vm');
+  assert.equal(copy.provisioningState, 'Succeeded');
+  assert.deepEqual((await control(`estate?${place('copies')}&vaultSuffix=copy`, text)).body.made, [], 'repeated');
+});
+
+test('CMK-104: a week later a key has expired, and machines under it are stopped', async () => {
+  const { compute, group } = world;
+  const before = (await control('clock')).body;
+  assert.equal(before.aheadSeconds, 0);
+  await key.keys.updateKeyProperties(key.key, { expiresOn: new Date(Date.parse(before.now) + 5 * dayMs) });
+  const { status, body } = await control('clock', { advance: '7d' });
+  assert.deepEqual([status, body.aheadSeconds], [200, (7 * dayMs) / 1_000]);
+  assert.ok(Date.parse(body.now) >= Date.parse(before.now) + 7 * dayMs);
+  // Its token has ended with the week: the client fetches another one by itself.
+  await until('the machine is stopped', async () => {
+    const { statuses = [] } = await compute.virtualMachines.instanceView(group, 'vm');
+    return statuses.some(({ code }) => code === 'PowerState/stopped');
+  });
+});
+
+test('KV-63: a deleted vault is purged when its retention has passed', async () => {
+  const { vaults, location } = world;
+  const sku = { family: 'A', name: 'standard' } as const;
+  const properties = { tenantId: cloud.access.tenant, sku, softDeleteRetentionInDays: 7, accessPolicies: [] };
+  await vaults.vaults.createOrUpdate(world.group, 'kv-short', { location, properties });
+  await vaults.vaults.delete(world.group, 'kv-short');
+  const { scheduledPurgeDate } = (await vaults.vaults.getDeleted('kv-short', location)).properties ?? {};
+  const { status, body, text } = await control('clock', { advance: '8d' });
+  assert.equal(status, 200, text);
+  const { now } = body;
+  assert.ok(
+    scheduledPurgeDate !== undefined && Date.parse(now) > scheduledPurgeDate.getTime(),
+    `${scheduledPurgeDate}`,
+  );
+  await until('the vault is purged', () =>
+    vaults.vaults.getDeleted('kv-short', location).then(
+      () => false,
+      ({ statusCode }: { readonly statusCode: number }) => statusCode === 404,
+    ),
+  );
+});
