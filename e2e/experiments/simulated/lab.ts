@@ -1,3 +1,4 @@
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import type { RecordedEvent } from '@interlock/event-store';
 import {
   type ContentRecord,
@@ -60,6 +61,9 @@ export interface Keep {
 
 /** How often the judges look at everything, in milliseconds. */
 const lookMs = 250;
+/** How long a service is called to see a call fail, and the longest call, in milliseconds: as on the local cloud. */
+const callsMs = 10_000;
+const callMs = 1_000;
 /** How long machines may take to be on or off when everything is given back, in milliseconds. */
 const restMs = 120_000;
 /** Shortest start and shutdown of a guest, in milliseconds; the longest take twice as long. */
@@ -158,7 +162,27 @@ export class SimulatedLab implements Lab {
   }
 
   carryOut(step: Step, undo: Undo): Promise<Effect> {
+    if (this.#experiment.proof.some(({ of, see }) => of === step.name && see === 'calls-fail')) void this.#call(step);
     return this.#through(this.#actions.carryOut(step, undo));
+  }
+
+  /** Calls a service that a step kills or pauses until a call fails, as the local cloud does: no other service may call it meanwhile. */
+  async #call({ action, targets }: Step): Promise<void> {
+    const service = workloads.find((name) => name === targets[0]);
+    if (service === undefined || (action !== 'kill' && action !== 'pause')) return;
+    const { clock, people, as } = this.#world;
+    const client = as(people.administrator).client(service, MessagingServiceDefinition);
+    for (const endMs = clock.monotonicMs() + callsMs; !this.#isOver && clock.monotonicMs() < endMs; ) {
+      const failure = await client.getRelay({}, { deadlineMs: callMs }).then(
+        () => undefined,
+        (error: unknown) => (error instanceof Error ? error.message : String(error)),
+      );
+      if (failure !== undefined) {
+        this.#sightings.onFailedCall(service, `GetRelay: ${failure}`);
+        return;
+      }
+      await clock.sleep(lookMs);
+    }
   }
 
   undo(undo: Undo, start: boolean): Promise<Effect> {

@@ -43,6 +43,11 @@ export class Sightings {
     this.#seen.push({ see: 'process-gone', subject: part, atMs: this.#world.clock.now(), seen: 'the process ended' });
   }
 
+  /** Notes that a call from outside failed. */
+  onFailedCall(part: CloudPart, seen: string): void {
+    this.#seen.push({ see: 'calls-fail', subject: part, atMs: this.#world.clock.now(), seen });
+  }
+
   /** A service uses a server all the time: one sighting a second says it. */
   #onBlocked(service: string, subject: 'nats' | 'postgres'): void {
     const atMs = this.#world.clock.now();

@@ -242,3 +242,12 @@ test('a server that is down and cut off is reached again when the last of the tw
   // key-vault publishes to no server: the disk host learns of the loss at its next renewal.
   assert.ok(stopped - loss > stopMs, `${stopped - loss} ms`);
 });
+
+test('a paused service that no other calls is seen not to respond', async () => {
+  const experiment = experimentOf(
+    ['at: 1s, pause: compute, for: 4s'],
+    'proof: [{ of: pause-compute, see: calls-fail, within: 3s }]',
+  );
+  const { sightings } = await runSimulated(experiment);
+  assert.ok(sightings.some(({ see, subject }) => see === 'calls-fail' && subject === 'compute'));
+});

@@ -84,6 +84,13 @@ describe('expectations', () => {
     );
   });
 
+  test('a disk that the timeline attaches has no gap before it is attached', () => {
+    const attached: Change = ({ io }) => ({
+      io: [...io, operation('ultra-1', startedMs + 7_000, { disk: 'groups/g/disks/attached' })],
+    });
+    assert.match(resultOf('ultra.gap <= 1s', attached), /^held: ultra\.gap = 1\d\d ms/);
+  });
+
   test('access is back with the last undo, where an earlier one failed', () => {
     const repeated: Change = ({ steps }) => ({
       steps: steps.flatMap((step) =>

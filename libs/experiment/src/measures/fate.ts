@@ -25,7 +25,7 @@ export interface Fate {
 export const busyMs = 2_000;
 
 /** States in which a machine does not run, and was stopped or failed to start. */
-const isOff = ({ state }: PowerRecord): boolean =>
+export const isOff = ({ state }: PowerRecord): boolean =>
   state === 'stopped' || state === 'deallocated' || state === 'deleted';
 
 /** The operation in words. */

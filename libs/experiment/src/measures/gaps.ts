@@ -11,11 +11,15 @@ export interface Gap {
 
 /**
  * The longest time between two good operations of each disk of a machine that did any I/O, within the timeline: its start and end
- * count as operations, so a disk that falls silent has a gap up to the end.
+ * count as operations, so a disk that falls silent has a gap up to the end. Disks that the timeline attaches do not count.
  */
 export function gapsOf(evidence: Evidence, machine: MachineRecord): readonly Gap[] {
   const { startMs, endMs } = evidence;
-  const byDisk = Map.groupBy(evidence.ioOf(machine), ({ disk }) => disk);
+  const own = new Set(machine.disks.map(({ name }) => name));
+  const byDisk = Map.groupBy(
+    evidence.ioOf(machine).filter(({ disk }) => own.has(disk)),
+    ({ disk }) => disk,
+  );
   return [...byDisk].map(([disk, io]) => {
     let longest: Gap = { machine: machine.name, disk, fromMs: startMs, ms: 0 };
     let previousMs = startMs;

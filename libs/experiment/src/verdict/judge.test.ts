@@ -56,6 +56,23 @@ test('a machine that stopped in the millisecond of the loss stopped because of i
   assert.deepEqual([premium?.stopped.count, premium?.stopped.max], [2, 0]);
 });
 
+test('a machine that its user deallocated is proof of a stop', () => {
+  const file = testFile
+    .replace('{at: 5s, start: ultra}', '{at: 5s, stop: ultra, as: off}')
+    .replace('within: 3s}]', 'within: 3s}, {of: off, see: machine-stopped, within: 1s}]');
+  const atMs = startedMs + 5_500;
+  const off = changeMachine('ultra-1', ({ power }) => ({
+    power: [...power, { atMs, state: 'deallocated', reason: '', traceId: '' }],
+  }));
+  const record = heldRecord();
+  const steps = record.steps.map((step) =>
+    step.name === 'start-ultra' ? { ...step, name: 'off', action: 'stop', effectMs: startedMs + 5_004 } : step,
+  );
+  const { rules } = judge(experimentOf(file), { ...record, ...off(record), steps });
+  const proof = rules.find(({ text }) => text === 'off: machine-stopped within 1s');
+  assert.deepEqual([proof?.result, proof?.seen], ['held', 'ultra-1 deallocated (by its user), 496 ms after off']);
+});
+
 test('the same record gives the same verdict, also after it was stored as JSON', () => {
   const record = heldRecord();
   assert.deepEqual(judge(experiment, JSON.parse(JSON.stringify(record))), judge(experiment, record));

@@ -3,7 +3,7 @@ import { durationText } from '../expressions/duration.ts';
 import { evaluateBy } from '../expressions/evaluate.ts';
 import { relativeText } from '../expressions/operators.ts';
 import type { Evidence } from '../measures/evidence.ts';
-import { busyMs, operationText, shortName } from '../measures/fate.ts';
+import { busyMs, isOff, operationText, shortName } from '../measures/fate.ts';
 import type { SightingRecord } from '../record.ts';
 import { lossesOf } from '../timeline/concerns.ts';
 import type { RuleVerdict } from '../verdict.ts';
@@ -108,8 +108,10 @@ function sightsOf({ see }: Proof, step: Step, evidence: Evidence): readonly Sigh
       );
     case 'machine-stopped':
       return machines.flatMap(({ name, power }) =>
-        power.flatMap(({ state, atMs, reason }) =>
-          state === 'stopped' ? [{ atMs, seen: `${shortName(name)} stopped (${reason})` }] : [],
+        power.flatMap((one) =>
+          isOff(one)
+            ? [{ atMs: one.atMs, seen: `${shortName(name)} ${one.state} (${one.reason || 'by its user'})` }]
+            : [],
         ),
       );
     case 'start-refused':
