@@ -55,7 +55,8 @@ const idleDisk = (
   { estate, nowMs }: Looked,
   history: History,
 ): string | undefined => {
-  const recent = history.filter(({ ok, completedAt }) => ok && completedAt > nowMs - lookBackMs);
+  // A flush needs no key: it shows no I/O that a loss could end.
+  const recent = history.filter(({ ok, op, completedAt }) => ok && op !== 'flush' && completedAt > nowMs - lookBackMs);
   for (const { group: own, disks } of estate.machines) {
     if (own !== group) continue;
     for (const { name } of disks) {

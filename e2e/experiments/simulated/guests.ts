@@ -25,8 +25,7 @@ const changes: ReadonlySet<string> = new Set(['VmStarted', 'DiskAttachedToVm']);
 
 /** The guests of a simulated cloud: each of their disks is read, written and flushed while its machine runs. */
 export class Guests {
-  /** Every operation, by completion. */
-  readonly records: IoRecord[] = [];
+  #records: IoRecord[] = [];
   readonly #parts: GuestParts;
   /** Wall clock when the monotonic clock was 0. */
   readonly #epochMs: number;
@@ -39,6 +38,11 @@ export class Guests {
     this.#parts = parts;
     const { clock } = parts.world;
     this.#epochMs = clock.now() - Math.floor(clock.monotonicMs());
+  }
+
+  /** Every operation, by completion: a list that grows, and another one when an operation changes. */
+  get records(): readonly IoRecord[] {
+    return this.#records;
   }
 
   /** Begins work on disks that a machine has since this commit. */
@@ -116,9 +120,10 @@ export class Guests {
 
   /** The last operation on a disk returned other bytes than were written. */
   #spoil(disk: string): void {
-    const n = this.records.findLastIndex((record) => record.disk === disk);
-    const record = this.records[n];
-    if (record !== undefined) this.records[n] = { ...record, ok: false, reason: 'CONTENT_MISMATCH' };
+    const n = this.#records.findLastIndex((record) => record.disk === disk);
+    const record = this.#records[n];
+    if (record !== undefined)
+      this.#records = this.#records.with(n, { ...record, ok: false, reason: 'CONTENT_MISMATCH' });
   }
 
   /** Whether no write of before can take effect any more. */
@@ -131,7 +136,7 @@ export class Guests {
   #record(machine: string, { kind, disk, invokedMs, outcome }: DiskIo): void {
     const completedMonotonicMs = this.#parts.world.clock.monotonicMs();
     this.#operations += 1;
-    this.records.push({
+    this.#records.push({
       machine,
       disk,
       op: kind,

@@ -5,7 +5,7 @@ import { type Keep, SimulatedLab } from './lab.ts';
 import { experimentSettings, settingProblems, simulatedVariables } from './settings.ts';
 
 /** Mean time between two operations of a guest on a disk, in milliseconds. */
-const everyMs = 200;
+const everyMs = 300;
 
 type Settings = Pick<Experiment, 'settings' | 'settingLines'>;
 

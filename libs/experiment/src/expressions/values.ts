@@ -74,9 +74,9 @@ function groupValue(group: string, name: string, evidence: Evidence): Measured {
         `${shortName(longest.disk)} of ${shortName(longest.machine)} had no good operation for ${spanText(longest.ms)}, from ${from}`,
     };
   }
-  const isCounted = ({ ok, reason }: { readonly ok: boolean; readonly reason: string }): boolean =>
-    name === 'mismatches' ? reason === MISMATCH : !ok;
-  const counted = evidence.ioDuringTimeline(group).filter(isCounted);
+  const counted = evidence
+    .failuresDuringTimeline(group)
+    .filter(({ reason }) => name !== 'mismatches' || reason === MISMATCH);
   return {
     value: counted.length,
     plain: `${counted.length}`,
@@ -91,12 +91,10 @@ function groupValue(group: string, name: string, evidence: Evidence): Measured {
 function silentMachine(group: string, evidence: Evidence): string | undefined {
   const machines = evidence.machinesOf(group);
   if (machines.length === 0) return `${group} has no machines`;
-  const silent = machines.find(
-    (machine) =>
-      !evidence
-        .ioOf(machine)
-        .some(({ completedMs }) => completedMs >= evidence.startMs - busyMs && completedMs <= evidence.endMs),
-  );
+  const silent = machines.find((machine) => {
+    const last = evidence.ioOf(machine).findLast(({ completedMs }) => completedMs <= evidence.endMs);
+    return last === undefined || last.completedMs < evidence.startMs - busyMs;
+  });
   return silent && `${shortName(silent.name)} recorded no I/O`;
 }
 

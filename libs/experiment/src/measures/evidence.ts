@@ -2,6 +2,7 @@ import type { Experiment, Step } from '../experiment.ts';
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../record.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { concerns, groupsOf, keyOfTarget } from '../timeline/concerns.ts';
+import { IoIndex } from './io-index.ts';
 
 /** A time in which a group's key was taken away: from the first loss to the last give-back of losses that overlap. */
 export interface Episode {
@@ -23,19 +24,16 @@ export class Evidence {
   /** Names of the groups that the file plans; of machines that existed before, those of the record. */
   readonly groups: readonly string[];
   readonly #machines: ReadonlyMap<string, readonly MachineRecord[]>;
-  readonly #io: ReadonlyMap<string, readonly IoRecord[]>;
+  readonly #io: IoIndex;
   readonly #episodes = new Map<string, readonly Episode[]>();
 
   constructor(experiment: Experiment, record: RunRecord) {
     this.experiment = experiment;
     this.record = record;
     this.#machines = Map.groupBy(record.machines, ({ group }) => group);
-    // Abort conditions look at a growing record again and again: it is grouped only, and sorted only if it is not.
-    const isSorted = record.io.every(({ completedMs }, n) => completedMs >= (record.io[n - 1]?.completedMs ?? 0));
-    const io = isSorted ? record.io : record.io.toSorted((a, b) => a.completedMs - b.completedMs);
-    this.#io = Map.groupBy(io, ({ machine }) => machine);
+    this.#io = IoIndex.of(record.io);
     this.startMs = record.run.startedMs ?? Number.NEGATIVE_INFINITY;
-    this.endMs = record.run.endedMs ?? latestIn(record);
+    this.endMs = record.run.endedMs ?? latestIn(record, this.#io.latestMs);
     const planned = groupsOf(experiment.estate).map(({ name }) => name);
     this.groups = experiment.estate.kind === 'planned' ? planned : [...this.#machines.keys()];
   }
@@ -46,13 +44,13 @@ export class Evidence {
 
   /** By completion. */
   ioOf(machine: MachineRecord): readonly IoRecord[] {
-    return this.#io.get(machine.name) ?? [];
+    return this.#io.of(machine.name);
   }
 
-  /** Operations of all machines of a group that completed while the timeline ran, by completion. */
-  ioDuringTimeline(group: string): readonly IoRecord[] {
+  /** Operations of all machines of a group that failed while the timeline ran, by completion. */
+  failuresDuringTimeline(group: string): readonly IoRecord[] {
     return this.machinesOf(group)
-      .flatMap((machine) => this.ioOf(machine))
+      .flatMap(({ name }) => this.#io.failedOf(name))
       .filter(({ completedMs }) => completedMs >= this.startMs && completedMs <= this.endMs)
       .toSorted((a, b) => a.completedMs - b.completedMs);
   }
@@ -134,12 +132,12 @@ function merged(intervals: readonly Episode[]): readonly Episode[] {
 }
 
 /** Latest time of anything recorded. */
-function latestIn({ run, io, steps, machines }: RunRecord): number {
+function latestIn({ run, steps, machines }: RunRecord, latestIoMs: number): number {
   let latest = run.startedMs ?? Number.NEGATIVE_INFINITY;
   const see = (ms: number | undefined): void => {
     if (ms !== undefined && ms > latest) latest = ms;
   };
-  for (const { completedMs } of io) see(completedMs);
+  see(latestIoMs);
   for (const { doneMs, invokedMs } of steps) see(doneMs ?? invokedMs);
   for (const { power } of machines) see(power.at(-1)?.atMs);
   return latest;

@@ -38,7 +38,7 @@ export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
         ({ episode }) => episode.endMs,
       ),
       gap: longestGaps(evidence, group).map(({ ms }) => ms),
-      failedOperations: evidence.ioDuringTimeline(group).filter(({ ok }) => !ok).length,
+      failedOperations: evidence.failuresDuringTimeline(group).length,
     };
   });
 
