@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { readExperiment } from '@interlock/experiment';
-import { ownCloudTarget } from './local/own-cloud.ts';
+import { ownCloudTarget, settingsFor } from './local/own-cloud.ts';
 
 const text = (machines: number): string => `title: a loss
 estate:
@@ -53,4 +53,14 @@ test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
     assert.match(said, words);
     assert.equal(status, 2, said);
   }
+});
+
+test('a cloud of its own lets a set take the key of a vault from which the timeline purges it', () => {
+  const settingsOf = (step: string) => {
+    const read = readExperiment(text(1).replace('disable-key: few, for: 5s', step));
+    assert.ok('experiment' in read);
+    return settingsFor(read.experiment);
+  };
+  assert.deepEqual(settingsOf('purge-key: few, leave: true'), { REQUIRE_PURGE_PROTECTION: 'false' });
+  assert.deepEqual(settingsOf('delete-key: few, leave: true'), {});
 });

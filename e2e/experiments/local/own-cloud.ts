@@ -105,6 +105,15 @@ export const removeCloud = (data: DataFolder): void => {
   rmSync(data.root, { recursive: true, force: true });
 };
 
+/** Settings of a cloud in which what the timeline does is possible: a set takes no key of a vault without purge protection by default. */
+export const settingsFor = ({ timeline }: Pick<Experiment, 'timeline'>): Readonly<Record<string, string>> => {
+  const uses = (name: string): boolean => timeline.some(({ action }) => action === name);
+  return {
+    ...(uses('throttle') ? throttleSettings : {}),
+    ...(uses('purge-key') ? { REQUIRE_PURGE_PROTECTION: 'false' } : {}),
+  };
+};
+
 /** What must be there before the cloud starts, because the timeline needs it. */
 interface Rigging {
   readonly links: Links | undefined;
@@ -126,9 +135,8 @@ const openLab = async (experiment: Experiment, data: DataFolder, scope: Scope, p
   const rigging = await rig(experiment, data, scope);
   // Servers from outside belong to others: they must not be killed.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
-  const isThrottled = experiment.timeline.some(({ action }) => action === 'throttle');
   const settings = {
-    ...(isThrottled ? throttleSettings : {}),
+    ...settingsFor(experiment),
     ...rigging.clocks?.settings,
     ...recordedSettings(parts),
     ...experiment.settings,
