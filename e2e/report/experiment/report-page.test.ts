@@ -59,6 +59,14 @@ test('every rule of the verdict is on the page with what was measured, guarantee
   }
 });
 
+test('the page opens with the expectation that failed, in words and with what was measured', () => {
+  const [, opening = ''] = /<h1>.*?<\/h1>\s*<p>(.*?)<\/p>/s.exec(pageOf(cases.violated)) ?? [];
+  assert.match(
+    opening,
+    /^Expected, and not so: the last good write of premium completes at most 3 s after “loss” takes effect\. Measured: 7\.07 s \(premium-2\)\./,
+  );
+});
+
 test('a violated rule names the first operation that broke it, and a violated guarantee its subject', () => {
   const text = textOf(pageOf(cases.violated));
   assert.match(text, /violated The last good write of premium completes at most 3 s after “loss” takes effect\./);

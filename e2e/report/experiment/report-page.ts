@@ -63,7 +63,7 @@ ${footer(experiment, record)}`,
   );
 }
 
-function header({ title }: Experiment, { run, machines }: RunRecord, verdict: Verdict): Html {
+function header(experiment: Experiment, { run, machines }: RunRecord, verdict: Verdict): Html {
   const { words, colour } = outcomeLabels[verdict.outcome];
   const { startedMs, endedMs } = run;
   const when =
@@ -72,15 +72,26 @@ function header({ title }: Experiment, { run, machines }: RunRecord, verdict: Ve
       : `It ran on ${new Date(startedMs).toISOString().slice(0, 16).replace('T', ' at ')} UTC${endedMs === undefined ? '' : ` and took ${duration(endedMs - startedMs)}`}.`;
   return html`<header>
   <span class="brand">Interlock experiment</span>
-  <p class="subject">${title}</p>
+  <p class="subject">${experiment.title}</p>
   <h1>${headline(verdict)}</h1>
-  <p>${verdict.because} ${when}</p>
+  <p>${reason(experiment, verdict)} ${when}</p>
   <span class="verdict ${colour}">${words}</span>
-  ${figures(verdict, machines.length)}
+  ${figures(verdict, machines)}
 </header>`;
 }
 
-function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: number): Html {
+/** Why the outcome is what it is. An expectation that failed is put in words: the reader need not know expressions. */
+function reason({ expect }: Experiment, { because, rules }: Verdict): string {
+  const violated = rules.filter(({ result }) => result === 'violated');
+  const [first] = violated;
+  const failed = expect.find(({ text }) => first?.kind === 'expectation' && text === first.text);
+  const words = failed && inWords(failed.expression);
+  if (first === undefined || words === undefined || !because.startsWith(first.text)) return because;
+  const more = violated.length === 1 ? '' : ` (and ${violated.length - 1} more)`;
+  return `Expected, and not so: ${words}. Measured: ${first.seen}${more}.`;
+}
+
+function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: RunRecord['machines']): Html {
   const figure = (value: string, words: string) => html`<div class="figure"><b>${value}</b><span>${words}</span></div>`;
   const time = (ms: number | null, words: string) => (ms === null ? '' : figure(duration(ms), words));
   // The writes of a group that keeps running last as long as the run.
@@ -98,7 +109,7 @@ function figures({ groups, bytesCompared, bytesLost }: Verdict, machines: number
       longest(groups, ({ back }) => back),
       'from giving access back until a machine worked again, at most',
     )}
-    ${figure(String(machines), `machines in ${groups.length} groups`)}
+    ${figure(String(machines.length), `machines in ${new Set(machines.map(({ group }) => group)).size} groups`)}
     ${figure(bytes(bytesLost), bytesCompared > 0 ? `lost of ${bytes(bytesCompared)} that were compared` : 'lost, but nothing was compared')}
   </div>`;
 }

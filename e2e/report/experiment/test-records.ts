@@ -299,7 +299,7 @@ export const cases: Readonly<Record<Verdict['outcome'], Case>> = {
     verdict: {
       ...heldVerdict,
       outcome: 'violated',
-      because: 'premium.lastGoodWrite came 7.07 s after the loss; at most 3 s are allowed.',
+      because: 'premium.lastGoodWrite <= loss + 3s does not hold: 7.07 s (premium-2).',
       rules: broken('premium.lastGoodWrite <= loss + 3s', {
         result: 'violated',
         seen: '7.07 s (premium-2)',
