@@ -155,7 +155,38 @@ const ways: readonly Way[] = [
       await grantSet();
     },
   },
+  {
+    name: 'access policy removed',
+    code: 'KeyVaultAccessForbidden',
+    lose: async () => {
+      const { tenant, clientId } = cloud.access;
+      const administrator = { tenantId: tenant, objectId: clientId, permissions: { keys: ['all'] } };
+      const properties = { enableRbacAuthorization: false, accessPolicies: [administrator, policyOfSet()] };
+      await world.vaults.vaults.update(world.group, vault, { properties });
+      assert.equal(await powerOf(), 'PowerState/running');
+      await world.vaults.vaults.updateAccessPolicy(world.group, vault, 'remove', {
+        properties: { accessPolicies: [policyOfSet()] },
+      });
+    },
+    giveBack: () =>
+      world.vaults.vaults.updateAccessPolicy(world.group, vault, 'add', {
+        properties: { accessPolicies: [policyOfSet()] },
+      }),
+  },
 ];
+
+/** What the identity of the set needs on a vault with access policies (CMK-25). */
+const policyOfSet = () => ({
+  tenantId: cloud.access.tenant,
+  objectId: set.principalId,
+  permissions: { keys: ['get', 'wrapKey', 'unwrapKey'] },
+});
+
+test('CMK-130: a set with disks is not deleted, so its machine keeps running', async () => {
+  const { compute, group } = world;
+  await assert.rejects(compute.diskEncryptionSets.delete(group, 'des1'), refusedAs('OperationNotAllowed', /des1/));
+  assert.equal(await powerOf(), 'PowerState/running');
+});
 
 const view = () => world.compute.virtualMachines.instanceView(world.group, 'vm');
 const powerOf = async () => (await view()).statuses?.find(({ code }) => code?.startsWith('PowerState/'))?.code;

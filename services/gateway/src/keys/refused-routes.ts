@@ -1,4 +1,5 @@
-import { type Route, refusedRoute } from '../http/route.ts';
+import { RestError } from '../errors/rest-error.ts';
+import { type Route, refusedRoute, route } from '../http/route.ts';
 
 const host = 'vault';
 const noRelease = 'No key is exportable.';
@@ -6,6 +7,15 @@ const noHsm = 'There is no HSM.';
 
 /** Operations of a vault that clients know and no service has. */
 export const refusedKeyRoutes: readonly Route[] = [
+  route({
+    host,
+    method: 'GET',
+    path: '/:vault/certificates/contacts',
+    does: 'Reads contacts for certificates: there are none (404), which Terraform asks of every vault',
+    handle: () => {
+      throw new RestError(404, 'CertificateContactsNotFound', 'Contacts not found: a vault here has keys only.');
+    },
+  }),
   refusedRoute({
     host,
     method: 'POST',
@@ -19,6 +29,13 @@ export const refusedKeyRoutes: readonly Route[] = [
     path: '/:vault/keys/:key/:version/release',
     does: 'Releases a key version',
     refusedBecause: noRelease,
+  }),
+  refusedRoute({
+    host,
+    method: 'GET',
+    path: '/:vault/keys/:key/attestation',
+    does: 'Attests a key',
+    refusedBecause: noHsm,
   }),
   refusedRoute({
     host,

@@ -1,3 +1,4 @@
+import { errorBody, RestError } from '../errors/rest-error.ts';
 import { type Route, refusedRoute, route } from '../http/route.ts';
 
 const host = 'gateway';
@@ -76,9 +77,19 @@ const kinds: readonly AbsentKind[] = [
   ),
 ];
 
+/** Operations of a provider, as some SDKs list them: none are described. */
+const operationList = route({
+  host,
+  method: 'GET',
+  path: '/providers/:namespace/operations',
+  does: 'Lists the operations of a provider: none are described',
+  handle: () => ({ body: { value: [] } }),
+});
+
 /** Kinds that do not exist here: lists are empty, and a creation is refused with `NotSupported`. */
-export const absentRoutes = (): readonly Route[] =>
-  kinds.flatMap(({ what, lists, one = lists.map((list) => `${list}/:id`), why }) => [
+export const absentRoutes = (): readonly Route[] => [
+  operationList,
+  ...kinds.flatMap(({ what, lists, one = lists.map((list) => `${list}/:id`), why }) => [
     ...lists.map((path) =>
       route({
         host,
@@ -91,7 +102,8 @@ export const absentRoutes = (): readonly Route[] =>
     ...one.map((path) =>
       refusedRoute({ host, method: 'PUT', path, does: `Creates one of ${what}`, refusedBecause: why }),
     ),
-  ]);
+  ]),
+];
 
 type Refused = readonly [method: 'PUT' | 'POST' | 'PATCH' | 'DELETE', path: string, does: string, why: string];
 
@@ -105,8 +117,6 @@ const refusedOperations: readonly Refused[] = [
   ['POST', `${group}/validateMoveResources`, 'Validates a move of resources', 'A resource keeps its group.'],
   ['POST', `${group}/exportTemplate`, 'Exports a group as a template', 'Only its resources are kept.'],
   ['PUT', inSubscription, 'Deploys a template to a subscription', groupOnly],
-  ['POST', `${inSubscription}/validate`, 'Validates a template for a subscription', groupOnly],
-  ['POST', `${inSubscription}/whatIf`, 'Predicts a deployment to a subscription', groupOnly],
   ['PUT', `${subscription}/tagNames/:tag`, 'Declares a tag', 'A tag exists with the first resource that has it.'],
   ['PUT', managedHsm, 'Creates a managed HSM', noHsm],
   ['PATCH', managedHsm, 'Updates a managed HSM', noHsm],
@@ -119,7 +129,30 @@ const refusedOperations: readonly Refused[] = [
   }),
 ];
 
-/** Operations that exist in the public cloud and not here. */
-export const refusedManagementRoutes: readonly Route[] = refusedOperations.map(([method, path, does, refusedBecause]) =>
-  refusedRoute({ host, method, path, does, refusedBecause }),
+/** The command line reads the refusal of a template only from a result. */
+const refusedTemplates: readonly Route[] = ['validate', 'whatIf'].map((verb) =>
+  route({
+    host,
+    method: 'POST',
+    path: `${inSubscription}/${verb}` as const,
+    does: `${verb} of a deployment to a subscription`,
+    isJson5: true,
+    refusedBecause: groupOnly,
+    handle: () => {
+      const refusal = new RestError(
+        400,
+        'NotSupported',
+        `Deployments to a subscription: not supported here. ${groupOnly}`,
+      );
+      return { body: { status: 'Failed', ...(errorBody(refusal) as object) } };
+    },
+  }),
 );
+
+/** Operations that exist in the public cloud and not here. */
+export const refusedManagementRoutes: readonly Route[] = [
+  ...refusedTemplates,
+  ...refusedOperations.map(([method, path, does, refusedBecause]) =>
+    refusedRoute({ host, method, path, does, refusedBecause }),
+  ),
+];

@@ -27,7 +27,7 @@ const groupPath = `${subscriptionPath}/resourceGroups/:group`;
 const typeOfList = /^\/subscriptions\/:subscription(\/resourceGroups\/:group)?\/providers\/([^/:]+\/[^/:]+)$/;
 
 /** Types of the table that are no resources of a group. */
-const others = /^Microsoft\.(Authorization|Insights)\/|\/(deletedVaults|managedHSMs|deletedManagedHSMs)$/;
+const others = /^Microsoft\.(Authorization|Insights)\/|\/(deletedVaults|managedHSMs|deletedManagedHSMs|skus)$/;
 
 /** The lists of the table, of groups and of subscriptions, with the type of each. */
 const listsIn = (routes: readonly Route[]) =>

@@ -6,7 +6,7 @@ import {
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
 import { RestError } from '../errors/rest-error.ts';
-import { policiesOf, type VaultProperties } from './vault-body.ts';
+import { policiesOf, type VaultExtras, type VaultProperties } from './vault-body.ts';
 
 type KeyVault = Backends['keyVault'];
 
@@ -109,4 +109,25 @@ export const mergedPolicies = (
   return [...merged]
     .map(([principal, keyPermissions]) => ({ principal, keyPermissions }))
     .filter(({ keyPermissions }) => keyPermissions.length > 0);
+};
+
+/** The permissions on other things than keys after `add`, `remove` or `replace`. */
+export const othersAfter = (
+  before: VaultExtras['otherPermissions'],
+  given: VaultExtras['otherPermissions'],
+  kind: 'add' | 'remove' | 'replace',
+): VaultExtras['otherPermissions'] => {
+  if (kind === 'replace') return given;
+  const merged = { ...before };
+  for (const [objectId, permissions] of Object.entries(given)) {
+    const held = { ...merged[objectId] };
+    for (const [things, names] of Object.entries(permissions)) {
+      const had = held[things] ?? [];
+      held[things] = kind === 'add' ? [...new Set([...had, ...names])] : had.filter((name) => !names.includes(name));
+    }
+    merged[objectId] = held;
+  }
+  return Object.fromEntries(
+    Object.entries(merged).filter(([, permissions]) => Object.values(permissions).some((names) => names.length > 0)),
+  );
 };

@@ -52,7 +52,7 @@ export const managedKeyRoutes = (
       handle: async (request, caller) => {
         const { params, body } = request;
         await keys.checkVault(params, caller);
-        const before = await ifFound(keys.get(params, caller));
+        const before = await keys.find(params, caller);
         if (before === undefined) await keys.create(params, body, requestIdOf(request, caller, random), caller);
         return { body: keys.shown(params, before ?? (await keys.get(params, caller))) };
       },
@@ -83,6 +83,7 @@ export const managedKeyRoutes = (
       path: `${path}/versions`,
       does: 'Lists the versions of a key through management',
       handle: async (request, caller) => {
+        await keys.get(request.params, caller);
         const asked = { parent: keys.nameOf(request.params), ...pageOf(request) };
         const found = await backends.keyVault.listKeyVersions(asked, caller.as('key-vault'));
         const value = found.keyVersions.map((version) => keys.shown(request.params, version));
@@ -124,10 +125,18 @@ class ManagedKeys {
       throw resourceNotFound({ subscription, group }, vaultType, vault);
   }
 
-  get(path: KeyPath, caller: Caller, version?: string): Promise<KeyVersion> {
+  /** @returns undefined for a key or version that does not exist, or is deleted */
+  find(path: KeyPath, caller: Caller, version?: string): Promise<KeyVersion | undefined> {
     const name = this.nameOf(path);
     const wanted = version === undefined ? name : `${name}/versions/${version.toLowerCase()}`;
-    return this.#keyVault.getKeyVersion({ name: wanted }, caller.as('key-vault'));
+    return ifFound(this.#keyVault.getKeyVersion({ name: wanted }, caller.as('key-vault')));
+  }
+
+  /** @throws RestError 404 */
+  async get(path: KeyPath, caller: Caller, version?: string): Promise<KeyVersion> {
+    const found = await this.find(path, caller, version);
+    if (found !== undefined) return found;
+    throw resourceNotFound(path, `${vaultType}/keys`, `${path.vault}/${path.key}`);
   }
 
   async create(path: KeyPath, body: Static<typeof KeyBody>, requestId: string, caller: Caller): Promise<void> {

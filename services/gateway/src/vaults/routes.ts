@@ -1,3 +1,4 @@
+import { isDeepStrictEqual } from 'node:util';
 import { Vault_Sku as Sku, type Vault } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { type JsonObject, Rejection } from '@interlock/event-store';
 import type { Static } from '@sinclair/typebox';
@@ -9,9 +10,12 @@ import { listBody, pageOf } from '../http/paging.ts';
 import { type Route, route } from '../http/route.ts';
 import { armId, regionOf, requireLocation, resourceNotFound } from '../management/arm.ts';
 import type { Records } from '../records/records.ts';
-import { changeVault, mergedPolicies, modelOf, refuseFixed, replacePolicies } from './change.ts';
+import { changeVault, mergedPolicies, modelOf, othersAfter, refuseFixed, replacePolicies } from './change.ts';
 import {
   AccessPoliciesBody,
+  extrasAfter,
+  noExtras,
+  othersIn,
   policiesOf,
   VaultBody,
   type VaultExtras,
@@ -62,7 +66,7 @@ export const vaultRoutes = (parts: VaultParts): readonly Route[] => {
           await vaults.get(params, caller),
           body.properties ?? {},
         );
-        return { body: await vaults.shown(vault, params, caller, body.tags) };
+        return { body: await vaults.shown(vault, params, caller, body) };
       },
     }),
     route({
@@ -92,7 +96,7 @@ export const vaultRoutes = (parts: VaultParts): readonly Route[] => {
   ];
 };
 
-const policyRoutes = (vaults: Vaults, { backends }: VaultParts): readonly Route[] => [
+const policyRoutes = (vaults: Vaults, { backends, names, records }: VaultParts): readonly Route[] => [
   route({
     host,
     method: 'PUT',
@@ -111,7 +115,10 @@ const policyRoutes = (vaults: Vaults, { backends }: VaultParts): readonly Route[
         );
       }
       const wanted = kind === 'replace' ? given : mergedPolicies(vault.accessPolicies, given, kind);
-      await replacePolicies(backends.keyVault, caller, vault, wanted);
+      const changed = await replacePolicies(backends.keyVault, caller, vault, wanted);
+      const before = await extrasOf(records, names, vault);
+      const otherPermissions = othersAfter(before.otherPermissions, othersIn(body.properties.accessPolicies), kind);
+      await vaults.keep(changed, before, { ...before, otherPermissions }, caller);
       return {
         body: {
           id: `${armId(params, vaultType, params.vault)}/accessPolicies/`,
@@ -165,7 +172,7 @@ const recordOf = (names: CloudNames, { resourceGroup, name }: Vault): string => 
 /** What management alone knows of the vault. */
 export const extrasOf = async (records: Records, names: CloudNames, vault: Vault): Promise<VaultExtras> => {
   const record = await records.find(recordOf(names, vault));
-  return { tags: (record?.content.tags as JsonObject | undefined) ?? {} };
+  return { ...noExtras, ...(record?.content as Partial<VaultExtras> | undefined) };
 };
 
 /** Vaults found by their ARM path. */
@@ -203,12 +210,12 @@ class Vaults {
         { name: `vaults/${path.vault.toLowerCase()}` },
         caller.as('key-vault'),
       );
-      return { body: await this.shown(recovered, path, caller, body.tags) };
+      return { body: await this.shown(recovered, path, caller, { tags: body.tags }) };
     }
     const before = await this.find(path, caller);
     if (before === undefined) {
       const created = await this.#create(path, body, caller);
-      return { status: 201, body: await this.shown(created, path, caller, body.tags ?? {}) };
+      return { status: 201, body: await this.shown(created, path, caller, { tags: {}, ...body }) };
     }
     if (body.location !== undefined && regionOf(body.location) !== before.location) {
       throw new RestError(
@@ -218,7 +225,7 @@ class Vaults {
       );
     }
     const changed = await changeVault(keyVault, caller, before, body.properties);
-    return { status: 200, body: await this.shown(changed, path, caller, body.tags ?? {}) };
+    return { status: 200, body: await this.shown(changed, path, caller, { tags: {}, ...body }) };
   }
 
   async #create(
@@ -243,13 +250,24 @@ class Vaults {
     return backends.keyVault.createVault(request, caller.as('key-vault'));
   }
 
-  /** @param tags new ones; absent: they stay */
-  async shown(vault: Vault, path: VaultPath, caller: Caller, tags?: JsonObject): Promise<unknown> {
+  /** @param body what management keeps; absent: all stays */
+  async shown(
+    vault: Vault,
+    path: VaultPath,
+    caller: Caller,
+    body: Parameters<typeof extrasAfter>[1] = {},
+  ): Promise<unknown> {
     const { names, records } = this.#parts;
     const before = await extrasOf(records, names, vault);
-    if (tags !== undefined && (Object.keys(tags).length > 0 || Object.keys(before.tags).length > 0)) {
-      await records.put(recordOf(names, vault), { tags }, caller);
-    }
-    return vaultBody(names, vault, tags === undefined ? before : { tags }, path);
+    const extras = extrasAfter(before, body);
+    await this.keep(vault, before, extras, caller);
+    return vaultBody(names, vault, extras, path);
+  }
+
+  /** Stores what management keeps, unless it is the same. */
+  async keep(vault: Vault, before: VaultExtras, extras: VaultExtras, caller: Caller): Promise<void> {
+    const { names, records } = this.#parts;
+    if (!isDeepStrictEqual(before, extras))
+      await records.put(recordOf(names, vault), { ...extras } as JsonObject, caller);
   }
 }

@@ -26,7 +26,23 @@ const AccessPolicyBody = Type.Object({
   }),
 });
 
+const Flag = Type.Optional(Type.Boolean());
+
 const vaultProperties = {
+  enabledForDeployment: Flag,
+  enabledForDiskEncryption: Flag,
+  enabledForTemplateDeployment: Flag,
+  publicNetworkAccess: Type.Optional(Type.String({ maxLength: 50 })),
+  networkAcls: Type.Optional(
+    Type.Object({
+      bypass: Type.Optional(Type.String({ maxLength: 50 })),
+      defaultAction: Type.Optional(Type.String({ maxLength: 50 })),
+      ipRules: Type.Optional(Type.Array(Type.Object({ value: Type.String({ maxLength: 100 }) }), { maxItems: 1_000 })),
+      virtualNetworkRules: Type.Optional(
+        Type.Array(Type.Object({ id: Type.String({ maxLength: 500 }) }), { maxItems: 200 }),
+      ),
+    }),
+  ),
   tenantId: Type.Optional(Type.String()),
   sku: Type.Optional(Type.Object({ name: Type.String() })),
   accessPolicies: Type.Optional(Type.Array(AccessPolicyBody, { maxItems: 1_024 })),
@@ -94,22 +110,76 @@ export const policiesOf = (given: readonly AccessPolicyGiven[]): AccessPolicy[] 
     }))
     .filter(({ keyPermissions }) => keyPermissions.length > 0);
 
-/** A policy as clients read it. */
-const policyShown = (names: CloudNames, tenant: string, { principal, keyPermissions }: AccessPolicy): unknown => ({
-  tenantId: names.tenants.shown(tenant.replace('tenants/', '')),
-  objectId: principal.replace('principals/', ''),
-  permissions: {
-    keys: keyPermissions.map((one) => permissionNames.find(([, known]) => known === one)?.[0] ?? one),
-    secrets: [],
-    certificates: [],
-    storage: [],
-  },
-});
+/** Policies as clients read them: those of the vault, and permissions on what vaults here do not have. */
+const policiesShown = (
+  names: CloudNames,
+  vault: Vault,
+  others: VaultExtras['otherPermissions'],
+): readonly unknown[] => {
+  const ofKeys = new Map(
+    vault.accessPolicies.map((one) => [one.principal.replace('principals/', ''), one.keyPermissions]),
+  );
+  return [...new Set([...ofKeys.keys(), ...Object.keys(others)])].map((objectId) => ({
+    tenantId: names.tenants.shown(vault.tenant.replace('tenants/', '')),
+    objectId,
+    permissions: {
+      keys: (ofKeys.get(objectId) ?? []).map((one) => permissionNames.find(([, known]) => known === one)?.[0] ?? one),
+      secrets: [],
+      certificates: [],
+      storage: [],
+      ...others[objectId],
+    },
+  }));
+};
+
+/** Permissions on secrets, certificates and storage accounts. */
+type OtherPermissions = Readonly<Record<string, readonly string[]>>;
 
 /** What management alone knows of a vault. */
 export interface VaultExtras {
   readonly tags: JsonObject;
+  /** Members of `properties` that have no effect here. */
+  readonly kept: JsonObject;
+  /** By object id. */
+  readonly otherPermissions: Readonly<Record<string, OtherPermissions>>;
 }
+
+export const noExtras: VaultExtras = { tags: {}, kept: {}, otherPermissions: {} };
+
+const keptMembers = [
+  'enabledForDeployment',
+  'enabledForDiskEncryption',
+  'enabledForTemplateDeployment',
+  'publicNetworkAccess',
+  'networkAcls',
+] as const;
+
+/** What management keeps of a vault: what it kept before, and over it what a body has. */
+export const extrasAfter = (
+  before: VaultExtras,
+  {
+    tags = before.tags,
+    properties = {},
+  }: { readonly tags?: JsonObject | undefined; readonly properties?: VaultProperties },
+): VaultExtras => {
+  const given = keptMembers.filter((member) => properties[member] !== undefined);
+  const kept = Object.fromEntries(given.map((member) => [member, properties[member]])) as JsonObject;
+  const { accessPolicies: policies } = properties;
+  return {
+    tags,
+    kept: { ...before.kept, ...kept },
+    otherPermissions: policies === undefined ? before.otherPermissions : othersIn(policies),
+  };
+};
+
+/** The permissions of policies that are not on keys, without the principals that have none. */
+export const othersIn = (policies: readonly AccessPolicyGiven[]): VaultExtras['otherPermissions'] =>
+  Object.fromEntries(
+    policies.flatMap(({ objectId, permissions: { keys: _keys, ...rest } }) => {
+      const some = Object.entries(rest).filter(([, names]) => (names ?? []).length > 0);
+      return some.length === 0 ? [] : [[objectId.toLowerCase(), Object.fromEntries(some) as OtherPermissions] as const];
+    }),
+  );
 
 /** The vault as clients read it. @param path as the client wrote it; a list has none */
 export const vaultBody = (names: CloudNames, vault: Vault, extras: VaultExtras, path?: ResourcePath): unknown => {
@@ -128,7 +198,7 @@ export const vaultBody = (names: CloudNames, vault: Vault, extras: VaultExtras, 
     properties: {
       tenantId: names.tenants.shown(vault.tenant.replace('tenants/', '')),
       sku: { family: 'A', name: premium ? 'premium' : 'standard' },
-      accessPolicies: vault.accessPolicies.map((policy) => policyShown(names, vault.tenant, policy)),
+      accessPolicies: policiesShown(names, vault, extras.otherPermissions),
       enableRbacAuthorization: vault.permissionModel === PermissionModel.ROLE_ASSIGNMENT,
       enableSoftDelete: true,
       softDeleteRetentionInDays: vault.softDeleteRetentionDays,
@@ -137,6 +207,7 @@ export const vaultBody = (names: CloudNames, vault: Vault, extras: VaultExtras, 
       enabledForDiskEncryption: false,
       enabledForTemplateDeployment: false,
       publicNetworkAccess: 'Enabled',
+      ...extras.kept,
       vaultUri: `https://${name}.${names.vaultSuffix}/`,
       provisioningState: 'Succeeded',
     },
