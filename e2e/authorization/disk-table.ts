@@ -87,6 +87,10 @@ export const diskTable = rowsOf(
       request: (place) => ({ name: place.readOnlyDisk, encryption: underSet(place), etag: staleEtag }),
     },
   ],
+  changeDiskSku: {
+    rule: role(need('compute/disks/write', on.missingDisk, operator)),
+    request: ({ missingDisk }) => ({ name: missingDisk, sku: 'STANDARD_SSD' }),
+  },
   growDisk: {
     rule: role(need('compute/disks/write', on.missingDisk, operator)),
     request: ({ missingDisk }) => ({ name: missingDisk, sizeGib: 2 }),

@@ -282,8 +282,16 @@ test('azurerm_disk_encryption_set, azurerm_role_assignment and azurerm_managed_d
   const { path, version } = { path: inCompute('disks/data-tf'), version: '2023-04-02' };
   const shown = await create({ path, version, body: disk });
   assertHas(shown.properties, { ...disk.properties, creationData: { createOption: 'Empty' } });
-  await sendAndPoll('PATCH', path, version, { tags: { a: 'b' }, properties: { diskSizeGB: 2 } });
-  assertHas(await refreshed({ path, version }), { tags: { a: 'b' }, properties: { diskSizeGB: 2 } });
+  await sendAndPoll('PATCH', path, version, {
+    tags: { a: 'b' },
+    sku: { name: 'StandardSSD_LRS' },
+    properties: { diskSizeGB: 2 },
+  });
+  assertHas(await refreshed({ path, version }), {
+    tags: { a: 'b' },
+    sku: { name: 'StandardSSD_LRS' },
+    properties: { diskSizeGB: 2 },
+  });
 });
 
 test('azurerm_linux_virtual_machine with its network: created, planned again, updated', async () => {

@@ -45,6 +45,7 @@ const authorization = {
   deleteDisk: { authenticated: true, why: 'compute/disks/delete on it, or compute with its machine' },
   changeDiskEncryption: { action: 'compute/disks/write', scope: ({ name }) => name },
   growDisk: { action: 'compute/disks/write', scope: ({ name }) => name },
+  changeDiskSku: { action: 'compute/disks/write', scope: ({ name }) => name },
   createSnapshot: { action: 'compute/snapshots/write', scope: ({ parent }) => parent },
   getSnapshot: { action: 'compute/snapshots/read', scope: ({ name }) => name },
   listSnapshots: { action: 'compute/snapshots/read', scope: scopeOfList },

@@ -68,6 +68,7 @@ const diskFact = (disk: string, event: DiskEvent): PublishedFact | null => {
     case 'EncryptionChangeFailed':
     case 'FormerVolumeRemoved':
     case 'DiskGrown':
+    case 'DiskSkuChanged':
     case 'DiskDeleting':
       return null;
     default:

@@ -46,6 +46,7 @@ export const diskVerbs: readonly Verb[] = [
     settles,
     worksOn: ({ name }) => String(name),
   }),
+  disk('change-sku', 'ChangeDiskSku', { targets: oneDisk, required: ['sku'] }),
   disk('grow', 'GrowDisk', { targets: oneDisk, aliases: { size: 'size_gib' }, required: ['size'], settles }),
   disk('begin-access', 'BeginAccess', {
     targets: oneDisk,

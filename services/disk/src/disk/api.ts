@@ -1,5 +1,6 @@
 import type {
   ChangeDiskEncryptionRequest,
+  ChangeDiskSkuRequest,
   CreateDiskRequest,
   DeleteDiskRequest,
   GetDiskRequest,
@@ -31,7 +32,7 @@ import { existing as existingSnapshot } from '../snapshot/decider.ts';
 import { checkLayers, checkSize } from './classes.ts';
 import type { Control } from './control.ts';
 import type { DiskCreation } from './creation.ts';
-import { existing } from './decider.ts';
+import { changeSku, existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
 import type { Disk } from './state.ts';
@@ -100,6 +101,13 @@ export const diskApi = (control: Control, parts: DiskApiParts) => {
       const name = named(request.name);
       await refuseWhileChanging(control, name);
       return show(await growDisk(control, name, request.sizeGib, cause, expectedVersion(request.etag)));
+    },
+    async changeDiskSku(request: ChangeDiskSkuRequest, { cause }: Call): Promise<WireDisk> {
+      const name = named(request.name);
+      const sku = skuFromWire(request.sku);
+      await refuseWhileChanging(control, name);
+      const decide = (disk: Disk) => changeSku(control.clock.now(), sku)(disk);
+      return show(await control.disks.transact(name, decide, cause, expectedVersion(request.etag)));
     },
   };
 };

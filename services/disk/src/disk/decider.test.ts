@@ -190,6 +190,32 @@ describe('direct access', () => {
   });
 });
 
+describe('changing the class (VM-26)', () => {
+  const day = 86_400_000;
+  const toSsd = (time: number) => decider.changeSku(time, 'standard_ssd');
+  const toPremium = (time: number) => decider.changeSku(time, 'premium_ssd');
+  test('VM-26: is refused while a machine has the disk, and allowed unattached or deallocated', () => {
+    const stopped = after(begun, made, attached, opened, decider.close(at, vm, false, 0));
+    for (const disk of [after(begun, made, attached), stopped])
+      assert.throws(() => toSsd(at)(disk), { reason: 'DISK_ATTACHED' });
+    const deallocated = after(begun, made, attached, decider.close(at, vm, true, 0), toSsd(at));
+    assert.ok(deallocated.status === 'active' && deallocated.sku === 'standard_ssd');
+    assert.deepEqual(toPremium(at)(after(begun, made)), [], 'the class that it has');
+  });
+  test('VM-26: twice in a day, and a third time a day after the first', () => {
+    const twice = after(begun, made, toSsd(at), toPremium(at + 5));
+    assert.throws(() => toSsd(at + day - 1)(twice), { reason: 'DISK_SKU_CHANGED_TWICE' });
+    assert.deepEqual(types(toSsd(at + day)(twice)), ['DiskSkuChanged']);
+  });
+  test('VM-26: an Ultra disk stays one, and no other disk becomes one', () => {
+    assert.throws(() => decider.changeSku(at, 'ultra')(after(begun, made)), {
+      reason: 'DISK_SKU_CHANGE_NOT_SUPPORTED',
+    });
+    const ultra = after(decider.begin(at, request, 'v', { ...spec, sku: 'ultra' }), made);
+    assert.throws(() => toSsd(at)(ultra), { reason: 'DISK_SKU_CHANGE_NOT_SUPPORTED' });
+  });
+});
+
 describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
   const platform: Encryption = { type: 'platform' };
   const changing = decider.beginChange(at, platform, 'v2');

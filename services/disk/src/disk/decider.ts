@@ -1,7 +1,16 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { checkSize } from './classes.ts';
-import { type Encryption, type HeaderRef, sameEncryption, setOf, type VolumeRef, type WrapRef } from './encryption.ts';
+import {
+  type Encryption,
+  type HeaderRef,
+  type Sku,
+  sameEncryption,
+  setOf,
+  skuOnWire,
+  type VolumeRef,
+  type WrapRef,
+} from './encryption.ts';
 import type { DiskEvent, DiskSpec } from './events.ts';
 import { differingFields } from './request-difference.ts';
 import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
@@ -173,6 +182,54 @@ export const grow =
     existingWith(disk, volumeId).sizeGib >= sizeGib
       ? []
       : [{ type: 'DiskGrown', sizeGib, headerSequence, headerDigest, at }];
+
+/** Classes that a disk can have one after the other: those with the same abilities (VM-26). */
+const exchangeable: readonly Sku[] = ['standard_hdd', 'standard_ssd', 'premium_ssd'];
+/** Most changes of the class in a day (VM-26). */
+const skuChangesMax = 2;
+const dayMs = 86_400_000;
+
+/**
+ * Changes the class (VM-26).
+ * @throws Rejection INVALID_ARGUMENT DISK_SKU_CHANGE_NOT_SUPPORTED, DISK_SIZE_INVALID; FAILED_PRECONDITION DISK_ATTACHED,
+ *   DISK_IN_ACTIVE_ACCESS, DISK_CHANGING, DISK_SKU_CHANGED_TWICE
+ */
+export const changeSku =
+  (at: Instant, sku: Sku): Decision =>
+  (disk) => {
+    const active = existing(disk);
+    if (active.sku === sku) return [];
+    if (!exchangeable.includes(active.sku) || !exchangeable.includes(sku)) {
+      const allowed = exchangeable.map((one) => skuOnWire[one]).join(', ');
+      throw new Rejection(
+        'INVALID_ARGUMENT',
+        'DISK_SKU_CHANGE_NOT_SUPPORTED',
+        `a ${skuOnWire[active.sku]} disk cannot become ${skuOnWire[sku]}: only ${allowed} can be exchanged. Create a disk of the other class as a copy.`,
+        { field: 'sku', sku: skuOnWire[active.sku], wanted: skuOnWire[sku] },
+      );
+    }
+    checkSize(sku, active.sizeGib);
+    refuseChanging(active);
+    const { holder } = active;
+    if (holder && !holder.isDeallocated) {
+      throw attached(
+        active,
+        `Cannot change the class of a disk while it is attached to ${holder.virtualMachine} and that is not deallocated. Deallocate it and retry the operation.`,
+      );
+    }
+    refuseUserAccess(active, at);
+    const recent = (active.skuChangedAt ?? []).filter((changedAt) => changedAt > at - dayMs);
+    if (recent.length >= skuChangesMax) {
+      const again = new Date((recent[0] ?? at) + dayMs).toISOString();
+      throw new Rejection(
+        'FAILED_PRECONDITION',
+        'DISK_SKU_CHANGED_TWICE',
+        `the class of a disk can be changed ${skuChangesMax} times in 24 hours: try again after ${again}`,
+        { retry_after: again },
+      );
+    }
+    return [{ type: 'DiskSkuChanged', sku, at }];
+  };
 
 /**
  * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so

@@ -116,6 +116,7 @@ export type DiskEvent =
       readonly headerDigest: string;
       readonly at: Instant;
     }
+  | { readonly type: 'DiskSkuChanged'; readonly sku: Sku; readonly at: Instant }
   | { readonly type: 'DiskDeleting'; readonly at: Instant }
   | {
       readonly type: 'DiskDeleted';

@@ -40,6 +40,8 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly accessEpoch: number;
   /** As whom it was used at the newest open; absent before the first, and under a key of the platform. */
   readonly principal?: string;
+  /** When the class was changed last, at most twice; absent: never. */
+  readonly skuChangedAt?: readonly Instant[];
   /** A change of encryption under way; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
   /** The volume from before its encryption was changed by a copy, as long as that is not removed. */
@@ -164,6 +166,8 @@ const evolveActive = (
     case 'DiskGrown': {
       return { ...disk, sizeGib: event.sizeGib, volume: withHeader(disk, event) };
     }
+    case 'DiskSkuChanged':
+      return { ...disk, sku: event.sku, skuChangedAt: [...(disk.skuChangedAt ?? []).slice(-1), event.at] };
     case 'DiskDeleting':
       return { ...disk, status: 'deleting', access: null };
   }

@@ -8,12 +8,11 @@ import { encryptionOf, isEncryptedAs } from '../cloud/encryption.ts';
 import { ifFound } from '../cloud/if-found.ts';
 import { type CloudNames, groupName } from '../cloud/names.ts';
 import { armTypes, innerName, type NamedPath } from '../cloud/resource-names.ts';
-import { RestError } from '../errors/rest-error.ts';
 import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
 import { extrasFor, type ResourceRecords } from '../management/resource-records.ts';
 import { longCallMs, readUntil } from '../operations/wait.ts';
 import { creationOf, type DiskGiven, diskBody, keptContent, refuseOtherCreation } from './disk-body.ts';
-import { skuOf, skuShown } from './skus.ts';
+import { skuOf } from './skus.ts';
 
 /** What disks need. */
 export interface DiskParts {
@@ -73,10 +72,11 @@ export class Disks {
     const { name } = disk;
     refuseMove(body.location, disk.location, name);
     refuseOtherCreation(await extrasFor(resourceRecords, incarnationOf(disk)), body);
-    if (body.sku?.name !== undefined && skuOf(body.sku.name, 'sku.name') !== disk.sku) throw classFixed(disk);
     const encryption = await encryptionOf(this.#parts, body.properties?.encryption, caller);
     const options = { ...caller.as('disk'), deadlineMs: longCallMs };
     let changed = disk;
+    const sku = body.sku?.name === undefined ? disk.sku : skuOf(body.sku.name, 'sku.name');
+    if (sku !== disk.sku) changed = await backends.disks.changeDiskSku({ name, sku }, options);
     const sizeGib = body.properties?.diskSizeGB;
     if (sizeGib !== undefined && sizeGib !== disk.sizeGib)
       changed = await backends.disks.growDisk({ name, sizeGib }, options);
@@ -154,11 +154,3 @@ const namedBy = ({ managedBy, source, encryption }: Disk): readonly string[] => 
   source,
   encryption?.diskEncryptionSet ?? '',
 ];
-
-const classFixed = ({ name, sku }: Disk): RestError =>
-  new RestError(
-    409,
-    'PropertyChangeNotAllowed',
-    `Changing property 'sku.name' is not allowed: ${name} keeps its class ${skuShown(sku)}. Create a disk of another class as a copy.`,
-    { details: [{ code: 'PropertyChangeNotAllowed', message: 'the property is fixed', target: 'sku.name' }] },
-  );
