@@ -204,7 +204,7 @@ test('azurerm_resource_group and azurerm_key_vault: a plan after the creation ha
   assertHas(await refreshed(vault()), vault().body);
 });
 
-test('azurerm_key_vault_key: created, read by its vault, rotation policy, updated', async () => {
+test('KV-115: azurerm_key_vault_key: created, read by its vault, rotation policy, updated', async () => {
   assert.equal((await send('GET', vaultUrl('/keys/disk/'), '7.4')).status, 404);
   const key = {
     kty: 'RSA',
@@ -221,6 +221,11 @@ test('azurerm_key_vault_key: created, read by its vault, rotation policy, update
     attributes: { expiryTime: 'P90D' },
   };
   assert.equal((await send('PUT', vaultUrl('/keys/disk/rotationpolicy'), '7.4', policy)).status, 200);
+  const { headers } = await send('GET', vaultUrl('/keys/disk/'), '7.4');
+  assert.match(
+    headers.get('x-ms-keyvault-network-info') ?? '',
+    /^conn_type=Ipv\d;addr=[\w.:]+;act_addr_fam=InterNetwork/,
+  );
   const read = (await send('GET', vaultUrl('/keys/disk/'), '7.4')).body as unknown as {
     readonly key: Body & { readonly kid: string };
   };
@@ -351,7 +356,7 @@ test('azurerm_linux_virtual_machine with its network: created, planned again, up
   await refreshed({ path: osDisk.managedDisk.id, version: '2023-04-02' });
   await refreshed({ path: nic, version: '2023-11-01' });
   assert.equal((await send('GET', `${path}/instanceView`, version)).status, 200);
-  // VM-19: a change of size stops the machine, changes it, and starts it again.
+  // A change of size stops the machine, changes it, and starts it again.
   await sendAndPoll('POST', `${path}/powerOff`, version);
   await sendAndPoll('POST', `${path}/deallocate`, version);
   await sendAndPoll('PATCH', path, version, { properties: { hardwareProfile: { vmSize: 'Standard_D4s_v5' } } });

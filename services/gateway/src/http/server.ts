@@ -205,8 +205,19 @@ const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void =>
     'cache-control': reply.getHeader('cache-control') ?? 'no-cache',
     'strict-transport-security': 'max-age=31536000',
     'x-content-type-options': 'nosniff',
+    ...(request.url.startsWith(prefixOf.vault) ? vaultHeaders(request.ip) : {}),
     ...(clientId === undefined ? {} : { 'x-ms-client-request-id': clientId }),
   });
+};
+
+/** What each answer of a vault says of itself and of the connection (KV-115). The region is not known here. */
+const vaultHeaders = (address: string) => {
+  const family = address.includes(':') && !address.startsWith('::ffff:') ? 'InterNetworkV6' : 'InterNetwork';
+  const plain = address.replace('::ffff:', '');
+  return {
+    'x-ms-keyvault-service-version': '1.9.0.0',
+    'x-ms-keyvault-network-info': `conn_type=${family === 'InterNetwork' ? 'Ipv4' : 'Ipv6'};addr=${plain};act_addr_fam=${family};`,
+  };
 };
 
 const dated = /^\d{4}-\d{2}-\d{2}(-preview)?$/;
