@@ -31,6 +31,8 @@ const appends = (): readonly ReadableSpan[] =>
 const idOf = (span: ReadableSpan | undefined): string => span?.spanContext().spanId ?? '';
 const linksOf = (span: ReadableSpan | undefined) =>
   span?.links.map(({ context: { spanId }, attributes }) => [spanId, attributes]);
+const partsOf = (span: ReadableSpan | undefined) =>
+  span?.events.map(({ name, attributes }) => (name === 'part' ? attributes : name));
 
 test('G10: an event has the trace context of the span that stored it, and that span lists the event', async () => {
   const { store, streams } = open();
@@ -65,11 +67,24 @@ test('G10: a span that stores events of several streams says which follows from 
   const causesOf = (_state: number, id: string) => [{ id: `order-${id}@1`, kind: 'step' } as const];
   await inSpan(telemetry.tracer, 'run', {}, () => streams.transactMany(['a', 'b'], happened, root, { causesOf }));
   const [first, second] = appends();
-  const attributes = {
-    'interlock.cause.ids': ['order-a@1', 'order-b@1'],
-    'interlock.event.ids': ['order-a@2', 'order-b@2'],
-  };
-  assert.deepEqual(linksOf(second), [[idOf(first), attributes]]);
+  assert.deepEqual(linksOf(second), [[idOf(first), undefined]]);
+  assert.deepEqual(partsOf(second), [
+    { 'interlock.event.ids': ['order-a@2'], 'interlock.cause.ids': ['order-a@1'] },
+    { 'interlock.event.ids': ['order-b@2'], 'interlock.cause.ids': ['order-b@1'] },
+  ]);
+});
+
+test('G10: each machine that shares a span has a span event with its name and its event, up to 128', async () => {
+  const { streams } = open();
+  const share = (ids: readonly string[]) =>
+    inSpan(telemetry.tracer, 'call', {}, () => Promise.all(ids.map((id) => streams.transact(id, happened, root))));
+  await share(['a', 'b']);
+  await share(Array.from({ length: 129 }, (_, n) => `many-${n}`));
+  await share(['alone']);
+  const [few, many, one] = appends();
+  assert.deepEqual(partsOf(few), [{ 'interlock.event.ids': ['order-a@1'] }, { 'interlock.event.ids': ['order-b@1'] }]);
+  assert.deepEqual([many?.events.length, many?.attributes['interlock.streams.count']], [0, 129]);
+  assert.deepEqual([one?.events.length, one?.attributes['interlock.stream']], [0, 'order-alone']);
 });
 
 test('an append belongs to the trace of its cause, also within a span of another trace', async () => {
@@ -94,4 +109,12 @@ test('another service reads an event with its span, and without one where it is 
   assert.equal(writeEvent('order-a@1'), text);
   assert.equal(readEvent('order-b@1;no trace context'), 'order-b@1');
   assert.equal(writeEvent('order-b@1'), 'order-b@1');
+});
+
+test('at least the last 8,192 events keep their span, and older ones are forgotten', () => {
+  const traceparent = `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`;
+  for (let n = 0; n < 3 * 8_192; n += 1) noteEventSpan(traceparent, `order-a@${n}`);
+  const isKnown = (n: number): boolean => writeEvent(`order-a@${n}`) !== `order-a@${n}`;
+  assert.ok(isKnown(3 * 8_192 - 1) && isKnown(2 * 8_192));
+  assert.ok(!isKnown(0));
 });

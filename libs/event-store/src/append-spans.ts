@@ -1,4 +1,5 @@
 import {
+  addParts,
   causeLinks,
   contextFromTraceparent,
   currentTraceparent,
@@ -63,14 +64,16 @@ export const storeInSharedSpan = (
 ): Promise<readonly number[]> => {
   const [append] = commit.appends;
   const events = idsOf(append);
-  const version = append.expected + append.events.length;
   const options = {
     ...calling(store),
-    attributes: { 'interlock.stream': append.stream, 'interlock.stream.version': version },
+    attributes: {
+      'interlock.stream': append.stream,
+      'interlock.stream.version': append.expected + append.events.length,
+    },
     count: STREAMS_COUNT,
     parent: parentOf(cause),
     events,
-    causes: spanCauses(cause.causes, events),
+    causes: spanCauses(cause.causes),
   };
   return spansOf(store)(name, options, async () => {
     const { positions } = await store.commit(commit, decidedHere(cause));
@@ -88,11 +91,15 @@ export const storeInSpan = async (
 ): Promise<readonly number[]> => {
   const { kind, common } = calling(store);
   const stored = storedCause(cause, undefined);
-  const events = commit.appends.flatMap(idsOf);
-  const causes = commit.appends.flatMap((append) => spanCauses(append.causes ?? stored.causes, idsOf(append)));
-  const attributes = { ...common, [STREAMS_COUNT]: commit.appends.length, [DomainAttribute.events]: events };
-  const options = { kind, attributes, links: causeLinks(causes, events.length), parent: parentOf(cause) };
-  const positions = await inSpan(store.tracer ?? ownTracer, name, options, async () => {
+  const parts = commit.appends.map((append) => ({
+    events: idsOf(append),
+    causes: spanCauses(append.causes ?? stored.causes),
+  }));
+  const events = parts.flatMap((part) => part.events);
+  const attributes = { ...common, [STREAMS_COUNT]: parts.length, [DomainAttribute.events]: events };
+  const options = { kind, attributes, links: causeLinks(parts), parent: parentOf(cause) };
+  const positions = await inSpan(store.tracer ?? ownTracer, name, options, async (span) => {
+    addParts(span, parts);
     const committed = await store.commit(commit, decidedHere(stored));
     noteRunningSpan(events);
     return committed.positions;

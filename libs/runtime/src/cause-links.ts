@@ -1,46 +1,51 @@
-import type { Attributes, Link, SpanContext } from '@opentelemetry/api';
+import type { Attributes, Link, Span, SpanContext } from '@opentelemetry/api';
 import { DomainAttribute } from './attributes.ts';
 
-/** A cause of events that a span stores: an event that another span stored. */
+/** A cause of events: an event that another span stored. */
 export interface SpanCause {
-  /** The span that stored the cause. */
+  /** The span that stored it. */
   readonly span: SpanContext;
-  /** Id of the cause. */
-  readonly cause: string;
-  /** Ids of the events that follow from it. */
-  readonly events: readonly string[];
+  /** Its id. */
+  readonly id: string;
 }
 
-/** Events of a span up to which its links list causes: for a fleet the lists would be most of the export. */
-const LISTED_MAX = 512;
+/** A piece of work that shares a span with others. */
+export interface SpanPart {
+  /** Ids of the events that it is about. */
+  readonly events: readonly string[];
+  /** Causes of these events. */
+  readonly causes: readonly SpanCause[];
+}
+
+/** Most pieces of work of a span with a span event each: the default limit of the SDKs. */
+export const PARTS_MAX = 128;
+
+/** Name of these span events. */
+const PART = 'part';
 
 /**
- * Links of a span that stores events to the spans that stored their causes, one for each such span. `interlock.cause.ids` lists the
- * causes; `interlock.event.ids` the event that follows from each, unless every event of the span follows from every one. A span
- * with more than 512 events has links without these lists.
- * @param eventCount number of events that the span stores
+ * Links of a span that stores events to the spans that stored their causes, one for each such span. If the span has one part, its
+ * links list the causes: `interlock.cause.ids`. Otherwise its span events do (`addParts`).
  */
-export const causeLinks = (causes: readonly SpanCause[], eventCount: number): readonly Link[] => {
-  const bySpan = new Map<string, SpanCause[]>();
-  for (const cause of causes) {
-    const { spanId } = cause.span;
-    const found = bySpan.get(spanId);
-    if (found === undefined) bySpan.set(spanId, [cause]);
-    else if (eventCount <= LISTED_MAX) found.push(cause);
-  }
-  return [...bySpan.values()].flatMap((all) => {
-    const context = all[0]?.span;
-    if (context === undefined) return [];
-    return [eventCount <= LISTED_MAX ? { context, attributes: listsOf(all, eventCount) } : { context }];
-  });
+export const causeLinks = (parts: readonly SpanPart[]): readonly Link[] => {
+  const bySpan = new Map<string, { readonly context: SpanContext; readonly ids: string[] }>();
+  for (const { causes } of parts)
+    for (const { span, id } of causes) {
+      const found = bySpan.get(span.spanId);
+      if (found === undefined) bySpan.set(span.spanId, { context: span, ids: [id] });
+      else if (parts.length === 1) found.ids.push(id);
+    }
+  return [...bySpan.values()].map(({ context, ids }) =>
+    parts.length === 1 ? { context, attributes: { [DomainAttribute.causes]: ids } } : { context },
+  );
 };
 
-const listsOf = (causes: readonly SpanCause[], eventCount: number): Attributes => {
-  const pairs = causes.flatMap(({ cause, events }) => events.map((event) => ({ cause, event })));
-  const distinct = new Set(pairs.map(({ cause }) => cause));
-  if (pairs.length === distinct.size * eventCount) return { [DomainAttribute.causes]: [...distinct] };
-  return {
-    [DomainAttribute.causes]: pairs.map(({ cause }) => cause),
-    [DomainAttribute.events]: pairs.map(({ event }) => event),
-  };
+/** Adds a span event for each part of a shared span, with its events and their causes; none if there are more than `PARTS_MAX`. */
+export const addParts = (span: Span, parts: readonly SpanPart[]): void => {
+  if (parts.length < 2 || parts.length > PARTS_MAX) return;
+  for (const { events, causes } of parts) {
+    const attributes: Attributes = { [DomainAttribute.events]: [...events] };
+    if (causes.length > 0) attributes[DomainAttribute.causes] = causes.map(({ id }) => id);
+    span.addEvent(PART, attributes);
+  }
 };

@@ -1,5 +1,5 @@
 export { DomainAttribute } from './attributes.ts';
-export { causeLinks, type SpanCause } from './cause-links.ts';
+export { addParts, causeLinks, type SpanCause, type SpanPart } from './cause-links.ts';
 export { certificateProblem } from './certificate-problem.ts';
 export { type Alarm, type Clock, type Instant, sleepBy, systemClock } from './clock.ts';
 export {

@@ -19,7 +19,7 @@ import {
 } from '@opentelemetry/api';
 import { parseTraceParent, W3CBaggagePropagator } from '@opentelemetry/core';
 import { DomainAttribute } from './attributes.ts';
-import { causeLinks, type SpanCause } from './cause-links.ts';
+import { addParts, causeLinks, type SpanCause, type SpanPart } from './cause-links.ts';
 
 /** How a span starts. */
 export interface SpanOptions {
@@ -81,8 +81,7 @@ interface SharedSpan {
   readonly span: Span;
   readonly spanContext: Context;
   readonly options: SharedSpanOptions;
-  readonly events: string[];
-  readonly causes: SpanCause[];
+  readonly parts: SpanPart[];
   count: number;
   left: number;
   /** While others may join it. */
@@ -95,10 +94,12 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
 
   const end = (shared: SharedSpan): void => {
     if (shared.isOpen || shared.left > 0) return;
-    const { span, options, events, causes, count } = shared;
+    const { span, options, parts, count } = shared;
+    const events = parts.flatMap((part) => part.events);
     span.setAttributes(count === 1 ? (options.attributes ?? {}) : { [options.count]: count });
     if (events.length > 0) span.setAttribute(DomainAttribute.events, events);
-    if (causes.length > 0) span.addLinks([...causeLinks(causes, events.length)]);
+    addParts(span, parts);
+    span.addLinks([...causeLinks(parts)]);
     span.end();
   };
 
@@ -107,8 +108,7 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
     const shared = {
       ...openSpan(tracer, name, { kind, attributes: common, parent }),
       options,
-      events: [],
-      causes: [],
+      parts: [],
       count: 0,
       left: 0,
       isOpen: true,
@@ -128,14 +128,14 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
     if (above === undefined || !isReal(above)) {
       const { attributes, common, kind = SpanKind.INTERNAL, events = [], causes = [] } = options;
       const about = events.length === 0 ? {} : { [DomainAttribute.events]: [...events] };
-      const links = causeLinks(causes, events.length);
+      const links = causeLinks([{ events, causes }]);
       return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes, ...about }, links, parent }, fn);
     }
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
     shared.count += 1;
-    if (options.events !== undefined) shared.events.push(...options.events);
-    if (options.causes !== undefined) shared.causes.push(...options.causes);
+    const { events = [], causes = [] } = options;
+    if (events.length > 0) shared.parts.push({ events, causes });
     shared.left += 1;
     try {
       return await context.with(shared.spanContext, fn);

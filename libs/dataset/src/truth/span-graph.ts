@@ -10,7 +10,7 @@ export interface SpanGraph {
   causesOf(key: string, event: string): readonly string[];
 }
 
-/** Attributes of a link to the span that stored a cause: the causes, and the event of the linking span that follows from each. */
+/** Attributes: the causes, of a link to the span that stored them or of a part of a span; the events, of a span or a part of it. */
 const CAUSES = 'interlock.cause.ids';
 const EVENTS = 'interlock.event.ids';
 
@@ -31,13 +31,17 @@ export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
       return span?.parentSpanId ? spanKey({ traceId: span.traceId, spanId: span.parentSpanId }) : undefined;
     },
     linksOf: (key) => (spans.get(key)?.links ?? []).map(spanKey),
-    causesOf: (key, event) =>
-      (spans.get(key)?.links ?? []).flatMap((link) => {
-        if (!spans.has(spanKey(link))) return [];
-        const effects = listOf(link.attributes, EVENTS);
-        // Without effects every event of the span follows from every cause.
-        return listOf(link.attributes, CAUSES).filter((_, n) => effects.length === 0 || effects[n] === event);
-      }),
+    causesOf(key, event) {
+      const { links = [], events = [] } = spans.get(key) ?? {};
+      const part = events.find(({ attributes }) => listOf(attributes, EVENTS).includes(event));
+      return links.flatMap((link) => {
+        const linked = spans.get(spanKey(link));
+        if (linked === undefined) return [];
+        if (part === undefined) return listOf(link.attributes, CAUSES);
+        const stored = listOf(linked.attributes, EVENTS);
+        return listOf(part.attributes, CAUSES).filter((id) => stored.includes(id));
+      });
+    },
   };
 };
 
