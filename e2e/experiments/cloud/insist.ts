@@ -13,14 +13,19 @@ const isTemporary = (error: unknown): boolean =>
 /**
  * Repeats a call until its service responds: a fault of the same experiment may keep the service from it.
  * @param work may be carried out several times
+ * @param isExpected a refusal that is temporary here
  * @throws the refusal of a service, or after 120 s the last failure
  */
-export const insist = async <Result>(clock: Clock, work: () => Promise<Result>): Promise<Result> => {
+export const insist = async <Result>(
+  clock: Clock,
+  work: () => Promise<Result>,
+  isExpected: (error: unknown) => boolean = () => false,
+): Promise<Result> => {
   for (const endMs = clock.monotonicMs() + limitMs; ; await clock.sleep(pauseMs)) {
     try {
       return await work();
     } catch (error) {
-      if (!isTemporary(error) || clock.monotonicMs() > endMs) throw error;
+      if (!(isTemporary(error) || isExpected(error)) || clock.monotonicMs() > endMs) throw error;
     }
   }
 };

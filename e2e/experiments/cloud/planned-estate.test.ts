@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { Rejection } from '@interlock/event-store';
 import type { Plan, Step } from '@interlock/experiment';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
@@ -87,6 +88,31 @@ test('an estate has one vault and one set for each key, also of assign-key, by r
       others.map(({ starts }) => starts.map(({ outcome }) => outcome)),
       [['running'], ['running'], ['running'], ['running']],
     );
+  });
+  world.close();
+});
+
+test('a machine whose disk is there before the machine, because an earlier call still makes it, is called for again', async () => {
+  const world = await createSimulatedCloud({ seed: 1 });
+  await world.run(async () => {
+    const clients = clientsOf(world);
+    let refused = 0;
+    const createVirtualMachine: typeof clients.compute.createVirtualMachine = (...args) => {
+      refused += 1;
+      if (refused > 1) return clients.compute.createVirtualMachine(...args);
+      return Promise.reject(new Rejection('ALREADY_EXISTS', 'DISK_ALREADY_EXISTS', 'plain-1-d0 exists'));
+    };
+    const compute = new Proxy(clients.compute, {
+      get: (of, method) => (method === 'createVirtualMachine' ? createVirtualMachine : Reflect.get(of, method)),
+    });
+    const maker = {
+      ...{ clients: { ...clients, compute }, clock: world.clock },
+      ...{ uuid: () => world.random.uuid(), resourceGroup: group, location, tag: 't' },
+      owner: world.people.administrator.name,
+    };
+    const plain = { name: 'plain', machines: 1, disks: [{ class: 'standard-hdd', key: 'platform' }], key: '' } as const;
+    const { machines } = await makePlannedEstate(maker, { estate: { kind: 'planned', groups: [plain] }, timeline: [] });
+    assert.deepEqual([machines.length, refused], [1, 2]);
   });
   world.close();
 });

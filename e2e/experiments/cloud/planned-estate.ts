@@ -1,5 +1,6 @@
 import type { DiskSku } from '@interlock/contracts/interlock/access/v1/access.ts';
 import type { DiskForMachine, Workload } from '@interlock/contracts/interlock/compute/v1/virtual_machine.ts';
+import { Rejection } from '@interlock/event-store';
 import {
   type ActionName,
   type DiskClass,
@@ -146,6 +147,9 @@ const makeMachine = async (
   };
 };
 
+/** A creation whose call ended early may still make the machine: until it is known, a repeated call finds only its disk. */
+const isBeingMade = (error: unknown): boolean => error instanceof Rejection && error.reason === 'DISK_ALREADY_EXISTS';
+
 /** Waits until a machine runs. @throws Error with the reason if it failed to start, or is not up in time */
 export const untilRunning = async (
   { clients, clock }: Pick<EstateMaker, 'clients' | 'clock'>,
@@ -185,7 +189,7 @@ export const makePlannedEstate = async (maker: EstateMaker, plan: Plan): Promise
   const machines = await Promise.all(
     estate.groups.flatMap((group) =>
       Array.from({ length: group.machines }, (_, n) =>
-        insist(maker.clock, () => makeMachine(maker, group, `${group.name}-${n + 1}`, keys)),
+        insist(maker.clock, () => makeMachine(maker, group, `${group.name}-${n + 1}`, keys), isBeingMade),
       ),
     ),
   );
