@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { basename, dirname, join, resolve } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -88,6 +88,7 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
     throw new BadInput(`--target must be local, existing, kubernetes or simulated, not "${target}".`);
   const cluster = { context: wishes['kube-context'], namespace: wishes.namespace };
   if (!existsSync(path)) throw new BadInput(`${path} does not exist.`);
+  if (keep !== undefined) requireEmpty(resolve(keep));
   const whole = inlineEstate(readFileSync(path, 'utf8'), (file) => readFileSync(resolve(dirname(path), file), 'utf8'));
   if ('problems' in whole) return refused(problemLines(path, whole.problems));
   const text = changed(whole.text, set, seed);
@@ -116,6 +117,18 @@ async function run(path: string, wishes: Wishes, scope: Scope): Promise<{ readon
   if (runs.length > 1)
     writeMatrix(runs, read.experiment.title, keep ?? join(dataRoot(process.env), 'experiments', idOf(path)));
   return { exitCode: worstExitCode(runs.map(({ verdict }) => verdict.outcome)) };
+}
+
+/** Makes the folder of `--keep`. @throws BadInput if evidence cannot be kept there */
+function requireEmpty(folder: string): void {
+  let found: string | undefined;
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    [found] = readdirSync(folder);
+  } catch (error) {
+    throw new BadInput(`--keep: ${error instanceof Error ? error.message : error}`, { cause: error });
+  }
+  if (found !== undefined) throw new BadInput(`--keep must name a new or empty folder: ${folder} has ${found}.`);
 }
 
 /** The text with `--set` and `--seed`. @throws BadInput for a setting without a value */

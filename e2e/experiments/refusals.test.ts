@@ -47,6 +47,8 @@ test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
     [/^--set must be a setting and its value, for example leaseTtl=30s, not "leaseTtl"$/, file, '--set=leaseTtl'],
     [/a\.experiment\.yaml:6: seed must be a whole number/, file, '--seed=abc'],
     [/a\.experiment\.yaml:1: no cloud runs on .*\. Start one with npm run up/, file, '--target=existing'],
+    [/^--keep must name a new or empty folder: .* has a\.experiment\.yaml\.$/, file, `--keep=${folder}`],
+    [/^--keep: EEXIST/, file, `--keep=${file}`],
     [/none\.yaml does not exist\.$/, join(folder, 'none.yaml')],
   ] as const) {
     const [status, said] = run(...args);
