@@ -4,6 +4,7 @@ import { Rejection } from '@interlock/event-store';
 import type { Plan, Step } from '@interlock/experiment';
 import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
 import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
+import { existingMachines } from './existing-estate.ts';
 import { readKeyState } from './key-state.ts';
 import { MachineLog } from './machine-records.ts';
 import { makePlannedEstate } from './planned-estate.ts';
@@ -72,6 +73,16 @@ test('an estate has one vault and one set for each key, also of assign-key, by r
       machines.map(({ group: of }) => of),
       ['premium', 'premium', 'ultra', 'control', 'plain'],
     );
+    const existing = await existingMachines(clients, group);
+    const ultra = existing.groups.find(({ name }) => name === 'ultra-1');
+    assert.deepEqual(ultra, {
+      ...{ name: 'ultra-1', machines: 1, key: 'k1' },
+      disks: [
+        { class: 'standard-ssd', key: 'platform' },
+        { class: 'ultra', key: 'k1' },
+      ],
+    });
+    assert.equal(existing.idle.size, 5, 'the machines run, without a workload');
     const [premium] = machines;
     await clients.compute.deallocateVirtualMachine({ name: premium?.name ?? '' });
     await world.clock.sleep(20_000);
