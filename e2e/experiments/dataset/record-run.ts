@@ -45,14 +45,19 @@ interface Recording {
 /** Nothing of a recorded run outlives it, so nothing is to be recovered. */
 const noJournal = { append: () => undefined };
 
-/** Runs an experiment and returns everything that its data set holds. @throws Error if the run never started */
+/** A run of which not everything could be recorded. */
+export class IncompleteRun extends Error {
+  override readonly name = 'IncompleteRun';
+}
+
+/** Runs an experiment and returns everything that its data set holds. @throws IncompleteRun if it never started */
 export const recordRun = async (run: RunToRecord): Promise<RunData> => {
   const { experiment, text, seed, id, signal, say } = run;
   const { target, telemetry, events, hardware } = run.target === 'simulated' ? simulated(run) : local(run);
   const record = await runExperiment({ experiment, target, id, journal: noJournal, signal, say });
   const { startedMs, endedMs = startedMs, problems, versions } = record.run;
   if (startedMs === undefined || endedMs === undefined)
-    throw new Error(`the run never started: ${problems.join('; ')}`);
+    throw new IncompleteRun(`the run never started: ${problems.join('; ')}`);
   const { traces, metrics, logs } = telemetry();
   const edges = edgesOf(events, traces);
   return {

@@ -5,8 +5,9 @@ import { parseArgs } from 'node:util';
 import { writeRun } from '@interlock/dataset';
 import { runCommand } from '@interlock/local/command.ts';
 import { LauncherError } from '@interlock/local/data-folder.ts';
+import { IncompleteRun } from '../../record-run.ts';
 import { withTables } from '../tables.ts';
-import { IncompleteRun, measureSeed, type SeedRow } from './measure-seed.ts';
+import { measureSeed, type SeedRow } from './measure-seed.ts';
 import { seedTable, shortfalls } from './table.ts';
 
 const usage = `npm run study:seeds -- DIR [--seeds N] [--data] [--page]

@@ -6,7 +6,7 @@ import { serviceNames } from '@interlock/local/services.ts';
 import type { Workload } from '@interlock/rpc';
 import { judgeCauses } from '../../../../oracle/causes/judge.ts';
 import { deviationsIn } from '../../../../oracle/conventions/span-conventions.ts';
-import { recordRun } from '../../record-run.ts';
+import { IncompleteRun, recordRun } from '../../record-run.ts';
 import { experimentOf } from './experiment-of.ts';
 
 /** The figures of one run. */
@@ -23,12 +23,7 @@ export interface SeedRow extends TraceMeasures {
   readonly outcome: string;
 }
 
-/** A run whose stores could not be read at its end. */
-export class IncompleteRun extends Error {
-  override readonly name = 'IncompleteRun';
-}
-
-/** Runs the experiment of a seed on real processes and measures its causes and spans. @throws Error if the run never started; IncompleteRun */
+/** Runs the experiment of a seed on real processes and measures its causes and spans. @throws IncompleteRun if it never started, or its stores could not be read at its end */
 export const measureSeed = async (
   { seed, withKills }: { readonly seed: number; readonly withKills: boolean },
   { signal, say }: { readonly signal: AbortSignal; readonly say: (line: string) => void },
