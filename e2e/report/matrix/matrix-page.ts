@@ -9,12 +9,12 @@ const [plotWidth, plotHeight] = [64, 14];
 
 const style = `
 .matrices { display: grid; grid-template-columns: repeat(auto-fit, minmax(470px, 1fr)); gap: 20px; }
-.matrix td { padding: 4px; border: 0; } .matrix th { padding: 4px; } .matrix td:first-child { font-size: 13px; white-space: nowrap; vertical-align: middle; }
+.matrix td { padding: 4px; border: 0; } .matrix th { padding: 4px; } .matrix td:first-child { font-size: 13px; min-width: 110px; overflow-wrap: anywhere; vertical-align: middle; }
 .cell { display: block; padding: 6px 8px; border-radius: 7px; min-height: 58px; text-decoration: none; font-variant-numeric: tabular-nums; } .cell b { display: block; font-size: 15px; } .cell small { display: block; font-size: 11px; line-height: 1.3; }
 a.cell:hover { outline: 2px solid currentColor; } .cell svg { width: ${plotWidth}px; height: ${plotHeight}px; margin-top: 2px; } .cell polyline { fill: none; stroke: currentColor; stroke-width: 1.5; }
 .missing { color: var(--faint); background: var(--paper); }
-@media (max-width: 640px) { .matrices { grid-template-columns: 1fr; } .matrix td { padding: 2px; } .matrix td:first-child { white-space: normal; font-size: 11.5px; } .cell { padding: 4px 5px; } .cell b { font-size: 13px; } .cell small { font-size: 9.5px; } .cell svg { width: 100%; } }
-@media print { .matrices { grid-template-columns: 1fr 1fr; gap: 10px; } .matrices section { break-inside: avoid; } .cell { min-height: 0; padding: 3px 4px; } .cell b { font-size: 11px; } .cell small { font-size: 8px; } .matrix td { padding: 1px 2px; } .matrix td:first-child { font-size: 9px; white-space: normal; } }
+@media (max-width: 640px) { .matrices { grid-template-columns: 1fr; } .matrix td { padding: 2px; } .matrix td:first-child { min-width: 0; font-size: 11.5px; } .cell { padding: 4px 5px; } .cell b { font-size: 13px; } .cell small { font-size: 9.5px; } .cell svg { width: 100%; } }
+@media print { .matrices { grid-template-columns: 1fr 1fr; gap: 10px; } .matrices section { break-inside: avoid; } .cell { min-height: 0; padding: 3px 4px; } .cell b { font-size: 11px; } .cell small { font-size: 8px; } .matrix td { padding: 1px 2px; } .matrix td:first-child { font-size: 9px; min-width: 0; } }
 `;
 
 /**
