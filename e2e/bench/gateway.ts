@@ -6,9 +6,9 @@ import { makeWorld } from '../cloud/world.ts';
 import { type Bench, type BenchCloud, forEachSize, openCloud } from './bench.ts';
 import { inFlight, measurement, percentile, rounded, timed } from './measure.ts';
 
-const rounds = 7;
+const rounds = 5;
 /** Calls of a sample, for each that is in flight. */
-const callsEach = { one: 400, more: 80 } as const;
+const callsEach = { one: 300, more: 30 } as const;
 
 /**
  * GET of a key through the gateway, `size` in flight, by keep-alive HTTPS. Floor, alternately: the gRPC call it stands for, by the same
