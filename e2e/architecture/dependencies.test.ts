@@ -152,7 +152,7 @@ const outsideOfTheSimulation = new RegExp(
     String.raw`libs/messaging/src/nats-bus\.ts$`,
     String.raw`libs/host/src/(probe-server|host-folder|build)\.ts$`,
     String.raw`libs/sealing/src/master-key\.ts$`,
-    String.raw`libs/otel-jetstream/pack\.ts$`,
+    String.raw`libs/pack/pack-library\.ts$`,
     'libs/experiment/src/evidence/',
     String.raw`libs/dataset/src/(format/folder|check)\.ts$`,
     String.raw`services/key-vault/src/(rsa/[a-z-]+|sealing/file-seal-key-store|hold/history-marks)\.ts$`,

@@ -4,14 +4,9 @@
  * Makes the npm package `otel-jetstream` from this folder, in the given folder or `.interlock/`: ES modules for Node 20 and newer,
  * with types.
  */
-import { execFileSync } from 'node:child_process';
-import { copyFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
-import { fileURLToPath } from 'node:url';
+import { resolve } from 'node:path';
+import { packLibrary } from '../pack/pack-library.ts';
 import manifest from './package.json' with { type: 'json' };
-
-const folderOf = (path: string): string => fileURLToPath(new URL(path, import.meta.url));
 
 /** Major versions that the package is tested with. */
 const peerRanges = { '@nats-io/jetstream': '^3.0.0', '@opentelemetry/api': '^1.9.0' };
@@ -34,23 +29,6 @@ const packageManifest = {
 };
 
 /** @param folder where the package goes; created if it does not exist. @returns path of the `.tgz` */
-export const packOtelJetstream = (folder: string): string => {
-  const stage = mkdtempSync(join(tmpdir(), 'interlock-pack-'));
-  try {
-    const tsc = folderOf('../../node_modules/.bin/tsc');
-    execFileSync(tsc, ['-p', folderOf('tsconfig.build.json'), '--outDir', join(stage, 'dist')], { stdio: 'inherit' });
-    copyFileSync(folderOf('README.md'), join(stage, 'README.md'));
-    copyFileSync(folderOf('../../LICENSE'), join(stage, 'LICENSE'));
-    writeFileSync(join(stage, 'package.json'), `${JSON.stringify(packageManifest, undefined, 2)}\n`);
-    mkdirSync(folder, { recursive: true });
-    const packed = execFileSync('npm', ['pack', '--silent', '--pack-destination', folder], {
-      cwd: stage,
-      encoding: 'utf8',
-    });
-    return join(folder, packed.trim());
-  } finally {
-    rmSync(stage, { recursive: true, force: true });
-  }
-};
+export const packOtelJetstream = (folder: string): string => packLibrary(import.meta.dirname, packageManifest, folder);
 
 if (import.meta.main) console.log(packOtelJetstream(resolve(process.argv[2] ?? '.interlock')));
