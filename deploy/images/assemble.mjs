@@ -91,7 +91,8 @@ function isNeeded(path) {
 /** What the packages need to run, and nothing of what builds or tests them. */
 function installPackages() {
   const filters = image.packages.flatMap((one) => ['--filter', `${one}...`]);
-  const install = ['install', '--prod', '--no-optional', '--frozen-lockfile', '--prefer-offline', '--loglevel=error'];
+  const optional = image.hasOptional ? [] : ['--no-optional'];
+  const install = ['install', '--prod', ...optional, '--frozen-lockfile', '--prefer-offline', '--loglevel=error'];
   run('pnpm', [...install, ...filters], app);
   // When it was installed, and from where: of no use in an image, and different each time.
   for (const file of ['node_modules/.modules.yaml', 'node_modules/.pnpm-workspace-state-v1.json'])
@@ -114,7 +115,15 @@ function pnpmBill() {
   const filters = image.packages.flatMap((one) => ['--filter', one]);
   const bills = run(
     'pnpm',
-    ['sbom', '--sbom-format', 'cyclonedx', '--prod', '--no-optional', '--lockfile-only', ...filters],
+    [
+      'sbom',
+      '--sbom-format',
+      'cyclonedx',
+      '--prod',
+      ...(image.hasOptional ? [] : ['--no-optional']),
+      '--lockfile-only',
+      ...filters,
+    ],
     repository,
   );
   return JSON.parse(bills);

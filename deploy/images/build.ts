@@ -9,7 +9,7 @@ import { images } from './services.mjs';
 
 const help = `npm run images [-- <image>…] [--base <reference>] [--debian-base] [--prefix <text>] [--tag <tag>] [--platform <platform>] [--source <url>] [--ca <file>] [--no-cache] [--twice]
 
-Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of them unless some are named.
+Builds ${Object.keys(images).join(', ')} with buildah, podman or docker; all of them but all-in-one unless some are named.
 
   --base         what builds them; default as in deploy/Containerfile. Pin it: --base docker.io/library/node@sha256:…
   --debian-base  makes a base from Debian packages first (mmdebstrap), for where no image registry can be reached
@@ -27,8 +27,8 @@ The last line is JSON: for each image its size in bytes, its digest, its bill of
 /** Platforms the recipe is for. */
 const platforms: readonly string[] = ['linux/amd64', 'linux/arm64'];
 
-/** Largest an image may be, in bytes. */
-const SIZE_BYTES_MAX = 200 * 1024 ** 2;
+/** Largest an image may be, in bytes. The one with Postgres and NATS is a Debian. */
+const sizeBytesMax = (image: string): number => (image === 'all-in-one' ? 800 : 200) * 1024 ** 2;
 
 /** `npm run images`: builds every image and says how large it is. Ends with 1 when one is too large, or not reproducible. */
 runCommand(async () => {
@@ -53,7 +53,7 @@ runCommand(async () => {
   }
   const unknown = positionals.filter((name) => !Object.hasOwn(images, name));
   if (unknown.length > 0) throw new LauncherError(`There is no image ${unknown.join(', ')}.\n\n${help}`);
-  const names = positionals.length > 0 ? positionals : Object.keys(images);
+  const names = positionals.length > 0 ? positionals : Object.keys(images).filter((name) => name !== 'all-in-one');
 
   const { platform, source } = values;
   checkPlatform(platform, values['debian-base']);
@@ -74,13 +74,14 @@ runCommand(async () => {
     console.log(
       `${reference}  ${(image.sizeBytes / 1024 ** 2).toFixed(0)} MiB  ${(image.tookMs / 1000).toFixed(1)} s  ${image.digest}`,
     );
-    built.push({ image: reference, ...image, bill });
+    built.push({ image: reference, name, ...image, bill });
     if (!values.twice) continue;
     const { digest } = await buildImage(builder, request);
     if (digest !== image.digest) unlike.push(`${reference} was ${image.digest} and then ${digest}`);
   }
-  const tooLarge = built.filter(({ sizeBytes }) => sizeBytes > SIZE_BYTES_MAX);
-  for (const { image } of tooLarge) console.error(`${image} is larger than ${SIZE_BYTES_MAX / 1024 ** 2} MiB`);
+  const tooLarge = built.filter(({ name, sizeBytes }) => sizeBytes > sizeBytesMax(name));
+  for (const { image, name } of tooLarge)
+    console.error(`${image} is larger than ${sizeBytesMax(name) / 1024 ** 2} MiB`);
   for (const one of unlike) console.error(`${one}: the same sources made two images`);
   return { exitCode: tooLarge.length + unlike.length === 0 ? 0 : 1, lastLine: JSON.stringify({ images: built }) };
 });

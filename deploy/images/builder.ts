@@ -3,6 +3,7 @@ import { copyFileSync, existsSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { delimiter, join } from 'node:path';
 import { LauncherError, repository } from '../local/data-folder.ts';
+import { images } from './services.mjs';
 
 /** A program that builds images, as it is to be called. */
 export interface Builder {
@@ -79,6 +80,7 @@ export const exportBill = async (builder: Builder, request: ImageOptions, folder
 /** What every build of an image is called with. */
 const buildArgs = (builder: Builder, request: ImageOptions): readonly string[] => {
   const { certificates, base, platform } = request;
+  const target = images[request.image]?.target;
   const trusting = ['SSL_CERT_FILE', 'NODE_EXTRA_CA_CERTS', 'npm_config_cafile'];
   return [
     'build',
@@ -94,6 +96,9 @@ const buildArgs = (builder: Builder, request: ImageOptions): readonly string[] =
     ...(builder.name === 'docker' ? buildArg('SOURCE_DATE_EPOCH', '0') : ['--timestamp', '0', '--layers']),
     ...(request.isCached ? [] : ['--no-cache']),
     ...(platform === undefined ? [] : ['--platform', platform]),
+    ...(target === undefined ? [] : ['--target', target]),
+    // The OCI format has no health check.
+    ...(target === undefined || builder.name === 'docker' ? [] : ['--format', 'docker']),
     '--file',
     join(repository, 'deploy/Containerfile'),
   ];

@@ -1,6 +1,7 @@
 /**
  * The images there are, and what each runs. `description` is a sentence for its label. `main` is a file of the workspace; `packages` are the workspace packages it
- * needs, their own dependencies included; `folders` what of the tree goes into the image beside the libraries.
+ * needs, their own dependencies included; `folders` what of the tree goes into the image beside the libraries;
+ * `target` the stage of the recipe, where it is not the last; `hasOptional` whether optional dependencies are installed (Postgres).
  */
 export const images = {
   identity: serviceImage('identity', 'Principals, roles and tokens of Interlock.'),
@@ -19,6 +20,21 @@ export const images = {
     packages: ['@interlock/e2e', '@interlock/cli'],
     // The command line's help is what the .proto files say.
     folders: ['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],
+  },
+  // The whole cloud for tests of others: every service with the launcher, Postgres and NATS.
+  'all-in-one': {
+    description: 'A whole cloud of Interlock with its gateway, for tests.',
+    main: 'deploy/local/up.ts',
+    packages: [
+      '@interlock/local',
+      '@interlock/cli',
+      ...['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute', 'gateway'].map(
+        (name) => `@interlock/${name}`,
+      ),
+    ],
+    folders: ['proto', 'deploy/local', 'deploy/guest-image', 'services'],
+    target: 'all-in-one',
+    hasOptional: true,
   },
 };
 

@@ -18,6 +18,8 @@ Builds the images, loads them into a laptop cluster (kind, k3d, minikube), appli
 
 const overlay = join(repository, 'deploy/kubernetes/overlays/local');
 const tag = '0.1.0';
+/** A cluster runs each service in a container of its own. */
+const clusterImages = Object.keys(images).filter((image) => image !== 'all-in-one');
 /** Longest time until everything is ready, with the first pull of Postgres, NATS, collector and Jaeger. */
 const READY_SECONDS = 600;
 
@@ -37,7 +39,7 @@ runCommand(async () => {
   await kubectl.run(['get', '--raw', '/version']);
 
   const builder = await findBuilder(process.env);
-  const references = Object.keys(images).map((image) => ({ image, reference: `localhost/interlock/${image}:${tag}` }));
+  const references = clusterImages.map((image) => ({ image, reference: `localhost/interlock/${image}:${tag}` }));
   for (const { image, reference } of values['no-build'] ? [] : references) {
     const about = { version: tag, description: images[image]?.description ?? '', source: undefined };
     const labels = await imageLabels(about, repository, process.env);

@@ -1,7 +1,7 @@
 import type { Scope } from '@interlock/runtime';
 import type { Administrator } from './bootstrap-identities.ts';
+import type { TestControls } from './control/controls-for-tests.ts';
 import type { Route } from './control/routes.ts';
-import type { TestControls } from './control/test-controls.ts';
 import type { DataFolder } from './data-folder.ts';
 import type { Nats } from './nats.ts';
 import type { Postgres } from './postgres.ts';

@@ -3,7 +3,7 @@ import { readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { type Scope, systemClock } from '@interlock/runtime';
 import { openGatewayCertificate } from './certificates.ts';
-import type { TestControls } from './control/test-controls.ts';
+import type { TestControls } from './control/controls-for-tests.ts';
 import { type DataFolder, LauncherError, repository } from './data-folder.ts';
 import { freePort } from './free-port.ts';
 import type { LocalCloud } from './local-cloud.ts';

@@ -2,7 +2,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { systemClock } from '@interlock/runtime';
 import { runCommand } from './command.ts';
-import { openTestControls } from './control/test-controls.ts';
+import { openTestControls } from './control/controls-for-tests.ts';
 import { dataRoot, LauncherError, openDataFolder, repository } from './data-folder.ts';
 import { gatewayPlaceIn, linesToPaste, startGateway } from './gateway.ts';
 import { startLocalCloud } from './local-cloud.ts';

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { openTestControls, type TestControls } from '@interlock/local/control/test-controls.ts';
+import { openTestControls, type TestControls } from '@interlock/local/control/controls-for-tests.ts';
 import { openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';

@@ -8,7 +8,7 @@ import { type Container, type KubernetesObject, objectsIn, overlays, render } fr
 
 /** The flags images run Node with, from the entry point of the one recipe. */
 const flags: readonly string[] = JSON.parse(
-  /^ENTRYPOINT (\[.*\])$/m.exec(textOf('deploy/Containerfile'))?.[1] ?? '[]',
+  [...textOf('deploy/Containerfile').matchAll(/^ENTRYPOINT (\[.*\])$/gm)].at(-1)?.[1] ?? '[]',
 ).filter((word: string) => word.startsWith('--'));
 const numberOf = (flag: string, all: readonly string[] = flags): number =>
   Number(all.find((one) => one.startsWith(`--${flag}=`))?.split('=')[1]);

@@ -6,7 +6,7 @@ import { text } from 'node:stream/consumers';
 import type { Clock } from '@interlock/runtime';
 import type { DataFolder } from '../data-folder.ts';
 import { type CloudControl, type CloudPart, cloudParts } from './cloud-control.ts';
-import type { EstateRequest, TestControls } from './test-controls.ts';
+import type { EstateRequest, TestControls } from './controls-for-tests.ts';
 
 /** What the launcher does for other processes of its user. */
 export const controlCalls = ['processes', 'describe', 'kill', 'restart', 'pause', 'resume', 'clock', 'estate'] as const;
