@@ -267,6 +267,52 @@ test('CMK-100: az disables the key, and the machine stops; az enables it, and th
   await az.run('vm', 'delete', '-g', group, '-n', 'vm1', '--yes');
 });
 
+test('KV-34, VM-26, VM-29: az sets a rotation policy, changes the class of a disk, and tags it at its scope', {
+  skip,
+}, async () => {
+  const file = join(cloud.test.folder, 'policy.json');
+  const rotate = { trigger: { timeAfterCreate: 'P90D' }, action: { type: 'Rotate' } };
+  writeFileSync(file, JSON.stringify({ lifetimeActions: [rotate], attributes: { expiryTime: 'P2Y' } }));
+  await az.run('keyvault', 'key', 'rotation-policy', 'update', ...ofMachines, '--value', file);
+  const { expiresIn } = await az.run<{ expiresIn: string }>(
+    'keyvault',
+    'key',
+    'rotation-policy',
+    'show',
+    ...ofMachines,
+  );
+  assert.equal(expiresIn, 'P2Y');
+  const updated = ['disk', 'update', '-g', group, '-n', 'data1', '--sku', 'StandardSSD_LRS'];
+  const { id, sku } = await az.run<{ id: string; sku: { name: string } }>(...updated);
+  assert.equal(sku.name, 'StandardSSD_LRS');
+  await az.run('tag', 'update', '--resource-id', id, '--operation', 'Merge', '--tags', 'a=b');
+  const { tags } = await az.run<{ tags: object }>('disk', 'show', '-g', group, '-n', 'data1');
+  assert.deepEqual(tags, { a: 'b' });
+  assert.ok((await az.run<unknown[]>('resource', 'list', '-g', group)).length > 0);
+});
+
+test('az predicts, deploys and lists a template with comments, and reads a refusal', { skip }, async () => {
+  const file = join(cloud.test.folder, 'template.json');
+  const disk = `{"type": "Microsoft.Compute/disks", "apiVersion": "2023-04-02", "name": "[format('{0}1', 'dt')]",
+    "location": "[resourceGroup().location]", "sku": {"name": "Standard_LRS"},
+    "properties": {"creationData": {"createOption": "Empty"}, "diskSizeGB": 1}}`;
+  const schema = 'https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#';
+  writeFileSync(
+    file,
+    `{ /* one disk */ "$schema": "${schema}", "contentVersion": "1.0.0.0", "resources": [ ${disk} ] }`,
+  );
+  const whatIf = ['deployment', 'group', 'what-if', '-g', group, '-f', file, '--no-pretty-print'];
+  const changeOf = async () =>
+    (await az.run<{ changes: { changeType: string }[] }>(...whatIf)).changes.map(({ changeType }) => changeType);
+  assert.deepEqual(await changeOf(), ['Create']);
+  await az.run('deployment', 'group', 'create', '-g', group, '-f', file, '-n', 'dep1');
+  assert.deepEqual(await changeOf(), ['NoChange']);
+  const inSubscription = ['deployment', 'sub', 'create', '-l', 'westeurope', '-f', file];
+  await refusedWith(inSubscription, /NotSupported/);
+  await refusedWith(['lock', 'create', '-n', 'l', '-g', group, '--lock-type', 'CanNotDelete'], /NotSupported/);
+  await refusedWith(['keyvault', 'secret', 'list', '--vault-name', 'kv-vms'], /NotSupported/);
+});
+
 /** A PEM file with private key and certificate, as az reads it. */
 const selfSigned = async (folder: string): Promise<{ readonly file: string; readonly certificate: string }> => {
   const { certificate, privateKey } = await testCertificate(new Date(Date.now() + 86_400_000));

@@ -35,3 +35,7 @@ test('a body that is nested deeper than any of ours is refused before it is pars
     assert.throws(() => readJson(text, true), { status: 400, code: 'InvalidRequestContent' });
   }
 });
+
+test('a text with the character U+0000 is refused: the store cannot hold it', () => {
+  assert.throws(() => readJson('{"tags": {"a": "\\u0000"}}'), { status: 400, code: 'InvalidRequestContent' });
+});

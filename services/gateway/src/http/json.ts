@@ -29,6 +29,8 @@ const placeIn = (error: unknown): string => {
 export const readJson = (text: string, isJson5 = false): unknown => {
   if (text.trim() === '') return undefined;
   refuseDepth(text);
+  if (/\\u0000/i.test(text))
+    throw new RestError(400, 'InvalidRequestContent', 'the body must not contain the character U+0000');
   const { parse: read } = isJson5 ? JSON5 : JSON;
   try {
     return read(text, (_key, value: unknown) => (value === null ? undefined : value));

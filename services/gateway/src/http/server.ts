@@ -15,7 +15,7 @@ import { readJson } from './json.ts';
 import { measureRequests } from './measure.ts';
 import { inRequestSpan } from './request-span.ts';
 import type { Route } from './route.ts';
-import { prefixOf, routerTarget } from './target.ts';
+import { prefixOf, refuseControlCharacters, routerTarget } from './target.ts';
 
 /** What the server needs. */
 export interface ServerParts {
@@ -156,6 +156,7 @@ const idsOf = (request: FastifyRequest): Attributes => ({
 
 const answer = async (route: Route, request: FastifyRequest, reply: FastifyReply): Promise<FastifyReply> => {
   const { caller } = admitted.get(request) ?? {};
+  refuseControlCharacters(request.params as Record<string, string>);
   const {
     status = 200,
     body,

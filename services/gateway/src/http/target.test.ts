@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { routerTarget } from './target.ts';
+import { refuseControlCharacters, routerTarget } from './target.ts';
 
 const names = { gateway: 'https://localhost:8443', vaultSuffix: 'vault.interlock.localhost:8443' };
 const target = (host: string, url: string) => routerTarget(names as Parameters<typeof routerTarget>[0], host, url);
@@ -26,4 +26,10 @@ test('a host that is neither the gateway nor a vault reaches no route', () => {
 test('no path of one kind of host reaches a route of the other', () => {
   assert.equal(target('localhost:8443', '/~vault/kv1/keys'), '/~gateway/~vault/kv1/keys');
   assert.equal(target('LOCALHOST:8443', '/../~vault/kv1'), '/~gateway/../~vault/kv1');
+});
+
+test('a segment with a control character is refused before any handler sees it', () => {
+  for (const name of ['\0', 'a\nb', '\x7f'])
+    assert.throws(() => refuseControlCharacters({ group: 'g', name }), { status: 400, code: 'InvalidRequestContent' });
+  refuseControlCharacters({ group: 'g', name: 'ü (1)' });
 });

@@ -1,4 +1,5 @@
 import { type CloudNames, vaultInHost } from '../cloud/names.ts';
+import { RestError } from '../errors/rest-error.ts';
 
 /** Under these prefixes the router has the routes of each kind of host. No request can name them: they are put before its path. */
 export const prefixOf = { gateway: '/~gateway', vault: '/~vault' } as const;
@@ -21,3 +22,12 @@ export const routerTarget = (names: CloudNames, host: string, url: string): stri
 /** The gateway is also reached by address: `127.0.0.1:8443`, `[::1]:8443`. */
 const isGateway = ({ gateway }: CloudNames, host: string): boolean =>
   host === new URL(gateway).host || /^(localhost|127\.0\.0\.1|\[::1\])(:\d+)?$/.test(host);
+
+/** @throws RestError 400 for a segment with a control character (`%00`): no name has one, and the store cannot hold it */
+export const refuseControlCharacters = (params: Readonly<Record<string, string>>): void => {
+  for (const value of Object.values(params)) {
+    // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+    if (!/[\u0000-\u001f\u007f]/.test(value)) continue;
+    throw new RestError(400, 'InvalidRequestContent', 'the path of the request must not contain control characters');
+  }
+};
