@@ -149,7 +149,14 @@ export class CloudLab implements Lab {
     const machines = this.#estate.machines.flatMap(({ name, disks }) =>
       disks.some((disk) => disk.key === keyName) ? [name] : [],
     );
-    return { ...planKeyAction(step, { key, uuid: systemRandom.uuid, ...to }), machines };
+    return { ...planKeyAction(step, { key, uuid: systemRandom.uuid, ...to }), machines: await this.#notOff(machines) };
+  }
+
+  /** Machines that are off before the timeline stay off when a key is given back with `start: true`. */
+  async #notOff(names: readonly string[]): Promise<readonly string[]> {
+    const { compute } = this.#access.clients;
+    const power = await Promise.all(names.map(async (name) => (await compute.getVirtualMachine({ name })).powerState));
+    return names.filter((_, n) => power[n] !== 'STOPPED' && power[n] !== 'DEALLOCATED');
   }
 
   /** The key of a group; of a machine that existed before; or the key of that name. */

@@ -1,0 +1,39 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { readExperiment } from '@interlock/experiment';
+import { createSimulatedCloud } from '../../simulation/cloud/simulated-cloud.ts';
+import { clientsOf, group, location } from '../../simulation/workload/estate.ts';
+import { type CloudAccess, CloudLab } from './cloud-lab.ts';
+import { makePlannedEstate } from './planned-estate.ts';
+
+const text = `title: a loss
+estate: {premium: {machines: 2, disks: [premium-ssd], key: k1}}
+timeline: [{at: 1s, disable-key: premium, as: loss}, {at: 9s, give-back: loss, start: true}]
+`;
+
+test('a machine that was off before the timeline is not among those that a give-back starts', async () => {
+  const read = readExperiment(text);
+  assert.ok('experiment' in read);
+  const { experiment } = read;
+  const world = await createSimulatedCloud({ seed: 1 });
+  await world.run(async () => {
+    const clients = clientsOf(world);
+    const maker = {
+      ...{ clients, clock: world.clock, uuid: () => world.random.uuid() },
+      ...{ resourceGroup: group, location, owner: world.people.administrator.name, tag: '' },
+    };
+    const made = await makePlannedEstate(maker, experiment);
+    const [on, off] = made.machines.map(({ name }) => name);
+    await clients.compute.deallocateVirtualMachine({ name: off ?? '' });
+    while ((await clients.compute.getVirtualMachine({ name: off ?? '' })).powerState !== 'DEALLOCATED')
+      await world.clock.sleep(100);
+    // A plan of a key action reads from the services alone.
+    const access = { clients, journals: () => ({}), versions: {} } as unknown as CloudAccess;
+    const lab = new CloudLab(access, experiment, made, async () => undefined);
+    await lab.prepare();
+    const [loss] = experiment.timeline;
+    assert.ok(loss);
+    assert.deepEqual((await lab.plan(loss)).data.machines, [on]);
+  });
+  world.close();
+});
