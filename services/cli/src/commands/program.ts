@@ -126,6 +126,7 @@ function globalOptions(): readonly Option[] {
       'format of the response (default table, which fits 80 columns; wide shows all)',
     ),
     new Option('--json', 'the same as -o json'),
+    new Option('--wide', 'the same as -o wide'),
     filled(
       '--query <JMESPath>',
       'the part of the response to show, for example vaults[].name; as JSON unless -o is given',

@@ -22,6 +22,10 @@ test('-o json and --json show the answer as one document, -o yaml the same in YA
   assert.match(await shown('-o', 'yaml'), /^vaults:\n {2}- name: vaults\/kv1\n {4}location: westeurope\n/);
 });
 
+test('--wide is -o wide', async () => {
+  assert.equal(await shown('--wide'), await shown('-o', 'wide'));
+});
+
 test('--query shows what JMESPath takes of the answer: as JSON, YAML, or a table', async () => {
   assert.deepEqual(JSON.parse(await shown('--query', 'vaults[].name')), ['vaults/kv1', 'vaults/kv2']);
   assert.equal(await shown('--query', 'vaults[].name', '-o', 'yaml'), '- vaults/kv1\n- vaults/kv2');
@@ -48,6 +52,8 @@ test('an unknown format, two formats, and an invalid query are refused before an
     /^-o must be one of json, yaml, table, wide, not "jsn"\. Did you mean json\?/,
   );
   assert.match(await refused('--json', '-o', 'table'), /^--json is -o json: give one/);
+  assert.match(await refused('--wide', '-o', 'json'), /^--wide is -o wide: give one of --wide and -o json/);
+  assert.match(await refused('--wide', '--json'), /give one of --wide and --json/);
   assert.match(await refused('--query', 'vaults[?'), /^--query "vaults\[\?" is not JMESPath: /);
 });
 

@@ -49,7 +49,10 @@ export async function outputOf(flags: OutputFlags, terminal: Pick<Terminal, 'out
   };
 }
 
-function formatOf({ format, json, query }: OutputFlags): Format {
+function formatOf({ format: named, json, wide, query }: OutputFlags): Format {
+  if (wide === true && (named !== undefined || json === true))
+    throw new UsageError(`--wide is -o wide: give one of --wide and ${json === true ? '--json' : `-o ${named}`}`);
+  const format = wide === true ? 'wide' : named;
   if (format === undefined) return json === true || query !== undefined ? 'json' : 'table';
   const chosen = choiceOf(format, formats, '-o');
   if (json === true && chosen !== 'json')

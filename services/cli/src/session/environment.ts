@@ -18,6 +18,8 @@ export interface OutputFlags {
   readonly format?: string;
   /** The same as `-o json`. */
   readonly json?: boolean;
+  /** The same as `-o wide`. */
+  readonly wide?: boolean;
   /** JMESPath: the part of the response to show. */
   readonly query?: string;
 }
