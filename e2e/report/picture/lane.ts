@@ -41,13 +41,22 @@ export const laneHeight = 36;
 const bucketMsMin = 60;
 const barWidthMin = 1.2;
 
+/** Mean width of a character of the small text, in pixels. */
+const smallCharacter = 5.5;
+
+/** A text that fits beside the plot. The whole one is shown when the reader points at it. */
+const cut = (text: string, width: number): string => {
+  const most = Math.floor(width / smallCharacter);
+  return text.length > most ? `${text.slice(0, most - 1)}…` : text;
+};
+
 /** @param y pixels from the top of the picture */
 export function lane({ name, about, operations, stretches }: Lane, y: number, layout: Layout, time: TimeScale): Html {
   const { nameWidth, plotWidth } = layout;
   const isAbove = nameWidth === 0;
   return html`<rect class="lane" x="${nameWidth}" y="${y}" width="${plotWidth}" height="${laneHeight}" rx="5"/>
     <text class="name" x="0" y="${y + (isAbove ? -7 : 15)}">${name}</text>
-    <text class="small" x="${isAbove ? plotWidth : 0}" y="${y + (isAbove ? -7 : 30)}" text-anchor="${isAbove ? 'end' : 'start'}">${about}</text>
+    <text class="small" x="${isAbove ? plotWidth : 0}" y="${y + (isAbove ? -7 : 30)}" text-anchor="${isAbove ? 'end' : 'start'}"><title>${about}</title>${isAbove ? about : cut(about, nameWidth)}</text>
     ${stretches.map((one) => stretch(one, y, time))}${bars(operations, y, time)}
     ${time.foldAt === undefined ? '' : html`<rect class="fold" x="${px(time.foldAt - 3)}" y="${y}" width="6" height="${laneHeight}"/>`}`;
 }
