@@ -16,7 +16,7 @@ export interface StartOptions {
   readonly settings?: Readonly<Record<string, string>>;
   /** More arguments of `run`, for example `['--network', 'host']`. */
   readonly args?: readonly string[];
-  /** Longest start in milliseconds; default 120,000. */
+  /** Longest start in milliseconds; default 300,000: a busy machine needs two minutes. */
   readonly timeoutMs?: number;
 }
 
@@ -56,7 +56,7 @@ const lookMs = 500;
 
 /** Starts a whole cloud in a container; resolves when Azure's clients can use it. @throws Error with the end of its log */
 export const start = async (options: StartOptions = {}): Promise<InterlockCloud> => {
-  const { settings = {}, timeoutMs = 120_000, args = [] } = options;
+  const { settings = {}, timeoutMs = 300_000, args = [] } = options;
   const runtime = await findRuntime(options.runtime);
   const [port, loopbackPort] = await freePorts();
   // URLs of keys contain the port, so it is the same inside and outside.
