@@ -65,14 +65,18 @@ export class Machines {
     if (osDisk === undefined) throw invalid('properties.storageProfile.osDisk', 'is required for a new machine');
     const disk = async (given: OsDiskGiven | DataDiskGiven, field: string, isOs: boolean) =>
       diskForMachine(names, given, { field, isOs, encryption: await this.#encryptionOf(given, caller) });
-    const data = dataDisks.map((one, n) => disk(one, `properties.storageProfile.dataDisks[${n}]`, false));
+    // All at once: a refusal of one that is awaited later would end the process.
+    const [os, ...data] = await Promise.all([
+      disk(osDisk, 'properties.storageProfile.osDisk', true),
+      ...dataDisks.map((one, n) => disk(one, `properties.storageProfile.dataDisks[${n}]`, false)),
+    ]);
     const { name } = await backends.compute.createVirtualMachine(
       {
         parent: groupName(names, path.subscription, path.group),
         virtualMachineId: path.name.toLowerCase(),
         location: requireLocation(body.location),
-        osDisk: await disk(osDisk, 'properties.storageProfile.osDisk', true),
-        dataDisks: await Promise.all(data),
+        osDisk: os,
+        dataDisks: data,
         ultraSsdEnabled: additionalCapabilities?.ultraSSDEnabled ?? false,
       },
       { ...caller.as('compute'), deadlineMs: longCallMs },
