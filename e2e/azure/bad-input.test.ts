@@ -127,7 +127,7 @@ const wrongRequests = (): Readonly<Record<string, readonly [Sent, number, string
     'RequestHeaderFieldsTooLarge',
   ],
   'malformed escape': [{ path: `${subscription()}/resourceGroups/%zz${version}` }, 400, 'InvalidRequestContent'],
-  'NUL in a name': [{ path: `${subscription()}/resourceGroups/a%00b${version}` }, 404, 'ResourceGroupNotFound'],
+  'NUL in a name': [{ path: `${subscription()}/resourceGroups/a%00b${version}` }, 400, 'InvalidRequestContent'],
 });
 
 test('a wrong request gets the status and code that clients know, and nothing of the gateway stops', async () => {

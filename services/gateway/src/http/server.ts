@@ -91,6 +91,8 @@ const answerNoHttp = (error: Error & { readonly code?: string }, socket: Duplex)
   socket.end(`${head.join('\r\n')}\r\nConnection: close\r\n\r\n${body}`);
 };
 
+const jsonWanted = 'the content type must be application/json';
+
 const readBodies = (server: FastifyInstance): void => {
   server.removeAllContentTypeParsers();
   server.addContentTypeParser(
@@ -106,7 +108,10 @@ const readBodies = (server: FastifyInstance): void => {
   server.addContentTypeParser(
     /^(application\/(x-)?yaml|text\/(x-)?yaml|text\/plain)(;|$)/i,
     { parseAs: 'string' },
-    async (_request: unknown, text: string) => text,
+    async (request: FastifyRequest, text: string) => {
+      if (configOf(request).isText) return text;
+      throw new RestError(415, 'UnsupportedMediaType', jsonWanted);
+    },
   );
   server.addContentTypeParser(
     /^application\/octet-stream(;|$)/i,
@@ -116,7 +121,7 @@ const readBodies = (server: FastifyInstance): void => {
 };
 
 /** What a route says about its body. */
-const configOf = ({ routeOptions }: FastifyRequest) => routeOptions.config as { readonly isJson5?: boolean };
+const configOf = ({ routeOptions }: FastifyRequest) => routeOptions.config as { readonly isJson5?: boolean; readonly isText?: boolean };
 
 const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): void => {
   server.route({
@@ -124,7 +129,7 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
     url: `${prefixOf[route.host]}${route.path}`,
     exposeHeadRoute: false,
     ...(route.bodyBytesMax === undefined ? {} : { bodyLimit: route.bodyBytesMax }),
-    config: { isJson5: route.isJson5 === true, route },
+    config: { isJson5: route.isJson5 === true, isText: route.body?.type === 'string', route },
     schema: route.body === undefined ? {} : { body: route.body },
     // Before the body is read: a request without a token learns nothing about it, and the first of each client has none.
     onRequest: async (request) => {
@@ -303,7 +308,7 @@ const frameworkError = (error: unknown, plane: Plane): RestError | undefined => 
     return new RestError(413, 'RequestEntityTooLarge', `the body must be at most ${bodyBytesMax} bytes`);
   }
   if (status === 415) {
-    return new RestError(415, 'UnsupportedMediaType', 'the content type must be application/json');
+    return new RestError(415, 'UnsupportedMediaType', jsonWanted);
   }
   return status >= 400 && status < 500 ? new RestError(status, invalid, message) : undefined;
 };
