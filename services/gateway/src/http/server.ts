@@ -121,7 +121,8 @@ const readBodies = (server: FastifyInstance): void => {
 };
 
 /** What a route says about its body. */
-const configOf = ({ routeOptions }: FastifyRequest) => routeOptions.config as { readonly isJson5?: boolean; readonly isText?: boolean };
+const configOf = ({ routeOptions }: FastifyRequest) =>
+  routeOptions.config as { readonly isJson5?: boolean; readonly isText?: boolean };
 
 const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): void => {
   server.route({
