@@ -107,7 +107,7 @@ export class CloudLab implements Lab {
   readonly #starting: Promise<void>[] = [];
   /** When machines were stopped to compare their disks: later changes of their power are not of the experiment. */
   #comparedMs = Number.POSITIVE_INFINITY;
-  /** When something was given back last. */
+  /** When a key was given back, or a fault ended, last: guests that read since then show what is left. */
   #givenBackMs = systemClock.now();
 
   /** @param close removes the estate, and what was opened for it */
@@ -187,7 +187,7 @@ export class CloudLab implements Lab {
 
   async undo({ action, data }: Undo, start: boolean): Promise<Effect> {
     const { clients, faults } = this.#access;
-    this.#givenBackMs = this.clock.now();
+    if (!isMachineAction(action)) this.#givenBackMs = this.clock.now();
     if (isKeyAction(action)) {
       const undo = data as unknown as KeyData;
       const invokedMs = this.clock.now();
