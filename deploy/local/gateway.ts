@@ -207,6 +207,6 @@ The gateway serves the public cloud's clients on ${url}. In another terminal:
   az cloud register -n Interlock --endpoint-resource-manager ${url}
   az cloud set -n Interlock
   az login --service-principal -u ${clientId} --tenant ${tenant} \\
-    -p "$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).secret' ${dirname(authorityFile)}/../administrator.json)"
+    -p "$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).secret' ${join(dirname(authorityFile), '..', 'administrator.json')})"
 
 Subscription ${subscription}. Names of vaults end in .${vaultDomain}: docs/how-to/use-azure-clients.md says how they resolve.`;
