@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -35,6 +35,7 @@ test('a run that was killed leaves its folder and what its tests made until the 
   await once(killed.child, 'exit');
 
   const own = openTestRunData(parent, temporaryParent);
+  assert.equal(statSync(own.temporary).mode & 0o777, 0o711, 'QEMU, another user, reaches sockets in it');
   assert.deepEqual([killed.root, killed.temporary].filter(existsSync), []);
   assert.deepEqual([goesOn.root, goesOn.temporary].filter(existsSync), [goesOn.root, goesOn.temporary]);
   assert.deepEqual([own.data.root, own.temporary].filter(existsSync), [own.data.root, own.temporary]);

@@ -22,10 +22,14 @@ export const untilRecords = async (traces: QemuTraces, disks: readonly string[],
 export interface Round {
   /** From the call that disables the key until the machine is stopped. */
   readonly stoppedMs: number;
-  /** From that call until the last record that the guest wrote; 0 if it wrote none. */
+  /** From that call until the last record of the guest was on stable storage; 0 if none was later. */
   readonly lateMs: number;
   /** From the first process of the machine after its start until the first record. */
   readonly bootMs: number;
+  /** File systems that e2fsck found clean after the start. */
+  readonly cleanFileSystems: number;
+  /** Records acknowledged before the loss, all of which were found after it, with their content. */
+  readonly recordsFound: number;
 }
 
 /** A machine in QEMU with an OS disk and a data disk under the key of its world. */
@@ -52,7 +56,7 @@ export const loseAndRegain = async ({ clients, world, machine, traces, bootMs }:
   assert.equal(traces.pid(), undefined, 'no QEMU is left');
   const before = traces.journal();
   const acknowledged = disks.map((disk) => newestRecord(before, disk));
-  const late = before.filter(({ ok, op, invokedAt }) => ok && op === 'write' && invokedAt > lostMs);
+  const late = before.filter(({ ok, op, completedAt }) => ok && op === 'write' && completedAt > lostMs);
 
   await clients.keyVault.enableKeyVersion({ name: world.keyVersion });
   const [spawned] = await Promise.all([
@@ -61,6 +65,7 @@ export const loseAndRegain = async ({ clients, world, machine, traces, bootMs }:
   ]);
   await untilRecords(traces, disks, bootMs);
   const after = traces.journal().slice(before.length);
+  let cleanFileSystems = 0;
   for (const [n, disk] of disks.entries()) {
     const checks = after.filter((io) => io.disk === disk && io.op === 'verify');
     assert.equal(checks.length, 2, 'e2fsck of the replayed file system, and the records');
@@ -69,11 +74,14 @@ export const loseAndRegain = async ({ clients, world, machine, traces, bootMs }:
       JSON.stringify(checks),
     );
     assert.ok((checks[1]?.seq ?? 0) >= (acknowledged[n] ?? 0));
+    cleanFileSystems += 1;
   }
   const first = after.find(({ op, ok }) => op === 'write' && ok);
   return {
     stoppedMs,
     lateMs: Math.max(0, ...late.map(({ completedAt }) => completedAt - lostMs)),
     bootMs: (first?.completedAt ?? Number.NaN) - spawned,
+    cleanFileSystems,
+    recordsFound: acknowledged.reduce((sum, seq) => sum + seq, 0),
   };
 };

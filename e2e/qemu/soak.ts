@@ -17,7 +17,7 @@ const bootMs = 150_000;
 const usage = `npm run qemu:soak -- [--rounds N]
 
 Disables the key of one machine in QEMU N times (default 50), starts it again each time, and checks file systems and records.
-Prints a JSON line: durations in milliseconds.`;
+Ends with an error at the first damaged file system or missing record. Prints a JSON line: durations in milliseconds.`;
 
 const readRounds = (): number => {
   const rounds = Number(parseArgs({ options: { rounds: { type: 'string', default: '50' } } }).values.rounds);
@@ -61,7 +61,9 @@ runCommand(async (scope) => {
   }
   const errors = traces.console().match(/I\/O error|EXT4-fs error/g)?.length ?? 0;
   const figures = {
-    ...{ rounds: done.length, consoleErrors: errors, damaged: 0, lost: 0 },
+    ...{ rounds: done.length, consoleErrors: errors },
+    cleanFileSystems: done.reduce((sum, { cleanFileSystems }) => sum + cleanFileSystems, 0),
+    recordsFound: done.at(-1)?.recordsFound ?? 0,
     stoppedMs: quantiles(done.map(({ stoppedMs }) => stoppedMs)),
     lateMs: quantiles(done.map(({ lateMs }) => lateMs)),
     bootMs: quantiles(done.map((round) => round.bootMs)),

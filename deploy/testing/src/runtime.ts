@@ -26,7 +26,7 @@ const runtimeNamed = (name: RuntimeName): Runtime => ({
   },
 });
 
-/** The wanted program, or the first of podman and docker that runs here. @throws Error if there is none */
+/** The wanted program, or the first of podman and docker that runs here. @throws Error if neither runs */
 export const findRuntime = async (wanted: RuntimeName | undefined): Promise<Runtime> => {
   const problems: string[] = [];
   for (const name of wanted === undefined ? (['podman', 'docker'] as const) : [wanted]) {
