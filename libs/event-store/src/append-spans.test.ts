@@ -87,6 +87,30 @@ test('G10: each machine that shares a span has a span event with its name and it
   assert.deepEqual([one?.events.length, one?.attributes['interlock.stream']], [0, 'order-alone']);
 });
 
+test('G10: only the attempt that stored an event lists it, not one that failed before it', async () => {
+  for (const within of [
+    (fn: () => Promise<unknown>) => inSpan(telemetry.tracer, 'call', {}, fn),
+    (fn: () => Promise<unknown>) => fn(),
+  ]) {
+    exporter.reset();
+    const { store, streams } = open();
+    let failures = 2;
+    const commit = store.commit.bind(store);
+    store.commit = (...args) => {
+      failures -= 1;
+      return failures < 0 ? commit(...args) : Promise.reject(new Error('no connection'));
+    };
+    const all = () => streams.transactMany(['a', 'b'], happened, root);
+    await within(async () => {
+      await assert.rejects(() => streams.transact('a', happened, root));
+      await assert.rejects(all);
+      await all();
+    });
+    const lists = appends().map(({ attributes }) => attributes['interlock.event.ids']);
+    assert.deepEqual(lists, [undefined, undefined, ['order-a@1', 'order-b@1']]);
+  }
+});
+
 test('an append belongs to the trace of its cause, also within a span of another trace', async () => {
   const { streams } = open();
   const traceparent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`;

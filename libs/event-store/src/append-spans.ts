@@ -16,7 +16,8 @@ import type { Append, Commit, EventStore } from './store.ts';
 
 /*
  * Spans of commits that append events. Such a span lists the events (`interlock.event.ids`), has links to the spans that stored
- * their causes, and is the trace context of the events: what follows from them in other services is below it.
+ * their causes, and is the trace context of the events: what follows from them in other services is below it. A commit that fails
+ * lists none: the attempt after it stores events with the same ids.
  */
 
 const ownTracer = scopeTracer('@interlock/event-store');
@@ -96,11 +97,12 @@ export const storeInSpan = async (
     causes: spanCauses(append.causes ?? stored.causes),
   }));
   const events = parts.flatMap((part) => part.events);
-  const attributes = { ...common, [STREAMS_COUNT]: parts.length, [DomainAttribute.events]: events };
+  const attributes = { ...common, [STREAMS_COUNT]: parts.length };
   const options = { kind, attributes, links: causeLinks(parts), parent: parentOf(cause) };
   const positions = await inSpan(store.tracer ?? ownTracer, name, options, async (span) => {
-    addParts(span, parts);
     const committed = await store.commit(commit, decidedHere(stored));
+    span.setAttribute(DomainAttribute.events, events);
+    addParts(span, parts);
     noteRunningSpan(events);
     return committed.positions;
   });

@@ -71,7 +71,7 @@ export interface SharedSpanOptions extends Pick<SpanOptions, 'parent' | 'kind'> 
   readonly attributes?: Attributes;
   /** The attribute in their place that says how many share it. */
   readonly count: string;
-  /** Ids of the events that this piece of work is about; the span lists those of all that share it. */
+  /** Ids of the events that this piece of work stores; the span lists those of all that share it and did not fail. */
   readonly events?: readonly string[];
   /** Causes of those events; the span has links to their spans. */
   readonly causes?: readonly SpanCause[];
@@ -127,18 +127,22 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
     const above = trace.getSpanContext(parent);
     if (above === undefined || !isReal(above)) {
       const { attributes, common, kind = SpanKind.INTERNAL, events = [], causes = [] } = options;
-      const about = events.length === 0 ? {} : { [DomainAttribute.events]: [...events] };
       const links = causeLinks([{ events, causes }]);
-      return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes, ...about }, links, parent }, fn);
+      return inSpan(tracer, name, { kind, attributes: { ...common, ...attributes }, links, parent }, async (span) => {
+        const result = await fn();
+        if (events.length > 0) span.setAttribute(DomainAttribute.events, [...events]);
+        return result;
+      });
     }
     const key = `${above.spanId} ${above.traceId} ${name}`;
     const shared = joinable.get(key) ?? begin(key, name, options, parent);
     shared.count += 1;
     const { events = [], causes = [] } = options;
-    if (events.length > 0) shared.parts.push({ events, causes });
     shared.left += 1;
     try {
-      return await context.with(shared.spanContext, fn);
+      const result = await context.with(shared.spanContext, fn);
+      if (events.length > 0) shared.parts.push({ events, causes });
+      return result;
     } catch (error) {
       failSpan(shared.span, error);
       throw error;
