@@ -103,19 +103,6 @@ export const conventions: readonly Convention[] = [
   },
 ];
 
-/** What required attributes of the resource of a service are, by the same conventions. */
-export const resourceRequired = [
-  'service.name',
-  'service.version',
-  'service.instance.id',
-  'telemetry.sdk.name',
-  'telemetry.sdk.language',
-  'telemetry.sdk.version',
-  'host.name',
-  'process.pid',
-  'process.runtime.name',
-] as const;
-
 /** How a span deviates; empty if it keeps the conventions. A span of no convention deviates. */
 export const deviationsOf = (span: Span): readonly string[] => {
   const of = conventions.filter(({ isOf }) => isOf(span));

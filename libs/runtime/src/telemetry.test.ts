@@ -102,13 +102,14 @@ test('the resource says what is reported by whom: version, OTEL_RESOURCE_ATTRIBU
   const { 'service.instance.id': instance, ...rest } = said;
   assert.match(instance, /^[0-9a-f]{16}$/);
   const detected = Object.keys(rest).filter((key) => /^(telemetry\.sdk|host|process)\./.test(key));
-  for (const key of [
+  const required = [
     'telemetry.sdk.name',
+    'telemetry.sdk.language',
     'telemetry.sdk.version',
     'host.name',
     'process.pid',
-    'process.runtime.version',
-  ])
+  ];
+  for (const key of [...required, 'process.runtime.name', 'process.runtime.version'])
     assert.ok(detected.includes(key), `${key} in ${detected}`);
   assert.deepEqual(Object.fromEntries(Object.entries(rest).filter(([key]) => !detected.includes(key))), {
     'service.name': 'disk-west',
