@@ -1,0 +1,254 @@
+import assert from 'node:assert/strict';
+import { randomBytes } from 'node:crypto';
+import { test } from 'node:test';
+import { until } from '../cloud/until.ts';
+import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
+import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
+
+/** A machine stops within the lease (60 s by default); the event stops it within a moment. */
+export const boundMs = 60_000;
+
+/** Dates and state of a key version. */
+export interface KeyChange {
+  readonly enabled?: boolean;
+  readonly expiresOn?: Date;
+  readonly notBefore?: Date;
+}
+
+/** What clients show of the machine of a `LossWorld`. */
+export interface MachineView {
+  /** `PowerState/running` */
+  readonly power: string | undefined;
+  /** `ProvisioningState/succeeded` */
+  readonly provisioning: string | undefined;
+  /** Status of the disk under the key. */
+  readonly disk: string | undefined;
+}
+
+/** What the owner of a key and the user of a machine do, by one client of the public cloud. */
+export interface LossClient {
+  /** UUID of the principal that it signs in as. */
+  readonly principal: string;
+  /** Changes the version that the set uses. */
+  changeVersion(change: KeyChange): Promise<unknown>;
+  rotateKey(): Promise<unknown>;
+  deleteKey(): Promise<unknown>;
+  recoverKey(): Promise<unknown>;
+  deleteVault(): Promise<unknown>;
+  recoverVault(): Promise<unknown>;
+  /** Whether roles or access policies count. */
+  setRoleModel(hasRoles: boolean): Promise<unknown>;
+  /** Gives the role on the vault to the identity that the set has now. */
+  grantRole(): Promise<unknown>;
+  removeRole(): Promise<unknown>;
+  /** Sets an access policy. @param principal UUID; absent: the identity of the set */
+  setPolicy(permissions: readonly string[], principal?: string): Promise<unknown>;
+  /** Removes the access policy of the identity of the set. */
+  removePolicy(): Promise<unknown>;
+  setIdentity(hasIdentity: boolean): Promise<unknown>;
+  /** Creates a key in the same vault and assigns it to the set. */
+  moveToNewKey(name: string): Promise<unknown>;
+  view(): Promise<MachineView>;
+  /** Starts the machine. @returns the code of the refusal; undefined: it started */
+  start(): Promise<string | undefined>;
+  deallocate(): Promise<unknown>;
+  /** A URL that reads the data disk, until `endAccess`. */
+  beginAccess(): Promise<string>;
+  endAccess(): Promise<unknown>;
+}
+
+/** One way to lose a key and to get it back. */
+interface LossWay {
+  readonly name: string;
+  /** Code of a start in between. */
+  readonly code: string;
+  readonly lose: (client: LossClient) => Promise<unknown>;
+  readonly giveBack: (client: LossClient) => Promise<unknown>;
+}
+
+const past = new Date('2020-01-01T00:00:00Z');
+const future = new Date('2035-01-01T00:00:00Z');
+/** What the identity of a set needs (CMK-25). */
+const ofSet = ['get', 'wrapKey', 'unwrapKey'];
+
+/** The order counts: the vault leaves the role model in the middle, and the last ways leave the first key. */
+const ways: readonly LossWay[] = [
+  {
+    name: 'key disabled',
+    code: 'KeyVaultKeyNotEnabled',
+    lose: (client) => client.changeVersion({ enabled: false }),
+    giveBack: (client) => client.changeVersion({ enabled: true }),
+  },
+  {
+    name: 'key expired',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.changeVersion({ expiresOn: past }),
+    giveBack: (client) => client.changeVersion({ expiresOn: future }),
+  },
+  {
+    name: 'key not yet valid',
+    code: 'KeyVaultKeyNotYetValid',
+    lose: (client) => client.changeVersion({ notBefore: new Date('2034-01-01T00:00:00Z') }),
+    giveBack: (client) => client.changeVersion({ notBefore: past }),
+  },
+  {
+    name: 'key deleted',
+    code: 'KeyVaultKeyNotFound',
+    lose: (client) => client.deleteKey(),
+    giveBack: (client) => client.recoverKey(),
+  },
+  {
+    name: 'role assignment deleted',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.removeRole(),
+    giveBack: (client) => client.grantRole(),
+  },
+  {
+    name: 'identity removed from the set',
+    code: 'KeyVaultAccessTokenCannotBeAcquired',
+    lose: (client) => client.setIdentity(false),
+    async giveBack(client) {
+      await client.setIdentity(true);
+      await client.grantRole();
+    },
+  },
+  {
+    name: 'vault deleted',
+    code: 'KeyVaultNotFound',
+    lose: (client) => client.deleteVault(),
+    async giveBack(client) {
+      await client.recoverVault();
+      await client.grantRole();
+    },
+  },
+  {
+    name: 'vault changed to access policies',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.setRoleModel(false),
+    async giveBack(client) {
+      await client.setPolicy(['all'], client.principal);
+      await client.setPolicy(ofSet);
+    },
+  },
+  {
+    name: 'access policy removed',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.removePolicy(),
+    giveBack: (client) => client.setPolicy(ofSet),
+  },
+  {
+    name: 'unwrapKey taken from the access policy',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.setPolicy(['get', 'wrapKey']),
+    giveBack: (client) => client.setPolicy(ofSet),
+  },
+  {
+    name: 'older key version disabled',
+    code: 'KeyVaultKeyNotEnabled',
+    async lose(client) {
+      await client.rotateKey();
+      await client.changeVersion({ enabled: false });
+    },
+    giveBack: (client) => client.changeVersion({ enabled: true }),
+  },
+  {
+    name: 'key disabled, and another key assigned to the set',
+    code: 'KeyVaultKeyNotEnabled',
+    lose: (client) => client.changeVersion({ enabled: false }),
+    giveBack: (client) => client.moveToNewKey('k2'),
+  },
+];
+
+/** A cloud with a running machine `vm` in the group `G1`: its data disk `data` is under the set `des1`. */
+export interface LossWorld {
+  readonly cloud: AzureCloud;
+  readonly world: ComputeWorld;
+  readonly vault: string;
+  readonly key: VaultWithKey;
+  /** First megabyte of the data disk. */
+  readonly content: Buffer;
+}
+
+/** Starts it. */
+export const openLossWorld = async (vault: string): Promise<LossWorld> => {
+  const cloud = await azureCloud();
+  try {
+    const world = computeWorld({ ...cloud, ...cloud.access });
+    const key = await world.vaultWithKey(vault);
+    const { id: diskEncryptionSetId } = await world.grantedSet('des1', key);
+    const { compute, group, location } = world;
+    const creationData = { createOption: 'Empty' } as const;
+    const encryption = { diskEncryptionSetId };
+    await compute.disks.createOrUpdate(group, 'data', { location, creationData, diskSizeGB: 1, encryption });
+    const content = randomBytes(1024 * 1024);
+    await writeContent(world, content);
+    const managedDisk = { id: world.id('Microsoft.Compute/disks', 'data') };
+    await compute.virtualMachines.createOrUpdate(group, 'vm', {
+      location,
+      storageProfile: {
+        osDisk: { createOption: 'Empty', name: 'os', diskSizeGB: 1 },
+        dataDisks: [{ lun: 0, createOption: 'Attach', managedDisk }],
+      },
+    });
+    return { cloud, world, vault, key, content };
+  } catch (error) {
+    await cloud.stop();
+    throw error;
+  }
+};
+
+const writeContent = async ({ compute, group }: ComputeWorld, content: Buffer): Promise<void> => {
+  const { accessSAS = '' } = await compute.disks.grantAccess(group, 'data', { access: 'Write', durationInSeconds: 60 });
+  const reply = await fetch(`${accessSAS}&comp=page`, {
+    method: 'PUT',
+    headers: {
+      'content-type': 'application/octet-stream',
+      'x-ms-page-write': 'update',
+      'x-ms-range': `bytes=0-${content.length - 1}`,
+    },
+    body: new Uint8Array(content),
+  });
+  assert.equal(reply.status, 201, await reply.clone().text());
+  await compute.disks.revokeAccess(group, 'data');
+};
+
+/** The first bytes of the data disk, through a URL, as its owner reads them. */
+export const readContent = async (client: LossClient, length: number): Promise<Buffer> => {
+  const url = await client.beginAccess();
+  try {
+    const reply = await fetch(url, { headers: { range: `bytes=0-${length - 1}` } });
+    assert.equal(reply.status, 206, await reply.clone().text());
+    return Buffer.from(await reply.arrayBuffer());
+  } finally {
+    await client.endAccess();
+  }
+};
+
+/** One test for each way to lose the key. @param opened called when a test runs */
+export const testEveryLoss = (
+  opened: () => { readonly client: LossClient; readonly content: Buffer },
+  options: { readonly skip?: string | false } = {},
+): void => {
+  for (const way of ways) {
+    const title = `CMK-100, CMK-120, CMK-127: ${way.name}: the machine stops, does not start, and has every byte afterwards`;
+    test(title, options, async () => {
+      const { client, content } = opened();
+      await way.lose(client);
+      const stopped = async () => {
+        const view = await client.view();
+        return view.power === 'PowerState/stopped' && view;
+      };
+      const { disk } = await until('the machine is stopped', stopped, boundMs);
+      assert.equal(disk, `ProvisioningState/failed/${way.code}`);
+      assert.equal(await client.start(), way.code);
+      assert.match((await client.view()).provisioning ?? '', /^ProvisioningState\/failed/i);
+      await way.giveBack(client);
+      await client.deallocate();
+      assert.ok(
+        content.equals(await until('the disk can be read', () => readContent(client, content.length), boundMs)),
+      );
+      await until('the machine starts', async () => (await client.start()) === undefined, boundMs);
+      assert.equal((await client.view()).power, 'PowerState/running');
+    });
+  }
+};
