@@ -132,7 +132,10 @@ const failureOf = (errors: string, { context, namespace }: ClusterPlace): Launch
   const line = errors.trim().split('\n').at(-1) ?? '';
   const where = context === undefined ? 'the current context' : `context "${context}"`;
   const cures: readonly (readonly [RegExp, string])[] = [
-    [/context .* does not exist|no context exists/, 'kubectl config get-contexts lists the contexts'],
+    [
+      /context .* does not exist|context was not found|no context exists/,
+      'kubectl config get-contexts lists the contexts',
+    ],
     [
       /current-context is not set|localhost:8080/,
       'name a cluster with --kube-context, or set one: kubectl config use-context',

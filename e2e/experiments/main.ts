@@ -22,7 +22,7 @@ import { type Scope, systemClock, systemRandom } from '@interlock/runtime';
 import type { ClusterPlace } from '../../deploy/kubernetes/kubectl.ts';
 import { cellsOf, type MatrixRun } from '../report/matrix/cells-of.ts';
 import { matrixPage } from '../report/matrix/matrix-page.ts';
-import { clusterTarget } from './kubernetes/cluster-target.ts';
+import { clusterTarget, requireCloudIn } from './kubernetes/cluster-target.ts';
 import { existingCloudTarget } from './local/existing-cloud.ts';
 import { ownCloudTarget } from './local/own-cloud.ts';
 import { recoverRun } from './recover-run.ts';
@@ -237,6 +237,7 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   const { target, place } = targetOf(one, data, { id: unique, say, keepEvents: eventKeeper(folder), takeSpans });
   const problems = target.refuse(experiment);
   if (problems.length > 0) return refused(problemLines(path, problems));
+  if (one.target === 'kubernetes') await requireCluster(one.cluster);
   const unfit = await unfitMachines(text, experiment, target);
   if (unfit.length > 0) return refused(problemLines(path, unfit));
   console.log(`${experiment.title}\n`);
@@ -253,6 +254,13 @@ async function runOnce(one: OneRun, scope: Scope): Promise<Verdict | { readonly 
   if (one.folder === undefined && verdict.outcome === 'held') rmSync(folder, { recursive: true });
   else console.log(`\nevidence and report.html: ${folder}`);
   return verdict;
+}
+
+/** @throws BadInput if no cloud can be reached there */
+async function requireCluster(place: ClusterPlace): Promise<void> {
+  await requireCloudIn(place).catch((error: unknown) => {
+    throw new BadInput(`--target kubernetes: ${error instanceof Error ? error.message : error}`, { cause: error });
+  });
 }
 
 /** What of an experiment does not fit the machines that it names and that exist already. */

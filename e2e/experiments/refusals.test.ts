@@ -38,7 +38,7 @@ test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
   writeFileSync(file, text(1));
   const run = (...args: readonly string[]) => {
     const script = fileURLToPath(new URL('./main.ts', import.meta.url));
-    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data') };
+    const env = { ...process.env, INTERLOCK_DATA: join(folder, 'data'), KUBECONFIG: join(folder, 'no-kubeconfig') };
     const { status, stderr } = spawnSync(process.execPath, [script, 'run', ...args], { encoding: 'utf8', env });
     return [status, stderr.trim()] as const;
   };
@@ -47,6 +47,13 @@ test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
     [/^--set must be a setting and its value, for example leaseTtl=30s, not "leaseTtl"$/, file, '--set=leaseTtl'],
     [/a\.experiment\.yaml:6: seed must be a whole number/, file, '--seed=abc'],
     [/a\.experiment\.yaml:1: no cloud runs on .*\. Start one with npm run up/, file, '--target=existing'],
+    [/^--target kubernetes: kubectl.*(name a cluster with --kube-context|install it)/, file, '--target=kubernetes'],
+    [
+      /^--target kubernetes: kubectl.*(get-contexts lists|install it)/,
+      file,
+      '--target=kubernetes',
+      '--kube-context=moon',
+    ],
     [/^--keep must name a new or empty folder: .* has a\.experiment\.yaml\.$/, file, `--keep=${folder}`],
     [/^--keep: EEXIST/, file, `--keep=${file}`],
     [/none\.yaml does not exist\.$/, join(folder, 'none.yaml')],

@@ -43,6 +43,11 @@ export const clusterTarget = (
   },
 });
 
+/** Checks that a cloud can be reached there, before anything starts. @throws LauncherError with the reason and what to do */
+export const requireCloudIn = async (place: ClusterPlace): Promise<void> => {
+  await openKubectl(place, process.env).run(['get', 'secret', 'interlock-administrator', '--request-timeout=10s']);
+};
+
 /** A lab that can only undo, for what a killed runner left. @throws LauncherError if no cloud is there */
 export const clusterLabToRecover = async (place: ClusterPlace): Promise<CloudLab> => {
   const scope = createScope();
