@@ -1,7 +1,7 @@
 import { chownSync, mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { LauncherError } from '@interlock/local/data-folder.ts';
-import { type ServiceName, serviceNames } from '@interlock/local/services.ts';
+import { type StoreOwner, storeOwners } from '@interlock/local/services.ts';
 import { systemClock, systemRandom } from '@interlock/runtime';
 import { makeSecrets } from '../../deploy/kubernetes/setup/secrets.ts';
 import { until } from '../cloud/until.ts';
@@ -13,8 +13,8 @@ import { type KubernetesObject, render } from './render.ts';
 export interface PodCloud {
   readonly cluster: Cluster;
   readonly podman: Podman;
-  /** The pods that run now, by service. */
-  readonly services: Map<ServiceName, RunningPod>;
+  /** The pods of the services and the gateway that run now. */
+  readonly services: Map<StoreOwner, RunningPod>;
   /** Every pod that runs now, by its part; the services are among them. */
   readonly running: Map<string, RunningPod>;
   /** From the first service started to the last one ready, in milliseconds. */
@@ -33,7 +33,7 @@ const namespace = 'interlock';
 const READY_MS = 180_000;
 
 /**
- * Starts the `local` overlay: Postgres, NATS and the five services, with Secrets as the setup Job makes them.
+ * Starts the `local` overlay: Postgres, NATS, the five services and the gateway, with Secrets as the setup Job makes them.
  * Without collector and Jaeger, of which there is no image here; services lose nothing but spans by that.
  * @param folder for Secrets, manifests and logs
  * @param overlay `chaos`: pods share a process namespace, so that experiments can stop processes
@@ -76,11 +76,11 @@ export const startPodCloud = async (
     say(`postgres ${postgres.ip}, nats ${nats.ip}`);
     await createStreams(podman, pod(find('Job', 'nats-streams')));
     const since = performance.now();
-    const services = new Map<ServiceName, RunningPod>();
-    for (const name of serviceNames) services.set(name, await podman.play(pod(workload(name))));
+    const services = new Map<StoreOwner, RunningPod>();
+    for (const name of storeOwners) services.set(name, await podman.play(pod(workload(name))));
     await Promise.all([...services].map(([name, running]) => untilReady(name, running)));
     const readyMs = Math.round(performance.now() - since);
-    say(`five services ready ${(readyMs / 1000).toFixed(1)} s after the first was started`);
+    say(`five services and the gateway ready ${(readyMs / 1000).toFixed(1)} s after the first was started`);
     return {
       cluster,
       podman,

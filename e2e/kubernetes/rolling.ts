@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import type { ServiceName } from '@interlock/local/services.ts';
+import { eachService, type ServiceName, serviceNames } from '@interlock/local/services.ts';
 import { type Clients, openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
@@ -42,16 +42,8 @@ const stateless = ['identity', 'key-vault', 'disk-encryption-set'] as const;
  */
 export const rollEverything = async (cloud: PodCloud, print: (line: string) => void): Promise<RollingOutcome> => {
   const forwarders = new Map<ServiceName, Forwarder>();
-  for (const [name, { ip }] of cloud.services) forwarders.set(name, await startForwarder(ip, GRPC_PORT));
-  const addressOf = (name: ServiceName): string =>
-    forwarders.get(name)?.address ?? assert.fail(`${name} has no address`);
-  const addresses = {
-    identity: addressOf('identity'),
-    'key-vault': addressOf('key-vault'),
-    'disk-encryption-set': addressOf('disk-encryption-set'),
-    disk: addressOf('disk'),
-    compute: addressOf('compute'),
-  };
+  for (const name of serviceNames) forwarders.set(name, await startForwarder(podOf(cloud, name).ip, GRPC_PORT));
+  const addresses = eachService((name) => forwarders.get(name)?.address ?? assert.fail(`${name} has no address`));
   const outside = openOutside({ addresses, ...secretsFor(cloud) });
   const clients = outside.administrator;
   try {
@@ -78,6 +70,9 @@ export const rollEverything = async (cloud: PodCloud, print: (line: string) => v
   }
 };
 
+const podOf = ({ services }: PodCloud, name: ServiceName): RunningPod =>
+  services.get(name) ?? assert.fail(`${name} does not run`);
+
 /** A rolling update in progress. */
 interface Roll {
   readonly cloud: PodCloud;
@@ -96,7 +91,7 @@ const rollStateless = async (roll: Roll): Promise<Pick<RollingOutcome, 'lastAckM
   const since = Date.now();
   let disabledAt = 0;
   for (const name of stateless) {
-    const before = cloud.services.get(name) ?? assert.fail(`${name} does not run`);
+    const before = podOf(cloud, name);
     const next = await cloud.podman.play(cloud.pod(cloud.workload(name)), '-next');
     await untilReady(name, next);
     forwarders.get(name)?.to(next.ip);
@@ -165,7 +160,7 @@ const isWrite = ({ op, ok }: Io): boolean => op === 'write' && ok;
 
 /** Stops a host before its successor starts: they share one volume. @returns how long it took to end */
 const restartHost = async ({ cloud, forwarders }: Roll, name: 'disk' | 'compute'): Promise<number> => {
-  const tookMs = await stopCleanly(name, cloud.services.get(name) ?? assert.fail(`${name} does not run`));
+  const tookMs = await stopCleanly(name, podOf(cloud, name));
   const next = await cloud.podman.play(cloud.pod(cloud.workload(name)));
   forwarders.get(name)?.to(next.ip);
   await untilReady(name, next);

@@ -9,18 +9,20 @@ import { reportReader } from '../../deploy/kubernetes/jobs/report-lines.ts';
 import { clusterTarget } from '../experiments/kubernetes/cluster-target.ts';
 import { runFile, thisRunner } from '../experiments/run-file.ts';
 import { errorLines } from './error-lines.ts';
+import { readKeyThroughGateway } from './gateway-request.ts';
 import { type PodCloud, startPodCloud } from './pod-cloud.ts';
 import { podmanKubectl } from './podman-kubectl.ts';
 import { objectsIn } from './render.ts';
 import { rollEverything } from './rolling.ts';
 
-const help = `npm run pods [-- rehearsal|rolling|experiment]
+const help = `npm run pods [-- rehearsal|gateway|rolling|experiment]
 
 Starts the images of this machine as containers from the rendered local overlay (podman, as root), and plays on them:
   rehearsal   the whole workflow, as its Job does
+  gateway     a client of the public cloud signs in, creates a key and reads it
   rolling     every service replaced while guests write and a key is taken away
   experiment  e2e/kubernetes/pods.experiment.yaml on the target kubernetes, with podman in place of kubectl
-The first two unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
+The first three unless one is named. Make the images first: npm run images. Postgres and NATS are those of the overlay, or stand-ins of
 that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
 
 /**
@@ -29,7 +31,7 @@ that name (e2e/kubernetes/stand-ins). The last line is JSON.`;
  */
 runCommand(async (scope) => {
   const requests = process.argv.slice(2);
-  const unknown = requests.filter((one) => one !== 'rehearsal' && one !== 'rolling' && one !== 'experiment');
+  const unknown = requests.filter((one) => !['rehearsal', 'gateway', 'rolling', 'experiment'].includes(one));
   if (unknown.length > 0) {
     console.log(help);
     return { exitCode: unknown.every((one) => one === '--help' || one === '-h') ? 0 : 2 };
@@ -45,6 +47,7 @@ runCommand(async (scope) => {
   const out = openDataFolder(dataRoot(process.env));
   if (rehearsal !== undefined && rehearsal.exitCode !== 0) await tellErrors(cloud);
   for (const [name, content] of rehearsal?.reports ?? []) writeFileSync(out.path(name), content, { mode: 0o600 });
+  const gateway = isRequested('gateway') ? await readKeyThroughGateway(cloud) : undefined;
   const rolling = isRequested('rolling') ? await rollEverything(cloud, console.log) : undefined;
   const experiment = isRequested('experiment')
     ? await runExperimentThere(cloud, out.path('pods-experiment'))
@@ -53,6 +56,7 @@ runCommand(async (scope) => {
   const outcome = {
     readyMs: cloud.readyMs,
     ...(rehearsal === undefined ? {} : { rehearsal: exitCode === 0 ? 'pass' : 'fail' }),
+    ...(gateway === undefined ? {} : { gateway }),
     ...(rolling === undefined ? {} : { rolling }),
     ...(experiment === undefined ? {} : { experiment }),
   };
