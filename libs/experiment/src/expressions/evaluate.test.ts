@@ -222,3 +222,48 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
   });
   assert.equal(started.outcome, 'held', `a start was tried in the second loss only: ${started.because}`);
 });
+
+test('a machine that no user started before its key was taken again is back after that loss', () => {
+  const file = `
+title: taken again
+estate: {premium: {machines: 1, disks: [premium-ssd], key: k1}}
+timeline:
+  - {at: 1s, disable-key: premium, as: first, for: 200ms}
+  - {at: 2s, disable-key: premium, as: loss}
+  - {at: 10s, give-back: loss, start: true}
+expect: [premium.back <= 1s]
+`;
+  const loss = { action: 'disable-key', targets: ['premium'] };
+  const steps = [
+    { ...loss, name: 'first', atMs: 1_000 },
+    { ...loss, name: 'undo first', undoes: 'first', atMs: 1_200 },
+    { ...loss, name: 'loss', atMs: 2_000 },
+    { ...loss, name: 'give-back-loss', undoes: 'loss', atMs: 10_000 },
+  ].map(({ atMs, ...step }): StepRecord => {
+    const ms = startedMs + atMs;
+    return { ...step, plannedMs: ms, invokedMs: ms, doneMs: ms, effectMs: ms };
+  });
+  const backAfter =
+    (ms: number): Change =>
+    ({ machines: [machine = assert.fail()] }) => ({
+      steps,
+      machines: [
+        {
+          ...machine,
+          power: [
+            { atMs: startedMs - 5_000, state: 'running', reason: '', traceId: '' },
+            { atMs: startedMs + 1_100, state: 'stopped', reason: 'KEY_DISABLED', traceId: '' },
+            { atMs: startedMs + 10_000 + ms, state: 'running', reason: '', traceId: '' },
+          ],
+        },
+      ],
+      io: [800, 10_001 + ms].map((atMs) => operation('premium-1', startedMs + atMs)),
+    });
+  const resultAfter = (ms: number) =>
+    verdictOf(backAfter(ms), experimentOf(file)).rules.find(({ kind }) => kind === 'expectation');
+  assert.deepEqual(
+    [resultAfter(500)?.result, resultAfter(2_000)?.result],
+    ['held', 'violated'],
+    resultAfter(500)?.seen,
+  );
+});

@@ -58,7 +58,7 @@ function boundsOf(
 ): readonly Bound[] | { readonly vacuous: string } {
   const episodes = evidence.episodesOf(side.group);
   if (quantity === undefined)
-    return episodes.map((episode) => {
+    return episodes.filter(isTested(side, evidence)).map((episode) => {
       const baseMs = side.name === 'back' ? episode.endMs : episode.startMs;
       return {
         episode,
@@ -77,6 +77,17 @@ function boundsOf(
   const episode = episodes.findLast(({ startMs }) => startMs <= baseMs) ?? episodes[0] ?? whole;
   return [{ episode, baseMs, base: printQuantity(quantity), boundMs: baseMs + offset }];
 }
+
+/** Machines that no user started before their key was taken again are back after that loss. */
+const isTested =
+  ({ group, name }: MomentSide, evidence: Evidence) =>
+  (episode: Episode): boolean => {
+    const nextMs = nextAfter(episode, group, evidence);
+    if (name !== 'back' || nextMs === Number.POSITIVE_INFINITY) return true;
+    const isAfter = ({ requestedMs }: { readonly requestedMs: number }): boolean =>
+      requestedMs >= episode.endMs && requestedMs < nextMs;
+    return evidence.machinesOf(group).some(({ starts }) => starts.some(isAfter));
+  };
 
 /** The latest moment of a group in its last loss. */
 function latestOfRun(

@@ -105,7 +105,7 @@ function refusalOf(machine: MachineRecord, startMs: number, endMs: number): Mome
   );
 }
 
-/** A machine that stopped is back when it runs again and completes an operation. One that never stopped does not come back. */
+/** A machine that stopped, in this loss or before it, is back when it runs again and completes an operation. One that never stopped does not come back. */
 function backOf(
   evidence: Evidence,
   machine: MachineRecord,
@@ -113,10 +113,12 @@ function backOf(
   nextMs: number,
 ): Moment | undefined {
   if (endMs === Number.POSITIVE_INFINITY) return undefined;
-  const stop = stopOf(machine, startMs, nextMs);
-  if (stop === undefined || stop.atMs === Number.POSITIVE_INFINITY) return undefined;
+  const before = machine.power.findLast(({ atMs }) => atMs < startMs);
+  const wasStopped = before?.state === 'stopped' && before.reason !== '';
+  const stopMs = wasStopped ? before.atMs : (stopOf(machine, startMs, nextMs)?.atMs ?? Number.POSITIVE_INFINITY);
+  if (stopMs === Number.POSITIVE_INFINITY) return undefined;
   const runs = machine.power.find(
-    ({ state, atMs }) => state === 'running' && atMs >= Math.max(endMs, stop.atMs) && atMs < nextMs,
+    ({ state, atMs }) => state === 'running' && atMs >= Math.max(endMs, stopMs) && atMs < nextMs,
   );
   const first = runs && evidence.ioOf(machine).find(({ ok, completedMs }) => ok && completedMs >= runs.atMs);
   if (first !== undefined) return { atMs: first.completedMs, seen: operationText(first) };
