@@ -21,6 +21,8 @@ export interface ObservedStop {
   readonly event: RecordedEvent;
   /** When its guest had ended. */
   stoppedMs?: number;
+  /** The loss that the vault reported after an outage, for which the machine had stopped. */
+  explained?: string;
 }
 
 /** A start that was requested while the key was lost. */
@@ -128,6 +130,11 @@ const note = ({ starts, stops }: ObservedMachine, recorded: RecordedEvent): void
     case 'VmStopped': {
       const stop = stops.at(-1);
       if (stop) stop.stoppedMs ??= atMs;
+      return;
+    }
+    case 'OutageExplained': {
+      const stop = stops.at(-1);
+      if (stop) stop.explained = event.loss.reason;
       return;
     }
     case 'VmStarting':

@@ -181,3 +181,15 @@ test('G10: a stop that does not name the trace of its cause is found', () => {
   const reason = { ...keyLoss, traceId: 'f'.repeat(32) };
   assert.deepEqual(failing(recording([event('vm-stops', lostMs + 50, 'VmStopping', { reason })])), ['G10 stops']);
 });
+
+test('G10: a machine that stopped because the vault was gone shows the loss once the vault is back', () => {
+  const disturbances = [{ parts: ['key-vault'] as const, fromMs: lostMs - 10, toMs: lostMs + 20_000 }];
+  const reason = { ...keyLoss, reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 0 };
+  const outage = [
+    event('vm-stops', lostMs + 12_000, 'VmStopping', { reason }),
+    event('vm-stops', lostMs + 12_040, 'VmStopped', { reason }),
+  ];
+  const explained = event('vm-stops', lostMs + 21_000, 'OutageExplained', { loss: keyLoss, disks: ['d1'] });
+  assert.deepEqual(failing(recording([...outage, later], { disturbances })), ['G10 stops']);
+  assert.deepEqual(failing(recording([...outage, explained, later], { disturbances })), []);
+});

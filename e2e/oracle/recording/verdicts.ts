@@ -49,6 +49,7 @@ export const judgeRecording = (recording: Recording): readonly Verdict[] => {
     ...losses.flatMap((loss) =>
       [...loss.machines.values()].flatMap((machine) => [
         ...runVerdicts(loss, machine, run),
+        ...outageVerdicts(loss, machine, run),
         ...startVerdicts(loss, machine, bounds),
       ]),
     ),
@@ -99,6 +100,21 @@ const runVerdicts = (observed: ObservedLoss, machine: ObservedMachine, run: Run)
       ];
     }
   }
+};
+
+/** Whether a machine that stopped because the vault did not respond shows the loss, once the vault had the time to report it. */
+const outageVerdicts = (
+  { loss, set, keyVersion }: ObservedLoss,
+  { name, stops }: ObservedMachine,
+  { bounds, endMs, disturbances }: Run,
+): readonly Verdict[] => {
+  const stop = stops.findLast((one) => one.loss.set === set && one.loss.keyVersion === keyVersion);
+  const dueMs = Math.max(0, ...disturbances.map(({ toMs = endMs }) => toMs)) + bounds.stopMs;
+  if (stop?.loss.reason !== 'KEY_VAULT_UNREACHABLE' || dueMs > (loss.untilMs ?? endMs)) return [];
+  const { explained } = stop;
+  const seen = `stopped for KEY_VAULT_UNREACHABLE; ${explained ?? 'no loss'} reported after the outage`;
+  const evidence = evidenceOf(loss.first.event, stop.event);
+  return [{ rule: 'G10', subject: name, holds: explained !== undefined, seen, evidence }];
 };
 
 /** Whether a machine with a disk under the key was refused each start during a loss. */
