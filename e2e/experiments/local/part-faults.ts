@@ -97,7 +97,7 @@ export class PartFaults implements Faults {
     this.#disturbances.push(disturbance);
     this.#open.set(step, disturbance);
     const keyVersion = String(data.keyVersion);
-    const effectMs = await this.#inflict(action, { step, parts, byMs: Number(options.by ?? 0), keyVersion });
+    const effectMs = await this.#inflict(action, { ...{ step, parts, keyVersion }, options });
     if (action === 'restart') this.#end(step, parts);
     else void this.#lookForFailingCalls(action, parts, disturbance);
     return { effectMs: effectMs ?? this.#clock.now() };
@@ -106,10 +106,11 @@ export class PartFaults implements Faults {
   /** @returns when it took effect, if that is not its end */
   async #inflict(
     action: Step['action'],
-    how: FaultData & { readonly byMs: number; readonly keyVersion: string },
+    how: FaultData & Pick<Step, 'options'> & { readonly keyVersion: string },
   ): Promise<number | undefined> {
-    const { control, links, clocks, storage, callable } = this.#tools;
-    const { step, parts, byMs, keyVersion } = how;
+    const { control, links, storage, callable } = this.#tools;
+    const { step, parts, options, keyVersion } = how;
+    const byMs = Number(options.by ?? 0);
     const [part = 'nats'] = parts;
     switch (action) {
       case 'kill':
@@ -128,9 +129,7 @@ export class PartFaults implements Faults {
         await needed(links, action).cut(parts);
         return undefined;
       case 'shift-clock':
-        this.#shifts.push({ step, service: serviceOf(part), byMs, fromMs: this.#clock.now() });
-        await needed(clocks, action).set(serviceOf(part), { wallMs: byMs, bootMs: 0 });
-        return undefined;
+        return this.#shiftClock(step, serviceOf(part), { byMs, isBoot: options.clock === 'boot' });
       case 'fill-storage':
         needed(storage, action).fill();
         return undefined;
@@ -142,6 +141,19 @@ export class PartFaults implements Faults {
       default:
         throw new Error(`${step}: a local cloud cannot ${action}`);
     }
+  }
+
+  async #shiftClock(
+    step: string,
+    service: ServiceName,
+    { byMs, isBoot }: { readonly byMs: number; readonly isBoot: boolean },
+  ): Promise<undefined> {
+    // Events have times of the wall clock.
+    if (!isBoot) this.#shifts.push({ step, service, byMs, fromMs: this.#clock.now() });
+    await needed(this.#tools.clocks, 'shift-clock').set(
+      service,
+      isBoot ? { wallMs: 0, bootMs: byMs } : { wallMs: byMs, bootMs: 0 },
+    );
   }
 
   async undo(action: string, data: Readonly<Record<string, unknown>>): Promise<Effect> {

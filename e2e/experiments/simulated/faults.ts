@@ -36,8 +36,10 @@ export const isFault = (action: string): action is FaultAction | 'throttle' => O
 
 /** Faults of an experiment that the simulation has no such part for. */
 export const faultProblems = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Problem[] =>
-  timeline.flatMap(({ action, targets, line }) => {
+  timeline.flatMap(({ action, targets, line, options }) => {
     if (!isFault(action) || action === 'throttle') return [];
+    if (options.clock === 'boot')
+      return [{ line, message: 'no machine of the simulation is suspended', cure: 'Use --target local.' }];
     const wrong = targets.find((target) => !(able[action] as readonly string[]).includes(target));
     if (wrong !== undefined) {
       const message = `the simulation cannot do ${action} to ${wrong}`;

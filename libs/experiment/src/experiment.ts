@@ -96,7 +96,7 @@ export interface Step {
   readonly targets: readonly string[];
   /** After which the step is undone; undefined: never, or by a `give-back`. */
   readonly forMs?: number;
-  /** Further arguments: `permission`, `by` of `slow` and `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
+  /** Further arguments: `permission`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
   readonly options: Readonly<Record<string, string | number | boolean>>;
   readonly line: number;
 }

@@ -19,7 +19,7 @@ const optionsOf: Readonly<Record<string, Readonly<Record<string, 'needed' | 'all
   'remove-permission': { permission: 'needed' },
   'assign-key': { to: 'needed' },
   slow: { by: 'needed' },
-  'shift-clock': { by: 'needed' },
+  'shift-clock': { by: 'needed', clock: 'allowed' },
   'give-back': { start: 'allowed' },
 };
 

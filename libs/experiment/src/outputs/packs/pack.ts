@@ -120,7 +120,8 @@ const faultOf = (experiment: Experiment, step: Step): PackStep => ({
   atMs: step.atMs,
   kind: 'fault',
   action: step.action as FaultAction,
-  parts: step.targets as readonly CloudPart[],
+  // No tool sets the time since boot.
+  parts: step.options.clock === 'boot' ? [] : (step.targets as readonly CloudPart[]),
   forMs: (endOf(experiment, step) ?? step.atMs) - step.atMs,
   byMs: Number(step.options.by ?? 0),
 });
