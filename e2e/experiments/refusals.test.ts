@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
-import { readExperiment } from '@interlock/experiment';
+import { problemLines, readExperiment } from '@interlock/experiment';
 import { ownCloudTarget, settingsFor } from './local/own-cloud.ts';
+import { simulatedTarget } from './simulated/target.ts';
 
 const text = (machines: number): string => `title: a loss
 estate:
@@ -72,4 +73,13 @@ test('a cloud of its own lets a set take the key of a vault from which the timel
   };
   assert.deepEqual(settingsOf('purge-key: few, leave: true'), { REQUIRE_PURGE_PROTECTION: 'false' });
   assert.deepEqual(settingsOf('delete-key: few, leave: true'), {});
+});
+
+test('only a cloud of its own has a clock since boot to shift', () => {
+  const read = readExperiment(text(1).replace('disable-key: few, for: 5s', 'shift-clock: disk, by: 1h, clock: boot'));
+  assert.ok('experiment' in read, 'problems' in read ? problemLines('', read.problems).join() : '');
+  const { experiment } = read;
+  assert.deepEqual(ownCloudTarget('', { id: '', say: () => undefined }).refuse(experiment), []);
+  const [problem] = simulatedTarget(1).refuse(experiment);
+  assert.deepEqual([problem?.line, problem?.message], [5, 'no machine of the simulation is suspended']);
 });
