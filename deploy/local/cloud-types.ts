@@ -65,6 +65,8 @@ export interface LocalCloud {
   readonly spans: SpanStore;
   /** Where processes of the cloud send their spans. */
   readonly spansEndpoint: string;
+  /** With it a gateway proves the addresses of its clients to key-vault. */
+  readonly clientAddressKey: string;
   readonly postgres: Postgres;
   readonly nats: Nats;
   pid(service: ServiceName, replica?: number): number;

@@ -181,6 +181,7 @@ const settingsOf = async (
     GATEWAY_IDENTITY_FILE: data.path('administrator.json'),
     GATEWAY_IDENTITY_HEADER: identityHeader,
     MASTER_KEY_FILE: data.path('services', 'gateway', 'master-key'),
+    CLIENT_ADDRESS_KEY: cloud.clientAddressKey,
     TLS_CERTIFICATE_FILE: certificateFile,
     TLS_KEY_FILE: keyFile,
     TLS_CA_FILE: authorityFile,

@@ -70,6 +70,7 @@ class CloudLaunch {
   readonly #services: readonly ServiceName[];
   readonly #name: string;
   readonly #replicas: number;
+  readonly #clientAddressKey = Buffer.from(systemRandom.bytes(32)).toString('base64url');
   readonly #say: (line: string) => void;
   readonly #onCrash: (crash: Crash) => void;
   /** Services that run, by the names of their processes. */
@@ -256,6 +257,7 @@ class CloudLaunch {
         WORKLOAD_ID: principalId,
         WORKLOAD_SECRET_FILE: secretFile,
         MASTER_KEY_FILE: masterKeyFile,
+        ...(service === 'key-vault' && { CLIENT_ADDRESS_KEY: this.#clientAddressKey }),
         ...settingsOf?.(service),
       },
       logFile: data.path('logs', `${own}.log`),
@@ -331,6 +333,7 @@ class CloudLaunch {
       administrator: identities.administrator,
       spans,
       spansEndpoint: endpoint,
+      clientAddressKey: this.#clientAddressKey,
       postgres,
       nats,
       pid: (service, replica) => this.#running(service, replica).pid,

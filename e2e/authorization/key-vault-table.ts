@@ -102,6 +102,10 @@ export const keyVaultTable = rowsOf(
       request: ({ roleVault }) => ({ name: roleVault.vault, permissionModel: 'ACCESS_POLICY', etag: staleEtag }),
     },
   ],
+  setNetworkRules: {
+    rule: managing('keyVault/vaults/write'),
+    request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),
+  },
   deleteVault: {
     rule: managing('keyVault/vaults/delete'),
     request: ({ policyVault }) => ({ name: policyVault.vault, etag: staleEtag }),

@@ -45,6 +45,11 @@ export const azLossClient = (az: Az, { cloud, world, vault, key }: LossWorld): L
       await az.run('keyvault', 'set-policy', ...ofVault, ...of, '--key-permissions', ...permissions);
     },
     removePolicy: async () => az.run('keyvault', 'delete-policy', ...ofVault, '--object-id', await principalOfSet()),
+    async closeNetwork(bypass) {
+      const rules = ['--default-action', 'Deny', '--bypass', bypass ? 'AzureServices' : 'None'];
+      await az.run('keyvault', 'update', ...ofVault, ...rules);
+      if (bypass) await az.run('keyvault', 'network-rule', 'add', ...ofVault, '--ip-address', '127.0.0.1');
+    },
     setIdentity: (hasIdentity) =>
       az.run(
         ...['disk-encryption-set', 'identity', hasIdentity ? 'assign' : 'remove', ...ofSet, '--system-assigned'],

@@ -45,6 +45,8 @@ export interface LossClient {
   setPolicy(permissions: readonly string[], principal?: string): Promise<unknown>;
   /** Removes the access policy of the identity of the set. */
   removePolicy(): Promise<unknown>;
+  /** Serves the address of this machine and no other. @param bypass whether trusted services are served */
+  closeNetwork(bypass: boolean): Promise<unknown>;
   setIdentity(hasIdentity: boolean): Promise<unknown>;
   /** Creates a key in the same vault and assigns it to the set. */
   moveToNewKey(name: string): Promise<unknown>;
@@ -111,6 +113,13 @@ const ways: readonly LossWay[] = [
       await client.setIdentity(true);
       await client.grantRole();
     },
+  },
+  {
+    // The vault stays behind its firewall for the ways after this one.
+    name: 'vault behind a firewall without bypass',
+    code: 'KeyVaultAccessForbidden',
+    lose: (client) => client.closeNetwork(false),
+    giveBack: (client) => client.closeNetwork(true),
   },
   {
     name: 'vault deleted',

@@ -60,6 +60,14 @@ export const sdkLossClient = ({ cloud, world, vault, key }: LossWorld): LossClie
       await changePolicy('add', permissions, principal);
     },
     removePolicy: () => changePolicy('remove', ['get', 'wrapKey', 'unwrapKey']),
+    closeNetwork(bypass) {
+      const rules = {
+        defaultAction: 'Deny',
+        bypass: bypass ? 'AzureServices' : 'None',
+        ipRules: [{ value: '127.0.0.1' }],
+      };
+      return vaults.vaults.update(group, vault, { properties: { networkAcls: rules } });
+    },
     setIdentity: (hasIdentity) =>
       compute.diskEncryptionSets.update(group, 'des1', { identity: { type: hasIdentity ? 'SystemAssigned' : 'None' } }),
     async moveToNewKey(name) {

@@ -17,7 +17,7 @@ import { assemble } from '../../services/gateway/src/assemble.ts';
 import type { Backends } from '../../services/gateway/src/cloud/backends.ts';
 import { type CloudNames, cloudNamesOf } from '../../services/gateway/src/cloud/names.ts';
 import { serveHttps } from '../../services/gateway/src/http/listen.ts';
-import { openPlace, type Place } from '../truth-table/place.ts';
+import { clientAddressKey, openPlace, type Place } from '../truth-table/place.ts';
 import { trust } from './test-azure-cloud.ts';
 
 /** The gateway over five services, all in this process: for tests of what clients send, which start no processes. */
@@ -79,6 +79,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
     tokenLifetimeMs: 3_600_000,
     testing: { enabled: new Set(), launcher: undefined },
     failuresPerSecond: 1_000,
+    clientAddressKey,
     holdMs: 2_000,
   });
   const { config, authority } = await certificateFiles(scope, port);

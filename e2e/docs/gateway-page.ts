@@ -64,7 +64,7 @@ ${refused()}
 
 ## Accepted and ignored
 
-- Members of a body that the tables of the public cloud have and our services do not: for example \`networkAcls\`, \`enabledForDeployment\`, permissions on secrets and certificates.
+- Members of a body that the tables of the public cloud have and our services do not: for example \`virtualNetworkRules\`, \`enabledForDeployment\`, permissions on secrets and certificates.
 - Kept and returned without an effect: tags, zones, \`vmSize\`, \`osProfile\` (never its secrets), \`networkProfile\`, \`imageReference\`, caching, performance tiers and limits of disks, network access policies.
 - \`api-version\` must be a date, or 7.x for a vault. All versions behave the same.
 - \`claims\` and \`client_info\` of a sign-in.

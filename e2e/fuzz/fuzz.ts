@@ -35,7 +35,7 @@ const TEMPLATES = 0.5;
 const DESTRUCTIVE = /^(Delete|Purge|Disable|Detach|Remove|RotateSigningKey|PowerOff|Deallocate|EnablePurgeProtection)/;
 /** Methods after which other requests find less that they can use. */
 const HARMFUL =
-  /^(Delete|Disable|Detach|Remove|PowerOff|Deallocate|Close|SetKeyOperations|SetKeyVersionDates|SetPermissionModel|SetAccessPolicy|ReportAccessLost|EnablePurgeProtection)/;
+  /^(Delete|Disable|Detach|Remove|PowerOff|Deallocate|Close|SetKeyOperations|SetKeyVersionDates|SetPermissionModel|SetNetworkRules|SetAccessPolicy|ReportAccessLost|EnablePurgeProtection)/;
 const ABOUT_DELETED = /^(Purge|Recover|GetDeleted)/;
 
 const aimOf = (method: string): Aim =>

@@ -57,6 +57,9 @@ export interface Place {
   close(): Promise<void>;
 }
 
+/** With it a gateway of the place proves the addresses of its clients. */
+export const clientAddressKey = 'shared by the gateway and key-vault of a place';
+
 /** What a place may have of its own. */
 export interface PlaceTerms {
   readonly leases?: LeaseTerms;
@@ -206,6 +209,7 @@ const servicesOn = (ground: Ground): Readonly<Record<Workload, CloudService>> =>
           vaultUriSuffix: 'vault.test',
           purgeProtectionDefault: false,
           retentionDayMs: 86_400_000,
+          clientAddressKey,
           rateLimits: { vault: limits.vault },
         },
       }),

@@ -31,6 +31,8 @@ export const secretNames = {
   store: (service: StoreOwner) => `interlock-store-${service}`,
   /** `seed` and `public` of the nkey NATS knows a user by. */
   nats: (user: NatsUser) => `interlock-nats-${user}`,
+  /** `key` that the gateway proves the addresses of its clients to key-vault with. */
+  clientAddress: 'interlock-client-address',
   /** `password` of the superuser of the Postgres in the cluster. */
   postgres: 'interlock-postgres',
 } as const;
@@ -80,6 +82,7 @@ export const makeSecrets = async ({
         password: password(),
       }),
     ),
+    secret(secretNames.clientAddress, 'Opaque', { key: password() }),
     secret(secretNames.postgres, 'Opaque', { password: password() }),
     ...(hasCertificates ? [] : await certificates(namespace, now)),
     ...natsUsers.map(natsUser),
@@ -97,6 +100,7 @@ export const namesMade = (hasCertificates: boolean): readonly string[] => [
   secretNames.bootstrap,
   ...storeOwners.map(secretNames.workload),
   ...storeOwners.map(secretNames.store),
+  secretNames.clientAddress,
   secretNames.postgres,
   ...(hasCertificates ? [] : [...storeOwners.map(secretNames.tls), secretNames.clientTls]),
   ...natsUsers.map(secretNames.nats),

@@ -7,6 +7,7 @@ import type {
   Certificates,
   Definition,
   KeySource,
+  PipelineOptions,
   Refusal,
   RpcClient,
   TokenSource,
@@ -75,6 +76,8 @@ export interface Assembly {
   readonly authority?: { readonly keys: KeySource; readonly check: Authorizer };
   /** Called for each call that is refused before its handler runs, to record the refusal; awaited before the refusal is sent. */
   readonly onRefused?: (refusal: Refusal) => Promise<void>;
+  /** Address of the caller of a call; default: that of the connection. */
+  readonly peerOf?: PipelineOptions['peerOf'];
   /** Largest message in bytes, longest call in milliseconds, and channel options, instead of the server's defaults. */
   readonly server?: {
     readonly messageBytesMax?: number;

@@ -249,6 +249,7 @@ const serve = async (
     reflectionDescriptors: fileDescriptorSet,
     isReady: () => isReachable(store, clock),
     ...(assembly.onRefused === undefined ? {} : { onRefused: assembly.onRefused }),
+    ...(assembly.peerOf === undefined ? {} : { peerOf: assembly.peerOf }),
     ...assembly.server,
   });
   scope.defer('server', () => server.stop({ graceMs: serverGraceMs(config.shutdownGraceMs) }));

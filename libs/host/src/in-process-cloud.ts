@@ -220,6 +220,7 @@ class Cloud implements InProcessCloud {
       meter,
       log,
       ...(assembly.onRefused === undefined ? {} : { onRefused: assembly.onRefused }),
+      ...(assembly.peerOf === undefined ? {} : { peerOf: assembly.peerOf }),
       ...(messageBytesMax === undefined ? {} : { messageBytesMax }),
       ...(deadlineMaxMs === undefined ? {} : { deadlineMaxMs }),
       ...(isEncoded === undefined ? {} : { isEncoded }),

@@ -50,6 +50,7 @@ export {
 export { type CertificateFiles, type Certificates, openAuthorities, openCertificates } from './certificates.ts';
 export { type Channel, type ChannelSettings, openChannel } from './channel.ts';
 export { type ConnectOptions, connect, type RpcClient } from './client.ts';
+export { clientAddressOf, stateClientAddress } from './client-address.ts';
 export { type CallOptions, PATIENT_RETRY, type RetryPolicy } from './client-pipeline.ts';
 export type { ClientTls, ServerTls } from './credentials.ts';
 export { diskSizeGibMax } from './disk-size.ts';

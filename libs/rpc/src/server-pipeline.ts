@@ -43,6 +43,8 @@ export interface PipelineOptions extends AdmissionOptions {
   /** Measures calls as `rpc.server.call.duration`; default: nothing is measured. */
   readonly meter?: Meter;
   readonly log: Logger;
+  /** Address of the caller, from what the call says; default: that of the connection. @throws Rejection for a call that is refused for it */
+  readonly peerOf?: (context: Pick<CallContext, 'metadata' | 'peer'>) => string;
   /** Longest a call may take; also the deadline of a caller that set none. Default 30,000 ms. */
   readonly deadlineMaxMs?: number;
   /** The same for methods that answer with a stream: a watch may last. Default 3,600,000 ms. */
@@ -101,7 +103,7 @@ async function answered<Request, Response>(
     const fields = await serving.admitted();
     // The caller no longer waits, so the handler does not run.
     if (timer.ended() === 'deadline') throw deadlineExceeded();
-    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer));
+    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer, parts.options.peerOf));
     return await runAsCall(fields, () => answerOf(answers));
   };
   try {
@@ -131,7 +133,7 @@ async function* streamed<Request, Response>(
       deadlineExceeded,
     );
     const inCall = <Result>(fn: () => Result): Result => serving.inSpan(() => runAsCall(fields, fn));
-    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer));
+    const answers = call.next(requestOf(call), new HandlerCall(context, fields, timer, parts.options.peerOf));
     unfinished = { return: () => inCall(() => answers.return()) };
     for (;;) {
       const answer = await inCall(() => answers.next());
@@ -292,9 +294,9 @@ class HandlerCall implements CallContext, CallFields {
   readonly #context: CallContext;
   readonly #timer: CallTimer;
 
-  constructor(context: CallContext, fields: CallFields, timer: CallTimer) {
+  constructor(context: CallContext, fields: CallFields, timer: CallTimer, peerOf: PipelineOptions['peerOf']) {
     this.metadata = context.metadata;
-    this.peer = context.peer;
+    this.peer = peerOf === undefined ? context.peer : peerOf(context);
     this.caller = fields.caller;
     this.cause = fields.cause;
     this.requestId = fields.requestId;

@@ -26,6 +26,7 @@ const keyVaultFacts = [
   'AccessPolicySet',
   'AccessPolicyRemoved',
   'PermissionModelSet',
+  'NetworkRulesSet',
   'GrantsChanged',
   'VaultDeleted',
   'VaultRecovered',
@@ -76,6 +77,7 @@ const keyVaultEffect = (event: KeyVaultEvent['event']): Effect => {
       return { reach: ofVault(event.value.vault), reason: 'KEY_PURGED' };
     case 'vaultRecovered':
     case 'permissionModelSet':
+    case 'networkRulesSet':
       return { reach: ofVault(event.value.vault) };
     case 'accessPolicySet':
     case 'accessPolicyRemoved':

@@ -56,6 +56,8 @@ export interface GatewaySeams {
   /** What clients may do to the cloud in a test. */
   readonly testing: Pick<TestParts, 'enabled' | 'launcher'>;
   readonly failuresPerSecond: number;
+  /** Proves the addresses of clients to key-vault; undefined: they are not stated. */
+  readonly clientAddressKey: string | undefined;
   /** A request waits for so long for its work before the client has to poll, in milliseconds. */
   readonly holdMs: number;
   readonly clock: Clock;
@@ -151,7 +153,7 @@ export const assemble = async (seams: GatewaySeams): Promise<Gateway> => {
   const dispatch = openDispatch(names, clock);
   const { tokenLifetimeMs: lifetimeMs, failuresPerSecond, holdMs } = seams;
   return {
-    admit: openAccess({ tokens, names, clock }),
+    admit: openAccess({ tokens, names, clock, clientAddressKey: seams.clientAddressKey }),
     dispatch,
     signIn: openSignIn({ backends, tokens, clock, lifetimeMs }),
     routes: routeTable({

@@ -64,6 +64,7 @@ const start = async ({ scope, log, clock, env }: Startup): Promise<{ readonly ad
     masterKey: await obtainMasterKey(config.masterKeyFile, random, async () => undefined),
     tokenLifetimeMs: config.gatewayTokenLifetimeSeconds * 1_000,
     testing: testingOf(config),
+    clientAddressKey: config.clientAddressKey,
     failuresPerSecond: config.gatewayFailuresPerSecond,
     holdMs: config.gatewayHoldMs,
     clock,

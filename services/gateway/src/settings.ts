@@ -63,6 +63,11 @@ export const gatewaySpec = {
       'What X-IDENTITY-HEADER must be in the App Service form of the managed identity endpoint. Absent: that form is refused',
     ),
   ),
+  clientAddressKey: optional(
+    secret(
+      'Secret text that key-vault has too: with it the gateway proves the addresses of its clients, for the network rules of vaults. Absent: they do not count',
+    ),
+  ),
   gatewayTokenLifetimeSeconds: int("Longest lifetime of tokens, in seconds; they also end with identity's tokens", {
     min: 1,
     default: 3_600,

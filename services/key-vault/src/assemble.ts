@@ -1,7 +1,7 @@
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
 import { type Assemble, openSubscriptions, type Seams } from '@interlock/host';
-import { service } from '@interlock/rpc';
+import { clientAddressOf, service } from '@interlock/rpc';
 import type { MasterKeys } from '@interlock/sealing';
 import { createGuard } from './access/guard.ts';
 import { RateLimit, type RateLimits } from './access/rate-limit.ts';
@@ -56,6 +56,8 @@ export interface KeyVaultSettings {
   readonly hold?: HoldTerms;
   /** How long audit entries are kept, in milliseconds; absent: for ever. */
   readonly auditRetentionMs?: number;
+  /** What gateways prove the addresses of their clients with; absent: the address of a client is that of its connection. */
+  readonly clientAddressKey?: string | undefined;
   /** Length of a day of soft-delete retention, in milliseconds: shorter in tests. */
   readonly retentionDayMs: number;
 }
@@ -106,7 +108,7 @@ const openParts = async (seams: Seams<KeyVaultSettings>) => {
 
 /** Assembles key-vault. */
 export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
-  const { store, clock, log: logger, tracer, meter, partitions, scope, forgetPermissions } = seams;
+  const { store, clock, log: logger, tracer, meter, partitions, scope, forgetPermissions, settings } = seams;
   const parts = await openParts(seams);
   const { vaults, holding, log, urls, auditRetentionMs: retentionMs } = parts;
   scope.defer('hold metrics', meterHold(meter, holding));
@@ -132,6 +134,7 @@ export const assemble: Assemble<KeyVaultSettings> = async (seams) => {
   return {
     services: [service({ definition: KeyVaultServiceDefinition, implementation, authorization })],
     onRefused: (refusal) => log.refused(refusal),
+    peerOf: (context) => clientAddressOf(settings.clientAddressKey, context),
     toFact: toFact(urls),
     // A hold does not make the service unready: an operator must reach it, and revocations must reach the sets (decision 0012).
     findings: () => [{ name: 'inUse', isThere: holding.current() === undefined, counts: false }],

@@ -15,6 +15,7 @@ export const authorization: Parameters<typeof service<KeyVaultServiceDefinition>
   setAccessPolicy: byRole('keyVault/vaults/write'),
   removeAccessPolicy: byRole('keyVault/vaults/write'),
   setPermissionModel: byRole('keyVault/vaults/write, and identity/roleAssignments/write to leave roles'),
+  setNetworkRules: byRole('keyVault/vaults/write'),
   deleteVault: byRole('keyVault/vaults/delete'),
   recoverVault: byRole('keyVault/vaults/write'),
   purgeVault: byRole('keyVault/vaults/purge'),

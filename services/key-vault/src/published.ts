@@ -8,6 +8,7 @@ import { dateObstacle, diskOperations, withheldOf } from './key/usability.ts';
 import { operationOnWire } from './key/wire.ts';
 import { type KeyUrls, versionName } from './names.ts';
 import type { VaultEvent } from './vault/events.ts';
+import { servesTrusted } from './vault/network-rules.ts';
 import { vaults } from './vault/vault.ts';
 import { permissionModelOnWire, permissionOnWire } from './vault/wire.ts';
 
@@ -51,6 +52,10 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): Publi
     case 'PermissionModelSet': {
       const permissionModel = permissionModelOnWire[event.permissionModel];
       return factOf({ $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } });
+    }
+    case 'NetworkRulesSet': {
+      const trustedServicesServed = servesTrusted(event.networkRules);
+      return factOf({ $case: 'networkRulesSet', value: { vault, trustedServicesServed, accessEpoch } });
     }
     case 'GrantsChanged':
     case 'IdentityAnswerChanged': {

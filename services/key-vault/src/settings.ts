@@ -1,4 +1,4 @@
-import { bool, int, optional, text } from '@interlock/runtime';
+import { bool, int, optional, secret, text } from '@interlock/runtime';
 
 const rate = (description: string) => int(`${description}; 0: no limit`, { min: 0, default: 0 });
 const burst = int('Requests at once after idle time; 0: as many as in ten seconds (KV-100)', { min: 0, default: 0 });
@@ -13,6 +13,11 @@ export const keyVaultSpec = {
   vaultUriSuffix: text('Suffix in URLs: https://<vault>.<suffix>/keys/<key>/<version>', {
     default: 'vault.interlock.localhost',
   }),
+  clientAddressKey: optional(
+    secret(
+      'CLIENT_ADDRESS_KEY of the gateways: they prove with it from which address a client calls. Absent: the address of the gateway counts',
+    ),
+  ),
   rsaWorkers: optional(int('Threads for RSA; default: number of processors', { min: 1, max: 64 })),
   legacyPadding: bool('Allow RSA1_5', { default: false }),
   purgeProtectionDefault: bool('Purge protection of new vaults that do not set it', { default: false }),

@@ -84,6 +84,16 @@ export const takesByModel: TakesAccess = async ({ name, permissionModel }, { cal
   return [{ preview: { vault: String(name), action: 'REVOKE' }, loses }];
 };
 
+/** Network rules that serve no trusted services: every set with a key in the vault. */
+export const takesByNetwork: TakesAccess = async ({ name, networkRules }) => {
+  const { defaultAction, bypassTrustedServices, publicAccessDisabled } = (networkRules ?? {}) as Record<
+    string,
+    unknown
+  >;
+  const isClosed = defaultAction === 'DENY' || publicAccessDisabled === true;
+  return isClosed && bypassTrustedServices !== true ? [{ preview: { vault: String(name), action: 'REVOKE' } }] : [];
+};
+
 /** A principal that is deleted. Only the identity of a set uses keys for disks. */
 export const takesPrincipal: TakesAccess = async ({ name }, { caller }) =>
   (await ownerOf(String(name), caller)) === '' ? [] : [{ preview: { principal: String(name), action: 'DELETE' } }];

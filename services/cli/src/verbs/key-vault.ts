@@ -2,6 +2,7 @@ import { Service } from '../request/schema.ts';
 import {
   takesByDates,
   takesByModel,
+  takesByNetwork,
   takesByPolicy,
   takesNamed,
   takesOperations,
@@ -60,6 +61,11 @@ export const keyVaultVerbs: readonly Verb[] = [
     targets: [...oneVault, { word: 'model', field: 'permission_model' }],
     kinds: { confirm_name: 'vault' },
     takesAccess: takesByModel,
+  }),
+  vault('set-network-rules', 'SetNetworkRules', {
+    targets: oneVault,
+    kinds: { confirm_name: 'vault' },
+    takesAccess: takesByNetwork,
   }),
   vault('delete', 'DeleteVault', {
     targets: oneVault,

@@ -57,9 +57,18 @@ const keyMessage = (error: Rejection, plane: Plane): string | undefined => {
   return messageOf({ reason, keyVersion, set });
 };
 
+/** Inner codes of what the network rules of a vault refuse (KV-84, KV-85). */
+const networkCodes: Readonly<Record<string, string>> = {
+  firewall: 'ForbiddenByFirewall',
+  connection: 'ForbiddenByConnection',
+};
+
 /** A vault with roles says so in its inner code (KV-82, KV-83): its refusals name the action, those of policies the permission. */
 const narrowed = (error: Rejection, plane: Plane): Answer => {
   const answer = answersByReason[plane][error.reason] ?? answersByCode[plane][error.code];
+  const { network } = error.metadata;
+  if (plane === 'vault' && network !== undefined)
+    return { ...answer, innerCode: networkCodes[network] ?? 'AccessDenied' };
   if (answer.innerCode === 'AccessDenied' && error.metadata.action !== undefined)
     return { ...answer, innerCode: 'ForbiddenByRbac' };
   // An attach that finds the disk in use; every other refusal of an attached disk is OperationNotAllowed.

@@ -6,19 +6,29 @@ import type { TokenUse } from '../sign-in/audiences.ts';
 import { TokenRefused, type Tokens } from '../sign-in/tokens.ts';
 
 /** Makes the caller of a request from its `Authorization` header. @throws RestError 401 with the challenge of the use */
-export type Admit = (use: TokenUse, authorization: string | undefined, correlationId: string) => Promise<Caller>;
+export type Admit = (
+  use: TokenUse,
+  authorization: string | undefined,
+  from: Pick<Caller, 'correlationId' | 'address'>,
+) => Promise<Caller>;
 
 /** Admits requests with a token of the right audience, and no others. */
 export const openAccess =
-  (parts: { readonly tokens: Tokens; readonly names: CloudNames; readonly clock: Pick<Clock, 'now'> }): Admit =>
-  async (use, authorization, correlationId) => {
-    const { tokens, names, clock } = parts;
+  (parts: {
+    readonly tokens: Tokens;
+    readonly names: CloudNames;
+    readonly clock: Pick<Clock, 'now'>;
+    /** Proves the addresses of clients to key-vault; undefined: they are not stated. */
+    readonly clientAddressKey: string | undefined;
+  }): Admit =>
+  async (use, authorization, from) => {
+    const { tokens, names, clock, clientAddressKey } = parts;
     const [, token] = /^bearer +([\w-]+\.[\w-]+\.[\w-]+)$/i.exec(authorization ?? '') ?? [];
     if (token === undefined) throw missing(names, use, authorization);
     try {
       const { principal, tenant, inner, use: found } = await tokens.verify(token);
       if (found !== use) throw new TokenRefused(`the token is for ${found}, and this request needs one for ${use}`);
-      return callerOf({ principal, tenant, correlationId, tokens: inner });
+      return callerOf({ principal, tenant, ...from, tokens: inner, clientAddressKey });
     } catch (error) {
       if (!(error instanceof TokenRefused)) throw error;
       throw unacceptable(names, use, error, clock.now());

@@ -139,7 +139,7 @@ const addRoute = (server: FastifyInstance, route: Route, parts: ServerParts): vo
       const caller =
         route.access === 'public'
           ? undefined
-          : await parts.admit(route.access, request.headers.authorization, correlationId);
+          : await parts.admit(route.access, request.headers.authorization, { correlationId, address: request.ip });
       admitted.set(request, { caller, correlationId });
       if (route.versioned) checkVersion(queryOf(request)['api-version'], route.host);
     },

@@ -12,7 +12,8 @@ import type { Work } from './operation.ts';
 import { openOperations } from './operations.ts';
 import { operationRoutes } from './routes.ts';
 
-const callerWith = (principal: string) => callerOf({ principal, tenant: 't', correlationId: 'c', tokens: {} });
+const callerWith = (principal: string) =>
+  callerOf({ principal, tenant: 't', correlationId: 'c', address: '127.0.0.1', tokens: {} });
 const caller = callerWith('p');
 const request = { query: { 'api-version': '2024-11-01' }, origin: 'https://localhost:8443' };
 

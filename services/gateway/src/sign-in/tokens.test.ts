@@ -32,7 +32,11 @@ const open = async (): Promise<Tokens> => {
   return openTokens({ key, masterKey: secret, names, clock, random });
 };
 const admit = (token: string | undefined, use: 'vault' | 'management' = 'vault') =>
-  openAccess({ tokens, names, clock })(use, token === undefined ? undefined : `Bearer ${token}`, 'c');
+  openAccess({ tokens, names, clock, clientAddressKey: undefined })(
+    use,
+    token === undefined ? undefined : `Bearer ${token}`,
+    { correlationId: 'c', address: '127.0.0.1' },
+  );
 const refused = { status: 401, code: 'Unauthorized' };
 
 before(async () => {

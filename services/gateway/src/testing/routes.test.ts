@@ -9,7 +9,7 @@ import { testingOf } from './testing-settings.ts';
 
 const services = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const;
 const tokens = Object.fromEntries(services.map((service) => [service, `token of ${service}`]));
-const caller = callerOf({ principal: 'p', tenant: 't', correlationId: 'c', tokens });
+const caller = callerOf({ principal: 'p', tenant: 't', correlationId: 'c', address: '127.0.0.1', tokens });
 
 /** The routes over a launcher that answers as given. */
 const routesWith = (parts: Partial<TestParts>, result: unknown = {}) => {

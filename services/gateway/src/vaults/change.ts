@@ -6,6 +6,7 @@ import {
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
 import { RestError } from '../errors/rest-error.ts';
+import { networkRulesAfter } from './network-rules.ts';
 import { policiesOf, type VaultExtras, type VaultProperties } from './vault-body.ts';
 
 type KeyVault = Backends['keyVault'];
@@ -31,6 +32,9 @@ export const changeVault = async (
   if (properties.accessPolicies !== undefined) {
     vault = await replacePolicies(keyVault, caller, vault, policiesOf(properties.accessPolicies));
   }
+  const networkRules = networkRulesAfter(vault.networkRules, properties);
+  if (networkRules !== undefined)
+    vault = await keyVault.setNetworkRules({ name, networkRules, confirmName: name }, options);
   const permissionModel =
     properties.enableRbacAuthorization === undefined
       ? vault.permissionModel

@@ -11,6 +11,7 @@ import { type Route, route } from '../http/route.ts';
 import { armId, regionOf, requireLocation, resourceNotFound } from '../management/arm.ts';
 import type { Records } from '../records/records.ts';
 import { changeVault, mergedPolicies, modelOf, othersAfter, refuseFixed, replacePolicies } from './change.ts';
+import { networkRulesAfter } from './network-rules.ts';
 import {
   AccessPoliciesBody,
   extrasAfter,
@@ -246,6 +247,7 @@ class Vaults {
       accessPolicies: policiesOf(properties.accessPolicies ?? []),
       softDeleteRetentionDays: properties.softDeleteRetentionInDays ?? 0,
       purgeProtectionEnabled: properties.enablePurgeProtection ?? false,
+      networkRules: networkRulesAfter(undefined, properties),
     };
     return backends.keyVault.createVault(request, caller.as('key-vault'));
   }

@@ -10,6 +10,7 @@ import type { CloudNames } from '../cloud/names.ts';
 import { RestError } from '../errors/rest-error.ts';
 import { Int32 } from '../http/int32.ts';
 import { armId, armIdOf, type ResourcePath, resourceBody } from '../management/arm.ts';
+import { networkShown } from './network-rules.ts';
 
 export const vaultType = 'Microsoft.KeyVault/vaults';
 
@@ -140,19 +141,15 @@ export interface VaultExtras {
   readonly tags: JsonObject;
   /** Members of `properties` that have no effect here. */
   readonly kept: JsonObject;
+  /** Networks here connect nothing, so these rules serve no caller. */
+  readonly virtualNetworkRules: readonly { readonly id: string }[];
   /** By object id. */
   readonly otherPermissions: Readonly<Record<string, OtherPermissions>>;
 }
 
-export const noExtras: VaultExtras = { tags: {}, kept: {}, otherPermissions: {} };
+export const noExtras: VaultExtras = { tags: {}, kept: {}, virtualNetworkRules: [], otherPermissions: {} };
 
-const keptMembers = [
-  'enabledForDeployment',
-  'enabledForDiskEncryption',
-  'enabledForTemplateDeployment',
-  'publicNetworkAccess',
-  'networkAcls',
-] as const;
+const keptMembers = ['enabledForDeployment', 'enabledForDiskEncryption', 'enabledForTemplateDeployment'] as const;
 
 /** What management keeps of a vault: what it kept before, and over it what a body has. */
 export const extrasAfter = (
@@ -165,9 +162,11 @@ export const extrasAfter = (
   const given = keptMembers.filter((member) => properties[member] !== undefined);
   const kept = Object.fromEntries(given.map((member) => [member, properties[member]])) as JsonObject;
   const { accessPolicies: policies } = properties;
+  const virtualNetworkRules = properties.networkAcls?.virtualNetworkRules ?? before.virtualNetworkRules;
   return {
     tags,
     kept: { ...before.kept, ...kept },
+    virtualNetworkRules,
     otherPermissions: policies === undefined ? before.otherPermissions : othersIn(policies),
   };
 };
@@ -206,7 +205,7 @@ export const vaultBody = (names: CloudNames, vault: Vault, extras: VaultExtras, 
       enabledForDeployment: false,
       enabledForDiskEncryption: false,
       enabledForTemplateDeployment: false,
-      publicNetworkAccess: 'Enabled',
+      ...networkShown(vault, extras.virtualNetworkRules),
       ...extras.kept,
       vaultUri: `https://${name}.${names.vaultSuffix}/`,
       provisioningState: 'Succeeded',

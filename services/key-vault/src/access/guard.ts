@@ -12,6 +12,7 @@ import type { AuditDraft } from '../audit/draft.ts';
 import { recordIdentityAnswer, vaultDeleted } from '../vault/decider.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
 import { type ActiveVault, answerOf, type ExistingVault, exists, identityKnownTo, type Vault } from '../vault/vault.ts';
+import { checkNetwork } from './network.ts';
 import { deniedToStranger, isStranger, missingVault } from './stranger.ts';
 
 /** What a role must allow for the management of vaults; for keys it is `keyVault/keys/<permission>`. */
@@ -82,8 +83,10 @@ export class Guard {
 
   /**
    * The same for a vault that was read, and that may be deleted: the caller decides what its keys can still be used for.
+   * @param call without `peer` if its caller did not come over the network to the vault: network rules do not count then
    * @param obstacle what else blocks the key. It precedes a missing permission for a caller that has some of the permissions;
    *   a caller without any does not learn it (KV-82)
+   * @throws Rejection PERMISSION_DENIED ACCESS_DENIED, also for the network (KV-84 to KV-86), which is judged first
    * @returns `returned` if identity's last recorded reply was a refusal, and this grant was recorded now
    */
   async permit(
@@ -91,10 +94,12 @@ export class Guard {
     vault: ExistingVault,
     key: string | undefined,
     permissions: readonly KeyPermission[],
-    call: Pick<Call, 'caller' | 'cause'>,
+    call: Pick<Call, 'caller' | 'cause'> & { readonly peer?: string },
     obstacle?: Rejection,
   ): Promise<'permitted' | 'returned'> {
     const principal = principalOf(call);
+    // A caller of another tenant learns nothing of the vault.
+    if (call.peer !== undefined && !isStranger(principal, vault)) checkNetwork(vaultId, vault, principal, call.peer);
     const judgement = await this.#judge(vaultId, vault, key, permissions, principal);
     const { isGone, lacking, identityAsOf } = judgement;
     const isWhole = permissions.length === diskPermissions.length;

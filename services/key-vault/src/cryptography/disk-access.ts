@@ -142,12 +142,14 @@ const authorizeMove = async (
   names.principal.parse(request.principal, 'principal');
   names.diskEncryptionSet.parse(request.diskEncryptionSet, 'disk_encryption_set');
   const targetKeyVersion = versionName(target.key, target.version);
+  // The service of the set calls for the owner, from its own address.
+  const { caller, cause } = call;
   entry.forResource(request.diskEncryptionSet);
   return deciding(async () => {
     const sight = await lookAt(parts, source, call, entry, 'FAILED_PRECONDITION');
     const { epoch, seen, vault, key } = sight;
     entry.about(source.key, source.version);
-    await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), call);
+    await guard.permit(source.vault, vault, source.key, ownerPermissions(key, source.version), { caller, cause });
     if (vault.status !== 'active') throw vaultDeleted(source.vault);
     const authorization = {
       source: source.version,

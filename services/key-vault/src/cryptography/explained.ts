@@ -40,7 +40,9 @@ export const explained = async <Value>(
     const { state, seen } = await (reason === 'KEY_EXPIRED' && version !== undefined
       ? publishExpiry(parts, id.key, version, call, sight)
       : { state: sight.key, seen: sight.seen });
-    const isWithheld = reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission);
+    const isOfNetwork = metadata.network !== undefined;
+    const isWithheld =
+      reason === 'KEY_OPERATION_NOT_ALLOWED' || (reason === 'ACCESS_DENIED' && !metadata.permission && !isOfNetwork);
     const origin = await findOrigin(parts.store, {
       ...id,
       seen,
@@ -49,6 +51,7 @@ export const explained = async <Value>(
       version,
       principal: principalOf(call).name,
       permissions: (metadata.permission?.split(',') ?? []) as KeyPermission[],
+      isOfNetwork,
       operations: (isWithheld ? (metadata.operation?.split(',') ?? []) : []) as KeyOperation[],
     });
     throw new Rejection(

@@ -2,6 +2,7 @@ import { principalOf } from '@interlock/rpc';
 import { FoundSubjects } from '../audit/draft.ts';
 import type { AuditedCall } from '../audit/log.ts';
 import type { KeyUrls } from '../names.ts';
+import { addressOf } from '../vault/network-rules.ts';
 
 /** A judgement or an error, and the subjects found on the way, for the audit entry of each caller. */
 export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
@@ -14,7 +15,7 @@ export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
  * with one key is one decision, and each has an entry of its own on the record. Nothing is remembered: judging begins after
  * all its callers have called; a later caller is judged again.
  *
- * @param question what is asked, in words: everything the judgement depends on beside the principal
+ * @param question what is asked, in words: everything the judgement depends on beside the principal and its address
  * @param judge its cause is the first caller's
  */
 export type Judging = <Judgement>(
@@ -32,7 +33,7 @@ export const openJudging = (urls: KeyUrls): Judging => {
     judge: (subjects: FoundSubjects) => Promise<Judgement>,
   ): Promise<Judged<Judgement>> => {
     const { name, tenant } = principalOf(call);
-    const whole = `${name} ${tenant} ${question}`;
+    const whole = `${name} ${tenant} ${addressOf(call.peer) ?? ''} ${question}`;
     const known = open.get(whole);
     // What is asked in the same words is judged by the same function.
     if (known) return known as Promise<Judged<Judgement>>;

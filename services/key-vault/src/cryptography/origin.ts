@@ -4,6 +4,7 @@ import { type Ended, expiryOf } from '../key/ends.ts';
 import type { KeyOperation } from '../key/events.ts';
 import { exists as hasVersions, type Key, versionOf } from '../key/key.ts';
 import type { KeyPermission, VaultEvent } from '../vault/events.ts';
+import { servesTrusted } from '../vault/network-rules.ts';
 import { evolve, exists, initial, type Vault, vaults } from '../vault/vault.ts';
 
 /** The commit that took access away: the cause of a refusal (G10). */
@@ -40,6 +41,8 @@ export interface RefusedUse {
   readonly principal: string;
   /** The missing permissions; empty if the refusal is not about grants. */
   readonly permissions: readonly KeyPermission[];
+  /** Whether the network rules of the vault refused the caller. */
+  readonly isOfNetwork?: boolean;
   /** The operations that the version does not allow; empty if the refusal is not about its operations. */
   readonly operations: readonly KeyOperation[];
 }
@@ -99,6 +102,7 @@ const vaultOrigin = async (store: EventStore, use: RefusedUse): Promise<LossOrig
     return read && isPartOf(use, recorded.version, read.event) ? [{ recorded, event: read.event }] : [];
   });
   if (use.reason === 'VAULT_DELETED') return originAt(events.findLast(({ event }) => event.type === 'VaultDeleted'));
+  if (use.isOfNetwork) return networkClosed(events);
   return use.reason === 'IDENTITY_DELETED' ? identityDeletion(events, use) : grantTaken(events, use);
 };
 
@@ -115,6 +119,18 @@ const originAt = (read: ReadEvent<{ readonly at: Instant }> | undefined, positio
     since: read.event.at,
     ...identityOf(read.recorded),
   };
+
+/** The rules that closed the network, and the number of the newest: grants at lower ones are concerned. */
+const networkClosed = (events: readonly ReadEvent<VaultEvent>[]): LossOrigin | undefined => {
+  let closed: ReadEvent<VaultEvent> | undefined;
+  let newest: ReadEvent<VaultEvent> | undefined;
+  for (const read of events) {
+    if (read.event.type !== 'NetworkRulesSet') continue;
+    newest = read;
+    closed = servesTrusted(read.event.networkRules) ? undefined : (closed ?? read);
+  }
+  return originAt(closed ?? newest, newest?.recorded.position);
+};
 
 /** The fact of identity is the best origin; until it arrives, the note of the request that was refused first. */
 const identityDeletion = (

@@ -3,8 +3,11 @@ import type { KeyEvent } from './events.ts';
 import { exists, type Key, versionOf } from './key.ts';
 import type { KeyUses } from './uses.ts';
 
-/** How `interlock impact --action` names the change; `revoke`: the grants of the other permission model count from then on. */
-type Action = 'delete' | 'purge' | 'revoke';
+/**
+ * How `interlock impact --action` names the change; `revoke`: the grants of the other permission model count from then on; `close`:
+ * network rules serve no trusted services, which has the same effect as revoking every grant.
+ */
+type Action = 'delete' | 'purge' | 'revoke' | 'close';
 
 /**
  * Requires the name of a key or vault as confirmation before it is deleted, purged or loses every grant, if it ever wrapped
@@ -62,12 +65,13 @@ const consequences: Readonly<Record<Action, (what: string) => string>> = {
   delete: (what) => `cannot be read until the ${what} is recovered`,
   purge: () => 'can never be read again',
   revoke: () => 'cannot be read by a set that has no grant of the other model',
+  close: () => 'cannot be read until trusted services are served again',
 };
 
 const inUse = (reason: 'KEY_IN_USE' | 'VAULT_IN_USE', what: 'key' | 'vault', name: string, action: Action): Rejection =>
   new Rejection(
     'FAILED_PRECONDITION',
     reason,
-    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data, which ${consequences[action](what)}. \`interlock impact ${name} --action ${action}\` lists the disks. To continue, repeat the call with confirm_name "${name}" (\`--confirm\`)`,
+    `${what === 'key' ? name : `a key in ${name}`} has wrapped data keys of disks, or other data, which ${consequences[action](what)}. \`interlock impact ${name} --action ${action === 'close' ? 'revoke' : action}\` lists the disks. To continue, repeat the call with confirm_name "${name}" (\`--confirm\`)`,
     { [what]: name, confirm_name: name, action },
   );

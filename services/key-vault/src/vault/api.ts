@@ -8,6 +8,7 @@ import type {
   RecoverVaultRequest,
   RemoveAccessPolicyRequest,
   SetAccessPolicyRequest,
+  SetNetworkRulesRequest,
   SetPermissionModelRequest,
 } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { type Category, Rejection } from '@interlock/event-store';
@@ -36,6 +37,7 @@ import {
   remove,
   removeAccessPolicy,
   setAccessPolicy,
+  setNetworkRules,
   setPermissionModel,
   startPurge,
   takenByOwn,
@@ -43,6 +45,7 @@ import {
 } from './decider.ts';
 import type { NewVault, VaultEvent } from './events.ts';
 import type { VaultLife } from './life.ts';
+import { networkRulesFromWire, servesTrusted } from './network-rules.ts';
 import type { VaultPurge } from './purge.ts';
 import { exists, type Vault } from './vault.ts';
 import { accessPoliciesFromWire, accessPolicyFromWire, permissionModelFromWire, vaultOnWire } from './wire.ts';
@@ -119,6 +122,17 @@ const vaultGrantApi = (parts: VaultApiParts) => {
       }
       const decide = setPermissionModel(clock.now(), permissionModel, isUnderRoles);
       if (decide(vault).length > 0) await confirm.vault(vaultId, request.confirmName, 'revoke');
+      return changeVault(parts, request, { action: 'keyVault/vaults/write', decide, text }, call, entry);
+    }),
+    setNetworkRules: log.audited('VaultPatch', async (request: SetNetworkRulesRequest, call: Call, entry) => {
+      const rules = networkRulesFromWire(request.networkRules);
+      const text = `network rules: ${JSON.stringify(rules)}`;
+      entry.changing(text);
+      const vaultId = parseVault(request.name, 'name');
+      const vault = await guard.managedVault(vaultId, 'keyVault/vaults/write', call, entry);
+      const isClosed = servesTrusted(vault.networkRules) && !servesTrusted(rules);
+      if (isClosed) await confirm.vault(vaultId, request.confirmName, 'close');
+      const decide = setNetworkRules(clock.now(), rules);
       return changeVault(parts, request, { action: 'keyVault/vaults/write', decide, text }, call, entry);
     }),
   };
@@ -210,6 +224,7 @@ const createVault = async (parts: VaultApiParts, request: CreateVaultRequest, ca
     accessPolicies: accessPoliciesFromWire(request.accessPolicies),
     retentionDays: request.softDeleteRetentionDays || retentionDaysDefault,
     purgeProtected: request.purgeProtectionEnabled || parts.purgeProtectionDefault,
+    ...(request.networkRules === undefined ? {} : { networkRules: networkRulesFromWire(request.networkRules) }),
   };
   entry.inVault(vaultId);
   try {

@@ -1,6 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { KeyPermission, NewVault, PermissionModel, VaultEvent } from './events.ts';
+import { isSameRules, type NetworkRules, openRules } from './network-rules.ts';
 import { type ActiveVault, answerOf, identityKnownTo, type Vault } from './vault.ts';
 
 /** Principals in the access policies of one vault. Rule KV-72. */
@@ -131,6 +132,14 @@ export const setPermissionModel =
     }
     return [{ type: 'PermissionModelSet', permissionModel, at }];
   };
+
+/** Sets from where the keys can be reached (CMK-29). */
+export const setNetworkRules =
+  (at: Instant, networkRules: NetworkRules) =>
+  (vault: Vault): readonly VaultEvent[] =>
+    isSameRules(active(vault).networkRules ?? openRules, networkRules)
+      ? []
+      : [{ type: 'NetworkRulesSet', networkRules, at }];
 
 /** A change of a role or a principal at identity. */
 export interface GrantChange {

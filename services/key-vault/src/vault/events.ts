@@ -1,4 +1,5 @@
 import type { Instant } from '@interlock/runtime';
+import type { NetworkRules } from './network-rules.ts';
 
 /** A permission on the keys of a vault (KV-72). `all` includes every other one, also purge. */
 export type KeyPermission =
@@ -43,6 +44,8 @@ export interface NewVault {
   /** 7 to 90 (KV-61). */
   readonly retentionDays: number;
   readonly purgeProtected: boolean;
+  /** Absent: its keys can be reached from everywhere. */
+  readonly networkRules?: NetworkRules;
 }
 
 /** The events of one vault. Their names and fields are on disk. */
@@ -57,6 +60,7 @@ export type VaultEvent =
     }
   | { readonly type: 'AccessPolicyRemoved'; readonly principal: string; readonly at: Instant }
   | { readonly type: 'PermissionModelSet'; readonly permissionModel: PermissionModel; readonly at: Instant }
+  | { readonly type: 'NetworkRulesSet'; readonly networkRules: NetworkRules; readonly at: Instant }
   | {
       /** A role or principal changed at identity that counts in this vault. */
       readonly type: 'GrantsChanged';

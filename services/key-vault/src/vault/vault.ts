@@ -68,6 +68,8 @@ export const evolve = (vault: Vault, event: VaultEvent): Vault => {
       const { [event.principal]: _removed, ...accessPolicies } = vault.accessPolicies;
       return { ...vault, accessPolicies };
     }
+    case 'NetworkRulesSet':
+      return vault.status === 'active' ? { ...vault, networkRules: event.networkRules } : vault;
     case 'PermissionModelSet':
       return vault.status === 'active' ? { ...vault, permissionModel: event.permissionModel } : vault;
     case 'GrantsChanged': {
@@ -125,6 +127,7 @@ export const vaults: CategoryDefinition<Vault, VaultEvent> = {
     ...(['resourceGroup', 'tenant', 'location', 'sku', 'permissionModel', 'accessPolicies', 'retentionDays'] as const),
     ...([
       'purgeProtected',
+      'networkRules',
       'principal',
       'permissions',
       'source',

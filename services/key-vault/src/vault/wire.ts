@@ -9,6 +9,7 @@ import { names } from '@interlock/rpc';
 import type { KeyUrls } from '../names.ts';
 import { vaultNotFound } from './decider.ts';
 import type { AccessPolicies, KeyPermission, PermissionModel } from './events.ts';
+import { networkRulesOnWire } from './network-rules.ts';
 import { exists, type Vault } from './vault.ts';
 
 /** Permissions as the API names them (KV-72). */
@@ -105,6 +106,7 @@ export const vaultOnWire = ({ id, state, version }: Loaded<Vault>, urls: KeyUrls
     deleteTime: isDeleted ? new Date(state.deletedAt) : undefined,
     scheduledPurgeTime: isDeleted ? new Date(state.purgeAt) : undefined,
     createTime: new Date(state.createdAt),
+    networkRules: state.networkRules && networkRulesOnWire(state.networkRules),
     etag: String(version),
   };
 };
