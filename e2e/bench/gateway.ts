@@ -4,6 +4,7 @@ import { type GatewayAccess, startGateway } from '@interlock/local/gateway.ts';
 import type { Scope } from '@interlock/runtime';
 import { makeWorld } from '../cloud/world.ts';
 import { type Bench, type BenchCloud, forEachSize, openCloud } from './bench.ts';
+import { cpuDetails, cpuTimes } from './fleet/processes.ts';
 import { inFlight, measurement, percentile, rounded, timed } from './measure.ts';
 
 const rounds = 5;
@@ -17,19 +18,24 @@ const callsEach = { one: 300, more: 30 } as const;
 export const gateway: Bench = async (options, scope) => {
   const { smoke } = options;
   const opened = await openCloud(options, scope);
+  const processes = new Map<number, string>();
   const access = await startGateway({
     ...{ cloud: opened.cloud, data: options.data, env: process.env },
     ...{ name: opened.name, temporary: true, within: scope },
+    onStart: ({ pid }) => void processes.set(pid, 'gateway'),
   });
   const calls = await openCalls(opened, access, scope);
   return forEachSize(options, { usual: [1, 32], smoke: 1 }, scope, async (size) => {
     const count = smoke ? 3 : size * (size === 1 ? callsEach.one : callsEach.more);
     const rates = { http: [] as number[], grpc: [] as number[] };
     const latencies = { http: [] as number[], grpc: [] as number[] };
+    const cpu: Record<'http' | 'grpc', Readonly<Record<string, number>>> = { http: {}, grpc: {} };
     for (let round = 0; round <= (smoke ? 0 : rounds); round++) {
       for (const way of ['http', 'grpc'] as const) {
         const ofRound: number[] = [];
+        const before = cpuTimes(opened.cloud, processes);
         const ms = await timed(() => inFlight(size, count, async () => void ofRound.push(await timed(calls[way]))));
+        cpu[way] = cpuDetails(before, cpuTimes(opened.cloud, processes), { count, tookMs: ms });
         // The first round warms up both.
         if (round === 0 && !smoke) continue;
         rates[way].push((count * 1_000) / ms);
@@ -42,6 +48,8 @@ export const gateway: Bench = async (options, scope) => {
       floorP50Ms: rounded(floorP50Ms),
       addedMs: rounded(p50Ms - floorP50Ms),
       p99Ms: rounded(percentile(latencies.http, 0.99)),
+      ...cpu.http,
+      ...Object.fromEntries(Object.entries(cpu.grpc).map(([name, us]) => [`floor:${name}`, us])),
     };
     return [measurement({ bench: 'gateway', size, unit: 'requests/s' }, rates.http, rates.grpc, details)];
   });

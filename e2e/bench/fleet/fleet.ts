@@ -7,7 +7,7 @@ import type { BenchCloud } from '../bench.ts';
 import { inFlight } from '../measure.ts';
 import { FactCounter } from './fact-counter.ts';
 import { type FleetMachine, type FleetPlace, planFleet } from './plan.ts';
-import { type CpuTimes, cpuTimes } from './processes.ts';
+import { backendsOf, type CpuTimes, cpuTimes } from './processes.ts';
 import { type machineSeeder, startStopped } from './seed-machines.ts';
 
 /** compute's table of machines' state rows, as the event store names it. */
@@ -68,8 +68,10 @@ export class Fleet {
     return new FactCounter(type, this.place.group).consume(this.cloud.nats, stream, scope);
   }
 
-  cpuTimes(): Promise<CpuTimes> {
-    return cpuTimes(this.cloud, this.computeSql);
+  /** Processes of compute's database have a name of their own: `postgres`. */
+  async cpuTimes(): Promise<CpuTimes> {
+    const backends = await backendsOf(this.computeSql);
+    return cpuTimes(this.cloud, new Map(backends.map((pid) => [pid, 'postgres'])));
   }
 
   /** Disables the key; resolves when the stop of the last machine is published and listed. */

@@ -42,13 +42,12 @@ export const backendsOf = async (sql: Sql): Promise<readonly number[]> => {
 };
 
 /**
- * CPU time of everything this process started, and its own (`bench`): each service, `postgres` (processes of compute's
- * database), `postgresElse`, NATS.
+ * CPU time of everything this process started, and its own (`bench`): each service, `postgresElse` (Postgres), NATS.
+ * @param others names of further processes, in place of that of their program
  */
-export const cpuTimes = async (cloud: LocalCloud, computeSql: Sql): Promise<CpuTimes> => {
-  const names = new Map<number, string>([[process.pid, 'bench']]);
+export const cpuTimes = (cloud: LocalCloud, others: ReadonlyMap<number, string>): CpuTimes => {
+  const names = new Map<number, string>([[process.pid, 'bench'], ...others]);
   for (const service of serviceNames) names.set(cloud.pid(service), service);
-  for (const pid of await backendsOf(computeSql)) names.set(pid, 'postgres');
   const all = new Map<number, Process>();
   for (const name of readdirSync('/proc')) {
     const found = /^\d+$/.test(name) ? processOf(Number(name)) : undefined;
