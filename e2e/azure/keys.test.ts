@@ -13,6 +13,18 @@ interface RestFailure {
   readonly details?: { readonly error?: { readonly innerError?: { readonly code: string } } };
 }
 
+/** Events of a vault. */
+interface EventsBody {
+  readonly value: readonly {
+    readonly eventType?: string;
+    readonly type?: string;
+    readonly subject: string;
+    readonly data: { readonly Version: string };
+  }[];
+  readonly position: number;
+  readonly headPosition: number;
+}
+
 const group = 'g1';
 const vault = 'kv-azure';
 let cloud: AzureCloud;
@@ -97,6 +109,31 @@ test('KV-33: rotate adds a version; versions and keys are listed page by page', 
   const names = [];
   for await (const { name } of keys.listPropertiesOfKeys()) names.push(name);
   assert.deepEqual(names, ['k1', 'k2']);
+});
+
+test('KV-111: a subscriber outside asks for the events of a vault in the form of Event Grid, and continues where it was', async () => {
+  const { token } = await cloud.credential.getToken(`${cloud.access.url}/.default`);
+  const ask = async (query: string) => {
+    const url = `${cloud.access.url}/interlock/v1/vaults/${vault}/events${query}`;
+    const reply = await fetch(url, { headers: { authorization: `Bearer ${token}` } });
+    return { status: reply.status, body: (await reply.json()) as EventsBody };
+  };
+  const { body } = await ask('');
+  const types = body.value.map(
+    ({ eventType, subject }) => `${eventType?.replace('Microsoft.KeyVault.', '')} ${subject}`,
+  );
+  assert.deepEqual(
+    types.filter((one) => one.endsWith(' k1')),
+    Array(3).fill('KeyNewVersionCreated k1'),
+  );
+  assert.equal(body.position, body.headPosition);
+  const { properties } = await keys.rotateKey('k2');
+  const { body: next } = await ask(`?after=${body.position}&form=cloudevents`);
+  assert.deepEqual(
+    next.value.map(({ type, data }) => [type, data.Version]),
+    [['Microsoft.KeyVault.KeyNewVersionCreated', properties.version]],
+  );
+  assert.deepEqual([(await ask('?after=x')).status, (await ask('?form=xml')).status], [400, 400]);
 });
 
 test('KV-13: an expired key does not wrap, and still unwraps; the dates of a version are kept beside other changes', async () => {

@@ -7,6 +7,7 @@ import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/con
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { memoryStore } from '@interlock/event-store';
 import { makeAuthority, makeServer, pemOf } from '@interlock/local/certificates.ts';
 import { freePort } from '@interlock/local/free-port.ts';
@@ -101,6 +102,7 @@ const backendsOf = ({ cloud, credentials }: Place): Backends => {
   return {
     identity: client('identity', IdentityServiceDefinition),
     keyVault: client('key-vault', KeyVaultServiceDefinition),
+    keyVaultEvents: client('key-vault', MessagingServiceDefinition),
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
     disks: client('disk', DiskServiceDefinition),
     compute: client('compute', ComputeServiceDefinition),

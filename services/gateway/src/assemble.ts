@@ -12,6 +12,7 @@ import { graphRoutes } from './graph/routes.ts';
 import { type Admit, openAccess } from './http/access.ts';
 import { type Dispatch, openDispatch } from './http/dispatch.ts';
 import type { Route } from './http/route.ts';
+import { keyEventRoutes } from './key-events/routes.ts';
 import { cryptographyRoutes } from './keys/cryptography-routes.ts';
 import { refusedKeyRoutes } from './keys/refused-routes.ts';
 import { rotationPolicyRoutes } from './keys/rotation-policy-routes.ts';
@@ -114,6 +115,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...cryptographyRoutes(parts),
     ...rotationPolicyRoutes(parts),
     ...refusedKeyRoutes,
+    ...keyEventRoutes(parts),
     ...computeRoutes(parts),
     ...activityRoutes(parts),
     ...testRoutes({ ...parts, ...parts.testing, require }),

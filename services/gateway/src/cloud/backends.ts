@@ -3,6 +3,7 @@ import { DiskDataServiceDefinition, DiskServiceDefinition } from '@interlock/con
 import { DiskEncryptionSetServiceDefinition } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
 import { IdentityServiceDefinition } from '@interlock/contracts/interlock/identity/v1/identity.ts';
 import { KeyVaultServiceDefinition } from '@interlock/contracts/interlock/key_vault/v1/key_vault.ts';
+import { MessagingServiceDefinition } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { type Channel, connect, type Definition, type RpcClient, type Workload } from '@interlock/rpc';
 import type { Clock, Random } from '@interlock/runtime';
 import type { Tracer } from '@opentelemetry/api';
@@ -11,6 +12,8 @@ import type { Tracer } from '@opentelemetry/api';
 export interface Backends {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
+  /** The events that key-vault stored. */
+  readonly keyVaultEvents: RpcClient<typeof MessagingServiceDefinition>;
   readonly sets: RpcClient<typeof DiskEncryptionSetServiceDefinition>;
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly compute: RpcClient<typeof ComputeServiceDefinition>;
@@ -54,6 +57,7 @@ export const openBackends = (parts: {
     diskDataAt,
     identity: client('identity', IdentityServiceDefinition),
     keyVault: client('key-vault', KeyVaultServiceDefinition),
+    keyVaultEvents: client('key-vault', MessagingServiceDefinition),
     sets: client('disk-encryption-set', DiskEncryptionSetServiceDefinition),
     disks: client('disk', DiskServiceDefinition),
     compute: client('compute', ComputeServiceDefinition),
