@@ -148,6 +148,37 @@ test('VM-18: a PUT of the whole machine attaches and detaches data disks', async
   await compute.virtualMachines.attachDetachDataDisks(group, 'Vm1', { dataDisksToDetach: [{ diskId: id }] });
 });
 
+test('VM-19: the OS disk of a deallocated machine is exchanged; a refused exchange leaves the old one', async () => {
+  const { compute, group, location } = world;
+  const encryption = { diskEncryptionSetId: set.id };
+  const creationData = { createOption: 'Empty' } as const;
+  await compute.disks.createOrUpdate(group, 'os-next', { location, creationData, diskSizeGB: 1, encryption });
+  const osDisk = (name: string) => ({
+    createOption: 'Attach',
+    name,
+    managedDisk: { id: world.id('Microsoft.Compute/disks', name) },
+  });
+  const exchange = (name: string) =>
+    compute.virtualMachines.createOrUpdate(group, 'exchanged', { location, storageProfile: { osDisk: osDisk(name) } });
+  await compute.virtualMachines.createOrUpdate(group, 'exchanged', {
+    location,
+    storageProfile: { osDisk: { createOption: 'Empty', name: 'os-first', diskSizeGB: 1 } },
+  });
+  await assert.rejects(exchange('os-next'), refusedAs('OperationNotAllowed', /not deallocated/));
+  await compute.virtualMachines.deallocate(group, 'exchanged');
+  await assert.rejects(exchange('Os1'), refusedAs('ConflictingUserInput'));
+  await assert.rejects(exchange('os-missing'), { statusCode: 404 });
+  const before = await compute.virtualMachines.get(group, 'exchanged');
+  assert.equal(before.storageProfile?.osDisk?.name, 'os-first');
+  const { storageProfile } = await exchange('os-next');
+  assert.equal(storageProfile?.osDisk?.name, 'os-next');
+  assert.equal((await compute.disks.get(group, 'os-first')).diskState, 'Unattached');
+  await compute.virtualMachines.start(group, 'exchanged');
+  assert.ok((await statuses('exchanged')).includes('PowerState/running'));
+  await compute.virtualMachines.delete(group, 'exchanged');
+  for (const disk of ['os-first', 'os-next']) await compute.disks.delete(group, disk);
+});
+
 test('lists of machines, with instance views where asked for', async () => {
   const { compute, group } = world;
   const all = await listed(compute.virtualMachines.listAll({ statusOnly: 'true' }));

@@ -152,10 +152,11 @@ const createMachine = async (parts: VmApiParts, request: CreateVirtualMachineReq
 const attachDisk = async (parts: VmApiParts, request: AttachDiskRequest, call: Call) => {
   const { vms, engine, plan, dataDisksMax } = parts;
   const vm = checkName(request.name);
-  const lun = checkLun(request.lun, 'lun');
+  const { osDisk: isOs } = request;
+  const lun = isOs ? 0 : checkLun(request.lun, 'lun');
   const disk = checkDisk(request.disk, 'disk', vm);
   const { location, ultraSsdEnabled } = shown(await vms.load(vm)).spec;
-  const spec = { disk, lun, isOs: false, deleteWithVm: request.deleteWithVm };
+  const spec = { disk, lun, isOs, deleteWithVm: request.deleteWithVm };
   const planned = await plan(spec, { vm, location, ultraSsdEnabled }, 'disk', call);
   await untilFreed(parts, vm, disk, call);
   const operation = operationOf(parts, vm, call);

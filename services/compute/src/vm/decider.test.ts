@@ -203,6 +203,21 @@ test('VM-18: the OS disk can be detached from a deallocated machine only, which 
   assert.throws(() => given(...without).when(start(ask('op2'))), { reason: 'OS_DISK_MISSING' });
 });
 
+test('VM-19: another OS disk is attached to a deallocated machine whose OS disk was detached, and to no other', () => {
+  const other = { ...os, disk: diskOf('other') };
+  const inUse = { reason: 'OS_DISK_IN_USE' };
+  assert.throws(() => given(...deallocatedVm(disks)).when(attach(ask(), other, 64)), inUse);
+  assert.throws(() => given(...running(disks)).when(attach(ask(), other, 64)), inUse);
+  const without = after(after(deallocatedVm(disks), detach(ask(), os.disk)), progress.diskDetached(at, 'op'));
+  const attaching = after(without, attach(ask('op2'), other, 1));
+  assert.throws(() => given(...without).when(attach(ask('op2'), { ...data, disk: diskOf('third') }, 64)), {
+    reason: 'LUN_IN_USE',
+  });
+  const exchanged = after(attaching, progress.diskAttached(at, 'op2'));
+  assert.deepEqual(given(...exchanged).when(attach(ask('again'), other, 64)), []);
+  assert.equal(given(...exchanged).when(start(ask('op3')))[0]?.type, 'VmStarting');
+});
+
 test('VM-18: a disk the machine does not have cannot be detached; one that was detached is so again, until it is attached', () => {
   const again = detach(ask('again'), data.disk);
   const refused = { reason: 'DISK_NOT_ATTACHED' };

@@ -162,8 +162,10 @@ export const remove =
   };
 
 /**
- * Attaches a data disk (VM-18). The same disk at the same LUN again decides nothing.
- * @throws Rejection INVALID_ARGUMENT LUN_IN_USE; FAILED_PRECONDITION DISK_ATTACHED at another LUN, TOO_MANY_DATA_DISKS
+ * Attaches a data disk (VM-18), or an OS disk in place of one that was detached (VM-19). The same disk at the same place again
+ * decides nothing.
+ * @throws Rejection INVALID_ARGUMENT LUN_IN_USE; FAILED_PRECONDITION DISK_ATTACHED at another LUN, TOO_MANY_DATA_DISKS,
+ *   OS_DISK_IN_USE
  */
 export const attach =
   (operation: Operation, disk: PlannedDisk, dataDisksMax: number) =>
@@ -172,7 +174,7 @@ export const attach =
     if (machine === 'creating') throw busy(operation.vm, 'attach');
     const known = machine.disks.find((one) => one.disk === disk.disk);
     if (isLeftOver(machine, disk.disk)) throw busy(operation.vm, 'attach');
-    if (known && known.phase !== 'detaching' && !known.isOs && known.lun === disk.lun) return [];
+    if (known && known.phase !== 'detaching' && known.isOs === disk.isOs && known.lun === disk.lun) return [];
     refuseDeletion(machine, operation.vm, 'attach');
     refuseBusy(machine, operation.vm, 'attach');
     if (known) {
@@ -184,11 +186,24 @@ export const attach =
         { field: 'disk', disk: disk.disk },
       );
     }
-    refuseLun(machine.disks, disk.lun);
-    const most = mostDataDisks(machine.spec.guest, dataDisksMax);
-    if (machine.disks.filter(({ isOs }) => !isOs).length >= most) throw tooManyDisks(most);
+    refusePlace(machine, operation.vm, disk, mostDataDisks(machine.spec.guest, dataDisksMax));
     return [{ type: 'DiskAttaching', disk, work: workOf(operation, 'attach', { disk: disk.disk }), at: operation.at }];
   };
+
+/** Refuses a disk for which the machine has no place. */
+const refusePlace = ({ disks, power }: Machine, vm: string, { disk, isOs, lun }: PlannedDisk, most: number): void => {
+  if (!isOs) {
+    refuseLun(disks, lun);
+    if (disks.filter((one) => !one.isOs).length >= most) throw tooManyDisks(most);
+    return;
+  }
+  const current = disks.find((one) => one.isOs);
+  if (power.state !== 'deallocated')
+    throw notAllowed('OS_DISK_IN_USE', 'attach', vm, 'the VM is not deallocated', { disk });
+  if (current !== undefined) {
+    throw notAllowed('OS_DISK_IN_USE', 'attach', vm, `${current.disk} is its OS disk: detach it first`, { disk });
+  }
+};
 
 /** Whether a stop interrupted the attach of the disk: it is about to be freed, and not attached. */
 export const isLeftOver = ({ disks, power: { work } }: Machine, disk: string): boolean =>

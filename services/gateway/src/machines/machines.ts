@@ -101,9 +101,34 @@ export class Machines {
     refuseIdentity(body);
     refuseMove(body.location, vm.location, vm.name);
     this.#refuseFixed(vm, body);
-    const dataDisks = body.properties?.storageProfile?.dataDisks;
-    if (dataDisks === undefined) return vm;
-    return this.change(vm, diskChangesOf(this.#parts.names, vm.dataDisks, dataDisks), caller);
+    const { osDisk, dataDisks } = body.properties?.storageProfile ?? {};
+    const changed = osDisk?.managedDisk?.id === undefined ? vm : await this.#exchangeOsDisk(vm, osDisk, caller);
+    if (dataDisks === undefined) return changed;
+    return this.change(changed, diskChangesOf(this.#parts.names, changed.dataDisks, dataDisks), caller);
+  }
+
+  /** Attaches another OS disk in place of the present one (VM-19); the present one comes back if that is refused. */
+  async #exchangeOsDisk(vm: VirtualMachine, given: OsDiskGiven, caller: Caller): Promise<VirtualMachine> {
+    const { compute, disks } = this.#parts.backends;
+    const { name, osDisk: before } = vm;
+    const disk = attachedName(this.#parts.names, given, 'properties.storageProfile.osDisk');
+    if (disk === before?.disk) return vm;
+    const options = { ...caller.as('compute'), deadlineMs: longCallMs };
+    await disks.getDisk({ name: disk }, caller.as('disk'));
+    if (before !== undefined) {
+      await compute.detachDisk({ name, disk: before.disk }, options);
+      await this.#ended(name, caller, vm);
+    }
+    try {
+      await compute.attachDisk({ name, disk, osDisk: true, deleteWithVm: isDeletedWithMachine(given) }, options);
+    } catch (error) {
+      if (before !== undefined) {
+        const { disk: old, deleteWithVm } = before;
+        await compute.attachDisk({ name, disk: old, osDisk: true, deleteWithVm }, options);
+      }
+      throw error;
+    }
+    return this.#ended(name, caller, vm);
   }
 
   /** Detaches and attaches data disks, one at a time. */
@@ -192,14 +217,9 @@ export class Machines {
 
   /** @throws RestError for what no machine can change here */
   #refuseFixed(vm: VirtualMachine, body: MachineGiven): void {
-    const { storageProfile, additionalCapabilities } = body.properties ?? {};
-    const ultra = additionalCapabilities?.ultraSSDEnabled;
+    const ultra = body.properties?.additionalCapabilities?.ultraSSDEnabled;
     if (ultra !== undefined && ultra !== vm.ultraSsdEnabled)
       throw fixed('additionalCapabilities.ultraSSDEnabled', String(vm.ultraSsdEnabled));
-    const osDisk = storageProfile?.osDisk;
-    if (osDisk?.managedDisk?.id === undefined || vm.osDisk === undefined) return;
-    if (attachedName(this.#parts.names, osDisk, 'properties.storageProfile.osDisk') !== vm.osDisk.disk)
-      throw fixed('storageProfile.osDisk.managedDisk.id', vm.osDisk.disk);
   }
 
   /**
