@@ -55,6 +55,8 @@ test('the help of a missing right is the command that grants it', () => {
     helpFor('ACCESS_DENIED', key) ?? '',
     /interlock vault grant vaults\/kv1 --principal principals\/p --permissions wrap-key$/,
   );
+  const network = { principal: 'principals/p', network: 'firewall', vault: 'vaults/kv1' };
+  assert.match(helpFor('ACCESS_DENIED', network) ?? '', /interlock vault set-network-rules vaults\/kv1$/);
   // A machine that passes on a refusal of its vault names neither.
   const passedOn = helpFor('ACCESS_DENIED', facts) ?? '';
   assert.match(

@@ -119,7 +119,9 @@ function filled(name: string, facts: ErrorFacts): string {
 }
 
 /** A missing action is granted by a role, a missing permission by an access policy. A passed-on refusal names neither. */
-function accessHelp({ action, permission }: ErrorFacts): string {
+function accessHelp({ action, permission, network }: ErrorFacts): string {
+  if (network !== undefined)
+    return 'The network rules of the vault do not serve the caller. Show them: interlock vault show {vault} -o json. Change them: interlock vault set-network-rules {vault}';
   if (action !== undefined)
     return `An administrator of the scope assigns a role that includes {action}: interlock role assign {principal} ${roleWith(action)} --scope {scope}`;
   if (permission === undefined) return `The set lacks its grant on the vault. ${grantToSet}`;

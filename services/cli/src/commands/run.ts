@@ -87,7 +87,12 @@ function runnerOf(running: Running): Runner {
         const { showStatus } = await import('./status.ts');
         const { localProcesses } = await import('./fault.ts');
         const { data, cluster } = placeOf(flags, env);
-        if (await showStatus(session, cluster === undefined ? await localProcesses(data) : [])) return;
+        const { readGatewayStatus } = await import('./gateway-status.ts');
+        const local =
+          cluster === undefined
+            ? { processes: await localProcesses(data), gateway: await readGatewayStatus(data, session.clock) }
+            : {};
+        if (await showStatus(session, local)) return;
         running.exitCode = ExitCode.unreachable;
         await reportLauncherGone(flags, running);
       }),

@@ -6,6 +6,7 @@ import { RpcFailure, type Workload } from '@interlock/rpc';
 import { outputOf } from '../output/output.ts';
 import { services } from '../session/environment.ts';
 import { sleepingClock } from '../session/test-session.ts';
+import type { GatewayStatus } from './gateway-status.ts';
 import { showStatus } from './status.ts';
 
 const consumers = [
@@ -26,33 +27,37 @@ const ask = async (
   isJson = false,
   held: JsonObject = {},
   replicas: Partial<Record<Workload, JsonObject[]>> = {},
+  gateway?: GatewayStatus,
 ) => {
   const lines: string[] = [];
   const say = (line: string): void => void lines.push(line);
   const nothing = () => assert.fail('only lines are written');
-  const isWell = await showStatus({
-    caller: {
-      call: async (service, { path }) => {
-        if (path.endsWith('/GetHold')) return held;
-        if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
-        if (!path.endsWith('/GetRelay')) return { consumers };
-        const relay = relays[service] ?? telling;
-        if (relay instanceof Error) throw relay;
-        return relay;
+  const isWell = await showStatus(
+    {
+      caller: {
+        call: async (service, { path }) => {
+          if (path.endsWith('/GetHold')) return held;
+          if (path.endsWith('/ListReplicas')) return { replicas: replicas[service] ?? [replica(service)] };
+          if (!path.endsWith('/GetRelay')) return { consumers };
+          const relay = relays[service] ?? telling;
+          if (relay instanceof Error) throw relay;
+          return relay;
+        },
       },
+      clock: sleepingClock(),
+      terminal: {
+        out: say,
+        err: nothing,
+        outBytes: nothing,
+        in: nothing,
+        readFile: nothing,
+        writeFile: nothing,
+        newFile: (path: string) => ({ path, write: nothing, discard: nothing }),
+      },
+      output: await outputOf({ json: isJson }, { out: say }),
     },
-    clock: sleepingClock(),
-    terminal: {
-      out: say,
-      err: nothing,
-      outBytes: nothing,
-      in: nothing,
-      readFile: nothing,
-      writeFile: nothing,
-      newFile: (path: string) => ({ path, write: nothing, discard: nothing }),
-    },
-    output: await outputOf({ json: isJson }, { out: say }),
-  });
+    { gateway },
+  );
   return { isWell, text: lines.join('\n') };
 };
 
@@ -60,6 +65,17 @@ test('who serves is shown with what it has not heard yet', async () => {
   const { isWell, text } = await ask({});
   assert.equal(isWell, true);
   assert.match(text, /^disk +serving +0 ms +2 +90 ms +1 +1$/m);
+});
+
+test('the gateway of a local cloud is shown where one was started, and a silent one is a problem', async () => {
+  const url = 'https://localhost:8443';
+  const serving = await ask({}, false, {}, {}, { url, state: 'serving', answerMs: 3, problem: '' });
+  assert.equal(serving.isWell, true);
+  assert.match(serving.text, /^gateway +serving +3 ms$/m);
+  const gone = await ask({}, false, {}, {}, { url, state: 'unreachable', answerMs: 1, problem: 'ECONNREFUSED' });
+  assert.equal(gone.isWell, false);
+  assert.match(gone.text, /^gateway +unreachable +ECONNREFUSED$/m);
+  assert.doesNotMatch((await ask({})).text, /gateway/);
 });
 
 test('a service that cannot tell the others what happens in it is silent, says why, and not all is well', async () => {

@@ -17,6 +17,7 @@ import {
 } from '../session/servers.ts';
 import type { Session } from '../session/session.ts';
 import { objectsIn } from '../verbs/before.ts';
+import type { GatewayStatus } from './gateway-status.ts';
 
 /** State of one service. */
 export interface ServiceStatus extends ServerReport {
@@ -52,6 +53,12 @@ export interface CloudStatus {
   readonly servers: readonly ServerStatus[];
 }
 
+/** What only a local cloud has. */
+export interface LocalParts {
+  readonly processes?: readonly PartProcess[];
+  readonly gateway?: GatewayStatus | undefined;
+}
+
 /** Reads the state of the cloud. @throws Rejection PERMISSION_DENIED when the caller may read no service */
 export async function readStatus(session: StatusSession): Promise<CloudStatus> {
   const read = await Promise.all(services.map((service) => statusOf(service, session)));
@@ -64,12 +71,12 @@ export async function readStatus(session: StatusSession): Promise<CloudStatus> {
 
 /**
  * Shows the state of the cloud.
- * @param processes of a local cloud, with their ids: a part of the document
- * @returns whether every service and server serves, with every process
+ * @param local of a local cloud: its processes with their ids, a part of the document, and its gateway
+ * @returns whether every service, server and gateway serves, with every process
  */
 export async function showStatus(
   session: StatusSession & Pick<Session, 'terminal' | 'output'>,
-  processes: readonly PartProcess[] = [],
+  { processes = [], gateway }: LocalParts = {},
 ): Promise<boolean> {
   const { services: found, servers } = await readStatus(session);
   const { terminal, output } = session;
@@ -77,14 +84,17 @@ export async function showStatus(
     output.write({
       services: found.map(jsonOf),
       servers: servers.map(jsonOf),
+      ...(gateway === undefined ? {} : { gateway: { ...gateway } }),
       ...(processes.length === 0 ? {} : { processes: processes.map(jsonOf) }),
     });
   else {
     const titles = ['SERVICE', 'STATE', 'ANSWER', 'GAP', 'LAG', 'PARKED', 'PROCESSES'];
     const serverRows = servers.map((status) => [status.server, status.state, serverText(status)]);
-    terminal.out(aligned([titles, ...found.flatMap(serviceRows), ...serverRows]));
+    const gatewayRows =
+      gateway === undefined ? [] : [['gateway', gateway.state, gateway.problem || `${gateway.answerMs} ms`]];
+    terminal.out(aligned([titles, ...found.flatMap(serviceRows), ...gatewayRows, ...serverRows]));
   }
-  return [...found, ...servers].every(({ state }) => state === 'serving');
+  return [...found, ...servers, ...(gateway === undefined ? [] : [gateway])].every(({ state }) => state === 'serving');
 }
 
 function serviceRows(status: ServiceStatus): readonly (readonly string[])[] {
