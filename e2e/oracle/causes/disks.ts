@@ -46,7 +46,7 @@ const causesByType = (line: Timeline, event: Seen): readonly Implied[] => {
     case 'EncryptionChangeFailed':
       return step('EncryptionChanging');
     case 'FormerVolumeRemoved':
-      return step('DiskEncryptionChanged');
+      return step('DiskEncryptionChanged', 'EncryptionChangeFailed');
     case 'DekRewrapped':
     case 'SnapshotDekRewrapped':
       return [

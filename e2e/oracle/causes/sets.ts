@@ -61,12 +61,12 @@ const rotation = (line: Timeline, event: Seen): Implied => ({
   ),
 });
 
-/** The disks and snapshots that moved to the generation. */
+/** The disks and snapshots that moved to the generation, also those that a change of encryption put under it meanwhile. */
 const moves = (event: Seen): Implied => ({
   kinds: ['answer'],
   anyOf: (one) =>
-    isOf('DekRewrapped', 'SnapshotDekRewrapped')(one) &&
-    one.data.set === nameOf(event) &&
+    isOf('DekRewrapped', 'SnapshotDekRewrapped', 'DiskEncryptionChanged')(one) &&
+    (one.data.set ?? one.data.encryption?.set) === nameOf(event) &&
     one.data.generation === event.data.generation,
   isOptional: true,
 });

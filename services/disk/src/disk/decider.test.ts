@@ -252,7 +252,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     assert.ok(removed.status === 'deleting');
     assert.deepEqual(volumesOf(removed), [volume.volumeId, 'v2'], 'what was left behind goes with the disk');
   });
-  test('finishes with the new wrap, or leaves the disk as it was', () => {
+  test('finishes with the new wrap, or leaves the disk as it was and the copy to be removed', () => {
     const changed = {
       volume: { ...volume, headerSequence: 2, headerDigest: 'two' },
       wrap: { keyVersion: '', generation: 0 },
@@ -261,7 +261,15 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     const [event] = decider.finishChange(at, 'v2', changed)(after(begun, made, changing));
     assert.ok(event?.type === 'DiskEncryptionChanged' && event.previousSet === set);
     const failed = after(begun, made, changing, decider.failChange(at, 'v2', 'KEY_DISABLED'));
-    assert.deepEqual(failed, after(begun, made));
+    assert.deepEqual(failed, { ...after(begun, made), formerVolumeId: 'v2' });
+    const removed = after(
+      begun,
+      made,
+      changing,
+      decider.failChange(at, 'v2', 'KEY_DISABLED'),
+      decider.noteFormerRemoved(at, 'v2'),
+    );
+    assert.deepEqual(removed, after(begun, made));
   });
   test('G5: the end of a change that is over, as of a host that was replaced, ends no later one', () => {
     const later = after(

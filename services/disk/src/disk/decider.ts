@@ -118,7 +118,7 @@ export const failChange =
       ? [{ type: 'EncryptionChangeFailed', reason, at }]
       : [];
 
-/** The volume from before the encryption was changed by a copy is removed. */
+/** The volume that a change of encryption left is removed. */
 export const noteFormerRemoved =
   (at: Instant, volumeId: string): Decision =>
   (disk) =>

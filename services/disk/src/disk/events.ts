@@ -98,7 +98,7 @@ export type DiskEvent =
       readonly accessEpoch: number;
       readonly at: Instant;
     } & WrapRef)
-  /** The volume from before an encryption was changed by a copy is removed. */
+  /** The volume that a change of encryption left is removed: the former one, or the copy of a change that failed. */
   | { readonly type: 'FormerVolumeRemoved'; readonly volumeId: string; readonly at: Instant }
   | ({
       readonly type: 'DekRewrapped';

@@ -44,7 +44,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly skuChangedAt?: readonly Instant[];
   /** A change of encryption under way; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
-  /** The volume from before its encryption was changed by a copy, as long as that is not removed. */
+  /** The volume from before its encryption was changed by a copy, or the copy of a change that failed, until it is removed. */
   readonly formerVolumeId?: string;
   /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
   readonly attachRequests: readonly string[];
@@ -141,7 +141,7 @@ const evolveActive = (
     case 'EncryptionChanging':
       return { ...disk, changing: { encryption: event.encryption, volumeId: event.volumeId } };
     case 'EncryptionChangeFailed':
-      return { ...disk, changing: null };
+      return { ...disk, changing: null, ...(disk.changing && { formerVolumeId: disk.changing.volumeId }) };
     case 'DiskEncryptionChanged': {
       const { encryption, volume, keyVersion, generation, accessEpoch } = event;
       return {
@@ -208,7 +208,9 @@ const processesOf: Partial<Record<DiskEvent['type'], readonly DiskProcess[]>> = 
   AccessBegun: ['access'],
   DekRewrapped: ['key'],
   EncryptionChanging: ['encryption'],
-  DiskEncryptionChanged: ['encryption'],
+  EncryptionChangeFailed: ['encryption'],
+  // It also puts the disk under the key in force: a rotation that finds it there names this event.
+  DiskEncryptionChanged: ['encryption', 'key'],
 };
 
 /**

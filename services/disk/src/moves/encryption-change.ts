@@ -71,12 +71,11 @@ export class EncryptionChange {
       await host.inspect({ ...state, name, volume }, 'erase previous');
       return;
     }
-    const announced = state.changing.volumeId;
-    const { state: after } = await disks.transact(name, failChange(clock.now(), announced, 'INTERRUPTED'), cause, {
-      step: 'encryption',
-    });
-    // Only if it is certainly not the disk's volume: a commit without a response may be stored.
-    if (after.status === 'active' && after.volume.volumeId !== announced) await host.delete(announced);
+    const failed = failChange(clock.now(), state.changing.volumeId, 'INTERRUPTED');
+    const { state: after } = await disks.transact(name, failed, cause, { step: 'encryption' });
+    // What the record names is not the disk's volume: a commit without a response may be stored.
+    if (after.status === 'active' && after.formerVolumeId !== undefined)
+      await this.#removeFormer(name, after.formerVolumeId, cause);
   }
 
   /** @returns undefined if the disk has that encryption, or a repeat is in progress */
@@ -139,7 +138,7 @@ export class EncryptionChange {
     await this.#removeFormer(name, disk.volume.volumeId, cause);
   }
 
-  /** The former volume is under the earlier key. The record names it until it is removed. */
+  /** Removes what a change left: the volume under the earlier key, or a copy. The record names it until it is removed. */
   async #removeFormer(name: string, volumeId: string, cause: Cause): Promise<void> {
     const { host, stored, clock } = this.#control;
     await host.delete(volumeId);
