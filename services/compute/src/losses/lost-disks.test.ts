@@ -90,3 +90,33 @@ for (const origin of [
     assert.deepEqual(stop?.cause.causes, [named]);
   });
 }
+
+test('G10: a stop shows the loss that its disk has now, and not since when an earlier one took the data', async () => {
+  const store = memoryStore({ clock: systemClock });
+  const vms = category(store, virtualMachines);
+  for (const event of running([os])) await vms.transact(vm, () => [event], cause);
+  const lost = { managedBy: vm, availability: 'UNAVAILABLE', unavailableReason: 'ACCESS_DENIED' } as const;
+  const found = Disk.fromPartial({ name: os.disk, keyVersion: version1, unavailableSince: new Date(at), ...lost });
+  const disks: Partial<Disks> = {
+    insist: ((call: (asked: unknown, options: object) => Promise<unknown>) =>
+      call({ getDisk: async () => found }, {})) as Disks['insist'],
+    async *ofSet() {
+      yield found;
+    },
+  };
+  const known = {
+    reason: 'ACCESS_DENIED',
+    set: setOf('des'),
+    keyVersion: version1,
+    since: at + 500,
+    traceId: 't',
+  } as const;
+  const losses = { of: async () => [{ ...known, accessEpoch: 1_000, isOver: false, cause }] };
+  const lostDisks = new LostDisks({
+    ...{ vms, disks: disks as Disks, driver: idleDriver(), losses },
+    ...{ clock: systemClock, random: systemRandom, isOurs: () => true, begin: () => {}, measure: () => {} },
+  });
+  await lostDisks.stopUnder({ diskEncryptionSet: setOf('des') }, undefined, { signal: new AbortController().signal });
+  const stop = (await store.read(`vm-${vm}`)).find(({ type }) => type === 'VmStopping');
+  assert.deepEqual(stop?.data.reason, { ...known, disk: os.disk, accessEpoch: 1_000 });
+});

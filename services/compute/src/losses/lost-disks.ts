@@ -130,7 +130,8 @@ export class LostDisks {
       disk: disk.disk,
       set: disk.set,
       keyVersion,
-      since: found.unavailableSince?.getTime() ?? known?.since ?? this.#parts.clock.now(),
+      // The disk may have lost its data before, for another loss that is over.
+      since: known?.since ?? found.unavailableSince?.getTime() ?? this.#parts.clock.now(),
       traceId: known?.traceId || traceId,
       accessEpoch: known?.accessEpoch ?? 0,
       ...(known?.principal === undefined ? {} : { principal: known.principal }),
