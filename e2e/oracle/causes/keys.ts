@@ -17,8 +17,11 @@ export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Im
     case 'GrantsChanged':
       return [{ kinds: ['message'], anyOf: line.at('identity', data.position) }];
     case 'IdentityAnswerChanged':
-      // A user's change of a set may have asked; nothing came before it.
-      return [{ kinds: ['call'], anyOf: () => true, isOptional: true }];
+      // A user's change of a set may have asked; nothing came before it. One call may ask about two keys of a vault.
+      return [
+        { kinds: ['call'], anyOf: () => true, isOptional: true },
+        { kinds: ['step'], anyOf: answersOfSameCall(line, event), isOptional: true },
+      ];
     case 'VaultPurgeStarted':
       return line.isRequested(event) ? [] : timer(isOf('VaultDeleted'));
     case 'VaultPurged':
@@ -37,6 +40,12 @@ export const causesOfKeyOrPrincipal = (line: Timeline, event: Seen): readonly Im
       return [];
   }
 };
+
+const answersOfSameCall = (line: Timeline, { stream, version, cause }: Seen): readonly Seen[] =>
+  line
+    .ofStream(stream)
+    .filter(isOf('IdentityAnswerChanged'))
+    .filter((one) => one.version < version && one.cause.correlationId === cause.correlationId);
 
 /** With its vault, after its time, or by request. */
 const purged = (line: Timeline, event: Seen): readonly Implied[] => {

@@ -59,11 +59,12 @@ const ofDisks = ['DiskOpened', 'DiskClosed', 'DiskDetached', 'AttachGivenUp', 'D
 /** What the disk service may have answered about disks of the machine. */
 const answers = (line: Timeline, event: Seen): readonly Implied[] => {
   const vm = vmOf(event);
-  const isOfLife = isOf('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting');
+  // A repeated detach is answered with the newest one, which may be of a machine that had the disk meanwhile.
+  const isOfAnyHolder = isOf('DiskCreated', 'DiskDeleted', 'DiskCreating', 'DiskDeleting', 'DiskDetached');
   const isOwn = (stream: string): boolean =>
     line.ofStream(event.stream).some((one) => disksIn(one).includes(stream.slice('disk-'.length)));
   const anyOf = (one: Seen): boolean =>
-    (ofDisks.includes(one.type) && one.data.virtualMachine === vm) || (isOfLife(one) && isOwn(one.stream));
+    (ofDisks.includes(one.type) && one.data.virtualMachine === vm) || (isOfAnyHolder(one) && isOwn(one.stream));
   return [{ kinds: ['answer'], anyOf, isOptional: true }];
 };
 

@@ -42,7 +42,10 @@ export const beginningOf = ({
   return event.source === '' ? undefined : { from: event.source, volumeId: event.volumeId };
 };
 
-/** Events with which a copy of the stream ends, well or not; of a change of encryption also one that needed none. */
+/**
+ * Events with which a copy of the stream ends, well or not; of a change of encryption also one that needed none. A change that was
+ * announced and not answered may end with the disk.
+ */
 const endings: ReadonlySet<string> = new Set<(DiskEvent | SnapshotEvent)['type']>([
   'SnapshotCreated',
   'SnapshotCreateFailed',
@@ -50,6 +53,7 @@ const endings: ReadonlySet<string> = new Set<(DiskEvent | SnapshotEvent)['type']
   'DiskCreateFailed',
   'DiskEncryptionChanged',
   'EncryptionChangeFailed',
+  'DiskDeleting',
 ]);
 
 export const isEndOfCopy = ({ type }: RecordedEvent): boolean => endings.has(type);
