@@ -6,7 +6,7 @@ import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
 import { trace } from '@opentelemetry/api';
 import postgres from 'postgres';
-import { type ChaosCloud, startChaosCloud } from '../chaos/chaos-cloud.ts';
+import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { allowSet, location, makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';
 import { openDataPath } from '../rehearsal/data-path.ts';
@@ -19,7 +19,7 @@ const [first, second, refused] = [newOwnKey('first key'), newOwnKey('second key'
 /** Written to a disk, and wrapped and unwrapped by a person. */
 const [text, wrapped] = [newText('text on a disk'), newText('bytes a person wrapped', 32)];
 
-let chaos: ChaosCloud;
+let home: OwnCloud;
 let world: World;
 let scanner: Scanner;
 let diskSecrets: readonly Secret[];
@@ -28,13 +28,13 @@ const answers: Part[] = [];
 
 before(async () => {
   // Spans go out at once, so that those of the whole workload are there when it is over.
-  chaos = await startChaosCloud({ OTEL_BSP_SCHEDULE_DELAY: '200' });
-  world = await makeWorld(chaos.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD']], { keyPem: first.pem });
+  home = await ownCloud({ OTEL_BSP_SCHEDULE_DELAY: '200' });
+  world = await makeWorld(home.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD']], { keyPem: first.pem });
   await workload();
-  diskSecrets = secretsOfDisks(chaos.volumes, [first, second]);
+  diskSecrets = secretsOfDisks(home.data.path('services', 'disk'), [first, second]);
   scanner = createScanner([...[first, second, refused].flatMap(secretsOfKey), ...diskSecrets, text, wrapped]);
 });
-after(() => chaos?.stop());
+after(() => home?.stop());
 
 /** Keeps what a service says, an error with all that hangs on it. */
 const heard = async <Answer>(what: string, ask: Promise<Answer>): Promise<Answer | undefined> => {
@@ -61,7 +61,7 @@ const refusedAs = async (what: string, ask: Promise<unknown>): Promise<void> =>
 
 /** Create, write, read, rotate, copy, revoke, return, refusals with secrets in them, and two crashes in the middle. */
 const workload = async (): Promise<void> => {
-  const { clients, cloud } = chaos;
+  const { clients, cloud } = home;
   const { keyVault, sets, disks, compute } = clients;
   const { vault, set, group, machines } = world;
   const algorithm = 'RSA_OAEP_256';
@@ -103,15 +103,15 @@ const workload = async (): Promise<void> => {
   await refusedAs('unwrap under another', keyVault.unwrapKey({ ...unwrap, name: world.keyVersion }));
   await answered('backup', keyVault.backupKey({ name: `${vault}/keys/k2` }));
 
-  await chaos.kill('disk');
-  await chaos.restart('disk');
+  await home.cloud.kill('disk');
+  await home.cloud.restart('disk');
   await answered('assign', sets.assignKey({ name: set, keyUrl: next.keyUrl }));
   await until('the set is under its second key', async () => {
     const found = await sets.getDiskEncryptionSet({ name: set });
     return found.previousKeys.length === 0 && found.activeKey?.keyVersion === next.name;
   });
-  await chaos.kill('key-vault');
-  await chaos.restart('key-vault');
+  await home.cloud.kill('key-vault');
+  await home.cloud.restart('key-vault');
   await until('the key is disabled', async () => Boolean(await keyVault.disableKeyVersion({ name: next.name })));
   for (const name of machines) await untilPower(clients, name, 'STOPPED');
   await refusedAs('read under a lost key', path.read(clients, disk.name, 0, 65_536));
@@ -128,13 +128,7 @@ const workload = async (): Promise<void> => {
 };
 
 const everywhere = () =>
-  searchPlaces(
-    scanner,
-    answers,
-    filesBelow(chaos.folder, scanner.overlap),
-    tableRows(chaos.cloud),
-    messages(chaos.cloud),
-  );
+  searchPlaces(scanner, answers, filesBelow(home.folder, scanner.overlap), tableRows(home.cloud), messages(home.cloud));
 
 test('G8: no data key, private key or plain text is in an answer, an error, a log, a span, an event, a row, a message or a file', async (t) => {
   assert.ok(diskSecrets.length >= 9, 'the owner’s keys open the disks');
@@ -147,7 +141,7 @@ test('G8: no data key, private key or plain text is in an answer, an error, a lo
 test('G8: the canary sees a leak planted in each of these places', async () => {
   const [dek] = diskSecrets;
   assert.ok(dek);
-  const { folder } = chaos;
+  const { folder } = home;
   const hex = Buffer.from(dek.bytes).toString('hex');
   const planted = newOwnKey('planted');
   const logFile = join(folder, 'logs', 'planted.log');
@@ -158,16 +152,16 @@ test('G8: the canary sees a leak planted in each of these places', async () => {
     body: JSON.stringify(spanWith(Buffer.from(dek.bytes).toString('base64'))),
   });
   assert.equal(spans.status, 200);
-  const sql = postgres(chaos.cloud.databaseUrls.compute, { max: 1, onnotice: () => undefined });
+  const sql = postgres(home.cloud.databaseUrls.compute, { max: 1, onnotice: () => undefined });
   await sql`create table planted as select decode(${hex}, 'hex') as secret`;
-  const nats = await chaos.cloud.nats.connect();
+  const nats = await home.cloud.nats.connect();
   const stream = { name: 'PLANTED', subjects: ['planted'], storage: 'file', num_replicas: 1 };
   await nats.request('$JS.API.STREAM.CREATE.PLANTED', JSON.stringify(stream));
   await nats.request('planted', Buffer.concat([Buffer.from([10, 32]), dek.bytes]));
   answers.push({ place: 'answer planted', bytes: Buffer.from(`could not parse ${planted.pem}`) });
   try {
     const own = createScanner([dek, ...secretsOfKey(planted)]);
-    const sources = [answers, filesBelow(folder, own.overlap), tableRows(chaos.cloud), messages(chaos.cloud)];
+    const sources = [answers, filesBelow(folder, own.overlap), tableRows(home.cloud), messages(home.cloud)];
     const { leaks } = await searchPlaces(own, ...sources);
     const found = new Set(leaks.map(({ place }) => place));
     for (const place of [
@@ -192,7 +186,7 @@ test('G8: the canary sees a leak planted in each of these places', async () => {
 test('G8: private keys are in the memory of key-vault alone, and data keys only there and in that of disk', (t) => {
   const privateKeys = createScanner([first, second, refused].flatMap(secretsOfKey));
   for (const service of serviceNames) {
-    const { finds, bytes } = searchMemory(chaos.cloud.pid(service), privateKeys);
+    const { finds, bytes } = searchMemory(home.cloud.pid(service), privateKeys);
     t.diagnostic(`${service}: ${Math.round(bytes / 2 ** 20)} MiB, ${finds.length} finds of private keys`);
     assert.ok(bytes > memoryBytesMin, `${service}: its memory was looked at`);
     if (service !== 'key-vault') assert.deepEqual(finds, [], service);
@@ -200,18 +194,18 @@ test('G8: private keys are in the memory of key-vault alone, and data keys only 
   }
   const dataKeys = createScanner(diskSecrets);
   for (const service of ['identity', 'disk-encryption-set', 'compute'] as const) {
-    assert.deepEqual(searchMemory(chaos.cloud.pid(service), dataKeys).finds, [], service);
+    assert.deepEqual(searchMemory(home.cloud.pid(service), dataKeys).finds, [], service);
   }
 });
 
 test('G8: when a key is lost the disk service has no key of a cipher in its memory any more', async (t) => {
   const ciphers = createScanner(diskSecrets.filter(({ name }) => !name.startsWith('DEK')));
   const deks = createScanner(diskSecrets.filter(({ name }) => name.startsWith('DEK')));
-  const pid = chaos.cloud.pid('disk');
+  const pid = home.cloud.pid('disk');
   assert.ok(searchMemory(pid, ciphers).finds.length > 0, 'while disks are open their ciphers have keys');
-  const set = await chaos.clients.sets.getDiskEncryptionSet({ name: world.set });
-  await chaos.clients.keyVault.disableKeyVersion({ name: set.activeKey?.keyVersion ?? '' });
-  for (const name of world.machines) await untilPower(chaos.clients, name, 'STOPPED');
+  const set = await home.clients.sets.getDiskEncryptionSet({ name: world.set });
+  await home.clients.keyVault.disableKeyVersion({ name: set.activeKey?.keyVersion ?? '' });
+  for (const name of world.machines) await untilPower(home.clients, name, 'STOPPED');
   await until('no cipher has its key', async () => searchMemory(pid, ciphers).finds.length === 0);
   t.diagnostic(
     `what the runtime keeps of unwrapped data keys: ${searchMemory(pid, deks).finds.length} of ${diskSecrets.length / 3}`,

@@ -20,7 +20,7 @@ test('what cannot be used is named, before anything is started', () => {
     [['--round', '2'], /Unknown option '--round'[\s\S]*npm run chaos -- /],
     [['--rounds', '0'], /--rounds is "0"; it must be 1 to 99999/],
     [['--seed', 'a b'], /--seed is "a b"/],
-    [['--only', 'no-such-fault'], /No test of e2e\/chaos has "no-such-fault"/],
+    [['--only', 'no-such-fault'], /No test file has "no-such-fault"/],
   ] as const) {
     const { status, stderr, stdout } = chaos(...args);
     assert.deepEqual([status, stdout], [1, '']);

@@ -10,15 +10,15 @@ const usage = 'npm run chaos -- [--rounds N] [--seed S] [--only TEXT]';
 
 const help = `${usage}
 
-Does real faults to real processes, one test file after the other, and stops at the first round that fails.
+Runs the experiment files of e2e/experiments/files on real processes, and stops at the first round that fails.
   --rounds N   so many times (1 by default), each time with the faults at other moments
   --seed S     letters, digits and dots that decide those moments; the one of a round that failed repeats it
-  --only TEXT  only the files of e2e/chaos that have this in their name
+  --only TEXT  only the test files that have this in their name
 
 The last line is JSON: rounds, failed, and the seed of the last round.`;
 
 /**
- * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: the tests of real faults N times, one file after the other, each
+ * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: the experiments with real faults N times, one after the other, each
  * round with moments of its own for the faults. Stops at the first round that fails; the last line is JSON:
  * `{"rounds", "failed", "seed"}`, the seed being that of the last round: `--rounds 1 --seed S` repeats its moments.
  */
@@ -29,10 +29,10 @@ runCommand(async (scope) => {
     return { exitCode: 0 };
   }
   const { rounds, seed, only } = options(values);
-  const files = globSync('e2e/chaos/*.test.ts', { cwd: repository })
+  const files = globSync(['e2e/chaos/*.test.ts', 'e2e/experiments/files-on-a-cloud.test.ts'], { cwd: repository })
     .filter((file) => only === undefined || file.includes(only))
     .sort();
-  if (files.length === 0) throw new LauncherError(`No test of e2e/chaos has "${only}" in its name.`);
+  if (files.length === 0) throw new LauncherError(`No test file has "${only}" in its name.`);
   let last = seed;
   for (let round = 1; round <= rounds; round += 1) {
     last = rounds === 1 ? seed : `${seed}.${round}`;

@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { openTestControls, type TestControls } from '@interlock/local/control/controls-for-tests.ts';
-import { openDataFolder } from '@interlock/local/data-folder.ts';
+import { type DataFolder, openDataFolder } from '@interlock/local/data-folder.ts';
 import { type LocalCloud, startLocalCloud } from '@interlock/local/local-cloud.ts';
 import { serviceNames } from '@interlock/local/services.ts';
+import { removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, type Outside, openOutside } from './clients.ts';
 
 /** Room of a service's stream: the server is shared with other tests. */
@@ -59,4 +60,34 @@ export const testCloud = async (
       rmSync(folder, { recursive: true, force: true });
     },
   };
+};
+
+/** A cloud of separate processes on servers of its own, all of which a test may kill. */
+export interface OwnCloud extends Omit<TestCloud, 'testControls'> {
+  readonly data: DataFolder;
+}
+
+/** Starts it. @param settings for the services, beside their defaults */
+export const ownCloud = async (settings: Readonly<Record<string, string>> = {}): Promise<OwnCloud> => {
+  const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
+  const data = openDataFolder(folder);
+  const remove = (): void => {
+    removeServer(data);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  try {
+    // Servers from outside belong to others: they must not be killed.
+    const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
+    const cloud = await startLocalCloud({ data, env, settings });
+    const outside = openOutside(cloud);
+    const stop = async (): Promise<void> => {
+      outside.close();
+      await cloud.stop();
+      remove();
+    };
+    return { data, cloud, outside, clients: outside.administrator, folder, stop };
+  } catch (error) {
+    remove();
+    throw error;
+  }
 };

@@ -1,12 +1,7 @@
-import { mkdtempSync, rmSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { runCommand } from '@interlock/local/command.ts';
-import { LauncherError, openDataFolder } from '@interlock/local/data-folder.ts';
-import { startLocalCloud } from '@interlock/local/local-cloud.ts';
-import { removeServer } from '@interlock/local/unprivileged.ts';
-import { openOutside } from '../cloud/clients.ts';
+import { LauncherError } from '@interlock/local/data-folder.ts';
+import { ownCloud } from '../cloud/test-cloud.ts';
 import { killAndRecover, openVictim } from './test-kills.ts';
 
 const usage = `node e2e/experiments/kills.ts --kills N [--seed S]
@@ -18,15 +13,9 @@ runCommand(async (scope) => {
   const { values } = parseArgs({ options: { kills: { type: 'string' }, seed: { type: 'string', default: '1' } } });
   const { kills = '', seed } = values;
   if (!/^[1-9]\d{0,3}$/.test(kills) || !/^\d{1,9}$/.test(seed)) throw new LauncherError(usage);
-  const data = openDataFolder(mkdtempSync(join(tmpdir(), 'interlock-kills-')));
-  scope.defer('folder', () => {
-    removeServer(data);
-    rmSync(data.root, { recursive: true });
-  });
-  const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
-  const outside = openOutside(await startLocalCloud({ data, env, within: scope }));
-  scope.defer('clients', outside.close);
-  const victim = await openVictim(data.root, outside.administrator);
+  const own = await ownCloud();
+  scope.defer('cloud', own.stop);
+  const victim = await openVictim(own.folder, own.clients);
   const failed: number[] = [];
   for (let count = 0; count < Number(kills) && !scope.signal.aborted; count += 1) {
     const killed = await killAndRecover(victim, Number(seed) + count);

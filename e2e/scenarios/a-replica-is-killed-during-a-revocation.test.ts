@@ -3,7 +3,7 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import type { ActivityLogEntry } from '@interlock/contracts/interlock/compute/v1/activity_log.ts';
 import { serviceNames } from '@interlock/local/services.ts';
-import { livelyOn, notFound } from '../chaos/returned.ts';
+import { livelyOn, notFound } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';

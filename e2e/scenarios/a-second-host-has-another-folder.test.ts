@@ -7,8 +7,8 @@ import { type ServiceProcess, startService } from '@interlock/local/processes.ts
 import { entryOf } from '@interlock/local/services.ts';
 import { systemClock } from '@interlock/runtime';
 import { findGuest } from '../../services/compute/src/guests/guest-process.ts';
-import { livelyOn } from '../chaos/returned.ts';
 import { type Outside, openOutside } from '../cloud/clients.ts';
+import { livelyOn } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, untilPower, type World } from '../cloud/world.ts';

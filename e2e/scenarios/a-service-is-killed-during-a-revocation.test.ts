@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { serviceNames } from '@interlock/local/services.ts';
-import { livelyOn, notFound } from '../chaos/returned.ts';
+import { livelyOn, notFound } from '../cloud/returned.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { until } from '../cloud/until.ts';
 import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts';

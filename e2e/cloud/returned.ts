@@ -1,6 +1,6 @@
-import { until } from '../cloud/until.ts';
 import type { History } from '../oracle/journal/history.ts';
 import { expectedPlaces } from '../oracle/journal/records.ts';
+import { until } from './until.ts';
 
 /** Good reads and writes on each disk before it counts as at work. */
 const workPerDisk = 5;
