@@ -32,10 +32,10 @@ export const causes = [
   {
     name: 'version disabled',
     rules: ['CMK-100', 'CMK-120'],
-    how: 'DisableKeyVersion',
+    how: 'DisableKey',
     effect: 'loss',
     reason: 'KEY_DISABLED',
-    back: 'enable the version',
+    back: 'enable the key',
     returns: true,
   },
   {

@@ -35,7 +35,7 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
 
   const { gates, answers } = await setStage(place, keyed.set, all, content);
   const stopped = () => untilStopped(place, cause, keyed, members);
-  await deed.inflict(place, keyed, stopped);
+  const { undo } = await deed.inflict(place, keyed, stopped);
   const inflictedAtMs = performance.now();
   await stopped();
   await untilRenewed(place, cause, keyed, inflictedAtMs);
@@ -45,7 +45,7 @@ export const tryCause = async (place: Place, cause: Cause & { readonly name: Cau
   const shown = await untilAtRest(place, keyed, members);
   const io = await ofEach(all, (member) => tryAsGuest(content, member));
   const starts = await ofEach(all, (member) => startOf(place, member));
-  await deed.undo(place, keyed);
+  await undo();
   if (cause.returns) await untilAvailable(place, keyed);
   const data = await ofEach(all, (member) => dataOf(place, keyed.set, member, content));
 

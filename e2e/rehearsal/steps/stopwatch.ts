@@ -95,26 +95,23 @@ const timeCause = async (
   { clock }: World,
   person: Person,
   owner: Owner,
-  earlier: Keyed,
+  keyed: Keyed,
   cause: Cause & { readonly name: CauseName },
   { machines, journals }: Lane,
 ): Promise<TimedLoss> => {
   const deed = deeds[cause.name as Timed];
-  const { compute, sets } = person;
+  const { compute } = person;
   const allIn = (power: PowerState) => Promise.all(machines.map(({ name }) => inPower(person, name, power)));
   await untilSeen('the guests write', async () => allHave(journals(), machines, ({ op, ok }) => ok && op === 'write'));
-  // A set whose identity was replaced has another one now.
-  const { identity } = await sets.getDiskEncryptionSet({ name: earlier.set });
-  const keyed = { ...earlier, identity: identity?.principal ?? '' };
   const stopped = async () => {
     await allIn('STOPPED');
   };
 
   const sentAtMs = clock.now();
-  const lostAtMs = (await deed.inflict(owner, keyed, stopped)) ?? sentAtMs;
+  const { effectMs: lostAtMs = sentAtMs, undo } = await deed.inflict(owner, keyed, stopped);
   const [off, journal] = [await allIn('STOPPED'), journals()];
   const returnedAtMs = clock.now();
-  await deed.undo(owner, keyed);
+  await undo();
   await quietly(() => untilAvailable(owner, keyed));
   await Promise.all(
     machines.map(({ name }) => until(`${name} starts`, async () => compute.startVirtualMachine({ name }))),
