@@ -72,6 +72,7 @@ const guaranteeOf: Partial<Record<IoViolation['kind'], string>> = {
   'acknowledged long after the bound': 'G1',
   'more in hand than a pause can hold': 'G1',
   'wrong content': 'G5',
+  'refused before a loss': 'G10',
 };
 
 /** G1 for each lost disk of the experiment, and G5 for all reads. */
@@ -100,21 +101,23 @@ const ioRows = (judged: Judged, losses: readonly ObservedLoss[]): readonly Guara
   return rows;
 };
 
-/** The loss on the disks of the experiment that no pin keeps open. */
+/** The loss on the disks of the experiment. */
 const windowOf = (
   { loss, disks }: ObservedLoss,
   { leases, authzTtlMs }: Terms,
   known: ReadonlySet<string>,
 ): readonly KeyLossWindow[] => {
-  const own = disks.flatMap(({ name, isPinned }) => (known.has(name) && !isPinned ? [name] : []));
-  if (own.length === 0) return [];
+  const [own = [], pinned = []] = [false, true].map((pinned) =>
+    disks.flatMap(({ name, isPinned }) => (known.has(name) && isPinned === pinned ? [name] : [])),
+  );
+  if (own.length + pinned.length === 0) return [];
   const boundMs = leases.ttlMs + (loss.first.owner === 'identity' ? authzTtlMs : 0);
   return [
     {
       t0: loss.fromMs,
       boundMs,
       disks: own,
-      reasons: [],
+      pinned,
       ...(loss.untilMs === undefined ? {} : { restoredAt: loss.untilMs }),
     },
   ];

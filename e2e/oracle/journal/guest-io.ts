@@ -1,3 +1,4 @@
+import { lossReasonOf } from '@interlock/access';
 import type { History, Recorded } from './history.ts';
 
 /**
@@ -15,8 +16,8 @@ export interface KeyLossWindow {
   readonly restoredAt?: number;
   /** Full names of the disks under the key, without pinned ones. */
   readonly disks: readonly string[];
-  /** Reasons that refused I/O may give from t0 on. */
-  readonly reasons: readonly string[];
+  /** Disks under the key whose data key their host keeps until they are closed. */
+  readonly pinned: readonly string[];
 }
 
 /** A time in which the process of the disk host was stopped (SIGSTOP, SIGCONT). */
@@ -25,22 +26,10 @@ export interface Pause {
   readonly to: number;
 }
 
-/** I/O that must not be disturbed: under other keys, under no key, on pinned disks. */
-export interface Undisturbed {
-  readonly disks: readonly string[];
-  readonly from: number;
-  readonly to: number;
-  /** Longest time between two completions. */
-  readonly gapMsMax: number;
-}
-
 /** What was done to the cloud. */
 export interface Actions {
   readonly losses: readonly KeyLossWindow[];
   readonly pauses?: readonly Pause[];
-  readonly undisturbed?: readonly Undisturbed[];
-  /** Further reasons that I/O may fail with anywhere: a guest that shuts down cancels, a killed host is unavailable. */
-  readonly otherReasons?: readonly string[];
 }
 
 export interface IoViolation {
@@ -49,10 +38,8 @@ export interface IoViolation {
     | 'invoked in a pause that outlasted the bound'
     | 'acknowledged long after the bound'
     | 'more in hand than a pause can hold'
-    | 'outlived its deadline'
     | 'wrong content'
-    | 'reason not explained'
-    | 'disturbed'
+    | 'refused before a loss'
     | 'proves nothing'
     | 'clocks disagree';
   readonly about: string;
@@ -62,14 +49,8 @@ export interface IoVerdict {
   readonly violations: readonly IoViolation[];
   /** Latest good read or write of a lost disk, in milliseconds after its t0; negative if none came after it. */
   readonly lastGoodMs: number;
-  /** Operations on lost disks that were refused after t0. */
-  readonly refused: number;
-  /** Responses past their last check when the host was stopped: the stated exception. */
-  readonly inHand: number;
 }
 
-/** Deadline of an operation of a guest (services/compute/src/guest/disk-io.ts), in milliseconds. */
-const deadlineMs = 5_000;
 /** How late a guest on a busy machine may notice a response, in milliseconds. It extends completions, never invocations. */
 const noticeMs = 1_000;
 /** A disk must have done good I/O this short before t0: a history without it proves nothing. In milliseconds. */
@@ -79,18 +60,15 @@ const driftMs = 50;
 
 const isData = ({ op }: Recorded): boolean => op !== 'flush';
 
-export const judgeIo = (history: History, actions: Actions): IoVerdict => {
-  const byLoss = actions.losses.map((loss) => judgeLoss(history, loss, actions.pauses ?? []));
+export const judgeIo = (history: History, { losses, pauses = [] }: Actions): IoVerdict => {
+  const byLoss = losses.map((loss) => judgeLoss(history, loss, pauses));
   return {
     violations: [
       ...judgeClocks(history),
       ...byLoss.flatMap(({ violations }) => violations),
-      ...(actions.undisturbed ?? []).flatMap((claim) => disturbances(history, claim)),
-      ...history.flatMap((io) => generalRules(io, actions)),
+      ...history.flatMap((io) => judgeFailure(io, losses) ?? []),
     ],
     lastGoodMs: Math.max(...byLoss.map(({ lastGoodMs }) => lastGoodMs)),
-    refused: byLoss.reduce((sum, { refused }) => sum + refused, 0),
-    inHand: byLoss.reduce((sum, { inHand }) => sum + inHand, 0),
   };
 };
 
@@ -98,14 +76,13 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
   const { t0, restoredAt = Number.POSITIVE_INFINITY, disks } = loss;
   const violations: IoViolation[] = [];
   let lastGoodMs = Number.NEGATIVE_INFINITY;
-  let refused = 0;
+  /** Responses past their last check when the host was stopped: the stated exception. */
   let inHand = 0;
   for (const disk of disks) {
     const own = history.filter((io) => io.disk === disk && isData(io) && io.invokedAt < restoredAt);
     if (!own.some(({ ok, completedAt }) => ok && completedAt <= t0 && completedAt > t0 - livelyMs)) {
       violations.push({ kind: 'proves nothing', about: `${disk} had no good I/O in the ${livelyMs} ms before t0` });
     }
-    refused += own.filter(({ ok, completedAt }) => !ok && completedAt > t0).length;
     // One that completes after access was restored may have waited for that.
     for (const io of own.filter(({ ok, completedAt }) => ok && completedAt < restoredAt)) {
       lastGoodMs = Math.max(lastGoodMs, io.completedAt - t0);
@@ -118,7 +95,7 @@ const judgeLoss = (history: History, loss: KeyLossWindow, pauses: readonly Pause
   if (inHand > disks.length * pauses.length) {
     violations.push({ kind: 'more in hand than a pause can hold', about: `${inHand} on ${disks.length} disks` });
   }
-  return { violations, lastGoodMs, refused, inHand };
+  return { violations, lastGoodMs };
 };
 
 /** What is wrong with a read or write that succeeded on a lost disk; undefined if nothing is. */
@@ -137,33 +114,14 @@ const judgeSuccess = (
   return io.invokedAt >= pause.from ? 'invoked in a pause that outlasted the bound' : 'in hand';
 };
 
-/** What holds for every operation of every guest. */
-const generalRules = (io: Recorded, { losses, otherReasons = [], pauses = [] }: Actions): IoViolation[] => {
-  const violations: IoViolation[] = [];
-  const lastedMs = io.completedMonotonicMs - io.invokedMonotonicMs;
-  if (lastedMs > deadlineMs + noticeMs) violations.push({ kind: 'outlived its deadline', about: textOf(io) });
-  if (io.reason === 'CONTENT_MISMATCH') violations.push({ kind: 'wrong content', about: textOf(io) });
-  else if (!io.ok) {
-    const loss = losses.find(({ disks, t0 }) => disks.includes(io.disk) && io.completedAt >= t0);
-    const isPaused = pauses.some(({ from, to }) => io.invokedAt <= to && io.completedAt >= from);
-    const isExplained =
-      loss?.reasons.includes(io.reason) ||
-      otherReasons.includes(io.reason) ||
-      (isPaused && io.reason === 'DEADLINE_EXCEEDED');
-    if (!isExplained) violations.push({ kind: 'reason not explained', about: textOf(io) });
-  }
-  return violations;
+/** What is wrong with an operation that failed; undefined if nothing is. */
+const judgeFailure = (io: Recorded, losses: readonly KeyLossWindow[]): IoViolation | undefined => {
+  if (io.reason === 'CONTENT_MISMATCH') return { kind: 'wrong content', about: textOf(io) };
+  if (lossReasonOf(io.reason) === undefined) return undefined;
+  const isLost = ({ t0, disks, pinned }: KeyLossWindow): boolean =>
+    io.completedAt + noticeMs >= t0 && [...disks, ...pinned].includes(io.disk);
+  return losses.some(isLost) ? undefined : { kind: 'refused before a loss', about: textOf(io) };
 };
-
-const disturbances = (history: History, { disks, from, to, gapMsMax }: Undisturbed): IoViolation[] =>
-  disks.flatMap((disk) => {
-    const own = history.filter((io) => io.disk === disk && isData(io) && io.completedAt >= from && io.invokedAt <= to);
-    const failed = own.filter(({ ok }) => !ok).map((io): IoViolation => ({ kind: 'disturbed', about: textOf(io) }));
-    const marks = [from, ...own.filter(({ ok }) => ok).map(({ completedAt }) => Math.min(completedAt, to)), to];
-    const gapMs = Math.max(...marks.map((mark, at) => mark - (marks[at - 1] ?? mark)));
-    if (gapMs <= gapMsMax) return failed;
-    return [...failed, { kind: 'disturbed', about: `${disk} did nothing for ${gapMs} ms; ${gapMsMax} are allowed` }];
-  });
 
 /** A wall clock that was set during the history would make every comparison with t0 worthless. */
 const judgeClocks = (history: History): IoViolation[] => {
