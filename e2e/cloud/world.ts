@@ -29,14 +29,12 @@ export type DiskKind = DiskSku | 'platform';
 export const location = 'westeurope';
 
 /** Permissions the identity of a set needs (CMK-25). */
-export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
+const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 /** How a world may differ from the usual one. */
 export interface WorldOptions {
   /** A private key to import, so that a test can decrypt the disks' files; by default the vault generates the key. */
   readonly keyPem?: string;
-  /** By default grants are access policies. */
-  readonly permissionModel?: 'ACCESS_POLICY' | 'ROLE_ASSIGNMENT';
   /** What the machines do; by default 20 reads and writes of 4 KiB a second on each disk. */
   readonly workload?: Workload;
   /** What runs as the machines; by default a process. */
@@ -47,7 +45,7 @@ export interface WorldOptions {
 export const makeWorld = async (
   clients: Clients,
   machines: readonly (readonly DiskKind[])[],
-  { keyPem, permissionModel = 'ACCESS_POLICY', workload = usualWorkload, guest = 'PROCESS' }: WorldOptions = {},
+  { keyPem, workload = usualWorkload, guest = 'PROCESS' }: WorldOptions = {},
 ): Promise<World> => {
   const tag = randomUUID().slice(0, 8);
   const [{ name: subscription } = { name: '' }] = (await clients.identity.listSubscriptions({})).subscriptions;
@@ -57,19 +55,17 @@ export const makeWorld = async (
     resourceGroup: group,
     location,
     sku: 'STANDARD',
-    permissionModel,
+    permissionModel: 'ACCESS_POLICY',
     softDeleteRetentionDays: 7,
     purgeProtectionEnabled: true,
   });
   const { sub } = JSON.parse(
     Buffer.from((await clients.tokens.token('interlock:key-vault')).split('.')[1] ?? '', 'base64url').toString(),
   );
-  if (permissionModel === 'ACCESS_POLICY') {
-    await clients.keyVault.setAccessPolicy({
-      name: vault.name,
-      accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
-    });
-  }
+  await clients.keyVault.setAccessPolicy({
+    name: vault.name,
+    accessPolicy: { principal: `principals/${sub}`, keyPermissions: ['ALL'] },
+  });
   const newKey = { parent: vault.name, keyId: 'k1', requestId: randomUUID() };
   const version =
     keyPem === undefined
@@ -86,8 +82,7 @@ export const makeWorld = async (
     return found.provisioningState === 'SUCCEEDED' && found;
   });
   const identity = set.identity?.principal ?? '';
-  if (permissionModel === 'ACCESS_POLICY') await allowSet(clients, vault.name, identity);
-  else await assignEncryptionRole(clients, `${group}/${vault.name}`, identity);
+  await allowSet(clients, vault.name, identity);
   const names = await Promise.all(
     machines.map((disks, n) => makeMachine(clients, { group, set: set.name }, `vm${n}`, disks, workload, guest)),
   );
@@ -99,15 +94,6 @@ export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, iden
   clients.keyVault.setAccessPolicy({
     name: vault,
     accessPolicy: { principal: identity, keyPermissions: [...encryptionPermissions] },
-  });
-
-/** The same by a role (CMK-26). @param scope the vault below its resource group */
-export const assignEncryptionRole = (clients: Clients, scope: string, identity: string) =>
-  clients.identity.createRoleAssignment({
-    roleAssignmentId: randomUUID(),
-    principal: identity,
-    role: 'roles/keyVaultCryptoServiceEncryptionUser',
-    scope,
   });
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };

@@ -7,7 +7,7 @@ import {
   planKeyAction,
   undoKeyAction,
 } from '../experiments/cloud/key-actions.ts';
-import { readKeyState } from '../experiments/cloud/key-state.ts';
+import { encryptionRole, readKeyState } from '../experiments/cloud/key-state.ts';
 import type { CauseName } from './causes.ts';
 import type { Place } from './place.ts';
 
@@ -49,7 +49,7 @@ export const assignRole = ({ identity }: Owner, keyed: Keyed): Promise<unknown> 
   identity.createRoleAssignment({
     roleAssignmentId: randomUUID(),
     principal: keyed.identity,
-    role: 'roles/keyVaultCryptoServiceEncryptionUser',
+    role: encryptionRole,
     scope: `${keyed.group}/${keyed.vault}`,
   });
 

@@ -1,12 +1,6 @@
 import type { KeyAction, Step } from '@interlock/experiment';
-import {
-  type EffectEvent,
-  encryptionPermissions,
-  encryptionRole,
-  type HeldRole,
-  type KeyClients,
-  type KeyState,
-} from './key-state.ts';
+import { allowSet } from '../../cloud/world.ts';
+import { type EffectEvent, encryptionRole, type HeldRole, type KeyClients, type KeyState } from './key-state.ts';
 
 /** Who acts on keys, and where time and chance come from. */
 export interface KeyOwner {
@@ -131,8 +125,7 @@ const grant = async (
   if (on.permissionModel === 'ROLE_ASSIGNMENT') {
     return assignRoles(owner, undo.ids, principal, [{ role: encryptionRole, scope: `${resourceGroup}/${vault}` }]);
   }
-  const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
-  await owner.clients.keyVault.setAccessPolicy({ name: vault, accessPolicy });
+  await allowSet(owner.clients, vault, principal);
   return { event: ofVault({ ...undo, key: on }, 'AccessPolicySet') };
 };
 

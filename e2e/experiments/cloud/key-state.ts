@@ -46,9 +46,7 @@ export interface KeyState {
   readonly roles: readonly HeldRole[];
 }
 
-/** What the identity of a set needs (CMK-25). */
-export const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
-/** The role that grants the same (CMK-26). */
+/** The role that grants what the identity of a set needs (CMK-26). */
 export const encryptionRole = 'roles/keyVaultCryptoServiceEncryptionUser';
 
 /** The commit that shows that an action took effect: the first event of these types on a stream, after the invocation. */

@@ -12,8 +12,9 @@ import {
 } from '@interlock/experiment';
 import type { Clock } from '@interlock/runtime';
 import type { Clients } from '../../cloud/clients.ts';
+import { allowSet } from '../../cloud/world.ts';
 import { insist } from './insist.ts';
-import { encryptionPermissions, encryptionRole, type KeyPlace } from './key-state.ts';
+import { encryptionRole, type KeyPlace } from './key-state.ts';
 
 /** What makes an estate, and where. */
 export interface EstateMaker {
@@ -99,10 +100,9 @@ const makeKey = async (
     const { provisioningState, identity: own } = await call(() => sets.getDiskEncryptionSet({ name: set }));
     return provisioningState === 'SUCCEEDED' && own?.principal;
   });
-  const accessPolicy = { principal, keyPermissions: [...encryptionPermissions] };
   const newRole = { roleAssignmentId, principal, role: encryptionRole, scope: `${resourceGroup}/${parent}` };
   if (byRole) await call(() => identity.createRoleAssignment(newRole));
-  else await call(() => keyVault.setAccessPolicy({ name: parent, accessPolicy }));
+  else await call(() => allowSet({ keyVault }, parent, principal));
   return { resourceGroup, vault: parent, key: `${parent}/keys/${keyName}`, set };
 };
 
