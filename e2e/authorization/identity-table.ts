@@ -51,7 +51,7 @@ export const identityTable = rowsOf(
     request: ({ tenant, group }) => ({ principalId: newIdentity, tenant, owner: `${group}/diskEncryptionSets/none` }),
   },
   getPrincipal: {
-    rule: role(need('identity/principals/read', on.itsTenant)),
+    rule: roleOr(['disk-encryption-set'], 'disk', need('identity/principals/read', on.itsTenant)),
     request: ({ principal }) => ({ name: principal }),
   },
   listPrincipals: {

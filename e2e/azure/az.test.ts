@@ -253,6 +253,33 @@ test('CMK-50, VM-10: az makes a set, a disk and a machine from it', { skip }, as
   await az.run('vm', 'delete', ...machine, '--yes');
 });
 
+test('CMK-40: az creates an identity, and a set that has it', { skip }, async () => {
+  const { id, principalId } = await az.run<{ id: string; principalId: string }>(
+    'identity',
+    'create',
+    '-g',
+    group,
+    '-n',
+    'id1',
+  );
+  const kid = await az.run<string>('keyvault', 'key', 'show', ...ofMachines, '--query', 'key.kid');
+  const set = ['disk-encryption-set', 'create', '-g', group, '-n', 'des-id1', '-l', 'westeurope', '--key-url', kid];
+  const withIdentity = [...set, '--source-vault', 'kv-vms', '--mi-user-assigned', id];
+  await refusedWith(withIdentity, /KeyVaultAccessForbidden/);
+  const policy = ['--object-id', principalId, '--key-permissions', 'get', 'wrapKey', 'unwrapKey'];
+  await az.run('keyvault', 'set-policy', '-n', 'kv-vms', '-g', group, ...policy);
+  const { identity } = await az.run<{ identity: { type: string } }>(...withIdentity);
+  assert.equal(identity.type, 'UserAssigned');
+  await az.run('disk-encryption-set', 'update', '-g', group, '-n', 'des-id1', '--tags', 'a=b');
+  await az.run('disk-encryption-set', 'delete', '-g', group, '-n', 'des-id1', '--yes');
+  const listed = await az.run<{ name: string }[]>('identity', 'list', '-g', group);
+  assert.deepEqual(
+    listed.map(({ name }) => name),
+    ['id1'],
+  );
+  await az.run('identity', 'delete', '-g', group, '-n', 'id1');
+});
+
 test('KV-34, VM-26, VM-29: az sets a rotation policy, changes the class of a disk, and tags it at its scope', {
   skip,
 }, async () => {

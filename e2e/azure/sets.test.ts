@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { after, before, test } from 'node:test';
+import { until } from '../cloud/until.ts';
 import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 import { type ComputeWorld, computeWorld, listed, refusedAs, type VaultWithKey } from './test-compute.ts';
 
@@ -94,6 +95,81 @@ test('CMK-38: identity None cuts a set off; SystemAssigned gives it another prin
   assert.match(after.identity?.principalId ?? '', /^[0-9a-f-]{36}$/);
   assert.notEqual(after.identity?.principalId, before.identity?.principalId);
 });
+
+test('CMK-40: a set gets the identity of a user, which must have access before and stays when the set goes', async () => {
+  const { compute, group, location } = world;
+  const identities = await identityClient();
+  const { id, principalId } = await identities.create('id-1');
+  const identity = { type: 'UserAssigned', userAssignedIdentities: { [id]: {} } };
+  const create = (name: string) =>
+    compute.diskEncryptionSets.createOrUpdate(group, name, {
+      location,
+      identity,
+      activeKey: { keyUrl: key.keyUrl, sourceVault: { id: key.vaultId } },
+    });
+  await assert.rejects(create('Des-2'), refusedAs('KeyVaultAccessForbidden'));
+  await assert.rejects(compute.diskEncryptionSets.get(group, 'Des-2'), { statusCode: 404 });
+  await world.grant(key.vaultId, principalId);
+  const made = await until('the set can be made', () => create('Des-2'));
+  assert.deepEqual(made.identity?.userAssignedIdentities?.[id]?.principalId, principalId);
+  // As a command line sends an update.
+  const again = await compute.diskEncryptionSets.createOrUpdate(group, 'Des-2', { ...made, tags: { a: '1' } });
+  assert.equal(again.identity?.type, 'UserAssigned');
+  await create('Des-3');
+  const disk = (name: string, set: string) =>
+    compute.disks.createOrUpdate(group, name, {
+      location,
+      creationData: { createOption: 'Empty' },
+      diskSizeGB: 1,
+      encryption: { diskEncryptionSetId: world.id('Microsoft.Compute/diskEncryptionSets', set) },
+    });
+  await disk('of-user', 'Des-2');
+  await assert.rejects(
+    compute.diskEncryptionSets.update(group, 'Des-2', { identity: { type: 'SystemAssigned' } }),
+    refusedAs('OperationNotAllowed', /remove it first/),
+  );
+  await compute.diskEncryptionSets.delete(group, 'Des-3');
+  await disk('of-user-still', 'Des-2');
+  await compute.diskEncryptionSets.update(group, 'Des-2', { identity: { type: 'None' } });
+  await assert.rejects(disk('without', 'Des-2'), refusedAs('KeyVaultAccessTokenCannotBeAcquired'));
+  await assert.rejects(
+    compute.diskEncryptionSets.update(group, 'Des-2', { identity }),
+    refusedAs('OperationNotAllowed', /had .* before/),
+  );
+  const next = await identities.create('id-2');
+  await world.grant(key.vaultId, next.principalId);
+  const other = { type: 'UserAssigned', userAssignedIdentities: { [next.id]: {} } };
+  await until('the set gets another identity', () =>
+    compute.diskEncryptionSets.update(group, 'Des-2', { identity: other }),
+  );
+  await until('a disk can be made', () => disk('of-another', 'Des-2'));
+  await identities.delete('id-2');
+  await assert.rejects(disk('lost', 'Des-2'), refusedAs('KeyVaultAccessTokenCannotBeAcquired'));
+});
+
+/** User-assigned identities by REST: their SDK is not installed. */
+const identityClient = async () => {
+  const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
+  const path = (name: string) => world.id('Microsoft.ManagedIdentity/userAssignedIdentities', name);
+  const send = async (method: string, name: string, body?: object) => {
+    const reply = await fetch(`${cloud.url}${path(name)}?api-version=2023-01-31`, {
+      method,
+      headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
+      ...(body && { body: JSON.stringify(body) }),
+    });
+    const text = await reply.text();
+    assert.ok(reply.ok, text);
+    return text === '' ? undefined : JSON.parse(text);
+  };
+  return {
+    async create(name: string): Promise<{ id: string; principalId: string }> {
+      const { id, properties } = await send('PUT', name, { location: 'West Europe', tags: {} });
+      assert.deepEqual(await send('GET', name), await send('PUT', name, { location: 'westeurope' }));
+      return { id, principalId: properties.principalId };
+    },
+    delete: (name: string) => send('DELETE', name),
+  };
+};
 
 test('CMK-05: without the role the first disk is refused with KeyVaultAccessForbidden, and names set and key', async () => {
   const { compute, group, location } = world;

@@ -60,7 +60,7 @@ export const assembleBeside = async (
     ...setApi({ ...parts, random, log, authorize, subscriptions, chooseKey, schedule, setsPerRegionMax }),
     ...keyApi({ ...parts, chooseKey, schedule }),
     ...impactApi({ ...parts, authorize }),
-    ...optionsApi({ ...parts, random, schedule }),
+    ...optionsApi({ ...parts, random, authorize, schedule }),
     ...watchApi({ store, sets }),
   };
   return {

@@ -23,7 +23,7 @@ export type Disks = Pick<
 /** Subscriptions of a tenant, and the sets' identities. */
 export type Identities = Pick<
   RpcClient<typeof IdentityServiceDefinition>,
-  'listSubscriptions' | 'createManagedIdentity' | 'deletePrincipal'
+  'listSubscriptions' | 'createManagedIdentity' | 'deletePrincipal' | 'getPrincipal'
 >;
 
 /** The effect of a lost key on machines, decided by the function that stops them. */

@@ -19,6 +19,7 @@ import { rotationPolicyRoutes } from './keys/rotation-policy-routes.ts';
 import { keyRoutes } from './keys/routes.ts';
 import { machineRoutes } from './machines/routes.ts';
 import { sizeRoutes } from './machines/size-routes.ts';
+import { managedIdentityRoutes } from './managed-identities/routes.ts';
 import { absentRoutes, refusedManagementRoutes } from './management/absent-routes.ts';
 import { openResourcesIn } from './management/group-content.ts';
 import { imageRoutes } from './management/image-routes.ts';
@@ -104,6 +105,7 @@ export const routeTable = (parts: RouteParts): readonly Route[] => {
     ...resourceGroupRoutes({ ...parts, require, resourcesIn: openResourcesIn(parts.backends) }),
     ...deploymentRoutes({ ...parts, require }),
     ...networkRoutes({ ...parts, require }),
+    ...managedIdentityRoutes({ ...parts, require }),
     ...imageRoutes(),
     ...sizeRoutes(),
     ...tagRoutes({ ...parts, require }),

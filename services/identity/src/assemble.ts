@@ -127,8 +127,6 @@ const idOf = (principal: string): string => names.principal.parse(principal, 'pr
 
 /** Scopes on which a permission is needed. */
 interface Scopes {
-  /** Tenant of a principal, `principals/<id>`. */
-  ofPrincipal(principal: string): Promise<string>;
   /**
    * Where a caller needs permission to change a principal: its tenant; for a principal of a service, or with a role on the
    * platform, the platform, because its secret would give rights above every tenant.
@@ -145,10 +143,6 @@ const scopesOf = ({
   readonly principals: Category<Principal, PrincipalEvent>;
   readonly assignments: Category<RoleAssignment, RoleAssignmentEvent>;
 }): Scopes => ({
-  async ofPrincipal(principal) {
-    const { state } = await principals.load(idOf(principal));
-    return state.status === 'absent' ? '/' : state.tenant;
-  },
   async toChange(principal) {
     const { state } = await principals.load(idOf(principal));
     if (state.status === 'absent' || state.workload !== undefined) return '/';
@@ -173,7 +167,10 @@ const authorizationWith = (scopes: Scopes): Authorization<typeof IdentityService
   listSubscriptions: { authenticated: true, why: 'every caller may list the subscriptions of a tenant' },
   createPrincipal: { action: 'identity/principals/write', scope: ({ tenant }) => tenant },
   createManagedIdentity: { workload: ['disk-encryption-set'] },
-  getPrincipal: { action: 'identity/principals/read', scope: ({ name }) => scopes.ofPrincipal(name) },
+  getPrincipal: {
+    authenticated: true,
+    why: 'identity/principals/read on its tenant, or the disk-encryption-set service',
+  },
   listPrincipals: { authenticated: true, why: "identity/principals/read on the tenant, by default the caller's" },
   deletePrincipal: {
     authenticated: true,

@@ -22,6 +22,7 @@ import {
 import { DomainAttribute, type Logger, type Random } from '@interlock/runtime';
 import { trace } from '@opentelemetry/api';
 import { checkAccess } from '../key/access-check.ts';
+import { requireGivenIdentity } from '../key/given-identity.ts';
 import type { ChooseKey } from '../key/key-choice.ts';
 import type { SetParts } from '../sets.ts';
 import { finishCreation } from '../upkeep/creation.ts';
@@ -90,25 +91,31 @@ export const setApi = (parts: Parts) => ({
 
 /** Stores a new set, unless the request repeats one: its key may be lost by now, or another. */
 const startCreation = async (
-  { clock, random, sets, subscriptions, chooseKey, setsPerRegionMax }: Parts,
+  parts: Parts,
   set: string,
   request: CreateDiskEncryptionSetRequest,
   call: Call,
 ): Promise<void> => {
-  const { keyUrl, sourceVault, location } = request;
+  const { clock, random, sets, subscriptions, chooseKey, setsPerRegionMax } = parts;
+  const { keyUrl, sourceVault, location, userAssignedIdentity: given } = request;
   if (location.trim() === '') throw locationMissing();
   const wanted = {
     location,
     encryptionType: encryptionTypeOf(request.encryptionType),
     requestedKey: { keyUrl, sourceVault },
     requestedOptions: requestedOptionsOf(request),
+    ...(given === '' ? {} : { requestedIdentity: given }),
   };
   const { state } = await sets.load(set);
   if ((state.status === 'creating' || state.status === 'active') && matchesRequest(state, wanted)) return;
   await subscriptions.requireOwn(set, call);
   const { key, tenant } = await chooseKey({ set, location, keyUrl, sourceVault }, call.cause);
   if (state.status === 'absent' || state.status === 'deleted') await checkLimit(sets, set, location, setsPerRegionMax);
-  const founding = { ...wanted, tenant, principal: `principals/${random.uuid()}` };
+  if (given !== '')
+    await requireGivenIdentity(parts, { set, tenant, principal: given, keyVersion: key.keyVersion }, call);
+  const identity =
+    given === '' ? { principal: `principals/${random.uuid()}` } : { principal: given, userAssigned: true };
+  const founding = { ...wanted, tenant, ...identity };
   await sets.transact(set, create(clock.now(), founding, key), call.cause);
 };
 

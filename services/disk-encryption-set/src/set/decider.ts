@@ -28,11 +28,16 @@ export const create =
   };
 
 /** Whether a set was created by this request. */
-export const matchesRequest = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'principal'>): boolean =>
-  differingFields(set, wanted).length === 0;
+export const matchesRequest = (
+  set: SetBody,
+  wanted: Omit<Founding, 'tenant' | 'principal' | 'userAssigned'>,
+): boolean => differingFields(set, wanted).length === 0;
 
 /** Fields in which the request of a set differs from another request. */
-const differingFields = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'principal'>): readonly string[] => {
+const differingFields = (
+  set: SetBody,
+  wanted: Omit<Founding, 'tenant' | 'principal' | 'userAssigned'>,
+): readonly string[] => {
   const { requestedKey: key, requestedOptions: options } = set;
   const { requestedKey: otherKey, requestedOptions: other } = wanted;
   const isSame: Readonly<Record<string, boolean>> = {
@@ -43,6 +48,7 @@ const differingFields = (set: SetBody, wanted: Omit<Founding, 'tenant' | 'princi
     key_expiry: options.keyExpiry === other.keyExpiry,
     auto_restart: options.autoRestart === other.autoRestart,
     auto_key_rotation_enabled: options.autoKeyRotation === other.autoKeyRotation,
+    user_assigned_identity: set.requestedIdentity === wanted.requestedIdentity,
   };
   return Object.keys(isSame).filter((field) => isSame[field] !== true);
 };

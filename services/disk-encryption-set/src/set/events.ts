@@ -38,6 +38,10 @@ export interface Founding {
   readonly requestedKey: { readonly keyUrl: string; readonly sourceVault: string };
   /** Options of the request, for the same purpose. */
   readonly requestedOptions: SetOptions;
+  /** Identity of the request; absent: one of its own. */
+  readonly requestedIdentity?: string;
+  /** Whether a user created the identity: it stays when the set goes (CMK-40). */
+  readonly userAssigned?: boolean;
 }
 
 /** The events of one set. Names and shapes are stored: add, never rename or reuse. */
@@ -67,6 +71,8 @@ export type SetEvent =
   | {
       readonly type: 'IdentityReplaced';
       readonly principal: string;
+      /** As in `Founding`. */
+      readonly userAssigned?: boolean;
       readonly generation: number;
       readonly at: Instant;
     }

@@ -19,16 +19,40 @@ export const removeIdentity =
   };
 
 /**
- * Gives the set another identity, without grants, if it has none or its identity was deleted.
- * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY
+ * Gives the set another identity, if it has none or its identity was deleted: one of its own, without grants, or one that a user
+ * created. The same kind again decides nothing.
+ * @throws Rejection NOT_FOUND DISK_ENCRYPTION_SET_NOT_FOUND; FAILED_PRECONDITION DISK_ENCRYPTION_SET_NOT_READY,
+ *   IDENTITY_PRESENT if it has another one
  */
 export const replaceIdentity =
-  (at: Instant, principal: string) =>
+  (at: Instant, principal: string, userAssigned = false) =>
   (state: DiskEncryptionSet): readonly SetEvent[] => {
     const set = activeSet(state);
-    if (set.principal !== '' && !isIdentityGone(set)) return [];
-    return [{ type: 'IdentityReplaced', principal, generation: set.generation + 1, at }];
+    const { principal: current, userAssigned: isGiven = false, identity } = set;
+    if (identity.former?.includes(principal)) throw hadBefore(principal);
+    if (current !== '' && !isIdentityGone(set)) {
+      if (userAssigned === isGiven && (!userAssigned || current === principal)) return [];
+      throw identityPresent(current);
+    }
+    const generation = set.generation + 1;
+    return [{ type: 'IdentityReplaced', principal, ...(userAssigned && { userAssigned }), generation, at }];
   };
+
+const hadBefore = (principal: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'IDENTITY_NOT_ASSIGNABLE',
+    `user_assigned_identity: the set had ${principal} before, and its removal is final for the disks of the set: give it another one`,
+    { field: 'user_assigned_identity', principal },
+  );
+
+const identityPresent = (principal: string): Rejection =>
+  new Rejection(
+    'FAILED_PRECONDITION',
+    'IDENTITY_PRESENT',
+    `the set has the identity ${principal}: remove it first (identity_type NONE), which stops machines until the next one has access`,
+    { principal },
+  );
 
 /** The principal of a removed identity is deleted. */
 export const retireIdentity =

@@ -13,7 +13,7 @@ import type { DiskEncryptionSet } from './state.ts';
 
 /** Changes of an update. */
 export interface RequestedChange extends Partial<SetOptions> {
-  readonly identity?: 'system_assigned' | 'none';
+  readonly identity?: 'system_assigned' | 'user_assigned' | 'none';
 }
 
 /** Expiry policies as the API names them. */
@@ -95,11 +95,13 @@ const identityOf = (asked: IdentityType): RequestedChange['identity'] => {
       return 'system_assigned';
     case 'NONE':
       return 'none';
+    case 'USER_ASSIGNED':
+      return 'user_assigned';
     default:
       throw new Rejection(
         'INVALID_ARGUMENT',
         'IDENTITY_TYPE_INVALID',
-        `identity_type must be SYSTEM_ASSIGNED or NONE, not ${asked}`,
+        `identity_type must be SYSTEM_ASSIGNED, USER_ASSIGNED or NONE, not ${asked}`,
         { field: 'identity_type', value: asked },
       );
   }

@@ -78,6 +78,8 @@ export interface SetBody extends Founding {
     readonly isMade: boolean;
     /** Principals of removed identities that still exist at identity. */
     readonly retiring: readonly string[];
+    /** Identities of users that the set had. Their loss is final for its disks (decision 0008), so it cannot get them again. */
+    readonly former?: readonly string[];
     /** When the identity was chosen, until a vault first grants it access; then null. An earlier loss took nothing from it. */
     readonly ungrantedSince: Instant | null;
   };
@@ -172,16 +174,19 @@ const keyChanges: {
     const following = { ...set.following, error: null };
     return { activeKey: key, previousKeys, generation, lastKeyRotationAt: at, rotation, following };
   },
-  IdentityRemoved: ({ identity }, event) => {
-    const retiring = [...identity.retiring, event.principal];
-    return { principal: '', identity: { ...identity, isMade: false, retiring } };
+  IdentityRemoved: ({ identity, userAssigned }, event) => {
+    const { retiring, former = [] } = identity;
+    const left =
+      userAssigned === true ? { former: [...former, event.principal] } : { retiring: [...retiring, event.principal] };
+    return { principal: '', userAssigned: false, identity: { ...identity, isMade: false, ...left } };
   },
   IdentityRetired: ({ identity }, event) => ({
     identity: { ...identity, retiring: identity.retiring.filter((principal) => principal !== event.principal) },
   }),
   // Losses and questions of the earlier identity do not apply to this one; a loss stays until access is granted.
-  IdentityReplaced: (set, { principal, generation, at }) => ({
+  IdentityReplaced: (set, { principal, userAssigned = false, generation, at }) => ({
     principal,
+    userAssigned,
     generation,
     rotation: newRotation(generation, at),
     access: Object.fromEntries(Object.entries(set.access).map(([version, known]) => [version, withoutEpoch(known)])),

@@ -79,6 +79,7 @@ export const sets: CategoryDefinition<DiskEncryptionSet, SetEvent> = {
   name: 'set',
   readable: [
     ...(['key', 'tenant', 'location', 'encryptionType', 'principal', 'requestedKey', 'requestedOptions'] as const),
+    ...(['requestedIdentity', 'userAssigned'] as const),
     ...([
       'reason',
       'keyVersion',

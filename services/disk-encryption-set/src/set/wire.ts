@@ -8,7 +8,10 @@ import type {
   KeyAccessState,
   DiskEncryptionSet as WireSet,
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/disk_encryption_set.ts';
-import type { AutoKeyRotationError } from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
+import type {
+  AutoKeyRotationError,
+  IdentityType,
+} from '@interlock/contracts/interlock/disk_encryption_set/v1/set_options.ts';
 import { type Loaded, Rejection } from '@interlock/event-store';
 import { setNotFound } from './decider.ts';
 import type { EncryptionType } from './events.ts';
@@ -65,7 +68,7 @@ export const existedOnWire = ({
     name: id,
     location: state.location,
     encryptionType: encryptionTypeOnWire[state.encryptionType],
-    identity: { principal, tenant, type: principal === '' ? 'NONE' : 'SYSTEM_ASSIGNED' },
+    identity: { principal, tenant, type: identityTypeOf(state) },
     activeKey: { ...state.activeKey },
     previousKeys: state.previousKeys.map((key) => ({ ...key })),
     generation: state.generation,
@@ -80,6 +83,11 @@ export const existedOnWire = ({
     autoKeyRotationEnabled: options.autoKeyRotation,
     autoKeyRotationError: state.following.error === null ? undefined : errorOnWire(state.following.error),
   };
+};
+
+const identityTypeOf = ({ principal, userAssigned = false }: SetBody): IdentityType => {
+  if (principal === '') return 'NONE';
+  return userAssigned ? 'USER_ASSIGNED' : 'SYSTEM_ASSIGNED';
 };
 
 const provisioningStateOf = (

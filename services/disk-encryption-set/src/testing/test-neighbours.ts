@@ -254,6 +254,14 @@ export const fakeNeighbours = (): FakeNeighbours => {
         if (!known) neighbours.principals.set(name, { owner, isDeleted: false });
         return Principal.fromPartial({ name, owner });
       }),
+      getPrincipal: call('getPrincipal', ({ name = '' }) => {
+        const known = neighbours.principals.get(name);
+        if (!known) throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', name);
+        const state = known.isDeleted ? 'DELETED' : 'ACTIVE';
+        return Principal.fromPartial({
+          ...{ name, owner: known.owner, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', state },
+        });
+      }),
       deletePrincipal: call('deletePrincipal', ({ name = '' }) => {
         const known = neighbours.principals.get(name);
         if (!known) throw new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', name);

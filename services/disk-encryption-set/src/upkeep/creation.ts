@@ -18,11 +18,13 @@ export const finishCreation = async (
 ): Promise<void> => {
   const { state } = await sets.load(set);
   if (state.status !== 'creating') return;
-  const { principal } = state;
+  const { principal, userAssigned = false } = state;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
   const work = forProcess(cause, set, state, 'life');
   try {
-    await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(work));
+    // The identity of a user exists.
+    if (!userAssigned)
+      await identities.createManagedIdentity({ principalId, tenant: state.tenant, owner: set }, callFor(work));
   } catch (error) {
     if (error instanceof Rejection && !isOutage(error)) {
       await sets.transact(set, answeredTo(principal, abandonCreation(clock.now(), error.reason)), work, {

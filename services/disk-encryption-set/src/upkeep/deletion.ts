@@ -44,7 +44,8 @@ export const finishDeletion = async (
   const { state: released } = await sets.load(set);
   if (released.status !== 'released') return;
   const work = forProcess(cause, set, released, 'life');
-  for (const name of [released.principal, ...released.identity.retiring]) {
+  const own = released.userAssigned === true ? [] : [released.principal];
+  for (const name of [...own, ...released.identity.retiring]) {
     if (name !== '') await deleteIdentity(identities, name, work);
   }
   await sets.transact(set, completeDeletion(clock.now()), work, { step: 'life' });

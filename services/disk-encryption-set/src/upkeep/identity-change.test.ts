@@ -47,6 +47,35 @@ test('CMK-38: an outage at any step leaves the old identity deleted and one new 
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
 });
 
+test('CMK-40: the identity of a user stays when its set gives it up or is deleted, and does not come back to the set', async () => {
+  const parts = await creatingSet();
+  const { principals, calls } = parts.neighbours;
+  principals.set(principal, { owner: setName, isDeleted: false });
+  for (const given of [other, third]) principals.set(given, { owner: '', isDeleted: false });
+  await parts.decide(completeCreation(2));
+  await assert.rejects(parts.decide(replaceIdentity(3, other, true)), { reason: 'IDENTITY_PRESENT' });
+  await parts.decide(removeIdentity(3, ''));
+  await parts.decide(replaceIdentity(4, other, true));
+  await run(parts);
+  assert.ok(!calls.includes('createManagedIdentity'));
+  await assert.rejects(parts.decide(replaceIdentity(5, third)), { reason: 'IDENTITY_PRESENT' });
+  await parts.decide(removeIdentity(5, ''));
+  await run(parts);
+  await assert.rejects(parts.decide(replaceIdentity(6, other, true)), { reason: 'IDENTITY_NOT_ASSIGNABLE' });
+  await parts.decide(replaceIdentity(6, third, true));
+  await run(parts);
+  await parts.decide(startDeletion(7));
+  await finishDeletion(parts, setName, testCause);
+  assert.deepEqual(
+    [...principals].map(([name, { isDeleted }]) => [name, isDeleted]),
+    [
+      [principal, true],
+      [other, false],
+      [third, false],
+    ],
+  );
+});
+
 test('G7: a set makes no calls as an identity that is not created yet, and all once it is', async () => {
   const parts = await begun();
   const keyVersion = versionOf('1');

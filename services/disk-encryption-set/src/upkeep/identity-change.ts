@@ -22,16 +22,16 @@ export const reconcileIdentity = async (
     await deleteIdentity(identities, name, work);
     await sets.transact(set, retireIdentity(clock.now(), name), work, { step: 'identity' });
   }
-  const { principal, tenant, identity } = state;
+  const { principal, tenant, identity, userAssigned = false } = state;
   if (state.status === 'deleting' || principal === '' || identity.isMade) return false;
   const { principal: principalId } = names.principal.parse(principal, 'principal');
-  await createIdentity(identities, { principalId, tenant, owner: set }, work);
+  if (!userAssigned) await createIdentity(identities, { principalId, tenant, owner: set }, work);
   const { state: after, events } = await sets.transact(set, completeIdentity(clock.now(), principal), work, {
     step: 'identity',
   });
   // Removed meanwhile, perhaps with the set, and deleted at identity before it existed: only this run can delete it.
   const isGone = after.status === 'released' || after.status === 'deleted';
-  if (after.status !== 'absent' && (isGone || after.principal !== principal)) {
+  if (!userAssigned && after.status !== 'absent' && (isGone || after.principal !== principal)) {
     await deleteIdentity(identities, principal, work);
   }
   return events.length > 0;

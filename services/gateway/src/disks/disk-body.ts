@@ -113,6 +113,9 @@ export const creationOf = (names: CloudNames, { properties = {} }: DiskGiven): C
       const $case = value.split('/')[4] === 'snapshots' ? 'sourceSnapshot' : 'sourceDisk';
       return { source: { $case, value }, sizeGib: diskSizeGB };
     }
+    case 'import':
+    case 'importsecure':
+      throw new RestError(400, 'NotSupported', importRefusal);
     default:
       throw new RestError(
         400,
@@ -121,6 +124,10 @@ export const creationOf = (names: CloudNames, { properties = {} }: DiskGiven): C
       );
   }
 };
+
+/** Why no disk and no snapshot is made from the URL of a blob. */
+export const importRefusal =
+  'properties.creationData.createOption must not be Import: there are no storage accounts. Create the disk with Upload (az disk create --upload-type Upload --upload-size-bytes), write the VHD to the URL of its access (az disk grant-access --access-level Write), and take snapshots of the disk.';
 
 /** @throws RestError 409 where the body has other creation data than the disk: it is fixed (REST-41) */
 export const refuseOtherCreation = (extras: ResourceExtras, { properties }: DiskGiven): void => {

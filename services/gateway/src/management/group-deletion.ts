@@ -25,6 +25,9 @@ const typesInOrder: readonly (readonly [collection: string, type: string, apiVer
   ['vaults', 'Microsoft.KeyVault/vaults', '2023-02-01'],
 ];
 
+/** Deleted after all of these by their own route: sets may have them. */
+const identities = ['Microsoft.ManagedIdentity/userAssignedIdentities', '2023-01-31'] as const;
+
 /** Most rounds of deletions, and the pause behind each in milliseconds: lists may be behind. */
 const roundsMax = 1_000;
 const pauseMs = 200;
@@ -91,6 +94,12 @@ export class GroupDeletion {
         }
       }
       await clock.sleep(pauseMs);
+    }
+    const [identityType, apiVersion] = identities;
+    for (const { armId: id } of await records.listBeside(armId(path, identityType, '-'))) {
+      const url = `${id}?api-version=${apiVersion}`;
+      const reply = await dispatch.send({ method: 'DELETE', url }, headers);
+      if (reply.status >= 400) return this.#fail(record, caller, 'ResourceGroupDeletionBlocked', reasonOf(url, reply));
     }
     for (const type of recordTypes) {
       const found = await records.listBeside(armId(path, type, '-'));

@@ -39,16 +39,24 @@ export const SetBody = Type.Object({
 
 export type SetGiven = Static<typeof SetBody>;
 
-/** The identity type that a body names; undefined where it names none. @throws RestError 400 NotSupported */
-export const identityTypeOf = ({ identity }: SetGiven): 'SYSTEM_ASSIGNED' | 'NONE' | undefined => {
+/** The identity that a body names. */
+export type IdentityGiven =
+  | { readonly identityType: 'SYSTEM_ASSIGNED' | 'NONE' }
+  | { readonly identityType: 'USER_ASSIGNED' /** ARM id. */; readonly id: string };
+
+/** The identity that a body names; undefined where it names none. @throws RestError 400 NotSupported */
+export const identityOf = ({ identity }: SetGiven): IdentityGiven | undefined => {
   const type = identity?.type?.replaceAll(' ', '').toLowerCase();
   if (type === undefined) return undefined;
-  if (type === 'systemassigned') return 'SYSTEM_ASSIGNED';
-  if (type === 'none') return 'NONE';
+  if (type === 'systemassigned') return { identityType: 'SYSTEM_ASSIGNED' };
+  if (type === 'none') return { identityType: 'NONE' };
+  const ids = Object.keys(identity?.userAssignedIdentities ?? {});
+  const [id] = ids;
+  if (type === 'userassigned' && id !== undefined && ids.length === 1) return { identityType: 'USER_ASSIGNED', id };
   throw new RestError(
     400,
     'NotSupported',
-    `identity.type must be SystemAssigned or None: a set has an identity of its own (got "${identity?.type?.slice(0, 100)}")`,
+    `identity.type must be SystemAssigned, None, or UserAssigned with one identity: a set has one identity at a time (got "${identity?.type?.slice(0, 100)}" with ${ids.length})`,
   );
 };
 
@@ -94,7 +102,7 @@ export const setBody = (names: CloudNames, set: DiskEncryptionSet, extras: Resou
     type: armTypes.diskEncryptionSets,
     location: set.location,
     tags: extras.tags,
-    identity: identityShown(names, set),
+    identity: identityShown(names, set, extras.content),
     properties: {
       ...(set.activeKey === undefined ? {} : { activeKey: key(set.activeKey) }),
       previousKeys: set.previousKeys.map(key),
@@ -113,14 +121,19 @@ const sourceVaultShown = (vault: string, content: JsonObject) => {
   return id === undefined ? undefined : { sourceVault: { id } };
 };
 
-const identityShown = (names: CloudNames, { identity }: DiskEncryptionSet): unknown =>
-  identity === undefined || identity.principal === ''
-    ? { type: 'None' }
-    : {
-        type: 'SystemAssigned',
-        principalId: identity.principal.replace('principals/', ''),
-        tenantId: names.tenants.shown(identity.tenant.replace('tenants/', '')),
-      };
+const identityShown = (names: CloudNames, { identity }: DiskEncryptionSet, content: JsonObject): unknown => {
+  if (identity === undefined || identity.principal === '') return { type: 'None' };
+  const principalId = identity.principal.replace('principals/', '');
+  if (identity.type === 'USER_ASSIGNED') {
+    const id = String((content.identities as JsonObject | undefined)?.[identity.principal] ?? principalId);
+    return { type: 'UserAssigned', userAssignedIdentities: { [id]: { principalId, clientId: principalId } } };
+  }
+  return {
+    type: 'SystemAssigned',
+    principalId,
+    tenantId: names.tenants.shown(identity.tenant.replace('tenants/', '')),
+  };
+};
 
 /** Why a set could not follow its key, or why its disks cannot move to its key. */
 const errorShown = (names: CloudNames, { autoKeyRotationError, rotation }: DiskEncryptionSet) => {

@@ -12,13 +12,23 @@ import { RestError } from '../errors/rest-error.ts';
 import { refuseMove, requireLocation, resourceNotFound } from '../management/arm.ts';
 import { extrasFor, type ResourceRecords } from '../management/resource-records.ts';
 import { readUntil } from '../operations/wait.ts';
-import { identityTypeOf, isSettled, refuseUnsupported, type SetGiven, setBody, sourceVaultOf } from './set-body.ts';
+import type { Records } from '../records/records.ts';
+import {
+  type IdentityGiven,
+  identityOf,
+  isSettled,
+  refuseUnsupported,
+  type SetGiven,
+  setBody,
+  sourceVaultOf,
+} from './set-body.ts';
 
 /** What sets need. */
 export interface SetParts {
   readonly backends: Pick<Backends, 'sets'>;
   readonly names: CloudNames;
   readonly resourceRecords: ResourceRecords;
+  readonly records: Records;
   readonly clock: Clock;
 }
 
@@ -51,7 +61,7 @@ export class Sets {
   async create(path: NamedPath, body: SetGiven, caller: Caller): Promise<DiskEncryptionSet> {
     const { backends, names } = this.#parts;
     refuseUnsupported(body);
-    const identityType = identityTypeOf(body);
+    const identity = identityOf(body);
     const { activeKey, encryptionType, rotationToLatestKeyVersionEnabled } = body.properties ?? {};
     if (activeKey === undefined) throw missing('properties.activeKey');
     const options = caller.as('disk-encryption-set');
@@ -66,12 +76,21 @@ export class Sets {
         keyUrl: innerKeyUrl(names, activeKey.keyUrl),
         sourceVault: sourceVaultOf(activeKey),
         autoKeyRotationEnabled: rotationToLatestKeyVersionEnabled ?? false,
+        userAssignedIdentity: await this.#principalOf(identity),
       },
       options,
     );
     const ready = await this.#settled(created.name, options);
-    if (identityType !== 'NONE') return ready;
-    return backends.sets.updateDiskEncryptionSet({ name: created.name, identityType }, options);
+    if (identity?.identityType !== 'NONE') return ready;
+    return backends.sets.updateDiskEncryptionSet({ name: created.name, identityType: 'NONE' }, options);
+  }
+
+  /** The principal of a user-assigned identity; empty for another one. @throws RestError 404 */
+  async #principalOf(identity: IdentityGiven | undefined): Promise<string> {
+    if (identity?.identityType !== 'USER_ASSIGNED') return '';
+    const record = await this.#parts.records.find(identity.id);
+    if (record !== undefined) return `principals/${String(record.content.principal)}`;
+    throw new RestError(404, 'ResourceNotFound', `The identity '${identity.id.slice(0, 500)}' was not found.`);
   }
 
   /** Changes what the body has and the set has not; what is absent stays. Waits until the disks have moved to another key. */
@@ -83,11 +102,13 @@ export class Sets {
     const shownType = encryptionTypeShown(set.encryptionType);
     if (encryptionType !== undefined && encryptionType.toLowerCase() !== shownType.toLowerCase())
       throw fixed('encryptionType', shownType);
-    const identityType = identityTypeOf(body);
+    const identity = identityOf(body);
     const options = caller.as('disk-encryption-set');
     const changes = {
       // Also if it has one: the service then changes nothing, and replaces an identity that was deleted.
-      ...(identityType === undefined ? {} : { identityType }),
+      ...(identity === undefined
+        ? {}
+        : { identityType: identity.identityType, userAssignedIdentity: await this.#principalOf(identity) }),
       ...(follows !== undefined && follows !== set.autoKeyRotationEnabled ? { autoKeyRotationEnabled: follows } : {}),
     };
     if (Object.keys(changes).length > 0)
@@ -121,7 +142,7 @@ export class Sets {
     const incarnation = incarnationOf(set);
     const before = await extrasFor(resourceRecords, incarnation);
     const tags = body.tags ?? before.tags;
-    const content = withSourceVault(before.content, body);
+    const content = withIdentity(withSourceVault(before.content, body), set, identityOf(body));
     return setBody(names, set, await resourceRecords.put(incarnation, path, { tags, content }, caller));
   }
 
@@ -174,6 +195,16 @@ const withSourceVault = (content: JsonObject, { properties }: SetGiven): JsonObj
     sourceVaults: { ...(content.sourceVaults as JsonObject | undefined), [sourceVaultOf(key)]: id },
   };
 };
+
+/** The ARM id of the set's user-assigned identity, by its principal: our services know no such ids. */
+const withIdentity = (
+  content: JsonObject,
+  { identity }: DiskEncryptionSet,
+  given: IdentityGiven | undefined,
+): JsonObject =>
+  given?.identityType === 'USER_ASSIGNED' && identity !== undefined
+    ? { ...content, identities: { [identity.principal]: given.id } }
+    : content;
 
 const missing = (field: string): RestError =>
   new RestError(400, 'InvalidParameter', `Required parameter '${field}' is missing (null).`, {

@@ -2,7 +2,7 @@ import type { Snapshot } from '@interlock/contracts/interlock/disk/v1/snapshot.t
 import { encryptionShown } from '../cloud/encryption.ts';
 import type { CloudNames } from '../cloud/names.ts';
 import { armTypes, innerNameOfId, lastSegment } from '../cloud/resource-names.ts';
-import { creationShown, type DiskGiven, invalid, provisioningStateShown } from '../disks/disk-body.ts';
+import { creationShown, type DiskGiven, importRefusal, invalid, provisioningStateShown } from '../disks/disk-body.ts';
 import { RestError } from '../errors/rest-error.ts';
 import type { ResourceExtras } from '../management/resource-records.ts';
 
@@ -11,6 +11,7 @@ export const sourceDiskOf = (names: CloudNames, { properties = {} }: DiskGiven):
   const { creationData } = properties;
   if (creationData === undefined) throw invalid('properties.creationData', 'is required for a new snapshot');
   const { createOption, sourceResourceId } = creationData;
+  if (createOption.toLowerCase().startsWith('import')) throw new RestError(400, 'NotSupported', importRefusal);
   if (!['copy', 'copystart'].includes(createOption.toLowerCase())) {
     throw new RestError(
       400,

@@ -29,7 +29,7 @@ import { tenantOnWire } from '../tenancy/wire.ts';
 import { hashSecret } from '../token/tokens.ts';
 import { readCertificate } from './certificate.ts';
 import { addSecret, create, type NewPrincipal, type Principal, remove, removeSecret } from './decider.ts';
-import type { PrincipalEvent } from './events.ts';
+import type { PrincipalEvent, PrincipalType } from './events.ts';
 import { principalOnWire } from './wire.ts';
 
 /** Bytes of a secret: 256 bits cannot be guessed. */
@@ -51,10 +51,9 @@ interface Parts {
 export const principalApi = (parts: Parts) => ({
   async createPrincipal(request: CreatePrincipalRequest, { cause }: Call) {
     const id = checkId(request.principalId, 'principal', 'principal_id');
-    if (request.type !== 'USER' && request.type !== 'APPLICATION') throw typeInvalid(request.type);
     const profile = {
       tenant: await existingTenant(parts, request.tenant),
-      principalType: request.type === 'USER' ? 'user' : 'application',
+      principalType: typeOf(request.type),
       displayName: request.displayName,
     } as const;
     return principalOnWire(await parts.principals.transact(id, create(parts.clock.now(), profile), cause));
@@ -70,8 +69,15 @@ export const principalApi = (parts: Parts) => ({
     return principalOnWire(created);
   },
 
-  async getPrincipal({ name }: GetPrincipalRequest) {
-    return principalOnWire(await parts.principals.load(idOf(name, 'name')));
+  async getPrincipal({ name }: GetPrincipalRequest, call: Call) {
+    const loaded = await parts.principals.load(idOf(name, 'name'));
+    const caller = principalOf(call);
+    // disk-encryption-set reads the identity that a user gives a set (CMK-40).
+    if (caller.workload !== 'disk-encryption-set') {
+      const scope = loaded.state.status === 'absent' ? '/' : loaded.state.tenant;
+      await requirePermission(parts.authorize, caller, 'identity/principals/read', scope);
+    }
+    return principalOnWire(loaded);
   },
 
   async listPrincipals(request: ListPrincipalsRequest, call: Call) {
@@ -153,13 +159,18 @@ const permitDeletion = async (
   confirmDeletion(request, principal);
 };
 
-const typeInvalid = (type: string): Rejection =>
-  new Rejection(
+/** Which principals users create: a managed identity without an owner is one that they give to sets (CMK-40). */
+const typeOf = (type: string): PrincipalType => {
+  if (type === 'USER') return 'user';
+  if (type === 'APPLICATION') return 'application';
+  if (type === 'MANAGED_IDENTITY') return 'managed_identity';
+  throw new Rejection(
     'INVALID_ARGUMENT',
     'PRINCIPAL_TYPE_INVALID',
-    `type must be USER or APPLICATION (got ${type}): a managed identity is created with its resource`,
+    `type must be USER, APPLICATION or MANAGED_IDENTITY (got ${type})`,
     { field: 'type' },
   );
+};
 
 /**
  * Requires the name again for the identity of a set, because its machines will stop.
