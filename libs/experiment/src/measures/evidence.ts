@@ -1,7 +1,7 @@
 import type { Experiment, Step } from '../experiment.ts';
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../record.ts';
 import { takesAccess } from '../timeline/actions.ts';
-import { concerns, groupsOf, keyOfTarget } from '../timeline/concerns.ts';
+import { concerns, groupsOf, keyOfTarget, withoutThrottles } from '../timeline/concerns.ts';
 import { IoIndex } from './io-index.ts';
 
 /** A time in which a group's key was taken away: from the first loss to the last give-back of losses that overlap. */
@@ -93,8 +93,8 @@ export class Evidence {
   episodesOf(group: string): readonly Episode[] {
     const known = this.#episodes.get(group);
     if (known !== undefined) return known;
-    const intervals = this.experiment.timeline
-      .filter((step) => takesAccess(step.action) && this.concerns(step, group))
+    const steps = this.experiment.timeline.filter(({ action }) => takesAccess(action));
+    const intervals = withoutThrottles(steps.filter((step) => this.concerns(step, group)))
       .flatMap((step): Episode[] => {
         const startMs = this.stepRecord(step)?.effectMs;
         if (startMs === undefined) return [];

@@ -58,7 +58,13 @@ function keyBefore(plan: Plan, key: string, step: Step): string {
 
 /** The steps that take a key of the group away, by time. */
 export const lossesOf = (plan: Plan, group: string): readonly Step[] =>
-  plan.timeline.filter((step) => takesAccess(step.action) && concerns(plan, step, group));
+  withoutThrottles(plan.timeline.filter((step) => takesAccess(step.action) && concerns(plan, step, group)));
+
+/** A throttled vault decides nothing, and machines run on: it is the loss of a group only where no step takes its key. */
+export const withoutThrottles = (losses: readonly Step[]): readonly Step[] => {
+  const taking = losses.filter(({ action }) => action !== 'throttle');
+  return taking.length === 0 ? losses : taking;
+};
 
 /** The `give-back` of a step. */
 export const giveBackOf = (plan: Plan, step: Step): Step | undefined =>

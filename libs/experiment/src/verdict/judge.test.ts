@@ -264,6 +264,12 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /"loss" was injected 501 ms late/,
   ],
   [
+    'late effect: the call waited until the key was to be given back',
+    changeStep('loss', { effectMs: startedMs + 60_000, doneMs: startedMs + 60_000 }),
+    'inconclusive',
+    /"loss" took the key 59\.00 s late, when it was to be given back/,
+  ],
+  [
     'failed set-up',
     ({ run: { startedMs: _, ...run } }) => ({ run: { ...run, problems: ['the set-up failed: no space'] } }),
     'inconclusive',

@@ -4,7 +4,7 @@ import { relativeText, spanText } from '../expressions/operators.ts';
 import type { Episode, Evidence } from '../measures/evidence.ts';
 import { type Moment, operationText, shortName } from '../measures/fate.ts';
 import { takesAccess } from '../timeline/actions.ts';
-import { groupsOf, isUndone, keyOfTarget } from '../timeline/concerns.ts';
+import { endMsOf, groupsOf, isUndone, keyOfTarget } from '../timeline/concerns.ts';
 
 /** How late an injection may be, in milliseconds: later ones test another order of events than the file states. */
 export const lateMsMax = 500;
@@ -43,8 +43,19 @@ const injections = (evidence: Evidence): readonly string[] =>
       problems.push(
         `"${step.name}" was injected ${spanText(Math.abs(lateMs))} ${lateMs < 0 ? 'early' : 'late'}; ${lateMsMax} ms are allowed`,
       );
-    return problems;
+    return [...problems, ...lateEffect(step, record.effectMs, evidence)];
   });
+
+/** A key that was taken after the time to give it back, because its own call waited: nothing was tested as planned. */
+const lateEffect = (step: Step, effectMs: number | undefined, evidence: Evidence): readonly string[] => {
+  const { experiment, startMs } = evidence;
+  if (effectMs === undefined || !takesAccess(step.action) || isByDate(step.action)) return [];
+  const lateMs = effectMs - (startMs + step.atMs);
+  if (effectMs < startMs + endMsOf(experiment, step)) return [];
+  return [
+    `"${step.name}" took the key ${spanText(lateMs)} late, when it was to be given back: its own call waited. A fault that slows the vault, such as throttle, slows that call too`,
+  ];
+};
 
 /** Every failure of a step or an undo, also one that a later success followed. */
 const failures = ({ record }: Evidence): readonly string[] =>
