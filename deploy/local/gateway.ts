@@ -200,14 +200,22 @@ const uuidFor = (name: string): string => {
 };
 
 /** What a user pastes into a terminal to use a client of the public cloud. The secret stays in its file. */
-export const linesToPaste = ({ url, tenant, subscription, clientId, authorityFile }: GatewayAccess): string => `
+export const linesToPaste = ({
+  url,
+  tenant,
+  subscription,
+  clientId,
+  authorityFile,
+  loopbackUrl,
+}: GatewayAccess): string => `
 The gateway serves the public cloud's clients on ${url}. In another terminal:
 
   export REQUESTS_CA_BUNDLE=${authorityFile} NODE_EXTRA_CA_CERTS=${authorityFile}
   export AZURE_CONFIG_DIR=$HOME/.azure-interlock AZURE_CORE_INSTANCE_DISCOVERY=false AZURE_CORE_COLLECT_TELEMETRY=false
-  az cloud register -n Interlock --endpoint-resource-manager ${url}
+  export HTTPS_PROXY=${loopbackUrl}    # resolves the host names of vaults; it connects to nothing else
+  az cloud register -n Interlock --endpoint-resource-manager ${url} || az cloud update -n Interlock --endpoint-resource-manager ${url}
   az cloud set -n Interlock
   az login --service-principal -u ${clientId} --tenant ${tenant} \\
     -p "$(node -p 'JSON.parse(require("fs").readFileSync(process.argv[1])).secret' ${join(dirname(authorityFile), '..', 'administrator.json')})"
 
-Subscription ${subscription}. Names of vaults end in .${vaultDomain}: docs/how-to/use-azure-clients.md says how they resolve.`;
+Subscription ${subscription}. docs/how-to/use-azure-clients.md says how names of vaults (*.${vaultDomain}) resolve without a proxy.`;

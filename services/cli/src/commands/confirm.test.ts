@@ -229,6 +229,8 @@ test('a caller who may not make the change gets the refusal of the change', asyn
   const program = testProgram({ ...cloud, PreviewImpact: denied, DisableKey: denied });
   await assert.rejects(program.run('key', 'disable', 'kv1/k1'), { reason: 'ACCESS_DENIED' });
   assert.deepEqual(changes(program), ['DisableKey']);
+  // It says nothing of machines that the caller may not see.
+  assert.deepEqual(program.asides, []);
 });
 
 test('a confirmed command looks for a few seconds at most and says "at least"', async () => {

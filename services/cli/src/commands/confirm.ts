@@ -35,7 +35,7 @@ export async function confirmAccessTaken(
   const found = await lookAt(takings, endMs, session);
   const radius = blastRadiusOf(found.lines);
   const needsConfirmation = found.unknown !== undefined || radius.stops.length + radius.unreadable.length > 0;
-  if (!needsConfirmation && found.isNothingTaken) return isConfirmed;
+  if (!needsConfirmation && (found.isNothingTaken || found.isRefused)) return isConfirmed;
   const others = needsConfirmation ? await othersRunning(radius, session) : undefined;
   const text = textOf(found, radius, others, session);
   if (isConfirmed || !needsConfirmation) {
@@ -53,44 +53,45 @@ interface Look {
   readonly lines: readonly JsonObject[];
   /** Whether the command takes nothing away that a set has. */
   readonly isNothingTaken: boolean;
+  /** Whether the caller may not see what stops: the command itself is refused then. */
+  readonly isRefused: boolean;
   /** Whether there was no time for all. */
   readonly isCut: boolean;
   /** Why the machines are not known. */
   readonly unknown: string | undefined;
 }
 
+type Previewed = Pick<Look, 'lines' | 'isCut' | 'isRefused'>;
+
 /** Reads what is affected, until a time of the monotonic clock. */
 async function lookAt(takings: () => Promise<readonly AccessTaken[]>, endMs: number, session: Session): Promise<Look> {
   const lines: JsonObject[] = [];
-  let isCut = false;
+  let [isCut, isRefused] = [false, false];
   try {
     const all = await takings();
     for (const taken of all) {
       const one = await linesOf(taken, endMs, session);
       lines.push(...one.lines);
       isCut ||= one.isCut;
+      isRefused ||= one.isRefused;
     }
-    return { lines, isCut, isNothingTaken: all.length === 0, unknown: undefined };
+    return { lines, isCut, isRefused, isNothingTaken: all.length === 0, unknown: undefined };
   } catch (error) {
     const isGone = error instanceof Rejection && error.code === 'NOT_FOUND';
     // The command itself reports what does not exist.
-    if (isGone) return { lines, isCut, isNothingTaken: true, unknown: undefined };
+    if (isGone) return { lines, isCut, isRefused, isNothingTaken: true, unknown: undefined };
     if (!(error instanceof Rejection || error instanceof RpcFailure)) throw error;
-    return { lines, isCut, isNothingTaken: false, unknown: problemText(error) };
+    return { lines, isCut, isRefused, isNothingTaken: false, unknown: problemText(error) };
   }
 }
 
 /** The lines of a preview, of sets that really lose access. */
-async function linesOf(
-  { preview, loses }: AccessTaken,
-  endMs: number,
-  session: Session,
-): Promise<Pick<Look, 'lines' | 'isCut'>> {
-  const { lines, isCut } = await previewed(preview, endMs, session);
-  if (loses === undefined) return { lines, isCut };
+async function linesOf({ preview, loses }: AccessTaken, endMs: number, session: Session): Promise<Previewed> {
+  const { lines, ...rest } = await previewed(preview, endMs, session);
+  if (loses === undefined) return { lines, ...rest };
   const losing = new Set<string>();
   for (const set of losingSetsIn(lines)) if (await loses(set)) losing.add(set.set);
-  return { lines: lines.filter(({ diskEncryptionSet }) => losing.has(String(diskEncryptionSet))), isCut };
+  return { lines: lines.filter(({ diskEncryptionSet }) => losing.has(String(diskEncryptionSet))), ...rest };
 }
 
 /** All pages of a preview, or those that are read in time. */
@@ -98,12 +99,12 @@ async function previewed(
   preview: JsonObject,
   endMs: number,
   { caller, clock, timeoutMs }: Session,
-): Promise<Pick<Look, 'lines' | 'isCut'>> {
+): Promise<Previewed> {
   const method = methodOf(Service.diskEncryptionSet, 'PreviewImpact');
   const lines: JsonObject[] = [];
   for (let pageToken = ''; ; ) {
     const leftMs = Math.min(endMs - clock.monotonicMs(), timeoutMs ?? Number.POSITIVE_INFINITY);
-    if (leftMs <= 0) return { lines, isCut: true };
+    if (leftMs <= 0) return { lines, isCut: true, isRefused: false };
     const options = Number.isFinite(leftMs) ? { deadlineMs: Math.max(1, leftMs) } : {};
     try {
       const request = { ...preview, pageSize: PAGE_SIZE_MAX, pageToken };
@@ -113,10 +114,10 @@ async function previewed(
     } catch (error) {
       // Who may not preview a change to a key may not make it either: the change is refused with its own reason.
       if (preview.principal === undefined && error instanceof Rejection && error.code === 'PERMISSION_DENIED')
-        return { lines: [], isCut: false };
+        return { lines: [], isCut: false, isRefused: true };
       throw error;
     }
-    if (pageToken === '') return { lines, isCut: false };
+    if (pageToken === '') return { lines, isCut: false, isRefused: false };
   }
 }
 
