@@ -2,6 +2,7 @@ import type { RecordedEvent } from '@interlock/event-store';
 import type { RoleAssignmentEvent } from '../../../services/identity/src/role-assignment/events.ts';
 import type { KeyEvent } from '../../../services/key-vault/src/key/events.ts';
 import type { AccessPolicies, PermissionModel, VaultEvent } from '../../../services/key-vault/src/vault/events.ts';
+import type { NetworkRules } from '../../../services/key-vault/src/vault/network-rules.ts';
 
 /** Reasons that say that an authority decided about the key, as the published enumeration spells them. */
 export const definiteReasons = [
@@ -52,6 +53,8 @@ interface Vault {
   readonly resourceGroup: string;
   model: PermissionModel;
   readonly policies: Map<string, ReadonlySet<string>>;
+  /** Whether its network rules serve no set: they close it, and trusted services do not pass (CMK-29). */
+  isClosed: boolean;
 }
 
 /** Parts of the name of a key version. */
@@ -78,6 +81,9 @@ const requiredOperations = ['wrapKey', 'unwrapKey'] as const;
 
 const isInPast = ({ notBefore, at }: { readonly notBefore?: number; readonly at: number }): boolean =>
   notBefore === undefined || notBefore <= at;
+
+const closes = (rules: NetworkRules | undefined): boolean =>
+  rules !== undefined && !rules.bypass && (rules.publicAccessDisabled || rules.defaultAction === 'deny');
 
 const policiesOf = (policies: AccessPolicies): Vault['policies'] =>
   new Map(Object.entries(policies).map(([principal, permissions]) => [principal, new Set(permissions)]));
@@ -137,6 +143,7 @@ export class AccessTruth {
       if (key?.status === 'deleted') add('KEY_DELETED');
     } else add(this.isGone(keyVersion) ? 'KEY_PURGED' : 'KEY_VERSION_NOT_FOUND');
     if (vault?.status === 'deleted') add('VAULT_DELETED');
+    if (vault?.isClosed) add('ACCESS_DENIED');
     if (vault && principal !== '' && !this.#isGranted(vault, keyName, principal)) {
       add('ACCESS_DENIED', vault.model === 'access_policy' ? 'key-vault' : 'identity');
     }
@@ -254,8 +261,9 @@ export class AccessTruth {
 
   #applyVault(id: string, event: VaultEvent): boolean {
     if (event.type === 'VaultCreated') {
-      const { resourceGroup, permissionModel: model, accessPolicies } = event;
-      this.#vaults.set(id, { status: 'active', resourceGroup, model, policies: policiesOf(accessPolicies) });
+      const { resourceGroup, permissionModel: model, accessPolicies, networkRules } = event;
+      const policies = policiesOf(accessPolicies);
+      this.#vaults.set(id, { status: 'active', resourceGroup, model, policies, isClosed: closes(networkRules) });
       return true;
     }
     const vault = this.#vaults.get(id);
@@ -266,6 +274,9 @@ export class AccessTruth {
         return true;
       case 'AccessPolicyRemoved':
         vault.policies.delete(event.principal);
+        return true;
+      case 'NetworkRulesSet':
+        vault.isClosed = closes(event.networkRules);
         return true;
       case 'PermissionModelSet':
         vault.model = event.permissionModel;

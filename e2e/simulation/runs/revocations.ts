@@ -1,4 +1,5 @@
 import type { KeyVersion_Operation } from '@interlock/contracts/interlock/key_vault/v1/key_version.ts';
+import type { NetworkRules } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import {
   encryptionOperations,
   encryptionPermissions,
@@ -225,7 +226,27 @@ const revocations: readonly Revocation[] = [
     take: (stage, _set, keyVersion) => switchModel(stage, vaultOf(keyVersion), true),
     give: (stage, _set, keyVersion) => switchModel(stage, vaultOf(keyVersion), false),
   },
+  {
+    name: 'close the network',
+    weight: 2,
+    take: (stage, _set, keyVersion) =>
+      setNetwork(stage, vaultOf(keyVersion), {
+        defaultAction: 'DENY',
+        bypassTrustedServices: false,
+        ipRules: [],
+        publicAccessDisabled: stage.random.chance(0.5),
+      }),
+    give: (stage, _set, keyVersion) => setNetwork(stage, vaultOf(keyVersion), undefined),
+  },
 ];
+
+/** Closes the network of a vault, or opens it (CMK-29). Keys cannot be managed behind closed rules either. */
+export const setNetwork = (stage: Stage, vault: string, networkRules: NetworkRules | undefined): Promise<boolean> =>
+  isDone(
+    attempt(stage, 'vault.setNetwork', `${vault} ${networkRules === undefined ? 'open' : 'closed'}`, () =>
+      stage.clients.keyVault.setNetworkRules({ name: vault, networkRules, confirmName: vault }),
+    ),
+  );
 
 /** To the other model, or back to that of the plan. */
 export const switchModel = (stage: Stage, vault: string, isAway: boolean): Promise<boolean> => {

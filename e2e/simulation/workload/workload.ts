@@ -4,7 +4,7 @@ import { actions } from '../actions/actions.ts';
 import { faults } from '../actions/faults.ts';
 import { revokeForAWhile } from '../actions/keys.ts';
 import { startTogether } from '../actions/machines.ts';
-import { grant, renewIdentity, setOperations, switchModel } from '../runs/revocations.ts';
+import { grant, renewIdentity, setNetwork, setOperations, switchModel } from '../runs/revocations.ts';
 import {
   encryptionOperations,
   keyOf,
@@ -127,6 +127,7 @@ export const restoreEverything = async (stage: Stage): Promise<void> => {
     const name = `vaults/${id}`;
     await attempt(stage, 'vault.recover', name, () => keyVault.recoverVault({ name }));
     await switchModel(stage, name, false);
+    await setNetwork(stage, name, undefined);
   }
   const versions = truth.losses.access.keyVersions();
   for (const name of new Set(versions.map(keyOf))) {
