@@ -270,7 +270,8 @@ test('CMK-40: az creates an identity, and a set that has it', { skip }, async ()
   await az.run('keyvault', 'set-policy', '-n', 'kv-vms', '-g', group, ...policy);
   const { identity } = await az.run<{ identity: { type: string } }>(...withIdentity);
   assert.equal(identity.type, 'UserAssigned');
-  await az.run('disk-encryption-set', 'update', '-g', group, '-n', 'des-id1', '--tags', 'a=b');
+  const same = ['--key-url', kid, '--source-vault', 'kv-vms'];
+  await az.run('disk-encryption-set', 'update', '-g', group, '-n', 'des-id1', ...same);
   await az.run('disk-encryption-set', 'delete', '-g', group, '-n', 'des-id1', '--yes');
   const listed = await az.run<{ name: string }[]>('identity', 'list', '-g', group);
   assert.deepEqual(
