@@ -51,7 +51,7 @@ const lateEffect = (step: Step, effectMs: number | undefined, evidence: Evidence
   const { experiment, startMs } = evidence;
   if (effectMs === undefined || !takesAccess(step.action) || isByDate(step.action)) return [];
   const lateMs = effectMs - (startMs + step.atMs);
-  if (effectMs < startMs + endMsOf(experiment, step)) return [];
+  if (lateMs <= lateMsMax || effectMs < startMs + endMsOf(experiment, step)) return [];
   return [
     `"${step.name}" took the key ${spanText(lateMs)} late, when it was to be given back: its own call waited. A fault that slows the vault, such as throttle, slows that call too`,
   ];
