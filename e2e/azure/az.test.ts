@@ -272,7 +272,7 @@ test('CMK-40: az creates an identity, and a set that has it', { skip }, async ()
   assert.equal(identity.type, 'UserAssigned');
   const same = ['--key-url', kid, '--source-vault', 'kv-vms'];
   await az.run('disk-encryption-set', 'update', '-g', group, '-n', 'des-id1', ...same);
-  await az.run('disk-encryption-set', 'delete', '-g', group, '-n', 'des-id1', '--yes');
+  await az.run('disk-encryption-set', 'delete', '-g', group, '-n', 'des-id1');
   const listed = await az.run<{ name: string }[]>('identity', 'list', '-g', group);
   assert.deepEqual(
     listed.map(({ name }) => name),
