@@ -87,7 +87,7 @@ test('the type of a fact is the name of its message: each event field is named f
   const envelopes = messages.filter((candidate) => candidate.oneofs.some((oneof) => oneof.name === 'event'));
   assert.equal(envelopes.length, 5);
   for (const envelope of envelopes) {
-    for (const field of envelope.fields) {
+    for (const field of envelope.oneofs[0]?.fields ?? []) {
       const expected = field.message?.name.replace(/(?<!^)[A-Z]/g, (letter) => `_${letter}`).toLowerCase();
       assert.equal(field.name, expected, envelope.typeName);
     }
@@ -127,6 +127,7 @@ test('a fact survives the wire with its time, its position and its payload', () 
       $case: 'keyVersionDisabled',
       value: { vault: 'vaults/v', key: 'vaults/v/keys/k', keyVersion, reason: 'KEY_DISABLED', accessEpoch: 7 },
     },
+    changeTime: undefined,
   }).finish();
   const batch = FactBatch.fromPartial({
     source: 'key-vault',

@@ -29,6 +29,8 @@ const otherSet = `${setName}-other`;
 const vault = 'vaults/kv1';
 const key = `${vault}/keys/k1`;
 const lostTime = new Date(500);
+/** From the decision of a change to its commit. */
+const COMMIT_MS = 24;
 
 /** Two sets: one under version 1, moving from it to 2; the other under 3, with another identity. */
 const world = async (beaten: ReadonlySet<string> = new Set()) => {
@@ -60,7 +62,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
       position,
       type,
       payload: Buffer.from(payload),
-      eventTime: lostTime,
+      eventTime: new Date(lostTime.getTime() + COMMIT_MS),
       traceparent: `00-${traceId}-${'b'.repeat(16)}-01`,
     });
     const handler = handlers.keyVault[type] ?? handlers.identity[type];
@@ -73,7 +75,7 @@ const world = async (beaten: ReadonlySet<string> = new Set()) => {
     tellVault: (event: Exclude<KeyVaultEvent['event'], undefined>, isAgain = false) =>
       tell(
         `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
-        KeyVaultEvent.encode(KeyVaultEvent.fromPartial({ event })).finish(),
+        KeyVaultEvent.encode(KeyVaultEvent.fromPartial({ event, changeTime: lostTime })).finish(),
         isAgain,
       ),
     tellIdentity: (event: Exclude<IdentityEvent['event'], undefined>) =>

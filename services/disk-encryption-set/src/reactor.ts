@@ -40,7 +40,7 @@ interface Effect {
   readonly reason?: LossReason;
   /** Default: the position of the fact (decision 0008). */
   readonly epoch?: number;
-  /** Default: the time of the fact. */
+  /** When access changed. Default: when the event was committed. */
   readonly since?: Date | undefined;
   /** A key whose versions changed: the sets that follow it look for the newest. */
   readonly versionsOf?: string;
@@ -149,8 +149,10 @@ export const reactions = (parts: {
     return NO_EFFECT;
   };
 
-  const onKeyVault: Handler = (fact, { cause }) =>
-    apply(fact, keyVaultEffect(KeyVaultEvent.decode(fact.payload).event), cause);
+  const onKeyVault: Handler = (fact, { cause }) => {
+    const { event, changeTime: since } = KeyVaultEvent.decode(fact.payload);
+    return apply(fact, { since, ...keyVaultEffect(event) }, cause);
+  };
   return {
     keyVault: Object.fromEntries(keyVaultFacts.map((type) => [type, onKeyVault])),
     identity: {

@@ -25,7 +25,10 @@ test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and
     );
   }
   const deleted = { vault: 'vaults/kv1', accessEpoch: 7, scheduledPurgeTime: undefined };
-  const payload = KeyVaultEvent.encode({ event: { $case: 'vaultDeleted', value: deleted } }).finish();
+  const payload = KeyVaultEvent.encode({
+    event: { $case: 'vaultDeleted', value: deleted },
+    changeTime: undefined,
+  }).finish();
   const fact = Fact.fromPartial({ type: 'VaultDeleted', payload });
   const handle = reactor({ clock: systemClock, assignments }).VaultDeleted;
   await handle?.(fact, { cause, signal: new AbortController().signal });
@@ -46,7 +49,10 @@ test('KV-66, G3: a role assigned after the vault was deleted stays, however late
     await assignments.transact(id, assign(at, grant), cause);
   }
   const deleted = { vault: 'vaults/kv1', accessEpoch: 7, scheduledPurgeTime: undefined };
-  const payload = KeyVaultEvent.encode({ event: { $case: 'vaultDeleted', value: deleted } }).finish();
+  const payload = KeyVaultEvent.encode({
+    event: { $case: 'vaultDeleted', value: deleted },
+    changeTime: undefined,
+  }).finish();
   const fact = Fact.fromPartial({ type: 'VaultDeleted', payload, eventTime: new Date(7) });
   const handle = reactor({ clock: systemClock, assignments }).VaultDeleted;
   await handle?.(fact, { cause, signal: new AbortController().signal });

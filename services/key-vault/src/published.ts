@@ -24,52 +24,53 @@ export const toFact =
   (recorded) => {
     const { position } = recorded;
     const ofVault = vaultEvent(recorded);
-    if (ofVault) return vaultFact(`vaults/${ofVault.id}`, ofVault.event, position);
+    if (ofVault) return factOf(vaultFact(`vaults/${ofVault.id}`, ofVault.event, position), ofVault.event.at);
     const ofKey = keyEvent(recorded);
-    return ofKey ? keyFact(ofKey.id, ofKey.event, position, urls) : null;
+    return ofKey ? factOf(keyFact(ofKey.id, ofKey.event, position, urls), ofKey.event.at) : null;
   };
 
 type PublishedEvent = Exclude<KeyVaultEvent['event'], undefined>;
 
 /** The type of a fact is the name of the message inside it. */
-const factOf = (event: PublishedEvent): PublishedFact => ({
-  type: `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
-  payload: KeyVaultEvent.encode({ event }).finish(),
-});
+const factOf = (event: PublishedEvent | null, changedAt: Instant): PublishedFact | null =>
+  event && {
+    type: `${event.$case.charAt(0).toUpperCase()}${event.$case.slice(1)}`,
+    payload: KeyVaultEvent.encode({ event, changeTime: new Date(changedAt) }).finish(),
+  };
 
 const time = (instant: Instant | undefined): Date | undefined =>
   instant === undefined ? undefined : new Date(instant);
 
-const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): PublishedFact | null => {
+const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): PublishedEvent | null => {
   switch (event.type) {
     case 'AccessPolicySet': {
       const { principal, permissions } = event;
       const keyPermissions = permissions.map((permission) => permissionOnWire[permission]);
-      return factOf({ $case: 'accessPolicySet', value: { vault, principal, keyPermissions, accessEpoch } });
+      return { $case: 'accessPolicySet', value: { vault, principal, keyPermissions, accessEpoch } };
     }
     case 'AccessPolicyRemoved':
-      return factOf({ $case: 'accessPolicyRemoved', value: { vault, principal: event.principal, accessEpoch } });
+      return { $case: 'accessPolicyRemoved', value: { vault, principal: event.principal, accessEpoch } };
     case 'PermissionModelSet': {
       const permissionModel = permissionModelOnWire[event.permissionModel];
-      return factOf({ $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } });
+      return { $case: 'permissionModelSet', value: { vault, permissionModel, accessEpoch } };
     }
     case 'NetworkRulesSet': {
       const trustedServicesServed = servesTrusted(event.networkRules);
-      return factOf({ $case: 'networkRulesSet', value: { vault, trustedServicesServed, accessEpoch } });
+      return { $case: 'networkRulesSet', value: { vault, trustedServicesServed, accessEpoch } };
     }
     case 'GrantsChanged':
     case 'IdentityAnswerChanged': {
       const { principal, removed, key = '' } = event;
-      return factOf({ $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } });
+      return { $case: 'grantsChanged', value: { vault, key, principal, removed, accessEpoch } };
     }
     case 'VaultDeleted': {
       const scheduledPurgeTime = new Date(event.purgeAt);
-      return factOf({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch } });
+      return { $case: 'vaultDeleted', value: { vault, scheduledPurgeTime, accessEpoch } };
     }
     case 'VaultRecovered':
-      return factOf({ $case: 'vaultRecovered', value: { vault, accessEpoch } });
+      return { $case: 'vaultRecovered', value: { vault, accessEpoch } };
     case 'VaultPurged':
-      return factOf({ $case: 'vaultPurged', value: { vault, accessEpoch } });
+      return { $case: 'vaultPurged', value: { vault, accessEpoch } };
     case 'VaultCreated':
     case 'PurgeProtectionEnabled':
     case 'VaultPurgeStarted':
@@ -79,7 +80,7 @@ const vaultFact = (vault: string, event: VaultEvent, accessEpoch: number): Publi
   }
 };
 
-const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrls): PublishedFact | null => {
+const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrls): PublishedEvent | null => {
   const vault = key.split('/').slice(0, 2).join('/');
   const ofKey = { vault, key, accessEpoch };
   const ofVersion = (version: string) => ({ ...ofKey, keyVersion: versionName(key, version) });
@@ -87,48 +88,48 @@ const keyFact = (key: string, event: KeyEvent, accessEpoch: number, urls: KeyUrl
     case 'KeyVersionCreated': {
       const { version, enabled } = event;
       const value = { ...ofVersion(version), keyUrl: urls.version(key, version), enabled };
-      return factOf({ $case: 'keyVersionCreated', value });
+      return { $case: 'keyVersionCreated', value };
     }
     case 'KeyVersionEnabled':
-      return factOf({ $case: 'keyVersionEnabled', value: ofVersion(event.version) });
+      return { $case: 'keyVersionEnabled', value: ofVersion(event.version) };
     case 'KeyVersionDisabled':
-      return factOf({ $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } });
+      return { $case: 'keyVersionDisabled', value: { ...ofVersion(event.version), reason: 'KEY_DISABLED' } };
     case 'KeyVersionDatesSet': {
       const { version, notBefore, expiresAt, at } = event;
       const reason =
         dateObstacle({ ...event, ...publishedWith(event, at) }, at)?.reason ?? 'KEY_ACCESS_REASON_UNSPECIFIED';
       const window = { notBefore: time(notBefore), expireTime: time(expiresAt) };
-      return factOf({ $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } });
+      return { $case: 'keyVersionDatesSet', value: { ...ofVersion(version), ...window, reason } };
     }
     case 'KeyOperationsSet': {
       const { version, operations } = event;
       const isTaken = withheldOf(event, diskOperations).length > 0;
       const reason = isTaken ? 'ACCESS_DENIED' : 'KEY_ACCESS_REASON_UNSPECIFIED';
       const keyOperations = operations.map((operation) => operationOnWire[operation]);
-      return factOf({ $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } });
+      return { $case: 'keyOperationsSet', value: { ...ofVersion(version), keyOperations, reason } };
     }
     case 'KeyVersionExpired': {
       const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };
-      return factOf({ $case: 'keyExpired', value });
+      return { $case: 'keyExpired', value };
     }
     case 'KeyVersionBegan': {
       // Published as a change of dates after which the version can be used.
       const window = { notBefore: new Date(event.notBefore), expireTime: time(event.expiresAt) };
       const reason = 'KEY_ACCESS_REASON_UNSPECIFIED';
-      return factOf({ $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } });
+      return { $case: 'keyVersionDatesSet', value: { ...ofVersion(event.version), ...window, reason } };
     }
     case 'KeyVersionNearExpiry': {
       const value = { ...ofVersion(event.version), expireTime: new Date(event.expiresAt) };
-      return factOf({ $case: 'keyNearExpiry', value });
+      return { $case: 'keyNearExpiry', value };
     }
     case 'KeyDeleted':
-      return factOf({ $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } });
+      return { $case: 'keyDeleted', value: { ...ofKey, scheduledPurgeTime: new Date(event.purgeAt) } };
     case 'KeyRecovered':
     case 'KeyRestored':
       // A key restored from a backup is published like a recovered one.
-      return factOf({ $case: 'keyRecovered', value: ofKey });
+      return { $case: 'keyRecovered', value: ofKey };
     case 'KeyPurged':
-      return factOf({ $case: 'keyPurged', value: ofKey });
+      return { $case: 'keyPurged', value: ofKey };
     case 'KeyVersionKeptDisabled':
     case 'KeyRotationPolicySet':
     case 'KeyTagsSet':

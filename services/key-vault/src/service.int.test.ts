@@ -31,13 +31,13 @@ const facts = async () => {
   return (await allStored()).flatMap((recorded) => {
     const told = render(recorded);
     if (!told) return [];
-    const { event } = KeyVaultEvent.decode(told.payload);
+    const { event, changeTime } = KeyVaultEvent.decode(told.payload);
     assert.ok(event);
-    return [{ type: told.type, position: recorded.position, value: event.value }];
+    return [{ type: told.type, position: recorded.position, value: event.value, changeTime }];
   });
 };
 
-test('a loss is told with its own position as access epoch, above every answer given before it', async () => {
+test('G10: a loss is published with the epoch and the time that refusals give; every earlier grant is older', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const before = await vault().checkAccess({ keyVersion: name });
@@ -52,6 +52,7 @@ test('a loss is told with its own position as access epoch, above every answer g
   assert.deepEqual([loss.value.accessEpoch, loss.value.reason], [loss.position, 'KEY_DISABLED']);
   assert.ok(before.accessEpoch < loss.position);
   await assert.rejects(vault().checkAccess({ keyVersion: name }), (error: { metadata?: Record<string, string> }) => {
+    assert.equal(error.metadata?.since, loss.changeTime?.toISOString());
     return Number(error.metadata?.access_epoch) >= loss.position;
   });
   await vault().enableKeyVersion({ name });
