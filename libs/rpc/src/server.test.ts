@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { connect as connectTcp } from 'node:net';
 import { after, before, describe, test } from 'node:test';
 import { connect as connectTls } from 'node:tls';
 import { credentials as grpcCredentials, Client as RawClient, type ServiceError, status } from '@grpc/grpc-js';
@@ -133,6 +135,42 @@ test('a stopping server answers NOT_SERVING to who watches, and ends', async () 
   await ended;
   raw.close();
   assert.deepEqual(answers, ['0801', '0802']);
+});
+
+test('a client that never ends its side of a connection delays a stop only while calls are running', {
+  timeout: 30_000,
+}, async (t) => {
+  const running = Promise.withResolvers<void>();
+  const release = Promise.withResolvers<{ readonly text: string }>();
+  const slow = () => {
+    running.resolve();
+    return release.promise;
+  };
+  const server = await start({
+    services: [
+      service({
+        definition: echoDefinition,
+        implementation: { ...echo, echo: slow },
+        authorization: { ...openRules, echo: { public: true } },
+      }),
+    ],
+  });
+  const silent = connectTcp({ host: '127.0.0.1', port: Number(server.address.split(':')[1]), allowHalfOpen: true });
+  const emptySettings = Buffer.from('000000040000000000', 'hex');
+  t.after(() => silent.destroy());
+  silent.write(Buffer.concat([Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'), emptySettings]));
+  await once(silent, 'data');
+  const raw = new RawClient(server.address, grpcCredentials.createInsecure());
+  t.after(() => raw.close());
+  const answer = callRaw(raw, '/test.Echo/Echo', Buffer.from('{}').toString('hex'));
+  await running.promise;
+  const order: string[] = [];
+  // The whole time allowed is longer than that of the test.
+  const stopped = server.stop({ graceMs: 3_600_000 }).then(() => order.push('stopped'));
+  release.resolve({ text: 'late' });
+  await answer.then(() => order.push('answered'));
+  await stopped;
+  assert.deepEqual(order, ['answered', 'stopped']);
 });
 
 test('a caller of its own kind is held to the server’s deadline and gets a plain status', async () => {
