@@ -94,7 +94,8 @@ const attachDisk: Action = {
     const { truth, random, clients } = stage;
     const machine = pickMachine(stage, (one) => isRunning(one) || isOff(one));
     const free = [...truth.disks.disks.values()].filter(
-      ({ isSnapshot, attachedTo, open }) => !isSnapshot && attachedTo === '' && open === undefined,
+      ({ isSnapshot, isDeleting, attachedTo, open }) =>
+        !isSnapshot && !isDeleting && attachedTo === '' && open === undefined,
     );
     if (!machine || free.length === 0) return;
     const disk = random.pick(free).name;
