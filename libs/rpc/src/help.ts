@@ -13,7 +13,7 @@ const templates: Readonly<Record<string, string>> = {
   KEY_NOT_YET_VALID: 'Wait, or set an earlier date: interlock key set-dates {version} --not-before now',
   KEY_DELETED: `Recover the key: interlock key recover {key}. ${moveSet}`,
   KEY_PURGED:
-    'Data under this key is unreadable for good, unless a backup of the key exists. A running machine still reads its disks: copy their data before it stops. Restore a backup: interlock key restore {vault} --backup @<file>',
+    'Data under this key is unreadable for good, unless a backup of the key exists. A machine that still runs (with ultra disks) reads them until it is off: copy their data before. Restore a backup: interlock key restore {vault} --backup @<file>',
   KEY_VERSION_NOT_FOUND: 'List the versions: interlock key versions {key}',
   VAULT_DELETED:
     'Recover the vault: interlock vault recover {vault}. Its access policies come back with it; roles on it must be assigned again',
@@ -76,7 +76,7 @@ const templates: Readonly<Record<string, string>> = {
 
 /** What stands for a placeholder: the first value in the metadata of that form. `unknown` replaces one that is missing. */
 const placeholders: Readonly<Record<string, { readonly form: RegExp; readonly unknown: string }>> = {
-  version: { form: /^vaults\/[^/]+\/keys\/.+/, unknown: '<vault>/<key>' },
+  version: { form: /^vaults\/[^/]+\/keys\/.+/, unknown: '<vault>/<key>/<version>' },
   key: { form: /^vaults\/[^/]+\/keys\/[^/]+/, unknown: '<vault>/<key>' },
   vault: { form: /^vaults\/[^/]+/, unknown: '<vault>' },
   set: { form: /^.+\/diskEncryptionSets\/[^/]+$/, unknown: '<set>' },
