@@ -36,20 +36,27 @@ const isRunning = ({ power }: KnownMachine): boolean => power === 'running';
 const skus = ['PREMIUM_SSD', 'STANDARD_SSD', 'STANDARD_HDD'] as const;
 const dataSkus = [...skus, 'PREMIUM_SSD_V2', 'ULTRA'] as const;
 
-/** Starts machines by one call, on record; each that is refused has its refusal judged as if it had been asked for alone. */
+/**
+ * Starts machines by one call. The judge sees each refusal as that of a start of one machine.
+ * @returns the machines that were refused because another operation of theirs is in progress
+ */
 export const startTogether = async (
   stage: Pick<Stage, 'clients' | 'log' | 'judge'>,
   names: readonly string[],
-): Promise<void> => {
+): Promise<readonly string[]> => {
+  const busy: string[] = [];
   const asked = await attempt(stage, 'vm.startMany', names.join(', '), () =>
     stage.clients.compute.startVirtualMachines({ names: [...names] }),
   );
   for (const [n, { outcome }] of (asked.value?.outcomes ?? []).entries()) {
     if (outcome?.$case !== 'refused') continue;
-    await attempt(stage, 'vm.start', names[n] ?? '', async () => {
+    const name = names[n] ?? '';
+    const one = await attempt(stage, 'vm.start', name, async () => {
       throw itemError(outcome.value, { method: 'StartVirtualMachines', peer: 'compute' });
     });
+    if (one.outcome.kind === 'refused' && one.outcome.reason === 'OPERATION_IN_PROGRESS') busy.push(name);
   }
+  return busy;
 };
 
 /** Some of what is off, and one that may not be. */

@@ -182,7 +182,7 @@ export const startEverything = async (
     expected.push(name);
     if (power !== 'running') off.push(name);
   }
-  if (off.length > 0) await startTogether(stage, off);
+  await startOnceFree(stage, off);
   // A deletion or a making that faults held up may end only now: what is gone need not run.
   const missing = () => expected.filter((name) => machines.has(name) && !world.guests.guests.has(name));
   const isUp = await reached(() => waitUntil(world, 'machines run', async () => missing().length === 0));
@@ -190,6 +190,18 @@ export const startEverything = async (
   for (const name of missing()) {
     const { powerState, failure } = await clients.compute.getVirtualMachine({ name });
     log.violate('G5', `${name} can be started once every key is back`, `${powerState}: ${failure?.message ?? ''}`);
+  }
+};
+
+/** Starts machines; one that another operation still holds, for example a detach that faults delayed, as soon as that has ended. */
+const startOnceFree = async (
+  stage: Pick<Stage, 'clients' | 'log' | 'judge' | 'world'>,
+  names: readonly string[],
+): Promise<void> => {
+  let left = names;
+  for (let attempts = 60; left.length > 0 && attempts > 0; attempts--) {
+    left = await startTogether(stage, left);
+    if (left.length > 0) await stage.world.clock.sleep(1_000);
   }
 };
 
