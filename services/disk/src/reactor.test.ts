@@ -93,12 +93,16 @@ test('G3: after a restart, a host does not apply a loss that ended before the di
   // Access was restored at 9 and disks were opened. The set got no response, so it has not published that.
   const keyAccess = await restarted();
   const key = { set, keyVersion };
-  assert.equal(keyAccess.lossAfter(key, 9), undefined);
-  assert.equal(keyAccess.lossAfter(key, 6)?.reason, 'KEY_DISABLED');
+  assert.equal(keyAccess.lossAfter(key, { accessEpoch: 9 }), undefined);
+  assert.equal(keyAccess.lossAfter(key, { accessEpoch: 6 })?.reason, 'KEY_DISABLED');
   keyAccess.lost(
     key,
     { reason: 'KEY_DELETED', accessEpoch: 9, since: 2, traceId: '' },
     { ...keyAccess.nextCall(), principal: 'principals/one' },
   );
-  assert.equal(keyAccess.lossAfter(key, 9)?.reason, 'KEY_DELETED', 'a refusal of the vault is from now');
+  assert.equal(
+    keyAccess.lossAfter(key, { accessEpoch: 9 })?.reason,
+    'KEY_DELETED',
+    'a refusal of the vault is from now',
+  );
 });

@@ -35,14 +35,14 @@ import type { DiskCreation } from './creation.ts';
 import { changeSku, existing } from './decider.ts';
 import { type Encryption, encryptionFromWire, setOf, skuFromWire } from './encryption.ts';
 import { growDisk } from './growth.ts';
-import type { Disk } from './state.ts';
+import { type Disk, grantOf } from './state.ts';
 import { diskOnWire, keyOf } from './wire.ts';
 
 /** Why the data of a disk is out of reach. An earlier loss does not concern a disk that is open. */
 const lossOf = ({ host }: Pick<Control, 'host'>, state: Disk) => {
   const key = keyOf(state);
   const isOpen = state.status === 'active' && state.access !== null;
-  return key && host.lossOf(key, isOpen ? state.accessEpoch : undefined);
+  return key && host.lossOf(key, isOpen ? grantOf(state) : undefined);
 };
 
 /** A disk as the API shows it. */

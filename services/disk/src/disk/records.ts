@@ -5,7 +5,7 @@ import { endAccess } from './attachment-decider.ts';
 import { diskClasses } from './classes.ts';
 import { type Control, isSnapshotName } from './control.ts';
 import { accessAt, existing } from './decider.ts';
-import { type ActiveDisk, diskSteps } from './state.ts';
+import { type ActiveDisk, diskSteps, grantOf } from './state.ts';
 
 /** Disks read at once. */
 const pageSize = 1_000;
@@ -15,7 +15,7 @@ export const recordOf = ({ id: name, state }: Loaded<ActiveDisk>, clock: Pick<Cl
   holder: { ...state, name },
   access: accessAt(state, clock.now()),
   attachEpoch: state.attachEpoch,
-  accessEpoch: state.accessEpoch,
+  grant: grantOf(state),
   openedBy: diskSteps(name, state, state.access?.by === 'user' ? 'access' : 'open')[0],
   outlivesKeyLoss: diskClasses[state.sku].outlivesKeyLoss,
 });

@@ -1,3 +1,4 @@
+import type { Grant } from '@interlock/access';
 import { type CategoryDefinition, type Stepping, stepIds, withSteps } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
@@ -51,6 +52,10 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   /** The newest attach requests that were given up, oldest first: when they come, they attach nothing. */
   readonly attachesGivenUp?: readonly string[];
 }
+
+/** With what grant the key of a disk was last used. The identity is known of an open of its machine only. */
+export const grantOf = ({ accessEpoch, access, principal }: ActiveDisk): Grant =>
+  access?.by === 'machine' && principal !== undefined ? { accessEpoch, principal } : { accessEpoch };
 
 /**
  * One disk.

@@ -1,4 +1,4 @@
-import { lossReasonIn } from '@interlock/access';
+import { type Grant, lossReasonIn } from '@interlock/access';
 import type { KeyAccess as GrantedAccess } from '@interlock/contracts/interlock/access/v1/access.ts';
 import { type Cause, Rejection } from '@interlock/event-store';
 import { type Encryption, isLayered, setOf } from '../disk/encryption.ts';
@@ -105,9 +105,9 @@ export interface DiskHost {
   isPinned(name: string): boolean;
   /**
    * Why data under a key is out of reach; undefined: as far as known it is not.
-   * @param accessEpoch of an open disk: an earlier loss that its set published does not concern it
+   * @param opened the grant of an open disk: only a published loss that concerns it counts
    */
-  lossOf(key: SetKeyVersion, accessEpoch?: number): KeyUnavailable | undefined;
+  lossOf(key: SetKeyVersion, opened?: Grant): KeyUnavailable | undefined;
   /** Whether any key version of a set is out of reach. */
   isAnyLost(set: string): boolean;
   /** Runs work of low priority, in step with others, beside the reads and writes of guests. */
@@ -235,9 +235,9 @@ export class LocalDiskHost implements DiskHost {
   isPinned(name: string): boolean {
     return this.#parts.sessions.isPinned(name);
   }
-  lossOf(key: SetKeyVersion, accessEpoch?: number): KeyUnavailable | undefined {
+  lossOf(key: SetKeyVersion, opened?: Grant): KeyUnavailable | undefined {
     const { keyAccess, leases } = this.#parts;
-    const loss = accessEpoch === undefined ? keyAccess.lossOf(key) : keyAccess.lossAfter(key, accessEpoch);
+    const loss = opened === undefined ? keyAccess.lossOf(key) : keyAccess.lossAfter(key, opened);
     return loss ?? leases.outageOf(key);
   }
   isAnyLost(set: string): boolean {

@@ -1,3 +1,4 @@
+import type { Grant } from '@interlock/access';
 import type { Cause } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
@@ -23,8 +24,8 @@ export interface DiskRecord {
   readonly access: GrantedAccess | null;
   /** Epoch of the newest access that was ever granted. */
   readonly attachEpoch: number;
-  /** Access epoch of the key version when it was last used for this disk. */
-  readonly accessEpoch: number;
+  /** With what grant the key version was last used for this disk. */
+  readonly grant: Grant;
   /** Event of the newest access; undefined before the first. */
   readonly openedBy?: string | undefined;
   /** Whether a running machine keeps its DEK during an access loss (CMK-102). */

@@ -17,7 +17,7 @@ const sessionOf = ({ isPinned }: { readonly isPinned: boolean }): Session => {
     holder: { name: 'disks/d', volume: { volumeId: 'v' }, encryption } as DiskRecord['holder'],
     access: { by: 'machine', attachEpoch: 1, tokenHash: 't' },
     attachEpoch: 1,
-    accessEpoch: 1,
+    grant: { accessEpoch: 1 },
     outlivesKeyLoss: isPinned,
   } as const;
   const disk = { giveKey: () => undefined, dropKey: () => undefined } as unknown as EncryptedDisk;

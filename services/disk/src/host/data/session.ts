@@ -1,3 +1,4 @@
+import type { Grant } from '@interlock/access';
 import { Rejection } from '@interlock/event-store';
 import type { Principal } from '@interlock/rpc';
 import { type Clock, currentTraceparent, type Instant } from '@interlock/runtime';
@@ -34,6 +35,8 @@ export interface SessionParts {
 export class Session implements LeaseUser {
   readonly name: string;
   readonly access: GrantedAccess;
+  /** The grant of the open, as the store has it. */
+  readonly opened: Grant;
   readonly accessEpoch: number;
   readonly openedBy: string | undefined;
   /** Trace context of the open, for links of its reads and writes; undefined after a restart of the host. */
@@ -66,7 +69,8 @@ export class Session implements LeaseUser {
   constructor(record: DiskRecord & { readonly access: GrantedAccess }, disk: EncryptedDisk, parts: SessionParts) {
     this.name = record.holder.name;
     this.access = record.access;
-    this.accessEpoch = record.accessEpoch;
+    this.opened = record.grant;
+    this.accessEpoch = record.grant.accessEpoch;
     this.openedBy = record.openedBy;
     this.isPinnable = record.access.by === 'machine' && record.outlivesKeyLoss;
     this.volumeId = record.holder.volume.volumeId;
@@ -121,8 +125,8 @@ export class Session implements LeaseUser {
 
   /** @throws Rejection a reason of key loss */
   refuseLost(): void {
-    const { lease, name, accessEpoch } = this;
-    const loss = lease && this.#parts.keyAccess.lossAfter(lease.key, accessEpoch);
+    const { lease, name, opened } = this;
+    const loss = lease && this.#parts.keyAccess.lossAfter(lease.key, opened);
     if (loss) throw keyLost({ ...lease.key, resource: name }, loss);
   }
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import type { Grant } from '@interlock/access';
 import { virtualClock } from '@interlock/runtime';
 import { createKeyAccess as createOver } from './key-access.ts';
 import type { KeyGrant, Refused, SentCall } from './lease.ts';
@@ -280,11 +281,20 @@ test('CMK-102: a loss that the set told of is over for an open with its number o
   const access = createKeyAccess();
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(
-    [4, 5, 6].map((epoch) => access.lossAfter(key, epoch)?.accessEpoch),
+    [4, 5, 6].map((accessEpoch) => access.lossAfter(key, { accessEpoch })?.accessEpoch),
     [5, undefined, undefined],
   );
   access.lost(key, { ...loss(6), reason: 'KEY_DELETED' }, refused(access.nextCall()));
-  assert.equal(access.lossAfter(key, 9)?.accessEpoch, 6);
+  assert.equal(access.lossAfter(key, { accessEpoch: 9 })?.accessEpoch, 6);
+});
+
+test('G3: after a restart, the end of an identity does not concern a disk that the next identity opened', () => {
+  const access = createKeyAccess();
+  access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal }, 'fact');
+  const reasonFor = (opened: Grant) => access.lossAfter(key, opened)?.reason;
+  assert.equal(reasonFor({ accessEpoch: 9, principal: 'principals/next' }), undefined);
+  assert.equal(reasonFor({ accessEpoch: 9, principal }), 'IDENTITY_DELETED');
+  assert.equal(reasonFor({ accessEpoch: 9 }), 'IDENTITY_DELETED', 'an unknown identity may be that one');
 });
 
 test('of two yeses with one number the one asked for later is the newest, and of two with different ones the higher', () => {

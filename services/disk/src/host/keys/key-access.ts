@@ -1,4 +1,4 @@
-import { concerns, isAboutIdentity, isSameIdentity } from '@interlock/access';
+import { concerns, type Grant, isAboutIdentity, isSameIdentity } from '@interlock/access';
 import { type Clock, leftMs, readingOf } from '@interlock/runtime';
 import type { LossFacts } from './key-reasons.ts';
 import { endOf, type KeyGrant, type LeaseTerms, type Refused, type SentCall } from './lease.ts';
@@ -190,12 +190,13 @@ export class KeyAccess {
   }
 
   /**
-   * The loss in force as far as it concerns a disk whose open is stored with that number. A published loss up to that number
-   * is over for it, although this host restarted since and remembers the loss but not the later grant.
+   * The loss in force as far as it concerns a disk whose open is stored with that grant. A published loss that does not concern
+   * the grant is over for the disk, although this host restarted since and remembers the loss but no later grant.
    */
-  lossAfter(key: SetKeyVersion, accessEpoch: number): LossFacts | undefined {
+  lossAfter(key: SetKeyVersion, opened: Grant): LossFacts | undefined {
     const loss = this.#entries.get(nameOf(key))?.loss;
-    const isOver = loss?.source === 'fact' && accessEpoch >= (loss.accessEpoch ?? Number.POSITIVE_INFINITY);
+    const isOver =
+      loss?.source === 'fact' && !concerns({ accessEpoch: numberOf(loss), principal: loss.principal }, opened);
     return isOver ? undefined : loss;
   }
 
