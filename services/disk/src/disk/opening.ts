@@ -47,7 +47,7 @@ export const openDisk = async (
       if (!(error instanceof Rejection)) throw error;
       // A volume is removed after an event of the disk; the disk as it is then decides whether it can be opened.
       const isRemoved = error.reason === 'VOLUME_MISSING' && (await disks.load(name)).version !== before.version;
-      if (!isRemoved && error.reason !== 'ETAG_MISMATCH') throw error;
+      if (!isRemoved && !['ETAG_MISMATCH', 'HEADER_STALE'].includes(error.reason)) throw error;
     }
   }
   throw new Rejection('ABORTED', 'CONTENTION', `${name} keeps changing: try again`, { name });

@@ -215,6 +215,7 @@ const openedDisk = async () => {
       return record;
     },
     holder: async () => record.holder,
+    isMaking: async () => false,
     async *withAccess() {},
     header: async () => undefined,
     endAccess: async () => undefined,

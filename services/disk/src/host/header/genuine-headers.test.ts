@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { hash, randomBytes } from 'node:crypto';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as pause } from 'node:timers/promises';
+import { DiskServiceDefinition } from '@interlock/contracts/interlock/disk/v1/disk.ts';
 import { rewrapDek } from '../../testing/test-one-disk.ts';
 import { encodeDekPayload } from '../cipher/dek-payload.ts';
 import {
@@ -256,4 +257,18 @@ test('G5: a header that storage does not let the store write again is reported, 
   assert.deepEqual(findings(host), ['HEADER_BEHIND refused']);
   isFailing = false;
   assert.deepEqual(await host.content(content.length), content);
+});
+
+test('CMK-110: an access to a disk that moves to another set and is deleted meanwhile finds no disk, and no damage', async (context) => {
+  const host = await hostWithDisk(context);
+  const hold = host.holdUnwrap();
+  const disks = host.clientWithoutRetries(DiskServiceDefinition);
+  const access = disks.beginAccess({ name: diskName, accessLevel: 'READ', durationSeconds: 60 });
+  access.catch(() => undefined);
+  await hold.reached;
+  await host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) });
+  await host.disks.deleteDisk({ name: diskName });
+  hold.release();
+  await assert.rejects(access, { code: 'NOT_FOUND', reason: 'DISK_NOT_FOUND' });
+  assert.deepEqual(findings(host), []);
 });

@@ -34,7 +34,7 @@ const readsMax = 3;
 export type HeaderUse = 'read' | 'make durable' | 'erase previous';
 
 interface HeadersParts {
-  readonly records: Pick<DiskRecords, 'holder' | 'header'>;
+  readonly records: Pick<DiskRecords, 'holder' | 'header' | 'isMaking'>;
   readonly volumes: Volumes;
   readonly log: Pick<Logger, 'warn' | 'error'>;
   readonly meter: Meter;
@@ -63,7 +63,8 @@ export class Headers {
   /**
    * The header of a disk or snapshot.
    * @param use `make durable` before events follow it; `erase previous` when they do: a crash may have left the previous slot
-   * @throws Rejection DATA_LOSS HEADER_BEHIND, HEADER_FORGED, HEADER_CORRUPT, VOLUME_MISSING; FAILED_PRECONDITION DISK_HOST_REPLACED
+   * @throws Rejection DATA_LOSS HEADER_BEHIND, HEADER_FORGED, HEADER_CORRUPT, VOLUME_MISSING; ABORTED HEADER_STALE if `holder` has
+   * another volume by now, or was deleted; FAILED_PRECONDITION DISK_HOST_REPLACED
    */
   inspect(holder: DekHolder, use: HeaderUse = 'read'): Promise<DiskHeader> {
     const { volumes } = this.#parts;
@@ -102,10 +103,20 @@ export class Headers {
     }
   }
 
-  /** What the store knows by now. A resource in the making is not active yet: for that, what its maker knows. */
+  /**
+   * What the store knows by now; of a volume that is being made, what its maker knows.
+   * @throws Rejection ABORTED HEADER_STALE: the caller read the resource before it was deleted, or got another volume
+   */
   async #latest(holder: DekHolder): Promise<DekHolder> {
-    const now = await this.#parts.records.holder(holder.name);
-    return now?.volume.volumeId === holder.volume.volumeId ? now : holder;
+    const { records } = this.#parts;
+    const { volumeId } = holder.volume;
+    const now = await records.holder(holder.name);
+    if (now?.volume.volumeId === volumeId) return now;
+    if (await records.isMaking(holder.name, volumeId)) return holder;
+    throw new Rejection('ABORTED', 'HEADER_STALE', `${holder.name} was deleted or has another volume: read it again`, {
+      resource: holder.name,
+      volume: volumeId,
+    });
   }
 
   /** @returns undefined if the store changed between two reads of it */

@@ -60,6 +60,7 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
   });
   const records = {
     holder: async () => undefined,
+    isMaking: async () => true,
     header: () => assert.fail('no header differs from what its maker knows'),
   };
   const headers = new Headers({
