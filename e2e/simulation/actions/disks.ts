@@ -1,5 +1,5 @@
 import type { KnownDisk } from '../../oracle/model/disks.ts';
-import { encryptionOf, group, location, plannedSets } from '../workload/estate.ts';
+import { encryptionOf, group, isPlanted, location, plannedSets } from '../workload/estate.ts';
 import { readSomething, writeSomething } from '../workload/io.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
@@ -9,7 +9,7 @@ import { newDisk } from './machines.ts';
 const disksMax = 40;
 
 const pickDisk = ({ truth, random }: Stage, fits: (disk: KnownDisk) => boolean): KnownDisk | undefined => {
-  const found = [...truth.disks.disks.values()].filter((disk) => !disk.isDeleting && fits(disk));
+  const found = [...truth.disks.disks.values()].filter((disk) => !disk.isDeleting && !isPlanted(disk) && fits(disk));
   return found.length === 0 ? undefined : random.pick(found);
 };
 const hasRoom = ({ truth }: Stage): boolean => truth.disks.disks.size < disksMax;

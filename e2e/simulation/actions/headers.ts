@@ -3,7 +3,7 @@ import { type DiskHeader, encodeSlot } from '../../../services/disk/src/host/hea
 import { makeSimulatedWrap } from '../../../services/key-vault/src/rsa/simulated-rsa.ts';
 import type { KnownDisk } from '../../oracle/model/disks.ts';
 import { crashDisk, type Fault } from '../faults/fault.ts';
-import { group, keyOf, plannedSets, setName } from '../workload/estate.ts';
+import { group, keyOf, plannedSets, plantedDiskId, setName } from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import { newDisk } from './machines.ts';
 import { keyUrlOf } from './sets.ts';
@@ -72,7 +72,7 @@ const plantedDek: Fault = {
   strike(stage) {
     const { world, random, truth, clients, log } = stage;
     stage.begin(async () => {
-      const request = newDisk(stage, `planted-${stage.nextNumber()}`, random.pick(plannedSets).id);
+      const request = newDisk(stage, plantedDiskId(stage.nextNumber()), random.pick(plannedSets).id);
       const name = `${group}/disks/${request.diskId}`;
       await attempt(stage, 'disk.create', `${request.diskId}, to plant a DEK in`, () =>
         clients.disks.createDisk(request),

@@ -1,6 +1,14 @@
 import { itemError } from '@interlock/rpc';
 import type { KnownMachine } from '../../oracle/model/machines.ts';
-import { encryptionOf, group, location, machineDisks, type PlannedDisk, plannedSets } from '../workload/estate.ts';
+import {
+  encryptionOf,
+  group,
+  isPlanted,
+  location,
+  machineDisks,
+  type PlannedDisk,
+  plannedSets,
+} from '../workload/estate.ts';
 import { attempt, type Stage } from '../workload/stage.ts';
 import type { Action } from './action.ts';
 
@@ -101,8 +109,7 @@ const attachDisk: Action = {
     const { truth, random, clients } = stage;
     const machine = pickMachine(stage, (one) => isRunning(one) || isOff(one));
     const free = [...truth.disks.disks.values()].filter(
-      ({ isSnapshot, isDeleting, attachedTo, open }) =>
-        !isSnapshot && !isDeleting && attachedTo === '' && open === undefined,
+      (disk) => !disk.isSnapshot && !isPlanted(disk) && disk.attachedTo === '' && disk.open === undefined,
     );
     if (!machine || free.length === 0) return;
     const disk = random.pick(free).name;

@@ -36,6 +36,9 @@ export const group = 'subscriptions/s1/resourceGroups/g';
 export const location = 'westeurope';
 export const diskName = (id: string): string => `${group}/disks/${id}`;
 export const machineName = (id: string): string => `${group}/virtualMachines/${id}`;
+/** Id of a disk in which a fault plants a DEK: no other action uses that disk. */
+export const plantedDiskId = (number: number): string => `planted-${number}`;
+export const isPlanted = ({ name }: { readonly name: string }): boolean => name.startsWith(diskName('planted-'));
 export const setName = (id: string): string => `${group}/diskEncryptionSets/${id}`;
 
 /** `vaults/<v>` and `vaults/<v>/keys/<k>` of a key version. */
