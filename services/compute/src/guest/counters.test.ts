@@ -23,7 +23,7 @@ const entry = (op: JournalEntry['op'], reason?: string): JournalEntry => ({
   ...(reason === undefined ? {} : { reason }),
 });
 
-test('counters go on where the guest before left them, and a content mismatch is saved at once', () => {
+test('counters continue from their file, and a content mismatch is saved at once', () => {
   const path = join(folder, 'io-counters.json');
   const journalled: JournalEntry[] = [];
   const journal = { append: (one: JournalEntry) => void journalled.push(one), close: () => undefined };

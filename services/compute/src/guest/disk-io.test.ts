@@ -75,7 +75,7 @@ const clientOf = (address: string): Client => {
   return client;
 };
 
-test('a host that is gone is noticed within a minute, however long an operation may take', () => {
+test('the connection to a host that is gone times out within a minute, however long an operation may take', () => {
   const silenceOf = (timeoutMs: number) => {
     const options = connectionOptions(timeoutMs);
     return [options['grpc.keepalive_time_ms'], options['grpc.keepalive_timeout_ms']];
@@ -84,7 +84,7 @@ test('a host that is gone is noticed within a minute, however long an operation 
   assert.deepEqual(silenceOf(90_000), [30_000, 30_000]);
 });
 
-test('a host that is restarted makes reads, writes and flushes slow, and fails none', async () => {
+test('a restart of the host delays reads, writes and flushes, and fails none', async () => {
   const first = await host('127.0.0.1:0');
   const io = diskIo(clientOf(first.address), disk, clock);
   await io.write(0, new Uint8Array(8), never);
@@ -97,7 +97,7 @@ test('a host that is restarted makes reads, writes and flushes slow, and fails n
   await second.stop();
 });
 
-/** Where the host of a target `moving:` is; undefined: its name is not known. */
+/** The address of the host of target `moving:`; undefined while its name cannot be resolved. */
 let whereabouts: string | undefined;
 class MovingResolver implements experimental.Resolver {
   private readonly listener: experimental.ResolverListener;
@@ -110,7 +110,7 @@ class MovingResolver implements experimental.Resolver {
       whereabouts === undefined
         ? unknownName
         : experimental.statusOrFromValue([{ addresses: [{ host, port: Number(port) }] }]);
-    // As slow as a name server; at once, look-ups and attempts to connect would chase each other.
+    // As slow as a name server: with an immediate response, lookups and connection attempts would loop.
     void clock.sleep(20).then(() => this.listener(found, {}, null, ''));
   }
   destroy(): void {}
@@ -119,7 +119,7 @@ class MovingResolver implements experimental.Resolver {
 const unknownName = experimental.statusOrFromError<experimental.Endpoint[]>({ code: 14, details: 'no such name' });
 experimental.registerResolver('moving', MovingResolver);
 
-test('G5: a host that comes back elsewhere is found while its old address swallows what is sent there', async () => {
+test('G5: a guest finds its host at a new address while the old address accepts connections and does not respond', async () => {
   const first = await host('127.0.0.1:0');
   whereabouts = first.address;
   const io = diskIo(clientOf('moving:host'), disk, clock);
@@ -141,7 +141,7 @@ test('G5: a host that comes back elsewhere is found while its old address swallo
   await second.stop();
 });
 
-test('G5: the guest reconnects to a host that does not respond any more', async () => {
+test('G5: the guest reconnects when its connection to the host no longer responds', async () => {
   const running = await host('127.0.0.1:0');
   const proxy = await startMutingProxy('127.0.0.1', Number(running.address.split(':')[1]));
   const client = new Client(`127.0.0.1:${proxy.port}`, credentials.createInsecure(), connectionOptions(200));
@@ -155,7 +155,7 @@ test('G5: the guest reconnects to a host that does not respond any more', async 
   await running.stop();
 });
 
-test('what a host answers is an answer: it is not asked again', async () => {
+test('an operation that the host refuses is not retried', async () => {
   const running = await host('127.0.0.1:0');
   const io = diskIo(clientOf(running.address), disk, clock);
   calls = 0;
@@ -168,7 +168,7 @@ test('what a host answers is an answer: it is not asked again', async () => {
   await running.stop();
 });
 
-test('a host that stays away is waited for as long as it was said', async () => {
+test('an operation on an unreachable host fails with DEADLINE_EXCEEDED after its time limit', async () => {
   const gone = await host('127.0.0.1:0');
   await gone.stop();
   const io = diskIo(clientOf(gone.address), disk, clock, 200);

@@ -81,7 +81,7 @@ test('a guest writes, reads back, compares and flushes, and journals all of it',
   assert.ok(entries.every((entry) => entry.completedMonotonicMs >= entry.invokedMonotonicMs));
 });
 
-test('a failed write is journalled with its reason and repeated; the next run finds what was acknowledged', {
+test('a failed write is journalled with its reason and retried; the next run verifies the acknowledged writes', {
   timeout: 120_000,
 }, async () => {
   const { io, faults } = memoryDisk();
@@ -105,7 +105,7 @@ test('a failed write is journalled with its reason and repeated; the next run fi
   assert.ok(checks.length > 0 && checks.every(({ ok }) => ok));
 });
 
-test('a lost or torn write is noticed', { timeout: 120_000 }, async () => {
+test('a lost write is journalled as CONTENT_MISMATCH', { timeout: 120_000 }, async () => {
   const { io, content } = memoryDisk();
   const first = guestOn(io);
   await first.apply(planFor(disk));
@@ -118,7 +118,7 @@ test('a lost or torn write is noticed', { timeout: 120_000 }, async () => {
   await second.shutDown();
 });
 
-test('a disk that is not continued is checked against nothing it held before', { timeout: 120_000 }, async () => {
+test('a newly attached disk is not checked against earlier writes', { timeout: 120_000 }, async () => {
   const first = guestOn(memoryDisk().io);
   await first.apply(planFor(disk));
   await untilJournal((entries) => entries.some(({ op, ok }) => op === 'write' && ok));
@@ -132,7 +132,9 @@ test('a disk that is not continued is checked against nothing it held before', {
   assert.ok(readJournal(path).every(({ op, ok }) => ok && op !== 'verify'));
 });
 
-test('a plan without a disk lets it go; one with a new open works with that', { timeout: 120_000 }, async () => {
+test('a guest stops work on a disk that its plan no longer has, and works on a disk that is added', {
+  timeout: 120_000,
+}, async () => {
   const { io } = memoryDisk();
   const guest = guestOn(io);
   await guest.apply(planFor(disk));
@@ -148,7 +150,7 @@ test('a plan without a disk lets it go; one with a new open works with that', { 
   await guest.shutDown();
 });
 
-test('each sector holds the old or the new record after a write without an answer, nothing else', () => {
+test('after a write without a response each sector may hold the old or the new record, and nothing else', () => {
   const [older, newer] = [recordOf('d', 1, 0, 8_192), recordOf('d', 65, 0, 8_192)];
   const expected = { offset: 0, length: 8_192, acknowledged: 1, possible: [65] };
   const torn = Buffer.concat([newer.subarray(0, 4_096), older.subarray(4_096)]);
@@ -160,7 +162,7 @@ test('each sector holds the old or the new record after a write without an answe
   assert.equal(isAsExpected('d', expected, foreign), false);
 });
 
-test('the write a killed guest had under way is allowed for', () => {
+test('the write that was in progress when a guest was killed may be on the disk', () => {
   const entry = { disk: 'd', op: 'write', offset: 4_096, length: 4_096, seq: 1, ok: true } as const;
   const times = { invokedAt: 0, completedAt: 0, invokedMonotonicMs: 0, completedMonotonicMs: 0 };
   const ledger = openLedger('d', [{ ...entry, ...times }], 4_096);
@@ -168,7 +170,7 @@ test('the write a killed guest had under way is allowed for', () => {
   assert.deepEqual(ledger.at(8_192)?.possible, [2]);
 });
 
-test('the journal is bounded: of older files one is kept', () => {
+test('the journal is bounded: it keeps one older file', () => {
   const journal = openJournal(path, 1_000);
   const times = { invokedAt: 0, completedAt: 0, invokedMonotonicMs: 0, completedMonotonicMs: 0 };
   for (let seq = 1; seq <= 50; seq += 1) {

@@ -75,7 +75,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A driver as a service that was just started has it. */
+/** A driver as in a service that has just started. */
 const driver = (changes: Partial<GuestDriverOptions> = {}) =>
   new GuestDriver({
     folder,
@@ -103,7 +103,7 @@ const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 200, ioSizeBytes: 4_09
 const home = () => join(folder, ...vm.split('/'));
 const journal = async () => readJournal(join(home(), 'io.jsonl'));
 
-test('a guest works on its disks, survives its service, takes a disk more, and shuts down when asked', {
+test('a guest outlives its service, takes and releases disks while it runs, and shuts down on request', {
   timeout: 180_000,
 }, async () => {
   const first = driver();
@@ -123,7 +123,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
 
   await second.stop(vm, { graceMs: 5_000 });
   assert.equal(await second.isRunning(vm), false);
-  // The one that started it is notified of its end by an event of its own, which may come a little later.
+  // The driver that started it learns of its end by a separate event, which may arrive later.
   await until(
     () => first.isRunning(vm),
     (isRunning) => !isRunning,
@@ -132,7 +132,7 @@ test('a guest works on its disks, survives its service, takes a disk more, and s
   assert.equal((await journal()).at(-1)?.op, 'flush');
 });
 
-test('a refusal is journalled with the reason of the disk service, and what was acknowledged is found again', {
+test('a refusal is journalled with the reason of the disk service, and acknowledged writes are verified', {
   timeout: 180_000,
 }, async () => {
   const own = driver();
@@ -148,7 +148,7 @@ test('a refusal is journalled with the reason of the disk service, and what was 
   );
 });
 
-test('G8: tokens are in a file of its owner alone, and nowhere a process list shows them', {
+test('G8: tokens are in a file with mode 0600 that a stop removes, never in command line or environment', {
   timeout: 180_000,
 }, async () => {
   const own = driver();
@@ -167,7 +167,7 @@ test('G8: tokens are in a file of its owner alone, and nowhere a process list sh
   assert.throws(() => statSync(join(home(), 'guest.json')), { code: 'ENOENT' });
 });
 
-test('a guest that is killed is told of; one whose launcher is gone ends by itself', { timeout: 180_000 }, async () => {
+test('a killed guest is reported; a guest whose parent process is gone ends', { timeout: 180_000 }, async () => {
   const own = driver();
   const ended: string[] = [];
   own.onEnded((name) => ended.push(name));
@@ -179,7 +179,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   );
   assert.equal(await own.isRunning(vm), false);
 
-  // No process has the highest id that can be given out.
+  // No process has the highest possible id.
   const orphaned = driver({ parentPid: 4_194_304 });
   await orphaned.start(vm, { guest: 'PROCESS', machineId, disks: [diskNamed('d')], workload });
   await until(
@@ -188,7 +188,7 @@ test('a guest that is killed is told of; one whose launcher is gone ends by itse
   );
 });
 
-test('a journal belongs to one machine: another one of the same name checks nothing that it has not written', {
+test('a journal belongs to one machine: a new machine of the same name does not check the writes of the old one', {
   timeout: 180_000,
 }, async () => {
   const own = driver();
@@ -199,7 +199,7 @@ test('a journal belongs to one machine: another one of the same name checks noth
   const counted = await own.ioOf(vm, 'machine-old');
   const writes = (await journal()).filter(({ op }) => op === 'write').length;
   assert.deepEqual([counted?.writes, counted?.failures, counted?.mismatches], [writes, 0, 0]);
-  // A disk of the same name, made again: nothing of what was written is on it.
+  // A new disk of the same name: the earlier writes are not on it.
   sectors.clear();
   await own.start(vm, { guest: 'PROCESS', machineId: 'machine-new', disks: [disk], workload });
   await until(journal, (entries) => entries.filter(({ op }) => op === 'read').length > 5);
@@ -218,12 +218,12 @@ test('a journal belongs to one machine: another one of the same name checks noth
     (io) => (io?.mismatches ?? 0) > 0,
   );
   await own.stop(vm, { graceMs: 5_000 });
-  assert.equal((await own.ioOf(vm, 'machine-new'))?.newestMismatch?.disk, disk.disk, 'its own writes it does check');
+  assert.equal((await own.ioOf(vm, 'machine-new'))?.newestMismatch?.disk, disk.disk, 'it checks its own writes');
   await own.forget(vm);
   assert.equal(existsSync(home()), false);
 });
 
-test('guests that run are found by a process that did not start them, and each is ended by itself alone', {
+test('another process finds running guests, and ends one without ending a later guest of the same machine', {
   timeout: 180_000,
 }, async () => {
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
@@ -243,7 +243,9 @@ test('guests that run are found by a process that did not start them, and each i
   assert.deepEqual(await other.runningGuests(), []);
 });
 
-test('what a guest ended with is told apart: itself, or the host it ran on', { timeout: 180_000 }, async () => {
+test('the driver distinguishes a guest that ended by itself from a guest whose host restarted', {
+  timeout: 180_000,
+}, async () => {
   const first = driver();
   const idle = { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 } as const;
   await first.start(vm, { guest: 'PROCESS', machineId, disks: [], workload: idle });
@@ -255,7 +257,7 @@ test('what a guest ended with is told apart: itself, or the host it ran on', { t
     (isRunning) => !isRunning,
   );
   assert.equal((await second.endOf(vm)).end, 'GUEST_ENDED');
-  // The process without which guests end is another one now.
+  // Guests now have another parent process.
   assert.equal((await driver({ parentPid: process.ppid }).endOf(vm)).end, 'HOST_RESTARTED');
   writeFileSync(join(home(), 'guest.json'), '');
   assert.equal(
@@ -264,10 +266,10 @@ test('what a guest ended with is told apart: itself, or the host it ran on', { t
     'a host that lost its power leaves a file without its content',
   );
   await second.stop(vm, { graceMs: 0 });
-  assert.equal((await second.endOf(vm)).end, 'HOST_RESTARTED', 'nothing of it is left');
+  assert.equal((await second.endOf(vm)).end, 'HOST_RESTARTED', 'no file of the guest is left');
 });
 
-test('a renewed certificate reaches guests that run, come up, or were started by an earlier process of this service', {
+test('a renewed certificate reaches guests that run, that are starting, or that an earlier process started', {
   timeout: 180_000,
 }, async () => {
   const named = (name: string): Certificates => ({
@@ -277,7 +279,7 @@ test('a renewed certificate reaches guests that run, come up, or were started by
     endsAt: 0,
     authorityEndsAt: 0,
   });
-  /** That guest has it, and says it has taken it over: the signal found it up, or it would have ended. */
+  /** The guest has applied that certificate. It was up when the signal arrived; otherwise the signal would have ended it. */
   const hasTaken = (name: string) =>
     until(
       async () => ({
@@ -294,7 +296,7 @@ test('a renewed certificate reaches guests that run, come up, or were started by
     disks: [],
     workload: { kind: 'IDLE', ioPerSecond: 0, ioSizeBytes: 0 },
   });
-  // While the process comes up it knows no signal yet.
+  // While the process starts, it does not handle the signal yet.
   await until(
     async () => existsSync(join(home(), 'guest.pid')),
     (isThere) => isThere,

@@ -17,7 +17,7 @@ const folderOf = (t: { after(work: () => void): void }): string => {
   return join(folder, 'io.jsonl');
 };
 
-/** Reads everything that follows a place. */
+/** Reads all entries after a position. */
 const readAll = (path: string, after: string, limit: number) => {
   const numbers: number[] = [];
   for (let at = after; ; ) {
@@ -29,7 +29,7 @@ const readAll = (path: string, after: string, limit: number) => {
   }
 };
 
-test('a journal is read in pages, and later from where the reader stopped', (t) => {
+test('a journal is read in pages, and a reader continues where it stopped', (t) => {
   const path = folderOf(t);
   assert.deepEqual(readJournalPage(path, '', 10), { entries: [], readTo: '', isEnd: true, hasGap: false });
   const journal = openJournal(path);
@@ -43,7 +43,7 @@ test('a journal is read in pages, and later from where the reader stopped', (t) 
   assert.deepEqual(readAll(path, first.readTo, 2).numbers, [6]);
 });
 
-test('a reader continues over the start of a new file; one that is too late learns that entries are missing', (t) => {
+test('a reader continues when a new file starts; a reader that is too late learns that entries are missing', (t) => {
   const path = folderOf(t);
   const lineBytes = JSON.stringify(entry(1)).length + 1;
   const journal = openJournal(path, 4 * lineBytes);

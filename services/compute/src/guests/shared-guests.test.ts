@@ -4,10 +4,10 @@ import type { EventStore } from '@interlock/event-store';
 import { openVirtualCloud } from '../testing/test-cloud.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
-/** Replicas that were killed: nothing of what they do reaches the store any more, and no response comes. */
+/** Killed replicas: their calls do not reach the store and get no response. */
 const dead = new Set<number>();
 
-/** The store as one process of compute has it. */
+/** The store as one replica of compute sees it. */
 const mortal = (store: EventStore, replica: number): EventStore =>
   new Proxy(store, {
     get: (target, method) => {
@@ -30,7 +30,7 @@ const world = await openVirtualCloud(5, {
 const { clock, disks, driver } = world;
 const fleet = fleetOf(world);
 await clock.drive(world.cloud.start('compute', 1));
-// Until the two have divided the machines.
+// Until the two replicas have divided the work partitions.
 await clock.drive(clock.sleep(10_000));
 after(() => world.close());
 const promised = (name: string, run: () => Promise<void>) => test(name, () => clock.drive(run()));
@@ -46,37 +46,34 @@ const revive = async (replica: number): Promise<void> => {
   await world.cloud.start('compute', replica);
 };
 
-promised(
-  'G5: of two replicas one works on a start, however long it takes, and its guest has the tokens of the last open',
-  async () => {
-    const set = fleet.newSet();
-    const machines = [];
-    for (let n = 0; n < 8; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set]));
-    const opensBefore = new Map<string, number>();
-    for (const {
-      name,
-      disks: [disk = ''],
-    } of machines) {
-      await world.compute.deallocateVirtualMachine({ name });
-      await fleet.settled(name, 'DEALLOCATED');
-      opensBefore.set(disk, callsOf('openDisk', disk));
-      // Long enough for the sweeps of both to find it again and again.
-      driver.slowToStart.set(name, 5_000);
-      await world.compute.startVirtualMachine({ name });
-    }
-    for (const {
-      name,
-      disks: [disk = ''],
-    } of machines) {
-      await fleet.settled(name, 'RUNNING');
-      assert.equal(callsOf('openDisk', disk) - (opensBefore.get(disk) ?? 0), 1);
-      assert.equal(fleet.startsOf(name), 2);
-      assert.equal(fleet.stopsOf(name), 1);
-    }
-  },
-);
+promised('G5: with two replicas, a slow start opens each disk once and starts its guest once', async () => {
+  const set = fleet.newSet();
+  const machines = [];
+  for (let n = 0; n < 8; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set]));
+  const opensBefore = new Map<string, number>();
+  for (const {
+    name,
+    disks: [disk = ''],
+  } of machines) {
+    await world.compute.deallocateVirtualMachine({ name });
+    await fleet.settled(name, 'DEALLOCATED');
+    opensBefore.set(disk, callsOf('openDisk', disk));
+    // Long enough for several sweeps of both replicas.
+    driver.slowToStart.set(name, 5_000);
+    await world.compute.startVirtualMachine({ name });
+  }
+  for (const {
+    name,
+    disks: [disk = ''],
+  } of machines) {
+    await fleet.settled(name, 'RUNNING');
+    assert.equal(callsOf('openDisk', disk) - (opensBefore.get(disk) ?? 0), 1);
+    assert.equal(fleet.startsOf(name), 2);
+    assert.equal(fleet.stopsOf(name), 1);
+  }
+});
 
-promised('VM-45: whichever replica hears of a loss, the guests of both stop at once, each once', async () => {
+promised('VM-45: an access loss stops the guests of both replicas without a sweep, each once', async () => {
   const set = fleet.newSet();
   const machines = [];
   for (let n = 0; n < 8; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set]));
@@ -89,7 +86,7 @@ promised('VM-45: whichever replica hears of a loss, the guests of both stop at o
 
 for (const victim of [0, 1]) {
   promised(
-    `G2: replica ${victim} is killed during a revocation; the other stops its guests within seconds, each once`,
+    `G2: if replica ${victim} is killed during a revocation, the other one stops its guests once, within seconds`,
     async () => {
       const set = fleet.newSet();
       const machines = [];
@@ -119,7 +116,7 @@ for (const victim of [0, 1]) {
   );
 }
 
-promised('G2: guests of a replica that is stopped in good order are taken over, and none ends', async () => {
+promised('G2: after a graceful stop of a replica the other one takes over its guests, and no guest ends', async () => {
   const { name } = await fleet.running(['PREMIUM_SSD', fleet.newSet()]);
   await world.cloud.stop('compute', 1);
   await clock.sleep(5_000);
@@ -130,18 +127,18 @@ promised('G2: guests of a replica that is stopped in good order are taken over, 
   await world.cloud.start('compute', 1);
 });
 
-promised('G2: what a killed replica left is taken up though the disk service says of no set what is lost', async () => {
+promised('G2: a replica takes over the stops of a killed replica while the disk service does not respond', async () => {
   const set = fleet.newSet();
   const machines = [];
   for (let n = 0; n < 8; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set]));
-  // More sets than are asked about at once, several times over.
+  // Several times as many sets as the sweep asks about at once.
   const others = Array.from({ length: 40 }, () => ['PREMIUM_SSD', fleet.newSet()] as const);
   while (others.length > 0) await fleet.running(...others.splice(0, 8));
   const silence = Promise.withResolvers<void>();
   disks.before = async (call) => {
     if (call.startsWith('listDisks')) await silence.promise;
   };
-  // Until the sweeps of both ask.
+  // Until the sweeps of both replicas wait for the disk service.
   await clock.sleep(3_000);
   for (const { name } of machines) driver.slowToStop.set(name, 150);
   const telling = fleet.lose(set);

@@ -50,7 +50,7 @@ const fileOf = (number: number, first: number, last: number): string => {
 const outcomes = (entries: readonly JournalEntry[]) =>
   entries.map(({ op, seq, ok, reason }) => ({ op, seq, ok, reason }));
 
-test('the agent journals a record once its fsync returned, whatever pieces its lines arrive in', () => {
+test('the agent journals a record once its fsync returned, however its lines are split', () => {
   const { agent, entries, say, ups } = agentWith();
   agent.receive(Buffer.from('u'));
   agent.receive(Buffer.from('p\nbegin lun'));
@@ -63,7 +63,7 @@ test('the agent journals a record once its fsync returned, whatever pieces its l
   assert.deepEqual([entries[0]?.offset, entries[0]?.length], [6 * 78, 78]);
 });
 
-test('the agent ignores lines that say nothing: other disks, other numbers, too long ones', () => {
+test('the agent ignores invalid lines: unknown disks, unexpected numbers, too long lines', () => {
   const { entries, say } = agentWith();
   say(
     'done lun3 1',
@@ -78,7 +78,7 @@ test('the agent ignores lines that say nothing: other disks, other numbers, too 
   assert.deepEqual(entries, []);
 });
 
-test('G3: what a guest finds after its boot is as written if every file is, and the newest acknowledged record is there', () => {
+test('G3: a verification after a boot succeeds if every file is as written and no acknowledged record is missing', () => {
   const verified = (acknowledged: number, ...files: readonly string[]) => {
     const { entries, say } = agentWith(acknowledged === 0 ? [] : [wrote(acknowledged)]);
     say(...files, 'verified lun3');
@@ -97,7 +97,7 @@ test('G3: what a guest finds after its boot is as written if every file is, and 
   assert.deepEqual(verified(recordsPerFile + 2, second), bad(recordsPerFile + 2), 'the file before is missing');
 });
 
-test('G3: a file system that a forced check finds damaged is a failure in the journal', () => {
+test('G3: the journal records a failure if a forced check finds a damaged file system', () => {
   const { entries, say } = agentWith();
   say('fsck lun3 0', 'fsck lun3 4');
   assert.deepEqual(outcomes(entries), [
@@ -106,7 +106,7 @@ test('G3: a file system that a forced check finds damaged is a failure in the jo
   ]);
 });
 
-test('a disk that the machine adopts has no records of its own yet', () => {
+test('the agent journals an adopted disk as one without records', () => {
   const { agent, entries } = agentWith();
   agent.adopt(disk);
   assert.deepEqual(outcomes(entries), [{ op: 'adopt', seq: 0, ok: true, reason: undefined }]);

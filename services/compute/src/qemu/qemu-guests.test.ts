@@ -97,7 +97,7 @@ test('G8: the tokens of a machine in QEMU are in no command line', limit, async 
 });
 
 test(
-  'a start fails with the reason: QEMU or its image is missing, the disk host serves no block device, QEMU refuses, the kernel stops',
+  'a failed start gives its reason: no QEMU, no image, no block device, a refused disk, or a kernel panic',
   limit,
   async () => {
     const failure = async (own: GuestDriver, disks: readonly GuestDisk[] = plan.disks): Promise<string> => {
@@ -153,7 +153,7 @@ test(
   },
 );
 
-test('a QEMU ends with the process that holds it, however that ends', limit, async () => {
+test('QEMU ends when the process that holds it is killed', limit, async () => {
   const own = await started('boots');
   const pid = qemuPid();
   process.kill(Number(textOf('guest.pid')), 'SIGKILL');
@@ -162,14 +162,14 @@ test('a QEMU ends with the process that holds it, however that ends', limit, asy
   await own.stop(vm, { graceMs: 0 });
 });
 
-test('G1: an access loss ends a machine in QEMU at once: no shutdown is waited for', limit, async () => {
+test('G1: an access loss ends a machine in QEMU at once, without a shutdown', limit, async () => {
   const own = await started('ignores the power button');
   const pid = qemuPid();
   await own.stop(vm, { graceMs: 10 * limit.timeout, isKeyLost: true });
   assert.ok(isGone(pid));
 });
 
-test('a machine in QEMU whose disks fail requests is stopped, and continues until they succeed', limit, async () => {
+test('QEMU stops a machine whose disk request fails, and continues it once requests succeed', limit, async () => {
   const own = await started('freezes');
   await until(
     async () => textOf('guest.log'),

@@ -47,7 +47,7 @@ test('QMP: a refusal names the command and never its arguments', async () => {
   assert.equal(refused.message, 'QEMU refused blockdev-add: no such export');
 });
 
-test('QMP: a command without a response fails after its time, and every command when the connection ends', async () => {
+test('QMP: a command fails after its time limit, and every command fails when the connection ends', async () => {
   const { qmp, send, server } = connected(({ execute }) =>
     execute === 'qmp_capabilities' ? { return: {} } : undefined,
   );

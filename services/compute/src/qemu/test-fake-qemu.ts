@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { join } from 'node:path';
 import { imageFiles, qemuProgram } from './command-line.ts';
 
-/** What the stand-in does once it is to boot. */
+/** Behaviour of the fake QEMU when it boots. */
 export type FakeMode =
   /** Boots, and shuts down when asked. */
   | 'boots'
@@ -27,7 +27,7 @@ export interface FakeQemu {
 }
 
 export const fakeQemu = (): FakeQemu => {
-  // As root, machines run as another user, who cannot reach a TMPDIR that is for this user alone.
+  // As root, machines run as another user, who may not have access to TMPDIR.
   const folder = mkdtempSync('/tmp/interlock-qemu-');
   chmodSync(folder, 0o755);
   const [programs, imageFolder] = [join(folder, 'bin'), join(folder, 'image')];

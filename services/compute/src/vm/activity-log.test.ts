@@ -6,7 +6,7 @@ import { at, disk, lossOf, running, setOf, version1, vm, work } from './test-mac
 
 const traces = { create: 'a1'.repeat(16), loss: 'b2'.repeat(16), stop: 'c3'.repeat(16), back: 'd4'.repeat(16) };
 
-/** The log of a machine whose events were stored in those traces. */
+/** Status and trace of each log row of a machine, for events stored with these traces. */
 const logOf = (events: readonly (readonly [VmEvent, string | undefined])[]) =>
   activityLogOf(
     vm,
@@ -36,7 +36,7 @@ const lost: readonly VmEvent[] = [
 ];
 const back: VmEvent = { type: 'KeyAccessReturned', set: setOf('des'), keyVersion: version1, at };
 
-test('VM-43: each row has the trace of what it tells: of the operation, of the loss, of the return', () => {
+test('VM-43: an activity log row has the trace of its operation, of its access loss, or of the restored access', () => {
   const rows = logOf([
     ...created.map((event) => [event, traces.create] as const),
     ...lost.map((event) => [event, traces.stop] as const),
@@ -51,7 +51,7 @@ test('VM-43: each row has the trace of what it tells: of the operation, of the l
   ]);
 });
 
-test('a loss without a trace is shown with the trace of its stop, and an untraced stop without one', () => {
+test('an access loss without a trace is logged with the trace of the stop; an untraced operation has no trace', () => {
   const untraced: VmEvent = {
     type: 'VmStopping',
     work: work('keyStop', 'k'),

@@ -7,7 +7,7 @@ import { keyVersionOf, location } from '../testing/test-disk-service.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
 const inner = memoryStore({ clock: systemClock });
-/** A waiting call reads the next change only after this is over. */
+/** While this is pending, waiting calls see no change of the store. */
 let busy: Promise<void> | undefined;
 const store: EventStore = {
   ...inner,
@@ -26,7 +26,7 @@ afterEach(() => {
   busy = undefined;
 });
 
-test('VM-10: a caller waiting for a creation that failed does not get another machine created under its name', () =>
+test('VM-10: a caller that waits for a failed creation never gets a later machine of the same name', () =>
   clock.drive(
     (async () => {
       const set = fleet.newSet();

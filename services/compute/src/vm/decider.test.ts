@@ -44,7 +44,7 @@ const statesOf = (events: readonly VmEvent[]) => {
   return [provisioningOf(vmShown), powerOf(vmShown)];
 };
 
-test('VM-10: a machine is created once; the same request again decides nothing, another is refused', () => {
+test('VM-10: a repeated create request has no effect; a different request for the same name is refused', () => {
   const spec = specFor(disks);
   const begun = given().when(create(ask('c'), spec, disks));
   assert.deepEqual(begun, [{ type: 'VmCreationStarted', spec, disks, work: work('create', 'c'), at }]);
@@ -66,7 +66,7 @@ test('VM-10: a machine is created once; the same request again decides nothing, 
   assert.deepEqual(statesOf(begun), ['CREATING', 'CREATING']);
 });
 
-test('VM-10: a create that failed leaves no machine, and can be asked for again', () => {
+test('VM-10: a failed creation leaves no machine, and the same request can be repeated', () => {
   const begun = given().when(create(ask('c'), specFor(disks), disks));
   const failure = {
     operation: 'create',
@@ -81,7 +81,7 @@ test('VM-10: a create that failed leaves no machine, and can be asked for again'
   assert.equal(given(...failed).when(create(ask('c2'), specFor(disks), disks)).length, 1);
 });
 
-test('CMK-110: of two processes that make a machine the first to decide says how it ends', () => {
+test('CMK-110: if two processes create a machine, the outcome that is stored first counts', () => {
   const begun = given().when(create(ask('op'), specFor(disks), disks));
   const undoing = after(begun, progress.undoCreation(at, 'op', failure));
   assert.deepEqual(statesOf(undoing), ['CREATING', 'CREATING']);
@@ -94,14 +94,14 @@ test('CMK-110: of two processes that make a machine the first to decide says how
   assert.deepEqual(given(...made).when(progress.creationFailed(at, 'op', failure)), []);
 });
 
-test('VM-01, VM-02, VM-04: power and provisioning say different things', () => {
+test('VM-01, VM-02, VM-04: power state and provisioning state are independent', () => {
   assert.deepEqual(statesOf(running(disks).slice(0, 2)), ['CREATING', 'STARTING']);
   assert.deepEqual(statesOf(running(disks)), ['SUCCEEDED', 'RUNNING']);
   assert.deepEqual(statesOf(after(stopped(disks), start(ask()))), ['UPDATING', 'STARTING']);
   assert.deepEqual(statesOf(after(running(disks), remove(ask()))), ['DELETING', 'RUNNING']);
 });
 
-test('VM-03, VM-12: powered off keeps its host; from stopped and deallocated nothing changes', () => {
+test('VM-03, VM-12: a powered-off machine is STOPPED, not DEALLOCATED; power off has no effect on a machine that is off', () => {
   const off = after(running(disks), powerOff(ask(), { isHard: false }));
   assert.deepEqual(statesOf(off), ['UPDATING', 'STOPPING']);
   assert.deepEqual(statesOf(after(off, progress.guestStopped(at, 'op'))), ['SUCCEEDED', 'STOPPED']);
@@ -109,7 +109,7 @@ test('VM-03, VM-12: powered off keeps its host; from stopped and deallocated not
   assert.deepEqual(given(...deallocatedVm(disks)).when(powerOff(ask(), { isHard: false })), []);
 });
 
-test('VM-11, VM-21: start from stopped and deallocated; from running it succeeds without a change', () => {
+test('VM-11, VM-21: a stopped or deallocated machine starts; a start of a running machine has no effect', () => {
   assert.equal(given(...stopped(disks)).when(start(ask()))[0]?.type, 'VmStarting');
   assert.deepEqual(given(...deallocatedVm(disks)).when(start(ask())), [
     { type: 'VmStarting', work: work('start'), from: 'deallocated', at },
@@ -117,7 +117,7 @@ test('VM-11, VM-21: start from stopped and deallocated; from running it succeeds
   assert.deepEqual(given(...running(disks)).when(start(ask())), []);
 });
 
-test('VM-13: deallocate from any settled state', () => {
+test('VM-13: a running or stopped machine can be deallocated; its stop time is when it stopped running', () => {
   for (const history of [running(disks), stopped(disks)]) {
     const done = after(after(history, deallocate(ask())), progress.deallocated(at, 'op'));
     assert.deepEqual(statesOf(done), ['SUCCEEDED', 'DEALLOCATED']);
@@ -147,7 +147,7 @@ test('VM-13: deallocate from any settled state', () => {
   assert.equal(stopTime(restartFailed), at + 4_000, 'it ran until its restart');
 });
 
-test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one request', () => {
+test('VM-14, VM-33: a restart stops the machine, then opens its disks again; a repeated request has no effect', () => {
   const stopping = after(running(disks), restart(ask(), 'r1'));
   const starting = after(stopping, progress.guestStopped(at, 'op'));
   const state = fold(starting);
@@ -163,7 +163,7 @@ test('VM-14, VM-33: a restart stops, then starts with fresh opens; once for one 
   assert.throws(() => given(...stopped(disks)).when(restart(ask(), 'r1')), { reason: 'VIRTUAL_MACHINE_NOT_RUNNING' });
 });
 
-test('VM-17: delete from any state; afterwards other commands find it marked, then gone', () => {
+test('VM-17: a machine that is being deleted refuses commands with MARKED_FOR_DELETION, then with NOT_FOUND', () => {
   const marked = after(running(disks), remove(ask()));
   assert.deepEqual(given(...marked).when(remove(ask('op2'))), []);
   assert.throws(() => given(...marked).when(start(ask('op2'))), { reason: 'MARKED_FOR_DELETION' });
@@ -171,7 +171,7 @@ test('VM-17: delete from any state; afterwards other commands find it marked, th
   assert.throws(() => given(...gone).when(start(ask('op2'))), { reason: 'VIRTUAL_MACHINE_NOT_FOUND' });
 });
 
-test('VM-18: a LUN holds one disk; the same disk at the same LUN again decides nothing', () => {
+test('VM-18: a repeated attach has no effect; a used LUN, a second LUN for a disk, or one disk too many is refused', () => {
   assert.equal(given(...running(disks)).when(attach(ask(), extra, 64))[0]?.type, 'DiskAttaching');
   assert.deepEqual(given(...running(disks)).when(attach(ask(), data, 64)), []);
   assert.throws(() => given(...running(disks)).when(attach(ask(), { ...extra, lun: 1 }, 64)), {
@@ -184,7 +184,7 @@ test('VM-18: a LUN holds one disk; the same disk at the same LUN again decides n
   assert.throws(() => given(...running(disks)).when(attach(ask(), extra, 1)), { reason: 'TOO_MANY_DATA_DISKS' });
 });
 
-test('CMK-110: an attach that a stop put an end to is not taken for done when it is asked for again', () => {
+test('CMK-110: a repeat of an attach that a stop interrupted is refused until the disk is free, then starts over', () => {
   const cutOff = [
     ...after(running(disks), attach(ask(), extra, 64)),
     { type: 'VmStopping', work: work('keyStop', 'k'), at },
@@ -196,14 +196,14 @@ test('CMK-110: an attach that a stop put an end to is not taken for done when it
   assert.equal(freed.when(attach(ask('again'), extra, 64))[0]?.type, 'DiskAttaching');
 });
 
-test('VM-18: the OS disk can be detached from a deallocated machine only, which then has nothing to boot from', () => {
+test('VM-18: the OS disk can be detached from a deallocated machine only, which then cannot start', () => {
   assert.throws(() => given(...running(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
   assert.throws(() => given(...stopped(disks)).when(detach(ask(), os.disk)), { reason: 'OS_DISK_IN_USE' });
   const without = after(after(deallocatedVm(disks), detach(ask(), os.disk)), progress.diskDetached(at, 'op'));
   assert.throws(() => given(...without).when(start(ask('op2'))), { reason: 'OS_DISK_MISSING' });
 });
 
-test('VM-19: another OS disk is attached to a deallocated machine whose OS disk was detached, and to no other', () => {
+test('VM-19: another OS disk can be attached only to a deallocated machine whose OS disk was detached', () => {
   const other = { ...os, disk: diskOf('other') };
   const inUse = { reason: 'OS_DISK_IN_USE' };
   assert.throws(() => given(...deallocatedVm(disks)).when(attach(ask(), other, 64)), inUse);
@@ -218,7 +218,7 @@ test('VM-19: another OS disk is attached to a deallocated machine whose OS disk 
   assert.equal(given(...exchanged).when(start(ask('op3')))[0]?.type, 'VmStarting');
 });
 
-test('VM-18: a disk the machine does not have cannot be detached; one that was detached is so again, until it is attached', () => {
+test('VM-18: a repeated detach has no effect; a detach of a disk that the machine does not have is refused', () => {
   const again = detach(ask('again'), data.disk);
   const refused = { reason: 'DISK_NOT_ATTACHED' };
   assert.throws(() => given(...running(disks)).when(detach(ask(), diskOf('unknown'))), refused);
@@ -231,7 +231,7 @@ test('VM-18: a disk the machine does not have cannot be detached; one that was d
     { type: 'VmStopped', at },
     { type: 'DisksClosed', at },
   ] as const;
-  assert.deepEqual(given(...cutOff).when(again), [], 'a stop put an end to it, and closed it');
+  assert.deepEqual(given(...cutOff).when(again), [], 'a stop interrupted it, and closed the disk');
   const failure = {
     operationId: 'op2',
     operation: 'attach',
@@ -248,10 +248,14 @@ test('VM-18: a disk the machine does not have cannot be detached; one that was d
     (_, n): VmEvent => ({ type: 'DiskDetachedFromVm', disk: diskOf(`d${n}`), at }),
   );
   assert.deepEqual(given(...running(disks), ...many).when(detach(ask(), diskOf('d39'))), []);
-  assert.throws(() => given(...running(disks), ...many).when(detach(ask(), diskOf('d0'))), refused, 'long ago');
+  assert.throws(
+    () => given(...running(disks), ...many).when(detach(ask(), diskOf('d0'))),
+    refused,
+    'no longer remembered',
+  );
 });
 
-test('CMK-110: of two processes that attach a disk the first to decide says how it ends', () => {
+test('CMK-110: if two processes attach a disk, the outcome that is stored first counts', () => {
   const failure = {
     operationId: 'op',
     operation: 'attach',
@@ -271,7 +275,7 @@ test('CMK-110: of two processes that attach a disk the first to decide says how 
   assert.deepEqual(given(...attached).when(progress.diskAttachFailed(at, 'op', failure)), []);
 });
 
-test('VM-20: one operation at a time', () => {
+test('VM-20: a machine with an operation in progress refuses other operations', () => {
   const busy = after(running(disks), attach(ask(), extra, 64));
   for (const command of [
     powerOff(ask('op2'), { isHard: true }),
@@ -284,7 +288,7 @@ test('VM-20: one operation at a time', () => {
   }
 });
 
-test('VM-47: a start that fails leaves the machine off as it was, FAILED, and a later start cures it', () => {
+test('VM-47: a failed start leaves the machine FAILED in its earlier power state; a later start succeeds', () => {
   const starting = after(deallocatedVm(disks), start(ask()));
   const loss = {
     reason: 'KEY_DISABLED',
@@ -310,7 +314,7 @@ test('VM-47: a start that fails leaves the machine off as it was, FAILED, and a 
   assert.deepEqual(statesOf(cured), ['SUCCEEDED', 'RUNNING']);
 });
 
-test('a disk whose key changed is found under the new one', () => {
+test('a key change of a disk is recorded, and a repeat has no effect', () => {
   const history = running(disks);
   const changed = { disk: data.disk, set: data.set, keyVersion: version2, diskVersion: 9 };
 
@@ -319,7 +323,7 @@ test('a disk whose key changed is found under the new one', () => {
   assert.deepEqual(given(...history, ...events).when(progress.diskKeyChanged(at, changed)), []);
 });
 
-test('CMK-112: whatever overtakes what, a machine ends knowing the newest key of its disk', () => {
+test('CMK-112: facts and opens in any order leave a machine with the newest key of its disk', () => {
   const versionAt = (n: number): string => `vaults/kv1/keys/k1/versions/${String(n).repeat(32)}`;
   const openAt = (diskVersion: number) =>
     openedAt(5, [{ ...data, keyVersion: versionAt(diskVersion) }], diskVersion).map((one) => ({ ...one, diskVersion }));
@@ -332,7 +336,7 @@ test('CMK-112: whatever overtakes what, a machine ends knowing the newest key of
   const facts = news.map((all) => all.filter(({ isFact }) => isFact));
   const apply = (state: Vm, one: Parameters<typeof hear>[0]): Vm => hear(one)(state).reduce(evolve, state);
   fc.assert(
-    // Facts arrive while the machine is being made, then it is made with what an open said, then both arrive in any order.
+    // Facts arrive during the creation, an open completes it, then both arrive in any order.
     fc.property(facts, fc.integer({ min: 2, max: 9 }), news, (before, born, later) => {
       const begun = fold([{ type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'op'), at }]);
       const made = progress.created(at, 'op', openAt(born));
@@ -354,7 +358,7 @@ const loss = {
   accessEpoch: 6,
 } as const;
 
-test('G2: an open counts whatever its number, where the store of the disk service was restored to an earlier moment', () => {
+test('G2: a lower open number (after a restore of the disk service) counts, and a loss then stops the machine', () => {
   const state = fold([
     ...running(disks),
     { type: 'DisksOpened', opened: openedAt(5, disks, 7), at },
@@ -454,7 +458,7 @@ const command = fc.constantFrom<(state: Vm) => readonly VmEvent[]>(
   keyAccessReturned(at, data, { work: { ...work('start', 'n'), kind: 'start' }, isClear: false }),
 );
 
-/** Any events in any order, most of them about a machine that exists: of the others hardly any gets that far. */
+/** Any events in any order. Most histories begin with an existing machine: random events rarely create one. */
 const anyHistory = fc
   .tuple(
     fc.constantFrom<readonly VmEvent[]>([], running(disks), stopped(disks), deallocatedVm(disks)),
@@ -462,7 +466,7 @@ const anyHistory = fc
   )
   .map(([beginning, rest]) => [...beginning, ...rest]);
 
-test('VM-21: asked twice, every command gets it once, from any history; no history breaks the fold', () => {
+test('VM-21: from any history, a repeated command has no effect, and no history breaks the fold', () => {
   fc.assert(
     fc.property(anyHistory, command, (history, wanted) => {
       let first: readonly VmEvent[];

@@ -45,7 +45,7 @@ const then = (history: readonly VmEvent[], command: (vm: Vm) => readonly VmEvent
 ];
 const impact = (history: readonly VmEvent[]) => impactOf(fold(history), supposed);
 
-test('CMK-101 to CMK-103: who would stop, who would fail at the next start, and because of which disks', () => {
+test('CMK-101 to CMK-103: a preview gives the machines that stop or fail at the next start, with their disks', () => {
   assert.deepEqual(impact(running([os, data, ultra, other])), { outcome: 'STOPS', disks: [data.disk, ultra.disk] });
   assert.deepEqual(impact(running([os, ultra])), { outcome: 'FAILS_AT_NEXT_START', disks: [ultra.disk] });
   assert.equal(impact(running([os, other])), undefined);
@@ -54,7 +54,7 @@ test('CMK-101 to CMK-103: who would stop, who would fail at the next start, and 
   }
 });
 
-test('CMK-100 to CMK-103: the rule for estate files gives the outcome of machines, whatever their disks', () => {
+test('CMK-100 to CMK-103: the outcome rule for estate files agrees with the impact preview, for any disks', () => {
   const skus = ['STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2', 'ULTRA'] as const;
   const anyDisk = fc.record({ sku: fc.constantFrom(...skus), set: fc.constantFrom('des', 'elsewhere', undefined) });
   fc.assert(
@@ -86,14 +86,14 @@ test('G2: a machine that is starting, restarting, attaching or being created cou
   assert.deepEqual(impact(then(running([os]), attach(ask(), data, 8))), stops);
 });
 
-test('a machine that its user ends is not stopped by anybody else; one that is deleted has no next start', () => {
+test('a machine being switched off fails at its next start only; a machine being deleted is not affected', () => {
   const ends = { outcome: 'FAILS_AT_NEXT_START', disks: [data.disk] };
   assert.deepEqual(impact(then(running([os, data]), powerOff(ask(), { isHard: false }))), ends);
   assert.deepEqual(impact(then(running([os, data]), deallocate(ask()))), ends);
   assert.equal(impact(then(running([os, data]), remove(ask()))), undefined);
 });
 
-test('CMK-112: a disk under a version that is not supposed to be lost does not count', () => {
+test('CMK-112: a disk under another key version is not affected', () => {
   const moved = [
     ...running([os, data]),
     { type: 'DiskKeyChanged', disk: data.disk, set: data.set, keyVersion: version2, at } as const,
@@ -101,7 +101,7 @@ test('CMK-112: a disk under a version that is not supposed to be lost does not c
   assert.equal(impact(moved), undefined);
 });
 
-test('preview and outcome agree: whatever machine, it stops exactly when that was said before', () => {
+test('for any machine, the preview predicts whether the loss stops it', () => {
   const sku = fc.constantFrom('STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2', 'ULTRA');
   const planned = fc
     .array(fc.tuple(sku, fc.constantFrom('', 'des', 'elsewhere')), { maxLength: 4 })
@@ -117,7 +117,7 @@ test('preview and outcome agree: whatever machine, it stops exactly when that wa
     fc.property(planned, phase, (disks, make) => {
       const before = fold(make(disks));
       const said = impactOf(before, supposed)?.outcome ?? 'NOTHING';
-      // What happens: an open that was under way comes through with an older unwrap, then the loss is heard.
+      // An open in progress returns with an older unwrap, then the loss is consumed.
       const opened = disksOpened(at, 'op', openedAt(5, disks, 2))(before).reduce(evolve, before);
       const stops = stopForKeyLoss({ loss, work: work('keyStop', 'k'), isInstant: false })(opened).length > 0;
       assert.equal(said === 'STOPS', stops);

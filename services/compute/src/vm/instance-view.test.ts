@@ -41,7 +41,7 @@ const view = (events: readonly VmEvent[]) => instanceViewOf({ id: vm, state: fol
 const of = (events: readonly VmEvent[], kind: string) =>
   view(events).statuses.filter(({ code }) => code.startsWith(`${kind}/`));
 
-test('VM-05: exactly one status says how the last operation went, with code and message after a failure, and one the power', () => {
+test('VM-05: a machine has one provisioning status, with code and message after a failure, and one power status', () => {
   const making: VmEvent = { type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'c'), at };
   const histories = [
     [[making], 'creating', 'creating'],
@@ -68,7 +68,7 @@ test('VM-05: exactly one status says how the last operation went, with code and 
   }
 });
 
-test('VM-06: each disk has a status, and each in the way of a start its own error', () => {
+test('VM-06: each disk has a status; a disk that blocks the start has its own error', () => {
   const blocked = [lossAt('a', 'one', 'KEY_DISABLED'), lossAt('b', 'two', 'KEY_PURGED')];
   const shown = view(startOf(failed('KEY_DISABLED'), blocked)).disks.map(({ name, statuses }) => [
     name,

@@ -41,7 +41,7 @@ const stop = (history: readonly VmEvent[], changes: Partial<LossTerms> = {}) =>
   stopForKeyLoss(terms(changes))(fold(history));
 const view = (events: readonly VmEvent[]) => instanceViewOf({ id: vm, state: fold(events), version: events.length });
 
-test('CMK-100, CMK-101: one disk of any ordinary class under the lost key stops a machine', () => {
+test('CMK-100, CMK-101: one non-ultra disk under the lost key stops a machine, whatever its class', () => {
   for (const sku of ['STANDARD_HDD', 'STANDARD_SSD', 'PREMIUM_SSD', 'PREMIUM_SSD_V2'] as const) {
     assert.deepEqual(typesOf(stop(running([os, disk('data', 1, sku, 'des')]))), ['VmStopping'], sku);
   }
@@ -90,7 +90,7 @@ test('CMK-102, VM-49: a machine that continues with ultra disks shows what block
   assert.deepEqual(shownAs(back).nextStartLosses, []);
 });
 
-test('CMK-102: what the next start will fail for is known on when the machine is off, and when another key stops it', () => {
+test('CMK-102: the losses that block the next start stay recorded when the user or another key stops the machine', () => {
   const history = running([os, data, { ...ultra, set: setOf('slow') }]);
   const noted = [...history, ...applyKeyLoss(terms({ loss: lossOf('slow', 6) }))(fold(history))];
   const blocked = (events: readonly VmEvent[]) => {
@@ -116,7 +116,7 @@ test('CMK-102: what the next start will fail for is known on when the machine is
   );
 });
 
-test('CMK-125: a machine that a lost key holds back says so of another one too, and of no key twice', () => {
+test('CMK-125: a machine that a lost key stopped also records the loss of another key, once per key', () => {
   const other = disk('other', 2, 'STANDARD_SSD', 'second');
   const history = running([os, data, other]);
   const lost = [...history, ...stop(history)];
@@ -136,10 +136,10 @@ test('CMK-125: a machine that a lost key holds back says so of another one too, 
   assert.equal(shownAs(back).nextStartLosses[0]?.disk, other.disk);
   const all = [...back, ...keyAccessReturned(at, { ...key, set: setOf('second') })(fold(back))];
   assert.deepEqual([shownAs(all).keyReturned, shownAs(all).nextStartLosses], [true, []]);
-  assert.deepEqual(again(all, 'second', 12), [], 'nothing holds it back any more: what is lost now is looked up');
+  assert.deepEqual(again(all, 'second', 12), [], 'nothing blocks it any more: later losses are read when it is shown');
 });
 
-test('CMK-125: a machine that runs says nothing of a key that has returned, though an attach was refused for that key', () => {
+test('CMK-125: keyReturned is shown after a failed start, and not for a running machine whose attach was refused', () => {
   const refusedFor = (operation: 'attach' | 'start') =>
     ({
       operation,
@@ -169,7 +169,7 @@ test('CMK-125: a machine that runs says nothing of a key that has returned, thou
   assert.equal(shownAs([...notStarted, ...keyAccessReturned(at, key)(fold(notStarted))]).keyReturned, true);
 });
 
-test('CMK-103, VM-50: with an ultra and another disk it stops, and only the other shows the error', () => {
+test('CMK-103, VM-50: a machine with ultra and other disks stops, and only the non-ultra disk shows an error', () => {
   const history = running([os, data, ultra, other]);
   const events = [...history, ...stop(history)];
   const errors = view(events).disks.filter(({ statuses }) => statuses.some(({ level }) => level === 'ERROR'));
@@ -179,17 +179,17 @@ test('CMK-103, VM-50: with an ultra and another disk it stops, and only the othe
   );
 });
 
-test('CMK-111: machines without a disk of the set, and disks of other sets, are untouched', () => {
+test('CMK-111: a loss does not stop a machine without a disk of the set', () => {
   assert.deepEqual(stop(running([os])), []);
   assert.deepEqual(stop(running([os, other])), []);
 });
 
-test('CMK-114: a machine that is off does not change', () => {
+test('CMK-114: a loss does not change a machine that is off', () => {
   assert.deepEqual(stop(stopped([os, data])), []);
   assert.deepEqual(stop(deallocatedVm([os, data])), []);
 });
 
-test('VM-40, VM-41: running, stopping, stopped, not deallocated; provisioning stays SUCCEEDED', () => {
+test('VM-40, VM-41: a loss takes a machine from running to stopped, and its provisioning state stays SUCCEEDED', () => {
   const history = running([os, data]);
   const stopping = [...history, ...stop(history)];
   const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
@@ -216,7 +216,7 @@ test('VM-40, VM-41: running, stopping, stopped, not deallocated; provisioning st
   );
 });
 
-test('VM-45: losses are numbered: one older than the last unwrap stops nothing, nor does the same one again', () => {
+test('VM-45: a loss older than the last unwrap, or a repeated loss, stops nothing', () => {
   assert.deepEqual(stop(running([os, data], 6)), []);
   assert.deepEqual(stop(running([os, data], 7)), []);
   const history = running([os, data], 5);
@@ -240,14 +240,14 @@ test('G3: a loss with a number or a deleted identity can be compared with unwrap
   assert.equal(canBeOrdered({ reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 6 }), false);
 });
 
-test('a loss for some disks of a set stops only machines whose disk is confirmed to be one of them', () => {
+test('a partial loss stops only machines with a disk that is confirmed to be under the lost version', () => {
   assert.deepEqual(stop(running([os, data]), { isUnder: () => false }), []);
   assert.deepEqual(typesOf(stop(running([os, data]), { isUnder: ({ disk: name }) => name === data.disk })), [
     'VmStopping',
   ]);
 });
 
-test('G10: a stop names the version that was lost, also when the machine still believes its disk under an older one', () => {
+test('G10: a stop names the lost key version, also if the machine still has an older version for its disk', () => {
   const history = running([os, data]);
   const stopping = [...history, ...stop(history, { loss: { ...loss, keyVersion: version2 } })];
   const state = fold(stopping);
@@ -261,7 +261,7 @@ test('G10: a stop names the version that was lost, also when the machine still b
   assert.deepEqual(returned.status === 'active' && returned.blocked, []);
 });
 
-test('G2: a stop pre-empts an operation, which then has failed; a machine on its way off is left to it (VM-46)', () => {
+test('G2: a stop interrupts an attach and marks it failed; a machine already going off is not stopped again (VM-46)', () => {
   const attaching = [
     ...running([os, data]),
     ...attach(ask('a'), disk('more', 9, 'PREMIUM_SSD'), 64)(fold(running([os, data]))),
@@ -280,7 +280,7 @@ test('G2: a stop pre-empts an operation, which then has failed; a machine on its
   }
 });
 
-test('without a guest a machine is off in the same step, unless something under way has to end first', () => {
+test('without a guest a machine is off in the same step, unless an operation in progress has to end first', () => {
   assert.deepEqual(typesOf(stop(running([os, data]), { isInstant: true })), ['VmStopping', 'VmStopped']);
   assert.deepEqual(typesOf(stop(running([os, data, ultra]), { isInstant: true })), ['VmStopping', 'VmStopped']);
   const before = running([os, data]);
@@ -288,7 +288,7 @@ test('without a guest a machine is off in the same step, unless something under 
   assert.deepEqual(typesOf(stop(detaching, { isInstant: true })), ['VmStopping']);
 });
 
-test('CMK-125: when the key returns only what is shown changes; the machine stays off', () => {
+test('CMK-125: when access is restored the machine stays off, and only its statuses change', () => {
   const history = running([os, data]);
   const stopping = [...history, ...stop(history)];
   const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
@@ -309,26 +309,26 @@ const lostDisk = (disk: { readonly disk: string }, attachEpoch = 1, said: typeof
 const said = (history: readonly VmEvent[], ...seen: readonly ReturnType<typeof lostDisk>[]) =>
   stopForLostDisks(seen, { work: work('keyStop', 'k'), isInstant: false })(fold(history));
 
-test('G2: what a disk host says stops a machine only while it is about the open that it has', () => {
+test('G2: a report of a disk without data stops a machine only if it is about the current open', () => {
   const history = running([os, data, ultra]);
   assert.deepEqual(typesOf(said(history, lostDisk(data))), ['VmStopping']);
   assert.deepEqual(said(history, lostDisk(data, 0)), []);
   assert.deepEqual(said(stopped([os, data]), lostDisk(data)), []);
 });
 
-test('G3: an ultra disk whose host lost its memory has no data, and stops its machine with the reason', () => {
+test('G3: an ultra disk that lost its data with its host stops its machine, with the reason', () => {
   const [stopping] = said(running([os, ultra]), lostDisk(ultra, 1, loss));
   assert.ok(stopping?.type === 'VmStopping');
   assert.equal(stopping.reason?.disk, ultra.disk);
 });
 
-test('G10: a disk that is lost beside the first is named as well', () => {
+test('G10: a stop names every disk that lost its data', () => {
   const events = [...running([os, data, ultra]), ...said(running([os, data, ultra]), lostDisk(data), lostDisk(ultra))];
   const state = fold(events);
   assert.deepEqual(state.status === 'active' && state.blocked.map(({ disk: name }) => name), [data.disk, ultra.disk]);
 });
 
-test('G3: a machine stopped for an outage is told the truth once it is known, whether it is stopping or off', () => {
+test('G3: once the loss behind an outage is known, it replaces the reason of a machine that is stopping or off', () => {
   const history = running([os, data]);
   const stopping = [...history, ...said(history, lostDisk(data))];
   const off = [...stopping, ...guestStopped(at, 'k')(fold(stopping))];
@@ -342,7 +342,7 @@ test('G3: a machine stopped for an outage is told the truth once it is known, wh
   }
 });
 
-test('G3: neither a loss from before the last unwrap nor one after the outage is over explains it', () => {
+test('G3: a loss before the last unwrap, or after the outage ended, does not replace the reason', () => {
   const history = running([os, data], 7);
   const off = [...history, ...said(history, lostDisk(data))];
   assert.deepEqual(applyKeyLoss(terms())(fold(off)), []);

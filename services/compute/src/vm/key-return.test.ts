@@ -29,7 +29,7 @@ const powerAfter = (events: readonly VmEvent[]) => {
   return state.status === 'active' && state.power.state;
 };
 
-test('autoRestart: a machine that a lost key stopped starts again, once for one return', () => {
+test('autoRestart: a machine that a lost key stopped starts once per restored access, also if that start fails', () => {
   assert.deepEqual(typesOf(keyAccessReturned(at, key, restart)(fold(off))), ['KeyAccessReturned', 'VmStarting']);
   const started = then(off, keyAccessReturned(at, key, restart));
   assert.deepEqual(keyAccessReturned(at, key, restart)(fold(started)), []);
@@ -46,11 +46,11 @@ test('autoRestart: a machine that a lost key stopped starts again, once for one 
   assert.deepEqual(keyAccessReturned(at, key, restart)(fold(failed)), []);
 });
 
-test('CMK-125: without it nothing starts', () => {
+test('CMK-125: without autoRestart, restored access starts no machine', () => {
   assert.deepEqual(typesOf(keyAccessReturned(at, key)(fold(off))), ['KeyAccessReturned']);
 });
 
-test('CMK-120: a return ends losses up to its number, and the end of an outage ends no loss of a key', () => {
+test('CMK-120: restored access ends losses up to its number; the end of an outage ends outages only', () => {
   const returnOf = (ends: number | 'outages') => typesOf(keyAccessReturned(at, { ...key, ends }, restart)(fold(off)));
   assert.deepEqual(returnOf(5), []);
   assert.deepEqual(returnOf(6), ['KeyAccessReturned', 'VmStarting']);
@@ -65,7 +65,7 @@ test('CMK-120: a return ends losses up to its number, and the end of an outage e
   assert.deepEqual(typesOf(back), ['KeyAccessReturned', 'VmStarting']);
 });
 
-test('autoRestart: a key that returns while the machine is still stopping starts it once it is off', () => {
+test('autoRestart: if access is restored while the machine is stopping, the machine starts once it is off', () => {
   const returned = then(stopping, keyAccessReturned(at, key, restart));
   assert.equal(powerAfter(returned), 'stopping');
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(returned))), ['VmStopped', 'VmStarting']);
@@ -73,7 +73,7 @@ test('autoRestart: a key that returns while the machine is still stopping starts
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(keptOff))), ['VmStopped']);
 });
 
-test('autoRestart: what its user asked for since counts: off stays off, deallocated stays deallocated', () => {
+test('autoRestart: a machine that its user powered off or deallocated stays off when access is restored', () => {
   for (const before of [stopping, off]) {
     const keptOff = then(before, powerOff(ask('p'), { isHard: false }), guestStopped(at, 'k'));
     assert.deepEqual(typesOf(keyAccessReturned(at, key, restart)(fold(keptOff))), ['KeyAccessReturned']);
@@ -85,7 +85,7 @@ test('autoRestart: what its user asked for since counts: off stays off, dealloca
   assert.deepEqual(keyAccessReturned(at, key, restart)(fold(poweredOff)), []);
 });
 
-test('autoRestart: with another key lost it starts when that one returns as well', () => {
+test('autoRestart: with two keys lost, a machine starts when access to both is restored', () => {
   const owing = then(off, keyAccessReturned(at, key, { ...restart, isClear: false }));
   assert.equal(powerAfter(owing), 'stopped');
   assert.deepEqual(keyAccessReturned(at, { ...otherKey, keyVersion: version2 }, restart)(fold(owing)), []);
@@ -94,7 +94,7 @@ test('autoRestart: with another key lost it starts when that one returns as well
   assert.deepEqual(keyAccessReturned(at, otherKey, restart)(fold(asked)), []);
 });
 
-test('autoRestart: a machine without an OS disk cannot start, so it does not', () => {
+test('autoRestart: a machine without an OS disk is not started', () => {
   const bare = then(off, (): readonly VmEvent[] => [{ type: 'DiskDetachedFromVm', disk: os.disk, at }]);
   assert.deepEqual(typesOf(keyAccessReturned(at, key, restart)(fold(bare))), ['KeyAccessReturned']);
 });
@@ -103,21 +103,21 @@ const second = disk('second', 3, 'PREMIUM_SSD', 'des');
 const underNew = ({ disk: name }: typeof data) => ({ ...key, disk: name, keyVersion: version2, diskVersion: 7 });
 const bothOff = then(running([os, data, second]), lose, guestStopped(at, 'k'));
 
-test('CMK-121, autoRestart: a machine starts when the last of its disks has come under another key, once', () => {
+test('CMK-121, autoRestart: a machine starts once, when the last of its disks has moved to another key', () => {
   assert.deepEqual(typesOf(diskKeyReplaced(at, underNew(data))(fold(bothOff))), ['DiskKeyChanged'], 'CMK-125');
   const one = then(bothOff, diskKeyReplaced(at, underNew(data), restart));
   assert.equal(powerAfter(one), 'stopped');
   assert.deepEqual(
     diskKeyReplaced(at, underNew(data), restart)(fold(one)),
     [],
-    'told again while the other is to move',
+    'repeated while the other disk has not moved',
   );
   const both = then(one, diskKeyReplaced(at, underNew(second), restart));
   assert.equal(powerAfter(both), 'starting');
   assert.deepEqual(diskKeyReplaced(at, underNew(second), restart)(fold(both)), []);
 });
 
-test('CMK-121, autoRestart: a disk whose key blocked no machine, and a machine its user wants off, start nothing', () => {
+test('CMK-121, autoRestart: a move starts nothing if the disk blocked nothing or the user powered the machine off', () => {
   const [moved] = diskKeyReplaced(at, { ...underNew(other), ...otherKey, keyVersion: version2 }, restart)(fold(off));
   assert.equal(moved?.type === 'DiskKeyChanged' && moved.owesStart, undefined);
   const keptOff = then(bothOff, powerOff(ask('p'), { isHard: false }));
@@ -129,14 +129,14 @@ test('CMK-121, autoRestart: a disk whose key blocked no machine, and a machine i
   assert.equal(powerAfter(replaced), 'stopped');
 });
 
-test('CMK-121, autoRestart: with another key lost the start is owed, and made up for by whatever clears it', () => {
+test('CMK-121, autoRestart: while another key is lost the start is owed; restored access or a repeated move starts it', () => {
   const owing = then(off, diskKeyReplaced(at, underNew(data), { ...restart, isClear: false }));
   assert.equal(powerAfter(owing), 'stopped');
   assert.deepEqual(typesOf(keyAccessReturned(at, otherKey, restart)(fold(owing))), ['VmStarting']);
   assert.deepEqual(typesOf(diskKeyReplaced(at, underNew(data), restart)(fold(owing))), ['VmStarting']);
 });
 
-test('CMK-121, autoRestart: a disk that moves while the machine is still stopping starts it once it is off', () => {
+test('CMK-121, autoRestart: if a disk moves while its machine is stopping, the machine starts once it is off', () => {
   const moved = then(stopping, diskKeyReplaced(at, underNew(data), restart));
   assert.deepEqual(typesOf(guestStopped(at, 'k')(fold(moved))), ['VmStopped', 'VmStarting']);
   const owing = then(stopping, diskKeyReplaced(at, underNew(data), { ...restart, isClear: false }));
@@ -151,7 +151,7 @@ const loseOther = stopForKeyLoss({
   work: work('keyStop', 'k'),
   isInstant: false,
 });
-/** Stopped by the loss of a disk that was just being attached, while the key of its own disk is lost as well. */
+/** A machine that was stopped by the loss of a disk being attached, and whose attached disk then lost its key too. */
 const cutOff = then(
   running([os, data]),
   attach(ask('a'), extra, 64),
@@ -165,7 +165,7 @@ const cutOff = then(
   }),
 );
 
-test('G10: what a stop has left half attached blocks nothing once it is freed', () => {
+test('G10: a disk that a stop left half attached blocks nothing once it is free', () => {
   const freed = fold(then(cutOff, disksClosed(at)));
   assert.ok(freed.status === 'active');
   assert.deepEqual(
@@ -174,7 +174,7 @@ test('G10: what a stop has left half attached blocks nothing once it is freed', 
   );
 });
 
-test('autoRestart: what a stop has left half attached keeps no machine from starting again', () => {
+test('autoRestart: a disk that a stop left half attached does not block a start', () => {
   for (const history of [cutOff, then(cutOff, disksClosed(at))]) {
     assert.equal(powerAfter(then(history, keyAccessReturned(at, key, restart))), 'starting');
     assert.equal(powerAfter(then(history, diskKeyReplaced(at, underNew(data), restart))), 'starting');

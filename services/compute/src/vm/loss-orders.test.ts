@@ -11,7 +11,7 @@ import { disksOpened, guestStarted, guestStopped, startFailed } from './progress
 import { stoppingLossOf, type Vm } from './state.ts';
 import { ask, at, disk, fold, openedAt, running, version1, work } from './test-machine.ts';
 
-/** What happens, and what is heard of it: some of it late, twice, out of order, or never. */
+/** Changes, and what the machine learns of them: late, twice, out of order, or never. */
 type Step =
   | { readonly do: 'lose' | 'restore' | 'cut off' | 'reconnect' | 'look' | 'start' }
   | { readonly do: 'hear loss' | 'hear return' | 'act on look'; readonly which: number };
@@ -21,7 +21,7 @@ const data = disk('data', 1, 'PREMIUM_SSD', 'des');
 const key = { set: data.set, keyVersion: version1 };
 const failure = { operation: 'start', operationId: 's', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;
 
-/** A vault, a disk host and one machine between them. */
+/** A vault, a disk host and one machine. */
 const createWorld = () => {
   let vm: Vm = fold(running([os, data], 1));
   let epoch = 1;
@@ -37,7 +37,7 @@ const createWorld = () => {
     vm = events.reduce(evolve, vm);
   };
   const opened = () => (vm.status === 'active' ? vm.disks.find((one) => one.disk === data.disk) : undefined);
-  /** A stop has a cause of its own each time, and ends the open that the cause is about. */
+  /** Each cause stops the machine at most once, and ends the open that it concerns. */
   const stop = (events: readonly VmEvent[], cause: string): void => {
     commit(events);
     if (!events.some(({ type }) => type === 'VmStopping')) return;
@@ -88,7 +88,7 @@ const createWorld = () => {
           losses.push({ ...key, reason, since: at, traceId: '', accessEpoch: epoch });
           return;
         case 'restore':
-          // No event of the vault: a key that becomes valid by time returns at the number of its loss.
+          // No event of the vault: a key that becomes valid by time is restored at the number of its loss.
           reason = undefined;
           return;
         case 'cut off':
@@ -116,7 +116,7 @@ const createWorld = () => {
         }
       }
     },
-    /** Everything is heard at last, and the sweep looks at what is true. */
+    /** Delivers every loss, then lets the sweep look at the current state. */
     settle(): void {
       for (const loss of losses) hear(loss);
       look();
@@ -131,7 +131,7 @@ const createWorld = () => {
       const says = seenNow();
       if (says === undefined) return;
       assert.equal(vm.power.state, 'stopped');
-      // What stopped it is told by the truth of now where nothing but silence was known.
+      // A known decision of the vault has replaced the reason of an outage.
       const inTheWay = vm.blocked.map((one) => one.reason);
       if (says !== 'KEY_VAULT_UNREACHABLE') assert.ok(!inTheWay.includes('KEY_VAULT_UNREACHABLE'));
       assert.ok(stoppingLossOf(vm) !== undefined || vm.failure !== undefined);
@@ -144,7 +144,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constantFrom('hear loss', 'hear return', 'act on look'), which: fc.nat(20) }),
 );
 
-test('G2, G3, VM-45: whatever order things are heard in, each stops a machine at most once and none a later start', () => {
+test('G2, G3, VM-45: in any order of messages, each loss stops a machine at most once, and never a later start', () => {
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), (steps) => {
       const world = createWorld();

@@ -19,21 +19,21 @@ const byHost: readonly VmEvent[] = [
   { type: 'VmStopped', at },
 ];
 
-/** Why a machine is off, as a list shows it, and as the instance view says it. */
+/** Why a machine is off, as lists and the instance view show it. */
 const causeOf = (events: readonly VmEvent[]) => {
   const loaded = { id: vm, state: fold(events), version: events.length };
   const { stopCause, stopReason, keyReturned } = vmOnWire(loaded);
   const [, power] = instanceViewOf(loaded).statuses;
   return { stopCause, reason: stopReason?.reason, keyReturned, message: power?.message ?? '' };
 };
-/** The same after a request of its user. */
+/** The events, followed by those of a request of the user. */
 const after = (events: readonly VmEvent[], operation: (state: ReturnType<typeof fold>) => readonly VmEvent[]) => [
   ...events,
   ...operation(fold(events)),
 ];
 const noCause = 'STOP_CAUSE_UNSPECIFIED';
 
-test('VM-41: a machine that is off says why until a start is under way, and again when that start fails', () => {
+test('VM-41: a machine shows its stop cause until it is starting, and again if that start fails', () => {
   const returned: VmEvent = { type: 'KeyAccessReturned', set: reason.set, keyVersion: reason.keyVersion, at };
   assert.deepEqual([causeOf(byKey).stopCause, causeOf(byHost).stopCause], ['KEY_LOST', 'HOST_RESTARTED']);
   for (const events of [[...byKey, returned], byHost]) {
@@ -52,11 +52,11 @@ test('VM-41: a machine that is off says why until a start is under way, and agai
   }
 });
 
-test('CMK-125: a machine whose user powered it off or deallocated it since is off for no other cause', () => {
+test('CMK-125: a machine shows no stop cause after its user powers it off or deallocates it', () => {
   for (const events of [byKey, byHost]) {
     const off = after(events, powerOff(ask('o'), { isHard: false }));
     assert.equal(causeOf(off).stopCause, noCause, 'powered off');
-    assert.deepEqual(powerOff(ask('o2'), { isHard: false })(fold(off)), [], 'asked twice, decided once');
+    assert.deepEqual(powerOff(ask('o2'), { isHard: false })(fold(off)), [], 'a repeat has no effect');
     for (const before of [events, off]) {
       const deallocating = after(before, deallocate(ask('d')));
       assert.equal(causeOf(deallocating).stopCause, noCause, 'is being deallocated');

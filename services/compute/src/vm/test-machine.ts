@@ -43,7 +43,7 @@ export const specFor = (disks: readonly PlannedDisk[]): VmSpec => ({
   disks: disks.map(({ disk: name, lun, isOs, deleteWithVm }) => ({ disk: name, lun, isOs, deleteWithVm })),
 });
 
-/** The open of those disks at an unwrap of that number. */
+/** The disks as opened at that access epoch. */
 export const openedAt = (accessEpoch: number, disks: readonly PlannedDisk[], attachEpoch = 1): readonly OpenedDisk[] =>
   disks.map(({ disk: name, sku, set, keyVersion }) => ({
     disk: name,
@@ -54,20 +54,20 @@ export const openedAt = (accessEpoch: number, disks: readonly PlannedDisk[], att
     attachEpoch,
   }));
 
-/** The loss of that version to a set, under that number. */
+/** The loss of key version 1 by a set, at that access epoch. */
 export const lossOf = (set: string, accessEpoch: number) =>
   ({ reason: 'KEY_DISABLED', set: setOf(set), keyVersion: version1, since: at, traceId: 't', accessEpoch }) as const;
 
 export const fold = (events: readonly VmEvent[]): Vm => events.reduce(evolve, initial);
 
-/** A machine with these disks that runs, opened at that unwrap. */
+/** Events of a running machine whose disks were opened at that access epoch. */
 export const running = (disks: readonly PlannedDisk[], accessEpoch = 5): readonly VmEvent[] => [
   { type: 'VmCreationStarted', spec: specFor(disks), disks, work: work('create', 'c'), at },
   { type: 'VmCreated', opened: openedAt(accessEpoch, disks), disks, at },
   { type: 'VmStarted', at },
 ];
 
-/** The same, powered off by its user. */
+/** Events of a machine that its user powered off. */
 export const stopped = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   ...running(disks),
   { type: 'VmStopping', work: work('powerOff', 'p'), at },
@@ -75,7 +75,7 @@ export const stopped = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   { type: 'DisksClosed', at },
 ];
 
-/** The same, deallocated by its user. */
+/** Events of a machine that its user deallocated. */
 export const deallocatedVm = (disks: readonly PlannedDisk[]): readonly VmEvent[] => [
   ...running(disks),
   { type: 'VmDeallocating', work: work('deallocate', 'd'), at },
