@@ -58,7 +58,7 @@ const lose = async ({ disks, tellOfSet }: TestCloud, set: string) => {
   await tellOfSet({ $case: 'keyAccessLost', value });
 };
 
-test('a lost key stops machines over Postgres and NATS; they start again when it is back', async () => {
+test('a lost key stops a machine over Postgres and NATS, and it can be started once access is restored', async () => {
   const set = newSet();
   const name = await createIn(world, 'vm-a', set);
   await inPower(world, name, 'RUNNING');
@@ -73,7 +73,7 @@ test('a lost key stops machines over Postgres and NATS; they start again when it
   assert.equal(count, 1);
 });
 
-test('what compute was doing when it stopped is finished when it is started again', async () => {
+test('after a restart compute finishes the work that its stop interrupted', async () => {
   const name = await createIn(world, 'vm-b', newSet());
   await inPower(world, name, 'RUNNING');
   await world.compute.powerOffVirtualMachine({ name });
@@ -95,7 +95,7 @@ test('what compute was doing when it stopped is finished when it is started agai
   assert.equal(world.driver.guests.has(name), true);
 });
 
-test('a loss that was told while compute was down stops its machines when it is back', async () => {
+test('a loss published while compute was down stops machines once compute is back', async () => {
   const set = newSet();
   const name = await createIn(world, 'vm-c', set);
   await inPower(world, name, 'RUNNING');
@@ -105,7 +105,7 @@ test('a loss that was told while compute was down stops its machines when it is 
   await inPower(world, name, 'STOPPED');
 });
 
-test('G2: without any event the sweep asks the disk service and stops what has no data any more', async () => {
+test('G2: without an event the sweep asks the disk service and stops machines whose disks have no data', async () => {
   const set = newSet();
   const name = await createIn(world, 'vm-d', set);
   await inPower(world, name, 'RUNNING');
@@ -118,7 +118,7 @@ test('G2: without any event the sweep asks the disk service and stops what has n
   assert.equal((await inPower(world, name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
 });
 
-test('CMK-39: a loss for good is kept, and forgotten with its set alone', async () => {
+test('CMK-39: deleting a set removes its final losses, and not those of other sets', async () => {
   const losses = openLosses(store);
   const [set, other] = [newSet(), newSet()];
   const cause = { correlationId: randomUUID(), causes: [], caller: 'system:test' };
@@ -134,7 +134,7 @@ test('CMK-39: a loss for good is kept, and forgotten with its set alone', async 
   assert.deepEqual([await missed(set), await missed(`${set}b`), await missed(other)], [undefined, `${set}b`, other]);
 });
 
-test('G2: the end of an identity hides nothing that the next one loses, nor its own end', async () => {
+test('G2: the deletion of an identity does not hide losses of the next identity, nor its deletion', async () => {
   const losses = openLosses(store);
   const set = newSet();
   const keyVersion = keyVersionOf(set);
@@ -154,7 +154,7 @@ test('G2: the end of an identity hides nothing that the next one loses, nor its 
   const opened = { ...disk, accessEpoch: 11, principal: next };
   await losses.remember(end(old), cause);
   await losses.remember(end(next), cause);
-  assert.equal((await losses.missedBy([opened]))?.principal, next, 'the end of the identity that opened the disk');
+  assert.equal((await losses.missedBy([opened]))?.principal, next, 'the loss of the identity that opened the disk');
 });
 
 test('VM-45: a fleet without guests is stopped in one pass, each machine once, its disks closed afterwards', async () => {

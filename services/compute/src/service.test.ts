@@ -63,7 +63,7 @@ const errorsOf = async (name: string) =>
     .filter(({ statuses }) => statuses.some(({ level }) => level === 'ERROR'))
     .map(({ name: disk, statuses }) => [disk, statuses[0]?.code]);
 
-test('VM-10, CMK-09: a machine is created with its disks and runs, under keys of any owner', async () => {
+test('VM-10, CMK-09: a machine is created with its disks and runs, under customer and platform keys', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['PREMIUM_SSD', set], ['ULTRA', set]);
   const vm = await get(name);
@@ -86,7 +86,7 @@ test('VM-10, CMK-09: a machine is created with its disks and runs, under keys of
   ]);
 });
 
-test('REST-17: no machine is created in a subscription that does not exist, and no disk with it', async () => {
+test('REST-17: a machine in a subscription that does not exist is refused', async () => {
   const nowhere = 'subscriptions/nowhere/resourceGroups/g';
   const made = { sku: 'PREMIUM_SSD', sizeGib: 4 } as const;
   const spec = { virtualMachineId: 'vm1', location, osDisk: { source: { $case: 'newDisk', value: made } } } as const;
@@ -96,7 +96,7 @@ test('REST-17: no machine is created in a subscription that does not exist, and 
   });
 });
 
-test('VM-10: new disks are made with the machine; deleting it takes those that go with it (VM-17, CMK-131)', async () => {
+test('VM-10: new disks are created with the machine; its deletion deletes those with deleteWithVm (VM-17, CMK-131)', async () => {
   const set = newSet();
   const virtualMachineId = `vm-${randomUUID().slice(0, 8)}`;
   const request: CreateRequest = {
@@ -136,7 +136,7 @@ test('VM-10: new disks are made with the machine; deleting it takes those that g
   assert.equal(world.driver.guests.has(name), false);
 });
 
-test('CMK-110, CMK-106: a create under a lost key is refused with the reason, and nothing is left of it', async () => {
+test('CMK-110, CMK-106: a creation under a lost key is refused with the reason and leaves nothing', async () => {
   const set = newSet();
   world.disks.lose(set, keyVersionOf(set));
   const existing = newDisk('PREMIUM_SSD', set);
@@ -161,7 +161,7 @@ test('CMK-110, CMK-106: a create under a lost key is refused with the reason, an
   await inPower(name, 'RUNNING');
 });
 
-test('CMK-110, G2: a disk still being made when its machine has failed is waited for, and deleted', async () => {
+test('CMK-110, G2: after a failed creation a disk that is still being created is waited for and deleted', async () => {
   const set = newSet();
   world.disks.lose(set, keyVersionOf(set));
   const virtualMachineId = `vm-${randomUUID().slice(0, 8)}`;
@@ -190,7 +190,7 @@ test('CMK-110, G2: a disk still being made when its machine has failed is waited
   assert.equal(world.disks.disks.has(osDisk), false);
 });
 
-test('REST-51, CMK-52, VM-18: a spec that makes no sense is refused before anything is made', async () => {
+test('REST-51, CMK-52, VM-18: an invalid request is refused with its reason before anything is created', async () => {
   const ultra = newDisk('ULTRA');
   const base = {
     parent,
@@ -224,7 +224,7 @@ test('REST-51, CMK-52, VM-18: a spec that makes no sense is refused before anyth
   await refused({ ...base, dataDisks: [disk(disks[0] ?? '')] }, 'DISK_ATTACHED');
 });
 
-test('CMK-100, VM-40 to VM-44: a lost key stops the machine, which says why; the activity log names the cause', async () => {
+test('CMK-100, VM-40 to VM-44: a lost key stops the machine; machine and activity log show the reason', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['PREMIUM_SSD', set], ['PREMIUM_SSD', '']);
   const correlationId = randomUUID();
@@ -265,7 +265,7 @@ test('CMK-100, VM-40 to VM-44: a lost key stops the machine, which says why; the
   );
 });
 
-test('CMK-105: a withdrawn grant has the same effect; CMK-111: other sets of the same vault have none', async () => {
+test('CMK-105: a withdrawn grant stops machines; CMK-111: machines of other sets keep running', async () => {
   const [set, other] = [newSet(), newSet()];
   const hit = await runningVm(['STANDARD_HDD', set]);
   const spared = await runningVm(['STANDARD_HDD', other]);
@@ -274,7 +274,7 @@ test('CMK-105: a withdrawn grant has the same effect; CMK-111: other sets of the
   assert.equal((await get(spared.name)).powerState, 'RUNNING');
 });
 
-test('VM-45: told again, and again after the machine was started, a loss stops it once', async () => {
+test('VM-45: a loss published again after the machine was started does not stop it a second time', async () => {
   const set = newSet();
   const { name } = await runningVm(['PREMIUM_SSD', set]);
   const { value } = await lose(set);
@@ -283,7 +283,7 @@ test('VM-45: told again, and again after the machine was started, a loss stops i
   await world.compute.startVirtualMachine({ name });
   await inPower(name, 'RUNNING');
   await world.tellOfSet({ $case: 'keyAccessLost', value });
-  // A later loss of another set is heard after it.
+  // A later loss of another set is consumed after it.
   const witness = newSet();
   const other = await runningVm(['PREMIUM_SSD', witness]);
   await lose(witness);
@@ -344,7 +344,7 @@ test('CMK-102, VM-49, CMK-126: an ultra machine keeps running; deallocated, it d
   assert.equal((await inPower(name, 'RUNNING')).provisioningState, 'SUCCEEDED');
 });
 
-test('CMK-102, VM-49, VM-44: an ultra machine under a lost key says that its next start will fail, in its log as well, until the key is back', async () => {
+test('CMK-102, VM-49, VM-44: an ultra machine shows and logs what blocks its next start until access is restored', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set]);
   const { keyVersion } = await lose(set);
@@ -376,7 +376,7 @@ test('CMK-102, VM-49, VM-44: an ultra machine under a lost key says that its nex
   assert.deepEqual([begun?.properties.disks, begun?.properties.keyUrl], [disks[0], keyVersion]);
 });
 
-test('VM-33: a restart opens every disk again, so an ultra machine under a lost key ends stopped with the reason', async () => {
+test('VM-33: a restart opens every disk again, so an ultra machine under a lost key is stopped with the reason', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set]);
   await lose(set);
@@ -393,7 +393,7 @@ test('VM-33: a restart opens every disk again, so an ultra machine under a lost 
   );
 });
 
-test('VM-14: a restart of a healthy machine ends running, with new tokens', async () => {
+test('VM-14: a restarted machine runs with new opens of its disks', async () => {
   const { name, disks } = await runningVm(['PREMIUM_SSD', newSet()]);
   const epochBefore = world.disks.disks.get(disks[0] ?? '')?.attachEpoch;
   const requestId = randomUUID();
@@ -405,7 +405,7 @@ test('VM-14: a restart of a healthy machine ends running, with new tokens', asyn
   assert.equal((await get(name)).provisioningState, 'SUCCEEDED');
 });
 
-test('VM-48, CMK-53: powered off, detached, deallocated and deleted without any key', async () => {
+test('VM-48, CMK-53: power off, detach, deallocate and delete need no key', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['ULTRA', set], ['ULTRA', set]);
   await lose(set);
@@ -432,7 +432,7 @@ test('VM-48, CMK-53: powered off, detached, deallocated and deleted without any 
   assert.equal(world.disks.disks.get(disks[1] ?? '')?.managedBy, '');
 });
 
-test('VM-18, CMK-110: a disk attached to a running machine is opened at once, and refused whole under a lost key', async () => {
+test('VM-18, CMK-110: an attach to a running machine opens the disk at once, and is refused under a lost key', async () => {
   const { name } = await runningVm();
   const set = newSet();
   const good = newDisk('PREMIUM_SSD', set);
@@ -458,7 +458,7 @@ test('VM-18, CMK-110: a disk attached to a running machine is opened at once, an
   assert.equal(world.disks.disks.get(bad)?.isOpen, false);
 });
 
-test('VM-20: a second operation is refused while one is under way, in the words clients match on', async () => {
+test('VM-20: a second operation is refused with the message that clients match on', async () => {
   const { name } = await runningVm(['PREMIUM_SSD', newSet()]);
   const gate = Promise.withResolvers<void>();
   const reached = Promise.withResolvers<void>();
@@ -477,7 +477,7 @@ test('VM-20: a second operation is refused while one is under way, in the words 
   await inPower(name, 'DEALLOCATED');
 });
 
-test('G2: a loss while disks are being opened is not missed, whichever of the two is stored first', async () => {
+test('G2: a loss that is handled before the response to an open arrives stops the machine', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['PREMIUM_SSD', set], ['PREMIUM_SSD', set]);
   const moved = world.disks.disks.get(disks[1] ?? '');
@@ -508,7 +508,7 @@ test('G2: a loss while disks are being opened is not missed, whichever of the tw
   assert.equal(world.driver.guests.has(name), false);
 });
 
-test('G2: a loss during an attach stops the machine, and what was half attached is freed', async () => {
+test('G2: a loss during an attach stops the machine, and the half-attached disk is freed', async () => {
   const set = newSet();
   const { name } = await runningVm(['PREMIUM_SSD', set]);
   const extra = newDisk();
@@ -534,7 +534,7 @@ test('G2: a loss during an attach stops the machine, and what was half attached 
   assert.equal((await get(name)).dataDisks.length, 1);
 });
 
-test('G2: a machine is stopped with the disk service down, and its disks are closed when that is back', async () => {
+test('G2: a loss stops a machine while the disk service is unreachable, and its disks are closed later', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['PREMIUM_SSD', set]);
   world.disks.before = async () => {
@@ -550,7 +550,7 @@ test('G2: a machine is stopped with the disk service down, and its disks are clo
   );
 });
 
-test('CMK-112: a loss for a part of a set stops only machines whose disk is under that version', async () => {
+test('CMK-112: a partial loss stops only machines whose disk is under the lost version', async () => {
   const set = newSet();
   const [old, moved] = [await runningVm(['PREMIUM_SSD', set]), await runningVm(['PREMIUM_SSD', set])];
   const newVersion = `vaults/kv1/keys/k/versions/${'2'.repeat(32)}`;
@@ -565,7 +565,7 @@ test('CMK-112: a loss for a part of a set stops only machines whose disk is unde
   assert.equal((await get(moved.name)).powerState, 'RUNNING');
 });
 
-test('CMK-112, G2: a disk service that does not answer delays a loss for a part of a set only so long', async () => {
+test('CMK-112, G2: a disk service that does not respond delays a partial loss for a limited time only', async () => {
   const [set, next] = [newSet(), newSet()];
   const old = await runningVm(['PREMIUM_SSD', set]);
   const moved = newDisk('PREMIUM_SSD', set);
@@ -589,7 +589,7 @@ test('CMK-112, G2: a disk service that does not answer delays a loss for a part 
   silent.resolve();
 });
 
-test('CMK-39: what a deleted set lost for good does not concern the one made again under its name', async () => {
+test('CMK-39: a final loss of a deleted set does not affect a new set of the same name', async () => {
   const set = newSet();
   const keyVersion = keyVersionOf(set);
   const before = await runningVm(['PREMIUM_SSD', set]);
@@ -614,7 +614,7 @@ test('CMK-39: what a deleted set lost for good does not concern the one made aga
   assert.equal((await get(after.name)).provisioningState, 'SUCCEEDED');
 });
 
-test('a disk that moved to another key is no longer shown as blocked, and is found under its new set', async () => {
+test('a disk that moved to another set no longer blocks its machine, and a loss of the new set stops it', async () => {
   const [set, next] = [newSet(), newSet()];
   const { name, disks } = await runningVm(['PREMIUM_SSD', set]);
   await lose(set);
@@ -643,7 +643,7 @@ test('a disk that moved to another key is no longer shown as blocked, and is fou
   await inPower(name, 'STOPPED');
 });
 
-test('ReportAccessLost: the report of a disk host stops a machine, confirmed and once; no other caller may report', async () => {
+test('ReportAccessLost: a confirmed report of a disk host stops a machine once; other callers are refused', async () => {
   const set = newSet();
   const { name } = await runningVm(['PREMIUM_SSD', set]);
   const keyVersion = keyVersionOf(set);
@@ -657,7 +657,7 @@ test('ReportAccessLost: the report of a disk host stops a machine, confirmed and
   assert.equal((await inPower(name, 'STOPPED')).stopReason?.reason, 'KEY_DISABLED');
 });
 
-test('VM-43: a guest that ends by itself leaves its machine stopped, and the log says from inside', async () => {
+test('VM-43: a machine whose guest ends by itself is stopped, and logged as stopped from inside', async () => {
   const { name } = await runningVm(['PREMIUM_SSD', newSet()]);
   world.driver.crash(name);
   const vm = await inPower(name, 'STOPPED');
@@ -668,7 +668,7 @@ test('VM-43: a guest that ends by itself leaves its machine stopped, and the log
   assert.equal(entries.at(-1)?.properties.cause, 'GUEST_ENDED');
 });
 
-test('a machine whose host was restarted is stopped, and says so until its next start', async () => {
+test('a machine whose host restarted is stopped, and shows HOST_RESTARTED until its next start', async () => {
   const { name } = await runningVm(['PREMIUM_SSD', newSet()]);
   world.driver.restartHost();
   await world.cloud.stop('compute');
@@ -686,7 +686,7 @@ test('a machine whose host was restarted is stopped, and says so until its next 
   assert.equal((await inPower(name, 'RUNNING')).stopCause, 'STOP_CAUSE_UNSPECIFIED');
 });
 
-test('a guest that does not come up fails the start, and the next one may succeed', async () => {
+test('a guest that does not come up fails the start of its machine, and a later start can succeed', async () => {
   const { name } = await runningVm();
   await world.compute.powerOffVirtualMachine({ name });
   await inPower(name, 'STOPPED');
@@ -698,7 +698,7 @@ test('a guest that does not come up fails the start, and the next one may succee
   await inPower(name, 'RUNNING');
 });
 
-test('Watch tells the machine now, then each state it comes to, and ends when it is deleted', async () => {
+test('a watch sends the current machine, then its changes, and ends when the machine is deleted', async () => {
   const { name } = await runningVm();
   const seen: string[] = [];
   const watching = (async () => {
@@ -721,7 +721,7 @@ test('Watch tells the machine now, then each state it comes to, and ends when it
   assert.equal(seen[0], 'SUCCEEDED/RUNNING');
 });
 
-test('lists are paged, filtered by power state, and show the instance view when asked', async () => {
+test('lists are paged, filtered by power state, and show the instance view on request', async () => {
   const { name } = await runningVm();
   const all: string[] = [];
   let pageToken = '';
@@ -742,7 +742,7 @@ test('lists are paged, filtered by power state, and show the instance view when 
   await assert.rejects(world.compute.startVirtualMachine({ name, etag: '1' }), { reason: 'ETAG_MISMATCH' });
 });
 
-test('PreviewKeyLoss: page by page, what a loss then does; for disk encryption sets only', async () => {
+test('PreviewKeyLoss: the preview, in pages, matches the later loss; only disk-encryption-set may call it', async () => {
   const set = newSet();
   const stops = await runningVm(['PREMIUM_SSD', set], ['ULTRA', set]);
   const goesOn = await runningVm(['ULTRA', set]);
@@ -782,7 +782,7 @@ test('PreviewKeyLoss: page by page, what a loss then does; for disk encryption s
   }
 });
 
-test('VM-07, VM-13, VM-47: a machine deallocated after a start that failed has all its disks reserved', async () => {
+test('VM-07, VM-13, VM-47: a machine deallocated after a failed start has all its disks reserved', async () => {
   const set = newSet();
   const { name, disks } = await runningVm(['STANDARD_SSD', set], ['STANDARD_SSD', '']);
   await lose(set);
@@ -800,7 +800,7 @@ test('VM-07, VM-13, VM-47: a machine deallocated after a start that failed has a
   );
 });
 
-test('CMK-110, VM-18: an attach that is repeated while the disk of an interrupted one is freed starts over', async () => {
+test('CMK-110, VM-18: a repeated attach waits until the disk of the interrupted one is free, then starts over', async () => {
   const set = newSet();
   const extra = newDisk('STANDARD_SSD', set);
   const { name } = await runningVm(['STANDARD_SSD', set]);

@@ -17,7 +17,7 @@ const off = stopped([os]).slice(0, -1);
 const idsOf = (prefix: string, count: number): readonly string[] =>
   Array.from({ length: count }, (_, n) => `${prefix}${String(n).padStart(5, '0')}`);
 
-/** What follows on that when its user starts it and powers it off again. */
+/** The events that follow when its user starts it and powers it off again. */
 const startedAndStopped: readonly VmEvent[] = [
   { type: 'DisksClosed', at },
   { type: 'VmStarting', work: work('start', 's'), from: 'stopped', at },
@@ -34,7 +34,7 @@ const refused = (error: unknown): Answer => ({
   event: '',
 });
 
-/** Closings at work over a store in memory and a disk service that answers as `close` says. */
+/** Running closings with a store in memory and a disk service that responds as `close` says. */
 const openClosings = (
   parts: {
     readonly listing?: () => void;
@@ -89,7 +89,7 @@ const openClosings = (
   };
 };
 
-test('the disks of a fleet are closed in few calls, and nothing else', async () => {
+test('the disks of a stopped fleet are closed in few calls, and those of running machines stay open', async () => {
   const { vms, clock, calls, closing, areClosed, stop } = openClosings();
   const closable = idsOf('b', 1_500);
   await vms.transactMany(closable, () => off, cause);
@@ -106,7 +106,7 @@ test('the disks of a fleet are closed in few calls, and nothing else', async () 
   await stop();
 });
 
-test('a store that does not answer is asked again, and a set that is named meanwhile has its turn', async () => {
+test('an unreachable store is retried, and a set that is added meanwhile is closed too', async () => {
   let outages = 2;
   const { vms, clock, closing, areClosed, stop } = openClosings({
     listing: () => {
@@ -122,7 +122,7 @@ test('a store that does not answer is asked again, and a set that is named meanw
   await stop();
 });
 
-test('what is refused for good counts as closed, and only what has no definite answer is asked for again', async () => {
+test('a definite refusal counts as closed; only closes without a definite answer are retried', async () => {
   const { vms, clock, calls, closing, areClosed, stop } = openClosings({
     close: (vm, call) => {
       if (vm === 'gone') return refused(new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'gone', {}));
@@ -136,7 +136,7 @@ test('what is refused for good counts as closed, and only what has no definite a
   await stop();
 });
 
-test('a page with a disk that gives no answer is left to the engine, and the others go on', async () => {
+test('a page with a disk that does not respond is left to the engine, and the next page is closed', async () => {
   const { vms, clock, handed, closing, areClosed, stop } = openClosings({
     close: (vm) => (vm === 'a00001' ? refused(new Error('down')) : closed),
   });
@@ -148,10 +148,10 @@ test('a page with a disk that gives no answer is left to the engine, and the oth
   await stop();
 });
 
-test('G5: a machine that moved while its disks were closed is not taken for closed', async () => {
+test('G5: a machine that started and stopped again while its disks were closed is not recorded as closed', async () => {
   const { vms, clock, closing, calls, stop } = openClosings({
     close: async (vm) => {
-      // Started and stopped again meanwhile: what is to be closed now is another open.
+      // It started and stopped again, so a later open has to be closed now.
       await vms.transactMany([vm], () => startedAndStopped, cause);
       return closed;
     },
@@ -165,7 +165,7 @@ test('G5: a machine that moved while its disks were closed is not taken for clos
   await stop();
 });
 
-test('VM-45: stops go first: no page is closed while a pass is under way', async () => {
+test('VM-45: stops go first: no page is closed while a stop pass runs', async () => {
   const { vms, clock, calls, closing, areClosed, stop } = openClosings();
   await vms.transactMany(['a'], () => off, cause);
   const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
@@ -181,7 +181,7 @@ test('VM-45: stops go first: no page is closed while a pass is under way', async
   await stop();
 });
 
-test('it ends at once while it waits for an answer', async () => {
+test('closings end at once while they wait for a response', async () => {
   const { vms, clock, calls, closing, stop } = openClosings({ close: () => new Promise(() => {}) });
   await vms.transactMany(['a'], () => off, cause);
   closing.ofSet(setOf('des'));

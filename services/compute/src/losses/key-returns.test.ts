@@ -22,7 +22,10 @@ const stoppedByLoss: readonly VmEvent[] = [
   { type: 'DisksClosed', at },
 ];
 
-/** A fleet that a lost key has stopped, and the return of that key. @param beaten streams that another writer changes just before each commit */
+/**
+ * A fleet that a lost key stopped, and restored access to that key.
+ * @param beaten streams that another writer changes just before each commit
+ */
 const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlySet<StreamName> = new Set()) => {
   const store = memoryStore({ clock: systemClock });
   const commits: number[] = [];
@@ -74,19 +77,19 @@ const openReturns = async (size: number, autoRestart: boolean, beaten: ReadonlyS
   };
 };
 
-test('CMK-125: a fleet whose key is back is shown so in a commit a page, and nothing is done with any of its machines', async () => {
+test('CMK-125: restored access is recorded in one commit per page, and starts no machine', async () => {
   const { vms, ids, commits, beside, kicked, returned } = await openReturns(1_200, false);
   await returned();
-  assert.deepEqual(beside, [], 'closing what their stop has left waits for it');
+  assert.deepEqual(beside, [], 'closing their disks waits for it');
   const states = (await vms.loadMany(ids)).map(({ state }) => state);
   assert.ok(states.every((state) => state.status === 'active' && state.blocked.length === 0));
   assert.deepEqual(commits, [500, 500, 200]);
   assert.deepEqual(kicked, [], 'the engine has nothing to look at');
   await returned();
-  assert.equal(commits.length, 3, 'a return that is heard again decides nothing');
+  assert.equal(commits.length, 3, 'a repeat decides nothing');
 });
 
-test('CMK-125: a machine shows what stopped it until it is started, and whether that is the past', async () => {
+test('CMK-125: a stopped machine shows what stopped it, and whether access was restored since', async () => {
   const { vms, ids, returned } = await openReturns(1, false);
   const seen = async () => {
     const [loaded = assert.fail()] = await vms.loadMany(ids);
@@ -98,18 +101,18 @@ test('CMK-125: a machine shows what stopped it until it is started, and whether 
   assert.deepEqual(await seen(), ['STOPPED', 'KEY_DISABLED', true]);
 });
 
-test('a machine that no key has stopped says nothing of its return', () => {
+test('a machine that no lost key stopped has no keyReturned', () => {
   const vm = vmOnWire({ id: 'vm', version: 1, state: fold(running([os])) });
   assert.deepEqual([vm.powerState, vm.keyReturned], ['RUNNING', undefined]);
 });
 
-test('CMK-125: a machine that others keep changing keeps none from starting again, and the return is to be heard again', async () => {
+test('CMK-125: a contended machine does not delay the starts of others; the call fails with CONTENTION', async () => {
   const beaten = new Set<StreamName>();
   const { ids, kicked, returned } = await openReturns(502, true, beaten);
   const [busy = '', ...others] = ids;
   beaten.add(`vm-${busy}`);
   await assert.rejects(returned(), { code: 'ABORTED', reason: 'CONTENTION' });
-  assert.deepEqual(kicked.toSorted(), others, 'also those of the page behind');
+  assert.deepEqual(kicked.toSorted(), others, 'also those of the next page');
   beaten.clear();
   await returned();
   assert.deepEqual(kicked.toSorted(), ids);

@@ -33,7 +33,7 @@ const noDisks: Disks = {
 
 /**
  * Stops over a store in memory.
- * @param listed called with the machines after each look at a set
+ * @param listed called with the machines after each page of a set is read
  * @param busy streams that another writer changes just before each commit
  */
 const openStops = (
@@ -82,7 +82,7 @@ const openStops = (
   return { vms, seed, stop, stops, losses, store, commits, closed };
 };
 
-test('one machine is off with the commit that keeps the loss, and its disks are closed after it', async () => {
+test('one commit stores the loss and stops a machine; its disks are closed afterwards', async () => {
   const { vms, seed, stop, commits, closed } = openStops();
   await seed(['a'], running([os]));
   assert.equal(await stop(), 1);
@@ -94,7 +94,7 @@ test('one machine is off with the commit that keeps the loss, and its disks are 
   assert.deepEqual(closed, [setOf('des')]);
 });
 
-test('a fleet of several pages stops in a commit a page, each machine once however often the loss is heard of (VM-45)', async () => {
+test('a fleet stops in one commit per page, and a repeated loss stops no machine again (VM-45)', async () => {
   const { vms, seed, stop, commits } = openStops();
   const ids = Array.from({ length: 1_234 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
   await seed(ids, running([os]));
@@ -109,7 +109,7 @@ test('a fleet of several pages stops in a commit a page, each machine once howev
   );
 });
 
-test('G2: a machine that others keep changing keeps no other from being stopped, and the pass is to be run again', async () => {
+test('G2: a contended machine does not delay the stops of others; the pass fails with CONTENTION', async () => {
   const busy = new Set<StreamName>();
   const { vms, seed, stop, closed } = openStops(undefined, undefined, busy);
   const ids = Array.from({ length: 1_001 }, (_, n) => `vm${String(n).padStart(5, '0')}`);
@@ -125,13 +125,13 @@ test('G2: a machine that others keep changing keeps no other from being stopped,
     'stopped',
     'stopped',
   ]);
-  assert.deepEqual(closed, [setOf('des')], 'of those that are off');
+  assert.deepEqual(closed, [setOf('des')], 'for the machines that are off');
   busy.clear();
   assert.equal(await stop(), 1);
   assert.equal(await powerOf('vm00000'), 'stopped');
 });
 
-test('G2: a machine that opened its disks after it was read and before the loss was stored stops all the same', async () => {
+test('G2: a machine that opens its disks between the read and the commit of the loss is stopped too', async () => {
   let looks = 0;
   const { vms, seed, stop } = openStops(async (machines) => {
     looks += 1;
@@ -153,7 +153,7 @@ test('G2: a machine that opened its disks after it was read and before the loss 
   assert.ok(state.status === 'active' && state.power.state === 'stopped');
 });
 
-test('CMK-102: a report that comes when the key is back is in the way of no next start; one before that is', async () => {
+test('CMK-102: a report of a loss that is over does not block the next start; a report of a later loss does', async () => {
   const ultra = disk('ultra', 1, 'ULTRA', 'des');
   const underIt: Disks = {
     ...noDisks,
@@ -177,7 +177,7 @@ test('CMK-102: a report that comes when the key is back is in the way of no next
   assert.equal(await blocked(), 1);
 });
 
-test('a report of a loss whose pass is under way waits for that one, and does not list the disks again', async () => {
+test('a report of a loss that is being handled waits for that pass, and does not list the disks again', async () => {
   const reading = Promise.withResolvers<void>();
   let looks = 0;
   const { seed, stop, stops, commits } = openStops(async () => {
@@ -200,7 +200,7 @@ test('a report of a loss whose pass is under way waits for that one, and does no
   assert.deepEqual(commits, [2]);
 });
 
-test('a pass that ends with its caller is started again by the caller that waits; a loss of all disks does not wait for one about some', async () => {
+test('a waiting caller restarts an interrupted pass; a loss of all disks does not wait for a partial one', async () => {
   const asked: AbortSignal[] = [];
   const { seed, stop, stops } = openStops(undefined, {
     ...noDisks,

@@ -11,7 +11,7 @@ const loss = lossOf('des', 6);
 test('CMK-120: a loss stored after access was restored blocks no machine', async () => {
   const store = memoryStore({ clock: systemClock });
   let isReturned = false;
-  // A host reports the loss while the return is heard: each has looked before the other has stored anything.
+  // A host reports the loss while restored access is consumed: each reads before the other has stored anything.
   const between: EventStore = {
     ...store,
     async commit(commit, why) {
@@ -33,7 +33,7 @@ test('CMK-120: a loss stored after access was restored blocks no machine', async
   assert.equal(await losses.anyLost([loss]), true, 'the next one is another');
 });
 
-test('CMK-120: the end of an identity that a replica stores once another has heard that it is over is over', async () => {
+test('CMK-120: the loss of a deleted identity, stored after access was restored, counts as over', async () => {
   const store = memoryStore({ clock: systemClock });
   const end = { ...loss, reason: 'IDENTITY_DELETED', accessEpoch: 0, principal: 'principals/p' } as const;
   let isReturned = false;

@@ -19,8 +19,8 @@ const madeAgain: readonly VmEvent[] = [
   ...running([os]).map((event) => ({ ...event, at: at + 1 })),
 ];
 
-for (const meanwhile of ['nothing happens', 'another machine and disk come to have the names'] as const) {
-  test(`G2, G3: a disk without data stops the machine it was asked about, where ${meanwhile}`, async () => {
+for (const meanwhile of ['nothing happens', 'another machine and disk get the names'] as const) {
+  test(`G2, G3: a disk without data stops only the machine that was read, where ${meanwhile}`, async () => {
     const store = memoryStore({ clock: systemClock });
     const vms = category(store, virtualMachines);
     await vms.transact(vm, () => running([os]), cause);
@@ -58,7 +58,7 @@ for (const origin of [
   undefined,
 ]) {
   const name = origin ? 'names the loss that the disk service knows' : 'names the open that ended, if no loss is known';
-  test(`G10: a stop that the sweep finds ${name}`, async () => {
+  test(`G10: a stop by the sweep ${name}`, async () => {
     const store = memoryStore({ clock: systemClock });
     const vms = category(store, virtualMachines);
     for (const event of running([os])) await vms.transact(vm, () => [event], cause);
@@ -91,7 +91,7 @@ for (const origin of [
   });
 }
 
-test('G10: a stop shows the loss that its disk has now, and not since when an earlier one took the data', async () => {
+test('G10: a stop shows the time of the current loss, not of the earlier loss that took the data', async () => {
   const store = memoryStore({ clock: systemClock });
   const vms = category(store, virtualMachines);
   for (const event of running([os])) await vms.transact(vm, () => [event], cause);

@@ -29,7 +29,7 @@ const openWorld = () => {
   };
 };
 
-test('CMK-102: a machine that opened its ultra disk while the key was being lost is found by the next look, once', async () => {
+test('CMK-102: the next sweep finds a machine that opened its ultra disk while the key was being lost, once', async () => {
   const { vms, losses, look, losesAt } = openWorld();
   await losses.remember(loss, { ...cause, correlationId: 'of the loss' });
   await vms.transact('a', () => running([os, ultra]), cause);
@@ -44,7 +44,7 @@ test('CMK-102: a machine that opened its ultra disk while the key was being lost
   assert.equal((await vms.load('a')).version, 4);
 });
 
-test('CMK-102: what was noted after its key had returned is gone with the next look', async () => {
+test('CMK-102: the next sweep removes a recorded loss if access was restored', async () => {
   const { vms, losses, store, look, losesAt } = openWorld();
   await losses.remember(loss, cause);
   await vms.transact('a', () => running([os, ultra]), cause);
@@ -55,7 +55,7 @@ test('CMK-102: what was noted after its key had returned is gone with the next l
   assert.deepEqual(await losesAt('a'), []);
 });
 
-test('what is behind an outage is not for it to say', async () => {
+test('the reconciliation of next starts leaves an outage unchanged', async () => {
   const { vms, look, losesAt } = openWorld();
   const blocked = [{ ...loss, reason: 'KEY_VAULT_UNREACHABLE', disk: ultra.disk, accessEpoch: 0 }] as const;
   await vms.transact('a', () => running([os, ultra]), cause);

@@ -18,14 +18,14 @@ const cutOff = (set: string): void => {
   disks.lose(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
   disks.show(set, keyVersionOf(set), 'KEY_VAULT_UNREACHABLE');
 };
-/** It answers again, and nothing has happened to the key. */
+/** The vault responds again, and the key has not changed. */
 const backAgain = (set: string): void => {
   disks.restore(set, keyVersionOf(set));
   disks.show(set, keyVersionOf(set), undefined);
 };
 
 promised(
-  'G3: an outage reported beyond the grace stops a machine, once, and no machine whose disk has its data',
+  'G3: a reported outage stops a machine once, and not a machine whose ultra disk still has its data',
   async () => {
     const set = fleet.newSet();
     const hit = await fleet.running(['PREMIUM_SSD', set]);
@@ -43,7 +43,7 @@ promised(
   },
 );
 
-promised('G3: an old report of an outage leaves a machine alone that was started since', async () => {
+promised('G3: an outdated report of an outage does not stop a machine that was started since', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   cutOff(set);
@@ -58,7 +58,7 @@ promised('G3: an old report of an outage leaves a machine alone that was started
   assert.equal(fleet.stopsOf(name), 2);
 });
 
-promised('G3: an answer that was on its way while the machine was started again does not stop it', async () => {
+promised('G3: a late response about an earlier open does not stop a machine that was started again', async () => {
   const set = fleet.newSet();
   const {
     name,
@@ -89,7 +89,7 @@ promised('G3: an answer that was on its way while the machine was started again 
 });
 
 promised(
-  'G3, G10: the reason of an outage is corrected once the decision is known, and the log says both',
+  'G3, G10: the loss behind an outage replaces the outage as reason, and the activity log has both',
   async () => {
     const set = fleet.newSet();
     const {
@@ -115,7 +115,7 @@ promised(
 );
 
 promised(
-  'G3: without any fact the sweep learns from the disk host what an outage was, or that it is over',
+  'G3: without a fact the sweep learns from the disk service what an outage was, or that it is over',
   async () => {
     const [lost, back] = [fleet.newSet(), fleet.newSet()];
     const [deleted, cured] = [await fleet.running(['PREMIUM_SSD', lost]), await fleet.running(['PREMIUM_SSD', back])];
@@ -135,37 +135,34 @@ promised(
   },
 );
 
-promised(
-  'G2: without any message the sweep stops what has lost its data, an ultra disk of a host that restarted too',
-  async () => {
-    const set = fleet.newSet();
-    const ordinary = await fleet.running(['STANDARD_HDD', set]);
-    const ultra = await fleet.running(['ULTRA', set]);
-    const spared = await fleet.running(['PREMIUM_SSD', fleet.newSet()]);
-    await world.cloud.stop('disk-encryption-set');
-    disks.lose(set, keyVersionOf(set), 'ACCESS_DENIED');
-    disks.show(set, keyVersionOf(set), 'ACCESS_DENIED');
-    const t0 = clock.monotonicMs();
-    for (const {
-      name,
-      disks: [disk],
-    } of [ordinary, ultra]) {
-      const { stopReason } = await fleet.settled(name, 'STOPPED');
-      assert.deepEqual([stopReason?.reason, stopReason?.disk], ['ACCESS_DENIED', disk]);
-    }
-    assert.ok(clock.monotonicMs() - t0 <= sweepIntervalMs + 1_000, `${clock.monotonicMs() - t0} ms`);
-    assert.equal((await fleet.get(spared.name)).powerState, 'RUNNING');
-    await world.cloud.start('disk-encryption-set');
-  },
-);
+promised('G2: without a message the sweep stops machines whose disks have no data, ultra disks included', async () => {
+  const set = fleet.newSet();
+  const ordinary = await fleet.running(['STANDARD_HDD', set]);
+  const ultra = await fleet.running(['ULTRA', set]);
+  const spared = await fleet.running(['PREMIUM_SSD', fleet.newSet()]);
+  await world.cloud.stop('disk-encryption-set');
+  disks.lose(set, keyVersionOf(set), 'ACCESS_DENIED');
+  disks.show(set, keyVersionOf(set), 'ACCESS_DENIED');
+  const t0 = clock.monotonicMs();
+  for (const {
+    name,
+    disks: [disk],
+  } of [ordinary, ultra]) {
+    const { stopReason } = await fleet.settled(name, 'STOPPED');
+    assert.deepEqual([stopReason?.reason, stopReason?.disk], ['ACCESS_DENIED', disk]);
+  }
+  assert.ok(clock.monotonicMs() - t0 <= sweepIntervalMs + 1_000, `${clock.monotonicMs() - t0} ms`);
+  assert.equal((await fleet.get(spared.name)).powerState, 'RUNNING');
+  await world.cloud.start('disk-encryption-set');
+});
 
 promised(
-  'CMK-102, G3: the guest of an ultra disk that ended with its host was not stopped by the lost key',
+  'CMK-102, G3: a machine with an ultra disk whose host restarted is off because of that, not of the lost key',
   async () => {
     const set = fleet.newSet();
     const { name } = await fleet.running(['PREMIUM_SSD', fleet.newSet()], ['ULTRA', set]);
     await fleet.lose(set);
-    // Disk host and compute start again together: the data key that was kept for the guest is gone with it.
+    // Disk host and compute restart together: the DEK that was kept for the guest is gone.
     await world.cloud.stop('compute');
     world.driver.restartHost();
     disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
@@ -175,12 +172,12 @@ promised(
   },
 );
 
-promised('G3, G10: a stop found by looking names the loss told last only where that concerns the open', async () => {
+promised('G3, G10: a stop by the sweep names the newest known loss only if that loss concerns the open', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   const told = await fleet.lose(set);
   assert.equal((await fleet.settled(name, 'STOPPED')).stopReason?.accessEpoch, told);
-  // The key returns and is lost again for the same reason, and no message about either arrives.
+  // Access is restored and lost again for the same reason, and no fact about either arrives.
   disks.restore(set, keyVersionOf(set));
   await world.compute.startVirtualMachine({ name });
   await fleet.settled(name, 'RUNNING');
@@ -188,7 +185,7 @@ promised('G3, G10: a stop found by looking names the loss told last only where t
   disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
   const { stopReason } = await fleet.settled(name, 'STOPPED');
   assert.deepEqual([stopReason?.reason, stopReason?.accessEpoch], ['KEY_DISABLED', 0]);
-  // Told in the end, it is the newest, and names the next stop that is found by looking.
+  // Once stored, it is the newest loss, and names the next stop by the sweep.
   disks.restore(set, keyVersionOf(set));
   disks.show(set, keyVersionOf(set), undefined);
   await world.compute.startVirtualMachine({ name });
@@ -209,28 +206,25 @@ promised('G3, G10: a stop found by looking names the loss told last only where t
   assert.deepEqual([stopped.stopReason?.reason, stopped.stopReason?.accessEpoch], ['KEY_DISABLED', newest]);
 });
 
-promised(
-  'G10: a loss that is told again under its number with another reason is corrected, one that is over is not',
-  async () => {
-    const set = fleet.newSet();
-    const keyVersion = keyVersionOf(set);
-    const accessEpoch = disks.lose(set, keyVersion);
-    const losses = openLosses(world.store);
-    const cause = (id: string) => ({ correlationId: id, causes: [], caller: 'system:test' });
-    const loss = { set, keyVersion, since: clock.now(), traceId: '', accessEpoch };
-    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
-    await losses.remember({ ...loss, reason: 'KEY_EXPIRED' }, cause('expired'));
-    const [known] = await losses.of(set, keyVersion);
-    assert.deepEqual([known?.reason, known?.cause.correlationId], ['KEY_EXPIRED', 'disabled']);
-    await losses.remember({ ...loss, reason: 'KEY_DELETED', accessEpoch: accessEpoch - 1 }, cause('late'));
-    await world.store.commit({ rows: await losses.rowsForRestored(set, keyVersion, accessEpoch) }, cause('returned'));
-    await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
-    const [over] = await losses.of(set, keyVersion);
-    assert.deepEqual([over?.reason, over?.isOver], ['KEY_EXPIRED', true]);
-  },
-);
+promised('G10: a loss published again with another reason is corrected, unless it is over', async () => {
+  const set = fleet.newSet();
+  const keyVersion = keyVersionOf(set);
+  const accessEpoch = disks.lose(set, keyVersion);
+  const losses = openLosses(world.store);
+  const cause = (id: string) => ({ correlationId: id, causes: [], caller: 'system:test' });
+  const loss = { set, keyVersion, since: clock.now(), traceId: '', accessEpoch };
+  await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+  await losses.remember({ ...loss, reason: 'KEY_EXPIRED' }, cause('expired'));
+  const [known] = await losses.of(set, keyVersion);
+  assert.deepEqual([known?.reason, known?.cause.correlationId], ['KEY_EXPIRED', 'disabled']);
+  await losses.remember({ ...loss, reason: 'KEY_DELETED', accessEpoch: accessEpoch - 1 }, cause('late'));
+  await world.store.commit({ rows: await losses.rowsForRestored(set, keyVersion, accessEpoch) }, cause('returned'));
+  await losses.remember({ ...loss, reason: 'KEY_DISABLED' }, cause('disabled'));
+  const [over] = await losses.of(set, keyVersion);
+  assert.deepEqual([over?.reason, over?.isOver], ['KEY_EXPIRED', true]);
+});
 
-promised('G2: a set that the disk service does not answer for holds up no other', async () => {
+promised('G2: a set for which the disk service does not respond delays no other set', async () => {
   const [silent, lost] = [fleet.newSet(), fleet.newSet()];
   await fleet.running(['PREMIUM_SSD', silent]);
   const { name } = await fleet.running(['PREMIUM_SSD', lost]);
@@ -259,7 +253,7 @@ promised('ReportAccessLost: an invalid report is refused with its own reason, an
   assert.equal((await fleet.get(name)).powerState, 'RUNNING');
 });
 
-promised('a report that cannot be confirmed is to be repeated', async () => {
+promised('a report that the disk service does not confirm in time fails, and a repeat stops the machine', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
   cutOff(set);
@@ -285,7 +279,7 @@ promised('G10: an attach is refused with the reason if the disk service does not
 });
 
 promised(
-  'G10: a request for a disk that is still being made waits for it, and is refused with the reason when that takes too long',
+  'G10: a request for a disk that is being created waits for it, and is refused with DISK_CREATING at its deadline',
   async () => {
     const { name } = await fleet.running();
     const disk = fleet.newDisk();
@@ -311,14 +305,14 @@ promised(
 );
 
 promised(
-  'G10, CMK-120: the word that an earlier loss is over does not hide the one that stopped the machine',
+  'G10, CMK-120: restored access after an earlier loss does not hide the loss that stopped the machine',
   async () => {
     const set = fleet.newSet();
     const keyVersion = keyVersionOf(set);
     const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
     await world.tellOfSet({ $case: 'setOptionsChanged', value });
     const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
-    // Taken, given back and taken again, of which only the host tells in time.
+    // Lost, restored and lost again; only the report of the host arrives in time.
     disks.lose(set, keyVersion);
     const returnedAt = disks.restore(set, keyVersion);
     const lostAt = disks.lose(set, keyVersion);
@@ -326,7 +320,7 @@ promised(
     await fleet.settled(name, 'STOPPED');
     await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch: returnedAt } });
     await clock.sleep(5_000);
-    assert.equal((await fleet.get(name)).provisioningState, 'SUCCEEDED', 'nothing was tried that had to fail');
+    assert.equal((await fleet.get(name)).provisioningState, 'SUCCEEDED', 'no start was tried');
     const { disks: views } = await world.compute.getInstanceView({ name });
     const view = views.find((one) => one.name === own[0]);
     assert.equal(view?.statuses[0]?.code, 'ProvisioningState/failed/KeyVaultKeyNotEnabled');
@@ -335,7 +329,7 @@ promised(
   },
 );
 
-promised('CMK-120, VM-41: of a key that is lost again before its return is heard nothing is started', async () => {
+promised('CMK-120, VM-41: restored access that is consumed after a newer loss starts nothing', async () => {
   const set = fleet.newSet();
   const keyVersion = keyVersionOf(set);
   const value = { set, keyExpiry: 'STOP', autoRestart: true } as const;
@@ -354,7 +348,7 @@ promised('CMK-120, VM-41: of a key that is lost again before its return is heard
   await fleet.settled(name, 'RUNNING');
 });
 
-promised('G10: that a vault answers again says nothing of what it decides meanwhile', async () => {
+promised('G10: the end of an outage does not resolve a loss that the vault decided meanwhile', async () => {
   const set = fleet.newSet();
   const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
   const [disk = ''] = own;
@@ -362,7 +356,7 @@ promised('G10: that a vault answers again says nothing of what it decides meanwh
   await fleet.report(set, 'KEY_VAULT_UNREACHABLE');
   await fleet.settled(name, 'STOPPED');
   backAgain(set);
-  // The sweep has seen that the disk can be used, and the key is lost before it says so.
+  // The sweep has read that the disk can be used, and the key is lost before the sweep stores that.
   const seen = Promise.withResolvers<void>();
   const held = Promise.withResolvers<void>();
   disks.beforeAnswer = async (call) => {
@@ -378,12 +372,12 @@ promised('G10: that a vault answers again says nothing of what it decides meanwh
   held.resolve();
   await clock.sleep(5_000);
   const { entries } = await world.compute.listActivityLog({ name });
-  assert.equal(entries.filter(({ status }) => status === 'RESOLVED').length, 0, 'it has an end with its return alone');
+  assert.equal(entries.filter(({ status }) => status === 'RESOLVED').length, 0, 'only restored access resolves it');
   await fleet.restore(set);
 });
 
 promised(
-  'VM-06, CMK-114: a disk whose key is lost while its machine is off shows that in the way of the next start',
+  'VM-06, CMK-114: a disk whose key is lost while its machine is off shows the error that blocks the next start',
   async () => {
     const set = fleet.newSet();
     const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);

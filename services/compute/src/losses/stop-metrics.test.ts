@@ -6,7 +6,7 @@ import { openVirtualCloud, type TestCloudOptions } from '../testing/test-cloud.t
 import { keyVersionOf } from '../testing/test-disk-service.ts';
 import { fleetOf } from '../testing/test-fleet.ts';
 
-/** Two machines are stopped by a lost key, one by its user; what was measured of it. */
+/** Stops two machines by a lost key, and one by its user. @returns what was measured */
 const measured = async (settings: TestCloudOptions['settings'] = {}) => {
   const { meter, read } = testMeter();
   const world = await openVirtualCloud(3, { meter, settings });
@@ -32,7 +32,7 @@ const measured = async (settings: TestCloudOptions['settings'] = {}) => {
   );
 };
 
-test('how long a revocation took is a metric by its cause: one value a machine that stopped because of it', async () => {
+test('the duration of a revocation is a metric by reason, with one value per machine that it stopped', async () => {
   for (const settings of [{}, { driver: idleDriver() }]) {
     const { duration, late } = await measured(settings);
     const [[by, value] = [], ...others] = duration;
@@ -45,6 +45,6 @@ test('how long a revocation took is a metric by its cause: one value a machine t
   }
 });
 
-test('a machine that is off later than LEASE_TTL_MS is counted, whatever the bound is', async () => {
+test('a machine that is off later than LEASE_TTL_MS counts as late', async () => {
   assert.equal((await measured({ leaseTtlMs: 1_000 })).late, 2);
 });

@@ -27,7 +27,7 @@ const endings = {
 } as const;
 
 for (const [ending, { begun }] of Object.entries(endings)) {
-  test(`CMK-110, G5: the attach of a disk that is ${ending} before it was freed is given up, however late it arrives`, async () => {
+  test(`CMK-110, G5: freeing a half-attached disk that is ${ending} also revokes its attach request`, async () => {
     const freed: string[] = [];
     const client = {
       async detachDisk({ name, requestId }: { readonly name: string; readonly requestId: string }) {

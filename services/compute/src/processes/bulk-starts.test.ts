@@ -28,7 +28,7 @@ const settledAll = async (names: readonly string[]): Promise<void> => {
 };
 
 test(
-  'VM-11, G10: machines named in one call start as if each had been asked for alone, for one cause',
+  'VM-11, G10: machines started in one call are decided in one commit, and each starts with the cause of the call',
   driven(async () => {
     const names = await off(40);
     const commit = mock.method(world.store, 'commit');
@@ -54,7 +54,7 @@ test(
 );
 
 test(
-  'VM-11: asked again, also in the same call, a machine is started once',
+  'VM-11: a machine that is named again, also in the same call, is started once',
   driven(async () => {
     const names = await off(3);
     assert.deepEqual(await start([...names, ...names]), Array(6).fill('STARTING'));
@@ -70,7 +70,7 @@ test(
 );
 
 test(
-  'VM-11, VM-20: what is refused is refused by itself, with its reason, and the others start',
+  'VM-11, VM-20: each machine is refused alone, with its reason, and the others start',
   driven(async () => {
     const [first = '', busy = '', last = ''] = await off(3);
     await compute.deallocateVirtualMachine({ name: busy });
@@ -88,7 +88,7 @@ test(
 );
 
 test(
-  'VM-11: a machine that others keep changing is refused by itself, and the others start at once',
+  'VM-11: a contended machine is refused alone with CONTENTION, and the others start at once',
   driven(async () => {
     const [first = '', busy = '', last = ''] = await off(3);
     const { commit } = world.store;
@@ -109,7 +109,7 @@ test(
 );
 
 test(
-  'a machine that its caller may not start is refused by itself',
+  'a machine that the caller may not start is refused alone',
   driven(async () => {
     const [allowed = '', other = ''] = await off(2);
     const caller = world.computeAs('disk');
@@ -119,7 +119,7 @@ test(
     const principal = refused?.outcome?.$case === 'refused' ? (refused.outcome.value.metadata.principal ?? '') : '';
     const assignment = { principal, role: 'roles/contributor', scope: allowed };
     await world.identity.createRoleAssignment({ roleAssignmentId: random.uuid(), ...assignment });
-    // A no is remembered for as long as a response may be used.
+    // A refusal is cached for as long as a response may be used.
     await clock.sleep(61_000);
     assert.deepEqual((await ask()).map(wordOf), ['ACCESS_DENIED', 'STARTING']);
     await settledAll([allowed]);
@@ -142,7 +142,7 @@ test(
 );
 
 test(
-  'VM-47, G3: of machines started together only those under a lost key fail, and name their disk',
+  'VM-47, G3: of machines started together only those under a lost key fail, and name the set',
   driven(async () => {
     const lost = fleet.newSet();
     const [blocked, free] = [await off(3, lost), await off(3)];
@@ -158,7 +158,7 @@ test(
 );
 
 test(
-  'G2, VM-45: a key lost while machines are started together stops those it concerns and no other',
+  'G2, VM-45: a key lost while machines are started together stops only the machines under it',
   driven(async () => {
     const lost = fleet.newSet();
     const [concerned, free] = [await off(8, lost), await off(8)];

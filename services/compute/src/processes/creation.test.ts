@@ -14,7 +14,7 @@ import { createMachine, undoneCreation } from './creation.ts';
 import type { Disks } from './disks.ts';
 import { nextRun } from './process.ts';
 
-/** What a call without a response may still do is not waited for. */
+/** Does not wait for calls without a response, which may still be carried out. */
 const clock = { ...systemClock, sleep: async () => {} };
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
@@ -27,7 +27,7 @@ const keyOf = { diskEncryptionSet: setOf('des'), keyVersion: version1, accessEpo
 const opened = { ...keyOf, attachEpoch: 2, diskVersion: 1, sku: 'PREMIUM_SSD', principal: '' } as OpenDiskResponse;
 const openedDisk = { disk: os.disk, sku: os.sku, set: setOf('des'), keyVersion: version1, accessEpoch: 8 };
 
-/** A creation that has begun, in a process of its own. */
+/** A creation that has started, with its process. */
 const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk = os) => {
   const vms = category(watched, virtualMachines);
   const begun = { type: 'VmCreationStarted', spec: specFor([of]), disks: [of], work: work('create', 'c'), at } as const;
@@ -47,7 +47,7 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
   return {
     vms,
     run: () => nextRun(createMachine, parts, loaded)?.carryOut(context),
-    /** The same in a process that knows no more than what is stored. */
+    /** Runs the undo in a process that knows only the stored state. */
     async runAnew() {
       const now = await vms.load(vm);
       assert.ok(now.state.status === 'creating');
@@ -56,7 +56,7 @@ const beginCreation = async (watched: EventStore, disks: Disks, of: PlannedDisk 
   };
 };
 
-/** A disk service that writes down what is undone, whose disk is this machine's. */
+/** A disk service that records what is undone. Its disk belongs to this machine. */
 const undoneIn = (undone: string[], open: Disks['open']): Disks => {
   const client = {
     async attachDisk() {},
@@ -71,7 +71,7 @@ const undoneIn = (undone: string[], open: Disks['open']): Disks => {
   return { insist, open } as unknown as Disks;
 };
 
-test('G2: a loss stored between the last look of a creation and its commit stops the machine that was made', async () => {
+test('G2: a loss stored between the last check of a creation and its commit stops the new machine', async () => {
   const store = memoryStore({ clock: systemClock });
   const watched: EventStore = {
     ...store,
@@ -91,7 +91,7 @@ test('G2: a loss stored between the last look of a creation and its commit stops
   assert.equal(stoppingLossOf(state)?.accessEpoch, loss.accessEpoch);
 });
 
-test('CMK-110, G5: what one process is refused undoes nothing of a machine that another one made meanwhile', async () => {
+test('CMK-110, G5: a process that is refused does not undo a machine that another process created meanwhile', async () => {
   const store = memoryStore({ clock: systemClock });
   const undone: string[] = [];
   const { vms, run } = await beginCreation(
@@ -106,7 +106,7 @@ test('CMK-110, G5: what one process is refused undoes nothing of a machine that 
   assert.equal((await vms.load(vm)).state.status, 'active');
 });
 
-test('CMK-110: a replica that was granted what another one gave up undoes it, and no machine exists', async () => {
+test('CMK-110: a replica that opens disks of a creation that another one gave up frees them, and no machine exists', async () => {
   const store = memoryStore({ clock: systemClock });
   const undone: string[] = [];
   const { vms, run } = await beginCreation(
@@ -122,7 +122,7 @@ test('CMK-110: a replica that was granted what another one gave up undoes it, an
   assert.equal((await vms.load(vm)).state.status, 'abandoned');
 });
 
-test('CMK-110: it is decided that a creation is undone before anything of it is', async () => {
+test('CMK-110: the undo of a creation is stored before any of it is carried out', async () => {
   const store = memoryStore({ clock: systemClock });
   const steps: string[] = [];
   const watched: EventStore = {
@@ -145,7 +145,7 @@ test('CMK-110: it is decided that a creation is undone before anything of it is'
 });
 
 for (const owner of ['this machine', 'another owner'] as const) {
-  test(`CMK-110, G5: after a crash within the undo, a disk that ${owner} created meanwhile is recognised`, async () => {
+  test(`CMK-110, G5: an undo after a crash deletes a disk only if this machine created it (created by ${owner})`, async () => {
     const store = memoryStore({ clock: systemClock });
     const deleted: string[] = [];
     const client = {
@@ -154,7 +154,7 @@ for (const owner of ['this machine', 'another owner'] as const) {
         return { uniqueId: 'u' };
       },
       async getDisk() {
-        // Free, and younger than the spec for the machine: that alone does not tell whose it is.
+        // Free, and newer than the request for the machine: that alone does not show whose it is.
         return { managedBy: '', provisioningState: 'SUCCEEDED', createTime: new Date(at + 1), uniqueId: 'u' };
       },
       async detachDisk() {},
@@ -174,7 +174,7 @@ for (const owner of ['this machine', 'another owner'] as const) {
 
 /** The moment at which another owner creates a disk under the name of one that is being undone. */
 for (const moment of ['its deletion, which is repeated', 'the look that found it', 'its making'] as const) {
-  test(`G5: what undoes a creation leaves a disk alone that has the name of its own since ${moment}`, async () => {
+  test(`G5: the undo of a creation keeps a disk of another owner that has the name since ${moment}`, async () => {
     const store = memoryStore({ clock: systemClock });
     const own = { uniqueId: 'own', managedBy: '' };
     const other = { uniqueId: 'other', managedBy: '' };

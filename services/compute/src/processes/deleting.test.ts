@@ -13,7 +13,7 @@ import { deleteMachine } from './stopping.ts';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = { ...disk('os', 0, 'PREMIUM_SSD'), deleteWithVm: true };
 
-/** A disk of that name, of any owner, in a disk service without another. */
+/** The only disk of the fake disk service. Any owner may have created it. */
 interface Found {
   readonly uniqueId: string;
   readonly createTime: Date;
@@ -23,7 +23,7 @@ interface Found {
 
 /**
  * A machine that is being deleted with its only disk.
- * @param afterDeletion what comes of the call that has deleted the disk, the first time
+ * @param afterDeletion runs after the first deletion of the disk, before its response
  */
 const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Promise<void> = async () => {}) => {
   let found: Found | undefined = { uniqueId: 'own', createTime: new Date(at - 1), attachEpoch: 1, managedBy: vm };
@@ -88,7 +88,7 @@ const beginDeletion = async (afterDeletion: (put: (found: Found) => void) => Pro
   };
 };
 
-test('VM-17, CMK-131: a disk goes with its machine, also where that is carried out in two goes', async () => {
+test('VM-17, CMK-131: a disk with deleteWithVm is deleted with its machine, also after an interruption', async () => {
   const once = await beginDeletion();
   await once.run();
   assert.deepEqual([once.found(), await once.status()], [undefined, 'deleted']);
@@ -96,14 +96,14 @@ test('VM-17, CMK-131: a disk goes with its machine, also where that is carried o
   const twice = await beginDeletion();
   const own = twice.found();
   assert.ok(own);
-  // The disk was freed before, and nothing of what comes next happened.
+  // An earlier run freed the disk and did nothing after that.
   own.managedBy = '';
   await twice.run();
   assert.deepEqual([twice.found(), await twice.status()], [undefined, 'deleted']);
 });
 
 for (const clock of ['as that of compute', 'behind that of compute'] as const) {
-  test(`G5: a disk made under the name of one that went with its machine stays when the deletion is carried out again, the clock of the disk service ${clock}`, async () => {
+  test(`G5: a repeated deletion keeps a new disk of the same name, the clock of the disk service being ${clock}`, async () => {
     const machine = await beginDeletion();
     machine.failNextEnd();
     await assert.rejects(machine.run(), { name: 'StoreUnavailable' });
@@ -115,7 +115,7 @@ for (const clock of ['as that of compute', 'behind that of compute'] as const) {
   });
 }
 
-test('G5: a deletion whose answer was lost deletes no disk that has the name since', async () => {
+test('G5: a deletion whose response was lost does not delete a new disk of the same name', async () => {
   const other = { uniqueId: 'other', createTime: new Date(at + 1), attachEpoch: 0, managedBy: '' };
   const machine = await beginDeletion(async (put) => {
     put(other);

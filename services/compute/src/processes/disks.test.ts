@@ -10,7 +10,7 @@ import { type DiskClient, openDisks, type Patience } from './disks.ts';
 const patience: Patience = { signal: new AbortController().signal };
 const request = (name: string) => OpenDiskRequest.fromPartial({ name });
 
-/** Disks of a service that answers each open as `open` says, and what it was sent. */
+/** A disk service that responds to each open as `open` says, and records its calls. */
 const openWorld = (open: (name: string, call: number) => Promise<OpenDiskResponse> | OpenDiskResponse) => {
   const clock = virtualClock();
   const calls: string[][] = [];
@@ -38,7 +38,7 @@ const openWorld = (open: (name: string, call: number) => Promise<OpenDiskRespons
 
 const because = (correlationId = '') => ({ correlationId, causes: [], caller: 'system:test' });
 
-test('disks of a set that are opened at the same time travel together, each for its own work', async () => {
+test('disks of a set that are opened at the same time share one call, each with its own cause', async () => {
   const { disks, calls, correlations } = openWorld((name) => OpenDiskResponse.fromPartial({ accessToken: name }));
   const names = ['a', 'b', 'c'];
   const answers = await Promise.all(
@@ -52,7 +52,7 @@ test('disks of a set that are opened at the same time travel together, each for 
   assert.deepEqual(correlations, ['for a', 'for b', 'for c']);
 });
 
-test('VM-47: a disk that is refused fails alone, and only one without a definite answer is asked for again', async () => {
+test('VM-47: a refused disk fails alone, and only an open without a definite answer is retried', async () => {
   const { disks, calls, clock } = openWorld((name, call) => {
     if (name === 'lost') throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no', {});
     if (name === 'busy' && call === 1) throw new Rejection('ABORTED', 'CONTENTION', 'later', {});
@@ -66,7 +66,7 @@ test('VM-47: a disk that is refused fails alone, and only one without a definite
   assert.deepEqual(calls, [['lost', 'busy', 'well'], ['busy']]);
 });
 
-test('G3: a set whose vault is silent holds up no disk of another', async () => {
+test('G3: a set whose vault is unreachable delays no disk of another set', async () => {
   const never = new Promise<OpenDiskResponse>(() => {});
   const { disks, calls } = openWorld((name) => (name === 'silent' ? never : OpenDiskResponse.create()));
   void disks.open(request('silent'), 'set 1', because(), patience);
@@ -74,7 +74,7 @@ test('G3: a set whose vault is silent holds up no disk of another', async () => 
   assert.deepEqual(calls, [['silent'], ['well']]);
 });
 
-test('G5: a token of ours that the disk service does not take says nothing about a disk', async () => {
+test('G5: a call is retried if the disk service refuses its token', async () => {
   const { disks, clock } = openWorld(() => OpenDiskResponse.create());
   let calls = 0;
   const freed = disks.insist(async () => {
@@ -85,7 +85,7 @@ test('G5: a token of ours that the disk service does not take says nothing about
   assert.equal(await clock.drive(freed), 'freed');
 });
 
-test('G5: that a disk host was replaced says nothing about a disk: the next host is asked', async () => {
+test('G5: an open is retried if its disk host was replaced', async () => {
   const replaced = new Rejection('FAILED_PRECONDITION', 'DISK_HOST_REPLACED', 'another host has the volumes', {});
   const { disks, calls, clock } = openWorld((_name, call) => {
     if (call === 1) throw replaced;

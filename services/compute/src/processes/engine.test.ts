@@ -16,10 +16,10 @@ import { Engine } from './engine.ts';
 const state = fold(running([disk('os', 0, 'PREMIUM_SSD')]));
 
 /**
- * An engine over a store in which every machine runs and has nothing to do, and which of them it has read.
- * @param world.reading what each look waits for
- * @param world.stopping what the end of each guest waits for
- * @param world.first what the first look finds; whatever a step stores, the machine runs then
+ * An engine with machines that run and have nothing to do. It records which of them it reads.
+ * @param world.reading each read of a machine waits for it
+ * @param world.stopping the end of each guest waits for it
+ * @param world.first what the first read finds; after any step the machine runs
  */
 const openEngine = (
   world: { readonly reading?: Promise<void>; readonly stopping?: Promise<void>; readonly first?: Vm } = {},
@@ -65,7 +65,7 @@ const openEngine = (
   };
 };
 
-/** Long enough for everything that waits for no time and no store. */
+/** Long enough for everything that waits for neither time nor the store. */
 const manyTurns = async (): Promise<void> => {
   for (let turn = 0; turn < 50; turn += 1) await new Promise(setImmediate);
 };
@@ -73,7 +73,7 @@ const manyTurns = async (): Promise<void> => {
 const machines = (count: number): readonly Loaded<Vm>[] =>
   Array.from({ length: count }, (_, n) => ({ id: `vm${n}`, state, version: 3 }));
 
-test('a machine known from its commit is not read again; one known by name, or from two notices, is', async () => {
+test('a machine passed with its state is not read again; one passed by name, or notified twice, is read', async () => {
   const { engine, read, end } = openEngine();
   const [known, both, turned] = machines(3);
   assert.ok(known && both && turned);
@@ -85,7 +85,7 @@ test('a machine known from its commit is not read again; one known by name, or f
   await end();
 });
 
-test('G2: a notice that arrives while the machine is read is looked at, also if the read finds nothing to do', async () => {
+test('G2: a notice that arrives while a machine is read causes another read, also if the first finds nothing', async () => {
   const gate = Promise.withResolvers<void>();
   const { engine, read, end } = openEngine({ reading: gate.promise });
   engine.kick(['vm0']);
@@ -99,7 +99,7 @@ test('G2: a notice that arrives while the machine is read is looked at, also if 
   await end();
 });
 
-test('G2: a notice that arrives during a run is looked at, not only what that run stored', async () => {
+test('G2: a notice that arrives during a run causes another read of the machine', async () => {
   const later = fold([...running([disk('os', 0, 'PREMIUM_SSD')]), { type: 'VmStopping', work: work('powerOff'), at }]);
   for (const isSaid of [false, true]) {
     const gate = Promise.withResolvers<void>();
@@ -116,7 +116,7 @@ test('G2: a notice that arrives during a run is looked at, not only what that ru
   }
 });
 
-test('of a fleet larger than the room only the names are kept until its machines are worked on', async () => {
+test('beyond its room the engine keeps only the names of machines, and reads them when it works on them', async () => {
   const { engine, read, end } = openEngine();
   engine.resume(machines(2_500));
   await manyTurns();

@@ -27,7 +27,7 @@ const fresh: PlannedDisk = {
   make: { sku: 'PREMIUM_SSD', sizeGib: 4, encryptionType: '', set: 'des' },
 };
 
-/** A machine with this history, its disks and guest as they are then, and the parts of a process. */
+/** A machine with this history, with matching disks and guest, and the parts of a process. */
 const openWorld = async (history: readonly VmEvent[]) => {
   const clock = virtualClock();
   const random = seededRandom(1);
@@ -68,7 +68,7 @@ type World = Awaited<ReturnType<typeof openWorld>>;
 
 const context = () => ({ signal: new AbortController().signal, settled: async () => {} });
 
-/** Carries out one process as the machine is now. */
+/** Carries out one process on the current machine. */
 const runOnce = async <State extends Creating | Machine>(world: World, process: Process<State>): Promise<void> => {
   const next = nextRun(process, world.parts, await world.vms.load(vm));
   assert.ok(next, `${process.name} is next`);
@@ -115,7 +115,7 @@ const failure: Failure = {
 };
 const covered: string[] = [];
 
-/** Every row keeps the same promises, whatever its steps are. */
+/** Tests the same guarantees for every row of the table, whatever its steps are. */
 const checkProcess = <State extends Creating | Machine>(process: Process<State>, history: readonly VmEvent[]): void => {
   covered.push(process.name);
   const applied = process.steps.flatMap((step, n) => [{ step, n }]);
@@ -167,7 +167,7 @@ const checkProcess = <State extends Creating | Machine>(process: Process<State>,
         if (power === 'abandoned') assert.ok(disks.every(({ managedBy }) => managedBy === ''));
       });
 
-      test(`G7: a crash after "${step.name}" ends as if it had not happened`, async () => {
+      test(`G7: a crash after "${step.name}" does not change the outcome`, async () => {
         const [straight, crashed] = [await openWorld(history), await openWorld(history)];
         await runAll(straight);
         const crashing = withEffect(process, n, ({ effect }) => async (run) => {
@@ -183,7 +183,7 @@ const checkProcess = <State extends Creating | Machine>(process: Process<State>,
   });
 };
 
-/** Whether a run gets to a step that does not always apply. */
+/** Whether a run reaches a conditional step. */
 const isReached = async <State extends Creating | Machine>(
   world: World,
   process: Process<State>,
@@ -220,7 +220,7 @@ checkProcess(closeDisks, [
   { type: 'VmStopped', at },
 ]);
 
-test('every process of the table keeps these promises', () => {
+test('every process of the table is tested above', () => {
   assert.deepEqual(
     processes.map(({ name }) => name).filter((name) => !covered.includes(name)),
     [],

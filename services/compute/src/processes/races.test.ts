@@ -24,8 +24,8 @@ const diskNamed = (name: string) => {
 };
 
 /**
- * A key is lost at some moment of an operation. Whatever the moment, the machine ends not running: stopped with the reason,
- * or as its user asked; its guest is gone; no disk stays open; and it is no different when called again later.
+ * A key is lost at some moment of an operation. Afterwards the machine does not run: it is stopped with the reason, or as its
+ * user requested. Its guest is gone and no disk is open. Once access is restored, it starts.
  */
 type Begin = (vm: string, disk: string) => Promise<unknown>;
 const operations: Readonly<Record<string, { readonly from?: 'STOPPED' | 'DEALLOCATED'; readonly begin: Begin }>> = {
@@ -38,11 +38,11 @@ const operations: Readonly<Record<string, { readonly from?: 'STOPPED' | 'DEALLOC
   attach: { begin: (name) => world.compute.attachDisk({ name, lun: 9, disk: fleet.newDisk() }) },
   detach: { begin: (name, disk) => world.compute.detachDisk({ name, disk }) },
 };
-/** Milliseconds after the operation was asked for, with every call of the disk service taking 40 or 65 and a guest 60 to stop. */
+/** Milliseconds after the request. A call of the disk service takes 40 or 65 ms, the shutdown of a guest 60 ms. */
 const moments = [0, 20, 50, 90, 130, 180];
 
 for (const [operation, { from, begin }] of Object.entries(operations)) {
-  promised(`G2: revoke against ${operation}, at any moment of it`, async () => {
+  promised(`G2: a key lost at any moment of "${operation}" leaves no guest running and no disk open`, async () => {
     for (const moment of moments) {
       const set = fleet.newSet();
       const {
@@ -71,7 +71,7 @@ for (const [operation, { from, begin }] of Object.entries(operations)) {
       const vm = await fleet.get(name);
       assert.ok(['STOPPED', 'DEALLOCATED'].includes(vm.powerState), `${where}: ${vm.powerState}`);
       assert.notEqual(vm.provisioningState, 'UPDATING', where);
-      // Off because of the key says so; off because its user asked, or because the start was refused, says that.
+      // Only a machine that its user switched off does not show the key, as stop reason or as failure.
       const isAsked = operation === 'power off' || operation === 'deallocate';
       assert.ok(isAsked || vm.stopReason?.reason === 'KEY_DISABLED' || vm.failure?.code === 'KEY_DISABLED', where);
       await fleet.restore(set);
@@ -81,55 +81,55 @@ for (const [operation, { from, begin }] of Object.entries(operations)) {
   });
 }
 
-promised('G2: revoke against create, at any moment of it: refused and nothing left, or made and stopped', async () => {
-  for (const moment of [0, 20, 60, 100, 140, 180, 220]) {
-    const set = fleet.newSet();
-    const [data, osDisk] = [fleet.newDisk('PREMIUM_SSD', set), fleet.newDisk()];
-    disks.before = () => clock.sleep(40);
-    disks.beforeAnswer = () => clock.sleep(25);
-    const asked = fleet.create([data], osDisk).catch((error: unknown) => error);
-    await clock.sleep(moment);
-    await fleet.lose(set);
-    const answer = await asked;
-    await settle();
-    disks.before = undefined;
-    assert.equal(diskNamed(data).isOpen, false);
-    if (answer instanceof Error) {
-      assert.equal(answer instanceof Rejection && answer.reason, 'KEY_DISABLED', `after ${moment} ms: ${answer}`);
-      const holder = diskNamed(data).managedBy;
-      if (holder === '') {
-        assert.equal(diskNamed(osDisk).managedBy, '');
+promised(
+  'G2: a creation whose key is lost at any moment is refused and leaves nothing, or its machine is stopped',
+  async () => {
+    for (const moment of [0, 20, 60, 100, 140, 180, 220]) {
+      const set = fleet.newSet();
+      const [data, osDisk] = [fleet.newDisk('PREMIUM_SSD', set), fleet.newDisk()];
+      disks.before = () => clock.sleep(40);
+      disks.beforeAnswer = () => clock.sleep(25);
+      const asked = fleet.create([data], osDisk).catch((error: unknown) => error);
+      await clock.sleep(moment);
+      await fleet.lose(set);
+      const answer = await asked;
+      await settle();
+      disks.before = undefined;
+      assert.equal(diskNamed(data).isOpen, false);
+      if (answer instanceof Error) {
+        assert.equal(answer instanceof Rejection && answer.reason, 'KEY_DISABLED', `after ${moment} ms: ${answer}`);
+        const holder = diskNamed(data).managedBy;
+        if (holder === '') {
+          assert.equal(diskNamed(osDisk).managedBy, '');
+          continue;
+        }
+        // Refused after its creation: the machine exists, is off, and shows the reason.
+        assert.equal((await fleet.get(holder)).stopReason?.reason, 'KEY_DISABLED');
         continue;
       }
-      // Refused after it was made: it is there, off, and says why.
-      assert.equal((await fleet.get(holder)).stopReason?.reason, 'KEY_DISABLED');
-      continue;
+      const vm = await fleet.get(diskNamed(data).managedBy);
+      assert.deepEqual([vm.powerState, vm.stopReason?.reason], ['STOPPED', 'KEY_DISABLED']);
     }
-    const vm = await fleet.get(diskNamed(data).managedBy);
-    assert.deepEqual([vm.powerState, vm.stopReason?.reason], ['STOPPED', 'KEY_DISABLED']);
-  }
-});
-
-promised(
-  'VM-45: a key that is taken and given back again and again within milliseconds stops once for each',
-  async () => {
-    const set = fleet.newSet();
-    const { name } = await fleet.running(['PREMIUM_SSD', set]);
-    for (let n = 0; n < 5; n += 1) {
-      await fleet.lose(set);
-      await fleet.restore(set);
-    }
-    await settle();
-    assert.equal((await fleet.get(name)).powerState, 'STOPPED');
-    assert.equal(fleet.stopsOf(name), 1);
-    await world.compute.startVirtualMachine({ name });
-    await fleet.settled(name, 'RUNNING');
-    await settle();
-    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
   },
 );
 
-promised('VM-45: two losses of two sets at once stop a machine once, with one reason', async () => {
+promised('VM-45: a key lost and restored several times within milliseconds stops a machine once', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  for (let n = 0; n < 5; n += 1) {
+    await fleet.lose(set);
+    await fleet.restore(set);
+  }
+  await settle();
+  assert.equal((await fleet.get(name)).powerState, 'STOPPED');
+  assert.equal(fleet.stopsOf(name), 1);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  await settle();
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
+
+promised('VM-45: losses of two sets at the same time stop a machine once', async () => {
   const sets = [fleet.newSet(), fleet.newSet()];
   const { name } = await fleet.running(...sets.map((set) => ['PREMIUM_SSD', set] as const));
   await Promise.all(sets.map((set) => fleet.lose(set)));
@@ -138,59 +138,59 @@ promised('VM-45: two losses of two sets at once stop a machine once, with one re
   assert.equal(fleet.stopsOf(name), 1);
 });
 
-promised(
-  'CMK-105: a set whose identity was replaced starts machines before the return of its key is told',
-  async () => {
-    const set = fleet.newSet();
-    const [principal, next] = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
-    disks.identities.set(set, principal);
-    const { name } = await fleet.running(['PREMIUM_SSD', set]);
-    const value = {
-      set,
-      keyVersion: keyVersionOf(set),
-      reason: 'IDENTITY_DELETED',
-      accessEpoch: Number.MAX_SAFE_INTEGER,
-      principal,
-      since: new Date(clock.now()),
-      partial: false,
-    } as const;
-    await world.tellOfSet({ $case: 'keyAccessLost', value });
-    await fleet.settled(name, 'STOPPED');
-    disks.identities.set(set, next);
-    await world.compute.startVirtualMachine({ name });
-    await fleet.settled(name, 'RUNNING');
-    assert.deepEqual(await fleet.report(set, 'IDENTITY_DELETED'), { stoppingCount: 0 });
-    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
-  },
-);
-
-promised('G3: the late loss of an identity stops no machine that opened its disks as the next identity', async () => {
+promised('CMK-105: machines start with the new identity of a set before restored access is published', async () => {
   const set = fleet.newSet();
-  const before = await fleet.running(['PREMIUM_SSD', set]);
-  const identities = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+  const [principal, next] = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+  disks.identities.set(set, principal);
   const { name } = await fleet.running(['PREMIUM_SSD', set]);
-  for (const [turn, identity] of identities.entries()) {
-    disks.identities.set(set, identity);
-    await world.compute.restartVirtualMachine({ name: turn === 0 ? before.name : name, requestId: random.uuid() });
-    await settle();
-  }
   const value = {
     set,
     keyVersion: keyVersionOf(set),
-    // The reason that was there first may hide that it is the identity that ended.
-    reason: 'VAULT_DELETED',
+    reason: 'IDENTITY_DELETED',
     accessEpoch: Number.MAX_SAFE_INTEGER,
+    principal,
     since: new Date(clock.now()),
     partial: false,
-    principal: identities[0],
   } as const;
   await world.tellOfSet({ $case: 'keyAccessLost', value });
-  await fleet.settled(before.name, 'STOPPED');
-  await settle();
-  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
-  await world.tellOfSet({ $case: 'keyAccessLost', value: { ...value, principal: identities[1] } });
   await fleet.settled(name, 'STOPPED');
+  disks.identities.set(set, next);
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  assert.deepEqual(await fleet.report(set, 'IDENTITY_DELETED'), { stoppingCount: 0 });
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
 });
+
+promised(
+  'G3: a late loss of an identity does not stop a machine that opened its disks with the next identity',
+  async () => {
+    const set = fleet.newSet();
+    const before = await fleet.running(['PREMIUM_SSD', set]);
+    const identities = [`principals/${random.uuid()}`, `principals/${random.uuid()}`] as const;
+    const { name } = await fleet.running(['PREMIUM_SSD', set]);
+    for (const [turn, identity] of identities.entries()) {
+      disks.identities.set(set, identity);
+      await world.compute.restartVirtualMachine({ name: turn === 0 ? before.name : name, requestId: random.uuid() });
+      await settle();
+    }
+    const value = {
+      set,
+      keyVersion: keyVersionOf(set),
+      // An earlier reason may hide that the identity was deleted.
+      reason: 'VAULT_DELETED',
+      accessEpoch: Number.MAX_SAFE_INTEGER,
+      since: new Date(clock.now()),
+      partial: false,
+      principal: identities[0],
+    } as const;
+    await world.tellOfSet({ $case: 'keyAccessLost', value });
+    await fleet.settled(before.name, 'STOPPED');
+    await settle();
+    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+    await world.tellOfSet({ $case: 'keyAccessLost', value: { ...value, principal: identities[1] } });
+    await fleet.settled(name, 'STOPPED');
+  },
+);
 
 const specFor = (id: string, set: string) => ({
   parent: 'subscriptions/s/resourceGroups/g',
@@ -206,7 +206,7 @@ const gone = (id: string) =>
     clock,
   );
 
-promised('CMK-110: a disk that another owner created under the same name is left alone', async () => {
+promised('CMK-110: the undo of a creation keeps a disk that another owner created under the same name', async () => {
   const set = fleet.newSet();
   disks.lose(set, keyVersionOf(set));
   const osDisk = 'subscriptions/s/resourceGroups/g/disks/taken-os';
@@ -220,47 +220,41 @@ promised('CMK-110: a disk that another owner created under the same name is left
   assert.equal(diskNamed(osDisk).sku, 'ULTRA');
 });
 
-promised(
-  'CMK-110: a disk that is made, and one that is attached, after its call ran out of time is undone as well',
-  async () => {
-    for (const late of ['createDisk', 'attachDisk'] as const) {
-      const set = fleet.newSet();
-      disks.lose(set, keyVersionOf(set));
-      const id = `late-${late.toLowerCase()}`;
-      const osDisk = `subscriptions/s/resourceGroups/g/disks/${id}-os`;
-      const vm = `subscriptions/s/resourceGroups/g/virtualMachines/${id}`;
-      disks.before = async (call) => {
-        if (call !== `${late} ${osDisk}` || (late === 'createDisk' && disks.disks.has(osDisk))) return;
-        void clock.sleep(3_000).then(() => {
-          if (late === 'createDisk') disks.add(osDisk, {});
-          else diskNamed(osDisk).managedBy = vm;
-        });
-        throw new RpcFailure('DEADLINE_EXCEEDED', 'DiskService', 'disk', 'too late');
-      };
-      await world.compute.createVirtualMachine(specFor(id, set)).catch(() => undefined);
-      await gone(id);
-      assert.equal(disks.disks.has(osDisk), false, late);
-    }
-  },
-);
-
-promised(
-  'a disk service whose clock is behind does not keep what was made for a machine that came to nothing',
-  async () => {
+promised('CMK-110: a disk that is created or attached after its call timed out is undone too', async () => {
+  for (const late of ['createDisk', 'attachDisk'] as const) {
     const set = fleet.newSet();
     disks.lose(set, keyVersionOf(set));
-    const osDisk = 'subscriptions/s/resourceGroups/g/disks/behind-os';
+    const id = `late-${late.toLowerCase()}`;
+    const osDisk = `subscriptions/s/resourceGroups/g/disks/${id}-os`;
+    const vm = `subscriptions/s/resourceGroups/g/virtualMachines/${id}`;
     disks.before = async (call) => {
-      if (call === `attachDisk ${osDisk}`) {
-        diskNamed(osDisk).createdAt = clock.now() - 3_600_000;
-        throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'another caller reads it');
-      }
+      if (call !== `${late} ${osDisk}` || (late === 'createDisk' && disks.disks.has(osDisk))) return;
+      void clock.sleep(3_000).then(() => {
+        if (late === 'createDisk') disks.add(osDisk, {});
+        else diskNamed(osDisk).managedBy = vm;
+      });
+      throw new RpcFailure('DEADLINE_EXCEEDED', 'DiskService', 'disk', 'too late');
     };
-    await assert.rejects(world.compute.createVirtualMachine(specFor('behind', set)));
-    await gone('behind');
-    assert.equal(disks.disks.has(osDisk), false);
-  },
-);
+    await world.compute.createVirtualMachine(specFor(id, set)).catch(() => undefined);
+    await gone(id);
+    assert.equal(disks.disks.has(osDisk), false, late);
+  }
+});
+
+promised('a failed creation deletes its new disk although the clock of the disk service is behind', async () => {
+  const set = fleet.newSet();
+  disks.lose(set, keyVersionOf(set));
+  const osDisk = 'subscriptions/s/resourceGroups/g/disks/behind-os';
+  disks.before = async (call) => {
+    if (call === `attachDisk ${osDisk}`) {
+      diskNamed(osDisk).createdAt = clock.now() - 3_600_000;
+      throw new Rejection('FAILED_PRECONDITION', 'DISK_IN_ACTIVE_ACCESS', 'another caller reads it');
+    }
+  };
+  await assert.rejects(world.compute.createVirtualMachine(specFor('behind', set)));
+  await gone('behind');
+  assert.equal(disks.disks.has(osDisk), false);
+});
 
 for (const ended of ['cut short by a stop', 'refused in time'] as const) {
   promised(`G5: an attach that was ${ended} attaches nothing, however late its request arrives`, async () => {
@@ -295,42 +289,39 @@ for (const ended of ['cut short by a stop', 'refused in time'] as const) {
   });
 }
 
-promised(
-  'G5: an open of an attach that a stop cut short takes the disk from no later open, however late it arrives',
-  async () => {
-    const set = fleet.newSet();
-    const { name } = await fleet.running(['PREMIUM_SSD', set]);
-    const disk = fleet.newDisk('PREMIUM_SSD', set);
-    // It belonged to another machine before, so the number of its last open has to be asked for.
-    diskNamed(disk).attachEpoch = 3;
-    const onItsWay = Promise.withResolvers<void>();
-    const held = Promise.withResolvers<void>();
-    disks.before = async (call) => {
-      if (call !== `openDisk ${disk}` || diskNamed(disk).attachEpoch !== 3) return;
-      disks.before = undefined;
-      onItsWay.resolve();
-      await held.promise;
-    };
-    const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
-    await onItsWay.promise;
-    await fleet.lose(set);
-    await fleet.settled(name, 'STOPPED');
-    await attaching;
-    await fleet.restore(set);
-    await settle();
-    if (!(await fleet.get(name)).dataDisks.some((one) => one.disk === disk)) {
-      await world.compute.attachDisk({ name, lun: 9, disk });
-    }
-    await world.compute.startVirtualMachine({ name });
-    await fleet.settled(name, 'RUNNING');
-    const newest = diskNamed(disk).attachEpoch;
-    assert.ok(newest > 3);
-    held.resolve();
-    await settle();
-    assert.equal(diskNamed(disk).attachEpoch, newest);
-    assert.equal((await fleet.get(name)).powerState, 'RUNNING');
-  },
-);
+promised('G5: a late open of an attach that a stop interrupted does not end a later open of the disk', async () => {
+  const set = fleet.newSet();
+  const { name } = await fleet.running(['PREMIUM_SSD', set]);
+  const disk = fleet.newDisk('PREMIUM_SSD', set);
+  // Another machine had it before, so compute has to read the number of its last open.
+  diskNamed(disk).attachEpoch = 3;
+  const onItsWay = Promise.withResolvers<void>();
+  const held = Promise.withResolvers<void>();
+  disks.before = async (call) => {
+    if (call !== `openDisk ${disk}` || diskNamed(disk).attachEpoch !== 3) return;
+    disks.before = undefined;
+    onItsWay.resolve();
+    await held.promise;
+  };
+  const attaching = world.compute.attachDisk({ name, lun: 9, disk }).catch((error: unknown) => error);
+  await onItsWay.promise;
+  await fleet.lose(set);
+  await fleet.settled(name, 'STOPPED');
+  await attaching;
+  await fleet.restore(set);
+  await settle();
+  if (!(await fleet.get(name)).dataDisks.some((one) => one.disk === disk)) {
+    await world.compute.attachDisk({ name, lun: 9, disk });
+  }
+  await world.compute.startVirtualMachine({ name });
+  await fleet.settled(name, 'RUNNING');
+  const newest = diskNamed(disk).attachEpoch;
+  assert.ok(newest > 3);
+  held.resolve();
+  await settle();
+  assert.equal(diskNamed(disk).attachEpoch, newest);
+  assert.equal((await fleet.get(name)).powerState, 'RUNNING');
+});
 
 promised(
   'VM-11: a machine starts although no response confirms that the disks of its last stop are closed',
@@ -352,7 +343,7 @@ promised(
   },
 );
 
-promised('G5: a disk that was never opened is not closed: the number for that would stand for any open', async () => {
+promised('G5: a disk that was never opened is not closed, because its number would close any open', async () => {
   const set = fleet.newSet();
   const { name } = await fleet.running();
   await world.compute.powerOffVirtualMachine({ name });

@@ -25,7 +25,7 @@ const eventsOf = async (name: string): Promise<readonly string[]> =>
 const countOf = async (name: string, type: string): Promise<number> =>
   (await eventsOf(name)).filter((one) => one === type).length;
 
-promised('VM-45: two replicas hear one loss by fact, by report and by sweep, and stop each machine once', async () => {
+promised('VM-45: two replicas that learn of a loss by fact, report and sweep stop each machine once', async () => {
   assert.deepEqual(world.cloud.running('compute'), [0, 1]);
   const set = fleet.newSet();
   const machines = [];
@@ -34,7 +34,7 @@ promised('VM-45: two replicas hear one loss by fact, by report and by sweep, and
   disks.show(set, keyVersionOf(set), 'KEY_DELETED');
   const accessEpoch = await telling;
   const reports = await Promise.all([1, 2, 3, 4].map(() => fleet.report(set, 'KEY_DELETED', accessEpoch)));
-  // Of those that wait for one pass each is told what that stops.
+  // Each report that waits for a pass gets the number of machines that the pass stops.
   for (const { stoppingCount } of reports) assert.ok(stoppingCount <= machines.length);
   for (const { name } of machines) await fleet.settled(name, 'STOPPED');
   await clock.sleep(20_000);
@@ -48,7 +48,7 @@ promised('VM-45: two replicas hear one loss by fact, by report and by sweep, and
   }
 });
 
-promised('VM-21: what both replicas are asked at once happens once', async () => {
+promised('VM-21: the same request at both replicas at the same time takes effect once', async () => {
   const set = fleet.newSet();
   const {
     name,
@@ -66,7 +66,7 @@ promised('VM-21: what both replicas are asked at once happens once', async () =>
   assert.equal(disks.disks.get(disk)?.isOpen, true);
 });
 
-promised('G2: what a replica leaves when it is stopped in the middle of a fan-out the other does', async () => {
+promised('G2: if a replica crashes while it stops machines, the other one stops the rest, each once', async () => {
   const set = fleet.newSet();
   const machines = [];
   for (let n = 0; n < 6; n += 1) machines.push(await fleet.running(['PREMIUM_SSD', set], ['ULTRA', set]));
@@ -78,23 +78,26 @@ promised('G2: what a replica leaves when it is stopped in the middle of a fan-ou
   for (const { name } of machines) assert.equal(await countOf(name, 'VmStopping'), 1);
 });
 
-promised('VM-07, VM-13: of two replicas at one start the later open is the machine’s, and ends with it', async () => {
-  const set = fleet.newSet();
-  const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
-  const [disk = ''] = own;
-  await world.compute.deallocateVirtualMachine({ name });
-  await fleet.settled(name, 'DEALLOCATED');
-  // So slow that the sweep of the other replica takes the machine for one that stands still.
-  disks.before = async (call) => {
-    if (call === `openDisk ${disk}`) await clock.sleep(6_000);
-  };
-  await world.compute.startVirtualMachine({ name });
-  await fleet.settled(name, 'RUNNING');
-  await clock.sleep(20_000);
-  disks.before = undefined;
-  const found = disks.disks.get(disk);
-  assert.ok(found && found.attachEpoch > 2, 'opened by both');
-  await world.compute.deallocateVirtualMachine({ name });
-  await fleet.settled(name, 'DEALLOCATED');
-  assert.deepEqual([found.isOpen, found.state], [false, 'RESERVED']);
-});
+promised(
+  'VM-07, VM-13: if two replicas open a disk for one start, the later open counts, and deallocation closes it',
+  async () => {
+    const set = fleet.newSet();
+    const { name, disks: own } = await fleet.running(['PREMIUM_SSD', set]);
+    const [disk = ''] = own;
+    await world.compute.deallocateVirtualMachine({ name });
+    await fleet.settled(name, 'DEALLOCATED');
+    // So slow that the sweep of the other replica resumes the start.
+    disks.before = async (call) => {
+      if (call === `openDisk ${disk}`) await clock.sleep(6_000);
+    };
+    await world.compute.startVirtualMachine({ name });
+    await fleet.settled(name, 'RUNNING');
+    await clock.sleep(20_000);
+    disks.before = undefined;
+    const found = disks.disks.get(disk);
+    assert.ok(found && found.attachEpoch > 2, 'opened by both');
+    await world.compute.deallocateVirtualMachine({ name });
+    await fleet.settled(name, 'DEALLOCATED');
+    assert.deepEqual([found.isOpen, found.state], [false, 'RESERVED']);
+  },
+);

@@ -19,10 +19,13 @@ const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const os = disk('os', 0, 'PREMIUM_SSD', 'des');
 const loss = lossOf('des', 9);
 
-/** What happens before the response is there. */
+/** What happens before the response to the open. */
 type Meanwhile = (losses: ReturnType<typeof openLosses>, vms: Category<Vm, VmEvent>) => Promise<void>;
 
-/** Starts a machine whose disk is unwrapped at epoch 8. @param isOurs whether the replica that starts it still has it when that counts */
+/**
+ * Starts a machine whose disk is unwrapped at epoch 8.
+ * @param isOurs whether the replica still owns the machine's work partition
+ */
 const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
   const store = memoryStore({ clock: systemClock });
   const commits: (readonly string[])[] = [];
@@ -73,7 +76,7 @@ const start = async (driver: VmHost, meanwhile: Meanwhile, isOurs = true) => {
 const withGuests: VmHost = { ...idleDriver(), hasGuests: true };
 const lost = (losses: ReturnType<typeof openLosses>) => losses.remember(loss, cause);
 
-test('VM-11: a machine with a guest runs once that is up; without one, as soon as its disks are open', async () => {
+test('VM-11: a machine runs once its guest is up; without guests, once its disks are open', async () => {
   const guest = await start(withGuests, async () => {});
   assert.deepEqual(guest.commits, [['DisksOpened'], ['VmStarted']]);
   const idle = await start(idleDriver(), async () => {});
@@ -84,20 +87,20 @@ test('VM-11: a machine with a guest runs once that is up; without one, as soon a
   }
 });
 
-test('G2: a loss stored while the disks are opened is seen by the run that stores the open, with a guest or without', async () => {
+test('G2: a loss stored while disks are opened stops the machine in the same run, with or without guests', async () => {
   const guest = await start(withGuests, lost);
   assert.equal(guest.power, 'stopping');
   assert.ok(!guest.commits.flat().includes('VmStarted'));
   const idle = await start(idleDriver(), lost);
   assert.equal(idle.power, 'stopped');
-  assert.deepEqual(idle.measured, ['VmStopping', 'VmStopped'], 'it counts as the others that the loss has stopped');
+  assert.deepEqual(idle.measured, ['VmStopping', 'VmStopped'], 'it is measured like the others that the loss stopped');
   for (const { known, after } of [guest, idle]) {
     assert.equal(known, undefined);
     assert.equal(after.state.status === 'active' && stoppingLossOf(after.state)?.accessEpoch, loss.accessEpoch);
   }
 });
 
-/** Its disk comes under another version behind the open whose answer is waited for, and a version is lost behind that. */
+/** While the open waits for its response, the disk moves to version 2, and then `keyVersion` is lost. */
 const moved =
   (keyVersion: string): Meanwhile =>
   async (losses, vms) => {
@@ -106,20 +109,20 @@ const moved =
     await losses.remember({ ...loss, keyVersion }, cause);
   };
 
-test('G3, CMK-112: a version that a disk has left while its open was waited for stops nothing when it is lost', async () => {
+test('G3, CMK-112: the loss of a version that a disk left during its open stops nothing', async () => {
   for (const driver of [withGuests, idleDriver()]) {
     assert.equal((await start(driver, moved(version1))).power, 'running');
   }
 });
 
-test('G2, CMK-112: the version that a disk came under while its open was waited for stops the machine when it is lost', async () => {
+test('G2, CMK-112: the loss of a version to which a disk moved during its open stops the machine', async () => {
   const { after, power } = await start(withGuests, moved(version2));
   assert.equal(power, 'stopping');
   assert.equal(after.state.status === 'active' && stoppingLossOf(after.state)?.keyVersion, version2);
   assert.equal((await start(idleDriver(), moved(version2))).power, 'stopped');
 });
 
-test('G5: a replica that stood still takes a disk from no open of the one that has the machine by now', async () => {
+test('G5: a paused replica does not end the opens of the replica that owns the machine now', async () => {
   const overtaken: Meanwhile = async () => {
     throw new Rejection('FAILED_PRECONDITION', 'ATTACH_EPOCH_OUTDATED', 'opened since', { attach_epoch: '2' });
   };
@@ -128,7 +131,7 @@ test('G5: a replica that stood still takes a disk from no open of the one that h
   assert.equal(late.failure instanceof Error && late.failure.name, 'Interrupted');
 });
 
-test('G3: what a replica that stood still was refused fails no start of the one that has the machine by now', async () => {
+test('G3: a refusal that a paused replica gets does not fail the start of the replica that owns the machine now', async () => {
   const refused: Meanwhile = async () => {
     throw new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no');
   };
@@ -136,7 +139,7 @@ test('G3: what a replica that stood still was refused fails no start of the one 
   assert.equal((await start(withGuests, refused)).power, 'stopped');
 });
 
-test('VM-40: no guest is left of a start that another replica reported as failed while it came up', async () => {
+test('VM-40: a start that another replica reported as failed leaves no guest', async () => {
   const guests: string[] = [];
   let vms: Category<Vm, VmEvent> | undefined;
   const failure = { operation: 'start', operationId: 'op', status: 'UNAVAILABLE', code: 'X', message: '', at } as const;

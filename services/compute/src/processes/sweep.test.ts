@@ -28,7 +28,7 @@ const guests = await openVirtualCloud(12, { settings: { sweepIntervalMs: 5_000 }
 const guestFleet = fleetOf(guests);
 after(() => guests.close());
 
-test('the sweep ends a guest whose machine is off or gone, and no other', () =>
+test('the sweep ends a guest whose machine is off or deleted, and no other', () =>
   guests.clock.drive(
     (async () => {
       const { driver, compute } = guests;
@@ -54,7 +54,7 @@ test('G2: a machine whose guest cannot be examined does not keep the sweep from 
       const set = fleet.newSet();
       const [broken, lost] = [await fleet.running(), await fleet.running(['PREMIUM_SSD', set])];
       unreadable.add(broken.name);
-      // Nothing is told and nothing reported: only the sweep can find it.
+      // No fact and no report: only the sweep can find it.
       disks.lose(set, keyVersionOf(set));
       disks.show(set, keyVersionOf(set), 'KEY_DISABLED');
       await clock.sleep(20_000);

@@ -42,7 +42,7 @@ export interface TestCloud {
   close(): Promise<void>;
 }
 
-/** What a test cloud is made of where it is not the usual. */
+/** Differences from the default test cloud. */
 export interface TestCloudOptions {
   /** Store and bus of compute; in memory by default. */
   readonly store?: EventStore;
@@ -55,11 +55,11 @@ export interface TestCloudOptions {
   readonly meter?: Meter;
   /** Which of compute's replicas takes a call; by default the lowest. */
   readonly chooseReplica?: (running: readonly number[]) => number;
-  /** What a replica has to itself, given the store of its service. */
+  /** Seams of one replica, given the store of its service. */
   readonly ownSeams?: (replica: Replica, store: EventStore) => OwnSeams;
 }
 
-/** The same in virtual time, from a seed: `clock.drive` lets time pass while something is done. */
+/** A test cloud in virtual time, from a seed. `clock.drive` advances the time while something is done. */
 export const openVirtualCloud = async (
   seed: number,
   options: Omit<TestCloudOptions, 'clock' | 'random' | 'tokenFormat'> = {},
@@ -139,7 +139,7 @@ export const openTestCloud = async (options: TestCloudOptions = {}): Promise<Tes
       ? {}
       : { ownSeams: (replica) => options.ownSeams?.(replica, storeOf(replica.service)) ?? {} }),
   });
-  /** Consumers take facts of the streams of their source alone. */
+  /** Consumers accept only facts from the streams of their source. */
   const categories = { 'disk-encryption-set': 'set', disk: 'disk' } as const;
   const publish = async (
     from: keyof typeof categories,
@@ -178,7 +178,7 @@ const teller =
     return { services, toFact };
   };
 
-/** Reads again until the condition holds. @throws Error with what was read last when it does not within two minutes: a limit for what hangs, not a measure */
+/** Reads again until the condition holds. @throws Error with the last value after two minutes: a limit for tests that hang */
 export const until = async <Value>(
   read: () => Promise<Value>,
   condition: (value: Value) => boolean,

@@ -22,7 +22,7 @@ export interface FakeDisk {
   /** ATTACHED, RESERVED or UNATTACHED. */
   state: Disk['state'];
   isOpen: boolean;
-  /** Still being made: neither its holder nor its time is shown yet. */
+  /** Being created: its holder and creation time are not shown yet. */
   isCreating: boolean;
   attachEpoch: number;
   /** Version of its stream; rises with every change of its key. */
@@ -30,30 +30,30 @@ export interface FakeDisk {
   availability: Disk['availability'];
   unavailableReason: AccessReason | undefined;
   createdAt: number;
-  /** Of this disk alone: the next one of its name has another. */
+  /** A later disk of the same name has another. */
   uniqueId: string;
 }
 
-/** The disk service and the vault behind it, faked: what compute sees of them, with outages on demand. */
+/** A fake of the disk service and its vault, as compute sees them, with outages on demand. */
 export interface FakeDiskService {
   readonly bound: BoundService;
   /** The same without a server: calls the fake directly. */
   readonly client: DiskClient;
   readonly disks: Map<string, FakeDisk>;
-  /** As whom the disks of a set are unwrapped; a set that is not in it does not say. */
+  /** By set, the identity that unwraps its disks; empty for a set without an entry. */
   readonly identities: Map<string, string>;
   /** `<method> <disk>` of every call, in order. */
   readonly calls: string[];
-  /** Sees every call before it is carried out; throws, or waits, to be a bad neighbour. */
+  /** Called before each call is carried out. It may throw or wait. */
   before: ((call: string) => Promise<void>) | undefined;
-  /** Holds the response of an open, or of a look at a disk, back that has been carried out. */
+  /** Called after an open or a read of a disk is carried out, before its response. It may wait. */
   beforeAnswer: ((call: string) => Promise<void>) | undefined;
   add(name: string, about: { sku?: Sku; set?: string; keyVersion?: string }): string;
   /** Takes a key version from a set. @returns the number of the loss */
   lose(set: string, keyVersion: string, reason?: AccessReason): number;
-  /** What the host shows of the disks under a version: no data for that reason, or data again. */
+  /** Sets what the host shows of the disks under a version: no data for that reason, or data again. */
   show(set: string, keyVersion: string, reason: AccessReason | undefined): void;
-  /** Gives it back. @returns the number at which the vault says yes again */
+  /** Gives it back. @returns the number at which the vault grants access again */
   restore(set: string, keyVersion: string): number;
 }
 
@@ -126,7 +126,7 @@ export const fakeDiskService = (now: () => number): FakeDiskService => {
         : { provisioningState: 'SUCCEEDED', managedBy: disk.managedBy, createTime: new Date(disk.createdAt) }),
     });
   };
-  /** `<disk> <request>` of attaches that attach nothing any more. */
+  /** `<disk> <request>` of revoked attach requests. */
   const givenUp = new Set<string>();
   const free = (disk: FakeDisk): void => {
     disk.managedBy = '';

@@ -7,7 +7,7 @@ import { keyVersionOf, location } from './test-disk-service.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 
-/** What tests in virtual time do with machines; everything here lets no time pass by itself. */
+/** Operations on machines for tests in virtual time. None of them advances the time by itself. */
 export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly random: Random }) => {
   const { compute, disks, clock, random } = world;
   const idOf = (kind: string): string => `${kind}-${random.uuid().slice(0, 8)}`;
@@ -58,7 +58,7 @@ export const fleetOf = (world: TestCloud & { readonly clock: Clock; readonly ran
       const accessEpoch = disks.restore(set, keyVersion);
       await world.tellOfSet({ $case: 'keyAccessRestored', value: { set, keyVersion, accessEpoch } });
     },
-    /** What a disk host reports of a version of a set. */
+    /** Reports a loss of a version of a set, as a disk host does. */
     report: (set: string, reason: AccessReason, accessEpoch = 0) =>
       world.computeAs('disk').reportAccessLost({
         diskHost: 'h1',
