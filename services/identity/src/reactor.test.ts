@@ -7,7 +7,7 @@ import { systemClock } from '@interlock/runtime';
 import { reactor } from './reactor.ts';
 import { assign, roleAssignments } from './role-assignment/decider.ts';
 
-test('KV-66, CMK-133: with a vault the roles on it and on its keys are gone, and no others', async () => {
+test('KV-66, CMK-133: the deletion of a vault removes the roles on it and on its keys, and no others', async () => {
   const assignments = category(memoryStore({ clock: systemClock }), roleAssignments);
   const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const group = 'subscriptions/s/resourceGroups/g';

@@ -128,7 +128,7 @@ test('KV-74: the list of roles shows the exceptions of a role', async () => {
   assert.deepEqual(roles.find(({ name }) => name === 'roles/owner')?.notActions, []);
 });
 
-test('rotating the signing key leaves older tokens good, and the same request rotates once', async () => {
+test('after a rotation of the signing key older tokens stay valid, and a repeated request rotates nothing', async () => {
   const user = await newPrincipal();
   const client = as(user.id, user.secret);
   await client.listRoles({});
@@ -171,7 +171,7 @@ test('a principal may check its own permissions, and no others; services check a
   assert.equal((await as(ids.disk, 'disk').checkPermission(ofOther)).principalActive, true);
 });
 
-test('KV-73: a role counts at and under its scope, and nowhere else; removing it ends it', async () => {
+test('KV-73: a role allows actions at and under its scope only, until it is removed', async () => {
   const user = await newPrincipal();
   const roleAssignmentId = randomUUID();
   const request = {
@@ -212,7 +212,7 @@ test('KV-73: a role counts at and under its scope, and nowhere else; removing it
   assert.equal(await check('subscriptions/s1/resourceGroups/g/disks/d'), false);
 });
 
-test('a role given to a stranger of another tenant opens nothing', async () => {
+test('a role assigned to a principal of another tenant allows nothing', async () => {
   await admin().createTenant({ tenantId: 'other', displayName: 'Other' });
   const principalId = randomUUID();
   const stranger = await admin().createPrincipal({
@@ -245,7 +245,7 @@ test('KV-74: a principal that may not assign roles may not add secrets to one th
   await as(owner.id, owner.secret).addSecret({ ...asked, secretId: 'own' });
 });
 
-test('the roles of a deleted principal go with it', async () => {
+test('the role assignments of a deleted principal are removed', async () => {
   const { principal } = await newPrincipal();
   const roleAssignmentId = randomUUID();
   await admin().createRoleAssignment({ roleAssignmentId, principal: principal.name, role: 'roles/reader', scope: '/' });
@@ -255,7 +255,7 @@ test('the roles of a deleted principal go with it', async () => {
   });
 });
 
-test('the last owner of the platform cannot be removed by any request, a second one can', async () => {
+test('no request can remove the last owner of the platform, and a second owner can be removed', async () => {
   const name = `principals/${ids.administrator}`;
   const ownRole = { name: `roleAssignments/${bootstrap.roleAssignments[0]?.id}` };
   const lastOwner = {
@@ -269,7 +269,7 @@ test('the last owner of the platform cannot be removed by any request, a second 
   await assert.rejects(admin().removeSecret({ principal: name, secretId: secrets[0]?.secretId ?? '' }), lastOwner);
   await assert.rejects(admin().deletePrincipal({ name, etag: '99' }), { reason: 'ETAG_MISMATCH' });
 
-  // A person without a secret, and one whose rights end at the tenant, could not put it right.
+  // A user without a secret, and one with rights in the tenant only, could not manage the platform.
   const [unable, narrower, able] = [randomUUID(), await newPrincipal(), await newPrincipal()];
   await admin().createPrincipal({ principalId: unable, tenant: 'tenants/main', type: 'USER', displayName: 'unable' });
   for (const [principal, scope] of [
@@ -296,7 +296,7 @@ test('the principal of a service cannot be deleted', async () => {
   assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
 });
 
-test('CMK-04: a managed identity is made by its service, gets tokens only through the disk service, and has no secrets', async () => {
+test('CMK-04: only a service creates a managed identity, only disk gets its tokens, and it has no secrets', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
   await assert.rejects(admin().createManagedIdentity(request), { reason: 'WORKLOAD_REQUIRED' });
@@ -318,7 +318,7 @@ test('CMK-04: a managed identity is made by its service, gets tokens only throug
   await assert.rejects(as(ids.disk, 'disk').issueManagedIdentityToken(asked), { reason: 'IDENTITY_DELETED' });
 });
 
-test('deleting the identity of a set needs its name twice, except for its own service', async () => {
+test('deleting the identity of a set requires its name as confirmation, except for its own service', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/confirmed';
   const newIdentity = async () => {
     const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
@@ -336,7 +336,7 @@ test('deleting the identity of a set needs its name twice, except for its own se
   assert.equal((await admin().getPrincipal({ name })).state, 'ACTIVE');
   for (const confirmName of [name, '']) {
     const deleted = await admin().deletePrincipal({ name, confirmName });
-    assert.equal(deleted.state, 'DELETED', 'of one that is gone nothing is asked');
+    assert.equal(deleted.state, 'DELETED', 'a deleted identity needs no confirmation');
   }
   await as(ids.des, 'des').deletePrincipal({ name: await newIdentity() });
   const { principal } = await newPrincipal();
@@ -346,7 +346,7 @@ test('deleting the identity of a set needs its name twice, except for its own se
   await admin().deletePrincipal({ name: principal.name });
 });
 
-test('CMK-38: the service of managed identities gets NOT_FOUND for one that was never created, and other callers learn nothing', async () => {
+test('CMK-38: disk-encryption-set gets NOT_FOUND for an identity that never existed; other callers are refused', async () => {
   const name = `principals/${randomUUID()}`;
   await assert.rejects(as(ids.des, 'des').deletePrincipal({ name }), {
     code: 'NOT_FOUND',
@@ -355,7 +355,7 @@ test('CMK-38: the service of managed identities gets NOT_FOUND for one that was 
   await assert.rejects(as(ids.disk, 'disk').deletePrincipal({ name }), { code: 'PERMISSION_DENIED' });
 });
 
-test('CMK-07, G1: a token of a managed identity is for the key vault alone, and lives no longer than it may', async () => {
+test('CMK-07, G1: a token of a managed identity is valid for key-vault only, and for the configured lifetime', async () => {
   const owner = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const request = { principalId: randomUUID(), tenant: 'tenants/main', owner };
   const { name: principal } = await as(ids.des, 'des').createManagedIdentity(request);
@@ -394,7 +394,7 @@ test('etags, names and pages are checked', async () => {
   assert.ok(second.principals.every(({ name }) => !first.principals.some((earlier) => earlier.name === name)));
 });
 
-test('G8: neither secrets nor signing keys are in the store in plain', async () => {
+test('G8: the store contains no secret and no signing key in plain text', async () => {
   const { secret } = await newPrincipal();
   const dump = JSON.stringify(
     await database.sql`select row::text from rows union all select data::text || meta::text from events`,

@@ -34,7 +34,7 @@ const openWorld = () => {
   return { ...parts, start: (of: Bootstrap = bootstrap) => applyBootstrap(of, parts) };
 };
 
-test('a start makes what the bootstrap names, and the next starts, also at once, nothing more', async () => {
+test('a start creates what the bootstrap file names; concurrent and later starts create nothing more', async () => {
   const { store, start, principals, assignments } = openWorld();
   await Promise.all([start(), start()]);
   const head = await store.head();
@@ -44,7 +44,7 @@ test('a start makes what the bootstrap names, and the next starts, also at once,
   assert.equal((await assignments.load('first')).state.status, 'assigned');
 });
 
-test('what was removed stays removed and does not prevent a start', async () => {
+test('a removed principal or role assignment stays removed and does not prevent a start', async () => {
   const { store, start, principals, assignments } = openWorld();
   await start();
   await assignments.transact('first', remove(1), cause);
@@ -56,7 +56,7 @@ test('what was removed stays removed and does not prevent a start', async () => 
   assert.equal((await assignments.load('first')).state.status, 'removed');
 });
 
-test('a secret that was taken away stays away, and another in its place is given', async () => {
+test('a removed bootstrap secret stays removed, and a new one in its place is added', async () => {
   const { store, start, principals } = openWorld();
   await start();
   const secretsOf = async (id: string) => {
@@ -69,12 +69,12 @@ test('a secret that was taken away stays away, and another in its place is given
   await start();
   assert.equal(await store.head(), head);
   assert.deepEqual(await secretsOf('admin'), []);
-  assert.deepEqual(await secretsOf('disk'), ['hash-of-disk'], 'of the others nothing was taken');
+  assert.deepEqual(await secretsOf('disk'), ['hash-of-disk'], 'the other principals keep their secrets');
   await start({ ...bootstrap, administrator: { ...bootstrap.administrator, secretHash: 'new-hash' } });
   assert.deepEqual(await secretsOf('admin'), ['new-hash']);
 });
 
-test('a secret that is taken away while another replica starts stays away', async () => {
+test('a secret that is removed while another replica starts stays removed', async () => {
   const { start, ...parts } = openWorld();
   const { principals } = parts;
   await start();
@@ -91,7 +91,7 @@ test('a secret that is taken away while another replica starts stays away', asyn
   assert.deepEqual(state.status === 'active' && Object.keys(state.secrets), []);
 });
 
-test('a new secret is given however many there were before it, and only what the bootstrap gave makes room', async () => {
+test('a new bootstrap secret is added to a full list, and only older bootstrap secrets make room', async () => {
   const { store, start, principals } = openWorld();
   const withSecret = (secretHash: string) =>
     start({ ...bootstrap, workloads: [{ service: 'disk', principalId: 'disk', secretHash }] });
@@ -105,10 +105,10 @@ test('a new secret is given however many there were before it, and only what the
   assert.deepEqual(await secretsOf(), ['by-hand', ...Array.from({ length: 9 }, (_, n) => `${n + 4}-secret`)]);
   const head = await store.head();
   for (const known of ['12-secret', '0-secret']) await withSecret(known);
-  assert.equal(await store.head(), head, 'one that had to go stays away');
+  assert.equal(await store.head(), head, 'a secret that made room is not added again');
 });
 
-test('a new secret is given whatever the others are: expired ones make room, and those in use stay', async () => {
+test('a new bootstrap secret is always added: an expired secret makes room, and a secret in use stays', async () => {
   const { start, principals } = openWorld();
   const withSecret = (secretHash: string) =>
     start({ ...bootstrap, administrator: { ...bootstrap.administrator, secretHash } });
@@ -134,7 +134,7 @@ test('a new secret is given whatever the others are: expired ones make room, and
   await assert.rejects(add('by-hand-12'), { reason: 'TOO_MANY_SECRETS' });
 });
 
-test('a role that exists is not assigned a second time, so that one removal is enough', async () => {
+test('a role that is assigned under another id is not assigned again, so that one removal is enough', async () => {
   const { start, assignments, assigning } = openWorld();
   await start({ ...bootstrap, roleAssignments: [] });
   await assigning('by-hand', grant, 1, cause);

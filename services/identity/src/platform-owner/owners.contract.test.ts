@@ -13,7 +13,7 @@ import { ownerRemovals } from './removals.ts';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const now = () => systemClock.now();
 
-/** What is promised over each store. @param open one more process on the same store */
+/** Tests for each kind of store. @param open one more process on the same store */
 const ownersContract = (name: string, open: () => Promise<EventStore>): void => {
   describe(`owners of the platform over the ${name} store`, () => {
     const processOn = (store: EventStore) => {
@@ -49,7 +49,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       owners.removeAssignment(id, now(), cause, {});
     const take = [remove, removeSecret, removeRole];
 
-    /** The only owner who can act. */
+    /** Creates an owner and removes the role of all others. */
     const soleOwner = async (process: Process): Promise<string> => {
       const sole = await newOwner(process);
       for (const { id, state } of await process.assignments.listAll({ index: { index: 'scope', value: '/' } })) {
@@ -58,7 +58,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       }
       return sole;
     };
-    /** A process that is held up once, before it stores something. */
+    /** A process whose first commit waits for `meanwhile`. */
     const heldUp = (meanwhile: () => Promise<unknown>): Process => {
       const [store] = stores;
       assert.ok(store);
@@ -73,7 +73,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       return processOn({ ...store, commit });
     };
 
-    test('of all owners that are taken away at the same moment, by whatever, the last one stays', async () => {
+    test('of owners that are removed at the same time, in different ways, the last one stays', async () => {
       const [one, other] = processes();
       assert.ok(one && other);
       await newOwner(one, 1); // Its secret has expired: it does not count.
@@ -92,7 +92,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       }
     });
 
-    test('who is made the last owner while the secret to act with is being taken away keeps that', async () => {
+    test('a principal that becomes the last owner while its secret is being removed keeps the secret', async () => {
       const [one] = processes();
       assert.ok(one);
       const [first, next] = [await soleOwner(one), systemRandom.uuid()];
@@ -107,7 +107,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       await assert.rejects(removeSecret(slow, next), { reason: 'LAST_PLATFORM_OWNER' });
     });
 
-    test('who is given a secret, as the last owner, while the role is being taken away keeps that', async () => {
+    test('an owner that becomes the last usable one while its role is being removed keeps the role', async () => {
       const [one] = processes();
       assert.ok(one);
       const [first, next] = [await soleOwner(one), await newOwner(one, 1)];
@@ -118,7 +118,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       await assert.rejects(removeRole(slow, next), { reason: 'LAST_PLATFORM_OWNER' });
     });
 
-    test('an owner is not taken away, nor its secret, where the secrets of all others end within a day', async () => {
+    test('an owner or its secret cannot be removed if the secrets of all others expire within a day', async () => {
       const [one, other] = processes();
       assert.ok(one && other);
       const first = await soleOwner(one);
@@ -129,7 +129,7 @@ const ownersContract = (name: string, open: () => Promise<EventStore>): void => 
       const addSecret = (id: string, secretId: string, end: number): Promise<unknown> =>
         one.principals.transact(id, principal.addSecret(now(), secretId, `${id} ${secretId}`, end), cause);
       await addSecret(first, 'soon', now() + 22 * hour);
-      await assert.rejects(removeSecret(one, first), ends, 'what is left of its own does not last either');
+      await assert.rejects(removeSecret(one, first), ends, 'its own other secret expires within a day too');
       await addSecret(brief, 'late', now() + 25 * hour);
       await removeSecret(other, first);
       assert.ok((await one.owners.actUntil()) > now() + 24 * hour);

@@ -5,7 +5,7 @@ import { watchOwners } from './watch.ts';
 
 const dayMs = 86_400_000;
 
-test('two weeks before the last secret of all owners expires the log warns once a day', async () => {
+test('from two weeks before the last secret of all owners expires, the log warns once a day', async () => {
   const clock = virtualClock();
   const said: string[] = [];
   const log = logger({ service: 'identity', clock, write: (line) => said.push(JSON.parse(line).event) });

@@ -19,7 +19,7 @@ const managed: PrincipalEvent = {
 const secret: PrincipalEvent = { type: 'SecretAdded', secretId: 's', hash: 'h', at };
 const deleted: PrincipalEvent = { type: 'PrincipalDeleted', tenant: 'tenants/t', principalType: 'application', at };
 
-test('a secret may have any id that its creator chose, also one that every object has', () => {
+test('the id of a secret may be the name of a property that every object has', () => {
   const named = { ...secret, secretId: 'constructor' };
   assert.deepEqual(given(created).when(addSecret(at, 'constructor', 'h', undefined)), [named]);
   assert.deepEqual(given(created, named).when(addSecret(at, 'constructor', 'h', undefined)), []);
@@ -44,7 +44,7 @@ test('CMK-39: the id of a deleted principal is never given to another', () => {
   });
 });
 
-test('what a service acts as is not deleted: nothing would ever give it another', () => {
+test('the principal of a service cannot be deleted, because nothing would create another one', () => {
   assert.throws(() => given({ ...created, workload: 'disk' }).when(remove(at)), {
     code: 'FAILED_PRECONDITION',
     reason: 'PRINCIPAL_OF_SERVICE',
@@ -53,7 +53,7 @@ test('what a service acts as is not deleted: nothing would ever give it another'
   assert.deepEqual(given(created).when(remove(at)), [deleted]);
 });
 
-test('the last secret of a service stays: it would stop every machine as soon as its tokens end', () => {
+test('a secret of a service can be removed only if another one lasts for more than a day', () => {
   const service: PrincipalEvent = { ...created, workload: 'disk' };
   const ended: PrincipalEvent = { ...secret, secretId: 'ended', hash: 'ended', expiresAt: at };
   const last = { code: 'FAILED_PRECONDITION', reason: 'PRINCIPAL_OF_SERVICE', message: /bootstrap file/ };
@@ -68,14 +68,14 @@ test('the last secret of a service stays: it would stop every machine as soon as
   assert.throws(
     () => given(service, secret, soon).when(removeSecret(at, 's')),
     last,
-    'the other one is over in an hour',
+    'the other one expires in an hour',
   );
   assert.deepEqual(given(service, secret, soon).when(removeSecret(at, 'next')), removed('next'));
   const late: PrincipalEvent = { ...next, expiresAt: at + 25 * hour };
   assert.deepEqual(given(service, secret, late).when(removeSecret(at, 's')), removed('s'));
 });
 
-test('secrets are added by hash, expire, and are refused where they make no sense', () => {
+test('secrets are added by hash, and invalid, changed or too many secrets are refused', () => {
   assert.deepEqual(given(created).when(addSecret(at, 's', 'h', at + 5)), [
     { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at },
   ]);
@@ -94,7 +94,7 @@ test('secrets are added by hash, expire, and are refused where they make no sens
   });
 });
 
-test('a secret counts until it expires, is removed, or its principal is deleted', () => {
+test('a secret is valid until it expires, is removed, or its principal is deleted', () => {
   const expiring: PrincipalEvent = { type: 'SecretAdded', secretId: 's', hash: 'h', expiresAt: at + 5, at };
   assert.equal(hasSecret(fold([created, expiring]), 'h', at + 4), true);
   assert.equal(hasSecret(fold([created, expiring]), 'h', at + 5), false);

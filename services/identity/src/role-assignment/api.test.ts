@@ -13,7 +13,7 @@ import { roleAssignments } from './decider.ts';
 import { grantHolders } from './grant-holder.ts';
 import { permissions } from './permissions.ts';
 
-test('a role that is given to a principal while that is being deleted goes with it', async () => {
+test('an assignment to a principal that is deleted meanwhile is refused, and no role is left', async () => {
   const store = memoryStore({ clock });
   const principals = category(store, definition);
   const assignments = category(store, roleAssignments);
@@ -23,7 +23,7 @@ test('a role that is given to a principal while that is being deleted goes with 
   const id = random.uuid();
   const request = { tenant: 'tenants/t', principalType: 'user', displayName: 'a user' } as const;
   await principals.transact(id, create(clock.now(), request), cause);
-  /** Its deletion has listed its roles already. */
+  /** The deletion of the principal has already listed its roles. */
   const assigning: Assigning = async (...wanted) => {
     await principals.transact(id, remove(clock.now()), cause);
     return give(...wanted);
@@ -40,14 +40,14 @@ test('a role that is given to a principal while that is being deleted goes with 
   assert.deepEqual(held, []);
 });
 
-/** How an owner is removed, and the error of an owner that was about to make another. */
+/** How the owner is removed, and the error that it gets. */
 const ends = {
   'by the role': { isActing: true, refusal: { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' } },
   'deleted, without a secret': { isActing: false, refusal: { code: 'UNAUTHENTICATED', reason: 'PRINCIPAL_DELETED' } },
 } as const;
 
 for (const [how, { isActing, refusal }] of Object.entries(ends))
-  test(`an owner of the platform that is removed (${how}) while it makes another makes none`, async () => {
+  test(`an owner of the platform that is removed (${how}) while it assigns another owner is refused`, async () => {
     const store = memoryStore({ clock });
     const principals = category(store, definition);
     const assignments = category(store, roleAssignments);

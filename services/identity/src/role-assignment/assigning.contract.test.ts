@@ -10,7 +10,7 @@ import { grantHolders } from './grant-holder.ts';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const newGrant = (): Grant => ({ principal: `principals/${systemRandom.uuid()}`, role: 'roles/reader', scope: '/' });
 
-/** What is promised over each store. @param open one more process on the same store */
+/** Tests for each kind of store. @param open one more process on the same store */
 const assigningContract = (name: string, open: () => Promise<EventStore>): void => {
   describe(`roles over the ${name} store`, () => {
     const processOn = (store: EventStore) => {
@@ -26,7 +26,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
     after(() => Promise.all(stores.map((store) => store.close())));
     const [one, other] = [() => processes[0] ?? assert.fail(), () => processes[1] ?? assert.fail()];
 
-    /** Everybody at once, in turns by either process. @returns who was given the role, and why the others were not */
+    /** Concurrent assignments, by both processes in turn. @returns the ids that were assigned, and the refusals of the others */
     const giveAtOnce = async (grant: Grant, ids: readonly string[]) => {
       const given = await Promise.allSettled(
         ids.map((id, n) => (n % 2 === 0 ? one() : other()).give(id, grant, systemClock.now(), cause)),
@@ -39,7 +39,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
       return held.map(({ id }) => id);
     };
 
-    test('of many that give a principal the same role on the same scope at the same moment, one is made', async () => {
+    test('of concurrent assignments with the same principal, role and scope, one is created', async () => {
       const grant = newGrant();
       const { made, refusals } = await giveAtOnce(grant, ids(12));
       assert.equal(made.length, 1);
@@ -50,10 +50,10 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
         assert.equal(refusal.metadata.name, `roleAssignments/${made}`);
       }
       await one().assignments.transact(made.join(), remove(systemClock.now()), cause);
-      assert.deepEqual(await holdersOf(grant), [], 'with that one the access is gone');
+      assert.deepEqual(await holdersOf(grant), [], 'removing that one ends the access');
     });
 
-    test('a role that was removed is given again, by one of those who do so at the same moment', async () => {
+    test('after a role was removed, one of several concurrent assignments creates it again', async () => {
       const grant = newGrant();
       for (let round = 0; round < 3; round += 1) {
         const { made, refusals } = await giveAtOnce(grant, ids(6));
@@ -70,7 +70,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
       assert.equal((await stores[0]?.read(`role_assignment-${id}`))?.length, 1);
     });
 
-    test('other roles, scopes and principals do not conflict', async () => {
+    test('assignments with another role, scope or principal do not conflict', async () => {
       const grant = newGrant();
       const requests = [
         grant,
@@ -82,7 +82,7 @@ const assigningContract = (name: string, open: () => Promise<EventStore>): void 
       assert.equal((await holdersOf(grant)).length, 3);
     });
 
-    test('an assignment from before grants had holders is found all the same', async () => {
+    test('an assignment stored before grants had holders is still found', async () => {
       const grant = newGrant();
       const [old = '', next = ''] = ids(2);
       await one().assignments.transact(old, assign(systemClock.now(), grant), cause);

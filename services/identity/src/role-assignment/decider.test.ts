@@ -15,7 +15,7 @@ test('a role is assigned once, and its removal names the grant', () => {
   assert.deepEqual(remove(at)(fold([assigned])), [removed]);
 });
 
-test('an assignment cannot be changed, and a removed one does not come back under its id', () => {
+test('an assignment cannot be changed, and a removed one cannot be assigned again under its id', () => {
   assert.throws(() => assign(at, { ...grant, scope: 'subscriptions/s' })(fold([assigned])), {
     reason: 'ROLE_ASSIGNMENT_UPDATE_NOT_PERMITTED',
   });

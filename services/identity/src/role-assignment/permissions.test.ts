@@ -51,7 +51,7 @@ after(() => cloud.close());
 
 const as = (id: string, secret: string) => cloud.as({ id, secret }).client('identity', IdentityServiceDefinition);
 
-test('KV-73: a principal that lost the role to assign roles assigns none, also none to itself', async () => {
+test('KV-73: a principal that lost the right to assign roles can assign none, not even to itself', async () => {
   const admin = as(ids.administrator, 'admin');
   const principalId = random.uuid();
   const request = { principalId, tenant: 'tenants/main', type: 'USER', displayName: 'second' } as const;

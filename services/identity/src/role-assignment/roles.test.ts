@@ -28,7 +28,7 @@ test('CMK-25, CMK-26: the encryption user has get, wrap and unwrap and nothing e
   assert.deepEqual(granted, ['get', 'wrapKey', 'unwrapKey']);
 });
 
-test('operators run machines and read', () => {
+test('an operator can start machines and read disks, not write them; a reader cannot start machines', () => {
   assert.equal(can('operator', 'compute/virtualMachines/start'), true);
   assert.equal(can('operator', 'compute/disks/read'), true);
   assert.equal(can('operator', 'compute/disks/write'), false);

@@ -7,7 +7,7 @@ import { masterKey } from '@interlock/sealing';
 import { signingKeys } from './decider.ts';
 import { hasSigningKeys, openKeyRing } from './key-ring.ts';
 
-test('a ring is opened again under the same master key, and not under another', async () => {
+test('a key ring can be reopened with the same master key, and not with another one', async () => {
   const store = memoryStore({ clock });
   const bytes = random.bytes(32);
   const open = (under: Uint8Array) => {
@@ -19,7 +19,7 @@ test('a ring is opened again under the same master key, and not under another', 
   assert.equal((await (await open(bytes)).signing()).kid, kid);
 });
 
-test('a store has signing keys as soon as a ring was opened over it', async () => {
+test('hasSigningKeys is true once a key ring was opened over the store', async () => {
   const store = memoryStore({ clock });
   assert.equal(await hasSigningKeys(store), false);
   const keys = category(store, signingKeys);

@@ -24,12 +24,12 @@ const sign = (changed: object = {}, { privateKey } = own) =>
 const check = (assertion: string, audience: string | undefined = authority, at = now) =>
   isAssertionOf(assertion, client, { certificates: [other.certificate, own.certificate], audience, now: at });
 
-test('an assertion that the key of a registered certificate signed is accepted', async () => {
+test('an assertion signed by the key of a registered certificate is accepted', async () => {
   assert.equal(await check(await sign()), true);
   assert.equal(await check(await sign(), undefined), true);
 });
 
-test('an assertion is refused without an audience of its own in the settings', async () => {
+test('every assertion is refused if no audience is configured', async () => {
   const certificates = [own.certificate];
   assert.equal(await isAssertionOf(await sign(), client, { certificates, audience: undefined, now }), false);
 });
@@ -53,7 +53,7 @@ test('an assertion for another client, audience or time, by another key, or unsi
   for (const [what, assertion] of Object.entries(refused)) assert.equal(await check(assertion), false, what);
 });
 
-test('a certificate is stored as it is, ends by its date, and is no secret text', async () => {
+test('a certificate is stored unchanged, expires at its date, and its thumbprint is no valid secret', async () => {
   const { certificate, thumbprint, expiresAt } = readCertificate(own.certificate);
   assert.equal(expiresAt, until.getTime());
   const profile = { tenant: 'tenants/t', principalType: 'application', displayName: 'a' } as const;
@@ -64,7 +64,7 @@ test('a certificate is stored as it is, ends by its date, and is no secret text'
   assert.equal(hasSecret(state, thumbprint, now), false);
 });
 
-test('what is no certificate, has a short key or carries a private key is refused', async () => {
+test('a text that is no certificate, has a short key or contains a private key is refused', async () => {
   const short = await testCertificate(until, 1_024);
   const pem = '-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n';
   for (const text of ['', 'x', `${pem}${own.certificate}`, short.certificate, 'x'.repeat(20_000)]) {

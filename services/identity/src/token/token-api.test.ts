@@ -123,7 +123,7 @@ const waitOf = async (asked: Promise<unknown>): Promise<number> => {
   return Number(error.metadata.retryAfterMs);
 };
 
-test('KV-95: guesses from one address above the limit are refused before anything is read, from whatever port', async () => {
+test('KV-95: failed calls of an address above the limit are refused before the store is read, from any port', async () => {
   const { clock, counts, ask } = await limited({ failures: { perSecond: 1, burst: 3 } });
   for (let port = 1; port <= 3; port += 1) {
     await assert.rejects(ask('wrong', `10.0.0.1:${port}`), { reason: 'INVALID_CLIENT' });
@@ -137,7 +137,7 @@ test('KV-95: guesses from one address above the limit are refused before anythin
   assert.equal((await ask('right', '10.0.0.1:5')).accessToken, 'signed');
 });
 
-test('KV-95: right secrets, and calls that the store fails, are no failures of their address', async () => {
+test('KV-95: correct secrets and store outages do not count as failures of an address', async () => {
   const { ask, storeAway } = await limited({ failures: { perSecond: 1, burst: 1 } });
   for (let count = 0; count < 5; count += 1) await ask('right');
   storeAway(true);
@@ -146,7 +146,7 @@ test('KV-95: right secrets, and calls that the store fails, are no failures of t
   await ask('right');
 });
 
-test('KV-95: one principal gets so many tokens; more are refused before they are signed', async () => {
+test('KV-95: tokens of a principal above the limit are refused before they are signed', async () => {
   const { clock, counts, ask } = await limited({ principal: { perSecond: 2, burst: 2 } });
   await ask('right');
   await ask('right');
