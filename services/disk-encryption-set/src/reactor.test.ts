@@ -29,7 +29,7 @@ const otherSet = `${setName}-other`;
 const vault = 'vaults/kv1';
 const key = `${vault}/keys/k1`;
 const lostTime = new Date(500);
-/** From the decision of a change to its commit. */
+/** Time from the decision of a change to its commit, in milliseconds. */
 const COMMIT_MS = 24;
 
 /** Two sets: one under version 1, moving from it to 2; the other under 3, with another identity. */
@@ -96,7 +96,7 @@ const identityDeleted = {
   value: { principal, tenant: 'tenants/main', type: 'MANAGED_IDENTITY', owner: setName, deleteTime: lostTime },
 } as const;
 
-test('a set that others keep changing delays no other set, and the fact is consumed again', async () => {
+test('a contended set delays no other set, and the fact is consumed again', async () => {
   const beaten = new Set<string>();
   const { parts, scheduled, tellVault } = await world(beaten);
   const value = { vault, accessEpoch: 101 } as const;
@@ -109,7 +109,7 @@ test('a set that others keep changing delays no other set, and the fact is consu
   assert.ok(scheduled.includes(otherSet));
 });
 
-test('CMK-112: disabling a version takes it from the sets that have it, with its epoch, time and trace', async () => {
+test('CMK-112: disabling a version ends access of the sets that have it, with its epoch, time and trace', async () => {
   const { parts, tellVault } = await world();
   const keyVersion = versionOf('1');
   const value = { vault, key, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 101 } as const;
@@ -131,7 +131,7 @@ test('G3: the epoch of a loss is the position of its fact, which the vault confi
   assert.equal(access?.state === 'lost' && access.epoch, 101);
 });
 
-test('CMK-105: deleting a key takes every version of every set, in one commit', async () => {
+test('CMK-105: the deletion of a key ends access to all its versions for every set, in one commit', async () => {
   const { parts, tellVault } = await world();
   const before = parts.commits;
   await tellVault({ $case: 'keyDeleted', value: { vault, key, scheduledPurgeTime: undefined, accessEpoch: 101 } });
@@ -146,7 +146,7 @@ test('CMK-105: deleting a key takes every version of every set, in one commit', 
   }
 });
 
-test('what leaves no doubt is lost at once: expiry, purge, deleted vaults, dates, operations, a deleted identity', async () => {
+test('facts that need no check are losses at once: expiry, purge, deleted vault, dates, operations, identity', async () => {
   const keyVersion = versionOf('1');
   const ofKey = { vault, key, accessEpoch: 101 };
   const scheduledPurgeTime = undefined;
@@ -216,7 +216,7 @@ test('a fact that may give or remove access is checked, for the sets that it rea
   }
 });
 
-test('an outage of those who answer leaves the question open and holds up no loss', async () => {
+test('an outage during a check leaves the question open and delays no loss', async () => {
   const { parts, tellVault } = await world();
   parts.neighbours.outage = () => 'before';
   await tellVault({ $case: 'accessPolicySet', value: { vault, principal, keyPermissions: [], accessEpoch: 101 } });
@@ -234,7 +234,7 @@ test('an outage of those who answer leaves the question open and holds up no los
   assert.deepEqual(await accessIn(parts, setName, '1'), { state: 'available', epoch: 103, since: 1_000 });
 });
 
-test('a response from before the question decides nothing', async () => {
+test('a response that is older than the question decides nothing', async () => {
   const { parts, tellVault } = await world();
   await tellVault({ $case: 'accessPolicyRemoved', value: { vault, principal, accessEpoch: 101 } });
   parts.neighbours.epoch = 50;
@@ -242,7 +242,7 @@ test('a response from before the question decides nothing', async () => {
   assert.deepEqual((await questionsIn(parts, setName)).sort(), [versionOf('1'), versionOf('2')]);
 });
 
-test('CMK-105: an answer that the identity is deleted is final, as the fact of it is', async () => {
+test('CMK-105: a response that the identity is deleted is final, like the fact about it', async () => {
   const { parts, tellVault } = await world();
   await tellVault({ $case: 'accessPolicyRemoved', value: { vault, principal, accessEpoch: 101 } });
   const identity = parts.neighbours.principals.get(principal);
@@ -258,7 +258,7 @@ test('G10, CMK-108: a purge is shown also after the identity was deleted, and on
   await tellVault({ $case: 'vaultDeleted', value: { vault, scheduledPurgeTime: undefined, accessEpoch: 101 } });
   await tellIdentity(identityDeleted);
   const before = await accessIn(parts, setName, '2');
-  assert.equal(before?.state === 'lost' && before.reason, 'VAULT_DELETED', 'the more telling of the two');
+  assert.equal(before?.state === 'lost' && before.reason, 'VAULT_DELETED', 'it takes precedence');
   await tellVault({ $case: 'keyPurged', value: { vault, key, accessEpoch: 102 } });
   for (const digit of ['1', '2']) {
     const access = await accessIn(parts, setName, digit);
@@ -288,7 +288,7 @@ test('G10: another loss after the identity was deleted is checked: the shown rea
   assert.deepEqual(await questionsIn(parts, setName), []);
 });
 
-test('CMK-81, CMK-84: what changes about the versions of a key is noticed by sets that follow it, and by no other', async () => {
+test('CMK-81, CMK-84: when the versions of a key change, only sets that follow the key schedule a check', async () => {
   const { parts, scheduled, tellVault } = await world();
   await parts.decide(changeOptions(3, { autoKeyRotation: true }));
   await follow(parts, setName, testCause);

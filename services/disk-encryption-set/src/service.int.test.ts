@@ -39,7 +39,7 @@ test('CMK-03, CMK-05: a set without grants is created, and shows that they are m
   assert.equal(principalOf(again), principalOf(made), 'requested twice, created once');
 });
 
-test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a set that breaks a rule is refused by name', async () => {
+test('CMK-20, CMK-22, CMK-23, CMK-24, CMK-30, CMK-31, CMK-42: a request that breaks a rule is refused with its reason', async () => {
   const vault = await newVault(world);
   const { keyUrl, name } = await newKey(world, vault);
   const request = requestFor(keyUrl);
@@ -67,7 +67,7 @@ test('REST-17: a set in a missing subscription is refused before the vault is ca
   await assert.rejects(world.sets.createDiskEncryptionSet(request), { reason: 'SUBSCRIPTION_NOT_FOUND' });
 });
 
-test('CMK-105, CMK-120: disabling, deleting, withdrawing and removing operations publish a loss at once, and restored access is published', async () => {
+test('CMK-105, CMK-120: each way to remove access publishes a loss at once, and restored access is published too', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.disableKeyVersion({ name: key.name });
   const lost = await world.until(set.name, isLost(key.name, 'KEY_DISABLED'));
@@ -109,7 +109,7 @@ test('CMK-105, CMK-120: disabling, deleting, withdrawing and removing operations
   );
 });
 
-test('CMK-39: a set whose identity is deleted behind its back has lost its key for good', async () => {
+test('CMK-39: a set whose identity another caller deletes has lost its key for good', async () => {
   const { set, key, vault } = await readySet(world);
   await world.identity.deletePrincipal({ name: principalOf(set), confirmName: principalOf(set) });
   await world.until(set.name, isLost(key.name, 'IDENTITY_DELETED'));
@@ -117,7 +117,7 @@ test('CMK-39: a set whose identity is deleted behind its back has lost its key f
   await assert.rejects(world.sets.assignKey({ name: set.name, keyUrl }), { reason: 'IDENTITY_DELETED' });
 });
 
-test('CMK-130, CMK-39: a set in use stays; an unused one goes with its identity, and its name is free', async () => {
+test('CMK-130, CMK-39: a set in use is not deleted; an unused one is, with its identity, and its name is free', async () => {
   const { set, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const { name } = set;
@@ -138,7 +138,7 @@ test('CMK-130, CMK-39: a set in use stays; an unused one goes with its identity,
   });
 });
 
-test('CMK-140: a region holds so many sets of a subscription and no more; lists come in pages', async () => {
+test('CMK-140: the sets of a subscription in one region are limited in number, and lists are paged', async () => {
   const { keyUrl } = await newKey(world, await newVault(world, { location: 'farnorth' }));
   const parent = 'subscriptions/s1/resourceGroups/many';
   const create = (n: number) =>

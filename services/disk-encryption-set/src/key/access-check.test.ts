@@ -12,7 +12,7 @@ const keyVersion = versionOf('1');
 const ofVault = 'a'.repeat(32);
 const ofRemoval = 'b'.repeat(32);
 
-/** Asks a vault that says no and what that goes back to. @returns since when, and by what, the set has lost its key then */
+/** Checks access at a vault that refuses with this time and epoch. @returns time and trace of the loss that the set then has */
 const refused = async (
   parts: TestSets,
   { since, epoch }: { readonly since: number; readonly epoch: number },
@@ -32,22 +32,22 @@ const refused = async (
   return known?.state === 'lost' ? [known.since, known.traceId] : [];
 };
 
-test('G10: what is older than an identity that no vault ever said yes to took nothing from it', async () => {
+test('G10: a change older than an identity that never had access is not named as the cause of its loss', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(1_001));
   assert.deepEqual(await refused(parts, { since: 500, epoch: 7 }), [1_000, ''], 'it never had access');
-  assert.deepEqual(await refused(parts, { since: 500, epoch: 8 }), [1_000, ''], 'nor when it is asked again');
+  assert.deepEqual(await refused(parts, { since: 500, epoch: 8 }), [1_000, ''], 'nor when the check is repeated');
   assert.deepEqual(await refused(parts, { since: 1_050, epoch: 9 }), [1_050, ofVault], 'granted and withdrawn unseen');
 });
 
-test('G10: what took access away from who had it is named as the vault says it, whatever its clock', async () => {
+test('G10: an identity that had access gets the time and trace of its loss from the vault, whatever the clock', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(1_001));
   await parts.decide(restoreKey(1_002, { keyVersion, epoch: 6 }));
   assert.deepEqual(await refused(parts, { since: 500, epoch: 7 }), [500, ofVault]);
 });
 
-test('G10: another identity has been without access from its beginning, because of what ended the one before', async () => {
+test('G10: a new identity has no access from its start, because of what removed the identity before', async () => {
   const parts = await creatingSet();
   const other = 'principals/00000000-0000-4000-8000-000000000002';
   await parts.decide(completeCreation(1_001));

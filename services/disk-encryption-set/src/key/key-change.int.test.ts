@@ -23,7 +23,7 @@ before(async () => {
 });
 after(() => world.close());
 
-test('CMK-44, CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the old one is not needed any more', async () => {
+test('CMK-44, CMK-80, CMK-82, CMK-89: every disk moves to the new key and no longer needs the old one', async () => {
   const { set, vault, key } = await readySet(world);
   const disks = [await newDisk(world, set), await newDisk(world, set), await newDisk(world, set)];
   const before = await Promise.all(disks.map((disk) => world.disks.open(disk)));
@@ -56,7 +56,7 @@ test('CMK-44, CMK-80, CMK-82, CMK-89: every disk moves to the new key, and the o
   );
 });
 
-test('CMK-33: the active key under another spelling of its URL is the active key: no service is called, nothing is decided', async () => {
+test('CMK-33: assigning the active key under another spelling of its URL has no effect', async () => {
   const { set, vault, key } = await readySet(world);
   await world.keyVault.removeAccessPolicy({ name: vault, principal: principalOf(set) });
   const lost = await world.until(set.name, isLost(key.name, 'ACCESS_DENIED'));
@@ -102,7 +102,7 @@ test('CMK-87: a key the identity cannot use is refused and changes nothing', asy
   assert.deepEqual(await world.sets.getDiskEncryptionSet({ name: set.name }), before);
 });
 
-test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s word lets it go on', async () => {
+test('CMK-83, CMK-121: a rotation away from a disabled key waits until the owner of that key authorizes it', async () => {
   const { set, vault, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const next = await newKey(world, vault);
@@ -137,7 +137,7 @@ test('CMK-83, CMK-121: under a disabled key a move waits, and the key owner’s 
   await world.disks.open(disk);
 });
 
-test('CMK-121: naming the same key again with the owner’s word lets a move go on that waits for it, and without it does nothing', async () => {
+test('CMK-121: assigning the same key again resumes a waiting rotation only with the owner’s authorization', async () => {
   const { set, vault, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const next = await newKey(world, vault);
@@ -158,7 +158,7 @@ test('CMK-121: naming the same key again with the owner’s word lets a move go 
   await world.disks.open(disk);
 });
 
-test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks back from a disabled and a deleted key', async () => {
+test('CMK-121, CMK-126: assigning a key with the owner’s authorization moves disks off a disabled or deleted key', async () => {
   for (const loss of ['disabled', 'deleted'] as const) {
     const { set, vault, key } = await readySet(world);
     const disk = await newDisk(world, set);
@@ -176,7 +176,7 @@ test('CMK-121, CMK-126: assigning a key with the owner’s word brings disks bac
   }
 });
 
-test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own, and what is under the other waits', async () => {
+test('CMK-121, CMK-10: with two disabled keys, each owner authorizes moves from their own key only', async () => {
   /** A vault with a key, and a principal that may enable that key and no other. */
   const owned = async (set: DiskEncryptionSet) => {
     const vault = await newVault(world);
@@ -206,7 +206,7 @@ test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own
   await assert.rejects(world.sets.resumeRotation({ name, keyOwnerToken: stranger.accessToken }), {
     reason: 'ACCESS_DENIED',
   });
-  // The one whose key the set left last comes first.
+  // The rotation waits first for the key that the set left last.
   await world.sets.resumeRotation({ name, keyOwnerToken: await other.token() });
   await world.until(name, (now) => isWaiting(now) && now.rotation?.waitingForKeyVersion === one.key.name);
   const versions = () => disks.map((disk) => world.disks.stock.get(disk)?.keyVersion);
@@ -216,7 +216,7 @@ test('CMK-121, CMK-10: of two keys that are away each owner speaks for their own
   assert.deepEqual(versions(), [key.name, key.name]);
 });
 
-test('CMK-120: a waiting move continues by itself when the old key is back', async () => {
+test('CMK-120: a waiting rotation continues automatically once the old key is enabled', async () => {
   const { set, vault, key } = await readySet(world);
   const disk = await newDisk(world, set);
   const next = await newKey(world, vault);
@@ -228,7 +228,7 @@ test('CMK-120: a waiting move continues by itself when the old key is back', asy
   await world.disks.open(disk);
 });
 
-test('CMK-88: a restart in the middle of everything is made up for', async () => {
+test('CMK-88: a rotation that a restart interrupts is finished afterwards', async () => {
   const { set, vault } = await readySet(world);
   const disk = await newDisk(world, set);
   const next = await newKey(world, vault);

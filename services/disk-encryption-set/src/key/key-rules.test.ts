@@ -15,7 +15,7 @@ const request: KeyRequest = {
 const check = (key: Partial<KeyForEncryption> = {}, wanted: Partial<KeyRequest> = {}) =>
   checkKey(now, fakeKey('1', key).resolved, { ...request, ...wanted });
 
-test('CMK-30: a key URL names its version', () => {
+test('CMK-30: a key URL without a version, or of another form, is refused', () => {
   assert.equal(checkKeyUrl(urlOf('1')), urlOf('1'));
   for (const keyUrl of ['https://kv1.vault.test/keys/k1', 'https://kv1.vault.test/keys/k1/']) {
     assert.throws(() => checkKeyUrl(keyUrl), { reason: 'KEY_URL_WITHOUT_VERSION' });
@@ -28,28 +28,28 @@ test('CMK-30: a key URL names its version', () => {
   }
 });
 
-test('CMK-20: only RSA of 2048, 3072 or 4096 bits', () => {
+test('CMK-20: only RSA keys of 2048, 3072 or 4096 bits are accepted', () => {
   for (const keySizeBits of [2048, 3072, 4096]) check({ keySizeBits });
   assert.throws(() => check({ keySizeBits: 1024 }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
   assert.throws(() => check({ keyType: 'EC' }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
 });
 
-test('CMK-21: a hardware key needs a premium vault', () => {
+test('CMK-21: a hardware-protected key is accepted from a premium vault only', () => {
   check({ keyType: 'RSA-HSM', vaultSku: 'PREMIUM' });
   assert.throws(() => check({ keyType: 'RSA-HSM' }), { reason: 'KEY_TYPE_NOT_SUPPORTED' });
 });
 
-test('CMK-22: purge protection is required, unless the setting allows it', () => {
+test('CMK-22: the vault must have purge protection, unless a setting turns this rule off', () => {
   assert.throws(() => check({ purgeProtectionEnabled: false }), { reason: 'PURGE_PROTECTION_REQUIRED' });
   check({ purgeProtectionEnabled: false }, { requirePurgeProtection: false });
 });
 
-test('CMK-23: same region, however it is written', () => {
+test('CMK-23: set and vault must be in the same region, whatever its spelling', () => {
   check({ location: 'westeurope' });
   assert.throws(() => check({ location: 'northeurope' }), { reason: 'LOCATION_MISMATCH' });
 });
 
-test('CMK-24: another subscription of the tenant is fine, and then the source vault is left out', () => {
+test('CMK-24: a vault in another subscription of the tenant is accepted, and then no source vault is named', () => {
   const elsewhere = { subscription: 'subscriptions/s2' };
   assert.deepEqual(check(elsewhere), { keyVersion: versionOf('1'), keyUrl: urlOf('1'), sourceVault: '' });
   assert.throws(() => check(elsewhere, { sourceVault: 'vaults/kv1' }), { reason: 'SOURCE_VAULT_NOT_ALLOWED' });

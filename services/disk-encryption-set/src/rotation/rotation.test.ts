@@ -84,7 +84,7 @@ test('CMK-88: an outage at any step leaves each disk wholly on one key, and the 
   assert.ok(tried >= 22, `${tried} steps were hit`);
 });
 
-test('CMK-88: two replicas at once do no harm', async () => {
+test('CMK-88: two replicas that run the same rotation at the same time finish it once', async () => {
   const parts = await assigned();
   await Promise.all([run(parts), run(parts)]);
   await assertFinished(parts);
@@ -106,7 +106,7 @@ test('CMK-88: a run that is stopped leaves the rest for the next', async () => {
   await assertFinished(parts);
 });
 
-test('CMK-121: what is under a disabled key waits with the reason and the version, and moves when it is back', async () => {
+test('CMK-121: disks under a disabled key wait with reason and version, and move once the key is usable', async () => {
   const parts = await assigned();
   const old = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(old);
@@ -128,7 +128,7 @@ test('CMK-121: what is under a disabled key waits with the reason and the versio
   await assertFinished(parts);
 });
 
-test('CMK-121: the owner’s word moves what is under a disabled key', async () => {
+test('CMK-121: with the owner’s authorization disks move off a disabled key', async () => {
   const parts = await assigned();
   const old = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(old);
@@ -138,7 +138,7 @@ test('CMK-121: the owner’s word moves what is under a disabled key', async () 
   await assertFinished(parts);
 });
 
-test('an expired old key still unwraps, so the move needs no owner', async () => {
+test('an expired old key still unwraps, so its disks move without an authorization', async () => {
   const parts = await assigned();
   const old = parts.neighbours.keys.get(versionOf('1'));
   assert.ok(old);
@@ -160,9 +160,9 @@ test('CMK-112: disks under several old keys: those that can move do, the others 
   assert.deepEqual([rotation?.resourcesCount, rotation?.doneCount], [3, 2]);
 });
 
-test('CMK-112: a disk that is ahead of its listed version, and refused for it, blocks only itself', async () => {
+test('CMK-112: a disk that is refused for a later version than the listed one blocks only itself', async () => {
   const parts = await assigned(4);
-  // A move to the third key was cut short behind its header, and that key was taken away since.
+  // A rotation to the third key was interrupted after it wrote the header, and that key was lost since.
   const metadata = { key_version: versionOf('3') };
   const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', versionOf('3'), metadata);
   const disks: TestSets['disks'] = {
@@ -200,7 +200,7 @@ test('a damaged disk blocks only itself', async () => {
   assert.equal(rotation?.doneCount, 4);
 });
 
-test('CMK-88: what would move under a key that can be purged at once waits, and names the unprotected vault', async () => {
+test('CMK-88: a rotation to a key without purge protection waits, and shows the target version', async () => {
   const parts = await assigned();
   const { keys, calls } = parts.neighbours;
   keys.set(versionOf('2'), fakeKey('2', { purgeProtectionEnabled: false }));
@@ -216,7 +216,7 @@ test('CMK-88: what would move under a key that can be purged at once waits, and 
   await assertFinished(parts);
 });
 
-test('a disk deleted on the way is one less to move', async () => {
+test('a disk that is deleted during a rotation does not block it', async () => {
   const parts = await assigned(5);
   parts.neighbours.outage = (_call, method) => {
     if (method === 'rewrapDeks') parts.neighbours.stock.delete('disk03');
@@ -226,7 +226,7 @@ test('a disk deleted on the way is one less to move', async () => {
   await assertFinished(parts);
 });
 
-test('CMK-86: a move that a newer key has overtaken ends by itself; the newer one takes everything', async () => {
+test('CMK-86: a rotation that a newer one has replaced ends, and the newer one moves everything', async () => {
   const parts = await assigned();
   parts.neighbours.keys.set(versionOf('3'), fakeKey('3'));
   let isOvertaken = false;
@@ -268,18 +268,18 @@ const overtakenAt = async (parts: TestSets, method: 'listEncryptedResources' | '
   return [...calls];
 };
 
-test('CMK-86: a move whose set has another key since does no more than the page in hand, before that key has its barrier', async () => {
+test('CMK-86: a replaced rotation finishes its current page only, also before the newer one has its barrier', async () => {
   const parts = await assigned(20);
   const calls = await overtakenAt(parts, 'rewrapDeks');
   assert.deepEqual(calls, ['rewrapDeks', 'rewrapDeks'], 'both batches of the page in hand, and no list after them');
   const moved = [...parts.neighbours.stock.values()].filter(({ keyVersion }) => keyVersion === versionOf('2'));
   assert.equal(moved.length, 4);
-  assert.equal((await body(parts)).rotation?.progress.status, 'running', 'the newer move gets none of it');
+  assert.equal((await body(parts)).rotation?.progress.status, 'running', 'the newer rotation is not affected');
   await run(parts);
   await assertFinished(parts, '3');
 });
 
-test('CMK-86: a move that was overtaken while it listed what is left publishes and moves nothing', async () => {
+test('CMK-86: a rotation that is replaced while it lists what is left moves nothing', async () => {
   const parts = await assigned();
   const calls = await overtakenAt(parts, 'listEncryptedResources');
   assert.equal(calls.includes('rewrapDeks'), false);
@@ -331,7 +331,7 @@ test('a disk service that reports every disk as moved, and moves none, ends the 
   assert.equal((await body(parts)).rotation?.progress.status, 'running');
 });
 
-test('what a move has left is a metric as long as it is unfinished, with what it waits for', async () => {
+test('a metric shows what is left of an unfinished rotation, and what it waits for', async () => {
   const parts = await assigned();
   const { meter, read } = testMeter();
   const end = meterRotations({ meter, sets: parts.sets });
@@ -345,7 +345,7 @@ test('what a move has left is a metric as long as it is unfinished, with what it
   parts.neighbours.keys.set(versionOf('2'), fakeKey('2', { purgeProtectionEnabled: false }));
   await run(parts);
   const weaker = { ...state, 'interlock.reason': 'TARGET_WEAKER_PROTECTED' };
-  assert.deepEqual(await read('interlock.rotation.left'), [[weaker, 10]], 'also what is no matter of a lost key');
+  assert.deepEqual(await read('interlock.rotation.left'), [[weaker, 10]], 'also for a reason other than a lost key');
   parts.neighbours.keys.set(versionOf('2'), fakeKey('2'));
   await run(parts);
   assert.deepEqual(await read('interlock.rotation.left'), []);

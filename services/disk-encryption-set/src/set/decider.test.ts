@@ -73,7 +73,7 @@ test('CMK-03: creating the same set again decides nothing, also after its key wa
   });
 });
 
-test('CMK-43: a set shows that work on it continues, and a failed creation leaves none', () => {
+test('CMK-43: a set shows the state of its work, and does not exist after a failed creation or a deletion', () => {
   const made = after(...created);
   const moving = assignKey(3, keyReference('2'), grantAt(5));
   const waiting = waitForKey(4, 2, { reason: 'KEY_DISABLED', keyVersion: versionOf('1') });
@@ -123,7 +123,7 @@ test('CMK-39: after a deletion the name is free, and the new set has another ide
   });
 });
 
-test('CMK-112: a loss is the set’s business only for a version it has', () => {
+test('CMK-112: a loss concerns a set only for a key version that the set has', () => {
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '2'))(after(...created)), []);
   const moving = after(...created, assignKey(3, keyReference('2'), grantAt(5)));
   const [lost] = loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moving);
@@ -132,7 +132,7 @@ test('CMK-112: a loss is the set’s business only for a version it has', () => 
   assert.deepEqual(loseKey(9, loss(7, 'KEY_DISABLED', '1'))(moved), [], 'CMK-89');
 });
 
-test('a loss is decided once, and an older one never overrides a newer word', () => {
+test('a loss is published once, and an older one never overrides a newer loss or grant', () => {
   const lost = after(...created, loseKey(3, loss(7)));
   assert.deepEqual(loseKey(4, loss(7))(lost), []);
   assert.deepEqual(loseKey(4, loss(6))(lost), []);
@@ -159,7 +159,7 @@ test('CMK-120: a grant after a question publishes restored access, also if no lo
   assert.deepEqual(typesOf(restoreKey(4, granted(26))(after(...created, restoreKey(3, granted(5))))), []);
 });
 
-test('a late loss is compared with the newest grant', () => {
+test('a loss that is older than the newest grant has no effect', () => {
   const asked = questionKey(versionOf('1'), { epoch: 20, since: 5, traceId: '' });
   const fine = after(...created, restoreKey(3, granted(5)), asked, restoreKey(4, granted(20)));
   assert.deepEqual(loseKey(5, loss(10))(fine), []);
@@ -197,7 +197,7 @@ test('CMK-104: under NEXT_START an expiry bars starts and is not published; ever
   assert.deepEqual(deleted?.type === 'KeyAccessLost' && deleted.reason, 'KEY_DELETED');
 });
 
-test('CMK-104, G10: an expiry after a published loss corrects its reason under its epoch, so that later opens are not affected', () => {
+test('CMK-104, G10: an expiry after a published loss corrects the reason and keeps the epoch of that loss', () => {
   const disabled = after(
     ...created,
     changeOptions(3, { keyExpiry: 'next_start' }),
@@ -208,11 +208,11 @@ test('CMK-104, G10: an expiry after a published loss corrects its reason under i
   assert.ok(told?.type === 'KeyAccessLost');
   assert.deepEqual([told.reason, told.epoch, rest.map(({ type }) => type)], ['KEY_EXPIRED', 7, ['KeyAccessAnswered']]);
   const corrected = [told, ...rest].reduce(evolve, disabled);
-  assert.deepEqual(refuseKey(7, loss(11, 'KEY_EXPIRED'))(corrected), [], 'said once');
+  assert.deepEqual(refuseKey(7, loss(11, 'KEY_EXPIRED'))(corrected), [], 'published once');
   assert.deepEqual(typesOf(restoreKey(8, granted(12))(corrected)), ['KeyAccessRestored']);
 });
 
-test('KV-13, G10: the same loss under a new number keeps since and trace, unless access may have been back in between', () => {
+test('KV-13, G10: a repeated loss keeps its time and trace, unless access may have been restored in between', () => {
   const set = after(...created, restoreKey(3, granted(6)), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const again = { ...loss(9, 'KEY_EXPIRED'), since: 8, traceId: 'b'.repeat(32) };
   const [told] = loseKey(8, again)(set);
@@ -227,7 +227,7 @@ test('KV-13, G10: the same loss under a new number keeps since and trace, unless
   assert.deepEqual([other.reason, other.since, other.traceId], ['KEY_DISABLED', 8, 'b'.repeat(32)]);
 });
 
-test('G10: a reason that is over is corrected by a refusal of the same number, once', () => {
+test('G10: a refusal with the same number replaces a reason that no longer applies, once', () => {
   const lost = after(
     ...created,
     loseKey(4, loss(7, 'KEY_DISABLED')),
@@ -241,8 +241,8 @@ test('G10: a reason that is over is corrected by a refusal of the same number, o
   assert.deepEqual(refuseKey(7, loss(9, 'KEY_EXPIRED'))([told, ...rest].reduce(evolve, lost)), []);
 });
 
-test('G10: a response from before a loss that was consumed meanwhile leaves the question open; the next one names the reason in force', () => {
-  // Disabled at 7, enabled again at 8, expired at 9: asked because of 8, the vault decided before 9.
+test('G10: a response older than a known loss leaves the question open; the next one gives the reason in force', () => {
+  // Disabled at 7, enabled again at 8, expired at 9. The check because of 8 got a decision from before 9.
   const lost = after(
     ...created,
     loseKey(4, loss(7, 'KEY_DISABLED')),
@@ -257,7 +257,7 @@ test('G10: a response from before a loss that was consumed meanwhile leaves the 
   assert.deepEqual(typesOf(restoreKey(8, granted(11))(lost)), ['KeyAccessRestored', 'KeyAccessAnswered']);
 });
 
-test('CMK-104: once an expiry is to stop machines, one that only barred starts is published, once', () => {
+test('CMK-104: when keyExpiry is set to stop, an expiry that only barred starts is published, once', () => {
   const barred = after(...created, changeOptions(3, { keyExpiry: 'next_start' }), loseKey(4, loss(7, 'KEY_EXPIRED')));
   const stricter = changeOptions(5, { keyExpiry: 'stop' });
   assert.deepEqual(typesOf(stricter(barred)), ['SetOptionsChanged', 'KeyAccessLost']);
@@ -284,7 +284,7 @@ test('a deleted identity is final: no later grant and no later question restores
   );
 });
 
-test('G3: the end of an identity names it, also behind another reason; a loss of the key names none', () => {
+test('G3: the loss by a deleted identity names it, also under another reason; a loss of the key names none', () => {
   const deleted = after(...created, loseKey(3, loss(7, 'VAULT_DELETED')));
   assert.ok(deleted.status === 'active');
   const [end] = loseKey(4, loss(FINAL_EPOCH, 'IDENTITY_DELETED'))(deleted);
@@ -296,7 +296,7 @@ test('G3: the end of an identity names it, also behind another reason; a loss of
   assert.equal(lost?.type === 'KeyAccessLost' && 'principal' in lost, false);
 });
 
-test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the old one until all has moved', () => {
+test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation and keeps the old key until all disks moved', () => {
   const moving = after(...created, assignKey(3, keyReference('2'), grantAt(7)));
   assert.ok(moving.status === 'active');
   assert.deepEqual(
@@ -310,14 +310,14 @@ test('CMK-33, CMK-34, CMK-35: assigning a key raises the generation, keeps the o
   assert.deepEqual(finishRotation(5, 2)(back), [], 'an overtaken move cannot finish the newer one');
 });
 
-test('CMK-120, G10: a version assigned again keeps a loss since the check, and an open question stays open', () => {
+test('CMK-120, G10: a version that is assigned again keeps a loss newer than the check, and its open question', () => {
   const moving = after(...created, restoreKey(3, granted(5)), assignKey(4, keyReference('2'), grantAt(7)));
   const again = assignKey(6, keyReference('1'), grantAt(8));
   const lost = loseKey(5, loss(9))(moving).reduce(evolve, moving);
   const back = again(lost).reduce(evolve, lost);
   assert.ok(back.status === 'active');
   assert.equal(back.access[versionOf('1')]?.state, 'lost', 'the grant is older than the loss');
-  assert.equal(back.questions[versionOf('1')]?.epoch, 8, 'the vault is asked all the same');
+  assert.equal(back.questions[versionOf('1')]?.epoch, 8, 'the vault is called all the same');
   const asked = questionKey(versionOf('1'), { epoch: 9, since: 5, traceId: '' })(moving).reduce(evolve, moving);
   const doubted = again(asked).reduce(evolve, asked);
   assert.deepEqual(
@@ -327,7 +327,7 @@ test('CMK-120, G10: a version assigned again keeps a loss since the check, and a
   );
 });
 
-test('CMK-38: without an identity every key is lost at once, and what another identity gets is a new beginning', () => {
+test('CMK-38: without an identity every key is lost at once, and grants to the old one do not count for the next', () => {
   const moving = after(...created, restoreKey(3, granted(5)), assignKey(4, keyReference('2'), grantAt(7)));
   const cut = removeIdentity(5, 'a'.repeat(32))(moving).reduce(evolve, moving);
   assert.ok(cut.status === 'active');
@@ -344,7 +344,7 @@ test('CMK-38: without an identity every key is lost at once, and what another id
     [replaced.principal, replaced.generation, replaced.rotation?.progress.status],
     [other, 3, 'running'],
   );
-  assert.deepEqual(replaceIdentity(7, principal)(replaced), [], 'one on its way is enough');
+  assert.deepEqual(replaceIdentity(7, principal)(replaced), [], 'a new identity is set already');
   assert.deepEqual(
     answeredTo(principal, restoreKey(7, granted(50)))(replaced),
     [],
@@ -353,7 +353,7 @@ test('CMK-38: without an identity every key is lost at once, and what another id
   assert.ok(typesOf(answeredTo(other, restoreKey(7, granted(50)))(replaced)).includes('KeyAccessRestored'));
 });
 
-test('CMK-37: an identity deleted behind the back of the set is replaced, one that is well is not', () => {
+test('CMK-37: an identity that another caller deleted is replaced, and a usable one is not', () => {
   const well = after(...created, restoreKey(3, granted(5)));
   const replace = replaceIdentity(6, 'principals/00000000-0000-4000-8000-000000000002');
   assert.deepEqual(replace(well), []);
@@ -361,10 +361,14 @@ test('CMK-37: an identity deleted behind the back of the set is replaced, one th
   assert.deepEqual(typesOf(replace(end(well).reduce(evolve, well))), ['IdentityReplaced']);
   const disabled = loseKey(4, loss(7))(well).reduce(evolve, well);
   const both = end(disabled).reduce(evolve, disabled);
-  assert.deepEqual(typesOf(replace(both)), ['IdentityReplaced'], 'also where the key is disabled, which is told first');
+  assert.deepEqual(
+    typesOf(replace(both)),
+    ['IdentityReplaced'],
+    'also if the key is disabled, which is the reason shown',
+  );
 });
 
-test('a set on its way in or out cannot change its key', () => {
+test('a set that is being created refuses a key change and a deletion', () => {
   const creating = after(create(1, founding, keyReference('1')));
   assert.throws(() => assignKey(3, keyReference('2'), grantAt(7))(creating), {
     reason: 'DISK_ENCRYPTION_SET_NOT_READY',
@@ -458,7 +462,7 @@ test('from any history: the state survives JSON, is listed without failing, and 
   );
 });
 
-test('CMK-32 from any history: the encryption type of a set is fixed; another one is another request', () => {
+test('CMK-32 from any history: the encryption type of a set is fixed, and a request with another type is refused', () => {
   const double = { ...founding, encryptionType: 'platform_and_customer_keys' } as const;
   const made = after(create(1, double, keyReference('1')), completeCreation(2));
   assert.throws(() => create(9, founding, keyReference('1'))(made), {
@@ -470,7 +474,7 @@ test('CMK-32 from any history: the encryption type of a set is fixed; another on
       let set = made;
       for (const decide of decisions) {
         set = attempt(decide, set).reduce(evolve, set);
-        // Behind its end there may be another set of the name.
+        // After its deletion another set may have the name.
         if (set.status === 'deleted') return;
         assert.equal(set.status !== 'absent' && set.encryptionType, double.encryptionType);
       }

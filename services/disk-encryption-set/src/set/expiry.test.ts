@@ -25,17 +25,17 @@ const expiredBehindQuestion = async (): Promise<TestSets> => {
   return parts;
 };
 
-test('G3: an expiry noted before a published loss is checked does not affect opens in between', async () => {
+test('G3: a refusal for an expiry corrects the reason of the published loss, so opens since then are not affected', async () => {
   const parts = await expiredBehindQuestion();
   const [told, answer] = refuseKey(7, lossAt(9, 'KEY_EXPIRED'))(await parts.state());
   assert.ok(told?.type === 'KeyAccessLost');
-  assert.deepEqual([told.reason, told.epoch], ['KEY_EXPIRED', 7], 'why it is lost, under the number that was told');
+  assert.deepEqual([told.reason, told.epoch], ['KEY_EXPIRED', 7], 'the reason in force, under the published number');
   assert.equal(answer?.type, 'KeyAccessAnswered');
   await parts.decide(refuseKey(7, lossAt(9, 'KEY_EXPIRED')));
   assert.deepEqual(loseKey(8, lossAt(9, 'KEY_EXPIRED'))(await parts.state()), [], 'the expiry itself is known');
 });
 
-test('CMK-104: once an expiry is to stop machines, it is published under its own epoch, whatever was published before', async () => {
+test('CMK-104: when keyExpiry is set to stop, the expiry is published under its own epoch', async () => {
   const parts = await expiredBehindQuestion();
   await parts.decide(refuseKey(7, lossAt(9, 'KEY_EXPIRED')));
   const stricter = changeOptions(8, { keyExpiry: 'stop' });

@@ -54,7 +54,7 @@ const preview = async (parts: TestSets, event: Event, pageSize = 100): Promise<s
   return lines;
 };
 
-test('a key takes with it every set that names a version of it, its machines, disks and snapshots, and nothing else', async () => {
+test('a preview lists every set under the key, with its machines, disks and snapshots, and nothing else', async () => {
   const parts = await world();
   parts.neighbours.stock.set('g/disks/a', disk(setName, '1'));
   parts.neighbours.stock.set('g/disks/b', disk(otherSet, '2', { sku: 'ULTRA', managedBy: 'vm2', openByMachine: true }));
@@ -74,7 +74,7 @@ test('a key takes with it every set that names a version of it, its machines, di
   assert.deepEqual(await preview(parts, { action: 'DELETE', reach: ofKey('vaults/kv1/keys/none') }), []);
 });
 
-test('CMK-112: in the middle of a move only what is under the version yet is concerned', async () => {
+test('CMK-112: during a rotation a preview lists only what is still under the version', async () => {
   const parts = await world();
   parts.neighbours.stock.set('g/disks/moved', disk(setName, '2', { generation: 2 }));
   parts.neighbours.stock.set('g/disks/waiting', disk(setName, '1'));
@@ -88,7 +88,7 @@ test('CMK-112: in the middle of a move only what is under the version yet is con
   ]);
 });
 
-test('CMK-108: a purge makes everything under the key unreadable for good, once and whatever key the set has by then', async () => {
+test('CMK-108: a purge makes everything under the key unreadable for good, also if the set has another key since', async () => {
   const parts = await world();
   parts.neighbours.stock.set('g/disks/lost', disk(setName, '1'));
   parts.neighbours.stock.set('g/snapshots/lost', disk(setName, '1'));
@@ -123,7 +123,7 @@ test('CMK-104: an expiry under NEXT_START stops no machine, and takes no disk fr
   ]);
 });
 
-test('CMK-102: an ultra disk of a machine that is off is without data at once', async () => {
+test('CMK-102: an ultra disk loses its data at once if its machine is off, otherwise once the machine stops', async () => {
   const parts = await world();
   const reach = ofVersion(versionOf('1'));
   const kindWhere = async (openByMachine: boolean) => {
@@ -134,7 +134,7 @@ test('CMK-102: an ultra disk of a machine that is off is without data at once', 
   assert.equal(await kindWhere(true), 'DISK_UNAVAILABLE_ONCE_STOPPED g/disks/u');
 });
 
-test('a fleet is read page by page, whatever the size of the pages, each line once', async () => {
+test('a preview has the same lines, each once, whatever the page size', async () => {
   const parts = await world();
   for (let n = 0; n < 23; n++) {
     const name = `g/disks/d${String(n).padStart(2, '0')}`;
@@ -148,7 +148,7 @@ test('a fleet is read page by page, whatever the size of the pages, each line on
     assert.deepEqual(await preview(parts, event, pageSize), whole, `${pageSize}`);
 });
 
-test('a foreign page token is refused', () => {
+test('an invalid page token is refused', () => {
   for (const text of ['', 'machines', 'elsewhere\na\nb', 'done\na\nb\nc']) {
     assert.throws(() => placeOf(text), { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID' }, text);
   }
@@ -178,6 +178,6 @@ test('effects that already hold are marked, and so are machines that will start 
     'DISK_UNAVAILABLE already',
   ]);
   const purge = await lines({ ...event, action: 'PURGE' });
-  assert.ok(!purge.join().includes('already'), 'what a purge takes was only away until now');
+  assert.ok(!purge.join().includes('already'), 'a purge is a new loss: until now the key was only disabled');
   assert.ok(purge.includes('VIRTUAL_MACHINE_STOPS'), 'a purged key never comes back, so nothing starts again with it');
 });

@@ -24,7 +24,7 @@ after(() => world?.close());
 const publishedOptions = async (set: string) =>
   (await publishedOf(world, set)).flatMap((event) => (event?.$case === 'setOptionsChanged' ? [event.value] : []));
 
-test('CMK-104, CMK-125: a set has its options from the start and publishes them, and they identify a repeat', async () => {
+test('CMK-104, CMK-125: a new set publishes its options, and a repeated creation with other options is refused', async () => {
   const vault = await newVault(world);
   const key = await newKey(world, vault);
   const requested = {
@@ -59,7 +59,7 @@ test('an update changes what it names, is published once, and checks the etag', 
   assert.deepEqual([off.autoRestart, off.keyExpiry], [false, 'NEXT_START']);
 });
 
-test('bad options are refused, each with its own reason, and nothing changes', async () => {
+test('an invalid update is refused with its own reason, and nothing changes', async () => {
   const { set } = await readySet(world);
   const { name } = set;
   const update = world.sets.updateDiskEncryptionSet;
@@ -92,7 +92,7 @@ test('CMK-38, CMK-37: without an identity the keys are lost at once; a new one n
   assert.equal(world.disks.stock.get(disk)?.generation, 2, 'the new identity reached the disk');
 });
 
-test('CMK-37: an identity deleted behind the back of its set is replaced by an update', async () => {
+test('CMK-37: an identity that another caller deleted is replaced by an update', async () => {
   const { set, vault, key } = await readySet(world);
   const { name } = set;
   await world.identity.deletePrincipal({ name: principalOf(set), confirmName: principalOf(set) });

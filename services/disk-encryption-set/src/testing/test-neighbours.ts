@@ -49,7 +49,7 @@ export interface FakeNeighbours extends Neighbours {
   readonly fleet: Map<string, readonly string[]>;
   /** Every identity ever made, by name. */
   readonly principals: Map<string, { readonly owner: string; isDeleted: boolean }>;
-  /** Owner's words given: `<source> <target>`. */
+  /** Authorizations by owners: `<source> <target>`. */
   readonly words: string[];
   /** Names of the methods called, in order. */
   readonly calls: string[];
@@ -98,7 +98,7 @@ const outcomeOf = (work: () => EncryptedResource): RewrapDekOutcome['outcome'] =
   }
 };
 
-/** Makes them with two usable keys, `1…` and `2…`. */
+/** Creates them with two usable keys, `1…` and `2…`. */
 export const fakeNeighbours = (): FakeNeighbours => {
   const generations = new Map<string, number>();
   const fake: Omit<FakeNeighbours, keyof Neighbours> = {
@@ -171,7 +171,7 @@ export const fakeNeighbours = (): FakeNeighbours => {
         return found.resolved;
       }),
       findNewerKeyVersion: call('findNewerKeyVersion', ({ keyVersion = '' }: { keyVersion?: string | undefined }) => {
-        // The digit that names a key is its age.
+        // A higher digit names a newer version.
         const newer = [...neighbours.keys.values()]
           .filter(({ resolved }) => resolved.keyVersion > keyVersion)
           .reverse();

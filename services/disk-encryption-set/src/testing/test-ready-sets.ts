@@ -60,8 +60,8 @@ export const newDisk = async (world: SetCloud, set: DiskEncryptionSet): Promise<
   return name;
 };
 /**
- * The published facts of a set, in order. By its stream: a page of the feed may end before an event that was answered already,
- * as long as the response to one before it is on its way.
+ * The published facts of a set, in order. They are read from its stream: a page of the feed may end before a stored event while
+ * the response to an earlier commit is on its way.
  */
 export const publishedOf = async (world: SetCloud, set: string) =>
   (await world.store.read(`set-${set}`))

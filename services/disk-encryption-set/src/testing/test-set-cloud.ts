@@ -35,7 +35,7 @@ interface TestPrincipal {
   readonly secret: string;
 }
 
-/** Identity, key-vault and sets in one process on real Postgres and NATS, beside a disk service that only keeps keys. */
+/** identity, key-vault and sets in one process on real Postgres and NATS, with a disk service that only stores keys. */
 export interface SetCloud {
   readonly store: EventStore;
   readonly disks: VaultDisks;
@@ -46,7 +46,7 @@ export interface SetCloud {
   setsAs(user: TestPrincipal): RpcClient<typeof DiskEncryptionSetServiceDefinition>;
   newPrincipal(): Promise<TestPrincipal>;
   restart(service: Workload): Promise<void>;
-  /** Follows a set until it is as wanted. @throws when it is not within ten seconds, with the set as last seen */
+  /** Watches a set until the condition holds. @throws Error with the last state after ten seconds */
   until(name: string, wanted: (set: DiskEncryptionSet) => boolean): Promise<DiskEncryptionSet>;
   close(): Promise<void>;
 }
@@ -150,7 +150,7 @@ const openSetCloud = async (scope: Scope): Promise<SetCloud> => {
           },
         }),
       'disk-encryption-set': (seams) => {
-        // Waiting moves are not tried again by time here: what moves was moved by what happened.
+        // No retry by time: a waiting rotation continues only because of an event.
         const rotation = { concurrency: 4, pageSize: 2 };
         const upkeep = { watchdogMs: 100, rotationRetryMs: 3_600_000, rotationCheckIntervalMs: 3_600_000, rotation };
         const settings = { requirePurgeProtection: true, setsPerRegionMax, upkeep };

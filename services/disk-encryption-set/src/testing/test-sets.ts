@@ -34,7 +34,7 @@ export const keyReference = (digit: string) => ({
 /** Access granted to the identity of the set. */
 export const grantAt = (epoch: number) => ({ epoch, principal });
 
-/** Sets in memory beside fake neighbours. */
+/** Sets in memory with fake neighbours. */
 export interface TestSets extends SetParts {
   readonly neighbours: FakeNeighbours;
   readonly store: EventStore;
@@ -82,7 +82,7 @@ export const testSets = (): TestSets => {
   return parts;
 };
 
-/** Sets in memory with one whose creation has begun. */
+/** Sets in memory with one whose creation has started. */
 export const creatingSet = async (): Promise<TestSets> => {
   const parts = testSets();
   await parts.decide(create(1_000, founding, keyReference('1')));
@@ -90,8 +90,8 @@ export const creatingSet = async (): Promise<TestSets> => {
 };
 
 /**
- * Runs something again and again with one outage at a time, at every call and every commit it makes, before and after
- * their effect; a run that fails is repeated without outage, as the watchdog would.
+ * Repeats `run` with one outage each time: at each of its calls and commits, before or after their effect. A run that fails is
+ * repeated without an outage, as the watchdog would. @returns the number of outages
  */
 export const failAtEach = async (
   prepare: () => Promise<TestSets>,

@@ -20,7 +20,7 @@ export interface WrappedDisk {
   generation: number;
 }
 
-/** A disk service without data: it keeps wrapped keys in memory and asks a real vault, as the identities of sets. */
+/** A disk service without data: it stores wrapped keys in memory and calls a real vault, as the identities of sets. */
 export interface VaultDisks extends Disks {
   readonly stock: Map<string, WrappedDisk>;
   /** Makes a disk under a set, wrapped by the real vault. */
@@ -35,17 +35,17 @@ export interface VaultDisks extends Disks {
 const algorithm = 'RSA_OAEP_256';
 const log = logger({ service: 'disk', clock: systemClock, write: () => undefined });
 
-/** Identity and key-vault as the disk service sees them, which alone may act as the identity of a set. */
+/** Clients of the disk service, which is the only service that may act as the identity of a set. */
 export interface SeenByDisk {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
 }
 
-/** @param seen asked for at each call, because these services are not there yet when the disks are made */
+/** @param seen called for each use, because these services do not exist yet when the disks are created */
 export const vaultDisks = (seen: () => SeenByDisk): VaultDisks => {
   const stock = new Map<string, WrappedDisk>();
   const generations = new Map<string, number>();
-  /** As whom the vault is asked for a set, once a generation has said so. */
+  /** By set, the identity for calls of the vault: that of the newest generation. */
   const principals = new Map<string, string>();
   const as = async (principal: string): Promise<{ token: string }> => {
     const audience = 'interlock:key-vault';

@@ -18,7 +18,7 @@ import { finishDeletion } from './deletion.ts';
 const run = (parts: TestSets) => finishCreation(parts, setName, testCause);
 const begun = creatingSet;
 
-test('CMK-04: the identity is made with the set and belongs to it', async () => {
+test('CMK-04: the identity is created with the set and belongs to it', async () => {
   const parts = await begun();
   await run(parts);
   assert.deepEqual(parts.neighbours.principals.get(principal), { owner: setName, isDeleted: false });
@@ -40,7 +40,7 @@ test('two replicas that finish the same creation make one set', async () => {
   assert.deepEqual(await parts.history(), ['SetCreating', 'SetCreated', 'SetOptionsChanged', 'KeyAccessQuestioned']);
 });
 
-test('an identity refused for good leaves nothing behind', async () => {
+test('a creation whose identity is refused for good leaves no set', async () => {
   const parts = await begun();
   parts.neighbours.principals.set(principal, { owner: 'another owner', isDeleted: true });
   await assert.rejects(
@@ -50,7 +50,7 @@ test('an identity refused for good leaves nothing behind', async () => {
   assert.equal((await parts.state()).status, 'deleted');
 });
 
-test('a busy identity service is no refusal: the creation continues later', async () => {
+test('a creation continues later if the identity service is unavailable', async () => {
   const parts = await begun();
   const busy = () => Promise.reject(new Rejection('UNAVAILABLE', 'STORE_UNAVAILABLE', 'try again'));
   const identities = { ...parts.identities, createManagedIdentity: busy };
@@ -62,7 +62,7 @@ test('a busy identity service is no refusal: the creation continues later', asyn
 
 test('CMK-39: the identity of a deleted set does not affect the next set of its name', async () => {
   const next = 'principals/00000000-0000-4000-8000-000000000002';
-  /** The response comes once another replica has finished the creation, the set was deleted, and another one was begun. */
+  /** The response arrives once another replica finished the creation, the set was deleted, and another one was started. */
   const late = (parts: TestSets, made: 'before' | 'after'): TestSets['identities'] => ({
     ...parts.identities,
     async createManagedIdentity(...request) {

@@ -15,14 +15,14 @@ const deleting = async (): Promise<TestSets> => {
 };
 const disk = { set: setName, keyVersion: versionOf('1'), generation: 1 };
 
-test('CMK-39: the identity goes with the set', async () => {
+test('CMK-39: the identity is deleted with the set', async () => {
   const parts = await deleting();
   await run(parts);
   assert.equal(parts.neighbours.principals.get(principal)?.isDeleted, true);
   assert.equal((await parts.state()).status, 'deleted');
 });
 
-test('CMK-39: an outage at any step ends in the same: no set and no identity', async () => {
+test('CMK-39: after an outage at any step set and identity are deleted', async () => {
   const tried = await failAtEach(deleting, run, async (parts) => {
     assert.equal((await parts.state()).status, 'deleted');
     assert.equal(parts.neighbours.principals.get(principal)?.isDeleted, true);
@@ -31,7 +31,7 @@ test('CMK-39: an outage at any step ends in the same: no set and no identity', a
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
 });
 
-test('CMK-130: a set in use stays, and the refusal names its users', async () => {
+test('CMK-130: a set in use is not deleted, and the refusal names its users', async () => {
   const parts = await deleting();
   for (let n = 0; n < 12; n++) parts.neighbours.stock.set(`disk${String(n).padStart(2, '0')}`, { ...disk });
   const users = Array.from({ length: 10 }, (_, n) => `disk${String(n).padStart(2, '0')}`).join(', ');
@@ -62,7 +62,7 @@ test('CMK-130: an outage at any step of a refused deletion leaves the set and it
   );
 });
 
-test('CMK-130: a replica that saw users cannot bring back a set that another has released', async () => {
+test('CMK-130: a replica that saw users cannot restore a set that another replica has released', async () => {
   const parts = await deleting();
   parts.neighbours.stock.set('disk', { ...disk });
   // The other replica looks after the user is gone, while this one is about to store its refusal.
@@ -85,14 +85,14 @@ test('CMK-130: a replica that saw users cannot bring back a set that another has
   assert.equal((await parts.state()).status, 'deleted');
 });
 
-test('CMK-130: a replica that saw no users of a deletion that was refused releases nothing of the next one', async () => {
+test('CMK-130: a replica that saw no users before a refused deletion does not release the set in the next one', async () => {
   const parts = await deleting();
   let looks = 0;
   const listEncryptedResources: typeof parts.disks.listEncryptedResources = async (...asked) => {
     const answer = await parts.disks.listEncryptedResources(...asked);
     looks += 1;
     if (looks > 1) return answer;
-    // Before this one stores what it saw, another saw a disk being made, the set was used, and is to be deleted again.
+    // Before this one stores what it saw, another replica refuses the deletion, a disk is created, and a new deletion starts.
     await parts.decide(refuseDeletion(2));
     parts.neighbours.stock.set('disk', { ...disk });
     await parts.decide(startDeletion(3));

@@ -43,10 +43,10 @@ test('CMK-36, CMK-81, CMK-85: a set that follows its key moves to the newest ver
   assert.equal(set.rotation?.progress.status, 'running');
   const { length } = await parts.history();
   assert.equal(await look(parts), false);
-  assert.equal((await parts.history()).length, length, 'at the newest a look decides nothing');
+  assert.equal((await parts.history()).length, length, 'a check at the newest version decides nothing');
 });
 
-test('CMK-84: a set that does not follow keeps its version, whatever is noticed', async () => {
+test('CMK-84: a set that does not follow its key keeps its version when a newer one appears', async () => {
   const parts = await following();
   await parts.decide(changeOptions(4, { autoKeyRotation: false }));
   await parts.decide(noticeNewer(9));
@@ -54,7 +54,7 @@ test('CMK-84: a set that does not follow keeps its version, whatever is noticed'
   assert.equal(active(await parts.state()).activeKey.keyVersion, versionOf('1'));
 });
 
-test('CMK-81: the newest usable version is taken, none that is disabled, and never an older one', async () => {
+test('CMK-81: a set takes the newest usable version, never a disabled or an older one', async () => {
   const parts = await following();
   parts.neighbours.keys.set(versionOf('3'), fakeKey('3', { enabled: false }));
   await look(parts);
@@ -89,7 +89,7 @@ const obstacles: readonly (readonly [string, (parts: TestSets) => void, (parts: 
   ],
 ];
 for (const [code, put, take] of obstacles) {
-  test(`CMK-37, CMK-87: ${code} is kept with the set, changes nothing else, and is gone once it is cured`, async () => {
+  test(`CMK-37, CMK-87: ${code} is stored as an error of the set, changes nothing else, and is removed once it is fixed`, async () => {
     const parts = await following();
     put(parts);
     assert.equal(await look(parts), false);
@@ -132,7 +132,7 @@ test('a key assigned during a check stays, and the check stores nothing', async 
   assert.deepEqual([activeKey.keyVersion, generation], [versionOf('2'), 2]);
 });
 
-test('an outage at any step of a look leaves it to be taken again, and one assignment comes of it', async () => {
+test('after an outage at any step the check is repeated, and the key is assigned once', async () => {
   const tried = await failAtEach(
     following,
     async (parts) => {
@@ -147,7 +147,7 @@ test('an outage at any step of a look leaves it to be taken again, and one assig
   assert.ok(tried >= 6, `${tried}`);
 });
 
-test('two replicas that look at once assign once', async () => {
+test('two replicas that check at the same time assign the key once', async () => {
   const parts = await following();
   await Promise.all([look(parts), look(parts)]);
   assert.equal((await parts.history()).filter((type) => type === 'KeyAssigned').length, 1);

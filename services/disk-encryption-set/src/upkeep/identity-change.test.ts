@@ -18,7 +18,7 @@ const run = async (parts: TestSets): Promise<void> => {
   await reconcileIdentity(parts, setName, testCause);
 };
 
-/** A set whose identity was removed, and another one chosen; nothing of it is done at identity yet. */
+/** A set whose identity was removed and replaced; the identity service has not been called yet. */
 const begun = async (): Promise<TestSets> => {
   const parts = await creatingSet();
   parts.neighbours.principals.set(principal, { owner: setName, isDeleted: false });
@@ -28,7 +28,7 @@ const begun = async (): Promise<TestSets> => {
   return parts;
 };
 
-test('CMK-38: an outage at any step leaves the old identity deleted and one new one made', async () => {
+test('CMK-38: an outage at any step leaves the old identity deleted and one new identity created', async () => {
   const tried = await failAtEach(begun, run, async (parts) => {
     const { principals } = parts.neighbours;
     assert.deepEqual(
@@ -47,7 +47,7 @@ test('CMK-38: an outage at any step leaves the old identity deleted and one new 
   assert.equal(tried, 8, 'two calls and two commits, each before and after its effect');
 });
 
-test('CMK-40: the identity of a user stays when its set gives it up or is deleted, and does not come back to the set', async () => {
+test('CMK-40: a user-assigned identity is not deleted with its set, and the set cannot get it again', async () => {
   const parts = await creatingSet();
   const { principals, calls } = parts.neighbours;
   principals.set(principal, { owner: setName, isDeleted: false });
@@ -76,14 +76,14 @@ test('CMK-40: the identity of a user stays when its set gives it up or is delete
   );
 });
 
-test('G7: a set makes no calls as an identity that is not created yet, and all once it is', async () => {
+test('G7: a set does not use an identity before it exists, and checks access once it does', async () => {
   const parts = await begun();
   const keyVersion = versionOf('1');
   await parts.decide(questionKey(keyVersion, { epoch: 5, since: 5, traceId: '' }));
   // A run from before the set got this identity: it created none, and continues with the questions.
   assert.equal(await checkAccess(parts, setName, testCause), false);
   assert.ok(!parts.neighbours.calls.includes('checkKeyAccess'));
-  assert.equal(await reconcileIdentity(parts, setName, testCause), true, 'there is something to ask about');
+  assert.equal(await reconcileIdentity(parts, setName, testCause), true, 'access has to be checked');
   assert.equal(await reconcileIdentity(parts, setName, testCause), false);
   parts.neighbours.epoch = 5;
   assert.equal(await checkAccess(parts, setName, testCause), true);
@@ -91,15 +91,15 @@ test('G7: a set makes no calls as an identity that is not created yet, and all o
   assert.deepEqual(state.status === 'active' && [state.access[keyVersion]?.state, state.questions], ['available', {}]);
 });
 
-test('two replicas that settle the same change make one identity', async () => {
+test('two replicas that reconcile the same identity change create one identity', async () => {
   const parts = await begun();
   const settled = await Promise.all([1, 2].map(() => reconcileIdentity(parts, setName, testCause)));
   assert.deepEqual([...parts.neighbours.principals.keys()], [principal, other]);
-  assert.deepEqual(settled.sort(), [false, true], 'and one of them asks about it');
+  assert.deepEqual(settled.sort(), [false, true], 'and only one run has to check access');
   assert.equal((await parts.history()).filter((type) => type === 'IdentityMade').length, 1);
 });
 
-test('CMK-39: a set deleted before its old identity was leaves neither behind', async () => {
+test('CMK-39: deleting a set also deletes a removed identity that still exists', async () => {
   const parts = await begun();
   await parts.decide(startDeletion(5));
   await finishDeletion(parts, setName, testCause);
@@ -107,7 +107,7 @@ test('CMK-39: a set deleted before its old identity was leaves neither behind', 
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('G1: a removed identity is deleted while it is unknown whether its set, which is being deleted, is used', async () => {
+test('G1: a removed identity is deleted although an outage keeps the deletion of its set from finishing', async () => {
   const parts = await begun();
   await parts.decide(startDeletion(5));
   parts.neighbours.outage = (_call, method) => (method === 'listEncryptedResources' ? 'before' : undefined);
@@ -118,7 +118,7 @@ test('G1: a removed identity is deleted while it is unknown whether its set, whi
   assert.deepEqual([...parts.neighbours.principals], [[principal, { owner: setName, isDeleted: true }]]);
 });
 
-test('CMK-37: an identity deleted before the set knew that it was made is found out, and replaced', async () => {
+test('CMK-37: an identity that was deleted before its creation was recorded is detected and replaced', async () => {
   const parts = await begun();
   parts.neighbours.outage = (_call, method) => (method === 'createManagedIdentity' ? 'after' : undefined);
   await assert.rejects(run(parts));
@@ -132,11 +132,11 @@ test('CMK-37: an identity deleted before the set knew that it was made is found 
   assert.deepEqual(state.status === 'active' && [state.principal, state.identity.isMade], [third, true]);
 });
 
-test('CMK-39: an identity that was taken away while it was being made is not left behind', async () => {
+test('CMK-39: an identity that is removed while it is being created is deleted', async () => {
   const parts = await begun();
   const { identities } = parts;
   const createManagedIdentity: typeof identities.createManagedIdentity = async (...request) => {
-    // Another replica settles the removal before the principal is there to be deleted.
+    // Another replica reconciles the removal before the principal exists.
     await parts.decide(removeIdentity(5, ''));
     await run(parts);
     return identities.createManagedIdentity(...request);
@@ -145,11 +145,11 @@ test('CMK-39: an identity that was taken away while it was being made is not lef
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('CMK-39: an identity that was made once its set was deleted is not left behind', async () => {
+test('CMK-39: an identity that is created after its set was deleted is deleted too', async () => {
   const parts = await begun();
   const { identities } = parts;
   const createManagedIdentity: typeof identities.createManagedIdentity = async (...request) => {
-    // The set goes before the principal is there to be deleted with it.
+    // The set is deleted before the principal exists.
     await parts.decide(startDeletion(5));
     await finishDeletion(parts, setName, testCause);
     return identities.createManagedIdentity(...request);
@@ -159,7 +159,7 @@ test('CMK-39: an identity that was made once its set was deleted is not left beh
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('G7: the deletion of an identity that is consumed while the set gets another does not affect that one', async () => {
+test('G7: a late fact about a deleted identity does not affect the identity that replaced it', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const end = {
@@ -187,7 +187,7 @@ test('G7: the deletion of an identity that is consumed while the set gets anothe
   assert.deepEqual([state.principal, state.access[versionOf('1')]?.epoch], [other, 0], 'no loss of the new one');
 });
 
-test('G10: a set without an identity shows that, whatever the refusal of the last one', async () => {
+test('G10: a set without an identity shows IDENTITY_DELETED, whatever its loss was before', async () => {
   const parts = await creatingSet();
   await parts.decide(completeCreation(2));
   const refused = { keyVersion: versionOf('1'), reason: 'ACCESS_DENIED', epoch: 7, since: 3, traceId: '' } as const;

@@ -22,7 +22,7 @@ import {
 } from '../testing/test-sets.ts';
 import { Upkeep } from './upkeep.ts';
 
-/** Runs the watchdogs until the set is as wanted. */
+/** Runs the watchdogs until the condition holds. */
 const watchUntil = async (
   parts: TestSets,
   wanted: (set: DiskEncryptionSet) => boolean,
@@ -35,7 +35,7 @@ const watchUntil = async (
     ...parts,
     clock: systemClock,
     random: systemRandom,
-    // What is taken up again is told at each look: here at a thousand.
+    // No log: each round would log what it resumes, here at a thousand rounds.
     log: logger({ service: 'test', clock: systemClock, write: () => {} }),
     tracer: trace.getTracer('test'),
     settings: {
@@ -95,10 +95,14 @@ test('a key that is not valid yet is checked until it is', async () => {
   const { length } = await parts.history();
   key.lost = undefined;
   await watchUntil(parts, (set) => accessOf(set)?.state === 'available');
-  assert.deepEqual((await parts.history()).slice(length), ['KeyAccessRestored'], 'asking in vain stores nothing');
+  assert.deepEqual(
+    (await parts.history()).slice(length),
+    ['KeyAccessRestored'],
+    'a check without a change stores nothing',
+  );
 });
 
-test('a restart between a request and its work loses nothing, and one outage is made up for', async () => {
+test('a restart between a request and its work loses nothing, and an outage is retried', async () => {
   const parts = await creatingSet();
   parts.neighbours.outage = (call) => (call < 3 ? 'after' : undefined);
   await watchUntil(parts, ({ status }) => status === 'active');
@@ -135,7 +139,7 @@ test('G1: a removed identity is deleted while a disk host does not respond', {
   assert.ok([...parts.neighbours.principals.values()].every(({ isDeleted }) => isDeleted));
 });
 
-test('CMK-81: a set that follows its key finds a newer version by time alone, without any fact', async () => {
+test('CMK-81: a set that follows its key finds a newer version by a regular check, without a fact', async () => {
   const parts = await creatingSet();
   await watchUntil(parts, ({ status }) => status === 'active');
   parts.neighbours.keys.delete(versionOf('2'));
@@ -159,7 +163,7 @@ test('no set is skipped, however many others wait', async () => {
   const { createManagedIdentity } = parts.identities;
   const identities: TestSets['identities'] = {
     ...parts.identities,
-    // Identity has no response for any of them but the last, so all others stay where they are.
+    // identity responds for the last set only, so all others stay as they are.
     createManagedIdentity: (request, options) => {
       if (request.owner !== `${setName}-last`)
         throw new RpcFailure('UNAVAILABLE', 'createManagedIdentity', 'fake', 'down');
@@ -170,7 +174,7 @@ test('no set is skipped, however many others wait', async () => {
   await watchUntil({ ...parts, identities }, () => false, isActive);
 });
 
-test('CMK-81: of more sets than a look takes in hand at once all find a newer version within one interval', async () => {
+test('CMK-81: all sets find a newer version within one interval, also if they do not fit into one page', async () => {
   const parts = testSets();
   const requestedOptions = { ...founding.requestedOptions, autoKeyRotation: true };
   const last = `${setName}-last`;
@@ -185,7 +189,7 @@ test('CMK-81: of more sets than a look takes in hand at once all find a newer ve
       create(1, ofSet, keyReference('1')),
       completeCreation(2),
       restoreKey(2, { keyVersion: versionOf('1'), epoch: 1 }),
-      // The active version was the newest when it was looked for.
+      // The active version was the newest at the last check.
       followNewest(2, { generation: 1, position: 0 }),
     ]) {
       await parts.sets.transact(name, decision, testCause);

@@ -27,7 +27,7 @@ const heldQueue = (limit: number) => {
   return { queue, add, begun, endNext, reported, stopping };
 };
 
-test('one set is worked on once at a time, and once more when it was added meanwhile', async () => {
+test('a set has one run at a time, and one more run if it was added meanwhile', async () => {
   const { add, begun, endNext, queue } = heldQueue(5);
   add('a');
   add('a');
@@ -40,7 +40,7 @@ test('one set is worked on once at a time, and once more when it was added meanw
   assert.deepEqual(begun, ['a', 'a']);
 });
 
-test('no more than the limit at once, and none is forgotten', async () => {
+test('at most `limit` sets run at once, and every set gets its run', async () => {
   const { add, begun, endNext, queue } = heldQueue(2);
   for (const set of ['a', 'b', 'c']) add(set);
   assert.deepEqual(begun, ['a', 'b']);
