@@ -44,7 +44,7 @@ export interface ComputeSettings {
   readonly diskCallsMax: number;
 }
 
-/** Puts compute together. */
+/** Assembles compute. */
 export const assemble: Assemble<ComputeSettings> = async (seams) => {
   const { store, openCategory, clock, random, log, tracer, meter, settings, authorize, client, partitions } = seams;
   const { startTimeoutMs, guestStopTimeoutMs, dataDisksMax, diskCallsMax } = settings;

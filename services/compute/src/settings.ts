@@ -2,7 +2,7 @@ import { hostFolderSpec } from '@interlock/host';
 import { int, oneOf, optional, text } from '@interlock/runtime';
 import { ioTimeoutDefaultMs } from './guest/disk-io.ts';
 
-/** The settings of this service beside those of every service. */
+/** The settings of this service, in addition to those of every service. */
 export const computeSpec = {
   ...hostFolderSpec,
   dataFolder: text('Folder of the service; `guests` contains the guests and their journals'),

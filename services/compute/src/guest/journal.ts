@@ -47,7 +47,7 @@ export const readJournal = (path: string): readonly JournalEntry[] =>
     .flatMap((file) => readFileSync(file, 'utf8').split('\n'))
     .flatMap((line) => entryOf(line) ?? []);
 
-/** The entry of a line; none of a line that is cut. */
+/** The entry of a line; `undefined` for a truncated line. */
 export const entryOf = (line: string): JournalEntry | undefined => {
   if (!line.endsWith('}')) return undefined;
   try {

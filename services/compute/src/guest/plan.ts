@@ -43,14 +43,14 @@ export interface ClientCertificate {
 /** The part of the file that is about TLS. */
 export type GuestTls = Pick<GuestFile, 'authority' | 'client'>;
 
-/** What guests are given of the certificates of their host. */
+/** The certificates that a host gives its guests. */
 export const guestTls = (tls: Renewed<Certificates> | 'plaintext'): GuestTls => {
   if (tls === 'plaintext') return { authority: tls };
   const { ca, certificate, key } = tls.current();
   return { authority: ca, client: { certificate, key } };
 };
 
-/** The same as a channel takes it. */
+/** The certificates in the form that a channel takes. */
 export const clientTls = ({ authority, client }: GuestTls): ClientTls | 'plaintext' =>
   authority === 'plaintext' ? authority : { ca: authority, ...client };
 

@@ -71,7 +71,7 @@ export class GuestDriver implements VmHost {
   readonly #starts = new Map<string, object>();
   readonly #listeners: ((vm: string) => void)[] = [];
   readonly #slots = limiter(startsMax);
-  /** What guests live with: another text means that every earlier guest is gone. */
+  /** The run of this host (see `hostRun`). Guests of another run are gone. */
   readonly #host: string;
 
   constructor(options: GuestDriverOptions) {

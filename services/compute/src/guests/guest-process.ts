@@ -44,7 +44,7 @@ const pidIn = (path: string): number | undefined => {
 export const hostRun = (parentPid: number | undefined): string => {
   const boot = textOf('/proc/sys/kernel/random/boot_id')?.trim() ?? '';
   if (parentPid === undefined) return boot;
-  // The name in the second field may have spaces and brackets; the start time is the 20th behind it.
+  // The name in the second field may have spaces and brackets; the start time is the 20th field after it.
   const startedAt = textOf(`/proc/${parentPid}/stat`)?.split(') ').at(-1)?.split(' ')[19] ?? '';
   return [boot, parentPid, startedAt].join(':');
 };

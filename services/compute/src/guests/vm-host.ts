@@ -75,7 +75,7 @@ export interface GuestIo {
 /** How a guest ended without a request. */
 export type GuestEnd = 'GUEST_ENDED' | 'HOST_RESTARTED';
 
-/** The same with what the guest left in words, if anything. */
+/** How a guest ended, with the text that it left, if any. */
 export interface GuestEnding {
   readonly end: GuestEnd;
   readonly detail?: string;

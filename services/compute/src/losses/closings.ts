@@ -15,7 +15,7 @@ const retryMs = 1_000;
 /** How long a page may take before the engine closes its machines one by one, in milliseconds. */
 const pageMs = 30_000;
 
-/** Stands for every set. */
+/** Means every set. */
 const everySet = '';
 
 type Parts = ClosingParts & { readonly engine: Pick<Engine, 'kick' | 'room'> };

@@ -104,7 +104,7 @@ export class KeyReturns {
       return { changed, contended: contendedOf(rejected) };
     };
     const first = await store(machines, await this.#restartsOf(machines, way, cause));
-    // The other key of a machine that owes its start may have returned between the look and the commit: look again.
+    // Access to the other key of a machine that owes its start may be restored between the read and the commit: read again.
     const owing = first.changed.filter(({ state }) => state.status === 'active' && owesStart(state));
     const clear = [...(await this.#restartsOf(owing, way, cause))].filter(([, { isClear }]) => isClear);
     if (clear.length === 0) return first.contended;
@@ -148,7 +148,7 @@ export class KeyReturns {
 const contendedOf = (rejected: readonly { readonly rejection: Rejection }[]): readonly Rejection[] =>
   rejected.map(({ rejection }) => rejection).filter(({ reason }) => reason === 'CONTENTION');
 
-/** The disks that a start opens. What a stop left half attached or half detached is freed beside it. */
+/** The disks that a start opens. A disk that a stop left half attached or half detached is freed meanwhile. */
 const attachedDisks = ({ disks }: Machine): readonly VmDisk[] => disks.filter(({ phase }) => phase === 'attached');
 
 /** Most machines of a fleet are only shown that their key is back, and have nothing to do. */

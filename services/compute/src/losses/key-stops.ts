@@ -43,7 +43,7 @@ const confirmMs = 3_000;
  * Stops machines whose key is lost.
  *
  * One pass reads and decides a page of machines while the previous page is stored: one commit a page, and no call per
- * machine. Only pages with a conflict are decided again. Guests shut down beside the pass.
+ * machine. Only pages with a conflict are decided again. Guests shut down in parallel.
  *
  * The loss is stored in the commit of the first page, so a single machine is off as soon as the loss is known. A machine that
  * opens its disks during the pass finds the loss itself (see `Losses`).

@@ -30,13 +30,13 @@ const pageSize = 1_000;
 /** No name contains a space, so the prefix of a set is not the prefix of another one. */
 const prefixOf = (set: string): string => `${set} `;
 const keyOf = (set: string, keyVersion: string): string => `${prefixOf(set)}${keyVersion}`;
-/** One row for the losses of a version, and beside it one for each deleted identity. */
+/** One row for the losses of a version, and one more for each deleted identity. */
 const rowKeyOf = ({ set, keyVersion, principal }: LossId): string =>
   principal === undefined ? keyOf(set, keyVersion) : `${keyOf(set, keyVersion)} ${principal}`;
 
 /**
  * The known losses of key versions: of each version the newest loss of the key, and the end of each of its set's identities.
- * The end of an identity has no position in key-vault's feed, so it is stored beside the losses of the key and replaces none.
+ * The end of an identity has no position in key-vault's feed, so it is stored separately and replaces no loss of the key.
  */
 export class Losses {
   readonly #store: EventStore;

@@ -139,7 +139,7 @@ export class LostDisks {
     return { loss, attachEpoch: disk.attachEpoch, cause: known?.cause ?? causeIn(found) };
   }
 
-  /** The known loss behind the state of a disk: it has a number and a cause. One that does not concern the open is another. */
+  /** The known loss behind the state of a disk: it has a number and a cause. A loss that does not concern the open is ignored. */
   async #lossBehind(disk: VmDisk, keyVersion: string, reason: AccessReason): Promise<KnownLoss | undefined> {
     const known = await this.#parts.losses.of(disk.set, keyVersion);
     return known.find((one) => one.reason === reason && !one.isOver && concerns(one, disk));

@@ -2,7 +2,7 @@ import { type Cause, type Continued, continuing, type Stepping, stepIds } from '
 import { type Clock, currentTraceparent, type Random } from '@interlock/runtime';
 import type { Work } from '../vm/machine.ts';
 
-/** As whom compute acts by itself. */
+/** The caller of what compute does without a request. */
 const platform = 'system:compute';
 
 /** What a piece of work keeps of the cause of its request. */

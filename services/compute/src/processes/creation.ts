@@ -14,7 +14,7 @@ import { openAll } from './opening.ts';
 import { type Fate, isStillAt, type Process, type ProcessParts, type Run } from './process.ts';
 
 /**
- * Creates a machine: its new disks, then every disk attached and opened (VM-10). Only then is there a machine, and the start
+ * Creates a machine: its new disks, then every disk attached and opened (VM-10). Only then the machine exists, and the start
  * follows. When anything is refused, the machine first stores that all of it is undone, and the failure once nothing is left
  * (CMK-110): of two replicas at this work, one may be refused what the other was granted.
  */
@@ -65,7 +65,7 @@ const patienceOf = ({ parts, state, signal }: Run<Creating>): Patience => ({
 });
 
 /**
- * Each disk goes through these calls by itself: one that is slow to be created does not delay the refusal of another. After a
+ * Each disk goes through these calls independently: one that is slow to be created does not delay the refusal of another. After a
  * refusal no call is repeated.
  */
 async function obtainDisks(run: Run<Creating>): Promise<undefined> {
@@ -203,7 +203,7 @@ const undoDisk = async (run: Run<Creating>, { disk, make }: PlannedDisk, fate: F
   let found = await findMade(parts, disk, patience);
   const mayCome = found === undefined ? fate.make === 'unsure' : fate.attach === 'unsure' && found.managedBy !== vm;
   if (mayCome) {
-    // No call is carried out after its deadline, so what is not there by then never comes.
+    // No call is carried out after its deadline, so a disk that does not exist by then is never created.
     await parts.clock.sleep(callDeadlineMs, signal);
     found = await findMade(parts, disk, patience);
   }

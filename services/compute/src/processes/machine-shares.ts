@@ -14,7 +14,7 @@ export const machineShares: readonly string[] = Array.from({ length: shareCount 
 /**
  * A host that touches the guest of a machine only while this replica owns the machine's work partition: of two replicas at one
  * start, one would leave a guest with tokens that the other's opens have ended.
- * @param isOurs called at the moment it counts
+ * @param isOurs called before the guest is touched, and again after a start
  */
 export const guardedDriver = (driver: VmHost, isOurs: (vm: string) => boolean): VmHost => {
   const assertOurs = (vm: string): void => {

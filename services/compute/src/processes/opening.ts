@@ -17,7 +17,7 @@ export type ToOpen = Pick<PlannedDisk, 'disk' | 'lun' | 'isOs' | 'sku' | 'set' |
 type OpenRun = Pick<Run<unknown>, 'parts' | 'vm' | 'cause'>;
 
 /**
- * Opens disks side by side, each with a fresh unwrap (VM-11, VM-33).
+ * Opens disks in parallel, each with a fresh unwrap (VM-11, VM-33).
  * @param prepare what each disk needs before it can be opened
  * @throws DisksFailed; Interrupted
  */
@@ -63,7 +63,7 @@ const guestDisk = ({ disk: { disk, lun, isOs, attachEpoch }, answer }: Open): Gu
 };
 
 /**
- * Does something with disks side by side. After the first definite refusal the other calls are not repeated any more, but
+ * Does something with disks in parallel. After the first definite refusal the other calls are not repeated any more, but
  * every call on its way counts, so that each disk that blocks the work is named.
  * @throws DisksFailed; Interrupted
  */

@@ -27,7 +27,7 @@ export interface ProcessParts {
   readonly guestStopTimeoutMs: number;
 }
 
-/** What came of opening several disks. */
+/** The result of opening several disks. */
 export interface OpenOutcome {
   readonly opened: readonly OpenedDisk[];
   /** The same disks as the guest reaches them, with secrets. */

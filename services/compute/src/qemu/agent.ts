@@ -40,7 +40,7 @@ interface Begun {
  *     done <disk> <seq>                   its fsync returned
  *     failed <disk> <seq>                 the append or the fsync failed
  *
- * Other lines are ignored. A begin is journalled later than it was, a done later as well: by the time the line takes.
+ * Other lines are ignored. Every entry is journalled later than it happened, by the time that the line takes.
  */
 export class GuestAgent {
   readonly #parts: AgentParts;

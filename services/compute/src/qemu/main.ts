@@ -43,7 +43,7 @@ const machine = new QemuMachine({
   note: (line) => process.stderr.write(`${new Date().toISOString()} ${line}\n`),
 });
 
-/** Leaves the reason and ends: this process is nothing without its QEMU. */
+/** Writes the reason and ends: this process is useless without its QEMU. */
 const leave = (reason: string, status: number): never => {
   counters.save();
   writeFileSync(fileOf('end'), reason.endsWith('.') ? reason : `${reason}.`, { mode: 0o600 });

@@ -173,7 +173,7 @@ const evolveAccess = (machine: Machine, event: AccessEvent): Machine => {
   }
 };
 
-/** A disk once it is attached: the request it was attached by matters no more. */
+/** A disk once it is attached, without its attach request. */
 const attachedDisk = ({ attachRequest: _request, ...disk }: VmDisk): VmDisk => ({ ...disk, phase: 'attached' });
 
 const without = <Of extends { readonly disk: string }>(all: readonly Of[], disk: string): readonly Of[] =>
@@ -198,7 +198,7 @@ const withAfterRestore = (
   return withCause(power, (cause) => (cause.kind === 'keyLoss' ? { ...cause, afterRestore } : cause));
 };
 
-/** The same once a disk is attached again. */
+/** The detached disks that a machine remembers once a disk is attached again. */
 const afterAttaching = ({ detached }: Machine, disk: string): Pick<Machine, 'detached'> =>
   detached?.includes(disk) === true ? { detached: detached.filter((one) => one !== disk) } : {};
 

@@ -15,7 +15,7 @@ import {
 /** Restarts remembered, so that a repeated request is recognised: enough for any retry, few enough for a row. */
 const restartsMax = 16;
 
-/** Detached disks remembered, for the same. */
+/** Detached disks remembered, for the same purpose. */
 const detachedMax = 16;
 
 /** The cause of a machine that is off because its user asked for it, or that has never run. */
@@ -27,7 +27,7 @@ export const evolvePower = (machine: Machine, event: PowerEvent): Vm => {
   switch (event.type) {
     case 'VmStarting': {
       const { work, from, at } = event;
-      // A disk that a stop left half attached is freed beside the start, not opened.
+      // A disk that a stop left half attached is freed during the start, not opened.
       const disks = machine.disks.map(
         (disk): VmDisk => (disk.phase === 'attached' ? { ...disk, access: 'opening' } : disk),
       );
@@ -78,7 +78,7 @@ const startFailed = (
 ): Machine => {
   const { power, startedAt } = machine;
   const state = power.state === 'starting' ? power.from : 'stopped';
-  // A restart that fails has the guest off since its shutdown.
+  // In a failed restart the guest is off since its shutdown.
   const stoppedAt = startedAt === undefined ? undefined : (offSince(machine) ?? power.since);
   return {
     ...machine,
@@ -119,7 +119,7 @@ const causeOf = ({ reason, end, detail }: Extract<PowerEvent, { type: 'VmStoppin
 export const withCause = (power: PowerState, change: (cause: StopCause) => StopCause): PowerState =>
   power.state === 'running' ? power : { ...power, cause: change(power.cause) };
 
-/** The cause without what was to become of the machine after it: a start takes its place. */
+/** The cause without a decision about restored access: the start takes its place. */
 const undecided = (cause: StopCause): StopCause =>
   cause.kind === 'keyLoss' ? { ...cause, afterRestore: ownerDecides } : cause;
 
@@ -153,8 +153,8 @@ export const afterDetaching = ({ detached = [] }: Machine, ...disks: readonly st
 });
 
 /**
- * The same of disks whose detaching was cut short by a stop: closing them detaches them too. Neither these nor half attached
- * disks block a start any more.
+ * What a machine remembers once half-attached and half-detached disks are freed. Closing also detaches a disk whose detach a
+ * stop interrupted. None of these disks blocks a start any more.
  */
 export const afterFreeing = (machine: Machine): Partial<Pick<Machine, 'detached' | 'blocked'>> => {
   const freed = machine.disks.filter(({ phase }) => phase !== 'attached');
@@ -166,10 +166,10 @@ export const afterFreeing = (machine: Machine): Partial<Pick<Machine, 'detached'
   };
 };
 
-/** What blocks a start: the news, and what was known about other disks. */
+/** What blocks a start: the new losses, and the known losses of other disks. */
 export const withNews = (known: readonly KeyLoss[], news: readonly KeyLoss[]): readonly KeyLoss[] =>
   known.length === 0 ? news : [...news, ...known.filter(({ disk }) => !news.some((one) => one.disk === disk))];
 
-/** The same once an access loss stops the machine. While it is starting, the earlier entries are those of its last stop. */
+/** What blocks a start once a loss stops the machine. While it is starting, the earlier entries are those of its last stop. */
 const withStop = ({ power, blocked }: Machine, news: readonly KeyLoss[]): readonly KeyLoss[] =>
   power.state === 'running' ? withNews(blocked, news) : news;

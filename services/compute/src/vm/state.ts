@@ -101,7 +101,7 @@ export type StopCause =
 export type AfterRestore =
   /** It starts if the owner of a set wants that (CMK-125). */
   | { readonly kind: 'ownerDecides' }
-  /** Its user asked for it to be off since. */
+  /** Since then its user has requested it to be off. */
   | { readonly kind: 'staysOff' }
   /** It starts when access to the last of its lost keys is restored. */
   | { readonly kind: 'owesStart' }

@@ -13,11 +13,11 @@ export interface KeyWanted {
   readonly location: string;
   readonly keyUrl: string;
   readonly sourceVault: string;
-  /** `tenants/<t>` of the set where it is known; else it is found out. */
+  /** `tenants/<t>` of the set if known; otherwise it is looked up. */
   readonly tenant?: string;
 }
 
-/** Resolves a wanted key with its vault and holds it against the rules. @throws Rejection as `checkKey` and the vault do */
+/** Resolves a wanted key with its vault and checks it against the rules. @throws Rejection as `checkKey` and the vault do */
 export type ChooseKey = (
   wanted: KeyWanted,
   cause: Cause,
@@ -25,7 +25,7 @@ export type ChooseKey = (
 
 /**
  * Makes the check that creation and assignment share. Public facts come from the vault without any use of the key: at a
- * creation there is no identity yet that could be granted anything (CMK-04).
+ * creation no identity exists yet that could be granted anything (CMK-04).
  */
 export const keyChoice =
   (parts: {
@@ -41,7 +41,7 @@ export const keyChoice =
       callFor(cause),
     );
     const subscription = subscriptionOf(set);
-    // The vault of the own subscription is in the own tenant: only about another one identity has to be asked.
+    // A vault in the same subscription is in the same tenant. Only for another subscription, identity is called.
     const isOwnTenant =
       known === undefined
         ? resolved.subscription === subscription || (await subscriptions.has(resolved.tenant, subscription))

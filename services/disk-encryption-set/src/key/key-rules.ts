@@ -4,7 +4,7 @@ import { isSameRegion } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { KeyReference } from '../set/events.ts';
 
-/** What a key is held against. */
+/** What a key is checked against. */
 export interface KeyRequest {
   /** Region of the set. */
   readonly location: string;
@@ -12,19 +12,19 @@ export interface KeyRequest {
   readonly subscription: string;
   /** Whether the vault belongs to the tenant of the set. */
   readonly isOwnTenant: boolean;
-  /** `vaults/<v>` as asked; may be empty. */
+  /** `vaults/<v>` as requested; may be empty. */
   readonly sourceVault: string;
   readonly requirePurgeProtection: boolean;
 }
 
-/** A key URL without a version, and one with. The host is the vault's business. */
+/** A key URL without a version, and one with. The vault checks the host. */
 const versionless = /^https?:\/\/[^/\s]+(\/[^\s]*)?\/keys\/[A-Za-z0-9-]{1,127}\/?$/;
 const versioned = /^https?:\/\/[^/\s]+(\/[^\s]*)?\/keys\/[A-Za-z0-9-]{1,127}\/[0-9a-f]{32}$/;
 /** RSA moduli that can wrap (CMK-20), in bits. */
 const keySizesBits = [2048, 3072, 4096];
 
 /**
- * Looks at a key URL before anybody is asked about it.
+ * Checks a key URL before any service is called.
  * @throws Rejection INVALID_ARGUMENT KEY_URL_WITHOUT_VERSION (CMK-30), KEY_URL_INVALID
  */
 export const checkKeyUrl = (keyUrl: string): string => {
@@ -43,9 +43,9 @@ export const checkKeyUrl = (keyUrl: string): string => {
 };
 
 /**
- * Holds a key against the rules for sets: RSA of a usable size (CMK-20), hardware keys only from a premium vault
+ * Checks a key against the rules for sets: RSA of a usable size (CMK-20), hardware keys only from a premium vault
  * (CMK-21), purge protection (CMK-22), same region (CMK-23), same tenant, and the source vault left out exactly where the
- * vault is in another subscription (CMK-24); then enabled and inside of its dates.
+ * vault is in another subscription (CMK-24); then that it is enabled and within its dates.
  * @returns the key as the set will name it
  * @throws Rejection INVALID_ARGUMENT KEY_TYPE_NOT_SUPPORTED, LOCATION_MISMATCH, TENANT_MISMATCH, SOURCE_VAULT_MISMATCH,
  *   SOURCE_VAULT_NOT_ALLOWED; FAILED_PRECONDITION PURGE_PROTECTION_REQUIRED, KEY_OPERATION_NOT_ALLOWED, KEY_DISABLED,

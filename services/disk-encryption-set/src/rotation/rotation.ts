@@ -58,7 +58,7 @@ interface Pass {
  *                                                       └── all refused: waiting, with the reason and the version
  *
  * Only an empty list after the barrier finishes a rotation, never a count. Memory holds nothing that matters: after a crash at
- * any step, and beside another replica, the next run starts at the barrier.
+ * any step, and in parallel with another replica, the next run starts at the barrier.
  * @throws RpcFailure or a retryable Rejection if a service does not respond: the rotation is resumed later
  */
 export const rotate = async (parts: Parts, set: string, cause: Cause): Promise<void> => {
@@ -80,7 +80,7 @@ export const rotate = async (parts: Parts, set: string, cause: Cause): Promise<v
   await moveAll({ ...parts, set, generation, keyVersion, cause: followed(cause), call, known });
 };
 
-/** A rotation whose barrier stands. */
+/** A rotation whose barrier is set. */
 interface Move extends Parts {
   readonly set: string;
   readonly generation: number;

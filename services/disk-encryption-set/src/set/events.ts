@@ -26,7 +26,7 @@ export interface SetOptions {
   readonly autoKeyRotation: boolean;
 }
 
-/** What never changes in a set, but for its identity. */
+/** What never changes in a set, except its identity. */
 export interface Founding {
   /** `tenants/<t>` of its subscription, of its identity and of its vaults. */
   readonly tenant: string;

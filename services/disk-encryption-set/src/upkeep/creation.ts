@@ -6,8 +6,8 @@ import { callFor, forProcess, type SetParts } from '../sets.ts';
 import { isOutage } from './outages.ts';
 
 /**
- * Finishes a creation: creates the identity under the stored id, then the set (CMK-04). May be repeated at any step and beside
- * another replica.
+ * Finishes a creation: creates the identity under the stored id, then the set (CMK-04). May be repeated at any step and in
+ * parallel with another replica.
  * @throws Rejection if identity refuses: the creation is abandoned
  * @throws RpcFailure or a retryable Rejection if identity does not respond: the creation is finished later
  */

@@ -11,7 +11,7 @@ const namedUsersMax = 10;
 
 /**
  * Finishes a deletion after its barrier: a set with users stays (CMK-130); otherwise its identity is deleted, then the set
- * (CMK-39). May be repeated at any step and beside another replica: only a released set loses its identity.
+ * (CMK-39). May be repeated at any step and in parallel with another replica: only a released set loses its identity.
  * @throws Rejection FAILED_PRECONDITION DISK_ENCRYPTION_SET_IN_USE naming up to 10 users
  * @throws RpcFailure or a retryable Rejection if a service does not respond: the deletion is finished later
  */

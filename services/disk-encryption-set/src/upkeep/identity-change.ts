@@ -5,7 +5,7 @@ import { callFor, forProcess, type SetParts } from '../sets.ts';
 
 /**
  * Deletes the principals of removed identities and creates that of a new one under the stored id. May be repeated at any step and
- * beside another replica.
+ * in parallel with another replica.
  * @returns whether a new identity was completed: its access must be checked
  * @throws RpcFailure or Rejection if identity does not respond: it is retried later
  */

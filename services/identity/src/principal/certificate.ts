@@ -4,7 +4,7 @@ import type { Instant } from '@interlock/runtime';
 
 /** A certificate whose private key signs client assertions. */
 export interface ClientCertificate {
-  /** X.509, PEM, without anything beside it. */
+  /** X.509, PEM, without any other content. */
   readonly certificate: string;
   /** SHA-256 of its DER form, base64url. */
   readonly thumbprint: string;

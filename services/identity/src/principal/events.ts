@@ -20,7 +20,7 @@ export type PrincipalEvent =
   | {
       readonly type: 'SecretAdded';
       readonly secretId: string;
-      /** SHA-256, base64url: of the secret text, which is shown once and kept nowhere; or of the certificate. */
+      /** SHA-256, base64url: of the secret text, which is shown once and not stored; or of the certificate. */
       readonly hash: string;
       /** X.509, PEM: the principal signs assertions with its private key. Absent for a secret with a text. */
       readonly certificate?: string;

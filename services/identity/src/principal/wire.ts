@@ -13,7 +13,7 @@ export const principalTypeOnWire = {
   managed_identity: 'MANAGED_IDENTITY',
 } as const satisfies Record<PrincipalType, Principal_Type>;
 
-/** A principal as the API shows it. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND for one that never was */
+/** A principal as the API shows it. @throws Rejection NOT_FOUND PRINCIPAL_NOT_FOUND if it never existed */
 export const principalOnWire = ({ id, state, version }: Loaded<Principal>): WirePrincipal => {
   if (state.status === 'absent') throw principalNotFound(id);
   const secrets = state.status === 'active' ? Object.entries(state.secrets) : [];
@@ -37,6 +37,6 @@ export const principalOnWire = ({ id, state, version }: Loaded<Principal>): Wire
   });
 };
 
-/** @returns the refusal of a request about a principal that never was */
+/** @returns the refusal of a request about a principal that never existed */
 export const principalNotFound = (id: string): Rejection =>
   new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', `principals/${id} does not exist`, { name: `principals/${id}` });

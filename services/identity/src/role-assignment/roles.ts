@@ -112,7 +112,7 @@ export const roles: readonly Role[] = [
   },
 ];
 
-/** The action that a caller needs to assign a role. A Key Vault Data Access Administrator may assign roles about keys alone. */
+/** The action that a caller needs to assign a role. A Key Vault Data Access Administrator may assign roles about keys only. */
 export const assignmentAction = (role: Role, verb: 'write' | 'delete'): string => {
   const isAboutKeys = role.dataActions.length > 0 && role.actions.every((action) => action === 'keyVault/vaults/read');
   return `identity/${isAboutKeys ? 'keyVaultRoleAssignments' : 'roleAssignments'}/${verb}`;

@@ -2,14 +2,14 @@ import type { CategoryDefinition } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import type { SigningKeyEvent } from './events.ts';
 
-/** A key that signs tokens, or did: the public half. */
+/** The public half of a key that signs tokens or signed them. */
 export interface SigningKey {
   readonly kid: string;
   readonly n: string;
   readonly e: string;
   readonly requestId: string;
   readonly createdAt: Instant;
-  /** From then on it is published no longer; absent for the key that signs now. */
+  /** Published until then; absent for the key that signs now. */
   readonly retiresAt?: Instant;
 }
 

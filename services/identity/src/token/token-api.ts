@@ -42,7 +42,7 @@ export const tokenApi = (parts: Parts) => ({
       forgive();
       throw error;
     });
-    // One response for an unknown client, a deleted one and a wrong secret: it helps no guesser.
+    // One response for an unknown client, a deleted one and a wrong secret: a guesser learns nothing from it.
     if (state.status !== 'active' || !(await isProven(parts, id, state, credentials))) {
       throw new Rejection(
         'UNAUTHENTICATED',

@@ -18,8 +18,8 @@ export interface TokenLimit {
   /**
    * Before anything is read: counts the call as a failure of its address.
    * @param peer address and port
-   * @returns takes that back, once the secret turned out right
-   * @throws Rejection RESOURCE_EXHAUSTED THROTTLED, with the time until the next call is let in
+   * @returns undoes that count; to be called once the secret is correct
+   * @throws Rejection RESOURCE_EXHAUSTED THROTTLED, with the time until the next call is accepted
    */
   admit(peer: string): () => void;
   /** With the right secret, before the token is signed. @throws Rejection as above */

@@ -12,7 +12,7 @@ const audiences: ReadonlySet<string> = new Set(
 /** `nbf` lies so many seconds before the issue: the clock of a verifier may be behind. */
 const clockAllowanceS = 60;
 
-/** The only service that the identity of a resource speaks to (CMK-07). */
+/** The only service that the identity of a resource calls (CMK-07). */
 const managedIdentityAudience = 'interlock:key-vault';
 
 /** A signed token and when it ends. */
@@ -30,7 +30,7 @@ export type TokenIssuer = (
 /** How long tokens live, in milliseconds. */
 export interface TokenLifetimes {
   readonly userMs: number;
-  /** Tokens of managed identities end within `authzTtl`, so that a lost identity is lost soon (G1). */
+  /** Tokens of managed identities end within `authzTtl`, so that a deleted identity loses access soon (G1). */
   readonly managedIdentityMs: number;
 }
 
