@@ -19,12 +19,12 @@ test('KV-01: names and URLs are read whatever their case, and written in lower c
   assert.deepEqual(urls.parse(url.toUpperCase()), { vault: 'kv1', key: 'vaults/kv1/keys/mykey', version });
 });
 
-test('KV-04: a name without version stands for the current one', () => {
+test('KV-04: a key name without a version is accepted only where the version is optional', () => {
   assert.equal(parseKeyOrVersion('vaults/kv1/keys/k', 'name').version, undefined);
   assert.throws(() => parseVersion('vaults/kv1/keys/k', 'name'), { reason: 'NAME_INVALID' });
 });
 
-test('KV-02: ids that break the rules are refused by name of the field', () => {
+test('KV-02: ids that break the naming rules are refused', () => {
   for (const name of [
     'vaults/1v/keys/k',
     'vaults/ab/keys/k',
@@ -35,7 +35,7 @@ test('KV-02: ids that break the rules are refused by name of the field', () => {
   }
 });
 
-test('CMK-30: a URL without version, and one of another host, are told apart', () => {
+test('CMK-30: a URL without version and a URL of another host are refused with different reasons', () => {
   assert.throws(() => urls.parse('https://kv1.vault.interlock.localhost/keys/k'), {
     reason: 'KEY_URL_WITHOUT_VERSION',
   });

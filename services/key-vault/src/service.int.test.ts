@@ -16,7 +16,7 @@ after(() => world.close());
 const vault = () => world.vault();
 const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
   vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
-/** Everything that is stored. A page may end early, before an event that was answered already: only an empty one is the last. */
+/** All stored events. A page may end early, before an event that is already committed: only an empty page is the last. */
 const allStored = async () => {
   const all: RecordedEvent[] = [];
   for (;;) {
@@ -25,7 +25,7 @@ const allStored = async () => {
     all.push(...page);
   }
 };
-/** What others are told, with the position of each fact. */
+/** The published facts, with their positions. */
 const facts = async () => {
   const render = toFact(keyUrls('vault.interlock.localhost'));
   return (await allStored()).flatMap((recorded) => {
@@ -37,7 +37,7 @@ const facts = async () => {
   });
 };
 
-test('G10: a loss is published with the epoch and the time that refusals give; every earlier grant is older', async () => {
+test('G10: a loss is published once, with the epoch and the time that refusals give; an earlier grant has a lower epoch', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const before = await vault().checkAccess({ keyVersion: name });
@@ -59,7 +59,7 @@ test('G10: a loss is published with the epoch and the time that refusals give; e
   assert.ok((await vault().checkAccess({ keyVersion: name })).accessEpoch > loss.position);
 });
 
-test('KV-54, KV-110, CMK-145: every change of keys and grants is published once by its name; tags are not published', async () => {
+test('KV-54, KV-110, CMK-145: every change of keys and grants is published once under its name; tags are not published', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const [key, requestId] = [`${parent}/keys/k1`, randomUUID()];
@@ -102,7 +102,7 @@ test('KV-54, KV-110, CMK-145: every change of keys and grants is published once 
   );
 });
 
-test('CMK-104: the end of a version is told as a fact by the service itself, once', async () => {
+test('CMK-104: the service publishes the expiry of a version once, without a request', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const expireTime = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
@@ -117,7 +117,7 @@ test('CMK-104: the end of a version is told as a fact by the service itself, onc
   assert.equal((await told()).length, 1);
 });
 
-test('a key set to end while the service was down is told as expired when it is back', async () => {
+test('an expiry that comes while the service is down is published after its restart', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const expireTime = new Date(Math.ceil(Date.now() / 1_000) * 1_000 + 1_000);
@@ -132,7 +132,7 @@ test('a key set to end while the service was down is told as expired when it is 
   );
 });
 
-test('G8: no private key and no wrapped-in plain DEK is in the store', async () => {
+test('G8: the store contains neither a private key nor a plain DEK', async () => {
   const parent = await newVault(world);
   const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwk = pair.privateKey.export({ format: 'jwk' });

@@ -67,7 +67,7 @@ const reasonOf = (call: Promise<unknown>): Promise<string | undefined> =>
     (error: { reason?: string }) => error.reason ?? 'no reason',
   );
 
-test('KV-72, KV-75, KV-82: each use needs its own permission; with all others it is still refused, from the next call on', async () => {
+test('KV-72, KV-75, KV-82: a use without its permission is refused although all others are granted, from the next call on', async () => {
   const subject = await vaultWithKey();
   const grantee = await world.newPrincipal();
   const calls = uses(subject, world.vault(grantee));
@@ -81,7 +81,7 @@ test('KV-72, KV-75, KV-82: each use needs its own permission; with all others it
       .vault()
       .setAccessPolicy({ name: subject.name, accessPolicy: { ...accessPolicy, keyPermissions: [permission] } });
     const [first] = calls[permission];
-    // What the call says of the key is not the point here.
+    // The call may fail for another reason: only the permission matters here.
     if (first) assert.notEqual(await reasonOf(first()), 'ACCESS_DENIED', permission);
     if (permission === 'DELETE') await world.vault().recoverKey({ name: `${subject.name}/keys/k1` });
   }
@@ -121,7 +121,7 @@ test('a caller without permission does not learn whether a key exists', async ()
   await assert.rejects(client.checkAccess({ keyVersion: version }), denied);
 });
 
-test('KV-70, KV-75, CMK-27: grants of the other model have no effect, and switching the model takes effect with the next call', async () => {
+test('KV-70, KV-75, CMK-27: grants of the inactive permission model have no effect; a change of model applies from the next call', async () => {
   const subject = await vaultWithKey();
   const grantee = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}`;
@@ -142,7 +142,7 @@ test('KV-70, KV-75, CMK-27: grants of the other model have no effect, and switch
   await world.vault(grantee).deleteKey(named);
 });
 
-test('KV-73, CMK-26: a role counts for one key, and for no other of the vault', async () => {
+test('KV-73, CMK-26: a role on one key permits its own operations on that key, and nothing on other keys of the vault', async () => {
   const subject = await vaultWithKey(true);
   const other = await world.vault().createKey({ parent: subject.name, keyId: 'k2', requestId: randomUUID() });
   const grantee = await world.newPrincipal();
@@ -154,7 +154,7 @@ test('KV-73, CMK-26: a role counts for one key, and for no other of the vault', 
   await assert.rejects(client.sign({ name: subject.version, algorithm: 'RS256', digest: randomBytes(32) }), denied);
 });
 
-test('KV-74: a contributor manages vaults and policies, uses no key, and cannot leave the role model', async () => {
+test('KV-74: a contributor can set access policies, but cannot read keys or change the permission model', async () => {
   const subject = await vaultWithKey(true);
   const grantee = await world.newPrincipal();
   await world.assignRole(grantee.name, 'roles/contributor', `subscriptions/s1/resourceGroups/g/${subject.name}`);
@@ -186,7 +186,7 @@ test('management needs a role on the vault', async () => {
   assert.equal((await world.vault().getVault({ name })).state, 'ACTIVE');
 });
 
-test('CMK-25: CheckAccess needs get, wrapKey and unwrapKey, and names what is missing with the epoch of the answer', async () => {
+test('CMK-25: CheckAccess needs get, wrapKey and unwrapKey; a refusal names the missing one and the access epoch', async () => {
   const { name, version } = await vaultWithKey();
   const identity = await world.newManagedIdentity();
   const all = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
@@ -209,7 +209,7 @@ test('CMK-25: CheckAccess needs get, wrapKey and unwrapKey, and names what is mi
   await assert.rejects(identity.vault.checkAccess({ keyVersion: version }), denied);
 });
 
-test('a deleted identity is refused by a definite reason, though its token has not expired', async () => {
+test('a deleted identity is refused with IDENTITY_DELETED although its token has not expired', async () => {
   const { name, version } = await vaultWithKey();
   const identity = await world.newManagedIdentity();
   const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
@@ -224,7 +224,7 @@ test('a deleted identity is refused by a definite reason, though its token has n
   });
 });
 
-test('only the disk encryption set service resolves keys, without any grant', async () => {
+test('only the disk encryption set service can resolve key URLs, and it needs no grant', async () => {
   const { name, version } = await vaultWithKey();
   const resource = 'subscriptions/s1/resourceGroups/g/diskEncryptionSets/d';
   const { keyUrl } = await world.vault().getKeyVersion({ name: version });
@@ -257,7 +257,7 @@ test('only the disk encryption set service resolves keys, without any grant', as
   await assert.rejects(client.resolveKeyForEncryption({ resource, keyUrl }), { reason: 'KEY_DISABLED' });
 });
 
-test('CMK-27: what identity tells about roles is noted on the vaults in scope, and on no other', async () => {
+test('CMK-27: role changes are recorded on the role-based vaults in scope, and not on vaults with access policies', async () => {
   const inScope = await vaultWithKey(true);
   const byPolicies = await vaultWithKey(false);
   const grantee = await world.newPrincipal();
@@ -279,7 +279,7 @@ test('CMK-27: what identity tells about roles is noted on the vaults in scope, a
   assert.deepEqual(await notes(byPolicies.id), []);
 });
 
-test('a deleted principal is noted on the vaults whose policies name it', async () => {
+test('the deletion of a principal is recorded on the vaults whose policies name it', async () => {
   const subject = await vaultWithKey();
   const grantee = await world.newPrincipal();
   const accessPolicy = { principal: grantee.name, keyPermissions: ['GET' as const] };

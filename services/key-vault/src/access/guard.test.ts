@@ -21,7 +21,7 @@ const request: NewVault = {
   purgeProtected: true,
 };
 
-/** A guard of one vault. @param answer of identity, by what is asked about */
+/** A guard of one vault. @param answer identity's decision, by action and scope */
 const guarding = async (
   changes: Partial<NewVault>,
   answer: (action: string, scope: string) => Partial<Decision> | Promise<Partial<Decision>>,
@@ -43,7 +43,7 @@ const guarding = async (
   });
   const entry = { inVault: () => undefined, about: () => undefined } as unknown as Parameters<Guard['keyVault']>[4];
   return {
-    /** How it ends. */
+    /** The outcome of the call, or its error. */
     permit: async (permissions: readonly KeyPermission[], caller = identity, obstacle?: Rejection) => {
       const vault = (await vaults.load('kv1')).state as ExistingVault;
       return guard.permit('kv1', vault, key, permissions, { caller, cause }, obstacle).catch((error: unknown) => error);
@@ -51,7 +51,7 @@ const guarding = async (
     keyVault: () => guard.keyVault('kv1', key, 'get', { caller: identity, cause } as Call, entry),
     managed: (action: VaultAction) => guard.managedVault('kv1', action, { caller: identity }, entry),
     store: (...events: readonly VaultEvent[]) => vaults.transact('kv1', () => events, cause),
-    /** What identity was seen to say, in order. */
+    /** The recorded decisions of identity, in order. */
     noted: async () =>
       (await store.read('vault-kv1'))
         .filter(({ type }) => type === 'IdentityAnswerChanged')
@@ -60,7 +60,7 @@ const guarding = async (
   };
 };
 
-test('KV-73, CMK-25: each permission is judged by its own answer, and the refusal names those that are lacking', async () => {
+test('KV-73, CMK-25: each permission is authorized on its own, and the refusal names the missing ones', async () => {
   for (const [allowed, lacking] of [
     [['get'], 'wrapKey,unwrapKey'],
     [['wrapKey', 'unwrapKey'], 'get'],
@@ -74,14 +74,14 @@ test('KV-73, CMK-25: each permission is judged by its own answer, and the refusa
   }
 });
 
-test('CMK-24, KV-72: a policy counts for a principal of the tenant of the vault, and for no other of that name', async () => {
+test("CMK-24, KV-72: an access policy counts only for a principal of the vault's tenant", async () => {
   const policy = { permissionModel: 'access_policy', accessPolicies: { [identity.name]: ['get'] } } as const;
   const { permit } = await guarding(policy, () => ({}));
   assert.equal(await permit(['get']), 'permitted');
   assert.equal(Object(await permit(['get'], { ...identity, tenant: 'other' })).reason, 'ACCESS_DENIED');
 });
 
-test('G1: a no of identity is noted as of the oldest of its answers, once, and of what disks need alone', async () => {
+test('G1: a refusal by identity is recorded once, at its oldest position, and only for permissions that disks need', async () => {
   const positions: Readonly<Record<string, number>> = { get: 9, wrapKey: 5, unwrapKey: 8, list: 9 };
   const isDenied = ['wrapKey', 'list'];
   const { permit, noted } = await guarding({}, (action) => {
@@ -95,13 +95,13 @@ test('G1: a no of identity is noted as of the oldest of its answers, once, and o
   assert.deepEqual(await noted(), [[true, 5]]);
 });
 
-test('G1: the end of an identity is noted whatever it asked for', async () => {
+test('G1: a deleted identity is recorded, whichever permission it requested', async () => {
   const { permit, noted } = await guarding({}, () => ({ allowed: false, principalActive: false }));
   assert.equal(Object(await permit(['list'])).reason, 'IDENTITY_DELETED');
   assert.deepEqual(await noted(), [[true, 7]]);
 });
 
-test('G5: only a yes to all that disks need takes a no back, and only what identities of sets are told is noted', async () => {
+test('G5: only a grant of all disk permissions cancels a recorded refusal; only managed identities are recorded', async () => {
   let allowed = false;
   const { permit, noted } = await guarding({}, () => ({ allowed }));
   await permit(diskPermissions, { ...identity, kind: 'user' });
@@ -131,7 +131,7 @@ test('KV-82: a caller with some of the permissions learns what blocks a key; a c
   assert.equal(
     await permit(diskPermissions, identity, obstacle),
     'permitted',
-    'the rest is decided by who knows of it',
+    'the caller of the guard handles the obstacle',
   );
 });
 
@@ -146,7 +146,7 @@ test('KV-66: no caller can use the keys of a deleted vault; a purged vault does 
   }
 });
 
-test('KV-70: managing a vault needs the role for just that, at the vault', async () => {
+test('KV-70: managing a vault needs a role with exactly that action on that vault', async () => {
   const own = 'subscriptions/s/resourceGroups/g/vaults/kv1';
   const { managed } = await guarding({}, (action, scope) => ({
     allowed: action === 'keyVault/vaults/delete' && scope === own,
@@ -155,7 +155,7 @@ test('KV-70: managing a vault needs the role for just that, at the vault', async
   await assert.rejects(managed('keyVault/vaults/read'), { reason: 'ACCESS_DENIED' });
 });
 
-test('G10: where the vault hears of the change behind a refusal between the look and the answer, it is looked at again', async () => {
+test('G10: a refusal is decided again if the vault received the change behind it in the meantime', async () => {
   const removal: VaultEvent = {
     type: 'GrantsChanged',
     source: 'roleAssignments/r',
@@ -165,7 +165,7 @@ test('G10: where the vault hears of the change behind a refusal between the look
     at: 2,
   };
   let isReceived = false;
-  // Identity reads its place in its feed before it looks for roles.
+  // Identity reads its feed position before it reads roles.
   const place = await guarding({}, async () => {
     if (!isReceived) await place.store(removal);
     isReceived = true;
@@ -174,5 +174,5 @@ test('G10: where the vault hears of the change behind a refusal between the look
   assert.ok(isOfEarlierLook(await place.permit(diskPermissions)));
   const refused = await place.permit(diskPermissions);
   assert.ok(refused instanceof Rejection && refused.reason === 'ACCESS_DENIED');
-  assert.deepEqual(await place.noted(), [], 'the removal is the loss, and no other is noted');
+  assert.deepEqual(await place.noted(), [], 'the removal is the loss, and no second one is recorded');
 });

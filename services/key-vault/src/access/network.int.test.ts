@@ -45,7 +45,7 @@ const refusalOf = async (call: Promise<unknown>): Promise<Rejection> => {
 
 const check = (vault: VaultClient, keyVersion: string) => vault.checkAccess({ keyVersion });
 
-test('KV-84: behind a firewall only the addresses of its rules are served, whatever the grants', async () => {
+test('KV-84: a firewall admits only the addresses in its rules, whatever the grants', async () => {
   const { name, version } = await vaultWithKey();
   const shown = await world.vault().setNetworkRules({ name, networkRules: closed });
   assert.deepEqual(shown.networkRules, closed);
@@ -59,7 +59,7 @@ test('KV-84: behind a firewall only the addresses of its rules are served, whate
     refusal.message,
     /^Client address \(198\.51\.100\.1\) is not authorized and caller is not a trusted service/,
   );
-  // A call without a proved address is one of an unknown address; the network is judged before grants and existence.
+  // A call without a proven address has an unknown address. The network is checked before grants and existence.
   assert.equal((await refusalOf(world.vault().listKeys({ parent: name }))).metadata.network, 'firewall');
   const other = world.vault(await world.newPrincipal());
   const missing = other.getKey({ name: `${name}/keys/none` }, from('198.51.100.1'));
@@ -69,7 +69,7 @@ test('KV-84: behind a firewall only the addresses of its rules are served, whate
   await world.vault().getKeyVersion({ name: version });
 });
 
-test('KV-84: calls at one time from two addresses are judged apart', async () => {
+test('KV-84: concurrent calls from different addresses are judged separately', async () => {
   const { name, version } = await vaultWithKey();
   await world.vault().setNetworkRules({ name, networkRules: closed });
   const wrap = (address: string) =>
@@ -81,7 +81,7 @@ test('KV-84: calls at one time from two addresses are judged apart', async () =>
   );
 });
 
-test('KV-85: with public access disabled no address is served, and the refusal says so', async () => {
+test('KV-85: with public access disabled, every client address is refused, and the identity of a set still passes', async () => {
   const { name, version, identity } = await vaultWithKey();
   await world.vault().setNetworkRules({ name, networkRules: { ...closed, publicAccessDisabled: true } });
   const refusal = await refusalOf(world.vault().getKeyVersion({ name: version }, from('192.0.2.7')));
@@ -90,7 +90,7 @@ test('KV-85: with public access disabled no address is served, and the refusal s
   await check(identity.vault, version);
 });
 
-test('KV-86: a service of the cloud that is not trusted is refused by its name', async () => {
+test('KV-86: a cloud service that is not trusted is refused, and the refusal names it', async () => {
   const { name, version } = await vaultWithKey();
   await world.vault().setNetworkRules({ name, networkRules: { ...closed, ipRules: [] } });
   const refusal = await refusalOf(world.vault(world.disk).getKeyVersion({ name: version }));
@@ -98,7 +98,7 @@ test('KV-86: a service of the cloud that is not trusted is refused by its name',
   assert.match(refusal.message, /^Access denied to first party service disk/);
 });
 
-test('CMK-29, G1: the identity of a set passes with bypass; without it access is lost, with the number of the change', async () => {
+test('CMK-29, G1: the identity of a set passes with bypass; without bypass it loses access at the epoch of the change', async () => {
   const { name, version, identity } = await vaultWithKey();
   await world.vault().setNetworkRules({ name, networkRules: closed });
   const granted = await check(identity.vault, version);
@@ -113,7 +113,7 @@ test('CMK-29, G1: the identity of a set passes with bypass; without it access is
   assert.ok(again.accessEpoch > Number(refusal.metadata.access_epoch));
 });
 
-test('CMK-29: closing the network of a vault whose key protects data needs its name', async () => {
+test("CMK-29: closing the network of a vault whose key protects data must be confirmed with the vault's name", async () => {
   const { name, version, identity } = await vaultWithKey();
   await identity.vault.wrapKey({ name: version, algorithm, plaintextKey: Buffer.from('dek') });
   const networkRules = { ...closed, bypassTrustedServices: false };

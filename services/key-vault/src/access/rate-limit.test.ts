@@ -8,7 +8,7 @@ import { RateLimit } from './rate-limit.ts';
 const someone = { kind: 'managed_identity', name: 'principals/a' } as const;
 const other = { kind: 'user', name: 'principals/b' } as const;
 
-/** Milliseconds that the refusal asks to wait; undefined if it does not say. */
+/** Milliseconds to wait, from the refusal; undefined if the call is admitted. */
 const waitOf = (ask: () => void): number | undefined => {
   try {
     ask();
@@ -20,7 +20,7 @@ const waitOf = (ask: () => void): number | undefined => {
   }
 };
 
-test('KV-95: over the limit the wait told is true: a moment before it no, after it yes', async () => {
+test('KV-95: a throttled call succeeds after the stated wait, and not a millisecond earlier', async () => {
   await fc.assert(
     fc.asyncProperty(fc.integer({ min: 1, max: 500 }), fc.integer({ min: 1, max: 50 }), async (perSecond, burst) => {
       const clock = virtualClock();
@@ -42,7 +42,7 @@ test('KV-95: over the limit the wait told is true: a moment before it no, after 
   );
 });
 
-test('one principal takes nothing from another, and a flood of one kind nothing from the other kinds', () => {
+test('the calls of one principal do not use the limit of another; each kind of call has its own limit', () => {
   const limit = new RateLimit({ principal: { perSecond: 1, burst: 2 } }, virtualClock());
   for (const kind of ['use', 'check', 'manage'] as const) {
     for (let request = 0; request < 2; request += 1) limit.admit(someone, kind);
@@ -51,7 +51,7 @@ test('one principal takes nothing from another, and a flood of one kind nothing 
   for (const kind of ['use', 'check', 'manage'] as const) limit.admit(other, kind);
 });
 
-test('without limits, and for services of the cloud, everything is let in', () => {
+test('no call is throttled if there are no limits, and no call by a cloud service', () => {
   const clock = virtualClock();
   const open = new RateLimit({}, clock);
   const tight = new RateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);

@@ -31,7 +31,7 @@ const newStranger = async (): Promise<Account & { readonly subscription: string 
   return { id, name, secret, subscription };
 };
 
-/** What a caller is told: everything in the refusal, with the names that were asked about taken out. */
+/** The whole refusal that a caller receives, with the vault's name replaced. */
 const answerTo = async (asked: Promise<unknown>, vault: string): Promise<unknown> => {
   const error = await asked.then(
     () => assert.fail('it was answered'),
@@ -61,7 +61,7 @@ const questions: Readonly<
   listAuditEntries: (client, parent) => client.listAuditEntries({ parent }),
 };
 
-test('KV-82: a caller of another tenant is told the same whether vault, key and version exist or not', async () => {
+test('KV-82: a caller of another tenant gets the same refusal whether or not vault, key and version exist', async () => {
   const vault = world.vault();
   const stranger = await newStranger();
   const client = world.vault(stranger);
@@ -90,7 +90,7 @@ test('KV-82: a caller of another tenant is told the same whether vault, key and 
   await assert.rejects(vault.getVault({ name: missing }), { reason: 'VAULT_NOT_FOUND' });
 });
 
-test('CMK-24, KV-82: a set of another tenant is told the same of a key whether it exists or not', async () => {
+test('CMK-24, KV-82: a set of another tenant gets the same refusal whether or not the key exists', async () => {
   const name = await newVault(world);
   const { keyUrl } = await world.vault().createKey({ parent: name, keyId: 'k', requestId: randomUUID() });
   const { subscription } = await newStranger();
@@ -104,7 +104,7 @@ test('CMK-24, KV-82: a set of another tenant is told the same of a key whether i
   }
 });
 
-test('KV-114, G9: strangers leave so many entries on the record of a vault; more are counted', async () => {
+test("KV-114, G9: refusals of strangers add a limited number of entries to a vault's audit log; the rest are counted", async () => {
   const name = await newVault(world);
   const client = world.vault(await newStranger());
   const vault = world.vault();
@@ -118,6 +118,6 @@ test('KV-114, G9: strangers leave so many entries on the record of a vault; more
   };
   const total = async () => (await entries()).reduce((sum, { occurrenceCount }) => sum + (occurrenceCount || 1), 0);
   await until(async () => (await total()) === attempts);
-  // A few more than 100 may have their own: one a second, and one for each window.
+  // Slightly more than 100 entries are possible: one per second, and one per window.
   assert.ok((await entries()).length < attempts, `${(await entries()).length} entries`);
 });

@@ -7,7 +7,7 @@ import { Rejection } from '@interlock/event-store';
 import type { TokenSource } from '@interlock/rpc';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
-/** What identity says is used for this long: longer than its process needs to end, also on a busy machine. */
+/** How long identity's answers are cached: longer than its process needs to end, also on a busy machine. */
 const authzTtlMs = 4_000;
 /** Tokens of managed identities live this long. */
 const managedIdentityMs = 1_000;
@@ -44,7 +44,7 @@ const part = (value: object): string => Buffer.from(JSON.stringify(value)).toStr
 const claimsOf = (token: string): object => JSON.parse(Buffer.from(token.split('.')[1] ?? '', 'base64url').toString());
 const headerOf = (token: string): object => JSON.parse(Buffer.from(token.split('.')[0] ?? '', 'base64url').toString());
 
-test('KV-81: a forged token is refused by its own reason, whatever it is forged with, and nothing is done', async () => {
+test('KV-81: every kind of forged token is refused with TOKEN_SIGNATURE_INVALID, and the call has no effect', async () => {
   const { name, parent, withToken, issue } = await setUp();
   const real = await issue();
   const administrator = { ...claimsOf(real), oid: world.administrator.id, sub: world.administrator.id, idtyp: 'app' };
@@ -72,7 +72,7 @@ test('KV-81: a forged token is refused by its own reason, whatever it is forged 
   );
 });
 
-test('KV-81: a token replayed at another service, after its end, or after its identity is gone opens nothing', async () => {
+test('KV-81: a token is refused at another service, after it expires, and after its identity is deleted', async () => {
   const { name, identity, withToken, issue } = await setUp();
   const token = await issue();
   await withToken(token).checkAccess({ keyVersion: name });
@@ -99,7 +99,7 @@ test('KV-81: a token replayed at another service, after its end, or after its id
   const last = await issue();
   await world.identity.deletePrincipal({ name: identity.name, confirmName: identity.name });
   await assert.rejects(issue(), { code: 'FAILED_PRECONDITION', reason: 'IDENTITY_DELETED' });
-  // The token lives on; what it stands for does not, at the latest when identity's last answer has aged.
+  // The token is still valid, but its identity is deleted: refused at the latest when identity's cached answer expires.
   await until(() =>
     withToken(last)
       .checkAccess({ keyVersion: name })
@@ -110,7 +110,7 @@ test('KV-81: a token replayed at another service, after its end, or after its id
   );
 });
 
-test('G1: with identity away its last answer is used for authzTtl; then there is no answer: neither a yes nor a no', async () => {
+test('G1: without identity, its last answer counts for authzTtl; then calls are neither granted nor refused', async () => {
   const { name, parent } = await setUp();
   const { secret, id, name: principal } = await world.newPrincipal();
   const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;

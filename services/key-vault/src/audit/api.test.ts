@@ -16,7 +16,7 @@ const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const caller: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 const call = { caller, cause, peer: '127.0.0.1:1' } as Call;
 
-/** The record of a vault that is not made yet, at a replica. */
+/** The audit log of a vault that does not exist yet, at one replica. */
 const recording = () => {
   const clock = virtualClock();
   const random = seededRandom(1);
@@ -83,7 +83,7 @@ const recording = () => {
   };
 };
 
-test('G9: what is asked of a replica whose clock is behind that of the one that made the vault is on its record', async () => {
+test("G9: a call at a replica whose clock is behind the vault's creation time is in the vault's audit log", async () => {
   const { clock, make, get, listed } = recording();
   await make(clock.now() + 50);
   const askedAt = clock.now();
@@ -91,7 +91,7 @@ test('G9: what is asked of a replica whose clock is behind that of the one that 
   assert.deepEqual(await listed(), [askedAt]);
 });
 
-test('CMK-144: no page token leads to the record of an earlier vault of the name', async () => {
+test('CMK-144: no page token lists audit entries of an earlier vault with the same name', async () => {
   const { clock, make, get, purge, listed } = recording();
   await make(clock.now());
   await get();
@@ -104,12 +104,12 @@ test('CMK-144: no page token leads to the record of an earlier vault of the name
     assert.deepEqual(await listed({ pageToken: pageToken(place) }), [askedAt], place);
 });
 
-test('CMK-144: the record from a time on holds all that was asked since, whatever that shares a row with', async () => {
+test('CMK-144: a start time selects audit entries exactly, even if an earlier entry shares the row', async () => {
   const { clock, make, ask, holdCommits, listed } = recording();
   await make(clock.now());
   const held = Promise.withResolvers<void>();
   holdCommits(held.promise);
-  // The first is being stored; the others share what is stored next.
+  // The first entry is being stored; the others share the next commit.
   const asked = [ask()];
   await clock.pass(1);
   asked.push(ask());
@@ -123,7 +123,7 @@ test('CMK-144: the record from a time on holds all that was asked since, whateve
   assert.deepEqual(await listed({ startTime }), [startTime.getTime()]);
 });
 
-test('CMK-144: what ends after a vault was made again is on the record of the one it was about, and on that alone', async () => {
+test("CMK-144: a call that ends after its vault was purged and recreated is not in the new vault's audit log", async () => {
   const { clock, make, ask, get, purge, holdAnswers, listed } = recording();
   await make(clock.now());
   const held = Promise.withResolvers<void>();

@@ -32,7 +32,7 @@ const vaultWithKey = async () => {
   return { name, version, keyUrl };
 };
 
-test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, correlation and duration', async () => {
+test('KV-112, CMK-144: the audit entry of a key use has caller, versioned URL, status, correlation and duration', async () => {
   const { name, version, keyUrl } = await vaultWithKey();
   const identity = await world.newManagedIdentity();
   const keyPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
@@ -64,7 +64,7 @@ test('KV-112, CMK-144: a use is on record with caller, versioned URL, status, co
   assert.match(wrap.name, new RegExp(`^${name}/auditEntries/`));
 });
 
-test('CMK-01, KV-113: the record of a vault begins with its creation', async () => {
+test('CMK-01, KV-113: the audit log of a vault begins with its creation', async () => {
   const name = await newVault(world);
   const { auditEntries } = await world.vault().listAuditEntries({ parent: name });
   const [first] = auditEntries;
@@ -115,7 +115,7 @@ test('KV-114: every refusal is on record with its reason and status', async () =
   );
 });
 
-test('KV-113, CMK-145: what an update was to change is on record, and whether it changed anything, refused or not', async () => {
+test('KV-113, CMK-145: the audit entry of an update says what it was to change and whether it did, also if refused', async () => {
   const { name, version } = await vaultWithKey();
   const vault = world.vault();
   const [key = ''] = version.split('/versions/');
@@ -166,7 +166,7 @@ test('G9, CMK-108: a request for a version purged with its vault has an entry', 
   );
 });
 
-test('KV-80, KV-81, KV-114: a call without an accepted token is on record, with the vault it was about', async () => {
+test('KV-80, KV-81, KV-114: a call without a valid token is recorded in the audit log of the vault that it named', async () => {
   const { name, version } = await vaultWithKey();
   const { cloud, administrator } = world;
   const withToken = (token: string) =>
@@ -190,7 +190,7 @@ test('KV-80, KV-81, KV-114: a call without an accepted token is on record, with 
   assert.equal(auditEntries[0]?.reason, 'TOKEN_MALFORMED');
 });
 
-test('the record is filtered by key, principal, operation and time, and paged oldest first', async () => {
+test('the audit log is filtered by key, principal, operation and time, and paged oldest first', async () => {
   const { name, version } = await vaultWithKey();
   const vault = world.vault();
   await vault.createKey({ parent: name, keyId: 'k2', requestId: randomUUID() });
@@ -222,7 +222,7 @@ test('the record is filtered by key, principal, operation and time, and paged ol
   assert.deepEqual(await list({ operation: 'KeyRestore' }), [], 'an operation that was never called');
 });
 
-test('without a record there is no answer', async () => {
+test('an unwrap fails if its audit entry cannot be stored', async () => {
   const { version } = await vaultWithKey();
   const { wrappedKey } = await world.vault().wrapKey({ name: version, algorithm, plaintextKey: randomBytes(32) });
   store.failsAudit = true;
@@ -235,7 +235,7 @@ test('without a record there is no answer', async () => {
   await world.vault().unwrapKey({ name: version, algorithm, wrappedKey });
 });
 
-test('a creation that failed between its private key and its event is repeated under the same request id', async () => {
+test('a key creation that failed before its event was stored can be retried with the same request id', async () => {
   const parent = await newVault(world);
   const request = { parent, keyId: 'k1', requestId: randomUUID() };
   store.failsAppends = true;

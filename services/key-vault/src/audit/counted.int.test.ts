@@ -26,7 +26,7 @@ before(async () => {
 after(() => world.close());
 
 const algorithm = 'RSA_OAEP_256';
-/** A flood takes its time where others use the processors. */
+/** A flood is slow on busy processors. */
 const patient = { deadlineMs: 120_000 };
 
 /** A vault with a key, and as many sets' identities that may use it. */
@@ -61,7 +61,7 @@ const countsOf = async (parent: string, principal: string, reason: string) => {
   return { entries: entries.length, refusals: entries.reduce((sum, { occurrenceCount }) => sum + occurrenceCount, 0) };
 };
 
-test('KV-95, KV-100, G9: over the limit nothing reaches RSA, and refusals are on record as counts', async () => {
+test('KV-95, KV-100, G9: calls over the limit do no RSA work, and their refusals are recorded as counts', async () => {
   const { parent, members } = await setUp(1);
   const [flooder] = members;
   assert.ok(flooder);
@@ -74,7 +74,7 @@ test('KV-95, KV-100, G9: over the limit nothing reaches RSA, and refusals are on
   assert.ok(entries < 20, `${entries} entries for ${refused} refusals`);
 });
 
-test('KV-95: the renewals of one set go on through a flood of wraps in its vault, and of checks by another set', async () => {
+test("KV-95: access checks of a set are not throttled by a flood of wraps in its vault or of another set's checks", async () => {
   const { members } = await setUp(3);
   const [wrapping, checking, steady] = members;
   assert.ok(wrapping && checking && steady);
@@ -89,9 +89,9 @@ test('KV-95: the renewals of one set go on through a flood of wraps in its vault
   await wrapping.check();
 });
 
-test('KV-95: a withdrawal of access is admitted while the vault is flooded', async () => {
+test('KV-95: disabling a key version is admitted while its vault is flooded', async () => {
   const { name, members } = await setUp(2);
-  // Some of it is late as well, and refused as what it asks for is gone.
+  // Some of these calls arrive after the disable and are refused for it.
   const flood = Promise.allSettled(members.flatMap(({ wrap }) => Array.from({ length: 200 }, wrap)));
   await world.vault().disableKeyVersion({ name });
   const late = members.map(({ check }) => check());
@@ -101,7 +101,7 @@ test('KV-95: a withdrawal of access is admitted while the vault is flooded', asy
   await flood;
 });
 
-test('KV-114: calls without an accepted token are counted above the limit as well, each still refused by its reason', async () => {
+test('KV-114: calls without a valid token are counted above the audit limit, and each is refused with its reason', async () => {
   const { parent, name } = await setUp(0);
   const credentials = { token: async () => 'no-token', refused: () => {} };
   const anonymous = world.cloud.as(world.administrator).client('key-vault', KeyVaultServiceDefinition, { credentials });

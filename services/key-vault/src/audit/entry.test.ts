@@ -19,7 +19,7 @@ const entry: AuditEntry = {
   callerAddress: 'here',
 };
 
-test('a row holds what was put into it, in the order of writing, and of each further entry only what differs', () => {
+test('a row returns its entries in order, and stores only the differences of each further entry', () => {
   const entries = [
     entry,
     { ...entry, resource: 'disks/d2', durationUs: 9 },
@@ -36,7 +36,7 @@ test('a row holds what was put into it, in the order of writing, and of each fur
   assert.deepEqual(rowOf([entry]), entry, 'an entry alone is stored as it always was');
 });
 
-test('entries are alike only where everything a row is found by, and every outcome, is the same', () => {
+test('entries are alike only if all indexed fields and the outcome are equal', () => {
   const alike = {
     ...entry,
     time: 9,

@@ -9,7 +9,7 @@ import { AuditWriter } from './writer.ts';
 const day = 86_400_000;
 const retentionMs = 30 * day;
 
-test('G9: entries older than the retention go in bounded batches, of every vault, with all that finds them; no younger one does', async () => {
+test('G9: entries older than the retention are deleted with their index rows in bounded batches; younger ones stay', async () => {
   const clock = virtualClock();
   const random = seededRandom(1);
   const memory = memoryStore({ clock });
@@ -38,7 +38,7 @@ test('G9: entries older than the retention go in bounded batches, of every vault
     durationUs: 1,
     callerAddress: '',
   });
-  // Names of which one begins another: their records are apart all the same.
+  // One name is a prefix of another; their audit logs are still separate.
   const vaults = ['kv1', 'kv1-b', 'kv10'];
   const write = (count: number) =>
     Promise.all(

@@ -24,7 +24,7 @@ const entryFor = (resource: string, differences: Partial<AuditEntry> = {}): Audi
   ...differences,
 });
 
-/** A writer whose patience ends when the test says so, and how many rows each commit had. */
+/** A writer whose patience the test ends, and the number of rows of each commit. */
 const openWriter = () => {
   const real = memoryStore({ clock: systemClock });
   const commits: number[] = [];
@@ -37,7 +37,7 @@ const openWriter = () => {
       commits.push(rows.length);
       if (resourcesIn(rows).some((resource) => refused.has(resource))) throw new Error('the database refuses it');
       stored.push(rows);
-      // What is not of the record is only looked at here.
+      // Rows of other tables are inspected, not stored.
       return real.commit({ ...commit, rows: rows.filter(({ table }) => table !== 'other') }, cause);
     },
   };
@@ -65,7 +65,7 @@ const openWriter = () => {
   };
 };
 
-/** What the entries in rows of the record were for. */
+/** The resources of the entries in these rows of the audit log. */
 const resourcesIn = (rows: readonly RowChange[]): string[] =>
   [...JSON.stringify(rows).matchAll(/"resource":"([^"]*)"/g)].map(([, resource = '']) => resource);
 
@@ -85,7 +85,7 @@ test('G9: a write waits for announced writes and shares their commit; without an
   assert.deepEqual([commits, isPatient()], [[1, 1], false], 'alike, so one row holds both');
 });
 
-test('G9: a write waits at most for the patience, and not for a withdrawn announcement', async () => {
+test('G9: a write waits for announced writes until its patience ends, and not for withdrawn announcements', async () => {
   const { writer, write, commits, losePatience } = openWriter();
   const late = writer.expect();
   const impatient = write('one');
@@ -111,7 +111,7 @@ test('G9: a write waits at most for the patience, and not for a withdrawn announ
   await third;
 });
 
-test('G9: of writes that share a commit the one that cannot be stored fails, and no other', async () => {
+test('G9: if one of the writes in a commit cannot be stored, only that write fails', async () => {
   const { writer, write, rowsStored, refuse } = openWriter();
   refuse('bad');
   const arrived = writer.expect();
@@ -125,7 +125,7 @@ test('G9: of writes that share a commit the one that cannot be stored fails, and
   assert.deepEqual(rowsStored().sort(), ['one', 'two']);
 });
 
-test('G9: of requests that are answered together each is stored or not by itself, and all share a commit', async () => {
+test('G9: requests that are answered together share a commit; if one cannot be stored, only that one fails', async () => {
   const { writer, commits, rowsStored, refuse } = openWriter();
   const records = ['one', 'bad', 'two'].map((name) => ({
     entries: [{ vault: 'v1', entry: entryFor(name) }],
@@ -159,7 +159,7 @@ test('a row holds no more than 64 entries, and every one of them is stored', asy
   assert.deepEqual(rowsStored().sort(), names.sort());
 });
 
-test('G9: what is to be stored with an entry is stored in its commit, and once where several bring it', async () => {
+test('G9: a row change passed with an entry is stored in the same commit, once even if several entries pass it', async () => {
   const { writer, stored } = openWriter();
   const change: RowChange = { table: 'other', key: 'k', row: {}, version: 0, removed: [], added: [] };
   const arrived = writer.expect();
@@ -172,7 +172,7 @@ test('G9: what is to be stored with an entry is stored in its commit, and once w
   );
 });
 
-test('what differs in more than what may vary within a row has a row of its own', async () => {
+test('entries that differ in reason or count are stored in separate rows', async () => {
   const { writer, write, commits } = openWriter();
   const arrived = writer.expect();
   const all = [

@@ -5,11 +5,11 @@ import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
-/** How often the store of seal keys does not respond to a purge. */
+/** How many purges the store of seal keys will still fail. */
 let outages = 0;
-/** A purge waits for this, once asked to. */
+/** If set, a purge waits for its end. */
 let hanging: { readonly end: Promise<void>; reached(): void } | undefined;
-/** What happens before the next event of a type is stored. */
+/** Runs once, before the next event of this type is stored. */
 let beforePurge: { readonly type: string; readonly happens: () => Promise<unknown> } | undefined;
 before(async () => {
   const sealKeys = createMemorySealKeyStore();
@@ -43,7 +43,7 @@ const isGone = (asked: Promise<unknown>, reason: string): Promise<boolean> =>
     (error: { reason?: string }) => error.reason === reason,
   );
 
-test('KV-63: the service purges a deleted key when its time has come, also under protection', async () => {
+test('KV-63: a deleted key is purged when its retention ends, also under purge protection', async () => {
   const vault = world.vault();
   const parent = await newVault(world, { purgeProtected: true, retentionDays: 7 });
   const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
@@ -57,7 +57,7 @@ test('KV-63: the service purges a deleted key when its time has come, also under
   assert.notEqual(again.name, name);
 });
 
-test('KV-28, KV-63: a private key whose purge was stored is destroyed also when its seal key could not be at first', async () => {
+test('KV-28, KV-63: a private key is destroyed by a later attempt if its seal key cannot be destroyed at the purge', async () => {
   const vault = world.vault();
   const parent = await newVault(world, { purgeProtected: true, retentionDays: 7 });
   const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
@@ -70,7 +70,7 @@ test('KV-28, KV-63: a private key whose purge was stored is destroyed also when 
   assert.equal(outages, 0);
 });
 
-test('KV-63, KV-66: the service purges a deleted vault with its keys when its time has come', async () => {
+test('KV-63, KV-66: a deleted vault is purged with its keys when its retention ends', async () => {
   const vault = world.vault();
   const parent = await newVault(world, { purgeProtected: true, retentionDays: 7 });
   const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
@@ -79,9 +79,9 @@ test('KV-63, KV-66: the service purges a deleted vault with its keys when its ti
   assert.ok(await isGone(vault.checkAccess({ keyVersion: name }), 'KEY_PURGED'));
 });
 
-test('KV-63: what is recovered and deleted again when its time comes is not purged before its new time', async () => {
+test('KV-63: a key or vault that is recovered and deleted again at its purge time is kept for its new retention', async () => {
   const vault = world.vault();
-  // A fifth of a second.
+  // 90 days last 180 ms.
   const parent = await newVault(world, { retentionDays: 90 });
   const key = `${parent}/keys/k`;
   await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
@@ -119,7 +119,7 @@ test('KV-63: what is recovered and deleted again when its time comes is not purg
   }
 });
 
-test('KV-13, CMK-104: an end and a beginning are told when they come, also when the service was down meanwhile', async () => {
+test('KV-13, CMK-104: expiry and start of validity are recorded when they come, also if the service was down', async () => {
   const vault = world.vault();
   const parent = await newVault(world);
   const { name } = await vault.createKey({ parent, keyId: 'k', requestId: randomUUID() });
@@ -129,7 +129,7 @@ test('KV-13, CMK-104: an end and a beginning are told when they come, also when 
       .map(({ type, data, time }) => ({ type, lateMs: time - Number(data.expiresAt ?? data.notBefore) }));
   const soon = () => new Date((Math.floor(Date.now() / 1_000) + 2) * 1_000);
   const tomorrow = () => new Date(Date.now() + 86_400_000);
-  // What holds before a time is asked while that is far away: a slow machine may be there too late to ask before a near one.
+  // The state before a date is checked while the date is far away: a slow machine could miss a near one.
   await vault.setKeyVersionDates({ name, expireTime: tomorrow() });
   await vault.checkAccess({ keyVersion: name });
   await vault.setKeyVersionDates({ name, expireTime: soon() });
@@ -148,7 +148,7 @@ test('KV-13, CMK-104: an end and a beginning are told when they come, also when 
   assert.equal((await told()).length, 2);
 });
 
-test('CMK-104, KV-63: an end is told when it comes, however long a purge takes beside it', async () => {
+test('CMK-104, KV-63: an expiry is recorded while a purge hangs', async () => {
   const vault = world.vault();
   const parent = await newVault(world, { retentionDays: 7 });
   const make = async (keyId: string) => (await vault.createKey({ parent, keyId, requestId: randomUUID() })).name;

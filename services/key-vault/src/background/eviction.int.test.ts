@@ -4,9 +4,9 @@ import { after, before, test } from 'node:test';
 import { createMemorySealKeyStore } from '../sealing/seal-key-store.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
-/** Private keys each replica's engine was told to forget, in the order the replicas started. */
+/** Private keys that each replica's engine evicted, in the order in which the replicas started. */
 const forgotten: string[][] = [];
-/** How often the store of seal keys does not respond to a purge. */
+/** How many purges the store of seal keys will still fail. */
 let outages = 0;
 let world: VaultCloud;
 before(async () => {
@@ -49,11 +49,11 @@ const isLeft = async (materialId: string): Promise<boolean> => {
     .sql`select key from rows where table_name = 'key_material_v1' and key = ${materialId}`;
   return rows.length > 0;
 };
-/** Waits until every replica was told so often to forget it. */
+/** Waits until every replica has evicted the key at least so many times. */
 const forgottenByAll = (materialId: string, times: number) =>
   until(async () => forgotten.every((own) => own.filter((one) => one === materialId).length >= times));
 
-test('KV-12, KV-14: a version that is disabled or deleted is forgotten by the workers of every replica', async () => {
+test('KV-12, KV-14: every replica evicts the private key of a version that is disabled or deleted', async () => {
   assert.equal(forgotten.length, 2);
   const { name, version, materialId } = await usedKey();
   await world.vault().disableKeyVersion({ name: version });
@@ -63,7 +63,7 @@ test('KV-12, KV-14: a version that is disabled or deleted is forgotten by the wo
   await forgottenByAll(materialId, 2);
 });
 
-test('KV-28, G8: a purge destroys the seal key, and every replica forgets the private key, whatever came between', async () => {
+test('KV-28, G8: a purge removes the sealed private key from the store, and every replica evicts the key again', async () => {
   const { name, version, materialId } = await usedKey();
   await world.vault().deleteKey({ name, confirmName: name });
   await forgottenByAll(materialId, 1);
@@ -73,7 +73,7 @@ test('KV-28, G8: a purge destroys the seal key, and every replica forgets the pr
   assert.equal(await isLeft(materialId), false);
 });
 
-test('KV-28, G8: what a purge by request could not destroy is destroyed without another request', async () => {
+test('KV-28, G8: if a requested purge cannot destroy the seal key, the service retries without another request', async () => {
   const { name, materialId } = await usedKey();
   await world.vault().deleteKey({ name, confirmName: name });
   outages = 1;
@@ -82,7 +82,7 @@ test('KV-28, G8: what a purge by request could not destroy is destroyed without 
   await until(async () => !(await isLeft(materialId)));
 });
 
-test('KV-66, G8: with a purged vault every replica forgets the keys that were never deleted by themselves', async () => {
+test('KV-66, G8: when a vault is purged, every replica evicts its keys, also those never deleted on their own', async () => {
   const { parent, materialId } = await usedKey();
   await world.vault().deleteVault({ name: parent, confirmName: parent });
   await world.vault().purgeVault({ name: parent, confirmName: parent });

@@ -11,7 +11,7 @@ const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const key = 'vaults/v/keys/k';
 const materialId = `${key}/versions/${'1'.repeat(32)}`;
 
-test('KV-28, G8: a key purged while the store gave no answer is forgotten once it does', async () => {
+test('KV-28, G8: a key that is purged while the store is unavailable is evicted when the store is back', async () => {
   const clock = virtualClock();
   const store = memoryStore({ clock });
   const keys = category(store, keyStreams);

@@ -9,7 +9,7 @@ import { AuditLog } from '../audit/log.ts';
 import { keyUrls } from '../names.ts';
 import { cryptographyApi } from './api.ts';
 
-test('G8: a key that is to be wrapped is cleared also where its request is one too many', async () => {
+test('G8: the plaintext key of a throttled wrap request is cleared', async () => {
   const clock = virtualClock();
   const random = seededRandom(1);
   const limits = new RateLimit({ principal: { perSecond: 1, burst: 1 } }, clock);

@@ -31,7 +31,7 @@ const item = (name: string, wrappedKey: Uint8Array, resource: string): UnwrapKey
   origin: undefined,
 });
 
-test('KV-31, KV-114: each item of a batch is unwrapped or refused by itself, in its place, and on record', async () => {
+test('KV-31, KV-114: each item of a batch is unwrapped or refused on its own, in its place, and recorded', async () => {
   const { vault, identity, first, second } = await prepare();
   const deks = Array.from({ length: 100 }, () => randomBytes(64));
   const wrapped = await Promise.all(
@@ -89,7 +89,7 @@ const entriesOf = async (parent: string, pageSize: number, key = '') => {
   return found;
 };
 
-test('KV-112: an item that belongs to other work than the call is on record under that', async () => {
+test('KV-112: a batch item with its own origin is recorded under that correlation id and trace', async () => {
   const { vault, identity, first } = await prepare();
   const { wrappedKey } = await identity.vault.wrapKey({ name: first, algorithm, plaintextKey: randomBytes(64) });
   const traceId = 'ab'.repeat(16);

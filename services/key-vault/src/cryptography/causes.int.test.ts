@@ -69,11 +69,11 @@ interface Cause {
   /** What comes before the commit that takes access away. */
   readonly prepare?: (subject: Subject) => Promise<unknown>;
   readonly take: (subject: Subject) => Promise<unknown>;
-  /** One reason for every call; or by call, where `undefined` means that it is still answered. */
+  /** One reason for every call; or by call, where `undefined` means that it still succeeds. */
   readonly reason: string | Readonly<Record<CallName, string | undefined>>;
-  /** Which version is asked about, where it is not the subject's. */
+  /** The version to call with, if it is not the subject's. */
   readonly version?: (subject: Subject) => string;
-  /** Access was never there, so nothing took it away. */
+  /** The caller never had access, so nothing took it away. */
   readonly isWithoutOrigin?: boolean;
 }
 
@@ -96,7 +96,7 @@ const lacking = (...refused: readonly ('wrap' | 'unwrap')[]) => {
     rewrapInto: 'ACCESS_DENIED',
   };
 };
-/** The calls fail as the data plane does, and what a set asks for fails as the response about its access (KV-88). */
+/** Data plane calls fail with KEY_OPERATION_NOT_ALLOWED, the calls of a set with ACCESS_DENIED (KV-88). */
 const withheld = (...operations: readonly ('wrapKey' | 'unwrapKey')[]) => ({
   check: 'ACCESS_DENIED',
   wrap: operations.includes('wrapKey') ? 'KEY_OPERATION_NOT_ALLOWED' : undefined,
@@ -119,7 +119,7 @@ const causes: readonly Cause[] = [
     reason: byDates('KEY_NOT_YET_VALID'),
   },
   {
-    cause: 'KV-13: expired, by an end set into the past',
+    cause: 'KV-13: expired, by an expiry date in the past',
     take: ({ vault, name }) => vault.setKeyVersionDates({ name, expireTime: new Date(1_000) }),
     reason: byDates('KEY_EXPIRED'),
   },
@@ -145,7 +145,7 @@ const causes: readonly Cause[] = [
     reason: 'KEY_PURGED',
   },
   {
-    cause: 'CMK-133: vault deleted and recovered, its roles gone',
+    cause: 'CMK-133: vault deleted and recovered, its roles lost',
     role: true,
     take: deleteVault,
     reason: 'ACCESS_DENIED',
@@ -177,18 +177,18 @@ const causes: readonly Cause[] = [
     reason: lacking('unwrap'),
   },
   {
-    cause: 'KV-88: the version is not for wrapKey any more',
+    cause: 'KV-88: wrapKey removed from the operations of the version',
     take: ({ vault, name }) => vault.setKeyOperations({ name, keyOperations: ['UNWRAP_KEY', 'SIGN'] }),
     reason: withheld('wrapKey'),
   },
   {
-    cause: 'KV-88: the version is not for unwrapKey any more',
+    cause: 'KV-88: unwrapKey removed from the operations of the version',
     role: true,
     take: ({ vault, name }) => vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] }),
     reason: withheld('unwrapKey'),
   },
   {
-    cause: 'KV-88: the version is for nothing any more, after it was only for wrapKey',
+    cause: 'KV-88: all operations removed, unwrapKey before wrapKey',
     take: async ({ vault, name }) => {
       await vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });
       await vault.setKeyOperations({ name, keyOperations: [] });
@@ -196,13 +196,13 @@ const causes: readonly Cause[] = [
     reason: withheld('wrapKey', 'unwrapKey'),
   },
   {
-    cause: 'CMK-27: roles count instead of access policies',
+    cause: 'CMK-27: vault changed from access policies to roles',
     take: ({ vault, parent }) =>
       vault.setPermissionModel({ name: parent, permissionModel: 'ROLE_ASSIGNMENT', confirmName: parent }),
     reason: 'ACCESS_DENIED',
   },
   {
-    cause: 'CMK-27: access policies count instead of roles',
+    cause: 'CMK-27: vault changed from roles to access policies',
     role: true,
     take: ({ vault, parent }) =>
       vault.setPermissionModel({ name: parent, permissionModel: 'ACCESS_POLICY', confirmName: parent }),
@@ -232,7 +232,7 @@ const refusalOf = async (call: () => Promise<unknown>): Promise<Rejection | unde
 };
 
 for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigin = false } of causes) {
-  test(`G10: ${cause}: every call says which version, since when, as of which epoch and by which trace`, async () => {
+  test(`G10: ${cause}: every refusal has the key version, the access epoch, and time and trace of the cause`, async () => {
     const subject = await setUp(role);
     const asked = version?.(subject) ?? subject.name;
     const calls = subject.calls(asked);
@@ -256,13 +256,13 @@ for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigi
       assert.equal(refused?.reason, expected, name);
       if (!refused) continue;
       const { metadata } = refused;
-      // Who is gone is refused at the first key of two.
+      // A deleted identity is refused at the first of two keys.
       if (expected !== 'IDENTITY_DELETED') assert.equal(metadata.key_version, asked, name);
       if (granted) assert.ok(Number(metadata.access_epoch) > granted.accessEpoch, `${name}: ${metadata.access_epoch}`);
       else assert.match(metadata.access_epoch ?? '', /^[0-9]+$/);
       assert.equal(metadata.since !== undefined, !isWithoutOrigin, name);
       if (isWithoutOrigin) continue;
-      // What identity owns is told by a fact: until it is here, the request that met it first stands in for it.
+      // A change at identity arrives as a fact. Until then, the first request that met it counts as the cause.
       await until(async () => (await refusalOf(call))?.metadata.trace_id === traceId);
       assert.equal(traceIdOf((await refusalOf(call))?.metadata.traceparent), traceId, name);
       const since = Date.parse((await refusalOf(call))?.metadata.since ?? '');
@@ -272,7 +272,7 @@ for (const { cause, role = false, prepare, take, reason, version, isWithoutOrigi
   });
 }
 
-test('G10: of several reasons a permitted caller learns the first in the order of precedence', async () => {
+test('G10: a permitted caller gets the first of several reasons in the order of precedence', async () => {
   const subject = await setUp(false);
   const { vault, name, key, parent, allow, calls } = subject;
   const reason = async () => (await refusalOf(calls(name).check))?.reason;
@@ -292,7 +292,7 @@ test('G10: of several reasons a permitted caller learns the first in the order o
   assert.equal(await reason(), 'ACCESS_DENIED');
 });
 
-test('KV-88: operations that are back are access that is back, and of a grant and an operation missing the grant is told', async () => {
+test('KV-88: restored operations restore access; if a grant is missing too, the refusal names the grant', async () => {
   const { vault, name, parent, allow, calls } = await setUp(false);
   const { check } = calls(name);
   await vault.setKeyOperations({ name, keyOperations: ['WRAP_KEY'] });

@@ -69,7 +69,7 @@ test('KV-30, KV-40, KV-42: encrypt and decrypt within the limits of each algorit
   await assert.rejects(unwrapped(name, changed.subarray(1)), { reason: 'BAD_CIPHERTEXT_LENGTH' });
 });
 
-test('KV-32: a signature fits its digest and no other; OpenSSL agrees', async () => {
+test('KV-32: a signature verifies only with its own digest, and OpenSSL accepts it', async () => {
   const name = await vaultWithKey();
   const message = Buffer.from('to whom it may concern');
   const digest = createHash('sha256').update(message).digest();
@@ -84,7 +84,7 @@ test('KV-32: a signature fits its digest and no other; OpenSSL agrees', async ()
   await assert.rejects(vault().sign({ name, algorithm: 'PS512', digest }), { reason: 'BAD_DIGEST_LENGTH' });
 });
 
-test('KV-12, KV-87: a disabled version serves no operation, and its cached private key is forgotten', async () => {
+test('KV-12, KV-87: a disabled version refuses every operation, and its cached private key is evicted', async () => {
   const name = await vaultWithKey();
   const { wrappedKey } = await wrapped(name);
   await unwrapped(name, wrappedKey);
@@ -110,7 +110,7 @@ test('KV-12, KV-87: a disabled version serves no operation, and its cached priva
   assert.equal((await unwrapped(name, wrappedKey)).length, 32);
 });
 
-test('KV-13, KV-89: outside of its dates a version makes nothing new, but still decrypts', async () => {
+test('KV-13, KV-89: outside its dates, a version refuses to wrap and sign but still unwraps', async () => {
   const name = await vaultWithKey();
   const { wrappedKey, bytes } = await wrapped(name);
   for (const [dates, reason] of [
@@ -164,7 +164,7 @@ test('KV-90, KV-96: missing vaults, keys and versions are not found', async () =
   await assert.rejects(wrapped(name), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
 });
 
-test('CheckAccess unwraps its probe, answers nothing of it, and refuses one that does not open', async () => {
+test('CheckAccess unwraps its probe and refuses a probe that cannot be unwrapped', async () => {
   const name = await vaultWithKey();
   const { wrappedKey } = await wrapped(name);
   const answer = await vault().checkAccess({ keyVersion: name, wrappedProbe: wrappedKey, algorithm });
@@ -174,7 +174,7 @@ test('CheckAccess unwraps its probe, answers nothing of it, and refuses one that
   });
 });
 
-test('CMK-104: CheckAccess that allows an expired key says yes with an epoch, unwraps, and refuses everything else', async () => {
+test('CMK-104: CheckAccess with allowExpired grants access to an expired key and refuses every other obstacle', async () => {
   const name = await vaultWithKey();
   const { wrappedKey } = await wrapped(name);
   const check = () =>
@@ -201,7 +201,7 @@ test('CMK-104: CheckAccess that allows an expired key says yes with an epoch, un
   await assert.rejects(check(), { reason: 'KEY_DELETED' });
 });
 
-test('64 unwraps in flight in one vault all come back right, while another vault wraps', async () => {
+test('64 concurrent unwraps in one vault return the right keys while another vault wraps', async () => {
   const [one, other] = [await vaultWithKey(), await vaultWithKey()];
   const deks = await Promise.all(Array.from({ length: 8 }, () => wrapped(one)));
   const unwraps = Array.from({ length: 64 }, async (_, n) => {
@@ -214,7 +214,7 @@ test('64 unwraps in flight in one vault all come back right, while another vault
   for (const dek of await Promise.all(wraps)) assert.deepEqual(await unwrapped(other, dek.wrappedKey), dek.bytes);
 });
 
-test('a version disabled among many unwraps ends them at the loss: none that began later succeeds', async () => {
+test('after a version is disabled, no later unwrap succeeds; unwraps in flight succeed or are refused', async () => {
   const name = await vaultWithKey();
   const { wrappedKey, bytes } = await wrapped(name);
   const before = Promise.allSettled(Array.from({ length: 32 }, () => unwrapped(name, wrappedKey)));

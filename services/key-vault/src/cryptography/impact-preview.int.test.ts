@@ -12,7 +12,7 @@ after(() => world?.close());
 const asSets = () => world.vault(world.diskEncryptionSet);
 const tenant = 'tenants/main';
 
-test('CMK-10: only a caller that may take a key away may preview the effect', async () => {
+test('CMK-10: a preview needs the permission for the change that it previews', async () => {
   const vault = await newVault(world);
   const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
   const key = version.split('/versions/')[0] ?? '';
@@ -48,7 +48,7 @@ test('CMK-10: only a caller that may take a key away may preview the effect', as
   assert.equal((await ask(ofVault)).name, vault);
 });
 
-test('a preview of what is not there, or cannot happen to it, is refused with its own reason', async () => {
+test('a preview of a missing resource or an impossible change is refused with its own reason', async () => {
   const vault = await newVault(world);
   const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
   const ask = asSets().authorizeImpactPreview;
@@ -64,7 +64,7 @@ test('a preview of what is not there, or cannot happen to it, is refused with it
   for (const [name, change, reason] of refusals) await assert.rejects(ask({ name, change }), { reason }, reason);
 });
 
-test('a preview on behalf of a text that is not the name of a principal is refused, also with a right from elsewhere', async () => {
+test('a preview for an invalid principal name is refused, also with permittedElsewhere', async () => {
   const vault = await newVault(world);
   const ask = asSets().authorizeImpactPreview;
   for (const principal of ['\u0000', 'x'.repeat(10_000), 'principals/me']) {
@@ -93,7 +93,7 @@ test('CMK-134: a preview of a purge says that purge protection forbids it', asyn
   }
 });
 
-test('CMK-11: the record says who looked, through which service, and at what', async () => {
+test('CMK-11: the audit entry of a preview names the principal, the resource, and the service as the caller', async () => {
   const vault = await newVault(world);
   const { name: version } = await world.vault().createKey({ parent: vault, keyId: 'k', requestId: randomUUID() });
   const { name: principal } = await world.newPrincipal();

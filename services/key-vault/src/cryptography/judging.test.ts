@@ -12,7 +12,7 @@ const asked = (id: string, tenant = 't'): AuditedCall => ({
   peer: '127.0.0.1:1',
 });
 
-/** Judges what the test lets it, and says what was judged for whom. */
+/** A judge with a scripted answer, and a list of what it judged for whom. */
 const watched = () => {
   const judging = openJudging(keyUrls('vault.test'));
   const judgements: string[] = [];
@@ -32,7 +32,7 @@ const watched = () => {
   };
 };
 
-test('what is asked in one turn in the same words by the same principal is judged once, for all of them', async () => {
+test('equal questions of one principal in one turn of the event loop are judged once', async () => {
   const { ask, judgements } = watched();
   const all = await Promise.all([
     ask('unwrapKey k', 'a'),
@@ -73,7 +73,7 @@ test('G1: no caller is judged by a decision made before its call', async () => {
   assert.throws(() => recordJudgement(again, anEntry), { reason: 'KEY_DISABLED' });
 });
 
-test('G9: a refusal is told to everybody who asked, with what was found out for the record', async () => {
+test('G9: a shared refusal goes to every caller, with the audit subjects that the judgement found', async () => {
   const { ask, answerWith } = watched();
   answerWith(() => {
     throw new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'no');

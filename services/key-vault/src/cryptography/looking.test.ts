@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { openLooking } from './looking.ts';
 
-/** Looks whose head is read when the test says so; states carry the number of the look. */
+/** Reads whose head the test provides; the version of a state is the number of the read. */
 const byHand = () => {
   const heads: { readonly read: (epoch: number) => void; readonly fail: (error: Error) => void }[] = [];
   const loads: string[] = [];
@@ -21,7 +21,7 @@ const byHand = () => {
   return { look, heads, loads };
 };
 
-test('what is asked in one turn is looked at together, each vault and key once', async () => {
+test('lookups of one turn of the event loop are read together, each vault and key once', async () => {
   const { look, heads, loads } = byHand();
   const looks = [look('v1', 'k1'), look('v1', 'k2'), look('v1', 'k1')];
   await nextTurn();
@@ -53,7 +53,7 @@ test('G1: no caller is judged by a read that started before its call', async () 
   assert.equal(heads.length, 2, 'and shares the next look');
 });
 
-test('a look that fails is answered to those it was for, and the next one is made', async () => {
+test('a failed read rejects only its own callers, and the next read still happens', async () => {
   const { look, heads } = byHand();
   const first = look('v1', 'k1');
   await nextTurn();

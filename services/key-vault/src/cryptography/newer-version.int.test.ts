@@ -14,7 +14,7 @@ after(() => world?.close());
 
 const find = (keyVersion: string) => world.vault(world.diskEncryptionSet).findNewerKeyVersion({ keyVersion });
 
-test('CMK-81: the newest usable version is found, never an older one, and what cannot be used is passed over by name', async () => {
+test('CMK-81: the newest usable version is found, never an older one; an unusable newer version is named', async () => {
   const parent = await newVault(world);
   const next = async (): Promise<string> =>
     (await world.vault().createKey({ parent, keyId: 'k', requestId: randomUUID() })).name;
@@ -41,7 +41,7 @@ test('CMK-81: the newest usable version is found, never an older one, and what c
   await assert.rejects(find(first), { code: 'FAILED_PRECONDITION', reason: 'KEY_DELETED' });
 });
 
-test('CMK-81: the order in which versions were made counts, and not what the clocks of the replicas said that made them', async () => {
+test('CMK-81: the order in which versions were created counts, not the clocks of the replicas that created them', async () => {
   const parent = await newVault(world);
   const key = `${parent}/keys/k`;
   const next = async (): Promise<string> =>

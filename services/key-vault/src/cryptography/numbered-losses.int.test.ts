@@ -7,7 +7,7 @@ import { newVault, startVaultCloud, until, type VaultClient, type VaultCloud } f
 
 const algorithm = 'RSA_OAEP_256';
 
-/** Holds work up at one place, once asked to. */
+/** Blocks work at one place while it is shut. */
 const gate = () => {
   let opened = Promise.withResolvers<void>();
   let reached = Promise.withResolvers<void>();
@@ -35,7 +35,7 @@ const rsa = gate();
 const stateRead = gate();
 let isIdentityCutOff = false;
 let world: VaultCloud;
-/** As `world`, but what identity says is remembered for long. */
+/** As `world`, but identity's answers are cached for ten minutes. */
 let remembering: VaultCloud;
 before(async () => {
   world = await startVaultCloud({
@@ -101,7 +101,7 @@ const epochOfRefusal = async (call: Promise<unknown>): Promise<number> => {
   return Number(error.metadata.access_epoch);
 };
 
-test('G1: a yes that was decided before a loss has a number below it, however late it leaves', async () => {
+test('G1: a grant decided before a loss has an epoch below the loss, however late it is sent', async () => {
   const { name, check, unwrap } = await setUp(world);
   for (const call of [check, unwrap]) {
     const held = rsa.shut();
@@ -110,7 +110,7 @@ test('G1: a yes that was decided before a loss has a number below it, however la
     await world.vault().disableKeyVersion({ name });
     rsa.open();
     const loss = await numberOf(world, `key-${name.split('/versions/')[0]}`, 'KeyVersionDisabled');
-    // The version may have been forgotten meanwhile; then the vault decides again, and refuses.
+    // The key may be evicted meanwhile; then the vault decides again and refuses.
     const epoch = await answer.then(
       ({ accessEpoch }) => accessEpoch,
       (error: Rejection) => (error.reason === 'KEY_DISABLED' ? 0 : assert.fail(error)),
@@ -122,7 +122,7 @@ test('G1: a yes that was decided before a loss has a number below it, however la
   }
 });
 
-test('G10, KV-15: a use that was judged before its key was purged is refused with that, its number and since when', async () => {
+test('G10, KV-15: a use judged before its key was purged is refused with KEY_PURGED, the access epoch and since', async () => {
   const { name, check, unwrap } = await setUp(world);
   const [key = ''] = name.split('/versions/');
   const held = rsa.shut();
@@ -144,13 +144,13 @@ test('G10, KV-15: a use that was judged before its key was purged is refused wit
   }
 });
 
-test('G1: a refusal has a number at or above its loss, also when the loss was committed while the state was read', async () => {
+test('G1: the epoch of a refusal is at or above its loss, even if the loss is committed while the state is read', async () => {
   const { name, check } = await setUp(world);
   const held = stateRead.shut();
   const refused = epochOfRefusal(check());
   await held;
   const { state, version } = await readKey(name);
-  // Not through the service, whose own reads are held up as well.
+  // Not through the service: its own reads are blocked too.
   await world.store.commit(
     {
       appends: [
@@ -174,7 +174,7 @@ const readKey = async (name: string) => {
   return { state, version: (await world.store.read(`key-${state}`)).length };
 };
 
-test('G1: a loss that identity owns has a number although no fact arrived, and its return has a higher one', async () => {
+test('G1: a loss at identity gets an epoch before its fact arrives, and restored access gets none below it', async () => {
   const { check, grant, assignment } = await setUp(world, true);
   isIdentityCutOff = true;
   try {
@@ -196,7 +196,7 @@ test('G1: a loss that identity owns has a number although no fact arrived, and i
   }
 });
 
-test('G1: with two replicas neither says yes after the other committed a loss', async () => {
+test('G1: after one replica commits a loss, no replica grants access', async () => {
   const { identity, name, check } = await setUp(remembering);
   const other = identity.at(await remembering.newReplica());
   await Promise.all([check(), check(other)]);
@@ -204,7 +204,7 @@ test('G1: with two replicas neither says yes after the other committed a loss', 
   await Promise.all([epochOfRefusal(check()), epochOfRefusal(check(other))]);
 });
 
-test('G1: an answer of identity that a replica remembers counts for nothing once another has heard of a change', async () => {
+test('G1: a replica ignores its cached answer of identity after another replica received a change', async () => {
   const { identity, check, assignment, parent } = await setUp(remembering, true);
   const other = identity.at(await remembering.newReplica());
   await Promise.all([check(), check(other)]);

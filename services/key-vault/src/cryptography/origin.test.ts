@@ -20,7 +20,7 @@ const keyAt = async (store: EventStore, key: string, version: number): Promise<K
       return evolve(state, read.event, recorded.version);
     }, absent);
 
-/** A vault by access policies without any for the principal, which is switched to roles afterwards. */
+/** A vault with access policies. The policy of the principal is removed, then the vault is changed to roles. */
 const switchedVault = async () => {
   const store = memoryStore({ clock: virtualClock() });
   const created = {
@@ -44,7 +44,7 @@ const switchedVault = async () => {
   return store;
 };
 
-test('G7: a refusal goes back to what it saw, never to what was committed while it was answered', async () => {
+test('G7: the origin of a refusal is in the state that the refusal read, not in a later commit', async () => {
   const store = await switchedVault();
   const recorded = await store.read('vault-v');
   const positionOf = (type: string) => recorded.find((event) => event.type === type)?.position;
@@ -63,7 +63,7 @@ test('G7: a refusal goes back to what it saw, never to what was committed while 
   assert.equal(seenAfter?.position, positionOf('PermissionModelSet'));
 });
 
-test('G10: a role that does not suffice, given after the one that did was taken, hides nothing of that', async () => {
+test('G10: a new role that does not suffice does not hide the removal of the role that did', async () => {
   const store = await switchedVault();
   const key = 'vaults/v/keys/k';
   const append = async (
@@ -99,7 +99,7 @@ test('G10: a role that does not suffice, given after the one that did was taken,
   assert.equal(taken?.since, 5);
   await append({ type: 'GrantsChanged', removed: false, at: 7 });
   assert.deepEqual(await origin(), taken);
-  // Identity has said yes to all that is needed: what was taken before is over.
+  // Identity granted all that is needed: the earlier removal no longer counts.
   await append(
     { type: 'IdentityAnswerChanged', removed: false, at: 8 },
     { type: 'GrantsChanged', removed: false, at: 9 },
@@ -107,7 +107,7 @@ test('G10: a role that does not suffice, given after the one that did was taken,
   assert.equal(await origin(), undefined);
 });
 
-test('G10: an end that was told while a refusal for another reason was answered is news to it, also where it is enabled again', async () => {
+test('G10: a refusal for KEY_DISABLED keeps its origin; an expiry after the enable is the origin of KEY_EXPIRED', async () => {
   const store = memoryStore({ clock: virtualClock() });
   const version = 'a'.repeat(32);
   const key = 'vaults/v/keys/k';
@@ -146,7 +146,7 @@ test('G10: an end that was told while a refusal for another reason was answered 
   assert.equal(expired?.position, positionOf('KeyVersionExpired'));
 });
 
-/** A version made at 1, valid at first, to which these happen. @returns since when it is refused for that reason, and by the commit of which time */
+/** A version created at 1, valid at first, with these later events. @returns `since` of the refusal, and the time of the commit that caused it */
 const datesOrigin = async (
   reason: 'KEY_EXPIRED' | 'KEY_NOT_YET_VALID',
   made: { readonly notBefore?: number; readonly expiresAt?: number },
@@ -177,17 +177,17 @@ const datesSet = (at: number, dates: { readonly notBefore?: number; readonly exp
 });
 const ended = (expiresAt: number, at = expiresAt) => ({ type: 'KeyVersionExpired', expiresAt, at });
 
-test('KV-13, G10: an expiry that is set again while it is over moves neither since nor the cause of the loss', async () => {
+test('KV-13, G10: a new expiry date for an expired version changes neither since nor the cause of the loss', async () => {
   const origin = (...later: Parameters<typeof datesOrigin>[2][]) =>
     datesOrigin('KEY_EXPIRED', { expiresAt: 10 }, ...later);
   assert.deepEqual(await origin(ended(10)), { since: 10, committedAt: 10 });
-  assert.deepEqual(await origin(ended(10, 12)), { since: 10, committedAt: 12 }, 'told late');
+  assert.deepEqual(await origin(ended(10, 12)), { since: 10, committedAt: 12 }, 'recorded late');
   assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 15 })), { since: 10, committedAt: 10 });
   assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 3 })), { since: 10, committedAt: 10 });
-  // It was over before anybody told so.
+  // It expired before the expiry was recorded.
   assert.deepEqual(await origin(datesSet(20, { expiresAt: 15 })), { since: 10, committedAt: 1 });
   assert.deepEqual(await origin(datesSet(5, { expiresAt: 3 })), { since: 5, committedAt: 5 }, 'lost when it was set');
-  // Access was back in between.
+  // Access was restored in between.
   assert.deepEqual(await origin(ended(10), datesSet(20, { expiresAt: 30 }), datesSet(25, { expiresAt: 3 })), {
     since: 25,
     committedAt: 25,
@@ -198,7 +198,7 @@ test('KV-13, G10: an expiry that is set again while it is over moves neither sin
   });
 });
 
-test('KV-13, G10: a beginning that is put off again before it came moves neither since nor the cause of the loss', async () => {
+test('KV-13, G10: a start of validity that is postponed before it came changes neither since nor the cause of the loss', async () => {
   const origin = (...later: Parameters<typeof datesOrigin>[2][]) => datesOrigin('KEY_NOT_YET_VALID', {}, ...later);
   const first = datesSet(5, { notBefore: 50 });
   assert.deepEqual(await origin(first), { since: 5, committedAt: 5 });

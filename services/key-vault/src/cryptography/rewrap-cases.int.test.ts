@@ -59,7 +59,7 @@ const setUp = async () => {
   return { identity, old, next, allow, rewrap, authorize, isWhole, remove, purge };
 };
 
-test('CMK-83, CMK-123: the old key is enabled and the grant was lost: a new grant, or a new identity with it, moves the DEK', async () => {
+test('CMK-83, CMK-123: with the old key enabled, a new grant or a new identity with a grant moves the DEK', async () => {
   const { identity, old, next, allow, rewrap, isWhole } = await setUp();
   await vault().removeAccessPolicy({ name: old.parent, principal: identity.name });
   await assert.rejects(rewrap(), { code: 'PERMISSION_DENIED', reason: 'ACCESS_DENIED' });
@@ -73,7 +73,7 @@ test('CMK-83, CMK-123: the old key is enabled and the grant was lost: a new gran
   await isWhole(await rewrap(successor.vault), successor.vault);
 });
 
-test('CMK-124: the old key is expired, or not yet valid: the DEK moves without a word', async () => {
+test("CMK-124: the DEK moves from an expired or not yet valid key without the owner's authorization", async () => {
   const { old, rewrap, isWhole } = await setUp();
   await vault().setKeyVersionDates({ name: old.name, expireTime: new Date(1_000) });
   await isWhole(await rewrap());
@@ -85,7 +85,7 @@ for (const [how, reason] of [
   ['disabled', 'KEY_DISABLED'],
   ['deleted', 'KEY_DELETED'],
 ] as const) {
-  test(`CMK-121: the old key is ${how}: without the owner's word the DEK waits, and moves once it is back, even briefly`, async () => {
+  test(`CMK-121: a rewrap from a ${how} key is refused without an authorization and succeeds once the key is back`, async () => {
     const { old, rewrap, isWhole, remove } = await setUp();
     if (how === 'disabled') await vault().disableKeyVersion({ name: old.name });
     else await remove();
@@ -96,7 +96,7 @@ for (const [how, reason] of [
   });
 }
 
-test('CMK-10: a word does not outlive a deletion of the vault, though the vault came back', async () => {
+test('CMK-10: an authorization ends when the vault is deleted, although the vault is recovered', async () => {
   const { old, rewrap, authorize, isWhole } = await setUp();
   await vault().disableKeyVersion({ name: old.name });
   await authorize();
@@ -111,7 +111,7 @@ test('CMK-10: a word does not outlive a deletion of the vault, though the vault 
 test('CMK-10: a caller that controls the set but not the key cannot undo a revocation', async () => {
   const { identity, old, next, rewrap, authorize } = await setUp();
   const attacker = await world.newPrincipal();
-  // Owns the group of the set and a vault there, and may do everything with the new key; nothing with the old one.
+  // Owns the set and may do everything with the new key, but nothing with the old one.
   await world.assignRole(attacker.name, 'roles/owner', `${group}/diskEncryptionSets/d`);
   await vault().setAccessPolicy({
     name: next.parent,
@@ -124,7 +124,7 @@ test('CMK-10: a caller that controls the set but not the key cannot undo a revoc
   await assert.rejects(client.enableKeyVersion({ name: old.name }), denied);
   await assert.rejects(rewrap(client), denied);
   await assert.rejects(authorize(identity.vault), denied);
-  // A word about the attacker's own key is no word about the old one.
+  // An authorization for the attacker's own key does not count for the old key.
   await client.authorizeRewrap({
     sourceKeyVersion: next.name,
     targetKeyVersion: next.name,
@@ -132,7 +132,7 @@ test('CMK-10: a caller that controls the set but not the key cannot undo a revoc
     diskEncryptionSet,
   });
   await assert.rejects(rewrap(), { reason: 'KEY_DISABLED' });
-  // The owner's authorization for one target and one set opens no other.
+  // The owner's authorization for one target and one set permits no other.
   await authorize();
   await assert.rejects(rewrap(identity.vault, `${diskEncryptionSet}2`), { reason: 'KEY_DISABLED' });
   const { name: theirs } = await client.createKey({ parent: next.parent, keyId: 'theirs', requestId: randomUUID() });
@@ -140,7 +140,7 @@ test('CMK-10: a caller that controls the set but not the key cannot undo a revoc
   await rewrap();
 });
 
-test('CMK-108: the old key is purged: no word and no new grant helps; it says so for good', async () => {
+test('CMK-108: after the old key is purged, neither an authorization nor a new grant allows a rewrap', async () => {
   const { old, rewrap, authorize, allow, remove, purge } = await setUp();
   await remove();
   await authorize();
@@ -154,7 +154,7 @@ test('CMK-108: the old key is purged: no word and no new grant helps; it says so
   }
 });
 
-test('G9, CMK-108: a move from a version that went with its vault is on the record of the vault it was to end in', async () => {
+test('G9, CMK-108: a rewrap from a version that was purged with its vault is recorded in the target vault', async () => {
   const { old, next, rewrap } = await setUp();
   await vault().deleteVault({ name: old.parent, confirmName: old.parent });
   await vault().purgeVault({ name: old.parent, confirmName: old.parent });

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test';
 import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
-/** What happens before the next word is stored. */
+/** Runs once, before the next authorization is stored. */
 let beforeWord: (() => Promise<unknown>) | undefined;
 before(async () => {
   world = await startVaultCloud({
@@ -75,13 +75,13 @@ test('CMK-15: a rewrap changes the key a DEK is under, and not the DEK', async (
   await opensUnderTarget(moved);
 });
 
-test('CMK-124: an expired source still gives its DEKs away', async () => {
+test('CMK-124: a rewrap from an expired source succeeds', async () => {
   const { rewrap, source, opensUnderTarget } = await setUp();
   await vault().setKeyVersionDates({ name: source, expireTime: new Date(1_000) });
   await opensUnderTarget(await rewrap());
 });
 
-test("CMK-10, CMK-121: from a disabled source only with the key owner's word, for this set and identity alone", async () => {
+test("CMK-10, CMK-121: a rewrap from a disabled source needs the owner's authorization for this set; another disable cancels it", async () => {
   const { rewrap, authorize, source, target, identity, opensUnderTarget } = await setUp();
   await vault().disableKeyVersion({ name: source });
   await assert.rejects(rewrap(), (error: { reason?: string; metadata?: Record<string, string> }) => {
@@ -100,7 +100,7 @@ test("CMK-10, CMK-121: from a disabled source only with the key owner's word, fo
   await assert.rejects(rewrap(), { reason: 'KEY_DISABLED' });
 });
 
-test('CMK-121, CMK-126: from a deleted source with the authorization of a principal that may recover it; a later delete cancels it', async () => {
+test("CMK-121, CMK-126: a rewrap from a deleted source needs the owner's authorization; a later delete cancels it", async () => {
   const { rewrap, authorize, source, opensUnderTarget } = await setUp();
   await deleteKey(source);
   await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
@@ -111,7 +111,7 @@ test('CMK-121, CMK-126: from a deleted source with the authorization of a princi
   await assert.rejects(rewrap(), { reason: 'KEY_DELETED' });
 });
 
-test('CMK-10: the word needs what could have made the source usable: update when disabled, recover when deleted', async () => {
+test('CMK-10: an authorization needs update if the source is disabled, and recover if it is deleted', async () => {
   const { authorize, source, sourceVault, identity } = await setUp();
   const owner = await world.newPrincipal();
   const allow = (...keyPermissions: ('UPDATE' | 'RECOVER')[]) =>
@@ -128,7 +128,7 @@ test('CMK-10: the word needs what could have made the source usable: update when
   await authorize(world.vault(owner));
 });
 
-test('CMK-10: a word that was about to be stored when the key was deleted needs what a deleted key needs', async () => {
+test('CMK-10: an authorization needs recover if the source is deleted before the authorization is stored', async () => {
   const { authorize, rewrap, source, sourceVault } = await setUp();
   const owner = await world.newPrincipal();
   const allow = (...keyPermissions: ('UPDATE' | 'RECOVER')[]) =>
@@ -144,7 +144,7 @@ test('CMK-10: a word that was about to be stored when the key was deleted needs 
   await rewrap();
 });
 
-test('CMK-108: a purge is final: no word, no rewrap', async () => {
+test('CMK-108: after a purge, an authorization and a rewrap are refused', async () => {
   const { rewrap, authorize, source } = await setUp();
   await deleteKey(source);
   await authorize();
@@ -153,7 +153,7 @@ test('CMK-108: a purge is final: no word, no rewrap', async () => {
   await assert.rejects(authorize(), { code: 'FAILED_PRECONDITION', reason: 'KEY_PURGED' });
 });
 
-test('the target must be usable now, and the refusal says that it is the target', async () => {
+test('a rewrap into an unusable target is refused, and the refusal names the target version', async () => {
   const { rewrap, target } = await setUp();
   for (const [change, reason] of [
     [() => vault().setKeyVersionDates({ name: target, expireTime: new Date(1_000) }), 'KEY_EXPIRED'],
@@ -171,7 +171,7 @@ const needed = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 const neededOperations = ['WRAP_KEY', 'UNWRAP_KEY'] as const;
 
 for (const end of ['source', 'target'] as const) {
-  test(`CMK-10, CMK-25: an owner who takes any of what the identity needs on the ${end} has taken it from a rewrap too`, async () => {
+  test(`CMK-10, CMK-25: a rewrap is refused if a permission or operation that it needs is missing on the ${end}`, async () => {
     const { rewrap, identity, opensUnderTarget, ...of } = await setUp();
     const [name, keyVersion] = end === 'source' ? [of.sourceVault, of.source] : [of.targetVault, of.target];
     const allow = (keyPermissions: readonly (typeof needed)[number][]) =>
@@ -202,7 +202,7 @@ for (const end of ['source', 'target'] as const) {
   });
 }
 
-test('G9: a rewrap by an identity whose role was noted as lost and is back is on record once', async () => {
+test('G9: a rewrap after a role was lost and restored is recorded once', async () => {
   const identity = await world.newManagedIdentity();
   const role = 'roles/keyVaultCryptoServiceEncryptionUser';
   const allow = (name: string) => world.assignRole(identity.name, role, `subscriptions/s1/resourceGroups/g/${name}`);
@@ -229,7 +229,7 @@ test('G9: a rewrap by an identity whose role was noted as lost and is back is on
   }
 });
 
-test('a target that anybody may purge is too weak for what was purge protected', async () => {
+test('a rewrap from a purge-protected vault into an unprotected one is refused', async () => {
   const { rewrap, target, targetVault } = await setUp({ sourceProtected: true });
   await assert.rejects(rewrap(), (error: { code?: string; reason?: string; metadata?: Record<string, string> }) => {
     assert.deepEqual(
@@ -242,7 +242,7 @@ test('a target that anybody may purge is too weak for what was purge protected',
   await rewrap();
 });
 
-test('CMK-11: a rewrap is on record in both vaults, with what it was for', async () => {
+test('CMK-11: a rewrap is recorded in both vaults with the resource that it was for', async () => {
   const { rewrap, identity, source, sourceVault, target, targetVault } = await setUp();
   await rewrap();
   for (const [parent, version] of [

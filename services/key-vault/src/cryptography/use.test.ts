@@ -16,7 +16,7 @@ const urls = keyUrls('vault.test');
 const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'it is disabled');
 const evicted = new Rejection('ABORTED', 'KEY_EVICTED', 'decide about it again');
 
-/** Arguments of one principal, used together by a use that does what the test says. */
+/** Requests of one principal, processed together by a scripted use. */
 const together = async (
   requests: readonly Wish[],
   act: { judge: (key: string, look: number) => string; perform: (disk: string, judgement: string) => string },
@@ -59,7 +59,7 @@ const requests = [
   { key: 'k1', disk: 'd3' },
 ];
 
-test('KV-114: what is answered together is judged once a question, and each is answered and on record for itself', async () => {
+test('KV-114: uses that run together are judged once per question, and each is answered and recorded on its own', async () => {
   const { judged, outcomes, recorded } = await together(requests, {
     judge: (key) => {
       if (key === 'k2') throw refused;

@@ -15,10 +15,10 @@ before(async () => {
 after(() => cloud?.close());
 
 const onHold = { code: 'UNAVAILABLE', reason: 'KEY_VAULT_ON_HOLD' };
-/** Deleted on hold, and by no means recovered. */
+/** Deleted on hold, and never recovered. */
 let left = '';
 
-test('KV-63, G5: on hold the clock purges nothing, for what was deleted may have been recovered after the moment', async () => {
+test('KV-63, G5: a deleted key is not purged during a hold and can be recovered', async () => {
   const vault = cloud.vault();
   const parent = await newVault(cloud, { retentionDays: 7 });
   const [back, gone] = [`${parent}/keys/back`, `${parent}/keys/gone`];
@@ -31,7 +31,7 @@ test('KV-63, G5: on hold the clock purges nothing, for what was deleted may have
   left = gone;
 });
 
-test('KV-114, G9: on hold keys are managed and not used; refusals are on record; an operator ends it', async () => {
+test('KV-114, G9: during a hold, keys are managed but not used; refusals are recorded; an operator ends the hold', async () => {
   const vault = cloud.vault();
   const name = await newVault(cloud);
   const version = await vault.createKey({ parent: name, keyId: 'k1', keySizeBits: 2048, requestId: randomUUID() });
@@ -43,7 +43,7 @@ test('KV-114, G9: on hold keys are managed and not used; refusals are on record;
   const unknown = `vaults/v${randomUUID().slice(0, 12)}/keys/k1/versions/${'1'.repeat(32)}`;
   await assert.rejects(identity.vault.checkAccess({ keyVersion: unknown }), onHold);
 
-  // What was taken away after the moment can be taken away again.
+  // Access that was removed after the restored moment can be removed again.
   await vault.disableKeyVersion({ name: version.name });
   const { auditEntries } = await vault.listAuditEntries({ parent: name });
   const refused = auditEntries.filter(({ reason }) => reason === 'KEY_VAULT_ON_HOLD').map(({ operation }) => operation);

@@ -30,7 +30,7 @@ const world = () => {
   return { clock, lines, storeOf, append, open };
 };
 
-test('a store that continues is never on hold, and its mark follows it', async () => {
+test('a store that was not restored is never on hold, and the history mark follows it', async () => {
   const { clock, storeOf, append, open } = world();
   const marks = memoryHistoryMarks();
   const store = await storeOf(3);
@@ -52,13 +52,13 @@ test('a store that continues is never on hold, and its mark follows it', async (
   (await open(store, { marks })).check();
 });
 
-test('a stop in the middle of a look leaves the mark where the store is as well', async () => {
+test('a stop during a check of the store still leaves the mark at the position of the store', async () => {
   const { clock, storeOf, append, open } = world();
   const marks = memoryHistoryMarks();
   const store = await storeOf(3);
   const ending = new AbortController();
   const write = async (mark: HistoryMark): Promise<void> => {
-    // The store was read by now: what is stored from here on is for the next look.
+    // The store was already read: events from here on are for the next check.
     if (mark.position === 4) {
       await append(store, 1);
       ending.abort();
@@ -72,7 +72,7 @@ test('a stop in the middle of a look leaves the mark where the store is as well'
   assert.equal((await marks.read())?.position, 5);
 });
 
-test('after a restore of the store no key is used until its states are confirmed, once for all replicas and starts', async () => {
+test('after a restore, no replica uses keys until an operator confirms the key states once', async () => {
   const { storeOf, append, open } = world();
   const marks = memoryHistoryMarks();
   await open(await storeOf(7), { marks });
@@ -94,7 +94,7 @@ test('after a restore of the store no key is used until its states are confirmed
   assert.notEqual((await marks.read())?.id, hold.id, 'the next restore is another hold');
 });
 
-test('a replica hears what another one confirmed', async () => {
+test('a replica ends its hold after another replica has confirmed it', async () => {
   const { clock, storeOf, open } = world();
   const marks = memoryHistoryMarks();
   await open(await storeOf(7), { marks });
@@ -109,7 +109,7 @@ test('a replica hears what another one confirmed', async () => {
   await watching;
 });
 
-test('a store that is restored under a running replica is noticed by the look itself', async () => {
+test("a read of the store's head detects a restore under a running replica", async () => {
   const { storeOf, open } = world();
   let store = await storeOf(7);
   const changing: EventStore = { ...store, head: () => store.head() };
@@ -120,7 +120,7 @@ test('a store that is restored under a running replica is noticed by the look it
   assert.throws(() => holding.check(), onHold);
 });
 
-test('G1: a store that goes back while a look ends puts it on hold, whatever that look found', async () => {
+test('G1: a store that goes back during a confirmation starts a new hold', async () => {
   const { storeOf, open } = world();
   const first = await storeOf(7);
   let store = first;
@@ -146,7 +146,7 @@ test('G1: a store that goes back while a look ends puts it on hold, whatever tha
   assert.throws(() => holding.check(), onHold);
 });
 
-test('looks at once, answered out of order, are no restore', async () => {
+test('concurrent reads of the head that return out of order are not taken for a restore', async () => {
   const { storeOf, append, open } = world();
   const store = await storeOf(3);
   const late = Promise.withResolvers<void>();
@@ -184,7 +184,7 @@ test('a requested hold lasts until its name is confirmed, and does not start aga
   assert.equal((await open(store, { marks, asked: 'drill-2' })).current()?.id, 'drill-2');
 });
 
-test('a restore that was asked about is confirmed for both: what went back, and what was asked', async () => {
+test('a restore with a requested hold needs two confirmations, of the restore and of the request', async () => {
   const { storeOf, open } = world();
   const marks = memoryHistoryMarks();
   await open(await storeOf(7), { marks });
@@ -200,7 +200,7 @@ test('a restore that was asked about is confirmed for both: what went back, and 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-history-'));
 after(() => rmSync(folder, { recursive: true }));
 
-test('a mark in a file is there whole or not at all, for its owner alone', async () => {
+test('a history mark file is replaced without leftovers, has mode 0600, and is refused if malformed', async () => {
   const file = join(folder, 'history.json');
   const marks = fileHistoryMarks(file, systemRandom);
   assert.equal(await marks.read(), undefined);

@@ -27,7 +27,7 @@ const newKey = async (parent: string, keyId = 'k') => {
 };
 const wrap = (name: string) => vault().wrapKey({ name, algorithm, plaintextKey: Buffer.alloc(32, 1) });
 
-test('a key that never wrapped anything is deleted and purged unasked', async () => {
+test('a key that never wrapped anything is deleted and purged without confirmation', async () => {
   const { name } = await newKey(await newVault(world));
   const digest = randomBytes(32);
   await vault().sign({ name, algorithm: 'RS256', digest });
@@ -35,7 +35,7 @@ test('a key that never wrapped anything is deleted and purged unasked', async ()
   await vault().purgeKey({ name });
 });
 
-test('CMK-130: a key that ever wrapped something is deleted and purged only by name, and says the way on', async () => {
+test('CMK-130: a key that has wrapped something is deleted and purged only with its name; a refusal gives the command', async () => {
   const { name, version } = await newKey(await newVault(world));
   await wrap(name);
   // A newer version does not hide what the older one wrapped.
@@ -55,7 +55,7 @@ test('CMK-130: a key that ever wrapped something is deleted and purged only by n
   });
   assert.equal((await vault().getKey({ name })).etag, etag);
   await vault().deleteKey({ name, confirmName: name.toUpperCase() });
-  // What is deleted already needs no confirmation.
+  // A key that is already deleted needs no confirmation.
   await vault().deleteKey({ name });
   await assert.rejects(vault().purgeKey({ name }), {
     reason: 'KEY_IN_USE',
@@ -73,7 +73,7 @@ test('CMK-130: a key that ever wrapped something is deleted and purged only by n
   await vault().deleteKey({ name });
 });
 
-test('a key that something was rewrapped into is in use, and one restored from a backup as well', async () => {
+test('a key is in use after a rewrap into it, and after a restore of it from a backup', async () => {
   const parent = await newVault(world);
   const source = await newKey(parent, 'source');
   const target = await newKey(parent, 'target');
@@ -93,7 +93,7 @@ test('a key that something was rewrapped into is in use, and one restored from a
   await assert.rejects(vault().deleteKey({ name: target.name }), { reason: 'KEY_IN_USE' });
 });
 
-test('a vault is deleted and purged only by name while a key in it ever wrapped something', async () => {
+test('a vault is deleted and purged only with its name while a key in it has wrapped something', async () => {
   const name = await newVault(world);
   const used = await newKey(name, 'used');
   await newKey(name, 'unused');
@@ -109,12 +109,12 @@ test('a vault is deleted and purged only by name while a key in it ever wrapped 
   await vault().recoverVault({ name });
   await vault().deleteKey({ name: used.name, confirmName: used.name });
   await vault().purgeKey({ name: used.name, confirmName: used.name });
-  // What was purged is past saving: nothing is left to ask about.
+  // A purged key is lost already: nothing is left to confirm.
   await vault().deleteVault({ name });
   await vault().purgeVault({ name });
 });
 
-test('CMK-27: the permission model of a vault is changed by its name said twice while a key in it ever wrapped something', async () => {
+test('CMK-27: the permission model of a vault is changed only with its name once a key in it has wrapped something', async () => {
   const name = await newVault(world);
   const { name: key } = await newKey(name);
   await vault().setPermissionModel({ name, permissionModel: 'ROLE_ASSIGNMENT' });
@@ -141,7 +141,7 @@ test('CMK-27: the permission model of a vault is changed by its name said twice 
   await vault().setPermissionModel({ ...policies, confirmName: name });
 });
 
-test('whether a key was used is stored with its first wrap, costs no commit for the others, and survives a restart', async () => {
+test('the use of a key is stored with its first wrap only, and survives a restart', async () => {
   const { name } = await newKey(await newVault(world));
   const before = rowCommits;
   for (let turn = 0; turn < 5; turn += 1) await wrap(name);

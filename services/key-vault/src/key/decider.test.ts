@@ -61,7 +61,7 @@ const word: RewrapAuthorization = {
   authorizedBy: 'principals/owner',
 };
 
-test('KV-03: creating under an existing name adds a version, which is current; the same request makes one', () => {
+test('KV-03: creating under an existing name adds a version, which is current; a repeated request adds none', () => {
   assert.deepEqual(given().when(createVersion(at, asked('r1'), { ...material(v1), ...plain })), [one]);
   const key = fold([one, two]);
   assert.ok(exists(key));
@@ -71,7 +71,7 @@ test('KV-03: creating under an existing name adds a version, which is current; t
   assert.equal(versionMadeBy(fold([one]), asked('r1'))?.version, v1);
 });
 
-test('a request with the id of an earlier one and another content is refused', () => {
+test('a request id that is reused for other content is refused', () => {
   const other = asked('r1', 'another digest');
   const isUsed = { code: 'ALREADY_EXISTS', reason: 'REQUEST_ID_USED' };
   assert.throws(() => given(one).when(createVersion(at, other, { ...material(v2), ...plain })), isUsed);
@@ -95,7 +95,7 @@ test('KV-05: enable, disable and dates act on one version, delete on all', () =>
   assert.throws(() => given(one).when(disableVersion(at, v2)), { reason: 'KEY_VERSION_NOT_FOUND' });
 });
 
-test('KV-06: no event but the creation of a version says anything about its material', () => {
+test('KV-06: no event after the creation of a version changes its material', () => {
   const before = versionOf(fold([one]), v1);
   const changed = fold([
     one,
@@ -110,7 +110,7 @@ test('KV-06: no event but the creation of a version says anything about its mate
   for (const member of ['materialId', 'bits', 'n', 'e', 'origin'] as const) assert.equal(now[member], before[member]);
 });
 
-test('KV-14, KV-64: a deleted key is not found for changes, and its name is held', () => {
+test('KV-14, KV-64: a deleted key refuses changes, and its name cannot be reused', () => {
   for (const command of [enableVersion(at, v1), setTags(at, v1, {}), rotate(at, asked('r9'), material(v2))]) {
     assert.throws(() => given(one, deleted).when(command), { code: 'NOT_FOUND', reason: 'KEY_DELETED' });
   }
@@ -140,7 +140,7 @@ test('KV-27: recover brings all versions back as they were', () => {
   assert.throws(() => given(one, deleted, purged).when(recover(at)), gone);
 });
 
-test('KV-28, KV-63, KV-94: purge needs a delete first, and waits under protection until its time', () => {
+test('KV-28, KV-63, KV-94: a key is purged only after a delete, and under purge protection only after its retention', () => {
   assert.throws(() => given(one).when(purge(at, false)), { reason: 'KEY_NOT_DELETED' });
   assert.throws(() => given().when(purge(at, false)), { reason: 'KEY_NOT_FOUND' });
   assert.deepEqual(given(one, deleted).when(purge(at, false)), [purged]);
@@ -148,7 +148,7 @@ test('KV-28, KV-63, KV-94: purge needs a delete first, and waits under protectio
   assert.deepEqual(given(one, deleted).when(purge(later, true)), [{ type: 'KeyPurged', at: later }]);
 });
 
-test('KV-33: a rotation keeps size, operations and tags, and leaves the older version as it is', () => {
+test('KV-33: a rotation keeps operations and tags, and leaves the older version as it is', () => {
   const narrow = created(v1, 'r1', { operations: ['wrapKey'], expiresAt: later });
   const [made] = given(narrow).when(rotate(at, asked('r2'), material(v2)));
   assert.ok(made?.type === 'KeyVersionCreated');
@@ -159,7 +159,7 @@ test('KV-33: a rotation keeps size, operations and tags, and leaves the older ve
   assert.deepEqual(versionOf(fold([narrow, made]), v1), versionOf(fold([narrow]), v1));
 });
 
-test('expiry is told once, for enabled versions whose end has passed; a new end is told again', () => {
+test('an expiry is recorded once and only for an enabled version; a new expiry date is due again', () => {
   const ending = created(v1, 'r1', { expiresAt: later });
   assert.equal(dueTime(fold([ending])), later);
   assert.deepEqual(given(ending).when(publishDates(later - 1)), []);
@@ -172,7 +172,7 @@ test('expiry is told once, for enabled versions whose end has passed; a new end 
   assert.deepEqual(given(ending, disabled).when(publishDates(later)), []);
 });
 
-test('KV-13: a beginning that lies ahead is told once when it comes; one that was moved to the past needs no telling', () => {
+test('KV-13: a future start of validity is recorded once when it comes; one that is moved to the past is not', () => {
   const ahead = created(v1, 'r1', { notBefore: later, expiresAt: later + 9 });
   assert.equal(dueTime(fold([ahead])), later);
   assert.deepEqual(given(ahead).when(publishDates(later - 1)), []);
@@ -186,13 +186,13 @@ test('KV-13: a beginning that lies ahead is told once when it comes; one that wa
   assert.equal(dueTime(fold([ahead, disabled])), undefined);
 });
 
-test('an end set into the past is told by the change of dates itself', () => {
+test('an expiry date set in the past is recorded by the change of dates alone', () => {
   const set = given(one).when(setDates(at, v1, { expiresAt: at - 1_000 }));
   assert.equal(set.length, 1);
   assert.deepEqual(given(one, ...set).when(publishDates(at)), []);
 });
 
-test("the owner's word is taken back by any later disable or delete of the source, also a repeated one", () => {
+test("a later disable or delete of the source, also a repeated one, cancels the owner's authorization", () => {
   const disabled: KeyEvent = { type: 'KeyVersionDisabled', version: v1, at };
   const given1 = given(one, disabled).when(authorizeRewrap(at, word));
   assert.deepEqual(given1, [{ type: 'RewrapAuthorized', ...word, at }]);
@@ -210,7 +210,7 @@ test("the owner's word is taken back by any later disable or delete of the sourc
   assert.throws(() => given(one, deleted, purged).when(authorizeRewrap(at, word)), { reason: 'KEY_PURGED' });
 });
 
-test('KV-29: a backup is restored only under a free name; restored versions are purged no longer', () => {
+test('KV-29: a backup is restored only under a free name; restored versions are no longer listed as purged', () => {
   const version = { ...material(v1), ...plain, createdAt: at, updatedAt: at };
   assert.throws(() => given(one).when(restore(at, 'r9', [version])), { reason: 'KEY_ALREADY_EXISTS' });
   const restored = given(one, deleted, purged).when(restore(at, 'r9', [version]));
@@ -270,7 +270,7 @@ const history = fc.array(command, { maxLength: 25 }).map((commands) => {
   return past;
 });
 
-test('asked twice, every command gets it once, from any history', () => {
+test('a repeated command decides nothing, after any history', () => {
   fc.assert(
     fc.property(history, command, (past, decide) => {
       const decided = attempt(decide, fold(past));

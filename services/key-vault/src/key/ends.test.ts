@@ -42,7 +42,7 @@ const statesOf = (events: readonly KeyEvent[]): readonly Key[] => {
   return states;
 };
 
-test('G10: a key names the event that ended access for exactly the reasons that apply', () => {
+test('G10: a version records the event that ended access for each reason that applies', () => {
   fc.assert(
     fc.property(history, (events) => {
       for (const [index, key] of statesOf(events).entries()) {
@@ -66,7 +66,7 @@ test('G10: a key names the event that ended access for exactly the reasons that 
   );
 });
 
-test('G10: while a reason applies, later changes move neither since when nor by which event', () => {
+test('G10: while a version is disabled or an operation is withheld, later changes keep the recorded event', () => {
   fc.assert(
     fc.property(history, (events) => {
       const states = statesOf(events).map((key) => versionOf(key, version)?.ends);

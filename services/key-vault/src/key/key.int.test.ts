@@ -13,7 +13,7 @@ const vault = () => world.vault();
 const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
   vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
 
-test('KV-03, KV-20: the same request makes one version, also when asked at the same time; another makes the next', async () => {
+test('KV-03, KV-20: concurrent equal requests make one version; another request makes the next', async () => {
   const parent = await newVault(world);
   const requestId = randomUUID();
   const [a, b] = await Promise.all([newKey(parent, { requestId }), newKey(parent, { requestId })]);
@@ -29,7 +29,7 @@ test('KV-03, KV-20: the same request makes one version, also when asked at the s
   await assert.rejects(newKey(parent, { requestId: '' }), { reason: 'REQUEST_ID_INVALID' });
 });
 
-test('a request id that made a key makes no other: the same id for something else is refused, in whatever way it is used', async () => {
+test('a request id that made a key is refused for every other request', async () => {
   const parent = await newVault(world);
   const [requestId, importId] = [randomUUID(), randomUUID()];
   const first = await newKey(parent, { requestId, keySizeBits: 2048 });
@@ -50,14 +50,14 @@ test('a request id that made a key makes no other: the same id for something els
   ]) {
     await assert.rejects(used(), { code: 'ALREADY_EXISTS', reason: 'REQUEST_ID_USED' });
   }
-  // A repeat is one also when the version was changed meanwhile, and when it leaves a default out.
+  // A request is still a repeat if the version was changed meanwhile, or if it leaves out a default.
   await vault().setKeyTags({ name: first.name, tags: { later: 'on' } });
   assert.equal((await vault().createKey(again)).name, first.name);
   const { keyVersions } = await vault().listKeyVersions({ parent: name });
   assert.equal(keyVersions.length, 1);
 });
 
-test('KV-08, KV-09, KV-22: a key has the size and operations it was asked for, and shows its public half only', async () => {
+test('KV-08, KV-09, KV-22: a key has the requested size and by default all operations, and shows its public half only', async () => {
   const parent = await newVault(world);
   const version = await newKey(parent, { keySizeBits: 3072 });
   assert.equal(version.keySizeBits, 3072);
@@ -76,7 +76,7 @@ test('KV-08, KV-09, KV-22: a key has the size and operations it was asked for, a
   });
 });
 
-test('CMK-20, KV-07, KV-21: an RSA key is taken in as JWK or PEM and works; other kinds and broken ones are refused', async () => {
+test('CMK-20, KV-07, KV-21: an RSA key is imported as JWK or PEM; other kinds of keys and malformed ones are refused', async () => {
   const parent = await newVault(world);
   const pair = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwkJson = JSON.stringify(pair.privateKey.export({ format: 'jwk' }));
@@ -113,7 +113,7 @@ test('KV-10: 15 tags of 256 characters; one more or longer is refused', async ()
   await assert.rejects(vault().setKeyTags({ name, tags: { a: 'x'.repeat(257) } }), { reason: 'TAGS_INVALID' });
 });
 
-test('KV-16, KV-24: a disabled and expired version is still read, listed, updated and deleted', async () => {
+test('KV-16, KV-24: a disabled and expired version can still be read and updated', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   await vault().disableKeyVersion({ name });
@@ -128,7 +128,7 @@ test('KV-16, KV-24: a disabled and expired version is still read, listed, update
   });
 });
 
-test('a key is disabled with all its versions at once, and comes back with them', async () => {
+test('disabling a key disables its enabled versions; enabling it enables exactly those', async () => {
   const parent = await newVault(world);
   const versions = [await newKey(parent), await newKey(parent), await newKey(parent)].map(({ name }) => name);
   const [first = '', second = '', third = ''] = versions;
@@ -152,7 +152,7 @@ test('a key is disabled with all its versions at once, and comes back with them'
   await assert.rejects(vault().enableKey({ name: `${parent}/keys/none` }), { reason: 'KEY_NOT_FOUND' });
 });
 
-test('a key says whether its current version can be used, and why not and since when', async () => {
+test('a key shows why and since when its current version cannot be used', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   await newKey(parent);
@@ -176,14 +176,14 @@ test('a key says whether its current version can be used, and why not and since 
   assert.equal((await shown())[0], 'KEY_NOT_YET_VALID');
 });
 
-test('an etag that is not the current one changes nothing', async () => {
+test('a request with an etag other than the current one is refused', async () => {
   const parent = await newVault(world);
   const { name, etag } = await newKey(parent);
   await assert.rejects(vault().disableKeyVersion({ name, etag: '99' }), { code: 'ABORTED', reason: 'ETAG_MISMATCH' });
   assert.equal((await vault().disableKeyVersion({ name, etag })).enabled, false);
 });
 
-test('that a key or version is not there is told before that its etag is another', async () => {
+test('a missing key or version is reported before a wrong etag', async () => {
   const parent = await newVault(world);
   const { name: version } = await newKey(parent);
   const name = `${parent}/keys/k1`;
@@ -219,7 +219,7 @@ test('that a key or version is not there is told before that its etag is another
   }
 });
 
-test('KV-93: what is wrong with a request is refused with the field it is in', async () => {
+test('KV-93: an invalid request is refused with the name of the wrong field', async () => {
   const parent = await newVault(world);
   const { name } = await newKey(parent);
   const [algorithm, plaintextKey] = ['RSA_OAEP_256' as const, randomBytes(32)];
@@ -246,7 +246,7 @@ test('KV-93: what is wrong with a request is refused with the field it is in', a
   }
 });
 
-test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is seen only among the deleted, and comes back with its versions', async () => {
+test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is listed only among deleted keys; recovering it restores its versions', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const version = await newKey(parent);
@@ -265,7 +265,7 @@ test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is seen only among the de
   await assert.rejects(vault().getDeletedKey({ name }), { reason: 'KEY_NOT_FOUND' });
 });
 
-test('KV-23: keys and versions are listed in pages, without material', async () => {
+test('KV-23: keys and versions are listed in pages', async () => {
   const parent = await newVault(world);
   for (const keyId of ['b', 'a', 'c']) await newKey(parent, { keyId });
   const first = await vault().listKeys({ parent, pageSize: 2 });
@@ -285,7 +285,7 @@ test('KV-23: keys and versions are listed in pages, without material', async () 
   assert.notEqual(rest.keyVersions[0]?.name, versions.keyVersions[0]?.name);
 });
 
-test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', async () => {
+test('KV-15, KV-28: a purge is final, can be repeated, and frees the name', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const version = await newKey(parent);
@@ -306,7 +306,7 @@ test('KV-15, KV-28: a purge is final, repeats quietly, and frees the name', asyn
   await assert.rejects(vault().unwrapKey(asked), { reason: 'KEY_PURGED' });
 });
 
-test('KV-65: the recovery level follows from the vault', async () => {
+test('KV-65: the recovery level depends on the retention and purge protection of the vault', async () => {
   const levels = await Promise.all(
     [{}, { purgeProtected: true }, { retentionDays: 7 }, { retentionDays: 7, purgeProtected: true }].map(
       async (request) => {
@@ -324,7 +324,7 @@ test('KV-65: the recovery level follows from the vault', async () => {
   ]);
 });
 
-test('KV-29: a backup holds all versions; it is restored under a free name only, in the same subscription, even after a purge', async () => {
+test('KV-29: a backup holds all versions; it is restored only under a free name in the same subscription, also after a purge', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const first = await newKey(parent);

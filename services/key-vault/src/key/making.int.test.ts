@@ -6,7 +6,7 @@ import { createRsaPool } from '../rsa/pool.ts';
 import { newVault, startVaultCloud, until, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 const channel = new BroadcastChannel(`make-keys-${randomUUID()}`);
-/** The thread that makes keys; it stands still from when it gets a gate until that opens, as in the middle of a key. */
+/** The thread that makes keys. It blocks from when it receives a gate until the gate opens, as in the middle of a key. */
 const stoppableMaker = new URL(
   `data:text/javascript,${encodeURIComponent(`
     import { BroadcastChannel } from 'node:worker_threads';
@@ -44,7 +44,7 @@ after(async () => {
   await world.close();
 });
 
-test('G1: forty new keys under way delay neither the lease nor the unwraps of another vault', {
+test('G1: while forty keys are being made, access checks and unwraps in another vault do not wait', {
   timeout: 120_000,
 }, async () => {
   const [flooded, other] = [await newVault(world), await newVault(world)];
@@ -74,7 +74,7 @@ test('G1: forty new keys under way delay neither the lease nor the unwraps of an
   const ended = Promise.allSettled(flood);
   await until(async () => ordered === orderedBefore + 40);
 
-  // The private key is forgotten, so both have to read its seal key from the disk too.
+  // The private key is evicted, so both calls also read its seal key from the disk.
   await vault.disableKeyVersion({ name });
   await vault.enableKeyVersion({ name });
   await vault.checkAccess({ keyVersion: name, algorithm, wrappedProbe: Buffer.from(wrappedKey) });
@@ -88,7 +88,7 @@ test('G1: forty new keys under way delay neither the lease nor the unwraps of an
   Atomics.store(new Int32Array(gate), 0, 1);
   Atomics.notify(new Int32Array(gate), 0);
   await ended;
-  // What was not started when its caller gave up is never made: the next key does not wait for it.
+  // A key that is not started when its caller gives up is never made: the next key does not wait for it.
   await vault.createKey({ parent: other, keyId: 'next', requestId: randomUUID() });
   const { keys } = await vault.listKeys({ parent: flooded });
   assert.ok(keys.length <= 1, `${keys.length} keys were made`);

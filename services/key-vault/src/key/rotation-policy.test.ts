@@ -14,7 +14,7 @@ test('KV-50: durations are calendar months and days', () => {
   assert.equal(before(at, { text: '', months: 2, ms: day }), Date.UTC(2025, 10, 29));
 });
 
-test('KV-51, KV-52: triggers need room, and those before the expiry need an expiry', () => {
+test('KV-51, KV-52: a policy is refused if a time does not fit its expiry time, or needs an expiry time that is missing', () => {
   for (const given of [
     { rotateAfterCreate: 'P6D' },
     { rotateAfterCreate: 'P90D', rotateBeforeExpiry: 'P30D', expiryTime: 'P2Y' },

@@ -18,7 +18,7 @@ const newKey = async (keyId: string, parent?: string) => {
 const versionsOf = async (name: string) => (await world.vault().listKeyVersions({ parent: name })).keyVersions;
 const weekly = { rotateAfterCreate: 'P7D', expiryTime: 'P3650D' };
 
-test('KV-33, KV-34, KV-53: a key is rotated at its time, and only the new version has the expiry of the policy', async () => {
+test('KV-33, KV-34, KV-53: a key is rotated when it is due, and only the new version has the expiry of the policy', async () => {
   const name = await newKey('k');
   const set = await world.vault().setRotationPolicy({ name, ...weekly });
   assert.deepEqual([set.rotateAfterCreate, set.expiryTime], ['P7D', 'P3650D']);
@@ -51,7 +51,7 @@ test('KV-34: a key whose current version is disabled, and a key of a deleted vau
   assert.deepEqual([await made(disabled), await made(inDeleted)], [1, before]);
 });
 
-test('KV-51: notice of the expiry of the current version is given once, at the time that the policy says', async () => {
+test('KV-51: the near-expiry notice of the current version is recorded once', async () => {
   const name = await newKey('n');
   await world.vault().setRotationPolicy({ name, notifyBeforeExpiry: 'P1100D', expiryTime: 'P2000D' });
   const expireTime = new Date(Date.now() + 57_000);

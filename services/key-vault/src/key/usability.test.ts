@@ -53,7 +53,7 @@ const reasonAfter = (
   obstacleOf(vaultThat(isVaultDeleted), [created, ...events].reduce(evolve, initial), version, now, isExpiryIgnored)
     ?.reason;
 
-test('the first reason in the order of precedence is told when several apply', () => {
+test('the first of several reasons is reported, in the order of precedence', () => {
   assert.equal(reasonAfter([]), undefined);
   assert.equal(reasonAfter([ended, disabled, deleted], true), 'KEY_DISABLED');
   assert.equal(reasonAfter([early, deleted], true), 'KEY_NOT_YET_VALID');
@@ -63,13 +63,13 @@ test('the first reason in the order of precedence is told when several apply', (
   assert.equal(reasonAfter([], true), 'VAULT_DELETED');
 });
 
-test('a version that was never made is not found, and an obstacle says since when it applies', () => {
+test('a version that was never made is not found, and an obstacle has the time since when it applies', () => {
   const key = [created, disabled].reduce(evolve, initial);
   assert.deepEqual(obstacleOf(vaultThat(false), key, 'f'.repeat(32), at), { reason: 'KEY_VERSION_NOT_FOUND' });
   assert.deepEqual(obstacleOf(vaultThat(false), key, version, at), { reason: 'KEY_DISABLED', since: at + 1 });
 });
 
-test('KV-13: the window begins with nbf and ends before exp; only what makes something new is bound by it', () => {
+test('KV-13: a version is valid from nbf until before exp; only encrypt, sign and wrapKey are bound by it', () => {
   assert.equal(reasonAfter([early], false, at + 49), 'KEY_NOT_YET_VALID');
   assert.equal(reasonAfter([early], false, at + 50), undefined);
   assert.equal(reasonAfter([ended], false, at + 4), undefined);
@@ -78,7 +78,7 @@ test('KV-13: the window begins with nbf and ends before exp; only what makes som
   assert.deepEqual(operations.filter(isBoundByDates), ['encrypt', 'sign', 'wrapKey']);
 });
 
-test('CMK-104: an expiry that is not looked at hides nothing else, and a beginning still counts', () => {
+test('CMK-104: an ignored expiry hides no other reason, and a future start of validity still counts', () => {
   const ignoring = (events: readonly KeyEvent[], isVaultDeleted = false) =>
     reasonAfter(events, isVaultDeleted, at + 10, true);
   assert.equal(ignoring([ended]), undefined);
@@ -89,7 +89,7 @@ test('CMK-104: an expiry that is not looked at hides nothing else, and a beginni
   assert.equal(ignoring([ended], true), 'VAULT_DELETED');
 });
 
-test('G1: an end that was told has come for a replica whose clock is behind, until the dates are moved', () => {
+test('G1: a recorded expiry counts for a replica whose clock is behind, until the dates change', () => {
   const told: KeyEvent = { type: 'KeyVersionExpired', version, expiresAt: at + 5, at: at + 5 };
   assert.equal(reasonAfter([ended], false, at + 1), undefined);
   assert.equal(reasonAfter([ended, told], false, at + 1), 'KEY_EXPIRED');
@@ -97,7 +97,7 @@ test('G1: an end that was told has come for a replica whose clock is behind, unt
   assert.equal(reasonAfter([ended, told, moved], false, at + 1), undefined);
 });
 
-test('G7: a beginning that was told has come for a replica whose clock is behind, until the dates are moved', () => {
+test('G7: a recorded start of validity counts for a replica whose clock is behind, until the dates change', () => {
   const told: KeyEvent = { type: 'KeyVersionBegan', version, notBefore: at + 50, at: at + 50 };
   assert.equal(reasonAfter([early], false, at + 49), 'KEY_NOT_YET_VALID');
   assert.equal(reasonAfter([early, told], false, at + 49), undefined);

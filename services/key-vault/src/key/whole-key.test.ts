@@ -31,13 +31,13 @@ const after = (...commands: readonly Command[]): Key => {
 const enabledOf = (key: Key): readonly string[] =>
   exists(key) ? Object.values(key.versions).flatMap(({ version, enabled }) => (enabled ? [version] : [])) : [];
 
-test('KV-12: disabling a key disables each of its versions, and once', () => {
+test('KV-12: disabling a key disables each of its versions, and a repeat changes nothing', () => {
   const key = after(disableKey(at));
   assert.deepEqual(enabledOf(key), []);
   assert.deepEqual(disableKey(at)(key), []);
 });
 
-test('enabling a key takes back what disabling it did, and no more: what was disabled by its own name stays so', () => {
+test('enabling a key enables only the versions that were disabled together with the key', () => {
   assert.deepEqual(enabledOf(after(disableKey(at), enableKey(at))), [v1, v2, v3]);
   assert.deepEqual(enabledOf(after(disableVersion(at, v1), disableKey(at), enableKey(at))), [v2, v3], 'before');
   assert.deepEqual(enabledOf(after(disableKey(at), disableVersion(at, v1), enableKey(at))), [v2, v3], 'since');
@@ -51,13 +51,13 @@ test('enabling a key takes back what disabling it did, and no more: what was dis
   assert.deepEqual(enableKey(at)(after(disableKey(at), enableKey(at))), []);
 });
 
-test('CMK-10: disabling a key again takes back the words given for its versions meanwhile', () => {
+test('CMK-10: disabling a key again cancels the authorizations given for its versions meanwhile', () => {
   const word = { source: v1, target: v2, principal: 'p', diskEncryptionSet: 'd', authorizedBy: 'o' };
   const key = after(disableKey(at), authorizeRewrap(at, word));
   assert.deepEqual(disableKey(at)(key), [{ type: 'RewrapAuthorizationsCancelled', version: v1, at }]);
 });
 
-test('KV-14: a deleted key can be neither', () => {
+test('KV-14: a deleted key can be neither disabled nor enabled', () => {
   for (const command of [disableKey(at), enableKey(at)]) {
     assert.throws(() => command(after(remove(at, at + 1))), { reason: 'KEY_DELETED' });
     assert.throws(() => command(initial), { reason: 'KEY_NOT_FOUND' });

@@ -21,7 +21,7 @@ const inverse = (value: bigint, modulus: bigint): bigint => {
   return ((factor % modulus) + modulus) % modulus;
 };
 
-/** The same primes with a public exponent of so many bits: as sound a key. */
+/** The same primes with a public exponent of so many bits: an equally valid key. */
 const withExponent = ({ n, p, q, qi }: JsonWebKey, exponentBits: number) => {
   const [first, second] = [numberOf(p) - 1n, numberOf(q) - 1n];
   let e = (1n << BigInt(exponentBits - 1)) + 1n;
@@ -30,7 +30,7 @@ const withExponent = ({ n, p, q, qi }: JsonWebKey, exponentBits: number) => {
   return { kty: 'RSA', n, e: textOf(e), d: textOf(d), p, q, dp: textOf(d % first), dq: textOf(d % second), qi };
 };
 
-test('KV-21: of sound keys with a large public exponent those are imported that can be used, and no other', () => {
+test('KV-21: a key with a large public exponent is imported only if the key can be used', () => {
   const keyOf = (modulusLength: number) =>
     generateKeyPairSync('rsa', { modulusLength }).privateKey.export({ format: 'jwk' });
   const [smaller, larger] = [keyOf(3_072), keyOf(4_096)];

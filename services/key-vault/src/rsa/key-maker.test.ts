@@ -57,7 +57,7 @@ const heldMaker = () => {
   return { ...held, maker, make };
 };
 
-test('a tenant that orders many keys delays another tenant by the key that was started, and by no other', async () => {
+test('tenants take turns: a tenant that orders many keys delays another by the started key and the next turn', async () => {
   const { make, started, untilStarted, replyNext } = heldMaker();
   const all = ['a1', 'a2', 'a3', 'a4'].map((version) => make('tenants/a', version));
   await untilStarted(1);
@@ -67,7 +67,7 @@ test('a tenant that orders many keys delays another tenant by the key that was s
     replyNext();
   }
   await Promise.all(all);
-  // a2 had its turn from before b came.
+  // a2 already had the next turn when b came.
   assert.deepEqual(started, ['a1', 'a2', 'b1', 'a3', 'b2', 'a4']);
 });
 
@@ -110,7 +110,7 @@ test('a key whose caller gave up before it was started is not made', async () =>
   assert.deepEqual(started, ['a1', 'a3']);
 });
 
-test('the thread that makes keys, and no other, has a lower priority', {
+test('only the thread that makes keys has a lower priority', {
   skip: process.platform !== 'linux',
 }, async () => {
   const engine = createRsaPool({ sealing: newSealing(), workers: 2 });

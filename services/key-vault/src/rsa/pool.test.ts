@@ -11,7 +11,7 @@ import { createRsaPool, type RsaPoolOptions } from './pool.ts';
 import type { RsaEngine, RsaKey } from './rsa.ts';
 
 const algorithm = 'RSA-OAEP-256';
-/** For whom the tests make keys. */
+/** The tenant of the keys in these tests. */
 const order = { tenant: 'tenants/t' };
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
 
@@ -44,7 +44,7 @@ interface Pool {
   readonly sealing: Sealing;
 }
 
-/** A key that counts how often its sealed private half was asked for. */
+/** A key that counts how often its sealed private half was read. */
 async function newKey(engine: RsaEngine, version: string): Promise<RsaKey & { loads: number }> {
   const made = await engine.generate(version, 2048, order);
   const key = {
@@ -60,7 +60,7 @@ async function newKey(engine: RsaEngine, version: string): Promise<RsaKey & { lo
   return key;
 }
 
-test('many jobs of several keys come back right, and each thread opens each key about once', async () => {
+test('many jobs of several keys return the right values, and two threads open each key at most four times', async () => {
   await withPool({}, async ({ engine }) => {
     const keys = await Promise.all(['1', '2', '3'].map((version) => newKey(engine, version)));
     const work = Array.from({ length: 300 }, async (_, index) => {
@@ -76,7 +76,7 @@ test('many jobs of several keys come back right, and each thread opens each key 
   });
 });
 
-test('a thread that dies fails only what it was given, retryably, and is replaced with its keys', async () => {
+test('a dead thread fails only the jobs sent to it, with a retryable error, and is replaced with its keys', async () => {
   await withPool({ workers: 1, workerUrl: dyingWorker(5) }, async ({ engine }) => {
     const key = await newKey(engine, '1');
     const value = await engine.wrap(key, { algorithm, value: randomBytes(32) });
@@ -162,7 +162,7 @@ test('a key evicted and purged while its sealed half is being read does not reac
   });
 });
 
-test('a key evicted, but not purged, while its sealed half is being read is not taken either', async () => {
+test('a key evicted while its sealed half is being read does not reach a thread', async () => {
   await withPool({ workers: 1 }, async ({ engine }) => {
     const made = await newKey(engine, '1');
     const value = await engine.wrap(made, { algorithm, value: randomBytes(32) });
@@ -184,7 +184,7 @@ test('a key evicted, but not purged, while its sealed half is being read is not 
   });
 });
 
-test('an evict waits for the jobs that had begun and refuses those that had not', async () => {
+test('an evict waits for jobs in progress and refuses jobs in the queue', async () => {
   await withPool({ workers: 1 }, async ({ engine }) => {
     const key = await newKey(engine, '1');
     const value = await engine.wrap(key, { algorithm, value: randomBytes(32) });
@@ -225,7 +225,7 @@ test('a thread keeps the keys used last and opens the others again', async () =>
   });
 });
 
-test('what goes wrong while a key is read fails the jobs of that key only', async () => {
+test('an error while a key is read fails only the jobs of that key', async () => {
   await withPool({}, async ({ engine }) => {
     const key = await newKey(engine, '1');
     const value = await engine.wrap(key, { algorithm, value: randomBytes(32) });

@@ -44,7 +44,7 @@ test('the jobs of a key can be removed, and the others stay', () => {
   assert.deepEqual([queue.length, take(queue, 5)], [1, ['b1']]);
 });
 
-test('G8: the queue holds no job that was taken, also of a key whose queue never empties', async () => {
+test('G8: the queue keeps no reference to a job that was taken, even if the queue of its key never empties', async () => {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');
   if (typeof collect !== 'function') throw new Error('the garbage collector cannot be called');

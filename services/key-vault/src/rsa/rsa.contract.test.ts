@@ -46,7 +46,7 @@ const rejectsWith =
     return true;
   };
 
-/** For whom the tests make keys. */
+/** The tenant of the keys in these tests. */
 const order = { tenant: 'tenants/t' };
 
 const flipped = (bytes: Uint8Array, index = bytes.length - 1) =>
@@ -69,7 +69,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
     const dek = randomBytes(32);
 
     for (const algorithm of ['RSA-OAEP-256', 'RSA-OAEP', 'RSA1_5']) {
-      test(`${algorithm} opens what it sealed, up to the limit of the key, and nothing longer (KV-40, KV-42)`, async () => {
+      test(`${algorithm} unwraps what it wrapped, up to the limit of the key; a longer value is refused (KV-40, KV-42)`, async () => {
         for (const [key, modulus] of [
           [first, 256],
           [second, 384],
@@ -86,7 +86,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
         }
       });
 
-      test(`${algorithm}: a changed ciphertext or one of another key is refused, never opened differently (KV-42)`, async () => {
+      test(`${algorithm}: a changed ciphertext or a ciphertext of another key is refused (KV-42)`, async () => {
         const value = await legacy.wrap(first, { algorithm, value: dek });
         // RSA1_5 has no checksum: one changed ciphertext in 2^16 keeps its padding, so it is tried once.
         for (const index of algorithm === 'RSA1_5' ? [100] : [0, 1, 100, 255]) {
@@ -106,7 +106,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       });
     }
 
-    test('two wraps of one value differ, and the algorithm is part of the wrap', async () => {
+    test('two wraps of one value differ, and another algorithm cannot unwrap them', async () => {
       const wraps = await Promise.all([1, 2].map(() => engine.wrap(first, { algorithm: 'RSA-OAEP-256', value: dek })));
       assert.notDeepEqual(wraps[0], wraps[1]);
       const asOther = { algorithm: 'RSA-OAEP', value: wraps[0] ?? dek };
@@ -123,7 +123,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       }
     });
 
-    test('the value of the caller is left as it was', async () => {
+    test('wrap and unwrap do not change the buffers of the caller', async () => {
       const value = Uint8Array.from(dek);
       const wrapped = await engine.wrap(first, { algorithm: 'RSA-OAEP-256', value });
       const copy = Uint8Array.from(wrapped);
@@ -132,7 +132,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       assert.deepEqual(wrapped, copy);
     });
 
-    test('rewrap moves a value to another key; only the target opens the result (CMK-15)', async () => {
+    test('a rewrap moves a value to another key and refuses a changed ciphertext (CMK-15)', async () => {
       const value = await engine.wrap(first, { algorithm: 'RSA-OAEP-256', value: dek });
       const algorithms = { sourceAlgorithm: 'RSA-OAEP-256', targetAlgorithm: 'RSA-OAEP-256' };
       const moved = await engine.rewrap(first, second, { ...algorithms, value });
@@ -178,7 +178,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       await assert.rejects(engine.import('keys/size/1', small, order), rejectsWith('KEY_SIZE_UNSUPPORTED'));
     });
 
-    test('an imported JWK or PEM works as the key it is (KV-21)', async () => {
+    test('an imported JWK or PEM wraps and unwraps (KV-21)', async () => {
       const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
       const jwk = { ...privateKey.export({ format: 'jwk' }), kid: 'mine' };
       const materials = [
@@ -197,7 +197,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       }
     });
 
-    test('what is no sound RSA private key is refused with the reason and the field', async () => {
+    test('an invalid RSA private key is refused with the reason, and for a JWK with the field', async () => {
       const good = privateJwk(2048);
       const other = privateJwk(2048);
       const { d: _d, ...withoutD } = good;
@@ -241,7 +241,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       }
     });
 
-    test('a sealed key changed or given under another version opens nothing', async () => {
+    test('a sealed key that was changed, or belongs to another version, is refused', async () => {
       const version = 'keys/sealed/1';
       const made = await engine.generate(version, 2048, order);
       const value = await engine.wrap(keyOf(version, made), { algorithm: 'RSA-OAEP-256', value: dek });
@@ -254,7 +254,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       assert.deepEqual([...(await engine.unwrap(keyOf(version, made), job))], [...dek]);
     });
 
-    test('after a purge and an evict nothing opens any more, for good (KV-15, CMK-108)', async () => {
+    test('after a purge and an evict, a key can neither be used nor made again (KV-15, CMK-108)', async () => {
       const version = 'keys/purged/1';
       const made = await engine.generate(version, 2048, order);
       const key = keyOf(version, made);
@@ -269,7 +269,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       await assert.rejects(engine.generate(version, 2048, order), rejectsWith('KEY_PURGED', 'FAILED_PRECONDITION'));
     });
 
-    test('a closed engine refuses, so that the caller asks another replica', async () => {
+    test('a closed engine finishes its jobs and refuses new ones with UNAVAILABLE', async () => {
       const closing = createEngine(sealing, false);
       const value = await closing.wrap(first, { algorithm: 'RSA-OAEP-256', value: dek });
       const running = closing.unwrap(first, { algorithm: 'RSA-OAEP-256', value });
@@ -278,7 +278,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
       await assert.rejects(late, rejectsWith('RSA_CLOSED', 'UNAVAILABLE'));
     });
 
-    test('no private key in what the engine gives out', async () => {
+    test('the result of an import contains no plain private key', async () => {
       const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
       const made = await engine.import(
         'keys/leak/1',
@@ -296,7 +296,7 @@ for (const [name, createEngine] of Object.entries(engines)) {
   });
 }
 
-test('each wrap of the worker threads has the padding of its algorithm, whatever the job before it had (KV-40)', async () => {
+test("worker threads use the padding of each job's algorithm, whatever the job before it used (KV-40)", async () => {
   const engine = createRsaPool({ sealing: newSealing(), workers: 1, legacyPadding: true });
   try {
     const { privateKey, publicKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
@@ -322,7 +322,7 @@ test('each wrap of the worker threads has the padding of its algorithm, whatever
   }
 });
 
-test('signatures of the worker threads are those OpenSSL accepts (KV-41)', async () => {
+test('OpenSSL accepts the signatures of the worker threads (KV-41)', async () => {
   const engine = createRsaPool({ sealing: newSealing(), workers: 1 });
   try {
     const made = await engine.generate('keys/s/1', 2048, order);

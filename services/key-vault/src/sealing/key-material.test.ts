@@ -50,7 +50,7 @@ const makeVersion = async () => {
   );
 };
 
-test('a crash between material and event leaves a key that is swept away once no request can want it any more', async () => {
+test('a private key whose creation crashed before its event is swept after one hour', async () => {
   assert.equal(await hasPrivateKeys(world.store), false);
   await makeMaterial();
   assert.equal(await hasPrivateKeys(world.store), true);
@@ -62,7 +62,7 @@ test('a crash between material and event leaves a key that is swept away once no
   await assert.rejects(world.material.sealed(materialId), { code: 'DATA_LOSS', reason: 'KEY_MATERIAL_MISSING' });
 });
 
-test('the key of a version is never swept away, however old it is and also while its key is deleted', async () => {
+test('the private key of a version is never swept, even if it is old or its key is deleted', async () => {
   await makeVersion();
   world.time.now += 1_000 * hourMs;
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
@@ -71,7 +71,7 @@ test('the key of a version is never swept away, however old it is and also while
   await world.sealing.open(materialId);
 });
 
-test('KV-28: a purge cut short after its event is finished by the next sweep, at once', async () => {
+test('KV-28: a purge that was cut short after its event is finished by the next sweep', async () => {
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
   await world.keys.transact(key, purge(0, false), cause);
@@ -80,19 +80,23 @@ test('KV-28: a purge cut short after its event is finished by the next sweep, at
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 0 });
 });
 
-test('G8, KV-28: a use that was judged before a purge puts no private key into a worker once all were told to forget it', async () => {
+test('G8, KV-28: a use that was judged before a purge loads no private key once the purge is stored', async () => {
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
   const judged = world.material.rsaKey({ materialId, n: '', e: '' }, { tenant: 'tenants/t' });
-  // A deleted key is still moved away from, with its owner's authorization.
+  // DEKs can still be moved away from a deleted key, with its owner's authorization.
   await judged.sealedPrivateKey();
   await world.keys.transact(key, purge(0, false), cause);
-  await assert.rejects(judged.sealedPrivateKey(), { reason: 'KEY_EVICTED' }, 'told, and not destroyed yet');
+  await assert.rejects(
+    judged.sealedPrivateKey(),
+    { reason: 'KEY_EVICTED' },
+    'the purge is stored, the key is not destroyed yet',
+  );
   await world.material.destroyPurged(key, cause);
   await assert.rejects(judged.sealedPrivateKey(), { reason: 'KEY_EVICTED' });
 });
 
-test('a purge destroys exactly the versions that were purged, not one that is about to be made', async () => {
+test('a purge destroys only the versions that were purged, not one that is about to be created', async () => {
   await makeVersion();
   await world.keys.transact(key, remove(0, 1), cause);
   await world.keys.transact(key, purge(0, false), cause);
@@ -117,7 +121,7 @@ test('KV-29: a purge destroys what was purged, and not the same version that is 
   await assert.rejects(world.sealing.open(materialId), { reason: 'KEY_PURGED' });
   await world.sealing.open(coming);
   await world.material.sealed(coming);
-  // One that came to nothing is swept away like any other.
+  // The private key of a restore that did not finish is swept like any other.
   world.time.now += hourMs;
   assert.deepEqual(await world.material.sweep(cause), { destroyed: 1 });
 });

@@ -40,7 +40,7 @@ for (const [name, openStore] of Object.entries(stores)) {
       assert.deepEqual([...(await store.ids())].sort(), [a, b].sort());
     });
 
-    test('replaces what is there and nothing else', async () => {
+    test('replaces a record only if it exists', async () => {
       const store = await openStore();
       await store.replace(a, record(1));
       assert.deepEqual(await store.read(a), { status: 'absent' });
@@ -69,7 +69,7 @@ for (const [name, openStore] of Object.entries(stores)) {
       assert.deepEqual(await store.ids(), []);
     });
 
-    test('of many creators of one id one wins and all read the same', async () => {
+    test('of concurrent creates of one id exactly one wins, and its record is kept', async () => {
       const store = await openStore();
       const outcomes = await Promise.all([1, 2, 3, 4].map((byte) => store.create(a, record(byte))));
       assert.equal(outcomes.filter((outcome) => outcome === 'created').length, 1);
@@ -78,7 +78,7 @@ for (const [name, openStore] of Object.entries(stores)) {
   });
 }
 
-test('files belong to their owner alone and survive a restart', async () => {
+test('files have mode 0600 and survive a restart', async () => {
   const directory = await newDirectory();
   const store = await openFileSealKeyStore(directory, systemRandom);
   await store.create(a, record(1));
@@ -114,7 +114,7 @@ test('a purge overwrites the record before it unlinks it', async () => {
   assert.deepEqual(Uint8Array.from(await readFile(join(directory, 'witness'))), record(0));
 });
 
-test('a record that a crash of the machine left empty or as zeros is given as it is', { timeout: 60_000 }, async () => {
+test('a record that a crash left empty or zeroed is returned as it is', { timeout: 60_000 }, async () => {
   const directory = await newDirectory();
   const store = await openFileSealKeyStore(directory, systemRandom);
   await writeFile(join(directory, a), '');

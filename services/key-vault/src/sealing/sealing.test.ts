@@ -21,7 +21,7 @@ const recordOf = async (store: SealKeyStore, id: string) => {
   return Uint8Array.from(found.record);
 };
 
-test('a private key opens under its seal key and its name only, and not after one changed bit', () => {
+test('a private key opens only with its seal key and name, and not if one bit was changed', () => {
   const sealKey = randomBytes(32);
   const pkcs8 = randomBytes(1200);
   const sealed = sealPrivateKey(sealKey, version, pkcs8, randomBytes(12));
@@ -49,7 +49,7 @@ test('a version has one seal key for all callers; the store never contains it in
   assert.equal(Buffer.from(await recordOf(store, sealKeyId(version))).includes(Buffer.from(made)), false);
 });
 
-test('a purged version never opens again; a missing store is not taken for a purge (KV-15, CMK-108)', async () => {
+test('a purged version never opens again; a missing seal key is not reported as purged (KV-15, CMK-108)', async () => {
   const store = createMemorySealKeyStore();
   const sealing = sealingUnder(store, newMasterKey());
   await sealing.obtain(version);
@@ -75,7 +75,7 @@ test('a seal key that was changed, or put under another name, is refused', async
   await assert.rejects(sealing.open(version), hasReason('SEAL_KEY_CORRUPT'));
 });
 
-test('a master key rotation may stop after every step; keys open all the while, and at the end without the old one', async () => {
+test('a master key rotation may stop after any step: seal keys open all the time, and in the end without the old key', async () => {
   const versions = ['1', '2', '3', '4', '5'];
   const oldKey = newMasterKey();
   const newKey = newMasterKey();
@@ -102,7 +102,7 @@ test('a master key rotation may stop after every step; keys open all the while, 
   }
 });
 
-test('seal keys that cannot be opened keep no other from being moved to another master key, and are named', async () => {
+test('a change of the master key moves every seal key that can be opened, and reports one that cannot', async () => {
   const [oldKey, newKey, lostKey] = [newMasterKey(), newMasterKey(), newMasterKey()];
   const store = createMemorySealKeyStore();
   const versions = ['1', '2', '3', '4'];
@@ -119,7 +119,7 @@ test('seal keys that cannot be opened keep no other from being moved to another 
   for (const name of versions.slice(2)) await sealingUnder(store, newKey).open(name);
 });
 
-test('a seal key under a master key that is not there is found, and none under those that are, nor one that was purged', async () => {
+test('a seal key under an unknown master key is found; known, lost and purged seal keys are not', async () => {
   const [oldKey, newKey] = [newMasterKey(), newMasterKey()];
   const store = createMemorySealKeyStore();
   assert.equal(await sealKeyUnderAnother(store, []), undefined);
@@ -135,7 +135,7 @@ test('a seal key under a master key that is not there is found, and none under t
   assert.equal(await sealKeyUnderAnother(store, [oldKey]), undefined);
 });
 
-test('a vault is not opened with another master key than before, but with one that some of its seal keys are under', async () => {
+test('a master key is refused if no seal key is under it, and accepted if some are', async () => {
   const [oldKey, newKey] = [newMasterKey(), newMasterKey()];
   const store = createMemorySealKeyStore();
   const open = (current: MasterKey, ...previous: MasterKey[]) => requireMasterKeyOf(store, { current, previous });
@@ -174,7 +174,7 @@ test('the master key file: made once with mode 0600, read again, refused when ex
   }
 });
 
-test('taking over a master key clears the bytes it came in', () => {
+test('creating a master key clears the bytes that were passed in', () => {
   const bytes = randomBytes(32);
   masterKey(bytes);
   assert.deepEqual(bytes, Buffer.alloc(32));

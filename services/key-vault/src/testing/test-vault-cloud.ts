@@ -206,7 +206,7 @@ export const startVaultCloud = async (
   };
 };
 
-/** A vault of that id in the first subscription, whose every key the administrator may use, and the others as said. */
+/** Creates a vault whose keys the administrator may use. @param request by default access policies in the first subscription */
 export const newVault = async (
   { vault, administrator }: VaultCloud,
   request: {

@@ -13,7 +13,7 @@ import { vaults as vaultStreams } from './vault.ts';
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const owner: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 
-test('KV-15, KV-70: who was judged about a vault changes nothing of the next one of its name', async () => {
+test('KV-15, KV-70: an authorization for a vault does not count for the next vault of that name', async () => {
   const clock = virtualClock();
   const vaults = category(memoryStore({ clock }), vaultStreams);
   const requested = {
@@ -29,7 +29,7 @@ test('KV-15, KV-70: who was judged about a vault changes nothing of the next one
   const store = (decide: Parameters<typeof vaults.transact>[1]) => vaults.transact('kv1', decide, cause);
   await store(create(clock.now(), requested));
   const authorize: Authorizer = async (_principal, _action, scope) => {
-    // Once the vault was read, its name is taken by another owner.
+    // After the vault was read, another owner takes its name.
     for (const decide of [remove(1, 1), startPurge(2), finishPurge(3)]) await store(decide);
     await store(create(clock.now() + 1, { ...requested, resourceGroup: 'subscriptions/s/resourceGroups/others' }));
     return { allowed: scope.startsWith(requested.resourceGroup), principalActive: true };

@@ -39,7 +39,7 @@ const deleted: VaultEvent = { type: 'VaultDeleted', purgeAt: at + 90 * dayMs, at
 const begun: VaultEvent = { type: 'VaultPurgeStarted', at };
 const purged: VaultEvent = { type: 'VaultPurged', at };
 
-test('a vault is created once; the same content again decides nothing, also after its grants changed', () => {
+test('a vault is created once; a repeated request decides nothing, also after its grants changed', () => {
   assert.deepEqual(given().when(create(at, request)), [created]);
   const changed: VaultEvent = { type: 'AccessPolicyRemoved', principal: 'principals/a', at };
   assert.deepEqual(given(created, changed).when(create(at, request)), []);
@@ -65,7 +65,7 @@ test('KV-60, KV-66: a deleted vault is soft-deleted for its retention, and comes
   });
 });
 
-test('KV-62: purge protection can be turned on, and not off', () => {
+test('KV-62: purge protection can be turned on; turning it on again decides nothing', () => {
   const on = given(created).when(enablePurgeProtection(at));
   assert.deepEqual(on, [{ type: 'PurgeProtectionEnabled', at }]);
   assert.deepEqual(given(created, ...on).when(enablePurgeProtection(at)), []);
@@ -88,7 +88,7 @@ test('KV-64: the name of a deleted vault is held, also while its keys are being 
   assert.deepEqual(given(created, deleted, begun, purged).when(create(at, request)), [created]);
 });
 
-test('KV-72: at most 1,024 principals have access policies; changing one of them is no addition', () => {
+test('KV-72: at most 1,024 principals have access policies; an existing policy can still be changed', () => {
   const accessPolicies = Object.fromEntries(
     Array.from({ length: accessPoliciesMax }, (_, n) => [`principals/${n}`, ['get'] as const]),
   );
@@ -100,7 +100,7 @@ test('KV-72: at most 1,024 principals have access policies; changing one of them
   assert.equal(given(full).when(setAccessPolicy(at, 'principals/1', ['list'])).length, 1);
 });
 
-test('a change at identity is noted once per source, and an older one never after a newer', () => {
+test('a change at identity is recorded once per source, and never after a newer one', () => {
   const change = { source: 'roleAssignments/1', position: 5, principal: 'principals/a', removed: true };
   const noted = given(created).when(recordGrantChange(at, change));
   assert.deepEqual(noted, [{ type: 'GrantsChanged', ...change, at }]);
@@ -110,7 +110,7 @@ test('a change at identity is noted once per source, and an older one never afte
   assert.deepEqual(given().when(recordGrantChange(at, change)), []);
 });
 
-test('a vault remembers the newest changes at identity, and does not grow with all there ever were', () => {
+test('a vault keeps a limited number of changes at identity, the newest ones', () => {
   const change = (n: number) => ({
     source: `roleAssignments/${n}`,
     position: n,
@@ -122,17 +122,17 @@ test('a vault remembers the newest changes at identity, and does not grow with a
   assert.ok(exists(vault));
   assert.ok(Object.keys(vault.grantChanges).length < 1_000);
   assert.equal(identityKnownTo(vault), 2_000);
-  for (const n of [2_000, 1_900]) assert.deepEqual(recordGrantChange(at, change(n))(vault), [], 'told again');
+  for (const n of [2_000, 1_900]) assert.deepEqual(recordGrantChange(at, change(n))(vault), [], 'received again');
   assert.equal(recordGrantChange(at, change(2_001))(vault).length, 1);
 });
 
-test('the newest change at identity is found however many there were', () => {
+test('the newest of 200,000 changes at identity is found', () => {
   const changes = Array.from({ length: 200_000 }, (_, n) => [`roleAssignments/${n}`, n] as const);
   assert.equal(identityKnownTo({ grantChanges: Object.fromEntries(changes) }), 199_999);
   assert.equal(identityKnownTo({ grantChanges: {} }), 0);
 });
 
-test("G1: identity's answer about a use is noted when it turns, a refusal first, and not when it is repeated", () => {
+test("G1: a change of identity's decision is recorded, a refusal first; a repeated decision is not", () => {
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
   const yes = { ...no, removed: false, position: 9 };
@@ -148,18 +148,18 @@ test("G1: identity's answer about a use is noted when it turns, a refusal first,
   assert.deepEqual(given(roles, deleted).when(recordIdentityAnswer(at, no)), []);
 });
 
-test("G7: an answer of identity's that was overtaken is not noted, or its number would make it the newest", () => {
+test('G7: a decision of identity that is older than a known change is not recorded', () => {
   const no = { principal: 'principals/a', key: 'vaults/v/keys/k', removed: true, position: 5 };
   const change = { source: 'roleAssignments/1', position: 6, principal: 'principals/a', removed: false };
   const roles: VaultEvent = { ...created, permissionModel: 'role_assignment' };
   const assigned = given(roles).when(recordGrantChange(at, change));
   assert.deepEqual(given(roles, ...assigned).when(recordIdentityAnswer(at, no)), []);
-  // Also where the change came while the vault was deleted, which it is no longer.
+  // Also if the change came while the vault was deleted, and the vault is recovered.
   const whileDeleted = given(roles, deleted).when(recordGrantChange(at, change));
   assert.deepEqual(whileDeleted, [{ type: 'GrantsChanged', ...change, at }]);
   const recovered = [...whileDeleted, { type: 'VaultRecovered', at }] as const;
   assert.deepEqual(given(roles, deleted, ...recovered).when(recordIdentityAnswer(at, no)), []);
-  // Under access policies roles say nothing; that the principal is gone does.
+  // Under access policies roles do not count, but a deleted principal does.
   assert.deepEqual(given(created).when(recordIdentityAnswer(at, no)), []);
   assert.equal(given(created).when(recordIdentityAnswer(at, no, true)).length, 1);
 });
@@ -199,7 +199,7 @@ const history = fc.array(command, { maxLength: 20 }).map((commands) => {
   return past;
 });
 
-test('asked twice, every command gets it once, from any history', () => {
+test('a repeated command decides nothing, after any history', () => {
   fc.assert(
     fc.property(history, command, (past, decide) => {
       const decided = attempt(decide, fold(past));

@@ -29,7 +29,7 @@ test('KV-84: the address of a caller is read from a connection, from IPv6 forms 
   assert.deepEqual(['2001:db8::1', '[2001:db8::1]:5', 'key-vault', ''].map(addressOf), Array(4).fill(undefined));
 });
 
-test('KV-84: a rule serves its address or range, and no other', () => {
+test('KV-84: a rule admits only its address or range', () => {
   const ranges = rules(['192.0.2.7/32', '198.51.100.0/24']);
   assert.ok(servesAddress(ranges, '192.0.2.7') && servesAddress(ranges, '198.51.100.200'));
   for (const other of ['192.0.2.8', '198.51.101.1', undefined]) assert.equal(servesAddress(ranges, other), false);
@@ -44,7 +44,7 @@ test('CMK-29: trusted services pass with bypass, also when public access is disa
   assert.equal(servesAddress(rules(['0.0.0.0/0'], { publicAccessDisabled: true }), '192.0.2.7'), false);
 });
 
-test('KV-84: rules are kept as ranges without repeats; what is no IPv4 range is refused by name', () => {
+test('KV-84: rules are stored as ranges without duplicates; a value that is not an IPv4 range is refused', () => {
   const wire = { ...networkRulesOnWire(rules([])), ipRules: ['192.0.2.7', '192.0.2.7/32', '198.51.100.0/24'] };
   assert.deepEqual(networkRulesFromWire(wire).ipRules, ['192.0.2.7/32', '198.51.100.0/24']);
   for (const bad of ['192.0.2', '192.0.2.7/33', '192.0.2.7/-1', '192.0.2.7/8/8', '2001:db8::/32', 'x', ''])

@@ -14,7 +14,7 @@ import { vaults as vaultStreams } from './vault.ts';
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const contributor: Principal = { kind: 'app', id: 'p', name: 'principals/p', tenant: 't' };
 
-test('KV-74: a caller who may not leave the role model does not leave one that was chosen meanwhile', async () => {
+test('KV-74: a caller who may not leave the role model cannot undo a change to roles that is made meanwhile', async () => {
   const clock = virtualClock();
   const vaults = category(memoryStore({ clock }), vaultStreams);
   const requested = {
@@ -31,7 +31,7 @@ test('KV-74: a caller who may not leave the role model does not leave one that w
   let questions = 0;
   const authorize: Authorizer = async (_principal, action) => {
     questions += 1;
-    // The owner chooses roles once the vault was read, before anything is decided.
+    // The owner changes the vault to roles after it was read and before the decision.
     if (questions === 1) await vaults.transact('kv1', setPermissionModel(1, 'role_assignment', false), cause);
     return { allowed: action === 'keyVault/vaults/write', principalActive: true };
   };

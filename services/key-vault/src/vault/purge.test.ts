@@ -60,7 +60,7 @@ test('G10, KV-66: the losses of a vault purge have the cause of its start, also 
   assert.deepEqual(destroyed[0], [key, 'principals/4']);
 });
 
-test('KV-66: a key that is recovered or deleted while its vault is purged goes with it', async () => {
+test('KV-66: a key that is recovered or deleted while its vault is purged is purged too', async () => {
   for (const [isRecovery, change] of [
     [true, recover(3)],
     [false, removeKey(3, 4)],
@@ -77,7 +77,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
     if (isRecovery) await keys.transact(key, removeKey(1, 2), causeOf('1'));
     await vaults.transact('v', remove(0, 1), causeOf('1'));
     await vaults.transact('v', startPurge(1), causeOf('1'));
-    // Its request was let in before the vault was deleted, and is stored between two looks of the purge.
+    // Its request was authorized before the vault was deleted, and is stored between two reads of the purge.
     const listAll: typeof keys.listAll = async (query) => {
       const found = await keys.listAll(query);
       await keys.transact(key, (state) => (exists(state) ? change(state) : []), causeOf('2'));
@@ -90,7 +90,7 @@ test('KV-66: a key that is recovered or deleted while its vault is purged goes w
   }
 });
 
-test('KV-15, G3: a replica that stood still within the purge of a vault purges nothing of the next one of its name', async () => {
+test('KV-15, G3: a replica that paused during the purge of a vault purges nothing of the next vault of that name', async () => {
   const store = memoryStore({ clock });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);
@@ -116,7 +116,7 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
     const listAll: typeof keys.listAll = async (query) => {
       const found = await keys.listAll(query);
       await clock.sleep(2);
-      // Another replica is done with it, and the name is taken again.
+      // Another replica has finished the purge, and the name is used again.
       await vaultPurge({ store, clock, vaults, keys, material })('v');
       await makeBoth(`m ${isFoundBefore} ${isPurgedToo}`);
       if (isPurgedToo) await beginPurging();
@@ -129,7 +129,7 @@ test('KV-15, G3: a replica that stood still within the purge of a vault purges n
   }
 });
 
-test('KV-15, G3: nor does one that stood still right before it purged the keys it had found', async () => {
+test('KV-15, G3: a replica that paused just before it purged the keys it had found purges no key of the next vault', async () => {
   const store = memoryStore({ clock });
   const vaults = category(store, vaultStreams);
   const keys = category(store, keyStreams);

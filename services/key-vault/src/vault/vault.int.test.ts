@@ -4,9 +4,9 @@ import { after, before, test } from 'node:test';
 import { newVault, startVaultCloud, type VaultCloud } from '../testing/test-vault-cloud.ts';
 
 let world: VaultCloud;
-/** What happens while the next private key is made. */
+/** Runs once, while the next private key is made. */
 let whileMaking: (() => Promise<unknown>) | undefined;
-/** What happens before the next event of a type is stored. */
+/** Runs once, before the next event of this type is stored. */
 let beforeStored: { readonly type: string; readonly happens: () => Promise<unknown> } | undefined;
 before(async () => {
   world = await startVaultCloud({
@@ -38,7 +38,7 @@ const vault = () => world.vault();
 const newKey = (parent: string, request: { keyId?: string; requestId?: string; keySizeBits?: number } = {}) =>
   vault().createKey({ parent, keyId: 'k1', requestId: randomUUID(), ...request });
 
-/** Purges a vault, and makes another of its name elsewhere. */
+/** Purges a vault, and creates another with its name in another subscription. */
 const makeAgain = async (name: string) => {
   await vault().deleteVault({ name });
   await vault().purgeVault({ name });
@@ -151,7 +151,7 @@ test('KV-66, CMK-133: a deleted vault has no usable keys; recovering it brings t
   assert.equal((await vault().checkAccess({ keyVersion: version.name })).enabled, true);
 });
 
-test('a purged vault takes its keys with it and frees its name; its old record is not the new one’s', async () => {
+test('a purge of a vault destroys its keys and frees its name; the new vault does not list the purge', async () => {
   const parent = await newVault(world);
   const version = await newKey(parent);
   await newKey(parent, { keyId: 'k2' });
@@ -177,20 +177,20 @@ test('a purged vault takes its keys with it and frees its name; its old record i
   assert.ok(auditEntries.every(({ operation }) => operation !== 'VaultPurge'));
 });
 
-test('KV-15, KV-66: a key that is being made while its vault is purged is not the one’s that has the name then', async () => {
+test('KV-15, KV-66: a key that is being created while its vault is purged and created again is not in the new vault', async () => {
   const parent = await newVault(world);
   const happens = () => makeAgain(parent);
   whileMaking = happens;
   await assert.rejects(newKey(parent), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
   assert.deepEqual((await vault().listKeys({ parent })).keys, []);
-  // Also where it was there when it was looked at last.
+  // Also if the old vault still existed at the last check.
   beforeStored = { type: 'KeyVersionCreated', happens };
   await assert.rejects(newKey(parent), { code: 'NOT_FOUND', reason: 'VAULT_NOT_FOUND' });
   assert.deepEqual((await vault().listKeys({ parent })).keys, []);
   await newKey(parent);
 });
 
-test('KV-62, KV-63, CMK-134: a purge in progress is refused once the vault is protected', async () => {
+test('KV-62, KV-63, CMK-134: a key purge in progress is refused if purge protection is enabled before it is stored', async () => {
   const parent = await newVault(world);
   await newKey(parent);
   const name = `${parent}/keys/k1`;
@@ -200,7 +200,7 @@ test('KV-62, KV-63, CMK-134: a purge in progress is refused once the vault is pr
   assert.equal((await vault().recoverKey({ name })).state, 'ACTIVE');
 });
 
-test('KV-33: a rotation has the size of the version it follows, also of one that is made meanwhile', async () => {
+test('KV-33: a rotation has the size of the current version; a version that is made meanwhile aborts it', async () => {
   const parent = await newVault(world);
   await newKey(parent);
   const rotate = () => vault().rotateKey({ name: `${parent}/keys/k1`, requestId });
@@ -210,7 +210,7 @@ test('KV-33: a rotation has the size of the version it follows, also of one that
   assert.equal((await rotate()).keySizeBits, 3072);
 });
 
-test('KV-15, G3: who was judged about a key deletes none of its name in the next vault of that name', async () => {
+test('KV-15, G3: an authorization to delete a key does not count for the next vault of that name', async () => {
   const parent = await newVault(world);
   await newKey(parent);
   const name = `${parent}/keys/k1`;
