@@ -21,7 +21,7 @@ const run = (...args: readonly string[]) =>
     env: { PATH: process.env.PATH, INTERLOCK_DATA: folder },
   });
 
-/** Files that a file of the bundle loads with itself. */
+/** A file of the bundle and all files that it imports statically. */
 const loadedWith = (file: string, known: Set<string> = new Set()): ReadonlySet<string> => {
   known.add(file);
   const text = readFileSync(join(folder, file), 'utf8');
@@ -30,11 +30,11 @@ const loadedWith = (file: string, known: Set<string> = new Set()): ReadonlySet<s
   return known;
 };
 
-test('the bundle says the version of the package', () => {
+test('the bundle prints the version of the package', () => {
   assert.match(run('--version').stdout, new RegExp(`^interlock ${manifest.version}( \\([0-9a-f]+(-dirty)?\\))?\\n$`));
 });
 
-test('help of the bundle is that of the sources: also the texts of the contracts are in it', async () => {
+test('the bundle prints the same help as the sources, with the texts of the contracts', async () => {
   for (const args of [['--help'], ['vm', 'start', '--help'], ['key', '--help'], ['disk', 'read', '--help']]) {
     const { run: runSource, lines } = testProgram();
     await assert.rejects(runSource(...args));
@@ -42,7 +42,7 @@ test('help of the bundle is that of the sources: also the texts of the contracts
   }
 });
 
-test('what help needs does not load gRPC, OpenTelemetry, YAML, or what knows of clusters', () => {
+test('help does not load gRPC, OpenTelemetry, YAML or the code for clusters', () => {
   const core = [...loadedWith('main.js')];
   const text = core.map((file) => readFileSync(join(folder, file), 'utf8')).join('\n');
   assert.ok(text.includes('commander.unknownOption'), 'the parser of command lines is in it');

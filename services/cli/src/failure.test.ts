@@ -29,14 +29,14 @@ test('a refusal shows code, reason, message, trace and help, with names as users
   assert.deepEqual([json.reason, json.help], ['KEY_DISABLED', failure.help]);
 });
 
-test('the help of the service comes before that of the reason; a scope stays in full', () => {
+test('the help from the service replaces that of the reason; a scope is shown in full', () => {
   const group = 'subscriptions/local/resourceGroups/g';
   const help = `Look at ${group}/disks/d1: interlock role assign p reader --scope ${group}`;
   const failure = failureOf(new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no', {}, { help }), trace, names);
   assert.equal(failure.help, `Look at d1: interlock role assign p reader --scope ${group}`);
 });
 
-test('the trace of the command and that of the access loss are shown apart', () => {
+test('the trace of the command and the trace of the access loss are shown separately', () => {
   const loss = 'ab'.repeat(16);
   const refused = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'no', { key_version: key, trace_id: loss });
   const notStarted = new NotSettled('KEY_DISABLED', 'no', { trace_id: loss });

@@ -31,7 +31,7 @@ after(async () => {
   rmSync(folder, { recursive: true });
 });
 
-/** An identity that gives everybody a token and has two tenants; everything else it refuses. */
+/** An identity service that gives every caller a token and has two tenants. It refuses all other calls. */
 async function identityServer(): Promise<RunningServer> {
   const authority = await makeAuthority(Date.now());
   const { certificate, key } = await pemOf(await makeServer(authority, Date.now(), { dns: ['localhost'], ip: [] }));
@@ -81,7 +81,7 @@ async function run(...args: readonly string[]) {
   return { status, out: out.join(''), err: err.join('') };
 }
 
-test('the package installs without a registry and holds what belongs to it', () => {
+test('the package installs without a registry and contains only its own files', () => {
   assert.deepEqual(readdirSync(installed()).sort(), [
     'LICENSE',
     'README.md',
@@ -102,7 +102,7 @@ test('the package installs without a registry and holds what belongs to it', () 
     );
 });
 
-test('the installed command says its version, shows help, and keeps what Node compiled', async () => {
+test('the installed command prints version and help, and caches what Node compiled', async () => {
   assert.match((await run('--version')).out, new RegExp(`^interlock ${manifest.version}\\b`));
   const { status, out } = await run('vm', 'start', '--help');
   assert.equal(status, 0);
@@ -128,7 +128,7 @@ test('a context is added, and commands call the cloud it names', async () => {
   assert.match(yaml.out, /^tenants:\n {2}- name: tenants\/t1\n/);
 });
 
-test('what belongs to a clone says so', async () => {
+test('a command that needs a clone says so', async () => {
   const { status, err } = await run('up', '--data', home);
   assert.equal(status, 2);
   assert.match(err, /^error: a local cloud needs a clone of the repository/);

@@ -74,7 +74,7 @@ const callsIn = (file: string): { args: string; input: string; pid: number }[] =
     .filter((line) => line !== '')
     .map((line) => JSON.parse(line));
 
-test('a cloud in a cluster looks like a local one: settings are read from what its Secrets and port-forwards gave', async () => {
+test('the settings of a cloud in a cluster are read from its Secrets and port-forwards', async () => {
   const { place, env, calls } = kubectlWith(cluster);
   const cloud = await openClusterCloud(place, env);
   assert.equal(statSync(join(cloud.folder, 'administrator.json')).mode & 0o777, 0o600);
@@ -96,7 +96,7 @@ test('a cloud in a cluster looks like a local one: settings are read from what i
   assert.equal(existsSync(cloud.folder), false, 'what was secret is gone with it');
 });
 
-/** A server that takes connections and says nothing, and what makes every way into a cluster lead to it. */
+/** A server that accepts connections and never responds, and a kubectl whose port-forwards all lead to it. */
 const silentCluster = async (t: TestContext) => {
   const now = Date.now();
   const authority = await makeAuthority(now);
@@ -117,7 +117,7 @@ const silentCluster = async (t: TestContext) => {
   return { env, calls, connections: () => connections };
 };
 
-test('a command that is ended leaves no secret behind, and no way into the cluster', { timeout: 60_000 }, async (t) => {
+test('a command that is terminated leaves no secret and no port-forward behind', { timeout: 60_000 }, async (t) => {
   const { env, calls } = await silentCluster(t);
   const temporary = mkdtempSync(join(tmpdir(), 'interlock-ended-'));
   made.push(temporary);
@@ -136,7 +136,7 @@ test('a command that is ended leaves no secret behind, and no way into the clust
   for (const { pid } of ways) while (processStart(pid) !== undefined) await delay(10);
 });
 
-test('a context that is named says where everything is, and a folder that is named comes before one that is not', async (t) => {
+test('--kube-context overrides addresses of the environment, and --data overrides its Kubernetes context', async (t) => {
   const { env, calls, connections } = await silentCluster(t);
   const elsewhere = { INTERLOCK_IDENTITY_ADDRESS: '127.0.0.1:1', INTERLOCK_CA_FILE: '/nonexistent/ca.pem' };
   const list = ['subscription', 'list', '--timeout', '500ms'];
@@ -151,7 +151,7 @@ test('a context that is named says where everything is, and a folder that is nam
   assert.equal(callsIn(calls).length, called, 'no cluster was asked');
 });
 
-test('of a trace of a cluster it is said where its spans are', async () => {
+test('trace says how to reach Jaeger for a trace of a cluster', async () => {
   const said: string[] = [];
   const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
   const id = 'ab'.repeat(16);
@@ -184,7 +184,7 @@ test('an unreachable service does not prevent calls to the others', async () => 
   cloud.close();
 });
 
-test('what is asked of a service of which no pod runs has no answer, and says why', async () => {
+test('a call to a service without a running pod fails with NO_ANSWER and the reason', async () => {
   const { env } = kubectlWith([podsAnswer([podOf('key-vault')]), ...cluster]);
   const said: string[] = [];
   const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
@@ -192,7 +192,7 @@ test('what is asked of a service of which no pod runs has no answer, and says wh
   assert.match(said.join('\n'), /^error: UNAVAILABLE NO_ANSWER: .*no pod of identity runs in namespace interlock/);
 });
 
-test('where no pod runs at all that is the problem', async () => {
+test('a cluster without any running pod is refused with that reason', async () => {
   const { place, env } = kubectlWith([podsAnswer([]), ...cluster]);
   await assert.rejects(openClusterCloud(place, env), /no pod of identity runs in namespace interlock/);
 });
@@ -213,7 +213,7 @@ for (const [what, words, cure] of [
   ],
   ['a user without rights', 'Error from server (Forbidden): secrets is forbidden', /lacks this right in namespace/],
 ] as const) {
-  test(`${what} is named with its cure, and the command ends with 1`, async () => {
+  test(`${what}: the command ends with 1 and says what to do`, async () => {
     const { env } = kubectlWith([{ when: '', err: `${words}\n`, code: 1 }]);
     const said: string[] = [];
     const terminal: Terminal = { ...silent, err: (text) => said.push(text) };
@@ -232,7 +232,7 @@ const silent: Terminal = {
   newFile: (path) => ({ path, write: () => undefined, discard: () => undefined }),
 };
 
-test('without kubectl it says so', async () => {
+test('without kubectl, the error says that it is not on the PATH', async () => {
   await assert.rejects(
     openClusterCloud({ context: undefined, namespace: 'n' }, { PATH: '/nonexistent' }),
     (error) => error instanceof ClusterProblem && /kubectl is not on the PATH/.test(error.message),
@@ -250,7 +250,7 @@ test('a caller with --as needs no right to read the Secret of the administrator'
   cloud.close();
 });
 
-test('a Secret without a key it should have is named', async () => {
+test('an error names a Secret that lacks a required key', async () => {
   const { place, env } = kubectlWith([
     { when: 'interlock-administrator', out: secretAnswer({ other: 'x' }) },
     ...cluster.slice(1),
@@ -278,7 +278,7 @@ const rehearse = async (answers: readonly Answer[], image?: string) => {
   return { outcome, out, lines, calls };
 };
 
-test('a rehearsal on a cluster is a Job beside its services, and its report comes back', async () => {
+test('a rehearsal on a cluster runs as a Job, and its report is written locally', async () => {
   const { outcome, out, lines, calls } = await rehearse(job({ succeeded: 1 }, logOf(report)));
   assert.equal(await outcome, true);
   for (const [name, text] of Object.entries(report)) assert.equal(readFileSync(join(out, name), 'utf8'), text);
@@ -292,7 +292,7 @@ test('a rehearsal on a cluster is a Job beside its services, and its report come
   assert.equal(container.env.find(({ name }: { name: string }) => name === 'REHEARSAL_TAG').value, `-${tag}`);
 });
 
-test('the image of a rehearsal is named where that of identity does not tell', async () => {
+test('a rehearsal needs --image if the image of identity is given by digest', async () => {
   const byDigest = {
     when: 'get deployment identity',
     out: `registry.example.com/interlock/identity@sha256:${'0'.repeat(64)}`,
@@ -307,18 +307,18 @@ test('the image of a rehearsal is named where that of identity does not tell', a
   assert.equal(await named.outcome, true);
 });
 
-test('a rehearsal in which a rule did not hold is no success, and its report comes back', async () => {
+test('a rehearsal in which a rule did not hold returns false, and its report is written', async () => {
   const { outcome, out } = await rehearse(job({ failed: 1 }, logOf(report)));
   assert.equal(await outcome, false);
   assert.ok(existsSync(join(out, 'report.json')));
 });
 
-test('a Job that ends without a report is a failure that says so', async () => {
+test('a Job that ends without a report is an error that says so', async () => {
   const { outcome } = await rehearse(job({ failed: 1 }, 'cannot start'));
   await assert.rejects(outcome, /ended without a report/);
 });
 
-test('a Job whose image is not there is deleted again, with the cure', async () => {
+test('a Job whose image cannot be pulled is deleted, and the error says what to do', async () => {
   const waiting = { reason: 'ErrImagePull', message: 'no such image' };
   const { outcome, lines, calls } = await rehearse([
     {
@@ -333,7 +333,7 @@ test('a Job whose image is not there is deleted again, with the cure', async () 
   assert.ok(lines.some((line) => /is deleted/.test(line)));
 });
 
-test('a report of which a line is missing is not written', async () => {
+test('a report with a missing line is not written', async () => {
   const half = logOf({ 'report.json': gzipSync(systemRandom.bytes(40_000)).toString('base64') })
     .split('\n')
     .slice(0, -1)

@@ -10,14 +10,14 @@ import { azureEnvironment, exportLines } from './azure.ts';
 const data = mkdtempSync(join(tmpdir(), 'interlock-azure-'));
 after(() => rmSync(data, { recursive: true }));
 
-test('azure env names the start of a gateway where none runs', () => {
+test('azure env without a running gateway names the command that starts one', () => {
   assert.throws(
     () => azureEnvironment(data),
     (error) => error instanceof NoCloud && /npm run up -- --azure/.test(error.message),
   );
 });
 
-test('azure env gives a shell the values of the running gateway, whatever characters they have', () => {
+test('azure env prints the values of the running gateway, quoted for a shell', () => {
   const access = {
     url: 'https://localhost:8443',
     vaultUrlTemplate: 'https://{vault}.vault.interlock.localhost:8443',

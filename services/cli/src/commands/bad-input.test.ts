@@ -10,7 +10,7 @@ import { testProgram } from '../session/test-session.ts';
 import { verbs } from '../verbs/table.ts';
 import { usageOf } from './required.ts';
 
-/** What a command line is told that is not understood; nothing may be sent. */
+/** The error for a command line that is not understood; nothing may be sent. */
 const messageFor = async (...args: readonly string[]): Promise<string> => {
   const { run, sent } = testProgram({}, { files: { '-': '', empty: '' } });
   const isUsage = (error: unknown): error is Error => error instanceof UsageError || error instanceof CommanderError;
@@ -45,7 +45,7 @@ test('bad input is refused before anything is sent', async () => {
   for (const args of lines) await messageFor(...args);
 });
 
-test('what is wrong is named as it is typed', async () => {
+test('an error names a wrong value by its flag', async () => {
   for (const none of ['0', '-1', 'all'])
     assert.match(await messageFor('disk', 'read', 'd1', '--length', none), /^--length .* 1 or more, not /, none);
   assert.match(await messageFor('disk', 'read', 'd1', '--offset', '-1'), /^--offset .* 0 or more, not /);
@@ -63,7 +63,7 @@ test('what is wrong is named as it is typed', async () => {
   assert.match(await messageFor(...vm, 'skuu=ultra'), /^--os-disk has no field skuu: write .* Did you mean sku\?$/);
 });
 
-test('what is missing is named as it is typed, together with how the command is used', async () => {
+test('an error names missing flags and arguments, with the usage of the command', async () => {
   assert.equal(
     await messageFor('key', 'create', 'kv1/k1'),
     'missing --size. Usage: interlock key create <vault/key> --size <2048|3072|4096> [--flags] (--help says more)',
@@ -102,7 +102,7 @@ test('what is missing is named as it is typed, together with how the command is 
   assert.match(await messageFor('set', 'create', 'des1', '--location', 'w'), /^missing --key\. /);
 });
 
-test('what a body says is not missing', async () => {
+test('a field that the body sets is not reported as missing', async () => {
   const { run, sent } = testProgram();
   await run('key', 'create', 'kv1/k1', '--body', '{"keySizeBits":2048}');
   await run('disk', 'grow', 'd1', '--body', '{"size_gib":"8"}');
@@ -119,7 +119,7 @@ test('the usage of every verb names only flags it has', () => {
   }
 });
 
-test('a value given twice is no value', async () => {
+test('a flag that is given twice is refused', async () => {
   assert.equal(
     await messageFor('key', 'create', 'kv1/k1', '--size', '2048', '--size', '4096'),
     '--size is given twice: "2048" and "4096"',
@@ -132,12 +132,12 @@ test('a value given twice is no value', async () => {
   );
 });
 
-test('a write of nothing is no write', async () => {
+test('a write of empty input is refused', async () => {
   assert.equal(await messageFor('disk', 'write', 'd1'), 'nothing to write: standard input is empty');
   assert.equal(await messageFor('disk', 'write', 'd1', '--input', 'empty'), 'nothing to write: empty is empty');
 });
 
-test('a refusal that does not say what it is about is told with the name that was asked for', () => {
+test('an error without the name of its resource gets it from the request', () => {
   const names = { subscription: 'subscriptions/local', group: 'g' };
   const disk = 'subscriptions/local/resourceGroups/g/disks/d5';
   const told = (error: Rejection, request: object) =>
@@ -156,7 +156,7 @@ test('a refusal that does not say what it is about is told with the name that wa
   assert.equal(withResource(other, { name: disk }), other);
 });
 
-test('the command line tells its version', async () => {
+test('--version prints the version', async () => {
   const { run, lines } = testProgram();
   await assert.rejects(run('--version'), (error) => error instanceof CommanderError && error.exitCode === 0);
   assert.match(lines.join().trim(), /^interlock \d+\.\d+\.\d+$/);

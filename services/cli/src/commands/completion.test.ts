@@ -15,7 +15,7 @@ const scriptFor = async (shell: string): Promise<string> => {
   return lines.join('\n');
 };
 
-/** What bash offers behind these words; the last is begun. */
+/** The completions that bash offers for these words; the last word is incomplete. */
 const offered = (file: string, ...words: readonly string[]): readonly string[] => {
   const script = `source "$1"; shift; compopt() { echo files; }; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _interlock; printf '%s\\n' "\${COMPREPLY[@]}"`;
   const said = execFileSync('bash', ['-c', script, 'bash', file, 'interlock', ...words], { encoding: 'utf8' });
@@ -36,7 +36,7 @@ test('bash completes nouns, verbs, flags and choices, also behind global flags',
   assert.deepEqual(offered(file, 'context', 'add', 'c', '--ca-file', ''), ['files'], 'a value that may be anything');
 });
 
-test('what is written for zsh and fish can be read by them', async (t) => {
+test('zsh and fish can parse their completion scripts', async (t) => {
   const zsh = await scriptFor('zsh');
   assert.match(zsh, /compdef _interlock interlock/);
   const fish = await scriptFor('fish');

@@ -83,7 +83,7 @@ test('--confirm shows what stops and does it', async () => {
   );
 });
 
-test('in a terminal `yes` carries it out and any other reply does not', async () => {
+test('in a terminal, a command runs only after the user confirms it', async () => {
   for (const answer of [true, false]) {
     const questions: string[] = [];
     const confirm = async (question: string) => {
@@ -111,7 +111,7 @@ test('a command that stops no machine needs no confirmation', async () => {
   assert.deepEqual(program.asides, ['no machine stops, 1 fails at its next start (ultra)']);
 });
 
-test('every command that takes access to keys away previews what it takes', async () => {
+test('every command that takes access to keys away previews its impact', async () => {
   const previews: readonly (readonly [command: string, preview: JsonObject])[] = [
     ['key disable kv1/k1', { key: 'vaults/kv1/keys/k1', action: 'DISABLE' }],
     [`key disable ${version}`, { keyVersion: version, action: 'DISABLE' }],
@@ -158,7 +158,7 @@ test('every command that takes access to keys away previews what it takes', asyn
   }
 });
 
-test('a change that takes nothing away is not previewed', async () => {
+test('a change that takes no access away is not previewed', async () => {
   for (const command of [
     `key set-dates ${version} --expire-time +90d`,
     `key set-operations ${version} --operations wrap-key,unwrap-key`,
@@ -178,7 +178,7 @@ test('a change that takes nothing away is not previewed', async () => {
   assert.deepEqual(changes(person), ['DeletePrincipal']);
 });
 
-test('only the set whose grant goes counts', async () => {
+test('the preview of a revoked grant counts only the set that has the grant', async () => {
   const message = await refusal(['vault', 'revoke', 'kv1', '--principal', identity]);
   assert.match(message, /^2 machines stop \(web, db\), 3 others in g run on\./);
   assert.doesNotMatch(message, /ultra/);
@@ -200,7 +200,7 @@ test('CMK-27: a set with a grant of the other permission model loses nothing', a
   assert.match(await refusal(model, elsewhere), /^2 machines stop/);
 });
 
-test('a role that another assignment gives as well stops nothing', async () => {
+test('removing a role that another assignment also gives needs no confirmation', async () => {
   const other = { ...(cloud.GetRoleAssignment as JsonObject), name: assignment.replace(/1$/, '2'), scope: group };
   const program = testProgram({
     ...cloud,
@@ -212,7 +212,7 @@ test('a role that another assignment gives as well stops nothing', async () => {
   assert.deepEqual(changes(program), ['DeleteRoleAssignment']);
 });
 
-test('an impact that is not known needs a confirmation too, and does not stop a confirmed command', async () => {
+test('a command whose impact is unknown needs --confirm, and runs with it', async () => {
   const gone = new RpcFailure('UNAVAILABLE', 'PreviewImpact', 'disk-encryption-set', 'no connection');
   const answers = { ...cloud, PreviewImpact: gone };
   assert.match(
@@ -233,7 +233,7 @@ test('a caller who may not make the change gets the refusal of the change', asyn
   assert.deepEqual(program.asides, []);
 });
 
-test('a confirmed command looks for a few seconds at most and says "at least"', async () => {
+test('the preview of a confirmed command ends after a few seconds and prints "at least"', async () => {
   let nowMs = 0;
   const clock = {
     now: () => nowMs,
@@ -263,7 +263,7 @@ test('Ctrl-C while a command waits for key-vault says that the request may have 
   assert.equal(status, 130);
 });
 
-test('several keys are confirmed at once', async () => {
+test('one --confirm is for all keys of a command', async () => {
   assert.match(
     await refusal(['key', 'disable', 'kv1/k1', 'kv1/k2']),
     /^2 machines stop .* interlock key disable kv1\/k1 kv1\/k2 --confirm$/,

@@ -44,7 +44,7 @@ test('dataset score shows the four baselines and a prediction in one table', asy
   assert.deepEqual((await dataset('score', data, file)).code, 2);
 });
 
-test('dataset degrade, sample, path and export work on it; the results are sound', async () => {
+test('dataset degrade, sample, path and export accept a data set; degraded and sampled sets pass the check', async () => {
   const out = (name: string) => join(root, name);
   const damage = ['--drop', '20%', '--late', '10%', '--late-by', '5ms', '--skew', 'disk=+200ms'];
   assert.equal((await dataset('degrade', data, ...damage, '--out', out('degraded'))).code, 0);

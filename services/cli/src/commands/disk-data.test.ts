@@ -73,7 +73,7 @@ function dataServer(content: Buffer) {
 const access = { accessToken: 'secret', dataAddress: 'disk-host', sizeBytes: '64' };
 const disk = 'subscriptions/local/resourceGroups/g/disks/d1';
 
-test('what is written is read back, and access is given back each time', async () => {
+test('disk read returns what disk write wrote, and each command ends its access', async () => {
   const content = Buffer.alloc(64);
   const { channel, flushed } = dataServer(content);
   const { run, sent, bytes, written } = testProgram(
@@ -115,7 +115,7 @@ test('a write that fails midway says how much of it is acknowledged', async () =
     await run('disk', 'write', 'd1', ...flags);
     return asides.join();
   };
-  // Sixteen at a time: two portions fit, the third does not.
+  // A portion is 16 MiB: two portions fit, the third does not.
   const failure = await written(41 * MIB, '--flush').then(
     () => assert.fail('the disk is smaller'),
     (error: unknown) => error,
@@ -136,7 +136,7 @@ test('a write that fails midway says how much of it is acknowledged', async () =
   assert.equal(await written(40 * MIB, '--flush'), `${40 * MIB} bytes written and flushed`);
 });
 
-test('a write and a flush say in which trace they were, a read does not', async () => {
+test('a write and a flush print their trace; a read does not', async () => {
   const { channel } = dataServer(Buffer.alloc(64));
   const trace = 'ab'.repeat(16);
   const options = { channel, clock: systemClock, files: { '-': 'four' }, trace };
@@ -172,7 +172,7 @@ test('an existing direct access stays, unless --end-other-access is given', asyn
   }
 });
 
-test('access is given back also when the transfer fails', async () => {
+test('access ends also when the transfer fails', async () => {
   const { channel } = dataServer(Buffer.alloc(64));
   const { run, sent } = testProgram(
     { BeginAccess: { ...access, accessToken: 'wrong' } },
@@ -183,7 +183,7 @@ test('access is given back also when the transfer fails', async () => {
   assert.deepEqual([method, request], ['EndAccess', { name: disk, accessToken: 'wrong' }], 'its own, and no other');
 });
 
-test('access is given back also when standard output cannot be written, which is the error', async () => {
+test('access ends also when standard output cannot be written, which is the error that is reported', async () => {
   const { channel } = dataServer(Buffer.alloc(64));
   const full = new OutputProblem('standard output cannot be written: ENOSPC', 'make room');
   const terminal = { outBytes: () => Promise.reject(full) };
@@ -193,7 +193,7 @@ test('access is given back also when standard output cannot be written, which is
   assert.equal(sent.at(-1)?.method, 'EndAccess');
 });
 
-test('what is on a disk is kept from a terminal, before access is asked for, unless --output - wants it there', async () => {
+test('disk read to a terminal is refused before access begins, unless --output - is given', async () => {
   const { channel } = dataServer(Buffer.from('plain text'));
   const options = { channel, clock: systemClock, terminal: { isOutTerminal: true } };
   const { run, sent } = testProgram({ BeginAccess: access }, options);
@@ -207,9 +207,9 @@ test('what is on a disk is kept from a terminal, before access is asked for, unl
   assert.equal(Buffer.concat(wanted.bytes).toString(), 'plain text');
 });
 
-test('access is given back also where a read is ended before its time', { timeout: 60_000 }, async (t) => {
+test('access ends also when a read is interrupted', { timeout: 60_000 }, async (t) => {
   const session = JSON.stringify(new URL('../session/test-session.ts', import.meta.url).href);
-  // A disk of which no piece ever comes.
+  // A disk that never returns data.
   const script = `
     const { testProgram } = await import(${session});
     const read = async function* () {
@@ -232,7 +232,7 @@ test('access is given back also where a read is ended before its time', { timeou
   assert.equal(said.join(''), 'reads\n[["BeginAccess",null],["EndAccess","secret"]]\n');
 });
 
-test('a file that is written to a disk may be larger than any buffer', async (t) => {
+test('disk write reads a file that is larger than any buffer', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-image-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const input = join(folder, 'image');

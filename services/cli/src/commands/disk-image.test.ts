@@ -14,7 +14,7 @@ const path = process.env.PATH ?? '';
 
 before(() => {
   writeFileSync(image, 'an image');
-  // Stands in for qemu-img: it writes down its arguments, and says that each image holds 4,096 bytes.
+  // Replaces qemu-img: it records its arguments, and reports a size of 4,096 bytes for each image.
   const program = `#!/bin/sh\necho "$*" >> ${folder}/calls\n[ "$1" = info ] && echo '{"virtual-size": 4096}'\nfor last; do :; done\ncase $last in *.raw) echo content > "$last" ;; esac\n`;
   writeFileSync(join(folder, 'qemu-img'), program, { mode: 0o755 });
   process.env.PATH = `${folder}:${path}`;
@@ -38,7 +38,7 @@ const calls = (): readonly string[] => {
   return text.trim().split('\n');
 };
 
-test('an image is imported and exported over the socket of the disk host, in the format of its name, and access ends', async () => {
+test("import and export convert an image over the disk host's socket in the format of its name, then end access", async () => {
   const { run, sent, asides } = programWith(served);
   await run('disk', 'import', image, 'd1');
   await run('disk', 'export', 'd1', join(folder, 'copy.raw'));
@@ -65,14 +65,14 @@ test('an image is imported and exported over the socket of the disk host, in the
   assert.match(asides.join(), /4096 bytes imported and flushed/);
 });
 
-test('an image is refused before access begins if it is no file, or the file of an export exists', async () => {
+test('importing a missing file and exporting to an existing file are refused before access begins', async () => {
   const { run, sent } = programWith(served);
   await assert.rejects(run('disk', 'import', join(folder, 'none.raw'), 'd1'), UsageError);
   await assert.rejects(run('disk', 'export', 'd1', image), UsageError);
   assert.deepEqual(sent, []);
 });
 
-test('an image that is larger than the disk is refused, and so is a disk without a socket here', async () => {
+test('an import is refused if the image is larger than the disk, or the disk has no local socket', async () => {
   await assert.rejects(
     programWith({ ...served, sizeBytes: '4095' }).run('disk', 'import', image, 'd1'),
     /grow the disk/,

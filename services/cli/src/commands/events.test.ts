@@ -30,7 +30,7 @@ test('events reads every page of a service after a position', async () => {
   );
 });
 
-test('events --follow starts from now, and outlasts a service that does not respond', async () => {
+test('events --follow starts from now, and continues after a service did not respond', async () => {
   const gone = new RpcFailure('UNAVAILABLE', 'ReadEvents', 'disk', 'connect ECONNREFUSED');
   const { run, lines, asides, sent } = testProgram({
     ReadEvents: [page(7), page(7), gone, page(8, event(8, 1)), page(8)],

@@ -23,7 +23,7 @@ timeline:
 expect: [bytesLost == 0]
 `;
 
-/** What is printed. */
+/** The parts that a command needs, and what it prints. */
 const open = async (json = false) => {
   const out: string[] = [];
   const err: string[] = [];
@@ -112,7 +112,7 @@ test('report writes the page of a run, or one page of all runs below a folder, f
   await assert.rejects(reportFolder(join(root, 'absent'), undefined, parts), /holds no run/);
 });
 
-test('list shows kept runs with their outcome; one whose runner was ended has none', async () => {
+test('list shows kept runs with their outcome; a run whose runner was killed is shown as not ended', async () => {
   const runs = join(root, 'listed');
   mkdirSync(runs);
   const { out, parts } = await open();
@@ -133,7 +133,7 @@ test('list shows kept runs with their outcome; one whose runner was ended has no
   );
 });
 
-test('experiment export writes the files of another tool and names what it leaves out; without a tool it lists them', async () => {
+test("experiment export writes another tool's files and lists what it leaves out; without --to it lists the tools", async () => {
   const file = readFileSync(
     new URL('../../../../e2e/experiments/files/no-events.experiment.yaml', import.meta.url),
     'utf8',

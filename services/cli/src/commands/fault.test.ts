@@ -42,7 +42,7 @@ const openLauncher = async (change: Partial<CloudControl> = {}) => {
 const lines: string[] = [];
 const terminal = { out: (line: string) => void lines.push(line), err: (line: string) => void lines.push(line) };
 
-test('a fault for a time is undone by the launcher, and the command waits for that', async () => {
+test('the launcher undoes a fault with a duration, and the command waits for it', async () => {
   const { data, calls } = await openLauncher();
   await inflict({ action: 'kill', part: 'nats', forMs: 100 }, data, terminal);
   assert.deepEqual(calls, ['kill nats', 'restart nats']);
@@ -50,7 +50,7 @@ test('a fault for a time is undone by the launcher, and the command waits for th
   assert.match(lines[1] ?? '', /^nats: running again after \d+ ms$/);
 });
 
-test('process ids of a local cloud are known; of another cloud they are not', async () => {
+test('process ids are known for a local cloud only', async () => {
   const { data } = await openLauncher();
   assert.deepEqual(await localProcesses(data), [{ part: 'nats', name: 'nats', pid: 4_711, state: 'running' }]);
   assert.deepEqual(await localProcesses(undefined), []);

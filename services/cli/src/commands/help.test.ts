@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { testProgram } from '../session/test-session.ts';
 
-/** Help of every command there is, by its words. */
+/** The help of every command, by its words. */
 const everyHelp = (): ReadonlyMap<string, string> => {
   const { program } = testProgram();
   const found = new Map<string, string>();
@@ -14,14 +14,14 @@ const everyHelp = (): ReadonlyMap<string, string> => {
   return found;
 };
 
-test('help fits 80 columns: of every command, its usage and choices as well', () => {
+test('the help of every command fits 80 columns, with its usage and choices', () => {
   const helps = everyHelp();
   assert.ok(helps.size > 150, String(helps.size));
   for (const [words, text] of helps)
     for (const line of text.split('\n')) assert.ok(line.length <= 80, `${words}: ${line.length} columns: ${line}`);
 });
 
-test('what stands below the help of a command fits 80 columns as well', async () => {
+test('the text below the help of a command fits 80 columns', async () => {
   for (const args of [[], ['disk', 'read'], ['context', 'add'], ['impact']]) {
     const { run, lines } = testProgram();
     await assert.rejects(run(...args, '--help'));
@@ -29,7 +29,7 @@ test('what stands below the help of a command fits 80 columns as well', async ()
   }
 });
 
-test('a line is broken between words and choices, and nothing of it is lost', async () => {
+test('help breaks lines between words and choices, and loses nothing', async () => {
   const { program } = testProgram();
   const help = program.commands.find((one) => one.name() === 'set')?.commands.find((one) => one.name() === 'create');
   const text = help?.helpInformation() ?? '';

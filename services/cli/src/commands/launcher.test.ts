@@ -7,7 +7,7 @@ import { test } from 'node:test';
 import { tryLock } from '@interlock/local/lock.mjs';
 import { isLauncherGone } from './launcher.ts';
 
-test('a launcher that was ended is told apart from one that works and from none', () => {
+test('isLauncherGone is true for a killed launcher, not for a running or a missing one', () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-launcher-'));
   try {
     assert.equal(isLauncherGone(folder), false, 'nothing ever ran here');

@@ -7,7 +7,7 @@ import { type Answers, testProgram } from '../session/test-session.ts';
 import { probeLeases, probePower, probeServices, showFindings } from './probe.ts';
 import { run } from './run.ts';
 
-/** The session a probe would get, with services that answer so. */
+/** The session that a probe gets, with services that return these responses. */
 const sessionWith = async (answers: Answers): Promise<{ session: Session }> => {
   const { promise, resolve } = Promise.withResolvers<Session>();
   await testProgram(answers, { onProbe: resolve }).run('probe', 'services');
@@ -22,7 +22,7 @@ const lease = (state: string, ageMs: number) => ({
   ageMs: String(ageMs),
 });
 
-test('services are steady when each tells and none is behind', async () => {
+test('services pass the probe unless one has consumer lag, parked facts, a gone replica, a failing relay or a hold', async () => {
   const calm: Answers = { GetRelay: { gap: '0' }, ListConsumers: { consumers: [{ gap: '0', parkedCount: 0 }] } };
   const { session } = await sessionWith(calm);
   assert.ok((await probeServices(session, 0)).every(({ isSo }) => isSo));
@@ -59,7 +59,7 @@ test('services are steady when each tells and none is behind', async () => {
   );
 });
 
-test('a service that gives no answer is a finding, and the others are told beside it', async () => {
+test('a service that does not respond is a finding, and the others are still reported', async () => {
   const calm: Answers = { GetRelay: { gap: '0' }, ListConsumers: { consumers: [] } };
   const { session } = await sessionWith(calm);
   const silent: Partial<Record<string, Error>> = {
@@ -88,7 +88,7 @@ test('a service that gives no answer is a finding, and the others are told besid
   await assert.rejects(probeServices(without('identity'), 0), TypeError);
 });
 
-test('leases are steady when none waits for a vault and none that is held is old, on every page', async () => {
+test('leases pass the probe unless one is paused or held for too long, on every page', async () => {
   const { session } = await sessionWith({
     ListLeases: [
       { leases: [lease('HELD', 1_000)], nextPageToken: 'more' },
@@ -102,13 +102,13 @@ test('leases are steady when none waits for a vault and none that is held is old
   );
 });
 
-test('machines are steady in the power state that is asked for', async () => {
+test('a machine passes the probe in the requested power state only', async () => {
   const { session } = await sessionWith({ GetVirtualMachine: { powerState: 'RUNNING' } });
   assert.deepEqual(await probePower(session, 'RUNNING', ['vm1']), [{ isSo: true, text: 'vm1 is RUNNING' }]);
   assert.deepEqual(await probePower(session, 'STOPPED', ['vm1']), [{ isSo: false, text: 'vm1 is RUNNING' }]);
 });
 
-test('what is not so is shown as such, and where there is nothing to look at that is said', async () => {
+test('a finding that fails is shown as NOT OK, and an empty list as nothing to check', async () => {
   const lines: string[] = [];
   const { session } = await sessionWith({});
   const shown = { ...session, terminal: { ...session.terminal, out: (text: string) => lines.push(text) } };
@@ -123,7 +123,7 @@ test('what is not so is shown as such, and where there is nothing to look at tha
   assert.deepEqual(lines, ['ok      a', 'NOT OK  b', 'ok      nothing to check']);
 });
 
-test('a probe that cannot find out ends with 1, a typing error with 2', async () => {
+test('a probe that cannot run ends with 1, a usage error with 2', async () => {
   const said: string[] = [];
   const terminal = {
     out: () => undefined,
@@ -142,7 +142,7 @@ test('a probe that cannot find out ends with 1, a typing error with 2', async ()
   assert.equal(await run(['probe', 'running'], nowhere, terminal), 2);
 });
 
-test('a refusal is no finding: it ends the probe', async () => {
+test('a refusal is not a finding: it ends the probe with an error', async () => {
   const { session } = await sessionWith({
     GetVirtualMachine: new Rejection('NOT_FOUND', 'VM_NOT_FOUND', 'no such machine'),
   });

@@ -89,7 +89,7 @@ test('names and flags become the request', async () => {
   });
 });
 
-test('several machines are started by one call, waited for, and each refusal is told', async () => {
+test('vm start starts several machines with one call, waits for them, and reports each refusal', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'no such machine', metadata: {} };
   const outcomes = [{ starting: vmOf('vm1', 'STARTING') }, { refused }, { starting: vmOf('vm3', 'STARTING') }];
@@ -118,7 +118,7 @@ test('several machines are started by one call, waited for, and each refusal is 
   assert.match(asides.join('\n'), /vm3: KEY_DISABLED: /);
 });
 
-test('of several machines one that failed alone is told by the error, with its trace, and not before it', async () => {
+test('a single failure of several machines is reported only in the final error; many are listed, five by name', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const refused = { code: 5, reason: 'VIRTUAL_MACHINE_NOT_FOUND', message: 'no such machine', metadata: {} };
   const answers = { StartVirtualMachines: { outcomes: [{ starting: vmOf('vm1', 'STARTING') }, { refused }] } };
@@ -137,7 +137,7 @@ test('of several machines one that failed alone is told by the error, with its t
   assert.equal(all.asides.filter((line) => line.includes('no such machine')).length, 7);
 });
 
-test('of several machines one that cannot be a name is refused before any is started', async () => {
+test('an invalid name among several machines is refused before any machine is started', async () => {
   for (const wrong of ['-x', '', 'a/b/c/d', 'vm 1']) {
     const { run, sent } = testProgram();
     await assert.rejects(run('vm', 'start', 'vm1', '--', wrong), UsageError, wrong);
@@ -145,7 +145,7 @@ test('of several machines one that cannot be a name is refused before any is sta
   }
 });
 
-test('of several failed starts the help is that of the first, with its names', async () => {
+test('the help for several failed starts is that of the first one', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const accessLoss = {
     keyVersion: 'vaults/kv1/keys/k1/versions/0',
@@ -161,7 +161,7 @@ test('of several failed starts the help is that of the first, with its names', a
   assert.match(help, /interlock key enable kv1\/k1 \(or kv1\/k1\/0 if .* set assign-key des1 /);
 });
 
-test('all machines that a lost key has stopped are started, page by page, and no other', async () => {
+test('vm start --stopped-by-key starts exactly the machines that a lost key has stopped, from all pages', async () => {
   const vmOf = (n: number, powerState: string, stopCause = 'STOP_CAUSE_UNSPECIFIED') => ({
     name: `${group}/virtualMachines/vm${n}`,
     powerState,
@@ -214,7 +214,7 @@ test('all machines that a lost key has stopped are started, page by page, and no
   await assert.rejects(run('vm', 'start', 'vm1', '--stopped-by-key'), UsageError);
 });
 
-test('a call of several that has no answer hides nothing of what was done before it', async () => {
+test('if a later call for several machines gets no response, the results of the earlier ones are shown', async () => {
   const names = Array.from({ length: 600 }, (_, n) => `vm${n}`);
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const silent = new RpcFailure('UNAVAILABLE', 'StartVirtualMachines', 'compute', 'no connection');
@@ -230,7 +230,7 @@ test('a call of several that has no answer hides nothing of what was done before
   await assert.rejects(testProgram({ StartVirtualMachines: silent }).run('vm', 'start', 'vm1', 'vm2'), silent);
 });
 
-test('--wait shows the machine of each state; for one machine the state alone', async () => {
+test('--wait prints each state with its machine; for a single machine only the state', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const { run, asides } = testProgram({
     StartVirtualMachine: vmOf('vm1', 'STARTING'),
@@ -244,7 +244,7 @@ test('--wait shows the machine of each state; for one machine the state alone', 
   assert.deepEqual(told(), ['… STARTING', '… RUNNING']);
 });
 
-test('of many machines that are waited for a few are looked at at once', async () => {
+test('--wait for many machines reads at most 16 at once', async () => {
   const names = Array.from({ length: 256 }, (_, n) => `vm${n}`);
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const { run, sent, mostAtOnce } = testProgram({
@@ -256,7 +256,7 @@ test('of many machines that are waited for a few are looked at at once', async (
   assert.equal(mostAtOnce(), 16);
 });
 
-test('one of several whose end is not to be seen keeps nothing of the others from being shown', async () => {
+test('a machine whose state cannot be read does not hide the results of the others', async () => {
   const vmOf = (id: string, powerState: string) => ({ name: `${group}/virtualMachines/${id}`, powerState });
   const silent = new RpcFailure('DEADLINE_EXCEEDED', 'GetVirtualMachine', 'compute', 'no connection');
   const { run, lines } = testProgram({
@@ -270,7 +270,7 @@ test('one of several whose end is not to be seen keeps nothing of the others fro
   assert.match(lines.join('\n'), /vm2 +RUNNING/);
 });
 
-test('what is said about one machine is not said about several; one is asked for as ever', async () => {
+test('--etag is refused for several machines; a single machine is started with StartVirtualMachine', async () => {
   const { run, sent } = testProgram();
   await assert.rejects(run('vm', 'start', 'vm1', 'vm2', '--etag', '4'), UsageError);
   await assert.rejects(run('vm', 'start', 'vm1', 'a/b/c/d'), UsageError);
@@ -279,7 +279,7 @@ test('what is said about one machine is not said about several; one is asked for
   assert.equal(sent[0]?.method, 'StartVirtualMachine');
 });
 
-test('a confirmed deletion names the identity of a set again', async () => {
+test("a confirmed deletion of a set's identity sends its name as confirmation", async () => {
   const principal = 'principals/0198a2b4-6c1d-4e3f-8a5b-2c7d9e0f1a3b';
   const set = { name: `${group}/diskEncryptionSets/des1`, identity: { principal, type: 'SYSTEM_ASSIGNED' } };
   for (const text of ['set:des1', principal]) {
@@ -290,7 +290,7 @@ test('a confirmed deletion names the identity of a set again', async () => {
   }
 });
 
-test('CMK-27: a confirmed change of the permission model names the vault again', async () => {
+test("CMK-27: a confirmed change of the permission model sends the vault's name as confirmation", async () => {
   assert.deepEqual(await requestOf('vault', 'set-permission-model', 'kv1', 'role-assignment', '--confirm'), {
     name: 'vaults/kv1',
     permissionModel: 'ROLE_ASSIGNMENT',
@@ -298,7 +298,7 @@ test('CMK-27: a confirmed change of the permission model names the vault again',
   });
 });
 
-test('a confirmed deletion names the key or vault again', async () => {
+test('a confirmed deletion sends the name of the key or vault as confirmation', async () => {
   for (const target of ['kv1/k1', 'vaults/kv1/keys/k1']) {
     const request = await requestOf('key', 'delete', target, '--confirm');
     assert.deepEqual(request, { name: 'vaults/kv1/keys/k1', confirmName: 'vaults/kv1/keys/k1' });
@@ -316,7 +316,7 @@ test('global flags count before and after the verb', async () => {
   }
 });
 
-test('a command that is named beside an answer needs none of the flags of the one it is beside', async () => {
+test('a suggested command works without the global flags of the current command', async () => {
   const stopped = { powerState: 'STOPPED', stopCause: 'HOST_RESTARTED' };
   const start = async (name: string, ...flags: readonly string[]) => {
     const { run, lines } = testProgram({ GetVirtualMachine: { name, ...stopped } });
@@ -330,7 +330,7 @@ test('a command that is named beside an answer needs none of the flags of the on
   assert.equal(await start(other, '--subscription', 'subscriptions/s2'), of('s2/g/vm1'));
 });
 
-test('a scope is shown as it is typed', async () => {
+test('role assignments shows a scope as --scope accepts it', async () => {
   const scopes = ['/', 'tenants/local', 'subscriptions/local', group, `${group}/diskEncryptionSets/des1`];
   const { run, lines, sent } = testProgram({
     ListRoleAssignments: { roleAssignments: scopes.map((scope, n) => ({ name: `roleAssignments/${n}`, scope })) },
@@ -349,7 +349,7 @@ test('a scope is shown as it is typed', async () => {
   );
 });
 
-test('flags come on top of a body', async () => {
+test('flags override the fields of a body', async () => {
   assert.deepEqual(
     await requestOf(
       'vault',
@@ -386,7 +386,7 @@ test('a key is disabled and enabled as a whole, a version by its name', async ()
   );
 });
 
-test('what concerns the disks of one version has to name it, where there are several', async () => {
+test('a command for one key version needs its name if the key has several', async () => {
   const one = testProgram({ ListKeyVersions: { keyVersions: [{ name: version }] } });
   await one.run('key', 'set-dates', 'kv1/k1', '--expire-time', '+90d');
   assert.equal(one.sent.at(-1)?.request.name, version);
@@ -398,7 +398,7 @@ test('what concerns the disks of one version has to name it, where there are sev
   );
 });
 
-test('a preview says what is supposed, what that comes to, and whether it is so already', async () => {
+test('a preview states the supposed change, its effects, and whether they already apply', async () => {
   const [stops, fails, loses] = ['VIRTUAL_MACHINE_STOPS', 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START', 'SET_LOSES_KEY'];
   const { run, lines } = testProgram({
     PreviewImpact: [
@@ -447,7 +447,7 @@ test('a preview says what is supposed, what that comes to, and whether it is so 
   );
 });
 
-test('a key stands for its current version, and a set for its identity', async () => {
+test('a key is resolved to its current version, and a set to its identity', async () => {
   const { run, sent } = testProgram({
     GetKeyVersion: { name: version, keyUrl: 'https://kv1/keys/k1/0' },
     GetDiskEncryptionSet: { identity: { principal: 'principals/00000000-0000-4000-8000-000000000002' } },
@@ -466,7 +466,7 @@ test('a key stands for its current version, and a set for its identity', async (
   assert.equal(sent.at(-1)?.request.principal, 'principals/00000000-0000-4000-8000-000000000002');
 });
 
-test('the key owner gives a token for the vault', async () => {
+test('--as-key-owner sends a token of the caller for key-vault', async () => {
   const { run, sent } = testProgram({ GetKeyVersion: { keyUrl: 'https://kv1/keys/k1/0' } });
   await run('set', 'assign-key', 'des1', '--key', 'kv1/k1', '--as-key-owner');
   assert.equal(sent.at(-1)?.request.keyOwnerToken, `token of ${ADMINISTRATOR} for key-vault`);
@@ -476,13 +476,13 @@ test('the key owner gives a token for the vault', async () => {
   );
 });
 
-test('a typing error is met with what was meant', async () => {
+test('an error for a typing error suggests the right word', async () => {
   const { run } = testProgram();
   await assert.rejects(run('key', 'disbale', 'kv1/k1'), /Did you mean disable\?/);
   await assert.rejects(run('vm', 'create', 'vm1', '--locatoin', 'x'), /Did you mean --location\?/);
 });
 
-test('lists are read to the end, unless a page is asked for', async () => {
+test('lists read all pages unless --page-size is given', async () => {
   const pages = [
     { vaults: [{ name: 'vaults/a' }], nextPageToken: 'more' },
     { vaults: [{ name: 'vaults/b' }], nextPageToken: 'still more' },
@@ -525,7 +525,7 @@ test('G10: disks and snapshots whose key is lost are listed with the reason, and
   }
 });
 
-test('every service is asked where none is named, and one that fails hides no other', async () => {
+test('a command without a service calls every service, and a failure does not hide the others', async () => {
   const { run, sent, lines } = testProgram({ ListConsumers: { consumers: [] } });
   await run('consumers');
   assert.deepEqual(
@@ -546,7 +546,7 @@ test('every service is asked where none is named, and one that fails hides no ot
   ]);
 });
 
-test('--wait looks until the machine runs, and fails with its reason', async () => {
+test('--wait reads the machine until it runs, or fails with the reason of its failure', async () => {
   const name = `${group}/virtualMachines/vm1`;
   const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
   const good = testProgram({
@@ -570,7 +570,7 @@ test('--wait looks until the machine runs, and fails with its reason', async () 
 
 const copying = ['disk', 'create', 'd2', '--location', 'l', '--sku', 'PREMIUM_SSD', '--source-snapshot', 's1'] as const;
 
-test('--wait gives the call itself as long, and what it took is part of the time', async () => {
+test('--wait sets the deadline of the creating call to the whole wait; other calls have the default', async () => {
   const name = `${group}/disks/d2`;
   const creating = { name, provisioningState: 'CREATING' };
   const waiting = testProgram({ GetDisk: creating, CreateDisk: creating });
@@ -584,7 +584,7 @@ test('--wait gives the call itself as long, and what it took is part of the time
   assert.equal(called('CreateDisk', plain), undefined);
 });
 
-test('a look at what is waited for takes no longer than there is time left', async () => {
+test('each read during --wait has a deadline within the time left, at least 1 s', async () => {
   const name = `${group}/virtualMachines/vm1`;
   const starting = { name, provisioningState: 'UPDATING', powerState: 'STARTING' };
   const waiting = testProgram({ StartVirtualMachine: starting, GetVirtualMachine: starting });
@@ -599,7 +599,7 @@ test('a look at what is waited for takes no longer than there is time left', asy
   assert.equal(looks.at(-1), 1_000);
 });
 
-test('--wait outlasts what a service lets a call take: the work is looked at, and its end asked for again', async () => {
+test("--wait continues after the call's deadline: it reads the disk, then repeats the call for its outcome", async () => {
   const name = `${group}/disks/d2`;
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'the deadline passed');
   const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
@@ -614,7 +614,7 @@ test('--wait outlasts what a service lets a call take: the work is looked at, an
   await assert.rejects(undone.run(...copying, '--wait'), { reason: 'KEY_DISABLED' });
 });
 
-test('a copy without a response in time continues, and the error says how to look at it', async () => {
+test('the error for a copy that got no response in time says how to look at it', async () => {
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'CreateDisk', 'disk', 'no answer before the deadline');
   const absent = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
   const answers = { GetDisk: absent, GetSnapshot: absent, CreateDisk: late, CreateSnapshot: late };
@@ -632,7 +632,7 @@ test('a copy without a response in time continues, and the error says how to loo
   assert.match((await shown({ CreateDisk: gone }, ...copying)).help ?? '', /interlock status$/);
 });
 
-test('a secret goes into a file and not on the screen', async () => {
+test('add-secret writes the secret to the file and not to the screen', async () => {
   const { run, lines, written } = testProgram({
     AddSecret: { secretText: 's3cret', principal: { displayName: 'bob' } },
   });
@@ -641,7 +641,7 @@ test('a secret goes into a file and not on the screen', async () => {
   assert.doesNotMatch(lines.join(), /s3cret/);
 });
 
-test('the file for what is told once is made before that is asked for, and goes where nothing came', async () => {
+test('the file for a secret or backup is created before the call, and removed if the call fails', async () => {
   const addSecret = ['principal', 'add-secret', uuid, 'first'];
   const backup = ['key', 'backup', 'kv1/k1'];
   const { run, sent, written } = testProgram({
@@ -668,7 +668,7 @@ test('the file for what is told once is made before that is asked for, and goes 
   );
 });
 
-test('a watch tells each change', async () => {
+test('vm watch prints a state and its reason', async () => {
   const { run, lines } = testProgram({
     WatchVirtualMachine: { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } },
   });
@@ -676,7 +676,7 @@ test('a watch tells each change', async () => {
   assert.match(lines.join(), /STOPPED {2}KEY_DISABLED/);
 });
 
-test('a watch tells a state once, however much else changes; to programs all that changes', async () => {
+test('vm watch prints a state once, whatever else changes; with --json it prints every change', async () => {
   const stopped = { powerState: 'STOPPED', stopReason: { reason: 'KEY_DISABLED' } };
   const changes = [
     { powerState: 'RUNNING', etag: '1' },
@@ -699,7 +699,7 @@ test('a watch tells a state once, however much else changes; to programs all tha
   );
 });
 
-test('help is there for the whole, a noun and a verb', async () => {
+test('--help works for the program, a noun and a verb', async () => {
   for (const args of [['--help'], ['vm', '--help'], ['vm', 'create', '--help']]) {
     const { run, lines } = testProgram();
     await assert.rejects(run(...args), (error) => error instanceof CommanderError && error.exitCode === 0);
@@ -707,7 +707,7 @@ test('help is there for the whole, a noun and a verb', async () => {
   }
 });
 
-test('a request that is repeated under its own id says so with a flag, which help shows', async () => {
+test('--request-id sets the id of a request, and help describes it', async () => {
   const id = '00000000-0000-4000-8000-0000000000aa';
   const name = 'vaults/kv1/keys/k1';
   assert.deepEqual(await requestOf('key', 'rotate', 'kv1/k1', '--request-id', id), { name, requestId: id });
@@ -718,7 +718,7 @@ test('a request that is repeated under its own id says so with a flag, which hel
   assert.match(help, /--request-id <uuid> UUID .*Ids count per key.* A new one each time unless given\./);
 });
 
-test('what an impact is asked for is told apart by its form, and its verb may be left out', async () => {
+test('impact recognizes a vault, key, version or principal by its form, and its verb may be left out', async () => {
   const of = (text: string) => requestOf('impact', text, '--action', 'purge');
   assert.deepEqual(await of('kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
   assert.deepEqual(await of('vaults/kv1'), { vault: 'vaults/kv1', action: 'PURGE' });
@@ -733,7 +733,7 @@ test('what an impact is asked for is told apart by its form, and its verb may be
   await assert.rejects(requestOf('impact', 'kv1/k1/x/y/z'), UsageError);
 });
 
-test('vault revoke takes its principal as vault grant does, or in short', async () => {
+test('vault revoke takes its principal as --principal or as an argument', async () => {
   const principal = 'principals/00000000-0000-4000-8000-000000000002';
   for (const args of [['--principal', principal], [principal]]) {
     assert.deepEqual(await requestOf('vault', 'revoke', 'kv1', ...args), { name: 'vaults/kv1', principal });
@@ -763,13 +763,13 @@ test('a set without identity is refused as a principal, with the command that as
   }
 });
 
-test('help with a noun tells of the verb that is meant without one', async () => {
+test('the help of a noun has the flags of its default verb', async () => {
   const { run, lines } = testProgram();
   await assert.rejects(run('impact', '--help'), CommanderError);
   assert.match(lines.join('\n'), /--action <disable\|delete\|purge\|expire\|revoke>/);
 });
 
-test('what is deleted is waited for until it is gone', async () => {
+test('vm delete --wait waits until the machine is gone', async () => {
   const gone = new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', '');
   const name = `${group}/virtualMachines/vm1`;
   const answers = {
@@ -781,7 +781,7 @@ test('what is deleted is waited for until it is gone', async () => {
   assert.deepEqual(lines, ['vm1 is deleted']);
 });
 
-test('a vault is shown with the principals of its policies by name, and by id where the name is unknown', async () => {
+test('vault show names the principals of its policies, and shows the id if the name is unknown', async () => {
   const all = [
     ADMINISTRATOR,
     ...['a', 'b', 'c', 'd'].map((digit) => `principals/00000000-0000-4000-8000-00000000000${digit}`),

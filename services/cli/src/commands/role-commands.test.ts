@@ -23,7 +23,7 @@ const ran = async (...args: readonly string[]) => {
   return { sent, shown: lines.join('\n') };
 };
 
-test('a role is taken from a principal by the words it was given with', async () => {
+test('role unassign takes the principal and role that role assign took', async () => {
   const { sent, shown } = await ran(id(7), 'operator');
   assert.deepEqual(
     sent.map(({ method, request }) => [method, request.principal ?? request.name]),
@@ -37,7 +37,7 @@ test('a role is taken from a principal by the words it was given with', async ()
   assert.equal((await ran('me', 'operator')).sent[0]?.request.principal, ADMINISTRATOR);
 });
 
-test('where a principal has a role in several places, --scope says which is meant', async () => {
+test('role unassign needs --scope if the principal has the role at several scopes', async () => {
   await assert.rejects(
     ran(id(7), 'reader'),
     (error) => error instanceof UsageError && /at \/, subscriptions\/local: name one with --scope/.test(error.message),
@@ -49,7 +49,7 @@ test('where a principal has a role in several places, --scope says which is mean
   );
 });
 
-test('an assignment is named alone, as role assignments lists it', async () => {
+test('role unassign takes the id of one assignment', async () => {
   const { sent } = await ran(id(2));
   assert.deepEqual(sent.at(-1)?.method, 'DeleteRoleAssignment');
   assert.deepEqual(sent.at(-1)?.request, { name: `roleAssignments/${id(2)}` });

@@ -29,7 +29,7 @@ function watched(...states: readonly (JsonObject | Error)[]): SettleOptions & { 
 
 const gone = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', '');
 
-test('a passing state is waited out, and each state is told once', async () => {
+test('settle waits while a resource is updating, and reports each state once', async () => {
   const options = watched(
     { provisioningState: 'UPDATING' },
     { provisioningState: 'UPDATING' },
@@ -39,11 +39,11 @@ test('a passing state is waited out, and each state is told once', async () => {
   assert.deepEqual(options.said, ['UPDATING', 'SUCCEEDED']);
 });
 
-test('a settled answer is not asked about again', async () => {
+test('a settled resource is not read again', async () => {
   await settle({ provisioningState: 'SUCCEEDED', powerState: 'RUNNING' }, watched());
 });
 
-test('a set that is made is shown once its vault has said whether it may use its key, and not for ever without', async () => {
+test('settle waits for the key access of a new set, and gives up if the vault reports none', async () => {
   const blank = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v' }] };
   const lost = { provisioningState: 'SUCCEEDED', keyAccess: [{ keyVersion: 'v', state: 'LOST' }] };
   assert.deepEqual(await settle(blank, watched(blank, lost)), lost);
@@ -54,19 +54,19 @@ test('a set that is made is shown once its vault has said whether it may use its
   );
 });
 
-test('what is deleted is gone in the end', async () => {
+test('a deletion has settled when the resource is not found', async () => {
   const options = { ...watched({ name: 'vm', provisioningState: 'DELETING' }, gone), isDeletion: true };
   assert.deepEqual(await settle({ name: 'vm', provisioningState: 'DELETING' }, options), { name: 'vm', deleted: true });
   await assert.rejects(settle({ provisioningState: 'UPDATING' }, watched(gone)), gone);
 });
 
-test('a machine that had to run and was stopped by a key fails with that reason', async () => {
+test('a machine that must run fails with the reason if a key has stopped it', async () => {
   const stopped = { provisioningState: 'SUCCEEDED', powerState: 'STOPPED', stopReason: { reason: 'KEY_EXPIRED' } };
   await assert.rejects(settle(stopped, { ...watched(), mustRun: true }), reason('KEY_EXPIRED'));
   await settle(stopped, watched());
 });
 
-test('VM-48: what failed before is not told of a stop; what fails now is, and what keeps a machine from running', async () => {
+test('VM-48: a stop ignores an earlier failure; a new failure, and one that keeps a machine from running, is an error', async () => {
   const failureAt = (failureTime: string) => ({ operation: 'start', code: 'KEY_DISABLED', failureTime });
   const off = {
     provisioningState: 'FAILED',
@@ -86,7 +86,7 @@ test('VM-48: what failed before is not told of a stop; what fails now is, and wh
   await assert.rejects(settle(timeless, watched()), reason('KEY_DISABLED'), 'what says no time may be new');
 });
 
-test('what takes too long says so; a rotation that waits says for what', async () => {
+test('a wait that takes too long fails with TIMEOUT, a waiting rotation with its reason', async () => {
   await assert.rejects(
     settle({ provisioningState: 'UPDATING' }, watched({ provisioningState: 'UPDATING' })),
     reason('TIMEOUT'),
@@ -100,7 +100,7 @@ test('what takes too long says so; a rotation that waits says for what', async (
   await assert.rejects(settle(waiting, watched(waiting)), reason('KEY_DISABLED'));
 });
 
-test('a rotation that waits for another reason than a lost key says that one, and what can be done about it', async () => {
+test('a rotation that waits for another reason than a lost key fails with it, and with help', async () => {
   const version = 'vaults/weak/keys/k/versions/0';
   const rotation = {
     state: 'WAITING',
@@ -118,7 +118,7 @@ test('a rotation that waits for another reason than a lost key says that one, an
   assert.match(help ?? '', /interlock vault enable-purge-protection vaults\/weak\).* set assign-key .*des1 --key /);
 });
 
-test('a rotation that needs an owner is reported at once, and the wait ends soon with what it needs', async () => {
+test('a rotation that needs an owner is reported at once, and the wait ends within 5 s with help', async () => {
   const rotationOf = (waitingReason: string) => ({
     state: 'WAITING',
     waitingReason,
@@ -155,7 +155,7 @@ test('a rotation that needs an owner is reported at once, and the wait ends soon
     help ?? '',
     /interlock key enable vaults\/v\/keys\/k \(.* set assign-key \S+des1 --key vaults\/v\/keys\/other\S+ --as-key-owner$/,
   );
-  // What a moment cures is waited for, and so is what was under way when it was asked.
+  // A reason that ends by itself is waited for, and so is one that is over at the next read.
   const done = { name: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/des1', provisioningState: 'SUCCEEDED' };
   for (const cured of ['KEY_VAULT_UNREACHABLE', 'KEY_DISABLED']) {
     assert.equal(await settle(setOf(cured), { ...watched(done), timeoutMs: 120_000 }), done);

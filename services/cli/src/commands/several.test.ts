@@ -12,7 +12,7 @@ const vm = (name: string, powerState: string): JsonObject => ({
 });
 const refused = new Rejection('FAILED_PRECONDITION', 'OPERATION_IN_PROGRESS', 'it starts');
 
-test('vm stop a b c calls for each and shows all; flags are for each of them', async () => {
+test('vm stop a b c sends a call for each and shows all; flags apply to each', async () => {
   const answers = { PowerOffVirtualMachine: ['a', 'b', 'c'].map((name) => vm(name, 'STOPPED')) };
   const { run, sent, lines } = testProgram(answers);
   await run('vm', 'stop', 'a', 'b', 'h/c');
@@ -32,7 +32,7 @@ test('vm stop a b c calls for each and shows all; flags are for each of them', a
   );
 });
 
-test('one that is refused keeps no other from being done, and is the error at the end', async () => {
+test('a refusal does not prevent the other calls, and is the error at the end', async () => {
   const { run, lines } = testProgram({ PowerOffVirtualMachine: [vm('a', 'STOPPED'), refused, vm('c', 'STOPPED')] });
   await assert.rejects(
     run('vm', 'stop', 'a', 'b', 'c', '-o', 'json'),
@@ -43,7 +43,7 @@ test('one that is refused keeps no other from being done, and is the error at th
   assert.deepEqual([left[0].name, left[0].reason], ['b', 'OPERATION_IN_PROGRESS']);
 });
 
-test('a name that cannot be meant is refused before anything is sent, and so is a body for several', async () => {
+test('an invalid name, and a body for several resources, are refused before anything is sent', async () => {
   const { run, sent } = testProgram();
   await assert.rejects(run('vm', 'delete', 'a', 'b//c'), UsageError);
   await assert.rejects(run('vm', 'stop', 'a', 'b', '--body', '{}'), /--body is the request for one resource/);
@@ -52,7 +52,7 @@ test('a name that cannot be meant is refused before anything is sent, and so is 
   assert.deepEqual(sent, []);
 });
 
-test('several that are deleted and waited for are told one by one', async () => {
+test('vm delete --wait reports each of several machines', async () => {
   const gone = new Rejection('NOT_FOUND', 'VIRTUAL_MACHINE_NOT_FOUND', 'gone');
   const answers = {
     DeleteVirtualMachine: ['a', 'b'].map((name) => ({ ...vm(name, 'STOPPED'), provisioningState: 'DELETING' })),

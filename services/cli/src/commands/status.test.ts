@@ -21,7 +21,7 @@ const replica = (name: string, state = 'WORKING', also: JsonObject = {}): JsonOb
   ...also,
 });
 
-/** Asks with these relays; every service has the same consumers. */
+/** Shows the status with these relays; every service has the same consumers. */
 const ask = async (
   relays: Partial<Record<Workload, JsonObject | Error>>,
   isJson = false,
@@ -61,13 +61,13 @@ const ask = async (
   return { isWell, text: lines.join('\n') };
 };
 
-test('who serves is shown with what it has not heard yet', async () => {
+test('a serving service is shown with its consumer gap, lag and parked facts', async () => {
   const { isWell, text } = await ask({});
   assert.equal(isWell, true);
   assert.match(text, /^disk +serving +0 ms +2 +90 ms +1 +1$/m);
 });
 
-test('the gateway of a local cloud is shown where one was started, and a silent one is a problem', async () => {
+test('the gateway of a local cloud is shown if one was started, and an unreachable one is a problem', async () => {
   const url = 'https://localhost:8443';
   const serving = await ask({}, false, {}, {}, { url, state: 'serving', answerMs: 3, problem: '' });
   assert.equal(serving.isWell, true);
@@ -78,7 +78,7 @@ test('the gateway of a local cloud is shown where one was started, and a silent 
   assert.doesNotMatch((await ask({})).text, /gateway/);
 });
 
-test('a service that cannot tell the others what happens in it is silent, says why, and not all is well', async () => {
+test('a service that cannot publish is shown as silent with the reason, and the cloud is not well', async () => {
   const silent = { position: '7', gap: '3', failingSince: '2026-01-01T00:00:00Z', problem: 'no room for stream X' };
   const { isWell, text } = await ask({ 'key-vault': silent });
   assert.equal(isWell, false);
@@ -88,7 +88,7 @@ test('a service that cannot tell the others what happens in it is silent, says w
   assert.deepEqual([services[1].service, services[1].state, services[1].unpublished], ['key-vault', 'silent', 3]);
 });
 
-test('Postgres and NATS are named: those a service cannot reach, and which', async () => {
+test('status shows which services cannot reach Postgres and NATS', async () => {
   const calm = await ask({});
   assert.match(calm.text, /^postgres +serving$/m);
   assert.match(calm.text, /^nats +serving$/m);
@@ -104,7 +104,7 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
     { server: 'postgres', state: 'failing', services: ['disk', 'compute'], shortages: [] },
     { server: 'nats', state: 'failing', services: ['key-vault'], shortages: [] },
   ]);
-  // Asked until the time was over, and of a token that identity could not give.
+  // A deadline that the store caused, and a token that identity could not issue.
   const late = new RpcFailure('DEADLINE_EXCEEDED', 'm', 'p', 'no answer before the deadline', { cause: gone });
   assert.match((await ask({ disk: late })).text, /^disk +no store +cannot reach Postgres$/m);
   const { code, reason } = gone;
@@ -116,7 +116,7 @@ test('Postgres and NATS are named: those a service cannot reach, and which', asy
   const alone = (await ask({ identity: unissued, disk: unissued })).text;
   assert.match(alone, /^identity +unreachable +.*IssueToken/m);
   assert.match(alone, /^disk +not called +/m);
-  // Nothing is told without a store either, and that is no word about NATS.
+  // A relay also fails without its store, which says nothing about NATS.
   const stuck = await ask(Object.fromEntries(services.map((service) => [service, { ...silent, failing: 'STORE' }])));
   assert.match(stuck.text, /^postgres +failing +identity, .*compute cannot reach it$/m);
   assert.match(stuck.text, /^nats +unknown +no service reports its state$/m);
@@ -135,7 +135,7 @@ test('a key-vault on hold shows since when and why', async () => {
   assert.match(text, /^disk +serving/m);
 });
 
-test('of several processes each is shown; one that is gone is named, and not all is well', async () => {
+test('each replica is shown; one that is gone is named, and the cloud is not well', async () => {
   const replicas = {
     compute: [replica('compute'), replica('compute-1', 'GONE', { goneTime: '2026-01-01T00:00:00Z' })],
     disk: [replica('disk'), replica('disk-standby-1a2b3c4d', 'STANDBY')],
@@ -155,7 +155,7 @@ test('of several processes each is shown; one that is gone is named, and not all
   assert.deepEqual(compute.replicas[1], { name: 'compute-1', state: 'gone', since: '2026-01-01T00:00:00Z' });
 });
 
-test('a process whose folder is not the one of the host is shown as not ready, with the reason', async () => {
+test('a replica whose folder is not that of the host is shown as not ready, with the reason', async () => {
   const replicas = { compute: [replica('compute-0'), replica('compute-1-1a2b3c4d', 'OTHER_HOST_FOLDER')] };
   const { isWell, text } = await ask({}, false, {}, replicas);
   assert.equal(isWell, false);
@@ -163,7 +163,7 @@ test('a process whose folder is not the one of the host is shown as not ready, w
   assert.match(text, /^ {2}compute-1-1a2b3c4d +not ready: OTHER_HOST_FOLDER, its folder is not that of the host$/m);
 });
 
-test('a caller without any right is refused once; beside other states the missing right is shown', async () => {
+test('a caller without any right is refused once; among other states the missing right is shown', async () => {
   const denied = new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', 'Caller is not authorized to perform action', {
     action: 'platform/messaging/read',
     scope: '/',
@@ -177,7 +177,7 @@ test('a caller without any right is refused once; beside other states the missin
   assert.match(text, /^compute +refusing +the caller lacks platform\/messaging\/read$/m);
 });
 
-test('a stream with fewer copies than it should have, or that does not exist, makes NATS degraded: not all is well', async () => {
+test('a stream with too few copies, or that does not exist, makes NATS degraded, and the cloud is not well', async () => {
   const telling = { position: '7', gap: '0' };
   const { isWell, text } = await ask({
     disk: { ...telling, streamCopies: 1, streamCopiesWanted: 3 },

@@ -22,7 +22,7 @@ const span = (traceId: string, name: string, startMs: number, more: object = {})
   ...more,
 });
 
-/** Nothing of it is called but `out`. */
+/** Only `out` is called. */
 const silent = { err: () => undefined } as unknown as Terminal;
 
 test('trace list shows the newest traces with their duration, services and failures', async () => {

@@ -32,7 +32,7 @@ const answers = {
   ListLeases: { leases: [] },
 };
 
-test('without a terminal, watch writes what is there and then a line for each change, and outlasts a service', async () => {
+test('without a terminal, watch prints a summary and each change, and continues after a service did not respond', async () => {
   const { run, lines, sent } = testProgram(answers);
   await run('watch', '--timeout', '4s');
   assert.deepEqual(lines, [
@@ -53,7 +53,7 @@ test('watch -o json writes each change as a line of JSON', async () => {
   );
 });
 
-test('on a terminal, watch draws a screen of its size and gives the shell its content back', async () => {
+test("on a terminal, watch draws a screen of its size and restores the shell's screen at the end", async () => {
   const size = () => ({ columns: 60, rows: 12 });
   const { run, lines } = testProgram(answers, { terminal: { size } });
   await run('watch', '--timeout', '3s');

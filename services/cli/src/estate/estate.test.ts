@@ -80,7 +80,7 @@ const there: Answers = {
 const changes = ({ sent }: ReturnType<typeof testProgram>) =>
   sent.filter(({ method }) => !/^(Get|List)/.test(method)).map(({ method }) => method);
 
-test('estate import makes everything in the order in which it is needed and disables versions last', async () => {
+test('estate import creates everything in the order of its dependencies and disables versions last', async () => {
   const program = testProgram(fresh, { files });
   await program.run('estate', 'import', 'estate.yaml');
   assert.deepEqual(changes(program), [
@@ -128,7 +128,7 @@ test('the guest of a machine is imported and compared', async () => {
   await assert.rejects(other.run('estate', 'import', 'estate.yaml'), /machine web.*guest.*process.*qemu/s);
 });
 
-test('an imported machine writes to the disks that the import makes, and to existing ones only with --write-and-verify', async () => {
+test('an imported machine writes to disks of the import, and to existing ones only with --write-and-verify', async () => {
   const workloadOf = async (answers: Answers, ...flags: readonly string[]) => {
     const program = testProgram(answers, { files });
     await program.run('estate', 'import', 'estate.yaml', ...flags);
@@ -192,7 +192,7 @@ test('what exists with other properties is refused before anything is made', asy
   assert.match(shown, /disk os exists with GiB 8, the file says 1/);
 });
 
-test('--vault-suffix names the vaults of a copy beside the original', async () => {
+test('--vault-suffix renames the vaults of a copy', async () => {
   const program = testProgram(fresh, { files });
   await assert.rejects(
     program.run('estate', 'import', 'estate.yaml', '--vault-suffix', 'much-too-long-for-a-vault'),
@@ -223,7 +223,7 @@ test('estate export writes a file that estate import reads', async () => {
   assert.match(remarks, /^changed: set des1 has lost its key \(ACCESS_DENIED\)/m);
 });
 
-test('impact --estate answers offline in the words of the online impact', async () => {
+test('impact --estate works offline and prints the text of the online impact', async () => {
   const program = testProgram({}, { files });
   await program.run('impact', '--estate', 'estate.yaml', '--key', 'kv1/k1');
   await program.run('impact', 'kv1/k1', '--estate', 'estate.yaml', '--action', 'purge');

@@ -26,7 +26,7 @@ test('--wide is -o wide', async () => {
   assert.equal(await shown('--wide'), await shown('-o', 'wide'));
 });
 
-test('--query shows what JMESPath takes of the answer: as JSON, YAML, or a table', async () => {
+test('--query shows the result of a JMESPath expression as JSON, YAML or a table', async () => {
   assert.deepEqual(JSON.parse(await shown('--query', 'vaults[].name')), ['vaults/kv1', 'vaults/kv2']);
   assert.equal(await shown('--query', 'vaults[].name', '-o', 'yaml'), '- vaults/kv1\n- vaults/kv2');
   assert.equal(await shown('--query', 'vaults[0].name', '-o', 'table'), 'vaults/kv1', 'a text as it is, for scripts');
@@ -57,7 +57,7 @@ test('an unknown format, two formats, and an invalid query are refused before an
   assert.match(await refused('--query', 'vaults[?'), /^--query "vaults\[\?" is not JMESPath: /);
 });
 
-test('errors are documents where the answer would be one', () => {
+test('errors are documents if the output format is JSON or YAML', () => {
   for (const args of [['--json'], ['-o', 'json'], ['-ojson'], ['--format', 'yaml'], ['--format=yaml']])
     assert.equal(wantsDocument(['vm', 'list', ...args]), true, args.join(' '));
   for (const args of [[], ['-o', 'table'], ['-o', 'wide'], ['json']])

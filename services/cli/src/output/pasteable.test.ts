@@ -4,7 +4,7 @@ import { run } from '../commands/run.ts';
 import { pasteable, programOfBuild } from './pasteable.ts';
 import { openTerminal } from './terminal.ts';
 
-test('commands in a text begin with what is on the PATH, and nothing else is changed', () => {
+test('pasteable puts the program name of this installation into commands and changes nothing else', () => {
   const text =
     'hint: interlock key enable kv1/k1, or: interlock --context x status. npx interlock vm list; the interlock of a cloud; a/interlock vm';
   assert.equal(pasteable(text, 'interlock'), text);
@@ -14,7 +14,7 @@ test('commands in a text begin with what is on the PATH, and nothing else is cha
   );
 });
 
-test('a clone is typed with npx, unless its bin folder is on the PATH; an installed command is not', () => {
+test('commands of a clone start with npx unless its bin folder is on the PATH; installed ones do not', () => {
   const build = { version: '0.1.0', revision: undefined };
   assert.equal(programOfBuild({ ...build, clone: '/c' }, '/c/services/cli/interlock.mjs'), 'npx interlock');
   assert.equal(programOfBuild({ ...build, clone: '/c' }, '/c/services/cli/bin/interlock'), 'interlock');

@@ -39,13 +39,13 @@ test('a list is a table with state, reason and since; empty columns are left out
   assert.equal(render(disks, { disks: [], nextPageToken: '' }, names), 'none');
 });
 
-test('the list of a large fleet is a table like any other', () => {
+test('a list of 150,000 disks is shown as a table', () => {
   const disks = Array.from({ length: 150_000 }, () => ({ state: 'ATTACHED' }));
   const shown = render(answerOf(Service.disk, 'ListDisks'), { disks, nextPageToken: '' }, names);
   assert.equal(shown.split('\n').length, 150_001);
 });
 
-test('of deleted keys the time is shown once, unless they could not be used before', () => {
+test('a list of deleted keys shows the time once, unless a key was unusable before its deletion', () => {
   const deleted = {
     name: 'vaults/kv1/keys/k1',
     state: 'DELETED',
@@ -65,7 +65,7 @@ test('of deleted keys the time is shown once, unless they could not be used befo
   assert.match(list(deleted, { ...deleted, ...before }), /KEY_DISABLED +2026-01-01T00:00:00Z +2026-01-02T00:00:00Z$/);
 });
 
-test('a key that cannot be used says so where it is shown and listed', () => {
+test('showing and listing a key shows why it cannot be used', () => {
   const key = {
     name: 'vaults/kv1/keys/k1',
     state: 'ACTIVE',
@@ -83,7 +83,7 @@ test('a key that cannot be used says so where it is shown and listed', () => {
   assert.match(render(answerOf(Service.keyVault, 'GetKey'), key, names), /unavailable reason +KEY_DISABLED/);
 });
 
-test('a resource is names and values, the state first, without what is empty', () => {
+test('a resource is shown as names and values, the state first, without empty fields', () => {
   const vm = answerOf(Service.compute, 'GetVirtualMachine');
   const text = render(
     vm,
@@ -112,7 +112,7 @@ test('a resource is names and values, the state first, without what is empty', (
   );
 });
 
-test('a loss that no vault has numbered is shown without a number, in a table as of one alone', () => {
+test('an access loss without an epoch of a vault is shown without one', () => {
   const set = answerOf(Service.diskEncryptionSet, 'GetDiskEncryptionSet');
   const vm = answerOf(Service.compute, 'GetVirtualMachine');
   const shownWith = (accessEpoch: string): string => {
@@ -138,7 +138,7 @@ test('statuses inside disks are shown', () => {
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);
 });
 
-test('the record of a vault fits a terminal of 150 columns, with whole traces; -o wide shows all of it', () => {
+test('an audit log fits 150 columns, with whole traces; -o wide shows all of it', () => {
   const list = answerOf(Service.keyVault, 'ListAuditEntries');
   const trace = '0af7651916cd43dd8448eb211c80319c';
   const uuid = '3f2a1b4c-0000-4000-8000-0000000000aa';
@@ -175,7 +175,7 @@ test('the record of a vault fits a terminal of 150 columns, with whole traces; -
     assert.ok(wide.includes(whole), whole);
 });
 
-test('the record of a vault with long names: what gives way leaves keys, versions and resources told apart', () => {
+test('an audit log with long names is shortened so that keys, versions and resources stay distinct', () => {
   const list = answerOf(Service.keyVault, 'ListAuditEntries');
   const entry = (version: string, disk: string, reason = '') => ({
     time: '2026-11-27T06:19:36.123Z',
@@ -206,7 +206,7 @@ test('the record of a vault with long names: what gives way leaves keys, version
   );
 });
 
-test('KV-73: a role is shown with what it allows, what is taken away from that, and as short as it can be', () => {
+test('KV-73: a role is shown with what it allows and what it excludes, as short as possible', () => {
   const list = answerOf(Service.identity, 'ListRoles');
   const roles = [
     { name: 'roles/owner', title: 'Owner', actions: ['*'] },
@@ -232,7 +232,7 @@ test('KV-73: a role is shown with what it allows, what is taken away from that, 
   );
 });
 
-test('a list fits 80 columns: the last columns give way, which the title says, and the wider a terminal the more it shows', () => {
+test('a list leaves out its last columns to fit 80 columns, marks that in the title, and shows more if wider', () => {
   const list = answerOf(Service.disk, 'ListDisks');
   const disk = (name: string) => ({
     name: `${group}/disks/${name}`,
@@ -255,7 +255,7 @@ test('a list fits 80 columns: the last columns give way, which the title says, a
     assert.match(render(list, json, names, width).split('\n')[0] ?? '', /SIZE GIB +MANAGED BY +SET$/);
 });
 
-test('roles and the record of a vault fit 80 columns, and keep what tells their rows apart', () => {
+test('roles and audit logs fit 80 columns, and their rows stay distinct', () => {
   const roles = [
     { name: 'roles/keyVaultAdministrator', actions: Array.from({ length: 9 }, (_, n) => `keyVault/part${n}/*`) },
   ];

@@ -16,7 +16,7 @@ const bytes = script('for (let n = 0; n < 1_000; n += 1) await terminal.outBytes
 const quoted = (text: string) => `'${text.replaceAll("'", "'\\''")}'`;
 const node = (text: string) => `${quoted(process.execPath)} --input-type=module --eval ${quoted(text)}`;
 
-test('a reader that has enough ends the command, without a word', () => {
+test('a closed pipe ends the command with 141 and no message', () => {
   for (const [what, text] of Object.entries({ lines, bytes })) {
     const { stdout, stderr } = spawnSync('bash', [
       '-c',
@@ -26,7 +26,7 @@ test('a reader that has enough ends the command, without a word', () => {
   }
 });
 
-test('what is to be done before the end is done also where the reader has enough', () => {
+test('work registered before the end is also done when the pipe is closed', () => {
   const endings = JSON.stringify(new URL('../session/endings.ts', import.meta.url).href);
   const act = `(await import(${endings})).beforeEnd(async () => { await new Promise((done) => setTimeout(done, 10)); console.error('tidy'); });`;
   for (const [what, text] of Object.entries({ lines, bytes })) {
@@ -38,7 +38,7 @@ test('what is to be done before the end is done also where the reader has enough
   }
 });
 
-test('a file that waits for its content goes with the command that is ended', (t) => {
+test('an unfinished file is removed when the command is terminated', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = (name: string) => JSON.stringify(join(folder, name));
@@ -59,7 +59,7 @@ test('a slow reader gets every line', () => {
   assert.equal(String(read).trim(), '100000');
 });
 
-test('a file is written piece by piece, and takes the place of another once it is whole', async (t) => {
+test('a file is written piece by piece, and replaces an existing one only when it is complete', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const { writeFile } = openTerminal();
@@ -69,7 +69,7 @@ test('a file is written piece by piece, and takes the place of another once it i
   const pieces = async function* (count: number, failure?: Error) {
     for (let n = 0; n < count; n += 1) {
       yield Buffer.alloc(1_000, n);
-      // Nothing is kept of what was taken.
+      // Each piece is written before the next one is read.
       sizes.push(statSync(`${path}.part`).size);
     }
     if (failure !== undefined) throw failure;
@@ -84,7 +84,7 @@ test('a file is written piece by piece, and takes the place of another once it i
   await assert.rejects(writeFile(folder, pieces(0)), /is a folder$/);
 });
 
-test('a new file is for its owner alone, takes the place of none, and what cannot be one says why', async (t) => {
+test('a new file has mode 0600 and replaces no other; an error says why a file cannot be created', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-terminal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const { newFile, writeFile } = openTerminal();
@@ -114,7 +114,7 @@ test('a new file is for its owner alone, takes the place of none, and what canno
   );
 });
 
-test('a full device is one line that says so, for lines and bytes, and no stack', {
+test('a full device is reported in one line without a stack, for lines and bytes', {
   skip: !existsSync('/dev/full'),
 }, () => {
   const caught = (deed: string) =>
@@ -129,7 +129,7 @@ test('a full device is one line that says so, for lines and bytes, and no stack'
   }
 });
 
-test('a wait that is ended by Ctrl-C says that the work continues, how to look at it, and ends with 130', () => {
+test('Ctrl-C during a wait says that the operation continues and how to look at it, and ends with 130', () => {
   const interruptible = JSON.stringify(new URL('../session/endings.ts', import.meta.url).href);
   const deed = `
     const { interruptible } = await import(${interruptible});

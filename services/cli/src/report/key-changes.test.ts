@@ -8,7 +8,7 @@ const short = (name: string): string => name.replace(/vaults\/|keys\/|versions\/
 const changed = (...entries: readonly ReturnType<typeof audit>[]) =>
   changesIn(entries, keys, short).map(({ step }) => [step.action, step.targets.join(), step.undoes ?? '']);
 
-test('a change that gives access back undoes the newest one that took it from the same key', () => {
+test('a change that restores access undoes the newest loss of the same key', () => {
   assert.deepEqual(
     changed(
       audit(0, 'KeyUpdate', { change: 'disable every version' }),
@@ -27,7 +27,7 @@ test('a change that gives access back undoes the newest one that took it from th
   );
 });
 
-test('a change of a vault concerns all its keys; a first grant gives nothing back', () => {
+test('a change of a vault applies to all its keys; a first grant restores nothing', () => {
   const policy = (ms: number, permissions: string) =>
     audit(ms, 'VaultPatch', { keyVersion: '', change: `access policy of principals/1: ${permissions}` });
   assert.deepEqual(changed(policy(0, 'get, unwrapKey'), policy(10, 'none'), policy(20, 'get, unwrapKey')), [
@@ -37,7 +37,7 @@ test('a change of a vault concerns all its keys; a first grant gives nothing bac
   ]);
 });
 
-test('what changed nothing, uses, and other keys are no changes; a refused change has its reason', () => {
+test('entries without effect, uses and other keys are not changes; a refused change has its reason', () => {
   assert.deepEqual(
     changed(
       audit(0, 'KeyUpdate', { change: 'disable: was so already' }),

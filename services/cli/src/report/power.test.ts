@@ -19,14 +19,14 @@ test('a stop by the platform begins with its decision and ends at the stop time 
   ]);
 });
 
-test('of a deleted machine the decision counts as its stop', () => {
+test('for a deleted machine the decision counts as its stop', () => {
   assert.deepEqual(
     statesOf([...activityLog.slice(0, 4), row(2_000, 'delete', 'STARTED'), row(2_100, 'delete', 'SUCCEEDED')]),
     ['running -58000', 'stopped 500 KEY_DISABLED', 'deleted 2100'],
   );
 });
 
-test('what its user does has no reason, and an attached disk starts no machine', () => {
+test('actions of the user have no reason, and attaching a disk does not start a machine', () => {
   assert.deepEqual(
     statesOf([
       ...activityLog.slice(0, 3),
@@ -43,7 +43,7 @@ test('what its user does has no reason, and an attached disk starts no machine',
   );
 });
 
-test('a machine that runs on with ultra disks, and a further loss of one that is off, stop nothing', () => {
+test('an ultra machine that keeps running, and a further loss of a stopped machine, are not stops', () => {
   const degraded = row(100, 'healthEvent', 'ACTIVE', { availability: 'Degraded', cause: 'KEY_DISABLED' });
   assert.deepEqual(statesOf([...activityLog.slice(0, 3), degraded]), ['running -58000']);
   const further = row(700, 'healthEvent', 'ACTIVE', { availability: 'Unavailable', cause: 'KEY_DELETED' });

@@ -17,7 +17,7 @@ const createKey = methodOf(Service.keyVault, 'CreateKey').request;
 const setDates = methodOf(Service.keyVault, 'SetKeyVersionDates').request;
 const createVm = methodOf(Service.compute, 'CreateVirtualMachine').request;
 
-test('bytes say how they are written', () => {
+test('bytes are typed with their encoding: text, hex, base64 or a file', () => {
   const read = (text: string) => fieldValue(fieldOf(encrypt, 'plaintext'), text, '--plaintext', context);
   assert.equal(read('text:hello'), 'aGVsbG8=');
   assert.equal(read('hex:68656c6c6f'), 'aGVsbG8=');
@@ -35,13 +35,13 @@ test('times are RFC 3339 or from now on, in whole seconds', () => {
   for (const wrong of ['tomorrow', '2030-13-31T12:00:00Z', '+d', '5m']) assert.throws(() => read(wrong), UsageError);
 });
 
-test('numbers are whole and fit', () => {
+test('numbers must be whole and in range', () => {
   const read = (text: string) => fieldValue(fieldOf(createKey, 'key_size_bits'), text, '--size', context);
   assert.equal(read('3072'), 3072);
   for (const wrong of ['3072x', '', '2147483648', '1e3', '0x10']) assert.throws(() => read(wrong), UsageError);
 });
 
-test('enums are typed in any case, and a typing error is met with what was meant', () => {
+test('enums are accepted in any case, and a typing error gets a suggestion', () => {
   const read = (text: string) => fieldValue(fieldOf(encrypt, 'algorithm'), text, '--algorithm', context);
   assert.equal(read('rsa-oaep-256'), 'RSA_OAEP_256');
   assert.equal(read('RSA1_5'), 'RSA1_5');
@@ -49,7 +49,7 @@ test('enums are typed in any case, and a typing error is met with what was meant
   assert.throws(() => read('encryption-algorithm-unspecified'), UsageError);
 });
 
-test('a message is typed as one text', () => {
+test('a message is typed as one argument', () => {
   const field = fieldOf(createVm, 'data_disks');
   assert.ok(field.message);
   const { message } = field;
@@ -89,14 +89,14 @@ test('durations have a unit', () => {
   for (const none of ['0s', '0ms', '00h']) assert.throws(() => timeoutMs(none), /must be more than 0/, none);
 });
 
-test('a size says in help and in its error that it is in GiB', () => {
+test('help and errors for a size name the unit GiB', () => {
   const size = fieldOf(methodOf(Service.disk, 'CreateDisk').request, 'size_gib');
   assert.equal(placeholderOf(size), 'GiB');
   assert.equal(placeholderOf(fieldOf(createKey, 'key_size_bits')), 'n');
   assert.throws(() => fieldValue(size, '1G', '--size', context), /--size must be a whole number of GiB, not "1G"/);
 });
 
-test('who types something else for a principal is told of me, set:<set> and the list', () => {
+test('an error for an invalid principal names me, set:<set> and the list', () => {
   assert.throws(
     () => nameValue('principal', 'no-one', '--principal', context.names),
     (error) => error instanceof UsageError && /me is.*set:<set>.*interlock principal list/.test(error.message),

@@ -27,13 +27,13 @@ const cases = [
 ] as const;
 
 for (const [kind, short, full] of cases) {
-  test(`${kind} ${short} is ${full}, and a full name stays`, () => {
+  test(`${kind} ${short} expands to ${full}, and a full name stays as it is`, () => {
     assert.equal(fullName(kind, short, defaults, '<x>'), full);
     assert.equal(fullName(kind, full, defaults, '<x>'), full);
   });
 }
 
-test('what is no name is refused with what would be right', () => {
+test('an invalid name is refused with the expected form', () => {
   const refused = [
     ['key', 'k1', /it has 1 of 2 parts; write \{vault\}\/\{key\} or vaults/],
     ['disk', 'a/b/c/d', /too many/],
@@ -67,13 +67,13 @@ test('without a default a short name says which default is missing', () => {
   assert.throws(() => fullName('disk', 'g/d1', none, '<disk>'), /no default subscription/);
 });
 
-test('short names lead back', () => {
+test('a shortened name expands to the same full name', () => {
   for (const [kind, , full] of cases.filter(([kind]) => ['vault', 'key', 'keyVersion', 'disk'].includes(kind))) {
     assert.equal(fullName(kind, shortName(full, defaults), defaults, '<x>'), full);
   }
   assert.equal(shortName('not a name', defaults), 'not a name');
 });
 
-test('a name falls into what it is made in and its id', () => {
+test('a name is split into its parent and its id', () => {
   assert.deepEqual(parentAndId('vaults/kv1/keys/k1'), { parent: 'vaults/kv1', id: 'k1' });
 });

@@ -17,7 +17,7 @@ afterEach(() => rmSync(home, { recursive: true }));
 
 const env = () => ({ XDG_CONFIG_HOME: home });
 const file = () => join(home, 'interlock/config.json');
-/** Runs `interlock context …`. @returns what it said and showed */
+/** Runs `interlock context …`. @returns what it wrote to standard output and standard error */
 const context = async (...args: readonly string[]) => {
   const { run, lines, asides } = testProgram({}, { env: env() });
   await run('context', ...args);
@@ -25,7 +25,7 @@ const context = async (...args: readonly string[]) => {
 };
 const principal = '00000000-0000-4000-8000-000000000007';
 const services = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
-/** A cloud that is named by addresses; the files are made. */
+/** Flags for a cloud that is given by addresses. Creates the files that they name. */
 const production = (): readonly string[] => {
   for (const name of ['ca.crt', 'tls.crt', 'tls.key', 'me.secret']) writeFileSync(join(home, name), `${name}\n`);
   return [
@@ -57,7 +57,7 @@ test('a context is added, listed, shown, made the current one and removed; its f
   await assert.rejects(context('use', 'prod'), /no context "prod"; existing contexts: local/);
 });
 
-test('what is said of a cloud must be enough to reach it', async () => {
+test('context add refuses flags that do not describe how to reach one cloud', async () => {
   const refusals: readonly (readonly [readonly string[], RegExp])[] = [
     [[], /exactly one of --data, --kube-context and --address$/],
     [['--data', home, '--kube-context', 'kind'], /given: --data and --kube-context/],
@@ -100,7 +100,7 @@ test('settings come from flags, then the environment, then the context', async (
   );
 });
 
-test('the first of flag, environment and current context that names a cloud says which it is', async () => {
+test('the cloud is taken from the first of flag, environment and current context that names one', async () => {
   await context('add', 'local', '--data', '/data/local');
   await context('add', 'kind', '--kube-context', 'kind-kind', '--namespace', 'prod');
   const place = (flags: GlobalFlags, more: Record<string, string> = {}) => {
@@ -119,7 +119,7 @@ test('the first of flag, environment and current context that names a cloud says
   assert.throws(() => place({ context: 'kind-kind' }), /--kube-context names a context of kubectl/);
 });
 
-test('a file that is damaged is said to be, and not written over', async () => {
+test('a damaged context file is reported and not overwritten', async () => {
   await context('add', 'local', '--data', '/data/local');
   writeFileSync(file(), '{');
   await assert.rejects(context('add', 'other', '--data', '/data/other'), /config\.json is invalid/);

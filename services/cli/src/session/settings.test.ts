@@ -28,14 +28,14 @@ function write(): void {
   writeFileSync(cloudFile, JSON.stringify({ addresses, authorityFile, administratorFile, spans: 'http://x/y' }));
 }
 
-test('without a cloud it says how to start one', () => {
+test('without a cloud, the error says how to start one', () => {
   assert.throws(
     () => readSettings({ data }, {}),
     (error) => error instanceof NoCloud && /npm run up/.test(error.message),
   );
 });
 
-test('the launcher says where the cloud is and who acts', () => {
+test('addresses and credentials come from the files of the launcher', () => {
   write();
   assert.deepEqual(readSettings({ data, group: 'g' }, {}), {
     data,
@@ -50,7 +50,7 @@ test('the launcher says where the cloud is and who acts', () => {
   });
 });
 
-test('an empty setting of the environment is not set, but for the one where that says something', () => {
+test('an empty setting of the environment is ignored, except INTERLOCK_SPANS', () => {
   const settings = { INTERLOCK_GROUP: '', INTERLOCK_NAMESPACE: '', INTERLOCK_DISK_ADDRESS: '', INTERLOCK_AS: '' };
   assert.deepEqual(withoutEmpty({ ...settings, INTERLOCK_TENANT: 't', INTERLOCK_SPANS: '', OTHER: '' }), {
     INTERLOCK_TENANT: 't',
@@ -59,7 +59,7 @@ test('an empty setting of the environment is not set, but for the one where that
   });
 });
 
-test('flags come before the environment, and that before the files', () => {
+test('flags override the environment, and the environment overrides the files', () => {
   write();
   const secretFile = join(data, 'bob.secret');
   writeFileSync(secretFile, 'other\n');
@@ -83,7 +83,7 @@ test('flags come before the environment, and that before the files', () => {
   assert.throws(() => readSettings({ data, as: `${bob}:${data}/none` }, env), /cannot be read/);
 });
 
-test('a certificate of the caller comes with its key, or not at all', () => {
+test('a certificate of the caller and its key must be given together', () => {
   write();
   const env = { INTERLOCK_CERTIFICATE_FILE: authorityFile };
   assert.throws(() => readSettings({ data }, env), /need each other/);
@@ -91,7 +91,7 @@ test('a certificate of the caller comes with its key, or not at all', () => {
   assert.deepEqual(settings.client, { certificate: 'pem', key: 'pem' });
 });
 
-test('a broken file is named', () => {
+test('an error names a malformed file', () => {
   write();
   writeFileSync(cloudFile, '{');
   assert.throws(() => readSettings({ data }, {}), /cloud\.json is not JSON/);

@@ -47,7 +47,7 @@ test('vault grant keeps the permissions of the policy that was read', async () =
   await assert.rejects(sentBy(denied, ...grant), { reason: 'ACCESS_DENIED' });
 });
 
-test('a date that is not named stays; --clear removes it', async () => {
+test('key set-dates keeps a date that is not given; --clear removes it', async () => {
   const dated = { name: version, notBefore: '2026-01-01T00:00:00Z', expireTime: '2027-01-01T00:00:00Z', etag: '3' };
   const dates = ['key', 'set-dates', version];
   const kept = await sentBy({ GetKeyVersion: dated }, ...dates, '--expire-time', '2028-01-01T00:00:00Z');

@@ -19,7 +19,7 @@ test('a machine that read other bytes than were written shows the mismatches', (
   assert.equal(machineNote(vm, {}, short), undefined);
 });
 
-test('CMK-108: a preview of a purge counts what becomes unreadable for good', () => {
+test('CMK-108: a preview of a purge counts disks and snapshots that become unreadable for good', () => {
   assert.match(
     purge([lost, { ...lost, kind: 'SNAPSHOT_UNREADABLE' }]),
     /^if kv1\/k1 were purged: 2 disks and snapshots unreadable for good without a backup of the key; /,
@@ -43,7 +43,7 @@ test('a preview of a deletion says that other wrapped data is not counted', () =
   assert.match(impactNote({ impacts: [] }, principal, short) ?? '', /: nothing depends on it$/);
 });
 
-test('CMK-102: a preview counts disks that keep their data while their machine runs apart', () => {
+test('CMK-102: a preview counts disks that keep their data until their machine stops separately', () => {
   const ultra = { kind: 'DISK_UNAVAILABLE_ONCE_STOPPED', resource: 'disks/u1', sku: 'ULTRA' };
   const disable = (...impacts: JsonObject[]) => impactNote({ impacts }, { key }, short) ?? '';
   assert.match(disable(ultra), /: 1 disk without data once the machine is off$/);

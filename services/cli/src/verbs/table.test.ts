@@ -49,7 +49,7 @@ test('every field of every request can be typed', () => {
   }
 });
 
-test('where a version of a key is asked for by another RPC, that takes the same request', () => {
+test('an RPC for a key version takes the same request as the RPC for the key', () => {
   for (const { contract, method, versionMethod } of verbs) {
     if (versionMethod === undefined) continue;
     const [whole, one] = [method, versionMethod].map((name) => methodOf(contract, name).request.fields);
@@ -58,7 +58,7 @@ test('where a version of a key is asked for by another RPC, that takes the same 
   }
 });
 
-test('where many are named, another RPC takes their names and answers an outcome for each', () => {
+test('an RPC for several resources takes their names and returns an outcome for each', () => {
   const found = verbs.filter(({ many }) => many !== undefined);
   assert.ok(found.length > 0);
   for (const { contract, method, many, targets } of found) {
@@ -77,7 +77,7 @@ test('where many are named, another RPC takes their names and answers an outcome
   }
 });
 
-test('what a verb says about its answer is there', () => {
+test('the request and response fields that a verb names exist', () => {
   for (const { contract, method, output, settles, defaults, noun, verb } of verbs) {
     const { response, request } = methodOf(contract, method);
     if (output !== undefined)
@@ -95,19 +95,19 @@ test('what a verb says about its answer is there', () => {
   }
 });
 
-test('what makes something new each time has an id of the request: a flag, and a new one where it is not given', () => {
+test('every request with a request_id has a flag for it, and a new id by default', () => {
   const taking = verbs.filter(({ contract, method }) =>
     methodOf(contract, method).request.fields.some(({ name }) => name === 'request_id'),
   );
   assert.ok(taking.length >= 6, String(taking.length));
   for (const verb of taking) {
     const flag = flagsOf(methodOf(verb.contract, verb.method).request, verb).find(({ name }) => name === 'request-id');
-    // A detach makes nothing: it names the request of an attach that is given up, and with a new one it would detach nothing.
+    // A detach names the request of the attach that is given up: with a new id it would detach nothing.
     assert.equal(flag?.isFresh, verb.method !== 'DetachDisk', `${verb.noun} ${verb.verb}`);
   }
 });
 
-test('help says what the contracts say: every command and every flag has a text', () => {
+test('every command and every flag has a help text from the contracts', () => {
   for (const verb of verbs) {
     assert.notEqual(comments.method(verb.contract, verb.method), '', verb.method);
     for (const { field } of flagsOf(methodOf(verb.contract, verb.method).request, verb)) {

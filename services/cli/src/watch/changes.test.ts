@@ -9,7 +9,7 @@ const lines = (before: Reading, now: Reading) =>
     ({ time, subject, text, kind }) => `${time.slice(11, 21)} ${subject} ${text} (${kind})`,
   );
 
-test('an access loss is reported for its set, lease and machine, each with the time of its owner, by time', () => {
+test('an access loss is reported for its set, lease and machine, each with its own time, in order of time', () => {
   assert.deepEqual(lines(working(0), lost(1)), [
     '12:00:00.4 des1 access to kv1/k1 LOST: KEY_DISABLED (loss)',
     '12:00:00.9 vm1 STOPPED: KEY_DISABLED (loss)',
@@ -17,7 +17,7 @@ test('an access loss is reported for its set, lease and machine, each with the t
   ]);
 });
 
-test('nothing is reported where nothing changed, and counters alone are no change', () => {
+test('nothing is reported without a change, and counters alone are not a change', () => {
   assert.deepEqual(lines(working(0), working(1)), []);
   const busy = working(1, { machines: [machineRow('vm1', { operations: 900, failures: 3 }), machineRow('vm2')] });
   assert.deepEqual(lines(working(0), busy), []);
@@ -32,7 +32,7 @@ test('a content mismatch, a new machine and a deleted one are reported', () => {
   ]);
 });
 
-test('a restart of every service reports the services alone, and what changed meanwhile once they respond', () => {
+test('while all services are down only that is reported, and other changes once they respond', () => {
   const before = lost(0);
   const down = lines(before, unreachable(1));
   assert.equal(down.length, 5);

@@ -31,7 +31,7 @@ test('the screen shows sets with access and lease, machines with rate and counte
   assert.match(textOf(after(working(0))), /HELD 53 s, 2 open[\s\S]*HAPPENED\nnothing yet/);
 });
 
-test('while no service responds the screen keeps what was known and says so, with the time since then', () => {
+test('while no service responds, the screen keeps the last data, marks it, and shows for how long', () => {
   const text = textOf(after(working(0), unreachable(1), unreachable(8)));
   assert.match(text, /compute: not responding for 7 s/);
   assert.match(text, /SETS \(as last read\)/);
@@ -41,14 +41,14 @@ test('while no service responds the screen keeps what was known and says so, wit
   assert.doesNotMatch(again, /as last read/);
 });
 
-test('rates are over the newest looks, also across one that failed', () => {
+test('rates are computed over the newest readings, also across a failed one', () => {
   const counted = (seconds: number, operations: number) =>
     working(seconds, { machines: [machineRow('vm1', { operations })] });
   const { rates } = after(counted(0, 0), counted(1, 10), unreachable(2), unreachable(3), counted(4, 40));
   assert.deepEqual([...rates.values()], [10]);
 });
 
-test('no line is wider than the terminal, and there are never more than it has', () => {
+test('the screen is never wider or higher than the terminal', () => {
   const machines = Array.from({ length: 500 }, (_, n) =>
     machineRow(`a-machine-with-a-long-name-${n}`, n === 400 ? { power: 'STOPPED', reason: 'KEY_DISABLED' } : {}),
   );
