@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { eventQueryOf } from './query.ts';
 
-test('a filter of events has a time span and a place, as the command line and SDKs write it', () => {
+test("an event filter gives time span, resource group, provider and correlation id, as Azure's clients write them", () => {
   const filter =
     "eventTimestamp ge '2026-01-01T00:00:00Z' and eventTimestamp le '2026-01-02T00:00:00.000000Z' and resourceGroupName eq 'G1'";
   assert.deepEqual(eventQueryOf(filter), {

@@ -5,7 +5,7 @@ import { testNames as names, testSubscription as uuid } from './test-names.ts';
 
 const version = '0123456789abcdef0123456789abcdef';
 
-test('ids match whatever their case, and with double slashes; names of ours are in lower case', () => {
+test("ids are matched in any case and with double slashes; Interlock's names are in lower case", () => {
   const name = 'subscriptions/dev/resourceGroups/g1/disks/d1';
   assert.equal(innerName(names, { subscription: uuid, group: 'G1', name: 'D1' }, 'disks'), name);
   const id = `/SUBSCRIPTIONS/${uuid}//resourcegroups/G1/providers/microsoft.compute/DISKS/D1/`;

@@ -11,7 +11,7 @@ const resolve = (template: object, given: object = {}) =>
   resolveTemplate({ resources: [], ...template }, given as never, place);
 const disk = (name: string, more: object = {}) => ({ type: 'Microsoft.Compute/disks', apiVersion: '1', name, ...more });
 
-test('expressions: functions, members, escapes, and texts that are none', () => {
+test('expressions: functions, members and escapes are evaluated; other texts stay as they are', () => {
   const values: Readonly<Record<string, unknown>> = {
     "[concat('it''s ', parameters('a'), 1)]": "it's p-a1",
     "[variables('v')[1].y]": 1,
@@ -36,7 +36,7 @@ test('expressions: functions, members, escapes, and texts that are none', () => 
   for (const [text, value] of Object.entries(values)) assert.deepEqual(evaluate(text, scope), value, text);
 });
 
-test('an expression that is not supported or malformed is refused, and never runs away', () => {
+test('an unsupported, malformed or deeply nested expression is refused', () => {
   const refused = [
     "[concat(reference('x').y, 'a')]",
     '[copyIndex()]',
@@ -52,7 +52,7 @@ test('an expression that is not supported or malformed is refused, and never run
   for (const text of refused) assert.throws(() => evaluate(text, scope), invalid, text.slice(0, 40));
 });
 
-test('resources come behind those that they depend on, by id, by type and name, or by name', () => {
+test('resources are ordered after those that they depend on, by id, by type and name, or by name', () => {
   const { resources } = resolve({
     resources: [
       disk('c', { dependsOn: ["[resourceId('Microsoft.Compute/disks', 'b')]"], properties: { size: 1 } }),
@@ -75,7 +75,7 @@ test('resources come behind those that they depend on, by id, by type and name, 
   assert.throws(() => resolve({ resources: [disk('a', { copy: {} })] }), invalid);
 });
 
-test('a resource that refers to another comes behind it, and its value is read when it is deployed', async () => {
+test('a resource is ordered after the one that it references, and the value is read at deployment', async () => {
   const value = "[reference(resourceId('Microsoft.Compute/disks', 'b'), '1', 'full').identity.principalId]";
   const { resources, outputs } = resolve({
     resources: [disk('a', { properties: { objectId: value } }), disk('b')],
@@ -111,7 +111,7 @@ test('parameters: defaults, types, allowed values; a value of a secure parameter
   }
 });
 
-test('variables that refer to themselves, or double again and again, are refused', () => {
+test('variables that refer to themselves or grow exponentially are refused', () => {
   const resources = [disk("[variables('v0')]")];
   assert.throws(() => resolve({ variables: { v0: "[variables('v0')]" }, resources }), invalid);
   const doubling = (make: (next: string) => unknown) =>

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { rangeOf } from './range.ts';
 
-test('a range is cut off at the end; one that begins behind it is refused; other forms are no range', () => {
+test('a range is cut at the end of the disk; a range that starts after it is refused; other forms are ignored', () => {
   assert.deepEqual(rangeOf('bytes=0-99', 1_000), { first: 0, last: 99 });
   assert.deepEqual(rangeOf('bytes=900-5000', 1_000), { first: 900, last: 999 });
   assert.deepEqual(rangeOf('bytes=900-', 1_000), { first: 900, last: 999 });

@@ -42,7 +42,7 @@ test('an unreachable service is 503, a late one 504, and an internal error stays
   assert.deepEqual([failure('UNAVAILABLE'), failure('DEADLINE_EXCEEDED'), failure('INTERNAL')], [503, 504, undefined]);
 });
 
-test('CMK-05: a key refused to the identity of a set is no missing right of the caller, and has the text that clients know', () => {
+test("CMK-05: a key refused to the identity of a set is a 409 with Azure's text, not a missing right of the caller", () => {
   const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
   const keyVersion = `vaults/v/keys/k/versions/${'0'.repeat(32)}`;
   const refused = (reason: string, metadata: Readonly<Record<string, string>>) =>

@@ -23,7 +23,7 @@ test('a host that is neither the gateway nor a vault reaches no route', () => {
   }
 });
 
-test('no path of one kind of host reaches a route of the other', () => {
+test('no path on the host of the gateway reaches a route of a vault', () => {
   assert.equal(target('localhost:8443', '/~vault/kv1/keys'), '/~gateway/~vault/kv1/keys');
   assert.equal(target('LOCALHOST:8443', '/../~vault/kv1'), '/~gateway/../~vault/kv1');
 });

@@ -32,7 +32,7 @@ const data = {
   EXP: 1_900_000_000,
 };
 
-test('KV-111: an event of a key has the form of Event Grid, or that of CloudEvents, and the same id each time', () => {
+test('KV-111: an event of a key has the form of Event Grid or of CloudEvents, with the same id in both', () => {
   const event = stored('KeyVersionNearExpiry', 'key-vaults/kv1/keys/k1', { version, expiresAt: 1_900_000_000_123 });
   const grid = shown(event);
   const id = grid !== undefined && 'id' in grid ? String(grid.id) : '';
@@ -47,7 +47,7 @@ test('KV-111: an event of a key has the form of Event Grid, or that of CloudEven
   });
 });
 
-test('KV-110: subscribers hear of new versions, expiry and policies, not of disable, delete or recover', () => {
+test('KV-110: subscribers receive new versions, expiry and policies, not disable, delete or recover', () => {
   const typeOf = (type: string, stream = 'key-vaults/kv1/keys/k1') => {
     const event = shown(stored(type, stream, { version }));
     return event !== undefined && 'eventType' in event ? event.eventType : undefined;

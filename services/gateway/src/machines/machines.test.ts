@@ -4,7 +4,7 @@ import { setImmediate } from 'node:timers/promises';
 import { testNames as names, testSubscription as subscription } from '../cloud/test-names.ts';
 import { type MachineParts, Machines } from './machines.ts';
 
-test('a new machine with a disk that is refused is a refusal, while another disk is still looked up', async () => {
+test('creating a machine with an invalid disk is refused while another disk is still looked up', async () => {
   const getDiskEncryptionSet = async () => {
     await setImmediate();
     return { encryptionType: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY' };

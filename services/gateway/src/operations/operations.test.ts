@@ -100,7 +100,7 @@ test('longer work is an operation: every unfinished poll has Retry-After, then o
   await assert.rejects(async () => poll(badId, { monitor: 'true' }), { status: 409, code: 'KeyVaultKeyNotEnabled' });
 });
 
-test('another replica leaves an operation alone while its replica works on it', async () => {
+test('a replica does not change an operation while the replica that started it works on it', async () => {
   const { clock, open } = await openStore();
   const work = Promise.withResolvers<RouteReply>();
   const id = await goAsync(
@@ -120,7 +120,7 @@ test('another replica leaves an operation alone while its replica works on it', 
   }
 });
 
-test('once its replica has ended, another one finds out at the services what became of an operation', async () => {
+test('after the replica of an operation has ended, another one gets the outcome from the services', async () => {
   const { clock, open } = await openStore();
   let hasEnded = false;
   const sleep: Clock['sleep'] = (...of) => (hasEnded ? new Promise(() => undefined) : clock.sleep(...of));

@@ -14,7 +14,7 @@ const operation: Operation = {
 };
 const deletion: Operation = { ...operation, action: 'virtualMachines/delete', disks: [] };
 
-test('after a restart the state of the resource decides what became of an operation', () => {
+test('after a restart the state of the resource decides the outcome of an operation', () => {
   const statusOf = (of: Operation, state: string | undefined, disks: readonly string[] = ['d2', 'd1']) =>
     outcomeOf(of, state === undefined ? undefined : { provisioningState: state, disks }, 5).status;
   assert.equal(statusOf(operation, 'UPDATING'), 'InProgress');

@@ -32,7 +32,7 @@ test('a query filters, projects, sorts, counts and groups', () => {
   assert.deepEqual(run('resources | distinct type | take 1'), [{ type: 'microsoft.compute/disks' }]);
 });
 
-test('what is not supported is refused with what is', () => {
+test('an unsupported query is refused with NotSupported', () => {
   for (const query of [
     'resources | join x',
     "resources | where name > 'a'",

@@ -59,7 +59,7 @@ test('tokens survive a restart: the signing key is stored', async () => {
   assert.equal((await (await open()).verify(token)).principal, principal);
 });
 
-test('KV-81: no token, one of another audience, an expired, unsigned, foreign or changed one is refused with a challenge', async () => {
+test('KV-81: a missing, expired, unsigned, foreign or changed token, or one of another audience, is refused with 401', async () => {
   const valid = await tokens.issue(vaultAudience, inner, clock.now() + 60_000);
   const [head = '', body = '', signature = ''] = valid.split('.');
   const claims = decodeJwt(valid);

@@ -44,7 +44,7 @@ const all = [
   ['POST', 'estate', { body: 'machines: []' }],
 ] as const;
 
-test('nothing is done where it is not enabled, or to a caller without the right', async () => {
+test('a control that is not enabled, and a caller without the right, are refused, and nothing is called', async () => {
   const refused = new RestError(403, 'AuthorizationFailed', 'no');
   const scopes: string[] = [];
   const require: TestParts['require'] = async (_caller, action, scope) => {
@@ -96,7 +96,7 @@ test('the launcher gets durations in milliseconds, and the tokens of the caller'
   ]);
 });
 
-test('an error of the command line has the status of its kind', async () => {
+test('an error of the command line is translated to its HTTP status', async () => {
   const json = (code: string): string => JSON.stringify({ error: { code, reason: 'R', message: 'why' } }, undefined, 2);
   const cases = [
     [`-:3: no set\n${json('USAGE')}`, 400, 'InvalidEstate', 'line 3: no set\nwhy'],
@@ -110,7 +110,7 @@ test('an error of the command line has the status of its kind', async () => {
   }
 });
 
-test('settings name what exists and need the launcher', () => {
+test('GATEWAY_TEST_ROUTES accepts existing controls only, and needs the control socket', () => {
   const of = (gatewayTestRoutes: string | undefined, gatewayControlSocket: string | undefined) =>
     testingOf({ gatewayTestRoutes, gatewayControlSocket });
   assert.deepEqual([...of('clock,faults', '/socket').enabled], ['clock', 'faults']);
