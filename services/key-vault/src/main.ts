@@ -28,7 +28,7 @@ await hostService({
     const previous = await Promise.all(previousFiles.map(readMasterKey));
     const sealKeysFolder = join(settings.dataFolder, 'seal-keys');
     const sealKeys = await openFileSealKeyStore(sealKeysFolder, systemRandom);
-    // A new master key beside earlier ones is how one is rotated: then what is under those is in good hands.
+    // A new master key next to previous ones is a rotation: seal keys under the previous ones can still be opened.
     const findSealed = async (): Promise<string | undefined> => {
       const sealKey = await sealKeyUnderAnother(sealKeys, previous);
       if (sealKey !== undefined) return `the seal key ${sealKey} in ${sealKeysFolder}`;

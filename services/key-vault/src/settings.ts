@@ -3,7 +3,7 @@ import { bool, int, optional, secret, text } from '@interlock/runtime';
 const rate = (description: string) => int(`${description}; 0: no limit`, { min: 0, default: 0 });
 const burst = int('Requests at once after idle time; 0: as many as in ten seconds (KV-100)', { min: 0, default: 0 });
 
-/** The settings of this service beside those of every service. */
+/** The settings of this service, in addition to those of every service. */
 export const keyVaultSpec = {
   masterKeyFile: text('File of 32 bytes that seals the seal keys; created at the first start'),
   previousMasterKeyFiles: optional(

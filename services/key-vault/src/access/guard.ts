@@ -216,7 +216,7 @@ const seenBefore = (vaultId: string): Rejection =>
     vault: `vaults/${vaultId}`,
   });
 
-/** Whether a judgement failed for no other reason than that the vault has changed since it was looked at. */
+/** Whether a judgement failed only because the vault has changed since it was read. */
 export const isOfEarlierLook = (error: unknown): boolean =>
   error instanceof Rejection && error.reason === 'VAULT_CHANGED';
 

@@ -28,7 +28,7 @@ interface Found {
   readonly entry?: AuditEntry;
 }
 
-/** The entries behind a place, and after each query one item without an entry, so that queries count too. */
+/** The entries after a place, and after each query one item without an entry, so that queries count too. */
 async function* entriesAfter(
   rows: Table<AuditRow>,
   place: string,

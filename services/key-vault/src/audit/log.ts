@@ -189,7 +189,7 @@ export class AuditLog {
     this.#counted.add({ vault, entry: this.#entryOutside(vault, operation, call, rejection) });
   }
 
-  /** The entry of a refusal before any key was looked at. */
+  /** The entry of a refusal before any key was read. */
   #entryOutside(vault: string, operation: AuditOperation, call: AuditedCall, rejection: unknown): AuditEntry {
     const about = { time: this.#clock.now(), operation, key: '', requestUri: this.#urls.vault(vault), durationUs: 0 };
     return { ...about, resource: '', ...callerFields(call), ...outcomeOf(rejection) };

@@ -27,7 +27,7 @@ export const auditRetention =
     const { store, clock, log, retentionMs } = parts;
     const rows = table(store, auditTable);
 
-    /** The vault of the first row behind that key. */
+    /** The vault of the first row after that key. */
     const nextVault = async (after: string): Promise<string | undefined> =>
       (await rows.list({ after, limit: 1 })).items[0]?.key.split('/')[0];
 

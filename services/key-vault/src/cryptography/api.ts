@@ -63,7 +63,7 @@ export const cryptographyApi = (
       },
       ({ plaintext }) => plaintext.fill(0),
     ),
-    // Cleared whatever becomes of it, also where the request is refused before anybody looks at it.
+    // Always cleared, also if the request is refused before it is handled.
     wrapKey: (request: WrapKeyRequest, call: Call) =>
       wrapKey(request, call).finally(() => request.plaintextKey.fill(0)),
     unwrapKey: log.audited(

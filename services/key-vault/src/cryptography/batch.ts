@@ -3,7 +3,7 @@ import type { Logger } from '@interlock/runtime';
 import type { AuditedCall, AuditedRequest } from '../audit/log.ts';
 import { batchMax, settleReady } from '../audit/settle-ready.ts';
 
-/** Settles the items of a batch: they are judged, recorded and answered as if each had come alone. */
+/** Handles the items of a batch: each is judged, recorded and answered like a call of its own. */
 export type SettleBatch = <Item extends { readonly origin: ItemOrigin | undefined }, Request, Answer>(
   items: readonly Item[],
   call: AuditedCall,
@@ -11,7 +11,7 @@ export type SettleBatch = <Item extends { readonly origin: ItemOrigin | undefine
   handle: (asked: readonly AuditedRequest<Request>[]) => Promise<readonly Settled<Answer>[]>,
 ) => Promise<readonly ItemOutcome<Answer>[]>;
 
-/** Opens it. The items of a batch are handled in one go, so that they share looks, RSA messages and commits of the record. */
+/** Opens it. The items of a batch are handled together, so that they share reads, RSA messages and audit commits. */
 export const openSettleBatch =
   (log: Logger): SettleBatch =>
   (items, call, requestOf, handle) =>

@@ -33,7 +33,7 @@ type Parts = CryptographyParts & {
   readonly subscriptions: Pick<Subscriptions, 'has'>;
 };
 
-/** The calls of disks and sets beside wrap and unwrap. */
+/** The calls of disks and sets besides wrap and unwrap. */
 export const diskAccessApi = (parts: Parts) => {
   const { log } = parts;
   return {
@@ -122,7 +122,7 @@ const resolveKey = async (
   const version = await explained(parts, id, call, sight, async () => {
     if (vault.status !== 'active') throw vaultDeleted(id.vault);
     const found = versionOf(key, id.version);
-    // A disabled or expired version is described, not refused: the caller names what is wrong with it.
+    // A disabled or expired version is described, not refused: the caller reports what is wrong with it.
     if (found && key.status === 'active') return found;
     const obstacle = obstacleOf(vault, key, id.version, clock.now());
     throw refusal(keyVersion, obstacle ?? { reason: 'KEY_VERSION_NOT_FOUND' }, 'resolve');

@@ -55,7 +55,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
     return { name: `vaults/${vault}`, refusedWith: refusedWith(change, state) };
   };
 
-  /** The service calls, but who considers the change learns whether the vault exists. */
+  /** The service calls, but the principal that considers the change learns whether the vault exists. */
   const lookFor = async (id: VersionId, { call, asker }: AuditedCall, entry: AuditDraft) => {
     const seen = lookAt(looking, id, call, entry, 'NOT_FOUND');
     if (!asker) return seen;
@@ -109,7 +109,7 @@ export const impactPreviewApi = (parts: CryptographyParts & { readonly log: Audi
   };
 };
 
-/** Who considers the change, as guards want it; undefined if the right was checked elsewhere. */
+/** The principal that considers the change, as the guard takes it; undefined if the right was checked elsewhere. */
 type Asker = Pick<Call, 'caller' | 'cause'> | undefined;
 
 /** What may be previewed: its name as the vault writes it, and why the change itself would be refused. */
@@ -119,7 +119,7 @@ type Previewed = AuthorizeImpactPreviewResponse;
 const refusedWith = (change: KeyChange, { purgeProtected }: Pick<ExistingVault, 'purgeProtected'>): string =>
   change === 'KEY_CHANGE_PURGE' && purgeProtected ? 'PURGE_PROTECTED' : '';
 
-/** A question: the call it came with, and who considers the change. */
+/** The call of a preview, and the principal that considers the change. */
 interface AuditedCall {
   readonly call: Call;
   readonly asker: Asker;

@@ -11,11 +11,11 @@ export type Judged<Judgement> = { readonly subjects: FoundSubjects } & (
 );
 
 /**
- * Judges a question once for all who ask the same, as the same principal, in one turn of the event loop: a batch of unwraps
- * with one key is one decision, and each has an entry of its own on the record. Nothing is remembered: judging begins after
- * all its callers have called; a later caller is judged again.
+ * Judges equal questions of one principal in one turn of the event loop once: a batch of unwraps with one key is one decision,
+ * and each unwrap has its own audit entry. Nothing is cached: judging starts after all its callers have called, and a later
+ * caller is judged again.
  *
- * @param question what is asked, in words: everything the judgement depends on beside the principal and its address
+ * @param question text of everything that the judgement depends on, except the principal and its address
  * @param judge its cause is the first caller's
  */
 export type Judging = <Judgement>(
@@ -35,10 +35,10 @@ export const openJudging = (urls: KeyUrls): Judging => {
     const { name, tenant } = principalOf(call);
     const whole = `${name} ${tenant} ${addressOf(call.peer) ?? ''} ${question}`;
     const known = open.get(whole);
-    // What is asked in the same words is judged by the same function.
+    // Equal questions are judged by the same function.
     if (known) return known as Promise<Judged<Judgement>>;
     const begin = async (): Promise<Judged<Judgement>> => {
-      // A microtask later, and before anything is looked at: from here on no caller joins.
+      // A microtask later, and before anything is read: from here on no caller joins.
       await undefined;
       open.delete(whole);
       const subjects = new FoundSubjects(urls);

@@ -13,9 +13,9 @@ export interface Look {
 }
 
 /**
- * Reads the states that uses of keys are judged by. Every read starts after its callers called, so no caller is judged by what
- * was known before the question (no cache of a past yes); but all that is asked for while a look is under way shares the
- * next one, whatever vaults and keys it is about. So a thousand unwraps cost a few reads, and one costs one.
+ * Reads the states that uses of keys are judged by. Every read starts after its callers called, so no caller is judged by an
+ * older state: grants are not cached. All calls that arrive during a read share the next one, whatever vaults and keys they
+ * are about. So a thousand unwraps cost a few reads, and one costs one.
  *
  * @param vaultId its id @param key `vaults/<v>/keys/<k>`
  */
@@ -28,7 +28,7 @@ interface PendingRead {
   readonly reject: (cause: unknown) => void;
 }
 
-/** Questions answered by one look at most: bounds what is read at once. */
+/** Most calls that share one read: bounds what is read at once. */
 const sharedMax = 1_000;
 
 /** Opens it. */
@@ -74,7 +74,7 @@ export const openLooking = (parts: {
       pending.push({ vaultId, key, resolve, reject });
       if (isLooking) return;
       isLooking = true;
-      // A microtask later, so that what is asked in one turn shares the first look too.
+      // A microtask later, so that the calls of one turn share the first read too.
       queueMicrotask(() => void lookAtAll());
     });
 };

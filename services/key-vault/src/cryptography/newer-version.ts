@@ -44,7 +44,7 @@ export const newerVersionApi = (parts: CryptographyParts & { readonly log: Audit
   };
 };
 
-/** Versions made after this one, the newest first. In the order the key has them: by whose clock each was made is no matter. */
+/** Versions created after this one, the newest first, in the order of the key: the clocks of replicas do not count. */
 const newerThan = ({ versions }: ActiveKey, { version }: KeyVersion): readonly KeyVersion[] => {
   const all = Object.values(versions);
   return all.slice(all.findIndex((one) => one.version === version) + 1).toReversed();

@@ -145,7 +145,7 @@ const identityDeletion = (
   );
   const named =
     taken.findLast(({ event }) => event.type === 'GrantsChanged' && event.source === principal) ??
-    // In a vault with roles nothing names the principal but its roles, which go with it.
+    // In a vault with roles only role assignments name the principal, and they are deleted with it.
     taken.findLast(({ event }) => event.type === 'GrantsChanged') ??
     taken.at(-1);
   return originAt(named, taken.at(-1)?.recorded.position);

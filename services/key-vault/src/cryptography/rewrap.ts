@@ -31,14 +31,14 @@ import {
 
 /** Obstacles of a source that the owner's authorization overcomes; a purge or a deleted vault it does not. */
 const overcome: ReadonlySet<string> = new Set(['KEY_DISABLED', 'KEY_DELETED']);
-/** Dates never lock anybody out of unwrapping (KV-13, CMK-124). */
+/** Dates never prevent an unwrap (KV-13, CMK-124). */
 const harmless: ReadonlySet<string> = new Set(['KEY_EXPIRED', 'KEY_NOT_YET_VALID']);
 
 /**
  * Moves a wrapped key from one version to another inside the vault: no service outside holds it in plain text, and it is under
- * a customer's key at every moment (CMK-15). A disabled or deleted source needs the recorded word of its owner. Of both
- * versions the identity needs all that an access check asks for: an owner who has taken any of it has taken the key (CMK-25),
- * and a caller that controls only the set must not evade that with its own key (CMK-10).
+ * a customer's key at every moment (CMK-15). A disabled or deleted source needs its owner's recorded authorization. For
+ * both versions the identity needs all that an access check requires: an owner who removes any of it has revoked the key
+ * (CMK-25), and a caller that controls only the set must not evade that with its own key (CMK-10).
  */
 export const rewrapApi = (parts: CryptographyParts & { readonly log: AuditLog; readonly settleBatch: SettleBatch }) => {
   const rewrap = rewrapUse(parts);
@@ -94,7 +94,7 @@ const rewrapUse = (parts: CryptographyParts): KeyUse<RewrapRequest, Movable, Rew
     }),
     async perform({ source, owner, target, from, into, epoch }, request, entry) {
       const algorithm = encryptionAlgorithm(request.algorithm);
-      // The unwrapping is what costs.
+      // The unwrap is the expensive part.
       parts.limits.admitToVault(source);
       const wrappedKey = await engine.rewrap(material.rsaKey(from, owner), material.rsaKey(into, owner), {
         sourceAlgorithm: algorithm,
@@ -125,10 +125,10 @@ const judge = async (
     lookAt(parts, source, call, subjects, 'FAILED_PRECONDITION'),
     lookAt(parts, target, call, subjects, 'FAILED_PRECONDITION'),
   ] as const;
-  // Both are known before either refuses: each vault has the move on its record, also where the other is gone (G9).
+  // Both are known before either refuses: each vault records the rewrap, also if the other vault is gone (G9).
   await Promise.allSettled(looks);
   subjects.about(source.key, source.version);
-  // In one vault the record names the version the key ends under; in two, each record names its own.
+  // In one vault the audit entry names the target version; in two vaults each entry names its own version.
   subjects.about(target.key, target.version);
   const [from, into] = await Promise.all(looks);
   const ofSource = await explained(parts, source, call, from, () =>
@@ -141,7 +141,7 @@ const judge = async (
     if (obstacle) throw refusal(targetName, obstacle, 'wrapKey');
     return turned;
   });
-  // As an access check does: the grant has to have a number above the note that access is back.
+  // As in an access check: the grant needs an epoch above the record that access is restored.
   if (ofSource === 'returned' || ofTarget === 'returned') return judge(parts, request, call, subjects);
   const word = {
     source: source.version,
@@ -177,7 +177,7 @@ const checkSource = (
   now: number,
 ): void => {
   const obstacle = obstacleOf(vault, key, word.source, now);
-  // A deleted vault or key hides behind a date, because reasons have an order: look at it without dates.
+  // Dates precede a deleted vault or key in the order of reasons, so the deletion is checked without dates.
   const behindDates = obstacle && harmless.has(obstacle.reason) ? deletion(vault, key) : obstacle;
   if (!behindDates) return;
   const isGiven =

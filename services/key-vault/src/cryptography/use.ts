@@ -60,12 +60,12 @@ export interface Used<Value> {
   readonly value: Value;
 }
 
-/** The key changed between the look and what follows from it: so often the vault looks again. */
+/** How often the vault decides about one use if the key changes between its read and the use. */
 const looksMax = 3;
 
 /**
- * Looks at a vault and a key, for a use of it.
- * @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD; what `Guard.missing` says of a vault that does not exist; KEY_PURGED, with `codeOfPurged`, when the version went with its vault
+ * Reads a vault and a key, for a use of the key.
+ * @throws Rejection UNAVAILABLE KEY_VAULT_ON_HOLD; `Guard.missing` for a vault that does not exist; KEY_PURGED, with `codeOfPurged`, when the version was purged with its vault
  */
 export const lookAt = async (
   parts: CryptographyParts,
@@ -82,11 +82,11 @@ export const lookAt = async (
   if (!exists(vault)) {
     const isKnown = vault.status === 'purged' && version !== undefined && purgedVersionsOf(key).includes(version);
     if (isKnown) {
-      // The record of a vault outlives it: who still asked for what went with it (G9).
+      // The audit log of a vault outlives it, and has the later requests for its purged versions (G9).
       entry.inVault(vaultId);
       entry.about(keyName, version);
     }
-    // A store that went back, or another one, cannot say of what it does not have that it is gone.
+    // On hold the store may be a restored one: what it lacks is not necessarily purged.
     parts.holding.check();
     if (!isKnown) throw await parts.guard.missing(vaultId, call);
     return explained(parts, { vault: vaultId, key: keyName, version }, call, { epoch, seen, key }, async () => {
@@ -99,21 +99,21 @@ export const lookAt = async (
   return { epoch, seen, vault, key };
 };
 
-/** A way of using keys: what is asked, who judges it, and what is done then. */
+/** A way of using keys: the request, its judgement, and the operation. */
 export interface KeyUse<Request, Judgement, Answer> {
   /** What the use is for, as the caller says. */
   resource(request: Request): string;
-  /** In words: everything the judgement depends on beside the principal. */
+  /** Text of everything that the judgement depends on, except the principal. */
   question(request: Request): string;
   judge(request: Request, call: AuditedCall, subjects: AuditSubjects): Promise<Judgement>;
-  /** What a trace says of it. */
+  /** Attributes of its span. */
   attributes(judgement: Judgement): Attributes;
   perform(judgement: Judgement, request: Request, entry: AuditDraft): Promise<Answer>;
 }
 
 /**
  * Uses keys for one request.
- * @throws Rejection what the judgement says, and what `perform` fails with
+ * @throws Rejection of the judgement and of `perform`
  */
 export const useKey = async <Request, Judgement, Answer>(
   { judging }: Pick<CryptographyParts, 'judging'>,
@@ -132,7 +132,7 @@ export const useKey = async <Request, Judgement, Answer>(
   });
 };
 
-/** Uses keys for requests that are answered together, each as if it had come alone. Those that ask the same are judged once. */
+/** Uses keys for requests that are answered together, each like a call of its own. Equal questions are judged once. */
 export const useKeyTogether = async <Request, Judgement, Answer>(
   { judging }: Pick<CryptographyParts, 'judging'>,
   use: KeyUse<Request, Judgement, Answer>,
@@ -170,7 +170,7 @@ export const useKeyTogether = async <Request, Judgement, Answer>(
 
 const isUnsettled = (settled: Settled<unknown> | undefined): boolean =>
   settled !== undefined && 'error' in settled && isToBeJudgedAgain(settled.error);
-/** Whether the private key was forgotten since it was judged, or the vault changed since it was looked at. */
+/** Whether the private key was evicted after the judgement, or the vault changed since it was read. */
 const isToBeJudgedAgain = (error: unknown): boolean =>
   (error instanceof Rejection && error.reason === 'KEY_EVICTED') || isOfEarlierLook(error);
 
@@ -238,7 +238,7 @@ const judgeUse = async (
   return { id, vault, epoch, version, keyVersion: versionName(id.key, version.version) };
 };
 
-/** Runs a decision and what follows from it, again when the key changed in between. @param isOutdated what says that it did */
+/** Runs a decision and its operation, and repeats both if the key changed in between. @param isOutdated whether an error means that */
 export const deciding = async <Value>(
   decide: () => Promise<Value>,
   isOutdated: (error: unknown) => boolean = isToBeJudgedAgain,
@@ -278,8 +278,8 @@ const checkOperation = (keyVersion: string, version: KeyVersion, operation: KeyO
 };
 
 /**
- * Holds a version against what its use for disks needs. To a set that is access its key's owner has taken, like a
- * permission; `operation` of the metadata names what, and there is no `permission`.
+ * Checks that a version allows the operations that disks need. For a set, a missing operation is an access loss that the owner
+ * of the key caused, like a missing permission: the metadata has `operation` and no `permission`.
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED
  */
 export const checkGranted = (keyVersion: string, version: KeyVersion, wanted: readonly KeyOperation[]): void => {
@@ -291,7 +291,7 @@ export const checkGranted = (keyVersion: string, version: KeyVersion, wanted: re
   });
 };
 
-/** What each reason says in words (KV-87, KV-89); `%` stands for the operation. */
+/** The message of each reason (KV-87, KV-89); `%` is replaced by the operation. */
 const texts: Readonly<Record<string, string>> = {
   KEY_DISABLED: 'Operation % is not allowed on a disabled key.',
   KEY_NOT_YET_VALID: 'Operation % is not allowed on a key that is not yet valid.',

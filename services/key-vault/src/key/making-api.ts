@@ -110,7 +110,7 @@ const create = async (
   const attributes = attributesFromWire(request);
   const asked = { requestId, digest: digestOf([permission, content, sortedAttributes(attributes)]) };
   const before = await keys.load(key);
-  // Refused before a private key is made in vain (KV-64).
+  // Refused before a private key is made for nothing (KV-64).
   if (before.state.status === 'deleted') throw keyNameHeld();
   const version: NewVersion = {
     asked,

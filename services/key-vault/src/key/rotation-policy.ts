@@ -1,7 +1,7 @@
 import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 
-/** A span of time: calendar months, and milliseconds beside them. */
+/** A span of time: calendar months plus milliseconds. */
 export interface Span {
   /** The ISO 8601 duration that it was read from. */
   readonly text: string;
@@ -74,8 +74,8 @@ const spanOf = (written: WrittenPolicy, field: keyof WrittenPolicy, daysMin: num
 };
 
 /**
- * Reads a policy (KV-50 to KV-52). The default notice without an expiry says nothing, and is accepted.
- * @returns undefined for a policy that says nothing
+ * Reads a policy (KV-50 to KV-52). A policy with nothing but the default notice is accepted and counts as none.
+ * @returns undefined for an empty policy
  * @throws Rejection INVALID_ARGUMENT ROTATION_POLICY_INVALID
  */
 export const checkedPolicy = (written: WrittenPolicy, dayLengthMs = dayMs): RotationPolicy | undefined => {

@@ -8,7 +8,7 @@ import type { RsaThread } from './thread.ts';
 
 /**
  * Work of one message, in microseconds of a core: eighteen unwraps with 2048 bits, four with 4096. Then the hand-over costs
- * little beside the work, and the replies of one message do not block the event loop for long.
+ * little compared to the work, and the replies of one message do not block the event loop for long.
  */
 const messageUs = 4_000;
 /** Microseconds of a core for a job with a private key of so many bytes: at least what OpenSSL 3.5 needs. */

@@ -15,7 +15,7 @@ interface Task {
   readonly reject: (cause: unknown) => void;
 }
 
-/** Makes keys one after the other on a thread of its own. A tenant with many orders delays another tenant by one key at most. */
+/** Makes keys one after the other on a thread of its own. Tenants take turns, so one with many orders does not block another. */
 export class KeyMaker {
   readonly #thread: RsaThread;
   readonly #sealing: Pick<Sealing, 'obtain'>;

@@ -228,7 +228,7 @@ export const newVault = async (
   return name;
 };
 
-/** Waits for a condition; the test's own time limit ends a wait in vain. */
+/** Waits for a condition; the test's own time limit ends the wait otherwise. */
 export const until = async (condition: () => Promise<boolean>): Promise<void> => {
   while (!(await condition())) await systemClock.sleep(20);
 };

@@ -50,7 +50,7 @@ const numberOf = (address: string): number => {
   return isAddress ? parts.reduce((number, part) => number * 256 + Number(part), 0) : Number.NaN;
 };
 
-/** Whether rules serve the same callers in the same words. */
+/** Whether two rules are equal. */
 export const isSameRules = (one: NetworkRules, other: NetworkRules): boolean =>
   one.defaultAction === other.defaultAction &&
   one.bypass === other.bypass &&
