@@ -27,7 +27,7 @@ export async function bundle(folder: string, clone: string | undefined): Promise
     cwd: repository,
     platform: 'node',
     transform: { target: 'node24', define: { INTERLOCK_BUILD: JSON.stringify(build) } },
-    // Modules of this repository do nothing when they are imported, so one of which nothing is used is left out.
+    // Modules of this repository have no side effects, so unused ones are left out.
     treeshake: { moduleSideEffects: (id) => id.includes('node_modules/') || id === entry },
     plugins: [withoutFacades],
     logLevel: 'warn',
@@ -35,7 +35,7 @@ export async function bundle(folder: string, clone: string | undefined): Promise
   try {
     const minify = { compress: true, mangle: false, codegen: true } as const;
     await bundled.write({ dir: folder, format: 'esm', sourcemap: true, minify, codeSplitting: { groups: parts } });
-    // Without it Node reads each file twice to find out what it is.
+    // Without it Node reads each file twice to find out its module type.
     writeFileSync(join(folder, 'package.json'), '{ "type": "module" }\n');
     return (await bundled.watchFiles).filter((file) => file.startsWith(repository));
   } finally {
@@ -43,7 +43,7 @@ export async function bundle(folder: string, clone: string | undefined): Promise
   }
 }
 
-/** Files that are loaded as a whole: what nearly every command needs is in three, not in twenty, of which each takes 1 ms. */
+/** Code that nearly every command needs is in three files instead of twenty, because each file takes 1 ms to load. */
 const parts = [
   { name: 'core', test: /cli\/src\/commands\/run\.ts$/, priority: 2 },
   { name: 'session', test: /cli\/src\/session\/open-session\.ts$/, priority: 1 },
@@ -63,7 +63,7 @@ const withoutFacades: Plugin = {
   },
 };
 
-/** Git revision of the clone, with `-dirty` where files differ from it; undefined where git does not say. */
+/** Git revision of the clone, with `-dirty` if files differ from it; undefined without git. */
 function revision(): string | undefined {
   try {
     const said = execFileSync('git', ['describe', '--always', '--dirty', '--exclude=*'], {
@@ -73,7 +73,7 @@ function revision(): string | undefined {
     });
     return said.trim();
   } catch {
-    // A source archive has no history; the version is still said.
+    // A source archive has no history; the version is still shown.
     return undefined;
   }
 }
@@ -81,7 +81,7 @@ function revision(): string | undefined {
 /** Bundles of a clone that another process may still run are kept for a day, in milliseconds. */
 const KEPT_MS = 86_400_000;
 
-/** Bundles for the clone itself. The folder is named once it is whole: several commands may find it missing at once. */
+/** Bundles for the clone itself. The folder is named once it is complete: several commands may find it missing at once. */
 async function bundleClone(folder: string): Promise<void> {
   mkdirSync(folder, { recursive: true });
   for (const name of readdirSync(folder)) {
@@ -91,7 +91,7 @@ async function bundleClone(folder: string): Promise<void> {
   const name = `${Date.now()}-${process.pid}`;
   const read = await bundle(join(folder, name), repository);
   const own = read.filter((file) => !file.includes('node_modules/'));
-  // What npm packages have changed with, and how a bundle is made.
+  // Files that change with the npm packages, and with the way in which a bundle is made.
   const files = [...own, fileURLToPath(import.meta.url), join(repository, 'pnpm-lock.yaml')];
   const madeFrom = Object.fromEntries(
     files.map((file) => {

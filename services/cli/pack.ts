@@ -16,7 +16,7 @@ import manifest from './package.json' with { type: 'json' };
 const repository = fileURLToPath(new URL('../..', import.meta.url));
 const packageFiles = fileURLToPath(new URL('package', import.meta.url));
 
-/** package.json of the package: nothing of the workspace is in it. */
+/** package.json of the package, without the fields that only the workspace needs. */
 const packageManifest = {
   name: 'interlock-cli',
   version: manifest.version,
@@ -28,7 +28,7 @@ const packageManifest = {
   files: ['bin', 'dist', 'THIRD-PARTY.txt'],
 };
 
-/** @param folder where the package goes; made where it is missing. @returns path of the `.tgz` */
+/** @param folder of the package; created if missing. @returns path of the `.tgz` */
 export async function pack(folder: string): Promise<string> {
   const stage = mkdtempSync(join(tmpdir(), 'interlock-pack-'));
   try {
@@ -66,7 +66,7 @@ function licencesOf(files: readonly string[]): string {
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   const [, , folder = join(repository, '.interlock')] = process.argv;
-  // npm runs scripts in the root of the clone; a path that was typed is seen from where it was typed.
+  // npm runs scripts in the root of the clone; a typed path is relative to the folder where it was typed.
   const file = await pack(resolve(process.env.INIT_CWD ?? '.', folder));
   console.log(`${file}\n\nInstall it with: npm install --global ${file}`);
 }

@@ -15,7 +15,7 @@ export interface Failure {
   readonly metadata: Readonly<Record<string, string>>;
   /** Trace of this command. */
   readonly trace: string | undefined;
-  /** Trace of the access loss that caused the failure, where that is another one. */
+  /** Trace of the access loss that caused the failure, if it is another one. */
   readonly causeTrace: string | undefined;
   readonly help: string | undefined;
 }
@@ -92,7 +92,7 @@ function describedRpcFailure(error: RpcFailure): Described {
   };
 }
 
-/** A message that names no resource gets the one of the request in front. */
+/** A message that names no resource gets the resource of the request as a prefix. */
 function withResourceName({ message, metadata: { resource } }: Rejection, names: NameDefaults): string {
   const namesOne = /\b(subscriptions|vaults|principals|tenants)\//.test(message);
   return resource === undefined || namesOne || message.includes(resource)

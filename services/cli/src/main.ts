@@ -11,5 +11,5 @@ const exitCode = await run(
   openTerminal(),
   programOfBuild(build, process.argv[1] ?? ''),
 );
-// Connections to a service that does not respond would keep the process for their own timeouts.
+// Connections to a service that does not respond would keep the process alive until their own timeouts.
 process.exit(exitCode);

@@ -78,7 +78,7 @@ interface JobManifest {
   };
 }
 
-/** An installed package has it beside the program (services/cli/pack.ts). */
+/** An installed package has it next to the program (services/cli/pack.ts). */
 const manifestFile =
   build.clone === undefined
     ? fileURLToPath(new URL('rehearsal.yaml', import.meta.url))

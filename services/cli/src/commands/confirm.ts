@@ -15,12 +15,12 @@ import { type BlastRadius, blastRadiusOf, blastRadiusText } from '../verbs/blast
 export const confirmHelp =
   'does it where machines stop; without it the command asks, or is refused where there is no terminal';
 
-/** How long a confirmed command looks for what it affects before it acts, in milliseconds: the access is taken away in an emergency. */
+/** How long a confirmed command reads its preview before it acts, in milliseconds: it may be an emergency. */
 const LOOK_MS = 3_000;
 
 /**
- * Shows which machines a command stops before it takes access to keys away. Where machines would stop, or that cannot be known,
- * it needs `--confirm`, or the user of a terminal replies `yes`.
+ * Shows which machines a command stops before it takes access to keys away. If machines would stop, or that cannot be known,
+ * it needs `--confirm`, or the reply `yes` in a terminal.
  * @param takings what the command takes away; called once. A refusal of its reads counts as not known
  * @returns whether the command was confirmed
  * @throws UsageError with the command to repeat
@@ -51,11 +51,11 @@ export async function confirmAccessTaken(
 
 interface Look {
   readonly lines: readonly JsonObject[];
-  /** Whether the command takes nothing away that a set has. */
+  /** Whether no set loses access. */
   readonly isNothingTaken: boolean;
   /** Whether the caller may not see what stops: the command itself is refused then. */
   readonly isRefused: boolean;
-  /** Whether there was no time for all. */
+  /** Whether the time ended before all was read. */
   readonly isCut: boolean;
   /** Why the machines are not known. */
   readonly unknown: string | undefined;
@@ -112,7 +112,7 @@ async function previewed(
       lines.push(...objectsIn(page.impacts));
       pageToken = String(page.nextPageToken ?? '');
     } catch (error) {
-      // Who may not preview a change to a key may not make it either: the change is refused with its own reason.
+      // A caller who may not preview a change to a key may not make it either: the change is refused with its own reason.
       if (preview.principal === undefined && error instanceof Rejection && error.code === 'PERMISSION_DENIED')
         return { lines: [], isCut: false, isRefused: true };
       throw error;
@@ -138,7 +138,7 @@ async function othersRunning(
     );
     return { count: running.length, of };
   } catch (error) {
-    // The count is an addition: machines that cannot be listed do not keep the command from its work.
+    // The count is optional: the command also works if machines cannot be listed.
     if (error instanceof Rejection || error instanceof RpcFailure) return undefined;
     throw error;
   }

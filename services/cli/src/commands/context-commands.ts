@@ -12,7 +12,7 @@ import { credentialsFrom } from '../session/settings.ts';
 import { filled } from './once.ts';
 import type { OfflineParts, Runner } from './runner.ts';
 
-/** Flags of `context add` beside the global ones. */
+/** Flags of `context add`, in addition to the global ones. */
 interface AddFlags extends GlobalFlags {
   readonly address?: readonly string[];
   readonly caFile?: string;
@@ -137,7 +137,7 @@ function removeContext({ env, terminal }: OfflineParts, name = ''): void {
   terminal.err(current === name ? `${name} is removed; no context is current now` : `${name} is removed`);
 }
 
-/** The context in the flags. @throws UsageError unless they say exactly one place, and completely */
+/** The context in the flags. @throws UsageError unless they describe exactly one cloud, and completely */
 function contextOf(flags: AddFlags): CloudContext {
   const { data, kubeContext, namespace, address, caFile, certificateFile, keyFile, group, subscription, tenant } =
     flags;

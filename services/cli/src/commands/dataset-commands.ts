@@ -127,7 +127,7 @@ function addReadings(dataset: Command, runner: Pick<Runner, 'offline'>): void {
     .addOption(outOption('where the files go'))
     .addOption(filled('--links <view>', 'links as recorded (links, default), as parents, or both'));
   exporting.action((folder: string) => {
-    // The format of the export takes the place of that of the output, which is a line of text.
+    // `--format` is the format of the export here, not of the output, which is a line of text.
     const { format, ...flags }: ExportFlags = exporting.optsWithGlobals();
     return runner.offline(flags, async (parts) => {
       const { exportFolder } = await import('./dataset.ts');

@@ -30,7 +30,7 @@ import {
 import { ExitCode, UsageError } from '../problems.ts';
 import type { OfflineParts } from './runner.ts';
 
-/** Runs `work`; a folder that is no data set is a mistake of the caller. */
+/** Runs `work`; a folder that is not a data set is a usage error. */
 const onDataset = <Result>(work: () => Result): Result => {
   try {
     return work();

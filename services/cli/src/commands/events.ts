@@ -5,7 +5,7 @@ import { elementsIn, PAGE_SIZE_MAX } from '../request/pages.ts';
 import { methodOf, Service } from '../request/schema.ts';
 import type { Session } from '../session/session.ts';
 
-/** From one look to the next, in milliseconds. */
+/** Poll interval, in milliseconds. */
 const LOOK_MS = 1_000;
 
 /** Which events are shown. */

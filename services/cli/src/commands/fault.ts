@@ -9,7 +9,7 @@ import { FaultFailed, NoCloud } from '../problems.ts';
 import { interruptible } from '../session/endings.ts';
 import type { FaultAction } from './fault-commands.ts';
 
-/** How often a part is looked at until it is healed, in milliseconds. */
+/** Poll interval until a part is healed, in milliseconds. */
 const lookMs = 100;
 
 /** What a `fault` command does. */
@@ -21,7 +21,7 @@ export interface Fault {
 }
 
 /**
- * Does it to the cloud of a data folder, and waits until it is healed if it is for a time.
+ * Inflicts a fault on the cloud of a data folder. Waits until it is healed if it has a duration.
  * @throws NoCloud if no launcher responds there, FaultFailed with its reason
  */
 export async function inflict(

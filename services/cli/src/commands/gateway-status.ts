@@ -14,11 +14,11 @@ export interface GatewayStatus {
   readonly problem: string;
 }
 
-/** A gateway that has not answered by then counts as unreachable, in milliseconds. */
+/** A gateway that does not respond within this time counts as unreachable, in milliseconds. */
 const limitMs = 2_000;
 
 /**
- * Asks the gateway of a local cloud for its metadata, as every client does first.
+ * Requests the metadata of the gateway of a local cloud, as every client does first.
  * @param data folder of its launcher
  * @returns undefined if no gateway was started there
  */

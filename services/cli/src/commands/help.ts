@@ -56,7 +56,7 @@ function wrappedLine(line: string): readonly string[] {
   if (line.length <= HELP_WIDTH) return [line];
   const words = line.split(/(?<=[|\s])/);
   const longest = Math.max(...words.map(({ length }) => length));
-  // As far in as the text of a flag begins, where the longest word has room there.
+  // Indented to where the text of a flag begins, if the longest word fits there.
   const column = (/^ *\S+(?: \S+)* {2,}|^ */.exec(line)?.[0] ?? '').length || 2;
   const indent = ' '.repeat(Math.max(2, Math.min(column, 30, HELP_WIDTH - longest)));
   const lines = [''];

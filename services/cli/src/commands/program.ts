@@ -25,7 +25,7 @@ import { addVerbCommand } from './verb-command.ts';
 /**
  * The command line: a noun for each kind of resource, a verb for each RPC. Parsing throws a CommanderError, also after
  * help was shown (its exit code is 0 then).
- * @param args what will be parsed: what they do not name is not built; all when absent
+ * @param args what will be parsed: commands that they do not name are not built; absent: all are
  */
 export function programOf(runner: Runner, args?: readonly string[]): Command {
   const described: Described = { options: new WeakMap(), commands: new WeakMap() };

@@ -90,7 +90,7 @@ async function assignmentsOf(principal: string, { caller }: Session): Promise<re
   }
 }
 
-/** The assignment with its principal, where only its name is known. */
+/** The assignment with its principal, if only its name is known. */
 const whole = async (assignment: JsonObject, { caller }: Session): Promise<JsonObject> =>
   assignment.principal === undefined
     ? caller.call('identity', methodOf(Service.identity, 'GetRoleAssignment'), assignment)

@@ -24,7 +24,7 @@ interface RefusedOutcome {
 /** Metadata of a refusal. */
 type Facts = Readonly<Record<string, string>>;
 
-/** So many failed names are in the error. */
+/** Most failed names that the error lists. */
 const NAMED_MAX = 5;
 
 /**

@@ -29,7 +29,7 @@ export interface VerbFlags extends Typed {
   readonly wait: boolean;
   /** File for `fromFile` of the verb. */
   readonly file: string | undefined;
-  /** Whether access to keys may be taken away where machines stop. */
+  /** Whether access to keys may be taken away even if machines stop. */
   readonly confirm: boolean;
   /** File for the field of the response that the verb names. */
   readonly output: string | undefined;
@@ -80,7 +80,7 @@ export async function runVerb(verb: Verb, flags: VerbFlags, session: Session): P
   await show(served, method, request, shown, spoken, session);
 }
 
-/** Calls the RPC. Ctrl-C and a missing response say that the work continues, where it does. */
+/** Calls the RPC. After Ctrl-C or without a response the error says that the work continues, if it does. */
 function callOnce(
   verb: ServedVerb,
   method: Method,
@@ -167,7 +167,7 @@ async function callsForEach(verb: ServedVerb, words: readonly string[], flags: V
 }
 
 /**
- * The requests of one command, with the confirmation that services want of a user who knows what stops.
+ * The requests of one command, with the confirmed names that services require.
  * @throws UsageError if they take access away and are not confirmed
  */
 async function confirmed(

@@ -10,7 +10,7 @@ export interface SettleOptions {
   readonly get: () => Promise<JsonObject>;
   readonly clock: Clock;
   readonly timeoutMs: number;
-  /** Start of the time, by the monotonic clock: the call that is waited for is part of it. */
+  /** Start of the wait, by the monotonic clock: the call is part of it. */
   readonly startedMs: number;
   /** The machine must run in the end. */
   readonly mustRun: boolean;
@@ -26,7 +26,7 @@ const POLL_MS_MAX = 500;
 const FIRST_CHECK_MS = 5_000;
 /** How long a rotation may wait for an owner: an authorization from a moment ago may still be on its way. */
 const BLOCKED_MS = 2_000;
-/** Reasons for which a rotation waits and that time cures. */
+/** Reasons of a waiting rotation that end by themselves. */
 const transientReasons: readonly unknown[] = [
   undefined,
   'UNKNOWN',

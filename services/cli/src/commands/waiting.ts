@@ -15,7 +15,7 @@ export type ServedVerb = Verb & { readonly service: Workload };
 /** How long `--wait` waits without `--timeout`, in milliseconds. */
 const WAIT_MS = 120_000;
 
-/** The last look at a resource may take as long, in milliseconds, also when the time is over. */
+/** How long the last read of a resource may take, in milliseconds, also when the wait is over. */
 const LOOK_MS = 1_000;
 
 /** Whether a call got no response, so that the service may have done the work. */
@@ -47,7 +47,7 @@ export async function callAndWait(
       const report = (state: string): void => terminal.err(`… ${state}`);
       const waiting = { get, clock, timeoutMs, startedMs, mustRun: false, isDeletion: false, report };
       await settle({ name, provisioningState: 'UPDATING' }, waiting).catch((failed: unknown) => {
-        // The work failed and was undone: the repeated call says why.
+        // The work failed and was undone: the repeated call returns the reason.
         if (!(failed instanceof Rejection && failed.code === 'NOT_FOUND')) throw failed;
       });
     }
@@ -58,7 +58,7 @@ export async function callAndWait(
 export interface Waiting {
   /** By the monotonic clock; the call is part of the time. */
   readonly startedMs: number;
-  /** Stands before each reported state; empty for one resource alone. */
+  /** Prefix of each reported state; empty for a single resource. */
   readonly prefix?: string;
   /** Limits how many resources are read at once. */
   readonly turns?: Turns;
@@ -86,12 +86,12 @@ export async function waitUntilSettled(
       isDeletion: verb.verb === 'delete',
       report: (state) => terminal.err(`… ${prefix}${state}`),
     });
-  // Of several resources one line says how to look at all.
+  // For several resources one line says how to look at all.
   return prefix === ''
     ? interruptible(`${verb.noun} show ${shortName(name, settings.namesWithoutFlags)}`, terminal, wait)
     : wait();
 }
 
-/** With `--timeout` a look may take the time that is left. */
+/** With `--timeout` a read may take the time that is left. */
 const lookOptions = ({ clock, timeoutMs }: Session, startedMs: number): CallOptions =>
   timeoutMs === undefined ? {} : { deadlineMs: Math.max(LOOK_MS, startedMs + timeoutMs - clock.monotonicMs()) };

@@ -6,17 +6,17 @@ import { changesBetween, newest } from '../watch/changes.ts';
 import { type Reading, readCloud } from '../watch/reading.ts';
 import { type Counts, changeText, drawn, type Screen } from '../watch/screen.ts';
 
-/** From one look to the next, in milliseconds. */
+/** Poll interval, in milliseconds. */
 const LOOK_MS = 1_000;
-/** Rates are over this many looks: guests save their counters twice a second. */
+/** Rates are computed over this many readings: guests save their counters twice a second. */
 const COUNTS_MAX = 6;
 /** Changes that are kept for the screen. */
 const CHANGES_MAX = 200;
 
-/** Alternate screen without a cursor, so that the shell's content is back at the end. */
+/** Alternate screen without a cursor, so that the shell's content is restored at the end. */
 const ENTER_SCREEN = '\u001b[?1049h\u001b[?25l';
 const LEAVE_SCREEN = '\u001b[?25h\u001b[?1049l';
-/** To the first line; what is left of a longer line is cleared with each line. */
+/** Moves to the first line. Each line clears the rest of a longer line. */
 const HOME = '\u001b[H';
 const CLEAR_LINE = '\u001b[K';
 const CLEAR_REST = '\u001b[J';
@@ -31,7 +31,7 @@ export interface WatchOptions {
 
 /**
  * Shows sets, leases and machines and what changes, until Ctrl-C or the end of `--timeout`: a screen on a terminal, otherwise a line for each
- * change. Services may restart meanwhile: what they cannot say stays as it was last.
+ * change. Services may restart meanwhile: what cannot be read stays as it was last.
  */
 export async function watchCloud(session: Session, options: WatchOptions): Promise<void> {
   const { caller, clock, terminal, output, settings, timeoutMs } = session;
@@ -53,7 +53,7 @@ export async function watchCloud(session: Session, options: WatchOptions): Promi
   }
 }
 
-/** The state after one more look. */
+/** The state after another reading. */
 export function nextScreen(before: Screen | undefined, found: Reading, short: (name: string) => string): Screen {
   const parts = ['sets', 'leases', 'machines'] as const;
   const stale = new Set(parts.filter((part) => found[part] === undefined));
@@ -91,7 +91,7 @@ function ratesIn(counts: readonly Counts[]): ReadonlyMap<string, number> {
   );
 }
 
-/** Writes what is new as lines: first what is there, then each change. */
+/** Writes what is new as lines: first a summary, then each change. */
 function report(before: Screen | undefined, { now, changes }: Screen, { terminal, output, settings }: Session): void {
   const { sets, machines } = now;
   const isFirst = before?.now.sets === undefined || before.now.machines === undefined;
@@ -107,7 +107,7 @@ function report(before: Screen | undefined, { now, changes }: Screen, { terminal
   }
 }
 
-/** A screen on a terminal. The shell's content is back after `close`, also after Ctrl-C. */
+/** A screen on a terminal. `close` restores the shell's content, also after Ctrl-C. */
 function openScreen(terminal: Terminal) {
   const leave = () => terminal.out(LEAVE_SCREEN);
   const cancel = beforeEnd(leave);

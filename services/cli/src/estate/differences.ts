@@ -3,10 +3,10 @@ import { disksOfMachine, type EstateFile, skuOfClass } from '@interlock/experime
 import { isObject } from '../request/schema.ts';
 import { objectsIn } from '../verbs/before.ts';
 
-/** A property of what exists beside that of the file. */
+/** A property of an existing resource, and the one that the file wants. */
 type Property = readonly [name: string, has: unknown, wanted: unknown];
 
-/** What exists with other properties than in the estate, as lines for the user; empty if nothing does. */
+/** Existing resources with other properties than in the estate, as lines for the user; empty if there are none. */
 export function differences(
   estate: EstateFile,
   parent: string,

@@ -195,7 +195,7 @@ function machineIn(
     remarks.push(`not exported: machine ${name}: its disk ${away} is in another resource group`);
     return undefined;
   }
-  // A machine that lost its key would run: the file says what its user wants.
+  // A machine that a lost key has stopped is written as running: the file has the state that its user wants.
   const isRunning =
     machine.powerState === 'RUNNING' || machine.powerState === 'STARTING' || machine.stopCause === 'KEY_LOST';
   return {

@@ -3,9 +3,9 @@ import type { EstateFile } from '@interlock/experiment';
 import type { Session } from '../session/session.ts';
 
 export interface ImportOptions {
-  /** Is added to the names of vaults, behind a hyphen; empty: nothing is. */
+  /** Suffix of the names of vaults, after a hyphen; empty: none. */
   readonly vaultSuffix: string;
-  /** Which machines write to their disks and check them: `new disks` are those of which the import makes every disk. */
+  /** Which machines write to their disks and check them: `new disks` means those whose disks are all made by the import. */
   readonly writing: 'never' | 'new disks' | 'always';
 }
 

@@ -70,7 +70,7 @@ async function each<One>(all: readonly One[], work: (one: One) => Promise<void>)
   await Promise.all(all.map((one) => turns(() => work(one))));
 }
 
-/** Vaults have one name in the whole cloud: a copy beside the original needs others. */
+/** Names of vaults are unique in the whole cloud: a copy needs other names than the original. */
 function suffixed(estate: EstateFile, suffix: string): EstateFile {
   if (suffix === '') return estate;
   const vaults = estate.vaults.map((vault) => ({ ...vault, name: `${vault.name}-${suffix}` }));

@@ -13,7 +13,7 @@ const contracts: Readonly<Record<Owner, ServiceName>> = {
   compute: Service.compute,
 };
 
-/** Makes sets, disks and machines, each once those that it needs are there. */
+/** Makes sets, disks and machines, each after those that it needs. */
 export class ResourceImport {
   readonly #parts: ImportParts;
   readonly #keys: KeyImport;

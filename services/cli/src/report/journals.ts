@@ -20,7 +20,7 @@ export async function readJournal(
   }
 }
 
-/** An operation as experiments record it; none of what is no I/O. */
+/** An operation as experiments record it; empty if it is not I/O. */
 function recordOf(machine: string, operation: JsonObject): readonly IoRecord[] {
   const kind = String(operation.kind).toLowerCase();
   const op = kind === 'verify' ? 'read' : kind;

@@ -39,7 +39,7 @@ function actionOf({ operation, change }: JsonObject): Action | undefined {
 }
 
 /**
- * Changes of keys, vaults and grants, by time. A change that gives access back undoes the newest one that took it from the same key.
+ * Changes of keys, vaults and grants, by time. A change that restores access undoes the newest loss of the same key.
  * @param entries of the audit logs of these vaults
  * @param keys names of the keys that matter
  */

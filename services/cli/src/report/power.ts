@@ -12,8 +12,8 @@ const off: ReadonlySet<PowerRecord['state'] | undefined> = new Set([
 ]);
 
 /**
- * The power states of a machine, by its activity log, oldest first. The log has the decision to stop a machine because of a key, and not its
- * end: of the last stop that is the machine's `stopTime`, of earlier ones the time of the decision.
+ * The power states of a machine, by its activity log, oldest first. The log has the decision to stop a machine because of a key, and not the
+ * end of the stop: for the last stop that is the machine's `stopTime`, for earlier ones the time of the decision.
  * @param entries the whole log
  * @param machine as compute shows it; undefined if it is deleted
  */

@@ -6,7 +6,7 @@ import { isObject, type Method } from './schema.ts';
 /** Most elements that a page has; a larger page size is answered with this many. */
 export const PAGE_SIZE_MAX = 1_000;
 
-/** The field of a list response: the only list of messages in it, beside plain fields. Undefined for other responses. */
+/** The field of a list response: the only list of messages in it, besides plain fields. Undefined for other responses. */
 export function listOf(message: DescMessage): (DescField & { readonly message: DescMessage }) | undefined {
   const [only, second] = message.fields.filter(({ message: inner }) => inner !== undefined);
   const isPage = message.name.endsWith('Response') || message.name === 'FactBatch';

@@ -81,7 +81,7 @@ export function methodOf(service: ServiceName, name: string): Method {
 
 const registries = new Map<string, FileRegistry>();
 
-/** The package of a service with what it imports. Decoded when first asked for: all packages take some 40 ms. */
+/** The package of a service with what it imports. Decoded at the first use: all packages take some 40 ms. */
 function registryOf(service: string): FileRegistry {
   const [, folder = ''] = service.split('.');
   const known = registries.get(folder);

@@ -1,7 +1,7 @@
-/** Lets a few pieces of work go on at once; the others wait for their turn, the first first. */
+/** Runs a limited number of pieces of work at once; the others wait in order. */
 export type Turns = <Result>(work: () => Promise<Result>) => Promise<Result>;
 
-/** @param most how many go on at once */
+/** @param most how many run at once */
 export const turnsOf = (most: number): Turns => {
   let free = most;
   const waiting: (() => void)[] = [];

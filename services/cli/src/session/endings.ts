@@ -59,7 +59,7 @@ export const interruptible = <Result>(
 ): Promise<Result> =>
   reportingInterrupts(`the operation continues in the cloud; interlock ${look} shows its state`, terminal, wait);
 
-/** Runs work. If Ctrl-C or another signal ends it, the command says what that means. @param text behind `interrupted:` */
+/** Runs work. If Ctrl-C or another signal ends it, the command says what that means. @param text after `interrupted:` */
 export async function reportingInterrupts<Result>(
   text: string,
   { err }: { err(text: string): void },

@@ -13,7 +13,7 @@ export interface Session {
   readonly clock: Clock;
   readonly random: Random;
   readonly tracer: Tracer;
-  /** Trace of the command, 32 hexadecimal digits; undefined when spans go nowhere. */
+  /** Trace of the command, 32 hexadecimal digits; undefined if no spans are exported. */
   readonly trace: string | undefined;
   readonly terminal: Terminal;
   /** How a user types the command line: `interlock`, `npx interlock`. */

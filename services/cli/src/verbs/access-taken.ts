@@ -32,7 +32,7 @@ export type TakesAccess = (request: JsonObject, context: TakingContext) => Promi
 
 type KeyAction = 'DISABLE' | 'DELETE' | 'PURGE' | 'EXPIRE';
 
-/** An expiry that is nearer than this asks for a confirmation, in milliseconds: a day. */
+/** An expiry that is nearer than this needs a confirmation, in milliseconds: a day. */
 const NEAR_MS = 86_400_000;
 
 /** The permissions on a key that a set's identity needs, as the contracts write them. */

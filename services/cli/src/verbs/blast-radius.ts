@@ -26,7 +26,7 @@ export function blastRadiusOf(lines: readonly JsonObject[]): BlastRadius {
   };
 }
 
-/** So many names are shown of each kind. */
+/** Most names shown of each kind. */
 const NAMED_MAX = 5;
 
 /** `4 machines stop (a, b, c, d), 1 fails at its next start (e)`. @param short a name as users type it */

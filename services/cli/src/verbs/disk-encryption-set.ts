@@ -8,7 +8,7 @@ const impact = nounOf('disk-encryption-set', Service.diskEncryptionSet, 'impact'
 const oneSet = named('set', 'diskEncryptionSet');
 const settles = { get: 'GetDiskEncryptionSet' } as const;
 
-/** The RPCs of disk-encryption-set. `--key kv1/k1` stands for the URL of the key's current version. */
+/** The RPCs of disk-encryption-set. `--key kv1/k1` means the URL of the key's current version. */
 export const diskEncryptionSetVerbs: readonly Verb[] = [
   set('create', 'CreateDiskEncryptionSet', {
     targets: [{ word: 'set', kind: 'diskEncryptionSet', parent: 'parent', idField: 'disk_encryption_set_id' }],

@@ -29,7 +29,7 @@ const onlyVersion = named('vault/key[/version]', 'onlyVersion');
 const use = named('vault/key[/version]', 'keyOrVersion');
 
 /**
- * The RPCs of key-vault. Where a version is needed, a key stands for its current version; for settings that disks depend on, for
+ * The RPCs of key-vault. Where a version is needed, a key means its current version; for settings that disks depend on, for
  * its only version. `enable` and `disable` act on the whole key unless a version is named.
  */
 export const keyVaultVerbs: readonly Verb[] = [

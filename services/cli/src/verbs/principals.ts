@@ -12,10 +12,10 @@ export type PrincipalNames = (
   short: (name: string) => string,
 ) => Promise<ReadonlyMap<string, string>>;
 
-/** At most so many principals are looked up; a vault may have a thousand. */
+/** Most principals that are looked up; a vault may have a thousand. */
 const LOOKUPS_MAX = 32;
 
-/** A lookup that takes longer, in milliseconds, leaves the id: the response is there already. */
+/** Time limit of a lookup, in milliseconds. After it the id is shown: the response has arrived already. */
 const LOOKUP_MS = 2_000;
 
 /** The principals in the access policies of a vault: `me`, `set:<set>` of a set's identity, or the display name. */

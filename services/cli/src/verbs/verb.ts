@@ -60,9 +60,9 @@ export interface Verb {
   /** Looks up the names of the principals in the response. */
   readonly principals?: PrincipalNames;
   readonly targets?: readonly Target[];
-  /** Flag → field path, beside the flags named like the fields. */
+  /** Flag → field path, in addition to the flags named like the fields. */
   readonly aliases?: Readonly<Record<string, string>>;
-  /** Kinds of names of fields whose own name does not tell it: `parent` of a list. */
+  /** Kinds of names of fields whose own name does not show it: `parent` of a list. */
   readonly kinds?: Readonly<Record<string, NameKind>>;
   /** Flags that the command needs; of those in a list, one is enough. A target, a body or a default counts too. */
   readonly required?: readonly (string | readonly string[])[];

@@ -1,9 +1,9 @@
 import { services } from '../session/environment.ts';
 import type { LeaseRow, MachineRow, Reading, SetRow } from './reading.ts';
 
-/** Something that changed between two looks. */
+/** Something that changed between two readings. */
 export interface Change {
-  /** ISO 8601: when it happened, as its owner has it, otherwise when it was seen. */
+  /** ISO 8601: when it happened, by the service that owns it, otherwise when it was read. */
   readonly time: string;
   readonly subject: string;
   readonly text: string;
@@ -39,7 +39,7 @@ export function changesBetween(before: Reading, now: Reading, short: (name: stri
 type Make = (subject: string, text: string, kind: Change['kind'], time?: string) => Change;
 type Pair<Row> = readonly [was: Row | undefined, is: Row | undefined];
 
-/** The rows of two looks by their keys; nothing if a look could not read them. */
+/** The rows of two readings by their keys; empty if a reading does not have them. */
 function matched<Row>(
   before: readonly Row[] | undefined,
   now: readonly Row[] | undefined,
@@ -100,7 +100,7 @@ export const shortKey = (key: string): string => key.replace(/\/[0-9a-f]{32}$/, 
 
 const withReason = (text: string, reason: string): string => (reason === '' ? text : `${text}: ${reason}`);
 
-/** The newest that is known: what this look could not read is as the look before had it. */
+/** The newest known state: what this reading does not have is taken from the one before. */
 export const newest = (before: Reading, now: Reading): Reading => ({
   ...now,
   sets: now.sets ?? before.sets,

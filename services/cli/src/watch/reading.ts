@@ -8,7 +8,7 @@ import { services } from '../session/environment.ts';
 import { serverReport, unreadState } from '../session/servers.ts';
 import { objectsIn } from '../verbs/before.ts';
 
-/** How long a call may take, in milliseconds: a paused service must not hold up what the others show. */
+/** How long a call may take, in milliseconds: a paused service must not delay the others. */
 const CALL_MS = 2_000;
 
 /** A set, and whether it may use its key. */
@@ -43,7 +43,7 @@ export interface MachineRow {
   readonly mismatches: number;
 }
 
-/** What one look at the cloud found. What could not be read is undefined. */
+/** One reading of the cloud. What could not be read is undefined. */
 export interface Reading {
   /** Milliseconds since the epoch. */
   readonly atMs: number;
@@ -56,7 +56,7 @@ export interface Reading {
   readonly isCut: boolean;
 }
 
-/** Looks at a group or subscription once. No failure of a service makes it fail. @param parent full name */
+/** Reads a group or subscription once. A failure of a service does not make it fail. @param parent full name */
 export async function readCloud(caller: Pick<Caller, 'call'>, parent: string, atMs: number): Promise<Reading> {
   const list = (
     service: Workload,
@@ -168,7 +168,7 @@ const machineRow = (machine: JsonObject): MachineRow => {
   };
 };
 
-/** A reason; empty for the value that stands for none. */
+/** A reason; empty for the unspecified value. */
 const reasonOf = (reason: unknown): string => {
   const text = String(reason ?? '');
   return text.endsWith('_UNSPECIFIED') ? '' : text;

@@ -19,7 +19,7 @@ export interface Screen {
   readonly counts: readonly Counts[];
   /** Operations per second of machines, by full name. */
   readonly rates: ReadonlyMap<string, number>;
-  /** Parts that the last look could not read: they show what was known before. */
+  /** Parts that the last reading does not have: they show what was known before. */
   readonly stale: ReadonlySet<'sets' | 'leases' | 'machines'>;
   /** Since when services are not responding, in milliseconds since the epoch. */
   readonly problemsSince: ReadonlyMap<string, number>;
@@ -133,7 +133,7 @@ function machineLines({ now, rates, stale }: Screen, { short }: ScreenLayout, ro
   ];
 }
 
-/** Empty before there are two looks, and while compute is not responding. */
+/** Empty before the second reading, and while compute is not responding. */
 const rateText = (rate: number | undefined): string => (rate === undefined ? '' : `${rate.toFixed(1)}/s`);
 
 const colourOf = ({ power, reason, mismatches }: MachineRow): Colour | undefined => {
