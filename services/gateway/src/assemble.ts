@@ -60,7 +60,7 @@ export interface GatewaySeams {
   readonly failuresPerSecond: number;
   /** Proves the addresses of clients to key-vault; undefined: they are not stated. */
   readonly clientAddressKey: string | undefined;
-  /** A request waits for so long for its work before the client has to poll, in milliseconds. */
+  /** How long a request waits for its work before the client has to poll, in milliseconds. */
   readonly holdMs: number;
   readonly clock: Clock;
   readonly random: Random;

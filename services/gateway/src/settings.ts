@@ -21,7 +21,7 @@ const {
   probeAddress,
 } = hostSpec;
 
-/** Settings of the gateway, beside those of telemetry and of the process. */
+/** Settings of the gateway, in addition to those of telemetry and of the process. */
 export const gatewaySpec = {
   gatewayAddress: text('host:port to serve HTTPS on; `localhost` listens on 127.0.0.1 and ::1'),
   gatewaySharesAddress: bool(

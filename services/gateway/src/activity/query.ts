@@ -1,6 +1,6 @@
 import { RestError } from '../errors/rest-error.ts';
 
-/** What a list of events is asked for. */
+/** Which events a request selects. */
 export interface EventQuery {
   /** Unix times in milliseconds. */
   readonly from: number;
@@ -9,7 +9,7 @@ export interface EventQuery {
   /** ARM id. */
   readonly resource?: string | undefined;
   readonly correlationId?: string | undefined;
-  /** Whether the asked resource provider is that of machines. */
+  /** Whether the requested resource provider is that of machines. */
   readonly hasMachines: boolean;
 }
 

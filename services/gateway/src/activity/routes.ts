@@ -43,7 +43,7 @@ const machinesOf = async (
   caller: Caller,
 ): Promise<readonly string[]> => {
   if (!hasMachines) return [];
-  // The log of a deleted machine is there too, so its name is not looked up.
+  // The log of a deleted machine still exists, so its name is not looked up.
   if (resource !== undefined)
     return isMachine(resource) ? [innerNameOfId(names, resource, ['virtualMachines'], '$filter')] : [];
   const parent = group === undefined ? `subscriptions/${subscription}` : groupName(names, subscription, group);

@@ -43,12 +43,12 @@ export const encryptionOf = async (
   }
 };
 
-/** Whether a resource is encrypted in this way already. @param wanted undefined: anything will do */
+/** Whether a resource is encrypted in this way already. @param wanted undefined: any */
 export const isEncryptedAs = (now: Encryption | undefined, wanted: Encryption | undefined): boolean =>
   wanted === undefined ||
   (now?.type === wanted.type && now.diskEncryptionSet.toLowerCase() === wanted.diskEncryptionSet.toLowerCase());
 
-/** The encryption as clients read it. @param idOf ARM id of a name of ours */
+/** The encryption as clients read it. @param idOf ARM id of an Interlock name */
 export const encryptionShown = (encryption: Encryption | undefined, idOf: (name: string) => string): unknown => {
   const { type = 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet = '' } = encryption ?? {};
   return {

@@ -2,9 +2,9 @@ import { type ConfigOf, variableOf } from '@interlock/runtime';
 import { RestError } from '../errors/rest-error.ts';
 import type { gatewaySpec } from '../settings.ts';
 
-/** Ids that clients use for ids of ours, by the id of ours: tools such as Terraform accept only UUIDs. */
+/** Ids that clients use for Interlock ids, by the Interlock id: tools such as Terraform accept only UUIDs. */
 export interface Aliases {
-  /** The id of ours; an id without an alias stands for itself. */
+  /** The Interlock id; an id without an alias is used as it is. */
   inner(shown: string): string;
   /** The id that clients see. */
   shown(inner: string): string;
@@ -38,7 +38,7 @@ export const aliasesOf = (text: string | undefined, setting: string): Aliases =>
 export interface CloudNames {
   /** `https://host:port`, as clients reach it; also the authority and the first management audience. */
   readonly gateway: string;
-  /** Host and port behind the name of a vault: `vault.interlock.localhost:8443`. */
+  /** Host and port after the name of a vault: `vault.interlock.localhost:8443`. */
   readonly vaultSuffix: string;
   /** The same in the key URLs of key-vault. */
   readonly keyUrlSuffix: string;
@@ -76,7 +76,7 @@ export const vaultInHost = ({ vaultSuffix }: Pick<CloudNames, 'vaultSuffix'>, ho
 export const groupName = (names: CloudNames, subscription: string, group: string): string =>
   `subscriptions/${names.subscriptions.inner(subscription)}/resourceGroups/${group.toLowerCase()}`;
 
-/** ARM id of a group, or of a subscription, from a name of ours. */
+/** ARM id of a group, or of a subscription, from an Interlock name. */
 export const armScope = (names: CloudNames, name: string): string => {
   const [, subscription = '', ...rest] = name.split('/');
   return `/${['subscriptions', names.subscriptions.shown(subscription), ...rest].join('/')}`;

@@ -1,7 +1,7 @@
 import { RestError } from '../errors/rest-error.ts';
 import { type CloudNames, groupName, keyUrl } from './names.ts';
 
-/** Types of resources in a group that services of ours have, by the word that our names use. */
+/** Types of resources in a group that Interlock services have, by the word that Interlock names use. */
 export const armTypes = {
   diskEncryptionSets: 'Microsoft.Compute/diskEncryptionSets',
   disks: 'Microsoft.Compute/disks',
@@ -9,7 +9,7 @@ export const armTypes = {
   virtualMachines: 'Microsoft.Compute/virtualMachines',
 } as const;
 
-/** The word for a kind of resource in names of ours. */
+/** The word for a kind of resource in Interlock names. */
 export type Collection = keyof typeof armTypes;
 
 /** What the path of a resource names, as the client wrote it. */
@@ -19,11 +19,11 @@ export interface NamedPath {
   readonly name: string;
 }
 
-/** Name of ours: `subscriptions/<s>/resourceGroups/<g>/<collection>/<name>`, in lower case (REST-02). */
+/** Interlock name: `subscriptions/<s>/resourceGroups/<g>/<collection>/<name>`, in lower case (REST-02). */
 export const innerName = (names: CloudNames, path: NamedPath, collection: Collection): string =>
   `${groupName(names, path.subscription, path.group)}/${collection}/${path.name.toLowerCase()}`;
 
-/** The collection of a name of ours; undefined for any other name. */
+/** The collection of an Interlock name; undefined for any other name. */
 export const collectionOf = (name: string): Collection | undefined => {
   const word = name.split('/')[4] ?? '';
   return word in armTypes ? (word as Collection) : undefined;
@@ -32,7 +32,7 @@ export const collectionOf = (name: string): Collection | undefined => {
 /** The last segment of a name or id. */
 export const lastSegment = (name: string): string => name.split('/').at(-1) ?? '';
 
-/** ARM id of a resource, from its name of ours. */
+/** ARM id of a resource, from its Interlock name. */
 export const armIdOfName = (names: CloudNames, name: string): string => {
   const [, subscription = '', , group = '', word = '', resource = ''] = name.split('/');
   const type = armTypes[word as Collection] ?? word;
@@ -43,7 +43,7 @@ const armIdForm =
   /^\/+subscriptions\/+([^/]+)\/+resourceGroups\/+([^/]+)\/+providers\/+(Microsoft\.Compute)\/+([^/]+)\/+([^/]+)\/*$/i;
 
 /**
- * Name of ours of a resource that a body names by its ARM id.
+ * Interlock name of a resource that a body names by its ARM id.
  * @param collections types that the field may name
  * @param field for the error
  * @throws RestError 400 LinkedInvalidPropertyId

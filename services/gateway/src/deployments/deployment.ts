@@ -2,7 +2,7 @@ import type { Json } from '@interlock/event-store';
 import type { PresentRecord } from '../records/records.ts';
 import type { ResolvedResource, ResolvedTemplate } from './template.ts';
 
-/** How a deployment stands. */
+/** State of a deployment. */
 export type DeploymentStatus = 'Running' | 'Succeeded' | 'Failed';
 
 /** An error as management writes it. */

@@ -22,8 +22,8 @@ export const invalidTemplate = (what: string): RestError =>
   new RestError(400, 'InvalidTemplate', `Deployment template validation failed: ${what}`);
 
 /**
- * The value of a text of a template: `[concat('a', parameters('b'))]` is an expression, `[[a]` stands for `[a]`, and every other text
- * for itself.
+ * The value of a text of a template: `[concat('a', parameters('b'))]` is an expression, `[[a]` means `[a]`, and every other text
+ * is itself.
  * @throws RestError 400 InvalidTemplate
  */
 export const evaluate = (text: string, scope: ExpressionScope): unknown => {

@@ -38,7 +38,7 @@ const contains: TemplateFunction = ([whole, part], fail) => {
   throw fail('the first argument must be a text, an array or an object');
 };
 
-/** `{0}` and `{1}` stand for the arguments behind the format. */
+/** `{0}` and `{1}` are replaced by the arguments after the format. */
 const format: TemplateFunction = ([pattern, ...values], fail) =>
   text(pattern, fail).replaceAll(/\{(\d+)\}/g, (_match, at: string) => {
     const value = values[Number(at)];

@@ -19,8 +19,8 @@ const namedIn = <Resource extends Dependent>(resources: readonly Resource[]): Re
 };
 
 /**
- * Resources with each one behind those that it depends on, otherwise in the order of the template.
- * @throws RestError 400 InvalidTemplate for a resource twice, an unknown dependency, and a circle
+ * Resources with each one after those that it depends on, otherwise in the order of the template.
+ * @throws RestError 400 InvalidTemplate for a resource twice, an unknown dependency, and a cycle
  */
 export const inOrder = <Resource extends Dependent>(resources: readonly Resource[]): readonly Resource[] => {
   const ordered: Resource[] = [];

@@ -31,7 +31,7 @@ interface Marker {
   readonly path: readonly string[];
 }
 
-/** The reference that a value stands for; undefined for any other value. */
+/** The reference that a value is; undefined for any other value. */
 export const referenceIn = (value: unknown): Marker | undefined =>
   typeof value === 'object' && value !== null && mark in value ? (value as Record<string, Marker>)[mark] : undefined;
 
@@ -44,7 +44,7 @@ export const referredIn = (value: unknown): readonly string[] => {
 };
 
 /**
- * The value with what its references stand for.
+ * The value with its references resolved.
  * @param read the resource
  * @throws Error of `read`; for a member that the resource does not have
  */

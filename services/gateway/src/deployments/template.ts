@@ -61,7 +61,7 @@ export interface ResolvedTemplate {
 /** What an expression may read of the place of the deployment. */
 export type Place = Pick<ExpressionScope, 'subscription' | 'tenant' | 'group' | 'location' | 'deployment'>;
 
-/** Stands for the value of a secure parameter. No resource here takes a secret, so none is stored. */
+/** Replaces the value of a secure parameter. No resource here takes a secret, so none is stored. */
 const withheld = '(secure)';
 
 const isSecure = (type: string): boolean => type.toLowerCase().startsWith('secure');

@@ -4,7 +4,7 @@ import { RestError } from '../errors/rest-error.ts';
 
 /** What an access URL carries, sealed: any replica serves it, and only this cloud can read it. */
 export interface AccessGrant {
-  /** Name of ours of the disk. */
+  /** Interlock name of the disk. */
   readonly disk: string;
   readonly accessToken: string;
   /** `host:port` of the data path. */

@@ -30,7 +30,7 @@ export async function* readVhd(
   }
 }
 
-/** Writes a range and makes it stable. What lies on the footer is left out: it is made of the disk. */
+/** Writes a range and makes it stable. Bytes of the footer are ignored: it is computed from the disk. */
 export const writeVhd = async (
   { diskDataAt }: Pick<Backends, 'diskDataAt'>,
   grant: AccessGrant,

@@ -89,7 +89,7 @@ const contentRoutes = ({ backends, accessUrls }: Parts): readonly Route[] => {
         const range = rangeOf(headerOf(request, 'x-ms-range') ?? headerOf(request, 'range'), size);
         const { first, last } = range ?? { first: 0, last: size - 1 };
         const content = readVhd(backends, grant, { first, last });
-        // The first piece before the head of the reply: a lost key is then a status, and not a broken connection.
+        // The first piece is read before the head of the reply: an access loss is then a status, and not a broken connection.
         const start = await content.next();
         return {
           status: range === undefined ? 200 : 206,

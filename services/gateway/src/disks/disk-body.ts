@@ -168,12 +168,12 @@ const provisioningShown: Readonly<Record<string, string>> = {
 /** The state of a disk or snapshot as clients read it. */
 export const provisioningStateShown = (state: string): string => provisioningShown[state] ?? 'Succeeded';
 
-/** Creation data as clients read it. @param source name of ours; empty for a disk that was made empty */
+/** Creation data as clients read it. @param source Interlock name; empty for a disk that was made empty */
 export const creationShown = (content: JsonObject, source: string, idOf: (name: string) => string): unknown =>
   content.creationData ??
   (source === '' ? { createOption: 'Empty' } : { createOption: 'Copy', sourceResourceId: idOf(source) });
 
-/** The disk as clients read it. @param idOf ARM id of a name of ours */
+/** The disk as clients read it. @param idOf ARM id of an Interlock name */
 export const diskBody = (disk: Disk, extras: ResourceExtras, idOf: (name: string) => string): unknown => {
   const { creationData, skuName, zones, uploaded, ...kept } = extras.content;
   return {

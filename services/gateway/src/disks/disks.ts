@@ -30,7 +30,7 @@ export class Disks {
     this.#parts = parts;
   }
 
-  /** Name of ours. */
+  /** Interlock name. */
   nameOf(path: NamedPath): string {
     return innerName(this.#parts.names, path, 'disks');
   }
@@ -148,7 +148,7 @@ export class Disks {
 
 const incarnationOf = ({ name, uniqueId }: Disk) => ({ name, incarnation: uniqueId });
 
-/** Names of ours of the resources that a disk names. */
+/** Interlock names of the resources that a disk names. */
 const namedBy = ({ managedBy, source, encryption }: Disk): readonly string[] => [
   managedBy,
   source,

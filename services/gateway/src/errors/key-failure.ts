@@ -7,11 +7,11 @@ export interface ShownFailure {
   /** Reason of a key, or another stable code. */
   readonly code: string;
   readonly message: string;
-  /** The set whose key is in the way; empty if the cause is another one. */
+  /** The set whose key is the cause; empty for another cause. */
   readonly diskEncryptionSet: string;
 }
 
-/** The same refusal as a call that had been refused at once would get. */
+/** The same refusal as for a call that is refused at once. */
 export const errorOfFailure = ({ code, message, diskEncryptionSet }: ShownFailure): RestError => {
   const metadata: Readonly<Record<string, string>> =
     diskEncryptionSet === '' ? {} : { disk_encryption_set: diskEncryptionSet };

@@ -1,4 +1,4 @@
-/** What an error body contains beside code and message. */
+/** What an error body contains besides code and message. */
 export interface RestErrorDetails {
   /** The narrower code that vault clients read, for example `KeyDisabled`. */
   readonly innerCode?: string | undefined;

@@ -45,7 +45,7 @@ const refusal = (error: Rejection, plane: Plane): RestError => {
   );
 };
 
-/** Whether the identity of a set was refused its key, and not the caller something. */
+/** Whether the identity of a set was refused its key, and not the caller a permission. */
 const isOfKey = ({ reason, metadata }: Rejection, plane: Plane): boolean =>
   plane === 'management' && 'disk_encryption_set' in metadata && reason in keyCodes;
 

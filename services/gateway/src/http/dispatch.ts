@@ -10,7 +10,7 @@ export interface OwnRequest {
   readonly body?: unknown;
 }
 
-/** What a request was answered with. */
+/** The reply to such a request. */
 export interface OwnReply {
   readonly status: number;
   /** undefined: no body. */
@@ -45,7 +45,7 @@ export const openDispatch = (names: Pick<CloudNames, 'gateway'>, clock: Clock): 
     const reply = await server.inject({
       method,
       url,
-      // No range of network rules has it but that of all addresses: a request of the gateway comes from no client.
+      // Only a network rule for all addresses contains it: a request of the gateway itself has no client address.
       remoteAddress: '0.0.0.0',
       headers: {
         host,

@@ -1,11 +1,11 @@
 import { RestError } from '../errors/rest-error.ts';
 import type { RouteRequest } from './route.ts';
 
-/** Most items of a page that a client may ask for; more count as so many. */
+/** Largest page; a request for more items counts as a request for this many. */
 const pageSizeMax = 1_000;
 
 /**
- * The page that a request asks for. Vaults name its size `maxresults`, management `$top`.
+ * The requested page. Vaults name its size `maxresults`, management `$top`.
  * @throws RestError 400
  */
 export const pageOf = ({

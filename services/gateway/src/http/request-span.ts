@@ -5,7 +5,7 @@ import type { Route } from './route.ts';
 
 /**
  * Answers a request in a SERVER span of OpenTelemetry's conventions for HTTP, which continues the trace of the client.
- * @param answer sends the response, also for what fails
+ * @param answer sends the response, also for errors
  */
 export const inRequestSpan = (
   tracer: Tracer,

@@ -217,7 +217,7 @@ const setCommonHeaders = (request: FastifyRequest, reply: FastifyReply): void =>
   });
 };
 
-/** What each answer of a vault says of itself and of the connection (KV-115). The region is not known here. */
+/** Headers of every vault reply, about the vault and the connection (KV-115). The region is not known here. */
 const vaultHeaders = (address: string) => {
   const family = address.includes(':') && !address.startsWith('::ffff:') ? 'InterNetworkV6' : 'InterNetwork';
   const plain = address.replace('::ffff:', '');
@@ -249,7 +249,7 @@ const checkVersion = (version: string | undefined, host: Route['host']): void =>
 const malformedUrl = (): RestError =>
   new RestError(400, 'InvalidRequestContent', 'the path of the request is not a valid URL');
 
-/** What vaults of the public cloud have beside keys. */
+/** What vaults of the public cloud have besides keys. */
 const otherObjects = /^\/(deleted)?(secrets|certificates|storage)(\/|$)/i;
 
 /** A path that no route serves. */

@@ -13,7 +13,7 @@ interface Parts {
 /** Events of key-vault that one request reads at most. */
 const pageSize = 1_000;
 
-/** Events of a vault for subscribers outside: they ask, as there is no web hook (KV-110, KV-111). */
+/** Events of a vault for external subscribers, which poll because there is no web hook (KV-110, KV-111). */
 export const keyEventRoutes = (parts: Parts): readonly Route[] => [
   route({
     host: 'gateway',

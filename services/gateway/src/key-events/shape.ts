@@ -8,8 +8,8 @@ import { vaultType } from '../vaults/vault-body.ts';
 export type EventForm = 'eventgrid' | 'cloudevents';
 
 /**
- * What subscribers of the public cloud hear about a vault (KV-110), by the event of key-vault behind it. Nothing says there that a
- * key was disabled, deleted or recovered, so nothing says it here.
+ * Events that subscribers of the public cloud receive about a vault (KV-110), by the event of key-vault behind them. The public
+ * cloud does not publish that a key was disabled, deleted or recovered, so the gateway does not either.
  */
 const eventTypes: Readonly<Record<string, string>> = {
   KeyVersionCreated: 'Microsoft.KeyVault.KeyNewVersionCreated',
@@ -26,7 +26,7 @@ export interface EventVault {
   readonly resourceGroup: string;
 }
 
-/** An event as a subscriber receives it (KV-111); undefined for an event of another vault, or one that subscribers do not hear of. */
+/** An event as a subscriber receives it (KV-111); undefined for an event of another vault, or one that subscribers do not receive. */
 export const eventShown = (
   names: CloudNames,
   vault: EventVault,
@@ -75,7 +75,7 @@ const vaultData = ({ vaultSuffix }: CloudNames, vault: string): object => ({
 const secondsOf = (instant: unknown): number | null =>
   typeof instant === 'number' ? Math.floor(instant / 1_000) : null;
 
-/** A GUID that is the same each time the event is read: delivery is at least once, and subscribers tell repeats by it. */
+/** A GUID that is the same each time the event is read: delivery is at least once, and subscribers recognize repeats by it. */
 const guidOf = (eventId: string): string => {
   const hex = createHash('sha256').update(eventId).digest('hex');
   return [hex.slice(0, 8), hex.slice(8, 12), `8${hex.slice(13, 16)}`, `8${hex.slice(17, 20)}`, hex.slice(20, 32)].join(

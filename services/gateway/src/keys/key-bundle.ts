@@ -129,7 +129,7 @@ export const versionItem = (
   ...tagsShown(version.tags),
 });
 
-/** An item of the list of keys: without version. The service says of a key only why its current version cannot be used. */
+/** An item of the list of keys: without version. The service shows for a key only why its current version cannot be used. */
 export const keyItem = (names: CloudNames, key: Key): Readonly<Record<string, unknown>> => ({
   kid: keyUrl(names, key.name),
   attributes: defined({
@@ -141,7 +141,7 @@ export const keyItem = (names: CloudNames, key: Key): Readonly<Record<string, un
   ...tagsShown(key.tags),
 });
 
-/** What a deleted key says beside the rest. */
+/** Further members of a deleted key. */
 export const deletion = (names: CloudNames, key: Key): object =>
   defined({
     recoveryId: keyUrl(names, key.name).replace('/keys/', '/deletedkeys/'),

@@ -223,7 +223,7 @@ const deletionRoutes = ({ backends, names }: KeyParts): readonly Route[] => {
         const options = caller.as('key-vault');
         // The answer shows the current version, which a deleted key no longer does. A caller may delete and not read.
         const version = await keyVault.getKeyVersion({ name }, options).catch(unlessDenied);
-        // The public cloud asks for no confirmation.
+        // The public cloud requires no confirmation.
         const key = await keyVault.deleteKey({ name, confirmName: name }, options);
         const bundle =
           version === undefined ? { key: { kid: keyItem(names, key).kid } } : keyBundle(names, version, key);

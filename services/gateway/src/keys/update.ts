@@ -7,7 +7,7 @@ import type { UpdateKeyBody } from './schemas.ts';
 
 /**
  * Changes what the body names of a version. The service has one call for each part, so a version is disabled before anything else
- * changes and enabled after everything else: whenever a call fails, the version is usable only as it was, or as it shall be.
+ * changes and enabled after everything else: whenever a call fails, the version is usable only as before or as requested.
  * @param name of the version, or of the key for its current version
  */
 export const updateVersion = async (

@@ -42,7 +42,7 @@ export const serveLoopback = async (parts: LoopbackParts): Promise<void> => {
   server.server.on('connect', (request, client, head) => {
     tunnels.add(client);
     client.once('close', () => tunnels.delete(client));
-    // Every address of this machine is listened on, or the one that is named.
+    // The gateway listens on every address of this machine, or on the one that is named.
     const to = { ...gateway, host: gateway.host === '0.0.0.0' || gateway.host === '::' ? 'localhost' : gateway.host };
     tunnel(names, to, { target: request.url ?? '', client, head });
   });

@@ -8,7 +8,7 @@ import type { gatewaySpec } from '../settings.ts';
 import { useOfAudience } from '../sign-in/audiences.ts';
 import type { openSignIn } from '../sign-in/sign-in.ts';
 
-/** Whom the endpoint speaks for: a principal (UUID) with its secret. */
+/** The identity whose tokens the endpoint returns: a principal (UUID) with its secret. */
 const LocalIdentity = Type.Object({ principalId: Type.String(), secret: Type.String() });
 
 /** What the endpoint needs. */
@@ -22,7 +22,7 @@ export interface ManagedIdentityParts {
 }
 
 /**
- * The endpoint that the settings ask for; undefined if they name no identity.
+ * The endpoint that the settings describe; undefined if they name no identity.
  * @throws Error for an identity file of another form
  */
 export const managedIdentityOf = (

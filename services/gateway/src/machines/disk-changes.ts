@@ -9,7 +9,7 @@ const lunMax = 63;
 
 /** What changes a machine's data disks into the list of a body. */
 export interface DiskChanges {
-  /** Names of ours. */
+  /** Interlock names. */
   readonly detach: readonly string[];
   readonly attach: readonly DataDiskGiven[];
 }

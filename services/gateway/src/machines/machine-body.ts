@@ -51,7 +51,7 @@ const diskNameOf = (names: CloudNames, given: OsDiskGiven | DataDiskGiven, group
   return name === undefined ? undefined : `${group}/disks/${name.toLowerCase()}`;
 };
 
-/** Names of ours of the data disks that a body wants; undefined where it wants none in particular, or names not all of them. */
+/** Interlock names of the data disks that a body wants; undefined where it wants none in particular, or names not all of them. */
 export const wantedDisks = (names: CloudNames, body: MachineGiven, group: string): readonly string[] | undefined => {
   const wanted = body.properties?.storageProfile?.dataDisks?.filter(({ toBeDetached }) => toBeDetached !== true);
   const found = wanted?.map((one) => diskNameOf(names, one, group));
@@ -61,7 +61,7 @@ export const wantedDisks = (names: CloudNames, body: MachineGiven, group: string
 /**
  * What management keeps of a machine: what was kept before, and over it what the body has.
  * @param body of a PUT (members replace) or a PATCH (members are merged)
- * @param group of the machine, with names of ours
+ * @param group of the machine, with Interlock names
  */
 export const keptContent = (
   names: CloudNames,
@@ -114,10 +114,10 @@ const keptOfDisk = ({
   };
 };
 
-/** ARM id of a name of ours. */
+/** ARM id of an Interlock name. */
 type IdOf = (name: string) => string;
 
-/** Names of ours of the disks of a machine. */
+/** Interlock names of the disks of a machine. */
 export const disksOf = ({ osDisk, dataDisks }: VirtualMachine): readonly string[] =>
   [osDisk, ...dataDisks].flatMap((one) => (one === undefined ? [] : [one.disk]));
 

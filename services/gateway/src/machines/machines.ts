@@ -40,7 +40,7 @@ export class Machines {
     this.#parts = parts;
   }
 
-  /** Name of ours. */
+  /** Interlock name. */
   nameOf(path: NamedPath): string {
     return innerName(this.#parts.names, path, 'virtualMachines');
   }
@@ -107,7 +107,7 @@ export class Machines {
     return this.change(changed, diskChangesOf(this.#parts.names, changed.dataDisks, dataDisks), caller);
   }
 
-  /** Attaches another OS disk in place of the present one (VM-19); the present one comes back if that is refused. */
+  /** Attaches another OS disk in place of the present one (VM-19); the present one is attached again if that is refused. */
   async #exchangeOsDisk(vm: VirtualMachine, given: OsDiskGiven, caller: Caller): Promise<VirtualMachine> {
     const { compute, disks } = this.#parts.backends;
     const { name, osDisk: before } = vm;

@@ -20,7 +20,7 @@ export const kindOf = (given: OsDiskGiven | DataDiskGiven, field: string): 'atta
   );
 };
 
-/** Name of ours of the disk to attach. @throws RestError 400 */
+/** Interlock name of the disk to attach. @throws RestError 400 */
 export const attachedName = (names: CloudNames, given: OsDiskGiven | DataDiskGiven, field: string): string => {
   const id = given.managedDisk?.id;
   if (id === undefined) throw invalid(`${field}.managedDisk.id`, 'is required to attach a disk');
@@ -44,7 +44,7 @@ export const newDiskOf = (
   };
 };
 
-/** Whether the disk goes with its machine. */
+/** Whether the disk is deleted with its machine. */
 export const isDeletedWithMachine = ({ deleteOption }: OsDiskGiven | DataDiskGiven): boolean =>
   deleteOption?.toLowerCase() === 'delete';
 

@@ -44,7 +44,7 @@ export interface ResourcePath {
 export const armId = ({ subscription, group }: ResourcePath, type: string, name: string): string =>
   `/subscriptions/${subscription}/resourceGroups/${group}/providers/${type}/${name}`;
 
-/** ARM id of a resource with a name of ours: `subscriptions/<s>/resourceGroups/<g>/<kind>/<name>`. */
+/** ARM id of a resource with an Interlock name: `subscriptions/<s>/resourceGroups/<g>/<kind>/<name>`. */
 export const armIdOf = (names: CloudNames, name: string, type: string): string => {
   const [, subscription = '', , group = '', , resource = ''] = name.split('/');
   return armId({ subscription: names.subscriptions.shown(subscription), group }, type, resource);

@@ -1,7 +1,7 @@
 import type { Backends } from '../cloud/backends.ts';
 import type { Caller } from '../cloud/caller.ts';
 
-/** Names of what a group has, of ours: at most one page of each kind, machines first. @param group `subscriptions/<s>/resourceGroups/<g>` */
+/** Interlock names of the resources in a group: at most one page of each kind, machines first. @param group `subscriptions/<s>/resourceGroups/<g>` */
 export const openResourcesIn =
   ({ keyVault, sets, disks, compute }: Omit<Backends, 'identity'>) =>
   async (group: string, caller: Caller): Promise<readonly string[]> => {

@@ -12,11 +12,11 @@ export interface DeletionParts {
   readonly records: Records;
   readonly dispatch: Dispatch;
   readonly clock: Clock;
-  /** What a group has, as names of ours. */
+  /** Interlock names of the resources in a group. */
   readonly resourcesIn: (group: string, caller: Caller) => Promise<readonly string[]>;
 }
 
-/** Types in the order in which they are deleted: what uses another resource comes before it. By the collection of ours. */
+/** Types in the order in which they are deleted: what uses another resource comes before it. With the collection of their Interlock names. */
 const typesInOrder: readonly (readonly [collection: string, type: string, apiVersion: string])[] = [
   ['virtualMachines', 'Microsoft.Compute/virtualMachines', '2024-11-01'],
   ['snapshots', 'Microsoft.Compute/snapshots', '2023-10-02'],
@@ -28,7 +28,7 @@ const typesInOrder: readonly (readonly [collection: string, type: string, apiVer
 /** Deleted after all of these by their own route: sets may have them. */
 const identities = ['Microsoft.ManagedIdentity/userAssignedIdentities', '2023-01-31'] as const;
 
-/** Most rounds of deletions, and the pause behind each in milliseconds: lists may be behind. */
+/** Most rounds of deletions, and the pause after each in milliseconds: lists may lag. */
 const roundsMax = 1_000;
 const pauseMs = 200;
 

@@ -10,9 +10,9 @@ export interface ListPage {
   readonly next: string;
 }
 
-/** What a list is asked for. */
+/** What a request for a list selects. */
 export interface ListQuery {
-  /** `subscriptions/<s>[/resourceGroups/<g>]`, with ids of ours. */
+  /** `subscriptions/<s>[/resourceGroups/<g>]`, with Interlock ids. */
   readonly parent: string;
   readonly pageSize: number;
   readonly pageToken: string;

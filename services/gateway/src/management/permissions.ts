@@ -5,7 +5,7 @@ import { RestError } from '../errors/rest-error.ts';
 /**
  * Checks that the caller may do an action at a scope, for what only management knows: no service decides about it.
  * @param action as roles have it, for example `management/resourceGroups/write`
- * @param scope `subscriptions/<s>[/resourceGroups/<g>]`, with ids of ours
+ * @param scope `subscriptions/<s>[/resourceGroups/<g>]`, with Interlock ids
  * @throws RestError 403 AuthorizationFailed
  */
 export type Require = (caller: Caller, action: string, scope: string) => Promise<void>;

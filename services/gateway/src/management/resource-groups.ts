@@ -27,7 +27,7 @@ const host = 'gateway';
 const path = '/subscriptions/:subscription/resourceGroups/:group';
 const operations = '/subscriptions/:subscription/operationresults';
 
-/** Resource groups. Our services need none; clients do, and expect their region and tags back. */
+/** Resource groups. Interlock services need none; clients do, and expect their region and tags back. */
 export const resourceGroupRoutes = (parts: GroupParts): readonly Route[] => {
   const groups = new Groups(parts);
   return [...changingRoutes(groups), ...readingRoutes(groups), ...deletingRoutes(groups)];

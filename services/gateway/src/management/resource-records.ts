@@ -21,7 +21,7 @@ export interface Incarnation {
   readonly incarnation: string;
 }
 
-/** Tags, case, and other members of resources that services have: kept beside them, and void for a later resource of the name. */
+/** Tags, case, and other members of resources that services have: stored separately, and invalid for a later resource of the name. */
 export interface ResourceRecords {
   /** In the order of the resources. */
   find(resources: readonly Incarnation[]): Promise<readonly ResourceExtras[]>;
@@ -31,15 +31,15 @@ export interface ResourceRecords {
     extras: { readonly tags: JsonObject; readonly content: JsonObject },
     caller: Caller,
   ): Promise<ResourceExtras>;
-  /** ARM ids of resources by their names of ours, in the case that clients used last. */
+  /** ARM ids of resources by their Interlock names, in the case that clients used last. */
   idsOf(names: readonly string[]): Promise<(name: string) => string>;
-  /** After the resource is deleted. @param name of ours */
+  /** After the resource is deleted. @param name Interlock name */
   forget(name: string, caller: Caller): Promise<void>;
 }
 
 /** Opens them over the gateway's records. */
 export const openResourceRecords = (records: Records, names: CloudNames): ResourceRecords => {
-  /** The stream of a resource, with the subscription's id of ours: clients may use either id. */
+  /** The stream of a resource, with the Interlock id of the subscription: clients may use either id. */
   const key = (name: string, last = lastSegment(name)): string => {
     const [, subscription = '', , group = '', collection = ''] = name.split('/');
     return armId({ subscription, group }, armTypes[collection as Collection], last);

@@ -28,7 +28,7 @@ const subscription = '/subscriptions/:subscription';
 const group = `${subscription}/resourceGroups/:group`;
 const resource = `${group}/providers/:namespace/:type/:name`;
 const suffix = '/providers/Microsoft.Resources/tags/default';
-/** Any version serves: the resource's own route does not look at it. */
+/** Any version works: the resource's own route does not read it. */
 const version = 'api-version=2024-11-01';
 
 /** Where a request reads and writes tags. */

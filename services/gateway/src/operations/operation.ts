@@ -6,7 +6,7 @@ import type { RouteReply } from '../http/route.ts';
 export interface Work {
   /** What is done, for example `virtualMachines/start`; one that ends in `/delete` has succeeded when its target is gone. */
   readonly action: string;
-  /** Name of ours of the resource. */
+  /** Interlock name of the resource. */
   readonly target: string;
   readonly location: string;
   /** The segment of the operation's URL (REST-20). */

@@ -18,7 +18,7 @@ import {
 } from './operation.ts';
 import type { ReadOutcome } from './outcome.ts';
 
-/** Finished operations can be read for so long, in milliseconds: a day (REST-26). */
+/** How long finished operations can be read, in milliseconds: a day (REST-26). */
 const keptMs = 24 * 60 * 60 * 1_000;
 /** Most old operations that are removed when a new one is stored. */
 const removedMax = 20;
@@ -30,9 +30,9 @@ export interface OperationParts {
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Logger;
-  /** A request waits for so long for its work, in milliseconds, before the client has to poll. */
+  /** How long a request waits for its work, in milliseconds, before the client has to poll. */
   readonly holdMs: number;
-  /** Reads from the services what became of an operation whose process has ended. */
+  /** Reads from the services the outcome of an operation whose process has ended. */
   readonly outcomeOf: ReadOutcome;
 }
 

@@ -10,10 +10,10 @@ import { errorContent, RestError } from '../errors/rest-error.ts';
 import { isSettled } from '../sets/set-body.ts';
 import type { Finding, Operation } from './operation.ts';
 
-/** Reads what became of an operation whose process has ended, with the rights of the client that polls. */
+/** Reads the outcome of an operation whose process has ended, with the rights of the client that polls. */
 export type ReadOutcome = (operation: Operation, caller: Caller) => Promise<Finding>;
 
-/** What counts of a resource for an operation on it. */
+/** The state of a resource that matters for an operation on it. */
 export interface TargetState {
   readonly provisioningState: string;
   readonly failure?: ShownFailure | undefined;

@@ -21,7 +21,7 @@ export interface Records {
   /** Stores the record again as it is: a replica works on it (`isRenewed`). Does nothing if it does not exist. */
   renew(armId: string, caller: Caller): Promise<void>;
   delete(armId: string, caller: Caller): Promise<void>;
-  /** Records beside this one: of the same type, in the same scope. @param armId of any of them */
+  /** Records of the same type in the same scope. @param armId of any of them */
   listBeside(armId: string): Promise<readonly PresentRecord[]>;
   /** Records of all groups of a subscription. @param type `Microsoft.Network/virtualNetworks` */
   listOfType(subscription: string, type: string): Promise<readonly PresentRecord[]>;

@@ -22,7 +22,7 @@ export const whileRenewing = async <Result>(
     for (;;) {
       await clock.sleep(renewMs, ended.signal);
       if (ended.signal.aborted) return;
-      // A store that is away: the work meets the same failure, and reports it.
+      // If the store is unavailable, the work meets the same failure and reports it.
       await records.renew(armId, caller).catch(() => undefined);
     }
   };

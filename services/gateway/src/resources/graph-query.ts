@@ -19,7 +19,7 @@ const emptyTerm = new RegExp(`^(isnotempty|isempty|isnotnull|isnull)\\s*\\(\\s*(
 
 /**
  * Reads a query: `Resources | where type =~ 'x' and name contains 'y' | project name, id | order by name | limit 5`.
- * @returns the table, in lower case, and the operators behind it
+ * @returns the table, in lower case, and the operators after it
  * @throws RestError 400 for what is not supported
  */
 export const graphQueryOf = (query: string): { readonly table: string; readonly run: Operator } => {

@@ -73,7 +73,7 @@ export const refuseUnsupported = ({ properties = {} }: SetGiven): void => {
     throw new RestError(400, 'NotSupported', 'federatedClientId is not supported: set and vault are in one tenant');
 };
 
-/** Name of ours of the vault that `sourceVault` names; empty where it names none. */
+/** Interlock name of the vault that `sourceVault` names; empty where it names none. */
 export const sourceVaultOf = (key: Static<typeof KeyForDiskEncryptionSet>): string => {
   const id = key.sourceVault?.id;
   return id === undefined || id === '' ? '' : `vaults/${lastSegment(id.replace(/\/+$/, '')).toLowerCase()}`;

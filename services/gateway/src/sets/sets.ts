@@ -40,7 +40,7 @@ export class Sets {
     this.#parts = parts;
   }
 
-  /** Name of ours. */
+  /** Interlock name. */
   nameOf(path: NamedPath): string {
     return innerName(this.#parts.names, path, 'diskEncryptionSets');
   }
@@ -185,7 +185,7 @@ const incarnationOf = ({ name, createTime }: DiskEncryptionSet) => ({
   incarnation: createTime?.toISOString() ?? '',
 });
 
-/** The ARM ids of vaults, by their names of ours: our services know no group of a vault in a set. */
+/** The ARM ids of vaults, by their Interlock names: sets do not store the group of a vault. */
 const withSourceVault = (content: JsonObject, { properties }: SetGiven): JsonObject => {
   const key = properties?.activeKey;
   const id = key?.sourceVault?.id;
@@ -196,7 +196,7 @@ const withSourceVault = (content: JsonObject, { properties }: SetGiven): JsonObj
   };
 };
 
-/** The ARM id of the set's user-assigned identity, by its principal: our services know no such ids. */
+/** The ARM id of the set's user-assigned identity, by its principal: the services do not store such ids. */
 const withIdentity = (
   content: JsonObject,
   { identity }: DiskEncryptionSet,

@@ -13,7 +13,7 @@ export const servicesOf: Readonly<Record<TokenUse, readonly Workload[]>> = {
 };
 
 /**
- * What a token with this audience is for; undefined for an unknown audience. SDKs ask for the public cloud's management audience
+ * What a token with this audience is for; undefined for an unknown audience. SDKs request the public cloud's management audience
  * whatever their endpoint is, and some add a slash.
  */
 export const useOfAudience = ({ gateway, vaultSuffix }: CloudNames, audience: string): TokenUse | undefined => {
@@ -25,7 +25,7 @@ export const useOfAudience = ({ gateway, vaultSuffix }: CloudNames, audience: st
   return undefined;
 };
 
-/** The audience that a scope asks for: everything before exactly one `/.default`. */
+/** The audience in a scope: everything before exactly one `/.default`. */
 export const audienceOfScope = (scope: string): string | undefined =>
   scope
     .split(' ')

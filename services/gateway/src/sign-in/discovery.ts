@@ -3,7 +3,7 @@ import { RestError } from '../errors/rest-error.ts';
 import { type Route, route } from '../http/route.ts';
 import type { SigningKey } from './signing-key.ts';
 
-/** What clients ask before they sign in. None of it needs a token. */
+/** What clients request before they sign in. None of it needs a token. */
 export const discoveryRoutes = (names: CloudNames, key: Pick<SigningKey, 'kid' | 'n' | 'e'>): readonly Route[] => {
   const common = { method: 'GET', host: 'gateway', access: 'public' } as const;
   const openId = (tenant: string) => ({ body: openIdConfiguration(names, tenant) });

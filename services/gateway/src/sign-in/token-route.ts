@@ -108,7 +108,7 @@ const proofOf = (form: typeof TokenForm.static): Proof => {
   throw new SignInRefused(401, 'invalid_client', 7000216, message);
 };
 
-/** The audience that the form asks for, and what it is for. @throws SignInRefused */
+/** The requested audience, and what it is for. @throws SignInRefused */
 const requested = (names: CloudNames, { grant_type, resource, scope }: typeof TokenForm.static) => {
   if (grant_type !== 'client_credentials') {
     const message = `The grant type must be client_credentials (got "${(grant_type ?? '').slice(0, 100)}").`;
@@ -133,7 +133,7 @@ const requested = (names: CloudNames, { grant_type, resource, scope }: typeof To
   );
 };
 
-/** A principal signs in to its own tenant only. `adfs` stands for the tenant of the principal. @param own as identity has it */
+/** A principal signs in to its own tenant only. `adfs` means the tenant of the principal. @param own as identity has it */
 const isOwnTenant = (names: CloudNames, tenant: string, own: unknown): boolean =>
   tenant.toLowerCase() === 'adfs' || names.tenants.inner(tenant) === own;
 
@@ -162,7 +162,7 @@ const tokenReply = (version: 1 | 2, audience: string, token: string, expireTime:
   return { body, headers: { 'cache-control': 'no-store' } };
 };
 
-/** @throws whatever is no answer of identity */
+/** @throws every error that is not a response of identity */
 const refusal = (error: unknown, clock: Clock, waitMs: number): RouteReply => {
   const refused = error instanceof Rejection ? refusedByIdentity(error) : error;
   if (!(refused instanceof SignInRefused)) throw refused;

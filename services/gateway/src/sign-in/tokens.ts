@@ -11,7 +11,7 @@ import type { SigningKey } from './signing-key.ts';
 /** Tokens of identity, by service. */
 export type InnerTokens = Readonly<Partial<Record<Workload, string>>>;
 
-/** What a valid token of the gateway says. */
+/** Claims of a valid token of the gateway. */
 export interface VerifiedToken {
   readonly use: TokenUse;
   /** UUID of the principal. */

@@ -199,7 +199,7 @@ class Snapshots {
 
 const incarnationOf = ({ name, uniqueId }: Snapshot) => ({ name, incarnation: uniqueId });
 
-/** Names of ours of the resources that a snapshot names. */
+/** Interlock names of the resources that a snapshot names. */
 const namedBy = ({ sourceDisk, encryption }: Snapshot): readonly string[] => [
   sourceDisk,
   encryption?.diskEncryptionSet ?? '',

@@ -6,7 +6,7 @@ import { creationShown, type DiskGiven, importRefusal, invalid, provisioningStat
 import { RestError } from '../errors/rest-error.ts';
 import type { ResourceExtras } from '../management/resource-records.ts';
 
-/** Name of ours of the disk that a new snapshot keeps. @throws RestError 400 */
+/** Interlock name of the disk that a new snapshot keeps. @throws RestError 400 */
 export const sourceDiskOf = (names: CloudNames, { properties = {} }: DiskGiven): string => {
   const { creationData } = properties;
   if (creationData === undefined) throw invalid('properties.creationData', 'is required for a new snapshot');
@@ -24,7 +24,7 @@ export const sourceDiskOf = (names: CloudNames, { properties = {} }: DiskGiven):
   return innerNameOfId(names, sourceResourceId, ['disks'], field);
 };
 
-/** The snapshot as clients read it. @param idOf ARM id of a name of ours */
+/** The snapshot as clients read it. @param idOf ARM id of an Interlock name */
 export const snapshotBody = (snapshot: Snapshot, extras: ResourceExtras, idOf: (name: string) => string): unknown => {
   const { creationData, skuName = 'Standard_LRS', zones, ...kept } = extras.content;
   const isMade = snapshot.provisioningState === 'SUCCEEDED';

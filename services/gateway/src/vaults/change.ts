@@ -13,7 +13,7 @@ type KeyVault = Backends['keyVault'];
 
 /**
  * Makes a vault what a PUT or PATCH describes. What is absent stays. The service has a call for each part; grants come last, so a
- * caller that takes its own grants away has done everything else.
+ * caller that removes its own grants has done everything else.
  * @throws RestError 400 for a change that no vault allows
  */
 export const changeVault = async (
@@ -40,7 +40,7 @@ export const changeVault = async (
       ? vault.permissionModel
       : modelOf(properties.enableRbacAuthorization);
   if (permissionModel !== vault.permissionModel) {
-    // The public cloud asks for no confirmation.
+    // The public cloud requires no confirmation.
     vault = await keyVault.setPermissionModel({ name, permissionModel, confirmName: name }, options);
   }
   return vault;

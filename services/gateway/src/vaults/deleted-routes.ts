@@ -12,7 +12,7 @@ const host = 'gateway';
 const provider = '/subscriptions/:subscription/providers/Microsoft.KeyVault';
 const path = `${provider}/locations/:location/deletedVaults/:vault` as const;
 
-/** Deleted vaults, their purge, and what clients ask about vaults besides. */
+/** Deleted vaults, their purge, and what else clients request about vaults. */
 export const deletedVaultRoutes = (parts: VaultParts): readonly Route[] => [
   ...readingRoutes(parts),
   ...purgeRoutes(parts),
@@ -54,7 +54,7 @@ const readingRoutes = ({ backends, names, records }: VaultParts): readonly Route
   }),
 ];
 
-/** Also a vault that the caller may not read has its name. */
+/** A vault that the caller may not read also holds its name. */
 const isNameTaken = async ({ keyVault }: VaultParts['backends'], name: string, caller: Caller): Promise<boolean> => {
   try {
     return (

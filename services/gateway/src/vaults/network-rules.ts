@@ -5,7 +5,7 @@ import {
 } from '@interlock/contracts/interlock/key_vault/v1/vault.ts';
 import { RestError } from '../errors/rest-error.ts';
 
-/** What a request says about the network of a vault. */
+/** Members of a request about the network of a vault. */
 export interface NetworkGiven {
   readonly publicNetworkAccess?: string | undefined;
   readonly networkAcls?:
@@ -28,7 +28,7 @@ const open: NetworkRules = {
 /**
  * The rules of a vault after a request; what is absent stays.
  * @returns undefined if they stay as they are
- * @throws RestError 400 for a word that is not allowed
+ * @throws RestError 400 for a value that is not allowed
  */
 export const networkRulesAfter = (
   before: NetworkRules = open,
