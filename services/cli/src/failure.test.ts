@@ -88,7 +88,7 @@ test('a file that cannot be written is a failure of the command, with help', () 
   );
 });
 
-test('a message of several lines stays one line', () => {
+test('an error message of several lines is shown on one line', () => {
   assert.equal(failureText(failureOf(new UsageError('a\n  b'), undefined, names)), 'error: a b');
 });
 

@@ -58,7 +58,7 @@ test('dataset degrade, sample, path and export accept a data set; degraded and s
   assert.ok(existsSync(join(out('parquet'), 'spans.parquet')));
 });
 
-test('flags that cannot be used are refused with what is allowed', async () => {
+test('invalid flags are refused with what is allowed', async () => {
   const out = join(root, 'never');
   for (const [args, message] of [
     [['degrade', data, '--drop', '5', '--out', out], /--drop must be 0% to 100%, not "5"/],

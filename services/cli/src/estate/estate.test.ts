@@ -171,7 +171,7 @@ test('an interrupted import continues with what is missing', async () => {
   assert.deepEqual(changes(program), ['CreateDisk', 'CreateVirtualMachine']);
 });
 
-test('what exists with other properties is refused before anything is made', async () => {
+test('an existing resource with other properties is refused before anything is made', async () => {
   const other = {
     ...there,
     GetVault: { ...vault, resourceGroup: `${group}2` },

@@ -132,7 +132,7 @@ test('bytes are shown as they can be typed, and an empty answer is done', () => 
   assert.equal(render(answerOf(Service.keyVault, 'PurgeVault'), {}, names), 'done');
 });
 
-test('statuses inside disks are shown', () => {
+test('the statuses of disks in an instance view are shown', () => {
   const view = answerOf(Service.compute, 'GetInstanceView');
   const disks = [{ name: `${group}/disks/d1`, statuses: [{ code: 'ProvisioningState/failed/KeyVaultKeyNotEnabled' }] }];
   assert.match(render(view, { statuses: [], disks }, names), /d1\n.*CODE\n.*KeyVaultKeyNotEnabled/);

@@ -68,7 +68,7 @@ test('the screen is never wider or higher than the terminal', () => {
   assert.match(text, /HAPPENED/);
 });
 
-test('colours are of whole lines and can be switched off', () => {
+test('colours apply to whole lines and can be switched off', () => {
   const screen = after(working(0), lost(1));
   const coloured = drawn(screen, { ...layout, hasColours: true });
   assert.ok(coloured.some((line) => line.startsWith('\u001b[31mvm1') && line.endsWith('\u001b[0m')));

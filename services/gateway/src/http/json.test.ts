@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { readJson } from './json.ts';
 
-test('a null counts as not given', () => {
+test('a null member counts as absent', () => {
   const { a, b } = readJson('{"a":null,"b":{"c":null}}') as { a?: unknown; b: object };
   assert.equal(a, undefined);
   assert.deepEqual(Object.keys(b), []);

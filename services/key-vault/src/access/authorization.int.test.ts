@@ -121,7 +121,7 @@ test('a caller without permission does not learn whether a key exists', async ()
   await assert.rejects(client.checkAccess({ keyVersion: version }), denied);
 });
 
-test('KV-70, KV-75, CMK-27: grants of the inactive permission model have no effect; a change of model applies from the next call', async () => {
+test('KV-70, KV-75, CMK-27: grants of the inactive model have no effect; a change of model applies from the next call', async () => {
   const subject = await vaultWithKey();
   const grantee = await world.newPrincipal();
   const scope = `subscriptions/s1/resourceGroups/g/${subject.name}`;

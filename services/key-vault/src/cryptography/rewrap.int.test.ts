@@ -81,7 +81,7 @@ test('CMK-124: a rewrap from an expired source succeeds', async () => {
   await opensUnderTarget(await rewrap());
 });
 
-test("CMK-10, CMK-121: a rewrap from a disabled source needs the owner's authorization for this set; another disable cancels it", async () => {
+test('CMK-10, CMK-121: a rewrap from a disabled source needs an authorization for this set; another disable cancels it', async () => {
   const { rewrap, authorize, source, target, identity, opensUnderTarget } = await setUp();
   await vault().disableKeyVersion({ name: source });
   await assert.rejects(rewrap(), (error: { reason?: string; metadata?: Record<string, string> }) => {

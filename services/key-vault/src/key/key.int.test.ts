@@ -246,7 +246,7 @@ test('KV-93: an invalid request is refused with the name of the wrong field', as
   }
 });
 
-test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is listed only among deleted keys; recovering it restores its versions', async () => {
+test('KV-14, KV-25, KV-26, KV-27, KV-91: a deleted key is listed only as deleted; recovering it restores its versions', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const version = await newKey(parent);
@@ -324,7 +324,7 @@ test('KV-65: the recovery level depends on the retention and purge protection of
   ]);
 });
 
-test('KV-29: a backup holds all versions; it is restored only under a free name in the same subscription, also after a purge', async () => {
+test('KV-29: a backup of all versions is restored only under a free name in the same subscription, also after a purge', async () => {
   const parent = await newVault(world);
   const name = `${parent}/keys/k1`;
   const first = await newKey(parent);

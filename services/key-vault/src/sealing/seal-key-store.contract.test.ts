@@ -61,7 +61,7 @@ for (const [name, openStore] of Object.entries(stores)) {
       assert.deepEqual(await store.ids(), []);
     });
 
-    test('whatever races with a purge, the purge wins', async () => {
+    test('a purge wins every race with reads and replaces', async () => {
       const store = await openStore();
       await store.create(a, record(1));
       await Promise.all([store.replace(a, record(2)), store.destroy(a), store.replace(a, record(3)), store.read(a)]);
