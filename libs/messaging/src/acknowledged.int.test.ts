@@ -45,11 +45,11 @@ test('each publish gets its own result: stored, duplicate, refused with the reas
   assert.match(String(tooLarge.reason), /message size exceeds maximum/);
   assert.match(String(unheard?.reason), /no stream for this subject/);
   const { state } = await manager.streams.info('small');
-  assert.equal(state.messages, 1, 'a message id that was seen lately is stored once');
+  assert.equal(state.messages, 1, 'a repeated message id is stored once');
   publishing.interrupted();
 });
 
-test('G7: a response that is no acknowledgement fails its message, and later messages are acknowledged', async () => {
+test('G7: a response that is no acknowledgement fails its message, and a later message is acknowledged', async () => {
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: 'sound', subjects: ['sound.>'] });
   const answers = [new Uint8Array(), new TextEncoder().encode('no JSON'), new TextEncoder().encode('{}'), bytes];
@@ -63,7 +63,7 @@ test('G7: a response that is no acknowledgement fails its message, and later mes
   publishing.interrupted();
 });
 
-test('what is not acknowledged in time is given up, each in its own time', async () => {
+test('a publish without an acknowledgement fails after its own timeout', async () => {
   await silence('silent.>');
   const clock = virtualClock();
   const { publish } = acknowledgedPublishing(connection, { clock, timeoutMs: 5_000 });
@@ -82,7 +82,7 @@ test('what is not acknowledged in time is given up, each in its own time', async
   ]);
 });
 
-test('what we may not publish is given up at once, and what goes elsewhere is not', async () => {
+test('a forbidden subject fails its publishes at once, and not those of other subjects', async () => {
   await silence('mute.>');
   const publishing = acknowledgedPublishing(connection, { clock: systemClock, timeoutMs: 600_000 });
   const [ours, others] = [publishing.publish('mute.a', '1', bytes), publishing.publish('mute.b', '2', bytes)];
@@ -92,7 +92,7 @@ test('what we may not publish is given up at once, and what goes elsewhere is no
   await assert.rejects(others, /the connection to NATS was lost/);
 });
 
-test('what was on its way when the connection was lost is given up at once, and what comes after it is not', async () => {
+test('a lost connection fails unacknowledged publishes at once, and a later publish succeeds', async () => {
   await silence('cut.>');
   const manager = await jetstreamManager(connection);
   await manager.streams.add({ name: 'after', subjects: ['after.>'] });

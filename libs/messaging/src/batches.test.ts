@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { FactBatch } from '@interlock/contracts/interlock/messaging/v1/messaging.ts';
 import { joinBatches } from './batches.ts';
 
-/** A message with facts at these positions, behind that one; none: a watermark at `last`. */
+/** A message with facts at `positions` after `previousPosition`; without facts it is a watermark at `last`. */
 const message = (previousPosition: number, positions: readonly number[], last = positions.at(-1)) => ({
   batch: FactBatch.fromPartial({
     previousPosition,
@@ -21,13 +21,13 @@ const joined = (messages: readonly ReturnType<typeof message>[], factsMax = 16) 
     messages: of.length,
   }));
 
-test('batches that follow each other are one, from where the first begins to where the last ends', () => {
+test('consecutive batches are joined into one with the first start and the last end', () => {
   assert.deepEqual(joined([message(4, [5, 6]), message(6, [9]), message(9, [12])]), [
     { from: 4, facts: [5, 6, 9, 12], to: 12, messages: 3 },
   ]);
 });
 
-test('behind a hole, or what comes again, a new one begins', () => {
+test('a gap or a redelivered batch starts a new joined batch', () => {
   const parts = joined([message(0, [1]), message(3, [4]), message(0, [1]), message(1, [2])]);
   assert.deepEqual(
     parts.map(({ facts }) => facts),
@@ -35,7 +35,7 @@ test('behind a hole, or what comes again, a new one begins', () => {
   );
 });
 
-test('a watermark stays by itself', () => {
+test('a watermark is not joined', () => {
   const parts = joined([message(0, [1]), message(1, [], 3), message(1, [4])]);
   assert.deepEqual(
     parts.map(({ facts, to }) => [facts, to]),
@@ -47,7 +47,7 @@ test('a watermark stays by itself', () => {
   );
 });
 
-test('no more facts than wished are put together; a larger batch stays as it is', () => {
+test('a joined batch has at most factsMax facts; a single larger batch stays whole', () => {
   const parts = joined([message(0, [1, 2, 3]), message(3, [4]), message(4, [5]), message(5, [6])], 2);
   assert.deepEqual(
     parts.map(({ facts }) => facts),

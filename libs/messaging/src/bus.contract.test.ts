@@ -13,7 +13,7 @@ import { openTestBus } from './test-bus.ts';
 import { ACK_WAIT_MS, busContract, bytes, insist, newInterest, text, until } from './test-bus-contract.ts';
 import { startTestNatsServer } from './test-nats-server.ts';
 
-/** What an operator does. */
+/** Creates or corrects streams, as an operator does. */
 const createStreams = (url: string, settings: StreamSettings): Promise<void> =>
   ensureStreams({ servers: [url] }, settings, { clock: systemClock, patienceMs: 0 });
 
@@ -51,7 +51,7 @@ busContract('NATS', async () => {
   };
 });
 
-test('the NATS bus waits for a stream that a server forgot, says whose work that is, and makes its durable again', {
+test('the NATS bus waits for a lost stream, says that an operator must create it, and recreates its durable', {
   timeout: 120_000,
 }, async () => {
   const server = await startTestNatsServer();
@@ -98,7 +98,7 @@ test('the NATS bus waits for a stream that a server forgot, says whose work that
   }
 });
 
-test('a stream that an operator left with sources, republishing or too few copies is named; the operator corrects it', async () => {
+test('a stream with sources, republishing or too few copies is reported, and ensureStreams corrects it', async () => {
   const server = await startTestNatsServer();
   const connection = await connect({ servers: server.url });
   const { source, subject } = newInterest();
@@ -132,7 +132,7 @@ test('a stream that an operator left with sources, republishing or too few copie
   }
 });
 
-test('a NATS server that is gone or silent is named, with where it was looked for, and without the login', async () => {
+test('an error of an unreachable or paused NATS server names its address, without the login', async () => {
   const server = await startTestNatsServer();
   const url = server.url.replace('//', '//user:secret@');
   const bus = await natsBus({ servers: [url], clock: systemClock, publishTimeoutMs: 200 });
@@ -146,10 +146,10 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
     await assert.rejects(bus.lastMessage(subject), { message: `NATS (${host}) did not respond within 200 ms` });
     const late = { message: 'JetStream did not acknowledge a message within 200 ms' };
     await assert.rejects(bus.publish(subject, 'a', bytes('a')), late);
-    assert.equal(bus.outage?.(), undefined, 'a server that fell silent is no lost connection');
+    assert.equal(bus.outage?.(), undefined, 'a paused server is no lost connection');
     await server.kill();
     await until(() => !bus.isConnected());
-    // Known at once, where a publish finds out when the time for its acknowledgement is over.
+    // Known at once; a publish would notice only after its acknowledgement timeout.
     assert.match(String(bus.outage?.()?.error), new RegExp(`NATS is not reachable at ${host}`));
     await assert.rejects(asked(), { message: `NATS is not reachable at ${host}` });
     await server.start();
@@ -161,7 +161,7 @@ test('a NATS server that is gone or silent is named, with where it was looked fo
   }
 });
 
-test('unacknowledged messages fail when the connection ends, on either side', {
+test('unacknowledged messages fail when the client or the server ends the connection', {
   timeout: 30_000,
 }, async () => {
   const server = await startTestNatsServer();
@@ -190,7 +190,7 @@ test('unacknowledged messages fail when the connection ends, on either side', {
   }
 });
 
-test('a NATS server without room for a stream is named as that, and room is taken as soon as there is some', async () => {
+test('a stream larger than the free space is refused with the setting to lower; a smaller one is created', async () => {
   const server = await startTestNatsServer();
   const { source } = newInterest();
   const create = (bytesMax: number) => createStreams(server.url, { services: [source], bytesMax });
@@ -202,7 +202,7 @@ test('a NATS server without room for a stream is named as that, and room is take
   }
 });
 
-test('a test world deletes its own streams and no others', async () => {
+test('a test bus deletes its own streams and no others when it closes', async () => {
   const server = await startTestNatsServer();
   const [one, other] = [await openTestBus(['src'], server.url), await openTestBus(['src'], server.url)];
   const looking = await connect({ servers: server.url });

@@ -10,7 +10,7 @@ import { copyHandler, testWorld } from './test-world.ts';
 const streamsOf = (count: number): readonly StreamName[] =>
   Array.from({ length: count }, (_, index): StreamName => `disk-${index}`);
 
-test('every told fact takes effect once, in the order of its stream (G7)', async () => {
+test('every published fact takes effect once, in the order of its stream (G7)', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const consumer = world.startConsumer();
@@ -22,7 +22,7 @@ test('every told fact takes effect once, in the order of its stream (G7)', async
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('the effect carries the fact as its cause and the correlation id on', async () => {
+test('the effect names the fact as its cause, and keeps its correlation id and caller', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.append('disk-1', 'Created');
@@ -35,7 +35,7 @@ test('the effect carries the fact as its cause and the correlation id on', async
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a fact arrives within no time: nothing on the way waits for a timer', async () => {
+test('no timer delays a fact on its way from the source to its effect', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.clock.pass(10_000);
@@ -47,7 +47,7 @@ test('a fact arrives within no time: nothing on the way waits for a timer', asyn
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a lost message shows as a gap at the next one and is read from the source', async () => {
+test('a consumer notices a lost message at the next one, and reads its facts from the source', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.clock.pass(0);
@@ -62,7 +62,7 @@ test('a lost message shows as a gap at the next one and is read from the source'
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a lost last message shows at the next watermark', async () => {
+test('a consumer notices the loss of the newest message at the next watermark', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.clock.pass(0);
@@ -76,7 +76,7 @@ test('a lost last message shows at the next watermark', async () => {
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a consumer that stops while facts are missing hands on none of those behind them (G7)', async () => {
+test('a consumer that stops while facts are missing does not apply the facts behind them (G7)', async () => {
   const world = testWorld();
   const streams = Array.from({ length: 20 }, (_, n): StreamName => `disk-${n}`)
     .filter((stream) => partitionOf(stream, 2) === 0)
@@ -105,7 +105,7 @@ test('a consumer that stops while facts are missing hands on none of those behin
   await relay.stop();
 });
 
-test('while the bus is silent the source is asked', async () => {
+test('a consumer reads the source if the bus delivers nothing', async () => {
   const world = testWorld();
   const consumer = world.startConsumer();
   await world.append('disk-1', 'Created');
@@ -113,7 +113,7 @@ test('while the bus is silent the source is asked', async () => {
   await consumer.stop();
 });
 
-test('asking for the feed is repeated until the source answers, and loses nothing', async () => {
+test('a consumer retries reading the feed until the source responds, and misses no fact', async () => {
   const world = testWorld();
   world.faults.feed = 1;
   const consumer = world.startConsumer();
@@ -137,7 +137,7 @@ test('a commit that was stored although it failed is not repeated', async () => 
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a conflict is decided again at once, on the newer state', async () => {
+test('after a conflict the fact is decided again at once', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   let attempts = 0;
@@ -153,7 +153,7 @@ test('a conflict is decided again at once, on the newer state', async () => {
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a fact with a temporary failure is repeated until that ends; the other partition continues', async () => {
+test('a fact with a temporary failure is retried until it succeeds; the other partition continues', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const [here, there] = [
@@ -181,7 +181,7 @@ test('a fact with a temporary failure is repeated until that ends; the other par
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('facts without effect move the place too, and are not seen again', async () => {
+test('facts without effect move the cursor too, and are not handled again', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   let seen = 0;
@@ -201,7 +201,7 @@ test('facts without effect move the place too, and are not seen again', async ()
   await Promise.all([relay.stop(), second.stop()]);
 });
 
-test('a place moved by facts without effect is stored within a second, once for all of them', async () => {
+test('a cursor that only facts without effect moved is stored within a second, once for all of them', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer(async () => NO_EFFECT)];
   await world.clock.pass(10_000);
@@ -221,7 +221,7 @@ test('a place moved by facts without effect is stored within a second, once for 
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('facts of messages that wait are decided and stored together, each once and in order (G7)', async () => {
+test('facts of waiting messages are stored concurrently, at most 16 at once, each once and in order (G7)', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.clock.pass(0);
@@ -249,7 +249,7 @@ test('facts of messages that wait are decided and stored together, each once and
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a consumer that was away for longer than the bus remembers reads the feed', async () => {
+test('a consumer reads the feed if the bus no longer has the messages that it missed', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const streams = streamsOf(8);
@@ -261,7 +261,7 @@ test('a consumer that was away for longer than the bus remembers reads the feed'
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a source with another number of partitions is not taken in, and the log says so', async () => {
+test('a consumer applies nothing of a source with another partition count, and logs what to do', async () => {
   const world = testWorld();
   const consumer = world.startConsumer();
   const batch = {
@@ -279,7 +279,7 @@ test('a source with another number of partitions is not taken in, and the log sa
   await consumer.stop();
 });
 
-test('bytes that are no batch are reported and hold nothing up', async () => {
+test('a consumer refuses and logs bytes that are no batch, and continues', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()];
   await world.bus.publish(subjectOf('src', 0), 'x', Buffer.from([0xff, 0xff, 0xff]));
@@ -290,7 +290,7 @@ test('bytes that are no batch are reported and hold nothing up', async () => {
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('two consumers of one service share the facts and never repeat an effect', async () => {
+test('two consumers of one service apply each fact once', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer(), world.startConsumer()];
   const streams = streamsOf(6);
@@ -299,7 +299,7 @@ test('two consumers of one service share the facts and never repeat an effect', 
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a source that was restored to an earlier moment, and this service was not: nothing is passed over, and the lag tells (G7)', async () => {
+test('a consumer applies nothing, and its lag grows, if only its source was restored to an earlier moment (G7)', async () => {
   const { append, clock, sink, startRelay, startConsumer, lines, copied } = testWorld();
   await append('a-1', 'Created');
   const cause = { correlationId: 'c', causes: [], caller: 'system:dst' };
@@ -314,7 +314,7 @@ test('a source that was restored to an earlier moment, and this service was not:
   );
   await append('a-1', ...Array<'Changed'>(60).fill('Changed'));
   await clock.pass(60_000);
-  assert.deepEqual(await copied('a-1'), [], 'what stands above its place now may be half of something');
+  assert.deepEqual(await copied('a-1'), [], 'new events have positions that the cursor has passed, so none is applied');
   const lags = consumer.status().map(({ lagMs, gap }) => lagMs >= 50_000 && gap > 0);
   assert.ok(lags.includes(true), JSON.stringify(consumer.status()));
   await consumer.stop();
@@ -349,7 +349,7 @@ for (const [what, change] of [
   ['an empty batch that claims facts before position 10^9', { previousPosition: 1e9, lastPosition: 1e9 }],
   ['a fact at position 10^9', { lastPosition: 1e9, facts: [forgedFact(1e9, streamsIn(0)[0] ?? 'disk-0')] }],
 ] as const)
-  test(`G7: ${what} is refused for good, and every fact behind it takes effect`, async () => {
+  test(`G7: ${what} is refused and not redelivered, and every later fact takes effect`, async () => {
     const world = testWorld();
     const parts = [world.startRelay(), world.startConsumer()] as const;
     const [, consumer] = parts;
@@ -372,7 +372,7 @@ for (const [what, change] of [
     await Promise.all(parts.map((part) => part.stop()));
   });
 
-test('G3: a fact of a stream that its source does not have, of another partition, or out of order is refused for good', async () => {
+test('G3: a consumer refuses a fact of a foreign stream or partition, or out of order, and does not apply it', async () => {
   const world = testWorld();
   const parts = [world.startRelay(), world.startConsumer()] as const;
   const [, consumer] = parts;
@@ -404,7 +404,7 @@ test('G3: a fact of a stream that its source does not have, of another partition
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a watermark far ahead of a quiet partition is read from the source with one call, and moves its place', async () => {
+test('a consumer confirms a watermark far ahead of its cursor with one call to the source, then moves the cursor', async () => {
   const world = testWorld();
   const [quiet = 'disk-0'] = streamsIn(0);
   const [busy = 'disk-1'] = streamsIn(1);
@@ -415,7 +415,7 @@ test('a watermark far ahead of a quiet partition is read from the source with on
   const placeOf = () => consumer.status().find(({ partition }) => partition === 0)?.position ?? 0;
   await world.append(busy, ...Array.from({ length: UNCONFIRMED_MAX - 10 }, () => 'Secret'));
   await world.clock.pass(2_000);
-  assert.equal(world.feedCalls(), 0, 'near: what a watermark says needs no confirmation, and moves nothing');
+  assert.equal(world.feedCalls(), 0, 'a watermark near the cursor needs no confirmation and moves nothing');
   assert.equal(placeOf(), 1);
   await world.append(busy, ...Array.from({ length: 100 }, () => 'Secret'));
   await world.clock.pass(2_000);

@@ -5,7 +5,7 @@ import { encoder } from './encoding.ts';
 
 const batch = (source: string): FactBatch => FactBatch.fromPartial({ source, lastPosition: 7 });
 
-test('messages come out as they do one by one, also after a longer one and after one that failed', () => {
+test('a reused encoder gives the same bytes as a new one, also after a longer or failed message', () => {
   const encode = encoder(FactBatch);
   const long = encode(batch('x'.repeat(5_000)));
   for (const one of [batch('a'), batch(''), batch('ü'.repeat(40))]) {
@@ -17,7 +17,7 @@ test('messages come out as they do one by one, also after a longer one and after
   assert.deepEqual(long, FactBatch.encode(batch('x'.repeat(5_000))).finish(), 'a result has its own buffer');
 });
 
-test('texts of every length and script come out as the library writes them', () => {
+test('the encoder writes texts of every length and script as the library does', () => {
   const encode = encoder(FactBatch);
   const texts = ['x', 'ü', '€', '😀', '\ud800'].flatMap((character) =>
     [1, 31, 32, 33, 63, 64, 85, 86, 127, 128, 129, 255, 256, 257, 800].map((length) => character.repeat(length)),

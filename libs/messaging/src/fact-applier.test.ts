@@ -8,7 +8,7 @@ import { parkedFacts } from './parked.ts';
 import { partitionOf } from './subjects.ts';
 import { copyHandler, testWorld, toFact } from './test-world.ts';
 
-/** So many streams of partition 0 of 2: their facts arrive together. */
+/** `count` streams of partition 0 of 2: their facts arrive together. */
 const streamsOf = (count: number): readonly StreamName[] =>
   Array.from({ length: count * 8 }, (_, n): StreamName => `disk-${n}`)
     .filter((stream) => partitionOf(stream, 2) === 0)
@@ -31,7 +31,7 @@ test('effects of different streams are committed concurrently, each with its own
   const streams = streamsOf(4);
   let asked = 0;
   const all = Promise.withResolvers<void>();
-  // Nothing is stored before all have been asked for.
+  // Each commit waits until the commits of all streams have started.
   world.faults.beforeCommit = async ({ appends = [] }) => {
     asked += appends.filter(({ stream }) => stream.startsWith('copy-')).length;
     if (asked === streams.length) all.resolve();
@@ -47,7 +47,7 @@ test('effects of different streams are committed concurrently, each with its own
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('facts of one stream wait for each other also among those of others', async () => {
+test('facts of one stream are handled one at a time, also between facts of other streams', async () => {
   const world = testWorld();
   const [one = 'disk-0', other = 'disk-1'] = streamsOf(2);
   const underWay = new Set<string>();
@@ -64,7 +64,7 @@ test('facts of one stream wait for each other also among those of others', async
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('one that no retry can cure among others parks its stream alone, and the others take effect once (G7)', async () => {
+test('a fact that fails definitely in a batch parks only its stream; the others take effect once (G7)', async () => {
   const world = testWorld();
   const streams = streamsOf(5);
   const poisoned = streams[2] ?? 'disk-0';
@@ -82,7 +82,7 @@ test('one that no retry can cure among others parks its stream alone, and the ot
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a fact of a stream with a parked one waits behind it also among those of others (G7)', async () => {
+test('in a batch with other streams, a fact of a stream with a parked fact is not applied (G7)', async () => {
   const world = testWorld();
   const streams = streamsOf(5);
   const poisoned = streams[2] ?? 'disk-0';
@@ -100,7 +100,7 @@ test('a fact of a stream with a parked one waits behind it also among those of o
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a commit among others that is not stored, or stored and not known to be, loses and repeats nothing (G7)', async () => {
+test('if one of several concurrent commits fails, stored or not, each fact takes effect once (G7)', async () => {
   for (const fault of ['refuse', 'storeAndFail'] as const) {
     const world = testWorld();
     const streams = streamsOf(5);
@@ -117,7 +117,7 @@ test('a commit among others that is not stored, or stored and not known to be, l
   }
 });
 
-test('facts without effect among others are passed over only when those before them are stored', async () => {
+test('facts without effect do not move the cursor past an earlier effect that is not stored', async () => {
   const world = testWorld();
   const streams = streamsOf(3);
   const [first = 'disk-0', , last = 'disk-1'] = streams;
@@ -136,7 +136,7 @@ test('facts without effect among others are passed over only when those before t
   await Promise.all(parts.map((part) => part.stop()));
 });
 
-test('a fact waits behind one of its stream that another replica has parked (G7)', async () => {
+test('a fact is parked behind one of its stream that another replica has parked (G7)', async () => {
   const { append, source, sink, copied, clock, random, log } = testWorld();
   const [stream = 'disk-0'] = streamsOf(1);
   await append(stream, 'Poison', 'Changed');
@@ -150,7 +150,7 @@ test('a fact waits behind one of its stream that another replica has parked (G7)
   const [one, other] = [new FactApplier({ ...parts, maxAttempts: 1 }), new FactApplier({ ...parts, maxAttempts: 1 })];
   await Promise.all([one.refresh(), other.refresh()]);
   await other.apply(facts.slice(0, 1));
-  // It reads the cursor that the other one moved, and continues from there.
+  // Continues from the cursor that the other applier moved.
   await one.refresh();
   await one.apply(facts.slice(1));
   assert.deepEqual(await copied(stream), []);

@@ -14,7 +14,7 @@ const flight = () => {
   return { acknowledged, inFlight, send };
 };
 
-test('what is acknowledged before something older counts once that is', async () => {
+test('a publish that is acknowledged early counts once all older ones are acknowledged', async () => {
   const { acknowledged, inFlight, send } = flight();
   const [first, second] = [send(1), send(2)];
   second({});
@@ -25,7 +25,7 @@ test('what is acknowledged before something older counts once that is', async ()
   assert.deepEqual(acknowledged, [1, 2]);
 });
 
-test('room is waited for, and no longer', async () => {
+test('downTo resolves as soon as few enough publishes are unacknowledged', async () => {
   const { inFlight, send } = flight();
   const [first] = [send(), send(), send()];
   let hasRoom = false;
@@ -39,7 +39,7 @@ test('room is waited for, and no longer', async () => {
   await inFlight.downTo(2);
 });
 
-test('the first failure is thrown to the caller that waits, and later ones do not count', async () => {
+test('downTo throws the first failure, and later acknowledgements do not count', async () => {
   const { acknowledged, inFlight, send } = flight();
   const [first, second, third] = [send(1), send(2), send(3)];
   const waiting = inFlight.downTo(0);

@@ -41,7 +41,7 @@ const feedOf = (payloadBytes = 1) => {
   return { api, append, read };
 };
 
-test('the feed of a partition is read in pages, without a hole and without what is not told', async () => {
+test('ReadFeed returns a partition in pages, with every published fact and no unpublished event', async () => {
   const { append, read } = feedOf();
   const expected: number[] = [];
   for (let index = 1; index <= 60; index += 1) {
@@ -62,7 +62,7 @@ test('the feed of a partition is read in pages, without a hole and without what 
   assert.equal(afterPosition, 60);
 });
 
-test('an answer stays below a mebibyte, but for a single larger fact', async () => {
+test('a ReadFeed response stays below 1 MiB, except for a single larger fact', async () => {
   const { append, read } = feedOf(400_000);
   const ours = Array.from({ length: 20 }, (_, index) => index + 1).filter(
     (index) => partitionOf(`disk-${index}`, 2) === 0,
@@ -76,7 +76,7 @@ test('an answer stays below a mebibyte, but for a single larger fact', async () 
   assert.equal((await large.read({})).facts.length, 1);
 });
 
-test('a request that cannot be answered says which field is wrong', async () => {
+test('an invalid request is refused with the reason for its field', async () => {
   const { read } = feedOf();
   await assert.rejects(read({ partitionCount: 4 }), {
     code: 'INVALID_ARGUMENT',
@@ -88,7 +88,7 @@ test('a request that cannot be answered says which field is wrong', async () => 
   await assert.rejects(read({ afterPosition: -1 }), { reason: 'INVALID_POSITION' });
   const { api } = feedOf();
   await assert.rejects(api.listParkedFacts({ pageSize: -1, pageToken: '' }), { reason: 'PAGE_SIZE_INVALID' });
-  // As every list has it (AIP-158).
+  // A larger page size counts as the maximum (AIP-158).
   assert.deepEqual((await api.listParkedFacts({ pageSize: 1_001, pageToken: '' })).parkedFacts, []);
   const refused = { code: 'INVALID_ARGUMENT', reason: 'PAGE_TOKEN_INVALID', metadata: { field: 'page_token' } };
   for (const pageToken of ['x', '\0', 'src-1', `src-${'0'.repeat(16)}\0`]) {
@@ -135,7 +135,7 @@ test('consumers are listed by source and partition, page by page, with gap and l
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a service that cannot tell says so, since when, why, and how much waits; then that it tells again', async () => {
+test('GetRelay reports since when and why nothing is published, and how many events wait, until the bus is back', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const { source: store, clock, log } = world;
@@ -180,7 +180,7 @@ test('a service that cannot tell says so, since when, why, and how much waits; t
   await relay.stop();
 });
 
-test('a relay that does not reach its store says that, and not that the bus is away', async () => {
+test('GetRelay reports STORE as the failing server if the relay cannot reach its store', async () => {
   const { source: store, clock, log } = testWorld();
   const error = new StoreUnavailable('the event store cannot be reached');
   const relay = { position: () => 0, outage: () => ({ since: clock.now(), failures: 1, error }) };
@@ -188,7 +188,7 @@ test('a relay that does not reach its store says that, and not that the bus is a
   assert.equal((await api.getRelay()).failing, 'STORE');
 });
 
-test('the processes of a service are listed as its store knows them, in pages', async () => {
+test('ListReplicas returns the known replicas of a service in pages', async () => {
   const { source: store, clock, log } = testWorld();
   const known = [
     { name: 'replicas/a', state: 'WORKING', shareCount: 3, goneTime: undefined },

@@ -10,7 +10,7 @@ import type { Relay } from './relay.ts';
 
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
-test('how far a service is behind is a metric: with what it hears, by source, and with what it tells', async () => {
+test('metrics show the lag of consumers by source, the lag and outage of the relay, and copies of the stream', async () => {
   const clock = virtualClock();
   const store = memoryStore({ clock });
   const { meter, read } = testMeter();

@@ -97,7 +97,11 @@ const isComplete = async (): Promise<boolean> => {
       .filter(({ type }) => type !== 'Secret')
       .map(({ version }) => version);
     const copied = (await sink.store.read(`copy-${stream}`)).map(({ data }) => data.version);
-    assert.deepEqual(copied, told.slice(0, copied.length), `${stream} is a beginning of what was told`);
+    assert.deepEqual(
+      copied,
+      told.slice(0, copied.length),
+      `the copies of ${stream} are the first of its published facts`,
+    );
     if (copied.length < told.length) return false;
   }
   return true;
@@ -106,7 +110,7 @@ const until = async (condition: () => Promise<boolean>): Promise<void> => {
   while (!(await condition())) await systemClock.sleep(20);
 };
 
-test('on Postgres and NATS every fact takes effect once and in order, through a restart and a loss of the server (G7)', {
+test('on Postgres and NATS, each fact takes effect once and in order while NATS restarts and loses its data (G7)', {
   timeout: 180_000,
 }, async () => {
   let relay = await relayOn();

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { systemClock as clock, logger } from '@interlock/runtime';
 import { connectNats, placesOf } from './nats-connection.ts';
 
-test('G8: what is said of NATS servers that are waited for has no password in it', async () => {
+test('G8: the log line about unreachable NATS servers contains no login and no password', async () => {
   const lines: string[] = [];
   const ending = new AbortController();
   const write = (line: string): void => {
@@ -18,6 +18,6 @@ test('G8: what is said of NATS servers that are waited for has no password in it
   for (const part of ['login', 'hun', 'ter2']) assert.ok(!lines.join().includes(part), line);
 });
 
-test('the place of a server is what stands behind its login', () => {
+test('placesOf returns the host and port of each server without its login', () => {
   assert.equal(placesOf(['nats://u:p/w@h:4222', 'tls://u@h:1', 'h:2', 'NATS://h:3']), 'h:4222, h:1, h:2, h:3');
 });

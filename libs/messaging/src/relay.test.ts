@@ -77,7 +77,7 @@ const world = (seed = 1): World => {
 const factsOf = (batches: readonly FactBatch[]): readonly string[] =>
   batches.flatMap(({ facts }) => facts.map(({ stream, version, type }) => `${stream}/${version} ${type}`));
 
-test('tells what is to be told, with its cause, and keeps to itself what is not', async () => {
+test('a relay publishes the events that become facts, with cause and time, and withholds the others', async () => {
   const { clock, start, append, onBus, store } = world();
   await append('disk-1', 'Created', 'Secret', 'Gone');
   const relay = start();
@@ -95,7 +95,7 @@ test('tells what is to be told, with its cause, and keeps to itself what is not'
   await relay.stop();
 });
 
-test('an outage of the bus is told at once and from its beginning, before anything that is told has failed', async () => {
+test('a relay reports an outage of the bus at once, with its start time, before a publish fails', async () => {
   const { clock, store, bus, log } = world();
   let lost: Outage | undefined;
   const relay = startRelay({
@@ -117,7 +117,7 @@ test('an outage of the bus is told at once and from its beginning, before anythi
   await clock.drive(relay.stop());
 });
 
-test('G2: what a relay failed at when it lost its turn to another replica is no outage once the store is back', async () => {
+test('G2: once the store is back, the last failure of a relay that is no longer owner is not reported as an outage', async () => {
   const { clock, store, bus, log } = world();
   let isAway = false;
   const flaky: EventStore = {
@@ -139,19 +139,19 @@ test('G2: what a relay failed at when it lost its turn to another replica is no 
     tracer,
     keep: (_, work) => void turns.push(work),
   });
-  const turn = turns[0] ?? assert.fail('it asked for no turn');
+  const turn = turns[0] ?? assert.fail('the relay did not request its work partition');
   const first = new AbortController();
   const ended = turn(first.signal);
   isAway = true;
   await clock.drive(clock.sleep(5_000));
-  assert.ok(relay.outage(true)?.error instanceof StoreUnavailable, 'its own while it has its turn');
+  assert.ok(relay.outage(true)?.error instanceof StoreUnavailable, 'its own failure while it owns the partition');
   first.abort();
   await clock.drive(ended);
   assert.ok(relay.outage()?.error instanceof StoreUnavailable, 'no relay publishes while the store is away');
-  assert.equal(relay.outage(true), undefined, 'another replica tells');
+  assert.equal(relay.outage(true), undefined, 'another replica publishes');
   const second = new AbortController();
   const again = turn(second.signal);
-  assert.ok(relay.outage(true), 'its own again until it has told');
+  assert.ok(relay.outage(true), 'its own failure again until it has published');
   isAway = false;
   await clock.drive(clock.sleep(10_000));
   assert.equal(relay.outage(), undefined);
@@ -159,7 +159,7 @@ test('G2: what a relay failed at when it lost its turn to another replica is no 
   await clock.drive(again);
 });
 
-test('is woken by a commit, without a timer', async () => {
+test('a commit wakes the relay, without a timer', async () => {
   const { clock, start, append, onBus } = world();
   const relay = start();
   await clock.pass(0);
@@ -171,7 +171,7 @@ test('is woken by a commit, without a timer', async () => {
   await relay.stop();
 });
 
-test('batches name what came before them, without a hole in any partition', async () => {
+test('each batch names the position before it, without a gap in any partition', async () => {
   const { clock, start, append, onBus } = world();
   for (let index = 0; index < 40; index += 1) await append(`disk-${index % 9}`, 'Created', 'Changed');
   const relay = start();
@@ -186,7 +186,7 @@ test('batches name what came before them, without a hole in any partition', asyn
   await relay.stop();
 });
 
-test('large facts are told in several batches, each below the limit', async () => {
+test('large facts are published in several batches, each below the size limit', async () => {
   const { clock, store, bus, start, onBus } = world();
   const text = 'x'.repeat(100_000);
   const events = Array.from({ length: 12 }, () => ({ type: 'Created', schema: 1, data: { text } }));
@@ -204,7 +204,7 @@ test('large facts are told in several batches, each below the limit', async () =
   await bus.close();
 });
 
-test('marks how far it told once a second while idle, and not more often', async () => {
+test('an idle relay publishes one watermark a second for each partition', async () => {
   const { clock, start, append, onBus } = world();
   await append('disk-1', 'Created', 'Secret');
   const relay = start();
@@ -215,7 +215,7 @@ test('marks how far it told once a second while idle, and not more often', async
   for (const { firstPosition, lastPosition } of marks) assert.deepEqual([firstPosition, lastPosition], [2, 2]);
 });
 
-test('moves its cursor only behind what the bus acknowledged', async () => {
+test('a relay moves its cursor only past facts that the bus has acknowledged', async () => {
   const { clock, bus, store, start, append } = world();
   bus.faults.loseAck = 1;
   await append('disk-1', 'Created');
@@ -228,7 +228,7 @@ test('moves its cursor only behind what the bus acknowledged', async () => {
   await relay.stop();
 });
 
-test('tells on while its place waits to be stored, and stores the newest place afterwards', async () => {
+test('a relay publishes while its cursor is being stored, and stores the newest position afterwards', async () => {
   const { clock, store, append, onBus, ...parts } = world();
   const storing = Promise.withResolvers<void>();
   const moves: number[] = [];
@@ -254,7 +254,7 @@ test('tells on while its place waits to be stored, and stores the newest place a
   await relay.stop();
 });
 
-test('a successor continues after what the bus holds, whatever the cursor', async () => {
+test('the next relay continues after the newest message on the bus, even if its cursor is further', async () => {
   const { clock, bus, store, start, append, onBus } = world();
   await append('disk-1', 'Created', 'Changed');
   const first = start();
@@ -277,7 +277,7 @@ test('a successor continues after what the bus holds, whatever the cursor', asyn
   assert.deepEqual(factsOf(await onBus()), ['disk-1/1 Created', 'disk-1/2 Changed', 'disk-1/3 Gone']);
 });
 
-test('in a new session of the bus it tells again what was acknowledged and forgotten', async () => {
+test('in a new session a relay publishes again what the bus acknowledged and lost', async () => {
   const { clock, bus, start, append, onBus } = world();
   const relay = start();
   await append('disk-1', 'Created');
@@ -295,7 +295,7 @@ test('in a new session of the bus it tells again what was acknowledged and forgo
   await relay.stop();
 });
 
-test('an acknowledgement that comes when its session is over counts no more', async () => {
+test('an acknowledgement of an earlier session does not move the relay', async () => {
   const { clock, bus, start, append } = world();
   const publish = bus.publish.bind(bus);
   const held = [Promise.withResolvers<void>(), Promise.withResolvers<void>()] as const;
@@ -320,7 +320,7 @@ test('an acknowledgement that comes when its session is over counts no more', as
   await relay.stop();
 });
 
-test('a bus that forgot everything gets the new facts at once, and a watermark that shows what it lacks', async () => {
+test('a bus that lost every message gets a watermark that shows consumers what is missing, not the old facts', async () => {
   const { clock, bus, store, start, append, onBus } = world();
   await append('disk-1', 'Created');
   const first = start();
@@ -337,7 +337,7 @@ test('a bus that forgot everything gets the new facts at once, and a watermark t
   }
 });
 
-test('refuses a bus that is ahead of its store, and says what to do', async () => {
+test('a relay refuses a bus that is ahead of its store, and logs what to do', async () => {
   const ahead = world();
   await ahead.append('disk-1', 'Created', 'Gone');
   const told = ahead.start();
@@ -360,7 +360,7 @@ test('refuses a bus that is ahead of its store, and says what to do', async () =
   await relay.stop();
 });
 
-test('two relays of one service do no harm', async () => {
+test('two relays of one service publish every fact', async () => {
   const { clock, start, append, onBus, store } = world();
   const relays = [start(), start()];
   for (let index = 0; index < 30; index += 1) await append(`disk-${index % 5}`, 'Changed');
@@ -369,7 +369,7 @@ test('two relays of one service do no harm', async () => {
   assert.equal(new Set(factsOf(await onBus())).size, 30);
 });
 
-test('G7: of two replicas the owner of the partition publishes; the other continues from what the bus holds, at once and completely', async () => {
+test('G7: only the owner of the partition publishes, and the next owner continues without a gap', async () => {
   const world = testWorld(11);
   const works: ((signal: AbortSignal) => Promise<void>)[] = [];
   const keep = (share: string, work: (signal: AbortSignal) => Promise<void>): void => {
@@ -394,7 +394,7 @@ test('G7: of two replicas the owner of the partition publishes; the other contin
   await world.clock.drive(consumer.stop());
 });
 
-test('what lies behind an event that this release does not know waits for a release that tells it (G7)', async () => {
+test('facts behind an event that this release does not know wait for a release that knows it (G7)', async () => {
   const { store, bus, clock, log, append, start, onBus } = world();
   const older: ToFact = (recorded) => {
     if (recorded.type === 'Newer') throw unknownEvent(recorded as never);

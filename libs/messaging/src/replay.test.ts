@@ -46,7 +46,7 @@ const parkedNames = async (world: World, consumer: Consumer): Promise<readonly s
 const unknown = () => new Error('no such disk');
 const definite = () => new Rejection('FAILED_PRECONDITION', 'DISK_GONE', 'the disk is gone');
 
-test('a fact no retry can cure is parked with its stream behind it; other streams go on; a replay restores the order', async () => {
+test('a fact that fails definitely is parked with later facts of its stream, and a replay applies them in order', async () => {
   const world = testWorld();
   const { handler, cure } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -75,7 +75,7 @@ test('a fact no retry can cure is parked with its stream behind it; other stream
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('an unknown error is tried several times before the fact is parked, and the attempts are on record', async () => {
+test('a fact with an unknown error is parked after 8 attempts, and the parked fact shows their number', async () => {
   const world = testWorld();
   const { handler } = poisonable(world, unknown);
   const relay = world.startRelay();
@@ -93,7 +93,7 @@ test('an unknown error is tried several times before the fact is parked, and the
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a replay that fails leaves the fact and everything behind it parked, with the new error', async () => {
+test('a failed replay leaves the fact parked with the new error, and the facts behind it too', async () => {
   const world = testWorld();
   const failures = [definite(), new Rejection('NOT_FOUND', 'SET_NOT_FOUND', 'no such set')];
   const { handler } = poisonable(world, () => failures.shift() ?? unknown());
@@ -116,7 +116,7 @@ test('a replay that fails leaves the fact and everything behind it parked, with 
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a fact parked behind another is not replayed before it', async () => {
+test('a replay of a fact that is parked behind another is refused', async () => {
   const world = testWorld();
   const { handler } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -131,7 +131,7 @@ test('a fact parked behind another is not replayed before it', async () => {
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('replaying what was applied does nothing; what never was parked is not found; a wrong name says what is right', async () => {
+test('a replay of an applied fact does nothing; unknown facts are NOT_FOUND; a malformed name is INVALID_NAME', async () => {
   const world = testWorld();
   const relay = world.startRelay();
   const consumer = world.startConsumer();
@@ -153,7 +153,7 @@ test('replaying what was applied does nothing; what never was parked is not foun
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('parked facts survive the consumer, and its successor parks behind them', async () => {
+test('parked facts are stored, and the next consumer parks later facts of their stream', async () => {
   const world = testWorld();
   const { handler } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -168,7 +168,7 @@ test('parked facts survive the consumer, and its successor parks behind them', a
   await Promise.all([relay.stop(), second.stop()]);
 });
 
-test('a fact that arrives while its stream is replayed is neither lost, nor left parked, nor early (G7)', async () => {
+test('a fact that arrives during a replay of its stream is applied after it, and not left parked (G7)', async () => {
   const world = testWorld();
   const { handler, cure } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -189,7 +189,7 @@ test('a fact that arrives while its stream is replayed is neither lost, nor left
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('lists parked facts page by page, in order of their positions', async () => {
+test('ListParkedFacts returns pages in the order of positions', async () => {
   const world = testWorld();
   const { handler } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -216,7 +216,7 @@ test('lists parked facts page by page, in order of their positions', async () =>
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a replay that is stored although its answer is lost parks nothing again (G7)', async () => {
+test('a replay whose commit is stored but reported as failed does not park the fact again (G7)', async () => {
   const world = testWorld();
   const { handler, cure } = poisonable(world, definite);
   const relay = world.startRelay();
@@ -242,7 +242,7 @@ test('a replay that is stored although its answer is lost parks nothing again (G
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('of two replays of a fact at once, one that fails parks nothing again that the other has applied (G7)', async () => {
+test('of two concurrent replays, the failing one does not park a fact that the other has applied (G7)', async () => {
   const world = testWorld();
   const isApplied = Promise.withResolvers<void>();
   let tries = 0;
@@ -251,7 +251,7 @@ test('of two replays of a fact at once, one that fails parks nothing again that 
     tries += 1;
     const isSlow = tries === 2;
     if (isSlow) await isApplied.promise;
-    // When it is heard; and of the replays the slow one, in whose way is what the other has done.
+    // Fails on the first delivery, and in the slow replay, which decides after the other one has stored its effect.
     if (tries === 1 || isSlow) throw definite();
     return copyHandler(world.sink)(fact, context);
   });
@@ -268,7 +268,7 @@ test('of two replays of a fact at once, one that fails parks nothing again that 
   await Promise.all([relay.stop(), consumer.stop()]);
 });
 
-test('a fact that is parked although the answer to that is lost keeps its stream waiting (G7)', async () => {
+test('if the commit that parks a fact is reported as failed, later facts of its stream still wait (G7)', async () => {
   const world = testWorld();
   const { handler } = poisonable(world, definite);
   let parkings = 0;

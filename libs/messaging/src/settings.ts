@@ -1,7 +1,7 @@
 import { int, optional, renewedFile, secretFile, text, urls } from '@interlock/runtime';
 import { STREAM_AGE_MAX_DEFAULT_MS, STREAM_BYTES_MAX_DEFAULT } from './streams.ts';
 
-/** How NATS is reached, by services and by operators, and what a stream should be. */
+/** Settings of the NATS connection, for services and operators, and of the streams. */
 export const natsSpec = {
   natsUrl: urls('NATS servers with JetStream'),
   natsCaFile: optional(
@@ -16,7 +16,7 @@ export const natsSpec = {
   }),
 } as const;
 
-/** What an operator gives to the streams it creates. */
+/** Settings of the streams that an operator creates. */
 export const streamsSpec = {
   natsStreamBytesMax: int('Disk space that the NATS server reserves for each stream', {
     min: 4 * 1024 ** 2,

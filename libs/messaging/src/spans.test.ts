@@ -74,7 +74,7 @@ const batchOf = (...facts: Fact[]): FactBatch => ({
 const spanIdOf = (traceparent: string | undefined): string | undefined => traceparent?.split('-')[2];
 const last = (): Ended => ended.at(-1) ?? assert.fail('no span ended');
 
-/** Published over the memory bus: what arrives has the context of the span that published it. */
+/** Publishes over the memory bus: the delivery has the context of the span that published it. */
 const overBus = async (batch: FactBatch): Promise<Delivery> => {
   const bus = memoryBus({ clock: virtualClock(), random: seededRandom(1) });
   const subject = subjectOf(batch.source, batch.partition);
@@ -84,7 +84,7 @@ const overBus = async (batch: FactBatch): Promise<Delivery> => {
   return assert.fail('nothing was delivered');
 };
 
-test('trace state and baggage of the request behind a fact reach its message, its consumer and the effect', async () => {
+test('trace state and baggage of a request reach the message of its fact, the consumer and the effect', async () => {
   const fact = { ...factOf(1, await decide()), tracestate: 'vendor=a', baggage: 'tenant=b' };
   const batch = batchOf(fact);
   const delivery = await overBus(batch);
@@ -147,7 +147,7 @@ test('one fact: decided → published → processed → acknowledged is one trac
   );
 });
 
-test('several facts of one trace stay in it, with links, also when they come from the feed of the source', async () => {
+test('facts of one trace that are read from the feed are processed in that trace, with a link', async () => {
   const traceparent = await decide();
   const batch = batchOf(factOf(1, traceparent), factOf(2, traceparent));
   await spans.process(batch, [], {}, async () => undefined);
@@ -155,7 +155,7 @@ test('several facts of one trace stay in it, with links, also when they come fro
   assert.deepEqual([last().parentId, last().linked], [spanIdOf(traceparent), [spanIdOf(traceparent)]]);
 });
 
-test('facts of several traces are linked, at most 128; what follows from each stays in its own trace (G10)', async () => {
+test('a span has links to at most 128 facts of several traces; each effect stays in its own trace (G10)', async () => {
   const traceparents = await Promise.all(Array.from({ length: 200 }, decide));
   const facts = traceparents.map((traceparent, index) => factOf(index + 1, traceparent));
   const delivery = await overBus(batchOf(...facts));

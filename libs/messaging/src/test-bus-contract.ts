@@ -15,17 +15,17 @@ import { W3CTraceContextPropagator } from '@opentelemetry/core';
 import type { Bus, Delivery } from './bus.ts';
 import { streamOf, subjectOf } from './subjects.ts';
 
-/** A bus under test, and what befalls it. */
+/** A bus under test, and its faults. */
 export interface BusHarness {
   readonly bus: Bus;
-  /** Creates the stream of a source, where the bus needs one. */
+  /** Creates the stream of a source, if the bus needs one. */
   createStream?(source: string): Promise<void>;
-  /** Cuts the connection (the real server is killed) and brings it back with what it had. */
+  /** Cuts the connection (the real server is killed) and restores it with all stored data. */
   interrupt(): Promise<void>;
   close(): Promise<void>;
 }
 
-/** Short, so that a test of redelivery takes no longer. */
+/** Short, because tests of redelivery wait for it. */
 export const ACK_WAIT_MS = 400;
 let sources = 0;
 
@@ -38,7 +38,7 @@ export const newInterest = () => {
 export const text = (delivery: Delivery): string => Buffer.from(delivery.bytes).toString();
 export const bytes = (word: string): Uint8Array => Buffer.from(word);
 
-/** Takes deliveries until `enough` says so, then ends the subscription. Everything taken is acknowledged by the caller. */
+/** Receives messages until `onEach` returns true, then ends the subscription. `onEach` acknowledges them. */
 const take = async (
   bus: Bus,
   interest: { stream: string; subject: string; durable: string },
@@ -58,7 +58,7 @@ const ackUpTo = (count: number) => (delivery: Delivery, taken: number) => {
   return taken === count;
 };
 
-/** Runs `work` in a context, in a process that keeps contexts for it alone. */
+/** Runs `work` in a context; the context manager is enabled only meanwhile. */
 const inContext = async (running: Context, work: () => Promise<void>): Promise<void> => {
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   try {
@@ -68,7 +68,7 @@ const inContext = async (running: Context, work: () => Promise<void>): Promise<v
   }
 };
 
-/** What every bus keeps to: run over each implementation. */
+/** The contract of a bus, run for each implementation. */
 export const busContract = (name: string, open: () => Promise<BusHarness>): void => {
   describe(`${name} bus`, () => {
     let harness: BusHarness;
@@ -104,24 +104,24 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       }
     });
 
-    test('delivers what was published before the first subscription, in order', async () => {
+    test('delivers messages published before the first subscription, in order', async () => {
       const interest = await ready();
       await Promise.all(['a', 'b', 'c'].map((word) => bus.publish(interest.subject, word, bytes(word))));
       assert.deepEqual(await take(bus, interest, ackUpTo(3)), ['a', 'b', 'c']);
     });
 
-    test('a durable continues after what it acknowledged; another one starts at the beginning', async () => {
+    test('a durable continues after its acknowledged messages; another durable starts at the beginning', async () => {
       const interest = await ready();
       for (const word of ['a', 'b', 'c']) await bus.publish(interest.subject, word, bytes(word));
       assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
       await bus.publish(interest.subject, 'd', bytes('d'));
-      // What was pulled and not looked at comes again only after the acknowledgement wait, so the order may differ.
+      // A message that was fetched and not handled is redelivered after the acknowledgement wait, so the order may differ.
       const rest = await take(bus, interest, ackUpTo(2));
       assert.deepEqual(rest.toSorted(), ['c', 'd']);
       assert.deepEqual(await take(bus, { ...interest, durable: 'other' }, ackUpTo(4)), ['a', 'b', 'c', 'd']);
     });
 
-    test('partitions are apart', async () => {
+    test('a subscription receives only messages of its partition', async () => {
       const interest = await ready();
       await bus.publish(subjectOf(interest.source, 1), 'x', bytes('x'));
       await bus.publish(interest.subject, 'a', bytes('a'));
@@ -137,13 +137,13 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.equal(last && Buffer.from(last).toString(), 'b');
     });
 
-    test('a message id is taken once', async () => {
+    test('a repeated message id is delivered once', async () => {
       const interest = await ready();
       for (const id of ['a', 'a', 'b']) await bus.publish(interest.subject, id, bytes(id));
       assert.deepEqual(await take(bus, interest, ackUpTo(2)), ['a', 'b']);
     });
 
-    test('refused for now, it comes again and counts', async () => {
+    test('a nak redelivers the message with a higher delivery count', async () => {
       const interest = await ready();
       await bus.publish(interest.subject, 'a', bytes('a'));
       const counts: number[] = [];
@@ -156,7 +156,7 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
       assert.deepEqual(counts, [1, 2]);
     });
 
-    test('refused for good, it never comes again', async () => {
+    test('a refused message is never redelivered', async () => {
       const interest = await ready();
       for (const word of ['a', 'b']) await bus.publish(interest.subject, word, bytes(word));
       const taken = await take(bus, interest, (delivery, count) => {
@@ -165,20 +165,20 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
         return count === 2;
       });
       assert.deepEqual(taken, ['a', 'b']);
-      // Longer than an acknowledgement is waited for: what was not refused for good would come before it.
+      // Longer than the acknowledgement wait: a redelivered message would arrive before 'c'.
       await systemClock.sleep(2 * ACK_WAIT_MS);
       await bus.publish(interest.subject, 'c', bytes('c'));
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['c']);
     });
 
-    test('taken by a receiver that died, it comes again', async () => {
+    test('a message that its receiver did not acknowledge is redelivered', async () => {
       const interest = await ready();
       await bus.publish(interest.subject, 'a', bytes('a'));
       await take(bus, interest, () => true);
       assert.deepEqual(await take(bus, interest, ackUpTo(1)), ['a']);
     });
 
-    test('an interruption is a new session; what was published stays, subscriptions go on', {
+    test('an interruption starts a new session; published messages stay and subscriptions continue', {
       timeout: 30_000,
     }, async () => {
       const interest = await ready();
@@ -209,7 +209,7 @@ export const busContract = (name: string, open: () => Promise<BusHarness>): void
 export const until = async (condition: () => boolean): Promise<void> => {
   while (!condition()) await systemClock.sleep(5);
 };
-/** Publishing may fail while the server comes up; a publisher tries again. */
+/** Retries `work`: publishing may fail while the server starts. */
 export const insist = async (work: () => Promise<void>): Promise<void> => {
   for (let failures = 0; ; failures += 1) {
     try {

@@ -5,13 +5,13 @@ import type { Bus } from './bus.ts';
 import { natsBus } from './nats-bus.ts';
 import { deleteStreams, ensureStreams } from './streams.ts';
 
-/** Room of a test's stream: a server has space for thousands, also of tests that were killed and left theirs. */
+/** Size of a test's stream: small, because killed tests leave their streams on the server. */
 const STREAM_BYTES_MAX = 16 * 1024 ** 2;
 
 /**
  * Opens a bus on a server, that of `NATS_URL` by default, under a name of its own, for one test world, with a stream for each of its
- * services. The streams go when it is closed.
- * @throws when the variable is missing: such a test is never skipped in silence
+ * services. Closing the bus deletes the streams.
+ * @throws when the variable is missing, so that such a test is never skipped silently
  */
 export const openTestBus = async (services: readonly string[], server = process.env.NATS_URL): Promise<Bus> => {
   if (!server) throw new Error('NATS_URL is not set: run this test through `npm test`, or point it at a NATS server');

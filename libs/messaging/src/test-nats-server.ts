@@ -6,12 +6,12 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 
-/** A NATS server of one test: may be killed and brought back with its data, or without. */
+/** The NATS server of one test. It can be killed and started again, with or without its data. */
 export interface TestNatsServer {
   readonly url: string;
   /** Ends the server at once, as a crash would. */
   kill(): Promise<void>;
-  /** Lets it answer nothing, with its connections open; resolves when its last thread stands still. */
+  /** Pauses it with its connections open; resolves when its last thread has stopped. */
   pause(): Promise<void>;
   /** Starts it again on the same port. */
   start(): Promise<void>;
@@ -34,7 +34,7 @@ const freePort = async (): Promise<number> => {
 const standsStill = async (pid: number): Promise<boolean> => {
   const tasks = `/proc/${pid}/task`;
   const stats = await Promise.all((await readdir(tasks)).map((id) => readFile(join(tasks, id, 'stat'), 'utf8')));
-  // The state stands behind the name of the command, which is in brackets.
+  // The state follows the name of the command, which is in brackets.
   return stats.every((stat) => stat.slice(stat.lastIndexOf(')')).startsWith(') T'));
 };
 
@@ -78,7 +78,7 @@ export const startTestNatsServer = async (): Promise<TestNatsServer> => {
     kill,
     async pause() {
       running?.kill('SIGSTOP');
-      // The signal is only on its way then: a thread on another processor may still take a message, and answer it.
+      // The signal arrives later: until then a thread on another processor may respond to a message.
       while (running?.pid !== undefined && !(await standsStill(running.pid))) await delay(1);
     },
     wipe: () => rm(store, { recursive: true, force: true }),

@@ -11,13 +11,13 @@ import type { Keep } from './keep.ts';
 import { type MemoryBus, memoryBus } from './memory-bus.ts';
 import { type Relay, startRelay } from './relay.ts';
 
-/** What may go wrong besides the bus; numbers are probabilities. */
+/** Faults outside of the bus; numbers are probabilities. */
 export interface WorldFaults {
   /** A commit is not stored, and fails. */
   refuse: number;
   /** A commit is stored, and fails nevertheless. */
   storeAndFail: number;
-  /** The source cannot be asked. */
+  /** The source is unreachable. */
   feed: number;
   /** Runs before each commit of a relay or consumer: another process is faster between its read and its commit. */
   beforeCommit: (commit: Commit) => Promise<void>;
@@ -34,7 +34,7 @@ export interface World {
   /** The stores without faults, for the test itself. */
   readonly source: EventStore;
   readonly sink: EventStore;
-  /** How often the source was asked for its feed. */
+  /** Number of calls for the feed of the source. */
   readonly feedCalls: () => number;
   append(stream: StreamName, ...types: string[]): Promise<void>;
   startRelay(keep?: Keep): Relay;
@@ -49,7 +49,7 @@ export interface World {
 
 const PARTITIONS = 2;
 const tracer = trace.getTracer('test');
-/** Of the streams that tests publish. */
+/** Categories of the streams that tests publish. */
 export const CATEGORIES = ['disk', 'thing', 'a'] as const;
 export const FACT_TYPES = ['Created', 'Changed', 'Gone', 'Poison'] as const;
 
@@ -157,5 +157,5 @@ export const testWorld = (seed = 1): World => {
   };
 };
 
-/** Of a service whose own facts are not looked at. */
+/** Relay of a service whose own facts the test ignores. */
 export const idleRelay = { position: () => 0, outage: () => undefined };

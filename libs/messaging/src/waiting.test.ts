@@ -9,10 +9,10 @@ import type { Bus, Delivery } from './bus.ts';
 import { startConsumer } from './consumer.ts';
 import { NO_EFFECT } from './handlers.ts';
 
-/** Steps of the event loop within one turn: more than a message without effect takes. */
+/** Microtasks within one turn of the event loop: more than handling a message without effect takes. */
 const stepsMax = 80;
 
-test('G1, G7: a message that comes at any moment while another is taken in does not wait for a third', async () => {
+test('G1, G7: a message that arrives at any moment while another is handled does not wait for a third one', async () => {
   for (let steps = 0; steps < stepsMax; steps += 1) {
     const clock = virtualClock();
     const random = seededRandom(steps);
