@@ -1,11 +1,11 @@
 /** Actions as roles name them: patterns, in which `*` stands for any run of characters. */
 export interface ActionPatterns {
   readonly actions: readonly string[];
-  /** Taken away again from `actions`. */
+  /** Excluded from `actions`. */
   readonly notActions: readonly string[];
 }
 
-/** Patterns as they are held against actions; there are few, and every check of a permission asks for some. */
+/** Compiled patterns: there are few, and every permission check uses some. */
 const expressions = new Map<string, RegExp>();
 
 const expressionOf = (pattern: string): RegExp => {
@@ -20,6 +20,6 @@ const expressionOf = (pattern: string): RegExp => {
 const isAmong = (patterns: readonly string[], action: string): boolean =>
   patterns.some((pattern) => expressionOf(pattern).test(action));
 
-/** Whether an action is one of them. */
+/** Whether the patterns include an action. */
 export const holdsAction = ({ actions, notActions }: ActionPatterns, action: string): boolean =>
   isAmong(actions, action) && !isAmong(notActions, action);

@@ -6,12 +6,12 @@ import { openChannel } from './channel.ts';
 import { RpcFailure } from './rpc-failure.ts';
 import { transports } from './test-echo.ts';
 
-test('a list of addresses reaches whichever of the servers is there', async () => {
+test('a client with a list of addresses reaches another server after one has stopped', async () => {
   const [a, b] = await Promise.all([transports.gRPC(), transports.gRPC()]);
   const channel = openChannel({ address: `${a.channel.peer},${b.channel.peer}`, tls: 'plaintext' });
   const client = a.connect({ channel });
   const ask = async () => (await client.change({ text: 'x' })).text;
-  /** A call that is under way while its server ends is not repeated by itself. */
+  /** Retries, because the client does not retry a call that is running while its server stops. */
   const askAgain = async (): Promise<string> => {
     for (;;) {
       try {
@@ -32,7 +32,7 @@ test('a list of addresses reaches whichever of the servers is there', async () =
   }
 });
 
-test('one address is taken as it is; a list with something else in it is refused', () => {
+test('targetOf returns a single address unchanged, and throws for a malformed list', () => {
   assert.equal(targetOf('identity:7400'), 'identity:7400');
   assert.equal(targetOf('dns:///identity:7400'), 'dns:///identity:7400');
   for (const wrong of ['a:1,', 'a:1,b', 'a:1, b:2', 'a:1,b:2:3'])

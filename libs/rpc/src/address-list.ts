@@ -1,6 +1,6 @@
 import { type ChannelOptions, experimental } from '@grpc/grpc-js';
 
-/** Targets of this scheme name every replica of a service, in place of a name that has several addresses. */
+/** Targets of this scheme list the replicas of a service. */
 const scheme = 'replicas';
 
 interface Target {
@@ -10,8 +10,8 @@ interface Target {
 const addressesIn = (text: string): readonly string[] => text.split(',');
 
 /**
- * Hands grpc-js the addresses of a list. Each is an endpoint of its own, so that a balancer passes over one that does not
- * answer; all of them are one server by name, the host of the first, which their certificates must be for.
+ * Passes the addresses of a list to grpc-js. Each is a separate endpoint, so that a balancer skips one that does not respond.
+ * All certificates must be for the host of the first address.
  */
 class AddressListResolver implements experimental.Resolver {
   private readonly target: Target;
@@ -30,7 +30,7 @@ class AddressListResolver implements experimental.Resolver {
       const at = address.lastIndexOf(':');
       return { addresses: [{ host: address.slice(0, at), port: Number(address.slice(at + 1)) }] };
     });
-    // Never before the constructor has returned, as grpc-js asks of a resolver.
+    // After the constructor has returned, as grpc-js requires of a resolver.
     queueMicrotask(() => this.listener(experimental.statusOrFromValue(endpoints), {}, null, ''));
   }
 

@@ -115,7 +115,7 @@ export async function admit(
 /** An event: the name of a resource with its category and version, and a trace context. */
 const EVENT = /^[!-~]{1,1024}$/;
 
-/** The event behind a call of one of our own services. A foreign caller's word about it counts for nothing. */
+/** The event behind a call of one of our own services. The claim of any other caller is ignored. */
 function causesOf(context: CallContext, caller: Principal): readonly CausedBy[] {
   if (!isService(caller)) return [];
   const event = context.metadata.get(CallMetadata.cause);
@@ -132,7 +132,7 @@ const bearer = 'Bearer ';
 function bearerToken(context: CallContext): string {
   const authorization = context.metadata.get(CallMetadata.authorization);
   if (authorization === undefined) throw tokenMissing();
-  // As nearly everybody writes it: no pattern has to be tried on hundreds of letters.
+  // The usual form needs no regular expression over hundreds of characters.
   const isPlain = authorization.startsWith(bearer) && authorization.length > bearer.length;
   if (isPlain && !authorization.includes(' ', bearer.length)) return authorization.slice(bearer.length);
   const token = /^Bearer +(\S+)$/i.exec(authorization)?.[1];

@@ -1,16 +1,16 @@
 /**
- * What a generator would be that returns what `work` does, without the cost of one, which is several promises and a queue:
- * middleware of nice-grpc has that shape also for calls with one answer. `work` begins with the first `next`.
+ * An async generator that yields nothing and returns the result of `work`, as middleware of nice-grpc has it for calls with one
+ * response. It is cheaper than a real generator (several promises and a queue). `work` starts with the first `next`.
  */
 export const answeredOnce = <Answer>(work: () => Promise<Answer>): AsyncGenerator<never, Answer, undefined> =>
   new AnsweredOnce(work);
 
 /**
- * The one answer of a call that nothing is streamed for. What was made by `answeredOnce` gives it without the detour of `next`,
- * which is two promises and as many turns of the queue at each of the four layers of a call.
+ * The only response of a call without streams. An object of `answeredOnce` returns it without `next`, which would cost two
+ * promises and two microtasks at each of the four layers of a call.
  */
 export const answerOf = <Answer>(answers: AsyncIterator<unknown, Answer>): Promise<Answer> =>
-  // One that yields where it was to return breaks the contract of nice-grpc, which says so itself.
+  // nice-grpc itself reports a generator that yields where it must return.
   answers instanceof AnsweredOnce ? answers.answer() : answers.next().then(({ value }) => value as Answer);
 
 /** A class, because each call creates four: an object literal would create a closure for each of its functions. */

@@ -8,7 +8,7 @@ import { type Echo, principalNamed, transports } from './test-echo.ts';
 import { tokenSource } from './token-source.ts';
 import { tokenVerifier } from './tokens.ts';
 
-/** A call that is being handled, and whose caller waits for so long. */
+/** A running call whose caller waits for `timeoutMs`. */
 const callWithin = (timeoutMs: number): CallFields => {
   const caller = principalNamed('user-1');
   const endMs = clock.monotonicMs() + timeoutMs;
@@ -70,7 +70,7 @@ const sharedRequests: Readonly<Record<string, () => Promise<() => Promise<unknow
 };
 
 for (const [what, open] of Object.entries(sharedRequests)) {
-  test(`${what}, asked for once for all who wait: a caller in a hurry ends that for none of them`, async () => {
+  test(`a caller with a short deadline does not cancel a request that callers share: ${what}`, async () => {
     const get = await open();
     const hurried = runAsCall(callWithin(20), get);
     const patient = runAsCall(callWithin(5_000), get);

@@ -13,7 +13,7 @@ const implementation: EchoHandlers = {
   join: async () => ({ text: '' }),
 };
 
-describe('the table of who may call what', () => {
+describe('the authorization table', () => {
   test('a table without a rule for a method does not compile, and is refused at run time', () => {
     const { change: _, ...partial } = openRules;
     assert.throws(
@@ -23,17 +23,17 @@ describe('the table of who may call what', () => {
     );
   });
 
-  test('a scope that looks at a field the request has not, or at a stream, does not compile', () => {
+  test('a scope that reads an unknown field, or a stream of requests, does not compile', () => {
     const rules: Partial<EchoRules> = {
       // @ts-expect-error the request has no field `vault`
       echo: { action: 'read', scope: ({ vault }) => vault },
-      // @ts-expect-error nothing of a stream of requests is known when the rule is asked
+      // @ts-expect-error no message of a request stream has been read when the rule is evaluated
       join: { action: 'read', scope: () => '/' },
     };
     assert.equal(Object.keys(rules).length, 2);
   });
 
-  test('is listed with every method once', () => {
+  test('describeAuthorization lists every method once, with its rule', () => {
     const bound = service({
       definition: echoDefinition,
       implementation,

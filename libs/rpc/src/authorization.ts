@@ -6,7 +6,7 @@ import type { Principal } from './call.ts';
 /** Names of our services, as their principals carry them. */
 export type Workload = 'identity' | 'key-vault' | 'disk-encryption-set' | 'disk' | 'compute';
 
-/** Anybody may call, with or without a token: it is not looked at. */
+/** Every caller may call; a token is not read. */
 export interface PublicRule {
   readonly public: true;
 }
@@ -25,14 +25,14 @@ export interface AuthenticatedRule {
 /** Principals that have a role with `action` at the scope the request is about. */
 export interface ActionRule<Request> {
   readonly action: string;
-  /** A path such as `subscriptions/s/resourceGroups/g`; `/` is the platform. May have to look something up. */
+  /** A path such as `subscriptions/s/resourceGroups/g`; `/` is the platform. A promise if it needs a look-up. */
   scope(request: Request): Promise<string> | string;
 }
 
 /** Who may call a method that takes one request. */
 export type Rule<Request> = PublicRule | WorkloadRule | AuthenticatedRule | ActionRule<Request>;
 
-/** Who may call a method that takes a stream of requests: none has been read when the rule is asked. */
+/** Who may call a method with a stream of requests: no request has been read when the rule is evaluated. */
 export type StreamRule = PublicRule | WorkloadRule | AuthenticatedRule;
 
 type RuleOf<Method> = Method extends { requestStream: true }
@@ -72,7 +72,7 @@ export function authorise(
 }
 
 /**
- * Asks the authorizer and turns a no into the refusal. For handlers that decide themselves (`authenticated` rules).
+ * Calls the authorizer and throws if the action is not granted. For handlers that decide themselves (`authenticated` rules).
  * @throws Rejection PERMISSION_DENIED ACCESS_DENIED; UNAUTHENTICATED PRINCIPAL_DELETED
  */
 export async function requirePermission(
@@ -93,12 +93,12 @@ export async function requirePermission(
 }
 
 /**
- * Checks that a caller still exists. For handlers that answer every caller, with or without a role: a token outlives the
- * deletion of its principal.
+ * Checks that a caller still exists: a token outlives the deletion of its principal. For handlers that serve every caller, also
+ * one without a role.
  * @throws Rejection UNAUTHENTICATED PRINCIPAL_DELETED
  */
 export async function requireActive(authorizer: Authorizer, principal: Principal): Promise<void> {
-  // The action decides nothing: whether the principal exists is part of every answer.
+  // Any action will do: each decision says whether the principal exists.
   refuseDeleted(await authorizer(principal, 'identity/principals/read', '/'), principal);
 }
 
@@ -126,7 +126,7 @@ function requireWorkload(workloads: readonly Workload[], principal: Principal): 
 export interface AuthorizationRow {
   /** `package.Service/Method`. */
   readonly rpc: string;
-  /** For people: `public`, `workload disk, compute`, `authenticated: …`, `action vaults/write`. */
+  /** Text: `public`, `workload disk, compute`, `authenticated: …`, `action vaults/write`. */
   readonly rule: string;
 }
 

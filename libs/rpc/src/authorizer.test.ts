@@ -26,7 +26,7 @@ const yes = { allowed: true, principalActive: true };
 const no = { allowed: false, principalActive: true };
 
 for (const decision of [yes, no]) {
-  test(`CMK-28: allowed=${decision.allowed} is remembered for the time to live and no longer`, async () => {
+  test(`CMK-28: the decision allowed=${decision.allowed} is cached for the time to live and no longer`, async () => {
     const { authorize, clock, asked } = authorizer(() => decision);
     await authorize(ann, 'read', '/');
     clock.advance(TTL_MS - 1);
@@ -53,7 +53,7 @@ test('G1: the time to live keeps running while the machine is suspended', async 
   assert.equal(asked.length, 3);
 });
 
-test('the time to live counts from before the question, however long the answer takes', async () => {
+test('the time to live starts when the check is sent, not when it returns', async () => {
   const answer = Promise.withResolvers<Decision>();
   const { authorize, clock, asked } = authorizer(() => answer.promise);
   const first = authorize(ann, 'read', '/');
@@ -64,7 +64,7 @@ test('the time to live counts from before the question, however long the answer 
   assert.equal(asked.length, 2);
 });
 
-test('equal questions at the same time are one; another principal, action or scope is another', async () => {
+test('equal concurrent checks are merged; another principal, action or scope is checked separately', async () => {
   const { authorize, asked } = authorizer(() => yes);
   await Promise.all([
     authorize(ann, 'read', '/'),
@@ -89,7 +89,7 @@ test('after invalidate every decision is requested again, and a pending decision
   assert.equal(asked.length, 2);
 });
 
-test('a failure is no answer and is not remembered', async () => {
+test('a failed check is thrown and not cached', async () => {
   let isDown = true;
   const { authorize } = authorizer(() => {
     if (isDown) throw new Error('identity is down');
@@ -100,7 +100,7 @@ test('a failure is no answer and is not remembered', async () => {
   assert.deepEqual(await authorize(ann, 'read', '/'), yes);
 });
 
-test('no more answers are held than allowed', async () => {
+test('the cache holds at most entriesMax decisions, and drops the oldest', async () => {
   const { authorize, asked } = authorizer(() => yes);
   for (const scope of ['1', '2', '3', '4', '1']) await authorize(ann, 'read', scope);
   assert.deepEqual(
@@ -121,14 +121,14 @@ test('G1: a decision older than the position the caller has consumed is requeste
   assert.equal(asked.length, 2);
 });
 
-test('scopes cover by whole segments', () => {
+test('a scope covers others by whole path segments', () => {
   assert.equal(covers('/', 'subscriptions/s'), true);
   assert.equal(covers('subscriptions/s', 'subscriptions/s/resourceGroups/g/vaults/v/keys/k'), true);
   assert.equal(covers('subscriptions/s', 'subscriptions/s2'), false);
   assert.equal(covers('subscriptions/s/resourceGroups/g', 'subscriptions/s'), false);
 });
 
-test('KV-73: a yes that rests on a role holds under the scope of that role, and nowhere else', async () => {
+test('KV-73: a grant by a role is used under the scope of that role, and nowhere else', async () => {
   const { authorize, asked } = authorizer(() => ({ ...yes, grantedAt: 'subscriptions/s' }));
   await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g/disks/d1');
   assert.equal((await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g/disks/d2')).allowed, true);
@@ -141,7 +141,7 @@ test('KV-73: a yes that rests on a role holds under the scope of that role, and 
   assert.equal(asked.length, 5);
 });
 
-test('KV-70, KV-73: a yes that rests on a role holds for what that role allows, and for nothing else', async () => {
+test('KV-70, KV-73: a grant by a role is used for the actions of that role, and for no others', async () => {
   const role = { grantedAt: 'subscriptions/s', grantedActions: ['disks/*'], grantedNotActions: ['disks/delete'] };
   const { authorize, asked } = authorizer(() => ({ ...yes, ...role }));
   await authorize(ann, 'disks/read', 'subscriptions/s/resourceGroups/g');
@@ -154,7 +154,7 @@ test('KV-70, KV-73: a yes that rests on a role holds for what that role allows, 
   assert.equal(asked.length, 5);
 });
 
-test('G1: a yes for other actions is from before a change its asker has heard of, as the answer it came with', async () => {
+test('G1: a grant for other actions is not used if it is older than the position the caller has consumed', async () => {
   const { authorize, asked } = authorizer(() => ({ ...yes, position: 4, grantedAt: '/', grantedActions: ['*'] }));
   await authorize(ann, 'read', '/');
   await authorize(ann, 'write', '/', 4);
@@ -163,14 +163,14 @@ test('G1: a yes for other actions is from before a change its asker has heard of
   assert.equal(asked.length, 2);
 });
 
-test('KV-73: a no says nothing about other scopes, whatever stands beside it', async () => {
+test('KV-73: a refusal is not used for other scopes', async () => {
   const { authorize, asked } = authorizer(() => ({ ...no, grantedAt: '/' }));
   await authorize(ann, 'read', 'subscriptions/s');
   await authorize(ann, 'read', 'subscriptions/s/resourceGroups/g');
   assert.equal(asked.length, 2);
 });
 
-test('G1: a yes for other scopes ends with its time to live, counted from before the question', async () => {
+test('G1: a grant for other scopes ends with its time to live, which starts when the check is sent', async () => {
   const answers = [Promise.withResolvers<Decision>(), Promise.withResolvers<Decision>()];
   const [late] = answers;
   const { authorize, clock, asked } = authorizer(() => answers.shift()?.promise ?? no);
@@ -185,7 +185,7 @@ test('G1: a yes for other scopes ends with its time to live, counted from before
   assert.equal(asked.length, 2);
 });
 
-test('G1: a yes for other scopes is forgotten by invalidate, also one on its way', async () => {
+test('G1: invalidate drops grants for other scopes, also that of a pending check', async () => {
   const { promise, resolve } = Promise.withResolvers<Decision>();
   const { authorize, invalidate, asked } = authorizer(() =>
     asked.length === 1 ? promise : { ...yes, grantedAt: '/' },

@@ -5,30 +5,30 @@ import { type Principal, runAsCall } from './call.ts';
 /** A response of identity to "may this principal do this here?". */
 export interface Decision {
   readonly allowed: boolean;
-  /** False once the principal was deleted: then nothing it presents is accepted. */
+  /** False once the principal is deleted: then all of its tokens are refused. */
   readonly principalActive: boolean;
-  /** Everything in identity's feed up to here was taken into account. Absent where identity judges for itself. */
+  /** Position in identity's feed up to which the decision includes all events. Absent if identity itself decides. */
   readonly position?: number;
-  /** Where the role was given that allows it: the grant holds for everything there and below. Absent or empty: nowhere else. */
+  /** Scope at which the allowing role is assigned: the grant includes everything below. Absent or empty: only the checked scope. */
   readonly grantedAt?: string;
-  /** What that role allows there, as patterns; the action asked about alone where identity does not say. */
+  /** Patterns of the actions that the role allows there; absent: only the checked action. */
   readonly grantedActions?: readonly string[];
-  /** Patterns that are taken away from those again. */
+  /** Patterns that the role excludes. */
   readonly grantedNotActions?: readonly string[];
 }
 
-/** Whether a scope lies at or under another, by whole path segments: `/` holds everything (KV-73). */
+/** Whether a scope is `outer` or below it, by whole path segments: `/` includes everything (KV-73). */
 export const covers = (outer: string, inner: string): boolean =>
   outer === '/' || inner === outer || inner.startsWith(`${outer}/`);
 
 /**
- * Says whether a principal may perform an action at a scope.
+ * Decides whether a principal may perform an action at a scope.
  * @param atLeast position in identity's feed that the decision must include: for a caller that has received a change there
- * @throws RpcFailure when it cannot be found out; that is neither yes nor no
+ * @throws RpcFailure when identity cannot be reached: neither granted nor refused
  */
 export type Authorizer = (principal: Principal, action: string, scope: string, atLeast?: number) => Promise<Decision>;
 
-/** An authorizer that remembers. */
+/** An authorizer with a cache. */
 export interface CachingAuthorizer {
   readonly authorize: Authorizer;
   /** Drops every cached decision and every pending one: the next check of each is requested again. */
@@ -36,26 +36,26 @@ export interface CachingAuthorizer {
 }
 
 export interface CachingAuthorizerOptions {
-  /** Asks identity (`CheckPermission`). */
+  /** Calls identity (`CheckPermission`). */
   readonly check: Authorizer;
   readonly clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   /**
-   * Longest use of a response, yes or no, counted from before the question was sent: by the clock that went further, for one
-   * of them stands still while the machine is suspended. At most half of `leaseTtl` (G1).
+   * How long a decision is used, granted or refused, since the check was sent. It is measured by the clock that advanced most, because
+   * the monotonic clock stops while the machine is suspended. At most half of `leaseTtl` (G1).
    */
   readonly authzTtlMs: number;
-  /** Answers held, and as many principals of which roles are known; the oldest go first. Default 10,000. */
+  /** Most cached decisions, and most principals with cached grants; the oldest are dropped first. Default 10,000. */
   readonly entriesMax?: number;
 }
 
-/** A yes to some actions, for a scope and everything below it. */
+/** A grant of some actions at a scope and everything below it. */
 interface Grant extends ActionPatterns {
   readonly scope: string;
   readonly calledAt: ClockReading;
   readonly decision: Decision;
 }
 
-/** Makes room for one more; the oldest goes. */
+/** Drops the oldest entry if there is no room for another one. */
 const limit = (remembered: Map<string, unknown>, entriesMax: number): void => {
   if (remembered.size <= entriesMax) return;
   const [oldest] = remembered.keys();
@@ -101,7 +101,7 @@ export function cachingAuthorizer({
       covers(grant.scope, scope) && isYoung(grant, now) && knows(grant.decision, atLeast) && holdsAction(grant, action);
     const granted = grants.get(principal.id)?.find(isAnswer);
     if (granted) return granted.decision;
-    // Neither the id, a UUID, nor the action has a blank in it.
+    // Unambiguous: neither the id (a UUID) nor the action contains a space.
     const question = `${principal.id} ${action} ${scope}`;
     const known = answers.get(question);
     if (known !== undefined && isYoung(known, now)) {

@@ -13,13 +13,13 @@ export interface ItemRefusal {
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What the caller may see of what went wrong with an item: the same as `toWire` would say of a call. */
+/** What the caller sees of the error of an item: the same as `toWire` gives for a call. */
 export const itemRefusal = (error: unknown): ItemRefusal => {
   const { code, reason, message, metadata } = asRejection(error) ?? internal;
   return { code: Status[code], reason, message, metadata };
 };
 
-/** What a call for this item alone would have thrown: a `Rejection`, or an `RpcFailure` where the service itself failed. */
+/** The error that a call for this item alone would have thrown: a `Rejection`, or an `RpcFailure` if the service itself failed. */
 export const itemError = (
   { code, reason, message, metadata }: ItemRefusal,
   call: { readonly method: string; readonly peer: string },
@@ -30,26 +30,26 @@ export const itemError = (
     : new Rejection(rejectionCode, reason, message, metadata);
 };
 
-/** Whether the service could not deal with the item now and says nothing about it. */
+/** Whether the service could not handle the item now, without a decision about it. */
 export const isUnavailable = ({ code }: Pick<ItemRefusal, 'code'>): boolean => code === Status.UNAVAILABLE;
 
-/** What became of an item. */
+/** Outcome of an item. */
 export type ItemOutcome<Answer> = { readonly answer: Answer } | { readonly refused: ItemRefusal };
 
 /** The outcome of one item, before it is returned. */
 export type Settled<Answer> = { readonly answer: Answer } | { readonly error: unknown };
 
-/** What there is to say about a batch. */
+/** Limits of a batch. */
 export interface BatchLimits {
   /** Most items of one call. */
   readonly sizeMax: number;
-  /** Field of the request that holds them. */
+  /** Request field with the items. */
   readonly field?: string;
   readonly log: Logger;
 }
 
 /**
- * Deals with every item of a batch by itself, as if it had come alone; all begin at once.
+ * Handles each item of a batch separately, as if it were a call of its own; all start at once.
  * @throws Rejection as `settleTogether`
  */
 export const settleItems = <Item, Answer>(
@@ -70,10 +70,10 @@ export const settleItems = <Item, Answer>(
   );
 
 /**
- * Deals with a batch in one go: what is the same for its items is done once. Each has an outcome of its own all the same.
+ * Handles a batch at once, so that shared work is done once. Each item still has its own outcome.
  * @param handle returns the outcomes, in their order
- * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; what the first item failed with where none could be dealt with now, so that
- *   the call may be repeated as one for it alone would be
+ * @throws Rejection INVALID_ARGUMENT BATCH_SIZE_INVALID; the error of the first item if none could be handled now, so that the
+ *   caller retries as it would for that item alone
  */
 export const settleTogether = async <Item, Answer>(
   items: readonly Item[],
@@ -85,7 +85,7 @@ export const settleTogether = async <Item, Answer>(
   const outcomes = (await handle(items)).map((settled): ItemOutcome<Answer> => {
     if ('answer' in settled) return settled;
     const { error } = settled;
-    // A call alone would have been logged so.
+    // As for a single call.
     if (isInternal(error)) log.error('an item of a batch failed', { error });
     const refused = itemRefusal(error);
     if (isUnavailable(refused)) errors.push(error);
@@ -97,15 +97,15 @@ export const settleTogether = async <Item, Answer>(
 
 /** The work an item of a batch belongs to, as `interlock.access.v1.ItemOrigin` has it. */
 export interface ItemOrigin {
-  /** `''`: that of the call. */
+  /** Empty: that of the call. */
   readonly correlationId: string;
-  /** W3C trace context; `''`: that of the call. */
+  /** W3C trace context; empty: that of the call. */
   readonly traceparent: string;
-  /** The event that led to the item, as `writeEvent` has it; `''`: that of the call. */
+  /** The event that led to the item, in the form of `writeEvent`; empty: that of the call. */
   readonly cause: string;
 }
 
-/** The cause of a call as the item's own work would have had it. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
+/** The cause of an item: that of the call with the item's own origin. @throws Rejection INVALID_ARGUMENT METADATA_INVALID */
 export const onBehalfOf = (cause: Cause, origin: ItemOrigin | undefined): Cause => {
   if (origin === undefined) return cause;
   const { correlationId, traceparent, cause: event } = origin;

@@ -8,7 +8,7 @@ import { type CallFields, currentCall, runAsCall } from './call.ts';
 
 const tracer = trace.getTracer('test');
 
-/** A batching whose calls are answered by hand. */
+/** A batching whose calls the test completes. */
 const byHand = (sizeMax = 3) => {
   const clock = virtualClock();
   const calls: {
@@ -38,7 +38,7 @@ const byHand = (sizeMax = 3) => {
   return { clock, ask, calls, sent: () => calls.map(({ requests }) => requests.join('')), idle: () => idle };
 };
 
-test('what is asked in one turn is sent together, in calls of a bounded size, and everybody gets their own answer', async () => {
+test('requests of one turn are sent in batches of a bounded size, and each gets its own response', async () => {
   const { ask, calls, sent } = byHand();
   const answers = ['a', 'b', 'c', 'd'].map((request) => ask(request));
   await nextTurn();
@@ -47,7 +47,7 @@ test('what is asked in one turn is sent together, in calls of a bounded size, an
   assert.deepEqual(await Promise.all(answers), ['a!', 'b!', 'c!', 'd!']);
 });
 
-test('what is asked while two calls are under way waits for the end of one, and shares the next', async () => {
+test('requests made during two calls wait until one ends, and share the next call', async () => {
   const { ask, calls, sent, idle } = byHand();
   const answers = [];
   for (const request of ['a', 'b', 'c', 'd']) {
@@ -66,7 +66,7 @@ test('what is asked while two calls are under way waits for the end of one, and 
   assert.equal(idle(), 1);
 });
 
-test('unanswered calls delay the next batch only for the linger time', async () => {
+test('calls in flight delay the next batch by the linger time at most', async () => {
   const { clock, ask, calls, sent } = byHand();
   for (const request of ['a', 'b']) {
     ask(request).catch(() => undefined);
@@ -82,7 +82,7 @@ test('unanswered calls delay the next batch only for the linger time', async () 
   assert.equal(await late, 'c!');
 });
 
-test('a refusal is one asker’s, a failure of the call everybody’s, and a missing outcome is one', async () => {
+test('an error or a missing outcome of an item fails one request; a failure of the call fails all of them', async () => {
   const { ask, calls } = byHand();
   const settled = (requests: readonly string[]) => Promise.allSettled(requests.map((request) => ask(request)));
   const first = settled(['a', 'b', 'c']);
@@ -101,7 +101,7 @@ test('a refusal is one asker’s, a failure of the call everybody’s, and a mis
   );
 });
 
-test('a batch of several belongs to no call, neither to one of its askers nor to the one that opened it', async () => {
+test('a batch of several requests runs outside of any call; a single request runs in the call of its caller', async () => {
   const callOf = (requestId: string): CallFields => ({
     caller: { kind: 'anonymous', name: 'system:anonymous' },
     cause: { correlationId: requestId, causes: [], caller: 'system:anonymous' },
@@ -110,7 +110,7 @@ test('a batch of several belongs to no call, neither to one of its askers nor to
     remainingMs: () => 1_000,
   });
   const sentAs: unknown[] = [];
-  // Opened when it is first needed, within a call whose deadline passes long before the last batch.
+  // Opened within a call whose deadline passes long before the last batch.
   const ask = runAsCall(callOf('opener'), () =>
     openBatching<string, string>({
       name: 'batch',

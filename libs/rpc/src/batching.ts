@@ -12,11 +12,11 @@ export interface BatchItem<Request> {
 
 /** The outcome of one request. */
 export type BatchOutcome<Answer> =
-  /** `events`: those the called service appended for the request, as `writeEvent` has them. */
+  /** `events`: those that the called service appended for the request, in the form of `writeEvent`. */
   { readonly answer: Answer; readonly events?: readonly string[] } | { readonly error: unknown };
 
 /**
- * Sends requests together and returns their outcomes, in their order. What it throws is the outcome of all of them.
+ * Sends requests together and returns their outcomes in the same order. If it throws, all requests fail with that error.
  * @param within how long the call may take, if the running call does not limit it
  */
 export type SendBatch<Request, Answer> = (
@@ -26,12 +26,12 @@ export type SendBatch<Request, Answer> = (
 
 /**
  * Sends one request, alone or with others.
- * @param cause of the work it belongs to, if that is not a call that is being handled
+ * @param cause of the work that the request belongs to; by default that of the running call
  */
 export type Batching<Request, Answer> = (request: Request, cause?: Cause) => Promise<Answer>;
 
 interface Waiting<Request, Answer> extends BatchItem<Request> {
-  /** Runs something as part of the caller's own work: its trace, its deadline. */
+  /** Runs a function with the trace and the deadline of the caller. */
   readonly asCaller: <Result>(fn: () => Result) => Result;
   /** Milliseconds until the caller's deadline. */
   readonly remainingMs: () => number;
@@ -42,7 +42,7 @@ interface Waiting<Request, Answer> extends BatchItem<Request> {
 
 /** Most calls in flight; further requests wait. Two, so that the other side never waits for us. */
 const underWayMax = 2;
-/** Longest wait for that, so that a lost call does not block the queue. */
+/** Requests wait at most this long for a call to end, so that a lost call does not block the queue. */
 const lingerMs = 20;
 
 /**
@@ -50,7 +50,7 @@ const lingerMs = 20;
  * A single request is sent at once, as part of its caller. A batch of several runs outside of any call, with a link to each
  * trace. It has the longest deadline of its requests: a short deadline does not cancel the others, and all of them
  * receive the reason of a failure (a vault that is too busy) before they time out.
- * @param name of the span of a batch of several
+ * @param name span name of a batch of several requests
  */
 export const openBatching = <Request, Answer>(parts: {
   readonly name: string;
@@ -58,7 +58,7 @@ export const openBatching = <Request, Answer>(parts: {
   readonly send: SendBatch<Request, Answer>;
   readonly clock: Pick<Clock, 'alarm'>;
   readonly tracer: Tracer;
-  /** Called when nothing waits and nothing is under way. */
+  /** Called when no request waits and no call is in flight. */
   readonly onIdle?: () => void;
 }): Batching<Request, Answer> => {
   const { name, sizeMax, send, clock, tracer, onIdle } = parts;
@@ -131,5 +131,5 @@ export const openBatching = <Request, Answer>(parts: {
     });
 };
 
-/** Links of a span; more would be cut off. */
+/** Most links of a span: OpenTelemetry drops further ones. */
 const linksMax = 128;

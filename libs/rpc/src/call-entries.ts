@@ -3,18 +3,18 @@ import { Metadata, type MetadataValue } from 'nice-grpc-common';
 type Value = string | Uint8Array;
 
 /**
- * The metadata of one call, for entries this library writes itself. What nice-grpc makes is eight functions for each call, and
- * holds every value against a pattern, a token of hundreds of letters too; here that is done with what others add.
+ * The metadata of one call. nice-grpc's own creates eight functions for each call and validates every value with a pattern, also
+ * tokens of hundreds of characters. This class validates only entries that this library does not write itself.
  */
 export class CallEntries implements Metadata {
   readonly #entries = new Map<string, Value[]>();
 
-  /** @param given entries of the caller's own, which were checked when they were put there */
+  /** @param given entries of the caller, validated when they were added */
   constructor(given: Metadata | undefined) {
     if (given !== undefined) for (const [key, values] of given) this.#entries.set(key, values);
   }
 
-  /** Puts an entry that is known to be right: its key in lower case, its value printable ASCII. */
+  /** Sets an entry without validation: the key must be in lower case, the value printable ASCII. */
   put(key: string, value: string): void {
     this.#entries.set(key, [value]);
   }

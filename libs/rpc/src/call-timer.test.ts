@@ -6,7 +6,7 @@ import { startTimer } from './call-timer.ts';
 
 const late = (): Error => new Error('late');
 
-test('a cancellation is seen when the signal is read; without a reader no listener is added', () => {
+test('a timer adds no listener until its signal is read, and still notices a cancellation', () => {
   const caller = new AbortController();
   const timer = startTimer(virtualClock(), 1_000, caller.signal);
   assert.equal(getEventListeners(caller.signal, 'abort').length, 0);
@@ -17,7 +17,7 @@ test('a cancellation is seen when the signal is read; without a reader no listen
   timer.stop();
 });
 
-test('a signal that was looked at is aborted when the caller leaves, when the server stops, and at the deadline', async () => {
+test('a signal that was read is aborted if the caller cancels, if the server stops, and at the deadline', async () => {
   const clock = virtualClock();
   for (const why of ['cancelled', 'stopping', 'deadline'] as const) {
     const [caller, stopping] = [new AbortController(), new AbortController()];
@@ -33,7 +33,7 @@ test('a signal that was looked at is aborted when the caller leaves, when the se
   }
 });
 
-test('the first end of a call is its reason: a deadline after a cancellation changes nothing', async () => {
+test('a deadline after a cancellation does not change why the call ended', async () => {
   const clock = virtualClock();
   const caller = new AbortController();
   const timer = startTimer(clock, 1_000, caller.signal);
@@ -47,7 +47,7 @@ test('the first end of a call is its reason: a deadline after a cancellation cha
   timer.stop();
 });
 
-test('a call that is over is ended by nothing any more', async () => {
+test('neither a cancellation nor the deadline ends a stopped timer', async () => {
   const clock = virtualClock();
   const caller = new AbortController();
   const timer = startTimer(clock, 1_000, caller.signal);

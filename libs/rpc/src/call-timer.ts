@@ -6,21 +6,21 @@ export type Ended = 'deadline' | 'cancelled' | 'stopping';
 
 /** How long one call may take, and the signal that ends it. */
 export interface CallTimer {
-  /** Aborted at the deadline, when the caller is gone, and when the server stops its streams. */
+  /** Aborted at the deadline, when the caller cancels, and when the server stops its streams. */
   readonly signal: AbortSignal;
   /** Wall-clock time of the deadline. */
   readonly deadline: Instant;
   /** Milliseconds left by the monotonic clock; negative afterwards. */
   remainingMs(): number;
-  /** Why the call was ended from outside; `undefined` while it was not. */
+  /** Why the call was ended from outside; otherwise `undefined`. */
   ended(): Ended | undefined;
-  /** `work`, or the rejection `atDeadline` makes at the deadline, whatever comes first. `work` itself continues. */
+  /** The result of `work`, or the error of `atDeadline` if the deadline comes first. `work` itself continues. */
   race<Result>(work: Promise<Result>, atDeadline: () => Error): Promise<Result>;
-  /** Releases the timer. The signal is not aborted by it. */
+  /** Releases the timer without aborting the signal. */
   stop(): void;
 }
 
-/** Starts the timer of a call. `outer` ends it as cancelled; `stopping`, where given, as stopping. */
+/** Starts the timer of a call. `outer` ends it as cancelled, `stopping` as stopping. */
 export const startTimer = (
   clock: Clock,
   timeoutMs: number,
@@ -44,7 +44,7 @@ class StartedTimer implements CallTimer {
   constructor(clock: Clock, timeoutMs: number, outer: AbortSignal | undefined, stopping: AbortSignal | undefined) {
     const endMs = clock.monotonicMs() + timeoutMs;
     this.deadline = clock.now() + timeoutMs;
-    // V8 puts a function that is written into a property straight among what is old, where it and all it knows outlives the call.
+    // V8 allocates a function that is assigned to a property in the old generation, where it outlives the call with all it references.
     const remainingMs = (): number => endMs - clock.monotonicMs();
     this.remainingMs = remainingMs;
     this.#outer = outer;
@@ -68,7 +68,7 @@ class StartedTimer implements CallTimer {
     if (this.#ending === undefined) {
       this.#ending = new AbortController();
       this.#look();
-      // What was begun by a call may look after its end, which removes no listener any more; that of a server lives on.
+      // After the end nothing removes a listener, and the signal of the server lives on: so add none.
       if (this.#isReleased) return this.#ending.signal;
       for (const signal of [this.#outer, this.#stopping]) signal?.addEventListener('abort', this.#look, { once: true });
     }

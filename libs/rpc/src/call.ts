@@ -10,15 +10,15 @@ export const CallMetadata = {
   traceparent: 'traceparent',
   tracestate: 'tracestate',
   baggage: 'baggage',
-  /** The request (or timer) that began it all; at most 64 letters, digits, `-` or `_`. */
+  /** The request or timer that started the chain; at most 64 letters, digits, `-` or `_`. */
   correlationId: 'x-interlock-correlation-id',
-  /** The event that led to the call, as `writeEvent` has it. Read from our own services only. */
+  /** The event that led to the call, in the form of `writeEvent`. Read from our own services only. */
   cause: 'x-interlock-cause',
   /** How long the caller waits, in milliseconds. */
   timeoutMs: 'x-interlock-timeout-ms',
 } as const;
 
-/** Name of the trailer entry that lists the events the called service appended, as `writeEvent` has them, separated by commas. */
+/** Trailer entry with the events that the called service appended, in the form of `writeEvent`, separated by commas. */
 export const EVENTS_TRAILER = 'x-interlock-events';
 
 /** A caller whose token was verified. */
@@ -34,20 +34,20 @@ export interface Principal {
   readonly workload?: string;
 }
 
-/** Whether a caller is one of our own services, or acts for one: what it says about causes counts. */
+/** Whether a caller is one of our own services, or acts for one: only their claims about causes are used. */
 export const isService = ({ kind }: Caller): boolean => kind === 'workload' || kind === 'managed_identity';
 
-/** Who asks. */
+/** Who calls. */
 export type Caller = Principal | { readonly kind: 'anonymous'; readonly name: 'system:anonymous' };
 
 /** What this library adds to nice-grpc's context. */
 export interface CallFields {
   readonly caller: Caller;
-  /** Copied onto every event the request leads to; its trail lists them, and the caller receives that list. */
+  /** Copied onto every event of the request; its trail lists them, and the caller receives that list. */
   readonly cause: Cause;
   /** Unique to this request. */
   readonly requestId: string;
-  /** Wall-clock time by which the response must be out. */
+  /** Wall-clock time by which the response must be sent. */
   readonly deadline: Instant;
   /** Milliseconds until the deadline, by the monotonic clock; negative afterwards. */
   remainingMs(): number;
@@ -56,7 +56,7 @@ export interface CallFields {
 }
 
 /**
- * The second argument of every handler: who asks, why, until when. `signal` is aborted when the caller is gone, the
+ * The second argument of every handler: the caller, the cause and the deadline. `signal` is aborted when the caller cancels, the
  * deadline has passed, or (for streams) the server stops. `metadata`, `peer` and the rest are nice-grpc's.
  */
 export type Call = CallContext & CallFields;
@@ -91,9 +91,9 @@ export const outsideOfCalls = <Result>(fn: () => Result): Result =>
   otel.with(ROOT_CONTEXT, () => runAsCall(undefined, fn));
 
 /**
- * Remembers the call and the trace of what runs now. These two are all of its context that anybody looks at; a snapshot of the
- * whole costs many times as much.
- * @returns runs something later, and everything it awaits, as part of that
+ * Captures the current call and trace. Nothing else of the async context is used, and a snapshot of all of it costs many times as
+ * much.
+ * @returns runs a function later, and everything it awaits, as part of that call and trace
  */
 export const resumption = (): (<Result>(fn: () => Result) => Result) => {
   const call = currentCall();

@@ -2,15 +2,15 @@ import { Rejection } from '@interlock/event-store';
 import type { Caller } from './call.ts';
 
 /**
- * Calls of one principal that may be under way at a time, streams of answers included. A CLI or portal has a few; one that has
- * this many has lost count, or means harm. Services are not held to it: they call for everyone.
+ * Most concurrent calls of one principal, response streams included. A CLI or portal has a few; this many are a defect or an
+ * attack. Services have no such limit, because they call for all users.
  */
 export const CALLS_OF_CALLER_MAX = 512;
 
-/** Counts the calls under way of each principal of one server. */
+/** Counts the running calls of each principal at one server. */
 export interface CallsByCaller {
   /**
-   * Counts a call until what it returns is called.
+   * Counts a call until the returned function is called.
    * @throws Rejection RESOURCE_EXHAUSTED TOO_MANY_CALLS
    */
   enter(caller: Caller): () => void;
@@ -37,7 +37,7 @@ export const callsByCaller = (max = CALLS_OF_CALLER_MAX): CallsByCaller => {
 
 const uncounted = (): void => undefined;
 
-/** The refusal of one call more than there may be at a time. */
+/** The refusal of a call above the limit. */
 export const tooMany = (what: string, max: number): Rejection =>
   new Rejection(
     'RESOURCE_EXHAUSTED',

@@ -57,7 +57,7 @@ const follow = async (secret: SecretFolder) => {
   return opened;
 };
 const serialOf = ({ certificate }: Pick<Certificates, 'certificate'>) => new X509Certificate(certificate).serialNumber;
-/** The certificate a server shows to a connection made now. */
+/** Serial number of the certificate that a server presents to a new connection. */
 const shownAt = (address: string, tls: ClientTls): Promise<string> =>
   new Promise((resolve, reject) => {
     const [host, port] = address.split(':');
@@ -69,7 +69,7 @@ const shownAt = (address: string, tls: ClientTls): Promise<string> =>
     socket.on('error', reject);
   });
 
-test('certificates and authorities are replaced under calls: none fails, and new connections are made with the new ones', async () => {
+test('no call fails while certificates and authorities are replaced; the old ones are refused afterwards', async () => {
   const [before, after] = await Promise.all([testAuthority('before'), testAuthority('after')]);
   const [atServer, atClient] = [secretFolder(join(folder, 'server')), secretFolder(join(folder, 'client'))];
   const oldClient = await before.issue();
@@ -110,7 +110,7 @@ test('certificates and authorities are replaced under calls: none fails, and new
     closings.push(() => channel.close());
     const credentials = { token: async () => 'user-1', refused: () => undefined };
     const seams = { clock, random, tracer: trace.getTracer('test'), credentials, audience: 'interlock:echo' };
-    // One try: what a second one would hide is to be seen.
+    // One try, because a retry would hide a failure.
     return connect({
       channel,
       definition: echoDefinition,
@@ -126,7 +126,7 @@ test('certificates and authorities are replaced under calls: none fails, and new
   let isOver = false;
   const calling = (async () => {
     for (; !isOver; calls += 1) {
-      // A method that is not repeated, over the connection that stands and over a new one.
+      // Calls a method that is not retried, over the existing connection and over a new one.
       assert.deepEqual(await lasting.change({ text: 'a' }), { text: 'a' });
       assert.deepEqual(await clientWith(tls).change({ text: 'b' }), { text: 'b' });
     }
@@ -159,13 +159,13 @@ test('certificates and authorities are replaced under calls: none fails, and new
   goOn.resolve();
   assert.deepEqual((await answers.next()).value, { text: 'a stream that lasts' });
   assert.equal((await answers.next()).done, true);
-  // And who still shows, or trusts, what was replaced is not let in.
+  // A client that still presents the old certificate, or trusts the old authority, cannot connect.
   const isRefused = (error: unknown) => error instanceof RpcFailure && error.code === 'UNAVAILABLE';
   await assert.rejects(clientWith({ ca: after.ca, ...oldClient }).change({ text: 'c' }), isRefused);
   await assert.rejects(clientWith({ ca: before.ca, ...clientPair }).change({ text: 'c' }), isRefused);
 });
 
-test('a renewal that is not whole, or does not fit, changes nothing until it is; the log says why', async () => {
+test('an incomplete or mismatched renewal is not used, and the log says why, until the files are correct', async () => {
   const authority = await testAuthority('ours');
   const [first, next] = await Promise.all([authority.issue(), authority.issue()]);
   const secret = secretFolder(join(folder, 'tls'));
@@ -196,14 +196,14 @@ test('a renewal that is not whole, or does not fit, changes nothing until it is;
   assert.ok(!says('PRIVATE KEY'), 'no key is in the log');
 });
 
-test('one that has ended or not begun does not replace one that holds, and is itself replaced by any', async () => {
+test('an expired or future certificate does not replace a valid one; a valid one replaces an expired one', async () => {
   const authority = await testAuthority('ours');
   const past = { notBefore: new Date(Date.now() - 2 * dayMs), notAfter: new Date(Date.now() - dayMs) };
   const future = { notBefore: new Date(Date.now() + dayMs), notAfter: new Date(Date.now() + 2 * dayMs) };
   const [ended, early, good] = await Promise.all([authority.issue(past), authority.issue(future), authority.issue()]);
   const secret = secretFolder(join(folder, 'tls'));
   lay(secret, ended, authority.ca);
-  // There is nothing better: the process is there for when there is, and its metric says how it stands.
+  // With only an expired certificate the process starts too: it waits for a better one, and a metric shows the expiry.
   const opened = await follow(secret);
   assert.equal(opened.current().endsAt, Math.floor(past.notAfter.getTime() / 1_000) * 1_000);
   lay(secret, good, authority.ca);
@@ -222,7 +222,7 @@ test('one that has ended or not begun does not replace one that holds, and is it
   }
 });
 
-test('files of no use at the start are named', async () => {
+test('the error about unusable files at the start names them', async () => {
   const authority = await testAuthority('ours');
   const pair = await authority.issue();
   const secret = secretFolder(join(folder, 'tls'));

@@ -1,36 +1,36 @@
 import { createPrivateKey, X509Certificate } from 'node:crypto';
 import { type Clock, type Instant, type Logger, type RenewedFiles, renewedFiles } from '@interlock/runtime';
 
-/** Where a process finds its TLS: paths of PEM files, which may be renewed at any time. */
+/** TLS files of a process: paths of PEM files, which may be renewed at any time. */
 export interface CertificateFiles {
-  /** Its certificate, and those between it and the authority. */
+  /** Its certificate, followed by intermediate ones. */
   readonly certificate: string;
   readonly key: string;
-  /** Authorities of whom it calls. */
+  /** Authorities of the servers that it calls. */
   readonly ca: string;
-  /** Authorities of who calls it; with it every caller has to show a certificate. */
+  /** Authorities of its callers; if set, every caller must present a certificate. */
   readonly clientCa?: string;
 }
 
-/** What the files say: PEM texts, and until when the certificate holds. */
+/** Contents of the files: PEM texts, and their expiry. */
 export interface Certificates {
   readonly certificate: string;
   readonly key: string;
   readonly ca: string;
   readonly clientCa?: string;
-  /** The first of the certificates shown ends then. */
+  /** The earliest expiry of the presented certificates. */
   readonly endsAt: Instant;
   /** The last trusted authority expires then. After that every connection fails. */
   readonly authorityEndsAt: Instant;
 }
 
 /**
- * Follows the certificate of this process and the authorities it trusts. New connections are made with what was read last;
- * those that stand go on with what they were made with.
+ * Watches the certificate of this process and the authorities that it trusts. New connections use the latest valid files;
+ * existing connections keep theirs.
  *
- * A certificate that is not whole, has another key, has ended or has not begun never replaces one that holds.
+ * A certificate that is incomplete, does not match its key, has expired or is not yet valid never replaces a valid one.
  * @param intervalMs between two looks at the files
- * @throws Error naming the file that is of no use
+ * @throws Error that names the unusable file
  */
 export const openCertificates = (parts: {
   readonly files: CertificateFiles;
@@ -53,8 +53,8 @@ export const openCertificates = (parts: {
 };
 
 /**
- * Follows a file of authorities alone. @throws Error when it is of no use
- * @param what they are, for the log
+ * Watches a file of authorities only. @throws Error when it is unusable
+ * @param what name of these authorities in the log
  */
 export const openAuthorities = (
   what: string,
@@ -117,7 +117,7 @@ const chainIn = (file: string, textOf: (file: string) => string): readonly X509C
   throw new Error(`${file} has no certificate in PEM form`);
 };
 
-/** Each certificate of a PEM text. A beginning without an end counts as one that cannot be read. */
+/** Each certificate of a PEM text. A `BEGIN` line without an `END` line counts as a certificate that cannot be read. */
 const blocksOf = (pem: string): readonly X509Certificate[] =>
   pem
     .split(/(?=-----BEGIN CERTIFICATE-----)/)

@@ -9,7 +9,7 @@ import { type ClientTls, channelCredentials } from './credentials.ts';
 import { CONTROL_MESSAGE_BYTES_MAX } from './message-size.ts';
 import type { Definition } from './service.ts';
 
-/** A way to a server: over gRPC (`openChannel`) or in the same process (`serveInProcess`). Several clients may share one. */
+/** A channel to a server: over gRPC (`openChannel`) or in the same process (`serveInProcess`). Several clients may share one. */
 export interface Channel {
   /** Address, for errors and spans. */
   readonly peer: string;
@@ -22,11 +22,11 @@ export interface ChannelSettings {
   /** `host:port`, or several of them, separated by commas: the replicas of one service, with certificates for one host. */
   readonly address: string;
   readonly tls: ClientTls | Renewed<ClientTls> | 'plaintext';
-  /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
+  /** Largest message in each direction, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
   /**
-   * While calls are under way a server is asked once in so many milliseconds whether it is there; where no response comes for as long,
-   * the connection is given up. Default 10,000.
+   * Milliseconds between two keepalive pings while calls are running. Without a response for as long, the connection is closed.
+   * Default 10,000.
    */
   readonly silenceMs?: number;
   /** How long a connection may take until the first byte arrives. Default 10,000. */
@@ -35,7 +35,7 @@ export interface ChannelSettings {
   readonly channelOptions?: ChannelOptions;
 }
 
-/** Longer than a process may stand still without losing its connections, and well within a lease. */
+/** Longer than a short pause of a process, which must not cost its connections, and well within a lease. */
 const SILENCE_DEFAULT_MS = 10_000;
 
 /** As long: the address of an unreachable server is resolved again within a lease, and it may have changed by then. */
@@ -51,9 +51,9 @@ export function openChannel(settings: ChannelSettings): Channel {
     // A server that restarts must be found again within a lease, not after grpc-js's two minutes.
     'grpc.initial_reconnect_backoff_ms': 100,
     'grpc.max_reconnect_backoff_ms': 2_000,
-    // And where it comes back under another address, as pods do, not after grpc-js's thirty seconds between two look-ups.
+    // A restarted pod has another address: resolve it again within a second, not after grpc-js's thirty.
     'grpc.dns_min_time_between_resolutions_ms': 1_000,
-    // A machine that is gone ends no connection: TCP sends what it is given again and again, for a quarter of an hour.
+    // A machine that lost power ends no connection: TCP retransmits for a quarter of an hour.
     'grpc.keepalive_time_ms': silenceMs,
     'grpc.keepalive_timeout_ms': silenceMs,
     ...settings.channelOptions,

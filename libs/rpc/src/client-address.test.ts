@@ -5,7 +5,7 @@ import { clientAddressOf, stateClientAddress } from './client-address.ts';
 
 const peer = '127.0.0.1:5000';
 
-test('KV-84: the address that a gateway states counts only with its proof', () => {
+test('KV-84: a client address stated by a gateway is used only with a valid proof', () => {
   const stated = { metadata: stateClientAddress('key', '192.0.2.7'), peer };
   assert.equal(clientAddressOf('key', stated), '192.0.2.7');
   assert.equal(clientAddressOf('key', { metadata: Metadata(), peer }), peer);

@@ -27,15 +27,15 @@ import { attributesOfCall, RpcAttribute, serverAttributes } from './rpc-attribut
 import { RpcFailure } from './rpc-failure.ts';
 import type { TokenSource } from './token-source.ts';
 
-/** What a single call may set, beside nice-grpc's `signal` and `metadata`. */
+/** Options of a single call, in addition to nice-grpc's `signal` and `metadata`. */
 export interface CallOptions {
-  /** How long to wait for the whole answer, retries included. */
+  /** How long to wait for the whole response, retries included. */
   deadlineMs?: number;
   /** A bearer token for this call in place of the client's own: to act with the authority of another principal. */
   token?: string;
   /**
-   * Why the call is made: its correlation id and its event are passed on, and its trail learns which events answered it. By
-   * default that of the running call; without one the server makes a correlation id.
+   * Why the call is made: its correlation id and its event are passed on, and its trail receives the events that the call caused.
+   * By default that of the running call; without one the server creates a correlation id.
    */
   cause?: CallCause | undefined;
 }
@@ -43,22 +43,22 @@ export interface CallOptions {
 /** As much of a cause as a call needs: a caller outside of our services has only a correlation id. */
 export type CallCause = Pick<Cause, 'correlationId'> & Partial<Cause>;
 
-/** How often and how fast a call is repeated. */
+/** How often and how fast a call is retried. */
 export interface RetryPolicy {
   /** Tries in all, the first included. */
   readonly attemptsMax: number;
-  /** The wait before the second try; it doubles with each further one. Milliseconds. */
+  /** Pause before the second try, in milliseconds; it doubles with each further one. */
   readonly backoffMs: number;
   readonly backoffMsMax: number;
   /**
-   * Whether a server that cannot be reached is called until the deadline, however many tries that takes. For a caller that has
-   * time, such as a CLI: while a pod is replaced nothing answers for 7 to 13 s. Default false: a service says soon that
-   * another one does not respond.
+   * Whether an unreachable server is retried until the deadline, without a limit of tries. For a caller that has time, such as a
+   * CLI: while a pod is replaced, nothing responds for 7 to 13 s. Default false: a service reports soon that another one is
+   * unreachable.
    */
   readonly unreachableUntilDeadline?: boolean;
 }
 
-/** The retries of a caller that rather waits than fails. */
+/** Retries of a caller that prefers waiting to failing. */
 export const PATIENT_RETRY: RetryPolicy = {
   attemptsMax: 4,
   backoffMs: 50,
@@ -71,26 +71,26 @@ export interface ClientPipelineOptions {
   readonly clock: Clock;
   readonly random: Pick<Random, 'fraction'>;
   readonly tracer: Tracer;
-  /** Where tokens come from; `undefined` for methods that are public. */
+  /** Source of tokens; `undefined` if only public methods are called. */
   readonly credentials: TokenSource | undefined;
   /** Audience of the service that is called, for example `interlock:key-vault`. */
   readonly audience: string;
-  /** Deadline of a call that sets none, streams included: a watch sets its own. Default 10,000 ms. */
+  /** Deadline of a call without its own, streams included: a watch sets its own. Default 10,000 ms. */
   readonly defaultDeadlineMs?: number;
   readonly retry?: RetryPolicy;
 }
 
 const RETRY_DEFAULT: RetryPolicy = { attemptsMax: 4, backoffMs: 50, backoffMsMax: 1_000 };
 
-/** Streams too: a watch says how long it wants to last. */
+/** For streams too: a watch sets its own deadline. */
 const DEADLINE_DEFAULT_MS = 10_000;
 
 /**
- * The client's side of a call: span, correlation, token, deadline, retries, errors. One middleware, which hands the
- * messages of streams on without looking at them.
+ * The client's side of a call: span, correlation, token, deadline, retries, errors. One middleware, which passes the messages of
+ * streams on unread.
  *
- * Repeated is only what its definition marks as idempotent (or without side effects), only on UNAVAILABLE (AIP-194),
- * only within the deadline, and never a call that sends a stream or has begun to receive one.
+ * A call is retried only if its definition marks it as idempotent (or without side effects), only on UNAVAILABLE (AIP-194) and
+ * within the deadline. A call that sends a stream, or has received a message of one, is never retried.
  */
 export function clientPipeline(options: ClientPipelineOptions): ClientMiddleware<CallOptions> {
   return (call, callOptions) =>
@@ -101,7 +101,7 @@ export function clientPipeline(options: ClientPipelineOptions): ClientMiddleware
 
 type Call<Request, Response> = ClientMiddlewareCall<Request, Response>;
 
-/** A call with one answer. */
+/** A call with one response. */
 async function answered<Request, Response>(
   options: ClientPipelineOptions,
   call: Call<Request, Response> & { readonly responseStream: false },
@@ -128,7 +128,7 @@ async function answered<Request, Response>(
   }
 }
 
-/** A call with a stream of answers. */
+/** A call with a stream of responses. */
 async function* streamed<Request, Response>(
   options: ClientPipelineOptions,
   call: Call<Request, Response> & { readonly responseStream: true },
@@ -157,7 +157,7 @@ async function* streamed<Request, Response>(
   }
 }
 
-/** One call with all its tries: its span, its time, its token, and what its failures mean. */
+/** One call with all its tries: span, timer, token, and translation of errors. */
 class Tries {
   readonly spanContext: Context;
   readonly #options: ClientPipelineOptions;
@@ -171,9 +171,9 @@ class Tries {
   #token: string | undefined;
   #details: Uint8Array | undefined;
   readonly #cause: CallCause | undefined;
-  /** What the try before this one failed for. */
+  /** Error of the previous try. */
   #before: Tried;
-  /** As it is until it is known: a caller that leaves a stream between two messages. */
+  /** The initial value is for a caller that stops reading a stream between two messages. */
   #status = 'CANCELLED';
 
   constructor(options: ClientPipelineOptions, method: MethodDescriptor, callOptions: NiceCallOptions & CallOptions) {
@@ -193,7 +193,7 @@ class Tries {
     this.#timer = startTimer(clock, timeoutMs(callOptions, defaultDeadlineMs), callOptions.signal);
   }
 
-  /** The token of the next try; at once where it is in hand, as nearly always. @throws what the source of tokens throws; at the deadline */
+  /** The token of the next try, usually without a promise. @throws the error of the token source; an error at the deadline */
   token(): Promise<string> | string | undefined {
     const { audience, credentials } = this.#options;
     this.#attempt += 1;
@@ -207,7 +207,7 @@ class Tries {
     );
   }
 
-  /** Begins a try. @returns what nice-grpc is given for it */
+  /** Starts a try. @returns its options for nice-grpc */
   begin(token: string | undefined): NiceCallOptions & CallOptions {
     const callOptions = this.#callOptions;
     this.#token = token;
@@ -228,7 +228,7 @@ class Tries {
     this.#status = 'OK';
   }
 
-  /** Waits until the call is to be tried again. @param begun whether messages were received already @throws the error for the caller, if it is not */
+  /** Waits until the next try. @param begun whether messages were already received @throws the error for the caller if there is no next try */
   async failed(thrown: unknown, begun: boolean): Promise<void> {
     const { peer, clock, random, retry = RETRY_DEFAULT } = this.#options;
     const call = { method: this.#method, peer, before: this.#before };
@@ -263,7 +263,7 @@ class Tries {
   }
 }
 
-/** A call made while serving another waits no longer than the caller of that one does. */
+/** A call made while serving another has at most the remaining time of that one. */
 function timeoutMs(callOptions: CallOptions, defaultDeadlineMs: number): number {
   const wanted = callOptions.deadlineMs ?? defaultDeadlineMs;
   const inherited = currentCall()?.remainingMs() ?? wanted;
@@ -293,7 +293,7 @@ function metadataFor(
   return metadata;
 }
 
-/** What the caller gets for what went wrong below: our own errors stay, a status becomes one, an abort says why. */
+/** The error for the caller: our own errors stay, a status becomes one of them, an abort becomes its reason. */
 function received(
   thrown: unknown,
   details: Uint8Array | undefined,
@@ -303,7 +303,7 @@ function received(
   const isLate =
     thrown instanceof ClientError ? thrown.code === Status.DEADLINE_EXCEEDED : timer.ended() === 'deadline';
   if (isLate && before !== undefined) {
-    // Why it was tried again says more than that the time was over at last.
+    // The error of the try before tells more than the passed deadline.
     const message = `no answer before the deadline; the try before it: ${wordsOf(before)}`;
     return fromWire(Status.DEADLINE_EXCEEDED, message, undefined, { ...call, cause: before });
   }
@@ -315,13 +315,13 @@ function received(
   return thrown;
 }
 
-/** What a try failed for; absent where it was the first. */
+/** Error of a try; undefined before the first. */
 type Tried = Rejection | RpcFailure | undefined;
 
 const wordsOf = (error: Rejection | RpcFailure): string =>
   error instanceof Rejection ? `${error.code} ${error.reason}: ${error.message}` : error.message;
 
-/** Milliseconds to wait before the next try, with full jitter on the upper half; `undefined` for an error that stays. */
+/** Milliseconds until the next try, the upper half of them random; `undefined` if there is no next try. */
 function waitBeforeRetry(
   error: unknown,
   method: MethodDescriptor,

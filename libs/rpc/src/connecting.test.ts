@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => echo.close());
 
-/** @returns a function that calls the server on a port, with half a second to connect */
+/** @returns a function that calls the server on the port; a connection may take 500 ms */
 const asking = (t: TestContext, port: number, tls: ChannelSettings['tls'] = 'plaintext') => {
   const channel = openChannel({ address: `127.0.0.1:${port}`, tls, connectingMs: 500 });
   t.after(() => channel.close());
@@ -37,14 +37,14 @@ const listen = async (t: TestContext, server: Server): Promise<number> => {
   return address.port;
 };
 
-/** Accepts connections and says nothing. */
+/** Accepts connections and sends nothing. */
 const silent = (t: TestContext): Server => createServer((socket) => t.after(() => socket.destroy()));
 
 const program = `
   const server = require('node:net').createServer(() => {});
   server.listen({ port: 0, host: '127.0.0.1', backlog: 1 }, () => console.log(server.address().port));`;
 
-test('G3: gRPC gives up a connection that the system does not accept in time, and leaves other sockets alone', {
+test('G3: a client gives up a connection that is not accepted within its limit, and closes no other socket', {
   timeout: 20_000,
 }, async (t) => {
   const child = spawn(process.execPath, ['-e', program], { stdio: ['ignore', 'pipe', 'inherit'] });
@@ -57,7 +57,7 @@ test('G3: gRPC gives up a connection that the system does not accept in time, an
   };
   const first = open();
   await once(first, 'connect');
-  // What stands still has connections made for it until there is no more room; of the next ones nothing is heard.
+  // The system accepts connections for a paused process until its backlog is full, and ignores further ones.
   child.kill('SIGSTOP');
   const later = Array.from({ length: 5 }, open);
   await assert.rejects(asking(t, Number(line))('paused'), isGivenUp);
@@ -65,14 +65,14 @@ test('G3: gRPC gives up a connection that the system does not accept in time, an
   assert.ok([first, ...later].every(({ destroyed }) => !destroyed));
 });
 
-test('G3: gRPC gives up an accepted connection in time if the server sends nothing', async (t) => {
+test('G3: a client gives up an accepted connection if the server sends nothing within the limit', async (t) => {
   const { ca } = await testAuthority('silent');
   for (const tls of ['plaintext', { ca }] as const) {
     await assert.rejects(asking(t, await listen(t, silent(t)), tls)('silent'), isGivenUp);
   }
 });
 
-test('a connection that came about stays', async (t) => {
+test('an established connection stays open after the connecting limit', async (t) => {
   const [, port] = echo.channel.peer.split(':');
   let made = 0;
   const way = createServer((client) => {
@@ -84,7 +84,7 @@ test('a connection that came about stays', async (t) => {
   });
   const ask = asking(t, await listen(t, way));
   assert.equal(await ask('one'), 'one');
-  // Once the time of a later one is over, that of this one is.
+  // Fails after its limit, so the limit of the earlier connection has passed too.
   await assert.rejects(asking(t, await listen(t, silent(t)))('silent'), isGivenUp);
   assert.equal(await ask('another'), 'another');
   assert.equal(made, 1);

@@ -29,7 +29,7 @@ const socketIn = (message: unknown): Socket => (message as { readonly socket: So
 const limited = (connector: Connector, limitMs: number): Connector => ({
   waitForReady() {
     let isMade = false;
-    // Called in a turn of its own, of which the socket is made next; what others make is not of this attempt.
+    // Runs in a turn of its own, which creates the socket next; sockets of other code are not of this attempt.
     attempts.enterWith((socket) => {
       if (isMade) return;
       isMade = true;

@@ -3,9 +3,9 @@ import { ChannelCredentials, experimental, ServerCredentials } from '@grpc/grpc-
 import type { Renewed } from '@interlock/runtime';
 
 /**
- * Cipher suites of every TLS connection of this process: those of TLS 1.3, and of TLS 1.2 those with authenticated encryption and
- * forward secrecy (RFC 9325 §4.2). grpc-js has no setting for it that outlives the renewal of a certificate, so this changes
- * Node's default, which has CBC suites too.
+ * Cipher suites of every TLS connection of this process: all of TLS 1.3, and those of TLS 1.2 with authenticated encryption and
+ * forward secrecy (RFC 9325 §4.2). grpc-js has a setting, but a renewed certificate resets it, so this changes Node's default,
+ * which includes CBC suites.
  */
 tls.DEFAULT_CIPHERS = [
   'TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256:TLS_AES_128_GCM_SHA256',
@@ -14,14 +14,14 @@ tls.DEFAULT_CIPHERS = [
   'ECDHE-ECDSA-CHACHA20-POLY1305:ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':');
 
-/** PEM texts of a server. With `clientCa` every client has to show a certificate of that authority (mutual TLS). */
+/** PEM texts of a server. With `clientCa` every client must present a certificate of that authority (mutual TLS). */
 export interface ServerTls {
   readonly certificate: string;
   readonly key: string;
   readonly clientCa?: string;
 }
 
-/** PEM texts of a client: whom it trusts and, for mutual TLS, what it shows. */
+/** PEM texts of a client: the authority it trusts and, for mutual TLS, its own certificate. */
 export interface ClientTls {
   readonly ca: string;
   readonly certificate?: string;
@@ -29,14 +29,13 @@ export interface ClientTls {
 }
 
 /**
- * What a server shows and asks for. Renewed ones hold for every connection made after their renewal; whether clients have to
- * show a certificate is decided once.
+ * Credentials of a server. A renewal applies to later connections. Whether clients must present a certificate is decided once.
  */
 export const serverCredentials = (tls: ServerTls | Renewed<ServerTls> | 'plaintext'): ServerCredentials => {
   if (tls === 'plaintext') return ServerCredentials.createInsecure();
   if ('current' in tls) {
     const asksClients = tls.current().clientCa !== undefined;
-    // In the order of the class behind it: the function's own parameters are named the other way round.
+    // In the order of the underlying class: the types of this function name the parameters the other way round.
     return experimental.createCertificateProviderServerCredentials(
       provider({ tls, ca: ({ clientCa }) => clientCa }),
       asksClients ? provider({ tls, ca: ({ clientCa }) => clientCa }) : null,
@@ -51,11 +50,11 @@ export const serverCredentials = (tls: ServerTls | Renewed<ServerTls> | 'plainte
   );
 };
 
-/** What a client trusts and shows. Renewed ones hold for every connection made after their renewal. */
+/** Credentials of a client. A renewal applies to later connections. */
 export const channelCredentials = (tls: ClientTls | Renewed<ClientTls> | 'plaintext'): ChannelCredentials => {
   if (tls === 'plaintext') return ChannelCredentials.createInsecure();
   if ('current' in tls) {
-    // Of their own for each channel: channels with the same ones and to the same address would share a connection.
+    // Separate for each channel: channels with equal credentials and address would share a connection.
     const own = provider({ tls, ca: ({ ca }) => ca });
     return experimental.createCertificateProviderChannelCredentials(own, tls.current().key === undefined ? null : own);
   }
@@ -68,8 +67,8 @@ export const channelCredentials = (tls: ClientTls | Renewed<ClientTls> | 'plaint
 };
 
 /**
- * How grpc-js asks for certificates. It is notified once after it began to listen, and then of every renewal; not before it
- * returned from that, because only then it listens.
+ * Provides certificates to grpc-js. It is notified once after it has added its listener, and then of every renewal; never before
+ * that call has returned, because only then it listens.
  */
 const provider = <Tls extends { readonly certificate?: string; readonly key?: string }>(parts: {
   readonly tls: Renewed<Tls>;

@@ -1,7 +1,7 @@
 import { Rejection, type RejectionCode, StoreUnavailable, VersionConflict } from '@interlock/event-store';
 import { Status } from 'nice-grpc-common';
 import { Any, ErrorInfo, Help, RetryInfo } from 'nice-grpc-error-details';
-// google.rpc.Status itself is not part of that package's index, and it is what the trailer below carries.
+// The index of that package does not export google.rpc.Status, which the trailer below carries.
 import { Status as RpcStatus } from 'nice-grpc-error-details/lib/proto/google/rpc/status.js';
 import { helpFor } from './help.ts';
 import { RpcFailure, type StatusName } from './rpc-failure.ts';
@@ -9,26 +9,30 @@ import { RpcFailure, type StatusName } from './rpc-failure.ts';
 /** Trailer in which gRPC carries a google.rpc.Status. */
 export const DETAILS_TRAILER = 'grpc-status-details-bin';
 
-/** Domain of every ErrorInfo of ours. An ErrorInfo of another domain is no response of ours. */
+/** Domain of our ErrorInfo. One of another domain does not come from our services. */
 export const ERROR_DOMAIN = 'interlock';
 
-/** Metadata key a rejection uses to say when to come back, in milliseconds; sent as RetryInfo too. */
+/** Metadata key with the time until a retry makes sense, in milliseconds; sent as RetryInfo too. */
 export const RETRY_AFTER_MS = 'retryAfterMs';
 
-/** What goes over the wire for an error. */
+/** An error as it is sent. */
 export interface WireError {
   readonly code: Status;
   readonly message: string;
-  /** Encoded google.rpc.Status for the details trailer; empty where the code says it all. */
+  /** Encoded google.rpc.Status for the details trailer; empty if there is only a code. */
   readonly details: Uint8Array;
 }
 
 /**
- * Turns whatever a handler threw into what its caller may see. A `Rejection` travels whole; a version conflict is
- * ABORTED CONTENTION; a store that does not respond is UNAVAILABLE STORE_UNAVAILABLE; a failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed
- * later, also one in which that service did not take the token of this one, which the caller has nothing to do with; anything else is INTERNAL with the trace id, and its text and causes stay here (`isInternal` says to log them).
- * A rejection travels with its help (google.rpc.Help): its own, or that of its reason.
- * @param resource name in the request, for the help: a decider does not know the name of what it decides about
+ * Turns the error of a handler into the one that its caller may see:
+ *
+ * - A `Rejection` is sent completely, with its help (google.rpc.Help): its own, or that of its reason.
+ * - A version conflict is ABORTED CONTENTION.
+ * - A store that does not respond is UNAVAILABLE STORE_UNAVAILABLE.
+ * - A failed call to another service is UNAVAILABLE DEPENDENCY_UNAVAILABLE, because it may succeed later. So is a refusal of this
+ *   service's own token, which is not the caller's fault.
+ * - Anything else is INTERNAL with the trace id. Its text and causes are not sent (log them: `isInternal`).
+ * @param resource name in the request, for the help: a decider does not know the name of its resource
  */
 export function toWire(error: unknown, traceId: string | undefined, resource?: string): WireError {
   const rejection = asRejection(error);
@@ -49,8 +53,8 @@ export function toWire(error: unknown, traceId: string | undefined, resource?: s
 export const isInternal = (error: unknown): boolean => asRejection(error) === undefined;
 
 /**
- * Turns a received status back into an error: a `Rejection` where the service itself refused, else an `RpcFailure`.
- * @param details the details trailer, where there was one
+ * Turns a received status into an error: a `Rejection` if the service itself refused, otherwise an `RpcFailure`.
+ * @param details the details trailer, if there was one
  */
 export function fromWire(
   code: Status,
@@ -71,10 +75,10 @@ export function fromWire(
 /** Canonical name of a numeric status; `UNKNOWN` for a number gRPC does not define. */
 export const statusName = (code: Status): StatusName => STATUS_NAMES.find((name) => Status[name] === code) ?? 'UNKNOWN';
 
-/** What an error says to a caller; undefined for one whose cause stays here. */
+/** An error as a rejection for the caller; undefined for an internal one. */
 export function asRejection(error: unknown): Rejection | undefined {
   if (error instanceof Rejection) {
-    // The caller's own token was taken. What comes from another service is about a token of ours.
+    // The caller's own token was accepted: such a refusal by another service concerns a token of this service.
     if (error.code !== 'UNAUTHENTICATED' || !(error.cause instanceof RpcFailure)) return error;
     return new Rejection(
       'UNAVAILABLE',
@@ -108,16 +112,16 @@ export function asRejection(error: unknown): Rejection | undefined {
 }
 
 /**
- * Most bytes of a message, and of each value of its metadata and all of them together, as sent. They travel in HTTP/2 trailers,
- * the message twice: clients take 8 KiB of those by default, and Node ends the whole connection above 64 KiB. A refusal that
- * repeats a value of the request must not be as long as that value.
+ * Most bytes of a message, of each metadata value, and of all metadata values together, as sent. They are sent in HTTP/2 trailers,
+ * the message twice. Clients accept 8 KiB of trailers by default, and Node ends the whole connection above 64 KiB. So a refusal
+ * that quotes a value of the request is shortened.
  */
 const MESSAGE_BYTES_MAX = 1_024;
 const METADATA_VALUE_BYTES_MAX = 1_024;
 const METADATA_BYTES_MAX = 2_048;
 const HELP_BYTES_MAX = 1_024;
 
-/** The beginning of a text, cut between characters, with a mark where something is left out. */
+/** The start of a text, cut between characters, with a mark if something is left out. */
 function shortened(text: string, bytesMax: number): string {
   // Percent-encoding fails for half of a surrogate pair.
   const whole = text.toWellFormed();
@@ -171,7 +175,7 @@ function detailsIn(bytes: Uint8Array): { readonly info?: ErrorInfo | undefined; 
   try {
     status = RpcStatus.decode(bytes);
   } catch {
-    // Written by a proxy in between, not by a service: only the code counts.
+    // From a proxy, not from a service: only the code is used.
     return {};
   }
   const valuesOf = (type: string): Uint8Array[] =>
@@ -181,7 +185,7 @@ function detailsIn(bytes: Uint8Array): { readonly info?: ErrorInfo | undefined; 
   return { info: infos.find(({ domain }) => domain === ERROR_DOMAIN), help: help?.description };
 }
 
-/** Codes a refusal of ours can have. */
+/** Codes of our refusals. */
 export const REJECTION_CODES: readonly RejectionCode[] = [
   'INVALID_ARGUMENT',
   'NOT_FOUND',

@@ -2,7 +2,7 @@ import type { Server } from 'nice-grpc';
 import type { CallContext } from 'nice-grpc-common';
 import { HealthDefinition, HealthServiceImpl, HealthState } from 'nice-grpc-server-health';
 
-/** The gRPC health service of one server: liveness is that it answers, readiness what it answers. */
+/** The gRPC health service of one server: it is live if it responds, and ready if it responds SERVING. */
 export interface Health {
   /** Adds the health service to a server. */
   mount(server: Pick<Server, 'add'>): void;
@@ -12,7 +12,7 @@ export interface Health {
 
 /**
  * @param isReady called at every check of the whole server (`service: ''`); watchers are notified when the result changes
- * @param stopping aborted when watches have to end
+ * @param stopping aborted when watches must end
  */
 export function health(isReady: () => Promise<boolean> | boolean, stopping: AbortSignal): Health {
   const state = HealthState();

@@ -19,7 +19,7 @@ const received = (rejection: Rejection, resource?: string): Rejection => {
   return error;
 };
 
-test('a refusal carries the help of its reason, with the names it is about', () => {
+test('a refusal carries the help of its reason, with names from its metadata', () => {
   const refused = received(new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'off', facts));
   assert.match(
     refused.help ?? '',
@@ -29,7 +29,7 @@ test('a refusal carries the help of its reason, with the names it is about', () 
   assert.deepEqual(refused.metadata, facts);
 });
 
-test('the help names the resource of the request, also where the refusal does not know it', () => {
+test('the help names the resource of the request if the metadata of the refusal does not', () => {
   const machine = `${group}/virtualMachines/vm1`;
   const refused = new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', 'attached', { virtual_machine: machine });
   assert.match(received(refused, `${group}/disks/d1`).help ?? '', /interlock vm detach \S+\/vm1 \S+\/disks\/d1$/);
@@ -37,7 +37,7 @@ test('the help names the resource of the request, also where the refusal does no
   assert.match(received(held, 'vaults/kv1/keys/k1').help ?? '', /interlock key recover vaults\/kv1\/keys\/k1\)/);
 });
 
-test('a refusal passed on keeps its own help, and one without help has none', () => {
+test('a refusal that is passed on keeps its own help; one without help has none', () => {
   const own = new Rejection('NOT_FOUND', 'DISK_NOT_FOUND', 'no', {}, { help: 'Look elsewhere' });
   assert.equal(received(received(own)).help, 'Look elsewhere');
   assert.equal(received(new Rejection('OUT_OF_RANGE', 'BEYOND_END_OF_DISK', 'no')).help, undefined);
@@ -57,7 +57,7 @@ test('the help of a missing right is the command that grants it', () => {
   );
   const network = { principal: 'principals/p', network: 'firewall', vault: 'vaults/kv1' };
   assert.match(helpFor('ACCESS_DENIED', network) ?? '', /interlock vault set-network-rules vaults\/kv1$/);
-  // A machine that passes on a refusal of its vault names neither.
+  // A machine that passes on a refusal of its vault names neither action nor permission.
   const passedOn = helpFor('ACCESS_DENIED', facts) ?? '';
   assert.match(
     passedOn,

@@ -1,4 +1,4 @@
-/** Names and values a refusal mentions, by metadata key. */
+/** Names and values of a refusal, by metadata key. */
 export type ErrorFacts = Readonly<Record<string, string>>;
 
 const grantToSet =
@@ -6,7 +6,7 @@ const grantToSet =
 const moveSet = 'Or move the set to another key: interlock set assign-key {set} --key {assigned} --as-key-owner';
 const previewUse = 'Preview what stops: interlock impact';
 
-/** What the caller can do, by reason. `{key}` and the like stand for what the refusal is about, see `placeholders`. */
+/** What the caller can do, by reason. Placeholders such as `{key}` are replaced with names of the refusal, see `placeholders`. */
 const templates: Readonly<Record<string, string>> = {
   KEY_DISABLED: `Enable the key: interlock key enable {key} (or {version} if only this version is disabled). ${moveSet}`,
   KEY_EXPIRED: `Set a later expiry: interlock key set-dates {version} --expire-time +90d. ${moveSet}`,
@@ -74,7 +74,7 @@ const templates: Readonly<Record<string, string>> = {
   HOLD_NOT_FOUND: 'Show the current hold: interlock hold show',
 };
 
-/** What stands for a placeholder: the first value in the metadata of that form. `unknown` replaces one that is missing. */
+/** Values of placeholders: the first metadata value of that form; `unknown` if there is none. */
 const placeholders: Readonly<Record<string, { readonly form: RegExp; readonly unknown: string }>> = {
   version: { form: /^vaults\/[^/]+\/keys\/.+/, unknown: '<vault>/<key>/<version>' },
   key: { form: /^vaults\/[^/]+\/keys\/[^/]+/, unknown: '<vault>/<key>' },
@@ -85,12 +85,12 @@ const placeholders: Readonly<Record<string, { readonly form: RegExp; readonly un
   group: { form: /(?<=^subscriptions\/[^/]+\/resourceGroups\/)[^/]+/, unknown: '<group>' },
 };
 
-/** Values of a metadata key that replace the placeholder of the same name, where the key is missing. */
+/** Replacements of placeholders whose metadata key is missing. */
 const unknownFacts: ErrorFacts = { assigned: '<vault>/<key>', hold: '<hold>', action: 'delete' };
 
 /**
- * What the caller of a refused request can do about it: sentences with commands of the command line; undefined where the
- * message already says it.
+ * What the caller of a refused request can do: sentences with commands of the command line. Undefined if the message already
+ * says it.
  * @param facts metadata of the refusal, and `resource`: the name in the request
  */
 export function helpFor(reason: string, facts: ErrorFacts = {}): string | undefined {
@@ -98,7 +98,7 @@ export function helpFor(reason: string, facts: ErrorFacts = {}): string | undefi
   return template?.replace(/\{(\w+)\}/g, (_, name: string) => filled(name, facts));
 }
 
-/** The help of a reason as documentation shows it: `<key>` where a refusal names a key. */
+/** The help of a reason for documentation, with placeholders such as `<key>`. */
 export const helpInGeneral = (reason: string): string | undefined =>
   templates[reason]?.replace(
     /\{(\w+)\}/g,

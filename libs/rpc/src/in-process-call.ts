@@ -18,7 +18,7 @@ interface Implementation {
   readonly handle: Handler;
 }
 
-/** What the calls of one server share. */
+/** State that the calls of one server share. */
 interface Server {
   readonly name: string;
   readonly pipeline: ServerMiddleware<CallFields>;
@@ -37,7 +37,7 @@ export class ServedCall {
   readonly #method: Method;
   readonly #implementation: Implementation;
   readonly #options: NiceCallOptions;
-  /** Aborted when the caller leaves. A caller of one response leaves only by its own signal, which the handler then gets. */
+  /** Aborted when the caller leaves. The caller of a single response leaves only by its own signal, which is passed to the handler. */
   readonly #gone: AbortController | undefined;
   readonly #context: ServerContext;
   readonly #answers: AsyncGenerator<unknown, unknown, undefined>;
@@ -167,7 +167,7 @@ class ServerContext implements CallContext {
   passTrailer(listener: NiceCallOptions['onTrailer']): void {
     if (this.#trailer) listener?.(this.#trailer);
   }
-  /** Headers of answers are not used by anything here. */
+  /** Nothing here uses response headers. */
   sendHeader(): void {}
 }
 
@@ -193,7 +193,7 @@ function serverCall(
   return { method, ...asked, ...answered };
 }
 
-/** What the handler answers: the promise it returns itself, without another around it. */
+/** The response of the handler: its own promise, without a second one around it. */
 const handled = (handle: Handler, message: unknown, context: unknown): Promise<unknown> => {
   try {
     return Promise.resolve(handle(message, context));

@@ -4,15 +4,15 @@ import { answeredOnce, answerOf } from './answered-once.ts';
 import type { CallOptions } from './client-pipeline.ts';
 import { type Definition, type Method, methodsOf } from './service.ts';
 
-/** Carries calls to a server and their answers back; throws `ClientError`. */
+/** Carries calls to a server and returns the responses; throws `ClientError`. */
 export interface Carry {
-  /** A call with one answer. */
+  /** A call with one response. */
   once(method: Method, request: unknown, options: NiceCallOptions): Promise<unknown>;
-  /** A call with a stream of answers. */
+  /** A call with a stream of responses. */
   stream(method: Method, request: unknown, options: NiceCallOptions): AsyncGenerator<unknown, void>;
 }
 
-/** The same client as nice-grpc makes for a channel, for calls that `carry` takes to the server. */
+/** The same client as nice-grpc creates for a channel, for calls that `carry` brings to the server. */
 export function inProcessClient<D extends Definition>(
   definition: D,
   middleware: ClientMiddleware<CallOptions>,
@@ -59,7 +59,7 @@ const isStream = (method: Method, request: unknown): request is AsyncIterable<un
   throw new TypeError(`${method.path}: the request must be an async iterable of messages`);
 };
 
-/** The loop above made a function for each method of the definition, with the shape the method asks for. */
+/** Type assertion only: the loop above has created a function of the right shape for each method. */
 function assertClient<D extends Definition>(
   methods: Record<string, unknown>,
   definition: D,

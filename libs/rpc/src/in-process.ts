@@ -6,30 +6,30 @@ import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
 
 export interface InProcessOptions extends PipelineOptions {
-  /** Stands for the address, in errors and spans. */
+  /** Used as the address in errors and spans. */
   readonly name: string;
   readonly services: readonly BoundService[];
-  /** Largest message taken or sent, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
+  /** Largest message in each direction, in bytes. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
   /**
-   * Whether messages are encoded, measured and decoded on the way, as a network does it (the default), or copied, which
-   * takes a fraction of the time and knows no size.
+   * Whether messages are encoded, measured and decoded, as over a network (the default), or only copied. A copy takes a fraction of
+   * the time and has no size limit.
    */
   readonly isEncoded?: boolean;
 }
 
-/** What lies between a client and a server in the same process: hands a call on, late, twice, or not at all. */
+/** A faulty link between a client and a server in the same process: it may pass a call on late, twice, or not at all. */
 export type Link = (carry: Carry) => Carry;
 
 /** A server without a socket. */
 export interface InProcessServer {
-  /** The way to it, for `connect`. */
+  /** Its channel, for `connect`. */
   readonly channel: Channel;
-  /** Another way to it, with something in between. */
+  /** Another channel to it, over a link. */
   channelOver(link?: Link): Channel;
-  /** Ends streams of answers; calls made afterwards are UNAVAILABLE. */
+  /** Ends response streams; later calls are UNAVAILABLE. */
   stop(): void;
-  /** The same, and calls in flight are UNAVAILABLE at once, as when the process at the other end of a connection dies. */
+  /** As `stop`, and calls in flight are UNAVAILABLE at once, as when the process of the server dies. */
   crash(): void;
 }
 

@@ -1,12 +1,12 @@
-/** Large requests that come in at a time at one server, and of one connection. With 4 MiB each they take at most 64 MiB. */
+/** Most large requests that one server receives at once, and most of them of one connection. At 4 MiB each they take 64 MiB. */
 const LARGE_MAX = 16;
 const LARGE_OF_CONNECTION_MAX = 4;
 
-/** Places for large requests while they come in: who has none is not read on, and HTTP/2 makes its sender wait. */
+/** Places for large requests while they arrive. A request without a place is not read, so HTTP/2 makes its sender wait. */
 export interface LargeRequests {
-  /** Resolves when there is a place for this request. @param connection whose share it counts against */
+  /** Resolves when this request has a place. @param connection the connection whose limit it counts against */
   take(request: object, connection: object | undefined): Promise<void>;
-  /** Gives the place up, or the wait for one, which then resolves. */
+  /** Frees the place, or ends the wait for one, which then resolves. */
   giveUp(request: object): void;
 }
 
@@ -16,7 +16,7 @@ interface Waiting {
   readonly go: () => void;
 }
 
-/** All places are free. */
+/** Starts with all places free. */
 export const largeRequests = (): LargeRequests => {
   /** Request → its connection. */
   const taken = new Map<object, object | undefined>();

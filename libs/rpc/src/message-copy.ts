@@ -1,6 +1,6 @@
 /**
- * Makes a message that `fromPartial` has just built independent of what it was built from: that copies objects and
- * lists, and shares bytes. @returns the same message, its bytes replaced by copies
+ * Makes a message that `fromPartial` has built independent of its input: `fromPartial` copies objects and lists, but shares bytes.
+ * @returns the same message, its bytes replaced by copies
  */
 export const ownBytes = <Message>(message: Message): Message => {
   if (typeof message === 'object' && message !== null) ownBytesIn(message);
@@ -25,7 +25,7 @@ const ownBytesIn = (message: object): void => {
   }
 };
 
-/** Whether something has parts. */
+/** Whether a value is an object or a list. */
 const hasParts = (part: unknown): part is object =>
   typeof part === 'object' && part !== null && !(part instanceof Date);
 

@@ -2,7 +2,7 @@ import type { ServerHttp2Stream } from 'node:http2';
 import type { ServerInterceptingCall, ServerInterceptor } from '@grpc/grpc-js';
 import type { Alarm, Clock } from '@interlock/runtime';
 
-/** How long no call may be open before a stopping server counts as idle: calls that were sent before its GOAWAY still arrive. */
+/** A stopping server is idle once no call was open for this time: calls that were sent before its GOAWAY still arrive. */
 const IDLE_MS = 200;
 
 /** The calls of a server whose streams are open. */
@@ -29,7 +29,7 @@ export const openCalls = (clock: Clock): OpenCalls => {
   return {
     interceptor: (_method, call): ServerInterceptingCall => {
       count(1);
-      // grpc-js gives every call its stream, which its types do not show.
+      // grpc-js gives every call its stream, but its types do not declare it.
       (call as unknown as { readonly stream: ServerHttp2Stream }).stream.once('close', () => count(-1));
       return call as ServerInterceptingCall;
     },

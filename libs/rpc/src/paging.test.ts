@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { expectedVersion, pageOf, pageToken } from './paging.ts';
 
-test('a page has as many items as asked for, fifty when nothing is said, and never more than a thousand', () => {
+test('a page has the requested size, 50 by default, and at most 1,000', () => {
   const limitOf = (pageSize: number) => pageOf({ pageSize, pageToken: '' });
   assert.deepEqual([0, 1, 1_000, 1_001].map(limitOf), [
     { limit: 50 },
@@ -13,13 +13,13 @@ test('a page has as many items as asked for, fifty when nothing is said, and nev
   assert.throws(() => limitOf(-1), { code: 'INVALID_ARGUMENT', reason: 'PAGE_SIZE_INVALID' });
 });
 
-test('a token says where the next page begins, and the last page has none', () => {
+test('a page token holds the key after which the next page starts; the last page has none', () => {
   const key = 'subscriptions/s1/resourceGroups/g/disks/d_1.a-b';
   assert.deepEqual(pageOf({ pageSize: 7, pageToken: pageToken(key) }), { limit: 7, after: key });
   assert.equal(pageToken(undefined), '');
 });
 
-test('a token that no list gave is refused, and nothing is asked of a store with it', () => {
+test('a forged page token is refused', () => {
   const made = (text: string | Uint8Array) => Buffer.from(text as string).toString('base64url');
   const forged = [
     ...['!', 'a', `${pageToken('key')}=`, pageToken('key').slice(0, -1), ' '],
@@ -39,7 +39,7 @@ test('a token that no list gave is refused, and nothing is asked of a store with
   }
 });
 
-test('an etag is the version of a stream, or is not said', () => {
+test('an etag is a stream version or empty; any other text is refused', () => {
   assert.deepEqual(expectedVersion(''), {});
   assert.deepEqual(expectedVersion('12'), { expected: 12 });
   for (const etag of ['-1', '1.5', '0x1', ' 1', '1 ', 'newest', '"1"', '1234567890123456']) {

@@ -5,12 +5,12 @@ const defaultPageSize = 50;
 /** Most items of a page; a larger page size is reduced to this. */
 const maxPageSize = 1_000;
 
-/** What lists are in order of: names and ids. A store is not asked about anything else, as a text with a NUL, which it refuses. */
+/** Keys by which lists are ordered: names and ids. Other texts are not passed to a store, which refuses a NUL, for example. */
 const isKey = /^[\n\x20-\x7e]+$/;
 
 /**
- * Reads `page_size` and `page_token` of a list request into what stores take.
- * @throws Rejection INVALID_ARGUMENT PAGE_SIZE_INVALID for a negative size, PAGE_TOKEN_INVALID for a token not of ours
+ * Reads `page_size` and `page_token` of a list request in the form that stores accept.
+ * @throws Rejection INVALID_ARGUMENT PAGE_SIZE_INVALID for a negative size, PAGE_TOKEN_INVALID for a token that no list returned
  */
 export const pageOf = (request: {
   readonly pageSize: number;
@@ -45,7 +45,7 @@ export const pageToken = (next: string | undefined): string =>
   next === undefined ? '' : Buffer.from(next).toString('base64url');
 
 /**
- * Reads an optional `etag` of a request: the stream version the caller believes in.
+ * Reads an optional `etag` of a request: the stream version that the caller expects.
  * @throws Rejection INVALID_ARGUMENT ETAG_INVALID
  */
 export const expectedVersion = (etag: string): { readonly expected?: number } => {

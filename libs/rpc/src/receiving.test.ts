@@ -12,7 +12,7 @@ import { type EchoHandlers, echoDefinition, principalNamed } from './test-echo.t
 
 const asItIs = (bytes: Buffer): Buffer => bytes;
 
-/** A server whose method `echo` needs a token, and whose others are public. */
+/** Starts a server; its method `echo` requires a token, the others are public. */
 const serve = async (t: TestContext, handlers: Partial<EchoHandlers> = {}, options: Partial<ServerOptions> = {}) => {
   const implementation: EchoHandlers = {
     echo: async ({ text }) => ({ text: String(text.length) }),
@@ -63,7 +63,7 @@ const call = (raw: Client, method: string, text: string, token?: string, deadlin
     );
   });
 
-/** How a call failed: its code, and the reason within its details. */
+/** Code of a failed call, and the reason in its details. */
 const failure = async (failing: Promise<unknown>): Promise<string> => {
   const error = await failing.then(
     () => assert.fail('it succeeded'),
@@ -76,7 +76,7 @@ const failure = async (failing: Promise<unknown>): Promise<string> => {
 const begin = (session: ClientHttp2Session, path: string): ClientHttp2Stream =>
   session.request({ ':method': 'POST', ':path': path, 'content-type': 'application/grpc', te: 'trailers' });
 
-/** The beginning of a message of so many bytes. */
+/** Prefix of a message of `length` bytes. */
 const prefix = (length: number): Buffer => {
   const bytes = Buffer.alloc(5);
   bytes.writeUInt32BE(length, 1);
@@ -86,7 +86,7 @@ const prefix = (length: number): Buffer => {
 const headersOf = (stream: ClientHttp2Stream): Promise<Record<string, unknown>> =>
   new Promise((resolve, reject) => stream.once('response', resolve).once('error', reject));
 
-test('a request that does not arrive ends at the deadline for receiving, and its stream with it', async (t) => {
+test('the server ends a request, and its stream, that has not arrived completely within receiveMs', async (t) => {
   const { session } = await serve(t, {}, { limits: { receiveMs: 50 } });
   const stream = begin(session, '/test.Echo/Change');
   stream.write(Buffer.concat([prefix(40_000), Buffer.alloc(10_000)]));
@@ -95,12 +95,12 @@ test('a request that does not arrive ends at the deadline for receiving, and its
   assert.equal(headers['grpc-status'], String(status.ABORTED));
   assert.match(String(headers['grpc-message']), /did%20not%20arrive|did not arrive/);
   stream.resume();
-  // Its own side was never ended: the server did.
+  // The client never ended its side: the server closed the stream.
   await closed;
   assert.equal(stream.rstCode, 0);
 });
 
-test('a message of a stream of requests is held to the same deadline, an idle stream is not', async (t) => {
+test('a message of a request stream must arrive within receiveMs; an idle stream has no such limit', async (t) => {
   const { session } = await serve(t, {}, { limits: { receiveMs: 50 } });
   const idle = begin(session, '/test.Echo/Join');
   const stuck = begin(session, '/test.Echo/Join');
@@ -113,7 +113,7 @@ test('a message of a stream of requests is held to the same deadline, an idle st
   assert.equal(Buffer.concat(answer).subarray(5).toString(), '{"text":"3"}');
 });
 
-test('who shows no token may send 64 KiB, who shows a valid one as much as the server takes', async (t) => {
+test('a request without a valid token is limited to 64 KiB', async (t) => {
   const { raw } = await serve(t);
   assert.equal(await call(raw, 'Change', 'x'.repeat(60_000)), '60000');
   assert.equal(await failure(call(raw, 'Change', 'x'.repeat(70_000))), 'RESOURCE_EXHAUSTED REQUEST_TOO_LARGE');
@@ -122,14 +122,14 @@ test('who shows no token may send 64 KiB, who shows a valid one as much as the s
   assert.equal(await call(raw, 'Echo', 'x'.repeat(3_000_000), 'user-1'), '3000000');
 });
 
-test('large requests at once wait for each other, and all of them arrive', async (t) => {
+test('all of 40 concurrent large requests arrive', async (t) => {
   const { raw } = await serve(t);
   const lengths = Array.from({ length: 40 }, (_, n) => 300_000 + n);
   const answers = await Promise.all(lengths.map((length) => call(raw, 'Echo', 'x'.repeat(length), 'user-1')));
   assert.deepEqual(answers, lengths.map(String));
 });
 
-test('messages of a stream may be large without a bearer token: their handler asks for another credential', async (t) => {
+test('messages of a public request stream may be large without a token, because its handler authenticates', async (t) => {
   const { raw } = await serve(t);
   const joined = new Promise<string>((resolve, reject) => {
     const stream = raw.makeClientStreamRequest('/test.Echo/Join', asItIs, asItIs, (error, answer) =>
@@ -181,13 +181,13 @@ test('a response stream that the client does not read is closed, and its handler
   assert.equal(stream.rstCode, 0xb, 'ENHANCE_YOUR_CALM');
 });
 
-test('a connection is told how many streams it may have', async (t) => {
+test('the server announces a limit of 256 streams for each connection', async (t) => {
   const { session } = await serve(t);
   await new Promise((resolve) => session.once('remoteSettings', resolve));
   assert.equal(session.remoteSettings.maxConcurrentStreams, 256);
 });
 
-test('health watches and reflection streams are bounded in number', async (t) => {
+test('the server allows 64 concurrent health watches, and others after those have ended', async (t) => {
   const { raw } = await serve(t);
   const streams: ClientReadableStream<Buffer>[] = [];
   const watch = (client: Client): Promise<string> =>
@@ -200,7 +200,7 @@ test('health watches and reflection streams are bounded in number', async (t) =>
   const answers = await Promise.all(Array.from({ length: 70 }, () => watch(raw)));
   assert.equal(answers.filter((answer) => answer === 'watching').length, 64);
   assert.equal(answers.filter((answer) => answer === 'RESOURCE_EXHAUSTED').length, 6);
-  // Those who left make room.
+  // Cancelled watches free their places.
   for (const stream of streams) stream.cancel();
   let answer = '';
   for (let n = 0; n < 1_000 && answer !== 'watching'; n += 1) answer = await watch(raw);
@@ -208,7 +208,7 @@ test('health watches and reflection streams are bounded in number', async (t) =>
   assert.equal(answer, 'watching');
 });
 
-test('one principal may have 512 calls under way; another one, and a service, still get through', async (t) => {
+test('a principal with 512 running calls is refused, while another principal and a service are served', async (t) => {
   const going = Promise.withResolvers<void>();
   const { server } = await serve(t, {
     echo: async (_, { caller }) => {
@@ -216,7 +216,7 @@ test('one principal may have 512 calls under way; another one, and a service, st
       return { text: '' };
     },
   });
-  // A connection has fewer streams than that.
+  // One connection has too few streams for that.
   const clients = Array.from({ length: 3 }, (_, n) => {
     const options = { 'grpc.use_local_subchannel_pool': 1, 'grpc.client_idle_timeout_ms': 60_000 + n };
     return new Client(server.address, credentials.createInsecure(), options);
@@ -229,7 +229,7 @@ test('one principal may have 512 calls under way; another one, and a service, st
   const calls = [first, second].flatMap((client) =>
     Array.from({ length: 256 }, () => call(client, 'Echo', 'a', 'many')),
   );
-  // The last one in is refused as soon as the others are all there.
+  // Is refused as soon as all the others have arrived.
   let refused = '';
   for (let n = 0; n < 1_000 && refused === ''; n += 1) {
     refused = await failure(call(third, 'Echo', 'a', 'many', 100)).then((end) =>

@@ -12,11 +12,11 @@ import type { Authenticate } from './tokens.ts';
 
 /** Bounds on what callers can make a server hold in memory before and after their calls are handled. */
 export interface ReceivingLimits {
-  /** Streams of one connection at a time; a client of gRPC waits with further ones. Default 256. */
+  /** Most concurrent streams of one connection; a gRPC client queues further ones. Default 256. */
   readonly streamsPerConnectionMax?: number;
   /** How long a request of one message may take to arrive, and each message of a stream. Default 10,000 ms. */
   readonly receiveMs?: number;
-  /** How long a caller may leave a response untaken. Default 60,000 ms: longer than a paused guest or a suspended laptop is away. */
+  /** How long a caller may leave a response unread. Default 60,000 ms: longer than a paused guest or a suspended laptop is away. */
   readonly takeMs?: number;
 }
 
@@ -25,36 +25,36 @@ const RECEIVE_MS = 10_000;
 const TAKE_MS = 60_000;
 
 /**
- * Largest request of a caller that has not shown who it is, in bytes, and the size from which on a request of any caller needs a
- * place among the large ones. Every public request fits: the largest is a token request of some hundred bytes.
+ * Largest request of an unauthenticated caller, in bytes. A larger request of any caller needs a place among the large ones. Every
+ * public request is smaller: the largest is a token request of some hundred bytes.
  */
 export const SMALL_REQUEST_BYTES_MAX = 64 * 1024;
 
-/** Calls of gRPC's own services, which ask for no token, at a time: a server has a few probes, and people who look around. */
+/** Most concurrent calls of gRPC's own services, which need no token: a server has a few probes and users of reflection. */
 const INFRASTRUCTURE_CALLS_MAX = 64;
-/** How long a reflection stream may last, in milliseconds: a tool reads all it wants in a second. */
+/** How long a reflection stream may last, in milliseconds: a tool needs about a second. */
 const REFLECTION_MS = 60_000;
 const SWEEP_MS = 1_000;
-/** How long a caller that is answered may take to end its side, in milliseconds: longer than the response is on its way. */
+/** How long a caller may take to end its side after the response, in milliseconds: longer than the response travels. */
 const ANSWERED_MS = 2_000;
 
-/** What the calls of one server share. */
+/** State that the calls of one server share. */
 interface Server {
   readonly rules: ReadonlyMap<string, Rule<unknown>>;
   readonly authenticate: Authenticate;
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
   readonly receiveMs: number;
   readonly large: LargeRequests;
-  /** Calls of gRPC's own services that are under way. */
+  /** Running calls of gRPC's own services. */
   infrastructureCalls: number;
-  /** From now on a call is looked at every second, until it is over. */
+  /** Starts to check a call every second, until it is over. */
   begun(call: ReceivedCall): void;
-  /** @returns whether it was under way */
+  /** @returns whether it was running */
   over(call: ReceivedCall): boolean;
 }
 
 /**
- * Bounds how requests come in and answers go out, below everything that knows messages.
+ * Limits how requests arrive and responses leave, below the layer that knows messages.
  * @returns the interceptor of one server
  */
 export const receiving = (
@@ -101,10 +101,10 @@ type MethodOfCall = Interceptor[0];
 type Intercepted = Interceptor[1];
 type Listener = Parameters<Intercepted['start']>[0];
 
-/** grpc-js's own call: its stream is all that shows how much of a request is there. */
+/** grpc-js's own call: only its stream shows how much of a request has arrived. */
 type BaseCall = Intercepted & { readonly stream: ServerHttp2Stream };
 
-/** A call as it comes in and goes out. Everything is handed on; this only counts, and ends what takes too much. */
+/** A call as it arrives and leaves. It passes everything on, counts, and ends a call that takes too much. */
 class ReceivedCall implements Intercepted {
   readonly #server: Server;
   readonly #method: MethodOfCall;
@@ -112,15 +112,15 @@ class ReceivedCall implements Intercepted {
   readonly #startedMs: number;
   #listener: Listener | undefined;
   #token: string | undefined;
-  /** Bytes of the message that is coming in. */
+  /** Bytes of the arriving message. */
   #bytes = 0;
-  /** Since when it is coming in; undefined while none is awaited. */
+  /** When it started to arrive; undefined while none is awaited. */
   #receivingSinceMs: number | undefined;
   #place: 'none' | 'wanted' | 'taken' = 'none';
-  /** Messages handed to the stream that are not on their way. */
+  /** Messages passed to the stream that are not sent yet. */
   #unsent = 0;
   #sentMs = 0;
-  /** Since when the response is out; undefined before. */
+  /** When the response was sent; undefined before. */
   #answeredMs: number | undefined;
 
   constructor(server: Server, method: MethodOfCall, base: BaseCall) {
@@ -142,7 +142,7 @@ class ReceivedCall implements Intercepted {
       this.#refuse(tooMany('calls of gRPC services', INFRASTRUCTURE_CALLS_MAX));
       return;
     }
-    // Before grpc-js, so that it keeps nothing of what is refused.
+    // Before grpc-js, so that it buffers no refused data.
     stream.prependListener('data', (data: Buffer) => this.#received(data.length));
     this.#base.start(this);
   }
@@ -203,18 +203,18 @@ class ReceivedCall implements Intercepted {
     return this.#base.getMetricsRecorder();
   }
 
-  /** Ends the call where its request does not come, or its response is not taken. */
+  /** Ends the call if its request does not arrive, or its response is not read. */
   endIfLate(nowMs: number, takeMs: number): void {
     const { receiveMs } = this.#server;
     const { stream } = this.#base;
     if (stream.writableEnded && this.#unsent === 0) {
-      // A caller that was answered before it had sent everything would keep the stream, and what it sent, for ever.
+      // A caller that gets the response before it has sent everything would keep the stream and its data for ever.
       this.#answeredMs ??= nowMs;
       if (nowMs - this.#answeredMs >= ANSWERED_MS) stream.close();
       return;
     }
     const sinceMs = this.#receivingSinceMs;
-    // What waits for a place, or for its handler, is not late by its own fault. But a single request must be there in the end.
+    // A request that waits for a place or for its handler is not at fault. But a single request must arrive eventually.
     const isHeldUp = stream.isPaused() && (this.#method.requestStream || this.#place === 'wanted');
     if (sinceMs !== undefined && isHeldUp && this.#method.requestStream) this.#receivingSinceMs = nowMs;
     else if (sinceMs !== undefined && nowMs - sinceMs >= receiveMs * (isHeldUp ? HELD_UP_FACTOR : 1)) {
@@ -237,7 +237,7 @@ class ReceivedCall implements Intercepted {
     const leftMs = Math.ceil(Number(deadline) - this.#server.clock.now());
     if (!Number.isFinite(leftMs)) return;
     const [said] = metadata.get(CallMetadata.timeoutMs);
-    // One that cannot be read is refused later, by name.
+    // A malformed value is refused later, with its name.
     if (said !== undefined && !(TIMEOUT.test(String(said)) && Number(said) > leftMs)) return;
     metadata.set(CallMetadata.timeoutMs, String(Math.max(0, leftMs)));
   }
@@ -252,12 +252,12 @@ class ReceivedCall implements Intercepted {
     void this.#takePlace().catch((error: unknown) => this.#refuse(error));
   }
 
-  /** Lets a large request go on once its caller is known and there is room for it. @throws Rejection why it must not */
+  /** Lets a large request continue once its caller is authenticated and a place is free. @throws Rejection if it must not */
   async #takePlace(): Promise<void> {
     const { path, requestStream } = this.#method;
     const rule = this.#server.rules.get(path);
     const isPublic = rule === undefined || 'public' in rule;
-    // A public stream of requests is authenticated by its handler: data comes with the token of a disk.
+    // The handler of a public request stream authenticates: data carries the token of a disk.
     if (isPublic && !requestStream) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
     if (!isPublic) {
       if (this.#token === undefined) throw requestTooLarge(SMALL_REQUEST_BYTES_MAX);
@@ -294,10 +294,10 @@ class ReceivedCall implements Intercepted {
 
 const REFLECTION = '/grpc.reflection.';
 
-/** How much longer than others a single request may take that waits for a place. */
+/** How many times longer a single request may take if it waits for a place. */
 const HELD_UP_FACTOR = 3;
 
-/** HTTP/2's code for a peer that takes too much (RFC 9113 §7); gRPC clients see RESOURCE_EXHAUSTED. */
+/** HTTP/2's code for a peer that uses too much (RFC 9113 §7); gRPC clients see RESOURCE_EXHAUSTED. */
 const ENHANCE_YOUR_CALM = 0xb;
 
 const requestLate = (receiveMs: number): Rejection =>

@@ -31,7 +31,7 @@ for (const [bytes, value] of [
   [least, '-9223372036854775808'],
   [beyond, '9007199254740992'],
 ] as const) {
-  test(`a whole number of ${value} is refused with its field`, () => {
+  test(`the integer ${value} is refused with the name of its field`, () => {
     const { code, reason, message, metadata } = refusal(read, readable(ReadRequest.decode)(bytes));
     assert.deepEqual([code, reason], ['INVALID_ARGUMENT', 'NUMBER_OUT_OF_RANGE']);
     assert.deepEqual(metadata, { field: 'length_bytes', value });
@@ -39,14 +39,14 @@ for (const [bytes, value] of [
   });
 }
 
-test('the field of an item is named with its place', () => {
+test('a refusal names the field of an item with its index', () => {
   const { OpenDisksRequest: type } = { OpenDisksRequest };
   const bytes = type
     .encode(
       type.fromPartial({ items: [{ open: { name: 'a' } }, { open: { name: 'b', attachEpochBefore: 2 ** 53 - 1 } }] }),
     )
     .finish();
-  // The number is the last field: 2^53 - 1 becomes 2^53 by its seven groups of ones.
+  // The number is the last field. These bytes change it from 2^53 - 1 to 2^53.
   const at = bytes.findIndex((byte, n) => byte === 0xff && bytes[n + 6] === 0xff && bytes[n + 7] === 0x0f);
   const changed = Uint8Array.from(bytes);
   changed.set([0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10], at);
@@ -54,7 +54,7 @@ test('the field of an item is named with its place', () => {
   assert.deepEqual(metadata, { field: 'items[1].open.attach_epoch_before', value: '9007199254740992' });
 });
 
-test('bytes that are no message of the method are refused', () => {
+test('bytes that are not a message of the method are refused as REQUEST_MALFORMED', () => {
   for (const bytes of [[0x0a], [0x0a, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]]) {
     const request = readable(ReadRequest.decode)(Uint8Array.from(bytes));
     const { code, reason } = refusal(read, request);
@@ -62,7 +62,7 @@ test('bytes that are no message of the method are refused', () => {
   }
 });
 
-test('a timestamp outside of the years 1 to 9999 is refused with its field, the ends are not', () => {
+test('a timestamp outside of the years 1 to 9999 is refused with the name of its field', () => {
   const withExpiry = (ms: number) => CreateKeyRequest.fromPartial({ attributes: { expireTime: new Date(ms) } });
   for (const ms of [Number.NaN, -62_135_596_800_001, 253_402_300_800_000, 8.64e15, -8.64e15]) {
     const { code, reason, metadata } = refusal(createKey, withExpiry(ms));
@@ -72,7 +72,7 @@ test('a timestamp outside of the years 1 to 9999 is refused with its field, the 
   for (const ms of [0, -1, -62_135_596_800_000, 253_402_300_799_999]) checkRequest(createKey, withExpiry(ms));
 });
 
-test('every timestamp of every request is found under the name that generated code gives it', async () => {
+test('every timestamp field of every request is checked, and a refusal names its path', async () => {
   const registry = createFileRegistry(fromBinary(FileDescriptorSetSchema, fileDescriptorSet));
   const missed: string[] = [];
   let found = 0;

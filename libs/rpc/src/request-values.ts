@@ -4,7 +4,7 @@ import { FileDescriptorSetSchema } from '@bufbuild/protobuf/wkt';
 import { fileDescriptorSet } from '@interlock/contracts/descriptors.ts';
 import { Rejection } from '@interlock/event-store';
 
-/** Bytes of a request that could not be decoded. They take the place of the message until the pipeline refuses the call. */
+/** Bytes of a request that could not be decoded. They replace the message until the pipeline refuses the call. */
 export class UnreadableRequest {
   readonly bytes: Uint8Array;
   readonly error: unknown;
@@ -30,7 +30,7 @@ export const readable =
   };
 
 /**
- * Checks what every request must keep to, whatever the method does with it. It costs nothing for messages without a timestamp.
+ * Checks the rules of all requests, independent of the method. It costs nothing for messages without a timestamp.
  * @param path `/package.Service/Method`
  * @throws Rejection INVALID_ARGUMENT REQUEST_MALFORMED for bytes that are no such message, NUMBER_OUT_OF_RANGE for a whole number
  *   beyond ±(2^53 - 1), TIMESTAMP_OUT_OF_RANGE for one outside of the years 1 to 9999
@@ -40,17 +40,17 @@ export const checkRequest = (path: string, request: unknown): void => {
   timestampCheckOf(path)?.(request, '');
 };
 
-/** Makes the check of a method before its first request, which would wait some 50 ms for it. */
+/** Prepares the check of a method, so that its first request does not wait some 50 ms for it. */
 export const prepareCheck = (path: string): void => {
   timestampCheckOf(path);
 };
 
-/** The messages of a stream of requests, each of them checked when it is taken. @throws Rejection as `checkRequest`, from `next` */
+/** The messages of a request stream, each checked when it is read. @throws Rejection as `checkRequest`, from `next` */
 export const checkedRequests = <Message>(path: string, messages: AsyncIterable<Message>): AsyncIterable<Message> => ({
   [Symbol.asyncIterator]() {
     const iterator = messages[Symbol.asyncIterator]();
     return {
-      // No generator: each message of a stream of data passes through here.
+      // Not a generator, which would cost too much for each message of the data path.
       next: async () => {
         const result = await iterator.next();
         if (result.done !== true) checkRequest(path, result.value);
@@ -64,7 +64,7 @@ export const checkedRequests = <Message>(path: string, messages: AsyncIterable<M
   },
 });
 
-/** All messages and services of this project; made when it is needed first: clients never need it. */
+/** All messages and services of this project; created on first use, because clients never need it. */
 const registry = (() => {
   let made: ReturnType<typeof createFileRegistry> | undefined;
   return () => {
@@ -102,12 +102,12 @@ interface FoundNumber {
   readonly value: bigint;
 }
 
-/** The number for which a well-formed message was not decoded: generated code takes only those a JavaScript number holds exactly. */
+/** The number that generated code refused in a well-formed message: one that a JavaScript number cannot hold exactly. */
 const unsafeNumberIn = (type: DescMessage, bytes: Uint8Array): FoundNumber | undefined => {
   try {
     return unsafeNumber(reflect(type, fromBinary(type, bytes)), '');
   } catch {
-    // Not well-formed, as the error says.
+    // Not well-formed.
     return undefined;
   }
 };
@@ -132,12 +132,12 @@ const valuesOf = (message: ReflectMessage, field: DescField, name: string): [nam
   return [[name, message.get(field)]];
 };
 
-/** Checks the timestamps of one message, as generated code holds it. */
+/** Checks the timestamps of one message of generated code. */
 type Check = (message: unknown, prefix: string) => void;
 
 const checks = new Map<string, Check | undefined>();
 
-/** The check of a method's request; undefined where it can hold no timestamp. */
+/** The check of a method's request; undefined if it has no timestamp. */
 const timestampCheckOf = (path: string): Check | undefined => {
   if (!checks.has(path)) {
     const type = requestTypeOf(path);
@@ -156,7 +156,7 @@ const checkOf = (type: DescMessage): Check | undefined => {
 
 const partOf = (field: DescField): Check | undefined => {
   const { message: type, name, localName, oneof } = field;
-  // Google's own messages nest without end, and requests hold no other of them.
+  // Other messages of Google nest endlessly, and no request contains one.
   if (type === undefined || field.fieldKind === 'map') return undefined;
   const check: Check | undefined = type.typeName === 'google.protobuf.Timestamp' ? checkTimestamp : checkOf(type);
   if (check === undefined) return undefined;
@@ -184,7 +184,7 @@ const EARLIEST_MS = -62_135_596_800_000;
 const LATEST_MS = 253_402_300_799_999;
 
 const checkTimestamp: Check = (value, field) => {
-  // Not a number for what a Date cannot hold, which no comparison lets pass.
+  // NaN for a time that a Date cannot hold: it fails every comparison.
   const ms = value instanceof Date ? value.getTime() : Number.NaN;
   if (ms >= EARLIEST_MS && ms <= LATEST_MS) return;
   throw new Rejection(

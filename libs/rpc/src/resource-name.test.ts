@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { expectedVersion, pageOf, pageToken } from './paging.ts';
 import { checkId, names, subscriptionOf } from './resource-name.ts';
 
-test('names are taken apart and built', () => {
+test('resource names are parsed and formatted', () => {
   const version = 'ab'.repeat(16);
   const name = `vaults/kv-1/keys/k/versions/${version}`;
   assert.deepEqual(names.keyVersion.parse(name, 'name'), { vault: 'kv-1', key: 'k', version });
@@ -11,7 +11,7 @@ test('names are taken apart and built', () => {
   assert.equal(subscriptionOf('subscriptions/s/resourceGroups/g/disks/d'), 'subscriptions/s');
 });
 
-test('KV-01, KV-02, CMK-42: a wrong name says which field and what would be right', () => {
+test('KV-01, KV-02, CMK-42: an invalid name is refused with its field and the expected pattern', () => {
   for (const name of [
     '',
     'vaults/',
@@ -35,7 +35,7 @@ test('KV-01, KV-02, CMK-42: a wrong name says which field and what would be righ
   assert.throws(() => subscriptionOf('vaults/kv1'), { reason: 'NAME_INVALID' });
 });
 
-test('a name of the right form says which of its ids is wrong, and how it would be right', () => {
+test('the error about a malformed id names the id and its rule', () => {
   const refused = [
     [names.vault, 'vaults/kv_1', /look like vaults\/\{vault\}, not "vaults\/kv_1": \{vault\} must be 3 to 24 letters/],
     [names.key, 'vaults/kv1/keys/k_1', /: \{key\} must be 1 to 127 letters/],

@@ -12,20 +12,20 @@ export interface ResourceName<Pattern extends string> {
   /** Builds a name from checked ids. */
   format(ids: Readonly<Record<Variables<Pattern>, string>>): string;
   /**
-   * Takes a name apart.
-   * @param field request field the name came from, for the error
-   * @throws Rejection INVALID_ARGUMENT NAME_INVALID naming the field and what would be right
+   * Parses a name.
+   * @param field request field of the name, for the error
+   * @throws Rejection INVALID_ARGUMENT NAME_INVALID with the field and the expected form
    */
   parse(name: string, field: string): Readonly<Record<Variables<Pattern>, string>>;
 }
 
-/** What an id may look like, with words for the error. */
+/** Form of an id, with its description for the error. */
 export interface IdRule {
   readonly pattern: RegExp;
   readonly words: string;
 }
 
-/** Ids by the name of their variable. Anything not listed is `defaultRule`. */
+/** Rules by the name of the variable. Others have `defaultRule`. */
 const rules: Readonly<Record<string, IdRule>> = {
   // KV-02
   vault: {
@@ -49,8 +49,8 @@ const defaultRule: IdRule = {
 export const idRule = (variable: string): IdRule => rules[variable] ?? defaultRule;
 
 /**
- * Checks the id of a resource about to be created.
- * @throws Rejection INVALID_ARGUMENT ID_INVALID naming the field and what would be right
+ * Checks the id of a resource to be created.
+ * @throws Rejection INVALID_ARGUMENT ID_INVALID with the field and the expected form
  */
 export const checkId = (id: string, variable: string, field: string): string => {
   const rule = idRule(variable);
@@ -61,7 +61,7 @@ export const checkId = (id: string, variable: string, field: string): string => 
   });
 };
 
-/** Names of one kind that are remembered as read, some 300 bytes each. */
+/** Most cached parsed names of one kind, some 300 bytes each. */
 const namesMax = 2_000;
 
 /** Describes the names of one kind, for example `vaults/{vault}/keys/{key}`. */
@@ -78,7 +78,7 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
       variable === undefined || rule?.pattern.test(parts[n] ?? '') !== false ? [] : [{ text, rule }],
     )[0];
   };
-  /** Names that were read before: the same ones come with every request. */
+  /** Cache of parsed names: requests repeat the same ones. */
   const read = new Map<string, Record<Variables<Pattern>, string>>();
   return {
     pattern,
@@ -122,7 +122,7 @@ export const resourceName = <const Pattern extends string>(pattern: Pattern): Re
   };
 };
 
-/** Names of everything the services have, in one place: a name means the same wherever it is read. */
+/** Names of all resources of the services. */
 export const names = {
   tenant: resourceName('tenants/{tenant}'),
   subscription: resourceName('subscriptions/{subscription}'),
@@ -142,7 +142,7 @@ export const names = {
   ),
 } as const;
 
-/** The subscription a resource lies in. @throws Rejection INVALID_ARGUMENT NAME_INVALID for a name outside any */
+/** The subscription of a resource. @throws Rejection INVALID_ARGUMENT NAME_INVALID for a name without one */
 export const subscriptionOf = (name: string): string => {
   const [, subscription] = /^(subscriptions\/[^/]+)(\/|$)/.exec(name) ?? [];
   if (subscription) return subscription;

@@ -4,9 +4,9 @@ import type { Status } from 'nice-grpc-common';
 export type StatusName = keyof typeof Status;
 
 /**
- * A call that got no response of the service it was sent to, or one that says nothing about the request: unreachable,
- * timed out, cancelled, an internal error. **Not definite**: the request may have been carried out or not, and nothing
- * may be concluded from it. A definite refusal is a `Rejection`.
+ * A call without a response of the called service, or with one that does not decide the request: unreachable, timed out,
+ * cancelled, an internal error. **Not definite**: the request may or may not have been carried out. A definite refusal is a
+ * `Rejection`.
  */
 export class RpcFailure extends Error {
   override readonly name = 'RpcFailure';
@@ -15,7 +15,7 @@ export class RpcFailure extends Error {
   readonly method: string;
   /** Address the call was sent to. */
   readonly peer: string;
-  /** Trace in which the peer logged the cause, where it said so. */
+  /** Trace in which the peer logged the cause, if it sent one. */
   readonly traceId: string | undefined;
   constructor(
     code: StatusName,

@@ -9,9 +9,9 @@ giveSentMemoryBack();
 giveSentMemoryBack();
 
 /**
- * A server whose streams are answered by `answer`.
- * @param reads whether the caller takes what it is sent
- * @returns what one call to it receives, until it ends or breaks off
+ * Makes one call to a server that answers with `answer`.
+ * @param reads whether the client reads the response
+ * @returns the bytes that it receives until the stream closes
  */
 async function call(t: TestContext, answer: (stream: ServerHttp2Stream) => void, reads = true): Promise<Buffer> {
   const server = createServer();
@@ -37,14 +37,14 @@ async function call(t: TestContext, answer: (stream: ServerHttp2Stream) => void,
   return Buffer.concat(received);
 }
 
-/** Bytes that fill their memory, and what they are. */
+/** Bytes that fill their whole ArrayBuffer, and a copy of them. */
 function own(length: number): { readonly bytes: Buffer; readonly content: Buffer } {
   const bytes = Buffer.allocUnsafeSlow(length);
   bytes.set(randomBytes(length));
   return { bytes, content: Buffer.from(bytes) };
 }
 
-test('what is sent arrives whole, and its memory is given back once it is sent', async (t) => {
+test('large buffers arrive complete, and their memory is released once they are sent', async (t) => {
   const pieces = Array.from({ length: 40 }, (_, n) => own(32_768 + 5_000 * n));
   const heldWhenWritten: number[] = [];
   const received = await call(t, (stream) => {
@@ -63,7 +63,7 @@ test('what is sent arrives whole, and its memory is given back once it is sent',
   );
 });
 
-test('memory that others may use, and what is small, is left alone', async (t) => {
+test('shared and small buffers keep their memory after they are sent', async (t) => {
   const { bytes: shared, content } = own(100_000);
   const part = shared.subarray(10, 60_000);
   const { bytes: small } = own(1_000);
@@ -81,11 +81,11 @@ test('memory that others may use, and what is small, is left alone', async (t) =
   assert.equal(small.byteLength, 1_000);
 });
 
-test('what could not be sent is left to the collector: the session may hold a part of it', async (t) => {
+test('a buffer whose write failed keeps its memory, because the session may still hold a part of it', async (t) => {
   const { bytes } = own(1_000_000);
   const failed = Promise.withResolvers<Error | null | undefined>();
   const answer = (stream: ServerHttp2Stream): void => {
-    // More than the window of a stream that is not read: the rest waits.
+    // More than the flow control window, so the rest waits.
     stream.write(bytes, failed.resolve);
     setTimeout(() => stream.destroy(new Error('broken off')), 20);
   };

@@ -2,16 +2,16 @@ import { channel } from 'node:diagnostics_channel';
 import type { ServerHttp2Stream } from 'node:http2';
 
 /**
- * From so many bytes on a message is worth the trouble. Smaller ones share memory, or cost the collector next to nothing.
+ * Smallest message whose memory is released. Smaller ones share memory, or cost the garbage collector almost nothing.
  */
 const largeBytes = 32 * 1024;
 
 /**
- * Gives the memory of large messages back as soon as they are sent, in every HTTP/2 server of this process. May be called again.
+ * Releases the memory of large messages as soon as they are sent, in every HTTP/2 server of this process. Idempotent.
  *
- * gRPC copies each message it sends into a buffer of its own, with a prefix, and forgets it. That is memory outside of V8's heap,
- * which V8 of Node 24 counts against the limit of the heap: it looked through everything the disk service holds for every 16 MiB
- * that were read, on both cores, for more than half of the processor time of a read.
+ * gRPC copies each message into a buffer of its own, with a prefix, and drops it. That memory is outside of V8's heap, but V8 of
+ * Node 24 counts it against the heap limit. Without the release, it collected the whole heap of the disk service for every 16 MiB
+ * read, on both cores: more than half of the processor time of a read.
  *
  * Detaches only a buffer that fills its memory, so that no other data is lost, and only after it was sent without an error:
  * until then the session may still hold a part of it.
@@ -34,7 +34,7 @@ function writeAndGiveBack(this: ServerHttp2Stream, chunk: unknown, ...rest: read
   const [onWritten] = rest;
   const memory = chunk instanceof Uint8Array && chunk.byteLength >= largeBytes ? chunk.buffer : undefined;
   const isAlone = memory instanceof ArrayBuffer && memory.byteLength === (chunk as Uint8Array).byteLength;
-  // With an encoding between them it is a text.
+  // With an encoding as the second argument, the chunk is a text.
   if (!isAlone || rest.length > 1 || (onWritten !== undefined && typeof onWritten !== 'function')) {
     return write.call(this, chunk, ...rest);
   }

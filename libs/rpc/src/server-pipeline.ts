@@ -36,22 +36,22 @@ import { DETAILS_TRAILER, isInternal, statusName, toWire } from './errors.ts';
 import { checkedRequests } from './request-values.ts';
 import { attributesOfCall, clientAttributes, RpcAttribute, serverAttributes } from './rpc-attributes.ts';
 
-/** What every call to a server goes through, whatever carries it. */
+/** Options of the pipeline of every call to a server, independent of the transport. */
 export interface PipelineOptions extends AdmissionOptions {
   readonly clock: Clock;
   readonly tracer: Tracer;
   /** Measures calls as `rpc.server.call.duration`; default: nothing is measured. */
   readonly meter?: Meter;
   readonly log: Logger;
-  /** Address of the caller, from what the call says; default: that of the connection. @throws Rejection for a call that is refused for it */
+  /** Address of the caller, from the metadata of the call; default: that of the connection. @throws Rejection to refuse the call */
   readonly peerOf?: (context: Pick<CallContext, 'metadata' | 'peer'>) => string;
-  /** Longest a call may take; also the deadline of a caller that set none. Default 30,000 ms. */
+  /** Longest time of a call; also the deadline of a call without one. Default 30,000 ms. */
   readonly deadlineMaxMs?: number;
-  /** The same for methods that answer with a stream: a watch may last. Default 3,600,000 ms. */
+  /** The same for methods with a response stream: a watch may last. Default 3,600,000 ms. */
   readonly streamDeadlineMaxMs?: number;
 }
 
-/** The same, and where the server is: `host:port`, or its name in the same process. */
+/** The same, with the address of the server: `host:port`, or its name in the same process. */
 export interface ServedOptions extends PipelineOptions {
   readonly address: string;
 }
@@ -59,11 +59,11 @@ export interface ServedOptions extends PipelineOptions {
 /**
  * The server's side of a call: span, deadline, translation of errors, authentication, authorisation, handler.
  *
- * One middleware and not a chain of them, because every link of a chain is one more generator that each message of a
- * stream passes through. It hands messages on without looking at them. A call with one answer goes through no generator.
+ * One middleware and not a chain, because each link of a chain would be another generator for each message of a stream. It passes
+ * messages on unread. A call with one response goes through no generator.
  *
  * @param rules path → who may call it; a path without a rule is refused
- * @param stopping aborted when streams have to end because the server stops
+ * @param stopping aborted when streams must end because the server stops
  */
 export function serverPipeline(
   options: ServedOptions,
@@ -80,7 +80,7 @@ export function serverPipeline(
     call.responseStream ? streamed(parts, call, context) : answeredOnce(() => answered(parts, call, context));
 }
 
-/** What the calls of one server share. */
+/** State that the calls of one server share. */
 interface Parts {
   readonly options: ServedOptions;
   readonly rules: ReadonlyMap<string, Rule<unknown>>;
@@ -91,7 +91,7 @@ interface Parts {
 
 type ServerCall<Request, Response> = ServerMiddlewareCall<Request, Response, CallFields>;
 
-/** A call with one answer. */
+/** A call with one response. */
 async function answered<Request, Response>(
   parts: Parts,
   call: ServerCall<Request, Response> & { readonly responseStream: false },
@@ -118,7 +118,7 @@ async function answered<Request, Response>(
   }
 }
 
-/** A call with a stream of answers. */
+/** A call with a stream of responses. */
 async function* streamed<Request, Response>(
   parts: Parts,
   call: ServerCall<Request, Response> & { readonly responseStream: true },
@@ -147,17 +147,17 @@ async function* streamed<Request, Response>(
     throw serving.failure(error);
   } finally {
     timer.stop();
-    // Left between two messages because the caller is gone: the handler's own `finally` has to run.
+    // If the caller left between two messages, the handler's own `finally` must run.
     await unfinished?.return();
     serving.end();
   }
 }
 
-/** What the handler is given. `admit` has checked a single request; those of a stream are checked as they are taken. */
+/** The request for the handler. `admit` has checked a single one; those of a stream are checked as they are read. */
 const requestOf = <Request, Response>(call: ServerCall<Request, Response>) =>
   call.requestStream ? checkedRequests(call.method.path, call.request) : call.request;
 
-/** One call that is being served: its span, its time, and what its failures look like from outside. */
+/** One call that is being served: its span, its timer, and the translation of its errors. */
 class Serving {
   readonly timer: CallTimer;
   readonly #options: ServedOptions;
@@ -171,7 +171,7 @@ class Serving {
   readonly #callers: CallsByCaller;
   #left: (() => void) | undefined;
   #fields: CallFields | undefined;
-  /** As it is until it is known: a caller that goes away between two messages of a stream. */
+  /** The initial value is for a caller that leaves between two messages of a stream. */
   #status = 'CANCELLED';
   /** Whether the server is at fault. */
   #hasFailed = false;
@@ -202,7 +202,7 @@ class Serving {
     return otel.with(this.#spanContext, fn);
   }
 
-  /** The call once it is known who makes it, and that they may. Belongs into the span. @throws Rejection, see `admit` and `CallsByCaller` */
+  /** The authenticated and authorized call. Run it in the span. @throws Rejection, see `admit` and `CallsByCaller` */
   async admitted(): Promise<CallFields> {
     const anonymous = anonymousCall(this.#options, this.#context, this.#span, this.timer);
     const fields = await runAsCall(anonymous, () =>
@@ -219,7 +219,7 @@ class Serving {
     this.#status = 'OK';
   }
 
-  /** The error for the caller; what it must not see is logged. */
+  /** The error for the caller; internal causes are logged. */
   failure(error: unknown): ServerError {
     const answer = this.#translated(error);
     this.#status = statusName(answer.code);
@@ -339,7 +339,7 @@ function wantedTimeoutMs(context: CallContext, longestMs: number): number {
   return wanted !== undefined && TIMEOUT.test(wanted) ? Math.min(Number(wanted), longestMs) : longestMs;
 }
 
-/** Codes that mean the server failed; the others are answers and leave the span unfailed, as the conventions ask. */
+/** Codes of a failure of the server. Others are refusals and do not fail the span, as the conventions require. */
 const SERVER_FAULTS: readonly Status[] = [
   Status.UNKNOWN,
   Status.DEADLINE_EXCEEDED,
@@ -349,7 +349,7 @@ const SERVER_FAULTS: readonly Status[] = [
   Status.DATA_LOSS,
 ];
 
-/** The resource that a request names, also one that it creates in a vault. */
+/** The resource that a request names, including one to be created in a vault. */
 function requestedName(request: unknown): string | undefined {
   const { name, vaultId, parent, keyId } = Object(request);
   if (typeof name === 'string' && name !== '') return name;
@@ -357,7 +357,7 @@ function requestedName(request: unknown): string | undefined {
   return typeof parent === 'string' && typeof keyId === 'string' ? `${parent}/keys/${keyId}` : undefined;
 }
 
-/** A call that was ended from outside failed because of that, whatever its handler made of the aborted signal. */
+/** The error of a call: if it was ended from outside, the reason for that, whatever its handler threw. */
 function outcome(thrown: unknown, timer: CallTimer): unknown {
   if (thrown instanceof Rejection) return thrown;
   if (timer.ended() === 'deadline') return deadlineExceeded();

@@ -47,7 +47,7 @@ const echoService = service({ definition: echoDefinition, implementation: echo, 
 
 const bytesAsTheyAre = (bytes: Buffer): Buffer => bytes;
 
-/** Sends one encoded message with a client that knows nothing of ours. */
+/** Sends one encoded message with a plain gRPC client. */
 const callRaw = (client: RawClient, path: string, request: string): Promise<Buffer> =>
   new Promise((resolve, reject) => {
     client.makeUnaryRequest(path, bytesAsTheyAre, bytesAsTheyAre, Buffer.from(request, 'hex'), (error, answer) =>
@@ -55,7 +55,7 @@ const callRaw = (client: RawClient, path: string, request: string): Promise<Buff
     );
   });
 
-describe('what tools find at a server', () => {
+describe('health, reflection and address of a server', () => {
   let server: RunningServer;
   let raw: RawClient;
   let isReady = true;
@@ -112,12 +112,12 @@ describe('what tools find at a server', () => {
     stream.end();
   });
 
-  test('the address has the port that was taken', () => {
+  test('the address has the port that the system chose', () => {
     assert.match(server.address, /^127\.0\.0\.1:[1-9]\d+$/);
   });
 });
 
-test('a stopping server answers NOT_SERVING to who watches, and ends', async () => {
+test('a stopping server sends NOT_SERVING to health watches, and ends them', async () => {
   const server = await start();
   const raw = new RawClient(server.address, grpcCredentials.createInsecure());
   const watch = raw.makeServerStreamRequest(
@@ -165,7 +165,7 @@ test('a client that never ends its side of a connection delays a stop only while
   const answer = callRaw(raw, '/test.Echo/Echo', Buffer.from('{}').toString('hex'));
   await running.promise;
   const order: string[] = [];
-  // The whole time allowed is longer than that of the test.
+  // The grace period is longer than the test.
   const stopped = server.stop({ graceMs: 3_600_000 }).then(() => order.push('stopped'));
   release.resolve({ text: 'late' });
   await answer.then(() => order.push('answered'));
@@ -173,7 +173,7 @@ test('a client that never ends its side of a connection delays a stop only while
   assert.deepEqual(order, ['answered', 'stopped']);
 });
 
-test('a caller of its own kind is held to the server’s deadline and gets a plain status', async () => {
+test('a plain gRPC client gets DEADLINE_EXCEEDED at the maximum of the server', async () => {
   const server = await start({
     deadlineMaxMs: 1,
     services: [
@@ -191,7 +191,7 @@ test('a caller of its own kind is held to the server’s deadline and gets a pla
 });
 
 describe('over TLS', () => {
-  test('TLS 1.2 is taken with authenticated encryption alone, also after a renewal', async (t) => {
+  test('TLS 1.2 works only with authenticated encryption, also after a renewal', async (t) => {
     const authority = await testAuthority('ours');
     let current: ServerTls = await authority.issue();
     const renewals: (() => void)[] = [];
@@ -233,7 +233,7 @@ describe('over TLS', () => {
     await look();
   });
 
-  test('a client trusts only its authority, and where asked has to show a certificate of it', async () => {
+  test('a client trusts only its authority; with mutual TLS it must present a certificate of that authority', async () => {
     const [ours, others] = await Promise.all([testAuthority('ours'), testAuthority('others')]);
     const server = await start({ tls: { ...(await ours.issue()), clientCa: ours.ca }, services: [echoService] });
     const call = async (tls: Parameters<typeof openChannel>[0]['tls']) => {
@@ -263,7 +263,7 @@ describe('over TLS', () => {
   });
 });
 
-test('how long calls took is a metric, by method and status', async () => {
+test('rpc.server.call.duration counts calls by method and status', async () => {
   const { meter, read } = testMeter();
   const refusing: EchoHandlers = {
     ...echo,
@@ -280,7 +280,7 @@ test('how long calls took is a metric, by method and status', async () => {
     await client.echo({ text: 'a' });
     await assert.rejects(client.change({ text: 'a' }), Rejection);
     for await (const _ of client.list({ text: 'a' })) {
-      // Read to its end.
+      // Reads to the end.
     }
   } finally {
     channel.close();
@@ -293,7 +293,7 @@ test('how long calls took is a metric, by method and status', async () => {
   assert.deepEqual(found, [`${of('Echo')} OK 1`, `${of('Change')} NOT_FOUND 1`, `${of('List')} OK 1`]);
 });
 
-describe('what a stranger may send', () => {
+describe('requests of unauthenticated callers', () => {
   let server: RunningServer;
   let raw: RawClient;
   before(async () => {
@@ -334,7 +334,7 @@ describe('what a stranger may send', () => {
     });
   }
 
-  test('bytes that cannot be decoded are INVALID_ARGUMENT REQUEST_MALFORMED, alone and in a stream', async () => {
+  test('bytes that cannot be decoded are refused as REQUEST_MALFORMED, alone and in a stream', async () => {
     const isMalformed = (error: ServiceError): true => {
       assert.equal(error.code, status.INVALID_ARGUMENT, error.message);
       const [details] = error.metadata.get('grpc-status-details-bin');

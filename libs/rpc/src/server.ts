@@ -11,7 +11,7 @@ import { giveSentMemoryBack } from './sent-memory.ts';
 import { type PipelineOptions, serverPipeline } from './server-pipeline.ts';
 import { type BoundService, rulesOf } from './service.ts';
 
-/** What nice-grpc hands on to grpc-js, which knows more than its types say. */
+/** Options that nice-grpc passes to grpc-js, which accepts more than its types declare. */
 type ServerChannelOptions = ChannelOptions & { readonly interceptors: ServerInterceptor[] };
 
 export interface ServerOptions extends PipelineOptions {
@@ -21,23 +21,22 @@ export interface ServerOptions extends PipelineOptions {
   readonly services: readonly BoundService[];
   /** Encoded google.protobuf.FileDescriptorSet for reflection; without it reflection is not offered. */
   readonly reflectionDescriptors?: Uint8Array;
-  /** Readiness, asked at every health check. Default: ready while the server runs. */
+  /** Readiness, called at every health check. Default: ready while the server runs. */
   readonly isReady?: () => Promise<boolean> | boolean;
-  /** Largest message taken or sent. Default `CONTROL_MESSAGE_BYTES_MAX`. */
+  /** Largest message in each direction. Default `CONTROL_MESSAGE_BYTES_MAX`. */
   readonly messageBytesMax?: number;
-  /** Bounds on what callers can make the server hold in memory. */
+  /** Limits on the memory that callers can make the server use. */
   readonly limits?: ReceivingLimits;
   /** Further options of grpc-js: the data path sets `grpc-node.flow_control_window`. */
   readonly channelOptions?: ChannelOptions;
 }
 
 export interface RunningServer {
-  /** `host:port` with the port it really has. */
+  /** `host:port` with the actual port. */
   readonly address: string;
   /**
-   * Answers NOT_SERVING, takes no new calls and lets the running ones finish. Streams of answers are ended after
-   * `streamGraceMs` (default 1,000), everything else is cut off after `graceMs` (default 10,000). A connection without calls
-   * delays it by 0.2 s at most.
+   * Reports NOT_SERVING, accepts no new calls and lets running ones finish. Response streams are ended after `streamGraceMs`
+   * (default 1,000), everything else after `graceMs` (default 10,000). A connection without calls delays it by 0.2 s at most.
    */
   stop(limits?: { readonly graceMs?: number; readonly streamGraceMs?: number }): Promise<void>;
 }
@@ -85,7 +84,7 @@ export async function startServer(options: ServerOptions): Promise<RunningServer
       };
       const limits = [after(streamGraceMs, () => stopping.abort()), after(graceMs, () => server.forceShutdown())];
       try {
-        // A client that lost its network never ends its side of a connection, and grpc-js waits for that even after it cut it off.
+        // A client that lost its network never ends its side of a connection. grpc-js waits for that even after it has closed its own side.
         await Promise.race([server.shutdown(), calls.idle()]);
       } finally {
         server.forceShutdown();

@@ -5,14 +5,13 @@ import { ownBytes } from './message-copy.ts';
 import { prepareCheck, readable } from './request-values.ts';
 
 /**
- * What ts-proto generates for a service. A method may have a codec of one's own in place of a generated message type
- * (`{encode, decode}` without `fromPartial`): see `sharedBytes` for pieces of data that must not be copied. The plain
- * form of nice-grpc is not taken: nice-grpc mistakes it for a grpc-js definition, copies every message received, and
- * forgets which methods are idempotent.
+ * What ts-proto generates for a service. A method may have its own codec in place of a generated message type (`{encode, decode}`
+ * without `fromPartial`): see `sharedBytes` for data that must not be copied. The plain form of nice-grpc is not accepted:
+ * nice-grpc takes it for a grpc-js definition, copies every received message, and loses which methods are idempotent.
  */
 export type Definition = TsProtoServiceDefinition;
 
-/** Handlers of a service: `(request, call)`, where `call` is a `Call`; async generators for streams of answers. */
+/** Handlers of a service: `(request, call)`, where `call` is a `Call`; async generators for response streams. */
 export type Implementation<D extends CompatServiceDefinition> = ServiceImplementation<D, CallFields>;
 
 /** A method as the in-process transport needs it. */
@@ -25,7 +24,7 @@ export interface Method {
   requestDeserialize(bytes: Uint8Array): unknown;
   responseSerialize(value: unknown): Uint8Array;
   responseDeserialize(bytes: Uint8Array): unknown;
-  /** What the other side would get, without encoding where the message can be copied otherwise. */
+  /** The message as the other side would receive it; copied without encoding if possible. */
   requestCopy(value: unknown): unknown;
   responseCopy(value: unknown): unknown;
 }
@@ -38,16 +37,16 @@ export interface BoundService {
   readonly rules: ReadonlyMap<string, Rule<unknown>>;
   /** Path → method and the handler behind it. */
   readonly handlers: ReadonlyMap<string, { readonly method: Method; readonly handle: Handler }>;
-  /** Adds the service to a gRPC server whose middleware makes the calls. */
+  /** Adds the service to a gRPC server; the middleware of that server runs the calls. */
   mount(server: Pick<Server<CallFields>, 'add'>): void;
 }
 
-/** What every handler looks like from outside. */
+/** A handler without the types of its messages. */
 export type Handler = (request: unknown, call: unknown) => unknown;
 
 /**
  * Binds the handlers of a service to its definition and to the table of who may call what.
- * @throws Error when a method has no handler or no rule, which the types only let happen to untyped callers
+ * @throws Error when a method has no handler or no rule; for typed callers this does not compile
  */
 export function service<const D extends Definition>(parts: {
   readonly definition: D;
@@ -77,7 +76,7 @@ export function service<const D extends Definition>(parts: {
   };
 }
 
-/** The same service, whose requests are decoded without a failure: see `UnreadableRequest`. */
+/** The same service with decoders that do not throw: see `UnreadableRequest`. */
 const withReadableRequests = <D extends Definition>(definition: D): D => ({
   ...definition,
   methods: Object.fromEntries(
@@ -90,7 +89,7 @@ const withReadableRequests = <D extends Definition>(definition: D): D => ({
 
 const known = new WeakMap<Definition, ReadonlyMap<string, Method>>();
 
-/** The methods of a definition by the name handlers and clients use: put together once, however many clients there are. */
+/** The methods of a definition, by their names in handlers and clients. Cached for all clients. */
 export function methodsOf(definition: Definition): ReadonlyMap<string, Method> {
   const methods = known.get(definition) ?? readMethods(definition);
   known.set(definition, methods);
@@ -122,7 +121,7 @@ function readMethods(definition: Definition): ReadonlyMap<string, Method> {
 
 type Codec = Definition['methods'][string]['requestType'];
 
-/** Defaults filled in and nothing shared, as after encoding and decoding. */
+/** Copies a message with defaults and without shared objects, as encoding and decoding would. */
 const copier = (type: Codec): ((value: unknown) => unknown) => {
   const { fromPartial } = type;
   return fromPartial

@@ -9,6 +9,6 @@ test('marked bytes are shared by Buffer.from and not copied', () => {
   assert.deepEqual([...sent], [1, 2, 3]);
 });
 
-test('bytes with something around them are refused', () => {
+test('sharedBytes refuses bytes that do not fill their buffer', () => {
   assert.throws(() => sharedBytes(new Uint8Array([1, 2, 3]).subarray(1)), /2 bytes do not fill their buffer of 3/);
 });

@@ -1,11 +1,11 @@
 /**
- * Marks encoded bytes so that they are handed to gRPC as they are. nice-grpc passes every encoded message through
- * `Buffer.from`, which copies; but it takes what `valueOf` returns, and an `ArrayBuffer` is shared and not copied.
+ * Marks encoded bytes so that gRPC sends them without a copy. nice-grpc passes every encoded message through `Buffer.from`, which
+ * copies. But `Buffer.from` uses what `valueOf` returns, and shares an `ArrayBuffer`.
  *
- * For a codec of the data path: build the message in a buffer of its own, field header in front, data behind.
+ * For a codec of the data path: build the message in its own buffer, first the field header, then the data.
  *
  * @param bytes must fill their `ArrayBuffer`, and must not be changed afterwards
- * @throws RangeError when they do not: what lies around them would be sent too
+ * @throws RangeError if they do not fill it: the bytes around them would be sent too
  */
 export function sharedBytes(bytes: Uint8Array): Uint8Array {
   if (bytes.byteLength !== bytes.buffer.byteLength) {

@@ -6,7 +6,7 @@ import { openChannel } from './channel.ts';
 import { RpcFailure } from './rpc-failure.ts';
 import { transports } from './test-echo.ts';
 
-test('G2, G3: a connection on which nothing comes back any more is given up, and what is asked next goes over a new one', async (t) => {
+test('G2, G3: a client closes a connection that returns nothing, and sends the next call over a new one', async (t) => {
   const echo = await transports.gRPC();
   const [host = '', port] = echo.channel.peer.split(':');
   const proxy = await startMutingProxy(host, Number(port));
@@ -24,7 +24,7 @@ test('G2, G3: a connection on which nothing comes back any more is given up, and
   assert.equal(await ask('heard again'), 'heard again');
 });
 
-test('a server ends in time though a client is gone that says nothing any more', async (t) => {
+test('a server stops within 5 s although a client has become silent without closing its connection', async (t) => {
   const echo = await transports.gRPC();
   const [host = '', port] = echo.channel.peer.split(':');
   const proxy = await startMutingProxy(host, Number(port));
@@ -37,7 +37,7 @@ test('a server ends in time though a client is gone that says nothing any more',
     proxy.close();
     echo.channel.close();
   });
-  // It cuts off what is left after two seconds.
+  // The server cuts off remaining connections after two seconds.
   const patience = AbortSignal.timeout(5_000);
   const isLate = once(patience, 'abort').then(() => 'late');
   assert.equal(await Promise.race([echo.stopServer(), isLate]), undefined);

@@ -4,8 +4,8 @@ import { errors, type JWTHeaderParameters, UnsecuredJWT } from 'jose';
 import type { TokenFormat } from './token-format.ts';
 
 /**
- * The twin of `rs256` for the simulation: the same tokens, claims and refusals, but signed with a hash, so that they
- * are made at once, without a thread, and from `random` alone. NOT SECURE: who knows a public key can sign.
+ * `rs256` for the simulation: the same tokens, claims and refusals, but signed with a hash. Signing is synchronous, needs no thread,
+ * and depends on `random` only. NOT SECURE: with a public key anyone can sign.
  */
 export const simulatedTokens = (random: Pick<Random, 'bytes'>): TokenFormat => {
   const modulusBytes = 256;
@@ -52,7 +52,7 @@ export const simulatedTokens = (random: Pick<Random, 'bytes'>): TokenFormat => {
   };
 };
 
-/** Header of an unsecured token: the claims are read and judged by the same code as those of a signed one. */
+/** Header of an unsecured token, so that the same code checks its claims as those of a signed one. */
 const UNSECURED = Buffer.from('{"alg":"none"}').toString('base64url');
 
 const headerOf = (encoded: string): JWTHeaderParameters => {

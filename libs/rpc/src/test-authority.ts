@@ -8,17 +8,17 @@ export interface TestPair {
   readonly key: string;
 }
 
-/** An authority of a test: signs certificates for 127.0.0.1. */
+/** A test authority, which signs certificates for 127.0.0.1. */
 export interface TestAuthority {
   /** Its own certificate, PEM. */
   readonly ca: string;
-  /** @param validity since when and until when; by default since now, for a year */
+  /** @param validity by default one year from now */
   issue(validity?: { readonly notBefore?: Date; readonly notAfter?: Date }): Promise<TestPair>;
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' };
 
-/** Makes an authority of that name. */
+/** Creates an authority with that name. */
 export const testAuthority = async (name: string): Promise<TestAuthority> => {
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const ca = await X509CertificateGenerator.createSelfSigned({

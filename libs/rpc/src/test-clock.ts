@@ -4,7 +4,7 @@ import { type Clock, sleepBy } from '@interlock/runtime';
 export interface ManualClock extends Clock {
   /** Moves both times and ends the sleeps that are over. */
   advance(durationMs: number): void;
-  /** Suspends the machine for a time: wall clock and boot time go on, the monotonic clock does not. */
+  /** Suspends the machine for a time: wall clock and boot time advance, the monotonic clock does not. */
   suspend(durationMs: number): void;
   /** How many sleeps are pending. */
   sleeping(): number;

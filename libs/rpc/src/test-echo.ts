@@ -90,7 +90,7 @@ export const openRules: EchoRules = {
   join: { authenticated: true, why: 'test' },
 };
 
-/** The principal whose token is its id; a token that begins with `workload:` is that service's. */
+/** The principal with this id, which is also its token; `workload:<service>` is the principal of that service. */
 export const principalNamed = (id: string): Principal => {
   const principal = { id, name: `principals/${id}`, tenant: 'tenant' };
   const [kind, workload] = id.split(':');

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { rs256 } from './token-format.ts';
 
-test('G8: of the bytes that a signing key is opened from no copy is left once they are overwritten', async (t) => {
+test('G8: opening a signing key leaves no copy of its bytes after they are overwritten', async (t) => {
   const { pkcs8 } = await rs256.newKey();
   const plain = Uint8Array.from(pkcs8);
   const made: Uint8Array[] = [];

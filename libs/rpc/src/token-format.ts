@@ -10,7 +10,7 @@ import {
   SignJWT,
 } from 'jose';
 
-/** A key that signs tokens, as it is made: its public half by RFC 7518 §6.3.1, its private half to be sealed. */
+/** A new key that signs tokens: its public part by RFC 7518 §6.3.1, its private part to be sealed. */
 export interface NewSigningKey {
   /** Modulus and exponent, base64url. */
   readonly n: string;
@@ -22,18 +22,18 @@ export interface NewSigningKey {
 /** Signs claims as a token under the name `kid`. */
 export type SignToken = (kid: string, claims: JWTPayload) => Promise<string>;
 
-/** How tokens are signed and their signatures checked: `rs256`, or its twin of the simulation. */
+/** How tokens are signed and verified: `rs256`, or that of the simulation. */
 export interface TokenFormat {
   newKey(): Promise<NewSigningKey>;
-  /** Opens a private key for signing. It keeps nothing of the bytes it is given. */
+  /** Opens a private key for signing. It keeps no copy of the bytes. */
   openKey(pkcs8: Uint8Array): SignToken;
-  /** Makes published keys something that keys are found in by the header of a token. It throws jose's errors. */
+  /** Prepares published keys for look-ups by the header of a token. The look-up throws jose's errors. */
   readKeys(keys: JSONWebKeySet): JWTVerifyGetKey;
   /** Checks signature and claims. @returns the claims @throws jose's errors */
   verify(token: string, find: JWTVerifyGetKey, expected: JWTVerifyOptions): Promise<JWTPayload>;
 }
 
-/** RSA modulus of signing keys, in bits: RS256 asks for at least 2048 (RFC 7518 §3.3). */
+/** RSA modulus of signing keys, in bits: RS256 requires at least 2048 (RFC 7518 §3.3). */
 const modulusLength = 2048;
 const generate = promisify(generateKeyPair);
 

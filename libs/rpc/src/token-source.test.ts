@@ -27,14 +27,14 @@ function source(lifeMs = LIFE_MS) {
   };
 }
 
-test('one token an audience, asked for once', async () => {
+test('concurrent callers share one token for each audience, which is issued once', async () => {
   const { tokens, issued } = source();
   assert.deepEqual(await Promise.all([tokens.token('a'), tokens.token('a'), tokens.token('b')]), ['a#1', 'a#1', 'b#2']);
   assert.equal(await tokens.token('a'), 'a#1');
   assert.deepEqual(issued, ['a', 'b']);
 });
 
-test('late in its life a token serves on while the next is fetched', async () => {
+test('a token late in its life is returned while the next one is fetched', async () => {
   const { tokens, clock, issued } = source();
   await tokens.token('a');
   clock.advance(LIFE_MS * 0.7);
@@ -43,19 +43,19 @@ test('late in its life a token serves on while the next is fetched', async () =>
   assert.equal(await tokens.token('a'), 'a#2');
 });
 
-test('a token that could expire on its way is not returned', async () => {
+test('a token with less than 5 s left is not returned', async () => {
   const { tokens, clock, issued } = source();
   await tokens.token('a');
   clock.advance(LIFE_MS - 5_001);
   assert.equal(await tokens.token('a'), 'a#1');
-  assert.equal(issued.length, 2, 'the next is asked for beside it');
+  assert.equal(issued.length, 2, 'the next one is fetched in the background');
   const { tokens: idle, clock: later } = source();
   await idle.token('a');
   later.advance(LIFE_MS - 5_000);
   assert.equal(await idle.token('a'), 'a#2');
 });
 
-test('a token of a second is asked for once in its life, and no call waits for the next one', async () => {
+test('a token that lives one second is renewed about once a second, and no call waits for it', async () => {
   const { tokens, clock, issued } = source(1_000);
   await tokens.token('a');
   for (let call = 0; call < 100; call += 1) {
@@ -63,13 +63,13 @@ test('a token of a second is asked for once in its life, and no call waits for t
     const known = issued.length;
     const number = Number((await tokens.token('a')).slice('a#'.length));
     assert.ok(number <= known, `call ${call} waited for token ${number}`);
-    // The renewal beside the call gets its turn.
+    // Lets the background renewal run.
     await new Promise(setImmediate);
   }
   assert.ok(issued.length <= 15, `${issued.length} tokens in ten lives`);
 });
 
-test('an early renewal that fails costs nothing; at the end of the token it does', async () => {
+test('an early renewal that fails is ignored; after the token has expired the failure is thrown', async () => {
   const { tokens, clock, setDown } = source();
   await tokens.token('a');
   setDown(true);
@@ -81,7 +81,7 @@ test('an early renewal that fails costs nothing; at the end of the token it does
   assert.equal(await tokens.token('a'), 'a#2');
 });
 
-test('a refused token is replaced, a token refused late is not', async () => {
+test('a refused token is replaced; the refusal of an older token changes nothing', async () => {
   const { tokens } = source();
   tokens.refused('a', await tokens.token('a'));
   assert.equal(await tokens.token('a'), 'a#2');

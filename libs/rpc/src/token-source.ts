@@ -1,7 +1,7 @@
 import type { Clock, Instant } from '@interlock/runtime';
 import { runAsCall } from './call.ts';
 
-/** A bearer token and when it ends. */
+/** A bearer token and its expiry. */
 export interface IssuedToken {
   readonly token: string;
   readonly expireTime: Instant;
@@ -9,9 +9,9 @@ export interface IssuedToken {
 
 /** Bearer tokens of one principal, by audience. */
 export interface TokenSource {
-  /** A token that is still good for a while: at once where one is held. @throws whatever the issuer throws */
+  /** A token that stays valid for a while; without a promise if one is cached. @throws the error of the issuer */
   token(audience: string): Promise<string> | string;
-  /** Says that a service refused this token, so that it is not handed out again. */
+  /** Reports that a service refused this token, so that it is not returned again. */
   refused(audience: string, token: string): void;
 }
 
@@ -19,16 +19,16 @@ export interface TokenSourceOptions {
   /** Gets a new token for an audience. */
   readonly issue: (audience: string) => Promise<IssuedToken>;
   readonly clock: Pick<Clock, 'now'>;
-  /** Part of a token's life after which a new one is fetched beside it. Default 0.7. */
+  /** Part of a token's life after which a new one is fetched in the background. Default 0.7. */
   readonly renewAfter?: number;
   /**
-   * A token with less than this left is not handed out. Default 5,000 ms, or half of what is left at the renewal where
-   * that is less: so a token of a second is renewed beside the calls as well, and not by one of them.
+   * A token with less time left is not returned. Default 5,000 ms, or half of the time left at its renewal if that is less: so a
+   * token that lives one second is renewed in the background too, and no call waits for it.
    */
   readonly reserveMs?: number;
 }
 
-/** Hands out tokens, keeps them, and renews them early: while the new one is fetched the old one serves on. */
+/** Caches tokens and renews them early: while a new one is fetched, the old one is returned. */
 export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 }: TokenSourceOptions): TokenSource {
   const held = new Map<string, IssuedToken & { readonly renewTime: Instant }>();
   const renewals = new Map<string, Promise<string>>();
@@ -58,7 +58,7 @@ export function tokenSource({ issue, clock, renewAfter = 0.7, reserveMs = 5_000 
       ) {
         return renew(audience);
       }
-      // An early renewal that fails costs nothing yet: the token in hand is good, and the next call tries again.
+      // A failed early renewal is ignored: the cached token is valid, and the next call tries again.
       if (now >= current.renewTime) void Promise.allSettled([renew(audience)]);
       return current.token;
     },

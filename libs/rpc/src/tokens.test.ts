@@ -24,7 +24,7 @@ const GOOD: JWTPayload = {
   exp: START_S + 600,
 };
 
-/** A signing key, and what signs and publishes with it. */
+/** A signing key: its public form, and a function that signs with it. */
 interface Signer {
   readonly jwk: JSONWebKeySet['keys'][number];
   sign(changes?: Readonly<Record<string, unknown>>): Promise<string>;
@@ -67,7 +67,7 @@ function suite(format: TokenFormat): void {
     return { verify, clock, fetches: () => fetches };
   };
 
-  test('a good one names its principal', async () => {
+  test('a valid token names its principal', async () => {
     const { verify } = verifier();
     assert.deepEqual(await verify(await first.sign()), {
       kind: 'user',
@@ -82,12 +82,12 @@ function suite(format: TokenFormat): void {
   for (const [name, changes, reason] of [
     ['another audience', { aud: 'interlock:disk' }, 'TOKEN_WRONG_AUDIENCE'],
     ['another issuer', { iss: 'https://elsewhere' }, 'TOKEN_WRONG_ISSUER'],
-    ['an end that has passed', { exp: START_S - 2 }, 'TOKEN_EXPIRED'],
-    ['a beginning to come', { nbf: START_S + 2 }, 'TOKEN_NOT_YET_VALID'],
-    ['no end', { exp: undefined }, 'TOKEN_MALFORMED'],
-    ['no beginning', { nbf: undefined }, 'TOKEN_MALFORMED'],
+    ['an expiry in the past', { exp: START_S - 2 }, 'TOKEN_EXPIRED'],
+    ['a start in the future', { nbf: START_S + 2 }, 'TOKEN_NOT_YET_VALID'],
+    ['no expiry', { exp: undefined }, 'TOKEN_MALFORMED'],
+    ['no start', { nbf: undefined }, 'TOKEN_MALFORMED'],
     ['no audience', { aud: undefined }, 'TOKEN_MALFORMED'],
-    ['sub unlike oid', { oid: 'p2' }, 'TOKEN_MALFORMED'],
+    ['sub and oid that differ', { oid: 'p2' }, 'TOKEN_MALFORMED'],
     ['no tenant', { tid: undefined }, 'TOKEN_MALFORMED'],
     ['an unknown kind', { idtyp: 'robot' }, 'TOKEN_MALFORMED'],
     ['a workload without a name', { idtyp: 'workload' }, 'TOKEN_MALFORMED'],
@@ -111,7 +111,7 @@ function suite(format: TokenFormat): void {
     await assert.rejects(verify(`${header}.${payload}.${signature}`), refused('TOKEN_SIGNATURE_INVALID'));
   });
 
-  test('another algorithm, also none: TOKEN_SIGNATURE_INVALID', async () => {
+  test('another algorithm, or none: TOKEN_SIGNATURE_INVALID', async () => {
     const { verify } = verifier();
     const hmac = await new SignJWT(GOOD).setProtectedHeader({ alg: 'HS256', kid: 'k1' }).sign(Buffer.alloc(32, 1));
     await assert.rejects(verify(hmac), refused('TOKEN_SIGNATURE_INVALID'));
@@ -120,7 +120,7 @@ function suite(format: TokenFormat): void {
     await assert.rejects(verify(none), refused('TOKEN_SIGNATURE_INVALID'));
   });
 
-  test('a token verified before ends all the same', async () => {
+  test('a token that was verified before is refused once it expires', async () => {
     const { verify, clock } = verifier();
     const token = await first.sign({ exp: START_S + 10 });
     await verify(token);
@@ -130,7 +130,7 @@ function suite(format: TokenFormat): void {
     await assert.rejects(verify(token), refused('TOKEN_EXPIRED'));
   });
 
-  test('an end between two seconds is that end, also for a token seen for the first time', async () => {
+  test('an expiry with a fraction of a second is exact, also for a token seen for the first time', async () => {
     const { verify, clock } = verifier();
     const token = await first.sign({ exp: START_S + 10.25 });
     clock.advance(11_249);
@@ -141,7 +141,7 @@ function suite(format: TokenFormat): void {
     for (const ask of [verify, again.verify]) await assert.rejects(ask(token), refused('TOKEN_EXPIRED'));
   });
 
-  test('an unknown key is looked for once in a while', async () => {
+  test('a token with an unknown key causes a new fetch of the keys, but not soon after the last one', async () => {
     let published = [first];
     const { verify, clock, fetches } = verifier(() => published);
     await verify(await first.sign());
@@ -156,7 +156,7 @@ function suite(format: TokenFormat): void {
     assert.equal(fetches(), 2);
   });
 
-  test('of two new keys, one right after the other, the tokens of both are taken within a second', async () => {
+  test('if two keys are added one second apart, tokens of each are accepted a second later', async () => {
     const third = await signer(format, 'k3');
     const published = [first];
     const { verify, clock } = verifier(() => published);
@@ -178,7 +178,7 @@ function suite(format: TokenFormat): void {
     await assert.rejects(verify(token), refused('TOKEN_SIGNATURE_INVALID'));
   });
 
-  test('keys that cannot be had say nothing about the token, and are asked for again', async () => {
+  test('if the keys cannot be fetched, the token is not refused, and the next check fetches again', async () => {
     let isDown = true;
     const authenticate = tokenVerifier({
       keys: async () => {
@@ -196,7 +196,7 @@ function suite(format: TokenFormat): void {
     await authenticate(token);
   });
 
-  test('nor does it say anything about a token with a key not known yet that they cannot be had, until they are asked for again', async () => {
+  test('a token with an unknown key is refused only after the keys were fetched again', async () => {
     let isDown = false;
     const { verify, clock } = verifier(() => {
       if (!isDown) return [first, second];

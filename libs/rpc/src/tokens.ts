@@ -8,10 +8,10 @@ import { rs256, type TokenFormat } from './token-format.ts';
 export type KeySource = () => Promise<JSONWebKeySet>;
 
 /**
- * Verifies a bearer token, offline; at once where it was verified before.
+ * Verifies a bearer token offline; without a promise if it was verified before.
  * @throws Rejection UNAUTHENTICATED with TOKEN_MALFORMED, TOKEN_SIGNATURE_INVALID, TOKEN_WRONG_ISSUER,
  *   TOKEN_WRONG_AUDIENCE, TOKEN_EXPIRED or TOKEN_NOT_YET_VALID. Rule KV-81.
- * @throws RpcFailure when the keys cannot be had; that says nothing about the token
+ * @throws RpcFailure if the keys cannot be fetched: the token is neither accepted nor refused
  */
 export type Authenticate = (token: string) => Promise<Principal> | Principal;
 
@@ -22,22 +22,22 @@ export interface TokenVerifierOptions {
   /** The `aud` of this service, for example `interlock:key-vault`. */
   readonly audience: string;
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;
-  /** How far the issuer's clock may be off. Default 1,000 ms. */
+  /** Accepted difference of the issuer's clock. Default 1,000 ms. */
   readonly clockToleranceMs?: number;
   /** Shortest time between two fetches of the keys, also when tokens name unknown keys. A new key may stay unknown this long. Default 1,000 ms. */
   readonly refetchMs?: number;
-  /** After this the keys are fetched again, so that a withdrawn one goes. Default 600,000 ms. */
+  /** Age after which the keys are fetched again, so that a withdrawn one is dropped. Default 600,000 ms. */
   readonly keysTtlMs?: number;
-  /** How long a verified token is trusted without looking again, within its `exp`. Default 60,000 ms. */
+  /** How long a verified token is trusted without another check, within its `exp`. Default 60,000 ms. */
   readonly verifiedTtlMs?: number;
   /** How tokens are signed. Default `rs256`. */
   readonly format?: TokenFormat;
 }
 
-/** Tokens remembered as verified; the oldest go first. */
+/** Most cached verified tokens; the oldest are dropped first. */
 const VERIFIED_MAX = 10_000;
 
-/** Makes the verifier of one service. Verified tokens are remembered for a while: an RSA check a call would cost more than the rest. */
+/** Creates the verifier of one service. It caches verified tokens, because an RSA check costs more than the rest of a call. */
 export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
   const { issuer, audience, clock, clockToleranceMs = 1_000, verifiedTtlMs = 60_000, format = rs256 } = options;
   const signingKeys = keyRing(options);
@@ -53,7 +53,7 @@ export function tokenVerifier(options: TokenVerifierOptions): Authenticate {
     verified.delete(token);
     const claims = await verify(token, now);
     const principal = principalFrom(claims);
-    // `exp` is there and in seconds, with a fraction for short lives; it was compared in whole seconds.
+    // `exp` exists and is in seconds, with a fraction for short lives; the library compared whole seconds.
     const expireTime = Math.round((claims.exp ?? 0) * 1_000);
     const expires = expireTime + clockToleranceMs;
     if (now >= expires) throw expired(claims.exp);
@@ -86,13 +86,13 @@ function keyRing(options: TokenVerifierOptions): JWTVerifyGetKey {
   let ring: { readonly find: JWTVerifyGetKey; readonly fetchedMs: number } | undefined;
   let fetching: Promise<void> | undefined;
   let triedMs = Number.NEGATIVE_INFINITY;
-  /** Why the keys could not be had when they were last asked for. */
+  /** Error of the last fetch of the keys. */
   let failure: unknown;
 
   const refetch = async (): Promise<void> => {
     triedMs = clock.monotonicMs();
     try {
-      // For every caller: a stranger with little time would otherwise have it fail for all of them, again and again.
+      // Outside of any call: a caller with a short deadline would otherwise make it fail for all callers.
       ring = { find: format.readKeys(await runAsCall(undefined, keys)), fetchedMs: triedMs };
       failure = undefined;
     } catch (error) {
@@ -170,7 +170,7 @@ const expired = (exp: number | undefined, cause?: unknown): Rejection => {
 
 const timeOf = (seconds: number | undefined): string => new Date(Math.round((seconds ?? 0) * 1_000)).toISOString();
 
-/** `sub` = `oid` = the principal, `tid` its tenant, `idtyp` its kind, `workload` the service it stands for (REST-82). */
+/** `sub` = `oid` = the principal, `tid` its tenant, `idtyp` its kind, `workload` its service (REST-82). */
 function principalFrom(claims: JWTPayload): Principal {
   const { sub, oid, tid, idtyp, workload } = claims;
   const malformed = (claim: string, expected: string): Rejection =>

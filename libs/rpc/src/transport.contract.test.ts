@@ -23,7 +23,7 @@ before(() => {
 after(() => telemetry.shutdown());
 
 for (const [transport, start] of Object.entries(transports)) {
-  // What is not encoded has no size.
+  // A message that is not encoded has no size.
   describe(`calls over ${transport}`, () => suite(start, { hasSizes: transport !== 'in process, not encoded' }));
 }
 
@@ -40,7 +40,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
   });
 
   describe('context', () => {
-    test('a handler learns who asks, why and until when', async () => {
+    test('a handler receives the caller, the cause and the deadline of its call', async () => {
       const clock = manualClock();
       let seen: Call | undefined;
       const { client } = await echo({
@@ -64,7 +64,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(seen?.signal.aborted, false);
     });
 
-    test('G10: a call of a service names the event behind it, and learns which events answered', async () => {
+    test('G10: a call of a service carries the event behind it, and returns the events that it caused', async () => {
       const seen: (readonly CausedBy[])[] = [];
       const { client } = await echo({
         handlers: {
@@ -81,11 +81,11 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
         const isService = token !== 'user-1';
         assert.deepEqual(seen.at(-1), isService ? [{ id: 'vm-v@2', kind: 'call' }] : []);
         const answers = isService ? [{ id: 'disk-d@3', kind: 'answer' }] : [];
-        assert.deepEqual(cause.trail?.causesOf(undefined, []), answers, 'a user learns no names');
+        assert.deepEqual(cause.trail?.causesOf(undefined, []), answers, 'a user does not receive the events');
       }
     });
 
-    test('a call without a correlation id gets one of its own', async () => {
+    test('a call without a correlation id gets its request id as one', async () => {
       const seen: Call[] = [];
       const { client } = await echo({
         handlers: {
@@ -101,7 +101,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.notEqual(seen[0]?.requestId, seen[1]?.requestId);
     });
 
-    test('a call made while serving another carries its correlation id and waits no longer than it', async () => {
+    test('a call made while serving another has its correlation id and at most its deadline', async () => {
       const clock = manualClock();
       const seen: Call[] = [];
       const inner = await echo({
@@ -145,7 +145,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
   });
 
   describe('errors', () => {
-    test('a rejection comes back as it was thrown', async () => {
+    test('the caller receives a rejection with code, reason, message and metadata as thrown', async () => {
       const thrown = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'key version v1 is disabled', {
         keyVersion: 'v1',
         since: '2026-01-01T00:00:00Z',
@@ -214,7 +214,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       });
     }
 
-    test('a token of the service itself that another one does not take is no refusal of its caller', async () => {
+    test('if a service is refused with its own token, its caller gets DEPENDENCY_UNAVAILABLE', async () => {
       const inner = await echo();
       const other = inner.connect({ credentials: { token: () => 'bad', refused: () => undefined } });
       const { client } = await echo({ handlers: { change: async (word) => other.echo(word) } });
@@ -224,7 +224,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       );
     });
 
-    test('a server that is not there is no definite answer', async () => {
+    test('a call to a stopped server fails as UNAVAILABLE, not as a refusal', async () => {
       const { client, stopServer } = await echo();
       await stopServer();
       await assert.rejects(client.change({ text: '' }), failure('UNAVAILABLE'));
@@ -242,7 +242,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
         assert.match(error.message, /test\.Echo\/Change.*larger than max \(5011 vs\.? 1000\)/);
       });
 
-      test('an answer above the limit is refused with both sizes', async () => {
+      test('a response above the limit is refused with both sizes', async () => {
         const { client } = await echo({
           server: { messageBytesMax: 1_000 },
           handlers: { change: async () => ({ text: 'x'.repeat(5_000) }) },
@@ -252,7 +252,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     }
   });
 
-  describe('who may call', () => {
+  describe('authorization', () => {
     test('without a token: TOKEN_MISSING (KV-80)', async () => {
       const { connect } = await echo();
       await assert.rejects(
@@ -270,7 +270,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       );
     });
 
-    test('a refused token is not handed out again', async () => {
+    test('a client reports a refused token to its token source', async () => {
       const refused: string[] = [];
       const { connect } = await echo();
       const client = connect({
@@ -297,7 +297,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(seen?.cause.caller, 'system:anonymous');
     });
 
-    test('a method for services takes only their principals', async () => {
+    test('a method for services refuses every other principal', async () => {
       const { client } = await echo({ rules: { echo: { workload: ['disk', 'compute'] } } });
       await client.echo({ text: '' }, { token: 'workload:disk' });
       for (const token of ['user-1', 'workload:identity']) {
@@ -305,7 +305,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       }
     });
 
-    test('an action is asked for at the scope of the request; the refusal names both (KV-83)', async () => {
+    test('the authorizer checks the action at the scope of the request; the refusal names both (KV-83)', async () => {
       const asked: string[] = [];
       const { client } = await echo({
         rules: {
@@ -333,7 +333,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       ]);
     });
 
-    test('an authorizer that cannot be asked is neither yes nor no', async () => {
+    test('if the authorizer is unreachable, the call is neither granted nor refused but UNAVAILABLE', async () => {
       const { client } = await echo({
         rules: { change: { action: 'a', scope: () => '/' } },
         authorize: async () => {
@@ -345,7 +345,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
   });
 
   describe('deadlines', () => {
-    test('a call without an answer ends at its deadline, for the handler too', async () => {
+    test('a call without a response ends at its deadline, and its handler is aborted', async () => {
       const clock = manualClock();
       const handler = new EventEmitter();
       const { client } = await echo({
@@ -368,7 +368,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await aborted;
     });
 
-    test('a call that has no token yet ends at its deadline as well', async () => {
+    test('a call that waits for a token ends at its deadline', async () => {
       const clock = manualClock();
       const token = Promise.withResolvers<string>();
       const { connect } = await echo({ clock });
@@ -388,7 +388,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await settled;
     });
 
-    test('the server has a longest time of its own', async () => {
+    test('the server ends a call at its own maximum, before the deadline of the caller', async () => {
       const clock = manualClock();
       const handler = new EventEmitter();
       const { client } = await echo({
@@ -408,7 +408,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await assert.rejects(answer, failure('DEADLINE_EXCEEDED'));
     });
 
-    test('a call cancelled by its caller is cancelled for the handler', async () => {
+    test('if the caller cancels a call, its handler is aborted', async () => {
       const handler = new EventEmitter();
       const caller = new AbortController();
       const { client, logged } = await echo({
@@ -431,7 +431,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.deepEqual(logged, []);
     });
 
-    test('no timer is left behind by a call that was answered', async () => {
+    test('a completed call leaves no timer', async () => {
       const clock = manualClock();
       const { client } = await echo({ clock });
       await client.echo({ text: '' });
@@ -453,27 +453,27 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     };
     const unavailable = () => new Rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE', 'later');
 
-    test('an idempotent call is repeated while UNAVAILABLE', async () => {
+    test('an idempotent call is retried while UNAVAILABLE', async () => {
       const { calls, handle } = failing(2, unavailable);
       const { client } = await echo({ handlers: { echo: handle } });
       assert.deepEqual(await client.echo({ text: 'a' }), { text: 'a' });
       assert.equal(calls(), 3);
     });
 
-    test('but not for ever', async () => {
+    test('an idempotent call fails after four tries', async () => {
       const { calls, handle } = failing(99, unavailable);
       const { client } = await echo({ handlers: { echo: handle } });
       await assert.rejects(client.echo({ text: '' }), rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
       assert.equal(calls(), 4);
     });
 
-    test('an idempotent call to a server that is away is repeated until the deadline by a patient client alone', async () => {
+    test('only a client with unreachableUntilDeadline retries an unreachable server until the deadline', async () => {
       let calls = 0;
       const isBackAfter = 12;
       const away: EchoOptions['handlers'] = {
         echo: async (word) => {
           calls += 1;
-          // What a client sees of a server that is not there, and of a proxy before it.
+          // The error of an unreachable server, and of a proxy in front of it.
           if (calls <= isBackAfter) throw new ServerError(Status.UNAVAILABLE, 'no connection');
           return word;
         },
@@ -494,7 +494,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(refused(), 4);
     });
 
-    test('and not past the deadline', async () => {
+    test('a call is not retried if the server asks for a pause beyond the deadline', async () => {
       const { calls, handle } = failing(
         99,
         () => new Rejection('UNAVAILABLE', 'THROTTLED', 'later', { retryAfterMs: '60000' }),
@@ -504,7 +504,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(calls(), 1);
     });
 
-    test('a time that is over after several tries says what those failed for', async () => {
+    test('a deadline that ends a retry reports why the try before it failed', async () => {
       const clock = manualClock();
       let calls = 0;
       const { client } = await echo({
@@ -523,7 +523,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
         assert.match(error.message, /the try before it: UNAVAILABLE STORE_UNAVAILABLE: no store$/);
         return error.cause instanceof Rejection && error.cause.reason === 'STORE_UNAVAILABLE';
       });
-      // The pause before the second try begins when the first has failed, and ends with time.
+      // The pause before the second try starts when the first has failed, and ends as the clock advances.
       while (calls < 2) {
         await new Promise((resolve) => setTimeout(resolve, 2));
         clock.advance(10);
@@ -533,7 +533,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.equal(calls, 2);
     });
 
-    test('a call not marked as idempotent is made once', async () => {
+    test('a call that is not marked as idempotent is not retried', async () => {
       const { calls, handle } = failing(2, unavailable);
       const { client } = await echo({ handlers: { change: handle } });
       await assert.rejects(client.change({ text: '' }), rejection('UNAVAILABLE', 'KEY_VAULT_UNREACHABLE'));
@@ -541,7 +541,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     });
 
     for (const code of ['ABORTED', 'RESOURCE_EXHAUSTED', 'FAILED_PRECONDITION'] as const) {
-      test(`${code} is not repeated here`, async () => {
+      test(`the client does not retry after ${code}`, async () => {
         const { calls, handle } = failing(2, () => new Rejection(code, 'WHATEVER', 'no'));
         const { client } = await echo({ handlers: { echo: handle } });
         await assert.rejects(client.echo({ text: '' }), rejection(code, 'WHATEVER'));
@@ -549,7 +549,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       });
     }
 
-    test('a stream is repeated only until its first message', async () => {
+    test('a stream is retried only before its first message', async () => {
       let calls = 0;
       const { client } = await echo({
         handlers: {
@@ -573,7 +573,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
   });
 
   describe('streams', () => {
-    test('answers arrive in order', async () => {
+    test('responses arrive in order', async () => {
       const { client } = await echo();
       const letters = await collect(client.list({ text: 'abc' }));
       assert.deepEqual(
@@ -582,7 +582,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       );
     });
 
-    test('a handler runs as its call in every step, and its end is its span', async () => {
+    test('a streaming handler has its call as the current call in every step', async () => {
       const seen: (string | undefined)[] = [];
       let own: string | undefined;
       const { client } = await echo({
@@ -600,7 +600,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.deepEqual(seen, [own, own, own]);
     });
 
-    test('a rejection after some answers comes back whole', async () => {
+    test('the caller receives a rejection that follows some responses', async () => {
       const { client } = await echo({
         handlers: {
           list: async function* (word) {
@@ -619,7 +619,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.deepEqual(received, [{ text: 'a' }]);
     });
 
-    test('a reader that leaves early ends the handler', async () => {
+    test('a caller that stops reading ends the handler', async () => {
       const handler = new EventEmitter();
       const { client } = await echo({
         handlers: {
@@ -639,7 +639,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       await ended;
     });
 
-    test('a stream of requests is joined', async () => {
+    test('a handler receives all messages of a request stream', async () => {
       const { client } = await echo();
       async function* words() {
         yield { text: 'a' };
@@ -648,7 +648,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       assert.deepEqual(await client.join(words()), { text: 'ab' });
     });
 
-    test('a rejection while requests are still coming comes back whole', async () => {
+    test('the caller receives a rejection while it still sends requests', async () => {
       const { client } = await echo({
         handlers: {
           join: async (words) => {
@@ -660,12 +660,12 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
       async function* words() {
         for (;;) yield { text: 'a' };
       }
-      // Words go on being sent until the rejection is here, which takes a busy machine longer than calls may by default.
+      // Requests are sent until the rejection arrives. On a busy machine that takes longer than the default deadline.
       const joining = client.join(words(), { deadlineMs: 60_000 });
       await assert.rejects(joining, rejection('OUT_OF_RANGE', 'BEYOND_END', { text: 'a' }));
     });
 
-    test('a stopping server ends its streams with the reason', async () => {
+    test('a stopping server ends its streams with SERVER_STOPPING', async () => {
       const { client, stopServer } = await echo({
         handlers: {
           list: async function* (word, { signal }) {
@@ -682,7 +682,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     });
   });
 
-  test('tracestate and baggage of the caller reach the handler and the cause of its events, but for long ones', async () => {
+  test('tracestate and baggage reach the handler and the cause of its events; events keep no long baggage', async () => {
     let seen: readonly (string | undefined)[] = [];
     const { connect } = await echo({
       handlers: {
@@ -705,7 +705,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     assert.deepEqual(seen, ['a', 'xxx', 'vendor=a', undefined]);
   });
 
-  test('a failed call has its status as the type of its error, on both sides', async () => {
+  test('the spans of a failed call have its status as error.type, on both sides', async () => {
     const { connect } = await echo({
       handlers: {
         echo: async () => {
@@ -722,7 +722,7 @@ function suite(start: StartEcho, { hasSizes }: { readonly hasSizes: boolean }): 
     );
   });
 
-  test('the spans of both sides are one trace, the server under the client', async () => {
+  test('the span of the server is a child of the span of the client', async () => {
     let seen: Call | undefined;
     const { connect } = await echo({
       handlers: {
