@@ -48,7 +48,7 @@ test('G10: the span of an append has a link to the span that stored each cause',
   const work = followed(root);
   await inSpan(telemetry.tracer, 'call', {}, async () => {
     await streams.transact('a', happened, work);
-    // A called service answers with its event.
+    // A called service reports its event in the response.
     noteEventSpan(`00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`, 'key-k@7');
     work.trail?.answered(['key-k@7', 'key-unknown@1']);
     await streams.transact('a', happened, work);
@@ -61,7 +61,7 @@ test('G10: the span of an append has a link to the span that stored each cause',
   ]);
 });
 
-test('G10: a span that stores events of several streams says which follows from which', async () => {
+test('G10: a span that stores events of several streams lists each event with its cause', async () => {
   const { streams } = open();
   await inSpan(telemetry.tracer, 'call', {}, () => streams.transactMany(['a', 'b'], happened, root));
   const causesOf = (_state: number, id: string) => [{ id: `order-${id}@1`, kind: 'step' } as const];
@@ -74,7 +74,7 @@ test('G10: a span that stores events of several streams says which follows from 
   ]);
 });
 
-test('G10: each machine that shares a span has a span event with its name and its event, up to 128', async () => {
+test('G10: each of up to 128 streams that share a span has a span event with its event id', async () => {
   const { streams } = open();
   const share = (ids: readonly string[]) =>
     inSpan(telemetry.tracer, 'call', {}, () => Promise.all(ids.map((id) => streams.transact(id, happened, root))));
@@ -87,7 +87,7 @@ test('G10: each machine that shares a span has a span event with its name and it
   assert.deepEqual([one?.events.length, one?.attributes['interlock.stream']], [0, 'order-alone']);
 });
 
-test('G10: only the attempt that stored an event lists it, not one that failed before it', async () => {
+test('G10: only the span of the attempt that stored an event lists it, not those of failed attempts', async () => {
   for (const within of [
     (fn: () => Promise<unknown>) => inSpan(telemetry.tracer, 'call', {}, fn),
     (fn: () => Promise<unknown>) => fn(),
@@ -111,7 +111,7 @@ test('G10: only the attempt that stored an event lists it, not one that failed b
   }
 });
 
-test('an append belongs to the trace of its cause, also within a span of another trace', async () => {
+test('the span of an append belongs to the trace of its cause, also within a span of another trace', async () => {
   const { streams } = open();
   const traceparent = `00-${'1'.repeat(32)}-${'2'.repeat(16)}-01`;
   await inSpan(telemetry.tracer, 'batch', {}, () => streams.transact('a', happened, { ...root, traceparent }));
@@ -120,7 +120,7 @@ test('an append belongs to the trace of its cause, also within a span of another
   assert.equal(append?.parentSpanContext?.spanId, '2'.repeat(16));
 });
 
-test('another service reads an event with its span, and without one where it is not known', async () => {
+test('an event is written for another service with its span if that is known, and without it otherwise', async () => {
   const { streams } = open();
   await inSpan(telemetry.tracer, 'call', {}, () => streams.transact('a', happened, root));
   const [append] = appends();

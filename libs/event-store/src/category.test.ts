@@ -15,7 +15,7 @@ const opened = () => {
   return { store, lamp: category(store, lamps) };
 };
 
-test('decides on the folded state, stores, and keeps the state row and its index entries', async () => {
+test('a transaction decides on the folded state, and stores the events, the state row and its index entries', async () => {
   const { store, lamp } = opened();
   await lamp.transact('a', make('hall'), cause);
   const { state, version, events, positions } = await lamp.transact('a', turn(true), cause);
@@ -43,7 +43,7 @@ test('decides on the folded state, stores, and keeps the state row and its index
   assert.equal(await store.head(), 2);
 });
 
-test('a conflict is decided again; with an etag it is refused', async () => {
+test('a conflict is decided again; a mismatch of the etag is refused', async () => {
   const { lamp } = opened();
   await lamp.transact('a', make('hall'), cause);
   await Promise.all([true, false, true, false].map((on) => lamp.transact('a', turn(on), cause)));
@@ -53,7 +53,7 @@ test('a conflict is decided again; with an etag it is refused', async () => {
   });
 });
 
-test('what was read before is not read again, and what has become of it decides', async () => {
+test('a known state that is current is not read again; an outdated one is read and decided again', async () => {
   const { store } = opened();
   let looks = 0;
   const counting = {
@@ -68,7 +68,7 @@ test('what was read before is not read again, and what has become of it decides'
   const whole = await lamp.transact('a', make('hall'), cause, { known: nothing });
   const on = await lamp.transact('a', turn(true), cause, { known: whole });
   assert.deepEqual([on.version, looks], [2, 1]);
-  // Of the state before it would be decided that the lamp has to be turned off, or not to be made: neither is so any more.
+  // The known states are outdated now: a decision on them would differ from one on the current state.
   await lamp.transact('a', turn(false), cause);
   assert.deepEqual((await lamp.transact('a', turn(false), cause, { known: on })).events, []);
   await assert.rejects(lamp.transact('b', turn(true), cause, { known: nothing, expected: 3 }), {
@@ -77,14 +77,14 @@ test('what was read before is not read again, and what has become of it decides'
   assert.equal(
     (await lamp.transact('a', turn(true), cause, { known: nothing })).version,
     4,
-    'a refusal is looked at again',
+    'a refusal on a known state is decided again',
   );
   await assert.rejects(lamp.transact('a', turn(false), cause, { known: on, expected: on.version }), {
     reason: 'ETAG_MISMATCH',
   });
 });
 
-test('what is decided on condition of a cursor is stored only while that is where it was', async () => {
+test('a transaction with a guard is stored only if the cursor still has the expected value', async () => {
   const { store, lamp } = opened();
   const guard = { name: 'power', from: 0, to: 0 };
   await lamp.transact('a', make('hall'), cause, { guard });
@@ -94,7 +94,7 @@ test('what is decided on condition of a cursor is stored only while that is wher
   assert.equal((await lamp.load('a')).version, 2);
 });
 
-test('a rejection leaves nothing behind', async () => {
+test('a rejected transaction stores nothing', async () => {
   const { store, lamp } = opened();
   await assert.rejects(lamp.transact('a', turn(true), cause), { reason: 'LAMP_NOT_FOUND' });
   assert.equal(await store.head(), 0);
@@ -128,7 +128,7 @@ test('many streams: conflicts are decided again, rejections are reported, the re
   assert.equal((await lamp.listAll({ index: { index: 'on', value: 'true' } })).length, 2_500);
 });
 
-test('many streams: one that others keep changing fails the call, or is rejected alone; the rest is stored either way', async () => {
+test('many streams: a stream under contention fails the call or is rejected alone; the rest is stored', async () => {
   const { store, lamp } = opened();
   const ids = ['a', 'busy', 'c'];
   await lamp.transactMany(ids, make('hall'), cause);
@@ -157,7 +157,7 @@ test('many streams: one that others keep changing fails the call, or is rejected
   );
 });
 
-test('old event shapes are lifted while reading; new ones carry the new schema', async () => {
+test('old events are converted to the current schema while reading; new ones have the current schema', async () => {
   const { store, lamp } = opened();
   await store.commit(
     {
@@ -172,7 +172,7 @@ test('old event shapes are lifted while reading; new ones carry the new schema',
   assert.equal((await store.read('lamp-new'))[0]?.schema, 2);
 });
 
-test('lists page by page without overlap', async () => {
+test('lists have pages without overlap', async () => {
   const { lamp } = opened();
   await lamp.transactMany(['a', 'b', 'c', 'd', 'e'], make('hall'), cause);
   const first = await lamp.list({ limit: 2 });
@@ -185,7 +185,7 @@ test('lists page by page without overlap', async () => {
   assert.equal(third.next, undefined);
 });
 
-test('table rows move their index entries', async () => {
+test('a replaced table row replaces its index entries', async () => {
   const { store } = opened();
   const notes = table<{ about: string }>(store, {
     name: 'note',
@@ -202,7 +202,7 @@ test('table rows move their index entries', async () => {
   assert.equal(await notes.get('n'), undefined);
 });
 
-test('a rebuilt row removes each entry that its stream ever had, once', async () => {
+test('a rebuilt row removes once each former index entry of its stream', async () => {
   const { store } = opened();
   const switched = Array.from({ length: 500 }, (_, n) => ({
     type: 'LampSwitched',
@@ -237,7 +237,7 @@ test('a rebuilt row removes each entry that its stream ever had, once', async ()
   }
 });
 
-test('states that were read before are decided on as they are, and again where they have changed since', async () => {
+test('many streams: known states are decided without a read, and again if they have changed since', async () => {
   const { store, lamp } = opened();
   await lamp.transactMany(['a', 'b', 'c'], make('hall'), cause);
   const { items } = await lamp.list({ limit: 10 });
@@ -251,7 +251,7 @@ test('states that were read before are decided on as they are, and again where t
     },
     cause,
   );
-  assert.deepEqual(changed.map(({ id }) => id).sort(), ['a', 'c'], 'b was on already, as the second look says');
+  assert.deepEqual(changed.map(({ id }) => id).sort(), ['a', 'c'], 'b was already on, as the second decision found');
   assert.deepEqual(decided, ['a', 'b', 'c', 'b']);
   assert.equal(await store.head(), 6);
 });

@@ -27,7 +27,7 @@ const open = () => {
 };
 const one = (type: BatchEvent['type']) => () => [{ type }];
 
-test('G10: an event names the event that its process continues, whatever was stored in between', async () => {
+test('G10: an event names the event that its process continues, even if the stream got others in between', async () => {
   const { store, streams } = open();
   await streams.transact('a', one('Ordered'), root);
   await streams.transact('a', one('Noted'), root);
@@ -44,7 +44,7 @@ test('G10: an event names the event that its process continues, whatever was sto
   );
 });
 
-test('G10: followed work names its own last event of the stream, and the events that answered its calls, once', async () => {
+test('G10: an event names the last event of the same work in its stream, and each event that answered a call once', async () => {
   const { store, streams } = open();
   const work = followed({ ...root, causes: [{ id: 'set-s@4', kind: 'call' }] });
   assert.equal(callingEvent(work), 'set-s@4');

@@ -26,7 +26,7 @@ test('a key with a NUL is not read: it would fail every caller of the shared rea
   assert.equal(reads.length, 1);
 });
 
-test('a read starts after the call: a caller that comes while one is running gets another', async () => {
+test('a caller that arrives while a read is running gets a new read', async () => {
   const { reads, find } = open();
   const first = find(['a']);
   await Promise.resolve();
@@ -35,7 +35,7 @@ test('a read starts after the call: a caller that comes while one is running get
   assert.deepEqual(reads, [['a'], ['a']]);
 });
 
-test('a read has a bounded size, and fails only the callers that share it', async () => {
+test('a read has a bounded size, and its failure fails the callers that share it', async () => {
   const { reads, find } = open();
   const many = (from: number) => Array.from({ length: 600 }, (_, n) => String(from + n));
   await Promise.all([find(many(0)), find(many(600)), find(['x'])]);

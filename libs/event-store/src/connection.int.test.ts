@@ -10,10 +10,10 @@ import { createTestDatabase } from './test-database.ts';
 const database = await createTestDatabase();
 after(() => database.drop());
 
-/** A lost query never ends: its test fails after this time, in ms. */
+/** A lost query never ends, so its test fails after this time in ms. */
 const limit = { timeout: 20_000 };
 
-/** A pool of one connection, and the socket it uses at the time. */
+/** A pool of one connection, and its current socket. */
 async function poolOfOne(t: TestContext, url = database.url): Promise<{ sql: Sql; socket(): Socket }> {
   let latest: Socket | undefined;
   const onSocket = (message: unknown) => {
@@ -41,10 +41,10 @@ const echo = async (sql: Sql, value: number): Promise<number> => {
   return rows[0]?.value ?? Number.NaN;
 };
 
-test('G2: a connection that closed with a query yet to be written writes again', limit, async (t) => {
+test('G2: after a connection closed with an unwritten query, the next query succeeds', limit, async (t) => {
   const { sql, socket } = await poolOfOne(t);
   assert.equal(await echo(sql, 1), 1);
-  // Of the phases of the event loop, what is written now comes after the close: in the next round's.
+  // From here on the driver writes in a phase of the event loop that comes after the close.
   await turn();
   socket().destroy();
   await assert.rejects(echo(sql, 2), { code: 'CONNECTION_CLOSED' });
@@ -70,47 +70,51 @@ test(
   },
 );
 
-test('an answer that broke off leaves no rows to the next one', limit, async (t) => {
+test('the rows of an interrupted result do not appear in the next one', limit, async (t) => {
   const { sql, socket } = await poolOfOne(t);
   assert.equal(await echo(sql, 1), 1);
-  // More than one piece of the socket; the driver has heard the first when this listener does.
+  // A result of several chunks. The driver receives the first one before this listener.
   const interrupted = sql`select n from generate_series(1, 100000) as n`.execute();
   socket().once('data', () => socket().destroy());
   await assert.rejects(interrupted, { code: 'CONNECTION_CLOSED' });
   assert.equal(await echo(sql, 2), 2);
 });
 
-test('G2: a server that hangs up while it is greeted is said to be away', limit, async (t) => {
-  let greeted = 0;
-  const server = createServer((client) => {
-    client.on('error', () => undefined);
-    client.once('data', () => {
-      greeted += 1;
-      client.end();
+test(
+  'G2: if the server closes the connection during the greeting, the query fails with CONNECTION_CLOSED',
+  limit,
+  async (t) => {
+    let greeted = 0;
+    const server = createServer((client) => {
+      client.on('error', () => undefined);
+      client.once('data', () => {
+        greeted += 1;
+        client.end();
+      });
     });
-  });
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
-  t.after(() => server.close());
-  const address = server.address();
-  assert(address !== null && typeof address === 'object');
-  const { sql } = await poolOfOne(t, `postgres://absent@127.0.0.1:${address.port}/none`);
-  await assert.rejects(echo(sql, 1), { code: 'CONNECTION_CLOSED' });
-  assert.equal(greeted, 1);
-});
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
+    t.after(() => server.close());
+    const address = server.address();
+    assert(address !== null && typeof address === 'object');
+    const { sql } = await poolOfOne(t, `postgres://absent@127.0.0.1:${address.port}/none`);
+    await assert.rejects(echo(sql, 1), { code: 'CONNECTION_CLOSED' });
+    assert.equal(greeted, 1);
+  },
+);
 
-test('a pool ends also where a connection closed by itself in the middle of its last query', limit, async (t) => {
+test('a pool ends although its connection is lost during the last query', limit, async (t) => {
   const { sql, socket } = await poolOfOne(t);
   assert.equal(await echo(sql, 1), 1);
   const interrupted = sql`select pg_sleep(10)`.execute();
   const end = sql.end();
-  // It waits for the query, which has begun by then.
+  // The end of the pool waits for the query, which has started by then.
   await turn();
   socket().destroy();
   await assert.rejects(interrupted, { code: 'CONNECTION_CLOSED' });
   await end;
 });
 
-test('G2: with connections cut at any moment, every query has its own answer or an error', limit, async (t) => {
+test('G2: if connections are cut at any moment, each query gets its own result or an error', limit, async (t) => {
   const url = new URL(database.url);
   const proxy = await startCuttingProxy(url.hostname, Number(url.port || '5432'));
   url.hostname = '127.0.0.1';

@@ -11,7 +11,7 @@ import { checkDriver, type Driver, UnpatchedDriver } from './driver-check.ts';
 const folder = mkdtempSync(join(tmpdir(), 'driver-'));
 after(() => rmSync(folder, { recursive: true }));
 
-/** The installed driver with the patch taken back: what a package from npm would bring. */
+/** The installed driver with the patch reverted, as npm would install it. */
 const withoutPatch = (): string => {
   const installed = dirname(dirname(realpathSync(fileURLToPath(import.meta.resolve('postgres')))));
   cpSync(installed, folder, { recursive: true });
@@ -21,11 +21,11 @@ const withoutPatch = (): string => {
 };
 const unpatched = withoutPatch();
 
-test('G2: the driver of this installation has the patch', async () => {
+test('G2: the installed driver has the patch', async () => {
   await checkDriver();
 });
 
-test('G2: a driver without the patch is refused, with what it does wrong and what to do', async () => {
+test('G2: a driver without the patch is refused with its defect and the remedy', async () => {
   const driver: Driver = (await import(unpatched)).default;
   await assert.rejects(
     checkDriver(driver),
@@ -35,7 +35,7 @@ test('G2: a driver without the patch is refused, with what it does wrong and wha
   );
 });
 
-test('G2: a store does not open with a driver without the patch', async () => {
+test('G2: a store cannot be opened with a driver without the patch', async () => {
   const hook = join(folder, 'hook.mjs');
   writeFileSync(
     hook,

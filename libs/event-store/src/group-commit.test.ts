@@ -11,7 +11,7 @@ const waiting = (stream: StreamName): PendingCommit => ({
   resolve: () => {},
   reject: () => {},
 });
-/** A commit in bulk: a page of a fleet, one event a stream. */
+/** A bulk commit: a page of a fleet, one event for each stream. */
 const page = (prefix: string, size = 500): PendingCommit => ({
   ...waiting('page-0'),
   commit: { appends: many(size, prefix).flatMap((stream) => waiting(stream).commit.appends ?? []) },
@@ -45,7 +45,7 @@ const settled = (): Promise<void> => new Promise((resolve) => setImmediate(resol
 const many = (count: number, prefix: string): readonly StreamName[] =>
   Array.from({ length: count }, (_, n): StreamName => `${prefix}-${n}`);
 
-test('a batch leaves out commits that conflict with a running one, and later commits that conflict with those', () => {
+test('a batch leaves out commits that conflict with a running one or with an earlier one of the batch', () => {
   const queue = ['a-1', 'b-1', 'a-1', 'c-1'].map((stream) => waiting(stream as StreamName));
   assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100, running: [waiting('b-1')] })), ['a-1', 'c-1']);
   assert.deepEqual(streams(queue), ['b-1', 'a-1']);
@@ -76,13 +76,13 @@ test('commits that arrive during a transaction share the next one', async () => 
   );
 });
 
-test('many are shared out between two transactions where a flush is short, and share one where it is long', async () => {
+test('many commits are split between two transactions if a flush is short, and share one if it is long', async () => {
   for (const [flushMs, expected] of [
     [0.1, [50, 50]],
     [100, [100]],
   ] as const) {
     const { underWay, push } = open();
-    // A slower flush than known is believed bit by bit.
+    // The estimate follows a slower flush only gradually.
     for (let round = 0; round < 60; round++) {
       await push('warm-1');
       await underWay[0]?.end(flushMs);
@@ -96,7 +96,7 @@ test('many are shared out between two transactions where a flush is short, and s
   }
 });
 
-test('a commit waits for the one before it on the same stream, also when a second transaction could go', async () => {
+test('a commit waits for an earlier one on the same stream, even if a second transaction could start', async () => {
   const { queue, underWay, push } = open();
   await push(...many(50, 'a'));
   assert.equal(underWay.length, 2);
@@ -120,9 +120,9 @@ test('a commit waits for the one before it on the same stream, also when a secon
   assert.equal(again, 1);
 });
 
-test('a small commit waits for no page of a fleet, neither stored with it nor before it', async () => {
+test('a small commit starts before waiting bulk commits, and beside running ones', async () => {
   const { underWay, push, pushAll } = open();
-  // Each page is a turn of its own.
+  // Each page needs its own transaction.
   await pushAll(page('a', 1_500), page('b', 1_500), page('c', 1_500), waiting('x-1'));
   const first = () => underWay.map((one) => one.streams[0]);
   assert.deepEqual(first(), ['x-1', 'a-0', 'b-0']);
@@ -140,7 +140,7 @@ test('a small commit waits for no page of a fleet, neither stored with it nor be
   assert.deepEqual(first(), ['b-0', 'y-1', 'c-0']);
 });
 
-test('small commits without end hold up no page of a fleet', async () => {
+test('a bulk commit starts while two transactions of small commits run', async () => {
   const { underWay, push, pushAll } = open();
   await push(...many(50, 'x'));
   assert.equal(underWay.length, 2);
@@ -149,7 +149,7 @@ test('small commits without end hold up no page of a fleet', async () => {
   assert.deepEqual(underWay[2]?.streams.length, 500);
 });
 
-test('a small commit that touches what a page before it touches goes after that page', async () => {
+test('a small commit that conflicts with earlier bulk commits is stored after them', async () => {
   const { queue, underWay, push, pushAll } = open();
   await pushAll(page('a'), page('a'));
   await push('a-7', 'x-1');
@@ -171,7 +171,7 @@ test('a small commit that touches what a page before it touches goes after that 
   assert.deepEqual(ended, ['a-499', 'x-1', 'a-499', 'a-7']);
 });
 
-test('commits that go on from where the one before leaves a cursor share a transaction, in their order', () => {
+test('commits whose cursor moves continue each other share a transaction, in their order', () => {
   const moving = (stream: StreamName, from: number, to = from): PendingCommit => ({
     ...waiting(stream),
     commit: { ...waiting(stream).commit, cursors: [{ name: 'generation', from, to }] },
@@ -188,7 +188,7 @@ test('commits that go on from where the one before leaves a cursor share a trans
   assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100 })), ['a-4']);
   assert.deepEqual(streams(takeBatch(queue, { maxWeight: 100 })), ['a-5']);
   const chain = [moving('b-1', 3, 4), moving('b-1', 4, 5), moving('b-2', 5, 6), moving('b-3', 4, 5)];
-  // What has to wait for its stream keeps those behind it on the cursor waiting.
+  // A commit that waits for its stream blocks later moves of the same cursor.
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1']);
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-1', 'b-2']);
   assert.deepEqual(streams(takeBatch(chain, { maxWeight: 100 })), ['b-3']);

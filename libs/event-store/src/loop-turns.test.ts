@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { openLoopTurns } from './loop-turns.ts';
 
-test('pieces of work begin one a turn of the event loop, in their order, and others are served between them', async () => {
+test('pieces of work start in order, one in each turn of the event loop, with other callbacks in between', async () => {
   const turn = openLoopTurns();
   const seen: string[] = [];
   const piece = async (name: string): Promise<void> => {
@@ -21,7 +21,7 @@ test('pieces of work begin one a turn of the event loop, in their order, and oth
   await served();
   await Promise.all(pieces);
   assert.deepEqual(seen, ['a', 'served', 'b', 'served', 'c']);
-  // Also once nothing has waited any more, and for what is asked for in a turn.
+  // Also after the queue was empty, and for work that is added in a turn.
   await piece('d');
   await piece('e');
   assert.deepEqual(seen.slice(-2), ['d', 'e']);

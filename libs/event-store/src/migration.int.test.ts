@@ -30,7 +30,7 @@ const withProbe = (text: string): Promise<string> =>
 const versionNow = async (): Promise<number | undefined> =>
   (await database.sql<{ version: number }[]>`select version from schema_version`)[0]?.version;
 
-test('several replicas that start at once on an empty database all come up, and one set of tables is there', async () => {
+test('replicas that start at once on an empty database all open the store', async () => {
   const stores = await Promise.all(
     Array.from({ length: 6 }, () => openPostgresStore({ url: database.url, clock: systemClock, maxConnections: 1 })),
   );
@@ -39,7 +39,7 @@ test('several replicas that start at once on an empty database all come up, and 
   await Promise.all(stores.map((store) => store.close()));
 });
 
-test('replicas of two releases that start at once leave what the newer one needs, in whatever order', async () => {
+test('after replicas of two releases start at once, the database has the schema of the newer release', async () => {
   const [older, newer] = [1, 2];
   await Promise.all(
     Array.from({ length: 8 }, (_, n) =>
@@ -52,13 +52,13 @@ test('replicas of two releases that start at once leave what the newer one needs
   assert.equal(await versionNow(), newer);
 });
 
-test('a replica of the release before that restarts in the middle of an update takes nothing back', async () => {
+test('a replica of an older release that restarts during an update keeps the newer schema', async () => {
   await migrate(replica(), 2, withProbe('of this release'));
   await migrate(replica(), 1, withProbe('of the release before'));
   assert.equal(await probeOf(), 'of this release');
 });
 
-test('a migration that fails leaves the version as it was', async () => {
+test('a failed migration changes neither the version nor the tables', async () => {
   await migrate(replica(), 1, withProbe('good'));
   await assert.rejects(migrate(replica(), 2, Promise.resolve('create table half (a integer); select nonsense()')));
   assert.equal(await versionNow(), 1);
@@ -66,7 +66,7 @@ test('a migration that fails leaves the version as it was', async () => {
   assert.equal(half?.half, null);
 });
 
-/** The database behind a server that ends a connection, as one does that stops, once it is sent this text. */
+/** A proxy to the database that ends a connection, as a stopping server does, when the client sends `text`. */
 const endingAt = async (text: string): Promise<{ readonly url: string; readonly server: Server }> => {
   const { hostname, port } = new URL(database.url);
   const server = createServer((client) => {
@@ -88,19 +88,19 @@ const endingAt = async (text: string): Promise<{ readonly url: string; readonly 
   return { url: url.href, server };
 };
 
-test('a server that ends the connection in the middle of a migration is an outage, and ends no process', async () => {
+test('a connection that ends during a migration fails it, and does not end the process', async () => {
   const { url, server } = await endingAt('schema_version');
   const cut = openConnections(url, { maxConnections: 1 });
   pools.push(cut);
   await assert.rejects(migrate(cut), { code: 'CONNECTION_CLOSED' });
-  // What a driver still writes then it writes in the next turns; an exception there fails this test.
+  // The driver may write in the next turns of the event loop; an exception there fails this test.
   for (let turn = 0; turn < 10; turn += 1) await new Promise(setImmediate);
   server.close();
   await migrate(replica());
   assert.equal(await versionNow(), SCHEMA_VERSION);
 });
 
-test('tables that change all the time are vacuumed early', async () => {
+test('frequently changed tables have settings for an early vacuum', async () => {
   await migrate(replica());
   const found = await database.sql<{ relname: string; reloptions: string[] }[]>`
     select relname, reloptions from pg_class where relname in ('rows', 'row_index', 'cursors') order by relname`;
@@ -108,7 +108,7 @@ test('tables that change all the time are vacuumed early', async () => {
     assert.ok(reloptions.includes(`autovacuum_vacuum_scale_factor=${relname === 'cursors' ? '0' : '0.02'}`), relname);
 });
 
-test('a store that cannot be opened leaves no connection behind', async () => {
+test('a store that cannot be opened closes its connections', async () => {
   await database.sql`create table schema_version (nonsense integer)`;
   const connections = async (): Promise<number | undefined> => {
     const [row] = await database.sql<{ count: number }[]>`

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { testMeter } from '@interlock/runtime/test-meter';
 import { measurePools } from './pool-metrics.ts';
 
-test('connections of a store are shown as used and idle, and statements that wait', async () => {
+test('metrics show used and idle connections of a pool, and waiting statements', async () => {
   const { meter, read } = testMeter();
   const pool = { size: 3, load: () => ({ used: 2, waiting: 4 }) };
   measurePools(meter, {

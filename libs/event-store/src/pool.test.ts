@@ -5,7 +5,7 @@ import { test } from 'node:test';
 import type { Sql } from './connection.ts';
 import { openPool } from './pool.ts';
 
-/** A pool of connections that are numbers, and work that ends on demand. */
+/** A pool of numbered connections, and work that ends on demand. */
 const open = (count: number) => {
   const numbers = new Map<Sql, number>();
   const ended: number[] = [];
@@ -64,7 +64,7 @@ test('concurrent work is spread, and queues on the connection with the least run
   assert.equal(begin().connection, 0);
 });
 
-test('every connection is closed', async () => {
+test('the end of a pool closes every connection', async () => {
   const { pool, ended } = open(3);
   await pool.end(1);
   assert.deepEqual(ended, [0, 1, 2]);

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { positionRanges } from './position-ranges.ts';
 
-test('what follows without a hole is reached at once, in whatever order it was heard of', () => {
+test('reach continues to the last position without a gap, in whatever order positions were added', () => {
   const ranges = positionRanges();
   for (const positions of [[1, 2], [6], [3, 4, 5], [], [9]]) ranges.add(positions);
   assert.equal(ranges.reach(0), 6);
@@ -11,7 +11,7 @@ test('what follows without a hole is reached at once, in whatever order it was h
   assert.equal(ranges.reach(9), 9);
 });
 
-test('from inside a range it continues to its end, and drops the positions up to it', () => {
+test('reach from inside a range continues to its end, and drops the positions up to there', () => {
   const ranges = positionRanges();
   ranges.add([4, 5, 6]);
   ranges.add([8]);

@@ -25,17 +25,17 @@ after(async () => {
   await database.drop();
 });
 
-/** How many transactions wait for another one: here, for the head. */
+/** Number of transactions that wait for a lock, here that of the head. */
 const waitingForHead = async (): Promise<number> => {
   const [row] = await database.sql<{ count: number }[]>`
     select count(*) from pg_stat_activity where datname = current_database() and wait_event_type = 'Lock'`;
   return row?.count ?? 0;
 };
 
-test('of several processes that appended to a stream at once, all of which found it at the expected version, one succeeds', async () => {
+test('if processes append to a stream concurrently at the expected version, exactly one succeeds', async () => {
   const outcomes = await database.sql.begin(async (sql) => {
     await sql`select position from head for update`;
-    // All have looked at the stream and wait for the head.
+    // All have checked the version and wait for the head's lock.
     const racing = Promise.allSettled(
       stores.map((store, n) => store.commit({ appends: [append('race-1', 0), append(`race-own${n}`, 0)] }, cause)),
     );
@@ -55,7 +55,7 @@ test('of several processes that appended to a stream at once, all of which found
   assert.deepEqual(stored.toSorted(), [0, 0, 1]);
 });
 
-test('a commit that is ahead of one stream and behind another names both', async () => {
+test('a version conflict names every stream, whether the expected version is too high or too low', async () => {
   const [store] = stores;
   assert.ok(store);
   await store.commit({ appends: [append('ahead-1', 0), append('behind-1', 0), append('right-1', 0)] }, cause);
@@ -68,7 +68,7 @@ test('a commit that is ahead of one stream and behind another names both', async
   });
 });
 
-test('a cursor that another process moved to the same place is a conflict', async () => {
+test('a move of a cursor fails if another process has made the same move', async () => {
   const [store, other] = stores;
   assert.ok(store && other);
   const move = (from: number, to: number) => ({ cursors: [{ name: 'shared', from, to }] });
@@ -86,7 +86,7 @@ test('a cursor that another process moved to the same place is a conflict', asyn
   }
 });
 
-test('every kind of record a commit may hold is stored, alone and beside every other, of one commit and of several', async () => {
+test('every combination of events, cursors and rows is stored, of one commit and of two in a transaction', async () => {
   const [store] = stores;
   assert.ok(store);
   for (let chosen = 0; chosen < 2 ** kinds.length; chosen++) {
@@ -126,7 +126,7 @@ const commitOf = (name: string, chosen: readonly (typeof kinds)[number][]): Comm
 const keysUnder = async (store: EventStore, value: string): Promise<readonly string[]> =>
   (await store.listRows({ table: 'kinds_v1', index: { index: 'colour', value }, limit: 9 })).map(({ key }) => key);
 
-test('a commit does not wait for reads, however many are under way', async () => {
+test('a commit does not wait for running reads', async () => {
   const [store] = stores;
   assert.ok(store);
   await database.sql

@@ -31,7 +31,7 @@ after(async () => {
   await database.drop();
 });
 
-/** Follows the feed until `done` and checks every event on the way: one after the other, none skipped, none twice. */
+/** Follows the feed until `done`, and checks that no event is skipped, repeated or out of order. */
 const follow = async (
   store: EventStore,
   from: number,
@@ -51,7 +51,7 @@ const follow = async (
   }
 };
 
-test('G7: a feed reader sees every event once and in order, with many writers, slow transactions and killed connections', async () => {
+test('G7: a feed reader gets each event once, in order, despite many writers, slow transactions and lost connections', async () => {
   const writers = await Promise.all([open(), open(), open()]);
   const reader = await open();
   const start = await reader.head();
@@ -59,7 +59,7 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
   const acknowledged: number[] = [];
   const following = follow(reader, start, async () => (finished ? reader.head() : undefined));
 
-  // Transactions that take the head's lock and dawdle before they commit or roll back, as a paused replica would.
+  // Slow transactions that hold the head's lock before they commit or roll back, as a paused replica would.
   const dawdling = (async () => {
     for (let round = 0; round < 10; round++) {
       await database.sql
@@ -93,7 +93,7 @@ test('G7: a feed reader sees every event once and in order, with many writers, s
             acknowledged.push(...positions);
             version++;
           } catch (error) {
-            // The outcome of a killed commit is unknown: what is stored says which it was.
+            // The outcome of a killed commit is unknown: read the stream to find it out.
             if (!(error instanceof StoreUnavailable || error instanceof VersionConflict)) throw error;
             unavailable++;
             version = (await readAnyway(store, `torture-${w}-${n}`)).length;
@@ -127,7 +127,7 @@ const readAnyway = async (store: EventStore, stream: `torture-${string}`): Promi
   }
 };
 
-test('events of another process wake a waiting feed', async () => {
+test('an event of another process wakes a reader that waits for events', async () => {
   const [one, other] = [await open(), await open()];
   const head = await one.head();
   const waiting = one.waitForEvents(head, new AbortController().signal);
@@ -138,13 +138,13 @@ test('events of another process wake a waiting feed', async () => {
   assert.equal(await waiting, true);
 });
 
-test('a follower that waits for events runs in its own turn, before the caller of the commit continues', async () => {
+test('a follower of the feed runs before the caller of the commit continues', async () => {
   const store = await open();
   const order: string[] = [];
   const head = await store.head();
   const follow = async (): Promise<void> => {
     await store.waitForEvents(head, new AbortController().signal);
-    // As many steps as a relay takes from there to the bus, and more.
+    // More microtasks than a relay needs to reach the bus.
     for (let step = 0; step < 50; step += 1) await Promise.resolve();
     order.push('follower');
   };
@@ -158,7 +158,7 @@ test('a follower that waits for events runs in its own turn, before the caller o
   assert.deepEqual(order, ['follower', 'caller']);
 });
 
-test('the last page of a prefix reads its own rows, and none of the many behind it', async () => {
+test('the last page of a prefix reads none of the many rows after the prefix', async () => {
   const own = await createTestDatabase();
   const { sql } = own;
   try {
@@ -167,12 +167,12 @@ test('the last page of a prefix reads its own rows, and none of the many behind 
     await sql`insert into rows (table_name, key, row, version)
       select 'pages_v1', (case when n <= 20 then 'a/' else 'b/' end) || lpad(n::text, 6, '0'), '{}', 1
       from generate_series(1, 5000) as n`;
-    // As after some uses of a prepared statement: the planner sees no prefix then, only that there is one.
+    // A generic plan, as after some uses of a prepared statement: the planner does not know the value of the prefix.
     await sql.unsafe(`alter database ${new URL(own.url).pathname.slice(1)} set plan_cache_mode = force_generic_plan`);
     const store = await openPostgresStore({ url: own.url, clock: systemClock });
     const page = await store.listRows({ table: 'pages_v1', prefix: 'a/', after: 'a/000010', limit: 100 });
     assert.equal(page.length, 10);
-    // Counted once its connection has ended.
+    // The server counts the reads of a connection when it ends.
     await store.close();
     let entriesRead = 0;
     while (entriesRead < page.length) {
@@ -186,7 +186,7 @@ test('the last page of a prefix reads its own rows, and none of the many behind 
   }
 });
 
-test('rows are listed by prefix in a database of no encoding too, as initdb without a locale makes it', async () => {
+test('rows are listed by prefix in a database with encoding SQL_ASCII too', async () => {
   const plain = await createTestDatabase('SQL_ASCII');
   const store = await openPostgresStore({ url: plain.url, clock: systemClock });
   try {
@@ -204,7 +204,7 @@ test('rows are listed by prefix in a database of no encoding too, as initdb with
   }
 });
 
-test('a commit the database refuses fails alone, whatever shares its transaction', async () => {
+test('a commit that the database refuses fails alone; others of its transaction are stored', async () => {
   const store = await open();
   const bad = { table: 'odd_v1', key: 'nul \u0000 character', row: {}, version: 0, removed: [], added: [] };
   const [good, refused, other] = await Promise.allSettled([
@@ -222,7 +222,7 @@ test('a commit the database refuses fails alone, whatever shares its transaction
   assert.equal((await store.read('alone-2')).length, 1);
 });
 
-test('concurrent commits share transactions', async () => {
+test('200 concurrent commits share at most 3 transactions', async () => {
   const store = await open();
   const before = await transactionsWritten();
   await Promise.all(
@@ -240,13 +240,13 @@ test('concurrent commits share transactions', async () => {
 const transactionsWritten = async (): Promise<readonly string[]> =>
   (await database.sql<{ xmin: string }[]>`select distinct xmin::text from events`).map((row) => row.xmin);
 
-test('a server that is not there is reported as unavailable, not as a refusal', async () => {
+test('an unreachable server is reported as StoreUnavailable', async () => {
   const nowhere = new URL(database.url);
   nowhere.port = '1';
   await assert.rejects(openPostgresStore({ url: nowhere.href, clock: systemClock }), StoreUnavailable);
 });
 
-test('a row that a concurrent commit removes stays removed while it is rebuilt', async () => {
+test('a row that a commit removes during its rebuild stays removed', async () => {
   const store = await open();
   const lamp = category(store, lamps);
   await lamp.transact('a', make('hall'), cause);
@@ -270,7 +270,7 @@ test('a row that a concurrent commit removes stays removed while it is rebuilt',
   assert.deepEqual((await lamp.list({ limit: 1 })).items, []);
 });
 
-test('the feed of own events equals the stored one, with events of other processes in between', async () => {
+test('the feed from memory equals the stored feed, also with events of another process in between', async () => {
   const [one, other] = await Promise.all([open(), open()]);
   const start = await one.head();
   const lit = (n: number, store: EventStore): Promise<unknown> =>
@@ -293,7 +293,7 @@ test('the feed of own events equals the stored one, with events of other process
       },
       n % 2 === 0 ? cause : { ...cause, caller: 'principals/"other"', traceparent: '00-aa-bb-01' },
     );
-  // Together, so that commits of two causes share a transaction; then in turn with another process.
+  // At once, so that commits with two causes share a transaction; then alternating with another process.
   await Promise.all([1, 2, 3].map((n) => lit(n, one)));
   for (const n of [4, 5, 6]) await lit(n, n % 2 === 0 ? other : one);
   const fed: RecordedEvent[] = [];
@@ -302,7 +302,7 @@ test('the feed of own events equals the stored one, with events of other process
   assert.deepEqual(fed, await reader.feed(start, 12));
 });
 
-test('a name with a line break is refused alone, and nothing of its commit is stored', async () => {
+test('a commit with a line break in a name is refused alone, and nothing of it is stored', async () => {
   const store = await open();
   const start = await store.head();
   const append = (stream: `lamp-${string}`) => ({
@@ -326,11 +326,11 @@ test('a name with a line break is refused alone, and nothing of its commit is st
   );
 });
 
-test('the first question on a connection may name many things, as any later one', async () => {
+test('the first query of a connection may have a list of keys as its parameter', async () => {
   const store = await open();
   const lamp = category(store, lamps);
   await lamp.transact('first', make('hall'), cause);
-  // As many at once as there are connections, and more.
+  // More concurrent queries than connections.
   const found = await Promise.all(
     Array.from({ length: 12 }, () => store.getRows(lamp.table.table, ['first', 'none', 'with\na "line"'])),
   );
@@ -341,7 +341,7 @@ test('the first question on a connection may name many things, as any later one'
     );
 });
 
-test('G2: a connection on which nothing comes back any more is given up, and what comes next goes over a new one', async (t) => {
+test('G2: a store closes a connection that returns nothing, and sends the next call over a new one', async (t) => {
   const url = new URL(database.url);
   const proxy = await startMutingProxy(url.hostname, Number(url.port || '5432'));
   url.hostname = '127.0.0.1';

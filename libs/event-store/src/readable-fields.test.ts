@@ -10,7 +10,7 @@ type LampEvent =
     }
   | { readonly type: 'LampOpened'; readonly tokenHash: string };
 
-test('G6: a field of an event that is not listed as readable is withheld, and named', () => {
+test('G6: event fields that are not listed as readable are withheld, and their names are reported', () => {
   const fields: ReadableFields<LampEvent> = ['colour', 'key.id'];
   assert.deepEqual(readableData({ colour: 'red', key: { id: 'k', bytes: 'c2VjcmV0' }, tokenHash: 'aGFzaA' }, fields), {
     data: { colour: 'red', key: { id: 'k' } },
@@ -21,7 +21,7 @@ test('G6: a field of an event that is not listed as readable is withheld, and na
   assert.deepEqual(readableData({ colour: 'red' }, wrong), { data: {}, withheld: ['colour'] });
 });
 
-test('a list of fields inside an object does not show a list or a text in its place', () => {
+test('a readable field of an object does not reveal a text or a list in place of that object', () => {
   assert.deepEqual(readableData({ key: 'secret', other: ['secret'] }, ['key.id', 'other.id']), {
     data: {},
     withheld: ['key', 'other'],

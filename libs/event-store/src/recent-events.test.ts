@@ -19,7 +19,7 @@ const run = (first: number, count: number): readonly RecordedEvent[] =>
 const positions = (events: readonly RecordedEvent[] | undefined): readonly number[] | undefined =>
   events?.map(({ position }) => position);
 
-test('what follows a position comes in order, through transactions, up to the limit', () => {
+test('events after a position are returned in order across transactions, up to the limit', () => {
   const recent = recentEvents(100);
   recent.add(5, run(5, 2));
   recent.add(7, run(7, 3));
@@ -28,7 +28,7 @@ test('what follows a position comes in order, through transactions, up to the li
   assert.deepEqual(positions(recent.after(8, 10)), [9]);
 });
 
-test('nothing is answered where the next event is not known', () => {
+test('the result is undefined if the next event is not kept', () => {
   const recent = recentEvents(100);
   assert.equal(recent.after(0, 10), undefined);
   recent.add(5, run(5, 2));
@@ -45,7 +45,7 @@ test('a result ends before a gap, and continues once a late transaction fills it
   assert.deepEqual(positions(recent.after(4, 10)), [5, 6, 7, 8, 9]);
 });
 
-test('the oldest go first, and the newest transaction is kept whatever its size', () => {
+test('the oldest transactions are dropped first; the newest is kept whatever its size', () => {
   const recent = recentEvents(3);
   recent.add(1, run(1, 2));
   recent.add(3, run(3, 2));

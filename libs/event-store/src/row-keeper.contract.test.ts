@@ -18,11 +18,11 @@ type Lamps = Category<Lamp, LampEvent>;
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 const log = logger({ service: 'test', clock: systemClock, write: () => undefined });
 const keeperOf = (store: EventStore) => rowKeeper({ store, clock: systemClock, log });
-/** Makes tables in passes, a few events at a time: streams go on from page to page. */
+/** Builds tables in passes of a few events, so that streams span several pages. */
 const passingKeeperOf = (store: EventStore) =>
   rowKeeper({ store, clock: systemClock, log, pass: { from: 1, pageEvents: 2 } });
 const breakIt = (lamp: Lamp): readonly LampEvent[] => (lamp.status === 'whole' ? [{ type: 'LampBroken' }] : []);
-/** Like `make`, and a broken one is replaced: a row that was removed is wanted again. */
+/** Like `make`, but also replaces a broken lamp, so that a removed row is needed again. */
 const makeAgain =
   (room: string) =>
   (lamp: Lamp): readonly LampEvent[] =>
@@ -30,13 +30,13 @@ const makeAgain =
 const rooms = ['hall', 'attic', 'cellar'];
 
 let names = 0;
-/** Lamps of a category of their own, since the tests share a store. */
+/** Lamps of a separate category, because the tests share a store. */
 const release = (stateVersion: number, name: string) => ({ ...lamps, name, stateVersion });
 const newName = (): string => `lamp${++names}`;
 
 const everyRow = async (opened: Lamps): Promise<readonly Loaded<Lamp>[]> => opened.listAll({});
 
-/** What the rows and every list have to be: the fold of the events. */
+/** Asserts that the rows and every list equal the fold of the events. */
 const assertIsFold = async (store: EventStore, opened: Lamps): Promise<void> => {
   const { name, evolve, initial, upcast } = opened.definition;
   const codec = eventCodec<LampEvent>(upcast ?? {});
@@ -64,7 +64,7 @@ const assertIsFold = async (store: EventStore, opened: Lamps): Promise<void> => 
   }
 };
 
-/** Follows until the rows of these categories are what they have to be; they stay so. */
+/** Follows the feed until the rows of these categories equal the fold of the events, and asserts that they stay so. */
 const followUntilFold = async (
   store: EventStore,
   keepers: readonly ReturnType<typeof keeperOf>[],
@@ -94,7 +94,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
     });
     after(() => store.close());
 
-    test('G7: a new state version finds its lists complete: made from position 0, gone streams left out', async () => {
+    test('G7: opening a new state version builds complete lists from position 0, without gone streams', async () => {
       const name = newName();
       const old = await keeperOf(store).open(release(1, name));
       for (const id of ['a', 'b', 'c', 'd']) await old.transact(id, make('hall'), cause);
@@ -106,7 +106,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       await assertIsFold(store, renewed);
     });
 
-    test('G7: made in one pass over the streams, the lists are the same, whatever page a stream ends on', async () => {
+    test('G7: lists built in one pass over the streams are the same for every page size', async () => {
       const name = newName();
       const old = await keeperOf(store).open(release(1, name));
       for (const id of ['a', 'b', 'c', 'd', 'e']) await old.transact(id, make('hall'), cause);
@@ -122,7 +122,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       }
     });
 
-    test('more streams than one page: all of them are made, and the cursor says how far', async () => {
+    test('rows are built for more streams than fit in one page, and the cursor reaches the head', async () => {
       const name = newName();
       const old = category(store, release(1, name));
       await old.transactMany(
@@ -135,7 +135,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.equal(await store.cursor(`rows/${name}_v2`), await store.head());
     });
 
-    test('with nothing to do a start costs one look at the cursor, and no look at events or rows', async () => {
+    test('opening a table that is complete reads only the head and the cursor', async () => {
       const name = newName();
       await keeperOf(store).open(release(1, name));
       const asked: string[] = [];
@@ -152,7 +152,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.deepEqual(asked, ['head', 'cursor']);
     });
 
-    test('an interrupted open continues where it stopped', async () => {
+    test('after an interruption, opening continues where it stopped', async () => {
       const name = newName();
       await category(store, release(1, name)).transactMany(
         Array.from({ length: 2_300 }, (_, n) => `l${n}`),
@@ -180,10 +180,10 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
         },
       };
       await assertIsFold(store, await keeperOf(counting).open(release(2, name)));
-      assert.equal(made, 2_300 - done, 'no row is made twice');
+      assert.equal(made, 2_300 - done, 'no row is built twice');
     });
 
-    test('a release that keeps another table does not make a load or a decision old', async () => {
+    test('loads and decisions include events of a release that writes another table', async () => {
       const name = newName();
       const [one, two] = [await keeperOf(store).open(release(1, name)), await keeperOf(store).open(release(2, name))];
       await one.transact('a', make('hall'), cause);
@@ -201,14 +201,14 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       }
     });
 
-    test('a row that a commit removed does not come back with what was read before', async () => {
+    test('a rebuild does not restore a row whose stream ended after it was read', async () => {
       const name = newName();
       const old = category(store, release(1, name));
       await old.transact('a', make('hall'), cause);
       const late: EventStore = {
         ...store,
         async renewRows(renewals) {
-          // Between the fold and the write of the row: broken, by this release and so without any row.
+          // Between the fold and the write of the row, this release breaks the lamp, so it has no row.
           await category(store, release(2, name)).transact('a', breakIt, cause);
           return store.renewRows(renewals);
         },
@@ -217,7 +217,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.deepEqual(await everyRow(renewed), []);
     });
 
-    test('a newer row is not replaced by an older one', async () => {
+    test('a rebuild does not replace a newer row', async () => {
       const name = newName();
       const old = category(store, release(1, name));
       await old.transact('a', make('hall'), cause);
@@ -233,7 +233,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       await assertIsFold(store, renewed);
     });
 
-    test('while it follows, what another release writes appears in the lists', async () => {
+    test('while a keeper follows, events of another release appear in the lists', async () => {
       const name = newName();
       const keeper = keeperOf(store);
       const two = await keeper.open(release(2, name));
@@ -250,7 +250,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.equal(await store.cursor(`rows/${name}_v2`), await store.head(), 'the next start has nothing to do');
     });
 
-    test('what this process decided itself is not looked at again; what others stored in between is', async () => {
+    test('a keeper does not examine events of its own process again, but those of others', async () => {
       const name = newName();
       const looked: number[] = [];
       const watched: EventStore = {
@@ -277,7 +277,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
       assert.equal((await everyRow(own)).length, 3_002);
     });
 
-    test('G7: whatever writers of several releases do beside rebuilds, the rows end as the fold of the events', async () => {
+    test('G7: with writers of several releases during rebuilds, the rows end as the fold of the events', async () => {
       const step = fc.record({
         release: fc.constantFrom(1, 2),
         id: fc.constantFrom('a', 'b', 'c'),
@@ -325,7 +325,7 @@ const contract = (kind: string, open: () => Promise<EventStore>, runs: number) =
   });
 };
 
-/** The memory store as if it were far away: every call takes some turns of the event loop, each another number. */
+/** The memory store with latency: each call takes a random number of turns of the event loop. */
 const slowed = (store: EventStore): EventStore => {
   const turns = async (): Promise<void> => {
     for (let n = Math.floor(systemRandom.fraction() * 3); n > 0; n--) await new Promise(setImmediate);

@@ -6,7 +6,7 @@ import { pagesOf, table } from './table.ts';
 
 const cause = { correlationId: 'c', causes: [], caller: 'test' };
 
-/** A table of so many rows; those with an even number are in an index. */
+/** A table of `count` rows; those with an even number are in an index. */
 const openTable = async (count: number) => {
   const store = memoryStore({ clock: systemClock });
   const rows = table<{ readonly number: number }>(store, {
@@ -20,7 +20,7 @@ const openTable = async (count: number) => {
   return { rows, put, remove };
 };
 
-test('all rows that a query finds come page by page, in order, and none twice', async () => {
+test('pagesOf returns each row of a query once, in order, in pages', async () => {
   const { rows } = await openTable(7);
   const numbersOf = async (query: Parameters<typeof pagesOf>[1]) =>
     (await Array.fromAsync(pagesOf(rows, query))).map((page) => page.map(({ row }) => row.number));
@@ -34,7 +34,7 @@ test('all rows that a query finds come page by page, in order, and none twice', 
   assert.deepEqual(await numbersOf({ limit: 2, prefix: 'b/' }), [[]]);
 });
 
-test('a row that comes or goes behind the page that is being looked at is found as it is then', async () => {
+test('pagesOf shows rows that are added or removed after the current page', async () => {
   const { rows, put, remove } = await openTable(4);
   const seen: number[] = [];
   for await (const page of pagesOf(rows, { limit: 2 })) {

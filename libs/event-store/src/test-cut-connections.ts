@@ -46,7 +46,7 @@ export const startCuttingProxy = async (host: string, port: number): Promise<Cut
   };
 };
 
-/** A proxy whose connections can fall silent without closing, as they do when the other machine is gone. */
+/** A proxy whose connections can become silent without closing, as when the other machine loses power. */
 export interface MutingProxy {
   /** On 127.0.0.1. */
   readonly port: number;
@@ -56,7 +56,7 @@ export interface MutingProxy {
   close(): void;
 }
 
-/** Starts one. */
+/** Starts such a proxy. */
 export const startMutingProxy = async (host: string, port: number): Promise<MutingProxy> => {
   const pairs: (readonly [Socket, Socket])[] = [];
   const proxy = await startProxy(host, port, (client, server) => pairs.push([client, server]));

@@ -1,10 +1,10 @@
 import { randomUUID } from 'node:crypto';
 import { openConnections, type Sql } from './connection.ts';
 
-/** A database made for one test file. */
+/** A database of one test file. */
 export interface TestDatabase {
   readonly url: string;
-  /** Connections for the test itself: to look at what is stored, or to break it. */
+  /** Connections of the test itself, to read or damage the stored data. */
   readonly sql: Sql;
   /** Ends every connection to the database and drops it. */
   drop(): Promise<void>;
@@ -12,8 +12,8 @@ export interface TestDatabase {
 
 /**
  * Creates an empty database on the server of `DATABASE_URL`.
- * @param encoding of its texts; that of the server's own databases unless it is said
- * @throws when the variable is missing: such a test is never skipped in silence
+ * @param encoding of its texts; by default that of the server
+ * @throws when the variable is missing, so that such a test is never skipped silently
  */
 export const createTestDatabase = async (encoding?: 'SQL_ASCII'): Promise<TestDatabase> => {
   const server = process.env.DATABASE_URL;

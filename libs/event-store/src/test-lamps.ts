@@ -5,7 +5,7 @@ export type LampEvent =
   | { type: 'LampMade'; room: string }
   | { type: 'LampSwitched'; on: boolean }
   | { type: 'LampBroken' };
-/** A lamp in a room, until it is broken: then it is as good as never made. */
+/** A lamp in a room. A broken one counts as never made. */
 export type Lamp = { status: 'absent' } | { status: 'whole'; room: string; on: boolean } | { status: 'broken' };
 
 /** Lamps, found by room and by whether they are on. Old events called the room a place. */

@@ -20,7 +20,7 @@ const append = (stream: StreamName, expected: number, ...types: string[]) => ({
   events: types.map((type) => event(type)),
 });
 
-/** What every event store keeps to: run over each implementation. */
+/** The contract of an event store, run for each implementation. */
 export const storeContract = (name: string, open: () => Promise<EventStore>): void => {
   describe(`${name} event store`, () => {
     let store: EventStore;
@@ -34,7 +34,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.equal(await store.cursor('none'), 0);
     });
 
-    test('stores events with everything about them, and reads them back', async () => {
+    test('stored events are read back with all their fields', async () => {
       const head = await store.head();
       const { positions } = await store.commit(
         {
@@ -67,7 +67,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await store.read('thing-a/b-c', 1), [seen]);
     });
 
-    test('refuses an append at the wrong version, and stores nothing of that commit', async () => {
+    test('an append at the wrong version is refused, and nothing of its commit is stored', async () => {
       await store.commit({ appends: [append('conflict-1', 0, 'A')] }, cause);
       for (const expected of [0, 2, 7]) {
         const commit = store.commit(
@@ -89,7 +89,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await store.read('conflict-other'), []);
     });
 
-    test('concurrent commits succeed or fail each alone', async () => {
+    test('each of several concurrent commits succeeds or fails alone', async () => {
       const outcomes = await Promise.allSettled(
         Array.from({ length: 20 }, (_, n) => store.commit({ appends: [append(`race-${n % 5}`, 0, `E${n}`)] }, cause)),
       );
@@ -101,7 +101,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       for (let n = 0; n < 5; n++) assert.equal((await store.read(`race-${n}`)).length, 1);
     });
 
-    test('the feed gives every event once, in order and without holes', async () => {
+    test('the feed returns each event once, in order and without gaps', async () => {
       await Promise.all(
         Array.from({ length: 30 }, (_, n) => store.commit({ appends: [append(`feed-${n}`, 0, 'A', 'B')] }, cause)),
       );
@@ -121,7 +121,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       );
     });
 
-    test('the streams of a category are read one after the other, in pieces of any size', async () => {
+    test('readStreams returns the streams of a category one after the other, with any page size', async () => {
       const stored = { 'kind-b': 3, 'kind-a': 1, 'kind-a/x': 2, 'kind-z é': 1, 'kindred-a': 2, 'kin-a': 1 };
       for (const [stream, count] of Object.entries(stored)) {
         const events = Array.from({ length: count }, (_, n) => event('Made "so"', { n: n + 1, text: '[,]"' }));
@@ -151,7 +151,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       }
     });
 
-    test('waiting for events ends when one is stored, and when the signal says so', async () => {
+    test('waitForEvents ends when an event is stored, and when its signal is aborted', async () => {
       const head = await store.head();
       const waiting = store.waitForEvents(head, new AbortController().signal);
       await store.commit({ appends: [append('wait-1', 0, 'A')] }, cause);
@@ -163,7 +163,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.equal(await never, false);
     });
 
-    test('waiting for events leaves nothing behind at a signal that lasts', async () => {
+    test('waitForEvents leaves no listener on its signal', async () => {
       const { signal } = new AbortController();
       for (let version = 0; version < 3; version += 1) {
         const waiting = store.waitForEvents(await store.head(), signal);
@@ -196,7 +196,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await keys({ prefix: 'a/', after: 'a/1' }), ['a/2']);
       assert.deepEqual(await keys({ after: 'a/1', limit: 2 }), ['a/2', 'b/1']);
       assert.deepEqual(await keys({ index: { index: 'colour', value: 'red' }, after: 'a/1', limit: 1 }), ['b/1']);
-      // At once: what each finds is its own, in order and within its limit.
+      // Concurrent queries: each gets its own rows, in order and within its limit.
       const values = ['red', 'blue', 'green', ...Array.from({ length: 30 }, (_, n) => `colour ${n}`), 'red'];
       const found = await Promise.all(
         values.flatMap((value) => [1, 10].map((limit) => keys({ index: { index: 'colour', value }, limit }))),
@@ -244,7 +244,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await store.getRows('guard_v1', ['k']), [{ key: 'k', row: { version: 5 }, version: 5 }]);
     });
 
-    test('an index entry that is put twice, or is there already, is there once; taken away twice it is gone', async () => {
+    test('an index entry that is added twice exists once, and one that is removed twice is gone', async () => {
       const entry = { index: 'colour', value: 'red' };
       const put = (version: number, removed: (typeof entry)[], added: (typeof entry)[]) =>
         store.commit({ rows: [{ table: 'twice_v1', key: 'k', row: { version }, version, removed, added }] }, cause);
@@ -260,7 +260,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await found(), []);
     });
 
-    test('a key that no text can have has no row, and does not fail other reads of the same turn', async () => {
+    test('a key with a NUL has no row, and does not fail other reads of the same turn', async () => {
       const row = { table: 'nul_v1', key: 'k', row: {}, version: 1, removed: [], added: [{ index: 'i', value: 'v' }] };
       await store.commit({ rows: [row] }, cause);
       const listed = (value: string) => store.listRows({ table: 'nul_v1', index: { index: 'i', value }, limit: 9 });
@@ -273,13 +273,13 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       assert.deepEqual(await store.getStates(table, ['a\0', 'a']), []);
     });
 
-    test('versions of rows reach as far as whole numbers do', async () => {
+    test('a row can have the version Number.MAX_SAFE_INTEGER', async () => {
       const row = { table: 'far_v1', key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER, removed: [], added: [] };
       await store.commit({ rows: [row] }, cause);
       assert.deepEqual(await store.getRows('far_v1', ['k']), [{ key: 'k', row: {}, version: Number.MAX_SAFE_INTEGER }]);
     });
 
-    test('a cursor moves only from where it is, together with the effect', async () => {
+    test('a cursor moves only from its current value, in one commit with the effect', async () => {
       const move = (from: number, to: number, key: string) =>
         store.commit(
           {
@@ -299,10 +299,10 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       );
     });
 
-    test('moves of a cursor that go on from each other need not wait for each other, and end at the first that fails', async () => {
+    test('concurrent moves that continue each other succeed up to the first one that fails', async () => {
       const move = (from: number, to: number, stream: StreamName, expected = 0) =>
         store.commit({ cursors: [{ name: 'chain', from, to }], appends: [append(stream, expected, 'Moved')] }, cause);
-      // Something under way first, so that the others share the next transaction of a store that groups.
+      // A running commit first, so that a store with group commit puts the others into one transaction.
       const begun = store.commit({ appends: [append('chain-0', 0, 'Begun')] }, cause);
       await Promise.all([begun, move(0, 2, 'chain-1'), move(2, 2, 'chain-2'), move(2, 5, 'chain-3')]);
       assert.equal(await store.cursor('chain'), 5);
@@ -322,18 +322,18 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       for (const stream of ['chain-5', 'chain-6'] as const) assert.deepEqual(await store.read(stream), []);
     });
 
-    test('a commit in which a stream, a row or a cursor comes twice is refused, and nothing of it is stored', async () => {
+    test('a commit that names a stream, row or cursor twice is refused, and nothing of it is stored', async () => {
       const row = { table: 'once_v1', key: 'k', row: {}, version: 1, removed: [], added: [] };
       const fleet = Array.from({ length: 1_000 }, (_, n) => ({ ...row, key: `k${n}` }));
       const move = (from: number, to: number) => ({ name: 'once', from, to });
       const twice: Readonly<Record<string, Commit>> = {
         'two puts of a row': { rows: [row, row] },
         'a put and a removal of a row': { rows: [row, { ...row, row: null }] },
-        'the same among those of a fleet': { rows: [...fleet, { ...row, key: 'k7' }] },
-        'a removal among those of a fleet': { rows: [...fleet, { ...row, key: 'k7', row: null }] },
-        'two beginnings of a stream': { appends: [append('once-1', 0, 'A'), append('once-1', 0, 'B')] },
-        'a stream that continues': { appends: [append('once-1', 0, 'A'), append('once-1', 1, 'B')] },
-        'two moves of a cursor that go on from each other': { cursors: [move(0, 1), move(1, 2)] },
+        'two puts of a row in a large commit': { rows: [...fleet, { ...row, key: 'k7' }] },
+        'a put and a removal of a row in a large commit': { rows: [...fleet, { ...row, key: 'k7', row: null }] },
+        'two first appends to a stream': { appends: [append('once-1', 0, 'A'), append('once-1', 0, 'B')] },
+        'two consecutive appends to a stream': { appends: [append('once-1', 0, 'A'), append('once-1', 1, 'B')] },
+        'two consecutive moves of a cursor': { cursors: [move(0, 1), move(1, 2)] },
         'the same move of a cursor': { cursors: [move(0, 1), move(0, 1)] },
       };
       for (const [what, commit] of Object.entries(twice)) {
@@ -346,7 +346,7 @@ export const storeContract = (name: string, open: () => Promise<EventStore>): vo
       }
     });
 
-    test('text and numbers of every kind survive', async () => {
+    test('texts and numbers of every kind are read back unchanged', async () => {
       const data = {
         quote: `'"\\ {}`,
         unicode: 'é 漢 𝄞',
