@@ -10,12 +10,12 @@ const folder = mkdtempSync(join(tmpdir(), 'build-'));
 after(() => rmSync(folder, { recursive: true }));
 writeFileSync(join(folder, 'package.json'), '{"version":"1.2.3"}');
 
-test('a clone says its commit', () => {
+test('the revision of a clone is its commit', () => {
   const head = execFileSync('git', ['rev-parse', 'HEAD'], { cwd: import.meta.dirname, encoding: 'utf8' }).trim();
   assert.equal(readBuild().revision, head);
 });
 
-test('an image says what its build wrote, and a copy without either says that it does not know', () => {
+test('the revision of an image is that of its revision file; without file and git it is unknown', () => {
   assert.deepEqual(readBuild(folder), { version: '1.2.3', revision: 'unknown' });
   writeFileSync(join(folder, '.git'), 'gitdir: /nonexistent\n');
   assert.deepEqual(readBuild(folder), { version: '1.2.3', revision: 'unknown' });

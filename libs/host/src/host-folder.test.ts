@@ -16,7 +16,7 @@ const newFolder = (name: string): string => {
   return folder;
 };
 
-test('a folder keeps its id, and several processes that start at once agree on it', async () => {
+test('a folder keeps its id, and concurrent processes get the same id', async () => {
   const folder = newFolder('id');
   const ids = await Promise.all(Array.from({ length: 8 }, () => folderId(folder, random)));
   assert.match(ids[0] ?? '', /^[0-9a-f-]{36}$/);
@@ -26,7 +26,7 @@ test('a folder keeps its id, and several processes that start at once agree on i
   await assert.rejects(folderId(folder, random), /folder-id is empty: restore it/);
 });
 
-/** One service's store, and processes of it that ask to be let in. */
+/** The store of a service, and processes that enter with a folder. */
 const makeService = () => {
   const store = memoryStore({ clock });
   const enter = (folder: string, lost?: string) => {
@@ -77,7 +77,7 @@ const until = async (isSo: () => boolean | Promise<boolean>): Promise<void> => {
   while (!(await isSo())) await clock.sleep(10);
 };
 
-test('a process with another folder than the host is not ready, takes no share, and says why', async () => {
+test('a process with another folder than the host is not ready, gets no partition, and logs why', async () => {
   const { enter } = makeService();
   const [own, other] = [newFolder('own'), newFolder('other')];
   const host = enter(own);

@@ -26,43 +26,43 @@ const ask = async (path: string): Promise<readonly [number, unknown]> => {
 const finding = (name: string, isThere: boolean, counts = true): Finding => ({ name, isThere, counts });
 
 describe('probes of a kubelet', () => {
-  test('while it starts a process lives, and has neither started nor is it ready', async () => {
+  test('a starting process is live, not started and not ready', async () => {
     await start();
     assert.deepEqual(await ask('/livez'), [200, { live: true }]);
     assert.deepEqual(await ask('/startupz'), [503, { started: false }]);
     assert.deepEqual(await ask('/readyz'), [503, { started: false }]);
   });
 
-  test('once started it is ready when all that counts is there', async () => {
+  test('a started process is ready if all required findings are present', async () => {
     await start([finding('store', true), finding('bus', true, false)]);
     assert.deepEqual(await ask('/startupz'), [200, { started: true }]);
     assert.deepEqual(await ask('/readyz'), [200, { store: true, bus: true }]);
   });
 
-  test('without its store it is not ready, and lives', async () => {
+  test('a process without its store is live but not ready', async () => {
     await start([finding('store', false), finding('bus', true, false)]);
     assert.deepEqual(await ask('/readyz'), [503, { store: false, bus: true }]);
     assert.deepEqual(await ask('/livez'), [200, { live: true }]);
   });
 
-  test('an unreachable bus is reported and takes no replica out of service', async () => {
+  test('a process with an unreachable bus is ready, and reports the bus', async () => {
     await start([finding('store', true), finding('bus', false, false)]);
     assert.deepEqual(await ask('/readyz'), [200, { store: true, bus: false }]);
   });
 
-  test('asked to stop it is not ready at once, and lives to its end', async () => {
+  test('a stopping process is live but not ready', async () => {
     await start([finding('store', true)]);
     isStopping = true;
     assert.deepEqual(await ask('/readyz'), [503, { stopping: true }]);
     assert.deepEqual(await ask('/livez'), [200, { live: true }]);
   });
 
-  test('a look that fails is not ready', async () => {
+  test('a process whose findings cannot be read is not ready', async () => {
     await start(new Error('cannot look'));
     assert.deepEqual(await ask('/readyz'), [503, { looked: false }]);
   });
 
-  test('nothing else is there, and an address that cannot be bound is an error', async () => {
+  test('other paths are 404, and an address that cannot be bound is an error', async () => {
     const { address } = await start();
     assert.equal((await ask('/metrics'))[0], 404);
     await assert.rejects(

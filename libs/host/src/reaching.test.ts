@@ -9,7 +9,7 @@ const patient = (patienceMs: number, signal = new AbortController().signal) => {
   return { clock, patienceMs, signal, log: logger({ service: 't', clock, write: () => undefined }) };
 };
 
-test('a store that comes up while a start waits is opened', async () => {
+test('openPatiently retries until the store is available', async () => {
   const parts = patient(60_000);
   let attempts = 0;
   const opening = openPatiently(async () => {
@@ -22,7 +22,7 @@ test('a store that comes up while a start waits is opened', async () => {
   assert.equal(attempts, 4);
 });
 
-test('patience ends, a stop ends it sooner, and what time does not mend ends it at once', async () => {
+test('openPatiently gives up after its limit or on a stop, and at once on any error but StoreUnavailable', async () => {
   const never = async () => Promise.reject(new StoreUnavailable('gone'));
   await assert.rejects(openPatiently(never, patient(0)), /gone/);
 
@@ -47,7 +47,7 @@ test('patience ends, a stop ends it sooner, and what time does not mend ends it 
   assert.equal(attempts, 1);
 });
 
-test('a store is reachable when it answers, not when it refuses, and not when it stays silent', async () => {
+test('a store is reachable only if it responds in time without an error', async () => {
   const clock = virtualClock();
   assert.equal(await isReachable({ head: async () => 7 }, clock), true);
   assert.equal(await isReachable({ head: async () => Promise.reject(new StoreUnavailable('gone')) }, clock), false);
@@ -56,7 +56,7 @@ test('a store is reachable when it answers, not when it refuses, and not when it
   assert.equal(await silent, false);
 });
 
-test('work is waited for, but not for ever; what fails in time fails', async () => {
+test('atMost waits for work up to the limit, and throws a failure before that', async () => {
   const clock = virtualClock();
   await atMost(1_000, Promise.resolve(), clock);
   const late = atMost(1_000, new Promise(() => undefined), clock);

@@ -8,7 +8,7 @@ const caller = { kind: 'user', id: 'u', name: 'principals/u', tenant: 'main' };
 const call = { caller } as Call;
 const disk = (subscription: string) => `subscriptions/${subscription}/resourceGroups/g/disks/d`;
 
-/** Identity that has these, two on a page, and counts its questions. */
+/** Identity with these subscriptions, two on a page; it records the calls. */
 const identityWith = (subscriptions: string[]) => {
   const asked: string[] = [];
   let failure: Error | undefined;
@@ -30,7 +30,7 @@ const identityWith = (subscriptions: string[]) => {
   };
 };
 
-test('REST-17: what is made in a subscription costs one question, however much is made at once and later', async () => {
+test('REST-17: any number of creations in a subscription costs one look-up', async () => {
   const identity = identityWith(['s1', 's2', 's3']);
   const { requireOwn } = openSubscriptions(identity);
   const many = await Promise.all(Array.from({ length: 100 }, () => requireOwn(disk('s3'), call)));
@@ -39,7 +39,7 @@ test('REST-17: what is made in a subscription costs one question, however much i
   assert.deepEqual(identity.asked, ['tenants/main', 'tenants/main2'], 'two pages of one list');
 });
 
-test('REST-17: a subscription that is missing, or of another tenant, is asked about again each time', async () => {
+test('REST-17: a subscription that is missing or of another tenant is refused, and looked up again each time', async () => {
   const held = ['s1'];
   const identity = identityWith(held);
   const { requireOwn, has } = openSubscriptions(identity);
@@ -52,7 +52,7 @@ test('REST-17: a subscription that is missing, or of another tenant, is asked ab
   assert.equal(await requireOwn('subscriptions/s2/resourceGroups/g', call), 'tenants/main');
 });
 
-test('identity without an answer decides nothing, and is asked again', async () => {
+test('a failure of identity is thrown and not cached', async () => {
   const identity = identityWith(['s1']);
   const { requireOwn } = openSubscriptions(identity);
   identity.failWith(new Error('silence'));
@@ -64,7 +64,7 @@ test('identity without an answer decides nothing, and is asked again', async () 
 test('a caller that waits for the lookup of another call keeps its own deadline', async () => {
   const identity = identityWith(['s1']);
   const { has } = openSubscriptions({
-    // As a client does it: what is asked while a call is handled ends with that call.
+    // Like a real client: a call made while another is handled has the deadline of that one.
     listSubscriptions: async (request) => {
       const { remainingMs = () => 1 } = currentCall() ?? {};
       await Promise.resolve();

@@ -18,7 +18,7 @@ const counters = (stateVersion: number): CategoryDefinition<{ count: number }, C
 const countOnce = (): readonly Counted[] => [{ type: 'Counted' }];
 const cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
-test('G7: a service whose state version was raised finds every stream in its lists while it is put together', async () => {
+test('G7: after its state version was raised, a service has complete lists while it is assembled', async () => {
   const random = seededRandom(1);
   const store = memoryStore({ clock: systemClock });
   const old = category(store, counters(1));
@@ -56,7 +56,7 @@ test('G7: a service whose state version was raised finds every stream in its lis
   await wire(around, undefined, assemble);
   assert.deepEqual(seen, [['a 1', 'b 1']]);
 
-  // The release before runs beside it, and writes only rows of its own version.
+  // The older release runs too, and writes only rows of its own version.
   await old.transact('a', countOnce, cause);
   await old.transact('c', countOnce, cause);
   assert.ok(opened);

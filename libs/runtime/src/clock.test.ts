@@ -10,7 +10,7 @@ const machine = () => {
     wallMs: () => at.wallMs,
     uptimeMs: () => {
       at.looks += 1;
-      // The operating system's resolution.
+      // With the resolution of the operating system.
       return Math.floor(at.uptimeMs / 10) * 10;
     },
   });
@@ -22,7 +22,7 @@ const machine = () => {
   return { at, bootMs, run };
 };
 
-test('G1: boot time counts the time a machine was suspended, at once where the wall clock tells of it', () => {
+test('G1: boot time includes a suspension at once if the wall clock has advanced', () => {
   const { at, bootMs, run } = machine();
   const before = bootMs();
   run(3);
@@ -31,7 +31,7 @@ test('G1: boot time counts the time a machine was suspended, at once where the w
   assert.ok(bootMs() - before >= 60_000);
 });
 
-test('G1: and within 100 ms where the wall clock says nothing of it', () => {
+test('G1: boot time includes a suspension within 100 ms if the wall clock has not advanced', () => {
   const { at, bootMs, run } = machine();
   const before = bootMs();
   at.uptimeMs += 60_000;
@@ -39,7 +39,7 @@ test('G1: and within 100 ms where the wall clock says nothing of it', () => {
   assert.ok(bootMs() - before >= 60_000);
 });
 
-test('boot time never goes back, is never slow, and a wall clock that is set does not move it', () => {
+test('boot time never goes back, is never slow, and ignores changes of the wall clock', () => {
   const { at, bootMs, run } = machine();
   const start = bootMs();
   let last = start;
@@ -54,7 +54,7 @@ test('boot time never goes back, is never slow, and a wall clock that is set doe
   }
 });
 
-test('the time a machine was suspended is not looked at with every reading', () => {
+test('the suspended time is read once for 99 readings within 100 ms', () => {
   const { at, bootMs, run } = machine();
   for (let reading = 0; reading < 99; reading += 1) {
     bootMs();
@@ -64,7 +64,7 @@ test('the time a machine was suspended is not looked at with every reading', () 
 });
 
 test("the operating system's boot time advances with its monotonic clock", async () => {
-  // Each boot time lies between two readings of the monotonic clock: this process may stand still between any two.
+  // Each boot time lies between two readings of the monotonic clock, because this process may pause between any two.
   const reading = () => ({
     earliest: systemClock.monotonicMs(),
     boot: systemClock.bootMs(),
@@ -74,12 +74,12 @@ test("the operating system's boot time advances with its monotonic clock", async
   await systemClock.sleep(20);
   const to = reading();
   const elapsedMs = to.boot - from.boot;
-  // The operating system tells its boot time in hundredths of a second.
+  // The operating system reports its boot time in hundredths of a second.
   assert.ok(elapsedMs >= to.earliest - from.latest - 11, `${elapsedMs} ms`);
   assert.ok(elapsedMs <= to.latest - from.earliest + 11, `${elapsedMs} ms`);
 });
 
-test('a wait longer than a timer of the system can be, or without an end, does not end early', (t) => {
+test('an alarm longer than the longest system timer, or infinite, does not end early', (t) => {
   t.mock.timers.enable({ apis: ['setTimeout'] });
   const dayMs = 86_400_000;
   const woken: string[] = [];
@@ -87,13 +87,13 @@ test('a wait longer than a timer of the system can be, or without an end, does n
   const never = systemClock.alarm(Number.POSITIVE_INFINITY, () => woken.push('never'));
   for (let day = 1; day < 60; day += 1) t.mock.timers.tick(dayMs);
   assert.deepEqual(woken, []);
-  // The mocked timers begin their next wait at the end of the tick in which the one before it ended.
+  // A mocked timer that follows another one starts at the end of the tick.
   for (let day = 60; day < 63; day += 1) t.mock.timers.tick(dayMs);
   assert.deepEqual(woken, ['in sixty days']);
   never.cancel();
 });
 
-test('a sleep ends with the first of its signals, at once where one is aborted already, and leaves no listener', async () => {
+test('a sleep ends with the first of its signals, also one that is already aborted, and leaves no listener', async () => {
   const [one, other] = [new AbortController(), new AbortController()];
   const long = systemClock.sleep(86_400_000, one.signal, undefined, other.signal);
   assert.equal(getEventListeners(one.signal, 'abort').length, 1);

@@ -4,39 +4,39 @@ import { uptime } from 'node:os';
 export type Instant = number;
 
 /**
- * The one source of time below `main.ts`. The real clock reads the operating system; the simulated one moves only when
- * told, so that a whole cloud can run in virtual time.
+ * The only source of time below `main.ts`. The real clock reads the operating system; the simulated one moves only on
+ * command, so that a whole cloud can run in virtual time.
  */
 export interface Clock {
-  /** Wall-clock time: for facts people read, for `nbf` and `exp`. May jump. */
+  /** Wall-clock time: for times that users read, for `nbf` and `exp`. May jump. */
   now(): Instant;
   /** Milliseconds since an arbitrary start; never goes back. For deadlines, leases and durations. */
   monotonicMs(): number;
   /**
-   * Milliseconds since an arbitrary start, counted on while the machine is suspended, which `monotonicMs` may not; never
-   * goes back. For what must be over by then wherever the machine was meanwhile: the lease of a key.
+   * Milliseconds since an arbitrary start; never goes back. It advances while the machine is suspended, which `monotonicMs` may not.
+   * For what must end in spite of a suspension: the lease of a key.
    */
   bootMs(): number;
   /**
-   * Resolves after `durationMs`, or at once when one of the signals is aborted: the caller looks at them afterwards.
-   * Never rejects. Several signals cost less here than one made of them by `AbortSignal.any`, and leave nothing behind.
+   * Resolves after `durationMs`, or at once when one of the signals is aborted: the caller checks them afterwards. Never rejects.
+   * Several signals cost less than `AbortSignal.any`, and no listener stays.
    */
   sleep(durationMs: number, ...signals: readonly (AbortSignal | undefined)[]): Promise<void>;
-  /** Calls `wake` after `durationMs`, unless it is cancelled before: a sleep without a promise, for what mostly ends early. */
+  /** Calls `wake` after `durationMs`, unless it is cancelled: a sleep without a promise, for timers that are mostly cancelled. */
   alarm(durationMs: number, wake: () => void): Alarm;
 }
 
-/** Most milliseconds of monotonic time after which the time the machine was suspended is looked at again. */
+/** Longest monotonic time, in milliseconds, until the suspended time is read again. */
 const suspensionKnownMs = 100;
-/** A step of the wall clock against the monotonic one from which on a suspension is looked for, in milliseconds. */
+/** Smallest difference between the steps of wall clock and monotonic clock that causes a check for a suspension, in milliseconds. */
 const wallStepMs = 5;
 
 /**
- * Boot time made of a monotonic clock and the time the machine was suspended. The latter costs a read of a file (about
- * 4 µs), too much for every piece of I/O, so it is read again only when the wall clock has stepped against the monotonic
- * one, as it does when a machine wakes, and every 100 ms in case it has not. Its resolution is 10 ms, rounded down; the
- * largest difference seen counts, so what was rounded off makes boot time at most 10 ms fast, never slow.
- * @param uptimeMs CLOCK_BOOTTIME or its like
+ * Boot time: a monotonic clock plus the time that the machine was suspended. The latter costs a read of a file (about 4 µs), too
+ * much for every I/O. So it is read only if the wall clock has stepped against the monotonic one, as when a machine wakes, and
+ * every 100 ms. Its resolution is 10 ms, rounded down. The largest difference is used, so boot time is at most 10 ms fast, and
+ * never slow.
+ * @param uptimeMs CLOCK_BOOTTIME or an equivalent
  */
 export const bootTime = (source: {
   readonly monotonicMs: () => number;
@@ -59,13 +59,13 @@ export const bootTime = (source: {
   };
 };
 
-/** A call to come. */
+/** A scheduled call. */
 export interface Alarm {
-  /** It does not come any more. Nothing happens when it has come already. */
+  /** Cancels it; does nothing after the call was made. */
   cancel(): void;
 }
 
-/** Makes `sleep` from `alarm`. */
+/** Implements `sleep` with `alarm`. */
 export const sleepBy =
   (alarm: Clock['alarm']): Clock['sleep'] =>
   (durationMs, ...signals) =>
@@ -80,7 +80,7 @@ export const sleepBy =
       for (const signal of signals) signal?.addEventListener('abort', finish);
     });
 
-/** Longest wait of one timer of Node; it takes a longer one, also one without an end, for one millisecond. */
+/** Longest time of a Node timer; Node replaces a longer one, also an infinite one, by one millisecond. */
 const timerMsMax = 2 ** 31 - 1;
 
 const systemAlarm: Clock['alarm'] = (durationMs, wake) => {

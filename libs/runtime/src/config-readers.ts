@@ -5,7 +5,7 @@ import type { Reader, Reading } from './config.ts';
 const HIDDEN = '‹set›';
 const NOTHING = 'nothing';
 
-/** A setting that may be left out when it has a default. */
+/** A setting that is optional if it has a default. */
 export interface Defaulted<Value> {
   readonly default?: Value;
 }
@@ -32,14 +32,14 @@ export const urls = (description: string): Reader<string> => {
     ...reader(description, expected, {}, (raw) =>
       raw.split(',').every((one) => URL.canParse(one))
         ? { ok: true, value: raw }
-        : // As a whole: a comma in a password takes it apart, and neither half looks as if it had any.
+        : // Hidden as a whole: a comma in a password splits it, and neither part looks like a password.
           { ok: false, got: withoutPassword(raw), expected },
     ),
     show: shown,
   };
 };
 
-/** A whole number within bounds; its unit belongs into the setting's name (`leaseTtlMs`). */
+/** A whole number within bounds; put the unit into the name of the setting (`leaseTtlMs`). */
 export const int = (
   description: string,
   options: Defaulted<number> & { readonly min?: number; readonly max?: number } = {},
@@ -60,7 +60,7 @@ export const bool = (description: string, options: Defaulted<boolean> = {}): Rea
     return { ok: false, got: quoted(raw), expected: 'true or false' };
   });
 
-/** One of a few words. */
+/** One of some words. */
 export const oneOf = <const Word extends string>(
   description: string,
   words: readonly Word[],
@@ -73,7 +73,7 @@ export const oneOf = <const Word extends string>(
   });
 };
 
-/** The setting may be left out: then it is `undefined`. */
+/** An optional setting: `undefined` if it is not set. */
 export const optional = <Value>(inner: Reader<Value>): Reader<Value | undefined> => ({
   description: inner.description,
   expected: `${inner.expected}, or nothing`,
@@ -81,19 +81,19 @@ export const optional = <Value>(inner: Reader<Value>): Reader<Value | undefined>
   read: (raw) => (raw === undefined ? { ok: true, value: undefined } : inner.read(raw)),
 });
 
-/** A secret given in the variable itself. Prefer `secretFile`: an environment is inherited and listed by the system. */
+/** A secret in the variable itself. Prefer `secretFile`: child processes inherit an environment, and the system lists it. */
 export const secret = (description: string): Reader<string> => ({
   ...reader(description, 'a secret', {}, (raw) => ({ ok: true, value: raw })),
   show: () => HIDDEN,
 });
 
-/** Path of a file that holds a secret; the value is the file's content, without a line end at its end. */
+/** Path of a file with a secret; the value is its content, without a final line end. */
 export const secretFile = (description: string): Reader<string> => ({
   ...reader(description, readableFile, {}, contentOf),
   show: () => HIDDEN,
 });
 
-/** Path of a file that is read again whenever it is renewed; the value is the path. */
+/** Path of a file that is reloaded when it changes; the value is the path. */
 export const renewedFile = (description: string): Reader<string> =>
   reader(description, readableFile, {}, (path) => {
     const content = contentOf(path);

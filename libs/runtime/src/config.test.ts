@@ -26,7 +26,7 @@ const spec = {
 const good = { DATABASE_URL: 'postgres://app:pass@db:5432/kv', MASTER_KEY: keyFile, CLIENT_SECRET: 'hush' };
 
 describe('readConfig', () => {
-  test('reads every setting in its type, with defaults', () => {
+  test('reads every setting as its type, with defaults', () => {
     assert.deepEqual(
       { ...readConfig({ ...good, LEASE_TTL_MS: '1000', PLAINTEXT: '1', KEY_EXPIRY: 'NEXT_START', REGION: '' }, spec) },
       {
@@ -43,7 +43,7 @@ describe('readConfig', () => {
     assert.deepEqual([leaseTtlMs, plaintext, keyExpiry], [60_000, false, 'STOP']);
   });
 
-  test('reports every problem at once, with name, what was there and what would be right, and no secret', () => {
+  test('reports all problems at once, each with name, value and expected form, without secrets', () => {
     const env = {
       DATABASE_URL: '//app:pass@db:x',
       LEASE_TTL_MS: '999',
@@ -74,16 +74,16 @@ describe('readConfig', () => {
     });
   }
 
-  test('a secret file that is empty is refused', () => {
+  test('refuses an empty secret file', () => {
     assert.throws(() => readConfig({ MASTER_KEY: emptyFile }, { masterKey: spec.masterKey }), /\(empty\)/);
   });
 
-  test('the answer is frozen', () => {
+  test('returns a frozen object', () => {
     assert.ok(Object.isFrozen(readConfig(good, spec)));
   });
 });
 
-test('describeConfig shows everything but secrets', () => {
+test('describeConfig shows all settings and hides secrets', () => {
   const shown = describeConfig(spec, readConfig(good, spec));
   assert.deepEqual(shown, {
     DATABASE_URL: 'postgres://app:‹set›@db:5432/kv',
@@ -97,12 +97,12 @@ test('describeConfig shows everything but secrets', () => {
 });
 
 test('a specification without a reader for a setting does not compile', () => {
-  // @ts-expect-error a text is no reader
+  // @ts-expect-error a text is not a reader
   const wrong: ConfigSpec = { name: 'text' };
   assert.ok(wrong);
 });
 
-test('G8: a password with a comma in it is in no error about a list of URLs', () => {
+test('G8: an error about a list of URLs hides a password, even with a comma in it', () => {
   const read = (natsUrl: string) => readConfig({ NATS_URL: natsUrl }, { natsUrl: urls('NATS servers') });
   for (const wrong of ['nats://u:hun,ter2@h:4222', 'nats://h:1,nats://u:hun,ter2@h:2', 'nats://u:hun,ter2@h,nats:']) {
     assert.throws(

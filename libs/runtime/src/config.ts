@@ -6,9 +6,9 @@ export type Reading<Value> =
 /** Reads one variable of the environment. `undefined` and the empty text both mean that it is not set. */
 export interface Reader<Value> {
   readonly description: string;
-  /** What a good value looks like, for the error text and the docs. */
+  /** Description of a valid value, for errors and docs. */
   readonly expected: string;
-  /** How the value may be shown to people and in logs. */
+  /** The value as it may be shown to users and in logs. */
   show(value: Value): string;
   read(raw: string | undefined): Reading<Value>;
 }
@@ -29,7 +29,7 @@ export interface ConfigProblem {
   readonly expected: string;
 }
 
-/** The environment does not fit the specification. Lists every problem, so that one start is enough to mend them all. */
+/** The environment does not match the specification. Lists all problems, so that they can be fixed at once. */
 export class ConfigError extends Error {
   override readonly name = 'ConfigError';
   readonly problems: readonly ConfigProblem[];
@@ -44,7 +44,7 @@ export class ConfigError extends Error {
 }
 
 /**
- * Reads every setting of `spec` from `env`. This is the only way into the environment: services get the frozen answer.
+ * Reads every setting of `spec` from `env`. Only this reads the environment: services get the frozen result.
  * @param onIgnored called with each value that is ignored, for a warning
  * @throws ConfigError naming every variable that is missing or wrong
  */
@@ -68,7 +68,7 @@ export function readConfig<const Spec extends ConfigSpec>(
   return Object.freeze(config);
 }
 
-/** What a service runs with, by variable name, for one log line at start. Secrets read `‹set›`. */
+/** The settings of a service by variable name, for a log line at the start. Secrets are `‹set›`. */
 export function describeConfig<const Spec extends ConfigSpec>(
   spec: Spec,
   config: ConfigOf<Spec>,
@@ -81,7 +81,7 @@ export function describeConfig<const Spec extends ConfigSpec>(
 /** `databaseUrl` → `DATABASE_URL`. */
 export const variableOf = (name: string): string => name.replace(/[A-Z]/g, (capital) => `_${capital}`).toUpperCase();
 
-/** Every property of the specification was read: the loop above left none out. */
+/** Type assertion only: the loop above has read every property of the specification. */
 function assertComplete<Spec extends ConfigSpec>(
   config: Record<string, unknown>,
   spec: Spec,

@@ -1,4 +1,4 @@
-/** One link of a chain of causes, ready for a log. */
+/** One link of a chain of causes, in the form for a log. */
 export interface ErrorLink {
   readonly name: string;
   readonly message: string;
@@ -10,7 +10,7 @@ export interface ErrorLink {
 /** Longest chain that is followed: a cycle of causes must not hang the log. */
 const CHAIN_LENGTH_MAX = 16;
 
-/** An error and everything that caused it, outermost first. An error's text does not repeat its cause, so logs print all. */
+/** An error and its causes, outermost first. The text of an error does not contain that of its cause, so logs print all. */
 export function errorChain(error: unknown, depth = 0): readonly ErrorLink[] {
   if (error === undefined || error === null || depth >= CHAIN_LENGTH_MAX) return [];
   if (!(error instanceof Error)) return [{ name: typeof error, message: String(error) }];

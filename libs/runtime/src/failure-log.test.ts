@@ -12,10 +12,10 @@ const opened = () => {
   return { lines, attempts, pass: (ms: number) => (nowMs += ms) };
 };
 
-test('of what fails again and again the log has the first, one a minute, and the end', () => {
+test('of repeated failures the first one, one a minute and the end are logged', () => {
   const { lines, attempts, pass } = opened();
   attempts.succeeded();
-  assert.equal(lines.length, 0, 'what works is not worth a line');
+  assert.equal(lines.length, 0, 'a success without a failure is not logged');
   for (let n = 0; n < 1_300; n++) {
     attempts.failed(new Error(`failure ${n}`), { partition: 3 });
     pass(100);
@@ -41,7 +41,7 @@ test('a new failure after a success is logged at once', () => {
   assert.equal(lines.filter(({ level }) => level === 'warn').length, 2);
 });
 
-test('the outage says since when, how often and what', () => {
+test('an outage has its start, the number of failures and the newest error', () => {
   const { attempts, pass } = opened();
   assert.equal(attempts.outage(), undefined);
   attempts.failed(new Error('one'));

@@ -4,7 +4,7 @@ import type { LogFields, Logger } from './logger.ts';
 /** A failure that repeats is logged once in this time. */
 const REPEAT_MS = 60_000;
 
-/** Something that is tried again for as long as it fails. */
+/** Work that fails and is retried. */
 export interface Outage {
   readonly since: Instant;
   /** Failures without a success in between; at least 1. */
@@ -13,16 +13,16 @@ export interface Outage {
   readonly error: unknown;
 }
 
-/** Logs what is tried again and again: the first failure, one a minute while it lasts, and its end. */
+/** Logs failures of retried work: the first one, one a minute while it lasts, and the end. */
 export interface FailureLog {
   failed(error: unknown, fields?: LogFields): void;
-  /** Says that it works; costs nothing where it did before. */
+  /** Reports a success; costs nothing if the one before succeeded too. */
   succeeded(): void;
-  /** The failure that lasts; undefined while it works. */
+  /** The current outage; undefined without one. */
   outage(): Outage | undefined;
 }
 
-/** @param parts what the log says when it fails, and when it works again */
+/** @param parts `failing` and `back`: the log events of a failure, and of the first success after it */
 export const failureLog = (parts: {
   readonly log: Logger;
   readonly clock: Pick<Clock, 'now' | 'monotonicMs'>;

@@ -1,6 +1,6 @@
 import { type Tracer, trace } from '@opentelemetry/api';
 
-/** Version of the semantic conventions that all telemetry keeps. */
+/** Version of the semantic conventions of all telemetry. */
 export const SCHEMA_URL = 'https://opentelemetry.io/schemas/1.45.0';
 
 /** Version of the scopes of this repository: that of its packages. */

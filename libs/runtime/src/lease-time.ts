@@ -15,25 +15,25 @@ export const readingOf = (clock: Pick<Clock, 'monotonicMs' | 'bootMs'>): ClockRe
 
 /** How much slower the clocks of one machine may run than another's: crystals differ by less than 0.02 %, virtual clocks by more. */
 const driftRatio = 0.005;
-/** What reading a clock may be off by, in milliseconds. */
+/** Error of a clock reading, in milliseconds. */
 const readingErrorMs = 1;
 
-/** For how long a lease is used by its holder, in milliseconds: its worth less a margin for clocks that run slow. */
+/** How long the holder uses a lease, in milliseconds: its time to live less a margin for slow clocks. */
 export const usableMs = (ttlMs: number): number => ttlMs * (1 - driftRatio) - readingErrorMs;
 
-/** How long the next holder waits for a lease to expire: its clock may be as fast as the present holder's is slow. */
+/** How long the next holder waits until a lease has expired: its own clock may be fast while the holder's is slow. */
 export const waitedOutMs = (ttlMs: number): number => ttlMs + (ttlMs - usableMs(ttlMs));
 
-/** Up to when a lease is used that was asked for at that moment: by whichever clock comes there first. */
+/** End of the use of a lease that was requested at that moment, by whichever clock reaches it first. */
 export const usableUntil = (asked: ClockReading, ttlMs: number): ClockReading => ({
   monotonicMs: asked.monotonicMs + usableMs(ttlMs),
   bootMs: asked.bootMs + usableMs(ttlMs),
 });
 
-/** Milliseconds until then; 0 or less when it is over. */
+/** Milliseconds until `end`; 0 or less once it has passed. */
 export const leftMs = (end: ClockReading, now: ClockReading): number =>
   Math.min(end.monotonicMs - now.monotonicMs, end.bootMs - now.bootMs);
 
-/** Milliseconds since then, by the clock that went further. */
+/** Milliseconds since then, by the clock that advanced most. */
 export const ageMs = (since: ClockReading, now: ClockReading): number =>
   Math.max(now.monotonicMs - since.monotonicMs, now.bootMs - since.bootMs);

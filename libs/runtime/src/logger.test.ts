@@ -12,7 +12,7 @@ function capture() {
   return { log, last: () => JSON.parse(lines.at(-1) ?? ''), lines };
 }
 
-test('one line of JSON with time, level, service and event', () => {
+test('a log line is one line of JSON with time, level, service and event', () => {
   const { log, last, lines } = capture();
   log.with({ disk: 'd1' }).info('disk opened', { epoch: 3 });
   assert.deepEqual(last(), {
@@ -27,7 +27,7 @@ test('one line of JSON with time, level, service and event', () => {
   assert.equal(lines.at(-1)?.includes('\n'), false);
 });
 
-test('an error is printed with every cause', () => {
+test('an error is logged with all its causes', () => {
   const { log, last } = capture();
   const socket = new Error('socket closed');
   const error = new Error('append failed', { cause: new AggregateError([new Error('a'), socket], 'both failed') });
@@ -47,7 +47,7 @@ test('errors that cause each other do not hang the log', () => {
   assert.ok(last().error.length > 2);
 });
 
-test('secrets by name and bytes by nature are not printed, at any depth', () => {
+test('fields with names of secrets, and bytes, are hidden at any depth', () => {
   const { log, lines } = capture();
   log.info('x', {
     clientSecret: 'hush',
@@ -61,7 +61,7 @@ test('secrets by name and bytes by nature are not printed, at any depth', () => 
   assert.match(line, /‹4 bytes›/);
 });
 
-test('whatever is passed, a line comes out', () => {
+test('a value that JSON cannot hold, or with a cycle, does not prevent the log line', () => {
   const { log, last } = capture();
   const cycle: Record<string, unknown> = { name: 'c' };
   cycle.self = cycle;

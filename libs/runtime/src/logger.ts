@@ -3,13 +3,13 @@ import type { Clock } from './clock.ts';
 import { errorChain } from './error-chain.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 
-/** What may stand beside an event in a log. */
+/** Fields of a log line. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
 /**
- * Structured log: one JSON object a line, `{time, level, service, event, trace, span, …fields}`. `event` is a short fixed
- * text, what varies is in the fields, so that logs can be counted and searched. A field `error` is printed with its
- * whole chain of causes. Where log records are exported over OTLP, each line is one, with the same fields as attributes.
+ * Structured log: one JSON object for each line, `{time, level, service, event, trace, span, …fields}`. `event` is a short fixed text
+ * and the fields have the variable parts, so that logs can be counted and searched. A field `error` is printed with its whole chain
+ * of causes. If log records are exported over OTLP, each line is a record with the same fields as attributes.
  */
 export interface Logger {
   info(event: string, fields?: LogFields): void;
@@ -22,15 +22,15 @@ export interface Logger {
 export interface LoggerOptions {
   readonly service: string;
   readonly clock: Pick<Clock, 'now'>;
-  /** Takes one line without its end. Default: standard error. */
+  /** Writes one line, given without its line end. Default: standard error. */
   readonly write?: (line: string) => void;
 }
 
 /**
- * Makes the log of a service.
+ * Creates the log of a service.
  *
- * Written by hand and not a library: the time comes from the injected clock, and a line must be out before a crash
- * ends the process, which rules out the buffering that log libraries are chosen for.
+ * Not a library, because the time comes from the injected clock, and a line must be written before a crash ends the process. That
+ * excludes the buffering of log libraries.
  */
 export function logger({ service, clock, write = toStandardError }: LoggerOptions): Logger {
   const make = (bound: LogFields): Logger => {
@@ -67,7 +67,7 @@ const severities = { info: SeverityNumber.INFO, warn: SeverityNumber.WARN, error
 /** Fields of a line that an exported record has in another place. */
 const ownFields = new Set(['time', 'level', 'service', 'event', 'trace', 'span']);
 
-/** Exports a line as a log record of the running span; does nothing unless the process exports logs. @param text what was printed, so that nothing hidden gets out */
+/** Exports a line as a log record of the running span, if the process exports logs. @param text the printed line, without secrets */
 function exportRecord(level: keyof typeof severities, now: number, text: string): void {
   const exporter = logs.getLogger('interlock', SCOPE_VERSION, { schemaUrl: SCHEMA_URL });
   const severityNumber = severities[level];
@@ -85,12 +85,12 @@ function exportRecord(level: keyof typeof severities, now: number, text: string)
 /** A field with such a name is never printed. */
 const SECRET_NAME = /(secret|password|passphrase|token|privatekey|plaintext|dek)$/i;
 
-/** A replacer for one line: hides secrets and bytes, unfolds errors, cuts cycles, and never throws. */
+/** A JSON replacer for one line: hides secrets and bytes, prints errors with causes, cuts cycles, and never throws. */
 function printable(): (this: unknown, key: string, value: unknown) => unknown {
   const ancestors: unknown[] = [];
   return function (key, value) {
     if (value !== undefined && SECRET_NAME.test(key)) return '‹hidden›';
-    // JSON turns a Buffer into an array of its bytes before the replacer sees it: look at the holder's own value.
+    // JSON turns a Buffer into an array before the replacer sees it, so use the property of the holder.
     const own = isObject(this) ? Reflect.get(this, key) : value;
     if (ArrayBuffer.isView(own)) return `‹${own.byteLength} bytes›`;
     if (own instanceof Error) return errorChain(own);

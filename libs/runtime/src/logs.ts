@@ -9,7 +9,7 @@ import {
 } from '@opentelemetry/sdk-logs';
 import { logExporter, type OtlpProtocol } from './exporters.ts';
 
-/** Where log records go, beside the lines on standard error. */
+/** Destinations of log records, in addition to the lines on standard error. */
 export interface LogsOptions {
   readonly resource: Resource;
   /** OTLP over HTTP; a full address. */
@@ -28,9 +28,9 @@ export interface LogsOptions {
 
 /** Log records of the process. */
 export interface Logs {
-  /** Exports what waits. */
+  /** Exports waiting records. */
   flush(): Promise<void>;
-  /** Exports what waits and stops. */
+  /** Exports waiting records and stops. */
   shutdown(): Promise<void>;
 }
 

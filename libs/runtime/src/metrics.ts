@@ -15,33 +15,33 @@ import {
 import type { OtlpProtocol } from './exporters.ts';
 import { SCHEMA_URL, SCOPE_VERSION } from './instrumentation-scope.ts';
 
-/** Where measurements go. */
+/** Destinations of metrics. */
 export interface MetricsOptions {
-  /** Who measures. */
+  /** The measured service. */
   readonly resource: Resource;
   /** OTLP over HTTP; a full address. */
   readonly metricsEndpoint?: string | undefined;
   readonly metricsProtocol?: OtlpProtocol | undefined;
   /** Whether metrics are printed on standard output. */
   readonly metricsOnConsole?: boolean;
-  /** Where a Prometheus scrapes this process, at `/metrics`. */
+  /** Address at which Prometheus scrapes this process, at `/metrics`. */
   readonly prometheus?: { readonly host: string; readonly port: number } | undefined;
-  /** Called where nothing can be scraped, because the port cannot be had. Default: nothing happens. */
+  /** Called if the port for Prometheus cannot be opened. Default: nothing happens. */
   readonly onNotScraped?: (error: unknown) => void;
-  /** Milliseconds between two exports; default 60,000, as OpenTelemetry has it. */
+  /** Milliseconds between two exports; default 60,000, that of OpenTelemetry. */
   readonly metricsIntervalMs?: number;
-  /** Further readers: one that a test asks. */
+  /** Further readers, for tests. */
   readonly metricReaders?: readonly IMetricReader[];
 }
 
 /** Metrics of the process. */
 export interface Metrics {
   readonly meter: Meter;
-  /** Of that meter; undefined if nothing is measured. */
+  /** The provider of the meter; undefined if nothing is measured. */
   readonly provider: MeterProviderApi | undefined;
-  /** Exports what is known now. */
+  /** Exports the current values. */
   flush(): Promise<void>;
-  /** Exports what is known now and stops. */
+  /** Exports the current values and stops. */
   shutdown(): Promise<void>;
 }
 
@@ -68,7 +68,7 @@ function readersOf(options: MetricsOptions): IMetricReader[] {
     new PeriodicExportingMetricReader({
       exporter,
       exportIntervalMillis: metricsIntervalMs,
-      // An export that takes longer than the time between two would never end.
+      // An export must end before the next one starts.
       exportTimeoutMillis: Math.min(metricsIntervalMs, EXPORT_TIMEOUT_MS),
     });
   return [
@@ -79,8 +79,8 @@ function readersOf(options: MetricsOptions): IMetricReader[] {
 }
 
 /**
- * A gauge is what was observed this time: a lease that ended is not shown any more. The SDK would go on showing the last
- * value of what is observed no longer, where a gauge is said to be cumulative; exported, gauges are neither.
+ * Gauges are delta: a value that is no longer observed (a lease that ended) is no longer exported. With cumulative temporality the
+ * SDK would keep its last value. The exported data of gauges has no temporality.
  */
 export const temporalityOf = (instrument: InstrumentType): AggregationTemporality =>
   instrument === InstrumentType.OBSERVABLE_GAUGE ? AggregationTemporality.DELTA : AggregationTemporality.CUMULATIVE;
@@ -111,14 +111,14 @@ class Scraped extends PrometheusExporter {
   }
 }
 
-/** As OpenTelemetry has it. */
+/** The default of OpenTelemetry. */
 const EXPORT_TIMEOUT_MS = 30_000;
 
 const nothing = async (): Promise<void> => undefined;
 
 /**
- * Bounds of a histogram of durations in seconds, from a tenth of a millisecond and a fact that arrives at once to a lease that ran out: a revocation is
- * a matter of milliseconds where events flow, and of `LEASE_TTL_MS` and more where they do not.
+ * Bounds of a histogram of durations, in seconds. A revocation takes milliseconds if events are delivered, and `LEASE_TTL_MS` or
+ * more if they are not. So the bounds range from 0.1 ms to longer than a lease.
  */
 export const DURATION_BUCKETS_S: readonly number[] = [
   0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300,

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { keyedMutex, withKeys } from './mutex.ts';
 
-test('work under one key happens in order, under another key beside it, and a failure ends only its own turn', async () => {
+test('work under one key runs in order and under different keys concurrently; a failure affects no other work', async () => {
   const mutex = keyedMutex();
   const order: string[] = [];
   const held = Promise.withResolvers<void>();

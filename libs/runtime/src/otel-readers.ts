@@ -3,8 +3,8 @@ import { optional } from './config-readers.ts';
 
 /*
  * Readers for variables of the OpenTelemetry specification. Such a variable often comes from outside of this project (an
- * operator of the cluster, a base image), so its value never ends a service: a value that cannot be used is ignored with a
- * warning, as https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ asks.
+ * operator of the cluster, a base image), so its value never ends a service: an unusable value is ignored with a warning, as
+ * https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/ requires.
  */
 
 /** The same reader; a value that it refuses is ignored with a warning, as if the variable were not set. */
@@ -52,8 +52,8 @@ export const otelEnum = <const Word extends string>(
 };
 
 /**
- * Exporters, separated by commas, in any case; `none` is the empty list. Unknown ones are ignored with a warning; where only
- * unknown ones are given, the default is used.
+ * Exporters, separated by commas, in any case; `none` is the empty list. Unknown ones are ignored with a warning. If all are
+ * unknown, the default is used.
  */
 export const otelExporters = <const Word extends string>(
   description: string,
@@ -116,7 +116,7 @@ export const otelAttributes = (description: string): Reader<Readonly<Record<stri
 
 const pairsOf = (raw: string): readonly string[] => raw.split(',').filter((pair) => pair.trim() !== '');
 
-/** @throws URIError for what is no pair */
+/** @throws URIError for a text that is no pair */
 const attributeOf = (pair: string): readonly [string, string] => {
   const at = pair.indexOf('=');
   const key = decodeURIComponent(pair.slice(0, at).trim());

@@ -5,14 +5,14 @@ import { systemRandom } from './random.ts';
 const count = 10_000;
 const uuids = Array.from({ length: count }, () => systemRandom.uuid());
 
-test('UUIDs are of version 4 and in lower case, and no two are alike', () => {
+test('UUIDs have version 4, are in lower case and differ', () => {
   for (const uuid of uuids) {
     assert.match(uuid, /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/);
   }
   assert.equal(new Set(uuids).size, count);
 });
 
-test('every bit of a UUID that says nothing of its form is set in about half of them', () => {
+test('each random bit of a UUID is set in about half of the UUIDs', () => {
   const ofForm = new Set([48, 49, 50, 51, 64, 65]);
   const all = uuids.map((uuid) => Buffer.from(uuid.replaceAll('-', ''), 'hex'));
   for (let bit = 0; bit < 128; bit += 1) {

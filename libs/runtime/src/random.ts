@@ -1,11 +1,11 @@
 import { randomBytes, randomFillSync } from 'node:crypto';
 
 /**
- * The one source of chance below `main.ts`. The real one is the operating system's cryptographic generator; the
- * simulated one is a seeded generator, so that a run can be repeated exactly.
+ * The only source of randomness below `main.ts`. The real one is the operating system's cryptographic generator; the simulated
+ * one is a seeded generator, so that a run can be repeated exactly.
  */
 export interface Random {
-  /** `length` unpredictable bytes. Key material is made from these and from nothing else. */
+  /** `length` unpredictable bytes: the only source of key material. */
   bytes(length: number): Uint8Array;
   /** A version 4 UUID in lower case. */
   uuid(): string;
@@ -14,7 +14,7 @@ export interface Random {
 }
 
 const uuidBytes = 16;
-/** Unpredictable bytes for so many UUIDs, of which each is used once. */
+/** Unpredictable bytes for 128 UUIDs; each byte is used once. */
 const pool = Buffer.alloc(128 * uuidBytes);
 let used = pool.length;
 const digits = Buffer.from('0123456789abcdef');
@@ -22,8 +22,8 @@ const dash = '-'.charCodeAt(0);
 const text = Buffer.alloc(36);
 
 /**
- * As `randomUUID` of Node, which puts the text together out of twenty pieces, each of them garbage: an event has one, and they
- * were a twentieth of what the stop of a fleet leaves behind.
+ * Like Node's `randomUUID`, but with less garbage: Node joins twenty strings for each UUID. Each event has one, and these strings
+ * were a twentieth of the garbage when a fleet stops.
  */
 const uuid = (): string => {
   if (used === pool.length) {

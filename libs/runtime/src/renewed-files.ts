@@ -4,23 +4,23 @@ import { failureLog } from './failure-log.ts';
 import type { Logger } from './logger.ts';
 import { type Renewed, renewable } from './renewed.ts';
 
-/** Files that belong together, and what they say. */
+/** Files that belong together, and how to read them. */
 export interface RenewedFilesOptions<Value> {
-  /** What they are, for the log: `TLS certificate`. */
+  /** Their name in the log: `TLS certificate`. */
   readonly what: string;
   /** Their paths. */
   readonly files: readonly string[];
   /**
-   * Makes the value of what the files hold.
-   * @param before what holds now; none at the start
-   * @throws Error when the files are not whole, do not fit together, or are worse than what holds
+   * Reads the value from the content of the files.
+   * @param before the current value; undefined at the start
+   * @throws Error if the files are incomplete, do not match, or are worse than the current value
    */
   readonly parse: (textOf: (file: string) => string, before: Value | undefined) => Value;
-  /** What the log may say of a value. */
+  /** What the log may contain about a value. */
   readonly describe: (value: Value) => Readonly<Record<string, string>>;
   readonly clock: Clock;
   readonly log: Logger;
-  /** Milliseconds between two looks. */
+  /** Milliseconds between two reads. */
   readonly intervalMs: number;
 }
 

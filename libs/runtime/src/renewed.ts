@@ -1,21 +1,21 @@
 /** A value that is replaced while the process runs, for example certificates before they expire. */
 export interface Renewed<Value> {
-  /** What holds now. Asked at every use, never kept. */
+  /** The current value. Read it at every use; never keep it. */
   current(): Value;
   /**
    * Calls `listener` after each renewal.
-   * @returns ends that
+   * @returns removes the listener
    */
   onRenewal(listener: () => void): () => void;
 }
 
-/** A renewed value and who renews it. */
+/** A renewed value, for its owner, which renews it. */
 export interface Renewable<Value> extends Renewed<Value> {
   /** Replaces the value, then notifies all listeners. */
   renew(value: Value): void;
 }
 
-/** @param first what holds until the first renewal */
+/** @param first the value until the first renewal */
 export const renewable = <Value>(first: Value): Renewable<Value> => {
   const listeners = new Set<() => void>();
   let value = first;

@@ -7,7 +7,7 @@ import { ExitCode } from './run.ts';
 
 const program = new URL('./test-service.ts', import.meta.url).pathname;
 
-/** A started test service, its ready line, and what it logged once it ended. */
+/** Starts the test service. Returns its process, its ready line, and its exit code and log when it has ended. */
 function start(behaviour: string, env: Readonly<Record<string, string>> = { NEEDED: 'x' }) {
   const child = spawn(process.execPath, [program], {
     env: { BEHAVIOUR: behaviour, ...env },
@@ -32,7 +32,7 @@ after(() => {
 
 describe('a service as a process', () => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) {
-    test(`says when it is ready; on ${signal} closes in reverse order and ends with 0`, async () => {
+    test(`prints its ready line; on ${signal} closes in reverse order and exits with 0`, async () => {
       const { child, ready, ended } = start('serve');
       assert.deepEqual(await ready, { ready: true, service: 'test', address: '127.0.0.1:1' });
       child.kill(signal);
@@ -42,7 +42,7 @@ describe('a service as a process', () => {
     });
   }
 
-  test('that does not close in time ends with 1 and says what is open', async () => {
+  test('exits with 1 and logs what is open if it does not close in time', async () => {
     const { child, ready, ended } = start('hang on close');
     await ready;
     child.kill('SIGTERM');
@@ -51,7 +51,7 @@ describe('a service as a process', () => {
     assert.deepEqual(log.at(-1)?.stillOpen, ['second', 'first']);
   });
 
-  test('that fails to close ends with 1 and closes the rest', async () => {
+  test('exits with 1 and closes the rest if a part fails to close', async () => {
     const { child, ready, ended } = start('fail on close');
     await ready;
     child.kill('SIGTERM');
@@ -60,28 +60,28 @@ describe('a service as a process', () => {
     assert.deepEqual(events, ['stopping', 'closed second', 'closed first', 'closing failed']);
   });
 
-  test('that fails to start closes what it opened, logs the causes and ends with 1', async () => {
+  test('closes what it opened, logs the causes and exits with 1 if it fails to start', async () => {
     const { code, events, log } = await start('fail on start').ended;
     assert.equal(code, ExitCode.failed);
     assert.deepEqual(events, ['start failed', 'stopping', 'closed second', 'closed first', 'stopped']);
     assert.match(JSON.stringify(log[0]), /cannot start.*the reason/);
   });
 
-  test('with settings that cannot be used ends with 78 and names them', async () => {
+  test('exits with 78 and logs all invalid settings', async () => {
     const { code, log } = await start('dance', {}).ended;
     assert.equal(code, ExitCode.badConfig);
     assert.match(JSON.stringify(log[0]), /BEHAVIOUR.*NEEDED/);
   });
 
   for (const behaviour of ['crash', 'throw']) {
-    test(`an uncaught error (${behaviour}) ends the process with 1 and logs the causes`, async () => {
+    test(`exits with 1 and logs the causes of an uncaught error (${behaviour})`, async () => {
       const { code, log } = await start(behaviour).ended;
       assert.equal(code, ExitCode.failed);
       assert.match(JSON.stringify(log.at(-1)), /uncaught by the service.*the reason/);
     });
   }
 
-  test('ends when its parent is gone', async () => {
+  test('stops when its parent process has ended', async () => {
     // The parent is a process that starts the service, passes its output on and is then killed.
     const script = `
       const { spawn } = require('node:child_process');

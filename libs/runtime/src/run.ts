@@ -5,13 +5,13 @@ import { int, optional } from './config-readers.ts';
 import { type Logger, logger } from './logger.ts';
 import { createScope, type Scope } from './scope.ts';
 
-/** How the process ends. */
+/** Exit codes of a process. */
 export const ExitCode = {
-  /** Asked to stop, and everything closed in time. */
+  /** It was stopped, and everything closed in time. */
   stopped: 0,
   /** Start failed, an error was not caught, or closing failed or took too long. */
   failed: 1,
-  /** The environment cannot be used (`EX_CONFIG` of sysexits.h). */
+  /** The settings are invalid (`EX_CONFIG` of sysexits.h). */
   badConfig: 78,
 } as const;
 
@@ -28,11 +28,11 @@ export interface RunOptions {
   readonly name: string;
   /** Normally `process.env`; `main.ts` is the only place that names it. */
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** Opens everything, registers each part on the scope, and says where the service listens. */
+  /** Opens everything, registers each part on the scope, and returns the address of the service. */
   readonly start: (startup: Startup) => Promise<{ readonly address: string }>;
 }
 
-/** Settings of how a process ends; spread into a service's own specification, so that they are shown with the others. */
+/** Settings of the end of a process; spread into a service's own specification, so that they are shown with the others. */
 export const runSpec = {
   interlockParentPid: optional(int('Process whose end ends this one', { min: 1 })),
   shutdownGraceMs: int('Longest shutdown after SIGTERM', {
@@ -41,27 +41,27 @@ export const runSpec = {
   }),
 } as const;
 
-/** How long closing may take in milliseconds where the settings could not be read. */
+/** How long closing may take, in milliseconds, if the settings could not be read. */
 const GRACE_MS_UNREAD = 10_000;
 
 /** A part that takes longer to close is named in the log, in milliseconds. */
 const SLOW_CLOSE_MS = 500;
 
-/** How often the parent is looked for, in milliseconds. */
+/** Time between two checks of the parent process, in milliseconds. */
 const PARENT_POLL_MS = 500;
 
 /**
  * Runs a service as this process: starts it, prints one line `{"ready":true,"service":…,"address":…}` on standard
  * output when it serves, and on SIGTERM or SIGINT closes what was opened in reverse order. A second signal ends at once.
  *
- * With `INTERLOCK_PARENT_PID` set the service also stops when that process is gone, so that a launcher that was killed
- * leaves nothing behind. The parent is polled: standard input closes only if the launcher alone holds that pipe, and an
- * IPC channel exists only under `fork`.
+ * With `INTERLOCK_PARENT_PID` the service also stops when that process has ended, so that a killed launcher leaves no service
+ * behind. The parent is polled: standard input closes only if no other process holds that pipe, and an IPC channel exists only
+ * under `fork`.
  */
 export async function runService({ name, env, start }: RunOptions): Promise<void> {
   const clock = systemClock;
   const log = logger({ service: name, clock });
-  // What takes long to close is named, so that a slow stop explains itself.
+  // Parts that close slowly are logged, so that a slow stop explains itself.
   let closing = { name: '', sinceMs: 0 };
   const closed = (): void => {
     const tookMs = Math.round(clock.monotonicMs() - closing.sinceMs);
@@ -115,7 +115,7 @@ export async function runService({ name, env, start }: RunOptions): Promise<void
     const { address } = await start({ scope, log, clock, env });
     if (!stopping) process.stdout.write(`${JSON.stringify({ ready: true, service: name, address })}\n`);
   } catch (error) {
-    // A stop during the start makes the start fail: that is the stop's doing and no failure of its own.
+    // A stop during the start makes the start fail, which is no failure of its own.
     if (stopping) return log.warn('start was interrupted', { error });
     log.error('start failed', { error });
     await stop('start failed', error instanceof ConfigError ? ExitCode.badConfig : ExitCode.failed);
@@ -123,8 +123,8 @@ export async function runService({ name, env, start }: RunOptions): Promise<void
 }
 
 /**
- * Calls `gone` once the process `pid` no longer exists. A parent that died without being waited for still has its pid:
- * if it was our direct parent, the change of `ppid` shows it.
+ * Calls `gone` once the process `pid` no longer exists. A zombie still has its pid: if it was the direct parent, the change of
+ * `ppid` shows its end.
  */
 function watchParent(pid: number, gone: () => void): void {
   const direct = process.ppid === pid;

@@ -3,7 +3,7 @@ import { RuntimeNodeInstrumentation } from '@opentelemetry/instrumentation-runti
 
 /**
  * Measures the process: delay and utilization of the event loop, garbage collection, spaces of the heap (`nodejs.*`, `v8js.*`).
- * A module of its own, because loading it takes some time that only services spend.
+ * A separate module, because loading it takes time, and only services need it.
  * @returns stops measuring
  */
 export const measureRuntime = (provider: MeterProvider): (() => void) => {

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { createScope, ScopeError } from './scope.ts';
 
-test('closes in reverse order, one after another', async () => {
+test('a scope closes its parts in reverse order, one after another', async () => {
   const scope = createScope();
   const closed: string[] = [];
   for (const name of ['store', 'bus', 'server']) {
@@ -17,7 +17,7 @@ test('closes in reverse order, one after another', async () => {
   assert.deepEqual(scope.open(), []);
 });
 
-test('one that throws does not keep the others open, and is named', async () => {
+test('a part that fails to close is named in the error, and the others are closed', async () => {
   const scope = createScope();
   const closed: string[] = [];
   scope.defer('store', () => closed.push('store'));
@@ -33,7 +33,7 @@ test('one that throws does not keep the others open, and is named', async () => 
   assert.deepEqual(closed, ['store']);
 });
 
-test('what is opened while closing is closed too', async () => {
+test('a part that is registered while its scope closes is closed too', async () => {
   const scope = createScope();
   const closed: string[] = [];
   const slow = Promise.withResolvers<void>();

@@ -3,20 +3,20 @@ export class ScopeError extends AggregateError {
   override readonly name = 'ScopeError';
 }
 
-/** What was opened and has to be closed, in the reverse order. */
+/** Parts of a process that are closed in the reverse order of their opening. */
 export interface Scope {
   /**
-   * Registers how to close something just opened. On a scope that is closing it closes at once: what a slow start
-   * opens after the stop began is not left open.
+   * Registers how to close a part that was just opened. If the scope is already closing, the part is closed at once, so that a slow
+   * start leaves nothing open after a stop.
    */
   defer(name: string, close: () => Promise<unknown> | unknown): void;
-  /** Aborted when closing begins: for loops that belong to the scope. */
+  /** Aborted when closing starts: for loops that belong to the scope. */
   readonly signal: AbortSignal;
-  /** Names of what is still open, the last opened first. */
+  /** Names of the open parts, the last opened first. */
   open(): readonly string[];
   /**
    * Closes everything, the last opened first, one after another. A second call waits for the first.
-   * @throws ScopeError when disposers threw; the others ran all the same
+   * @throws ScopeError if disposers threw; all others ran too
    */
   close(): Promise<void>;
 }

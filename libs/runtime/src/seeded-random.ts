@@ -1,6 +1,6 @@
 import type { Random } from './random.ts';
 
-/** Chance that repeats itself for the same seed. */
+/** Random values that are the same for the same seed. */
 export interface SeededRandom extends Random {
   /** A whole number from 0 to `below` − 1. */
   int(below: number): number;
@@ -8,14 +8,14 @@ export interface SeededRandom extends Random {
   chance(probability: number): boolean;
   /** One of them. @throws RangeError when there are none */
   pick<Value>(values: readonly Value[]): Value;
-  /** Another sequence, which depends on this seed and the name alone: what one part draws does not shift another's. */
+  /** Another sequence, which depends only on this seed and the name: draws of one part do not change those of another. */
   fork(name: string): SeededRandom;
 }
 
-/** Two hexadecimal digits each: few enough to stay in the nearest cache. */
+/** Two hexadecimal digits for each byte: small enough for the fastest CPU cache. */
 const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-/** Makes it (mulberry32). For tests and the simulation, never for keys. @param seed its low 32 bits count */
+/** Creates a generator (mulberry32). For tests and the simulation, never for keys. @param seed only its low 32 bits are used */
 export const seededRandom = (seed: number): SeededRandom => {
   let state = seed >>> 0;
   const word = (): number => {

@@ -4,7 +4,7 @@ import { hrTimeToMicroseconds } from '@opentelemetry/core';
 import { InMemorySpanExporter, SimpleSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace';
 import { preciseStarts } from './span-start-times.ts';
 
-test('starts of spans have microseconds, and follow the clock of the machine when it is set', () => {
+test('start times of spans have microseconds, and follow the wall clock when it is set', () => {
   const spans = new InMemorySpanExporter();
   let nowMs = 1_700_000_000_000;
   let monotonicMs = 5;

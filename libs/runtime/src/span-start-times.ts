@@ -2,18 +2,18 @@ import type { HrTime } from '@opentelemetry/api';
 import type { SpanProcessor } from '@opentelemetry/sdk-trace';
 import type { Clock } from './clock.ts';
 
-/** How far the two clocks may differ before the steady one follows the clock of the machine, in milliseconds. */
+/** How far the clocks may differ before start times follow the wall clock, in milliseconds. */
 const TOLERANCE_MS = 2;
 
 /**
- * Gives spans starts with microseconds: the SDK takes them from a clock with milliseconds, so a child that begins 300 µs after its
- * parent seems to begin with it. Ends follow, because the SDK adds the measured duration to the start.
+ * Gives spans start times with microseconds. The SDK uses milliseconds, so a child that starts 300 µs after its parent seems to
+ * start with it. End times follow, because the SDK adds the measured duration to the start.
  */
 export const preciseStarts = (clock: Pick<Clock, 'now' | 'monotonicMs'>): SpanProcessor => {
   let originMs = clock.now() - clock.monotonicMs();
   const nowMs = (): number => {
     const differenceMs = clock.now() - originMs - clock.monotonicMs();
-    // The clock of the machine was set, or has drifted away.
+    // The wall clock was set, or has drifted.
     if (Math.abs(differenceMs) > TOLERANCE_MS) originMs += differenceMs;
     return originMs + clock.monotonicMs();
   };

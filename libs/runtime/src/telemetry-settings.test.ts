@@ -35,19 +35,19 @@ const notUsed: Env = {
 };
 
 describe('variables of the OpenTelemetry specification', () => {
-  test('a value that cannot be used is ignored with a warning that names it, and the default is used', () => {
+  test('an unusable value is replaced by the default, with a warning that names the variable', () => {
     const { config, ignored } = read(notUsed);
     assert.deepEqual(config, readConfig({}, telemetrySpec));
     assert.deepEqual(ignored.sort(), Object.keys(notUsed).sort());
   });
 
-  test('an empty value is a variable that is not set: no warning', () => {
+  test('an empty value counts as not set, without a warning', () => {
     const empty = Object.fromEntries(Object.keys(notUsed).map((name) => [name, '']));
     assert.deepEqual(read(empty).ignored, []);
     assert.deepEqual(read(empty).config, readConfig({}, telemetrySpec));
   });
 
-  test('OTEL_SDK_DISABLED is true in any case, and false otherwise; only true and false are without a warning', () => {
+  test('OTEL_SDK_DISABLED is true only for "true" in any letter case; other values but "false" cause a warning', () => {
     for (const [value, disabled, warnings] of [
       ['true', true, 0],
       ['True', true, 0],
@@ -66,7 +66,7 @@ describe('variables of the OpenTelemetry specification', () => {
     assert.ok(String(options.sampler).startsWith('ParentBased{root=AlwaysOnSampler'), String(options.sampler));
   });
 
-  test('every sampler of the specification is there, with its argument', () => {
+  test('every sampler of the specification is supported, with its argument', () => {
     for (const [name, arg, shown] of [
       ['always_on', '', 'AlwaysOnSampler'],
       ['always_off', '', 'AlwaysOffSampler'],
@@ -83,7 +83,7 @@ describe('variables of the OpenTelemetry specification', () => {
     }
   });
 
-  test('exporters are a list: known ones are used, unknown ones are ignored with a warning, "none" turns them off', () => {
+  test('of a list of exporters, known ones are used and unknown ones cause a warning; "none" means no exporter', () => {
     const endpoint = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318' };
     const where = (metrics: string) => {
       const { options, ignored } = read({ ...endpoint, OTEL_METRICS_EXPORTER: metrics });
@@ -100,7 +100,7 @@ describe('variables of the OpenTelemetry specification', () => {
     assert.deepEqual([tracesEndpoint, tracesOnConsole], [undefined, true]);
   });
 
-  test('attributes of the resource are pairs, percent-encoded; one that cannot be read discards all', () => {
+  test('resource attributes are percent-encoded pairs; an unreadable pair discards all of them', () => {
     const attributesOf = (OTEL_RESOURCE_ATTRIBUTES: string) => read({ OTEL_RESOURCE_ATTRIBUTES });
     assert.deepEqual(
       attributesOf('team=disks%2C%20keys, deployment.environment.name = test,empty=').options.attributes,
@@ -121,14 +121,14 @@ describe('telemetryOptions', () => {
   const optionsOf = (env: Env) => read(env).options;
   const general = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/' };
 
-  test('the general address gets the path of traces, their own is used as it is', () => {
+  test('traces go to the general endpoint with /v1/traces, or to their own endpoint unchanged', () => {
     assert.equal(optionsOf({}).tracesEndpoint, undefined);
     assert.equal(optionsOf(general).tracesEndpoint, 'http://collector:4318/v1/traces');
     const own = { ...general, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://traces/x' };
     assert.equal(optionsOf(own).tracesEndpoint, 'http://traces/x');
   });
 
-  test('so it is with metrics, and their exporter can be turned off alone', () => {
+  test('metrics go to the general endpoint with /v1/metrics or to their own, and can be turned off alone', () => {
     assert.equal(optionsOf({}).metricsEndpoint, undefined);
     assert.equal(optionsOf(general).metricsEndpoint, 'http://collector:4318/v1/metrics');
     const own = { ...general, OTEL_EXPORTER_OTLP_METRICS_ENDPOINT: 'http://metrics/x' };
@@ -137,7 +137,7 @@ describe('telemetryOptions', () => {
     assert.deepEqual([off.metricsEndpoint, off.tracesEndpoint], [undefined, 'http://collector:4318/v1/traces']);
   });
 
-  test('the protocol is that of the signal, otherwise the general one, in any case', () => {
+  test('a signal has its own protocol, otherwise the general one, in any letter case', () => {
     const { tracesProtocol, metricsProtocol, logsProtocol } = optionsOf({
       OTEL_EXPORTER_OTLP_PROTOCOL: 'HTTP/protobuf',
       OTEL_EXPORTER_OTLP_LOGS_PROTOCOL: 'http/json',
@@ -145,17 +145,17 @@ describe('telemetryOptions', () => {
     assert.deepEqual([tracesProtocol, metricsProtocol, logsProtocol], ['http/protobuf', 'http/protobuf', 'http/json']);
   });
 
-  test('logs go to the general address, to their own, or nowhere', () => {
+  test('logs go to the general endpoint, to their own endpoint, or nowhere', () => {
     assert.equal(optionsOf(general).logsEndpoint, 'http://collector:4318/v1/logs');
     assert.equal(optionsOf({ OTEL_EXPORTER_OTLP_LOGS_ENDPOINT: 'http://logs/x' }).logsEndpoint, 'http://logs/x');
     assert.equal(optionsOf({ ...general, OTEL_LOGS_EXPORTER: 'none' }).logsEndpoint, undefined);
   });
 
-  test('by default a trace that its caller left out stays left out', () => {
+  test('the default sampler of telemetryOptions is parentbased_always_on', () => {
     assert.match(String(optionsOf({}).sampler), /^ParentBased\{root=AlwaysOnSampler/);
   });
 
-  test('a batch is never larger than the queue, which the exporter would refuse', () => {
+  test('the batch size is at most the queue size, because the exporter would refuse a larger one', () => {
     assert.equal(optionsOf({ OTEL_BSP_MAX_QUEUE_SIZE: '10' }).batch?.batchSizeMax, 10);
   });
 });

@@ -11,10 +11,10 @@ import { otlpProtocols } from './exporters.ts';
 import { lenient, otelAttributes, otelBool, otelEnum, otelExporters, otelRatio } from './otel-readers.ts';
 import type { TelemetryOptions } from './telemetry.ts';
 
-/** An export is put into JSON in one go, at some 5 µs a span: with a thousand of them nothing else runs for 5 ms. */
+/** Spans of one export. Its JSON is built in one turn, at some 5 µs for each span: 1,000 spans would block for 5 ms. */
 const EXPORT_SPANS = 256;
 
-/** The samplers of the specification, by the value that names them. */
+/** The samplers of the specification, by name. */
 const samplers = {
   always_on: () => new AlwaysOnSampler(),
   always_off: () => new AlwaysOffSampler(),
@@ -37,8 +37,8 @@ const limit = (description: string, min: number, fallback: number) =>
   lenient(int(description, { min, default: fallback }));
 
 /**
- * The variables of the OpenTelemetry specification that a service understands; spread into its own specification for
- * `readConfig`. None of their values is refused: what cannot be used is ignored with a warning.
+ * The supported variables of the OpenTelemetry specification; spread into the specification of a service for `readConfig`. An
+ * unusable value is ignored with a warning, never refused.
  */
 export const telemetrySpec = {
   otelServiceName: optional(text('service.name in telemetry; default: the name of the service')),

@@ -16,7 +16,7 @@ const freePort = async (): Promise<number> => {
   return Number(new URL(url).port);
 };
 
-/** A collector that keeps what it is sent. */
+/** A collector that keeps the received requests. */
 const openCollector = async () => {
   const received: { url: string | undefined; body: string }[] = [];
   const collector = createServer(async (request, response) => {
@@ -34,7 +34,7 @@ const openCollector = async () => {
   return { received, url: `http://127.0.0.1:${address.port}`, close };
 };
 
-test('shutdown sends what is waiting to the collector, as OTLP in JSON', async () => {
+test('shutdown exports waiting spans to the collector, as OTLP in JSON', async () => {
   const collector = await openCollector();
   const telemetry = startTelemetry({
     service: 'key-vault',
@@ -53,7 +53,7 @@ test('shutdown sends what is waiting to the collector, as OTLP in JSON', async (
   assert.match(JSON.stringify(resource.resource), /"service\.name".*"key-vault"/);
 });
 
-test('so it is with what was measured, and with what is read only then', async () => {
+test('shutdown exports metrics too, including observable ones', async () => {
   const collector = await openCollector();
   const telemetry = startTelemetry({
     service: 'disk',
@@ -78,7 +78,7 @@ test('so it is with what was measured, and with what is read only then', async (
   assert.deepEqual([gauge.name, gauge.gauge.dataPoints[0].asDouble], ['interlock.test.left', 7]);
 });
 
-test('the resource says what is reported by whom: version, OTEL_RESOURCE_ATTRIBUTES, OTEL_SERVICE_NAME', async () => {
+test('the resource has service name, version, configured attributes, and those of host, process and SDK', async () => {
   const collector = await openCollector();
   const telemetry = startTelemetry({
     service: 'disk',
@@ -119,7 +119,7 @@ test('the resource says what is reported by whom: version, OTEL_RESOURCE_ATTRIBU
   });
 });
 
-test('a Prometheus scrapes what was measured; a gauge that is no longer observed is gone', async () => {
+test('Prometheus scrapes the metrics, without values of a gauge that are no longer observed', async () => {
   const port = await freePort();
   const telemetry = startTelemetry({ service: 'disk', random: systemRandom, prometheus: { host: '127.0.0.1', port } });
   let leases = ['a', 'b'];
@@ -137,7 +137,7 @@ test('a Prometheus scrapes what was measured; a gauge that is no longer observed
   await telemetry.shutdown();
 });
 
-test('a port that is taken is reported and does not end the process', async () => {
+test('a used Prometheus port is reported and does not end the process', async () => {
   const collector = await openCollector();
   const refused = Promise.withResolvers<unknown>();
   const telemetry = startTelemetry({
@@ -151,7 +151,7 @@ test('a port that is taken is reported and does not end the process', async () =
   collector.close();
 });
 
-test('a line of the log is a record with trace and span, without what the line hides; runtime metrics are measured', async () => {
+test('a log line is exported with trace and span, without secrets; runtime metrics are exported', async () => {
   const collector = await openCollector();
   const telemetry = startTelemetry({
     service: 'disk',
@@ -191,7 +191,7 @@ test('a line of the log is a record with trace and span, without what the line h
   );
 });
 
-test('spans go to a collector that takes protobuf', async () => {
+test('spans are exported as protobuf if that is configured', async () => {
   const collector = await openCollector();
   const telemetry = startTelemetry({
     service: 'disk',
@@ -206,7 +206,7 @@ test('spans go to a collector that takes protobuf', async () => {
   assert.throws(() => JSON.parse(collector.received[0]?.body ?? ''));
 });
 
-test('a trace that its caller left out stays left out', async () => {
+test('a trace that its caller does not sample stays unsampled', async () => {
   const telemetry = startTelemetry({ service: 'disk', random: systemRandom });
   const parent = contextFromTraceparent('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00');
   const seen = await inSpan(telemetry.tracer, 'work', { parent }, (span) => [span.isRecording(), currentTraceparent()]);
@@ -215,7 +215,7 @@ test('a trace that its caller left out stays left out', async () => {
   assert.match(String(seen[1]), /^00-0af7651916cd43dd8448eb211c80319c-[0-9a-f]{16}-00$/);
 });
 
-/** Answers nothing, or what is no answer. */
+/** A collector that does not respond, or responds with garbage. */
 const openBrokenCollector = async (how: 'silent' | 'garbage') => {
   const server = createServer((request, response) => {
     request.resume();
@@ -233,7 +233,7 @@ const openBrokenCollector = async (how: 'silent' | 'garbage') => {
 };
 
 for (const how of ['down', 'silent', 'garbage'] as const) {
-  test(`a collector that is ${how} holds up no work; what is dropped is counted`, async () => {
+  test(`a collector that is ${how} blocks no work, and dropped spans and log records are counted`, async () => {
     const broken =
       how === 'down'
         ? { url: `http://127.0.0.1:${await freePort()}`, close: () => {} }
@@ -249,7 +249,7 @@ for (const how of ['down', 'silent', 'garbage'] as const) {
       exportTimeoutMs: 200,
     });
     const log = logger({ service: 'disk', clock: { now: () => 0 }, write: () => undefined });
-    // More than the queue takes, in one turn: nothing waits for an export.
+    // More than the queue holds, in one turn: no call waits for an export.
     for (let count = 0; count < 100; count += 1) {
       telemetry.tracer.startSpan('work').end();
       log.info('worked');

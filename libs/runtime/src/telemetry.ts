@@ -42,23 +42,23 @@ import { preciseStarts } from './span-start-times.ts';
 export interface TelemetryOptions
   extends Omit<MetricsOptions, 'resource'>,
     Omit<LogsOptions, 'resource' | 'selfObsMeterProvider'> {
-  /** Name of the service, for example `key-vault`; `service.name` where nothing else says that. */
+  /** Name of the service, for example `key-vault`: the default of `service.name`. */
   readonly service: string;
-  /** `service.version`; left out by what has none. */
+  /** `service.version`; absent for a process without one. */
   readonly version?: string;
-  /** `service.name` in place of the service's own, from `OTEL_SERVICE_NAME`; wins over `attributes`. */
+  /** `service.name` from `OTEL_SERVICE_NAME`, in place of `service`; takes precedence over `attributes`. */
   readonly serviceName?: string | undefined;
-  /** Further attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES`; they win over those made here. */
+  /** Further attributes of the resource, from `OTEL_RESOURCE_ATTRIBUTES`; they take precedence over those made here. */
   readonly attributes?: Readonly<Record<string, string>>;
   /** Source of trace and span ids. */
   readonly random: Pick<Random, 'bytes'>;
-  /** Where spans go, as a full address; without one spans are made (events still carry trace ids) and not exported. */
+  /** Full address for spans; without one spans are created (events still have trace ids) and not exported. */
   readonly tracesEndpoint?: string | undefined;
   readonly tracesProtocol?: OtlpProtocol | undefined;
   /** Whether spans are printed on standard output. */
   readonly tracesOnConsole?: boolean;
   readonly disabled?: boolean;
-  /** Which traces are kept; by default every one that its caller did not leave out. */
+  /** Which traces are sampled; by default all but those that the caller does not sample. */
   readonly sampler?: Sampler;
   readonly batch?: { readonly delayMs: number; readonly queueSizeMax: number; readonly batchSizeMax: number };
   /** Further receivers of finished spans: an in-memory exporter in tests. */
@@ -67,18 +67,18 @@ export interface TelemetryOptions
 
 export interface Telemetry {
   readonly tracer: Tracer;
-  /** Makes the instruments of the process; one that does nothing where metrics go nowhere. */
+  /** Creates the instruments of the process; without effect if metrics have no destination. */
   readonly meter: Meter;
-  /** Of that meter; undefined where metrics go nowhere. */
+  /** The provider of the meter; undefined if metrics have no destination. */
   readonly meterProvider: MeterProvider | undefined;
-  /** Exports what is waiting. */
+  /** Exports waiting telemetry. */
   flush(): Promise<void>;
-  /** Exports what is waiting and stops. */
+  /** Exports waiting telemetry and stops. */
   shutdown(): Promise<void>;
 }
 
 /**
- * Starts telemetry for the process: a tracer, the running context kept across `await`, and a meter. Once a process.
+ * Starts telemetry for the process: a tracer, a context that is kept across `await`, and a meter. Call it once for each process.
  * Everything is sampled by default, because the trace of a revocation is part of its explanation (G10).
  */
 export function startTelemetry(options: TelemetryOptions): Telemetry {
@@ -120,7 +120,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
       await Promise.all([provider.forceFlush(), logs.flush(), metrics.flush()]);
     },
     shutdown: async () => {
-      // A failed last export is counted and does not keep the rest from stopping. Metrics last: they have the counts.
+      // A failed last export is counted, and the rest still stops. Metrics stop last, because they have the counts.
       await Promise.allSettled([provider.shutdown(), logs.shutdown()]);
       await Promise.allSettled([metrics.shutdown()]);
       trace.disable();
@@ -136,7 +136,7 @@ export function startTelemetry(options: TelemetryOptions): Telemetry {
   }
 }
 
-/** Ids cut from a block of random bytes: asking the system for each alone would be a good part of what a span costs. */
+/** Takes ids from a block of random bytes: a system call for each id would be a large part of the cost of a span. */
 function idGenerator(random: Pick<Random, 'bytes'>): IdGenerator {
   let block = '';
   const next = (hexDigits: number): string => {
@@ -150,7 +150,7 @@ function idGenerator(random: Pick<Random, 'bytes'>): IdGenerator {
 
 const ID_BLOCK_BYTES = 4_096;
 
-/** The SDK, the host and the process, as the SDK detects them; and the service. */
+/** Attributes of the SDK, the host and the process, as the SDK detects them, and of the service. */
 function resourceOf(options: TelemetryOptions): Resource {
   return defaultResource()
     .merge(resourceFromAttributes(knownAtOnce(hostDetector)))
@@ -161,7 +161,7 @@ function resourceOf(options: TelemetryOptions): Resource {
           [ATTR_SERVICE_NAME]: options.service,
           ...(options.version === undefined ? {} : { [ATTR_SERVICE_VERSION]: options.version }),
           'service.namespace': 'interlock',
-          // Distinguishes the reports of replicas of a service (by nothing that a restart keeps).
+          // Distinguishes the replicas of a service; new at each start.
           'service.instance.id': Buffer.from(options.random.bytes(8)).toString('hex'),
           ...options.attributes,
           ...(options.serviceName === undefined ? {} : { [ATTR_SERVICE_NAME]: options.serviceName }),
@@ -171,7 +171,7 @@ function resourceOf(options: TelemetryOptions): Resource {
     );
 }
 
-/** Attributes that a detector knows at once. `host.id` is read from a file: each export would wait for that. */
+/** Attributes that a detector returns synchronously. `host.id` is read from a file: each export would wait for that. */
 function knownAtOnce(detector: ResourceDetector): DetectedResourceAttributes {
   const { attributes = {} } = detector.detect();
   return Object.fromEntries(Object.entries(attributes).filter(([, value]) => !(value instanceof Promise)));

@@ -5,7 +5,7 @@ import { temporalityOf } from './metrics.ts';
 /** A meter whose measurements a test reads. */
 export interface TestMeter {
   readonly meter: Meter;
-  /** What has been measured of an instrument, by its attributes: a number, or of a histogram count and sum. */
+  /** Values of an instrument by attributes: a number, or count and sum of a histogram. */
   read(name: string): Promise<readonly (readonly [Attributes, unknown])[]>;
   /** Unit of an instrument that was observed. */
   unitOf(name: string): Promise<string | undefined>;
@@ -16,7 +16,7 @@ class OnDemandReader extends MetricReader {
   protected override async onForceFlush(): Promise<void> {}
 }
 
-/** A real meter, read when asked. */
+/** A real meter, read on demand. */
 export const testMeter = (): TestMeter => {
   const reader = new OnDemandReader({ aggregationTemporalitySelector: temporalityOf });
   const provider = new MeterProvider({ readers: [reader] });

@@ -2,7 +2,7 @@ import { readConfig } from './config.ts';
 import { oneOf, text } from './config-readers.ts';
 import { runService } from './run.ts';
 
-/** A service that behaves as `BEHAVIOUR` says: what `run.test.ts` starts as a process of its own. */
+/** A service that behaves as `BEHAVIOUR` says; `run.test.ts` starts it as a process. */
 await runService({
   name: 'test',
   env: { SHUTDOWN_GRACE_MS: '300', ...process.env },

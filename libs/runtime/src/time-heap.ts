@@ -1,11 +1,11 @@
 import type { Alarm } from './clock.ts';
 
-/** Callbacks by the time they are due: the earliest first, those of one time in the order they were added. */
+/** Callbacks in the order of their due times; those with the same time in the order they were added. */
 export interface TimeHeap {
   add(at: number, wake: () => void): Alarm;
   /** Time of the earliest callback; undefined if the heap is empty. */
   nextAt(): number | undefined;
-  /** Calls and forgets everything due at or before `at`. What is added meanwhile waits for the next call. */
+  /** Calls and removes all callbacks due at or before `at`. Callbacks added meanwhile wait for the next call. */
   wakeUntil(at: number): void;
   size(): number;
 }
@@ -13,13 +13,13 @@ export interface TimeHeap {
 interface Entry {
   readonly at: number;
   readonly order: number;
-  /** Undefined once cancelled: it stays in the heap until it comes to the top. */
+  /** Undefined once cancelled: the entry stays in the heap until it is at the top. */
   wake: (() => void) | undefined;
 }
 
 const isBefore = (a: Entry, b: Entry): boolean => a.at < b.at || (a.at === b.at && a.order < b.order);
 
-/** A binary heap. Most entries are deadlines that are cancelled, so cancelling costs nothing but a mark. */
+/** A binary heap. Most entries are deadlines that are cancelled, so cancelling only marks an entry. */
 export const timeHeap = (): TimeHeap => {
   const heap: Entry[] = [];
   let added = 0;

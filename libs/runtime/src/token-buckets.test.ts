@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import { rateOf, tokenBuckets } from './token-buckets.ts';
 import { virtualClock } from './virtual-clock.ts';
 
-test('the average over a long time is the rate, whatever the pattern of requests', async () => {
+test('under any pattern of requests, at most the burst plus the rate over time is granted', async () => {
   await fc.assert(
     fc.asyncProperty(fc.array(fc.integer({ min: 0, max: 400 }), { minLength: 50, maxLength: 200 }), async (gapsMs) => {
       const clock = virtualClock();
@@ -21,7 +21,7 @@ test('the average over a long time is the rate, whatever the pattern of requests
   );
 });
 
-test('names that are idle cost nothing: a million of them leave no more buckets than are busy', async () => {
+test('buckets of idle names are dropped: after a million names, few are left', async () => {
   const clock = virtualClock();
   const buckets = tokenBuckets({ perSecond: 100, burst: 10 }, clock);
   for (let hundred = 0; hundred < 10_000; hundred += 1) {
@@ -32,7 +32,7 @@ test('names that are idle cost nothing: a million of them leave no more buckets 
   assert.ok(buckets.size() <= 2_000, `${buckets.size()} buckets`);
 });
 
-test('a token that is given back can be taken again, and a bucket never holds more than its burst', () => {
+test('a returned token can be taken again, and a bucket never holds more than its burst', () => {
   const buckets = tokenBuckets({ perSecond: 1, burst: 2 }, virtualClock());
   assert.deepEqual([buckets.take('v'), buckets.take('v')], [0, 0]);
   assert.ok(buckets.take('v') > 0);
@@ -44,7 +44,7 @@ test('a token that is given back can be taken again, and a bucket never holds mo
   buckets.giveBack('unknown');
 });
 
-test('a rate of 0 is no limit, and a burst of 0 is what ten seconds let in', () => {
+test('a rate of 0 means no limit, and a burst of 0 means that of ten seconds', () => {
   assert.deepEqual(
     [rateOf(0, 5), rateOf(3, 0), rateOf(3, 5)],
     [undefined, { perSecond: 3, burst: 30 }, { perSecond: 3, burst: 5 }],

@@ -1,6 +1,6 @@
 import type { Clock } from './clock.ts';
 
-/** So many requests a second on average, and so many at once after a quiet time. Both at least 1. */
+/** Average number of requests per second, and most requests at once after an idle time. Both at least 1. */
 export interface Rate {
   readonly perSecond: number;
   readonly burst: number;
@@ -11,13 +11,13 @@ export const rateOf = (perSecond: number, burst: number): Rate | undefined =>
   perSecond === 0 ? undefined : { perSecond, burst: burst || perSecond * 10 };
 
 interface Bucket {
-  /** In thousandths of a token: that many flow in a millisecond as tokens do in a second, so whole numbers stay whole. */
+  /** In thousandths of a token: a rate in tokens per second is the same number of these per millisecond, so integers stay integers. */
   readonly level: number;
   readonly filledMs: number;
 }
 const oneToken = 1_000;
 
-/** Buckets of one rate, by name. One that is full again is as good as none and is forgotten, so idle names cost nothing. */
+/** Buckets of one rate, by name. A full bucket is dropped, so idle names cost nothing. */
 export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'monotonicMs'>) => {
   const buckets = new Map<string, Bucket>();
   const full = burst * oneToken;
@@ -25,7 +25,7 @@ export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'mon
   const levelOf = (bucket: Bucket, nowMs: number): number =>
     Math.min(full, bucket.level + (nowMs - bucket.filledMs) * perSecond);
 
-  /** Those touched longest ago come first; a request looks at two, so there are never more than were busy lately. */
+  /** The least recently used come first. Each request checks two of them, so only recently used ones stay. */
   const forgetIdle = (nowMs: number): void => {
     let looks = 0;
     for (const [name, bucket] of buckets) {
@@ -37,7 +37,7 @@ export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'mon
 
   return {
     size: () => buckets.size,
-    /** Takes one token. @returns 0, or the milliseconds until there is one; then nothing is taken */
+    /** Takes one token. @returns 0, or the milliseconds until one is available; then none is taken */
     take(name: string): number {
       const nowMs = clock.monotonicMs();
       const known = buckets.get(name);
@@ -48,10 +48,10 @@ export const tokenBuckets = ({ perSecond, burst }: Rate, clock: Pick<Clock, 'mon
       forgetIdle(nowMs);
       return isLetIn ? 0 : Math.max(1, Math.ceil((oneToken - level) / perSecond));
     },
-    /** Puts a token back that was taken for something that does not count. */
+    /** Returns a token that was taken for a request that does not count. */
     giveBack(name: string): void {
       const known = buckets.get(name);
-      // One that is forgotten is full.
+      // A dropped bucket is full.
       if (known !== undefined) buckets.set(name, { ...known, level: Math.min(full, known.level + oneToken) });
     },
   };

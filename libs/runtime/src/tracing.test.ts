@@ -19,7 +19,7 @@ describe('tracing', () => {
   after(() => telemetry.shutdown());
   afterEach(() => spans.reset());
 
-  test('spans nest across await, and the traceparent names the running one', async () => {
+  test('spans nest across await, and currentTraceparent names the running span', async () => {
     const traceparent = await inSpan(telemetry.tracer, 'outer', { attributes: { a: 1 } }, async () => {
       await new Promise(setImmediate);
       return inSpan(telemetry.tracer, 'inner', { kind: SpanKind.PRODUCER }, async () => {
@@ -45,7 +45,7 @@ describe('tracing', () => {
     assert.equal(span?.links[0]?.context.spanId, 'b7ad6b7169203331');
   });
 
-  test('work of one turn under one parent shares a span, which ends with the last of it', async () => {
+  test('work that starts in one turn under one parent shares a span, which ends with the last piece', async () => {
     const shared = sharedSpans(telemetry.tracer);
     const { promise: held, resolve: letGo } = Promise.withResolvers<void>();
     const step = (id: string, work: () => Promise<string | undefined>) =>
@@ -59,14 +59,14 @@ describe('tracing', () => {
       return Promise.all([...together, later]);
     });
     assert.equal(traceparents[0], traceparents[1]);
-    assert.notEqual(traceparents[1], traceparents[2], 'what is begun later has a span of its own');
+    assert.notEqual(traceparents[1], traceparents[2], 'work that starts later has its own span');
     const found = spans.getFinishedSpans().filter(({ name }) => name === 'step');
     assert.deepEqual(found.map(({ attributes }) => attributes).toSorted(), [{ id: 'c' }, { steps: 2 }]);
     const [outer] = spans.getFinishedSpans().filter(({ name }) => name === 'outer');
     for (const { parentSpanContext } of found) assert.equal(parentSpanContext?.spanId, outer?.spanContext().spanId);
   });
 
-  test('work that shares a span under another parent, or without one, does not', async () => {
+  test('work under different parents, or without one, shares no span', async () => {
     const shared = sharedSpans(telemetry.tracer);
     const step = (parent = contextFromTraceparent(undefined)) =>
       shared('step', { parent, count: 'steps' }, async () => currentTraceparent());
@@ -75,7 +75,7 @@ describe('tracing', () => {
     assert.equal(spans.getFinishedSpans().length, 3);
   });
 
-  test('of work that shares a span, what fails fails alone, and the span says so', async () => {
+  test('a failure of work that shares a span fails that work alone, and marks the span as failed', async () => {
     const shared = sharedSpans(telemetry.tracer);
     const outcomes = await inSpan(telemetry.tracer, 'outer', {}, () =>
       Promise.allSettled([
@@ -105,7 +105,7 @@ describe('tracing', () => {
     '00-0af7651916cd43dd8448eb211c80319c0b7ad6b7169203331-01',
     'ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01',
   ]) {
-    test(`traceparent ${JSON.stringify(malformed)} begins a new trace`, async () => {
+    test(`traceparent ${JSON.stringify(malformed)} starts a new trace`, async () => {
       await inSpan(telemetry.tracer, 'a', { parent: contextFromTraceparent(malformed) }, () => undefined);
       assert.equal(spans.getFinishedSpans()[0]?.parentSpanContext, undefined);
       assert.equal(traceIdOf(malformed), undefined);
@@ -113,12 +113,12 @@ describe('tracing', () => {
     });
   }
 
-  test('a traceparent of a later version with more fields continues its trace', () => {
+  test('the trace id is read from a traceparent of a later version with more fields', () => {
     const later = 'cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what-comes-later';
     assert.equal(traceIdOf(later), '0af7651916cd43dd8448eb211c80319c');
   });
 
-  test('an error fails its span, with its reason, and is thrown to the caller', async () => {
+  test('an error marks its span as failed, with its reason, and is thrown to the caller', async () => {
     const error = Object.assign(new Error('key k1 is disabled'), { name: 'Rejection', reason: 'KEY_DISABLED' });
     const failing = inSpan(telemetry.tracer, 'a', {}, () => {
       throw error;

@@ -26,15 +26,15 @@ export interface SpanOptions {
   /** Default INTERNAL. */
   readonly kind?: SpanKind;
   readonly attributes?: Attributes;
-  /** Spans this one has to do with without being their child: the messages of a batch. */
+  /** Links to spans that are related but not the parent, for example those of the messages of a batch. */
   readonly links?: readonly Link[];
   /** Default: the running context. */
   readonly parent?: Context;
 }
 
 /**
- * Runs `fn` in a span of its own, which ends with it. A thrown error marks the span as failed, with the error's name
- * and, where it has one, its `reason`, and is thrown to the caller.
+ * Runs `fn` in its own span, which ends with it. A thrown error marks the span as failed, with the name of the error and its
+ * `reason` if it has one, and is thrown to the caller.
  */
 export async function inSpan<Result>(
   tracer: Tracer,
@@ -54,8 +54,8 @@ export async function inSpan<Result>(
 }
 
 /**
- * Runs work in spans that are shared: what is begun in one turn of the event loop under one parent and one name, by many who do
- * the same for a fleet, is one span, which ends with the last of them. Work without a parent has a span of its own.
+ * Runs work in shared spans: all work that starts in one turn of the event loop under one parent and one name (the same step for
+ * each machine of a fleet) has one span, which ends with the last piece. Work without a parent has its own span.
  */
 export type SharedSpans = <Result>(
   name: string,
@@ -65,13 +65,13 @@ export type SharedSpans = <Result>(
 
 /** How a span that may be shared starts. */
 export interface SharedSpanOptions extends Pick<SpanOptions, 'parent' | 'kind'> {
-  /** Of every span, shared or not. */
+  /** Attributes of every span, shared or not. */
   readonly common?: Attributes;
-  /** Of a span that is not shared. */
+  /** Attributes of a span that is not shared. */
   readonly attributes?: Attributes;
-  /** The attribute in their place that says how many share it. */
+  /** Attribute of a shared span in their place: how many share it. */
   readonly count: string;
-  /** Ids of the events that this piece of work stores; the span lists those of all that share it and did not fail. */
+  /** Ids of the events that this piece of work stores; the span lists those of all pieces that succeeded. */
   readonly events?: readonly string[];
   /** Causes of those events; the span has links to their spans. */
   readonly causes?: readonly SpanCause[];
@@ -88,7 +88,7 @@ interface SharedSpan {
   isOpen: boolean;
 }
 
-/** Opens none yet. */
+/** Creates the shared spans of a tracer. */
 export const sharedSpans = (tracer: Tracer): SharedSpans => {
   const joinable = new Map<string, SharedSpan>();
 
@@ -154,8 +154,8 @@ export const sharedSpans = (tracer: Tracer): SharedSpans => {
 };
 
 /**
- * A context with one value beside those of another. What the API makes copies all values, and has functions of its own, for each
- * span there is; a running span is the only value we put, so it takes the place of the one before.
+ * A context with one value in addition to those of another. The API's own class copies all values and creates functions for each
+ * span. Here the running span is the only value, so it replaces the one before.
  */
 class ContextWith implements Context {
   readonly #others: Context;
@@ -177,7 +177,7 @@ class ContextWith implements Context {
   }
 }
 
-/** Without a value, as `ROOT_CONTEXT`. */
+/** A context without a value, like `ROOT_CONTEXT`. */
 const rootContext: Context = new ContextWith(ROOT_CONTEXT, Symbol('none'), undefined);
 
 /** Starts a span that the caller ends, for work that is not one function: a stream. */
@@ -190,7 +190,7 @@ export function openSpan(
   return { span, spanContext: trace.setSpan(parent === ROOT_CONTEXT ? rootContext : parent, span) };
 }
 
-/** Marks a span as failed. The message stays out: it may be long, and the log has it with all its causes. */
+/** Marks a span as failed, without the message: it may be long, and the log has it with all its causes. */
 export function failSpan(span: Span, error: unknown): void {
   const name = error instanceof Error ? error.name : typeof error;
   span.setStatus({ code: SpanStatusCode.ERROR, message: name });
@@ -211,7 +211,7 @@ export function traceparentOf(span: SpanContext | undefined): string | undefined
   return `00-${span.traceId}-${span.spanId}-${span.traceFlags.toString(16).padStart(2, '0')}`;
 }
 
-/** Whether a tracer made it, or one who passed it on: where nothing is traced its ids are zeros. Their form was looked at when they came from outside. */
+/** Whether the context has a real span: without tracing the ids are zeros. The form of received ids was checked on arrival. */
 const isReal = ({ traceId, spanId }: SpanContext): boolean => traceId !== INVALID_TRACEID && spanId !== INVALID_SPANID;
 
 const isHexIn = (text: string, from: number, to: number): boolean => {
@@ -222,7 +222,7 @@ const isHexIn = (text: string, from: number, to: number): boolean => {
   return true;
 };
 
-/** Whether a text has just the form in which `traceparentOf` writes: that of version 00. */
+/** Whether a text has exactly the form of version 00, which `traceparentOf` writes. */
 const isOfVersion00 = (text: string): boolean =>
   text.length === 55 &&
   text.startsWith('00-') &&
@@ -232,7 +232,7 @@ const isOfVersion00 = (text: string): boolean =>
   isHexIn(text, 36, 52) &&
   isHexIn(text, 53, 55);
 
-/** What a traceparent says; null for one that is malformed. Nearly all are of one form, for which no pattern has to be tried. */
+/** The span context of a traceparent; null if it is malformed. Nearly all have version 00, which needs no regular expression. */
 const parsed = (traceparent: string | undefined): SpanContext | null => {
   if (traceparent === undefined) return null;
   if (!isOfVersion00(traceparent)) return parseTraceParent(traceparent);
@@ -243,8 +243,8 @@ const parsed = (traceparent: string | undefined): SpanContext | null => {
 };
 
 /**
- * A context whose spans continue that trace. A missing or malformed text begins a new trace, as W3C asks.
- * @param tracestate of the same caller; what it says is passed on unchanged
+ * A context whose spans continue that trace. A missing or malformed text starts a new trace, as W3C requires.
+ * @param tracestate of the same caller; passed on unchanged
  */
 export function contextFromTraceparent(traceparent: string | undefined, tracestate?: string): Context {
   const remote = parsed(traceparent);
@@ -253,7 +253,7 @@ export function contextFromTraceparent(traceparent: string | undefined, tracesta
   return trace.setSpanContext(rootContext, { ...remote, ...state, isRemote: true });
 }
 
-/** What travels with a piece of work by the W3C, beside its span. */
+/** What W3C propagates with a piece of work in addition to its span. */
 export interface Propagated {
   readonly tracestate?: string | undefined;
   readonly baggage?: string | undefined;
@@ -267,7 +267,7 @@ export const runningPropagated = (): Propagated => {
   return { ...(tracestate ? { tracestate } : {}), ...(baggage === undefined ? {} : { baggage }) };
 };
 
-/** The context of work that continues a trace, with what travels with it. */
+/** The context of work that continues a trace, with trace state and baggage. */
 export const contextOfWork = ({
   traceparent,
   tracestate,

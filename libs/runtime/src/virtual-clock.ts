@@ -1,11 +1,11 @@
 import { type Clock, sleepBy } from './clock.ts';
 import { timeHeap } from './time-heap.ts';
 
-/** A clock that stands still while anything has work to do, then jumps to the next sleeper. */
+/** A clock that stops while any work is ready to run, then jumps to the next sleeper. */
 export interface VirtualClock extends Clock {
-  /** Suspends the machine for a time: wall clock and boot time go on, the monotonic clock and every sleep do not. */
+  /** Suspends the machine for a time: wall clock and boot time advance, the monotonic clock and all sleeps do not. */
   suspend(durationMs: number): void;
-  /** Moves the wall clock alone, forwards or back. */
+  /** Moves only the wall clock, forwards or back. */
   stepWallClock(byMs: number): void;
   /**
    * Lets time pass until the condition holds.
@@ -23,14 +23,14 @@ export interface VirtualClock extends Clock {
   pending(): number;
 }
 
-/** Ten minutes: far more than any back-off. */
+/** Ten minutes, far longer than any backoff. */
 const LIMIT_MS = 600_000;
 
 /**
- * Time for tests and the simulation. Nothing below the seams waits for anything but promises, so between two callbacks of
- * the event loop everything that is ready has run: one callback a jump is enough.
- * @param jumpsATurn jumps within one turn of the event loop. One lets whatever really waits, for a file or a thread, come in
- *   between any two; more save the turns where nothing does
+ * Time for tests and the simulation. Code below the seams waits only for promises, so between two callbacks of the event loop all
+ * ready work has run: one callback for each jump is enough.
+ * @param jumpsATurn jumps within one turn of the event loop. With one, real waits (for a file or a thread) can end between any two
+ *   jumps; more jumps save turns if nothing really waits
  */
 export const virtualClock = (startMs = Date.UTC(2026, 0, 1), jumpsATurn = 1): VirtualClock => {
   const sleepers = timeHeap();
@@ -52,7 +52,7 @@ export const virtualClock = (startMs = Date.UTC(2026, 0, 1), jumpsATurn = 1): Vi
     if (nextMs > endMs) throw new Error(`the condition did not come true within ${limitMs} ms of virtual time`);
     return nextMs;
   };
-  /** Jumps from sleeper to sleeper until `isDone`, which is asked when everything is settled. */
+  /** Jumps from sleeper to sleeper until `isDone`, which is called when all ready work has run. */
   const run = (isDone: () => boolean, limitMs: number): Promise<void> => {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     const endMs = elapsedMs + limitMs;
@@ -68,7 +68,7 @@ export const virtualClock = (startMs = Date.UTC(2026, 0, 1), jumpsATurn = 1): Vi
         reject(error);
       }
     };
-    // Node runs whatever promises have ready between two immediates of one turn as well.
+    // Node also runs ready promises between two immediates of one turn.
     const turn = (): void => {
       for (let jumps = 1; jumps < jumpsATurn; jumps += 1) setImmediate(step);
       setImmediate(() => {

@@ -37,7 +37,7 @@ const beat = (
     now: also.now ?? 0,
   });
 
-/** Each says its word in turn, giving up at once what is too much, until nothing changes any more. */
+/** Members send heartbeats in turn, and release their surplus, until nothing changes any more. */
 const settled = (before: Division, members: readonly string[], silent: string[] = []): Division => {
   let division = before;
   for (let round = 0; round < 4; round += 1) {
@@ -46,7 +46,7 @@ const settled = (before: Division, members: readonly string[], silent: string[] 
   return division;
 };
 
-test('one replica has everything; each further one gets its part of each kind', () => {
+test('a single replica owns everything; a second one gets half of each kind', () => {
   const alone = beat(emptyDivision, 'a');
   assert.deepEqual(partitionsOf(alone, 'a'), [...partitions].sort());
   const two = settled(alone, ['a', 'b']);
@@ -57,7 +57,7 @@ test('one replica has everything; each further one gets its part of each kind', 
   assert.deepEqual(settled(two, ['a', 'b']).owners, two.owners, 'nothing moves any more');
 });
 
-test('what one replica alone can have stays with it, whatever the names of those who join', () => {
+test('a single partition of a kind stays with its owner when others join', () => {
   const one = ['relay/0'];
   const say = (before: Division, me: string) =>
     withHeartbeat(before, {
@@ -76,10 +76,10 @@ test('what one replica alone can have stays with it, whatever the names of those
   assert.deepEqual(partitionsOf(say(withoutMember(joined, 'b'), 'a'), 'a'), one);
 });
 
-test('a remainder stays with its owner, until another member has two less', () => {
+test('a remainder stays with its owner until another member has two partitions less', () => {
   const nine = Array.from({ length: 9 }, (_, n) => `machines/${n}`);
   const member = (...kinds: readonly string[]) => ({ run: 'r', beat: 1, ttlMs: 3_000, kinds, at: 0 });
-  /** The first by name would have one more; so many are the other's. */
+  /** `z` owns `count` partitions, `a` the others. By name, `a` would be the one with the remainder. */
   const ofOther = (count: number): Division => ({
     members: { a: member('machines'), z: member('machines'), other: member('relay') },
     owners: Object.fromEntries(nine.map((partition, n) => [partition, n < count ? 'z' : 'a'])),
@@ -94,7 +94,7 @@ test('a remainder stays with its owner, until another member has two less', () =
   assert.deepEqual(surplusOf(ofOther(9), 'other', nine), []);
 });
 
-test('nothing is taken from a replica that lives: it keeps what it has until it gives it up', () => {
+test('a live replica keeps its partitions until it releases them', () => {
   const alone = beat(emptyDivision, 'a');
   const joined = beat(alone, 'b');
   assert.deepEqual(partitionsOf(joined, 'b'), []);
@@ -102,7 +102,7 @@ test('nothing is taken from a replica that lives: it keeps what it has until it 
   assert.equal(surplusOf(joined, 'a', partitions).length, 9);
 });
 
-test('what a silent replica had, and what one that left had, the others take', () => {
+test('the others take the partitions of a silent replica, and of one that left', () => {
   const two = settled(beat(emptyDivision, 'a'), ['a', 'b']);
   assert.equal(partitionsOf(beat(two, 'b', { silent: ['a'] }), 'b').length, partitions.length);
   assert.equal(partitionsOf(beat(withoutMember(two, 'a'), 'b'), 'b').length, partitions.length);
@@ -125,8 +125,8 @@ test('a replica of another release takes part in the kinds it knows', () => {
 
 test('a member that became silent without leaving is gone until it is back or replaced', () => {
   const two = settled(beat(emptyDivision, 'a'), ['a', 'b']);
-  assert.deepEqual(beat(withoutMember(two, 'b'), 'a').gone, {}, 'who leaves is not missed');
-  assert.deepEqual(beat(two, 'a', { silent: ['b'] }).gone, {}, 'nor is who was silent from the beginning');
+  assert.deepEqual(beat(withoutMember(two, 'b'), 'a').gone, {}, 'a member that leaves is not gone');
+  assert.deepEqual(beat(two, 'a', { silent: ['b'] }).gone, {}, 'nor is one that was silent from the start');
   const one = beat(two, 'a', { ended: ['b'], now: 7 });
   assert.deepEqual(one.gone, { b: 7 });
   assert.deepEqual(beat(one, 'a', { now: 8 }).gone, { b: 7 });
@@ -138,17 +138,21 @@ test('a member that became silent without leaving is gone until it is back or re
   assert.deepEqual(none.gone, { b: 7 }, 'the one that is gone longest is replaced first');
 });
 
-test('a standby that begins to work takes the place of one that has ended, and is missed as a standby', () => {
+test('a standby takes the place of an ended process, and is then missing as a standby', () => {
   const before = beat(emptyDivision, 'disk', { run: '12345678-9' });
   assert.deepEqual(beat(before, 'disk', { run: 'other', stoodBy: true, now: 7 }).gone, { 'disk-12345678': 7 });
-  assert.deepEqual(beat(before, 'disk', { run: 'other', now: 7 }).gone, {}, 'a process that was started for it is it');
+  assert.deepEqual(beat(before, 'disk', { run: 'other', now: 7 }).gone, {}, 'a process that was started to replace it');
   assert.deepEqual(
     beat(withoutMember(before, 'disk'), 'disk', { run: 'other', stoodBy: true }).gone,
     {},
     'it had left',
   );
   const other: Division = { ...emptyDivision, gone: { x: 7 } };
-  assert.deepEqual(beat(other, 'disk', { stoodBy: true }).gone, { x: 7 }, 'and it is no new one');
+  assert.deepEqual(
+    beat(other, 'disk', { stoodBy: true }).gone,
+    { x: 7 },
+    'and it does not replace another gone member',
+  );
 });
 
 test('a replaced process is gone under its standby name, unless it is back under that name', () => {
@@ -170,7 +174,7 @@ test('a replaced process is gone under its standby name, unless it is back under
   assert.deepEqual(
     beat(beat(working, 'disk-0'), 'disk', { ...second, silent: ['disk-0'] }).gone,
     { 'disk-0': 7 },
-    'nor is it back that is silent again',
+    'it is gone if it became silent again',
   );
   const again = { ...second, run: 'first again', standbyName: 'disk-0' };
   assert.deepEqual(beat(working, 'disk', again).gone, {}, 'it is the same one, which had to wait for its own lock');

@@ -7,7 +7,7 @@ import { openWorkPartitions } from './work-partitions.ts';
 const ttlMs = 3_000;
 const all = Array.from({ length: 8 }, (_, n) => `work/${n}`);
 
-/** A service's replicas, and who is at work on what. */
+/** The replicas of a service, and which of them works on which partition. */
 const makeWorld = () => {
   const clock = virtualClock();
   const store = memoryStore({ clock });
@@ -51,7 +51,7 @@ const makeWorld = () => {
       },
     };
   };
-  /** A store whose process has died as soon as `die` was called: it never answers again. */
+  /** The store of a process that dies when `die` is called: from then on it never responds. */
   const mortalStore = () => {
     const life = { isOver: false };
     const over: EventStore = {
@@ -68,7 +68,7 @@ const makeWorld = () => {
   return { clock, store, start, mortalStore, mostAtOnce: () => mostAtOnce };
 };
 
-test('two replicas come to do half of the work each, and none of it is ever done by both', async () => {
+test('two replicas each get half of the partitions, and never work on one at the same time', async () => {
   const { clock, start, mostAtOnce } = makeWorld();
   const a = start('a');
   await clock.until(() => a.works() === 8);
@@ -82,7 +82,7 @@ test('two replicas come to do half of the work each, and none of it is ever done
   assert.equal(mostAtOnce(), 1);
 });
 
-test('what a replica did that died the other does within seconds; one that starts again under its name at once', async () => {
+test('another replica takes the work of a dead one within two ttls; a process of the same name takes it at once', async () => {
   const { clock, start, mortalStore } = makeWorld();
   const mortal = mortalStore();
   const a = start('a', { over: mortal.over });
@@ -92,7 +92,7 @@ test('what a replica did that died the other does within seconds; one that start
   const diedAt = clock.monotonicMs();
   await clock.until(() => b.count() === 8);
   assert.ok(clock.monotonicMs() - diedAt <= 2 * ttlMs, `${clock.monotonicMs() - diedAt} ms`);
-  assert.equal(a.count(), 0, 'its own time was over before');
+  assert.equal(a.count(), 0, 'its own heartbeat expired before');
 
   const alone = makeWorld();
   const first = alone.start('a', { over: { ...alone.store } });
@@ -112,7 +112,7 @@ test('what a replica did that died the other does within seconds; one that start
   await alone.clock.drive(first.stop());
 });
 
-test('a leaving replica releases each partition as soon as its work has ended, and no other replica starts it before, however long it takes', async () => {
+test('a leaving replica releases each partition when its work has ended, and no other replica starts it earlier', async () => {
   const { clock, start, mostAtOnce } = makeWorld();
   const leaving = start('a', { lingersMs: { 'work/3': 4 * ttlMs } });
   await clock.until(() => leaving.works() === 8);
@@ -150,7 +150,7 @@ test('a replica whose store is unreachable stops before another starts, and cont
   assert.equal(mostAtOnce(), 1);
 });
 
-test('G7: the time of a replica counts from before its word was asked to be stored, however late the answer', async () => {
+test('G7: the time to live of a heartbeat starts before it is stored, not when the store responds', async () => {
   const { clock, store, start } = makeWorld();
   let isCut = false;
   const slow: EventStore = {
@@ -173,7 +173,7 @@ test('G7: the time of a replica counts from before its word was asked to be stor
   await clock.drive(a.stop());
 });
 
-test('work that ended by itself begins again, and a failing piece holds up no other', async () => {
+test('work that fails is restarted with a pause, and does not affect other work', async () => {
   const { clock, store } = makeWorld();
   const log = logger({ service: 'test', clock, write: () => undefined });
   const partitions = openWorkPartitions({ store, clock, log, replica: 'a', process: 'p', ttlMs });
@@ -196,7 +196,7 @@ test('work that ended by itself begins again, and a failing piece holds up no ot
   await clock.drive(running);
 });
 
-test('each replica knows who works; one that died is gone, since when, until one comes in its place; one that left is not', async () => {
+test('replicas are listed with their state; a dead one is gone until it is replaced, one that left is not listed', async () => {
   const { clock, start, mortalStore } = makeWorld();
   const mortal = mortalStore();
   const a = start('a');
@@ -228,7 +228,7 @@ test('each replica knows who works; one that died is gone, since when, until one
   assert.deepEqual(await known(), [['a', 'working', 8]]);
 });
 
-test('a whole service that was killed and starts with fewer processes misses none', async () => {
+test('if all processes are killed and fewer are started, none is listed as gone', async () => {
   const { clock, start, mortalStore } = makeWorld();
   const [one, two] = [mortalStore(), mortalStore()];
   const a = start('a', { over: one.over });
@@ -245,7 +245,7 @@ test('a whole service that was killed and starts with fewer processes misses non
   );
 });
 
-test('one that dies before its successor has heard two words of it is gone all the same', async () => {
+test('a replica that dies soon after another has restarted is listed as gone', async () => {
   const { clock, start, mortalStore } = makeWorld();
   const [one, two] = [mortalStore(), mortalStore()];
   const a = start('a', { over: one.over });
@@ -262,7 +262,7 @@ test('one that dies before its successor has heard two words of it is gone all t
   );
 });
 
-test('a standby that has a name is known by it', async () => {
+test('a standby with a name is listed under that name', async () => {
   const { clock, store } = makeWorld();
   const log = logger({ service: 'test', clock, write: () => undefined });
   const standby = openWorkPartitions({
@@ -285,7 +285,7 @@ test('a standby that has a name is known by it', async () => {
   await clock.drive(waiting);
 });
 
-test('a standby is known while it waits; it works under the name of the one that ended, which is gone then', async () => {
+test('a waiting standby is listed; it takes the name of the dead process, which is then listed as gone', async () => {
   const { clock, store, start, mortalStore } = makeWorld();
   const mortal = mortalStore();
   const a = start('a', { over: mortal.over });
@@ -302,7 +302,7 @@ test('a standby is known while it waits; it works under the name of the one that
   const names = async () => (await standby.replicas()).map(({ name, state }) => `${name} ${state}`);
   await clock.pass(4 * ttlMs);
   assert.deepEqual(await names(), ['a working', 'a-standby-standby- standby']);
-  assert.equal(a.count(), 8, 'it takes nothing from the one that works');
+  assert.equal(a.count(), 8, 'it takes no partition from the working process');
   mortal.die();
   locked.abort();
   await clock.drive(waiting);
@@ -314,7 +314,7 @@ test('a standby is known while it waits; it works under the name of the one that
   await clock.drive(running);
 });
 
-test('one that has a name to stand by under is gone under that when it is replaced, until it stands by again', async () => {
+test('a replaced process is gone under its standby name, until it is a standby again', async () => {
   const { clock, store, start, mortalStore } = makeWorld();
   const mortal = mortalStore();
   const first = start('a', { over: mortal.over, standbyName: 'a-0' });
