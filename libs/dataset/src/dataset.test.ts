@@ -31,7 +31,7 @@ const written = (data: RunData = testRun()): string => {
   return folder;
 };
 
-test('edges name what carries them, faults their root event and first effect', () => {
+test('edges have carriedBy, and faults their root event and first effect', () => {
   const { edges, faults } = testRun();
   assert.deepEqual(
     edges.map(({ from, to, crossService, carriedBy }) => [from, to, crossService, carriedBy]),
@@ -43,7 +43,7 @@ test('edges name what carries them, faults their root event and first effect', (
   assert.deepEqual([faults[0]?.rootEvent, faults[0]?.firstEffect], ['disabled', 'lost']);
 });
 
-test('a run is read as it was written, and written again it is the same bytes', () => {
+test('a written run is read back unchanged, and gives the same bytes when it is written again', () => {
   const folder = written();
   assert.deepEqual(readRun(folder), testRun());
   const again = written(readRun(folder));
@@ -52,7 +52,7 @@ test('a run is read as it was written, and written again it is the same bytes', 
   assert.throws(() => writeRun(folder, testRun()), /is not empty/);
 });
 
-test('check names a missing file and a changed one', () => {
+test('check reports a missing file and a changed one', () => {
   const folder = written();
   rmSync(join(folder, 'truth/io.jsonl'));
   appendFileSync(join(folder, 'traces.otlp.jsonl'), '{}\n');
@@ -62,7 +62,7 @@ test('check names a missing file and a changed one', () => {
   assert.match(checkDataset(join(root, 'nowhere'))[0] ?? '', /is no data set: it has no manifest.json/);
 });
 
-test('check names a dangling cause, an edge to nothing, a cycle, and spans of another run', () => {
+test('check reports unknown causes, edges to unknown events, cycles, and spans of another run', () => {
   const run = testRun();
   const [first, ...others] = run.events;
   assert.ok(first);
@@ -78,7 +78,7 @@ test('check names a dangling cause, an edge to nothing, a cycle, and spans of an
   assert.match(problemsOf({ facts }), /traces\.otlp\.jsonl: resource 1 belongs to the run run-1, not to run-2/);
 });
 
-test('check of a collection names the run', () => {
+test('check of a collection names the run with a problem', () => {
   const folder = join(root, 'collection');
   const runs = ['a', 'b'].map((path, seed) => ({ path, seed, sha256: writeRun(join(folder, path), testRun()) }));
   writeCollection(folder, 'Two', runs);
@@ -87,7 +87,7 @@ test('check of a collection names the run', () => {
   assert.match(checkDataset(folder).join('\n'), /^b: experiment\.yaml has the SHA-256/);
 });
 
-test('the four baselines differ as the run says: links are needed for one edge, and times confuse two machines', () => {
+test('the baselines differ: one edge needs links, and timestamps confuse two machines', () => {
   const run = testRun();
   const scores = baselineNames.map((name) => score(run, predictionOf(name, run)));
   const figures = scores.map(({ method, event, exactTrees, reachability, ac1 }) => [
@@ -101,21 +101,21 @@ test('the four baselines differ as the run says: links are needed for one edge, 
   assert.deepEqual(figures, [
     ['parents', 1, 0.5, 0, 0, 0],
     ['parents and links', 1, 1, 1, 1, 1],
-    // The machine that starts at the same time follows the one that stops.
+    // By time, the machine that starts seems to follow the one that stops.
     ['timestamps', 2 / 3, 1, 0, 1, 1],
     ['causes', 1, 1, 1, 1, 1],
   ]);
   assert.equal(scoreTable(scores).length, 5);
 });
 
-test('a prediction may bring its own rankings', () => {
+test('score uses the rankings of a prediction', () => {
   const run = testRun();
   const rankings = [{ event: 'stopped', candidates: ['started', 'lost', 'disabled'] }];
   const { ac1, ac3, avg5, mrr } = score(run, { method: 'mine', edges: [], rankings });
   assert.deepEqual([ac1, ac3, avg5, mrr], [0, 1, 0.6, 1 / 3]);
 });
 
-test('degrade labels what it does, with the original values; the same seed does the same', () => {
+test('degrade records each change with its shift, and the same seed gives the same result', () => {
   const wanted = { drop: 0.3, late: 0.5, lateNano: 5_000_000n, skew: new Map([['compute', 200_000_000n]]), seed: 4 };
   const run = testRun();
   const damaged = degrade(run, wanted);
@@ -139,7 +139,7 @@ test('degrade labels what it does, with the original values; the same seed does 
   );
 });
 
-test('tail sampling keeps the trace with the error; linked chains are kept or dropped as a whole', () => {
+test('tail sampling keeps a trace with an error; chain sampling keeps or drops linked traces together', () => {
   const run = testRun();
   const idsAfter = (policy: string) => {
     const wanted = policyOf(policy);
@@ -155,7 +155,7 @@ test('tail sampling keeps the trace with the error; linked chains are kept or dr
   assert.equal(policyOf('half'), undefined);
 });
 
-test('a critical path is there from causes and from spans', () => {
+test('criticalPaths returns the path by causes and the path by spans', () => {
   const [path] = criticalPaths(testRun(), 'VmStopped');
   assert.deepEqual(
     path?.causes.map(({ service }) => service),

@@ -9,20 +9,20 @@ export interface PlannedDisk {
   readonly key: string;
 }
 
-/** Machines that are alike. The first disk is the OS disk. */
+/** Machines with equal disks. The first disk is the OS disk. */
 export interface PlannedGroup {
   readonly name: string;
   readonly machines: number;
   readonly disks: readonly PlannedDisk[];
-  /** The key of its disks that name none; empty if all are under the platform's. */
+  /** The key of disks without their own; empty if all are under the platform's key. */
   readonly key: string;
-  /** Line in the file; absent for machines that no file states. */
+  /** Line in the file; absent for existing machines. */
   readonly line?: number;
   /** What runs as the machines: a Linux in QEMU; absent: a process. */
   readonly guest?: 'qemu';
 }
 
-/** What an experiment runs on: machines made for it, or those of a resource group that exists. */
+/** Machines of an experiment: created for it, or those of an existing resource group. */
 export type Estate =
   | { readonly kind: 'planned'; readonly groups: readonly PlannedGroup[] }
   | { readonly kind: 'existing'; readonly resourceGroup: string; readonly line: number };
@@ -31,7 +31,7 @@ export type Estate =
 export interface ExistingMachines {
   /** Each machine is a group with its own name. */
   readonly groups: readonly PlannedGroup[];
-  /** Names of those that run, and whose guest does no reads and writes. */
+  /** Names of running machines whose guests do no I/O. */
   readonly idle: ReadonlySet<string>;
 }
 
@@ -66,7 +66,7 @@ export const faultActions = [
   'fail-storage',
 ] as const;
 
-/** What users do with machines. */
+/** Actions of users on machines. */
 export const machineActions = ['start', 'stop', 'attach', 'detach', 'snapshot'] as const;
 
 export type KeyAction = (typeof keyActions)[number];
@@ -74,7 +74,7 @@ export type FaultAction = (typeof faultActions)[number];
 export type MachineAction = (typeof machineActions)[number];
 export type ActionName = KeyAction | FaultAction | MachineAction | 'give-back';
 
-/** What a fault can hit. */
+/** Targets of faults. */
 export const cloudParts = [
   'key-vault',
   'identity',
@@ -94,7 +94,7 @@ export interface Step {
   readonly action: ActionName;
   /** A group of the estate, parts of the cloud (two for `cut`), or the name of the step that `give-back` undoes. */
   readonly targets: readonly string[];
-  /** After which the step is undone; undefined: never, or by a `give-back`. */
+  /** Time after which the step is undone; undefined: never, or by a `give-back`. */
   readonly forMs?: number;
   /** Further arguments: `permission`, `by` of `slow` and `shift-clock`, `clock` of `shift-clock`, `start` of `give-back`, `to` of `assign-key`. */
   readonly options: Readonly<Record<string, string | number | boolean>>;
@@ -108,7 +108,7 @@ export type SteadyCheck = { readonly line: number } & (
   | { readonly kind: 'io'; readonly group: string; readonly gapMs: number }
 );
 
-/** A fault must be seen to take effect; otherwise the run proves nothing (`vacuous`). */
+/** A proof that a fault took effect; without it the run proves nothing (`vacuous`). */
 export interface Proof {
   readonly line: number;
   /** Name of the step. */
@@ -117,7 +117,7 @@ export interface Proof {
   readonly withinMs: number;
 }
 
-/** Something that must hold in the end, or must not occur meanwhile (`abort`). `text` as in the file. */
+/** A condition that must hold at the end, or that ends the run when it occurs (`abort`). `text` as in the file. */
 export interface Condition {
   readonly line: number;
   readonly text: string;
@@ -132,7 +132,7 @@ export interface Experiment {
   readonly seed: number;
   /** Settings of the services: name of the environment variable to its value, for example `LEASE_TTL_MS` to `2000`. */
   readonly settings: Readonly<Record<string, string>>;
-  /** Lines of the settings, by the same names; absent for a setting that no file states. */
+  /** Lines of the settings, by the same names; absent for a setting that is not in the file. */
   readonly settingLines: Readonly<Record<string, number>>;
   readonly estate: Estate;
   readonly steady: readonly SteadyCheck[];
@@ -143,7 +143,7 @@ export interface Experiment {
   readonly expect: readonly Condition[];
 }
 
-/** Something wrong with a file. `cure`: what to write instead. */
+/** A problem of a file. `cure`: what to write instead. */
 export interface Problem {
   readonly line: number;
   readonly message: string;

@@ -17,7 +17,7 @@ export interface Term {
   readonly hasUnit: boolean;
 }
 
-/** Something measured: `of` is a group, a step, a part of the cloud, or empty for the whole run. */
+/** A measured quantity: `of` is a group, a step, a part of the cloud, or empty for the whole run. */
 export interface Quantity {
   readonly of: string;
   readonly name: string;

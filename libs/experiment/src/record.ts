@@ -1,5 +1,5 @@
 /**
- * What a run leaves, as plain data. Targets produce it, the evidence folder keeps it, verdict and report are made of nothing else.
+ * The record of a run, as plain data. Targets produce it, the evidence folder stores it, verdict and report use nothing else.
  * Times are milliseconds since the Unix epoch by the clock of the run (virtual in the simulation).
  */
 export interface RunRecord {
@@ -8,14 +8,14 @@ export interface RunRecord {
   readonly machines: readonly MachineRecord[];
   /** Every read, write and flush of every guest, by completion. */
   readonly io: readonly IoRecord[];
-  /** What proofs look for and no machine records. */
+  /** Observations for proofs that no machine records. */
   readonly sightings: readonly SightingRecord[];
   readonly content: ContentRecord;
-  /** What the oracle says of the guarantees and rules, by the recorded events. */
+  /** Results of the oracle for guarantees and rules, from the recorded events. */
   readonly guarantees: readonly GuaranteeRecord[];
 }
 
-/** What is known of the run as a whole. */
+/** Facts about the whole run. */
 export interface RunFacts {
   readonly id: string;
   readonly target: 'local' | 'existing' | 'kubernetes' | 'simulated';
@@ -42,13 +42,13 @@ export interface StepRecord {
   /** When it took effect: the commit of the service that owns the key, or the end of the process. The t0 of a loss. */
   readonly effectMs?: number;
   readonly traceId?: string;
-  /** Key versions it took away. */
+  /** Key versions that it took away. */
   readonly keyVersions?: readonly string[];
   /** Why it failed. */
   readonly error?: string;
 }
 
-/** What became of a machine. */
+/** Record of a machine. */
 export interface MachineRecord {
   /** Full name. */
   readonly name: string;
@@ -95,7 +95,7 @@ export interface IoRecord {
   readonly seq: number;
   readonly invokedMs: number;
   readonly completedMs: number;
-  /** Clock of durations, which a set wall clock does not move. */
+  /** Time of the monotonic clock, which changes of the wall clock do not affect. */
   readonly invokedMonotonicMs: number;
   readonly completedMonotonicMs: number;
   readonly ok: boolean;
@@ -103,17 +103,17 @@ export interface IoRecord {
   readonly reason: string;
 }
 
-/** Something outside of the machines that shows that a fault took effect. Every occurrence of the run, by time. */
+/** An observation outside of the machines that shows that a fault took effect. All of a run are recorded, by time. */
 export interface SightingRecord {
   readonly see: 'unwrap-refused' | 'process-gone' | 'calls-fail';
-  /** The key version that was refused, as in `StepRecord.keyVersions`; or the part of the cloud. */
+  /** The refused key version, as in `StepRecord.keyVersions`; or the part of the cloud. */
   readonly subject: string;
   readonly atMs: number;
   /** What was seen, with the caller: `set premium: KEY_DISABLED`. */
   readonly seen: string;
 }
 
-/** What was compared once all was given back. `lost`: acknowledged bytes that were not found. */
+/** The comparison of contents at the end of the run. `lost`: acknowledged bytes that were not found. */
 export interface ContentRecord {
   readonly disksCompared: number;
   readonly bytesCompared: number;

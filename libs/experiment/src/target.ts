@@ -5,25 +5,25 @@ import type { ContentRecord, GuaranteeRecord, IoRecord, MachineRecord, SightingR
 /** Where experiments run: a local cloud, an existing one, a cluster, or the simulation. */
 export interface Target {
   readonly name: 'local' | 'existing' | 'kubernetes' | 'simulated';
-  /** What of the experiment this target cannot do. Nothing is started. */
+  /** Problems: parts of the experiment that this target cannot do. Starts nothing. */
   refuse(experiment: Experiment): readonly Problem[];
-  /** The machines of a resource group, for a target on which machines exist before an experiment. @throws Error if it has none */
+  /** The machines of a resource group, for a target with existing machines. @throws Error if the group has none */
   existing?(resourceGroup: string): Promise<ExistingMachines>;
   /**
-   * Starts or connects to the cloud, makes the estate, and waits until its machines run.
-   * @throws Error with the reason; whatever was made until then is removed again
+   * Starts the cloud or connects to it, creates the estate, and waits until its machines run.
+   * @throws Error with the reason, after everything that was created is removed
    */
   open(experiment: Experiment, signal: AbortSignal): Promise<Lab>;
 }
 
 /** A cloud with the estate of one experiment. */
 export interface Lab {
-  /** Of the run: the operating system's, or virtual time. */
+  /** Clock of the run: that of the operating system, or virtual time. */
   readonly clock: Clock;
   readonly versions: Readonly<Record<string, string>>;
   /**
-   * Reads what undoing the step needs (permissions before, the id of a role assignment, a process id) and changes nothing.
-   * The engine stores it before it calls `carryOut`, so a runner that is killed leaves a record of what to undo.
+   * Reads what the undo of the step needs (previous permissions, the id of a role assignment, a process id) and changes nothing.
+   * The engine stores it before it calls `carryOut`, so a killed runner leaves a record of what to undo.
    */
   plan(step: Step): Promise<Undo>;
   carryOut(step: Step, undo: Undo): Promise<Effect>;
@@ -31,11 +31,11 @@ export interface Lab {
   undo(undo: Undo, start: boolean): Promise<Effect>;
   /** @returns why the check does not hold; undefined if it does */
   check(check: SteadyCheck): Promise<string | undefined>;
-  /** What was recorded since `open`; may be called at any time, for abort conditions as well as at the end. */
+  /** Observations since `open`; may be called at any time, for abort conditions and at the end. */
   observe(): Promise<Observed>;
-  /** Waits until machines that were given back run, then compares all acknowledged content. */
+  /** Waits until restored machines run, then compares all acknowledged content. */
   compareContent(): Promise<ContentRecord>;
-  /** Removes what `open` made. */
+  /** Removes everything that `open` created. */
   close(): Promise<void>;
 }
 

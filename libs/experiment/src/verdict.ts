@@ -1,4 +1,4 @@
-/** How a run ended. `vacuous`: nothing was put to the test; `inconclusive`: the run itself failed. */
+/** Outcome of a run. `vacuous`: something was not tested; `inconclusive`: the run itself failed. */
 export type Outcome = 'held' | 'violated' | 'aborted' | 'inconclusive' | 'vacuous';
 
 /** Exit code of each outcome. 2 is bad input. */
@@ -18,11 +18,11 @@ export interface RuleVerdict {
   readonly result: 'held' | 'violated' | 'vacuous';
   /** What was measured, with units. */
   readonly seen: string;
-  /** The first operation or change that broke it. */
+  /** The first operation or change that violated it. */
   readonly firstBreak?: string;
 }
 
-/** Quantiles in milliseconds over the machines of a group; null where nothing was measured. */
+/** Quantiles in milliseconds over the machines of a group; null if nothing was measured. */
 export interface Quantiles {
   readonly count: number;
   readonly p50: number | null;
@@ -32,12 +32,12 @@ export interface Quantiles {
 }
 
 /**
- * What was measured of a group. Each moment counts from the loss that concerns the group; `back` from the step that gave it back;
+ * Measures of a group. Each moment counts from the loss that concerns the group; `back` from the step that gave access back;
  * `gap` is the longest time between two good operations of a disk during the timeline.
  */
 export type MeasureName = 'lastGoodRead' | 'lastGoodWrite' | 'stopped' | 'startRefused' | 'back' | 'gap';
 
-/** A group, and what its machines did. */
+/** A group and its counts. */
 interface MeasuredGroup {
   readonly group: string;
   readonly role: 'treatment' | 'control';
@@ -45,10 +45,10 @@ interface MeasuredGroup {
   readonly failedOperations: number;
 }
 
-/** Each value that was measured of a group, in milliseconds. Infinity: it never came. */
+/** All measured values of a group, in milliseconds. Infinity: it never occurred. */
 export type GroupMeasures = MeasuredGroup & Readonly<Record<MeasureName, readonly number[]>>;
 
-/** Quantiles of what was measured of a group. */
+/** Quantiles of the measures of a group. */
 export type GroupFigures = MeasuredGroup & Readonly<Record<MeasureName, Quantiles>>;
 
 export interface Verdict {

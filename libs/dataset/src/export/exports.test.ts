@@ -12,7 +12,7 @@ import { viewed } from './link-view.ts';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-parquet-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('parquet opens with DuckDB: every table, and a join of edges, events and spans', async () => {
+test('DuckDB reads every exported Parquet table, and joins edges, events and spans', async () => {
   for (const [path, content] of exported(testRun(), 'parquet', 'links')) writeFileSync(join(folder, path), content);
   const connection = await (await DuckDBInstance.create(':memory:')).connect();
   const rows = async (sql: string) => (await connection.runAndReadAll(sql)).getRowsJS();
@@ -31,7 +31,7 @@ test('parquet opens with DuckDB: every table, and a join of edges, events and sp
   connection.closeSync();
 });
 
-test('OpenRCA, RCAEval and Jaeger have their files and columns', () => {
+test('exports for OpenRCA, RCAEval and Jaeger have the files and columns of these formats', () => {
   const openRca = exported(testRun(), 'openrca', 'links');
   assert.deepEqual(
     [...openRca.keys()],
@@ -59,7 +59,7 @@ test('OpenRCA, RCAEval and Jaeger have their files and columns', () => {
   assert.equal(data[1].processes[process.processID].serviceName, 'disk-encryption-set');
 });
 
-test('links as parents put the linked trace into that of its publisher; both keeps the links too', () => {
+test('view parents moves a linked trace into that of its publisher; view both also keeps the links', () => {
   const spansOf = (view: 'parents' | 'both' | 'links') => spansIn(viewed(testRun().traces, view));
   const seen = (view: 'parents' | 'both' | 'links') => {
     const process = spansOf(view).find(({ name }) => name === 'process');

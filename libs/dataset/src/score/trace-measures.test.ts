@@ -5,7 +5,7 @@ import { nanosOf } from '../format/truth.ts';
 import { testRun } from '../test-run.ts';
 import { traceMeasures } from './trace-measures.ts';
 
-test('recall of spans counts edges with a path, precision the predicted edges that are true', () => {
+test('spanRecall is the fraction of edges with a path, and directPrecision that of true predicted edges', () => {
   const { spanRecall, directPrecision, orphans } = traceMeasures(testRun());
   assert.deepEqual([spanRecall, directPrecision, orphans], [1, 1, 0]);
   const [first, ...edges] = testRun().edges;
@@ -14,7 +14,7 @@ test('recall of spans counts edges with a path, precision the predicted edges th
   assert.equal(traceMeasures(missed).spanRecall, 1 - 1 / (edges.length + 1));
 });
 
-test('an orphan is explained by a kill beside it, and by nothing else', () => {
+test('only a kill near its time explains an orphan span', () => {
   const run = testRun();
   const parents = new Set(spansIn(run.traces).map(({ parentSpanId }) => parentSpanId));
   const traces = withSpans(run.traces, (span) => (parents.has(span.spanId) ? undefined : span));

@@ -1,11 +1,11 @@
 import type { Condition } from '../experiment.ts';
 import type { Lab, Observed } from '../target.ts';
 
-/** How often abort conditions are looked at, in milliseconds. */
+/** Time between two checks of abort conditions, in milliseconds. */
 export const abortEveryMs = 250;
 
 /**
- * Looks at the abort conditions until one is met or the signal ends the watch.
+ * Checks the abort conditions until one is met or the signal ends the watch.
  * @param isMet whether a condition is met by what was observed
  * @returns the condition that was met, as in the file; undefined if none was
  */
@@ -27,5 +27,5 @@ export const watchAborts = async (
   return undefined;
 };
 
-/** During a fault the lab may not be readable: the next look is 250 ms later. The end of the run reads it again, or fails. */
+/** During a fault the lab may not be readable: the next check is 250 ms later. The end of the run reads it again, or fails. */
 const observedNow = (lab: Pick<Lab, 'observe'>): Promise<Observed | undefined> => lab.observe().catch(() => undefined);

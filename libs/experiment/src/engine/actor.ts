@@ -11,18 +11,18 @@ export const latenessMsMax = 500;
 export interface ActorParts {
   readonly lab: Pick<Lab, 'clock' | 'plan' | 'carryOut' | 'undo'>;
   readonly journal: StepJournal;
-  /** Progress, a line each. */
+  /** Receives progress, line by line. */
   readonly say: (line: string) => void;
-  /** Takes why the run cannot be trusted. */
+  /** Receives the reasons why the run cannot be trusted. */
   readonly report: (problem: string) => void;
 }
 
-/** A step that was begun. `settled` resolves when it was carried out, or failed. */
+/** A started step. `settled` resolves when it was carried out, or failed. */
 interface Begun {
   readonly step: Step;
   readonly undo: Undo;
   readonly settled: Promise<void>;
-  /** The one undo of it. */
+  /** Its undo, once it has started. */
   undone?: Promise<void>;
 }
 
@@ -38,7 +38,7 @@ interface UndoPlan {
 
 type OpenRecord = { -readonly [Field in keyof StepRecord]: StepRecord[Field] };
 
-/** What an action is recorded as before it is invoked. */
+/** The fields of a step record that are known before the step is invoked. */
 type Planned = Pick<StepRecord, 'name' | 'action' | 'targets' | 'plannedMs' | 'undoes'>;
 
 /** Carries steps out and undoes them, each once. Stores the intent before a step and records planned and actual times. */
@@ -58,8 +58,8 @@ export class Actor {
   }
 
   /**
-   * Reads what the undo of each step needs, before any fault: a service that is down delays no injection then, and an undo
-   * restores what was there before the experiment.
+   * Reads what the undo of each step needs, before any fault. So a stopped service delays no injection, and an undo restores the
+   * state before the experiment.
    * @throws Error of the target
    */
   async plan(steps: readonly Step[]): Promise<void> {
@@ -87,7 +87,7 @@ export class Actor {
     return settled;
   }
 
-  /** Undoes a step once it is settled. Does nothing if it was never begun; a second call waits for the first. */
+  /** Undoes a step once it is settled. Does nothing if it was never started; a second call waits for the first. */
   undo(of: string, how: UndoPlan): Promise<void> {
     const begun = this.#begun.get(of);
     if (begun === undefined) return Promise.resolve();
@@ -95,7 +95,7 @@ export class Actor {
     return begun.undone;
   }
 
-  /** Undoes what is left, parts of the cloud first, then the last step first. @param start also starts machines that a step stopped */
+  /** Undoes all outstanding steps, parts of the cloud first, then the last step first. @param start also starts machines that a step stopped */
   async undoAll(start: boolean): Promise<void> {
     const left = [...this.#begun.values()].flatMap(({ step, undone }) =>
       undone === undefined && isUndoable(step.action) ? [step] : [],
@@ -119,7 +119,7 @@ export class Actor {
     if (record.error === undefined) this.#store({ kind: 'undone', step: step.name, atMs: lab.clock.now() });
   }
 
-  /** Stores what happened. If that fails, steps are undone all the same. */
+  /** Appends to the journal. If that fails, steps are still undone. */
   #store(line: JournalLine): void {
     try {
       this.#parts.journal.append(line);

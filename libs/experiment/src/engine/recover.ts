@@ -1,7 +1,7 @@
 import type { Lab } from '../target.ts';
 import { type JournalLine, outstandingIn, type StepJournal } from './step-journal.ts';
 
-/** What became of a step that a killed runner left. */
+/** Outcome of the undo of a step that a killed runner left. */
 export interface Recovered {
   readonly step: string;
   readonly action: string;
@@ -10,7 +10,7 @@ export interface Recovered {
 }
 
 /**
- * Undoes the steps of a run that a killed runner left, the last one first. May be repeated: what was undone is not undone again.
+ * Undoes the outstanding steps of a killed runner, the last one first. May be repeated: a step that was undone is not undone again.
  * @param lines the journal of the run
  */
 export const recoverSteps = async (

@@ -19,7 +19,7 @@ const control = (): Partial<Experiment> => {
   };
 };
 
-/** What is observed once an operation of the control group failed. */
+/** Observation with a failed operation of the control group. */
 const failedControl = (atMs: number): Observed => ({
   machines: [{ name: 'c', group: 'control', disks: [], power: [], starts: [] }],
   io: [
@@ -40,7 +40,7 @@ const failedControl = (atMs: number): Observed => ({
   guarantees: [],
 });
 
-test('plans come before the timeline, each intent before its action, and every step is undone at its time', async () => {
+test('steps are planned before the timeline; each intent is stored before its action; undos come at their time', async () => {
   const { calls, record, taken } = await runOnTestLab(
     experimentOf([
       step('bus', 0, { forMs: 3_000 }),
@@ -77,7 +77,7 @@ test('plans come before the timeline, each intent before its action, and every s
   );
 });
 
-test('a slow action delays neither the next step nor the undo of another; its own undo waits for it', async () => {
+test('a slow action delays only its own undo, not the next step or the undo of another', async () => {
   const { record } = await runOnTestLab(
     experimentOf([step('slow', 0, { forMs: 1_000 }), step('next', 100, { forMs: 500 })]),
     {
@@ -96,7 +96,7 @@ test('a slow action delays neither the next step nor the undo of another; its ow
   assert.deepEqual(record.run.problems, []);
 });
 
-test('what cannot be undone, a restart or a purge, is not undone', async () => {
+test('a restart and a purge are not undone', async () => {
   const { calls, lines } = await runOnTestLab(
     experimentOf([step('again', 0, { action: 'restart' }), step('gone', 10, { action: 'purge-key' })]),
   );
@@ -104,7 +104,7 @@ test('what cannot be undone, a restart or a purge, is not undone', async () => {
   assert.deepEqual(outstandingIn(lines), []);
 });
 
-test('a step that is invoked more than 500 ms late is a problem; 500 ms are not', async () => {
+test('a step that is invoked more than 500 ms late is reported as a problem', async () => {
   for (const [lateMs, count] of [
     [500, 0],
     [501, 1],
@@ -112,7 +112,7 @@ test('a step that is invoked more than 500 ms late is a problem; 500 ms are not'
     const { record } = await runOnTestLab(
       experimentOf([step('one', 100, { forMs: 10 }), step('two', 1_000, { forMs: 2_000 })]),
       {
-        // The process of the runner is suspended, by the wall clock.
+        // Suspends the machine of the runner: the wall clock advances.
         carryOut: async ({ name }, clock) => {
           if (name === 'one') clock.suspend(lateMs);
         },
@@ -123,7 +123,7 @@ test('a step that is invoked more than 500 ms late is a problem; 500 ms are not'
   }
 });
 
-test('a failing action is a problem, and is undone: it may have taken effect', async () => {
+test('a failing action is reported as a problem and undone, because it may have taken effect', async () => {
   const { record, taken, lines } = await runOnTestLab(experimentOf([step('loss', 0), giveBack('loss', 100)]), {
     carryOut: async () => Promise.reject(new Error('the vault is gone')),
   });
@@ -133,7 +133,7 @@ test('a failing action is a problem, and is undone: it may have taken effect', a
   assert.deepEqual(outstandingIn(lines), []);
 });
 
-test('a failing undo is a problem, the others are undone, and the journal keeps what is left', async () => {
+test('a failing undo is reported, other steps are undone, and the journal keeps the outstanding one', async () => {
   const { record, taken, lines } = await runOnTestLab(
     experimentOf([step('one', 0), step('two', 0), step('three', 0)]),
     {
@@ -148,7 +148,7 @@ test('a failing undo is a problem, the others are undone, and the journal keeps 
   );
 });
 
-test('what the file never gives back is undone after the time that its expectations allow, the last step first', async () => {
+test('steps that the file never gives back are undone after the time that its proofs allow, the last one first', async () => {
   const { calls } = await runOnTestLab(
     experimentOf([step('one', 0), step('two', 10)], {
       proof: [{ line: 1, of: 'one', see: 'unwrap-refused', withinMs: 5_000 }],
@@ -160,7 +160,7 @@ test('what the file never gives back is undone after the time that its expectati
   );
 });
 
-test('parts of the cloud are healed before keys are given back: that goes through them', async () => {
+test('faults of the cloud are undone before keys are given back', async () => {
   const { calls } = await runOnTestLab(
     experimentOf([
       step('vault', 0, { action: 'pause', targets: ['key-vault'] }),
@@ -184,7 +184,7 @@ test('an abort condition ends the timeline within 250 ms, and everything is undo
   assert.ok(!calls.some((call) => call.endsWith('carryOut never')));
 });
 
-test('a lab that cannot be read during a fault does not end the watch for abort conditions', async () => {
+test('abort conditions are still checked after the lab could not be read during a fault', async () => {
   let looks = 0;
   const { record } = await runOnTestLab(experimentOf([step('store', 0, { forMs: 2_000 })], control()), {
     lab: {
@@ -198,7 +198,7 @@ test('a lab that cannot be read during a fault does not end the watch for abort 
   assert.equal(record.run.abortedBy, 'control.failed > 0');
 });
 
-test('an interrupted run undoes what it did and is not compared', async () => {
+test('an interrupted run undoes its steps and does not compare content', async () => {
   const interrupt = new AbortController();
   const { record, taken, calls } = await runOnTestLab(experimentOf([step('loss', 0), step('never', 60_000)]), {
     signal: interrupt.signal,
@@ -210,14 +210,14 @@ test('an interrupted run undoes what it did and is not compared', async () => {
   assert.match(calls.at(-1) ?? '', /close$/);
 });
 
-test('a set-up that fails is a problem and starts nothing', async () => {
+test('a failed set-up is reported as a problem, and no step is planned or carried out', async () => {
   const { record, calls } = await runOnTestLab(experimentOf([step('loss', 0)]), { openError: new Error('no space') });
   assert.deepEqual(record.run.problems, ['the set-up failed: no space']);
   assert.equal(record.run.startedMs, undefined);
   assert.deepEqual(calls, []);
 });
 
-test('a steady state that does not come is a problem that names the line, and no step is carried out', async () => {
+test('a steady state that is not reached is reported with its line, and no step is carried out', async () => {
   const { record, calls } = await runOnTestLab(
     experimentOf([step('loss', 0)], { steady: [{ line: 7, kind: 'services-ready' }] }),
     { lab: { check: async () => 'compute lags by 3 facts' } },
@@ -226,7 +226,7 @@ test('a steady state that does not come is a problem that names the line, and no
   assert.deepEqual(calls, ['60000 close']);
 });
 
-test('a failure of the comparison does not hide an earlier one, and the lab is closed', async () => {
+test('a failed comparison is reported in addition to earlier problems, and the lab is closed', async () => {
   const { record, calls } = await runOnTestLab(experimentOf([step('loss', 0)]), {
     carryOut: async () => Promise.reject(new Error('first')),
     lab: { compareContent: async () => Promise.reject(new Error('second')) },
@@ -235,7 +235,7 @@ test('a failure of the comparison does not hide an earlier one, and the lab is c
   assert.match(calls.at(-1) ?? '', /close$/);
 });
 
-test('a journal that cannot store an intent prevents the step; one that fails later prevents no undo', async () => {
+test('if the journal cannot store an intent, the step is not carried out; a later failure prevents no undo', async () => {
   const full = (): never => {
     throw new Error('ENOSPC');
   };
@@ -249,7 +249,7 @@ test('a journal that cannot store an intent prevents the step; one that fails la
   assert.equal(later.record.run.problems.length, 2);
 });
 
-test('recover undoes what a runner left that was killed at any point of its journal', async () => {
+test('recover undoes the outstanding steps of a runner that was killed at any point of its journal', async () => {
   const { lines } = await runOnTestLab(
     experimentOf([step('one', 0, { forMs: 50 }), step('two', 20), step('three', 30), giveBack('two', 100)]),
   );
@@ -277,7 +277,7 @@ test('recover undoes what a runner left that was killed at any point of its jour
   }
 });
 
-test('recover reports what it cannot undo, continues, and tries again the next time', async () => {
+test('recover reports a failed undo, continues, and keeps that step for the next recovery', async () => {
   const lines: readonly JournalLine[] = ['one', 'two'].map((name) => ({
     kind: 'intent',
     step: name,

@@ -12,12 +12,12 @@ import { injectionsOf, lingerMsOf, runTimeline } from './timeline.ts';
 export interface RunParts {
   readonly experiment: Experiment;
   readonly target: Target;
-  /** Of the run, for its evidence. */
+  /** Id of the run, for its evidence. */
   readonly id: string;
   readonly journal: StepJournal;
   /** Ends the run early: everything is undone, and the run is inconclusive. */
   readonly signal: AbortSignal;
-  /** Progress, a line each. */
+  /** Receives progress, line by line. */
   readonly say: (line: string) => void;
 }
 
@@ -27,8 +27,8 @@ const nothingSeen: Observed = { machines: [], io: [], sightings: [], guarantees:
 const nothingCompared: ContentRecord = { disksCompared: 0, bytesCompared: 0, bytesLost: 0 };
 
 /**
- * Runs an experiment: opens the lab, waits for the steady state, carries out the timeline, undoes what is left, compares the
- * content of the disks, and reads what happened. Whatever fails becomes a problem in the record; the undo comes in any case.
+ * Runs an experiment: opens the lab, waits for the steady state, carries out the timeline, undoes outstanding steps, compares the
+ * content of the disks, and reads the observations. A failure becomes a problem in the record, and steps are always undone.
  */
 export const runExperiment = async (parts: RunParts): Promise<RunRecord> => {
   const { experiment, target, signal, say, id } = parts;
@@ -42,7 +42,7 @@ export const runExperiment = async (parts: RunParts): Promise<RunRecord> => {
   try {
     return await new Run(parts, lab, facts, problems).record();
   } finally {
-    // A problem of the clean-up is shown; the record is complete without it.
+    // A failure of the clean-up is only printed; the record is complete without it.
     await lab.close().catch((error: unknown) => say(`removing the estate failed: ${messageOf(error)}`));
     if (signal.aborted) say('the run was interrupted');
   }
@@ -79,7 +79,7 @@ class Run {
     await this.#noting('', () => this.#inject());
     if (this.#facts.startedMs !== undefined) this.#facts.endedMs = this.#lab.clock.now();
     say('undoing what is left');
-    // Machines that a user had running are to run again.
+    // Existing machines that ran before must run again.
     await this.#actor.undoAll(experiment.estate.kind === 'existing');
     const isUsable = this.#facts.startedMs !== undefined && !this.#parts.signal.aborted;
     if (isUsable) say('comparing the content of the disks');
@@ -127,7 +127,7 @@ class Run {
     return { run: this.#facts, steps: this.#actor.records, ...seen, content };
   }
 
-  /** Notes a failure as a problem of the run. @returns undefined then */
+  /** Reports a failure as a problem of the run. @returns undefined after a failure */
   async #noting<Result>(prefix: string, work: () => Promise<Result>): Promise<Result | undefined> {
     try {
       return await work();

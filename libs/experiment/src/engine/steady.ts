@@ -1,13 +1,13 @@
 import type { SteadyCheck } from '../experiment.ts';
 import type { Lab } from '../target.ts';
 
-/** How long the steady state may take to come, and how often it is looked at, in milliseconds. */
+/** Longest wait for the steady state, and time between two checks, in milliseconds. */
 export const steadyWithinMs = 60_000;
 const lookEveryMs = 250;
 
 /**
- * Waits until every check holds in one look.
- * @throws Error naming the check that does not hold in time, and why
+ * Waits until all checks hold at the same time.
+ * @throws Error with the check that does not hold in time, and the reason
  */
 export const untilSteady = async (
   lab: Pick<Lab, 'clock' | 'check'>,

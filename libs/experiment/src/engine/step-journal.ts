@@ -5,12 +5,12 @@ import { isFaultAction, isUndoable } from '../timeline/actions.ts';
 export type JournalLine =
   /** Stored before the step is carried out. */
   | { readonly kind: 'intent'; readonly step: string; readonly atMs: number; readonly undo: Undo }
-  /** The step was carried out; with `error` it failed, and may have taken effect all the same. */
+  /** The step was carried out; with `error` it failed, but may have taken effect. */
   | { readonly kind: 'done'; readonly step: string; readonly atMs: number; readonly error?: string }
   /** The step was undone. */
   | { readonly kind: 'undone'; readonly step: string; readonly atMs: number };
 
-/** Where the engine stores what it is about to do. A line is on storage when `append` returns. */
+/** Journal of the engine's intents and results. A line is on storage when `append` returns. */
 export interface StepJournal {
   append(line: JournalLine): void;
 }
@@ -22,7 +22,7 @@ export const undoOrder = <Begun extends { readonly action: string }>(begun: read
   return [...lastFirst.filter(isFault), ...lastFirst.filter((one) => !isFault(one))];
 };
 
-/** Steps that were begun, can be undone, and were not, in the order in which they are to be undone. */
+/** Started steps that can be undone and were not, in the order of their undo. */
 export const outstandingIn = (lines: readonly JournalLine[]): readonly Undo[] => {
   const left = new Map<string, Undo>();
   for (const line of lines) {

@@ -5,7 +5,7 @@ import type { Lab, Target, Undo } from '../target.ts';
 import { runExperiment } from './run-experiment.ts';
 import type { JournalLine } from './step-journal.ts';
 
-/** How a lab of a test differs from one in which everything succeeds at once. */
+/** Changes of a test lab. By default everything succeeds at once. */
 export interface LabChange {
   readonly carryOut?: (step: Step, clock: VirtualClock) => Promise<void>;
   readonly undo?: (undo: Undo, clock: VirtualClock) => Promise<void>;
@@ -16,17 +16,17 @@ export interface LabChange {
   readonly signal?: AbortSignal;
 }
 
-/** A run on a lab of a test, and all that was done to it. */
+/** A run on a test lab, with the calls that the lab received. */
 export interface TestRun {
   readonly record: RunRecord;
   /** Calls of the lab in their order, with milliseconds since the start of the clock: `250 carryOut kill nats`. */
   readonly calls: readonly string[];
   readonly lines: readonly JournalLine[];
-  /** What is taken and not given back, by step. */
+  /** Steps that were carried out and not undone. */
   readonly taken: ReadonlySet<string>;
 }
 
-/** A step of a test. */
+/** A step for tests. */
 export const step = (name: string, atMs: number, change: Partial<Step> = {}): Step => ({
   name,
   atMs,
@@ -37,11 +37,11 @@ export const step = (name: string, atMs: number, change: Partial<Step> = {}): St
   ...change,
 });
 
-/** A `give-back` of a test. */
+/** A `give-back` for tests. */
 export const giveBack = (of: string, atMs: number, start = false): Step =>
   step(`give back ${of}`, atMs, { action: 'give-back', targets: [of], options: { start } });
 
-/** An experiment of a test. */
+/** An experiment for tests. */
 export const experimentOf = (timeline: readonly Step[], change: Partial<Experiment> = {}): Experiment => ({
   title: 'test',
   seed: 1,
@@ -56,7 +56,7 @@ export const experimentOf = (timeline: readonly Step[], change: Partial<Experime
   ...change,
 });
 
-/** Runs an experiment in virtual time on a lab that only notes what is done to it. */
+/** Runs an experiment in virtual time on a lab that only records its calls. */
 export const runOnTestLab = async (experiment: Experiment, change: LabChange = {}): Promise<TestRun> => {
   const clock = virtualClock(0);
   const calls: string[] = [];

@@ -3,13 +3,13 @@ import type { Experiment, Step } from '../experiment.ts';
 import type { Expression, Term } from '../expression.ts';
 import type { Actor } from './actor.ts';
 
-/** One thing that is due. `atMs`: after the start of the timeline. */
+/** Work with its due time. `atMs`: after the start of the timeline. */
 interface Due {
   readonly atMs: number;
   readonly begin: (plannedMs: number) => Promise<void>;
 }
 
-/** Steps that are carried out, and not undos of others. */
+/** Steps that are not undos of others. */
 export const injectionsOf = ({ timeline }: Pick<Experiment, 'timeline'>): readonly Step[] =>
   timeline.filter(({ action }) => action !== 'give-back');
 
@@ -30,9 +30,9 @@ const dueOf = (timeline: readonly Step[], actor: Actor): readonly Due[] =>
     .sort((one, other) => one.atMs - other.atMs);
 
 /**
- * Begins each step at its time, without waiting for the ones before, and resolves when all are done.
+ * Starts each step at its time, without waiting for earlier ones, and resolves when all are done.
  * @param startedMs start of the timeline by the wall clock of the lab
- * @param signal ends it early: what is not due yet is not begun
+ * @param signal ends it early: later steps are not started
  */
 export const runTimeline = async (
   timeline: readonly Step[],
@@ -51,8 +51,8 @@ export const runTimeline = async (
 };
 
 /**
- * How long the lab is observed after the last step, in milliseconds. A loss that the file never gives back needs the longest
- * time that an expectation or a proof allows; otherwise machines are given back and that is waited for anyway.
+ * How long the lab is observed after the last step, in milliseconds. A loss that the file never gives back needs the longest time
+ * that an expectation or a proof allows. Otherwise the run waits for the restored machines anyway.
  */
 export const lingerMsOf = ({ timeline, expect, proof }: Experiment): number => {
   const givenBack = new Set(timeline.flatMap(({ action, targets }) => (action === 'give-back' ? targets : [])));

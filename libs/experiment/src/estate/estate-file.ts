@@ -1,11 +1,11 @@
 import type { DiskClass } from '../experiment.ts';
 
 /**
- * An estate as a file: vaults, keys, sets, disks and machines by their names, without the resource group that they are in.
+ * An estate as a file: vaults, keys, sets, disks and machines by name, without their resource group.
  * `estate.schema.json` describes the YAML.
  */
 export interface EstateFile {
-  /** Region of everything that names none, for example `westeurope`. */
+  /** Region of all resources without their own, for example `westeurope`. */
   readonly location: string;
   readonly vaults: readonly EstateVault[];
   readonly sets: readonly EstateSet[];

@@ -2,7 +2,7 @@ import { cloudParts, type PlannedGroup } from '../experiment.ts';
 import { runQuantities } from '../expressions/vocabulary.ts';
 import { disksOfMachine, type EstateFile } from './estate-file.ts';
 
-/** Largest name of a group, in characters. */
+/** Longest name of a group, in characters. */
 const NAME_MAX = 31;
 
 /**

@@ -46,7 +46,7 @@ const of = (key: string, loss: 'disable' | 'expire' | 'purge' = 'disable') => {
   return { kinds, runOn, impacts };
 };
 
-test('CMK-100, CMK-102, CMK-111: machines stop, fail at their next start, or run on', () => {
+test('CMK-100, CMK-102, CMK-111: machines stop, fail at their next start, or keep running', () => {
   const { kinds, runOn, impacts } = of('kv1/k1');
   assert.deepEqual(kinds, [
     'des1 SET_LOSES_KEY',

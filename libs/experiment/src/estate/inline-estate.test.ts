@@ -32,7 +32,7 @@ const inlined = (text: string, file = twin): string => {
   return made.text;
 };
 
-test('an experiment on an estate file runs on its running machines, each a group with its name', () => {
+test('an experiment with an estate file has each running machine as a group with its name', () => {
   const read = readExperiment(inlined(experiment));
   assert.ok('experiment' in read, JSON.stringify(read));
   const { estate, expect } = read.experiment;
@@ -52,12 +52,12 @@ test('an experiment on an estate file runs on its running machines, each a group
   assert.equal(expect[0]?.line, 4);
 });
 
-test('a text without an estate file stays as it is', () => {
+test('a text that names no estate file is returned unchanged', () => {
   for (const text of ['estate: {premium: {machines: 1}}\n', 'estate: [', '', 'title: x\n'])
     assert.equal(inlined(text), text);
 });
 
-test('an estate file that is missing, wrong or empty is a problem at the line of the estate', () => {
+test('a missing, invalid or empty estate file is reported at the line of estate', () => {
   const problems = (read: () => string) => {
     const made = inlineEstate(experiment, read);
     assert.ok('problems' in made);

@@ -24,7 +24,7 @@ const problems = (text: string): string => {
   return read.problems.map(({ line, message, cure }) => `${line}: ${message}. ${cure}`).join('\n');
 };
 
-test('an estate that is printed is read again', () => {
+test('a printed estate is read back unchanged', () => {
   assert.deepEqual(readEstate(printEstate(estate, ['made for a test'])), { estate });
 });
 
@@ -32,7 +32,7 @@ test('an estate that is printed is read again', () => {
 const changed = (change: Readonly<Record<string, unknown>>): string =>
   printEstate({ ...estate, ...change } as EstateFile);
 
-describe('a wrong estate is refused with line and cure', () => {
+describe('an invalid estate is refused with line and cure', () => {
   const disk = (more: object) => [...estate.disks.slice(0, 2), { name: 'more', class: 'premium-ssd', gib: 1, ...more }];
   for (const [title, text, expected] of [
     ['empty', '', /^1: the file is empty\. Start with location/],

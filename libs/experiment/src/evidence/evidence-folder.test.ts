@@ -18,7 +18,7 @@ import {
 const root = mkdtempSync(join(tmpdir(), 'interlock-evidence-'));
 after(() => rmSync(root, { recursive: true }));
 
-test('evidence is read as it was written', async () => {
+test('written evidence is read back unchanged', async () => {
   const folder = join(root, 'whole', 'run');
   const journal = beginEvidence(folder, 'title: one\n', { target: 'local' });
   const { record, lines } = await runOnTestLab(experimentOf([step('loss', 0, { forMs: 100 })]));
@@ -29,7 +29,7 @@ test('evidence is read as it was written', async () => {
   assert.deepEqual(readPlace(folder), { target: 'local' });
 });
 
-test('a line that a killed runner wrote in part is left out, and the next one is read', () => {
+test('an incomplete journal line of a killed runner is ignored, and later lines are read', () => {
   const folder = join(root, 'cut');
   beginEvidence(folder, 'title: one\n', {});
   journalIn(folder).append({ kind: 'undone', step: 'one', atMs: 1 });
@@ -42,7 +42,7 @@ test('a line that a killed runner wrote in part is left out, and the next one is
   );
 });
 
-test('each folder that holds no complete run has its own message', () => {
+test('a folder without a complete run is refused with a message for its state', () => {
   const messageOf = (work: () => unknown): string => {
     try {
       work();

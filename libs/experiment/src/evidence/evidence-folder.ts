@@ -18,7 +18,7 @@ import type { RunRecord } from '../record.ts';
 export const evidenceFiles = {
   /** The experiment as given. */
   experiment: 'experiment.yaml',
-  /** Where it runs: what `recover` needs to reach the cloud again. */
+  /** Where it runs: `recover` needs it to reach the cloud. */
   place: 'place.json',
   run: 'run.json',
   intents: 'intents.jsonl',
@@ -35,13 +35,13 @@ export const evidenceFiles = {
   verdict: 'verdict.json',
 } as const;
 
-/** A folder that holds no evidence of a run, or only a part of it. */
+/** A folder without the evidence of a run, or with only a part of it. */
 export class EvidenceError extends Error {
   override readonly name = 'EvidenceError';
 }
 
 /**
- * Begins the evidence of a run in a new or empty folder.
+ * Creates the evidence of a run in a new or empty folder.
  * @param text the experiment as given @param place where it runs, as plain JSON
  * @returns the journal; each line of it is on storage when it is appended
  * @throws EvidenceError if the folder holds files
@@ -58,7 +58,7 @@ export const beginEvidence = (folder: string, text: string, place: unknown): Ste
   return journalIn(folder);
 };
 
-/** The journal of a run whose evidence was begun. */
+/** The journal of a run whose evidence folder exists. */
 export const journalIn = (folder: string): StepJournal => ({
   append(line) {
     const path = join(folder, evidenceFiles.intents);
@@ -74,7 +74,7 @@ export const journalIn = (folder: string): StepJournal => ({
   },
 });
 
-/** Writes what a run left beside its journal. Each file appears as a whole. */
+/** Writes the evidence of a run except its journal. Each file appears completely or not at all. */
 export const writeEvidence = (folder: string, record: RunRecord): void => {
   const { run, steps, machines, io, sightings, content, guarantees } = record;
   put(folder, evidenceFiles.steps, jsonLines(steps));
@@ -83,25 +83,25 @@ export const writeEvidence = (folder: string, record: RunRecord): void => {
   put(folder, evidenceFiles.sightings, jsonLines(sightings));
   put(folder, evidenceFiles.content, json(content));
   put(folder, evidenceFiles.guarantees, json(guarantees));
-  // The last one: a folder with it is complete.
+  // Written last: a folder with this file is complete.
   put(folder, evidenceFiles.run, json(run));
 };
 
-/** Writes one more file of the evidence as a whole, only for its owner. */
+/** Writes another file of the evidence, completely or not at all, readable only by its owner. */
 export const put = (folder: string, name: string, text: string): void => {
   const path = join(folder, name);
   writeFileSync(`${path}.new`, text, { mode: 0o600 });
   renameSync(`${path}.new`, path);
 };
 
-/** What a folder holds of a run. */
+/** The evidence of a run in a folder. */
 export interface KeptRun {
   /** The experiment as given. */
   readonly text: string;
   readonly record: RunRecord;
 }
 
-/** Reads the evidence of a run. @throws EvidenceError naming what is missing or damaged, and what to do */
+/** Reads the evidence of a run. @throws EvidenceError that names the missing or damaged file, and what to do */
 export const readEvidence = (folder: string): KeptRun => {
   const text = readExperimentText(folder);
   if (!existsSync(join(folder, evidenceFiles.run))) {
@@ -133,10 +133,10 @@ export const readExperimentText = (folder: string): string => {
   return readFileSync(join(folder, evidenceFiles.experiment), 'utf8');
 };
 
-/** Where a run runs, as `beginEvidence` got it. @throws EvidenceError */
+/** Where a run runs, as passed to `beginEvidence`. @throws EvidenceError */
 export const readPlace = (folder: string): unknown => readJson(folder, evidenceFiles.place);
 
-/** The journal of a run. A line that a killed runner wrote in part is left out: its step was not carried out. */
+/** The journal of a run. An incomplete line of a killed runner is ignored: its step was not carried out. */
 export const readJournal = (folder: string): readonly JournalLine[] =>
   textOf(folder, evidenceFiles.intents).split('\n').flatMap(lineOf);
 
@@ -144,7 +144,7 @@ const lineOf = (line: string): readonly JournalLine[] => {
   try {
     return [JSON.parse(line)];
   } catch {
-    // Written in part, or empty: the end of the file.
+    // Incomplete or empty: the end of the file.
     return [];
   }
 };

@@ -14,7 +14,7 @@ import {
   stepQuantities,
 } from './vocabulary.ts';
 
-/** What is wrong with an expression in one experiment. */
+/** A problem of an expression in one experiment. */
 export interface ExpressionProblem {
   readonly message: string;
   readonly cure: string;
@@ -38,7 +38,7 @@ export function checkExpression(expression: Expression, plan: Plan): readonly Ex
   return unmeasured.length > 0 || counted === undefined ? unmeasured : (problemOfCounting(counted, plan) ?? []);
 }
 
-/** What the name before the dot stands for. Machines that exist already may have any group. */
+/** Kind of the name before the dot. For existing machines any name may be a group. */
 type Owner = 'run' | 'step' | 'part' | 'group';
 
 function ownerOf(of: string, plan: Plan): Owner | undefined {

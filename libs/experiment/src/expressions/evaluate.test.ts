@@ -39,7 +39,7 @@ describe('expectations', () => {
   ] as const)
     test(text, () => assert.match(resultOf(text), expected));
 
-  test('a refused start is measured, and one that was not refused breaks it', () => {
+  test('startRefused measures a refused start, and is violated by a start that succeeds', () => {
     const start = (outcome: 'failed' | 'running'): Change =>
       changeMachine('ultra-1', () => ({
         starts: [
@@ -61,13 +61,13 @@ describe('expectations', () => {
     );
   });
 
-  test('a moment that never came breaks an upper bound and does not satisfy a lower one', () => {
+  test('a moment that never occurred violates an upper bound, and makes a lower bound vacuous', () => {
     const never = changeMachine('premium-2', ({ power }) => ({ power: power.slice(0, 1) }));
     assert.match(resultOf('premium.stopped <= loss + 60s', never), /^violated: premium-2 never stopped/);
     assert.match(resultOf('premium.stopped >= loss + 1s', never), /^vacuous: premium-2 never stopped/);
   });
 
-  test('failed operations end no gap and bring no machine back', () => {
+  test('a failed operation neither ends a gap nor counts as I/O of a restored machine', () => {
     const failing = (machine: string, fromMs: number, toMs: number): Change =>
       changeIo((one) =>
         one.machine === nameOf(machine) && one.completedMs > fromMs && one.completedMs < toMs
@@ -91,7 +91,7 @@ describe('expectations', () => {
     assert.match(resultOf('ultra.gap <= 1s', attached), /^held: ultra\.gap = 1\d\d ms/);
   });
 
-  test('access is back with the last undo, where an earlier one failed', () => {
+  test('if an undo failed and was repeated, access is back with the last one', () => {
     const repeated: Change = ({ steps }) => ({
       steps: steps.flatMap((step) =>
         step.undoes === 'loss'
@@ -102,7 +102,7 @@ describe('expectations', () => {
     assert.match(resultOf('premium.back <= 5s', repeated), /^held: 1\.4\d s after/);
   });
 
-  test('the first failure beyond the limit is named', () => {
+  test('firstBreak names the first failure beyond the limit', () => {
     const io: Change = (record) => ({
       io: [
         ...record.io,
@@ -122,7 +122,7 @@ describe('expectations', () => {
   });
 });
 
-test('each of two losses is measured from its own start, and losses that overlap are one', () => {
+test('two losses are measured separately, and overlapping losses count as one', () => {
   const file = `
 title: twice
 estate: {premium: {machines: 1, disks: [premium-ssd], key: k1}}
@@ -199,7 +199,7 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
   const violated = verdict(1_500, 12_300);
   assert.equal(violated.outcome, 'violated', violated.because);
   assert.equal(violated.rules.filter(({ result }) => result === 'violated').length, 2);
-  // A stop in the second loss does not count for the first.
+  // A stop during the second loss does not count for the first one.
   for (const firstStopMs of [2_100, undefined]) {
     const { rules, outcome } = verdict(firstStopMs, 11_900);
     assert.equal(outcome, 'violated');
@@ -223,7 +223,7 @@ expect: [premium.stopped <= 2s, premium.stopped <= two + 2s]
   assert.equal(started.outcome, 'held', `a start was tried in the second loss only: ${started.because}`);
 });
 
-test('a machine that no user started before its key was taken again is back after that loss', () => {
+test('if no user starts a machine between two losses, it is back after the second one', () => {
   const file = `
 title: taken again
 estate: {premium: {machines: 1, disks: [premium-ssd], key: k1}}

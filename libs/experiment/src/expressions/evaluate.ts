@@ -9,13 +9,13 @@ import { printQuantity } from './print.ts';
 import { type Measured, measure, stateOf } from './values.ts';
 
 /**
- * Whether an expression holds of a run, by its record alone. The expression must have passed `checkExpression`.
- * @returns `vacuous` where the record has nothing to judge it by
+ * Evaluates an expression on the record of a run. The expression must have passed `checkExpression`.
+ * @returns `vacuous` if the record has no data for it
  */
 export const evaluate = (expression: Expression, experiment: Experiment, record: RunRecord): Evaluation =>
   evaluateBy(expression, new Evidence(experiment, record));
 
-/** The same with a record that was arranged before. */
+/** The same with prepared evidence. */
 export function evaluateBy(expression: Expression, evidence: Evidence): Evaluation {
   if (expression.kind === 'holds') return stateOf(expression.quantity, evidence);
   const { left, operator, right } = expression;
@@ -25,7 +25,7 @@ export function evaluateBy(expression: Expression, evidence: Evidence): Evaluati
   return compareValues(left, operator, right, evidence);
 }
 
-/** Whether a condition is met: an abort condition that has nothing to judge it by is not. */
+/** Whether a condition is met; a vacuous abort condition is not. */
 export const isMet = (
   condition: { readonly expression: Expression },
   experiment: Experiment,

@@ -36,7 +36,7 @@ const expression: fc.Arbitrary<Expression> = fc.oneof(
   plain({ kind: fc.constant('holds' as const), quantity }),
 );
 
-test('the text of an expression parses to the same expression', () => {
+test('a printed expression parses to the same expression', () => {
   fc.assert(
     fc.property(expression, (one) => {
       const text = printExpression(one);
@@ -45,7 +45,7 @@ test('the text of an expression parses to the same expression', () => {
   );
 });
 
-test('any text is an expression or has an error within the text', () => {
+test('any text parses to an expression or to an error with a column within the text', () => {
   const pieces = fc.array(
     fc.constantFrom('premium', '.stopped', ' <= ', ' + ', '-', '5s', '3', ' ', '=', '€', 'x.y.z'),
   );
@@ -68,7 +68,7 @@ test('any text is an expression or has an error within the text', () => {
   );
 });
 
-test('durations are read as they are written', () => {
+test('durations with a unit are parsed, and printed durations parse to the same value', () => {
   for (const [text, ms] of [
     ['200ms', 200],
     ['1.5s', 1_500],
@@ -84,7 +84,7 @@ test('durations are read as they are written', () => {
   fc.assert(fc.property(milliseconds, (ms) => assert.equal(toMilliseconds(durationText(ms)), ms)));
 });
 
-describe('an error of the text has its column and a cure', () => {
+describe('a syntax error has its column and a cure', () => {
   for (const [text, column, message, cure] of [
     ['', 1, /is empty/, /premium\.stopped <= loss \+ 5s/],
     ['premium.stopped <=', 19, /ends too early/, /5s/],
@@ -130,7 +130,7 @@ const check = (text: string): string => {
     .join('\n');
 };
 
-describe('what cannot be measured or compared is refused', () => {
+describe('expressions that cannot be measured or compared are refused', () => {
   for (const [text, expected] of [
     ['premium.stoped <= 5s', /no quantity "stoped" \| Did you mean stopped\?/],
     ['premum.stopped <= 5s', /"premum" is no group, step or part.*Did you mean premium\?/],
@@ -155,7 +155,7 @@ describe('what cannot be measured or compared is refused', () => {
   ] as const)
     test(text, () => assert.match(check(text), expected));
 
-  test('what can be measured is accepted', () => {
+  test('valid expressions are accepted', () => {
     for (const text of [
       'premium.lastGoodWrite <= loss + 3s',
       'premium.stopped <= 5s',

@@ -5,7 +5,7 @@ import { boundsAbove, type Evaluation, holds, type Operator, relativeText, vacuo
 import { printQuantity } from './print.ts';
 import { measure } from './values.ts';
 
-/** Moments of groups, and which operations they are taken from. */
+/** Moments of groups, and the operations that they come from. */
 export const groupMoments = {
   lastGoodRead: ['read'],
   lastGoodWrite: ['write'],
@@ -15,25 +15,25 @@ export const groupMoments = {
   back: [],
 } as const satisfies Readonly<Record<string, readonly string[]>>;
 
-/** One side of a comparison: a moment of a group and what is added to it, in milliseconds. */
+/** One side of a comparison: a moment of a group plus an offset in milliseconds. */
 export interface MomentSide {
   readonly group: string;
   readonly name: keyof typeof groupMoments;
   readonly offset: number;
 }
 
-/** What a group's moment is compared with in one loss. */
+/** The other side of the comparison in one loss. */
 interface Bound {
   readonly episode: Episode;
-  /** The moment that the text names, and its name in words. */
+  /** The named moment, and its description. */
   readonly baseMs: number;
   readonly base: string;
   readonly boundMs: number;
 }
 
 /**
- * Compares a moment of a group: with a pure duration in every loss of the group, otherwise in the loss that was in progress at the other
- * moment. Every machine must have been put to the test.
+ * Compares a moment of a group: with a pure duration in every loss of the group, otherwise in the loss that was in progress at the
+ * other moment. It is vacuous unless every machine was tested.
  */
 export function compareMoments(side: MomentSide, operator: Operator, other: Term, evidence: Evidence): Evaluation {
   if (evidence.machinesOf(side.group).length === 0) return vacuous(`${side.group} has no machines`);
@@ -122,7 +122,7 @@ function latestIn(episode: Episode, side: MomentSide, evidence: Evidence): Momen
     return { vacuous: idleText(idle) };
   const missing = fates.find((fate) => fate[side.name] === undefined);
   const moments = fates.flatMap((fate) => fate[side.name] ?? []);
-  // Machines that never stopped do not come back; all other moments must exist of every machine.
+  // Machines that never stopped do not come back; all other moments must exist for every machine.
   if (moments.length === 0 || (missing !== undefined && side.name !== 'back'))
     return { vacuous: whyMissing(missing, side) };
   return moments.reduce((one, other) => (other.atMs > one.atMs ? other : one));

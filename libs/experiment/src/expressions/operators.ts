@@ -1,10 +1,10 @@
 import type { Expression } from '../expression.ts';
 
-/** Whether something held, and what was measured. */
+/** Result of an evaluation, and what was measured. */
 export interface Evaluation {
   readonly result: 'held' | 'violated' | 'vacuous';
   readonly seen: string;
-  /** The first operation or change that broke it, where one did. */
+  /** The first operation or change that violated it, if there is one. */
   readonly firstBreak?: string;
 }
 
@@ -29,7 +29,7 @@ export function holds(left: number, operator: Operator, right: number): boolean 
   }
 }
 
-/** Whether the operator bounds its left side from above: something that never comes breaks it. */
+/** Whether the operator bounds its left side from above: a moment that never occurs violates it. */
 export const boundsAbove = (operator: Operator): boolean => operator === '<' || operator === '<=' || operator === '==';
 
 /** `840 ms`, `4.21 s`. */

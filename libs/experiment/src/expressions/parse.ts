@@ -9,7 +9,7 @@ export interface ExpressionError {
   readonly cure: string;
 }
 
-/** An expression, or the first thing that is wrong with its text. Names are not looked up here: see `checkExpression`. */
+/** An expression, or the first error in its text. `checkExpression` looks the names up. */
 export type Parsed = { readonly expression: Expression } | { readonly error: ExpressionError };
 
 /**

@@ -9,9 +9,9 @@ import { isPartQuantity, partMoments } from './vocabulary.ts';
 export type Measured =
   | {
       readonly value: number;
-      /** With its unit. */
+      /** Text with the unit. */
       readonly plain: string;
-      /** What brought the value above a limit. */
+      /** The operation that brought the value above a limit. */
       readonly culprit?: (limit: number) => string | undefined;
     }
   | { readonly vacuous: string };
@@ -19,7 +19,7 @@ export type Measured =
 /** Reason of a read that returned other content than was acknowledged, in guests' journals. */
 export const MISMATCH = 'CONTENT_MISMATCH';
 
-/** Measures a quantity that is no moment of a group and no state. */
+/** Measures a quantity that is neither a moment of a group nor a state. */
 export function measure(quantity: Quantity, evidence: Evidence): Measured {
   const { of, name } = quantity;
   if (of === '') return contentValue(name, evidence);
@@ -87,7 +87,7 @@ function groupValue(group: string, name: string, evidence: Evidence): Measured {
   };
 }
 
-/** Why a group proves nothing of its I/O: a machine that recorded none during the timeline. */
+/** Why the I/O of a group proves nothing: a machine that recorded none during the timeline. */
 function silentMachine(group: string, evidence: Evidence): string | undefined {
   const machines = evidence.machinesOf(group);
   if (machines.length === 0) return `${group} has no machines`;
@@ -98,7 +98,7 @@ function silentMachine(group: string, evidence: Evidence): string | undefined {
   return silent && `${shortName(silent.name)} recorded no I/O`;
 }
 
-/** Why a group proves nothing of its losses: a machine without good I/O just before one. */
+/** Why the losses of a group prove nothing: a machine without good I/O just before one. */
 function idleMachine(group: string, evidence: Evidence): string | undefined {
   const idle = fatesOf(evidence, group).find(({ wasBusy }) => !wasBusy);
   return idle && idleText(idle);

@@ -1,4 +1,4 @@
-/** What kind of value a quantity has. Moments compare with moments, or with a duration that counts from a loss. */
+/** Type of the value of a quantity. Moments are compared with moments, or with a duration since a loss. */
 export type QuantityType = 'moment' | 'duration' | 'number' | 'state';
 
 /** Quantities of a group of machines. A moment is the latest of its machines. */
@@ -41,7 +41,7 @@ export const runQuantities = {
 export type GroupQuantity = keyof typeof groupQuantities;
 export type PartQuantity = keyof typeof partQuantities;
 
-/** The steps that a moment of a part is taken from; `end` when they are undone, otherwise when they take effect. */
+/** The steps that give a moment of a part; `end`: when they are undone, otherwise when they take effect. */
 export const partMoments: Readonly<
   Record<PartQuantity, { readonly actions: readonly string[]; readonly end: boolean }>
 > = {

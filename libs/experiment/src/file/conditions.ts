@@ -32,7 +32,7 @@ export const steadyOf = (
     return { line, kind: 'io', group: check.io, gapMs: toMilliseconds(check.gap ?? '') ?? GAP_MS };
   });
 
-/** Actions of which each sight can be proof. */
+/** Actions that each kind of sighting can prove. */
 const sights: Readonly<Record<Proof['see'], (action: string) => boolean>> = {
   'unwrap-refused': takesAccess,
   'io-refused': takesAccess,
@@ -96,7 +96,7 @@ const conditionText = (written: RawCondition): string => {
   return `${group}.${rest.trim()}`;
 };
 
-/** What takes a key away must give it back, or say that it does not. */
+/** Checks that each step that takes a key away is given back, or has `leave: true`. */
 export function checkGivenBack(steps: readonly PlacedStep[], plan: Plan, problems: Problems): void {
   for (const step of steps) {
     if (!takesAccess(step.action)) continue;

@@ -11,18 +11,18 @@ export interface Document {
   lineOf(path: Path): number;
 }
 
-/** What a file of one kind is. */
+/** Description of a kind of files. */
 export interface DocumentKind {
   /** `an experiment` */
   readonly what: string;
   readonly charactersMax: number;
-  /** What an empty file lacks. */
+  /** What an empty file must start with. */
   readonly start: string;
 }
 
 /**
  * Reads one YAML document.
- * @returns the document, or everything that is wrong with its syntax
+ * @returns the document, or all syntax errors
  */
 export function readDocument(
   text: string,
@@ -56,7 +56,7 @@ export function readDocument(
   try {
     return { data: document.toJS({ maxAliasCount: 50 }), lineOf: (path) => lineAt(offsetOf(contents, path)) };
   } catch (error) {
-    // `toJS` throws a ReferenceError where aliases would make the data many times larger than the text.
+    // `toJS` throws a ReferenceError if aliases would make the data many times larger than the text.
     if (!(error instanceof ReferenceError)) throw error;
     return refuse(
       1,
@@ -77,7 +77,7 @@ const cureOfSyntax = (message: string): string => {
   return 'Check brackets, quotes and indentation of this line and the one above; quote texts with ": " or " #".';
 };
 
-/** Where the part at a path begins: its name in a map, its value in a list. */
+/** Offset of the part at a path: its name in a map, its value in a list. */
 function offsetOf(root: ParsedNode, path: Path): number {
   let node: Node | null | undefined = root;
   let offset = root.range[0];

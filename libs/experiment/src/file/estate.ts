@@ -6,7 +6,7 @@ import type { Path } from './document.ts';
 import type { Problems } from './problems.ts';
 import type { RawDisk, RawGroup, Shaped } from './shape.ts';
 
-/** Classes that no machine starts from. */
+/** Classes that no machine can boot from. */
 const dataOnly: readonly DiskClass[] = ['ultra', 'premium-ssd-v2'];
 
 /** The estate of a file. */
@@ -78,7 +78,7 @@ const diskOf = (raw: RawDisk, key: string): PlannedDisk => {
   return { class: name as DiskClass, key: own };
 };
 
-/** A control must be what no step concerns: a group named control…, or whose `role` says so. */
+/** Checks that no step concerns a control: a group named control…, or with `role: control`. */
 export function checkRoles(plan: Plan, { raw, place }: Shaped, problems: Problems): void {
   for (const { name } of groupsOf(plan.estate)) {
     const stated = Reflect.get(raw.estate, name)?.role ?? (/^control/i.test(name) ? 'control' : undefined);

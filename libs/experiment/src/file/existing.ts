@@ -4,10 +4,10 @@ import { concerns, keysOf, type Plan } from '../timeline/concerns.ts';
 import { cureOfName, type Problems } from './problems.ts';
 import type { PlacedStep } from './steps.ts';
 
-/** Most machines that a problem names. */
+/** Most machines in the text of a problem. */
 const namesMax = 3;
 
-/** What of the timeline does not fit machines that exist: keys that no disk is under, and guests without I/O. */
+/** Checks the timeline against existing machines: keys that no disk is under, and guests without I/O. */
 export function checkExisting(
   steps: readonly PlacedStep[],
   { groups, idle }: ExistingMachines,

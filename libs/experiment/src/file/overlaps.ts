@@ -30,7 +30,7 @@ export function checkOverlaps(steps: readonly PlacedStep[], plan: Plan, problems
 
 const targetsText = ({ targets }: Step): string => targets.join(' and ');
 
-/** Of a cut, both parts are the target; of another action, any of them. */
+/** Whether two steps share a target: for a cut both parts, for other actions any of them. */
 function sharesTarget(one: Step, other: Step, estate: Estate): boolean {
   const namesOf = ({ action, targets }: Step): readonly string[] =>
     takesAccess(action) ? targets.map((target) => keyOfTarget(estate, target)) : targets;

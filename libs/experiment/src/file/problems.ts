@@ -2,11 +2,11 @@ import { nearest } from '@interlock/runtime/nearest';
 import type { Problem } from '../experiment.ts';
 import type { Document, Path } from './document.ts';
 
-/** Collects what is wrong with a file. */
+/** Collects the problems of a file. */
 export interface Problems {
   /** Adds a problem at the line of the path. */
   add(path: Path, message: string, cure: string): void;
-  /** By line; the same problem once. */
+  /** Problems by line, each once. */
   readonly found: readonly Problem[];
 }
 
@@ -30,7 +30,7 @@ export function cureOfName(wrong: string, choices: readonly string[]): string {
   return choices.length === 0 ? 'The file has none.' : `Write one of ${[...new Set(choices)].join(', ')}.`;
 }
 
-/** `timeline[2].at`: a path as people read it. */
+/** A path for an error text: `timeline[2].at`. */
 export const pathText = (path: Path): string =>
   path.map((step, index) => (typeof step === 'number' ? `[${step + 1}]` : `${index > 0 ? '.' : ''}${step}`)).join('');
 

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import schema from '../../experiment.schema.json' with { type: 'json' };
 import { problemLines, readExperiment } from './read-experiment.ts';
 
-/** A valid file of one loss, with sections replaced or added. Each section is one line: title is line 1, estate 2, timeline 3. */
+/** A valid file with one loss, and with replaced or added sections. Each section is one line: title 1, estate 2, timeline 3. */
 const file = (change: Readonly<Record<string, string>> = {}): string =>
   Object.entries({
     title: 'a loss',
@@ -35,7 +35,7 @@ const accepted = (text: string) => {
   return read.experiment;
 };
 
-test('machines that exist are checked by name, key and I/O once they are known', () => {
+test('once existing machines are known, the file is checked against their names, keys and I/O', () => {
   const group = (name: string, key: string) =>
     ({ name, machines: 1, disks: [{ class: 'premium-ssd', key }], key }) as const;
   const machines = { groups: [group('web', 'k1'), group('db', 'k2'), group('old', 'k2')], idle: new Set(['old']) };
@@ -63,7 +63,7 @@ test('machines that exist are checked by name, key and I/O once they are known',
   );
 });
 
-test('a file becomes an experiment: names, times, settings and keys are resolved', () => {
+test('a valid file is read: names, times, settings and keys are resolved', () => {
   const { timeline, settings, seed, estate, expect, steady, description } = accepted(
     file({
       description: 'machines stop',
@@ -110,7 +110,7 @@ test('a file becomes an experiment: names, times, settings and keys are resolved
   );
 });
 
-test('sections have the names of other tools too, and rollback ends the timeline', () => {
+test('sections may have the names of other tools, and rollbacks end the timeline', () => {
   const { steady, timeline, abort, expect, settings } = accepted(`
 title: in the words of Chaos Toolkit
 configuration: {leaseTtl: 2s, authzTtl: 1s}
@@ -131,7 +131,7 @@ tolerance: [premium.stopped <= 5s]
   assert.match(problemsOf(file({ method: '[]' })), /method is another word for timeline, and the file has both/);
 });
 
-test('machines that exist take part by their group, and their names are not known yet', () => {
+test('an estate of existing machines names only their resource group', () => {
   const { estate } = accepted(file({ estate: '{existing: {group: demo}}', expect: '[web.stopped <= 5s]' }));
   assert.deepEqual(estate, { kind: 'existing', resourceGroup: 'demo', line: 2 });
   assert.match(
@@ -204,18 +204,18 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
   ],
   ['option of another action', { timeline: '[{at: 1s, kill: disk, by: 3s}]' }, /kill has no option by/],
   [
-    'give-back of nothing',
+    'give-back of an unknown step',
     { timeline: '[{at: 1s, give-back: los}]' },
     /give-back names "los", and no step has that name/,
   ],
   [
-    'forward give-back',
+    'give-back before its step',
     { timeline: '[{at: 9s, disable-key: k1, as: loss}, {at: 1s, give-back: loss}]' },
     /give-back at 1s undoes "loss", which comes later \(9s\)/,
   ],
   ['give-back of itself', { timeline: '[{at: 1s, give-back: x, as: x}]' }, /in a circle: "x" undoes "x"/],
   [
-    'circle of give-backs',
+    'cycle of give-backs',
     { timeline: '[{at: 1s, give-back: y, as: x}, {at: 1s, give-back: x, as: y}]' },
     /the give-backs refer to each other in a circle: "y" undoes "x"/,
   ],
@@ -235,7 +235,7 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
     /"l" cannot be undone: purge-key is final.*leave: true/,
   ],
   [
-    'give-back beside for',
+    'give-back of a step with for',
     { timeline: '[{at: 1s, kill: nats, for: 2s, as: l}, {at: 2s, give-back: l}]' },
     /"l" is undone by its for: 2s already/,
   ],
@@ -266,7 +266,7 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
   ],
   ['purged without leave', { timeline: '[{at: 1s, purge-key: k1}]' }, /Add leave: true to the step: a purge is final/],
   [
-    'left and given back',
+    'give-back of a step with leave',
     { timeline: '[{at: 1s, disable-key: k1, as: l, leave: true}, {at: 2s, give-back: l}]' },
     /has leave: true and is given back/,
   ],
@@ -279,12 +279,12 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
     /^x.yaml:2: the control group control is under the key of the treatment: "loss" \(line 3\) concerns it/,
   ],
   [
-    'stated control',
+    'control by role that a step concerns',
     { estate: '{premium: {machines: 1, disks: [premium-ssd], key: k1, role: control}}' },
     /the control group premium is under the key/,
   ],
   [
-    'stated treatment',
+    'treatment by role that no step concerns',
     {
       estate:
         '{premium: {machines: 1, disks: [premium-ssd], key: k1}, other: {machines: 1, disks: [premium-ssd], key: k2, role: treatment}}',
@@ -347,7 +347,7 @@ const bad: readonly (readonly [string, Readonly<Record<string, string>>, RegExp]
     /proof names "los", and no step has that name\. Did you mean loss\?/,
   ],
   [
-    'proof that cannot be',
+    'proof that does not fit the action',
     { proof: '[{of: loss, see: process-gone, within: 2s}]' },
     /process-gone cannot show that disable-key took effect/,
   ],

@@ -10,10 +10,10 @@ import { settingLinesOf, settingsOf } from './settings.ts';
 import { shapeOf } from './shape.ts';
 import { stepsOf } from './steps.ts';
 
-/** A validated experiment, or everything that is wrong with its file, by line. */
+/** A validated experiment, or all problems of its file by line. */
 export type ReadExperiment = { readonly experiment: Experiment } | { readonly problems: readonly Problem[] };
 
-/** Seed of a file that names none. */
+/** Seed of a file without one. */
 const SEED = 1;
 
 /** Some 3,000 steps. */
@@ -26,8 +26,8 @@ const kind: DocumentKind = {
 /**
  * Reads an experiment file. Nothing is started and no other file is read.
  * @param text YAML as `experiment.schema.json` describes it
- * @param existing the machines of `existing: {group: …}`, if they are known: names are checked against them, and the experiment
- *   has them as its groups
+ * @param existing the machines of `existing: {group: …}`, if they are known: they become the groups of the experiment, and names
+ *   are checked against them
  */
 export function readExperiment(text: string, existing?: ExistingMachines): ReadExperiment {
   const document = readDocument(text, kind);

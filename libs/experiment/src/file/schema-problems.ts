@@ -4,18 +4,18 @@ import { cureOfName, type Problems, pathText, valueText } from './problems.ts';
 
 type Schema = Readonly<Record<string, unknown>>;
 
-/** Adds a problem at a path; default: where the error is. */
+/** Adds a problem at a path; default: the place of the error. */
 export type AddProblem = (message: string, cure: string, at?: Path) => void;
 
-/** How data is checked against a schema, and its errors are said in words. */
+/** How data is checked against a schema, and how its errors are reported. */
 export interface SchemaCheck {
   readonly schema: Schema;
   readonly validate: ValidateFunction;
-  /** Says an error of a choice between fields. @param where the part, as people read it */
+  /** Reports an error of a choice between fields. @param where name of the part for the text */
   readonly reportChoice?: (error: ErrorObject, where: string, add: AddProblem) => void;
 }
 
-/** Checks data against a schema. Titles and examples of the schema are the words of the problems. */
+/** Checks data against a schema. The texts of problems use titles and examples of the schema. */
 export function checkSchema(data: unknown, check: SchemaCheck, problems: Problems): void {
   if (check.validate(data)) return;
   for (const error of relevant(check.validate.errors ?? [])) report(error, data, check, problems);
@@ -24,7 +24,7 @@ export function checkSchema(data: unknown, check: SchemaCheck, problems: Problem
 export const isObject = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
 
-/** Without errors that only say why one branch of an `anyOf` or `oneOf` does not fit. */
+/** Removes errors that only tell why one branch of an `anyOf` or `oneOf` does not match. */
 function relevant(errors: readonly ErrorObject[]): readonly ErrorObject[] {
   const unions = errors.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
   return errors.filter((error) => {
@@ -50,7 +50,7 @@ const pathOf = (instancePath: string, data: unknown): Path => {
     });
 };
 
-/** Adds the problem of one schema error in words. */
+/** Adds a problem with a text for one schema error. */
 function report(error: ErrorObject, data: unknown, { schema, reportChoice }: SchemaCheck, problems: Problems): void {
   const path = pathOf(error.instancePath, data);
   const where = path.length === 0 ? 'the file' : pathText(path);

@@ -20,7 +20,7 @@ test('the schema names every action and every synonym', () => {
   }
 });
 
-test('every example of the schema is valid itself', () => {
+test('every example in the schema is valid', () => {
   const ajv = new Ajv2020({ allowUnionTypes: true, strictRequired: false });
   ajv.addSchema(schema, 'experiment');
   let count = 0;

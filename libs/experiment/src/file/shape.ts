@@ -31,7 +31,7 @@ export interface RawProof {
 
 export type RawCondition = string | Readonly<Record<string, string>>;
 
-/** A file that fits the schema, with synonyms replaced by the names used here. */
+/** A file that matches the schema, with synonyms replaced by the names used here. */
 export interface RawFile {
   readonly title: string;
   readonly description?: string;
@@ -50,7 +50,7 @@ export interface RawFile {
 
 export type Section = keyof RawFile;
 
-/** Words of chaos engineers for sections of the file. */
+/** Synonyms of other chaos tools for sections of the file. */
 export const synonyms: Readonly<Record<string, Section>> = {
   configuration: 'settings',
   'steady-state': 'steady',
@@ -65,7 +65,7 @@ export const synonyms: Readonly<Record<string, Section>> = {
 /** Names of all sections, with their synonyms. */
 export const sectionNames: readonly string[] = Object.keys(schema.properties);
 
-/** A file of the right shape. `place`: a path in it by the names of `RawFile`, as the path in the text. */
+/** A file that matches the schema. `place`: converts a path with names of `RawFile` to the path in the text. */
 export interface Shaped {
   readonly raw: RawFile;
   place(section: Section, ...rest: Path): Path;
@@ -108,7 +108,7 @@ export function shapeOf(document: Document, problems: Problems): Shaped | undefi
 
 let compiled: ValidateFunction | undefined;
 
-/** Compiled at the first file: a command that reads none does not wait for it. */
+/** Compiled for the first file, so that a command without a file does not wait for it. */
 const validator = (): ValidateFunction => {
   compiled ??= new Ajv2020({ allErrors: true, verbose: true, allowUnionTypes: true, strictRequired: false }).compile(
     schema,

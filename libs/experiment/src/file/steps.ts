@@ -14,7 +14,7 @@ export interface PlacedStep extends Step {
 /** Longest timeline: a day. */
 const END_MAX_MS = 24 * 3_600_000;
 
-/** Options of each action beside `at`, `as`, `for`, `leave`, and whether it needs them. */
+/** Options of each action in addition to `at`, `as`, `for`, `leave`, and whether they are required. */
 const optionsOf: Readonly<Record<string, Readonly<Record<string, 'needed' | 'allowed'>>>> = {
   'remove-permission': { permission: 'needed' },
   'assign-key': { to: 'needed' },
@@ -148,7 +148,7 @@ function checkTarget(
     problems.add([...path, 'to'], `the key ${options.to} is assigned already`, 'Name another key.');
 }
 
-/** Whether a step is a give-back that undoes itself, also by way of others. */
+/** Whether a step is a give-back that undoes itself, also through other give-backs. */
 function isCircle(start: PlacedStep, steps: readonly PlacedStep[]): boolean {
   const seen = new Set<string>();
   for (let at: PlacedStep | undefined = start; at?.action === 'give-back'; ) {

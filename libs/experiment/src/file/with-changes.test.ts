@@ -13,7 +13,7 @@ test('settings and seed of the command line replace those of the file; comments 
   assert.match(withChanges('title: one\n', ['leaseTtl=30s']), /settings:\n {2}leaseTtl: 30s/);
 });
 
-test('a setting without a value is refused, and a broken file is left to its reader', () => {
+test('a setting without a value is refused; a file with invalid YAML is returned unchanged', () => {
   for (const wrong of ['leaseTtl', 'leaseTtl=', '=30s'])
     assert.throws(() => withChanges(text, [wrong]), /--set must be a setting and its value, for example leaseTtl=30s/);
   assert.equal(withChanges('title: [', ['leaseTtl=30s']), 'title: [');

@@ -1,15 +1,15 @@
 import { parseDocument } from 'yaml';
 
 /**
- * The text of a file with settings and the seed changed, as `--set leaseTtl=30s` and `--seed 7` ask for. Comments stay. What is
- * wrong with a value is found when the text is read.
+ * The text of a file with changed settings and seed, as `--set leaseTtl=30s` and `--seed 7` request. Comments stay. Invalid values
+ * are reported when the text is read.
  * @param settings `name=value` each
  * @throws Error for a setting without a value
  */
 export const withChanges = (text: string, settings: readonly string[], seed?: string): string => {
   if (settings.length === 0 && seed === undefined) return text;
   const document = parseDocument(text);
-  // Read as it is: the reader reports what is wrong with it.
+  // Unchanged: the reader reports its errors.
   if (document.errors.length > 0) return text;
   for (const setting of settings) {
     const at = setting.indexOf('=');

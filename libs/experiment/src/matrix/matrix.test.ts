@@ -24,7 +24,7 @@ const casesOf = (text: string) => {
   return 'cases' in read ? read.cases : assert.fail(JSON.stringify(read.problems));
 };
 
-test('a matrix is an experiment for each cause, class and fault', () => {
+test('a matrix expands to one experiment for each cause, class and fault', () => {
   const cases = casesOf(file(small));
   assert.deepEqual(
     cases.map(({ title }) => title),
@@ -55,7 +55,7 @@ test('a matrix is an experiment for each cause, class and fault', () => {
   for (const { text, experiment: own } of cases) assert.deepEqual(readExperiment(text), { experiment: own });
 });
 
-test('only the disks under the key that is taken get another class; a machine keeps a disk to start from', () => {
+test('only disks under the lost key get another class, and each machine has an OS disk that can boot', () => {
   const { experiment } = casesOf(file(small)).at(2) ?? assert.fail();
   assert.ok(experiment.estate.kind === 'planned');
   const disks = experiment.estate.groups.map(({ name, disks: own }) => [
@@ -69,7 +69,7 @@ test('only the disks under the key that is taken get another class; a machine ke
   ]);
 });
 
-test('a file without a matrix has none; one that cannot be expanded says why, with its line', () => {
+test('a file without a matrix gives undefined; a matrix that cannot be expanded is reported with its line', () => {
   assert.equal(readMatrix(file(small).replace(/\nmatrix:[\s\S]*/, '\n')), undefined);
   const two = file(
     small,

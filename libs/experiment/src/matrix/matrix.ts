@@ -11,7 +11,7 @@ export interface RawMatrix {
   readonly causes: readonly (string | Readonly<Record<string, string>>)[];
   /** Classes in place of those of the disks under that key; with expectations in place of those of the file. */
   readonly classes: readonly (string | Readonly<Record<string, readonly string[]>>)[];
-  /** Steps beside those of the file; `none` for none. */
+  /** Steps in addition to those of the file; `none` for no step. */
   readonly faults: readonly ('none' | RawStep)[];
 }
 
@@ -19,18 +19,18 @@ export interface RawMatrix {
 export interface MatrixCase {
   /** `delete-key, ultra, kill nats` */
   readonly title: string;
-  /** As a file of its own. */
+  /** The case as a separate file. */
   readonly text: string;
   readonly experiment: Experiment;
 }
 
-/** The experiments of a matrix, or what is wrong with them. */
+/** The experiments of a matrix, or their problems. */
 export type ReadMatrix = { readonly cases: readonly MatrixCase[] } | { readonly problems: readonly Problem[] };
 
 /** Most experiments of a matrix. */
 const casesMax = 1_000;
 
-/** Classes that no machine starts from: they get an OS disk beside them. */
+/** Classes that no machine can boot from: the machine gets an additional OS disk. */
 const dataOnly: readonly string[] = ['ultra', 'premium-ssd-v2'] satisfies readonly DiskClass[];
 
 /**
@@ -117,7 +117,7 @@ function caseOf({ rest, loss, key }: Template, { cause, diskClass, fault }: Cell
   return { title, text, found: readExperiment(text) };
 }
 
-/** A name alone, or with what belongs to it. */
+/** An entry that is a name, or a name with a value. */
 const nameOf = <Value>(entry: string | Readonly<Record<string, Value>>): readonly [string, Value | undefined] => {
   if (typeof entry === 'string') return [entry, undefined];
   const [[name, value] = ['', undefined]] = Object.entries(entry);

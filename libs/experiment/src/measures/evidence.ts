@@ -4,7 +4,7 @@ import { takesAccess } from '../timeline/actions.ts';
 import { concerns, groupsOf, keyOfTarget, withoutThrottles } from '../timeline/concerns.ts';
 import { IoIndex } from './io-index.ts';
 
-/** A time in which a group's key was taken away: from the first loss to the last give-back of losses that overlap. */
+/** A period without the key of a group: from the first loss to the last give-back of overlapping losses. */
 export interface Episode {
   /** Effect of the first loss. */
   readonly startMs: number;
@@ -13,7 +13,7 @@ export interface Episode {
   readonly losses: readonly Step[];
 }
 
-/** An experiment with the record of its run, arranged for measuring. Made once for each look at a record. */
+/** An experiment with the record of its run, prepared for measuring. Created once for each evaluation of a record. */
 export class Evidence {
   readonly experiment: Experiment;
   readonly record: RunRecord;
@@ -21,7 +21,7 @@ export class Evidence {
   readonly startMs: number;
   /** End of the timeline; while it runs, the latest time in the record. */
   readonly endMs: number;
-  /** Names of the groups that the file plans; of machines that existed before, those of the record. */
+  /** Names of the planned groups; for existing machines, the groups of the record. */
   readonly groups: readonly string[];
   readonly #machines: ReadonlyMap<string, readonly MachineRecord[]>;
   readonly #io: IoIndex;
@@ -55,12 +55,12 @@ export class Evidence {
       .toSorted((a, b) => a.completedMs - b.completedMs);
   }
 
-  /** What was recorded of a step of the timeline, the first time. */
+  /** The first record of a step of the timeline. */
   stepRecord(step: Step): StepRecord | undefined {
     return this.record.steps.find(({ name }) => name === step.name);
   }
 
-  /** What was recorded of the undo of a step, the last time. */
+  /** The last record of the undo of a step. */
   undoRecord(step: Step): StepRecord | undefined {
     return this.record.steps.findLast(({ undoes }) => undoes === step.name);
   }
@@ -77,7 +77,7 @@ export class Evidence {
     return record?.error === undefined ? (record?.effectMs ?? record?.doneMs) : undefined;
   }
 
-  /** Whether a step concerns a group: by the file, or by the key versions of machines that existed before. */
+  /** Whether a step concerns a group: by the file, or by the key versions of existing machines. */
   concerns(step: Step, group: string): boolean {
     if (concerns(this.experiment, step, group)) return true;
     if (this.experiment.estate.kind === 'planned') return false;
@@ -106,7 +106,7 @@ export class Evidence {
     return episodes;
   }
 
-  /** Full names of a machine's disks whose key the losses of an episode took; all of them if the record does not say. */
+  /** Full names of a machine's disks whose key the losses of an episode took; all disks if the record does not tell. */
   disksUnder(machine: MachineRecord, { losses }: Episode): ReadonlySet<string> {
     const { estate } = this.experiment;
     const keys = losses.flatMap(({ targets }) => targets.map((target) => keyOfTarget(estate, target)));
@@ -131,7 +131,7 @@ function merged(intervals: readonly Episode[]): readonly Episode[] {
   return episodes;
 }
 
-/** Latest time of anything recorded. */
+/** Latest time in the record. */
 function latestIn({ run, steps, machines }: RunRecord, latestIoMs: number): number {
   let latest = run.startedMs ?? Number.NEGATIVE_INFINITY;
   const see = (ms: number | undefined): void => {

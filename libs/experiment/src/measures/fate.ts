@@ -1,13 +1,13 @@
 import type { IoRecord, MachineRecord, PowerRecord } from '../record.ts';
 import type { Episode, Evidence } from './evidence.ts';
 
-/** A moment of a machine: when, and the operation or change that it is taken from. Infinity: it never came. */
+/** A moment of a machine: its time, and the operation or change that gives it. Infinity: it never occurred. */
 export interface Moment {
   readonly atMs: number;
   readonly seen: string;
 }
 
-/** What became of a machine in one loss. A missing moment was never put to the test. */
+/** The moments of a machine in one loss. A missing moment was not tested. */
 export interface Fate {
   readonly machine: MachineRecord;
   readonly episode: Episode;
@@ -17,7 +17,7 @@ export interface Fate {
   readonly stopped?: Moment;
   readonly startRefused?: Moment;
   readonly back?: Moment;
-  /** Whether it did good I/O in the 2 s before the loss: otherwise the loss was not put to the test on it. */
+  /** Whether it did good I/O in the 2 s before the loss; otherwise it proves nothing about the loss. */
   readonly wasBusy: boolean;
 }
 
@@ -28,7 +28,7 @@ export const busyMs = 2_000;
 export const isOff = ({ state }: PowerRecord): boolean =>
   state === 'stopped' || state === 'deallocated' || state === 'deleted';
 
-/** The operation in words. */
+/** Text of an operation. */
 export const operationText = ({ machine, disk, op, seq, reason }: IoRecord): string =>
   `${op} ${seq} of ${shortName(machine)} on ${shortName(disk)}${reason === '' ? '' : ` (${reason})`}`;
 
@@ -39,7 +39,7 @@ export const shortName = (name: string): string => name.slice(name.lastIndexOf('
 export const idleText = ({ machine }: Fate): string =>
   `${shortName(machine.name)} did no good I/O in the ${busyMs / 1_000} s before the loss`;
 
-/** What became of every machine of a group in every loss of the group. */
+/** The fates of all machines of a group in all its losses. */
 export const fatesOf = (evidence: Evidence, group: string): readonly Fate[] => {
   const episodes = evidence.episodesOf(group);
   return episodes.flatMap((episode, index) => {

@@ -4,7 +4,7 @@ import { type Fate, fatesOf, type Moment } from './fate.ts';
 import { longestGaps } from './gaps.ts';
 import { quantilesOf } from './quantiles.ts';
 
-/** What is measured of a group, in the order of reports. */
+/** Measures of a group, in the order of reports. */
 export const measureNames: readonly MeasureName[] = [
   'lastGoodRead',
   'lastGoodWrite',
@@ -14,7 +14,7 @@ export const measureNames: readonly MeasureName[] = [
   'gap',
 ];
 
-/** What was measured of each group, machine by machine. Every machine counts once for each loss. */
+/** Measured values of each group. Every machine counts once for each loss. */
 export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
   evidence.groups.map((group) => {
     const fates = fatesOf(evidence, group);
@@ -28,7 +28,7 @@ export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
       group,
       role: evidence.roleOf(group),
       machines: evidence.machinesOf(group).length,
-      // The last I/O of a machine that was off before the loss says nothing about the loss.
+      // The last I/O of a machine that was off before the loss does not belong to the loss.
       lastGoodRead: since(({ wasBusy, lastGoodRead }) => (wasBusy ? lastGoodRead : undefined), loss),
       lastGoodWrite: since(({ wasBusy, lastGoodWrite }) => (wasBusy ? lastGoodWrite : undefined), loss),
       stopped: since(({ stopped }) => stopped, loss),
@@ -42,7 +42,7 @@ export const measuresOf = (evidence: Evidence): readonly GroupMeasures[] =>
     };
   });
 
-/** Quantiles of what was measured of each group. */
+/** Quantiles of the measures of each group. */
 export const figuresOf = (evidence: Evidence): readonly GroupFigures[] => measuresOf(evidence).map(quantilesIn);
 
 /** Quantiles of each measure of a group. */

@@ -11,7 +11,7 @@ export interface Gap {
 
 /**
  * The longest time between two good operations of each disk of a machine that did any I/O, within the timeline: its start and end
- * count as operations, so a disk that falls silent has a gap up to the end. Disks that the timeline attaches do not count.
+ * count as operations, so a disk whose I/O stops early has a gap up to the end. Disks that the timeline attaches do not count.
  */
 export function gapsOf(evidence: Evidence, machine: MachineRecord): readonly Gap[] {
   const { startMs, endMs } = evidence;

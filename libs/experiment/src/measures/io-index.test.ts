@@ -8,7 +8,7 @@ const timesOf = (index: IoIndex, machine: string): readonly number[] =>
 const at = (ms: number, ok = true) => operation('one', startedMs + ms, { ok });
 const { machine } = at(0);
 
-test('a list that grows is indexed once, with what was appended', () => {
+test('a list that grows keeps its index, which includes appended operations', () => {
   const io = [at(1), at(2, false)];
   const index = IoIndex.of(io);
   assert.deepEqual([timesOf(index, machine), index.failedOf(machine).length], [[1, 2], 1]);
@@ -18,7 +18,7 @@ test('a list that grows is indexed once, with what was appended', () => {
   assert.equal(index.latestMs, startedMs + 4);
 });
 
-test('a list that is not in order of completion is sorted, also after it grew', () => {
+test('the index is in the order of completion, also if operations are appended out of order', () => {
   const io = [at(1), at(3)];
   IoIndex.of(io);
   io.push(at(2));

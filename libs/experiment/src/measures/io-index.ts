@@ -1,8 +1,8 @@
 import type { IoRecord } from '../record.ts';
 
 /**
- * The operations of a record by machine. A list that grows is indexed once: abort conditions look at the record of a run four times
- * a second, and it has thousands of operations.
+ * The operations of a record by machine. A growing list is indexed only once, because abort conditions read the record four times a
+ * second, and it has thousands of operations.
  */
 export class IoIndex {
   static readonly #known = new WeakMap<readonly IoRecord[], IoIndex>();
@@ -10,7 +10,7 @@ export class IoIndex {
   #count = 0;
   #latestMs = Number.NEGATIVE_INFINITY;
 
-  /** The index of a list, whose operations may be appended to later, and are in order of completion if they are. */
+  /** The index of a list. Operations may be appended to the list later; best in order of completion. */
   static of(io: readonly IoRecord[]): IoIndex {
     let index = IoIndex.#known.get(io) ?? new IoIndex();
     if (!index.#extend(io)) {
@@ -36,7 +36,7 @@ export class IoIndex {
     return this.#latestMs;
   }
 
-  /** @returns false if the new operations are not in order: the index is of no use then */
+  /** @returns false if the new operations are not in order: then the index must be built again */
   #extend(io: readonly IoRecord[]): boolean {
     for (; this.#count < io.length; this.#count += 1) {
       const one = io[this.#count];

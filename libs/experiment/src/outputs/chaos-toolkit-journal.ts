@@ -62,7 +62,7 @@ function journalOf(experiment: Experiment, record: RunRecord, { outcome, rules }
 /** Chaos Toolkit writes times in UTC without a zone. */
 const utc = (ms: number): string => new Date(ms).toISOString().slice(0, -1);
 
-/** What a step or a rule was carried out with: Chaos Toolkit requires a provider of each activity. */
+/** The provider of an activity, which Chaos Toolkit requires. */
 const provider = (argument: string) => ({ type: 'process', path: 'interlock', arguments: ['experiment', argument] });
 
 const probeOf = ({ text }: RuleVerdict) => ({

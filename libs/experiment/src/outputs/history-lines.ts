@@ -6,7 +6,7 @@ export interface HistoryLine {
   /** `invoke`, then `ok`, `fail` (it did not happen) or `info` (it may have happened). */
   readonly type: 'invoke' | 'ok' | 'fail' | 'info';
   readonly f: string;
-  /** The key (a disk) and the sequence number written or read; null in the invocation of a read. Targets of a step. */
+  /** The key (a disk) and the written or read sequence number, null in the invocation of a read; for a step its targets. */
   readonly value: readonly [string, number | null] | readonly string[];
   /** One operation at a time each; `nemesis` for steps of the timeline. */
   readonly process: number | 'nemesis';
@@ -31,7 +31,7 @@ export function historyLines(record: RunRecord): readonly string[] {
     ...guestEvents(record.io),
     ...record.steps.flatMap((step) => stepEvents(step, wallToMonotonic(record.io))),
   ];
-  // Of two events of one moment the one that was invoked first stays first.
+  // A stable sort: of two events at the same time, the one that was invoked first stays first.
   events.sort((a, b) => a.monotonicMs - b.monotonicMs);
   const firstMs = events[0]?.monotonicMs ?? 0;
   return events.map(({ monotonicMs, ...event }, index) =>
@@ -39,7 +39,7 @@ export function historyLines(record: RunRecord): readonly string[] {
   );
 }
 
-/** Steps know the wall clock only. The offset is that of the first operation: a later change of the wall clock does not move them. */
+/** Steps have only wall-clock times. The offset is that of the first operation, so a later change of the wall clock does not move them. */
 const wallToMonotonic = ([first]: readonly IoRecord[]): ((ms: number) => number) => {
   const offset = first === undefined ? 0 : first.invokedMonotonicMs - first.invokedMs;
   return (ms) => ms + offset;
@@ -67,7 +67,7 @@ function guestEvents(io: readonly IoRecord[]): readonly Event[] {
           type,
           value: [one.disk, one.op === 'write' || one.ok ? seq : null],
           wall: one.completedMs,
-          // A completion never comes before its invocation, also where a clock has a resolution of a millisecond.
+          // A completion is never before its invocation, even if a clock has a resolution of a millisecond.
           monotonicMs: Math.max(one.completedMonotonicMs, one.invokedMonotonicMs),
           ...(one.reason !== '' && { error: one.reason }),
         },

@@ -3,8 +3,8 @@ import type { RunRecord } from '../record.ts';
 import type { GroupFigures, Quantiles, RuleVerdict, Verdict } from '../verdict.ts';
 
 /**
- * `junit.xml`: a test case for each rule, and one for the run itself. Violated rules are failures. Rules that were never put to the test,
- * and runs that cannot be trusted, are errors: a build that only looks at failures would show them as passed if they were skipped.
+ * `junit.xml`: a test case for each rule, and one for the run itself. Violated rules are failures. Vacuous rules and inconclusive runs
+ * are errors: as skipped test cases, a build would count them as passed.
  */
 export function junitXml(experiment: Experiment, record: RunRecord, verdict: Verdict): string {
   const { run } = record;

@@ -88,7 +88,7 @@ describe('junit.xml', () => {
         .map(({ name, attributes: own }) => [attributes.classname, attributes.name, name, own.type]),
     );
 
-  test('a test case for each rule and for the run, and figures as properties', () => {
+  test('it has a test case for each rule and for the run, and figures as properties', () => {
     const suite = suiteOf();
     assert.equal(casesOf(suite).length, run().verdict.rules.length + 1);
     assert.deepEqual([suite.attributes.failures, suite.attributes.errors], ['0', '0']);
@@ -111,7 +111,7 @@ describe('junit.xml', () => {
   for (const [title, change, failures, errors, fault] of [
     ['a violated rule is a failure', violated, '1', '0', ['expectation', 'bytesLost == 0', 'failure', 'violated']],
     [
-      'a rule that was not put to the test is an error',
+      'a rule that was not tested is an error',
       vacuous,
       '0',
       '1',
@@ -135,7 +135,7 @@ describe('junit.xml', () => {
       assert.deepEqual([suite.attributes.failures, suite.attributes.errors], [failures, errors]);
     });
 
-  test('it is well-formed whatever characters texts contain, and keeps those that XML allows', () => {
+  test('it is well-formed for any text, and keeps the characters that XML allows', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary' }), (text) => {
         const { record, verdict } = run();
@@ -227,7 +227,7 @@ describe('history.jsonl', () => {
     );
   });
 
-  test('a failed read did not happen, a failed write may have', () => {
+  test('a failed read is `fail`, and a failed write is `info`, because it may have happened', () => {
     const [loss, write, read] = [lossMs + 10, lossMs + 20, lossMs + 30].map((atMs, index) =>
       operation('premium-1', atMs, {
         op: index === 2 ? 'read' : 'write',
@@ -248,7 +248,7 @@ describe('history.jsonl', () => {
     );
   });
 
-  test('a process has one operation in flight and none after info, whatever overlaps', () => {
+  test('with any overlap, a process has one operation in flight and none after info', () => {
     const io = fc.array(
       fc.record(
         {

@@ -2,7 +2,7 @@ import type { Experiment } from '../experiment.ts';
 import type { RunRecord, StepRecord } from '../record.ts';
 import { exitCodes, type GroupFigures, type Outcome, type RuleVerdict, type Verdict } from '../verdict.ts';
 
-/** `report.json`: the verdict with what is needed to compare runs. Times are milliseconds; those of steps count from the start. */
+/** `report.json`: the verdict and the data for comparing runs. Times are milliseconds; those of steps count from the start. */
 export interface ExperimentReport {
   readonly title: string;
   readonly outcome: Outcome;
@@ -35,7 +35,7 @@ export interface StepReport {
   readonly name: string;
   readonly action: string;
   readonly targets: readonly string[];
-  /** Step that it undoes; null for a step of its own. */
+  /** Step that it undoes; null if it is no undo. */
   readonly undoes: string | null;
   readonly plannedMs: number | null;
   readonly invokedMs: number | null;

@@ -10,7 +10,7 @@ export interface XmlElement {
 
 const entities: Readonly<Record<string, string>> = { amp: '&', lt: '<', gt: '>', quot: '"', apos: "'" };
 
-/** Reads XML without comments, sections and doctypes. @throws AssertionError where it is not well-formed */
+/** Reads XML without comments, sections and doctypes. @throws AssertionError if it is not well-formed */
 export function parseXml(xml: string): XmlElement {
   const allowed = /^[\t\n\r\u{20}-\u{D7FF}\u{E000}-\u{FFFD}\u{10000}-\u{10FFFF}]*$/u;
   assert.match(xml, allowed, 'characters that XML does not allow');

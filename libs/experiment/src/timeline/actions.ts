@@ -1,6 +1,6 @@
 import { type ActionName, cloudParts, faultActions, keyActions, machineActions } from '../experiment.ts';
 
-/** What an action is applied to. `key`: a group (its key) or a key name; `step`: the step that `give-back` undoes. */
+/** Target of an action. `key`: a group (its key) or the name of a key; `step`: the step that `give-back` undoes. */
 export type TargetKind = 'key' | 'part' | 'two-parts' | 'group' | 'step';
 
 const isOneOf =

@@ -17,7 +17,7 @@ const concernedBy = (plan: ReturnType<typeof planOf>, name: string): readonly st
 };
 
 describe('which groups a step concerns', () => {
-  test('those with a disk under its key, by group or by key name, also through the give-back', () => {
+  test('a loss and its give-back concern the groups with a disk under the key, named by group or by key', () => {
     const plan = planOf(
       'at: 0s, disable-key: premium, as: one',
       'at: 1s, give-back: one, as: back',
@@ -34,19 +34,19 @@ describe('which groups a step concerns', () => {
     assert.ok(one !== undefined && isUndone(plan, one) && giveBackOf(plan, one)?.name === 'back');
   });
 
-  test('a group without a key of its own is named for that of its disks', () => {
+  test('a key action on a group without its own key concerns the key of its first disk under one', () => {
     const plan = planOf('at: 0s, disable-key: mixed, as: one, for: 1s');
     assert.deepEqual(concernedBy(plan, 'one'), ['premium', 'mixed']);
   });
 
-  test('machine actions concern their group, faults of the cloud none', () => {
+  test('a machine action concerns its group; a fault of the cloud concerns no group', () => {
     const plan = planOf('at: 0s, stop: mixed, as: one', 'at: 0s, pause: disk, for: 1s, as: two');
     assert.deepEqual(concernedBy(plan, 'one'), ['mixed']);
     assert.deepEqual(concernedBy(plan, 'two'), []);
     assert.equal(roleOf(plan, 'premium'), 'control');
   });
 
-  test('after assign-key the loss of the old key concerns the group no more, and that of the new key does', () => {
+  test('between assign-key and its undo, the loss of the new key concerns the group, not that of the old key', () => {
     const plan = planOf(
       'at: 0s, assign-key: premium, to: k3, as: move',
       'at: 1s, disable-key: k1, as: old, for: 1s',

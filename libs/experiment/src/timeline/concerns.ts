@@ -1,10 +1,10 @@
 import type { Estate, Experiment, PlannedGroup, Step } from '../experiment.ts';
 import { isKeyAction, isMachineAction, takesAccess } from './actions.ts';
 
-/** The part of an experiment that says what happens to what. */
+/** Estate and timeline of an experiment. */
 export type Plan = Pick<Experiment, 'estate' | 'timeline'>;
 
-/** The groups that the file plans; none for machines that exist already. */
+/** The planned groups; none for existing machines. */
 export const groupsOf = (estate: Estate): readonly PlannedGroup[] => (estate.kind === 'planned' ? estate.groups : []);
 
 /** Names of the customer's keys, each once: those of disks, then those that only an `assign-key` names. */
@@ -40,7 +40,7 @@ export function concerns(plan: Plan, step: Step, group: string): boolean {
   return planned.disks.some(({ key }) => keys.includes(keyBefore(plan, key, stepUndone(plan, step) ?? step)));
 }
 
-/** The key of the set of a key when a step comes: an `assign-key` that was not undone until then changes it. */
+/** The key that the set of a key has at a step, after every `assign-key` that is not undone by then. */
 function keyBefore(plan: Plan, key: string, step: Step): string {
   const earlier = plan.timeline.slice(
     0,
@@ -60,7 +60,7 @@ function keyBefore(plan: Plan, key: string, step: Step): string {
 export const lossesOf = (plan: Plan, group: string): readonly Step[] =>
   withoutThrottles(plan.timeline.filter((step) => takesAccess(step.action) && concerns(plan, step, group)));
 
-/** A throttled vault decides nothing, and machines run on: it is the loss of a group only where no step takes its key. */
+/** Losses without throttles, unless there are only throttles: while a vault is throttled, machines keep running. */
 export const withoutThrottles = (losses: readonly Step[]): readonly Step[] => {
   const taking = losses.filter(({ action }) => action !== 'throttle');
   return taking.length === 0 ? losses : taking;
@@ -70,7 +70,7 @@ export const withoutThrottles = (losses: readonly Step[]): readonly Step[] => {
 export const giveBackOf = (plan: Plan, step: Step): Step | undefined =>
   plan.timeline.find(({ action, targets }) => action === 'give-back' && targets[0] === step.name);
 
-/** When the timeline ends what a step did, in milliseconds after its start; infinite if it does not. */
+/** When the timeline undoes a step, in milliseconds after its start; infinite if it does not. */
 export const endMsOf = (plan: Plan, step: Step): number =>
   step.forMs === undefined ? (giveBackOf(plan, step)?.atMs ?? Number.POSITIVE_INFINITY) : step.atMs + step.forMs;
 

@@ -12,7 +12,7 @@ const step = (action: Step['action']): Step => ({
   line: 1,
 });
 
-test('a throttled vault is the loss of a group only where no step takes its key', () => {
+test('a throttled vault counts as a loss of a group only if no other step takes its key', () => {
   const [throttle, deleteKey] = [step('throttle'), step('delete-key')];
   assert.deepEqual(withoutThrottles([throttle, deleteKey]), [deleteKey]);
   assert.deepEqual(withoutThrottles([throttle]), [throttle]);

@@ -21,7 +21,7 @@ import {
 
 const experiment = experimentOf(testFile);
 
-test('a run in which every rule held is held, with figures of treatment and control', () => {
+test('if every rule held, the verdict is held, with figures of treatment and control', () => {
   const verdict = verdictOf();
   assert.deepEqual(
     verdict.rules.filter(({ result }) => result !== 'held'),
@@ -44,7 +44,7 @@ test('a run in which every rule held is held, with figures of treatment and cont
   );
 });
 
-test('a machine that stopped in the millisecond of the loss stopped because of it', () => {
+test('a machine that stopped in the same millisecond as the loss counts as stopped by it', () => {
   const at = (power: MachineRecord['power']): MachineRecord['power'] =>
     power.map((one) => (one.state === 'stopping' || one.state === 'stopped' ? { ...one, atMs: lossMs } : one));
   const { machines, ...rest } = heldRecord();
@@ -56,7 +56,7 @@ test('a machine that stopped in the millisecond of the loss stopped because of i
   assert.deepEqual([premium?.stopped.count, premium?.stopped.max], [2, 0]);
 });
 
-test('a machine that its user deallocated is proof of a stop', () => {
+test('a deallocated machine is a proof of machine-stopped', () => {
   const file = testFile
     .replace('{at: 5s, start: ultra}', '{at: 5s, stop: ultra, as: off}')
     .replace('within: 3s}]', 'within: 3s}, {of: off, see: machine-stopped, within: 1s}]');
@@ -73,12 +73,12 @@ test('a machine that its user deallocated is proof of a stop', () => {
   assert.deepEqual([proof?.result, proof?.seen], ['held', 'ultra-1 deallocated (by its user), 496 ms after off']);
 });
 
-test('the same record gives the same verdict, also after it was stored as JSON', () => {
+test('a record that was stored as JSON gives the same verdict', () => {
   const record = heldRecord();
   assert.deepEqual(judge(experiment, JSON.parse(JSON.stringify(record))), judge(experiment, record));
 });
 
-/** Title, defect of the run, outcome, rule or problem that says why. */
+/** Title, defect of the run, outcome, rule or problem with the reason. */
 const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
   [
     'fault not injected: the step is missing',
@@ -115,7 +115,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /3\.00 s after loss/,
   ],
   [
-    'the sight of another key',
+    'sighting of another key',
     ({ sightings }) => ({ sightings: sightings.map((one) => ({ ...one, subject: 'vaults/x' })) }),
     'vacuous',
     /unwrap-refused was never seen/,
@@ -179,7 +179,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /"give-back-loss" failed: key-vault is unreachable/,
   ],
   [
-    'undo that was left out',
+    'missing undo',
     ({ steps }) => ({ steps: steps.filter(({ undoes }) => undoes !== 'pause-key-vault') }),
     'inconclusive',
     /"pause-key-vault" was not undone/,
@@ -193,7 +193,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /the control control-1 has a disk under the key that "loss" took/,
   ],
   [
-    'an earlier failure lost: the undo was repeated',
+    'an earlier failure is not forgotten: the undo was repeated',
     ({ steps }) => ({
       steps: [
         ...steps.map((step) => (step.name === 'give-back-loss' ? { ...step, error: 'refused' } : step)),
@@ -204,7 +204,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /"give-back-loss" failed: refused/,
   ],
   [
-    'an earlier failure lost: the rule held later',
+    'an earlier failure is not forgotten: the rule held later',
     ({ guarantees }) => ({
       guarantees: [
         { rule: 'G1', subject: 'premium-1', holds: false, seen: 'write 7 succeeded after the bound' },
@@ -215,7 +215,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /G1 premium-1 does not hold: write 7/,
   ],
   [
-    'an earlier failure lost: the abort condition was met and the run continued',
+    'an earlier failure is not forgotten: the abort condition was met and the run continued',
     ({ io }) => ({ io: [...io, operation('control-1', startedMs + 900, { ok: false, reason: 'UNAVAILABLE' })] }),
     'aborted',
     /control\.failed > 0 was met/,
@@ -264,7 +264,7 @@ const defects: readonly (readonly [string, Change, Outcome, RegExp])[] = [
     /"loss" was injected 501 ms late/,
   ],
   [
-    'late effect: the call waited until the key was to be given back',
+    'late effect: the call took until the time of the give-back',
     changeStep('loss', { effectMs: startedMs + 60_000, doneMs: startedMs + 60_000 }),
     'inconclusive',
     /"loss" took the key 59\.00 s late, when it was to be given back/,
@@ -294,7 +294,7 @@ describe('a lab defect never gives `held`', () => {
     });
 });
 
-/** Title, what the machines did, text of the expectation, what was measured, what broke it first. */
+/** Title, change of the record, text of the expectation, measured value, first break. */
 const breaks: readonly (readonly [string, Change, string, RegExp, RegExp])[] = [
   [
     'a write after the bound',
@@ -336,7 +336,7 @@ const breaks: readonly (readonly [string, Change, string, RegExp, RegExp])[] = [
     /ultra-1 stopping/,
   ],
   [
-    'a control that falls silent at the end',
+    'a control whose I/O ends early',
     changeIo((one) => (one.machine === nameOf('control-1') && one.completedMs > startedMs + 13_900 ? undefined : one)),
     'control.gap <= 1s',
     /control\.gap = 1\.20 s/,
@@ -365,7 +365,7 @@ const breaks: readonly (readonly [string, Change, string, RegExp, RegExp])[] = [
   ],
 ];
 
-describe('a violated expectation says what was measured and what broke it first', () => {
+describe('a violated expectation has the measured value and its first break', () => {
   for (const [title, change, text, seen, firstBreak] of breaks)
     test(title, () => {
       const verdict = verdictOf(change);
@@ -380,7 +380,7 @@ describe('a violated expectation says what was measured and what broke it first'
     });
 });
 
-test('a violated guarantee wins over a run that cannot be trusted; a violated expectation does not', () => {
+test('a violated guarantee takes precedence over an inconclusive run; a violated expectation does not', () => {
   const late = changeStep('loss', { invokedMs: startedMs + 1_600, effectMs: startedMs + 1_610 });
   const broken: Change = (record) => ({
     ...late(record),
@@ -394,7 +394,7 @@ test('a violated guarantee wins over a run that cannot be trusted; a violated ex
   assert.equal(verdictOf(lost).outcome, 'inconclusive');
 });
 
-test('a file that expects nothing proves nothing', () => {
+test('a run without expectations and guarantees is vacuous', () => {
   const nothing = experimentOf(testFile.replace(/expect:[\s\S]*$/, ''));
   assert.equal(verdictOf(() => ({}), nothing).outcome, 'held', 'the guarantees of the oracle are rules too');
   const faults = experimentOf(`

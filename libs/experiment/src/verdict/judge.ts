@@ -9,10 +9,10 @@ import { problemsOfRun } from './problems.ts';
 import { controlRules, expectationRules, guaranteeRules, proofRules, steadyRules } from './rules.ts';
 
 /**
- * The verdict about a run, from its file and its record alone: the same record gives the same verdict.
+ * The verdict about a run, from its file and its record only: the same record gives the same verdict.
  *
- * A violated guarantee makes a run `violated` whatever else happened. Otherwise the first that applies: `inconclusive` if the run cannot be
- * trusted, `aborted`, `violated`, `vacuous` if a rule was never put to the test, `held`.
+ * A violated guarantee always makes a run `violated`. Otherwise the first that applies: `inconclusive` if the run cannot be trusted,
+ * `aborted`, `violated`, `vacuous` if a rule was not tested, `held`.
  */
 export function judge(experiment: Experiment, record: RunRecord): Verdict {
   const evidence = new Evidence(experiment, record);
@@ -30,7 +30,7 @@ export function judge(experiment: Experiment, record: RunRecord): Verdict {
   return { ...outcomeOf({ rules, problems, abortedBy, groups }), problems, rules, groups, bytesCompared, bytesLost };
 }
 
-/** An abort condition that the record meets and the engine did not see. */
+/** An abort condition that the record meets and the engine did not notice. */
 const missedAbort = (evidence: Evidence): string | undefined =>
   evidence.record.run.startedMs === undefined
     ? undefined

@@ -4,7 +4,7 @@ import fc from 'fast-check';
 import type { RunRecord } from '../record.ts';
 import { changeMachine, verdictOf } from './test-record.ts';
 
-test('evidence that is missing never makes a violated run `held`', () => {
+test('missing evidence never makes a violated run `held`', () => {
   const neverStopped = changeMachine('premium-2', ({ power }) => ({ power: power.slice(0, 1) }));
   const part = fc.constantFrom('steps', 'machines', 'io', 'sightings', 'guarantees', 'power' as const);
   fc.assert(

@@ -6,12 +6,12 @@ import { type Moment, operationText, shortName } from '../measures/fate.ts';
 import { takesAccess } from '../timeline/actions.ts';
 import { endMsOf, groupsOf, isUndone, keyOfTarget } from '../timeline/concerns.ts';
 
-/** How late an injection may be, in milliseconds: later ones test another order of events than the file states. */
+/** How late an injection may be, in milliseconds: a later one tests another order of events than that of the file. */
 export const lateMsMax = 500;
 
 /**
- * Why the run itself cannot be trusted, whatever its expectations say. The engine reports most of it; here it follows from the record too,
- * so that a report that was lost is found.
+ * Why the run itself cannot be trusted. The engine reports most reasons; here they are derived from the record too, in case a report
+ * was lost.
  * @returns each reason once
  */
 export function problemsOfRun(evidence: Evidence): readonly string[] {
@@ -28,7 +28,7 @@ export function problemsOfRun(evidence: Evidence): readonly string[] {
   ];
 }
 
-/** Steps that were not carried out, had no effect, or came at another time than planned. */
+/** Steps that were not carried out, had no effect, or were not on time. */
 const injections = (evidence: Evidence): readonly string[] =>
   evidence.experiment.timeline.flatMap((step) => {
     const record = evidence.stepRecord(step);
@@ -46,7 +46,7 @@ const injections = (evidence: Evidence): readonly string[] =>
     return [...problems, ...lateEffect(step, record.effectMs, evidence)];
   });
 
-/** A key that was taken after the time to give it back, because its own call waited: nothing was tested as planned. */
+/** A loss that took effect after its planned give-back, because its call was slow: the plan was not tested. */
 const lateEffect = (step: Step, effectMs: number | undefined, evidence: Evidence): readonly string[] => {
   const { experiment, startMs } = evidence;
   if (effectMs === undefined || !takesAccess(step.action) || isByDate(step.action)) return [];
@@ -102,7 +102,7 @@ const isUnder = (
 /** Actions whose effect a date decides: it may come after the call. */
 const isByDate = (action: string): boolean => action === 'expire-key' || action === 'not-yet-valid';
 
-/** A t0 outside of its own call, or after the loss was seen already: a late t0 makes all times look shorter than they were. */
+/** A t0 outside of its own call, or after the first sign of the loss: a late t0 makes all measured times too short. */
 function wrongT0(evidence: Evidence): readonly string[] {
   const outside = evidence.experiment.timeline.flatMap((step) => {
     const record = evidence.stepRecord(step);
@@ -146,5 +146,5 @@ function firstSignBefore(first: Episode, group: string, evidence: Evidence): Mom
     .toSorted((a, b) => a.atMs - b.atMs)[0];
 }
 
-/** Whether a text gives a reason that ends access. */
+/** Whether a text contains a reason that ends access. */
 const namesLoss = (text: string): boolean => lossReasons.some((reason) => text.includes(reason));

@@ -8,7 +8,7 @@ import type { SightingRecord } from '../record.ts';
 import { lossesOf } from '../timeline/concerns.ts';
 import type { RuleVerdict } from '../verdict.ts';
 
-/** The checks before the timeline: it starts only when all of them hold. */
+/** The checks before the timeline, which starts only when all of them hold. */
 export const steadyRules = ({ experiment, record }: Evidence): readonly RuleVerdict[] =>
   experiment.steady.map((check) => ({
     kind: 'steady',
@@ -33,11 +33,11 @@ const expectationRule = ({ text, expression }: Condition, evidence: Evidence): R
   return { kind: 'expectation', text, ...evaluateBy(expression, evidence) };
 };
 
-/** A machine or disk without its resource group, which is another one on each target. */
+/** Name of a machine or disk without its resource group, which differs between targets. */
 const nameInGroup = (subject: string): string =>
   subject.replace(/^subscriptions\/[^/]+\/resourceGroups\/[^/]+\/[^/]+\//, '');
 
-/** What the oracle says: each rule once for each subject, and a failure wins over whatever follows it. */
+/** Results of the oracle: each rule once for each subject; a failure takes precedence over later results. */
 export function guaranteeRules({ record, experiment }: Evidence): readonly RuleVerdict[] {
   const byText = Map.groupBy(record.guarantees, ({ rule, subject }) => `${rule} ${nameInGroup(subject)}`.trim());
   const rules = [...byText].map(([text, found]): RuleVerdict => {

@@ -4,7 +4,7 @@ import { problemLines, readExperiment } from '../file/read-experiment.ts';
 import type { IoRecord, MachineRecord, RunRecord, StepRecord } from '../record.ts';
 import { judge } from './judge.ts';
 
-/** The experiment of a file that is valid. */
+/** The experiment of a valid file. */
 export const experimentOf = (text: string): Experiment => {
   const read = readExperiment(text);
   assert.ok('experiment' in read, 'problems' in read ? problemLines('test', read.problems).join('\n') : '');
@@ -161,7 +161,7 @@ export function heldRecord(): RunRecord {
   };
 }
 
-/** How a record differs from that of the run in which everything held. */
+/** Changes of the record of `heldRecord`. */
 export type Change = (record: RunRecord) => Partial<RunRecord>;
 
 /** The verdict about the changed record. */

@@ -7,12 +7,12 @@ import type { MappedSet } from './sets.ts';
 
 export type PlacedDisk = EstateDisk & { readonly location: string };
 
-/** A disk of the twin, or why it has none. `isUnderKey`: whether it is under a key of the customer, as far as known. */
+/** A disk of the twin, or the reason why it is not mapped. `isUnderKey`: whether it is under a customer's key, as far as known. */
 export type MappedDisk =
   | { readonly disk: PlacedDisk; readonly sharesMax: number }
   | { readonly reason: string; readonly isUnderKey: boolean };
 
-/** Classes by `sku.name` in lower case. Redundancy across zones makes no difference to a key. */
+/** Classes by `sku.name` in lower case. Zone redundancy does not matter for keys. */
 const classes: Readonly<Record<string, DiskClass>> = {
   standard_lrs: 'standard-hdd',
   standardssd_lrs: 'standard-ssd',
@@ -25,7 +25,7 @@ const classes: Readonly<Record<string, DiskClass>> = {
 
 const GIB = 1_024 ** 3;
 
-/** What disks are mapped with. */
+/** Context for the mapping of disks. */
 export interface DiskMapping {
   readonly sets: ReadonlyMap<string, MappedSet>;
   readonly names: TwinNames;
@@ -34,7 +34,7 @@ export interface DiskMapping {
   readonly scale: number;
 }
 
-/** What is known of a disk, from its own row or from that of its machine. */
+/** Facts about a disk, from its own row or from that of its machine. */
 export interface DiskFacts {
   readonly sku: string;
   readonly sizeGib: number | undefined;
@@ -56,7 +56,7 @@ export function factsOfDisk(row: Row): DiskFacts {
   };
 }
 
-/** Maps one disk. @returns why not, for the caller to report */
+/** Maps one disk. @returns the disk, or the reason why it is not mapped, for the caller to report */
 export function mapDisk(id: AzureId, facts: DiskFacts, row: Row, mapping: DiskMapping): MappedDisk {
   const { sets, names, notes, scale } = mapping;
   const isUnderKey = facts.set !== '';

@@ -16,7 +16,7 @@ const twinOf = (files: readonly { name: string; text: string }[] = lists, scale 
 const reasons = (notes: Twin['notMapped']): Readonly<Record<string, string>> =>
   Object.fromEntries(notes.map(({ what, reason }) => [what, reason]));
 
-test('every machine, disk and set of the files is in the twin or in the list of what is not mapped', () => {
+test('every machine, disk and set of the files is in the twin or in notMapped', () => {
   const { estate, notMapped } = twinOf();
   const rows = lists.flatMap(({ text }) => JSON.parse(text) as { name: string; type: string }[]);
   for (const { name, type } of rows) {
@@ -27,7 +27,7 @@ test('every machine, disk and set of the files is in the twin or in the list of 
   }
 });
 
-test('classes, sets, keys and attachments are the same; sizes are divided', () => {
+test('classes, sets, keys and attachments are those of Azure; sizes are divided by the scale', () => {
   const { estate } = twinOf();
   const disk = (name: string) => estate.disks.find((one) => one.name === name);
   assert.deepEqual(disk('db-01_data0'), { name: 'db-01_data0', class: 'ultra', gib: 2, set: 'des-db' });
@@ -53,7 +53,7 @@ test('classes, sets, keys and attachments are the same; sizes are divided', () =
   assert.equal(twinOf(lists, 1).estate.disks.find(({ name }) => name === 'arch-01_cold')?.gib, 8_192);
 });
 
-test('what has no counterpart is listed with the reason', () => {
+test('resources without a counterpart are listed in notMapped with the reason', () => {
   const { notMapped } = twinOf();
   const found = reasons(notMapped);
   for (const [what, reason] of [
@@ -68,7 +68,7 @@ test('what has no counterpart is listed with the reason', () => {
     assert.match(found[what] ?? 'missing', reason, what);
 });
 
-test('what is mapped otherwise is listed: shared, ephemeral and unknown disks, equal names, a managed HSM', () => {
+test('resources that are mapped differently are listed: shared, ephemeral and unknown disks, equal names, an HSM', () => {
   const { changed, estate } = twinOf();
   const found = reasons(changed);
   assert.match(found['disk sql-shared'] ?? '', /machines share it: sql-02 has a disk sql-shared-sql-02 of its own/);
@@ -80,7 +80,7 @@ test('what is mapped otherwise is listed: shared, ephemeral and unknown disks, e
   assert.equal(estate.disks.filter(({ name }) => name.startsWith('sql-shared')).length, 2);
 });
 
-test('rows of Resource Graph, other orders of files and other letter case make the same twin', () => {
+test('rows of Resource Graph, files in another order or split, and other letter case give the same twin', () => {
   const twin = twinOf();
   assert.deepEqual(twinOf([sample('graph.json')]), twin);
   assert.deepEqual(twinOf(lists.toReversed()).estate.machines, twin.estate.machines);
@@ -101,7 +101,7 @@ test('rows of Resource Graph, other orders of files and other letter case make t
   );
 });
 
-test('a vault row says whether roles decide', () => {
+test('a vault row with enableRbacAuthorization gives a vault with permissions: roles', () => {
   const vault = {
     id: '/subscriptions/x/resourceGroups/y/providers/Microsoft.KeyVault/vaults/KV-prod-WE',
     name: 'KV-prod-WE',
@@ -112,12 +112,12 @@ test('a vault row says whether roles decide', () => {
   assert.equal(estate.vaults[0]?.permissions, 'roles');
 });
 
-test('a twin is a valid estate file, as YAML too', () => {
+test('a printed twin is a valid estate file', () => {
   const { estate } = twinOf();
   assert.deepEqual(readEstate(printEstate(estate, ['a remark'])), { estate });
 });
 
-test('a machine with a disk under a key that cannot be mapped is not mapped: its answer would be wrong', () => {
+test('a machine is not mapped if one of its disks is under a key and cannot be mapped', () => {
   const disks = JSON.parse(sample('disks.json').text) as { name: string; sku: { name: string } }[];
   const changed = disks.map((disk) => (disk.name === 'db-01_log' ? { ...disk, sku: { name: 'New_LRS' } } : disk));
   const { notMapped, estate } = twinOf(
@@ -130,7 +130,7 @@ test('a machine with a disk under a key that cannot be mapped is not mapped: its
   assert.ok(!estate.machines.some(({ name }) => name === 'db-01'));
 });
 
-test('bad JSON is reported with file, line and what was expected', () => {
+test('invalid JSON is reported with file, line and the expected command', () => {
   const problem = (text: string) => {
     const made = estateFromAzure([{ name: 'vms.json', text }], { scale: 1 });
     assert.ok('problems' in made, text);

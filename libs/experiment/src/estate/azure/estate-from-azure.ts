@@ -10,7 +10,7 @@ import { idOf, mapSets } from './sets.ts';
 export interface Twin {
   readonly estate: EstateFile;
   readonly notMapped: readonly TwinNote[];
-  /** What the twin has otherwise. */
+  /** Resources that the twin has in another form. */
   readonly changed: readonly TwinNote[];
 }
 
@@ -20,8 +20,8 @@ interface Identified {
 }
 
 /**
- * Makes a twin of what `az vm list -d`, `az disk list`, `az disk-encryption-set list` and `az keyvault list` print with
- * `-o json`, or rows of Resource Graph; files in any order, several of a kind.
+ * Creates a twin from the output of `az vm list -d`, `az disk list`, `az disk-encryption-set list` and `az keyvault list` with
+ * `-o json`, or from rows of Resource Graph; files in any order, also several of one kind.
  * @param scale sizes of disks are divided by it, to at least 1 GiB
  */
 export function estateFromAzure(
@@ -124,7 +124,7 @@ function noteUnattached(
 
 type Placed<Resource> = readonly (Resource & { readonly location: string })[];
 
-/** The estate with its commonest region on top; only what is elsewhere names its region. */
+/** The estate with its most frequent region as the default; only resources elsewhere name their region. */
 function placed({
   vaults,
   sets,

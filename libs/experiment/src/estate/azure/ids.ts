@@ -1,4 +1,4 @@
-/** A resource id of Azure; its letter case does not count. */
+/** A resource id of Azure; its letter case is ignored. */
 export interface AzureId {
   /** The id in lower case. */
   readonly key: string;
@@ -7,7 +7,7 @@ export interface AzureId {
   readonly name: string;
 }
 
-/** Takes a resource id apart; undefined for another text. */
+/** Parses a resource id; undefined for any other text. */
 export function azureId(text: string): AzureId | undefined {
   const found = /^\/?subscriptions\/([^/]+)\/resourcegroups\/([^/]+)\/providers\/.+\/([^/]+)$/i.exec(text.trim());
   if (found === null) return undefined;
@@ -15,7 +15,7 @@ export function azureId(text: string): AzureId | undefined {
   return { key: text.trim().toLowerCase(), subscription: subscription.toLowerCase(), group: group.toLowerCase(), name };
 }
 
-/** A key as its URL names it. */
+/** The parts of a key URL. */
 export interface KeyUrl {
   readonly vault: string;
   readonly key: string;
@@ -25,7 +25,7 @@ export interface KeyUrl {
   readonly isHsm: boolean;
 }
 
-/** Takes `https://{vault}.vault.azure.net/keys/{key}[/{version}]` apart; undefined for another text. */
+/** Parses `https://{vault}.vault.azure.net/keys/{key}[/{version}]`; undefined for any other text. */
 export function keyUrlOf(text: string): KeyUrl | undefined {
   const found = /^https:\/\/([^./]+)\.([^/]+)\/keys\/([^/]+)(?:\/([^/]*))?\/?$/i.exec(text.trim());
   if (found === null) return undefined;
@@ -34,8 +34,8 @@ export function keyUrlOf(text: string): KeyUrl | undefined {
 }
 
 /**
- * Names of a twin, which has one resource group: the name of a resource, with that of its group where another group has the
- * same name.
+ * Names in a twin, which has one resource group: the name of a resource, with the name of its group if a resource of another
+ * group has the same name.
  */
 export class TwinNames {
   readonly #byId = new Map<string, string>();

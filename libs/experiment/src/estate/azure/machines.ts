@@ -6,7 +6,7 @@ import { objectIn, objectsIn, type Row, textOf } from './rows.ts';
 
 export type PlacedMachine = EstateMachine & { readonly location: string };
 
-/** What machines are mapped with. Disks that only the row of a machine knows are added to `disks`. */
+/** Context for the mapping of machines. Disks that only the row of a machine names are added to `disks`. */
 export interface MachineMapping extends DiskMapping {
   /** By id in lower case. */
   readonly disks: Map<string, MappedDisk>;
@@ -18,16 +18,16 @@ export interface MachineMapping extends DiskMapping {
 /** A machine of the twin. */
 export interface MappedMachine {
   readonly machine: PlacedMachine;
-  /** Disks that only this machine has: copies of shared disks, and the stand-in of an ephemeral OS disk. */
+  /** Disks created for this machine: copies of shared disks, and the substitute of an ephemeral OS disk. */
   readonly added: readonly PlacedDisk[];
 }
 
-/** A disk of a machine: its disk of the twin, why it has none, or that it cannot be left out. */
+/** A disk of a machine: its disk in the twin, or why it has none, and whether the machine can be mapped without it. */
 type Attached =
   | { readonly disk: PlacedDisk; readonly isAdded?: boolean }
   | { readonly reason: string; readonly isNeeded: boolean; readonly name: string };
 
-/** Maps one machine with its disks; undefined: not mapped, which is noted. */
+/** Maps one machine with its disks; undefined if it is not mapped, which is noted. */
 export function mapMachine(row: Row, id: AzureId, mapping: MachineMapping): MappedMachine | undefined {
   const { machineNames, notes } = mapping;
   const what = `machine ${id.name} (group ${id.group})`;
@@ -80,7 +80,7 @@ function attachedOf(row: Row, isOs: boolean, vm: AzureId, location: string, mapp
   return { disk: copyOf(known.disk, vm, mapping), isAdded: true };
 }
 
-/** What the row of a machine says of its disk; Azure leaves the class out while the machine is deallocated. */
+/** Facts about a disk from the row of its machine; Azure omits the class while the machine is deallocated. */
 const factsOfMachine = (row: Row, managed: Row, location: string): DiskFacts => ({
   sku: textOf(managed.storageaccounttype),
   sizeGib: row.disksizegb === undefined ? undefined : Number(row.disksizegb),
@@ -103,7 +103,7 @@ function fromMachine(id: AzureId, facts: DiskFacts, mapping: MachineMapping): Ma
   return mapped;
 }
 
-/** An ephemeral OS disk is no resource of its own: the twin boots from a disk under the same set. */
+/** A substitute for an ephemeral OS disk, which is no resource: the twin boots from a disk under the same set. */
 function standIn(name: string, vm: AzureId, facts: DiskFacts, mapping: MachineMapping): Attached {
   const id = { ...vm, key: `${vm.key}/osdisk`, name };
   const sku = facts.sku === '' ? 'StandardSSD_LRS' : facts.sku;
@@ -116,14 +116,14 @@ function standIn(name: string, vm: AzureId, facts: DiskFacts, mapping: MachineMa
   return { disk: mapped.disk, isAdded: true };
 }
 
-/** A shared disk becomes one disk for each machine, so each machine stops with its key as it does now. */
+/** A shared disk becomes one disk for each machine, so that each machine stops with its key as in Azure. */
 function copyOf(disk: PlacedDisk, vm: AzureId, { names, notes }: MachineMapping): PlacedDisk {
   const name = names.nameOf({ ...vm, key: `${vm.key}/${disk.name}`, name: `${disk.name}-${vm.name}` });
   notes.change(`disk ${disk.name}`, `machines share it: ${vm.name} has a disk ${name} of its own`);
   return { ...disk, name };
 }
 
-/** Power state as `vm list -d`, an instance view or Resource Graph says it; a machine of which nothing is said runs. */
+/** Power state from `vm list -d`, an instance view or Resource Graph; a machine without one counts as running. */
 function isRunning(row: Row): boolean {
   const view = objectIn(row, 'instanceview');
   const extended = objectIn(objectIn(objectIn(row, 'extended'), 'instanceview'), 'powerstate');

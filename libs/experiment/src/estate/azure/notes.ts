@@ -1,11 +1,11 @@
-/** What a twin does not have, or has otherwise, and why. */
+/** A resource that a twin does not have, or has in another form, and why. */
 export interface TwinNote {
   /** `disk data1 (group rg-app)`. */
   readonly what: string;
   readonly reason: string;
 }
 
-/** Collects what is not mapped or mapped otherwise. */
+/** Collects resources that are not mapped, or are mapped in another form. */
 export class TwinNotes {
   readonly notMapped: TwinNote[] = [];
   readonly changed: TwinNote[] = [];

@@ -26,7 +26,7 @@ export interface FileProblem extends Problem {
 const expected =
   'Expected is what az vm list -d, az disk list, az disk-encryption-set list or az keyvault list print with -o json, or rows of az graph query.';
 
-/** Reads files in any order. @returns their rows, or what is wrong with them */
+/** Reads files in any order. @returns their rows, or all problems */
 export function rowsOf(files: readonly AzureFile[]): Rows | { readonly problems: readonly FileProblem[] } {
   const problems: FileProblem[] = [];
   const of: Record<RowKind, Row[]> = { machine: [], disk: [], set: [], vault: [] };
@@ -94,7 +94,7 @@ function tableRows({ columns, rows }: Row): readonly unknown[] {
   );
 }
 
-/** V8 says where it stopped: by line and column, by position, or at the end of the text. */
+/** V8 reports where it stopped: by line and column, by position, or at the end of the text. */
 function syntaxProblem(text: string, error: unknown): Pick<Problem, 'line' | 'message'> {
   const said = error instanceof Error ? error.message : String(error);
   if (text.trim() === '') return { line: 1, message: 'the file is empty' };
@@ -119,7 +119,7 @@ function kindOf(row: Row): RowKind | undefined {
   return row.vaulturi === undefined ? undefined : 'vault';
 }
 
-/** Type of the resource as the row or its id says. */
+/** Type of the resource, from the row or its id. */
 function typeOf({ type, id }: Row): string {
   if (typeof type === 'string' && type !== '') return type;
   const [, provider, ...words] = /\/providers\/([^/]+)\/(.+)$/i.exec(textOf(id))?.[0].split('/').slice(1) ?? [];
@@ -127,7 +127,7 @@ function typeOf({ type, id }: Row): string {
   return provider === undefined ? '' : [provider, ...types].join('/');
 }
 
-/** Name of the resource, as the row or its id says. */
+/** Name of the resource, from the row or its id. */
 export const nameOf = ({ name, id }: Row): string => textOf(name) || (textOf(id).split('/').at(-1) ?? '');
 
 /** Field names in lower case at every depth, and the fields of `properties` beside the others. JSON null counts as absent. */

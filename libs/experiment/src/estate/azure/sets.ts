@@ -3,7 +3,7 @@ import { type AzureId, azureId, type KeyUrl, keyUrlOf, type TwinNames } from './
 import { regionOf, type TwinNotes } from './notes.ts';
 import { nameOf, objectIn, objectsIn, type Row, textOf } from './rows.ts';
 
-/** A set of the twin, or why it has none. */
+/** A set of the twin, or the reason why it is not mapped. */
 export type MappedSet = { readonly set: EstateSet & { readonly location: string } } | { readonly reason: string };
 
 /** The sets by the id that disks name, in lower case, and the vaults that they need. */
@@ -88,7 +88,7 @@ function mapSet(
   return { set, url };
 }
 
-/** Where sets name several versions of a key, each gets its own; otherwise the newest. */
+/** If sets name several versions of a key, each set gets its own version; otherwise all get the newest. */
 function withVersion<Set extends EstateSet>(
   set: Set,
   { vault, key, version }: KeyUrl,

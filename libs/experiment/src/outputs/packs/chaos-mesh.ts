@@ -9,7 +9,7 @@ interface Template {
   readonly [field: string]: unknown;
 }
 
-/** Longest task, in seconds, and the time machines get to start in the end. */
+/** Longest task, in seconds, and how long machines may take to start at the end. */
 const taskSeconds = 180;
 const settleSeconds = 15;
 
@@ -20,7 +20,7 @@ const selectorOf = (part: CloudPart) => ({
   labelSelectors: { 'app.kubernetes.io/name': part },
 });
 
-/** The fault as Chaos Mesh has it; undefined if it has none. A paused part is one that no message reaches. */
+/** The fault of Chaos Mesh for a step; undefined if it has none. A paused part is cut off from all messages. */
 const faultOf = ({
   action,
   parts,
@@ -63,10 +63,10 @@ const faultOf = ({
   }
 };
 
-/** The templates of a Workflow, as they are added. Each call returns the name of its template. */
+/** Collects the templates of a Workflow. Each call returns the name of its template. */
 class Templates {
   readonly all: Template[] = [];
-  /** Steps that Chaos Mesh has no fault for. */
+  /** Steps for which Chaos Mesh has no fault. */
   readonly left: string[] = [];
   readonly #image: PackImage;
 
@@ -88,7 +88,7 @@ class Templates {
     return this.add({ name, templateType: 'Serial', deadline: secondsOf(ms), children: [...children] });
   }
 
-  /** What comes at a time after the start. */
+  /** Adds templates that start at a time after the start. */
   at(name: string, atMs: number, children: readonly string[], limitMs: number): string {
     const wait =
       atMs < 1_000 ? [] : [this.add({ name: `wait-${name}`, templateType: 'Suspend', deadline: secondsOf(atMs) })];
@@ -111,7 +111,7 @@ class Templates {
   }
 }
 
-/** A Workflow of Chaos Mesh: steps wait side by side for their times; access is given back whatever happened. */
+/** A Workflow of Chaos Mesh: steps wait in parallel for their times; access is always given back. */
 export const chaosMeshPack = (whole: Pack, name: string, image: PackImage): string => {
   const pack = { ...whole, steps: whole.steps.map((step) => ({ ...step, name: step.name.toLowerCase() })) };
   const templates = new Templates(image);

@@ -26,7 +26,7 @@ const probe = (name: string, command: Command) => ({
   provider: process('interlock', command),
 });
 
-/** Something to do at a moment. */
+/** Activities at a moment. */
 interface Moment {
   readonly atMs: number;
   readonly name: string;
@@ -53,7 +53,7 @@ const faultMoments = (step: PackStep & { readonly kind: 'fault' }): readonly Mom
   return [kubectl('', atMs, scale(0)), kubectl('-ends', atMs + forMs, scale(1))];
 };
 
-/** An experiment of Chaos Toolkit: processes alone, so that it needs no extension. */
+/** An experiment of Chaos Toolkit with process activities only, so that it needs no extension. */
 export const chaosToolkitPack = (pack: Pack): string => {
   const left = pack.steps
     .filter((step) => step.kind === 'fault' && faultMoments(step).length === 0)

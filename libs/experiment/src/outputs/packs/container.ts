@@ -1,6 +1,6 @@
 import type { Command } from './pack.ts';
 
-/** What containers of a pack have in common. */
+/** Common settings of the containers of a pack. */
 export interface PackImage {
   /** The tools image. */
   readonly image: string;

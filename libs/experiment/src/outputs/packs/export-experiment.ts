@@ -10,16 +10,16 @@ import { packOf } from './pack.ts';
 export const exportTools = ['chaos-toolkit', 'chaos-mesh', 'litmus'] as const;
 export type ExportTool = (typeof exportTools)[number];
 
-/** What is exported, and how. */
+/** Options of an export. */
 export interface ExportOptions extends PackImage {
   readonly tool: ExportTool;
-  /** Of the experiment, for names in a cluster: lower case letters, digits and hyphens. */
+  /** Name of the experiment in a cluster: lower case letters, digits and hyphens. */
   readonly name: string;
 }
 
 /**
- * Exports an experiment as files of another tool, by name: the experiment, and the estate that it needs. What the tool cannot say is in
- * comments at the top.
+ * Exports an experiment as files of another tool, by name: the experiment, and its estate. Comments at the top list what the tool
+ * cannot express.
  */
 export function exportExperiment(
   experiment: Experiment,

@@ -8,7 +8,7 @@ export interface KeyNames {
   readonly set: string;
 }
 
-/** Arguments of `interlock`, one command each. */
+/** Commands of `interlock`, as lists of arguments. */
 export interface KeyCommands {
   readonly take: readonly (readonly string[])[];
   /** Empty if it cannot be undone. */
@@ -20,7 +20,7 @@ const role = 'keyVaultCryptoServiceEncryptionUser';
 const permissionsOfSet = ['get', 'wrap-key', 'unwrap-key'];
 const permissionNames: Readonly<Record<string, string>> = { get: 'get', wrap: 'wrap-key', unwrap: 'unwrap-key' };
 
-/** The commands of a key action; undefined if it needs an id or a time that only the running cloud knows. */
+/** The commands of a key action; undefined if it needs an id or a time of the running cloud. */
 export const keyCommands = (
   { action, options }: Pick<Step, 'action' | 'options'>,
   { vault, key, set }: KeyNames,

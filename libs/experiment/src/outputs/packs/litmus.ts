@@ -6,7 +6,7 @@ import { type Command, headOf, type Pack, type PackStep } from './pack.ts';
 
 const statefulParts: readonly CloudPart[] = ['disk', 'compute', 'nats', 'postgres'];
 
-/** Name and settings of the fault as Litmus has it; undefined if it has none. A paused part is one that no message reaches. */
+/** Name and settings of the Litmus fault for a step; undefined if it has none. A paused part is cut off from all messages. */
 const faultOf = ({ action, parts, byMs }: PackStep & { readonly kind: 'fault' }) => {
   const [, other] = parts;
   switch (action) {
@@ -29,7 +29,7 @@ const faultOf = ({ action, parts, byMs }: PackStep & { readonly kind: 'fault' })
   }
 };
 
-/** No lease is older than it may be: holds all along, also during the fault. */
+/** Probe that no lease is older than its time to live, also during the fault. */
 const leaseProbe = {
   name: 'no-lease-beyond-its-bound',
   type: 'promProbe',
@@ -97,14 +97,14 @@ const jobOf = (name: string, command: Command, image: PackImage): object => ({
           seccompProfile: { type: 'RuntimeDefault' },
         },
         containers: [commandContainer('interlock', command, image)],
-        // 0440: octal is a matter of YAML's version.
+        // 0440 in decimal, because octal numbers differ between versions of YAML.
         volumes: commandVolumes(288),
       },
     },
   },
 });
 
-/** Engines of LitmusChaos and Jobs for what it has no fault for, by time: Litmus itself waits for nothing between them. */
+/** Engines of LitmusChaos, and Jobs for steps without a Litmus fault, by time. Litmus itself does not wait between them. */
 export const litmusPack = (pack: Pack, image: PackImage): string => {
   const left: string[] = [];
   const objects = pack.steps.flatMap((step) => {

@@ -8,7 +8,7 @@ import { type KeyCommands, type KeyNames, keyCommands } from './key-commands.ts'
 /** Arguments of `interlock`. */
 export type Command = readonly string[];
 
-/** A step of a timeline as another tool can do it. Times after the start, in milliseconds. */
+/** A step of a timeline in a form for other tools. Times after the start, in milliseconds. */
 export type PackStep = { readonly name: string; readonly atMs: number } & (
   | { readonly kind: 'commands'; readonly commands: readonly Command[] }
   | {
@@ -24,29 +24,29 @@ export type PackStep = { readonly name: string; readonly atMs: number } & (
 export interface Pack {
   readonly title: string;
   readonly description: string;
-  /** Hold before and after. */
+  /** Probes that hold before and after. */
   readonly steady: readonly Command[];
-  /** Machines that keep running all along. */
+  /** Machines that run during the whole timeline. */
   readonly control: readonly string[];
   /** By time. */
   readonly steps: readonly PackStep[];
-  /** Hold at the end of the timeline, before access is given back last. */
+  /** Probes at the end of the timeline, before the last give-back. */
   readonly checks: readonly { readonly atMs: number; readonly command: Command }[];
-  /** Give access back and start machines, whatever happened. */
+  /** Commands that give access back and start machines; they always run. */
   readonly rollbacks: readonly Command[];
   readonly endMs: number;
-  /** What has to be imported first; undefined if the machines exist. */
+  /** The estate to import first; undefined for existing machines. */
   readonly estate?: EstateFile;
-  /** What of the experiment is not in it. */
+  /** Parts of the experiment that the pack leaves out. */
   readonly notes: readonly string[];
 }
 
-/** Region of what is made for a pack. */
+/** Region of the resources of a pack. */
 const location = 'westeurope';
 
 /**
- * Puts an experiment into the terms of chaos tools. Expectations about times stay behind: the tools know states alone.
- * @returns problems if a step that takes a key cannot be done by commands
+ * Converts an experiment into a form for chaos tools. It leaves out expectations about times, because the tools know only states.
+ * @returns problems if a step that takes a key has no commands
  */
 export function packOf(experiment: Experiment): { readonly pack: Pack } | { readonly problems: readonly Problem[] } {
   const { timeline, estate, expect, title, description = '' } = experiment;
@@ -82,7 +82,7 @@ export function packOf(experiment: Experiment): { readonly pack: Pack } | { read
   };
 }
 
-/** What becomes of a step of the timeline. */
+/** Parts of the pack for a step of the timeline. */
 interface StepParts {
   readonly steps?: readonly PackStep[];
   readonly rollbacks?: readonly Command[];
@@ -120,7 +120,7 @@ const faultOf = (experiment: Experiment, step: Step): PackStep => ({
   atMs: step.atMs,
   kind: 'fault',
   action: step.action as FaultAction,
-  // No tool sets the time since boot.
+  // No tool can change the boot time.
   parts: step.options.clock === 'boot' ? [] : (step.targets as readonly CloudPart[]),
   forMs: (endOf(experiment, step) ?? step.atMs) - step.atMs,
   byMs: Number(step.options.by ?? 0),
@@ -149,7 +149,7 @@ const machinesOf = ({ name, machines }: PlannedGroup): readonly string[] =>
 
 const namesOfKey = (key: string): KeyNames => ({ vault: `kv-${key}`, key: `kv-${key}/${key}`, set: key });
 
-/** Names of the key of a target; undefined for one of an estate that exists, whose vaults are not known. */
+/** Names of the key of a target; undefined for existing machines, whose vaults are not known. */
 const namesOf = ({ estate }: Experiment, target: string): KeyNames | undefined =>
   estate.kind === 'planned' ? namesOfKey(keyOfTarget(estate, target)) : undefined;
 
