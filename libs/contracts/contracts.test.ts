@@ -32,14 +32,14 @@ test('the descriptor set holds the service of every package', () => {
   ]);
 });
 
-test('every generated file runs in Node as it is', async () => {
+test('Node imports every generated file without a build', async () => {
   const folder = new URL('./src/', import.meta.url);
   const generated = readdirSync(folder, { recursive: true, encoding: 'utf8' }).filter((path) => path.endsWith('.ts'));
   assert.ok(generated.length > files.length);
   for (const path of generated) assert.ok(Object.keys(await import(new URL(path, folder).href)).length > 0, path);
 });
 
-test('every RPC says that it may be repeated, but the one that tells a secret once', () => {
+test('every RPC is marked as idempotent or without side effects, except AddSecret', () => {
   const unmarked = methods.filter(
     (method) => method.idempotency === MethodOptions_IdempotencyLevel.IDEMPOTENCY_UNKNOWN,
   );
@@ -49,7 +49,7 @@ test('every RPC says that it may be repeated, but the one that tells a secret on
   );
 });
 
-test('an RPC that only reads is marked so, and only such a one', () => {
+test('exactly the RPCs that only read are marked as without side effects', () => {
   const reads = /^(Get|List|Read|Watch|Preview|Check(?=Permission))/;
   for (const method of methods) {
     const marked = method.idempotency === MethodOptions_IdempotencyLevel.NO_SIDE_EFFECTS;
@@ -57,7 +57,7 @@ test('an RPC that only reads is marked so, and only such a one', () => {
   }
 });
 
-test('every list has pages, but the handful of signing keys', () => {
+test('every list RPC has pages, except ListSigningKeys', () => {
   const lists = methods.filter((method) => method.name.startsWith('List') && method.name !== 'ListSigningKeys');
   assert.ok(lists.length > 15);
   for (const { name, input, output } of lists) {
@@ -70,20 +70,20 @@ test('every list has pages, but the handful of signing keys', () => {
   }
 });
 
-test('every resource with an etag can be changed under the condition of one', () => {
+test('every request that changes one resource has an etag', () => {
   const changes = methods.filter((method) =>
     /^(Delete|Remove|Enable|Disable|Set|Grow|Change|Assign|Start|PowerOff|Deallocate|Restart)/.test(method.name),
   );
   assert.ok(changes.length > 15);
   for (const { name, input } of changes) {
     const has = (wanted: string): boolean => input.fields.some((field) => field.name === wanted);
-    // A call for many only names them: the condition is that of the call for one.
+    // A call for several resources has only their names; the call for one has the etag.
     const isOneOfMany = has('names') && changes.some((one) => `${one.name}s` === name);
     assert.ok(isOneOfMany || has('etag'), name);
   }
 });
 
-test('the type of a fact is the name of its message: each event field is named for it', () => {
+test('each field of an event envelope is named after its message, which is the type of the fact', () => {
   const envelopes = messages.filter((candidate) => candidate.oneofs.some((oneof) => oneof.name === 'event'));
   assert.equal(envelopes.length, 5);
   for (const envelope of envelopes) {
@@ -94,7 +94,7 @@ test('the type of a fact is the name of its message: each event field is named f
   }
 });
 
-test('no number is unsigned, and every quantity is a number of TypeScript', () => {
+test('no message field is an unsigned integer', () => {
   assert.equal(message('interlock.messaging.v1.Fact').fields[0]?.name, 'position');
   for (const { typeName, fields } of messages) {
     for (const field of fields)
@@ -102,7 +102,7 @@ test('no number is unsigned, and every quantity is a number of TypeScript', () =
   }
 });
 
-test('the reasons of lost access keep their order of precedence', () => {
+test('the reasons of access loss keep their order of precedence', () => {
   assert.deepEqual(Object.values(KeyAccessReason), [
     'KEY_ACCESS_REASON_UNSPECIFIED',
     'KEY_DISABLED',
@@ -120,7 +120,7 @@ test('the reasons of lost access keep their order of precedence', () => {
   ]);
 });
 
-test('a fact survives the wire with its time, its position and its payload', () => {
+test('a fact is decoded with the same time, position and payload', () => {
   const keyVersion = `vaults/v/keys/k/versions/${'0'.repeat(32)}`;
   const payload = KeyVaultEvent.encode({
     event: {
@@ -156,7 +156,7 @@ test('decoding copies no bytes, so overwriting a plain key overwrites the only c
   assert.deepEqual(UnwrapKeyResponse.decode(received).plaintextKey, Uint8Array.of(0, 0, 0));
 });
 
-test('a position beyond the exact integers of TypeScript is refused, not rounded', () => {
+test('a position above Number.MAX_SAFE_INTEGER is refused, not rounded', () => {
   // Field 5, last_position, with the varint of 2^53.
   const bytes = Uint8Array.from([5 << 3, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x10]);
   assert.throws(() => FactBatch.decode(bytes), /larger than Number.MAX_SAFE_INTEGER/);

@@ -60,7 +60,7 @@ interface Shown {
   readonly parentId?: string;
 }
 
-test('the packed package traces a message from one process to another, in a project of its own', async () => {
+test('the packed package traces a message between two processes in a separate project', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-packed-'));
   const server = await startTestNatsServer();
   try {

@@ -8,10 +8,10 @@ const compiler = fileURLToPath(new URL('../../node_modules/.bin/tsc', import.met
 const licence = fileURLToPath(new URL('../../LICENSE', import.meta.url));
 
 /**
- * Makes an npm package from a library of the workspace: ES modules with types in `dist`, its README and the licence.
+ * Creates an npm package from a library of the workspace: ES modules with types in `dist`, its README and the licence.
  * @param library folder with `tsconfig.build.json` and `README.md`
- * @param manifest package.json of the package: names and development files of the workspace are not in it
- * @param folder where the package goes; created if it does not exist
+ * @param manifest package.json of the package, without names and development files of the workspace
+ * @param folder folder for the package; created if it does not exist
  * @returns path of the `.tgz`
  */
 export const packLibrary = (library: string, manifest: object, folder: string): string => {

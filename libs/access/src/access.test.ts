@@ -14,14 +14,14 @@ const principal = fc.option(fc.constantFrom('principals/a', 'principals/b'), { n
 const grant: fc.Arbitrary<Grant> = fc.record({ accessEpoch: epoch, principal });
 const loss: fc.Arbitrary<Loss> = fc.record({ accessEpoch: epoch, principal });
 
-test('G10: the reasons are those of the published enumeration, in its order', () => {
+test('G10: accessReasons equals the enumeration of the contracts, in the same order', () => {
   const published = Object.values(KeyAccessReason).filter(
     (name) => name !== 'KEY_ACCESS_REASON_UNSPECIFIED' && name !== 'UNRECOGNIZED',
   );
   assert.deepEqual([...accessReasons], published);
 });
 
-test('G10: of several reasons the order in which they arrive does not decide which one is shown', () => {
+test('G10: which of several reasons is shown does not depend on the order in which they arrive', () => {
   fc.assert(
     fc.property(reason, reason, reason, (a, b, c) => {
       assert.equal(precedingReason(a, b), precedingReason(b, a));
@@ -44,7 +44,7 @@ test('G10: ACCESS_DENIED and IDENTITY_DELETED are about the identity; every othe
   assert.deepEqual(accessReasons.filter(isAboutIdentity), ['ACCESS_DENIED', 'IDENTITY_DELETED']);
 });
 
-test('G3: a loss of a key concerns exactly the grants of a lower position, of any identity', () => {
+test('G3: the loss of a key concerns exactly the grants with a lower access epoch, of any identity', () => {
   fc.assert(
     fc.property(loss, grant, (one, given) => {
       fc.pre(one.principal === undefined);
@@ -53,7 +53,7 @@ test('G3: a loss of a key concerns exactly the grants of a lower position, of an
   );
 });
 
-test('G3: the end of an identity concerns every grant to it and none to another identity', () => {
+test('G3: the deletion of an identity concerns every grant to it and none to another identity', () => {
   fc.assert(
     fc.property(loss, grant, (one, given) => {
       fc.pre(one.principal !== undefined && given.principal !== undefined);
@@ -71,7 +71,7 @@ test('G2: a loss that concerns a grant concerns every earlier grant to the same 
   );
 });
 
-test('G1: only a refusal that time or a new token does not cure is a loss', () => {
+test('G1: an outage, throttling, a refused token or another error is no loss of access', () => {
   for (const [error, expected] of [
     [new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', ''), 'KEY_DISABLED'],
     [new Rejection('PERMISSION_DENIED', 'ACCESS_DENIED', ''), 'ACCESS_DENIED'],
@@ -88,7 +88,7 @@ test('G1: only a refusal that time or a new token does not cure is a loss', () =
     assert.equal(lossReasonIn(error), expected, `${error.message} ${expected}`);
 });
 
-test('G10: what a refusal says about a loss is read as it was written', () => {
+test('G10: the facts of a loss are read from a refusal as they were written', () => {
   const fact = <Value>(values: fc.Arbitrary<Value>) => fc.option(values, { nil: undefined });
   const facts = fc.record({
     accessEpoch: fact(fc.nat()),

@@ -7,7 +7,7 @@ export interface UnusableKey {
   readonly set: string;
 }
 
-/** The text for a customer. Where public clouds have a text for the reason, clients match on it, so it is theirs. */
+/** The text for a customer. If a public cloud has a text for the reason, this is the same text, because clients match on it. */
 export const messageOf = ({ reason, keyVersion, set }: UnusableKey): string => {
   const key = `The key vault key '${keyVersion}' used for disk encryption set '${set}'`;
   const vault = `The vault of key '${keyVersion}' used for disk encryption set '${set}'`;

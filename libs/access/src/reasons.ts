@@ -17,10 +17,10 @@ export const lossReasons = [
 /** A reason that ends access. */
 export type LossReason = (typeof lossReasons)[number];
 
-/** The vault did not decide: unreachable, or too many requests. Time cures both. */
+/** The vault did not decide: it is unreachable, or had too many requests. Both are temporary. */
 export const outageReasons = ['KEY_VAULT_UNREACHABLE', 'THROTTLED'] as const;
 
-/** A reason that ends no access. */
+/** A reason that does not end access. */
 export type OutageReason = (typeof outageReasons)[number];
 
 /** Every reason, in the order of precedence. */
@@ -40,11 +40,11 @@ export const accessReasonOf = (name: string): AccessReason | undefined =>
 export const isOutage = (reason: AccessReason): reason is OutageReason =>
   reason === 'KEY_VAULT_UNREACHABLE' || reason === 'THROTTLED';
 
-/** Whether the reason is about the identity that called and says nothing about another one; the others are about the key. */
+/** Whether the reason concerns only the calling identity; the others concern the key. */
 export const isAboutIdentity = (reason: AccessReason): boolean =>
   reason === 'ACCESS_DENIED' || reason === 'IDENTITY_DELETED';
 
-/** Which of two reasons to show if both apply. A purge precedes every other reason, because nothing cures it. */
+/** Which of two reasons to show if both apply. A purge precedes every other reason, because it is final. */
 export const precedingReason = (one: LossReason, other: LossReason): LossReason => {
   if (one === 'KEY_PURGED' || other === 'KEY_PURGED') return 'KEY_PURGED';
   return lossReasons.indexOf(one) <= lossReasons.indexOf(other) ? one : other;

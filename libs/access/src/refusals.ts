@@ -2,7 +2,7 @@ import { Rejection } from '@interlock/event-store';
 import type { Instant } from '@interlock/runtime';
 import { type LossReason, lossReasonOf } from './reasons.ts';
 
-/** Refusals of key-vault that mean a loss to a set and have another name there. */
+/** Reasons of key-vault's refusals that are a loss for a set under another name. */
 const synonyms: Readonly<Record<string, LossReason>> = {
   KEY_NOT_FOUND: 'KEY_VERSION_NOT_FOUND',
   VAULT_NOT_FOUND: 'VAULT_DELETED',
@@ -19,7 +19,7 @@ export const lossReasonIn = (error: unknown): LossReason | undefined =>
     ? (lossReasonOf(error.reason) ?? synonyms[error.reason])
     : undefined;
 
-/** What a refusal says about the loss behind it. */
+/** Facts in a refusal about its loss of access. */
 export interface RefusalFacts {
   /** Undefined if the refusal does not say. */
   readonly accessEpoch: number | undefined;
@@ -28,7 +28,7 @@ export interface RefusalFacts {
   readonly traceId: string | undefined;
   /** W3C trace context of that commit. */
   readonly traceparent: string | undefined;
-  /** Id of the event of that commit, and its correlation id: what follows from the loss names both. */
+  /** Id of the event of that commit, and its correlation id: events that follow from the loss have both. */
   readonly event: string | undefined;
   readonly correlationId: string | undefined;
 }
@@ -47,7 +47,7 @@ export const refusalFacts = ({ metadata }: Rejection): RefusalFacts => {
   };
 };
 
-/** The metadata of a refusal; what is not known is left out. */
+/** The metadata of a refusal, without unknown facts. */
 export const refusalMetadata = (facts: Partial<RefusalFacts>): Record<string, string> => {
   const { accessEpoch, since, traceId, traceparent, event, correlationId } = facts;
   return {

@@ -169,7 +169,7 @@ test('a publish that fails ends its span with the error', async () => {
   assert.equal(publish.attributes['error.type'], publish.error);
 });
 
-test('tracestate and baggage travel, headers of the caller stay as they are, and names may have capitals', async () => {
+test("tracestate and baggage are propagated; the caller's headers stay; header names may have capitals", async () => {
   const { js, subject, consumer } = await open();
   const own = headers();
   own.append('x-own', '1');
@@ -221,7 +221,7 @@ test('a message without context has a process span without parent and links', as
   assert.deepEqual([process.parentId, process.links], [undefined, []]);
 });
 
-test('OTEL_SEMCONV_STABILITY_OPT_IN: messaging/dup adds the attributes of 1.24; a template names span and metrics', async () => {
+test('OTEL_SEMCONV_STABILITY_OPT_IN=messaging/dup adds the attributes of 1.24; a template names the span', async () => {
   const both = await open({ stability: 'http,messaging/dup', template: (subject) => subject.replace(/^s\d+/, '{s}') });
   await both.js.publish(both.subject);
   const publish = named(take(), 'publish {s}.created');

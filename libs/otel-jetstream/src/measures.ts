@@ -39,7 +39,7 @@ export const openMeasures = ({ meter, nowMs }: Resolved): Measures => {
       if (type === 'process') processing.record(durationS, of);
       else operations.record(durationS, of);
       if (type === 'send') sent.add(messages, of);
-      // Counted once a delivery: each received message is processed.
+      // Counted once for each delivery: each received message is processed.
       if (type === 'process') consumed.add(messages, of);
     },
   };

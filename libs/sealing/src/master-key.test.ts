@@ -10,17 +10,17 @@ const self = 10_001;
 const root = 0;
 const nothingSealed = async () => undefined;
 
-test('a master key of our own is exposed as soon as anybody else may do anything with it', () => {
+test('a master key file of this user is exposed if any other user has access', () => {
   for (const mode of [0o100600, 0o100400]) assert.equal(isExposed({ mode, uid: self }, self), false);
   for (const mode of [0o100640, 0o100440, 0o100604, 0o100620]) assert.equal(isExposed({ mode, uid: self }, self), true);
 });
 
-test('one that its owner hands to us through our group may be read by the group, and no more', () => {
+test('a master key file of another user is exposed if it permits more than reading by the group', () => {
   for (const mode of [0o100440, 0o100640, 0o100400]) assert.equal(isExposed({ mode, uid: root }, self), false);
   for (const mode of [0o100444, 0o100460, 0o100450]) assert.equal(isExposed({ mode, uid: root }, self), true);
 });
 
-test('a first start that is cut off leaves no master key, and those that begin at once have the same', async () => {
+test('an interrupted first start leaves no master key, and concurrent first starts get the same one', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
   try {
     const path = join(folder, 'master.key');

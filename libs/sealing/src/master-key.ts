@@ -4,13 +4,13 @@ import { dirname } from 'node:path';
 import { Rejection } from '@interlock/event-store';
 import type { Random } from '@interlock/runtime';
 
-/** The key all seal keys are under. `id` (16 hex digits) names it without telling anything about it. */
+/** The key that seals all seal keys. `id` (16 hex digits) identifies it and reveals nothing about it. */
 export interface MasterKey {
   readonly id: string;
   readonly key: KeyObject;
 }
 
-/** New seals are made under `current`; `previous` still open during a rotation of the master key. */
+/** New seals use `current`; during a rotation of the master key, `previous` ones still open older seals. */
 export interface MasterKeys {
   readonly current: MasterKey;
   readonly previous: readonly MasterKey[];
@@ -18,7 +18,7 @@ export interface MasterKeys {
 
 const masterKeyLength = 32;
 
-/** Permission bits of a master key file that let others use or replace it; of a file that its owner hands to our group. */
+/** Permission bits that let others use or replace a master key file; for our own file, and for one that our group may read. */
 const EXPOSED = 0o077;
 const HANDED_EXPOSED = 0o037;
 
@@ -66,12 +66,11 @@ export const isExposed = (
 ): boolean => (mode & (uid === self ? EXPOSED : HANDED_EXPOSED)) !== 0;
 
 /**
- * Makes a master key file (mode 0600, synced) unless there is one, and reads it. It is there whole or not at all, whenever the
- * process ends, and of several who begin at once all read the same. For the first start alone: where something is sealed under
- * a master key already, another one would not open that, and what was sealed under it meanwhile would be lost as soon as the
- * right file is put back.
- * @param findSealed looks, where the file is missing, for what is sealed under a master key that this process does not have,
- *   and says what it found
+ * Creates a master key file (mode 0600, synced) unless it exists, and reads it. The file is complete or does not exist, whenever the
+ * process ends; concurrent processes read the same one. For the first start only: if keys are already sealed under a master key,
+ * a new one could not open them. And keys sealed under the new one would be lost once the right file is restored.
+ * @param findSealed called if the file is missing: finds something that is sealed under a master key that this process does not
+ *   have, and returns its name
  * @throws Rejection as `readMasterKey`
  */
 export async function obtainMasterKey(
@@ -108,7 +107,7 @@ async function makeMasterKeyFile(path: string, random: Random): Promise<void> {
   if (!file) return;
   try {
     await writeSecret(file, random).finally(() => file.close());
-    // link, unlike rename, fails if another process was first: its file is then the key.
+    // Unlike rename, link fails if another process was first: then its file is the key.
     await link(name, path).catch((cause: NodeJS.ErrnoException) => {
       if (cause.code !== 'EEXIST') throw cause;
     });
