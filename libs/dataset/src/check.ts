@@ -5,10 +5,10 @@ import { RUN_ATTRIBUTE, type RunManifest } from './format/manifest.ts';
 import { attributeOf, type OtlpResource } from './format/otlp.ts';
 import type { RunData } from './format/run-data.ts';
 
-/** Most problems of one kind that are named. */
+/** Most reported problems of one kind. */
 const NAMED_MAX = 5;
 
-/** Everything that is wrong with a data set, a line each; empty if it is sound. */
+/** All problems of a data set, one line each; empty if it is sound. */
 export const checkDataset = (folder: string): readonly string[] => {
   try {
     const manifest = readManifest(folder);
@@ -32,7 +32,7 @@ const checkRun = (folder: string, manifest: RunManifest): readonly string[] => {
     const found = sha256(readFileSync(join(folder, path)));
     return found === expected ? [] : [`${path} has the SHA-256 ${found}, not ${expected}: it was changed`];
   });
-  // What is in a file that is missing or changed says nothing more.
+  // With missing or changed files, further checks are useless.
   if (broken.length > 0) return broken;
   const data = readRun(folder);
   return [...otherRuns(data), ...danglingReferences(data), ...cyclicCauses(data)];

@@ -19,7 +19,7 @@ const span = (
     traceId: hex(trace, 32),
     spanId: hex(id, 16),
     kind: 1,
-    // Sampled, and it is known that the parent is local: what the SDK sends.
+    // Sampled, with a local parent, as the SDK sends it.
     flags: 257,
     startTimeUnixNano: nano(atMs),
     endTimeUnixNano: nano(atMs + 2),
@@ -37,8 +37,8 @@ const resourceSpans = (service: string, spans: readonly OtlpSpan[]): ResourceSpa
 const link = (trace: number, id: number) => ({ traceId: hex(trace, 32), spanId: hex(id, 16) });
 
 /**
- * A vault disables a key (trace 1), a set notices over a link (trace 2), a machine stops below that by a call. Beside it a machine
- * starts for a reason of its own, at the same time. Edges: key → set by a link, set → machine by parents.
+ * A vault disables a key (trace 1), a set notices it over a link (trace 2), and a machine stops by a call below that. At the same
+ * time, an unrelated machine starts. Edges: key → set by a link, set → machine by parents.
  */
 export const testRun = (): RunData => {
   const traces = [

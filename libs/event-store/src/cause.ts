@@ -74,7 +74,7 @@ export class Trail {
     for (const id of ids) if (this.#answers.size < TRAIL_MAX) this.#answers.add(id);
   }
 
-  /** The causes of the next change of a stream. `first`: those of the work itself; `given`: in place of those and of its steps. */
+  /** The causes of the next change of a stream. `first`: those of the work itself; `given`: causes in place of those and of its steps. */
   causesOf(stream: string | undefined, first: readonly CausedBy[], given?: readonly CausedBy[]): readonly CausedBy[] {
     const before = stream === undefined ? undefined : this.#appended.get(stream);
     const own: readonly CausedBy[] = given ?? (before === undefined ? first : [{ id: before, kind: 'step' }]);
@@ -88,7 +88,7 @@ export class Trail {
     this.found(stream, version);
   }
 
-  /** What the work was to append is stored already: a repeated request has the same answer. */
+  /** The events of the work are already stored: a repeated request has the same response. */
   found(stream: string, version: number): void {
     const id = eventId(stream, version);
     this.#newest = id;

@@ -9,8 +9,8 @@ export type Sql = postgres.Sql<{ bigint: number }>;
 export const TRANSACTION_TIMEOUT_MS = 10_000;
 
 /**
- * Longest wait between two attempts to connect, in seconds. The driver's default goes up to 20 s, and queries wait with it: so
- * would a revocation, after the database is back.
+ * Longest wait between two attempts to connect, in seconds. The driver's default is up to 20 s, and queries wait with it. So after
+ * the database is back, a revocation would wait too.
  */
 const RECONNECT_MAX_S = 0.5;
 

@@ -43,13 +43,13 @@ export const noteRunningSpan = (ids: readonly string[]): void => {
   if (span !== undefined && (span.traceFlags & TraceFlags.SAMPLED) !== 0) for (const id of ids) note(id, span);
 };
 
-/** Forgets all spans: another world begins in this process. */
+/** Drops all spans, before another simulated world starts in this process. */
 export const forgetEventSpans = (): void => {
   known = new Map();
   older = new Map();
 };
 
-/** Ends the id and begins the trace context. No id has it. */
+/** Separates the id from the trace context. No id contains it. */
 const separator = ';';
 
 /** An event as another service reads it with `readEvent`: its id, and the trace context of the span that stored it if that is known. */

@@ -50,7 +50,7 @@ export const rowReads = (use: UseConnection, turn: LoopTurns): RowReads => {
   };
   const list = (query: RowQuery): Promise<readonly StoredRow[]> => {
     const { table, index, prefix = '', after, limit } = query;
-    // The two frequent queries. Callers that work on the same owner ask for them in the same turn.
+    // The two frequent queries. Callers that work on the same owner run them in the same turn.
     if (index && prefix === '' && after === undefined) {
       const name = `${table} ${index.index} ${limit}`;
       return oneGroup(name, index.value, (sql, values) => findByEntries(sql, table, index.index, values, limit));

@@ -15,7 +15,7 @@ const CURSOR_STRIDE = 10_000;
 const PASS_FROM = 10_000;
 /** Events read at once in such a pass. */
 const PAGE_EVENTS = 20_000;
-/** Shortest time between two looks at new events. */
+/** Shortest time between two examinations of new events. */
 const LOOK_INTERVAL_MS = 500;
 /** Pause after the store was unavailable. */
 const RETRY_MS = 1_000;

@@ -9,7 +9,7 @@ export interface Stepping {
 }
 
 /**
- * Lets states remember where their processes stand, so that the next event of a process can name the one it continues.
+ * Lets states keep the newest event of each process, so that the next event of a process can name the one it continues.
  * @param processesOf the processes that an event starts or advances
  */
 export const withSteps =
@@ -26,7 +26,7 @@ export const withSteps =
     return { ...next, steps };
   };
 
-/** The ids of the events that these processes of a stream stand at; without those that have not begun. */
+/** The ids of the newest events of these processes of a stream; without processes that have not started. */
 export const stepIds = (stream: string, state: Stepping, ...processes: readonly string[]): readonly string[] =>
   processes.flatMap((process) => {
     const version = state.steps?.[process];
@@ -51,7 +51,7 @@ export type ProcessName = string | ((events: readonly unknown[]) => readonly str
 const namesIn = (name: ProcessName, events: readonly unknown[]): readonly string[] =>
   typeof name === 'string' ? [name] : [...new Set(name(events))];
 
-/** The causes of a change that continues processes of its stream; undefined if it continues none, or none has begun. */
+/** The causes of a change that continues processes of its stream; undefined if it continues none, or none has started. */
 export const causesIn = (
   stream: string,
   state: Stepping,

@@ -67,7 +67,7 @@ export interface Reaction {
 export interface Assembly {
   readonly services: readonly BoundService[];
   readonly toFact: ToFact;
-  /** Findings of `/readyz` beside store and bus. */
+  /** Findings of `/readyz` in addition to store and bus. */
   readonly findings?: () => readonly Finding[];
   readonly reactions?: readonly Reaction[];
   /** Background work (sweeps, timers), started when everything else runs; it returns when `signal` is aborted. */

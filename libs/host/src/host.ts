@@ -37,7 +37,7 @@ export interface HostOptions<Spec extends ConfigSpec> {
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Arguments of the process: `--version` prints its version and ends. */
   readonly args: readonly string[];
-  /** Settings of this service, beside those of every service. */
+  /** Settings of this service, in addition to those of every service. */
   readonly settings: Spec;
   /** Problems of settings that are valid one by one. */
   readonly problems?: (settings: ConfigOf<typeof hostSpec> & ConfigOf<Spec>) => readonly ConfigProblem[];

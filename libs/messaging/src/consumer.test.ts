@@ -321,7 +321,7 @@ test('a consumer applies nothing, and its lag grows, if only its source was rest
   await relay.stop();
 });
 
-/** Publishes a batch that the source never published, as an attacker could who passes the permissions of the bus. */
+/** Publishes a batch that the source never published, like an attacker who has overcome the permissions of the bus. */
 const forge = (world: ReturnType<typeof testWorld>, change: Partial<FactBatch>) => {
   const at = change.lastPosition ?? 0;
   const batch = { source: 'src', partition: 0, partitionCount: 2, previousPosition: 0, firstPosition: at, facts: [] };

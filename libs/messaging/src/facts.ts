@@ -17,7 +17,7 @@ export interface PublishedFact {
 export type ToFact = (recorded: RecordedEvent) => PublishedFact | null;
 
 /**
- * The failure of `toFact` for an event of a newer release, which runs beside this one or ran before a downgrade. Only that release
+ * The failure of `toFact` for an event of a newer release, which runs together with this one or ran before a downgrade. Only that release
  * knows whether the event is published. Facts published behind it would make consumers skip it for good (G7), so publishing waits
  * for that release.
  * @param event `never`, so that the compiler checks that all known types are handled

@@ -57,7 +57,7 @@ export const causeOf = (fact: Fact, service: string): Cause => {
 export type Verdict = 'conflict' | 'temporary' | 'definite' | 'unknown';
 
 /**
- * Status codes of a call that say nothing about the request: it did not arrive, or ran out of time. Any other failure of a peer
+ * Status codes of a call without a decision about the request: it did not arrive, or ran out of time. Any other failure of a peer
  * (an internal error) may be caused by the fact, and is repeated only a few times.
  */
 const TEMPORARY_STATUSES: ReadonlySet<unknown> = new Set([
@@ -74,7 +74,7 @@ const isTemporaryCall = (error: unknown): boolean =>
 
 export const verdictOn = (error: unknown): Verdict => {
   if (error instanceof VersionConflict || error instanceof CursorConflict) return 'conflict';
-  // A refused token says nothing about the fact, and the next attempt uses another one.
+  // A refused token is no failure of the fact, and the next attempt uses another token.
   if (error instanceof Rejection) {
     return error.retryable() || error.code === 'UNAUTHENTICATED' ? 'temporary' : 'definite';
   }

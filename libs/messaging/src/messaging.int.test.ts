@@ -19,7 +19,7 @@ const parts = { clock: systemClock, random: systemRandom, tracer: trace.getTrace
 const lines: string[] = [];
 const log: Logger = logger({ service: 'test', clock: systemClock, write: (line) => lines.push(line) });
 
-/** A Postgres store in a database of its own. */
+/** A Postgres store in its own database. */
 const openStore = async (): Promise<{ store: EventStore; drop: () => Promise<void> }> => {
   const server = process.env.DATABASE_URL;
   if (!server) throw new Error('DATABASE_URL is not set: this test needs a Postgres 17 server');

@@ -219,7 +219,7 @@ class Publisher {
   }
 }
 
-/** Moves the cursor beside the publishing, one move at a time: a move waits for running commits, which may be large. */
+/** Moves the cursor concurrently with publishing, one move at a time: a move waits for running commits, which may be large. */
 class CursorMoves {
   readonly #move: () => Promise<void>;
   #isMoving = false;

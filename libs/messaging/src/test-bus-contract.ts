@@ -29,7 +29,7 @@ export interface BusHarness {
 export const ACK_WAIT_MS = 400;
 let sources = 0;
 
-/** A source, partition and durable of its own for each test. */
+/** A new source, partition and durable for each test. */
 export const newInterest = () => {
   sources += 1;
   const source = `source-${process.pid}-${sources}`;

@@ -9,7 +9,7 @@ import { deleteStreams, ensureStreams } from './streams.ts';
 const STREAM_BYTES_MAX = 16 * 1024 ** 2;
 
 /**
- * Opens a bus on a server, that of `NATS_URL` by default, under a name of its own, for one test world, with a stream for each of its
+ * Opens a bus on a server, that of `NATS_URL` by default, under a new namespace, for one test world, with a stream for each of its
  * services. Closing the bus deletes the streams.
  * @throws when the variable is missing, so that such a test is never skipped silently
  */

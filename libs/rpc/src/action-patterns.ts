@@ -1,4 +1,4 @@
-/** Actions as roles name them: patterns, in which `*` stands for any run of characters. */
+/** Actions of a role: patterns, in which `*` matches any characters. */
 export interface ActionPatterns {
   readonly actions: readonly string[];
   /** Excluded from `actions`. */

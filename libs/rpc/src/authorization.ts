@@ -122,7 +122,7 @@ function requireWorkload(workloads: readonly Workload[], principal: Principal): 
   );
 }
 
-/** One line of the table of who may call what. */
+/** One row of the authorization table. */
 export interface AuthorizationRow {
   /** `package.Service/Method`. */
   readonly rpc: string;

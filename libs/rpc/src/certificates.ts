@@ -29,7 +29,7 @@ export interface Certificates {
  * existing connections keep theirs.
  *
  * A certificate that is incomplete, does not match its key, has expired or is not yet valid never replaces a valid one.
- * @param intervalMs between two looks at the files
+ * @param intervalMs between two reads of the files
  * @throws Error that names the unusable file
  */
 export const openCertificates = (parts: {

@@ -66,13 +66,13 @@ test('the help of a missing right is the command that grants it', () => {
   assert.match(passedOn, /interlock role assign set:\S+\/des1 keyVaultCryptoServiceEncryptionUser --scope /);
 });
 
-test('CMK-37: a set whose identity is deleted needs a new identity and its grant', () => {
+test('CMK-37: the help for a deleted identity is to give the set a new one and to grant it access', () => {
   const help = helpFor('IDENTITY_DELETED', { ...facts, principal: 'principals/of-before' }) ?? '';
   assert.match(help, /interlock set update \S+\/des1 --identity-type system-assigned\. Then grant/);
   assert.match(help, /vault grant vaults\/kv1 --principal set:\S+\/des1 .* role assign set:\S+\/des1 /);
 });
 
-test('CMK-108: after a purge only a backup of the key helps', () => {
+test('CMK-108: the help for a purged key is to restore a backup of it', () => {
   assert.match(
     helpFor('KEY_PURGED', facts) ?? '',
     /unreadable for good, unless a backup of the key exists\. .*: interlock key restore vaults\/kv1 --backup @<file>$/,

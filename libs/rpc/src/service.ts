@@ -45,7 +45,7 @@ export interface BoundService {
 export type Handler = (request: unknown, call: unknown) => unknown;
 
 /**
- * Binds the handlers of a service to its definition and to the table of who may call what.
+ * Binds the handlers of a service to its definition and to its authorization rules.
  * @throws Error when a method has no handler or no rule; for typed callers this does not compile
  */
 export function service<const D extends Definition>(parts: {

@@ -25,7 +25,7 @@ const word = {
   fromPartial: ({ text = '' }: Partial<Word>): Word => ({ text }),
 };
 
-/** A service with one method of each kind and a codec of its own, as the data path has one. */
+/** A service with one method of each kind and its own codec, like the data path. */
 export const echoDefinition = {
   name: 'Echo',
   fullName: 'test.Echo',
@@ -198,5 +198,5 @@ function clients(channel: Channel, options: EchoOptions) {
   return { channel, client: connectWith(options.client ?? {}), connect: connectWith };
 }
 
-/** The part of a call's context that tests look at. */
+/** The part of a call's context that tests check. */
 export type SeenCall = Pick<Call, 'caller' | 'cause' | 'requestId' | 'token' | 'deadline'>;

@@ -11,7 +11,7 @@ export interface SpanCause {
 
 /** A piece of work that shares a span with others. */
 export interface SpanPart {
-  /** Ids of the events that it is about. */
+  /** Ids of its events. */
   readonly events: readonly string[];
   /** Causes of these events. */
   readonly causes: readonly SpanCause[];

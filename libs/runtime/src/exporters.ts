@@ -12,7 +12,7 @@ export const otlpProtocols = ['http/json', 'http/protobuf'] as const;
 /** One of `otlpProtocols`. */
 export type OtlpProtocol = (typeof otlpProtocols)[number];
 
-/** Where telemetry goes over OTLP. */
+/** Destination of telemetry over OTLP. */
 export interface OtlpTarget {
   /** A full address. */
   readonly url: string;

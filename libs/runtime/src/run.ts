@@ -115,7 +115,7 @@ export async function runService({ name, env, start }: RunOptions): Promise<void
     const { address } = await start({ scope, log, clock, env });
     if (!stopping) process.stdout.write(`${JSON.stringify({ ready: true, service: name, address })}\n`);
   } catch (error) {
-    // A stop during the start makes the start fail, which is no failure of its own.
+    // A stop during the start makes the start fail, which is not an error.
     if (stopping) return log.warn('start was interrupted', { error });
     log.error('start failed', { error });
     await stop('start failed', error instanceof ConfigError ? ExitCode.badConfig : ExitCode.failed);

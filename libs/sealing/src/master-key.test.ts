@@ -41,7 +41,7 @@ test('an interrupted first start leaves no master key, and concurrent first star
   }
 });
 
-test('a missing master key is not replaced while a key is sealed under it; an existing one is read without that check', async () => {
+test('a missing master key is not replaced while a key is sealed under it; an existing one is read at once', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'interlock-master-key-'));
   try {
     const path = join(folder, 'master.key');

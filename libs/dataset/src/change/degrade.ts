@@ -11,14 +11,14 @@ export interface Degradation {
   readonly late: number;
   /** How late these are, in nanoseconds. */
   readonly lateNano: bigint;
-  /** By service: what its clock is ahead, in nanoseconds. */
+  /** By service: how far its clock is ahead, in nanoseconds. */
   readonly skew: ReadonlyMap<string, bigint>;
   readonly seed: number;
 }
 
 /**
- * Damages the spans of a run, and writes down what was done to each. The truth stays. Edges keep their `carriedBy`: it says what
- * the complete spans carry.
+ * Damages the spans of a run, and records each change. The truth stays. Edges keep their `carriedBy`, which describes the complete
+ * spans.
  */
 export const degrade = (data: RunData, wanted: Degradation): RunData => {
   const random = seededRandom(wanted.seed);

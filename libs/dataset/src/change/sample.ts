@@ -20,7 +20,7 @@ export const policyOf = (text: string): SamplingPolicy | undefined => {
   return { kind, ratio: Number(ratio) };
 };
 
-/** Leaves out the traces that the policy does not keep, and writes down what was left out. */
+/** Removes the traces that the policy does not keep, and records that. */
 export const sample = (data: RunData, policy: SamplingPolicy): RunData => {
   const spans = spansIn(data.traces);
   const kept = tracesKept(spans, policy, data.facts.run);

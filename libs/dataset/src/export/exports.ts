@@ -157,7 +157,7 @@ const rcaEval = (data: RunData): ExportedFiles => {
   );
 };
 
-/** A row a second and a column a metric, `<service>_<metric>`. */
+/** One row for each second and one column for each metric, `<service>_<metric>`. */
 const wideMetrics = ({ metrics }: RunData): string => {
   const points = metricPoints(metrics).map((one) => ({
     ...one,

@@ -17,7 +17,7 @@ export const viewed = (traces: readonly TracesRequest[], view: LinkView): readon
   const present = new Set(spans.map(spanKey));
   const adoptedBy = (span: OtlpSpan) =>
     span.parentSpanId ? undefined : span.links?.find((link) => present.has(spanKey(link)));
-  // A trace moves with its root, to where the trace of the linked span is in the end.
+  // A trace moves with its root, into the final trace of the linked span.
   const moves = new Map<string, string>();
   for (const span of spans) {
     const link = adoptedBy(span);

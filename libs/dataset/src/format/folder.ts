@@ -65,7 +65,7 @@ export const writeRun = (folder: string, data: RunData): string => {
   return sha256(json(manifest));
 };
 
-/** Writes the manifest of a folder with runs in folders of their own. */
+/** Writes the manifest of a folder with several runs, each in its own folder. */
 export const writeCollection = (folder: string, title: string, runs: CollectionManifest['runs']): void => {
   const splits = splitsOf(runs.map(({ path }) => path));
   const manifest: CollectionManifest = { schema: SCHEMA, kind: 'collection', title, runs, splits };

@@ -30,7 +30,7 @@ export interface RunManifest {
   readonly versions: Readonly<Record<string, string>>;
   readonly hardware: Readonly<Record<string, string | number>>;
   readonly files: readonly ManifestFile[];
-  /** What was done to the run since it was recorded, oldest first. */
+  /** Changes of the run since it was recorded, oldest first. */
   readonly changes: readonly string[];
 }
 

@@ -27,7 +27,7 @@ export interface OtlpLink {
   readonly attributes?: readonly KeyValue[];
 }
 
-/** Something that happened in a span. */
+/** An event of a span. */
 export interface OtlpSpanEvent {
   readonly timeUnixNano: string;
   readonly name: string;
@@ -134,7 +134,7 @@ export const spansIn = (requests: readonly TracesRequest[]): readonly PlacedSpan
     }),
   );
 
-/** Requests with some of their spans replaced or left out. @param change what becomes of a span; undefined: it is left out */
+/** Requests with some of their spans replaced or removed. @param change returns the new span; undefined removes it */
 export const withSpans = (
   requests: readonly TracesRequest[],
   change: (span: OtlpSpan, service: string) => OtlpSpan | undefined,

@@ -2,7 +2,7 @@ import type { RunManifest } from './manifest.ts';
 import type { LogsRequest, MetricsRequest, TracesRequest } from './otlp.ts';
 import type { Corruption, TruthEdge, TruthEvent, TruthFault, TruthIo } from './truth.ts';
 
-/** One recorded run: telemetry, and what really happened. */
+/** One recorded run: telemetry and ground truth. */
 export interface RunData {
   readonly facts: Omit<RunManifest, 'schema' | 'kind' | 'files'>;
   readonly traces: readonly TracesRequest[];

@@ -1,4 +1,4 @@
-/** What a cause is, as the service stored it. */
+/** Kind of a cause, as the service stored it. */
 export type CauseKind = 'message' | 'call' | 'step' | 'answer' | 'timer';
 
 /** A line of `truth/events.jsonl`: an event as its service stored it, without its data, which may hold secrets. */
@@ -50,7 +50,7 @@ export interface TruthFault {
   readonly firstEffect?: string;
 }
 
-/** A line of `truth/corruption.jsonl`: what was done to a span, and what it was before. */
+/** A line of `truth/corruption.jsonl`: the change of a span, with its original values. */
 export type Corruption =
   | { readonly kind: 'drop'; readonly service: string; readonly original: unknown }
   | {

@@ -32,7 +32,7 @@ export const predictionOf = (name: (typeof baselineNames)[number], data: RunData
  */
 const fromSpans = ({ traces, events }: RunData, following: Following): readonly Edge[] => {
   const graph = spanGraph(spansIn(traces));
-  // A span that was lost says nothing, even if its id is known.
+  // A lost span is not used, even if its id is known.
   const visible = events.filter((event) => graph.spans.has(spanKey(event)));
   const bySpan = Map.groupBy(visible, spanKey);
   const byPlace = Map.groupBy(visible, (event) => placeOf(graph, spanKey(event)));

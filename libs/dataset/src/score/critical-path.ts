@@ -12,7 +12,7 @@ export interface PathStep {
   readonly atMs: number;
 }
 
-/** How an event came about: from the stored causes, and from the spans. */
+/** The path to an event: by the stored causes, and by the spans. */
 export interface CriticalPath {
   readonly event: TruthEvent;
   readonly causes: readonly PathStep[];
@@ -52,7 +52,7 @@ const timeOf = ({ timeUnixNano }: TruthEvent): bigint => BigInt(timeUnixNano);
 const latest = <One>(all: readonly One[], time: (one: One) => bigint): One | undefined =>
   all.reduce<One | undefined>((best, one) => (best === undefined || time(one) > time(best) ? one : best), undefined);
 
-/** From the end to its beginning, oldest first. Ends where it would repeat itself. */
+/** The path from the start to `end`, oldest first. It ends before an entry would repeat. */
 const walkedBack = <One>(end: One | undefined, before: (one: One) => One | undefined): readonly One[] => {
   const path: One[] = [];
   for (let one = end; one !== undefined && !path.includes(one); one = before(one)) path.unshift(one);

@@ -16,7 +16,7 @@ const header = [
   'MRR',
 ];
 
-/** Scores as a table for a terminal, a method a row. `–`: nothing to compare. */
+/** Scores as a table for a terminal, one row for each method. `–`: nothing to compare. */
 export const scoreTable = (scores: readonly Score[]): readonly string[] => {
   const rows = scores.map((one) => [
     one.method,

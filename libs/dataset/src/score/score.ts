@@ -12,7 +12,7 @@ export interface Prediction {
   readonly rankings?: readonly { readonly event: string; readonly candidates: readonly string[] }[];
 }
 
-/** Precision, recall and their harmonic mean; null where nothing was predicted or nothing is true. */
+/** Precision, recall and their harmonic mean; null if nothing was predicted or nothing is true. */
 export interface Agreement {
   readonly precision: number | null;
   readonly recall: number | null;
@@ -45,7 +45,7 @@ export interface Score {
   };
 }
 
-/** What a fault is looked for behind: machines that stopped. */
+/** The symptom whose fault is searched: a machine that stopped. */
 const SYMPTOM = 'VmStopped';
 
 /** Scores a prediction for a run. Edges of events before the timeline count neither as true nor as false. */
@@ -79,7 +79,7 @@ export const score = (data: RunData, prediction: Prediction): Score => {
   };
 };
 
-/** Edges between what events belong to, each once, without those from a thing to itself. */
+/** Edges between the owners of events (`name`), each once, without edges from an owner to itself. */
 const projected = (
   edges: readonly Edge[],
   events: ReadonlyMap<string, TruthEvent>,

@@ -21,7 +21,7 @@ export interface TraceMeasures {
 
 /** Faults that end a process, and with it spans that it has not exported. */
 const endsProcess = ({ action }: TruthFault): boolean => action === 'kill' || action === 'restart';
-/** A killed process loses what it has not exported: at most this long before, in milliseconds. */
+/** A killed process loses spans that it has not exported: those of at most this time before, in milliseconds. */
 const lostBeforeMs = 2_000;
 
 /** Measures the spans of a run against its truth. */

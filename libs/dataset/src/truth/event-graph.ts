@@ -28,7 +28,7 @@ export const eventGraph = (edges: readonly Edge[]): EventGraph => {
   return { causesOf: (id) => causes.get(id) ?? none, effectsOf: (id) => effects.get(id) ?? none };
 };
 
-/** Everything that is reached from an event, with the number of edges to it; without the event itself. */
+/** All events that are reached from an event, with the number of edges to each; without the event itself. */
 export const distances = (from: string, next: (id: string) => readonly string[]): ReadonlyMap<string, number> => {
   const found = new Map<string, number>();
   let front = [from];

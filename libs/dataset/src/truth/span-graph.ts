@@ -1,12 +1,12 @@
 import { listOf, type PlacedSpan } from '../format/otlp.ts';
 
-/** Spans by id, with what each one descends from. */
+/** Spans by id, with the references of each. */
 export interface SpanGraph {
   readonly spans: ReadonlyMap<string, PlacedSpan>;
   /** The key of a span, `<trace id>:<span id>`. */
   parentOf(key: string): string | undefined;
   linksOf(key: string): readonly string[];
-  /** The causes that the span which stored an event names for it, by links; only those whose spans are there. */
+  /** The causes of an event, from the links of the span that stored it; only those whose spans exist. */
   causesOf(key: string, event: string): readonly string[];
 }
 
@@ -14,14 +14,14 @@ export interface SpanGraph {
 const CAUSES = 'interlock.cause.ids';
 const EVENTS = 'interlock.event.ids';
 
-/** Which references between spans count. */
+/** Which references between spans are followed. */
 export type Following = 'parents' | 'links' | 'both';
 
 /** The key of a span. */
 export const spanKey = ({ traceId, spanId }: { readonly traceId: string; readonly spanId: string }): string =>
   `${traceId}:${spanId}`;
 
-/** Indexes spans. References to spans that are not there are kept: a walk ends at them. */
+/** Indexes spans. References to missing spans are kept: a walk ends at them. */
 export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
   const spans = new Map(all.map((span) => [spanKey(span), span]));
   return {
@@ -45,7 +45,7 @@ export const spanGraph = (all: readonly PlacedSpan[]): SpanGraph => {
   };
 };
 
-/** What a span refers to directly. */
+/** The direct references of a span. */
 export const referencesOf = (graph: SpanGraph, key: string, following: Following): readonly string[] => {
   const parent = graph.parentOf(key);
   const parents = parent === undefined || following === 'links' ? [] : [parent];

@@ -385,7 +385,7 @@ describe('bad input is reported with its line, what is wrong, and what to write 
   ] as const)
     test(title, () => assert.match(problemsOf(text), expected));
 
-  test('all problems at once, by line', () => {
+  test('all problems are reported at once, by line', () => {
     const text = problemsOf(
       file({
         timeline: '[{at: 1s, disable-key: k9, as: loss}, {at: 2s, kill: nats, as: loss}]',
@@ -395,7 +395,7 @@ describe('bad input is reported with its line, what is wrong, and what to write 
     assert.equal(text.split('\n').length, 5, text);
   });
 
-  test('whatever stands in a file, it is an experiment or has problems with lines of the file', () => {
+  test('any file is read as an experiment or gives problems with lines of the file', () => {
     const value = fc.constantFrom(
       '1',
       'x',

@@ -36,7 +36,7 @@ export interface Member {
   readonly kinds: readonly string[];
   /** Time of the heartbeat, in milliseconds since the epoch by its own clock. For operators. */
   readonly at: number;
-  /** Name of its process while that stands by, if it has one. For operators. */
+  /** Name of its process as a standby, if it has one. For operators. */
   readonly standbyName?: string;
   /** True for a process that is not ready because it has another folder than the host's. It owns no partitions. */
   readonly hasOtherFolder?: boolean;
@@ -94,7 +94,7 @@ const without = <Value>(
   isRemoved: (key: string, value: Value) => boolean,
 ): Record<string, Value> => Object.fromEntries(Object.entries(record).filter(([key, value]) => !isRemoved(key, value)));
 
-/** How many partitions of a kind a member should own: all the same number, and the first by name one more if there is a remainder. */
+/** How many partitions of a kind a member should own: all equally many, and the first ones by name one more if there is a remainder. */
 const quotaOf = (me: string, members: Division['members'], kind: string, count: number): number => {
   const taking = membersOf(members, kind).sort();
   const place = taking.indexOf(me);

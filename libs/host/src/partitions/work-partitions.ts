@@ -321,7 +321,7 @@ class Replicated implements WorkPartitions {
     });
   }
 
-  // Waiting beside the replicas that work
+  // Waiting while other replicas work
 
   async #waitBeside(name: string, signal: AbortSignal, about: Pick<Heartbeat, 'hasOtherFolder'>): Promise<void> {
     const { clock, log, replica } = this.#options;
