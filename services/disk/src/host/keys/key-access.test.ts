@@ -15,7 +15,7 @@ const loss = (accessEpoch: number | undefined) =>
 const principal = 'principals/one';
 const refused = (sent: SentCall, as = principal): Refused => ({ ...sent, principal: as });
 
-test('CMK-112: a loss concerns every unwrap before it, under that version of that set only', () => {
+test('CMK-112: a loss concerns only unwraps at an earlier epoch under the same set and key version', () => {
   const access = createKeyAccess();
   const dropped: boolean[] = [];
   const grant: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
@@ -28,7 +28,7 @@ test('CMK-112: a loss concerns every unwrap before it, under that version of tha
   assert.equal(access.lossOf({ ...key, set: 'other' }), undefined);
 });
 
-test('one yes for many disks is told once; the next, and the first after a loss, are told again', async () => {
+test('listeners receive a grant for many disks once, and also the next grant and the first one after a loss', async () => {
   const clock = virtualClock();
   const access = createKeyAccess(clock);
   const told: number[] = [];
@@ -50,7 +50,7 @@ test('one yes for many disks is told once; the next, and the first after a loss,
   assert.ok(access.lease(key).isHeld());
 });
 
-test('a late loss does not hit who unwrapped after it, and is not shown as in force', () => {
+test('a late loss does not concern an unwrap at a higher epoch, and is not in force', () => {
   const access = createKeyAccess();
   const grant: KeyGrant = { accessEpoch: 9, sent: access.nextCall(), principal };
   access.granted(key, grant, 'unwrapped');
@@ -59,7 +59,7 @@ test('a late loss does not hit who unwrapped after it, and is not shown as in fo
   assert.equal(access.lossOf(key), undefined);
 });
 
-test('G3: the end of an identity concerns every grant to that identity, and no grant to another', () => {
+test('G3: the deletion of an identity concerns every grant to that identity, and no grant to another', () => {
   const access = createKeyAccess();
   const old: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' };
   const later = { monotonicMs: 1, bootMs: 1 };
@@ -71,26 +71,26 @@ test('G3: the end of an identity concerns every grant to that identity, and no g
   const end = { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal: 'principals/old' } as const;
   access.lost(key, end, 'fact');
   assert.deepEqual(hit, [true, false]);
-  assert.equal(access.lossOf(key), undefined, 'it is over for the set');
+  assert.equal(access.lossOf(key), undefined, 'the set has access');
   assert.ok(access.lease(key).isHeld());
   const renewed = { ...access.nextCall(), at: { monotonicMs: 2, bootMs: 2 } };
   access.granted(key, { ...next, accessEpoch: 7, sent: renewed }, 'unwrapped');
   assert.equal(access.lease(key).grant()?.accessEpoch, 7, 'and the lease is renewed');
 });
 
-test('G5: after the end of an identity the first yes to another one wins the lease, told of by the set or not', () => {
+test('G5: after an identity is deleted, the first grant to another one wins the lease, without a fact of the set', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' }, 'fact');
   assert.equal(access.lease(key).isHeld(), false);
   access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
-  assert.equal(access.lease(key).isHeld(), false, 'the one that is gone never');
+  assert.equal(access.lease(key).isHeld(), false, 'a grant to the deleted identity does not win it');
   access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/next' }, 'unwrapped');
   assert.equal(access.lossOf(key), undefined);
   assert.ok(access.lease(key).isHeld());
 });
 
-test('G10: the end of an identity without a grant is the reason of the loss, whatever was granted to an earlier one', () => {
+test('G10: the deletion of an identity without a grant is the loss reason, whatever an earlier identity was granted', () => {
   const access = createKeyAccess();
   const end = (principal: string) => ({ ...loss(Number.MAX_SAFE_INTEGER), principal }) as const;
   access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
@@ -99,9 +99,9 @@ test('G10: the end of an identity without a grant is the reason of the loss, wha
   assert.equal(access.lossOf(key)?.reason, 'IDENTITY_DELETED');
 });
 
-test('G10: a question asked late as an identity that has ended takes nothing from what is told of the key', () => {
+test('G10: a late refusal to a deleted identity does not replace the loss that the set published', () => {
   const access = createKeyAccess();
-  // After a restart the host remembers the last loss that the set published, and not the end of the identity before it.
+  // After a restart the host remembers the last loss that the set published, but not the identity deletion before it.
   access.lost(key, { ...loss(8), reason: 'KEY_PURGED', since: 1, traceId: 'purge' }, 'fact');
   const late = {
     ...loss(undefined),
@@ -115,7 +115,7 @@ test('G10: a question asked late as an identity that has ended takes nothing fro
   assert.deepEqual([reason, since, traceId], ['KEY_PURGED', 1, 'purge']);
 });
 
-test('G10: what a set tells after the end of its identity is about the next one, and is why the key is lost now', () => {
+test('G10: a loss published after the identity was deleted concerns the next identity and is in force', () => {
   const access = createKeyAccess();
   const end = { ...loss(Number.MAX_SAFE_INTEGER), principal: 'principals/old' } as const;
   access.lost(key, end, 'fact');
@@ -126,7 +126,7 @@ test('G10: what a set tells after the end of its identity is about the next one,
   assert.equal(access.lossOf(key), undefined);
 });
 
-/** A key of a set whose identity `old` ended, as the set told, and that has `next` since. */
+/** A key of a set that published the deletion of its identity `old` and has `next` since. */
 const replaced = () => {
   const access = createKeyAccess();
   const [old, next] = ['principals/old', 'principals/next'] as const;
@@ -136,21 +136,29 @@ const replaced = () => {
   return { access, old, next };
 };
 
-test('G10: what an identity that ended is refused for says nothing about the next one, whenever it is heard', () => {
+test('G10: a refusal to a deleted identity does not concern the next identity, unless the key itself is disabled', () => {
   const { access, old } = replaced();
   const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal: old } as const;
   access.lost(key, { ...loss(8), reason: 'ACCESS_DENIED' }, 'fact');
   access.lost(key, end, refused(access.nextCall(), old));
-  assert.equal(access.lossOf(key)?.reason, 'ACCESS_DENIED', 'what the set told of the next one stays');
+  assert.equal(
+    access.lossOf(key)?.reason,
+    'ACCESS_DENIED',
+    'the loss that the set published for the next identity stays',
+  );
   access.restored(key, 9);
   access.lost(key, end, refused(access.nextCall(), old));
   access.lost(key, { ...loss(12), reason: 'ACCESS_DENIED' }, refused(access.nextCall(), old));
-  assert.equal(access.lossOf(key), undefined, 'access is back, though this host asks as the earlier one yet');
+  assert.equal(
+    access.lossOf(key),
+    undefined,
+    'access is restored, though this host still calls as the deleted identity',
+  );
   access.lost(key, { ...loss(13), reason: 'KEY_DISABLED' }, refused(access.nextCall(), old));
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED', 'the key is disabled for every identity');
 });
 
-test('G1: no yes to an identity that ended wins a lease, also once the next one has access', () => {
+test('G1: a grant to a deleted identity never wins a lease, even after the next identity has access', () => {
   const { access, old, next } = replaced();
   access.restored(key, 9);
   access.granted(key, { accessEpoch: 10, sent: access.nextCall(), principal: old }, 'unwrapped');
@@ -159,7 +167,7 @@ test('G1: no yes to an identity that ended wins a lease, also once the next one 
   assert.ok(access.lease(key).isHeld());
 });
 
-test('G1: an identity has ended once the set says so, and not by what a question was refused for', () => {
+test('G1: an identity counts as deleted if the set publishes it, not if the vault refuses with IDENTITY_DELETED', () => {
   const access = createKeyAccess();
   const end = { ...loss(undefined), reason: 'IDENTITY_DELETED', principal } as const;
   access.lost(key, end, refused(access.nextCall()));
@@ -167,7 +175,7 @@ test('G1: an identity has ended once the set says so, and not by what a question
   assert.ok(access.lease(key).isHeld());
 });
 
-test('G3: a late end of an identity is over by a yes to the next, though an earlier yes had a higher number', () => {
+test('G3: a late identity deletion is not in force if the next identity has a grant, even at a lower epoch', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal: 'principals/old' }, 'unwrapped');
   access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal: 'principals/next' }, 'unwrapped');
@@ -175,7 +183,7 @@ test('G3: a late end of an identity is over by a yes to the next, though an earl
   assert.equal(access.lossOf(key), undefined);
 });
 
-test('but it still drops a DEK that was unwrapped before it', () => {
+test('a late loss still concerns a DEK that was unwrapped before it', () => {
   const access = createKeyAccess();
   const early = access.nextCall();
   access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
@@ -185,7 +193,7 @@ test('but it still drops a DEK that was unwrapped before it', () => {
   assert.deepEqual(hit, [true]);
 });
 
-test('a yes that was asked for before a loss was heard does not end it', () => {
+test('a grant requested before a loss arrived does not end that loss; a later one does', () => {
   const access = createKeyAccess();
   const sent = access.nextCall();
   access.lost(key, loss(undefined), refused(access.nextCall()));
@@ -195,7 +203,7 @@ test('a yes that was asked for before a loss was heard does not end it', () => {
   assert.equal(access.lossOf(key), undefined);
 });
 
-test('G1: nor does one with a higher number than that of the loss, and once another has ended it, it still wins nothing', () => {
+test('G1: an early grant at a higher epoch does not end a loss, and wins no lease after another grant has ended it', () => {
   const access = createKeyAccess();
   const early: KeyGrant = { accessEpoch: 9, sent: access.nextCall(), principal };
   access.lost(key, loss(5), 'fact');
@@ -207,14 +215,14 @@ test('G1: nor does one with a higher number than that of the loss, and once anot
   assert.equal(access.lease(key).isHeld(), false);
 });
 
-test('neither does one with a lower epoch, whenever it was asked for', () => {
+test('a grant at a lower epoch than the loss does not end it, even if it was requested later', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), refused(access.nextCall()));
   access.granted(key, { accessEpoch: 4, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
-test('a refusal that comes after the word that it is over ends what it concerns, and is over itself', () => {
+test('a refusal that arrives after access restored reaches listeners, but is in force only if it is newer', () => {
   const access = createKeyAccess();
   const heard: string[] = [];
   access.listen({ lost: () => heard.push('lost'), returned: () => heard.push('returned') });
@@ -227,14 +235,14 @@ test('a refusal that comes after the word that it is over ends what it concerns,
   assert.equal(access.lossOf(key), undefined);
   assert.deepEqual(heard, ['lost', 'returned', 'lost', 'returned']);
   access.lost(key, loss(10), refused(early));
-  assert.equal(access.lossOf(key), undefined, 'the loss that the word was about');
+  assert.equal(access.lossOf(key), undefined, 'the loss that access restored ended');
   access.lost(key, loss(10), refused(access.nextCall()));
-  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'asked after the word');
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'requested after access restored');
   access.lost(key, loss(7), refused(early));
-  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'an older one that comes late ends no newer one');
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'an older refusal that arrives late does not end a newer one');
 });
 
-test('a refusal without a number that arrives after access restored stays: the order of the two is unknown', () => {
+test('a refusal without an epoch that arrives after access restored is in force, because their order is unknown', () => {
   const access = createKeyAccess();
   const early = access.nextCall();
   access.restored(key, 8);
@@ -242,7 +250,7 @@ test('a refusal without a number that arrives after access restored stays: the o
   assert.equal(access.lossOf(key)?.reason, 'KEY_DISABLED');
 });
 
-test('restored ends the loss told before it, but not a newer refusal', () => {
+test('access restored ends the loss published before it, but not a newer refusal', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), 'fact');
   access.restored(key, 6);
@@ -252,13 +260,13 @@ test('restored ends the loss told before it, but not a newer refusal', () => {
   access.restored(key, 8);
   assert.equal(access.lossOf(key)?.accessEpoch, 9);
   access.restored(key, 9);
-  assert.equal(access.lossOf(key), undefined, 'a refusal with the number of the word');
+  assert.equal(access.lossOf(key), undefined, 'a refusal at the same epoch');
   access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
   access.restored(key, 10);
-  assert.equal(access.lossOf(key), undefined, 'whatever number the set told it with');
+  assert.equal(access.lossOf(key), undefined, 'whatever epoch the set published');
 });
 
-test('G1: the word of a set that comes after a yes asks of later ones no less than that yes, and no more than before', () => {
+test('G1: access restored that arrives after a grant neither lowers nor raises the epoch that a lease needs', () => {
   const lateMessage = createKeyAccess();
   lateMessage.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
   lateMessage.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(lateMessage.nextCall()));
@@ -277,7 +285,7 @@ test('G1: the word of a set that comes after a yes asks of later ones no less th
   assert.ok(highWord.lease(key).isHeld());
 });
 
-test('CMK-102: a loss that the set told of is over for an open with its number or a later one; a refusal is for none', () => {
+test('CMK-102: a published loss does not concern an open at its epoch or later; a refusal concerns every open', () => {
   const access = createKeyAccess();
   access.lost(key, loss(5), 'fact');
   assert.deepEqual(
@@ -297,7 +305,7 @@ test('G3: after a restart, the end of an identity does not concern a disk that t
   assert.equal(reasonFor({ accessEpoch: 9 }), 'IDENTITY_DELETED', 'an unknown identity may be that one');
 });
 
-test('of two yeses with one number the one asked for later is the newest, and of two with different ones the higher', () => {
+test('of two grants at one epoch the one requested later is newest; otherwise the one at the higher epoch is', () => {
   const access = createKeyAccess();
   const [first, second, third] = [access.nextCall(), access.nextCall(), access.nextCall()];
   access.granted(key, { accessEpoch: 5, sent: third, principal }, 'unwrapped');
@@ -308,22 +316,22 @@ test('of two yeses with one number the one asked for later is the newest, and of
   mixed.granted(key, { accessEpoch: 9, sent: mixed.nextCall(), principal: undefined }, 'unwrapped');
   mixed.granted(key, { accessEpoch: 5, sent: mixed.nextCall(), principal }, 'unwrapped');
   mixed.lost(key, loss(7), 'fact');
-  assert.equal(mixed.lossOf(key), undefined, 'also where it is not known who was told');
+  assert.equal(mixed.lossOf(key), undefined, 'also if the identity of the newest grant is unknown');
 });
 
-test('losses repeated or out of order leave the newest', () => {
+test('after repeated and unordered losses the newest one is in force', () => {
   const access = createKeyAccess();
   access.lost(key, loss(7), 'fact');
   access.lost(key, loss(5), 'fact');
   access.lost(key, loss(7), 'fact');
   assert.equal(access.lossOf(key)?.accessEpoch, 7);
   access.lost(key, { ...loss(7), reason: 'KEY_DELETED' }, 'fact');
-  assert.equal(access.lossOf(key)?.reason, 'KEY_DELETED', 'the same number with another reason corrects it');
+  assert.equal(access.lossOf(key)?.reason, 'KEY_DELETED', 'the same epoch with another reason corrects the reason');
   access.lost(key, { ...loss(undefined), reason: 'KEY_PURGED' }, refused(access.nextCall()));
-  assert.equal(access.lossOf(key)?.reason, 'KEY_PURGED', 'what has no number is later than all that have');
+  assert.equal(access.lossOf(key)?.reason, 'KEY_PURGED', 'a loss without an epoch is newer than any with an epoch');
 });
 
-test('CMK-39: a set made again under the name of a deleted one has lost nothing', () => {
+test('CMK-39: a set recreated under the name of a deleted one has no loss', () => {
   const access = createKeyAccess();
   access.lost(key, loss(Number.MAX_SAFE_INTEGER), 'fact');
   access.lost({ ...key, set: 'set2' }, loss(5), 'fact');
@@ -332,7 +340,7 @@ test('CMK-39: a set made again under the name of a deleted one has lost nothing'
   assert.equal(access.lossOf({ ...key, set: 'set2' })?.accessEpoch, 5, 'another set is not concerned');
 });
 
-test('CMK-39: nor has an identity ended for it, and what the deleted one was granted is over', () => {
+test('CMK-39: a recreated set has no deleted identity, and the lease of the deleted set is over', () => {
   const access = createKeyAccess();
   const lease = access.lease(key);
   access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
@@ -345,7 +353,7 @@ test('CMK-39: nor has an identity ended for it, and what the deleted one was gra
   assert.ok(access.lease(key).isHeld());
 });
 
-test('CMK-39, G3: what the deleted one lost ends for the later one also where that is in use, and what the later one was granted stays', () => {
+test('CMK-39, G3: if a recreated set is in use, the losses of the deleted set end and its own grants stay', () => {
   const access = createKeyAccess();
   const returned: string[] = [];
   access.listen({ returned: ({ keyVersion }) => returned.push(keyVersion) });
@@ -361,20 +369,20 @@ test('CMK-39, G3: what the deleted one lost ends for the later one also where th
   assert.ok(access.lease(key).isHeld());
   access.lost(key, loss(10), refused(access.nextCall()));
   access.forget('set', () => true);
-  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'the vault refused the later one');
+  assert.equal(access.lossOf(key)?.accessEpoch, 10, 'the vault refused the recreated set');
 });
 
-test('G3: the end of an identity for one set does not concern another set that has the same', () => {
+test('G3: the deletion of an identity for one set does not concern another set with the same identity', () => {
   const access = createKeyAccess();
   const other = { ...key, set: 'other' };
   access.granted(other, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), principal }, 'fact');
   assert.deepEqual([access.isAnyLost('set'), access.isAnyLost('other')], [true, false]);
   access.lost(other, loss(5), 'fact');
-  assert.equal(access.lossOf(other), undefined, 'it is as late as before');
+  assert.equal(access.lossOf(other), undefined, 'this loss is older than the grant');
 });
 
-test('CMK-39: and its losses count, whatever the deleted one was granted', () => {
+test('CMK-39: a loss of a recreated set is in force, whatever the deleted set was granted', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 9, sent: access.nextCall(), principal }, 'unwrapped');
   access.forget('set', () => false);
@@ -382,7 +390,7 @@ test('CMK-39: and its losses count, whatever the deleted one was granted', () =>
   assert.equal(access.lossOf(key)?.accessEpoch, 5);
 });
 
-test('CMK-104: a refusal without a new number, as when a key runs out, ends what was granted before it was asked for', () => {
+test('CMK-104: a refusal at the same epoch, as when a key expires, ends grants that were requested before it', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 5, sent: access.nextCall(), principal }, 'unwrapped');
   assert.ok(access.lease(key).isHeld());
@@ -394,10 +402,10 @@ test('CMK-104: a refusal without a new number, as when a key runs out, ends what
   assert.ok(access.lease(key).isHeld());
 });
 
-test('G1: of a yes and a no that cross on their way the one with the higher epoch is the later', () => {
+test('G1: if a grant and a refusal cross, the one with the higher epoch is the newer', () => {
   for (const [yesEpoch, isHeld] of [
     [6, true],
-    // The same number: what was asked later is the later answer.
+    // The same epoch: the response to the later request is the newer.
     [5, false],
     [4, false],
   ] as const) {
@@ -409,7 +417,7 @@ test('G1: of a yes and a no that cross on their way the one with the higher epoc
   }
 });
 
-test('G1: a no that was asked for after the last yes was heard counts, whatever number a restored vault gives it', () => {
+test('G1: a refusal requested after the last grant arrived is in force, whatever epoch a restored vault gives it', () => {
   const access = createKeyAccess();
   access.granted(key, { accessEpoch: 50, sent: access.nextCall(), principal }, 'unwrapped');
   access.lost(key, loss(5), refused(access.nextCall()));
@@ -417,7 +425,7 @@ test('G1: a no that was asked for after the last yes was heard counts, whatever 
   assert.equal(access.lease(key).isHeld(), false);
 });
 
-test('an answer that others have overtaken shortens no lease, and is not what the lease rests on', async () => {
+test('a late response to an earlier request neither shortens the lease nor replaces its grant', async () => {
   const clock = virtualClock();
   const access = createKeyAccess(clock);
   const early: KeyGrant = { accessEpoch: 4, sent: access.nextCall(), principal };
@@ -432,7 +440,7 @@ test('an answer that others have overtaken shortens no lease, and is not what th
   assert.equal(access.lease(key).isHeld(), false);
 });
 
-test('G1: whichever clock comes to its end first ends a lease', () => {
+test('G1: a lease ends when the first of its two clocks reaches the end', () => {
   for (const ahead of ['monotonicMs', 'bootMs'] as const) {
     const now = { monotonicMs: 0, bootMs: 0 };
     const clock = { ...virtualClock(), monotonicMs: () => now.monotonicMs, bootMs: () => now.bootMs };
@@ -444,7 +452,7 @@ test('G1: whichever clock comes to its end first ends a lease', () => {
   }
 });
 
-test('G1: the term of a yes by itself is over when nothing of it is left', async () => {
+test('G1: the term of a single grant ends when its remaining time has passed', async () => {
   const clock = virtualClock();
   const access = createKeyAccess(clock);
   const term = access.termOf({ accessEpoch: 4, sent: access.nextCall(), principal });
@@ -453,7 +461,7 @@ test('G1: the term of a yes by itself is over when nothing of it is left', async
   assert.deepEqual([term.leftMs(), term.isHeld()], [0, false]);
 });
 
-test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
+test('G1: a grant without an unwrap ends a loss but wins no lease', () => {
   const access = createKeyAccess();
   const heard: string[] = [];
   access.listen({ returned: () => heard.push('returned'), held: () => heard.push('held') });
@@ -464,7 +472,7 @@ test('G1: a yes without an unwrap ends a loss and wins no lease', () => {
   assert.deepEqual(heard, ['returned']);
 });
 
-test('G1: what was asked for before a loss wins nothing after its return, nor does a lower epoch', () => {
+test('G1: after access restored, a grant requested before the loss or at a lower epoch wins no lease', () => {
   const access = createKeyAccess();
   const early = access.nextCall();
   access.lost(key, loss(5), 'fact');
@@ -477,18 +485,18 @@ test('G1: what was asked for before a loss wins nothing after its return, nor do
   assert.ok(access.lease(key).isHeld());
 });
 
-test('CMK-38, CMK-39: a set with a new identity wins its lease again, also where the vault said yes before the set did', () => {
+test('CMK-38, CMK-39: a set with a new identity wins its lease again, even if the vault grants before the set publishes', () => {
   const access = createKeyAccess();
   const lease = access.lease(key);
-  // The end of an identity has no number in the vault: it is told as the highest there is.
+  // The deletion of an identity has no epoch in the vault. The set publishes it with the highest one.
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED' }, 'fact');
   access.lost(key, { ...loss(undefined), reason: 'IDENTITY_DELETED' }, refused(access.nextCall()));
   access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'stated');
   access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'unwrapped');
-  assert.equal(lease.isHeld(), false, 'not before the set has said so');
+  assert.equal(lease.isHeld(), false, 'not before the set publishes access restored');
   access.restored(key, 7);
   access.granted(key, { accessEpoch: 6, sent: access.nextCall(), principal }, 'unwrapped');
-  assert.equal(lease.isHeld(), false, 'not by a yes older than the one that ended the loss');
+  assert.equal(lease.isHeld(), false, 'not by a grant older than the one that ended the loss');
   access.granted(key, { accessEpoch: 7, sent: access.nextCall(), principal }, 'unwrapped');
   assert.equal(lease.isHeld(), true);
 });

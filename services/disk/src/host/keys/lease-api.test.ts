@@ -36,7 +36,7 @@ const openApi = () => {
     clock,
     keyAccess,
     grant,
-    /** Lists a lease of that set and version. */
+    /** Adds a lease of that set and version to the list. */
     add: (set: string, keyVersion: string, report: Partial<LeaseReport> = {}) => {
       const key = { set: setOf(set), keyVersion };
       const users = new Set([user(true, true), user(true, false), user(false, true)]);
@@ -55,7 +55,7 @@ const openApi = () => {
   };
 };
 
-test('leases are listed of one set or of all, page by page, each once', async () => {
+test('leases of one set or of all sets are listed page by page, each once', async () => {
   const { add, list } = openApi();
   for (const [set, version] of [
     ['a', 'one'],
@@ -73,7 +73,7 @@ test('leases are listed of one set or of all, page by page, each once', async ()
   await assert.rejects(list({ diskEncryptionSet: 'none' }), { reason: 'NAME_INVALID' });
 });
 
-test('a lease that is held shows since when and for how long; one that is not shows why and since when, and who is pinned', async () => {
+test('a held lease shows its age and expiry; another lease shows its reason, its start and its pinned disks', async () => {
   const { clock, keyAccess, grant, add, list } = openApi();
   const key = add('a', 'one');
   keyAccess.granted(key, grant(), 'unwrapped');

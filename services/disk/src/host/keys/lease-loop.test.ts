@@ -22,21 +22,21 @@ const silent = (): Error =>
   vaultUnreachable(use, new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'no connection'));
 const lossOf = (accessEpoch: number) => ({ reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }) as const;
 
-/** The loop over leases, with users that note what is done to them and a vault that does as told. */
+/** The lease loop, with users that record what is done to them and a vault that the test controls. */
 const startLoop = () => {
   const clock = virtualClock();
   const keyAccess = createKeyAccess(clock, { ttlMs });
   const ending = new AbortController();
   const logged: string[] = [];
-  /** When the vault was asked, and through whom. */
+  /** When the vault was called, and through which user. */
   const sent: { readonly atMs: number; readonly by: string }[] = [];
-  /** What was told to compute last about each key, and how often about any. */
+  /** The current report to compute about each key. */
   const reported = new Map<string, { readonly loss: ReportedLoss; readonly reportedBy: string }>();
   let answer: () => Error | number = () => 4;
   let delayMs = 0;
   const leases = openLeases({
     keyAccess,
-    options: { outlivesExpiry: () => false, confirm: () => assert.fail('of no set is its word in doubt') },
+    options: { outlivesExpiry: () => false, confirm: () => assert.fail('no set needs a confirmation') },
     sets: { getDiskEncryptionSet: () => assert.fail('no set is asked') },
     reports: {
       about: ({ keyVersion }: typeof key, loss: ReportedLoss | undefined, reportedBy?: string) => {
@@ -56,7 +56,7 @@ const startLoop = () => {
     sent: question,
     principal,
   });
-  /** One who uses the key. @param unwrapped its grant */
+  /** A user of the key. @param unwrapped its grant */
   const userOf = (name: string, unwrapped: KeyGrant | undefined, isPinnable = false) => {
     const dropped: string[] = [];
     let grant = unwrapped;
@@ -102,13 +102,13 @@ const startLoop = () => {
       answer = next;
       delayMs = slowMs;
     },
-    /** Between questions from that one on, in milliseconds. */
+    /** Intervals between calls to the vault, from that call on, in ms. */
     waitsFrom: (first: number) => sent.slice(first + 1).map(({ atMs }, n) => atMs - (sent[first + n]?.atMs ?? 0)),
     stop: () => ending.abort(),
   };
 };
 
-test('G1: at the end of a lease every data key under it is dropped but those of pinned disks, and only where there is one', async () => {
+test('G1: when a lease ends, every user that has a data key drops it, except pinned disks', async () => {
   const { keyAccess, leases, grantOf, userOf, pass, setVault, stop } = startLoop();
   const grant = grantOf(4);
   keyAccess.granted(key, grant, 'unwrapped');
@@ -128,7 +128,7 @@ test('G1: at the end of a lease every data key under it is dropped but those of 
   stop();
 });
 
-test('G1, G3: a loss drops the data keys that were unwrapped before it, also where a newer yes has ended it already', async () => {
+test('G1, G3: a loss drops data keys that were unwrapped before it, even if a newer grant has already ended it', async () => {
   const { keyAccess, leases, grantOf, userOf, stop } = startLoop();
   const [early, late] = [grantOf(4), grantOf(9)];
   keyAccess.granted(key, late, 'unwrapped');
@@ -144,7 +144,7 @@ test('G1, G3: a loss drops the data keys that were unwrapped before it, also whe
   stop();
 });
 
-test('a lease is won once, however often it is renewed, and again after a loss; it ends once, however often the loss arrives', async () => {
+test('renewals keep the start of a lease, repeated refusals keep its end, and a grant after a loss starts it again', async () => {
   const { clock, keyAccess, leases, sent, userOf, only, pass, setVault, stop } = startLoop();
   const { user } = userOf('open', undefined);
   leases.join(key, user);
@@ -158,12 +158,12 @@ test('a lease is won once, however often it is renewed, and again after a loss; 
   assert.deepEqual([only()?.wonAt, only()?.endedAt], [undefined, endedAt]);
   setVault(() => new Rejection('FAILED_PRECONDITION', 'KEY_DELETED', 'gone'));
   await pass(3 * ttlMs);
-  assert.equal(only()?.endedAt, endedAt, 'since when it is so');
+  assert.equal(only()?.endedAt, endedAt, 'the end stays the same');
   const before = sent.length;
   keyAccess.restored(key, 9);
-  assert.equal(only()?.endedAt, clock.now(), 'from here on it is silence');
+  assert.equal(only()?.endedAt, clock.now(), 'without a loss, the outage starts now');
   await pass(1);
-  assert.equal(sent.length, before + 1, 'and it is asked about at once');
+  assert.equal(sent.length, before + 1, 'the vault is called at once');
   setVault(() => 10);
   await pass(ttlMs);
   assert.ok((only()?.wonAt ?? 0) > endedAt);
@@ -171,7 +171,7 @@ test('a lease is won once, however often it is renewed, and again after a loss; 
   stop();
 });
 
-test('G2: a user that finds the lease held reports since when, and renews when its grant is old enough', async () => {
+test('G2: a lease that is held when its first user joins starts then, and is renewed when its grant is old enough', async () => {
   const { clock, keyAccess, leases, sent, grantOf, userOf, only, pass, stop } = startLoop();
   keyAccess.granted(key, grantOf(4), 'unwrapped');
   await pass(1_000);
@@ -184,7 +184,7 @@ test('G2: a user that finds the lease held reports since when, and renews when i
   stop();
 });
 
-test('a slow answer counts from its question: the next is asked as early as after a quick one', async () => {
+test('renewals are timed from the request, so a slow response does not delay the next one', async () => {
   const { leases, sent, userOf, pass, setVault, waitsFrom, stop } = startLoop();
   setVault(() => 4, 1_200);
   leases.join(key, userOf('open', undefined).user);
@@ -194,7 +194,7 @@ test('a slow answer counts from its question: the next is asked as early as afte
   stop();
 });
 
-test('questions are asked through all users in turn, and beside one another where an answer does not come', async () => {
+test('calls go through all users in turn, and up to three run at once if a response does not arrive', async () => {
   const { leases, sent, userOf, pass, setVault, waitsFrom, stop } = startLoop();
   for (const name of ['a', 'b', 'c']) leases.join(key, userOf(name, undefined).user);
   await pass(6 * ttlMs);
@@ -210,7 +210,7 @@ test('questions are asked through all users in turn, and beside one another wher
   stop();
 });
 
-test('G1: what was silent is asked again soon, later each time, and as soon as at first once it has answered', async () => {
+test('G1: an unreachable vault is retried soon, with growing intervals, and as soon as at first after a response', async () => {
   const { leases, sent, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
@@ -223,7 +223,11 @@ test('G1: what was silent is asked again soon, later each time, and as soon as a
     assert.ok(later > soon, `${later} after the second`);
     for (const late of waitsFrom(first).slice(4)) assert.ok(late >= ttlMs / 12, `${late}, also when the lease ends`);
     assert.equal(only()?.silence?.why, 'DEPENDENCY_UNAVAILABLE');
-    assert.equal(logged.filter((line) => line.includes('did not reply about a lease')).length, outage + 1, 'told once');
+    assert.equal(
+      logged.filter((line) => line.includes('did not reply about a lease')).length,
+      outage + 1,
+      'logged once',
+    );
     setVault(() => 4);
     await pass(ttlMs / 3);
     assert.equal(only()?.silence, undefined);
@@ -231,7 +235,7 @@ test('G1: what was silent is asked again soon, later each time, and as soon as a
   stop();
 });
 
-test('a vault that asks to be left alone is, but no longer than a lease can wait', async () => {
+test('the retry delay that a throttling vault requests is respected, up to a sixth of the lease time', async () => {
   for (const [sentMs, waitMs] of [
     [1_500, 1_500],
     [600_000, ttlMs / 6],
@@ -244,13 +248,13 @@ test('a vault that asks to be left alone is, but no longer than a lease can wait
     const cause = new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { [RETRY_AFTER_MS]: String(sentMs) });
     setVault(() => new Rejection('UNAVAILABLE', 'THROTTLED', 'slower', {}, { cause }));
     await pass(ttlMs);
-    if (waitMs === undefined) assert.ok(waitsFrom(first).length > 2, 'what says no time is as any other silence');
+    if (waitMs === undefined) assert.ok(waitsFrom(first).length > 2, 'without a number the usual retry applies');
     else assert.equal(waitsFrom(first)[0], waitMs);
     stop();
   }
 });
 
-test('a definite no is an answer: no silence, no failure, and the next question comes after half a lease at the earliest', async () => {
+test('a refusal is a response: it ends the outage, is not logged, and the next call comes after half a lease or more', async () => {
   const { leases, sent, logged, userOf, only, pass, setVault, waitsFrom, stop } = startLoop();
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
@@ -267,7 +271,7 @@ test('a definite no is an answer: no silence, no failure, and the next question 
   stop();
 });
 
-test('G2: an outage counts as lost after the grace, from the end of the lease or of the loss before it, and a yes ends that', async () => {
+test('G2: an outage counts as a loss after the grace period, from the end of the lease or earlier loss, until a grant', async () => {
   const { keyAccess, leases, reported, grantOf, userOf, only, pass, setVault, settled, stop } = startLoop();
   const { ttlMs: _ttl, unreachableGraceMs } = terms;
   setVault(() => 7);
@@ -285,20 +289,20 @@ test('G2: an outage counts as lost after the grace, from the end of the lease or
   keyAccess.lost(key, lossOf(8), 'fact');
   assert.deepEqual([only()?.isCountedAsLost, reported.get('one')?.loss.reason], [false, 'KEY_DISABLED']);
   await pass(2 * unreachableGraceMs);
-  assert.equal(only()?.isCountedAsLost, false, 'a loss that is known is no outage, however long the vault is silent');
+  assert.equal(only()?.isCountedAsLost, false, 'a known loss is no outage, however long the vault is unreachable');
   keyAccess.restored(key, 8);
   await pass(unreachableGraceMs - 100);
-  assert.equal(only()?.isCountedAsLost, false, 'the grace begins with the return');
+  assert.equal(only()?.isCountedAsLost, false, 'the grace period starts when access is restored');
   assert.equal(reported.has('one'), false);
   await pass(200);
   assert.equal(only()?.isCountedAsLost, true);
   assert.equal(
     reported.get('one')?.loss.accessEpoch,
     3,
-    'without a yes the number of the last unwrap on record counts',
+    'without a grant the epoch of the last unwrap on record is reported',
   );
   leases.join(key, userOf('later', grantOf(6)).user);
-  assert.equal(reported.get('one')?.loss.accessEpoch, 6, 'of all who use the key');
+  assert.equal(reported.get('one')?.loss.accessEpoch, 6, 'of all users of the key');
   setVault(() => 8);
   await pass(ttlMs);
   await settled();
@@ -306,12 +310,12 @@ test('G2: an outage counts as lost after the grace, from the end of the lease or
   stop();
 });
 
-test('G3, G10: what keeps a host from asking is no silence of the vault, and the grace of one that follows begins with it', async () => {
+test('G3, G10: local failures are no outage of the vault, and the grace period of a later outage starts with that outage', async () => {
   const { leases, reported, userOf, only, pass, setVault, stop } = startLoop();
   const { unreachableGraceMs } = terms;
   leases.join(key, userOf('open', undefined).user);
   await pass(1);
-  // Its own store, or the header of the only disk under the key, is out of reach.
+  // The store of the host, or the header of the only disk under the key, is unavailable.
   for (const own of [
     new StoreUnavailable('no answer'),
     new Rejection('UNAVAILABLE', 'DISK_HOST_LEASE_OVER', 'not renewed'),
@@ -330,7 +334,7 @@ test('G3, G10: what keeps a host from asking is no silence of the vault, and the
   stop();
 });
 
-test('G2: a user of a lost key has the loss reported with its source; after the last user nothing is', async () => {
+test('G2: a loss is reported with its source while the key has users, and the report ends with the last user', async () => {
   const { keyAccess, leases, reported, userOf, stop } = startLoop();
   const [one, other] = [userOf('one', undefined).user, userOf('other', undefined).user];
   keyAccess.lost(key, lossOf(5), 'fact');

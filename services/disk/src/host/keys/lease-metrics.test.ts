@@ -7,7 +7,7 @@ import { leaseDefaults } from './lease.ts';
 import { meterLeases } from './lease-metrics.ts';
 import type { LeaseReport } from './leases.ts';
 
-test('a lease is counted by its state, and its age is a metric in seconds as long as it has a yes', async () => {
+test('leases are counted by state, and a held lease has its age in seconds as a metric', async () => {
   const clock = virtualClock();
   const keyAccess = createKeyAccess(clock, leaseDefaults);
   const { meter, read, unitOf } = testMeter();

@@ -9,7 +9,7 @@ const key = { set: 'set', keyVersion: 'version' };
 
 const principal = 'principals/one';
 
-/** What can happen to a lease; `question` is one of those asked so far. */
+/** What can happen to a lease. `question` selects one of the requests so far. */
 type Happening =
   | { readonly type: 'check' }
   | { readonly type: 'renew'; readonly epoch: number; readonly afterMs: number }
@@ -58,11 +58,11 @@ const happening: fc.Arbitrary<Happening> = fc.oneof(
 interface Heard {
   readonly order: number;
   readonly epoch: number | undefined;
-  /** Whether a grant at least as new, or a later loss, was received already: then the time of receipt says nothing. */
+  /** Whether a grant at least as new, or a later loss, arrived before: then the time of receipt does not matter. */
   readonly wasOver: boolean;
 }
 
-test('G1: a lease is held only by a yes with an unwrap, sent less than its time ago by either clock, that no loss concerns', async () => {
+test('G1: a lease is held only by a grant with an unwrap, within the lease time by both clocks, that no loss concerns', async () => {
   const ttlMs = 1_000;
   let held = 0;
   await fc.assert(
@@ -84,7 +84,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
         }
         if (one.type === 'pass') await clock.pass(one.ms);
         if (one.type === 'suspend') clock.suspend(one.ms);
-        // The set asks the vault before it says so, and the vault's number is no lower than that of any loss.
+        // The set calls the vault before it publishes this, so the epoch is not lower than that of any loss.
         const highest = Math.max(0, ...losses.map((loss) => loss.epoch ?? 0));
         if (one.type === 'restored') access.restored(key, Math.max(one.epoch, highest));
         if (one.type === 'yes' || one.type === 'no') {
@@ -124,7 +124,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
                 (loss.epoch === undefined || accessEpoch >= loss.epoch) && (loss.wasOver || sent.order > loss.order),
             ),
         );
-        assert.ok(isGood, 'there is a yes behind it');
+        assert.ok(isGood, 'a valid grant supports the lease');
         assert.equal(access.lossOf(key), undefined, 'a lost lease is not held');
       }
     }),
@@ -133,7 +133,7 @@ test('G1: a lease is held only by a yes with an unwrap, sent less than its time 
   assert.ok(held > 500, `the histories have held leases: ${held}`);
 });
 
-test('G1: no step is later than the end of the lease, and what is due is done', () => {
+test('G1: no wait goes beyond the end of the lease, and a due check is made', () => {
   const watch: fc.Arbitrary<LeaseWatch> = fc.record({
     leftMs: fc.option(fc.integer({ min: -50, max: 100 }), { nil: undefined }),
     isEnded: fc.boolean(),
@@ -158,21 +158,21 @@ test('G1: no step is later than the end of the lease, and what is due is done', 
   );
 });
 
-test('G1: at every allowed lease time two answers can be lost before the lease is over', () => {
+test('G1: at every allowed lease time, two lost responses still leave time to renew the lease', () => {
   for (const ttlMs of [1_000, 2_000, 10_000, 60_000, 3_600_000]) {
     for (const chance of [0, 0.5, 0.999]) {
       const renewMs = pacing.renewMs(ttlMs, chance);
       assert.ok(renewMs > ttlMs * 0.33 && renewMs < ttlMs * 0.5);
-      assert.ok(renewMs + 2 * pacing.besideMs(ttlMs) < 0.8 * usableMs(ttlMs), 'answers that never come');
+      assert.ok(renewMs + 2 * pacing.besideMs(ttlMs) < 0.8 * usableMs(ttlMs), 'responses that never arrive');
       const refusedMs = pacing.retryMs(ttlMs, 1, chance) + pacing.retryMs(ttlMs, 2, chance);
-      assert.ok(renewMs + refusedMs < 0.8 * usableMs(ttlMs), 'a vault that cannot be reached');
+      assert.ok(renewMs + refusedMs < 0.8 * usableMs(ttlMs), 'an unreachable vault');
     }
-    assert.ok(pacing.deadlineMs(ttlMs) <= ttlMs / 2, 'an answer that comes in time is worth half a lease at least');
+    assert.ok(pacing.deadlineMs(ttlMs) <= ttlMs / 2, 'a response within the deadline leaves at least half a lease');
     assert.ok(usableMs(ttlMs) < ttlMs && usableMs(ttlMs) > ttlMs * 0.99);
   }
 });
 
-test('a vault that gives no answer is asked again after ever longer times, up to a sixth of the lease or five seconds', () => {
+test('retries of an unreachable vault back off up to a sixth of the lease time, at most five seconds', () => {
   for (const chance of [0, 0.999]) {
     const waits = [1, 2, 3, 4, 5, 6, 7, 8].map(
       (failures) => pacing.retryMs(60_000, failures, chance) / (0.5 + chance / 2),
@@ -183,14 +183,14 @@ test('a vault that gives no answer is asked again after ever longer times, up to
   assert.equal(pacing.retryMs(6_000, 9, 1), 1_000);
 });
 
-test('a key that was refused is asked about between half a lease and a whole one later', () => {
+test('a refused key is checked again after half to one lease time', () => {
   assert.deepEqual(
     [0, 0.5, 1].map((chance) => pacing.lostMs(60_000, chance)),
     [30_000, 45_000, 60_000],
   );
 });
 
-test('one question takes at most ten seconds or half a lease, and the next is sent beside it after two and a half or an eighth', () => {
+test('a call has a deadline of 10 s, at most half a lease; a second call follows after 2.5 s, at most an eighth', () => {
   assert.deepEqual([pacing.deadlineMs(60_000), pacing.deadlineMs(4_000)], [10_000, 2_000]);
   assert.deepEqual([pacing.besideMs(60_000), pacing.besideMs(4_000)], [2_500, 500]);
 });

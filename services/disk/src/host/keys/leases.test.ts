@@ -10,37 +10,41 @@ import { refusal, silence } from './test-vault.ts';
 
 const limit = { timeout: 180_000 };
 
-test('CMK-113: one question a set, key version and host renews the lease, early and with jitter', limit, async () => {
-  const { host, clock, terms, open, lease, until, pass, stop } = await startLeaseHost();
-  const disks = [await open('d1'), await open('d2'), await open('d3')];
-  const asked = host.checks.length;
-  const intervals: number[] = [];
-  let last = clock.monotonicMs();
-  let seen = asked;
-  await until(() => {
-    if (host.checks.length > seen) {
-      intervals.push(clock.monotonicMs() - last);
-      last = clock.monotonicMs();
-      seen = host.checks.length;
-    }
-    return seen >= asked + 12;
-  });
-  for (const ms of intervals.slice(1)) assert.ok(ms >= terms.ttlMs / 3 && ms <= terms.ttlMs / 2, `${ms}`);
-  assert.ok(new Set(intervals).size > 6, 'with jitter');
-  for (const { wrappedProbe } of host.checks.slice(asked)) assert.ok(wrappedProbe.length > 0, 'with an unwrap');
-  for (const disk of disks) assert.equal(await disk.read(), 'ok');
-  const shown = await lease();
-  assert.deepEqual(
-    { state: shown?.state, open: shown?.openCount, pinned: shown?.pinnedCount, reason: shown?.reason },
-    { state: 'HELD', open: 3, pinned: 0, reason: 'KEY_ACCESS_REASON_UNSPECIFIED' },
-  );
-  for (const disk of disks) await disk.close();
-  const ended = host.checks.length;
-  await pass(terms.ttlMs * 2);
-  assert.equal(host.checks.length, ended, 'an unused key is not checked');
-  assert.equal(await lease(), undefined);
-  await stop();
-});
+test(
+  'CMK-113: one check for each set, key version and host renews the lease, early and with jitter',
+  limit,
+  async () => {
+    const { host, clock, terms, open, lease, until, pass, stop } = await startLeaseHost();
+    const disks = [await open('d1'), await open('d2'), await open('d3')];
+    const asked = host.checks.length;
+    const intervals: number[] = [];
+    let last = clock.monotonicMs();
+    let seen = asked;
+    await until(() => {
+      if (host.checks.length > seen) {
+        intervals.push(clock.monotonicMs() - last);
+        last = clock.monotonicMs();
+        seen = host.checks.length;
+      }
+      return seen >= asked + 12;
+    });
+    for (const ms of intervals.slice(1)) assert.ok(ms >= terms.ttlMs / 3 && ms <= terms.ttlMs / 2, `${ms}`);
+    assert.ok(new Set(intervals).size > 6, 'with jitter');
+    for (const { wrappedProbe } of host.checks.slice(asked)) assert.ok(wrappedProbe.length > 0, 'with an unwrap');
+    for (const disk of disks) assert.equal(await disk.read(), 'ok');
+    const shown = await lease();
+    assert.deepEqual(
+      { state: shown?.state, open: shown?.openCount, pinned: shown?.pinnedCount, reason: shown?.reason },
+      { state: 'HELD', open: 3, pinned: 0, reason: 'KEY_ACCESS_REASON_UNSPECIFIED' },
+    );
+    for (const disk of disks) await disk.close();
+    const ended = host.checks.length;
+    await pass(terms.ttlMs * 2);
+    assert.equal(host.checks.length, ended, 'an unused key is not checked');
+    assert.equal(await lease(), undefined);
+    await stop();
+  },
+);
 
 const unmade = (): Error => new Rejection('NOT_FOUND', 'PRINCIPAL_NOT_FOUND', 'principals/next does not exist');
 const noAnswers: readonly (readonly [string, () => Error])[] = [
@@ -54,12 +58,12 @@ const noAnswers: readonly (readonly [string, () => Error])[] = [
   ['throttled', () => new Rejection('RESOURCE_EXHAUSTED', 'THROTTLED', 'slower', { retryAfterMs: '1000' })],
   ['dependency', () => new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'identity is away')],
   ['unauthenticated', () => new Rejection('UNAUTHENTICATED', 'TOKEN_EXPIRED', 'expired')],
-  ['identity being made', unmade],
+  ['identity being created', unmade],
   ['bug', () => new TypeError('undefined is not a function')],
 ];
 for (const [what, error] of noAnswers) {
   test(
-    `G1: ${what} is no answer: the lease runs to its end, is not extended, and I/O then waits and fails as unreachable`,
+    `G1: ${what} is no response: the lease runs to its end without an extension, then I/O pauses and fails as unreachable`,
     limit,
     async () => {
       const { host, clock, terms, open, lease, pass, stop } = await startLeaseHost();
@@ -78,27 +82,27 @@ for (const [what, error] of noAnswers) {
         { state: 'PAUSED', reason: 'KEY_VAULT_UNREACHABLE', expiresInMs: 0 },
       );
       assert.ok(shown?.silentTime && shown.silentReason !== '');
-      assert.equal(
-        (await host.disks.getDisk({ name: disk.name })).availability,
-        'AVAILABLE',
-        'not lost to the outside yet',
-      );
+      assert.equal((await host.disks.getDisk({ name: disk.name })).availability, 'AVAILABLE', 'not shown as lost yet');
       host.setVault('well');
-      assert.equal(await disk.read(), 'ok', 'an answer brings it back');
+      assert.equal(await disk.read(), 'ok', 'a response restores the lease');
       await stop();
     },
   );
 }
 
-test('G10: who asks as an identity that is being made is told to try again, and no loss', limit, async () => {
-  const { host, open, stop } = await startLeaseHost();
-  host.setVault(unmade);
-  await assert.rejects(open('d'), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
-  await stop();
-});
+test(
+  'G10: an open as an identity that is still being created fails with UNAVAILABLE, not with a loss',
+  limit,
+  async () => {
+    const { host, open, stop } = await startLeaseHost();
+    host.setVault(unmade);
+    await assert.rejects(open('d'), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
+    await stop();
+  },
+);
 
 test(
-  'CMK-107, G1: the time of a lease starts before its question is sent, however long the answer takes',
+  'CMK-107, G1: the lease time starts when the request is sent, however long the response takes',
   limit,
   async () => {
     const { host, clock, terms, open, until, pass, stop } = await startLeaseHost();
@@ -111,7 +115,7 @@ test(
       sentMs = clock.monotonicMs();
       return true;
     });
-    // This yes is on its way; nothing after it is answered.
+    // This grant is on its way. Later requests get no response.
     await pass(1_500);
     host.setVault(silence);
     await pass(sentMs + usableMs(terms.ttlMs) - 1 - clock.monotonicMs());
@@ -125,7 +129,7 @@ test(
   },
 );
 
-test('G1: a definite no ends the lease at once, for every disk under it', limit, async () => {
+test('G1: a refusal ends the lease at once, for every disk under it', limit, async () => {
   const { host, open, lease, until, stop } = await startLeaseHost();
   const disks = [await open('d1'), await open('d2')];
   host.setEpoch(5);
@@ -137,7 +141,7 @@ test('G1: a definite no ends the lease at once, for every disk under it', limit,
   await stop();
 });
 
-test('KV-88: an operation withheld behind the check ends the lease as access that was taken', limit, async () => {
+test('KV-88: an unwrap that is refused after a granted check ends the lease with ACCESS_DENIED', limit, async () => {
   const { host, open, lease, stop } = await startLeaseHost();
   const disk = await open('d1');
   host.setEpoch(5);
@@ -148,7 +152,7 @@ test('KV-88: an operation withheld behind the check ends the lease as access tha
   await stop();
 });
 
-test('G1, G3: two lost answers in a row cost no I/O', limit, async () => {
+test('G1, G3: two lost responses in a row do not pause I/O', limit, async () => {
   const { host, clock, terms, open, pass, stop } = await startLeaseHost();
   const disk = await open('d');
   for (let round = 0; round < 10; round += 1) {
@@ -168,29 +172,25 @@ test('G1, G3: two lost answers in a row cost no I/O', limit, async () => {
   await stop();
 });
 
-test(
-  'G1: a suspended machine finds its leases over when it wakes; a wall clock that is set changes nothing',
-  limit,
-  async () => {
-    const { host, clock, terms, open, lease, pass, stop } = await startLeaseHost();
-    const disk = await open('d');
-    clock.stepWallClock(86_400_000);
-    assert.equal(await disk.read(), 'ok');
-    clock.stepWallClock(-2 * 86_400_000);
-    await pass(terms.ttlMs * 3);
-    assert.equal((await lease())?.state, 'HELD');
-    host.setVault(silence);
-    assert.equal(await disk.read(), 'ok');
-    clock.suspend(terms.ttlMs);
-    assert.equal(await disk.read(), 'KEY_VAULT_UNREACHABLE');
-    host.setVault('well');
-    assert.equal(await disk.read(), 'ok');
-    await stop();
-  },
-);
+test('G1: a suspend of the machine ends its leases; a change of the wall clock does not', limit, async () => {
+  const { host, clock, terms, open, lease, pass, stop } = await startLeaseHost();
+  const disk = await open('d');
+  clock.stepWallClock(86_400_000);
+  assert.equal(await disk.read(), 'ok');
+  clock.stepWallClock(-2 * 86_400_000);
+  await pass(terms.ttlMs * 3);
+  assert.equal((await lease())?.state, 'HELD');
+  host.setVault(silence);
+  assert.equal(await disk.read(), 'ok');
+  clock.suspend(terms.ttlMs);
+  assert.equal(await disk.read(), 'KEY_VAULT_UNREACHABLE');
+  host.setVault('well');
+  assert.equal(await disk.read(), 'ok');
+  await stop();
+});
 
 test(
-  'G2: silence beyond the grace counts as a loss: shown on the disk and reported, until the truth is known',
+  'G2: an outage beyond the grace period is shown and reported as a loss, until the vault responds',
   limit,
   async () => {
     const { host, clock, terms, open, lease, run, until, stop } = await startLeaseHost();
@@ -232,11 +232,11 @@ test(
 );
 
 for (const [end, mood] of [
-  ['answers', 'well'],
-  ['says no', refusal('KEY_DELETED', 7)],
+  ['responds', 'well'],
+  ['refuses', refusal('KEY_DELETED', 7)],
 ] as const) {
   test(
-    `CMK-120: an outage that closed every disk under a key is over when the vault ${end}, and not because the checks stop`,
+    `CMK-120: an outage that closed every disk under a key ends when the vault ${end}, not when the lease ends`,
     limit,
     async () => {
       const { host, open, lease, run, until, pass, stop } = await startLeaseHost();
@@ -244,7 +244,7 @@ for (const [end, mood] of [
       const shown = async () => (await run(host.disks.getDisk({ name: disk.name }))).unavailableReason;
       host.setVault(silence);
       await until(() => host.reports.length > 0);
-      // As compute does once it is told.
+      // As compute does after the report.
       await disk.close();
       await pass(300_000);
       assert.equal(await shown(), 'KEY_VAULT_UNREACHABLE');
@@ -261,7 +261,7 @@ for (const [end, mood] of [
   );
 }
 
-test('CMK-120: an outage that no disk can check any more is forgotten', limit, async () => {
+test('CMK-120: an outage is forgotten once no disk is left to check the key', limit, async () => {
   const { host, open, run, until, pass, stop } = await startLeaseHost();
   const [first, other] = [await open('d1'), await open('d2')];
   host.setVault(silence);
@@ -276,7 +276,7 @@ test('CMK-120: an outage that no disk can check any more is forgotten', limit, a
   await stop();
 });
 
-test('G2: a loss is reported to compute until it is accepted, and once', limit, async () => {
+test('G2: a loss is reported until compute accepts it, and not again afterwards', limit, async () => {
   const { host, open, lease, until, pass, stop } = await startLeaseHost();
   const disk = await open('d');
   host.setCompute(silence);
@@ -290,36 +290,32 @@ test('G2: a loss is reported to compute until it is accepted, and once', limit, 
   assert.equal(host.reports.at(-1)?.accessEpoch, 5);
   assert.equal(await disk.read(), 'KEY_DISABLED');
   await pass(120_000);
-  assert.equal(host.reports.length, told, 'asking again changes nothing about it');
+  assert.equal(host.reports.length, told, 'later checks do not repeat the report');
+  await stop();
+});
+
+test('G2: a published loss is not reported to compute if its disks are closed soon', limit, async () => {
+  const { host, clock, open, pass, stop } = await startLeaseHost();
+  const disk = await open('d');
+  const { keyVersion } = host.keyOf('subscriptions/s/resourceGroups/g/diskEncryptionSets/one');
+  const value = {
+    set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one',
+    keyVersion,
+    reason: 'KEY_DISABLED',
+    accessEpoch: 5,
+    since: new Date(clock.now()),
+    partial: false,
+  } as const;
+  await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value });
+  assert.equal(await disk.read(), 'KEY_DISABLED');
+  await disk.close();
+  await pass(60_000);
+  assert.equal(host.reports.length, 0);
   await stop();
 });
 
 test(
-  'G2: compute is not told of what it has acted on: a loss is reported only while a disk is open under it',
-  limit,
-  async () => {
-    const { host, clock, open, pass, stop } = await startLeaseHost();
-    const disk = await open('d');
-    const { keyVersion } = host.keyOf('subscriptions/s/resourceGroups/g/diskEncryptionSets/one');
-    const value = {
-      set: 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one',
-      keyVersion,
-      reason: 'KEY_DISABLED',
-      accessEpoch: 5,
-      since: new Date(clock.now()),
-      partial: false,
-    } as const;
-    await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value });
-    assert.equal(await disk.read(), 'KEY_DISABLED');
-    await disk.close();
-    await pass(60_000);
-    assert.equal(host.reports.length, 0);
-    await stop();
-  },
-);
-
-test(
-  'G4, CMK-106: a loss heard while an open waits for its unwrap refuses the open, also of an ultra disk',
+  'G4, CMK-106: a loss that arrives while an open waits for its unwrap refuses the open, also of an ultra disk',
   limit,
   async () => {
     for (const sku of ['ULTRA', 'PREMIUM_SSD'] as const) {
@@ -344,7 +340,7 @@ test(
 );
 
 test(
-  'G3, CMK-102: an ultra disk of a running machine keeps its I/O through a loss and through silence, visibly',
+  'G3, CMK-102: an ultra disk of a running machine keeps its I/O through a loss or an outage, shown as pinned',
   limit,
   async () => {
     for (const [mood, pinnedFor] of [
@@ -379,50 +375,50 @@ test(
   },
 );
 
-test('CMK-102: a restarted host has the DEK of an ultra disk before any read, and keeps it', limit, async () => {
-  const { host, open, lease, run, until, stop } = await startLeaseHost();
-  const ultra = await open('u', 'ULTRA');
-  const other = await open('d');
-  // The first unwrap after the restart gets no response: it is tried again with the next yes.
-  const silent = { left: 1 };
-  host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
-  const before = host.unwraps();
-  await run(host.restart());
-  await until(() => host.unwraps() > before);
-  assert.equal((await lease())?.state, 'HELD');
-  host.setEpoch(5);
-  host.setVault(refusal('KEY_DISABLED', 5));
-  await until(async () => (await lease())?.state === 'PINNED');
-  assert.equal(await ultra.read(), 'ok');
-  assert.equal(await other.read(), 'KEY_DISABLED');
-  const { availability } = await run(host.disks.getDisk({ name: ultra.name }));
-  assert.equal(availability, 'LEASE_PINNED');
-  await stop();
-});
-
 test(
-  'CMK-102: a host that lost its memory has no DEK: its ultra disk under a lost key is unavailable before anybody reads',
+  'CMK-102: a restarted host fetches the DEK of an ultra disk before any read, and keeps it after a loss',
   limit,
   async () => {
     const { host, open, lease, run, until, stop } = await startLeaseHost();
     const ultra = await open('u', 'ULTRA');
+    const other = await open('d');
+    // The first unwrap after the restart gets no response. It is retried with the next grant.
+    const silent = { left: 1 };
+    host.setVault((what) => (what === 'unwrapKey' && silent.left-- > 0 ? silence() : undefined));
+    const before = host.unwraps();
+    await run(host.restart());
+    await until(() => host.unwraps() > before);
+    assert.equal((await lease())?.state, 'HELD');
     host.setEpoch(5);
     host.setVault(refusal('KEY_DISABLED', 5));
-    await run(host.restart());
-    await until(async () => (await lease())?.state === 'LOST');
-    const { availability, unavailableReason } = await run(host.disks.getDisk({ name: ultra.name }));
-    assert.deepEqual(
-      { availability, unavailableReason },
-      { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED' },
-    );
-    assert.equal(await ultra.read(), 'KEY_DISABLED');
-    await until(() => host.reports.length > 0);
+    await until(async () => (await lease())?.state === 'PINNED');
+    assert.equal(await ultra.read(), 'ok');
+    assert.equal(await other.read(), 'KEY_DISABLED');
+    const { availability } = await run(host.disks.getDisk({ name: ultra.name }));
+    assert.equal(availability, 'LEASE_PINNED');
     await stop();
   },
 );
 
+test('CMK-102: after a restart under a lost key, an ultra disk is unavailable before any read', limit, async () => {
+  const { host, open, lease, run, until, stop } = await startLeaseHost();
+  const ultra = await open('u', 'ULTRA');
+  host.setEpoch(5);
+  host.setVault(refusal('KEY_DISABLED', 5));
+  await run(host.restart());
+  await until(async () => (await lease())?.state === 'LOST');
+  const { availability, unavailableReason } = await run(host.disks.getDisk({ name: ultra.name }));
+  assert.deepEqual(
+    { availability, unavailableReason },
+    { availability: 'UNAVAILABLE', unavailableReason: 'KEY_DISABLED' },
+  );
+  assert.equal(await ultra.read(), 'KEY_DISABLED');
+  await until(() => host.reports.length > 0);
+  await stop();
+});
+
 test(
-  'CMK-104: where a set says NEXT_START, what runs outlives the expiry of its key, and a new open fails',
+  'CMK-104: if the key expiry of a set is NEXT_START, open disks outlive the expiry and a new open fails',
   limit,
   async () => {
     const { host, terms, open, lease, run, until, pass, stop } = await startLeaseHost();
@@ -448,7 +444,7 @@ test(
     assert.equal((await lease())?.state, 'HELD');
     await change('NEXT_START');
     await run(host.restart());
-    assert.equal(await disk.read(), 'ok', 'also on a host that starts again');
+    assert.equal(await disk.read(), 'ok', 'also after a restart of the host');
     assert.equal(host.reports.length, 0);
     await change('STOP');
     await until(async () => (await disk.read()) === 'KEY_EXPIRED');
@@ -456,7 +452,7 @@ test(
   },
 );
 
-/** A disk that is open under a set that says NEXT_START and an expired key, and the replies of the set. */
+/** A disk that is open under an expired key of a set with NEXT_START. */
 const openBeyondExpiry = async () => {
   const started = await startLeaseHost();
   const { host, terms, open, pass } = started;
@@ -477,7 +473,7 @@ const openBeyondExpiry = async () => {
 };
 
 test(
-  'G1, G2, CMK-104: a set that says STOP by now, and whose facts do not arrive, has its disks end with the lease',
+  'G1, G2, CMK-104: if a set changes to STOP and its fact does not arrive, its disks still stop with the lease',
   limit,
   async () => {
     const { host, terms, lease, pass, until, disk, stop } = await openBeyondExpiry();
@@ -491,7 +487,7 @@ test(
 );
 
 test(
-  'G1, CMK-104: no lease of an expired key continues without a reply of its set, and a missing reply is no loss of the key',
+  'G1, CMK-104: without a response of its set, the lease of an expired key ends, and I/O pauses without a loss',
   limit,
   async () => {
     const { host, terms, lease, pass, disk, stop } = await openBeyondExpiry();
@@ -507,27 +503,31 @@ test(
   },
 );
 
-test('G3: without any grace a host that starts, or wakes, asks before it counts a key as lost', limit, async () => {
-  const { host, clock, terms, open, lease, run, pass, until, stop } = await startLeaseHost({ unreachableGraceMs: 0 });
-  const disk = await open('d');
-  host.setDelay(400);
-  await run(host.restart());
-  await pass(200);
-  assert.equal((await lease())?.countedAsLost, false);
-  await until(async () => (await lease())?.state === 'HELD');
-  clock.suspend(terms.ttlMs);
-  assert.equal(await disk.read(), 'ok');
-  await pass(terms.ttlMs * 2);
-  assert.equal(host.reports.length, 0);
-  host.setVault(silence);
-  await until(() => host.reports.length > 0);
-  assert.equal(host.reports[0]?.reason, 'KEY_VAULT_UNREACHABLE');
-  assert.equal((await lease())?.state, 'PAUSED');
-  await stop();
-});
+test(
+  'G3: with a grace period of 0, a host that starts or wakes calls the vault before it counts a key as lost',
+  limit,
+  async () => {
+    const { host, clock, terms, open, lease, run, pass, until, stop } = await startLeaseHost({ unreachableGraceMs: 0 });
+    const disk = await open('d');
+    host.setDelay(400);
+    await run(host.restart());
+    await pass(200);
+    assert.equal((await lease())?.countedAsLost, false);
+    await until(async () => (await lease())?.state === 'HELD');
+    clock.suspend(terms.ttlMs);
+    assert.equal(await disk.read(), 'ok');
+    await pass(terms.ttlMs * 2);
+    assert.equal(host.reports.length, 0);
+    host.setVault(silence);
+    await until(() => host.reports.length > 0);
+    assert.equal(host.reports[0]?.reason, 'KEY_VAULT_UNREACHABLE');
+    assert.equal((await lease())?.state, 'PAUSED');
+    await stop();
+  },
+);
 
 test(
-  'CMK-39, G3: the end of an earlier set of the name, however late it is heard, takes nothing from who is under the later',
+  'CMK-39, G3: a late SetDeleted of an earlier set of the same name does not affect disks under the later set',
   limit,
   async () => {
     const { host, terms, open, lease, pass, stop } = await startLeaseHost();

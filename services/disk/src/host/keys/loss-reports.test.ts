@@ -28,7 +28,7 @@ const lossOf = (traceparent: string, told: Partial<ReportedLoss> = {}): Reported
   ...told,
 });
 
-/** @returns in which trace context compute was told, and what */
+/** @returns the trace context and the content of the report that compute receives */
 const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>) => {
   const heard = Promise.withResolvers<{
     parent: string | undefined;
@@ -57,7 +57,7 @@ const told = async (hear: (about: (loss: ReportedLoss) => void) => Promise<void>
   return found;
 };
 
-test('G10: a report has the correlation id and the event of the loss, and nothing invented for an outage', async () => {
+test('G10: a report has the correlation id and the event of the loss, and no causes for an outage', async () => {
   const known = { event: 'key-vaults/v/keys/k@7', correlationId: 'of the revocation' };
   const { options } = await told(async (about) => about(lossOf(taken, known)));
   assert.equal(options?.cause?.correlationId, 'of the revocation');
@@ -66,7 +66,7 @@ test('G10: a report has the correlation id and the event of the loss, and nothin
   assert.deepEqual(outage.options?.cause?.causes, []);
 });
 
-test('G10: a report belongs below the work in which its host heard of the loss, where that is of the same trace', async () => {
+test('G10: a report is a child of the span that received the loss, if that span is in the trace of the loss', async () => {
   let work: string | undefined;
   const { parent, request } = await told((about) =>
     inSpan(tracer, 'process disk-encryption-set', {}, () => {
@@ -78,14 +78,14 @@ test('G10: a report belongs below the work in which its host heard of the loss, 
   assert.deepEqual([parent, request.traceId], [work, traceIdOf(work)]);
 });
 
-test('G10: heard of in another trace, a report belongs below the commit that the vault named', async () => {
+test('G10: if the loss is received in another trace, the report is a child of the commit that the vault named', async () => {
   const { parent, request } = await told((about) =>
     inSpan(tracer, 'renew a lease', {}, () => about(lossOf(taken, { traceparent: taken }))),
   );
   assert.deepEqual([parent, request.traceId], [taken, traceIdOf(taken)]);
 });
 
-test('G10: where no span of the trace of the cause is known none is made up, and the report says which trace is meant', async () => {
+test('G10: if no span of the causing trace is known, the report keeps its own parent and names that trace', async () => {
   let work: string | undefined;
   const { parent, request } = await told((about) =>
     inSpan(tracer, 'renew a lease', {}, () => {
@@ -98,7 +98,7 @@ test('G10: where no span of the trace of the cause is known none is made up, and
   assert.deepEqual([outside.parent, outside.request.traceId], [undefined, traceIdOf(taken)]);
 });
 
-/** Reports to a compute that answers as told. */
+/** Reports to a compute whose responses the test sets. */
 const toCompute = () => {
   const clock = virtualClock();
   const ending = new AbortController();
@@ -130,7 +130,7 @@ const toCompute = () => {
   };
 };
 
-test('G2: a report is repeated until it is accepted, unless compute refuses it for good; what is wrong with its own token passes', async () => {
+test('G2: a report is retried until compute accepts it, also after token errors; only PERMISSION_DENIED is final', async () => {
   for (const [error, state] of [
     [new Rejection('UNAVAILABLE', 'DEPENDENCY_UNAVAILABLE', 'away'), 'pending'],
     [new RpcFailure('DEADLINE_EXCEEDED', 'ReportAccessLost', 'compute', 'late'), 'pending'],
@@ -151,7 +151,7 @@ test('G2: a report is repeated until it is accepted, unless compute refuses it f
   }
 });
 
-test('a loss told by the set is reported three seconds later, and not at all where it is over by then', async () => {
+test('a published loss is reported after three seconds, and not at all if it is over by then', async () => {
   const { reports, asked, pass, stop } = toCompute();
   reports.about(key, lossOf(taken), 'fact');
   await pass(2_999);
@@ -166,7 +166,7 @@ test('a loss told by the set is reported three seconds later, and not at all whe
   stop();
 });
 
-test('one loss is reported once; another number, reason or beginning is another loss; without a number it is final', async () => {
+test('a loss is reported once; another epoch, reason or start is another loss; a missing epoch is reported as 0', async () => {
   const { reports, asked, pass, stop } = toCompute();
   const one = lossOf(taken);
   const deleted = { ...one, reason: 'KEY_DELETED' } as const;

@@ -8,7 +8,7 @@ import { refusal } from './test-vault.ts';
 
 const count = 40;
 
-/** Disks of machines of their own, attached, which open and close together. */
+/** Disks that are each attached to a machine, to be opened together. */
 const prepare = async () => {
   let opened = 0;
   let slow: Clock | undefined;
@@ -28,9 +28,9 @@ const prepare = async () => {
     await run(host.disks.createDisk(request));
     await run(host.disks.attachDisk({ name, virtualMachine, requestId: diskId }));
   }
-  // Answers take their time, as they do over a network: what is asked meanwhile travels together.
+  // Responses take time, as over a network, so requests made meanwhile are sent together.
   host.setDelay(10);
-  // And files are opened in pieces, as threads do it.
+  // Files open at different times, as with threads.
   slow = clock;
   const before = { unwraps: host.unwraps(), calls: host.unwrapCalls(), checks: host.checks.length };
   return {
@@ -54,7 +54,7 @@ const prepare = async () => {
   };
 };
 
-test('a start of many disks asks once for all of them whether the key may be used, and unwraps in a few calls', async () => {
+test('opening many disks at once needs only a few access checks and a few unwrap calls', async () => {
   const { open, asked, stop } = await prepare();
   const opened = await open();
   assert.deepEqual(new Set(opened.map(({ status }) => status)), new Set(['fulfilled']));
@@ -65,7 +65,7 @@ test('a start of many disks asks once for all of them whether the key may be use
   await stop();
 });
 
-test('disks of one call are unwrapped by one message behind one question, and wait for none that cannot be opened', async () => {
+test('the disks of one call share one access check and one unwrap call, and open although others are refused', async () => {
   const { host, run, disks, asked, stop } = await prepare();
   const wanted = disks.map(({ name, virtualMachine }) => ({ open: { name, virtualMachine } }));
   const [first, ...others] = wanted;
@@ -80,7 +80,7 @@ test('disks of one call are unwrapped by one message behind one question, and wa
   await stop();
 });
 
-test('CMK-106: what a vault refuses to many disks at once opens none of them, and each is told for itself', async () => {
+test('CMK-106: if the vault refuses many disks at once, none opens, and each open gets its own error', async () => {
   const { host, open, stop } = await prepare();
   host.setVault(refusal('KEY_DISABLED', 5));
   const opened = await open();

@@ -9,7 +9,7 @@ import { openSetKeys } from './set-keys.ts';
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/s';
 const cause: Cause = { correlationId: 'c', causes: [], caller: 'principals/p' };
 
-/** Five who need the key of a set at once that has none on record here. @param answers of the set, one after the other */
+/** Five concurrent calls for the key of a set that has none on record here. @param answers of the set, in order */
 const fiveAtOnce = async (answers: readonly (() => DiskEncryptionSet)[]) => {
   let asked = 0;
   const store = memoryStore({ clock: virtualClock() });
@@ -39,7 +39,7 @@ const failing = (error: Error) => (): never => {
 const silent = (code: ConstructorParameters<typeof RpcFailure>[0]) =>
   failing(new RpcFailure(code, 'GetDiskEncryptionSet', 'disk-encryption-set', 'no answer'));
 
-test('a set is asked for its key once by all who need it', async () => {
+test('concurrent calls for the key of a set share one call to the set', async () => {
   const { asked, outcomes } = await fiveAtOnce([known]);
   assert.equal(asked, 1);
   for (const outcome of outcomes) assert.equal(outcome.status === 'fulfilled' && outcome.value.generation, 3);
@@ -65,7 +65,7 @@ test('a shared call whose first caller runs out of time still serves the others'
   }
 });
 
-test('CMK-38: under a set without an identity nothing is made, for that reason, since when and by which trace it went', async () => {
+test('CMK-38: encryption under a set without an identity is refused with the reason, time and trace of the loss', async () => {
   const store = memoryStore({ clock: virtualClock() });
   const cut = DiskEncryptionSet.fromPartial({
     ...known(),
@@ -95,7 +95,7 @@ test('CMK-38: under a set without an identity nothing is made, for that reason, 
   });
 });
 
-test('G10: what moves to a generation names the event that began it, also if a creation used it first', async () => {
+test('G10: a rewrap to a generation names the event that started it, even if a creation used it first', async () => {
   const keys = openSetKeys(
     memoryStore({ clock: virtualClock() }),
     { getDiskEncryptionSet: async () => known() },

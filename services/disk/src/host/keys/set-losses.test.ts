@@ -20,7 +20,7 @@ const openWorld = () => {
       assert.ok(row);
       await store.commit({ rows: [row] }, cause);
     },
-    /** What a service that starts again knows. */
+    /** The key access that a restarted service recalls. */
     recalled: async () => {
       const access = createKeyAccess(clock, { ttlMs: 10_000 });
       await losses.recall(access);
@@ -29,7 +29,7 @@ const openWorld = () => {
   };
 };
 
-test('a service that starts again knows every loss that sets told of, and who had ended', async () => {
+test('a restarted service recalls every published loss and deleted identity', async () => {
   const { losses, keep, recalled } = openWorld();
   await keep(await losses.lost(key, loss(5)));
   await keep(await losses.lost(other, { ...loss(6), reason: 'IDENTITY_DELETED', principal: 'principals/old' }));
@@ -40,7 +40,7 @@ test('a service that starts again knows every loss that sets told of, and who ha
   assert.deepEqual([reason, since, traceId, principal], ['IDENTITY_DELETED', 1, 't', 'principals/old']);
 });
 
-test('G10: a service that starts again knows the event, the correlation id and the trace of a loss', async () => {
+test('G10: a restarted service recalls the event, the correlation id and the trace of a loss', async () => {
   const { losses, keep, recalled } = openWorld();
   const origin = { event: 'set-s@5', correlationId: 'c', traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01` };
   await keep(await losses.lost(key, { ...loss(5), ...origin }));
@@ -48,10 +48,10 @@ test('G10: a service that starts again knows the event, the correlation id and t
   assert.deepEqual({ event, correlationId, traceparent }, origin);
 });
 
-test('one that is over is not among them; with the last of a set its row goes', async () => {
+test('a loss that is over is not recalled, and the row of a set is removed with its last loss', async () => {
   const { losses, keep, recalled } = openWorld();
   await keep(await losses.lost(key, loss(5)));
-  assert.equal(await losses.restored(other), undefined, 'what was not lost changes nothing');
+  assert.equal(await losses.restored(other), undefined, 'a restore without a loss changes nothing');
   assert.equal(await losses.restored({ ...key, set: 'another' }), undefined);
   await keep(await losses.lost(other, loss(6)));
   await keep(await losses.restored(key));
@@ -61,7 +61,7 @@ test('one that is over is not among them; with the last of a set its row goes', 
   assert.equal(await losses.forgotten('set'), undefined, 'there is no row any more');
 });
 
-test('CMK-39: what a deleted set lost is forgotten with it', async () => {
+test('CMK-39: the losses of a deleted set are forgotten', async () => {
   const { losses, keep, recalled } = openWorld();
   await keep(await losses.lost(key, loss(5)));
   await keep(await losses.lost(other, loss(6)));
@@ -70,7 +70,7 @@ test('CMK-39: what a deleted set lost is forgotten with it', async () => {
   assert.equal(await losses.forgotten('set'), undefined);
 });
 
-test('however many sets have lost something, all of it is recalled', async () => {
+test('the losses of more than 1,000 sets are all recalled', async () => {
   const { losses, keep, recalled } = openWorld();
   const sets = Array.from({ length: 1_001 }, (_, n) => `set-${String(n).padStart(4, '0')}`);
   for (const set of sets) await keep(await losses.lost({ ...key, set }, loss(5)));

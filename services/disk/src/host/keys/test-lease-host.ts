@@ -14,7 +14,7 @@ import type { LeaseTerms } from './lease.ts';
 const group = 'subscriptions/s/resourceGroups/g';
 const machine = `${group}/virtualMachines/vm`;
 
-/** Turns of the event loop a call through both pipelines takes, and some. */
+/** Turns of the event loop that a call through both pipelines takes, with a margin. */
 const settleTurns = 12;
 
 /** How a read or write ended: `ok`, or the reason. */
@@ -57,7 +57,7 @@ export const startLeaseHost = async (
   const clock = virtualClock();
   const host = await startDiskHost({ clock, leases: terms, ...surroundings });
 
-  /** Whatever can go on without time does so before time passes: a response goes through several turns of the event loop. */
+  /** Work that needs no time is done before time passes. A response takes several turns of the event loop. */
   const until = (condition: () => boolean | Promise<boolean>): Promise<void> =>
     clock.until(async () => {
       for (let turn = 0; turn < settleTurns; turn += 1) await nextTurn();

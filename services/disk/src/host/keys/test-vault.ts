@@ -13,49 +13,49 @@ import type { Clock } from '@interlock/runtime';
 import type { Faults } from '../../testing/test-fault.ts';
 import type { SetKey } from './set-keys.ts';
 
-/** How the vault answers: as it should, or with an error made for each question. */
+/** How the vault responds: normally, or with an error created for each call. */
 export type VaultMood = 'well' | ((what: 'checkAccess' | 'wrapKey' | 'unwrapKey' | 'rewrap') => Error | undefined);
 
-/** The neighbours of a disk host under test, and what a test does to them. */
+/** Controls the services around a disk host under test. */
 export interface TestVault {
-  /** From now on the vault answers so. */
+  /** Sets how the vault responds from now on. */
   setVault(mood: VaultMood): void;
-  /** From now on every answer of the vault takes so long, in milliseconds, half of it on its way there. */
+  /** Sets the duration of every call to the vault, in ms. The vault decides after half of it. */
   setDelay(delayMs: number): void;
   /** The access epoch of the vault. */
   setEpoch(epoch: number): void;
-  /** Unwraps asked for so far. */
+  /** Unwraps requested so far. */
   unwraps(): number;
-  /** Calls that asked for them. */
+  /** Calls that requested them. */
   unwrapCalls(): number;
-  /** How many rewraps each call asked for that asked for any, oldest first. */
+  /** Number of rewraps in each rewrap call, oldest first. */
   readonly rewrapCalls: number[];
-  /** Questions of leases and opens, oldest first. */
+  /** Access checks of leases and opens, oldest first. */
   readonly checks: CheckAccessRequest[];
   /** The reports that compute received, and its responses. */
   readonly reports: ReportAccessLostRequest[];
   setCompute(answer: 'accepts' | (() => Error)): void;
-  /** Holds up the next unwrap of the vault after it is done. */
+  /** Delays the response to the next unwrap until `release`. */
   holdUnwrap(): { readonly reached: Promise<void>; release(): void };
-  /** Holds up the response to the next question about the key of a set, once it is decided. */
+  /** Delays the response to the next access check of the key of a set, once it is decided, until `release`. */
   holdCheck(set: string): { readonly reached: Promise<void>; release(): void };
   keyOf(set: string): SetKey;
-  /** Wraps as anyone can who has only the public half of a key version. */
+  /** Wraps with the public half of a key version, as anyone can. */
   wrapPublicly(keyVersion: string, payload: Uint8Array): Uint8Array;
-  /** The set names another key version. */
+  /** Gives the set another key version. */
   rotate(set: string): Promise<void>;
-  /** The vault loses every version but the newest. */
+  /** Purges every version but the newest. */
   forgetKeysBefore(set: string): void;
-  /** What the sets say about the expiry of their keys. */
+  /** Sets the key expiry policy of every set. */
   setExpiryPolicy(policy: KeyExpiryPolicy): void;
-  /** From now on the sets answer, or give the error made for each question. */
+  /** From now on the sets respond normally, or with an error created for each call. */
   setSets(answer: 'well' | (() => Error)): void;
 }
 
-/** No answer at all, as a vault that is down gives it. */
+/** The error of a call to an unreachable vault. */
 export const silence = (): Error => new RpcFailure('UNAVAILABLE', 'CheckAccess', 'key-vault', 'no connection');
 
-/** A definite no. */
+/** A refusal of the vault. */
 export const refusal =
   (reason: string, epoch?: number, only?: 'checkAccess'): Exclude<VaultMood, 'well'> =>
   (what) =>
@@ -65,7 +65,7 @@ export const refusal =
         })
       : undefined;
 
-/** A response that waits until a test lets it go. */
+/** A response that waits until the test releases it. */
 interface Held {
   reach(): void;
   readonly released: Promise<void>;
@@ -78,7 +78,7 @@ const newHold = () => {
   return { hold, reached: reached.promise, release: released.resolve };
 };
 
-/** A vault, sets, identity and compute in a few lines. */
+/** Fakes of the vault, sets, identity and compute. */
 export const startTestVault = (parts: {
   readonly sets: readonly string[];
   readonly clock: Clock;
@@ -145,7 +145,7 @@ export const startTestVault = (parts: {
 
   /** The vault as one identity sees it: the keys of that identity's set can be used, and no others. */
   const vaultAs = ({ token }: Pick<TokenSource, 'token'>) => {
-    /** Decides in the middle of the time a response takes. */
+    /** Decides after half of the delay. */
     const decided = async <Answer>(
       what: Parameters<Exclude<VaultMood, 'well'>>[0],
       decide: () => Answer | Promise<Answer>,
@@ -243,7 +243,7 @@ export const startTestVault = (parts: {
   return { control, neighbours, vaultAs };
 };
 
-/** Each item by itself, as the vault does it: a refusal is the item's, anything else the call's. */
+/** Handles each item by itself, as the vault does. A refusal fails its item, any other error fails the call. */
 const eachItem = async <Item, Outcome>(items: readonly Item[], handle: (item: Item) => Promise<Outcome>) => ({
   outcomes: await Promise.all(
     items.map(async (item) => {
@@ -265,7 +265,7 @@ const newKey = (n: number, generation: number): SetKey => ({
   generation,
 });
 
-/** Whether the key of a version is that of the identity's set. */
+/** Whether a key version belongs to the set of the identity. */
 const belongs = (keyVersion: string, principal: string): boolean => {
   const [, n = ''] = /\/keys\/k(\d)\//.exec(keyVersion) ?? [];
   return principal === principalOf(n);

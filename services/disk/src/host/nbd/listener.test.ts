@@ -32,7 +32,7 @@ test('an address is an absolute path of a socket, or a host with a port', () => 
   }
 });
 
-/** Answers a negotiation and nothing else: enough to see who gets that far. */
+/** Serves a negotiation and nothing else, to show which clients get that far. */
 const greetOnly = (seen: Duplex[]) => (stream: Duplex, startTls?: (stream: Duplex) => Promise<Duplex>) => {
   seen.push(stream);
   stream.on('error', () => undefined);
@@ -45,7 +45,7 @@ const greetOnly = (seen: Duplex[]) => (stream: Duplex, startTls?: (stream: Duple
   }).then(() => stream.end());
 };
 
-test('a Unix socket is for its user alone, takes the place of an old one, and serves without TLS', async (t) => {
+test('a Unix socket admits only its user, replaces an old file, and serves without TLS', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'nbd-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'd.sock');
@@ -60,11 +60,11 @@ test('a Unix socket is for its user alone, takes the place of an old one, and se
   await listener.close();
 });
 
-test('a Unix socket is for a group as well if one is given', async (t) => {
+test('a Unix socket also admits a group if one is given', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'nbd-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const path = join(folder, 'd.sock');
-  // Only root may give a file to a group that it is not in.
+  // Only root can give a file to a group that it is not in.
   const group = process.getuid?.() === 0 ? 65_534 : (process.getgid?.() ?? 0);
   const listener = nbdListener({ kind: 'unix', path }, 'plaintext', group);
   await listener.listen(greetOnly([]));
@@ -95,7 +95,7 @@ const freePort = async (): Promise<number> => {
   return port;
 };
 
-test('over TCP nothing but STARTTLS is answered before TLS, and only to clients with a certificate of the authority', async (t) => {
+test('over TCP, a client must use STARTTLS with a certificate of the authority before other options', async (t) => {
   const [authority, stranger] = [await makeAuthority(Date.now()), await makeAuthority(Date.now())];
   const { listener, port, ca } = await overTcp(authority);
   t.after(() => listener.close());

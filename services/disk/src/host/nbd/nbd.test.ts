@@ -44,7 +44,7 @@ const loseKey = async (host: DiskHost, reason: KeyAccessReason = 'KEY_DISABLED')
 
 for (const isStructured of [true, false]) {
   const replies = isStructured ? 'structured' : 'simple';
-  test(`CMK-08: what is written at any offset is read back, also by gRPC (${replies} replies)`, limit, async (t) => {
+  test(`CMK-08: NBD and gRPC read back what NBD wrote at any offset (${replies} replies)`, limit, async (t) => {
     const { host, begin } = await start(t);
     const client = await connected(host, await begin('WRITE'), isStructured);
     const content = randomBytes(2 * pieceSize + 700);
@@ -58,7 +58,7 @@ for (const isStructured of [true, false]) {
   });
 }
 
-test('CMK-89: FUA and flush reach storage, and a restart after them loses nothing', limit, async (t) => {
+test('CMK-89: a write with FUA and a flushed write survive a restart', limit, async (t) => {
   const { host, begin } = await start(t);
   const client = await connected(host, await begin('WRITE'));
   const [first, second] = [randomBytes(4_096), randomBytes(4_096)];
@@ -70,40 +70,36 @@ test('CMK-89: FUA and flush reach storage, and a restart after them loses nothin
   assert.deepEqual(await host.content(4_096, 8_192), second);
 });
 
-test(
-  'trim and zeros make holes of whole sectors; parts of sectors keep what they had, or are zeros',
-  limit,
-  async (t) => {
-    const { host, begin } = await start(t);
-    const client = await connected(host, await begin('WRITE'));
-    const content = randomBytes(16 * 4_096);
-    await client.write(0, content);
-    assert.equal((await client.request(command.trim, 1_000, 8_192)).code, 0);
-    assert.equal((await client.request(command.writeZeroes, 5 * 4_096 + 10, 2 * 4_096)).code, 0);
-    const noHole = { flags: commandFlag.noHole };
-    assert.equal((await client.request(command.writeZeroes, 10 * 4_096, 4_096, noHole)).code, 0);
-    content.fill(0, 4_096, 8_192);
-    content.fill(0, 5 * 4_096 + 10, 7 * 4_096 + 10);
-    content.fill(0, 10 * 4_096, 11 * 4_096);
-    assert.deepEqual((await client.read(0, content.length)).data, content);
-    const status = await client.request(command.blockStatus, 0, 20 * 4_096);
-    assert.deepEqual(status.extents, [
-      [4_096, 0],
-      [4_096, holeState],
-      [4 * 4_096, 0],
-      [4_096, holeState],
-      [9 * 4_096, 0],
-      [4 * 4_096, holeState],
-    ]);
-    const one = await client.request(command.blockStatus, 0, 20 * 4_096, { flags: commandFlag.reqOne });
-    assert.deepEqual(one.extents, [[4_096, 0]]);
-    const fast = await client.request(command.writeZeroes, 0, 4_096, { flags: commandFlag.fastZero });
-    assert.equal(fast.code, errno.ENOTSUP);
-  },
-);
+test('trim and write-zeroes make holes of whole sectors; in partial sectors trim keeps the data', limit, async (t) => {
+  const { host, begin } = await start(t);
+  const client = await connected(host, await begin('WRITE'));
+  const content = randomBytes(16 * 4_096);
+  await client.write(0, content);
+  assert.equal((await client.request(command.trim, 1_000, 8_192)).code, 0);
+  assert.equal((await client.request(command.writeZeroes, 5 * 4_096 + 10, 2 * 4_096)).code, 0);
+  const noHole = { flags: commandFlag.noHole };
+  assert.equal((await client.request(command.writeZeroes, 10 * 4_096, 4_096, noHole)).code, 0);
+  content.fill(0, 4_096, 8_192);
+  content.fill(0, 5 * 4_096 + 10, 7 * 4_096 + 10);
+  content.fill(0, 10 * 4_096, 11 * 4_096);
+  assert.deepEqual((await client.read(0, content.length)).data, content);
+  const status = await client.request(command.blockStatus, 0, 20 * 4_096);
+  assert.deepEqual(status.extents, [
+    [4_096, 0],
+    [4_096, holeState],
+    [4 * 4_096, 0],
+    [4_096, holeState],
+    [9 * 4_096, 0],
+    [4 * 4_096, holeState],
+  ]);
+  const one = await client.request(command.blockStatus, 0, 20 * 4_096, { flags: commandFlag.reqOne });
+  assert.deepEqual(one.extents, [[4_096, 0]]);
+  const fast = await client.request(command.writeZeroes, 0, 4_096, { flags: commandFlag.fastZero });
+  assert.equal(fast.code, errno.ENOTSUP);
+});
 
 test(
-  'G1 CMK-100: after the key is lost every read, write and trim is EIO, and all works when it is back',
+  'G1 CMK-100: after an access loss every read, write and trim fails with EIO; once access is restored reads work',
   limit,
   async (t) => {
     const { host, begin } = await start(t);
@@ -128,7 +124,7 @@ test(
   },
 );
 
-test('G1: a write whose key is lost while the storage works is EIO', limit, async (t) => {
+test('G1: a write fails with EIO if its key is lost while the storage works', limit, async (t) => {
   let meet = async (): Promise<void> => undefined;
   const { host, begin } = await start(t, { beforeWrite: () => meet() });
   const client = await connected(host, await begin('WRITE'));
@@ -145,7 +141,7 @@ test('G1: a write whose key is lost while the storage works is EIO', limit, asyn
 });
 
 test(
-  'CMK-113: while the vault is silent a request waits, and it continues when the vault responds',
+  'CMK-113: a request pauses while the vault is unreachable, and continues when the vault responds',
   limit,
   async (t) => {
     const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 30_000 } });
@@ -160,16 +156,20 @@ test(
   },
 );
 
-test('CMK-113: a request that waited as long as it may for a silent vault is EIO', limit, async (t) => {
-  const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 200 } });
-  const client = await connected(host, await begin('WRITE'));
-  await client.write(0, randomBytes(4_096));
-  host.setVault(silence);
-  await new Promise((resolve) => setTimeout(resolve, 300));
-  assert.equal((await client.read(0, 4_096)).code, errno.EIO);
-});
+test(
+  'CMK-113: a request fails with EIO after the pause timeout if the vault is still unreachable',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t, { leases: { ttlMs: 100, ioPauseTimeoutMs: 200 } });
+    const client = await connected(host, await begin('WRITE'));
+    await client.write(0, randomBytes(4_096));
+    host.setVault(silence);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    assert.equal((await client.read(0, 4_096)).code, errno.EIO);
+  },
+);
 
-test('CMK-102: the ultra disk of a running machine is served after the loss', limit, async (t) => {
+test('CMK-102: the ultra disk of a running machine is served after a loss, until it is closed', limit, async (t) => {
   const { host } = await start(t);
   const name = `${parent}/disks/u`;
   await host.disks.createDisk({ parent, location: 'l', sku: 'ULTRA', sizeGib: 4, diskId: 'u', encryption });
@@ -199,18 +199,22 @@ test('CMK-82: a rotation does not interrupt a connection', limit, async (t) => {
   assert.deepEqual((await client.read(0, 4_096)).data, content);
 });
 
-test('an access that another has replaced is ESHUTDOWN, and its connection ends', limit, async (t) => {
-  const { host, begin } = await start(t);
-  const token = await begin('WRITE');
-  const client = await connected(host, token);
-  await begin('WRITE');
-  await client.ended();
-  const refused = await (await greeted(host)).go(exportNameOf(diskName, token));
-  assert.equal(refused.kind, optionReply.policy);
-  assert.match(refused.data.toString(), /ATTACH_EPOCH_OUTDATED/);
-});
+test(
+  'the connection of a replaced access ends, and its token is refused with ATTACH_EPOCH_OUTDATED',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const token = await begin('WRITE');
+    const client = await connected(host, token);
+    await begin('WRITE');
+    await client.ended();
+    const refused = await (await greeted(host)).go(exportNameOf(diskName, token));
+    assert.equal(refused.kind, optionReply.policy);
+    assert.match(refused.data.toString(), /ATTACH_EPOCH_OUTDATED/);
+  },
+);
 
-test('tokens: one whose time is over, and one of a machine that gave the disk back, open nothing', limit, async (t) => {
+test('an expired token, and the token of a machine that detached the disk, are refused', limit, async (t) => {
   let shiftMs = 0;
   const clock = { ...systemClock, now: () => systemClock.now() + shiftMs };
   const { host, begin } = await start(t, { clock });
@@ -236,7 +240,7 @@ test('tokens: one whose time is over, and one of a machine that gave the disk ba
   await refusalOf(name, accessToken);
 });
 
-test('a thousand idle connections do not keep another from its disk, and end with the service', limit, async (t) => {
+test('a thousand idle connections do not block another client, and end with the service', limit, async (t) => {
   const { host, begin } = await start(t);
   const idle = await Promise.all(Array.from({ length: 1_000 }, () => greeted(host)));
   const client = await connected(host, await begin('WRITE'));
@@ -247,23 +251,27 @@ test('a thousand idle connections do not keep another from its disk, and end wit
   await Promise.all(idle.map((one) => one.ended()));
 });
 
-test('tokens: a wrong one, one of another disk, none; reading does not allow writing', limit, async (t) => {
-  const { host, begin } = await start(t);
-  const token = await begin('READ');
-  const client = await greeted(host);
-  const kindOf = async (name: string) => (await client.go(name)).kind;
-  assert.equal(await kindOf(exportNameOf(diskName, `${token.slice(0, -2)}AA`)), optionReply.policy);
-  assert.equal(await kindOf(exportNameOf(`${parent}/disks/other`, token)), optionReply.policy);
-  assert.equal(await kindOf(diskName), optionReply.unknown);
-  assert.equal(await kindOf(`d@${token}`), optionReply.unknown);
-  assert.equal(await kindOf(exportNameOf(diskName, token)), optionReply.ack);
-  assert.equal((await client.read(0, 512)).code, 0);
-  assert.equal((await client.write(0, randomBytes(512))).code, errno.EPERM);
-  assert.equal((await client.request(command.trim, 0, 4_096)).code, errno.EPERM);
-});
+test(
+  'a wrong token, one of another disk and a missing one are refused; a read token does not allow writes',
+  limit,
+  async (t) => {
+    const { host, begin } = await start(t);
+    const token = await begin('READ');
+    const client = await greeted(host);
+    const kindOf = async (name: string) => (await client.go(name)).kind;
+    assert.equal(await kindOf(exportNameOf(diskName, `${token.slice(0, -2)}AA`)), optionReply.policy);
+    assert.equal(await kindOf(exportNameOf(`${parent}/disks/other`, token)), optionReply.policy);
+    assert.equal(await kindOf(diskName), optionReply.unknown);
+    assert.equal(await kindOf(`d@${token}`), optionReply.unknown);
+    assert.equal(await kindOf(exportNameOf(diskName, token)), optionReply.ack);
+    assert.equal((await client.read(0, 512)).code, 0);
+    assert.equal((await client.write(0, randomBytes(512))).code, errno.EPERM);
+    assert.equal((await client.request(command.trim, 0, 4_096)).code, errno.EPERM);
+  },
+);
 
 test(
-  'ranges outside the disk, lengths above the largest and unknown commands are EINVAL, and the connection continues',
+  'ranges outside the disk, too long requests and unknown commands are EINVAL; a too long write ends the connection',
   limit,
   async (t) => {
     const { host, begin } = await start(t);
@@ -283,7 +291,7 @@ test(
 );
 
 test(
-  'options: list names open disks without tokens; unknown, oversize and malformed ones are refused',
+  'the list option names open disks without tokens; unknown, oversized and malformed options are refused',
   limit,
   async (t) => {
     const { host, begin } = await start(t);
@@ -306,11 +314,11 @@ test(
   },
 );
 
-test('replies that a client does not take hold memory of the host until it takes them', limit, async (t) => {
+test('replies that a client does not read hold memory of the host, so that other requests wait', limit, async (t) => {
   const { host, begin } = await start(t);
   const token = await begin('WRITE');
   const [greedy, other] = [await connected(host, token, false), await connected(host, token, false)];
-  // As much as the host has for requests: the next one waits.
+  // These use all memory that the host has for requests, so the next request waits.
   for (let reads = 0; reads < 3; reads += 1) greedy.send(command.read, 0, 32 * 1_048_576);
   await new Promise((resolve) => setTimeout(resolve, 500));
   let isServed = false;

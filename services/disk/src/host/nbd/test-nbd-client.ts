@@ -49,7 +49,7 @@ export class TestNbdClient {
     stream.on('error', () => undefined);
   }
 
-  /** Greets. */
+  /** Exchanges the greeting. */
   async greet(flags = 3): Promise<this> {
     const greeting = await this.take(18);
     assert.equal(greeting.toString('latin1', 0, 16), 'NBDMAGICIHAVEOPT');

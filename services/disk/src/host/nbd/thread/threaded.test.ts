@@ -44,27 +44,31 @@ const loseKey = async (host: DiskHost): Promise<void> => {
   await host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: loss });
 };
 
-test('CMK-08: the data thread and gRPC read what the other wrote, whole sectors and parts', limit, async (t) => {
-  const { host, connected } = await start(t);
-  const client = await connected();
-  const content = randomBytes(2 * pieceSize + 8_192);
-  assert.equal((await client.write(4_096, content)).code, 0);
-  assert.deepEqual((await client.read(4_096, content.length)).data, content);
-  assert.deepEqual((await client.read(0, 4_096)).data, Buffer.alloc(4_096));
-  const part = randomBytes(700);
-  assert.equal((await client.write(5_000, part)).code, 0);
-  part.copy(content, 5_000 - 4_096);
-  assert.deepEqual((await client.read(4_096, 8_192)).data, content.subarray(0, 8_192));
-  assert.equal((await client.write(0, randomBytes(4_096), commandFlag.fua)).code, 0);
-  assert.equal((await client.request(command.flush, 0, 0)).code, 0);
-  assert.equal((await client.request(command.trim, 4_096, 4_096)).code, 0);
-  assert.deepEqual((await client.read(4_096, 4_096)).data, Buffer.alloc(4_096));
-  // A new access by gRPC, which ends this one.
-  assert.deepEqual(await host.content(content.length - 4_096, 8_192), content.subarray(4_096));
-});
+test(
+  'CMK-08: the data thread and gRPC read what the data thread wrote, in whole and partial sectors',
+  limit,
+  async (t) => {
+    const { host, connected } = await start(t);
+    const client = await connected();
+    const content = randomBytes(2 * pieceSize + 8_192);
+    assert.equal((await client.write(4_096, content)).code, 0);
+    assert.deepEqual((await client.read(4_096, content.length)).data, content);
+    assert.deepEqual((await client.read(0, 4_096)).data, Buffer.alloc(4_096));
+    const part = randomBytes(700);
+    assert.equal((await client.write(5_000, part)).code, 0);
+    part.copy(content, 5_000 - 4_096);
+    assert.deepEqual((await client.read(4_096, 8_192)).data, content.subarray(0, 8_192));
+    assert.equal((await client.write(0, randomBytes(4_096), commandFlag.fua)).code, 0);
+    assert.equal((await client.request(command.flush, 0, 0)).code, 0);
+    assert.equal((await client.request(command.trim, 4_096, 4_096)).code, 0);
+    assert.deepEqual((await client.read(4_096, 4_096)).data, Buffer.alloc(4_096));
+    // A new access by gRPC, which ends this one.
+    assert.deepEqual(await host.content(content.length - 4_096, 8_192), content.subarray(4_096));
+  },
+);
 
 test(
-  'G1, CMK-100: after a loss the data thread serves nothing; once access is back it serves again',
+  'G1, CMK-100: after a loss the data thread refuses I/O with EIO, and serves it again once access is restored',
   limit,
   async (t) => {
     const { host, connected } = await start(t);
