@@ -4,20 +4,20 @@ import { currentCall, runAsCall } from '@interlock/rpc';
 import { virtualClock } from '@interlock/runtime';
 import { Background } from './background.ts';
 
-/** How long a piece lasts, in ms. */
+/** Duration of a piece, in ms. */
 const pieceMs = 50;
 
 /** Duration of a piece that runs while others start and end, in ms. */
 const longMs = 100_000;
 
-/** Background work in pieces of which so many are asked for, in a process whose timers come as late as it says. */
+/** Requests `count` pieces of background work in a process whose timers fire as late as `lateMsOf` says. */
 const startWork = (
   count: number,
   { guests, lastsMs = () => pieceMs }: { readonly guests: boolean; readonly lastsMs?: (n: number) => number },
 ) => {
   const clock = virtualClock();
   const world = {
-    /** How late the look of that number comes. */
+    /** How late the nth check of the event loop fires, in ms. */
     lateMsOf: (_look: number): number => world.lateMs,
     lateMs: 0,
     looks: 0,
@@ -49,7 +49,7 @@ const startWork = (
   };
   const ask = (more: number): Promise<unknown> =>
     Promise.all(Array.from({ length: more }, () => background.run(piece)));
-  /** Lets time pass in which guests go on reading. */
+  /** Lets time pass while guests keep reading. */
   const passWithGuests = async (durationMs: number): Promise<void> => {
     for (let leftMs = durationMs; leftMs > 0; leftMs -= 10) {
       background.noteGuest();
@@ -59,14 +59,14 @@ const startWork = (
   return { clock, world, background, ask, passWithGuests, all: ask(count) };
 };
 
-test('where no guest is, everything asked for is under way at once', async () => {
+test('without guests, all requested pieces run at once', async () => {
   const { clock, world, all } = startWork(300, { guests: false });
   await clock.pass(pieceMs);
   await all;
   assert.deepEqual([world.most, world.done], [300, 300]);
 });
 
-test('where guests are, a part is under way, more while this process is on time, and all is done in the end', async () => {
+test('with guests, 32 pieces run at first and more while the event loop is on time, until all are done', async () => {
   const { clock, world, all } = startWork(300, { guests: true });
   await clock.pass(0);
   assert.equal(world.underWay, 32);
@@ -75,7 +75,7 @@ test('where guests are, a part is under way, more while this process is on time,
   assert.ok(world.most > 32, `${world.most} at most`);
 });
 
-test('a process that is late for its guests has less under way, and never nothing', async () => {
+test('a late event loop reduces the running pieces to 32, and all are still done', async () => {
   const { clock, world, all, passWithGuests } = startWork(2_000, { guests: true });
   await clock.until(() => world.underWay > 40, 10_000);
   world.lateMs = 3;
@@ -86,17 +86,17 @@ test('a process that is late for its guests has less under way, and never nothin
   assert.equal(world.most, 32);
 });
 
-test('beside guests pieces are let in together, and the next ones after a rest as long as those took', async () => {
+test('with guests, pieces start in batches, and after each batch comes a rest as long as it took', async () => {
   const { world, passWithGuests } = startWork(300, { guests: true });
   await passWithGuests(pieceMs);
   assert.deepEqual([world.begun, world.done], [32, 32]);
   await passWithGuests(pieceMs - 1);
-  assert.equal(world.begun, 32, 'guests have their time');
+  assert.equal(world.begun, 32, 'the rest is for the guests');
   await passWithGuests(1);
   assert.ok(world.begun >= 64, `${world.begun} have begun`);
 });
 
-test('the other pieces do not wait for a slow quarter of a batch, but for more than a quarter they do', async () => {
+test('the next batch does not wait for a slow quarter of a batch, but it waits for more than a quarter', async () => {
   for (const [held, begun] of [
     [8, 56],
     [9, 32],
@@ -112,7 +112,7 @@ test('the other pieces do not wait for a slow quarter of a batch, but for more t
   }
 });
 
-test('what is asked for long after everything was over waits for nothing', async () => {
+test('pieces requested long after the last batch ended start at once', async () => {
   const { world, ask, passWithGuests } = startWork(40, { guests: true });
   await passWithGuests(500);
   assert.equal(world.done, 40);
@@ -121,21 +121,21 @@ test('what is asked for long after everything was over waits for nothing', async
   assert.ok(world.underWay >= 32, `${world.underWay} under way`);
 });
 
-test('one more is let in for each four looks in a row that come on time', async () => {
+test('the limit rises by one for every four timely checks of the event loop in a row', async () => {
   const { world, passWithGuests } = startWork(1_000, { guests: true });
   await passWithGuests(800);
-  // Eight times 50 ms of work, in which five looks are made and one more begins, and as much rest: 12 more than the 32.
+  // Eight times 50 ms of work, with five checks and one more piece each, and as much rest: 12 more than the 32.
   assert.ok(world.most >= 40 && world.most <= 44, `${world.most} at most`);
 });
 
-test('a process that is late at every third look lets in no more', async () => {
+test('the limit does not rise if every third check is late', async () => {
   const { world, passWithGuests } = startWork(1_000, { guests: true });
   world.lateMsOf = (look) => (look % 3 === 0 ? 3 : 0);
   await passWithGuests(2_000);
   assert.equal(world.most, 32);
 });
 
-test('one look that comes late halves what may be under way', async () => {
+test('one late check halves the limit of running pieces', async () => {
   const { clock, world, passWithGuests } = startWork(20_000, { guests: true });
   await clock.until(() => world.underWay >= 80, 20_000);
   const lateOne = world.looks + 1;
@@ -146,7 +146,7 @@ test('one look that comes late halves what may be under way', async () => {
   assert.ok(world.most >= 40 && world.most <= 48, `${world.most} at most`);
 });
 
-test('where nothing waits, being on time makes no room for what comes later', async () => {
+test('the limit does not rise while no piece waits', async () => {
   const { clock, world, ask, passWithGuests } = startWork(32, { guests: true, lastsMs: (n) => (n < 24 ? 10 : longMs) });
   await clock.until(() => world.done === 24, 10_000);
   await passWithGuests(2_000);
@@ -161,7 +161,7 @@ test('the lateness of the event loop is not sampled while no piece waits', async
   assert.deepEqual([world.underWay, world.looks], [32, 0]);
 });
 
-test('once its guests are gone, what waits is under way at once', async () => {
+test('once the guests are gone, new pieces run at once', async () => {
   const { clock, world, background, all } = startWork(1, { guests: true });
   await clock.pass(pieceMs);
   await all;
@@ -172,7 +172,7 @@ test('once its guests are gone, what waits is under way at once', async () => {
   assert.equal(world.done, 1);
 });
 
-test('a piece runs in the context of its own caller, whichever piece makes room for it', async () => {
+test('a piece runs in the call context of its own caller, whichever piece it waited for', async () => {
   const clock = virtualClock();
   const background = new Background(clock);
   background.noteGuest();
@@ -198,7 +198,7 @@ test('a piece runs in the context of its own caller, whichever piece makes room 
   );
 });
 
-test('a piece that fails makes room for the next, and its failure is its own', async () => {
+test('a piece that fails frees its place, and its error reaches only its own caller', async () => {
   const background = new Background(virtualClock());
   background.noteGuest();
   const outcomes = await Promise.allSettled(

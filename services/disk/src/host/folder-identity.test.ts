@@ -11,7 +11,7 @@ import { lockFolder, machineId, readOwner, requireMasterKeyOf, writeOwner } from
 const folder = mkdtempSync(join(tmpdir(), 'interlock-folder-'));
 after(() => rmSync(folder, { recursive: true }));
 
-test('one process of a machine has the folder; the next waits for it, but not for ever', async () => {
+test('one process locks the folder; the next one waits for it until its timeout', async () => {
   const { signal } = new AbortController();
   const unlock = await lockFolder(folder, { clock, patienceMs: 0, signal });
   await assert.rejects(lockFolder(folder, { clock, patienceMs: 0, signal }), /another process serves the volumes/);
@@ -20,7 +20,7 @@ test('one process of a machine has the folder; the next waits for it, but not fo
   (await next)();
 });
 
-test('the lock of a folder ends with the process that held it, even when that is killed', async () => {
+test('the lock of a folder is released when its process is killed', async () => {
   const { signal } = new AbortController();
   const script = `
     const { lockFolder } = await import(${JSON.stringify(new URL('./folder-identity.ts', import.meta.url).href)});
@@ -41,7 +41,7 @@ test('the lock of a folder ends with the process that held it, even when that is
   (await lockFolder(folder, { clock, patienceMs: 0, signal }))();
 });
 
-test('a process that stands by says so once, waits for as long as it takes, and ends when it is asked to', async () => {
+test('a standby process reports that it waits, waits without a limit, and stops on request', async () => {
   const stopping = new AbortController();
   const patient = { clock, patienceMs: Number.POSITIVE_INFINITY, signal: stopping.signal };
   const unlock = await lockFolder(folder, {
@@ -56,11 +56,11 @@ test('a process that stands by says so once, waits for as long as it takes, and 
   unlock();
 });
 
-test('a machine keeps its name while it runs', async () => {
+test('a machine has the same id each time', async () => {
   assert.equal(await machineId(), await machineId());
 });
 
-test('a folder keeps who owned it last', async () => {
+test('a folder stores its last owner, and a malformed owner file is refused', async () => {
   const place = join(folder, 'owned');
   mkdirSync(place);
   assert.equal(await readOwner(place), undefined);
@@ -71,7 +71,7 @@ test('a folder keeps who owned it last', async () => {
   await assert.rejects(readOwner(place), /owner\.json does not say/);
 });
 
-test('a full folder keeps its owner file, so a host can start and an operator can make room', async () => {
+test('a full folder accepts a new owner in its existing file, so a host can start and an operator can free space', async () => {
   const place = join(folder, 'full');
   mkdirSync(place);
   const fillUp = (): void => symlinkSync('/dev/full', join(place, 'owner.json.new'));
@@ -91,7 +91,7 @@ test('a full folder keeps its owner file, so a host can start and an operator ca
   }
 });
 
-test('a host starts with the master key that it had before, and with another one where nothing is sealed', async () => {
+test('a host starts with its previous master key, and with another one only if nothing is sealed', async () => {
   const own = join(folder, 'master');
   mkdirSync(own);
   const start = (id: string, sealed?: string) => requireMasterKeyOf(own, { id }, async () => sealed);

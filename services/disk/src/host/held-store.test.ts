@@ -7,10 +7,10 @@ import type { BlockStore } from './storage/block-store.ts';
 import { createPlatter } from './storage/memory-block-store.ts';
 import { sectorSize } from './storage/sector.ts';
 
-test('what a lease that was over for a moment cut off is done once the volume is open again', async () => {
+test('a write interrupted by a short end of the lease completes once the volume is reopened', async () => {
   const platter = createPlatter('d', 4 * sectorSize, systemRandom);
   const opened: HeldStore[] = [];
-  /** Lets go of the volume before the first write has reached it, as the end of the lease does; it is held again at once. */
+  /** Releases the volume before the first write reaches it, as the end of the lease does. It is held again at once. */
   const cutOff = (store: BlockStore): BlockStore => ({
     ...store,
     async write(offset, bytes) {
@@ -32,14 +32,14 @@ test('what a lease that was over for a moment cut off is done once the volume is
   assert.deepEqual(Buffer.from(found), Buffer.from(content));
   assert.equal(opens, 2);
   await held.store.close();
-  await assert.rejects(held.store.read(0, found), { reason: 'STORE_CLOSED' }, 'what was closed stays so');
+  await assert.rejects(held.store.read(0, found), { reason: 'STORE_CLOSED' }, 'a closed store stays closed');
 });
 
-test('G6: a volume that is let go of in the middle of a write is opened again, or by others, only when that is over', async () => {
+test('G6: a volume that is being released is reopened or closed only after its running operations have ended', async () => {
   for (const next of ['used again', 'closed'] as const) {
     const platter = createPlatter('d', 4 * sectorSize, systemRandom);
     const finished = Promise.withResolvers<void>();
-    /** What is under way is finished before the file is free, as the kernel does it. */
+    /** The file is free only after running operations have ended, as in the kernel. */
     const slow = (store: BlockStore): BlockStore => ({
       ...store,
       async close() {
@@ -67,7 +67,7 @@ test('G6: a volume that is let go of in the middle of a write is opened again, o
   }
 });
 
-test('G6: a volume that is no longer owned once it is open again is let go of', async () => {
+test('G6: a volume that is no longer owned after it was reopened is released again', async () => {
   const platter = createPlatter('d', 4 * sectorSize, systemRandom);
   let isOwner = true;
   const check = (): void => {
@@ -103,7 +103,7 @@ test('G6: a released volume is reopened exactly once, at whatever moment it is u
 const eio = (): Error => Object.assign(new Error('the storage fails'), { code: 'EIO' });
 const flushFailed = { code: 'DATA_LOSS', reason: 'FLUSH_FAILED' };
 
-test('G5: behind a flush that failed none succeeds, also of a volume that was let go of since', async () => {
+test('G5: after a failed flush every flush fails, also after a release, until the volume is closed and opened again', async () => {
   let isFailing = false;
   const platter = createPlatter('d', 4 * sectorSize, systemRandom, new Map(), () => isFailing);
   const hold = (): HeldStore =>
@@ -128,7 +128,7 @@ test('G5: behind a flush that failed none succeeds, also of a volume that was le
   await again.store.close();
 });
 
-test('G5: a flush that failed while the lease of the host was over is not made up for by the next', async () => {
+test('G5: after a flush that failed when the lease of the host ended, the next flush fails too', async () => {
   const platter = createPlatter('d', 4 * sectorSize, systemRandom);
   let isOwner = true;
   const check = (): void => {
@@ -145,7 +145,7 @@ test('G5: a flush that failed while the lease of the host was over is not made u
   await assert.rejects(held.store.flush(), flushFailed);
 });
 
-test('G5: of several who flush at once all hear that writes are lost, which storage tells one of them', async () => {
+test('G5: if storage reports lost writes for a flush, all callers that share the flush fail', async () => {
   const answers = Array.from({ length: 3 }, () => Promise.withResolvers<void>());
   let asked = 0;
   const flush = (): Promise<void> => answers[asked++]?.promise ?? Promise.reject(new Error('asked too often'));
@@ -154,7 +154,7 @@ test('G5: of several who flush at once all hear that writes are lost, which stor
     () => assert.fail('it stays open'),
     () => undefined,
   );
-  // One, and one for both who ask while it is under way.
+  // One flush, and one for the two requests that arrive during it.
   const fine = [held.store.flush(), held.store.flush(), held.store.flush()];
   answers[0]?.resolve();
   answers[1]?.resolve();

@@ -6,12 +6,12 @@ import { type Owner, type Ownership, takeOwnership } from './ownership.ts';
 
 const ttlMs = 10_000;
 
-/** A store, and hosts that want its one folder. */
+/** A store, and hosts that compete for its one folder. */
 const world = () => {
   const clock = virtualClock();
   const store = memoryStore({ clock });
   const told: string[] = [];
-  /** What the folder keeps. */
+  /** The last owner that the folder has stored. */
   let lastOwner: Owner | undefined;
   const host = (machine: string, through: EventStore = store) => {
     const stop = new AbortController();
@@ -33,7 +33,7 @@ const world = () => {
   return { clock, store, told, host };
 };
 
-/** A way to a store that can be cut, and whose next answer can be lost after the work is done. */
+/** A connection to a store that can be cut, or can lose the next response after the commit. */
 const link = (store: EventStore) => {
   const state = { isCut: false, losesAnswer: false };
   const commit: EventStore['commit'] = async (...args) => {
@@ -55,7 +55,7 @@ const owns = (ownership: Ownership): boolean => {
   }
 };
 
-/** Lets time pass in small steps. @returns what `look` said after each */
+/** Lets time pass in small steps. @returns the result of `look` after each */
 const pass = async <Seen>(clock: VirtualClock, durationMs: number, look: () => Seen): Promise<readonly Seen[]> => {
   const seen: Seen[] = [];
   for (let passed = 0; passed < durationMs; passed += 50) {
@@ -65,7 +65,7 @@ const pass = async <Seen>(clock: VirtualClock, durationMs: number, look: () => S
   return seen;
 };
 
-test('an owner that renews owns for as long as it runs, and a successor waits for as long', async () => {
+test('an owner that renews keeps the folder, and a successor waits until the owner releases it', async () => {
   const { clock, told, host } = world();
   const first = await clock.drive(host('a').taking);
   let isTaken = false;
@@ -78,10 +78,10 @@ test('an owner that renews owns for as long as it runs, and a successor waits fo
   await first.release();
   assert.ok(!owns(first));
   await pass(clock, ttlMs, () => undefined);
-  assert.equal((await second.taking).epoch, 2, 'what is given back is not waited out');
+  assert.equal((await second.taking).epoch, 2, 'the successor does not wait for the end of a released lease');
 });
 
-test('one that is cut off owns nothing before another does, and nothing afterwards', async () => {
+test('an owner that is cut off from the store stops before another host owns the folder, and learns that it was replaced', async () => {
   const { clock, store, told, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
@@ -106,7 +106,7 @@ test('one that is cut off owns nothing before another does, and nothing afterwar
 });
 
 for (const renewed of [0, 2]) {
-  test(`G7: a lease counts from before it was asked for, however late the answer, after ${renewed} renewals`, async () => {
+  test(`G7: the lease time starts when the request is sent, however late the response, after ${renewed} renewals`, async () => {
     const { clock, store, host } = world();
     const sentAt: number[] = [];
     const slow: EventStore['commit'] = async (...args) => {
@@ -142,7 +142,7 @@ test('a host that is cut off for longer than its lease stops, and continues if n
   assert.deepEqual([first.epoch, told], [1, ['a ended']]);
 });
 
-test('a renewal whose answer is lost is its own, and takes nothing away', async () => {
+test('a renewal whose response is lost does not interrupt ownership', async () => {
   const { clock, store, told, host } = world();
   const way = link(store);
   const first = await clock.drive(host('a', way.store).taking);
@@ -152,7 +152,7 @@ test('a renewal whose answer is lost is its own, and takes nothing away', async 
   assert.deepEqual(told, []);
 });
 
-test('a process that starts again on the same machine waits for nothing and keeps the epoch', async () => {
+test('a process that restarts on the same machine takes over at once and keeps the epoch', async () => {
   const { clock, told, host } = world();
   const first = await clock.drive(host('a').taking);
   const again = await clock.drive(host('a').taking);
@@ -162,7 +162,7 @@ test('a process that starts again on the same machine waits for nothing and keep
   assert.deepEqual(told, ['a ended', 'a replaced']);
 });
 
-test('a store that was restored to an earlier moment gives no epoch below those in the headers', async () => {
+test('after a restore of the store, no host gets an epoch below that of the last owner of the folder', async () => {
   const { clock, host } = world();
   const first = await clock.drive(host('a').taking);
   await first.release();
@@ -178,7 +178,7 @@ test('a store that was restored to an earlier moment gives no epoch below those 
   await other.release();
 });
 
-test('a successor that is stopped while it waits has taken nothing', async () => {
+test('a successor that is stopped while it waits does not take ownership', async () => {
   const { clock, host } = world();
   const first = await clock.drive(host('a').taking);
   const second = host('b');

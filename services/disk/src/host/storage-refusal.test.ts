@@ -10,7 +10,7 @@ import { openFileThreads } from './storage/file-threads.ts';
 import { sectorSize } from './storage/sector.ts';
 import { folderVolumeFiles } from './volume/volume-files.ts';
 
-test('full storage is said to be full, to who writes and to the threads', async () => {
+test('a write to full storage fails with STORAGE_FULL, also through the file threads', async () => {
   const threads = openFileThreads();
   const fd = openSync('/dev/full', 'r+');
   const store = largeFileStore({ path: '/dev/full', threads, onClosed: () => {}, fd, size: sectorSize });
@@ -23,10 +23,10 @@ test('full storage is said to be full, to who writes and to the threads', async 
   await threads.stop();
 });
 
-test('a size that the file system has no files of is refused as that', async () => {
+test('a file size that the file system does not support is refused with SIZE_NOT_STORABLE', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-size-'));
   const threads = openFileThreads();
-  // As much as a number says exactly: some file systems have such files, with no byte of it allocated.
+  // The largest size that is an exact number. Some file systems have such files, with no byte allocated.
   const created = threads.create(join(folder, 'large'), Number.MAX_SAFE_INTEGER - (sectorSize - 1));
   const outcome = await created.then(
     ({ fd }) => threads.close(fd).then(() => 'made'),
@@ -37,7 +37,7 @@ test('a size that the file system has no files of is refused as that', async () 
   rmSync(folder, { recursive: true });
 });
 
-test('the first header of a volume takes the room of both slots, so that full storage keeps no later one from being written', async () => {
+test('the first header of a volume allocates both slots, so that later headers can be written to full storage', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-room-'));
   const files = folderVolumeFiles(folder);
   const store = await files.create('v', 'header', headerSize);
@@ -62,7 +62,7 @@ test('the first header of a volume takes the room of both slots, so that full st
   rmSync(folder, { recursive: true });
 });
 
-test('every other failure stays what it is', () => {
+test('any other error is returned unchanged', () => {
   for (const error of [Object.assign(new Error('gone'), { code: 'EIO' }), new Error('no code'), 'text']) {
     assert.equal(storageRefusal(error), error);
   }

@@ -13,7 +13,7 @@ const spec = {
   encryption: { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' },
 } as const;
 
-test('a host that is cut off from its store cannot write once another has taken its volumes over', {
+test('a host that is cut off from its store cannot write once another host has taken over its volumes', {
   timeout: 180_000,
 }, async (context) => {
   const host = await startDiskHost({ hostLeaseTtlMs: 1_000, leases: { ioPauseTimeoutMs: 300 } });

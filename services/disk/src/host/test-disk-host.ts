@@ -47,25 +47,25 @@ export const otherSetName = `${group}/diskEncryptionSets/two`;
 /** Two header slots. */
 export type HeaderOnStorage = readonly [Uint8Array | undefined, Uint8Array | undefined];
 
-/** The disk service alone in memory, beside a vault and sets that are a few lines, with a world that can fail. */
+/** The disk service alone in memory, with fakes of the vault and the sets, and with fault injection. */
 export interface DiskHost extends TestVault {
   readonly faults: Faults;
-  /** The service as compute sees it, which may also do what users may; and as sets see it. */
+  /** Clients as compute, which also has the rights of users, and as the sets. */
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
   readonly asSets: RpcClient<typeof DiskServiceDefinition>;
-  /** The service as compute sees it; what fails is not repeated. */
+  /** A client as compute without retries. */
   clientWithoutRetries<D extends Definition>(definition: D): RpcClient<D>;
-  /** Begins direct access. @returns what reads the beginning of the disk with it, as long as it lasts */
+  /** Begins direct access. @returns a function that reads the start of the disk while the access lasts */
   reader(): Promise<(length: number) => Promise<Buffer>>;
-  /** Begins direct access. @returns what writes to the beginning of the disk, or there, with it, as long as it lasts */
+  /** Begins direct access. @returns a function that writes and flushes at `offset` while the access lasts */
   writer(offset?: number): Promise<(content: Uint8Array) => Promise<void>>;
   fill(content: Uint8Array): Promise<void>;
   content(length: number, offset?: number): Promise<Buffer>;
-  /** The key version of every wrap that is in the header of a disk or snapshot, also in the slot that does not count. */
+  /** The key version of every wrap in the header of a disk or snapshot, in both slots. */
   wrapsAtRest(name: string): Promise<readonly string[]>;
-  /** Both header slots of a disk or snapshot as they lie on storage; undefined for an empty one. */
+  /** Both header slots of a disk or snapshot as stored; undefined for an empty one. */
   headerOf(name: string): Promise<HeaderOnStorage>;
-  /** Writes both slots into the header of a disk or snapshot, as a restore of its volume or an attacker with storage access does. */
+  /** Writes both header slots of a disk or snapshot, as a restore of its volume or an attacker with storage access does. */
   putHeader(name: string, slots: HeaderOnStorage): Promise<void>;
   /** The header of a volume as the store keeps it. */
   storedHeader(volumeId: string): Promise<DiskHeader | undefined>;
@@ -85,16 +85,16 @@ export interface DiskHost extends TestVault {
   stateOf(name: string): Promise<Disk>;
   snapshotStateOf(name: string): Promise<Snapshot>;
   /**
-   * Cuts this host off from its store and starts another on the same volumes, on another machine, which is then what all the
-   * rest speaks to. @returns what still speaks to the first, with the access it had
+   * Cuts this host off from its store and starts another on the same volumes, on another machine. All other methods use the new
+   * host from then on. @returns I/O at the first host, with the access it had
    */
   takenOver(): Promise<{ write(content: Uint8Array): Promise<void>; flush(): Promise<void>; reconnect(): void }>;
-  /** As after a crash: what was not flushed is lost by chance, and the service starts on what is left. */
+  /** Restarts the service as after a crash: unflushed data is lost at random. */
   restart(): Promise<void>;
   stop(): Promise<void>;
 }
 
-/** Starts it, with an empty store. */
+/** Starts a disk host with an empty store. */
 export const startDiskHost = async (
   options: {
     readonly clock?: Clock;
@@ -103,17 +103,17 @@ export const startDiskHost = async (
     readonly snapshotLimits?: SnapshotLimits;
     /** Keeps the volumes in this folder, and serves NBD from a thread at `nbd.sock` there; by default in memory. */
     readonly folder?: string;
-    /** What the opening of a file waits for. */
+    /** Awaited before each file is opened. */
     readonly beforeOpen?: (part: VolumePart) => Promise<void>;
-    /** What a file is cut off at, however large its disk is: copying takes time for holes too. */
+    /** Maximum size of a file, whatever the size of its disk, because copies take time for holes too. */
     readonly partBytesMax?: number;
-    /** What a write to a file waits for. */
+    /** Awaited before each write to a file. */
     readonly beforeWrite?: (part: VolumePart) => Promise<void>;
-    /** Asked at each flush of a file whether it fails, and gives up what it was to make durable. */
+    /** Whether a flush of a file fails and discards the data that it was to make durable. */
     readonly flushFails?: (part: VolumePart) => boolean;
     /** Called with each commit when it is requested. */
     readonly onCommit?: (commit: Commit) => void;
-    /** Called when a commit is stored, before it is answered; what it throws is the response. */
+    /** Called when a commit is stored, before the response. An error that it throws is the response. */
     readonly afterCommit?: () => void;
   } = {},
 ): Promise<DiskHost> => {
@@ -211,7 +211,7 @@ export const startDiskHost = async (
         host: { folder: 'volumes', machine, ttlMs: options.hostLeaseTtlMs ?? 30_000 },
       },
     };
-    // The neighbours have only the methods that are asked here.
+    // The fakes have only the methods that are called here.
     const { services, reactions = [], server: ways = {} } = await assemble(seams as unknown as Seams<DiskSettings>);
     const authenticate = async (workload: string) =>
       ({ kind: 'workload', workload, id: workload, name: `principals/${workload}`, tenant: 't' }) as const;
@@ -312,7 +312,7 @@ export const startDiskHost = async (
     slotMac: platformKey(masterKey(Uint8Array.from(master)), random).slotMac,
     connectNbd() {
       const [client, server] = duplexPair();
-      // A socket has copied what it has written; the pair would pass on memory that is used again.
+      // A socket copies what it writes. The pair would pass on memory that is reused.
       const { _write: write } = server;
       server._write = (chunk, encoding, done) => write.call(server, Buffer.from(chunk), encoding, done);
       running.acceptNbd(server);

@@ -23,7 +23,7 @@ test('the cipher of a disk is XTS under two keys derived from the DEK, as the fo
   assert.deepEqual(one, other);
 });
 
-test('G8: an unused cipher works like a used one, and a destroyed cipher keeps nothing of its DEK', () => {
+test('G8: a cipher works after its caller has cleared the DEK, and refuses after it is destroyed', () => {
   const dek = randomBytes(32);
   const [used, unused] = [openDiskCipher(dek, undefined), openDiskCipher(dek, undefined)];
   dek.fill(0);
@@ -39,7 +39,7 @@ test('G8: an unused cipher works like a used one, and a destroyed cipher keeps n
   }
 });
 
-test('CMK-12: the authenticator of a DEK fits that DEK for its own disk and nothing else, and does not hold the DEK', () => {
+test('CMK-12: the authenticator of a DEK matches only that DEK and its disk, and does not contain the DEK', () => {
   const [dek, owner] = [randomBytes(32), { dekId: randomUUID(), diskId: randomUUID() }];
   const authenticator = dekAuthenticator(dek, owner);
   const info = `interlock disk v1: DEK authenticator\0${owner.dekId}\0${owner.diskId}`;
@@ -52,20 +52,20 @@ test('CMK-12: the authenticator of a DEK fits that DEK for its own disk and noth
   assert.equal(authenticator.includes(dek.toString('base64url').slice(0, 8)), false);
 });
 
-test('a payload gives back its DEK to the disk it was made for and is overwritten (CMK-13, CMK-14)', () => {
+test('a payload yields its DEK for the disk it was made for, and is overwritten (CMK-13, CMK-14)', () => {
   const owner = { dekId: randomUUID(), diskId: randomUUID() };
   const dek = randomBytes(32);
   const payload = encodeDekPayload(dek, owner);
   assert.equal(payload.length, dekPayloadLength);
   assert.ok(payload.length <= 190);
-  // Both as the codec of a message may give it: plain bytes, and a Buffer whose slices share memory.
+  // A message codec can return either: plain bytes, or a Buffer whose slices share memory.
   for (const given of [Buffer.from(payload), payload]) {
     assert.deepEqual(openDekPayload(given, owner), Uint8Array.from(dek));
     assert.ok(given.every((byte) => byte === 0));
   }
 });
 
-test('a payload of another disk or DEK, or of another length, is refused and overwritten all the same', () => {
+test('a payload of another disk, DEK or length is refused, and is also overwritten', () => {
   const owner = { dekId: randomUUID(), diskId: randomUUID() };
   const fresh = () => encodeDekPayload(randomBytes(32), owner);
   for (const [payload, expected] of [
@@ -81,7 +81,7 @@ test('a payload of another disk or DEK, or of another length, is refused and ove
   assert.throws(() => encodeDekPayload(randomBytes(32), { ...owner, dekId: 'dek-1' }), hasReason('UUID_MALFORMED'));
 });
 
-test('G8, CMK-14: the copy of a DEK that a cipher keeps until its first use is overwritten by that, and by its end', (t) => {
+test('G8, CMK-14: a cipher overwrites its copy of the DEK at its first use, or when it is destroyed', (t) => {
   const dek = randomBytes(32);
   for (const isUsed of [true, false]) {
     const copies = new Set<Uint8Array>();

@@ -66,7 +66,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       );
     });
 
-    test('pieces on their way beside each other keep to themselves, in parts as their receiver wants them', async () => {
+    test('concurrent transfers do not mix, and a read returns parts of the size that the receiver requests', async () => {
       const disk = new EncryptedDisk(volumeOver(await newStore(4 * pieceSize)), newCipher());
       const content = randomBytes(4 * pieceSize);
       const pieces = [0, 1, 2, 3].map((n) => [n * pieceSize, (n + 1) * pieceSize] as const);
@@ -74,7 +74,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       const parts = { bytesMax: 16 * sectorSize, allocate: (length: number) => new Uint8Array(length) };
       const readers = pieces.map(([from]) => disk.read(from + 5, pieceSize - 5, allowed, parts));
       const received: Uint8Array[][] = readers.map(() => []);
-      // In turn, part by part, so that all of them are held open at once.
+      // One part of each in turn, so that all readers are open at once.
       for (let part = 0; part < 16; part++) {
         for (const [n, reader] of readers.entries()) received[n]?.push((await reader.next()).value);
       }
@@ -102,7 +102,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       await disk.close();
     });
 
-    test('long transfers go in pieces of at most 1 MiB, checked before each', async () => {
+    test('a long transfer is split into pieces of at most 1 MiB, with an access check before each', async () => {
       const size = 3 * pieceSize;
       const disk = new EncryptedDisk(volumeOver(await newStore(size)), newCipher());
       const bytes = randomBytes(2 * pieceSize + 100);
@@ -128,7 +128,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       await disk.close();
     });
 
-    test('without a key nothing is read or written, but flush and grow work; with the key all is back (CMK-120, CMK-127)', async () => {
+    test('without a key, reads and writes fail, flush and grow work; with the key the content is back (CMK-120, CMK-127)', async () => {
       const disk = new EncryptedDisk(volumeOver(await newStore(4 * sectorSize)), newCipher());
       const bytes = randomBytes(5000);
       await disk.write(100, bytes, allowed);
@@ -144,7 +144,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       await disk.close();
     });
 
-    test('a key lost while the store works: the answer is refused, the write does not happen', async () => {
+    test('if the key is lost while the store works, the read is refused and the write does not happen', async () => {
       const store = await newStore(4 * sectorSize);
       let onRead: () => void = () => undefined;
       const read = store.read.bind(store);
@@ -166,7 +166,7 @@ for (const [name, newStore] of Object.entries(stores)) {
       await disk.close();
     });
 
-    test('ranges outside the disk are refused, naming what would be right', async () => {
+    test('ranges outside the disk are refused', async () => {
       const disk = new EncryptedDisk(volumeOver(await newStore(sectorSize)), newCipher());
       for (const [offset, length] of [
         [-1, 1],
@@ -184,7 +184,7 @@ for (const [name, newStore] of Object.entries(stores)) {
   });
 }
 
-test('a plaintext pattern is never in the file, and unwritten room stays unallocated (CMK-12)', async () => {
+test('the file never contains the plaintext, and unwritten space stays unallocated (CMK-12)', async () => {
   const volumeId = randomUUID();
   const store = await files.create(volumeId, 'data', 64 * sectorSize);
   const disk = new EncryptedDisk(volumeOver(store), newCipher());
@@ -206,7 +206,7 @@ test('a plaintext pattern is never in the file, and unwritten room stays unalloc
   await disk.close();
 });
 
-test('after a crash every flushed byte is there, and other sectors than those written are untouched', async () => {
+test('a crash after an unflushed write leaves flushed bytes in all other sectors intact', async () => {
   for (let round = 0; round < 20; round += 1) {
     const platter = createPlatter('disk', 8 * sectorSize, systemRandom);
     const disk = new EncryptedDisk(volumeOver(platter.open()), newCipher());
@@ -221,7 +221,7 @@ test('after a crash every flushed byte is there, and other sectors than those wr
   }
 });
 
-test('another DEK reads noise, not data', async () => {
+test('a read with another DEK returns noise, not data', async () => {
   const platter = createPlatter('disk', sectorSize, systemRandom);
   const store = platter.open();
   const bytes = Buffer.alloc(sectorSize, 'text');

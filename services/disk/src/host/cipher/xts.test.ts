@@ -29,7 +29,7 @@ for (const [name, given] of [
   ['masked', mask],
   ['OpenSSL', undefined],
 ] as const) {
-  test(`the vectors of IEEE 1619 for AES-256: ${name} (CMK-12)`, () => {
+  test(`the cipher matches the IEEE 1619 vectors for AES-256: ${name} (CMK-12)`, () => {
     const xts = openXts(ieeeKey, given);
     const plain = Uint8Array.from({ length: sectorSize }, (_, index) => index % 256);
     for (const [sector, expected] of ieeeVectors) {
@@ -56,7 +56,7 @@ for (const [name, given] of [
   });
 }
 
-test('both ways agree on random keys, contents, places and lengths, past a piece too', () => {
+test('masked XTS and OpenSSL agree on random keys, contents, positions and lengths, also beyond one piece', () => {
   for (const sectors of [1, 2, 3, 7, 16, 64, 255, 256, 257, 600]) {
     const key = randomBytes(64);
     const masked = openXts(key, mask);
@@ -73,7 +73,7 @@ test('both ways agree on random keys, contents, places and lengths, past a piece
   }
 });
 
-test('a sector depends on its number and on nothing beside it', () => {
+test('the ciphertext of a sector depends on its number and not on its neighbours', () => {
   const key = randomBytes(64);
   const xts = openXts(key, mask);
   const sealed = Buffer.alloc(pieceSize);
@@ -86,7 +86,7 @@ test('a sector depends on its number and on nothing beside it', () => {
   assert.deepEqual(single, Buffer.alloc(4096));
 });
 
-test('the source is left as it was; halves that are equal and parts of sectors are refused', () => {
+test('encryption does not change its source; equal key halves and partial sectors are refused', () => {
   const xts = openXts(randomBytes(64), mask);
   const plain = randomBytes(2 * sectorSize);
   const copy = Buffer.from(plain);
@@ -107,7 +107,7 @@ test('destroying leaves no plaintext or tweak in the scratch of the mask', () =>
   assert.ok(own.data.every((byte) => byte === 0) && own.tweaks.every((byte) => byte === 0));
 });
 
-test('many runs in one call give what each gives alone, also where they fill more than one window', () => {
+test('many runs in one call give the same result as each run alone, also across windows', () => {
   const xts = openXts(randomBytes(64), mask);
   const lengths = [1, 3, 16, 1, 40, 2, 1];
   const runs = lengths.map((sectors, n) => {

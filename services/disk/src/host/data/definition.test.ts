@@ -11,7 +11,7 @@ import { diskDataDefinition, giveBack, readData } from './definition.ts';
 
 const { read, write } = diskDataDefinition.methods;
 
-test('a read is encoded as the generated code does it, whatever its length', () => {
+test('a read response of any length is encoded as the generated code encodes it', () => {
   for (const length of [1, 127, 128, 16_384, 1_048_576]) {
     const message = { data: randomBytes(length) };
     const encoded = read.responseType.encode(message).finish();
@@ -20,7 +20,7 @@ test('a read is encoded as the generated code does it, whatever its length', () 
   }
 });
 
-test('data made with room for its field is sent where it lies', () => {
+test('data allocated with room for its field header is encoded without a copy', () => {
   for (const length of [1, 127, 128, 65_536]) {
     const data = readData(length);
     data.set(randomBytes(length));
@@ -31,7 +31,7 @@ test('data made with room for its field is sent where it lies', () => {
   }
 });
 
-test('what is read arrives whole, though its memory is given back as soon as gRPC has it', async () => {
+test('reads arrive complete, although their memory is released as soon as gRPC has it', async () => {
   const pieces = Array.from({ length: 256 }, (_, n) => randomBytes(n % 3 === 0 ? 65_536 : 1_000 + n));
   const sent: Buffer[] = [];
   const data = service({
@@ -84,7 +84,7 @@ test('what is read arrives whole, though its memory is given back as soon as gRP
   await server.stop();
 });
 
-test('a write is decoded as the generated code does it, and its data is not copied', () => {
+test('a write request is decoded as the generated code decodes it, without a copy of its data', () => {
   const header = { name: 'subscriptions/s/resourceGroups/g/disks/d', offsetBytes: 2 ** 40 };
   for (const message of [
     { header, data: randomBytes(70_000) },
@@ -98,9 +98,9 @@ test('a write is decoded as the generated code does it, and its data is not copi
   }
 });
 
-test('the memory of a write is given back where it is the message’s own, and left alone where others share it', () => {
+test('the memory of a write is released if the message owns it, and kept if it is shared', () => {
   const encoded = WriteRequest.encode({ header: undefined, data: randomBytes(70_000) }).finish();
-  /** As gRPC receives it: behind its prefix of five bytes, with more after it where the buffer is shared. */
+  /** As gRPC receives it: after a prefix of five bytes, and followed by `behind` more if the buffer is shared. */
   const received = (behind: number) => {
     const frame = Buffer.from(new ArrayBuffer(5 + encoded.length + behind));
     frame.set(encoded, 5);
@@ -115,7 +115,7 @@ test('the memory of a write is given back where it is the message’s own, and l
   giveBack(own);
 });
 
-test('a message cut short is refused', () => {
+test('a truncated message is refused', () => {
   const encoded = WriteRequest.encode({ header: undefined, data: randomBytes(300) }).finish();
   for (const length of [1, 2, 100])
     assert.throws(() => write.requestType.decode(encoded.subarray(0, length)), /ends within/);

@@ -8,7 +8,7 @@ import { type Session, SessionEnding } from './session.ts';
 const holder: Principal = { kind: 'user', id: 'p', name: 'principals/p', tenant: 't' };
 const name = 'subscriptions/s1/resourceGroups/g/disks/d';
 
-/** Checks of one session, with the answers of identity in the hands of the test. */
+/** The checks of one session. The test decides how identity responds. */
 const checked = (held: Principal | undefined = holder) => {
   const clock = virtualClock();
   const session = { name, access: { tokenHash: 'h' }, principal: held, isEnded: false, ending: new SessionEnding() };
@@ -40,7 +40,7 @@ const checked = (held: Principal | undefined = holder) => {
   return {
     clock,
     holders,
-    // As much of a session as the checks look at.
+    // Only the fields that the checks read.
     session: session as unknown as Session,
     asked,
     stored,
@@ -50,7 +50,7 @@ const checked = (held: Principal | undefined = holder) => {
   };
 };
 
-test('a direct access lasts while its principal may begin one', async () => {
+test('a direct access continues while its principal is allowed to begin one', async () => {
   const { holders, session, asked, stored } = checked();
   await holders.check(session);
   assert.deepEqual(asked, [`principals/p compute/disks/beginAccess ${name}`]);
@@ -79,7 +79,7 @@ for (const [what, decision, reason] of [
   });
 }
 
-test('an identity that does not respond refuses the use, and ends nothing', async () => {
+test('if identity does not respond, the use is refused and the access does not end', async () => {
   const { clock, holders, session, stored, answerWith } = checked();
   answerWith(() => Promise.reject(new Error('no answer')));
   await assert.rejects(async () => holders.check(session), /no answer/);
@@ -92,9 +92,9 @@ test('an identity that does not respond refuses the use, and ends nothing', asyn
 
 for (const [what, silence] of [
   ['fails', () => Promise.reject(new Error('no answer'))],
-  ['does not answer', () => new Promise<Decision>(() => undefined)],
+  ['does not respond', () => new Promise<Decision>(() => undefined)],
 ] as const)
-  test(`G3: while identity ${what}, the last grant counts for the grace, and only the first use waits`, async () => {
+  test(`G3: while identity ${what}, the last grant is valid for the grace period, and only the first use waits`, async () => {
     const { clock, holders, session, answerWith } = checked();
     await holders.check(session);
     answerWith(silence);
@@ -115,7 +115,7 @@ for (const [what, silence] of [
     assert.equal(session.isEnded, false);
   });
 
-test('a refusal that comes after the patience of a use ends the access', async () => {
+test('a refusal that arrives after a use stopped waiting for it ends the access', async () => {
   const { clock, holders, session, stored, answerWith } = checked();
   await holders.check(session);
   const answer = Promise.withResolvers<Decision>();

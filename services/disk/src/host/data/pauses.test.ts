@@ -12,7 +12,7 @@ import type { Session } from './session.ts';
 const limit = { timeout: 180_000 };
 const virtualMachine = 'subscriptions/s/resourceGroups/g/virtualMachines/vm-d';
 
-/** A host whose vault is silent and whose lease is over, and a read that waits for it. */
+/** A host whose vault is unreachable and whose lease has expired, and a read that is paused. */
 const paused = async () => {
   const world = await startLeaseHost();
   const disk = await world.open('d');
@@ -32,7 +32,7 @@ test('CMK-113: a paused read continues when the vault responds', limit, async ()
   await stop();
 });
 
-test('CMK-105: a paused read ends with the reason when the vault says no', limit, async () => {
+test('CMK-105: a paused read fails with the reason when the vault refuses', limit, async () => {
   const { host, until, read, stop } = await paused();
   host.setEpoch(5);
   host.setVault(refusal('ACCESS_DENIED', 5));
@@ -52,26 +52,22 @@ test('G1: a paused read checks its access again, and fails if the access has end
   await stop();
 });
 
-test(
-  'CMK-113: a write and a flush may pause for as long as IO_PAUSE_TIMEOUT_MS says, also beyond 30 s',
-  limit,
-  async () => {
-    const { host, lease, open, clock, pass, run, until, stop } = await startLeaseHost({ ioPauseTimeoutMs: 45_000 });
-    const disk = await open('d');
-    host.setVault(silence);
-    await until(async () => (await lease())?.state === 'PAUSED');
-    const write = disk.write();
-    const beganMs = clock.monotonicMs();
-    await pass(40_000);
-    host.setVault('well');
-    assert.equal(await run(write), 'ok');
-    assert.ok(clock.monotonicMs() - beganMs >= 40_000);
-    assert.equal(await disk.flush(), 'ok');
-    await stop();
-  },
-);
+test('CMK-113: a write can pause for as long as IO_PAUSE_TIMEOUT_MS allows, also beyond 30 s', limit, async () => {
+  const { host, lease, open, clock, pass, run, until, stop } = await startLeaseHost({ ioPauseTimeoutMs: 45_000 });
+  const disk = await open('d');
+  host.setVault(silence);
+  await until(async () => (await lease())?.state === 'PAUSED');
+  const write = disk.write();
+  const beganMs = clock.monotonicMs();
+  await pass(40_000);
+  host.setVault('well');
+  assert.equal(await run(write), 'ok');
+  assert.ok(clock.monotonicMs() - beganMs >= 40_000);
+  assert.equal(await disk.flush(), 'ok');
+  await stop();
+});
 
-test('a paused read whose own deadline comes first hears why before it', limit, async () => {
+test('a paused read with an earlier deadline fails with KEY_VAULT_UNREACHABLE before it', limit, async () => {
   const { clock, disk, stop } = await paused();
   const beganMs = clock.monotonicMs();
   assert.equal(await disk.read({ deadlineMs: 1_000 }), 'KEY_VAULT_UNREACHABLE');
@@ -79,23 +75,27 @@ test('a paused read whose own deadline comes first hears why before it', limit, 
   await stop();
 });
 
-test('a paused write changes nothing until it continues, and a snapshot does not wait for it', limit, async () => {
-  const { host, run, disk, stop } = await paused();
-  assert.equal(await disk.write(), 'KEY_VAULT_UNREACHABLE');
-  const { name } = disk;
-  const parent = 'subscriptions/s/resourceGroups/g';
-  await assert.rejects(run(host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: name })), {
-    code: 'UNAVAILABLE',
-  });
-  await stop();
-});
+test(
+  'while the vault is unreachable, a write fails after its pause and a snapshot fails with UNAVAILABLE',
+  limit,
+  async () => {
+    const { host, run, disk, stop } = await paused();
+    assert.equal(await disk.write(), 'KEY_VAULT_UNREACHABLE');
+    const { name } = disk;
+    const parent = 'subscriptions/s/resourceGroups/g';
+    await assert.rejects(run(host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: name })), {
+      code: 'UNAVAILABLE',
+    });
+    await stop();
+  },
+);
 
-/** A session without lease and DEK, and what lets it wait; `hasDek` gives it both. */
+/** A session without a lease and a DEK, and a function that pauses I/O for it. `state.isHeld` gives it both. */
 const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; readonly bytesMax: number }) => {
   const state = { isHeld: false };
   const lease = { key: { set: 's', keyVersion: 'v' }, yes: () => undefined, isHeld: () => state.isHeld };
   const ending = new AbortController();
-  // What is asked of a session here.
+  // The part of a session that is used here.
   const session = {
     name: 'd',
     lease,
@@ -127,7 +127,7 @@ const waiting = (clock: VirtualClock, limits: { readonly waitingMax: number; rea
 };
 
 test(
-  'what waits is bounded, in number and in bytes: what is too much fails at once, and room is given back',
+  'paused I/O is limited in number and in bytes: excess fails at once, and places are freed again',
   limit,
   async () => {
     for (const limits of [
@@ -156,14 +156,14 @@ test(
   },
 );
 
-/** What befalls a vault: from then on, for so long, with answers that take so long. */
+/** A phase of the vault: how it responds, for how long, and with which delay. */
 interface Episode {
   readonly mood: 'well' | 'silent' | 'refuses' | 'flaky';
   readonly ms: number;
   readonly delayMs: number;
 }
 
-/** Plays it, reading all the time. @returns when each read that succeeded was answered, and from when on no yes was given */
+/** Plays the phases and keeps reading. @returns when each successful read began, and those that came too late */
 const play = async ({ host, clock, until, open, stop }: LeaseHost, episodes: readonly Episode[]) => {
   const disk = await open('d');
   const answered: number[] = [];
@@ -186,7 +186,7 @@ const play = async ({ host, clock, until, open, stop }: LeaseHost, episodes: rea
     };
     host.setVault(moods[mood]);
     if (mood === 'well' || mood === 'flaky') refusedSince.ms = undefined;
-    // Silence after a refusal is a vault that cannot be reached while the key is lost.
+    // If the vault becomes unreachable after a refusal, the key is still lost.
     else refusedSince.ms ??= clock.monotonicMs();
     const endMs = clock.monotonicMs() + ms;
     while (clock.monotonicMs() < endMs) {
@@ -205,7 +205,7 @@ const play = async ({ host, clock, until, open, stop }: LeaseHost, episodes: rea
   return { answered, violations };
 };
 
-test('G1: whatever befalls the vault, no read succeeds later than the lease time after it last said yes', {
+test('G1: whatever happens to the vault, no read succeeds later than the lease time after it last granted access', {
   timeout: 120_000,
 }, async () => {
   const episode: fc.Arbitrary<Episode> = fc.record({
@@ -225,7 +225,7 @@ test('G1: whatever befalls the vault, no read succeeds later than the lease time
   assert.ok(answers > 100, 'and reads do succeed');
 });
 
-test('a host that stops lets nothing wait', limit, async () => {
+test('a host that stops ends its paused reads', limit, async () => {
   const { host, read, until, run } = await paused();
   await run(host.stop());
   await until(() => read.outcome() !== undefined);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Clock } from '@interlock/runtime';
 import { ReadRoom } from './read-room.ts';
 
-/** A clock that moves when told. */
+/** A clock that the test moves. */
 const testClock = () => {
   let nowMs = 0;
   const alarms = new Map<object, { readonly atMs: number; readonly wake: () => void }>();
@@ -31,7 +31,7 @@ const neverEnding = new AbortController().signal;
 const never = () => neverEnding;
 const undropped = (): void => assert.fail('nothing is to be dropped');
 
-test('a read waits for room, in the order of arrival, and gets it when another gives it back', async () => {
+test('reads wait for memory in the order of arrival, and get it when another read returns it', async () => {
   const { clock, alarms } = testClock();
   const room = new ReadRoom(clock, 10);
   const first = await room.take(6, undropped, never);
@@ -40,7 +40,7 @@ test('a read waits for room, in the order of arrival, and gets it when another g
     order.push('second');
     return taken;
   });
-  // There would be room for it, but it came later.
+  // There is memory for it, but it arrived later.
   const third = room.take(2, undropped, never).then((taken) => {
     order.push('third');
     return taken;
@@ -54,7 +54,7 @@ test('a read waits for room, in the order of arrival, and gets it when another g
   assert.equal(alarms(), 0);
 });
 
-test('a reader that leaves its answer untaken loses its piece to one that waits, and no other does', async () => {
+test('a reader that does not take its data for 50 ms loses its memory to a waiting read; a busy reader keeps it', async () => {
   const { clock, pass } = testClock();
   const room = new ReadRoom(clock, 10);
   const dropped: string[] = [];
@@ -73,7 +73,7 @@ test('a reader that leaves its answer untaken loses its piece to one that waits,
   (await room.take(10, undropped, never)).giveBack();
 });
 
-test('a read that ends while it waits takes nothing', async () => {
+test('a read that is cancelled while it waits takes no memory', async () => {
   const { clock, alarms } = testClock();
   const room = new ReadRoom(clock, 10);
   const first = await room.take(10, undropped, never);

@@ -49,7 +49,7 @@ const gateOf = (isOwner: boolean) => {
   return { gate, waiting };
 };
 
-test('G3, CMK-102: a pinned disk whose host has no lease for a moment waits for that, and is not refused for its lost key', async () => {
+test('G3, CMK-102: a pinned disk waits while its host is not the owner, and is not refused for its lost key', async () => {
   const pinned = sessionOf({ isPinned: true });
   const without = gateOf(false);
   await checkPiece(pinned, without.gate);
@@ -59,7 +59,7 @@ test('G3, CMK-102: a pinned disk whose host has no lease for a moment waits for 
   assert.deepEqual(owner.waiting, []);
 });
 
-test('CMK-100: whatever else is missing, a disk that is not pinned is refused for its lost key', () => {
+test('CMK-100: a disk that is not pinned is refused for its lost key, whether its host is the owner or not', () => {
   for (const isOwner of [true, false]) {
     const session = sessionOf({ isPinned: false });
     assert.throws(() => checkPiece(session, gateOf(isOwner).gate), { reason: 'KEY_DISABLED' });

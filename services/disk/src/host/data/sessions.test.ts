@@ -44,14 +44,14 @@ test('CMK-100: a disk can be reopened while a write of its old access waits for 
   const content = randomBytes(8_192);
   await host.fill(content);
   const write = await host.writer();
-  // The process that knew the DEK is gone, so the write must ask the vault.
+  // The process that knew the DEK is gone, so the write must call the vault.
   await host.restart();
   const hold = host.holdUnwrap();
   const writing = assert.rejects(write(randomBytes(8_192)), { reason: 'ATTACH_EPOCH_OUTDATED' });
   await hold.reached;
   await host.disks.endAccess({ name: diskName });
   const reading = host.reader();
-  // Once its event is there the open waits, in the disk's turn, for the write to end.
+  // Once its event is stored, the open waits in the queue of the disk for the write to end.
   const isBegun = async () => {
     const state = await host.stateOf(diskName);
     return state.status === 'active' && state.access !== null;
@@ -93,7 +93,7 @@ test('VM-33: a disk can be reopened while a write of its old access waits for a 
   const taken = host.disks.createSnapshot({ parent, snapshotId: 's', sourceDisk: diskName });
   await reached.promise;
   const writing = assert.rejects(write(randomBytes(8_192)), { reason: 'ATTACH_EPOCH_OUTDATED' });
-  // It has come to the copy by then.
+  // The write waits for the copy by then.
   await pause(50);
   await host.disks.endAccess({ name: diskName });
   const read = await host.reader();
@@ -116,7 +116,7 @@ const openToUser = async ({ disks }: DiskHost): Promise<string> =>
   (await disks.beginAccess({ name, accessLevel: 'READ', durationSeconds: 60 })).accessToken;
 const ends: readonly (readonly [string, typeof openToMachine, (disks: DiskHost['disks']) => Promise<unknown>])[] = [
   ['a close', openToMachine, (disks) => closeDisk(disks, { name, virtualMachine })],
-  ['a close beside others', openToMachine, (disks) => disks.closeDisks({ closings: [{ name, virtualMachine }] })],
+  ['a close of several disks', openToMachine, (disks) => disks.closeDisks({ closings: [{ name, virtualMachine }] })],
   ['a detach', openToMachine, (disks) => disks.detachDisk({ name, virtualMachine })],
   ['a newer open', openToMachine, (disks) => openDisk(disks, { name, virtualMachine })],
   ['the end of direct access', openToUser, (disks) => disks.endAccess({ name })],
@@ -160,7 +160,7 @@ for (const [what, open, end] of ends) {
 
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
-/** Sessions over a disk that a user is to be given access to, and a vault's yes at epoch 4. */
+/** Sessions over a disk to which a user has direct access, and a grant of the vault at epoch 4. */
 const openedDisk = async () => {
   const [uniqueId, volumeId, dekId] = [random.uuid(), random.uuid(), random.uuid()];
   const key = { set: setName, keyVersion: 'vaults/v/keys/k/versions/1' };
@@ -241,7 +241,7 @@ const openedDisk = async () => {
     key,
     leases,
     sessions,
-    /** Looks at the disk wait from now on. @returns lets them go on */
+    /** Lookups of the disk record wait from now on. @returns lets them continue */
     holdLooks: () => {
       const hold = Promise.withResolvers<void>();
       looking = hold.promise;
@@ -266,7 +266,7 @@ for (const [accessEpoch, isHeld] of [
   [5, false],
   [4, true],
 ] as const) {
-  test(`CMK-102: a DEK unwrapped at epoch 4 is ${isHeld ? 'kept' : 'dropped at once'} where loss ${accessEpoch} was heard before it arrived`, async () => {
+  test(`CMK-102: a DEK unwrapped at epoch 4 is ${isHeld ? 'kept' : 'dropped at once'} if a loss at epoch ${accessEpoch} arrived before it`, async () => {
     const { keyAccess, key, begin, stop } = await openedDisk();
     keyAccess.lost(key, { reason: 'KEY_DISABLED', since: 1, traceId: '', accessEpoch }, 'fact');
     const session = await begin();
@@ -278,7 +278,7 @@ for (const [accessEpoch, isHeld] of [
   });
 }
 
-test('G1, G3: an access that ended while its DEK was being fetched uses no lease, also where its disk moved meanwhile', async () => {
+test('G1, G3: an access that ends while its DEK is fetched uses no lease, even if its disk was rewrapped meanwhile', async () => {
   const { begin, sessions, leases, holdLooks, moveTo, stop } = await openedDisk();
   const session = await begin();
   const letGo = holdLooks();

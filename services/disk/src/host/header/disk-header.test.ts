@@ -20,7 +20,7 @@ import {
 import { type DiskHeader, encodeSlot, type SlotMac } from './disk-header-format.ts';
 
 const hasReason = (reason: string) => (cause: unknown) => cause instanceof Rejection && cause.reason === reason;
-/** As `PlatformKey.slotMac` makes it, of one volume. */
+/** The MAC of one volume, as `PlatformKey.slotMac` makes it. */
 const macOf =
   (volumeId: string): SlotMac =>
   (bytes) =>
@@ -46,7 +46,7 @@ const first: DiskHeader = {
 };
 const second: DiskHeader = { ...first, sequence: 2, generation: 4, wrap: wrap('vaults/a/keys/b/versions/2') };
 
-test('a rotation: the new wrap stands beside the old one until that is erased (CMK-14, CMK-88)', async () => {
+test('a rotation keeps the old wrap next to the new one until the old one is erased (CMK-14, CMK-88)', async () => {
   const store = newPlatter().open();
   await writeHeader(headerOver(store), first);
   assert.deepEqual(await readHeader(headerOver(store)), { current: first, previous: undefined });
@@ -89,7 +89,7 @@ test('a crash while a slot is written or erased leaves the old header, the new o
     if (found.previous) continue;
     // The torn slot is written again as if it had been empty.
     await writeHeader(headerOver(reopened), second);
-    // Before the flush of the slot that is written again for certain, or of the one that is erased.
+    // The crash comes before the flush of the rewritten slot, or before that of the erased slot.
     let flushesLeft = round % 2;
     const flush = async () => {
       flushesLeft -= 1;
@@ -106,7 +106,7 @@ test('a crash while a slot is written or erased leaves the old header, the new o
   assert.ok(seen.has('old'));
 });
 
-test('G5: a slot whose flush has failed is written again before the one it follows is erased, and outlasts a loss of power', async () => {
+test('G5: a slot whose flush failed is rewritten before the previous slot is erased, and survives a power failure', async () => {
   let isFailing = false;
   const platter = createPlatter('header', headerSize, systemRandom, new Map(), () => isFailing);
   const store = platter.open();
@@ -123,7 +123,7 @@ test('G5: a slot whose flush has failed is written again before the one it follo
   assert.deepEqual(await readHeader(headerOver(platter.open())), { current: second, previous: undefined });
 });
 
-test('G5: a slot that is written again and fails once more leaves the one it follows', async () => {
+test('G5: if the rewrite of a slot fails too, the previous slot is kept', async () => {
   let isFailing = false;
   const platter = createPlatter('header', headerSize, systemRandom, new Map(), () => isFailing);
   const store = platter.open();
@@ -136,12 +136,12 @@ test('G5: a slot that is written again and fails once more leaves the one it fol
   assert.deepEqual(await readHeader(headerOver(platter.open())), { current: first, previous: undefined });
 });
 
-test('one changed byte anywhere makes a slot unusable: with no other slot the header is corrupt (never garbage)', async () => {
+test('one changed byte anywhere makes a slot unusable, and without another slot the header is HEADER_CORRUPT', async () => {
   const store = newPlatter().open();
   await writeHeader(headerOver(store), first);
   const sector = new Uint8Array(sectorSize);
   await store.read(0, sector);
-  // The last 32 bytes only tell damage from forgery: where the MAC is right nothing is damaged.
+  // The last 32 bytes only distinguish damage from forgery. If the MAC is right, nothing is damaged.
   for (let index = 0; index < sectorSize - 32; index += 1) {
     await store.write(
       0,
@@ -153,7 +153,7 @@ test('one changed byte anywhere makes a slot unusable: with no other slot the he
   assert.deepEqual((await readHeader(headerOver(store))).current, first);
 });
 
-test('an empty header, noise, two disks in one header and a write that does not stick are corrupt', async () => {
+test('an empty header, noise, slots of two disks and a write that was not stored are HEADER_CORRUPT', async () => {
   const empty = newPlatter().open();
   await assert.rejects(readHeader(headerOver(empty)), hasReason('HEADER_CORRUPT'));
   await assert.rejects(erasePrevious(headerOver(empty)), hasReason('HEADER_CORRUPT'));
@@ -170,24 +170,24 @@ test('an empty header, noise, two disks in one header and a write that does not 
   await assert.rejects(writeHeader(headerOver(deaf), first), hasReason('HEADER_CORRUPT'));
 });
 
-test('the epoch of a later host comes into the header and nothing else changes; an earlier host is refused', async () => {
+test('a later host writes its epoch into the header and changes nothing else; an earlier host is refused', async () => {
   const refuse = () => new Rejection('FAILED_PRECONDITION', 'TEST_REPLACED', 'another host was here');
   const store = newPlatter().open();
   await stampHostEpoch(headerOver(store), 8, refuse);
-  await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), 'there was none to put it into');
+  await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), 'no header was created');
   await writeHeader(headerOver(store), first);
   await stampHostEpoch(headerOver(store), 7, refuse);
   await stampHostEpoch(headerOver(store), 8, refuse);
   await stampHostEpoch(headerOver(store), 8, refuse);
   assert.deepEqual(await readHeader(headerOver(store)), { current: { ...first, hostEpoch: 8 }, previous: undefined });
   await assert.rejects(stampHostEpoch(headerOver(store), 7, refuse), hasReason('TEST_REPLACED'));
-  // Over a rotation that was left unfinished: what counts stays.
+  // After an unfinished rotation, the current header stays current.
   await writeHeader(headerOver(store), { ...second, hostEpoch: 8 });
   await stampHostEpoch(headerOver(store), 9, refuse);
   assert.deepEqual(await readHeader(headerOver(store)), { current: { ...second, hostEpoch: 9 }, previous: undefined });
 });
 
-test('a crash while the epoch is written leaves a header that counts, with one epoch or the other', async () => {
+test('a crash while the epoch is written leaves a valid header with the old or the new epoch', async () => {
   const refuse = () => assert.fail('no other host wrote this header');
   const seen = new Set<number>();
   for (let round = 0; round < 100; round += 1) {
@@ -215,7 +215,7 @@ test('a crash while the epoch is written leaves a header that counts, with one e
   assert.deepEqual(seen, new Set([7, 8]));
 });
 
-test('a header that stays open is read once, and after a write whose end is not known again (CMK-14)', async () => {
+test('an open header is read once, and again after a write whose outcome is unknown (CMK-14)', async () => {
   const platter = newPlatter();
   const store = platter.open();
   let reads = 0;
@@ -251,7 +251,7 @@ test('a header too large for its slot is refused before anything is written', as
   await writeHeader(headerOver(store), { ...first, wrap: wrap('x'.repeat(300)) });
 });
 
-test('CMK-13: a header is refused that another wrote, or that this service wrote for another volume', async () => {
+test('CMK-13: a header is refused if this service did not write it, or wrote it for another volume', async () => {
   const put = async (sector: Uint8Array) => {
     const store = newPlatter().open();
     await store.write(0, sector);
@@ -259,18 +259,18 @@ test('CMK-13: a header is refused that another wrote, or that this service wrote
   };
   assert.deepEqual((await put(encodeSlot(first, mac))).current, first);
   await assert.rejects(put(encodeSlot(first, macOf('another volume'))), hasReason('HEADER_FORGED'));
-  // Anyone can make the hash.
+  // Anyone can compute the hash.
   const unkeyed: SlotMac = (bytes) => hash('sha256', bytes, 'buffer');
   await assert.rejects(put(encodeSlot(first, unkeyed)), hasReason('HEADER_FORGED'));
 });
 
-/** Puts the MAC of this service and the hash behind whatever a slot holds. */
+/** Writes the MAC of this service and the hash behind the content of a slot. */
 const authenticate = (sector: Buffer): void => {
   sector.set(mac(sector.subarray(0, sectorSize - 64)), sectorSize - 64);
   sector.set(hash('sha256', sector.subarray(0, sectorSize - 32), 'buffer'), sectorSize - 32);
 };
 
-test('a slot with broken JSON is HEADER_CORRUPT even if it is authentic, and no internal error', async () => {
+test('an authentic slot with malformed content is HEADER_CORRUPT, not an internal error', async () => {
   const texts = ['{', '', 'null', '[]', '{"diskId":1}', '"text"'];
   for (const text of texts) {
     const sector = Buffer.from(encodeSlot(first, mac));
@@ -296,7 +296,7 @@ test('a header whose file was cut off is HEADER_CORRUPT', async () => {
   await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'));
 });
 
-test('G5: a slot that cannot be read is passed over as a damaged one', async () => {
+test('G5: an unreadable slot is skipped like a damaged one, and the other slot is used', async () => {
   const store = newPlatter().open();
   await writeHeader(headerOver(store), first);
   await writeHeader(headerOver(store), second);

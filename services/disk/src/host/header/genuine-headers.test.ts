@@ -36,14 +36,14 @@ const hostWithDisk = async (
   if (!isNew) await host.fill(content);
   return host;
 };
-/** Gives the set another key version, and moves the disk, and the snapshot where it is there, to it. */
+/** Gives the set another key version, and rewraps the named disk and snapshot. */
 const rotate = async (host: DiskHost, ...names: readonly string[]): Promise<void> => {
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
   await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
   for (const name of names) await rewrapDek(host.asSets, { name, generation, targetKeyVersion: keyVersion });
 };
-/** What was reported about headers, in order. */
+/** The header findings in the log, in order. */
 const findings = ({ log }: DiskHost): readonly string[] =>
   log.flatMap((line) => {
     const { reason = '', isRestored } = JSON.parse(line);
@@ -81,8 +81,8 @@ test('CMK-13, G1: a DEK that an attacker with storage access plants in a new dis
     await assert.rejects(host.writer(), { code: 'DATA_LOSS', reason: 'HEADER_FORGED' });
   }
   await assert.rejects(rotate(host, diskName), { reason: 'HEADER_FORGED' });
-  assert.deepEqual(findings(host), ['HEADER_FORGED refused'], 'once, until it is another');
-  assert.deepEqual(await host.headerOf(diskName), planted, 'the evidence is there still');
+  assert.deepEqual(findings(host), ['HEADER_FORGED refused'], 'reported once until the header changes');
+  assert.deepEqual(await host.headerOf(diskName), planted, 'the evidence is kept');
   await host.putHeader(diskName, before);
   await host.fill(content);
   assert.deepEqual(await host.content(content.length), content);
@@ -124,7 +124,7 @@ test('CMK-13: a size, a sequence or another volume’s header written by an atta
   assert.deepEqual(await host.content(content.length), content);
 });
 
-test('a forged header is written again from the store once an operator has erased it', async (context) => {
+test('a forged header is restored from the store once an operator has erased it', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await host.putHeader(diskName, [encodeSlot(await withPlantedDek(host), unkeyed), undefined]);
@@ -135,7 +135,7 @@ test('a forged header is written again from the store once an operator has erase
   assert.deepEqual(findings(host), ['HEADER_FORGED refused', 'HEADER_BEHIND restored']);
 });
 
-test('G5: a damaged header is written again from the store, and reported', async (context) => {
+test('G5: a damaged header is restored from the store and reported', async (context) => {
   const host = await hostWithDisk(context);
   const noise: HeaderOnStorage = [new Uint8Array(randomBytes(4_096)), new Uint8Array(randomBytes(4_096))];
   await host.putHeader(diskName, noise);
@@ -143,24 +143,24 @@ test('G5: a damaged header is written again from the store, and reported', async
   assert.deepEqual(findings(host), ['HEADER_CORRUPT restored']);
 });
 
-test('G1, G6: with the header from before a rotation put back, the new version alone counts', async (context) => {
+test('G1, G6: if the header from before a rotation is put back, only the new key version is used', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await rotate(host, diskName);
   const { keyVersion } = host.keyOf(setName);
   await host.putHeader(diskName, before);
-  // The old version is enabled still: nothing may be decided by it.
+  // The old version is still enabled, but nothing may depend on it.
   assert.deepEqual(await host.content(content.length), content);
   assert.deepEqual(await host.wrapsAtRest(diskName), [keyVersion]);
   assert.equal(host.checks.at(-1)?.keyVersion, keyVersion);
   assert.deepEqual(findings(host), ['HEADER_BEHIND restored']);
-  // And with the version before gone nothing is missing.
+  // The content is also readable after the old version is gone.
   await host.putHeader(diskName, before);
   host.forgetKeysBefore(setName);
   assert.deepEqual(await host.content(content.length), content);
 });
 
-test('G1, G2: a disk with the header from before a rotation is lost with the new version, whatever becomes of the old one', async (context) => {
+test('G1, G2: if the header from before a rotation is put back, a loss of the new key version still stops the disk', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await rotate(host, diskName);
@@ -176,7 +176,7 @@ test('G1, G2: a disk with the header from before a rotation is lost with the new
   assert.deepEqual([availability, unavailableReason], ['UNAVAILABLE', 'KEY_DISABLED']);
 });
 
-test('G6: a host that starts over volumes from before a rotation writes their headers again before anyone opens them', {
+test('G6: a host that starts with volume headers from before a rotation restores them without an open', {
   timeout: 60_000,
 }, async (context) => {
   const host = await hostWithDisk(context);
@@ -191,7 +191,7 @@ test('G6: a host that starts over volumes from before a rotation writes their he
   assert.deepEqual(findings(host), ['HEADER_BEHIND restored', 'HEADER_BEHIND restored']);
 });
 
-test('G6, CMK-15: what moves a disk next moves it from the wrap of the store, not from an earlier one', async (context) => {
+test('G6, CMK-15: the next rewrap starts from the wrap in the store, not from an earlier header', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await rotate(host, diskName);
@@ -202,7 +202,7 @@ test('G6, CMK-15: what moves a disk next moves it from the wrap of the store, no
   assert.deepEqual(await host.content(content.length), content);
 });
 
-test('VM-27: a disk with the header from before it grew is as large as it grew', async (context) => {
+test('VM-27: if the header from before a grow is put back, the disk keeps its grown size', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await host.disks.growDisk({ name: diskName, sizeGib: 2 });
@@ -214,7 +214,7 @@ test('VM-27: a disk with the header from before it grew is as large as it grew',
   assert.equal(state.status === 'active' && state.sizeGib, 3);
 });
 
-test('G1, CMK-53: with the header from before a change of encryption put back the earlier set opens nothing', async (context) => {
+test('G1, CMK-53: if the header from before a change of encryption is put back, only the new set is used', async (context) => {
   const host = await hostWithDisk(context);
   const before = await host.headerOf(diskName);
   await host.disks.changeDiskEncryption({ name: diskName, encryption: under(otherSetName) });
@@ -224,7 +224,7 @@ test('G1, CMK-53: with the header from before a change of encryption put back th
   assert.deepEqual(await host.wrapsAtRest(diskName), [keyVersion]);
 });
 
-test('G1: a header of this service that names another set than the store is refused and kept, for the store may be the older one', async (context) => {
+test('G1: an authentic header that names another set than the store is refused and kept, as the store may be older', async (context) => {
   const host = await hostWithDisk(context);
   const header = saidBy(await host.headerOf(diskName));
   const mac = host.slotMac(await volumeOf(host));
@@ -236,7 +236,7 @@ test('G1: a header of this service that names another set than the store is refu
   assert.deepEqual(await host.headerOf(diskName), slots);
 });
 
-test('CMK-89: of the wrap that a move left nothing is kept in the store, and of a deleted disk none at all', async (context) => {
+test('CMK-89: the store keeps only the current wrap after a rewrap, and no wrap of a deleted disk', async (context) => {
   const host = await hostWithDisk(context);
   const volumeId = await volumeOf(host);
   const versionKept = async () => (await host.storedHeader(volumeId))?.wrap.keyVersion;
@@ -248,7 +248,7 @@ test('CMK-89: of the wrap that a move left nothing is kept in the store, and of 
   assert.equal(await versionKept(), undefined);
 });
 
-test('G5: a header that storage does not let the store write again is reported, and restored as soon as it does', async (context) => {
+test('G5: a header that cannot be restored because storage fails is reported, and is restored once storage works', async (context) => {
   let isFailing = false;
   const host = await hostWithDisk(context, false, { flushFails: (part) => isFailing && part === 'header' });
   await host.putHeader(diskName, [undefined, undefined]);

@@ -21,7 +21,7 @@ const expected: ExpectedHeader = {
 };
 const found = (change: Partial<DiskHeader>, of = expected) => compareHeader(of, { ...known, ...change });
 
-test('CMK-88: the header the store knows is equal, whichever epoch its host has', () => {
+test('CMK-88: the header that the store knows is equal, whatever its host epoch', () => {
   assert.equal(found({}), 'equal');
   assert.equal(found({ hostEpoch: 9 }), 'equal');
 });
@@ -38,7 +38,7 @@ test('G1: a later header of another set is ahead only where a change of encrypti
   assert.equal(found({ sequence: 5, set: '' }), 'forged');
 });
 
-test('G6: an earlier header is behind, whatever it says', () => {
+test('G6: an earlier header is behind, whatever its set and size', () => {
   assert.equal(found({ sequence: 3 }), 'behind');
   assert.equal(found({ sequence: 0, set: 'sets/b', size: 2 ** 40 }), 'behind');
 });

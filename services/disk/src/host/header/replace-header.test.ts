@@ -30,7 +30,7 @@ const first: DiskHeader = {
   },
 };
 
-/** A volume with a header, and what was done with its file since: one letter each. */
+/** A volume with a header, and the operations on its file since, one letter each. */
 const volumeWithHeader = async () => {
   const files = memoryVolumeFiles(systemRandom);
   let done = '';
@@ -62,7 +62,7 @@ const volumeWithHeader = async () => {
     },
   };
   const key = platformKey(masterKey(Uint8Array.from(systemRandom.bytes(32))), systemRandom);
-  /** The volumes as the host has them that owned the folder in that epoch. */
+  /** The volumes of the host that owned the folder in that epoch. */
   const as = (hostEpoch: number) => new Volumes({ files: watched, platformKey: key, hostEpoch, random: systemRandom });
   const volumes = as(1);
   await volumes.create(volumeId, 4_096, false);
@@ -79,7 +79,7 @@ const volumeWithHeader = async () => {
   };
 };
 
-test('CMK-88: a header is replaced by one look, a slot written, flushed and read back, and after the commit the other erased likewise', async () => {
+test('CMK-88: a header is read once, one slot is written, flushed and verified; after the commit the other is erased', async () => {
   const { volumes, written, since } = await volumeWithHeader();
   since();
   let before = '';
@@ -98,7 +98,7 @@ test('CMK-88: a header is replaced by one look, a slot written, flushed and read
   assert.deepEqual(await currentHeader(volumes, volumeId), header);
 });
 
-test('G7: a host replaces no header that a later owner of the volumes has written, and a later one any', async () => {
+test('G7: a host cannot replace a header that a later owner wrote; a later owner can replace an earlier one', async () => {
   const { volumes, written, as } = await volumeWithHeader();
   const { header } = await replaceHeader(as(2), volumeId, written, { generation: 2 }, async () => undefined);
   assert.equal(header.hostEpoch, 2);

@@ -17,7 +17,7 @@ after(async () => {
   await rm(directory, { recursive: true });
 });
 
-/** Each makes one disk and gives what opens it, again and again. */
+/** Each creates one disk and returns a function that opens it. */
 const disks: NewDisks = {
   memory: (size) => {
     const platter = createPlatter('memory disk', size, systemRandom);
@@ -34,7 +34,7 @@ const disks: NewDisks = {
 };
 blockStoreContract(disks);
 
-test('a crash of the memory store keeps what was flushed, loses at most the rest and tears the last sector', async () => {
+test('a crash of the memory store keeps flushed data, loses some unflushed writes and tears the last sector', async () => {
   const outcomes = new Set<string>();
   for (let round = 0; round < 60; round += 1) {
     const platter = createPlatter('memory disk', size, systemRandom);
@@ -55,7 +55,7 @@ test('a crash of the memory store keeps what was flushed, loses at most the rest
   assert.deepEqual([...outcomes].sort(), ['1', '2']);
 });
 
-test('a file is closed when what is under way there is over, and can be opened again then, not before (CMK-127)', async () => {
+test('a file is closed after its running operations end, and can be opened again only then (CMK-127)', async () => {
   for (const part of ['data', 'header'] as const) {
     const volumeId = randomUUID();
     const store = await files.create(volumeId, part, size);
@@ -73,7 +73,7 @@ test('a file is closed when what is under way there is over, and can be opened a
   }
 });
 
-test('a part that is not there is told as such, and its place stays free; a failure of the file system is thrown', async () => {
+test('opening a missing part returns undefined and does not block its creation; file system errors are thrown', async () => {
   const volumeId = randomUUID();
   assert.equal(await files.open(volumeId, 'header'), undefined);
   await (await files.create(volumeId, 'header', size)).close();

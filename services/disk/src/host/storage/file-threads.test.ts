@@ -9,7 +9,7 @@ import { openFileThreads } from './file-threads.ts';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-threads-'));
 after(() => rmSync(folder, { recursive: true }));
 
-test('calls of many files at once are each answered for themselves, failures of the file system included', async () => {
+test('concurrent calls for many files each get their own result or file system error', async () => {
   const threads = openFileThreads();
   const paths = Array.from({ length: 100 }, (_, n) => join(folder, `f${n}`));
   const files = await Promise.all(
@@ -28,7 +28,7 @@ test('calls of many files at once are each answered for themselves, failures of 
     read.map((bytes, n) => [bytes?.length, ...(bytes?.subarray(n, n + 2) ?? [])]),
     paths.map((_, n) => [4_096, n, n + 1]),
   );
-  // A view of a larger memory: what is sent is the view.
+  // A view of a larger memory: only the view is written.
   const back = await Promise.all(
     paths.map((path) => threads.writeDurably(path, 0, Uint8Array.of(1, 2, 3, 4).subarray(1, 3))),
   );
@@ -50,7 +50,7 @@ test('calls of many files at once are each answered for themselves, failures of 
   await assert.rejects(threads.open(join(folder, 'f0')), /have ended/);
 });
 
-test('a thread that dies fails what it was asked, and the next calls have another', async () => {
+test('a thread that dies fails its pending calls, and later calls use another thread', async () => {
   const script = join(folder, 'dying.mjs');
   const real = new URL('./file-worker.ts', import.meta.url).href;
   writeFileSync(

@@ -14,24 +14,24 @@ export const content = async (store: BlockStore): Promise<Buffer> => {
   return bytes;
 };
 
-/** The store, with its durable writes made of its own steps: for stores of which a test has changed a step. */
+/** The store with durable writes made of its own write, flush and read, for tests that replace one of these. */
 export const inSteps = (store: BlockStore): BlockStore => ({ ...store, writeDurably: writesDurably(store) });
 
-/** Each makes one disk and gives what opens it, again and again. */
+/** Each creates one disk and returns a function that opens it. */
 export type NewDisks = Readonly<Record<string, (size: number) => () => Promise<BlockStore>>>;
 
-/** What every block store keeps to: run over each implementation, and from each to each. */
+/** The contract of every block store, run for each implementation and for copies between all of them. */
 export const blockStoreContract = (disks: NewDisks): void => {
   for (const [name, newDisk] of Object.entries(disks)) {
     describe(`block store: ${name}`, () => {
-      test('what was never written is zeros and takes no room', async () => {
+      test('unwritten sectors read as zeros and take no space', async () => {
         const store = await newDisk(size)();
         assert.ok((await content(store)).equals(Buffer.alloc(size)));
         assert.equal(await store.allocatedBytes(), 0);
         await store.close();
       });
 
-      test('keeps what was written, across flush, close and open', async () => {
+      test('keeps written data across flush, close and open', async () => {
         const open = newDisk(size);
         const store = await open();
         const bytes = randomBytes(3 * sectorSize);
@@ -48,7 +48,7 @@ export const blockStoreContract = (disks: NewDisks): void => {
         await again.close();
       });
 
-      test('what is written durably reads back, also after close and open', async () => {
+      test('a durable write reads back after close and open', async () => {
         const open = newDisk(size);
         const store = await open();
         const bytes = randomBytes(2 * sectorSize);
@@ -69,7 +69,7 @@ export const blockStoreContract = (disks: NewDisks): void => {
         await store.close();
       });
 
-      test('refuses parts of sectors and what lies outside', async () => {
+      test('refuses partial sectors and ranges outside the disk', async () => {
         const store = await newDisk(size)();
         for (const [offset, length] of [
           [1, sectorSize],
@@ -103,7 +103,7 @@ export const blockStoreContract = (disks: NewDisks): void => {
         await again.close();
       });
 
-      test('one holder at a time; a closed store refuses everything', async () => {
+      test('has one holder at a time, and refuses every operation after a close', async () => {
         const open = newDisk(size);
         const store = await open();
         await assert.rejects(open(), hasReason('DISK_BUSY'));

@@ -6,12 +6,12 @@ import { category } from '@interlock/event-store';
 import { disks } from '../../disk/state.ts';
 import { copyMs, type DiskCloud, resourceGroup, type TestSet } from '../../testing/test-disk-cloud.ts';
 
-/** Encryption with a set's key, and with the platform's, as requests say it. */
+/** Encryption under a set and under the platform, in the form of a request. */
 export const underSet = (set: TestSet) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: set.name }) as const;
 export const platformKey = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' } as const;
 
-/** The streams of the disk service: to look at what is stored, or to leave what a crash would. */
+/** The streams of the disk service, to inspect the store or to create the state after a crash. */
 export const diskStreams = ({ store }: DiskCloud) => category(store, disks);
 
 /** Id of the volume a disk has now. */
@@ -37,7 +37,7 @@ export const contentOf = async (cloud: DiskCloud, { name }: Disk, length: number
   return content;
 };
 
-/** Takes a snapshot under a name of its own. */
+/** Takes a snapshot with a unique name. */
 export const newSnapshot = (
   cloud: DiskCloud,
   sourceDisk: string,

@@ -7,7 +7,7 @@ import { ThreadGate, ThreadPass } from './thread-gate.ts';
 
 const dek = Uint8Array.from({ length: 32 }, (_, at) => at + 1);
 
-test('G1: without a permission, and after its end, the other thread has to ask', async () => {
+test('G1: the other thread cannot enter before it has a permission or after the permission expires', async () => {
   const gate = new ThreadGate(dek);
   const pass = new ThreadPass(gate.memory);
   assert.equal(pass.enter(), false);
@@ -34,7 +34,7 @@ test('G1: a revoked gate stays closed whatever is permitted later, and its DEK i
   assert.deepEqual(pass.dek(), new Uint8Array(32));
 });
 
-test('work of this thread waits for what the other thread has begun, and keeps it out', async () => {
+test('work of this thread waits until the other thread has left, and keeps it out meanwhile', async () => {
   const gate = new ThreadGate(dek);
   const pass = new ThreadPass(gate.memory);
   gate.allow(60_000);

@@ -16,7 +16,7 @@ const readExcept =
     return content.slice(offset, offset + length);
   };
 
-test('G5: the header slot that can be read is read, whichever of the two cannot', () => {
+test('G5: if one header slot is unreadable, the other slot is read', () => {
   assert.deepEqual(readAround(content.length, readExcept([])), content);
   for (const [unreadable, readable] of [
     [0, 1],
@@ -29,7 +29,7 @@ test('G5: the header slot that can be read is read, whichever of the two cannot'
   }
 });
 
-test('a file of which nothing can be read, or that fails for another reason, fails', () => {
+test('a read fails if no sector is readable, or if it fails with another error than EIO', () => {
   assert.throws(() => readAround(content.length, readExcept([0, 1])), { code: 'EIO' });
   assert.throws(() => readAround(content.length, readExcept([0], 'EBADF')), { code: 'EBADF' });
 });

@@ -18,7 +18,7 @@ const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
 const pieces = 3;
 
-/** A source of three pieces under a lease that the test lets lapse and come back. */
+/** A source of three pieces under a lease that the test expires and renews. */
 const world = async () => {
   const clock = virtualClock();
   const random = seededRandom(3);
@@ -96,19 +96,19 @@ const world = async () => {
     content,
     source,
     unwraps: () => unwraps,
-    /** The time of the grant is over: DEKs are overwritten. */
+    /** Expires the grant and drops the DEK. */
     lapse: async () => {
       await clock.sleep(terms.ttlMs);
       drop?.();
     },
     renew: (keyVersion = key.keyVersion) => keyAccess.granted({ ...key, keyVersion }, newGrant(), 'unwrapped'),
-    /** A rotation has moved the source to another version. */
+    /** Moves the source to another key version, as a rotation does. */
     move: (keyVersion: string) => {
       header = headerUnder(keyVersion);
     },
-    /** The version whose wrap was opened last. */
+    /** The key version that was unwrapped last. */
     unwrapped: () => unwrapped,
-    /** Versions the vault was asked about at the end, and what happens while it is. */
+    /** Key versions that were checked at the end of the copy. */
     confirmed,
     onConfirm: (happens: () => Promise<void>) => {
       whileConfirmed = happens;
@@ -116,7 +116,7 @@ const world = async () => {
     onUnwrap: (happens: () => Promise<void>) => {
       whileUnwrapped = happens;
     },
-    /** @param after what happens behind the first piece */
+    /** @param after called after the first piece */
     async copy(after: () => Promise<unknown>): Promise<Buffer> {
       const copied: Uint8Array[] = [];
       for await (const piece of source.disk.read(0, source.disk.size(), source.check)) {
@@ -134,7 +134,7 @@ const reasonOf = (copy: Promise<unknown>): Promise<string> =>
     (error: unknown) => (error instanceof Rejection ? error.reason : String(error)),
   );
 
-test('G1: a copy waits while there is no lease; with a new lease it unwraps the DEK again and continues', async () => {
+test('G1: a copy pauses without a lease; with a new lease it unwraps the DEK again and continues', async () => {
   const { clock, content, source, copy, lapse, renew, unwraps } = await world();
   await clock.drive(
     (async () => {
@@ -149,7 +149,7 @@ test('G1: a copy waits while there is no lease; with a new lease it unwraps the 
   );
 });
 
-test('G1: a copy waits for no longer than reads and writes may, and fails as unreachable', async () => {
+test('G1: a copy without a lease fails with KEY_VAULT_UNREACHABLE after the I/O pause timeout', async () => {
   const { clock, copy, lapse } = await world();
   await clock.drive(
     (async () => {
@@ -184,7 +184,7 @@ test('G6, CMK-89: when the previous key version is disabled, a copy continues un
   );
 });
 
-test('G1, CMK-89: a copy whose source has moved ends with the key it has moved to, though the one before can be used', async () => {
+test('G1, CMK-89: a copy fails if the key version its source has moved to is lost, though the earlier one is usable', async () => {
   const { clock, source, copy, move, renew, keyAccess, unwrapped } = await world();
   await clock.drive(
     (async () => {
@@ -205,7 +205,7 @@ test('G1, CMK-89: a copy whose source has moved ends with the key it has moved t
   );
 });
 
-test('G1, CMK-110: the end of a copy asks about the key its source is under by then, and again when it moves meanwhile', async () => {
+test('G1, CMK-110: the end of a copy checks the current key of its source, and checks again if that changes meanwhile', async () => {
   const { clock, source, copy, move, renew, confirmed, onConfirm } = await world();
   await clock.drive(
     (async () => {
@@ -222,7 +222,7 @@ test('G1, CMK-110: the end of a copy asks about the key its source is under by t
   );
 });
 
-test('G1, G8: a data key that comes when the lease has ended meanwhile is not kept', async () => {
+test('G1, G8: a data key that arrives after the lease has ended is dropped', async () => {
   const { clock, source, copy, lapse, renew, onUnwrap } = await world();
   await clock.drive(
     (async () => {
@@ -240,7 +240,7 @@ test('G1, G8: a data key that comes when the lease has ended meanwhile is not ke
   );
 });
 
-test('G1, CMK-110: a loss ends a copy that waits', async () => {
+test('G1, CMK-110: an access loss ends a paused copy', async () => {
   const { clock, copy, lapse, keyAccess } = await world();
   await clock.drive(
     (async () => {

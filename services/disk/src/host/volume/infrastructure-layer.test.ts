@@ -8,7 +8,7 @@ import { layerKeyLength, withInfrastructureLayer } from './infrastructure-layer.
 
 const size = 8 * sectorSize;
 
-test('CMK-70: what goes through comes back, lies encrypted below, and holes stay holes', async () => {
+test('CMK-70: the layer reads back what it wrote, stores it encrypted, and keeps holes', async () => {
   const raw = createPlatter('disk', size, systemRandom).open();
   const layered = withInfrastructureLayer(raw, new Uint8Array(layerKeyLength).fill(7));
   const content = new Uint8Array(3 * sectorSize);
@@ -23,10 +23,10 @@ test('CMK-70: what goes through comes back, lies encrypted below, and holes stay
   const [first, hole, third] = [0, 1, 2].map((n) => Buffer.from(below.subarray(n * sectorSize, (n + 1) * sectorSize)));
   assert.ok(first && third && hole?.every((byte) => byte === 0));
   assert.ok(!first.equals(content.subarray(0, sectorSize)));
-  assert.ok(!first.equals(third), 'equal sectors differ by their place');
+  assert.ok(!first.equals(third), 'equal sectors have different ciphertexts');
 });
 
-test('another key reads something else', async () => {
+test('a read with another key does not return the content', async () => {
   const raw = createPlatter('disk', size, systemRandom).open();
   const content = randomBytes(sectorSize);
   await withInfrastructureLayer(raw, new Uint8Array(layerKeyLength).fill(1)).write(0, content);
@@ -47,7 +47,7 @@ test('G5: a sector torn below the layer is torn at the same offset above it, and
   };
   const oldBelow = await below(old);
   const written = Buffer.from(old);
-  // Of the second sector one part is written, as by a guest with sectors of 512 bytes.
+  // One part of the second sector is written, as by a guest with sectors of 512 bytes.
   randomBytes(512).copy(written, sectorSize + 1024);
   const writtenBelow = await below(written);
   for (let cut = 512; cut < sectorSize; cut += 512) {
@@ -59,7 +59,7 @@ test('G5: a sector torn below the layer is torn at the same offset above it, and
   }
 });
 
-test('CMK-70: parts of a run are encrypted as they would be alone, and as AES-CBC with encrypted salt-sector IVs has it', async () => {
+test('CMK-70: each 512-byte unit of a run is encrypted by itself, with AES-CBC and encrypted salt-sector IVs', async () => {
   const unit = 512;
   const key = new Uint8Array(layerKeyLength).fill(7);
   const raw = createPlatter('disk', size, systemRandom).open();

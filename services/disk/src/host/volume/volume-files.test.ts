@@ -8,7 +8,7 @@ import { findSealedByPlatform } from './volume-files.ts';
 
 const empty = new Uint8Array(sectorSize);
 
-test('what needs the master key is found: every header, and the keys of lower layers', async () => {
+test('headers and the keys of lower layers are found as sealed by the master key; data is not', async () => {
   const folder = await mkdtemp(join(tmpdir(), 'interlock-volumes-'));
   const put = (name: string) => writeFile(join(folder, name), empty);
   try {

@@ -19,7 +19,7 @@ const set = 'set';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const terms = { ttlMs: 10_000, ioPauseTimeoutMs: 3_000 };
 
-test('G8: of a copy whose set gets one key after the other no data key is left in memory (CMK-86)', async () => {
+test('G8: a copy whose set changes its key twice leaves no data key in memory (CMK-86)', async () => {
   const [clock, random] = [virtualClock(), seededRandom(5)];
   const keyAccess = createKeyAccess(clock, terms);
   let generation = 1;
@@ -97,7 +97,7 @@ test('G8: of a copy whose set gets one key after the other no data key is left i
     { ...request, volumeId: to, encryption: { type: 'customer', set }, source },
     cause,
     async ({ key }) => {
-      // Another key of the set is in force by now, and then another.
+      // The set has another key by now, and then another.
       if (generation === 3) return key?.generation;
       generation += 1;
       throw new CursorConflict(set);

@@ -13,7 +13,7 @@ import { Volumes } from './volumes.ts';
 const sizeBytes = 4 * sectorSize;
 const unchecked = (): void => undefined;
 
-/** A volume with a lower layer. @param around what is done with the files besides */
+/** A volume with a lower layer. @param around wraps the files */
 const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
   const random = systemRandom;
   const files = around(memoryVolumeFiles(random));
@@ -38,7 +38,7 @@ const layeredVolume = async (around: (files: VolumeFiles) => VolumeFiles) => {
   return { volumes, volumeId, content, contentOf };
 };
 
-test('CMK-70: a volume with a lower layer is opened as ever while the layer of a copy of it is made', async () => {
+test('CMK-70: a volume with a lower layer can be opened while the layer of its copy is created', async () => {
   const [reached, released] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   let isCopying = false;
   const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
@@ -62,7 +62,7 @@ test('CMK-70: a volume with a lower layer is opened as ever while the layer of a
   await reached.promise;
   const reading = contentOf(volumeId);
   reading.catch(() => undefined);
-  // Files in memory are opened without a turn of the event loop: what does not wait for the copy has met its layer by then.
+  // Files in memory open within one turn of the event loop: an open that does not wait for the copy has its layer by then.
   await setImmediate();
   released.resolve();
   assert.deepEqual(Buffer.from(await reading), Buffer.from(content));
@@ -84,7 +84,7 @@ test('CMK-110: the source of a copy stays usable when the layer of the copy cann
   assert.deepEqual(Buffer.from(await contentOf(volumeId)), Buffer.from(content));
 });
 
-test('CMK-70, G5: a volume whose lower layer has lost its key is not opened as one without', async () => {
+test('CMK-70, G5: a volume whose layer key is missing is refused, not opened without its lower layer', async () => {
   let isLost = false;
   const { volumes, volumeId, content, contentOf } = await layeredVolume((files) => ({
     ...files,
