@@ -23,10 +23,10 @@ const diskRequest = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as
 
 type Disks = DiskHost['disks'];
 
-/** What is made of a disk and a snapshot of it, both with content. */
+/** An operation that copies a disk or its snapshot. Both have content. */
 interface Copy {
   readonly what: string;
-  /** Of the disk at first. */
+  /** Encryption of the disk before the copy. */
   readonly encryption: Encryption;
   make(disks: Disks, call?: CallOptions): Promise<unknown>;
   /** Sets whose key it needs. */
@@ -55,7 +55,7 @@ const copies: readonly Copy[] = [
   { what: 'a change to the platform', encryption: one, make: changeTo(platform), needs: [setName] },
 ];
 
-/** A copy that has come to its first write of content, where it waits. */
+/** Starts a copy and pauses it at its first write of content. */
 const midway = async (t: TestContext, { encryption, make }: Copy, deadlineMs = 30_000) => {
   let meet = async (): Promise<void> => undefined;
   const stored: string[] = [];
@@ -83,13 +83,13 @@ const midway = async (t: TestContext, { encryption, make }: Copy, deadlineMs = 3
     host,
     /** Types of all events. */
     stored,
-    /** Lets it go on. */
+    /** Lets the copy continue. */
     goOn: () => {
       meet = async () => undefined;
       released.resolve();
     },
     made,
-    /** Nothing of the copy is there, the disk is as it was, and the same can be made once the key is back. */
+    /** The copy left nothing, the disk is unchanged, and the same copy succeeds once access is restored. */
     async assertUndone() {
       const { disks } = host;
       await assert.rejects(disks.getDisk({ name: `${parent}/disks/copy` }), { reason: 'DISK_NOT_FOUND' });
@@ -119,17 +119,21 @@ const tellLoss = (
 for (const copy of copies) {
   for (const set of copy.needs) {
     const which = copy.needs.length === 1 ? 'its key' : `the key of set ${set === setName ? 'one' : 'two'}`;
-    test(`CMK-110: ${copy.what} ends as soon as ${which} is told to be lost, and nothing is left`, limit, async (t) => {
-      const { host, goOn, made, assertUndone } = await midway(t, copy);
-      const { keyVersion } = host.keyOf(set);
-      await tellLoss(host, { set, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
-      const asked = host.checks.length;
-      goOn();
-      await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
-      assert.equal(host.checks.length, asked, 'the vault is not asked first');
-      host.setEpoch(5);
-      await assertUndone();
-    });
+    test(
+      `CMK-110: ${copy.what} fails without a vault call once ${which} is published as lost, and leaves nothing`,
+      limit,
+      async (t) => {
+        const { host, goOn, made, assertUndone } = await midway(t, copy);
+        const { keyVersion } = host.keyOf(set);
+        await tellLoss(host, { set, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
+        const asked = host.checks.length;
+        goOn();
+        await assert.rejects(made, { code: 'FAILED_PRECONDITION', reason: 'KEY_DISABLED' });
+        assert.equal(host.checks.length, asked, 'the vault is not called first');
+        host.setEpoch(5);
+        await assertUndone();
+      },
+    );
   }
 
   const answers: readonly (readonly [answer: string, VaultMood, reason: string])[] = [
@@ -138,7 +142,7 @@ for (const copy of copies) {
   ];
   for (const [answer, mood, reason] of answers) {
     test(
-      `CMK-110: ${copy.what} is not recorded and leaves nothing behind when the vault ${answer} at its end`,
+      `CMK-110: ${copy.what} fails and leaves nothing behind if the vault ${answer} before it is recorded`,
       limit,
       async (t) => {
         const { host, goOn, made, assertUndone } = await midway(t, copy);
@@ -154,7 +158,7 @@ for (const copy of copies) {
 
 for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
   test(
-    `CMK-110: ${copy.what} is not recorded when one key is lost after its yes, while the vault has not answered about the other`,
+    `CMK-110: ${copy.what} fails if one key is lost after its check was granted, while the check of the other is pending`,
     limit,
     async (t) => {
       const { host, goOn, made, assertUndone } = await midway(t, copy);
@@ -165,7 +169,7 @@ for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
       goOn();
       await hold.reached;
       while (!isAsked()) await setTimeout(5);
-      // For the response to come back.
+      // Time for the response to arrive.
       await setTimeout(100);
       await tellLoss(host, { set: setName, keyVersion, reason: 'KEY_DISABLED', accessEpoch: 5 });
       hold.release();
@@ -176,7 +180,7 @@ for (const copy of copies.filter(({ needs }) => needs.length === 2)) {
   );
 }
 
-test('CMK-62: what a change of encryption refuses is refused at once, and not when it has copied the disk', {
+test('CMK-62: during a change of encryption, attach and grow are refused at once, before the copy is complete', {
   timeout: 20_000,
 }, async (t) => {
   const change = copies.find(({ what }) => what === 'a change to another set');
@@ -204,24 +208,28 @@ const isChange = ({ what }: Copy): boolean => what.startsWith('a change');
 const sourceOf = ({ what }: Copy): string => (what.endsWith('of a snapshot') ? snapshot : diskName);
 
 for (const copy of copies.filter((one) => !isChange(one))) {
-  test(`CMK-110: ${copy.what} ends when its source is deleted, is told that, and nothing is left`, limit, async (t) => {
-    const { host, goOn, made } = await midway(t, copy);
-    const name = sourceOf(copy);
-    const isDisk = name === diskName;
-    await (isDisk ? host.disks.deleteDisk({ name }) : host.disks.deleteSnapshot({ name }));
-    goOn();
-    const error: unknown = await made.catch((failure: unknown) => failure);
-    assert.ok(error instanceof Rejection, 'it is made, or has no answer');
-    const reason = isDisk ? 'DISK_NOT_FOUND' : 'SNAPSHOT_NOT_FOUND';
-    assert.deepEqual([error.code, error.reason, error.metadata.name], ['NOT_FOUND', reason, name]);
-    const { disks, snapshots } = await allIn(host);
-    const left = [...disks, ...snapshots].map((one) => one.name);
-    assert.deepEqual(left, isDisk ? [snapshot] : [diskName]);
-    assert.deepEqual(host.volumeIds(), await host.volumesInUse());
-  });
+  test(
+    `CMK-110: ${copy.what} fails as not found when its source is deleted, and leaves nothing behind`,
+    limit,
+    async (t) => {
+      const { host, goOn, made } = await midway(t, copy);
+      const name = sourceOf(copy);
+      const isDisk = name === diskName;
+      await (isDisk ? host.disks.deleteDisk({ name }) : host.disks.deleteSnapshot({ name }));
+      goOn();
+      const error: unknown = await made.catch((failure: unknown) => failure);
+      assert.ok(error instanceof Rejection, 'the copy succeeded, or its error is no Rejection');
+      const reason = isDisk ? 'DISK_NOT_FOUND' : 'SNAPSHOT_NOT_FOUND';
+      assert.deepEqual([error.code, error.reason, error.metadata.name], ['NOT_FOUND', reason, name]);
+      const { disks, snapshots } = await allIn(host);
+      const left = [...disks, ...snapshots].map((one) => one.name);
+      assert.deepEqual(left, isDisk ? [snapshot] : [diskName]);
+      assert.deepEqual(host.volumeIds(), await host.volumesInUse());
+    },
+  );
 }
 
-/** The set gets another key, and what there is of it moves: that is all of set one's. @returns the key */
+/** Gives the set another key and rewraps its disk and snapshot; only set one has any. @returns the key */
 const moveTo = async (host: DiskHost, set: string) => {
   await host.rotate(set);
   const key = host.keyOf(set);
@@ -236,7 +244,7 @@ const moveTo = async (host: DiskHost, set: string) => {
 
 for (const copy of copies.filter((one) => !isChange(one))) {
   test(
-    `G1, CMK-110: ${copy.what} ends when its source is under another key by now and that is lost, though the earlier one is not`,
+    `G1, CMK-110: ${copy.what} fails if its source was rewrapped meanwhile and the new key is lost, though the earlier one is not`,
     limit,
     async (t) => {
       const { host, goOn, made } = await midway(t, copy);
@@ -249,7 +257,7 @@ for (const copy of copies.filter((one) => !isChange(one))) {
   );
 }
 
-/** Sets that can be given another key meanwhile: a disk that is being changed moves only when that is over. */
+/** Sets that can get another key meanwhile. During a change of encryption the disk itself is not rewrapped. */
 const rotatable = (copy: Copy): readonly string[] =>
   isChange(copy) ? copy.needs.filter((set) => set === otherSetName) : copy.needs;
 
@@ -257,7 +265,7 @@ for (const copy of copies) {
   for (const set of rotatable(copy)) {
     const which = set === setName ? 'one' : 'two';
     test(
-      `CMK-89, CMK-110: ${copy.what} is made although set ${which} gets another key meanwhile and loses the earlier one`,
+      `CMK-89, CMK-110: ${copy.what} succeeds if set ${which} moves to another key meanwhile and the earlier key is purged`,
       limit,
       async (t) => {
         const { host, goOn, made } = await midway(t, copy);
@@ -281,19 +289,19 @@ for (const copy of copies) {
 }
 
 for (const copy of copies) {
-  test(`CMK-110: ${copy.what} is made also when it takes longer than its call waits`, limit, async (t) => {
+  test(`CMK-110: ${copy.what} completes even if it takes longer than the deadline of its call`, limit, async (t) => {
     const { host, stored, goOn, made } = await midway(t, copy, 500);
     await assert.rejects(made, { code: 'DEADLINE_EXCEEDED' });
     const before = host.checks.length;
     goOn();
     await copy.make(host.disks);
-    assert.ok(host.checks.length > before, 'its end asks the vault');
+    assert.ok(host.checks.length > before, 'the vault is called before the copy is recorded');
     assert.ok(isDeepStrictEqual(await host.content(content.length), content));
     assert.deepEqual(host.volumeIds(), await host.volumesInUse());
     assert.deepEqual(
       stored.filter((type) => type.endsWith('Failed')),
       [],
-      'the copy that was begun is the one that is there',
+      'the first copy completed; none failed',
     );
   });
 }

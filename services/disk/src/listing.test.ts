@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import type { Loaded, Page } from '@interlock/event-store';
 import { listKept } from './listing.ts';
 
-/** Things `000`, `001` … with their numbers as states, and how many rows each look at them asked for. */
+/** Rows `000`, `001` … with their numbers as states, and the limit of each query. */
 const things = (count: number) => {
   const all = Array.from({ length: count }, (_, n) => ({ id: String(n).padStart(3, '0'), state: n, version: 1 }));
   const looks: number[] = [];
@@ -17,7 +17,7 @@ const things = (count: number) => {
   return { looks, category: { list: list as (query: { readonly limit: number }) => Promise<Page<number>> } };
 };
 
-/** Every page of so many, as numbers. */
+/** Every page of at most `limit` rows, as numbers. */
 const pagesOf = async (
   category: ReturnType<typeof things>['category'],
   limit: number,
@@ -33,7 +33,7 @@ const pagesOf = async (
   return pages;
 };
 
-test('where all is kept, a page takes one look, and the last is no empty one', async () => {
+test('if all rows are kept, each page takes one query, and no empty page follows', async () => {
   for (const count of [0, 1, 99, 100, 101, 200, 250]) {
     const { looks, category } = things(count);
     const pages = await pagesOf(category, 100, () => true);
@@ -49,7 +49,7 @@ test('where all is kept, a page takes one look, and the last is no empty one', a
   }
 });
 
-test('where little is kept, looks go on until a page is full', async () => {
+test('if few rows are kept, queries continue until a page is full', async () => {
   const { category } = things(500);
   const isKept = ({ state }: Loaded<number>): boolean => state % 7 === 0;
   const pages = await pagesOf(category, 30, isKept);

@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { virtualClock } from '@interlock/runtime';
 import { Lockstep } from './lockstep.ts';
 
-/** As long as one waits for others. */
+/** How long a member waits for the others, in ms. */
 const patienceMs = 50;
 
 test('no member continues before all have reached the step, and members that have ended are not waited for', async () => {
@@ -33,7 +33,7 @@ test('no member continues before all have reached the step, and members that hav
   assert.equal(clock.monotonicMs(), patienceMs - 1, 'no step waited for a timer');
 });
 
-test('one that is held up holds up the others for no longer than their patience', async () => {
+test('a member that does not arrive delays the others only until their timeout', async () => {
   const clock = virtualClock();
   const lockstep = new Lockstep(clock);
   const never = Promise.withResolvers<void>();

@@ -17,7 +17,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: JsonObjec
   time: 0,
 });
 
-test('a new disk is told with its key; its volume is not', () => {
+test('the fact of a new disk has its key version, but not its volume', () => {
   const fact = toFact(
     recorded(`disk-${disk}`, 'DiskCreated', {
       uniqueId: 'u',
@@ -55,7 +55,7 @@ test('a new disk is told with its key; its volume is not', () => {
   });
 });
 
-test('a rewrap is told alike for disks and snapshots', () => {
+test('a rewrap is published with the same fact type for disks and snapshots', () => {
   const data = {
     set: 'set',
     previousKeyVersion: 'one',

@@ -14,7 +14,7 @@ const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/one';
 const keyVersion = 'vaults/v/keys/k/versions/1';
 const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 
-/** What the service does about facts, over a store in memory. */
+/** The fact handlers of the service, over a store in memory. */
 const world = () => {
   const store = memoryStore({ clock });
   const losses = openLossTable(store);
@@ -28,14 +28,14 @@ const world = () => {
     async tell(type: string, event: Exclude<DiskEncryptionSetEvent['event'], undefined>): Promise<void> {
       const payload = Buffer.from(DiskEncryptionSetEvent.encode({ event }).finish());
       const handler = handlers[type];
-      assert.ok(handler, `${type} is heard`);
+      assert.ok(handler, `${type} is consumed`);
       const { rows = [] } = await handler(Fact.fromPartial({ type, payload }), {
         cause,
         signal: new AbortController().signal,
       });
       if (rows.length > 0) await store.commit({ rows }, cause);
     },
-    /** What a service that starts now knows. */
+    /** What a restarted service recalls. */
     async restarted() {
       const later = createKeyAccess(clock, leaseDefaults);
       await losses.recall(later);
@@ -46,9 +46,9 @@ const world = () => {
   };
 };
 
-test('CMK-39: a set made again under the name of a deleted one can use its key, though the loss was final', async () => {
+test('CMK-39: a set recreated under the name of a deleted one can use its key, though the loss was final', async () => {
   const { keyAccess, tell, restarted } = world();
-  // The identity of the set was deleted: no epoch follows, so nothing but the end of the set ends this loss.
+  // The identity of the set was deleted. No epoch follows, so only the deletion of the set ends this loss.
   const lost = { set, keyVersion, accessEpoch: Number.MAX_SAFE_INTEGER, since: new Date(1), partial: false };
   await tell('KeyAccessLost', { $case: 'keyAccessLost', value: { ...lost, reason: 'IDENTITY_DELETED' } });
   assert.equal(keyAccess.lossOf({ set, keyVersion })?.reason, 'IDENTITY_DELETED');
@@ -59,7 +59,7 @@ test('CMK-39: a set made again under the name of a deleted one can use its key, 
   assert.equal((await restarted()).lossOf({ set, keyVersion }), undefined);
 });
 
-test('G10: a loss that its set found by looking keeps the trace of what took access away, also after a restart', async () => {
+test('G10: a published loss keeps the trace of its cause, also after a restart', async () => {
   const { keyAccess, tell, restarted } = world();
   const traceId = 'a'.repeat(32);
   const lost = { set, keyVersion, accessEpoch: 7, since: new Date(1), partial: false, traceId };
@@ -68,7 +68,7 @@ test('G10: a loss that its set found by looking keeps the trace of what took acc
   assert.equal((await restarted()).lossOf({ set, keyVersion })?.traceId, traceId);
 });
 
-test('CMK-104: what a set says about the expiry of its key holds after a restart, and ends with the set', async () => {
+test('CMK-104: the key expiry policy of a set survives a restart, and ends when the set is deleted', async () => {
   const { options, tell, restarted } = world();
   const change = (keyExpiry: 'STOP' | 'NEXT_START') =>
     tell('SetOptionsChanged', {
@@ -103,6 +103,6 @@ test('G3: after a restart, a host does not apply a loss that ended before the di
   assert.equal(
     keyAccess.lossAfter(key, { accessEpoch: 9 })?.reason,
     'KEY_DELETED',
-    'a refusal of the vault is from now',
+    'a refusal of the vault is current',
   );
 });

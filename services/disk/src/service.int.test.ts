@@ -14,7 +14,7 @@ after(() => cloud.close());
 
 const limit = { timeout: 180_000 };
 
-/** The first bytes of a file, more than a test writes: volumes are sparse, but as long as their disk. */
+/** The first bytes of a file, more than a test writes. Volumes are sparse, but have the size of their disk. */
 const beginningOf = async (path: string): Promise<Buffer> => {
   const file = await openFile(path);
   try {
@@ -41,7 +41,7 @@ test('REST-17: creating a disk in a missing subscription fails, even for an admi
 });
 
 test(
-  'CMK-08, CMK-09, CMK-12, CMK-13, CMK-127: what a machine writes it reads back, and only ciphertext is in the file',
+  'CMK-08, CMK-09, CMK-12, CMK-13, CMK-127: a machine reads back what it wrote, and files contain only ciphertext',
   limit,
   async () => {
     const set = await cloud.newSet();
@@ -79,7 +79,7 @@ test(
 test('CMK-07, CMK-11: only the identity of the set calls the vault', limit, async () => {
   const set = await cloud.newSet();
   const disk = await cloud.newDisk({ set });
-  assert.equal((await cloud.openNew(disk.name)).principal, set.principal, 'as compute is told');
+  assert.equal((await cloud.openNew(disk.name)).principal, set.principal, 'the open returns the principal');
   const { auditEntries } = await cloud.vault.listAuditEntries({ parent: set.vault });
   const uses = auditEntries.filter(({ operation }) => /Wrap|Unwrap/.test(operation));
   assert.ok(uses.some(({ operation, resource }) => /KeyWrap/.test(operation) && resource === disk.name));
@@ -87,7 +87,7 @@ test('CMK-07, CMK-11: only the identity of the set calls the vault', limit, asyn
   assert.ok(uses.every(({ caller }) => caller === set.principal));
 });
 
-test('CMK-06, CMK-110: without the grant a disk is not made, and nothing is left of it', limit, async () => {
+test('CMK-06, CMK-110: without the grant a disk is not created, and nothing is left of it', limit, async () => {
   const before = await cloud.volumeFiles();
   const set = await cloud.newSet({ withoutGrant: true });
   const request = { set, diskId: 'ungranted' };
@@ -110,23 +110,27 @@ test('CMK-06, CMK-110: without the grant a disk is not made, and nothing is left
   assert.equal((await cloud.newDisk(request)).provisioningState, 'SUCCEEDED');
 });
 
-test('a disk is made once for one wish, and its id is taken for another', limit, async () => {
-  const request = {
-    parent: resourceGroup,
-    diskId: 'twice',
-    location: 'westeurope',
-    sku: 'STANDARD_HDD',
-    sizeGib: 1,
-  } as const;
-  const disk = await cloud.disks.createDisk(request);
-  assert.deepEqual(await cloud.disks.createDisk(request), disk);
-  await assert.rejects(cloud.disks.createDisk({ ...request, sizeGib: 2 }), {
-    code: 'ALREADY_EXISTS',
-    reason: 'DISK_ALREADY_EXISTS',
-  });
-  assert.equal(disk.encryption?.type, 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', 'CMK-17');
-  assert.equal(disk.keyVersion, '');
-});
+test(
+  'a repeated create request returns the same disk, and a different request with its id is refused',
+  limit,
+  async () => {
+    const request = {
+      parent: resourceGroup,
+      diskId: 'twice',
+      location: 'westeurope',
+      sku: 'STANDARD_HDD',
+      sizeGib: 1,
+    } as const;
+    const disk = await cloud.disks.createDisk(request);
+    assert.deepEqual(await cloud.disks.createDisk(request), disk);
+    await assert.rejects(cloud.disks.createDisk({ ...request, sizeGib: 2 }), {
+      code: 'ALREADY_EXISTS',
+      reason: 'DISK_ALREADY_EXISTS',
+    });
+    assert.equal(disk.encryption?.type, 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', 'CMK-17');
+    assert.equal(disk.keyVersion, '');
+  },
+);
 
 test(
   'CMK-100, CMK-101, CMK-111, CMK-112: a disabled version ends reads and writes under it, and nothing else',
@@ -220,7 +224,7 @@ test('CMK-105: a refusal of the vault ends access at once, without any event', l
   await cloud.start('disk-encryption-set');
 });
 
-test('CMK-102: a running machine keeps an ultra disk through a loss, visibly, until it is closed', limit, async () => {
+test('CMK-102: an ultra disk of a running machine is pinned through a loss until it is closed', limit, async () => {
   const set = await cloud.newSet();
   const disk = await cloud.newDisk({ set, sku: 'ULTRA' });
   const open = await cloud.openNew(disk.name);
@@ -254,7 +258,7 @@ test('CMK-102: a restarted host has no DEK, so its ultra disk under a lost key i
   await until(async () => (await cloud.disks.getDisk({ name: disk.name })).availability === 'UNAVAILABLE');
 });
 
-test('an open outlives a restart of the service: the DEK is fetched with the first read', limit, async () => {
+test('an open survives a restart of the service, which fetches the DEK with the first read', limit, async () => {
   const set = await cloud.newSet();
   const disk = await cloud.newDisk({ set });
   const open = await cloud.openNew(disk.name);
@@ -266,7 +270,7 @@ test('an open outlives a restart of the service: the DEK is fetched with the fir
 });
 
 test(
-  'CMK-08: disks of several machines are opened in one call, each for its own work, and one that is refused alone',
+  'CMK-08: one call opens disks of several machines, each with its own cause, and a refusal affects only its disk',
   limit,
   async () => {
     const set = await cloud.newSet();
@@ -298,7 +302,7 @@ test(
   },
 );
 
-test('only the token of the newest open counts', limit, async () => {
+test('only the token of the newest open is accepted', limit, async () => {
   const disk = await cloud.newDisk();
   const first = await cloud.openNew(disk.name);
   const second = await openDisk(cloud.compute, { name: disk.name, virtualMachine: first.virtualMachine });
@@ -322,7 +326,7 @@ test('only the token of the newest open counts', limit, async () => {
   );
 });
 
-test('a direct access ends with the principal that began it, and with its role', limit, async () => {
+test('a direct access ends when its principal is deleted or loses its role', limit, async () => {
   const disk = await cloud.newDisk();
   const begin = async () => {
     const principalId = randomUUID();
@@ -349,33 +353,37 @@ test('a direct access ends with the principal that began it, and with its role',
   assert.equal((await cloud.disks.getDisk({ name: disk.name })).state, 'UNATTACHED');
 });
 
-test('while the vault is unreachable, open disks continue and a new open fails as retryable', limit, async () => {
-  const set = await cloud.newSet();
-  const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
-  const open = await cloud.openNew(disk.name);
-  await cloud.stop('key-vault');
-  await assert.rejects(cloud.openNew(other.name), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
-  await cloud.read(disk.name, open.accessToken, 0, 4_096);
-  const { virtualMachine } = open;
-  const missing = `${resourceGroup}/disks/missing`;
-  const { outcomes } = await cloud.compute.closeDisks({
-    closings: [
-      { name: disk.name, virtualMachine },
-      { name: missing, virtualMachine },
-    ],
-  });
-  assert.deepEqual(
-    outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case)),
-    ['closed', 'DISK_NOT_FOUND'],
-  );
-  assert.equal((await cloud.compute.getDisk({ name: disk.name })).state, 'ATTACHED');
-  await assert.rejects(cloud.compute.closeDisks({ closings: [] }), { reason: 'BATCH_SIZE_INVALID' });
-  assert.equal((await cloud.compute.detachDisk({ name: disk.name, virtualMachine })).state, 'UNATTACHED');
-  await cloud.disks.deleteDisk({ name: disk.name });
-  await cloud.start('key-vault');
-});
+test(
+  'while the vault is unreachable, open disks can be read, closed and deleted, and a new open fails as retryable',
+  limit,
+  async () => {
+    const set = await cloud.newSet();
+    const [disk, other] = [await cloud.newDisk({ set }), await cloud.newDisk({ set })];
+    const open = await cloud.openNew(disk.name);
+    await cloud.stop('key-vault');
+    await assert.rejects(cloud.openNew(other.name), { code: 'UNAVAILABLE', reason: 'KEY_VAULT_UNREACHABLE' });
+    await cloud.read(disk.name, open.accessToken, 0, 4_096);
+    const { virtualMachine } = open;
+    const missing = `${resourceGroup}/disks/missing`;
+    const { outcomes } = await cloud.compute.closeDisks({
+      closings: [
+        { name: disk.name, virtualMachine },
+        { name: missing, virtualMachine },
+      ],
+    });
+    assert.deepEqual(
+      outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case)),
+      ['closed', 'DISK_NOT_FOUND'],
+    );
+    assert.equal((await cloud.compute.getDisk({ name: disk.name })).state, 'ATTACHED');
+    await assert.rejects(cloud.compute.closeDisks({ closings: [] }), { reason: 'BATCH_SIZE_INVALID' });
+    assert.equal((await cloud.compute.detachDisk({ name: disk.name, virtualMachine })).state, 'UNATTACHED');
+    await cloud.disks.deleteDisk({ name: disk.name });
+    await cloud.start('key-vault');
+  },
+);
 
-test('reading and writing refuse what does not fit, and change nothing', limit, async () => {
+test('reads and writes outside the disk are refused', limit, async () => {
   const disk = await cloud.newDisk();
   const { accessToken: token } = await cloud.openNew(disk.name);
   const end = 2 ** 30;

@@ -16,12 +16,12 @@ const problemsOf = (env: Readonly<Record<string, string>>): readonly string[] =>
   }
 };
 
-test('G1: a host that is told nothing holds leases of 60 s, pauses I/O for 30 s and waits 10 min for a silent vault', () => {
+test('G1: the defaults are a lease of 60 s, an I/O pause of 30 s and a grace period of 10 min', () => {
   assert.deepEqual(leaseTermsOf(read({})), { ttlMs: 60_000, ioPauseTimeoutMs: 30_000, unreachableGraceMs: 600_000 });
   assert.deepEqual(problemsOf({}), []);
 });
 
-test('G1: a lease below one second, or not twice as long as permissions are trusted, is refused, each in its own words', () => {
+test('G1: LEASE_TTL_MS below 1 s or below twice AUTHZ_TTL_MS is refused, each with its own message', () => {
   assert.deepEqual(problemsOf({ LEASE_TTL_MS: '1000', AUTHZ_TTL_MS: '500' }), []);
   assert.match(
     problemsOf({ LEASE_TTL_MS: '999', AUTHZ_TTL_MS: '100' }).join(),
@@ -34,7 +34,7 @@ test('G1: a lease below one second, or not twice as long as permissions are trus
   assert.match(problemsOf({ LEASE_TTL_MS: '9999' }).join(), /twice AUTHZ_TTL_MS, which is 5000/);
 });
 
-test('a pause and a grace may be none, and not less; every problem is told at once', () => {
+test('the I/O pause and the grace period can be 0 but not negative, and all problems are reported together', () => {
   assert.deepEqual(problemsOf({ IO_PAUSE_TIMEOUT_MS: '0', UNREACHABLE_GRACE_MS: '0' }), []);
   const all = problemsOf({ LEASE_TTL_MS: 'soon', IO_PAUSE_TIMEOUT_MS: '-1', UNREACHABLE_GRACE_MS: '1.5' });
   assert.deepEqual(all.map((problem) => problem.split(' ')[0]).toSorted(), [

@@ -8,7 +8,7 @@ import { evolve, initial } from './state.ts';
 
 const set = 'subscriptions/s/resourceGroups/g/diskEncryptionSets/d';
 const ordinary = { isDirect: false, outlivesKeyLoss: false, sizeGibMax: 32_767 };
-/** What the rules say of each class. */
+/** The rules for each class. */
 const rules: Readonly<Record<Sku, { isDirect: boolean; outlivesKeyLoss: boolean; sizeGibMax: number }>> = {
   standard_hdd: ordinary,
   standard_ssd: ordinary,
@@ -17,7 +17,7 @@ const rules: Readonly<Record<Sku, { isDirect: boolean; outlivesKeyLoss: boolean;
   ultra: { isDirect: true, outlivesKeyLoss: true, sizeGibMax: 65_536 },
 };
 
-/** A disk of a made-up class. */
+/** A disk of that class. */
 const diskOf = (sku: Sku) => {
   const spec = {
     uniqueId: 'u',
@@ -50,7 +50,7 @@ const isRefused = (reason: string, attempt: () => unknown): boolean => {
 };
 
 for (const [sku, { isDirect, outlivesKeyLoss, sizeGibMax }] of Object.entries(rules) as [Sku, (typeof rules)[Sku]][]) {
-  test(`CMK-61, CMK-71: ${sku} disks ${isDirect ? 'hold data only, have one layer and are snapshot step by step' : 'boot machines, may have two layers and are snapshot whole'}`, () => {
+  test(`CMK-61, CMK-71: ${sku} disks ${isDirect ? 'are data disks, have one layer and no full snapshots' : 'can be OS disks, can have two layers and full snapshots'}`, () => {
     const boot = attach(1, { virtualMachine: 'vm', isOsDisk: true, requestId: 'r' });
     assert.equal(
       isRefused('OS_DISK_NOT_SUPPORTED', () => boot(diskOf(sku))),
@@ -64,11 +64,11 @@ for (const [sku, { isDirect, outlivesKeyLoss, sizeGibMax }] of Object.entries(ru
     assert.equal(diskClasses[sku].canSnapshotFully, !isDirect);
   });
 
-  test(`CMK-101, CMK-102: ${sku} disks ${outlivesKeyLoss ? 'outlive' : 'end with'} the loss of their key while their machine runs`, () => {
+  test(`CMK-101, CMK-102: ${sku} disks ${outlivesKeyLoss ? 'are' : 'are not'} pinned when their key is lost while their machine runs`, () => {
     assert.equal(diskClasses[sku].outlivesKeyLoss, outlivesKeyLoss);
   });
 
-  test(`${sku} disks have 1 to ${sizeGibMax} GiB, whole ones`, () => {
+  test(`${sku} disks have a whole number of GiB from 1 to ${sizeGibMax}`, () => {
     for (const fine of [1, sizeGibMax]) checkSize(sku, fine);
     for (const wrong of [0, -1, 1.5, sizeGibMax + 1, Number.NaN]) {
       assert.ok(

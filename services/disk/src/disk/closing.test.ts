@@ -10,7 +10,7 @@ const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
 const [vm, other] = ['subscriptions/s/resourceGroups/g/virtualMachines/vm', 'subscriptions/s/resourceGroups/g/vm2'];
 const at = 1;
 
-/** A disk that a machine has opened once. */
+/** Events of a disk that a machine has opened. */
 const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => {
   const spec = {
     uniqueId,
@@ -36,7 +36,7 @@ const opened = (uniqueId: string, virtualMachine = vm): readonly DiskEvent[] => 
   ];
 };
 
-/** Closings over a store in memory. @param beaten disks that another process changes just before each commit */
+/** Closes disks in a store in memory. @param beaten disks that another process changes just before each commit */
 const openWorld = async (names: readonly string[], beaten: ReadonlySet<string> = new Set()) => {
   const store = memoryStore({ clock });
   const turns = keyedMutex();
@@ -84,7 +84,7 @@ const requested = (
   ...more,
 });
 
-test('CMK-102: the disks of a call are closed in one commit, their sessions end, and each has an outcome of its own', async () => {
+test('CMK-102: one call closes its disks in one commit, ends their sessions and reports an outcome for each', async () => {
   const { closing, ended, commits, isOpen } = await openWorld(['a', 'b', 'c', 'foreign']);
   const outcomes = await closing(
     [
@@ -104,10 +104,10 @@ test('CMK-102: the disks of a call are closed in one commit, their sessions end,
   assert.deepEqual(ended.toSorted(), ['a', 'b', 'c']);
   assert.equal(await isOpen('foreign'), true);
   await closing([requested('a'), requested('b')], cause);
-  assert.equal(commits(), 1, 'a repeat decides nothing');
+  assert.equal(commits(), 1, 'a repeat commits nothing');
 });
 
-test('CMK-102: a disk that others keep changing is refused by itself, and what the others of its call were used for ends', async () => {
+test('CMK-102: a disk that others keep changing is refused with CONTENTION, and the other disks of the call are closed', async () => {
   const beaten = new Set<string>();
   const { closing, ended, isOpen } = await openWorld(['a', 'busy', 'c'], beaten);
   beaten.add('busy');
@@ -129,14 +129,14 @@ test('a busy disk is closed when its work ends, and the other disks do not wait 
   const done = closing([requested('a'), requested('busy'), requested('c')], cause);
   while ((await isOpen('a')) || (await isOpen('c'))) await new Promise(setImmediate);
   assert.equal(await isOpen('busy'), true);
-  assert.ok(turns.isFree('a'), 'others have had their turns back');
+  assert.ok(turns.isFree('a'), 'the queue of each other disk is free again');
   held.resolve();
   await Promise.all([working, done]);
   assert.equal(await isOpen('busy'), false);
   assert.ok(turns.isFree('busy'));
 });
 
-test('CMK-102: closings of one disk in one call happen in turn', async () => {
+test('CMK-102: two closings of one disk in one call are applied in order', async () => {
   const { closing, disks } = await openWorld(['a']);
   const outcomes = await closing([requested('a'), requested('a', { isDeallocated: true, attachEpoch: 0 })], cause);
   const { state } = await disks.load('a');

@@ -24,7 +24,7 @@ const encryption = { type: 'customer', set: setName } as const;
 const active = { status: 'active', volume, encryption };
 const other = { ...active, volume: { ...volume, volumeId: 'w' } };
 
-/** What a copy is told to have failed for. @param states of what there is when it fails, by name */
+/** The error that a failed copy reports. @param states of the disks and snapshots at that time, by name */
 const messageFor = async (error: Error, name: string, states: Readonly<Record<string, unknown>>): Promise<unknown> => {
   const load = async (id: string) => ({ id, version: 1, state: states[id] ?? { status: 'absent' } });
   const kinds = { disks: { load }, snapshots: { load } } as unknown as Parameters<typeof copyingFrom>[0];
@@ -32,7 +32,7 @@ const messageFor = async (error: Error, name: string, states: Readonly<Record<st
 };
 const reasonOf = (error: unknown): string => (error instanceof Rejection ? error.reason : String(error));
 
-test('CMK-110: a copy whose source is gone, or about to be, is told so, and one whose source has another volume to repeat it', async () => {
+test('CMK-110: a failed copy reports a deleted source as not found, and a source with another volume as DISK_CHANGED', async () => {
   const deleting = { ...active, status: 'deleting' };
   const missing = new Rejection('DATA_LOSS', 'VOLUME_MISSING', 'the data of this disk is not on this host');
   for (const error of [storeClosed(), missing]) {
@@ -45,7 +45,7 @@ test('CMK-110: a copy whose source is gone, or about to be, is told so, and one 
   }
 });
 
-test('a copy that fails for anything else while its source is there is told that', async () => {
+test('a failed copy reports its own error if its source is unchanged, and a lost key in any case', async () => {
   const closed = storeClosed();
   for (const name of [disk, snapshot]) assert.equal(await messageFor(closed, name, { [name]: active }), closed);
   const lost = new Rejection('FAILED_PRECONDITION', 'KEY_DISABLED', 'the key is disabled');
@@ -58,7 +58,7 @@ const under = (set: string): Encryption => ({ type: 'ENCRYPTION_AT_REST_WITH_CUS
 const platform: Encryption = { type: 'ENCRYPTION_AT_REST_WITH_PLATFORM_KEY', diskEncryptionSet: '' };
 const request = { parent, location: 'l', sku: 'PREMIUM_SSD', sizeGib: 1 } as const;
 
-/** A disk with content, and what makes a copy of it under the first set. */
+/** A disk with content, and a function that copies it under the first set. */
 const diskToCopy = async (t: TestContext, encryption: Encryption, beforeWrite?: () => Promise<void>) => {
   const host = await startDiskHost({
     partBytesMax: 2 * pieceSize,
@@ -110,7 +110,7 @@ for (const [from, encryption] of [
   });
 
   test(
-    `CMK-110: a copy is told that its disk has moved from ${from} to another set before it was read`,
+    `CMK-110: a copy fails with DISK_CHANGED if its disk moves from ${from} to another set before it is read`,
     limit,
     async (t) => {
       const { host, copy, assertUndone } = await diskToCopy(t, encryption);
@@ -126,7 +126,7 @@ for (const [from, encryption] of [
   );
 }
 
-/** A snapshot that is asked for of a disk of 1 GiB, which is grown and written to behind that before it is copied. */
+/** Requests a snapshot of a disk of 1 GiB, then grows it and writes beyond 1 GiB before the copy starts. */
 const snapshotOfGrown = async (t: TestContext, encryption?: Encryption) => {
   const host = await startDiskHost();
   t.after(() => host.stop());
@@ -149,7 +149,7 @@ const snapshotOfGrown = async (t: TestContext, encryption?: Encryption) => {
 };
 
 test(
-  'G5: a snapshot is as large as what it holds, also of a disk that is grown after it was asked for',
+  'G5: a snapshot of a disk that grows after the request has the size and content of the grown disk',
   limit,
   async (t) => {
     const { host, disks, taken, content } = await snapshotOfGrown(t);
@@ -163,7 +163,7 @@ test(
 );
 
 test(
-  'CMK-110: a copy under another key of a disk that is grown meanwhile is to be asked for again',
+  'CMK-110: a snapshot under another key fails with DISK_CHANGED if its disk grows meanwhile; a retry succeeds',
   limit,
   async (t) => {
     const { host, disks, taken } = await snapshotOfGrown(t, under(otherSetName));

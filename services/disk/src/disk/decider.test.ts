@@ -36,12 +36,12 @@ const spec: DiskSpec = {
 
 type Command = (disk: Disk) => readonly DiskEvent[];
 const fold = (events: readonly DiskEvent[]): Disk => events.reduce(evolve, initial);
-/** What a sequence of commands leads to. */
+/** The state after these commands. */
 const after = (...commands: readonly Command[]): Disk =>
   commands.reduce((disk: Disk, command) => command(disk).reduce(evolve, disk), initial);
 const types = (events: readonly DiskEvent[]): readonly string[] => events.map(({ type }) => type);
 
-/** The wish for an open with that secret: its token's hash is `<secret>@<epoch>`. */
+/** A request to open with that secret. The hash of its token is `<secret>@<epoch>`. */
 const requestOf = (secret: string, before?: number, virtualMachine = vm): attachment.OpenRequest => ({
   virtualMachine,
   tokenHashOf: (attachEpoch) => `${secret}@${attachEpoch}`,
@@ -63,8 +63,8 @@ const access = decider.beginAccess(at, {
   accessEpoch: 8,
 });
 
-describe('a disk is made whole or not at all (CMK-110)', () => {
-  test('begin, finish', () => {
+describe('a disk is created completely or not at all (CMK-110)', () => {
+  test('begin and finish create an active disk that is indexed by its set and key version', () => {
     const disk = after(begun, made);
     assert.equal(disk.status, 'active');
     assert.deepEqual(disks.indexes?.(disk, 'd'), [
@@ -72,14 +72,14 @@ describe('a disk is made whole or not at all (CMK-110)', () => {
       { index: 'key_version', value: wrap.keyVersion },
     ]);
   });
-  test('while it is made it is a user of its set, so the set cannot be deleted', () => {
+  test('a disk is indexed by its set while it is created, so the set cannot be deleted', () => {
     assert.ok(disks.indexes?.(after(begun), 'd').some(({ index, value }) => index === 'set' && value === set));
   });
-  test('fail frees the name', () => {
+  test('a failed creation frees the name, and a late failure does not change an active disk', () => {
     assert.equal(after(begun, decider.fail(at, 'u', 'ACCESS_DENIED')).status, 'absent');
     assert.deepEqual(types(after(begun, made) && decider.fail(at, 'u', 'x')(after(begun, made))), []);
   });
-  test('a repeat of the wish decides nothing, another one is refused', () => {
+  test('a repeated create request has no effect, and a different one is refused with the fields that differ', () => {
     assert.deepEqual(begun(after(begun, made)), []);
     const other = JSON.stringify({ ...spec, sizeGib: 8, sku: 'ultra' });
     assert.throws(() => decider.begin(at, other, 'v', spec)(after(begun, made)), {
@@ -90,16 +90,16 @@ describe('a disk is made whole or not at all (CMK-110)', () => {
   });
 });
 
-describe('who holds a disk (VM-07, VM-18)', () => {
-  test('one machine at a time', () => {
+describe('attaching and opening a disk (VM-07, VM-18)', () => {
+  test('a disk attached to one machine cannot be attached to another', () => {
     const disk = after(begun, made, attached);
     const other = decider.attach(at, { virtualMachine: otherVm, isOsDisk: false, requestId: 'r2' });
     assert.throws(() => other(disk), { reason: 'DISK_ATTACHED' });
   });
-  test('a repeated attach request attaches nothing, also after a detach', () => {
+  test('a repeated attach request has no effect after the detach', () => {
     assert.deepEqual(attached(after(begun, made, attached, decider.detach(at, vm))), []);
   });
-  test('G5: an attach that was given up attaches nothing, whenever it arrives', () => {
+  test('G5: an attach request that was given up has no effect, before or after it arrives', () => {
     const givenUp = after(begun, made, decider.detach(at, vm, 'r1'));
     assert.deepEqual(attached(givenUp), []);
     assert.deepEqual(decider.detach(at, vm, 'r1')(givenUp), [], 'a repeat');
@@ -107,7 +107,7 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     assert.deepEqual(types(newer(givenUp)), ['DiskAttached']);
     assert.deepEqual(types(decider.detach(at, vm, 'r1')(after(begun, made, attached))), ['DiskDetached']);
   });
-  test('G5: to give up an attach leaves alone what a newer one attached, and another machine', () => {
+  test('G5: giving up an attach request does not detach a newer attachment or another machine', () => {
     const newer = decider.attach(at, { virtualMachine: vm, isOsDisk: false, requestId: 'r2' });
     const again = after(begun, made, attached, decider.detach(at, vm), newer);
     assert.deepEqual(decider.detach(at, vm, 'r1')(again), []);
@@ -117,7 +117,7 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     const others = decider.attach(at, { virtualMachine: otherVm, isOsDisk: false, requestId: 'r3' });
     assert.deepEqual(types(decider.detach(at, vm, 'r1')(after(begun, made, others))), ['AttachGivenUp']);
   });
-  test('opening needs the attachment, and each open ends the one before', () => {
+  test('an open needs the attachment, replaces the open before it, and is refused with an outdated epoch', () => {
     assert.throws(() => opened(after(begun, made)), { reason: 'DISK_NOT_ATTACHED' });
     const again = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
@@ -125,13 +125,13 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     const stale = decider.open(at, requestOf('3'), { attachEpoch: 2, accessEpoch: 9 });
     assert.throws(() => stale(disk), { code: 'ABORTED' });
   });
-  test('G5: the same open again, however late, decides nothing and outdates nothing', () => {
+  test('G5: a repeated open has no effect, however late it arrives', () => {
     const late = decider.open(at, requestOf('1'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(late(after(begun, made, attached, opened)), []);
     const newer = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(types(newer(after(begun, made, attached, opened))), ['DiskOpened']);
   });
-  test('G5: an open that was given up takes the disk from no newer one, whenever it arrives', () => {
+  test('G5: an open that was given up does not replace a newer one, however late it arrives', () => {
     const disk = after(begun, made, attached, opened);
     const late = decider.open(at, requestOf('late', 0), { attachEpoch: 2, accessEpoch: 9 });
     assert.throws(() => late(disk), { reason: 'ATTACH_EPOCH_OUTDATED', metadata: { attach_epoch: '1' } });
@@ -144,18 +144,18 @@ describe('who holds a disk (VM-07, VM-18)', () => {
     const next = decider.open(at, requestOf('next', 1), { attachEpoch: 2, accessEpoch: 9 });
     assert.deepEqual(types(next(disk)), ['DiskOpened']);
   });
-  test('closing leaves a newer open alone, and another machine', () => {
+  test('a close does not end a newer open or the open of another machine', () => {
     const again = decider.open(at, requestOf('2'), { attachEpoch: 2, accessEpoch: 9 });
     const disk = after(begun, made, attached, opened, again);
     assert.deepEqual(decider.close(at, vm, true, 1)(disk), []);
     assert.deepEqual(decider.close(at, otherVm, true, 0)(disk), []);
     assert.deepEqual(types(decider.close(at, vm, true, 2)(disk)), ['DiskClosed']);
   });
-  test('a machine that is closed first and deallocated later has a reserved disk', () => {
+  test('a disk is reserved if its machine is deallocated after the close', () => {
     const disk = after(begun, made, attached, opened, decider.close(at, vm, false, 1), decider.close(at, vm, true, 1));
     assert.equal(disk.status === 'active' && disk.holder?.isDeallocated, true);
   });
-  test('CMK-61: an ultra disk boots no machine', () => {
+  test('CMK-61: an ultra disk cannot be an OS disk', () => {
     const ultra = decider.begin(at, request, 'v', { ...spec, sku: 'ultra' });
     const asOsDisk = decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' });
     assert.throws(() => asOsDisk(after(ultra, made)), { reason: 'OS_DISK_NOT_SUPPORTED' });
@@ -163,14 +163,14 @@ describe('who holds a disk (VM-07, VM-18)', () => {
 });
 
 describe('direct access', () => {
-  test('excludes machines until it ends, by itself or by wish', () => {
+  test('prevents attachments until it expires or is ended', () => {
     const disk = after(begun, made, access);
     assert.throws(() => attached(disk), { reason: 'DISK_IN_ACTIVE_ACCESS' });
     const later = decider.attach(at + 10, { virtualMachine: vm, isOsDisk: false, requestId: 'r1' });
     assert.deepEqual(types(later(disk)), ['DiskAttached']);
     assert.deepEqual(types(attached(after(begun, made, access, decider.endAccess(at)))), ['DiskAttached']);
   });
-  test('its end ends none that has taken its place', () => {
+  test('ending a replaced access does not end the newer one', () => {
     const next = {
       principal,
       attachEpoch: 2,
@@ -194,7 +194,7 @@ describe('changing the class (VM-26)', () => {
   const day = 86_400_000;
   const toSsd = (time: number) => decider.changeSku(time, 'standard_ssd');
   const toPremium = (time: number) => decider.changeSku(time, 'premium_ssd');
-  test('VM-26: is refused while a machine has the disk, and allowed unattached or deallocated', () => {
+  test('VM-26: is refused while the disk is attached, and allowed if it is unattached or its machine deallocated', () => {
     const stopped = after(begun, made, attached, opened, decider.close(at, vm, false, 0));
     for (const disk of [after(begun, made, attached), stopped])
       assert.throws(() => toSsd(at)(disk), { reason: 'DISK_ATTACHED' });
@@ -202,12 +202,12 @@ describe('changing the class (VM-26)', () => {
     assert.ok(deallocated.status === 'active' && deallocated.sku === 'standard_ssd');
     assert.deepEqual(toPremium(at)(after(begun, made)), [], 'the class that it has');
   });
-  test('VM-26: twice in a day, and a third time a day after the first', () => {
+  test('VM-26: is allowed twice in a day, and a third time one day after the first', () => {
     const twice = after(begun, made, toSsd(at), toPremium(at + 5));
     assert.throws(() => toSsd(at + day - 1)(twice), { reason: 'DISK_SKU_CHANGED_TWICE' });
     assert.deepEqual(types(toSsd(at + day)(twice)), ['DiskSkuChanged']);
   });
-  test('VM-26: an Ultra disk stays one, and no other disk becomes one', () => {
+  test('VM-26: an Ultra disk cannot change its class, and no other disk can become Ultra', () => {
     assert.throws(() => decider.changeSku(at, 'ultra')(after(begun, made)), {
       reason: 'DISK_SKU_CHANGE_NOT_SUPPORTED',
     });
@@ -219,14 +219,14 @@ describe('changing the class (VM-26)', () => {
 describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
   const platform: Encryption = { type: 'platform' };
   const changing = decider.beginChange(at, platform, 'v2');
-  test('is refused with the known words while attached, also to a stopped machine', () => {
+  test('is refused with the message of Azure while attached, also to a stopped machine', () => {
     const stopped = after(begun, made, attached, opened, decider.close(at, vm, false, 0));
     for (const disk of [after(begun, made, attached, opened), stopped]) {
       assert.throws(
         () => changing(disk),
         (error: Rejection) => {
           assert.match(error.message, /^Cannot change Encryption Setting of disk/);
-          // Whether it runs is not known here, and does not matter.
+          // The decider does not know whether the machine runs, and it does not matter.
           assert.match(error.message, /not deallocated: a machine that is only stopped still holds its disks/);
           assert.doesNotMatch(error.message, /running/);
           assert.equal(error.reason, 'DISK_ATTACHED');
@@ -235,7 +235,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
       );
     }
   });
-  test('CMK-62: is allowed while deallocated; meanwhile both sets are in use, and nothing else begins', () => {
+  test('CMK-62: is allowed while deallocated; until it ends, both sets are in use and other changes are refused', () => {
     const other: Encryption = { type: 'customer', set: `${set}2` };
     const disk = after(begun, made, attached, decider.close(at, vm, true, 0), decider.beginChange(at, other, 'v2'));
     const sets = disks.indexes?.(disk, 'd').filter(({ index }) => index === 'set');
@@ -250,9 +250,9 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     }
     const removed = decider.remove(at)(underWay).reduce(evolve, underWay);
     assert.ok(removed.status === 'deleting');
-    assert.deepEqual(volumesOf(removed), [volume.volumeId, 'v2'], 'what was left behind goes with the disk');
+    assert.deepEqual(volumesOf(removed), [volume.volumeId, 'v2'], 'the unfinished copy is deleted with the disk');
   });
-  test('finishes with the new wrap, or leaves the disk as it was and the copy to be removed', () => {
+  test('finishes with the new wrap, or leaves the disk unchanged and its copy marked for removal', () => {
     const changed = {
       volume: { ...volume, headerSequence: 2, headerDigest: 'two' },
       wrap: { keyVersion: '', generation: 0 },
@@ -271,7 +271,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
     );
     assert.deepEqual(removed, after(begun, made));
   });
-  test('G5: the end of a change that is over, as of a host that was replaced, ends no later one', () => {
+  test('G5: a late finish or failure of an earlier change, as of a replaced host, does not end a later change', () => {
     const later = after(
       begun,
       made,
@@ -290,7 +290,7 @@ describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
 });
 
 describe('growing (VM-27, VM-28)', () => {
-  test('never shrinks, and not an OS disk of a machine that is allocated', () => {
+  test('a disk cannot shrink, and an OS disk cannot grow while its machine is allocated', () => {
     assert.throws(() => decider.growable(3)(after(begun, made)), { reason: 'DISK_CANNOT_SHRINK' });
     const os = after(begun, made, decider.attach(at, { virtualMachine: vm, isOsDisk: true, requestId: 'r' }));
     const told = /^Cannot resize disk while it is the OS disk of \S+ and that is not deallocated/;
@@ -306,7 +306,7 @@ test('CMK-132: a disk can be deleted whenever it is not attached', () => {
   assert.equal(after(begun, made, decider.remove(at), decider.gone(at)).status, 'absent');
 });
 
-test('CMK-14, CMK-15: a rewrap names the version before and after, and a header seen before decides nothing', () => {
+test('CMK-14, CMK-15: a rewrap names the previous key version, and a repeat with the same header has no effect', () => {
   const next = { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 };
   const rewrapped = decider.rewrap(at, next, { volumeId: 'v', headerSequence: 2, headerDigest: 'two' }, 9);
   const [event] = rewrapped(after(begun, made));
@@ -314,7 +314,7 @@ test('CMK-14, CMK-15: a rewrap names the version before and after, and a header 
   assert.deepEqual(rewrapped(after(begun, made, rewrapped)), []);
 });
 
-test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
+test('G5: a late rewrap or grow from a replaced host is refused if the disk has another volume by now', () => {
   const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const rewrapped = decider.rewrap(at, { keyVersion: 'vaults/v/keys/k/versions/2', generation: 2 }, header, 9);
   const late = [rewrapped, decider.grow(at, 8, header)];
@@ -322,7 +322,7 @@ test('G5: what is stored late of a header, by a host that was replaced meanwhile
   const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
   const disk = after(begun, made, decider.remove(at), decider.gone(at), again, decider.finish(at, remade));
   for (const decide of late) assert.throws(() => decide(disk), { code: 'ABORTED', reason: 'DISK_CHANGED' });
-  // Of the same volume what came since counts.
+  // For the same volume, a newer header wins.
   const next = { keyVersion: 'vaults/v/keys/k/versions/3', generation: 3 };
   const since = after(begun, made, decider.rewrap(at, next, { ...header, headerSequence: 3 }, 9));
   assert.deepEqual(rewrapped(since), []);
@@ -384,7 +384,7 @@ const attempt = (command: Command, disk: Disk): readonly DiskEvent[] => {
   }
 };
 
-test('ask twice, get once; and the state stays JSON', () => {
+test('a repeated command has no effect, and the state stays JSON', () => {
   fc.assert(
     fc.property(fc.array(commands, { maxLength: 25 }), commands, (history, command) => {
       const disk = history.reduce((state: Disk, each) => attempt(each, state).reduce(evolve, state), initial);
@@ -397,7 +397,7 @@ test('ask twice, get once; and the state stays JSON', () => {
   );
 });
 
-test('evolve takes any events in any order', () => {
+test('evolve accepts any events in any order', () => {
   const events = fc.array(
     commands.chain((command) =>
       fc

@@ -13,45 +13,57 @@ after(() => cloud.close());
 
 const limit = { timeout: 180_000 };
 
-describe('what a disk may be encrypted with', () => {
-  test('CMK-17: what names no set, and has no source with one, is under a key of the platform', limit, async () => {
-    const disk = await cloud.newDisk();
-    const snapshot = await newSnapshot(cloud, disk.name);
-    const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name } });
-    for (const { name, encryption, keyVersion } of [disk, snapshot, copy]) {
-      assert.deepEqual([encryption, keyVersion], [platformKey, ''], name);
-    }
-  });
-  test('CMK-51: the type and the set must agree, in the known words', limit, async () => {
-    const set = await cloud.newSet();
-    await assert.rejects(
-      cloud.newDisk({ diskId: 'no-set', encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY' } as never }),
-      {
-        reason: 'ENCRYPTION_SET_MISSING',
-        message: `Resource '${resourceGroup}/disks/no-set' encrypted with customer managed key has disk encryption set missing resource id.`,
-      },
-    );
-    const both = { ...platformKey, diskEncryptionSet: set.name };
-    await assert.rejects(cloud.newDisk({ diskId: 'both', encryption: both }), {
-      reason: 'ENCRYPTION_SET_NOT_ALLOWED',
-      message: `Resource ${resourceGroup}/disks/both encrypted with platform key has disk encryption set id specified`,
-    });
-  });
-  test('CMK-31, CMK-50, CMK-52: the set must be of that type, region and subscription, and exist', limit, async () => {
-    const [set, double] = [await cloud.newSet(), await cloud.newSet({ isDouble: true })];
-    await assert.rejects(cloud.newDisk({ encryption: underSet(double) }), { reason: 'ENCRYPTION_TYPE_MISMATCH' });
-    await assert.rejects(cloud.newDisk({ set, location: 'northeurope' }), { reason: 'LOCATION_MISMATCH' });
-    await assert.rejects(cloud.newDisk({ set, parent: 'subscriptions/s2/resourceGroups/g' }), {
-      reason: 'SUBSCRIPTION_MISMATCH',
-    });
-    const unknown = { ...set, name: `${resourceGroup}/diskEncryptionSets/unknown` };
-    await assert.rejects(cloud.newDisk({ set: unknown }), {
-      code: 'NOT_FOUND',
-      reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
-    });
-  });
+describe('encryption of a new disk', () => {
   test(
-    'CMK-70, CMK-71, CMK-72: two layers, not for ultra, and nothing readable without the customer key',
+    'CMK-17: a disk, snapshot or copy is under a platform key if neither the request nor the source has a set',
+    limit,
+    async () => {
+      const disk = await cloud.newDisk();
+      const snapshot = await newSnapshot(cloud, disk.name);
+      const copy = await cloud.newDisk({ source: { $case: 'sourceSnapshot', value: snapshot.name } });
+      for (const { name, encryption, keyVersion } of [disk, snapshot, copy]) {
+        assert.deepEqual([encryption, keyVersion], [platformKey, ''], name);
+      }
+    },
+  );
+  test(
+    'CMK-51: an encryption type that does not match the set is refused with the message of Azure',
+    limit,
+    async () => {
+      const set = await cloud.newSet();
+      await assert.rejects(
+        cloud.newDisk({ diskId: 'no-set', encryption: { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY' } as never }),
+        {
+          reason: 'ENCRYPTION_SET_MISSING',
+          message: `Resource '${resourceGroup}/disks/no-set' encrypted with customer managed key has disk encryption set missing resource id.`,
+        },
+      );
+      const both = { ...platformKey, diskEncryptionSet: set.name };
+      await assert.rejects(cloud.newDisk({ diskId: 'both', encryption: both }), {
+        reason: 'ENCRYPTION_SET_NOT_ALLOWED',
+        message: `Resource ${resourceGroup}/disks/both encrypted with platform key has disk encryption set id specified`,
+      });
+    },
+  );
+  test(
+    'CMK-31, CMK-50, CMK-52: the set must exist and have the type, region and subscription of the disk',
+    limit,
+    async () => {
+      const [set, double] = [await cloud.newSet(), await cloud.newSet({ isDouble: true })];
+      await assert.rejects(cloud.newDisk({ encryption: underSet(double) }), { reason: 'ENCRYPTION_TYPE_MISMATCH' });
+      await assert.rejects(cloud.newDisk({ set, location: 'northeurope' }), { reason: 'LOCATION_MISMATCH' });
+      await assert.rejects(cloud.newDisk({ set, parent: 'subscriptions/s2/resourceGroups/g' }), {
+        reason: 'SUBSCRIPTION_MISMATCH',
+      });
+      const unknown = { ...set, name: `${resourceGroup}/diskEncryptionSets/unknown` };
+      await assert.rejects(cloud.newDisk({ set: unknown }), {
+        code: 'NOT_FOUND',
+        reason: 'DISK_ENCRYPTION_SET_NOT_FOUND',
+      });
+    },
+  );
+  test(
+    'CMK-70, CMK-71, CMK-72: double encryption adds a layer, excludes ultra, and needs the customer key to read',
     limit,
     async () => {
       const set = await cloud.newSet({ isDouble: true });
@@ -72,7 +84,7 @@ describe('what a disk may be encrypted with', () => {
       await assert.rejects(contentOf(cloud, disk, 1), { reason: 'KEY_DISABLED' });
     },
   );
-  test('classes differ in their sizes', limit, async () => {
+  test('a size out of range and a missing class are refused', limit, async () => {
     await assert.rejects(cloud.newDisk({ sizeGib: 32_768 }), { reason: 'DISK_SIZE_INVALID' });
     await assert.rejects(cloud.newDisk({ sizeGib: 0 }), { reason: 'DISK_SIZE_INVALID' });
     await assert.rejects(cloud.newDisk({ sku: 'DISK_SKU_UNSPECIFIED' }), { reason: 'DISK_SKU_MISSING' });
@@ -81,7 +93,7 @@ describe('what a disk may be encrypted with', () => {
 
 describe('changing the encryption of a disk', () => {
   test(
-    'CMK-53, CMK-54, CMK-55, CMK-57: platform → set → other set → platform, and the content stays',
+    'CMK-53, CMK-54, CMK-55, CMK-57: platform → set → other set → platform keeps the content and copies no data',
     limit,
     async () => {
       const [set, other] = [await cloud.newSet(), await cloud.newSet()];
@@ -104,7 +116,7 @@ describe('changing the encryption of a disk', () => {
       }
     },
   );
-  test('with a snapshot that shares the DEK it is a full copy, so one DEK stays under one key', limit, async () => {
+  test('a change copies the disk if a snapshot shares its DEK, so that a DEK stays under one key', limit, async () => {
     const set = await cloud.newSet();
     const disk = await cloud.newDisk();
     const content = randomBytes(4_096);
@@ -117,17 +129,21 @@ describe('changing the encryption of a disk', () => {
     assert.ok(!(await cloud.volumeFiles()).includes(`${volume}.data`));
     assert.equal((await cloud.disks.getSnapshot({ name: snapshot.name })).encryption?.type, platformKey.type);
   });
-  test('VM-25: refused while attached, also to a machine that is merely stopped', limit, async () => {
-    const set = await cloud.newSet();
-    const disk = await cloud.newDisk();
-    const { virtualMachine } = await cloud.openNew(disk.name);
-    const change = () => cloud.disks.changeDiskEncryption({ name: disk.name, encryption: underSet(set) });
-    await assert.rejects(change(), { reason: 'DISK_ATTACHED', message: /^Cannot change Encryption Setting of disk/ });
-    await closeDisk(cloud.compute, { name: disk.name, virtualMachine });
-    await assert.rejects(change(), { reason: 'DISK_ATTACHED' });
-    await closeDisk(cloud.compute, { name: disk.name, virtualMachine, deallocated: true });
-    assert.equal((await change()).keyVersion, set.keyVersion);
-  });
+  test(
+    'VM-25: a change is refused while the disk is attached, also to a machine that is only stopped',
+    limit,
+    async () => {
+      const set = await cloud.newSet();
+      const disk = await cloud.newDisk();
+      const { virtualMachine } = await cloud.openNew(disk.name);
+      const change = () => cloud.disks.changeDiskEncryption({ name: disk.name, encryption: underSet(set) });
+      await assert.rejects(change(), { reason: 'DISK_ATTACHED', message: /^Cannot change Encryption Setting of disk/ });
+      await closeDisk(cloud.compute, { name: disk.name, virtualMachine });
+      await assert.rejects(change(), { reason: 'DISK_ATTACHED' });
+      await closeDisk(cloud.compute, { name: disk.name, virtualMachine, deallocated: true });
+      assert.equal((await change()).keyVersion, set.keyVersion);
+    },
+  );
   test('a change that fails leaves the disk as it was', limit, async () => {
     const set = await cloud.newSet({ withoutGrant: true });
     const disk = await cloud.newDisk();

@@ -11,7 +11,7 @@ import { openDisk } from '../testing/test-one-disk.ts';
 const parent = 'subscriptions/s/resourceGroups/g';
 const virtualMachine = `${parent}/virtualMachines/m`;
 
-/** Every buffer with the length of a DEK, and memory of its own, that something is put into from now on. */
+/** Collects every buffer of the length of a DEK, with its own memory, that is written to from now on. */
 const watchDeks = (context: TestContext): ReadonlySet<Uint8Array> => {
   const seen = new Set<Uint8Array>();
   const { set } = Uint8Array.prototype;
@@ -24,7 +24,7 @@ const watchDeks = (context: TestContext): ReadonlySet<Uint8Array> => {
 
 interface World {
   readonly host: DiskHost;
-  /** From now on commits that decide something fail, or the data of volumes cannot be opened. */
+  /** `store`: commits with events fail. `volume`: the data of volumes cannot be opened. */
   readonly broken: { store: boolean; volume: boolean };
 }
 
@@ -62,24 +62,24 @@ const plant = async (host: DiskHost, payloadOf: (owner: { dekId: string; diskId:
 const failures: Readonly<
   Record<string, { before?: (world: World) => Promise<void>; whileUnwrapped?: (world: World) => Promise<unknown> }>
 > = {
-  'its key is lost while it is unwrapped': {
+  'its key is lost during the unwrap': {
     whileUnwrapped: ({ host }) => {
       const { keyVersion } = host.keyOf(setName);
       const loss = { set: setName, keyVersion, accessEpoch: 5, since: new Date(), partial: false } as const;
       return host.publish('KeyAccessLost', { $case: 'keyAccessLost', value: { ...loss, reason: 'KEY_DISABLED' } });
     },
   },
-  'its disk is detached while it is unwrapped': {
+  'its disk is detached during the unwrap': {
     whileUnwrapped: ({ host }) => host.disks.detachDisk({ name: diskName, virtualMachine }),
   },
-  'the header of its disk cannot be read any more once it is unwrapped': {
+  'the header of its disk becomes unreadable during the unwrap': {
     whileUnwrapped: async ({ host }) => {
       const noise = new Uint8Array(randomBytes(4_096));
       await host.putHeader(diskName, [noise, noise]);
       host.faults.arm(1, 'once');
     },
   },
-  'the store does not answer': {
+  'the store is unavailable': {
     whileUnwrapped: async ({ broken }) => {
       broken.store = true;
     },
@@ -89,7 +89,7 @@ const failures: Readonly<
       broken.volume = true;
     },
   },
-  'it is not the one the disk was made with': {
+  'its DEK is not the one the disk was made with': {
     before: ({ host }) => plant(host, (owner) => encodeDekPayload(randomBytes(dekLength), owner)),
   },
   'its wrap is for another disk': {

@@ -5,7 +5,7 @@ import { closeDisk, openDisk } from '../testing/test-one-disk.ts';
 
 const virtualMachine = `${diskName.slice(0, diskName.lastIndexOf('/disks/'))}/virtualMachines/m`;
 
-/** A disk attached to a machine, and an open of it that the vault has unwrapped for and not answered yet. */
+/** A disk attached to a machine, and an open whose unwrap the vault has done but not responded to yet. */
 const openUnderWay = async (context: TestContext) => {
   const host = await startDiskHost();
   context.after(() => host.stop());
@@ -24,7 +24,7 @@ const openUnderWay = async (context: TestContext) => {
   return { host, opening, release: hold.release, before: host.unwraps() };
 };
 
-test('CMK-106: a disk that changes while its key is unwrapped is opened as what it is then, with another unwrap', async (context) => {
+test('CMK-106: if a disk changes during the unwrap, the open unwraps again and uses the new state', async (context) => {
   const { host, opening, release, before } = await openUnderWay(context);
   await closeDisk(host.disks, { name: diskName, virtualMachine, deallocated: true });
   release();
@@ -60,7 +60,7 @@ test('CMK-132: direct access to a disk that is deleted meanwhile fails with DISK
   await assert.rejects(asked, { code: 'NOT_FOUND', reason: 'DISK_NOT_FOUND' });
 });
 
-test('VM-07: a disk that is detached while its key is unwrapped is not opened', async (context) => {
+test('VM-07: a disk that is detached during the unwrap is not opened', async (context) => {
   const { host, opening, release } = await openUnderWay(context);
   await host.disks.detachDisk({ name: diskName, virtualMachine });
   release();

@@ -7,9 +7,9 @@ import { rewrapDek } from '../testing/test-one-disk.ts';
 
 const parent = 'subscriptions/s/resourceGroups/g';
 const snapshotName = `${parent}/snapshots/s`;
-/** Calls of one rewrap, at most. */
+/** More calls than one rewrap makes. */
 const callsMax = 40;
-/** Looks for what is to be so soon. */
+/** Polls before a test fails. */
 const looksMax = 400;
 
 const hostWith = async (t: TestContext, options: Parameters<typeof startDiskHost>[0] = {}): Promise<DiskHost> => {
@@ -21,7 +21,7 @@ const hostWith = async (t: TestContext, options: Parameters<typeof startDiskHost
   return host;
 };
 
-/** Begins another generation of the set. @returns what is asked for then */
+/** Begins another generation of the set. @returns the target of the rewrap */
 const beginMove = async (host: DiskHost) => {
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
@@ -49,7 +49,7 @@ const untilFollowed = async (host: DiskHost, name: string, what: string): Promis
 for (const name of [diskName, snapshotName]) {
   const kind = name === diskName ? 'disk' : 'snapshot';
 
-  test(`CMK-88: the record of a ${kind} follows a header that moved while the next generation began, without a retry of that move`, async (t) => {
+  test(`CMK-88: the record of a ${kind} follows its header if the next generation begins during a rewrap, without a retry`, async (t) => {
     let onHeader: (() => Promise<void>) | undefined;
     const host = await hostWith(t, {
       async beforeWrite(part) {
@@ -61,13 +61,13 @@ for (const name of [diskName, snapshotName]) {
     const target = await beginMove(host);
     onHeader = async () => void (await beginMove(host));
     await assert.rejects(rewrapDek(host.asSets, { name, ...target }), { reason: 'GENERATION_OUTDATED' });
-    // The key of the next generation is gone before anything moves to it, and the set asks for nothing.
+    // The set requests no rewrap to the next generation.
     assert.equal(await untilFollowed(host, name, 'overtaken'), target.targetKeyVersion);
     const { generation } = await recordOf(host, name);
-    assert.equal(generation, target.generation, 'the next move still finds it');
+    assert.equal(generation, target.generation, 'the next rewrap still lists it');
   });
 
-  test(`CMK-88: wherever a crash interrupts the move of a ${kind}, its record follows its header without a retry of the move`, async (t) => {
+  test(`CMK-88: after a crash at any call of a rewrap, the record of a ${kind} follows its header without a retry`, async (t) => {
     const versions = new Set<string>();
     for (let failAt = 1; failAt < callsMax; failAt += 1) {
       const host = await hostWith(t);
@@ -81,7 +81,7 @@ for (const name of [diskName, snapshotName]) {
     assert.equal(versions.size, 2, 'some moved and some did not');
   });
 
-  test(`CMK-88, CMK-10: wherever the move of a ${kind} fails, its record follows its header, and no other wrap is left, without a retry of the move`, async (t) => {
+  test(`CMK-88, CMK-10: after a fault at any call of a rewrap, a ${kind} has one wrap and its record follows it without a retry`, async (t) => {
     const versions = new Set<string>();
     for (let failAt = 1; failAt < callsMax; failAt += 1) {
       const host = await hostWith(t);

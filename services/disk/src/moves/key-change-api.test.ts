@@ -4,7 +4,7 @@ import { startLeaseHost } from '../host/keys/test-lease-host.ts';
 import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 import { rewrapDek } from '../testing/test-one-disk.ts';
 
-test('CMK-102: a disk counts as open by its machine while that has it open, and not because a user reads it', async () => {
+test('CMK-102: a disk is listed as open by its machine while the machine has it open, not during direct access', async () => {
   const { host, run, open, stop } = await startLeaseHost();
   const parent = setName.slice(0, setName.lastIndexOf('/diskEncryptionSets/'));
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
@@ -24,7 +24,7 @@ test('CMK-102: a disk counts as open by its machine while that has it open, and 
   await stop();
 });
 
-test('G6, CMK-89: what a header was moved to by a generation that a restore took back is left behind by the next of its number', async (t) => {
+test('G6, CMK-89: if a restore takes a generation back, the next one of that number still rewraps every resource', async (t) => {
   const host = await startDiskHost();
   t.after(() => host.stop());
   const encryption = { type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet: setName } as const;
@@ -42,7 +42,7 @@ test('G6, CMK-89: what a header was moved to by a generation that a restore took
   await host.rotate(setName);
   const before = await begin();
   for (const name of resources) await rewrapDek(host.asSets, { name, ...before });
-  // The store goes back, and what is opened there follows its header; then the set is given another key than it was.
+  // The store goes back to the earlier generation, as in a restore. Then the set gets another key than before.
   const cause = { correlationId: 'c', causes: [], caller: 'system:test' };
   const cursor = { name: `generation:${setName}`, from: before.generation, to: first.generation };
   await host.commit({ cursors: [cursor] }, cause);

@@ -21,7 +21,7 @@ const cause = { correlationId: 'test', causes: [], caller: 'system:test' };
 
 describe('moving to another key', () => {
   test(
-    'CMK-15, CMK-16, CMK-80, CMK-82, CMK-89: a rotation under running I/O, after which the old version is not needed',
+    'CMK-15, CMK-16, CMK-80, CMK-82, CMK-89: a rotation does not interrupt I/O, and then the old version is not needed',
     limit,
     async () => {
       const set = await cloud.newSet();
@@ -72,7 +72,7 @@ describe('moving to another key', () => {
     },
   );
   test(
-    'CMK-86: a generation that is not in force is refused; one in force moves once, and what is made since is under it',
+    'CMK-86: a rewrap to a generation not in force is refused; one in force moves a disk once, and new disks are under it',
     limit,
     async () => {
       const set = await cloud.newSet();
@@ -105,7 +105,7 @@ describe('moving to another key', () => {
     },
   );
   test(
-    'KV-43, KV-55: a wrap is kept with the exact version and the algorithm it was made with, and opened with these',
+    'KV-43, KV-55: a header stores the exact key version and algorithm of its wrap, and an unwrap uses that version',
     limit,
     async () => {
       const set = await cloud.newSet();
@@ -127,7 +127,7 @@ describe('moving to another key', () => {
       );
     },
   );
-  test('CheckKeyAccess answers the yes of the vault, or its no as it is', limit, async () => {
+  test('CheckKeyAccess returns the grant of the vault, or its refusal unchanged', limit, async () => {
     const set = await cloud.newSet();
     const question = { diskEncryptionSet: set.name, keyVersion: set.keyVersion, principal: set.principal };
     const { accessEpoch, enabled } = await cloud.setsWorkload.checkKeyAccess(question);
@@ -147,7 +147,7 @@ describe('moving to another key', () => {
 
 describe('damage and crashes', () => {
   test(
-    'the header of another disk opens nothing and says so, and a damaged one is written again from the store',
+    'the header of another disk is refused with HEADER_FORGED, and a damaged one is restored from the store',
     limit,
     async () => {
       const set = await cloud.newSet();
@@ -169,7 +169,7 @@ describe('damage and crashes', () => {
       assert.deepEqual(said(await readFile(header)), said(await readFile(good)));
     },
   );
-  test('CMK-110: a creation that a crash cut off is undone at the start', limit, async () => {
+  test('CMK-110: a creation interrupted by a crash is undone at the next start', limit, async () => {
     const name = `${resourceGroup}/disks/cut-off`;
     const volumeId = randomUUID();
     const spec = {
@@ -187,7 +187,7 @@ describe('damage and crashes', () => {
     await assert.rejects(cloud.disks.getDisk({ name }), { reason: 'DISK_NOT_FOUND' });
     assert.ok(!(await cloud.volumeFiles()).includes(`${volumeId}.data`));
   });
-  test('a change of encryption that a crash cut off before its wrap leaves the disk as it was', limit, async () => {
+  test('a change of encryption interrupted by a crash before its wrap leaves the disk unchanged', limit, async () => {
     const set = await cloud.newSet();
     const disk = await cloud.newDisk();
     await diskStreams(cloud).transact(
@@ -200,7 +200,7 @@ describe('damage and crashes', () => {
     const { provisioningState, encryption } = await cloud.disks.getDisk({ name: disk.name });
     assert.deepEqual({ provisioningState, encryption }, { provisioningState: 'SUCCEEDED', encryption: platformKey });
   });
-  test('CMK-88: a header ahead of the events after a crash counts, and the events follow', limit, async () => {
+  test('CMK-88: after a crash a header ahead of the events is used, and the events follow', limit, async () => {
     const set = await cloud.newSet();
     const disk = await cloud.newDisk({ set });
     const before = await diskStreams(cloud).load(disk.name);

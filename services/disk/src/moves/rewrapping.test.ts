@@ -11,7 +11,7 @@ import { rewrapDek } from '../testing/test-one-disk.ts';
 const content = randomBytes(8_192);
 const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
-/** Calls of one rewrap, at most. */
+/** More calls than one rewrap makes. */
 const callsMax = 40;
 
 const hostWithDisk = async (options: Parameters<typeof startDiskHost>[0] = {}): Promise<DiskHost> => {
@@ -28,14 +28,14 @@ const hostWithDisk = async (options: Parameters<typeof startDiskHost>[0] = {}): 
   await host.fill(content);
   return host;
 };
-/** Begins another generation of the set. @returns the wish to move the disk to it */
+/** Begins another generation of the set. @returns the request to rewrap the disk to it */
 const beginMove = async (host: DiskHost) => {
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
   await host.asSets.beginGeneration({ diskEncryptionSet: setName, generation, keyVersion, principal });
   return { name: diskName, generation, targetKeyVersion: keyVersion };
 };
-/** Makes the vault refuse the version the disk was moved to, and the service hear of it. */
+/** Purges the key version that the disk was moved to. The service receives the refusal of the vault. */
 const loseTarget = async (host: DiskHost, keyVersion: string): Promise<void> => {
   await host.rotate(setName);
   host.forgetKeysBefore(setName);
@@ -45,7 +45,7 @@ const loseTarget = async (host: DiskHost, keyVersion: string): Promise<void> => 
   });
 };
 
-test('CMK-112: wherever a rewrap failed, once it is done a loss of the new version ends the open disk', async () => {
+test('CMK-112: after a fault at any call of a rewrap and a retry, a loss of the new version stops the open disk', async () => {
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
     const read = await host.reader();
@@ -62,7 +62,7 @@ test('CMK-112: wherever a rewrap failed, once it is done a loss of the new versi
   }
 });
 
-test('CMK-88: wherever a crash cut a move short, nothing of the old wrap is left of an open disk once the move is taken up', async () => {
+test('CMK-88: after a crash at any call of a rewrap and a retry, no old wrap of an open disk is left', async () => {
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
     const read = await host.reader();
@@ -121,7 +121,7 @@ test('CMK-112, G6: a disk that is open when its host restarts uses the key versi
   await host.stop();
 });
 
-test('CMK-112: a DEK fetched while its disk moves counts as under the new version', async () => {
+test('CMK-112: a DEK fetched while its disk is rewrapped counts as under the new version', async () => {
   const host = await hostWithDisk();
   const read = await host.reader();
   await host.restart();
@@ -137,7 +137,7 @@ test('CMK-112: a DEK fetched while its disk moves counts as under the new versio
   await host.stop();
 });
 
-/** Asks the vault for something with `ask`; before it decides, the disk moves to another version and the one before is purged. */
+/** Calls `ask`. Before the vault decides, the disk moves to another key version and the earlier one is purged. */
 const moveBeforeAnswer = async <Result>(host: DiskHost, ask: () => Promise<Result>): Promise<Result> => {
   const target = await beginMove(host);
   const before = host.unwrapCalls();
@@ -162,14 +162,14 @@ test('CMK-89, G6: a read continues under the next version if its disk moves whil
   await host.stop();
 });
 
-test('CMK-89: an open that is refused for a version that the disk has left by then opens it under the next', async () => {
+test('CMK-89: an open that is refused for a key version that the disk has left continues under the next version', async () => {
   const host = await hostWithDisk();
   const read = await moveBeforeAnswer(host, () => host.reader());
   assert.deepEqual(await read(content.length), content);
   await host.stop();
 });
 
-test('CMK-88: a failed change of encryption after a failed rewrap is not taken for that rewrap', async () => {
+test('CMK-88: a failed change of encryption after a failed rewrap leaves the set unchanged, and a later change succeeds', async () => {
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
     const target = await beginMove(host);
@@ -189,7 +189,7 @@ test('CMK-88: a failed change of encryption after a failed rewrap is not taken f
   }
 });
 
-test('CMK-88: growing after a failed rewrap leaves the events with the version the header has', async () => {
+test('CMK-88: after a failed rewrap, a grow and a retry of the rewrap, the disk has the new version and size', async () => {
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
     const target = await beginMove(host);
@@ -206,7 +206,7 @@ test('CMK-88: growing after a failed rewrap leaves the events with the version t
   }
 });
 
-test('VM-27: a rewrap after a failed growth leaves the events with the size the header has', async (t) => {
+test('VM-27: a rewrap after a failed grow stores the size of the header, and a retry of the grow succeeds', async (t) => {
   let ahead = 0;
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
@@ -223,7 +223,7 @@ test('VM-27: a rewrap after a failed growth leaves the events with the size the 
   assert.ok(ahead > 0);
 });
 
-test('CMK-112, G6: growing an open disk after a failed rewrap puts it under the version its header says, without a pause', async () => {
+test('CMK-112, G6: a grow after a failed rewrap puts the open disk under the version of its header, without a pause', async () => {
   let followed = 0;
   for (let failAt = 1; failAt < callsMax; failAt++) {
     const host = await hostWithDisk();
@@ -266,7 +266,7 @@ test('CMK-82: a DEK that is fetched while its disk gets a new generation of the 
   await host.stop();
 });
 
-test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the next leaves it under the newest version', async () => {
+test('CMK-112, CMK-89: a repeated rewrap that the next one overtakes leaves the disk under the newest version', async () => {
   const opened = { left: Number.POSITIVE_INFINITY, reach: () => {}, mayGoOn: Promise.resolve() };
   const host = await hostWithDisk({
     // Virtual time: no wait for other members times out.
@@ -286,7 +286,7 @@ test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the 
   const { name: _name, ...first } = await beginMove(host);
   await rewrapDek(host.asSets, { ...first, name: diskName });
 
-  // Asked for again, beside a disk whose header takes its time to be opened: they keep step.
+  // A repeat, together with a disk whose header opens slowly. The two proceed in lockstep.
   const [reached, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   Object.assign(opened, { left: 2, reach: reached.resolve, mayGoOn: mayGoOn.promise });
   const again = host.asSets.rewrapDeks({ ...first, names: [diskName, other] });
@@ -303,7 +303,7 @@ test('CMK-112, CMK-89: a move that finds its disk moved and is overtaken by the 
   await host.stop();
 });
 
-test('CMK-108, CMK-110: a snapshot whose set begins a generation of the same version while it is made keeps its wrap, by a fresh yes', async (t) => {
+test('CMK-108, CMK-110: if a generation of the same version begins during a snapshot, it keeps its wrap after one check', async (t) => {
   let onHeader: (() => Promise<unknown>) | undefined;
   const host = await hostWithDisk({
     async beforeWrite(part) {

@@ -9,7 +9,7 @@ import { setName } from '../host/test-disk-host.ts';
 
 const count = 100;
 
-/** Closed disks, and one that a guest reads, to be moved to another key. */
+/** Closed disks, and one that a guest reads, before their rewrap to another key. */
 const prepare = async () => {
   let slow: Clock | undefined;
   let writes = 0;
@@ -19,7 +19,7 @@ const prepare = async () => {
   const place = await startLeaseHost(
     {},
     {
-      // One header is on stable storage before another.
+      // Headers reach stable storage at different times.
       async beforeWrite() {
         writes += 1;
         await slow?.sleep(writes % 5);
@@ -44,7 +44,7 @@ const prepare = async () => {
     names.push((await run(host.disks.createDisk(request))).name);
   }
   const guest = await place.open('busy');
-  // Answers take their time, as they do over a network.
+  // Responses take time, as over a network.
   host.setDelay(10);
   slow = place.clock;
   await host.rotate(setName);
@@ -62,7 +62,7 @@ type Moves = Awaited<ReturnType<Awaited<ReturnType<typeof prepare>>['begin']>>;
 const assertMoved = ({ outcomes }: Moves): void =>
   assert.deepEqual(new Set(outcomes.map(({ outcome }) => outcome?.$case)), new Set(['moved']));
 
-test('CMK-80: disks that move together and that no guest is beside ask the vault in one call', async () => {
+test('CMK-80: without guests, disks that are rewrapped together share one call to the vault', async () => {
   const { host, begin, run, pass, stop } = await prepare();
   await pass(2_000);
   assertMoved(await run(begin()));
@@ -70,7 +70,7 @@ test('CMK-80: disks that move together and that no guest is beside ask the vault
   await stop();
 });
 
-test('disks that move together are stored as moved together, however long the header of each takes', async () => {
+test('disks that are rewrapped together are stored together, however long the header of each takes', async () => {
   const { movesPerTurn, begin, run, pass, stop } = await prepare();
   await pass(2_000);
   assertMoved(await run(begin()));
@@ -92,11 +92,11 @@ test('a refused read does not count as a guest: it does not slow down rewraps', 
   await stop();
 });
 
-test('G6: beside a guest who reads, disks move in portions, and all of them do', async () => {
+test('G6: while a guest reads, disks are rewrapped in batches until all are done', async () => {
   const { host, guest, begin, run, pass, stop } = await prepare();
   assert.equal(await guest.read(), 'ok');
   const moves = begin();
-  // Each portion takes longer than this, for the vault takes its time.
+  // Each batch takes longer than this, because the vault is slow.
   for (let reads = 0; reads < count; reads++) {
     await pass(1);
     assert.equal(await guest.read(), 'ok');
@@ -108,14 +108,14 @@ test('G6: beside a guest who reads, disks move in portions, and all of them do',
   await stop();
 });
 
-test('what waits for room until little of its call is left is not begun, and the caller is told in time what was moved', async () => {
+test('rewraps that wait until the deadline is near are refused with DISK_HOST_BUSY, and the call responds in time', async () => {
   const { host, guest, begin, run, stop } = await prepare();
   host.setDelay(400);
   assert.equal(await guest.read(), 'ok');
   const { outcomes } = await run(begin(1_300));
   const told = outcomes.map(({ outcome }) => (outcome?.$case === 'refused' ? outcome.value.reason : outcome?.$case));
   assert.deepEqual(told.toSorted(), [...Array(count - 32).fill('DISK_HOST_BUSY'), ...Array(32).fill('moved')]);
-  assert.deepEqual(host.rewrapCalls, [32], 'those that had room');
+  assert.deepEqual(host.rewrapCalls, [32], 'only the first batch');
   assertMoved(await run(begin()));
   await stop();
 });

@@ -13,16 +13,16 @@ import { type DiskHost, diskName, otherSetName, setName, startDiskHost } from '.
 import { rewrapDek } from '../testing/test-one-disk.ts';
 
 /**
- * Each operation is run over and over; each time the next of its calls to the world (store, files, vault, set) fails, once
- * or for good as in a crash. After a restart the disk must have its content, under the old or the new key, nothing may be
- * left lying about, and the operation must succeed when it is asked for again (CMK-88, CMK-110).
+ * Runs each operation many times. Each time the next of its calls to a dependency (store, files, vault, set) fails, once or
+ * permanently as in a crash. After a restart the disk must have its content under the old or the new key, no volume may be
+ * left over, and a retry of the operation must succeed (CMK-88, CMK-110).
  */
 interface Operation {
   readonly name: string;
   readonly options?: Parameters<typeof startDiskHost>[0];
   prepare(host: DiskHost): Promise<void>;
   run(host: DiskHost): Promise<unknown>;
-  /** What holds once it was asked for again. */
+  /** Asserts the state after the retry. */
   done(host: DiskHost): Promise<void>;
 }
 
@@ -45,12 +45,12 @@ const withContent = (encryption: Encryption) => async (host: DiskHost) => {
   await createDisk(host, encryption);
   await host.fill(content);
 };
-/** With a snapshot that shares its DEK, so that a change of encryption has to copy it. */
+/** With a snapshot that shares the DEK, so that a change of encryption has to copy the disk. */
 const withSnapshot = (encryption: Encryption) => async (host: DiskHost) => {
   await withContent(encryption)(host);
   await host.disks.createSnapshot(snapshotRequest);
 };
-/** Copying takes time for the holes as well. */
+/** Short files, because copies take time for holes too. */
 const shortFiles = { partBytesMax: 2 * pieceSize };
 const hasContent = async (host: DiskHost) => assert.deepEqual(await host.content(content.length), content);
 const changesTo = (encryption: Encryption) => ({
@@ -131,7 +131,7 @@ const operations: readonly Operation[] = [
   },
 ];
 
-/** Calls of one operation, at most: to end a test that never gets through. */
+/** Maximum of calls of one operation, to end a test that never completes. */
 const callsMax = 400;
 
 for (const mode of ['once', 'crash'] as const) {
@@ -175,7 +175,7 @@ for (const mode of ['once', 'crash'] as const) {
   });
 }
 
-describe('G5: the n-th flush of an operation fails and gives up what it was for; it is asked for again, and the power goes', () => {
+describe('G5: the n-th flush of an operation fails and discards its data, the operation is retried, and the power fails', () => {
   for (const operation of operations) {
     test(operation.name, { timeout: 120_000 }, async () => {
       let failAt = 1;
@@ -196,7 +196,7 @@ describe('G5: the n-th flush of an operation fails and gives up what it was for;
         isThrough = flushes < failAt;
         flushes = Number.NEGATIVE_INFINITY;
         if (outcome !== 'done') await operation.run(host);
-        // What is not flushed is lost, and so is what a failed flush has given up.
+        // Unflushed data is lost, and so is data that a failed flush discarded.
         await host.restart();
         assert.deepEqual(
           host.volumeIds(),
@@ -211,7 +211,7 @@ describe('G5: the n-th flush of an operation fails and gives up what it was for;
   }
 });
 
-describe('G5: no event follows a header that storage cannot keep', () => {
+describe('G5: no event is stored for a header that storage cannot flush', () => {
   const changing = operations.filter(({ name }) => ['platform → set', 'rewrap', 'grow'].includes(name));
   for (const operation of changing) {
     test(operation.name, { timeout: 120_000 }, async (t) => {
@@ -227,7 +227,7 @@ describe('G5: no event follows a header that storage cannot keep', () => {
       await assert.rejects(host.content(content.length));
       isFailing = false;
       await host.restart();
-      // The beginning of the change is an event, which the process and its steps show.
+      // The start of the change is an event, which `changing` and `steps` show.
       const settled = (disk: Awaited<ReturnType<DiskHost['stateOf']>>) => ({
         ...existing(disk),
         ...{ changing: undefined, steps: undefined, attachEpoch: 0, accessEpoch: 0 },
@@ -258,7 +258,7 @@ test('G5: after a failed flush, all flushes fail until the disk is reopened', as
   assert.deepEqual(await host.content(content.length), again);
 });
 
-test('CMK-110: a change of encryption that the store left open is settled without anybody asking for it again', {
+test('CMK-110: a change of encryption interrupted by a store fault is reconciled without a retry', {
   timeout: 120_000,
 }, async () => {
   let hurt = 0;
@@ -282,7 +282,7 @@ for (const [how, prepare, options] of [
   ['in place', withContent(platform), {}],
   ['by a copy', withSnapshot(platform), shortFiles],
 ] as const) {
-  test(`CMK-110: a change of encryption ${how} of which a commit was stored and not answered is settled without anybody asking for it again`, {
+  test(`CMK-110: a change of encryption ${how} is reconciled without a retry if the response to a stored commit is lost`, {
     timeout: 120_000,
   }, async () => {
     let failAt = 1;
@@ -304,7 +304,7 @@ for (const [how, prepare, options] of [
       );
       commits = Number.NEGATIVE_INFINITY;
       while ((await host.disks.getDisk({ name: diskName })).provisioningState !== 'SUCCEEDED') await pause(5);
-      // Nothing is left of the disk as it was under the other key, or as it was to be.
+      // Neither the former volume nor an unfinished copy is left.
       while (!isDeepStrictEqual(host.volumeIds(), await host.volumesInUse())) await pause(5);
       await hasContent(host);
       await host.stop();
@@ -313,7 +313,7 @@ for (const [how, prepare, options] of [
   });
 }
 
-test('CMK-109: a disk whose volume is damaged in the middle of a change of encryption can be deleted', {
+test('CMK-109: a disk whose volume is damaged during a change of encryption can be deleted', {
   timeout: 120_000,
 }, async (t) => {
   let isDamaged = false;
@@ -336,7 +336,7 @@ test('CMK-109: a disk whose volume is damaged in the middle of a change of encry
   assert.deepEqual(host.volumeIds(), []);
 });
 
-/** Every wait is short, so that what is looked at now and then is looked at soon. */
+/** Every wait is short, so that periodic searches run soon. */
 const hurried: Clock = { ...systemClock, sleep: (ms, ...signals) => systemClock.sleep(Math.min(ms, 200), ...signals) };
 
 for (const [what, announcement, prepare, run] of [
@@ -359,7 +359,7 @@ for (const [what, announcement, prepare, run] of [
     (disks: DiskHost['disks']) => disks.deleteDisk({ name: diskName }),
   ],
 ] as const) {
-  test(`CMK-110: a ${what} whose announcement is stored long after its caller was told of no answer is settled`, {
+  test(`CMK-110: a ${what} whose first commit is stored long after its caller got an error is reconciled`, {
     timeout: 30_000,
   }, async (t) => {
     let late: { readonly commit: Commit } | undefined;
@@ -375,7 +375,7 @@ for (const [what, announcement, prepare, run] of [
     t.after(() => host.stop());
     await prepare(host);
     await assert.rejects(run(host.clientWithoutRetries(DiskServiceDefinition)));
-    // It is looked at meanwhile, and nothing is found to settle.
+    // The watchdog searches meanwhile and finds nothing to reconcile.
     await pause(1_000);
     if (late) await host.commit(late.commit, { correlationId: 'c', causes: [], caller: 'test' });
     const isSettled = async (): Promise<boolean> => {
@@ -388,7 +388,7 @@ for (const [what, announcement, prepare, run] of [
   });
 }
 
-/** Creations, with what is left of them when they fail in the middle. */
+/** Creations, and how to delete what an interrupted one leaves. */
 const creations = [
   {
     name: 'create a disk',
@@ -427,10 +427,10 @@ for (const { name, prepare, run, remove } of creations) {
   };
 
   for (const [what, error] of [
-    ['the world', undefined],
+    ['every dependency', undefined],
     ['the store', unavailable],
   ] as const) {
-    test(`CMK-110: ${name}: what fails while ${what} is away is undone without a restart and without anybody asking`, {
+    test(`CMK-110: ${name}: a creation that fails while ${what} is unavailable is undone without a restart or a retry`, {
       timeout: 120_000,
     }, async () => {
       let failAt = 1;
@@ -446,7 +446,7 @@ for (const { name, prepare, run, remove } of creations) {
     });
   }
 
-  test(`CMK-110: ${name}: what failed in the middle can be deleted as soon as the world is back`, {
+  test(`CMK-110: ${name}: an interrupted creation can be deleted as soon as its dependencies are available`, {
     timeout: 120_000,
   }, async () => {
     let failAt = 1;
@@ -463,7 +463,7 @@ for (const { name, prepare, run, remove } of creations) {
     assert.ok(failAt > 5, 'faults were injected');
   });
 
-  test(`CMK-110: ${name}: a commit that was stored and not answered leaves nothing half-made`, {
+  test(`CMK-110: ${name}: a stored commit whose response is lost leaves no partial resource`, {
     timeout: 120_000,
   }, async () => {
     let failAt = 1;
@@ -492,7 +492,7 @@ for (const { name, prepare, run, remove } of creations) {
 for (const [name, { prepare, run, remove }] of creations.map(
   (creation) => [creation.name.replace(/^\S+/, 'delete'), creation] as const,
 )) {
-  test(`${name}: what was announced comes to an end without anybody asking again, whatever failed`, {
+  test(`${name}: an interrupted deletion is completed without a retry, whichever call failed`, {
     timeout: 120_000,
   }, async () => {
     let failAt = 1;
@@ -511,7 +511,7 @@ for (const [name, { prepare, run, remove }] of creations.map(
     }
     assert.ok(failAt > 3, 'faults were injected');
   });
-  test(`${name}: an announcement that was stored and not answered comes to an end without anybody asking again`, {
+  test(`${name}: a deletion is completed without a retry if the response to its first commit is lost`, {
     timeout: 120_000,
   }, async () => {
     let commits = Number.NEGATIVE_INFINITY;

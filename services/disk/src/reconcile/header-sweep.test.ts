@@ -11,12 +11,12 @@ const parent = 'subscriptions/s/resourceGroups/g';
 const snapshotName = `${parent}/snapshots/s`;
 const under = (diskEncryptionSet: string) =>
   ({ type: 'ENCRYPTION_AT_REST_WITH_CUSTOMER_KEY', diskEncryptionSet }) as const;
-/** Calls of one way to take something from its key, at most. */
+/** More calls than one of these operations makes. */
 const callsMax = 40;
-/** Looks for what is to be so soon. */
+/** Polls before a test fails. */
 const looksMax = 400;
 
-/** The set names another key: from then on what is under the earlier one can be moved. */
+/** Gives the set another key, so that resources under the earlier one can be rewrapped. */
 const beginMove = async (host: DiskHost): Promise<void> => {
   await host.rotate(setName);
   const { generation, keyVersion, principal } = host.keyOf(setName);
@@ -28,11 +28,11 @@ const moveTo = (name: string) => async (host: DiskHost) => {
     diskEncryptionSet: setName,
     belowGeneration: generation,
   });
-  // As the set does it: what is listed no more has moved.
+  // As the set does it: a resource that is no longer listed has moved.
   if (resources.some((one) => one.name === name)) await rewrapDek(host.asSets, { name, generation, targetKeyVersion });
 };
 
-/** Ways to take a closed resource from its key. The caller of `take` retries it. */
+/** Operations that take a closed resource from its key. The caller of `take` retries it. */
 const ways = [
   {
     what: 'a snapshot is moved to another key',
@@ -55,15 +55,20 @@ const ways = [
   },
 ] as const;
 
-/** What comes in the middle, and what comes after it. */
+/** What interrupts an operation, and what follows. */
 const ends = [
-  { end: 'a crash comes', mode: 'crash', until: 'the host has restarted', goOn: (host: DiskHost) => host.restart() },
-  { end: 'something fails', mode: 'once', until: 'it works again', goOn: async () => undefined },
+  {
+    end: 'the host crashes at any call',
+    mode: 'crash',
+    until: 'a restart and a retry',
+    goOn: (host: DiskHost) => host.restart(),
+  },
+  { end: 'any call fails', mode: 'once', until: 'a retry', goOn: async () => undefined },
 ] as const;
 
 for (const { what, name, set, prepare, take } of ways) {
   for (const { end, mode, until, goOn } of ends) {
-    test(`CMK-10, CMK-89: wherever ${end} while ${what}, nothing of the old wrap is left once ${until}`, {
+    test(`CMK-10, CMK-89: if ${end} while ${what}, no old wrap is left after ${until}`, {
       timeout: 120_000,
     }, async (t) => {
       for (let failAt = 1; failAt < callsMax; failAt += 1) {

@@ -32,7 +32,7 @@ const request = JSON.stringify(spec);
 const begun = decider.begin(at, request, 'v', spec);
 const made = decider.finish(at, 'u', { volume, wrap, sizeGib: 4 });
 
-test('a snapshot is made whole or not at all, and its name is free after a failure (CMK-110)', () => {
+test('a snapshot is created completely or not at all, and its name is free after a failure (CMK-110)', () => {
   assert.equal(after(begun, made).status, 'active');
   assert.equal(after(begun, decider.fail(at, 'u', 'KEY_DISABLED')).status, 'absent');
   assert.deepEqual(begun(after(begun, made)), []);
@@ -43,7 +43,7 @@ test('a snapshot is made whole or not at all, and its name is free after a failu
   });
 });
 
-test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
+test('CMK-14, CMK-15: a rewrap moves a snapshot to another key version once', () => {
   const rewrapped = decider.rewrap(
     at,
     { keyVersion: 'two', generation: 2 },
@@ -55,24 +55,24 @@ test('CMK-14, CMK-15: a rewrap moves it to another version once', () => {
   assert.deepEqual(rewrapped(snapshot), []);
 });
 
-test('G5: what is stored late of a header, by a host that was replaced meanwhile, says nothing of another volume', () => {
+test('G5: a late rewrap from a replaced host is refused if the snapshot has another volume by now', () => {
   const header = { volumeId: 'v', headerSequence: 2, headerDigest: 'two' };
   const rewrapped = decider.rewrap(at, { keyVersion: 'two', generation: 2 }, header, 5);
   const again = decider.begin(at, request, 'v2', { ...spec, uniqueId: 'u2' });
   const remade = decider.finish(at, 'u2', { volume: { ...volume, volumeId: 'v2' }, wrap, sizeGib: 4 });
   const snapshot = after(begun, made, decider.remove(at), decider.gone(at), again, remade);
   assert.throws(() => rewrapped(snapshot), { code: 'ABORTED', reason: 'SNAPSHOT_CHANGED' });
-  // Of the same volume what came since counts.
+  // For the same volume, a newer header wins.
   const since = decider.rewrap(at, { keyVersion: 'three', generation: 3 }, { ...header, headerSequence: 3 }, 5);
   assert.deepEqual(rewrapped(after(begun, made, since)), []);
 });
 
-test('while it is made it cannot be deleted, and then it can', () => {
+test('a snapshot cannot be deleted while it is created, and can be deleted afterwards', () => {
   assert.throws(() => decider.remove(at)(after(begun)), { reason: 'SNAPSHOT_CREATING' });
   assert.equal(after(begun, made, decider.remove(at), decider.gone(at)).status, 'absent');
 });
 
-test('ask twice, get once', () => {
+test('a repeated command has no effect', () => {
   const commands: fc.Arbitrary<Command> = fc
     .record({ kind: fc.nat(5), number: fc.nat(4), text: fc.constantFrom('a', 'b') })
     .map(

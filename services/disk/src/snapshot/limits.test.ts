@@ -9,10 +9,10 @@ import { diskName, setName, startDiskHost } from '../host/test-disk-host.ts';
 const parent = 'subscriptions/s/resourceGroups/g';
 
 for (const [what, snapshotLimits] of [
-  ['in all', { perDiskMax: 3, recentMax: 10, recentMs: 60_000 }],
-  ['within a time', { perDiskMax: 10, recentMax: 3, recentMs: 60_000 }],
+  ['in total', { perDiskMax: 3, recentMax: 10, recentMs: 60_000 }],
+  ['per period', { perDiskMax: 10, recentMax: 3, recentMs: 60_000 }],
 ] as const) {
-  test(`CMK-142: with some in the making, of those asked for at once no more are taken than a disk may have ${what}`, async (t) => {
+  test(`CMK-142: concurrent snapshots of a disk, with others being created, do not exceed its limit ${what}`, async (t) => {
     let meet = async (): Promise<void> => undefined;
     const beforeWrite = async (part: string): Promise<void> => (part === 'data' ? meet() : undefined);
     const host = await startDiskHost({ snapshotLimits, partBytesMax: 2 * pieceSize, beforeWrite });

@@ -41,14 +41,14 @@ export interface TestSet {
   readonly keyUrl: string;
 }
 
-/** Disk with everything around it in one process: the real identity, key-vault and sets, on real Postgres and NATS. */
+/** The disk service in one process with the real identity, key-vault and sets, on real Postgres and NATS. */
 export interface DiskCloud {
   readonly store: EventStore;
   readonly database: TestDatabase;
   readonly log: string[];
   readonly folder: string;
   readonly disks: RpcClient<typeof DiskServiceDefinition>;
-  /** The disk service as compute, and as sets, see it. */
+  /** Clients of the disk service as compute and as the sets. */
   readonly compute: RpcClient<typeof DiskServiceDefinition>;
   readonly setsWorkload: RpcClient<typeof DiskServiceDefinition>;
   readonly data: RpcClient<typeof DiskDataServiceDefinition>;
@@ -79,12 +79,12 @@ export interface DiskCloud {
   close(): Promise<void>;
 }
 
-/** A whole disk is copied, on a machine that does other things as well. */
+/** Deadline of a copy of a whole disk on a busy machine, in ms. */
 export const copyMs = 60_000;
 
 const full = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
-/** Starts it. */
+/** Starts the cloud. */
 export const startDiskCloud = async (): Promise<DiskCloud> => {
   const clock = systemClock;
   const random = systemRandom;
@@ -302,7 +302,7 @@ export const startDiskCloud = async (): Promise<DiskCloud> => {
   };
 };
 
-/** Waits for a condition; the test's own time limit ends a wait in vain. */
+/** Polls until a condition holds, or the time limit of the test is over. */
 export const until = async (condition: () => Promise<boolean>): Promise<void> => {
   while (!(await condition())) await systemClock.sleep(20);
 };

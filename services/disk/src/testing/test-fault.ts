@@ -1,18 +1,18 @@
-/** Fails the calls of objects it wraps, by number: what a process meets that dies, or whose neighbours do. */
+/** Fails the calls of wrapped objects by number, as when the process or one of its dependencies dies. */
 export interface Faults {
   /** Calls made since the last `arm`. */
   calls(): number;
   /**
    * The call with that number fails; in a crash every later one too. Numbers begin at 1.
-   * @param error makes what it fails with
+   * @param error creates the error of the call
    */
   arm(failAt: number, mode: 'once' | 'crash', error?: (text: string) => Error): void;
   disarm(): void;
-  /** The object with methods that may fail before they do anything. Objects they answer with are left alone unless `deep`. */
+  /** The object with methods that may fail before they do anything. Objects they return are not wrapped unless `deep` does. */
   wrap<Target extends object>(target: Target, deep?: (answer: unknown) => unknown): Target;
 }
 
-/** An error of the world around, not of the code. */
+/** An error of a dependency, not of the code. */
 export class InjectedFault extends Error {
   override readonly name = 'InjectedFault';
 }
