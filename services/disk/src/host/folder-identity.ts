@@ -12,12 +12,12 @@ import { storageRefusal } from './storage/block-store.ts';
 const lockAgainMs = 100;
 
 /**
- * Takes the operating system's lock on a folder for the life of this process: one process of a machine serves it at a time, and
- * so one has each volume open. The lock ends with the process that holds it, however that ends.
- * @param patienceMs how long the process that has it may take to end
- * @param onWaiting called once when there is such a process
- * @returns what gives it free
- * @throws Error naming the folder when another process keeps it, or when `signal` is aborted meanwhile
+ * Takes the operating system's lock on a folder for the life of this process, so that only one process of a machine serves the
+ * folder and has its volumes open. The lock ends with the process that holds it, however that ends.
+ * @param patienceMs how long to wait for the process that holds the lock
+ * @param onWaiting called once if another process holds the lock
+ * @returns a function that releases the lock
+ * @throws Error with the folder if another process keeps the lock, or if `signal` is aborted meanwhile
  */
 export const lockFolder = async (
   folder: string,
@@ -50,7 +50,7 @@ export const lockFolder = async (
 const lockFile = (path: string): (() => void) | undefined => {
   const database = new DatabaseSync(path);
   try {
-    // Nothing is ever written, so the journal need be no file.
+    // Nothing is ever written, so the journal needs no file.
     database.exec('PRAGMA busy_timeout = 0; PRAGMA journal_mode = MEMORY; BEGIN EXCLUSIVE');
   } catch (cause) {
     database.close();
@@ -62,9 +62,9 @@ const lockFile = (path: string): (() => void) | undefined => {
 };
 
 /**
- * Sees to it that a host has the master key that it had before: what that one sealed would be taken for lost, and what is sealed
- * meanwhile would be lost as soon as the right one is back. The folder keeps the id of the last one.
- * @param findSealed says what is sealed under a master key in the folder; `undefined`: nothing, so that any will do
+ * Refuses a host with another master key than before. It could not unseal what the earlier key sealed, and what it seals would
+ * be lost once the right key is back. The folder stores the id of the last key.
+ * @param findSealed names something in the folder that a master key sealed; `undefined`: nothing, so any key is accepted
  * @throws Rejection UNAVAILABLE MASTER_KEY_UNKNOWN
  */
 export const requireMasterKeyOf = async (
@@ -95,7 +95,7 @@ const absentIs =
     throw error;
   };
 
-/** The last owner of the folder; undefined for a new folder. Call it under the folder's lock. @throws Error for a file that says something else */
+/** The last owner of the folder; undefined for a new folder. Call it under the folder's lock. @throws Error if the file is malformed */
 export const readOwner = async (folder: string): Promise<Owner | undefined> => {
   const path = join(folder, ownerFile);
   const text = await readFile(path, 'utf8').catch(absentIs(undefined));
@@ -106,8 +106,8 @@ export const readOwner = async (folder: string): Promise<Owner | undefined> => {
 };
 
 /**
- * Keeps who owns the folder now, whole or not at all. Call it under the folder's lock. Where storage has no room for another file
- * it overwrites the existing one: otherwise no host could start, and no disk be deleted to make room.
+ * Stores the owner of the folder atomically. Call it under the folder's lock. If storage has no space for another file, it
+ * overwrites the existing one: otherwise no host could start, and no disk be deleted to free space.
  */
 export const writeOwner = async (folder: string, owner: Owner): Promise<void> => {
   const path = join(folder, ownerFile);
@@ -124,7 +124,7 @@ export const writeOwner = async (folder: string, owner: Owner): Promise<void> =>
   await rename(`${path}.new`, path);
 };
 
-/** Writes over a short text in its place, in one sector, which storage writes as a whole. What was longer is filled up with spaces. */
+/** Overwrites a short text in place, in one sector, which storage writes as a whole. Spaces fill the rest of a longer text. */
 const overwrite = async (path: string, text: string): Promise<void> => {
   const file = await open(path, 'r+');
   try {
@@ -138,12 +138,12 @@ const overwrite = async (path: string, text: string): Promise<void> => {
 
 const ownerFile = 'owner.json';
 
-/** The name of the running kernel: of its boot where it has one (Linux), else of the machine. */
+/** The id of the running kernel: that of its boot on Linux, else the name of the machine. */
 export const machineId = async (): Promise<string> => {
   try {
     return (await readFile('/proc/sys/kernel/random/boot_id', 'utf8')).trim();
   } catch {
-    // Another system. A machine that starts again has then the same name, and no process of before it.
+    // Another system. A restarted machine has the same name, but no process from before its restart.
     return hostname();
   }
 };

@@ -5,11 +5,11 @@ import type { VolumeFiles } from './volume/volume-files.ts';
 /** Volume files that only their owner touches. */
 export interface HeldFiles {
   readonly files: VolumeFiles;
-  /** Lets go of every file that is open. Uses go on, where they are allowed, with the files opened again. */
+  /** Releases every open file. Uses that are allowed reopen the files and continue. */
   letGo(): Promise<void>;
 }
 
-/** Puts the check of ownership around everything that is done with the files of volumes. */
+/** Checks ownership around every operation on the files of volumes. */
 export const holdFiles = (files: VolumeFiles, owner: () => Pick<Ownership, 'check'>): HeldFiles => {
   const held = new Set<HeldStore>();
   const check = (): void => owner().check();

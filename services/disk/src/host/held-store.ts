@@ -4,16 +4,15 @@ import { Flushes } from './storage/flushes.ts';
 /** A store that only its owner uses. */
 export interface HeldStore {
   readonly store: BlockStore;
-  /** Lets go of the file: another host may take it. It is opened again by the next use that is allowed. */
+  /** Releases the file, so that another host can open it. The next allowed use reopens it. */
   letGo(): Promise<void>;
 }
 
 /**
- * Asks before each operation whether this host still owns the volume, and again when it is done: what was answered after
- * that belongs to another.
+ * Checks before and after each operation whether this host owns the volume: a later result may belong to another owner.
  * @param reopen opens the store again after `letGo`
- * @param check throws where this host is not the owner
- * @param among where it is as long as it is not closed
+ * @param check throws if this host is not the owner
+ * @param among contains the store until it is closed
  */
 export const holdStore = (
   first: BlockStore,
@@ -37,7 +36,7 @@ class OwnedStore implements HeldStore, BlockStore {
   #leaving: Promise<unknown> | undefined;
   #size: number;
   #isClosed = false;
-  /** Beyond the file: once that is opened again it says nothing of what was lost before. Undefined before the first flush. */
+  /** Outlives the file: a reopened file does not report writes that were lost before. Undefined before the first flush. */
   #flushes: Flushes | undefined;
 
   constructor(
@@ -112,7 +111,7 @@ class OwnedStore implements HeldStore, BlockStore {
         return result;
       } catch (error) {
         this.#check();
-        // Let go of while it worked, and held again by now: the file is opened again, and what was not answered is repeated.
+        // The file was released during the operation and is owned again by now: it is reopened, and the operation is repeated.
         if (held === this.#current || this.#isClosed) throw error;
       }
     }
@@ -146,7 +145,7 @@ class OwnedStore implements HeldStore, BlockStore {
       await opened.close();
       throw storeClosed();
     } catch (error) {
-      // Closed meanwhile: another use may have the volume open by now.
+      // It was closed meanwhile: another use may have the volume open by now.
       throw this.#isClosed ? storeClosed() : error;
     } finally {
       this.#reopening = undefined;

@@ -15,25 +15,25 @@ import {
  * Who may touch the volumes of a folder: one host, by a lease in the store of this service, renewed while it runs.
  *
  *   free ──take──▶ held by A, epoch n ──not renewed for a ttl, as B sees it──▶ held by B, epoch n + 1
- *                      │ ▲ renew                     A: its own time was over before, it has let go of every file
+ *                      │ ▲ renew                     A: its lease ended before, and it has released every file
  *                      └─┘
  *
- * The host's time begins before a renewal is sent, the successor's after it has seen the last one, and clocks are given a
- * margin; so the first is over when the second is. What a process that was stopped in between may still do is held off by
- * the operating system's lock on the folder, which it keeps as long as it lives, and by the epoch in each header.
+ * The host's time starts before a renewal is sent, the successor's after it has read the last one, and clocks have a margin. So
+ * the first is over when the second is. A process that was paused in between is kept out by the operating system's lock on the
+ * folder, which it holds while it lives, and by the epoch in each header.
  */
 export interface Ownership {
-  /** Rises with each takeover by another machine. A process that starts again on the same machine keeps it. */
+  /** Rises with each takeover by another machine. A process that restarts on the same machine keeps it. */
   readonly epoch: number;
-  /** Asked before anything is done with a volume, and again before it is answered. @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED */
+  /** Called before each operation on a volume, and again before its response. @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED */
   check(): void;
-  /** Whether `check` would let it pass. */
+  /** Whether `check` would pass. */
   isHeld(): boolean;
   /** Milliseconds until its end, unless it is renewed; 0 or less: it is not held. */
   leftMs(): number;
   /**
-   * Where the lease is over, as it is after the machine was suspended, has it asked for at once and waits until it is held
-   * again: for no longer than `withinMs`, or until `signal` is aborted.
+   * If the lease is over, as after a suspension of the machine, renews it at once and waits until it is held again: for at most
+   * `withinMs`, or until `signal` is aborted.
    * @throws Rejection as `check` does
    */
   regained(withinMs: number, signal: AbortSignal): Promise<void>;
@@ -41,34 +41,34 @@ export interface Ownership {
   release(): Promise<void>;
 }
 
-/** What this host is to the lease. */
+/** The identity of this host for the lease. */
 export interface HostIdentity {
   /** Names the folder of the volumes: the same for every host that may serve them. */
   readonly folder: string;
   /**
-   * Names the running kernel. A process that holds the lock of the folder there knows that the one before it has ended, and
-   * waits for nothing.
+   * Id of the running kernel. A process that holds the lock of the folder on that machine knows that the one before it has
+   * ended, so it does not wait.
    */
   readonly machine: string;
-  /** How long a renewal is worth, in milliseconds; ≥ 1,000. */
+  /** How long a renewal is valid, in milliseconds; ≥ 1,000. */
   readonly ttlMs: number;
   /**
-   * Who owned the folder last, as it says itself: a store that was restored to an earlier moment knows an earlier one, and
-   * headers written since have a higher epoch than it would give.
+   * The last owner, as the folder has stored it. A store that was restored to an earlier moment knows an earlier owner, and would
+   * give an epoch below those of the headers written since.
    */
   readonly lastOwner?: Owner | undefined;
 }
 
-/** An owner of a folder, as the folder keeps it. */
+/** An owner of a folder, as the folder stores it. */
 export interface Owner {
   readonly epoch: number;
   readonly machine: string;
 }
 
-/** What applies where nothing else is said. */
+/** Default of `ttlMs`. */
 export const hostLeaseTtlDefaultMs = 30_000;
 
-/** One row a folder. The cursor beside it counts the renewals, so that a write fails after another write. */
+/** One row per folder. A cursor counts the renewals, so that a write fails after another write. */
 interface HostLease {
   readonly epoch: number;
   /** UUID of the process. */
@@ -86,11 +86,11 @@ export interface OwnershipParts {
   readonly random: Pick<Random, 'uuid'>;
   readonly log: Logger;
   readonly signal: AbortSignal;
-  /** Keeps the new owner with the folder, before anything is done there. */
+  /** Stores the new owner in the folder, before any other operation there. */
   readonly onTaken?: ((owner: Owner) => Promise<void>) | undefined;
   /** Called each time the lease runs out: every file has to be closed. */
   readonly onEnd: () => void;
-  /** Called once when another host has taken the folder: this host will never have it again. */
+  /** Called once when another host has taken the folder: this host never gets it back. */
   readonly onReplaced: () => void;
 }
 
@@ -222,7 +222,7 @@ class HeldFolder implements Ownership {
   async regained(withinMs: number, signal: AbortSignal): Promise<void> {
     if (!this.#isReplaced && !this.#isReleased && this.#isOver()) {
       const { promise } = this.#change;
-      // After a suspension the lease is over before any timer fires: the waiter has it renewed.
+      // After a suspension the lease is over before any timer fires: the waiter starts the renewal.
       this.#wake.abort();
       const passed = new AbortController();
       await Promise.race([promise, this.#parts.clock.sleep(withinMs, passed.signal, signal)]);
@@ -313,7 +313,7 @@ class HeldFolder implements Ownership {
   }
 }
 
-/** A machine keeps its epoch, another takes the next. */
+/** The same machine keeps its epoch; another one takes the next. */
 const epochAfter = (before: Owner | undefined, machine: string): number => {
   if (before === undefined) return 1;
   return before.machine === machine ? before.epoch : before.epoch + 1;

@@ -6,7 +6,7 @@ import { type DekOwner, dekLength, secretBytes } from './dek.ts';
 export const dekPayloadLength = dekLength + 16 + 16;
 
 /**
- * What is wrapped: a DEK together with whom it is for, so that the wrap of one disk is no use in another's header.
+ * The payload of a wrap: a DEK with its owner, so that the wrap of one disk is useless in the header of another.
  * @returns `dekPayloadLength` bytes in a buffer of their own. The caller clears both. Rule CMK-13.
  * @throws Rejection INVALID_ARGUMENT UUID_MALFORMED.
  */

@@ -22,8 +22,8 @@ const purposes = {
 } as const;
 
 /**
- * Bytes for a secret, zeros at first. Small arrays of the ordinary kind lie among the objects of the runtime, which copies
- * those from place to place and leaves the old copies; these stay where they are, so overwriting them overwrites all there is.
+ * Bytes for a secret, zeros at first. The runtime moves small ordinary arrays and leaves the old copies in memory. These bytes
+ * stay in place, so overwriting them leaves no copy.
  */
 export const secretBytes = (length: number): Uint8Array<ArrayBuffer> => new Uint8Array(new ArrayBuffer(length));
 
@@ -32,7 +32,7 @@ const blockLength = 64;
 
 /**
  * HMAC-SHA256 (RFC 2104) by two hashes, for keys of at most a block. Not `createHmac`: that takes five to ten times as long,
- * nearly all of it to make a key object, which keeps the key until the runtime collects it. The caller clears what it gets.
+ * nearly all of it to make a key object, which keeps the key until the runtime collects it. The caller clears the result.
  */
 const hmac = (key: Uint8Array, message: Uint8Array): Buffer => {
   const inner = secretBytes(blockLength + message.length);
@@ -57,7 +57,7 @@ const hmac = (key: Uint8Array, message: Uint8Array): Buffer => {
 const hashLength = 32;
 
 /**
- * First step of HKDF-SHA256 (RFC 5869); what it makes is overwritten when `use` returns. Not `hkdfSync`: that keeps the DEK in a
+ * First step of HKDF-SHA256 (RFC 5869); its result is overwritten when `use` returns. Not `hkdfSync`: that keeps the DEK in a
  * key object of its own until the runtime collects it.
  */
 const extracted = <Result>(dek: Uint8Array, use: (pseudorandom: Uint8Array) => Result): Result => {
@@ -69,7 +69,7 @@ const extracted = <Result>(dek: Uint8Array, use: (pseudorandom: Uint8Array) => R
   }
 };
 
-/** Second step, for at most one block. The caller clears what it gets. */
+/** Second step, for at most one block. The caller clears the result. */
 const expanded = (pseudorandom: Uint8Array, info: Uint8Array): Uint8Array => {
   const block = hmac(pseudorandom, info);
   const derived = secretBytes(hashLength);
@@ -145,8 +145,8 @@ function makeDiskCipher(dek: Uint8Array, mask: XtsMask | undefined): SectorCiphe
 }
 
 /**
- * Shows whether a DEK is that of a disk, and nothing else about it: 32 bytes derived from the DEK and from whom it is for, base64url.
- * It is kept in the events and not with the disk: a DEK that someone else wrapped to the customer's key has another. Rule CMK-12.
+ * Shows whether a DEK is that of a disk, and nothing else about it: 32 bytes derived from the DEK and its owner, base64url. It is
+ * stored in the events and not with the disk: a DEK that an attacker wrapped to the customer's key has another one. Rule CMK-12.
  */
 export const dekAuthenticator = (dek: Uint8Array, { dekId, diskId }: DekOwner): string =>
   extracted(dek, (pseudorandom) => {

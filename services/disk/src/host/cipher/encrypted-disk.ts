@@ -25,7 +25,7 @@ const wholePieces: Parts = { bytesMax: pieceSize, allocate: (length) => Buffer.a
 
 /** How often a piece is repeated whose key was dropped, or whose file was closed, during the work. */
 const droppedMax = 3;
-/** What may be back once the check passes. */
+/** Reasons that may be over once the check passes. */
 const regained: ReadonlySet<string> = new Set(['DEK_DROPPED', 'DISK_HOST_LEASE_OVER']);
 
 /**
@@ -97,8 +97,8 @@ export class EncryptedDisk {
   }
 
   /**
-   * Makes the whole sectors of a range read as zeros, as if they had never been written; parts of sectors stay. What is a hole already
-   * is not written.
+   * Makes the whole sectors of a range read as zeros, as if they had never been written; partial sectors stay. Sectors that are holes
+   * already are not written.
    * @throws as `write`
    */
   async discard(offset: number, length: number, check: AccessCheck): Promise<void> {

@@ -10,7 +10,7 @@ export interface DekWrap {
   readonly wrapped: Uint8Array;
 }
 
-/** What one slot says. */
+/** The content of one slot. */
 export interface DiskHeader {
   readonly diskId: string;
   readonly dekId: string;
@@ -62,7 +62,7 @@ export function encodeSlot(header: DiskHeader, mac: SlotMac): Uint8Array {
   return sector;
 }
 
-/** Reads a slot and verifies its MAC. What the hash alone covers is not looked at where the MAC is right. */
+/** Reads a slot and verifies its MAC. If the MAC is right, the hash is not checked. */
 export function decodeSlot(bytes: Uint8Array, mac: SlotMac): DiskHeader | BadSlot {
   const header = readUnverifiedSlot(bytes);
   if (!header) return 'corrupt';
@@ -93,12 +93,12 @@ const parsed = (text: string): unknown => {
   }
 };
 
-/** Digests that were computed, by header: the same header is compared again and again while a disk is opened. */
+/** Computed digests by header: the same header is compared several times while a disk is opened. */
 const digests = new WeakMap<DiskHeader, string>();
 
 /**
- * Digest of everything a header says but the epoch of its host, which changes without a change of the disk: SHA-256, base64url.
- * Events carry it, so that the store knows which header of a sequence is the one it stored.
+ * Digest of a header without the epoch of its host, which changes without a change of the disk: SHA-256, base64url. Events carry
+ * it, so that the store knows which header of a sequence is the one it stored.
  */
 export const headerDigest = (header: DiskHeader): string => {
   const known = digests.get(header);
@@ -108,7 +108,7 @@ export const headerDigest = (header: DiskHeader): string => {
   return digest;
 };
 
-/** A header as JSON; wraps in base64. The fields come in the same order whatever their order in `header` is. */
+/** A header as JSON; wraps in base64. The order of the fields does not depend on their order in `header`. */
 export const headerToJson = (header: DiskHeader) => {
   const { diskId, dekId, size, cipher, sequence, set, generation, hostEpoch, wrap } = header;
   return {

@@ -4,9 +4,9 @@ import { sectorSize } from '../storage/sector.ts';
 import { type BadSlot, type DiskHeader, decodeSlot, encodeSlot, type SlotMac } from './disk-header-format.ts';
 
 /**
- * The header of a disk: two slots of one sector each, in a small store beside the data. A slot is whole in itself, so a
- * crash while one is written leaves the other. Of two good slots the one with the higher sequence counts; with the same
- * sequence, the one with the higher host epoch, which alone then differs.
+ * The header of a disk: two slots of one sector each, in a small store next to the data. Each slot is complete in itself, so a
+ * crash while one is written leaves the other. Of two good slots the one with the higher sequence is current. Slots with the
+ * same sequence differ only in the host epoch, and the one with the higher epoch is current.
  *
  *   rotation:  [old][    ] ─write B, flush, read back─▶ [old][new] ─commit the event─▶ erase A ─▶ [    ][new]
  */
@@ -16,17 +16,17 @@ export interface FoundHeader {
   readonly previous: DiskHeader | undefined;
 }
 
-/** Bytes of the store a header lives in. */
+/** Size of the store of a header, in bytes. */
 export const headerSize = 2 * sectorSize;
 
 type HeaderSlots = readonly [Slot, Slot];
 
-/** A header that is open to one who is the only one to write it. */
+/** An open header with a single writer. */
 export interface OpenHeader {
   readonly store: BlockStore;
-  /** That of its volume. */
+  /** The MAC of its volume. */
   readonly mac: SlotMac;
-  /** Both slots as they are, where that is known: they stay so until they are written. Undefined before the first look. */
+  /** Both slots, if they are known. They stay the same until they are written. Undefined before the first read. */
   slots: HeaderSlots | undefined;
   /** Their content, after the first read. */
   found: FoundHeader | undefined;
@@ -48,9 +48,9 @@ export const mayHavePrevious = ({ slots }: OpenHeader): boolean =>
   slots === undefined || slots.every(({ status }) => status === 'good');
 
 /**
- * Reads the header. A slot that was torn by a crash or cannot be read is passed over as long as the other is good.
+ * Reads the header. A slot that was torn by a crash or cannot be read is skipped if the other is good.
  * @throws Rejection DATA_LOSS HEADER_CORRUPT when no slot is good, or both are but do not belong together; DATA_LOSS HEADER_FORGED
- * when no slot is good and one of them was written by another than this service
+ * when no slot is good and this service did not write one of them
  */
 export const readHeader = async (header: OpenHeader): Promise<FoundHeader> => {
   header.found ??= headerIn(await slotsOf(header));
@@ -68,7 +68,7 @@ export const findHeader = async (open: OpenHeader): Promise<FoundHeader | 'empty
   }
 };
 
-/** Has the next look read the slots again, whatever is known of them. */
+/** Makes the next use read the slots again. */
 export const forgetHeader = (open: OpenHeader): void => {
   open.slots = undefined;
   open.found = undefined;
@@ -94,10 +94,10 @@ function headerIn([a, b]: HeaderSlots): FoundHeader {
 }
 
 /**
- * Has the current slot on stable storage before anything rests on it: the event that follows it, or the end of the slot before.
- * One that is found beside another good one may be in the memory of the operating system alone: the process that wrote it was
- * killed before its flush, or that failed. It is written again as it stands there, for what a failed flush has given up no later
- * one makes durable. Nothing is done where it was written here, or stands alone: then the other was erased behind it.
+ * Makes the current slot durable before its event is stored or the previous slot is erased. If another good slot exists, the
+ * current one may be only in the memory of the operating system: its writer was killed before the flush, or the flush failed. It
+ * is rewritten unchanged, because no later flush makes durable what a failed flush discarded. Does nothing if it was written here,
+ * or is the only one: then the other slot was erased after it.
  * @throws Rejection as `readHeader`
  */
 export async function makeCurrentDurable(open: OpenHeader): Promise<void> {
@@ -141,8 +141,8 @@ export async function writeHeader(open: OpenHeader, header: DiskHeader): Promise
 }
 
 /**
- * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event that
- * makes the current slot count is committed. Repeating it does nothing. @throws Rejection as `readHeader`.
+ * Erases everything but the current slot, durably: an old wrap, or what a torn write left. Call it after the event of the
+ * current slot is committed. A repeat does nothing. @throws Rejection as `readHeader`.
  */
 export async function erasePrevious(open: OpenHeader): Promise<void> {
   await makeCurrentDurable(open);
@@ -156,17 +156,17 @@ export async function erasePrevious(open: OpenHeader): Promise<void> {
 }
 
 /**
- * Puts a header in the place of whatever both slots hold: one that the store vouches for, where the storage returns another. Should
- * a crash tear it, the store has it still. @throws Rejection DATA_LOSS HEADER_CORRUPT when it does not read back
+ * Replaces both slots by the header that the store knows, when the storage returned another. If a crash tears it, the store still
+ * has it. @throws Rejection DATA_LOSS HEADER_CORRUPT when it does not read back
  */
 export const restoreHeader = (open: OpenHeader, header: DiskHeader): Promise<void> =>
   writeFirst(open, encodeSlot(header, open.mac), header);
 
 /**
- * Puts the epoch of the host that owns the volume into its header, durably; the sequence stays, for nothing of the disk has
- * changed. Nothing happens where it stands there, or no header is written yet.
- * @param refuse makes the refusal for a host that finds a later one's epoch
- * @throws Rejection as `readHeader`, and what `refuse` makes
+ * Writes the epoch of the host that owns the volume into its header, durably. The sequence stays, because the disk has not
+ * changed. Does nothing if the header has this epoch, or if no header exists.
+ * @param refuse creates the refusal of a host that finds the epoch of a later host
+ * @throws Rejection as `readHeader`, and that of `refuse`
  */
 export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse: () => Rejection): Promise<void> {
   const slots = await slotsOf(open);
@@ -181,7 +181,7 @@ export async function stampHostEpoch(open: OpenHeader, hostEpoch: number, refuse
   await erasePrevious(open);
 }
 
-/** Two slots that are equal in what decides between them. */
+/** Whether two slots have the same sequence and host epoch. */
 const isSameHeader = (one: DiskHeader, other: DiskHeader): boolean =>
   one.sequence === other.sequence && one.hostEpoch === other.hostEpoch;
 
@@ -195,15 +195,15 @@ const slotsOf = async (open: OpenHeader): Promise<HeaderSlots> => {
 };
 
 /**
- * What headers are read into, again and again: none of it is kept once the slots are decoded. Fresh memory for each of thousands
- * lies outside of the heap, where the collector seldom comes by.
+ * Reused buffers that headers are read into. Nothing refers to them once the slots are decoded. Fresh memory for each of
+ * thousands of headers would be outside of the heap, where the garbage collector seldom frees it.
  */
 const idleBuffers: Uint8Array[] = [];
 /** Most idle buffers. */
 const idleBuffersMax = 64;
 
 async function readSlots({ store, mac }: OpenHeader): Promise<HeaderSlots> {
-  // Cut off by someone: nothing of it is taken for a header.
+  // The file was truncated: none of it is used as a header.
   if (store.size() < headerSize) {
     return [
       { status: 'corrupt', index: 0 },
@@ -211,7 +211,7 @@ async function readSlots({ store, mac }: OpenHeader): Promise<HeaderSlots> {
     ];
   }
   const bytes = idleBuffers.pop() ?? new Uint8Array(headerSize);
-  // One that a failed read may still be under way into is not used again.
+  // A buffer is not reused after a failed read, which may still write into it.
   await store.read(0, bytes);
   const slots: HeaderSlots = [slotIn(bytes, 0, mac), slotIn(bytes, 1, mac)];
   if (idleBuffers.length < idleBuffersMax) idleBuffers.push(bytes);
@@ -231,7 +231,7 @@ async function writeSlot(open: OpenHeader, sector: Uint8Array, slot: Slot): Prom
   await writeSlots(open, slot.index * sectorSize, sector, slot.index === 0 ? [slot, b] : [a, slot]);
 }
 
-/** Writes the first header, with zeros for the other slot: so that has its room, and full storage keeps no later one from being written. */
+/** Writes the first header, with zeros for the other slot, so that both have space even if storage is full later. */
 const writeFirst = (open: OpenHeader, sector: Uint8Array, header: DiskHeader): Promise<void> =>
   writeSlots(open, 0, Buffer.concat([sector, zeroSector]), [
     { status: 'good', index: 0, header },
@@ -240,12 +240,12 @@ const writeFirst = (open: OpenHeader, sector: Uint8Array, header: DiskHeader): P
 
 /** @param slots what both are once the bytes are written */
 async function writeSlots(open: OpenHeader, offset: number, bytes: Uint8Array, slots: HeaderSlots): Promise<void> {
-  // Until it is known what became of it.
+  // The outcome is unknown until the write has ended.
   forgetHeader(open);
   if (!(await open.store.writeDurably(offset, bytes)))
     throw corrupt(`the bytes from ${offset} on read back differently than they were written`);
   open.slots = slots;
-  // The current slot is what was written now, or the other was erased behind it.
+  // The current slot was written now, or the other one was erased after it.
   open.isDurable = true;
 }
 

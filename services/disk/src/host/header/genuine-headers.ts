@@ -18,7 +18,7 @@ import {
 import { type BadSlot, type DiskHeader, headerDigest } from './disk-header-format.ts';
 import { compareHeader } from './header-comparison.ts';
 
-/** What a header is that storage returned and that the store does not know, as errors name it. */
+/** What is wrong with a header that storage returned, as errors name it. */
 type Finding = 'HEADER_BEHIND' | 'HEADER_FORGED' | 'HEADER_CORRUPT';
 
 /** The result of comparing storage with the store: the header, or what is wrong. */
@@ -42,7 +42,7 @@ interface HeadersParts {
 
 /**
  * The only access to the header of a disk or snapshot that exists. Every read compares storage with the store (decision 0004). An
- * older or damaged header is replaced from the store; a forged one is refused. A header ahead of the store counts.
+ * older or damaged header is replaced from the store; a forged one is refused. A header ahead of the store is used.
  */
 export class Headers {
   readonly #parts: HeadersParts;

@@ -9,7 +9,7 @@ export interface ExpectedHeader {
 }
 
 /**
- * How an authentic header (its MAC is right) stands to the store:
+ * How an authentic header (its MAC is right) compares to the store:
  *
  *   equal   it is the one the store knows
  *   ahead   this service wrote it later than its last event: a crash, or a store that did not respond, came between the two, or the

@@ -2,8 +2,8 @@ import { Rejection } from '@interlock/event-store/rejection';
 import { pieceSize, sectorSize } from './sector.ts';
 
 /**
- * Where the sectors of one disk lie. It knows nothing of keys. Offsets and lengths are whole sectors of 4 KiB. Sectors
- * never written read as zeros and take no room.
+ * The storage of the sectors of one disk, without knowledge of keys. Offsets and lengths are whole sectors of 4 KiB. Sectors
+ * never written read as zeros and take no space.
  *
  * After a crash a sector written since the last `flush` may hold its old content, its new content, or a mixture of both
  * (a torn write); a flushed one holds what was written. No order is promised among unflushed writes.
@@ -20,12 +20,12 @@ export interface BlockStore {
   /** Resolves when the bytes are with the store (a later `read` sees them), not when they are durable. */
   write(offset: number, bytes: Uint8Array): Promise<void>;
   /**
-   * Everything written before the call, and the size, is on stable storage when it resolves. Where it fails, what was written
-   * before may be gone though it reads back, and a later one may resolve all the same (`Flushes`).
+   * Everything written before the call, and the size, is on stable storage when it resolves. If it fails, earlier writes may be
+   * lost although they read back, and a later flush may resolve nevertheless (`Flushes`).
    */
   flush(): Promise<void>;
   /**
-   * `write`, `flush` of what was written, and `read` of the same range, in one go: for small pieces that everything hangs on.
+   * `write`, `flush` of the written bytes and `read` of the same range in one call, for small critical data.
    * @returns whether it reads back as it was written
    */
   writeDurably(offset: number, bytes: Uint8Array): Promise<boolean>;
@@ -39,7 +39,7 @@ export interface BlockStore {
    * @param check called before each piece; what it throws ends the copy
    */
   copyTo(target: BlockStore, check: () => void | Promise<void>): Promise<void>;
-  /** Gives the store free without flushing. Repeating it does nothing. */
+  /** Closes the store without a flush. A repeat does nothing. */
   close(): Promise<void>;
 }
 
@@ -66,7 +66,7 @@ export function checkGrowth(size: number, current: number): void {
   );
 }
 
-/** `writeDurably` step by step, for stores that gain nothing by taking the steps in one go. */
+/** `writeDurably` step by step, for stores that gain nothing from one call. */
 export const writesDurably =
   (store: Pick<BlockStore, 'write' | 'flush' | 'read'>): BlockStore['writeDurably'] =>
   async (offset, bytes) => {
@@ -81,7 +81,7 @@ export const writesDurably =
 export const storeClosed = (): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'STORE_CLOSED', 'this store of a disk was closed; open it again');
 
-/** The Rejection for storage that is full or cannot store that size; any other failure as it is. */
+/** The Rejection for storage that is full or cannot store that size; any other failure unchanged. */
 export const storageRefusal = <Failure>(error: Failure): Failure | Rejection => {
   switch (error instanceof Error && 'code' in error ? error.code : undefined) {
     case 'ENOSPC':

@@ -13,13 +13,13 @@ import {
 import type { FileThreads } from './file-threads.ts';
 import type { OpenedFile } from './file-worker.ts';
 
-/** How the bytes of a file are reached. Reading and writing answer how many bytes were. */
+/** Access to the bytes of a file. Reads and writes return the number of bytes. */
 interface FileAccess {
-  /** How it is called in messages. */
+  /** Its name in messages. */
   readonly path: string;
   read(into: Uint8Array, offset: number): Promise<number>;
   write(bytes: Uint8Array, offset: number): Promise<number>;
-  /** In one go, where that costs less than its steps. */
+  /** All steps in one call, if that costs less. */
   writeDurably?(bytes: Uint8Array, offset: number): Promise<boolean>;
   flush(): Promise<void>;
   resize(size: number): Promise<void>;
@@ -36,13 +36,13 @@ interface BlockFile {
   readonly onClosed: (path: string) => void;
 }
 
-/** The store that an open file is, sectors of guests; its `close` closes the file. */
+/** A store over an open file with sectors of a guest. Its `close` closes the file. */
 export const largeFileStore = ({ path, threads, onClosed, ...file }: BlockFile & OpenedFile): BlockStore =>
   new FileBlockStore(new LargeFile(path, threads, file.fd), file.size, onClosed);
 
 /**
- * The store that a file of a few sectors is, which is open only while it is worked on.
- * @param content of the file as it was found: the first read needs no other
+ * A store over a file of a few sectors, which is open only during an operation.
+ * @param content of the file when it was found, for the first read
  */
 export const smallFileStore = (
   { path, threads, onClosed }: BlockFile,
@@ -50,7 +50,7 @@ export const smallFileStore = (
   content: Uint8Array | undefined,
 ): BlockStore => new FileBlockStore(new SmallFile(path, threads, content), size, onClosed);
 
-/** A class, as whatever there is of each open disk: a function for each thing it does would take ten times as much memory. */
+/** A class, like everything that exists once per open disk: a closure for each method would take ten times as much memory. */
 class FileBlockStore implements BlockStore {
   readonly #file: FileAccess;
   readonly #onClosed: (path: string) => void;
@@ -130,7 +130,7 @@ class FileBlockStore implements BlockStore {
     await this.#file.close().finally(() => this.#onClosed(this.#file.path));
   }
 
-  /** A descriptor is given to the next file as soon as it is closed, so nothing may be under way with it then. */
+  /** A descriptor is reused for the next file as soon as it is closed, so no operation may still use it then. */
   async #using<Result>(work: () => Promise<Result>): Promise<Result> {
     if (!this.#isOpen) throw storeClosed();
     this.#underWay += 1;

@@ -4,35 +4,35 @@ import type { FileAnswers, FileCall, FileCalls, FileOutcome, OpenedFile } from '
 import { packed } from './packing.ts';
 
 /**
- * Works on small files, and opens and closes large ones, beside the pool of Node: that has four threads for the whole
- * process, first come, first served, and reads and writes of guests are there. What is asked for in one turn of the event
- * loop travels together. Failures are those of the file system, with its `code`, or a Rejection where storage cannot take what
- * it was given (`storageRefusal`).
+ * Works on small files, and opens and closes large ones, outside of the pool of Node. That pool has four threads for the whole
+ * process, first come, first served, and serves reads and writes of guests. Calls of one turn of the event loop are sent
+ * together. Failures are those of the file system, with its `code`, or a Rejection if storage refuses the data
+ * (`storageRefusal`).
  */
 export interface FileThreads {
   /** Opens a file that exists; undefined for one that does not. */
   open(path: string): Promise<OpenedFile | undefined>;
-  /** Opens a file; one that is not there is made, `size` bytes long, and its name is on stable storage then. */
+  /** Opens a file. A missing one is created with `size` bytes, and its name is durable then. */
   create(path: string, size: number): Promise<OpenedFile>;
   close(fd: number): Promise<void>;
   /** The whole of a small file; undefined for one that does not exist. */
   load(path: string): Promise<Uint8Array | undefined>;
   write(path: string, offset: number, bytes: Uint8Array): Promise<void>;
-  /** Writes, has it on stable storage, and reads it back. @returns whether it reads back as it was written */
+  /** Writes, flushes and reads back. @returns whether it reads back as it was written */
   writeDurably(path: string, offset: number, bytes: Uint8Array): Promise<boolean>;
-  /** Has everything written before the call on stable storage. */
+  /** Makes everything written before the call durable. */
   flush(path: string): Promise<void>;
-  /** Ends the threads. Calls under way fail. */
+  /** Ends the threads. Calls in progress fail. */
   stop(): Promise<void>;
 }
 
-/** So many flushes are under way at once: storage does several of them in about the time of one. */
+/** Number of flushes in progress at once: storage does several of them in about the time of one. */
 const threadsCount = 4;
-/** Messages under way to one thread: with two it never waits for the event loop. */
+/** Messages in progress at one thread: with two it never waits for the event loop. */
 const messagesMax = 2;
 /**
- * Work of one message: so many calls, of which one that flushes counts as many. Behind a message of flushes others wait, and
- * each takes as long as the storage needs.
+ * Most work of one message, in calls. A call that flushes counts as `flushWeight`: other messages wait behind it, for as long as
+ * the storage needs.
  */
 const messageWeight = 32;
 const flushWeight = 2;
@@ -50,8 +50,8 @@ interface Thread {
 }
 
 /**
- * Nothing is under way yet; the threads begin with the first call, and keep the process alive only while they are asked.
- * @param workerUrl the script of a thread; tests give one that dies on demand
+ * The threads start with the first call, and keep the process alive only during calls.
+ * @param workerUrl the script of a thread; tests use one that dies on demand
  */
 export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.meta.url)): FileThreads => {
   const threads = new Set<Thread>();
@@ -87,7 +87,7 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     return thread;
   };
 
-  /** The thread with the fewest messages; undefined where none takes another. */
+  /** The thread with the fewest messages; undefined if none takes another. */
   const takes = (): Thread | undefined => {
     let least: Thread | undefined;
     for (const thread of threads) if (!least || thread.underWay.length < least.underWay.length) least = thread;
@@ -96,7 +96,7 @@ export const openFileThreads = (workerUrl = new URL('./file-worker.ts', import.m
     return least && least.underWay.length < messagesMax ? least : undefined;
   };
 
-  /** @param share calls it has at most: what is asked for in one turn is shared out among the messages that may go */
+  /** @param share most calls of the message: the waiting calls are divided among the threads */
   const takeMessage = (share: number): readonly PendingCall[] => {
     let weight = 0;
     let count = 0;

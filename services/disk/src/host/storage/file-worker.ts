@@ -16,15 +16,14 @@ import { packed } from './packing.ts';
 import { readAround } from './unreadable-sectors.ts';
 
 /**
- * A thread that works on small files, one call after another. Each call opens its file for itself: that costs the file system
- * less than it costs to send word of a file that is open, twice. It is an entry point, like a `main.ts`. Calls that were asked
- * for at about the same time come in one message: one of the pool's would cost ten times as much processor time as the
- * file system needs for it.
+ * A thread that works on small files, one call after another. It is an entry point, like a `main.ts`. Each call opens its file:
+ * that costs less than two messages about an open file. Calls of about the same time arrive in one message: a call to the pool
+ * of Node would cost ten times as much processor time as the file system needs for it.
  */
 export type FileCall =
   /** Opens a file that exists. */
   | { readonly call: 'open'; readonly path: string }
-  /** Opens a file; one that is not there is made, `size` bytes long, durably. */
+  /** Opens a file. A missing one is created durably with `size` bytes. */
   | { readonly call: 'create'; readonly path: string; readonly size: number }
   /** Reads the whole of a file; sectors that cannot be read hold 0xff (`readAround`). */
   | { readonly call: 'load'; readonly path: string }
@@ -42,7 +41,7 @@ export type FileCall =
 /** One message. */
 export interface FileCalls {
   readonly calls: readonly FileCall[];
-  /** What their writes write; it is the thread's from here on. */
+  /** The data of their writes. The thread owns it from here on. */
   readonly written: ArrayBuffer;
 }
 
@@ -53,7 +52,7 @@ export interface OpenedFile {
   readonly size: number;
 }
 
-/** What a call is answered with. */
+/** The result of each call. */
 export interface FileAnswers {
   /** Undefined: there is no such file. */
   readonly open: OpenedFile | undefined;
@@ -66,7 +65,7 @@ export interface FileAnswers {
   readonly close: undefined;
 }
 
-/** The response to one call, or its failure as far as that survives the way between threads. */
+/** The response to one call, or its failure as far as it can be sent between threads. */
 export type FileOutcome =
   | { readonly answer: FileAnswers[FileCall['call']] }
   | { readonly failure: { readonly message: string; readonly code: string | undefined } };
@@ -90,7 +89,7 @@ const perform = (asked: FileCall): FileAnswers[FileCall['call']] => {
 
 /** @param open receives the size of the file @returns undefined if the file does not exist */
 const existing = <Result>(path: string, open: (size: number) => Result): Result | undefined => {
-  // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this look.
+  // Most volumes have no key of a lower layer: an error with its stack for each of them costs ten times as much as this check.
   const found = statSync(path, { throwIfNoEntry: false });
   if (!found) return undefined;
   try {
@@ -119,7 +118,7 @@ const opening = <Result>(path: string, flags: number, work: (fd: number) => Resu
   }
 };
 
-/** @returns whether it reads back as it was written, where it is to be durable */
+/** @returns whether it reads back as it was written, if it is to be durable */
 const write = (
   fd: number,
   { offset, bytes, isDurable }: FileCall & { readonly call: 'write' },
@@ -130,7 +129,7 @@ const write = (
   return Buffer.compare(read(fd, offset, bytes.length), bytes) === 0;
 };
 
-/** The size and the name of a new file must outlast a crash that its first flushed sectors outlast. */
+/** The size and the name of a new file must survive a crash that its first flushed sectors survive. */
 const created = (path: string, size: number): OpenedFile => {
   const fd = openSync(path, constants.O_RDWR | constants.O_CREAT, 0o600);
   try {
@@ -152,16 +151,16 @@ const created = (path: string, size: number): OpenedFile => {
 };
 
 /**
- * What the files of one message are read into; the next message uses it again. Fresh memory for each of them is garbage outside
- * of the heap, of which thousands of files leave ten MiB and more before the collector of a thread comes by.
+ * Memory that the files of one message are read into. The next message reuses it. Fresh memory for each file would be garbage
+ * outside of the heap: thousands of files leave ten MiB and more before the garbage collector of a thread runs.
  */
 let scratch = Buffer.allocUnsafeSlow(256 * 1024);
 let scratchUsed = 0;
 
-/** Some of it, which holds anything. It is the caller's until the message is answered. */
+/** Takes a part of it, with arbitrary content. It belongs to the caller until the response to the message. */
 const taken = (length: number): Uint8Array => {
   if (scratchUsed + length > scratch.length) {
-    // What was taken before keeps the memory it is in.
+    // Parts that were taken before keep the old memory.
     scratch = Buffer.allocUnsafeSlow(Math.max(scratch.length * 2, length));
     scratchUsed = 0;
   }
@@ -169,7 +168,7 @@ const taken = (length: number): Uint8Array => {
   return scratch.subarray(scratchUsed - length, scratchUsed);
 };
 
-/** @returns fewer bytes where the file ends */
+/** @returns fewer bytes at the end of the file */
 const read = (fd: number, offset: number, length: number): Uint8Array => {
   const bytes = taken(length);
   for (let done = 0; done < length; ) {
@@ -194,7 +193,7 @@ if (!port) throw new Error('file-worker.ts runs only as a worker thread');
 port.on('message', ({ calls, written }: FileCalls) => {
   scratchUsed = 0;
   const outcomes = calls.map(attempt);
-  // Given back here: the collector of a thread seldom comes by.
+  // Freed here, because the garbage collector of a thread seldom runs.
   written.transfer(0);
   const read = packed(outcomes.flatMap((outcome) => bytesIn(outcome) ?? []));
   let next = 0;

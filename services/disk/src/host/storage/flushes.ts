@@ -7,11 +7,11 @@ import { Rejection } from '@interlock/event-store';
  */
 export class Flushes {
   #underWay: Promise<void> | undefined;
-  /** The one behind it, which has not begun: for all who ask meanwhile. */
+  /** The next flush, not started yet, for all callers meanwhile. */
   #next: Promise<void> | undefined;
   #failure: { readonly cause: unknown } | undefined;
 
-  /** Flushes once what is under way is over, together with all who ask until then. */
+  /** Flushes after the flush in progress, together with all callers until then. */
   inTurn(flush: () => Promise<void>): Promise<void> {
     if (!this.#underWay && !this.#next) return this.#begin(flush);
     this.#next ??= this.#behind(flush);
@@ -19,8 +19,8 @@ export class Flushes {
   }
 
   /**
-   * Asks the storage itself, and keeps in mind that it failed. One that was closed meanwhile has lost nothing.
-   * @throws whatever `flush` throws; Rejection DATA_LOSS FLUSH_FAILED behind one that failed
+   * Flushes the storage, and stores its failure. A flush that failed because the store was closed has lost nothing.
+   * @throws whatever `flush` throws; Rejection DATA_LOSS FLUSH_FAILED after a failed flush
    */
   async witness(flush: () => Promise<void>): Promise<void> {
     if (this.#failure) throw flushFailed(this.#failure.cause);

@@ -20,18 +20,18 @@ export interface PlatterImage {
   readonly sectors: ReadonlyMap<number, Uint8Array>;
 }
 
-/** What a memory store leaves behind: it outlives `close` and `crash`, as a file does. */
+/** The content of a memory store. It survives `close` and `crash`, as a file does. */
 export interface Platter {
   /** Opens the store. @throws Rejection ABORTED DISK_BUSY while it is open. */
   open(): BlockStore;
   /**
-   * Cuts the power: the open store is closed, every sector written since the last flush is kept or lost by chance, and
-   * the last one written is torn. So it loses more than any file would. What a failed flush has given up is lost.
+   * Cuts the power: the open store is closed, every sector written since the last flush is kept or lost at random, and the
+   * last one written is torn. So it loses more than any file would. Data that a failed flush discarded is lost.
    */
   crash(): void;
-  /** Content of a sector as it is now, without opening the store; undefined for a hole. For judges outside of the service. */
+  /** Content of a sector as it is now, without opening the store; undefined for a hole. For checks from outside of the service. */
   peek(sector: number): Uint8Array | undefined;
-  /** Puts other content in the place of a sector, durably, also while the store is open: storage that returns what it should not. */
+  /** Replaces a sector durably, also while the store is open, as storage does that returns wrong content. */
   poke(sector: number, content: Uint8Array | undefined): void;
   /** Everything on it now, as if it were flushed. */
   image(): PlatterImage;
@@ -39,9 +39,9 @@ export interface Platter {
 
 /**
  * A disk in memory for tests and the simulation.
- * @param sectors what lies on it at first
- * @param flushFails asked at each flush. One that fails does as Linux does: what it was to keep reads as it was written, and no
- *   later flush keeps it
+ * @param sectors its initial content
+ * @param flushFails whether a flush fails. A failed flush behaves as on Linux: its data still reads back, but no later flush
+ *   makes it durable
  */
 export function createPlatter(
   name: string,
@@ -84,9 +84,9 @@ export function createPlatter(
 class Surface {
   /** Content as it reads now; holes are absent. */
   readonly current: Map<number, Uint8Array>;
-  /** What storage still holds of sectors that are not flushed (undefined: nothing), in the order of their writes. */
+  /** The durable content of unflushed sectors (undefined: none), in the order of their writes. */
   readonly #unflushed = new Map<number, Uint8Array | undefined>();
-  /** The same of what failed flushes have given up. */
+  /** The same for sectors that failed flushes discarded. */
   readonly #givenUp = new Map<number, Uint8Array | undefined>();
   size: number;
   #flushedSize: number;
@@ -138,7 +138,7 @@ class Surface {
   }
 }
 
-/** How a store that is open stands to its platter. */
+/** How an open store uses its platter. */
 interface Held {
   isHeldBy(store: BlockStore): boolean;
   release(store: BlockStore): void;

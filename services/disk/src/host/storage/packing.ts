@@ -1,7 +1,6 @@
 /**
- * Puts pieces of memory into one buffer, which then changes threads: moving it costs less than a copy of each piece, and than
- * moving each for itself.
- * @returns views of the same content, in their order; they are good in the message that moves the buffer
+ * Packs pieces of memory into one buffer to be moved to another thread: that costs less than to copy or move each piece.
+ * @returns views of the same content, in order, valid in the message that moves the buffer
  */
 export const packed = (
   pieces: readonly Uint8Array[],

@@ -1,4 +1,4 @@
-/** Which way a range is used: readers share it, a writer has it alone. */
+/** How a range is used: readers share it, a writer has it exclusively. */
 export type RangeUse = 'read' | 'write';
 
 interface Claim {
@@ -17,10 +17,10 @@ export interface RangeLock {
   hold<T>(from: number, to: number, use: RangeUse, work: () => Promise<T>): Promise<T>;
 }
 
-/** A lock over which nothing is held yet. */
+/** Creates a lock without any claim. */
 export const createRangeLock = (): RangeLock => new RangesInTurn();
 
-/** A class: there is one for each open disk, and most of them have nothing under way (see `FileBlockStore`). */
+/** A class: there is one for each open disk, and most of them have nothing in progress (see `FileBlockStore`). */
 class RangesInTurn implements RangeLock {
   #claims: Set<Claim> | undefined;
 

@@ -1,20 +1,20 @@
 import { pieceSize } from './sector.ts';
 
-/** Buffers for ciphertext on its way, used again and again: a fresh one a piece would keep the garbage collector busy. */
+/** Reused buffers for ciphertext: a fresh one for each piece would keep the garbage collector busy. */
 export interface Scratch {
-  /** A buffer of `length` bytes, at most `pieceSize`, with anything in it. It is the caller's until it is given back. */
+  /** A buffer of `length` bytes, at most `pieceSize`, with arbitrary content. It belongs to the caller until `give`. */
   take(length: number): Uint8Array;
-  /** Gives a taken buffer back. It must not be used afterwards, by the operating system neither. */
+  /** Gives a taken buffer back. It must not be used afterwards, not by the operating system either. */
   give(buffer: Uint8Array): void;
 }
 
-/** Below this a buffer of its own costs less than one of a whole piece that lies mostly idle. */
+/** Below this length a new buffer costs less than one of a whole piece that is mostly unused. */
 const shortLength = 65_536;
 
 /** Most idle buffers. */
 const idleMax = 32;
 
-/** Nothing is kept yet. */
+/** Creates a scratch without buffers. */
 export const createScratch = (): Scratch => {
   const idle: ArrayBufferLike[] = [];
   return {

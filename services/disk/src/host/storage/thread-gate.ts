@@ -14,7 +14,7 @@ const bootErrorMs = 10;
 /**
  * Permission of this thread for another thread to read and write an open disk at once, without a message. It lasts a fraction of a second
  * and is given again while the disk is used, so that the other thread never uses a DEK after the end of a lease. A loss, a copy of the
- * disk and this thread's own reads and writes close the gate; then the other thread asks this one. Guarantee G1.
+ * disk and this thread's own reads and writes close the gate; then the other thread calls this one. Guarantee G1.
  *
  * Shared memory: `closed` counts the reasons to ask, `busy` is 1 while the other thread works on the file. Either side writes its own word
  * before it reads the other's, so at least one of them notices the other.
@@ -93,7 +93,7 @@ export class ThreadPass {
     );
   }
 
-  /** Begins work on the file. @returns false: ask the other thread instead. After true call `leave`. */
+  /** Begins work on the file. @returns false: call the other thread instead. After true call `leave`. */
   enter(): boolean {
     Atomics.store(this.#words, busyAt, 1);
     if (this.isOpen()) return true;

@@ -1,13 +1,13 @@
 import { sectorSize } from './sector.ts';
 
-/** What stands in the place of a sector that cannot be read: nothing that is written begins so, so it is taken for damaged. */
+/** The bytes of an unreadable sector. No written sector starts with them, so it counts as damaged. */
 const unreadable = 0xff;
 
 /**
- * Reads a small file whole; where that fails because the storage cannot read some of it (EIO), each sector by itself: one that
- * cannot be read does not take the others with it.
- * @param read some of it; fewer bytes where the file ends
- * @throws what `read` throws for another reason, and where not one sector can be read
+ * Reads a small file at once. If the storage cannot read a part of it (EIO), reads each sector by itself, so that an unreadable
+ * sector does not affect the others.
+ * @param read reads a part; fewer bytes at the end of the file
+ * @throws what `read` throws for another reason, or if no sector is readable
  */
 export const readAround = (size: number, read: (offset: number, length: number) => Uint8Array): Uint8Array => {
   try {

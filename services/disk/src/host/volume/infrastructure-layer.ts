@@ -37,7 +37,7 @@ export const withInfrastructureLayer = (store: BlockStore, key: Uint8Array): Blo
     for (let n = 0; n * unit < length; n += 1) numbers.writeBigUInt64LE(BigInt(offset / unit + n), n * blockSize);
     return createCipheriv('aes-256-ecb', ivKey, null).setAutoPadding(false).update(numbers);
   };
-  /** In the block at `at`, puts the IV of its unit in the place of the block before it, which CBC has gone on with. */
+  /** In the block at `at`, replaces the block before it, with which CBC has chained it, by the IV of its unit. */
   const unchain = (bytes: Uint8Array, at: number, before: Uint8Array, iv: Uint8Array): void => {
     for (let n = 0; n < blockSize; n += 1) bytes[at + n] = (bytes[at + n] ?? 0) ^ (before[n] ?? 0) ^ (iv[n] ?? 0);
   };

@@ -11,15 +11,15 @@ export type VolumePart = 'data' | 'header' | 'layer';
 
 const parts: readonly VolumePart[] = ['data', 'header', 'layer'];
 
-/** Where the parts of volumes lie. A volume is named by a UUID. */
+/** Where the parts of volumes are stored. The name of a volume is a UUID. */
 export interface VolumeFiles {
   /** Opens a part that exists; undefined for one that does not. @throws Rejection ABORTED DISK_BUSY */
   open(volumeId: string, part: VolumePart): Promise<BlockStore | undefined>;
-  /** Makes a part and opens it; one left by an earlier attempt is opened as it is. */
+  /** Creates a part and opens it; one left by an earlier attempt is opened as it is. */
   create(volumeId: string, part: VolumePart, sizeBytes: number): Promise<BlockStore>;
-  /** Removes every part, whether there or not. */
+  /** Removes every part that exists. */
   remove(volumeId: string): Promise<void>;
-  /** Bytes of storage the data takes up; 0 when it is not there. */
+  /** Bytes of storage the data takes up; 0 if it does not exist. */
   allocatedBytes(volumeId: string): Promise<number>;
 }
 
@@ -32,8 +32,8 @@ export interface FolderVolumeFiles extends VolumeFiles {
 }
 
 /**
- * Parts as sparse files `<volume>.<part>` in a folder that exists, and that no other process serves: its lock is taken once
- * (`lockFolder`), and not again for each file. Within the process a part is open once.
+ * Parts as sparse files `<volume>.<part>` in a folder that exists and that no other process serves: the folder is locked once
+ * (`lockFolder`), not each file. Within the process a part is open once.
  */
 export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   const threads = openFileThreads();
@@ -97,12 +97,12 @@ export const folderVolumeFiles = (folder: string): FolderVolumeFiles => {
   };
 };
 
-/** @returns a file of a folder that needs the key of the platform, in words; undefined if there is no such file */
+/** @returns the description of a file that needs the key of the platform; undefined if there is no such file */
 export const findSealedByPlatform = async (folder: string): Promise<string | undefined> => {
   const names = await readdir(folder);
   const layer = names.find((name) => name.endsWith('.layer'));
   if (layer !== undefined) return `the key in ${join(folder, layer)}`;
-  // Whosever key its data key is under: under another master key no header would count as written by this service.
+  // Whatever key wraps its DEK: under another master key no header would be authentic.
   const header = names.find((name) => name.endsWith('.header'));
   return header && `the header ${join(folder, header)}`;
 };
@@ -110,32 +110,32 @@ export const findSealedByPlatform = async (folder: string): Promise<string | und
 /** Closed volumes to start from: each part with its content. */
 export type VolumesImage = readonly (PlatterImage & { readonly volumeId: string; readonly part: VolumePart })[];
 
-/** Volumes in memory, with what only a verdict from outside may do. */
+/** Volumes in memory, with operations for tests and the simulation only. */
 export interface MemoryVolumeFiles extends VolumeFiles {
   /** Cuts the power of every part. */
   crash(): void;
-  /** @param fails asked at each flush of a part from now on */
+  /** @param fails whether a flush of a part fails, from now on */
   failFlushes(fails: (part: VolumePart) => boolean): void;
   volumeIds(): readonly string[];
-  /** A sector of a part as it is now, without opening it; undefined for a hole and for a part that is not there. */
+  /** A sector of a part as it is now, without opening it; undefined for a hole and for a missing part. */
   peek(volumeId: string, part: VolumePart, sector: number): Uint8Array | undefined;
-  /** Puts another sector in its place, durably, also while the part is open. @throws Error for a part that does not exist */
+  /** Replaces a sector durably, also while the part is open. @throws Error for a part that does not exist */
   poke(volumeId: string, part: VolumePart, sector: number, content: Uint8Array | undefined): void;
-  /** Everything that lies on them now. */
+  /** Their content now. */
   image(): VolumesImage;
 }
 
 /**
  * Parts in memory, for tests and the simulation: they outlive the service that opened them.
- * @param partBytesMax what a part is cut off at: copying a whole disk costs time for its holes too
- * @param image what there is at first
+ * @param partBytesMax maximum size of a part: copying a whole disk costs time for its holes too
+ * @param image the initial content
  */
 export const memoryVolumeFiles = (
   random: Random,
   partBytesMax = Number.POSITIVE_INFINITY,
   image: VolumesImage = [],
 ): MemoryVolumeFiles => {
-  /** By volume and by part: a verdict peeks at every header at every step. */
+  /** By volume and by part: the simulation reads every header at every step. */
   const platters = new Map<string, Map<VolumePart, Platter>>();
   const nameOf = (volumeId: string, part: VolumePart): string => `${volumeId}.${part}`;
   const platterOf = (volumeId: string, part: VolumePart): Platter | undefined => platters.get(volumeId)?.get(part);

@@ -63,7 +63,7 @@ export class Volumes {
   }
 
   /**
-   * @param isLayered whether it was made with a lower layer; the volume itself does not say it
+   * @param isLayered whether it was made with a lower layer; the volume itself does not store it
    * @throws Rejection DATA_LOSS VOLUME_MISSING, HEADER_CORRUPT, LAYER_CORRUPT; ABORTED DISK_BUSY; FAILED_PRECONDITION DISK_HOST_REPLACED
    */
   async open(volumeId: string, isLayered: boolean): Promise<OpenVolume> {

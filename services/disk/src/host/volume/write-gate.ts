@@ -15,7 +15,7 @@ export class WriteGate {
     this.#threads?.delete(gate);
   }
 
-  /** Runs a write beside others; waits while a copy is made. */
+  /** Runs a write concurrently with others; waits while a copy is made. */
   async write<Result>(work: () => Promise<Result>): Promise<Result> {
     while (this.#copying !== undefined) await this.#copying;
     this.#writes ??= new Set();
