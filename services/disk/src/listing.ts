@@ -1,7 +1,7 @@
 import type { Category, EventOf, IndexEntry, Loaded } from '@interlock/event-store';
 import { pageOf, pageToken } from '@interlock/rpc';
 
-/** Items of a page of this service when the request does not say. */
+/** Items of a page if the request does not set a size. */
 const pageSizeDefault = 100;
 
 /** A page with its limit and place, as the requests of this service have them. @throws Rejection as `pageOf` */
@@ -17,7 +17,7 @@ export const listKept = async <State, Event extends EventOf>(
   const items: Loaded<State>[] = [];
   let after = query.after;
   for (;;) {
-    // One more than fits proves that there is another page: asked for at once, it takes no page of the store of its own.
+    // One item more than fits shows that another page exists. Requested together, it needs no page of the store of its own.
     const limit = query.limit + 1;
     const page = await category.list({ ...query, ...(after === undefined ? {} : { after }), limit });
     for (const loaded of page.items) {
@@ -30,7 +30,7 @@ export const listKept = async <State, Event extends EventOf>(
   }
 };
 
-/** Merges pages of several categories, each asked with the same limit and place, into one in order of ids. */
+/** Merges pages of several categories, each requested with the same limit and place, into one in order of ids. */
 export const mergePages = <Item extends { readonly id: string }>(
   pages: readonly { readonly items: readonly Item[]; readonly next: string | undefined }[],
   limit: number,

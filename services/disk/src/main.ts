@@ -12,12 +12,12 @@ import { threadedNbdServer } from './host/nbd/thread/threaded.ts';
 import { findSealedByPlatform, folderVolumeFiles } from './host/volume/volume-files.ts';
 import { diskProblems, diskSpec, leaseTermsOf } from './settings.ts';
 
-// What is read and written passes through memory outside of V8's heap, some 2 MiB for each. V8 of Node 24 counts that against
-// the limit of the heap, which is small here, and looks through all of it after every few MiB; later releases count it apart,
-// as this asks for: up to 64 MiB wait to be given free instead.
+// Reads and writes pass through memory outside of V8's heap, some 2 MiB each. V8 of Node 24 counts that against the limit of
+// the heap, which is small here, and examines all of it after every few MiB. This flag counts it separately, as later releases
+// do: up to 64 MiB wait to be freed instead.
 setFlagsFromString('--external-memory-accounted-in-global-limit');
 
-// A stream of answers counts messages: with 16 of 64 KiB, the default, each read that is not taken would hold 1 MiB.
+// A response stream counts messages: with the default, 16 of 64 KiB, each read whose client takes nothing would hold 1 MiB.
 setDefaultHighWaterMark(true, 2);
 
 await hostService({
@@ -34,7 +34,7 @@ await hostService({
     let stoodBy = Promise.resolve();
     const unlock = await lockFolder(volumeFolder, {
       clock: systemClock,
-      // A process that is asked to end has as long as this to do so.
+      // An earlier process that is stopping has this time to end.
       patienceMs: settings.standby ? Number.POSITIVE_INFINITY : 30_000,
       signal: seams.scope.signal,
       onWaiting: () => {
@@ -49,7 +49,7 @@ await hostService({
     standing.abort();
     await stoodBy;
     seams.scope.defer('volume folder', async () => unlock());
-    // Whatever starts processes here starts a new one, which then waits for its turn.
+    // The supervisor of this process starts a new one, which then waits for the lock.
     const onReplaced = () => process.kill(process.pid, 'SIGTERM');
     const folder = await enterHostFolder({ ...seams, folder: volumeFolder, lost: settings.lostFolderId, onReplaced });
     const files = folderVolumeFiles(volumeFolder);

@@ -10,7 +10,7 @@ import type { SnapshotEvent } from './snapshot/events.ts';
 const diskEvent = eventReader(disks);
 const snapshotEvent = eventReader(snapshots);
 
-/** The facts that disk publishes: what there is, under which key, and who has it. Opens, tokens and headers stay here. */
+/** The facts that disk publishes: disks and snapshots, their keys and their machines. Not opens, tokens and headers. */
 export const toFact: ToFact = (recorded) => {
   const ofDisk = diskEvent(recorded);
   if (ofDisk) return diskFact(ofDisk.id, ofDisk.event);

@@ -10,8 +10,8 @@ import type { LossTable } from './host/keys/set-losses.ts';
 import type { SetOptions } from './host/keys/set-options.ts';
 
 /**
- * What disk does about the facts of disk encryption sets: a lost key ends the use of every DEK under it at once, a restored
- * one lets them be unwrapped again. One row and one entry in memory each, whether one disk is under the key or a fleet;
+ * How disk reacts to the facts of disk encryption sets: a lost key ends the use of every DEK under it at once; a restored one
+ * can unwrap them again. Each fact changes one row and one entry in memory, whether one disk is under the key or a fleet;
  * nothing is written per disk. Memory changes before the row is stored: refusing early is safe, and all is idempotent.
  * Rules CMK-100, CMK-105, CMK-112, CMK-120.
  */
@@ -29,13 +29,13 @@ export const reactions = (parts: {
       if (event?.$case !== 'keyAccessLost') return NO_EFFECT;
       const { set, keyVersion, reason: name, accessEpoch, since, principal, traceId } = event.value;
       const reason = lossReasonOf(name);
-      // An outage is no loss here: each lease runs to its end, and this host looks for itself.
+      // An outage is no loss here: each lease runs to its end, and this host checks the vault itself.
       if (!reason) return NO_EFFECT;
       const loss = {
         reason,
         accessEpoch,
         since: since?.getTime() ?? clock.now(),
-        // The fact itself may come of a look long after the loss.
+        // The set may have found the loss by a check long afterwards, in another trace.
         traceId: traceId || traceIdOf(cause),
         ...(cause.traceparent === undefined ? {} : { traceparent: cause.traceparent }),
         event: eventId(fact.stream, fact.version),

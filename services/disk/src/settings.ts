@@ -29,7 +29,7 @@ export interface DiskSettings {
   readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;
 }
 
-/** The settings of this service beside those of every service. */
+/** The settings of this service in addition to those of every service. */
 export const diskSpec = {
   ...hostFolderSpec,
   dataFolder: text('Folder of the volumes, used by this host only; created if missing'),
@@ -79,8 +79,8 @@ export const leaseTermsOf = (
 });
 
 /**
- * What is wrong with a lease time that each setting alone allows: key-vault may go on for `authzTtlMs` after a role or a
- * principal is gone, so a lease that is not twice as long would be worth less than the response it rests on.
+ * What is wrong with a lease time that each setting alone allows: key-vault may trust a role or a principal for `authzTtlMs`
+ * after its removal, so a lease that is not twice as long would be worth less than the grant behind it.
  */
 const leaseProblems = (settings: {
   readonly leaseTtlMs: number;

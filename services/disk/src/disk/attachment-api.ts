@@ -52,7 +52,7 @@ interface AttachmentParts extends Control {
   readonly random: Random;
   /** `host:port` of the DiskDataService that has the disks. */
   readonly dataAddress: string;
-  /** Where the disks are network block devices; empty if nowhere. */
+  /** Address at which the disks are network block devices; empty if there is none. */
   readonly nbdAddress: string;
 }
 
@@ -159,7 +159,7 @@ interface Opened {
   readonly event: string;
 }
 
-/** In the trace and under the correlation id of the work it belongs to. */
+/** Opens one disk, in the trace and under the correlation id of its own origin. */
 const openItem = async (
   parts: AttachmentParts,
   { open: request, origin }: OpenDiskItem,

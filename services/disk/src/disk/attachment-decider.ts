@@ -7,8 +7,8 @@ import type { AccessLevel, DiskEvent } from './events.ts';
 import type { ActiveDisk, Disk } from './state.ts';
 
 /**
- * Reserves the disk for a machine. The same request again decides nothing, also after a detach, and neither does one that
- * was given up. Rules VM-07, VM-18.
+ * Reserves the disk for a machine. A repeated request has no effect, also after a detach, and neither has one that was given
+ * up. Rules VM-07, VM-18.
  * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING; INVALID_ARGUMENT
  *   OS_DISK_NOT_SUPPORTED (CMK-61)
  */
@@ -38,13 +38,13 @@ export interface OpenRequest {
   readonly virtualMachine: string;
   /** Hash of this open's token for an epoch. */
   readonly tokenHashOf: (attachEpoch: number) => string;
-  /** The newest open the machine knows of; undefined: it takes the place of whichever there is. */
+  /** The newest open the machine knows of; undefined: the request replaces any open. */
   readonly before: number | undefined;
 }
 
 /**
- * The DEK was unwrapped for a machine: it may read and write; an earlier access ends. The same open again
- * decides nothing, so that a repeat that arrives after its response was used takes nothing away.
+ * The DEK was unwrapped for a machine: it may read and write; an earlier access ends. A repeated open has no effect, so that a
+ * late repeat does not end the access that its first response gave.
  */
 export const open =
   (
@@ -64,8 +64,8 @@ const isOpenedBy = ({ access }: ActiveDisk, { tokenHashOf }: OpenRequest): boole
   access?.by === 'machine' && access.tokenHash === tokenHashOf(access.attachEpoch);
 
 /**
- * Asks whether that machine may open the disk, before the vault is asked. A request that was overtaken by a newer open of the
- * same machine is refused: it may have been given up long ago.
+ * Checks whether that machine may open the disk, before the vault is called. A request that was overtaken by a newer open of
+ * the same machine is refused: it may have been given up long ago.
  * @throws Rejection FAILED_PRECONDITION DISK_NOT_ATTACHED, DISK_IN_ACTIVE_ACCESS, DISK_CHANGING, ATTACH_EPOCH_OUTDATED
  */
 export const openable =
@@ -92,7 +92,7 @@ export const openable =
   };
 
 /**
- * Ends a machine's reads and writes. Another machine's disk and a newer open are left alone. Rules VM-07, CMK-102.
+ * Ends a machine's reads and writes. Does not affect another machine's disk or a newer open. Rules VM-07, CMK-102.
  * @param attachEpoch 0 for any
  */
 export const close =
@@ -109,10 +109,9 @@ const isGivenUp = ({ attachesGivenUp = [] }: ActiveDisk, requestId: string): boo
   attachesGivenUp.includes(requestId);
 
 /**
- * Frees the disk; one attached to another machine, or to none, is left alone. Rules VM-07, VM-18.
- * @param requestId the attach that is given up with it; undefined: whichever it was. It may not have come yet, as two
- *   processes may work on one machine, and then it attaches nothing; it may be long over, and then what a newer one
- *   attached stays
+ * Detaches the disk. Does nothing if it is attached to another machine or to none. Rules VM-07, VM-18.
+ * @param requestId the attach request that is given up with it; undefined: any. If it arrives later, because two processes
+ *   work on one machine, it has no effect. If it ended long ago, a newer attachment stays
  */
 export const detach =
   (at: Instant, virtualMachine: string, requestId?: string): Decision =>
@@ -126,7 +125,7 @@ export const detach =
     return [...freed, { type: 'AttachGivenUp', virtualMachine, requestId, at }];
   };
 
-/** Asks whether a user may have direct access. @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_CHANGING */
+/** Checks whether a user may have direct access. @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_CHANGING */
 export const accessible = (disk: Disk): ActiveDisk => {
   const active = existing(disk);
   if (active.holder && !active.holder.isDeallocated) {
@@ -136,7 +135,7 @@ export const accessible = (disk: Disk): ActiveDisk => {
   return active;
 };
 
-/** The DEK was unwrapped for a user: the new token counts, an earlier one no more. */
+/** The DEK was unwrapped for a user: the new token is valid, and earlier ones are not any more. */
 export const beginAccess =
   (
     at: Instant,

@@ -5,7 +5,7 @@ import type { Control } from './control.ts';
 import type { DiskEvent } from './events.ts';
 import { type Disk, evolve } from './state.ts';
 
-/** A request to end what a machine does with a disk. */
+/** A request to close a disk of a machine. */
 export interface Closing {
   readonly name: string;
   readonly virtualMachine: string;
@@ -25,7 +25,7 @@ export type ClosingParts = Pick<Control, 'disks' | 'turns' | 'clock'> & {
 };
 
 /**
- * Ends the reads and writes of machines on their disks, those of one call in one commit; each is decided as if it came alone. Its
+ * Ends the reads and writes of machines on their disks, those of one call in one commit. Each closing is decided by itself. Its
  * access at the host ends too.
  * @returns an outcome for each, in order
  */
@@ -37,7 +37,7 @@ export const closeDisks = async (
   const { turns, host } = parts;
   const byDisk = Map.groupBy(closings, ({ name }) => name);
   const isFree = Map.groupBy(byDisk, ([name]) => turns.isFree(name));
-  // A disk that a process works on is waited for alone.
+  // A busy disk is closed by itself, so that no other disk waits for it.
   const groups = [isFree.get(true) ?? [], ...(isFree.get(false) ?? []).map((one) => [one])];
   const found = await Promise.all(
     groups.map((group) => {
@@ -64,7 +64,7 @@ const causesOf = (closings: readonly Closing[] = []): readonly CausedBy[] | unde
   return ids.size === 0 ? undefined : [...ids].map((id) => ({ id, kind: 'call' }));
 };
 
-/** In the turns of these disks. */
+/** Closes disks whose turns the caller has. */
 const closeInTurn = async (
   { disks, host, clock }: ClosingParts,
   closings: ReadonlyMap<string, readonly Closing[]>,
@@ -86,7 +86,7 @@ const closeInTurn = async (
       return events;
     },
     cause,
-    // A disk that keeps changing must not keep the sessions of disks that are closed.
+    // A disk that keeps changing must not keep the sessions of closed disks open.
     { onContention: 'reject', causesOf: (_disk, id) => causesOf(closings.get(id)) },
   );
   for (const disk of changed) found.set(disk.id, disk);

@@ -17,7 +17,7 @@ export interface Control {
   readonly stored: StoredHeaders;
   readonly setKeys: SetKeys;
   readonly host: DiskHost;
-  /** Work on one disk or snapshot, one after the other. */
+  /** A serial queue of work for each disk and snapshot. */
   readonly turns: KeyedMutex;
   readonly retries: RetryQueue;
   readonly clock: Clock;

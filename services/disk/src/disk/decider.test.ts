@@ -99,7 +99,7 @@ describe('attaching and opening a disk (VM-07, VM-18)', () => {
   test('a repeated attach request has no effect after the detach', () => {
     assert.deepEqual(attached(after(begun, made, attached, decider.detach(at, vm))), []);
   });
-  test('G5: an attach request that was given up has no effect, before or after it arrives', () => {
+  test('G5: an attach request that was given up has no effect, even if it arrives later', () => {
     const givenUp = after(begun, made, decider.detach(at, vm, 'r1'));
     assert.deepEqual(attached(givenUp), []);
     assert.deepEqual(decider.detach(at, vm, 'r1')(givenUp), [], 'a repeat');
@@ -219,7 +219,7 @@ describe('changing the class (VM-26)', () => {
 describe('changing the encryption (CMK-53, CMK-54, VM-25, VM-32)', () => {
   const platform: Encryption = { type: 'platform' };
   const changing = decider.beginChange(at, platform, 'v2');
-  test('is refused with the message of Azure while attached, also to a stopped machine', () => {
+  test('is refused with the text that tools match on while attached, also to a stopped machine', () => {
     const stopped = after(begun, made, attached, opened, decider.close(at, vm, false, 0));
     for (const disk of [after(begun, made, attached, opened), stopped]) {
       assert.throws(

@@ -15,11 +15,11 @@ import type { DiskEvent, DiskSpec } from './events.ts';
 import { differingFields } from './request-difference.ts';
 import type { ActiveDisk, Disk, DiskAccess } from './state.ts';
 
-/** A command with its arguments: what it leads to in a state. */
+/** A command with its arguments: the events that it leads to in a state. */
 export type Decision = (disk: Disk) => readonly DiskEvent[];
 
 /**
- * Takes the name and the set; the same request again decides nothing, whether the disk is being made or made.
+ * Takes the name and the set. A repeated request has no effect, whether the disk is being created or exists.
  * @throws Rejection ALREADY_EXISTS DISK_ALREADY_EXISTS; ABORTED DISK_DELETING. Rule CMK-110.
  */
 export const begin =
@@ -37,7 +37,7 @@ export const begin =
     );
   };
 
-/** The volume is there and the DEK is wrapped: the disk exists. @throws Rejection ABORTED DISK_CHANGED when it is not being made */
+/** The volume exists and the DEK is wrapped: the disk exists. @throws Rejection ABORTED DISK_CHANGED if it is not being created */
 export const finish =
   (
     at: Instant,
@@ -57,14 +57,14 @@ export const finish =
     return [{ type: 'DiskCreated', ...spec, ...wrap, volume, accessEpoch, at }];
   };
 
-/** The volume is gone again: the name is free. Rule CMK-110. */
+/** The volume was removed: the name is free. Rule CMK-110. */
 export const fail =
   (at: Instant, uniqueId: string, reason: string): Decision =>
   (disk) =>
     disk.status === 'creating' && disk.uniqueId === uniqueId ? [{ type: 'DiskCreateFailed', reason, at }] : [];
 
 /**
- * Announces another encryption; the one it has already decides nothing.
+ * Announces another encryption. The one that it has already has no effect.
  * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED (VM-25, VM-32, CMK-53, CMK-54), DISK_IN_ACTIVE_ACCESS, DISK_CHANGING
  */
 export const beginChange =
@@ -85,7 +85,7 @@ export const beginChange =
     return [{ type: 'EncryptionChanging', encryption, volumeId, at }];
   };
 
-/** What a change of encryption led to. */
+/** The result of a change of encryption. */
 export interface Changed {
   readonly volume: VolumeRef;
   readonly wrap: WrapRef;
@@ -110,7 +110,7 @@ export const finishChange =
     return [{ type: 'DiskEncryptionChanged', encryption, previousSet, volume, ...wrap, accessEpoch, at }];
   };
 
-/** The change announced with that volume id did not happen; the disk is as it was. */
+/** The change announced with that volume id failed; the disk is unchanged. */
 export const failChange =
   (at: Instant, announced: string, reason: string): Decision =>
   (disk) =>
@@ -126,7 +126,7 @@ export const noteFormerRemoved =
 
 /**
  * The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-14, CMK-15, CMK-80.
- * @throws Rejection ABORTED DISK_CHANGED where that is the header of another volume than the disk has
+ * @throws Rejection ABORTED DISK_CHANGED if that is the header of another volume than the disk has
  */
 export const rewrap =
   (at: Instant, wrap: WrapRef, { volumeId, headerSequence, headerDigest }: HeaderRef, accessEpoch: number): Decision =>
@@ -149,7 +149,7 @@ export const rewrap =
   };
 
 /**
- * Asks whether the disk may be made that large. Rules VM-27, VM-28.
+ * Checks whether the disk may grow to that size. Rules VM-27, VM-28.
  * @throws Rejection INVALID_ARGUMENT DISK_CANNOT_SHRINK, DISK_SIZE_INVALID; FAILED_PRECONDITION DISK_ATTACHED
  */
 export const growable =
@@ -183,7 +183,7 @@ export const grow =
       ? []
       : [{ type: 'DiskGrown', sizeGib, headerSequence, headerDigest, at }];
 
-/** Classes that a disk can have one after the other: those with the same abilities (VM-26). */
+/** Classes between which a disk can change: those with the same abilities (VM-26). */
 const exchangeable: readonly Sku[] = ['standard_hdd', 'standard_ssd', 'premium_ssd'];
 /** Most changes of the class in a day (VM-26). */
 const skuChangesMax = 2;
@@ -232,8 +232,8 @@ export const changeSku =
   };
 
 /**
- * Announces the end of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn as long as it is under way, so
- * what is left of one goes with the disk: its volume may be damaged, so that it cannot be reconciled.
+ * Announces the deletion of a disk. Needs no key (CMK-132). A change of encryption has the disk's turn while it runs, so only an
+ * interrupted one is found here. It is deleted with the disk, because a damaged volume cannot be reconciled.
  * @throws Rejection FAILED_PRECONDITION DISK_ATTACHED, DISK_IN_ACTIVE_ACCESS; ABORTED DISK_CREATING
  */
 export const remove =
@@ -247,13 +247,13 @@ export const remove =
     return [{ type: 'DiskDeleting', at }];
   };
 
-/** The volume of a disk that was to end is removed. */
+/** The volume of a disk that is being deleted was removed. */
 export const gone =
   (at: Instant): Decision =>
   (disk) =>
     disk.status === 'deleting' ? [{ type: 'DiskDeleted', set: setOf(disk.encryption), at }] : [];
 
-/** @throws Rejection NOT_FOUND DISK_NOT_FOUND; ABORTED DISK_CREATING or DISK_DELETING while it is neither there nor gone */
+/** @throws Rejection NOT_FOUND DISK_NOT_FOUND; ABORTED DISK_CREATING or DISK_DELETING while it is being created or deleted */
 export const existing = (disk: Disk): ActiveDisk => {
   if (disk.status === 'active') return disk;
   if (disk.status === 'deleting') throw deleting();
@@ -271,7 +271,7 @@ const existingWith = (disk: Disk, volumeId: string): ActiveDisk => {
   return active;
 };
 
-/** Access that has not ended by itself. */
+/** The access, unless it has expired. */
 export const accessAt = ({ access }: ActiveDisk, at: Instant): DiskAccess | null =>
   access?.by === 'user' && access.expiresAt <= at ? null : access;
 
@@ -291,10 +291,10 @@ export const refuseChanging = (disk: ActiveDisk): void => {
   throw new Rejection('ABORTED', 'DISK_CHANGING', 'the encryption of the disk is being changed: try again');
 };
 
-/** The refusal of what cannot be while a machine has the disk. */
+/** The refusal of a command that is not allowed while a machine has the disk. */
 export const attached = ({ holder }: ActiveDisk, message: string): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'DISK_ATTACHED', message, { virtual_machine: holder?.virtualMachine ?? '' });
 const deleting = (): Rejection => new Rejection('ABORTED', 'DISK_DELETING', 'the disk is being deleted: try again');
-/** The refusal of what was prepared on an older state. */
+/** The refusal of a command that was prepared on an older state. */
 export const changed = (): Rejection =>
   new Rejection('ABORTED', 'DISK_CHANGED', 'the disk changed while this was prepared: read it again and decide again');

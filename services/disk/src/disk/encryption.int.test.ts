@@ -27,7 +27,7 @@ describe('encryption of a new disk', () => {
     },
   );
   test(
-    'CMK-51: an encryption type that does not match the set is refused with the message of Azure',
+    'CMK-51: an encryption type that does not match the set is refused with the text that tools match on',
     limit,
     async () => {
       const set = await cloud.newSet();

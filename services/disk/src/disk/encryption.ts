@@ -14,11 +14,11 @@ export type Encryption =
 /** Class of a disk. */
 export type Sku = 'standard_hdd' | 'standard_ssd' | 'premium_ssd' | 'premium_ssd_v2' | 'ultra';
 
-/** Where the sectors of a disk or snapshot lie, and which DEK they are under. All ids are UUIDs. */
+/** Where the sectors of a disk or snapshot are stored, and which DEK they are under. All ids are UUIDs. */
 export interface VolumeRef {
   readonly volumeId: string;
   readonly dekId: string;
-  /** The disk the DEK was made for: it stands in the wrapped payload, and a snapshot that shares the DEK has it too. */
+  /** The disk the DEK was made for. It is part of the wrapped payload, and a snapshot that shares the DEK has it too. */
   readonly dekDiskId: string;
   /** `dekAuthenticator` of that DEK. */
   readonly dekAuthenticator: string;
@@ -28,7 +28,7 @@ export interface VolumeRef {
   readonly headerDigest: string;
 }
 
-/** Which header something was read from, or written to: what it says of one volume it says of no other. */
+/** The header that something was read from, or written to. It concerns this volume only. */
 export type HeaderRef = Pick<VolumeRef, 'volumeId' | 'headerSequence' | 'headerDigest'>;
 
 /** The key version a DEK is wrapped by, and the generation of the set it belongs to; `''` and 0 for the platform's key. */
@@ -43,7 +43,7 @@ export const setOf = (encryption: Encryption): string => (encryption.type === 'p
 /** Whether there is a layer under a key of the platform below. */
 export const isLayered = ({ type }: Encryption): boolean => type === 'double';
 
-/** Whether both say the same. */
+/** Whether both are equal. */
 export const sameEncryption = (a: Encryption, b: Encryption): boolean => a.type === b.type && setOf(a) === setOf(b);
 
 /** Types of encryption as the API names them. */
@@ -71,7 +71,7 @@ export const encryptionOnWire = (encryption: Encryption): WireEncryption => ({
 });
 
 /**
- * Reads what a request asks for. The texts of both refusals are those customers' tools match on.
+ * Reads the encryption of a request. Customers' tools match on the texts of both refusals.
  * @param resource the name of the disk or snapshot, for the messages
  * @throws Rejection INVALID_ARGUMENT ENCRYPTION_TYPE_MISSING, ENCRYPTION_SET_MISSING, ENCRYPTION_SET_NOT_ALLOWED. Rule CMK-51.
  */
@@ -101,7 +101,7 @@ export const encryptionFromWire = (wire: WireEncryption, resource: string): Encr
   }
 };
 
-/** @throws Rejection INVALID_ARGUMENT DISK_SKU_MISSING for a class that is not said or not known. */
+/** @throws Rejection INVALID_ARGUMENT DISK_SKU_MISSING for a missing or unknown class. */
 export const skuFromWire = (wire: WireSku): Sku => {
   const found = skus.find((sku) => skuOnWire[sku] === wire);
   if (found) return found;

@@ -2,7 +2,7 @@ import type { Principal } from '@interlock/rpc';
 import type { Instant } from '@interlock/runtime';
 import type { Encryption, Sku, VolumeRef, WrapRef } from './encryption.ts';
 
-/** What a disk is asked to be. */
+/** The requested properties of a disk. */
 export interface DiskSpec {
   /** UUID; a later disk of the same name has another. */
   readonly uniqueId: string;
@@ -50,19 +50,19 @@ export type DiskEvent =
       /** SHA-256 of the access token, base64url. */
       readonly tokenHash: string;
       readonly accessEpoch: number;
-      /** As whom the vault was asked; absent under a key of the platform, and in old events. */
+      /** The identity that called the vault; absent under a key of the platform, and in old events. */
       readonly principal?: string;
       readonly at: Instant;
     }
   | {
       readonly type: 'DiskClosed';
       readonly virtualMachine: string;
-      /** Whether the machine gave its host back. */
+      /** Whether the machine is deallocated. */
       readonly isDeallocated: boolean;
       readonly at: Instant;
     }
   | { readonly type: 'DiskDetached'; readonly virtualMachine: string; readonly at: Instant }
-  /** An attach attaches nothing any more, should it still come: what it was for was undone. */
+  /** An attach request was given up. If it still arrives, it has no effect. */
   | {
       readonly type: 'AttachGivenUp';
       readonly virtualMachine: string;

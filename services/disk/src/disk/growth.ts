@@ -20,7 +20,7 @@ export const growDisk = (
 ): Promise<Loaded<Disk>> =>
   control.turns(name, async () => {
     const { disks, host, stored, clock } = control;
-    // Decides nothing, but compares the etag before anything changes.
+    // Commits no event, but compares the etag before anything changes.
     const loaded = await disks.transact(name, () => [], cause, options);
     if (growable(sizeGib)(loaded.state).sizeGib === sizeGib) return loaded;
     // Header and events agree afterwards, so the header is not larger because of an earlier growth.

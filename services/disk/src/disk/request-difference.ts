@@ -2,7 +2,7 @@
 const fieldNames: Readonly<Record<string, string>> = {
   sizeGib: 'size_gib',
   sourceDisk: 'source_disk',
-  // A disk of the same name that was made since.
+  // Another disk of the same name was created since.
   sourceUniqueId: 'source_disk',
   asked: 'encryption',
 };

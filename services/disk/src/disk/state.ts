@@ -9,11 +9,11 @@ import type { AccessLevel, DiskEvent, DiskSpec } from './events.ts';
 export interface Holder {
   readonly virtualMachine: string;
   readonly isOsDisk: boolean;
-  /** The machine gave its host back: the disk is RESERVED (VM-07). */
+  /** The machine is deallocated: the disk is RESERVED (VM-07). */
   readonly isDeallocated: boolean;
 }
 
-/** Who may read and write now. The newest epoch alone counts. */
+/** Who may read and write now. Only the newest epoch is valid. */
 export type DiskAccess =
   | { readonly by: 'machine'; readonly attachEpoch: number; readonly tokenHash: string }
   | {
@@ -39,7 +39,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly attachEpoch: number;
   /** Access epoch of the key version when it was last used for this disk. */
   readonly accessEpoch: number;
-  /** As whom it was used at the newest open; absent before the first, and under a key of the platform. */
+  /** The identity that used it at the newest open; absent before the first, and under a key of the platform. */
   readonly principal?: string;
   /** When the class was changed last, at most twice; absent: never. */
   readonly skuChangedAt?: readonly Instant[];
@@ -47,9 +47,9 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
   /** The volume from before its encryption was changed by a copy, or the copy of a change that failed, until it is removed. */
   readonly formerVolumeId?: string;
-  /** The newest attach requests, oldest first: a repeat attaches nothing, also after a detach. */
+  /** The newest attach requests, oldest first. A repeat has no effect, also after a detach. */
   readonly attachRequests: readonly string[];
-  /** The newest attach requests that were given up, oldest first: when they come, they attach nothing. */
+  /** The newest attach requests that were given up, oldest first. If they arrive later, they have no effect. */
   readonly attachesGivenUp?: readonly string[];
 }
 
@@ -76,7 +76,7 @@ export type Disk = Stepping &
     | (Omit<ActiveDisk, 'status'> & { readonly status: 'deleting' })
   );
 
-/** Attach requests remembered of each kind: more than one machine's start repeats, few enough to stay small. */
+/** Attach requests stored of each kind: more than the start of one machine repeats, few enough to stay small. */
 const attachRequestsMax = 32;
 
 export const initial: Disk = { status: 'absent' };
@@ -183,7 +183,7 @@ const withHeader = (
   { headerSequence, headerDigest }: Pick<VolumeRef, 'headerSequence' | 'headerDigest'>,
 ): VolumeRef => ({ ...volume, headerSequence, headerDigest });
 
-/** Every volume there may be of a disk. */
+/** Every volume that a disk may have. */
 export const volumesOf = ({
   volume,
   changing,

@@ -11,7 +11,7 @@ export interface StoredHeaders {
   get(volumeId: string): Promise<DiskHeader | undefined>;
   /** For the commit of the event that describes this header. */
   put(volumeId: string, header: DiskHeader): RowChange;
-  /** For the commit of the event that ends the volume. */
+  /** For the commit of the event that removes the volume. */
   remove(volumeId: string): RowChange;
 }
 

@@ -94,7 +94,7 @@ export class Background {
     if (this.#running <= (this.#width ?? widthMin) * heldUpShare) this.#doneAtMs ??= this.#clock.monotonicMs();
   }
 
-  /** Whether guests have had their time since the last batch; if not, plans again when they have. */
+  /** Whether the rest after the last batch is over; if not, plans again when it is. */
   #isRested(nowMs: number): boolean {
     if (this.#doneAtMs === undefined) return false;
     const leftMs = this.#doneAtMs + (this.#doneAtMs - this.#admittedAtMs) * restShare - nowMs;

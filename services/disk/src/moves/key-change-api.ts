@@ -112,7 +112,7 @@ const rewrapOne = async (
   { cause, signal, remainingMs }: Pick<Call, 'cause' | 'signal' | 'remainingMs'>,
   step: Step,
 ): Promise<{ readonly resource: EncryptedResource; readonly event: string }> => {
-  // It waited until its caller had gone, or nearly so: the caller learns in time to call again.
+  // It waited until its deadline was near, or its caller had gone: the caller learns in time to call again.
   if (signal.aborted || remainingMs() < moveMs) throw busy(name);
   names[isSnapshotName(name) ? 'snapshot' : 'disk'].parse(name, 'name');
   names.keyVersion.parse(keyVersion, 'target_key_version');

@@ -30,7 +30,7 @@ import { keyOf, snapshotOnWire } from './wire.ts';
 
 /** How many incremental snapshots a disk may have. */
 export interface SnapshotLimits {
-  /** In all. */
+  /** In total. */
   readonly perDiskMax: number;
   /** Within `recentMs`. */
   readonly recentMax: number;

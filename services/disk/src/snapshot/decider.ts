@@ -83,7 +83,7 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
 
 type Decision = (snapshot: Snapshot) => readonly SnapshotEvent[];
 
-/** Takes the name and the set; the same request again decides nothing. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
+/** Takes the name and the set. A repeated request has no effect. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
 export const begin =
   (at: Instant, request: string, volumeId: string, spec: SnapshotSpec): Decision =>
   (snapshot) => {
@@ -99,14 +99,14 @@ export const begin =
     );
   };
 
-/** What was made of a disk: it may have grown since it was asked for. */
+/** What a snapshot contains. The disk may have grown since the request. */
 export interface Taken {
   readonly volume: VolumeRef;
   readonly wrap: WrapRef;
   readonly sizeGib: number;
 }
 
-/** The copy is there. @throws Rejection ABORTED SNAPSHOT_CHANGED when it is not being made */
+/** The copy exists. @throws Rejection ABORTED SNAPSHOT_CHANGED if the snapshot is not being created */
 export const finish =
   (at: Instant, uniqueId: string, { volume, wrap, sizeGib }: Taken): Decision =>
   (snapshot) => {
@@ -119,7 +119,7 @@ export const finish =
     return [{ type: 'SnapshotCreated', ...spec, ...wrap, volume, at }];
   };
 
-/** The copy is gone again: the name is free. Rule CMK-110. */
+/** The copy was removed: the name is free. Rule CMK-110. */
 export const fail =
   (at: Instant, uniqueId: string, reason: string): Decision =>
   (snapshot) =>
@@ -129,7 +129,7 @@ export const fail =
 
 /**
  * The header holds a wrap under another key version or generation; the DEK is the same. Rules CMK-15, CMK-80.
- * @throws Rejection ABORTED SNAPSHOT_CHANGED where that is the header of another volume than the snapshot has
+ * @throws Rejection ABORTED SNAPSHOT_CHANGED if that is the header of another volume than the snapshot has
  */
 export const rewrap =
   (at: Instant, wrap: WrapRef, { volumeId, headerSequence, headerDigest }: HeaderRef, accessEpoch: number): Decision =>
@@ -151,7 +151,7 @@ export const rewrap =
     ];
   };
 
-/** Announces the end of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
+/** Announces the deletion of a snapshot. Needs no key (CMK-132). @throws Rejection ABORTED SNAPSHOT_CREATING */
 export const remove =
   (at: Instant): Decision =>
   (snapshot) => {
@@ -159,7 +159,7 @@ export const remove =
     return snapshot.status === 'active' ? [{ type: 'SnapshotDeleting', at }] : [];
   };
 
-/** The volume of a snapshot that was to end is removed. */
+/** The volume of a snapshot that is being deleted was removed. */
 export const gone =
   (at: Instant): Decision =>
   (snapshot) =>

@@ -1,7 +1,7 @@
 import type { Instant } from '@interlock/runtime';
 import type { Encryption, VolumeRef, WrapRef } from '../disk/encryption.ts';
 
-/** What a snapshot is asked to be. */
+/** The requested properties of a snapshot. */
 export interface SnapshotSpec {
   /** UUID; a later snapshot of the same name has another. */
   readonly uniqueId: string;

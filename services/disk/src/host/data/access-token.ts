@@ -6,9 +6,9 @@ export const accessTokenKey = 'x-interlock-disk-access';
 
 /** A token for one epoch of a disk: the epoch in front, so that an old one is distinguished from a wrong one. */
 export interface AccessToken {
-  /** A secret: answered, kept nowhere. */
+  /** A secret: returned to the caller and stored nowhere. */
   readonly token: string;
-  /** What is kept. The token has 256 random bits, so a slow hash would add nothing. */
+  /** What is stored. The token has 256 random bits, so a slow hash would add nothing. */
   readonly tokenHash: string;
 }
 

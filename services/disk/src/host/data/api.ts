@@ -106,7 +106,7 @@ class DataDoor {
 
   /**
    * Sends a piece. If its caller takes no parts and another read waits for memory, the rest of the piece is dropped.
-   * @returns where it came to; the rest is read again
+   * @returns how far it was sent; the rest is read again
    */
   async *#readPiece(
     { disk }: Session,

@@ -6,8 +6,8 @@ import { sharedBytes } from '@interlock/rpc';
  * DiskDataService with codecs that do not copy what is read and written: a read is decrypted into the message it is sent in,
  * a write encrypted from the one it came in. On the wire nothing differs from the generated ones.
  *
- * The memory of both is freed after its last use. Left to the garbage collector, that would look through
- * everything this process holds for every few pieces: a third of what a write costs.
+ * The memory of both is freed after its last use. If it were left to the garbage collector, that would examine
+ * everything this process holds for every few pieces: a third of the cost of a write.
  */
 export const diskDataDefinition = {
   ...DiskDataServiceDefinition,
@@ -17,7 +17,7 @@ export const diskDataDefinition = {
       ...DiskDataServiceDefinition.methods.read,
       responseType: {
         encode: (message: ReadResponse) => ({ finish: () => encodeRead(message.data) }),
-        // Where both ends are in one process this reads what `encode` made, whose memory is given back.
+        // If both ends are in one process, this reads the result of `encode`, whose memory is freed.
         decode: (bytes: Uint8Array): ReadResponse => ReadResponse.decode(Buffer.from(Uint8Array.from(bytes).buffer)),
       },
     },

@@ -112,7 +112,7 @@ export class Holders {
     return requirePermission(async () => decision, principal, action, session.name).catch((error: unknown) => error);
   }
 
-  /** Drops the DEK first; the store may take its time. */
+  /** Drops the DEK first, because the store may be slow. */
   async #end({ name, access, isEnded }: Session): Promise<void> {
     if (isEnded) return;
     const { sessions, records, random } = this.#parts;

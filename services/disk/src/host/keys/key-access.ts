@@ -47,7 +47,7 @@ interface ReceivedLoss extends LossFacts {
 interface Entry {
   readonly lease: Lease;
   loss: ReceivedLoss | undefined;
-  /** The newest grant to the current identity; undefined after the end of that identity. */
+  /** The newest grant to the current identity; undefined after that identity was deleted. */
   newest: KeyGrant | undefined;
   /** Place of the last grant that arrived. */
   grantedAt: number;
@@ -73,7 +73,7 @@ const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVer
  * `concerns` in libs/access). The order of this host's calls adds to the number of a refusal: a key that expired has no new
  * number, and identity's refusals have none. After a loss only a grant counts that was called for later, at an epoch no lower.
  *
- * Once the set has published the end of an identity, this host ignores grants to that identity, and refusals that are only
+ * Once the set has published the deletion of an identity, this host ignores grants to that identity, and refusals that are only
  * about it: the set may have another identity already.
  *
  * A grant that proved an unwrap is a lease: DEKs may be used until its time is over (`lease.ts`).
@@ -82,7 +82,7 @@ export class KeyAccess {
   readonly #clock: Pick<Clock, 'monotonicMs' | 'bootMs'>;
   readonly #ttlMs: number;
   readonly #entries = new Map<string, Entry>();
-  /** By set: the identities whose end it published. */
+  /** By set: the identities whose deletion it published. */
   readonly #endedIdentities = new Map<string, Set<string>>();
   readonly #listeners: KeyAccessListener[] = [];
   #place = 0;
@@ -127,13 +127,13 @@ export class KeyAccess {
     const entry = this.#entryOf(key);
     const known = entry.loss;
     const loss = received(entry, facts, source, this.#nextPlace());
-    // Facts of a set arrive in order: the one after the end of an identity is about the next identity, whose numbers are lower.
+    // Facts of a set arrive in order: the one after an identity deletion is about the next identity, whose epochs are lower.
     const isOfNext = source === 'fact' && known?.principal !== undefined && known.principal !== facts.principal;
     const isLater = known === undefined || isOfNext || (known.accessEpoch ?? 0) <= numberOf(facts);
     if (source === 'fact' && facts.principal !== undefined) this.#noteEnd(key.set, facts.principal);
     const isOver = entry.newest !== undefined && !isConcerned(loss, entry.newest);
     if (isLater && !isOver) entry.loss = loss;
-    // The end of an identity is over with the first grant to another one, whatever its epoch.
+    // The deletion of an identity is over with the first grant to another one, whatever its epoch.
     if (facts.principal === undefined) entry.floorEpoch = Math.max(entry.floorEpoch, facts.accessEpoch ?? 0);
     if (entry.held !== undefined && isConcerned(loss, entry.held)) end(entry);
     for (const { lost } of this.#listeners) lost?.(entry.lease.key, (grant) => isConcerned(loss, grant), loss.source);
@@ -151,7 +151,7 @@ export class KeyAccess {
     const { loss } = entry;
     entry.restored = { accessEpoch, place: this.#nextPlace() };
     if (!loss) {
-      // A grant has ended the loss already. The loss may have had the number of the end of an identity, which no grant reaches.
+      // A grant has ended the loss already. The loss may have had the epoch of an identity deletion, which no grant reaches.
       const newestEpoch = entry.newest?.accessEpoch ?? 0;
       entry.floorEpoch = Math.min(entry.floorEpoch, Math.max(accessEpoch, newestEpoch));
       return;
@@ -269,7 +269,7 @@ const received = (entry: Entry, facts: LossFacts, source: 'fact' | Refused, plac
   const known = entry.loss;
   const isRepeat = known?.reason === facts.reason && known.accessEpoch === facts.accessEpoch;
   const calledAt = source === 'fact' ? undefined : source.order;
-  // A call as an identity that ended is refused for that first, whatever became of the key: the reason of the key stays.
+  // A call as a deleted identity is refused for that first, whatever the state of the key: the reason of the key stays.
   const isOfIdentityOnly = source !== 'fact' && facts.reason === 'IDENTITY_DELETED';
   const keeps = isOfIdentityOnly && known !== undefined && !isAboutIdentity(known.reason);
   return {

@@ -9,7 +9,7 @@ export interface LeaseUser {
   readonly isPinnable: boolean;
   /** Access epoch of the last stored unwrap. */
   readonly accessEpoch: number;
-  /** Event of the open or of the copy: what it leads to the lease continues; undefined if it is not known. */
+  /** Event of the open or of the copy, a cause of the calls of its lease; undefined if it is not known. */
   readonly openedBy?: string | undefined;
   /** The grant under which its DEK was unwrapped; undefined while the DEK is not in memory. */
   grant(): KeyGrant | undefined;

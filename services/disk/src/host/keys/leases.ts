@@ -69,7 +69,7 @@ interface Entry {
   isCountedAsLost: boolean;
   /** Where the last loss came from. */
   lossSource: LossSource;
-  /** Aborted to make the loop look again. */
+  /** Aborted to make the loop run again. */
   wake: AbortController;
   change: PromiseWithResolvers<void>;
 }
@@ -135,7 +135,7 @@ export class Leases {
   async changed(key: SetKeyVersion, withinMs: number, until: AbortSignal): Promise<void> {
     const { clock, signal } = this.#parts;
     const entry = this.#entries.get(nameOf(key));
-    // After a suspension of the machine the lease is over before a timer fires: make the loop look.
+    // After a suspension of the machine the lease is over before a timer fires: make the loop run.
     entry?.wake.abort();
     const over = new AbortController();
     const sleeping = clock.sleep(withinMs, over.signal, until, signal);

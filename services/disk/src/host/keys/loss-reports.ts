@@ -113,7 +113,7 @@ export class LossReports {
       diskEncryptionSet: set,
       keyVersion,
       reason: loss.reason,
-      // The end of an identity has no number that compute could compare: it reads the disks.
+      // The deletion of an identity has no epoch that compute could compare, so compute reads the disks.
       accessEpoch: loss.principal === undefined ? (loss.accessEpoch ?? 0) : 0,
       since: new Date(loss.since),
       traceId: loss.traceId,

@@ -108,7 +108,7 @@ export class SetKeys {
         await this.#store.commit({ rows: [row], cursors: [{ name: cursorOf(set), from, to: key.generation }] }, cause);
         return key;
       } catch (error) {
-        // Another writer began a generation: look again.
+        // Another writer began a generation: read again.
         if (!(error instanceof CursorConflict)) throw error;
       }
     }

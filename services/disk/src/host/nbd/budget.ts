@@ -1,4 +1,4 @@
-/** Memory that requests of all NBD connections hold until they are answered, bounded for the whole host. First come, first served. */
+/** Memory that requests of all NBD connections hold until the reply, limited for the whole host. First come, first served. */
 export class Budget {
   readonly #totalBytes: number;
   #usedBytes = 0;
@@ -9,7 +9,7 @@ export class Budget {
     this.#totalBytes = totalBytes;
   }
 
-  /** Resolves when so many bytes are free; they are the caller's until `release`. Undefined: they are its own already. */
+  /** Resolves when so many bytes are free; they belong to the caller until `release`. Undefined: the caller has them already. */
   take(bytes: number): Promise<void> | undefined {
     if (this.tryTake(bytes)) return undefined;
     const { promise, resolve } = Promise.withResolvers<void>();

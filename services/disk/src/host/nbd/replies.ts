@@ -120,13 +120,13 @@ export class Replies {
     this.#awaited += 1;
     if (this.#stallAlarm === undefined) this.#watch();
   }
-  /** It has. */
+  /** The client has sent or taken it. */
   arrived(): void {
     this.#awaited -= 1;
     this.#arrivedCount += 1;
   }
 
-  /** Sends what waits for company. */
+  /** Sends the replies that wait to be sent together. */
   flush(): void {
     if (!this.#isCorked) return;
     this.#isCorked = false;

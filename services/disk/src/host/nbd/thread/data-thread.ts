@@ -9,7 +9,7 @@ import { link } from './link.ts';
 import { ThreadExport, windowBytes } from './thread-export.ts';
 
 /**
- * The thread that serves network block devices, so that reads and writes need no other thread, and slow storage holds up none but the
+ * The thread that serves network block devices, so that reads and writes need no other thread, and slow storage delays only the
  * connections here. It is an entry point, like a `main.ts`.
  */
 const serve = (port: NonNullable<typeof parentPort>, { listen, isPlaintext, socketGroup }: ThreadSettings): void => {
