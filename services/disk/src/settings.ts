@@ -23,7 +23,7 @@ export interface DiskSettings {
   readonly host: HostIdentity;
   /** Called when another host has taken the volumes: this process is replaced. */
   readonly onReplaced?: () => void;
-  /** Writes the owner of the volumes beside them. */
+  /** Writes the owner of the volumes next to them. */
   readonly onTaken?: (owner: Owner) => Promise<void>;
   /** Wraps each cipher of an open disk: the simulation observes which exist. */
   readonly watchCipher?: (cipher: SectorCipher, disk: string) => SectorCipher;

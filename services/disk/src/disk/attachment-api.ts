@@ -124,7 +124,10 @@ const closingEvent = ({ id, state }: Loaded<Disk>): string => {
   return closed > Math.max(attach, opened) ? (diskSteps(id, state, 'close')[0] ?? '') : '';
 };
 
-/** Decides in the disk's turn; a repeat is answered with the event of that process. If the events no longer contain an access, the host ends it. */
+/**
+ * Decides in the disk's turn. A repeat returns the event of that process. If the events no longer contain an access, the host
+ * ends it.
+ */
 const changeAccess = (
   { turns, disks, host }: Control,
   name: string,

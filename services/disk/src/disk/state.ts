@@ -43,7 +43,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly principal?: string;
   /** When the class was changed last, at most twice; absent: never. */
   readonly skuChangedAt?: readonly Instant[];
-  /** A change of encryption under way; `null` for none. */
+  /** A change of encryption in progress; `null` for none. */
   readonly changing: { readonly encryption: Encryption; readonly volumeId: string } | null;
   /** The volume from before its encryption was changed by a copy, or the copy of a change that failed, until it is removed. */
   readonly formerVolumeId?: string;
@@ -53,7 +53,7 @@ export interface ActiveDisk extends DiskSpec, WrapRef, Stepping {
   readonly attachesGivenUp?: readonly string[];
 }
 
-/** With what grant the key of a disk was last used. The identity is known of an open of its machine only. */
+/** The grant with which the key of a disk was last used. Its identity is known only while a machine has the disk open. */
 export const grantOf = ({ accessEpoch, access, principal }: ActiveDisk): Grant =>
   access?.by === 'machine' && principal !== undefined ? { accessEpoch, principal } : { accessEpoch };
 
@@ -197,7 +197,7 @@ export const volumesOf = ({
 /** The process of a disk that an event starts or advances. */
 export type DiskProcess = 'life' | 'attach' | 'detach' | 'open' | 'close' | 'access' | 'encryption' | 'key';
 
-/** The events of a disk that its processes stand at. */
+/** The events of the current step of a process of a disk. */
 export const diskSteps = (name: string, disk: Stepping, process: DiskProcess): readonly string[] =>
   stepIds(`disk-${name}`, disk, process);
 

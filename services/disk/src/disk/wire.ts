@@ -11,7 +11,7 @@ import { accessAt } from './decider.ts';
 import { encryptionOnWire, setOf, skuOnWire } from './encryption.ts';
 import type { Disk } from './state.ts';
 
-/** What a disk looks like beside its events: computed when it is read, so that a loss costs nothing per disk. */
+/** Properties of a disk that are not in its events. They are computed when it is read, so that a loss costs nothing per disk. */
 export interface DiskSurroundings {
   readonly at: Instant;
   readonly loss: KeyUnavailable | undefined;

@@ -4,7 +4,7 @@ import { Lockstep, type Step } from '../lockstep.ts';
 
 /** Time between two samples of the event loop's lateness, in ms. */
 const sampleMs = 10;
-/** Most lateness beside guests, in ms: half of what a read takes without other load, which meets it twice. */
+/** Maximum lateness with guests, in ms: half of the duration of a read without other load, which meets it twice. */
 const lateMsMax = 2;
 /** Consecutive samples on time after which one more piece is admitted: the effect of the last admission is visible by then. */
 const onTimeMin = 4;

@@ -95,7 +95,7 @@ const absentIs =
     throw error;
   };
 
-/** The last owner of the folder; undefined for a new folder. Call it under the folder's lock. @throws Error if the file is malformed */
+/** The last owner; undefined for a new folder. Call it under the folder's lock. @throws Error if the file is malformed */
 export const readOwner = async (folder: string): Promise<Owner | undefined> => {
   const path = join(folder, ownerFile);
   const text = await readFile(path, 'utf8').catch(absentIs(undefined));

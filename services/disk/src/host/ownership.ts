@@ -25,7 +25,10 @@ import {
 export interface Ownership {
   /** Rises with each takeover by another machine. A process that restarts on the same machine keeps it. */
   readonly epoch: number;
-  /** Called before each operation on a volume, and again before its response. @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED */
+  /**
+   * Called before each operation on a volume, and again before its response.
+   * @throws Rejection UNAVAILABLE DISK_HOST_LEASE_OVER; FAILED_PRECONDITION DISK_HOST_REPLACED
+   */
   check(): void;
   /** Whether `check` would pass. */
   isHeld(): boolean;

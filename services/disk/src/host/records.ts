@@ -24,7 +24,7 @@ export interface DiskRecord {
   readonly access: GrantedAccess | null;
   /** Epoch of the newest access that was ever granted. */
   readonly attachEpoch: number;
-  /** With what grant the key version was last used for this disk. */
+  /** The grant with which the key version was last used for this disk. */
   readonly grant: Grant;
   /** Event of the newest access; undefined before the first. */
   readonly openedBy?: string | undefined;

@@ -71,7 +71,7 @@ export const followHeaderLater = (control: Control, name: string, cause: Cause):
       const { state } = await control.disks.load(name);
       if (state.status === 'active') await followDiskHeader(control, name, cause);
     } catch (error) {
-      // A damaged header says nothing to follow; its next user receives the error.
+      // A damaged header cannot be followed; its next user receives the error.
       if (!isDamaged(error)) throw error;
     }
   });

@@ -52,7 +52,7 @@ export const evolve = (snapshot: Snapshot, event: SnapshotEvent): Snapshot => {
   }
 };
 
-/** The events of a snapshot that its processes stand at. */
+/** The events of the current step of a process of a snapshot. */
 export const snapshotSteps = (name: string, snapshot: Stepping, process: 'life' | 'key'): readonly string[] =>
   stepIds(`snapshot-${name}`, snapshot, process);
 
@@ -83,7 +83,10 @@ export const snapshots: CategoryDefinition<Snapshot, SnapshotEvent> = {
 
 type Decision = (snapshot: Snapshot) => readonly SnapshotEvent[];
 
-/** Takes the name and the set. A repeated request has no effect. @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING */
+/**
+ * Takes the name and the set. A repeated request has no effect.
+ * @throws Rejection ALREADY_EXISTS SNAPSHOT_ALREADY_EXISTS; ABORTED SNAPSHOT_DELETING
+ */
 export const begin =
   (at: Instant, request: string, volumeId: string, spec: SnapshotSpec): Decision =>
   (snapshot) => {

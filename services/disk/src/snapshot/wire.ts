@@ -8,7 +8,7 @@ import type { SetKeyVersion } from '../host/keys/key-access.ts';
 import type { KeyUnavailable } from '../host/keys/key-reasons.ts';
 import type { Snapshot } from './decider.ts';
 
-/** What a snapshot looks like beside its events: computed when it is read, so that a loss costs nothing per snapshot. */
+/** Properties of a snapshot that are not in its events. They are computed at a read, so a loss costs nothing per snapshot. */
 export interface SnapshotSurroundings {
   /** Why its data cannot be read; undefined: as far as known it can. */
   readonly loss: KeyUnavailable | undefined;

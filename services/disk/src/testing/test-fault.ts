@@ -17,7 +17,7 @@ export class InjectedFault extends Error {
   override readonly name = 'InjectedFault';
 }
 
-/** Nothing fails yet. */
+/** Creates faults that are not armed. */
 export const createFaults = (): Faults => {
   const injected = (text: string): Error => new InjectedFault(text);
   const armed: { failAt: number; mode: 'once' | 'crash'; error: (text: string) => Error } = {

@@ -43,7 +43,7 @@ const pages = Math.ceil((dataAt + maskSize) / wasmPageSize);
 /** Sectors side by side in `mask4`. */
 const abreast = 4;
 
-/** @throws CompileError where WebAssembly SIMD is missing; `openXts` then works without a mask. */
+/** @throws CompileError if WebAssembly SIMD is missing; `openXts` then works without a mask. */
 export function createXtsMask(): XtsMask {
   const instance = new WebAssembly.Instance(new WebAssembly.Module(assemble()));
   const { memory, mask1, mask4 } = instance.exports;

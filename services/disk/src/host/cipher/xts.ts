@@ -21,7 +21,7 @@ export interface SectorCipher {
   destroy(): void;
 }
 
-/** Whole sectors side by side, and where they go. */
+/** A run of whole sectors, and its target. */
 export interface SectorRun {
   /** Number of the first. */
   readonly sector: number;
@@ -81,7 +81,7 @@ function guarded(cipher: Transforms): SectorCipher {
 const dropped = (): Rejection =>
   new Rejection('FAILED_PRECONDITION', 'DEK_DROPPED', 'the key of this disk was dropped; it must be unwrapped');
 
-/** What is left of a cipher that was never used. */
+/** A destroyed cipher that was never used. */
 export const destroyedCipher: SectorCipher = guarded({ encryptAll() {}, decryptAll() {}, destroy() {} });
 destroyedCipher.destroy();
 

@@ -28,7 +28,7 @@ export const newAccessToken = (attachEpoch: number, random: Pick<Random, 'bytes'
 /** SHA-256, base64url. */
 export const hashAccessToken = (token: string): string => hash('sha256', token, 'base64url');
 
-/** The epoch a token says it is for; undefined for a text that is no token of ours. */
+/** The epoch that a token names; undefined for any other text. */
 export const epochOfToken = (token: string): number | undefined => {
   const [, epoch] = /^([1-9]\d{0,14})\.[A-Za-z0-9_-]{43}$/.exec(token) ?? [];
   return epoch === undefined ? undefined : Number(epoch);

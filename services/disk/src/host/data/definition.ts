@@ -46,7 +46,7 @@ export const readData = (length: number): Buffer<ArrayBuffer> => {
 /** The memory of data made with room, until it is sent. */
 const withRoom = new WeakSet<ArrayBufferLike>();
 
-/** `ReadResponse{data}` in a buffer of its own: that of the data where it has the room. */
+/** `ReadResponse{data}` in a buffer of its own: that of the data if it has room for the field header. */
 const encodeRead = (data: Uint8Array): Uint8Array => {
   const head = [tag.first, ...varint(data.length)];
   const { buffer } = data;

@@ -61,7 +61,7 @@ export class Sessions {
   }
 
   /**
-   * The session of an access token, made again from the records if this process has none.
+   * The session of an access token, recreated from the records if this process has none.
    * @throws Rejection UNAUTHENTICATED DISK_ACCESS_TOKEN_MISSING, DISK_ACCESS_TOKEN_INVALID; FAILED_PRECONDITION ATTACH_EPOCH_OUTDATED
    */
   async of(name: string, token: string | undefined): Promise<Session> {
@@ -173,7 +173,7 @@ export class Sessions {
   }
 
   /**
-   * Makes the sessions of the previous process again, without DEKs. A pinnable session gets its DEK as soon as the lease is
+   * Recreates the sessions of the previous process, without DEKs. A pinnable session gets its DEK as soon as the lease is
    * held, even before a read: otherwise there would be no DEK to keep during a loss (CMK-102).
    */
   async resume(cause: Cause): Promise<void> {

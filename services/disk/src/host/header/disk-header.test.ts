@@ -290,7 +290,7 @@ test('an authentic slot with malformed content is HEADER_CORRUPT, not an interna
   await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'), 'a length beyond the slot');
 });
 
-test('a header whose file was cut off is HEADER_CORRUPT', async () => {
+test('a header whose file was truncated is HEADER_CORRUPT', async () => {
   const store = createPlatter('header', sectorSize, systemRandom).open();
   await store.write(0, encodeSlot(first, mac));
   await assert.rejects(readHeader(headerOver(store)), hasReason('HEADER_CORRUPT'));

@@ -140,7 +140,7 @@ const ownerIn = (holder: DekHolder, header: DiskHeader): DekOwner => {
   return { dekId, diskId };
 };
 
-/** Whatever a header says: only the disk's own DEK is used. */
+/** Only the disk's own DEK is used, whatever its header contains. */
 const verified = (dek: Uint8Array, owner: DekOwner, holder: DekHolder): Uint8Array => {
   if (matchesDekAuthenticator(dek, owner, holder.volume.dekAuthenticator)) return dek;
   dek.fill(0);

@@ -296,13 +296,13 @@ test('CMK-102: a published loss does not concern an open at its epoch or later; 
   assert.equal(access.lossAfter(key, { accessEpoch: 9 })?.accessEpoch, 6);
 });
 
-test('G3: after a restart, the end of an identity does not concern a disk that the next identity opened', () => {
+test('G3: after a restart, the deletion of an identity does not concern a disk that the next identity opened', () => {
   const access = createKeyAccess();
   access.lost(key, { ...loss(Number.MAX_SAFE_INTEGER), reason: 'IDENTITY_DELETED', principal }, 'fact');
   const reasonFor = (opened: Grant) => access.lossAfter(key, opened)?.reason;
   assert.equal(reasonFor({ accessEpoch: 9, principal: 'principals/next' }), undefined);
   assert.equal(reasonFor({ accessEpoch: 9, principal }), 'IDENTITY_DELETED');
-  assert.equal(reasonFor({ accessEpoch: 9 }), 'IDENTITY_DELETED', 'an unknown identity may be that one');
+  assert.equal(reasonFor({ accessEpoch: 9 }), 'IDENTITY_DELETED', 'an unknown identity may be the deleted one');
 });
 
 test('of two grants at one epoch the one requested later is newest; otherwise the one at the higher epoch is', () => {

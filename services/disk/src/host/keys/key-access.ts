@@ -70,8 +70,8 @@ const nameOf = ({ set, keyVersion }: SetKeyVersion): string => `${set}\n${keyVer
  * disks under a key. Rules G1, CMK-100, CMK-105, CMK-112.
  *
  * Losses arrive as facts of the set and as refusals of the vault. A loss ends the lease at once if it concerns its grant (see
- * `concerns` in libs/access). The order of this host's calls adds to the number of a refusal: a key that expired has no new
- * number, and identity's refusals have none. After a loss only a grant counts that was called for later, at an epoch no lower.
+ * `concerns` in libs/access). The order of this host's calls adds to the epoch of a refusal: a key that expired has no new
+ * epoch, and identity's refusals have none. After a loss only a grant counts that was requested later, at an epoch no lower.
  *
  * Once the set has published the deletion of an identity, this host ignores grants to that identity, and refusals that are only
  * about it: the set may have another identity already.
@@ -261,7 +261,7 @@ export class KeyAccess {
 export const createKeyAccess = (...parts: ConstructorParameters<typeof KeyAccess>): KeyAccess =>
   new KeyAccess(...parts);
 
-/** A loss without a number is later than every loss with one. */
+/** A loss without an epoch is later than every loss with one. */
 const numberOf = ({ accessEpoch }: LossFacts): number => accessEpoch ?? Number.MAX_SAFE_INTEGER;
 
 /** A loss as it arrives at an entry, in place of what is known. */
@@ -283,7 +283,7 @@ const received = (entry: Entry, facts: LossFacts, source: 'fact' | Refused, plac
   };
 };
 
-/** Whether a loss concerns a grant: by the number line, and for a refusal also by the order of this host's calls. */
+/** Whether a loss concerns a grant: by the epochs, and for a refusal also by the order of this host's calls. */
 const isConcerned = (loss: ReceivedLoss, grant: KeyGrant): boolean => {
   const { accessEpoch, principal, source, calledAt, isCrossed, receivedAt } = loss;
   const { order } = grant.sent;
@@ -295,7 +295,7 @@ const isConcerned = (loss: ReceivedLoss, grant: KeyGrant): boolean => {
   return isEarlier && (grant.accessEpoch === accessEpoch || !isCrossed);
 };
 
-/** A grant to an identity called as later is newer, whatever the number of an earlier one. */
+/** A grant to an identity that was called as later is newer, whatever the epoch of an earlier grant. */
 const isNewer = (one: KeyGrant, other: KeyGrant | undefined): boolean => {
   if (other === undefined) return true;
   if (isSameIdentity(one, other) && one.accessEpoch !== other.accessEpoch) return one.accessEpoch > other.accessEpoch;

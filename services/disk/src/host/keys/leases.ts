@@ -254,7 +254,7 @@ export class Leases {
     else if (!entry.isCountedAsLost) reports.about(key, undefined);
     else {
       const since = endedAt ?? clock.now();
-      // An outage has no number of its own: it concerns every unwrap up to now.
+      // An outage has no epoch of its own: it concerns every unwrap up to now.
       let accessEpoch = entry.lease.grant()?.accessEpoch ?? 0;
       for (const user of users) accessEpoch = Math.max(accessEpoch, user.accessEpoch);
       reports.about(key, { reason: 'KEY_VAULT_UNREACHABLE', since, traceId: '', accessEpoch }, 'refusal');

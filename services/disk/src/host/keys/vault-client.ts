@@ -35,7 +35,7 @@ export interface BatchingVault {
   readonly client: VaultClient;
   readonly unwrap: Batching<UnwrapKeyRequest, Reply<UnwrapKeyResponse>>;
   readonly rewrap: Batching<RewrapRequest, Reply<RewrapResponse>>;
-  /** One call for all who request the same before it is sent. The first one names the resource. */
+  /** One call for all requests of the same before it is sent. The first one names the resource. */
   check(request: CheckAccessRequest): Promise<Reply<GrantedAccess>>;
 }
 

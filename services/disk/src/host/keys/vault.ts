@@ -142,7 +142,7 @@ export class Vault {
     throw keyLost({ ...question, keyVersion: concerned ?? question.keyVersion }, loss, error);
   }
 
-  /** Whether the key may be used: one call for all who open disks under it at the moment. */
+  /** Whether the key may be used: one call for all opens of disks under it at the moment. */
   async #stated(question: VaultQuestion): Promise<KeyGrant> {
     const { keyVersion, resource, set, principal } = question;
     const request = CheckAccessRequest.create({ keyVersion, resource: resource || set });
@@ -175,7 +175,7 @@ export class Vault {
     const { keyAccess, options } = this.#parts;
     const found = this.#lossIn(error);
     if (!found) return withoutLoss(question, error);
-    // A deleted identity says nothing about the next one of the set, whose grant may be here already.
+    // The deletion of an identity does not concern the next one of the set, whose grant may be here already.
     const loss = found.reason === 'IDENTITY_DELETED' ? { ...found, principal: question.principal } : found;
     // If running disks outlive the expiry of the key, this refusal is about this call only.
     const isLoss = loss.reason !== 'KEY_EXPIRED' || !options.outlivesExpiry(question.set);

@@ -30,7 +30,7 @@ export interface Export {
   /** Bytes. */
   size(): number;
   /**
-   * Performs requests that were made at the same time, if nothing has to be waited for.
+   * Performs requests that were made at the same time, if none of them has to wait.
    * @returns whether all are done and may be answered; otherwise use `read` and `write`: any of them may be done
    */
   performNow(requests: readonly ImmediateIo[]): boolean;

@@ -271,7 +271,7 @@ test(
 );
 
 test(
-  'ranges outside the disk, too long requests and unknown commands are EINVAL; a too long write ends the connection',
+  'ranges outside the disk, oversized requests and unknown commands are EINVAL; an oversized write ends the connection',
   limit,
   async (t) => {
     const { host, begin } = await start(t);

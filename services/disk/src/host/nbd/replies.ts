@@ -133,7 +133,7 @@ export class Replies {
     this.#stream.uncork();
   }
 
-  /** Nothing is sent any more. What the client has not taken is still watched. */
+  /** Stops sending. Replies that the client has not taken are still watched. */
   close(): void {
     if (this.#awaited === 0) this.#stallAlarm?.cancel();
   }

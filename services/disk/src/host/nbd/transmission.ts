@@ -70,7 +70,7 @@ export class Transmission {
     }
   }
 
-  /** Serves reads and writes that have arrived, together. @returns false if there is none for which nothing has to be waited */
+  /** Serves reads and writes that have arrived, together. @returns false if each of them has to wait */
   #serveArrived(): boolean {
     if (this.#mustWait() || this.#head !== undefined) return false;
     const batch: Arrived[] = [];
@@ -223,7 +223,7 @@ export class Transmission {
     }
   }
 
-  /** Whole pieces, each as a chunk of its own where replies are structured. */
+  /** Whole pieces, each as a chunk of its own if replies are structured. */
   async #read(request: Request): Promise<void> {
     const { offset, length, flags } = request;
     const inChunks = this.#agreed.isStructured && (flags & commandFlag.df) === 0 && length > pieceSize;
@@ -288,7 +288,7 @@ export class Transmission {
     this.#replies.extents(request, extents);
   }
 
-  /** Ends the connection once what was sent has left. */
+  /** Ends the connection once all sent bytes have left. */
   #finish(): void {
     if (this.#isOver) return;
     this.#isOver = true;

@@ -12,12 +12,12 @@ const forGood = 1 << 30;
 const bootErrorMs = 10;
 
 /**
- * Permission of this thread for another thread to read and write an open disk at once, without a message. It lasts a fraction of a second
- * and is given again while the disk is used, so that the other thread never uses a DEK after the end of a lease. A loss, a copy of the
- * disk and this thread's own reads and writes close the gate; then the other thread calls this one. Guarantee G1.
+ * Permission of this thread for another thread to read and write an open disk at once, without a message. It lasts a fraction of
+ * a second and is renewed while the disk is used, so that the other thread never uses a DEK after the end of a lease. A loss, a
+ * copy of the disk and this thread's own reads and writes close the gate; then the other thread calls this one. Guarantee G1.
  *
- * Shared memory: `closed` counts the reasons to ask, `busy` is 1 while the other thread works on the file. Either side writes its own word
- * before it reads the other's, so at least one of them notices the other.
+ * Shared memory: `closed` counts the reasons to close the gate, `busy` is 1 while the other thread works on the file. Either side
+ * writes its own word before it reads the other's, so at least one of them notices the other.
  */
 export class ThreadGate {
   readonly memory = new SharedArrayBuffer(memoryLength);

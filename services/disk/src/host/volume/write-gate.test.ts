@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { WriteGate } from './write-gate.ts';
 
-test('a copy waits for the writes under way, and later writes wait for the copy', async () => {
+test('a copy waits for the writes in progress, and later writes wait for the copy', async () => {
   const gate = new WriteGate();
   const order: string[] = [];
   const first = Promise.withResolvers<void>();
