@@ -6,7 +6,7 @@ import { type TestContext, test } from 'node:test';
 import { zstdCompressSync } from 'node:zlib';
 import { uncompressedKernel } from './kernel.ts';
 
-/** A kernel image with two setup sectors, and the payload 64 bytes behind them. */
+/** A kernel image with two setup sectors. The payload starts 64 bytes after them. */
 const imageWith = (t: TestContext, payload: Buffer): string => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-kernel-'));
   t.after(() => rmSync(folder, { recursive: true }));
@@ -20,12 +20,12 @@ const imageWith = (t: TestContext, payload: Buffer): string => {
   return path;
 };
 
-test('the kernel of an image that is compressed with zstd is unpacked, without what follows it', (t) => {
+test('unpacks the kernel of a zstd image and ignores the bytes after the payload', (t) => {
   const kernel = Buffer.from('\x7fELF and the rest of a kernel');
   assert.deepEqual(uncompressedKernel(imageWith(t, zstdCompressSync(kernel))), kernel);
 });
 
-test('another image is refused with its path', (t) => {
+test('refuses an image that holds no zstd payload or no ELF file, and names its path', (t) => {
   assert.throws(() => uncompressedKernel(imageWith(t, Buffer.from('not zstd'))), /vmlinuz is no kernel image/);
   assert.throws(
     () => uncompressedKernel(imageWith(t, zstdCompressSync(Buffer.from('no kernel')))),

@@ -10,7 +10,7 @@ import { images } from './services.mjs';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-builder-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** A program of that name which notes its arguments and does what the script says. @returns an environment that finds it */
+/** Creates a program of that name that records its arguments and runs the script. @returns an environment that finds it */
 const program = (name: string, script: string): NodeJS.ProcessEnv => {
   const path = join(folder, name);
   writeFileSync(path, `#!/bin/sh\necho "$@" >> ${join(folder, 'calls')}\n${script}\n`);
@@ -27,11 +27,11 @@ const request = {
   platform: undefined,
 };
 
-test('without a program that builds images the error says how to get one', async () => {
+test('without buildah, podman or docker, the error says how to install one', async () => {
   await assert.rejects(findBuilder({ PATH: '/nonexistent' }), /apt-get install buildah/);
 });
 
-test('an image is built from the one recipe, and its size and digest are read, whatever builds it', async () => {
+test('buildah, podman and docker build from one Containerfile, and the size and digest of the image are read', async () => {
   const answers = {
     buildah: `case "$1" in images) echo '[{"id":"abc","size":"149 MB"}]';; esac`,
     podman: `case "$1" in images) echo '[{"Id":"sha256:abc","Size":149000000}]';; esac`,
@@ -52,7 +52,7 @@ test('an image is built from the one recipe, and its size and digest are read, w
   }
 });
 
-test('the revision of the labels is written into the image, for --version', async () => {
+test('the build gets the revision label as REVISION, for --version', async () => {
   const env = program('podman', `case "$1" in images) echo '[{"Id":"a","Size":1}]';; esac`);
   writeFileSync(join(folder, 'calls'), '');
   await buildImage(
@@ -62,7 +62,7 @@ test('the revision of the labels is written into the image, for --version', asyn
   assert.match(readFileSync(join(folder, 'calls'), 'utf8'), /--build-arg REVISION=4bc4bbe-dirty /);
 });
 
-test('a base, certificates and a build without cache are passed on', async () => {
+test('the build gets the base, the certificates and --no-cache', async () => {
   const env = program('buildah', `case "$1" in images) echo '[{"id":"a","size":"1.5 GB"}]';; esac`);
   writeFileSync(join(folder, 'calls'), '');
   const { sizeBytes } = await buildImage(
@@ -74,7 +74,7 @@ test('a base, certificates and a build without cache are passed on', async () =>
   assert.match(calls, /--build-arg BASE=b@sha256:0 .*--volume \/ca\.pem:\S+:ro .*--no-cache/);
 });
 
-test('labels and a platform are passed on, and only then', async () => {
+test('the build gets labels and a platform only if they are set', async () => {
   const env = program('podman', `case "$1" in images) echo '[{"Id":"a","Size":1}]';; esac`);
   writeFileSync(join(folder, 'calls'), '');
   await buildImage({ name: 'podman', env }, { ...request, labels: { a: 'b' }, platform: 'linux/arm64' });
@@ -86,7 +86,7 @@ test('labels and a platform are passed on, and only then', async () => {
   assert.doesNotMatch(second, /--label|--platform/);
 });
 
-test('the bill of materials is kept beside the build, from its cache', async () => {
+test('exports the bill of materials from the cache of the build', async () => {
   const env = program(
     'buildah',
     'for a in "$@"; do case $a in type=local,dest=*) echo bill > "$(echo "$a" | sed s/.*dest=//)/sbom.cdx.json";; esac; done',
@@ -108,7 +108,7 @@ test('every image has a description for its label', () => {
   for (const [name, { description }] of Object.entries(images)) assert.match(description, /^[A-Z].*\.$/, name);
 });
 
-test('a build that fails repeats what the builder said', async () => {
+test('the error of a failed build holds what the builder printed', async () => {
   const env = program('podman', 'echo "no space left on device" >&2; exit 125');
   await assert.rejects(
     buildImage({ name: 'podman', env }, request),
@@ -116,12 +116,12 @@ test('a build that fails repeats what the builder said', async () => {
   );
 });
 
-test('a size that means nothing is no size', async () => {
+test('refuses an image size that is not a number', async () => {
   const env = program('buildah', `case "$1" in images) echo '[{"id":"a","size":"much"}]';; esac`);
   await assert.rejects(buildImage({ name: 'buildah', env }, request), /a size that means nothing: much/);
 });
 
-test('a base of Debian packages names what it needs', async () => {
+test('the import of a Debian base names the program that is missing', async () => {
   const say = () => undefined;
   await assert.rejects(importDebianBase({ name: 'docker', env: {} }, say, true), /needs podman or buildah/);
   await assert.rejects(importDebianBase({ name: 'podman', env: { PATH: '' } }, say, true), /install podman/);

@@ -21,7 +21,7 @@ import { checkDriverOf } from './driver.mjs';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-image-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-/** As much of an image's /app as the check looks at, with the installed driver, or with one without its patch. */
+/** The part of an image's /app that the check reads, with the patched driver or with an unpatched one. */
 const layOut = (name: string, isPatched: boolean): string => {
   const app = join(folder, name);
   const eventStore = join(app, 'libs/event-store');
@@ -39,7 +39,7 @@ const layOut = (name: string, isPatched: boolean): string => {
   return app;
 };
 
-test('G2: an image gets the patched driver; one with an unpatched driver is not built', async () => {
+test('G2: accepts an image with the patched Postgres driver and refuses one with the unpatched driver', async () => {
   assert.equal(checkDriverOf(layOut('patched', true)), true);
   const unpatched = layOut('unpatched', false);
   const check = `import { checkDriverOf } from ${JSON.stringify(join(repository, 'deploy/images/driver.mjs'))};
@@ -50,11 +50,11 @@ test('G2: an image gets the patched driver; one with an unpatched driver is not 
   );
 });
 
-test('what has no event store has no driver to check', () => {
+test('skips the driver check for an app without the event store', () => {
   assert.equal(checkDriverOf(join(folder, 'empty')), false);
 });
 
-test('every image is checked after its packages are installed, and the build has the patch', () => {
+test('the build applies the patch, and checks the driver of every image after its packages are installed', () => {
   assert.match(
     readFileSync(join(repository, 'deploy/images/assemble.mjs'), 'utf8'),
     /installPackages\(\);[^}]*checkDriverOf\(app, node\)/,

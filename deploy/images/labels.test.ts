@@ -14,7 +14,7 @@ const env = { PATH: process.env.PATH, GIT_CONFIG_GLOBAL: '/dev/null', GIT_CEILIN
 const git = (...args: readonly string[]): string =>
   execFileSync('git', ['-C', folder, ...args], { env, encoding: 'utf8' });
 
-test('an image is labelled with version, description, revision and source', async () => {
+test('labels an image with version, description, revision and source', async () => {
   assert.deepEqual(await imageLabels(request, folder, env), {
     'org.opencontainers.image.version': '1.2.3',
     'org.opencontainers.image.description': 'Disks.',
@@ -35,7 +35,7 @@ test('an image is labelled with version, description, revision and source', asyn
   );
 });
 
-test('the source is the remote as an address for a browser, without credentials', async () => {
+test('the source label is the remote as an https URL without credentials', async () => {
   git('init', '--quiet');
   git('remote', 'add', 'origin', 'x');
   const remotes: readonly (readonly [string, string | undefined])[] = [

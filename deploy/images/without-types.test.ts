@@ -13,7 +13,7 @@ const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const loader = fileURLToPath(new URL('without-types.mjs', import.meta.url));
 
-/** Sources that say in which thread they run, and whether Node loaded what takes types out there. */
+/** A source that prints its thread and whether Node loaded the module that strips types there. */
 const says = `
 import { isMainThread, Worker } from 'node:worker_threads';
 import { name } from './name.ts';
@@ -32,18 +32,18 @@ const run = async (...flags: readonly string[]): Promise<readonly string[]> => {
   return stdout.trim().split('\n').sort();
 };
 
-test('sources without types run under their names, in threads as well, and nothing that takes types out is loaded', async () => {
+test('sources without types run in the main thread and in workers, and Node does not load its type stripper', async () => {
   write((text) => stripTypeScriptTypes(text));
   assert.deepEqual(await run(`--import=${loader}`), ['it main false', 'it worker false']);
   assert.deepEqual(await run(), ['it main true', 'it worker true'], 'Node alone goes by the name of a file');
 });
 
-test('what still has types does not run: an image cannot hold such a source unnoticed', async () => {
+test('a source that still has types fails with a SyntaxError', async () => {
   write((text) => text);
   await assert.rejects(run(`--import=${loader}`), /SyntaxError/);
 });
 
-test('every image is started that way', () => {
+test('every image starts Node with the loader without-types.mjs', () => {
   assert.match(
     readFileSync(join(repository, 'deploy/Containerfile'), 'utf8'),
     /^ENTRYPOINT \[.*"--import=\/app\/without-types\.mjs", "\/app\/main\.mjs"\]$/m,

@@ -10,7 +10,7 @@ afterEach(() => {
   for (const folder of made.splice(0)) rmSync(folder, { recursive: true, force: true });
 });
 
-/** Brings up on a cluster that answers so. @returns what was said, and what kubectl was called with */
+/** Runs `bringUp` with a kubectl that gives these answers. @returns the messages, and the calls of kubectl */
 const play = async (answers: readonly Answer[], hasNewImages = true) => {
   const { folder, calls } = testKubectl([...answers, { when: '' }]);
   made.push(folder);
@@ -36,7 +36,7 @@ const play = async (answers: readonly Answer[], hasNewImages = true) => {
 };
 const isThere: Answer = { when: 'get deployment identity', out: 'deployment.apps/identity' };
 
-test('a new cloud is applied and waited for, compute too, and nothing is replaced', async () => {
+test('applies a new cloud, waits for all its parts, compute too, and restarts nothing', async () => {
   const { outcome, called } = await play([]);
   assert.equal(outcome, 'ready');
   assert.deepEqual(called.slice(1, 4), [
@@ -48,7 +48,7 @@ test('a new cloud is applied and waited for, compute too, and nothing is replace
   assert.ok(!called.some((call) => call.includes('restart')));
 });
 
-test('new images under the tags of before replace the pods that run, but for compute, which is said', async () => {
+test('new images restart the deployments except compute, and a message says that compute keeps its image', async () => {
   const { outcome, called, said } = await play([isThere]);
   assert.equal(outcome, 'ready');
   const restart = called.find((call) => call.startsWith('rollout restart')) ?? assert.fail('nothing is replaced');
@@ -58,7 +58,7 @@ test('new images under the tags of before replace the pods that run, but for com
   assert.ok(!(await play([isThere], false)).called.some((call) => call.includes('restart')), 'images as they were');
 });
 
-test('an overlay that is refused half way says that part of it may be there, and how it goes', async () => {
+test('if kubectl apply fails, the error says that part may be applied and how to continue or remove it', async () => {
   const err = 'Error from server (Forbidden): error when creating "overlays/local": deployments.apps is forbidden\n';
   const { outcome } = await play([{ when: 'apply', err, code: 1 }]);
   assert.match(outcome, /^LauncherError: kubectl: .*forbidden.*lacks this right in namespace interlock/);
@@ -68,7 +68,7 @@ test('an overlay that is refused half way says that part of it may be there, and
   );
 });
 
-test('a Job that fails is told with the end of its log, and the pods that wait with what they wait for', async () => {
+test('if a Job fails, the error has the end of its log and the reason why each pod waits', async () => {
   const waiting = (name: string, reason: string, message: string) => ({
     metadata: { name },
     status: { containerStatuses: [{ state: { waiting: { reason, message } } }] },

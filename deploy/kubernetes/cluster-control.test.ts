@@ -5,7 +5,7 @@ import { clusterControl } from './cluster-control.ts';
 import { openKubectl } from './kubectl.ts';
 import { type Answer, testKubectl } from './test-kubectl.ts';
 
-/** Runs work with a kubectl that responds so. @returns the arguments of its calls, in order */
+/** Runs work with a kubectl that gives these answers. @returns the arguments of its calls, in order */
 const callsOf = async (
   answers: readonly Answer[],
   work: (control: ReturnType<typeof clusterControl>) => Promise<unknown>,
@@ -45,7 +45,7 @@ const pods: Answer = {
 };
 const done: Answer = { when: '.', out: '' };
 
-test('a killed part has no pods until it is restarted with as many as before, also by another process', async () => {
+test('kill scales a part to 0 and records its replicas; restart restores them, from another process too', async () => {
   const killed = await callsOf([workload(2), pods, done], (control) => control.kill('disk'));
   assert.deepEqual(killed, [
     'annotate statefulset/disk interlock.experiment/replicas=2 --overwrite',
@@ -59,7 +59,7 @@ test('a killed part has no pods until it is restarted with as many as before, al
   ]);
 });
 
-test('a pause stops the process of each pod and marks the pod; one that is process 1 cannot be stopped', async () => {
+test('pause stops the process of each pod and marks the pod; it fails if that process has id 1', async () => {
   const paused = await callsOf([pods, done], (control) => control.pause('disk'));
   assert.match(paused[0] ?? '', /^exec disk-0 -- \/usr\/local\/bin\/node -e /);
   assert.equal(paused[1], 'annotate pod disk-0 interlock.experiment/paused=true --overwrite');
@@ -70,7 +70,7 @@ test('a pause stops the process of each pod and marks the pod; one that is proce
   );
 });
 
-test('the state of a part is that of its pods; without replicas it is down', async () => {
+test('a part has the state of its pods, and is down without replicas', async () => {
   const down = workload(0);
   await callsOf([down, { when: 'get pods', out: '{"items":[]}' }], async (control) => {
     assert.ok((await control.processes()).every(({ state }) => state === 'down'));

@@ -5,7 +5,7 @@ import { loadingOf } from './loading.ts';
 const image = 'localhost/interlock/key-vault:0.1.0';
 const archive = '/tmp/interlock-localhost-interlock-key-vault-0-1-0.tar';
 
-test('an image is handed over as whatever made the cluster takes it, from whatever built it', () => {
+test("loads an image with the command of the cluster's tool, whichever builder made it", () => {
   const commands = (context: string, builder: 'podman' | 'docker') =>
     loadingOf(context, builder)(image).map((command) => command.join(' '));
   assert.deepEqual(commands('kind-kind', 'docker'), [
@@ -19,7 +19,7 @@ test('an image is handed over as whatever made the cluster takes it, from whatev
   assert.equal(commands('minikube', 'podman')[2], `minikube image load ${archive}`);
 });
 
-test('a cluster that is no laptop is not guessed at', () => {
+test('refuses a context that is not a laptop cluster', () => {
   for (const context of ['prod', 'kind', 'gke_project_zone_name'])
     assert.throws(() => loadingOf(context, 'docker'), new RegExp(`"${context}" is of no laptop cluster.*registry`));
 });

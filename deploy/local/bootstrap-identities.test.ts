@@ -14,7 +14,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const hashOf = (text: string) => createHash('sha256').update(text).digest('base64url');
 
-test('the file holds hashes of the secrets and none of the secrets, which are for their owner only', () => {
+test('the bootstrap file holds only hashes of secrets; only their owner can read the secret files', () => {
   const data = openDataFolder(join(folder, 'hashes'));
   const { administrator, bootstrapFile, workloads } = openIdentities(data, systemRandom);
   const text = readFileSync(bootstrapFile, 'utf8');
@@ -34,13 +34,13 @@ test('the file holds hashes of the secrets and none of the secrets, which are fo
   assert.equal(stored.administrator.principalId, stored.roleAssignments[0]?.principalId);
 });
 
-test('the same at every start', () => {
+test('a second start opens the same identities', () => {
   const data = openDataFolder(join(folder, 'same'));
   const first = openIdentities(data, systemRandom);
   assert.deepEqual(openIdentities(data, systemRandom), first);
 });
 
-test('a start that was cut short is begun again, with secrets and hashes that fit', () => {
+test('after an incomplete start, the next start writes secrets and hashes that match', () => {
   const data = openDataFolder(join(folder, 'again'));
   const { bootstrapFile } = openIdentities(data, systemRandom);
   rmSync(bootstrapFile);

@@ -15,7 +15,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const bootstrap = join(import.meta.dirname, 'bootstrap.mjs');
 const command = join(import.meta.dirname, 'command.ts');
 
-/** A command that says its process id and arguments, and stays. */
+/** A command that prints its process id and arguments and keeps running. */
 const staying = join(folder, 'staying.ts');
 writeFileSync(
   staying,
@@ -56,21 +56,21 @@ test('runs the file with Node 24 and its arguments, and passes a signal on', asy
   assert.deepEqual(await once(child, 'close'), [143, null]);
 });
 
-test('what it runs closes everything when the bootstrap is killed', async () => {
+test('the command closes everything when the bootstrap is killed', async () => {
   const { child, lines } = run(staying);
   const { pid } = JSON.parse((await lines.next()).value ?? '{}');
   child.kill('SIGKILL');
   while (processStart(pid) !== undefined) await delay(5);
 });
 
-test('ends with the exit code of the command, whose last line comes after everything is closed', async () => {
+test('exits with the exit code of the command and prints its last line after everything is closed', async () => {
   const { child, lines } = run(ending);
   assert.equal((await lines.next()).value, 'closed');
   assert.equal((await lines.next()).value, 'the last line');
   assert.deepEqual(await once(child, 'close'), [3, null]);
 });
 
-test('a file that does not exist is named', async () => {
+test('names a file that does not exist', async () => {
   const { child } = run('deploy/local/nothing.ts');
   const chunks: string[] = [];
   child.stderr.setEncoding('utf8').on('data', (chunk: string) => chunks.push(chunk));
@@ -78,9 +78,9 @@ test('a file that does not exist is named', async () => {
   assert.match(chunks.join(''), /deploy\/local\/nothing\.ts does not exist/);
 });
 
-test('what npm runs ends with npm, also where a signal ends npm alone', async (t) => {
+test('a command that npm runs ends with npm, even if only npm gets the signal', async (t) => {
   for (const shell of [[], ['sh', '-c', '"$@"; exit', 'sh']]) {
-    // Stands for npm: it starts the script and, killed, tells it nothing.
+    // Acts as npm: it starts the script, and does not signal it when it is killed itself.
     const starter = `const [command, ...args] = process.argv.slice(1);
       require('child_process').spawn(command, args, { stdio: 'inherit' });
       setInterval(() => {}, 1000);`;

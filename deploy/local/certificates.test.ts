@@ -16,7 +16,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const dayMs = 86_400_000;
 const serverOf = (files: Certificates) => new X509Certificate(readFileSync(files.certificateFile));
 
-test('a TLS client that trusts the authority accepts the server under each of its names, and no other', async () => {
+test('a TLS client that trusts the authority accepts the server under each of its names and under no other', async () => {
   const files = await openCertificates(openDataFolder(join(folder, 'tls')), Date.now());
   const server = createServer({ cert: readFileSync(files.certificateFile), key: readFileSync(files.keyFile) });
   server.on('tlsClientError', () => undefined);
@@ -44,7 +44,7 @@ test('a TLS client that trusts the authority accepts the server under each of it
   server.close();
 });
 
-test('keys are for their owner only', async () => {
+test('only the owner can read the private keys', async () => {
   const data = openDataFolder(join(folder, 'modes'));
   const { keyFile } = await openCertificates(data, Date.now());
   for (const file of [keyFile, data.path('certificates', 'authority.key')]) {
@@ -52,7 +52,7 @@ test('keys are for their owner only', async () => {
   }
 });
 
-test('valid certificates are kept; one that expires soon is renewed under the same authority', async () => {
+test('keeps a valid certificate, and renews one that expires soon under the same authority', async () => {
   const data = openDataFolder(join(folder, 'renewal'));
   const now = Date.now();
   const first = await openCertificates(data, now);
@@ -66,7 +66,7 @@ test('valid certificates are kept; one that expires soon is renewed under the sa
   assert(renewed.verify(new X509Certificate(authority).publicKey));
 });
 
-test('a new authority brings a new server certificate', async () => {
+test('a new authority issues a new server certificate', async () => {
   const data = openDataFolder(join(folder, 'authority'));
   const files = await openCertificates(data, Date.now());
   rmSync(files.authorityFile);

@@ -12,13 +12,13 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 
 const modeOf = (path: string) => statSync(path).mode & 0o777;
 
-test('the data lies in the repository unless INTERLOCK_DATA says otherwise', () => {
+test('the data folder is .interlock in the repository unless INTERLOCK_DATA is set', () => {
   assert.equal(dataRoot({}), join(repository, '.interlock'));
   assert.equal(dataRoot({ INTERLOCK_DATA: '' }), join(repository, '.interlock'));
   assert.equal(dataRoot({ INTERLOCK_DATA: 'somewhere' }), resolve('somewhere'));
 });
 
-test('a folder that was open to others is made private, and so are the ones in it', () => {
+test('makes a data folder and its subfolders private to their owner', () => {
   const root = join(folder, 'open');
   mkdirSync(root);
   chmodSync(root, 0o755);
@@ -27,16 +27,16 @@ test('a folder that was open to others is made private, and so are the ones in i
   assert.equal(modeOf(data.folder('services', 'disk')), 0o700);
 });
 
-test('a folder of another user is refused with what to do', { skip: process.getuid?.() === 0 }, () => {
+test('refuses a folder of another user and says to set INTERLOCK_DATA', { skip: process.getuid?.() === 0 }, () => {
   assert.throws(() => openDataFolder('/'), /belongs to user 0.*INTERLOCK_DATA/);
 });
 
-test('a folder from which a process that is ending removes its own files is removed whole', async () => {
+test('removes a whole folder while a process that ends removes its own files from it', async () => {
   const root = join(folder, 'in-use');
   const inner = join(root, 'data');
   mkdirSync(inner, { recursive: true });
   writeFileSync(join(root, 'password'), '');
-  // So many that the two overlap, whichever is faster.
+  // Enough files that both removals overlap, whichever is faster.
   for (let n = 0; n < 5_000; n += 1) writeFileSync(join(inner, `file-${n}`), '');
   const removing = `console.log('begins');
     for (const file of require('fs').readdirSync('.').reverse()) require('fs').rmSync(file, { force: true });`;
@@ -49,7 +49,7 @@ test('a folder from which a process that is ending removes its own files is remo
   await ended;
 });
 
-test('a second launcher on the folder is refused, naming the first', () => {
+test('refuses a second launcher on the folder and names the process of the first', () => {
   const data = openDataFolder(join(folder, 'held'));
   const release = holdDataFolder(data);
   assert.throws(() => holdDataFolder(data), new RegExp(`Process ${process.pid} is already running a cloud`));

@@ -7,7 +7,7 @@ const failure = (name: string, file?: string): Failure => ({ name, file, reason:
 const passes: Summary = { passed: 3, failed: 0, failures: [] };
 const again = (file: string): Summary => ({ passed: 2, failed: 1, failures: [failure('again', file)] });
 
-/** Runs again what failed, with what each file comes to then. @returns the outcome and the files that ran, in order */
+/** Reruns the failed files; `second` gives the result of each. @returns the outcome and the files that ran, in order */
 const rerun = async (first: Summary, second: Readonly<Record<string, Summary>>) => {
   const ran: string[] = [];
   const outcome = await rerunFailed(first, async (file) => {
@@ -17,7 +17,7 @@ const rerun = async (first: Summary, second: Readonly<Record<string, Summary>>) 
   return { ran, ...outcome };
 };
 
-test('a run without a failure runs nothing again', async () => {
+test('a run without a failure reruns nothing', async () => {
   deepEqual(await rerun({ passed: 9, failed: 0, failures: [] }, {}), {
     ran: [],
     passed: 9,
@@ -27,7 +27,7 @@ test('a run without a failure runs nothing again', async () => {
   });
 });
 
-test('a file that failed runs once more: it is FLAKY and passed where it passes, and failed where it fails again', async () => {
+test('a failed file runs once more: FLAKY, counted as passed, if it passes then; failed if it fails again', async () => {
   const failures = [failure('one', 'a.test.ts'), failure('two', 'b.test.ts'), failure('three', 'a.test.ts')];
   const outcome = await rerun({ passed: 7, failed: 3, failures }, { 'b.test.ts': again('b.test.ts') });
   deepEqual(outcome, {
@@ -39,20 +39,20 @@ test('a file that failed runs once more: it is FLAKY and passed where it passes,
   });
 });
 
-test('what has no file cannot run again, and stays failed', async () => {
+test('a failure without a file cannot run again and stays failed', async () => {
   const failures = [failure('the run of the tests')];
   const { ran, passed, failed } = await rerun({ passed: 7, failed: 1, failures }, {});
   deepEqual([ran, passed, failed], [[], 7, 1]);
 });
 
-test('a file in which nothing runs the second time has not passed', async () => {
+test('a file that runs no test the second time has not passed', async () => {
   const failures = [failure('one', 'a.test.ts')];
   const nothing: Summary = { passed: 0, failed: 0, failures: [] };
   const { failed, flaky } = await rerun({ passed: 7, failed: 1, failures }, { 'a.test.ts': nothing });
   deepEqual([failed, flaky], [1, []]);
 });
 
-test('a failure that the runner lists and does not count is a failure, and takes no other away', async () => {
+test('a failure that is listed but not counted is a failure, and hides no other', async () => {
   const hook = [failure('before', 'a.test.ts'), failure('one', 'b.test.ts')];
   const kept = await rerun({ passed: 7, failed: 0, failures: hook }, { 'a.test.ts': again('a.test.ts') });
   deepEqual([kept.passed, kept.failed], [7, 1]);
@@ -60,7 +60,7 @@ test('a failure that the runner lists and does not count is a failure, and takes
   deepEqual([uncounted.passed, uncounted.failed, uncounted.flaky.length], [8, 0, 2]);
 });
 
-test('a failure that is counted and not listed stays', async () => {
+test('a failure that is counted but not listed stays', async () => {
   const { passed, failed } = await rerun({ passed: 7, failed: 2, failures: [failure('one', 'a.test.ts')] }, {});
   deepEqual([passed, failed], [8, 1]);
 });

@@ -3,7 +3,7 @@ import { createServer } from 'node:net';
 import { test } from 'node:test';
 import { freePorts } from './free-port.ts';
 
-test('ports are different, free, and none that an outgoing connection may take before they are bound', async () => {
+test('gives different free ports outside the range of outgoing connections', async () => {
   const ports = await freePorts(20);
   assert.equal(new Set(ports).size, 20);
   for (const port of ports) {

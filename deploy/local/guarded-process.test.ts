@@ -41,7 +41,7 @@ test('reports the exit status, and 128 + n after a signal', async () => {
   assert.deepEqual(await sleeper.exited, { status: 137 });
 });
 
-test('a command that does not exist ends with 127 and its reason in the log', async () => {
+test('a command that does not exist exits with 127, and its log has the reason', async () => {
   const missing = await startGuarded({
     command: '/nonexistent/program',
     args: [],
@@ -54,8 +54,8 @@ test('a command that does not exist ends with 127 and its reason in the log', as
   assert.match(readFileSync(join(folder, 'missing.log'), 'utf8'), /not found/);
 });
 
-test('stop asks with the signal, and kills what does not obey', async () => {
-  // Both say when they are ready for the signal.
+test('stop sends the stop signal, and kills a process that ignores it', async () => {
+  // Both print a line when they are ready for the signal.
   let polite: Awaited<ReturnType<typeof shell>> | undefined;
   await firstLine(async (onLine) => {
     polite = await shell('trap "exit 3" TERM; echo listening; while :; do sleep 0.01; done', { onLine });
@@ -75,7 +75,7 @@ test('stops a paused command too', async () => {
   await gone(paused.pid);
 });
 
-test('what a command leaves in its group ends with it', async () => {
+test('when a command is killed, the other processes of its group end too', async () => {
   let parent: Awaited<ReturnType<typeof shell>> | undefined;
   const orphan = Number(
     await firstLine(async (onLine) => {
@@ -86,7 +86,7 @@ test('what a command leaves in its group ends with it', async () => {
   await gone(orphan);
 });
 
-test('nothing outlives a launcher that is killed, not even what is paused', async () => {
+test('when the launcher is killed, its processes end, paused ones too', async () => {
   const launcher = spawn(process.execPath, ['--input-type=module-typescript', '--eval', fixture()], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });

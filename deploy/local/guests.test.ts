@@ -12,7 +12,7 @@ import { processStart } from './lock.mjs';
 const root = mkdtempSync(join(tmpdir(), 'interlock-guests-'));
 after(() => rmSync(root, { recursive: true, force: true }));
 
-/** A process with the folder of a guest in its command line, as guests have it, and its id in the folder. */
+/** A process with the folder of a guest in its command line, as guests have, and its id in that folder. */
 const startGuest = async (name: string, program: string): Promise<ChildProcess & { readonly pid: number }> => {
   const folder = join(root, 'subscriptions/s/resourceGroups/g/virtualMachines', name);
   mkdirSync(folder, { recursive: true });
@@ -25,12 +25,12 @@ const startGuest = async (name: string, program: string): Promise<ChildProcess &
   return Object.assign(child, { pid: child.pid });
 };
 
-test('guests are asked to end, those that do not are ended, and all are gone when it is over', async () => {
+test('ends guests with a signal, kills those that ignore it, waits for all, and spares a process that is no guest', async () => {
   const slow = `process.on('SIGTERM', () => setTimeout(() => process.exit(7), 300)); setInterval(() => {}, 1000)`;
   const obeys = await startGuest('obeys', slow);
   const ends = once(obeys, 'exit');
   await endGuests(root, systemClock);
-  // One that is ending has no command line any more a moment before it is gone from the table of processes.
+  // A process that exits loses its command line a moment before it leaves the process table.
   assert.deepEqual(await ends, [7, null], 'by itself');
   assert.equal(processStart(obeys.pid), undefined);
 
@@ -46,6 +46,6 @@ test('guests are asked to end, those that do not are ended, and all are gone whe
   other.kill('SIGKILL');
 });
 
-test('where no guest ever was there is nothing to wait for', async () => {
+test('returns at once if the folder never had guests', async () => {
   await endGuests(join(root, 'nowhere'), systemClock);
 });

@@ -16,7 +16,7 @@ const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const env = { PATH: process.env.PATH, DATABASE_URL: process.env.DATABASE_URL, NATS_URL: process.env.NATS_URL };
 
-test('databases are of the folder they were made from: another one is refused before anything of it starts', async (t) => {
+test('refuses databases of another data folder before it starts any service', async (t) => {
   const name = `test_${randomBytes(4).toString('hex')}`;
   const database = `${name}_identity`;
   const postgres = await startPostgres(openDataFolder(folder), env);
@@ -36,7 +36,7 @@ test('databases are of the folder they were made from: another one is refused be
   await first.stop();
   await refused(both);
 
-  // As a release left them that did not say whose they are.
+  // As an older release left them, without a comment that names the data folder.
   const sql = openConnections(postgres.url(database), { maxConnections: 1 });
   await sql`comment on database ${sql(database)} is null`;
   await sql.end();
@@ -47,7 +47,7 @@ test('databases are of the folder they were made from: another one is refused be
   await refused(both);
 });
 
-test('one launcher is at work on databases, also after the server has ended its connection', async (t) => {
+test("refuses a second launcher on the same databases, also after the server ended the first one's connection", async (t) => {
   const database = await createTestDatabase();
   t.after(() => database.drop());
   const holder = { folder: '/first', administratorId: 'one' };

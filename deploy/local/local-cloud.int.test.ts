@@ -21,7 +21,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const env = { PATH: process.env.PATH, DATABASE_URL: process.env.DATABASE_URL, NATS_URL: process.env.NATS_URL };
 const uniqueName = () => `test_${randomBytes(4).toString('hex')}`;
 
-/** Answers each HTTP request with its environment, and ends with status 9 when asked for /fail. */
+/** Answers each HTTP request with its environment, and exits with status 9 on a request for /fail. */
 const fixture = join(folder, 'service.ts');
 writeFileSync(
   fixture,
@@ -44,7 +44,7 @@ async function gone(pid: number): Promise<void> {
   while (processStart(pid) !== undefined) await delay(5);
 }
 
-test('every service gets what it needs to serve and to find the others', async (t) => {
+test('every service gets its settings, its files, its database and the addresses of the others', async (t) => {
   const data = openDataFolder(join(folder, 'environment'));
   const name = uniqueName();
   const cloud = await startLocalCloud({
@@ -85,7 +85,7 @@ test('every service gets what it needs to serve and to find the others', async (
   assert(!existsSync(data.path('cloud.json')));
 });
 
-test('a cloud that is closed while it starts ends its services before what they need, and none of them crashes', async () => {
+test('a cloud that is closed while it starts ends its services first, reports no crash and frees the folder', async () => {
   const scope = createScope();
   const crashes: Crash[] = [];
   const data = openDataFolder(join(folder, 'interrupted'));
@@ -118,7 +118,7 @@ test('a cloud that is closed while it starts ends its services before what they 
   await again.stop();
 });
 
-test('a service can be killed, restarted, paused and resumed, at the same address', async (t) => {
+test('a service can be killed, restarted, paused and resumed, and keeps its address', async (t) => {
   const data = openDataFolder(join(folder, 'life'));
   const crashes: Crash[] = [];
   const cloud = await startLocalCloud({
@@ -149,7 +149,7 @@ test('a service can be killed, restarted, paused and resumed, at the same addres
   assert.deepEqual(crashes, [], 'what was asked for is no crash');
 });
 
-test('a takeover from a process that is gone is reported, with its id and its log', async (t) => {
+test('reports a takeover with the process id and log of the replica that serves now', async (t) => {
   const taking = join(folder, 'taking-turns.ts');
   writeFileSync(
     taking,
@@ -183,7 +183,7 @@ test('a takeover from a process that is gone is reported, with its id and its lo
   while (serving().length < 2) await delay(5, undefined, { signal: t.signal });
   const expected = `disk serves on ${cloud.addresses.disk} (process ${cloud.pid('disk', next)}, took over, log disk-${next}.log)`;
   assert.equal(said.at(-1), expected);
-  // The one that comes back finds it at work.
+  // The replica that comes back finds the other serving.
   await cloud.restart('disk', first);
   assert.match(
     said.at(-1) ?? '',
@@ -191,7 +191,7 @@ test('a takeover from a process that is gone is reported, with its id and its lo
   );
 });
 
-test('a crash is reported with the end of the log', async (t) => {
+test('reports a crash with the end of the log and a function that restarts the service', async (t) => {
   const data = openDataFolder(join(folder, 'crash'));
   const { promise: crashed, resolve } = Promise.withResolvers<Crash>();
   const cloud = await startLocalCloud({
@@ -208,13 +208,13 @@ test('a crash is reported with the end of the log', async (t) => {
   const { name, status, message, restart } = await crashed;
   assert.deepEqual([name, status], ['compute', 9]);
   assert.match(message, /compute ended with status 9[\s\S]*something broke/);
-  // What was told is all that bringing it back takes.
+  // The report is enough to restart the service.
   assert.equal(await restart(), cloud.pid('compute'));
   await ask(cloud.addresses.compute);
   await cloud.stop();
 });
 
-test('killed servers of the cloud are reported like services, and restart on the same ports', async (t) => {
+test('reports killed servers like services, and restarts them on the same ports', async (t) => {
   const crashes = new Map<string, Crash>();
   const said: string[] = [];
   const cloud = await startLocalCloud({
@@ -235,13 +235,13 @@ test('killed servers of the cloud are reported like services, and restart on the
     assert.equal(await crashes.get(name)?.restart(), server.pid);
     assert.match(said.at(-1) ?? '', new RegExp(`^${name} serves again \\(process ${server.pid}, \\d+ ms\\)$`));
   }
-  // Both answer under the addresses from before.
+  // Both respond at their previous addresses.
   await removeStreams(cloud.nats, 'none');
   await cloud.postgres.createDatabases(['after']);
   await cloud.stop();
 });
 
-test('a start that fails says why and leaves nothing running', async () => {
+test('a failed start gives the reason, ends every process and frees the folder', async () => {
   const data = openDataFolder(join(folder, 'fails'));
   const pids: number[] = [];
   await assert.rejects(
@@ -259,7 +259,7 @@ test('a start that fails says why and leaves nothing running', async () => {
     /compute ended with status 78[\s\S]*the setting LEASE_TTL is wrong/,
   );
   assert.equal(pids.length, 1, 'the others did start');
-  // The folder is free again, and so is everything that held it.
+  // The folder and everything in it is free again.
   const again = await startLocalCloud({
     data,
     env,
@@ -271,7 +271,7 @@ test('a start that fails says why and leaves nothing running', async () => {
   await again.stop();
 });
 
-test('nothing of a cloud outlives its launcher, also one with servers of its own', async () => {
+test('when the launcher is killed, every process of its cloud ends, its own Postgres and NATS too', async () => {
   const root = join(folder, 'killed');
   const script = `
     import { openDataFolder } from ${JSON.stringify(import.meta.resolve('./data-folder.ts'))};

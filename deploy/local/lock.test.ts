@@ -9,7 +9,7 @@ import { processStart, tryLock } from './lock.mjs';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 
-test('one holder at a time; the next after its release', () => {
+test('one holder at a time; the next can take the lock after its release', () => {
   const file = join(folder, 'one');
   const first = tryLock(file);
   assert(first.taken);
@@ -34,13 +34,13 @@ test('a lock whose process id was given to another process is free', () => {
   assert(tryLock(file).taken);
 });
 
-test('a lock that cannot be read is free', () => {
+test('a lock file that cannot be read counts as free', () => {
   const file = join(folder, 'garbage');
   writeFileSync(file, '{"pi');
   assert(tryLock(file).taken);
 });
 
-test('a release keeps a lock that another process has taken since', () => {
+test('a release leaves a lock that another process holds now', () => {
   const file = join(folder, 'theirs');
   const attempt = tryLock(file);
   assert(attempt.taken);

@@ -13,7 +13,7 @@ const clock = { now: () => Date.parse('2030-01-01T00:00:00Z') };
 const log = logger({ service: 'disk', clock, write: (line) => appendFileSync(file, `${line}\n`) });
 const fresh = (text = '') => writeFileSync(file, text);
 
-test('of a service that did not start the words of what was wrong are shown, and nothing of what went well', () => {
+test('for a service that did not start, the tail has only the errors', () => {
   fresh();
   log.info('settings', { leaseTtlMs: 'x'.repeat(9_000) });
   log.error('start failed', {
@@ -26,7 +26,7 @@ test('of a service that did not start the words of what was wrong are shown, and
   );
 });
 
-test('what another process wrote before is not its', () => {
+test('the tail leaves out what an earlier process wrote', () => {
   fresh();
   log.error('request failed', { error: new Error('of yesterday') });
   const from = logEnd(file);
@@ -36,7 +36,7 @@ test('what another process wrote before is not its', () => {
   assert.match(logTail(file), /of yesterday\n.*late/);
 });
 
-test('where nothing is known to be wrong, what it did last is shown', () => {
+test('without errors, the tail has the last events', () => {
   fresh();
   for (const event of ['settings', 'serving', 'stopping']) log.info(event, { padding: 'x'.repeat(900) });
   assert.equal(
@@ -45,7 +45,7 @@ test('where nothing is known to be wrong, what it did last is shown', () => {
   );
 });
 
-test('lines that no service wrote are shown as they are, the last of them, long ones cut', () => {
+test('the tail shows the last lines of other programs as they are, and cuts long ones', () => {
   fresh(`${'first\n'.repeat(30)}{"half": \n${'y'.repeat(700)}\nFATAL: heap out of memory\n`);
   log.info('settings');
   assert.deepEqual(logTail(file, { lines: 3 }).split('\n'), [

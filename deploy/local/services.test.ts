@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { LauncherError } from './data-folder.ts';
 import { processNameOf, replicasOf } from './services.ts';
 
-test('as many replicas as one machine takes, and no more', () => {
+test('accepts 1 to 7 replicas', () => {
   assert.deepEqual([undefined, '1', '2', '7'].map(replicasOf), [1, 1, 2, 7]);
   for (const text of ['0', '-1', '1.5', '1e0', '', 'two', '8', '1000']) {
     assert.throws(
@@ -13,7 +13,7 @@ test('as many replicas as one machine takes, and no more', () => {
   }
 });
 
-test('processes that take turns are called, and log, as they are shown while they stand by; whichever works is the service', () => {
+test("processes have numbered names if one serves and the others stand by; otherwise the first has the service's name", () => {
   const namesOf = (service: 'disk' | 'compute', replicas: number) =>
     Array.from({ length: replicas }, (_, replica) => processNameOf(service, replica, replicas));
   assert.deepEqual(namesOf('disk', 1), ['disk']);

@@ -38,7 +38,7 @@ function span(id: number, more: Partial<Span>): Span {
 
 const link = (traceId: string, id: number) => ({ traceId, spanId: spanId(id), attributes: {} });
 
-test('a trace is drawn as a tree, with what links to it on dotted lines', () => {
+test('draws a trace as a tree, with linked spans on dotted lines', () => {
   const store = spanStore();
   store.add([
     span(4, {
@@ -65,7 +65,7 @@ key-vault  DisableKeyVersion       +0.0     12.3 ms
   );
 });
 
-test('a span that is a child and links to its parent as well appears once', () => {
+test('a span that is a child of its parent and links to it appears once', () => {
   const store = spanStore();
   store.add([span(1, {}), span(2, { parentSpanId: spanId(1), links: [link(traceA, 1)] })]);
   const [root] = traceTree(store, traceA);
@@ -75,13 +75,13 @@ test('a span that is a child and links to its parent as well appears once', () =
   );
 });
 
-test('spans that link to each other end', () => {
+test('draws two spans that link to each other once each', () => {
   const store = spanStore();
   store.add([span(1, { links: [link(traceB, 2)] }), span(2, { traceId: traceB, links: [link(traceA, 1)] })]);
   assert.match(renderTrace(traceTree(store, traceA)), /: 2 spans/);
 });
 
-test('what hangs on a span that was not received says so, inside of it and as a consequence of it', () => {
+test('names each missing span above its children and above the spans that link to it', () => {
   const store = spanStore();
   store.add([
     span(1, {}),
@@ -108,7 +108,7 @@ key-vault  span 1          +0.0      2.0 ms
   assert.equal(renderTrace(traceTree(spanStore(), traceB)), 'no spans of this trace were received');
 });
 
-test('a consequence of one that was received is not taken for one of a span that was not', () => {
+test('a span with links to a received and a missing span appears under the received one only', () => {
   const store = spanStore();
   store.add([span(1, {}), span(2, { traceId: traceB, links: [link(traceA, 1), link(traceA, 9)] })]);
   assert.deepEqual(
@@ -117,7 +117,7 @@ test('a consequence of one that was received is not taken for one of a span that
   );
 });
 
-test('the oldest spans go when there are too many, from every index', () => {
+test('drops the oldest spans above the maximum, from every index', () => {
   const store = spanStore(2);
   store.add([span(1, { links: [link(traceB, 7)] }), span(2, { attributes: { 'interlock.vm': 'x' } }), span(3, {})]);
   assert.deepEqual(store.count(), { held: 2, dropped: 1 });
@@ -134,7 +134,7 @@ test('the oldest spans go when there are too many, from every index', () => {
   assert.deepEqual(store.findByAttribute('interlock.vm', 'y'), []);
 });
 
-test('spans of our own telemetry arrive, and lie in the file', async (t) => {
+test("receives the spans of Interlock's own telemetry and writes them to the file", async (t) => {
   const file = join(folder, 'spans.jsonl');
   const kept = spanStore();
   const receiver = await startSpanReceiver({ store: kept, file, random: systemRandom });
@@ -167,7 +167,7 @@ test('spans of our own telemetry arrive, and lie in the file', async (t) => {
   assert.deepEqual(await told.json(), JSON.parse(JSON.stringify(store.spansOfTrace(outer.traceId))));
 });
 
-test('exports are kept unparsed until a query, and the oldest of too many are dropped', () => {
+test('parses exports at the first query, and drops the oldest above the maximum', () => {
   const kept = spanStore();
   const received = receivedSpans(kept, 3);
   const request = (...numbers: number[]) =>
@@ -202,7 +202,7 @@ test('exports are kept unparsed until a query, and the oldest of too many are dr
   assert.deepEqual(received.spans.count(), { held: 5, dropped: 1 });
 });
 
-test('what the receiving process adds of its own lies in the file too, so that a trace read from it has its head', async (t) => {
+test('writes spans that the receiving process adds itself to the file too', async (t) => {
   const file = join(folder, 'own.jsonl');
   const receiver = await startSpanReceiver({ store: spanStore(), file, random: systemRandom });
   t.after(receiver.stop);
@@ -212,7 +212,7 @@ test('what the receiving process adds of its own lies in the file too, so that a
   assert.deepEqual(JSON.parse(readFileSync(file, 'utf8')), JSON.parse(JSON.stringify(own)));
 });
 
-test('what cannot be taken is refused with the reason, and the next export is taken', async (t) => {
+test('refuses an export it cannot read, with the reason, and accepts the next one', async (t) => {
   const store = spanStore();
   const receiver = await startSpanReceiver({ store, file: join(folder, 'refused.jsonl'), random: systemRandom });
   t.after(receiver.stop);
@@ -236,7 +236,7 @@ test('what cannot be taken is refused with the reason, and the next export is ta
   assert.equal(store.count().held, 1);
 });
 
-test('a full file makes place for the next', async (t) => {
+test('moves a full file aside and starts a new one', async (t) => {
   const file = join(folder, 'full.jsonl');
   const receiver = await startSpanReceiver({ store: spanStore(), file, random: systemRandom, fileBytesMax: 300 });
   t.after(receiver.stop);

@@ -6,7 +6,7 @@ import { join } from 'node:path';
 import { test } from 'node:test';
 import type { Summary } from './summary-reporter.ts';
 
-test('a run of tests is summed up with each failed test, its file and why, and groups are not named beside what failed in them', async (t) => {
+test('counts passed and failed tests, and lists each failed test with file and reason, without its group', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'summary-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'some.test.mjs');
@@ -44,7 +44,7 @@ test('a run of tests is summed up with each failed test, its file and why, and g
 /** What the reporter prints. The run itself ends with 1 when a test fails. */
 function runTests(files: readonly string[]): Promise<string> {
   const reporter = join(import.meta.dirname, 'summary-reporter.ts');
-  // Node gives this to the processes of its test files; a runner that finds it takes itself for one of them.
+  // Node sets this for the processes of its test files. A runner that finds it acts as one of them.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   return new Promise((resolve) => {
     execFile(process.execPath, ['--test', `--test-reporter=${reporter}`, ...files], { env }, (_error, stdout) =>

@@ -8,7 +8,7 @@ import { forwardTelemetry } from './telemetry-forward.ts';
 
 const here = 'http://127.0.0.1:1/secret';
 
-test('services export to the launcher alone; metrics and logs only if anything takes them', () => {
+test('services export to the launcher only; metrics and logs only if an exporter or an endpoint is set', () => {
   const exporters = (env: Record<string, string>, isTaken = false) => {
     const settings = exporterSettings(env, here, isTaken);
     assert.equal(settings.OTEL_EXPORTER_OTLP_ENDPOINT, here);
@@ -25,14 +25,14 @@ test('services export to the launcher alone; metrics and logs only if anything t
   assert.deepEqual(exporters({ OTEL_EXPORTER_OTLP_ENDPOINT: 'http://localhost:4318' }), ['otlp', 'otlp']);
 });
 
-test('the target of a signal is its own address, otherwise the general one with a path', () => {
+test('the target of a signal is its own endpoint, otherwise the general endpoint with the path of the signal', () => {
   const general = { OTEL_EXPORTER_OTLP_ENDPOINT: 'http://collector:4318/' };
   assert.equal(targetOf('logs', general), 'http://collector:4318/v1/logs');
   assert.equal(targetOf('traces', { ...general, OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: 'http://x/y' }), 'http://x/y');
   assert.equal(targetOf('traces', {}), undefined);
 });
 
-/** A collector with a given answer. */
+/** A collector that responds with this status. */
 const openCollector = async (status: number) => {
   const received: { path: string | undefined; key: string | string[] | undefined; body: string }[] = [];
   const server = createServer(async (request, response) => {
@@ -53,7 +53,7 @@ const openCollector = async (status: number) => {
   };
 };
 
-test('exports are passed on with the headers of the caller, and what the collector refuses is counted', async () => {
+test('forwards exports with the configured headers, and counts those that the collector refuses', async () => {
   for (const [status, dropped] of [
     [200, 0],
     [500, 2],
@@ -83,7 +83,7 @@ test('exports are passed on with the headers of the caller, and what the collect
   );
 });
 
-test('a collector that is down delays no export: what does not fit is dropped and counted', async () => {
+test('a collector that is down delays no export: the launcher drops and counts what exceeds its memory', async () => {
   const collector = await openCollector(200);
   collector.close();
   const forward = forwardTelemetry({ OTEL_EXPORTER_OTLP_ENDPOINT: collector.url }, () => undefined, 10);

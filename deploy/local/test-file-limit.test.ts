@@ -17,7 +17,7 @@ function run(name: string, text: string) {
   return spawnSync(process.execPath, ['--test', preload, file], { env, encoding: 'utf8', timeout: 30_000 });
 }
 
-test('a file that does not end after its tests is killed and named', () => {
+test('kills and names a test file that keeps running after its tests', () => {
   const { status, stdout, stderr } = run('goes-on', "test('over', () => {}); setInterval(() => {}, 100);");
   assert.equal(status, 1, stderr);
   assert.match(stdout, /✔ over/);
@@ -25,7 +25,7 @@ test('a file that does not end after its tests is killed and named', () => {
   assert.match(stdout, /✖ \S*goes-on\.test\.mjs/);
 });
 
-test('a file that ends in time is not kept by its limit', () => {
+test('a test file that ends in time does not wait for its limit', () => {
   const since = performance.now();
   const { status, stdout } = run('ends', "test('over', () => {});");
   assert.equal(status, 0, stdout);

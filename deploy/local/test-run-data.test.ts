@@ -13,7 +13,7 @@ after(() => rmSync(folder, { recursive: true, force: true }));
 const [parent, temporaryParent] = [join(folder, 'runs'), join(folder, 'tmp')];
 for (const made of [parent, temporaryParent]) mkdirSync(made);
 
-test('a run that was killed leaves its folder and what its tests made until the next one; that of a running one stays', async (t) => {
+test('a new run removes the folders of a killed run, keeps those of a running one, and removes its own', async (t) => {
   const script = `
     import { openTestRunData } from ${JSON.stringify(import.meta.resolve('./test-run-data.ts'))};
     const { data, temporary } = openTestRunData(${JSON.stringify(parent)}, ${JSON.stringify(temporaryParent)});

@@ -5,7 +5,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-test('npm test runs a failed file once more: FLAKY counts as passed, FAILED ends with 1, and the last line has the numbers', async (t) => {
+test('npm test reruns a failed file once: FLAKY counts as passed, FAILED exits with 1, and the last line has the counts', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'flaky-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const mark = JSON.stringify(join(folder, 'ran'));
@@ -45,9 +45,9 @@ test('npm test runs a failed file once more: FLAKY counts as passed, FAILED ends
   deepEqual([second.code, second.lines.at(-1)], [0, '3 passed, 0 failed']);
 });
 
-/** `npm test` with these files, on the servers of the run this test is in. */
+/** `npm test` with these files, on the servers of the current test run. */
 function runTests(folder: string): Promise<{ code: number; lines: readonly string[] }> {
-  // Node gives this to the processes of its test files; a runner that finds it takes itself for one of them.
+  // Node sets this for the processes of its test files. A runner that finds it acts as one of them.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const args = [join(import.meta.dirname, 'test.ts'), join(folder, '*.test.mjs')];
   return new Promise((resolve) => {

@@ -6,7 +6,7 @@ import { dirname, join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { packTesting } from './pack.ts';
 
-/** The package as others get it: packed, installed in an empty folder, and run with a stand-in for podman. */
+/** The package as users get it: packed, installed in an empty folder, and run with a fake podman. */
 
 const folder = mkdtempSync(join(tmpdir(), 'interlock-testing-'));
 const place = join(folder, 'place');
@@ -26,7 +26,7 @@ const environment = {
   IMDS_URL: 'http://127.0.0.1:8442',
 };
 
-/** Puts a podman into a folder that notes its arguments and plays a container. @param isHealthy shell command of its health check */
+/** Creates a fake podman that records its arguments and acts as a container. @param isHealthy shell command of its health check */
 const fakePodman = (name: string, isHealthy: string) => {
   const bin = join(folder, name);
   mkdirSync(bin);
@@ -46,14 +46,14 @@ esac
   return bin;
 };
 
-/** Runs a program in the place. @returns what it printed, as JSON */
+/** Runs a program in the folder of the user. @returns what it printed, as JSON */
 const run = (bin: string, program: string) => {
   writeFileSync(join(place, 'program.js'), `import { start } from '@interlock/testing';\n${program}`);
   const PATH = `${bin}:${dirname(process.execPath)}:/usr/bin:/bin`;
   return JSON.parse(execFileSync('node', ['program.js'], { cwd: place, env: { PATH }, encoding: 'utf8' }));
 };
 
-test('the packed package starts a cloud, describes it and stops it, in an empty folder', () => {
+test('the packed package starts a cloud from an empty folder, gives its endpoints, and removes it on stop', () => {
   const bin = fakePodman('healthy', 'exit 0');
   const { env, vault, authority, content } = run(
     bin,
@@ -81,14 +81,14 @@ test('the packed package starts a cloud, describes it and stops it, in an empty 
   );
 });
 
-test('a cloud that does not start is removed, and the error has the end of its log', () => {
+test('removes a cloud that did not start, and the error has the end of its log', () => {
   const bin = fakePodman('ill', 'exit 1');
   const { message } = run(bin, `await start().catch(({ message }) => console.log(JSON.stringify({ message })));`);
   assert.match(message, /the cloud did not start: the container is exited\nPostgres did not start/);
   assert.match(readFileSync(join(bin, 'calls'), 'utf8'), /^rm --force --volumes container-1$/m);
 });
 
-test('without a program that runs containers the error says what is needed', () => {
+test('without podman or docker, the error names both', () => {
   const empty = join(folder, 'empty');
   mkdirSync(empty);
   writeFileSync(

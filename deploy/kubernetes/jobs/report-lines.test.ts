@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto';
 import { test } from 'node:test';
 import { reportLines, reportReader } from './report-lines.ts';
 
-test('files come back from a log byte for byte, whatever stands between their lines', () => {
+test('reads files back from a log byte for byte, with other lines between theirs', () => {
   const files = new Map([
     ['report.json', randomBytes(100_000)],
     ['report.html', Buffer.from('<p>short</p>')],
@@ -20,13 +20,13 @@ test('files come back from a log byte for byte, whatever stands between their li
   assert.deepEqual(shown, Array(2).fill(['a step', 'interlock-file is mentioned']).flat());
 });
 
-test('a file that lost a line is named, and not given back in part', () => {
+test('a file with a missing line is an error that names the file', () => {
   const reader = reportReader();
   for (const line of reportLines('report.json', randomBytes(50_000)).slice(1)) reader.take(line);
   assert.throws(() => reader.files(), /of report\.json only \d+ of \d+ pieces arrived/);
 });
 
-test('a log without files has none', () => {
+test('a log without files gives no files', () => {
   const reader = reportReader();
   assert.equal(reader.take('a step'), false);
   assert.equal(reader.files().size, 0);

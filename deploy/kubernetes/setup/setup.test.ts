@@ -5,7 +5,7 @@ import type { ClusterApi } from './cluster-api.ts';
 import { makeSecrets, namesMade, type Secret, secretNames } from './secrets.ts';
 import { HalfSetUp, journalName, setUp } from './setup.ts';
 
-/** A cluster that keeps Secrets, and can be told to fail after so many were made. */
+/** A cluster that keeps Secrets and, on request, fails after a number of creations. */
 const cluster = () => {
   const kept = new Map<string, Secret>();
   const state = { failAfter: Number.POSITIVE_INFINITY };
@@ -29,7 +29,7 @@ const make = () => makeSecrets(request);
 const text = (secret: Secret | undefined, key: string): string =>
   Buffer.from(secret?.data[key] ?? '', 'base64').toString();
 
-test('what is made is what is named, with and without certificates', async () => {
+test('makes exactly the Secrets it names, with and without certificates', async () => {
   for (const hasCertificates of [true, false]) {
     const made = await makeSecrets({ ...request, hasCertificates });
     const expected = namesMade(hasCertificates);
@@ -37,7 +37,7 @@ test('what is made is what is named, with and without certificates', async () =>
   }
 });
 
-test('a new cloud gets everything, a second run changes nothing', async () => {
+test('creates every Secret of a new cloud; a second run changes nothing', async () => {
   const { api, kept } = cluster();
   assert.deepEqual(await setUp(api, names, make), names);
   const before = new Map(kept);
@@ -46,7 +46,7 @@ test('a new cloud gets everything, a second run changes nothing', async () => {
   assert.deepEqual(kept, before);
 });
 
-test('a run that is cut off anywhere is finished by the next one, with secrets that fit each other', async () => {
+test('after a run that failed at any Secret, the next run creates the rest, and all Secrets match', async () => {
   for (let failAfter = 0; failAfter <= names.length; failAfter += 1) {
     const { api, kept, state } = cluster();
     state.failAfter = failAfter;
@@ -60,7 +60,7 @@ test('a run that is cut off anywhere is finished by the next one, with secrets t
   }
 });
 
-test('two runs at once agree', async () => {
+test('two runs at the same time leave Secrets that match', async () => {
   const { api, kept } = cluster();
   await Promise.allSettled([setUp(api, names, make), setUp(api, names, make)]);
   await setUp(api, names, make);
@@ -69,7 +69,7 @@ test('two runs at once agree', async () => {
   assert.equal(identities.administrator.principalId, principalId);
 });
 
-test('where one of an existing cloud was deleted nothing is made up in its place', async () => {
+test('if a Secret of an existing cloud is missing, setup names it and does not create it', async () => {
   const { api, kept } = cluster();
   await setUp(api, names, make);
   const name = secretNames.workload('key-vault');
@@ -81,7 +81,7 @@ test('where one of an existing cloud was deleted nothing is made up in its place
   assert.equal(kept.has(name), false);
 });
 
-test('a certificate is for its service, however it is reached, and the authority of all is one', async () => {
+test('a certificate is valid for every name of its service and no other; one authority signs them all', async () => {
   const { X509Certificate } = await import('node:crypto');
   const made = await make();
   const of = (name: string, key: string) =>

@@ -15,7 +15,7 @@ let cloud: LocalCloud;
 let path: string;
 let control: CloudControl;
 before(async () => {
-  // Servers from outside belong to others: they must not be killed.
+  // Only servers that this cloud started may be killed, so none are taken from the environment.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   cloud = await startLocalCloud({ data: openDataFolder(folder), env, services: ['identity'] });
   path = JSON.parse(readFileSync(join(folder, 'cloud.json'), 'utf8')).control;
@@ -33,7 +33,7 @@ const untilState = async (part: CloudPart, state: string): Promise<void> => {
   while ((await stateOf(part)) !== state) await sleep(20);
 };
 
-test('every part is named with its process; parts that were not started are absent', async () => {
+test('lists every part that was started, with its process', async () => {
   const found = await control.processes();
   assert.deepEqual(
     found.map(({ name, state }) => [name, state]),
@@ -54,7 +54,7 @@ test('only the user of the launcher can reach its socket', () => {
 });
 
 for (const part of ['identity', 'nats', 'postgres'] as const) {
-  test(`${part} is paused, resumed, killed, and restarted by another process`, { timeout: 60_000 }, async () => {
+  test(`another process can pause, resume, kill and restart ${part}`, { timeout: 60_000 }, async () => {
     await control.pause(part);
     await untilState(part, 'paused');
     await control.resume(part);
@@ -66,7 +66,7 @@ for (const part of ['identity', 'nats', 'postgres'] as const) {
   });
 }
 
-test('the launcher itself undoes what was requested for a time', { timeout: 60_000 }, async () => {
+test('the launcher resumes or restarts a part after the requested time', { timeout: 60_000 }, async () => {
   await callControl(path, 'pause', { part: 'identity', forMs: 100 });
   await untilState('identity', 'running');
   await callControl(path, 'kill', { part: 'identity', forMs: 100 });
@@ -74,7 +74,7 @@ test('the launcher itself undoes what was requested for a time', { timeout: 60_0
   await untilState('identity', 'running');
 });
 
-test('what cannot be done is refused with the reason', async () => {
+test('refuses an unknown part, an unknown call and a part that was not started, with the reason', async () => {
   await assert.rejects(callControl(path, 'kill', { part: 'moon' as CloudPart }), /part must be one of .*\(got moon\)/);
   await assert.rejects(callControl(path, 'explode' as 'kill'), /no call is named explode/);
   await assert.rejects(control.kill('compute'), /compute was not started in this cloud/);
