@@ -9,7 +9,7 @@ import { parseSync } from 'oxc-parser';
 
 const root = fileURLToPath(new URL('../..', import.meta.url));
 
-/** Every TypeScript file git knows or would add, as a path from the root. */
+/** Every TypeScript file that git tracks or would add, as a path from the root. */
 const files = execFileSync('git', ['ls-files', '--cached', '--others', '--exclude-standard', '*.ts'], {
   cwd: root,
   encoding: 'utf8',
@@ -41,7 +41,7 @@ const imports = files.flatMap(importsOf);
 const show = (wrong: readonly Import[]): readonly string[] => wrong.map(({ from, to }) => `${from} → ${to}`);
 const serviceOf = (path: string): string | undefined => /^services\/([^/]+)\//.exec(path)?.[1];
 
-test('the walk finds the sources, their imports, and the packages they name', () => {
+test('finds the imports between sources and the packages that they import', () => {
   assert.ok(
     imports.some(
       ({ from, to }) => from === 'services/identity/src/main.ts' && to === 'services/identity/src/assemble.ts',
@@ -50,7 +50,7 @@ test('the walk finds the sources, their imports, and the packages they name', ()
   assert.ok(imports.some(({ to }) => to === '@interlock/event-store'));
 });
 
-test('a service imports libraries and itself, never another service', () => {
+test('a service imports libraries and its own files only', () => {
   const wrong = imports.filter(({ from, to }) => {
     const own = serviceOf(from);
     if (own === undefined || isTest(from)) return false;
@@ -60,7 +60,7 @@ test('a service imports libraries and itself, never another service', () => {
   assert.deepEqual(show(wrong), []);
 });
 
-test('a library knows no service, no launcher and no end-to-end test', () => {
+test('a library imports no service, no launcher and no end-to-end test', () => {
   const wrong = imports.filter(({ from, to }) => {
     if (!from.startsWith('libs/') || isTest(from)) return false;
     return /^(services|deploy|e2e)\//.test(to);
@@ -75,24 +75,24 @@ test('deploy imports neither the command line nor end-to-end tests', () => {
   assert.deepEqual(show(wrong), []);
 });
 
-test('a decider imports its events, other deciders of its service, and what rejections and types need', () => {
+test('a decider imports only its events, other deciders of its service, and the libraries for access and errors', () => {
   const allowed = /^@interlock\/(access|event-store|runtime)$/;
   const deciders = imports.filter(({ from }) => from.endsWith('/decider.ts'));
   assert.ok(deciders.length > 0);
   const wrong = deciders.filter(({ from, to }) => {
     if (allowed.test(to)) return false;
-    // Within its own service: events, other deciders, and pure vocabulary; never an api, a view, a process or the wire.
+    // Within its own service: events, other deciders and pure definitions, never an API, a reactor or published facts.
     const isOwn = serviceOf(to) !== undefined && serviceOf(to) === serviceOf(from);
     return !isOwn || /\/(api|assemble|main|wire|reactor|published)\.ts$/.test(to);
   });
   assert.deepEqual(show(wrong), []);
 });
 
-/** Pure vocabulary of the disk host: sizes, header and token formats, reasons. The key in force of a set is a record of the store. */
+/** Pure definitions of the disk host: sizes, formats of header and token, reasons. The key in force of a set is a record of the store. */
 const vocabularyOfDiskHost =
   /\/host\/(records|storage\/sector|header\/(disk-header-format|header-refs)|data\/access-token|keys\/(key-reasons|key-access|set-keys))\.ts$/;
 
-test('disk: the control side knows its host by DiskHost alone, and the host imports no decision', () => {
+test('disk: control code imports the host only as DiskHost, and the host imports no decisions', () => {
   const inDisk = imports.filter(
     ({ from, to }) => serviceOf(from) === 'disk' && serviceOf(to) === 'disk' && !isTest(from),
   );
@@ -107,13 +107,13 @@ test('disk: the control side knows its host by DiskHost alone, and the host impo
 });
 
 /**
- * Real implementations of seams: the clock, the generator, and what runs in worker threads, which cannot be handed one; and the defaults of a
- * package that is published.
+ * Real implementations of seams: the clock, the generator, and the code of worker threads, which cannot receive one as an
+ * argument; and the defaults of a published package.
  */
 const realSeams =
   /^libs\/runtime\/src\/(clock|random|run|logger)\.ts$|^libs\/otel-jetstream\/(pack|src\/options)\.ts$|^services\/key-vault\/src\/rsa\/(job|worker)\.ts$|^services\/disk\/src\/host\/storage\/thread-gate\.ts$/;
 
-test('only main.ts and the launcher read the environment; clock and chance come from outside', () => {
+test('only main.ts and the launcher read the environment; libraries and services get clock and randomness as arguments', () => {
   const reaches = (file: string, pattern: RegExp): boolean =>
     pattern.test(readFileSync(join(root, file), 'utf8').replace(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, ''));
   const below = files.filter(
@@ -132,7 +132,7 @@ test('only main.ts and the launcher read the environment; clock and chance come 
   assert.deepEqual(wrong, []);
 });
 
-test('decisions are pure: no promise, no clock, no chance in a decider', () => {
+test('a decider uses no promise and no await', () => {
   const wrong = files.filter(
     (file) =>
       file.endsWith('/decider.ts') && /\basync\b|\bawait\b|\bPromise\b/.test(readFileSync(join(root, file), 'utf8')),
@@ -141,8 +141,8 @@ test('decisions are pure: no promise, no clock, no chance in a decider', () => {
 });
 
 /**
- * Real seams that may use timers, threads, and work the operating system does behind the event loop. Everything else runs
- * in the simulation, where such would make a history that cannot be repeated.
+ * Real seams that may use timers, threads, and work that the operating system does outside the event loop. Everything else
+ * runs in the simulation, where these would make a history impossible to repeat.
  */
 const outsideOfTheSimulation = new RegExp(
   [
@@ -166,7 +166,7 @@ const outsideOfTheSimulation = new RegExp(
     .join('|'),
 );
 
-test('what the simulation runs waits for the clock it is given alone: no timer, no thread, no file, no socket', () => {
+test('code that the simulation runs uses no timer, thread, file or socket of its own', () => {
   const reaches =
     /\b(setTimeout|setInterval|setImmediate)\(|\bAbortSignal\.timeout\(|\bnextTick\(|\bsubtle\b|\b(generateKeyPair|pbkdf2|scrypt|hkdf|randomFill|generatePrime)\(|from 'node:(worker_threads|child_process|net|tls|http|https|http2|dgram|dns|fs|fs\/promises|timers|timers\/promises|os)'|from 'node:util'.*promisify/;
   const wrong = files.filter(
@@ -180,7 +180,7 @@ test('what the simulation runs waits for the clock it is given alone: no timer, 
   assert.deepEqual(wrong, []);
 });
 
-test('a guest loads next to nothing: it is a process a machine, and has to be up at once', () => {
+test('a guest imports only Node, gRPC and a few small modules, because each machine is a process that must start fast', () => {
   const guest = files.filter((file) => file.startsWith('services/compute/src/guest/') && !isTest(file));
   const loaded = guest.flatMap((from) => {
     const { module } = parseSync(from, readFileSync(join(root, from), 'utf8'));
@@ -194,7 +194,7 @@ test('a guest loads next to nothing: it is a process a machine, and has to be up
   assert.deepEqual(show(loaded.filter(({ to }) => !allowed.test(to))), []);
 });
 
-test('compute reaches guests through VmHost alone, and what runs guests decides nothing', () => {
+test("compute's decisions reach guests only through VmHost, and the code that runs guests imports no decisions", () => {
   const roomOf = (path: string): string => /^services\/compute\/src\/([a-z]+)\//.exec(path)?.[1] ?? '';
   const isHost = (path: string): boolean => ['guests', 'guest', 'qemu'].includes(roomOf(path));
   const isDecided = (path: string): boolean => ['vm', 'losses', 'processes'].includes(roomOf(path));
@@ -207,7 +207,7 @@ test('compute reaches guests through VmHost alone, and what runs guests decides 
   assert.deepEqual(show(wrong), []);
 });
 
-test('consumers know the streams of each service as its code names them', () => {
+test('publishedStreams lists exactly the categories that each service defines', () => {
   for (const [service, categories] of Object.entries(publishedStreams)) {
     const sources = files.filter((file) => file.startsWith(`services/${service}/src/`) && !/test[-.]/.test(file));
     const named = sources.flatMap((file) =>

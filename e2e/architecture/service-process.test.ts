@@ -10,7 +10,7 @@ const root = join(import.meta.dirname, '../..');
 const run = promisify(execFile);
 
 for (const name of workloads) {
-  test(`${name} --version prints name, version and revision and ends with 0, without any setting`, async () => {
+  test(`${name} --version prints name, version and revision and exits with 0, without any setting`, async () => {
     const main = join(root, 'services', name, 'src/main.ts');
     const { stdout } = await run(process.execPath, [main, '--version'], { env: { PATH: process.env.PATH } });
     const { version, revision } = readBuild();
@@ -18,7 +18,7 @@ for (const name of workloads) {
   });
 }
 
-test('every package has the version of the project', () => {
+test('every service package has the version of the project', () => {
   const { version } = readBuild();
   for (const name of workloads) {
     const own = JSON.parse(readFileSync(join(root, 'services', name, 'package.json'), 'utf8'));
@@ -26,7 +26,7 @@ test('every package has the version of the project', () => {
   }
 });
 
-test('a service refuses every wrong setting of its own at once, and ignores values of OpenTelemetry with a warning', async () => {
+test('a service refuses all its wrong settings at once, and ignores wrong OTEL_ values with a warning', async () => {
   const env = {
     PATH: process.env.PATH,
     OTEL_TRACES_SAMPLER: 'xray',

@@ -18,7 +18,7 @@ import { table } from './table.ts';
 import { wrongWith } from './verdict.ts';
 import { services } from './who.ts';
 
-/** RPCs under test at once: enough to keep two cores busy, and few beside the rest of a test run. */
+/** RPCs under test at the same time: enough to keep two cores busy, few next to the rest of a test run. */
 const width = 6;
 
 let cloud: TestCloud;
@@ -29,7 +29,7 @@ let calls: Calls;
 let expire: Expire;
 
 before(async () => {
-  // Machines are only names here.
+  // No guest processes: this test needs only the names of machines.
   cloud = await testCloud({ GUEST_DRIVER: 'idle' });
   const { administrator } = cloud.cloud;
   names = namesFor(randomUUID().slice(0, 8), administrator);
@@ -56,7 +56,7 @@ after(async () => {
 
 const elsewhere = (service: Workload): Workload => (service === 'identity' ? 'compute' : 'identity');
 
-/** What the caller of a cell shows. */
+/** The credentials that the caller of a cell presents. */
 const shownBy = async ({ who, token }: Cell, service: Workload): Promise<Shown> => {
   switch (who.kind) {
     case 'anonymous':
@@ -86,7 +86,7 @@ const wrongCells = async (row: Row): Promise<readonly string[]> => {
 };
 
 for (const service of services) {
-  test(`KV-70, KV-73, KV-74, KV-80, KV-81, KV-82, KV-83, CMK-25, CMK-26, CMK-27: ${service} serves or refuses every caller of every RPC as in the table`, {
+  test(`KV-70, KV-73, KV-74, KV-80, KV-81, KV-82, KV-83, CMK-25, CMK-26, CMK-27: ${service} serves or refuses every caller of every RPC as the table says`, {
     concurrency: width,
   }, async (t) => {
     const rows = table.filter((row) => row.service === service);
@@ -100,10 +100,10 @@ for (const service of services) {
   });
 }
 
-/** Refusals before the principal is checked, or because a resource is missing. */
+/** Refusals that come before the check of the principal, or because a resource is missing. */
 const refusedForOtherReasons: ReadonlySet<string> = new Set(['WORKLOAD_REQUIRED', 'VAULT_NOT_FOUND']);
 
-test('KV-81: the tokens of a deleted owner of the platform are refused by every RPC that checks tokens', async () => {
+test('KV-81: every RPC that checks tokens refuses the tokens of a deleted platform owner', async () => {
   const principalId = randomUUID();
   const { identity } = cloud.clients;
   const requested = { principalId, tenant: names.tenant, type: 'APPLICATION', displayName: 'deleted' } as const;

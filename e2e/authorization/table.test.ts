@@ -9,7 +9,7 @@ import { table } from './table.ts';
 import { wrongWith } from './verdict.ts';
 import { services } from './who.ts';
 
-/** Every RPC of the generated definitions, with messaging once for each service that offers it. */
+/** Every RPC of the generated definitions. Those of MessagingService appear once for each service that offers it. */
 const generated = async (): Promise<readonly string[]> => {
   const found: string[] = [];
   for (const file of filesLike(/^proto\/interlock\/.*\.proto$/)) {
@@ -31,14 +31,14 @@ test('the table has exactly the RPCs of the generated definitions', async () => 
   assert.deepEqual(table.map(({ rpc }) => rpc).sort(), inDefinitions);
 });
 
-test('messaging is held to the rule on each service', () => {
+test('the table has the messaging RPCs of each service', () => {
   const offering = table.filter(({ rpc }) => rpc.endsWith('MessagingService/ReadFeed')).map(({ service }) => service);
   assert.deepEqual(offering.sort(), [...services].sort());
 });
 
 const names = namesFor('tag', { tenant: 'tenants/t', subscription: 'subscriptions/s' });
 
-test('every RPC meets all six callers', () => {
+test('the table has all six kinds of callers for every RPC', () => {
   const all = [
     'anonymous',
     'expired token',
@@ -53,7 +53,7 @@ test('every RPC meets all six callers', () => {
   }
 });
 
-test('no caller is expected to be both served and refused', () => {
+test('the table expects each caller either served or refused, never both', () => {
   for (const { rpc, cases } of table) {
     for (const { rule } of cases) {
       const expectations = new Map<string, string>();
@@ -67,7 +67,7 @@ test('no caller is expected to be both served and refused', () => {
   }
 });
 
-test('a rule that is too open, too tight, or gives another reason or scope is reported', () => {
+test('reports an outcome that is too open, too strict, or has another reason or scope', () => {
   const served = { caller: 'the right one', who: { kind: 'anonymous' }, token: 'good', expected: 'served' } as const;
   const refused = {
     ...served,

@@ -27,7 +27,7 @@ after(async () => {
   await cloud?.stop();
 });
 
-/** The error that a command prints: `(code) message`. */
+/** Runs a command that must fail with this exit code and print an error that matches. */
 const refusedWith = async (words: readonly string[], wanted: RegExp, exitCode = 1): Promise<void> => {
   const result = await az.attempt(...words);
   assert.deepEqual(
@@ -37,7 +37,7 @@ const refusedWith = async (words: readonly string[], wanted: RegExp, exitCode = 
   );
 };
 
-test('az signs in with a secret, and refuses a wrong one with the words of the public cloud', { skip }, async () => {
+test("az signs in with a secret; a wrong one is refused with Azure's error AADSTS7000215", { skip }, async () => {
   const { clientId, tenant, subscription } = cloud.access;
   const wrong = ['login', '--service-principal', '-u', clientId, '-p', 'wrong', '--tenant', tenant];
   await refusedWith(wrong, /AADSTS7000215/);
@@ -58,7 +58,9 @@ test('az creates, shows, lists and deletes resource groups', { skip }, async () 
   assert.equal(await az.run('group', 'exists', '-n', 'other'), false);
 });
 
-test('KV-70, KV-72: az makes a vault with access policies, finds it by name, and sets policies', { skip }, async () => {
+test('KV-70, KV-72: az creates a vault with access policies, lists it, and sets and deletes policies', {
+  skip,
+}, async () => {
   const { clientId } = cloud.access;
   const created = await az.run<{ properties: { vaultUri: string; accessPolicies: { objectId: string }[] } }>(
     ...['keyvault', 'create', '-n', vault, '-g', group, '-l', 'westeurope', '--enable-rbac-authorization', 'false'],
@@ -179,7 +181,7 @@ test('KV-14, KV-29: az deletes, lists, recovers, backs up, restores and purges k
   assert.match(restored.key.kid, /\/keys\/k1\//);
 });
 
-test('az gives, lists and removes a role', { skip }, async () => {
+test('az assigns, lists and removes a role', { skip }, async () => {
   const { administrator } = cloud.test.cloud;
   const principalId = randomUUID();
   const wanted = { principalId, tenant: administrator.tenant, type: 'APPLICATION', displayName: 'officer' } as const;
@@ -198,7 +200,7 @@ test('az gives, lists and removes a role', { skip }, async () => {
   await az.run('role', 'assignment', 'delete', ...assignment, '--assignee', principalId);
 });
 
-test('az signs in with a certificate that was registered, and with the managed identity endpoint', {
+test('az signs in with a registered certificate, and with the managed identity endpoint', {
   skip,
 }, async () => {
   const { clientId, tenant, loopbackUrl } = cloud.access;
@@ -231,7 +233,7 @@ test('KV-66: az deletes, lists, recovers and purges a vault', { skip }, async ()
   assert.deepEqual(await az.run('keyvault', 'list-deleted'), []);
 });
 
-test('CMK-50, VM-10: az makes a set, a disk and a machine from it', { skip }, async () => {
+test('CMK-50, VM-10: az creates a set, disks and a machine from them', { skip }, async () => {
   await az.run('keyvault', 'create', '-n', 'kv-vms', '-g', group, '-l', 'westeurope', ...purgeProtected);
   const key = await az.run<{ key: { kid: string } }>('keyvault', 'key', 'create', ...ofMachines, '--kty', 'RSA');
   const set = ['disk-encryption-set', 'create', '-g', group, '-n', 'des1', '-l', 'westeurope'];
@@ -253,7 +255,7 @@ test('CMK-50, VM-10: az makes a set, a disk and a machine from it', { skip }, as
   await az.run('vm', 'delete', ...machine, '--yes');
 });
 
-test('CMK-40: az creates an identity, and a set that has it', { skip }, async () => {
+test('CMK-40: az creates an identity and a set that uses it', { skip }, async () => {
   const { id, principalId } = await az.run<{ id: string; principalId: string }>(
     'identity',
     'create',
@@ -281,7 +283,7 @@ test('CMK-40: az creates an identity, and a set that has it', { skip }, async ()
   await az.run('identity', 'delete', '-g', group, '-n', 'id1');
 });
 
-test('KV-34, VM-26, VM-29: az sets a rotation policy, changes the class of a disk, and tags it at its scope', {
+test('KV-34, VM-26, VM-29: az sets a rotation policy, changes the class of a disk, and tags it by its resource id', {
   skip,
 }, async () => {
   const file = join(cloud.test.folder, 'policy.json');
@@ -305,7 +307,9 @@ test('KV-34, VM-26, VM-29: az sets a rotation policy, changes the class of a dis
   assert.ok((await az.run<unknown[]>('resource', 'list', '-g', group)).length > 0);
 });
 
-test('az predicts, deploys and lists a template with comments, and reads a refusal', { skip }, async () => {
+test('az previews and deploys a template with comments, and gets NotSupported for what is not emulated', {
+  skip,
+}, async () => {
   const file = join(cloud.test.folder, 'template.json');
   const disk = `{"type": "Microsoft.Compute/disks", "apiVersion": "2023-04-02", "name": "[format('{0}1', 'dt')]",
     "location": "[resourceGroup().location]", "sku": {"name": "Standard_LRS"},
@@ -327,7 +331,7 @@ test('az predicts, deploys and lists a template with comments, and reads a refus
   await refusedWith(['keyvault', 'secret', 'list', '--vault-name', 'kv-vms'], /NotSupported/);
 });
 
-/** A PEM file with private key and certificate, as az reads it. */
+/** A PEM file with private key and certificate, in the format that az reads. */
 const selfSigned = async (folder: string): Promise<{ readonly file: string; readonly certificate: string }> => {
   const { certificate, privateKey } = await testCertificate(new Date(Date.now() + 86_400_000));
   const pkcs8 = Buffer.from(await crypto.subtle.exportKey('pkcs8', privateKey)).toString('base64');

@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => cloud?.close());
 
-/** A request as it is on the wire: paths and headers are sent as they are. */
+/** A request as it is on the wire: its path and headers are sent unchanged. */
 interface Sent {
   readonly method?: string;
   readonly path: string;
@@ -64,7 +64,7 @@ const version = '?api-version=2024-11-01';
 const json = { 'content-type': 'application/json' };
 const group = (): string => `${subscription()}/resourceGroups/g1`;
 
-/** What is sent, and status and code of the answer. */
+/** Each wrong request, with the status and code of the response. */
 const wrongRequests = (): Readonly<Record<string, readonly [Sent, number, string]>> => ({
   'without api-version': [{ path: group() }, 400, 'MissingApiVersionParameter'],
   'api-version of another form': [{ path: `${group()}?api-version=latest` }, 400, 'InvalidApiVersionParameter'],
@@ -130,7 +130,7 @@ const wrongRequests = (): Readonly<Record<string, readonly [Sent, number, string
   'NUL in a name': [{ path: `${subscription()}/resourceGroups/a%00b${version}` }, 400, 'InvalidRequestContent'],
 });
 
-test('a wrong request gets the status and code that clients know, and nothing of the gateway stops', async () => {
+test("each wrong request gets Azure's status and code, and the gateway keeps serving", async () => {
   for (const [what, [sent, status, code]] of Object.entries(wrongRequests())) {
     const answer = await send(sent);
     assert.deepEqual([answer.status, answer.code], [status, code], `${what}: ${answer.message}`);
@@ -141,7 +141,7 @@ test('a wrong request gets the status and code that clients know, and nothing of
   );
 });
 
-test('a token that is missing, unsigned, forged, or for another audience is refused with 401', async () => {
+test('a token that is missing, unsigned, forged or for another audience gets 401', async () => {
   const key = new TextEncoder().encode('x'.repeat(32));
   const claims = {
     aud: cloud.url,
@@ -168,7 +168,7 @@ test('a token that is missing, unsigned, forged, or for another audience is refu
   }
 });
 
-test('slashes and case of a path do not matter, and the reason of a service is in the details', async () => {
+test('extra slashes and the case of a path do not matter', async () => {
   const wanted = await send({ path: `${subscription()}${version}` });
   assert.equal(wanted.status, 200);
   for (const path of [
@@ -179,7 +179,7 @@ test('slashes and case of a path do not matter, and the reason of a service is i
   }
 });
 
-test('a client that drips its request, or sends no HTTP, does not keep others waiting', async () => {
+test('a client that sends its request slowly, or no HTTP, does not delay others', async () => {
   const { port, hostname: host } = new URL(cloud.url);
   const options = { host, port: Number(port), rejectUnauthorized: false };
   const dripping = connectTls(options, () => dripping.write('PUT / HTTP/1.1\r\nhost: loc'));

@@ -12,7 +12,7 @@ after(() => cloud?.close());
 const version = '2024-11-01';
 const group = 'g1';
 
-/** Sends a request of management as the administrator. */
+/** Sends a management request as the administrator. */
 const send = async (method: string, path: string, body?: unknown) => {
   const { url, subscription } = cloud;
   const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
@@ -29,7 +29,7 @@ const send = async (method: string, path: string, body?: unknown) => {
   return { status: reply.status, headers: reply.headers, body: text === '' ? undefined : JSON.parse(text) };
 };
 
-/** What an operation says once it has ended. */
+/** The status of an operation at its end. */
 const operationEnd = async (url: string) => {
   for (;;) {
     const { body } = await send('GET', url);
@@ -37,7 +37,7 @@ const operationEnd = async (url: string) => {
   }
 };
 
-/** A deployment once it has ended: the gateway answers at once if it is quick. */
+/** A deployment at its end. The gateway responds with it at once if it is fast. */
 const deployed = async ({ status, headers, body }: Awaited<ReturnType<typeof send>>) => {
   if (status === 200) return body;
   await operationEnd(headers.get('azure-asyncoperation') ?? '');
@@ -59,7 +59,7 @@ const vault = {
   },
 };
 
-test('a template is deployed in the order of its dependencies, with the rights of the caller', async () => {
+test('deploys a template in the order of its dependencies, with parameters, variables and outputs', async () => {
   const { subscription, url: endpoint } = cloud;
   const client = new ResourceManagementClient(cloud.credential, subscription, { endpoint });
   await client.resourceGroups.createOrUpdate(group, { location: 'westeurope' });
@@ -90,7 +90,7 @@ test('a template is deployed in the order of its dependencies, with the rights o
   assert.equal(operations.value.length, 2);
 });
 
-test('a deployment that fails names the resource and its error, and keeps what it made', async () => {
+test('a failed deployment names the resource and its error, and keeps the resources it created', async () => {
   const resources = [
     { ...network, name: 'v2', properties: {} },
     { ...network, type: 'Microsoft.Nothing/things', name: 'x', dependsOn: ['v2'] },
@@ -108,7 +108,7 @@ test('a deployment that fails names the resource and its error, and keeps what i
   assert.equal((await send('GET', `${inGroup}/providers/${network.type}/v2`)).status, 200);
 });
 
-test('a template that is not valid, or not supported, changes nothing', async () => {
+test('an invalid or unsupported template changes nothing', async () => {
   const first = { ...network, name: 'v3', properties: {} };
   const invalid = [
     { template: { resources: [first, { ...network, name: "[reference('x')]" }] } },
@@ -132,7 +132,7 @@ test('a template that is not valid, or not supported, changes nothing', async ()
   assert.equal(status, 404);
 });
 
-test('a group is deleted with its content, and its name can be used again', async () => {
+test('deletes a group with its content, and a group of that name can be created again', async () => {
   const { status, headers } = await send('DELETE', inGroup);
   assert.deepEqual([status, headers.get('retry-after')], [202, '1']);
   let polled = await send('GET', headers.get('location') ?? '');

@@ -78,7 +78,7 @@ test('CMK-53, CMK-57: the encryption of a disk changes to a platform key and bac
 
 test('CMK-58: a snapshot and a disk from it keep the set of their source', async () => {
   const { compute, group, location } = world;
-  // A copy reads the whole disk, also where nothing was written: so it is a small one.
+  // A copy reads the whole disk, unwritten parts too, so this disk is small.
   const encryption = { diskEncryptionSetId: set.id };
   await compute.disks.createOrUpdate(group, 'Small', { location, creationData: empty, diskSizeGB: 1, encryption });
   const sourceResourceId = world.id('Microsoft.Compute/disks', 'Small');
@@ -121,7 +121,7 @@ test('CMK-58: a snapshot and a disk from it keep the set of their source', async
   await assert.rejects(compute.disks.get(group, 'copy1'), refusedAs('ResourceNotFound'));
 });
 
-test('VM-07: an upload: the disk waits for its content, takes pages with the footer of the VHD, and is a disk then', async () => {
+test('VM-07: an upload: the disk is ReadyToUpload, takes pages and the VHD footer, and is Unattached after access is revoked', async () => {
   const { compute, group, location } = world;
   const uploadSizeBytes = 1024 ** 3 + 512;
   const stateOf = async () => (await compute.disks.get(group, 'up1')).diskState;
@@ -133,7 +133,7 @@ test('VM-07: an upload: the disk waits for its content, takes pages with the foo
   assert.deepEqual([disk.diskSizeGB, disk.diskState], [1, 'ReadyToUpload']);
   const { accessSAS = '' } = await compute.disks.grantAccess(group, 'up1', { access: 'Write', durationInSeconds: 60 });
   assert.equal(await stateOf(), 'ActiveUpload');
-  // The last page of the disk, and the footer behind it.
+  // The last page of the disk, and the footer after it.
   const page = Buffer.concat([Buffer.alloc(512, 'last page'), Buffer.alloc(512, 'footer')]);
   const put = (headers: Readonly<Record<string, string>>, body?: Uint8Array<ArrayBuffer>) =>
     fetch(`${accessSAS}&comp=page`, {
@@ -154,7 +154,7 @@ test('VM-07: an upload: the disk waits for its content, takes pages with the foo
   await compute.disks.delete(group, 'up1');
 });
 
-test('CMK-51: what no disk can have is refused with the member that is wrong', async () => {
+test("CMK-51: refuses invalid properties of a disk with Azure's code", async () => {
   const { compute, group, location } = world;
   const put = (body: object) =>
     compute.disks.createOrUpdate(group, 'bad', { location, creationData: empty, diskSizeGB: 1, ...body });

@@ -10,7 +10,7 @@ before(async () => {
 });
 after(() => cloud?.close());
 
-test('requests of the shapes of the route table never get a 500, never hang, and are logged as no error', async () => {
+test('generated requests for every route get no 500, do not hang, and log no error', async () => {
   const { url, names, authority: ca, credential, place } = cloud;
   const { tenant, subscription } = cloud;
   const access = { url, vaultSuffix: names.vaultSuffix, tenant, subscription, clientId: place.credentials.id };

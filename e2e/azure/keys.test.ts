@@ -35,7 +35,7 @@ before(async () => {
   cloud = await azureCloud();
   const { access, credential } = cloud;
   management = new KeyVaultManagementClient(credential, access.subscription, { endpoint: access.url });
-  // No option about the challenge: the SDK verifies that its resource fits the host.
+  // Without options for the challenge: the SDK verifies that its resource matches the host.
   keys = new KeyClient(cloud.vaultUrl(vault), credential);
 });
 after(() => cloud?.stop());
@@ -49,7 +49,7 @@ const refusedWith = async (call: Promise<unknown>, statusCode: number, code: str
   assert.deepEqual([error.statusCode, error.code, inner], [statusCode, code, innerCode], String(error));
 };
 
-test('KV-70: arm-keyvault creates a vault with access policies, reads, lists, updates it', async () => {
+test('KV-70: arm-keyvault creates, reads, lists and updates a vault with access policies', async () => {
   const { tenant, clientId, url } = cloud.access;
   const properties = {
     tenantId: tenant,
@@ -80,13 +80,13 @@ test('KV-70: arm-keyvault creates a vault with access policies, reads, lists, up
   assert.ok(url.startsWith('https://localhost:'));
 });
 
-test('KV-87: a disabled key refuses to wrap with 403 KeyDisabled, and wraps again once it is enabled', async () => {
+test('KV-87: a disabled key refuses unwrap with 403 KeyDisabled, and unwraps again once it is enabled', async () => {
   const key = await keys.createRsaKey('k1', { keySize: 2048, tags: { use: 'disks' } });
   assert.match(key.id ?? '', new RegExp(`^${cloud.vaultUrl(vault)}/keys/k1/[0-9a-f]{32}$`));
   assert.deepEqual(key.properties.tags, { use: 'disks' });
   const crypto = new CryptographyClient(key, cloud.credential);
   const dek = randomBytes(32);
-  // The SDK wraps with the public half by itself where it can, so the vault is asked by key name.
+  // The SDK wraps locally with the public key where it can. With a key id it calls the vault.
   const remote = new CryptographyClient(key.id ?? '', cloud.credential);
   const { result: wrapped } = await crypto.wrapKey('RSA-OAEP-256', dek);
   assert.deepEqual(Buffer.from((await remote.unwrapKey('RSA-OAEP-256', wrapped)).result), dek);
@@ -99,7 +99,7 @@ test('KV-87: a disabled key refuses to wrap with 403 KeyDisabled, and wraps agai
   assert.deepEqual(Buffer.from((await remote.unwrapKey('RSA-OAEP-256', wrapped)).result), dek);
 });
 
-test('KV-33: rotate adds a version; versions and keys are listed page by page', async () => {
+test('KV-33: rotate adds a version; versions and keys are listed in pages', async () => {
   await keys.rotateKey('k1');
   await keys.rotateKey('k1');
   await keys.createRsaKey('k2');
@@ -111,7 +111,7 @@ test('KV-33: rotate adds a version; versions and keys are listed page by page', 
   assert.deepEqual(names, ['k1', 'k2']);
 });
 
-test('KV-111: a subscriber outside asks for the events of a vault in the form of Event Grid, and continues where it was', async () => {
+test("KV-111: a subscriber reads the events of a vault in Event Grid's format, and continues from a position", async () => {
   const { token } = await cloud.credential.getToken(`${cloud.access.url}/.default`);
   const ask = async (query: string) => {
     const url = `${cloud.access.url}/interlock/v1/vaults/${vault}/events${query}`;
@@ -136,12 +136,12 @@ test('KV-111: a subscriber outside asks for the events of a vault in the form of
   assert.deepEqual([(await ask('?after=x')).status, (await ask('?form=xml')).status], [400, 400]);
 });
 
-test('KV-13: an expired key does not wrap, and still unwraps; the dates of a version are kept beside other changes', async () => {
+test('KV-13: an expired key refuses to wrap with KeyExpired; an update of tags keeps its expiry', async () => {
   const key = await keys.createRsaKey('dated', { expiresOn: new Date('2020-01-01T00:00:00Z') });
   await keys.updateKeyProperties('dated', { tags: { a: '1' } });
   const read = await keys.getKey('dated');
   assert.equal(read.properties.expiresOn?.toISOString(), '2020-01-01T00:00:00.000Z');
-  // The SDK looks at the date by itself, so this request is sent without it.
+  // The SDK checks the date locally, so this request is sent without the SDK.
   const { token } = await cloud.credential.getToken(`${cloud.vaultUrl('').replace('//.', '//')}/.default`);
   const reply = await fetch(`${key.id}/wrapkey?api-version=7.6`, {
     method: 'POST',
@@ -171,7 +171,7 @@ test('KV-32: sign and verify; import of a JWK; encrypt and decrypt', async () =>
   assert.equal(Buffer.from((await crypto.decrypt('RSA-OAEP', encrypted.result)).result).toString(), 'short');
 });
 
-test('KV-14, KV-29: a deleted key is recovered and purged; a backup restores it', async () => {
+test('KV-14, KV-29: a deleted key is recovered, deleted again and purged; a backup restores it', async () => {
   const backup = await keys.backupKey('k2');
   assert.ok(backup);
   const deleting = await keys.beginDeleteKey('k2', { intervalInMs: 50 });
@@ -189,7 +189,7 @@ test('KV-14, KV-29: a deleted key is recovered and purged; a backup restores it'
   assert.equal((await keys.restoreKeyBackup(backup)).name, 'k2');
 });
 
-test('KV-66: a deleted vault is listed, recovered, and purged', async () => {
+test('KV-66: a deleted vault is listed, recovered, deleted again and purged', async () => {
   await management.vaults.delete(group, vault);
   await refusedWith(management.vaults.get(group, vault), 404, 'ResourceNotFound');
   const listed = [];

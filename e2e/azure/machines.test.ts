@@ -67,7 +67,7 @@ test('CMK-50, VM-10: arm-compute creates a machine with new disks under a set, a
   assert.equal(disk.encryption?.diskEncryptionSetId, set.id);
 });
 
-test('VM-11, VM-12, VM-13, VM-14, VM-15: power actions, each repeated without an error', async () => {
+test('VM-11, VM-12, VM-13, VM-14, VM-15: each power action sets the state, and may be repeated', async () => {
   const { compute, group } = world;
   const power = compute.virtualMachines;
   const steps = [
@@ -88,7 +88,7 @@ test('VM-11, VM-12, VM-13, VM-14, VM-15: power actions, each repeated without an
   await power.start(group, 'Vm1');
 });
 
-test('VM-29: tags, access policy and tier of an attached disk change, and the size of a machine is kept', async () => {
+test('VM-29: tags, access policy and tier of an attached disk change; a machine keeps the size it is given', async () => {
   const { compute, group } = world;
   const changes = { tags: { a: '1' }, networkAccessPolicy: 'DenyAll', tier: 'P30' } as const;
   const disk = await compute.disks.update(group, 'Data0', changes);
@@ -148,7 +148,7 @@ test('VM-18: a PUT of the whole machine attaches and detaches data disks', async
   await compute.virtualMachines.attachDetachDataDisks(group, 'Vm1', { dataDisksToDetach: [{ diskId: id }] });
 });
 
-test('VM-19: the OS disk of a deallocated machine is exchanged; a refused exchange leaves the old one', async () => {
+test('VM-19: exchanges the OS disk of a deallocated machine; a refused exchange leaves the old one', async () => {
   const { compute, group, location } = world;
   const encryption = { diskEncryptionSetId: set.id };
   const creationData = { createOption: 'Empty' } as const;
@@ -179,7 +179,7 @@ test('VM-19: the OS disk of a deallocated machine is exchanged; a refused exchan
   for (const disk of ['os-first', 'os-next']) await compute.disks.delete(group, disk);
 });
 
-test('lists of machines, with instance views where asked for', async () => {
+test('lists machines, with instance views if requested', async () => {
   const { compute, group } = world;
   const all = await listed(compute.virtualMachines.listAll({ statusOnly: 'true' }));
   assert.deepEqual(
@@ -190,7 +190,7 @@ test('lists of machines, with instance views where asked for', async () => {
   assert.deepEqual([vm?.name, vm?.instanceView], ['Vm1', undefined]);
 });
 
-test('lists over all types, by type, name, tag and group; providers and their types', async () => {
+test('lists resources by type, name, tag and group, and shows a provider with its types', async () => {
   const { url, subscription, credential } = cloud;
   const resources = new ResourceManagementClient(credential, subscription, { endpoint: url });
   const find = async (filter: string) => (await listed(resources.resources.list({ filter }))).map(({ name }) => name);
@@ -205,7 +205,7 @@ test('lists over all types, by type, name, tag and group; providers and their ty
   assert.ok(provider.resourceTypes?.some(({ resourceType }) => resourceType === 'diskEncryptionSets'));
 });
 
-test('VM-44: the activity log has what a user did to a machine, newest first', async () => {
+test('VM-44: the activity log has the operations of users on a machine, newest first', async () => {
   const { url, subscription, credential } = cloud;
   const { token } = await credential.getToken(`${url}/.default`);
   const path = `/subscriptions/${subscription}/providers/Microsoft.Insights/eventtypes/management/values`;
@@ -244,7 +244,7 @@ test('CMK-102: ultra disks need ultraSSDEnabled, and cannot be OS disks', async 
   await compute.virtualMachines.delete(group, 'ultra');
 });
 
-test('a change with If-Match of an earlier version is refused with 412, one with the present version is done', async () => {
+test('an update with an old If-Match gets 412, one with the current ETag succeeds', async () => {
   const { compute, group } = world;
   const { etag = '' } = await compute.virtualMachines.get(group, 'Vm1');
   const changed = { tags: { team: 'b' } };

@@ -17,7 +17,7 @@ before(async () => {
 });
 after(() => cloud?.close());
 
-/** Reads the key as a client at an address of this machine. */
+/** Reads the key as a client with this local address. */
 const readFrom = async (localAddress: string) => {
   const { token } = await cloud.credential.getToken('https://vault.azure.net/.default');
   const { host, port, pathname } = new URL(`${key.keyUrl}?api-version=7.4`);
@@ -58,7 +58,7 @@ test('KV-84: a client at an address without a rule gets 403 ForbiddenByFirewall 
   assert.match(error?.message ?? '', /Client address \(127\.0\.0\.2\) is not authorized/);
 });
 
-test('CMK-29: behind the firewall a set uses its key, until bypass is None', async () => {
+test("CMK-29: a set uses its key through the vault's firewall, until bypass is None", async () => {
   const { compute, group, location } = world;
   const { id } = await world.grantedSet('des-network', key);
   const disk = (name: string) =>
@@ -75,7 +75,7 @@ test('CMK-29: behind the firewall a set uses its key, until bypass is None', asy
   await until('a disk can be made', () => disk('with-bypass'));
 });
 
-test('KV-85: with public network access disabled a client gets 403 ForbiddenByConnection', async () => {
+test('KV-85: with public network access disabled, a client gets 403 ForbiddenByConnection', async () => {
   const { properties } = await update({ publicNetworkAccess: 'Disabled' });
   assert.equal(properties.publicNetworkAccess, 'Disabled');
   const { status, error } = await readFrom('127.0.0.1');

@@ -3,11 +3,11 @@ import { after, before, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 
-/** Two processes of the gateway on one port and one store, one of which is killed in the middle of its work. */
+/** Two processes of the gateway on one port and one store. One is killed while it works. */
 
 let cloud: AzureCloud;
 before(async () => {
-  // A request becomes an operation at once.
+  // Every request that takes longer than 1 ms becomes an operation.
   cloud = await azureCloud({ GATEWAY_HOLD_MS: '1' }, {}, { replicas: 2 });
 });
 after(() => cloud?.stop());
@@ -26,7 +26,7 @@ interface Reply {
 const bearer = async (): Promise<string> =>
   (await cloud.credential.getToken('https://management.azure.com/.default')).token;
 
-/** Sends a request of management on a connection of its own: one of the running processes gets it. */
+/** Sends a management request on its own connection. One of the running processes gets it. */
 const send = async (method: string, path: string, body?: unknown): Promise<Reply> => {
   const { url, subscription } = cloud.access;
   const target = path.startsWith('https:')
@@ -64,7 +64,7 @@ const done = async (method: string, path: string, body?: unknown): Promise<Reply
 const emptyDisk = { location, properties: { creationData: { createOption: 'Empty' }, diskSizeGB: 1 } };
 const disksOf = async (group: string): Promise<number> => (await send('GET', `${group}/${disks}`)).body.value.length;
 
-test('a second replica finishes or reports what a killed one had begun, with the token of before', async () => {
+test('a second replica finishes the operations of a killed one, and accepts its tokens', async () => {
   const { gateways, test: cloudOfTest } = cloud;
   const [first, second] = gateways;
   assert.ok(first && second && first.pid !== second.pid);
@@ -76,7 +76,7 @@ test('a second replica finishes or reports what a killed one had begun, with the
   await done('POST', `g2/${machines}/vm/deallocate`);
   const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
 
-  // Without the disk service each of these stands in the middle.
+  // Without the disk service each of these operations waits half way.
   cloudOfTest.cloud.pause('disk');
   const network = { type: 'Microsoft.Network/virtualNetworks', apiVersion: '2023-11-01', name: 'v', location };
   const disk = {
@@ -115,7 +115,7 @@ test('a second replica finishes or reports what a killed one had begun, with the
   assert.equal(read.status, 200, 'both replicas sign and verify with one key');
 });
 
-test('both replicas serve: connections are distributed, and an operation of one is read at the other', async () => {
+test('both replicas serve on one port, and any of them reports the operations of the other', async () => {
   await cloud.gateways[0]?.restart();
   const urls: string[] = [];
   for (let n = 0; n < 8; n++) {

@@ -20,7 +20,7 @@ before(async () => {
 });
 after(() => cloud?.stop());
 
-test('CMK-110: a URL reads a disk as fixed VHD: its length, its footer, ranges; a wrong signature is refused', async () => {
+test('CMK-110: a URL reads a disk as a fixed VHD, with ranges and footer; a wrong signature is refused', async () => {
   const { compute, group } = world;
   await assert.rejects(compute.disks.grantAccess(group, 'data', { access: 'Read', durationInSeconds: 60 }), {
     statusCode: 409,
@@ -44,7 +44,7 @@ test('CMK-110: a URL reads a disk as fixed VHD: its length, its footer, ranges; 
   await compute.virtualMachines.start(group, 'vm');
 });
 
-test('CMK-130: a set with disks is not deleted, so its machine keeps running', async () => {
+test('CMK-130: a set with disks cannot be deleted, and its machine keeps running', async () => {
   const { compute, group } = world;
   await assert.rejects(compute.diskEncryptionSets.delete(group, 'des1'), refusedAs('OperationNotAllowed', /des1/));
   assert.equal(await powerOf(), 'PowerState/running');
@@ -52,7 +52,7 @@ test('CMK-130: a set with disks is not deleted, so its machine keeps running', a
 
 const powerOf = async () => (await client.view()).power;
 
-test('G10: the trace of a revocation by REST begins in the gateway, and the ids of the client are kept', async () => {
+test("G10: the trace of a revocation over REST starts in the gateway and has the client's ids", async () => {
   const { credential, vaultUrl, test: cloudOfTest } = cloud;
   const { token } = await credential.getToken('https://vault.azure.net/.default');
   const clientId = randomUUID();
@@ -75,7 +75,7 @@ test('G10: the trace of a revocation by REST begins in the gateway, and the ids 
       .flatMap(({ traceId }) => spans.spansOfTrace(traceId))
       .find(({ name }) => name === 'keyStop virtual machine'),
   );
-  // Each process exports its spans at its own time.
+  // Each process exports its spans on its own schedule.
   const rootsNow = () => spans.spansOfTrace(stop.traceId).filter(({ parentSpanId }) => parentSpanId === undefined);
   const roots = await until('the root of the trace arrives', async () => rootsNow().length > 0 && rootsNow());
   assert.deepEqual(

@@ -12,7 +12,7 @@ before(async () => {
 });
 after(() => cloud?.stop());
 
-test('KV-73, KV-83: a role on a vault lets another principal make keys; without it the vault answers ForbiddenByRbac', async () => {
+test('KV-73, KV-83: without a role, a vault responds ForbiddenByRbac; with it another principal creates keys', async () => {
   const { access, credential, test: world } = cloud;
   const { tenant, subscription, url } = access;
   const principalId = randomUUID();

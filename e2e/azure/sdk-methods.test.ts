@@ -25,7 +25,7 @@ after(() => cloud?.close());
 
 const refused = (code: string, words = /./) => refusedAs(code, words);
 
-test('KV-34, KV-50: KeyClient sets a rotation policy and reads it back', async () => {
+test('KV-34, KV-50: KeyClient sets a rotation policy and reads it back, and rotations use its expiry', async () => {
   const before = await keys.getKeyRotationPolicy('k1');
   assert.deepEqual(before.lifetimeActions, [
     { action: 'Notify', timeAfterCreate: undefined, timeBeforeExpiry: 'P30D' },
@@ -43,7 +43,7 @@ test('KV-34, KV-50: KeyClient sets a rotation policy and reads it back', async (
   await assert.rejects(early, refused('BadParameter', /P7D/));
 });
 
-test('KV-14: pollers of deletion and recovery end, and deleted keys are listed', async () => {
+test('KV-14: the pollers of deletion and recovery end, and deleted keys are listed', async () => {
   await keys.createRsaKey('gone', { keySize: 2048 });
   const deletion = await keys.beginDeleteKey('gone', { intervalInMs: 20 });
   const { recoveryId, scheduledPurgeDate } = (await deletion.pollUntilDone()).properties;
@@ -57,7 +57,7 @@ test('KV-14: pollers of deletion and recovery end, and deleted keys are listed',
   assert.equal((await recovery.pollUntilDone()).name, 'gone');
 });
 
-test('KV-40, KV-41: CryptographyClient does every algorithm of an RSA key, and others are refused with what is served', async () => {
+test('KV-40, KV-41: CryptographyClient uses every algorithm of an RSA key; other algorithms and key types are refused', async () => {
   const { id = '' } = await keys.getKey('gone');
   const client = new CryptographyClient(id, cloud.credential);
   for (const algorithm of ['RSA-OAEP', 'RSA-OAEP-256'] as const) {
@@ -87,7 +87,7 @@ test('KV-40, KV-41: CryptographyClient does every algorithm of an RSA key, and o
   await assert.rejects(keys.releaseKey('gone', 'x'), refused('NotSupported'));
 });
 
-test('arm-keyvault says whether a name is free, and creates keys as templates do', async () => {
+test('arm-keyvault reports whether a vault name is free, and creates a key only if it does not exist', async () => {
   const { vaults } = world;
   const ask = (name: string) => vaults.vaults.checkNameAvailability({ name, type: 'Microsoft.KeyVault/vaults' });
   assert.equal((await ask('kv-new')).nameAvailable, true);
@@ -101,7 +101,7 @@ test('arm-keyvault says whether a name is free, and creates keys as templates do
   assert.ok((await listed(vaults.keys.list(world.group, 'kv-sdk'))).some(({ name }) => name === 'managed'));
 });
 
-test('arm-compute works with pollers that the caller polls, and with pages', async () => {
+test('arm-compute works with pollers that the caller polls, with pages and with lists', async () => {
   const { compute, group, location } = world;
   const disk = {
     location,
@@ -156,7 +156,7 @@ test('VM-29: tags of a group and of a resource are merged, replaced and deleted 
   assert.deepEqual((await compute.disks.get(group, 'd2')).tags, {});
 });
 
-test('a template with functions and references is predicted and deployed, as tools write them', async () => {
+test('a template with functions and references is previewed and deployed', async () => {
   const { group, compute } = world;
   const template = {
     $schema: 'https://schema.management.azure.com/schemas/2019-04-01/deploymentTemplate.json#',

@@ -15,7 +15,7 @@ before(async () => {
 });
 after(() => cloud?.close());
 
-test('CMK-03, CMK-04: arm-compute creates a set; a role for its identity lets it use the key', async () => {
+test('CMK-03, CMK-04: arm-compute creates, updates and lists a set that has an identity of its own', async () => {
   const { compute, group, location } = world;
   const { principalId } = await world.grantedSet('Des-1', key);
   assert.match(principalId, /^[0-9a-f-]{36}$/);
@@ -51,7 +51,7 @@ test('CMK-03, CMK-04: arm-compute creates a set; a role for its identity lets it
   assert.equal(location, set.location);
 });
 
-test('CMK-80, CMK-35: a PUT with another key version rotates; disks of the set follow', async () => {
+test('CMK-80, CMK-35: a PUT with another key version rotates the set, and its disks are listed under it', async () => {
   const { compute, group, location } = world;
   const diskEncryptionSetId = world.id('Microsoft.Compute/diskEncryptionSets', 'Des-1');
   const disk = await compute.disks.createOrUpdate(group, 'under-set', {
@@ -70,7 +70,7 @@ test('CMK-80, CMK-35: a PUT with another key version rotates; disks of the set f
   assert.deepEqual(associated, [world.id('Microsoft.Compute/disks', 'under-set')]);
 });
 
-test('CMK-130: a set in use is not deleted; CMK-39: a later set of the name has another identity', async () => {
+test('CMK-130: a set in use cannot be deleted; CMK-39: a later set of the same name has another identity', async () => {
   const { compute, group, location } = world;
   await assert.rejects(compute.diskEncryptionSets.delete(group, 'Des-1'), refusedAs('OperationNotAllowed'));
   await compute.disks.delete(group, 'under-set');
@@ -86,7 +86,7 @@ test('CMK-130: a set in use is not deleted; CMK-39: a later set of the name has 
   assert.deepEqual(later.tags, {}, 'tags of the earlier set are gone');
 });
 
-test('CMK-38: identity None cuts a set off; SystemAssigned gives it another principal', async () => {
+test("CMK-38: identity None removes a set's principal; SystemAssigned gives it another one", async () => {
   const { compute, group } = world;
   const before = await compute.diskEncryptionSets.get(group, 'Des-1');
   const none = await compute.diskEncryptionSets.update(group, 'Des-1', { identity: { type: 'None' } });
@@ -96,7 +96,7 @@ test('CMK-38: identity None cuts a set off; SystemAssigned gives it another prin
   assert.notEqual(after.identity?.principalId, before.identity?.principalId);
 });
 
-test('CMK-40: a set gets the identity of a user, which must have access before and stays when the set goes', async () => {
+test('CMK-40: a set uses a user-assigned identity only if it has access, and deleting a set keeps the identity', async () => {
   const { compute, group, location } = world;
   const identities = await identityClient();
   const { id, principalId } = await identities.create('id-1');
@@ -112,7 +112,7 @@ test('CMK-40: a set gets the identity of a user, which must have access before a
   await world.grant(key.vaultId, principalId);
   const made = await until('the set can be made', () => create('Des-2'));
   assert.deepEqual(made.identity?.userAssignedIdentities?.[id]?.principalId, principalId);
-  // As a command line sends an update.
+  // An update as the command line sends it.
   const again = await compute.diskEncryptionSets.createOrUpdate(group, 'Des-2', { ...made, tags: { a: '1' } });
   assert.equal(again.identity?.type, 'UserAssigned');
   await create('Des-3');
@@ -171,7 +171,7 @@ const identityClient = async () => {
   };
 };
 
-test('CMK-05: without the role the first disk is refused with KeyVaultAccessForbidden, and names set and key', async () => {
+test('CMK-05: without the role the first disk is refused with KeyVaultAccessForbidden, which names the set and the key', async () => {
   const { compute, group, location } = world;
   const diskEncryptionSetId = world.id('Microsoft.Compute/diskEncryptionSets', 'Des-1');
   const create = compute.disks.createOrUpdate(group, 'refused', {
@@ -185,7 +185,7 @@ test('CMK-05: without the role the first disk is refused with KeyVaultAccessForb
   await assert.rejects(create, refusedAs('KeyVaultAccessForbidden', new RegExp(key.keyUrl)));
 });
 
-test('CMK-30, CMK-31: what no set can have is refused with a 400 that names the member', async () => {
+test("CMK-30, CMK-31: refuses a set with invalid properties, with Azure's code", async () => {
   const { compute, group, location } = world;
   const activeKey = { keyUrl: key.keyUrl };
   const put = (body: object) =>

@@ -26,7 +26,7 @@ const groupsOf = async (credential: TokenCredential): Promise<readonly (string |
   return names;
 };
 
-/** A PEM file with private key and certificate, as clients read it. */
+/** A PEM file with private key and certificate, in the format that clients read. */
 const selfSigned = async (): Promise<{ readonly file: string; readonly certificate: string }> => {
   const { certificate, privateKey } = await testCertificate(new Date(Date.now() + 86_400_000));
   const pkcs8 = Buffer.from(await crypto.subtle.exportKey('pkcs8', privateKey)).toString('base64');
@@ -38,7 +38,7 @@ const selfSigned = async (): Promise<{ readonly file: string; readonly certifica
   return { file, certificate };
 };
 
-test('a client signs in with a certificate once it is registered, and not after it is removed', async () => {
+test('a client signs in with a certificate while it is registered', async () => {
   const { clientId, tenant, url } = cloud.access;
   const { identity } = cloud.test.clients;
   const { file, certificate } = await selfSigned();
@@ -55,20 +55,20 @@ test('a client signs in with a certificate once it is registered, and not after 
   await assert.rejects(signIn(), /AADSTS7000215/);
 });
 
-test('a client of an ADFS authority signs in without an option about instance discovery', async () => {
+test('a client of an ADFS authority signs in without setting disableInstanceDiscovery', async () => {
   const { url, clientId } = cloud.access;
   const { secret } = cloud.test.cloud.administrator;
   assert.deepEqual(await groupsOf(new ClientSecretCredential('adfs', clientId, secret, { authorityHost: url })), []);
 });
 
-test('the managed identity endpoint signs a process in', async () => {
+test('the managed identity endpoint gives a process a token, and refuses an unknown identity', async () => {
   process.env.AZURE_POD_IDENTITY_AUTHORITY_HOST = cloud.access.loopbackUrl;
   assert.deepEqual(await groupsOf(new ManagedIdentityCredential()), []);
   const other = new ManagedIdentityCredential({ clientId: '33333333-3333-4333-8333-333333333333' });
   await assert.rejects(groupsOf(other), /Identity not found/);
 });
 
-test('the managed identity endpoint answers the form of App Service with its header alone', async () => {
+test("the managed identity endpoint serves App Service's format with its header only", async () => {
   const { loopbackUrl, identityHeader } = cloud.access;
   const url = `${loopbackUrl}/msi/token?api-version=2019-08-01&resource=https://management.azure.com`;
   const reply = await fetch(url, { headers: { 'x-identity-header': identityHeader } });
@@ -78,7 +78,7 @@ test('the managed identity endpoint answers the form of App Service with its hea
   assert.equal((await fetch(`${loopbackUrl}/metadata/instance`)).status, 400);
 });
 
-test('a 401 for a token that is not valid asks for a new one (claims challenge), and so do vaults', async () => {
+test('a 401 for an invalid token has a claims challenge, so that the client fetches a new token', async () => {
   for (const url of [`${cloud.access.url}/subscriptions?api-version=2022-12-01`, `${cloud.access.url}/tenants`]) {
     const reply = await fetch(url, { headers: { authorization: 'Bearer a.b.c' } });
     const [, claims = ''] = /claims="([^"]+)"/.exec(reply.headers.get('www-authenticate') ?? '') ?? [];
@@ -88,7 +88,7 @@ test('a 401 for a token that is not valid asks for a new one (claims challenge),
   }
 });
 
-test('a token stays valid when the gateway starts again, because the signing key is stored', async () => {
+test('a token stays valid after a restart of the gateway, because the signing key is stored', async () => {
   const { token } = await cloud.credential.getToken('https://management.azure.com/.default');
   const read = () =>
     fetch(`${cloud.access.url}/tenants?api-version=2022-12-01`, { headers: { authorization: `Bearer ${token}` } });

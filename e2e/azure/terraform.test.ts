@@ -4,13 +4,13 @@ import { after, before, test } from 'node:test';
 import { type AzurePlace, azurePlace } from './test-azure-place.ts';
 
 /**
- * The requests of Terraform's azurerm provider, in its order, as its source sends them: the provider itself cannot be installed here.
- * Each resource is looked for (404), put, polled, read; planned again; updated; destroyed.
+ * The requests of Terraform's azurerm provider in its order, taken from its source. The provider itself cannot be installed here.
+ * Each resource is read (404), put, polled, read; planned again; updated; destroyed.
  */
 
 type Body = Readonly<Record<string, unknown>>;
 
-/** A resource as its reply has it. */
+/** A resource as in the response. */
 interface Shown {
   readonly id: string;
   readonly tags?: Body;
@@ -30,7 +30,7 @@ before(async () => {
 });
 after(() => cloud?.close());
 
-/** A token for a scope, as the provider gets one. */
+/** A token for a scope, requested as the provider requests it. */
 const tokenFor = async (resource: string): Promise<string> => {
   const known = tokens.get(resource);
   if (known !== undefined) return known;
@@ -52,7 +52,7 @@ const tokenFor = async (resource: string): Promise<string> => {
 
 const vaultUrl = (path: string): string => `${cloud.vaultUrl('kv-tf')}${path}`;
 
-/** Sends one request. @param path of management, or a whole URL of a vault */
+/** Sends one request. @param path of management, or the whole URL of a vault */
 const send = async (method: string, path: string, version: string, body?: unknown) => {
   const isVault = path.startsWith('https://');
   const audience = isVault ? `https://${cloud.names.vaultSuffix}` : cloud.url;
@@ -96,7 +96,7 @@ const sendAndPoll = async (method: string, path: string, version: string, body?:
   return first.body;
 };
 
-/** What Terraform manages: path, api-version, and the body that creates it. */
+/** A resource that Terraform manages: path, api-version, and the body that creates it. */
 interface Managed {
   readonly path: string;
   readonly version: string;
@@ -109,7 +109,7 @@ const create = async ({ path, version, body }: Managed): Promise<Shown> => {
   return refreshed({ path, version });
 };
 
-/** What a plan reads. */
+/** Reads a resource as a plan does. */
 const refreshed = async ({ path, version }: Omit<Managed, 'body'>): Promise<Shown> => {
   const { status, body } = await send('GET', path, version);
   assert.equal(status, 200, path);
@@ -122,7 +122,7 @@ const destroy = async ({ path, version }: Omit<Managed, 'body'>): Promise<void> 
   assert.equal((await send('GET', path, version)).status, 404, `${path} exists after it was deleted`);
 };
 
-/** Whether a resource has what its configuration says: otherwise each plan would change it again. */
+/** Asserts that a resource has the values of its configuration. If it had not, each plan would change it again. */
 const assertHas = (shown: unknown, wanted: unknown, at = ''): void => {
   if (typeof wanted !== 'object' || wanted === null) assert.deepEqual(shown, wanted, at);
   else for (const [name, value] of Object.entries(wanted)) assertHas((shown as Body)[name], value, `${at}.${name}`);
@@ -162,7 +162,7 @@ let keyUrl = '';
 let set: Shown;
 let machine: Shown;
 
-test('the provider finds the cloud, itself, and the resource providers', async () => {
+test('the provider finds the endpoints, its own principal, and the registered resource providers', async () => {
   const metadata = (await (await fetch(`${cloud.url}/metadata/endpoints?api-version=2022-09-01`)).json()) as {
     readonly name: string;
     readonly resourceManager: string;
@@ -193,18 +193,18 @@ test('the provider finds the cloud, itself, and the resource providers', async (
     );
 });
 
-test('azurerm_resource_group and azurerm_key_vault: a plan after the creation has nothing to do', async () => {
+test('azurerm_resource_group and azurerm_key_vault: a plan after the creation changes nothing', async () => {
   await create(group());
   const deleted = `${subscriptionPath}/providers/Microsoft.KeyVault/locations/${location}/deletedVaults/kv-tf`;
   assert.equal((await send('GET', deleted, '2023-02-01')).status, 404);
   await create(vault());
-  // The provider waits until the vault's own host answers, whatever it says, and asks for contacts: an error would fail the plan.
+  // The provider waits until the vault's host responds with any status, and reads the contacts: an error would fail the plan.
   assert.ok((await fetch(vaultUrl('/'))).status < 500);
   assert.equal((await send('GET', vaultUrl('/certificates/contacts'), '7.4')).status, 404);
   assertHas(await refreshed(vault()), vault().body);
 });
 
-test('KV-115: azurerm_key_vault_key: created, read by its vault, rotation policy, updated', async () => {
+test('KV-115: azurerm_key_vault_key: create, read, find its vault, set a rotation policy, update', async () => {
   assert.equal((await send('GET', vaultUrl('/keys/disk/'), '7.4')).status, 404);
   const key = {
     kty: 'RSA',
@@ -247,7 +247,7 @@ test('KV-115: azurerm_key_vault_key: created, read by its vault, rotation policy
   assert.equal((await send('PATCH', vaultUrl('/keys/disk/'), '7.4', update)).status, 200);
 });
 
-test('azurerm_disk_encryption_set, azurerm_role_assignment and azurerm_managed_disk', async () => {
+test('azurerm_disk_encryption_set, azurerm_role_assignment and azurerm_managed_disk: create, read, update', async () => {
   const body = {
     location,
     identity: { type: 'SystemAssigned', userAssignedIdentities: null },
@@ -299,7 +299,7 @@ test('azurerm_disk_encryption_set, azurerm_role_assignment and azurerm_managed_d
   });
 });
 
-test('azurerm_linux_virtual_machine with its network: created, planned again, updated', async () => {
+test('azurerm_linux_virtual_machine with its network: create, read, resize', async () => {
   const network = { location, properties: { addressSpace: { addressPrefixes: ['10.0.0.0/16'] } } };
   await create({ path: inNetwork('virtualNetworks/vnet-tf'), version: '2023-11-01', body: network });
   const subnet = inNetwork('virtualNetworks/vnet-tf/subnets/s1');
@@ -365,7 +365,7 @@ test('azurerm_linux_virtual_machine with its network: created, planned again, up
   assertHas(resized.properties, { hardwareProfile: { vmSize: 'Standard_D4s_v5' } });
 });
 
-test('destroy: everything goes in the order that Terraform takes, and a second destroy finds nothing', async () => {
+test("destroy: deletes everything in Terraform's order, and a second delete gets 204", async () => {
   await destroy({ path: inCompute('virtualMachines/vm-tf'), version: '2024-03-01' });
   await destroy({ path: inCompute('disks/os-tf'), version: '2023-04-02' });
   await destroy({ path: inCompute('disks/data-tf'), version: '2023-04-02' });

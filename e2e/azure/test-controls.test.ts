@@ -5,7 +5,7 @@ import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud, credentialOf } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
 
-/** What `npm run up -- --azure --test-controls` lets administrators do: clocks, faults and estates, through the gateway. */
+/** What `npm run up -- --azure --test-controls` allows administrators: clocks, faults and estates, through the gateway. */
 
 let cloud: AzureCloud;
 let world: ComputeWorld;
@@ -19,7 +19,7 @@ after(() => cloud?.stop());
 
 const dayMs = 86_400_000;
 
-/** A credential without a token from before the clock moved. */
+/** A credential without a token from before the clock was advanced. */
 const administrator = () =>
   credentialOf(cloud.access, { id: cloud.access.clientId, secret: cloud.test.cloud.administrator.secret });
 
@@ -40,10 +40,10 @@ const refusal = async (...given: Parameters<typeof control>): Promise<readonly [
   const { status, body } = await control(...given);
   return [status, body.error.code];
 };
-/** Query of a group. */
+/** Query parameters that name a group. */
 const place = (group: string): string => `subscription=${cloud.access.subscription}&group=${group}`;
 
-test('a principal without a role at the root is refused, and so is input that does not fit', async () => {
+test('refuses a principal without a role at the root, and invalid input', async () => {
   const { identity } = cloud.test.clients;
   const { tenant } = cloud.test.cloud.administrator;
   const principalId = randomUUID();
@@ -62,7 +62,7 @@ test('a principal without a role at the root is refused, and so is input that do
   assert.deepEqual(await refusal(`estate?${place('g2')}`, 'machines: 7'), [400, 'InvalidEstate']);
 });
 
-test('a fault is inflicted for a time, and the launcher undoes it', async () => {
+test('injects a fault; the launcher ends it after its time', async () => {
   const stateOf = async (): Promise<string> => {
     const { body } = await control('faults');
     return body.value.find(({ part }: { readonly part: string }) => part === 'compute').state;
@@ -76,7 +76,7 @@ test('a fault is inflicted for a time, and the launcher undoes it', async () => 
   await until('compute runs again', async () => (await stateOf()) === 'running');
 });
 
-test('an estate is exported as a file and imported into another group', async () => {
+test('exports an estate as a file, imports it into another group, and a second import creates nothing', async () => {
   const set = await world.grantedSet('des1', key);
   const { compute, group, location } = world;
   await compute.virtualMachines.createOrUpdate(group, 'vm', {
@@ -96,7 +96,7 @@ test('an estate is exported as a file and imported into another group', async ()
   assert.deepEqual((await control(`estate?${place('copies')}&vaultSuffix=copy`, text)).body.made, [], 'repeated');
 });
 
-test('CMK-104: a week later a key has expired, and machines under it are stopped', async () => {
+test('CMK-104: after the clock advances by a week, a key has expired and its machines are stopped', async () => {
   const { compute, group } = world;
   const before = (await control('clock')).body;
   assert.equal(before.aheadSeconds, 0);
@@ -104,14 +104,14 @@ test('CMK-104: a week later a key has expired, and machines under it are stopped
   const { status, body } = await control('clock', { advance: '7d' });
   assert.deepEqual([status, body.aheadSeconds], [200, (7 * dayMs) / 1_000]);
   assert.ok(Date.parse(body.now) >= Date.parse(before.now) + 7 * dayMs);
-  // Its token has ended with the week: the client fetches another one by itself.
+  // The token expired with the week. The client fetches another one itself.
   await until('the machine is stopped', async () => {
     const { statuses = [] } = await compute.virtualMachines.instanceView(group, 'vm');
     return statuses.some(({ code }) => code === 'PowerState/stopped');
   });
 });
 
-test('KV-63: a deleted vault is purged when its retention has passed', async () => {
+test('KV-63: purges a deleted vault when its retention has passed', async () => {
   const { vaults, location } = world;
   const sku = { family: 'A', name: 'standard' } as const;
   const properties = { tenantId: cloud.access.tenant, sku, softDeleteRetentionInDays: 7, accessPolicies: [] };

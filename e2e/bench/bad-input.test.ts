@@ -21,7 +21,7 @@ const run = (file: string, args: readonly string[], env: Readonly<Record<string,
 };
 const bench = (...args: readonly string[]) => run('run.ts', args);
 
-test('a missing or unknown bench name is refused, with the list of benches', () => {
+test('refuses a missing or unknown bench name, and lists the benches', () => {
   for (const [args, expected] of [
     [['disk-oi'], /Unknown bench "disk-oi"\. Benches: append, .*disk-io/],
     [[], /Name one bench: npm run bench/],
@@ -35,7 +35,7 @@ test('a missing or unknown bench name is refused, with the list of benches', () 
   }
 });
 
-test('--help prints the options, also beside a bench', () => {
+test('--help prints the options, with and without a bench', () => {
   for (const args of [['--help'], ['-h'], ['append', '--help']]) {
     const { status, stderr, stdout } = bench(...args);
     assert.deepEqual([status, stderr], [0, ''], args.join(' '));
@@ -48,7 +48,7 @@ test('--help prints the options, also beside a bench', () => {
   }
 });
 
-test('a size that is not a whole number above 0 is refused', () => {
+test('refuses a size that is not a whole number above 0', () => {
   for (const size of ['0', '1.5', 'many']) {
     const { status, stderr } = bench('append', `--size=${size}`);
     assert.equal(status, 1);
@@ -56,19 +56,19 @@ test('a size that is not a whole number above 0 is refused', () => {
   }
 });
 
-test('--replicas is refused for a bench that is not of a whole cloud', () => {
+test('refuses --replicas for a bench that does not start a whole cloud', () => {
   const { status, stderr, stdout } = bench('append', '--replicas', '2');
   assert.deepEqual([status, stdout], [1, '']);
   assert.match(stderr, /--replicas is only for churn, .*trace-cost \(got bench append\)/);
 });
 
-test('a size that the bench does not accept is refused', () => {
+test('refuses a size that the bench does not accept', () => {
   const { status, stderr } = bench('cipher', '--size', '5');
   assert.equal(status, 1);
   assert.match(stderr, /multiple of the sector of 4 KiB \(got 5\)/);
 });
 
-test('missing programs are named with the package to install', () => {
+test('missing programs are named with the package that has them', () => {
   assert.throws(
     () => checkPeers('/nowhere'),
     /nbdkit, qemu-nbd, qemu-img, fio\. .*apt-get install nbdkit qemu-utils fio.*--smoke/,
@@ -81,7 +81,7 @@ test('missing programs are named with the package to install', () => {
   assert.match(cipher.stderr, /apt-get install openssl/);
 });
 
-test('a report without a history, or with a missing one, is refused', () => {
+test('refuses a report without a history, or with a missing one', () => {
   for (const [args, expected] of [
     [[], /Name the history to show/],
     [['--history', join(folder, 'none.jsonl')], /none\.jsonl/],

@@ -11,7 +11,7 @@ const folder = mkdtempSync(join(tmpdir(), 'history-'));
 after(() => rmSync(folder, { recursive: true, force: true }));
 const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [1, 2, 3], [1, 1, 1], { p95: 3, quantiles: [1, 2, 3] });
 
-test('added lines are read in order, with the time of their run', () => {
+test('reads added lines in order, with the time of their run', () => {
   const file = join(folder, 'kept');
   openHistory(file).add([one, { ...one, size: 2 }]);
   openHistory(file).add([{ ...one, size: 3 }]);
@@ -32,7 +32,7 @@ test('a smoke run adds no line and prints a message', () => {
   assert.deepEqual(printed, [`--smoke measures nothing: no line was added to ${file}.`]);
 });
 
-test('a file in the repository is refused and not created, also through a link', () => {
+test('refuses a file in the repository, also through a link, and does not create it', () => {
   const file = join(repository, 'e2e', 'bench', 'kept');
   assert.throws(() => openHistory(file), /outside/);
   symlinkSync(join(repository, 'e2e'), join(folder, 'link'));
@@ -41,7 +41,7 @@ test('a file in the repository is refused and not created, also through a link',
   assert.equal(existsSync(join(repository, 'e2e', 'kept')), false);
 });
 
-test('a missing folder, a missing file and a damaged line are named', () => {
+test('names a missing folder, a missing file and a damaged line', () => {
   assert.throws(() => openHistory(join(folder, 'no', 'kept')), /cannot be written/);
   assert.throws(() => readHistory(join(folder, 'none')), /cannot be read.*npm run bench/s);
   const file = join(folder, 'odd');

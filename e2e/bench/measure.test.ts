@@ -2,14 +2,14 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { growth, lineOf, measurement, median, percentile, withReplicas } from './measure.ts';
 
-test('percentiles are interpolated', () => {
+test('percentile and median interpolate between samples', () => {
   assert.equal(median([3, 1, 2]), 2);
   assert.equal(median([4, 1, 2, 3]), 2.5);
   assert.equal(percentile([0, 10], 0.95), 9.5);
   assert.throws(() => median([]), RangeError);
 });
 
-test('growth compares the last quarter with the second', () => {
+test('growth compares the last quarter with the second quarter', () => {
   assert.equal(growth([10, 100, 100, 100, 100, 100, 100, 100]), 1);
   assert.equal(growth([100, 110, 120, 130, 140, 150, 160, 180]), 170 / 125);
   assert.equal(growth([100, 50]), 0.5);
@@ -17,14 +17,14 @@ test('growth compares the last quarter with the second', () => {
   assert.throws(() => growth([]), RangeError);
 });
 
-test('a line of two replicas names them', () => {
+test('a line of a run with two replicas says so', () => {
   const one = measurement({ bench: 'b', size: 1, unit: 'ms' }, [20], [10]);
   assert.deepEqual([withReplicas(one), withReplicas(one, 1)], [one, one]);
   assert.equal(withReplicas(one, 2).of, '2 of each service');
   assert.equal(withReplicas({ ...one, of: 'p99 of read' }, 2).of, 'p99 of read, 2 of each service');
 });
 
-test('a measurement is a ratio of medians', () => {
+test('the ratio of a measurement is the ratio of the medians', () => {
   const { value, floor, ratio, spread, samples } = measurement(
     { bench: 'b', size: 1, unit: 'ms' },
     [20, 30, 40],

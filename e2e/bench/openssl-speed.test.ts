@@ -9,7 +9,7 @@ rsa  2048 bits 0.000107s 0.000007s 0.000008s 0.000110s   9345.5 142857.0 125000.
                     rsa2048 0.028633s 0.000015s 0.000220s      34.9   65551.5    4538.0
 `;
 
-test('the speed of the private and the public operation is read from the right columns', () => {
+test('reads the speed of decrypt and encrypt from the right columns', () => {
   assert.deepEqual(readRsaSpeed(output, 2048), { decrypt: 9080, encrypt: 125_000 });
 });
 

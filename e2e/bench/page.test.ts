@@ -28,14 +28,14 @@ test('the page judges the newest line of each size by its targets', () => {
   assert.deepEqual(verdicts(renderPage(history.slice(0, 1))), ['ratio ≥ 0.6 missed', 'latencyRatio ≤ 2 not measured']);
 });
 
-test('a series of several runs has a plot, and lists are shown', () => {
+test('draws a series of several runs and shows lists of values', () => {
   const page = renderPage(history);
   assert.match(page, /<title>0\.3, 0\.7<\/title><polyline points="0,20\.6 160,0"/);
   assert.equal(page.split('<polyline').length, 2);
   assert.match(page, /latencyMsQuantiles: 1, /);
 });
 
-test('each thing that a bench measures at one size has its own row and targets', () => {
+test('each thing that a bench measures has its own row and targets', () => {
   const of = (thing: string, ratio: number): Kept => ({
     ...line(32, ratio, 1, '2026-01-03T00:00:00.000Z'),
     bench: 'disk-io',
@@ -53,7 +53,7 @@ test('each thing that a bench measures at one size has its own row and targets',
   ]);
 });
 
-test('the page needs nothing from outside and escapes the texts of lines', () => {
+test('the page loads nothing from outside and escapes texts', () => {
   const page = renderPage(history);
   assert.doesNotMatch(page, /<script|<link|<img|@import|url\((?!#)/);
   assert.doesNotMatch(page, /c<0/);

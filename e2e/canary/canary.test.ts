@@ -16,18 +16,18 @@ import { searchMemory } from './process-memory.ts';
 import { createScanner, type Scanner, type Secret } from './scanner.ts';
 
 const [first, second, refused] = [newOwnKey('first key'), newOwnKey('second key'), newOwnKey('refused key')];
-/** Written to a disk, and wrapped and unwrapped by a person. */
+/** `text` is written to a disk. A user wraps and unwraps `wrapped`. */
 const [text, wrapped] = [newText('text on a disk'), newText('bytes a person wrapped', 32)];
 
 let home: OwnCloud;
 let world: World;
 let scanner: Scanner;
 let diskSecrets: readonly Secret[];
-/** Everything the services answered to people, and every error. */
+/** Every response of the services to users, and every error. */
 const answers: Part[] = [];
 
 before(async () => {
-  // Spans go out at once, so that those of the whole workload are there when it is over.
+  // A short export delay, so that all spans have arrived when the workload ends.
   home = await ownCloud({ OTEL_BSP_SCHEDULE_DELAY: '200' });
   world = await makeWorld(home.clients, [['PREMIUM_SSD'], ['platform', 'STANDARD_SSD']], { keyPem: first.pem });
   await workload();
@@ -36,7 +36,7 @@ before(async () => {
 });
 after(() => home?.stop());
 
-/** Keeps what a service says, an error with all that hangs on it. */
+/** Records what a service responds, an error with its causes. */
 const heard = async <Answer>(what: string, ask: Promise<Answer>): Promise<Answer | undefined> => {
   const keep = (said: string): void => void answers.push({ place: `answer ${what}`, bytes: Buffer.from(said) });
   try {
@@ -51,15 +51,15 @@ const heard = async <Answer>(what: string, ask: Promise<Answer>): Promise<Answer
   }
 };
 
-/** The same of what has to be answered: a refusal in its place would be one thing less to look through. */
+/** The same for a call that must succeed: a refusal would leave one response less to search. */
 const answered = async <Answer>(what: string, ask: Promise<Answer>): Promise<Answer> =>
   (await heard(what, ask)) ?? assert.fail(`${what} was not answered: ${answers.at(-1)?.bytes}`);
 
-/** The same of what has to be refused. */
+/** The same for a call that must be refused. */
 const refusedAs = async (what: string, ask: Promise<unknown>): Promise<void> =>
   assert.equal(await heard(what, ask), undefined, `${what} was answered`);
 
-/** Create, write, read, rotate, copy, revoke, return, refusals with secrets in them, and two crashes in the middle. */
+/** Create, write, read, rotate, copy, revoke, restore, refusals that contain secrets, and two crashes half way. */
 const workload = async (): Promise<void> => {
   const { clients, cloud } = home;
   const { keyVault, sets, disks, compute } = clients;
@@ -84,7 +84,7 @@ const workload = async (): Promise<void> => {
     'import',
     keyVault.importKey({ ...imported, keyMaterial: { $case: 'jwkJson', value: jwkJson } }),
   );
-  // Each of these is refused, and has a private key in what was asked.
+  // Each of these is refused, and its request contains a private key.
   const broken = JSON.stringify({ ...refused.key.export({ format: 'jwk' }), qi: 'AQAB' });
   const asked = { parent: vault, keyId: 'k3' };
   for (const [what, keyMaterial] of Object.entries({
@@ -130,7 +130,7 @@ const workload = async (): Promise<void> => {
 const everywhere = () =>
   searchPlaces(scanner, answers, filesBelow(home.folder, scanner.overlap), tableRows(home.cloud), messages(home.cloud));
 
-test('G8: no data key, private key or plain text is in an answer, an error, a log, a span, an event, a row, a message or a file', async (t) => {
+test('G8: no response, error, log, span, event, row, message or file contains a data key, private key or plain text', async (t) => {
   assert.ok(diskSecrets.length >= 9, 'the owner’s keys open the disks');
   const { leaks, places, bytes } = await everywhere();
   t.diagnostic(`${places} places, ${Math.round(bytes / 2 ** 20)} MiB, ${diskSecrets.length / 3} data keys`);
@@ -138,7 +138,7 @@ test('G8: no data key, private key or plain text is in an answer, an error, a lo
   assert.ok(places > 200 && bytes > 100 * 2 ** 20, 'everything was looked at');
 });
 
-test('G8: the canary sees a leak planted in each of these places', async () => {
+test('G8: the scanner finds a leak planted in a response, a log, a span, a table and a message', async () => {
   const [dek] = diskSecrets;
   assert.ok(dek);
   const { folder } = home;
@@ -183,7 +183,7 @@ test('G8: the canary sees a leak planted in each of these places', async () => {
   }
 });
 
-test('G8: private keys are in the memory of key-vault alone, and data keys only there and in that of disk', (t) => {
+test('G8: only key-vault has private keys in memory, and only key-vault and disk have data keys', (t) => {
   const privateKeys = createScanner([first, second, refused].flatMap(secretsOfKey));
   for (const service of serviceNames) {
     const { finds, bytes } = searchMemory(home.cloud.pid(service), privateKeys);
@@ -198,7 +198,7 @@ test('G8: private keys are in the memory of key-vault alone, and data keys only 
   }
 });
 
-test('G8: when a key is lost the disk service has no key of a cipher in its memory any more', async (t) => {
+test('G8: after an access loss the memory of the disk service holds no cipher keys', async (t) => {
   const ciphers = createScanner(diskSecrets.filter(({ name }) => !name.startsWith('DEK')));
   const deks = createScanner(diskSecrets.filter(({ name }) => name.startsWith('DEK')));
   const pid = home.cloud.pid('disk');
@@ -212,13 +212,13 @@ test('G8: when a key is lost the disk service has no key of a cipher in its memo
   );
 });
 
-/** Less than this no process of Node has. */
+/** Every Node process uses more memory than this. */
 const memoryBytesMin = 32 * 2 ** 20;
 
-/** Where the launcher takes spans. */
+/** Where the launcher receives spans. */
 const spanEndpoint = (folder: string): string => JSON.parse(readFileSync(join(folder, 'cloud.json'), 'utf8')).spans;
 
-/** One span with this text in an attribute, as OTLP has it in JSON. */
+/** One span with this text in an attribute, in OTLP's JSON format. */
 const spanWith = (stringValue: string) => {
   const attributes = [{ key: 'secret', value: { stringValue } }];
   const times = { startTimeUnixNano: '1000000', endTimeUnixNano: '2000000' };

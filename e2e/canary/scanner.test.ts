@@ -11,7 +11,7 @@ const formsIn = (content: Uint8Array | string): readonly string[] => [
 ];
 const around = (middle: Uint8Array): Buffer => Buffer.concat([randomBytes(101), middle, randomBytes(57)]);
 
-test('G8: a secret is found in every form it can be written in', () => {
+test('G8: finds a secret in every encoding', () => {
   const number = BigInt(`0x${dek.toString('hex')}`);
   const planted: Readonly<Record<string, Uint8Array | string>> = {
     raw: around(dek),
@@ -31,7 +31,7 @@ test('G8: a secret is found in every form it can be written in', () => {
   assert.ok(formsIn(`bytea \\x${dek.toString('hex').toUpperCase()}`).includes('hex'));
 });
 
-test('G8: a secret is found inside larger encoded bytes, wherever it begins', () => {
+test('G8: finds a secret inside larger base64 content, at every offset', () => {
   for (let before = 0; before < 6; before += 1) {
     const blob = Buffer.concat([randomBytes(before), dek, randomBytes(7)]);
     assert.ok(formsIn(blob.toString('base64')).length > 0, `base64 after ${before}`);
@@ -39,7 +39,7 @@ test('G8: a secret is found inside larger encoded bytes, wherever it begins', ()
   }
 });
 
-test('G8: what was overwritten in part is found by what is left', () => {
+test('G8: finds a secret that is half overwritten', () => {
   for (const [from, to] of [
     [0, 16],
     [16, 32],
@@ -50,7 +50,7 @@ test('G8: what was overwritten in part is found by what is left', () => {
   }
 });
 
-test('G8: every number of a private key is found in its PEM, its DER and its JWK', () => {
+test('G8: finds every number of a private key in its PEM, DER and JWK', () => {
   const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const jwk = privateKey.export({ format: 'jwk' });
   const names = ['d', 'p', 'q', 'dp', 'dq', 'qi'] as const;
@@ -65,14 +65,14 @@ test('G8: every number of a private key is found in its PEM, its DER and its JWK
   assert.deepEqual(found(JSON.stringify(pem)), [...names].sort(), 'with escaped line ends');
 });
 
-test('G8: other bytes are no find', () => {
+test('G8: reports nothing in random bytes, and refuses secrets that are too short', () => {
   assert.deepEqual(formsIn(randomBytes(4 * 1024 * 1024)), []);
   assert.deepEqual(formsIn(''), []);
   assert.deepEqual(formsIn(dek.subarray(0, 8)), []);
   assert.throws(() => createScanner([{ name: 'short', bytes: randomBytes(15) }]), /too few/);
 });
 
-test('G8: a secret is found in the memory of a process while it is there', () => {
+test('G8: finds a secret in the memory of a process', () => {
   const kept = randomBytes(32);
   const own = createScanner([{ name: 'kept', bytes: kept }]);
   const { finds, bytes } = searchMemory(process.pid, own);

@@ -3,11 +3,11 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-/** A run that ends before it does anything to anybody. */
+/** A run that ends before it starts or harms anything. */
 const chaos = (...args: readonly string[]) =>
   spawnSync(process.execPath, [join(import.meta.dirname, 'run.ts'), ...args], { encoding: 'utf8', timeout: 60_000 });
 
-test('--help says what may be said, whatever stands beside it', () => {
+test('--help prints the options, also with other arguments', () => {
   for (const args of [['--help'], ['-h'], ['--rounds', 'many', '--help']]) {
     const { status, stderr, stdout } = chaos(...args);
     assert.deepEqual([status, stderr], [0, ''], args.join(' '));
@@ -15,7 +15,7 @@ test('--help says what may be said, whatever stands beside it', () => {
   }
 });
 
-test('what cannot be used is named, before anything is started', () => {
+test('names an invalid option before it starts anything', () => {
   for (const [args, expected] of [
     [['--round', '2'], /Unknown option '--round'[\s\S]*npm run chaos -- /],
     [['--rounds', '0'], /--rounds is "0"; it must be 1 to 99999/],

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { momentMs } from './chance.ts';
 
-test('the moment of a fault is the usual one, or the one its seed gives', () => {
+test('the moment of a fault is the usual one without a seed, and the same for the same seed', () => {
   const range = { usualMs: 60, spreadMs: 240 };
   assert.equal(momentMs('database', range, ''), 60);
   const drawn = Array.from({ length: 200 }, (_, n) => momentMs('database', range, `seed${n}`));

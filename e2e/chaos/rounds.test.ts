@@ -3,8 +3,8 @@ import { spawnSync } from 'node:child_process';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-test('each round has moments of its own and the next begins when it has passed', () => {
-  // As a user types it, not as a part of this test run: Node would pass over tests within tests.
+test('runs rounds one after the other, each with its own seed', () => {
+  // Started as a user starts it, not as part of this test run: Node skips tests inside tests.
   const { NODE_TEST_CONTEXT: _, ...env } = process.env;
   const args = ['--rounds', '2', '--seed', 'a', '--only', 'chance'];
   const { status, stdout, stderr } = spawnSync(process.execPath, [join(import.meta.dirname, 'run.ts'), ...args], {

@@ -10,7 +10,7 @@ const pages = filesLike(
 const scripts: Readonly<Record<string, string>> = JSON.parse(textOf('package.json')).scripts;
 const { program } = testProgram();
 
-/** Commands of a text, up to the end of the line or of its code span, without comments and pipes. */
+/** The commands in a text, up to the end of the line or of their code span, without comments and pipes. */
 const commandsIn = (text: string): readonly string[] =>
   [...text.replaceAll(/<[^>\n]*>/g, '…').matchAll(/(?:^|npx |`)interlock ([a-z-][^`\n|>#;&]*)/gm)].map(
     ([, words = '']) => words.split(/ {2,}/)[0] ?? '',
@@ -24,7 +24,7 @@ const unknownIn = (words: string): readonly string[] => {
   const parts = words.trim().split(/\s+/);
   const noun = program.commands.find((command) => parts.includes(command.name()));
   const next = noun === undefined ? undefined : parts[parts.indexOf(noun.name()) + 1];
-  // A noun may have a verb that need not be written, which commander does not publish.
+  // A noun may have a default verb, which commander does not expose.
   const unwritten: unknown = noun && Reflect.get(noun, '_defaultCommandName');
   const verbs = noun?.commands ?? [];
   const verb = verbs.find((one) => one.name() === next) ?? verbs.find((one) => one.name() === unwritten);

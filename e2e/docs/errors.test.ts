@@ -8,7 +8,7 @@ import { textOf } from './sources.ts';
 const page = textOf(errorPage);
 const inCode = reasonsInCode();
 
-test('the reasons are found in every form they have in the code', () => {
+test('finds the reasons in every form that they have in the code', () => {
   const forms = ['ETAG_MISMATCH', 'CONTENTION', 'TAGS_INVALID', 'LUN_IN_USE', 'KEY_DISABLED', 'VM_START_TIMED_OUT'];
   assert.deepEqual(
     forms.filter((reason) => !inCode.has(reason)),
@@ -18,12 +18,12 @@ test('the reasons are found in every form they have in the code', () => {
   assert.ok(!inCode.has('FAILED_PRECONDITION') && !inCode.has('PREMIUM_SSD'));
 });
 
-test('docs/errors.md has every reason of the code, and no other', () => {
+test('docs/errors.md has exactly the reasons of the code', () => {
   assert.deepEqual(unlisted(page, inCode), []);
   assert.deepEqual(unknown(page, inCode), []);
 });
 
-test('each reason says with which codes it comes, what it means and who acts', () => {
+test('each reason has its codes, its meaning and who acts', () => {
   const rows = [...reasonRows(page)];
   const wordless = rows.filter(([, row]) => isWordless(row)).map(([reason]) => reason);
   const codesMissing = rows.filter(
@@ -32,11 +32,11 @@ test('each reason says with which codes it comes, what it means and who acts', (
   assert.deepEqual({ wordless, codesMissing }, { wordless: [], codesMissing: [] });
 });
 
-test('the page is in order, and says what the API promises beyond it (npm run rules writes both)', () => {
+test('the page is sorted and lists the reasons that only the API description names (npm run rules writes both)', () => {
   assert.equal(page, completed(page, inCode, reasonsInApi()));
 });
 
-test('a new reason comes onto the page, one that is gone leaves it, codes are completed', () => {
+test('adds a new reason to the page, removes one that the code has no longer, and adds missing codes', () => {
   const before = [
     '| reason | code | what it means | who acts and how |',
     '| --- | --- | --- | --- |',
@@ -65,7 +65,7 @@ test('a new reason comes onto the page, one that is gone leaves it, codes are co
   );
 });
 
-test('the page shows the help that a refusal carries, and there is no help for a reason that does not exist', () => {
+test('the page shows the help of each refusal, and every help belongs to a reason of the page', () => {
   const rows = reasonRows(page);
   const wrong = reasonsWithHelp.filter((reason) => rows.get(reason)?.[3] !== helpCell(reason));
   assert.deepEqual(wrong, []);

@@ -3,6 +3,6 @@ import { test } from 'node:test';
 import { gatewayPage, gatewayText } from './gateway-page.ts';
 import { textOf } from './sources.ts';
 
-test('docs/not-emulated.md has the routes of the gateway as its table has them (npm run rules writes it)', () => {
+test("docs/not-emulated.md has the routes of the gateway's table (npm run rules writes it)", () => {
   assert.equal(textOf(gatewayPage), gatewayText());
 });

@@ -6,7 +6,7 @@ import { openTerminal } from '../../services/cli/src/output/terminal.ts';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 import { commandsOf, type PageCommand } from './how-to.ts';
 
-/** In this order each finds what it begins with: the README makes it, and every other leaves it as it was. */
+/** The order matters: the README creates what the others use, and every other page restores it. */
 const pages = [
   'README.md',
   'docs/how-to/revoke-and-give-back.md',
@@ -15,11 +15,11 @@ const pages = [
   'docs/how-to/use-a-key-in-another-vault.md',
 ];
 
-/** Reads may need a moment until another service has consumed a fact. */
+/** Reads may need a moment until another service has applied a fact. */
 const looks = new Set(['list', 'show', 'resources', 'activity-log', 'impact']);
 const patienceMs = 90_000;
 
-/** What each page begins with besides: the README's own end has stopped it. */
+/** The command that each page needs first: the end of the README stops this machine. */
 const running: PageCommand = { page: '', args: ['vm', 'start', 'vm1', '--wait'], isRefused: false, words: [] };
 
 let world: TestCloud;
@@ -30,7 +30,7 @@ after(() => world?.stop());
 
 const { newFile } = openTerminal();
 
-/** A file of the page's reader; their folder is that of the cloud. */
+/** Names of secret files, as paths in the folder of the cloud, where the reader works. */
 const inFolder = (word: string): string => word.replace(/[a-z]+\.secret$/, (file) => join(world.folder, file));
 
 const play = async (command: PageCommand): Promise<{ readonly exitCode: number; readonly output: string }> => {
@@ -43,14 +43,14 @@ const play = async (command: PageCommand): Promise<{ readonly exitCode: number; 
   return { exitCode, output: lines.join('\n') };
 };
 
-/** How the result of a command differs from its page; undefined if it does not. */
+/** How the result of a command differs from its page, or undefined if it does not. */
 const flaw = (command: PageCommand, { exitCode, output }: Awaited<ReturnType<typeof play>>): string | undefined => {
   if (exitCode !== (command.isRefused ? 1 : 0)) return `ended with ${exitCode}`;
   const missing = command.words.filter((word) => !output.includes(word));
   return missing.length === 0 ? undefined : `does not say ${missing.join(', ')}`;
 };
 
-describe('what the pages tell people to type does what they say', () => {
+describe('commands on the pages have the results that the pages show', () => {
   for (const page of pages) {
     test(page, async () => {
       const commands = commandsOf(page);

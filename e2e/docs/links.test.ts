@@ -18,7 +18,7 @@ const linksOf = (page: string): readonly string[] =>
     .map(([, link = '']) => link)
     .filter((link) => !/^[a-z]+:/.test(link));
 
-/** Anchors of a page, as GitHub makes them of its headings. */
+/** The anchors of a page, formed from its headings as GitHub does. */
 const anchorsOf = (page: string): ReadonlySet<string> =>
   new Set(
     [...textOf(page).matchAll(/^#+ (.*)$/gm)].map(([, heading = '']) =>

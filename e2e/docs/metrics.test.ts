@@ -6,7 +6,7 @@ const sources = filesLike(/^(libs|services)\/.*\.ts$/).filter(
   (file) => !/(^|\/)(test-[^/]*|[^/]*\.test)\.ts$/.test(file),
 );
 
-/** The names of instruments in the code: what is passed to a meter, or to a helper beside it. */
+/** The names of instruments in the code: those passed to a meter or to a helper for meters. */
 const inCode = new Set(
   sources
     .map(textOf)
@@ -21,7 +21,7 @@ const inCode = new Set(
 
 const onPage = new Set([...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \|/gm)].map(([, name = '']) => name));
 
-test('docs/metrics.md has every metric of the code, and no other', () => {
+test('docs/metrics.md has exactly the metrics of the code', () => {
   assert.ok(inCode.has('interlock.lease.age') && inCode.has('interlock.feed.gap'), [...inCode].join());
   assert.deepEqual([...onPage].sort(), [...inCode].sort());
 });

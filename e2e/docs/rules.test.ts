@@ -12,7 +12,7 @@ test('the last column of docs/rules.md matches the tests (npm run rules writes i
   assert.equal(page, withProofs(page, proofs));
 });
 
-test('every rule a test names is on the page, once', () => {
+test('every rule that a test names is on the page exactly once', () => {
   const rules = rulesOn(page);
   const unknown = [...proofs].filter(([rule]) => !rules.includes(rule)).map(([rule, files]) => `${rule} in ${files}`);
   assert.deepEqual(unknown, []);
@@ -22,14 +22,14 @@ test('every rule a test names is on the page, once', () => {
   );
 });
 
-test('no rule is missing from the page, and each has a text', () => {
+test('the page has all 109 CMK, 80 KV and 39 VM rules, each with a text', () => {
   const rules = rulesOn(page);
   const counts = ['CMK-', 'KV-', 'VM-'].map((family) => rules.filter((rule) => rule.startsWith(family)).length);
   assert.deepEqual(counts, [109, 80, 39]);
   assert.doesNotMatch(page, /^\| [A-Z]+-\d+ \| *\|/m);
 });
 
-test('titles are read from tests that run, whatever form they have, and from nothing else', () => {
+test('reads rule ids from the titles of tests that run, in every form of title, and from nothing else', () => {
   const source = `
     // test('CMK-900: only a comment', …)
     test('CMK-901, CMK-902: two at once', () => {});
@@ -53,7 +53,7 @@ test('no test names a rule that the page lists as not implemented', () => {
   );
 });
 
-test('a proof is linked, a rule without one gets a dash, those not implemented keep their reason; all are counted', () => {
+test('links a rule to its tests, marks one without tests with a dash, keeps those not implemented, and counts them', () => {
   const before = [
     '0 rules',
     '## Not implemented',

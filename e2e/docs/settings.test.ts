@@ -12,7 +12,7 @@ const sources = filesLike(/^(libs|services|deploy|e2e)\/.*\.(ts|mjs)$/)
 /** Set by the system or npm, not by an operator. */
 const notOurs = new Set(['HOME', 'PATH', 'HOSTNAME', 'INIT_CWD', 'TZ']);
 
-/** Variables that are read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names kept in a constant. */
+/** Variables read by name: `env.X`, `process.env.X`, `const { X: … } = process.env`, and names in a constant. */
 const readByName = (text: string): readonly string[] => [
   ...[...text.matchAll(/\benv\.([A-Z][A-Z0-9_]+)\b/g)].map(([, name = '']) => name),
   ...[...text.matchAll(/\{([^{}]*)\} = process\.env\b/g)].flatMap(([, inner = '']) =>
@@ -21,7 +21,7 @@ const readByName = (text: string): readonly string[] => [
   ...[...text.matchAll(/_VARIABLE = '([A-Z][A-Z0-9_]+)'/g)].map(([, name = '']) => name),
 ];
 
-/** Variables of specifications that are written out where they are read: `const spec = { outFolder: text(…) }`. */
+/** Variables of specifications that are defined where they are read: `const spec = { outFolder: text(…) }`. */
 const readBySpec = (text: string): readonly string[] =>
   /\breadConfig\(/.test(text)
     ? [...text.matchAll(/^\s+([a-z]\w+): (?:text|int|bool|oneOf|optional|url|secretFile)\(/gm)].map(([, name = '']) =>
@@ -29,18 +29,18 @@ const readBySpec = (text: string): readonly string[] =>
       )
     : [];
 
-test('docs/settings.md has the settings of services as the code has them (npm run rules mends it)', () => {
+test("docs/settings.md has the services' settings as in the code (npm run rules corrects it)", () => {
   assert.equal(withSettings(page), page);
   for (const spec of Object.values(specs)) {
     for (const name of Object.keys(spec)) assert.ok(variablesOn(page).includes(variableOf(name)), variableOf(name));
   }
 });
 
-test('every variable that is read anywhere is on the page, and every one on the page is read', () => {
+test('the page has exactly the variables that the code reads', () => {
   const read = new Set([
     ...sources.flatMap(({ text }) => [...readByName(text), ...readBySpec(text)]),
     ...Object.values(specs).flatMap((spec) => Object.keys(spec).map(variableOf)),
-    // Its name is put together from that of the service.
+    // The code composes this name from the name of the service.
     ...(textOf('services/cli/src/session/settings.ts').includes('_ADDRESS`]') ? ['INTERLOCK_<SERVICE>_ADDRESS'] : []),
   ]);
   assert.ok(read.has('CHAOS_SEED') && read.has('INTERLOCK_AS') && read.has('OUT_FOLDER'), [...read].join());

@@ -16,7 +16,7 @@ const place = {
   kept: set('kept'),
 } as const;
 
-test('so many machines stop, a third of the fleet does not, and every name is unique', () => {
+test('plans the requested number of machines that stop, half as many that do not, and unique names', () => {
   for (const stopping of [1, 2, 3, 10, 999]) {
     const fleet = [...planFleet(stopping, place)];
     assert.equal(fleet.filter(({ stops }) => stops).length, stopping);
@@ -25,7 +25,7 @@ test('so many machines stop, a third of the fleet does not, and every name is un
   }
 });
 
-test('stopping machines are spread over the lost sets, and every twentieth machine has an ultra disk under one of them', () => {
+test('spreads stopping machines over the lost sets, and gives every twentieth machine an ultra disk under one of them', () => {
   const fleet = [...planFleet(600, place)];
   for (const { name } of place.lost) {
     assert.equal(fleet.filter(({ stops, disks }) => stops && disks[0]?.set.name === name).length, 200);
