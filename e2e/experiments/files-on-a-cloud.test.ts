@@ -13,14 +13,14 @@ import { refusedFaults } from './local/part-faults.ts';
 import { type FileRunResult, runFile, thisRunner } from './run-file.ts';
 
 const folder = new URL('files/', import.meta.url);
-/** Files that wait for most of a minute, with settings of their own: they run in the simulation or in QEMU. */
+/** Files that take most of a minute, with their own settings: they run in the simulation or in QEMU. */
 const isLong = (name: string): boolean => /^(friday|linux-in-qemu|no-events|every-cause|two-keys)/.test(name);
 
-/** Variants of other files, by another part of the cloud: `npm run chaos` runs them. */
+/** Variants of other files for another part of the cloud. `npm run chaos` runs them. */
 const isVariant = (name: string): boolean =>
   /^(paused-(compute|identity|disk-encryption-set)|lost-twice-without-disk|the-clock-goes-forward)\b/.test(name);
 
-/** How often a file runs whose steps came too late on a busy machine, or while Postgres was gone already: such a run says nothing. */
+/** How often to run a file whose steps came too late on a busy machine, or after Postgres was gone: such a run proves nothing. */
 const attempts = 3;
 
 const files = readdirSync(folder)
@@ -30,7 +30,7 @@ const files = readdirSync(folder)
     const text = readFileSync(new URL(name, folder), 'utf8');
     const read = readExperiment(text);
     assert.ok('experiment' in read, name);
-    // Where in the life of a lease the faults come is left to chance in the long form (npm run chaos).
+    // In the long form (npm run chaos) the seed decides where in the life of a lease the faults come.
     const laterMs = momentMs(name, { usualMs: 0, spreadMs: 2_000 });
     const timeline = read.experiment.timeline.map((step) => ({ ...step, atMs: step.atMs + laterMs }));
     const experiment = { ...read.experiment, timeline };
@@ -39,18 +39,18 @@ const files = readdirSync(folder)
 
 let own: OwnCloud;
 before(async () => {
-  // One cloud for all files that need none of their own: they must agree on its settings, which the target checks.
+  // One cloud for all files that do not need their own. They must agree on its settings, which the target checks.
   own = await ownCloud(Object.assign({}, ...files.map(({ experiment }) => experiment.settings)));
 });
 after(() => own?.stop());
 
-/** Machines that were stopped more than once because of a key. */
+/** Machines that a key stopped more than once. */
 const stoppedTwice = (machines: readonly MachineRecord[]): readonly string[] =>
   machines
     .filter(({ power }) => power.filter(({ state, reason }) => state === 'stopping' && reason !== '').length > 1)
     .map(({ name }) => shortName(name));
 
-/** Runs a file, again if its steps came too late. */
+/** Runs a file, and repeats it if its steps came too late. */
 const outcomeOf = async (
   { name, text, experiment, needsOwnCloud }: (typeof files)[number],
   t: TestContext,

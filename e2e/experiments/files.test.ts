@@ -26,7 +26,7 @@ test('every experiment file of the repository is valid', () => {
   }
 });
 
-test('every setting of an experiment is a variable of a service, and its shortest duration is the one the service accepts', () => {
+test('every setting of an experiment is a variable of a service, with the same smallest duration', () => {
   const readers = new Map(
     Object.values(specs).flatMap((spec) => Object.entries(spec).map(([name, reader]) => [variableOf(name), reader])),
   );
@@ -40,7 +40,7 @@ test('every setting of an experiment is a variable of a service, and its shortes
   }
 });
 
-test('the how-to page shows the example as it is, and names every section, action, quantity and outcome', () => {
+test('the how-to page shows the example file, and names every section, action, quantity and outcome', () => {
   const page = readFileSync(new URL('../../docs/how-to/write-an-experiment.md', import.meta.url), 'utf8');
   const example = readFileSync(new URL('friday-17-00.experiment.yaml', folder), 'utf8').replace(/^#.*\n/, '');
   assert.ok(page.includes(`\`\`\`yaml\n${example}\`\`\``), 'the example differs from the file');

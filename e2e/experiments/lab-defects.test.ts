@@ -30,7 +30,7 @@ const short = experimentOf(
   ].reduce((file, [from = '', to = '']) => file.replace(from, to), text),
 );
 
-/** Runs an experiment in the simulation. @param spoil replaces parts of the lab */
+/** Runs an experiment in the simulation. @param spoil replaces parts of the lab with defective ones */
 const verdictOf = async (spoil: (lab: Lab) => Partial<Lab> = () => ({}), experiment = example): Promise<Verdict> => {
   const simulated = simulatedTarget(experiment.seed);
   const target: Target = {
@@ -81,21 +81,21 @@ test('CMK-100: the example of the how-to page holds in the simulation', async ()
   assert.deepEqual(verdict.problems, []);
 });
 
-test('G1, G2: a key that is disabled while no event arrives stops machines within the lease, in the simulation', async () => {
+test('G1, G2: without events, a disabled key stops machines within the lease, in the simulation', async () => {
   const file = readFileSync(new URL('files/no-events.experiment.yaml', import.meta.url), 'utf8');
   const verdict = await verdictOf(undefined, experimentOf(file));
   assert.equal(verdict.outcome, 'held', verdict.because);
 });
 
-test('a control under another key of a paused vault is disturbed too, and ends the run', async () => {
+test('pausing a vault disturbs a control group under another of its keys, and the run is aborted', async () => {
   const verdict = await verdictOf(undefined, experimentOf(text.replace(/(control:.*)key: platform/, '$1key: other')));
   assert.equal(verdict.outcome, 'aborted', verdict.because);
 });
 
-/** A defect of the lab that it does not report itself, and what the verdict must say. */
+/** Defects that the lab does not report itself, and what the verdict must say. */
 const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[] = [
   [
-    'the fault is not injected, and the lab says it was',
+    'the lab reports a fault that it did not inject',
     (lab) => ({
       carryOut: async (step, undo) =>
         step.name === 'loss' ? { effectMs: lab.clock.now(), keyVersions: ['k'] } : lab.carryOut(step, undo),
@@ -103,13 +103,13 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
     /violated: .*premium\.lastGoodWrite/,
   ],
   [
-    'the fault is not injected, and the lab says nothing',
+    'the lab injects no fault and reports none',
     (lab) => ({ carryOut: async (step, undo) => (step.name === 'loss' ? {} : lab.carryOut(step, undo)) }),
     /inconclusive: .*"loss" took no key away/,
   ],
   ['the probe has no data', observing(() => ({ io: [] })), /vacuous: .*never put to the test/],
   [
-    'the probe of the control has no data',
+    'the probe of the control group has no data',
     observing(({ io }) => ({ io: io.filter(({ machine }) => !machine.includes('control')) })),
     /vacuous: .*control/,
   ],
@@ -123,14 +123,14 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
     /inconclusive: .*no such process/,
   ],
   [
-    'an undo does nothing, and the lab says it was done',
+    'the lab reports an undo that it did not do',
     (lab) => ({
       undo: async (undo, start) => (undo.step === 'loss' ? { effectMs: lab.clock.now() } : lab.undo(undo, start)),
     }),
     /violated: .*bytesLost/,
   ],
   [
-    'the control is under the treated key',
+    'the control group is under the treated key',
     observing(({ machines }) => {
       const [treated] = machines.flatMap(({ group, disks }) => (group === 'premium' ? disks : []));
       const isControl = ({ group }: { readonly group: string }): boolean => group === 'control';
@@ -144,7 +144,7 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
     /inconclusive: .*the control control-1 has a disk under the key that "loss" took/,
   ],
   [
-    'an earlier failure is lost from the record',
+    'the record loses an earlier failure',
     observing(({ io }, looks) => {
       const last = io.findLast(({ machine }) => machine.includes('control'));
       return looks === 20 && last !== undefined ? { io: [...io, { ...last, ok: false, reason: 'UNAVAILABLE' }] } : {};
@@ -152,7 +152,7 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
     /aborted: .*control\.failed > 0/,
   ],
   [
-    't0 is late',
+    't0 is 1 s after the end of the call',
     (lab) => ({
       carryOut: async (step, undo) => {
         const effect = await lab.carryOut(step, undo);
@@ -162,7 +162,7 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
     /inconclusive: .*t0 of "loss" is 1\.00 s after its call had ended/,
   ],
   [
-    't0 and the end of the call are late',
+    't0 and the end of the call are 8 s late',
     (lab) => ({
       carryOut: async (step, undo) => {
         const effect = await lab.carryOut(step, undo);
@@ -175,8 +175,8 @@ const defects: readonly (readonly [string, (lab: Lab) => Partial<Lab>, RegExp])[
   ],
 ];
 
-describe('a lab with a defect does not get `held`', () => {
-  test('without a defect it does', async () => {
+describe('a lab with a defect does not get the verdict `held`', () => {
+  test('a lab without a defect gets it', async () => {
     const { outcome, because } = await verdictOf(undefined, short);
     assert.equal(outcome, 'held', because);
   });

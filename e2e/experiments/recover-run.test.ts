@@ -10,7 +10,7 @@ import { type RunPlace, thisRunner } from './run-file.ts';
 const root = mkdtempSync(join(tmpdir(), 'interlock-recover-run-'));
 after(() => rmSync(root, { recursive: true }));
 
-/** A run whose evidence was begun. */
+/** Creates the evidence folder of a run that was started. */
 const begun = (name: string, place: RunPlace): string => {
   const folder = join(root, name);
   beginEvidence(folder, 'title: one\n', place);
@@ -18,7 +18,7 @@ const begun = (name: string, place: RunPlace): string => {
 };
 const gone: NonNullable<RunPlace['runner']> = { pid: process.pid, startedAt: 'of another process' };
 
-test('a run that is under way is not recovered', async () => {
+test('refuses to recover a run that is still running', async () => {
   const folder = begun('running', { target: 'local', data: root, runner: thisRunner() });
   await assert.rejects(
     recoverRun(folder, () => undefined),
@@ -27,7 +27,7 @@ test('a run that is under way is not recovered', async () => {
   assert.ok(existsSync(root));
 });
 
-test('the folder of an own cloud is removed once its runner is gone, and a second recovery finds nothing', async () => {
+test("removes the folder of the run's own cloud once its runner is gone; a second recovery finds nothing", async () => {
   const data = join(root, 'cloud');
   mkdirSync(join(data, 'services'), { recursive: true });
   const folder = begun('own', { target: 'local', data, runner: gone });
@@ -43,7 +43,7 @@ test('the folder of an own cloud is removed once its runner is gone, and a secon
   );
 });
 
-test('a simulated run left nothing, and a kept cloud that is gone is named', async () => {
+test('there is nothing to recover after a simulated run, or if the existing cloud is gone', async () => {
   const simulated = begun('simulated', { target: 'simulated' });
   assert.equal(await recoverRun(simulated, () => undefined), 0);
   const existing = begun('existing', { target: 'existing', data: join(root, 'absent'), runner: gone });

@@ -12,7 +12,7 @@ before(async () => {
 after(() => own?.stop());
 
 for (const seed of [2, 11, 28]) {
-  test(`a runner that is killed with SIGKILL (seed ${seed}): recover gives keys back and restarts processes, once`, async (t) => {
+  test(`after a runner is killed (seed ${seed}), recover restores its keys and processes; a second recover does nothing`, async (t) => {
     const { atMs, left, wrong } = await killAndRecover(victim, seed);
     t.diagnostic(`killed ${atMs} ms after the start of the timeline; left ${left.join(', ') || 'nothing'}`);
     assert.deepEqual(wrong, []);

@@ -16,7 +16,7 @@ estate:
 timeline: [{at: 1s, disable-key: few, for: 5s}]
 `;
 
-test('a local target refuses an estate whose guests need more memory than the computer has left', () => {
+test('a local target refuses an estate whose guests need more memory than the computer has', () => {
   const refuse = (machines: number) => {
     const read = readExperiment(text(machines));
     assert.ok('experiment' in read);
@@ -32,7 +32,7 @@ test('a local target refuses an estate whose guests need more memory than the co
   assert.match(problem.cure, /^Plan at most \d+ machines, or use --target simulated\.$/);
 });
 
-test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
+test('a wrong option or file exits with 2, names the problem and starts nothing', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-refusals-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const file = join(folder, 'a.experiment.yaml');
@@ -65,7 +65,7 @@ test('a wrong flag and a wrong file end with 2 and start nothing', (t) => {
   }
 });
 
-test('a cloud of its own lets a set take the key of a vault from which the timeline purges it', () => {
+test("the run's own cloud accepts keys without purge protection if the timeline purges a key", () => {
   const settingsOf = (step: string) => {
     const read = readExperiment(text(1).replace('disable-key: few, for: 5s', step));
     assert.ok('experiment' in read);
@@ -75,7 +75,7 @@ test('a cloud of its own lets a set take the key of a vault from which the timel
   assert.deepEqual(settingsOf('delete-key: few, leave: true'), {});
 });
 
-test('only a cloud of its own has a clock since boot to shift', () => {
+test("only the run's own cloud can shift the clock since boot", () => {
   const read = readExperiment(text(1).replace('disable-key: few, for: 5s', 'shift-clock: disk, by: 1h, clock: boot'));
   assert.ok('experiment' in read, 'problems' in read ? problemLines('', read.problems).join() : '');
   const { experiment } = read;

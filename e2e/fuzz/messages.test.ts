@@ -22,7 +22,7 @@ const bytesFor = (seed: number): readonly Buffer[] =>
     return Buffer.from(toBinary(method.input, wellFormed(method.input, source)));
   });
 
-test('there is a well-formed message for every RPC of every service, the same for the same seed', () => {
+test('generates a well-formed message for every RPC, the same for the same seed', () => {
   assert.ok(methods.length > 100, `${methods.length} methods`);
   const made = bytesFor(7);
   for (const [n, { method }] of methods.entries()) fromBinary(method.input, made[n] ?? Buffer.alloc(0));
@@ -30,7 +30,7 @@ test('there is a well-formed message for every RPC of every service, the same fo
   assert.notDeepEqual(bytesFor(8), made);
 });
 
-test('most malformed bytes are no message', () => {
+test('a third and more of the malformed messages cannot be decoded', () => {
   const random = seededRandom(1);
   const [{ method } = assert.fail('no methods')] = methods.filter(({ path }) => path.endsWith('/CreateKey'));
   const [bytes] = bytesFor(7);
@@ -45,10 +45,10 @@ test('most malformed bytes are no message', () => {
   assert.ok(refused > 60, `${refused} of 200`);
 });
 
-/** What a text of a request may go by, before anything is chosen. */
+/** Context for choosing a text, before other fields are chosen. */
 const unrelated = { comment: '', aim: 'newer', chosen: [], record: undefined, fields: new Set<string>() } as const;
 
-test('a name that fits the method is found, also from a refusal', () => {
+test('chooses a name that fits the method, by its path or by the pattern in a refusal', () => {
   const known = new KnownValues();
   const random = seededRandom(1);
   known.addText('name', 'vaults/v/keys/k');

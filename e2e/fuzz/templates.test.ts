@@ -18,7 +18,7 @@ const sourceFor = (name: string, known: KnownValues, seed: number, aim: Aim = 'n
   return { random: seededRandom(seed), known, path, aim, oddness: 0, about: aboutNothing(method.input) };
 };
 
-/** The values of a hundred plain requests. */
+/** The values of a hundred generated requests. */
 const requests = (name: string, known: KnownValues, aim?: Aim): readonly ValueRecord[] =>
   Array.from({ length: 100 }, (_, seed) => {
     const { input } = methodOf(name).method;
@@ -27,7 +27,7 @@ const requests = (name: string, known: KnownValues, aim?: Aim): readonly ValueRe
 
 const held = (record: ValueRecord, field: string) => record.find((one) => one.field === field)?.value;
 
-test('a request takes values that belong together: a wrapped key, the version that wraps it, the algorithm', () => {
+test('a request combines values that belong together: a wrapped key, its key version and its algorithm', () => {
   const known = new KnownValues();
   const wrap = (version: string, algorithm: number): Buffer => {
     const wrapped = Buffer.from(version);
@@ -56,7 +56,7 @@ test('a request takes values that belong together: a wrapped key, the version th
   assert.ok(fitting.length > 40, `${fitting.length} of 100`);
 });
 
-test('requests about deleted resources name what was deleted, others do not', () => {
+test('requests that concern deleted resources name deleted ones; other requests do not', () => {
   const known = new KnownValues();
   for (const name of ['vaults/v1/keys/living', 'vaults/v1/keys/gone']) known.addText('name', name);
   known.deleted('vaults/v1/keys/gone');
@@ -68,7 +68,7 @@ test('requests about deleted resources name what was deleted, others do not', ()
   assert.equal(naming('PurgeKey', 'vaults/v1/keys/gone', 'deleted'), 0);
 });
 
-test('requests that take something away leave the spared vault alone, and every later one', () => {
+test('destructive requests name neither a spared vault nor anything created after it', () => {
   const known = new KnownValues();
   for (const name of ['vaults/old/keys/k', 'vaults/spared/keys/k']) known.addText('name', name);
   known.spare(['vaults/spared']);
@@ -78,7 +78,7 @@ test('requests that take something away leave the spared vault alone, and every 
   assert.ok(!named.has('vaults/spared/keys/k') && !named.has('vaults/later/keys/k'), [...named].join());
 });
 
-test('a request from a template differs in few fields', () => {
+test('a request from a template differs in one to four fields', () => {
   const { method } = methodOf('CreateDisk');
   const template = create(method.input);
   const fields = Object.entries({ parent: 'p', diskId: 'd', location: 'l', sku: 2, sizeGib: 3n });
@@ -89,14 +89,14 @@ test('a request from a template differs in few fields', () => {
     const [message] = messagesOf(method, bytes, sourceFor('CreateDisk', new KnownValues(), seed));
     const now = { ...message?.message } as Record<string, unknown>;
     const different = fields.filter(([field, value]) => now[field] !== value);
-    // The id of what is created is replaced beside the one to three fields.
+    // The id of the created resource changes in addition to one to three fields.
     assert.ok(different.length <= 4, `seed ${seed}: ${different.length}`);
     changed += different.length;
   }
   assert.ok(changed > 100, `${changed} in 100 requests`);
 });
 
-test('no text of a message that names a protected principal is kept', () => {
+test('keeps no text of a message that names a protected principal', () => {
   const { method } = methodOf('CreateRoleAssignment');
   const answer = reflect(method.output, create(method.output));
   const request = reflect(method.input, create(method.input));

@@ -11,7 +11,7 @@ estate: {premium: {machines: 2, disks: [premium-ssd], key: k1}}
 timeline: [{at: 1s, disable-key: premium, as: loss}, {at: 9s, give-back: loss, start: true}]
 `;
 
-test('a machine that was off before the timeline is not among those that a give-back starts', async () => {
+test('a give-back does not start a machine that was off before the loss', async () => {
   const read = readExperiment(text);
   assert.ok('experiment' in read);
   const { experiment } = read;
@@ -27,7 +27,7 @@ test('a machine that was off before the timeline is not among those that a give-
     await clients.compute.deallocateVirtualMachine({ name: off ?? '' });
     while ((await clients.compute.getVirtualMachine({ name: off ?? '' })).powerState !== 'DEALLOCATED')
       await world.clock.sleep(100);
-    // A plan of a key action reads from the services alone.
+    // The plan of a key action reads from the services only.
     const access = { clients, journals: () => ({}), versions: {} } as unknown as CloudAccess;
     const lab = new CloudLab(access, experiment, made, async () => undefined);
     await lab.prepare();

@@ -13,7 +13,7 @@ import {
 } from './key-actions.ts';
 import { type EffectEvent, type KeyPlace, type KeyState, readKeyState } from './key-state.ts';
 
-/** Keys of the estate of the simulation: in a vault with access policies, and in one with role assignments. */
+/** Keys in the simulated estate: one in a vault with access policies, one in a vault with role assignments. */
 const byPolicy: KeyPlace = {
   resourceGroup: group,
   vault: 'vaults/kv1',
@@ -27,7 +27,7 @@ const byRole: KeyPlace = {
   set: setName('lodge'),
 };
 
-/** The dates that `expire-key` sets lie at most this far ahead, in milliseconds. */
+/** The dates that `expire-key` sets are at most this far ahead, in milliseconds. */
 const untilDateMs = 1_001;
 
 const withCloud = async (
@@ -55,7 +55,7 @@ const isStored = async (world: SimulatedCloud, event: EffectEvent, head: number)
 const headOf = async (world: SimulatedCloud, event: EffectEvent['service']): Promise<number> =>
   (await world.storeOf(event).feed(0, 1_000_000)).at(-1)?.position ?? 0;
 
-/** Every action that an undo brings back, on a vault of each model that it works on. */
+/** Every action that has an undo, on a vault of each permission model that it works on. */
 const cases: readonly {
   readonly action: CallableKeyAction;
   readonly place: KeyPlace;
@@ -78,7 +78,7 @@ const cases: readonly {
 
 for (const { action, place, options = {} } of cases) {
   const what = `${action}${options.permission ? ` ${options.permission}` : ''} in ${place.vault}`;
-  test(`G5: the undo of ${what} restores access as it was, also when both are repeated`, () =>
+  test(`G5: the undo of ${what} restores the same access, also when action and undo are repeated`, () =>
     withCloud(async (world, owner, truth) => {
       const key = await readKeyState(owner.clients, place);
       const blockers = () => truth.losses.blockers(place.set, key.keyVersion, 'opening');
@@ -110,7 +110,7 @@ for (const { action, place, options = {} } of cases) {
     }));
 }
 
-test('an undo of what was never carried out changes nothing', () =>
+test('an undo of an action that was not carried out changes nothing', () =>
   withCloud(async (world, owner, truth) => {
     for (const { action, place, options = {} } of cases) {
       const key = await readKeyState(owner.clients, place);
@@ -120,7 +120,7 @@ test('an undo of what was never carried out changes nothing', () =>
     }
   }));
 
-test('CMK-108: a purge has no undo, and ends access at the deletion before it', () =>
+test('CMK-108: a purge has no undo, and access ends at the deletion before it', () =>
   withCloud(async (world, owner, truth) => {
     const key = await readKeyState(owner.clients, byPolicy);
     const undo = planKeyAction({ action: 'purge-key', options: {} }, { key, uuid: () => world.random.uuid() });
@@ -132,7 +132,7 @@ test('CMK-108: a purge has no undo, and ends access at the deletion before it', 
   }));
 
 for (const action of ['rotate-key', 'assign-key'] as const) {
-  test(`CMK-80: ${action} moves the set to another version, and its undo moves it back`, () =>
+  test(`CMK-80: ${action} moves the set to another key version, and its undo moves it back`, () =>
     withCloud(async (world, owner) => {
       const [key, to] = [await readKeyState(owner.clients, byPolicy), await readKeyState(owner.clients, byRole)];
       const undo = planKeyAction({ action, options: {} }, { key, to, uuid: () => world.random.uuid() });
@@ -149,7 +149,7 @@ for (const action of ['rotate-key', 'assign-key'] as const) {
     }));
 }
 
-test('remove-permission names what it may remove when the option is wrong', async () => {
+test('remove-permission refuses an unknown permission and names those it can remove', async () => {
   const key = { roles: [] } as unknown as KeyState;
   assert.throws(
     () => planKeyAction({ action: 'remove-permission', options: { permission: 'list' } }, { key, uuid: () => '' }),

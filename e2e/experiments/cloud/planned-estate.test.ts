@@ -47,7 +47,7 @@ const experiment: Plan = {
   timeline: [step('remove-role', 'premium'), { ...step('assign-key', 'control'), options: { to: 'next' } }],
 };
 
-test('an estate has one vault and one set for each key, also of assign-key, by roles where a step removes a role, and machines that run', async () => {
+test('makes a vault and a set for each key, with roles where a step removes a role, and machines that run', async () => {
   const world = await createSimulatedCloud({ seed: 1 });
   const log = new MachineLog();
   world.onCommit(({ service, events }) => {
@@ -103,7 +103,7 @@ test('an estate has one vault and one set for each key, also of assign-key, by r
   world.close();
 });
 
-test('a machine whose disk is there before the machine, because an earlier call still makes it, is called for again', async () => {
+test('repeats the creation of a machine that is refused because its disk already exists', async () => {
   const world = await createSimulatedCloud({ seed: 1 });
   await world.run(async () => {
     const clients = clientsOf(world);

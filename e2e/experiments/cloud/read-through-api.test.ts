@@ -17,7 +17,7 @@ const stored = (position: number): StoredEvent => ({
   },
 });
 
-test('events of a service are read page by page, each once; what is known stays when the service does not respond', async () => {
+test('reads each event of a service once, in pages, and keeps what it read when the service does not respond', async () => {
   const events = [1, 2, 3].map(stored);
   const asked: number[] = [];
   let isDown = false;
@@ -45,7 +45,7 @@ const operation = (kind: GuestOperation['kind'], sequence: number): GuestOperati
   ...{ invokeTimeMs: sequence, completeTimeMs: sequence, invokeMonotonicMs: sequence, completeMonotonicMs: sequence },
 });
 
-test('journals of machines are read to their ends; operations that are lost are an error', async () => {
+test('reads the guest journals to their ends; missing operations are an error', async () => {
   const kept: Record<string, GuestOperation[]> = {
     a: [operation('WRITE', 1), operation('ADOPT', 2)],
     b: [operation('VERIFY', 3)],
@@ -69,7 +69,7 @@ test('journals of machines are read to their ends; operations that are lost are 
   assert.equal(journals.known().length, 3);
 });
 
-test('G5: what guests read since a moment is compared: a place counts as its latest read says, a failed read not at all', async () => {
+test('G5: compares what guests read after a moment: the latest successful read of a place counts', async () => {
   const io = (op: 'read' | 'verify' | 'write', offset: number, invokedAt: number, reason = '') => ({
     ...{ machine: 'm', disk: 'disks/a', op, offset, length: 4_096, seq: 1, ok: reason === '', reason },
     ...{ invokedAt, completedAt: invokedAt, invokedMonotonicMs: invokedAt, completedMonotonicMs: invokedAt },

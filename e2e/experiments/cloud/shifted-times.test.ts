@@ -17,7 +17,7 @@ const eventAt = (time: number): RecordedEvent => ({
 
 const hourMs = 3_600_000;
 
-test('events of a service whose clock was ahead, or behind, get the time of the machine back; others keep theirs', () => {
+test("events of a service with a shifted clock get the machine's time; others keep theirs", () => {
   for (const byMs of [hourMs, -hourMs]) {
     const shifts = [{ step: 'shift', service: 'disk', byMs, fromMs: 10_000_000, toMs: 10_010_000 } as const];
     const events = [eventAt(9_990_000), eventAt(10_005_000 + byMs), eventAt(10_020_000)];

@@ -42,14 +42,14 @@ const record = async (seed: number, name: string): Promise<{ readonly folder: st
   return { folder, sha256: writeRun(folder, await recordRun(run)) };
 };
 
-test('a simulated data set: the same seed has the same SHA-256, another seed another; both are sound', async () => {
+test('a simulated data set is valid, has the same SHA-256 for the same seed, and another for another seed', async () => {
   const [first, again, other] = [await record(7, 'first'), await record(7, 'again'), await record(8, 'other')];
   assert.equal(again.sha256, first.sha256);
   assert.notEqual(other.sha256, first.sha256);
   for (const { folder } of [first, other]) assert.deepEqual(checkDataset(folder), []);
 });
 
-test('every line of OTLP of a recorded run decodes with the official protobuf and encodes to the same', async () => {
+test('every OTLP line of a recorded run decodes with the official protobuf and encodes to the same bytes', async () => {
   const { folder } = await record(9, 'otlp');
   for (const name of ['traces.otlp.jsonl', 'logs.otlp.jsonl'] as const) {
     const lines = readFileSync(join(folder, name), 'utf8').trimEnd().split('\n');
@@ -58,7 +58,7 @@ test('every line of OTLP of a recorded run decodes with the official protobuf an
   }
 });
 
-test('G10: the spans of a simulated run carry every cause, and what they name is true', async () => {
+test('G10: the spans of a simulated run carry every cause, and no false one', async () => {
   const { folder } = await record(11, 'carried');
   const data = readRun(folder);
   const edges = scoredEdges(data.events, data.edges);
@@ -72,7 +72,7 @@ test('G10: the spans of a simulated run carry every cause, and what they name is
   assert.equal(traceMeasures(data).orphans, 0);
 });
 
-test('G10: the stored causes are the truth, faults have a root event, and no secret leaves the stores', async () => {
+test('G10: the stored causes are complete and correct, each fault has a root event, and no event data is exported', async () => {
   const { folder } = await record(10, 'truth');
   const data = readRun(folder);
   const scores = baselineNames.map((name) => score(data, predictionOf(name, data)));

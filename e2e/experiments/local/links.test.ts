@@ -13,7 +13,7 @@ const step = (action: Step['action'], targets: readonly string[]): Step => ({
   line: 1,
 });
 
-/** A server that returns what it gets. */
+/** A server that echoes what it receives. */
 const openEcho = async (t: { after(work: () => void): void }): Promise<string> => {
   const server = createServer((socket) => socket.pipe(socket));
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
@@ -30,7 +30,7 @@ const reply = (socket: Socket, text: string): Promise<string> =>
     socket.write(text);
   });
 
-test('only connections that the file slows or cuts go through a proxy', async (t) => {
+test('only the connections that the experiment slows or cuts use a proxy', async (t) => {
   assert.equal(await openLinks({ timeline: [step('kill', ['disk'])] }), undefined);
   const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
   assert.ok(links);
@@ -41,7 +41,7 @@ test('only connections that the file slows or cuts go through a proxy', async (t
   assert.equal(links.route('compute', 'key-vault', 'localhost:1'), 'localhost:1');
 });
 
-test('nothing passes a link that is cut, also not on a new connection, until it is healed', async (t) => {
+test('a link that is cut carries nothing, also for new connections, until it is healed', async (t) => {
   const links = await openLinks({ timeline: [step('cut', ['disk', 'key-vault'])] });
   assert.ok(links);
   t.after(links.close);
@@ -69,7 +69,7 @@ test('a slow link delays every byte and keeps their order', async (t) => {
   links.slow('key-vault', 100);
   const fromMs = performance.now();
   assert.equal(await reply(socket, 'late'), 'late');
-  // There and back.
+  // The delay counts in both directions.
   assert.ok(performance.now() - fromMs >= 199, `${performance.now() - fromMs} ms`);
   links.slow('key-vault', 0);
   assert.equal(await reply(socket, 'next'), 'next');

@@ -21,19 +21,19 @@ const lossWithoutEvents = experimentOf([
   'at: 8s, give-back: loss, start: true',
 ]);
 
-test('histories of the same seeds come to the same, however many processes play them', async () => {
+test('the result of histories depends on their seeds, not on the number of processes that run them', async () => {
   const one = await play(lossWithoutEvents, 1);
   assert.deepEqual(await play(lossWithoutEvents, 2), one);
   assert.deepEqual([one.played, one.outcomes, one.broken], [4, { held: 4 }, []]);
   const [premium, ultra, second] = one.groups;
   assert.deepEqual([premium?.machines, premium?.stopped.count, premium?.back.count], [4, 4, 4]);
-  // Without an event only the renewal of the lease reports the loss: when it comes differs from history to history.
+  // Without events only the renewal of the lease finds the loss. When it comes differs between histories.
   assert.ok((premium?.stopped.max ?? 0) > (premium?.stopped.p50 ?? Number.NaN));
   assert.deepEqual([ultra?.stopped.count, second?.stopped.count], [0, 0]);
   assert.equal(historiesExitCode(one), 0);
 });
 
-test('a rule that is broken is reported with the seeds of its histories', async () => {
+test('a broken rule is reported with the seeds of its histories', async () => {
   const { expect } = experimentOf(['at: 0s, disable-key: premium, for: 5s'], '  - premium.stopped <= 1ms\n');
   const histories = await play({ ...lossWithoutEvents, expect }, 2);
   assert.deepEqual(histories.outcomes, { violated: 4 });

@@ -9,7 +9,7 @@ import { playMatrix } from './matrix.ts';
 
 const file = readFileSync(new URL('../files/every-cause.experiment.yaml', import.meta.url), 'utf8');
 
-test('a matrix is played in processes of its own; each run holds, and its kept evidence gives the same verdict again', async () => {
+test('each sampled run of a matrix holds, and its evidence gives the same verdict again', async () => {
   const matrix = readMatrix(file);
   assert.ok(matrix !== undefined && 'cases' in matrix);
   assert.equal(matrix.cases.length, 96);

@@ -9,7 +9,7 @@ import { eventKeeper, runFile } from '../run-file.ts';
 import { simulatedTarget } from './target.ts';
 import { brokenIn, experimentOf, machineOf, runSimulated } from './test-runs.ts';
 
-/** When machines must be off after a loss that no fault delays: with the next second for a date. */
+/** The time within which machines stop after a loss that no fault delays, in milliseconds. A date takes effect in the next second. */
 const stopMs = 500;
 
 const losses = [
@@ -29,7 +29,7 @@ const losses = [
 ];
 
 for (const loss of losses) {
-  test(`CMK-100, CMK-102: "${loss}" stops the machine under the key, but not an ultra one, until it is given back`, async () => {
+  test(`CMK-100, CMK-102: "${loss}" stops the machine under the key, but not an ultra one, until access is restored`, async () => {
     const record = await runSimulated(
       experimentOf([`at: 1s, ${loss}, as: loss`, 'at: 20s, give-back: loss, start: true']),
     );
@@ -69,7 +69,7 @@ for (const loss of losses) {
   });
 }
 
-test('CMK-108: what is under a purged key counts as lost, and nothing else does', async () => {
+test('CMK-108: data under a purged key counts as lost, and no other data does', async () => {
   const record = await runSimulated(experimentOf(['at: 1s, purge-key: premium, leave: true']));
   assert.deepEqual(brokenIn(record), []);
   assert.ok(record.content.bytesLost > 0 && record.content.bytesLost < record.content.bytesCompared);
@@ -117,7 +117,7 @@ for (const fault of faults) {
 }
 
 for (const server of ['nats', 'postgres']) {
-  test(`the proof calls-fail of ${server} is seen when services do not reach it`, async () => {
+  test(`calls of services to ${server} are seen to fail while it is down`, async () => {
     const record = await runSimulated(experimentOf([`at: 1s, kill: ${server}, for: 10s`]));
     const [step] = record.steps;
     const seen = record.sightings.filter(({ see, subject }) => see === 'calls-fail' && subject === server);
@@ -126,7 +126,7 @@ for (const server of ['nats', 'postgres']) {
   });
 }
 
-test('a throttled vault refuses uses of its own keys alone', async () => {
+test('a throttled vault refuses uses of its own keys only', async () => {
   const record = await runSimulated(
     experimentOf(['at: 1s, throttle: premium, for: 12s', 'at: 4s, stop: premium, as: off', 'at: 5s, give-back: off']),
   );
@@ -139,7 +139,7 @@ test('a throttled vault refuses uses of its own keys alone', async () => {
   );
 });
 
-test('a rotation and another key move machines that keep running', async () => {
+test('machines keep running while their key is rotated and while their set gets another key', async () => {
   const record = await runSimulated(
     experimentOf([
       'at: 1s, rotate-key: premium, as: rotated',
@@ -155,7 +155,7 @@ test('a rotation and another key move machines that keep running', async () => {
   );
 });
 
-test('users start, stop and copy machines, and all of it is undone', async () => {
+test('a snapshot, a stop and a detach by users are undone', async () => {
   const record = await runSimulated(
     experimentOf([
       'at: 1s, snapshot: second, as: copy',
@@ -173,7 +173,7 @@ test('users start, stop and copy machines, and all of it is undone', async () =>
   );
 });
 
-/** Digest of every file of the evidence of a run, by name. */
+/** The digest of every file of a run's evidence, by name. */
 const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonly<Record<string, string>>> => {
   const parent = mkdtempSync(join(tmpdir(), 'interlock-simulated-'));
   try {
@@ -193,7 +193,7 @@ const evidenceOf = async (experiment: Experiment, seed: number): Promise<Readonl
   }
 };
 
-test('the same experiment with the same seed leaves the same evidence, byte for byte, and another seed other I/O', async () => {
+test('the same seed gives the same evidence byte for byte; another seed gives other I/O', async () => {
   const experiment = experimentOf([
     'at: 0s, kill: nats, for: 9s',
     'at: 200ms, delete-identity: premium, as: loss',
@@ -205,7 +205,7 @@ test('the same experiment with the same seed leaves the same evidence, byte for 
   assert.deepEqual(await evidenceOf(experiment, 7), first);
 });
 
-test('what the simulation cannot do is refused before anything starts', () => {
+test('refuses what the simulation cannot do before anything starts', () => {
   const { refuse } = simulatedTarget(1);
   const messages = (experiment: Parameters<typeof refuse>[0]) => refuse(experiment).map(({ message }) => message);
   const usual = experimentOf(['at: 0s, disable-key: premium, for: 5s']);
@@ -227,7 +227,7 @@ test('what the simulation cannot do is refused before anything starts', () => {
   );
 });
 
-test('a server that is down and cut off is reached again when the last of the two ends', async () => {
+test('a server that is both down and cut off is reachable again when both faults have ended', async () => {
   const record = await runSimulated(
     experimentOf([
       'at: 0s, kill: nats, for: 3s',
@@ -239,11 +239,11 @@ test('a server that is down and cut off is reached again when the last of the tw
   assert.deepEqual([record.run.problems, brokenIn(record)], [[], []]);
   const loss = record.steps.find(({ name }) => name === 'loss')?.effectMs ?? Number.NaN;
   const stopped = machineOf(record, 'premium').power.find(({ state }) => state === 'stopped')?.atMs ?? Number.NaN;
-  // key-vault publishes to no server: the disk host learns of the loss at its next renewal.
+  // key-vault cannot publish, so the disk host finds the loss at its next renewal.
   assert.ok(stopped - loss > stopMs, `${stopped - loss} ms`);
 });
 
-test('a paused service that no other calls is seen not to respond', async () => {
+test('calls to a paused service are seen to fail, although no service calls it', async () => {
   const experiment = experimentOf(
     ['at: 1s, pause: compute, for: 4s'],
     'proof: [{ of: pause-compute, see: calls-fail, within: 3s }]',

@@ -8,10 +8,10 @@ import { studyTables, withTables } from './tables.ts';
 
 const page = readFileSync(new URL('../../../../docs/tracing-study.md', import.meta.url), 'utf8');
 
-test('every table of the study has its place in the page, and no other place is there', () => {
+test('the page has a mark for each table of the study and no other mark', () => {
   const tables = studyTables(studyFigures('A test', [testRun()]));
   const marks = [...page.matchAll(/^<!-- (\w+) -->$/gm)].map(([, name]) => name);
-  // The table of the seeds comes from a command of its own.
+  // A separate command writes the table of the seeds.
   assert.deepEqual(marks.toSorted(), [...tables.keys(), 'seeds'].toSorted());
   const renewed = withTables(page, tables);
   assert.equal(withTables(renewed, tables), renewed);

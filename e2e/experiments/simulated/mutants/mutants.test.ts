@@ -12,7 +12,7 @@ import { visibility } from './visible.ts';
 const folder = new URL('./files/', import.meta.url);
 const files = readdirSync(folder);
 
-test('each planted bug has an experiment that shows it, or a reason why none can', () => {
+test('each planted bug has an experiment that finds it, or a reason why none can', () => {
   assert.deepEqual(visibility.map(({ mutant }) => mutant).sort(), mutants.map(({ name }) => name).sort());
   const used = new Set(visibility.flatMap((one) => ('file' in one ? [`${one.file}.experiment.yaml`] : [])));
   assert.deepEqual([...used].sort(), files.toSorted());
@@ -27,7 +27,7 @@ for (const file of files) {
   });
 }
 
-test('G1: an experiment finds a lease that is not looked at', () => {
+test('G1: an experiment finds the planted bug that skips the check of the lease', () => {
   const script = fileURLToPath(new URL('./play-mutant.ts', import.meta.url));
   const output = execFileSync(process.execPath, [script, '0', '1', '60'], { encoding: 'utf8' });
   const hunt: Hunt = JSON.parse(output.trim().split('\n').at(-1) ?? '');

@@ -11,7 +11,7 @@ const good: SeedRow = {
   ...{ deviations: [], outcome: 'held' },
 };
 
-test('each seed is a valid experiment; the same seed is the same; kills change no other moment', () => {
+test('each seed gives a valid experiment, the same each time; kills do not change the other steps', () => {
   for (let seed = 1; seed <= 40; seed += 1) {
     const [without, withKills] = [experimentOf(seed, false), experimentOf(seed, true)];
     for (const text of [without, withKills]) assert.ok('experiment' in readExperiment(text), text);
@@ -23,7 +23,7 @@ test('each seed is a valid experiment; the same seed is the same; kills change n
   }
 });
 
-test('a run falls short of each limit by itself; kills lower the limit of the span recall', () => {
+test('each limit alone fails a run; kills lower the limit of span recall', () => {
   assert.deepEqual(shortfalls(good), []);
   const short: readonly Partial<SeedRow>[] = [
     { causeRecall: 0.999 },
