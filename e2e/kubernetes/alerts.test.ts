@@ -7,10 +7,10 @@ import { runProgram } from '../../deploy/images/builder.ts';
 import { textOf } from '../docs/sources.ts';
 import { objectsIn } from './render.ts';
 
-/** Series as Prometheus would have them, and their values, one a minute, in promtool's notation: `0x8 1x40` is nine times 0, then 41 times 1. */
+/** Series as in Prometheus, with one value a minute in promtool's notation: `0x8 1x40` is nine times 0, then 41 times 1. */
 type Series = Readonly<Record<string, string>>;
 
-/** What an alert fires on at the minute it is looked at, and what it leaves alone. */
+/** Series on which an alert fires at the evaluated minute, and series on which it does not. */
 interface Case {
   readonly fires: Series;
   readonly quiet: Series;
@@ -49,14 +49,14 @@ const gauge = (name: string, labels: string, fires: number, quiet: number): Case
   fires: { [`${name}{${labels}}`]: long(fires) },
   quiet: { [`${name}{${labels}}`]: long(quiet) },
 });
-/** Replies of the gateway: 100 a minute, so many of them failures. */
+/** Responses of the gateway: 100 a minute, this many of them failures. */
 const replied = (failures: number): Series => {
   const count = (status: number, each: number): Series => ({
     [`http_server_request_duration_seconds_count{service_name="gateway", http_response_status_code="${status}"}`]: `0+${each}x80`,
   });
   return { ...count(200, 100 - failures), ...count(503, failures) };
 };
-/** One finding at minute 18, of a process that has counted none before. */
+/** One finding at minute 18, of a process whose counter was 0 before. */
 const header = (fires: string, quiet: string): Case => {
   const found = (reason: string): Series => ({
     [`interlock_disk_header_finding_total{service_name="disk", interlock_rejection_reason="${reason}"}`]: '0x17 1x60',
@@ -71,12 +71,12 @@ const heard = 'service_name="disk", messaging_destination_name="disk-encryption-
 const certificate = 'service_name="disk", interlock_tls_certificate="own"';
 
 const cases: Readonly<Record<string, Case>> = {
-  // By the setting, whatever it is: 50 s are much of 60 and little of 300.
+  // Relative to the setting: 50 s are much of 60 and little of 300.
   LeaseNotRenewed: { fires: lease(50, 60), quiet: lease(50, 300) },
   LeaseOlderThanItsBound: { fires: lease(21, 20), quiet: lease(59, 60) },
   VaultDoesNotAnswer: gauge('interlock_lease_count', 'interlock_lease_state="PAUSED"', 3, 0),
   VaultOnHold: gauge('interlock_key_vault_hold', 'service_name="key-vault"', 1, 0),
-  // One machine, at minute 18, of a process that has counted none before.
+  // One machine, at minute 18, of a process whose counter was 0 before.
   RevocationBoundMissed: {
     fires: { 'interlock_revocation_late_total{service_name="compute"}': '0x17 1x60' },
     quiet: { 'interlock_revocation_late_total{service_name="compute"}': long(7) },
@@ -114,7 +114,7 @@ const cases: Readonly<Record<string, Case>> = {
       'cnpg_pg_stat_archiver_last_archived_time{namespace="interlock"}': long(200),
     },
   },
-  // The clock of these tests begins in 1970.
+  // The clock of these tests starts in 1970.
   BackupTooOld: gauge(
     'barman_cloud_cloudnative_pg_io_last_available_backup_timestamp',
     'namespace="interlock"',
@@ -122,17 +122,17 @@ const cases: Readonly<Record<string, Case>> = {
     0,
   ),
 };
-/** Those that wait for an hour are looked at after 70 minutes, the others after 20. */
+/** Alerts that wait for an hour are evaluated after 70 minutes, the others after 20. */
 const slow = new Set(['RotationWaits', 'CertificateEndsSoon', 'BackupTooOld']);
 
 const [rules] = objectsIn(textOf('deploy/kubernetes/overlays/production/alerts.yaml'));
 const alerts = (rules?.spec.groups ?? []).flatMap((group) => group.rules);
 
-test('every alert has series it fires on, and series it leaves alone', () => {
+test('every alert has series on which it fires and series on which it does not', () => {
   assert.deepEqual(Object.keys(cases).sort(), alerts.map(({ alert }) => alert).sort());
 });
 
-test('no alert repeats the seconds of a setting, and each links its page', () => {
+test('no alert repeats the seconds of a setting, and each has the URL of its page', () => {
   for (const { alert, expr, annotations } of alerts) {
     if (/lease|revocation/.test(expr)) assert.doesNotMatch(expr, /\b(45|60)\b/, alert);
     assert.ok(URL.canParse(annotations.runbook_url ?? ''), alert);
@@ -141,7 +141,7 @@ test('no alert repeats the seconds of a setting, and each links its page', () =>
 
 const hasPromtool = (process.env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, 'promtool')));
 
-test('every alert fires on what it is about, and on nothing else', {
+test('every alert fires on its own series and not on the others', {
   skip: hasPromtool ? false : 'expressions are not evaluated: that needs promtool (apt-get install promtool)',
 }, async () => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-alerts-'));
@@ -163,7 +163,7 @@ test('every alert fires on what it is about, and on nothing else', {
       look(alert, fires, 1),
       look(alert, quiet, 0),
     ]);
-    // A cluster that was restored, beside the one of before, which is well.
+    // A restored cluster next to the earlier one, which works.
     const of = (pod: string, metric: string, value: number): Series => ({
       [`${metric}{namespace="interlock", pod="${pod}"}`]: long(value),
     });

@@ -23,7 +23,7 @@ before(async () => {
   base = await render('base');
 });
 
-/** Objects by name, without what is Helm's or kustomize's own: the label of the tool, and what to do at `helm uninstall`. */
+/** Objects by name, without what only Helm or kustomize sets: the label of the tool, and the policy for `helm uninstall`. */
 const comparable = (objects: readonly KubernetesObject[]): Readonly<Record<string, unknown>> => {
   const text = JSON.stringify(
     objects.toSorted((a, b) => keyOf(a).localeCompare(keyOf(b))),
@@ -44,14 +44,14 @@ const find = (objects: readonly KubernetesObject[], key: string): KubernetesObje
   objects.find((object) => keyOf(object) === key) ?? assert.fail(`no ${key}`);
 const templateOf = (objects: readonly KubernetesObject[], key: string) => find(objects, key).spec.template.spec;
 
-test('with default values the chart is the base, object by object (where not: npm run chart)', async () => {
+test('with default values the chart renders the same objects as the base (if not: npm run chart)', async () => {
   const rendered = await helm.template();
   assert.deepEqual(comparable(rendered), comparable(base));
   assert.ok(rendered.length >= 20);
   for (const { metadata } of rendered) assert.equal(metadata.labels?.['app.kubernetes.io/managed-by'], 'Helm');
 });
 
-test('the chart is of the version of the project, and helm lint finds nothing', async () => {
+test('the chart has the version of the project, and helm lint reports nothing', async () => {
   const { version } = JSON.parse(textOf('package.json'));
   assert.match(
     textOf('deploy/helm/interlock/Chart.yaml'),
@@ -60,7 +60,7 @@ test('the chart is of the version of the project, and helm lint finds nothing', 
   await helm.lint();
 });
 
-test('the chart can express everything that production sets for the services', async () => {
+test('the values of the chart can express everything that production sets for the services', async () => {
   const production = await render('production');
   const clients = find(production, 'NetworkPolicy clients').spec;
   const claim = find(production, 'PersistentVolumeClaim key-vault-seal-keys').spec;
@@ -94,7 +94,7 @@ test('the chart can express everything that production sets for the services', a
   assert.deepEqual(sortedLists(own), sortedLists(same));
 });
 
-/** A strategic merge puts what it adds first, the chart last: the order of volumes and mounts has no meaning. */
+/** A strategic merge puts additions first, the chart last: the order of volumes and mounts has no meaning. */
 const sortedLists = (value: unknown): unknown => {
   if (Array.isArray(value))
     return value.map(sortedLists).toSorted((a, b) => JSON.stringify(a).localeCompare(JSON.stringify(b)));
@@ -103,7 +103,7 @@ const sortedLists = (value: unknown): unknown => {
 };
 
 const digest = `sha256:${'1'.repeat(64)}`;
-test('images, replicas, resources, settings, sizes and Secrets are values', async () => {
+test('values set images, replicas, resources, settings, sizes and Secrets', async () => {
   const rendered = await helm.template({
     image: { registry: 'registry.test/own', tag: '9.9.9', pullSecrets: [{ name: 'registry' }] },
     settings: { LEASE_TTL_MS: '30000' },
@@ -136,7 +136,7 @@ test('images, replicas, resources, settings, sizes and Secrets are values', asyn
   assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
 });
 
-test('the Job that creates the streams has values too: its image, its Secrets, and where else it may connect', async () => {
+test('values set the image, resources and Secrets of the Job that creates the streams, and its connections', async () => {
   const egress = [{ to: [{ ipBlock: { cidr: '192.0.2.4/32' } }], ports: [{ protocol: 'TCP', port: 4222 }] }];
   const streams = {
     digest,
@@ -157,7 +157,7 @@ test('the Job that creates the streams has values too: its image, its Secrets, a
   assert.deepEqual((await Promise.all(rendered.map(problemsOf))).flat(), []);
 });
 
-test('the commands of the README lead to a Postgres and a NATS with every ConfigMap, Secret and key they need', async () => {
+test('the commands of the README create a Postgres and a NATS that refer only to ConfigMaps, Secrets and keys that exist', async () => {
   const readme = textOf('deploy/helm/README.md');
   const [, install = ''] = /^```\n([^`]*helm install[^`]*)^```$/m.exec(readme) ?? [];
   const files = [...install.matchAll(/--filename (\S+\.yaml)/g)].map(([, file = '']) => file);
@@ -176,7 +176,7 @@ test('the commands of the README lead to a Postgres and a NATS with every Config
   ];
   assert.deepEqual(missingKeysIn(workloadsIn(trial), [...trial, ...secrets]), []);
   assert.deepEqual(danglingIn(trial, new Set(secrets.map(({ metadata }) => metadata.name))), []);
-  // The server reads its configuration: it ends with an error if an nkey is no variable of its container.
+  // The server reads its configuration: it exits with an error if its container has no variable for an nkey.
   const { data = {} } = find(trial, 'ConfigMap nats-config');
   for (const [name, text] of Object.entries(data)) writeFileSync(join(folder, name), text);
   const users = containersOf(find(trial, 'StatefulSet nats'))[0]?.env?.filter(({ name }) => name.startsWith('NKEY_'));
@@ -192,12 +192,12 @@ test('the commands of the README lead to a Postgres and a NATS with every Config
   });
 });
 
-test('the seal keys stay when the release is uninstalled', async () => {
+test('an uninstall of the release keeps the seal keys', async () => {
   const { annotations } = find(await helm.template(), 'PersistentVolumeClaim key-vault-seal-keys').metadata;
   assert.equal(annotations?.['helm.sh/resource-policy'], 'keep');
 });
 
-test('every service gets a TLSRoute for each service, and every object is one its API server takes', async () => {
+test('every service has a TLSRoute with its name and port, and an API server accepts every object', async () => {
   const tlsRoutes = {
     enabled: true,
     domain: 'interlock.test',
@@ -217,16 +217,16 @@ test('every service gets a TLSRoute for each service, and every object is one it
 });
 
 const refused: readonly (readonly [string, object, RegExp])[] = [
-  ['a value the chart does not have', { replicas: 3 }, /replicas/],
+  ['a value that the chart does not have', { replicas: 3 }, /replicas/],
   ['a service that does not exist', { services: { vault: {} } }, /vault/],
   ['more than one disk host', { services: { disk: { replicas: 2 } } }, /replicas/],
-  ['a setting that is no string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
-  ['a value of the streams Job that it does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
+  ['a setting that is not a string', { settings: { LEASE_TTL_MS: 30_000 } }, /LEASE_TTL_MS/],
+  ['a value that the streams Job does not have', { nats: { streams: { replicas: 2 } } }, /replicas/],
   ['an invalid digest', { services: { identity: { digest: 'sha256:1' } } }, /digest/],
   ['routes without a domain', { tlsRoutes: { enabled: true } }, /tlsRoutes\.domain is required/],
 ];
 for (const [what, values, words] of refused)
-  test(`${what} is refused`, async () => {
+  test(`the chart refuses ${what}`, async () => {
     await assert.rejects(helm.template(values), words);
   });
 
@@ -239,7 +239,7 @@ test('the values of the README render to valid objects', async () => {
   assert.deepEqual(workloadsIn(rendered).flatMap(podProblems), []);
 });
 
-test('the notes name every Secret that has to exist', async () => {
+test('the notes name every Secret that must exist', async () => {
   const notes = await helm.notes();
   for (const service of storeOwners)
     for (const kind of ['store', 'tls', 'workload']) assert.ok(notes.includes(`interlock-${kind}-${service}`), notes);

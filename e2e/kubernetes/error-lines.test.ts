@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { logger, systemClock } from '@interlock/runtime';
 import { errorLines } from './error-lines.ts';
 
-test('the newest errors of a service are picked out of its log, as it is written', () => {
+test('finds the five newest errors in the log of a service, and cuts long ones', () => {
   const lines: string[] = ['(node:1) Warning: something'];
   const log = logger({ service: 'disk', clock: systemClock, write: (line) => lines.push(line.trimEnd()) });
   for (let n = 1; n <= 9; n += 1) {

@@ -17,7 +17,7 @@ import { restrictedProblems } from './pod-security.ts';
 import { objectsIn, type WorkflowTemplate } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
-/** Whether the command line understands a command; what it would call does not respond. */
+/** Rejects if the command line does not accept a command. Its calls get prepared responses. */
 const understands = async (args: readonly string[]): Promise<void> => {
   const machine = { name: 'vm1', powerState: 'RUNNING', provisioningState: 'SUCCEEDED' };
   const principal = 'principals/00000000-0000-4000-8000-000000000002';
@@ -45,10 +45,10 @@ const experimentIn = (file: string): Experiment => {
   return read.experiment;
 };
 
-/** Whether a step takes a key: the others are faults alone. */
+/** Whether a step takes a key away. The other steps are faults only. */
 const takesKeys = (file: string): boolean => experimentIn(file).timeline.some(({ action }) => takesAccess(action));
 
-/** The files of an experiment in the terms of a tool. */
+/** The files of an experiment in the format of a tool. */
 const exported = (file: string, tool: ExportTool): ReadonlyMap<string, string> => {
   const made = exportExperiment(experimentIn(file), { tool, name: 'pack', image: 'tools:1', group: 'demo' });
   return 'files' in made ? made.files : assert.fail(JSON.stringify(made.problems));
@@ -57,7 +57,7 @@ const exported = (file: string, tool: ExportTool): ReadonlyMap<string, string> =
 const packOf = (file: string, tool: ExportTool): string =>
   exported(file, tool).get(`pack.${tool}.yaml`) ?? assert.fail(`no pack of ${file}`);
 
-test('every experiment of the repository is exported to every tool, with an estate that can be imported', () => {
+test('every experiment of the repository can be exported to every tool, with a valid estate', () => {
   assert.ok(shipped.length >= 9);
   for (const file of shipped)
     for (const tool of exportTools) {
@@ -69,7 +69,7 @@ test('every experiment of the repository is exported to every tool, with an esta
 
 describe('experiments of Chaos Mesh', () => {
   for (const file of shipped) {
-    test(`${file}: an API server takes it, every step exists and is used, and every command is valid`, async () => {
+    test(`${file}: an API server accepts it, every step exists and is reachable, and every command is valid`, async () => {
       const [workflow] = objectsIn(packOf(file, 'chaos-mesh'));
       assert.ok(workflow);
       assert.deepEqual(await problemsOf(workflow), []);
@@ -104,7 +104,7 @@ describe('experiments of Chaos Mesh', () => {
 
 describe('experiments of Chaos Toolkit', () => {
   for (const file of shipped) {
-    test(`${file}: commands are understood, the steady state aborts it, and rollbacks give access back`, async () => {
+    test(`${file}: commands are valid, the steady state aborts it, and rollbacks restore access`, async () => {
       const pack = parse(packOf(file, 'chaos-toolkit'));
       const all = [...pack['steady-state-hypothesis'].probes, ...pack.method, ...pack.rollbacks];
       for (const { type, name, provider, tolerance } of all) {
@@ -130,9 +130,9 @@ describe('experiments of LitmusChaos', () => {
     ({ kind, metadata }) => (kind === 'ServiceAccount' ? [metadata.name] : []),
   );
   for (const file of shipped) {
-    test(`${file}: an API server takes it, and its Jobs run commands as an account that the policies bring`, async () => {
+    test(`${file}: an API server accepts it, and its Jobs run valid commands with the account of the policies`, async () => {
       const objects = objectsIn(packOf(file, 'litmus'));
-      // Commands take keys and give them back; faults are objects of the tool.
+      // Commands take keys away and restore them. Faults are objects of the tool.
       assert.equal(
         objects.some(({ kind }) => kind === 'Job'),
         takesKeys(file),
@@ -151,7 +151,7 @@ describe('experiments of LitmusChaos', () => {
   }
 });
 
-test('a step that takes a key and that no command does is refused, with its line', () => {
+test('refuses to export a key loss for which the command line has no command, and names its line', () => {
   const text = textOf('e2e/experiments/files/no-events.experiment.yaml').replace('disable-key', 'delete-identity');
   const read = readExperiment(text);
   assert.ok('experiment' in read);

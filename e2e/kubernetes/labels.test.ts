@@ -10,14 +10,14 @@ before(async () => {
 });
 
 const { version }: { readonly version: string } = JSON.parse(textOf('package.json'));
-/** Labels every object has, of `app.kubernetes.io/`. */
+/** The labels of `app.kubernetes.io/` that every object has. */
 const common = ['instance', 'version', 'part-of', 'managed-by'] as const;
-/** Labels of what runs or is called, of `app.kubernetes.io/`. */
+/** The labels of `app.kubernetes.io/` that workloads, pods and Services have. */
 const complete = [...common, 'name', 'component'] as const;
 const missing = (labels: Labels | undefined, wanted: readonly string[]): readonly string[] =>
   wanted.filter((label) => labels?.[`app.kubernetes.io/${label}`] === undefined);
 
-/** What each port speaks: IANA's names, and those Kubernetes defines. NATS has no registered name. */
+/** The protocol of each port: IANA's names, and those that Kubernetes defines. NATS has no registered name. */
 const protocols: Readonly<Record<string, string | undefined>> = {
   grpc: 'https',
   https: 'https',
@@ -32,7 +32,7 @@ for (const overlay of overlays)
   describe(`the ${overlay} overlay`, () => {
     const objects = () => rendered.get(overlay) ?? [];
 
-    test('every object has the recommended labels, workloads, pods and Services all six', () => {
+    test('every object has the four common labels; workloads, pods and Services have all six', () => {
       const problems: string[] = [];
       const want = (of: string, labels: Labels | undefined, wanted: readonly string[]): void => {
         for (const label of missing(labels, wanted)) problems.push(`${of} has no app.kubernetes.io/${label}`);
@@ -47,7 +47,7 @@ for (const overlay of overlays)
       assert.deepEqual(problems, []);
     });
 
-    test('no label of a release is where an update may not change it', () => {
+    test('volume claim templates and selectors, which cannot be updated, have no label with a version', () => {
       for (const { metadata, spec } of workloadsIn(objects())) {
         assert.ok(!JSON.stringify(spec.volumeClaimTemplates ?? []).includes('app.kubernetes.io'), metadata.name);
         assert.deepEqual(
@@ -57,7 +57,7 @@ for (const overlay of overlays)
       }
     });
 
-    test('every port of a Service names its protocol: services gRPC over TLS, not h2c', () => {
+    test('every port of a Service names its protocol; gRPC over TLS is https, not h2c', () => {
       const ports = objects()
         .filter(({ kind }) => kind === 'Service')
         .flatMap(({ metadata, spec }) => (spec.ports ?? []).map((port) => ({ ...port, of: metadata.name })));
@@ -66,7 +66,7 @@ for (const overlay of overlays)
     });
   });
 
-test('the Job of a rehearsal has all six labels, and its pod', () => {
+test('the Job of a rehearsal and its pod have all six labels', () => {
   const [job] = objectsIn(textOf('deploy/kubernetes/jobs/rehearsal.yaml'));
   for (const labels of [job?.metadata.labels, job?.spec.template.metadata.labels]) {
     assert.deepEqual(missing(labels, complete), []);

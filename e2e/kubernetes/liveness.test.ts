@@ -15,7 +15,7 @@ before(async () => {
 const SIGTERM_SECONDS_MIN = 2;
 
 /**
- * Longest time from SIGSTOP of a container's process to its SIGKILL, in seconds. The process stops right after it answered
+ * Longest time from SIGSTOP of a container's process to its SIGKILL, in seconds. The process stops right after it responded to
  * one probe. `failureThreshold` probes follow, one each period; the last one times out. Then the kubelet runs `preStop`,
  * sends SIGTERM, and sends SIGKILL at the end of the grace period.
  */

@@ -27,28 +27,28 @@ const find = (overlay: Overlay, kind: string, name: string): KubernetesObject =>
 const own = (overlay: Overlay) =>
   workloadsIn(objectsOf(overlay)).filter(({ metadata }) => storeOwners.some((name) => name === metadata.name));
 
-/** Secrets the example has fetched from a store outside of the cluster. */
+/** Secrets that the example fetches from a store outside of the cluster. */
 const fetchedIn = (objects: readonly KubernetesObject[]): readonly string[] =>
   objects.flatMap(({ kind, spec }) => (kind === 'ExternalSecret' ? (spec.target?.name ?? []) : []));
 
-/** The overlay for a platform, and what such a platform makes of it. */
+/** Whether an overlay is for production: the production overlay, or the example of a platform that uses it. */
 const isProduction = (overlay: Overlay): boolean => overlay === 'production' || overlay === 'example';
 
 /** Secrets that exist before an overlay is applied, or that it creates. */
 const secretsOf = (overlay: Overlay): ReadonlySet<string> =>
   isProduction(overlay)
     ? new Set([
-        // The example names those it has fetched; production expects them to be there.
+        // The example names the Secrets that it fetches; production expects them to exist.
         ...(overlay === 'production' ? namesMade(true) : fetchedIn(objectsOf(overlay))),
         ...objectsOf(overlay).flatMap(({ kind, spec }) => (kind === 'Certificate' ? (spec.secretName ?? []) : [])),
-        // The operator makes the authority of each cluster itself.
+        // The operator creates the authority of each cluster itself.
         ...objectsOf(overlay).flatMap(({ kind, metadata }) => (kind === 'Cluster' ? `${metadata.name}-ca` : [])),
       ])
     : new Set(namesMade(false));
 
-test('G5: production settings let a failover of Postgres take 90 s, and a quarter of a minute more, without an I/O error', () => {
+test('G5: production settings allow 90 s for a Postgres failover and 15 s to recover before I/O fails', () => {
   const failoverMs = 90_000;
-  /** Until leases are renewed and the vault answers again. */
+  /** Until leases are renewed and the vault responds again. */
   const recoveryMs = 15_000;
   for (const overlay of ['production', 'example'] as const) {
     const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings') as { data?: Record<string, string> };
@@ -59,7 +59,7 @@ test('G5: production settings let a failover of Postgres take 90 s, and a quarte
     });
     const { guestIoTimeoutMs } = readConfig(data, { guestIoTimeoutMs: computeSpec.guestIoTimeoutMs });
     const bounds = ['LEASE_TTL_MS', 'HOST_LEASE_TTL_MS', 'IO_PAUSE_TIMEOUT_MS', 'GUEST_IO_TIMEOUT_MS'];
-    // A container's own variable would win over the ConfigMap.
+    // A variable of the container would override the ConfigMap.
     for (const service of ['disk', 'compute'] as const) {
       const [container] = containersOf(find(overlay, 'StatefulSet', service));
       const set = (container?.env ?? []).map(({ name }: { name: string }) => name);
@@ -69,7 +69,7 @@ test('G5: production settings let a failover of Postgres take 90 s, and a quarte
         service,
       );
     }
-    // A lease is renewed by half of its time at the latest, that of the host by a third.
+    // A lease is renewed at half of its time at the latest, that of the host at a third.
     const pausesAfterMs = Math.min(leaseTtlMs / 2, (hostLeaseTtlMs * 2) / 3);
     const failsAfterMs = pausesAfterMs + Math.min(ioPauseTimeoutMs, guestIoTimeoutMs - 250);
     assert.ok(failsAfterMs >= failoverMs + recoveryMs, `${overlay}: fails after ${failsAfterMs} ms`);
@@ -78,7 +78,7 @@ test('G5: production settings let a failover of Postgres take 90 s, and a quarte
 
 for (const overlay of overlays) {
   describe(`the ${overlay} overlay`, () => {
-    test('every object is one its API server takes, field by field', async () => {
+    test('the schema of its API server accepts every object', async () => {
       const problems: string[] = [];
       for (const object of objectsOf(overlay))
         for (const problem of await problemsOf(object))
@@ -87,7 +87,7 @@ for (const overlay of overlays) {
       assert.ok(objectsOf(overlay).length > 40);
     });
 
-    test('names are unique, and everything is in the namespace', () => {
+    test('names are unique, and every object is in the namespace', () => {
       const names = objectsOf(overlay).map(
         ({ apiVersion, kind, metadata }) => `${apiVersion} ${kind} ${metadata.name}`,
       );
@@ -100,7 +100,7 @@ for (const overlay of overlays) {
       assert.deepEqual(danglingIn(objectsOf(overlay), secretsOf(overlay)), []);
     });
 
-    test('pods are restricted, limited and probed, their images say what they are, and no secret is in plain text', () => {
+    test('pods are restricted, limited and probed, images have labels, and no secret is in plain text', () => {
       assert.deepEqual(workloadsIn(objectsOf(overlay)).flatMap(podProblems), []);
       assert.equal(objectsOf(overlay).filter(({ kind }) => kind === 'Secret').length, 0);
       assert.equal(
@@ -114,7 +114,7 @@ for (const overlay of overlays) {
         assert.deepEqual(restrictedProblems(spec.template.spec), [], metadata.name);
     });
 
-    test('liveness depends on no other service, and stopping fits into the grace period', () => {
+    test('liveness depends on no other service, and the shutdown fits into the grace period', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       for (const workload of own(overlay)) {
         const { terminationGracePeriodSeconds = 30 } = workload.spec.template.spec;
@@ -128,12 +128,12 @@ for (const overlay of overlays) {
       }
     });
 
-    test('G10: guests are known to end with the first process of their container', () => {
+    test('G10: GUEST_PARENT_PID is 1: guests end with the first process of their container', () => {
       const [{ env = [] } = {}] = containersOf(find(overlay, 'StatefulSet', 'compute'));
       assert.equal(env.find(({ name }) => name === 'GUEST_PARENT_PID')?.value, '1');
     });
 
-    test('every variable is one the services know', () => {
+    test('the services know every variable that is set', () => {
       const known = new Set(Object.keys(hostSpec).map(variableOf));
       for (const file of filesLike(/^services\/[a-z-]+\/src\/(main|settings)\.ts$/))
         for (const [, name = ''] of textOf(file).matchAll(
@@ -162,7 +162,7 @@ for (const overlay of overlays) {
       assert.ok(known.has('MASTER_KEY_FILE') && known.has('LEASE_TTL_MS'));
     });
 
-    test('the connections of as many replicas as there may be fit into Postgres, in a rolling update too', () => {
+    test('the connections of all replicas fit into Postgres, also during a rolling update', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       const { storeConnections } = readConfig(data, { storeConnections: hostSpec.storeConnections });
       const scalers = objectsOf(overlay).filter(({ kind }) => /^(ScaledObject|HorizontalPodAutoscaler)$/.test(kind));
@@ -177,12 +177,12 @@ for (const overlay of overlays) {
         : /max_connections=(\d+)/.exec(
             containersOf(find(overlay, 'StatefulSet', 'postgres'))[0]?.args?.join(' ') ?? '',
           )?.[1];
-      // One more than its own each, and some for operators, copies and people.
+      // One more than the pool for each process, and 20 for operators, backups and users.
       const wanted = processes * (storeConnections + 1) + 20;
       assert.ok(wanted <= Number(most), `${processes} processes want ${wanted} of ${most} connections`);
     });
 
-    test('every connection needs a network policy', () => {
+    test('no connection is possible without a network policy that allows it', () => {
       const policies = objectsOf(overlay).filter(({ kind }) => kind === 'NetworkPolicy');
       const deny = policies.find(({ metadata }) => metadata.name === 'deny-by-default');
       assert.deepEqual(deny?.spec.podSelector, {});
@@ -204,8 +204,8 @@ for (const overlay of overlays) {
 }
 
 for (const overlay of ['local', 'chaos'] as const)
-  test(`${overlay}: deleting the namespace deletes everything, and every page warns about it`, () => {
-    // Every kind of these overlays is namespaced but this one.
+  test(`${overlay}: deleting the namespace deletes everything, and no page deletes an overlay in another way`, () => {
+    // Namespace is the only kind of these overlays that is not namespaced.
     const kinds = new Set(objectsOf(overlay).map(({ kind }) => kind));
     const clusterScoped = ['Namespace', 'ClusterRole', 'ClusterRoleBinding', 'PersistentVolume', 'StorageClass'];
     assert.deepEqual(
@@ -219,7 +219,7 @@ for (const overlay of ['local', 'chaos'] as const)
 
 for (const overlay of overlays.filter(isProduction))
   describe(`${overlay}, as a platform runs it`, () => {
-    test('three of what may be three, over zones and nodes, one disturbed at a time, more by load', () => {
+    test('services have at least three replicas over zones and nodes, one may be evicted at a time, and load adds more', () => {
       for (const name of ['identity', 'key-vault', 'disk-encryption-set', 'gateway']) {
         const spread = find(overlay, 'Deployment', name).spec.template.spec.topologySpreadConstraints ?? [];
         assert.deepEqual(
@@ -243,7 +243,7 @@ for (const overlay of overlays.filter(isProduction))
       ]);
     });
 
-    test('what NATS measures is read: each server has an exporter, and something that scrapes it', () => {
+    test('each NATS server has an exporter, and a PodMonitor scrapes it', () => {
       const exporter = containersOf(find(overlay, 'StatefulSet', 'nats')).find(({ name }) => name === 'exporter');
       const [port] = exporter?.ports ?? [];
       assert.equal(port?.name, 'metrics');
@@ -252,7 +252,7 @@ for (const overlay of overlays.filter(isProduction))
       assert.deepEqual(monitor.spec.podMetricsEndpoints, [{ port: 'metrics' }]);
     });
 
-    test('a failover takes no commit back, and what NATS may lose is stated', () => {
+    test('a failover loses no commit, and NATS sets sync_interval and three copies', () => {
       const { instances, postgresql } = find(overlay, 'Cluster', 'interlock-postgres').spec;
       assert.equal(instances, 3);
       assert.deepEqual(postgresql?.synchronous, { method: 'any', number: 1, dataDurability: 'required' });
@@ -260,7 +260,7 @@ for (const overlay of overlays.filter(isProduction))
       assert.equal(find(overlay, 'ConfigMap', 'interlock-settings').data?.NATS_STREAM_REPLICAS, '3');
     });
 
-    test('what Postgres has stored reaches an object store, whose key is in a Secret', () => {
+    test('Postgres archives its log and backups to an object store, with credentials from a Secret', () => {
       const [plugin] = find(overlay, 'Cluster', 'interlock-postgres').spec.plugins ?? [];
       const store = find(overlay, 'ObjectStore', plugin?.parameters?.barmanObjectName ?? '');
       assert.equal(plugin?.isWALArchiver, true);
@@ -274,13 +274,13 @@ for (const overlay of overlays.filter(isProduction))
       });
     });
 
-    test('an update of NATS waits for a server to catch up, and a finished Job does not block the next', () => {
+    test('an update of NATS waits until a server has caught up, and finished Jobs are deleted', () => {
       const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
       assert.equal(nats?.startupProbe?.httpGet?.path, '/healthz');
       assert.ok(Number(find('local', 'Job', 'setup').spec.ttlSecondsAfterFinished) > 0);
     });
 
-    test('every service has its own NATS key and trusts the right authority: all connections are encrypted', () => {
+    test('every service has its own NATS key and trusts the right authority, and Postgres refuses connections without TLS', () => {
       const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
       const files = { DATABASE_CA_FILE: 'postgres-authority', NATS_SEED_FILE: 'nats-user', NATS_CA_FILE: 'tls' };
       for (const workload of own(overlay)) {
@@ -299,7 +299,7 @@ for (const overlay of overlays.filter(isProduction))
           volumes.get('nats-user')?.secretName,
           isService ? secretNames.nats(name as ServiceName) : undefined,
         );
-        // Not with the key of the authority, which lies beside it.
+        // Without the key of the authority, which the Secret has too.
         assert.deepEqual(volumes.get('postgres-authority')?.items, [{ key: 'ca.crt', path: 'ca.crt' }]);
       }
       const [nats] = containersOf(find(overlay, 'StatefulSet', 'nats'));
@@ -315,12 +315,12 @@ for (const overlay of overlays.filter(isProduction))
         'hostssl sameuser /^interlock_ all scram-sha-256',
         'hostssl all /^interlock_ all reject',
       ]);
-      // A namespace would be part of names.
+      // A namespace would be part of subject and stream names.
       assert.equal(data.NATS_NAMESPACE, undefined);
       assert.equal(readConfig(data, { partitionCount: hostSpec.partitionCount }).partitionCount, 4);
     });
 
-    test('every service has a certificate in the names it is called by, for both ends of a call', () => {
+    test('every service has a certificate with all its names, for both ends of a call', () => {
       for (const name of storeOwners) {
         const { dnsNames = [], usages = [], secretName } = find(overlay, 'Certificate', name).spec;
         assert.equal(secretName, secretNames.tls(name));
@@ -334,7 +334,7 @@ for (const overlay of overlays.filter(isProduction))
     });
   });
 
-test('KV-100: production limits how often a principal and a vault may use keys', () => {
+test('KV-100: production limits the rate of key uses for each principal and vault', () => {
   for (const overlay of overlays.filter(isProduction)) {
     const { data = {} } = find(overlay, 'ConfigMap', 'interlock-settings');
     for (const name of ['RATE_LIMIT_PRINCIPAL_PER_SECOND', 'RATE_LIMIT_VAULT_PER_SECOND']) {
@@ -343,19 +343,19 @@ test('KV-100: production limits how often a principal and a vault may use keys',
   }
 });
 
-test('the page on upgrades finds every Secret that has to be there before production is applied', () => {
+test('the command of the upgrade page finds every Secret that must exist before production is applied', () => {
   const page = textOf('docs/how-to/deploy-on-kubernetes.md');
   const upgrade = page.slice(page.indexOf('\n## Upgrade'), page.indexOf('\n### Replace the authority'));
   const [, pattern = ''] = /grep -hoE '([^']+)'/.exec(upgrade) ?? [];
   const found = [...JSON.stringify(objectsOf('production')).matchAll(new RegExp(pattern, 'g'))].map(([name]) => name);
-  // Nothing that is applied mounts that of the administrator; and the superuser is that of the local Postgres.
+  // Nothing that is applied mounts the administrator's Secret. The superuser's Secret is for the local Postgres.
   const notMounted: readonly string[] = [secretNames.administrator, secretNames.postgres];
   const wanted = namesMade(true).filter((name) => !notMounted.includes(name));
   assert.deepEqual([...new Set(found)].sort(), [...wanted, 'interlock-backups'].sort());
 });
 
 describe('example', () => {
-  test('every Secret is fetched that production expects, and no other', () => {
+  test('fetches exactly the Secrets that production expects', () => {
     const wanted = namesMade(true).filter((name) => name !== secretNames.postgres);
     const { configuration } = find('example', 'ObjectStore', 'interlock-backups').spec;
     const backups = configuration?.s3Credentials as { readonly accessKeyId: { readonly name: string } };
@@ -365,7 +365,7 @@ describe('example', () => {
     assert.deepEqual(names.sort(), [...wanted, backups.accessKeyId.name].sort());
   });
 
-  test('production has no stand-ins left', () => {
+  test('replaces every placeholder of production', () => {
     const text = JSON.stringify(objectsOf('example'));
     for (const placeholder of ['example.com', 'interlock-shared', 's3://interlock-backups', '.observability.svc'])
       assert.ok(!text.includes(placeholder), placeholder);
@@ -382,7 +382,7 @@ describe('example', () => {
       );
   });
 
-  test('a gateway passes TLS through to each service, under a name in the certificate of the service', () => {
+  test("a gateway passes TLS through to each service, under a name that is in the service's certificate", () => {
     const [listener] = find('example', 'Gateway', 'interlock').spec.listeners ?? [];
     assert.equal(listener?.tls?.mode, 'Passthrough');
     for (const name of serviceNames) {
@@ -399,7 +399,7 @@ describe('example', () => {
     }
   });
 
-  test('clients of the public cloud reach the gateway and its vaults by names in its certificate', () => {
+  test('Azure clients reach the gateway and its vaults under names that are in its certificate', () => {
     const { data = {} } = find('example', 'ConfigMap', 'interlock-settings');
     const url = new URL(data.GATEWAY_URL ?? '');
     const vaults = `*.${data.GATEWAY_VAULT_SUFFIX}`;
@@ -411,7 +411,7 @@ describe('example', () => {
     for (const name of [url.hostname.replace(/^[^.]+/, '*'), vaults]) assert.ok(dnsNames.includes(name), name);
   });
 
-  test('the objects and Secrets that production only refers to are unchanged', () => {
+  test('keeps every object of production, and adds only ExternalSecrets, a Gateway and TLSRoutes', () => {
     const names = (overlay: Overlay) =>
       objectsOf(overlay)
         .filter(({ kind }) => !['ExternalSecret', 'Gateway', 'TLSRoute'].includes(kind))
@@ -420,7 +420,7 @@ describe('example', () => {
   });
 });
 
-test('the files beside the overlays are taken by their API servers too', async () => {
+test('API servers accept the files of jobs and of LitmusChaos, and their pods are restricted', async () => {
   const files = filesLike(/^deploy\/kubernetes\/(jobs|experiments\/litmus)\/.*\.yaml$/);
   assert.ok(files.length >= 2);
   const problems: string[] = [];

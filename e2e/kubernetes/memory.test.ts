@@ -6,7 +6,7 @@ import { textOf } from '../docs/sources.ts';
 import { containersOf, workloadsIn } from './references.ts';
 import { type Container, type KubernetesObject, objectsIn, overlays, render } from './render.ts';
 
-/** The flags images run Node with, from the entry point of the one recipe. */
+/** The flags with which images run Node, from the entry point of the Containerfile. */
 const flags: readonly string[] = JSON.parse(
   [...textOf('deploy/Containerfile').matchAll(/^ENTRYPOINT (\[.*\])$/gm)].at(-1)?.[1] ?? '[]',
 ).filter((word: string) => word.startsWith('--'));
@@ -14,8 +14,8 @@ const numberOf = (flag: string, all: readonly string[] = flags): number =>
   Number(all.find((one) => one.startsWith(`--${flag}=`))?.split('=')[1]);
 
 /**
- * What a service needs outside of its heap, in MiB: Node with its code and threads some 80, what is read and written and not
- * given free yet up to 64 (services/disk/src/main.ts), windows of gRPC connections, two RSA threads.
+ * The memory that a service needs outside of its heap, in MiB: about 80 for Node and its code, up to 64 for data that was read
+ * or written and is not freed yet (services/disk/src/main.ts), windows of gRPC connections, two RSA threads.
  */
 const besideTheHeapMiB = 200;
 
@@ -23,7 +23,7 @@ const mebibytesOf = (quantity: string | undefined): number => {
   const [, number = '', unit = ''] = /^(\d+)(Mi|Gi)$/.exec(quantity ?? '') ?? [];
   return Number(number) * (unit === 'Gi' ? 1_024 : 1);
 };
-/** Settings of the heap that a manifest could have beside the image: it has none. */
+/** Settings of the heap that a manifest could set in addition to the image. None does. */
 const heapVariable = /^(NODE_OPTIONS|MALLOC_ARENA_MAX)$/;
 
 let workloads: readonly KubernetesObject[] = [];
@@ -35,7 +35,7 @@ before(async () => {
 const ours = (): readonly Container[] =>
   workloads.flatMap(containersOf).filter(({ image }) => /\/interlock\/[a-z-]+[:@]/.test(image));
 
-test('the heap of a container follows its limit, and leaves room for what is beside it', () => {
+test('the heap of a container depends on its limit, and leaves room for memory outside of the heap', () => {
   const percentage = numberOf('max-old-space-size-percentage');
   const youngMiB = 3 * numberOf('max-semi-space-size');
   assert.ok(percentage > 0 && youngMiB > 0, flags.join(' '));
@@ -43,7 +43,7 @@ test('the heap of a container follows its limit, and leaves room for what is bes
   for (const { name, resources, env = [] } of ours()) {
     const limitMiB = mebibytesOf(resources?.limits?.memory);
     const heapMiB = (limitMiB * percentage) / 100 + youngMiB;
-    // The Jobs that make Secrets and streams hold nothing and do nothing beside that.
+    // The Jobs that create Secrets and streams need little memory outside of their heap.
     if (name !== 'setup' && name !== 'nats-streams') {
       assert.ok(limitMiB - heapMiB >= besideTheHeapMiB, `${name}: ${heapMiB} MiB of heap in ${limitMiB} MiB`);
     }
@@ -55,7 +55,7 @@ test('the heap of a container follows its limit, and leaves room for what is bes
   }
 });
 
-test('images run Node with the young generation that was measured locally, and this Node knows the flags', () => {
+test('images run Node with the same young generation as local clouds, and this Node supports the flags', () => {
   assert.equal(numberOf('max-semi-space-size'), numberOf('max-semi-space-size', nodeOptions));
   const heapFlags = flags.filter((flag) => flag.includes('space'));
   const limit = (...extra: readonly string[]): number =>

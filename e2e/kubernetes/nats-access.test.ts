@@ -44,7 +44,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The bus as a service of that name has it in production. */
+/** The bus of a service of that name, as in production. */
 const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}) => {
   const bus = await natsBus({
     servers: nats.urls,
@@ -60,8 +60,8 @@ const busOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}
   return bus;
 };
 /**
- * Creates or changes streams as the Job of a cluster does, once, and waits until each has a leader and its copies: a stream that gets
- * more copies has no leader for a moment, and acknowledges nothing then.
+ * Creates or changes streams once, as the Job of a cluster does, and waits until each has a leader and its copies. A stream that
+ * gets more copies has no leader for a moment, and acknowledges nothing then.
  */
 const createStreams = async (settings: Partial<StreamSettings> = {}, patienceMs = 60_000): Promise<void> => {
   await ensureStreams(
@@ -82,7 +82,7 @@ const createStreams = async (settings: Partial<StreamSettings> = {}, patienceMs 
       return info.cluster?.leader !== undefined && copiesOf(info) === info.config.num_replicas;
     });
 };
-/** A connection with the rights of a user, and nothing else of it. */
+/** A connection with the rights of a user, but without the settings of a service. */
 const connectAs = async (service: NatsUser) => {
   const connection = await connect({
     servers: [...nats.urls],
@@ -95,10 +95,10 @@ const connectAs = async (service: NatsUser) => {
   return connection;
 };
 const bytes = (text: string): Uint8Array => Buffer.from(text);
-/** No two messages of this file are one to the server. */
+/** Makes the id of each message of this file unique for the server. */
 let messageCount = 0;
 
-/** A service as in production. A missing permission would make it wait for ever: here that ends it with an error. */
+/** A service as in production. There it waits for a missing permission; here a missing permission is an error. */
 const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {}) => {
   const denied = Promise.withResolvers<never>();
   const write = (line: string): void => {
@@ -117,7 +117,7 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
     }
   };
   return {
-    /** Publishes a message on each partition, again until it is acknowledged, as the relay does, and reads it back. */
+    /** Publishes a message on each partition until it is acknowledged, as the relay does, and reads it back. */
     tells: () =>
       unlessDenied(async (signal) => {
         for (let partition = 0; partition < partitionCount; partition += 1) {
@@ -131,12 +131,12 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
           assert.equal(Buffer.from(last).toString(), `${service} ${partition}`);
         }
       }),
-    /** Looks whether its stream is as it should be. */
+    /** Checks that its stream is configured correctly. */
     looksAtItsStream: () =>
       unlessDenied(async () => {
         await until('the stream is looked at', async () => bus.stream?.().isVerified === true);
       }),
-    /** Consumes a fact on each partition: refuses it, reports progress when it is delivered again, and acknowledges it. */
+    /** Consumes a fact on each partition: refuses it, reports progress on the redelivery, and acknowledges it. */
     hears: (source: ServiceName) =>
       unlessDenied(async (signal) => {
         for (let partition = 0; partition < partitionCount; partition += 1) {
@@ -159,7 +159,7 @@ const userOf = async (service: ServiceName, changes: Partial<NatsBusOptions> = {
   };
 };
 
-test('the authorization of both overlays is the one that is written from who consumes from whom', () => {
+test('the authorization of the overlays is generated from the table `consumes`, which matches the services', () => {
   assert.equal(textOf('deploy/kubernetes/base/nats-authorization.yaml'), natsAuthorizationMap(partitionCount));
   for (const service of serviceNames) {
     const [file = ''] = filesLike(new RegExp(`^services/${service}/src/assemble\\.ts$`));
@@ -169,11 +169,11 @@ test('the authorization of both overlays is the one that is written from who con
 });
 
 describe('on a server with the configuration of the production overlay', () => {
-  test('without one server the operator creates no stream with fewer copies, and the error says what to do', {
+  test('with a server missing, the operator creates no stream with fewer copies, and the error says to start it', {
     timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
-    // Two servers that look for each other have no leader at first: then there is no response, which is no refusal.
+    // Two servers that are connecting have no leader at first: then there is no response, which is not a refusal.
     await until('the two that are left refuse', async () => {
       const refusal = await createStreams({}, 0).catch((error: Error) => error.message);
       return /stream interlock_identity needs 3 copies \(NATS_STREAM_REPLICAS\).*start the missing server/.test(
@@ -191,7 +191,7 @@ describe('on a server with the configuration of the production overlay', () => {
     assert.deepEqual(disk.stream?.(), { copies: 3, copiesWanted: 3, problem: '', isVerified: true });
   });
 
-  test('a server that ends later counts as a missing copy, unlike a stream with fewer copies', {
+  test('reports a missing copy when a server ends later, and a problem when a stream is configured for fewer copies', {
     timeout: 300_000,
   }, async () => {
     const comeBack = await nats.loseOne();
@@ -215,7 +215,7 @@ describe('on a server with the configuration of the production overlay', () => {
     for (const service of serviceNames) await (await userOf(service)).tells();
   });
 
-  test('the operator changes a stream that was configured otherwise, and can do nothing else', async () => {
+  test('the operator changes a stream with other settings, and can do nothing else', async () => {
     await createStreams({ services: ['identity'], bytesMax: 64 * 1024 ** 2 });
     const operator = await connectAs('operator');
     const answer = await operator.request('$JS.API.STREAM.INFO.interlock_identity', '', { timeout: 5_000 });
@@ -238,7 +238,7 @@ describe('on a server with the configuration of the production overlay', () => {
     });
   }
 
-  // What this file would say of a permission that is missing: each of them, of one service.
+  // How each missing permission of one service shows in this file.
   const consumer = 'interlock_disk-encryption-set.disk_disk-encryption-set_0';
   for (const subject of [
     'interlock.disk.0',
@@ -249,10 +249,10 @@ describe('on a server with the configuration of the production overlay', () => {
     `$JS.API.CONSUMER.MSG.NEXT.${consumer}`,
     `$JS.ACK.${consumer}.>`,
   ]) {
-    test(`a service without permission for ${subject} gets an error with that name`, { timeout: 60_000 }, async () => {
+    test(`a service without permission for ${subject} gets an error that names it`, { timeout: 60_000 }, async () => {
       await nats.authorize((rendered) => {
         const lines = rendered.split('\n');
-        // The operator may look at every stream, and comes before the services.
+        // The operator may read the state of every stream, and comes before the services.
         const at = lines.findLastIndex((line) => line.trim() === `"${subject}"`);
         assert.notEqual(at, -1);
         return lines.toSpliced(at, 1).join('\n');
@@ -275,7 +275,7 @@ describe('on a server with the configuration of the production overlay', () => {
     });
   }
 
-  test('G3: no service publishes facts of another', async () => {
+  test('G3: no service can publish facts of another, or read responses for it', async () => {
     for (const service of serviceNames) {
       const bus = await busOf(service);
       for (const other of serviceNames.filter((one) => one !== service))
@@ -283,13 +283,13 @@ describe('on a server with the configuration of the production overlay', () => {
     }
     const last = await (await busOf('key-vault')).lastMessage(subjectOf('key-vault', 0));
     assert.equal(Buffer.from(last ?? []).toString(), 'key-vault 0', 'nothing forged arrived');
-    // Nor does it receive a response on the inbox of another.
+    // A service receives no response on the inbox of another either.
     const listener = await busOf('disk', { inboxPrefix: '_INBOX_key-vault' });
     await assert.rejects(listener.lastMessage(subjectOf('disk', 0)));
     assert.ok(logged.some((line) => line.includes('NATS does not permit that')));
   });
 
-  test('G3: no service republishes its stream as facts of another, or copies the stream of another into its own', async () => {
+  test("G3: no service can republish its stream as facts of another, or copy another's stream into its own", async () => {
     const disk = await connectAs('disk');
     const keyVault = await busOf('key-vault');
     await keyVault.publish(subjectOf('key-vault', 0), `${++messageCount}`, bytes('key-vault 0'));
@@ -314,7 +314,7 @@ describe('on a server with the configuration of the production overlay', () => {
           /Permissions Violation/,
           `${call} with ${Object.keys(change)}`,
         );
-    // What the first change would have brought to the subject of another.
+    // The first change would have copied this message to the subject of another service.
     await disk.request(subjectOf('disk', 3), 'forged', { timeout: 5_000 });
     const last = await keyVault.lastMessage(subjectOf('key-vault', 0));
     assert.equal(Buffer.from(last ?? []).toString(), 'key-vault 0');
@@ -324,7 +324,7 @@ describe('on a server with the configuration of the production overlay', () => {
     assert.deepEqual([config.republish, config.sources, config.subjects], [undefined, undefined, ['interlock.disk.*']]);
   });
 
-  test('G3: a consumer is created under its own name for its one subject, and in no other way', async () => {
+  test('G3: a service can create a consumer only under its own name for its one subject', async () => {
     const disk = await connectAs('disk');
     const stream = 'interlock_disk-encryption-set';
     const durable = 'disk_disk-encryption-set_0';
@@ -348,7 +348,7 @@ describe('on a server with the configuration of the production overlay', () => {
       `DURABLE.CREATE.${stream}.${durable}`,
     ])
       await assert.rejects(create(call), /Permissions Violation/, call);
-    // The server compares the subject, which permissions are for, with the request.
+    // The server compares the subject of the request, to which permissions apply, with the configuration in its body.
     for (const change of [
       { filter_subject: 'interlock.disk-encryption-set.1' },
       { filter_subject: '' },
@@ -361,7 +361,7 @@ describe('on a server with the configuration of the production overlay', () => {
     }
   });
 
-  test('G3: no service takes messages of another, deletes any, or listens in', async () => {
+  test("G3: no service can consume another's messages, delete any, or subscribe to other subjects", async () => {
     const connection = await connectAs('disk');
     const isForbidden = /Permissions Violation/;
     const foreign = 'interlock_key-vault';
@@ -397,7 +397,7 @@ describe('on a server with the configuration of the production overlay', () => {
     }
   });
 
-  test('a renewed certificate is used for new connections; open ones continue', async () => {
+  test('new connections get a renewed certificate; open connections continue', async () => {
     const bus = await busOf('compute');
     const session = bus.session();
     const serial = await nats.renewCertificate();
@@ -412,7 +412,7 @@ describe('on a server with the configuration of the production overlay', () => {
     await nats.intrude(service, "Route Error 'Authorization Violation'");
   });
 
-  test('an unknown user, one without a key, and one that trusts another authority are refused at once', async () => {
+  test('refuses an unknown user, one without a valid key, and one that trusts another authority, at once', async () => {
     await assert.rejects(busOf('disk', { seed: makeNkey().seed }), /does not know the nkey of NATS_SEED_FILE/);
     await assert.rejects(busOf('disk', { seed: 'SUnot' }), /NATS_SEED_FILE does not contain the seed of an nkey/);
     const other = join(folder, 'other.crt');
@@ -426,7 +426,7 @@ describe('on a server with the configuration of the production overlay', () => {
   });
 });
 
-/** Serial number of the certificate a server shows to a connection made now. */
+/** Serial number of the certificate that a server presents to a new connection. */
 const shownBy = ({ urls: [url = ''], caFile }: OverlayNats): Promise<string> =>
   new Promise((resolve, reject) => {
     const { hostname, port } = new URL(url);

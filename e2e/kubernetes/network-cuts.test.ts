@@ -28,7 +28,7 @@ const fits = (
   Object.entries(matchLabels).every(([key, value]) => labels[key] === value) &&
   matchExpressions.every(({ key, operator, values }) => (operator === 'In') === values.includes(labels[key] ?? ''));
 
-/** Whether the policies let a part call another one on a port, as a network plugin reads them. */
+/** Whether the policies allow one part to call another on a port, evaluated as a network plugin does. */
 const isAllowed = (policies: readonly Policy[], from: string, to: string, port: number): boolean => {
   const lets = (part: string, side: 'ingress' | 'egress', peersOf: 'from' | 'to', other: string): boolean =>
     policies
@@ -47,7 +47,7 @@ const isAllowed = (policies: readonly Policy[], from: string, to: string, port: 
 
 const parts = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'];
 
-test('a cut takes away the connections of its two parts, in both directions, and no other', () => {
+test('a cut removes the connections between its two parts, in both directions, and no others', () => {
   const { replaced, created } = cutPolicies(base, ['disk', 'key-vault']);
   const nameOf = ({ metadata }: Policy): string => Object(metadata).name;
   const names = new Set(replaced.map(nameOf));
@@ -64,7 +64,7 @@ test('a cut takes away the connections of its two parts, in both directions, and
   assert.equal(count, 20);
 });
 
-test('a healed cut restores the policies as they were, also those of another process', async () => {
+test('a heal restores the policies, also after a cut by another process', async () => {
   let stored: readonly Policy[] = base;
   const nameOf = ({ metadata }: Policy): string => Object(metadata).name;
   const kubectl: Pick<Kubectl, 'run' | 'json'> = {

@@ -7,8 +7,8 @@ import { workloadsIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, type Overlay, objectsIn, overlays, render } from './render.ts';
 
 /**
- * Every connection the system needs, checked against the policies in both directions, and unneeded connections, which must be
- * refused.
+ * Checks every connection that the system needs against the policies in both directions. Connections that it does not need
+ * must be refused.
  */
 
 const rendered = new Map<Overlay, readonly KubernetesObject[]>();
@@ -21,17 +21,17 @@ const partOf = { 'app.kubernetes.io/part-of': 'interlock' };
 const named = (name: string): Place => ({ labels: { 'app.kubernetes.io/name': name, ...partOf } });
 const services = serviceNames.map(named);
 const gateway = named('gateway');
-/** What stores, and exports spans and metrics. */
+/** The places that have a store, and export spans and metrics. */
 const storing = [...services, gateway];
 const rehearsal = named('rehearsal');
 const collector = named('otel-collector');
 const apiServer: Place = { labels: {}, isOutside: true };
 const names: Place = { labels: { 'k8s-app': 'kube-dns' }, namespace: 'kube-system' };
-/** As CloudNativePG labels what it makes. */
+/** The labels that CloudNativePG sets on its objects. */
 const cnpg = { 'cnpg.io/cluster': 'interlock-postgres', 'app.kubernetes.io/name': 'postgresql' };
 const postgres: Place = { labels: { ...cnpg, ...partOf, 'cnpg.io/instanceName': 'interlock-postgres-1' } };
 const postgresJob: Place = { labels: { ...cnpg, 'cnpg.io/jobRole': 'join' } };
-/** What was restored has another name: the one before is still there. */
+/** A restored cluster has another name, because the earlier one still exists. */
 const restored: Place = { labels: { ...postgres.labels, 'cnpg.io/cluster': 'interlock-postgres-2' } };
 const restoreJob: Place = { labels: { 'cnpg.io/cluster': 'interlock-postgres-2', 'cnpg.io/jobRole': 'full-recovery' } };
 const operator: Place = { labels: { 'app.kubernetes.io/name': 'cloudnative-pg' }, namespace: 'cnpg-system' };
@@ -39,7 +39,7 @@ const telemetry = (name: string, namespace: string): Place => ({ labels: { app: 
 const observability = (name: string): Place => telemetry(name, 'observability');
 const person: Place = { labels: {}, namespace: 'callers' };
 const colleague: Place = { labels: {}, namespace: 'colleagues' };
-/** As Chaos Mesh labels the pod of a Task. */
+/** The labels that Chaos Mesh sets on the pod of a Task. */
 const task: Place = { labels: { 'chaos-mesh.org/workflow': 'revoke-x', 'chaos-mesh.org/controlled-by': 'revoke-x-1' } };
 const stranger: Place = { labels: {} };
 
@@ -54,10 +54,10 @@ const toApiServer = (what: string, from: Place | readonly Place[]): readonly Flo
   apiServerPorts.map((port) => [`${what} (${port})`, from, apiServer, port]);
 
 const inEvery: readonly Flow[] = [
-  ['services ask each other, and guests their disk host', services, services, 7400],
-  ['services tell and hear facts', services, named('nats'), 4222],
+  ['services call each other, and guests their disk host', services, services, 7400],
+  ['services publish and consume facts', services, named('nats'), 4222],
   ['an operator creates the streams', named('nats-streams'), named('nats'), 4222],
-  ['a rehearsal asks services', rehearsal, services, 7400],
+  ['a rehearsal calls services', rehearsal, services, 7400],
   ['the gateway calls services for its clients', gateway, services, 7400],
 ];
 const inOwnServers: readonly Flow[] = [
@@ -65,37 +65,37 @@ const inOwnServers: readonly Flow[] = [
   ['services export spans and metrics', storing, collector, 4318],
   ['traces are kept', collector, named('jaeger'), 4317],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
-  ...toApiServer('Secrets are made', named('setup')),
+  ...toApiServer('setup creates Secrets', named('setup')),
   ['metrics are scraped', [observability('prometheus'), telemetry('prometheus', 'monitoring')], collector, 9464],
   ['NATS metrics are scraped', collector, named('nats'), 7777],
 ];
-/** @param collector where spans and metrics go, @param caller from where people may call */
+/** @param collector receives spans and metrics, @param caller where users may call from */
 const inProduction = (collector: Place, caller: Place): readonly Flow[] => [
   ...inEvery,
   ['services store', storing, postgres, 5432],
   ['services export spans and metrics', storing, collector, 4318],
-  ['NATS servers find each other', named('nats'), named('nats'), 6222],
-  ['Postgres servers follow each other', postgres, postgres, 5432],
+  ['NATS servers form a cluster', named('nats'), named('nats'), 6222],
+  ['Postgres servers replicate', postgres, postgres, 5432],
   ['a new Postgres server copies the first', postgresJob, postgres, 5432],
   ...toApiServer('Postgres servers watch their Cluster and reach the object store, Jobs too', [postgres, postgresJob]),
   ['a restore reads the object store', [restoreJob, restored], apiServer, 443],
-  ['a restore copies itself', restoreJob, restored, 5432],
-  ['services store in what was restored', storing, restored, 5432],
-  ['the operator asks what was restored', operator, restored, 8000],
-  ['the operator asks its servers', operator, postgres, 8000],
+  ['a restore copies to its own cluster', restoreJob, restored, 5432],
+  ['services store in the restored cluster', storing, restored, 5432],
+  ['the operator calls the restored cluster', operator, restored, 8000],
+  ['the operator calls its Postgres servers', operator, postgres, 8000],
   ['NATS metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, named('nats'), 7777],
   ['Postgres metrics are scraped', { ...collector, labels: { app: 'prometheus' } }, postgres, 9187],
   ['a rehearsal gets its spans', collector, rehearsal, 4318],
-  ['people call from where they may', caller, services, 7400],
-  ['clients of the public cloud call from where they may', caller, gateway, 8443],
+  ['users call from allowed places', caller, services, 7400],
+  ['Azure clients call from allowed places', caller, gateway, 8443],
 ];
 const needed: Readonly<Record<Overlay, readonly Flow[]>> = {
   local: [...inEvery, ...inOwnServers],
   chaos: [
     ...inEvery,
     ...inOwnServers,
-    ['a Task of a Workflow asks services', task, services, 7400],
-    ['a Job of an experiment asks services', named('experimenter'), services, 7400],
+    ['a Task of a Workflow calls services', task, services, 7400],
+    ['a Job of an experiment calls services', named('experimenter'), services, 7400],
   ],
   production: inProduction(observability('collector'), person),
   example: [
@@ -130,7 +130,7 @@ const each = (places: Place | readonly Place[]): readonly Place[] => ('labels' i
 const pairs = ([, from, to]: Flow) => each(from).flatMap((one) => each(to).map((other) => [one, other] as const));
 
 for (const overlay of overlays) {
-  test(`${overlay}: every connection that is needed has a rule at both ends`, () => {
+  test(`${overlay}: the rules at both ends allow every needed connection`, () => {
     const objects = rendered.get(overlay) ?? [];
     const problems = needed[overlay].flatMap((flow) =>
       pairs(flow).flatMap(([from, to]) =>
@@ -142,7 +142,7 @@ for (const overlay of overlays) {
     assert.deepEqual(problems, []);
   });
 
-  test(`${overlay}: every pod may look up names`, () => {
+  test(`${overlay}: every pod may call DNS`, () => {
     const objects = rendered.get(overlay) ?? [];
     const pods = workloadsIn(objects).map(({ spec }): Place => ({ labels: spec.template.metadata.labels }));
     for (const pod of [...pods, rehearsal, postgresJob, task])
@@ -156,7 +156,7 @@ for (const overlay of overlays) {
   });
 }
 
-test('the pods of LitmusChaos reach what their probes and faults need, by the policies of the experiments', () => {
+test('the policies of LitmusChaos allow its pods and Jobs the connections of their probes and faults', () => {
   const own = objectsIn(textOf('deploy/kubernetes/experiments/litmus/policies.yaml'));
   const litmus: Place = { labels: { 'app.kubernetes.io/part-of': 'litmus' } };
   for (const overlay of overlays) {
@@ -170,7 +170,7 @@ test('the pods of LitmusChaos reach what their probes and faults need, by the po
       assert.notDeepEqual(blocked(rendered.get(overlay) ?? [], litmus, to, port), [], 'not without them');
     }
     assert.notDeepEqual(blocked(objects, litmus, named('postgres'), 5432), []);
-    // The Jobs that take the key away and give it back.
+    // The Jobs that take the key away and restore it.
     for (const service of services) assert.deepEqual(blocked(objects, named('experimenter'), service, 7400), []);
   }
 });

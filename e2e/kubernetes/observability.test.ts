@@ -3,7 +3,7 @@ import { test } from 'node:test';
 import { textOf } from '../docs/sources.ts';
 import { objectsIn, render } from './render.ts';
 
-/** Names as Prometheus has them, from the table of docs/metrics.md: dots become `_`, the unit is appended. */
+/** Names as in Prometheus, from the table of docs/metrics.md: dots become `_`, and the unit is appended. */
 const metricNames = new Set(
   [...textOf('docs/metrics.md').matchAll(/^\| `([a-z._]+)` \| (gauge|histogram|counter)(, s)? \|/gm)].flatMap(
     ([, name = '', kind, seconds]) => {
@@ -13,14 +13,14 @@ const metricNames = new Set(
     },
   ),
 );
-/** Attributes of docs/metrics.md, and what a resource gives every value, as labels. */
+/** The attributes of docs/metrics.md and those of the resource of every value, as labels. */
 const labelNames = new Set([
   ...[...textOf('docs/metrics.md').matchAll(/`((?:interlock|messaging|rpc|http|service)\.[a-z._]+)`/g)].map(
     ([, name = '']) => name.replaceAll('.', '_'),
   ),
   'le',
   'interlock_tls_certificate',
-  // Of CloudNativePG and its plugin, of kube-state-metrics and of kubelets.
+  // From CloudNativePG and its plugin, from kube-state-metrics and from kubelets.
   'namespace',
   'postgres_cluster',
   'statefulset',
@@ -76,7 +76,7 @@ test('production has the dashboard as a ConfigMap that Grafana finds', async () 
   }
 });
 
-test('what the operators were promised is on the dashboard', () => {
+test('the queries include the metrics that operators need', () => {
   const all = queries.join('\n');
   for (const name of [
     'interlock_revocation_duration',
@@ -88,7 +88,7 @@ test('what the operators were promised is on the dashboard', () => {
     assert.ok(all.includes(name), name);
 });
 
-test('every alert has a page with what to do, and every page an alert', () => {
+test('every alert has a runbook in docs/operations.md, and every runbook an alert', () => {
   const pages = [...textOf('docs/operations.md').matchAll(/^## (\w+)$/gm)].map(([, name = '']) => name);
   assert.deepEqual(alerts.map(({ alert }) => alert).sort(), [...pages].sort());
   for (const { alert, annotations } of alerts)

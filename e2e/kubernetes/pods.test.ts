@@ -34,7 +34,7 @@ const specOf = (name: string): PodSpec => {
   return pod.spec as PodSpec;
 };
 
-test('every workload becomes a pod podman can run: variables have values, Secrets lie as files, claims belong to their user', () => {
+test('podman can run every pod: variables have values, Secrets are files, and volumes have an owner', () => {
   for (const object of workloadsIn(cluster.objects)) {
     const { objects } = podOf(object, cluster);
     const text = JSON.stringify(objects.filter(({ kind }) => kind === 'Pod'));
@@ -45,7 +45,7 @@ test('every workload becomes a pod podman can run: variables have values, Secret
   }
 });
 
-test('a variable is made of those before it, and of the pod it is in', () => {
+test('a variable may refer to earlier variables, to Secrets and to its pod', () => {
   const env = new Map(specOf('disk').containers[0]?.env?.map(({ name, value }) => [name, value]));
   assert.equal(env.get('DATA_ADDRESS'), 'disk-0.disk.interlock.svc:7400');
   const [user, password] = ['username', 'password'].map((key) =>
@@ -54,7 +54,7 @@ test('a variable is made of those before it, and of the pod it is in', () => {
   assert.equal(env.get('DATABASE_URL'), `postgres://${user}:${password}@postgres:5432/interlock_disk`);
 });
 
-test('a Secret is laid out for the group of its pod, with the mode it is given', () => {
+test('the files of a Secret get the group of the pod and the mode of the volume', () => {
   specOf('key-vault');
   const place = join(folder, 'interlock-workload-key-vault-10001');
   assert.deepEqual(readdirSync(place).sort(), ['id', 'master-key', 'secret']);
@@ -63,18 +63,18 @@ test('a Secret is laid out for the group of its pod, with the mode it is given',
   assert.equal(given.get(join(place, 'master-key')), 10_001);
 });
 
-test('a pod of a StatefulSet has its number, its volume and its names', () => {
+test('a pod of a StatefulSet has a numbered name, its own volume and its DNS names', () => {
   const { name, aliases, objects } = podOf(workload('disk'), cluster);
   assert.equal(name, 'disk-0');
   assert.ok(aliases.includes('disk') && aliases.includes('disk-0.disk.interlock.svc'));
   assert.ok(objects.some(({ kind, metadata }) => kind === 'PersistentVolumeClaim' && metadata.name === 'data-disk-0'));
 });
 
-test('the stand-in of Postgres stops on SIGINT, as the official image: SIGTERM waits for every client to leave', () => {
+test('the Postgres container stops on SIGINT like the official image: SIGTERM waits for every client', () => {
   assert.match(textOf('e2e/kubernetes/stand-ins/postgres.Containerfile'), /^STOPSIGNAL SIGINT$/m);
 });
 
-test('what a cluster lacks is named', () => {
+test('names a missing Secret, key or ConfigMap', () => {
   const without = {
     ...cluster,
     secrets: new Map([...cluster.secrets].filter(([name]) => name !== 'interlock-tls-disk')),

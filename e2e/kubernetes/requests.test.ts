@@ -7,7 +7,7 @@ import { type KubernetesObject, objectsIn, render } from './render.ts';
 /** minikube's default number of CPUs, and 4 GB of memory. */
 const node = { cpuMillis: 2_000, memoryMiB: 3_800 };
 /**
- * What the pods of the cluster itself request on such a node: kubeadm's API server 250m, controller manager 200m, scheduler
+ * The requests of the cluster's own pods on such a node: kubeadm's API server 250m, controller manager 200m, scheduler
  * 100m, etcd 100m and 100 MiB, CoreDNS 100m and 70 MiB, metrics-server 100m and 200 MiB.
  */
 const system = { cpuMillis: 850, memoryMiB: 370 };
@@ -25,7 +25,7 @@ const mebibytes = (quantity: string): number => {
   return Number(number) * (unit === 'Gi' ? 1_024 : 1);
 };
 
-/** Most pods of a workload at one time: as many as its autoscaler may make, and one more while a Deployment is updated. */
+/** The largest number of pods of a workload at one time: its autoscaler's maximum, and one more during the update of a Deployment. */
 const podsMax = ({ kind, metadata, spec }: KubernetesObject): number => {
   const scaler = objects.find(
     (one) => one.kind === 'HorizontalPodAutoscaler' && one.spec.scaleTargetRef?.name === metadata.name,
@@ -45,13 +45,13 @@ const sumOf = (
     )
     .reduce((total, one) => total + one, 0);
 
-test('the local overlay fits a node of 2 CPUs with all replicas, a rolling update of everything and a rehearsal', () => {
+test('on 2 CPUs fit all replicas of the local overlay, a rolling update of everything and a rehearsal', () => {
   assert.ok(workloadsIn(objects).some(({ metadata }) => metadata.name === 'rehearsal'));
   const cpuMillis = sumOf(({ cpu = '' }) => millis(cpu), podsMax);
   assert.ok(cpuMillis > 0 && cpuMillis + system.cpuMillis <= node.cpuMillis, `requests add up to ${cpuMillis}m`);
 });
 
-test('the local overlay fits a node of 4 GB with a rehearsal', () => {
+test('on 4 GB fit the local overlay and a rehearsal', () => {
   const memoryMiB = sumOf(
     ({ memory = '' }) => mebibytes(memory),
     ({ spec }) => spec.replicas ?? 1,
@@ -59,7 +59,7 @@ test('the local overlay fits a node of 4 GB with a rehearsal', () => {
   assert.ok(memoryMiB > 0 && memoryMiB + system.memoryMiB <= node.memoryMiB, `requests add up to ${memoryMiB} MiB`);
 });
 
-test('the local autoscaling does not depend on what a pod requests', () => {
+test('the local autoscaling uses absolute CPU targets below the limit, not shares of the requests', () => {
   const scalers = objects.filter(({ kind }) => kind === 'HorizontalPodAutoscaler');
   assert.ok(scalers.length > 0);
   for (const { metadata, spec } of scalers)

@@ -7,7 +7,7 @@ import { danglingIn } from './references.ts';
 import { hasKubectl, type KubernetesObject, render } from './render.ts';
 import { problemsOf } from './schemas.ts';
 
-/** The rules themselves: something is broken for each of them, and it must say so. */
+/** Tests the rules: each breaks something, and the rule must report it. */
 
 let objects: readonly KubernetesObject[] = [];
 before(async () => {
@@ -15,7 +15,7 @@ before(async () => {
   objects = await render('local');
 });
 
-/** What a test may change in an object: anything. */
+/** A test may change anything in an object. */
 type Draft = { [field: string]: Draft };
 
 /** A copy of the overlay with one object changed. */
@@ -62,7 +62,7 @@ const podRules: readonly (readonly [string, unknown, RegExp])[] = [
   [`${container}.env`, [{ name: 'STORE_PASSWORD', value: 'hunter2' }], /secret in plain text/],
 ];
 for (const [path, value, words] of podRules) {
-  test(`a pod rule sees ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, () => {
+  test(`a pod rule reports ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, () => {
     const problems = podProblems(identity(path, value));
     assert.equal(problems.length, 1, problems.join('\n'));
     assert.match(problems[0] ?? '', words);
@@ -104,12 +104,12 @@ const schemaRules: readonly (readonly [string, unknown, RegExp])[] = [
   ['metadata.label', {}, /metadata\.label is no field/],
 ];
 for (const [path, value, words] of schemaRules) {
-  test(`a schema sees ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, async () => {
+  test(`the schema check reports ${path.replace(container, 'container')} = ${JSON.stringify(value)}`, async () => {
     assert.match((await problemsOf(identity(path, value))).join('\n'), words);
   });
 }
 
-test('an unknown kind is refused', async () => {
+test('the schema check refuses an unknown kind', async () => {
   const unknown = { ...identity('spec.replicas', 1), kind: 'Deploymint' };
   assert.match((await problemsOf(unknown)).join('\n'), /no model of apps\/v1 Deploymint/);
 });
@@ -129,7 +129,7 @@ const references: readonly (readonly [string, string, string, unknown, RegExp])[
   ['StatefulSet', 'postgres', 'spec.template.spec.volumes.0.configMap.name', 'dbs', /no ConfigMap dbs/],
 ];
 for (const [kind, name, path, value, words] of references) {
-  test(`a reference is missed: ${kind} ${name} ${path.replace(container, 'container')}`, () => {
+  test(`reports a dangling reference: ${kind} ${name} ${path.replace(container, 'container')}`, () => {
     const problems = danglingIn(
       broken(kind, name, (object) => put(object, path, value)),
       new Set(namesMade(false)),
@@ -138,6 +138,6 @@ for (const [kind, name, path, value, words] of references) {
   });
 }
 
-test('nothing is missed where nothing is broken', () => {
+test('reports no dangling reference in the unchanged overlay', () => {
   assert.deepEqual(danglingIn(objects, new Set(namesMade(false))), []);
 });
