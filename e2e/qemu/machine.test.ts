@@ -10,7 +10,7 @@ import { dataOf, loseAndRegain, osOf, untilRecords } from './rounds.ts';
 
 const skip = whyNoQemu(process.env) ?? false;
 const limit = { timeout: 420_000, skip };
-/** Bound of a revocation with these settings, with what a busy machine adds, in milliseconds. */
+/** Bound of a revocation with these settings, with a margin for a busy machine, in milliseconds. */
 const boundMs = 12_000;
 const bootMs = 150_000;
 const workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 10, ioSizeBytes: 4_096 } as const;
@@ -51,7 +51,7 @@ const disable = async (): Promise<number> => {
 const enable = () => place.clients.keyVault.enableKeyVersion({ name: world.keyVersion });
 
 test(
-  'G1, G3: a machine in QEMU is off when its key is disabled, and has every record when it starts again',
+  'G1, G3: a machine in QEMU goes off when its key is disabled, and has every record after it is started again',
   limit,
   async () => {
     const [machine, traces] = await make('vm-premium', ['PREMIUM_SSD', 'PREMIUM_SSD']);
@@ -90,7 +90,7 @@ test(
 );
 
 test(
-  'G3: a machine in QEMU stops while the vault does not respond, continues after it, and its guest notices no error',
+  'G3: a machine in QEMU is paused while the vault is unreachable, continues after it, and its guest sees no error',
   limit,
   async () => {
     const [machine, traces] = await make('vm-frozen', ['PREMIUM_SSD', 'PREMIUM_SSD']);

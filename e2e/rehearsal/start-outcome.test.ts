@@ -9,7 +9,7 @@ const outcome = { verdict: 'pass', rules: { pass: 40, fail: 0 }, report: '/…/.
 const startedAtMs = Date.UTC(2026, 0, 1);
 const endedAtMs = startedAtMs + 24_960;
 
-test('the last line of npm start is the one its reference shows', () => {
+test('npm start ends with the line that docs/report.md shows', () => {
   const { text, lastLine } = startOutcome(
     { ...outcome, firstMachineRanAtMs: startedAtMs + 6_840 },
     { startedAtMs, endedAtMs },
@@ -19,7 +19,7 @@ test('the last line of npm start is the one its reference shows', () => {
   assert.equal(text, 'The first machine ran after 6.8 s; started, rehearsed and stopped in 25 s');
 });
 
-test('where no machine ran, no time of it is told', () => {
+test('without a machine that ran, the outcome has no time of the first machine', () => {
   const { text, lastLine } = startOutcome(outcome, { startedAtMs, endedAtMs });
   assert.deepEqual(JSON.parse(lastLine), { ...outcome, seconds: { all: 25 } });
   assert.equal(text, 'No machine ran; started, rehearsed and stopped in 25 s');

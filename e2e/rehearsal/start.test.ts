@@ -5,14 +5,14 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 
-test('npm start refuses what it does not understand, before anything is begun', (t) => {
+test('npm start refuses unknown arguments before it starts anything', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-test-'));
   t.after(() => rmSync(folder, { recursive: true, force: true }));
   const start = (word: string) =>
     spawnSync(process.execPath, [join(import.meta.dirname, 'start.ts'), word], {
       env: { ...process.env, INTERLOCK_DATA: folder },
       encoding: 'utf8',
-      // A rehearsal that was begun all the same is stopped, and in good order.
+      // If a rehearsal starts nevertheless, this stops it in good order.
       timeout: 20_000,
     });
   for (const word of ['--bogus', 'bogus']) {

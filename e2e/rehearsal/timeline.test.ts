@@ -6,7 +6,7 @@ import { trace } from '@opentelemetry/api';
 import { callsInWords, stepLines } from './terminal.ts';
 import { createTimeline, type Step } from './timeline.ts';
 
-test('a step is reported when it ends; a failed one with its error, which is thrown', async () => {
+test('reports each step at its end; a step that fails is reported with its error and throws it', async () => {
   const reported: Step[] = [];
   const timeline = createTimeline({
     tracer: trace.getTracer('test'),
@@ -31,7 +31,7 @@ test('a step is reported when it ends; a failed one with its error, which is thr
   assert.match(stepLines(second, first.startMs).join('\n'), /✗ VM user: Tries[\s\S]*no such disk/);
 });
 
-test('calls are counted by method, refusals apart', () => {
+test('counts calls by method, with the number of refusals', () => {
   const call = (method: string, outcome = 'ok') => ({ service: 'disk', method, startMs: 0, durationMs: 1, outcome });
   assert.equal(
     callsInWords([

@@ -9,7 +9,7 @@ const vm = 'subscriptions/s/resourceGroups/g/virtualMachines/v';
 const disk = 'subscriptions/s/resourceGroups/g/disks/d';
 const keyVersion = 'vaults/kv/keys/k/versions/1';
 
-/** Records events one after the other, each of the next version of its stream. */
+/** Records events one after the other, each as the next version of its stream. */
 const history = () => {
   const events: Partial<Record<Workload, RecordedEvent[]>> = {};
   const add = (
@@ -31,7 +31,7 @@ const history = () => {
   return { events, add };
 };
 
-/** A key is disabled, a machine stops, its disk is closed. @param change of the causes of an event, by its type */
+/** A key is disabled, a machine stops, its disk is closed. @param change changes the causes of an event, by its type */
 const revocation = (change: (type: string, causes: readonly CausedBy[]) => readonly CausedBy[]) => {
   const { events, add } = history();
   const opened = [{ disk, attachEpoch: 1 }];
@@ -80,7 +80,7 @@ const revocation = (change: (type: string, causes: readonly CausedBy[]) => reado
   return judgeCauses(events);
 };
 
-test('G10: the causes of a revocation are what its events imply', () => {
+test('G10: accepts a revocation whose stored causes are those that its events imply', () => {
   const { recall, precision, faults } = revocation((_type, causes) => causes);
   assert.deepEqual(faults, []);
   assert.deepEqual([recall, precision], [1, 1]);
@@ -95,7 +95,7 @@ for (const dropped of [
   'DiskClosed',
   'DisksClosed',
 ]) {
-  test(`G10: ${dropped} without a cause is found`, () => {
+  test(`G10: reports that ${dropped} has no cause`, () => {
     const { recall, faults } = revocation((type, causes) => (type === dropped ? causes.slice(1) : causes));
     assert.ok(recall < 1);
     assert.match(faults.join('\n'), new RegExp(dropped));
@@ -116,7 +116,7 @@ test('G10: a stop because of an expiry may name the event that the vault recorde
   );
 });
 
-test('G10: a cause of another kind, one that no store has, and a circle are found', () => {
+test('G10: reports a cause of the wrong kind, a cause that no store has, and a cycle', () => {
   const asCall = revocation((type, causes) =>
     type === 'VmStopped' ? causes.map(({ id }) => ({ id, kind: 'call' })) : causes,
   );

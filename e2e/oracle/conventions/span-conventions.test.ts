@@ -32,11 +32,11 @@ const good: readonly Span[] = [
   span({}, { kind: 'internal' }),
 ];
 
-test('spans that keep the conventions have no deviation, and each required attribute that is missing is named', () => {
+test('accepts spans that follow the conventions, and names each missing required attribute', () => {
   for (const one of good) {
     assert.deepEqual(deviationsOf(one), []);
     const required = conventions.flatMap((convention) => (convention.isOf(one) ? convention.required : []));
-    // Without these two a span is of no convention, or of another one.
+    // Without rpc.system.name a span belongs to no convention.
     for (const name of required.filter((key) => key !== 'rpc.system.name')) {
       const { [name]: _, ...attributes } = one.attributes;
       assert.match(deviationsOf({ ...one, attributes }).join(), new RegExp(`${name} is missing`));
@@ -44,7 +44,7 @@ test('spans that keep the conventions have no deviation, and each required attri
   }
 });
 
-test('a wrong kind, a status that does not fit and an error without its type deviate', () => {
+test('reports a wrong kind, a wrong status and an error without its type', () => {
   const wrong: readonly (readonly [Span, RegExp])[] = [
     [span(call, { kind: 'internal' }), /the kind is internal/],
     [span({ ...call, 'rpc.response.status_code': 'NOT_FOUND' }), /NOT_FOUND is no error/],

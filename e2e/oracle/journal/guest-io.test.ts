@@ -29,19 +29,19 @@ const io = (invoked: number, completed: number, change: Partial<Recorded> = {}):
 const failed = (invoked: number, completed: number, reason = 'KEY_DISABLED', change: Partial<Recorded> = {}) =>
   io(invoked, completed, { ok: false, reason, ...change });
 const loss: KeyLossWindow = { t0, boundMs, disks: [disk], pinned: ['disks/pinned'] };
-/** Work up to t0, as every history that is to prove something begins. */
+/** I/O before t0, with which every history must start to prove something. */
 const lively: History = [io(-120, -110), io(-20, -10)];
 const kindsOf = (history: History, actions: Partial<Actions> = {}) =>
   judgeIo([...lively, ...history], { losses: [loss], ...actions }).violations.map(({ kind }) => kind);
 
-test('G1: a history in which I/O ends within the bound passes, and is measured', () => {
+test('G1: accepts a history in which I/O ends within the bound, and gives the time of the last good I/O', () => {
   const verdict = judgeIo([...lively, io(1_500, 1_510), failed(1_600, 1_610), failed(2_100, 2_110)], {
     losses: [loss],
   });
   assert.deepEqual(verdict, { violations: [], lastGoodMs: 1_510 });
 });
 
-test('G1: one read or write that is invoked after the bound and succeeds is enough', () => {
+test('G1: one read or write that starts after the bound and succeeds is a violation', () => {
   assert.deepEqual(kindsOf([io(2_001, 2_003)]), ['invoked after the bound']);
   assert.deepEqual(kindsOf([io(2_001, 2_003, { op: 'verify' })]), ['invoked after the bound']);
   assert.deepEqual(kindsOf([io(1_999, 2_003)]), []);
@@ -49,26 +49,26 @@ test('G1: one read or write that is invoked after the bound and succeeds is enou
   assert.deepEqual(kindsOf([io(2_500, 2_501, { disk: 'disks/other' })]), []);
 });
 
-test('G1: what was invoked in time and is acknowledged long after the bound was checked too late', () => {
+test('G1: an I/O that starts in time and completes long after the bound is a violation', () => {
   assert.deepEqual(kindsOf([io(1_900, 2_900)]), []);
   assert.deepEqual(kindsOf([io(1_900, 3_001)]), ['acknowledged long after the bound']);
 });
 
-test('G5: after access was given back I/O may succeed, and not before', () => {
+test('G5: I/O may succeed after access is restored, and not before', () => {
   const back = { losses: [{ ...loss, restoredAt: t0 + 3_000 }] };
   assert.deepEqual(kindsOf([io(3_000, 3_010)], back), []);
-  // It waited for a silent vault, and completed under the restored key.
+  // It waited for an unreachable vault, and completed under the restored key.
   assert.deepEqual(kindsOf([io(2_990, 3_010)], back), []);
   assert.deepEqual(kindsOf([io(2_990, 2_999)], back), ['invoked after the bound']);
 });
 
-test('G1: a stopped host acknowledges nothing that arrived while it stood still beyond the bound', () => {
+test('G1: a host that was stopped beyond the bound must not acknowledge I/O that arrived while it was stopped', () => {
   const pauses = [{ from: t0 - 5, to: t0 + 2_500 }];
   assert.deepEqual(kindsOf([io(100, 2_505)], { pauses }), ['invoked in a pause that outlasted the bound']);
   assert.deepEqual(kindsOf([failed(100, 2_505), failed(120, 2_600, 'DEADLINE_EXCEEDED')], { pauses }), []);
 });
 
-test('G1: an answer past its last check when the host was stopped is the exception, once a disk and pause', () => {
+test('G1: one I/O for each disk and pause may complete if the host was stopped after the last check of it', () => {
   const pauses = [{ from: t0 - 5, to: t0 + 2_500 }];
   const history = [...lively, io(-8, 2_501), failed(2_510, 2_520)];
   assert.deepEqual(judgeIo(history, { losses: [loss], pauses }), {
@@ -78,17 +78,17 @@ test('G1: an answer past its last check when the host was stopped is the excepti
   assert.deepEqual(kindsOf([io(-8, 2_501), io(-7, 2_501)], { pauses }), ['more in hand than a pause can hold']);
 });
 
-test('G1: a pause that ends within the bound excuses nothing after it', () => {
+test('G1: a pause that ends within the bound excuses no I/O after the bound', () => {
   const pauses = [{ from: t0, to: t0 + 1_000 }];
   assert.deepEqual(kindsOf([io(500, 1_001)], { pauses }), []);
   assert.deepEqual(kindsOf([io(500, 3_100)], { pauses }), ['acknowledged long after the bound']);
 });
 
-test('G5: wrong content is never right', () => {
+test('G5: wrong content is always a violation', () => {
   assert.deepEqual(kindsOf([failed(-5, -1, 'CONTENT_MISMATCH')]), ['wrong content']);
 });
 
-test('G10: a failure names a loss only if the key of its disk was lost', () => {
+test('G10: a failure may name an access loss only if the key of its disk was lost', () => {
   assert.deepEqual(kindsOf([failed(10, 20)]), []);
   assert.deepEqual(kindsOf([failed(10, 20, 'KEY_DISABLED', { disk: 'disks/pinned' })]), []);
   assert.deepEqual(kindsOf([failed(10, 20, 'UNAVAILABLE', { disk: 'disks/other' })]), [], 'no loss');
@@ -96,18 +96,18 @@ test('G10: a failure names a loss only if the key of its disk was lost', () => {
   assert.deepEqual(kindsOf([failed(-1_100, -1_090)]), ['refused before a loss'], 'before t0 the key was not lost');
 });
 
-test('a history that proves nothing does not pass', () => {
+test('a history without enough I/O does not pass', () => {
   const kinds = (history: History) => judgeIo(history, { losses: [loss] }).violations.map(({ kind }) => kind);
   assert.deepEqual(kinds([]), ['proves nothing', 'proves nothing']);
   assert.deepEqual(kinds([io(-5_000, -4_990), failed(10, 20)]), ['proves nothing']);
   assert.deepEqual(kinds([io(-20, -10, { disk: 'disks/other' })]), ['proves nothing']);
 });
 
-test('a wall clock that was set during the history makes it worthless', () => {
+test('a wall clock that was set during the history is a violation', () => {
   assert.deepEqual(kindsOf([io(100, 200, { completedMonotonicMs: 50_100 })]), ['clocks disagree']);
 });
 
-test('journals are read with both clocks, the older file first', (t) => {
+test('reads journals with both clocks, the older file first', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-history-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const machine = 'subscriptions/s/virtualMachines/vm';

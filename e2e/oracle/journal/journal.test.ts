@@ -18,7 +18,7 @@ const io = (change: Partial<Io> = {}): Io => ({
   ...change,
 });
 
-test('a line is taken as it is; lines that are no I/O, or are cut off, are passed over', () => {
+test('reads a line of I/O as it is, and skips incomplete lines and other entries', () => {
   assert.deepEqual(ioOf(JSON.stringify(io({ ok: false, reason: 'KEY_DISABLED' }))), [
     io({ ok: false, reason: 'KEY_DISABLED' }),
   ]);
@@ -27,7 +27,7 @@ test('a line is taken as it is; lines that are no I/O, or are cut off, are passe
   }
 });
 
-test('journals grow as guests write, and half a line is read once it is whole', (t) => {
+test('reads growing journals, and an incomplete line once it is complete', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-journal-'));
   t.after(() => rmSync(folder, { recursive: true }));
   const machine = 'subscriptions/s/virtualMachines/vm';
@@ -50,7 +50,7 @@ test('journals grow as guests write, and half a line is read once it is whole', 
   );
 });
 
-test('a stretch of time counts what was invoked and completed in it', () => {
+test('a summary counts the I/O that starts and completes in its interval', () => {
   const journal = [
     io({ invokedAt: 50, completedAt: 120 }),
     io({ invokedAt: 130, completedAt: 140 }),
@@ -71,7 +71,7 @@ test('a stretch of time counts what was invoked and completed in it', () => {
   });
 });
 
-test('the last good I/O is a read or write, of the disks asked for', () => {
+test('the last good I/O is a successful read or write of the given disks', () => {
   const journal = [
     io({ completedAt: 1 }),
     io({ completedAt: 2, disk: 'disks/b' }),

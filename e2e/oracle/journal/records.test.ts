@@ -15,7 +15,7 @@ const write = (seq: number, offset: number, ok = true): Io => ({
   reason: ok ? '' : 'UNAVAILABLE',
 });
 
-test('a place must hold its last acknowledged record, or a later one of unknown fate', () => {
+test('a place must hold its last acknowledged record, or a later one that may have been written', () => {
   const journal = [write(1, 0), write(2, 8_192), write(3, 0), write(4, 0, false), write(5, 16_384, false)];
   assert.deepEqual(expectedPlaces(journal, 'disks/a'), [
     { offset: 0, length: 8_192, candidates: [3, 4, 6] },
@@ -24,7 +24,7 @@ test('a place must hold its last acknowledged record, or a later one of unknown 
   assert.deepEqual(expectedPlaces(journal, 'disks/other'), []);
 });
 
-test('an older record, another disk’s, another place’s or one changed byte is a mismatch, sector by sector', () => {
+test('a wrong record, disk or place, or one changed byte, is a mismatch of its sector', () => {
   const place = { offset: 8_192, length: 8_192, candidates: [7] };
   const right = recordBytes('disks/a', 7, 8_192, 8_192);
   assert.equal(mismatches('disks/a', place, right), 0);
@@ -35,7 +35,7 @@ test('an older record, another disk’s, another place’s or one changed byte i
   assert.equal(mismatches('disks/a', place, right), 1);
 });
 
-test('what must be at a place is what is there if it may be, and else what was acknowledged', () => {
+test('expects what a place holds if that is possible, and otherwise the last acknowledged record', () => {
   const place = { offset: 8_192, length: 8_192, candidates: [7, 9] };
   const [last, unknown] = [recordBytes('disks/a', 7, 8_192, 8_192), recordBytes('disks/a', 9, 8_192, 8_192)];
   const torn = Buffer.concat([unknown.subarray(0, 4_096), last.subarray(4_096)]);

@@ -10,7 +10,7 @@ import { IoJudge } from './io.ts';
 const lostMs = 10_000;
 const boundMs = 20_000;
 
-/** What the judge says of a write long after the bound on a disk of that class, opened so by its machine. */
+/** The judge's verdict on a write long after the bound, on a disk of that class that its machine opened at that time. */
 const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'atMs'>, hostStartedMs: number) => {
   const disk = { name: 'd', sku, open: { ...open, by: 'machine', attachEpoch: 1 }, closed: undefined };
   const log = openFindings(() => 30_000);
@@ -38,7 +38,7 @@ const judged = (sku: KnownDisk['sku'], open: Pick<OpenAccess, 'requestedMs' | 'a
   return log.violation?.guarantee;
 };
 
-test('judge of reads and writes, CMK-102, G1: an ultra disk is pinned from its open on, not by an open that was requested after the loss', () => {
+test('judge of reads and writes, CMK-102, G1: an ultra disk is pinned from its open, but not if the open was requested after the loss', () => {
   assert.equal(judged('ultra', { requestedMs: 9_000, atMs: 9_500 }, 0), undefined);
   assert.equal(judged('ultra', { requestedMs: 9_900, atMs: 10_100 }, 0), undefined);
   assert.equal(judged('ultra', { requestedMs: 10_050, atMs: 10_100 }, 0), 'G1', 'requested after the loss');

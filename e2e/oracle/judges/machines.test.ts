@@ -32,7 +32,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object = 
 
 const blocker = { reason: 'ACCESS_DENIED', sinceMs: 99_000, owner: 'key-vault' } as const;
 
-/** A judge of one machine `vm`, with one disk of the set `s` under the version, which was lost a moment ago: the grant is missing. */
+/** A judge of one machine `vm` with one disk of the set `s`. The set has just lost the version, because its grant is missing. */
 const judging = () => {
   const disk: KnownDisk = {
     name: 'd',
@@ -86,7 +86,7 @@ const stop: KeyLoss = {
   accessEpoch: 2,
 };
 
-test('judge of machines, G10: a stop names the trace of what took access away', () => {
+test('judge of machines, G10: a stop must name the trace that took access away', () => {
   const { judge, log } = judging();
   judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
   assert.equal(log.violation?.guarantee, 'G10');
@@ -96,12 +96,12 @@ test('judge of machines, G10: a stop names the trace of what took access away', 
   assert.equal(known.log.violation, undefined);
 });
 
-test('judge of machines: nothing was ever granted in a recreated vault, so a refusal there has no cause to name', () => {
+test('judge of machines: a refusal of a recreated vault has no cause to name, because nothing was granted there', () => {
   const { judge, log } = judging();
   judge.onEvent('compute', recorded('vault-kv', 'VaultCreated'));
   judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
   assert.equal(log.violation, undefined);
-  // It says nothing about another vault, and another loss of the key still has a cause.
+  // That does not apply to another vault, and another loss of the key still has a cause.
   const other = judging();
   other.judge.onEvent('compute', recorded('vault-kv2', 'VaultCreated'));
   other.judge.onEvent('compute', recorded('vm-vm', 'VmStopping', { reason: stop }));
@@ -124,7 +124,7 @@ test('forecast: a loss stops machines that run or start with a non-ultra disk un
   }
 });
 
-test('forecast: a machine with any event since has moved, there and back too', () => {
+test('forecast: a machine with any event since the forecast counts as moved', () => {
   const { forecast } = judging();
   forecast.noteMove('vm-early');
   const before = forecast.of(keyVersion);

@@ -7,7 +7,7 @@ import { previewJudge } from './previews.ts';
 
 const stopsOf = (...names: readonly string[]): Forecast => ({ stops: new Set(names), moves: 0 });
 
-/** The violation of a preview that names `named`; the forecast was `before` and is `after`, and `moved` have moved in between. */
+/** The violation of a preview that predicts stops of `named`. The forecast changed from `before` to `after`, and `moved` moved in between. */
 const judged = (
   named: readonly string[],
   before: Forecast | undefined,
@@ -22,7 +22,7 @@ const judged = (
   return log.violation && `${log.violation.guarantee}: ${log.violation.expected}; ${log.violation.actual}`;
 };
 
-test('judge of previews, G2: what would stop is named, each once or more, and nothing else', () => {
+test('judge of previews, G2: a preview must name exactly the machines that would stop', () => {
   assert.equal(judged(['a', 'b', 'a'], stopsOf('a', 'b')), undefined);
   assert.equal(judged([], stopsOf()), undefined);
   assert.equal(judged(['a'], stopsOf('a', 'b')), 'G2: a loss of k stops a, b; predicted: a');
@@ -30,10 +30,10 @@ test('judge of previews, G2: what would stop is named, each once or more, and no
   assert.equal(judged(['a'], stopsOf()), 'G2: a loss of k stops no machine; predicted: a');
 });
 
-test('judge of previews: a machine that moved meanwhile may be named or not, the others may not', () => {
+test('judge of previews: a machine that moved during the preview may be named or not', () => {
   for (const named of [['a'], ['a', 'b']]) {
     assert.equal(judged(named, stopsOf('a', 'b'), stopsOf('a'), ['b']), undefined);
-    // There and back: before and after are the same.
+    // It moved and moved back, so before and after are the same.
     assert.equal(judged(named, stopsOf('a', 'b'), stopsOf('a', 'b'), ['b']), undefined);
   }
   assert.equal(
@@ -42,7 +42,7 @@ test('judge of previews: a machine that moved meanwhile may be named or not, the
   );
 });
 
-test('judge of previews: there is no verdict if the forecast was uncertain, or has changed', () => {
+test('judge of previews: gives no verdict if the forecast was uncertain or has changed', () => {
   assert.equal(judged(['x'], undefined, stopsOf('a')), undefined);
   const log = openFindings(() => 0);
   previewJudge({ log, forecast: { of: () => undefined, movedSince: () => new Set() } })('k', [], stopsOf('a'));

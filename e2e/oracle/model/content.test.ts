@@ -4,11 +4,11 @@ import { DiskContent, rangeContent } from './content.ts';
 
 const range = { first: 24, count: 8 };
 const write = (content: DiskContent, value: number): void => content.beginWrite(range, value)('done');
-/** What is wrong about reading that write, which ends the question what is there. */
+/** The problem of a read that returns that write, if any. A read settles what the disk holds. */
 const wrong = (content: DiskContent, value: number): string | undefined =>
   content.beginRead(range)(rangeContent(range, value));
 
-test('a crash brings back what was flushed and nothing older, also during a read', () => {
+test('a crash restores the last flushed write or a later one, also if a read was under way', () => {
   for (const [value, isPossible] of [
     [1, false],
     [2, true],
@@ -26,7 +26,7 @@ test('a crash brings back what was flushed and nothing older, also during a read
   }
 });
 
-test('of several writes since a flush a crash may bring back any', () => {
+test('a crash may restore any write since the last flush', () => {
   for (const value of [0, 1, 2]) {
     const content = new DiskContent();
     write(content, 1);
@@ -37,7 +37,7 @@ test('of several writes since a flush a crash may bring back any', () => {
   }
 });
 
-test('a write that begins during a flush is not covered by it, also where it is acknowledged later', () => {
+test('a flush does not cover a write that starts during it', () => {
   const content = new DiskContent();
   write(content, 1);
   const flushed = content.beginFlush();
@@ -48,14 +48,14 @@ test('a write that begins during a flush is not covered by it, also where it is 
   assert.equal(wrong(content, 1), undefined);
 });
 
-test('without a crash only the last write is there', () => {
+test('without a crash only the last write may be read', () => {
   const content = new DiskContent();
   write(content, 1);
   write(content, 2);
   assert.match(wrong(content, 1) ?? '', /cell 24 holds write 1, not write 2/);
 });
 
-test('after a flush that failed a crash may bring back what was there before, whatever was flushed since, unless it is written again', () => {
+test('after a failed flush a crash may restore earlier content, despite later flushes, unless it is written again', () => {
   const content = new DiskContent();
   write(content, 1);
   content.beginFlush()();

@@ -18,10 +18,10 @@ const terms = {
   sweepIntervalMs: 1_000,
   guestStopTimeoutMs: 1_000,
 };
-/** When the key is disabled. */
+/** The time at which the key is disabled. */
 const lostMs = 100_000;
 
-/** Types of all services, so that the test does not compile when a service renames one it uses. */
+/** Event types of all services: the test does not compile if a service renames one of them. */
 type EventType = (DiskEvent | KeyEvent | PrincipalEvent | SetEvent | VaultEvent | VmEvent)['type'];
 
 const event = (stream: StreamName, time: number, type: EventType, data: object = {}): RecordedEvent => ({
@@ -43,7 +43,7 @@ const event = (stream: StreamName, time: number, type: EventType, data: object =
 
 const keyLoss = { reason: 'KEY_DISABLED', disk: 'd1', set, keyVersion, since: lostMs, traceId, accessEpoch: 9 };
 
-/** Events of a machine with one disk of a class, from its creation on. */
+/** The events of a machine with one disk of a class, from its creation. */
 const machine = (name: string, disk: string, sku: 'PREMIUM_SSD' | 'ULTRA', isUnderKey: boolean) => ({
   disk: [
     event(`disk-${disk}`, 10, 'DiskCreated', {
@@ -65,7 +65,7 @@ const machine = (name: string, disk: string, sku: 'PREMIUM_SSD' | 'ULTRA', isUnd
   ],
 });
 
-/** A cloud in which the key is disabled; `after`: what compute stored afterwards. */
+/** A cloud in which the key is disabled. `after` is what compute stores afterwards. */
 const recording = (after: readonly RecordedEvent[], change: Partial<Recording> = {}): Recording => {
   const machines = [
     machine('stops', 'd1', 'PREMIUM_SSD', true),
@@ -109,13 +109,13 @@ const stopped = [
   event('vm-stops', lostMs + 50, 'VmStopping', { reason: keyLoss }),
   event('vm-stops', lostMs + 90, 'VmStopped', { reason: keyLoss }),
 ];
-/** Something that happens much later, so that the loss lasts. */
+/** A much later event, so that the loss lasts. */
 const later = event('vm-other', lostMs + 60_000, 'VmKeptOff');
 
 const failing = (of: Recording): readonly string[] =>
   judgeRecording(of).flatMap(({ rule, subject, holds }) => (holds ? [] : `${rule} ${subject}`));
 
-test('CMK-100, CMK-102, CMK-111: a loss stops machines with a non-ultra disk under the key, and no other', () => {
+test('CMK-100, CMK-102, CMK-111: an access loss stops machines with a non-ultra disk under the key, and no others', () => {
   const verdicts = judgeRecording(recording([...stopped, later]));
   assert.deepEqual(
     verdicts.map(({ rule, subject, holds }) => [rule, subject, holds]),
@@ -136,13 +136,13 @@ test('CMK-100, CMK-102, CMK-111: a loss stops machines with a non-ultra disk und
   );
 });
 
-test('G2, CMK-100: a machine that keeps running under a lost key is found, unless a disturbance explains it', () => {
+test('G2, CMK-100: reports a machine that keeps running under a lost key, unless a disturbance explains it', () => {
   assert.deepEqual(failing(recording([later])), ['G2 other', 'CMK-100 stops']);
   const disturbances = [{ parts: ['compute'] as const, fromMs: lostMs - 10 }];
   assert.deepEqual(failing(recording([later], { disturbances })), []);
 });
 
-test('G3, CMK-102, CMK-111: a machine that stops without a reason to is found', () => {
+test('G3, CMK-102, CMK-111: reports a machine that stops without a reason', () => {
   const ultra = event('vm-ultra', lostMs + 50, 'VmStopping', { reason: { ...keyLoss, disk: 'd2' } });
   assert.deepEqual(failing(recording([...stopped, ultra, later])), ['G3 ultra', 'CMK-102 ultra']);
   const restarted = [{ parts: ['disk'] as const, fromMs: lostMs + 1, toMs: lostMs + 20, restarted: 'disk' as const }];
@@ -151,7 +151,7 @@ test('G3, CMK-102, CMK-111: a machine that stops without a reason to is found', 
   assert.deepEqual(failing(recording([...stopped, other])), ['CMK-111 other']);
 });
 
-test('CMK-110: a machine that attaches a disk under the key when it is lost may stop or not', () => {
+test('CMK-110: a machine that attaches a disk under the key at the moment of the loss may stop or not', () => {
   const disk = { disk: 'd4', sku: 'PREMIUM_SSD', isOs: false, lun: 1 };
   const attaching = event('vm-other', lostMs - 10, 'DiskAttaching', { disk });
   const created = event('disk-d4', 15, 'DiskCreated', {
@@ -177,12 +177,12 @@ test('G4, CMK-106: a start during the loss must fail', () => {
   assert.deepEqual(failing(recording([...stopped, start, ran])), ['G4 stops', 'CMK-106 stops']);
 });
 
-test('G10: a stop that does not name the trace of its cause is found', () => {
+test('G10: reports a stop that does not name the trace of its cause', () => {
   const reason = { ...keyLoss, traceId: 'f'.repeat(32) };
   assert.deepEqual(failing(recording([event('vm-stops', lostMs + 50, 'VmStopping', { reason })])), ['G10 stops']);
 });
 
-test('G10: a machine that stopped because the vault was gone shows the loss once the vault is back', () => {
+test('G10: a machine that stopped because the vault was unreachable must name the loss once the vault is back', () => {
   const disturbances = [{ parts: ['key-vault'] as const, fromMs: lostMs - 10, toMs: lostMs + 20_000 }];
   const reason = { ...keyLoss, reason: 'KEY_VAULT_UNREACHABLE', accessEpoch: 0 };
   const outage = [

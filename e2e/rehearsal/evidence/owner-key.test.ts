@@ -44,7 +44,7 @@ const volumeWith = (t: { after(clean: () => void): void }, slots: readonly Buffe
   return { volume, content: content.subarray(0, 4_096) };
 };
 
-test('with the private key and the files alone the owner reads the disk', (t) => {
+test('the owner reads the disk with only the private key and the files', (t) => {
   const { volume, content } = volumeWith(t, [slot(1, 'old'), slot(2, 'new')]);
   assert.equal(volume.header.keyVersion, 'new', 'of two slots the newer counts');
   assert.equal(volume.slots, 2);
@@ -53,7 +53,7 @@ test('with the private key and the files alone the owner reads the disk', (t) =>
   assert.notDeepEqual(readAsOwner(volume, found, 4_096, 4_096), readAsOwner(volume, randomBytes(32), 4_096, 4_096));
 });
 
-test('another key opens nothing, and a wrap of another disk is not taken', (t) => {
+test('another private key unwraps nothing, and a DEK wrapped for another disk is refused', (t) => {
   const { volume } = volumeWith(t, [Buffer.alloc(4_096), slot(1, 'k')]);
   assert.throws(() => unwrapDek(stranger.privateKey, volume.header));
   const moved = volumeWith(t, [slot(1, 'k', 'ffffffff-89ab-4cde-8f01-23456789abcd')]).volume;

@@ -8,7 +8,7 @@ import { finder, searchFiles } from './search.ts';
 
 const dek = randomBytes(32);
 
-test('a key is found in binary, as hexadecimal and as base64, wherever it stands', () => {
+test('finds a key in binary, hexadecimal and base64, at any place', () => {
   const contains = finder({ dek });
   const around = (middle: Buffer | string) =>
     Buffer.concat([Buffer.from('abc'), Buffer.from(middle), Buffer.from('xyz')]);
@@ -21,7 +21,7 @@ test('a key is found in binary, as hexadecimal and as base64, wherever it stands
   assert.deepEqual([...contains(Buffer.alloc(0))], []);
 });
 
-test('every file below a folder is looked at', (t) => {
+test('searches every file below a folder', (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-search-'));
   t.after(() => rmSync(folder, { recursive: true }));
   mkdirSync(join(folder, 'a/b'), { recursive: true });

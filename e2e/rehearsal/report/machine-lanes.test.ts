@@ -32,13 +32,13 @@ const step = (atMs: number, kind: 'loss' | 'return' | 'aside', label: string): S
   error: undefined,
 });
 
-/** Every 100 ms from one time to another, the first a check of what was there where the machine was started. */
+/** I/O every 100 ms between two times. After a start the first is a check of what the disk holds. */
 const worked = (fromMs: number, toMs: number): Io[] =>
   Array.from({ length: (toMs - fromMs) / 100 }, (_, n) =>
     io(fromMs + n * 100, n === 0 && fromMs > 0 ? 'verify' : 'write'),
   );
 
-/** How one machine looks between 0 and 9 s: what was done to it, and stretches by their classes, in their order. */
+/** The stretches of one machine between 0 and 9 s, as their classes and widths, in order. */
 const stretches = (name: string, journal: readonly Io[]): readonly string[] => {
   const { deleted: _, withdrawn: __, ...good } = goodEvidence();
   const stoppedAt = startMs + 3_050;
@@ -59,17 +59,17 @@ const stretches = (name: string, journal: readonly Io[]): readonly string[] => {
   );
 };
 
-test('a machine that was stopped is shown as off until access is back, and then as one that waits for its user', () => {
+test('a stopped machine is off until access is restored, and then waits for its user', () => {
   // 9.1 s are 880 pixels, so 2.1 and 2 s are some 200 and 190.
   assert.deepEqual(stretches('vm-hdd', [...worked(0, 3_000), ...worked(7_000, 9_000)]), ['off 20', 'free 19']);
 });
 
-test('a machine that is not started again waits to the end', () => {
+test('a machine that is not started again waits until the end', () => {
   const [off, free, ...more] = stretches('vm-hdd', [...worked(0, 3_000), { ...io(9_000), ok: false }]);
   assert.deepEqual([off?.split(' ')[0], free?.split(' ')[0], more], ['off', 'free', []]);
 });
 
-test('a machine that keeps running is shown as restarted where it was, and not where it only had to wait', () => {
+test('a machine that keeps running shows its restart, and no stretch for a wait', () => {
   const restarted = [...worked(0, 6_000), ...worked(7_000, 9_000)];
   const [away, ...more] = stretches('vm-ultra', restarted);
   assert.deepEqual([away?.split(' ')[0], more], ['away', []]);
@@ -77,7 +77,7 @@ test('a machine that keeps running is shown as restarted where it was, and not w
   assert.deepEqual(stretches('vm-ultra', waited), []);
 });
 
-test('a silence of all machines at once is marked; one that some worked through is not', () => {
+test('marks an interval in which no machine did I/O, unless some machine did', () => {
   const [one, other] = [worked(0, 3_000), worked(3_400, 5_000)];
   assert.deepEqual(pausesOf([...one, ...other]), [[startMs + 2_900, startMs + 3_400]]);
   assert.deepEqual(pausesOf([...one, ...other, io(3_150)]), []);
@@ -94,7 +94,7 @@ test('a silence of all machines at once is marked; one that some worked through 
   );
 });
 
-test('what comes after the rehearsal itself is folded, on both pictures, and every bar lies in its lane', () => {
+test('folds the time after the rehearsal in both pictures, and every bar lies in its lane', () => {
   const good = goodEvidence();
   const machines = (good.machines ?? []).slice(0, 1);
   const journals = { [machines[0]?.name ?? '']: worked(0, 30_000) };

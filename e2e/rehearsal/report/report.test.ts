@@ -84,7 +84,7 @@ test('the report has the documented shape', () => {
   });
 });
 
-test('percentiles are of the machines that stopped, and none of none', () => {
+test('percentiles count only machines that stopped, and are null if none did', () => {
   const evidence = goodEvidence();
   evidence.disabled.machines
     .filter(({ onLoss }) => onLoss === 'stops')
@@ -97,7 +97,7 @@ test('percentiles are of the machines that stopped, and none of none', () => {
   assert.equal(deleted?.toStoppedMs, null);
 });
 
-test('one broken rule, or one problem on the way, and the verdict is fail', () => {
+test('one broken rule or one problem makes the verdict fail', () => {
   const evidence = goodEvidence();
   evidence.content.mismatches = 1;
   assert.equal(reportOf(evidence).verdict, 'fail');
@@ -105,7 +105,7 @@ test('one broken rule, or one problem on the way, and the verdict is fail', () =
   assert.equal(reportOf({}).verdict, 'fail');
 });
 
-test('the page stands alone, has every rule, and escapes what comes from outside', () => {
+test('the page loads nothing from outside, has every rule, and escapes texts', () => {
   const evidence = goodEvidence();
   evidence.vault.name = '<script>alert(1)</script>';
   const report = reportOf(evidence);
@@ -115,7 +115,7 @@ test('the page stands alone, has every rule, and escapes what comes from outside
   for (const { id } of report.rules) assert.ok(page.includes(id), id);
 });
 
-test('a page can be made of nothing at all', () => {
+test('renders a page without any evidence', () => {
   const report = reportOf({}, ['it did not even begin']);
   const page = renderPage({ report, startedAtMs: 1_000, steps: [], journals: {}, evidence: {}, traces: [] });
   assert.match(page, /it did not even begin/);

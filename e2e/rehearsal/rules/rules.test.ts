@@ -5,7 +5,7 @@ import { breaks } from './test-breaks.ts';
 import { goodEvidence } from './test-evidence.ts';
 import { judge, rules } from './verdicts.ts';
 
-test('every rule holds on what a good rehearsal sees', () => {
+test('every rule holds for the evidence of a good rehearsal', () => {
   assert.deepEqual(
     judge(goodEvidence(), []).filter(({ verdict }) => verdict === 'fail'),
     [],
@@ -24,14 +24,14 @@ for (const [id, ways] of Object.entries(breaks)) {
   }
 }
 
-test('a rule fails without its evidence, and says why it is missing', () => {
+test('a rule without its evidence fails and gives the reason', () => {
   for (const { verdict, evidence } of judge({}, ['the cloud fell over'])) {
     assert.equal(verdict, 'fail');
     assert.match(evidence, /^not seen: .*the cloud fell over/);
   }
 });
 
-test('all demanded rules are judged, once each, in order, and each can be broken', () => {
+test('every demanded rule is judged once, in order, and has a test that breaks it', () => {
   const demanded = [
     ...Array.from({ length: 13 }, (_, index) => index + 1),
     ...[

@@ -7,12 +7,12 @@ import { lanes, untimed } from './stopwatch.ts';
 
 const timed = lanes.flatMap((lane) => lane.causes);
 
-test('every way to lose a key is timed once, or the report says why it is not', () => {
+test('the rehearsal times every way to lose a key once, or gives the reason why not', () => {
   const told = [...timed, ...untimed.map(({ name }) => name)];
   assert.deepEqual(told.toSorted(), causes.map(({ name }) => name).toSorted());
 });
 
-test('a machine that does not come back from any timed cause breaks a rule', () => {
+test('for every timed cause, a machine with wrong content breaks a rule', () => {
   for (const name of timed) {
     const evidence = goodEvidence();
     for (const loss of evidence.timed.filter(({ cause }) => cause === name))

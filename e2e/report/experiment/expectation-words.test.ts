@@ -15,7 +15,7 @@ const compare = (
   right: { ...(right === undefined ? {} : { quantity: right }), offset, hasUnit: true },
 });
 
-test('expectations read as sentences', () => {
+test('gives expectations as sentences', () => {
   const sentences: readonly (readonly [Expression, string])[] = [
     [
       compare({ of: 'premium', name: 'stopped' }, '<=', 5_000, { of: 'key-vault', name: 'resumed' }),
@@ -43,7 +43,7 @@ test('expectations read as sentences', () => {
   for (const [expression, sentence] of sentences) assert.equal(inWords(expression), sentence);
 });
 
-test('what has no sentence is left to its own text', () => {
+test('gives no sentence for an unknown quantity or form', () => {
   assert.equal(inWords(compare({ of: 'premium', name: 'unknown' }, '<=', 1)), undefined);
   assert.equal(
     inWords({

@@ -11,11 +11,11 @@ const pictureOf = ({ record, verdict }: Pick<Case, 'record' | 'verdict'>) => {
   return recordPicture(record, treatmentFirst(verdict.groups), period);
 };
 
-/** `off 4.1-20.03`: seconds from the start of the timeline. */
+/** A stretch as `off 4.1-20.03`: seconds from the start of the timeline. */
 const shown = (stretches: ReturnType<typeof commonStretches>): readonly string[] =>
   stretches.map(({ kind, fromMs, untilMs }) => `${kind} ${(fromMs - startMs) / 1_000}-${(untilMs - startMs) / 1_000}`);
 
-test('every machine has a lane, treatment first, and its operations without flushes', () => {
+test('every machine has a lane with its operations, except flushes; the treatment group comes first', () => {
   const { lanes } = pictureOf(cases.held);
   assert.deepEqual(
     lanes.map(({ name, about }) => `${name}: ${about}`),
@@ -31,13 +31,13 @@ test('every machine has a lane, treatment first, and its operations without flus
   assert.ok(first?.operations.some(({ ok }) => !ok) && first.operations.some(({ ok }) => ok));
 });
 
-test('a machine is off from its stop, free once access is given back, and works again from its start', () => {
+test('a machine is off from its stop, free once access is restored, and works again from its start', () => {
   const { lanes } = pictureOf(cases.held);
   assert.deepEqual(shown(lanes[0]?.stretches ?? []), ['off 4.1-20.03', 'free 20.03-22']);
   assert.deepEqual(shown(lanes[2]?.stretches ?? []), []);
 });
 
-test('access that is given back to another group frees no machine', () => {
+test('access that is restored to another group frees no machine', () => {
   const { record } = cases.held;
   const steps = record.steps.map((step) => (step.name === 'loss' ? { ...step, targets: ['other'] } : step));
   const [machine] = record.machines;
@@ -65,7 +65,7 @@ test('a machine that its user stopped is away, and off once a start is refused',
   assert.deepEqual(shown(stretches), ['away 1-3.1', 'off 3.1-20.03', 'free 20.03-21']);
 });
 
-test('the first loss is marked as t0 at its effect, and undone faults end their bars', () => {
+test('t0 is the effect of the first loss, and the bar of a fault ends when the fault is undone', () => {
   const { marks, faults, zeroMs } = pictureOf(cases.held);
   assert.deepEqual(
     marks.map(({ atMs, label, kind }) => [atMs - lossMs, label, kind]),
@@ -84,7 +84,7 @@ test('the first loss is marked as t0 at its effect, and undone faults end their 
   assert.equal(zeroMs, startMs);
 });
 
-test('a fault that is never undone lasts to the end, and a step that failed is no t0', () => {
+test('the bar of a fault that is not undone ends with the timeline, and a failed step is not t0', () => {
   const { record, verdict } = cases.held;
   const steps = record.steps
     .filter(({ undoes }) => undoes !== 'kill nats')
@@ -94,7 +94,7 @@ test('a fault that is never undone lasts to the end, and a step that failed is n
   assert.equal(marks[0]?.label, 'role removed (failed)');
 });
 
-test('more than twelve machines with the same fate share a lane, which shows when only some of them were off', () => {
+test('more than twelve machines with the same outcome share a lane, which shows when only some were off', () => {
   const { lanes } = pictureOf(largeCase);
   assert.deepEqual(
     lanes.map(({ name, about }) => `${name}: ${about}`),
@@ -112,7 +112,7 @@ test('more than twelve machines with the same fate share a lane, which shows whe
   ]);
 });
 
-test('a run with 200,000 operations is drawn', () => {
+test('draws a run with 200,000 operations', () => {
   const { record, verdict } = cases.held;
   const [io] = record.io;
   assert.ok(io !== undefined);
@@ -123,7 +123,7 @@ test('a run with 200,000 operations is drawn', () => {
   assert.equal(pictureOf({ record: many, verdict }).lanes[0]?.operations.length, 200_000);
 });
 
-test('nothing recorded, no picture', () => {
+test('a run without records has no picture', () => {
   const { record } = cases.held;
   const { startedMs: _, endedMs: __, ...run } = record.run;
   assert.equal(periodOf({ ...record, run, steps: [], machines: [], io: [] }), undefined);

@@ -5,7 +5,7 @@ import { type Case, cases } from './test-records.ts';
 
 const pageOf = ({ experiment, record, verdict }: Case): string => reportPage(experiment, record, verdict);
 
-/** What a reader sees: no style, no tags, no entities. */
+/** The text that a reader sees, without styles, tags and entities. */
 const textOf = (page: string): string =>
   page
     .replace(/<style>[\s\S]*?<\/style>/g, '')
@@ -18,7 +18,7 @@ const textOf = (page: string): string =>
 
 const headlineOf = (page: string): string => /<h1>(.*?)<\/h1>/s.exec(page)?.[1] ?? '';
 
-test('the headline is the verdict in one sentence, with the maximum and not the median', () => {
+test('the headline is the verdict in one sentence, with the maximum, not the median', () => {
   assert.equal(
     headlineOf(pageOf(cases.held)),
     'It held: the last machine was off 4.92 s after access was lost, and every byte came back.',
@@ -31,7 +31,7 @@ test('the headline is the verdict in one sentence, with the maximum and not the 
     assert.match(headlineOf(pageOf(cases[outcome])), /proves nothing/, outcome);
 });
 
-test('lost bytes are in the headline, and a run that compared nothing does not say that every byte came back', () => {
+test('the headline names lost bytes, and does not claim that every byte came back if none was compared', () => {
   const { experiment, record, verdict } = cases.violated;
   const lost = reportPage(experiment, record, { ...verdict, bytesLost: 4_096 });
   assert.match(headlineOf(lost), /4,096 bytes were lost/);
@@ -39,7 +39,7 @@ test('lost bytes are in the headline, and a run that compared nothing does not s
   assert.doesNotMatch(headlineOf(uncompared), /every byte/);
 });
 
-test('every page stands alone and escapes what comes from outside', () => {
+test('every page loads nothing from outside and escapes texts', () => {
   for (const [outcome, one] of Object.entries(cases)) {
     const title = '<script>alert(1)</script>';
     const page = pageOf({ ...one, experiment: { ...one.experiment, title } });
@@ -48,7 +48,7 @@ test('every page stands alone and escapes what comes from outside', () => {
   }
 });
 
-test('every rule of the verdict is on the page with what was measured, guarantees that hold by their count', () => {
+test('the page has every rule with its measured value; guarantees that hold are counted', () => {
   for (const [outcome, one] of Object.entries(cases)) {
     const text = textOf(pageOf(one));
     for (const rule of one.verdict.rules.filter(({ kind }) => kind !== 'guarantee')) {
@@ -59,7 +59,7 @@ test('every rule of the verdict is on the page with what was measured, guarantee
   }
 });
 
-test('the page opens with the expectation that failed, in words and with what was measured', () => {
+test('the page starts with the expectation that failed, as a sentence, with its measured value', () => {
   const [, opening = ''] = /<h1>.*?<\/h1>\s*<p>(.*?)<\/p>/s.exec(pageOf(cases.violated)) ?? [];
   assert.match(
     opening,
@@ -67,7 +67,7 @@ test('the page opens with the expectation that failed, in words and with what wa
   );
 });
 
-test('a violated rule names the first operation that broke it, and a violated guarantee its subject', () => {
+test('a violated rule names the first operation that broke it; a violated guarantee names its subject', () => {
   const text = textOf(pageOf(cases.violated));
   assert.match(text, /violated The last good write of premium completes at most 3 s after “loss” takes effect\./);
   assert.match(text, /First broken by: write 84 of disk premium-2-0 by premium-2/);
@@ -80,7 +80,7 @@ test('a violated rule names the first operation that broke it, and a violated gu
   assert.match(page, /G1 2 G5 3/);
 });
 
-test('a run that proves nothing says why, and what to do', () => {
+test('a run that proves nothing has the reason and what to do', () => {
   assert.match(textOf(pageOf(cases.aborted)), /abort condition control: failed > 0 was met 9\.00 s after the start/);
   assert.match(textOf(pageOf(cases.inconclusive)), /“loss” was injected 740 ms late; 500 ms are allowed/);
   assert.match(textOf(pageOf(cases.vacuous)), /ultra\.running : group ultra has no machines/);
@@ -90,7 +90,7 @@ test('a run that proves nothing says why, and what to do', () => {
   }
 });
 
-test('injections show when each was planned, carried out, took effect and was undone, and how late it was', () => {
+test('shows when each injection was planned, called, effective and undone, and how late it was', () => {
   const text = textOf(pageOf(cases.held));
   assert.match(text, /premium: role removed loss 0\.20 s 0\.20 s 0\.23 s 20\.03 s/);
   assert.match(text, /nats killed kill nats 0\.00 s 0\.00 s 0\.03 s 12\.03 s/);
@@ -100,14 +100,14 @@ test('injections show when each was planned, carried out, took effect and was un
   assert.match(textOf(pageOf({ ...cases.held, record: { ...record, steps } })), /failed: UNAVAILABLE/);
 });
 
-test('treatment stands before control, each with maximum, p95 and p50', () => {
+test('the treatment group comes before the control group, each with maximum, p95 and p50', () => {
   const text = textOf(pageOf(cases.held));
   assert.match(text, /premium treatment · 2 machines 2\.12 s p95 2\.12 s p50 2\.00 s 2\.18 s/);
   assert.match(text, /ultra treatment .* control control: nothing was done to it/);
   assert.match(text, /48\.3 MB compared with what the guests recorded, 0 bytes lost/);
 });
 
-test('seed, settings and versions are at the end, and a timeline that never started is not an error', () => {
+test('the page ends with seed, settings and versions, and also exists for a timeline that did not start', () => {
   assert.match(textOf(pageOf(cases.held)), /seed 7\. Settings: LEASE_TTL_MS=2000 AUTHZ_TTL_MS=1000 Versions: node v24/);
   const { experiment, record, verdict } = cases.inconclusive;
   const { startedMs: _, endedMs: __, ...run } = record.run;
@@ -115,7 +115,7 @@ test('seed, settings and versions are at the end, and a timeline that never star
   assert.match(textOf(page), /The timeline never started.*Nothing was recorded.*Nothing was injected/);
 });
 
-test('the trace of a step is drawn if its spans were received', () => {
+test('draws the trace of a step if its spans were received', () => {
   const { experiment, record, verdict } = cases.held;
   const span = {
     traceId: 'c'.repeat(32),
@@ -138,7 +138,7 @@ test('the trace of a step is drawn if its spans were received', () => {
   assert.doesNotMatch(textOf(pageOf(cases.held)), /How the decision travelled/);
 });
 
-test('a group that keeps running is not the slowest to write last, and never stopped', () => {
+test('a group that keeps running does not count for the last write, and its stop is "never"', () => {
   const { experiment, record, verdict } = cases.held;
   const groups = verdict.groups.map((group) =>
     group.group === 'ultra' ? { ...group, lastGoodWrite: { ...group.lastGoodWrite, count: 1, max: 29_000 } } : group,
@@ -148,13 +148,13 @@ test('a group that keeps running is not the slowest to write last, and never sto
   assert.match(text, /ultra treatment · 1 machine – 29\.00 s never/);
 });
 
-test('the description of the file opens the hypothesis', () => {
+test('the hypothesis starts with the description of the file', () => {
   const { experiment, record, verdict } = cases.held;
   const text = textOf(reportPage({ ...experiment, description: 'Leases end access.' }, record, verdict));
   assert.match(text, /The hypothesis Leases end access\. While this happens/);
 });
 
-test('the page shows what the consoles of machines in QEMU printed last', () => {
+test('shows the last lines on the consoles of machines in QEMU', () => {
   const { experiment, record, verdict } = cases.held;
   const [first, ...rest] = record.machines;
   assert.ok(first !== undefined);

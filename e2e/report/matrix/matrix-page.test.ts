@@ -36,7 +36,7 @@ const cells = [
   cell('disable-key', 'premium-ssd', 'kill nats', [repeat('inconclusive', 3_000)]),
 ];
 
-test('the worst outcome of its repeats decides a cell, and among those the slowest', () => {
+test('a cell shows the repeat with the worst outcome, and of those the slowest', () => {
   assert.deepEqual(
     cells.map((one) => [decisive(one)?.verdict.outcome, decisive(one)?.report]),
     [
@@ -48,11 +48,11 @@ test('the worst outcome of its repeats decides a cell, and among those the slowe
   );
 });
 
-test('the tail is the maximum after each repeat', () => {
+test('the tail is the maximum so far after each repeat', () => {
   assert.deepEqual(cells.map(tailOf), [[2_000, 2_400, 2_400], [], [9_000, 9_000, 9_000], [3_000]]);
 });
 
-test('the page has a table for each fault, each cell with verdict, maximum, growth and a link to its report', () => {
+test('the page has a table for each fault; each cell has verdict, maximum, growth and a link to its report', () => {
   const page = matrixPage(cells);
   assert.doesNotMatch(page, /<script|<link|\bsrc=|@import/);
   assert.deepEqual(
@@ -72,7 +72,7 @@ test('the page has a table for each fault, each cell with verdict, maximum, grow
     assert.ok(page.includes(decisive(one)?.verdict.because.replaceAll('<', '&lt;') ?? '?'));
 });
 
-test('the growth of the tail over all cells is a table, or says that one run shows none', () => {
+test('a table shows how the tail grew with each repeat, or the page says that one repeat shows no growth', () => {
   const text = matrixPage(cells)
     .replace(/<[^>]*>/g, ' ')
     .replace(/\s+/g, ' ');
@@ -84,7 +84,7 @@ test('the growth of the tail over all cells is a table, or says that one run sho
   assert.match(matrixPage([]), /No cell was run/);
 });
 
-test('runs are cells by cause, classes under the key and faults', () => {
+test('groups runs into cells by cause, disk classes under the key and faults', () => {
   const { experiment, verdict } = cases.held;
   const [placed, ...more] = cellsOf([
     { experiment, verdict, report: 'a.html' },

@@ -3,10 +3,10 @@ import { test } from 'node:test';
 import { ticks } from './axis.ts';
 
 const pixels = 880;
-/** Rather more than a letter of the axis takes. */
+/** A little more than the width of a letter on the axis. */
 const letterWidth = 7;
 
-test('labels of the time axis never meet, however long it is, and there are always several', () => {
+test('labels of the time axis never overlap at any length, and there are at least three', () => {
   for (let lengthMs = 400; lengthMs < 4 * 86_400_000; lengthMs *= 1.07) {
     const labels = ticks(0, lengthMs, pixels);
     assert.ok(labels.length >= 3, `${lengthMs} ms: ${labels.length} labels`);
@@ -41,7 +41,7 @@ test('labels are round times in one unit', () => {
   ]);
 });
 
-test('an axis that begins before its zero has negative labels', () => {
+test('an axis that starts before its zero has negative labels', () => {
   const labels = ticks(-3_100, 6_000, pixels).map(({ atMs, label }) => [atMs, label]);
   assert.deepEqual(labels.slice(0, 5), [
     [-3_000, '−3 s'],

@@ -8,13 +8,13 @@ const rowsOf = (...at: readonly number[]) =>
     1_000,
   ).map(({ row }) => row);
 
-test('labels far enough apart share a row, those that would cover each other are stairs, and a free row is used again', () => {
+test('labels that would overlap get different rows, and a free row is used again', () => {
   assert.deepEqual(rowsOf(0, 200, 400), [0, 0, 0]);
   assert.deepEqual(rowsOf(0, 30, 60), [0, 1, 2]);
   assert.deepEqual(rowsOf(0, 30, 200, 230), [0, 1, 0, 1]);
 });
 
-test('near the right edge a label stands left of its line, below what is there', () => {
+test('near the right edge a label is left of its line, in a row below earlier labels', () => {
   const [first, last] = labelRows(
     [
       { label: 'key disabled', at: 880 },
