@@ -24,7 +24,7 @@ const mismatchRows = async () =>
     ({ properties }) => properties.cause === 'CONTENT_MISMATCH',
   );
 
-test('a machine that is deleted and made again with new disks of the same names finds no corruption', async () => {
+test('a machine that is deleted and recreated with new disks of the same names reports no mismatch', async () => {
   const { compute, disks } = cloud.clients;
   const disk = `${world.group}/disks/vm0-d0`;
   await livelyOn(history, 0, [disk]);
@@ -53,7 +53,7 @@ test('a machine that is deleted and made again with new disks of the same names 
   assert.deepEqual(await mismatchRows(), []);
 });
 
-test('bytes that the machine has not written are shown with it, with the place', async () => {
+test('a machine reports bytes that it did not write, with disk and offset', async () => {
   const { compute } = cloud.clients;
   await compute.powerOffVirtualMachine({ name });
   await untilPower(cloud.clients, name, 'STOPPED');
@@ -61,7 +61,7 @@ test('bytes that the machine has not written are shown with it, with the place',
   const lines = readFileSync(path, 'utf8').trim().split('\n');
   const write = lines.findLastIndex((line) => JSON.parse(line).op === 'write');
   const entry = JSON.parse(lines[write] ?? '');
-  // As if a later write to the same place had been acknowledged, and were not on the disk.
+  // As if a later write to the same place had been acknowledged but were not on the disk.
   writeFileSync(path, `${[...lines, JSON.stringify({ ...entry, seq: entry.seq + 64 })].join('\n')}\n`);
   await compute.startVirtualMachine({ name });
   const { newestMismatch } = await until('the machine says so', async () => {

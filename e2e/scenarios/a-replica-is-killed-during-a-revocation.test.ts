@@ -20,7 +20,7 @@ before(async () => {
 });
 after(() => cloud.stop());
 
-/** What the platform did to a machine because of a key: one row for each stop. */
+/** The stops of a machine by the platform because of a key, one row for each. */
 const stopsOf = async (name: string): Promise<readonly ActivityLogEntry[]> => {
   const rows: ActivityLogEntry[] = [];
   let pageToken = '';
@@ -34,7 +34,7 @@ const stopsOf = async (name: string): Promise<readonly ActivityLogEntry[]> => {
 
 for (const service of serviceNames) {
   for (const victim of replicas) {
-    test(`CMK-100, G2, G3, G5, G7: ${service}, replica ${victim} of two, is killed while a key is being disabled; each machine stops once`, async () => {
+    test(`CMK-100, G2, G3, G5, G7: ${service}, replica ${victim} of two, is killed during a revocation; each machine stops once and comes back`, async () => {
       const { clients } = cloud;
       const machines = world.machines.slice(0, -1);
       const control = world.machines.at(-1) ?? '';
@@ -48,7 +48,7 @@ for (const service of serviceNames) {
         () => true,
         () => false,
       );
-      // Nothing is restarted: only the other replica is left, and a cut-off call is repeated.
+      // No process is restarted here: only the other replica is left. A call that was cut off is repeated.
       if (!isAnswered) {
         await until('the key is disabled', async () => {
           await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
@@ -59,7 +59,7 @@ for (const service of serviceNames) {
         const { stopReason } = await untilPower(clients, name, 'STOPPED');
         assert.equal(stopReason?.reason, 'KEY_DISABLED', name);
       }
-      // The other replica has taken over the work partition: it consumes every partition without lag.
+      // The other replica has taken over the work partitions: it consumes every partition without lag.
       await until(`the other replica of ${service} hears everything`, async () => {
         const { consumers } = await clients.messaging(service).listConsumers({});
         return consumers.every(({ receivedElsewhere, gap }) => !receivedElsewhere && gap === 0);
@@ -80,7 +80,7 @@ for (const service of serviceNames) {
         const stops = await stopsOf(name);
         assert.equal(stops.length - (stopsBefore[n] ?? 0), 1, `${name}: ${JSON.stringify(stops)}`);
       }
-      // A killed disk host lost its memory; the other machine continues when it is back.
+      // A killed disk host lost the DEKs in its memory; the other machine continues when the host is back.
       await until('the machine beside the key runs', async () => {
         const machine = await clients.compute.getVirtualMachine({ name: control });
         assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');

@@ -17,7 +17,7 @@ import { readHistory } from '../oracle/journal/history.ts';
 /** A second pod of a StatefulSet: the same settings and store, its own volume. */
 interface SecondPod {
   readonly process: ServiceProcess;
-  /** host:port it serves on, once it does. */
+  /** host:port on which it serves, once it does. */
   readonly address: string;
   readonly readiness: () => Promise<readonly [number, unknown]>;
 }
@@ -34,7 +34,7 @@ after(async () => {
   await cloud.stop();
 });
 
-/** Where the service itself keeps what is its host's. */
+/** The folder of the service's own host. */
 const homeOf = (service: 'compute' | 'disk'): string => join(cloud.folder, 'services', service);
 
 const startSecond = async (
@@ -75,7 +75,7 @@ const startSecond = async (
   };
 };
 
-/** The cloud with a service at another address. */
+/** Clients of the cloud with one service at another address. */
 const seenAt = (service: 'compute' | 'disk', address: string): Outside => {
   const { addresses, administrator, authorityFile } = cloud.cloud;
   return openOutside({ addresses: { ...addresses, [service]: address }, administrator, authorityFile });
@@ -92,14 +92,14 @@ const history = () => readHistory(join(homeOf('compute'), 'guests'), world.machi
 const guestsIn = (folder: string) =>
   world.machines.flatMap((vm) => findGuest(join(folder, 'guests', ...vm.split('/')), systemClock) ?? []);
 
-test('G3: a second compute with another folder is not ready, with a reason, and stops no machine', async () => {
+test('G3: a second compute with another host folder is not ready, gives the reason, and stops no machine', async () => {
   const second = await startSecond('compute');
   assert.equal(second.process.isStandby, true);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
   await refusedReplica('compute');
   const log = readFileSync(join(cloud.folder, 'logs', 'compute-second.log'), 'utf8');
   assert.match(log, /not ready: the host of this service has another folder.*OTHER_HOST_FOLDER/);
-  // By the time of this much work its shares would have moved and it would have swept, several times.
+  // During this much work a ready replica would have taken work partitions and swept several times.
   const from = Date.now();
   for (let round = 0; round < 8; round += 1)
     await livelyOn(
@@ -123,7 +123,7 @@ test('G3: a second compute with another folder is not ready, with a reason, and 
   assert.equal(guestsIn(homeOf('compute')).length, world.machines.length);
 });
 
-test('a second disk with another folder is not ready, and never takes a volume elsewhere for lost', async () => {
+test('a second disk with another host folder is not ready and serves nothing, and machines keep running', async () => {
   const second = await startSecond('disk');
   assert.equal(second.process.isStandby, true);
   assert.deepEqual(await second.readiness(), [503, { host_folder: false }]);
@@ -141,7 +141,7 @@ test('a second disk with another folder is not ready, and never takes a volume e
   await second.process.stop();
 });
 
-test('a host folder that an operator gives up is replaced; the host before ends, and its guests with their machines', async () => {
+test('after an operator gives up a host folder, a new host takes over; the old host and its guests end', async () => {
   const lost = readFileSync(join(homeOf('compute'), 'guests', 'folder-id'), 'utf8').trim();
   const orphans = guestsIn(homeOf('compute'));
   assert.equal(orphans.length, world.machines.length);

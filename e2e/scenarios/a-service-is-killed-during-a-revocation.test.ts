@@ -17,16 +17,16 @@ before(async () => {
 after(() => cloud.stop());
 
 for (const service of serviceNames) {
-  test(`CMK-100, G2, G5, G7: ${service} is killed while a key is being disabled; the fan-out completes and everything comes back`, async () => {
+  test(`CMK-100, G2, G5, G7: ${service} is killed and restarted during a revocation; all machines stop, and come back with all bytes`, async () => {
     const { clients } = cloud;
     const [premium = '', mixed = '', control = ''] = world.machines;
     const lost = ['vm0-d0', 'vm1-d1'].map((disk) => `${world.group}/disks/${disk}`);
     const history = () => readHistory(join(cloud.folder, 'services', 'compute', 'guests'), world.machines);
     await livelyOn(history, 0, lost);
     const disabled = clients.keyVault.disableKeyVersion({ name: world.keyVersion });
-    // The kill meets the fan-out wherever it is: before the commit, between two services, or in the middle of a stop.
+    // The kill comes at any point of the fan-out: before the commit, between two services, or during a stop.
     await cloud.cloud.kill(service);
-    // A cut-off call is repeated, as its caller does: it has no effect the second time.
+    // A call that was cut off is repeated, as its caller does. The second call has no effect.
     const outcome = await disabled.then(
       () => 'answered',
       () => 'cut off',
@@ -48,7 +48,7 @@ for (const service of serviceNames) {
     await startAgain(clients, world.set, [premium, mixed]);
     await livelyOn(history, from, lost);
     assert.deepEqual(notFound(history(), from, lost), [], 'guests find all they wrote');
-    // A killed disk service lost its memory; the other machine continues, or its user starts it again.
+    // A killed disk service lost the DEKs in its memory; the other machine continues, or its user starts it again.
     await until('the machine beside the key runs', async () => {
       const machine = await clients.compute.getVirtualMachine({ name: control });
       assert.notEqual(machine.stopReason?.reason, 'KEY_DISABLED');

@@ -9,7 +9,7 @@ before(async () => {
 });
 after(() => cloud.stop());
 
-test('a standby of disk that gets SIGTERM is no longer listed', async () => {
+test('a standby of disk that ends with SIGTERM is removed from the list of replicas', async () => {
   const others = async () =>
     (await cloud.clients.messaging('disk').listReplicas({})).replicas.filter(({ state }) => state !== 'WORKING');
   const standingBy = () =>
@@ -20,7 +20,7 @@ test('a standby of disk that gets SIGTERM is no longer listed', async () => {
   const [first] = await standingBy();
   const number = Number(first?.name.split('-').at(-1));
   process.kill(cloud.cloud.pid('disk', number), 'SIGTERM');
-  // One that had only fallen silent would still be shown, and later as gone.
+  // A replica that only stopped responding would still be listed, and later as GONE.
   await until('no standby is left', async () => (await others()).length === 0);
   await cloud.cloud.restart('disk', number);
   const [next] = await standingBy();

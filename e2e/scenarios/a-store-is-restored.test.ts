@@ -14,9 +14,9 @@ import { makeWorld, startAgain, untilPower, type World } from '../cloud/world.ts
 import { journalReader } from '../oracle/journal/journal.ts';
 
 /**
- * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes: a base backup of the running server and its
- * archived log take the stores of all services back to one earlier moment, while everything else (headers and data of disks,
- * seal keys, the facts NATS holds) stays as it was later.
+ * The disaster drill of docs/how-to/deploy-on-kubernetes.md on real processes. A base backup of the running server and its
+ * archived log restore the stores of all services to one earlier moment. Everything else (headers and data of disks,
+ * seal keys, the facts in NATS) keeps its later state.
  */
 
 const settings = { LEASE_TTL_MS: '3000', AUTHZ_TTL_MS: '1000', IO_PAUSE_TIMEOUT_MS: '1500', SWEEP_INTERVAL_MS: '1000' };
@@ -31,7 +31,7 @@ const start = async (
   postgresSettings: Readonly<Record<string, string>>,
   further: Readonly<Record<string, string>> = {},
 ): Promise<void> => {
-  // Servers that were given are others' too: their data is not ours to put back.
+  // Given servers belong to others too, so their data must not be restored.
   const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
   cloud = await startLocalCloud({ data, env, postgresSettings, settings: { ...settings, ...further } });
   outside = openOutside(cloud);
@@ -68,7 +68,7 @@ const assign = async (world: World, keyUrl: string): Promise<void> => {
   });
 };
 
-test('G5, G6, G7: stores restored to an earlier moment give no key back that was taken away, and lose no byte, no move of a key and no later revocation', async () => {
+test('G5, G6, G7: a restore of all stores gives no revoked key back before it is confirmed, and loses no byte and no later revocation', async () => {
   const lost = await makeWorld(clients, [['PREMIUM_SSD']]);
   const moved = await makeWorld(clients, [['STANDARD_SSD'], ['PREMIUM_SSD']]);
   const [lostMachine = '', ...movedMachines] = [...lost.machines, ...moved.machines];
@@ -91,13 +91,13 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   const operations = () => Object.values(read()).flat();
   await until('guests write', async () => operations().filter(({ op, ok }) => op === 'write' && ok).length > 30);
 
-  // Work continues; what is published and written after the backup is only in the log.
+  // Work continues. Facts and writes after the backup are in the log only.
   const copy = join(folder, 'copy');
   await baseBackup(cloud.postgres.shortUrl('postgres'), databaseFolder(), copy);
   const afterBackup = await newKey(lost, 'after-the-backup');
   const moment = await clockOf(cloud.postgres.shortUrl('postgres'));
 
-  // What came after the moment.
+  // Changes after the moment.
   await clients.keyVault.disableKeyVersion({ name: lost.keyVersion });
   await untilPower(clients, lostMachine, 'STOPPED');
   await assign(moved, next.keyUrl);
@@ -111,7 +111,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
 
   await stop();
   putBack(copy, databaseFolder());
-  // NATS holds facts of the time that was undone: they are not consumed again.
+  // NATS holds facts from after the moment. The new namespace keeps services from consuming them again.
   await start(recoveringTo(moment), { NATS_NAMESPACE: 'restored1' });
 
   const { hold } = await clients.keyVault.getHold({});
@@ -135,7 +135,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
   });
   await untilPower(clients, lostMachine, 'STOPPED', 90_000);
 
-  // The move that was finished is finished again from the headers, and nothing depends on the old key any more.
+  // The headers complete the finished move again, and nothing depends on the old key.
   await startAgain(clients, moved.set, movedMachines);
   await assign(moved, next.keyUrl);
   await clients.keyVault.disableKeyVersion({ name: moved.keyVersion });
@@ -154,7 +154,7 @@ test('G5, G6, G7: stores restored to an earlier moment give no key back that was
 
   await assert.rejects(clients.keyVault.decrypt({ ...secret, ciphertext }), { reason: 'KEY_PURGED' });
 
-  // Facts flow again: this one reaches the machines by itself.
+  // Services receive facts again: this revocation reaches the machines.
   await clients.keyVault.disableKeyVersion({ name: next.name });
   for (const name of movedMachines) {
     const stopped = await untilPower(clients, name, 'STOPPED');

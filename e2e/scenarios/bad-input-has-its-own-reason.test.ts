@@ -21,7 +21,7 @@ import { findVolumes } from '../rehearsal/evidence/volume.ts';
 
 let cloud: TestCloud;
 let world: World;
-/** A principal without any grant on the vault, who may do everything with sets and disks. */
+/** A principal without any grant on the vault, with all rights on sets and disks. */
 let user: Clients;
 before(async () => {
   cloud = await testCloud();
@@ -40,7 +40,7 @@ const newPrincipal = async (role: string): Promise<Clients> => {
   return cloud.outside.as({ id, secret: secretText });
 };
 
-/** Everything that could have changed, by its version. */
+/** The version of every resource that could have changed. */
 const versions = async (): Promise<readonly string[]> => {
   const { keyVault, sets, disks, compute } = cloud.clients;
   const [{ disks: all }, vault, version, set] = await Promise.all([
@@ -53,7 +53,7 @@ const versions = async (): Promise<readonly string[]> => {
   return [...all, vault, version, set, ...machines].map(({ name, etag }) => `${name} ${etag}`);
 };
 
-/** The versions once what went before has settled: the same at two looks a while apart. */
+/** The versions after earlier work has ended: two reads 300 ms apart are equal. */
 const settledVersions = async (): Promise<readonly string[]> => {
   for (let earlier = await versions(); ; ) {
     await sleep(300);
@@ -63,7 +63,7 @@ const settledVersions = async (): Promise<readonly string[]> => {
   }
 };
 
-/** Sees that something is refused for that reason, and that nothing changed. */
+/** Asserts that a call is refused for that reason and changes nothing. */
 const refused = async (reason: string, act: () => Promise<unknown>): Promise<void> => {
   const earlier = await settledVersions();
   await assert.rejects(act, { reason });
@@ -98,7 +98,7 @@ const startedWith = (settings: Readonly<Record<string, string>>): string => {
   return `${stdout}${stderr}`;
 };
 
-test('G1: a lease below a second, or not twice as long as answers of identity are used, is refused at the start', () => {
+test('G1: a lease time below one second, or below twice AUTHZ_TTL_MS, is refused at the start', () => {
   const tooShort = startedWith({ LEASE_TTL_MS: '999', AUTHZ_TTL_MS: '100' });
   assert.match(tooShort, /LEASE_TTL_MS/);
   assert.match(tooShort, /1000/);
@@ -107,7 +107,7 @@ test('G1: a lease below a second, or not twice as long as answers of identity ar
   assert.match(tooClose, /twice AUTHZ_TTL_MS, which is 1000/);
 });
 
-test('a seed that is no seed is refused, with what it must be', () => {
+test('the simulation refuses an invalid seed', () => {
   const main = pathOf('e2e/simulation/main.ts');
   for (const seed of ['abc', '-1', '1.5', '4294967296', '']) {
     const { status, stderr } = spawnSync(process.execPath, [main, '--seed', seed], { encoding: 'utf8' });
@@ -116,7 +116,7 @@ test('a seed that is no seed is refused, with what it must be', () => {
   }
 });
 
-test('the impact of a key, version, vault or principal that is not there is refused', async () => {
+test('the impact preview of a key, version or vault that does not exist is refused', async () => {
   const { sets } = cloud.clients;
   const unknown = '0'.repeat(32);
   await refused('KEY_NOT_FOUND', () =>
@@ -128,7 +128,7 @@ test('the impact of a key, version, vault or principal that is not there is refu
   await refused('VAULT_NOT_FOUND', () => sets.previewImpact({ target: { $case: 'vault', value: 'vaults/no-such' } }));
 });
 
-test('CMK-20, CMK-23, CMK-25, CMK-87: a key that a set cannot take changes nothing, each for its own reason', async () => {
+test('CMK-20, CMK-23, CMK-25, CMK-87: a key that a set cannot use is refused with its own reason, and nothing changes', async () => {
   const { keyVault, sets } = cloud.clients;
   const assign = (keyUrl: string) => sets.assignKey({ name: world.set, keyUrl });
   const administrator = `principals/${cloud.cloud.administrator.principalId}`;
@@ -166,7 +166,7 @@ test('CMK-20, CMK-23, CMK-25, CMK-87: a key that a set cannot take changes nothi
   });
 });
 
-test('CMK-07, CMK-10: only the identity of the set rewraps for it, not another user of the key', async () => {
+test('CMK-07, CMK-10: only the identity of the set may rewrap for the set, not another user of the key', async () => {
   const { keyVault } = cloud.clients;
   const target = await keyVault.createKey({ parent: world.vault, keyId: 'k2', requestId: randomUUID() });
   const { wrappedKey } = await keyVault.wrapKey({
@@ -182,7 +182,7 @@ test('CMK-07, CMK-10: only the identity of the set rewraps for it, not another u
     diskEncryptionSet: world.set,
   } as const;
   await refused('ACCESS_DENIED', () => user.keyVault.rewrap(request));
-  // The word of the owner is for the set's identity: with it even the owner moves nothing.
+  // The owner's authorization is for the set's identity: even the owner cannot use it.
   await keyVault.disableKeyVersion({ name: world.keyVersion });
   await keyVault.authorizeRewrap({
     sourceKeyVersion: world.keyVersion,
@@ -194,7 +194,7 @@ test('CMK-07, CMK-10: only the identity of the set rewraps for it, not another u
   await keyVault.enableKeyVersion({ name: world.keyVersion });
 });
 
-test('KV-81: a token that is forged, for another service, or of a deleted principal is refused, each with its own reason', async () => {
+test('KV-81: a token that is forged, for another service, or of a deleted principal is refused with its own reason', async () => {
   const { keyVault, identity } = cloud.clients;
   const disable = (token: string) => keyVault.disableKeyVersion({ name: world.keyVersion }, { token });
   const good = await cloud.clients.tokens.token('interlock:key-vault');
@@ -203,7 +203,7 @@ test('KV-81: a token that is forged, for another service, or of a deleted princi
   const forged = sign('RSA-SHA256', Buffer.from(`${header}.${claims}`), privateKey).toString('base64url');
   await refused('TOKEN_SIGNATURE_INVALID', () => disable(`${header}.${claims}.${forged}`));
   await refused('TOKEN_MALFORMED', () => disable('no token at all'));
-  // Taken from one service, and played to another.
+  // A token for one service, presented to another.
   const elsewhere = await cloud.clients.tokens.token('interlock:disk');
   await refused('TOKEN_WRONG_AUDIENCE', () => disable(elsewhere));
   const gone = await newPrincipal('roles/owner');
@@ -213,7 +213,7 @@ test('KV-81: a token that is forged, for another service, or of a deleted princi
   await refused('PRINCIPAL_DELETED', () => disable(kept));
 });
 
-test('CMK-14: the header of another disk opens nothing, and both disks are whole when it is back', async () => {
+test('CMK-14: a disk with the header of another disk is refused, and is readable once its own header is back', async () => {
   const { disks } = cloud.clients;
   const [one, two] = await Promise.all(
     ['header-1', 'header-2'].map((diskId) =>
@@ -249,7 +249,7 @@ test('CMK-14: the header of another disk opens nothing, and both disks are whole
   });
 });
 
-/** Has direct access to a disk for a moment. */
+/** Works with direct access to a disk. */
 const withData = async (
   name: string,
   work: (data: ReturnType<typeof openData>['client'], metadata: Metadata) => Promise<void>,

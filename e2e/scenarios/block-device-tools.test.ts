@@ -18,7 +18,7 @@ const missing = programs.filter((program) => !folders.some((folder) => existsSyn
 const skip =
   missing.length > 0 &&
   `${missing.join(', ')} not installed (apt-get install libnbd-bin qemu-utils fio fuse3 e2fsprogs)`;
-/** Longest run of a program, in milliseconds: a busy machine copies a GiB in less. */
+/** Longest run of a program, in milliseconds. A busy machine copies a GiB in less. */
 const limitMs = 120_000;
 const mib = 1_024 ** 2;
 
@@ -32,7 +32,7 @@ let cloud: TestCloud;
 let world: World;
 let uri = '';
 let rotations = 0;
-/** A file for file systems. */
+/** A file for the file systems. */
 const fileOf = (n: number): string => join(folder, 'tree', `file-${n}`);
 
 before(async () => {
@@ -61,7 +61,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** Makes a key version, assigns it to the set, and waits until the disk's DEK is wrapped by it alone. */
+/** Creates a key version, assigns it to the set, and waits until only it wraps the disk's DEK. */
 const rotate = async (): Promise<void> => {
   const { keyVault, sets } = cloud.clients;
   const key = world.keyVersion.replace(/\/versions\/[^/]+$/, '');
@@ -74,7 +74,7 @@ const rotate = async (): Promise<void> => {
   rotations += 1;
 };
 
-/** Runs the work while the key rotates again and again: at least once, and until the work has ended. */
+/** Runs the work while the key rotates repeatedly: at least once, and until the work has ended. */
 const whileRotating = async <T>(work: () => Promise<T>): Promise<T> => {
   let isOver = false;
   const working = work().finally(() => {
@@ -155,7 +155,7 @@ test('CMK-80: fio verifies every block that it wrote at random places while the 
       ...['--randseed=7', '--output-format=json'],
     ),
   );
-  // A line about the connection comes first.
+  // The output starts with a line about the connection.
   const { jobs } = JSON.parse(printed.slice(printed.indexOf('{')));
   assert.equal(jobs[0].error, 0);
   assert.ok(jobs[0].read.total_ios > 0, 'blocks were verified');

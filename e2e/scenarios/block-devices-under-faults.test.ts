@@ -52,17 +52,17 @@ const connected = async (): Promise<TestNbdClient> => {
   return client;
 };
 
-/** The content of a sector: its number, and what was written there last. */
+/** The content of a sector: its number and the round of the last write. */
 const contentOf = (n: number, round: number): Buffer => Buffer.alloc(sector, `${n} ${round} ${disk} `);
 
-test('G1: a disk host that is stopped while a key is lost serves no request that it receives later', async () => {
+test('G1: a disk host that is paused while a key is lost serves no request after it resumes', async () => {
   const { clients, cloud: processes } = cloud;
   const client = await connected();
   for (let n = 0; n < 50; n += 1) assert.equal((await client.write(n * sector, contentOf(n, 0))).code, 0);
   processes.pause('disk');
   const lost = Date.now();
   await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
-  // They wait in the socket, and reach the data thread before anything else happens in the process.
+  // The requests wait in the socket, and reach the data thread before anything else happens in the process.
   for (let n = 0; n < 50; n += 1) client.send(command.write, n * sector, sector, { payload: contentOf(n, 1) });
   client.send(command.read, 0, sector);
   await sleep(lost + leaseTtlMs + 500 - Date.now());
@@ -73,7 +73,7 @@ test('G1: a disk host that is stopped while a key is lost serves no request that
   for (let n = 0; n < 50; n += 1) assert.deepEqual((await client.read(n * sector, sector)).data, contentOf(n, 0));
 });
 
-test('CMK-100: a disabled key ends the requests of a client that writes without pause', async () => {
+test('CMK-100: a disabled key fails the requests of a client that writes without pause', async () => {
   const { clients } = cloud;
   const client = await connected();
   let newest = -1;
@@ -96,7 +96,7 @@ test('CMK-100: a disabled key ends the requests of a client that writes without 
   assert.deepEqual(first.data, contentOf(newest % 64, newest));
 });
 
-test('CMK-113: while key-vault is stopped, requests wait beyond the lease, and none fails', async () => {
+test('CMK-113: while key-vault is paused for two lease times, requests wait and none fails', async () => {
   const { cloud: processes } = cloud;
   const client = await connected();
   processes.pause('key-vault');
@@ -118,14 +118,14 @@ test('CMK-113: while key-vault is stopped, requests wait beyond the lease, and n
   }
 });
 
-test('CMK-89: after kill -9 of the disk host every write that was acknowledged with FUA is there', async () => {
+test('CMK-89: after kill -9 of the disk host, every write that was acknowledged with FUA can be read', async () => {
   const { cloud: processes } = cloud;
   const client = await connected();
   const written = new Map<number, Buffer>();
   const writing = (async () => {
     for (let round = 0; ; round += 1) {
       const content = randomBytes(sector);
-      // What a write without an acknowledgement replaced is unknown.
+      // Without an acknowledgement the content of the sector is unknown.
       written.delete(round % 256);
       const { code } = await client.write((round % 256) * sector, content, commandFlag.fua);
       assert.equal(code, 0);

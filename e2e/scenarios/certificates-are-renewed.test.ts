@@ -19,7 +19,7 @@ const files = { ca: join(folder, 'ca.pem'), certificate: join(folder, 'tls.pem')
 let authority: Pair;
 let cloud: LocalCloud;
 
-/** All services use the same certificate. Each file is replaced in one step; the pair need not be. */
+/** All services use the same certificate. Each file is replaced atomically, but not the pair. */
 const lay = async (pair: Pair, ca: string): Promise<void> => {
   const { certificate, key } = await pemOf(pair);
   for (const [file, text] of [
@@ -64,7 +64,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-test('G2, G6: certificate and authority of every service are replaced while guests write; no I/O fails, and a revocation goes its way over new connections', async () => {
+test('G2, G6: certificate and authority of every service are replaced without a failed I/O, and a later revocation still works', async () => {
   const outside = () =>
     openOutside({
       ...cloud,
@@ -85,7 +85,7 @@ test('G2, G6: certificate and authority of every service are replaced while gues
     });
   await guestsWrite(0);
 
-  // The order in which an authority is replaced: trusted beside the old one, then used, then trusted alone.
+  // The order in which an authority is replaced: first trusted in addition to the old one, then used, then the only one trusted.
   const next = await makeAuthority(Date.now());
   const [oldCa, newCa] = [(await pemOf(authority)).certificate, (await pemOf(next)).certificate];
   const [one, two, three] = [
@@ -100,7 +100,7 @@ test('G2, G6: certificate and authority of every service are replaced while gues
   ] as const) {
     await lay(pair, ca);
     await taken(serialOf(pair));
-    // Calls over the connections of before go on, and over one made now.
+    // Calls work over the existing connections and over a new one.
     await first.administrator.keyVault.getKeyVersion({ name: world.keyVersion });
     const fresh = outside();
     await fresh.administrator.keyVault.getKeyVersion({ name: world.keyVersion });
@@ -109,7 +109,7 @@ test('G2, G6: certificate and authority of every service are replaced while gues
   }
   first.close();
 
-  // Every connection there is ends, those of the guests too; guests outlive their compute.
+  // Every connection ends, those of the guests too. Guests outlive their compute.
   for (const service of serviceNames) await cloud.restart(service);
   await guestsWrite(Date.now());
   assert.deepEqual(

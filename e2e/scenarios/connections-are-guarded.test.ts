@@ -51,13 +51,13 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** A cloud whose services reach NATS and Postgres as those of production do. */
+/** A cloud whose services connect to NATS and Postgres as in production. */
 const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, services?: readonly ServiceName[]) => {
   const data = join(folder, `${name}-cloud`);
   mkdirSync(data);
   const options: LocalCloudOptions = {
     data: openDataFolder(data),
-    // Servers without TLS run too, and get no connections.
+    // Servers without TLS run too, but receive no connections.
     env: process.env,
     name: `t${randomBytes(4).toString('hex')}`,
     temporary: true,
@@ -79,7 +79,7 @@ const guardedCloud = (name: string, changes: Readonly<Record<string, string>>, s
   return startLocalCloud(options);
 };
 
-test('G2, G5: with TLS to both, users of NATS with the permissions of the production overlay, and Postgres that refuses connections without TLS, keys go and come back', async () => {
+test("G2, G5: with TLS to NATS and Postgres and production's permissions, a revoked key stops machines and they start again", async () => {
   const cloud: LocalCloud = await guardedCloud('whole', {});
   const outside = openOutside(cloud);
   try {
@@ -92,7 +92,7 @@ test('G2, G5: with TLS to both, users of NATS with the permissions of the produc
     for (const service of serviceNames) {
       const { failingSince } = await clients.messaging(service).getRelay({});
       assert.equal(failingSince, undefined, `${service} tells its facts`);
-      // What is not permitted is noticed nowhere else: facts then come from the source, seconds later.
+      // A missing permission shows nowhere else: services then read facts from their source, seconds later.
       const log = readFileSync(join(folder, `whole-cloud/logs/${service}.log`), 'utf8');
       assert.match(log, /settings/);
       assert.doesNotMatch(log, /NATS does not permit that|subscription is set up again/);
@@ -103,7 +103,7 @@ test('G2, G5: with TLS to both, users of NATS with the permissions of the produc
   }
 });
 
-test('what is missing or wrong ends the start and is named', async () => {
+test('a missing or wrong file, password or authority ends the start with an error that names it', async () => {
   for (const [name, changes, problem] of [
     ['no-seed', { NATS_SEED_FILE: '/nowhere/seed' }, /NATS_SEED_FILE: got .*ENOENT/],
     ['no-authority', { DATABASE_CA_FILE: '/nowhere/ca.crt' }, /DATABASE_CA_FILE: got .*ENOENT/],
@@ -139,7 +139,7 @@ test('what is missing or wrong ends the start and is named', async () => {
   }
 });
 
-test('G3: the role of a service connects to the database of its name alone, by the rules of production and by the grants of the local overlay', async () => {
+test('G3: the role of a service can connect to its own database only, in production and in the local overlay', async () => {
   const admin = openConnections(postgres.url('postgres'), { maxConnections: 1, authorities: renewable(postgres.ca) });
   const connect = async (role: string, database: string): Promise<unknown> => {
     const url = new URL(postgres.url(database));
@@ -160,7 +160,7 @@ test('G3: the role of a service connects to the database of its name alone, by t
   await assert.rejects(connect(own, other), /pg_hba.conf rejects connection/);
   await assert.rejects(connect(own, 'postgres'), /pg_hba.conf rejects connection/);
 
-  // What the local Postgres runs at its first start: no rule of the server keeps these apart.
+  // The statements of the local Postgres at its first start. No rule of its server separates the roles.
   const script = objectsIn(textOf('deploy/kubernetes/overlays/local/postgres.yaml')).find(
     ({ kind }) => kind === 'ConfigMap',
   )?.data?.['10-databases.sh'];
@@ -173,7 +173,7 @@ test('G3: the role of a service connects to the database of its name alone, by t
   await admin.end();
 });
 
-test('G2: with TLS connections cut at any moment, every query gets its own result or an error, and none waits for long', {
+test('G2: with TLS connections that are cut at any moment, every query gets its own result or an error, soon', {
   timeout: 25_000,
 }, async (t) => {
   const url = new URL(postgres.url('store'));
@@ -187,7 +187,7 @@ test('G2: with TLS connections cut at any moment, every query gets its own resul
   await askThroughCuts(sql, 5_000);
 });
 
-test('G1: a store that shows another certificate, or another name, gets no connection; a renewed authority is taken at once', async () => {
+test('G1: refuses a Postgres with an untrusted certificate or another name, and uses a renewed authority at once', async () => {
   const authorities = renewable(postgres.ca);
   const open = (url: string) => openPostgresStore({ url, authorities, clock, maxConnections: 2 });
   const url = postgres.url('store');

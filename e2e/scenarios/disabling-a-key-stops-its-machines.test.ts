@@ -22,7 +22,7 @@ before(async () => {
 });
 after(() => cloud.stop());
 
-test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled key stops its machines but for ultra ones, and enabling it brings them back', async () => {
+test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled key stops its machines except ultra ones, starts fail, and all start once it is enabled', async () => {
   const { clients } = cloud;
   const [premium = '', mixed = '', ultra = '', control = ''] = world.machines;
   await clients.keyVault.disableKeyVersion({ name: world.keyVersion });
@@ -63,8 +63,8 @@ test('CMK-100, CMK-101, CMK-102, CMK-106, CMK-111, CMK-120, CMK-126: a disabled 
 const namesIn = ({ span, children }: TraceNode): readonly string[] => [span.name, ...children.flatMap(namesIn)];
 
 /**
- * Waits until a trace has a span of each of these names, be it in a batch that others shared and that is linked, and everything
- * that its spans hang on. Spans come a moment after their end.
+ * Waits until a trace has a span of each of these names, and every span that its spans refer to. A span may be in a linked batch
+ * that several requests share. Spans arrive a moment after their end.
  */
 const untilComplete = async (traceId: string, names: readonly string[]): Promise<void> => {
   const { spans } = cloud.cloud;
@@ -79,12 +79,12 @@ const untilComplete = async (traceId: string, names: readonly string[]): Promise
   });
 };
 
-test('G10: the traces of a revocation and of a start are complete: every span they hang on was received', async () => {
+test('G10: the traces of a revocation and of a start are complete: no span that they refer to is missing', async () => {
   const { clients } = cloud;
   const [premium = ''] = world.machines;
   await clients.keyVault.removeAccessPolicy({ name: world.vault, principal: world.identity });
   const { stopReason } = await untilPower(clients, premium, 'STOPPED');
-  // The host was refused while the disk was open, and reported it to compute.
+  // The vault refused the disk host while the disk was open, and the host reported the loss to compute.
   await untilComplete(stopReason?.traceId ?? '', [
     'interlock.key_vault.v1.KeyVaultService/RemoveAccessPolicy',
     'interlock.compute.v1.ComputeService/ReportAccessLost',
@@ -98,7 +98,7 @@ test('G10: the traces of a revocation and of a start are complete: every span th
   await untilComplete(started?.traceId ?? '', ['start virtual machine', 'interlock.disk.v1.DiskService/OpenDisks']);
 });
 
-test('G10: every event names its causes and has a span, and every span has its parent', async (t) => {
+test('G10: every event has its causes and a span, and the parent of every span exists', async (t) => {
   const { spans } = cloud.cloud;
   const { read } = eventFeeds(cloud.clients.messaging);
   const feeds = serviceNames.map(async (service) => [service, await read(service)] as const);
@@ -129,7 +129,7 @@ test('G10: every event names its causes and has a span, and every span has its p
   );
 });
 
-/** Causes of stored events to which the span of the event has no link that names them. */
+/** The causes of stored events to which the span of the event has no link that names them. */
 const unlinkedCauses = async (): Promise<readonly string[]> => {
   const appends = cloud.cloud.spans
     .findByAttribute('interlock.event.ids')
@@ -165,7 +165,7 @@ test('G10: the span that stored an event has a link to the span of each cause', 
   ).catch(() => assert.deepEqual(unlinked, []));
 });
 
-test('spans keep the semantic conventions of OpenTelemetry', () => {
+test('spans follow the semantic conventions of OpenTelemetry', () => {
   const { spans } = cloud.cloud;
   const traces = new Set(
     ['rpc.method', 'messaging.system.name', 'db.system.name', 'interlock.event.ids'].flatMap((name) =>

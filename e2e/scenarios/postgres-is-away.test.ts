@@ -7,7 +7,7 @@ import { type OwnCloud, ownCloud } from '../cloud/test-cloud.ts';
 import { makeWorld, type World } from '../cloud/world.ts';
 import { readHistory } from '../oracle/journal/history.ts';
 
-/** How long Postgres is away, in milliseconds: longer than every lease, shorter than reads and writes may wait. */
+/** How long Postgres is down, in milliseconds: longer than every lease, shorter than reads and writes may wait. */
 const awayMs = 15_000;
 const settings = {
   AUTHZ_TTL_MS: '1000',
@@ -25,7 +25,7 @@ before(async () => {
 });
 after(() => own?.stop());
 
-test('G5: while Postgres is away reads and writes wait, and none fails within the pause that is allowed', async () => {
+test('G5: while Postgres is down, reads and writes wait, and none fails within the allowed pause', async () => {
   const disks = world.machines.map((_, n) => `${world.group}/disks/vm${n}-d0`);
   const history = () => readHistory(join(own.folder, 'services', 'compute', 'guests'), world.machines);
   await livelyOn(history, Date.now(), disks);

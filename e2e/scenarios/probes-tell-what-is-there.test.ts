@@ -11,7 +11,7 @@ import { removeServer } from '@interlock/local/unprivileged.ts';
 import { openOutside } from '../cloud/clients.ts';
 import { until } from '../cloud/until.ts';
 
-/** One service on its own Postgres and NATS, which the test stops. */
+/** One service on its own Postgres and NATS, which the test kills. */
 let cloud: LocalCloud;
 let probes = '';
 const folder = mkdtempSync(join(tmpdir(), 'interlock-probes-'));
@@ -31,7 +31,7 @@ after(async () => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-/** The stream of the service is as it should be. */
+/** The stream of the service exists and has its copies. */
 const whole = { stream: true, streamCopies: true };
 const ask = async (path: string): Promise<readonly [number, unknown]> => {
   const response = await fetch(`http://${probes}${path}`);
@@ -43,7 +43,7 @@ const answers = (path: string, status: number, body: object) =>
     return found === status && JSON.stringify(json) === JSON.stringify(body);
   });
 
-test('without NATS a service reports that and stays ready; without its store it is not ready; it survives both', async () => {
+test('a service stays ready without NATS and reports it; it is not ready without its store; it survives both', async () => {
   await answers('/startupz', 200, { started: true });
   await answers('/readyz', 200, { store: true, bus: true, ...whole });
 
@@ -64,7 +64,7 @@ test('without NATS a service reports that and stays ready; without its store it 
   await answers('/readyz', 200, { store: true, bus: true, ...whole });
 });
 
-test('a service that starts without its stream is not ready until an operator creates it; one that runs stays ready', async () => {
+test('a service that starts without its stream is not ready until an operator creates it; a running one stays ready', async () => {
   const connection = await cloud.nats.connect();
   await connection.request('$JS.API.STREAM.DELETE.interlock_identity');
   await connection.close();

@@ -11,7 +11,7 @@ before(async () => {
 });
 after(() => cloud?.stop());
 
-/** Sockets of a process that listen, by inode. */
+/** The listening sockets of a process, by inode. */
 const listening = (pid: number): readonly string[] => {
   const own = new Set(readdirSync(`/proc/${pid}/fd`).map((fd) => linkOf(`/proc/${pid}/fd/${fd}`)));
   return ['tcp', 'tcp6'].flatMap((family) =>
@@ -19,7 +19,7 @@ const listening = (pid: number): readonly string[] => {
       .split('\n')
       .slice(1)
       .map((line) => line.trim().split(/\s+/))
-      // proc_pid_net(5): field 4 is the state, 0A for a socket that listens; field 10 is its inode.
+      // proc_pid_net(5): field 4 is the state, 0A for a listening socket; field 10 is its inode.
       .filter(([, , , state]) => state === '0A')
       .map((fields) => fields[9] ?? '')
       .filter((inode) => own.has(`socket:[${inode}]`)),
@@ -29,7 +29,7 @@ const linkOf = (path: string): string => {
   try {
     return readlinkSync(path);
   } catch {
-    // It was closed since the folder was read.
+    // It was closed after the folder was read.
     return '';
   }
 };
@@ -43,7 +43,7 @@ const catches = (pid: number, signal: number): boolean => {
 /** Number of SIGUSR1 on Linux (signal(7)). */
 const sigusr1 = 10;
 
-test('SIGUSR1 opens no inspector in any service, and ends none', { skip: process.platform !== 'linux' }, async () => {
+test('SIGUSR1 neither opens an inspector nor ends a service', { skip: process.platform !== 'linux' }, async () => {
   for (const service of serviceNames) {
     const pid = cloud.cloud.pid(service);
     assert.equal(catches(pid, sigusr1), false, `${service} handles SIGUSR1`);
@@ -56,6 +56,6 @@ test('SIGUSR1 opens no inspector in any service, and ends none', { skip: process
   }
 });
 
-test('images start Node without a handler of SIGUSR1', () => {
+test('images start Node with --disable-sigusr1', () => {
   assert.match(textOf('deploy/Containerfile'), /^ENTRYPOINT \[.*"--disable-sigusr1", .*"\/app\/main\.mjs"\]$/m);
 });

@@ -16,7 +16,7 @@ registerHooks({
   },
 });
 
-/** What only real surroundings need: the processes' own entry points and what they read of the environment, threads, files, guests that are processes. */
+/** Files that only a real deployment needs: entry points and settings, threads, files, guests that are processes. */
 const realOnly =
   /\/main\.ts$|^services\/[a-z-]+\/src\/settings\.ts$|^services\/disk\/src\/host\/(folder-identity|nbd\/(?!export)[a-z/-]+|storage\/unreadable-sectors)\.ts$|^services\/key-vault\/src\/(rsa\/(pool|dispatch|key-maker|messages|queue|thread|worker|job|padding)|sealing\/file-seal-key-store|hold\/history-marks)\.ts$|^services\/compute\/src\/(guest\/|qemu\/|guests\/(guest-driver|guest-journal|guest-process|idle-driver)\.ts)/;
 const isTest = (file: string): boolean => /\.test\.ts$|\/test-[^/]*\.ts$/.test(file);
@@ -28,7 +28,7 @@ const filesOf = (...folders: readonly string[]): readonly string[] =>
     .split('\n')
     .filter((file) => file.endsWith('.ts') && !isTest(file));
 
-/** Types leave nothing to load. */
+/** A file that has only types loads nothing. */
 const hasCode = (file: string): boolean =>
   /^export (default|const|let|function|class|async|\{ (?!type))/m.test(readFileSync(join(root, file), 'utf8'));
 
@@ -37,7 +37,7 @@ before(async () => {
   await playHistory({ seed: 1, untilAction: 10 });
 });
 
-test('a simulated history runs the services themselves: every file of theirs but what only real surroundings need', () => {
+test('a simulated history runs every file of the services, except those that only a real deployment needs', () => {
   const own = filesOf(
     'services/identity/src',
     'services/key-vault/src',
@@ -58,7 +58,7 @@ test('a simulated history runs the services themselves: every file of theirs but
   }
 });
 
-test('it runs the relay, the consumers and both pipelines of calls as they are', () => {
+test('a simulated history runs the real relay, consumers, and pipelines of client and server', () => {
   for (const file of [
     'libs/messaging/src/relay.ts',
     'libs/messaging/src/consumer.ts',
@@ -73,7 +73,7 @@ test('it runs the relay, the consumers and both pipelines of calls as they are',
   }
 });
 
-test('no second decider, reactor, process, lease or relay hides in the simulation', () => {
+test('the simulation has no decider, reactor, process, lease or relay of its own', () => {
   const twins = filesOf('e2e/simulation').filter((file) =>
     /(decider|reactor|lease|relay|rotation|stopping|starting|opening|category|fact-applier)\.ts$/.test(file),
   );

@@ -12,9 +12,9 @@ import { busOver } from './faults/faulty-bus.ts';
 import { faultyStore } from './faults/faulty-store.ts';
 import { createGate } from './faults/gate.ts';
 
-// What stands between a process and its seams keeps to what the seams promise while nothing goes wrong.
+// The layers between a process and its seams must keep the contract of the seams while no fault is active.
 
-/** Real time under the surface of a virtual clock: the suites wait for real. */
+/** Real time with the interface of a virtual clock: the suites really wait. */
 const clock = { ...virtualClock(), ...(systemClock satisfies Clock) };
 const link = () => ({ clock, random: seededRandom(1), gate: createGate() });
 
@@ -26,7 +26,7 @@ storeContract("a process's way to the memory", async () =>
   }),
 );
 
-// Slow, but it neither refuses nor forgets: what is late is still right.
+// Slow, but it neither refuses nor forgets: late results are still correct.
 storeContract("a process's slow way to the memory", async () =>
   faultyStore(memoryStore({ clock }), {
     ...link(),

@@ -7,14 +7,14 @@ import { causes } from './causes.ts';
 import { pageOf, truthTablePage } from './page.ts';
 import { cellsOf, diskClasses, machineStates, truthTable } from './table.ts';
 
-test('the table has every cause × disk class × machine state, once', () => {
+test('the table has every combination of cause, disk class and machine state once', () => {
   const names = truthTable.map(({ cause, diskClass, state }) => `${cause} × ${diskClass} × ${state}`);
   assert.equal(new Set(names).size, names.length);
   assert.equal(names.length, causes.length * diskClasses.length * machineStates.length);
   assert.ok(names.length >= 700, `${names.length} cells`);
 });
 
-test('every rule the table names is on the page of rules', () => {
+test('every rule in the table is on the page of rules', () => {
   const known = new Set(rulesOn(textOf(rulePage)));
   const named = [...causes.flatMap(({ rules }) => rules), ...truthTable.map(({ rule }) => rule)];
   assert.deepEqual(
@@ -23,7 +23,7 @@ test('every rule the table names is on the page of rules', () => {
   );
 });
 
-test('every cause is played by exactly one test file', () => {
+test('exactly one test file plays each cause', () => {
   const texts = filesLike(/^e2e\/truth-table\/.*\.test\.ts$/).map(textOf);
   for (const { name } of causes) {
     const playing = texts.filter((text) => /testCauses\(/.test(text) && text.includes(`'${name}'`));
@@ -31,7 +31,7 @@ test('every cause is played by exactly one test file', () => {
   }
 });
 
-test('G2, G3: a loss stops what has a disk under it that is not ultra, and nothing else', () => {
+test('G2, G3: a loss stops exactly the running machines with a non-ultra disk under the key', () => {
   for (const cause of causes.filter(({ effect }) => effect === 'loss')) {
     for (const { diskClass, state, expected } of cellsOf(cause)) {
       const wasRunning = state === 'running' || state === 'starting' || state === 'attaching';
@@ -41,7 +41,7 @@ test('G2, G3: a loss stops what has a disk under it that is not ultra, and nothi
   }
 });
 
-test(`${truthTablePage} is written from the table`, () => {
+test(`${truthTablePage} matches the table`, () => {
   assert.equal(textOf(truthTablePage), pageOf(), 'run `node e2e/truth-table/write-page.ts`');
   assert.ok(ruleIdsIn(pageOf()).length > 0);
 });

@@ -3,12 +3,12 @@ import { AsyncLocalStorage, AsyncResource } from 'node:async_hooks';
 import { test } from 'node:test';
 import { installLightContexts } from './light-contexts.ts';
 
-/** Node's own and ours: whatever holds of one must hold of the other. */
+/** Node's own contexts and ours must pass the same tests. */
 for (const [name, install] of [
   ['native', () => undefined],
   ['light', installLightContexts],
 ] as const) {
-  test(`${name} contexts: what a storage holds is there in everything that was begun meanwhile, and gone afterwards`, async () => {
+  test(`${name} contexts: work that starts inside of run() sees the stored value; code outside does not`, async () => {
     install();
     const storage = new AsyncLocalStorage<string>();
     const seen: (string | undefined)[] = [];
@@ -27,7 +27,7 @@ for (const [name, install] of [
     assert.deepEqual(seen, ['outer', undefined, 'outer', 'inner', 'outer', undefined]);
   });
 
-  test(`${name} contexts: storages do not see or move each other`, () => {
+  test(`${name} contexts: storages are independent`, () => {
     const [a, b, c] = [
       new AsyncLocalStorage<number>(),
       new AsyncLocalStorage<number>(),
@@ -46,7 +46,7 @@ for (const [name, install] of [
     assert.deepEqual(now(), [undefined, undefined, undefined]);
   });
 
-  test(`${name} contexts: arguments, results and errors pass, and after an error what was before is there again`, () => {
+  test(`${name} contexts: run() passes arguments, results and errors, and restores the earlier value after an error`, () => {
     const storage = new AsyncLocalStorage<string>();
     const thrown = new Error('thrown');
     storage.run('before', () => {
@@ -63,7 +63,7 @@ for (const [name, install] of [
     });
   });
 
-  test(`${name} contexts: a storage that holds nothing has its default, and one that is given nothing has nothing`, () => {
+  test(`${name} contexts: an unset storage has its default value, one set to undefined has undefined`, () => {
     const storage = new AsyncLocalStorage<string | undefined>({ defaultValue: 'by default' });
     const now = () => storage.getStore();
     assert.deepEqual(
@@ -72,7 +72,7 @@ for (const [name, install] of [
     );
   });
 
-  test(`${name} contexts: a snapshot and a resource bring back what was held where they were made`, () => {
+  test(`${name} contexts: a snapshot and a resource restore the values from where they were created`, () => {
     const [a, b] = [new AsyncLocalStorage<string>(), new AsyncLocalStorage<string>()];
     const now = () => [a.getStore(), b.getStore()];
     const { snapshot, resource } = a.run('a', () =>

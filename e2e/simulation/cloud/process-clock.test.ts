@@ -4,11 +4,11 @@ import { virtualClock } from '@interlock/runtime';
 import { createGate } from '../faults/gate.ts';
 import { processClock } from './process-clock.ts';
 
-test('a wait for the rest of a time on a drifting clock ends', async () => {
+test('a sleep ends on a drifting clock, even if it is too short for the resolution of virtual time', async () => {
   const world = virtualClock();
   await world.pass(39_667.123);
   const clock = processClock(world, { offsetMs: 0, driftPpm: 137 }, createGate());
-  // Less than world time can tell at this moment.
+  // Less than the resolution of virtual time at this moment.
   const restMs = 1e-12;
   assert.equal(world.monotonicMs() + restMs, world.monotonicMs());
   const endMs = clock.monotonicMs();

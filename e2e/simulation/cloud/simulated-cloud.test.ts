@@ -6,7 +6,7 @@ import { runInNewContext } from 'node:vm';
 import { makeMachine } from '../test-machine.ts';
 import { createSimulatedCloud } from './simulated-cloud.ts';
 
-test('CMK-100: in the simulated cloud a disabled key stops its machine, and an enabled one lets it start', async () => {
+test('CMK-100: in the simulated cloud a disabled key stops its machine, and an enabled one allows its start', async () => {
   const world = await createSimulatedCloud({ seed: 1 });
   await world.run(async () => {
     const { vault, compute, keyVersion, machine, untilState } = await makeMachine(world);
@@ -25,7 +25,7 @@ test('CMK-100: in the simulated cloud a disabled key stops its machine, and an e
   world.close();
 });
 
-test('a world that is closed is forgotten, also what its killed processes waited for', async () => {
+test('a closed world is garbage-collected, with everything that its killed processes waited for', async () => {
   setFlagsFromString('--expose-gc');
   const collect: unknown = runInNewContext('gc');
   if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
@@ -44,10 +44,10 @@ test('a world that is closed is forgotten, also what its killed processes waited
   };
   const worlds = 4;
   for (let seed = 0; seed < worlds; seed += 1) await live(seed);
-  // The newest may still be known to what the process has one of, such as its tracing.
+  // The process may still refer to the newest world, for example in its tracing.
   const left = () => [...remembered].filter(([, ref]) => ref.deref()).map(([name]) => name);
   const isOld = (name: string): boolean => !name.endsWith(` of ${worlds - 1}`);
-  // Some turns: what finalisers let go is collected after them.
+  // Several turns, because finalisers release objects that are collected later.
   for (let round = 0; round < 20 && left().some(isOld); round += 1) {
     await nextTurn();
     collect();

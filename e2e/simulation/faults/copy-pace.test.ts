@@ -18,7 +18,7 @@ const recorded = (stream: RecordedEvent['stream'], type: string, data: object): 
 const begin = (pace: CopyPace, n: number): void =>
   pace.apply(recorded(`snapshot-${n}`, 'SnapshotCreating', { sourceDisk: 'd', volumeId: `v${n}` }));
 
-/** Paces of many clouds, each with a copy that has begun. */
+/** The paces of many clouds, each with a copy that has started. */
 const paces = () => {
   const clock = virtualClock();
   return Array.from({ length: 200 }, (_, n) => {
@@ -29,7 +29,7 @@ const paces = () => {
   });
 };
 
-test('no copy takes long before anybody has said so', () => {
+test('no copy is slow before dawdle() is called', () => {
   for (let n = 0; n < 20; n += 1) {
     const pace = createCopyPace(virtualClock(), seededRandom(n));
     begin(pace, n);
@@ -37,7 +37,7 @@ test('no copy takes long before anybody has said so', () => {
   }
 });
 
-test('some copies take long, until they are recorded, and nothing else does', async () => {
+test('some copies are slow until they are recorded, and all else is not', async () => {
   const all = paces();
   const { clock } = all[0] ?? assert.fail();
   const slow = all.filter(({ pace, volumeId }) => pace.step(volumeId) !== undefined);
@@ -52,7 +52,7 @@ test('some copies take long, until they are recorded, and nothing else does', as
   assert.equal(first.pace.step(first.volumeId), undefined);
 });
 
-test('once faults are over, copies under way go on at once, and no other takes long', async () => {
+test('once faults are over, slow copies continue at once, and no other copy is slow', async () => {
   for (const { clock, pace, volumeId, n } of paces()) {
     const step = pace.step(volumeId);
     pace.hurry();

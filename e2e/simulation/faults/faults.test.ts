@@ -11,7 +11,7 @@ afterEach(() => {
   for (const world of worlds.splice(0)) world.close();
 });
 
-/** Does the work in a world of its own. */
+/** Does the work in its own world. */
 const inWorld = async (work: (world: SimulatedCloud) => Promise<void>): Promise<void> => {
   const world = await createSimulatedCloud({ seed: 7 });
   worlds.push(world);
@@ -34,10 +34,10 @@ describe('a process', () => {
       assert.equal(Math.round(world.clock.monotonicMs() - sinceMs), 3_000);
     }));
 
-  test('that crashes fails the calls it had in hand, commits nothing more, and comes back on its store', () =>
+  test('that crashes fails its calls in progress, commits nothing more, and keeps its store for the restart', () =>
     inWorld(async (world) => {
       const { keyVersion } = await makeMachine(world);
-      // Every request waits a moment in the service, so that one is in hand when it dies.
+      // Every request waits a moment in the service, so that one is in progress at the crash.
       world.faults.rates.stores.delay = 1;
       world.faults.rates.stores.delayMs = 100;
       const inHand = vaultOf(world)
@@ -51,14 +51,14 @@ describe('a process', () => {
       assert.equal(await inHand, 'no answer');
       const headAtDeath = await world.storeOf('key-vault').head();
       await world.clock.sleep(30_000);
-      // What was on its way to the store may still arrive there; the process itself does nothing more.
+      // A commit on its way to the store may still arrive. The process does nothing more.
       assert.ok((await world.storeOf('key-vault').head()) - headAtDeath <= 1);
       await assert.rejects(listVaults(world, { deadlineMs: 1_000 }), failed);
       await world.faults.healAll();
       assert.equal((await listVaults(world)).vaults.length, 1);
     }));
 
-  test('has a second replica that serves on when the first dies', () =>
+  test('has a second replica that continues after the first crashes', () =>
     inWorld(async (world) => {
       const { vault, keyVersion, untilState } = await makeMachine(world);
       await world.faults.restart('compute', 1);
@@ -68,7 +68,7 @@ describe('a process', () => {
       assert.equal(world.guests.guests.size, 0);
     }));
 
-  test('of the disk service waits the lease of the one before out where it begins on another machine, and only there', () =>
+  test("of the disk service waits for the end of the earlier host's lease if it starts on another machine, and only then", () =>
     inWorld(async (world) => {
       const { untilState } = await makeMachine(world);
       const { hostLeaseTtlMs } = world.settings;
@@ -85,7 +85,7 @@ describe('a process', () => {
       await untilState('RUNNING');
     }));
 
-  test('reads a clock that is wrong: tokens it takes for expired, sleeps that end early', () =>
+  test('has a wrong clock: it takes valid tokens for expired', () =>
     inWorld(async (world) => {
       await listVaults(world);
       world.faults.jumpClock('key-vault', 2 * world.settings.userTokenMs);
@@ -99,8 +99,8 @@ describe('a process', () => {
     }));
 });
 
-describe('the net', () => {
-  test('between two that are cut off carries nothing, until it is healed', () =>
+describe('the network', () => {
+  test('carries nothing between two parts that are cut off, until it is healed', () =>
     inWorld(async (world) => {
       await listVaults(world);
       world.faults.partition('outside', 'key-vault');
@@ -109,7 +109,7 @@ describe('the net', () => {
       await listVaults(world);
     }));
 
-  test('loses requests that then have no effect, and answers of requests that had', () =>
+  test('loses requests, which then have no effect, and responses, whose requests have an effect', () =>
     inWorld(async (world) => {
       const { keyVersion } = await makeMachine(world);
       const vault = vaultOf(world);
@@ -127,14 +127,14 @@ describe('the net', () => {
         return `${isAnswered ? 'answer' : 'no answer'}, ${(await isEnabled()) ? 'no effect' : 'effect'}`;
       };
       assert.equal(await disable({ loseRequest: 1 }), 'no answer, no effect');
-      // Some answers, for the services ask each other on the way.
+      // Only some responses, because the services call each other on the way.
       const outcomes = new Set<string>();
       for (let tries = 0; tries < 40; tries += 1) outcomes.add(await disable({ loseAnswer: 0.5 }));
       assert.ok(outcomes.has('no answer, effect'), [...outcomes].join('; '));
       assert.ok(!outcomes.has('answer, no effect'), [...outcomes].join('; '));
     }));
 
-  test('carries out twice what may be repeated', () =>
+  test('delivers a call twice; the second delivery has no effect', () =>
     inWorld(async (world) => {
       const { keyVersion } = await makeMachine(world);
       let disabled = 0;
@@ -143,11 +143,11 @@ describe('the net', () => {
       });
       world.faults.rates.calls.duplicate = 1;
       await vaultOf(world).disableKeyVersion({ name: keyVersion });
-      // Both were decided, and the second found nothing to decide.
+      // Both calls were decided, and the second decided nothing.
       assert.equal(disabled, 1);
     }));
 
-  test('makes a slow service answer late, and a throttled one refuse with the time to come again', () =>
+  test('makes a slow service respond late, and a throttled one refuse with the time to retry', () =>
     inWorld(async (world) => {
       await listVaults(world);
       world.faults.slow('key-vault', 700);
@@ -183,7 +183,7 @@ describe('the net', () => {
 });
 
 describe('store and bus', () => {
-  test('a store that is cut off makes its service say so, and holds what it held when it is back', () =>
+  test('a store that is cut off fails the calls of its service, and keeps its data', () =>
     inWorld(async (world) => {
       const { keyVersion } = await makeMachine(world);
       world.faults.partition('key-vault', 'store');
@@ -194,9 +194,12 @@ describe('store and bus', () => {
     }));
 
   for (const [what, harm] of [
-    ['cut off from it', (world: SimulatedCloud) => world.faults.partition('disk-encryption-set', 'bus')],
     [
-      'it forgets what it acknowledged',
+      'the service is cut off from the bus',
+      (world: SimulatedCloud) => world.faults.partition('disk-encryption-set', 'bus'),
+    ],
+    [
+      'the bus loses facts that it acknowledged',
       (world: SimulatedCloud) => Object.assign(world.bus.faults, { loseAfterAck: 1 }),
     ],
   ] as const) {
@@ -209,7 +212,7 @@ describe('store and bus', () => {
       }));
   }
 
-  test('every fault that struck is named, and healed when all are', () =>
+  test('lists every kind of fault that is active, and heals all of them', () =>
     inWorld(async (world) => {
       world.faults.partition('disk', 'bus');
       world.faults.pause('disk', 60_000);

@@ -9,9 +9,9 @@ const native = { Controller: AbortController, Signal: AbortSignal };
 installForgetfulSignals();
 const forgetful = { Controller: AbortController, Signal: AbortSignal };
 
-/** Node's own and ours: whatever holds of one must hold of the other. */
+/** Node's own signals and ours must pass the same tests. */
 for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful })) {
-  test(`${name} signals: listeners are told once, in order, each only once, and not when they were removed`, () => {
+  test(`${name} signals: abort calls each listener once, in order, and no removed listener`, () => {
     const controller = new Controller();
     const { signal } = controller;
     const told: string[] = [];
@@ -36,7 +36,7 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
     );
   });
 
-  test(`${name} signals: the reason is an AbortError where none is given, and the same each time`, () => {
+  test(`${name} signals: without a reason the reason is an AbortError, the same one each time`, () => {
     const controller = new Controller();
     assert.equal(typeof controller.signal.reason, 'undefined');
     controller.abort();
@@ -46,7 +46,7 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
     assert.equal(Signal.abort('at once').reason, 'at once');
   });
 
-  test(`${name} signals: one made of several is aborted by the first, for its reason`, () => {
+  test(`${name} signals: a combined signal aborts with the first of its sources, and has its reason`, () => {
     const [a, b] = [new Controller(), new Controller()];
     const any = Signal.any([a.signal, b.signal]);
     let told = 0;
@@ -61,12 +61,12 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
     assert.equal(Signal.any([new Controller().signal]).aborted, false);
   });
 
-  test(`${name} signals: one made of several, with its listeners, is collected with those it was made of, without an abort`, async () => {
+  test(`${name} signals: a combined signal and its listeners are garbage-collected with its sources, without an abort`, async () => {
     setFlagsFromString('--expose-gc');
     const collect: unknown = runInNewContext('gc');
     if (typeof collect !== 'function') throw new Error('there is no way to collect garbage');
     const remembered: WeakRef<object>[] = [];
-    // As a process that is killed leaves it: it waits for what never comes.
+    // As a killed process leaves it: it waits for an event that never comes.
     const wait = (): void => {
       const world = { name: 'a world' };
       const killed = Signal.any([new Controller().signal, new Controller().signal]);
@@ -83,7 +83,7 @@ for (const [name, { Controller, Signal }] of Object.entries({ native, forgetful 
   });
 }
 
-test('one made of several leaves nothing at those that go on', () => {
+test('an aborted combined signal removes its listeners from its other sources', () => {
   const [long, short] = [new AbortController(), new AbortController()];
   let listeners = 0;
   const { addEventListener, removeEventListener } = long.signal;

@@ -29,7 +29,7 @@ const known = (name: string, isSnapshot: boolean): KnownDisk => ({
   isChanging: false,
 });
 
-/** A judge of a snapshot `copy` of a disk `source`, with blockers that the test chooses. */
+/** A judge of a snapshot `copy` of a disk `source`, with blockers chosen by the test. */
 const judging = () => {
   const source = known('source', false);
   const target = known('copy', true);
@@ -69,10 +69,10 @@ const judging = () => {
   };
 };
 
-/** Of a loss at 1 s that the vault decided. */
+/** The bound of a loss at 1 s that the vault decided. */
 const boundMs = 1_000 + leases.ttlMs;
 
-test('judge of copies, G1: none is recorded after the bound when the key of either end was lost meanwhile', () => {
+test('judge of copies, G1: a copy must not be recorded after the bound if the key of its source or target was lost', () => {
   for (const end of ['source', 'copy']) {
     const inTime = judging();
     inTime.lose(end);
@@ -88,7 +88,7 @@ test('judge of copies, G1: none is recorded after the bound when the key of eith
   assert.equal(unharmed.log.violation, undefined);
 });
 
-test('judge of copies, G1: a decision of identity reaches a vault only when its cached copy is too old', () => {
+test('judge of copies, G1: for a loss that identity decided, the bound includes the cache time of decisions', () => {
   const inTime = judging();
   inTime.lose('source', 'identity');
   inTime.recordAt(boundMs + authzTtlMs);
@@ -99,7 +99,7 @@ test('judge of copies, G1: a decision of identity reaches a vault only when its 
   assert.equal(late.log.violation?.guarantee, 'G1');
 });
 
-test('judge of copies, G1: a source that is deleted or under another set now was not used under the key it has now', () => {
+test('judge of copies, G1: the current key of a source that was deleted or has another set does not count', () => {
   const gone = judging();
   gone.lose('source');
   gone.source.set = 'another set';
@@ -113,7 +113,7 @@ test('judge of copies, G1: a source that is deleted or under another set now was
   assert.equal(deleted.log.violation, undefined);
 });
 
-test('judge of copies, G2: once everything has settled no copy or deletion is in progress, and no files are left', () => {
+test('judge of copies, G2: at the end no copy or deletion may be in progress, and no files may be left over', () => {
   const settled = judging();
   settled.judge.checkAll(settled.log);
   assert.equal(settled.log.violation, undefined);
@@ -135,7 +135,7 @@ test('judge of copies, G2: once everything has settled no copy or deletion is in
   assert.match(left.log.violation?.actual ?? '', /volume of copy/);
 });
 
-test('judge of copies, G5: the bytes of a copy on storage are compared with what was written to its source', async () => {
+test('judge of copies, G5: compares the bytes of a copy on storage with what was written to its source', async () => {
   const { cloud: image, commits } = await estateImage();
   for (const [isLost, guarantee] of [
     [false, undefined],
@@ -147,7 +147,7 @@ test('judge of copies, G5: the bytes of a copy on storage are compared with what
     const log = openFindings(world.clock.monotonicMs);
     const judge = new CopyJudge({ volumes: world.volumes, log, truth });
     const sourceDisk = diskName('spare-house');
-    // As if a write had been acknowledged that never came to the storage.
+    // As if a write had been acknowledged but never reached the storage.
     if (isLost) truth.contentOf(sourceDisk).beginWrite({ first: 8, count: 8 }, 3)('done');
     let made = 0;
     world.onCommit((committed) => {

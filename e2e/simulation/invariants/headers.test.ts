@@ -4,7 +4,7 @@ import { checkHeaders } from './headers.ts';
 
 const line = (volumeId: string) => JSON.stringify({ message: 'storage returned', volumeId, reason: 'HEADER_BEHIND' });
 
-test('G6: a header that the service had to write again is a violation where no fault had replaced it', () => {
+test('G6: a header that the service had to repair is a violation, unless a fault had replaced it', () => {
   const violationsOf = (serviceLog: readonly string[]): readonly string[] => {
     const violations: string[] = [];
     const log = { violate: (guarantee: string) => void violations.push(guarantee) };

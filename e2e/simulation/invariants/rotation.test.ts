@@ -17,7 +17,7 @@ const assigned: RecordedEvent = {
   time: 1,
 };
 
-test('judge of rotations, G6: a disk that moves to another set may already be under its key, and no other disk may', () => {
+test('judge of rotations, G6: only a disk that moves to the set may still be under the key of another set', () => {
   for (const [isChanging, guarantee] of [
     [true, undefined],
     [false, 'G6'],

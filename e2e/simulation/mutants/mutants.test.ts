@@ -7,20 +7,20 @@ import type { Hunt } from './hunting.ts';
 import { mutants } from './mutants.ts';
 import { occurrences, root } from './patching.ts';
 
-test('there are at least twenty planted bugs, each with a name of its own', () => {
+test('there are at least twenty planted bugs with unique names', () => {
   assert.ok(mutants.length >= 20);
   assert.equal(new Set(mutants.map(({ name }) => name)).size, mutants.length);
 });
 
 for (const { name, file, find, replace } of mutants) {
-  test(`the place of a planted bug is still there: ${name}`, () => {
+  test(`the source still has the text that a planted bug replaces: ${name}`, () => {
     const source = readFileSync(join(root, file), 'utf8');
     assert.equal(occurrences(source, find), 1, `${file} must hold the text to be replaced exactly once`);
     assert.notEqual(find, replace);
   });
 }
 
-test('G1: the simulation finds a lease that is not looked at', () => {
+test('G1: the simulation finds the planted bug that skips the check of the lease', () => {
   const script = join(root, 'e2e/simulation/mutants/play-mutant.ts');
   const lines = execFileSync(process.execPath, [script, '0', '1', 'Infinity', '60'], { encoding: 'utf8' })
     .trim()

@@ -10,17 +10,17 @@ const logOf = async (seed: number): Promise<string> => {
   return lines().join('\n');
 };
 
-test('a history is the same whatever was played before it in this process', async () => {
+test('a history does not depend on histories played earlier in the process', async () => {
   const first = await logOf(5);
   await logOf(6);
   assert.equal(await logOf(5), first);
 });
 
-/** Maps and sets included. */
+/** Includes maps and sets. */
 const textOf = (value: unknown): string =>
   JSON.stringify(value, (_, part) => (part instanceof Map || part instanceof Set ? [...part] : part));
 
-test('what happens in a world does not show in the image it began with', async () => {
+test('a world does not change the image from which it starts', async () => {
   const { cloud: image } = await estateImage();
   const before = textOf(image);
   const world = await createSimulatedCloud({ seed: 1, image });

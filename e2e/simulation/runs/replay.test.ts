@@ -26,13 +26,13 @@ const simulate = (...args: readonly string[]): Promise<Ended> =>
     child.once('close', (status) => resolve({ status, output, errors }));
   });
 
-/** The log of a replay: all but the lines that tell how long it took. */
+/** The log of a replay, without the lines that contain its duration. */
 const logOf = ({ output }: Ended): string => output.split('\n').slice(0, -4).join('\n');
 
-test('a seed replays exactly: the same log, byte for byte, in another process and beside another load', async () => {
+test('a seed replays exactly: the same log, byte for byte, in another process and under other load', async () => {
   const burning = spawn(process.execPath, ['--eval', 'for (;;);'], { stdio: 'ignore' });
   try {
-    // At once, so that they take the processor from each other at other moments.
+    // Both run at the same time, so that they compete for the processor at different moments.
     const [one, another] = await Promise.all([simulate('--seed', '77'), simulate('--seed', '77')]);
     assert.equal(one.errors, '');
     assert.ok(logOf(one).split('\n').length > 300, 'the log is too short to show anything');
@@ -42,7 +42,7 @@ test('a seed replays exactly: the same log, byte for byte, in another process an
   }
 });
 
-test('another seed is another history', async () => {
+test('another seed gives another history', async () => {
   const [one, another] = await Promise.all([
     simulate('--seed', '1', '--until', '20'),
     simulate('--seed', '2', '--until', '20'),
@@ -58,7 +58,7 @@ for (const [args, expected] of [
   [['--workers', 'two'], /--workers must be a whole number from 1/],
   [['--sed', '1'], /--sed/],
 ] as const) {
-  test(`${args.join(' ')} is refused by name, and nothing is played`, async () => {
+  test(`${args.join(' ')} is refused, the error names it, and no history is played`, async () => {
     const { status, output, errors } = await simulate(...args);
     assert.equal(status, 2);
     assert.match(errors, expected);

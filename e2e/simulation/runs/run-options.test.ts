@@ -5,7 +5,7 @@ import { emptySummary, throughputLine } from './run-summary.ts';
 
 const read = (...args: readonly string[]) => readOptions(args, () => 7);
 
-test('what is wrong about an option is said in words, a negative number too', () => {
+test('an invalid option is an error that says what is allowed', () => {
   const wrong = [
     [['--seed', '-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
     [['--seed=-1'], '--seed must be a whole number from 0 to 4294967295, not "-1"'],
@@ -20,11 +20,11 @@ test('what is wrong about an option is said in words, a negative number too', ()
   assert.throws(() => read('--sede', '1'), UsageError);
 });
 
-test('help is no mistake, and a seed is drawn where none is given', () => {
+test('--help gives no options, and a missing seed is drawn', () => {
   assert.equal(read('--help'), undefined);
   assert.deepEqual([read()?.seed, read('--seed', '3')?.seed, read('--seed', '3')?.histories], [7, 3, 1]);
 });
 
-test('one is one', () => {
+test('one history is singular', () => {
   assert.match(throughputLine({ ...emptySummary, histories: 1 }, 1_000), /^1 history in 1\.0 s: .* 0 violations$/);
 });

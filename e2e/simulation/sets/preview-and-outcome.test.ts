@@ -8,7 +8,7 @@ import type {
 } from '@interlock/contracts/interlock/disk_encryption_set/v1/impact.ts';
 import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-sets.ts';
 
-/** Machines of every kind a key can matter to, and of those it cannot; a loose disk and a snapshot. */
+/** Machines of every kind that a key may or may not affect, an unattached disk and a snapshot. */
 const fleetOf = async (world: SimulatedSets) => {
   const kv1 = await world.newVault('kv1');
   const kv2 = await world.newVault('kv2');
@@ -51,7 +51,7 @@ const previewOf = async (world: SimulatedSets, request: Partial<PreviewImpactReq
 };
 const named = (impacts: readonly Impact[], ...kinds: readonly Impact['kind'][]): string[] =>
   [...new Set(impacts.filter(({ kind }) => kinds.includes(kind)).map(({ resource }) => resource))].sort();
-/** The same machine may have a line for each of its sets: what is worse counts. */
+/** A machine may have a line for each of its sets. The worse one counts. */
 const failing = (impacts: readonly Impact[]): string[] => {
   const stops = named(impacts, 'VIRTUAL_MACHINE_STOPS');
   return named(impacts, 'VIRTUAL_MACHINE_FAILS_AT_NEXT_START').filter((name) => !stops.includes(name));
@@ -66,7 +66,7 @@ const availabilityOf = async (world: SimulatedSets): Promise<ReadonlyMap<string,
   return new Map(disks.map(({ name, availability }) => [name, availability]));
 };
 
-/** Whether a machine comes up: begun from a power state in which nothing is open. */
+/** Whether a start of the machine fails. It is deallocated first, so that nothing is open. */
 const startFails = async (world: SimulatedSets, name: string): Promise<boolean> => {
   if ((await world.powerOf(name)) !== 'DEALLOCATED') {
     await world.compute.deallocateVirtualMachine({ name });
@@ -85,7 +85,7 @@ const startFails = async (world: SimulatedSets, name: string): Promise<boolean> 
 interface Cause {
   readonly target: (fleet: Fleet, set: DiskEncryptionSet) => NonNullable<PreviewImpactRequest['target']>;
   readonly action: Exclude<PreviewImpactRequest_Action, 'UNRECOGNIZED'>;
-  /** What comes first. */
+  /** Runs before the preview. */
   readonly prepare?: (world: SimulatedSets, fleet: Fleet) => Promise<unknown>;
   readonly act: (world: SimulatedSets, fleet: Fleet) => Promise<unknown>;
 }
@@ -99,8 +99,8 @@ const principal = ({ set }: Fleet) => ({ $case: 'principal', value: principalOf(
 const expire = (world: SimulatedSets, { first }: Fleet) =>
   world.vault.setKeyVersionDates({ name: first.name, expireTime: new Date(world.clock.now()) });
 /**
- * Moves the set to another version and holds it in the middle, with the vault out of reach of the disks: some have moved,
- * some have not.
+ * Rotates the set and stops half way, by making the vault unreachable for the disk host: some disks have moved,
+ * others have not.
  */
 const midRotation = async (world: SimulatedSets, { set, kv1 }: Fleet): Promise<void> => {
   const { faults } = world.cloud;
@@ -139,7 +139,7 @@ const causes: Readonly<Record<string, Cause>> = {
     action: 'DISABLE',
     act: (world, { first }) => world.vault.disableKey({ name: keyOf(first.name) }),
   },
-  'a key disabled whose newest version no set has': {
+  'a key disabled whose newest version no set uses': {
     target: key,
     action: 'ACTION_UNSPECIFIED',
     prepare: (world, { kv1 }) => world.newKey(kv1, 'k1'),
@@ -165,7 +165,7 @@ const causes: Readonly<Record<string, Cause>> = {
     prepare: (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, keyExpiry: 'NEXT_START' }),
     act: expire,
   },
-  'a key expired, in all its versions': {
+  'all versions of a key expired': {
     target: key,
     action: 'EXPIRE',
     prepare: (world, { kv1 }) => world.newKey(kv1, 'k1'),
@@ -198,19 +198,19 @@ const causes: Readonly<Record<string, Cause>> = {
     action: 'REVOKE',
     act: (world, { kv1, set }) => world.vault.removeAccessPolicy({ name: kv1, principal: principalOf(set) }),
   },
-  'the old version disabled in the middle of a move': {
+  'the old version disabled during a rotation': {
     target: version,
     action: 'DISABLE',
     prepare: midRotation,
     act: disableOf('previous'),
   },
-  'the new version disabled in the middle of a move': {
+  'the new version disabled during a rotation': {
     target: (_fleet, { activeKey }) => ({ $case: 'keyVersion', value: activeKey?.keyVersion ?? '' }),
     action: 'DISABLE',
     prepare: midRotation,
     act: disableOf('activeKey'),
   },
-  'an identity taken away': {
+  'the identity of the set removed': {
     target: principal,
     action: 'DELETE',
     act: (world, { set }) => world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'NONE' }),
@@ -218,7 +218,7 @@ const causes: Readonly<Record<string, Cause>> = {
 };
 
 for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
-  test(`G2, G3, G4: what a preview says is what then happens: ${name}`, async () => {
+  test(`G2, G3, G4: the outcome is what the preview says: ${name}`, async () => {
     await inSimulatedCloud(11, async (world) => {
       const fleet = await fleetOf(world);
       await prepare?.(world, fleet);
@@ -234,7 +234,7 @@ for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
       assert.deepEqual(stopped.map(([vm]) => vm).sort(), named(impacts, 'VIRTUAL_MACHINE_STOPS'));
       const availability = await availabilityOf(world);
       const ranOn = new Set([...after].filter(([, power]) => power === 'RUNNING').map(([vm]) => vm));
-      // An ultra disk keeps its data while its machine runs on, also when a purge has made it unreadable afterwards.
+      // An ultra disk keeps its data while its machine keeps running, also if a purge makes it unreadable afterwards.
       const kept = impacts.filter(
         ({ kind, sku, virtualMachine }) =>
           (kind === 'DISK_UNAVAILABLE_ONCE_STOPPED' || (kind === 'DISK_UNREADABLE' && sku === 'ULTRA')) &&
@@ -264,7 +264,7 @@ for (const [name, { target, action, prepare, act }] of Object.entries(causes)) {
   });
 }
 
-test('G3: a preview of a version speaks of that version alone, as the change does', async () => {
+test('G3: a preview of a version names nothing that uses another version of the key', async () => {
   await inSimulatedCloud(12, async (world) => {
     const fleet = await fleetOf(world);
     const newest = await world.newKey(fleet.kv1, 'k1');

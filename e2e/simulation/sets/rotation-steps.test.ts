@@ -4,7 +4,7 @@ import type { DiskEncryptionSet } from '@interlock/contracts/interlock/disk_encr
 import type { Workload } from '@interlock/rpc';
 import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-sets.ts';
 
-/** Three machines that run, a loose disk and a snapshot under one set, and a newer version of its key. */
+/** Three running machines, an unattached disk and a snapshot under one set, and a newer version of its key. */
 const fleetOf = async (world: SimulatedSets) => {
   const kv1 = await world.newVault('kv1');
   const old = await world.newKey(kv1, 'k1');
@@ -26,7 +26,7 @@ const isFinished = ({ rotation, generation }: DiskEncryptionSet, wanted: number)
   generation === wanted && rotation?.state === 'SUCCEEDED';
 const resourcesOf = async (world: SimulatedSets, { set }: Fleet) =>
   (await world.sets.listAssociatedResources({ name: set, pageSize: 100 })).resources;
-/** The machines with a non-ultra disk under a version, as the disk service has it on record. */
+/** The machines with a non-ultra disk under a version, by the records of the disk service. */
 const machinesUnder = async (world: SimulatedSets, fleet: Fleet, keyVersion: string): Promise<string[]> => {
   const under = (await resourcesOf(world, fleet)).filter((one) => one.keyVersion === keyVersion);
   const found = new Set<string>();
@@ -42,7 +42,7 @@ const stoppedOf = async (world: SimulatedSets, { machines }: Fleet): Promise<str
   for (const name of machines) if ((await world.powerOf(name)) !== 'RUNNING') stopped.push(name);
   return stopped.sort();
 };
-/** Everything is under the version, and nothing needs another: each machine opens all of its disks again. */
+/** Everything is under the version and needs no other: each machine can open all of its disks again. */
 const assertMoved = async (world: SimulatedSets, fleet: Fleet, keyVersion: string, generation: number) => {
   const set = await world.untilSet(fleet.set, 'the move is finished', (now) => isFinished(now, generation));
   assert.deepEqual([set.previousKeys, set.activeKey?.keyVersion], [[], keyVersion]);
@@ -58,8 +58,8 @@ const assertMoved = async (world: SimulatedSets, fleet: Fleet, keyVersion: strin
 };
 
 /**
- * Runs a move and does something at a commit of a service, counted from the assignment.
- * @returns whether the move had that many commits
+ * Runs a rotation and calls `strike` at a commit of a service, counted from the assignment.
+ * @returns whether the rotation had that many commits
  */
 const atCommit = async (
   world: SimulatedSets,
@@ -75,20 +75,20 @@ const atCommit = async (
     if (of !== service || events.length === 0 || struck !== undefined || isOver) return;
     if (count++ === wanted) struck = Promise.resolve(strike());
   });
-  // Asked twice it is done once: the response may be lost with the process that gives it.
+  // May be called twice, because the response may be lost with the process that sends it. The second call has no effect.
   await world.asked(() => world.sets.assignKey({ name: fleet.set, keyUrl: fleet.next.keyUrl }));
   await world.until('struck, or all is done', async () => {
     if (struck !== undefined) return true;
     const set = await world.sets.getDiskEncryptionSet({ name: fleet.set });
     return isFinished(set, 2);
   });
-  // What is committed later is no step of the move.
+  // Later commits are not steps of the rotation.
   isOver = true;
   await struck;
   return struck !== undefined;
 };
 
-/** Who commits the steps that are counted, who is killed right after one, and how many steps there are at least. */
+/** The service whose commits are counted, the service that is killed after one, and the least number of steps. */
 const crashes = [
   { of: 'disk-encryption-set', killed: 'disk-encryption-set', stepsMin: 4 },
   { of: 'disk', killed: 'disk-encryption-set', stepsMin: 6 },
@@ -97,7 +97,7 @@ const crashes = [
 ] as const satisfies readonly { readonly of: Workload; readonly killed: Workload; readonly stepsMin: number }[];
 
 for (const { of, killed, stepsMin } of crashes) {
-  test(`CMK-88: a move continues after ${killed} is killed at any commit of ${of}, and ends with everything moved`, async () => {
+  test(`CMK-88: a rotation continues after ${killed} is killed at any commit of ${of}, and moves everything`, async () => {
     let steps = 0;
     for (let step = 0; ; step++) {
       let isHit = false;
@@ -120,7 +120,7 @@ for (const { of, killed, stepsMin } of crashes) {
   });
 }
 
-test('CMK-83, CMK-89, CMK-112: the old version disabled at any step stops exactly what is still under it', async () => {
+test('CMK-83, CMK-89, CMK-112: the old version disabled at any step of a rotation stops exactly the machines still under it', async () => {
   let steps = 0;
   let spared = 0;
   for (let step = 0; ; step++) {
@@ -131,7 +131,7 @@ test('CMK-83, CMK-89, CMK-112: the old version disabled at any step stops exactl
       let isNeeded = true;
       const disableOld = async () => {
         before = await machinesUnder(world, fleet, fleet.old.name);
-        // Before it is disabled: by the time of that answer the move may have ended behind the loss.
+        // Read before the disable, because the rotation may end before the disable returns.
         isNeeded = (await world.sets.getDiskEncryptionSet({ name: fleet.set })).previousKeys.length > 0;
         await world.vault.disableKeyVersion({ name: fleet.old.name });
       };
@@ -139,7 +139,7 @@ test('CMK-83, CMK-89, CMK-112: the old version disabled at any step stops exactl
       if (!isHit) await disableOld();
       await world.settled();
       const stopped = await stoppedOf(world, fleet);
-      // What the vault had rewrapped before, and was committed after, may have been stopped or not.
+      // A machine whose disk the vault rewrapped before the loss, but which was committed after it, may have been stopped or not.
       const remaining = await machinesUnder(world, fleet, fleet.old.name);
       assert.deepEqual(
         remaining.filter((name) => !stopped.includes(name)),
@@ -162,7 +162,7 @@ test('CMK-83, CMK-89, CMK-112: the old version disabled at any step stops exactl
   assert.ok(steps >= 5 && spared > 0, `${steps} steps, ${spared} with something spared`);
 });
 
-test('CMK-89: the old version disabled in the moment the list of previous keys is empty stops nothing', async () => {
+test('CMK-89: the old version disabled at the moment when no previous key is left stops nothing', async () => {
   await inSimulatedCloud(300, async (world) => {
     const fleet = await fleetOf(world);
     let disabling: Promise<unknown> | undefined;
@@ -179,7 +179,7 @@ test('CMK-89: the old version disabled in the moment the list of previous keys i
   });
 });
 
-test('CMK-87, CMK-120: the new version disabled at any step stops what is under it, and everything continues once it is enabled', async () => {
+test('CMK-87, CMK-120: the new version disabled at any step stops the machines under it, and the rotation continues once it is enabled', async () => {
   for (let step = 0; ; step++) {
     let isHit = false;
     await inSimulatedCloud(400 + step, async (world) => {
@@ -198,7 +198,7 @@ test('CMK-87, CMK-120: the new version disabled at any step stops what is under 
   }
 });
 
-test('CMK-33: a third key assigned at any step of a move takes everything along, and nothing stops', async () => {
+test('CMK-33: a third key assigned at any step of a rotation moves everything to it, and nothing stops', async () => {
   let steps = 0;
   for (let step = 0; ; step++) {
     let isHit = false;
@@ -221,7 +221,7 @@ test('CMK-33: a third key assigned at any step of a move takes everything along,
   assert.ok(steps >= 5, `${steps} steps`);
 });
 
-test('G6, CMK-16: while a disk moves to another key and back again, every read finds what was written, and none fails', async () => {
+test('G6, CMK-16: while a disk moves to another key and back, every read returns what was written, and none fails', async () => {
   await inSimulatedCloud(700, async (world) => {
     const fleet = await fleetOf(world);
     const access = await world.disks.beginAccess({ name: fleet.loose, accessLevel: 'WRITE', durationSeconds: 3_600 });
@@ -236,7 +236,7 @@ test('G6, CMK-16: while a disk moves to another key and back again, every read f
         await world.clock.sleep(1);
       }
     })();
-    // Slow enough that reads and writes fall into every step of a move.
+    // Slow enough that reads and writes happen during every step of a rotation.
     world.cloud.faults.slow('key-vault', 40);
     for (const [n, { keyUrl }] of [fleet.next, fleet.old, fleet.next].entries()) {
       const before = rounds;
@@ -250,7 +250,7 @@ test('G6, CMK-16: while a disk moves to another key and back again, every read f
   });
 });
 
-test('two replicas of the service decide everything once', async () => {
+test('two replicas of the service decide each step once', async () => {
   await inSimulatedCloud(600, async (world) => {
     await world.cloud.faults.restart('disk-encryption-set', 1);
     const fleet = await fleetOf(world);

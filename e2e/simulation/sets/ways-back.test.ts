@@ -5,7 +5,7 @@ import { inSimulatedCloud, parent, type SimulatedSets } from './test-simulated-s
 
 const written = Buffer.alloc(8_192, 'every byte of it');
 
-/** Two machines and a loose disk with known content under one set; a key each in the same and in another vault beside. */
+/** Two machines and an unattached disk with known content under one set, and a further key in the same and in another vault. */
 const fleetOf = async (world: SimulatedSets) => {
   const kv1 = await world.newVault('kv1');
   const kv2 = await world.newVault('kv2');
@@ -53,7 +53,7 @@ const newIdentity: Step = async (world, { set, kv1, kv2 }) => {
   const made = await world.sets.updateDiskEncryptionSet({ name: set.name, identityType: 'SYSTEM_ASSIGNED' });
   for (const vault of [kv1, kv2]) await world.grant(vault, made);
 };
-/** A new version of the key, another key, a key in another vault: with the word of the key's owner where that is needed. */
+/** Assigns a new version of the key, another key, or a key in another vault, with the owner's authorization where it is needed. */
 const assign =
   (which: 'sameVault' | 'otherVault' | 'newVersion', word: 'with the word' | 'without'): Step =>
   async (world, fleet) => {
@@ -77,18 +77,18 @@ const giveOperations: Step = (world, { first }) =>
 
 const ways: readonly (readonly [cause: string, way: string, Step])[] = [
   ['disabled', 'enabled', enable],
-  ['disabled', 'another version, with the word', assign('newVersion', 'with the word')],
-  ['disabled', 'another key, with the word', assign('sameVault', 'with the word')],
-  ['disabled', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
+  ['disabled', 'another version, with authorization', assign('newVersion', 'with the word')],
+  ['disabled', 'another key, with authorization', assign('sameVault', 'with the word')],
+  ['disabled', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
   ['deleted', 'recovered', recover],
-  ['deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
+  ['deleted', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
   ['expired', 'another exp', moveDates],
   ['expired', 'another key, without authorization', assign('sameVault', 'without')],
-  ['expired, then deleted', 'a key in another vault, with the word', assign('otherVault', 'with the word')],
+  ['expired, then deleted', 'a key in another vault, with authorization', assign('otherVault', 'with the word')],
   ['not valid yet', 'another nbf', moveDates],
   ['vault deleted', 'recovered and granted again', recoverVault],
   ['grants withdrawn', 'granted again', grantAgain],
-  ['unwrapKey taken from the version', 'given back', giveOperations],
+  ['unwrapKey taken from the version', 'operations restored', giveOperations],
   ['identity none', 'another identity with grants', newIdentity],
   ['identity deleted', 'another identity with grants', newIdentity],
 ];
@@ -118,7 +118,7 @@ for (const [cause, way, goBack] of ways) {
   });
 }
 
-test('CMK-121, autoRestart: machines whose disks moved to another key run again by themselves, where that is wanted', async () => {
+test('CMK-121, autoRestart: machines whose disks moved to another key restart automatically if their set allows it', async () => {
   await inSimulatedCloud(24, async (world) => {
     const fleet = await fleetOf(world);
     await world.sets.updateDiskEncryptionSet({ name: fleet.set.name, autoRestart: true });
@@ -138,7 +138,7 @@ test('CMK-121, autoRestart: machines whose disks moved to another key run again 
 });
 
 for (const power of ['RUNNING', 'STOPPED'] as const) {
-  test(`CMK-25, CMK-104: an expiry that stops nothing hides no permission that was taken, of machines that are ${power}`, async () => {
+  test(`CMK-25, CMK-104: an expiry that stops nothing does not hide the later removal of a permission, for machines that are ${power}`, async () => {
     await inSimulatedCloud(25, async (world) => {
       const fleet = await fleetOf(world);
       const { set, kv1, loose, machines } = fleet;
@@ -172,7 +172,7 @@ for (const power of ['RUNNING', 'STOPPED'] as const) {
 }
 
 for (const cause of ['disabled', 'deleted'] as const) {
-  test(`CMK-10, CMK-121: who controls the set but not the key cannot undo its being ${cause}`, async () => {
+  test(`CMK-10, CMK-121: a user with rights on the set but not on the key cannot undo that the key is ${cause}`, async () => {
     await inSimulatedCloud(22, async (world) => {
       const fleet = await fleetOf(world);
       const { set, first, otherVault } = fleet;
@@ -181,7 +181,7 @@ for (const cause of ['disabled', 'deleted'] as const) {
       await stops[cause]?.(world, fleet);
       await world.settled();
 
-      // Its own authorization does not count: it may neither enable nor recover the old key.
+      // The user's own authorization does not count, because the user may neither enable nor recover the old key.
       const keyOwnerToken = await world.ownerToken(owner);
       const { name } = set;
       const request = { name, keyUrl: otherVault.keyUrl };
@@ -190,7 +190,7 @@ for (const cause of ['disabled', 'deleted'] as const) {
       await world.settled();
       await assert.rejects(sets.resumeRotation({ name, keyOwnerToken }), { reason: 'ACCESS_DENIED' });
       await sets.resumeRotation({ name });
-      // Nor does another identity, which begins without grants, nor a key that is assigned back and forth.
+      // Neither does another identity, which starts without grants, nor assigning a key back and forth.
       await sets.updateDiskEncryptionSet({ name, identityType: 'NONE' });
       await sets.updateDiskEncryptionSet({ name, identityType: 'SYSTEM_ASSIGNED' });
       await world.settled();
@@ -213,9 +213,9 @@ for (const cause of ['disabled', 'deleted'] as const) {
 }
 
 const taken: Readonly<Record<string, Step>> = {
-  'get is withdrawn': (world, fleet) => withholdGrant(world, fleet, 'GET'),
-  'wrapKey is withdrawn': (world, fleet) => withholdGrant(world, fleet, 'WRAP_KEY'),
-  'its version is not for wrapKey': (world, { first }) =>
+  'get is removed from the grant': (world, fleet) => withholdGrant(world, fleet, 'GET'),
+  'wrapKey is removed from the grant': (world, fleet) => withholdGrant(world, fleet, 'WRAP_KEY'),
+  'wrapKey is removed from the key version': (world, { first }) =>
     world.vault.setKeyOperations({ name: first.name, keyOperations: ['UNWRAP_KEY'] }),
 };
 const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
@@ -229,7 +229,7 @@ const withholdGrant = (world: SimulatedSets, fleet: Fleet, missing: (typeof encr
   });
 
 for (const [how, take] of Object.entries(taken)) {
-  test(`CMK-10, CMK-25: ${how}, which stops machines: who controls the set but not the key cannot undo it by a key of their own`, async () => {
+  test(`CMK-10, CMK-25: ${how}, which stops machines: another key assigned without authorization does not undo it`, async () => {
     await inSimulatedCloud(27, async (world) => {
       const fleet = await fleetOf(world);
       const { set, first, kv1, otherVault, loose, machines } = fleet;
@@ -258,7 +258,7 @@ for (const [how, take] of Object.entries(taken)) {
   });
 }
 
-test('CMK-88: disks that would come under a key that can be purged in haste wait for the protection of its vault', async () => {
+test('CMK-88: a disk does not move to a key without purge protection until the target vault enables it', async () => {
   await inSimulatedCloud(26, async (world) => {
     const { set, kv1, kv2, otherVault, loose } = await fleetOf(world);
     const { name } = set;
@@ -277,7 +277,7 @@ test('CMK-88: disks that would come under a key that can be purged in haste wait
   });
 });
 
-test('CMK-108, CMK-121: a purge is final: a new key serves new disks, old ones say that they are lost', async () => {
+test('CMK-108, CMK-121: a purge is final: another key serves new disks, old disks report KEY_PURGED', async () => {
   await inSimulatedCloud(23, async (world) => {
     const fleet = await fleetOf(world);
     const { set, first, otherVault, loose } = fleet;
@@ -288,7 +288,7 @@ test('CMK-108, CMK-121: a purge is final: a new key serves new disks, old ones s
     await world.settled();
     const now = await world.sets.getDiskEncryptionSet({ name: set.name });
     assert.deepEqual([now.rotation?.state, now.rotation?.waitingReason], ['WAITING', 'KEY_PURGED']);
-    // No owner can authorize a move from a purged key.
+    // An owner cannot authorize a move from a purged key.
     await world.sets.resumeRotation({ name: set.name, keyOwnerToken: await world.ownerToken() });
     await world.settled();
     const later = await world.sets.getDiskEncryptionSet({ name: set.name });

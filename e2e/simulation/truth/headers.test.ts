@@ -25,7 +25,7 @@ const volume = () => {
   return { headers, write };
 };
 
-test('G6: an earlier header that a crash brings back, with a repair lost on its way to storage, is still the one of the fault', () => {
+test('G6: an earlier header that returns in a crash, because its repair was lost, still counts as replaced by the fault', () => {
   const { headers, write } = volume();
   for (const sequence of [1, 2]) {
     write(headerWith(sequence));
@@ -43,7 +43,7 @@ test('G6: an earlier header that a crash brings back, with a repair lost on its 
   assert.equal(headers.genuine('v')?.wrap.keyVersion, 'version 2');
 });
 
-test('G6: a header behind its event counts as it is where no fault replaced it', () => {
+test('G6: without a fault, a header behind its event counts as the genuine one', () => {
   const { headers, write } = volume();
   for (const sequence of [1, 2]) {
     write(headerWith(sequence));
