@@ -8,14 +8,14 @@ import { guestImageFolder } from './folder.ts';
 import { uncompressedKernel } from './kernel.ts';
 import { busyboxIn, kernelIn, makeTree, packages } from './tree.ts';
 
-/** Size of the root file system of `root.raw`, in bytes. It grows with nothing: the disk it is written to may be larger. */
+/** Size of the root file system of `root.raw`, in bytes. It does not grow; the disk to which it is written may be larger. */
 const rootBytes = 64 * 1024 * 1024;
-/** How long a guest may take to boot with KVM: where it does not work, it may hang. In milliseconds. */
+/** How long a guest may take to boot with KVM, in milliseconds. Where KVM does not work, the boot may hang. */
 const probeMs = 15_000;
 
 /**
- * Builds what machines in QEMU boot from, of Debian packages only: kernel, initial RAM file system, and `root.raw`, the same
- * root file system for `disk create --from-image`.
+ * Builds the files from which machines in QEMU boot, from Debian packages only: kernel, initial RAM file system, and `root.raw`,
+ * the same root file system for `disk create --from-image`.
  */
 const build = (out: string): void => {
   const work = mkdtempSync(join(tmpdir(), 'interlock-image-'));
@@ -46,7 +46,7 @@ const unpackPackages = (work: string, unpacked: string): readonly string[] => {
   return files.map((file) => file.replace(/\.deb$/, '')).toSorted();
 };
 
-/** The kernel package that Debian's metapackage stands for. */
+/** The kernel package on which Debian's metapackage depends. */
 const kernelPackage = (): string => {
   const text = run('apt-cache', ['depends', 'linux-image-cloud-amd64'], '/');
   const [, name] = /Depends: (linux-image-\S+)/.exec(text) ?? [];
@@ -69,7 +69,7 @@ const makeRoot = (tree: string, path: string): void => {
   run('mke2fs', ['-q', '-t', 'ext4', '-F', '-d', tree, path], '/');
 };
 
-/** Boots the guest with KVM, to see whether that works on this machine: to have the device is not enough. */
+/** Boots the guest with KVM to find out whether KVM works on this machine: the device alone does not prove it. */
 const findAccelerator = (out: string): 'kvm' | 'tcg' => {
   try {
     accessSync('/dev/kvm', constants.R_OK | constants.W_OK);

@@ -5,12 +5,12 @@ import { LauncherError } from '../local/data-folder.ts';
 /** Offsets in the header of a kernel image, from the x86 boot protocol of Linux (Documentation/arch/x86/boot.rst). */
 const header = { setupSectors: 0x1f1, payloadOffset: 0x248, payloadLength: 0x24c } as const;
 const sectorBytes = 512;
-/** The payload ends with its uncompressed size, of so many bytes. */
+/** The payload ends with its uncompressed size, in this number of bytes. */
 const sizeBytes = 4;
 
 /**
- * The kernel in an image that is compressed with zstd, as Debian's are, as an ELF file. QEMU starts it directly, while the
- * image would uncompress itself in emulation, which takes a second.
+ * The kernel of an image that is compressed with zstd, as Debian's are, as an ELF file. QEMU starts it directly; the image
+ * would decompress itself in emulation, which takes a second.
  * @param path of a bzImage
  * @throws LauncherError if the image is of another kind
  */

@@ -3,21 +3,21 @@ import { chmodSync, copyFileSync, globSync, mkdirSync, realpathSync, symlinkSync
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
-/** Packages whose files the image takes, besides the kernel. */
+/** Packages from which the image takes files, in addition to the kernel. */
 export const packages = [
   ...['busybox-static', 'e2fsprogs', 'libext2fs2t64', 'libcom-err2', 'libblkid1', 'libuuid1', 'libc6'],
 ];
 
 /** Kernel modules that the guest loads, in this order: disks, its port, and the power button. */
 const modules = ['virtio_blk', 'virtio_console', 'button', 'evdev'];
-/** What e2fsprogs loads. */
+/** Libraries that e2fsprogs loads. */
 const libraries = ['libext2fs.so.2', 'libe2p.so.2', 'libcom_err.so.2', 'libblkid.so.1', 'libuuid.so.1', 'libc.so.6'];
 const libraryFolder = 'lib/x86_64-linux-gnu';
 
 /**
- * Puts the files of the guest together: the initial RAM file system, which is the root file system as well.
+ * Copies the files of the guest: the initial RAM file system, which is the root file system as well.
  * @param unpacked folder with the contents of the packages
- * @param tree folder to make
+ * @param tree folder to create
  */
 export const makeTree = (unpacked: string, tree: string): void => {
   for (const folder of ['bin', 'sbin', libraryFolder, 'lib64', 'modules', 'proc', 'sys', 'dev', 'run', 'disks']) {

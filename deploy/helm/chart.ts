@@ -13,11 +13,11 @@ interface RenderedObject {
 const banner = `{{- /* Written by npm run chart from deploy/kubernetes/base. Do not edit. */ -}}\n`;
 
 /**
- * The templates and `values.yaml` of the chart. The templates are the rendered base with values in place of what an installation
- * sets. The defaults in `values.yaml` are from the base too.
+ * The templates and `values.yaml` of the chart. The templates are the rendered base, with values for everything that an
+ * installation may set. The defaults in `values.yaml` are from the base too.
  * @param base what `kubectl kustomize deploy/kubernetes/base` prints
  * @param valuesTemplate `values.yaml` with the lines `# @@settings@@`, `# @@streams@@` and `# @@services@@` in place of the defaults
- * @throws LauncherError naming what is missing in the base
+ * @throws LauncherError that names what is missing in the base
  */
 export const chartFiles = (base: string, valuesTemplate: string): ChartFiles => {
   const objects = objectsIn(base);
@@ -114,7 +114,7 @@ const workloadValues = ({ kind, name, text }: RenderedObject, objects: readonly 
   ].join('\n');
 };
 
-/** An object with values in place of what an installation sets. */
+/** An object with values for everything that an installation may set. */
 const templateOf = ({ kind, name, text }: RenderedObject): string => {
   const labelled = text
     .replaceAll(/(app\.kubernetes\.io\/instance): .*/g, '$1: {{ .Release.Name | quote }}')
@@ -145,7 +145,7 @@ const configTemplate = (name: string, text: string): string => {
   return replaced(name, text, data, `$&${added}`);
 };
 
-/** The Job may reach the NATS of the namespace, and what an installation adds. */
+/** The Job may connect to the NATS of the namespace, and to what an installation adds. */
 const streamsPolicyTemplate = (text: string): string =>
   replaced('nats-streams', text, /^ {2}egress:\n(?: {2}[- ].*\n)+/m, `$&${listTemplate('.Values.nats.egress', 2)}`);
 
@@ -155,13 +155,13 @@ const listTemplate = (values: string, spaces: number): string => {
   return `${start}{{- with ${values} }}\n${start}{{- toYaml . | nindent ${spaces} }}\n${start}{{- end }}\n`;
 };
 
-/** @throws LauncherError where the rendered base has nothing like the pattern */
+/** @throws LauncherError if the rendered base does not match the pattern */
 const replaced = (name: string, from: string, pattern: RegExp, to: string): string => {
   if (!pattern.test(from)) throw new LauncherError(`${name} has nothing like ${pattern.source} in the rendered base.`);
   return from.replace(pattern, to);
 };
 
-/** Helm leaves the claim when the release is uninstalled: without seal keys every key is lost. */
+/** Helm keeps the claim when the release is uninstalled: without seal keys every key is lost. */
 const claimTemplate = (text: string): string => {
   const claim = text
     .replace('metadata:\n', 'metadata:\n  annotations:\n    helm.sh/resource-policy: keep\n')

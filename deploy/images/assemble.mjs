@@ -55,7 +55,7 @@ for (const library of libraries) copyTo(library, realpathSync(library));
 addUser();
 const scratch = join(root, 'tmp');
 mkdirSync(scratch);
-// mkdir's own mode is cut by the umask.
+// The umask reduces the mode of mkdir.
 chmodSync(scratch, 0o1777);
 writeFileSync(
   join(app, 'main.mjs'),
@@ -64,7 +64,7 @@ writeFileSync(
 const bill = billOfMaterials({ name, root, app, libraries, fromPnpm: pnpmBill() });
 writeFileSync(join(app, 'sbom.cdx.json'), `${JSON.stringify(bill, undefined, 1)}\n`);
 
-/** The workspace without what only tests and people read. */
+/** Copies the workspace without files that only tests and readers need. */
 function copySources() {
   for (const file of ['package.json', 'pnpm-lock.yaml', 'pnpm-workspace.yaml', 'LICENSE'])
     cpSync(join(repository, file), join(app, file));
@@ -73,7 +73,7 @@ function copySources() {
   }
 }
 
-/** Every .ts keeps its name, and every statement its place, so that errors and imports say what they say in the sources. */
+/** Every .ts keeps its name and every statement its place, so that errors and imports are those of the sources. */
 function takeTypesOut(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true, recursive: true })) {
     if (!entry.isFile() || !entry.name.endsWith('.ts')) continue;
@@ -88,20 +88,20 @@ function isNeeded(path) {
   return !/(\.test\.ts|\.md)$|\/test-[^/]*\.ts$|^libs\/simulation(\/|$)/.test(inside);
 }
 
-/** What the packages need to run, and nothing of what builds or tests them. */
+/** Installs what the packages need to run, without tools that build or test them. */
 function installPackages() {
   const filters = image.packages.flatMap((one) => ['--filter', `${one}...`]);
   const optional = image.hasOptional ? [] : ['--no-optional'];
   const install = ['install', '--prod', ...optional, '--frozen-lockfile', '--prefer-offline', '--loglevel=error'];
   run('pnpm', [...install, ...filters], app);
-  // When it was installed, and from where: of no use in an image, and different each time.
+  // Time and source of the installation: useless in an image, and different each time.
   for (const file of ['node_modules/.modules.yaml', 'node_modules/.pnpm-workspace-state-v1.json'])
     rmSync(join(app, file), { force: true });
   for (const file of ['pnpm-lock.yaml', 'pnpm-workspace.yaml']) rmSync(join(app, file));
   prune(join(app, 'node_modules/.pnpm'));
 }
 
-/** Declarations, source maps, sources and words: a third of the installation, and unused at run time. */
+/** Declarations, source maps, sources and documentation: a third of the installation, and unused at run time. */
 function prune(folder) {
   for (const entry of readdirSync(folder, { withFileTypes: true })) {
     const path = join(folder, entry.name);

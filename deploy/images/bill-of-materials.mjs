@@ -5,7 +5,7 @@ import { join } from 'node:path';
 
 /**
  * The software bill of materials of an image, CycloneDX 1.7: every npm package in it as pnpm lists them from the
- * lockfile, Node itself, and the packages of the base the shared libraries come from. Without a time and without a random
+ * lockfile, Node itself, and the packages of the base that contain the shared libraries. It has no time and no random
  * serial number, so that the same image has the same bill.
  * @param name of the image
  * @param fromPnpm what `pnpm sbom` wrote
@@ -52,7 +52,7 @@ export function billOfMaterials({ name, root, app, libraries, fromPnpm }) {
   };
 }
 
-/** Of a lockfile's list only what the image really has: optional parts of other platforms are in the list too. */
+/** Whether the image really has a package: the lockfile lists optional parts of other platforms too. */
 function isInstalled(app, { group, name, version }) {
   const full = group === undefined ? name : `${group}/${name}`;
   if (group === '@interlock') return true;
@@ -63,7 +63,7 @@ function isInstalled(app, { group, name, version }) {
   );
 }
 
-/** The Debian packages that own these files. @throws Error for a file that none owns */
+/** The Debian packages that own these files. @throws Error for a file without an owner */
 function packagesOf(files) {
   const owners = ownersOfFiles();
   const names = new Set(
@@ -74,7 +74,7 @@ function packagesOf(files) {
     }),
   );
   return [...names].sort().map((name) => {
-    // dpkg's own placeholders, not JavaScript's.
+    // Placeholders of dpkg, not of JavaScript.
     const fields = ['Package', 'Version', 'Architecture', 'source:Package'].map((field) => `$\{${field}}`).join('\t');
     const [pkg, version, architecture, source] = dpkg(['-W', `-f=${fields}`, name]).split('\t');
     return { name: pkg, version, architecture, source };

@@ -27,10 +27,10 @@ The last line is JSON: for each image its size in bytes, its digest, its bill of
 /** Platforms the recipe is for. */
 const platforms: readonly string[] = ['linux/amd64', 'linux/arm64'];
 
-/** Largest an image may be, in bytes. The one with Postgres and NATS is a Debian. */
+/** The largest allowed size of an image, in bytes. The image with Postgres and NATS contains a Debian. */
 const sizeBytesMax = (image: string): number => (image === 'all-in-one' ? 800 : 200) * 1024 ** 2;
 
-/** `npm run images`: builds every image and says how large it is. Ends with 1 when one is too large, or not reproducible. */
+/** `npm run images`: builds every image and prints its size. Exits with 1 if one is too large, or not reproducible. */
 runCommand(async () => {
   const { values, positionals } = parseArgs({
     allowPositionals: true,

@@ -11,11 +11,11 @@ export interface Builder {
   readonly env: Readonly<Record<string, string | undefined>>;
 }
 
-/** What to build. */
+/** The image to build. */
 export interface ImageOptions {
   /** A name of `services.mjs`. */
   readonly image: string;
-  /** What the image is to be called, with its tag. */
+  /** Name of the image, with its tag. */
   readonly reference: string;
   readonly base: string | undefined;
   /** File with certificates to trust while building. */
@@ -26,7 +26,7 @@ export interface ImageOptions {
   readonly platform: string | undefined;
 }
 
-/** What came of it. */
+/** The result of a build. */
 export interface BuiltImage {
   /** Uncompressed, as `podman images` counts. */
   readonly sizeBytes: number;
@@ -35,10 +35,10 @@ export interface BuiltImage {
   readonly tookMs: number;
 }
 
-/** Name of the base that is made from Debian packages. */
+/** Name of the base that is built from Debian packages. */
 export const debianBase = 'localhost/interlock-base:trixie';
 
-/** The first of buildah, podman and docker that is on the PATH. @throws LauncherError naming how to get one */
+/** The first of buildah, podman and docker on the PATH. @throws LauncherError that says how to get one */
 export const findBuilder = async (env: Builder['env']): Promise<Builder> => {
   for (const name of ['buildah', 'podman', 'docker'] as const) if (isOnPath(name, env)) return { name, env };
   throw new LauncherError(
@@ -46,11 +46,11 @@ export const findBuilder = async (env: Builder['env']): Promise<Builder> => {
   );
 };
 
-/** Whether a program can be found. */
+/** Whether a program is on the PATH. */
 export const isOnPath = (program: string, { PATH = '' }: Builder['env']): boolean =>
   PATH.split(delimiter).some((folder) => folder !== '' && existsSync(join(folder, program)));
 
-/** Builds one image. @throws LauncherError with the end of the builder's words when it fails */
+/** Builds one image. @throws LauncherError with the end of the builder's output if it fails */
 export const buildImage = async (builder: Builder, request: ImageOptions): Promise<BuiltImage> => {
   const since = performance.now();
   const labels = Object.entries(request.labels).flatMap(([name, value]) => ['--label', `${name}=${value}`]);
@@ -62,7 +62,7 @@ export const buildImage = async (builder: Builder, request: ImageOptions): Promi
 /**
  * Writes the bill of materials of an image that was just built to `<folder>/<image>.cdx.json`; the layers are in the cache.
  * @returns path of the file
- * @throws LauncherError with the end of the builder's words when it fails
+ * @throws LauncherError with the end of the builder's output if it fails
  */
 export const exportBill = async (builder: Builder, request: ImageOptions, folder: string): Promise<string> => {
   const scratch = mkdtempSync(join(tmpdir(), 'interlock-bill-'));
@@ -77,7 +77,7 @@ export const exportBill = async (builder: Builder, request: ImageOptions, folder
   }
 };
 
-/** What every build of an image is called with. */
+/** The arguments of every build of an image. */
 const buildArgs = (builder: Builder, request: ImageOptions): readonly string[] => {
   const { certificates, base, platform } = request;
   const target = images[request.image]?.target;
@@ -88,11 +88,11 @@ const buildArgs = (builder: Builder, request: ImageOptions): readonly string[] =
     ...buildArg('REVISION', request.labels['org.opencontainers.image.revision'] ?? 'unknown'),
     ...(base === undefined ? [] : buildArg('BASE', base)),
     ...(certificates === undefined ? [] : trusting.flatMap((name) => buildArg(name, CERTIFICATES_INSIDE))),
-    // Docker mounts nothing while it builds; it needs a base that trusts the registry.
+    // Docker cannot mount files during a build; it needs a base that trusts the registry.
     ...(certificates === undefined || builder.name === 'docker'
       ? []
       : ['--volume', `${certificates}:${CERTIFICATES_INSIDE}:ro`]),
-    // Times of files and of the image are those of the epoch, or no two builds would be alike.
+    // Times of files and of the image are the epoch; otherwise no two builds would be the same.
     ...(builder.name === 'docker' ? buildArg('SOURCE_DATE_EPOCH', '0') : ['--timestamp', '0', '--layers']),
     ...(request.isCached ? [] : ['--no-cache']),
     ...(platform === undefined ? [] : ['--platform', platform]),
@@ -134,8 +134,8 @@ const bytesOf = (size: unknown): number => {
 };
 
 /**
- * Makes the base from Debian packages and imports it; one that is there is taken, unless `isCached` is false.
- * @throws LauncherError where mmdebstrap is missing, or the builder cannot import
+ * Builds the base from Debian packages and imports it. An existing one is used, unless `isCached` is false.
+ * @throws LauncherError if mmdebstrap is missing, or the builder cannot import
  */
 export const importDebianBase = async (
   builder: Builder,
@@ -165,10 +165,10 @@ export const importDebianBase = async (
 
 const run = (builder: Builder, args: readonly string[]): Promise<string> => runProgram(builder.name, args, builder.env);
 
-/** How much of a program's words an error repeats, in characters. */
+/** How much of a program's output an error repeats, in characters. */
 const WORDS_MAX = 3_000;
 
-/** Runs a program to its end. @returns what it printed. @throws LauncherError with what it said when it fails */
+/** Runs a program to its end. @returns its output @throws LauncherError with its output if it fails */
 export const runProgram = (
   program: string,
   args: readonly string[],

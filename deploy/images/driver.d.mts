@@ -1,2 +1,2 @@
-/** Checks the driver of Postgres in `app`. @returns whether there was one. @throws Error where it has no patch */
+/** Checks the Postgres driver in `app`. @returns whether `app` has one @throws Error if it is not patched */
 export function checkDriverOf(app: string, node?: string): boolean;

@@ -1,6 +1,6 @@
 /**
- * Checks the driver of Postgres that an image gets, by loading the image's own event store with the image's own packages.
- * An image without the event store (it talks to no database) has nothing to check.
+ * Checks the Postgres driver of an image, by loading the image's event store with the image's packages.
+ * An image without the event store uses no database, so there is nothing to check.
  */
 import { execFileSync } from 'node:child_process';
 import { existsSync } from 'node:fs';
@@ -11,7 +11,7 @@ import { pathToFileURL } from 'node:url';
  * @param {string} app the folder that becomes /app, after the packages are installed
  * @param {string} node the Node to run it with
  * @returns {boolean} whether there was a driver to check
- * @throws {Error} where the driver has no patch; its message is on standard error
+ * @throws {Error} if the driver is not patched; its message is on standard error
  */
 export function checkDriverOf(app, node = process.execPath) {
   const eventStore = join(app, 'libs/event-store');

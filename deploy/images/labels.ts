@@ -1,13 +1,13 @@
 import { LauncherError } from '../local/data-folder.ts';
 import { runProgram } from './builder.ts';
 
-/** What an image is labelled with, beside `title` and `licenses`, which the recipe has. */
+/** The labels of an image in addition to `title` and `licenses`, which the Containerfile sets. */
 export interface LabelOptions {
   /** Version of the project. */
   readonly version: string;
   /** One sentence. */
   readonly description: string;
-  /** Where the sources are; by default the remote `origin` of git. */
+  /** Address of the sources; by default the remote `origin` of git. */
   readonly source: string | undefined;
 }
 

@@ -1,7 +1,7 @@
 /**
- * The images there are, and what each runs. `description` is a sentence for its label. `main` is a file of the workspace; `packages` are the workspace packages it
- * needs, their own dependencies included; `folders` what of the tree goes into the image beside the libraries;
- * `target` the stage of the recipe, where it is not the last; `hasOptional` whether optional dependencies are installed (Postgres).
+ * All images, and what each runs. `description` is a sentence for its label. `main` is a file of the workspace; `packages` are the workspace packages it
+ * needs, with their own dependencies; `folders` are folders of the repository that go into the image in addition to the libraries;
+ * `target` is the stage of the Containerfile, unless it is the last; `hasOptional` says whether optional dependencies are installed (Postgres).
  */
 export const images = {
   identity: serviceImage('identity', 'Principals, roles and tokens of Interlock.'),
@@ -13,15 +13,15 @@ export const images = {
   disk: serviceImage('disk', 'Encrypted disks and snapshots of Interlock.'),
   compute: serviceImage('compute', 'Virtual machines of Interlock and their guests.'),
   gateway: serviceImage('gateway', "The public cloud's REST dialects over the services of Interlock."),
-  // What is run in a cluster beside the services: setting up, rehearsing, probing.
+  // The programs that run in a cluster in addition to the services: setup, rehearsals, probes.
   tools: {
     description: 'Setup, rehearsal and command line of Interlock.',
     main: 'e2e/kubernetes/tools.ts',
     packages: ['@interlock/e2e', '@interlock/cli'],
-    // The command line's help is what the .proto files say.
+    // The help of the command line comes from the .proto files.
     folders: ['proto', 'deploy/local', 'deploy/kubernetes', 'e2e', 'services/cli', 'services/compute/src/guest'],
   },
-  // The whole cloud for tests of others: every service with the launcher, Postgres and NATS.
+  // The whole cloud for tests of other projects: every service with the launcher, Postgres and NATS.
   'all-in-one': {
     description: 'A whole cloud of Interlock with its gateway, for tests.',
     main: 'deploy/local/up.ts',

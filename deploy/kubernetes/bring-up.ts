@@ -22,10 +22,10 @@ const replaceable = [
   'statefulset/disk',
 ];
 
-/** How to bring it up. */
+/** How to bring up an overlay. */
 export interface BringUp {
   readonly overlay: string;
-  /** Longest time until everything is ready, pulls included. */
+  /** Longest time until everything is ready, including pulls. */
   readonly readySeconds: number;
   /** Whether images were built under tags that may run already: then their pods are replaced. */
   readonly hasNewImages: boolean;
@@ -33,7 +33,7 @@ export interface BringUp {
 }
 
 /**
- * Applies an overlay and waits until all of it is ready. Safe to repeat.
+ * Applies an overlay and waits until every part is ready. May be repeated.
  * @throws LauncherError with the step that failed, the pods that are not ready and why, and how to continue or remove everything
  */
 export const bringUp = async (

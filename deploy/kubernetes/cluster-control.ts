@@ -54,7 +54,7 @@ class ClusterControl implements CloudControl {
 
   async kill(part: CloudPart): Promise<void> {
     const { name, replicas } = await this.#workloadOf(part);
-    // First, so that a killed runner leaves what another process needs to restore it.
+    // The annotation comes first, so that another process can restore the part if this runner is killed.
     if (replicas > 0) await this.#kubectl.run(['annotate', name, `${replicasKept}=${replicas}`, '--overwrite']);
     await this.#kubectl.run(['scale', name, '--replicas=0']);
     await this.#deletePods(part);
@@ -104,7 +104,7 @@ class ClusterControl implements CloudControl {
 
   async #processesOf(part: CloudPart): Promise<readonly PartProcess[]> {
     const [{ replicas, name }, pods] = await Promise.all([this.#workloadOf(part), this.#podsOf(part)]);
-    // Process ids are those of nodes.
+    // No process id: the ids are those of nodes.
     if (replicas === 0) return [{ part, name, pid: 0, state: 'down' }];
     return pods.map((pod) => ({
       ...{ part, name: pod.name, pid: 0 },

@@ -33,7 +33,7 @@ export interface Kubectl {
   end(): void;
 }
 
-/** Longest start of a port-forward, and the pause before one that ended starts again, in milliseconds. */
+/** Longest start of a port-forward, and the pause before an ended one is restarted, in milliseconds. */
 const FORWARD_MS = 15_000;
 const FORWARD_AGAIN_MS = 500;
 
@@ -93,7 +93,7 @@ export const openKubectl = (place: ClusterPlace, env: NodeJS.ProcessEnv): Kubect
   };
 };
 
-/** Forwards a port again and again on the same local one, until the signal is aborted. */
+/** Forwards a port to the same local port and restarts the forward whenever it ends, until the signal is aborted. */
 const keptForward = async (
   lines: Kubectl['lines'],
   { target, port, signal }: { readonly target: string; readonly port: number; readonly signal: AbortSignal },
@@ -105,7 +105,7 @@ const keptForward = async (
       const ended = lines(['port-forward', target, `${local}:${port}`], (text) => {
         if (text.startsWith('Forwarding from ')) opened.resolve(`127.0.0.1:${local}`);
       });
-      // The first failure is that of the call; a later one is a pod that is replaced.
+      // The first failure is that of the call. A later one comes from a pod that is replaced.
       await ended.catch((error: unknown) => opened.reject(error));
       if (!signal.aborted) await sleep(FORWARD_AGAIN_MS);
     }

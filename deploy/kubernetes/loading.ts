@@ -4,9 +4,9 @@ import { LauncherError } from '@interlock/local/data-folder.ts';
 type Command = readonly [string, ...string[]];
 
 /**
- * How an image of this machine gets into the nodes of a laptop cluster, by what made the cluster.
+ * How to load an image of this machine into the nodes of a laptop cluster, by the tool that made the cluster.
  * @param context name of the kubectl context; kind, k3d and minikube name theirs after themselves
- * @param builder which program has the image
+ * @param builder the program that has the image
  * @throws LauncherError for a context of another kind: its images come from a registry
  */
 export const loadingOf = (
@@ -14,7 +14,7 @@ export const loadingOf = (
   builder: 'buildah' | 'podman' | 'docker',
 ): ((image: string) => readonly Command[]) => {
   const [, tool, cluster = ''] = /^(kind|k3d)-(.+)$/.exec(context) ?? /^(minikube)()$/.exec(context) ?? [];
-  // buildah and podman share a store; what docker has only docker can hand out.
+  // buildah and podman share a store. An image of docker can be saved by docker only.
   const archive = (image: string) => `/tmp/interlock-${image.replace(/[^a-z0-9]+/g, '-')}.tar`;
   const saved = (image: string): readonly Command[] => [
     ['rm', '-f', archive(image)],

@@ -1,7 +1,7 @@
 import type { CloudPart } from '@interlock/local/control/cloud-control.ts';
 import { isObject, itemsOf, type Kubectl } from './kubectl.ts';
 
-/** Label of what a cut made, and annotation with what was there before. */
+/** Label of the policies that a cut creates, and annotation with the earlier state of those that it replaces. */
 const cutLabel = 'interlock.experiment/cut';
 const originalKept = 'interlock.experiment/original';
 const nameKey = 'app.kubernetes.io/name';
@@ -20,7 +20,7 @@ interface Selector {
   readonly matchExpressions?: readonly Expression[];
 }
 
-/** Whether a selector can select pods of a part. Labels beside the name are those of every pod of the cloud. */
+/** Whether a selector can select pods of a part. Labels other than the name are those of every pod of the cloud. */
 const selects = ({ matchLabels = {}, matchExpressions = [] }: Selector, part: CloudPart): boolean =>
   (matchLabels[nameKey] ?? part) === part &&
   matchExpressions.every(({ key, operator, values = [] }) =>
@@ -32,7 +32,7 @@ const without = (selector: Selector, parts: readonly CloudPart[]): Selector => (
   matchExpressions: [...(selector.matchExpressions ?? []), { key: nameKey, operator: 'NotIn', values: [...parts] }],
 });
 
-/** Rules without a part among their peers. A rule without peers left is removed: empty peers would mean all. */
+/** The rules without a part among their peers. A rule that has no peers left is removed, because empty peers would mean all. */
 const rulesWithout = (rules: unknown, side: 'from' | 'to', part: CloudPart): readonly unknown[] =>
   (Array.isArray(rules) ? rules : []).flatMap((rule: unknown) => {
     if (!isObject(rule) || !Array.isArray(rule[side])) return [rule];
@@ -49,13 +49,13 @@ const specOf = (policy: Policy): Policy & { readonly podSelector: Selector } => 
   return { ...spec, podSelector: isObject(spec.podSelector) ? spec.podSelector : {} };
 };
 
-/** Whether a policy lets anything through: only such are changed. */
+/** Whether a policy allows any connection: only such policies are changed. */
 const allows = (policy: Policy): boolean =>
   Array.isArray(specOf(policy).ingress) || Array.isArray(specOf(policy).egress);
 
 /**
- * Policies with which two parts do not reach each other, in place of those that a namespace has. Policies only allow, so a connection is cut by
- * taking each part out of the policies that select it, and giving it a policy of its own without the other.
+ * Policies that keep two parts from reaching each other, in place of those of the namespace. Policies only allow. So a cut removes
+ * each part from the policies that select it, and gives it its own policy without the other part.
  * @returns policies to replace, and policies to create
  */
 export const cutPolicies = (
@@ -100,7 +100,7 @@ export const cutPolicies = (
 /** Cuts connections of a cloud in a cluster by its network policies; one cut at a time. The network plugin must apply them. */
 export interface NetworkCuts {
   cut(parts: readonly [CloudPart, CloudPart]): Promise<void>;
-  /** Restores the policies; also those that another process left. */
+  /** Restores the policies, also those that another process changed. */
   heal(): Promise<void>;
 }
 

@@ -2,7 +2,7 @@ import { chmodSync, mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 
-/** A response of the fake kubectl: that of the first entry whose pattern fits the arguments. */
+/** A response of the fake kubectl. The first entry counts whose pattern matches the arguments. */
 export interface Answer {
   /** Regular expression on the arguments, joined by spaces. */
   readonly when: string;

@@ -18,7 +18,7 @@ Builds the images, loads them into a laptop cluster (kind, k3d, minikube), appli
 
 const overlay = join(repository, 'deploy/kubernetes/overlays/local');
 const tag = '0.1.0';
-/** A cluster runs each service in a container of its own. */
+/** A cluster runs each service in its own container. */
 const clusterImages = Object.keys(images).filter((image) => image !== 'all-in-one');
 /** Longest time until everything is ready, with the first pull of Postgres, NATS, collector and Jaeger. */
 const READY_SECONDS = 600;

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DataFolder } from './data-folder.ts';
 
-/** The group of users without a group of their own, on every Linux: machines in QEMU run in it where this cloud is root's. */
+/** The group `nogroup`, which every Linux has. Machines in QEMU run in it if root runs this cloud. */
 const nogroup = 65_534;
 
 /** Where the disk host of a cloud listens for NBD clients of this machine. */
@@ -16,8 +16,8 @@ export interface BlockDevices {
 }
 
 /**
- * Makes the folder of the socket, outside of the data folder: a socket's path has at most 107 characters, and QEMU, which runs
- * as another user where this one is root, must reach it.
+ * Creates the folder of the socket outside of the data folder: the path of a socket has at most 107 characters, and QEMU, which
+ * runs as another user if root runs this process, must be able to reach it.
  */
 export const openBlockDevices = (data: DataFolder): BlockDevices => {
   const name = createHash('sha256').update(data.root).digest('hex').slice(0, 16);

@@ -5,8 +5,8 @@ import type { DataFolder } from './data-folder.ts';
 import { type ServiceName, serviceNames } from './services.ts';
 
 /**
- * What identity makes at its first start (`BOOTSTRAP_FILE`): without it no caller could authenticate. Holds no secrets.
- * Identity applies it at every start, so an addition takes effect with the next one.
+ * What identity creates at its first start (`BOOTSTRAP_FILE`): without it no caller could authenticate. It holds no secrets.
+ * Identity applies it at every start, so an addition takes effect at the next one.
  */
 export interface BootstrapIdentities {
   /** `tenants/<id>` */
@@ -30,7 +30,7 @@ interface WithSecret {
   readonly secretHash: string;
 }
 
-/** The first administrator, as `administrator.json` holds it. */
+/** The first administrator, as in `administrator.json`. */
 export interface Administrator {
   readonly principalId: string;
   readonly secret: string;
@@ -38,7 +38,7 @@ export interface Administrator {
   readonly subscription: string;
 }
 
-/** Files and names with which the services find themselves. */
+/** Files and names of the services' identities. */
 export interface Identities {
   readonly bootstrapFile: string;
   readonly administrator: Administrator;
@@ -46,7 +46,7 @@ export interface Identities {
   readonly workloads: Readonly<Record<ServiceName, Workload>>;
 }
 
-/** How one service proves who it is, and the key it seals its secrets with. */
+/** The credentials of a service, and the key with which it seals its secrets. */
 export interface Workload {
   readonly principalId: string;
   readonly secretFile: string;
@@ -54,12 +54,12 @@ export interface Workload {
   readonly masterKeyFile: string;
 }
 
-/** Owners manage everything and use no key; the first administrator is given that too, so that it can try everything. */
+/** Owners manage everything but cannot use keys. The first administrator gets that role too, so that it can try everything. */
 const administratorRoles = ['roles/owner', 'roles/keyVaultAdministrator'];
 
 /**
- * The identities of this data folder, made at the first call and the same ever after. Secrets and master keys lie in files
- * of their own (0600).
+ * The identities of this data folder, created at the first call and unchanged afterwards. Secrets and master keys are in
+ * files of their own (0600).
  */
 export function openIdentities(data: DataFolder, random: Random): Identities {
   data.folder('bootstrap');
@@ -69,7 +69,7 @@ export function openIdentities(data: DataFolder, random: Random): Identities {
     secretFile: data.path('bootstrap', `${service}.secret`),
     masterKeyFile: data.path('bootstrap', `${service}.master-key`),
   });
-  // The file comes last: where it is there, so are all the secrets its hashes are of.
+  // This file is written last: if it exists, all the secrets exist whose hashes it has.
   if (!existsSync(bootstrapFile)) {
     const { administrator, secrets, identities } = makeIdentities(random);
     replaceFile(administratorFile, `${JSON.stringify(administrator, undefined, 2)}\n`);
@@ -101,7 +101,7 @@ export function openIdentities(data: DataFolder, random: Random): Identities {
   };
 }
 
-/** New identities: what identity receives, and the secrets of which it receives only the hashes. */
+/** Makes new identities: what identity receives, and the secrets of which it receives only the hashes. */
 export function makeIdentities(random: Random): {
   readonly identities: BootstrapIdentities;
   readonly administrator: Administrator;

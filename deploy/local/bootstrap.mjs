@@ -22,7 +22,7 @@ const node24 = join(binaries, 'node');
 const installStamp = join(repository, 'node_modules/.interlock-installed');
 const contractsStamp = join(repository, 'libs/contracts/src/.generated-from');
 
-/** A failure explained to the person at the terminal: no stack. */
+/** A failure that is explained to the user: shown without a stack. */
 class BootstrapError extends Error {}
 
 try {
@@ -56,7 +56,7 @@ function isPrepared() {
   return stampOf(installStamp) === dependenciesHash() && existsSync(node24) && stampOf(contractsStamp) === protoHash();
 }
 
-/** Under a lock, so that two commands started together do not install into the same folder at once; the later one finds it done. */
+/** Runs under a lock, so that two commands started together do not install into the same folder. The second finds the work done. */
 async function prepare() {
   const release = await lock();
   try {
@@ -116,7 +116,7 @@ function dependenciesHash() {
   return hash.digest('hex');
 }
 
-/** Of everything generation depends on: the sources, and the versions of the generators. */
+/** A hash of everything on which generation depends: the sources, and the versions of the generators. */
 function protoHash() {
   const hash = createHash('sha256').update(dependenciesHash());
   const folder = join(repository, 'proto');
@@ -128,18 +128,18 @@ function protoHash() {
   return hash.digest('hex');
 }
 
-/** The npx that belongs to this Node, else the one on the PATH. */
+/** The npx of this Node, otherwise the one on the PATH. */
 function npx() {
   const beside = join(dirname(process.execPath), 'npx');
   return existsSync(beside) ? beside : 'npx';
 }
 
-/** Runs a command of the preparation; its output goes to standard error. */
+/** Runs a command of the preparation. Its output goes to standard error. */
 function step(command, args, failure) {
   return new Promise((resolve, reject) => {
     const child = spawn(command, args, {
       cwd: repository,
-      // Without CI the package manager may stop to ask before it replaces an older installation.
+      // Without CI the package manager may ask before it replaces an older installation.
       env: { ...process.env, CI: 'true', PATH: searchPath() },
       stdio: ['ignore', 2, 2],
     });
@@ -177,8 +177,8 @@ function runToEnd(entry, args) {
 }
 
 /**
- * Calls `gone` once the npm that runs this script has ended. A signal to npm alone (a service manager's, `kill`) ends it and
- * leaves its child processes behind. Between npm and this process there may be a shell.
+ * Calls `gone` once the npm that runs this script has ended. A signal to npm alone (from a service manager, or `kill`) ends it
+ * but not its child processes. Between npm and this process there may be a shell.
  */
 function whenNpmIsGone(gone) {
   if (process.env.npm_lifecycle_event === undefined) return;
@@ -193,12 +193,12 @@ function whenNpmIsGone(gone) {
   timer.unref();
 }
 
-/** Process id of a process's parent, where the system says; the name in front of it may hold anything. */
+/** Process id of a process's parent, if the system provides it. The name before it may contain any character. */
 function parentOf(pid) {
   return textOf(`/proc/${pid}/stat`).split(') ').at(-1)?.split(' ')[1];
 }
 
-/** A file of the system about a process that may be gone, or of another system. */
+/** Reads a system file about a process. The process may have ended, and another system has no such file. */
 function textOf(file) {
   try {
     return readFileSync(file, 'utf8');

@@ -29,14 +29,14 @@ export interface Certificates {
 const dayMs = 86_400_000;
 const authorityDays = 3650;
 const serverDays = 365;
-/** A cloud may be kept running; what it starts with should last longer than one does. */
+/** A certificate must last longer than a cloud is likely to run. */
 const renewWithinDays = 30;
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256', hash: 'SHA-256' } as const;
 
 /**
- * The authority and the certificate in the data folder; created if they are missing, renewed before they expire.
- * The authority's key stays in the folder (0600), so that a new server certificate needs no new trust.
+ * The authority and the certificate in the data folder: created if they are missing, renewed before they expire.
+ * The authority's key stays in the folder (0600), so that clients trust a new server certificate without a change.
  * @param now milliseconds since the epoch
  */
 export async function openCertificates(data: DataFolder, now: number): Promise<Certificates> {
@@ -64,7 +64,7 @@ export async function openCertificates(data: DataFolder, now: number): Promise<C
 }
 
 /**
- * The certificate of the gateway, by the authority in the data folder, for localhost and the host names of vaults.
+ * The certificate of the gateway, signed by the authority in the data folder, for localhost and the host names of vaults.
  * @param now milliseconds since the epoch @param vaults such as `*.vault.interlock.localhost`
  */
 export async function openGatewayCertificate(
@@ -112,7 +112,7 @@ export async function makeAuthority(now: number): Promise<Pair> {
   return { certificate, privateKey: keys.privateKey };
 }
 
-/** A new certificate of the authority, for servers and for those who call them, valid for a year. */
+/** A new certificate of the authority for servers and their callers, valid for a year. */
 export async function makeServer(authority: Pair, now: number, names: CertificateNames): Promise<Pair> {
   const keys = await crypto.subtle.generateKey(algorithm, true, ['sign', 'verify']);
   const certificate = await X509CertificateGenerator.create({
@@ -137,7 +137,7 @@ export async function makeServer(authority: Pair, now: number, names: Certificat
   return { certificate, privateKey: keys.privateKey };
 }
 
-/** Valid since an hour ago, for clients whose clock is a little behind. */
+/** Valid since an hour ago, for clients whose clock is slightly behind. */
 function validity(now: number, days: number): { notBefore: Date; notAfter: Date } {
   return { notBefore: new Date(now - 3_600_000), notAfter: new Date(now + days * dayMs) };
 }
@@ -157,7 +157,7 @@ export async function pemOf(pair: Pair): Promise<{ readonly certificate: string;
   return { certificate: `${pair.certificate.toString('pem')}\n`, key: `${key}\n` };
 }
 
-/** The certificate last: where it is there, its key is. */
+/** The certificate is written last: if it exists, its key exists too. */
 async function writePair(pair: Pair, certificateFile: string, keyFile: string): Promise<void> {
   const { certificate, key } = await pemOf(pair);
   replaceFile(keyFile, key, 0o600);

@@ -11,19 +11,19 @@ import type { SpanStore } from './spans.ts';
 
 /** What to start, and how. */
 export interface LocalCloudOptions {
-  /** A folder no other cloud is running on. */
+  /** A folder on which no other cloud is running. */
   readonly data: DataFolder;
-  /** `DATABASE_URL` and `NATS_URL`, where servers are given; `PATH`. Passed on to the services. */
+  /** `DATABASE_URL` and `NATS_URL` of given servers, and `PATH`. Passed on to the services. */
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Which services; by default all. */
   readonly services?: readonly ServiceName[];
   /** Processes of each service; default 1. */
   readonly replicas?: number;
-  /** Prefix of databases, streams and subjects: keeps clouds on the same servers apart. */
+  /** Prefix of databases, streams and subjects. It separates clouds on the same servers. */
   readonly name?: string;
   /** Removes its databases and streams when it stops. */
   readonly temporary?: boolean;
-  /** Settings for the services beside those the launcher makes: shorter times in tests, for example. */
+  /** Settings for the services in addition to those that the launcher makes, for example shorter times in tests. */
   readonly settings?: Readonly<Record<string, string>>;
   /** Settings for one service. */
   readonly settingsOf?: (service: ServiceName) => Readonly<Record<string, string>>;
@@ -31,13 +31,13 @@ export interface LocalCloudOptions {
   readonly within?: Scope;
   /** Settings of a Postgres that is started here. */
   readonly postgresSettings?: Readonly<Record<string, string>>;
-  /** Where services find each other and the servers; by default where these are. */
+  /** The addresses at which services find each other and the servers; by default the real ones. */
   readonly route?: Route;
   /** The file of each service. */
   readonly entry?: (service: ServiceName) => string;
-  /** Takes each export of the services over OTLP as it was sent: its path (`/v1/traces` …) and its text. Metrics are exported only then. */
+  /** Receives each OTLP export of the services unchanged: its path (`/v1/traces` …) and its text. Only then are metrics exported. */
   readonly takeTelemetry?: (path: string, body: string) => void;
-  /** What clients may do to the cloud in a test; their settings are those of every service. */
+  /** What clients may do to the cloud in a test. Every service gets its settings. */
   readonly testControls?: TestControls | undefined;
   /** Called with each line of progress. */
   readonly say?: (line: string) => void;
@@ -46,33 +46,33 @@ export interface LocalCloudOptions {
 }
 
 /**
- * A running cloud of separate processes. Services are named, their replicas numbered from 0; an unknown or not started one
- * is an error.
+ * A running cloud of separate processes. Services have names, their replicas numbers from 0. A service that is unknown or was not
+ * started is an error.
  */
 export interface LocalCloud {
   /**
-   * host:port of each service, the same for the life of the cloud; also of services that were not started. With several replicas as many,
-   * separated by commas. Disk has one address, on which the process that holds the volumes serves.
+   * host:port of each service, the same as long as the cloud exists, also of services that were not started. Replicas have one address
+   * each, separated by commas. Disk has one address, on which the process serves that has the volumes.
    */
   readonly addresses: Readonly<Record<ServiceName, string>>;
   /** The database of each service, over TCP. */
   readonly databaseUrls: Readonly<Record<ServiceName, string>>;
   /** PEM file of the authority that signed the services' certificate. */
   readonly authorityFile: string;
-  /** PEM files of a client certificate, where services require one. Local ones do not. */
+  /** PEM files of a client certificate, if services require one. Local services do not. */
   readonly client?: { readonly certificateFile: string; readonly keyFile: string };
   readonly administrator: Administrator;
   readonly spans: SpanStore;
-  /** Where processes of the cloud send their spans. */
+  /** The endpoint to which the processes of the cloud send their spans. */
   readonly spansEndpoint: string;
-  /** With it a gateway proves the addresses of its clients to key-vault. */
+  /** The key with which a gateway proves the addresses of its clients to key-vault. */
   readonly clientAddressKey: string;
   readonly postgres: Postgres;
   readonly nats: Nats;
   pid(service: ServiceName, replica?: number): number;
   /** Ends with SIGKILL. */
   kill(service: ServiceName, replica?: number): Promise<void>;
-  /** Starts again, stopping it first where it runs. */
+  /** Starts it again, and stops it first if it runs. */
   restart(service: ServiceName, replica?: number): Promise<void>;
   pause(service: ServiceName, replica?: number): void;
   resume(service: ServiceName, replica?: number): void;

@@ -6,10 +6,10 @@ import { endAllGuarded } from './guarded-process.ts';
 const signals = { SIGINT: 2, SIGTERM: 15, SIGHUP: 1 } as const;
 
 /**
- * Runs one of the launcher's commands as this process. What it opens is closed in reverse order at its end and at Ctrl-C,
- * SIGTERM or the end of the bootstrap, whenever that comes; the process then ends with the command's exit code, or 128 + n
- * after signal n. A LauncherError is shown as one text, anything else with its stack.
- * @param lastLine printed after everything is closed, so that it really is the last.
+ * Runs one of the launcher's commands as this process. What it opens is closed in reverse order at its end, at Ctrl-C,
+ * at SIGTERM, or at the end of the bootstrap. The process then exits with the command's exit code, or with 128 + n
+ * after signal n. A LauncherError is shown as a text, other errors with their stack.
+ * @param lastLine printed after everything is closed, so that it is the last line
  */
 export function runCommand(main: (scope: Scope) => Promise<{ exitCode: number; lastLine?: string }>): void {
   const scope = createScope();
@@ -27,16 +27,16 @@ export function runCommand(main: (scope: Scope) => Promise<{ exitCode: number; l
       void leave(128 + number);
     });
   }
-  // The bootstrap holds the other end; it is gone when that was killed.
+  // The bootstrap holds the other end of the channel. It disconnects when the bootstrap is killed.
   process.on('disconnect', () => void leave(128 + signals.SIGHUP));
   process.channel?.unref();
-  // A terminal or pipe that went away is no reason to leave anything running.
+  // If the terminal or pipe is gone, everything must still be stopped.
   process.stdout.on('error', () => void leave(1));
 
   main(scope).then(
     ({ exitCode, lastLine }) => leave(exitCode, lastLine),
     (error: unknown) => {
-      // What was interrupted fails in ways that say nothing.
+      // Errors of interrupted work are meaningless.
       if (!leaving) console.error(error instanceof LauncherError ? `\n${error.message}` : withCauses(error));
       return leave(1);
     },

@@ -7,20 +7,20 @@ import { tryLock } from './lock.mjs';
 export const repository = fileURLToPath(new URL('../..', import.meta.url));
 
 /**
- * Where everything of one local cloud lives. All folders are 0700; files with secrets are 0600.
+ * The folder of one local cloud. All folders are 0700; files with secrets are 0600.
  *
  * ```
- * launcher.lock        who is running on this folder
+ * launcher.lock        the launcher that runs on this folder
  * administrator.json   the first administrator's credentials (0600)
  * cloud.json           addresses of the running cloud, for the command line (0600)
- * bootstrap/           identities.json, which identity reads at its first start; one secret file per service (0600)
- * certificates/        the local authority, and the server certificate it signed
+ * bootstrap/           identities.json, which identity reads at its first start; one secret file for each service (0600)
+ * certificates/        the local authority, and the server certificate that it signed
  * postgres/            data/, the password of its superuser, socket/
  * nats/                configuration, jetstream/, and users/ with a seed for the operator and each service (0600)
  * services/<name>/     what a service keeps outside the database
- * images/<image>.cdx.json   bills of materials of the images that were built
- * logs/<name>.log      output of each process; of several of disk disk-0.log, disk-1.log, …, whichever of them works
- * spans.jsonl          finished spans as they were sent, an export a line; spans.1.jsonl holds the ones before
+ * images/<image>.cdx.json   bills of materials of the built images
+ * logs/<name>.log      output of each process; several processes of disk have disk-0.log, disk-1.log, …, whichever of them works
+ * spans.jsonl          finished spans as they were sent, one export a line; spans.1.jsonl has earlier ones
  * ```
  */
 export interface DataFolder {
@@ -31,21 +31,19 @@ export interface DataFolder {
   folder(...segments: string[]): string;
 }
 
-/** What is wrong with the machine or the set-up, in words for the person who started the launcher: shown without a stack. */
+/** A problem of the machine or the setup, explained to the user: shown without a stack. */
 export class LauncherError extends Error {
   override readonly name = 'LauncherError';
 }
 
-/**
- * Where the data goes: `INTERLOCK_DATA`, relative to the current folder, or `.interlock` in the repository. Empty counts as not given.
- */
+/** The data folder: `INTERLOCK_DATA`, relative to the current folder, or `.interlock` in the repository. An empty value counts as unset. */
 export function dataRoot(env: Readonly<Record<string, string | undefined>>): string {
   return env.INTERLOCK_DATA ? resolve(env.INTERLOCK_DATA) : join(repository, '.interlock');
 }
 
 /**
- * Creates the folder where it is missing and makes it private.
- * @throws LauncherError when it belongs to another user: files of two owners would lock one of them out.
+ * Creates the folder if it is missing, and makes it private.
+ * @throws LauncherError if it belongs to another user: with files of two owners, one of them would lose access.
  */
 export function openDataFolder(root: string): DataFolder {
   mkdirSync(root, { recursive: true, mode: 0o700 });
@@ -73,12 +71,12 @@ export const foldersAt = (root: string): DataFolder => {
   };
 };
 
-/** How long those who are at work in a folder may take to end, in milliseconds, and how often that is looked at. */
+/** How long processes that use a folder may take to end, and how often that is checked, in milliseconds. */
 const [goneWithinMs, lookMs] = [30_000, 50];
 
 /**
- * Removes a file or folder that may not be there. Servers and services whose launcher was killed end a moment later, and until
- * then write files and remove their own; where `rmSync` meets one of those it stops, and says nothing of what is left.
+ * Removes a file or folder, if it exists. Servers and services whose launcher was killed end a moment later, and until
+ * then write and remove files. `rmSync` stops at such a file without naming what is left.
  * @throws LauncherError while another process writes to it
  */
 export function removeWhole(path: string): void {
@@ -94,7 +92,7 @@ export function removeWhole(path: string): void {
 
 /**
  * Makes this process the only launcher on the folder, until the returned function is called or the process ends.
- * @throws LauncherError when another launcher is at work on it.
+ * @throws LauncherError if another launcher holds the folder.
  */
 export function holdDataFolder(data: DataFolder): () => void {
   const attempt = tryLock(data.path('launcher.lock'));

@@ -1,18 +1,18 @@
 import type { Failure, Summary } from './summary-reporter.ts';
 
-/** What a run of the tests came to, after each file that failed ran once more. */
+/** The result of a test run, after each failed file ran once more. */
 export interface Outcome {
   readonly passed: number;
   readonly failed: number;
-  /** One line each: the test file, and its first failure in parentheses. Counted as passed. */
+  /** One line each: the test file, and in parentheses its first failure. Counted as passed. */
   readonly flaky: readonly string[];
-  /** One line each: what failed in the run, in a file that failed again. */
+  /** One line each: a failure of the run in a file that failed again. */
   readonly failures: readonly string[];
 }
 
 /**
- * Runs each file that failed once more, alone. If it passes then, its failures count as passed and the file is listed as flaky.
- * If it fails again, or runs no test at all, its failures stand. Failures without a file stand too.
+ * Reruns each failed file once, alone. If it passes then, its failures count as passed and the file is listed as flaky.
+ * If it fails again, or runs no test at all, its failures stay. Failures without a file stay too.
  * @param runAlone runs one test file while nothing else runs
  */
 export const rerunFailed = async (first: Summary, runAlone: (file: string) => Promise<Summary>): Promise<Outcome> => {
@@ -23,7 +23,7 @@ export const rerunFailed = async (first: Summary, runAlone: (file: string) => Pr
     if (again.failed === 0 && again.failures.length === 0 && again.passed > 0) flaky.set(file, failures);
   }
   const standing = first.failures.filter(({ file }) => file === undefined || !flaky.has(file));
-  // The runner lists a failed hook and does not count it: what stands counts at least once.
+  // The runner lists a failed hook but does not count it: each failure that stays counts at least once.
   const left = Math.max(0, first.failed - (first.failures.length - standing.length));
   const failed = standing.length > 0 ? Math.max(1, left) : left;
   return {

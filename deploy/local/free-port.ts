@@ -4,14 +4,14 @@ import { createServer } from 'node:net';
 
 /** Below this are ports of well-known services. */
 const lowestPort = 10_000;
-/** Where the operating system begins to take ports for outgoing connections, when it does not say (Linux, ip(7)). */
+/** First port for outgoing connections if the operating system does not report it (Linux, ip(7)). */
 const ephemeralDefault = 32_768;
-/** Ports tried for one that is free, before the operating system is asked for any. */
+/** How many ports to try before the operating system chooses one. */
 const attemptsMax = 50;
 
 /**
- * Ports on 127.0.0.1 without a listener, all different. They are not reserved, but lie below those the operating system
- * takes for outgoing connections, of which every process makes many: those would take one in the seconds before it is bound.
+ * Different ports on 127.0.0.1 without a listener. They are not reserved, but are below the range of outgoing connections. Every
+ * process makes many of these, and one could take a port in the seconds before it is bound.
  */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = await Promise.all(Array.from({ length: count }, listenSomewhere));
@@ -47,7 +47,7 @@ function ephemeralStart(): number {
   try {
     return Number(readFileSync('/proc/sys/net/ipv4/ip_local_port_range', 'utf8').split(/\s+/)[0]);
   } catch {
-    // Not Linux: its usual range holds elsewhere too, or above.
+    // Not Linux: its usual range applies to other systems too, or theirs is higher.
     return ephemeralDefault;
   }
 }

@@ -19,7 +19,7 @@ const vaultDomain = 'vault.interlock.localhost';
 export interface GatewayPlace {
   /** Of the gateway: URLs of keys contain it. */
   readonly port: number;
-  /** Of its loopback server: managed identity endpoint and proxy. */
+  /** The port of its loopback server: managed identity endpoint and proxy. */
   readonly loopbackPort: number;
   /** `localhost`; in a container `0.0.0.0`, and the container's ports are published on a loopback address. */
   readonly host: string;
@@ -28,7 +28,7 @@ export interface GatewayPlace {
 /**
  * Where the gateway of `npm run up -- --azure` listens: 8443 and 8442 of this machine, unless `INTERLOCK_GATEWAY_PORT`,
  * `INTERLOCK_LOOPBACK_PORT` and `INTERLOCK_GATEWAY_HOST` name others.
- * @throws LauncherError for what is no port
+ * @throws LauncherError for an invalid port
  */
 export const gatewayPlaceIn = (env: Readonly<Record<string, string | undefined>>): GatewayPlace => {
   const portOf = (name: string, text: string | undefined, standard: number): number => {
@@ -43,12 +43,12 @@ export const gatewayPlaceIn = (env: Readonly<Record<string, string | undefined>>
   };
 };
 
-/** What clients of the public cloud need to reach a local cloud; `gateway.json` in the data folder while the gateway runs. */
+/** What Azure's clients need to reach a local cloud; in `gateway.json` of the data folder while the gateway runs. */
 export interface GatewayAccess {
   readonly url: string;
   /** URL of a vault, with `{vault}` for its name. */
   readonly vaultUrlTemplate: string;
-  /** UUIDs that stand for the ids of the cloud. */
+  /** UUIDs for the ids of the cloud. */
   readonly tenant: string;
   readonly subscription: string;
   readonly clientId: string;
@@ -56,7 +56,7 @@ export interface GatewayAccess {
   readonly authorityFile: string;
   /** Managed identity endpoint, and proxy for clients that cannot resolve the names of vaults. */
   readonly loopbackUrl: string;
-  /** What `X-IDENTITY-HEADER` must be there. */
+  /** The value that `X-IDENTITY-HEADER` must have there. */
   readonly identityHeader: string;
 }
 
@@ -78,7 +78,7 @@ export interface GatewayOptions {
   /** Drops the database when it stops. */
   readonly temporary?: boolean;
   readonly settings?: Readonly<Record<string, string>>;
-  /** Lets its clients use them. */
+  /** Allows the clients of the gateway to use test controls. */
   readonly testControls?: TestControls | undefined;
   readonly within: Scope;
   readonly say?: (line: string) => void;
@@ -104,7 +104,7 @@ export const startGateway = async (options: GatewayOptions): Promise<GatewayAcce
     ...(options.testControls && testSettings(options.testControls, data)),
     ...options.settings,
   };
-  // One after the other: the first makes the master key.
+  // One after the other, because the first creates the master key.
   for (let replica = 0; replica < replicas; replica++) await startReplica(options, access, { env, replica });
   const file = data.path('gateway.json');
   writeFileSync(file, `${JSON.stringify(access, undefined, 2)}\n`, { mode: 0o600 });
@@ -192,14 +192,14 @@ const settingsOf = async (
 
 const idOf = (name: string): string => name.replace(/^[^/]*\//, '');
 
-/** The same UUID for a name every time: tools accept no other ids of tenants and subscriptions. */
+/** Always the same UUID for a name, because tools accept only UUIDs as tenants and subscriptions. */
 const uuidFor = (name: string): string => {
   const hex = createHash('sha256').update(`interlock ${name}`).digest('hex');
   // Version 8, variant 1 (RFC 9562).
   return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-8${hex.slice(13, 16)}-a${hex.slice(17, 20)}-${hex.slice(20, 32)}`;
 };
 
-/** What a user pastes into a terminal to use a client of the public cloud. The secret stays in its file. */
+/** The lines that a user pastes into a terminal to use a client of Azure. The secret stays in its file. */
 export const linesToPaste = ({
   url,
   tenant,

@@ -4,12 +4,12 @@ import { createInterface } from 'node:readline';
 import { Readable } from 'node:stream';
 
 /**
- * Runs the command given as its arguments for as long as the other end of its standard input is open. A launcher
- * that ends, however it ends, lets go of it; so nothing it started outlives it, also what is paused and what (like
- * Postgres and NATS) knows nothing of launchers. No polling, and a shell is all it needs.
+ * Runs the command in its arguments as long as the other end of its standard input is open. The pipe closes when the launcher
+ * ends, in whatever way. So nothing that a launcher started outlives it, even if it is paused, or does not know launchers (like
+ * Postgres and NATS). The guard does not poll, and needs only a shell.
  *
- * Descriptor 3 reports the command's process id and, at the end, its exit status. What the command leaves
- * behind in its process group is then killed, the guard itself included.
+ * Descriptor 3 reports the command's process id and, at the end, its exit status. Then all processes that the command left
+ * in its process group are killed, the guard itself included.
  */
 const guard = `
 signal=$1 grace_tenths=$2; shift 2
@@ -31,7 +31,7 @@ echo "$?" >&3
 kill -KILL 0
 `;
 
-/** What to run, and how it is asked to end. */
+/** What to run, and how to end it. */
 export interface GuardedCommand {
   readonly command: string;
   readonly args: readonly string[];
@@ -42,9 +42,9 @@ export interface GuardedCommand {
   readonly output: string | 'terminal';
   /** Called with each line the command prints on standard output. */
   readonly onLine?: ((line: string) => void) | undefined;
-  /** Which signal asks the command to end. */
+  /** The signal that requests the end of the command. */
   readonly stopSignal: 'TERM' | 'INT';
-  /** How long it may take to obey before it is killed. */
+  /** How long the command may take to end before it is killed, in milliseconds. */
   readonly graceMs: number;
   /** Runs as this user instead of the launcher's (root only). */
   readonly user?: { readonly uid: number; readonly gid: number } | undefined;
@@ -60,18 +60,18 @@ export interface GuardedProcess {
   readonly pid: number;
   /** Never rejects. */
   readonly exited: Promise<Exit>;
-  /** Sends a signal to the command itself. Nothing happens when it has ended. */
+  /** Sends a signal to the command itself. Does nothing if the command has ended. */
   signal(name: 'SIGKILL' | 'SIGSTOP' | 'SIGCONT' | 'SIGTERM'): void;
-  /** Asks it to end, kills it after the grace time, resolves when it is gone. May be called more than once. */
+  /** Requests its end, kills it after the grace time, resolves when it has ended. May be called more than once. */
   stop(): Promise<Exit>;
 }
 
-/** How to end each thing that was started and has not ended, so that a launcher can wait for that before its own end. */
+/** A function for each running process that ends it, so that a launcher can wait for all before it ends. */
 const live = new Set<() => Promise<unknown>>();
 let isLeaving = false;
 
 /**
- * Ends whatever still runs, all at once, and lets nothing more be started. For the way out, where the order has been kept
+ * Ends everything that still runs at the same time, and prevents new starts. For the exit, when the order has been kept
  * already or no longer matters.
  */
 export async function endAllGuarded(): Promise<void> {
@@ -99,7 +99,7 @@ export async function startGuarded(command: GuardedCommand): Promise<GuardedProc
       ...command.args,
     ],
     {
-      // A session of its own: Ctrl-C in the terminal reaches the launcher only, which then stops things in order.
+      // Its own session: Ctrl-C in the terminal reaches the launcher only, which then stops everything in order.
       detached: true,
       cwd: command.cwd,
       env: command.env ?? process.env,
@@ -116,7 +116,7 @@ async function watched(child: ChildProcess, command: GuardedCommand): Promise<Gu
   const { stdin, stdout } = child;
   const report = child.stdio[3];
   if (stdin === null || !(report instanceof Readable)) throw new Error('the guard was started without its pipes');
-  // The guard may be gone before the lifeline is closed; then no one reads the pipe.
+  // The guard may have ended before the lifeline is closed. Then the pipe has no reader.
   stdin.on('error', () => undefined);
   if (stdout !== null && command.onLine !== undefined) createInterface({ input: stdout }).on('line', command.onLine);
 

@@ -4,12 +4,12 @@ import type { Clock } from '@interlock/runtime';
 import { guestFiles } from '../../services/compute/src/guest/plan.ts';
 import { findGuest, signalGuest } from '../../services/compute/src/guests/guest-process.ts';
 
-/** How long guests may take to shut down before they are ended, in milliseconds: as long as compute gives them. */
+/** How long guests may take to shut down before they are killed, in milliseconds: the time that compute gives them. */
 export const guestGraceMs = 10_000;
 
 /**
- * Asks every guest below a folder to shut down, ends those that do not, and resolves when their processes are gone. No process
- * may start guests there meanwhile.
+ * Requests every guest in a folder to shut down, kills those that do not, and resolves when their processes have ended. No process
+ * may start guests there at the same time.
  * @param folder where compute keeps them; it need not exist
  */
 export async function endGuests(folder: string, clock: Clock, graceMs = guestGraceMs): Promise<void> {

@@ -3,33 +3,33 @@ import { setTimeout as delay } from 'node:timers/promises';
 import connect from 'postgres';
 import { LauncherError } from './data-folder.ts';
 
-/** Whose databases they are to be. */
+/** The owner of the databases. */
 export interface DatabaseHolder {
   /** Root of the data folder. */
   readonly folder: string;
-  /** Of the folder's first administrator: made with its keys, and so no other folder's. */
+  /** The id of the folder's first administrator: created together with its keys, and unique to the folder. */
   readonly administratorId: string;
 }
 
-/** 'cloud' as a number: the lock of the launcher at work on a cloud, in the database of its identity. */
+/** 'cloud' as a number: the lock of the launcher that uses a cloud, in the database of its identity. */
 const cloudLock = 0x636c6f7564;
 
-/** The code with which Postgres refuses what a role may not do. */
+/** The code with which Postgres refuses an action that a role may not do. */
 export const insufficientPrivilege = '42501';
 
-/** How long after its connection ended the lock is asked for again, in milliseconds. */
+/** How long to wait before the lock is requested again after its connection ended, in milliseconds. */
 const againMs = 500;
 
-/** How long the server may take to notice that the launcher before is gone, in milliseconds. */
+/** How long the server may take to notice that the previous launcher has ended, in milliseconds. */
 const patienceMs = 1_000;
 
 /**
- * Makes this process the only launcher on the databases of a cloud on a server that was given, until the returned function is
- * called or the process ends. They belong to the folder whose first administrator their identity knows: what they hold is
- * sealed under the keys of that folder, and another one can do nothing with it but harm. The database says in its comment
- * which folder that is; the refusal shows it.
+ * Makes this process the only launcher on the databases of a cloud on a given server, until the returned function is called or
+ * the process ends. The databases belong to the folder whose first administrator their identity knows. Their content is
+ * sealed under the keys of that folder, and another folder could only damage it. The comment of the database names the
+ * folder, and the refusal shows it.
  * @param url of the database of identity, which exists
- * @throws LauncherError when they belong to another folder, or another launcher is at work on them
+ * @throws LauncherError if they belong to another folder, or another launcher uses them
  */
 export async function holdDatabases(
   url: string,
@@ -38,7 +38,7 @@ export async function holdDatabases(
   const database = decodeURIComponent(new URL(url).pathname.slice(1));
   let isReleased = false;
   let timer: NodeJS.Timeout | undefined;
-  // A restart of the server takes the lock with it.
+  // A restart of the server releases the lock.
   const again = () => {
     if (isReleased) return;
     clearTimeout(timer);
@@ -83,7 +83,7 @@ export async function holdDatabases(
   }
 }
 
-/** What a database says about whose it is. @param database the one `sql` is connected to */
+/** The owner that is recorded in a database. @param database the one to which `sql` is connected */
 async function ownerOf(
   sql: connect.Sql,
   database: string,
@@ -94,7 +94,7 @@ async function ownerOf(
       from pg_database where datname = ${database}`;
   const [, owner] = /^Interlock: (.+)$/s.exec(mark?.comment ?? '') ?? [];
   if (mark?.isUsed !== true) return { owner, isOthers: false };
-  // A store that identity has not written to yet is anybody's.
+  // A store to which identity has not written yet has no owner.
   const [store] = await sql<{ isOthers: boolean }[]>`
     select exists (select from events)
        and not exists (select from events where stream = ${`principal-${administratorId}`}) as "isOthers"`;
@@ -102,12 +102,12 @@ async function ownerOf(
 }
 
 async function comment(sql: connect.Sql, database: string, text: string): Promise<void> {
-  // The statement takes no parameters.
+  // This statement takes no parameters.
   const literal = sql.unsafe(`'${text.replaceAll("'", "''")}'`);
   try {
     await sql`comment on database ${sql(database)} is ${literal}`;
   } catch (error) {
-    // Another role owns the database: the owner shows without a comment.
+    // Another role owns the database, so the owner is known without a comment.
     if (!(error instanceof connect.PostgresError) || error.code !== insufficientPrivilege) throw error;
   }
 }

@@ -36,9 +36,9 @@ import { forwardTelemetry } from './telemetry-forward.ts';
 export type { LocalCloud, LocalCloudOptions } from './cloud-types.ts';
 
 /**
- * Starts servers and services on free ports; resolves when every service serves. When anything fails, what was started is
- * stopped again. `cloud.json` in the data folder has all addresses while it runs.
- * @throws LauncherError saying what is missing or went wrong.
+ * Starts servers and services on free ports; resolves when every service serves. If anything fails, all that was started is
+ * stopped. `cloud.json` in the data folder has all addresses while the cloud runs.
+ * @throws LauncherError that says what is missing or failed
  */
 export async function startLocalCloud(options: LocalCloudOptions): Promise<LocalCloud> {
   const scope = createScope();
@@ -51,7 +51,7 @@ export async function startLocalCloud(options: LocalCloudOptions): Promise<Local
   }
 }
 
-/** What the services of a cloud are started with. */
+/** What services need to start. */
 interface Ground {
   readonly postgres: Postgres;
   readonly nats: Nats;
@@ -125,7 +125,7 @@ class CloudLaunch {
     return cloud;
   }
 
-  /** Starts Postgres and NATS, unless they are given, while certificates are made and ports are found. */
+  /** Starts Postgres and NATS, unless they are given, while certificates are created and ports are chosen. */
   async #startServers() {
     const { data, env, postgresSettings, settings } = this.#options;
     const onCrash = (crash: Crash): void => this.#onCrash({ ...crash, restart: () => this.#restartServer(crash) });
@@ -266,7 +266,7 @@ class CloudLaunch {
       onTakeover: (pid) => this.#processes.has(own) && this.#report(ground, service, replica, pid, 'took over'),
     });
     this.#processes.set(own, process);
-    // A stop that began before this process ran did not end it.
+    // A stop that started before this process ran did not end it.
     if (this.#scope.signal.aborted) await process.stop();
     this.#report(ground, service, replica, process.pid, millisecondsSince(since));
   }
@@ -307,7 +307,7 @@ class CloudLaunch {
     return server;
   }
 
-  /** Writes `cloud.json`, which is there while the cloud runs. */
+  /** Writes `cloud.json`, which exists while the cloud runs. */
   #writeDescription(
     { addresses, certificates, identities }: Ground,
     own: { readonly spans: string; readonly control: string },

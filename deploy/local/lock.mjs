@@ -23,7 +23,7 @@ export function processStart(pid) {
   if (process.platform !== 'linux') return startFromPs(pid);
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // Fields after the command's name, which may itself hold spaces and brackets: state is the first, start time the 20th.
+    // Fields after the command's name, which may itself contain spaces and brackets: the state is the first, the start time the 20th.
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
     return fields[0] === 'Z' || fields[0] === 'X' ? undefined : fields[19];
   } catch (error) {
@@ -41,7 +41,7 @@ function startFromPs(pid) {
   }
 }
 
-/** A hard link appears with its whole content or not at all, so no process reads half a lock. */
+/** A hard link appears with its whole content or not at all, so no process reads an incomplete lock. */
 function linked(draft, file) {
   try {
     linkSync(draft, file);
@@ -63,12 +63,12 @@ function readHolder(file) {
   try {
     return JSON.parse(text);
   } catch {
-    // Not written by this program: no running process holds it.
+    // Not written by this program, so no running process holds it.
     return { pid: 0, startedAt: '' };
   }
 }
 
-/** Removes a dead holder's lock, unless another process has taken it in the meantime: then it is put back. */
+/** Removes the lock of an ended process. If another process has taken the lock in the meantime, restores it. */
 function setAside(file, dead) {
   const aside = `${file}.${process.pid}.stale`;
   try {

@@ -1,17 +1,17 @@
 import { closeSync, fstatSync, openSync, readSync, statSync } from 'node:fs';
 
-/** Letters of a line that are shown: how a line begins says what happened; the rest is for the file. */
+/** How many characters of a line are shown. The start of a line says what happened; the file has the rest. */
 const lineMax = 600;
 
-/** What is read of a log at most: many lines of settings and stacks, few of which are shown. */
+/** How much of a log is read at most, in bytes: many lines of settings and stacks, few of which are shown. */
 const bytesMax = 65_536;
 
-/** Where a log ends now: later lines are of the next process. 0 when there is no such file. */
+/** The end of a log now: later lines are from the next process. 0 if the file does not exist. */
 export const logEnd = (file: string): number => statSync(file, { throwIfNoEntry: false })?.size ?? 0;
 
 /**
- * The last lines of a log since that position, long lines cut; empty when there is no such file. Of the lines of
- * a service those that tell of no trouble are left out while there are others, and of a trouble its words are shown, not its stack.
+ * The last lines of a log since that position, with long lines cut; empty if the file does not exist. Lines of a service
+ * without an error are left out if there are lines with one. Of an error, the messages are shown, not the stack.
  */
 export function logTail(file: string, { lines = 20, from = 0 } = {}): string {
   const written = readEnd(file, from).trimEnd();
@@ -40,7 +40,7 @@ function readEnd(file: string, from: number): string {
   }
 }
 
-/** A line of a log as it is shown. What no service wrote (Postgres, NATS, Node at its end) stays as it is, and counts. */
+/** A line of a log as it is shown. A line that no service wrote (Postgres, NATS, Node at its end) stays as it is, and counts as an error. */
 function lineOf(line: string): { readonly text: string; readonly isTrouble: boolean } {
   const entry = entryIn(line);
   if (entry === undefined) return { text: line, isTrouble: true };
@@ -56,11 +56,11 @@ function entryIn(line: string): Readonly<Record<string, unknown>> | undefined {
     const entry = Object(JSON.parse(line));
     return typeof entry.level === 'string' && typeof entry.event === 'string' ? entry : undefined;
   } catch {
-    // Cut off, or something else that begins with a brace.
+    // Incomplete, or another text that starts with a brace.
     return undefined;
   }
 }
 
-/** The words of an error and of what caused it. */
+/** The messages of an error and of its causes. */
 const messagesIn = (error: unknown): readonly string[] =>
   Array.isArray(error) ? error.map((link) => String(Object(link).message)) : [];

@@ -1,7 +1,7 @@
 import { durableOf, streamNameIn, streamOf, subjectNameIn, subjectOf } from '@interlock/messaging';
 import { type ServiceName, serviceNames } from './services.ts';
 
-/** Whose facts a service consumes: with one durable consumer on every partition of theirs. */
+/** The services whose facts each service consumes, with one durable consumer on each of their partitions. */
 export const consumes: Readonly<Record<ServiceName, readonly ServiceName[]>> = {
   identity: ['key-vault'],
   'key-vault': ['identity'],
@@ -10,30 +10,29 @@ export const consumes: Readonly<Record<ServiceName, readonly ServiceName[]>> = {
   compute: ['disk-encryption-set', 'disk'],
 };
 
-/** Who the NATS servers know: every service, and the operator, who creates streams. */
+/** The users of the NATS servers: every service, and the operator, who creates streams. */
 export type NatsUser = ServiceName | 'operator';
 
-/** All of them. */
 export const natsUsers: readonly NatsUser[] = ['operator', ...serviceNames];
 
 /** What the permissions depend on. */
 export interface NatsAuthorization {
   /** `PARTITION_COUNT` of every service. */
   readonly partitionCount: number;
-  /** `NATS_NAMESPACE` of every service; none by default. */
+  /** `NATS_NAMESPACE` of every service; by default there is none. */
   readonly namespace?: string | undefined;
   /** Public key of a user, or a variable that holds it. */
   readonly keyOf: (user: NatsUser) => string;
-  /** Whether the operator may do everything there is, as the owner of a local cloud may; by default it may create and change streams. */
+  /** Whether the operator may do everything, as the owner of a local cloud may. By default it may create and change streams. */
   readonly isOperatorUnlimited?: boolean;
 }
 
 /**
  * What each user may do on the NATS servers, in the format of their configuration. Everything else is refused.
  *
- * - A service publishes its own facts, reads its own stream and consumes from the services it consumes from, through its own consumers.
+ * - A service publishes its own facts, reads its own stream, and consumes the facts of other services through its own consumers.
  * - A service neither creates nor changes a stream. With `republish` it could forge facts of another service, with `sources` it could
- *   read what it does not consume.
+ *   read streams that it does not consume.
  * - A consumer is created under its full name with its one subject (`CONSUMER.CREATE.<stream>.<consumer>.<subject>`), which the server
  *   compares with the request. The older calls (`CONSUMER.CREATE.<stream>`, `CONSUMER.DURABLE.CREATE`) carry no subject, so they are denied.
  * - The operator creates and changes the five streams.

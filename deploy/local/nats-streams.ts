@@ -6,7 +6,7 @@ import type { Nats } from './nats.ts';
 /** Variables of the environment. */
 type Environment = Readonly<Record<string, string | undefined>>;
 
-/** A new stream is there at once; a given cluster may be electing a leader. */
+/** A new stream exists at once, but a given cluster may still elect a leader. In milliseconds. */
 const patienceMs = 10_000;
 
 /** In how many partitions services publish: `PARTITION_COUNT`, read here because permissions depend on it. */
@@ -16,7 +16,7 @@ export const partitionCountOf = ({ PARTITION_COUNT: count }: Environment): numbe
 /**
  * Creates the streams of a local cloud, as the operator of its server.
  * @param env `NATS_STREAM_…` of docs/settings.md
- * @throws LauncherError naming the stream and what to do
+ * @throws LauncherError that names the stream and says what to do
  */
 export const createStreams = async (
   nats: Pick<Nats, 'access'>,
@@ -38,7 +38,7 @@ export const createStreams = async (
   }
 };
 
-/** Deletes the streams of a cloud that is gone for good. */
+/** Deletes the streams of a cloud that will not run again. */
 export const removeStreams = async (nats: Pick<Nats, 'connect'>, prefix: string): Promise<void> => {
   const connection = await nats.connect();
   try {

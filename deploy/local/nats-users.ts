@@ -10,7 +10,7 @@ export interface LocalNatsUser extends Nkey {
   readonly seedFile: string;
 }
 
-/** The users of this data folder, made at the first call and the same ever after. */
+/** The users of this data folder, created at the first call and unchanged afterwards. */
 export const openNatsUsers = (data: DataFolder): Readonly<Record<NatsUser, LocalNatsUser>> => {
   const folder = data.folder('nats', 'users');
   const open = (user: NatsUser): LocalNatsUser => {

@@ -16,21 +16,21 @@ import { installProgram } from './system-program.ts';
 
 /** A NATS server with JetStream. */
 export interface Nats {
-  /** What it is and where it came from, for the person at the terminal. */
+  /** What the server is and where it came from, for the user. */
   readonly description: string;
   /** Its process; undefined when the server is not ours. */
   readonly pid: number | undefined;
-  /** How its operator reaches it: who creates streams there. */
+  /** How its operator, who creates streams, reaches it. */
   readonly access: NatsAccess;
   /** Settings with which a service reaches it. */
   settingsOf(service: ServiceName): Readonly<Record<string, string>>;
   /** A connection as its operator. */
   connect(): Promise<NatsConnection>;
-  /** Ends a server of ours; a server that was given is left alone. */
+  /** Ends an own server. A given server is not changed. */
   stop(): Promise<void>;
-  /** Ends a server of ours with SIGKILL; it stays down until `restart`. @throws LauncherError when it is not ours. */
+  /** Ends an own server with SIGKILL; it stays down until `restart`. @throws LauncherError for a given server */
   kill(): Promise<void>;
-  /** Starts a server of ours again on the same port and data, stopping it first where it runs. @throws LauncherError when it is not ours. */
+  /** Starts an own server again on the same port and data, and stops it first if it runs. @throws LauncherError for a given server */
   restart(): Promise<void>;
 }
 
@@ -41,24 +41,24 @@ export interface NatsOptions {
   /** Progress, a line each. */
   readonly say: (line: string) => void;
   /**
-   * Gives a server of our own users: an operator and each service, with permissions for the streams and subjects of that system.
-   * Without it every client may do everything: for the servers of tests and benches.
+   * Gives an own server users: an operator and each service, with permissions for the streams and subjects of that system.
+   * Without users every client may do everything: for the servers of tests and benches.
    */
   readonly users?: Pick<NatsAuthorization, 'namespace' | 'partitionCount'>;
   /** Called when a server started here crashes; by default the end of its log goes to standard error. */
   readonly onCrash?: (crash: Crash) => void;
 }
 
-/** JetStream reads its files back at a start; 60 s is far more than a local cloud holds. */
+/** JetStream reads its files at a start. 60 s is far more than a local cloud needs. */
 const startTimeoutMs = 60_000;
 
 /**
- * The server behind `NATS_URL`, or one of our own with its streams in the data folder, on a free port. A missing
- * `nats-server` is installed with the system's package manager where that is possible.
+ * The server at `NATS_URL`, or an own one with its streams in the data folder, on a free port. A missing `nats-server` is
+ * installed with the system's package manager if that is possible.
  *
- * A given server is reached with `NATS_SEED_FILE` and `NATS_CA_FILE`, where these are set, by the launcher as its operator and by
- * every service.
- * @throws LauncherError when none can be reached, installed or started; says what to do.
+ * The launcher, as its operator, and every service reach a given server with `NATS_SEED_FILE` and `NATS_CA_FILE`, if these are
+ * set.
+ * @throws LauncherError if no server can be reached, installed or started; says what to do
  */
 export async function startNats(options: NatsOptions): Promise<Nats> {
   return options.env.NATS_URL ? givenNats(options.env.NATS_URL, options.env) : ownNats(options);
@@ -137,7 +137,7 @@ async function ownNats({ data, env, say, users, onCrash = sayCrash }: NatsOption
   };
 }
 
-/** JSON strings are valid in this format, and a path may hold anything. */
+/** JSON strings are valid in this format, and a path may contain any character. */
 function configurationOf(port: number, store: string, authorization = ''): string {
   return [`listen: "127.0.0.1:${port}"`, `jetstream { store_dir: ${JSON.stringify(store)} }`, authorization, ''].join(
     '\n',
@@ -176,7 +176,7 @@ async function untilReady(server: GuardedProcess, access: NatsAccess, logFile: s
   }
 }
 
-/** A connection to servers that answer; unlike a service, it does not wait for them. */
+/** A connection to servers that already respond. Unlike a service, it does not wait for them. */
 const connectAs = ({ servers, seed, caFile, inboxPrefix }: NatsAccess, timeoutMs = 10_000): Promise<NatsConnection> =>
   connect({
     servers: [...servers],

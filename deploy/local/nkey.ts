@@ -8,13 +8,13 @@ export interface Nkey {
   readonly publicKey: string;
 }
 
-/** Makes a new one. */
+/** Makes a new nkey. */
 export const makeNkey = (): Nkey => {
   const pair = nkeys.createUser();
   return { seed: new TextDecoder().decode(pair.getSeed()), publicKey: pair.getPublicKey() };
 };
 
-/** The one with that seed. @throws Error for a text that is no seed */
+/** The nkey with that seed. @throws Error for an invalid seed */
 export const nkeyOf = (seed: string): Nkey => ({
   seed,
   publicKey: nkeys.fromSeed(new TextEncoder().encode(seed)).getPublicKey(),

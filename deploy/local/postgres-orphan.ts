@@ -6,10 +6,10 @@ import { LauncherError } from './data-folder.ts';
 import { processStart } from './lock.mjs';
 
 /**
- * Makes a data folder of Postgres startable after whatever ended its last server. The caller holds the launcher's lock, so a
+ * Makes a data folder of Postgres startable after its last server ended in any way. The caller holds the launcher's lock, so a
  * server that still runs on it has lost its launcher and its guard: it is shut down. A `postmaster.pid` whose process id
- * now belongs to some other program (ids come round fast in containers) is removed; Postgres itself would refuse to start.
- * @throws LauncherError when the server does not end within 30 s.
+ * now belongs to another program (containers reuse ids soon) is removed; Postgres itself would refuse to start.
+ * @throws LauncherError if the server does not end within 30 s
  */
 export async function endOrphanedPostgres(folder: string): Promise<'none' | 'stale' | 'stopped'> {
   const file = join(folder, 'postmaster.pid');

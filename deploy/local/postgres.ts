@@ -25,42 +25,42 @@ import { outsideHome, type Unprivileged, unprivileged } from './unprivileged.ts'
 
 /** A Postgres server to work with. */
 export interface Postgres {
-  /** What it is and where it came from, for the person at the terminal. */
+  /** What the server is and where it came from, for the user. */
   readonly description: string;
   /** Its process; undefined when the server is not ours. */
   readonly pid: number | undefined;
-  /** A URL over TCP, which every client understands. Holds the password. */
+  /** A URL over TCP, which every client understands. It contains the password. */
   url(database: string): string;
   /** The shortest way: over the unix socket (`?host=/folder`, as libpq and our event store read it) when the server is ours. */
   shortUrl(database: string): string;
   /** Creates the databases that do not exist yet. */
   createDatabases(names: readonly string[]): Promise<void>;
-  /** Drops those that exist, ending every connection to them. */
+  /** Drops the databases that exist, and ends every connection to them. */
   dropDatabases(names: readonly string[]): Promise<void>;
-  /** Ends a server of ours (fast shutdown); a server that was given is left alone. */
+  /** Ends an own server (fast shutdown). A given server is not changed. */
   stop(): Promise<void>;
-  /** Ends a server of ours with SIGKILL; it stays down until `restart`. @throws LauncherError when it is not ours. */
+  /** Ends an own server with SIGKILL; it stays down until `restart`. @throws LauncherError for a given server */
   kill(): Promise<void>;
-  /** Starts a server of ours again on the same port and data, stopping it first where it runs. @throws LauncherError when it is not ours. */
+  /** Starts an own server again on the same port and data, and stops it first if it runs. @throws LauncherError for a given server */
   restart(): Promise<void>;
 }
 
-/** What the machine offers, for tests that take something away from it. */
+/** What the machine offers, for tests that remove some of it. */
 export interface Machine {
-  /** Where Debian and its kin put their versions of Postgres. */
+  /** Where Debian and related systems install their versions of Postgres. */
   readonly debianRoot?: string;
   /** false: as if user namespaces were forbidden. */
   readonly namespaces?: boolean;
 }
 
-/** The codes with which Postgres refuses to create a database that is there, or comes to be at the same moment. */
+/** The codes with which Postgres refuses to create a database that exists, or that is created at the same moment. */
 const alreadyThere = ['42P04', '23505'];
 
 /** A start includes recovery after a crash, which reads up to `max_wal_size` of log. */
 const startTimeoutMs = 120_000;
 
 /**
- * Larger than the defaults, which are made for a machine that does other things; nothing here trades durability away.
+ * Larger than the defaults, which suit a machine with other work. None of these reduces durability.
  * `wal_level=minimal` because a local cloud has no replicas.
  */
 const settings = {
@@ -79,11 +79,11 @@ const settings = {
 };
 
 /**
- * The server behind `DATABASE_URL`, or one of our own in the data folder: initialised once, on a free port, ready when
+ * The server at `DATABASE_URL`, or an own one in the data folder: initialised once, on a free port, ready when
  * this resolves.
- * @param further settings of one of our own beside ours: an archive of its log, for example
+ * @param further settings of an own server in addition to these: an archive of its log, for example
  * @param onCrash called when a Postgres started here crashes; by default the end of its log goes to standard error
- * @throws LauncherError when none can be reached or started; says what to do.
+ * @throws LauncherError if no server can be reached or started; says what to do
  */
 export async function startPostgres(
   data: DataFolder,
@@ -97,7 +97,7 @@ export async function startPostgres(
 }
 
 async function givenPostgres(url: string): Promise<Postgres> {
-  // Not shown: it holds the password.
+  // The error does not show the URL, which contains the password.
   if (!URL.canParse(url) || !/^postgres(ql)?:$/.test(new URL(url).protocol)) {
     throw new LauncherError(
       'DATABASE_URL does not name a Postgres server: it must be postgres://user:password@host:port/database.',
@@ -189,7 +189,7 @@ async function ownPostgres(
   };
 }
 
-/** The version that made the data in the folder, by Postgres's own mark. */
+/** The version that created the data in the folder, from Postgres's version file. */
 function majorOf(data: DataFolder): number | undefined {
   const marks = [data.path('postgres'), outsideHome(data)].map((home) => join(home, 'data', 'PG_VERSION'));
   const mark = marks.find((file) => existsSync(file));
@@ -197,8 +197,8 @@ function majorOf(data: DataFolder): number | undefined {
 }
 
 /**
- * Makes the data folder, unless it is there. It gets its name only when it is complete, so a run that was cut short leaves
- * nothing half made.
+ * Creates the data folder, unless it exists. The folder gets its name only when it is complete, so an interrupted run leaves
+ * nothing incomplete.
  * @returns the superuser's password. TCP needs it: any user of the machine can connect there. The socket's folder is private.
  */
 async function initialise(how: Unprivileged, folder: string, logFile: string): Promise<string> {
@@ -225,7 +225,7 @@ async function initialise(how: Unprivileged, folder: string, logFile: string): P
   return password;
 }
 
-/** A socket's path may have 107 bytes, and the driver takes ':' and ',' in it for a port and a second host. */
+/** The path of a socket may have 107 bytes, and the driver takes ':' and ',' in it for a port and a second host. */
 function openSocketFolder(how: Unprivileged): { path: string; close(): void } {
   const path = join(how.home, 'socket');
   if (Buffer.byteLength(path) <= 85 && !/[:,]/.test(path)) {
@@ -271,8 +271,8 @@ function launch(
 }
 
 /**
- * Starts the server and asks until it answers. After a `kill -9` of a former server its last processes may still be on the
- * shared memory for a moment: the start is then repeated.
+ * Starts the server and waits until it responds. After a `kill -9` of an earlier server its last processes may use the
+ * shared memory for a moment: then the start is repeated.
  */
 async function untilReady(
   start: () => Promise<GuardedProcess>,
@@ -322,7 +322,7 @@ async function createDatabases(open: () => connect.Sql, names: readonly string[]
     const rows = await sql<{ datname: string }[]>`select datname from pg_database`;
     const existing = new Set(rows.map((row) => row.datname));
     const missing = names.filter((name) => !existing.has(name));
-    // At once: each is a copy of the template, and mostly waits for storage.
+    // At the same time: each is a copy of the template, and mostly waits for storage.
     await Promise.all(missing.map((name) => createDatabase(sql, name, missing)));
   } finally {
     await sql.end();
@@ -336,7 +336,7 @@ async function createDatabase(sql: connect.Sql, name: string, missing: readonly 
     await sql`revoke all on database ${sql(name)} from public`;
   } catch (error) {
     if (!(error instanceof connect.PostgresError)) throw error;
-    // Another launcher came first; which of the two may use it is decided later.
+    // Another launcher created it first. Which of the two may use it is decided later.
     if (alreadyThere.includes(error.code)) return;
     if (error.code !== insufficientPrivilege) throw error;
     const { user } = sql.options;

@@ -20,42 +20,42 @@ export interface ServiceCommand {
 /** A service as a process that can be ended and started again on the same address and data. */
 export interface ServiceProcess {
   readonly name: string;
-  /** Of the running process, or of the last one. */
+  /** The id of the running process, or of the last one. */
   readonly pid: number;
-  /** Whether another process is at work in its place, as it said itself. */
+  /** Whether another process works in its place, as it reported itself. */
   readonly isStandby: boolean;
-  /** SIGKILL; resolves when it is gone. Not reported as a crash. */
+  /** SIGKILL; resolves when it has ended. Not reported as a crash. */
   kill(): Promise<void>;
-  /** SIGSTOP: everything stands still, connections stay open. */
+  /** SIGSTOP: the process does nothing, and connections stay open. */
   pause(): void;
   /** SIGCONT */
   resume(): void;
   /** SIGTERM, then SIGKILL when it does not drain in time. */
   stop(): Promise<void>;
-  /** Stops it where it runs, starts it, resolves when it serves or stands by. @throws LauncherError as the first start. */
+  /** Stops it if it runs, starts it, resolves when it serves or stands by. @throws LauncherError like the first start */
   restart(): Promise<void>;
 }
 
 /**
- * How services run under Node: with a young generation of 8 MiB a half in place of 16 or more. What a request or a chunk of a
- * fleet leaves behind is dead by then all the same; a bulk pass takes as long, and a third less memory. And with an old one
- * of just under 2 GiB, far more than any service fills: from there on V8 lets it grow to four times what is alive before it
- * looks for garbage, below that to twice at most.
- * Without the last one SIGUSR1 opens an inspector that any process of the machine can use to read keys from memory.
+ * How services run under Node. The young generation has 8 MiB a half instead of 16 or more: what a request or a chunk of a fleet
+ * allocates is dead by then anyway, a bulk pass takes as long, and memory shrinks by a third. The old generation is just below
+ * 2 GiB, far more than any service fills: from 2 GiB on V8 lets it grow to four times the live memory before it collects garbage,
+ * below that at most to twice.
+ * Without the last option SIGUSR1 opens an inspector that any process of the machine can use to read keys from memory.
  */
 export const nodeOptions = ['--max-semi-space-size=8', '--max-old-space-size=2000', '--disable-sigusr1'];
-/** The C library keeps what its threads gave free apart for each of them; two such heaps are enough, and 30 MiB less a service. */
+/** The C library keeps freed memory for each of its threads. Two such heaps are enough, and save 30 MiB for each service. */
 const memoryEnv = { MALLOC_ARENA_MAX: '2' };
 
-/** A start rebuilds views and may wait for the other services; beyond this it hangs. */
+/** A start rebuilds views and may wait for the other services. After this time it hangs. In milliseconds. */
 const startTimeoutMs = 60_000;
 
-/** Longer than the 10 s a service gives itself to drain, so that it can say why it did not. */
+/** Longer than the 10 s that a service takes to drain, so that it can report why it did not. */
 const graceMs = 12_000;
 
 /**
- * Starts a service; resolves when it says that it serves, or that it stands by for a process that does.
- * @throws LauncherError with the last words of its log when it ends before that, or says nothing for 60 s.
+ * Starts a service; resolves when it reports that it serves, or that it stands by for a process that does.
+ * @throws LauncherError with the end of its log if it ends before that, or reports nothing for 60 s
  */
 export async function startService(command: ServiceCommand): Promise<ServiceProcess> {
   const { name, logFile, onCrash, onTakeover } = command;
@@ -86,7 +86,7 @@ export async function startService(command: ServiceCommand): Promise<ServiceProc
   };
 }
 
-/** @returns also the moment at which it serves in place of another one; that may never come */
+/** @returns also a promise for the moment when it takes over from another process, which may never come */
 async function launch(
   command: ServiceCommand,
 ): Promise<{ child: GuardedProcess; isStandby: boolean; takeover: Promise<void> }> {
@@ -110,7 +110,7 @@ async function launch(
     stopSignal: 'TERM',
     graceMs,
   });
-  // Aborting it is how the wait ends early; its rejection then says nothing.
+  // Aborting it ends the wait early. Its rejection then has no meaning.
   const patience = new AbortController();
   const outcome = await Promise.race([
     ready.promise,
@@ -129,7 +129,7 @@ async function launch(
   throw new LauncherError(explainEnd(command.name, command.logFile, outcome.status, from));
 }
 
-/** Services print one line of JSON when they serve, `{"ready":true,…}`, or begin to stand by, `{"standby":true,…}`. */
+/** Services print one line of JSON when they serve, `{"ready":true,…}`, or stand by, `{"standby":true,…}`. */
 function saidIn(line: string): 'ready' | 'standby' | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
@@ -137,7 +137,7 @@ function saidIn(line: string): 'ready' | 'standby' | undefined {
     if (ready === true) return 'ready';
     return standby === true ? 'standby' : undefined;
   } catch {
-    // Something else that happens to begin with a brace.
+    // Another text that starts with a brace.
     return undefined;
   }
 }

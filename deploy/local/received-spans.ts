@@ -3,13 +3,13 @@ import type { SpanStore } from './spans.ts';
 
 /** Received exports, and the store that parses them at the first query. */
 export interface ReceivedSpans {
-  /** Takes an export: the text of an ExportTraceServiceRequest in OTLP's JSON form. */
+  /** Receives an export: the text of an ExportTraceServiceRequest in OTLP's JSON form. */
   take(request: string): void;
-  /** The store, with everything that was taken. @throws OtlpError, SyntaxError at the first question after a malformed export */
+  /** The store with all received exports. @throws OtlpError, SyntaxError at the first query after a malformed export */
   readonly spans: SpanStore;
 }
 
-/** What each span of a request has once. In the text of an attribute the quotes would be escaped. */
+/** A text that each span of a request contains once. In the text of an attribute its quotes would be escaped. */
 const mark = '"endTimeUnixNano":';
 
 const spansIn = (request: string): number => {
@@ -19,9 +19,9 @@ const spansIn = (request: string): number => {
 };
 
 /**
- * Keeps exports unparsed until a query. Parsing and indexing a span takes 9 µs here, beside 5 µs in the service, and most spans are
- * dropped before a query: parsing them at once would distort the measured times.
- * @param capacity how many spans wait at most; the oldest exports go first
+ * Keeps exports unparsed until a query. Parsing and indexing a span takes 9 µs here, compared with 5 µs in the service, and most
+ * spans are dropped before a query: parsing them at once would distort the measured times.
+ * @param capacity how many spans wait at most; the oldest exports are dropped first
  */
 export const receivedSpans = (store: SpanStore, capacity = 100_000): ReceivedSpans => {
   const waiting: { readonly request: string; readonly count: number }[] = [];
@@ -34,7 +34,7 @@ export const receivedSpans = (store: SpanStore, capacity = 100_000): ReceivedSpa
     return oldest;
   };
 
-  /** Puts what waits into the store. What cannot be read no longer waits when that is thrown. */
+  /** Moves waiting exports into the store. An export that cannot be read is removed before its error is thrown. */
   const complete = (): SpanStore => {
     for (let oldest = takeOldest(); oldest !== undefined; oldest = takeOldest()) {
       store.add(spansOf(JSON.parse(oldest.request)));

@@ -6,7 +6,7 @@ export interface Crash {
   readonly name: string;
   /** Exit status; 128 + n after signal n. */
   readonly status: number;
-  /** For people: what happened, and the end of the log. */
+  /** For users: what happened, and the end of the log. */
   readonly message: string;
   /** Starts it again on the same address and data. @returns its process id, once it serves @throws LauncherError as the first start */
   readonly restart: () => Promise<number>;
@@ -19,7 +19,7 @@ export const sayCrash = ({ message }: Crash): void => console.error(`\n${message
 export interface RestartableCommand {
   readonly name: string;
   readonly logFile: string;
-  /** Resolves when it serves. @throws LauncherError when it does not come to that, with nothing left running */
+  /** Resolves when it serves. @throws LauncherError if it does not, with nothing left running */
   readonly launch: () => Promise<GuardedProcess>;
   /** Called when the process crashes. */
   readonly onCrash: (crash: Crash) => void;
@@ -29,11 +29,11 @@ export interface RestartableCommand {
 export interface Restartable {
   /** The running process, or the last one. */
   readonly process: GuardedProcess;
-  /** SIGKILL; resolves when it is gone. Not reported as a crash. */
+  /** SIGKILL; resolves when it has ended. Not reported as a crash. */
   kill(): Promise<void>;
-  /** Asks it to end, then kills it; resolves when it is gone. A restart that is under way comes to nothing. */
+  /** Requests its end, then kills it; resolves when it has ended. A restart in progress is cancelled. */
   stop(): Promise<void>;
-  /** Stops it where it runs, and starts it. @throws LauncherError as the first start */
+  /** Stops it if it runs, and starts it. @throws LauncherError like the first start */
   restart(): Promise<void>;
 }
 
@@ -89,7 +89,7 @@ export async function startRestartable({ name, logFile, launch, onCrash }: Resta
   };
 }
 
-/** How a process ended, and its last words. @param startedAt where its log ended when it was started */
+/** How a process ended, and the end of its log. @param startedAt the end of its log when it was started */
 export function explainEnd(name: string, logFile: string, status: number, startedAt: number): string {
   const how = status > 128 ? `was ended by signal ${status - 128}` : `ended with status ${status}`;
   const words = logTail(logFile, { from: startedAt });

@@ -2,18 +2,18 @@ import type { Clock } from '@interlock/runtime';
 import { LauncherError } from './data-folder.ts';
 import type { Crash } from './restartable.ts';
 
-/** How long what ended stays away unless `--restart-after` says otherwise, in milliseconds. */
+/** Delay of a restart unless `--restart-after` is given, in milliseconds. */
 const restartAfterMs = 1_000;
-/** Longest wait of what ends again and again, unless it was asked for a longer one. */
+/** Longest delay for a process that ends repeatedly, unless `--restart-after` is longer. */
 const waitMsMax = 30_000;
-/** Who has run for so long is taken to be well: its next end is a first one. */
+/** A process that has run for this time counts as healthy: its next end gets the first delay again. */
 const steadyMs = 60_000;
 
 const unitsMs: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 };
 
 /**
- * How long what ended stays away, in milliseconds; undefined for `never`, which leaves it away.
- * @param text of `--restart-after`; its unit is said, for a bare number means milliseconds to some and seconds to others
+ * The delay of a restart in milliseconds; undefined for `never`.
+ * @param text of `--restart-after`. It must have a unit, because users take a bare number for milliseconds or for seconds.
  * @throws LauncherError
  */
 export function restartAfterOf(text: string | undefined): number | undefined {
@@ -29,12 +29,12 @@ export function restartAfterOf(text: string | undefined): number | undefined {
   );
 }
 
-/** What restarts are made with. */
+/** What restarts need. */
 export interface RestartParts {
   /** See `restartAfterOf`. */
   readonly afterMs: number | undefined;
   readonly clock: Pick<Clock, 'sleep' | 'monotonicMs'>;
-  /** For people, a line each. */
+  /** Prints a line for users. */
   readonly say: (line: string) => void;
   /** Ends the restarts. */
   readonly signal: AbortSignal;

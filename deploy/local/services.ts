@@ -1,12 +1,12 @@
 import { join } from 'node:path';
 import { LauncherError, repository } from './data-folder.ts';
 
-/** The services of the cloud, in the order in which they are listed; they are stopped in the reverse one. */
+/** The services of the cloud, in the order of lists. They are stopped in reverse order. */
 export const serviceNames = ['identity', 'key-vault', 'disk-encryption-set', 'disk', 'compute'] as const;
 
 export type ServiceName = (typeof serviceNames)[number];
 
-/** Every process with a store: the services, and the gateway. The gateway has no facts and no identity of its own. */
+/** Every process with a store: the services, and the gateway. The gateway publishes no facts and has no identity of its own. */
 export const storeOwners = [...serviceNames, 'gateway'] as const;
 
 export type StoreOwner = (typeof storeOwners)[number];
@@ -16,39 +16,39 @@ export function entryOf(service: ServiceName): string {
   return join(repository, 'services', service, 'src/main.ts');
 }
 
-/** Its database, on a server it may share: `<cloud>_key_vault`. */
+/** Its database, on a server that it may share: `<cloud>_key_vault`. */
 export function databaseOf(cloud: string, service: StoreOwner): string {
   return `${cloud}_${service}`.replaceAll('-', '_');
 }
 
-/** The variable in which the others find its address: `KEY_VAULT_ADDRESS`. */
+/** The variable in which the other services find its address: `KEY_VAULT_ADDRESS`. */
 export function addressVariableOf(service: ServiceName): string {
   return `${service.toUpperCase().replaceAll('-', '_')}_ADDRESS`;
 }
 
 /**
- * Whether of several processes of a service one works and the others stand by: disk has the volumes of its folder to itself,
- * so they take turns under one address and one name.
+ * Whether one process of a service works while the others stand by. One process of disk holds the volumes of its folder, so they
+ * take turns under one address and one name.
  */
 export function isOneAtATime(service: ServiceName): boolean {
   return service === 'disk';
 }
 
 /**
- * What a process is called for as long as the cloud runs, and its log with it. Of a service whose processes take turns the one
- * that works is known by the name of the service: which of them that is changes, so there none is called that.
- * @param replicas how many processes of the service there are
+ * The name of a process and its log as long as the cloud runs. If the processes of a service take turns, the working one is known
+ * by the name of the service. That one changes, so no process is called that.
+ * @param replicas the number of processes of the service
  */
 export function processNameOf(service: ServiceName, replica: number, replicas: number): string {
   const isFirst = replica === 0 && !(isOneAtATime(service) && replicas > 1);
   return isFirst ? service : `${service}-${replica}`;
 }
 
-/** Most processes of each service on one machine: of all five, with 8 connections each, as many as a Postgres of 300 serves. */
+/** Most processes of each service on one machine: all five services with 8 connections for each process fill a Postgres of 300. */
 const replicasMax = 7;
 
 /**
- * How many processes of each service `--replicas` asks for; 1 where it is not given.
+ * The number of processes of each service from `--replicas`; 1 if it is not given.
  * @throws LauncherError for anything but a whole number from 1 to 7
  */
 export function replicasOf(text: string | undefined): number {

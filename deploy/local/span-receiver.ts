@@ -7,14 +7,14 @@ import { OtlpError, spansOf } from './otlp.ts';
 import { receivedSpans } from './received-spans.ts';
 import type { Span, SpanStore } from './spans.ts';
 
-/** Takes spans over OTLP/HTTP, so that a trace can be shown without a collector. */
+/** Receives spans over OTLP/HTTP, so that a trace can be shown without a collector. */
 export interface SpanReceiver {
   /**
-   * For `OTEL_EXPORTER_OTLP_ENDPOINT`. Its path holds a secret, since any user of the machine can connect to the port. Below it:
-   * `POST v1/traces`, and metrics and logs where `onExport` takes them; `GET traces/<id>` answers the spans of a trace as a list.
+   * For `OTEL_EXPORTER_OTLP_ENDPOINT`. Its path contains a secret, since any user of the machine can connect to the port. Below it:
+   * `POST v1/traces`, and metrics and logs if `onExport` receives them; `GET traces/<id>` returns the spans of a trace as a list.
    */
   readonly endpoint: string;
-  /** The store. What this process adds of its own here goes to the file as well. */
+  /** The store. Spans that this process adds go to the file as well. */
   readonly spans: SpanStore;
   stop(): Promise<void>;
 }
@@ -22,24 +22,24 @@ export interface SpanReceiver {
 /** A thousand spans are about 1 MiB. */
 const bodyBytesMax = 16 * 2 ** 20;
 
-/** Two files of this size are kept at most. */
+/** At most two files of this size are kept. */
 const defaultFileBytesMax = 64 * 2 ** 20;
 
-/** How OpenTelemetry's exporter in our own services calls itself. What it writes has the form it should have. */
+/** The name of OpenTelemetry's exporter in our own services. Its exports always have the right form. */
 const ownExporter = 'OTel-OTLP-Exporter-JavaScript/';
 
 /**
- * Serves on a free port of 127.0.0.1 by default. Spans go to the store, and to `file` as they were sent, an export a
- * line (`spansInLine`); when that is full it becomes `<name>.1.jsonl` in place of the one before.
+ * Serves on a free port of 127.0.0.1 by default. Spans go to the store, and to `file` as they were sent, one export a line
+ * (`spansInLine`). A full file becomes `<name>.1.jsonl` and replaces the earlier one.
  */
 export async function startSpanReceiver(options: {
   readonly store: SpanStore;
   readonly file: string;
   readonly random: Random;
   readonly fileBytesMax?: number;
-  /** Takes each export as it was sent: its path (`/v1/traces`, `/v1/metrics`, `/v1/logs`) and its text. */
+  /** Receives each export as it was sent: its path (`/v1/traces`, `/v1/metrics`, `/v1/logs`) and its text. */
   readonly onExport?: (path: string, body: string) => void;
-  /** Where something else decides who may connect (a network policy): this host and port, and no secret in the path. */
+  /** Serves on this host and port without a secret in the path, if something else decides who may connect (a network policy). */
   readonly open?: { readonly host: string; readonly port: number };
 }): Promise<SpanReceiver> {
   const { store, file, random, fileBytesMax = defaultFileBytesMax, onExport } = options;
@@ -79,7 +79,7 @@ export async function startSpanReceiver(options: {
   return { endpoint: `http://${host}:${port}${prefix}`, spans, stop };
 }
 
-/** Serves JSON over HTTP. An error of `answer` becomes its status and message. */
+/** Serves JSON over HTTP. An error of `answer` becomes the status and message of the response. */
 async function serve(answer: (request: IncomingMessage) => Promise<object>, host: string, wanted: number) {
   const server = createServer((request, response) => {
     answer(request).then(

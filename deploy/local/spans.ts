@@ -3,7 +3,7 @@ export type AttributeValue = string | number | boolean | readonly AttributeValue
 
 export type Attributes = Readonly<Record<string, AttributeValue>>;
 
-/** A span caused by another in a way that is not parenthood: a message handled in a batch. */
+/** A span that another one caused without being its parent: a message handled in a batch. */
 export interface SpanLink {
   readonly traceId: string;
   readonly spanId: string;
@@ -20,7 +20,7 @@ export interface Span {
   readonly service: string;
   readonly name: string;
   readonly kind: 'unspecified' | 'internal' | 'server' | 'client' | 'producer' | 'consumer';
-  /** Milliseconds since the epoch, with microseconds behind the point. */
+  /** Milliseconds since the epoch, with microseconds after the point. */
   readonly startMs: number;
   readonly durationMs: number;
   readonly status: 'unset' | 'ok' | 'error';
@@ -41,14 +41,14 @@ export interface SpanStore {
   spansLinkingInto(traceId: string): readonly Span[];
   /** Spans with that attribute, or with that value of it, by start. */
   findByAttribute(key: string, value?: AttributeValue): readonly Span[];
-  /** How many are held, and how many had to go because there were more than `capacity`. */
+  /** How many spans the store holds, and how many it dropped because there were more than `capacity`. */
   count(): { readonly held: number; readonly dropped: number };
 }
 
-/** A revocation of 1,000 machines makes some ten thousand; at about 1 KiB each this is 100 MiB at most. */
+/** A revocation of 1,000 machines makes about ten thousand. At about 1 KiB each this is at most 100 MiB. */
 const defaultCapacity = 100_000;
 
-/** Keeps the last `capacity` spans in memory; the oldest go first. */
+/** Keeps the last `capacity` spans in memory, and drops the oldest first. */
 export function spanStore(capacity: number = defaultCapacity): SpanStore {
   const ring: Span[] = [];
   const byTrace = new Map<string, Set<Span>>();

@@ -3,13 +3,13 @@ import type { TestEvent } from 'node:test/reporters';
 /** A test that failed. */
 export interface Failure {
   readonly name: string;
-  /** The test file that ran, also where the test is defined in a file that it imports. */
+  /** The test file that ran, also if it imports the file that defines the test. */
   readonly file: string | undefined;
   /** First line of the error. */
   readonly reason: string;
 }
 
-/** What a run of the tests came to. */
+/** The result of a test run. */
 export interface Summary {
   readonly passed: number;
   readonly failed: number;
@@ -18,20 +18,20 @@ export interface Summary {
 
 /**
  * A reporter for `node --test` that prints one line of JSON, a {@link Summary}, when all files have run. A file that does not
- * load counts as one failure; skipped tests count as neither.
+ * load counts as one failure; skipped tests count neither as passed nor as failed.
  */
 export default async function* summary(events: AsyncIterable<TestEvent>): AsyncGenerator<string> {
   const failures: Failure[] = [];
   for await (const event of events) {
     if (event.type === 'test:fail') failures.push(...failureOf(event.data));
-    // One such event comes for each file, and one without a file for all of them.
+    // There is one such event for each file, and one without a file for all of them.
     if (event.type !== 'test:summary' || event.data.file !== undefined) continue;
     const { passed, tests, skipped, todo } = event.data.counts;
     yield `${JSON.stringify({ passed, failed: tests - passed - skipped - todo, failures } satisfies Summary)}\n`;
   }
 }
 
-/** Nothing for a test that failed only because one within it did: that one is named itself. */
+/** Nothing for a test that failed only because of a test inside it: that one is listed itself. */
 function failureOf(data: Extract<TestEvent, { type: 'test:fail' }>['data']): Failure[] {
   const { name, details } = data;
   const { error } = details;
@@ -41,6 +41,6 @@ function failureOf(data: Extract<TestEvent, { type: 'test:fail' }>['data']): Fai
   return [{ name, file: entryFileOf(data) ?? data.file, reason }];
 }
 
-/** Node's types do not have it yet: `file` is where the test is defined, `entryFile` what was started. */
+/** Node's types lack these fields: `file` defines the test, `entryFile` was started. */
 const entryFileOf = (data: object): string | undefined =>
   'entryFile' in data && typeof data.entryFile === 'string' ? data.entryFile : undefined;

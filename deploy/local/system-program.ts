@@ -3,13 +3,13 @@ import { existsSync } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { LauncherError } from './data-folder.ts';
 
-/** A program that comes with the system's package manager. */
+/** A program of the system's package manager. */
 export interface SystemProgram {
   /** As it is called. */
   readonly name: string;
   /** The package that has it, by package manager. */
   readonly packages: Readonly<Record<'apt-get' | 'dnf' | 'apk' | 'brew', string>>;
-  /** What to do where it cannot be installed. */
+  /** What to do if it cannot be installed. */
   readonly byHand: string;
 }
 
@@ -29,7 +29,7 @@ const managers: readonly {
 ];
 
 /**
- * The commands that would install a program here, in order; undefined when there is no way without a password.
+ * The commands that would install a program here, in order; undefined if every way needs a password.
  * @param sudoWorks whether `sudo -n` is allowed
  */
 export function installCommands(
@@ -46,8 +46,8 @@ export function installCommands(
 }
 
 /**
- * Installs a program with the package manager of the system, printing each command before it runs.
- * @throws LauncherError when that is not possible; says how to get it by hand.
+ * Installs a program with the package manager of the system, and prints each command before it runs.
+ * @throws LauncherError if that is not possible; says how to install it manually
  */
 export async function installProgram(
   program: SystemProgram,
@@ -71,7 +71,7 @@ function run(
   env: Readonly<Record<string, string | undefined>>,
 ): Promise<number> {
   return new Promise((resolve, reject) => {
-    // Its output goes to standard error: standard output belongs to what the launcher has to say.
+    // Its output goes to standard error, because standard output is for the launcher's own output.
     const child = spawn(command, args, { env, stdio: ['ignore', 2, 2] });
     child.once('error', reject);
     child.once('close', (status) => resolve(status ?? 1));

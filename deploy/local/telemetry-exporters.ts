@@ -6,7 +6,7 @@ export type Signal = (typeof signals)[number];
 
 type Env = Readonly<Record<string, string | undefined>>;
 
-/** Where the caller's variables of OpenTelemetry send a signal; undefined if nowhere. */
+/** The address to which the caller's OpenTelemetry variables send a signal; undefined if there is none. */
 export const targetOf = (signal: Signal, env: Env): string | undefined => {
   const general = env.OTEL_EXPORTER_OTLP_ENDPOINT?.replace(/\/$/, '') || undefined;
   const own = env[`OTEL_EXPORTER_OTLP_${signal.toUpperCase()}_ENDPOINT`] || undefined;
@@ -14,10 +14,10 @@ export const targetOf = (signal: Signal, env: Env): string | undefined => {
 };
 
 /**
- * Variables of OpenTelemetry for the services of a local cloud. They export to the launcher alone, which passes on what the caller's
- * variables send elsewhere: so `interlock trace` has every trace. Metrics and logs go over OTLP only if anything takes them; other
- * exporters are the caller's choice.
- * @param endpoint of the launcher @param isTaken whether the launcher takes metrics and logs itself
+ * OpenTelemetry variables for the services of a local cloud. They export to the launcher only, which forwards exports to the
+ * addresses in the caller's variables: so `interlock trace` has every trace. Metrics and logs go over OTLP only if anything receives
+ * them. Other exporters are the caller's choice.
+ * @param endpoint of the launcher @param isTaken whether the launcher receives metrics and logs itself
  */
 export const exporterSettings = (env: Env, endpoint: string, isTaken: boolean): Readonly<Record<string, string>> => {
   const exporterOf = (signal: Signal): string => {
@@ -28,7 +28,7 @@ export const exporterSettings = (env: Env, endpoint: string, isTaken: boolean): 
   };
   return {
     OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
-    // The launcher takes JSON. Without a value a variable counts as not set.
+    // The launcher receives JSON. An empty variable counts as unset.
     OTEL_EXPORTER_OTLP_PROTOCOL: '',
     ...Object.fromEntries(
       signals.flatMap((signal) => [

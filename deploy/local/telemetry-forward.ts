@@ -2,22 +2,22 @@ import { signals, targetOf } from './telemetry-exporters.ts';
 
 /** Passes exports on to a collector. */
 export interface TelemetryForward {
-  /** Takes an export as it was sent and returns at once. */
+  /** Queues an export as it was sent, and returns at once. */
   take(path: string, body: string): void;
-  /** Exports that the collector did not take, or that did not fit into the queue. */
+  /** Exports that the collector refused, or that did not fit into the queue. */
   dropped(): number;
-  /** Waits for what is on its way. */
+  /** Waits for exports in progress. */
   stop(): Promise<void>;
 }
 
-/** Longest wait for the collector, in milliseconds: that of OTLP's specification. */
+/** Longest wait for the collector, in milliseconds: the value of OTLP's specification. */
 const timeoutMs = 10_000;
 /** Most bytes that wait for the collector. */
 const queueBytesMax = 16 * 2 ** 20;
 
 /**
- * Passes on what the services of a local cloud export to where the caller's variables of OpenTelemetry say. A collector that is
- * down, slow or answers garbage delays no export: what it does not take is dropped and counted.
+ * Forwards the exports of a local cloud's services to the addresses in the caller's OpenTelemetry variables. A collector that is
+ * down, slow or responds with garbage delays no export: exports that it does not accept are dropped and counted.
  * @param say called once for each outage @param bytesMax most bytes that wait
  * @returns undefined if the variables name no address
  */

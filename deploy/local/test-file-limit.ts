@@ -1,9 +1,9 @@
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Preloaded into each file of tests (`--import=…/test-file-limit.ts?minutes=N`): a file that has not ended after so many minutes
- * ends with 1, and the runner names it. Node's own limit is of each test: a file whose tests have ended, but in which something
- * does not end, would block the whole run.
+ * Preloaded into each test file (`--import=…/test-file-limit.ts?minutes=N`). A file that has not ended after this many minutes
+ * exits with 1, and the runner names it. Node's own limit applies to each test: a file whose tests have ended, but in which
+ * something still runs, would block the whole run.
  */
 const minutes = Number(new URL(import.meta.url).searchParams.get('minutes'));
 

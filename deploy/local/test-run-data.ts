@@ -4,23 +4,23 @@ import { type DataFolder, foldersAt, openDataFolder, removeWhole } from './data-
 import { tryLock } from './lock.mjs';
 import { removeServer } from './unprivileged.ts';
 
-/** What a run of the tests keeps while it lasts. */
+/** The data of a test run. */
 export interface TestRunData {
-  /** Of its servers. */
+  /** The data folder of its servers. */
   readonly data: DataFolder;
-  /** For `TMPDIR`: tests that are ended in the middle remove nothing, so what they made goes with the run. */
+  /** For `TMPDIR`: tests that are killed remove nothing, so their files are removed with the run. */
   readonly temporary: string;
   /** Removes all of it. */
   remove(): void;
 }
 
-/** Points from the folder of a run to its temporary files, so that another run finds them. */
+/** Links from the folder of a run to its temporary files, so that another run finds them. */
 const link = 'temporary';
 
 /**
- * Opens the data of this run, and removes what runs left behind that were killed.
- * @param parent folder of all runs; a run has one in it, with a lock
- * @param temporaryParent where its temporary files go: a short path, for those of sockets lie below it
+ * Opens the data of this run, and removes what killed runs left behind.
+ * @param parent folder of all runs; each run has a folder in it, with a lock
+ * @param temporaryParent folder of its temporary files: a short path, because those of sockets are below it
  */
 export const openTestRunData = (parent: string, temporaryParent: string): TestRunData => {
   for (const left of readdirSync(parent)) {
@@ -31,7 +31,7 @@ export const openTestRunData = (parent: string, temporaryParent: string): TestRu
   const data = openDataFolder(root);
   tryLock(data.path('launcher.lock'));
   const temporary = mkdtempSync(join(temporaryParent, 'interlock-'));
-  // QEMU, which runs as another user where this one is root, reaches the socket of a disk host in it. What lies in it has modes of its own.
+  // QEMU, which runs as another user if this user is root, reaches the socket of a disk host in it. The content has its own modes.
   chmodSync(temporary, 0o711);
   symlinkSync(temporary, data.path(link));
   return { data, temporary, remove: () => removeRun(root) };
@@ -39,7 +39,7 @@ export const openTestRunData = (parent: string, temporaryParent: string): TestRu
 
 const removeRun = (root: string): void => {
   const temporary = join(root, link);
-  // First what the folder leads to: a run that is killed here is found again.
+  // First the target of the link: a run that is killed here can still be found.
   if (lstatSync(temporary, { throwIfNoEntry: false })) removeWhole(readlinkSync(temporary));
   removeServer(foldersAt(root));
   removeWhole(root);

@@ -13,7 +13,7 @@ import type { Summary } from './summary-reporter.ts';
 import { installProgram } from './system-program.ts';
 import { openTestRunData } from './test-run-data.ts';
 
-/** What is checked beside the tests; each counts as one. */
+/** Checks in addition to the tests; each counts as one. */
 const checks = [
   { name: 'type check', command: 'tsc', args: ['--noEmit'], cwd: repository },
   { name: 'lint and format', command: 'biome', args: ['check', '.'], cwd: repository },
@@ -21,21 +21,21 @@ const checks = [
 ];
 
 /**
- * `npm test [-- <glob>… --test-option…]`: everything, or only the test files that match. A file that fails runs once more,
- * alone; what passes then is listed as FLAKY and counts as passed. Ends with `N passed, N failed`.
+ * `npm test [-- <glob>… --test-option…]`: runs everything, or only the matching test files. A failed file runs once more,
+ * alone; one that passes then is listed as FLAKY and counts as passed. The last line is `N passed, N failed`.
  */
 runCommand(async (scope) => {
   const args = process.argv.slice(2);
   const globs = args.filter((arg) => !arg.startsWith('--'));
   const files = testFiles(globs);
-  // Of this run only: tests may run beside a running cloud, and beside each other.
+  // Only for this run: tests may run at the same time as a cloud or as other tests.
   const { data, temporary, remove } = openTestRunData(openDataFolder(dataRoot(process.env)).folder('tests'), tmpdir());
   scope.defer('test data', remove);
   const env = { ...process.env, PATH: `${join(repository, 'node_modules/.bin')}:${process.env.PATH}` };
 
   await provideKubectl(files, env);
   const servers = startServers(scope, data);
-  // The checks run while the servers start; a failure of the servers is reported where they are awaited.
+  // The checks run while the servers start. A failure of the servers is reported where they are awaited.
   servers.catch(() => undefined);
   const results = globs.length === 0 ? await runChecks(env, data) : [];
   const { databaseUrl, natsUrl } = await servers;
@@ -50,7 +50,7 @@ runCommand(async (scope) => {
     return run([file]);
   });
   results.push(outcome);
-  // Once more, below what may be an hour of output.
+  // Repeated at the end, because the output before it may be from an hour.
   for (const flaky of outcome.flaky) console.log(`FLAKY: ${flaky}`);
   for (const failure of outcome.failures) console.log(`FAILED: ${failure}`);
 
@@ -59,7 +59,7 @@ runCommand(async (scope) => {
   return { exitCode: failed === 0 ? 0 : 1, lastLine: `${passed} passed, ${failed} failed` };
 });
 
-/** Makes what runs test files with the servers of this run; the runs come one after the other. */
+/** Makes a function that runs test files with the servers of this run, one run after the other. */
 function testRunner(parts: {
   readonly scope: Scope;
   readonly summaryFile: string;
@@ -100,9 +100,9 @@ interface Result {
   readonly failed: number;
 }
 
-/** Paths for `node --test`. Listed here because its own search follows the links of the workspace in node_modules. */
+/** Paths for `node --test`. Listed here because Node's own search follows the workspace links in node_modules. */
 function testFiles(globs: readonly string[]): string[] {
-  // npm runs scripts in the root; a glob is meant from where the user stood.
+  // npm runs scripts in the root, but a glob is relative to the user's folder.
   const from = globs.length === 0 ? repository : (process.env.INIT_CWD ?? process.cwd());
   const patterns = globs.length === 0 ? ['{libs,services,deploy,e2e,proto}/**/*.test.ts'] : [...globs];
   const exclude = (name: string) => name === 'node_modules' || name === '.interlock';
@@ -111,7 +111,7 @@ function testFiles(globs: readonly string[]): string[] {
   return files.sort();
 }
 
-/** For the tests that render manifests. Where it cannot be installed they fail and say what is missing; the others run. */
+/** For tests that render manifests. If kubectl cannot be installed, these fail and name it; the others run. */
 async function provideKubectl(files: readonly string[], env: Readonly<Record<string, string | undefined>>) {
   const isNeeded = files.some((file) => file.startsWith('e2e/kubernetes/'));
   const isThere = (env.PATH ?? '').split(delimiter).some((folder) => existsSync(join(folder, kubectl.name)));
@@ -137,7 +137,7 @@ async function startServers(scope: Scope, data: DataFolder): Promise<{ databaseU
   return { databaseUrl: process.env.DATABASE_URL ?? postgres.url('postgres'), natsUrl: nats.access.servers.join(',') };
 }
 
-/** One line each; the output only of what failed. */
+/** One line each, with the output of failed checks only. */
 async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Result[]> {
   const results: Result[] = [];
   for (const { name, command, args, cwd } of checks) {
@@ -154,8 +154,8 @@ async function runChecks(env: NodeJS.ProcessEnv, data: DataFolder): Promise<Resu
 }
 
 /**
- * What a run came to, with files as paths from the root. A run that ended badly without a failed test (it was killed, or the
- * runner itself broke) is one failure.
+ * The result of a run, with files as paths from the root. A run that failed without a failed test (it was killed, or the
+ * runner itself broke) counts as one failure.
  */
 function readSummary(file: string, status: number): Summary {
   const text = readFileSync(file, 'utf8');

@@ -1,6 +1,6 @@
 import type { Span, SpanStore } from './spans.ts';
 
-/** A span with what followed from it. */
+/** A span with the spans that followed from it. */
 export interface TraceNode {
   readonly span: Span;
   /** `parent`: called or done inside the span above; `link`: the span above is only named as a cause (a message in a batch). */
@@ -16,7 +16,7 @@ export interface TraceNode {
 
 /**
  * The trace as trees: normally one, and one for each span whose parent was not received. Spans of other traces that link to
- * a span of this one follow it, with everything below them; those that link to one that was not received are roots as well. No
+ * a span of this one follow it, with everything below them. Spans that link to one that was not received are roots too. No
  * span appears twice.
  */
 export function traceTree(store: SpanStore, traceId: string): TraceNode[] {
@@ -52,8 +52,8 @@ function nodeOf(store: SpanStore, span: Span, via: TraceNode['via'], seen: Set<S
 }
 
 /**
- * The trees as text, one line a span: service and name, milliseconds since the first span began, duration, and what went
- * wrong. What follows by a link hangs on a dotted line.
+ * The trees as text, one line for each span: service and name, milliseconds since the start of the first span, duration, and
+ * the error. A span that follows by a link is on a dotted line.
  */
 export function renderTrace(roots: readonly TraceNode[]): string {
   const missing = [...new Set(roots.flatMap((root) => root.missing ?? []))];
@@ -84,7 +84,7 @@ export function renderTrace(roots: readonly TraceNode[]): string {
   return [title, ...rows].join('\n');
 }
 
-/** A line, and the span it is about; none where that was not received. */
+/** A line, and its span; none if the span was not received. */
 interface Line {
   readonly text: string;
   readonly span: Span | undefined;
@@ -94,7 +94,7 @@ function linesOf({ span, children }: TraceNode, before: string, beforeChildren: 
   return [{ text: `${before}${span.service}  ${span.name}`, span }, ...childLines(children, beforeChildren)];
 }
 
-/** What hangs on a span that was not received. */
+/** The children and followers of a span that was not received. */
 function orphanLines(spanId: string, children: readonly TraceNode[]): Line[] {
   const text = `(span ${spanId} was not received: its process ended before the export, it has not ended, or it is exported elsewhere)`;
   return [{ text, span: undefined }, ...childLines(children, '')];

@@ -5,12 +5,12 @@ import { dirname, join } from 'node:path';
 import { type DataFolder, LauncherError, removeWhole } from './data-folder.ts';
 
 /**
- * How to run Postgres, which refuses to be root, and where it keeps its files:
+ * How to run Postgres, which refuses to run as root, and where it keeps its files:
  *
- * - an ordinary user runs it as it is;
- * - root runs it in a user namespace in which root appears as user 1: files stay root's, so no other user needs access
+ * - an ordinary user runs it directly;
+ * - root runs it in a user namespace in which root appears as user 1: files stay root's, so no other user needs access to
  *   the private folders around them;
- * - where namespaces are forbidden (or a folder on the way belongs to a third user) it runs as an unprivileged user of the
+ * - if namespaces are forbidden (or a parent folder belongs to a third user) it runs as an unprivileged user of the
  *   machine, with its files outside the data folder, in /var/tmp.
  */
 export interface Unprivileged {
@@ -20,7 +20,7 @@ export interface Unprivileged {
   readonly binaries: string;
   /** Turns a command into one that runs without root's identity. */
   wrap(command: string, args: readonly string[]): { readonly command: string; readonly args: readonly string[] };
-  /** The user to switch to before the command, when another than the launcher's. */
+  /** The user to switch to before the command, if it is not the launcher's user. */
   readonly user?: { readonly uid: number; readonly gid: number };
   readonly how: string;
 }
@@ -28,16 +28,16 @@ export interface Unprivileged {
 const namespace = ['--user', '--map-user=1', '--map-group=1'];
 
 /**
- * Finds the way that works here, by trying it.
- * @param namespaces false leaves the second way out.
- * @throws LauncherError when root has no way at all.
+ * Finds a way that works here, by trying.
+ * @param namespaces false skips the second way
+ * @throws LauncherError if root has no way
  */
 export function unprivileged(data: DataFolder, binaries: string, namespaces = true): Unprivileged {
   const asIs = (command: string, args: readonly string[]) => ({ command, args });
   if (process.getuid?.() !== 0) return { home: data.folder('postgres'), binaries, wrap: asIs, how: 'as this user' };
   const home = data.folder('postgres');
   const outside = outsideHome(data);
-  // Data stays where it was made: the other place would look empty.
+  // Data stays where it was created: the other place would look empty.
   if (!existsSync(join(outside, 'data')) && namespaces && namespaceReaches(home, binaries)) {
     return {
       home,
@@ -67,15 +67,15 @@ export function unprivileged(data: DataFolder, binaries: string, namespaces = tr
   };
 }
 
-/** Where an unprivileged user keeps the files of this data folder: a name of its own for each. */
+/** The folder in which an unprivileged user keeps the files of this data folder: each data folder has its own. */
 export function outsideHome(data: DataFolder): string {
   return join('/var/tmp', `interlock-${createHash('sha256').update(data.root).digest('hex').slice(0, 16)}`);
 }
 
-/** Removes what Postgres keeps of this data folder, wherever that is. */
+/** Removes the Postgres files of this data folder, wherever they are. */
 export function removeServer(data: DataFolder): void {
   removeWhole(data.path('postgres'));
-  // Only this user has files there.
+  // Only root has files there.
   if (process.getuid?.() === 0) removeWhole(outsideHome(data));
 }
 
@@ -85,7 +85,7 @@ function namespaceReaches(home: string, binaries: string): boolean {
     execFileSync('unshare', [...namespace, '/bin/sh', '-c', probe, 'probe', home, binaries], { stdio: 'ignore' });
     return true;
   } catch (error) {
-    // Forbidden, an old unshare, none at all, or no way through: the next way is tried, and it says so if it fails too.
+    // Forbidden, an old unshare, no unshare, or an unreachable folder: the next way is tried, which reports its own failure.
     return !(error instanceof Error);
   }
 }
@@ -96,7 +96,7 @@ interface User {
   readonly gid: number;
 }
 
-/** `postgres` where it exists, since that is what it is for. */
+/** `postgres` if it exists, because that is its purpose. */
 function unprivilegedUser(): User | undefined {
   const users = new Map<string, User>();
   for (const line of readFileSync('/etc/passwd', 'utf8').split('\n')) {
@@ -106,9 +106,7 @@ function unprivilegedUser(): User | undefined {
   return users.get('postgres') ?? users.get('nobody') ?? users.get('daemon');
 }
 
-/**
- * /var/tmp is everybody's: a folder of that name of another user (or a link) is not used.
- */
+/** All users can write to /var/tmp: a folder of that name that belongs to another user (or is a link) is not used. */
 function makeOwned(folder: string, user: User): void {
   if (!existsSync(folder)) {
     mkdirSync(folder, { mode: 0o700 });
@@ -129,7 +127,7 @@ function reachable(folder: string): boolean {
   }
 }
 
-/** The installation (`bin`, `lib`, `share`) beside the data; made once per version. */
+/** The installation (`bin`, `lib`, `share`) next to the data, created once for each version. */
 function copied(binaries: string, home: string, user: User): string {
   const source = dirname(binaries);
   const target = join(home, createHash('sha256').update(source).digest('hex').slice(0, 16));

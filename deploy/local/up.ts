@@ -58,7 +58,7 @@ runCommand(async (scope) => {
     env: process.env,
     say: console.log,
     within: scope,
-    // Spans are exported five times as often as by default: users look at the trace of their last command.
+    // Spans are exported five times as often as by default, because users look at the trace of their last command.
     settings: {
       OTEL_BSP_SCHEDULE_DELAY: '200',
       ...(azure === true && {

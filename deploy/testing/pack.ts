@@ -1,7 +1,7 @@
 /**
  * npm run pack:testing [-- <folder>]
  *
- * Makes the npm package `@interlock/testing` from this folder, in the given folder or `.interlock/`: ES modules for Node 24 and newer,
+ * Packs the npm package `@interlock/testing` from this folder into the given folder or `.interlock/`: ES modules for Node 24 and newer,
  * with types.
  */
 import { resolve } from 'node:path';

@@ -5,8 +5,8 @@ const PIECE_CHARS = 12_000;
 const MARK = 'interlock-file';
 
 /**
- * A file as lines of a log, for a pod that has no shell to copy from and is gone when it is done: the log is what a cluster
- * always brings back.
+ * A file as lines of a log, for a pod that has no shell to copy from and ends when its work is done. Every cluster keeps
+ * the log.
  */
 export const reportLines = (name: string, content: Uint8Array): readonly string[] => {
   const text = gzipSync(content).toString('base64');
@@ -16,9 +16,9 @@ export const reportLines = (name: string, content: Uint8Array): readonly string[
   return pieces.map((piece, n) => `${MARK} ${name} ${n + 1}/${pieces.length} ${piece}`);
 };
 
-/** Takes the lines of a log one by one and gives back what is a file in them. */
+/** Consumes the lines of a log one by one and returns the files in them. */
 export interface ReportReader {
-  /** @returns whether the line was a piece of a file, and so nothing to be shown */
+  /** @returns whether the line was part of a file, which need not be shown */
   take(line: string): boolean;
   /** Files that arrived whole, by name. @throws Error naming a file of which pieces are missing */
   files(): ReadonlyMap<string, Buffer>;

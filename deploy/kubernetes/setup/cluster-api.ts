@@ -1,24 +1,24 @@
 import { readFileSync } from 'node:fs';
 import type { Secret } from './secrets.ts';
 
-/** The API server answered with something that is neither done nor "exists already". */
+/** The API server responded with neither success nor "exists already". */
 export class ClusterRefusal extends Error {
   override readonly name = 'ClusterRefusal';
 }
 
 /** The little this needs of the Kubernetes API, as the service account of a pod. */
 export interface ClusterApi {
-  /** Names of the Secrets there are in the pod's namespace. @throws ClusterRefusal */
+  /** Names of the Secrets in the pod's namespace. @throws ClusterRefusal */
   secretNames(): Promise<ReadonlySet<string>>;
-  /** @returns whether it was made: false when one of that name exists. @throws ClusterRefusal */
+  /** @returns whether it was created: false if one of that name exists @throws ClusterRefusal */
   createSecret(secret: Secret): Promise<boolean>;
   /** @throws ClusterRefusal, also when it does not exist */
   readSecret(name: string): Promise<Pick<Secret, 'data'>>;
-  /** Does nothing when it does not exist. @throws ClusterRefusal */
+  /** Does nothing if it does not exist. @throws ClusterRefusal */
   deleteSecret(name: string): Promise<void>;
 }
 
-/** Folder in which Kubernetes gives a pod its service account. */
+/** The folder in which a pod finds its service account. */
 export const serviceAccountFolder = '/var/run/secrets/kubernetes.io/serviceaccount';
 
 /** Which namespace this pod is in. @throws ClusterRefusal outside of a pod with a service account */

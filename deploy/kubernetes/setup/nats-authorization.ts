@@ -3,7 +3,7 @@ import { type NatsUser, natsAuthorization } from '@interlock/local/nats-authoriz
 /** The variable of the NATS servers with the public key of a user. */
 export const nkeyVariableOf = (user: NatsUser): string => `NKEY_${user.replaceAll('-', '_').toUpperCase()}`;
 
-/** What users may do, as a ConfigMap for the servers: a file of the base. Overlays add the rest of the configuration to it. */
+/** The permissions of users, as a ConfigMap for the servers: a file of the base. Overlays add the rest of the configuration. */
 export const natsAuthorizationMap = (partitionCount: number): string =>
   [
     '# Written by `node deploy/kubernetes/setup/write-nats-authorization.ts`; a test compares.',

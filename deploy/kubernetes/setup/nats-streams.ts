@@ -6,7 +6,7 @@ import { systemClock as clock, logger, readConfig } from '@interlock/runtime';
  * Creates the streams of a cloud in a cluster as the operator of its NATS servers, and repeats until every stream has its copies.
  * @param env `NATS_…` of docs/settings.md
  * @param signal ends it
- * @throws ConfigError; Error where the servers refuse the operator
+ * @throws ConfigError; Error if the servers refuse the operator
  */
 export const createStreams = async (env: NodeJS.ProcessEnv, signal: AbortSignal): Promise<void> => {
   const config = readConfig(env, { ...natsSpec, ...streamsSpec });

@@ -5,7 +5,7 @@ import { makeNkey } from '@interlock/local/nkey.ts';
 import { databaseOf, type ServiceName, type StoreOwner, serviceNames, storeOwners } from '@interlock/local/services.ts';
 import type { Random } from '@interlock/runtime';
 
-/** A Secret of Kubernetes, as much of it as is made here. Values are base64. */
+/** A Secret of Kubernetes, with the fields that are used here. Values are base64. */
 export interface Secret {
   readonly apiVersion: 'v1';
   readonly kind: 'Secret';
@@ -15,15 +15,15 @@ export interface Secret {
   readonly data: Readonly<Record<string, string>>;
 }
 
-/** Names of the Secrets the manifests refer to. A test holds both together. */
+/** Names of the Secrets to which the manifests refer. A test compares both. */
 export const secretNames = {
-  /** `administrator.json`: the first administrator's principal and secret. For people, mounted by the rehearsal alone. */
+  /** `administrator.json`: the first administrator's principal and secret. For users; only the rehearsal mounts it. */
   administrator: 'interlock-administrator',
-  /** `identities.json`: what identity makes at its first start. */
+  /** `identities.json`: what identity creates at its first start. */
   bootstrap: 'interlock-bootstrap',
   /** `tls.crt`, `tls.key`, `ca.crt`: one certificate for each service and the gateway, signed by one authority. */
   tls: (service: StoreOwner) => `interlock-tls-${service}`,
-  /** The same for people and jobs that call services. */
+  /** The same for users and jobs that call services. */
   clientTls: 'interlock-tls-client',
   /** `id`, `secret`, `master-key` of a service; the gateway has only `master-key`. */
   workload: (service: StoreOwner) => `interlock-workload-${service}`,
@@ -31,13 +31,13 @@ export const secretNames = {
   store: (service: StoreOwner) => `interlock-store-${service}`,
   /** `seed` and `public` of the nkey NATS knows a user by. */
   nats: (user: NatsUser) => `interlock-nats-${user}`,
-  /** `key` that the gateway proves the addresses of its clients to key-vault with. */
+  /** `key` with which the gateway proves the addresses of its clients to key-vault. */
   clientAddress: 'interlock-client-address',
   /** `password` of the superuser of the Postgres in the cluster. */
   postgres: 'interlock-postgres',
 } as const;
 
-/** Which secrets there are: `external` ones are made by something else in the cluster. */
+/** Which Secrets to make. Something else in the cluster creates `external` ones. */
 export interface SecretsOptions {
   /** Namespace the services run in: part of the names in certificates. */
   readonly namespace: string;
@@ -49,8 +49,8 @@ export interface SecretsOptions {
 }
 
 /**
- * Everything secret that a new cloud in a cluster needs, made together: the identities file has the hashes of the services'
- * secrets, so either all of these are new or none is.
+ * All secrets of a new cloud in a cluster, made together: the identities file has the hashes of the services' secrets, so
+ * either all of these are new or none is.
  */
 export const makeSecrets = async ({
   namespace,
@@ -94,7 +94,7 @@ const natsUser = (user: NatsUser): Secret => {
   return secret(secretNames.nats(user), 'Opaque', { seed, public: publicKey });
 };
 
-/** Names of what `makeSecrets` makes. */
+/** Names of the Secrets that `makeSecrets` makes. */
 export const namesMade = (hasCertificates: boolean): readonly string[] => [
   secretNames.administrator,
   secretNames.bootstrap,
@@ -109,13 +109,13 @@ export const namesMade = (hasCertificates: boolean): readonly string[] => [
 const MASTER_KEY_BYTES = 32;
 
 /**
- * DNS names of a service: in its namespace, from outside of it, and at the near end of a port-forward. Those of the gateway include
+ * DNS names of a service: in its namespace, from outside of it, and at the local end of a port-forward. Those of the gateway include
  * the host names of vaults.
  */
 export const namesOf = (service: StoreOwner, namespace: string): readonly string[] => [
   service,
   `${service}.${namespace}.svc`,
-  // Each pod of a StatefulSet by its own name: a disk host's data is served where the disk is.
+  // Each pod of a StatefulSet by its own name, because the host of a disk serves its data.
   `*.${service}.${namespace}.svc`,
   'localhost',
   ...(service === 'gateway' ? ['*.vault.interlock.localhost'] : []),

@@ -6,16 +6,16 @@ export class HalfSetUp extends Error {
   override readonly name = 'HalfSetUp';
 }
 
-/** Holds the whole set while its parts are being made, so that a run that was cut off is finished by the next one. */
+/** Holds all Secrets while they are created one by one, so that the next run can finish a run that failed. */
 export const journalName = 'interlock-setup';
 
 /**
- * Makes the Secrets of a new cloud in the cluster, and leaves an existing cloud alone. Safe to run again, also after a run
- * that ended half way, and beside another one.
- * @param make new secrets that belong together; called only where there are none
+ * Creates the Secrets of a new cloud in the cluster, and does not change an existing cloud. May be repeated, also after a run
+ * that failed half way, and at the same time as another run.
+ * @param make makes new secrets that belong together; called only if none exist
  * @param names of what `make` makes
- * @returns names of what was made; empty when the cloud was set up before
- * @throws HalfSetUp naming what is there and what is missing, ClusterRefusal
+ * @returns names of the created Secrets; empty if the cloud was set up before
+ * @throws HalfSetUp that names the existing and the missing Secrets, ClusterRefusal
  */
 export const setUp = async (
   api: ClusterApi,
@@ -33,7 +33,7 @@ export const setUp = async (
   }
   if (missing.length === names.length && !present.has(journalName)) await api.createSecret(journalOf(await make()));
   if (missing.length > 0) {
-    // Also where another run was faster with the journal: what it says counts, not what was made here.
+    // If another run created the journal first, its Secrets count, not those made here.
     const journal = await api.readSecret(journalName);
     for (const secret of secretsIn(journal)) await api.createSecret(secret);
   }

@@ -2,5 +2,5 @@ import { writeFileSync } from 'node:fs';
 import { natsAuthorizationMap } from './nats-authorization.ts';
 
 const file = new URL('../base/nats-authorization.yaml', import.meta.url);
-/** As many partitions as services have unless `PARTITION_COUNT` says otherwise. */
+/** The number of partitions of services without `PARTITION_COUNT`. */
 writeFileSync(file, natsAuthorizationMap(4));

@@ -3,12 +3,12 @@ import { createRequire, syncBuiltinESMExports } from 'node:module';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Loaded into a service process by `--import` in tests and with `--test-controls`, and only there: shifts what the process reads as wall-clock time
- * (`Date`) and as time since boot (`os.uptime`) by what a file says. What it cannot shift is in docs/chaos.md. It imports
- * nothing of the project, so that nothing of a service is loaded before its own entry.
+ * Loaded into a service process by `--import` only in tests and with `--test-controls`. It shifts the wall clock (`Date`) and the time since
+ * boot (`os.uptime`) that the process reads, by an amount in a file. docs/chaos.md lists what it cannot shift. It imports
+ * nothing of the project, so that the service loads nothing before its own entry point.
  */
 
-/** How often the file is looked at, in milliseconds. */
+/** How often the file is read, in milliseconds. */
 const lookMs = 10;
 
 const folder = process.env.INTERLOCK_TEST_CLOCKS;

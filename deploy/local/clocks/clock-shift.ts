@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url';
 import { LauncherError } from '../data-folder.ts';
 import type { StoreOwner } from '../services.ts';
 
-/** How far the clocks of one service are from those of the machine, in milliseconds. */
+/** How far the clocks of one service differ from those of the machine, in milliseconds. */
 export interface Shift {
   /** Of the wall clock: an operator set it, or its time server was wrong. */
   readonly wallMs: number;
@@ -13,33 +13,33 @@ export interface Shift {
   readonly bootMs: number;
 }
 
-/** In which the preload finds the folder of the shifts. */
+/** The variable that holds the folder of the shifts, for the preload. */
 const clockFolderVariable = 'INTERLOCK_TEST_CLOCKS';
-/** A running service takes its clocks over within this time, in milliseconds, also on a busy machine; it looks every 10 ms. */
+/** A running service applies its shift within this time, in milliseconds, even on a busy machine. It reads the file every 10 ms. */
 const takenWithinMs = 15_000;
 const lookMs = 20;
 
-/** The file of a service's shift, and the one in which the preload says which it has taken over. */
+/** The file of a service's shift, and the file in which the preload reports the shift that it has applied. */
 const clockFiles = (folder: string, service: StoreOwner) => ({
   wanted: join(folder, `${service}.json`),
   applied: join(folder, `${service}.applied`),
 });
 
 /**
- * Moves the clocks of single services. Their settings load `clock-preload.ts` into every service process; it does nothing until a
- * file says how far. A service that starts later reads the file too.
+ * Shifts the clocks of single services. Their settings load `clock-preload.ts` into every service process, which does nothing until
+ * a file has a shift. A service that starts later reads the file too.
  */
 export const clockShift = (folder: string) => {
   const preload = pathToFileURL(join(import.meta.dirname, 'clock-preload.ts')).href;
   return {
     /** For the launcher. */
     settings: { NODE_OPTIONS: `--import=${preload}`, [clockFolderVariable]: folder },
-    /** The shift that a service was given last. */
+    /** The latest shift of the service. */
     of(service: StoreOwner): Shift {
       const { wanted } = clockFiles(folder, service);
       return existsSync(wanted) ? JSON.parse(readFileSync(wanted, 'utf8')) : { wallMs: 0, bootMs: 0 };
     },
-    /** Moves the clocks of a service; resolves once it has them. @throws LauncherError if it does not take them over within 15 s */
+    /** Shifts the clocks of a service, and resolves once the service has applied it. @throws LauncherError if it does not within 15 s */
     async set(service: StoreOwner, shift: Shift): Promise<void> {
       const { wanted, applied } = clockFiles(folder, service);
       const text = JSON.stringify(shift);

@@ -3,7 +3,7 @@ import type { LocalCloud } from '../cloud-types.ts';
 import { LauncherError } from '../data-folder.ts';
 import { isOneAtATime, processNameOf, type ServiceName, serviceNames } from '../services.ts';
 
-/** What of a local cloud can be ended, paused and started again. */
+/** The parts of a local cloud that can be ended, paused and started again. */
 export const cloudParts = [...serviceNames, 'nats', 'postgres'] as const;
 export type CloudPart = (typeof cloudParts)[number];
 
@@ -12,7 +12,7 @@ export interface PartProcess {
   readonly part: CloudPart;
   /** `compute`, `compute-1`, `nats` */
   readonly name: string;
-  /** Of the running process, or of the last one. */
+  /** The id of the running process, or of the last one. */
   readonly pid: number;
   readonly state: 'running' | 'paused' | 'down';
 }
@@ -22,7 +22,7 @@ export interface CloudControl {
   processes(): Promise<readonly PartProcess[]>;
   /** SIGKILL. It stays down until `restart`, whatever `--restart-after` says. */
   kill(part: CloudPart): Promise<void>;
-  /** Starts it again, ending it first where it runs; resolves when it serves. */
+  /** Starts it again, and ends it first if it runs. Resolves when it serves. */
   restart(part: CloudPart): Promise<void>;
   /** SIGSTOP: connections stay open and nothing responds. */
   pause(part: CloudPart): Promise<void>;
@@ -62,11 +62,11 @@ export const controlOf = (
     kill: (part) => (part === 'nats' || part === 'postgres' ? cloud[part].kill() : ofEach(part, cloud.kill)),
     restart: async (part) => {
       if (part === 'nats' || part === 'postgres') await cloud[part].restart();
-      // The one that works is not known: processes that take turns start one after the other.
+      // It is unknown which process works, so those that take turns start one after the other.
       else if (isOneAtATime(part)) for (const replica of numbers) await cloud.restart(part, replica);
       else await ofEach(part, cloud.restart);
     },
-    // Postgres works in children of its process.
+    // Postgres works in child processes.
     pause: async (part) => {
       for (const pid of pidsOf(part)) for (const one of [pid, ...childrenOf(part, pid)]) signal(one, 'SIGSTOP');
     },
@@ -82,7 +82,7 @@ const stateOf = (pid: number): PartProcess['state'] => {
   return letter === 'T' ? 'paused' : 'running';
 };
 
-/** The fields of `/proc/<pid>/stat` behind the name; undefined if there is no such process. */
+/** The fields of `/proc/<pid>/stat` after the name; undefined if the process does not exist. */
 const statOf = (pid: number): readonly string[] | undefined => {
   try {
     // The name may have spaces and brackets.
@@ -100,7 +100,7 @@ const childrenOf = (part: CloudPart, pid: number): readonly number[] => {
   return text === '' ? [] : text.split(' ').map(Number);
 };
 
-/** A process that is gone needs no signal. */
+/** A process that has ended needs no signal. */
 const signal = (pid: number, name: 'SIGSTOP' | 'SIGCONT'): void => {
   try {
     process.kill(pid, name);

@@ -12,12 +12,12 @@ import type { EstateRequest, TestControls } from './controls-for-tests.ts';
 export const controlCalls = ['processes', 'describe', 'kill', 'restart', 'pause', 'resume', 'clock', 'estate'] as const;
 export type ControlCall = (typeof controlCalls)[number];
 
-/** What a call says. */
+/** The body of a call. */
 export interface ControlRequest {
   readonly part?: CloudPart;
   /** After which the launcher undoes a `kill` or `pause` itself, in milliseconds. */
   readonly forMs?: number;
-  /** Of `clock`: how far the clocks of the cloud move forward, in milliseconds; absent: they stay. */
+  /** For `clock`: by how much to advance the clocks of the cloud, in milliseconds. If absent, they stay. */
   readonly advanceMs?: number;
   readonly estate?: EstateRequest;
 }
@@ -33,9 +33,9 @@ export interface ControlServer {
 const pathBytesMax = 100;
 
 /**
- * Serves the control of a cloud on a socket of the data folder: HTTP, `POST /<call>` with a JSON body, so that commands and
- * experiments of other processes can end and restart what this process started.
- * @param describe what `describe` returns: where everything is, secrets included
+ * Serves the control of a cloud on a socket of the data folder: HTTP, `POST /<call>` with a JSON body. Commands and experiments
+ * of other processes use it to end and restart what this process started.
+ * @param describe what `describe` returns: all addresses, secrets included
  */
 export const serveControl = async (
   control: CloudControl,
@@ -123,11 +123,11 @@ const handle = async (
   }
 };
 
-/** A socket's path may have 107 bytes: that of a deep data folder is in the temporary folder. */
+/** The path of a socket may have 107 bytes, so that of a deep data folder is in the temporary folder. */
 const socketPath = (data: DataFolder): { readonly path: string; readonly remove: () => void } => {
   const path = data.path('control.sock');
   if (Buffer.byteLength(path) <= pathBytesMax) {
-    // Left by a launcher that was killed: this one holds the folder now.
+    // The socket of a launcher that was killed. This launcher holds the folder now.
     rmSync(path, { force: true });
     return { path, remove: () => rmSync(path, { force: true }) };
   }

@@ -12,24 +12,24 @@ export interface EstateRequest {
   /** Id of ours. */
   readonly subscription: string;
   readonly group: string;
-  /** Who calls: a principal, and its access tokens by service. */
+  /** The caller: a principal, and its access tokens by service. */
   readonly caller: { readonly principal: string; readonly tokens: Readonly<Record<string, string>> };
   /** Of an import: the estate file. */
   readonly text?: string;
-  /** Of an import: is added to the names of vaults, behind a hyphen. */
+  /** For an import: is appended to the names of vaults, after a hyphen. */
   readonly vaultSuffix?: string;
 }
 
-/** What a command of the command line ended with. */
+/** The result of a command of the command line. */
 export interface CommandEnd {
   readonly exitCode: number;
   readonly out: string;
   readonly err: string;
 }
 
-/** What a cloud for tests does for its clients, beside faults. */
+/** What a cloud for tests does for its clients, in addition to faults. */
 export interface TestControls {
-  /** For the services and the gateway: lets their clocks be moved. */
+  /** Settings for the services and the gateway with which their clocks can be moved. */
   readonly settings: Readonly<Record<string, string>>;
   /** How far the clocks of the cloud are ahead of those of the machine, in milliseconds. */
   aheadMs(): number;
@@ -39,7 +39,7 @@ export interface TestControls {
   estate(request: EstateRequest): Promise<CommandEnd>;
 }
 
-/** Longest answer of the command line, in bytes. */
+/** Largest output of the command line, in bytes. */
 const outputBytesMax = 64 * 1024 * 1024;
 /** The longest import, in milliseconds. */
 const estateMs = 30 * 60_000;

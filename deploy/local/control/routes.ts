@@ -3,12 +3,12 @@ import type { Postgres } from '../postgres.ts';
 import { addressVariableOf, type ServiceName, serviceNames } from '../services.ts';
 
 /**
- * Where a service finds another, or a server: a proxy for example.
- * @param address host:port where it is
+ * The address at which a service finds another one or a server: that of a proxy, for example.
+ * @param address its real host:port
  */
 export type Route = (from: ServiceName, to: ServiceName | 'nats' | 'postgres', address: string) => string;
 
-/** Settings with which a service finds the others and NATS where a route leads. */
+/** The settings with which a service finds the others and NATS through a route. */
 export const routedSettings = (
   route: Route,
   from: ServiceName,
@@ -39,7 +39,7 @@ export const databaseUrlOf = (
   return url.href;
 };
 
-/** Settings of services in the environment of a launcher, without those that hold secrets. */
+/** Settings of services in the environment of a launcher, without secrets. */
 export const openSettingsIn = (
   env: Readonly<Record<string, string | undefined>>,
 ): Readonly<Record<string, string | undefined>> =>

@@ -7,7 +7,7 @@ export type RuntimeName = 'podman' | 'docker';
 /** Runs containers with podman or docker. */
 export interface Runtime {
   readonly name: RuntimeName;
-  /** Runs the program to its end. @returns what it printed @throws Error with what it said */
+  /** Runs the program to its end. @returns its output @throws Error with its output */
   run(...args: readonly string[]): Promise<string>;
 }
 

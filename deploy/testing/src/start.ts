@@ -42,16 +42,16 @@ export interface InterlockCloud {
   readonly authority: string;
   /** Name of the container. */
   readonly container: string;
-  /** Makes this process trust the authority and resolve the names of vaults. */
+  /** Makes this process trust the authority and resolve the host names of vaults. */
   trust(): void;
-  /** What the cloud has printed. */
+  /** The output of the cloud. */
   logs(): Promise<string>;
   /** Removes the container with its data. May be called more than once. */
   stop(): Promise<void>;
 }
 
 const standardImage = 'localhost/interlock/all-in-one:0.1.0';
-/** Between two looks at a cloud that starts, in milliseconds. */
+/** Time between two checks of a starting cloud, in milliseconds. */
 const lookMs = 500;
 
 /** Starts a whole cloud in a container; resolves when Azure's clients can use it. @throws Error with the end of its log */
