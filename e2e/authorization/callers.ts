@@ -8,17 +8,17 @@ import type { Names } from './names.ts';
 import type { PoliciesOf } from './place.ts';
 import type { PrincipalWho, Who } from './who.ts';
 
-/** All callers, created with the grants of their descriptions; access policies come with the vaults. */
+/** All callers, created with the grants of their descriptions. Access policies are created with the vaults. */
 export interface Callers {
   readonly policies: PoliciesOf;
   /** A bearer token that is good at a service; issued once. */
   token(who: Who, service: Workload): Promise<string>;
 }
 
-/** Requests under way at once while callers are made. */
+/** Requests in flight while callers are created. */
 const width = 8;
 
-/** Makes the principals, each with a secret and its roles. Equal descriptions share one. */
+/** Creates the principals, each with a secret and its roles. Equal descriptions share one. */
 export const makeCallers = async (
   { anonymous, administrator }: { readonly anonymous: Clients; readonly administrator: Clients },
   identities: Identities,

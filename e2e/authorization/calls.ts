@@ -17,25 +17,25 @@ import { Metadata } from 'nice-grpc-common';
 import type { Row } from './row.ts';
 import { services } from './who.ts';
 
-/** What came of a call: a response, a refusal of the service, or neither. */
+/** The outcome of a call: a response, a refusal of the service, or neither. */
 export interface Outcome {
   readonly code: string;
-  /** Empty where the service did not say. */
+  /** Empty if the service gave none. */
   readonly reason: string;
   readonly message: string;
   readonly metadata: Readonly<Record<string, string>>;
 }
 
-/** What a caller shows. */
+/** The credentials that a caller presents. */
 export interface Shown {
   readonly bearer?: string;
   /** Access token of a disk. */
   readonly diskAccess?: string;
 }
 
-/** Ways to every service, for callers who bring their own tokens. */
+/** Clients of every service, for callers with their own tokens. */
 export interface Calls {
-  /** Calls an RPC. Of a stream of answers the first is waited for. */
+  /** Calls an RPC. Of a stream of responses only the first is awaited. */
   call(row: Row, request: unknown, shown: Shown): Promise<Outcome>;
   close(): void;
 }
@@ -65,7 +65,7 @@ export const openCalls = (cloud: LocalCloud): Calls => {
       try {
         const answer = Reflect.apply(Reflect.get(client, row.method), client, [sent, options]);
         const received: unknown = await (isStream(answer) ? firstOf(answer) : answer);
-        // A batch is answered; the refusal is that of its item.
+        // A batch succeeds as a whole. The refusal is that of its item.
         const refused = refusedItemOf(received);
         if (refused) throw itemError(refused, { method: row.rpc, peer: row.service });
         return { code: 'OK', reason: '', message: '', metadata: {} };

@@ -3,7 +3,7 @@ import { scopeInVault } from './names.ts';
 import { type CallerName, permissionText, type RoleRule, type Rule, type VaultRule } from './rule.ts';
 import { type Permission, type PrincipalWho, principal, type Role, type RoleName, services, type Who } from './who.ts';
 
-/** A refusal that is expected: code, reason, and what its metadata must say. */
+/** An expected refusal: its code, its reason, and what its metadata must contain. */
 export interface Refusal {
   readonly code: string;
   readonly reason: string;
@@ -14,9 +14,9 @@ export interface Refusal {
 export interface Cell {
   readonly caller: CallerName;
   readonly who: Who;
-  /** What is wrong with the bearer token, if anything. */
+  /** The defect of the bearer token, if any. */
   readonly token: 'good' | 'wrong audience' | 'expired';
-  /** `served`: the request is dealt with, whatever comes of it. */
+  /** `served`: the request passes authorization, whatever its result. */
   readonly expected: 'served' | Refusal;
 }
 
@@ -35,7 +35,7 @@ const cell = (caller: CallerName, who: Who, expected: Cell['expected'], token: C
   token,
 });
 
-/** Every cell of a rule: all six callers, some of them in several persons. */
+/** Every cell of a rule: all six callers, some of them in several variants. */
 export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
   switch (rule.kind) {
     case 'public':
@@ -69,7 +69,7 @@ export const cellsOf = (rule: Rule, names: Names): readonly Cell[] => {
   }
 };
 
-/** DiskDataService takes access tokens of disks; bearer tokens do not count. */
+/** DiskDataService accepts access tokens of disks; bearer tokens do not count. */
 const missingDiskToken: Refusal = { code: 'UNAUTHENTICATED', reason: 'DISK_ACCESS_TOKEN_MISSING' };
 
 /** Invalid tokens of a permitted caller (KV-80, KV-81). */
@@ -84,7 +84,7 @@ const badTokens = (right: Who): readonly Cell[] => [
   cell('expired token', right, { code: 'UNAUTHENTICATED', reason: 'TOKEN_EXPIRED' }, 'expired'),
 ];
 
-/** A principal of another tenant that got every role by mistake. */
+/** A principal of another tenant that holds every role by mistake. */
 const otherTenant = ({ tenant, subscription }: Names): PrincipalWho => ({
   kind: 'principal',
   tenant: 'other',
@@ -124,7 +124,7 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   // Of several needs that are missing any may be named.
   const allMissing = needs.length === 1 ? refusal : denied();
   const isOnVault = last.action.startsWith('keyVault/vaults/');
-  // Nearly enough: the roles of the other scopes, a lesser role at this one, and every role beside and below it.
+  // Almost enough: the roles of the other scopes, a lesser role at this one, and every role at scopes next to it and below it.
   const nearly = principal([
     ...opening.slice(0, -1),
     { role: last.near, at: last.at.of(names) },
@@ -132,7 +132,7 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   ]);
   return [
     ...badTokens(right),
-    // Where a vault is, and so the scope, is nothing that another tenant learns.
+    // Another tenant must not learn where a vault is, so the refusal has no scope.
     cell('principal of another tenant', otherTenant(names), isOnVault ? denied() : allMissing),
     cell('without the grant', stranger, allMissing),
     cell('without the grant', nearly, refusal),
@@ -142,7 +142,7 @@ const roleCells = ({ needs, exempt }: RoleRule, names: Names): readonly Cell[] =
   ];
 };
 
-/** Everything at scopes that do not hold this one. */
+/** Every role at scopes that do not contain this one. */
 const beside = (scope: string, { platform, tenant, subscription, siblingGroup }: Names): readonly Role[] => {
   const scopes = scope === platform ? [tenant, subscription] : [siblingGroup];
   return scopes.flatMap((at): Role[] => [
@@ -157,7 +157,7 @@ const permissions: readonly Permission[] = [
   ...(['GET_ROTATION_POLICY', 'SET_ROTATION_POLICY'] as const),
 ];
 
-/** Access policies decide, and roles on keys count for nothing (KV-70, KV-82, CMK-27). */
+/** Access policies decide, and roles on keys do not count (KV-70, KV-82, CMK-27). */
 const policyCells = ({ needs }: VaultRule, names: Names): readonly Cell[] => {
   const needed = [...new Set(needs.map(({ permission }) => permission))];
   const right = principal([], [{ vault: 'policyVault', permissions: needed }]);
@@ -181,7 +181,7 @@ const policyCells = ({ needs }: VaultRule, names: Names): readonly Cell[] => {
   ];
 };
 
-/** Which role gives a permission on keys, and which gives others only (KV-73, CMK-26). */
+/** A role that gives a permission on keys, and one that gives only other permissions (KV-73, CMK-26). */
 const keyRoles = (permission: Permission): { readonly opens: RoleName; readonly near: RoleName } => {
   switch (permission) {
     case 'GET':
@@ -203,7 +203,7 @@ const keyRoles = (permission: Permission): { readonly opens: RoleName; readonly 
   }
 };
 
-/** Roles decide, and access policies count for nothing; owners manage and use no key (KV-70, KV-83, CMK-27). */
+/** Roles decide, and access policies do not count. Owners manage keys but cannot use them (KV-70, KV-83, CMK-27). */
 const keyRoleCells = ({ needs }: VaultRule, names: Names): readonly Cell[] => {
   const scoped = needs.map((one) => ({ ...one, at: scopeInVault(names, one.of(names.roleVault)) }));
   const last = scoped.at(-1);

@@ -6,7 +6,7 @@ import { need, on, role, workload } from './rule.ts';
 
 const requestId = '8a4f1d9c-6b0e-4e5f-8d7a-2c9b7e5f1d01';
 const read = role(need('compute/virtualMachines/read', on.machine));
-/** What operators are for, and readers are not. */
+/** Actions that operators may do, and readers may not. */
 const operating = (verb: string) =>
   role(need(`compute/virtualMachines/${verb}`, on.machine, { opens: 'operator', near: 'reader' }));
 const changing = (verb: string) => role(need(`compute/virtualMachines/${verb}`, on.machine, { near: 'operator' }));
@@ -27,7 +27,7 @@ export const computeTable = rowsOf(
   createVirtualMachine: [
     {
       when: 'from a disk',
-      // compute attaches in its own name, so it checks its caller's permission.
+      // compute attaches under its own name, so it checks the permission of its caller.
       rule: role(makesMachine, need('compute/disks/write', on.attachedDisk, { near: 'operator' })),
       request: (place) => ({ ...newMachine(place), osDisk: { source: { $case: 'disk', value: place.usedDisk } } }),
     },

@@ -9,7 +9,7 @@ const read = 'compute/diskEncryptionSets/read';
 const write = 'compute/diskEncryptionSets/write';
 const operator = { near: 'operator' } as const;
 
-/** Who may call disk-encryption-set. None of it needs anything on the vault (CMK-06). */
+/** Who may call disk-encryption-set. No RPC of it needs a permission on the vault (CMK-06). */
 export const diskEncryptionSetTable = rowsOf(
   'disk-encryption-set',
   DiskEncryptionSetServiceDefinition,

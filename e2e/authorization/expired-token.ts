@@ -2,14 +2,14 @@ import { createPrivateKey, type KeyObject, sign } from 'node:crypto';
 import { readMasterKey, unseal } from '@interlock/sealing';
 import postgres from 'postgres';
 
-/** Makes an expired token out of a good one. */
+/** Turns a valid token into an expired one. */
 export type Expire = (token: string) => string;
 
 /** How long ago the token was issued and ended, in seconds: far beyond any tolerance between clocks. */
 const secondsAgo = { issued: 7_200, ended: 3_600 };
 
 /**
- * Opens identity's own signing keys, so that a token can be made with which nothing is wrong but its time (KV-81).
+ * Opens identity's own signing keys, to make a token that is valid except for its time (KV-81).
  * @param databaseUrl of identity
  * @param masterKeyFile of identity
  */

@@ -1,4 +1,4 @@
-/** Does something with each item, few at a time and in order; the first failure ends it. @param width how many at once */
+/** Does something with each item, a few at the same time and in order. The first failure ends it. @param width the number at the same time */
 export const inTurns = async <Item>(
   width: number,
   items: readonly Item[],

@@ -11,12 +11,12 @@ const staleEtag = '999999';
 const requested = { create: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b001', import: '1d0f5b3e-1c38-4a5f-8e4e-6f9a51f7b002' };
 /** A version no key has. */
 const noVersion = '0'.repeat(32);
-/** As long as what a 2048-bit key makes, and nothing it made. */
+/** As long as a result of a 2048-bit key, but not made by one. */
 const notOfThisKey = Buffer.alloc(256, 1);
 const digest = Buffer.alloc(32, 2);
 const algorithm = 'RSA_OAEP_256';
 
-/** A permission on a key that no other cell is about, or on the key it names. */
+/** A permission on a key that no other cell uses, or on the key that `of` names. */
 const key = (permission: Permission, of = ({ missingKey }: VaultNames) => missingKey): KeyNeed => ({ permission, of });
 const usedKey = (permission: Permission): KeyNeed => key(permission, (vault) => vault.key);
 const wholeVault = (permission: Permission): KeyNeed => key(permission, ({ vault }) => vault);
@@ -33,7 +33,7 @@ const inEachModel = <Request>(
     request: (place) => request(place[model], place),
   }));
 
-/** Managing a vault always takes a role (KV-70); a role on its keys is not one. */
+/** Managing a vault always requires a role (KV-70). A role on its keys does not count. */
 const managing = (action: string) => role(need(action, on.vault, { near: 'keyVaultCryptoOfficer' }));
 
 const changed = inEachModel([key('UPDATE')], ({ missingKey }) => ({
@@ -42,7 +42,7 @@ const changed = inEachModel([key('UPDATE')], ({ missingKey }) => ({
 }));
 const named = (permission: Permission) => inEachModel([key(permission)], ({ missingKey }) => ({ name: missingKey }));
 
-/** CMK-25: all three, of the key a rewrap begins with and of the one it ends under. */
+/** CMK-25: all three permissions, on the source key of a rewrap and on its target key. */
 const allOfBoth = [({ key: source }: VaultNames) => source, ({ targetKey }: VaultNames) => targetKey].flatMap((of) =>
   (['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const).map((permission) => key(permission, of)),
 );
@@ -191,7 +191,7 @@ export const keyVaultTable = rowsOf(
     rule: workload('disk-encryption-set'),
     request: ({ policyVault }) => ({ name: policyVault.key, change: 'KEY_CHANGE_DISABLE' }),
   },
-  // CMK-10: a caller that authorizes the move could have made the source usable.
+  // CMK-10: a caller that authorizes the move must be able to make the source usable again.
   authorizeRewrap: [
     ...inEachModel(
       [key('UPDATE', ({ disabledKey }) => disabledKey)],

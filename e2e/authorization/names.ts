@@ -1,34 +1,34 @@
-/** Names in one vault; all but `missingKey` and `newKey` are made. */
+/** Names in one vault. All except `missingKey` and `newKey` are created. */
 export interface VaultNames {
   /** `vaults/<v>` */
   readonly vault: string;
   /** Enabled, for uses. */
   readonly key: string;
-  /** Enabled: where a wrapped key moves to. */
+  /** Enabled: the target of rewraps. */
   readonly targetKey: string;
   /** Its only version is disabled. */
   readonly disabledKey: string;
-  /** Made and deleted. */
+  /** Created and deleted. */
   readonly deletedKey: string;
-  /** Never created: named in changes of keys, so that no cell changes what another one uses. */
+  /** Never created: named in changes of keys, so that no cell changes what another cell uses. */
   readonly missingKey: string;
   /** Created by permitted callers. */
   readonly newKey: string;
 }
 
-/** Names the requests and the scopes of the table are about: chosen before anything is made, so grants can come first. */
+/** Names for the requests and scopes of the table. They are chosen before anything is created, so that grants can come first. */
 export interface Names {
   /** Short and random: separates the names of two runs. */
   readonly tag: string;
   readonly platform: '/';
   readonly tenant: string;
-  /** A tenant whose principals have no business here. */
+  /** A tenant whose principals have no rights here. */
   readonly otherTenant: string;
   readonly subscription: string;
   readonly group: string;
-  /** Where a request for something in `group` finds what it makes use of: a role on `group` does not reach there. */
+  /** The group of the resources that a request in `group` uses. A role on `group` does not apply there. */
   readonly usedGroup: string;
-  /** A resource group beside it: a grant there must open nothing here. */
+  /** A neighbouring resource group: a grant there must not apply here. */
   readonly siblingGroup: string;
   readonly policyVault: VaultNames;
   readonly roleVault: VaultNames;
@@ -40,11 +40,11 @@ export interface Names {
   readonly readOnlyDisk: string;
   /** A machine without a guest. */
   readonly idleMachine: string;
-  /** These are never made. */
+  /** These are never created. */
   readonly missingDisk: string;
   readonly missingSnapshot: string;
   readonly missingMachine: string;
-  /** Neither are these, in `usedGroup`. */
+  /** These, in `usedGroup`, are never created either. */
   readonly usedDisk: string;
   readonly usedSnapshot: string;
   /** Created by permitted callers. */

@@ -16,7 +16,7 @@ export interface VaultPlace extends VaultNames {
   readonly deletedKeyVersion: string;
 }
 
-/** What the requests of the table are about. */
+/** The resources that the requests of the table name. */
 export interface Place extends Names {
   readonly administrator: Credentials;
   readonly policyVault: VaultPlace;
@@ -38,13 +38,13 @@ export interface Place extends Names {
   };
 }
 
-/** Access policies by principal (`principals/<uuid>`), for the vaults to begin with. */
+/** Access policies by principal (`principals/<uuid>`), for the creation of the vaults. */
 export type PoliciesOf = ReadonlyMap<string, readonly Policy[]>;
 
-/** Who was there before. */
+/** Principals that existed before. */
 export type Given = Pick<Place, 'administrator' | 'servicePrincipal'>;
 
-/** Makes everything that is named, as the administrator. */
+/** Creates everything that `names` names, as the administrator. */
 export const makePlace = async (clients: Clients, given: Given, names: Names, policies: PoliciesOf): Promise<Place> => {
   const { administrator } = given;
   const [policyVault, roleVault, { principal, roleAssignment }, diskAccess] = await Promise.all([
@@ -147,7 +147,7 @@ const makeDisks = async ({ disks }: Clients, { group, disk, readOnlyDisk }: Name
   const begin = async (name: string, accessLevel: 'READ' | 'WRITE'): Promise<string> =>
     (await disks.beginAccess({ name, accessLevel, durationSeconds: 3_600 })).accessToken;
   const ended = await begin(disk, 'WRITE');
-  // As often as the first disk, so that nothing but the disk is wrong with its token there.
+  // As often as for the first disk, so that only the disk is wrong about its token there.
   await begin(readOnlyDisk, 'READ');
   const readOnly = await begin(readOnlyDisk, 'READ');
   return { ended, current: await begin(disk, 'WRITE'), readOnly, ofAnotherDisk: readOnly };

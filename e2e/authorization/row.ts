@@ -2,9 +2,9 @@ import type { Definition, Workload } from '@interlock/rpc';
 import type { Place } from './place.ts';
 import type { Rule } from './rule.ts';
 
-/** One way to call an RPC: who may, and a request that is small and well-formed. */
+/** One way to call an RPC: who may call it, and a small well-formed request. */
 export interface Case<Request> {
-  /** What is special about it, where an RPC has several. */
+  /** What distinguishes this case, if an RPC has several. */
   readonly when?: string;
   readonly rule: Rule;
   /** A list of messages for an RPC that takes a stream. */
@@ -31,14 +31,14 @@ type RequestOf<Method> = Method extends {
     : Message
   : never;
 
-/** One case or several for each method: leaving one out does not compile. */
+/** One or more cases for each method. A missing method does not compile. */
 type CasesOf<D extends Definition> = {
   readonly [Method in keyof D['methods']]:
     | Case<RequestOf<D['methods'][Method]>>
     | readonly Case<RequestOf<D['methods'][Method]>>[];
 };
 
-/** Makes the rows of one API as one service offers it, out of its cases. */
+/** Makes the rows of one API, as one service offers it, from its cases. */
 export const rowsOf =
   <D extends Definition>(service: Workload, definition: D) =>
   (cases: CasesOf<D>): readonly Row[] =>

@@ -2,13 +2,13 @@ import type { Workload } from '@interlock/rpc';
 import { type Names, scopeInVault, type VaultNames } from './names.ts';
 import type { Permission, RoleName, Who } from './who.ts';
 
-/** Where a role has to be: the scope itself, and how the docs call it. */
+/** The scope that a role needs, and its name in the docs. */
 export interface Scope {
   readonly words: string;
   of(names: Names): string;
 }
 
-/** An action at a scope; `opens` is a role that allows it, `near` one that does not, however much else it allows. */
+/** An action at a scope. `opens` is a role that allows it, `near` one that does not, although it allows much else. */
 export interface Need {
   readonly action: string;
   readonly at: Scope;
@@ -16,30 +16,30 @@ export interface Need {
   readonly near: RoleName;
 }
 
-/** A role, and for some requests another one at a second scope. */
+/** A role, and for some requests another role at a second scope. */
 export interface RoleRule {
   readonly kind: 'role';
   readonly needs: readonly Need[];
-  /** What the action alone does not say. */
+  /** What the action alone does not tell. */
   readonly note?: string;
   /** Services that need no role, and one that does. */
   readonly exempt?: { readonly services: readonly Workload[]; readonly not: Workload };
 }
 
-/** A permission on a key, or on the vault where the request names no key. */
+/** A permission on a key, or on the vault if the request names no key. */
 export interface KeyNeed {
   readonly permission: Permission;
   of(vault: VaultNames): string;
 }
 
-/** Grants of a vault, by one of its two permission models. */
+/** Grants on a vault, by one of its two permission models. */
 export interface VaultRule {
   readonly kind: 'vault';
   readonly model: 'policyVault' | 'roleVault';
   readonly needs: readonly KeyNeed[];
 }
 
-/** A rule of one RPC alone, with who is refused how. */
+/** A rule for one RPC, with the refusal of each caller. */
 export interface OwnRule {
   readonly kind: 'own';
   readonly words: string;
@@ -59,7 +59,7 @@ export type Rule =
   | {
       readonly kind: 'workload';
       readonly services: readonly Workload[];
-      /** Other callers may call it about themselves: they are refused with ACCESS_DENIED. */
+      /** Other callers may call it about themselves, so a call about another principal is refused with ACCESS_DENIED. */
       readonly orAboutItself?: boolean;
     }
   | { readonly kind: 'everybody'; readonly words: string }
@@ -104,7 +104,7 @@ export const on = {
   newMachine: scope('the new machine', ({ newMachine }) => newMachine),
 } as const;
 
-/** An action at a scope. By default reading is opened by a reader, anything else by a contributor and not by a reader. */
+/** An action at a scope. By default a reader may read; anything else needs a contributor, and a reader is refused. */
 export const need = (
   action: string,
   at: Scope,
@@ -119,7 +119,7 @@ export const need = (
   };
 };
 
-/** Takes a role with each of these actions. */
+/** Requires a role with each of these actions. */
 export const role = (...needs: readonly Need[]): RoleRule => ({ kind: 'role', needs });
 
 /** The same, but these services need no role. @param not a service that needs one */
@@ -132,7 +132,7 @@ export const roleOr = (exempt: readonly Workload[], not: Workload, ...needs: rea
 /** Only these services. */
 export const workload = (...services: readonly Workload[]): Rule => ({ kind: 'workload', services });
 
-/** Every verified principal. @param words why that is right */
+/** Every verified principal. @param words the reason why that is right */
 export const everybody = (words: string): Rule => ({ kind: 'everybody', words });
 
 /** Every caller, also without a token. */

@@ -7,8 +7,8 @@ import { messagingTable } from './messaging-table.ts';
 import type { Row } from './row.ts';
 
 /**
- * Who may call what: every RPC of every service. Written from the specification and the API description, not from the
- * tables the services decide by, so that a wrong rule in one of those is found.
+ * Who may call what: every RPC of every service. Written from the specification and the API description, not from the tables
+ * that the services use, so that a wrong rule in one of those is found.
  */
 export const table: readonly Row[] = [
   ...identityTable,

@@ -46,7 +46,7 @@ export type Who =
   | { readonly kind: 'anonymous' }
   | { readonly kind: 'service'; readonly service: Workload }
   | PrincipalWho
-  /** Shows an access token of a disk in place of a bearer token. */
+  /** Presents an access token of a disk instead of a bearer token. */
   | {
       readonly kind: 'disk access';
       readonly access: 'current' | 'ended' | 'readOnly' | 'ofAnotherDisk';

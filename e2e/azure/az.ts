@@ -10,16 +10,16 @@ export const azMissing = (): string | undefined =>
     ? undefined
     : 'the command line az is not installed: apt-get install azure-cli';
 
-/** What a command printed, and how it ended. */
+/** The output of a command, and its exit code. */
 export interface AzResult {
   readonly exitCode: number;
   readonly stdout: string;
   readonly stderr: string;
 }
 
-/** Azure's command line, unmodified, with a configuration of its own. */
+/** Azure's command line, unmodified, with its own configuration folder. */
 export interface Az {
-  /** Runs a command. @returns its JSON; undefined for none @throws Error with its output unless it ends with 0 */
+  /** Runs a command. @returns its JSON; undefined for none @throws Error with its output unless it exits with 0 */
   run<Result = unknown>(...words: readonly string[]): Promise<Result>;
   /** Runs a command that may fail. */
   attempt(...words: readonly string[]): Promise<AzResult>;
@@ -31,7 +31,7 @@ export interface Az {
 /** Registers the gateway as a cloud, in an empty configuration. Names of vaults are resolved by the gateway's proxy. */
 export const openAz = async (access: GatewayAccess, more: Readonly<Record<string, string>> = {}): Promise<Az> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-az-'));
-  // It would keep names below localhost from the proxy.
+  // The variable would keep names below localhost from the proxy.
   const inherited = Object.entries(process.env).filter(([name]) => name.toLowerCase() !== 'no_proxy');
   const env = {
     ...Object.fromEntries(inherited),

@@ -5,7 +5,7 @@ import { until } from '../cloud/until.ts';
 import { type AzureCloud, azureCloud } from './test-azure-cloud.ts';
 import { type ComputeWorld, computeWorld, type VaultWithKey } from './test-compute.ts';
 
-/** A machine stops within the lease (60 s by default); the event stops it within a moment. */
+/** A machine stops within the lease time (60 s by default); an event stops it within a moment. */
 export const boundMs = 60_000;
 
 /** Dates and state of a key version. */
@@ -15,7 +15,7 @@ export interface KeyChange {
   readonly notBefore?: Date;
 }
 
-/** What clients show of the machine of a `LossWorld`. */
+/** The state of the machine of a `LossWorld`, as clients show it. */
 export interface MachineView {
   /** `PowerState/running` */
   readonly power: string | undefined;
@@ -25,7 +25,7 @@ export interface MachineView {
   readonly disk: string | undefined;
 }
 
-/** What the owner of a key and the user of a machine do, by one client of the public cloud. */
+/** The actions of a key's owner and of a machine's user, through one of Azure's clients. */
 export interface LossClient {
   /** UUID of the principal that it signs in as. */
   readonly principal: string;
@@ -38,14 +38,14 @@ export interface LossClient {
   recoverVault(): Promise<unknown>;
   /** Whether roles or access policies count. */
   setRoleModel(hasRoles: boolean): Promise<unknown>;
-  /** Gives the role on the vault to the identity that the set has now. */
+  /** Gives the current identity of the set the role on the vault. */
   grantRole(): Promise<unknown>;
   removeRole(): Promise<unknown>;
   /** Sets an access policy. @param principal UUID; absent: the identity of the set */
   setPolicy(permissions: readonly string[], principal?: string): Promise<unknown>;
   /** Removes the access policy of the identity of the set. */
   removePolicy(): Promise<unknown>;
-  /** Serves the address of this machine and no other. @param bypass whether trusted services are served */
+  /** Allows the address of this machine only. @param bypass whether trusted services are served */
   closeNetwork(bypass: boolean): Promise<unknown>;
   setIdentity(hasIdentity: boolean): Promise<unknown>;
   /** Creates a key in the same vault and assigns it to the set. */
@@ -59,7 +59,7 @@ export interface LossClient {
   endAccess(): Promise<unknown>;
 }
 
-/** One way to lose a key and to get it back. */
+/** One way to lose a key and to restore access. */
 interface LossWay {
   readonly name: string;
   /** Code of a start in between. */
@@ -70,10 +70,10 @@ interface LossWay {
 
 const past = new Date('2020-01-01T00:00:00Z');
 const future = new Date('2035-01-01T00:00:00Z');
-/** What the identity of a set needs (CMK-25). */
+/** The permissions that the identity of a set needs (CMK-25). */
 const ofSet = ['get', 'wrapKey', 'unwrapKey'];
 
-/** The order counts: the vault leaves the role model in the middle, and the last ways leave the first key. */
+/** The order matters: the vault changes its permission model half way, and the last ways change the key. */
 const ways: readonly LossWay[] = [
   {
     name: 'key disabled',
@@ -115,7 +115,7 @@ const ways: readonly LossWay[] = [
     },
   },
   {
-    // The vault stays behind its firewall for the ways after this one.
+    // The vault stays behind its firewall for the later ways.
     name: 'vault behind a firewall without bypass',
     code: 'KeyVaultAccessForbidden',
     lose: (client) => client.closeNetwork(false),

@@ -2,13 +2,13 @@ import type { VirtualMachineInstanceView } from '@azure/arm-compute';
 import type { KeyChange, LossClient, LossWorld, MachineView } from './key-losses.ts';
 import { codeOf } from './test-compute.ts';
 
-/** The status that begins with a text, of statuses as clients read them. */
+/** The status with this prefix, among the statuses that clients read. */
 const statusIn = (
   statuses: readonly { readonly code?: string | undefined }[] | undefined,
   prefix: string,
 ): string | undefined => statuses?.find(({ code }) => code?.startsWith(prefix))?.code;
 
-/** What both clients show of the machine, from its instance view. */
+/** The state of the machine in its instance view, for both clients. */
 export const machineViewOf = ({
   statuses,
   disks,

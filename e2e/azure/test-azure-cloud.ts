@@ -9,7 +9,7 @@ import type { ServiceProcess } from '@interlock/local/processes.ts';
 import { createScope } from '@interlock/runtime';
 import { type TestCloud, testCloud } from '../cloud/test-cloud.ts';
 
-/** A local cloud with its gateway, and what an unmodified client of the public cloud is given to use it. */
+/** A local cloud with its gateway, and what an unmodified client of Azure needs to use it. */
 export interface AzureCloud {
   readonly test: TestCloud;
   readonly access: GatewayAccess;
@@ -69,7 +69,7 @@ export const azureCloud = async (
   }
 };
 
-/** A client credential with the options that the documentation gives. */
+/** A client credential with the options from the documentation. */
 export const credentialOf = (
   { url, tenant }: GatewayAccess,
   { id, secret }: { readonly id: string; readonly secret: string },
@@ -77,8 +77,8 @@ export const credentialOf = (
   new ClientSecretCredential(tenant, id, secret, { authorityHost: url, disableInstanceDiscovery: true });
 
 /**
- * What a user does outside of the process, with NODE_EXTRA_CA_CERTS and a resolver for `*.localhost`: trusts the authority, and
- * resolves the names of vaults to this machine. @param authority PEM
+ * Does what a user does outside of the process with NODE_EXTRA_CA_CERTS and a resolver for `*.localhost`: trusts the authority,
+ * and resolves the names of vaults to this machine. @param authority PEM
  */
 export const trust = (authority: string): void => {
   tls.setDefaultCACertificates([...tls.getCACertificates('default'), authority]);

@@ -21,14 +21,14 @@ import { serveHttps } from '../../services/gateway/src/http/listen.ts';
 import { clientAddressKey, openPlace, type Place } from '../truth-table/place.ts';
 import { trust } from './test-azure-cloud.ts';
 
-/** The gateway over five services, all in this process: for tests of what clients send, which start no processes. */
+/** The gateway over five services, all in this process: for tests of requests, without processes. */
 export interface AzurePlace {
   readonly place: Place;
   readonly url: string;
   readonly names: CloudNames;
   readonly subscription: string;
   readonly tenant: string;
-  /** PEM of the authority of its certificate. */
+  /** The authority of its certificate, in PEM. */
   readonly authority: string;
   /** Of the administrator. */
   readonly credential: ClientSecretCredential;
@@ -96,7 +96,7 @@ const open = async (scope: Scope): Promise<AzurePlace> => {
   return { place, url, names, subscription, tenant, authority, credential, vaultUrl, errors, close };
 };
 
-/** Each call of the gateway brings the token of its caller; the administrator's is for calls that need none. */
+/** Each call of the gateway has the token of its caller. Calls that need none use the administrator's. */
 const backendsOf = ({ cloud, credentials }: Place): Backends => {
   const { client } = cloud.as(credentials);
   return {

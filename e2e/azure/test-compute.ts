@@ -9,7 +9,7 @@ import { KeyClient } from '@azure/keyvault-keys';
 /** The role that the identity of a set needs on a vault: Key Vault Crypto Service Encryption User (CMK-26). */
 const encryptionUser = 'e147488a-f6f5-4113-8e2d-b22465e65bf6';
 
-/** Clients of the public cloud for one gateway, and the steps that many tests share. */
+/** Azure's clients for one gateway, and the steps that many tests share. */
 export interface ComputeWorld {
   readonly group: string;
   readonly location: string;
@@ -42,7 +42,7 @@ export interface GrantedSet {
   readonly assignment: string;
 }
 
-/** A gateway, and who calls it. */
+/** A gateway and its caller. */
 export interface GatewayForTests {
   readonly url: string;
   readonly subscription: string;
@@ -102,14 +102,14 @@ export const computeWorld = (gateway: GatewayForTests, group = 'G1'): ComputeWor
   };
 };
 
-/** Everything that a paged list has. */
+/** All items of a paged list. */
 export const listed = async <Item>(list: AsyncIterable<Item>): Promise<readonly Item[]> => {
   const items: Item[] = [];
   for await (const item of list) items.push(item);
   return items;
 };
 
-/** Code of a refusal: of a reply, or of an operation that failed later; SDKs throw another error for each. */
+/** The code of a refusal: of a response, or of an operation that failed later. SDKs throw a different error for each. */
 export const codeOf = ({ code, message }: { readonly code?: string; readonly message: string }): string | undefined =>
   code ?? /long-running operation has failed\. (\w+)\./.exec(message)?.[1];
 

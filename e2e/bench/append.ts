@@ -11,12 +11,12 @@ const writersMax = 200;
 const eventsPerSample = 1_600;
 
 /**
- * Durable commits of one event a second, by 1, 8 and 64 writers (`size`); a commit is the event, its version check and the
+ * Durable commits of one event a second, by 1, 8 and 64 writers (`size`). A commit is the event, its version check and the
  * stream's state row.
- * - floor: raw INSERTs of as many rows a statement as there are writers, on as many connections, into a table like `events`
+ * - floor: raw INSERTs into a table like `events`, with as many rows a statement as there are writers, on as many connections
  * - `oneStatement`: the same statement on one connection: as many rows in flight as the writers have
  * - `emmett`: the same events and version checks in Emmett's Postgres store
- * - `eventOnly`: the commit without the state row, as Emmett has it; `decided`: a whole command, which reads the state first
+ * - `eventOnly`: the commit without the state row, as in Emmett; `decided`: a whole command, which reads the state first
  */
 export const append: Bench = async ({ smoke, size, data }, scope) => {
   if (size !== undefined && size > writersMax)
@@ -93,7 +93,7 @@ const commitsOf = (store: EventStore) => {
 
 let position = 0;
 const meta = benchCause;
-/** One statement that inserts so many rows. */
+/** One statement that inserts this number of rows. */
 const insertRaw = (sql: Sql, rows: number) => {
   const batch = Array.from({ length: rows }, () => {
     position++;

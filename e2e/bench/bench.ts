@@ -32,7 +32,7 @@ export type Bench = (options: BenchOptions, scope: Scope) => Promise<readonly Me
 export interface BenchCloud {
   readonly cloud: LocalCloud;
   readonly clients: Clients;
-  /** Begins the names of the cloud's databases and streams. */
+  /** Prefix of the names of the cloud's databases and streams. */
   readonly name: string;
 }
 
@@ -48,7 +48,7 @@ export const openCloud = async (
     name,
     temporary: true,
     replicas,
-    // The sweep checks every disk; it only finds access losses that no service published, and no bench measures those.
+    // The sweep checks every disk, but only to find access losses that no service published. No bench measures those.
     settings: { GUEST_DRIVER: 'idle', SWEEP_INTERVAL_MS: '3600000', ...settings },
   });
   scope.defer('cloud', cloud.stop);

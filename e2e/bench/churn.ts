@@ -12,18 +12,18 @@ import { growth, inFlight, measurement, rounded, timed } from './measure.ts';
 
 const defaultSize = 2_000;
 const defaultSeconds = 3_600;
-/** Every so many rounds the key is rotated. */
+/** The key is rotated every this many rounds. */
 const rotateEvery = 4;
 /** Stops in flight: enough to keep both cores busy. */
 const stopsInFlight = 64;
 /** Deadline of a stop, six times the default: this bench shows the slowest one (`slowestStopMs`). */
 const stopDeadlineMs = 60_000;
-/** Limit for stops and for the cloud to come to rest. */
+/** Limit for stops and for consumers to catch up, in milliseconds. */
 const limitMs = 600_000;
 /** Values of a memory series in a line. */
 const seriesMax = 12;
 
-/** State of the cloud after a round, at rest. */
+/** State of the cloud after a round, when no consumer lags. */
 interface Sample {
   /** Events stored by all services so far. */
   readonly events: number;
@@ -37,8 +37,8 @@ interface Sample {
 }
 
 /**
- * Growth of the databases in bytes per event, for `seconds` at full speed: round after round `size` machines start (a real
- * unwrap a disk), then their key is disabled and enabled, or they are powered off; sometimes the key is rotated. Floor: the
+ * Growth of the databases in bytes per event, for `seconds` at full speed. In each round `size` machines start (a real unwrap
+ * for each disk); then their key is disabled and enabled, or they are powered off; in some rounds the key is rotated. Floor: the
  * event's own row. Also: memory of each service, dead rows, and how long the consumers' gap lasted at the end.
  */
 export const churn: Bench = async (options, scope) => {

@@ -8,5 +8,5 @@ export const benchCause = {
   traceparent: `00-${'a'.repeat(32)}-${'b'.repeat(16)}-01`,
 } satisfies Cause;
 
-/** Data of an event, about as long as that of a real one: 200 bytes, beside 150 of meta. */
+/** Data of an event, about as long as that of a real one: 200 bytes, in addition to 150 bytes of metadata. */
 export const eventData = { name: 'x'.repeat(120), version: 'y'.repeat(32), at: 1_700_000_000_000 };

@@ -10,13 +10,13 @@ import { measurement, percentile, rounded, timed } from './measure.ts';
 const defaultSize = 10_000;
 /** How long the idle cloud is watched before each round. */
 const idleMs = 6_000;
-/** Rounds repeat until there are so many samples of each call during revocations: fewer have no p99. */
+/** Rounds repeat until there are this many samples of each call during revocations: fewer have no p99. */
 const samplesMin = 200;
 const roundsMax = 8;
-/** Pause of a caller between two calls, and between two looks at a starting machine, in ms. */
+/** Pause of a caller between two calls, and between two checks of a starting machine, in ms. */
 const pauseMs = 10;
 const pollMs = 2;
-/** Machines of the other user, each started again and again, and callers that read and wrap. */
+/** Machines of the other user, each started repeatedly, and callers that read and wrap. */
 const machineCount = 8;
 const callerCount = 2;
 
@@ -26,7 +26,7 @@ type Latencies = Readonly<Record<(typeof calls)[number], readonly number[]>>;
 
 /**
  * What a revocation of `size` machines costs others: p99 of starting a machine, reading 4 KiB of a disk and wrapping a key, for
- * a user with a vault of their own, while the fleet stops. Floor: the same while nothing stops.
+ * a user with another vault, while the fleet stops. Floor: the same while nothing stops.
  */
 export const fairness: Bench = async (options, scope) => {
   const { smoke, size = smoke ? 2 : defaultSize } = options;

@@ -5,8 +5,8 @@ import type { Scope } from '@interlock/runtime';
 import { AckPolicy, jetstream, jetstreamManager, StorageType } from '@nats-io/jetstream';
 
 /**
- * The floor of `feed`: one subject and one consumer a partition; a consumer takes its messages one after the other, runs one
- * UPDATE by key and acknowledges.
+ * The floor of `feed`: one subject and one consumer for each partition. A consumer handles its messages one after the other: it runs
+ * one UPDATE by key and acknowledges.
  * @param streams names of all streams; each has a row
  * @returns publishes one message of a stream; resolves when its UPDATE is committed
  */

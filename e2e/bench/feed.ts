@@ -15,7 +15,7 @@ const streamAt = (n: number): StreamName => streams[n % streams.length] ?? 'coun
 const copies = 'copy_v1';
 const defaultEvents = 20_000;
 const latencyPerSecond = 1_000;
-/** Messages of the floor in flight: more do not make it faster. */
+/** Messages of the floor in flight. More do not make it faster. */
 const floorWindow = 1_000;
 
 /**
@@ -116,7 +116,7 @@ class Pipe {
     this.#effects = effects;
   }
 
-  /** Commits so many events to every stream; resolves when all have taken effect. */
+  /** Commits this many events to every stream; resolves when all have taken effect. */
   async commitMany(each: number): Promise<void> {
     const last = streams.map((stream) => this.#effects.stored(stream, (this.#versions.get(stream) ?? 0) + each));
     for (let n = 0; n < each; n++)
@@ -128,7 +128,7 @@ class Pipe {
   async commitOne(stream: StreamName): Promise<number> {
     const append = this.#append(stream);
     const effect = this.#effects.stored(stream, append.expected + 1);
-    // The commits of one stream follow each other.
+    // The commits of one stream follow one another.
     const before = this.#lastCommit.get(stream) ?? Promise.resolve();
     const committed = before.then(() => this.#source.commit({ appends: [append] }, benchCause));
     this.#lastCommit.set(stream, committed);
@@ -173,7 +173,7 @@ class Effects {
   }
 }
 
-/** Calls at a fixed rate, whether or not earlier ones have ended. @returns what each of them measured */
+/** Calls at a fixed rate, whether or not earlier calls have ended. @returns the measurement of each */
 const atRate = async (
   seconds: number,
   measure: (stream: StreamName) => Promise<number>,

@@ -12,7 +12,7 @@ const rounds = 5;
 const callsEach = { one: 300, more: 30 } as const;
 
 /**
- * GET of a key through the gateway, `size` in flight, by keep-alive HTTPS. Floor, alternately: the gRPC call it stands for, by the same
+ * GET of a key through the gateway, `size` in flight, by keep-alive HTTPS. Floor, alternately: the corresponding gRPC call, by the same
  * client on the same cores. `addedMs`: what the gateway adds to the median of one call.
  */
 export const gateway: Bench = async (options, scope) => {
@@ -55,7 +55,7 @@ export const gateway: Bench = async (options, scope) => {
   });
 };
 
-/** Both ways to read one key. @throws Error for any response but the key */
+/** Both ways to read one key. @throws Error for any response except the key */
 const openCalls = async ({ cloud, clients }: BenchCloud, access: GatewayAccess, scope: Scope) => {
   const { vault, keyVersion } = await makeWorld(clients, []);
   const [, vaultName = ''] = vault.split('/');
@@ -80,7 +80,7 @@ const openCalls = async ({ cloud, clients }: BenchCloud, access: GatewayAccess, 
   };
 };
 
-/** Sends a request to this machine, whatever the name of the host. @returns the body @throws Error unless the status is 200 */
+/** Sends a request to this machine, whatever the host name. @returns the body @throws Error unless the status is 200 */
 const send = (agent: Agent, url: URL, headers: Readonly<Record<string, string>>, form?: string): Promise<string> =>
   new Promise((resolve, reject) => {
     const options = {

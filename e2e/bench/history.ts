@@ -13,8 +13,8 @@ export interface Kept extends Measurement {
 export const HISTORY_VARIABLE = 'INTERLOCK_BENCH_HISTORY';
 
 /**
- * Opens a file of JSON lines. What one machine measured on one day does not belong in the repository, so a file inside it is refused.
- * @param isSmoke nothing is appended; a message says so
+ * Opens a file of JSON lines. Measurements of one machine on one day do not belong in the repository, so a file inside it is refused.
+ * @param isSmoke appends nothing, and prints a message
  * @throws LauncherError if the file cannot be written or is inside the repository
  */
 export const openHistory = (

@@ -3,10 +3,10 @@ import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { isMainThread } from 'node:worker_threads';
 
 /**
- * Loaded into a service process with `--import`. Writes to a file at each SIGUSR2 what it measured since the last one, in ms:
- * `p99` of the event loop's delay, and `blocked`, the most CPU time the thread used between two turns of a timer of 1 ms.
- * The delay also grows when other processes have the CPU, `blocked` does not. Imports nothing of the project: nothing of a
- * service is loaded before its own entry.
+ * Loaded into a service process with `--import`. At each SIGUSR2 it writes to a file what it measured since the last one, in ms:
+ * `p99` of the event loop's delay, and `blocked`, the most CPU time that the thread used between two ticks of a timer of 1 ms.
+ * The delay also grows when other processes have the CPU, `blocked` does not. Imports nothing of the project, so that nothing of a
+ * service is loaded before its own entry point.
  */
 const folder = process.env.INTERLOCK_BENCH_LOOP_DELAYS;
 const [, service] = /\/services\/([^/]+)\/src\/main\.ts$/.exec(process.argv[1] ?? '') ?? [];

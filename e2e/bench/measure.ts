@@ -1,11 +1,11 @@
 import { execFileSync } from 'node:child_process';
 import { cpus } from 'node:os';
 
-/** One line of a bench: a value beside a floor or peer measured in the same run. */
+/** One line of a bench: a value and a floor or peer, measured in the same run. */
 export interface Measurement {
   readonly bench: string;
   readonly size: number;
-  /** What is measured, where a bench measures several things at one size: `sequential read`. */
+  /** What is measured, if a bench measures several things at one size: `sequential read`. */
   readonly of?: string;
   readonly value: number;
   readonly unit: string;

@@ -3,7 +3,7 @@ import { availableParallelism } from 'node:os';
 import { promisify } from 'node:util';
 import { LauncherError } from '@interlock/local/data-folder.ts';
 
-/** Operations a second of one key size, all cores together. */
+/** Operations a second for one key size, all cores together. */
 export interface RsaSpeed {
   /** Private key: an unwrap. */
   readonly decrypt: number;
@@ -11,13 +11,13 @@ export interface RsaSpeed {
   readonly encrypt: number;
 }
 
-/** What OpenSSL alone does, one process a core. @throws LauncherError without `openssl` 3 or newer */
+/** The speed of OpenSSL alone, with one process for each core. @throws LauncherError without `openssl` 3 or newer */
 export const rsaSpeed = async (bits: number, secondsEach: number): Promise<RsaSpeed> => {
   const cores = String(availableParallelism());
   return readRsaSpeed(await opensslSpeed(['-multi', cores, '-seconds', String(secondsEach), `rsa${bits}`]), bits);
 };
 
-/** Runs `openssl speed`. @returns what it prints @throws LauncherError if it cannot run */
+/** Runs `openssl speed`. @returns its output @throws LauncherError if it cannot run */
 export const opensslSpeed = async (args: readonly string[]): Promise<string> => {
   const { stdout } = await promisify(execFile)('openssl', ['speed', ...args]).catch((cause: unknown) => {
     throw new LauncherError(

@@ -10,8 +10,8 @@ const defaultEvents = 1_000_000;
 
 /**
  * Seconds until all state rows are folded again from position 0, as a service does before it serves a new version of a state.
- * `size` is the number of events, 10 a stream, the streams interleaved.
- * Floor: the events go out with COPY, and one row a stream comes in with COPY, into a table with the same index.
+ * `size` is the number of events, 10 a stream, with interleaved streams.
+ * Floor: the events are read with COPY, and one row a stream is written with COPY into a table with the same index.
  */
 export const rebuild: Bench = async ({ smoke, size, data }, scope) => {
   const events = size ?? (smoke ? 1_000 : defaultEvents);
@@ -53,7 +53,7 @@ export const rebuild: Bench = async ({ smoke, size, data }, scope) => {
       await copyOut(sql);
       await copyIn(sql, streams);
     },
-    // Not measured: restores what the next round starts from.
+    // Not measured: restores the start state of the next round.
     cleaning: async () => {
       await sql`truncate rows, raw`;
       await sql`delete from cursors`;

@@ -10,7 +10,7 @@ const defaultSize = 10_000;
 const startsMax = 10_000;
 
 /**
- * How a fleet of `size` machines comes back. Two lines:
+ * How fast a fleet of `size` machines is restored. Two lines:
  * - from `EnableKeyVersion` until compute has stored for every machine that it may start; floor: `fleet/floor.ts` for these rows
  * - from the first `StartVirtualMachines` until the last machine is published as running, each disk unwrapped; floor: the private operations of `openssl speed`
  *

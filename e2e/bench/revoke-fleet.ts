@@ -7,7 +7,7 @@ import { cpuDetails, peakDetails, resetPeaks } from './fleet/processes.ts';
 import { type Measurement, measurement, percentile, rounded, timed } from './measure.ts';
 
 const roundsOf = (size: number): number => (size <= 100 ? 30 : size <= 1_000 ? 7 : size <= 10_000 ? 3 : 2);
-/** Fleets from this size on have disks in use, each every so many milliseconds. */
+/** Fleets from this size on have disks in use, each once in this many milliseconds. */
 const guestsFrom = 1_000;
 const guestCount = 50;
 const guestPauseMs = 100;

@@ -7,17 +7,17 @@ import { cpuDetails } from './fleet/processes.ts';
 import { type Measurement, measurement, percentile, quantilesOf, rounded, timed } from './measure.ts';
 import { rsaSpeed } from './openssl-speed.ts';
 
-/** Disks in use meanwhile, each every so many milliseconds. */
+/** Disks that are used during the rotation, each once in this many milliseconds. */
 const guestCount = 4;
 const guestPauseMs = 20;
-/** Guests run so long first to warm up, and so long without a rotation to compare with. */
+/** Guests run first to warm up, then without a rotation for comparison. In milliseconds. */
 const warmMs = 3_000;
 const idleMs = 6_000;
 
 /**
  * Rewraps a second while the DEKs of a fleet move to a new key version: from `AssignKey` until no set needs the old one, while
  * disks of the same sets are in use. `size` is the number of machines under the key. Floor: one private and one public
- * operation of `openssl speed` a disk. `ioP99Ratio` is the p99 of reads and writes during the rotation ÷ without one.
+ * operation of `openssl speed` for each disk. `ioP99Ratio` is the p99 of reads and writes during the rotation ÷ without one.
  */
 export const rotateFleet: Bench = (options, scope) =>
   forEachSize(options, { usual: [1_000, 10_000], smoke: 2 }, scope, async (size, own) => [

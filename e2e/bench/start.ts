@@ -13,16 +13,16 @@ const script = fileURLToPath(new URL('./start-process.ts', import.meta.url));
 type Stages = Readonly<Record<string, number>>;
 
 /**
- * Milliseconds from the command, in a clone that is set up, until the first machine of a new cloud runs: Postgres and NATS of
- * its own, five services, a vault, a key, a set, a disk, a machine. `…Ms` are the medians of its stages.
+ * Milliseconds from the command, in a clone that is set up, until the first machine of a new cloud runs: its own Postgres and
+ * NATS, five services, a vault, a key, a set, a disk, a machine. `…Ms` are the medians of its stages.
  * Floor: the same command until Postgres and NATS serve.
  */
 export const start: Bench = async ({ smoke, data }, scope) => {
-  // Kept between rounds, as between two starts.
+  // Kept between rounds, as it is between two starts.
   const compileCache = data.folder('compile-cache');
   const startOnce = async (what: 'machine' | 'servers'): Promise<Stages> => {
     const folder = mkdtempSync(join(data.folder('starts'), `${what}-`));
-    // A new user has no servers: given ones are not used.
+    // A new user has no servers, so given ones are not used.
     const { DATABASE_URL: _database, NATS_URL: _nats, ...rest } = process.env;
     const env = { ...rest, INTERLOCK_DATA: folder, NODE_COMPILE_CACHE: compileCache };
     const startedAt = Date.now();

@@ -1,4 +1,4 @@
-/** What one figure of a bench's lines must reach. */
+/** The value that one figure of a bench's lines must reach. */
 export interface Target {
   readonly bench: string;
   /** Default: every size. */

@@ -10,7 +10,7 @@ const keyBits = 2048;
 /** Unwraps of one sample: about a second each. */
 const batchedCount = 4_096;
 const singlesCount = 2_048;
-/** Pairs of samples. One pair is off by a tenth; the cost of tracing is half of that. */
+/** Pairs of samples. A single pair deviates by a tenth; tracing costs half of that. */
 const unwrapPairs = 21;
 const revocationPairs = 15;
 
@@ -18,8 +18,8 @@ type Tracing = 'on' | 'off';
 type Both<Value> = Readonly<Record<Tracing, Value>>;
 
 /**
- * What tracing costs: unwraps (batches, single calls) and a revocation of `size` machines, with spans and without. Two clouds
- * run; one of them works at a time. A sample with and one without follow each other, in alternating order. The value is the
+ * The cost of tracing: unwraps (batches, single calls) and a revocation of `size` machines, with spans and without. Two clouds
+ * run, but only one works at a time. A sample with spans and one without follow each other, in alternating order. The value is the
  * median of (time without ÷ time with) of the pairs: 1 means that tracing costs nothing.
  */
 export const traceCost: Bench = async (options, scope) => {
@@ -44,7 +44,7 @@ export const traceCost: Bench = async (options, scope) => {
   let samples = 0;
   const revocations = await inPairs(smoke ? 1 : revocationPairs, async (tracing) => {
     const { fleet, stopped } = fleets[tracing];
-    // The first sample of each fleet finds it running.
+    // The fleet runs already at its first sample.
     if (samples++ >= 2) await fleet.restore();
     return timed(() => fleet.revoke(stopped));
   });
@@ -59,7 +59,7 @@ const inOwnScope = async <Result>(scope: Scope, work: (own: Scope) => Promise<Re
   return result;
 };
 
-/** Opens one of each, in a folder of its own: a key-vault that finds the folder of another store refuses it as restored. */
+/** Opens one of each, in separate folders: a key-vault that finds the folder of another store refuses it as restored. */
 const onAndOff = async <Opened>(
   options: BenchOptions,
   name: string,
@@ -74,7 +74,7 @@ const onAndOff = async <Opened>(
   return { on: await openWith('on', {}), off: await openWith('off', { OTEL_SDK_DISABLED: 'true' }) };
 };
 
-/** Milliseconds of as many samples of each, after one warm-up of each. */
+/** Milliseconds of the same number of samples of each, after one warm-up of each. */
 const inPairs = async (
   count: number,
   sample: (tracing: Tracing) => Promise<number>,

@@ -27,9 +27,9 @@ const payloadBytes = 64;
 
 /** A key with wrapped payloads. */
 export interface UnwrapKey {
-  /** Unwraps so many, in whole batches (`UnwrapKeys`). */
+  /** Unwraps this number of DEKs in whole batches (`UnwrapKeys`). */
   batched(count: number): Promise<void>;
-  /** Unwraps so many by single calls. */
+  /** Unwraps this number of DEKs by single calls. */
   singles(count: number): Promise<void>;
 }
 
@@ -118,7 +118,7 @@ export const unwrap: Bench = async (options, scope) => {
   return results;
 };
 
-/** What some unwraps took. */
+/** The times of some unwraps. */
 interface Probed {
   readonly tookMs: number;
   /** Of key-vault, in ms. */

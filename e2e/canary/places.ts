@@ -5,16 +5,16 @@ import { serviceNames } from '@interlock/local/services.ts';
 import postgres from 'postgres';
 import type { Scanner } from './scanner.ts';
 
-/** Somewhere a secret could have got to, part by part. */
+/** A place that a secret could have reached, in parts. */
 export interface Part {
-  /** For people: file, table, stream. */
+  /** For readers: file, table, stream. */
   readonly place: string;
   readonly bytes: Uint8Array;
 }
 
 const blockBytes = 8 * 1024 * 1024;
 
-/** Every file below a folder, whatever its size, in blocks that overlap by `overlap` bytes. */
+/** Every file below a folder, of any size, in blocks that overlap by `overlap` bytes. */
 export function* filesBelow(folder: string, overlap: number): Generator<Part> {
   const block = Buffer.alloc(blockBytes + overlap);
   for (const name of readdirSync(folder, { recursive: true, encoding: 'utf8' })) {
@@ -34,7 +34,7 @@ export function* filesBelow(folder: string, overlap: number): Generator<Part> {
   }
 }
 
-/** Undefined for what the servers removed meanwhile. */
+/** Undefined if a server has removed the file. */
 const openIfThere = (path: string): number | undefined => {
   try {
     return openSync(path, 'r');
@@ -95,21 +95,21 @@ export async function* messages({ nats }: Pick<LocalCloud, 'nats'>): AsyncGenera
   }
 }
 
-/** A find and where it was. */
+/** A find and its place. */
 export interface Leak {
   readonly place: string;
   readonly name: string;
   readonly form: string;
 }
 
-/** What a search amounted to. */
+/** The result of a search. */
 export interface Search {
   readonly places: number;
   readonly bytes: number;
   readonly leaks: readonly Leak[];
 }
 
-/** Looks through all parts. */
+/** Searches all parts. */
 export const searchPlaces = async (
   scanner: Scanner,
   ...sources: readonly (Iterable<Part> | AsyncIterable<Part>)[]

@@ -3,20 +3,20 @@ import { unwrapDek } from '../rehearsal/evidence/owner-key.ts';
 import { findVolumes } from '../rehearsal/evidence/volume.ts';
 import type { Secret } from './scanner.ts';
 
-/** A private key its owner kept, so that it can be recognised wherever it turns up. */
+/** A private key that its owner kept, so that a test can recognise it anywhere. */
 export interface OwnKey {
   readonly name: string;
   readonly pem: string;
   readonly key: KeyObject;
 }
 
-/** Makes one of 2,048 bits. */
+/** Makes a key of 2,048 bits. */
 export const newOwnKey = (name: string): OwnKey => {
   const { privateKey: key } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   return { name, key, pem: key.export({ type: 'pkcs8', format: 'pem' }).toString() };
 };
 
-/** The numbers of a private key that are secret: exponent, factors, and what is derived from them. */
+/** The secret numbers of a private key: exponent, factors, and what is derived from them. */
 export const secretsOfKey = ({ name, key }: OwnKey): readonly Secret[] => {
   const jwk = key.export({ format: 'jwk' });
   return (['d', 'p', 'q', 'dp', 'dq', 'qi'] as const).map((number) => ({
@@ -37,7 +37,7 @@ export const secretsOfDisks = (volumes: string, keys: readonly OwnKey[]): readon
     return [{ name: `DEK of ${disk}`, bytes: dek }, ...derived];
   });
 
-/** Undefined where the key is another's: RSA-OAEP says so by failing. */
+/** Undefined if the key does not match: RSA-OAEP then fails. */
 const opened = (open: () => Buffer): Buffer | undefined => {
   try {
     return open();

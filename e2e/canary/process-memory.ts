@@ -1,9 +1,9 @@
 import { closeSync, openSync, readFileSync, readSync } from 'node:fs';
 import type { Find, Scanner } from './scanner.ts';
 
-/** What was found in the memory of a process. */
+/** The finds in the memory of a process. */
 export interface MemorySearch {
-  /** Readable bytes looked at. */
+  /** Readable bytes that were searched. */
   readonly bytes: number;
   readonly finds: readonly Find[];
 }
@@ -11,9 +11,9 @@ export interface MemorySearch {
 const blockBytes = 4 * 1024 * 1024;
 
 /**
- * Looks through the memory of a process that this user may trace: all of it that can be read and belongs to it alone (files
- * it has mapped to read are on disk anyway). It may run meanwhile; what moves from behind to ahead is then missed.
- * @throws Error where the system forbids it
+ * Searches the memory of a process that this user may trace: all readable memory that belongs to it alone (files that it has
+ * mapped to read are on disk anyway). The process may run; data that moves from a later to an earlier place is then missed.
+ * @throws Error if the system forbids it
  */
 export const searchMemory = (pid: number, scanner: Scanner): MemorySearch => {
   const memory = openSync(`/proc/${pid}/mem`, 'r');
@@ -37,7 +37,7 @@ export const searchMemory = (pid: number, scanner: Scanner): MemorySearch => {
   return { bytes, finds: [...finds.values()] };
 };
 
-/** Regions that are readable and writable, or were; not those the kernel keeps for itself. */
+/** Regions that are readable and writable, or were; without those of the kernel. */
 const ownRegions = (maps: string): readonly { readonly from: number; readonly to: number }[] =>
   maps.split('\n').flatMap((line) => {
     const [, from = '', to = '', access = '', name = ''] =
@@ -46,7 +46,7 @@ const ownRegions = (maps: string): readonly { readonly from: number; readonly to
     return isOwn ? [{ from: Number.parseInt(from, 16), to: Number.parseInt(to, 16) }] : [];
   });
 
-/** A page that went away between the list and the read ends the block there. */
+/** If a page was unmapped after the list was read, the block ends there. */
 const readHowFar = (memory: number, block: Buffer, length: number, at: number): number => {
   try {
     return readSync(memory, block, 0, length, at);

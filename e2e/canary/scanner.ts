@@ -1,6 +1,6 @@
 /**
- * Looks for secrets in bytes, in every form in which they could have been written down: as they are, backwards (numbers
- * lie so in memory), and as hexadecimal, base64, base64url, decimal lists of bytes and decimal numbers.
+ * Searches bytes for secrets in every form in which they could have been written: raw, backwards (as numbers are in
+ * memory), and as hexadecimal, base64, base64url, decimal lists of bytes and decimal numbers.
  */
 
 /** A secret by the name it is reported under. At least 16 bytes. */
@@ -14,24 +14,24 @@ export interface Find {
   readonly name: string;
   /** How it was written: `raw`, `backwards`, `hex`, … */
   readonly form: string;
-  /** In bytes from the beginning of what was scanned. */
+  /** In bytes from the start of the scanned content. */
   readonly at: number;
 }
 
-/** Finds secrets in one pass, whatever their number. */
+/** Finds any number of secrets in one pass. */
 export interface Scanner {
-  /** Distinct finds of one (name, form), the first place each. */
+  /** Distinct finds of each (name, form), with the first place of each. */
   scan(content: Uint8Array): readonly Find[];
   /** In bytes: overlap of the parts of a scan. */
   readonly overlap: number;
 }
 
 /**
- * Bytes of a piece. A secret is looked for by pieces, since what was overwritten in part is still a leak. 12 random bytes,
- * the least of which is compared, come about by chance once in 2^96.
+ * Bytes of a piece. A secret is searched in pieces, since one that is overwritten in part is still a leak. The shortest
+ * comparison has 12 random bytes, which occur by chance once in 2^96.
  */
 const pieceBytes = 15;
-/** What the window over the content is compared with before anything else. */
+/** The bytes that are compared first at each position. */
 const prefixBytes = 4;
 const tableBits = 16;
 
@@ -41,7 +41,7 @@ interface Spelling {
   readonly bytes: Buffer;
 }
 
-/** @throws Error for a secret too short to be told from chance */
+/** @throws Error for a secret that is too short to be distinguished from chance */
 export const createScanner = (secrets: readonly Secret[]): Scanner => {
   const spellings = secrets.flatMap(spellingsOf);
   const byPrefix = new Map<number, Spelling[]>();
@@ -59,7 +59,7 @@ export const createScanner = (secrets: readonly Secret[]): Scanner => {
       const finds = new Map<string, Find>();
       for (let start = 0; start < bytes.length; start += pageBytes) {
         const end = Math.min(bytes.length, start + pageBytes);
-        // Memory and disks are mostly zeros, and those are compared faster than they are looked at.
+        // Memory and disks are mostly zeros, and comparing zeros is faster than scanning them.
         if (bytes.compare(zeros, 0, end - start, start, end) === 0) continue;
         const first = Math.max(0, start - prefixBytes + 1);
         let window = 0;
@@ -98,7 +98,7 @@ const spellingsOf = ({ name, bytes }: Secret): readonly Spelling[] => {
 };
 
 /**
- * Two at the beginning, so far apart that one line end (of PEM, of MIME) can be in one of them only; then one in the middle
+ * Two pieces at the start, so far apart that one line end (of PEM, of MIME) can be in one of them only; then one in the middle
  * and one at the end.
  */
 const piecesOf = (whole: Buffer): readonly Buffer[] => {
@@ -120,14 +120,14 @@ const formsOf = (piece: Buffer): Readonly<Record<string, readonly (Buffer | stri
   'list of bytes': [[...piece].join(','), [...piece].join(', '), [...piece].join(',\n')],
 });
 
-/** What is the same in every encoded text that holds the piece, wherever in a group of three it begins. */
+/** The part of the piece's base64 that is the same at every offset within a group of three bytes. */
 const withinBase64 = (piece: Buffer, encoding: 'base64' | 'base64url'): readonly string[] =>
   [0, 1, 2].map((skipped) => {
     const length = Math.floor((piece.length - skipped) / 3) * 3;
     return piece.subarray(skipped, skipped + length).toString(encoding);
   });
 
-/** The digits of the number the whole secret is; 40 of its first ones are enough. */
+/** The digits of the secret as one number. Its first 40 are enough. */
 const decimal = (whole: Buffer): Buffer =>
   Buffer.from(
     BigInt(`0x${whole.toString('hex')}`)

@@ -1,8 +1,8 @@
 import { createHash } from 'node:crypto';
 
 /**
- * The moment of a fault. In the short form it is the usual one; `npm run chaos` sets `CHAOS_SEED`, and then it is drawn from
- * 0 to `spreadMs` by seed and label: the same seed gives the same moments.
+ * The moment of a fault. Without a seed it is the usual one. `npm run chaos` sets `CHAOS_SEED`: then seed and label draw it from
+ * 0 to `spreadMs`, and the same seed gives the same moments.
  */
 export const momentMs = (
   label: string,

@@ -18,9 +18,9 @@ Runs the experiment files of e2e/experiments/files on real processes, and stops 
 The last line is JSON: rounds, failed, and the seed of the last round.`;
 
 /**
- * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: the experiments with real faults N times, one after the other, each
- * round with moments of its own for the faults. Stops at the first round that fails; the last line is JSON:
- * `{"rounds", "failed", "seed"}`, the seed being that of the last round: `--rounds 1 --seed S` repeats its moments.
+ * `npm run chaos -- [--rounds N] [--seed S] [--only text]`: runs the experiments with real faults N times, one after the other. Each
+ * round has its own moments for the faults. Stops at the first round that fails; the last line is JSON:
+ * `{"rounds", "failed", "seed"}` with the seed of the last round. `--rounds 1 --seed S` repeats its moments.
  */
 runCommand(async (scope) => {
   const { values } = readArguments();
@@ -53,10 +53,10 @@ runCommand(async (scope) => {
   return { exitCode: 0, lastLine: JSON.stringify({ rounds, failed: 0, seed: last }) };
 });
 
-/** What was typed. */
+/** The parsed command line. */
 type Arguments = ReturnType<typeof readArguments>['values'];
 
-/** @throws LauncherError naming what cannot be used */
+/** @throws LauncherError that names the invalid option */
 function options({ rounds = '1', seed = randomBytes(4).toString('hex'), only }: Arguments): {
   readonly rounds: number;
   readonly seed: string;

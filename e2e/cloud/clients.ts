@@ -26,7 +26,7 @@ export interface Credentials {
   readonly secret: string;
 }
 
-/** The services as one principal sees them. */
+/** Clients of the services for one principal. */
 export interface Clients {
   readonly identity: RpcClient<typeof IdentityServiceDefinition>;
   readonly keyVault: RpcClient<typeof KeyVaultServiceDefinition>;
@@ -41,16 +41,16 @@ export interface Clients {
 /** Ways into a running cloud from outside. */
 export interface Outside {
   as(credentials: Credentials): Clients;
-  /** Everybody without a token. */
+  /** A caller without a token. */
   readonly anonymous: Clients;
   readonly administrator: Clients;
   close(): void;
 }
 
-/** What has to be known of a cloud to come into it from outside. */
+/** What clients from outside need to know about a cloud. */
 export type OutsideOf = Pick<LocalCloud, 'addresses' | 'administrator' | 'authorityFile' | 'client'>;
 
-/** Whom to trust there, and what to show where a certificate is wanted. */
+/** The authority to trust there, and the certificate to present if one is required. */
 export const tlsInto = ({ authorityFile, client }: Pick<OutsideOf, 'authorityFile' | 'client'>): ClientTls => ({
   ca: readFileSync(authorityFile, 'utf8'),
   ...(client === undefined
@@ -58,7 +58,7 @@ export const tlsInto = ({ authorityFile, client }: Pick<OutsideOf, 'authorityFil
     : { certificate: readFileSync(client.certificateFile, 'utf8'), key: readFileSync(client.keyFile, 'utf8') }),
 });
 
-/** Opens ways into a local cloud, over TLS, as its users come. */
+/** Opens clients of a local cloud over TLS, as its users do. */
 export const openOutside = (cloud: OutsideOf, tracer: Tracer = trace.getTracer('outside')): Outside => {
   const tls = tlsInto(cloud);
   const channels = new Map<Workload, Channel>();

@@ -2,11 +2,11 @@ import { chownSync, copyFileSync, mkdirSync, readdirSync, rmSync, statSync, writ
 import { join } from 'node:path';
 import { openConnections } from '@interlock/event-store';
 
-/** Settings with which a Postgres server of our own keeps its log, beside its data folder. */
+/** Settings with which an own Postgres server archives its log, next to its data folder. */
 export const archiving = {
   wal_level: 'replica',
   archive_mode: 'on',
-  // Run in the data folder, whose parent is the server's own as well. Never over what is there.
+  // Runs in the data folder, whose parent belongs to the server too. Never overwrites a file.
   archive_command: 'mkdir -p ../archive && test ! -f ../archive/%f && cp %p ../archive/%f',
 } as const;
 
@@ -20,7 +20,7 @@ export const recoveringTo = (moment: string) => ({
   hot_standby: 'off',
 });
 
-/** What a base backup leaves out: the log, which is archived, and what is of one run of the server. */
+/** What a base backup leaves out: the log, which is archived, and the files of one run of the server. */
 const leftOut = new Set(['pg_wal', 'postmaster.pid', 'postmaster.opts', 'pg_replslot', 'pg_stat_tmp', 'pgsql_tmp']);
 
 /**
@@ -40,7 +40,7 @@ export const baseBackup = async (url: string, home: string, copy: string): Promi
   }
 };
 
-/** What time it is for the server, to the microsecond: what is committed later has a later time. */
+/** The time of the server, to the microsecond. Later commits have a later time. */
 export const clockOf = async (url: string): Promise<string> => {
   const sql = openConnections(url, { maxConnections: 1 });
   try {
@@ -51,7 +51,7 @@ export const clockOf = async (url: string): Promise<string> => {
   }
 };
 
-/** Puts a base backup in the place of the data folder of a server that is stopped; its next start reads the log again. */
+/** Replaces the data folder of a stopped server by a base backup. Its next start reads the log again. */
 export const putBack = (copy: string, home: string): void => {
   const { uid, gid } = statSync(join(home, 'PG_VERSION'));
   rmSync(home, { recursive: true });
@@ -61,7 +61,7 @@ export const putBack = (copy: string, home: string): void => {
   own(home, uid, gid);
 };
 
-/** A file that is gone by the time it is copied was not needed: the log knows. */
+/** A file that was removed before it could be copied is not needed: the log has its content. */
 const copyTree = (from: string, to: string): void => {
   mkdirSync(to, { recursive: true, mode: 0o700 });
   for (const entry of readdirSync(from, { withFileTypes: true })) {

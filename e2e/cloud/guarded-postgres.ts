@@ -7,19 +7,19 @@ import { startPostgres } from '@interlock/local/postgres.ts';
 
 /** A Postgres server that accepts TCP only with TLS, as in production. */
 export interface GuardedPostgres {
-  /** PEM text of the authority of its certificate. */
+  /** The authority of its certificate, in PEM. */
   readonly ca: string;
   /** Of a database, with the password. */
   url(database: string): string;
   createDatabases(names: readonly string[]): Promise<void>;
-  /** Shows a certificate of another authority from now on. */
+  /** Changes to a certificate of another authority. */
   renew(authority: Pair): Promise<void>;
   stop(): Promise<void>;
 }
 
 /**
- * Starts one of our own in a folder and has it demand TLS.
- * @param lines of `pg_hba.conf` that come first: they keep plain connections out, and roles out of databases of others
+ * Starts an own server in a folder that requires TLS.
+ * @param lines of `pg_hba.conf` that come first: they refuse connections without TLS, and roles in databases of others
  */
 export const startGuardedPostgres = async (
   folder: string,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** What a process has in memory, in MiB; undefined once it is gone. */
+/** The resident memory of a process, in MiB; undefined if it has ended. */
 export const residentMib = (pid: number): number | undefined => {
   try {
     const [, kib] = /^VmRSS:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8')) ?? [];

@@ -13,9 +13,9 @@ export const livelyOn = (history: () => History, from: number, disks: readonly s
   });
 
 /**
- * What guests did not find, or did not look for, when they started again: they do so before they write, so the caller
- * waits for that.
- * @param from when the key was given back, in milliseconds since the epoch
+ * What guests did not find, or did not check, when they started again. They check before they write, so the caller waits for
+ * a write.
+ * @param from when the key was enabled again, in milliseconds since the epoch
  */
 export const notFound = (history: History, from: number, disks: readonly string[]): readonly string[] =>
   disks.flatMap((disk) => {

@@ -7,7 +7,7 @@ const calmMs = 1_200;
 
 /**
  * Waits until no consumer lags and no fact is parked.
- * @throws Error naming the consumers that lag, or what was parked (G7)
+ * @throws Error that names the consumers that lag, or the parked facts (G7)
  */
 export const settled = async (clients: Clients, limitMs = 20_000): Promise<void> => {
   let calmSince = performance.now();

@@ -9,24 +9,24 @@ import { serviceNames } from '@interlock/local/services.ts';
 import { removeServer } from '@interlock/local/unprivileged.ts';
 import { type Clients, type Outside, openOutside } from './clients.ts';
 
-/** Room of a service's stream: the server is shared with other tests. */
+/** Size limit of a service's stream: other tests share the server. */
 const STREAM_BYTES_MAX = 16 * 1024 ** 2;
 
 /** A cloud of separate processes for one test file. */
 export interface TestCloud {
   readonly cloud: LocalCloud;
   readonly outside: Outside;
-  /** As the administrator sees it. */
+  /** Clients with the rights of the administrator. */
   readonly clients: Clients;
-  /** The folder everything is in. */
+  /** The folder of the cloud. */
   readonly folder: string;
   readonly testControls: TestControls | undefined;
   stop(): Promise<void>;
 }
 
 /**
- * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under a name of its own; what it made there goes with it.
- * @param settings for the services, beside their defaults
+ * Starts a cloud on the servers of `DATABASE_URL` and `NATS_URL`, under its own name. Its databases and streams are removed with it.
+ * @param settings for the services, in addition to their defaults
  * @param replicas processes of each service
  * @param hasTestControls whether clocks may be moved, and estates exported and imported
  */
@@ -62,12 +62,12 @@ export const testCloud = async (
   };
 };
 
-/** A cloud of separate processes on servers of its own, all of which a test may kill. */
+/** A cloud of separate processes with its own servers. A test may kill all of them. */
 export interface OwnCloud extends Omit<TestCloud, 'testControls'> {
   readonly data: DataFolder;
 }
 
-/** Starts it. @param settings for the services, beside their defaults */
+/** Starts it. @param settings for the services, in addition to their defaults */
 export const ownCloud = async (settings: Readonly<Record<string, string>> = {}): Promise<OwnCloud> => {
   const folder = mkdtempSync(join(tmpdir(), 'interlock-'));
   const data = openDataFolder(folder);
@@ -76,7 +76,7 @@ export const ownCloud = async (settings: Readonly<Record<string, string>> = {}):
     rmSync(folder, { recursive: true, force: true });
   };
   try {
-    // Servers from outside belong to others: they must not be killed.
+    // Only servers that this cloud started may be killed, so none are taken from the environment.
     const { DATABASE_URL: _, NATS_URL: __, ...env } = process.env;
     const cloud = await startLocalCloud({ data, env, settings });
     const outside = openOutside(cloud);

@@ -1,10 +1,10 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 
 /**
- * Waits for a condition, looking every 20 ms.
- * @param what for the error, in words
- * @returns the first answer that is neither undefined nor false
- * @throws Error naming what did not happen in time, with the last error on the way as its cause
+ * Waits for a condition and checks it every 20 ms.
+ * @param what describes the condition, for the error
+ * @returns the first result that is neither undefined nor false
+ * @throws Error that names the condition, with the last error as its cause
  */
 export const until = async <Answer>(
   what: string,

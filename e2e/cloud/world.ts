@@ -10,11 +10,11 @@ import type {
 import type { Clients } from './clients.ts';
 import { until } from './until.ts';
 
-/** A vault with a key, a set that may use it, and machines whose disks are under it. All names are full. */
+/** A vault with a key, a set that may use it, and machines with disks under it. All names are full names. */
 export interface World {
   readonly group: string;
   readonly vault: string;
-  /** The key version everything is under. */
+  /** The key version of all disks. */
   readonly keyVersion: string;
   readonly set: string;
   /** The set's managed identity. */
@@ -22,26 +22,26 @@ export interface World {
   readonly machines: readonly string[];
 }
 
-/** What the disks of a machine are: `platform` is a Premium SSD under a key of the platform. The first is the OS disk. */
+/** The kind of a disk. `platform` is a Premium SSD under a key of the platform. The first disk is the OS disk. */
 export type DiskKind = DiskSku | 'platform';
 
-/** The region everything is in. */
+/** The region of all resources. */
 export const location = 'westeurope';
 
 /** Permissions the identity of a set needs (CMK-25). */
 const encryptionPermissions = ['GET', 'WRAP_KEY', 'UNWRAP_KEY'] as const;
 
-/** How a world may differ from the usual one. */
+/** Differences from the default world. */
 export interface WorldOptions {
   /** A private key to import, so that a test can decrypt the disks' files; by default the vault generates the key. */
   readonly keyPem?: string;
   /** What the machines do; by default 20 reads and writes of 4 KiB a second on each disk. */
   readonly workload?: Workload;
-  /** What runs as the machines; by default a process. */
+  /** The type of guest; by default a process. */
   readonly guest?: VirtualMachine_Guest;
 }
 
-/** Makes a world and waits until its machines run. @param machines the disks of each machine */
+/** Creates a world and waits until its machines run. @param machines the disks of each machine */
 export const makeWorld = async (
   clients: Clients,
   machines: readonly (readonly DiskKind[])[],
@@ -89,7 +89,7 @@ export const makeWorld = async (
   return { group, vault: vault.name, keyVersion: version.name, set: set.name, identity, machines: names };
 };
 
-/** Gives the set's identity what it needs on the vault (CMK-05). */
+/** Gives the set's identity the permissions that it needs on the vault (CMK-05). */
 export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, identity: string) =>
   clients.keyVault.setAccessPolicy({
     name: vault,
@@ -98,10 +98,10 @@ export const allowSet = (clients: Pick<Clients, 'keyVault'>, vault: string, iden
 
 const usualWorkload: Workload = { kind: 'WRITE_AND_VERIFY', ioPerSecond: 20, ioSizeBytes: 4096 };
 
-/** How long a machine in QEMU may take to run on a busy machine without KVM, in milliseconds. */
+/** How long a machine in QEMU may take to start on a busy machine without KVM, in milliseconds. */
 const bootLimitMs = 240_000;
 
-/** Makes a machine with disks of these kinds, and waits until it runs. @returns its name */
+/** Creates a machine with disks of these kinds, and waits until it runs. @returns its name */
 export const makeMachine = async (
   clients: Clients,
   { group, set }: Pick<World, 'group' | 'set'>,
@@ -147,7 +147,7 @@ export const makeMachine = async (
   return name;
 };
 
-/** Waits until a machine is in that power state and says so. */
+/** Waits until a machine reports that power state. */
 export const untilPower = (
   clients: Clients,
   name: string,
@@ -163,7 +163,7 @@ export const untilPower = (
     limitMs,
   );
 
-/** Waits until the set may use its key again, then starts the machines and waits until they run, whatever their guests are. */
+/** Waits until the set may use its key again, then starts the machines and waits until they run, with any type of guest. */
 export const startAgain = async (clients: Clients, set: string, machines: readonly string[]): Promise<void> => {
   await until(`${set} may use its key`, async () => {
     const { keyAccess } = await clients.sets.getDiskEncryptionSet({ name: set });

@@ -5,7 +5,7 @@ import { lineOf, type Row, rowOf } from './table.ts';
 /** The page, as a path from the root. */
 export const errorPage = 'docs/errors.md';
 
-/** What stands where words are missing. */
+/** The text of an empty cell. */
 const missing = '–';
 const promisedLine = /^Named in the API description, not returned yet: .*$/m;
 
@@ -21,7 +21,7 @@ export const reasonRows = (page: string): ReadonlyMap<string, Row> =>
 /** Codes of a row. */
 export const codesOf = (row: Row): readonly string[] => (row[1] ?? '').match(/[A-Z_]+/g) ?? [];
 
-/** Whether a row still lacks words. An empty last cell says that the caller corrects the request. */
+/** Whether a row still lacks text. An empty last cell means that the caller corrects the request. */
 export const isWordless = (row: Row): boolean =>
   row.length !== 4 || row[1] === '' || row[2] === '' || row.includes(missing);
 
@@ -39,7 +39,7 @@ export const unknown = (page: string, inCode: Reasons): readonly string[] =>
 export const unanswered = (inCode: Reasons, inApi: ReadonlySet<string>): readonly string[] =>
   [...inApi].filter((reason) => !isThrown(reason, inCode)).sort();
 
-/** The help of a reason in Markdown: commands as code. Undefined where the page says itself who acts. */
+/** The help of a reason in Markdown, with commands as code. Undefined if the page itself says who acts. */
 export const helpCell = (reason: string): string | undefined =>
   helpInGeneral(reason)
     ?.split(/(interlock (?:[^.,;()]|,(?! )|\.(?! |$))*[^\s.,;()])/)
@@ -47,8 +47,8 @@ export const helpCell = (reason: string): string | undefined =>
     .join('');
 
 /**
- * The page in order: a row for every reason of the code, with its codes and its help, and what the API promises beyond
- * that. New reasons have no text yet.
+ * The sorted page: a row for every reason of the code, with its codes and its help, and the further reasons in the API
+ * description. New reasons have no text yet.
  */
 export const completed = (page: string, inCode: Reasons, inApi: ReadonlySet<string>): string => {
   const rows = [...reasonRows(page)].filter(([reason]) => isThrown(reason, inCode));

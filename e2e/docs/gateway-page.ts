@@ -6,7 +6,7 @@ import { lineOf } from './table.ts';
 /** The page, from the root. */
 export const gatewayPage = 'docs/not-emulated.md';
 
-/** The routes alone: no handler runs, so nothing behind them is needed. */
+/** Only the routes are read: no handler runs, so no backends are needed. */
 const routes: readonly Route[] = routeTable({ backends: {}, names: {}, key: {}, clock: {} } as never);
 
 const tableOf = (head: readonly string[], rows: readonly (readonly string[])[]): string =>

@@ -3,25 +3,25 @@ import { textOf } from './sources.ts';
 /** A command of a page, as a reader copies it. */
 export interface PageCommand {
   readonly page: string;
-  /** Words behind `npx interlock`. */
+  /** The arguments after `npx interlock`. */
   readonly args: readonly string[];
-  /** What its comment promises: whether it is refused, and words of its output. */
+  /** What its comment promises: whether it is refused, and words in its output. */
   readonly isRefused: boolean;
   readonly words: readonly string[];
 }
 
-/** Words of a comment that an output has literally: states, reasons and principals. */
+/** Words of a comment that appear literally in an output: states, reasons and principals. */
 const literal =
   /\b[A-Z][A-Z_]{3,}\b|\bsystem:[a-z]+\b|\b[a-z0-9]+\/keys\/[a-z0-9]+\b|nothing depends on it|would restart when the key is back/g;
 
-/** What a page has its reader export, by name. */
+/** The variables that a page tells its reader to export, by name. */
 const exportsOf = (page: string): ReadonlyMap<string, string> =>
   new Map([...textOf(page).matchAll(/^export ([A-Z]+)=(\S+)/gm)].map(([, name = '', value = '']) => [name, value]));
 
 /**
- * The commands of a page, in order: lines of its blocks that begin with `npx interlock`. One that a reader has to fill in
- * (`<version>`) or that moves data through the shell is left out, and so are experiments, which start clouds of their own, `watch`,
- * which runs until Ctrl-C, and `report`, which writes a file: tests of their own run them.
+ * The commands of a page, in order: lines of its code blocks that start with `npx interlock`. Left out are commands that a reader must
+ * complete (`<version>`) or that move data through the shell. Left out too are experiments, which start their own clouds, `watch`,
+ * which runs until Ctrl-C, and `report`, which writes a file: other tests run them.
  */
 export const commandsOf = (page: string): readonly PageCommand[] => {
   const exported = exportsOf(page);

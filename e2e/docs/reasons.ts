@@ -1,7 +1,7 @@
 import { filesLike, textOf } from './sources.ts';
 import { visit } from './test-titles.ts';
 
-/** Where a reason comes from. */
+/** Where the code uses a reason. */
 export interface ReasonUse {
   /** Canonical codes it is thrown with, if known. */
   readonly codes: ReadonlySet<string>;
@@ -9,7 +9,7 @@ export interface ReasonUse {
   readonly files: ReadonlySet<string>;
 }
 
-/** Reasons by their names. A name with `*` is put together while the program runs. */
+/** Reasons by name. A name with `*` is composed at run time. */
 export type Reasons = ReadonlyMap<string, ReasonUse>;
 
 /** Without the command line, which has its own reasons, and code that reads the environment. */
@@ -46,7 +46,7 @@ const noReasons = new Set([
   'TLS_KEY_FILE',
   // An option of protobuf.
   'NO_SIDE_EFFECTS',
-  // What a guest writes into its journal.
+  // A guest writes this into its journal.
   'CONTENT_MISMATCH',
   'FILE_SYSTEM_DAMAGED',
   'GUEST_IO_ERROR',
@@ -56,13 +56,13 @@ const noReasons = new Set([
   // References of spans in Jaeger's format.
   'CHILD_OF',
   'FOLLOWS_FROM',
-  // What the activity log gives as the cause of a start.
+  // The activity log gives this as the cause of a start.
   'KEY_ACCESS_RESTORED',
 ]);
 
 /**
- * Every reason in the code: what `new Rejection(…)` is given, and any other text in capitals, because reasons also go
- * through functions (`refuse('TAGS_INVALID', …)`) and records before they get there.
+ * Every reason in the code: the arguments of `new Rejection(…)`, and any other text in capitals, because reasons also pass
+ * through functions (`refuse('TAGS_INVALID', …)`) and records first.
  */
 export const reasonsInCode = (): Reasons => {
   const enums = enumValues();
@@ -92,7 +92,7 @@ export const reasonsInCode = (): Reasons => {
   return reasons;
 };
 
-/** Reasons that the comments of the API promise, and those of its enum of reasons. */
+/** Reasons in the comments of the API description, and those of its enum of reasons. */
 export const reasonsInApi = (): ReadonlySet<string> => {
   const enums = enumValues();
   const found = new Set<string>();

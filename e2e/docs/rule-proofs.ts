@@ -5,13 +5,11 @@ import { firstTextsOf, testTitles } from './test-titles.ts';
 export type RuleProofs = ReadonlyMap<string, readonly string[]>;
 
 const testFile = /\.test\.ts$/;
-/** What the rehearsal checks by itself, each rule in a call of `rule`. */
+/** Rules that the rehearsal checks, each in a call of `rule`. */
 const rehearsalRules = /^e2e\/rehearsal\/rules\/[^/]+\.ts$/;
 const ruleId = /\b(?:CMK|KV|VM|REST)-\d{2,3}\b/g;
 
-/**
- * Who proves what: tests say so in their titles ("CMK-100: …", "… (KV-11, KV-12)"), the rehearsal in `rule('CMK-100', …)`.
- */
+/** The tests of each rule: tests name it in their titles ("CMK-100: …", "… (KV-11, KV-12)"), the rehearsal in `rule('CMK-100', …)`. */
 export const ruleProofs = (): RuleProofs => {
   const proofs = new Map<string, string[]>();
   for (const file of filesLike(/\.ts$/)) {

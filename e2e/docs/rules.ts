@@ -7,7 +7,7 @@ import { ruleProofs } from './rule-proofs.ts';
 import { settingsPage, withSettings } from './settings-page.ts';
 import { pathOf, textOf } from './sources.ts';
 
-/** `npm run rules`: brings what the pages of rules, errors and settings say about tests and code up to date. */
+/** `npm run rules`: updates the parts of the pages of rules, errors and settings that come from tests and code. */
 writeFileSync(pathOf(settingsPage), withSettings(textOf(settingsPage)));
 
 writeFileSync(pathOf(gatewayPage), gatewayText());

@@ -1,13 +1,13 @@
 import { type Argument, parseSync, Visitor } from 'oxc-parser';
 
-/** What begins a test; `t` is the usual name of the context a test hands to its own parts. */
+/** Functions that define a test. `t` is the usual name of the context that a test passes to its subtests. */
 const testCallees = new Set(['test', 'it', 'describe', 'suite', 't']);
 /** Tests that do not run prove nothing. */
 const sleeping = new Set(['skip', 'todo']);
 
 /**
- * Titles of the tests in a file, read from its syntax tree: comments and other text do not count. What a template puts in
- * between is shown as `…`.
+ * Titles of the tests in a file, read from its syntax tree: comments and other text do not count. An expression in a template
+ * is shown as `…`.
  */
 export const testTitles = (file: string, text: string): readonly string[] => {
   const titles: string[] = [];

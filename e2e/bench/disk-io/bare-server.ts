@@ -11,7 +11,7 @@ import { channelOptions } from './data-client.ts';
 import { fieldHead, fieldLength, readDataTag, writeDataTag } from './wire.ts';
 
 /**
- * The floor of `disk-io`, a process of its own: Read and Write of DiskDataService over bare grpc-js, without disk, cipher,
+ * The floor of `disk-io`, in its own process: Read and Write of DiskDataService over bare grpc-js, without disk, cipher,
  * token, span or deadline. Arguments: certificate file, key file, data bytes a message. Prints its port.
  */
 const [, , certificateFile = '', keyFile = '', messageBytes = ''] = process.argv;

@@ -13,7 +13,7 @@ import { type Operation, operationsAt, perform, unitOf } from './operations.ts';
 /** Data bytes of a message, as the disk service sends it. */
 const messageBytes = 65_536;
 const sampleSeconds = 0.5;
-/** Samples of each NBD server and operation, in turn. */
+/** Samples of each NBD server and operation, taken alternately. */
 const peerRounds = 5;
 
 /**
@@ -69,7 +69,7 @@ const operationText = ({ pattern, direction }: Operation): string => `${pattern}
 const nbdUri = ({ disk, accessToken }: DataTarget, socket: string): string =>
   `nbd+unix:///${disk}@${accessToken}?socket=${socket}`;
 
-/** One row: this door beside the better peer. */
+/** One row: our NBD server compared with the better peer. */
 const throughNbd = async (operation: Operation, own: Peer, peers: readonly Peer[]): Promise<Measurement> => {
   const values: number[] = [];
   const rates = new Map(peers.map(({ name }) => [name, [] as number[]]));

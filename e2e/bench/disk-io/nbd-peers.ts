@@ -41,7 +41,7 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
     argsFor: (image: string, socket: string) => string[],
   ) => {
     const [image, socket] = [folder.path(`${name}.luks`), folder.path(`${name}.sock`)];
-    // By default opening a volume takes seconds.
+    // With the default iteration time, opening a volume takes seconds.
     const options = 'key-secret=s,iter-time=50';
     await run('qemu-img', ['create', '-q', '-f', 'luks', ...secret, '-o', options, image, String(regionBytes)]);
     const output = folder.path(`${name}.log`);
@@ -65,7 +65,7 @@ export const startPeers = async (folder: DataFolder, regionBytes: number, scope:
   ];
 };
 
-/** A server that runs. Its region is written once as a whole: no sample reads holes. @param uri of its export */
+/** A running server. Its region is written once as a whole, so that no sample reads holes. @param uri of its export */
 export const openPeer = async (name: string, uri: string, regionBytes: number): Promise<Peer> => {
   const fio = (operation: Operation, limit: readonly string[]) => measureByFio(uri, operation, regionBytes, limit);
   await fio({ pattern: 'sequential', direction: 'write', bytes: 1_048_576, depth: 8 }, []);

@@ -21,7 +21,8 @@ export const operationsAt = (depths: readonly number[]): readonly Operation[] =>
   );
 
 /**
- * Reads or writes in the first `regionBytes` of a disk, `depth` at a time, for `seconds`; what is in flight then finishes and counts.
+ * Reads or writes in the first `regionBytes` of a disk, `depth` at a time, for `seconds`. Operations in flight at the end finish and
+ * count.
  * @returns the rate, in the operation's unit
  */
 export const perform = async (

@@ -1,6 +1,6 @@
 /**
- * Length-delimited fields of protobuf messages, by hand: the client and the bare server of `disk-io` neither copy nor decode data.
- * Tags: data of a `ReadResponse`, data of a `WriteRequest`.
+ * Length-delimited fields of protobuf messages, encoded manually: the client and the bare server of `disk-io` neither copy nor decode
+ * data. Tags: data of a `ReadResponse`, data of a `WriteRequest`.
  */
 export const readDataTag = 0x0a;
 export const writeDataTag = 0x12;

@@ -1,7 +1,7 @@
 import type { Cause } from '@interlock/event-store';
 import { systemRandom } from '@interlock/runtime';
 
-/** A cause with a trace of its own, as long as that of a real request. */
+/** A cause with its own trace, as long as that of a real request. */
 export const newCause = (): Cause & { readonly traceparent: string } => {
   const id = systemRandom.uuid();
   const hex = (bytes: number): string => Buffer.from(systemRandom.bytes(bytes)).toString('hex');
@@ -13,7 +13,7 @@ export const newCause = (): Cause & { readonly traceparent: string } => {
   };
 };
 
-/** Events of several decisions, each made on the state after the ones before. */
+/** Events of several decisions, each on the state after the earlier ones. */
 export const decideInTurn = <State, Event>(
   before: State,
   evolve: (state: State, event: Event) => State,

@@ -7,7 +7,7 @@ const payloadHeadMax = 9;
 
 /**
  * Counts published facts of one type about the machines of one resource group. It searches the bytes of each message for the
- * type and the machine's name behind it: decoding would use much of the CPU that is measured.
+ * type and the machine's name after it: decoding would use much of the CPU that is measured.
  */
 export class FactCounter {
   facts = 0;
@@ -41,7 +41,7 @@ export class FactCounter {
     [this.facts, this.bytes, this.messages] = [0, 0, 0];
   }
 
-  /** Resolves when so many facts are counted since the last reset. @throws Error after `limitMs` */
+  /** Resolves when this many facts are counted since the last reset. @throws Error after `limitMs` */
   async reached(count: number, limitMs: number): Promise<void> {
     const { promise, resolve, reject } = Promise.withResolvers<void>();
     this.#waiting = { count, resolve };

@@ -68,7 +68,7 @@ export class Fleet {
     return new FactCounter(type, this.place.group).consume(this.cloud.nats, stream, scope);
   }
 
-  /** Processes of compute's database have a name of their own: `postgres`. */
+  /** Processes of compute's database are listed as `postgres`. */
   async cpuTimes(): Promise<CpuTimes> {
     const backends = await backendsOf(this.computeSql);
     return cpuTimes(this.cloud, new Map(backends.map((pid) => [pid, 'postgres'])));
@@ -103,7 +103,7 @@ export class Fleet {
 
   /**
    * Enables the key and stores every machine as running, without unwrapping.
-   * @param running how many of the machines run already: the first ones
+   * @param running how many of the machines, from the first, run already
    */
   async restore(running = 0): Promise<void> {
     await this.rest();
@@ -149,7 +149,7 @@ export class Fleet {
       throw new Error(`${this.stopping} machines must be stopped and ${running} running: ${JSON.stringify(counts)}`);
   }
 
-  /** Starts so many machines through the API; resolves when the last is published as running. @returns their disks */
+  /** Starts this many machines through the API; resolves when the last is published as running. @returns their disks */
   async startMachines(count: number, started: FactCounter): Promise<number> {
     const chosen = this.machines(({ stops }) => stops).slice(0, count);
     started.reset();
@@ -168,7 +168,7 @@ export class Fleet {
     const { keyVault, sets } = this.clients;
     const [key = ''] = this.#keyVersion.split('/versions/');
     const { name: newVersion, keyUrl } = await keyVault.rotateKey({ name: key, requestId: randomUUID() });
-    // Watching, not polling: polling takes a third of the CPU time that the rotation needs.
+    // A watch instead of polls: polling takes a third of the CPU time that the rotation needs.
     const moved = async (name: string): Promise<void> => {
       const changes = sets.watchDiskEncryptionSet({ name }, { deadlineMs: rotationLimitMs });
       for await (const { activeKey, previousKeys } of changes)

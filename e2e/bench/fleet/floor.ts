@@ -4,7 +4,7 @@ import type { Scope } from '@interlock/runtime';
 import { AckPolicy, jetstream, jetstreamManager } from '@nats-io/jetstream';
 import { type Fleet, vmTable } from './fleet.ts';
 
-/** Machines of a transaction, and transactions in flight: the fastest of those tried. */
+/** Machines of a transaction, and transactions in flight: the fastest values of those tried. */
 const chunkSize = 5_000;
 const connections = 2;
 /** Largest message, as a service's relay has it. */
@@ -14,7 +14,7 @@ const idLength = 8;
 /** Events of each machine before the floor's first round. */
 const eventsBefore = 3;
 
-/** What compute stores for each machine. `@@` stands for the machine's id. */
+/** The rows that compute stores for each machine. `@@` is replaced by the machine's id. */
 interface Template {
   readonly row: string;
   readonly events: readonly { readonly type: string; readonly data: string; readonly meta: string }[];
@@ -24,7 +24,7 @@ interface Template {
 interface FloorOptions {
   /** Bytes of all facts as compute published them. */
   readonly factBytes: number;
-  /** The last event that compute stores for a machine, and how many up to that one. */
+  /** The last event that compute stores for a machine, and the number of events up to that one. */
   readonly lastEvent: string;
   readonly eventsEach: number;
 }
@@ -66,7 +66,7 @@ export const openFleetFloor = async (
         next = to;
         const range = { from, to, version, position: position + from * eventCount };
         await storeRange(sql, prefix, template, range);
-        // The last range publishes what rounding left.
+        // The last range publishes the bytes left over by rounding.
         const bytes = to === stopping ? bytesLeft : Math.round((options.factBytes * (to - from)) / stopping);
         bytesLeft -= bytes;
         bus.publish(bytes);
@@ -118,7 +118,7 @@ const storeRange = (
       order by key, e.n`;
   });
 
-/** What compute stored for the machine that it changed last. */
+/** The rows that compute stored for the machine that it changed last. */
 const readTemplate = async (sql: Sql, prefix: string, { lastEvent, eventsEach }: FloorOptions): Promise<Template> => {
   const [last] = await sql<{ stream: string; version: number }[]>`
     select stream, version from events where type = ${lastEvent} order by position desc limit 1`;
@@ -140,7 +140,7 @@ const readTemplate = async (sql: Sql, prefix: string, { lastEvent, eventsEach }:
   };
 };
 
-/** A stream of the floor's own with a consumer. `settled` resolves when everything is stored and consumed. */
+/** A separate stream of the floor with a consumer. `settled` resolves when everything is stored and consumed. */
 const openFloorBus = async (nats: Pick<Nats, 'connect'>, scope: Scope) => {
   const [publisher, consumer] = [await nats.connect(), await nats.connect()];
   scope.defer('floor bus', () => Promise.all([publisher.close(), consumer.close()]));

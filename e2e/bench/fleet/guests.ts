@@ -10,21 +10,21 @@ import { inFlight, timed } from '../measure.ts';
 import type { Fleet } from './fleet.ts';
 
 const ioBytes = 4_096;
-/** Pause of a guest after a refusal, in ms: finds a disk that serves again, and leaves the cores to what is measured. */
+/** Pause of a guest after a refusal, in ms: short enough to find a disk that serves again, and long enough to leave the CPU to the measured work. */
 const refusedPauseMs = 1_000;
 const limitMs = 60_000;
 
-/** What guests measured. */
+/** The times that guests measured. */
 export interface GuestTimes {
   /** Duration of each read and write, in ms. */
   readonly tookMs: readonly number[];
-  /** `performance.now()` at the end of the last one that succeeded. */
+  /** `performance.now()` at the end of the last successful operation. */
   readonly lastSuccess: number;
   /** p99 of this process's event loop delay, in ms: part of `tookMs`. */
   readonly loopDelayP99Ms: number;
 }
 
-/** Disks of their own under a fleet's lost sets, read and written as guests do: the machines of the fleet have no guests. */
+/** Separate disks under a fleet's lost sets, read and written as guests do. The machines of the fleet have no guests. */
 export class Guests {
   readonly #disks: readonly DataClient[];
   readonly #pauseMs: number;
@@ -37,7 +37,7 @@ export class Guests {
   /**
    * Reads and writes while `work` runs, which starts when every disk was used.
    * @param untilRefused continues until every disk refuses because the key is disabled; otherwise no call may fail (G6)
-   * @throws Error if a read or write fails in another way
+   * @throws Error if a read or write fails for another reason
    */
   async during(work: () => Promise<unknown>, untilRefused = false): Promise<GuestTimes> {
     const loop = monitorEventLoopDelay({ resolution: 1 });

@@ -11,7 +11,7 @@ import type { FleetPlace, FleetSet } from './plan.ts';
 import { diskSeeder } from './seed-disks.ts';
 import { createRunning, machineSeeder } from './seed-machines.ts';
 
-/** Sets under the key that the bench disables, beside the first. */
+/** Further sets under the key that the bench disables. */
 const moreLostSets = ['lost-1', 'lost-2'];
 
 /** Starts a cloud and creates a fleet of which `stopping` machines must stop. Only disks and machines bypass the APIs. */
@@ -36,7 +36,7 @@ export const openFleet = async (options: BenchOptions, stopping: number, scope: 
   await fleet.inChunks(fleet.machines(), async (chunk) => {
     await Promise.all([seedDisks(chunk, epoch), seedMachines(chunk, createRunning, epoch, 1)]);
   });
-  // Without statistics the planner takes new tables for empty ones.
+  // Without statistics the planner assumes that new tables are empty.
   await Promise.all([compute, disk].map(({ sql }) => sql`vacuum (analyze) rows, row_index, events`));
   await fleet.rest();
   return fleet;

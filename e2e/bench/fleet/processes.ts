@@ -18,7 +18,7 @@ export type CpuTimes = Readonly<Record<string, number>>;
 
 const tickMs = 10;
 
-/** Undefined if the process ended meanwhile. */
+/** Undefined if the process has ended. */
 const processOf = (pid: number): Process | undefined => {
   try {
     // The program, in parentheses, may contain any character. Parent: field 4; user and system time: fields 14 and 15.

@@ -23,13 +23,13 @@ import type { FleetDisk, FleetMachine } from './plan.ts';
 
 const sizeGib = 1;
 
-/** Version of a disk's stream that the seeder leaves: created, finished, attached, opened. */
+/** Version of a disk's stream after seeding: created, finished, attached, opened. */
 export const openedDiskVersion = 4;
 
 /**
  * @param store the disk service's own
  * @param masterKey authenticates the headers of its volumes
- * @returns creates the disks of machines by the disk service's own decisions, attached and opened, each with a wrapped DEK and its files
+ * @returns creates the disks of machines with the disk service's own decisions, attached and opened, each with a wrapped DEK and its files
  */
 export const diskSeeder = (store: EventStore, volumeFolder: string, masterKey: MasterKey) => {
   const key = platformKey(masterKey, systemRandom);

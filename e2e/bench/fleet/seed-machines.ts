@@ -13,7 +13,7 @@ import { openedDiskVersion } from './seed-disks.ts';
 
 type Decision = (vm: Vm) => readonly VmEvent[];
 
-/** Decisions for one machine. @param attachEpoch how often its disks were opened, this time included */
+/** Decisions for one machine. @param attachEpoch how often its disks were opened, including this time */
 type DecisionsFor = (machine: FleetMachine, accessEpoch: number, attachEpoch: number) => readonly Decision[];
 
 /** @param store compute's own @returns stores decisions for many machines @throws Error unless each of them changed */
